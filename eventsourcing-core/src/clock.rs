@@ -1,0 +1,36 @@
+//! Time and ids come in from outside, so that whole systems can be replayed.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+/// Tells the time. An application stamps events with it; nothing is ever ordered by it.
+pub trait Clock: Send + Sync + 'static {
+    /// The time now.
+    fn now(&self) -> Timestamp;
+}
+
+/// The clock of the machine.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::now()
+    }
+}
+
+/// Makes ids for aggregates and commands.
+pub trait IdSource: Send + Sync + 'static {
+    /// An id that was never returned before.
+    fn next_id(&self) -> Uuid;
+}
+
+/// Time-ordered random ids (UUID version 7), which keep the hot end of an index small.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RandomIds;
+
+impl IdSource for RandomIds {
+    fn next_id(&self) -> Uuid {
+        Uuid::now_v7()
+    }
+}

@@ -1,0 +1,5 @@
+//! Event-sourced applications.
+mod clock;
+pub mod store;
+
+pub use clock::{Clock, IdSource, RandomIds, SystemClock};

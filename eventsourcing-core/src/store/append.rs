@@ -1,0 +1,300 @@
+//! What goes into one atomic write, and what comes back.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{
+    EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, Position, StoreError,
+    StreamId, Version,
+};
+
+/// Names a command, so that asking again does not do it again.
+///
+/// A store that has seen the id returns the first [`Receipt`] and writes nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct CommandId(Uuid);
+
+impl CommandId {
+    /// A new id, different from every other.
+    #[expect(clippy::new_without_default, reason = "two calls give two values")]
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+
+    /// The command with this id, as a client sent it.
+    #[must_use]
+    pub const fn from_uuid(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The id itself.
+    #[must_use]
+    pub const fn as_uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// What an append requires of a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expected {
+    /// Nothing: append after whatever is there.
+    Any,
+    /// The stream has no event.
+    NoStream,
+    /// The stream has at least one event.
+    Exists,
+    /// The last event of the stream has this version; `Exact(Version::ZERO)` is the same as `NoStream`.
+    Exact(Version),
+}
+
+impl Expected {
+    /// Whether a stream whose last event has version `actual` is as expected.
+    #[must_use]
+    pub fn allows(self, actual: Version) -> bool {
+        match self {
+            Self::Any => true,
+            Self::NoStream => actual == Version::ZERO,
+            Self::Exists => actual > Version::ZERO,
+            Self::Exact(version) => actual == version,
+        }
+    }
+}
+
+impl fmt::Display for Expected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Any => f.write_str("any version"),
+            Self::NoStream => f.write_str("no events"),
+            Self::Exists => f.write_str("at least one event"),
+            Self::Exact(version) => write!(f, "version {version}"),
+        }
+    }
+}
+
+/// The part of an append that concerns one stream. Without events it is a guard: only the expectation counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamAppend {
+    /// Which stream.
+    pub stream: StreamId,
+    /// What it must look like for the append to happen.
+    pub expected: Expected,
+    /// What is appended to it, in order.
+    pub events: Vec<NewEvent>,
+}
+
+/// A follower's step from one position of an upstream log to a later one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracking {
+    /// Who steps.
+    pub follower: Name,
+    /// The log that is followed.
+    pub upstream: LogId,
+    /// Where the follower must be; elsewhere nothing is written.
+    pub from: Position,
+    /// Where it is afterwards. Not before `from`.
+    pub to: Position,
+}
+
+/// The identity of a store's log: made when the store is made, and the same as long as it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct LogId(Uuid);
+
+impl LogId {
+    /// The identity of a new log.
+    #[expect(clippy::new_without_default, reason = "two calls give two values")]
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::new_v4())
+    }
+
+    /// The log with this identity.
+    #[must_use]
+    pub const fn from_uuid(id: Uuid) -> Self {
+        Self(id)
+    }
+
+    /// The identity itself.
+    #[must_use]
+    pub const fn as_uuid(self) -> Uuid {
+        self.0
+    }
+}
+
+impl fmt::Display for LogId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One atomic write: all of it happens, or none.
+///
+/// Events get their positions in the order of `streams`, and within a stream in the order of its events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Append {
+    /// When the events are recorded. Stores keep microseconds.
+    pub recorded_at: Timestamp,
+    /// The command that is carried out, if a retry must not carry it out twice.
+    pub command_id: Option<CommandId>,
+    /// Events and expectations. A stream appears at most once.
+    pub streams: Vec<StreamAppend>,
+    /// The step of the follower whose work this is.
+    pub tracking: Option<Tracking>,
+    /// Snapshots to keep. A snapshot may not be beyond its stream as this append leaves it.
+    pub snapshots: Vec<NewSnapshot>,
+}
+
+impl Append {
+    /// An append that carries nothing yet; give it events, tracking or a snapshot.
+    #[must_use]
+    pub fn new(recorded_at: Timestamp) -> Self {
+        Self { recorded_at, command_id: None, streams: Vec::new(), tracking: None, snapshots: Vec::new() }
+    }
+
+    /// Adds `events` for `stream`, on the condition that it is as `expected`.
+    #[must_use]
+    pub fn with_events(mut self, stream: StreamId, expected: Expected, events: Vec<NewEvent>) -> Self {
+        self.streams.push(StreamAppend { stream, expected, events });
+        self
+    }
+
+    /// Adds the condition that `stream` is as `expected`, without appending to it.
+    #[must_use]
+    pub fn with_guard(self, stream: StreamId, expected: Expected) -> Self {
+        self.with_events(stream, expected, Vec::new())
+    }
+
+    /// Names the command, so that a retry returns the first receipt.
+    #[must_use]
+    pub fn with_command_id(mut self, command_id: CommandId) -> Self {
+        self.command_id = Some(command_id);
+        self
+    }
+
+    /// Adds the step of a follower.
+    #[must_use]
+    pub fn with_tracking(mut self, tracking: Tracking) -> Self {
+        self.tracking = Some(tracking);
+        self
+    }
+
+    /// Adds a snapshot.
+    #[must_use]
+    pub fn with_snapshot(mut self, snapshot: NewSnapshot) -> Self {
+        self.snapshots.push(snapshot);
+        self
+    }
+
+    /// How many events are appended, over all streams.
+    #[must_use]
+    pub fn event_count(&self) -> usize {
+        self.streams.iter().map(|stream| stream.events.len()).sum()
+    }
+
+    /// Checks what no store has to look into its data for. Every store calls it before anything else.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`]: the append carries nothing, names a stream twice, steps backwards, or exceeds a limit.
+    pub fn validate(&self) -> Result<(), StoreError> {
+        let events = self.event_count();
+        if events == 0 && self.tracking.is_none() && self.snapshots.is_empty() {
+            return Err(invalid("an append needs at least one event, a tracking step or a snapshot"));
+        }
+        if events > EVENTS_PER_APPEND_MAX {
+            return Err(invalid(format!("{events} events in one append; at most {EVENTS_PER_APPEND_MAX} are allowed")));
+        }
+        self.validate_streams()?;
+        self.validate_tracking()?;
+        self.snapshots.iter().try_for_each(validate_snapshot)
+    }
+
+    fn validate_streams(&self) -> Result<(), StoreError> {
+        let mut seen = HashSet::with_capacity(self.streams.len());
+        for part in &self.streams {
+            validate_name("category", &part.stream.category)?;
+            if self.streams.len() > 1 && !seen.insert(&part.stream) {
+                return Err(invalid(format!("stream {} appears twice in one append", part.stream)));
+            }
+            part.events.iter().try_for_each(validate_event)?;
+        }
+        Ok(())
+    }
+
+    fn validate_tracking(&self) -> Result<(), StoreError> {
+        let Some(tracking) = &self.tracking else { return Ok(()) };
+        validate_name("follower", &tracking.follower)?;
+        if tracking.to < tracking.from {
+            let Tracking { follower, from, to, .. } = tracking;
+            return Err(invalid(format!("follower {follower} cannot step back from position {from} to {to}")));
+        }
+        Ok(())
+    }
+}
+
+fn validate_event(event: &NewEvent) -> Result<(), StoreError> {
+    validate_name("event name", &event.name)?;
+    validate_size("payload", &event.payload, PAYLOAD_BYTES_MAX)?;
+    validate_size("metadata", &event.metadata, METADATA_BYTES_MAX)
+}
+
+fn validate_snapshot(snapshot: &NewSnapshot) -> Result<(), StoreError> {
+    validate_name("category", &snapshot.stream.category)?;
+    validate_size("snapshot", &snapshot.payload, PAYLOAD_BYTES_MAX)
+}
+
+fn validate_name(what: &str, name: &Name) -> Result<(), StoreError> {
+    match name.fault() {
+        None => Ok(()),
+        Some(fault) => Err(invalid(format!("{what} {:?} {fault}", shortened(name.as_str())))),
+    }
+}
+
+fn validate_size(what: &str, bytes: &[u8], bytes_max: usize) -> Result<(), StoreError> {
+    if bytes.len() > bytes_max {
+        return Err(invalid(format!("{what} of {} bytes; at most {bytes_max} are allowed", bytes.len())));
+    }
+    Ok(())
+}
+
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+fn invalid(reason: impl Into<String>) -> StoreError {
+    StoreError::Invalid { reason: reason.into() }
+}
+
+/// Where a command's events are. Two receipts of one command are equal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Receipt {
+    /// The position of the last event, or [`Position::ZERO`] if there was no event.
+    pub position: Position,
+    /// The command, if it was named.
+    pub command_id: Option<CommandId>,
+}
+
+impl Receipt {
+    /// Of a command that had nothing to record.
+    pub(crate) const NOTHING: Self = Self { position: Position::ZERO, command_id: None };
+}
+
+/// The answer to an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// Where the command's events are.
+    pub receipt: Receipt,
+    /// The command had been carried out before: nothing was written this time.
+    pub repeated: bool,
+}

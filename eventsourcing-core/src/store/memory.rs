@@ -1,0 +1,238 @@
+//! [`MemoryStore`]: the whole contract in memory, for tests and for trying things out. Nothing survives the process.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use tokio::sync::watch;
+
+use super::{
+    Append, Appended, CommandId, Direction, EventStore, Expected, Fingerprint, Load, Loaded, LogId, LogPage, LogQuery,
+    Name, NewEvent, NewSnapshot, Position, Receipt, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery,
+    Tracking, Version,
+};
+
+/// A store in memory. Clones share one log.
+///
+/// ```
+/// use eventsourcing_core::store::{EventStore, MemoryStore, Position};
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let store = MemoryStore::new();
+/// assert_eq!(store.head().await.unwrap(), Position::ZERO);
+/// # });
+/// ```
+#[derive(Clone)]
+pub struct MemoryStore {
+    log_id: LogId,
+    data: Arc<RwLock<Data>>,
+    head: watch::Sender<Position>,
+}
+
+#[derive(Default)]
+struct Data {
+    /// The event at position p stands at index p - 1.
+    log: Vec<StoredEvent>,
+    streams: HashMap<StreamId, Stream>,
+    tracking: HashMap<(Name, LogId), Position>,
+    receipts: HashMap<CommandId, Receipt>,
+}
+
+#[derive(Default)]
+struct Stream {
+    /// Index into the log of each event, in order of version.
+    events: Vec<usize>,
+    snapshots: BTreeMap<Version, (Fingerprint, StoredSnapshot)>,
+}
+
+impl MemoryStore {
+    /// An empty store.
+    #[expect(clippy::new_without_default, reason = "two calls give two logs")]
+    #[must_use]
+    pub fn new() -> Self {
+        Self { log_id: LogId::new(), data: Arc::default(), head: watch::Sender::new(Position::ZERO) }
+    }
+
+    /// A panic while the lock is held cannot leave the data half changed: everything is checked before
+    /// anything is written.
+    fn read(&self) -> RwLockReadGuard<'_, Data> {
+        self.data.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Data> {
+        self.data.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl EventStore for MemoryStore {
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        append.validate()?;
+        let mut data = self.write();
+        if let Some(receipt) = append.command_id.and_then(|id| data.receipts.get(&id)) {
+            return Ok(Appended { receipt: *receipt, repeated: true });
+        }
+        data.check(&append)?;
+        let receipt = data.apply(append);
+        self.head.send_replace(data.head());
+        Ok(Appended { receipt, repeated: false })
+    }
+
+    async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        let data = self.read();
+        let events = data.range(&query.stream, query.from, query.to).cloned();
+        Ok(match query.direction {
+            Direction::Forwards => events.take(query.limit).collect(),
+            Direction::Backwards => events.rev().take(query.limit).collect(),
+        })
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        let data = self.read();
+        let snapshot = load.fingerprint.and_then(|fingerprint| data.snapshot(&load, fingerprint));
+        let from = snapshot.as_ref().map_or(Version::FIRST, |snapshot| snapshot.version.next());
+        let events = data.range(&load.stream, from, load.to).cloned().collect();
+        Ok(Loaded { snapshot, events })
+    }
+
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        let data = self.read();
+        let start = usize::try_from(query.after.as_u64()).unwrap_or(usize::MAX).min(data.log.len());
+        let wanted = data.log[start..].iter().filter(|event| query.filter.allows(event));
+        let events: Vec<_> = wanted.take(query.limit.max(1)).cloned().collect();
+        let ceiling = match events.last() {
+            Some(last) if events.len() == query.limit.max(1) => last.position,
+            _ => data.head().max(query.after),
+        };
+        Ok(LogPage { events, ceiling })
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        Ok(self.read().head())
+    }
+
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        Ok(self.read().position_of(follower, upstream))
+    }
+
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+        let mut head = self.head.subscribe();
+        let head = head.wait_for(|head| *head > position).await.expect("the sender lives as long as this store");
+        Ok(*head)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.log_id
+    }
+}
+
+impl fmt::Debug for MemoryStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryStore").field("log_id", &self.log_id).finish_non_exhaustive()
+    }
+}
+
+impl Data {
+    fn head(&self) -> Position {
+        Position::new(self.log.len() as u64)
+    }
+
+    fn version_of(&self, stream: &StreamId) -> Version {
+        Version::new(self.streams.get(stream).map_or(0, |stream| stream.events.len() as u64))
+    }
+
+    fn position_of(&self, follower: &Name, upstream: LogId) -> Position {
+        self.tracking.get(&(follower.clone(), upstream)).copied().unwrap_or_default()
+    }
+
+    fn range(&self, stream: &StreamId, from: Version, to: Version) -> impl DoubleEndedIterator<Item = &StoredEvent> {
+        let indices = self.streams.get(stream).map_or(&[][..], |stream| &stream.events);
+        let start = Version::since(from, Version::FIRST).min(indices.len() as u64) as usize;
+        let end = to.as_u64().min(indices.len() as u64) as usize;
+        indices[start..end.max(start)].iter().map(|index| &self.log[*index])
+    }
+
+    fn snapshot(&self, load: &Load, fingerprint: Fingerprint) -> Option<StoredSnapshot> {
+        let snapshots = &self.streams.get(&load.stream)?.snapshots;
+        let usable = snapshots.range(..=load.to).rev().find(|(_, (written_by, _))| *written_by == fingerprint);
+        usable.map(|(_, (_, snapshot))| snapshot.clone())
+    }
+
+    fn check(&self, append: &Append) -> Result<(), StoreError> {
+        if let Some(tracking) = &append.tracking {
+            self.check_tracking(tracking)?;
+        }
+        for part in &append.streams {
+            self.check_expected(&part.stream, part.expected)?;
+        }
+        append.snapshots.iter().try_for_each(|snapshot| self.check_snapshot(append, snapshot))
+    }
+
+    fn check_tracking(&self, tracking: &Tracking) -> Result<(), StoreError> {
+        let actual = self.position_of(&tracking.follower, tracking.upstream);
+        if actual == tracking.from {
+            return Ok(());
+        }
+        Err(StoreError::TrackingConflict { follower: tracking.follower.clone(), expected: tracking.from, actual })
+    }
+
+    fn check_expected(&self, stream: &StreamId, expected: Expected) -> Result<(), StoreError> {
+        let actual = self.version_of(stream);
+        if expected.allows(actual) {
+            return Ok(());
+        }
+        Err(StoreError::Conflict { stream: stream.clone(), expected, actual })
+    }
+
+    fn check_snapshot(&self, append: &Append, snapshot: &NewSnapshot) -> Result<(), StoreError> {
+        let part = append.streams.iter().find(|part| part.stream == snapshot.stream);
+        let appended = part.map_or(0, |part| part.events.len() as u64);
+        snapshot.check_within(self.version_of(&snapshot.stream).plus(appended))
+    }
+
+    fn apply(&mut self, append: Append) -> Receipt {
+        let written = append.event_count() > 0;
+        for part in append.streams {
+            for event in part.events {
+                self.push(&part.stream, append.recorded_at, event);
+            }
+        }
+        if let Some(Tracking { follower, upstream, to, .. }) = append.tracking {
+            self.tracking.insert((follower, upstream), to);
+        }
+        for snapshot in append.snapshots {
+            self.keep_snapshot(snapshot);
+        }
+        let position = if written { self.head() } else { Position::ZERO };
+        let receipt = Receipt { position, command_id: append.command_id };
+        if let Some(id) = append.command_id {
+            self.receipts.insert(id, receipt);
+        }
+        receipt
+    }
+
+    fn push(&mut self, id: &StreamId, recorded_at: Timestamp, event: NewEvent) {
+        let stream = match self.streams.entry(id.clone()) {
+            Entry::Occupied(stream) => stream.into_mut(),
+            Entry::Vacant(vacant) => vacant.insert(Stream::default()),
+        };
+        stream.events.push(self.log.len());
+        let version = Version::new(stream.events.len() as u64);
+        let position = Position::new(self.log.len() as u64 + 1);
+        let recorded_at = Timestamp::from_microsecond(recorded_at.as_microsecond()).unwrap_or(recorded_at);
+        let NewEvent { name, schema_version, codec, payload, metadata } = event;
+        let stream = id.clone();
+        let event =
+            StoredEvent { position, stream, version, recorded_at, name, schema_version, codec, payload, metadata };
+        self.log.push(event);
+    }
+
+    fn keep_snapshot(&mut self, snapshot: NewSnapshot) {
+        let NewSnapshot { stream, version, fingerprint, codec, payload } = snapshot;
+        let stored = StoredSnapshot { version, codec, payload };
+        self.streams.entry(stream).or_default().snapshots.insert(version, (fingerprint, stored));
+    }
+}

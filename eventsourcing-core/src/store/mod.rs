@@ -1,0 +1,129 @@
+//! The store: one small object-safe trait over names, numbers and bytes.
+//!
+//! Everything typed happens above it. What a store promises stands, numbered, in `docs/store-contract.md`,
+//! and is proven for each store by `testing::conformance`.
+
+mod append;
+mod error;
+mod memory;
+mod name;
+mod place;
+mod query;
+mod stored_event;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use append::{Append, Appended, CommandId, Expected, LogId, Receipt, StreamAppend, Tracking};
+pub use error::StoreError;
+pub use memory::MemoryStore;
+pub use name::{Name, StreamId};
+pub use place::{Position, Version};
+pub use query::{Direction, Filter, Load, Loaded, LogPage, LogQuery, StreamQuery};
+pub use stored_event::{CodecId, Fingerprint, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot};
+
+/// The largest payload of an event or snapshot, in bytes.
+pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// The largest metadata of an event, in bytes.
+pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
+/// The most events in one append.
+pub const EVENTS_PER_APPEND_MAX: usize = 10_000;
+
+/// Where events, snapshots and tracking live: one log.
+///
+/// A store is shared by all who use it, in one process or many. Its promises, P1 to P29, stand in
+/// `docs/store-contract.md`.
+#[async_trait]
+pub trait EventStore: Send + Sync + 'static {
+    /// Writes all of `append` or nothing.
+    ///
+    /// What is acknowledged survives a crash of the process. If this future is dropped the append may still
+    /// happen, wholly or not at all; a retry with the same command id tells which.
+    ///
+    /// # Errors
+    /// - [`StoreError::Conflict`], [`StoreError::TrackingConflict`]: a stream or the follower is elsewhere;
+    ///   nothing was written.
+    /// - [`StoreError::Invalid`]: a limit is exceeded or the append makes no sense; nothing was written.
+    /// - [`StoreError::Unavailable`]: not known; retry with the same command id.
+    ///
+    /// Promises P1–P11 and P19–P21.
+    async fn append(&self, append: Append) -> Result<Appended, StoreError>;
+
+    /// Reads a range of one stream. A stream nobody has written to is empty. Promises P12 and P14.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError>;
+
+    /// Reads the newest usable snapshot and exactly the events after it, as of one moment. Promises P13, P24, P25.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError>;
+
+    /// Reads a page of the log. Following each page's ceiling visits every event once. Promises P15–P17.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError>;
+
+    /// The ceiling of what is readable: the position of the last event, or zero. Promise P18.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn head(&self) -> Result<Position, StoreError>;
+
+    /// How far `follower` has come in the log `upstream`; zero if it has never been seen. Promise P22.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError>;
+
+    /// Waits until an event after `position` is readable, whoever wrote it, and returns the head.
+    ///
+    /// A lost notification delays the answer by at most the store's poll interval. Dropping the future is
+    /// harmless. Promise P26.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError>;
+
+    /// Which log this is.
+    fn log_id(&self) -> LogId;
+}
+
+#[async_trait]
+impl<S: EventStore + ?Sized> EventStore for Arc<S> {
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        (**self).append(append).await
+    }
+
+    async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        (**self).read_stream(query).await
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        (**self).load(load).await
+    }
+
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        (**self).read_log(query).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        (**self).head().await
+    }
+
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        (**self).tracking(follower, upstream).await
+    }
+
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+        (**self).wait_beyond(position).await
+    }
+
+    fn log_id(&self) -> LogId {
+        (**self).log_id()
+    }
+}

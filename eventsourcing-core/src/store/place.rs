@@ -1,0 +1,87 @@
+//! Where an event stands: its [`Version`] in its stream, its [`Position`] in the log.
+//!
+//! Two types, because the two numbers are never comparable.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// The place of an event in its stream: 1, 2, 3 … without holes. [`Version::ZERO`] is a stream without events.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Version(u64);
+
+/// The place of an event in the log of its store: grows, may have holes. [`Position::ZERO`] is before the first event.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Position(u64);
+
+impl Version {
+    /// Before the first event of a stream.
+    pub const ZERO: Self = Self(0);
+    /// The first event of a stream.
+    pub const FIRST: Self = Self(1);
+    /// Later than every event of every stream: databases count in signed 64 bits.
+    pub const MAX: Self = Self(i64::MAX as u64);
+
+    /// The version with this number; numbers beyond [`Version::MAX`] become [`Version::MAX`].
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(if number > Self::MAX.0 { Self::MAX.0 } else { number })
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// The version of the next event.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        self.plus(1)
+    }
+
+    /// The version `events` further on.
+    #[must_use]
+    pub const fn plus(self, events: u64) -> Self {
+        Self::new(self.0.saturating_add(events))
+    }
+
+    /// How many events lie after `earlier` up to and including this version; 0 if `earlier` is not earlier.
+    #[must_use]
+    pub const fn since(self, earlier: Self) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+}
+
+impl Position {
+    /// Before the first event of the log.
+    pub const ZERO: Self = Self(0);
+    /// Later than every event of every log: databases count in signed 64 bits.
+    pub const MAX: Self = Self(i64::MAX as u64);
+
+    /// The position with this number; numbers beyond [`Position::MAX`] become [`Position::MAX`].
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(if number > Self::MAX.0 { Self::MAX.0 } else { number })
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

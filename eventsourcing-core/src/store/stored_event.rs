@@ -1,0 +1,96 @@
+//! Events and snapshots as a store sees them: names, numbers and bytes.
+
+use jiff::Timestamp;
+
+use super::{Name, Position, StoreError, StreamId, Version};
+
+/// Names the encoding of stored bytes, so that one store may hold several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CodecId(pub u8);
+
+/// An event on its way into a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewEvent {
+    /// The stored name of the event.
+    pub name: Name,
+    /// The version of the payload's schema, from 1.
+    pub schema_version: u16,
+    /// How the payload is encoded.
+    pub codec: CodecId,
+    /// The event's fields. Any bytes, at most [`PAYLOAD_BYTES_MAX`](super::PAYLOAD_BYTES_MAX).
+    pub payload: Vec<u8>,
+    /// What is known about the event beyond its payload. Any bytes, at most
+    /// [`METADATA_BYTES_MAX`](super::METADATA_BYTES_MAX).
+    pub metadata: Vec<u8>,
+}
+
+/// An event as it stands in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Its place in the log.
+    pub position: Position,
+    /// The stream it belongs to.
+    pub stream: StreamId,
+    /// Its place in the stream.
+    pub version: Version,
+    /// When it was recorded, on the clock of the application, to the microsecond. Never used for ordering.
+    pub recorded_at: Timestamp,
+    /// The stored name of the event.
+    pub name: Name,
+    /// The version of the payload's schema, from 1.
+    pub schema_version: u16,
+    /// How the payload is encoded.
+    pub codec: CodecId,
+    /// The event's fields.
+    pub payload: Vec<u8>,
+    /// What is known about the event beyond its payload.
+    pub metadata: Vec<u8>,
+}
+
+/// Tells apart snapshots that were written by different definitions of an aggregate.
+///
+/// A snapshot is used only by a program that asks for the same fingerprint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Fingerprint(pub u64);
+
+/// A snapshot on its way into a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSnapshot {
+    /// The stream whose state it is.
+    pub stream: StreamId,
+    /// The version of the last event folded into it.
+    pub version: Version,
+    /// The definition of the aggregate that wrote it.
+    pub fingerprint: Fingerprint,
+    /// How the payload is encoded.
+    pub codec: CodecId,
+    /// The state. Any bytes, at most [`PAYLOAD_BYTES_MAX`](super::PAYLOAD_BYTES_MAX).
+    pub payload: Vec<u8>,
+}
+
+impl NewSnapshot {
+    /// Checks that this snapshot is not beyond its stream, whose last event has version `head`.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`]: it shows a state that no event has led to.
+    pub fn check_within(&self, head: Version) -> Result<(), StoreError> {
+        if Version::FIRST <= self.version && self.version <= head {
+            return Ok(());
+        }
+        let Self { stream, version, .. } = self;
+        Err(StoreError::Invalid {
+            reason: format!("snapshot of {stream} at version {version}; the stream is at {head}"),
+        })
+    }
+}
+
+/// A snapshot as it stands in a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSnapshot {
+    /// The version of the last event folded into it.
+    pub version: Version,
+    /// How the payload is encoded.
+    pub codec: CodecId,
+    /// The state.
+    pub payload: Vec<u8>,
+}
