@@ -114,6 +114,10 @@ impl EventStore for MemoryStore {
         Ok(self.read().head())
     }
 
+    async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        Ok(self.read().receipts.get(&command_id).copied())
+    }
+
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         Ok(self.read().position_of(follower, upstream))
     }

@@ -74,6 +74,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn head(&self) -> Result<Position, StoreError>;
 
+    /// The receipt of a command that has been carried out, or `None`. Promise P6.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError>;
+
     /// How far `follower` has come in the log `upstream`; zero if it has never been seen. Promise P22.
     ///
     /// # Errors
@@ -113,6 +119,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     async fn head(&self) -> Result<Position, StoreError> {
         (**self).head().await
+    }
+
+    async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        (**self).receipt(command_id).await
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {

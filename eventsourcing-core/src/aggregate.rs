@@ -1,0 +1,79 @@
+//! [`Aggregate`] and [`Fold`]: state folded from events. No async, no clock, no I/O.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::Event;
+use crate::snapshot::SnapshotPolicy;
+use crate::store::Fingerprint;
+
+/// State folded from the events of one stream. Written by [`#[derive(Aggregate)]`](macro@crate::Aggregate).
+pub trait Aggregate: Fold<<Self as Aggregate>::Event> + Serialize + DeserializeOwned + Send + Sync + 'static {
+    /// What can happen to it.
+    type Event: Event;
+
+    /// Its stored name: the category of its streams. Renaming the type must not change it.
+    const NAME: &'static str;
+
+    /// Tells apart the shapes its state has had; a snapshot of another shape is ignored.
+    const FINGERPRINT: Fingerprint;
+
+    /// When to keep a snapshot, unless the application says otherwise.
+    fn snapshot_policy() -> impl SnapshotPolicy;
+}
+
+/// What events do to a state. Written by [`#[event]`](macro@crate::event) on an `impl` block, or by hand.
+///
+/// Recording an event and replaying it run this same code. It must be total (rules are checked before an event
+/// exists) and depend on nothing but the state and the event.
+///
+/// ```
+/// use eventsourcing_core::{Aggregate, Fold, Misplaced, event};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// struct Door { open: bool }
+///
+/// #[event]
+/// #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+/// enum DoorEvent { Built, Opened, Closed }
+///
+/// impl Fold<DoorEvent> for Door {
+///     fn create(event: DoorEvent) -> Result<Self, Misplaced> {
+///         match event {
+///             DoorEvent::Built => Ok(Door { open: false }),
+///             DoorEvent::Opened | DoorEvent::Closed => Err(Misplaced),
+///         }
+///     }
+///     fn apply(&mut self, event: DoorEvent) -> Result<(), Misplaced> {
+///         match event {
+///             DoorEvent::Built => return Err(Misplaced),
+///             DoorEvent::Opened => self.open = true,
+///             DoorEvent::Closed => self.open = false,
+///         }
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Fold<E>: Sized {
+    /// Tells apart the folds there have been; `#[event]` makes it from the source of the fold. A snapshot that
+    /// another fold has made is ignored.
+    const FINGERPRINT: u64 = 0;
+
+    /// The state that the first event of a stream creates.
+    ///
+    /// # Errors
+    /// [`Misplaced`]: the event cannot be the first.
+    fn create(event: E) -> Result<Self, Misplaced>;
+
+    /// Changes the state as the event says.
+    ///
+    /// # Errors
+    /// [`Misplaced`]: the event can only be the first. The state is as before.
+    fn apply(&mut self, event: E) -> Result<(), Misplaced>;
+}
+
+/// An event stands where it cannot: a creating event in the middle of a stream, or another one at its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an event that creates must be the first of its stream, and no other can be")]
+pub struct Misplaced;

@@ -1,0 +1,80 @@
+//! [`Event`]: how the facts about one kind of aggregate are named and stored.
+
+use serde::{Deserializer, Serializer};
+
+/// The facts about one kind of aggregate, usually an enum with a variant for each.
+///
+/// Written by [`#[event]`](macro@crate::event). What is stored is the event's name, the version of its schema, and its
+/// bare fields: no tag inside the payload, so that the name alone picks the variant.
+pub trait Event: Clone + Send + Sync + 'static {
+    /// Every event there is, in the order of the variants.
+    const TYPES: &'static [EventType];
+
+    /// Which of [`TYPES`](Self::TYPES) this event is.
+    fn index(&self) -> usize;
+
+    /// Writes the fields of this event.
+    ///
+    /// # Errors
+    /// What the serializer reports.
+    fn serialize_payload<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+
+    /// Reads the fields of the event that stands at `index` of [`TYPES`](Self::TYPES).
+    ///
+    /// # Errors
+    /// What the deserializer reports.
+    fn deserialize_payload<'de, D: Deserializer<'de>>(index: usize, deserializer: D) -> Result<Self, D::Error>;
+
+    /// The stored name and version of this event.
+    fn event_type(&self) -> EventType {
+        Self::TYPES[self.index()]
+    }
+}
+
+/// How an event is known in a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventType {
+    /// Its stored name. Renaming the variant or method must not change it.
+    pub name: &'static str,
+    /// The version of its payload's schema, from 1.
+    pub version: u16,
+}
+
+/// What a decision may return: one event, several, or none.
+///
+/// ```
+/// # use eventsourcing_core::{event, IntoEvents};
+/// # #[event] #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+/// # enum DoorEvent { Opened, Closed }
+/// assert_eq!(DoorEvent::Opened.into_events(), [DoorEvent::Opened]);
+/// assert_eq!([DoorEvent::Opened, DoorEvent::Closed].into_events().len(), 2);
+/// assert_eq!(None::<DoorEvent>.into_events(), []);
+/// ```
+pub trait IntoEvents<E> {
+    /// The events decided on, in order.
+    fn into_events(self) -> Vec<E>;
+}
+
+impl<E: Event> IntoEvents<E> for E {
+    fn into_events(self) -> Vec<E> {
+        vec![self]
+    }
+}
+
+impl<E: Event> IntoEvents<E> for Option<E> {
+    fn into_events(self) -> Vec<E> {
+        self.into_iter().collect()
+    }
+}
+
+impl<E: Event> IntoEvents<E> for Vec<E> {
+    fn into_events(self) -> Vec<E> {
+        self
+    }
+}
+
+impl<E: Event, const N: usize> IntoEvents<E> for [E; N] {
+    fn into_events(self) -> Vec<E> {
+        self.into()
+    }
+}
