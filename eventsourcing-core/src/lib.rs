@@ -17,3 +17,6 @@ pub use clock::{Clock, IdSource, RandomIds, SystemClock};
 pub use codec::{Codec, CodecError};
 pub use event::{Event, EventType, IntoEvents};
 pub use id::{Id, ParseIdError};
+
+#[cfg(feature = "derive")]
+pub use eventsourcing_derive::{Aggregate, System, event};
