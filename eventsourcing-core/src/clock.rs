@@ -1,5 +1,7 @@
 //! Time and ids come in from outside, so that whole systems can be replayed.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -7,6 +9,12 @@ use uuid::Uuid;
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+}
+
+impl<C: Clock + ?Sized> Clock for Arc<C> {
+    fn now(&self) -> Timestamp {
+        (**self).now()
+    }
 }
 
 /// The clock of the machine.
@@ -23,6 +31,12 @@ impl Clock for SystemClock {
 pub trait IdSource: Send + Sync + 'static {
     /// An id that was never returned before.
     fn next_id(&self) -> Uuid;
+}
+
+impl<I: IdSource + ?Sized> IdSource for Arc<I> {
+    fn next_id(&self) -> Uuid {
+        (**self).next_id()
+    }
 }
 
 /// Time-ordered random ids (UUID version 7), which keep the hot end of an index small.

@@ -1,0 +1,73 @@
+//! What can go wrong in an application, split by what the caller does next.
+
+use uuid::Uuid;
+
+use crate::store::{StoreError, Version};
+
+/// Why an application did not do what it was asked. Nothing was written, except as
+/// [`StoreError::Unavailable`] says.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AppError {
+    /// There is no such aggregate.
+    #[error("{aggregate} {id} does not exist")]
+    NotFound {
+        /// The stored name of the aggregate.
+        aggregate: &'static str,
+        /// The id that was asked for.
+        id: Uuid,
+    },
+    /// The aggregate has not come that far.
+    #[error("{aggregate} {id} has no version {asked}; its latest is {latest}")]
+    NoSuchVersion {
+        /// The stored name of the aggregate.
+        aggregate: &'static str,
+        /// The id that was asked for.
+        id: Uuid,
+        /// The version that was asked for.
+        asked: Version,
+        /// The newest version there is.
+        latest: Version,
+    },
+    /// The store refused or could not be reached.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl AppError {
+    /// Whether loading and deciding again can succeed: somebody else was faster, and nothing was written.
+    #[must_use]
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Conflict { .. }))
+    }
+
+    /// Whether waiting and trying again can succeed. It is safe only with a command id: see
+    /// [`Application::command`](crate::Application::command).
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        matches!(self, Self::Store(StoreError::Unavailable { .. }))
+    }
+}
+
+/// Why a command was not carried out: the domain refused it, or the application could not.
+#[derive(Debug, thiserror::Error)]
+pub enum Rejected<E> {
+    /// The aggregate refused. Nothing was written.
+    #[error(transparent)]
+    Domain(E),
+    /// The application failed.
+    #[error(transparent)]
+    App(#[from] AppError),
+}
+
+impl<E> From<StoreError> for Rejected<E> {
+    fn from(error: StoreError) -> Self {
+        Self::App(error.into())
+    }
+}
+
+impl<E> Rejected<E> {
+    pub(crate) fn is_conflict(&self) -> bool {
+        matches!(self, Self::App(error) if error.is_conflict())
+    }
+}

@@ -1,0 +1,357 @@
+//! [`Root`]: an aggregate in hand. Its state, its version, and the events that are not saved yet.
+
+use std::any::TypeId;
+use std::fmt;
+use std::ops::Deref;
+use std::sync::Arc;
+
+use crate::snapshot::{Progress, SnapshotPolicy};
+use crate::store::{
+    Load, Loaded, Name, NewEvent, NewSnapshot, StoreError, StoredEvent, StoredSnapshot, StreamId, Version,
+};
+use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, Misplaced, recorded};
+
+/// An aggregate in hand: read its state through `Deref`, change it by recording events, save it with
+/// [`Application::save`](crate::Application::save).
+///
+/// It derefs to `&A` and never to `&mut A`, so state changes only through events.
+///
+/// ```
+/// # use eventsourcing_core::{Aggregate, Root, event};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// struct Counter { count: u32 }
+///
+/// #[event]
+/// impl Counter {
+///     fn started() -> Self { Self { count: 0 } }
+///     fn counted(&mut self, by: u32) { self.count += by; }
+/// }
+///
+/// let mut counter = Root::<Counter>::create(CounterEvent::Started);
+/// counter.record(CounterEvent::Counted { by: 3 });
+/// assert_eq!(counter.count, 3);
+/// assert_eq!(counter.version().as_u64(), 2);
+/// ```
+pub struct Root<A: Aggregate> {
+    id: Id<A>,
+    state: A,
+    version: Version,
+    /// The version of the newest snapshot this root knows of.
+    snapshot: Version,
+    pending: Vec<Pending<A::Event>>,
+    /// What events recorded from now on are because of; `None`: whatever the application says.
+    cause: Option<Arc<Metadata>>,
+}
+
+struct Pending<E> {
+    event: E,
+    cause: Option<Arc<Metadata>>,
+}
+
+impl<A: Aggregate> Root<A> {
+    /// A new aggregate with a new id. Nothing is stored before it is saved.
+    ///
+    /// # Panics
+    /// If the first event is not one that creates, or a later one is: a mistake in the program, not in its input.
+    #[track_caller]
+    #[must_use]
+    pub fn create(decision: impl IntoEvents<A::Event>) -> Self {
+        Self::with_id(Id::new(), decision)
+    }
+
+    /// A new aggregate with a given id: a [named](Id::named) one, or one from
+    /// [`Application::new_id`](crate::Application::new_id).
+    ///
+    /// # Panics
+    /// As [`create`](Self::create).
+    #[track_caller]
+    #[must_use]
+    pub fn with_id(id: Id<A>, decision: impl IntoEvents<A::Event>) -> Self {
+        Self::caused(id, decision, None)
+    }
+
+    #[track_caller]
+    pub(crate) fn caused(id: Id<A>, decision: impl IntoEvents<A::Event>, cause: Option<Arc<Metadata>>) -> Self {
+        let mut events = decision.into_events().into_iter();
+        let Some(first) = events.next() else {
+            panic!("a {} is created by an event, but the decision has none", A::NAME)
+        };
+        let name = first.event_type().name;
+        let Ok(state) = A::create(first.clone()) else {
+            panic!("{name} does not create a {}; only an event that does can be its first", A::NAME)
+        };
+        let pending = vec![Pending { event: first, cause: cause.clone() }];
+        let mut root = Self { id, state, version: Version::FIRST, snapshot: Version::ZERO, pending, cause };
+        root.record(events.collect::<Vec<_>>());
+        root
+    }
+
+    /// Asks the aggregate to decide, and records what it decides.
+    ///
+    /// # Errors
+    /// What `decide` refuses with. Nothing has changed.
+    ///
+    /// # Panics
+    /// As [`record`](Self::record).
+    #[track_caller]
+    pub fn execute<D: IntoEvents<A::Event>, E>(&mut self, decide: impl FnOnce(&A) -> Result<D, E>) -> Result<(), E> {
+        let decision = decide(&self.state)?;
+        self.record(decision);
+        Ok(())
+    }
+
+    /// Applies the decided events and keeps them until they are saved.
+    ///
+    /// # Panics
+    /// If an event is one that creates: a mistake in the program, not in its input.
+    #[track_caller]
+    pub fn record(&mut self, decision: impl IntoEvents<A::Event>) {
+        for event in decision.into_events() {
+            let name = event.event_type().name;
+            let Ok(()) = self.state.apply(event.clone()) else {
+                panic!("{name} creates a {}; it cannot happen to one that exists", A::NAME)
+            };
+            self.version = self.version.next();
+            self.pending.push(Pending { event, cause: self.cause.clone() });
+        }
+    }
+
+    /// The id of the aggregate.
+    #[must_use]
+    pub fn id(&self) -> Id<A> {
+        self.id
+    }
+
+    /// How many events there are, saved or not.
+    #[must_use]
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// How many events were stored when this root was loaded or last saved.
+    #[must_use]
+    pub fn stored_version(&self) -> Version {
+        Version::new(self.version.since(Version::ZERO) - self.pending.len() as u64)
+    }
+
+    /// The events that are not saved yet, in order.
+    pub fn pending(&self) -> impl ExactSizeIterator<Item = &A::Event> {
+        self.pending.iter().map(|pending| &pending.event)
+    }
+
+    /// A guard on this aggregate, to be saved together with others: the save is a conflict if somebody has
+    /// changed it since it was loaded. For rules that look at one aggregate to decide on another.
+    #[must_use]
+    pub fn guard(&self) -> Guard {
+        Guard { stream: self.id.stream(), version: self.stored_version() }
+    }
+
+    /// The state, without id, version and unsaved events.
+    #[must_use]
+    pub fn into_state(self) -> A {
+        self.state
+    }
+
+    /// What events recorded from now on are because of.
+    pub(crate) fn set_cause(&mut self, cause: Option<Arc<Metadata>>) {
+        self.cause = cause;
+    }
+
+    /// What to read from a store to bring the aggregate `id` to life as of version `to`.
+    pub(crate) fn query(id: Id<A>, to: Version, snapshots: bool) -> Load {
+        Load { stream: id.stream(), to, fingerprint: snapshots.then_some(<A as Aggregate>::FINGERPRINT) }
+    }
+
+    /// The aggregate that was loaded, or `None` if it has no events.
+    ///
+    /// A snapshot that cannot be decoded is `Unusable`: the caller loads again without snapshots.
+    pub(crate) fn from_loaded(id: Id<A>, loaded: Loaded) -> Result<Option<Self>, LoadError> {
+        let Loaded { snapshot, events } = loaded;
+        let mut events = events.into_iter();
+        let (state, version) = match &snapshot {
+            Some(snapshot) => (decode_snapshot(snapshot)?, snapshot.version),
+            None => match events.next() {
+                Some(first) => (create(&first)?, Version::FIRST),
+                None => return Ok(None),
+            },
+        };
+        let snapshot = snapshot.map_or(Version::ZERO, |snapshot| snapshot.version);
+        let mut root = Self { id, state, version, snapshot, pending: Vec::new(), cause: None };
+        events.try_for_each(|stored| root.replay(&stored))?;
+        Ok(Some(root))
+    }
+
+    fn replay(&mut self, stored: &StoredEvent) -> Result<(), StoreError> {
+        if stored.version != self.version.next() {
+            let reason = format!("after version {} of {} comes {}", self.version, stored.stream, stored.version);
+            return Err(StoreError::Corrupt { reason, source: None });
+        }
+        self.state.apply(recorded::decode::<A>(stored)?).map_err(|misplaced| corrupt(stored, misplaced))?;
+        self.version = stored.version;
+        Ok(())
+    }
+}
+
+/// Why a loaded aggregate did not come to life.
+pub(crate) enum LoadError {
+    /// The snapshot cannot be decoded; the events can still be good.
+    Snapshot(CodecError),
+    Store(StoreError),
+}
+
+impl From<StoreError> for LoadError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+fn decode_snapshot<A: Aggregate>(snapshot: &StoredSnapshot) -> Result<A, LoadError> {
+    Codec::decode_state(snapshot.codec, A::NAME, &snapshot.payload).map_err(LoadError::Snapshot)
+}
+
+fn create<A: Aggregate>(first: &StoredEvent) -> Result<A, StoreError> {
+    if first.version != Version::FIRST {
+        let reason = format!("the first event of {} has version {}", first.stream, first.version);
+        return Err(StoreError::Corrupt { reason, source: None });
+    }
+    A::create(recorded::decode::<A>(first)?).map_err(|misplaced| corrupt(first, misplaced))
+}
+
+fn corrupt(stored: &StoredEvent, misplaced: Misplaced) -> StoreError {
+    let StoredEvent { stream, version, name, .. } = stored;
+    StoreError::corrupt(format!("version {version} of {stream} is {name}"), misplaced)
+}
+
+/// See [`Root::guard`].
+#[derive(Clone, Debug)]
+pub struct Guard {
+    pub(crate) stream: StreamId,
+    pub(crate) version: Version,
+}
+
+/// A root of any kind, as a save sees it.
+pub trait AnyRoot: Send {
+    #[doc(hidden)]
+    fn load(&self) -> Load;
+    #[doc(hidden)]
+    fn has_pending(&self) -> bool;
+    #[doc(hidden)]
+    fn expected(&self) -> Version;
+    #[doc(hidden)]
+    fn encode(&self, codec: Codec, metadata: &[u8]) -> Result<Vec<NewEvent>, StoreError>;
+    #[doc(hidden)]
+    fn encode_snapshot(&self, codec: Codec) -> Result<NewSnapshot, CodecError>;
+    #[doc(hidden)]
+    fn kind(&self) -> TypeId;
+    #[doc(hidden)]
+    fn is_snapshot_due(&self, policy: Option<&dyn SnapshotPolicy>) -> bool;
+    #[doc(hidden)]
+    fn saved(&mut self, snapshots: &[StreamId]);
+    #[doc(hidden)]
+    fn restore(&mut self, loaded: Loaded) -> Result<(), StoreError>;
+}
+
+impl<A: Aggregate> AnyRoot for Root<A> {
+    fn load(&self) -> Load {
+        Self::query(self.id, Version::MAX, false)
+    }
+
+    fn has_pending(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    fn expected(&self) -> Version {
+        self.stored_version()
+    }
+
+    fn encode(&self, codec: Codec, metadata: &[u8]) -> Result<Vec<NewEvent>, StoreError> {
+        self.pending.iter().map(|pending| encode(pending, codec, metadata)).collect()
+    }
+
+    fn encode_snapshot(&self, codec: Codec) -> Result<NewSnapshot, CodecError> {
+        let payload = codec.encode_state(A::NAME, &self.state)?;
+        let (stream, version) = (self.id.stream(), self.version);
+        Ok(NewSnapshot { stream, version, fingerprint: <A as Aggregate>::FINGERPRINT, codec: codec.id(), payload })
+    }
+
+    fn kind(&self) -> TypeId {
+        TypeId::of::<A>()
+    }
+
+    fn is_snapshot_due(&self, policy: Option<&dyn SnapshotPolicy>) -> bool {
+        let (before, after) = (self.stored_version(), self.version);
+        let progress = Progress { snapshot: self.snapshot, ..Progress::new(before, after) };
+        match policy {
+            Some(policy) => policy.is_due(&progress),
+            None => A::snapshot_policy().is_due(&progress),
+        }
+    }
+
+    fn saved(&mut self, snapshots: &[StreamId]) {
+        self.pending.clear();
+        if snapshots.contains(&self.id.stream()) {
+            self.snapshot = self.version;
+        }
+    }
+
+    fn restore(&mut self, loaded: Loaded) -> Result<(), StoreError> {
+        match Self::from_loaded(self.id, loaded) {
+            Ok(Some(root)) => *self = root,
+            Ok(None) => return Err(not_repeatable(self.id)),
+            Err(LoadError::Store(error)) => return Err(error),
+            Err(LoadError::Snapshot(error)) => return Err(StoreError::corrupt("a snapshot nobody asked for", error)),
+        }
+        Ok(())
+    }
+}
+
+fn encode<E: Event>(pending: &Pending<E>, codec: Codec, metadata: &[u8]) -> Result<NewEvent, StoreError> {
+    let event_type = pending.event.event_type();
+    let payload = codec.encode_event(&pending.event);
+    Ok(NewEvent {
+        name: Name::from_static(event_type.name),
+        schema_version: event_type.version,
+        codec: codec.id(),
+        payload: payload.map_err(|error| StoreError::Invalid { reason: with_cause(&error) })?,
+        metadata: match &pending.cause {
+            Some(cause) => cause.to_bytes()?,
+            None => metadata.to_vec(),
+        },
+    })
+}
+
+fn with_cause(error: &CodecError) -> String {
+    match std::error::Error::source(error) {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
+}
+
+fn not_repeatable<A: Aggregate>(id: Id<A>) -> StoreError {
+    StoreError::Invalid {
+        reason: format!(
+            "the command was carried out before, but not on {} {id}; take ids of new aggregates from `Application::new_id`",
+            A::NAME
+        ),
+    }
+}
+
+impl<A: Aggregate> Deref for Root<A> {
+    type Target = A;
+
+    fn deref(&self) -> &A {
+        &self.state
+    }
+}
+
+impl<A: Aggregate + fmt::Debug> fmt::Debug for Root<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Root")
+            .field("id", &self.id)
+            .field("version", &self.version)
+            .field("pending", &self.pending.len())
+            .field("state", &self.state)
+            .finish()
+    }
+}

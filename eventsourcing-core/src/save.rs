@@ -1,0 +1,69 @@
+//! What can be saved in one append: a root, several, guards, or tuples of these.
+
+use crate::root::AnyRoot;
+use crate::{Aggregate, Guard, Root};
+
+/// What [`Application::save`](crate::Application::save) takes: `&mut root`, `root.guard()`, a slice of roots, a
+/// `Vec` of any of these, or a tuple of up to eight.
+pub trait Save: Send {
+    /// The parts of the append.
+    #[doc(hidden)]
+    fn parts(&mut self) -> Vec<Part<'_>>;
+}
+
+/// A part of a save.
+#[doc(hidden)]
+#[expect(missing_debug_implementations, reason = "never leaves a save")]
+pub enum Part<'a> {
+    Root(&'a mut dyn AnyRoot),
+    Guard(&'a Guard),
+}
+
+impl<A: Aggregate> Save for &mut Root<A> {
+    fn parts(&mut self) -> Vec<Part<'_>> {
+        vec![Part::Root(&mut **self)]
+    }
+}
+
+impl<A: Aggregate> Save for &mut [Root<A>] {
+    fn parts(&mut self) -> Vec<Part<'_>> {
+        self.iter_mut().map(|root| Part::Root(root)).collect()
+    }
+}
+
+impl Save for Guard {
+    fn parts(&mut self) -> Vec<Part<'_>> {
+        vec![Part::Guard(self)]
+    }
+}
+
+impl<S: Save> Save for Vec<S> {
+    fn parts(&mut self) -> Vec<Part<'_>> {
+        self.iter_mut().flat_map(Save::parts).collect()
+    }
+}
+
+macro_rules! tuples {
+    ($($($part:ident)+;)*) => {
+        $(impl<$($part: Save),+> Save for ($($part,)+) {
+            fn parts(&mut self) -> Vec<Part<'_>> {
+                #[expect(non_snake_case, reason = "named after their types")]
+                let ($($part,)+) = self;
+                let mut parts = Vec::new();
+                $(parts.extend($part.parts());)+
+                parts
+            }
+        })*
+    };
+}
+
+tuples! {
+    A;
+    A B;
+    A B C;
+    A B C D;
+    A B C D E;
+    A B C D E F;
+    A B C D E F G;
+    A B C D E F G H;
+}

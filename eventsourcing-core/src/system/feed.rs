@@ -1,0 +1,271 @@
+//! [`Feed`]: one follower on one log. Reads a page, has it dealt with, writes the work and the position together.
+//!
+//! It knows nothing of tasks: a runner calls [`Feed::step`] when there may be something to do.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use tokio::sync::{Mutex, watch};
+use tracing::{debug, error};
+
+use super::FollowerStopped;
+use super::follower::{Cause, Handler};
+use crate::retry::RetryPolicy;
+use crate::store::{EventStore, LogPage, LogQuery, Name, Position, StoreError, StoredEvent, Tracking};
+use crate::{Application, Work};
+
+/// How many events a page has at most.
+const EVENTS_PER_PAGE_MAX: usize = 256;
+/// How far a follower passes over events it does not take before it writes that down.
+const PASSED_OVER_MAX: u64 = 10_000;
+
+/// One follower on one log.
+pub(crate) struct Feed<S> {
+    pub(crate) name: Name,
+    pub(crate) upstream: Arc<dyn EventStore>,
+    /// By the stored name of the aggregate.
+    pub(crate) handlers: BTreeMap<Name, Arc<dyn Handler<S>>>,
+    /// Where a policy records; a projection has none, and starts from the beginning each time.
+    pub(crate) policy: Option<Application>,
+    cursor: Mutex<Cursor>,
+    status: watch::Sender<Status>,
+}
+
+#[derive(Default)]
+struct Cursor {
+    /// The position the store knows.
+    stored: Position,
+    /// Everything up to here is dealt with or passed over.
+    reached: Position,
+}
+
+/// How a follower is doing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Status {
+    pub(crate) reached: Position,
+    pub(crate) stopped: Option<FollowerStopped>,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There may be more.
+    Moved,
+    /// Everything there is has been dealt with.
+    Idle,
+    /// An event cannot be dealt with.
+    Stopped,
+}
+
+/// Why a piece of a page was not dealt with.
+enum Failure {
+    /// Somebody else runs this follower and has moved it: go on from there.
+    Moved(Position),
+    /// The store does not answer: try again later.
+    Unavailable(StoreError),
+    /// An event of the piece cannot be dealt with.
+    Event(Cause),
+}
+
+impl<S> Feed<S> {
+    /// The follower at the position where it stopped last time.
+    pub(crate) async fn open(
+        name: Name,
+        upstream: Arc<dyn EventStore>,
+        handlers: BTreeMap<Name, Arc<dyn Handler<S>>>,
+        policy: Option<Application>,
+    ) -> Result<Self, StoreError> {
+        let stored = match &policy {
+            Some(app) => app.store().tracking(&name, upstream.log_id()).await?,
+            None => Position::ZERO,
+        };
+        let status = watch::Sender::new(Status { reached: stored, stopped: None });
+        let cursor = Mutex::new(Cursor { stored, reached: stored });
+        Ok(Self { name, upstream, handlers, policy, cursor, status })
+    }
+
+    pub(crate) fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// Deals with the next page, if there is one. Runners never drop it half-way, so a projection takes an event once.
+    ///
+    /// # Errors
+    /// The store did not answer. Try again later; nothing is lost or repeated.
+    pub(crate) async fn step(&self, system: &S) -> Result<Step, StoreError> {
+        let mut cursor = self.cursor.lock().await;
+        if self.status.borrow().stopped.is_some() {
+            return Ok(Step::Stopped);
+        }
+        let query =
+            LogQuery::after(cursor.reached).limit(EVENTS_PER_PAGE_MAX).categories(self.handlers.keys().cloned());
+        let page = match self.upstream.read_log(query).await {
+            Ok(page) => page,
+            Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+            Err(error) => return Ok(self.stop(cursor.reached, "the log".into(), error.into())),
+        };
+        let before = cursor.reached;
+        let outcome = self.deal_with(system, &mut cursor, page).await;
+        self.status.send_if_modified(|status| std::mem::replace(&mut status.reached, cursor.reached) != cursor.reached);
+        outcome.map(|()| match (&self.status.borrow().stopped, cursor.reached == before) {
+            (Some(_), _) => Step::Stopped,
+            (None, true) => Step::Idle,
+            (None, false) => Step::Moved,
+        })
+    }
+
+    /// Deals with a page in pieces: the whole of it, and if that fails ever smaller ones, until the one bad event
+    /// stands alone.
+    async fn deal_with(&self, system: &S, cursor: &mut Cursor, page: LogPage) -> Result<(), StoreError> {
+        let mut rest = &page.events[..];
+        let mut size = rest.len();
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at(size.min(rest.len()));
+            let to = if later.is_empty() { page.ceiling } else { piece[piece.len() - 1].position };
+            match self.piece(system, cursor, piece, to).await {
+                Ok(()) => rest = later,
+                Err(Failure::Moved(actual)) => {
+                    debug!(follower = %self.name, %actual, "moved by another process");
+                    *cursor = Cursor { stored: actual, reached: actual };
+                    return Ok(());
+                }
+                Err(Failure::Unavailable(error)) => return Err(error),
+                Err(Failure::Event(_)) if piece.len() > 1 => size = piece.len() / 2,
+                Err(Failure::Event(cause)) => {
+                    self.stop(piece[0].position, describe(&piece[0]), cause);
+                    return Ok(());
+                }
+            }
+        }
+        self.pass_over(cursor, page.ceiling).await
+    }
+
+    async fn piece(&self, system: &S, cursor: &mut Cursor, piece: &[StoredEvent], to: Position) -> Result<(), Failure> {
+        match &self.policy {
+            Some(app) => self.react(system, app, cursor, piece, to).await,
+            None => self.project(system, cursor, piece).await,
+        }
+    }
+
+    /// Has the policy deal with the events, and writes what it recorded together with the new position.
+    async fn react(
+        &self,
+        system: &S,
+        app: &Application,
+        cursor: &mut Cursor,
+        piece: &[StoredEvent],
+        to: Position,
+    ) -> Result<(), Failure> {
+        let mut backoff = RetryPolicy::default().start("follower");
+        loop {
+            let mut work = Work::new(app.clone());
+            for event in piece {
+                let handled = self.handle(system, event, Some(&mut work)).await;
+                handled.map_err(|cause| failure(&work, cause))?;
+            }
+            let append = work.into_append(self.tracking(cursor, to)).map_err(|error| Failure::Event(error.into()))?;
+            match app.store().append(append).await {
+                Ok(_) => {
+                    *cursor = Cursor { stored: to, reached: to };
+                    return Ok(());
+                }
+                Err(StoreError::TrackingConflict { actual, .. }) => return Err(Failure::Moved(actual)),
+                Err(error @ StoreError::Unavailable { .. }) => return Err(Failure::Unavailable(error)),
+                Err(error @ StoreError::Conflict { .. }) => {
+                    backoff.wait(error).await.map_err(|error| Failure::Event(error.into()))?;
+                }
+                Err(error) => return Err(Failure::Event(error.into())),
+            }
+        }
+    }
+
+    async fn project(&self, system: &S, cursor: &mut Cursor, piece: &[StoredEvent]) -> Result<(), Failure> {
+        for event in piece {
+            if event.position > cursor.reached {
+                self.handle(system, event, None).await.map_err(Failure::Event)?;
+                cursor.reached = event.position;
+            }
+        }
+        Ok(())
+    }
+
+    async fn handle(&self, system: &S, event: &StoredEvent, work: Option<&mut Work>) -> Result<(), Cause> {
+        let handler = &self.handlers[&event.stream.category];
+        catching(handler.handle(system, event, work)).await
+    }
+
+    /// Moves over events at the end of a page that the follower does not take. Written down only now and then:
+    /// passing over them again costs little.
+    async fn pass_over(&self, cursor: &mut Cursor, ceiling: Position) -> Result<(), StoreError> {
+        cursor.reached = ceiling.max(cursor.reached);
+        let Some(app) = &self.policy else { return Ok(()) };
+        if cursor.reached.as_u64() - cursor.stored.as_u64() < PASSED_OVER_MAX {
+            return Ok(());
+        }
+        let append = app.encode_work(std::iter::empty(), self.tracking(cursor, cursor.reached))?;
+        match app.store().append(append).await {
+            Ok(_) => cursor.stored = cursor.reached,
+            Err(StoreError::TrackingConflict { actual, .. }) => *cursor = Cursor { stored: actual, reached: actual },
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    fn tracking(&self, cursor: &Cursor, to: Position) -> Tracking {
+        Tracking { follower: self.name.clone(), upstream: self.upstream.log_id(), from: cursor.stored, to }
+    }
+
+    fn stop(&self, position: Position, event: String, source: Cause) -> Step {
+        let (follower, source) = (self.name.clone(), Arc::from(source));
+        let stopped = FollowerStopped { follower, position, event, cause: chain(&source), source };
+        error!(follower = %self.name, %position, error = %stopped.cause, "follower stopped");
+        self.status.send_modify(|status| status.stopped = Some(stopped));
+        Step::Stopped
+    }
+}
+
+/// An outage of the store that the policy met through its work is not the fault of the event.
+fn failure(work: &Work, cause: Cause) -> Failure {
+    match work.met_outage() {
+        true => Failure::Unavailable(StoreError::unavailable(cause.to_string(), cause)),
+        false => Failure::Event(cause),
+    }
+}
+
+fn describe(event: &StoredEvent) -> String {
+    format!("{} of {}, version {}", event.name, event.stream, event.version)
+}
+
+/// An error and its sources in one line.
+fn chain(error: &Arc<dyn std::error::Error + Send + Sync>) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Turns a panic of user code into an error, so that a follower never ends silently.
+async fn catching(handling: impl Future<Output = Result<(), Cause>>) -> Result<(), Cause> {
+    let mut handling = pin!(handling);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context))) {
+        Ok(poll) => poll,
+        Err(panic) => Poll::Ready(Err(format!("panicked: {}", panic_message(&*panic)).into())),
+    })
+    .await
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(message), _) => message,
+        (_, Some(message)) => message,
+        _ => "no message",
+    }
+}

@@ -1,0 +1,154 @@
+//! [`Follower`]: a policy or projection of a system, tied to the events it takes. Wiring without behaviour.
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use super::FollowerKind;
+use crate::store::{Name, StoredEvent};
+use crate::{Aggregate, Policy, Projection, Recorded, Work};
+
+/// A policy or projection of the system `S`, and the events it takes.
+pub struct Follower<S> {
+    pub(crate) name: &'static str,
+    pub(crate) kind: FollowerKind,
+    /// By the stored name of the aggregate.
+    pub(crate) routes: BTreeMap<Name, Route<S>>,
+}
+
+pub(crate) struct Route<S> {
+    pub(crate) application: &'static str,
+    pub(crate) handler: Arc<dyn Handler<S>>,
+}
+
+/// What a follower does with one event. For a projection `work` is `None`.
+#[async_trait]
+pub(crate) trait Handler<S>: Send + Sync {
+    async fn handle(&self, system: &S, event: &StoredEvent, work: Option<&mut Work>) -> Result<(), Cause>;
+}
+
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
+impl<S: Send + Sync + 'static> Follower<S> {
+    /// The policy that `part` finds in the system.
+    pub fn policy<P>(name: &'static str, part: fn(&S) -> &P) -> PolicyFollower<S, P> {
+        PolicyFollower { follower: Self::new(name, FollowerKind::Policy), part }
+    }
+
+    /// The projection that `part` finds in the system.
+    pub fn projection<P>(name: &'static str, part: fn(&S) -> &P) -> ProjectionFollower<S, P> {
+        ProjectionFollower { follower: Self::new(name, FollowerKind::Projection), part }
+    }
+
+    fn new(name: &'static str, kind: FollowerKind) -> Self {
+        Self { name, kind, routes: BTreeMap::new() }
+    }
+
+    fn route(&mut self, aggregate: &'static str, application: &'static str, handler: impl Handler<S> + 'static) {
+        let handler = Arc::new(handler);
+        self.routes.insert(Name::from_static(aggregate), Route { application, handler });
+    }
+}
+
+/// A policy that is being tied to events.
+pub struct PolicyFollower<S, P> {
+    follower: Follower<S>,
+    part: fn(&S) -> &P,
+}
+
+impl<S: Send + Sync + 'static, P: 'static> PolicyFollower<S, P> {
+    /// Takes the events of the aggregate `A` of `application`.
+    #[must_use]
+    pub fn follows<A: Aggregate>(mut self, application: &'static str) -> Self
+    where
+        P: Policy<A>,
+    {
+        self.follower.route(A::NAME, application, React { part: self.part, of: PhantomData::<fn() -> A> });
+        self
+    }
+}
+
+/// A projection that is being tied to events.
+pub struct ProjectionFollower<S, P> {
+    follower: Follower<S>,
+    part: fn(&S) -> &P,
+}
+
+impl<S: Send + Sync + 'static, P: 'static> ProjectionFollower<S, P> {
+    /// Takes the events of the aggregate `A` of `application`.
+    #[must_use]
+    pub fn follows<A: Aggregate>(mut self, application: &'static str) -> Self
+    where
+        P: Projection<A>,
+    {
+        self.follower.route(A::NAME, application, Project { part: self.part, of: PhantomData::<fn() -> A> });
+        self
+    }
+}
+
+impl<S, P> From<PolicyFollower<S, P>> for Follower<S> {
+    fn from(policy: PolicyFollower<S, P>) -> Self {
+        policy.follower
+    }
+}
+
+impl<S, P> From<ProjectionFollower<S, P>> for Follower<S> {
+    fn from(projection: ProjectionFollower<S, P>) -> Self {
+        projection.follower
+    }
+}
+
+struct React<S, P, A> {
+    part: fn(&S) -> &P,
+    of: PhantomData<fn() -> A>,
+}
+
+#[async_trait]
+impl<S: Send + Sync, P: Policy<A>, A: Aggregate> Handler<S> for React<S, P, A> {
+    async fn handle(&self, system: &S, event: &StoredEvent, work: Option<&mut Work>) -> Result<(), Cause> {
+        let work = work.expect("a policy is given work");
+        let event = Recorded::<A>::decode(event)?;
+        work.begin(event.event_ref(), &event.metadata);
+        Ok((self.part)(system).react(&event, work).await?)
+    }
+}
+
+struct Project<S, P, A> {
+    part: fn(&S) -> &P,
+    of: PhantomData<fn() -> A>,
+}
+
+#[async_trait]
+impl<S: Send + Sync, P: Projection<A>, A: Aggregate> Handler<S> for Project<S, P, A> {
+    async fn handle(&self, system: &S, event: &StoredEvent, _: Option<&mut Work>) -> Result<(), Cause> {
+        let event = Recorded::<A>::decode(event)?;
+        Ok((self.part)(system).project(&event).await?)
+    }
+}
+
+impl<S> fmt::Debug for Follower<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let follows = self.routes.keys();
+        f.debug_struct("Follower")
+            .field("name", &self.name)
+            .field("kind", &self.kind)
+            .field("follows", &follows.collect::<Vec<_>>())
+            .finish()
+    }
+}
+
+impl<S, P> fmt::Debug for PolicyFollower<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.follower.fmt(f)
+    }
+}
+
+impl<S, P> fmt::Debug for ProjectionFollower<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.follower.fmt(f)
+    }
+}

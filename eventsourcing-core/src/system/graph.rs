@@ -1,0 +1,229 @@
+//! [`Definition`]: who owns what and who follows whom, as data.
+
+use std::collections::HashMap;
+use std::fmt;
+
+use super::SystemError;
+
+/// A system as it was declared. Prints itself as text (`Display`) and as a diagram
+/// ([`to_mermaid`](Self::to_mermaid)).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Definition {
+    /// The name of the system.
+    pub name: &'static str,
+    /// Its applications, in the order of declaration.
+    pub applications: Vec<ApplicationDefinition>,
+    /// Its followers, in the order of declaration.
+    pub followers: Vec<FollowerDefinition>,
+}
+
+/// An application and the aggregates it owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ApplicationDefinition {
+    /// Its name.
+    pub name: &'static str,
+    /// The stored names of its aggregates.
+    pub aggregates: Vec<&'static str>,
+}
+
+/// A follower and what it follows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FollowerDefinition {
+    /// Its name, under which its position is kept.
+    pub name: &'static str,
+    /// What it does.
+    pub kind: FollowerKind,
+    /// Whose events it takes.
+    pub follows: Vec<Follows>,
+}
+
+/// One thing that is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Follows {
+    /// The application.
+    pub application: &'static str,
+    /// The stored name of the aggregate.
+    pub aggregate: &'static str,
+}
+
+/// What a follower does with events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FollowerKind {
+    /// It records events of its own.
+    Policy,
+    /// It builds a read model.
+    Projection,
+}
+
+impl Definition {
+    /// A system without parts. `#[derive(System)]` adds them.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { name, applications: Vec::new(), followers: Vec::new() }
+    }
+
+    /// Adds an application that owns `aggregates`.
+    #[must_use]
+    pub fn with_application(mut self, name: &'static str, aggregates: &[&'static str]) -> Self {
+        self.applications.push(ApplicationDefinition { name, aggregates: aggregates.to_vec() });
+        self
+    }
+
+    /// Adds a policy that follows pairs of application and aggregate.
+    #[must_use]
+    pub fn with_policy(self, name: &'static str, follows: &[(&'static str, &'static str)]) -> Self {
+        self.with_follower(name, FollowerKind::Policy, follows)
+    }
+
+    /// Adds a projection that follows pairs of application and aggregate.
+    #[must_use]
+    pub fn with_projection(self, name: &'static str, follows: &[(&'static str, &'static str)]) -> Self {
+        self.with_follower(name, FollowerKind::Projection, follows)
+    }
+
+    fn with_follower(
+        mut self,
+        name: &'static str,
+        kind: FollowerKind,
+        follows: &[(&'static str, &'static str)],
+    ) -> Self {
+        let follows = follows.iter().map(|&(application, aggregate)| Follows { application, aggregate }).collect();
+        self.followers.push(FollowerDefinition { name, kind, follows });
+        self
+    }
+
+    /// The system as a Mermaid flow chart: applications as boxes, projections rounded, an arrow for each thing followed.
+    #[must_use]
+    pub fn to_mermaid(&self) -> String {
+        let mut lines = vec!["flowchart LR".to_string()];
+        for ApplicationDefinition { name, aggregates } in &self.applications {
+            lines.push(format!("    {name}[\"{name}<br/>{}\"]", aggregates.join(", ")));
+        }
+        for follower in &self.followers {
+            if follower.kind == FollowerKind::Projection {
+                lines.push(format!("    {name}([\"{name}\"])", name = follower.name));
+            }
+        }
+        for FollowerDefinition { name, follows, .. } in &self.followers {
+            lines.extend(
+                follows
+                    .iter()
+                    .map(|follows| format!("    {} -- {} --> {name}", follows.application, follows.aggregate)),
+            );
+        }
+        lines.join("\n") + "\n"
+    }
+
+    /// Checks what cannot be checked while compiling, because two types can have one stored name.
+    pub(crate) fn check(&self) -> Result<(), SystemError> {
+        let mut owners = HashMap::new();
+        for ApplicationDefinition { name, aggregates } in &self.applications {
+            for aggregate in aggregates {
+                if let Some(other) = owners.insert(aggregate, name) {
+                    let reason = format!("{other} and {name} both own an aggregate with the stored name {aggregate}");
+                    return Err(SystemError::Invalid { reason });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether events can go round in a circle.
+    pub(crate) fn has_cycle(&self) -> bool {
+        let mut left: Vec<_> = self.followers.iter().filter(|follower| follower.kind == FollowerKind::Policy).collect();
+        loop {
+            let before = left.len();
+            let names: Vec<_> = left.iter().map(|follower| follower.name).collect();
+            left.retain(|follower| follower.follows.iter().any(|follows| names.contains(&follows.application)));
+            if left.len() == before {
+                return !left.is_empty();
+            }
+        }
+    }
+}
+
+impl fmt::Display for Definition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.applications.iter().map(|part| part.name).chain(self.followers.iter().map(|part| part.name));
+        let width = names.map(str::len).max().unwrap_or(0);
+        write!(f, "{}", self.name)?;
+        for ApplicationDefinition { name, aggregates } in &self.applications {
+            write!(f, "\n  application  {name:width$}  owns {}", aggregates.join(", "))?;
+        }
+        for FollowerDefinition { name, kind, follows } in &self.followers {
+            let follows: Vec<_> = follows.iter().map(ToString::to_string).collect();
+            write!(f, "\n  {kind:11}  {name:width$}  follows {}", follows.join(", "))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Follows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} of {}", self.aggregate, self.application)
+    }
+}
+
+impl fmt::Display for FollowerKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Policy => "policy",
+            Self::Projection => "projection",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bank() -> Definition {
+        Definition::new("Bank")
+            .with_application("accounts", &["Account"])
+            .with_application("ledger", &["Ledger"])
+            .with_policy("ledger", &[("accounts", "Account")])
+            .with_projection("activity", &[("accounts", "Account")])
+    }
+
+    #[test]
+    fn prints_itself_as_text() {
+        let text = "\
+Bank
+  application  accounts  owns Account
+  application  ledger    owns Ledger
+  policy       ledger    follows Account of accounts
+  projection   activity  follows Account of accounts";
+        assert_eq!(bank().to_string(), text);
+    }
+
+    #[test]
+    fn prints_itself_as_a_diagram() {
+        let diagram = r#"flowchart LR
+    accounts["accounts<br/>Account"]
+    ledger["ledger<br/>Ledger"]
+    activity(["activity"])
+    accounts -- Account --> ledger
+    accounts -- Account --> activity
+"#;
+        assert_eq!(bank().to_mermaid(), diagram);
+    }
+
+    #[test]
+    fn one_stored_name_has_one_owner() {
+        let twice = bank().with_application("savings", &["Account"]);
+        let message = twice.check().expect_err("two owners").to_string();
+        assert!(message.contains("accounts and savings both own"), "{message}");
+        assert!(bank().check().is_ok());
+    }
+
+    #[test]
+    fn finds_cycles_of_policies() {
+        assert!(!bank().has_cycle());
+        assert!(bank().with_policy("accounts", &[("ledger", "Ledger")]).has_cycle());
+    }
+}
