@@ -41,3 +41,6 @@ pub use root::{Guard, Root};
 pub use save::{Ids, Save};
 pub use store::{MemoryStore, Receipt};
 pub use system::{Applications, Definition, Follower, Runner, Running, Stores, System, SystemBuilder, SystemError};
+
+#[cfg(feature = "derive")]
+pub use eventsourcing_derive::{Aggregate, System, event};

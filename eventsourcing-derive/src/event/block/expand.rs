@@ -1,0 +1,149 @@
+//! From the model to the block as it was written, the enum, and the `impl Fold`.
+
+use proc_macro2::TokenStream;
+use quote::{format_ident, quote, quote_spanned};
+use syn::{ImplItem, ItemEnum, parse_quote};
+
+use super::super::model::Events;
+use super::model::{Block, Field, Method};
+use super::parse::is_documentation;
+use crate::fingerprint::Fingerprint;
+
+impl Block {
+    /// The enum that a user could have written instead, with all its options.
+    pub(super) fn to_enum(&self) -> ItemEnum {
+        let Self { runtime, events, .. } = self;
+        let serde = runtime.serde();
+        let documentation = self.documentation();
+        let variants = self.variants().map(Method::to_variant);
+        parse_quote! {
+            #(#documentation)*
+            #[derive(
+                ::core::clone::Clone,
+                ::core::fmt::Debug,
+                ::core::cmp::PartialEq,
+                #runtime::private::serde::Serialize,
+                #runtime::private::serde::Deserialize,
+            )]
+            #[serde(crate = #serde)]
+            #[allow(missing_docs, unreachable_pub, private_interfaces, clippy::all, clippy::pedantic)]
+            pub enum #events { #(#variants,)* }
+        }
+    }
+
+    pub(super) fn expand(&self, events: &Events) -> TokenStream {
+        let item = &self.item;
+        let enumeration = events.expand();
+        let fold = self.fold();
+        quote!(#item #enumeration #fold)
+    }
+
+    fn documentation(&self) -> Vec<syn::Attribute> {
+        let written: Vec<_> = self.item.attrs.iter().filter(|attribute| is_documentation(attribute)).cloned().collect();
+        if !written.is_empty() {
+            return written;
+        }
+        let text = format!("What has happened to [`{}`].", self.aggregate);
+        vec![parse_quote!(#[doc = #text])]
+    }
+
+    fn fold(&self) -> TokenStream {
+        let Self { runtime, item, events, .. } = self;
+        let aggregate = &item.self_ty;
+        let fingerprint = self.fingerprint();
+        let creations = self.methods.iter().map(|method| method.creation(self));
+        let changes = self.methods.iter().map(|method| method.change(self));
+        quote! {
+            #[automatically_derived]
+            #[allow(deprecated)]
+            impl #runtime::Fold<#events> for #aggregate {
+                const FINGERPRINT: u64 = #fingerprint;
+
+                fn create(event: #events) -> ::core::result::Result<Self, #runtime::Misplaced> {
+                    match event { #(#creations,)* }
+                }
+
+                fn apply(&mut self, event: #events) -> ::core::result::Result<(), #runtime::Misplaced> {
+                    match event { #(#changes,)* }
+                }
+            }
+        }
+    }
+
+    /// Of what the methods do. Their visibility and attributes do not count.
+    fn fingerprint(&self) -> syn::LitInt {
+        let mut fingerprint = Fingerprint::new();
+        for item in &self.item.items {
+            if let ImplItem::Fn(method) = item {
+                fingerprint.add(&method.sig);
+                fingerprint.add(&method.block);
+            }
+        }
+        fingerprint.finish()
+    }
+}
+
+impl Method {
+    fn to_variant(&self) -> TokenStream {
+        let Self { variant_attributes, variant, fields, .. } = self;
+        let fields = fields.iter().map(Field::to_field);
+        match fields.len() {
+            0 => quote!(#(#variant_attributes)* #variant),
+            _ => quote!(#(#variant_attributes)* #variant { #(#fields,)* }),
+        }
+    }
+
+    fn creation(&self, block: &Block) -> TokenStream {
+        if !self.creates() {
+            return self.misplaced(block);
+        }
+        let (pattern, call) = (self.pattern(block), self.call(&[]));
+        quote!(#pattern => ::core::result::Result::Ok(#call))
+    }
+
+    fn change(&self, block: &Block) -> TokenStream {
+        if self.creates() {
+            return self.misplaced(block);
+        }
+        let (pattern, call) = (self.pattern(block), self.call(&[quote!(self)]));
+        quote! {
+            #pattern => {
+                #call;
+                ::core::result::Result::Ok(())
+            }
+        }
+    }
+
+    fn misplaced(&self, block: &Block) -> TokenStream {
+        let Block { runtime, events, .. } = block;
+        let variant = &self.variant;
+        quote!(#events::#variant { .. } => ::core::result::Result::Err(#runtime::Misplaced))
+    }
+
+    fn pattern(&self, block: &Block) -> TokenStream {
+        let (events, variant) = (&block.events, &self.variant);
+        let names = self.fields.iter().map(|field| &field.ident);
+        let values = self.values();
+        quote!(#events::#variant { #(#names: #values,)* })
+    }
+
+    /// The call of the user's method, where the user wrote it.
+    fn call(&self, receiver: &[TokenStream]) -> TokenStream {
+        let method = &self.signature.ident;
+        let values = self.values();
+        quote_spanned!(method.span()=> Self::#method(#(#receiver,)* #(#values,)*))
+    }
+
+    /// Names of ours for the fields: the user's might be constants, or begin with an underscore.
+    fn values(&self) -> Vec<syn::Ident> {
+        let fields = self.fields.iter().enumerate();
+        fields.map(|(index, field)| format_ident!("field{index}", span = field.ident.span())).collect()
+    }
+}
+
+impl Field {
+    fn to_field(&self) -> TokenStream {
+        let Self { attributes, ident, ty } = self;
+        quote!(#(#attributes)* #ident: #ty)
+    }
+}

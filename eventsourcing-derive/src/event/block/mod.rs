@@ -1,0 +1,27 @@
+//! `#[event]` on an `impl` block: each method is an event, and the block is the fold.
+
+mod check;
+mod expand;
+mod fields;
+mod model;
+mod parse;
+mod stub;
+
+use proc_macro2::TokenStream;
+use syn::ItemImpl;
+
+use super::model::Events;
+use crate::errors::Errors;
+use model::Block;
+
+pub(super) fn expand(arguments: TokenStream, item: ItemImpl) -> TokenStream {
+    let mut errors = Errors::default();
+    let block = Block::parse(arguments, item, &mut errors);
+    block.check(&mut errors);
+    let events = Events::of_enum(block.to_enum(), block.runtime.clone(), &mut errors);
+    events.check_variants(&mut errors);
+    match errors.finish() {
+        Ok(()) => block.expand(&events),
+        Err(messages) => block.stub(&events, messages),
+    }
+}

@@ -1,0 +1,64 @@
+//! What `#[event]` knows about an `impl` block.
+
+use syn::{Attribute, Ident, ItemImpl, ReturnType, Signature, Type};
+
+use crate::runtime_path::RuntimePath;
+
+pub(super) struct Block {
+    pub(super) runtime: RuntimePath,
+    /// What the user wrote, without our options and without what moves to the enum.
+    pub(super) item: ItemImpl,
+    /// The name of the aggregate's type.
+    pub(super) aggregate: Ident,
+    /// The name of the enum to write.
+    pub(super) events: Ident,
+    pub(super) methods: Vec<Method>,
+}
+
+/// A method, which is an event.
+pub(super) struct Method {
+    pub(super) signature: Signature,
+    pub(super) attributes: Vec<Attribute>,
+    /// Documentation and options that move to the variant.
+    pub(super) variant_attributes: Vec<Attribute>,
+    pub(super) variant: Ident,
+    pub(super) fields: Vec<Field>,
+}
+
+/// A parameter, which is a field of the event.
+pub(super) struct Field {
+    pub(super) attributes: Vec<Attribute>,
+    pub(super) ident: Ident,
+    pub(super) ty: Type,
+}
+
+impl Block {
+    /// The methods without those whose variant another has taken; that is reported elsewhere.
+    pub(super) fn variants(&self) -> impl Iterator<Item = &Method> {
+        let repeated =
+            |index: usize, method: &Method| self.methods[..index].iter().any(|m| m.variant == method.variant);
+        self.methods
+            .iter()
+            .enumerate()
+            .filter(move |(index, method)| !repeated(*index, method))
+            .map(|(_, method)| method)
+    }
+}
+
+impl Method {
+    /// Whether the event is the first of its stream; the others change what is there.
+    pub(super) fn creates(&self) -> bool {
+        self.signature.receiver().is_none()
+    }
+
+    /// The return type, unless it is `()`.
+    pub(super) fn output(&self) -> Option<&Type> {
+        match &self.signature.output {
+            ReturnType::Default => None,
+            ReturnType::Type(_, ty) => match &**ty {
+                Type::Tuple(tuple) if tuple.elems.is_empty() => None,
+                ty => Some(ty),
+            },
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! From the `impl` block and its options to the model.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident};
+use syn::ext::IdentExt;
+use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Type};
+
+use super::fields::without_self;
+use super::model::{Block, Field, Method};
+use crate::errors::Errors;
+use crate::messages;
+use crate::options::Options;
+use crate::runtime_path::RuntimePath;
+
+impl Block {
+    pub(super) fn parse(arguments: TokenStream, mut item: ItemImpl, errors: &mut Errors) -> Self {
+        let options = Options::of_arguments("event", arguments, &["enum", "crate"], errors);
+        let runtime = RuntimePath::parse(&options, errors);
+        let aggregate = name_of(&item.self_ty, errors);
+        let events = options.ident("enum", "enum = AccountEvent", errors);
+        let methods = item.items.iter_mut().filter_map(|inner| match inner {
+            ImplItem::Fn(method) => Some(Method::parse(method, &item.self_ty, errors)),
+            _ => None,
+        });
+        Self {
+            runtime,
+            methods: methods.collect(),
+            events: events.unwrap_or_else(|| format_ident!("{}Event", aggregate.unraw())),
+            aggregate,
+            item,
+        }
+    }
+}
+
+impl Method {
+    fn parse(method: &mut ImplItemFn, aggregate: &Type, errors: &mut Errors) -> Self {
+        let attributes = method.attrs.clone();
+        method.attrs.retain(|attribute| !belongs_to_variant(attribute) || is_documentation(attribute));
+        let inputs = method.sig.inputs.iter_mut();
+        let fields = inputs.filter_map(|input| Field::parse(input, aggregate)).collect();
+        Self {
+            signature: method.sig.clone(),
+            variant_attributes: attributes.iter().filter(|attribute| belongs_to_variant(attribute)).cloned().collect(),
+            attributes,
+            variant: variant_of(&method.sig.ident, errors),
+            fields,
+        }
+    }
+}
+
+impl Field {
+    /// `None`: not a parameter with a name, which is reported elsewhere.
+    fn parse(input: &mut FnArg, aggregate: &Type) -> Option<Self> {
+        let FnArg::Typed(parameter) = input else { return None };
+        let Pat::Ident(pattern) = &*parameter.pat else { return None };
+        let moves = |attribute: &Attribute| attribute.path().is_ident("serde") || is_documentation(attribute);
+        let (attributes, kept) = parameter.attrs.drain(..).partition(moves);
+        parameter.attrs = kept;
+        Some(Self { attributes, ident: pattern.ident.clone(), ty: without_self(&parameter.ty, aggregate) })
+    }
+}
+
+fn belongs_to_variant(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("event") || attribute.path().is_ident("serde") || is_documentation(attribute)
+}
+
+pub(super) fn is_documentation(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("doc")
+}
+
+fn name_of(self_ty: &Type, errors: &mut Errors) -> Ident {
+    if let Type::Path(path) = self_ty
+        && let Some(last) = path.path.segments.last()
+    {
+        return last.ident.clone();
+    }
+    errors.report(self_ty, messages::block_type(self_ty.to_token_stream()));
+    Ident::new("Aggregate", Span::call_site())
+}
+
+/// `amount_credited` is the event `AmountCredited`.
+fn variant_of(method: &Ident, errors: &mut Errors) -> Ident {
+    let method = method.unraw();
+    let name: String = method.to_string().split('_').map(capitalised).collect();
+    match syn::parse_str::<Ident>(&name) {
+        Ok(mut variant) => {
+            variant.set_span(method.span());
+            variant
+        }
+        Err(_) => {
+            errors.report(&method, messages::variant_unnameable(&method));
+            method
+        }
+    }
+}
+
+fn capitalised(word: &str) -> String {
+    let mut letters = word.chars();
+    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+}

@@ -1,0 +1,94 @@
+//! What the block form writes after mistakes: everything its name promises, so that nothing else is reported missing.
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::super::model::Events;
+use super::fields::{borrows, is_open, owned};
+use super::model::{Block, Field, Method};
+
+impl Block {
+    pub(super) fn stub(&self, events: &Events, messages: TokenStream) -> TokenStream {
+        let item = &self.item;
+        let enumeration = self.stub_enum();
+        let event = events.stub_implementation();
+        let fold = self.stub_fold();
+        quote!(#messages #item #enumeration #event #fold)
+    }
+
+    /// The enum without derives, which would report the same mistakes again.
+    fn stub_enum(&self) -> TokenStream {
+        let Self { runtime, events, .. } = self;
+        let variants = self.variants().map(Method::stub_variant);
+        let body = quote!(::core::unreachable!());
+        quote! {
+            #[allow(missing_docs, unreachable_pub, private_interfaces)]
+            pub enum #events { #(#variants,)* }
+
+            impl ::core::clone::Clone for #events {
+                fn clone(&self) -> Self { #body }
+            }
+            impl ::core::fmt::Debug for #events {
+                fn fmt(&self, _: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result { #body }
+            }
+            impl ::core::cmp::PartialEq for #events {
+                fn eq(&self, _: &Self) -> bool { #body }
+            }
+            impl #runtime::private::serde::Serialize for #events {
+                fn serialize<S: #runtime::private::serde::Serializer>(
+                    &self,
+                    _: S,
+                ) -> ::core::result::Result<S::Ok, S::Error> { #body }
+            }
+            impl<'de> #runtime::private::serde::Deserialize<'de> for #events {
+                fn deserialize<D: #runtime::private::serde::Deserializer<'de>>(
+                    _: D,
+                ) -> ::core::result::Result<Self, D::Error> { #body }
+            }
+        }
+    }
+
+    fn stub_fold(&self) -> TokenStream {
+        let Self { runtime, item, events, .. } = self;
+        let aggregate = &item.self_ty;
+        let (impl_generics, _, where_clause) = item.generics.split_for_impl();
+        quote! {
+            impl #impl_generics #runtime::Fold<#events> for #aggregate #where_clause {
+                fn create(_: #events) -> ::core::result::Result<Self, #runtime::Misplaced> {
+                    ::core::unreachable!()
+                }
+
+                fn apply(&mut self, _: #events) -> ::core::result::Result<(), #runtime::Misplaced> {
+                    ::core::unreachable!()
+                }
+            }
+        }
+    }
+}
+
+impl Method {
+    fn stub_variant(&self) -> TokenStream {
+        let variant = &self.variant;
+        let fields = self.fields.iter().filter_map(Field::stub_field);
+        let fields: Vec<_> = fields.collect();
+        match &*fields {
+            [] => quote!(#variant),
+            fields => quote!(#variant { #(#fields,)* }),
+        }
+    }
+}
+
+impl Field {
+    /// With the type that the message asks for; without the field where there is none.
+    fn stub_field(&self) -> Option<TokenStream> {
+        let Self { ident, ty, .. } = self;
+        match ty {
+            ty if is_open(ty) => None,
+            ty if borrows(ty) => {
+                let owned = owned(ty);
+                Some(quote!(#ident: #owned))
+            }
+            ty => Some(quote!(#ident: #ty)),
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! `#[event]`.
+//!
+//! On an `enum` or a `struct` it writes how the events are stored. On an `impl` block it writes the enum that a user
+//! could have written, and goes on with that: one mechanism, two spellings.
+
+mod block;
+mod check;
+mod expand;
+mod model;
+mod parse;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+use syn::{Item, ItemEnum, ItemStruct};
+
+use crate::errors::Errors;
+use crate::messages;
+use crate::options::Options;
+use crate::runtime_path::RuntimePath;
+use model::Events;
+
+pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
+    match syn::parse2(item.clone()) {
+        Ok(Item::Impl(item)) => block::expand(arguments, item),
+        Ok(Item::Enum(item)) => expand_enum(arguments, item),
+        Ok(Item::Struct(item)) => expand_struct(arguments, item),
+        Ok(_) => refuse(&item),
+        Err(error) => error.into_compile_error(),
+    }
+}
+
+fn expand_enum(arguments: TokenStream, item: ItemEnum) -> TokenStream {
+    let mut errors = Errors::default();
+    let options = Options::of_arguments("event", arguments, &["crate"], &mut errors);
+    let runtime = RuntimePath::parse(&options, &mut errors);
+    let events = Events::of_enum(item, runtime, &mut errors);
+    events.check(&mut errors);
+    finish(&events, errors)
+}
+
+fn expand_struct(arguments: TokenStream, item: ItemStruct) -> TokenStream {
+    let mut errors = Errors::default();
+    let options = Options::of_arguments("event", arguments, &["name", "version", "crate"], &mut errors);
+    let events = Events::of_struct(item, &options, &mut errors);
+    events.check(&mut errors);
+    finish(&events, errors)
+}
+
+fn finish(events: &Events, errors: Errors) -> TokenStream {
+    match errors.finish() {
+        Ok(()) => events.expand(),
+        Err(messages) => events.stub(messages),
+    }
+}
+
+fn refuse(item: &TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    errors.report_at(proc_macro2::Span::call_site(), messages::event_item());
+    let messages = errors.finish().err();
+    quote!(#messages #item)
+}

@@ -1,0 +1,42 @@
+//! What `#[event]` knows about the events of one enum, or the one event of a struct.
+
+use syn::{Attribute, Generics, Ident, ItemEnum, ItemStruct, LitStr};
+
+use crate::runtime_path::RuntimePath;
+
+pub(super) struct Events {
+    pub(super) runtime: RuntimePath,
+    /// What the user wrote, without our options.
+    pub(super) item: EventItem,
+    /// In the order in which serde counts variants.
+    pub(super) types: Vec<EventType>,
+}
+
+pub(super) enum EventItem {
+    Enum(ItemEnum),
+    Struct(ItemStruct),
+}
+
+/// One event: a variant, or the whole struct.
+pub(super) struct EventType {
+    pub(super) ident: Ident,
+    pub(super) attributes: Vec<Attribute>,
+    pub(super) name: LitStr,
+    pub(super) version: u16,
+}
+
+impl Events {
+    pub(super) fn ident(&self) -> &Ident {
+        match &self.item {
+            EventItem::Enum(item) => &item.ident,
+            EventItem::Struct(item) => &item.ident,
+        }
+    }
+
+    pub(super) fn generics(&self) -> &Generics {
+        match &self.item {
+            EventItem::Enum(item) => &item.generics,
+            EventItem::Struct(item) => &item.generics,
+        }
+    }
+}

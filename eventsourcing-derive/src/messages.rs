@@ -1,0 +1,159 @@
+//! Everything the macros say about mistakes: what was found, what was expected, what to write instead.
+//!
+//! Every message has a case in `tests/ui`; a test below sees to it.
+
+use std::fmt::Display;
+
+macro_rules! messages {
+    ($($name:ident($($value:ident),*) $text:literal)*) => {
+        $(pub(crate) fn $name($($value: impl Display),*) -> String { format!($text) })*
+
+        #[cfg(test)]
+        const CATALOGUE: &[(&str, &str)] = &[$((stringify!($name), $text)),*];
+    };
+}
+
+// Options of all macros.
+messages! {
+    malformed_options(attribute, cause)
+        "cannot read the options of `#[{attribute}]`: {cause}; options look like `name = \"…\"`, separated by commas"
+    unknown_option(attribute, option, known)
+        "`#[{attribute}]` has no option `{option}` here; it knows {known}"
+    misspelt_option(attribute, option, nearest)
+        "`#[{attribute}]` has no option `{option}` here; did you mean `{nearest}`?"
+    repeated_option(option)
+        "`{option}` is given twice; keep one"
+    wrong_value(option, expected, example)
+        "`{option}` takes {expected}; write `{example}`"
+    bad_stored_name(name, fault)
+        "the stored name `{name}` {fault}; a stored name has 1 to 255 bytes and no NUL character"
+
+    // #[derive(Aggregate)]
+    aggregate_union(name)
+        "`{name}` is a union; an aggregate is a struct or an enum"
+    aggregate_generic(name)
+        "`{name}` is generic; one stored name stands for one type: write a struct without parameters for each"
+
+    // #[event]
+    event_item()
+        "`#[event]` stands on an `impl` block, an `enum` or a `struct`"
+    event_generic(name)
+        "`{name}` is generic; stored events have one form: write it without parameters"
+    event_enum_empty(name)
+        "`{name}` has no variants; an event enum has one for each event"
+    event_cfg(name)
+        "`{name}` is there in some builds only, but stored events are there for ever; remove the `cfg`"
+    event_serde_enum(name, option)
+        "`#[serde({option})]` on `{name}` hides its variants; the event's name is stored beside the payload: remove it"
+    event_serde_variant(name, option)
+        "`#[serde({option})]` on `{name}` changes how it is stored; an event is stored as its fields: remove it, or put it on a field"
+    repeated_event_name(name)
+        "two events are stored as `{name}`; give one of them another name with `#[event(name = \"…\")]`"
+
+    // #[event] impl
+    block_of_trait(name)
+        "`#[event]` stands on `impl {name}`, not on the implementation of a trait"
+    block_generic(name)
+        "this block of `{name}` is generic; stored events have one form: write it without parameters"
+    block_type(found)
+        "`{found}` is not the name of a struct or an enum; write `impl Account`"
+    block_item()
+        "only methods stand in an `#[event]` block, one for each event; move this to another `impl` block"
+    block_never_creates(name)
+        "no event creates `{name}`; add a method that returns `Self`, such as `fn opened() -> Self`"
+    method_cfg(name)
+        "`{name}` is there in some builds only, but stored events are there for ever; remove the `cfg`"
+    method_async(name)
+        "`{name}` is `async`, but an event has already happened and waits for nothing; write `fn {name}`"
+    method_const(name)
+        "`{name}` is `const`, but events are applied while the program runs; write `fn {name}`"
+    method_unsafe(name)
+        "`{name}` is `unsafe`, but every event can be applied; write `fn {name}`"
+    method_extern(name)
+        "`{name}` is `extern`, but events are applied by Rust code; write `fn {name}`"
+    method_generic(name)
+        "`{name}` is generic; stored events have one form: write it without parameters"
+    method_variadic(name)
+        "`{name}` takes any number of parameters; an event has the same fields each time: name them"
+    receiver_shared(name)
+        "`{name}` takes `&self`; an event changes the state: write `fn {name}(&mut self, …)`"
+    receiver_owned(name)
+        "`{name}` takes `self`; an event changes the state in place: write `fn {name}(&mut self, …)`"
+    receiver_typed(name)
+        "`{name}` names the type of `self`; write `fn {name}(&mut self, …)`"
+    change_returns(name)
+        "`{name}` returns something, but an event has already happened: remove the return type; what refuses or answers is a command"
+    create_without_self(name)
+        "`{name}` neither takes `&mut self` nor returns `Self`; an event changes the state with `&mut self` or creates it with `-> Self`"
+    parameter_pattern(method)
+        "a parameter of `{method}` is a pattern; it names a stored field: write `name: Type`"
+    parameter_mut(name)
+        "the parameter `{name}` is `mut`; it names a stored field: write `{name}: …` and `let mut {name} = {name};` in the body"
+    parameter_reference(owned)
+        "a stored event owns its fields, but this type borrows; write an owned type, such as `{owned}`"
+    parameter_impl()
+        "`impl Trait` is not one type that can be stored; write the type"
+    parameter_cfg(name)
+        "the parameter `{name}` is there in some builds only, but stored events are there for ever; remove the `cfg`"
+    variant_unnameable(method)
+        "`{method}` cannot be turned into the name of a variant; begin it with a letter and choose no keyword"
+    variant_repeated(first, second, variant)
+        "`{first}` and `{second}` are both the event `{variant}`; rename one of them"
+
+    // #[derive(System)]
+    system_not_a_struct(name)
+        "`{name}` is not a struct with named fields; a system has one field for each application and projection"
+    system_generic(name)
+        "`{name}` is generic; a system is one fixed set of applications: write it without parameters"
+    field_without_role(field)
+        "`{field}` is neither an application nor a projection; write `#[application(…)]` or `#[projection(…)]` above it"
+    field_with_two_roles(field)
+        "`{field}` is marked more than once; it is one application or one projection"
+    application_idle(field)
+        "the application `{field}` owns no aggregate and follows nothing; write `#[application(aggregates(Account))]`"
+    projection_idle(field)
+        "the projection `{field}` follows nothing; write `#[projection(follows(accounts: Account))]`"
+    repeated_name(name)
+        "two parts of the system are named `{name}`; give one of them another name with `name = \"…\"`"
+    aggregate_of_two(aggregate, first, second)
+        "`{aggregate}` is owned by `{first}` and by `{second}`; an aggregate has one owner"
+    repeated_aggregate(aggregate)
+        "`{aggregate}` is listed twice; keep one"
+    repeated_follow(field, aggregate)
+        "`{field}: {aggregate}` is listed twice; keep one"
+    follows_itself(field)
+        "`{field}` follows itself and would never come to rest; let another application follow it"
+    follows_unknown(found, known)
+        "the system has no field `{found}`; its applications are {known}"
+    follows_misspelt(found, nearest)
+        "the system has no field `{found}`; did you mean `{nearest}`?"
+    follows_projection(field)
+        "`{field}` is a projection and writes no events; follow an application"
+    follows_not_owned(field, aggregate, owned)
+        "`{field}` does not own `{aggregate}`; it owns {owned}"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::CATALOGUE;
+
+    /// Every message as it is shown: the text between the values, in order.
+    fn is_shown(template: &str, shown: &str) -> bool {
+        shown.lines().any(|line| {
+            let mut pieces = template.split('{').map(|piece| piece.split_once('}').map_or(piece, |(_, text)| text));
+            let rest = pieces.try_fold(line, |rest, piece| rest.find(piece).map(|at| &rest[at + piece.len()..]));
+            rest.is_some()
+        })
+    }
+
+    #[test]
+    fn every_message_has_a_case_in_tests_ui() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let cases = files.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
+        let shown: String = cases.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        let missing: Vec<_> =
+            CATALOGUE.iter().filter(|(_, text)| !is_shown(text, &shown)).map(|(name, _)| name).collect();
+        assert!(missing.is_empty(), "no case in tests/ui shows {missing:?}");
+    }
+}

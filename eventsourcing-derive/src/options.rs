@@ -1,0 +1,200 @@
+//! The options of our attributes: `key = value` and `key(…)`, separated by commas.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::ext::IdentExt;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::punctuated::Punctuated;
+use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, LitInt, LitStr, Meta, Path, Token, parenthesized, token};
+
+use crate::errors::Errors;
+use crate::messages;
+
+/// What one attribute says. Unknown and repeated options have been reported and are gone.
+pub(crate) struct Options(Vec<Entry>);
+
+struct Entry {
+    key: Ident,
+    value: Value,
+}
+
+enum Value {
+    Missing,
+    Expr(Expr),
+    List(TokenStream),
+}
+
+impl Options {
+    /// The options of every `#[attribute(…)]` among `attributes`.
+    pub(crate) fn of_attributes(
+        attribute: &str,
+        attributes: &[Attribute],
+        known: &[&str],
+        errors: &mut Errors,
+    ) -> Self {
+        let mut entries = Vec::new();
+        for written in attributes.iter().filter(|written| written.path().is_ident(attribute)) {
+            match &written.meta {
+                Meta::Path(_) => {}
+                Meta::List(list) => entries.extend(read(attribute, list.tokens.clone(), errors)),
+                Meta::NameValue(meta) => {
+                    errors.report(meta, messages::malformed_options(attribute, "expected parentheses"));
+                }
+            }
+        }
+        Self::known(attribute, entries, known, errors)
+    }
+
+    /// The options between the parentheses of an attribute macro.
+    pub(crate) fn of_arguments(attribute: &str, arguments: TokenStream, known: &[&str], errors: &mut Errors) -> Self {
+        let entries = read(attribute, arguments, errors);
+        Self::known(attribute, entries, known, errors)
+    }
+
+    fn known(attribute: &str, entries: Vec<Entry>, known: &[&str], errors: &mut Errors) -> Self {
+        let mut kept: Vec<Entry> = Vec::new();
+        for entry in entries {
+            if !known.iter().any(|known| entry.key == known) {
+                errors.report(&entry.key, unknown(attribute, &entry.key.to_string(), known));
+            } else if kept.iter().any(|kept| kept.key == entry.key) {
+                errors.report(&entry.key, messages::repeated_option(&entry.key));
+            } else {
+                kept.push(entry);
+            }
+        }
+        Self(kept)
+    }
+
+    /// The value of `key = "text"`.
+    pub(crate) fn text(&self, key: &str, example: &str, errors: &mut Errors) -> Option<LitStr> {
+        self.typed(key, "a text", example, errors, |value| match value {
+            Value::Expr(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Some(text.clone()),
+            _ => None,
+        })
+    }
+
+    /// The value of `key = path::to::something`.
+    pub(crate) fn path(&self, key: &str, example: &str, errors: &mut Errors) -> Option<Path> {
+        self.typed(key, "a path", example, errors, |value| match value {
+            Value::Expr(Expr::Path(ExprPath { qself: None, path, .. })) => Some(path.clone()),
+            _ => None,
+        })
+    }
+
+    /// The value of `key = Name`.
+    pub(crate) fn ident(&self, key: &str, example: &str, errors: &mut Errors) -> Option<Ident> {
+        self.typed(key, "a name", example, errors, |value| match value {
+            Value::Expr(Expr::Path(ExprPath { qself: None, path, .. })) => path.get_ident().cloned(),
+            _ => None,
+        })
+    }
+
+    /// The value of `key = 2`, a number from 1 to 65535.
+    pub(crate) fn version(&self, key: &str, example: &str, errors: &mut Errors) -> Option<u16> {
+        let number = |value: &LitInt| value.base10_parse().ok().filter(|version| *version > 0);
+        self.typed(key, "a number from 1 to 65535", example, errors, |value| match value {
+            Value::Expr(Expr::Lit(ExprLit { lit: Lit::Int(value), .. })) => number(value),
+            _ => None,
+        })
+    }
+
+    /// The value of `key = expression`.
+    pub(crate) fn expr(&self, key: &str, example: &str, errors: &mut Errors) -> Option<Expr> {
+        self.typed(key, "an expression", example, errors, |value| match value {
+            Value::Expr(expr) => Some(expr.clone()),
+            _ => None,
+        })
+    }
+
+    /// The items of `key(item, item)`.
+    pub(crate) fn list<T: Parse>(&self, key: &str, example: &str, errors: &mut Errors) -> Vec<T> {
+        let items = self.typed(key, "a list in parentheses", example, errors, |value| match value {
+            Value::List(items) => Punctuated::<T, Token![,]>::parse_terminated.parse2(items.clone()).ok(),
+            _ => None,
+        });
+        items.into_iter().flatten().collect()
+    }
+
+    fn typed<T>(
+        &self,
+        key: &str,
+        expected: &str,
+        example: &str,
+        errors: &mut Errors,
+        read: impl Fn(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let entry = self.0.iter().find(|entry| entry.key == key)?;
+        let value = read(&entry.value);
+        if value.is_none() {
+            errors.report(entry, messages::wrong_value(key, expected, example));
+        }
+        value
+    }
+}
+
+/// The keys of an attribute that is not ours. What cannot be read is left to its owner.
+pub(crate) fn foreign_keys(attribute: &Attribute) -> Vec<Ident> {
+    let entries = attribute.parse_args_with(Punctuated::<Entry, Token![,]>::parse_terminated);
+    entries.into_iter().flatten().map(|entry| entry.key).collect()
+}
+
+/// The word of `known` that was probably meant.
+pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(found, known), known));
+    let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + found.chars().count() / 3).then_some(nearest)
+}
+
+fn unknown(attribute: &str, option: &str, known: &[&str]) -> String {
+    match nearest(option, known.iter().copied()) {
+        Some(nearest) => messages::misspelt_option(attribute, option, nearest),
+        None => messages::unknown_option(attribute, option, words(known)),
+    }
+}
+
+/// "`a`, `b` and `c`", for messages.
+pub(crate) fn words(words: &[impl ToString]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| format!("`{}`", word.to_string())).collect();
+    match quoted.split_last() {
+        None => "nothing".into(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+fn read(attribute: &str, tokens: TokenStream, errors: &mut Errors) -> Vec<Entry> {
+    match Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens) {
+        Ok(entries) => entries.into_iter().collect(),
+        Err(cause) => {
+            errors.report_at(cause.span(), messages::malformed_options(attribute, &cause));
+            Vec::new()
+        }
+    }
+}
+
+impl Parse for Entry {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let key = input.call(Ident::parse_any)?;
+        let value = if input.parse::<Option<Token![=]>>()?.is_some() {
+            Value::Expr(input.parse()?)
+        } else if input.peek(token::Paren) {
+            let items;
+            parenthesized!(items in input);
+            Value::List(items.parse()?)
+        } else {
+            Value::Missing
+        };
+        Ok(Self { key, value })
+    }
+}
+
+impl ToTokens for Entry {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.key.to_tokens(tokens);
+        match &self.value {
+            Value::Missing => {}
+            Value::Expr(expr) => expr.to_tokens(tokens),
+            Value::List(items) => items.to_tokens(tokens),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Where expansions find `eventsourcing_core`: at the root, unless `crate = …` says otherwise.
+
+use proc_macro2::TokenStream;
+use quote::ToTokens;
+use syn::{Path, parse_quote};
+
+use crate::errors::Errors;
+use crate::options::Options;
+
+#[derive(Clone)]
+pub(crate) struct RuntimePath(Path);
+
+impl RuntimePath {
+    pub(crate) fn parse(options: &Options, errors: &mut Errors) -> Self {
+        let path = options.path("crate", "crate = ::eventsourcing_core", errors);
+        Self(path.unwrap_or_else(|| parse_quote!(::eventsourcing_core)))
+    }
+
+    /// The path as serde's `crate` attribute wants it.
+    pub(crate) fn serde(&self) -> String {
+        let path: String = self.to_token_stream().into_iter().map(|token| token.to_string()).collect();
+        path + "::private::serde"
+    }
+}
+
+impl ToTokens for RuntimePath {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.0.to_tokens(tokens);
+    }
+}

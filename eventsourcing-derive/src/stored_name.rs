@@ -1,0 +1,29 @@
+//! The names under which aggregates, events and parts of a system are stored.
+
+use syn::ext::IdentExt;
+use syn::{Ident, LitStr};
+
+use crate::errors::Errors;
+use crate::messages;
+
+/// As `store::Name::BYTES_MAX`.
+const BYTES_MAX: usize = 255;
+
+/// The name the user chose with `name = "…"`, else that of the item.
+pub(crate) fn stored_name(chosen: Option<LitStr>, item: &Ident, errors: &mut Errors) -> LitStr {
+    let name = chosen.unwrap_or_else(|| LitStr::new(&item.unraw().to_string(), item.span()));
+    if let Some(fault) = fault(&name.value()) {
+        let shown: String = name.value().chars().take(20).collect();
+        errors.report(&name, messages::bad_stored_name(shown.escape_debug(), fault));
+    }
+    name
+}
+
+fn fault(name: &str) -> Option<&'static str> {
+    match name {
+        "" => Some("is empty"),
+        name if name.len() > BYTES_MAX => Some("is longer than 255 bytes"),
+        name if name.contains('\0') => Some("contains the NUL character"),
+        _ => None,
+    }
+}

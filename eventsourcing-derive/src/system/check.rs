@@ -1,0 +1,74 @@
+//! What a system must be, apart from who follows whom.
+
+use std::collections::{HashMap, HashSet};
+
+use syn::Path;
+
+use super::model::{Part, Role, System, text};
+use crate::errors::Errors;
+use crate::messages;
+
+impl System {
+    pub(super) fn check(&self, errors: &mut Errors) {
+        self.check_is_not_generic(errors);
+        for part in &self.parts {
+            part.check_has_work(errors);
+        }
+        self.check_names_differ(errors);
+        self.check_aggregates_have_one_owner(errors);
+        self.check_follows(errors);
+    }
+
+    /// The stored names would mean several systems.
+    fn check_is_not_generic(&self, errors: &mut Errors) {
+        if !self.input.generics.params.is_empty() {
+            errors.report(&self.input.generics, messages::system_generic(&self.input.ident));
+        }
+    }
+
+    /// The progress of followers is kept under their names.
+    fn check_names_differ(&self, errors: &mut Errors) {
+        let mut seen = HashSet::new();
+        for part in &self.parts {
+            if !seen.insert(part.name.value()) {
+                errors.report(&part.name, messages::repeated_name(part.name.value()));
+            }
+        }
+    }
+
+    /// Two owners would each believe to see all events.
+    fn check_aggregates_have_one_owner(&self, errors: &mut Errors) {
+        let mut owners: HashMap<String, &Part> = HashMap::new();
+        for (part, aggregate) in self.parts.iter().flat_map(owned) {
+            match owners.insert(text(aggregate), part) {
+                None => {}
+                Some(first) if first.field == part.field => {
+                    errors.report(aggregate, messages::repeated_aggregate(text(aggregate)));
+                }
+                Some(first) => {
+                    let message = messages::aggregate_of_two(text(aggregate), &first.field, &part.field);
+                    errors.report(aggregate, message);
+                }
+            }
+        }
+    }
+}
+
+impl Part {
+    fn check_has_work(&self, errors: &mut Errors) {
+        if !self.follows.is_empty() {
+            return;
+        }
+        match &self.role {
+            Role::Application { aggregates } if aggregates.is_empty() => {
+                errors.report(&self.field, messages::application_idle(&self.field));
+            }
+            Role::Application { .. } => {}
+            Role::Projection => errors.report(&self.field, messages::projection_idle(&self.field)),
+        }
+    }
+}
+
+fn owned(part: &Part) -> impl Iterator<Item = (&Part, &Path)> {
+    part.aggregates().unwrap_or_default().iter().map(move |aggregate| (part, aggregate))
+}

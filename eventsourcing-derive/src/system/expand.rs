@@ -1,0 +1,156 @@
+//! From the model to the `impl System` and the functions that start it.
+
+use proc_macro2::TokenStream;
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{LitStr, Path};
+
+use super::model::{Follow, Part, Role, System};
+
+impl System {
+    pub(super) fn expand(&self) -> TokenStream {
+        let implementation = self.implementation(&self.definition(), &self.assemble(), &self.followers());
+        let starters = self.starters();
+        quote!(#implementation #starters)
+    }
+
+    /// The messages, and implementations that keep the compiler from reporting that there are none.
+    pub(super) fn stub(&self, messages: TokenStream) -> TokenStream {
+        let body = quote!(::core::unreachable!());
+        let implementation = self.implementation(&body, &body, &body);
+        let starters = self.starters();
+        quote!(#messages #implementation #starters)
+    }
+
+    fn implementation(&self, definition: &TokenStream, assemble: &TokenStream, followers: &TokenStream) -> TokenStream {
+        let (runtime, ident) = (&self.runtime, &self.input.ident);
+        let (impl_generics, type_generics, where_clause) = self.input.generics.split_for_impl();
+        quote! {
+            #[automatically_derived]
+            impl #impl_generics #runtime::System for #ident #type_generics #where_clause {
+                fn definition() -> #runtime::Definition {
+                    #definition
+                }
+
+                fn assemble(applications: &#runtime::Applications) -> Self {
+                    #assemble
+                }
+
+                fn followers() -> ::std::vec::Vec<#runtime::Follower<Self>> {
+                    #followers
+                }
+            }
+        }
+    }
+
+    fn definition(&self) -> TokenStream {
+        let (runtime, name) = (&self.runtime, &self.name);
+        let parts = self.parts.iter().map(|part| part.definition(self));
+        quote!(#runtime::Definition::new(#name) #(#parts)*)
+    }
+
+    fn assemble(&self) -> TokenStream {
+        let fields = self.parts.iter().map(|part| part.assemble(self));
+        quote!(Self { #(#fields,)* })
+    }
+
+    fn followers(&self) -> TokenStream {
+        let followers: Vec<_> = self.parts.iter().filter_map(|part| part.follower(self)).collect();
+        quote!(::std::vec::Vec::from([#(#followers),*]))
+    }
+
+    fn starters(&self) -> TokenStream {
+        let Self { runtime, input, .. } = self;
+        let (visibility, ident) = (&input.vis, &input.ident);
+        let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
+        quote! {
+            #[automatically_derived]
+            #[allow(dead_code, unreachable_pub)]
+            impl #impl_generics #ident #type_generics #where_clause {
+                /// Starts the system on `stores`; `runner` says how its followers are run.
+                ///
+                /// # Errors
+                /// The stores cannot be reached, or do not fit the definition.
+                #visibility async fn start(
+                    stores: impl ::core::convert::Into<#runtime::Stores>,
+                    runner: #runtime::Runner,
+                ) -> ::core::result::Result<#runtime::Running<Self>, #runtime::SystemError> {
+                    #runtime::SystemBuilder::new(stores).with_runner(runner).start().await
+                }
+
+                /// A builder of the system, for more choices than [`start`](Self::start) offers.
+                #[must_use]
+                #visibility fn builder(
+                    stores: impl ::core::convert::Into<#runtime::Stores>,
+                ) -> #runtime::SystemBuilder<Self> {
+                    #runtime::SystemBuilder::new(stores)
+                }
+
+                /// Who owns which aggregates and who follows whom.
+                #[must_use]
+                #visibility fn definition() -> #runtime::Definition {
+                    <Self as #runtime::System>::definition()
+                }
+            }
+        }
+    }
+
+    /// The stored name of a followed application, and that of the aggregate.
+    fn source(&self, follow: &Follow) -> TokenStream {
+        let (application, aggregate) = (self.followed(follow), self.name_of(&follow.aggregate));
+        quote!((#application, #aggregate))
+    }
+
+    fn followed(&self, follow: &Follow) -> &LitStr {
+        &self.part(&follow.field).expect("checked: the followed field exists").name
+    }
+
+    fn name_of(&self, aggregate: &Path) -> TokenStream {
+        let runtime = &self.runtime;
+        quote_spanned!(aggregate.span()=> <#aggregate as #runtime::Aggregate>::NAME)
+    }
+}
+
+impl Part {
+    fn definition(&self, system: &System) -> TokenStream {
+        let name = &self.name;
+        let sources: Vec<_> = self.follows.iter().map(|follow| system.source(follow)).collect();
+        match &self.role {
+            Role::Projection => quote!(.with_projection(#name, &[#(#sources),*])),
+            Role::Application { aggregates } => {
+                let aggregates = aggregates.iter().map(|aggregate| system.name_of(aggregate));
+                let policy = (!sources.is_empty()).then(|| quote!(.with_policy(#name, &[#(#sources),*])));
+                quote!(.with_application(#name, &[#(#aggregates),*]) #policy)
+            }
+        }
+    }
+
+    fn assemble(&self, system: &System) -> TokenStream {
+        let Self { field, ty, name, .. } = self;
+        let runtime = &system.runtime;
+        match self.role {
+            Role::Projection => quote_spanned!(ty.span()=> #field: <#ty as ::core::default::Default>::default()),
+            Role::Application { .. } => quote_spanned! {ty.span()=>
+                #field: <#ty as ::core::convert::From<#runtime::Application>>::from(applications.application(#name))
+            },
+        }
+    }
+
+    /// `None`: an application without a policy.
+    fn follower(&self, system: &System) -> Option<TokenStream> {
+        let Self { field, name, follows, .. } = self;
+        let runtime = &system.runtime;
+        let kind = match self.role {
+            _ if follows.is_empty() => return None,
+            Role::Application { .. } => quote!(policy),
+            Role::Projection => quote!(projection),
+        };
+        let follows = follows.iter().map(|follow| {
+            let (aggregate, application) = (&follow.aggregate, system.followed(follow));
+            quote_spanned!(aggregate.span()=> .follows::<#aggregate>(#application))
+        });
+        Some(quote! {
+            #runtime::Follower::#kind(#name, |system: &Self| &system.#field) #(#follows)*.into()
+        })
+    }
+}

@@ -1,0 +1,57 @@
+//! Who follows whom: each end of a connection must be there.
+
+use std::collections::HashSet;
+
+use super::model::{Follow, Part, System, text};
+use crate::errors::Errors;
+use crate::messages;
+use crate::options::{nearest, words};
+
+impl System {
+    pub(super) fn check_follows(&self, errors: &mut Errors) {
+        for part in &self.parts {
+            check_differ(part, errors);
+            for follow in &part.follows {
+                self.check_follow(part, follow, errors);
+            }
+        }
+    }
+
+    fn check_follow(&self, part: &Part, follow: &Follow, errors: &mut Errors) {
+        let Some(followed) = self.part(&follow.field) else {
+            return errors.report(&follow.field, self.no_such_field(follow));
+        };
+        if followed.field == part.field {
+            errors.report(follow, messages::follows_itself(&part.field));
+        } else if followed.aggregates().is_none() {
+            errors.report(&follow.field, messages::follows_projection(&followed.field));
+        } else if !followed.owns(&follow.aggregate) {
+            errors.report(&follow.aggregate, not_owned(followed, follow));
+        }
+    }
+
+    fn no_such_field(&self, follow: &Follow) -> String {
+        let applications = self.parts.iter().filter(|part| part.aggregates().is_some());
+        let known: Vec<_> = applications.map(|part| part.field.to_string()).collect();
+        match nearest(&follow.field.to_string(), known.iter().map(String::as_str)) {
+            Some(nearest) => messages::follows_misspelt(&follow.field, nearest),
+            None => messages::follows_unknown(&follow.field, words(&known)),
+        }
+    }
+}
+
+/// An event would arrive twice.
+fn check_differ(part: &Part, errors: &mut Errors) {
+    let mut seen = HashSet::new();
+    for follow in &part.follows {
+        let aggregate = text(&follow.aggregate);
+        if !seen.insert((&follow.field, aggregate.clone())) {
+            errors.report(follow, messages::repeated_follow(&follow.field, aggregate));
+        }
+    }
+}
+
+fn not_owned(followed: &Part, follow: &Follow) -> String {
+    let owned: Vec<_> = followed.aggregates().unwrap_or_default().iter().map(text).collect();
+    messages::follows_not_owned(&followed.field, text(&follow.aggregate), words(&owned))
+}

@@ -1,0 +1,79 @@
+//! From the struct and its attributes to the model.
+
+use syn::{Attribute, Data, DeriveInput, Field, Fields};
+
+use super::model::{Part, Role, System};
+use crate::errors::Errors;
+use crate::messages;
+use crate::options::Options;
+use crate::runtime_path::RuntimePath;
+use crate::stored_name::stored_name;
+
+impl System {
+    pub(super) fn parse(input: DeriveInput, errors: &mut Errors) -> Self {
+        let options = Options::of_attributes("system", &input.attrs, &["name", "crate"], errors);
+        let chosen = options.text("name", "name = \"Bank\"", errors);
+        Self {
+            runtime: RuntimePath::parse(&options, errors),
+            name: stored_name(chosen, &input.ident, errors),
+            parts: parts(&input, errors),
+            input,
+        }
+    }
+}
+
+fn parts(input: &DeriveInput, errors: &mut Errors) -> Vec<Part> {
+    match &input.data {
+        Data::Struct(data) if matches!(data.fields, Fields::Named(_)) => {
+            data.fields.iter().filter_map(|field| Part::parse(field, errors)).collect()
+        }
+        _ => {
+            errors.report(&input.ident, messages::system_not_a_struct(&input.ident));
+            Vec::new()
+        }
+    }
+}
+
+impl Part {
+    /// `None`: the field has no role, which has been reported.
+    fn parse(field: &Field, errors: &mut Errors) -> Option<Self> {
+        let ident = field.ident.as_ref()?;
+        match &*roles(field) {
+            [] => errors.report(ident, messages::field_without_role(ident)),
+            [role] if role.path().is_ident("application") => return Some(Self::application(field, errors)),
+            [_] => return Some(Self::projection(field, errors)),
+            [_, second, ..] => errors.report(second, messages::field_with_two_roles(ident)),
+        }
+        None
+    }
+
+    fn application(field: &Field, errors: &mut Errors) -> Self {
+        let known = ["name", "aggregates", "follows"];
+        let options = Options::of_attributes("application", &field.attrs, &known, errors);
+        let aggregates = options.list("aggregates", "aggregates(Account, Ledger)", errors);
+        Self::new(field, &options, Role::Application { aggregates }, errors)
+    }
+
+    fn projection(field: &Field, errors: &mut Errors) -> Self {
+        let options = Options::of_attributes("projection", &field.attrs, &["name", "follows"], errors);
+        Self::new(field, &options, Role::Projection, errors)
+    }
+
+    fn new(field: &Field, options: &Options, role: Role, errors: &mut Errors) -> Self {
+        let ident = field.ident.clone().expect("only named fields are parsed");
+        let chosen = options.text("name", "name = \"accounts\"", errors);
+        Self {
+            name: stored_name(chosen, &ident, errors),
+            follows: options.list("follows", "follows(accounts: Account)", errors),
+            field: ident,
+            ty: field.ty.clone(),
+            role,
+        }
+    }
+}
+
+fn roles(field: &Field) -> Vec<&Attribute> {
+    let is_role =
+        |attribute: &&Attribute| attribute.path().is_ident("application") || attribute.path().is_ident("projection");
+    field.attrs.iter().filter(is_role).collect()
+}
