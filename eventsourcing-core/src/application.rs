@@ -224,6 +224,27 @@ impl Application {
         }
     }
 
+    /// Creates an aggregate with what `decide` decides, and saves it under a [new id](Self::new_id).
+    ///
+    /// Within a [command](Self::command) that was carried out before, the id is that of the first time.
+    ///
+    /// # Errors
+    /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: the store failed. Nothing was written,
+    /// except as [`StoreError::Unavailable`] says.
+    ///
+    /// # Panics
+    /// As [`Root::create`].
+    pub async fn create<A, D, E>(&self, decide: impl FnOnce() -> Result<D, E> + Send) -> Result<Id<A>, Rejected<E>>
+    where
+        A: Aggregate,
+        D: IntoEvents<A::Event>,
+    {
+        let id = self.new_id();
+        let mut root = Root::<A>::with_id(id, decide().map_err(Rejected::Domain)?);
+        self.save(&mut root).await?;
+        Ok(id)
+    }
+
     /// Loads the aggregate, lets it decide, and saves what it decided. If somebody else was faster it loads and
     /// decides again, so `decide` may run several times.
     ///
