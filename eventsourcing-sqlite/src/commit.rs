@@ -194,3 +194,166 @@ impl std::fmt::Display for Failure {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::panic::resume_unwind;
+
+    use eventsourcing_core::store::{CodecId, Expected, LogId, NewEvent, StreamId, Tracking};
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::SqliteOptions;
+    use crate::read;
+
+    type Reply = oneshot::Receiver<Outcome>;
+
+    struct Bench {
+        _folder: tempfile::TempDir,
+        path: Arc<Path>,
+        jobs: mpsc::Sender<Job>,
+        writer: Writer,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
+            let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
+            let writer = Writer::new(opened.writer, Arc::clone(&opened.path), Head::new(), queue);
+            Self { _folder: folder, path: opened.path, jobs, writer }
+        }
+
+        fn settle_next(&mut self) -> usize {
+            let batch = self.writer.next_batch().expect("something is queued");
+            let appends = batch.len();
+            self.writer.settle(batch);
+            appends
+        }
+
+        fn head(&self) -> u64 {
+            read::head(&self.writer.connection).expect("a head").as_u64()
+        }
+    }
+
+    fn queue(jobs: &mpsc::Sender<Job>, append: Append) -> Reply {
+        let (reply, outcome) = oneshot::channel();
+        assert!(jobs.try_send(Job { append, reply }).is_ok(), "the queue has room");
+        outcome
+    }
+
+    fn stream() -> StreamId {
+        StreamId::new("account", Uuid::new_v4())
+    }
+
+    fn append(stream: &StreamId, expected: Expected) -> Append {
+        let (name, metadata) = ("deposited".into(), Vec::new());
+        let event = NewEvent { name, schema_version: 1, codec: CodecId(0), payload: vec![b'x'; 1000], metadata };
+        Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, vec![event])
+    }
+
+    fn outcome(mut reply: Reply) -> Outcome {
+        reply.try_recv().expect("an answer")
+    }
+
+    #[test]
+    fn gathered_appends_share_one_commit_and_have_their_own_outcomes() {
+        let mut bench = Bench::new();
+        let shared = stream();
+        let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&shared, Expected::NoStream))).collect();
+        let others: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::NoStream))).collect();
+        assert_eq!(bench.settle_next(), 128, "appends in the one commit");
+
+        let outcomes: Vec<_> = replies.into_iter().map(outcome).collect();
+        assert!(outcomes[0].is_ok(), "{:?}", outcomes[0]);
+        assert!(outcomes[1..].iter().all(|outcome| matches!(outcome, Err(StoreError::Conflict { .. }))));
+        let mut positions: Vec<_> = others.into_iter().map(|reply| outcome(reply).expect("a receipt")).collect();
+        positions.dedup_by_key(|appended| appended.receipt.position);
+        assert_eq!((positions.len(), bench.head()), (64, 65));
+    }
+
+    #[test]
+    fn appends_that_queue_up_during_a_commit_share_the_next() {
+        let bench = Bench::new();
+        let mut other = Connection::open(&bench.path).expect("a second connection");
+        let lock = other.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
+        let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::Any))).collect();
+        let Bench { mut writer, jobs, .. } = bench;
+        let commits =
+            thread::spawn(move || std::iter::from_fn(|| writer.next_batch().map(|batch| writer.settle(batch))).count());
+        let late: Vec<_> = (0..64).map(|_| queue(&jobs, append(&stream(), Expected::Any))).collect();
+        let replies: Vec<_> = replies.into_iter().chain(late).collect();
+        drop(jobs);
+        lock.rollback().expect("the lock is given back");
+        assert!(commits.join().expect("a writer") <= 2, "128 appends need two commits at most");
+        assert!(replies.into_iter().all(|reply| outcome(reply).is_ok()));
+    }
+
+    #[test]
+    fn full_disk_fails_the_batch_and_leaves_nothing_of_it() {
+        let mut bench = Bench::new();
+        let pages: i64 =
+            bench.writer.connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("pages");
+        limit_pages(&bench, pages + 3);
+        let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::Any))).collect();
+        bench.settle_next();
+        for reply in replies {
+            let error = outcome(reply).expect_err("there is no room").to_string();
+            assert!(error.ends_with("the disk is full; nothing was written"), "{error}");
+        }
+        assert_eq!(bench.head(), 0);
+
+        limit_pages(&bench, pages + 1000);
+        let reply = queue(&bench.jobs, append(&stream(), Expected::Any));
+        bench.settle_next();
+        assert!(outcome(reply).is_ok(), "the writer goes on once there is room");
+    }
+
+    fn limit_pages(bench: &Bench, pages: i64) {
+        let set = bench.writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()));
+        set.expect("a limit");
+    }
+
+    #[test]
+    fn append_that_cannot_be_checked_does_not_harm_its_company() {
+        let mut bench = Bench::new();
+        let (follower, upstream) = ("audit".into(), LogId::new());
+        let damage = "INSERT INTO eventsourcing_tracking VALUES ('audit', ?1, -1)";
+        bench.writer.connection.execute(damage, [upstream.as_uuid().into_bytes()]).expect("a damaged row");
+        let tracking = Tracking { follower, upstream, from: Position::ZERO, to: Position::new(1) };
+        let damaged = queue(&bench.jobs, append(&stream(), Expected::Any).with_tracking(tracking));
+        let sound = queue(&bench.jobs, append(&stream(), Expected::Any));
+        assert_eq!(bench.settle_next(), 2);
+        assert!(matches!(outcome(damaged), Err(StoreError::Corrupt { .. })));
+        assert!(outcome(sound).is_ok());
+        assert_eq!(bench.head(), 1);
+    }
+
+    #[test]
+    fn dropped_caller_does_not_undo_the_append() {
+        let mut bench = Bench::new();
+        drop(queue(&bench.jobs, append(&stream(), Expected::Any)));
+        bench.settle_next();
+        assert_eq!(bench.head(), 1);
+    }
+
+    #[tokio::test]
+    async fn panicked_writer_is_unavailable_and_nobody_hangs() {
+        let (jobs, mut queue) = mpsc::channel::<Job>(1);
+        let thread = thread::spawn(move || {
+            let _job = queue.blocking_recv();
+            resume_unwind(Box::new("a bug"));
+        });
+        let queue = CommitQueue {
+            path: Path::new("log.db").into(),
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread)),
+        };
+        for _ in 0..3 {
+            let error = queue.append(append(&stream(), Expected::Any)).await.expect_err("there is no writer");
+            assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+        }
+        queue.close().await;
+    }
+}
