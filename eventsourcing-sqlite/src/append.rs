@@ -130,8 +130,8 @@ fn put_snapshot(transaction: &Transaction<'_>, snapshot: &NewSnapshot) -> Result
     let row = params![
         snapshot.stream.id.as_bytes(),
         snapshot.stream.category.as_str(),
-        stored(snapshot.version.as_u64()),
         snapshot.fingerprint.0.cast_signed(),
+        stored(snapshot.version.as_u64()),
         snapshot.codec.0,
         snapshot.payload,
     ];

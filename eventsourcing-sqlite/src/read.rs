@@ -75,7 +75,7 @@ pub(crate) fn tracking(connection: &Connection, follower: &Name, upstream: LogId
 fn snapshot(connection: &Connection, load: &Load) -> Result<Option<StoredSnapshot>> {
     let Some(fingerprint) = load.fingerprint else { return Ok(None) };
     let StreamId { category, id } = &load.stream;
-    let key = params![id.as_bytes(), category.as_str(), stored(load.to.as_u64()), fingerprint.0.cast_signed()];
+    let key = params![id.as_bytes(), category.as_str(), fingerprint.0.cast_signed(), stored(load.to.as_u64())];
     connection.prepare_cached(SNAPSHOT)?.query_row(key, rows::snapshot).optional()
 }
 
@@ -127,6 +127,13 @@ mod tests {
             assert!(plan.contains("INDEX eventsourcing_events_stream (stream_id=? AND category=?"), "{plan}");
             assert!(!plan.contains("TEMP B-TREE FOR ORDER"), "{plan}");
         }
+    }
+
+    #[test]
+    fn newest_usable_snapshot_is_one_step_away() {
+        let plan = plan(SNAPSHOT);
+        let wanted = "(stream_id=? AND category=? AND fingerprint=? AND version<?)";
+        assert!(plan.contains(wanted) && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 
     #[test]

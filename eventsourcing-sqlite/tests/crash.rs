@@ -136,7 +136,9 @@ fn run_and_kill(path: &Path, life: Duration, wait_for_life: bool) -> Vec<(Comman
     thread::sleep(life);
     child.kill().expect("kill -9");
     let status = child.wait().expect("a status");
-    assert!(!status.success(), "the child has ended by itself");
+    #[cfg(unix)]
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "the child has ended by itself");
+    assert!(!status.success());
     first.into_iter().chain(lines).collect()
 }
 

@@ -28,14 +28,15 @@ CREATE UNIQUE INDEX eventsourcing_events_stream ON eventsourcing_events (stream_
 -- Which aggregates there are: one entry for each stream, in the order of the log.
 CREATE INDEX eventsourcing_events_first ON eventsourcing_events (position, category) WHERE version = 1;
 
+-- Programs of different releases keep their snapshots side by side.
 CREATE TABLE eventsourcing_snapshots (
     stream_id   BLOB    NOT NULL,
     category    TEXT    NOT NULL,
-    version     INTEGER NOT NULL,
     fingerprint INTEGER NOT NULL, -- the 64 bits, read as a signed number
+    version     INTEGER NOT NULL,
     codec       INTEGER NOT NULL,
     payload     BLOB    NOT NULL,
-    PRIMARY KEY (stream_id, category, version)
+    PRIMARY KEY (stream_id, category, fingerprint, version)
 ) STRICT;
 
 CREATE TABLE eventsourcing_tracking (
