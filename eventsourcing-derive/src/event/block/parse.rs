@@ -56,7 +56,20 @@ impl Field {
         let moves = |attribute: &Attribute| attribute.path().is_ident("serde") || is_documentation(attribute);
         let (attributes, kept) = parameter.attrs.drain(..).partition(moves);
         parameter.attrs = kept;
-        Some(Self { attributes, ident: pattern.ident.clone(), ty: without_self(&parameter.ty, aggregate) })
+        Some(Self {
+            attributes,
+            ident: without_underscores(&pattern.ident),
+            ty: without_self(&parameter.ty, aggregate),
+        })
+    }
+}
+
+/// A parameter that the method's body does not use begins with an underscore; the field it names does not.
+fn without_underscores(parameter: &Ident) -> Ident {
+    match parameter.to_string().trim_start_matches('_') {
+        "" => parameter.clone(),
+        name => syn::parse_str(name)
+            .map_or(parameter.clone(), |field: Ident| Ident::new(&field.to_string(), parameter.span())),
     }
 }
 
