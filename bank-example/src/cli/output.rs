@@ -32,10 +32,9 @@ impl Output {
 fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
-    for column in right {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    for (index, column) in table.column_iter_mut().enumerate() {
+        let alignment = if right.contains(&index) { CellAlignment::Right } else { CellAlignment::Left };
+        column.set_padding((0, 2)).set_cell_alignment(alignment);
     }
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_string()).collect();
     lines.join("\n")
