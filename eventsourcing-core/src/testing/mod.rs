@@ -1,0 +1,12 @@
+//! What tests of event-sourced programs need: a clock set by hand, ids from a seed, a store that fails on
+//! demand, and for those who write a store the suite that proves its promises.
+//!
+//! Nothing in here is used by programs that run in earnest: the feature `testing` belongs in `dev-dependencies`.
+#![warn(missing_docs)]
+
+mod clock;
+pub mod conformance;
+mod seed;
+
+pub use clock::{ManualClock, SeededIds};
+pub use seed::Seed;
