@@ -41,7 +41,8 @@ pub trait Fixture: Sized + Send + Sync + 'static {
 
 /// A place whose contents outlive the process: joins the suite with `conformance!(MyFixture, durable)`.
 pub trait DurableFixture: Fixture {
-    /// Opens a further store, or says why that cannot be. [`Fixture::open`] is the same for a healthy place.
+    /// Opens a further store, or says why that cannot be; of a newer schema the error says that it is "newer".
+    /// [`Fixture::open`] is the same for a healthy place.
     fn try_open(&self) -> impl Future<Output = Result<Self::Store, StoreError>> + Send;
 
     /// Ends `store` the way a crash would: no clean-up, nothing flushed, nothing said to others; where there is
