@@ -6,7 +6,9 @@
 
 mod clock;
 pub mod conformance;
+mod faulty_store;
 mod seed;
 
 pub use clock::{ManualClock, SeededIds};
+pub use faulty_store::{Fault, FaultRates, FaultyStore, Operation};
 pub use seed::Seed;
