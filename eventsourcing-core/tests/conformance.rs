@@ -19,3 +19,8 @@ impl Fixture for InMemory {
 }
 
 eventsourcing_core::conformance!(InMemory);
+
+#[test]
+fn store_in_memory_and_the_model_agree() {
+    eventsourcing_core::testing::model::check_against_model::<InMemory>(1_000);
+}

@@ -7,6 +7,7 @@
 mod clock;
 pub mod conformance;
 mod faulty_store;
+pub mod model;
 mod seed;
 
 pub use clock::{ManualClock, SeededIds};

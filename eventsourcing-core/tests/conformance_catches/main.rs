@@ -5,6 +5,7 @@
 mod appending;
 mod durability;
 mod flawed_store;
+mod model;
 mod reading;
 mod snapshots;
 mod tracking;
