@@ -217,7 +217,7 @@ async fn a_repeated_save_leaves_the_aggregate_as_the_store_has_it() {
 
 #[tokio::test]
 async fn a_lost_reply_is_retried_only_with_a_command_id() {
-    let store = FaultyStore::new(MemoryStore::new());
+    let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone());
     let id = jar(&app, 0).await;
     store.fail_next(Operation::Append, Fault::LostReply);

@@ -1,4 +1,5 @@
 //! Given, when, then: for aggregates and for policies. A test reads like the rule it checks.
+#![allow(missing_debug_implementations, reason = "the steps of a test live for one expression")]
 
 use std::error::Error;
 use std::fmt::Debug;
@@ -7,9 +8,7 @@ use std::marker::PhantomData;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use crate::store::{
-    Append, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId, Tracking, Version,
-};
+use crate::store::{Append, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId, Tracking, Version};
 use crate::{Aggregate, Application, Codec, Event, Id, IntoEvents, Metadata, Policy, Recorded, Root, Work};
 
 /// Starts a test of an aggregate. Implemented for every aggregate; import it to use it.
@@ -281,7 +280,8 @@ impl<P> PolicyScenario<P> {
         self.assert_no_failure();
         let stream = id.stream();
         let of_stream = self.recorded.extract_if(.., |(recorded, _)| *recorded == stream);
-        let events: Vec<A::Event> = of_stream.flat_map(|(_, events)| events).map(|event| decode(&stream, event)).collect();
+        let events: Vec<A::Event> =
+            of_stream.flat_map(|(_, events)| events).map(|event| decode(&stream, event)).collect();
         assert_eq!(events, expected.into_events(), "the events recorded for {stream} (left) and those expected");
         self
     }
