@@ -26,7 +26,7 @@ macro_rules! catches {
                 $(assert_caught::<$flaw>(Promise {
                     number: 0,
                     name: stringify!($function),
-                    prove: |fixture| Box::pin(conformance::$function(fixture)),
+                    function: |fixture| Box::pin(conformance::$function(fixture)),
                 })
                 .await;)+
             }

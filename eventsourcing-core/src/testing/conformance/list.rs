@@ -15,7 +15,7 @@ pub struct Promise<F> {
     /// The name of the function.
     pub name: &'static str,
     /// The function itself.
-    pub prove: for<'a> fn(&'a F) -> Proof<'a>,
+    pub function: for<'a> fn(&'a F) -> Proof<'a>,
 }
 
 /// Panics if the promise is broken.
@@ -28,7 +28,7 @@ impl<F: Fixture> Promise<F> {
     /// The promise is broken, or the proof takes longer than [`Fixture::PATIENCE`].
     pub async fn prove(&self) {
         let fixture = F::new().await;
-        within::<F, _>(&self.to_string(), (self.prove)(&fixture)).await;
+        within::<F, _>(&self.to_string(), (self.function)(&fixture)).await;
     }
 }
 
@@ -134,7 +134,7 @@ macro_rules! conformance_data {
             $crate::testing::conformance::Promise::<$fixture> {
                 number: $number,
                 name: ::std::stringify!($name),
-                prove: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
+                function: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
             },
         )*]
     };
@@ -150,7 +150,7 @@ macro_rules! conformance_tests {
             let promise = $crate::testing::conformance::Promise::<$fixture> {
                 number: $number,
                 name: ::std::stringify!($name),
-                prove: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
+                function: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
             };
             promise.prove().await;
         }
