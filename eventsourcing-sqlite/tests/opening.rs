@@ -83,7 +83,7 @@ async fn newer_schema_is_refused_and_left_alone() {
     let before = fs::read(place.file()).expect("a file");
     let error = refusal(&place.file()).await;
     assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
-    let wanted = "has schema version 7, this program knows versions up to 1; upgrade the program";
+    let wanted = "schema version 7 is newer than 1, the latest this program knows; upgrade the program";
     assert!(one_line(&error).ends_with(wanted), "{error}");
     assert!(fs::read(place.file()).expect("a file") == before, "the file has changed");
 }
