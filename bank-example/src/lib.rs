@@ -6,3 +6,8 @@
 pub mod application;
 pub mod domain;
 pub mod system;
+
+/// The examples of the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+pub struct Readme;
