@@ -8,6 +8,7 @@ mod fingerprint;
 mod messages;
 mod options;
 mod runtime_path;
+mod source_text;
 mod stored_name;
 mod system;
 

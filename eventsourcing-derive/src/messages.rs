@@ -124,9 +124,9 @@ messages! {
     follows_itself(field)
         "`{field}` follows itself and would never come to rest; let another application follow it"
     follows_unknown(found, known)
-        "the system has no field `{found}`; its applications are {known}"
+        "the system has no application `{found}`; it has {known}"
     follows_misspelt(found, nearest)
-        "the system has no field `{found}`; did you mean `{nearest}`?"
+        "the system has no application `{found}`; did you mean `{nearest}`?"
     follows_projection(field)
         "`{field}` is a projection and writes no events; follow an application"
     follows_not_owned(field, aggregate, owned)

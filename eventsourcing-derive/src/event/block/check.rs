@@ -1,6 +1,5 @@
 //! What a block and its methods must be. The fold is run on every load: it does nothing but change the state.
 
-use quote::ToTokens;
 use syn::{FnArg, ImplItem, Pat, ReceiverKind, Safety, Type};
 
 use super::super::check::conditional;
@@ -8,6 +7,7 @@ use super::fields::{borrows, is_open, owned};
 use super::model::{Block, Method};
 use crate::errors::Errors;
 use crate::messages;
+use crate::source_text::source_text;
 
 impl Block {
     pub(super) fn check(&self, errors: &mut Errors) {
@@ -51,14 +51,14 @@ impl Block {
 
     /// Without a first event there is no aggregate. Silent after other mistakes, which may hide the creating method.
     fn check_creates(&self, errors: &mut Errors) {
-        if errors.is_empty() && !self.methods.iter().any(Method::creates) {
+        if errors.count() == 0 && !self.methods.iter().any(Method::creates) {
             errors.report(&self.item.self_ty, messages::block_never_creates(&self.aggregate));
         }
     }
 
     fn is_self(&self, output: &Type) -> bool {
-        let output = output.to_token_stream().to_string();
-        output == "Self" || output == self.item.self_ty.to_token_stream().to_string()
+        let output = source_text(output);
+        output == "Self" || self.aggregate == output || output == source_text(&self.item.self_ty)
     }
 }
 
@@ -81,7 +81,7 @@ impl Method {
         for field in &self.signature.inputs {
             let FnArg::Typed(field) = field else { continue };
             if let Some(cfg) = conditional(&field.attrs) {
-                errors.report(cfg, messages::parameter_cfg(field.pat.to_token_stream()));
+                errors.report(cfg, messages::parameter_cfg(source_text(&field.pat)));
             }
         }
     }
@@ -157,7 +157,7 @@ impl Method {
             if is_open(&parameter.ty) {
                 errors.report(&parameter.ty, messages::parameter_impl());
             } else if borrows(&parameter.ty) {
-                errors.report(&parameter.ty, messages::parameter_reference(owned(&parameter.ty)));
+                errors.report(&parameter.ty, messages::parameter_reference(source_text(&owned(&parameter.ty))));
             }
         }
     }

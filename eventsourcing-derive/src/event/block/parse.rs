@@ -1,7 +1,7 @@
 //! From the `impl` block and its options to the model.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, format_ident};
+use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Type};
 
@@ -11,6 +11,7 @@ use crate::errors::Errors;
 use crate::messages;
 use crate::options::Options;
 use crate::runtime_path::RuntimePath;
+use crate::source_text::source_text;
 
 impl Block {
     pub(super) fn parse(arguments: TokenStream, mut item: ItemImpl, errors: &mut Errors) -> Self {
@@ -38,8 +39,10 @@ impl Method {
         method.attrs.retain(|attribute| !belongs_to_variant(attribute) || is_documentation(attribute));
         let inputs = method.sig.inputs.iter_mut();
         let fields = inputs.filter_map(|input| Field::parse(input, aggregate)).collect();
+        let signature = method.sig.clone();
+        method.sig.variadic = None; // Reported, and the compiler shall not report it again.
         Self {
-            signature: method.sig.clone(),
+            signature,
             variant_attributes: attributes.iter().filter(|attribute| belongs_to_variant(attribute)).cloned().collect(),
             attributes,
             variant: variant_of(&method.sig.ident, errors),
@@ -74,7 +77,7 @@ fn name_of(self_ty: &Type, errors: &mut Errors) -> Ident {
     {
         return last.ident.clone();
     }
-    errors.report(self_ty, messages::block_type(self_ty.to_token_stream()));
+    errors.report(self_ty, messages::block_type(source_text(self_ty)));
     Ident::new("Aggregate", Span::call_site())
 }
 
