@@ -12,7 +12,7 @@ use tracing::warn;
 
 use crate::retry::RetryPolicy;
 use crate::root::{AnyRoot, LoadError};
-use crate::save::{Part, Save};
+use crate::save::{Ids, Part, Save};
 use crate::snapshot::SnapshotPolicy;
 use crate::store::{
     Append, Appended, CommandId, EventStore, Expected, LogPage, LogQuery, Name, Position, Receipt, StoreError,
@@ -188,7 +188,10 @@ impl Application {
     /// A conflict if somebody else has changed one of the aggregates: load and decide again, or use
     /// [`update`](Self::update) or [`retry`](Self::retry). Others as [`EventStore::append`].
     pub async fn save(&self, mut saved: impl Save) -> Result<Receipt, AppError> {
-        let mut parts = saved.parts();
+        self.save_parts(saved.parts()).await
+    }
+
+    async fn save_parts(&self, mut parts: Vec<Part<'_>>) -> Result<Receipt, AppError> {
         let append = self.encode(&parts)?;
         if append.event_count() == 0 {
             return Ok(Receipt::NOTHING);
@@ -221,6 +224,27 @@ impl Application {
         }
     }
 
+    /// Creates an aggregate with what `decide` decides, and saves it under a [new id](Self::new_id).
+    ///
+    /// Within a [command](Self::command) that was carried out before, the id is that of the first time.
+    ///
+    /// # Errors
+    /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: the store failed. Nothing was written,
+    /// except as [`StoreError::Unavailable`] says.
+    ///
+    /// # Panics
+    /// As [`Root::create`].
+    pub async fn create<A, D, E>(&self, decide: impl FnOnce() -> Result<D, E> + Send) -> Result<Id<A>, Rejected<E>>
+    where
+        A: Aggregate,
+        D: IntoEvents<A::Event>,
+    {
+        let id = self.new_id();
+        let mut root = Root::<A>::with_id(id, decide().map_err(Rejected::Domain)?);
+        self.save(&mut root).await?;
+        Ok(id)
+    }
+
     /// Loads the aggregate, lets it decide, and saves what it decided. If somebody else was faster it loads and
     /// decides again, so `decide` may run several times.
     ///
@@ -242,15 +266,66 @@ impl Application {
     {
         self.retry(|| async {
             let mut root = self.load(id).await?;
-            if let Err(refusal) = root.execute(&decide) {
-                return self.first_receipt().await?.ok_or(Rejected::Domain(refusal));
-            }
-            if root.pending().len() == 0 {
-                return Ok(self.first_receipt().await?.unwrap_or(Receipt::NOTHING));
-            }
-            Ok(self.save(&mut root).await?)
+            let decided = root.execute(&decide);
+            self.carry_out(decided, vec![Part::Root(&mut root)]).await
         })
         .await
+    }
+
+    /// Loads several aggregates, lets them decide together, and saves what they decided in one append: all or none.
+    /// Otherwise as [`update`](Self::update).
+    ///
+    /// ```
+    /// # use eventsourcing_core::{Aggregate, Application, Id, Receipt, Rejected, event};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Aggregate, Serialize, Deserialize)] struct Jar { beans: u32 }
+    /// # #[event] impl Jar {
+    /// #     fn filled(beans: u32) -> Self { Self { beans } }
+    /// #     fn added(&mut self, beans: u32) { self.beans += beans; }
+    /// #     fn taken(&mut self, beans: u32) { self.beans -= beans; }
+    /// # }
+    /// # impl Jar {
+    /// #     fn take(&self, beans: u32) -> Result<JarEvent, &'static str> {
+    /// #         if beans > self.beans { Err("not enough beans") } else { Ok(JarEvent::Taken { beans }) }
+    /// #     }
+    /// # }
+    /// async fn pour(app: &Application, from: Id<Jar>, to: Id<Jar>) -> Result<Receipt, Rejected<&'static str>> {
+    ///     app.update_all((from, to), |(from, to)| {
+    ///         from.execute(|jar| jar.take(3))?;
+    ///         Ok(to.record(JarEvent::Added { beans: 3 }))
+    ///     })
+    ///     .await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`update`](Self::update). The same id twice is [`StoreError::Invalid`].
+    pub async fn update_all<I, E>(
+        &self,
+        ids: I,
+        decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
+    ) -> Result<Receipt, Rejected<E>>
+    where
+        I: Ids,
+        E: fmt::Display + Send,
+    {
+        self.retry(|| async {
+            let mut roots = ids.load(self).await?;
+            let decided = decide(&mut roots);
+            self.carry_out(decided, I::parts(&mut roots)).await
+        })
+        .await
+    }
+
+    /// Saves what was decided. If it was refused or is nothing, the command may have been carried out before.
+    async fn carry_out<E>(&self, decided: Result<(), E>, mut parts: Vec<Part<'_>>) -> Result<Receipt, Rejected<E>> {
+        if let Err(refusal) = decided {
+            return self.first_receipt().await?.ok_or(Rejected::Domain(refusal));
+        }
+        if !roots(&mut parts).any(|root| root.has_pending()) {
+            return Ok(self.first_receipt().await?.unwrap_or(Receipt::NOTHING));
+        }
+        Ok(self.save_parts(parts).await?)
     }
 
     /// The receipt of this handle's command, if it was carried out before.
@@ -265,7 +340,8 @@ impl Application {
     }
 
     /// Runs `attempt` again while it ends in a conflict, with growing waits, as often as the retry policy allows.
-    /// For commands on several aggregates; `attempt` loads them anew each time.
+    /// For commands that [`update`](Self::update) and [`update_all`](Self::update_all) cannot express; `attempt` loads
+    /// the aggregates anew each time.
     ///
     /// # Errors
     /// What the last attempt ended with.

@@ -38,7 +38,7 @@ pub use projection::Projection;
 pub use recorded::Recorded;
 pub use retry::RetryPolicy;
 pub use root::{Guard, Root};
-pub use save::Save;
+pub use save::{Ids, Save};
 pub use store::{MemoryStore, Receipt};
 pub use system::{Applications, Definition, Follower, Runner, Running, Stores, System, SystemBuilder, SystemError};
 

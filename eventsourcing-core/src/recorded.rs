@@ -4,7 +4,7 @@ use std::fmt;
 
 use jiff::Timestamp;
 
-use crate::store::{Position, StoreError, StoredEvent, Version};
+use crate::store::{LogPage, Position, StoreError, StoredEvent, Version};
 use crate::{Aggregate, Codec, CodecError, Event, EventRef, Id, Metadata};
 
 /// An event of an aggregate as it stands in the log.
@@ -45,6 +45,16 @@ impl<A: Aggregate> Recorded<A> {
             recorded_at: stored.recorded_at,
             metadata: Metadata::of(stored)?,
         })
+    }
+}
+
+impl LogPage {
+    /// The events of the aggregate `A` in this page. Those of other aggregates are left out.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`]: an event cannot be decoded; it says which.
+    pub fn decode<A: Aggregate>(&self) -> Result<Vec<Recorded<A>>, StoreError> {
+        self.events.iter().filter(|event| event.stream.category == *A::NAME).map(Recorded::decode).collect()
     }
 }
 

@@ -1,7 +1,7 @@
-//! What can be saved in one append: a root, several, guards, or tuples of these.
+//! What can be saved in one append: a root, several, guards, or tuples of these. And what can be updated in one.
 
 use crate::root::AnyRoot;
-use crate::{Aggregate, Guard, Root};
+use crate::{Aggregate, AppError, Application, Guard, Id, Root};
 
 /// What [`Application::save`](crate::Application::save) takes: `&mut root`, `root.guard()`, a slice of roots, a
 /// `Vec` of any of these, or a tuple of up to eight.
@@ -66,4 +66,42 @@ tuples! {
     A B C D E F;
     A B C D E F G;
     A B C D E F G H;
+}
+
+/// What [`Application::update_all`](crate::Application::update_all) takes: a tuple of two to four ids.
+pub trait Ids: Copy + Send + Sync {
+    /// The aggregates: a tuple of roots.
+    type Roots: Send;
+
+    #[doc(hidden)]
+    fn load(self, app: &Application) -> impl Future<Output = Result<Self::Roots, AppError>> + Send;
+
+    #[doc(hidden)]
+    fn parts(roots: &mut Self::Roots) -> Vec<Part<'_>>;
+}
+
+macro_rules! ids {
+    ($($($part:ident)+;)*) => {
+        $(impl<$($part: Aggregate),+> Ids for ($(Id<$part>,)+) {
+            type Roots = ($(Root<$part>,)+);
+
+            async fn load(self, app: &Application) -> Result<Self::Roots, AppError> {
+                #[expect(non_snake_case, reason = "named after their types")]
+                let ($($part,)+) = self;
+                Ok(($(app.load($part).await?,)+))
+            }
+
+            fn parts(roots: &mut Self::Roots) -> Vec<Part<'_>> {
+                #[expect(non_snake_case, reason = "named after their types")]
+                let ($($part,)+) = roots;
+                vec![$(Part::Root($part)),+]
+            }
+        })*
+    };
+}
+
+ids! {
+    A B;
+    A B C;
+    A B C D;
 }

@@ -1,1 +1,47 @@
-//! The embedded store.
+//! The embedded store of `eventsourcing-core`: one SQLite file, no server.
+//!
+//! [`SqliteStore`] keeps every promise of `docs/store-contract.md`. Appends of all tasks go to one writer thread, which
+//! commits whatever has gathered in one transaction; each append has its own outcome. Readers have connections of their
+//! own and never wait for the writer. Any number of processes may share the file, on one machine: SQLite's write-ahead
+//! log does not work over a network file system.
+//!
+//! ```
+//! use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, LogQuery, NewEvent, Position, StreamId};
+//! use eventsourcing_sqlite::SqliteStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let store = SqliteStore::open(folder.path().join("bank.db")).await?;
+//! let account = StreamId::new("account", uuid::Uuid::now_v7());
+//! let opened = NewEvent {
+//!     name: "opened".into(),
+//!     schema_version: 1,
+//!     codec: CodecId(0),
+//!     payload: b"{}".to_vec(),
+//!     metadata: Vec::new(),
+//! };
+//! let append = Append::new(jiff::Timestamp::now()).with_events(account, Expected::NoStream, vec![opened]);
+//! store.append(append).await?;
+//!
+//! let page = store.read_log(LogQuery::after(Position::ZERO)).await?;
+//! assert_eq!(page.events[0].name.as_str(), "opened");
+//! # Ok(())
+//! # }
+//! ```
+#![warn(missing_docs)]
+
+mod append;
+mod commit;
+mod config;
+mod error;
+mod notify;
+mod open;
+mod read;
+mod readers;
+mod rows;
+mod schema;
+mod store;
+
+pub use config::{Durability, SqliteOptions};
+pub use store::SqliteStore;

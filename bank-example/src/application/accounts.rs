@@ -1,0 +1,36 @@
+//! [`AccountService`]: open accounts, move money.
+
+use derive_more::{Deref, From};
+use eventsourcing_core::{Application, Id, Receipt, Rejected};
+
+use crate::domain::{BankError, Money, account::Account};
+
+/// Opens accounts and moves money. Derefs to its application, for all that only reads.
+#[derive(Deref, From)]
+pub struct AccountService(Application);
+
+/// Where the movement is recorded, or why there was none.
+type Moved = Result<Receipt, Rejected<BankError>>;
+
+impl AccountService {
+    pub async fn open(&self, owner: &str) -> Result<Id<Account>, Rejected<BankError>> {
+        self.create(|| Account::open(owner)).await
+    }
+    pub async fn credit(&self, id: Id<Account>, amount: Money) -> Moved {
+        self.update(id, |account| account.credit(amount)).await
+    }
+    pub async fn debit(&self, id: Id<Account>, amount: Money) -> Moved {
+        self.update(id, |account| account.debit(amount)).await
+    }
+    /// Moves money from one account to another, in one append: both or neither.
+    pub async fn transfer(&self, from: Id<Account>, to: Id<Account>, amount: Money) -> Moved {
+        if from == to {
+            return Err(Rejected::Domain(BankError::SameAccount));
+        }
+        self.update_all((from, to), |(from, to)| {
+            from.execute(|account| account.debit(amount))?;
+            to.execute(|account| account.credit(amount))
+        })
+        .await
+    }
+}

@@ -1,0 +1,26 @@
+//! [`LedgerService`]: the bookkeeper.
+
+use derive_more::{Deref, From};
+use eventsourcing_core::{AppError, Application, Id, Policy, Recorded, Work};
+
+use crate::domain::account::{Account, AccountEvent};
+use crate::domain::ledger::{GENERAL, LedgerEvent};
+
+/// Keeps the ledger: every movement on any account reaches it, once.
+#[derive(Deref, From)]
+pub struct LedgerService(Application);
+
+impl Policy<Account> for LedgerService {
+    type Error = AppError;
+
+    async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
+        let amount = match event.payload {
+            AccountEvent::Opened { .. } => return Ok(()),
+            AccountEvent::Credited { amount } => amount,
+            AccountEvent::Debited { amount } => -amount,
+        };
+        let ledger = work.load_or_create(Id::named(GENERAL), || LedgerEvent::Opened).await?;
+        ledger.record(LedgerEvent::TransactionAdded { account: event.aggregate_id, amount });
+        Ok(())
+    }
+}

@@ -1,0 +1,144 @@
+//! What can be typed.
+
+use bank_example::domain::Money;
+use bank_example::domain::account::Account;
+use clap::{Parser, Subcommand};
+use eventsourcing_core::Id;
+use eventsourcing_core::store::{Position, Version};
+
+use super::failure::Failure;
+
+/// An event-sourced bank: accounts, a ledger that every movement reaches, and an activity feed.
+#[derive(Parser)]
+#[command(version, after_help = AFTER_HELP)]
+pub(crate) struct Cli {
+    /// Where the events are: `sqlite:PATH`, or `memory:` for a bank that is gone afterwards
+    #[arg(long, global = true, value_name = "URL", default_value = "sqlite:bank.db")]
+    pub(crate) store: String,
+    /// Print one JSON document instead of text
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+const AFTER_HELP: &str = "\
+A first session:
+  bank-example                          see it work
+  bank-example open Alice               prints the id of the new account
+  bank-example credit ID 20.00
+  bank-example account ID --at 1        the account as it was at its first event
+
+Exit codes: 1 the bank refused, 2 wrong usage, 3 the store cannot be opened or reached.
+RUST_LOG=debug shows what happens inside.";
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Open two accounts, move money, and check that the ledger agrees (the default)
+    Demo,
+    /// Open an account and print its id
+    Open { owner: String },
+    /// Put money on an account
+    Credit {
+        id: String,
+        #[arg(allow_hyphen_values = true)]
+        amount: String,
+    },
+    /// Take money from an account
+    Debit {
+        id: String,
+        #[arg(allow_hyphen_values = true)]
+        amount: String,
+    },
+    /// Move money from one account to another
+    Transfer {
+        from: String,
+        to: String,
+        #[arg(allow_hyphen_values = true)]
+        amount: String,
+    },
+    /// List all accounts
+    Accounts,
+    /// Show an account, now or as it was
+    Account {
+        id: String,
+        /// Show it as it was after this many events
+        #[arg(long, value_name = "VERSION")]
+        at: Option<u64>,
+    },
+    /// Show everything that has happened to an account, oldest first
+    History { id: String },
+    /// Show the balance of the bank and the number of transactions
+    Ledger,
+    /// Show the log of all events, oldest first
+    Log {
+        /// Only events after this position
+        #[arg(long, value_name = "POSITION", default_value_t = 0)]
+        after: u64,
+        /// At most this many events; all if not given
+        #[arg(long, value_name = "EVENTS")]
+        limit: Option<usize>,
+    },
+    /// Show what happened on all accounts, newest first
+    Activity {
+        /// At most this many lines; all if not given
+        #[arg(long, value_name = "LINES")]
+        limit: Option<usize>,
+    },
+    /// Show how the system is put together
+    Describe {
+        /// As a Mermaid diagram
+        #[arg(long)]
+        mermaid: bool,
+    },
+}
+
+/// A command whose ids and amounts can be read.
+pub(crate) enum Checked {
+    Demo,
+    Open { owner: String },
+    Credit { id: Id<Account>, amount: Money },
+    Debit { id: Id<Account>, amount: Money },
+    Transfer { from: Id<Account>, to: Id<Account>, amount: Money },
+    Accounts,
+    Account { id: Id<Account>, at: Option<Version> },
+    History { id: Id<Account> },
+    Ledger,
+    Log { after: Position, limit: usize },
+    Activity { limit: usize },
+    Describe { mermaid: bool },
+}
+
+impl Command {
+    /// Reads ids and amounts, before anything is opened.
+    pub(crate) fn check(self) -> Result<Checked, Failure> {
+        Ok(match self {
+            Self::Demo => Checked::Demo,
+            Self::Open { owner } => Checked::Open { owner },
+            Self::Credit { id: account, amount } => Checked::Credit { id: id(&account)?, amount: money(&amount)? },
+            Self::Debit { id: account, amount } => Checked::Debit { id: id(&account)?, amount: money(&amount)? },
+            Self::Transfer { from, to, amount } => {
+                Checked::Transfer { from: id(&from)?, to: id(&to)?, amount: money(&amount)? }
+            }
+            Self::Accounts => Checked::Accounts,
+            Self::Account { id: account, at } => Checked::Account { id: id(&account)?, at: at.map(Version::new) },
+            Self::History { id: account } => Checked::History { id: id(&account)? },
+            Self::Ledger => Checked::Ledger,
+            Self::Log { after, limit } => {
+                Checked::Log { after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
+            }
+            Self::Activity { limit } => Checked::Activity { limit: limit.unwrap_or(usize::MAX) },
+            Self::Describe { mermaid } => Checked::Describe { mermaid },
+        })
+    }
+}
+
+fn id(text: &str) -> Result<Id<Account>, Failure> {
+    text.parse().map_err(|error: eventsourcing_core::ParseIdError| Failure::Usage(error.to_string()))
+}
+
+fn money(text: &str) -> Result<Money, Failure> {
+    let shown: String = text.chars().take(50).collect();
+    let message = || Failure::Usage(format!("{shown:?} is not an amount; write it like 20 or 20.00"));
+    Money::from_str_exact(text).map_err(|_| message())
+}

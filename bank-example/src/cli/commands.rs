@@ -1,0 +1,128 @@
+//! What each command does.
+
+use bank_example::domain::account::Account;
+use bank_example::domain::ledger::{GENERAL, Ledger};
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::store::{LogQuery, Position, StoredEvent};
+use eventsourcing_core::{AppError, Id, Root, Running};
+use serde_json::json;
+
+use super::args::Checked;
+use super::demo;
+use super::failure::Failure;
+use super::output::{self, Output, cents};
+
+type Bank = Running<EventSourcedBank>;
+
+/// How many events or ids are read at once.
+const PAGE: usize = 1_000;
+
+impl Checked {
+    pub(crate) async fn run(self, bank: &Bank) -> Result<Output, Failure> {
+        match self {
+            Self::Demo => demo::run(bank).await,
+            Self::Open { owner } => {
+                let id = bank.accounts.open(&owner).await?;
+                Ok(Output::new(id.to_string(), json!({ "id": id })))
+            }
+            Self::Credit { id, amount } => {
+                bank.accounts.credit(id, amount).await?;
+                moved(bank, &[id], &format!("credited {}", cents(amount))).await
+            }
+            Self::Debit { id, amount } => {
+                bank.accounts.debit(id, amount).await?;
+                moved(bank, &[id], &format!("debited {}", cents(amount))).await
+            }
+            Self::Transfer { from, to, amount } => {
+                bank.accounts.transfer(from, to, amount).await?;
+                moved(bank, &[from, to], &format!("transferred {}", cents(amount))).await
+            }
+            Self::Accounts => Ok(output::accounts(&all_accounts(bank).await?)),
+            Self::Account { id, at: None } => Ok(output::account(&bank.accounts.load(id).await?)),
+            Self::Account { id, at: Some(version) } => Ok(output::account(&bank.accounts.load_at(id, version).await?)),
+            Self::History { id } => {
+                bank.accounts.load(id).await?;
+                Ok(output::history(&bank.accounts.history(id).await?))
+            }
+            Self::Ledger => {
+                bank.settled().await?;
+                Ok(output::ledger(ledger(bank).await?.as_deref()))
+            }
+            Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
+            Self::Activity { limit } => {
+                bank.settled().await?;
+                Ok(output::activity(&bank.activity.newest(limit)))
+            }
+            Self::Describe { mermaid } => Ok(describe(mermaid)),
+        }
+    }
+}
+
+/// Waits until the movement has reached the ledger, and shows the accounts it touched.
+async fn moved(bank: &Bank, ids: &[Id<Account>], what: &str) -> Result<Output, Failure> {
+    bank.settled().await?;
+    let mut accounts = Vec::new();
+    for id in ids {
+        accounts.push(bank.accounts.load(*id).await?);
+    }
+    let Output { text, json } = output::accounts(&accounts);
+    let json = match ids.len() {
+        1 => json[0].clone(),
+        _ => json,
+    };
+    Ok(Output::new(format!("{what}\n\n{text}"), json))
+}
+
+pub(super) async fn ledger(bank: &Bank) -> Result<Option<Root<Ledger>>, AppError> {
+    bank.ledger.find(Id::named(GENERAL)).await
+}
+
+pub(super) async fn all_accounts(bank: &Bank) -> Result<Vec<Root<Account>>, AppError> {
+    let mut accounts = Vec::new();
+    let mut after = Position::ZERO;
+    loop {
+        let page = bank.accounts.ids(after, PAGE).await?;
+        for id in &page.ids {
+            accounts.push(bank.accounts.load(*id).await?);
+        }
+        if page.ids.len() < PAGE {
+            return Ok(accounts);
+        }
+        after = page.ceiling;
+    }
+}
+
+pub(super) async fn log(bank: &Bank, mut after: Position, limit: usize) -> Result<Vec<StoredEvent>, AppError> {
+    let mut events = Vec::new();
+    while events.len() < limit {
+        let wanted = PAGE.min(limit - events.len());
+        let page = bank.accounts.log(LogQuery::after(after).limit(wanted)).await?;
+        after = page.ceiling;
+        let last = page.events.len() < wanted;
+        events.extend(page.events);
+        if last {
+            break;
+        }
+    }
+    Ok(events)
+}
+
+pub(crate) fn describe(mermaid: bool) -> Output {
+    let definition = EventSourcedBank::definition();
+    let text = if mermaid { definition.to_mermaid() } else { definition.to_string() };
+    let applications = definition.applications.iter().map(|application| {
+        json!({ "name": application.name, "aggregates": application.aggregates })
+    });
+    let followers = definition.followers.iter().map(|follower| {
+        let follows = follower.follows.iter().map(|follows| {
+            json!({ "application": follows.application, "aggregate": follows.aggregate })
+        });
+        json!({ "name": follower.name, "kind": follower.kind.to_string(), "follows": follows.collect::<Vec<_>>() })
+    });
+    let json = json!({
+        "name": definition.name,
+        "applications": applications.collect::<Vec<_>>(),
+        "followers": followers.collect::<Vec<_>>(),
+    });
+    Output::new(text, json)
+}

@@ -1,0 +1,92 @@
+//! A day at the bank, and a check that the ledger agrees with it.
+
+use bank_example::domain::account::Account;
+use bank_example::domain::ledger::{Ledger, LedgerEvent};
+use bank_example::domain::{Money, ZERO};
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::store::{LogQuery, Position};
+use eventsourcing_core::{Aggregate, Id, Running};
+use serde_json::json;
+
+use super::commands;
+use super::failure::Failure;
+use super::output::{self, Output, cents};
+
+type Bank = Running<EventSourcedBank>;
+
+pub(crate) async fn run(bank: &Bank) -> Result<Output, Failure> {
+    bank.settled().await?;
+    let before = bank.ledger.store().head().await?;
+    let ids = a_day(bank).await?;
+    bank.settled().await?;
+    let growth = growth(bank, before, &ids).await?;
+    let expected = Growth { balance: Money::new(50_00, 2), transactions: 8 };
+    if growth != expected {
+        return Err(Failure::Store(format!("the ledger grew by {growth}, but the accounts by {expected}")));
+    }
+    show(bank, before, &growth).await
+}
+
+/// 20 + 20 + 20 - 40 on one account, 42 - 12 on another, and 5 from the second to the first.
+async fn a_day(bank: &Bank) -> Result<[Id<Account>; 2], Failure> {
+    let alice = bank.accounts.open("Alice").await?;
+    let bob = bank.accounts.open("Bob").await?;
+    for _ in 0..3 {
+        bank.accounts.credit(alice, Money::from(20)).await?;
+    }
+    bank.accounts.debit(alice, Money::from(40)).await?;
+    bank.accounts.credit(bob, Money::from(42)).await?;
+    bank.accounts.debit(bob, Money::from(12)).await?;
+    bank.accounts.transfer(bob, alice, Money::from(5)).await?;
+    Ok([alice, bob])
+}
+
+#[derive(PartialEq)]
+struct Growth {
+    balance: Money,
+    transactions: u64,
+}
+
+impl std::fmt::Display for Growth {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} in {} transactions", cents(self.balance), self.transactions)
+    }
+}
+
+/// What the ledger has recorded about these accounts: others may use the bank at the same time.
+async fn growth(bank: &Bank, before: Position, ids: &[Id<Account>]) -> Result<Growth, Failure> {
+    let mut growth = Growth { balance: ZERO, transactions: 0 };
+    let mut after = before;
+    loop {
+        let page = bank.ledger.log(LogQuery::after(after).categories([Ledger::NAME])).await?;
+        if page.events.is_empty() {
+            return Ok(growth);
+        }
+        for event in page.decode::<Ledger>()? {
+            if let LedgerEvent::TransactionAdded { account, amount } = event.payload
+                && ids.contains(&account)
+            {
+                growth.balance += amount;
+                growth.transactions += 1;
+            }
+        }
+        after = page.ceiling;
+    }
+}
+
+async fn show(bank: &Bank, before: Position, growth: &Growth) -> Result<Output, Failure> {
+    let accounts = output::accounts(&commands::all_accounts(bank).await?);
+    let ledger = output::ledger(commands::ledger(bank).await?.as_deref());
+    let events = output::log(&commands::log(bank, before, usize::MAX).await?)?;
+    let text = format!(
+        "ACCOUNTS\n{}\n\nLEDGER\n{}\n\nEVENTS OF THIS RUN\n{}\n\nThe ledger agrees: it grew by {growth}.",
+        accounts.text, ledger.text, events.text
+    );
+    let json = json!({
+        "accounts": accounts.json,
+        "ledger": ledger.json,
+        "events": events.json,
+        "growth": { "balance": cents(growth.balance), "transactions": growth.transactions },
+    });
+    Ok(Output::new(text, json))
+}

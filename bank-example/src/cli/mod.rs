@@ -1,0 +1,63 @@
+//! The command line: parse, run, print, exit code.
+
+mod args;
+mod commands;
+mod demo;
+mod failure;
+mod output;
+mod stores;
+
+use std::io::Write as _;
+use std::process::ExitCode;
+
+use bank_example::system::EventSourcedBank;
+use clap::Parser as _;
+use eventsourcing_core::Runner;
+use tracing_subscriber::EnvFilter;
+
+use args::{Cli, Command};
+use failure::Failure;
+use output::Output;
+
+/// Runs the program and says how it ended.
+pub(crate) fn main() -> ExitCode {
+    log_to_stderr();
+    let outcome = match Cli::try_parse() {
+        Ok(cli) => run(cli),
+        Err(error) if !error.use_stderr() => Ok(error.render().ansi().to_string()),
+        Err(error) => Err(Failure::usage(&error)),
+    };
+    match outcome {
+        Ok(text) => print(&text),
+        Err(failure) => failure.report(),
+    }
+}
+
+/// Nothing unless `RUST_LOG` asks for it.
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+}
+
+#[tokio::main]
+async fn run(Cli { store, json, command }: Cli) -> Result<String, Failure> {
+    let command = command.unwrap_or(Command::Demo);
+    if let Command::Describe { mermaid } = command {
+        return Ok(commands::describe(mermaid).render(json));
+    }
+    let command = command.check()?;
+    let bank = EventSourcedBank::start(stores::open(&store).await?, Runner::concurrent()).await?;
+    let outcome = command.run(&bank).await;
+    bank.stop().await?;
+    outcome.map(|output: Output| output.render(json))
+}
+
+/// A reader that has seen enough, as in `bank-example log | head`, is not an error.
+fn print(text: &str) -> ExitCode {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Failure::Store(format!("the output cannot be written: {error}")).report()
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}

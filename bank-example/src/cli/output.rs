@@ -1,0 +1,164 @@
+//! What is printed: aligned text for people, one JSON document for programs.
+
+use bank_example::application::activity::Activity;
+use bank_example::domain::account::{Account, AccountEvent};
+use bank_example::domain::ledger::Ledger;
+use bank_example::domain::{Money, ZERO};
+use comfy_table::{CellAlignment, Table, presets};
+use eventsourcing_core::store::{StoreError, StoredEvent};
+use eventsourcing_core::{Codec, Recorded, Root};
+use serde_json::{Value, json};
+
+/// One answer in both forms.
+pub(crate) struct Output {
+    pub(crate) text: String,
+    pub(crate) json: Value,
+}
+
+impl Output {
+    pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
+        Self { text: text.into(), json }
+    }
+
+    pub(crate) fn render(self, json: bool) -> String {
+        match json {
+            true => format!("{}\n", self.json),
+            false => format!("{}\n", self.text.trim_end()),
+        }
+    }
+}
+
+/// Columns of equal width; those at `right` hold numbers.
+fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
+    for column in right {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_string()).collect();
+    lines.join("\n")
+}
+
+pub(crate) fn accounts(accounts: &[Root<Account>]) -> Output {
+    let row = |account: &Root<Account>| {
+        vec![account.id().to_string(), account.owner.clone(), cents(account.balance), account.version().to_string()]
+    };
+    let text = match accounts {
+        [] => "no accounts yet; open one with: bank-example open OWNER".to_string(),
+        accounts => table(&["account", "owner", "balance", "version"], &[2, 3], accounts.iter().map(row)),
+    };
+    Output::new(text, accounts.iter().map(account_json).collect())
+}
+
+pub(crate) fn account(account: &Root<Account>) -> Output {
+    Output::new(accounts(std::slice::from_ref(account)).text, account_json(account))
+}
+
+fn account_json(account: &Root<Account>) -> Value {
+    json!({
+        "id": account.id(),
+        "owner": account.owner,
+        "balance": cents(account.balance),
+        "version": account.version(),
+    })
+}
+
+pub(crate) fn ledger(ledger: Option<&Ledger>) -> Output {
+    let (balance, transactions) = ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
+    let text = format!("balance       {}\ntransactions  {transactions}", cents(balance));
+    Output::new(text, json!({ "balance": cents(balance), "transactions": transactions }))
+}
+
+pub(crate) fn history(history: &[Recorded<Account>]) -> Output {
+    let row = |event: &Recorded<Account>| {
+        let (name, detail) = movement(&event.payload);
+        vec![event.version.to_string(), name.into(), detail, event.recorded_at.to_string()]
+    };
+    let text = table(&["version", "event", "amount or owner", "recorded at"], &[0, 2], history.iter().map(row));
+    let json = |event: &Recorded<Account>| {
+        json!({
+            "name": event.name(),
+            "version": event.version,
+            "position": event.position,
+            "recorded_at": event.recorded_at,
+            "payload": payload(&event.payload),
+            "metadata": event.metadata,
+        })
+    };
+    Output::new(text, history.iter().map(json).collect())
+}
+
+pub(crate) fn activity(lines: &[Activity]) -> Output {
+    let row = |line: &Activity| {
+        let (name, detail) = movement(&line.payload);
+        vec![line.recorded_at.to_string(), name.into(), detail, line.account.to_string()]
+    };
+    let text = table(&["recorded at", "what", "amount or owner", "account"], &[2], lines.iter().map(row));
+    let json = |line: &Activity| {
+        json!({
+            "name": line.name,
+            "account": line.account,
+            "version": line.version,
+            "position": line.position,
+            "recorded_at": line.recorded_at,
+            "payload": payload(&line.payload),
+        })
+    };
+    Output::new(text, lines.iter().map(json).collect())
+}
+
+pub(crate) fn log(events: &[StoredEvent]) -> Result<Output, StoreError> {
+    let mut rows = Vec::with_capacity(events.len());
+    let mut json = Vec::with_capacity(events.len());
+    for event in events {
+        let payload = value(event)?;
+        rows.push(vec![
+            event.position.to_string(),
+            event.stream.category.to_string(),
+            event.stream.id.to_string(),
+            event.version.to_string(),
+            event.name.to_string(),
+            payload.to_string(),
+        ]);
+        json.push(json!({
+            "name": event.name.as_str(),
+            "aggregate": event.stream.category.as_str(),
+            "id": event.stream.id,
+            "version": event.version,
+            "position": event.position,
+            "recorded_at": event.recorded_at,
+            "payload": payload,
+            "metadata": serde_json::from_slice::<Value>(&event.metadata).unwrap_or(Value::Null),
+        }));
+    }
+    let header = ["position", "aggregate", "id", "version", "event", "payload"];
+    Ok(Output::new(table(&header, &[0, 3], rows), json.into()))
+}
+
+fn value(event: &StoredEvent) -> Result<Value, StoreError> {
+    let unreadable = |error| StoreError::corrupt(format!("the event at position {} cannot be read", event.position), error);
+    Codec::decode_value(event).map_err(unreadable)
+}
+
+/// What an event did, for people: its name, and an amount or the owner.
+fn movement(event: &AccountEvent) -> (&'static str, String) {
+    match event {
+        AccountEvent::Opened { owner } => ("Opened", owner.clone()),
+        AccountEvent::Credited { amount } => ("Credited", cents(*amount)),
+        AccountEvent::Debited { amount } => ("Debited", cents(*amount)),
+    }
+}
+
+/// The fields of an event as they are stored.
+fn payload(event: &AccountEvent) -> Value {
+    match event {
+        AccountEvent::Opened { owner } => json!({ "owner": owner }),
+        AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => json!({ "amount": cents(*amount) }),
+    }
+}
+
+pub(crate) fn cents(amount: Money) -> String {
+    format!("{amount:.2}")
+}

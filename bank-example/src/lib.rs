@@ -1,0 +1,8 @@
+//! An event-sourced bank: accounts, a ledger that every movement reaches, and an activity feed.
+//!
+//! Read it in this order: [`domain`] says what may happen, [`application`] says what may be asked, [`system`] ties the
+//! parts together. The rest is the command line.
+
+pub mod application;
+pub mod domain;
+pub mod system;

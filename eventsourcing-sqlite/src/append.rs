@@ -1,0 +1,139 @@
+//! One append inside the writer's transaction: everything is checked before anything is written.
+
+use eventsourcing_core::store::{
+    Append, Appended, CommandId, NewSnapshot, Position, Receipt, StoreError, StreamAppend, Tracking, Version,
+};
+use jiff::Timestamp;
+use rusqlite::{OptionalExtension, Result, Transaction, params};
+
+use crate::read;
+use crate::rows::{self, stored};
+
+const RECEIPT: &str = include_str!("queries/receipt.sql");
+const INSERT_EVENT: &str = include_str!("queries/insert_event.sql");
+const INSERT_RECEIPT: &str = include_str!("queries/insert_receipt.sql");
+const PUT_TRACKING: &str = include_str!("queries/put_tracking.sql");
+const PUT_SNAPSHOT: &str = include_str!("queries/put_snapshot.sql");
+
+/// What looking at the data says about an append.
+pub(crate) enum Checked {
+    /// It can be written; each of its streams has the version that stands here in the same place.
+    Sound(Vec<Version>),
+    /// The command was carried out before.
+    Repeated(Receipt),
+    /// It may not be written.
+    Refused(StoreError),
+}
+
+/// Looks whether `append` can be written. Reads only.
+pub(crate) fn check(transaction: &Transaction<'_>, append: &Append) -> Result<Checked> {
+    if let Some(receipt) = find_receipt(transaction, append.command_id)? {
+        return Ok(Checked::Repeated(receipt));
+    }
+    if let Some(refusal) = check_tracking(transaction, append.tracking.as_ref())? {
+        return Ok(Checked::Refused(refusal));
+    }
+    let mut versions = Vec::with_capacity(append.streams.len());
+    for part in &append.streams {
+        let actual = read::stream_version(transaction, &part.stream)?;
+        if !part.expected.allows(actual) {
+            let (stream, expected) = (part.stream.clone(), part.expected);
+            return Ok(Checked::Refused(StoreError::Conflict { stream, expected, actual }));
+        }
+        versions.push(actual);
+    }
+    for snapshot in &append.snapshots {
+        if let Err(refusal) = snapshot.check_within(version_after(transaction, append, &versions, snapshot)?) {
+            return Ok(Checked::Refused(refusal));
+        }
+    }
+    Ok(Checked::Sound(versions))
+}
+
+/// Writes `append`, whose streams are at `versions`.
+///
+/// An error leaves part of it in the transaction, which must then be rolled back.
+pub(crate) fn write(transaction: &Transaction<'_>, append: &Append, versions: &[Version]) -> Result<Appended> {
+    for (part, version) in append.streams.iter().zip(versions) {
+        insert_events(transaction, part, *version, append.recorded_at)?;
+    }
+    let position = match append.event_count() {
+        0 => Position::ZERO,
+        _ => Position::new(transaction.last_insert_rowid().unsigned_abs()),
+    };
+    if let Some(Tracking { follower, upstream, to, .. }) = &append.tracking {
+        let row = params![follower.as_str(), upstream.as_uuid().into_bytes(), stored(to.as_u64())];
+        transaction.prepare_cached(PUT_TRACKING)?.execute(row)?;
+    }
+    append.snapshots.iter().try_for_each(|snapshot| put_snapshot(transaction, snapshot))?;
+    if let Some(id) = append.command_id {
+        let row = params![id.as_uuid().into_bytes(), stored(position.as_u64())];
+        transaction.prepare_cached(INSERT_RECEIPT)?.execute(row)?;
+    }
+    Ok(Appended { receipt: Receipt { position, command_id: append.command_id }, repeated: false })
+}
+
+fn find_receipt(transaction: &Transaction<'_>, command_id: Option<CommandId>) -> Result<Option<Receipt>> {
+    let Some(id) = command_id else { return Ok(None) };
+    let mut statement = transaction.prepare_cached(RECEIPT)?;
+    let position = statement.query_row([id.as_uuid().as_bytes()], |row| rows::position(row, 0)).optional()?;
+    Ok(position.map(|position| Receipt { position, command_id }))
+}
+
+fn check_tracking(transaction: &Transaction<'_>, tracking: Option<&Tracking>) -> Result<Option<StoreError>> {
+    let Some(Tracking { follower, upstream, from, .. }) = tracking else { return Ok(None) };
+    let actual = read::tracking(transaction, follower, *upstream)?;
+    if actual == *from {
+        return Ok(None);
+    }
+    Ok(Some(StoreError::TrackingConflict { follower: follower.clone(), expected: *from, actual }))
+}
+
+fn version_after(
+    transaction: &Transaction<'_>,
+    append: &Append,
+    versions: &[Version],
+    snapshot: &NewSnapshot,
+) -> Result<Version> {
+    let mut parts = append.streams.iter().zip(versions);
+    match parts.find(|(part, _)| part.stream == snapshot.stream) {
+        Some((part, version)) => Ok(version.plus(part.events.len() as u64)),
+        None => read::stream_version(transaction, &snapshot.stream),
+    }
+}
+
+fn insert_events(
+    transaction: &Transaction<'_>,
+    part: &StreamAppend,
+    mut version: Version,
+    recorded_at: Timestamp,
+) -> Result<()> {
+    let mut insert = transaction.prepare_cached(INSERT_EVENT)?;
+    for event in &part.events {
+        version = version.next();
+        insert.execute(params![
+            part.stream.id.as_bytes(),
+            part.stream.category.as_str(),
+            stored(version.as_u64()),
+            event.name.as_str(),
+            event.schema_version,
+            event.codec.0,
+            recorded_at.as_microsecond(),
+            event.metadata,
+            event.payload,
+        ])?;
+    }
+    Ok(())
+}
+
+fn put_snapshot(transaction: &Transaction<'_>, snapshot: &NewSnapshot) -> Result<()> {
+    let row = params![
+        snapshot.stream.id.as_bytes(),
+        snapshot.stream.category.as_str(),
+        snapshot.fingerprint.0.cast_signed(),
+        stored(snapshot.version.as_u64()),
+        snapshot.codec.0,
+        snapshot.payload,
+    ];
+    transaction.prepare_cached(PUT_SNAPSHOT)?.execute(row).map(drop)
+}

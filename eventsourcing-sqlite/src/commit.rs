@@ -1,0 +1,359 @@
+//! The commit queue: appends of all tasks share commits, each with its own outcome.
+//!
+//! One thread owns the connection that writes. A batch is whatever queued up while the last one was committing, so a
+//! lone append never waits for company, and under load one disk flush serves many.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use eventsourcing_core::store::{Append, Appended, Position, StoreError};
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+use crate::append::{self, Checked};
+use crate::error::{translate, translate_before_commit, unavailable};
+use crate::notify::Head;
+
+/// How many appends wait in the queue before those who append wait themselves.
+const QUEUE_APPENDS_MAX: usize = 1024;
+/// How many appends share a commit at most.
+const BATCH_APPENDS_MAX: usize = 1024;
+/// A batch takes no further append when it has this many bytes.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+type Outcome = Result<Appended, StoreError>;
+
+/// An append and where its outcome goes.
+pub(crate) struct Job {
+    append: Append,
+    reply: oneshot::Sender<Outcome>,
+}
+
+/// The way to the writer's thread. Dropping it lets the thread commit what is queued, and end.
+pub(crate) struct CommitQueue {
+    path: Arc<Path>,
+    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl CommitQueue {
+    pub(crate) fn start(
+        writer: impl FnOnce(mpsc::Receiver<Job>) -> Writer,
+        path: &Arc<Path>,
+    ) -> Result<Self, StoreError> {
+        let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let writer = writer(queue);
+        let thread = thread::Builder::new().name("eventsourcing-sqlite".to_owned()).spawn(move || writer.run());
+        let thread = thread.map_err(|error| StoreError::unavailable("no thread for the writer", error))?;
+        Ok(Self { path: Arc::clone(path), jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+    }
+
+    /// Has the writer commit `append`, which is valid. If this future is dropped it may still be committed.
+    pub(crate) async fn append(&self, append: Append) -> Outcome {
+        let jobs = lock(&self.jobs).clone().ok_or_else(|| unavailable(&self.path, "the store has been closed"))?;
+        let (reply, outcome) = oneshot::channel();
+        let stopped = || unavailable(&self.path, "the writer has stopped; open the store again");
+        jobs.send(Job { append, reply }).await.map_err(|_| stopped())?;
+        drop(jobs);
+        outcome.await.map_err(|_| stopped())?
+    }
+
+    /// Lets the writer commit what is queued, and waits until it has closed its connection.
+    pub(crate) async fn close(&self) {
+        drop(lock(&self.jobs).take());
+        let thread = lock(&self.thread).take();
+        if let Some(thread) = thread {
+            // A writer that panicked has closed its connection as well.
+            let _ended = spawn_blocking(move || thread.join()).await;
+        }
+    }
+}
+
+/// A panic while a lock is held cannot leave an option half changed.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What runs on the writer's thread. If it panics the transaction is rolled back, and the callers' replies and the
+/// queue are closed, so that everybody gets an answer.
+pub(crate) struct Writer {
+    connection: Connection,
+    path: Arc<Path>,
+    head: Head,
+    queue: mpsc::Receiver<Job>,
+}
+
+/// Why nobody in a batch got what they wanted.
+enum Failure {
+    BeforeCommit(Arc<rusqlite::Error>),
+    AtCommit(Arc<rusqlite::Error>),
+}
+
+impl Writer {
+    pub(crate) fn new(connection: Connection, path: Arc<Path>, head: Head, queue: mpsc::Receiver<Job>) -> Self {
+        Self { connection, path, head, queue }
+    }
+
+    fn run(mut self) {
+        while let Some(batch) = self.next_batch() {
+            self.settle(batch);
+        }
+    }
+
+    /// Sleeps until there is an append, and takes what has gathered; nothing once the queue is closed and empty.
+    fn next_batch(&mut self) -> Option<Vec<Job>> {
+        let first = self.queue.blocking_recv()?;
+        let mut bytes = first.bytes();
+        let mut batch = vec![first];
+        while batch.len() < BATCH_APPENDS_MAX
+            && bytes < BATCH_BYTES_MAX
+            && let Ok(next) = self.queue.try_recv()
+        {
+            bytes += next.bytes();
+            batch.push(next);
+        }
+        Some(batch)
+    }
+
+    /// Commits the batch, and only then answers everybody.
+    fn settle(&mut self, batch: Vec<Job>) {
+        match self.commit(&batch) {
+            Ok(outcomes) => {
+                self.head.publish(last_position(&outcomes));
+                batch.into_iter().zip(outcomes).for_each(|(job, outcome)| job.answer(outcome));
+            }
+            Err(failure) => {
+                tracing::warn!(path = %self.path.display(), appends = batch.len(), %failure, "a batch failed");
+                batch.into_iter().for_each(|job| job.answer(Err(failure.for_caller(&self.path))));
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
+        let begin = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let transaction = begin.map_err(Failure::before_commit)?;
+        let outcomes = batch.iter().map(|job| carry_out(&transaction, &self.path, &job.append));
+        let outcomes = outcomes.collect::<Result<_, _>>().map_err(Failure::before_commit)?;
+        transaction.commit().map_err(|error| Failure::AtCommit(Arc::new(error)))?;
+        Ok(outcomes)
+    }
+}
+
+/// The outcome of one append of the batch; an error is one of the whole batch.
+///
+/// An append that cannot even be checked has written nothing, and its company need not suffer. But SQLite may have
+/// answered by rolling back the transaction, and what others wrote is gone with it.
+fn carry_out(transaction: &Transaction<'_>, path: &Path, append: &Append) -> rusqlite::Result<Outcome> {
+    match append::check(transaction, append) {
+        Ok(Checked::Sound(versions)) => append::write(transaction, append, &versions).map(Ok),
+        Ok(Checked::Repeated(receipt)) => Ok(Ok(Appended { receipt, repeated: true })),
+        Ok(Checked::Refused(refusal)) => Ok(Err(refusal)),
+        Err(error) if transaction.is_autocommit() => Err(error),
+        Err(error) => Ok(Err(translate_before_commit(path, error))),
+    }
+}
+
+fn last_position(outcomes: &[Outcome]) -> Position {
+    let written = outcomes.iter().flatten().map(|appended| appended.receipt.position);
+    written.max().unwrap_or_default()
+}
+
+impl Job {
+    fn bytes(&self) -> usize {
+        let events = self.append.streams.iter().flat_map(|part| &part.events);
+        let snapshots = self.append.snapshots.iter().map(|snapshot| snapshot.payload.len());
+        events.map(|event| event.payload.len() + event.metadata.len()).chain(snapshots).sum()
+    }
+
+    /// Whoever asked may have gone away; the append has happened all the same.
+    fn answer(self, outcome: Outcome) {
+        let _ = self.reply.send(outcome);
+    }
+}
+
+impl Failure {
+    fn before_commit(error: rusqlite::Error) -> Self {
+        Self::BeforeCommit(Arc::new(error))
+    }
+
+    fn for_caller(&self, path: &Path) -> StoreError {
+        match self {
+            Self::BeforeCommit(error) => translate_before_commit(path, Arc::clone(error)),
+            Self::AtCommit(error) => translate(path, Arc::clone(error)),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::BeforeCommit(error) => write!(f, "{error}, nothing was written"),
+            Self::AtCommit(error) => write!(f, "{error} at commit, not known whether anything was written"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::panic::resume_unwind;
+
+    use eventsourcing_core::store::{CodecId, Expected, LogId, NewEvent, StreamId, Tracking};
+    use jiff::Timestamp;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::config::SqliteOptions;
+    use crate::read;
+
+    type Reply = oneshot::Receiver<Outcome>;
+
+    struct Bench {
+        _folder: tempfile::TempDir,
+        path: Arc<Path>,
+        jobs: mpsc::Sender<Job>,
+        writer: Writer,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
+            let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
+            let writer = Writer::new(opened.writer, Arc::clone(&opened.path), Head::new(), queue);
+            Self { _folder: folder, path: opened.path, jobs, writer }
+        }
+
+        fn settle_next(&mut self) -> usize {
+            let batch = self.writer.next_batch().expect("something is queued");
+            let appends = batch.len();
+            self.writer.settle(batch);
+            appends
+        }
+
+        fn head(&self) -> u64 {
+            read::head(&self.writer.connection).expect("a head").as_u64()
+        }
+    }
+
+    fn queue(jobs: &mpsc::Sender<Job>, append: Append) -> Reply {
+        let (reply, outcome) = oneshot::channel();
+        assert!(jobs.try_send(Job { append, reply }).is_ok(), "the queue has room");
+        outcome
+    }
+
+    fn stream() -> StreamId {
+        StreamId::new("account", Uuid::new_v4())
+    }
+
+    fn append(stream: &StreamId, expected: Expected) -> Append {
+        let (name, metadata) = ("deposited".into(), Vec::new());
+        let event = NewEvent { name, schema_version: 1, codec: CodecId(0), payload: vec![b'x'; 1000], metadata };
+        Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, vec![event])
+    }
+
+    fn outcome(mut reply: Reply) -> Outcome {
+        reply.try_recv().expect("an answer")
+    }
+
+    #[test]
+    fn gathered_appends_share_one_commit_and_have_their_own_outcomes() {
+        let mut bench = Bench::new();
+        let shared = stream();
+        let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&shared, Expected::NoStream))).collect();
+        let others: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::NoStream))).collect();
+        assert_eq!(bench.settle_next(), 128, "appends in the one commit");
+
+        let outcomes: Vec<_> = replies.into_iter().map(outcome).collect();
+        assert!(outcomes[0].is_ok(), "{:?}", outcomes[0]);
+        assert!(outcomes[1..].iter().all(|outcome| matches!(outcome, Err(StoreError::Conflict { .. }))));
+        let mut positions: Vec<_> = others.into_iter().map(|reply| outcome(reply).expect("a receipt")).collect();
+        positions.dedup_by_key(|appended| appended.receipt.position);
+        assert_eq!((positions.len(), bench.head()), (64, 65));
+    }
+
+    #[test]
+    fn appends_that_queue_up_during_a_commit_share_the_next() {
+        let bench = Bench::new();
+        let mut other = Connection::open(&bench.path).expect("a second connection");
+        let lock = other.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
+        let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::Any))).collect();
+        let Bench { mut writer, jobs, .. } = bench;
+        let commits =
+            thread::spawn(move || std::iter::from_fn(|| writer.next_batch().map(|batch| writer.settle(batch))).count());
+        let late: Vec<_> = (0..64).map(|_| queue(&jobs, append(&stream(), Expected::Any))).collect();
+        let replies: Vec<_> = replies.into_iter().chain(late).collect();
+        drop(jobs);
+        lock.rollback().expect("the lock is given back");
+        assert!(commits.join().expect("a writer") <= 2, "128 appends need two commits at most");
+        assert!(replies.into_iter().all(|reply| outcome(reply).is_ok()));
+    }
+
+    #[test]
+    fn full_disk_fails_the_batch_and_leaves_nothing_of_it() {
+        let mut bench = Bench::new();
+        let pages: i64 =
+            bench.writer.connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("pages");
+        limit_pages(&bench, pages + 3);
+        let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::Any))).collect();
+        bench.settle_next();
+        for reply in replies {
+            let error = outcome(reply).expect_err("there is no room").to_string();
+            assert!(error.ends_with("the disk is full; nothing was written"), "{error}");
+        }
+        assert_eq!(bench.head(), 0);
+
+        limit_pages(&bench, pages + 1000);
+        let reply = queue(&bench.jobs, append(&stream(), Expected::Any));
+        bench.settle_next();
+        assert!(outcome(reply).is_ok(), "the writer goes on once there is room");
+    }
+
+    fn limit_pages(bench: &Bench, pages: i64) {
+        let set = bench.writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()));
+        set.expect("a limit");
+    }
+
+    #[test]
+    fn append_that_cannot_be_checked_does_not_harm_its_company() {
+        let mut bench = Bench::new();
+        let (follower, upstream) = ("audit".into(), LogId::new());
+        let damage = "INSERT INTO eventsourcing_tracking VALUES ('audit', ?1, -1)";
+        bench.writer.connection.execute(damage, [upstream.as_uuid().into_bytes()]).expect("a damaged row");
+        let tracking = Tracking { follower, upstream, from: Position::ZERO, to: Position::new(1) };
+        let damaged = queue(&bench.jobs, append(&stream(), Expected::Any).with_tracking(tracking));
+        let sound = queue(&bench.jobs, append(&stream(), Expected::Any));
+        assert_eq!(bench.settle_next(), 2);
+        assert!(matches!(outcome(damaged), Err(StoreError::Corrupt { .. })));
+        assert!(outcome(sound).is_ok());
+        assert_eq!(bench.head(), 1);
+    }
+
+    #[test]
+    fn dropped_caller_does_not_undo_the_append() {
+        let mut bench = Bench::new();
+        drop(queue(&bench.jobs, append(&stream(), Expected::Any)));
+        bench.settle_next();
+        assert_eq!(bench.head(), 1);
+    }
+
+    #[tokio::test]
+    async fn panicked_writer_is_unavailable_and_nobody_hangs() {
+        let (jobs, mut queue) = mpsc::channel::<Job>(1);
+        let thread = thread::spawn(move || {
+            let _job = queue.blocking_recv();
+            resume_unwind(Box::new("a bug"));
+        });
+        let queue = CommitQueue {
+            path: Path::new("log.db").into(),
+            jobs: Mutex::new(Some(jobs)),
+            thread: Mutex::new(Some(thread)),
+        };
+        for _ in 0..3 {
+            let error = queue.append(append(&stream(), Expected::Any)).await.expect_err("there is no writer");
+            assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
+        }
+        queue.close().await;
+    }
+}

@@ -1,0 +1,111 @@
+//! What can be chosen when a store is opened.
+
+use std::path::Path;
+use std::time::Duration;
+
+use eventsourcing_core::store::StoreError;
+
+use crate::SqliteStore;
+
+/// What an acknowledged append survives. Neither choice can corrupt the file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Acknowledged means on disk: it survives a crash of the process, of the machine, and a power cut, as far as the
+    /// disk itself keeps what it has confirmed. One disk flush for each commit (`PRAGMA synchronous = FULL`, and
+    /// `fullfsync` where the system distinguishes it).
+    #[default]
+    Full,
+    /// Survives a crash of the process. A crash of the machine or a power cut may lose the last commits, and their
+    /// positions are then given out again: followers in *other* stores could have seen events that no longer exist.
+    /// Much faster for lone appends (`PRAGMA synchronous = NORMAL`).
+    Normal,
+}
+
+/// How a [`SqliteStore`] is opened. [`SqliteStore::open`] takes the defaults.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use eventsourcing_sqlite::{Durability, SqliteOptions};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let options = SqliteOptions::new()
+///     .with_durability(Durability::Normal)
+///     .with_poll_interval(Duration::from_millis(20));
+/// let store = options.open(folder.path().join("bank.db")).await?;
+/// # drop(store);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    pub(crate) durability: Durability,
+    pub(crate) poll_interval: Duration,
+    pub(crate) readers: usize,
+    pub(crate) busy_timeout: Duration,
+}
+
+impl SqliteOptions {
+    /// How often a waiting store looks for events of other processes, unless chosen otherwise.
+    pub const POLL_INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
+    /// How many reads run at the same time, unless chosen otherwise.
+    pub const READERS_DEFAULT: usize = 4;
+    /// How long a lock held by another process is waited for, unless chosen otherwise.
+    pub const BUSY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            durability: Durability::default(),
+            poll_interval: Self::POLL_INTERVAL_DEFAULT,
+            readers: Self::READERS_DEFAULT,
+            busy_timeout: Self::BUSY_TIMEOUT_DEFAULT,
+        }
+    }
+
+    /// What an acknowledged append survives.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How often to look for events of other processes while somebody waits; nobody looks while nobody waits.
+    /// Events of this process need no looking. Less than a millisecond counts as one.
+    #[must_use]
+    pub fn with_poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How many reads run at the same time; further ones wait their turn. 0 counts as 1.
+    #[must_use]
+    pub fn with_readers(mut self, connections: usize) -> Self {
+        self.readers = connections.max(1);
+        self
+    }
+
+    /// How long to wait for a lock that another process holds, before the answer is [`StoreError::Unavailable`].
+    #[must_use]
+    pub fn with_busy_timeout(mut self, timeout: Duration) -> Self {
+        self.busy_timeout = timeout;
+        self
+    }
+
+    /// Opens the store in the file at `path`; see [`SqliteStore::open`].
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open`].
+    pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_with(path.as_ref(), self).await
+    }
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,6 @@
+SELECT position, stream_id, category, version, name, schema_version, codec, recorded_at, metadata, payload
+FROM eventsourcing_events INDEXED BY eventsourcing_events_first
+WHERE version = 1 AND position > ?1
+  AND (?3 OR category IN (SELECT value FROM rarray(?4)))
+  AND (?5 OR name IN (SELECT value FROM rarray(?6)))
+ORDER BY position LIMIT ?2

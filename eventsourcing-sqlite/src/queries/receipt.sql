@@ -1,0 +1,1 @@
+SELECT position FROM eventsourcing_receipts WHERE command_id = ?1

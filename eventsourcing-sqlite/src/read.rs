@@ -1,0 +1,154 @@
+//! Every read, as of one moment: one statement, or one read transaction.
+//!
+//! SQLite has one writer at a time, and positions are given out by the writer that is about to commit. So events become
+//! readable in the order of their positions, and the head of a snapshot is a ceiling that nothing can appear below.
+
+use std::rc::Rc;
+
+use eventsourcing_core::store::{
+    Direction, Filter, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, StoredEvent, StoredSnapshot, StreamId,
+    StreamQuery, Version,
+};
+use rusqlite::types::Value;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, params};
+
+use crate::rows::{self, Rows, stored};
+
+const STREAM_FORWARDS: &str = include_str!("queries/stream_forwards.sql");
+const STREAM_BACKWARDS: &str = include_str!("queries/stream_backwards.sql");
+const LOG: &str = include_str!("queries/log.sql");
+const LOG_FILTERED: &str = include_str!("queries/log_filtered.sql");
+const LOG_FIRST_OF_STREAM: &str = include_str!("queries/log_first_of_stream.sql");
+const HEAD: &str = include_str!("queries/head.sql");
+const STREAM_VERSION: &str = include_str!("queries/stream_version.sql");
+const SNAPSHOT: &str = include_str!("queries/snapshot.sql");
+const TRACKING: &str = include_str!("queries/tracking.sql");
+
+pub(crate) fn stream(connection: &Connection, query: &StreamQuery) -> Result<Vec<StoredEvent>> {
+    let sql = match query.direction {
+        Direction::Forwards => STREAM_FORWARDS,
+        Direction::Backwards => STREAM_BACKWARDS,
+    };
+    let StreamId { category, id } = &query.stream;
+    let (from, to) = (stored(query.from.as_u64()), stored(query.to.as_u64()));
+    let statement = connection.prepare_cached(sql)?;
+    events(statement, params![id.as_bytes(), category.as_str(), from, to, rows_at_most(query.limit)])
+}
+
+pub(crate) fn load(connection: &Connection, load: Load) -> Result<Loaded> {
+    let moment = connection.unchecked_transaction()?;
+    let snapshot = snapshot(&moment, &load)?;
+    let from = snapshot.as_ref().map_or(Version::FIRST, |snapshot| snapshot.version.next());
+    let events = stream(&moment, &StreamQuery::new(load.stream).from(from).to(load.to))?;
+    moment.commit()?;
+    Ok(Loaded { snapshot, events })
+}
+
+pub(crate) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage> {
+    let limit = query.limit.max(1);
+    let moment = connection.unchecked_transaction()?;
+    let events = log_events(&moment, query, limit)?;
+    let ceiling = match events.last() {
+        Some(last) if events.len() == limit => last.position,
+        _ => head(&moment)?.max(query.after),
+    };
+    moment.commit()?;
+    Ok(LogPage { events, ceiling })
+}
+
+pub(crate) fn head(connection: &Connection) -> Result<Position> {
+    connection.prepare_cached(HEAD)?.query_row([], |row| rows::position(row, 0))
+}
+
+pub(crate) fn stream_version(connection: &Connection, stream: &StreamId) -> Result<Version> {
+    let key = params![stream.id.as_bytes(), stream.category.as_str()];
+    let version = connection.prepare_cached(STREAM_VERSION)?.query_row(key, |row| rows::version(row, 0));
+    Ok(version.optional()?.unwrap_or_default())
+}
+
+pub(crate) fn tracking(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Position> {
+    let key = params![follower.as_str(), upstream.as_uuid().into_bytes()];
+    let position = connection.prepare_cached(TRACKING)?.query_row(key, |row| rows::position(row, 0));
+    Ok(position.optional()?.unwrap_or_default())
+}
+
+fn snapshot(connection: &Connection, load: &Load) -> Result<Option<StoredSnapshot>> {
+    let Some(fingerprint) = load.fingerprint else { return Ok(None) };
+    let StreamId { category, id } = &load.stream;
+    let key = params![id.as_bytes(), category.as_str(), fingerprint.0.cast_signed(), stored(load.to.as_u64())];
+    connection.prepare_cached(SNAPSHOT)?.query_row(key, rows::snapshot).optional()
+}
+
+fn log_events(connection: &Connection, query: &LogQuery, limit: usize) -> Result<Vec<StoredEvent>> {
+    let Filter { categories, names, first_of_stream } = &query.filter;
+    let (after, limit) = (stored(query.after.as_u64()), rows_at_most(limit));
+    let sql = match first_of_stream {
+        true => LOG_FIRST_OF_STREAM,
+        false if categories.is_empty() && names.is_empty() => {
+            return events(connection.prepare_cached(LOG)?, params![after, limit]);
+        }
+        false => LOG_FILTERED,
+    };
+    let wanted = params![after, limit, categories.is_empty(), list(categories), names.is_empty(), list(names)];
+    events(connection.prepare_cached(sql)?, wanted)
+}
+
+fn events(mut statement: CachedStatement<'_>, params: impl Params) -> Result<Vec<StoredEvent>> {
+    let mut rows = Rows::default();
+    statement.query_map(params, |row| rows.event(row))?.collect()
+}
+
+fn list(names: &[Name]) -> Rc<Vec<Value>> {
+    Rc::new(names.iter().map(|name| Value::Text(name.as_str().to_owned())).collect())
+}
+
+fn rows_at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::SqliteOptions;
+
+    /// What SQLite plans to do for `sql`, in its words.
+    fn plan(sql: &str) -> String {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
+        let mut statement = opened.writer.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
+        let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3)).collect::<Result<Vec<_>>>();
+        steps.expect("steps").join("; ")
+    }
+
+    #[test]
+    fn streams_are_found_by_their_index_and_not_sorted() {
+        for sql in [STREAM_FORWARDS, STREAM_BACKWARDS, STREAM_VERSION] {
+            let plan = plan(sql);
+            assert!(plan.contains("INDEX eventsourcing_events_stream (stream_id=? AND category=?"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE FOR ORDER"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn newest_usable_snapshot_is_one_step_away() {
+        let plan = plan(SNAPSHOT);
+        let wanted = "(stream_id=? AND category=? AND fingerprint=? AND version<?)";
+        assert!(plan.contains(wanted) && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    #[test]
+    fn pages_of_the_log_are_ranges_of_the_log() {
+        for sql in [LOG, LOG_FILTERED] {
+            let plan = plan(sql);
+            assert!(plan.contains("USING INTEGER PRIMARY KEY (rowid>?)"), "{plan}");
+            assert!(!plan.contains("TEMP B-TREE FOR ORDER"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn first_events_are_found_without_the_others() {
+        let plan = plan(LOG_FIRST_OF_STREAM);
+        assert!(plan.contains("INDEX eventsourcing_events_first (position>?)"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE FOR ORDER"), "{plan}");
+    }
+}

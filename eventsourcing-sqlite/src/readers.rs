@@ -1,0 +1,82 @@
+//! A few connections that only read, off the threads of the async runtime.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use eventsourcing_core::store::StoreError;
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::spawn_blocking;
+
+use crate::error::{translate, unavailable};
+
+/// Lends its connections to one read each; further reads wait their turn.
+pub(crate) struct Readers {
+    path: Arc<Path>,
+    count: u32,
+    permits: Arc<Semaphore>,
+    idle: Arc<Idle>,
+}
+
+/// The connections nobody reads with. There are at least as many as free permits.
+struct Idle(Mutex<Vec<Connection>>);
+
+impl Readers {
+    pub(crate) fn new(path: Arc<Path>, connections: Vec<Connection>) -> Self {
+        let count = u32::try_from(connections.len()).expect("fewer connections than file handles");
+        let permits = Arc::new(Semaphore::new(connections.len()));
+        Self { path, count, permits, idle: Arc::new(Idle(Mutex::new(connections))) }
+    }
+
+    /// Runs `read` with a connection. If this future is dropped the read comes to its end unheard.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let permit = Arc::clone(&self.permits).acquire_owned().await;
+        let permit = permit.map_err(|_| unavailable(&self.path, "the store has been closed"))?;
+        let lent = Lent::new(Arc::clone(&self.idle), permit);
+        let answer = spawn_blocking(move || read(lent.connection())).await;
+        let answer = answer.map_err(|error| StoreError::unavailable("a read was broken off", error))?;
+        answer.map_err(|error| translate(&self.path, error))
+    }
+
+    /// Waits for the reads under way, then closes every connection. Later reads are refused.
+    pub(crate) async fn close(&self) {
+        if let Ok(_all) = self.permits.acquire_many(self.count).await {
+            self.permits.close();
+            self.idle.lock().clear();
+        }
+    }
+}
+
+impl Idle {
+    /// A panic while the lock is held cannot leave the list half changed.
+    fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Gives its connection back before its permit, also when the read panics.
+struct Lent {
+    connection: Option<Connection>,
+    idle: Arc<Idle>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Lent {
+    fn new(idle: Arc<Idle>, permit: OwnedSemaphorePermit) -> Self {
+        let connection = idle.lock().pop();
+        Self { connection, idle, _permit: permit }
+    }
+
+    fn connection(&self) -> &Connection {
+        self.connection.as_ref().expect("whoever holds a permit finds a connection")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.idle.lock().extend(self.connection.take());
+    }
+}

@@ -1,0 +1,93 @@
+//! From rows to events. Names repeat from row to row, so a page holds each name once.
+
+use eventsourcing_core::store::{CodecId, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version};
+use jiff::Timestamp;
+use rusqlite::types::{FromSqlError, Type};
+use rusqlite::{Error, Result, Row};
+use uuid::Uuid;
+
+/// How many names a page looks through before it gives up sharing them.
+const NAMES_SHARED_MAX: usize = 64;
+
+/// Reads the rows of one page.
+#[derive(Default)]
+pub(crate) struct Rows {
+    categories: Shared,
+    names: Shared,
+}
+
+impl Rows {
+    /// The event in a row whose columns stand in the order of the table.
+    pub(crate) fn event(&mut self, row: &Row<'_>) -> Result<StoredEvent> {
+        Ok(StoredEvent {
+            position: position(row, 0)?,
+            stream: StreamId { category: self.categories.name(row, 2)?, id: uuid(row, 1)? },
+            version: version(row, 3)?,
+            name: self.names.name(row, 4)?,
+            schema_version: row.get(5)?,
+            codec: CodecId(row.get(6)?),
+            recorded_at: timestamp(row, 7)?,
+            metadata: bytes(row, 8)?,
+            payload: bytes(row, 9)?,
+        })
+    }
+}
+
+/// The snapshot in a row of version, codec and payload.
+pub(crate) fn snapshot(row: &Row<'_>) -> Result<StoredSnapshot> {
+    Ok(StoredSnapshot { version: version(row, 0)?, codec: CodecId(row.get(1)?), payload: bytes(row, 2)? })
+}
+
+pub(crate) fn position(row: &Row<'_>, column: usize) -> Result<Position> {
+    number(row, column).map(Position::new)
+}
+
+pub(crate) fn version(row: &Row<'_>, column: usize) -> Result<Version> {
+    number(row, column).map(Version::new)
+}
+
+/// As SQLite stores it. Nothing is lost: neither place goes beyond the largest signed number.
+pub(crate) fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[derive(Default)]
+struct Shared(Vec<Name>);
+
+impl Shared {
+    fn name(&mut self, row: &Row<'_>, column: usize) -> Result<Name> {
+        let text = row.get_ref(column)?.as_str().map_err(|error| unreadable(column, Type::Text, error))?;
+        if let Some(known) = self.0.iter().find(|known| known.as_str() == text) {
+            return Ok(known.clone());
+        }
+        let name = Name::from(text);
+        if self.0.len() < NAMES_SHARED_MAX {
+            self.0.push(name.clone());
+        }
+        Ok(name)
+    }
+}
+
+fn number(row: &Row<'_>, column: usize) -> Result<u64> {
+    let number: i64 = row.get(column)?;
+    u64::try_from(number).map_err(|_| Error::IntegralValueOutOfRange(column, number))
+}
+
+fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
+    Timestamp::from_microsecond(row.get(column)?)
+        .map_err(|error| Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
+}
+
+fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid> {
+    let bytes: [u8; 16] = row.get(column)?;
+    Ok(Uuid::from_bytes(bytes))
+}
+
+fn bytes(row: &Row<'_>, column: usize) -> Result<Vec<u8>> {
+    let bytes = row.get_ref(column)?.as_blob().map_err(|error| unreadable(column, Type::Blob, error))?;
+    Ok(bytes.to_vec())
+}
+
+fn unreadable(column: usize, wanted: Type, error: FromSqlError) -> Error {
+    Error::FromSqlConversionFailure(column, wanted, Box::new(error))
+}

@@ -1,0 +1,138 @@
+//! [`SqliteStore`]: the pieces put together behind the trait.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use eventsourcing_core::store::{
+    Append, Appended, EventStore, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, StoreError, StoredEvent,
+    StreamQuery,
+};
+use tokio::task::spawn_blocking;
+
+use crate::commit::{CommitQueue, Writer};
+use crate::config::SqliteOptions;
+use crate::notify::{Head, Waiting};
+use crate::open::{Opened, open};
+use crate::read;
+use crate::readers::Readers;
+
+/// A store in an SQLite file. Clones share its connections.
+///
+/// Needs a tokio runtime with the time driver enabled. When the last clone is dropped, what is queued is still
+/// committed and then the file is closed; [`close`](Self::close) waits for that.
+///
+/// ```
+/// use eventsourcing_core::store::{EventStore, Position};
+/// use eventsourcing_sqlite::SqliteStore;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let folder = tempfile::tempdir()?;
+/// let store = SqliteStore::open(folder.path().join("bank.db")).await?;
+/// assert_eq!(store.head().await?, Position::ZERO);
+/// store.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct SqliteStore(Arc<Shared>);
+
+/// The writer's connection must be the last one that is closed, since it alone can tidy up the write-ahead log: fields
+/// are dropped from top to bottom.
+struct Shared {
+    path: Arc<Path>,
+    log_id: LogId,
+    readers: Readers,
+    waiting: Waiting,
+    queue: CommitQueue,
+}
+
+impl SqliteStore {
+    /// Opens the store in the file at `path`, and makes file and tables if there are none.
+    ///
+    /// The folder must exist. The file may hold tables of something else; they are left alone, only the journal mode of
+    /// the whole file becomes WAL. Any number of processes may open the same file at the same time. If this future is
+    /// dropped the file may have been made.
+    ///
+    /// # Errors
+    /// Nothing that was in the file has changed.
+    /// - [`StoreError::Unavailable`]: the folder does not exist, the path is a folder, the file or folder is read-only,
+    ///   or another process kept it locked for longer than the busy timeout.
+    /// - [`StoreError::Corrupt`]: the file is not an SQLite database, or tables of this store's names are not its own.
+    /// - [`StoreError::Invalid`]: a later version of this program has written the file; upgrade the program.
+    ///
+    /// Promise P29 in `docs/store-contract.md`.
+    pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        Self::open_with(path.as_ref(), SqliteOptions::new()).await
+    }
+
+    /// Commits what is queued, waits for the reads under way, and closes the file. All clones are closed with it: what
+    /// they are asked from now on is [`StoreError::Unavailable`]. Closing twice is harmless.
+    ///
+    /// If this future is dropped the store may be left open for one thing and closed for another.
+    pub async fn close(&self) {
+        self.0.readers.close().await;
+        self.0.waiting.close().await;
+        self.0.queue.close().await;
+    }
+
+    pub(crate) async fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
+        let owned = path.to_owned();
+        let poll_interval = options.poll_interval;
+        let opened = spawn_blocking(move || open(&owned, &options)).await;
+        let opened = opened.map_err(|error| StoreError::unavailable("opening was broken off", error))??;
+        let Opened { path, log_id, writer, readers, watcher } = opened;
+        let head = Head::new();
+        let readers = Readers::new(Arc::clone(&path), readers);
+        let watcher = Readers::new(Arc::clone(&path), vec![watcher]);
+        let waiting = Waiting::new(head.clone(), watcher, poll_interval);
+        let queue = CommitQueue::start(|queue| Writer::new(writer, Arc::clone(&path), head, queue), &path)?;
+        Ok(Self(Arc::new(Shared { path, log_id, readers, waiting, queue })))
+    }
+}
+
+#[async_trait]
+impl EventStore for SqliteStore {
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        append.validate()?;
+        self.0.queue.append(append).await
+    }
+
+    async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        self.0.readers.run(move |connection| read::stream(connection, &query)).await
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        self.0.readers.run(|connection| read::load(connection, load)).await
+    }
+
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.0.readers.run(move |connection| read::log(connection, &query)).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.0.readers.run(read::head).await
+    }
+
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        let follower = follower.clone();
+        self.0.readers.run(move |connection| read::tracking(connection, &follower, upstream)).await
+    }
+
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+        self.0.waiting.beyond(position).await
+    }
+
+    fn log_id(&self) -> LogId {
+        self.0.log_id
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { path, log_id, .. } = &*self.0;
+        f.debug_struct("SqliteStore").field("path", path).field("log_id", log_id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! Opening: what is wrong is said in one line and changes nothing; what is right works for many at once. Promise P29.
+
+mod fixture;
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use eventsourcing_core::store::{EventStore, LogQuery, Position, StoreError};
+use eventsourcing_sqlite::SqliteStore;
+use fixture::{Place, append, one_line};
+use rusqlite::Connection;
+
+/// Set for a child process: the path it opens.
+const CHILD_PATH: &str = "EVENTSOURCING_TEST_CHILD_PATH";
+
+async fn refusal(path: &Path) -> StoreError {
+    SqliteStore::open(path).await.expect_err("it cannot be opened")
+}
+
+#[tokio::test]
+async fn missing_folder_is_named_and_not_made() {
+    let place = Place::new();
+    let folder = place.folder().join("missing");
+    let error = refusal(&folder.join("log.db")).await;
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    let wanted = format!("the folder {} does not exist; create it first", folder.display());
+    assert!(one_line(&error).ends_with(&wanted), "{error}");
+    assert!(!folder.exists());
+}
+
+#[tokio::test]
+async fn folder_is_not_a_file() {
+    let place = Place::new();
+    let error = refusal(place.folder()).await;
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(one_line(&error).ends_with("this is a folder; name a file in it"), "{error}");
+}
+
+#[tokio::test]
+async fn path_below_a_file_is_refused() {
+    let place = Place::new();
+    fs::write(place.file(), "a file").expect("a file");
+    let error = refusal(&place.file().join("log.db")).await;
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    one_line(&error);
+}
+
+#[tokio::test]
+async fn memory_is_not_a_file() {
+    let error = refusal(Path::new(":memory:")).await;
+    assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
+    assert!(one_line(&error).contains("MemoryStore"), "{error}");
+}
+
+#[tokio::test]
+async fn relative_looking_uri_is_a_file_name() {
+    let place = Place::new();
+    let path = place.folder().join("file:log.db?mode=memory");
+    drop(SqliteStore::open(&path).await.expect("a store"));
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn file_that_is_no_database_is_left_alone() {
+    for text in ["short".to_owned(), "a long text ".repeat(10_000)] {
+        let place = Place::new();
+        fs::write(place.file(), &text).expect("a text");
+        let error = refusal(&place.file()).await;
+        assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+        assert!(one_line(&error).ends_with("the file is not an SQLite database"), "{error}");
+        assert_eq!(fs::read_to_string(place.file()).expect("a text"), text);
+        assert_eq!(fs::read_dir(place.folder()).expect("a folder").count(), 1, "no further file was made");
+    }
+}
+
+#[tokio::test]
+async fn newer_schema_is_refused_and_left_alone() {
+    let place = Place::new();
+    place.store().await.close().await;
+    let later = "UPDATE eventsourcing_meta SET value = '7' WHERE key = 'schema_version'";
+    Connection::open(place.file()).and_then(|file| file.execute_batch(later)).expect("a later schema");
+    let before = fs::read(place.file()).expect("a file");
+    let error = refusal(&place.file()).await;
+    assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
+    let wanted = "has schema version 7, this program knows versions up to 1; upgrade the program";
+    assert!(one_line(&error).ends_with(wanted), "{error}");
+    assert!(fs::read(place.file()).expect("a file") == before, "the file has changed");
+}
+
+#[tokio::test]
+async fn foreign_tables_are_left_alone() {
+    let place = Place::new();
+    let foreign = "PRAGMA user_version = 42; PRAGMA application_id = 43;
+        CREATE TABLE events (id INTEGER PRIMARY KEY, what TEXT); INSERT INTO events (what) VALUES ('theirs');";
+    Connection::open(place.file()).and_then(|file| file.execute_batch(foreign)).expect("a foreign table");
+    let store = place.store().await;
+    store.append(append()).await.expect("a receipt");
+    store.close().await;
+
+    let file = Connection::open(place.file()).expect("a connection");
+    let number = |sql| file.query_row(sql, [], |row| row.get::<_, i64>(0)).expect("a number");
+    assert_eq!(number("SELECT user_version FROM pragma_user_version"), 42);
+    assert_eq!(number("SELECT application_id FROM pragma_application_id"), 43);
+    assert_eq!(number("SELECT count(*) FROM events WHERE id = 1 AND what = 'theirs'"), 1);
+    let ours = "SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE '%eventsourcing_%'";
+    assert_eq!(number(ours), 1, "every table and index of the store carries its prefix");
+}
+
+#[tokio::test]
+async fn foreign_table_of_our_name_is_refused_and_left_alone() {
+    let place = Place::new();
+    let foreign = "CREATE TABLE eventsourcing_tracking (theirs TEXT)";
+    Connection::open(place.file()).and_then(|file| file.execute_batch(foreign)).expect("a foreign table");
+    let error = refusal(&place.file()).await;
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+    assert!(one_line(&error).ends_with("the tables are not those of this store"), "{error}");
+    let file = Connection::open(place.file()).expect("a connection");
+    let tables = file.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get::<_, i64>(0));
+    assert_eq!(tables, Ok(1));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn read_only_file_is_refused() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let place = Place::new();
+    place.store().await.close().await;
+    fs::set_permissions(place.file(), fs::Permissions::from_mode(0o444)).expect("permissions");
+    if fs::File::options().write(true).open(place.file()).is_ok() {
+        return; // Permissions do not bind the superuser. A unit test of `open.rs` covers the check for everybody.
+    }
+    let error = refusal(&place.file()).await;
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(one_line(&error).contains("read-only; make it writable"), "{error}");
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn folder_that_takes_no_files_is_refused() {
+    let error = refusal(Path::new("/proc/eventsourcing-log.db")).await;
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(one_line(&error).contains("both must be writable"), "{error}");
+}
+
+#[tokio::test]
+async fn reopened_store_is_the_same_log() {
+    let place = Place::new();
+    let store = place.store().await;
+    let written = store.append(append()).await.expect("a receipt");
+    let id = store.log_id();
+    store.close().await;
+
+    let store = place.store().await;
+    assert_eq!(store.log_id(), id);
+    let page = store.read_log(LogQuery::after(Position::ZERO)).await.expect("a page");
+    assert_eq!((page.events.len(), page.ceiling), (1, written.receipt.position));
+    let next = store.append(append()).await.expect("a receipt");
+    assert!(next.receipt.position > written.receipt.position);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tasks_make_one_store() {
+    let place = Place::new();
+    let opening = (0..16).map(|_| tokio::spawn(SqliteStore::open(place.file())));
+    let mut ids = Vec::new();
+    for store in opening.collect::<Vec<_>>() {
+        let store = store.await.expect("a task").expect("a store");
+        store.append(append()).await.expect("a receipt");
+        ids.push(store.log_id());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 1, "all have opened the same log");
+    assert_eq!(place.store().await.head().await.expect("a head"), Position::new(16));
+}
+
+#[tokio::test]
+async fn many_processes_make_one_store() {
+    let place = Place::new();
+    let children: Vec<_> = (0..12).map(|_| spawn_child(&place.file())).collect();
+    for mut child in children {
+        assert!(child.wait().expect("a status").success());
+    }
+    assert_eq!(place.store().await.head().await.expect("a head"), Position::new(12));
+}
+
+fn spawn_child(path: &Path) -> Child {
+    let program = std::env::current_exe().expect("this program");
+    let test = ["--exact", "child_process_opens_and_appends", "--quiet"];
+    Command::new(program).args(test).env(CHILD_PATH, path).stdout(Stdio::null()).spawn().expect("a child process")
+}
+
+/// The other half of the test above; nothing to do in the process that runs all tests.
+#[tokio::test]
+async fn child_process_opens_and_appends() {
+    let Some(path) = std::env::var_os(CHILD_PATH) else { return };
+    let store = SqliteStore::open(&path).await.expect("a store");
+    store.append(append()).await.expect("a receipt");
+    store.close().await;
+}

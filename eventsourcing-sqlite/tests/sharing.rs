@@ -1,0 +1,157 @@
+//! Several connections to one file: who waits for whom, and who hears of whom.
+
+mod fixture;
+
+use std::time::{Duration, Instant};
+
+use eventsourcing_core::store::{EventStore, LogQuery, Position, StoreError};
+use eventsourcing_sqlite::{SqliteOptions, SqliteStore};
+use fixture::{Place, append, one_line};
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::time::timeout;
+
+const SOON: Duration = Duration::from_secs(5);
+
+/// A connection of somebody else.
+fn outsider(place: &Place) -> Connection {
+    Connection::open(place.file()).expect("a connection")
+}
+
+#[tokio::test]
+async fn readers_do_not_wait_for_a_writer() {
+    let place = Place::new();
+    let store = place.store().await;
+    store.append(append()).await.expect("a receipt");
+    let mut outsider = outsider(&place);
+    let lock = outsider.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
+    lock.execute("DELETE FROM eventsourcing_events", []).expect("a write");
+    let page = timeout(SOON, store.read_log(LogQuery::after(Position::ZERO))).await.expect("no waiting");
+    assert_eq!(page.expect("a page").events.len(), 1, "what is not committed is not seen");
+    lock.rollback().expect("the lock is given back");
+}
+
+#[tokio::test]
+async fn writer_does_not_wait_for_readers() {
+    let place = Place::new();
+    let store = place.store().await;
+    store.append(append()).await.expect("a receipt");
+    let outsider = outsider(&place);
+    let moment = outsider.unchecked_transaction().expect("a read transaction");
+    let count = || moment.query_row("SELECT count(*) FROM eventsourcing_events", [], |row| row.get::<_, i64>(0));
+    assert_eq!(count(), Ok(1));
+    timeout(SOON, store.append(append())).await.expect("no waiting").expect("a receipt");
+    assert_eq!(count(), Ok(1), "the reader still sees its moment");
+}
+
+#[tokio::test]
+async fn lock_held_too_long_is_unavailable_and_passes() {
+    let place = Place::new();
+    let options = SqliteOptions::new().with_busy_timeout(Duration::from_millis(50));
+    let store = options.open(place.file()).await.expect("a store");
+    let mut outsider = outsider(&place);
+    let lock = outsider.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
+    let error = store.append(append()).await.expect_err("the lock is taken");
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    assert!(one_line(&error).ends_with("busy timeout; nothing was written"), "{error}");
+    lock.rollback().expect("the lock is given back");
+
+    assert_eq!(store.head().await.expect("a head"), Position::ZERO);
+    store.append(append()).await.expect("the store works again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn append_waits_for_a_lock_that_is_given_back_in_time() {
+    let place = Place::new();
+    let store = place.store().await;
+    let mut outsider = outsider(&place);
+    let lock = outsider.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
+    let waiting = tokio::spawn(async move { store.append(append()).await });
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!waiting.is_finished());
+    lock.rollback().expect("the lock is given back");
+    waiting.await.expect("a task").expect("a receipt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stores_that_write_without_a_pause_leave_each_other_room() {
+    const STORES: usize = 6;
+    const APPENDS: usize = 150;
+    let place = Place::new();
+    let mut tasks = Vec::new();
+    for _ in 0..STORES {
+        let store = place.store().await;
+        tasks.extend((0..4).map(|_| tokio::spawn(hammer(store.clone(), APPENDS))));
+    }
+    let writers = tasks.len();
+    for task in tasks {
+        task.await.expect("a task");
+    }
+    assert_eq!(place.store().await.head().await.expect("a head"), Position::new((writers * APPENDS) as u64));
+}
+
+async fn hammer(store: SqliteStore, appends: usize) {
+    for _ in 0..appends {
+        store.append(append()).await.expect("its turn comes");
+    }
+}
+
+#[tokio::test]
+async fn waiting_hears_of_another_connection_within_the_poll_interval() {
+    let place = Place::new();
+    let store = place.store().await;
+    let other = place.store().await;
+    let mut slowest = Duration::ZERO;
+    for round in 0..5 {
+        let heard = async {
+            let head = store.wait_beyond(Position::new(round)).await.expect("a head");
+            (head, Instant::now())
+        };
+        let committed = async {
+            tokio::time::sleep(Duration::from_millis(30)).await;
+            let position = other.append(append()).await.expect("a receipt").receipt.position;
+            (position, Instant::now())
+        };
+        let ((head, heard), (position, committed)) = tokio::join!(heard, committed);
+        assert_eq!(head, position);
+        slowest = slowest.max(heard.saturating_duration_since(committed));
+    }
+    assert!(slowest < 5 * SqliteOptions::POLL_INTERVAL_DEFAULT, "heard after {slowest:?}");
+}
+
+#[tokio::test]
+async fn waiting_hears_of_this_process_without_polling() {
+    let place = Place::new();
+    let store = SqliteOptions::new().with_poll_interval(Duration::from_secs(3600)).open(place.file()).await;
+    let store = store.expect("a store");
+    let waiting = timeout(SOON, store.wait_beyond(Position::ZERO));
+    let (head, appended) = tokio::join!(waiting, async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        store.append(append()).await
+    });
+    let head = head.expect("no polling is needed").expect("a head");
+    assert_eq!(head, appended.expect("a receipt").receipt.position);
+}
+
+#[tokio::test]
+async fn dropped_waiting_passes_the_looking_on() {
+    let place = Place::new();
+    let store = place.store().await;
+    let other = place.store().await;
+    let first = store.wait_beyond(Position::ZERO);
+    let second = store.wait_beyond(Position::ZERO);
+    tokio::pin!(second);
+    assert!(timeout(Duration::from_millis(20), first).await.is_err());
+    assert!(timeout(Duration::from_millis(20), &mut second).await.is_err());
+    other.append(append()).await.expect("a receipt");
+    assert_eq!(timeout(SOON, second).await.expect("it looks").expect("a head"), Position::new(1));
+}
+
+#[tokio::test]
+async fn events_that_are_there_already_need_no_waiting() {
+    let place = Place::new();
+    let store = SqliteOptions::new().with_poll_interval(Duration::from_secs(3600)).open(place.file()).await;
+    let store = store.expect("a store");
+    place.store().await.append(append()).await.expect("a receipt");
+    let head = timeout(SOON, store.wait_beyond(Position::ZERO)).await.expect("no waiting");
+    assert_eq!(head.expect("a head"), Position::new(1));
+}
