@@ -149,9 +149,10 @@ mod tests {
     #[test]
     fn every_message_has_a_case_in_tests_ui() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let cases = files.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
-        let shown: String = cases.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        let files = std::fs::read_dir(folder).expect("tests/ui can be read");
+        let paths = files.map(|file| file.expect("tests/ui can be read").path());
+        let shown = paths.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
+        let shown: String = shown.map(|path| std::fs::read_to_string(path).expect("a case can be read")).collect();
         let missing: Vec<_> =
             CATALOGUE.iter().filter(|(_, text)| !is_shown(text, &shown)).map(|(name, _)| name).collect();
         assert!(missing.is_empty(), "no case in tests/ui shows {missing:?}");

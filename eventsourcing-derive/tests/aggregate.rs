@@ -172,7 +172,7 @@ fn the_fingerprint_does_not_depend_on_documentation_visibility_layout_and_other_
         /// An account.
         #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
         #[aggregate(snapshot = every(3), snapshot_version = 1)]
-        pub struct Account {
+        pub(crate) struct Account {
             /// What there is.
             pub balance: i64,
             /// How far it may fall.
@@ -185,7 +185,7 @@ fn the_fingerprint_does_not_depend_on_documentation_visibility_layout_and_other_
             /// It was opened.
             #[event(name = "AccountOpened")]
             #[inline]
-            pub fn opened() -> Self {
+            pub(crate) fn opened() -> Self {
                 // The first event.
                 Self {
                     balance: 0,

@@ -69,7 +69,8 @@ impl System {
 
     fn followers(&self) -> TokenStream {
         let followers: Vec<_> = self.parts.iter().filter_map(|part| part.follower(self)).collect();
-        quote!(::std::vec![#(#followers),*])
+        let (runtime, count) = (&self.runtime, followers.len());
+        quote!(::core::convert::From::<[#runtime::Follower<Self>; #count]>::from([#(#followers),*]))
     }
 
     fn starters(&self, conditions: &TokenStream) -> TokenStream {

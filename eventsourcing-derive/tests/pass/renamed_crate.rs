@@ -15,6 +15,7 @@ pub mod domain {
         pub struct Account {}
 
         #[es::event(crate = crate::framework, enum = AccountHistory)]
+        #[cfg(all())]
         impl self::Account {
             /// Opened.
             fn opened() -> Account {
@@ -23,6 +24,10 @@ pub mod domain {
             fn merged(&mut self, #[serde(skip)] _with: Option<Box<Self>>) {}
             fn r#final(&mut self) -> () {}
         }
+
+        #[es::event]
+        #[cfg(any())]
+        impl NotInThisBuild {}
 
         impl Clone for Account {
             fn clone(&self) -> Self {

@@ -23,7 +23,7 @@ struct WithoutProjection {
 #[derive(System)]
 struct NotAService {
     #[application(aggregates(Account))]
-    accounts: u32,
+    accounts: NotFromApplication,
 }
 
 #[derive(System)]
@@ -33,6 +33,8 @@ struct NotDefault {
     #[projection(follows(accounts: Account))]
     feed: LateFeed,
 }
+
+struct NotFromApplication;
 
 struct LateFeed(Feed);
 
