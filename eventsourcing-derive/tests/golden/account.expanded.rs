@@ -15,15 +15,27 @@ impl ::eventsourcing_core::Aggregate for Account {
     }
 }
 /// What has happened to an account.
+#[allow(
+    clippy::missing_const_for_fn,
+    clippy::needless_pass_by_ref_mut,
+    clippy::needless_pass_by_value,
+    clippy::unused_self
+)]
 impl Account {
     /// Somebody became a customer.
-    fn opened(owner: String) -> Self {
+    fn opened(#[allow(unused_variables)] owner: String) -> Self {
         Self {
             owner,
             balance: Money::ZERO,
         }
     }
-    fn credited(&mut self, amount: Money, note: Option<String>) {
+    fn credited(
+        &mut self,
+        #[allow(unused_variables)]
+        amount: Money,
+        #[allow(unused_variables)]
+        note: Option<String>,
+    ) {
         self.balance += amount;
     }
     fn closed_for_good(&mut self) {}
@@ -42,7 +54,8 @@ impl Account {
     unreachable_pub,
     private_interfaces,
     clippy::all,
-    clippy::pedantic
+    clippy::pedantic,
+    clippy::nursery
 )]
 pub enum AccountEvent {
     /// Somebody became a customer.
@@ -89,7 +102,7 @@ impl ::eventsourcing_core::Event for AccountEvent {
 #[automatically_derived]
 #[allow(deprecated)]
 impl ::eventsourcing_core::Fold<AccountEvent> for Account {
-    const FINGERPRINT: u64 = 0x8f6c47e1e460da30;
+    const FINGERPRINT: u64 = 0x83cce6b4490f931c;
     fn create(
         event: AccountEvent,
     ) -> ::core::result::Result<Self, ::eventsourcing_core::Misplaced> {

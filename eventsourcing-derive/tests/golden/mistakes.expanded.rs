@@ -56,8 +56,14 @@ where
         ::core::unreachable!()
     }
 }
+#[allow(
+    clippy::missing_const_for_fn,
+    clippy::needless_pass_by_ref_mut,
+    clippy::needless_pass_by_value,
+    clippy::unused_self
+)]
 impl Account {
-    fn opened(owner: &str) -> Self {
+    fn opened(#[allow(unused_variables)] owner: &str) -> Self {
         Self { owner }
     }
 }

@@ -24,6 +24,8 @@ impl Account {
     fn credited(&mut self, #[serde(default = "nothing")] amount: Money) {
         self.balance = amount;
     }
+    /// What was said does not matter to the state.
+    fn noted(&mut self, text: String) {}
     #[deprecated(note = "accounts are not closed any more")]
     fn closed(&mut self) {}
 }

@@ -2,7 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::{ImplItem, ItemEnum, parse_quote};
+use syn::{ItemEnum, parse_quote};
 
 use super::super::model::Events;
 use super::model::{Block, Field, Method};
@@ -26,7 +26,7 @@ impl Block {
                 #runtime::private::serde::Deserialize,
             )]
             #[serde(crate = #serde)]
-            #[allow(missing_docs, unreachable_pub, private_interfaces, clippy::all, clippy::pedantic)]
+            #[allow(missing_docs, unreachable_pub, private_interfaces, clippy::all, clippy::pedantic, clippy::nursery)]
             pub enum #events { #(#variants,)* }
         }
     }
@@ -70,14 +70,15 @@ impl Block {
         }
     }
 
-    /// Of what the methods do. Their visibility and attributes do not count.
+    /// Of what the methods do. Their visibility and lints do not count.
     fn fingerprint(&self) -> syn::LitInt {
         let mut fingerprint = Fingerprint::new();
-        for item in &self.item.items {
-            if let ImplItem::Fn(method) = item {
-                fingerprint.add(&method.sig);
-                fingerprint.add(&method.block);
+        for method in &self.methods {
+            fingerprint.add(&method.signature.ident);
+            for field in &method.fields {
+                fingerprint.add(field.to_field());
             }
+            fingerprint.add(&method.body);
         }
         fingerprint.finish()
     }

@@ -18,6 +18,7 @@ pub(super) struct Block {
 /// A method, which is an event.
 pub(super) struct Method {
     pub(super) signature: Signature,
+    pub(super) body: syn::Block,
     pub(super) attributes: Vec<Attribute>,
     /// Documentation and options that move to the variant.
     pub(super) variant_attributes: Vec<Attribute>,

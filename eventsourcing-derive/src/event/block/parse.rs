@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::format_ident;
 use syn::ext::IdentExt;
-use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Type};
+use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Type, parse_quote};
 
 use super::fields::without_self;
 use super::model::{Block, Field, Method};
@@ -23,9 +23,11 @@ impl Block {
             ImplItem::Fn(method) => Some(Method::parse(method, &item.self_ty, errors)),
             _ => None,
         });
+        let methods = methods.collect();
+        item.attrs.push(lints());
         Self {
             runtime,
-            methods: methods.collect(),
+            methods,
             events: events.unwrap_or_else(|| format_ident!("{}Event", aggregate.unraw())),
             aggregate,
             item,
@@ -43,6 +45,7 @@ impl Method {
         method.sig.variadic = None; // Reported, and the compiler shall not report it again.
         Self {
             signature,
+            body: method.block.clone(),
             variant_attributes: attributes.iter().filter(|attribute| belongs_to_variant(attribute)).cloned().collect(),
             attributes,
             variant: variant_of(&method.sig.ident, errors),
@@ -52,6 +55,8 @@ impl Method {
 }
 
 impl Field {
+    /// What an event carries need not matter to the state, so a parameter may be unused.
+    ///
     /// `None`: not a parameter with a name, which is reported elsewhere.
     fn parse(input: &mut FnArg, aggregate: &Type) -> Option<Self> {
         let FnArg::Typed(parameter) = input else { return None };
@@ -59,8 +64,19 @@ impl Field {
         let moves = |attribute: &Attribute| attribute.path().is_ident("serde") || is_documentation(attribute);
         let (attributes, kept) = parameter.attrs.drain(..).partition(moves);
         parameter.attrs = kept;
+        parameter.attrs.push(parse_quote!(#[allow(unused_variables)]));
         Some(Self { attributes, ident: pattern.ident.clone(), ty: without_self(&parameter.ty, aggregate) })
     }
+}
+
+/// What clippy would have otherwise is not for a method to choose that is an event.
+fn lints() -> Attribute {
+    parse_quote!(#[allow(
+        clippy::missing_const_for_fn,
+        clippy::needless_pass_by_ref_mut,
+        clippy::needless_pass_by_value,
+        clippy::unused_self
+    )])
 }
 
 fn belongs_to_variant(attribute: &Attribute) -> bool {
