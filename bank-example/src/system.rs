@@ -6,7 +6,7 @@ use crate::application::{accounts::AccountService, activity::ActivityFeed, ledge
 use crate::domain::{account::Account, ledger::Ledger};
 
 /// Every movement on any account reaches the ledger and the activity feed.
-#[derive(System)]
+#[derive(Debug, System)]
 pub struct EventSourcedBank {
     #[application(aggregates(Account))]
     pub accounts: AccountService,

@@ -1,29 +1,81 @@
-//! Event-sourced applications.
+//! Event-sourced applications that never lose or repeat a fact.
+//!
+//! An [aggregate](Aggregate) is state folded from the [events](Event) of one stream; it decides on commands and records
+//! what it decided. An [`Application`] loads and saves aggregates in a [store](store::EventStore). A [`Policy`] reacts to
+//! the events of one application by recording events in another, a [`Projection`] builds a read model of them, and a
+//! [`System`] declares who follows whom and keeps the followers running.
+//!
+//! ```
+//! use eventsourcing_core::{Aggregate, Application, MemoryStore, Root, event};
+//! use serde::{Deserialize, Serialize};
+//!
+//! /// State is what its events have made of it.
+//! #[derive(Aggregate, Serialize, Deserialize)]
+//! #[aggregate(snapshot = every(100))]
+//! struct Counter { count: u32 }
+//!
+//! /// One method is one event: its name in the past tense, its parameters the payload, its body the change.
+//! #[event]
+//! impl Counter {
+//!     fn started() -> Self { Self { count: 0 } }
+//!     fn counted(&mut self, by: u32) { self.count += by; }
+//! }
+//!
+//! /// A command looks, decides, and returns what happens or refuses.
+//! impl Counter {
+//!     fn count(&self, by: u32) -> Result<CounterEvent, &'static str> {
+//!         if by > 10 { Err("too fast") } else { Ok(CounterEvent::Counted { by }) }
+//!     }
+//! }
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! let app = Application::new("counters", MemoryStore::new());
+//! let mut counter = Root::<Counter>::create(CounterEvent::Started);
+//! app.save(&mut counter).await?;
+//! app.update(counter.id(), |counter| counter.count(3)).await?;
+//! assert_eq!(app.load(counter.id()).await?.count, 3);
+//! assert!(app.update(counter.id(), |counter| counter.count(11)).await.is_err());
+//! # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+//! ```
+//!
+//! # Where to read on
+//!
+//! - [`#[event]`](macro@event), [`#[derive(Aggregate)]`](macro@Aggregate), [`#[derive(System)]`](macro@System): what the
+//!   macros write.
+//! - [`store`]: the trait that stores implement, and what they promise.
+//! - `testing` (feature `testing`): given/when/then, a store that fails on demand, the suite that proves a store.
+//!
+//! # Features
+//!
+//! `derive` (on by default): the macros. `testing`: the test kit, for `dev-dependencies`.
 #![warn(missing_docs)]
 
-// What the macros write names this crate; so do this crate's own tests.
-#[cfg(test)]
-extern crate self as eventsourcing_core;
-
 mod aggregate;
-mod application;
-mod clock;
-mod codec;
-mod error;
 mod event;
 mod id;
+mod root;
+
+mod application;
+mod error;
 mod metadata;
-mod policy;
-#[doc(hidden)]
-pub mod private;
-mod projection;
 mod recorded;
 mod retry;
-mod root;
 mod save;
 pub mod snapshot;
-pub mod store;
+
+mod policy;
+mod projection;
 pub mod system;
+
+mod clock;
+mod codec;
+pub mod store;
+
+#[cfg(feature = "testing")]
+pub mod testing;
+
+#[doc(hidden)]
+pub mod private;
 
 pub use aggregate::{Aggregate, Fold, Misplaced};
 pub use application::{Application, IdPage};

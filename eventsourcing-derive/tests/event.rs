@@ -108,7 +108,7 @@ fn comes_back<E: Event + PartialEq + std::fmt::Debug>(event: E) -> Result<(), Bo
 #[test]
 fn a_method_that_returns_self_creates_and_the_others_change() -> Result<(), Misplaced> {
     let mut account = Account::create(AccountEvent::Opened { owner: "Alice".into() })?;
-    account.apply(AccountEvent::Credited { amount: 5, _remark: None })?;
+    account.apply(AccountEvent::Credited { amount: 5, remark: None })?;
     account.apply(AccountEvent::OwnerRenamed { owner: "Bob".into() })?;
     account.apply(AccountEvent::Frozen)?;
     assert_eq!((&*account.owner, account.balance), ("Bob", 5));
@@ -136,7 +136,7 @@ fn names_and_versions_are_those_of_the_options() {
 
 #[test]
 fn both_forms_are_stored_alike() -> Result<(), Box<dyn Error>> {
-    let written = AccountEvent::Credited { amount: 5, _remark: Some("gift".into()) };
+    let written = AccountEvent::Credited { amount: 5, remark: Some("gift".into()) };
     let by_hand = by_hand::AccountEvent::Credited { amount: 5, remark: Some("gift".into()) };
     assert_eq!(payload(&written)?, payload(&by_hand)?);
     assert_eq!(written.event_type(), by_hand.event_type());
@@ -165,7 +165,7 @@ fn an_event_without_fields_is_an_empty_map() -> Result<(), Box<dyn Error>> {
 fn every_event_comes_back_from_its_bytes() -> Result<(), Box<dyn Error>> {
     let alice = Account { owner: "Alice".into(), balance: 1, merged: Vec::new() };
     comes_back(AccountEvent::Opened { owner: "Alice".into() })?;
-    comes_back(AccountEvent::Credited { amount: 5, _remark: Some("gift".into()) })?;
+    comes_back(AccountEvent::Credited { amount: 5, remark: Some("gift".into()) })?;
     comes_back(AccountEvent::Merged { others: vec![alice] })?;
     comes_back(AccountEvent::OwnerRenamed { owner: "Bob".into() })?;
     comes_back(AccountEvent::Frozen)?;
@@ -178,10 +178,10 @@ fn every_event_comes_back_from_its_bytes() -> Result<(), Box<dyn Error>> {
 
 #[test]
 fn serde_attributes_of_parameters_count() -> Result<(), Box<dyn Error>> {
-    let noted = AccountEvent::Credited { amount: 5, _remark: Some("gift".into()) };
+    let noted = AccountEvent::Credited { amount: 5, remark: Some("gift".into()) };
     assert_eq!(payload(&noted)?, r#"{"amount":5,"note":"gift"}"#);
     let without_note: AccountEvent = Codec::decode_event(&stored("Credited", 1, r#"{"amount":5}"#))?;
-    assert_eq!(without_note, AccountEvent::Credited { amount: 5, _remark: None });
+    assert_eq!(without_note, AccountEvent::Credited { amount: 5, remark: None });
     Ok(())
 }
 

@@ -1,15 +1,14 @@
 //! One append inside the writer's transaction: everything is checked before anything is written.
 
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, NewSnapshot, Position, Receipt, StoreError, StreamAppend, Tracking, Version,
+    Append, Appended, NewSnapshot, Position, Receipt, StoreError, StreamAppend, Tracking, Version,
 };
 use jiff::Timestamp;
-use rusqlite::{OptionalExtension, Result, Transaction, params};
+use rusqlite::{Result, Transaction, params};
 
 use crate::read;
-use crate::rows::{self, stored};
+use crate::rows::stored;
 
-const RECEIPT: &str = include_str!("queries/receipt.sql");
 const INSERT_EVENT: &str = include_str!("queries/insert_event.sql");
 const INSERT_RECEIPT: &str = include_str!("queries/insert_receipt.sql");
 const PUT_TRACKING: &str = include_str!("queries/put_tracking.sql");
@@ -27,7 +26,8 @@ pub(crate) enum Checked {
 
 /// Looks whether `append` can be written. Reads only.
 pub(crate) fn check(transaction: &Transaction<'_>, append: &Append) -> Result<Checked> {
-    if let Some(receipt) = find_receipt(transaction, append.command_id)? {
+    let first = append.command_id.map(|command_id| read::receipt(transaction, command_id)).transpose()?;
+    if let Some(receipt) = first.flatten() {
         return Ok(Checked::Repeated(receipt));
     }
     if let Some(refusal) = check_tracking(transaction, append.tracking.as_ref())? {
@@ -71,13 +71,6 @@ pub(crate) fn write(transaction: &Transaction<'_>, append: &Append, versions: &[
         transaction.prepare_cached(INSERT_RECEIPT)?.execute(row)?;
     }
     Ok(Appended { receipt: Receipt { position, command_id: append.command_id }, repeated: false })
-}
-
-fn find_receipt(transaction: &Transaction<'_>, command_id: Option<CommandId>) -> Result<Option<Receipt>> {
-    let Some(id) = command_id else { return Ok(None) };
-    let mut statement = transaction.prepare_cached(RECEIPT)?;
-    let position = statement.query_row([id.as_uuid().as_bytes()], |row| rows::position(row, 0)).optional()?;
-    Ok(position.map(|position| Receipt { position, command_id }))
 }
 
 fn check_tracking(transaction: &Transaction<'_>, tracking: Option<&Tracking>) -> Result<Option<StoreError>> {

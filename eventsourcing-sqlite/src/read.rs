@@ -6,8 +6,8 @@
 use std::rc::Rc;
 
 use eventsourcing_core::store::{
-    Direction, Filter, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, StoredEvent, StoredSnapshot, StreamId,
-    StreamQuery, Version,
+    CommandId, Direction, Filter, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, Receipt, StoredEvent,
+    StoredSnapshot, StreamId, StreamQuery, Version,
 };
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, params};
@@ -22,6 +22,7 @@ const LOG_FIRST_OF_STREAM: &str = include_str!("queries/log_first_of_stream.sql"
 const HEAD: &str = include_str!("queries/head.sql");
 const STREAM_VERSION: &str = include_str!("queries/stream_version.sql");
 const SNAPSHOT: &str = include_str!("queries/snapshot.sql");
+const RECEIPT: &str = include_str!("queries/receipt.sql");
 const TRACKING: &str = include_str!("queries/tracking.sql");
 
 pub(crate) fn stream(connection: &Connection, query: &StreamQuery) -> Result<Vec<StoredEvent>> {
@@ -64,6 +65,12 @@ pub(crate) fn stream_version(connection: &Connection, stream: &StreamId) -> Resu
     let key = params![stream.id.as_bytes(), stream.category.as_str()];
     let version = connection.prepare_cached(STREAM_VERSION)?.query_row(key, |row| rows::version(row, 0));
     Ok(version.optional()?.unwrap_or_default())
+}
+
+pub(crate) fn receipt(connection: &Connection, command_id: CommandId) -> Result<Option<Receipt>> {
+    let mut statement = connection.prepare_cached(RECEIPT)?;
+    let position = statement.query_row([command_id.as_uuid().as_bytes()], |row| rows::position(row, 0)).optional()?;
+    Ok(position.map(|position| Receipt { position, command_id: Some(command_id) }))
 }
 
 pub(crate) fn tracking(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Position> {

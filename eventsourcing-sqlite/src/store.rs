@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, StoreError, StoredEvent,
-    StreamQuery,
+    Append, Appended, CommandId, EventStore, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, Receipt,
+    StoreError, StoredEvent, StreamQuery,
 };
 use tokio::task::spawn_blocking;
 
@@ -114,6 +114,10 @@ impl EventStore for SqliteStore {
 
     async fn head(&self) -> Result<Position, StoreError> {
         self.0.readers.run(read::head).await
+    }
+
+    async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        self.0.readers.run(move |connection| read::receipt(connection, command_id)).await
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {

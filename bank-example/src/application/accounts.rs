@@ -6,7 +6,7 @@ use eventsourcing_core::{Application, Id, Receipt, Rejected};
 use crate::domain::{BankError, Money, account::Account};
 
 /// Opens accounts and moves money. Derefs to its application, for all that only reads.
-#[derive(Deref, From)]
+#[derive(Debug, Deref, From)]
 pub struct AccountService(Application);
 
 /// Where the movement is recorded, or why there was none.

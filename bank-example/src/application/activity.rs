@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::domain::account::{Account, AccountEvent};
 
 /// What happened in the bank, newest first.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct ActivityFeed {
     oldest_first: RwLock<Vec<Activity>>,
 }

@@ -4,10 +4,10 @@ use derive_more::{Deref, From};
 use eventsourcing_core::{AppError, Application, Id, Policy, Recorded, Work};
 
 use crate::domain::account::{Account, AccountEvent};
-use crate::domain::ledger::{GENERAL, LedgerEvent};
+use crate::domain::ledger::{GENERAL, Ledger, LedgerEvent};
 
 /// Keeps the ledger: every movement on any account reaches it, once.
-#[derive(Deref, From)]
+#[derive(Debug, Deref, From)]
 pub struct LedgerService(Application);
 
 impl Policy<Account> for LedgerService {
@@ -19,7 +19,7 @@ impl Policy<Account> for LedgerService {
             AccountEvent::Credited { amount } => amount,
             AccountEvent::Debited { amount } => -amount,
         };
-        let ledger = work.load_or_create(Id::named(GENERAL), || LedgerEvent::Opened).await?;
+        let ledger = work.load_or_create(Id::<Ledger>::named(GENERAL), || LedgerEvent::Opened).await?;
         ledger.record(LedgerEvent::TransactionAdded { account: event.aggregate_id, amount });
         Ok(())
     }

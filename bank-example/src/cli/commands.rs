@@ -110,13 +110,15 @@ pub(super) async fn log(bank: &Bank, mut after: Position, limit: usize) -> Resul
 pub(crate) fn describe(mermaid: bool) -> Output {
     let definition = EventSourcedBank::definition();
     let text = if mermaid { definition.to_mermaid() } else { definition.to_string() };
-    let applications = definition.applications.iter().map(|application| {
-        json!({ "name": application.name, "aggregates": application.aggregates })
-    });
+    let applications = definition
+        .applications
+        .iter()
+        .map(|application| json!({ "name": application.name, "aggregates": application.aggregates }));
     let followers = definition.followers.iter().map(|follower| {
-        let follows = follower.follows.iter().map(|follows| {
-            json!({ "application": follows.application, "aggregate": follows.aggregate })
-        });
+        let follows = follower
+            .follows
+            .iter()
+            .map(|follows| json!({ "application": follows.application, "aggregate": follows.aggregate }));
         json!({ "name": follower.name, "kind": follower.kind.to_string(), "follows": follows.collect::<Vec<_>>() })
     });
     let json = json!({

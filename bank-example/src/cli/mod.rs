@@ -24,7 +24,7 @@ pub(crate) fn main() -> ExitCode {
     log_to_stderr();
     let outcome = match Cli::try_parse() {
         Ok(cli) => run(cli),
-        Err(error) if !error.use_stderr() => Ok(error.render().ansi().to_string()),
+        Err(error) if !error.use_stderr() => Ok(error.render().to_string()),
         Err(error) => Err(Failure::usage(&error)),
     };
     match outcome {

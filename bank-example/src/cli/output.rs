@@ -31,11 +31,10 @@ impl Output {
 /// Columns of equal width; those at `right` hold numbers.
 fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header).add_rows(rows);
-    for column in right {
-        if let Some(column) = table.column_mut(*column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
+    table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        let alignment = if right.contains(&index) { CellAlignment::Right } else { CellAlignment::Left };
+        column.set_padding((0, 2)).set_cell_alignment(alignment);
     }
     let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_string()).collect();
     lines.join("\n")
@@ -138,7 +137,8 @@ pub(crate) fn log(events: &[StoredEvent]) -> Result<Output, StoreError> {
 }
 
 fn value(event: &StoredEvent) -> Result<Value, StoreError> {
-    let unreadable = |error| StoreError::corrupt(format!("the event at position {} cannot be read", event.position), error);
+    let unreadable =
+        |error| StoreError::corrupt(format!("the event at position {} cannot be read", event.position), error);
     Codec::decode_value(event).map_err(unreadable)
 }
 

@@ -45,7 +45,7 @@ struct Data {
 struct Stream {
     /// Index into the log of each event, in order of version.
     events: Vec<usize>,
-    snapshots: BTreeMap<Version, (Fingerprint, StoredSnapshot)>,
+    snapshots: HashMap<Fingerprint, BTreeMap<Version, StoredSnapshot>>,
 }
 
 impl MemoryStore {
@@ -160,9 +160,8 @@ impl Data {
     }
 
     fn snapshot(&self, load: &Load, fingerprint: Fingerprint) -> Option<StoredSnapshot> {
-        let snapshots = &self.streams.get(&load.stream)?.snapshots;
-        let usable = snapshots.range(..=load.to).rev().find(|(_, (written_by, _))| *written_by == fingerprint);
-        usable.map(|(_, (_, snapshot))| snapshot.clone())
+        let snapshots = self.streams.get(&load.stream)?.snapshots.get(&fingerprint)?;
+        snapshots.range(..=load.to).next_back().map(|(_, snapshot)| snapshot.clone())
     }
 
     fn check(&self, append: &Append) -> Result<(), StoreError> {
@@ -237,6 +236,7 @@ impl Data {
     fn keep_snapshot(&mut self, snapshot: NewSnapshot) {
         let NewSnapshot { stream, version, fingerprint, codec, payload } = snapshot;
         let stored = StoredSnapshot { version, codec, payload };
-        self.streams.entry(stream).or_default().snapshots.insert(version, (fingerprint, stored));
+        let snapshots = &mut self.streams.entry(stream).or_default().snapshots;
+        snapshots.entry(fingerprint).or_default().insert(version, stored);
     }
 }

@@ -22,7 +22,7 @@ pub mod domain {
                 Account {}
             }
             fn merged(&mut self, #[serde(skip)] _with: Option<Box<Self>>) {}
-            fn r#final(&mut self) -> () {}
+            fn r#final(&mut self, r#type: u32, _1st: u32) -> () {}
         }
 
         #[es::event]
@@ -78,7 +78,7 @@ struct RenamedBank {
 
 fn main() {
     let _ = RenamedBank::definition();
-    let _ = domain::account::AccountHistory::Final;
+    let _ = domain::account::AccountHistory::Final { r#type: 1, _1st: 2 };
     let types = <domain::door::DoorEvent as es::Event>::TYPES;
     assert_eq!(types, [es::EventType { name: "Built", version: 1 }]);
     let _ = |bank: RenamedBank| bank.accounts.0;

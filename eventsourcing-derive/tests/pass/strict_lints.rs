@@ -76,7 +76,7 @@ mod private {
 }
 
 fn main() {
-    let _: Result<Account, _> = Fold::create(AccountEvent::Opened { _owner: String::new() });
+    let _: Result<Account, _> = Fold::create(AccountEvent::Opened { owner: String::new() });
     let _ = Id::<private::Ledger>::new();
     let _ = |bank: &private::Bank| (format!("{:?}", bank.accounts.app), format!("{:?}", bank.ledgers.app));
 }

@@ -65,7 +65,19 @@ impl Field {
         let (attributes, kept) = parameter.attrs.drain(..).partition(moves);
         parameter.attrs = kept;
         parameter.attrs.push(parse_quote!(#[allow(unused_variables)]));
-        Some(Self { attributes, ident: pattern.ident.clone(), ty: without_self(&parameter.ty, aggregate) })
+        let ident = without_underscores(&pattern.ident);
+        Some(Self { attributes, ident, ty: without_self(&parameter.ty, aggregate) })
+    }
+}
+
+/// A parameter that the method's body does not use may begin with an underscore; the field it names does not.
+fn without_underscores(parameter: &Ident) -> Ident {
+    match syn::parse_str::<Ident>(parameter.to_string().trim_start_matches('_')) {
+        Ok(mut field) => {
+            field.set_span(parameter.span());
+            field
+        }
+        Err(_) => parameter.clone(),
     }
 }
 

@@ -1,0 +1,241 @@
+//! The bank on the command line: what it prints, how it fails, what it leaves behind.
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A bank in a folder of its own.
+struct Bank {
+    folder: TempDir,
+}
+
+impl Bank {
+    fn new() -> Self {
+        Self { folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bank-example"));
+        command.current_dir(self.path()).env_remove("RUST_LOG").args(arguments).output().expect("the bank runs")
+    }
+
+    fn text(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(output.stderr.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let text = self.text(&[&["--json"], arguments].concat());
+        serde_json::from_str(&text).expect("one JSON document")
+    }
+
+    fn open(&self, owner: &str) -> String {
+        self.json(&["open", owner])["id"].as_str().expect("an id").to_string()
+    }
+
+    /// The one line on stderr, after checking the exit code and that nothing was printed or written.
+    fn fails(&self, code: i32, arguments: &[&str]) -> String {
+        let before = self.log();
+        let output = self.run(arguments);
+        let line = String::from_utf8(output.stderr).expect("UTF-8");
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {line}");
+        assert!(output.stdout.is_empty(), "{arguments:?} printed {}", String::from_utf8_lossy(&output.stdout));
+        assert_eq!(line.lines().count(), 1, "{arguments:?}: {line}");
+        assert!(line.starts_with("error: ") && line.len() < 500, "{arguments:?}: {line}");
+        assert_eq!(before, self.log(), "{arguments:?} wrote something");
+        line
+    }
+
+    fn log(&self) -> Option<Value> {
+        self.path().join("bank.db").exists().then(|| self.json(&["log"]))
+    }
+}
+
+#[test]
+fn the_demo_shows_the_bank_and_continues_where_it_was() {
+    let bank = Bank::new();
+    for run in 1..=2 {
+        let text = bank.text(&[]);
+        for part in ["ACCOUNTS", "LEDGER", "EVENTS OF THIS RUN", "Alice", "TransactionAdded"] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+        assert!(text.contains("The ledger agrees: it grew by 50.00 in 8 transactions."), "{text}");
+        let ledger = bank.json(&["ledger"]);
+        assert_eq!(ledger["balance"], format!("{}.00", 50 * run));
+        assert_eq!(ledger["transactions"], 8 * run);
+    }
+    assert_eq!(bank.json(&["accounts"]).as_array().expect("accounts").len(), 4);
+    let demo = bank.json(&["demo"]);
+    assert_eq!(demo["growth"]["balance"], "50.00");
+    assert_eq!(demo["events"][0]["name"], "Opened");
+}
+
+#[test]
+fn the_demo_also_runs_in_memory() {
+    let bank = Bank::new();
+    assert!(bank.text(&["--store", "memory:", "demo"]).contains("The ledger agrees"));
+    assert_eq!(bank.path().read_dir().expect("the folder").count(), 0, "nothing is left behind");
+}
+
+#[test]
+fn every_command_prints_one_json_document() {
+    let bank = Bank::new();
+    let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+    assert_eq!(bank.json(&["credit", &alice, "20"])["balance"], "20.00");
+    assert_eq!(bank.json(&["debit", &alice, "0.5"])["balance"], "19.50");
+    let both = bank.json(&["transfer", &alice, &bob, "9.50"]);
+    assert_eq!((&both[0]["balance"], &both[1]["balance"]), (&"10.00".into(), &"9.50".into()));
+
+    let accounts = bank.json(&["accounts"]);
+    let expected = serde_json::json!([
+        { "id": alice, "owner": "Alice", "balance": "10.00", "version": 4 },
+        { "id": bob, "owner": "Bob", "balance": "9.50", "version": 2 },
+    ]);
+    assert_eq!(accounts, expected);
+    assert_eq!(bank.json(&["account", &alice]), expected[0]);
+    assert_eq!(bank.json(&["account", &alice, "--at", "2"])["balance"], "20.00");
+    assert_eq!(bank.json(&["ledger"]), serde_json::json!({ "balance": "19.50", "transactions": 4 }));
+
+    for command in [&["history", &alice][..], &["log"], &["activity"]] {
+        let events = bank.json(command);
+        let events = events.as_array().expect("an array");
+        assert!(!events.is_empty());
+        for event in events {
+            assert!(event["name"].is_string() && event["recorded_at"].is_string(), "{event}");
+            assert!(event["version"].is_u64() && event["position"].is_u64(), "{event}");
+            assert!(event["payload"].is_object(), "{event}");
+        }
+    }
+    assert_eq!(bank.json(&["history", &alice])[1]["payload"]["amount"], "20.00");
+    assert_eq!(bank.json(&["activity"])[0]["name"], "Credited", "newest first");
+    assert_eq!(bank.json(&["activity", "--limit", "1"]).as_array().expect("an array").len(), 1);
+    let page = bank.json(&["log", "--after", "2", "--limit", "3"]);
+    let positions: Vec<_> = page.as_array().expect("an array").iter().map(|event| &event["position"]).collect();
+    assert_eq!(positions, [3, 4, 5]);
+    assert_eq!(bank.json(&["describe"])["followers"][0]["name"], "ledger");
+}
+
+#[test]
+fn text_is_aligned_for_any_alphabet() {
+    let bank = Bank::new();
+    for owner in ["Al", "Æthelstan the Magnificent", "长长长", "🦀"] {
+        bank.open(owner);
+    }
+    let text = bank.text(&["accounts"]);
+    let lines: Vec<_> = text.lines().collect();
+    assert_eq!(lines.len(), 5);
+    assert!(lines.iter().all(|line| !line.ends_with(' ') && !line.starts_with(' ')), "{text}");
+    let width = |line: &str| {
+        line.chars()
+            .map(|c| if ('\u{1100}'..'\u{FFFF}').contains(&c) || c > '\u{1F000}' { 2 } else { 1 })
+            .sum::<usize>()
+    };
+    assert!(lines.iter().all(|line| width(line) == width(lines[0])), "{text}");
+    assert_eq!(bank.open("Zoë").len(), 36);
+    assert_eq!(bank.text(&["open", "Zed"]).trim_end().len(), 36, "open prints the id alone");
+}
+
+#[test]
+fn the_declared_system_is_described_without_a_store() {
+    let bank = Bank::new();
+    let text = bank.text(&["describe"]);
+    assert!(text.contains("policy       ledger    follows Account of accounts"), "{text}");
+    assert!(bank.text(&["describe", "--mermaid"]).starts_with("flowchart LR\n"));
+    assert_eq!(bank.path().read_dir().expect("the folder").count(), 0);
+}
+
+#[test]
+fn help_teaches() {
+    let help = Bank::new().text(&["--help"]);
+    for part in ["--store", "--json", "transfer", "sqlite:PATH", "Exit codes", "first session"] {
+        assert!(help.contains(part), "{part} in {help}");
+    }
+}
+
+#[test]
+fn the_bank_refuses_with_1() {
+    let bank = Bank::new();
+    let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+    let nobody = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
+    assert!(bank.fails(1, &["debit", &alice, "1"]).contains("insufficient funds: the balance is 0.00, 1.00"));
+    assert!(bank.fails(1, &["transfer", &alice, &bob, "5"]).contains("insufficient funds"));
+    assert!(bank.fails(1, &["transfer", &alice, &alice, "5"]).contains("two different accounts"));
+    for amount in ["0", "-1", "1.234", "-0.01", "1000000000000"] {
+        assert!(bank.fails(1, &["credit", &alice, amount]).contains("is not an amount"), "{amount}");
+        bank.fails(1, &["debit", &alice, amount]);
+        bank.fails(1, &["transfer", &alice, &bob, amount]);
+    }
+    for command in [&["credit", nobody, "1"][..], &["account", nobody], &["history", nobody]] {
+        assert!(bank.fails(1, command).contains(&format!("Account {nobody} does not exist")));
+    }
+    assert!(bank.fails(1, &["account", &alice, "--at", "7"]).contains("has no version 7; its latest is 1"));
+    for owner in ["", &"x".repeat(10_240), &"长🦀\u{202e}".repeat(3_000), "two\nlines"] {
+        assert!(bank.fails(1, &["open", owner]).contains("the owner's name must have"));
+    }
+}
+
+#[test]
+fn wrong_usage_is_2() {
+    let bank = Bank::new();
+    let alice = bank.open("Alice");
+    for amount in ["abc", "1e400", "", "1234567890123456789012345678901234567890", "NaN", "1,5", "١٢", "--"] {
+        bank.fails(2, &["credit", &alice, amount]);
+    }
+    for id in ["", "alice", "0190e2f1", "zzzze2f1-8c4b-7a53-9d21-5f3b6c7d8e9f", &"9".repeat(5_000)] {
+        assert!(bank.fails(2, &["account", id]).contains("is not an id"));
+        bank.fails(2, &["credit", id, "1"]);
+        bank.fails(2, &["transfer", id, &alice, "1"]);
+    }
+    for command in
+        [&["frobnicate"][..], &["credit"], &["credit", &alice], &["account", &alice, "--at", "x"], &["--what"]]
+    {
+        assert!(bank.fails(2, command).contains("--help"), "{command:?}");
+    }
+    for store in ["", "bank.db", "sqlite:", "oracle:x", "memory:x"] {
+        assert!(bank.fails(2, &["--store", store, "accounts"]).contains("sqlite:PATH"), "{store}");
+    }
+}
+
+#[test]
+fn a_store_that_cannot_be_opened_is_3() {
+    let bank = Bank::new();
+    let nowhere = bank.path().join("no/such/folder/bank.db");
+    let line = bank.fails(3, &["--store", &format!("sqlite:{}", nowhere.display()), "demo"]);
+    assert!(line.contains("no/such/folder"), "{line}");
+
+    let text = bank.path().join("notes.txt");
+    std::fs::write(&text, "not a database ".repeat(500)).expect("a file");
+    let before = std::fs::read(&text).expect("the file");
+    let line = bank.fails(3, &["--store", "sqlite:notes.txt", "open", "Alice"]);
+    assert!(line.contains("notes.txt") && line.contains("not a"), "{line}");
+    assert_eq!(before, std::fs::read(&text).expect("the file"), "the file is left alone");
+
+    bank.open("Alice");
+    let copy = bank.path().join("newer.db");
+    rusqlite::Connection::open(bank.path().join("bank.db"))
+        .and_then(|file| file.execute("VACUUM INTO ?1", [copy.to_str().expect("UTF-8")]))
+        .expect("a copy");
+    let newer = rusqlite::Connection::open(&copy).expect("the copy");
+    newer.execute("UPDATE eventsourcing_meta SET value = '99' WHERE key = 'schema_version'", []).expect("a newer schema");
+    drop(newer);
+    let line = bank.fails(3, &["--store", "sqlite:newer.db", "open", "Alice"]);
+    assert!(line.contains("newer") || line.contains("later"), "{line}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_is_no_error() {
+    let bank = Bank::new();
+    bank.text(&[]);
+    let binary = env!("CARGO_BIN_EXE_bank-example");
+    let script = format!("'{binary}' log | head -n 1; exit ${{PIPESTATUS[0]}}");
+    let output = Command::new("bash").current_dir(bank.path()).args(["-c", &script]).output().expect("bash runs");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+}

@@ -1,0 +1,180 @@
+//! The bank as a library, on every store.
+
+mod support;
+
+use std::sync::Arc;
+
+use bank_example::domain::BankError;
+use bank_example::domain::account::Account;
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::snapshot::never;
+use eventsourcing_core::store::{CommandId, EventStore, Load, MemoryStore, Position, Version};
+use eventsourcing_core::{Aggregate, Id, Rejected, Runner};
+use eventsourcing_sqlite::SqliteStore;
+use support::{assert_consistent, money};
+use tempfile::TempDir;
+
+/// Every store the bank runs on, empty. The folder lives as long as the stores are used.
+async fn stores() -> (TempDir, Vec<Arc<dyn EventStore>>) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let sqlite = SqliteStore::open(folder.path().join("bank.db")).await.expect("a new database");
+    (folder, vec![Arc::new(MemoryStore::new()), Arc::new(sqlite)])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_day_at_the_bank() {
+    let (_folder, stores) = stores().await;
+    for store in stores {
+        for runner in [Runner::inline(), Runner::concurrent()] {
+            let bank = EventSourcedBank::start(Arc::clone(&store), runner).await.expect("the bank starts");
+            let before = assert_consistent(&bank).await;
+            let alice = bank.accounts.open("Alice").await.expect("an account");
+            let bob = bank.accounts.open("Bob").await.expect("an account");
+            bank.accounts.credit(alice, money("20")).await.expect("a credit");
+            bank.accounts.debit(alice, money("0.50")).await.expect("a debit");
+            bank.accounts.transfer(alice, bob, money("9.50")).await.expect("a transfer");
+            let after = assert_consistent(&bank).await;
+            assert_eq!((after.0 - before.0, after.1 - before.1), (money("19.50"), 4));
+            assert_eq!(bank.accounts.load(bob).await.expect("Bob").balance, money("9.50"));
+            bank.stop().await.expect("a graceful end");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_refused_transfer_changes_nothing() {
+    let (_folder, stores) = stores().await;
+    for store in stores {
+        let bank = EventSourcedBank::start(Arc::clone(&store), Runner::inline()).await.expect("the bank starts");
+        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let bob = bank.accounts.open("Bob").await.expect("an account");
+        bank.accounts.credit(alice, money("20")).await.expect("a credit");
+        let head = store.head().await.expect("a head");
+        let too_much = bank.accounts.transfer(alice, bob, money("20.01")).await;
+        assert!(matches!(too_much, Err(Rejected::Domain(BankError::InsufficientFunds { .. }))));
+        let to_herself = bank.accounts.transfer(alice, alice, money("1")).await;
+        assert!(matches!(to_herself, Err(Rejected::Domain(BankError::SameAccount))));
+        let to_nobody = bank.accounts.transfer(alice, Id::new(), money("1")).await;
+        assert!(matches!(to_nobody, Err(Rejected::App(_))));
+        assert_eq!(store.head().await.expect("a head"), head);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_transfers_in_both_directions_lose_nothing() {
+    let (_folder, stores) = stores().await;
+    for store in stores {
+        let bank = EventSourcedBank::start(store, Runner::concurrent()).await.expect("the bank starts");
+        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let bob = bank.accounts.open("Bob").await.expect("an account");
+        for account in [alice, bob] {
+            bank.accounts.credit(account, money("1000")).await.expect("a credit");
+        }
+        let bank = Arc::new(bank);
+        let transfers = (0..20).map(|number| {
+            let bank = Arc::clone(&bank);
+            let (from, to) = if number % 2 == 0 { (alice, bob) } else { (bob, alice) };
+            tokio::spawn(async move { bank.accounts.transfer(from, to, money("3.33")).await })
+        });
+        for transfer in transfers.collect::<Vec<_>>() {
+            transfer.await.expect("no panic").expect("no error reaches the user");
+        }
+        assert_eq!(assert_consistent(&bank).await, (money("2000"), 2 + 2 * 20));
+        assert_eq!(bank.accounts.load(alice).await.expect("Alice").balance, money("1000"));
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_request_is_carried_out_once() {
+    let (_folder, stores) = stores().await;
+    for store in stores {
+        let bank = EventSourcedBank::start(store, Runner::inline()).await.expect("the bank starts");
+        let alice = bank.accounts.open("Alice").await.expect("an account");
+        bank.accounts.credit(alice, money("20")).await.expect("a credit");
+        let request = CommandId::new();
+        let debit = async || {
+            let amount = money("20");
+            bank.accounts.command(request).update(alice, |account: &Account| account.debit(amount)).await
+        };
+        let first = debit().await.expect("a debit");
+        assert_eq!(debit().await.expect("the first receipt"), first);
+        assert_eq!(assert_consistent(&bank).await, (money("0"), 2));
+    }
+}
+
+#[tokio::test]
+async fn an_account_of_10_000_events_loads_through_its_snapshot() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("bank.db");
+    let store = SqliteStore::open(&path).await.expect("a new database");
+    let bank = EventSourcedBank::start(store.clone(), Runner::concurrent()).await.expect("the bank starts");
+    let alice = bank.accounts.open("Alice").await.expect("an account");
+    let mut account = bank.accounts.load(alice).await.expect("Alice");
+    while account.version().as_u64() < 10_000 {
+        // A few at once, so that snapshots do not fall on round versions.
+        for _ in 0..(10_000 - account.version().as_u64()).min(7) {
+            account.execute(|account| account.credit(money("0.01"))).expect("a credit");
+        }
+        bank.accounts.save(&mut account).await.expect("a save");
+    }
+
+    let load = |fingerprint| Load { stream: alice.stream(), to: Version::MAX, fingerprint };
+    let loaded = store.load(load(Some(<Account as Aggregate>::FINGERPRINT))).await.expect("a load");
+    assert!(loaded.snapshot.is_some());
+    assert!(loaded.events.len() <= 50, "{} events are read", loaded.events.len());
+
+    let with_snapshots = bank.accounts.load(alice).await.expect("Alice").into_state();
+    assert_consistent(&bank).await;
+    bank.stop().await.expect("a graceful end");
+    let deleted =
+        rusqlite::Connection::open(&path).and_then(|file| file.execute("DELETE FROM eventsourcing_snapshots", []));
+    assert!(deleted.expect("snapshots are deleted") >= 200);
+
+    let loaded = store.load(load(Some(<Account as Aggregate>::FINGERPRINT))).await.expect("a load");
+    assert_eq!((loaded.snapshot, loaded.events.len()), (None, 10_000));
+    let bank = EventSourcedBank::start(store, Runner::concurrent()).await.expect("the bank starts");
+    let without = bank.accounts.load(alice).await.expect("Alice").into_state();
+    assert_eq!((without.owner, without.balance), (with_snapshots.owner, with_snapshots.balance));
+    assert_consistent(&bank).await;
+}
+
+#[tokio::test]
+async fn snapshots_change_no_result() {
+    let run = async |bank: EventSourcedBankStart| {
+        let bank = bank.await;
+        let alice = bank.accounts.open("Alice").await.expect("an account");
+        for _ in 0..120 {
+            bank.accounts.credit(alice, money("1")).await.expect("a credit");
+        }
+        let past = bank.accounts.load_at(alice, Version::new(101)).await.expect("a past version");
+        assert_eq!(past.balance, money("100"));
+        assert_consistent(&bank).await
+    };
+    let with =
+        Box::pin(async { EventSourcedBank::start(MemoryStore::new(), Runner::inline()).await.expect("a start") });
+    let without = Box::pin(async {
+        EventSourcedBank::builder(MemoryStore::new())
+            .with_runner(Runner::inline())
+            .with_application("accounts", |app| app.with_snapshots::<Account>(never()))
+            .start()
+            .await
+            .expect("a start")
+    });
+    assert_eq!(run(with).await, run(without).await);
+}
+
+type EventSourcedBankStart = std::pin::Pin<Box<dyn Future<Output = eventsourcing_core::Running<EventSourcedBank>>>>;
+
+#[tokio::test]
+async fn accounts_are_listed_from_the_store() {
+    let (_folder, stores) = stores().await;
+    for store in stores {
+        let bank = EventSourcedBank::start(Arc::clone(&store), Runner::inline()).await.expect("the bank starts");
+        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let bob = bank.accounts.open("Bob").await.expect("an account");
+        bank.accounts.credit(alice, money("1")).await.expect("a credit");
+        drop(bank);
+        let bank = EventSourcedBank::start(store, Runner::inline()).await.expect("the bank starts again");
+        assert_eq!(bank.accounts.ids::<Account>(Position::ZERO, 10).await.expect("ids").ids, [alice, bob]);
+    }
+}

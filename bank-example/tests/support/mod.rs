@@ -1,0 +1,48 @@
+//! What several tests of the bank need.
+#![allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
+
+use bank_example::domain::account::{Account, AccountEvent};
+use bank_example::domain::ledger::{GENERAL, Ledger};
+use bank_example::domain::{Money, ZERO};
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::store::{LogQuery, Position};
+use eventsourcing_core::{Id, Running};
+
+pub fn money(text: &str) -> Money {
+    Money::from_str_exact(text).expect("an amount")
+}
+
+/// Requires that accounts, ledger and activity tell the same story, and returns the balance of the bank and the
+/// number of movements.
+pub async fn assert_consistent(bank: &Running<EventSourcedBank>) -> (Money, u64) {
+    bank.settled().await.expect("every follower catches up");
+    let mut log = Vec::new();
+    let mut after = Position::ZERO;
+    loop {
+        let page = bank.accounts.log(LogQuery::after(after).categories(["Account"])).await.expect("the log is read");
+        if page.events.is_empty() {
+            break;
+        }
+        log.extend(page.decode::<Account>().expect("events of accounts"));
+        after = page.ceiling;
+    }
+    let movements = log.iter().filter(|event| !matches!(event.payload, AccountEvent::Opened { .. })).count() as u64;
+
+    let mut sum = ZERO;
+    for id in bank.accounts.ids::<Account>(Position::ZERO, 10_000).await.expect("ids are listed").ids {
+        let account = bank.accounts.load(id).await.expect("the account is there");
+        assert!(account.balance >= ZERO, "account {id} has {}", account.balance);
+        sum += account.balance;
+    }
+    let ledger = bank.ledger.find(Id::<Ledger>::named(GENERAL)).await.expect("the ledger is read");
+    let (balance, transactions) = ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
+    assert_eq!((balance, transactions), (sum, movements), "the ledger (left) and the accounts");
+
+    let mut activity = bank.activity.newest(usize::MAX);
+    activity.reverse();
+    assert_eq!(activity.len(), log.len(), "the activity feed has each event once");
+    for (line, event) in activity.iter().zip(&log) {
+        assert_eq!((line.position, &line.payload, line.account), (event.position, &event.payload, event.aggregate_id));
+    }
+    (balance, transactions)
+}

@@ -1,0 +1,177 @@
+//! The one list of the promises and the functions that prove them. Tests are generated from it, and it can be
+//! had as data. A new promise is a function and a line in this list.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+
+use super::race::within;
+use super::{DurableFixture, Fixture};
+
+/// A promise and the function that proves it for the stores of `F`.
+pub struct Promise<F> {
+    /// Its number in `docs/store-contract.md`.
+    pub number: u8,
+    /// The name of the function.
+    pub name: &'static str,
+    /// The function itself.
+    pub prove: for<'a> fn(&'a F) -> Proof<'a>,
+}
+
+/// Panics if the promise is broken.
+type Proof<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+impl<F: Fixture> Promise<F> {
+    /// Proves the promise in a new place.
+    ///
+    /// # Panics
+    /// The promise is broken, or the proof takes longer than [`Fixture::PATIENCE`].
+    pub async fn prove(&self) {
+        let fixture = F::new().await;
+        within::<F, _>(&self.to_string(), (self.prove)(&fixture)).await;
+    }
+}
+
+impl<F> fmt::Display for Promise<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "P{} {}", self.number, self.name)
+    }
+}
+
+impl<F> fmt::Debug for Promise<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// What every store promises.
+#[must_use]
+pub fn promises<F: Fixture>() -> Vec<Promise<F>> {
+    crate::conformance_list!(every_store => crate::conformance_data [F])
+}
+
+/// What stores promise besides, that outlive their process.
+#[must_use]
+pub fn durable_promises<F: DurableFixture>() -> Vec<Promise<F>> {
+    crate::conformance_list!(durable_store => crate::conformance_data [F])
+}
+
+/// Hands the list to another macro, together with what that macro needs besides.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_list {
+    (every_store => $($callback:tt)::+ [$($argument:tt)*]) => {
+        $($callback)::+! { [$($argument)*]
+            1 events_read_back_in_order_with_growing_versions_and_positions,
+            1 events_get_positions_in_the_order_of_their_streams,
+            2 append_over_streams_and_tracking_is_all_or_nothing,
+            3 stale_append_conflicts_and_writes_nothing,
+            3 no_stream_is_exact_zero,
+            3 exists_refuses_an_empty_stream,
+            4 of_concurrent_appends_at_one_version_exactly_one_succeeds,
+            5 concurrent_appends_at_any_version_all_succeed,
+            6 repeated_command_returns_the_first_receipt_and_writes_nothing,
+            6 repeated_command_is_recognised_when_its_expectation_is_stale,
+            6 refused_command_can_be_tried_again,
+            7 simultaneous_appends_of_one_command_write_once,
+            8 bytes_and_names_come_back_unchanged,
+            8 names_are_compared_byte_for_byte,
+            8 largest_allowed_append_is_kept,
+            8 beyond_the_limits_is_invalid_and_writes_nothing,
+            9 append_that_carries_nothing_is_invalid,
+            9 tracking_alone_is_allowed,
+            9 snapshot_alone_is_allowed,
+            10 append_over_two_streams_conflicts_when_either_is_wrong,
+            10 guard_on_a_further_stream_is_honoured,
+            11 dropped_append_happened_wholly_or_not_at_all,
+            12 ranges_of_a_stream_are_inclusive_in_both_directions,
+            12 unknown_stream_is_empty,
+            13 load_gives_a_snapshot_and_exactly_the_events_after_it,
+            13 load_is_one_consistent_view_while_others_append,
+            14 same_id_in_different_categories_is_different_streams,
+            15 following_ceilings_visits_every_event_once_in_order,
+            15 ceiling_is_never_before_the_position_asked_for,
+            16 reader_that_follows_ceilings_sees_every_acknowledged_event_once,
+            17 filter_returns_what_filtering_by_hand_would,
+            17 ceiling_moves_over_what_the_filter_left_out,
+            18 head_is_the_position_of_the_last_readable_event,
+            18 head_never_runs_ahead_of_what_is_readable,
+            19 position_is_never_used_twice,
+            20 tracking_is_written_with_its_append_or_not_at_all,
+            21 step_from_elsewhere_is_refused_and_says_where_the_follower_is,
+            21 two_runners_of_one_follower_do_each_step_once,
+            22 followers_are_independent,
+            22 log_id_is_the_same_for_every_store_of_one_place,
+            24 newest_snapshot_not_beyond_the_asked_version_is_found,
+            24 snapshot_with_another_fingerprint_is_ignored,
+            24 snapshot_beyond_its_stream_is_invalid_and_writes_nothing,
+            25 losing_all_snapshots_changes_no_result,
+            26 waiting_ends_when_another_store_writes,
+            26 waiting_ends_at_once_when_the_event_is_already_there,
+            26 append_at_the_moment_of_waiting_is_not_missed,
+            28 refused_append_leaves_no_trace,
+        }
+    };
+    (durable_store => $($callback:tt)::+ [$($argument:tt)*]) => {
+        $($callback)::+! { [$($argument)*]
+            6 repeated_command_is_recognised_after_a_restart,
+            19 position_is_never_used_twice_after_a_restart,
+            27 acknowledged_appends_survive_a_crash,
+            29 many_may_open_a_new_place_at_once,
+            29 opening_again_changes_nothing,
+            29 newer_schema_is_refused_and_left_alone,
+            29 foreign_tables_are_left_alone,
+        }
+    };
+}
+
+/// The list as data: see [`promises`].
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_data {
+    ([$fixture:ty] $($number:literal $name:ident,)*) => {
+        ::std::vec![$(
+            $crate::testing::conformance::Promise::<$fixture> {
+                number: $number,
+                name: ::std::stringify!($name),
+                prove: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
+            },
+        )*]
+    };
+}
+
+/// The list as tests: see [`conformance!`](crate::conformance).
+#[doc(hidden)]
+#[macro_export]
+macro_rules! conformance_tests {
+    ([$fixture:ty] $($number:literal $name:ident,)*) => {$(
+        #[::tokio::test(flavor = "multi_thread", worker_threads = 4)]
+        async fn $name() {
+            let promise = $crate::testing::conformance::Promise::<$fixture> {
+                number: $number,
+                name: ::std::stringify!($name),
+                prove: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
+            };
+            promise.prove().await;
+        }
+    )*};
+}
+
+/// Puts a store to the conformance suite: one test for each function that proves a promise.
+///
+/// `conformance!(MyFixture)` is for any [`Fixture`](crate::testing::conformance::Fixture);
+/// `conformance!(MyFixture, durable)` adds what a
+/// [`DurableFixture`](crate::testing::conformance::DurableFixture) promises besides. A second fixture goes into a
+/// module of its own, because the tests bear the names of the promises.
+///
+/// Example: see the module [`conformance`](crate::testing::conformance).
+#[macro_export]
+macro_rules! conformance {
+    ($fixture:ty) => {
+        $crate::conformance_list!(every_store => $crate::conformance_tests [$fixture]);
+    };
+    ($fixture:ty, durable) => {
+        $crate::conformance_list!(every_store => $crate::conformance_tests [$fixture]);
+        $crate::conformance_list!(durable_store => $crate::conformance_tests [$fixture]);
+    };
+}

@@ -1,0 +1,50 @@
+//! The conformance suite: every promise of `docs/store-contract.md` as a function that any store can be put to.
+//!
+//! A store joins with a [`Fixture`] and one line, in a test file of its crate. The crate needs `tokio` with the
+//! features `macros` and `rt-multi-thread` among its `dev-dependencies`.
+//!
+//! ```
+//! use eventsourcing_core::store::MemoryStore;
+//! use eventsourcing_core::testing::conformance::Fixture;
+//!
+//! struct InMemory(MemoryStore);
+//!
+//! impl Fixture for InMemory {
+//!     type Store = MemoryStore;
+//!
+//!     async fn new() -> Self {
+//!         Self(MemoryStore::new())
+//!     }
+//!
+//!     async fn open(&self) -> MemoryStore {
+//!         self.0.clone()
+//!     }
+//! }
+//!
+//! eventsourcing_core::conformance!(InMemory);
+//! ```
+//!
+//! Each function makes its own streams in a new place and panics when the promise is broken. What a store does
+//! when its process is killed is beyond a suite that lives in the same process: backends prove that in their own
+//! `tests/crash.rs`. P23 (leases) comes with the work on followers.
+
+mod appending;
+mod durability;
+mod fixture;
+mod given;
+mod list;
+mod race;
+mod reading;
+mod seen;
+mod snapshots;
+mod tracking;
+mod waiting;
+
+pub use appending::*;
+pub use durability::*;
+pub use fixture::{DurableFixture, Fixture};
+pub use list::{Promise, durable_promises, promises};
+pub use reading::*;
+pub use snapshots::*;
+pub use tracking::*;
+pub use waiting::*;

@@ -1,0 +1,103 @@
+//! Doing things at the same time, and never waiting for ever.
+
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use tokio::sync::Barrier;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+use super::Fixture;
+
+/// Waits for `future` as long as the fixture has patience.
+///
+/// # Panics
+/// It takes longer; the message says what did.
+pub(super) async fn within<F: Fixture, T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(F::PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("{what} took longer than {:?}", F::PATIENCE),
+    }
+}
+
+/// How the racers of a race set off.
+pub(super) enum Start {
+    /// At the same moment.
+    Together,
+    /// Each a moment of its own later, so that the later ones meet the earlier ones half-way.
+    Staggered(fastrand::Rng),
+}
+
+/// Runs all `racers` at once, each as a task of its own, and returns what they return, in their order.
+pub(super) async fn race<F: Fixture, T: Send + 'static>(
+    mut start: Start,
+    racers: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
+) -> Vec<T> {
+    let racers: Vec<_> = racers.into_iter().collect();
+    let barrier = Arc::new(Barrier::new(racers.len()));
+    let tasks = racers.into_iter().map(|racer| {
+        let barrier = Arc::clone(&barrier);
+        let delay = start.delay();
+        tokio::spawn(async move {
+            barrier.wait().await;
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
+            racer.await
+        })
+    });
+    finished::<F, T>(tasks.collect()).await
+}
+
+impl Start {
+    fn delay(&mut self) -> Duration {
+        match self {
+            Self::Together => Duration::ZERO,
+            Self::Staggered(rng) => Duration::from_micros(rng.u64(0..2_000)),
+        }
+    }
+}
+
+/// What the tasks return, in their order. A panic in one of them is a panic here.
+pub(super) async fn finished<F: Fixture, T>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
+    let mut values = Vec::with_capacity(tasks.len());
+    for task in tasks {
+        match within::<F, _>("a task of the test", task).await {
+            Ok(value) => values.push(value),
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+    values
+}
+
+/// Polls `future` a random number of times and drops it, finished or not.
+///
+/// Half of the time it is polled again at once, half of the time only when it is woken, for up to two milliseconds.
+pub(super) async fn drop_midway<T>(future: impl Future<Output = T>, rng: &mut fastrand::Rng) {
+    let (polls, eager) = (rng.usize(0..8), rng.bool());
+    let polled = poll_times(future, polls, eager);
+    if eager {
+        polled.await;
+    } else {
+        let _ = timeout(Duration::from_micros(rng.u64(0..2_000)), polled).await;
+    }
+}
+
+async fn poll_times<T>(future: impl Future<Output = T>, polls: usize, eager: bool) {
+    let mut future = pin!(future);
+    let mut left = polls;
+    poll_fn(|context| {
+        if left == 0 || future.as_mut().poll(context).is_ready() {
+            return Poll::Ready(());
+        }
+        left -= 1;
+        if eager {
+            context.waker().wake_by_ref();
+        }
+        Poll::Pending
+    })
+    .await;
+}

@@ -1,0 +1,134 @@
+//! P20 to P22: where followers are, and that their steps are done once. Leases (P23) come with the work on followers.
+
+use crate::store::{EventStore, Expected, LogId, LogQuery, Name, Position, StoreError, StreamId, Tracking};
+use crate::testing::Seed;
+
+use super::Fixture;
+use super::given::{FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream};
+use super::race::{Start, race};
+use super::seen::{Picture, assert_invalid, assert_tracking_conflict, head_of, stream_of, texts_of, tracking_of};
+
+/// P20: Tracking is written with the append that carries it, or neither is.
+pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixture: &F) {
+    let (store, stream) = (fixture.open().await, stream());
+    let step = |from: u64, to| append_to(&stream, "work").with_tracking(step_from(from, store.log_id()).to(to));
+    store.append(step(0, 3)).await.expect("the follower starts at 0");
+    let before = Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await;
+
+    let guarded = step(3, 5).with_guard(other_stream(), Expected::Exists);
+    assert!(store.append(guarded).await.is_err(), "the guard does not hold");
+    let beyond = step(3, 5).with_snapshot(snapshot(&stream, 9));
+    assert_invalid(store.append(beyond).await, "a snapshot beyond its stream");
+    assert_tracking_conflict(store.append(step(2, 5)).await, &FOLLOWER, 3);
+    let fresh = fixture.open().await;
+    assert_eq!(before, Picture::of(&fresh, &[&stream], &[&FOLLOWER]).await, "neither is written");
+
+    store.append(step(3, 5)).await.expect("the follower is at 3");
+    assert_eq!(tracking_of(&fresh, &FOLLOWER, store.log_id()).await, Position::new(5));
+    assert_eq!(stream_of(&fresh, &stream).await.len(), 2);
+}
+
+/// P21: Tracking states where it moves from and to; if the follower is not at `from`, nothing is written and the error
+/// says where it is.
+pub async fn step_from_elsewhere_is_refused_and_says_where_the_follower_is<F: Fixture>(fixture: &F) {
+    let (store, stream) = (fixture.open().await, stream());
+    let step = |from: u64, to| append_to(&stream, "work").with_tracking(step_from(from, store.log_id()).to(to));
+    assert_tracking_conflict(store.append(step(1, 2)).await, &FOLLOWER, 0);
+    store.append(step(0, 10)).await.expect("the follower starts at 0");
+    for from in [0, 5, 9, 11, 1_000] {
+        assert_tracking_conflict(store.append(step(from, from + 1_000)).await, &FOLLOWER, 10);
+    }
+    assert_tracking_conflict(fixture.open().await.append(step(0, 10)).await, &FOLLOWER, 10);
+    assert_eq!(stream_of(&fixture.open().await, &stream).await.len(), 1, "nothing may be written");
+
+    store.append(step(10, Position::MAX.as_u64())).await.expect("the follower is at 10");
+    assert_eq!(tracking_of(&store, &FOLLOWER, store.log_id()).await, Position::MAX);
+}
+
+/// P21: So two runners of one follower cannot both do the same work.
+pub async fn two_runners_of_one_follower_do_each_step_once<F: Fixture>(fixture: &F) {
+    let seed = Seed::from_env();
+    let (store, upstream, work) = (fixture.open().await, stream(), other_stream());
+    for _ in 0..6 {
+        let events = append().with_events(upstream.clone(), Expected::Any, numbered_events(10));
+        store.append(events).await.expect("any version");
+    }
+    let end = head_of(&store).await;
+    let mut runners = Vec::new();
+    for number in 0..3 {
+        let runner = Runner { end, store: fixture.open().await, work: work.clone(), rng: seed.rng(number) };
+        runners.push(runner.run());
+    }
+    let done: usize = race::<F, _>(Start::Together, runners).await.into_iter().sum();
+
+    let upstream = stream_of(&store, &upstream).await;
+    let expected: Vec<_> = upstream.iter().map(|event| event.position.to_string()).collect();
+    assert_eq!(texts_of(&stream_of(&store, &work).await), expected, "each step is done once, in order");
+    assert_eq!(done, 60, "the runners together know of each step once");
+    assert_eq!(tracking_of(&store, &FOLLOWER, store.log_id()).await, end);
+}
+
+/// Follows the log up to `end` and records for each event where it stood.
+struct Runner<S> {
+    end: Position,
+    store: S,
+    work: StreamId,
+    rng: fastrand::Rng,
+}
+
+impl<S: EventStore> Runner<S> {
+    /// Returns how many steps this runner has done.
+    async fn run(mut self) -> usize {
+        let mut done = 0;
+        let mut at = Position::ZERO;
+        while at < self.end {
+            match self.step(at).await {
+                Ok((to, steps)) => (at, done) = (to, done + steps),
+                Err(StoreError::TrackingConflict { actual, .. }) => at = actual,
+                Err(error) => panic!("a step may only fail because the other runner was first: {error:?}"),
+            }
+            tokio::task::yield_now().await;
+        }
+        done
+    }
+
+    async fn step(&mut self, from: Position) -> Result<(Position, usize), StoreError> {
+        let limit = self.rng.usize(1..5);
+        let page = self.store.read_log(LogQuery::after(from).limit(limit)).await?;
+        let to = page.ceiling.min(self.end);
+        let upstream = page.events.iter().filter(|upstream| upstream.position <= self.end);
+        let events: Vec<_> = upstream.map(|upstream| event(&upstream.position.to_string())).collect();
+        let steps = events.len();
+        let tracking = Tracking { follower: FOLLOWER, upstream: self.store.log_id(), from, to };
+        let append = append().with_events(self.work.clone(), Expected::Any, events).with_tracking(tracking);
+        self.store.append(append).await?;
+        Ok((to, steps))
+    }
+}
+
+/// P22: Followers are independent; an unknown follower is at 0; names are case-sensitive.
+pub async fn followers_are_independent<F: Fixture>(fixture: &F) {
+    let store = fixture.open().await;
+    let (here, elsewhere) = (store.log_id(), LogId::new());
+    let followers = ["statements", "Statements", "statements ", "statement"];
+    let places: Vec<_> = followers.iter().flat_map(|name| [(*name, here), (*name, elsewhere)]).collect();
+    for (number, (follower, upstream)) in (1..).zip(&places) {
+        let follower = Name::from(*follower);
+        assert_eq!(tracking_of(&store, &follower, *upstream).await, Position::ZERO, "{follower} is unknown");
+        let step = step_from(0, *upstream).by(follower).to(number);
+        store.append(append().with_tracking(step)).await.expect("the follower starts at 0");
+    }
+    let fresh = fixture.open().await;
+    for (number, (follower, upstream)) in (1..).zip(&places) {
+        let position = tracking_of(&fresh, &Name::from(*follower), *upstream).await;
+        assert_eq!(position, Position::new(number), "{follower:?} in the log {upstream}");
+    }
+}
+
+/// P22: Followers name the log they follow: its id is the same for every store of one place, and for no other place.
+pub async fn log_id_is_the_same_for_every_store_of_one_place<F: Fixture>(fixture: &F) {
+    let log_id = fixture.open().await.log_id();
+    assert_eq!(log_id, fixture.open().await.log_id());
+    let elsewhere = F::new().await;
+    assert_ne!(log_id, elsewhere.open().await.log_id());
+}

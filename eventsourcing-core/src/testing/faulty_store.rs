@@ -1,0 +1,278 @@
+//! [`FaultyStore`]: a store that fails where a test wants it to, to see what the program above does about it.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::Seed;
+use crate::store::{
+    Append, Appended, CommandId, EventStore, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, Receipt,
+    StoreError, StoredEvent, StreamId, StreamQuery, Version,
+};
+
+/// What a store can be asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Operation {
+    /// [`EventStore::append`].
+    Append,
+    /// [`EventStore::read_stream`].
+    ReadStream,
+    /// [`EventStore::load`].
+    Load,
+    /// [`EventStore::read_log`].
+    ReadLog,
+    /// [`EventStore::head`].
+    Head,
+    /// [`EventStore::receipt`].
+    Receipt,
+    /// [`EventStore::tracking`].
+    Tracking,
+    /// [`EventStore::wait_beyond`].
+    WaitBeyond,
+}
+
+/// What goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The store cannot be reached: [`StoreError::Unavailable`], and nothing is done.
+    Unavailable,
+    /// The operation is carried out, and the reply is lost: [`StoreError::Unavailable`] all the same.
+    LostReply,
+    /// Somebody else was first: [`StoreError::Conflict`] on the first stream of an append, and nothing is written.
+    /// The actual version is what a reload will show. Where there is no stream to conflict, as
+    /// [`Unavailable`](Self::Unavailable).
+    Conflict,
+    /// The operation begins only after this time, and then goes well.
+    Delay(Duration),
+}
+
+/// How often each kind of fault strikes at random, as a share of all calls from 0 to 1. They are tried in this order.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct FaultRates {
+    /// Of [`Fault::Unavailable`].
+    pub unavailable: f64,
+    /// Of [`Fault::LostReply`].
+    pub lost_reply: f64,
+    /// Of [`Fault::Conflict`]; strikes appends only.
+    pub conflict: f64,
+    /// Of [`Fault::Delay`].
+    pub delay: f64,
+    /// The longest delay.
+    pub delay_max: Duration,
+}
+
+/// Wraps a store and makes some of its operations fail: those named by a script, and others at random from a seed.
+///
+/// It counts the calls of each operation, and can be switched off to look at what was done.
+///
+/// ```
+/// use eventsourcing_core::store::{Append, CodecId, CommandId, EventStore, Expected, MemoryStore, NewEvent, StreamId};
+/// use eventsourcing_core::testing::{Fault, FaultyStore, ManualClock, Operation};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let store = FaultyStore::new(MemoryStore::new()).with_fault(Operation::Append, 1, Fault::LostReply);
+///
+/// let event = NewEvent {
+///     name: "Opened".into(),
+///     schema_version: 1,
+///     codec: CodecId(1),
+///     payload: b"{}".to_vec(),
+///     metadata: Vec::new(),
+/// };
+/// let open = Append::new(ManualClock::START)
+///     .with_events(StreamId::new("Account", uuid::Uuid::nil()), Expected::NoStream, vec![event])
+///     .with_command_id(CommandId::new());
+///
+/// assert!(store.append(open.clone()).await.is_err(), "the first reply is lost");
+/// assert!(store.append(open).await.unwrap().repeated, "the retry learns that the event was written");
+/// assert_eq!(store.calls(Operation::Append), 2);
+/// # });
+/// ```
+#[derive(Debug)]
+pub struct FaultyStore<S> {
+    store: S,
+    on: AtomicBool,
+    plan: Mutex<Plan>,
+}
+
+#[derive(Debug)]
+struct Plan {
+    calls: HashMap<Operation, u64>,
+    script: HashMap<(Operation, u64), Fault>,
+    rates: FaultRates,
+    rng: fastrand::Rng,
+}
+
+impl<S: EventStore> FaultyStore<S> {
+    /// Around `store`, without any fault yet.
+    pub fn new(store: S) -> Self {
+        let rng = Seed::new(0).rng(0);
+        let plan = Plan { calls: HashMap::new(), script: HashMap::new(), rates: FaultRates::default(), rng };
+        Self { store, on: AtomicBool::new(true), plan: Mutex::new(plan) }
+    }
+
+    /// Makes the `nth` call of `operation`, counted from 1, fail with `fault`.
+    #[must_use]
+    pub fn with_fault(self, operation: Operation, nth: u64, fault: Fault) -> Self {
+        self.lock().script.insert((operation, nth), fault);
+        self
+    }
+
+    /// Makes calls fail at random. One task that makes the same calls with the same seed meets the same faults.
+    #[must_use]
+    pub fn with_rates(self, seed: Seed, rates: FaultRates) -> Self {
+        {
+            let mut plan = self.lock();
+            plan.rates = rates;
+            plan.rng = seed.rng(0);
+        }
+        self
+    }
+
+    /// Makes the next call of `operation` fail with `fault`.
+    pub fn fail_next(&self, operation: Operation, fault: Fault) {
+        let mut plan = self.lock();
+        let next = plan.calls.get(&operation).copied().unwrap_or_default() + 1;
+        plan.script.insert((operation, next), fault);
+    }
+
+    /// From now on nothing fails. Calls are still counted.
+    pub fn switch_off(&self) {
+        self.on.store(false, Ordering::SeqCst);
+    }
+
+    /// From now on calls fail again as planned. Faults whose call has passed meanwhile are missed.
+    pub fn switch_on(&self) {
+        self.on.store(true, Ordering::SeqCst);
+    }
+
+    /// How many times `operation` was called.
+    #[must_use]
+    pub fn calls(&self, operation: Operation) -> u64 {
+        self.lock().calls.get(&operation).copied().unwrap_or_default()
+    }
+
+    /// The store inside, where nothing fails and nothing is counted.
+    pub fn inner(&self) -> &S {
+        &self.store
+    }
+
+    /// Counts a call, and fails or delays it as planned. The fault that remains strikes after the operation.
+    async fn begin(&self, operation: Operation) -> Result<Option<Fault>, StoreError> {
+        let fault = self.lock().fault_of_next(operation).filter(|_| self.on.load(Ordering::SeqCst));
+        match fault {
+            Some(Fault::Unavailable) => Err(unavailable(operation, "is not carried out")),
+            Some(Fault::Conflict) if operation != Operation::Append => {
+                Err(unavailable(operation, "is not carried out"))
+            }
+            Some(Fault::Delay(delay)) => {
+                tokio::time::sleep(delay).await;
+                Ok(None)
+            }
+            other => Ok(other),
+        }
+    }
+
+    async fn conflict(&self, append: &Append) -> StoreError {
+        let Some(part) = append.streams.first() else { return unavailable(Operation::Append, "is not carried out") };
+        match self.version_of(&part.stream).await {
+            Ok(actual) => StoreError::Conflict { stream: part.stream.clone(), expected: part.expected, actual },
+            Err(error) => error,
+        }
+    }
+
+    async fn version_of(&self, stream: &StreamId) -> Result<Version, StoreError> {
+        let newest = self.store.read_stream(StreamQuery::new(stream.clone()).backwards().limit(1)).await?;
+        Ok(newest.last().map_or(Version::ZERO, |event| event.version))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Plan> {
+        self.plan.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Plan {
+    fn fault_of_next(&mut self, operation: Operation) -> Option<Fault> {
+        let calls = self.calls.entry(operation).or_default();
+        *calls += 1;
+        let scripted = self.script.remove(&(operation, *calls));
+        scripted.or_else(|| self.random_fault(operation))
+    }
+
+    fn random_fault(&mut self, operation: Operation) -> Option<Fault> {
+        let FaultRates { unavailable, lost_reply, conflict, delay, delay_max } = self.rates;
+        let conflict = if operation == Operation::Append { conflict } else { 0.0 };
+        let kinds = [(unavailable, Fault::Unavailable), (lost_reply, Fault::LostReply), (conflict, Fault::Conflict)];
+        for (rate, fault) in kinds {
+            if self.rng.f64() < rate {
+                return Some(fault);
+            }
+        }
+        (self.rng.f64() < delay).then(|| Fault::Delay(delay_max.mul_f64(self.rng.f64())))
+    }
+}
+
+fn unavailable(operation: Operation, what: &str) -> StoreError {
+    StoreError::Unavailable { reason: format!("{operation:?} {what}, as the test wants it"), source: None }
+}
+
+/// What the caller gets to hear of an operation that was carried out.
+fn reply<T>(operation: Operation, fault: Option<Fault>, result: Result<T, StoreError>) -> Result<T, StoreError> {
+    match fault {
+        Some(Fault::LostReply) => Err(unavailable(operation, "is carried out and the reply is lost")),
+        _ => result,
+    }
+}
+
+#[async_trait]
+impl<S: EventStore> EventStore for FaultyStore<S> {
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        let fault = self.begin(Operation::Append).await?;
+        if fault == Some(Fault::Conflict) {
+            return Err(self.conflict(&append).await);
+        }
+        reply(Operation::Append, fault, self.store.append(append).await)
+    }
+
+    async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        let fault = self.begin(Operation::ReadStream).await?;
+        reply(Operation::ReadStream, fault, self.store.read_stream(query).await)
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        let fault = self.begin(Operation::Load).await?;
+        reply(Operation::Load, fault, self.store.load(load).await)
+    }
+
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        let fault = self.begin(Operation::ReadLog).await?;
+        reply(Operation::ReadLog, fault, self.store.read_log(query).await)
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        let fault = self.begin(Operation::Head).await?;
+        reply(Operation::Head, fault, self.store.head().await)
+    }
+
+    async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        let fault = self.begin(Operation::Receipt).await?;
+        reply(Operation::Receipt, fault, self.store.receipt(command_id).await)
+    }
+
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        let fault = self.begin(Operation::Tracking).await?;
+        reply(Operation::Tracking, fault, self.store.tracking(follower, upstream).await)
+    }
+
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+        let fault = self.begin(Operation::WaitBeyond).await?;
+        reply(Operation::WaitBeyond, fault, self.store.wait_beyond(position).await)
+    }
+
+    fn log_id(&self) -> LogId {
+        self.store.log_id()
+    }
+}

@@ -1,0 +1,178 @@
+//! [`PlainStore`]: what a store is, in lists and linear scans. Slow on purpose, and without anything to get wrong.
+
+use jiff::Timestamp;
+
+use crate::store::{
+    Append, CommandId, Direction, Expected, Filter, Load, Loaded, LogId, Name, NewSnapshot, Position, Receipt,
+    StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
+};
+
+#[derive(Default)]
+pub(super) struct PlainStore {
+    log: Vec<StoredEvent>,
+    tracking: Vec<Tracking>,
+    receipts: Vec<Receipt>,
+    snapshots: Vec<NewSnapshot>,
+}
+
+/// What must come of an append.
+pub(super) enum Verdict {
+    /// It was carried out before.
+    Repeated(Receipt),
+    /// It is refused, for one of these reasons.
+    Refused(Vec<Refusal>),
+    /// It is carried out.
+    Accepted,
+}
+
+#[derive(Debug, PartialEq)]
+pub(super) enum Refusal {
+    Invalid,
+    Conflict { stream: StreamId, expected: Expected, actual: Version },
+    TrackingConflict { follower: Name, expected: Position, actual: Position },
+}
+
+impl PlainStore {
+    pub(super) fn judge(&self, append: &Append) -> Verdict {
+        if makes_no_sense(append) {
+            return Verdict::Refused(vec![Refusal::Invalid]);
+        }
+        if let Some(receipt) = append.command_id.and_then(|id| self.receipt_of(id)) {
+            return Verdict::Repeated(receipt);
+        }
+        let mut refusals = self.conflicts(append);
+        refusals.extend(append.tracking.as_ref().and_then(|tracking| self.tracking_conflict(tracking)));
+        if append.snapshots.iter().any(|snapshot| self.is_beyond(append, snapshot)) {
+            refusals.push(Refusal::Invalid);
+        }
+        if refusals.is_empty() { Verdict::Accepted } else { Verdict::Refused(refusals) }
+    }
+
+    fn receipt_of(&self, id: CommandId) -> Option<Receipt> {
+        self.receipts.iter().find(|receipt| receipt.command_id == Some(id)).copied()
+    }
+
+    fn conflicts(&self, append: &Append) -> Vec<Refusal> {
+        let mut conflicts = Vec::new();
+        for part in &append.streams {
+            let (actual, expected) = (self.version_of(&part.stream), part.expected);
+            let as_expected = match expected {
+                Expected::Any => true,
+                Expected::NoStream => actual.as_u64() == 0,
+                Expected::Exists => actual.as_u64() > 0,
+                Expected::Exact(version) => actual == version,
+            };
+            if !as_expected {
+                conflicts.push(Refusal::Conflict { stream: part.stream.clone(), expected, actual });
+            }
+        }
+        conflicts
+    }
+
+    fn tracking_conflict(&self, Tracking { follower, upstream, from, .. }: &Tracking) -> Option<Refusal> {
+        let actual = self.position_of(follower, *upstream);
+        let conflict = Refusal::TrackingConflict { follower: follower.clone(), expected: *from, actual };
+        (actual != *from).then_some(conflict)
+    }
+
+    fn is_beyond(&self, append: &Append, snapshot: &NewSnapshot) -> bool {
+        let parts = append.streams.iter().filter(|part| part.stream == snapshot.stream);
+        let appended: usize = parts.map(|part| part.events.len()).sum();
+        let end = self.version_of(&snapshot.stream).as_u64() + appended as u64;
+        snapshot.version.as_u64() == 0 || snapshot.version.as_u64() > end
+    }
+
+    /// Carries `append` out. `positions` are those that the store under test has given its events: they are its
+    /// own business as long as they grow.
+    pub(super) fn carry_out(&mut self, append: Append, positions: &[Position]) -> Receipt {
+        let mut positions_left = positions.iter();
+        for part in append.streams {
+            for event in part.events {
+                let version = Version::new(self.version_of(&part.stream).as_u64() + 1);
+                self.log.push(StoredEvent {
+                    position: *positions_left.next().expect("there is a position for each event"),
+                    stream: part.stream.clone(),
+                    version,
+                    recorded_at: Timestamp::from_microsecond(append.recorded_at.as_microsecond())
+                        .expect("it was a time"),
+                    name: event.name,
+                    schema_version: event.schema_version,
+                    codec: event.codec,
+                    payload: event.payload,
+                    metadata: event.metadata,
+                });
+            }
+        }
+        self.tracking.extend(append.tracking);
+        self.snapshots.extend(append.snapshots);
+        let position = positions.last().copied().unwrap_or(Position::ZERO);
+        let receipt = Receipt { position, command_id: append.command_id };
+        self.receipts.push(receipt);
+        receipt
+    }
+
+    pub(super) fn log(&self) -> &[StoredEvent] {
+        &self.log
+    }
+
+    pub(super) fn head(&self) -> Position {
+        self.log.last().map_or(Position::ZERO, |event| event.position)
+    }
+
+    pub(super) fn version_of(&self, stream: &StreamId) -> Version {
+        Version::new(self.log.iter().filter(|event| event.stream == *stream).count() as u64)
+    }
+
+    pub(super) fn position_of(&self, follower: &Name, upstream: LogId) -> Position {
+        let mut steps = self.tracking.iter().rev();
+        let last = steps.find(|step| step.follower == *follower && step.upstream == upstream);
+        last.map_or(Position::ZERO, |step| step.to)
+    }
+
+    pub(super) fn stream(&self, query: &StreamQuery) -> Vec<StoredEvent> {
+        let of_stream = self.log.iter().filter(|event| event.stream == query.stream);
+        let wanted = of_stream.filter(|event| query.from <= event.version && event.version <= query.to);
+        let mut events: Vec<_> = wanted.cloned().collect();
+        if query.direction == Direction::Backwards {
+            events.reverse();
+        }
+        events.truncate(query.limit);
+        events
+    }
+
+    pub(super) fn load(&self, load: &Load) -> Loaded {
+        let of_stream = self.snapshots.iter().filter(|snapshot| snapshot.stream == load.stream);
+        let usable =
+            of_stream.filter(|snapshot| Some(snapshot.fingerprint) == load.fingerprint && snapshot.version <= load.to);
+        let newest = usable.max_by_key(|snapshot| snapshot.version);
+        let from = newest.map_or(1, |snapshot| snapshot.version.as_u64() + 1);
+        let events = self.stream(&StreamQuery::new(load.stream.clone()).from(Version::new(from)).to(load.to));
+        let snapshot = newest.cloned().map(|NewSnapshot { version, codec, payload, .. }| StoredSnapshot {
+            version,
+            codec,
+            payload,
+        });
+        Loaded { snapshot, events }
+    }
+
+    /// The events after one position and up to another that `filter` wants.
+    pub(super) fn wanted(&self, filter: &Filter, after: Position, up_to: Position) -> Vec<StoredEvent> {
+        let within = self.log.iter().filter(|event| after < event.position && event.position <= up_to);
+        let wants = |event: &&StoredEvent| {
+            let category = filter.categories.is_empty() || filter.categories.contains(&event.stream.category);
+            let name = filter.names.is_empty() || filter.names.contains(&event.name);
+            let first = !filter.first_of_stream || event.version.as_u64() == 1;
+            category && name && first
+        };
+        within.filter(wants).cloned().collect()
+    }
+}
+
+fn makes_no_sense(append: &Append) -> bool {
+    let streams: Vec<_> = append.streams.iter().map(|part| &part.stream).collect();
+    let named_twice = streams.iter().enumerate().any(|(number, stream)| streams[..number].contains(stream));
+    let has_events = append.streams.iter().any(|part| !part.events.is_empty());
+    let nothing = !has_events && append.tracking.is_none() && append.snapshots.is_empty();
+    let backwards = append.tracking.as_ref().is_some_and(|step| step.to < step.from);
+    named_twice || nothing || backwards
+}

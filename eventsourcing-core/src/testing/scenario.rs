@@ -1,0 +1,333 @@
+//! Given, when, then: for aggregates and for policies. A test reads like the rule it checks.
+#![allow(missing_debug_implementations, reason = "the steps of a test live for one expression")]
+
+use std::error::Error;
+use std::fmt::Debug;
+use std::marker::PhantomData;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::store::{Append, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId, Tracking, Version};
+use crate::{Aggregate, Application, Codec, Event, Id, IntoEvents, Metadata, Policy, Recorded, Root, Work};
+
+/// Starts a test of an aggregate. Implemented for every aggregate; import it to use it.
+///
+/// ```
+/// use eventsourcing_core::testing::Scenario;
+/// # use eventsourcing_core::{Aggregate, event};
+/// # use serde::{Deserialize, Serialize};
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// struct Jar { beans: u32 }
+///
+/// #[event]
+/// impl Jar {
+///     fn filled(beans: u32) -> Self { Self { beans } }
+///     fn emptied(&mut self) { self.beans = 0; }
+/// }
+///
+/// impl Jar {
+///     fn empty(&self) -> Result<JarEvent, &'static str> {
+///         if self.beans > 0 { Ok(JarEvent::Emptied) } else { Err("it is empty") }
+///     }
+/// }
+///
+/// Jar::given([JarEvent::Filled { beans: 3 }])
+///     .when(|jar| jar.empty())
+///     .then([JarEvent::Emptied])
+///     .then_state(|jar| assert_eq!(jar.beans, 0));
+///
+/// Jar::given([JarEvent::Filled { beans: 3 }, JarEvent::Emptied])
+///     .when(|jar| jar.empty())
+///     .then_rejected("it is empty");
+/// ```
+pub trait Scenario: Aggregate {
+    /// What has happened to the aggregate.
+    ///
+    /// # Panics
+    /// If the events are not a history: see [`Root::create`].
+    #[track_caller]
+    fn given(events: impl IntoEvents<Self::Event>) -> Given<Self> {
+        Given { root: Root::create(events) }
+    }
+
+    /// Nothing has happened: the aggregate does not exist yet.
+    fn given_nothing() -> GivenNothing<Self> {
+        GivenNothing { of: PhantomData }
+    }
+}
+
+impl<A: Aggregate> Scenario for A {}
+
+/// See [`Scenario::given`].
+#[must_use = "nothing is tested before `then`"]
+pub struct Given<A: Aggregate> {
+    root: Root<A>,
+}
+
+impl<A: Aggregate> Given<A> {
+    /// What is asked of the aggregate.
+    pub fn when<D: IntoEvents<A::Event>, E>(self, decide: impl FnOnce(&A) -> Result<D, E>) -> Then<A, E> {
+        let outcome = decide(&self.root).map(IntoEvents::into_events);
+        Then { root: Some(self.root), outcome }
+    }
+}
+
+/// See [`Scenario::given_nothing`].
+#[must_use = "nothing is tested before `then`"]
+pub struct GivenNothing<A> {
+    of: PhantomData<fn() -> A>,
+}
+
+impl<A: Aggregate> GivenNothing<A> {
+    /// What is asked.
+    pub fn when<D: IntoEvents<A::Event>, E>(self, decide: impl FnOnce() -> Result<D, E>) -> Then<A, E> {
+        Then { root: None, outcome: decide().map(IntoEvents::into_events) }
+    }
+}
+
+/// What came of it.
+#[must_use = "nothing is tested before `then`"]
+pub struct Then<A: Aggregate, E> {
+    root: Option<Root<A>>,
+    outcome: Result<Vec<A::Event>, E>,
+}
+
+impl<A: Aggregate, E> Then<A, E> {
+    /// Exactly these events were decided on, in this order.
+    ///
+    /// # Panics
+    /// If it was anything else.
+    #[track_caller]
+    pub fn then(self, expected: impl IntoEvents<A::Event>) -> Decided<A>
+    where
+        A::Event: Debug + PartialEq,
+        E: Debug,
+    {
+        let events = match self.outcome {
+            Ok(events) => events,
+            Err(refusal) => panic!("{} refused: {refusal:?}", A::NAME),
+        };
+        assert_eq!(events, expected.into_events(), "the events that {} decided on (left) and those expected", A::NAME);
+        Decided { root: self.root, events }
+    }
+
+    /// It was not refused, and nothing happens.
+    ///
+    /// # Panics
+    /// If it was anything else.
+    #[track_caller]
+    pub fn then_nothing(self)
+    where
+        A::Event: Debug + PartialEq,
+        E: Debug,
+    {
+        self.then(Vec::new());
+    }
+
+    /// It was refused, with this.
+    ///
+    /// # Panics
+    /// If it was not.
+    #[track_caller]
+    pub fn then_rejected(self, expected: E)
+    where
+        A::Event: Debug,
+        E: Debug + PartialEq,
+    {
+        match self.outcome {
+            Err(refusal) => assert_eq!(refusal, expected, "the refusal of {} (left) and the one expected", A::NAME),
+            Ok(events) => panic!("{} did not refuse, but decided on {events:?}", A::NAME),
+        }
+    }
+}
+
+/// The events were as expected.
+pub struct Decided<A: Aggregate> {
+    root: Option<Root<A>>,
+    events: Vec<A::Event>,
+}
+
+impl<A: Aggregate> Decided<A> {
+    /// Looks at the state after the events.
+    ///
+    /// # Panics
+    /// If `check` does, or if nothing was decided about an aggregate that does not exist.
+    #[track_caller]
+    pub fn then_state(self, check: impl FnOnce(&A)) {
+        let root = match self.root {
+            None => Root::create(self.events),
+            Some(mut root) => {
+                root.record(self.events);
+                root
+            }
+        };
+        check(&root);
+    }
+}
+
+/// A test of a policy: what it records in answer to events.
+///
+/// ```
+/// # use eventsourcing_core::{Aggregate, AppError, Application, Id, Policy, Recorded, Work, event};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Aggregate, Serialize, Deserialize)] struct Jar { beans: u32 }
+/// # #[event] impl Jar { fn filled(beans: u32) -> Self { Self { beans } } }
+/// # #[derive(Aggregate, Serialize, Deserialize)] struct Shelf { jars: u32 }
+/// # #[event] impl Shelf {
+/// #     fn built() -> Self { Self { jars: 0 } }
+/// #     fn jar_added(&mut self, _jar: Id<Jar>) { self.jars += 1; }
+/// # }
+/// # struct Keeper { _app: Application }
+/// # impl From<Application> for Keeper { fn from(app: Application) -> Self { Self { _app: app } } }
+/// # impl Policy<Jar> for Keeper {
+/// #     type Error = AppError;
+/// #     async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+/// #         let shelf = work.load_or_create(Id::<Shelf>::named("shelf"), || ShelfEvent::Built).await?;
+/// #         shelf.record(ShelfEvent::JarAdded { jar: event.aggregate_id });
+/// #         Ok(())
+/// #     }
+/// # }
+/// use eventsourcing_core::testing::PolicyScenario;
+///
+/// # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
+/// let (jar, shelf) = (Id::<Jar>::new(), Id::<Shelf>::named("shelf"));
+/// PolicyScenario::<Keeper>::new()
+///     .given(shelf, ShelfEvent::Built).await
+///     .when(jar, JarEvent::Filled { beans: 3 }).await
+///     .then(shelf, ShelfEvent::JarAdded { jar })
+///     .then_nothing_else();
+/// # });
+/// ```
+#[must_use = "nothing is tested before `then`"]
+pub struct PolicyScenario<P> {
+    policy: P,
+    app: Application,
+    upstream: Position,
+    recorded: Vec<(StreamId, Vec<NewEvent>)>,
+    failure: Option<String>,
+}
+
+impl<P: From<Application>> PolicyScenario<P> {
+    /// A policy whose application has no events yet.
+    pub fn new() -> Self {
+        let app = Application::new("policy", MemoryStore::new());
+        let (policy, upstream) = (P::from(app.clone()), Position::ZERO);
+        Self { policy, app, upstream, recorded: Vec::new(), failure: None }
+    }
+}
+
+impl<P: From<Application>> Default for PolicyScenario<P> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P> PolicyScenario<P> {
+    /// What has happened in the policy's own application.
+    ///
+    /// # Panics
+    /// If the events are not a history: see [`Root::create`].
+    pub async fn given<A: Aggregate>(self, id: Id<A>, events: impl IntoEvents<A::Event>) -> Self {
+        self.app.save(&mut Root::with_id(id, events)).await.expect("a new aggregate in an empty store in memory");
+        self
+    }
+
+    /// The policy is told of an event, after those it was told of before.
+    pub async fn when<A: Aggregate>(mut self, id: Id<A>, event: A::Event) -> Self
+    where
+        P: Policy<A>,
+    {
+        self.upstream = Position::new(self.upstream.as_u64() + 1);
+        let event = Recorded {
+            payload: event,
+            aggregate_id: id,
+            version: Version::new(self.upstream.as_u64()),
+            position: self.upstream,
+            recorded_at: Timestamp::UNIX_EPOCH,
+            metadata: Metadata::new().with_correlation_id(Uuid::nil()),
+        };
+        let mut work = Work::new(self.app.clone());
+        work.begin(event.event_ref(), &event.metadata);
+        match self.policy.react(&event, &mut work).await {
+            Ok(()) => self.keep(work).await,
+            Err(error) => self.failure = Some(error_text(&error)),
+        }
+        self
+    }
+
+    async fn keep(&mut self, work: Work) {
+        let follower = Name::from_static("policy");
+        let to = self.upstream;
+        let from = Position::new(to.as_u64() - 1);
+        let append = work.into_append(Tracking { follower, upstream: LogId::new(), from, to });
+        let append = Append { tracking: None, ..append.expect("events that can be encoded") };
+        self.recorded.extend(append.streams.iter().map(|part| (part.stream.clone(), part.events.clone())));
+        if append.event_count() > 0 {
+            self.app.store().append(append).await.expect("nobody else writes to this store");
+        }
+    }
+
+    /// Exactly these events were recorded for this aggregate, in this order.
+    ///
+    /// # Panics
+    /// If it was anything else.
+    #[track_caller]
+    pub fn then<A>(mut self, id: Id<A>, expected: impl IntoEvents<A::Event>) -> Self
+    where
+        A: Aggregate<Event: Debug + PartialEq>,
+    {
+        self.assert_no_failure();
+        let stream = id.stream();
+        let of_stream = self.recorded.extract_if(.., |(recorded, _)| *recorded == stream);
+        let events: Vec<A::Event> =
+            of_stream.flat_map(|(_, events)| events).map(|event| decode(&stream, event)).collect();
+        assert_eq!(events, expected.into_events(), "the events recorded for {stream} (left) and those expected");
+        self
+    }
+
+    /// Nothing was recorded for any other aggregate.
+    ///
+    /// # Panics
+    /// If there was.
+    #[track_caller]
+    pub fn then_nothing_else(self) {
+        self.assert_no_failure();
+        let others: Vec<_> = self.recorded.iter().map(|(stream, _)| stream.to_string()).collect();
+        assert!(others.is_empty(), "events were also recorded for {}", others.join(", "));
+    }
+
+    /// The policy failed, with an error whose text contains `expected`.
+    ///
+    /// # Panics
+    /// If it did not.
+    #[track_caller]
+    pub fn then_failed(self, expected: &str) {
+        match self.failure {
+            Some(failure) => assert!(failure.contains(expected), "the policy failed with {failure:?}"),
+            None => panic!("the policy did not fail"),
+        }
+    }
+
+    #[track_caller]
+    fn assert_no_failure(&self) {
+        if let Some(failure) = &self.failure {
+            panic!("the policy failed: {failure}");
+        }
+    }
+}
+
+fn decode<E: Event>(stream: &StreamId, event: NewEvent) -> E {
+    let NewEvent { name, schema_version, codec, payload, metadata } = event;
+    let (position, version, recorded_at) = (Position::ZERO, Version::ZERO, Timestamp::UNIX_EPOCH);
+    let stream = stream.clone();
+    let stored = StoredEvent { position, stream, version, recorded_at, name, schema_version, codec, payload, metadata };
+    Codec::decode_event(&stored).expect("an event that was encoded just now")
+}
+
+fn error_text(error: &dyn Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", error_text(source)),
+        None => error.to_string(),
+    }
+}

@@ -1,0 +1,190 @@
+//! [`FlawedStore`]: a store in memory with one flaw, in a place that pretends to outlive its process.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use eventsourcing_core::store::{
+    Append, Appended, CommandId, EventStore, Load, Loaded, LogId, LogPage, LogQuery, MemoryStore, Name, Position,
+    Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
+};
+use eventsourcing_core::testing::conformance::{DurableFixture, Fixture};
+
+/// What is wrong with a store. Everything that is not redefined is right.
+#[async_trait]
+pub(crate) trait Flaw: Default + Send + Sync + 'static {
+    const PATIENCE: Duration = Duration::from_secs(2);
+
+    async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
+        store.append(append).await
+    }
+
+    async fn read_stream(&self, store: &MemoryStore, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        store.read_stream(query).await
+    }
+
+    async fn load(&self, store: &MemoryStore, load: Load) -> Result<Loaded, StoreError> {
+        store.load(load).await
+    }
+
+    async fn read_log(&self, store: &MemoryStore, query: LogQuery) -> Result<LogPage, StoreError> {
+        store.read_log(query).await
+    }
+
+    async fn head(&self, store: &MemoryStore) -> Result<Position, StoreError> {
+        store.head().await
+    }
+
+    async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        store.receipt(command_id).await
+    }
+
+    async fn tracking(&self, store: &MemoryStore, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        store.tracking(follower, upstream).await
+    }
+
+    async fn wait_beyond(&self, store: &MemoryStore, position: Position) -> Result<Position, StoreError> {
+        store.wait_beyond(position).await
+    }
+
+    fn log_id(&self, store: &MemoryStore) -> LogId {
+        store.log_id()
+    }
+
+    /// What is left undone, or done by mistake, when the process ends.
+    async fn crash(&self, _store: &MemoryStore) {}
+
+    async fn open(&self, place: &Place) -> Result<(), StoreError> {
+        place.refuse_newer()
+    }
+}
+
+/// No flaw at all.
+#[derive(Default)]
+pub(crate) struct Sound;
+
+impl Flaw for Sound {
+    const PATIENCE: Duration = Duration::from_secs(60);
+}
+
+/// What a database would keep besides the store's own tables.
+#[derive(Default)]
+pub(crate) struct Place {
+    pub(crate) newer: AtomicBool,
+    pub(crate) foreign_table: Mutex<String>,
+}
+
+impl Place {
+    pub(crate) fn refuse_newer(&self) -> Result<(), StoreError> {
+        if self.newer.load(Ordering::SeqCst) {
+            return Err(StoreError::Invalid { reason: "the schema is newer than this program".into() });
+        }
+        Ok(())
+    }
+}
+
+/// Where flawed stores live.
+pub(crate) struct Flawed<X> {
+    store: MemoryStore,
+    flaw: Arc<X>,
+    place: Place,
+}
+
+pub(crate) struct FlawedStore<X> {
+    store: MemoryStore,
+    flaw: Arc<X>,
+}
+
+impl<X: Flaw> Fixture for Flawed<X> {
+    type Store = FlawedStore<X>;
+
+    const PATIENCE: Duration = X::PATIENCE;
+
+    async fn new() -> Self {
+        Self { store: MemoryStore::new(), flaw: Arc::default(), place: Place::default() }
+    }
+
+    async fn open(&self) -> FlawedStore<X> {
+        FlawedStore { store: self.store.clone(), flaw: Arc::clone(&self.flaw) }
+    }
+}
+
+impl<X: Flaw> DurableFixture for Flawed<X> {
+    async fn try_open(&self) -> Result<FlawedStore<X>, StoreError> {
+        self.flaw.open(&self.place).await?;
+        Ok(self.open().await)
+    }
+
+    async fn crash(&self, store: FlawedStore<X>) {
+        self.flaw.crash(&store.store).await;
+    }
+
+    async fn make_newer(&self) {
+        self.place.newer.store(true, Ordering::SeqCst);
+    }
+
+    async fn put_foreign_table(&self) {
+        *self.place.foreign_table.lock().expect("no panic meanwhile") = "customers: Ada, Bob".into();
+    }
+
+    async fn foreign_table(&self) -> String {
+        self.place.foreign_table.lock().expect("no panic meanwhile").clone()
+    }
+}
+
+#[async_trait]
+impl<X: Flaw> EventStore for FlawedStore<X> {
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        self.flaw.append(&self.store, append).await
+    }
+
+    async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        self.flaw.read_stream(&self.store, query).await
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        self.flaw.load(&self.store, load).await
+    }
+
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.flaw.read_log(&self.store, query).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.flaw.head(&self.store).await
+    }
+
+    async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        self.flaw.receipt(&self.store, command_id).await
+    }
+
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        self.flaw.tracking(&self.store, follower, upstream).await
+    }
+
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+        self.flaw.wait_beyond(&self.store, position).await
+    }
+
+    fn log_id(&self) -> LogId {
+        self.flaw.log_id(&self.store)
+    }
+}
+
+pub(crate) fn invalid(reason: &str) -> StoreError {
+    StoreError::Invalid { reason: reason.into() }
+}
+
+pub(crate) async fn version_of(store: &MemoryStore, stream: &StreamId) -> Version {
+    let newest = StreamQuery::new(stream.clone()).backwards().limit(1);
+    let events = store.read_stream(newest).await.expect("memory can be read");
+    events.last().map_or(Version::ZERO, |event| event.version)
+}
+
+/// Gives other tasks the time to come in between.
+pub(crate) async fn dawdle() {
+    for _ in 0..3 {
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,130 @@
+//! The conformance suite is put to the test itself: for each of its functions there is a store that breaks the
+//! promise, and the function must notice.
+#![cfg(feature = "testing")]
+
+mod appending;
+mod durability;
+mod flawed_store;
+mod model;
+mod reading;
+mod snapshots;
+mod tracking;
+mod waiting;
+
+use std::collections::BTreeSet;
+
+use eventsourcing_core::testing::conformance::{self, Promise, durable_promises, promises};
+
+use flawed_store::{Flaw, Flawed, Sound};
+
+/// Makes a test of each function of the suite: it must fail for all the stores named with it.
+macro_rules! catches {
+    ($($function:ident: [$($flaw:ty),+ $(,)?],)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $function() {
+                $(assert_caught::<$flaw>(Promise {
+                    number: 0,
+                    name: stringify!($function),
+                    prove: |fixture| Box::pin(conformance::$function(fixture)),
+                })
+                .await;)+
+            }
+        )*
+
+        fn tested_functions() -> BTreeSet<&'static str> {
+            BTreeSet::from([$(stringify!($function)),*])
+        }
+    };
+}
+
+catches! {
+    events_read_back_in_order_with_growing_versions_and_positions: [appending::ReversesEvents, appending::LosesTheReceipt],
+    events_get_positions_in_the_order_of_their_streams: [appending::ReversesStreams],
+    append_over_streams_and_tracking_is_all_or_nothing: [appending::WritesStreamByStream],
+    stale_append_conflicts_and_writes_nothing:
+        [appending::IgnoresExpectations, appending::WritesAndConflicts, appending::HidesTheActualVersion],
+    no_stream_is_exact_zero: [appending::IgnoresExpectations],
+    exists_refuses_an_empty_stream: [appending::IgnoresExpectations],
+    of_concurrent_appends_at_one_version_exactly_one_succeeds: [appending::ChecksThenWrites],
+    concurrent_appends_at_any_version_all_succeed: [appending::ConflictsAtAnyVersion],
+    repeated_command_returns_the_first_receipt_and_writes_nothing: [appending::ForgetsCommands],
+    repeated_command_is_recognised_when_its_expectation_is_stale: [appending::ChecksExpectationsFirst],
+    refused_command_can_be_tried_again: [appending::RemembersRefusedCommands],
+    simultaneous_appends_of_one_command_write_once: [appending::RemembersCommandsTooLate],
+    bytes_and_names_come_back_unchanged:
+        [appending::RepairsUtf8, appending::TrimsNames, appending::KeepsWholeSeconds],
+    names_are_compared_byte_for_byte: [appending::TrimsNames, appending::FoldsCase],
+    largest_allowed_append_is_kept: [appending::RefusesLargePayloads],
+    beyond_the_limits_is_invalid_and_writes_nothing: [appending::CutsLargePayloads],
+    append_that_carries_nothing_is_invalid: [appending::AcceptsNothing],
+    tracking_alone_is_allowed: [appending::RefusesTrackingAlone],
+    snapshot_alone_is_allowed: [appending::RefusesSnapshotAlone],
+    append_over_two_streams_conflicts_when_either_is_wrong: [appending::ChecksTheFirstStreamOnly],
+    guard_on_a_further_stream_is_honoured: [appending::DropsGuards],
+    dropped_append_happened_wholly_or_not_at_all: [appending::WritesInSteps],
+    ranges_of_a_stream_are_inclusive_in_both_directions: [reading::LeavesOutTheEnd, reading::LimitsBeforeReversing],
+    unknown_stream_is_empty: [reading::MissesUnknownStreams],
+    load_gives_a_snapshot_and_exactly_the_events_after_it: [reading::LoadsTheSnapshotsEventToo],
+    load_is_one_consistent_view_while_others_append: [reading::LoadsInTwoSteps],
+    same_id_in_different_categories_is_different_streams: [reading::ForgetsCategories],
+    following_ceilings_visits_every_event_once_in_order: [reading::CeilingOneTooHigh, reading::CeilingOneTooLow],
+    ceiling_is_never_before_the_position_asked_for: [reading::CeilingIsTheHead],
+    reader_that_follows_ceilings_sees_every_acknowledged_event_once: [reading::ShowsTheNewestLate],
+    filter_returns_what_filtering_by_hand_would: [reading::IgnoresNames, reading::IgnoresFirstOfStream],
+    ceiling_moves_over_what_the_filter_left_out: [reading::CeilingIsTheLastWanted],
+    head_is_the_position_of_the_last_readable_event: [reading::HeadCountsRefusedAppends],
+    head_never_runs_ahead_of_what_is_readable: [reading::HeadRunsAhead],
+    position_is_never_used_twice: [reading::ReusesPositionsOfRefusedAppends],
+    tracking_is_written_with_its_append_or_not_at_all: [tracking::TracksFirst],
+    step_from_elsewhere_is_refused_and_says_where_the_follower_is: [tracking::StepsFromAnywhere],
+    two_runners_of_one_follower_do_each_step_once: [tracking::ChecksTheStepThenWrites],
+    followers_are_independent: [tracking::FoldsFollowers, tracking::IgnoresUpstreams],
+    log_id_is_the_same_for_every_store_of_one_place: [tracking::HasManyLogIds],
+    newest_snapshot_not_beyond_the_asked_version_is_found: [snapshots::FindsTheOldest, snapshots::GoesBeyond],
+    snapshot_with_another_fingerprint_is_ignored: [snapshots::IgnoresFingerprints],
+    snapshot_beyond_its_stream_is_invalid_and_writes_nothing: [snapshots::DropsSnapshotsBeyond],
+    losing_all_snapshots_changes_no_result: [snapshots::CannotDoWithout],
+    waiting_ends_when_another_store_writes: [waiting::NeverWakes, waiting::WakesForNothing],
+    waiting_ends_at_once_when_the_event_is_already_there: [waiting::WaitsForTheNextEvent],
+    append_at_the_moment_of_waiting_is_not_missed: [waiting::LooksAwayBeforeWaiting],
+    refused_append_leaves_no_trace: [appending::WritesAndConflicts, appending::RemembersRefusedCommands],
+    repeated_command_is_recognised_after_a_restart: [durability::ForgetsCommandsInACrash],
+    position_is_never_used_twice_after_a_restart: [durability::ReusesPositionsAfterACrash],
+    acknowledged_appends_survive_a_crash: [durability::LosesTheLastEvent],
+    many_may_open_a_new_place_at_once: [durability::FailsWhenOthersOpen],
+    opening_again_changes_nothing: [durability::TakesANewLogId],
+    newer_schema_is_refused_and_left_alone: [durability::OpensNewerSchemas, durability::BlamesTheConnection],
+    foreign_tables_are_left_alone: [durability::DropsForeignTables],
+}
+
+async fn assert_caught<X: Flaw>(promise: Promise<Flawed<X>>) {
+    let function = promise.name;
+    let proof = tokio::spawn(async move { promise.prove().await }).await;
+    let flaw = std::any::type_name::<X>();
+    assert!(proof.is_err_and(|error| error.is_panic()), "{function} has not noticed {flaw}");
+}
+
+#[test]
+fn every_function_of_the_suite_is_shown_to_catch_something() {
+    let functions = all_promises().into_iter().map(|promise| promise.name).collect::<BTreeSet<_>>();
+    assert_eq!(functions, tested_functions());
+}
+
+#[test]
+fn every_promise_is_in_the_list() {
+    let numbers: BTreeSet<_> = all_promises().iter().map(|promise| promise.number).collect();
+    let without_leases: BTreeSet<_> = (1..=29).filter(|number| *number != 23).collect();
+    assert_eq!(numbers, without_leases);
+}
+
+fn all_promises() -> Vec<Promise<Flawed<Sound>>> {
+    promises().into_iter().chain(durable_promises()).collect()
+}
+
+/// What the flawed stores are made of keeps every promise, so that it is the flaw that is noticed.
+mod sound {
+    use super::flawed_store::{Flawed, Sound};
+
+    eventsourcing_core::conformance!(Flawed<Sound>, durable);
+}

@@ -1,0 +1,49 @@
+//! The comparison with a model notices flawed stores too, and shows a short sequence of actions that leads to it.
+
+use std::panic::catch_unwind;
+
+use eventsourcing_core::testing::model::check_against_model;
+
+use super::flawed_store::{Flaw, Flawed, Sound};
+use super::{appending, reading, snapshots, tracking};
+
+/// How many actions the shortest sequence has that was found.
+fn actions_to_notice<X: Flaw>() -> usize {
+    let panic = catch_unwind(|| check_against_model::<Flawed<X>>(2_000));
+    let panic = panic.expect_err("the flaw must be noticed");
+    let message = panic.downcast_ref::<String>().expect("panics of the comparison carry a message");
+    assert!(message.contains("EVENTSOURCING_TEST_SEED="), "the seed is named: {message}");
+    let words = message.strip_prefix("the store and the model differ after ").expect("it says so");
+    words.split(' ').next().and_then(|count| count.parse().ok()).expect("it says after how many actions")
+}
+
+macro_rules! notices {
+    ($($name:ident: $flaw:ty, $actions_max:literal;)*) => {$(
+        #[test]
+        fn $name() {
+            let actions = actions_to_notice::<$flaw>();
+            assert!(actions <= $actions_max, "{actions} actions are many to show {}", stringify!($flaw));
+        }
+    )*};
+}
+
+// The last action may be missing where the comparison of everything at the end shows the difference.
+notices! {
+    notices_events_in_reverse: appending::ReversesEvents, 1;
+    notices_forgotten_commands: appending::ForgetsCommands, 2;
+    notices_expectations_checked_before_commands: appending::ChecksExpectationsFirst, 3;
+    notices_guards_that_are_dropped: appending::DropsGuards, 3;
+    notices_times_cut_to_seconds: appending::KeepsWholeSeconds, 1;
+    notices_limits_on_the_wrong_end: reading::LimitsBeforeReversing, 2;
+    notices_pages_that_leave_out_events: reading::CeilingOneTooHigh, 3;
+    notices_filters_that_are_ignored: reading::IgnoresFirstOfStream, 3;
+    notices_tracking_that_is_written_without_its_append: tracking::TracksFirst, 3;
+    notices_followers_taken_for_one: tracking::FoldsFollowers, 2;
+    notices_fingerprints_that_are_ignored: snapshots::IgnoresFingerprints, 3;
+    notices_snapshots_beyond_the_asked_version: snapshots::GoesBeyond, 3;
+}
+
+#[test]
+fn agrees_with_a_store_without_flaw() {
+    check_against_model::<Flawed<Sound>>(200);
+}

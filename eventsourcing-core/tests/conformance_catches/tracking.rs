@@ -1,0 +1,105 @@
+//! Stores that track followers wrongly.
+
+use async_trait::async_trait;
+use eventsourcing_core::store::{
+    Append, Appended, EventStore, LogId, MemoryStore, Name, Position, StoreError, Tracking,
+};
+use uuid::Uuid;
+
+use super::flawed_store::{Flaw, dawdle};
+
+#[derive(Default)]
+pub(crate) struct TracksFirst;
+
+#[async_trait]
+impl Flaw for TracksFirst {
+    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+        append.validate()?;
+        if let Some(tracking) = append.tracking.take() {
+            store.append(Append::new(append.recorded_at).with_tracking(tracking)).await?;
+        }
+        store.append(append).await
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct StepsFromAnywhere;
+
+#[async_trait]
+impl Flaw for StepsFromAnywhere {
+    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+        step_from_here(store, &mut append).await?;
+        store.append(append).await
+    }
+}
+
+async fn step_from_here(store: &MemoryStore, append: &mut Append) -> Result<(), StoreError> {
+    if let Some(tracking) = &mut append.tracking {
+        tracking.from = store.tracking(&tracking.follower, tracking.upstream).await?;
+        tracking.to = tracking.to.max(tracking.from);
+    }
+    Ok(())
+}
+
+#[derive(Default)]
+pub(crate) struct ChecksTheStepThenWrites;
+
+#[async_trait]
+impl Flaw for ChecksTheStepThenWrites {
+    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+        if let Some(Tracking { follower, upstream, from, .. }) = append.tracking.clone() {
+            let actual = store.tracking(&follower, upstream).await?;
+            if actual != from {
+                return Err(StoreError::TrackingConflict { follower, expected: from, actual });
+            }
+        }
+        dawdle().await;
+        step_from_here(store, &mut append).await?;
+        store.append(append).await
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct FoldsFollowers;
+
+fn folded(follower: &Name) -> Name {
+    Name::from(follower.as_str().to_lowercase())
+}
+
+#[async_trait]
+impl Flaw for FoldsFollowers {
+    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+        append.tracking.iter_mut().for_each(|tracking| tracking.follower = folded(&tracking.follower));
+        store.append(append).await
+    }
+
+    async fn tracking(&self, store: &MemoryStore, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        store.tracking(&folded(follower), upstream).await
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct IgnoresUpstreams;
+
+const ONLY_UPSTREAM: LogId = LogId::from_uuid(Uuid::nil());
+
+#[async_trait]
+impl Flaw for IgnoresUpstreams {
+    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+        append.tracking.iter_mut().for_each(|tracking| tracking.upstream = ONLY_UPSTREAM);
+        store.append(append).await
+    }
+
+    async fn tracking(&self, store: &MemoryStore, follower: &Name, _: LogId) -> Result<Position, StoreError> {
+        store.tracking(follower, ONLY_UPSTREAM).await
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct HasManyLogIds;
+
+impl Flaw for HasManyLogIds {
+    fn log_id(&self, _: &MemoryStore) -> LogId {
+        LogId::new()
+    }
+}

@@ -1,0 +1,286 @@
+//! Systems: followers catch up, stop where they fail, go on where they stopped, and never do anything twice.
+#![allow(clippy::unwrap_used)]
+
+mod domain;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{FAILS_ON, Jar, JarEvent, MendedPantry, NotEnough, PANICS_ON, Pantry, Shelf, ShelfEvent, Shelves, shelf};
+use eventsourcing_core::snapshot::never;
+use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Name, Position};
+use eventsourcing_core::testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
+use eventsourcing_core::{Id, Metadata, Root, Runner, Running, Stores, SystemBuilder, SystemError};
+
+async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
+    Pantry::start(store, runner).await.unwrap()
+}
+
+async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
+    pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap()
+}
+
+/// What the shelf holds, and how many changes that took.
+async fn on_the_shelf(pantry: &Pantry) -> (i64, u64) {
+    let shelf = pantry.shelves.app.find(shelf()).await.unwrap();
+    shelf.map_or((0, 0), |shelf| (shelf.beans, shelf.changes))
+}
+
+/// Everything there is, in order and once.
+async fn assert_seen_all(pantry: &Pantry) {
+    let page = pantry.jars.app.log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
+    let positions: Vec<_> = page.events.iter().map(|event| event.position).collect();
+    assert_eq!(*pantry.seen.0.lock().unwrap(), positions);
+}
+
+async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("within 20 seconds")
+}
+
+#[tokio::test]
+async fn inline_followers_have_caught_up_when_a_save_returns() {
+    let pantry = start(MemoryStore::new(), Runner::inline()).await;
+    let jar = fill(&pantry, 5).await;
+    assert_eq!(on_the_shelf(&pantry).await, (5, 1));
+    pantry.jars.app.update(jar, |jar| jar.take(2)).await.unwrap();
+    assert_eq!(on_the_shelf(&pantry).await, (3, 2));
+    assert_seen_all(&pantry).await;
+    pantry.stop().await.unwrap();
+}
+
+#[tokio::test]
+async fn inline_runs_are_deterministic() {
+    let run = async || {
+        let pantry = start(MemoryStore::new(), Runner::inline()).await;
+        let jar = fill(&pantry, 5).await;
+        for beans in 0..20 {
+            pantry.jars.app.update(jar, |jar| jar.add(beans)).await.unwrap();
+        }
+        let page = pantry.jars.app.log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
+        page.events.into_iter().map(|event| (event.position, event.name, event.payload)).collect::<Vec<_>>()
+    };
+    assert_eq!(run().await, run().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_followers_settle() {
+    let pantry = start(MemoryStore::new(), Runner::concurrent()).await;
+    let jars = &pantry.jars.app;
+    let mut tasks = Vec::new();
+    for _ in 0..8 {
+        let (jars, jar) = (jars.clone(), fill(&pantry, 1).await);
+        tasks.push(tokio::spawn(async move {
+            for _ in 0..50 {
+                jars.update(jar, |jar| jar.add(1)).await.unwrap();
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.unwrap();
+    }
+    within_seconds(pantry.settled()).await.unwrap();
+    assert_eq!(on_the_shelf(&pantry).await, (8 * 51, 8 * 51));
+    assert_seen_all(&pantry).await;
+    within_seconds(pantry.stop()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn followers_go_on_where_they_stopped_and_catch_up_at_the_start() {
+    let store = MemoryStore::new();
+    let pantry = start(store.clone(), Runner::concurrent()).await;
+    let jar = fill(&pantry, 1).await;
+    within_seconds(pantry.settled()).await.unwrap();
+    let jars = pantry.jars.app.clone();
+    within_seconds(pantry.stop()).await.unwrap();
+    jars.update(jar, |jar| jar.add(1)).await.unwrap();
+
+    let pantry = start(store, Runner::inline()).await;
+    assert_eq!(on_the_shelf(&pantry).await, (2, 2));
+    assert_seen_all(&pantry).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_copies_of_a_system_do_everything_once() {
+    let store = MemoryStore::new();
+    let mut copies = Vec::new();
+    for _ in 0..4 {
+        copies.push(start(store.clone(), Runner::concurrent()).await);
+    }
+    let mut expected = 0;
+    for round in 0..100 {
+        fill(&copies[round % 4], 1).await;
+        expected += 1;
+    }
+    for copy in &copies {
+        within_seconds(copy.settled()).await.unwrap();
+        assert_seen_all(copy).await;
+    }
+    assert_eq!(on_the_shelf(&copies[0]).await, (expected, expected as u64));
+    for copy in copies {
+        within_seconds(copy.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_event_stops_its_follower_visibly_and_loses_nothing() {
+    for (runner, bad) in [(Runner::inline(), FAILS_ON), (Runner::concurrent(), PANICS_ON)] {
+        let store = MemoryStore::new();
+        let pantry = start(store.clone(), runner).await;
+        fill(&pantry, 1).await;
+        fill(&pantry, bad).await;
+        fill(&pantry, 2).await;
+        let error = within_seconds(pantry.settled()).await.unwrap_err();
+        let SystemError::FollowerStopped(stopped) = &error else { panic!("{error}") };
+        assert_eq!(stopped.follower, *"shelves");
+        assert!(stopped.event.starts_with("Filled of Jar"), "{stopped}");
+        assert!(["666 beans are too many", "panicked: what a number"].contains(&stopped.cause.as_str()), "{stopped}");
+        assert_eq!(on_the_shelf(&pantry).await, (1, 1), "what came before the bad event stands");
+        let status = pantry.followers();
+        assert!(status.iter().any(|follower| follower.name == *"shelves" && follower.stopped.is_some()));
+        assert!(status.iter().any(|follower| follower.name == *"seen" && follower.stopped.is_none()));
+        assert!(within_seconds(pantry.stop()).await.is_err());
+
+        let mended = MendedPantry::start(store, runner).await.unwrap();
+        within_seconds(mended.settled()).await.unwrap();
+        let shelf = mended.shelves.app.load(shelf()).await.unwrap();
+        assert_eq!((shelf.beans, shelf.changes), (3 + i64::from(bad), 3));
+        within_seconds(mended.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_delays_followers_and_nothing_else() {
+    let memory = MemoryStore::new();
+    let faulty = Arc::new(FaultyStore::new(memory.clone()));
+    let pantry = start(faulty.clone(), Runner::concurrent()).await;
+    fill(&pantry, 1).await;
+    within_seconds(pantry.settled()).await.unwrap();
+    for (operation, fault) in [
+        (Operation::Append, Fault::Unavailable),
+        (Operation::Append, Fault::LostReply),
+        (Operation::ReadLog, Fault::Unavailable),
+        (Operation::Load, Fault::Unavailable),
+        (Operation::WaitBeyond, Fault::Unavailable),
+    ] {
+        faulty.fail_next(operation, fault);
+        // Written past the fault, so that it is the follower that meets it.
+        let jars = eventsourcing_core::Application::new("jars", memory.clone());
+        jars.save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 1 })).await.unwrap();
+        within_seconds(pantry.settled()).await.unwrap();
+    }
+    assert_eq!(on_the_shelf(&pantry).await, (6, 6));
+    assert_seen_all(&pantry).await;
+    within_seconds(pantry.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn correlation_causation_and_actor_flow_through_followers() {
+    let pantry = start(MemoryStore::new(), Runner::inline()).await;
+    let cook = pantry.jars.app.with(Metadata::actor("cook"));
+    let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 5 });
+    cook.save(&mut jar).await.unwrap();
+    let cause = &pantry.jars.app.history(jar.id()).await.unwrap()[0];
+    let effects = pantry.shelves.app.history(shelf()).await.unwrap();
+    for effect in &effects {
+        assert_eq!(effect.metadata.correlation_id, cause.metadata.correlation_id);
+        assert_eq!(effect.metadata.causation, Some(cause.event_ref()));
+        assert_eq!(effect.metadata.actor.as_deref(), Some("cook"));
+    }
+    assert_eq!(effects.len(), 2);
+}
+
+#[tokio::test]
+async fn each_application_may_have_a_store_of_its_own() {
+    let (jars, shelves) = (MemoryStore::new(), MemoryStore::new());
+    let stores = || Stores::shared(jars.clone()).with("shelves", shelves.clone());
+    let pantry = Pantry::start(stores(), Runner::inline()).await.unwrap();
+    fill(&pantry, 5).await;
+    fill(&pantry, 6).await;
+    assert_eq!(on_the_shelf(&pantry).await, (11, 2));
+    assert_eq!(jars.head().await.unwrap(), Position::new(2));
+    assert_eq!(shelves.head().await.unwrap(), Position::new(3));
+    let name = Name::from_static("shelves");
+    assert_eq!(shelves.tracking(&name, jars.log_id()).await.unwrap(), Position::new(2));
+    assert_eq!(pantry.seen.0.lock().unwrap().len(), 5);
+    drop(pantry);
+    let again = Pantry::start(stores(), Runner::inline()).await.unwrap();
+    assert_eq!(on_the_shelf(&again).await, (11, 2));
+}
+
+#[tokio::test]
+async fn names_of_applications_are_checked_at_the_start() {
+    let stores = Stores::shared(MemoryStore::new()).with("shelfs", MemoryStore::new());
+    let error = Pantry::start(stores, Runner::inline()).await.unwrap_err().to_string();
+    assert!(error.contains("\"shelfs\"") && error.contains("jars, shelves"), "{error}");
+    let builder = SystemBuilder::<Pantry>::new(MemoryStore::new()).with_application("jar", |app| app);
+    assert!(builder.start().await.is_err());
+}
+
+#[tokio::test]
+async fn an_application_of_a_system_can_be_configured() {
+    let builder = Pantry::builder(MemoryStore::new()).with_runner(Runner::inline());
+    let pantry = builder.with_application("jars", |app| app.with_snapshots::<Jar>(never())).start().await.unwrap();
+    assert_eq!(pantry.jars.app.name().as_str(), "jars");
+    fill(&pantry, 1).await;
+    assert_eq!(on_the_shelf(&pantry).await, (1, 1));
+}
+
+#[tokio::test]
+async fn the_definition_says_who_follows_whom() {
+    let text = Pantry::definition().to_string();
+    assert!(text.contains("policy       shelves  follows Jar of jars"), "{text}");
+    assert!(text.contains("projection   seen     follows Jar of jars, Shelf of shelves"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_save_does_not_stop_inline_followers_half_way() {
+    let pantry = start(MemoryStore::new(), Runner::inline()).await;
+    for round in 0..200 {
+        let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
+        let _ = tokio::time::timeout(Duration::from_micros(round), pantry.jars.app.save(&mut jar)).await;
+    }
+    within_seconds(pantry.settled()).await.unwrap();
+    let jars = pantry.jars.app.ids::<Jar>(Position::ZERO, 1_000).await.unwrap().ids.len();
+    assert_eq!(on_the_shelf(&pantry).await, (jars as i64, jars as u64));
+    assert_seen_all(&pantry).await;
+}
+
+#[tokio::test]
+async fn a_policy_is_tested_without_a_system() {
+    let jar = Id::<Jar>::new();
+    PolicyScenario::<Shelves>::new()
+        .when(jar, JarEvent::Filled { beans: 3 })
+        .await
+        .when(jar, JarEvent::Taken { beans: 1 })
+        .await
+        .then(shelf(), [ShelfEvent::Built, ShelfEvent::Changed { by: 3 }, ShelfEvent::Changed { by: -1 }])
+        .then_nothing_else();
+    PolicyScenario::<Shelves>::new()
+        .given(shelf(), ShelfEvent::Built)
+        .await
+        .when(jar, JarEvent::Filled { beans: FAILS_ON })
+        .await
+        .then_failed("too many");
+}
+
+#[test]
+fn an_aggregate_is_tested_without_anything() {
+    Jar::given(JarEvent::Filled { beans: 3 })
+        .when(|jar| jar.take(2))
+        .then(JarEvent::Taken { beans: 2 })
+        .then_state(|jar| assert_eq!(jar.beans, 1));
+    Jar::given(JarEvent::Filled { beans: 3 }).when(|jar| jar.take(4)).then_rejected(NotEnough { left: 3 });
+    Shelf::given_nothing().when(|| Ok::<_, NotEnough>(ShelfEvent::Built)).then(ShelfEvent::Built);
+}
+
+#[test]
+#[should_panic(expected = "did not refuse")]
+fn a_scenario_notices_a_missing_refusal() {
+    Jar::given(JarEvent::Filled { beans: 3 }).when(|jar| jar.take(2)).then_rejected(NotEnough { left: 3 });
+}
+
+#[test]
+#[should_panic(expected = "decided on (left)")]
+fn a_scenario_notices_other_events() {
+    Jar::given(JarEvent::Filled { beans: 3 }).when(|jar| jar.take(2)).then(JarEvent::Taken { beans: 3 });
+}
