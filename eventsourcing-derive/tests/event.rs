@@ -80,6 +80,10 @@ struct Pinged {
     at: u64,
 }
 
+#[event]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Ponged;
+
 fn stored(name: &'static str, schema_version: u16, payload: &str) -> StoredEvent {
     StoredEvent {
         position: Position::ZERO,
@@ -158,6 +162,7 @@ fn an_event_without_fields_is_an_empty_map() -> Result<(), Box<dyn Error>> {
     assert_eq!(payload(&AccountEvent::Frozen)?, "{}");
     assert_eq!(payload(&Shapes::Unit)?, "{}");
     assert_eq!(payload(&Shapes::Struct {})?, "{}");
+    assert_eq!(payload(&Ponged)?, "{}");
     Ok(())
 }
 
@@ -173,7 +178,8 @@ fn every_event_comes_back_from_its_bytes() -> Result<(), Box<dyn Error>> {
     comes_back(Shapes::Newtype(1))?;
     comes_back(Shapes::Pair(1, "a".into()))?;
     comes_back(Shapes::Struct {})?;
-    comes_back(Pinged { at: 1 })
+    comes_back(Pinged { at: 1 })?;
+    comes_back(Ponged)
 }
 
 #[test]
