@@ -126,7 +126,8 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// impl Fold<AccountEvent> for Account { /* one call of a method for each variant */ }
 /// ```
 ///
-/// A method has owned parameters with plain names and no type parameters. It is not `async`, `const` or `unsafe`, and
+/// A method has owned parameters with plain names and no type parameters; one that its body does not use may begin with
+/// an underscore, which is not part of the field's name. It is not `async`, `const` or `unsafe`, and
 /// cannot refuse: an event has already happened. What may refuse is a command, in another `impl` block. Attributes
 /// of serde on parameters and methods move to the enum.
 ///

@@ -61,8 +61,6 @@ messages! {
         "only methods stand in an `#[event]` block, one for each event; move this to another `impl` block"
     block_never_creates(name)
         "no event creates `{name}`; add a method that returns `Self`, such as `fn opened() -> Self`"
-    method_cfg(name)
-        "`{name}` is there in some builds only, but stored events are there for ever; remove the `cfg`"
     method_async(name)
         "`{name}` is `async`, but an event has already happened and waits for nothing; write `fn {name}`"
     method_const(name)
@@ -71,8 +69,6 @@ messages! {
         "`{name}` is `unsafe`, but every event can be applied; write `fn {name}`"
     method_extern(name)
         "`{name}` is `extern`, but events are applied by Rust code; write `fn {name}`"
-    method_generic(name)
-        "`{name}` is generic; stored events have one form: write it without parameters"
     method_variadic(name)
         "`{name}` takes any number of parameters; an event has the same fields each time: name them"
     receiver_shared(name)
@@ -95,6 +91,8 @@ messages! {
         "`impl Trait` is not one type that can be stored; write the type"
     parameter_cfg(name)
         "the parameter `{name}` is there in some builds only, but stored events are there for ever; remove the `cfg`"
+    field_repeated(method, field)
+        "two parameters of `{method}` are the field `{field}`; a leading underscore does not count: rename one of them"
     variant_unnameable(method)
         "`{method}` cannot be turned into the name of a variant; begin it with a letter and choose no keyword"
     variant_repeated(first, second, variant)

@@ -39,6 +39,7 @@ impl Account {
         amount += 1;
         let _ = amount;
     }
+    fn doubled(&mut self, amount: u32, _amount: u32) {}
     fn conditional(&mut self, #[cfg(test)] amount: u32) {}
 }
 

@@ -4,7 +4,7 @@ use syn::{FnArg, ImplItem, Pat, ReceiverKind, Safety, Type};
 
 use super::super::check::conditional;
 use super::fields::{borrows, is_open, owned};
-use super::model::{Block, Method};
+use super::model::{Block, Field, Method};
 use crate::errors::Errors;
 use crate::messages;
 use crate::source_text::source_text;
@@ -70,13 +70,14 @@ impl Method {
         self.check_receiver(errors);
         self.check_output(block, errors);
         self.check_patterns(errors);
+        self.check_fields_differ(errors);
         self.check_types(errors);
     }
 
     /// Other builds could not read what this one has stored.
     fn check_is_in_every_build(&self, errors: &mut Errors) {
         if let Some(cfg) = conditional(&self.attributes) {
-            errors.report(cfg, messages::method_cfg(&self.signature.ident));
+            errors.report(cfg, messages::event_cfg(&self.signature.ident));
         }
         for field in &self.signature.inputs {
             let FnArg::Typed(field) = field else { continue };
@@ -105,7 +106,7 @@ impl Method {
     fn check_is_not_generic(&self, errors: &mut Errors) {
         let (signature, name) = (&self.signature, &self.signature.ident);
         if !signature.generics.params.is_empty() {
-            errors.report(&signature.generics, messages::method_generic(name));
+            errors.report(&signature.generics, messages::event_generic(name));
         }
         if let Some(variadic) = &signature.variadic {
             errors.report(variadic, messages::method_variadic(name));
@@ -146,6 +147,14 @@ impl Method {
                 }
                 Pat::Ident(_) => {}
                 pattern => errors.report(pattern, messages::parameter_pattern(&self.signature.ident)),
+            }
+        }
+    }
+
+    fn check_fields_differ(&self, errors: &mut Errors) {
+        for (index, Field { ident, .. }) in self.fields.iter().enumerate() {
+            if self.fields[..index].iter().any(|earlier| earlier.ident == *ident) {
+                errors.report(ident, messages::field_repeated(&self.signature.ident, ident));
             }
         }
     }

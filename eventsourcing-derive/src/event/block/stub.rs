@@ -1,5 +1,7 @@
 //! What the block form writes after mistakes: everything its name promises, so that nothing else is reported missing.
 
+use std::collections::HashSet;
+
 use proc_macro2::TokenStream;
 use quote::quote;
 use syn::Type;
@@ -75,7 +77,8 @@ impl Block {
 impl Method {
     fn stub_variant(&self) -> TokenStream {
         let variant = &self.variant;
-        let fields = self.fields.iter().filter_map(Field::stub_field);
+        let mut seen = HashSet::new();
+        let fields = self.fields.iter().filter(|field| seen.insert(&field.ident)).filter_map(Field::stub_field);
         let fields: Vec<_> = fields.collect();
         match &*fields {
             [] => quote!(#variant),
