@@ -54,7 +54,6 @@ impl Aggregate {
         let body = match &self.snapshot {
             None => quote!(#runtime::snapshot::never()),
             Some(policy) => quote! {
-                #[allow(unused_imports)]
                 use #runtime::snapshot::{every, never};
                 #policy
             },

@@ -79,7 +79,6 @@ impl System {
         let (impl_generics, type_generics, _) = input.generics.split_for_impl();
         quote! {
             #[automatically_derived]
-            #[allow(dead_code, unreachable_pub)]
             impl #impl_generics #ident #type_generics #conditions {
                 /// Starts the system on `stores`; `runner` says how its followers are run.
                 ///

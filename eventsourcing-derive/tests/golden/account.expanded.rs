@@ -9,7 +9,6 @@ impl ::eventsourcing_core::Aggregate for Account {
         >>::FINGERPRINT,
     );
     fn snapshot_policy() -> impl ::eventsourcing_core::snapshot::SnapshotPolicy {
-        #[allow(unused_imports)]
         use ::eventsourcing_core::snapshot::{every, never};
         every(50)
     }
@@ -50,17 +49,27 @@ impl Account {
 )]
 #[serde(crate = "::eventsourcing_core::private::serde")]
 #[allow(
-    missing_docs,
-    unreachable_pub,
     private_interfaces,
-    clippy::all,
-    clippy::pedantic,
-    clippy::nursery
+    clippy::derive_partial_eq_without_eq,
+    clippy::enum_variant_names,
+    clippy::large_enum_variant,
+    clippy::module_name_repetitions
 )]
 pub enum AccountEvent {
     /// Somebody became a customer.
-    Opened { owner: String },
-    Credited { amount: Money, #[serde(default)] note: Option<String> },
+    Opened {
+        ///The parameter `owner` of `opened`.
+        owner: String,
+    },
+    ///The event `credited`.
+    Credited {
+        ///The parameter `amount` of `credited`.
+        amount: Money,
+        ///The parameter `note` of `credited`.
+        #[serde(default)]
+        note: Option<String>,
+    },
+    ///The event `closed_for_good`.
     ClosedForGood,
 }
 #[automatically_derived]
@@ -100,7 +109,6 @@ impl ::eventsourcing_core::Event for AccountEvent {
     }
 }
 #[automatically_derived]
-#[allow(deprecated)]
 impl ::eventsourcing_core::Fold<AccountEvent> for Account {
     const FINGERPRINT: u64 = 0x83cce6b4490f931c;
     fn create(

@@ -58,7 +58,6 @@ impl ::eventsourcing_core::System for EventSourcedBank {
     }
 }
 #[automatically_derived]
-#[allow(dead_code, unreachable_pub)]
 impl EventSourcedBank {
     /// Starts the system on `stores`; `runner` says how its followers are run.
     ///

@@ -100,7 +100,6 @@ where
     }
 }
 #[automatically_derived]
-#[allow(dead_code, unreachable_pub)]
 impl Bank
 where
     Self: ::core::marker::Send + ::core::marker::Sync + 'static,

@@ -1,6 +1,7 @@
 //! Nothing that the macros write may warn, however strict the user is.
-#![deny(warnings, missing_docs, missing_debug_implementations, unreachable_pub, unused_qualifications)]
-#![deny(dead_code, deprecated, private_interfaces, unused, nonstandard_style, future_incompatible, rust_2018_idioms)]
+#![forbid(missing_docs, unreachable_pub, dead_code, unused_imports)]
+#![deny(warnings, missing_debug_implementations, unused_qualifications)]
+#![deny(deprecated, private_interfaces, unused, nonstandard_style, future_incompatible, rust_2018_idioms)]
 #![deny(single_use_lifetimes, trivial_casts, unused_lifetimes, unused_results, let_underscore_drop)]
 
 use eventsourcing_core::{Aggregate, Application, Fold, Id, Policy, Recorded, System, Work, event};

@@ -52,6 +52,10 @@ impl Method {
         self.signature.receiver().is_none()
     }
 
+    pub(super) fn is_deprecated(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"))
+    }
+
     /// The return type, unless it is `()`.
     pub(super) fn output(&self) -> Option<&Type> {
         match &self.signature.output {
