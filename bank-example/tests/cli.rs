@@ -224,7 +224,9 @@ fn a_store_that_cannot_be_opened_is_3() {
         .and_then(|file| file.execute("VACUUM INTO ?1", [copy.to_str().expect("UTF-8")]))
         .expect("a copy");
     let newer = rusqlite::Connection::open(&copy).expect("the copy");
-    newer.execute("UPDATE eventsourcing_meta SET value = '99' WHERE key = 'schema_version'", []).expect("a newer schema");
+    newer
+        .execute("UPDATE eventsourcing_meta SET value = '99' WHERE key = 'schema_version'", [])
+        .expect("a newer schema");
     drop(newer);
     let line = bank.fails(3, &["--store", "sqlite:newer.db", "open", "Alice"]);
     assert!(line.contains("newer") || line.contains("later"), "{line}");

@@ -21,10 +21,14 @@
 //!     fn counted(&mut self, by: u32) { self.count += by; }
 //! }
 //!
+//! #[derive(Debug, thiserror::Error)]
+//! #[error("{0} at once is too fast")]
+//! struct TooFast(u32);
+//!
 //! /// A command looks, decides, and returns what happens or refuses.
 //! impl Counter {
-//!     fn count(&self, by: u32) -> Result<CounterEvent, &'static str> {
-//!         if by > 10 { Err("too fast") } else { Ok(CounterEvent::Counted { by }) }
+//!     fn count(&self, by: u32) -> Result<CounterEvent, TooFast> {
+//!         if by > 10 { Err(TooFast(by)) } else { Ok(CounterEvent::Counted { by }) }
 //!     }
 //! }
 //!

@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::append::{self, Checked};
+use crate::checkpoint::WalLength;
 use crate::error::{translate, translate_before_commit, unavailable};
 use crate::notify::Head;
 
@@ -83,6 +84,7 @@ pub(crate) struct Writer {
     path: Arc<Path>,
     head: Head,
     queue: mpsc::Receiver<Job>,
+    wal: WalLength,
 }
 
 /// Why nobody in a batch got what they wanted.
@@ -92,13 +94,20 @@ enum Failure {
 }
 
 impl Writer {
-    pub(crate) fn new(connection: Connection, path: Arc<Path>, head: Head, queue: mpsc::Receiver<Job>) -> Self {
-        Self { connection, path, head, queue }
+    pub(crate) fn new(
+        connection: Connection,
+        path: Arc<Path>,
+        wal: WalLength,
+        head: Head,
+        queue: mpsc::Receiver<Job>,
+    ) -> Self {
+        Self { connection, path, head, queue, wal }
     }
 
     fn run(mut self) {
         while let Some(batch) = self.next_batch() {
             self.settle(batch);
+            self.wal.limit(&mut self.connection);
         }
     }
 
@@ -221,7 +230,8 @@ mod tests {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
             let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
-            let writer = Writer::new(opened.writer, Arc::clone(&opened.path), Head::new(), queue);
+            let wal = WalLength::new(&opened.path, SqliteOptions::BUSY_TIMEOUT_DEFAULT);
+            let writer = Writer::new(opened.writer, Arc::clone(&opened.path), wal, Head::new(), queue);
             Self { _folder: folder, path: opened.path, jobs, writer }
         }
 

@@ -32,6 +32,7 @@
 #![warn(missing_docs)]
 
 mod append;
+mod checkpoint;
 mod commit;
 mod config;
 mod error;

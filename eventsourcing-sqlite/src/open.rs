@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use eventsourcing_core::store::{LogId, StoreError};
 use rusqlite::{Connection, OpenFlags};
 
+use crate::checkpoint::{CHECKPOINT_PAGES, WAL_BYTES_KEPT};
 use crate::config::{Durability, SqliteOptions};
 use crate::error::{is_busy, translate, unavailable};
 use crate::schema;
@@ -17,10 +18,6 @@ use crate::schema;
 /// How long to sleep before a lock is tried again. Short and constant, so that a process with little to write gets its
 /// turn between the commits of one that writes without a pause.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(1);
-/// The write-ahead log is copied into the database after this many pages of 4 KiB.
-const CHECKPOINT_PAGES: i64 = 4_000;
-/// The write-ahead log is cut back to this size after it has been copied.
-const WAL_BYTES_KEPT: i64 = 64 * 1024 * 1024;
 /// Statements kept ready on each connection; there are fewer than that.
 const STATEMENTS_CACHED: usize = 32;
 const CACHE_KIB: i64 = 8 * 1024;
@@ -88,8 +85,10 @@ fn connect(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> Result<Con
     connect().map_err(|error: rusqlite::Error| translate(path, error))
 }
 
+/// Waits at most `timeout` for each lock.
+///
 /// SQLite's own handler sleeps longer and longer, and so those who have waited longest get the least.
-fn wait_for_locks(connection: &mut Connection, timeout: Duration) -> rusqlite::Result<()> {
+pub(crate) fn wait_for_locks(connection: &mut Connection, timeout: Duration) -> rusqlite::Result<()> {
     let mut since = Instant::now();
     connection.busy_handler(Some(move |tries| {
         if tries == 0 {

@@ -2,6 +2,10 @@
 //!
 //! All names begin with `eventsourcing_`, so that the store can live in a file with tables of something else. For the
 //! same reason the schema's version stands in `eventsourcing_meta`: `user_version` may belong to somebody else.
+//!
+//! Categories and names stand in each row as text. Numbers that refer to a table of names would save some 20 bytes an
+//! event, but every process would have to keep its picture of that table right, and a human with the sqlite3 shell
+//! would see numbers.
 
 use std::path::Path;
 
@@ -28,7 +32,7 @@ pub(crate) fn refuse_newer(connection: &Connection, path: &Path) -> Result<usize
     }
     let path = path.display();
     let reason = format!(
-        "{path} has schema version {found}, this program knows versions up to {SUPPORTED}; upgrade the program"
+        "{path}: schema version {found} is newer than {SUPPORTED}, the latest this program knows; upgrade the program"
     );
     Err(StoreError::Invalid { reason })
 }

@@ -11,6 +11,7 @@ use eventsourcing_core::store::{
 };
 use tokio::task::spawn_blocking;
 
+use crate::checkpoint::WalLength;
 use crate::commit::{CommitQueue, Writer};
 use crate::config::SqliteOptions;
 use crate::notify::{Head, Waiting};
@@ -80,7 +81,7 @@ impl SqliteStore {
 
     pub(crate) async fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
         let owned = path.to_owned();
-        let poll_interval = options.poll_interval;
+        let SqliteOptions { poll_interval, busy_timeout, .. } = options;
         let opened = spawn_blocking(move || open(&owned, &options)).await;
         let opened = opened.map_err(|error| StoreError::unavailable("opening was broken off", error))??;
         let Opened { path, log_id, writer, readers, watcher } = opened;
@@ -88,7 +89,8 @@ impl SqliteStore {
         let readers = Readers::new(Arc::clone(&path), readers);
         let watcher = Readers::new(Arc::clone(&path), vec![watcher]);
         let waiting = Waiting::new(head.clone(), watcher, poll_interval);
-        let queue = CommitQueue::start(|queue| Writer::new(writer, Arc::clone(&path), head, queue), &path)?;
+        let wal = WalLength::new(&path, busy_timeout);
+        let queue = CommitQueue::start(|queue| Writer::new(writer, Arc::clone(&path), wal, head, queue), &path)?;
         Ok(Self(Arc::new(Shared { path, log_id, readers, waiting, queue })))
     }
 }

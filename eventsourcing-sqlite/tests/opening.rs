@@ -83,7 +83,7 @@ async fn newer_schema_is_refused_and_left_alone() {
     let before = fs::read(place.file()).expect("a file");
     let error = refusal(&place.file()).await;
     assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
-    let wanted = "has schema version 7, this program knows versions up to 1; upgrade the program";
+    let wanted = "schema version 7 is newer than 1, the latest this program knows; upgrade the program";
     assert!(one_line(&error).ends_with(wanted), "{error}");
     assert!(fs::read(place.file()).expect("a file") == before, "the file has changed");
 }
@@ -125,13 +125,38 @@ async fn foreign_table_of_our_name_is_refused_and_left_alone() {
 async fn read_only_file_is_refused() {
     use std::os::unix::fs::PermissionsExt;
 
+    if let Some(path) = std::env::var_os(READ_ONLY_PATH) {
+        return assert_read_only_is_refused(Path::new(&path)).await;
+    }
     let place = Place::new();
     place.store().await.close().await;
+    fs::set_permissions(place.folder(), fs::Permissions::from_mode(0o777)).expect("permissions");
     fs::set_permissions(place.file(), fs::Permissions::from_mode(0o444)).expect("permissions");
-    if fs::File::options().write(true).open(place.file()).is_ok() {
-        return; // Permissions do not bind the superuser. A unit test of `open.rs` covers the check for everybody.
+    match fs::File::options().write(true).open(place.file()) {
+        Ok(_) => run_as_nobody(&place),
+        Err(_) => assert_read_only_is_refused(&place.file()).await,
     }
-    let error = refusal(&place.file()).await;
+}
+
+#[cfg(unix)]
+const READ_ONLY_PATH: &str = "EVENTSOURCING_TEST_READ_ONLY_PATH";
+
+/// Permissions do not bind the superuser, so this test runs again as a user whom they bind.
+#[cfg(unix)]
+fn run_as_nobody(place: &Place) {
+    use std::os::unix::process::CommandExt;
+
+    let program = place.folder().join("opening");
+    fs::copy(std::env::current_exe().expect("this program"), &program).expect("a copy that anybody may run");
+    let mut command = std::process::Command::new(program);
+    command.args(["--exact", "read_only_file_is_refused"]).env(READ_ONLY_PATH, place.file());
+    let output = command.uid(65_534).gid(65_534).current_dir("/").output().expect("the copy runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+}
+
+#[cfg(unix)]
+async fn assert_read_only_is_refused(path: &Path) {
+    let error = refusal(path).await;
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     assert!(one_line(&error).contains("read-only; make it writable"), "{error}");
 }

@@ -209,6 +209,26 @@ impl Flaw for ForgetsCommands {
     }
 }
 
+#[derive(Default)]
+pub(crate) struct LosesReceipts;
+
+#[async_trait]
+impl Flaw for LosesReceipts {
+    async fn receipt(&self, _: &MemoryStore, _: CommandId) -> Result<Option<Receipt>, StoreError> {
+        Ok(None)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct InventsReceipts;
+
+#[async_trait]
+impl Flaw for InventsReceipts {
+    async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        Ok(Some(Receipt { position: store.head().await?, command_id: Some(command_id) }))
+    }
+}
+
 /// Carries a command out without remembering its id.
 pub(crate) async fn append_unnamed(store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
     let command_id = append.command_id;

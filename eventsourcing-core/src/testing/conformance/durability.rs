@@ -7,8 +7,8 @@ use crate::store::{Append, Appended, CommandId, EventStore, Expected, StoreError
 
 use super::given::{FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream};
 use super::race::{finished, within};
-use super::reading::be_refused_in_every_way;
 use super::seen::{Picture, assert_conflict, assert_invalid, assert_tracking_conflict, log_of, positions_of, texts_of};
+use super::writer::be_refused_in_every_way;
 use super::{DurableFixture, Fixture};
 
 /// P27: What `append` acknowledged is there after a crash, and the log goes on where it was.

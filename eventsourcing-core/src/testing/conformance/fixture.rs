@@ -32,6 +32,9 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     /// How long one promise may take altogether. Later than that the test fails instead of hanging.
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    /// How late a reader that waits may be woken: the poll interval, and what a busy machine adds to it.
+    const WAKING_MAX: Duration = Duration::from_secs(5);
+
     /// A new, empty place. It is removed when the fixture is dropped.
     fn new() -> impl Future<Output = Self> + Send;
 

@@ -15,7 +15,7 @@ pub struct Promise<F> {
     /// The name of the function.
     pub name: &'static str,
     /// The function itself.
-    pub prove: for<'a> fn(&'a F) -> Proof<'a>,
+    pub function: for<'a> fn(&'a F) -> Proof<'a>,
 }
 
 /// Panics if the promise is broken.
@@ -28,7 +28,7 @@ impl<F: Fixture> Promise<F> {
     /// The promise is broken, or the proof takes longer than [`Fixture::PATIENCE`].
     pub async fn prove(&self) {
         let fixture = F::new().await;
-        within::<F, _>(&self.to_string(), (self.prove)(&fixture)).await;
+        within::<F, _>(&self.to_string(), (self.function)(&fixture)).await;
     }
 }
 
@@ -72,6 +72,7 @@ macro_rules! conformance_list {
             5 concurrent_appends_at_any_version_all_succeed,
             6 repeated_command_returns_the_first_receipt_and_writes_nothing,
             6 repeated_command_is_recognised_when_its_expectation_is_stale,
+            6 receipt_of_a_command_can_be_read,
             6 refused_command_can_be_tried_again,
             7 simultaneous_appends_of_one_command_write_once,
             8 bytes_and_names_come_back_unchanged,
@@ -134,7 +135,7 @@ macro_rules! conformance_data {
             $crate::testing::conformance::Promise::<$fixture> {
                 number: $number,
                 name: ::std::stringify!($name),
-                prove: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
+                function: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
             },
         )*]
     };
@@ -150,7 +151,7 @@ macro_rules! conformance_tests {
             let promise = $crate::testing::conformance::Promise::<$fixture> {
                 number: $number,
                 name: ::std::stringify!($name),
-                prove: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
+                function: |fixture| ::std::boxed::Box::pin($crate::testing::conformance::$name(fixture)),
             };
             promise.prove().await;
         }

@@ -29,22 +29,29 @@
 //! `tests/crash.rs`. P23 (leases) comes with the work on followers.
 
 mod appending;
+mod commands;
 mod durability;
 mod fixture;
 mod given;
+mod limits;
 mod list;
+mod log;
 mod race;
-mod reading;
 mod seen;
 mod snapshots;
+mod streams;
 mod tracking;
 mod waiting;
+mod writer;
 
 pub use appending::*;
+pub use commands::*;
 pub use durability::*;
 pub use fixture::{DurableFixture, Fixture};
+pub use limits::*;
 pub use list::{Promise, durable_promises, promises};
-pub use reading::*;
+pub use log::*;
 pub use snapshots::*;
+pub use streams::*;
 pub use tracking::*;
 pub use waiting::*;

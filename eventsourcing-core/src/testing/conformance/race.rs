@@ -101,3 +101,12 @@ async fn poll_times<T>(future: impl Future<Output = T>, polls: usize, eager: boo
     })
     .await;
 }
+
+/// Several stores of one place, as several processes would have them.
+pub(super) async fn open_many<F: Fixture>(fixture: &F, count: usize) -> Vec<Arc<F::Store>> {
+    let mut stores = Vec::with_capacity(count);
+    for _ in 0..count {
+        stores.push(Arc::new(fixture.open().await));
+    }
+    stores
+}

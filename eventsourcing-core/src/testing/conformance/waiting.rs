@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::task::JoinHandle;
 use tokio::time::{Duration, sleep, timeout};
 
 use crate::store::{EventStore, LogQuery, Position};
@@ -29,7 +30,7 @@ pub async fn waiting_ends_when_another_store_writes<F: Fixture>(fixture: &F) {
     assert!(waiting.iter().all(|task| !task.is_finished()), "there is no event to wake up for yet");
 
     let appended = writer.append(append_to(&stream, "awaited")).await.expect("any version");
-    for woken in finished::<F, _>(waiting).await {
+    for woken in woken::<F>(waiting).await {
         assert_eq!(woken, appended.receipt.position);
     }
 }
@@ -40,6 +41,12 @@ async fn wait_and_read(store: Arc<impl EventStore>, position: Position) -> Posit
     let page = store.read_log(LogQuery::after(position)).await.expect("the log can be read");
     assert_eq!(positions_of(&page.events).last(), Some(&woken), "the event is readable");
     woken
+}
+
+/// Where those who wait have been woken: soon.
+async fn woken<F: Fixture>(waiting: Vec<JoinHandle<Position>>) -> Vec<Position> {
+    let woken = timeout(F::WAKING_MAX, finished::<F, _>(waiting)).await;
+    woken.unwrap_or_else(|_| panic!("a reader was not woken within {:?}", F::WAKING_MAX))
 }
 
 /// P26: An event that is already there is not waited for, and a wait that was dropped does no harm.
@@ -77,7 +84,7 @@ pub async fn append_at_the_moment_of_waiting_is_not_missed<F: Fixture>(fixture: 
             sleep(Duration::from_micros(rng.u64(0..300))).await;
         }
         let position = writer.append(append_to(&stream, "awaited")).await.expect("any version").receipt.position;
-        assert_eq!(finished::<F, _>(vec![wait]).await, [position], "round {round}");
+        assert_eq!(woken::<F>(vec![wait]).await, [position], "round {round}");
         head = position;
     }
 }

@@ -1,148 +1,21 @@
-//! P12 to P19: what streams and the log show, also while others write.
+//! P15 to P19: what the log shows, also while others write.
 
 use std::collections::HashSet;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::store::{
-    CommandId, Direction, EventStore, Expected, Filter, Load, Loaded, LogQuery, NewEvent, Position, StoreError,
-    StoredEvent, StreamId, StreamQuery, Version,
-};
+use crate::store::{CommandId, EventStore, Expected, Filter, LogQuery, Position, StoredEvent, StreamId};
 use crate::testing::Seed;
 
 use super::Fixture;
 use super::given::{
-    CATEGORY, FINGERPRINT, FOLLOWER, OTHER_CATEGORY, append, append_to, event, named_event, numbered_events,
-    other_stream, snapshot, step_from, stream,
+    CATEGORY, OTHER_CATEGORY, append, append_to, event, named_event, numbered_events, other_stream, snapshot, stream,
 };
-use super::race::{drop_midway, finished, within};
-use super::seen::{
-    assert_conflict, assert_invalid, assert_positions_grow, assert_tracking_conflict, follow, head_of, loaded, log_of,
-    positions_of, stream_of, text_of, texts_of, version_of, versions_of,
-};
-
-/// P12: Ranges (from, to, limit), forwards and backwards, are inclusive.
-pub async fn ranges_of_a_stream_are_inclusive_in_both_directions<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
-    for number in 1..=10 {
-        store.append(append_to(&stream, &number.to_string())).await.expect("any version");
-        store.append(append_to(&other_stream(), "between")).await.expect("any version");
-    }
-    let edges = [0, 1, 2, 5, 9, 10, 11, Version::MAX.as_u64()];
-    for (from, to) in edges.into_iter().flat_map(|from| edges.map(|to| (from, to))) {
-        for (limit, direction) in [0, 1, 3, 10, usize::MAX]
-            .into_iter()
-            .flat_map(|limit| [(limit, Direction::Forwards), (limit, Direction::Backwards)])
-        {
-            let query = StreamQuery {
-                stream: stream.clone(),
-                from: Version::new(from),
-                to: Version::new(to),
-                limit,
-                direction,
-            };
-            let mut expected: Vec<_> = (1..=10).filter(|version| from <= *version && *version <= to).collect();
-            if direction == Direction::Backwards {
-                expected.reverse();
-            }
-            expected.truncate(limit);
-            let events = store.read_stream(query.clone()).await.expect("a stream can be read");
-            assert_eq!(versions_of(&events), expected, "{query:?}");
-            assert!(events.iter().all(|event| text_of(event) == event.version.to_string()), "{query:?}");
-        }
-    }
-}
-
-/// P12: An unknown stream is empty, not an error.
-pub async fn unknown_stream_is_empty<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
-    store.append(append_to(&other_stream(), "elsewhere")).await.expect("any version");
-    assert_eq!(store.read_stream(StreamQuery::new(stream.clone())).await.expect("not an error"), []);
-    assert_eq!(store.read_stream(StreamQuery::new(stream.clone()).backwards()).await.expect("not an error"), []);
-    for fingerprint in [None, Some(FINGERPRINT)] {
-        let load = Load { stream: stream.clone(), to: Version::MAX, fingerprint };
-        assert_eq!(store.load(load).await.expect("not an error"), Loaded::default());
-    }
-}
-
-/// P13: `load` gives a snapshot and exactly the events after it.
-pub async fn load_gives_a_snapshot_and_exactly_the_events_after_it<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
-    let write = append().with_events(stream.clone(), Expected::Any, numbered_events(6));
-    store.append(write.with_snapshot(snapshot(&stream, 4))).await.expect("any version");
-
-    let fresh = fixture.open().await;
-    for (to, expected) in [(Version::MAX, vec![5, 6]), (Version::new(5), vec![5]), (Version::new(4), vec![])] {
-        let loaded = loaded(&fresh, &stream, to).await;
-        assert_eq!(versions_of(&loaded.events), expected, "exactly the events after the snapshot up to {to}");
-        let snapshot = loaded.snapshot.expect("there is a usable snapshot");
-        assert_eq!((snapshot.version, snapshot.payload), (Version::new(4), b"4".to_vec()));
-    }
-    let loaded = loaded(&fresh, &stream, Version::new(3)).await;
-    assert_eq!((loaded.snapshot, versions_of(&loaded.events)), (None, vec![1, 2, 3]));
-}
-
-/// P13: `load` is one consistent view, even while others append.
-pub async fn load_is_one_consistent_view_while_others_append<F: Fixture>(fixture: &F) {
-    let stream = stream();
-    let (writing, written) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
-    let loaders = [fixture.open().await, fixture.open().await].map(|store| {
-        let (stream, writing, written) = (stream.clone(), Arc::clone(&writing), Arc::clone(&written));
-        tokio::spawn(async move {
-            while writing.load(Ordering::SeqCst) {
-                let known = written.load(Ordering::SeqCst);
-                assert_contiguous(&loaded(&store, &stream, Version::MAX).await, known);
-                tokio::task::yield_now().await;
-            }
-        })
-    });
-    let store = fixture.open().await;
-    for version in 1..=150 {
-        let expected = Expected::Exact(Version::new(version - 1));
-        let mut append = append().with_events(stream.clone(), expected, vec![event(&version.to_string())]);
-        if version % 3 == 0 {
-            append = append.with_snapshot(snapshot(&stream, version));
-        }
-        store.append(append).await.expect("nobody else writes");
-        written.store(version, Ordering::SeqCst);
-        tokio::task::yield_now().await;
-    }
-    writing.store(false, Ordering::SeqCst);
-    finished::<F, _>(loaders.into()).await;
-}
-
-fn assert_contiguous(loaded: &Loaded, known: u64) {
-    let start = loaded.snapshot.as_ref().map_or(0, |snapshot| {
-        assert_eq!(snapshot.payload, snapshot.version.to_string().into_bytes(), "the snapshot shows its version");
-        snapshot.version.as_u64()
-    });
-    let versions = versions_of(&loaded.events);
-    let end = start + versions.len() as u64;
-    assert!(versions.iter().copied().eq(start + 1..=end), "snapshot at {start}, then {versions:?}");
-    assert!(end >= known, "version {known} had been acknowledged, loaded up to {end}");
-}
-
-/// P14: Streams with the same id and different categories are different streams.
-pub async fn same_id_in_different_categories_is_different_streams<F: Fixture>(fixture: &F) {
-    let (store, one) = (fixture.open().await, stream());
-    let two = StreamId::new(OTHER_CATEGORY, one.id);
-    for (stream, text) in [(&one, "one"), (&two, "two")] {
-        let create = append().with_events(stream.clone(), Expected::NoStream, vec![event(text), event(text)]);
-        store.append(create.with_snapshot(snapshot(stream, 1))).await.expect("a stream of its own");
-    }
-    store.append(append().with_snapshot(snapshot(&two, 2))).await.expect("a snapshot alone");
-    for (stream, text, snapshot_version) in [(&one, "one", 1), (&two, "two", 2)] {
-        let events = stream_of(&store, stream).await;
-        assert_eq!((texts_of(&events), versions_of(&events)), (vec![text.to_owned(); 2], vec![1, 2]));
-        assert!(events.iter().all(|event| event.stream == *stream));
-        let snapshot = loaded(&store, stream, Version::MAX).await.snapshot.expect("there is a snapshot");
-        assert_eq!(snapshot.version, Version::new(snapshot_version));
-    }
-}
+use super::race::{drop_midway, finished};
+use super::seen::{assert_positions_grow, follow, head_of, log_of, positions_of, texts_of};
+use super::writer::{Writer, be_refused_in_every_way};
 
 /// P15: Pages come in position order; following each page's ceiling visits every event once.
 pub async fn following_ceilings_visits_every_event_once_in_order<F: Fixture>(fixture: &F) {
@@ -237,7 +110,7 @@ async fn follow_until(
     mut query: LogQuery,
     at_end: watch::Receiver<Option<Position>>,
 ) -> Vec<StoredEvent> {
-    let mut seen = Vec::new();
+    let (mut seen, mut idle_polls) = (Vec::new(), 0_u32);
     loop {
         let end = *at_end.borrow();
         if end.is_some_and(|end| end <= query.after) {
@@ -245,84 +118,14 @@ async fn follow_until(
         }
         let page = store.read_log(query.clone()).await.expect("the log can be read");
         assert!(page.events.iter().all(|event| query.after < event.position && event.position <= page.ceiling));
-        if page.ceiling == query.after {
-            sleep(Duration::from_micros(200)).await;
-        }
+        idle_polls = if page.ceiling == query.after { idle_polls + 1 } else { 0 };
         seen.extend(page.events);
         query.after = page.ceiling;
-        tokio::task::yield_now().await;
-    }
-}
-
-/// Writes in every way there is: small and large, refused, repeated, and dropped midway.
-struct Writer<S> {
-    name: u64,
-    store: S,
-    streams: [StreamId; 3],
-    rng: fastrand::Rng,
-}
-
-impl<S: EventStore> Writer<S> {
-    /// Returns the payloads of all events that were acknowledged.
-    async fn write<F: Fixture>(mut self) -> Vec<String> {
-        let mut acknowledged = Vec::new();
-        for round in 0..40 {
-            let events = self.events(round);
-            let texts: Vec<_> = events.iter().map(|event| String::from_utf8_lossy(&event.payload).into()).collect();
-            match self.rng.u8(0..8) {
-                0 => self.be_refused(events).await,
-                1 => {
-                    self.give_up_and_retry::<F>(events).await;
-                    acknowledged.extend(texts);
-                }
-                _ => {
-                    self.append(events).await;
-                    acknowledged.extend(texts);
-                }
-            }
+        // Eager, so that it reads while an append is half-way, but not so that it starves the writers.
+        if idle_polls % 16 == 15 {
+            sleep(Duration::from_millis(1)).await;
         }
-        acknowledged
-    }
-
-    /// Some appends are many times larger than others, so that small ones overtake them.
-    fn events(&mut self, round: usize) -> Vec<NewEvent> {
-        let (count, weight) = if self.rng.u8(0..6) == 0 { (self.rng.usize(20..60), 1_000) } else { (1, 0) };
-        let metadata = vec![b' '; weight];
-        let texts = (0..count).map(|number| format!("{} {round} {number}", self.name));
-        texts.map(|text| NewEvent { metadata: metadata.clone(), ..event(&text) }).collect()
-    }
-
-    async fn append(&mut self, mut events: Vec<NewEvent>) {
-        let second_half = events.split_off(events.len() / 2);
-        let [one, two] = self.two_streams();
-        let append = append().with_events(one, Expected::Any, events).with_events(two, Expected::Any, second_half);
-        self.store.append(append).await.expect("any version is expected");
-    }
-
-    async fn be_refused(&mut self, events: Vec<NewEvent>) {
-        let [one, two] = self.two_streams();
-        let write = append().with_events(one.clone(), Expected::Any, events);
-        let refused = match self.rng.u8(0..3) {
-            0 => self.store.append(write.with_guard(two, Expected::Exact(Version::MAX))).await,
-            1 => self.store.append(write.with_snapshot(snapshot(&one, Version::MAX.as_u64()))).await,
-            _ => self.store.append(write.with_tracking(step_from(5, self.store.log_id()).to(6))).await,
-        };
-        let error = refused.expect_err("it cannot be written");
-        assert!(!matches!(error, StoreError::Unavailable { .. } | StoreError::Corrupt { .. }), "{error:?}");
-    }
-
-    async fn give_up_and_retry<F: Fixture>(&mut self, events: Vec<NewEvent>) {
-        let [one, _] = self.two_streams();
-        let append = append().with_events(one, Expected::Any, events).with_command_id(CommandId::new());
-        drop_midway(self.store.append(append.clone()), &mut self.rng).await;
-        within::<F, _>("a retry", self.store.append(append)).await.expect("a retry is answered");
-    }
-
-    fn two_streams(&mut self) -> [StreamId; 2] {
-        let mut streams = self.streams.clone();
-        self.rng.shuffle(&mut streams);
-        let [one, two, _] = streams;
-        [one, two]
+        tokio::task::yield_now().await;
     }
 }
 
@@ -401,20 +204,6 @@ pub async fn head_is_the_position_of_the_last_readable_event<F: Fixture>(fixture
         let page = fresh.read_log(LogQuery::after(Position::ZERO)).await.expect("the log can be read");
         assert_eq!(page.ceiling, head, "a page that reaches the end has the head as its ceiling");
     }
-}
-
-/// Appends that a store may notice late, when numbers have been drawn already.
-pub(super) async fn be_refused_in_every_way(store: &impl EventStore, stream: &StreamId) {
-    let actual = version_of(store, stream).await;
-    let write = || append().with_events(other_stream(), Expected::Any, numbered_events(2));
-    let conflict = store.append(write().with_events(stream.clone(), Expected::NoStream, numbered_events(2))).await;
-    assert_conflict(conflict, stream, actual);
-    assert_invalid(
-        store.append(write().with_snapshot(snapshot(stream, actual.as_u64() + 1))).await,
-        "a snapshot beyond",
-    );
-    let step = step_from(40, store.log_id()).to(50);
-    assert_tracking_conflict(store.append(write().with_tracking(step)).await, &FOLLOWER, 0);
 }
 
 /// P18: `head` never runs ahead of what is readable while others write.
