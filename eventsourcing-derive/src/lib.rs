@@ -1,31 +1,256 @@
-//! The macros of `eventsourcing-core`, which re-exports them.
+//! The macros of `eventsourcing-core`, which re-exports them: use them from there.
+//!
+//! Each macro is a folder and a pipeline: `parse` reads the source into `model`, `check` reports every mistake,
+//! `expand` writes code and cannot fail. After a mistake a stub is written instead, so that it is the only one reported.
 #![warn(missing_docs)]
 
 mod aggregate;
 mod errors;
 mod event;
 mod fingerprint;
+#[cfg(test)]
+mod golden;
 mod messages;
 mod options;
 mod runtime_path;
+mod source_text;
 mod stored_name;
 mod system;
 
 use proc_macro::TokenStream;
 
-/// Implements `Aggregate`.
+/// Implements `Aggregate` for the struct or enum that is an aggregate's state.
+///
+/// ```
+/// use eventsourcing_core::{Aggregate, event};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// #[aggregate(name = "account", snapshot = every(50))]
+/// struct Account {
+///     owner: String,
+/// }
+///
+/// #[event]
+/// impl Account {
+///     fn opened(owner: String) -> Self {
+///         Self { owner }
+///     }
+/// }
+///
+/// assert_eq!(Account::NAME, "account");
+/// ```
+///
+/// The state needs serde's `Serialize` and `DeserializeOwned`, for snapshots, and a `Fold` of its events, which
+/// [`#[event]`](macro@event) writes. It has no type parameters: one stored name stands for one type.
+///
+/// | Option of `#[aggregate(…)]` | Meaning | Without it |
+/// |---|---|---|
+/// | `name = "…"` | the stored name; give it before you rename the type | the type's name |
+/// | `event = Path` | the type of its events | the type's name with `Event` |
+/// | `snapshot = expression` | a `SnapshotPolicy`; `every` and `never` need no import | `never()` |
+/// | `snapshot_version = 2` | retires the snapshots of other versions, 1 to 65535 | 1 |
+/// | `crate = path` | where `eventsourcing_core` is | `::eventsourcing_core` |
+///
+/// # Snapshots
+///
+/// A snapshot is used only if state and fold are what they were when it was made. The derive notices when names, types
+/// or serde attributes of fields or variants change, and when a method of the `#[event]` block does; documentation,
+/// visibility and layout do not count. It cannot look into other types and functions: when one of those changes what
+/// is folded, raise `snapshot_version`. Nothing is lost when a snapshot is retired; the next load reads more events.
+///
+/// # What it writes
+///
+/// ```text
+/// impl Aggregate for Account {
+///     type Event = AccountEvent;
+///     const NAME: &'static str = "account";
+///     const FINGERPRINT: Fingerprint = /* of the fields and the fold */;
+///     fn snapshot_policy() -> impl SnapshotPolicy { every(50) }
+/// }
+/// ```
 #[proc_macro_derive(Aggregate, attributes(aggregate))]
 pub fn derive_aggregate(input: TokenStream) -> TokenStream {
     aggregate::derive(input.into()).into()
 }
 
-/// Implements `Event`.
+/// Makes events: of the methods of an `impl` block, the variants of an `enum`, or one of a `struct`.
+///
+/// # On an `impl` block
+///
+/// One method is one event: its name in the past tense, its parameters the payload, its body what the event does to
+/// the state. A method that returns `Self` creates the aggregate, a `&mut self` method changes it.
+///
+/// ```
+/// use eventsourcing_core::{Aggregate, Event, Fold, Misplaced, event};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// struct Account {
+///     owner: String,
+///     balance: i64,
+/// }
+///
+/// /// What has happened to an account.
+/// #[event]
+/// impl Account {
+///     fn opened(owner: String) -> Self {
+///         Self { owner, balance: 0 }
+///     }
+///     fn credited(&mut self, amount: i64, #[serde(default)] note: Option<String>) {
+///         self.balance += amount;
+///     }
+///     #[event(name = "OwnerChanged")]
+///     fn owner_renamed(&mut self, owner: String) {
+///         self.owner = owner;
+///     }
+/// }
+///
+/// let mut account = Account::create(AccountEvent::Opened { owner: "Alice".into() })?;
+/// account.apply(AccountEvent::Credited { amount: 5, note: None })?;
+/// assert_eq!(account.balance, 5);
+/// assert_eq!(AccountEvent::OwnerRenamed { owner: "Bob".into() }.event_type().name, "OwnerChanged");
+/// # Ok::<(), Misplaced>(())
+/// ```
+///
+/// The block keeps its methods. Beside it stands the enum, documented as the block and its methods are, with `Clone`,
+/// `Debug`, `PartialEq` and serde's `Serialize` and `Deserialize`, and with that the fold:
+///
+/// ```text
+/// pub enum AccountEvent {
+///     Opened { owner: String },
+///     Credited { amount: i64, #[serde(default)] note: Option<String> },
+///     OwnerRenamed { owner: String },
+/// }
+/// impl Event for AccountEvent { /* names, versions, payloads */ }
+/// impl Fold<AccountEvent> for Account { /* one call of a method for each variant */ }
+/// ```
+///
+/// A method has owned parameters with plain names and no type parameters; one that its body does not use may begin with
+/// an underscore, which is not part of the field's name. It is not `async`, `const` or `unsafe`, and
+/// cannot refuse: an event has already happened. What may refuse is a command, in another `impl` block. Attributes
+/// of serde on parameters and methods move to the enum.
+///
+/// # On an `enum` or a `struct`
+///
+/// The item stays as it is and becomes an event type. Its derives are written by hand, and so is the `Fold`.
+///
+/// ```
+/// use eventsourcing_core::{Event, event};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[event]
+/// #[derive(Clone, Serialize, Deserialize)]
+/// enum DoorEvent {
+///     Opened,
+///     #[event(name = "Shut", version = 2)]
+///     Closed { by: String },
+/// }
+///
+/// assert_eq!(DoorEvent::TYPES[1].name, "Shut");
+/// ```
+///
+/// # Options
+///
+/// | Option of `#[event(…)]` | Stands on | Meaning | Without it |
+/// |---|---|---|---|
+/// | `name = "…"` | method, variant, struct | the stored name; give it before you rename the event | the name of the variant or struct |
+/// | `version = 2` | method, variant, struct | the version of the payload's schema, 1 to 65535 | 1 |
+/// | `enum = Name` | `impl` block | the name of the enum; also say `#[aggregate(event = Name)]` | the type's name with `Event` |
+/// | `crate = path` | `impl` block, `enum`, `struct` | where `eventsourcing_core` is | `::eventsourcing_core` |
+///
+/// # What is stored
+///
+/// The name, the version, and the bare fields, in whatever form serde gives them; `{}` for an event without fields.
+/// The name alone picks the variant, so variants may change their order, but serde may not hide them: `tag`,
+/// `untagged`, `from` and their kin are refused on the enum, `skip`, `other` and `with` on variants, and `cfg` on both.
 #[proc_macro_attribute]
 pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
     event::attribute(arguments.into(), item.into()).into()
 }
 
-/// Implements `System`.
+/// Implements `System` for a struct whose fields are applications and projections.
+///
+/// ```
+/// use std::convert::Infallible;
+///
+/// use eventsourcing_core::{Aggregate, Application, MemoryStore, Projection, Recorded, Runner, System, event};
+/// use serde::{Deserialize, Serialize};
+///
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # struct Account {}
+/// # #[event]
+/// # impl Account {
+/// #     fn opened() -> Self { Self {} }
+/// # }
+/// struct AccountService {
+///     app: Application,
+/// }
+///
+/// impl From<Application> for AccountService {
+///     fn from(app: Application) -> Self {
+///         Self { app }
+///     }
+/// }
+///
+/// #[derive(Default)]
+/// struct ActivityFeed;
+///
+/// impl Projection<Account> for ActivityFeed {
+///     type Error = Infallible;
+///
+///     async fn project(&self, event: &Recorded<Account>) -> Result<(), Infallible> {
+///         Ok(())
+///     }
+/// }
+///
+/// #[derive(System)]
+/// struct Bank {
+///     #[application(aggregates(Account))]
+///     accounts: AccountService,
+///
+///     #[projection(follows(accounts: Account))]
+///     activity: ActivityFeed,
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let bank = Bank::start(MemoryStore::new(), Runner::concurrent()).await?;
+/// bank.settled().await?;
+/// bank.stop().await?;
+/// # Ok(())
+/// # }
+/// ```
+///
+/// An application is made with `From<Application>` and owns its aggregates: it alone writes their events. If it follows
+/// other applications it implements `Policy` for each aggregate it follows. A projection is made with `Default` and
+/// implements `Projection` for each.
+///
+/// | Option | Stands on | Meaning | Without it |
+/// |---|---|---|---|
+/// | `#[application(aggregates(A, B))]` | application | the aggregates it owns | none; it must follow something |
+/// | `#[application(follows(field: A, …))]` | application | what its policy reacts to | no policy |
+/// | `#[projection(follows(field: A, …))]` | projection | what it reads; at least one | |
+/// | `#[application(name = "…")]`, `#[projection(name = "…")]` | either | the stored name; give it before you rename the field | the field's name |
+/// | `#[system(name = "…")]` | struct | the name in the definition | the struct's name |
+/// | `#[system(crate = path)]` | struct | where `eventsourcing_core` is | `::eventsourcing_core` |
+///
+/// # Checked while compiling
+///
+/// A followed field is there, is an application, and owns the aggregate; the follower has a `Policy` or `Projection`
+/// for it; nothing follows itself or twice; names are unique; an aggregate has one owner.
+///
+/// # What it writes
+///
+/// The `impl System`, and three functions as visible as the struct:
+///
+/// ```text
+/// impl Bank {
+///     async fn start(stores: impl Into<Stores>, runner: Runner) -> Result<Running<Self>, SystemError>;
+///     fn builder(stores: impl Into<Stores>) -> SystemBuilder<Self>;
+///     fn definition() -> Definition;
+/// }
+/// ```
 #[proc_macro_derive(System, attributes(system, application, projection))]
 pub fn derive_system(input: TokenStream) -> TokenStream {
     system::derive(input.into()).into()

@@ -61,8 +61,6 @@ messages! {
         "only methods stand in an `#[event]` block, one for each event; move this to another `impl` block"
     block_never_creates(name)
         "no event creates `{name}`; add a method that returns `Self`, such as `fn opened() -> Self`"
-    method_cfg(name)
-        "`{name}` is there in some builds only, but stored events are there for ever; remove the `cfg`"
     method_async(name)
         "`{name}` is `async`, but an event has already happened and waits for nothing; write `fn {name}`"
     method_const(name)
@@ -71,8 +69,6 @@ messages! {
         "`{name}` is `unsafe`, but every event can be applied; write `fn {name}`"
     method_extern(name)
         "`{name}` is `extern`, but events are applied by Rust code; write `fn {name}`"
-    method_generic(name)
-        "`{name}` is generic; stored events have one form: write it without parameters"
     method_variadic(name)
         "`{name}` takes any number of parameters; an event has the same fields each time: name them"
     receiver_shared(name)
@@ -95,6 +91,8 @@ messages! {
         "`impl Trait` is not one type that can be stored; write the type"
     parameter_cfg(name)
         "the parameter `{name}` is there in some builds only, but stored events are there for ever; remove the `cfg`"
+    field_repeated(method, field)
+        "two parameters of `{method}` are the field `{field}`; a leading underscore does not count: rename one of them"
     variant_unnameable(method)
         "`{method}` cannot be turned into the name of a variant; begin it with a letter and choose no keyword"
     variant_repeated(first, second, variant)
@@ -124,9 +122,9 @@ messages! {
     follows_itself(field)
         "`{field}` follows itself and would never come to rest; let another application follow it"
     follows_unknown(found, known)
-        "the system has no field `{found}`; its applications are {known}"
+        "the system has no application `{found}`; it has {known}"
     follows_misspelt(found, nearest)
-        "the system has no field `{found}`; did you mean `{nearest}`?"
+        "the system has no application `{found}`; did you mean `{nearest}`?"
     follows_projection(field)
         "`{field}` is a projection and writes no events; follow an application"
     follows_not_owned(field, aggregate, owned)
@@ -149,9 +147,10 @@ mod tests {
     #[test]
     fn every_message_has_a_case_in_tests_ui() {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui");
-        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-        let cases = files.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
-        let shown: String = cases.map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        let files = std::fs::read_dir(folder).expect("tests/ui can be read");
+        let paths = files.map(|file| file.expect("tests/ui can be read").path());
+        let shown = paths.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
+        let shown: String = shown.map(|path| std::fs::read_to_string(path).expect("a case can be read")).collect();
         let missing: Vec<_> =
             CATALOGUE.iter().filter(|(_, text)| !is_shown(text, &shown)).map(|(name, _)| name).collect();
         assert!(missing.is_empty(), "no case in tests/ui shows {missing:?}");

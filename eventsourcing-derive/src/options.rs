@@ -140,7 +140,11 @@ pub(crate) fn foreign_keys(attribute: &Attribute) -> Vec<Ident> {
 
 /// The word of `known` that was probably meant.
 pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let distances = known.into_iter().map(|known| (strsim::damerau_levenshtein(found, known), known));
+    let distance = |known: &str| match known.contains(found) || found.contains(known) {
+        true => 1,
+        false => strsim::damerau_levenshtein(found, known),
+    };
+    let distances = known.into_iter().map(|known| (distance(known), known));
     let (distance, nearest) = distances.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + found.chars().count() / 3).then_some(nearest)
 }
@@ -156,7 +160,7 @@ fn unknown(attribute: &str, option: &str, known: &[&str]) -> String {
 pub(crate) fn words(words: &[impl ToString]) -> String {
     let quoted: Vec<_> = words.iter().map(|word| format!("`{}`", word.to_string())).collect();
     match quoted.split_last() {
-        None => "nothing".into(),
+        None => "none".into(),
         Some((last, [])) => last.clone(),
         Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
     }

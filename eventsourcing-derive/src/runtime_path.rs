@@ -6,6 +6,7 @@ use syn::{Path, parse_quote};
 
 use crate::errors::Errors;
 use crate::options::Options;
+use crate::source_text::source_text;
 
 #[derive(Clone)]
 pub(crate) struct RuntimePath(Path);
@@ -18,8 +19,7 @@ impl RuntimePath {
 
     /// The path as serde's `crate` attribute wants it.
     pub(crate) fn serde(&self) -> String {
-        let path: String = self.to_token_stream().into_iter().map(|token| token.to_string()).collect();
-        path + "::private::serde"
+        source_text(&self.0) + "::private::serde"
     }
 }
 

@@ -13,10 +13,16 @@ const BYTES_MAX: usize = 255;
 pub(crate) fn stored_name(chosen: Option<LitStr>, item: &Ident, errors: &mut Errors) -> LitStr {
     let name = chosen.unwrap_or_else(|| LitStr::new(&item.unraw().to_string(), item.span()));
     if let Some(fault) = fault(&name.value()) {
-        let shown: String = name.value().chars().take(20).collect();
-        errors.report(&name, messages::bad_stored_name(shown.escape_debug(), fault));
+        errors.report(&name, messages::bad_stored_name(shown(&name.value()), fault));
     }
     name
+}
+
+fn shown(name: &str) -> String {
+    match name.char_indices().nth(20) {
+        Some((end, _)) => format!("{}…", name[..end].escape_debug()),
+        None => name.escape_debug().to_string(),
+    }
 }
 
 fn fault(name: &str) -> Option<&'static str> {

@@ -1,149 +1,136 @@
-use eventsourcing_core::{Aggregate, event};
-use eventsourcing_derive::System;
+//! What `#[derive(System)]` promises: the definition, the assembled services, the followers, the start.
+
+use std::convert::Infallible;
+use std::sync::Mutex;
+
+use eventsourcing_core::{
+    Aggregate, Application, Id, MemoryStore, Policy, Projection, Recorded, Root, Runner, System, Work, event,
+};
 use serde::{Deserialize, Serialize};
-
-/// Stands in for the runtime.
-mod runtime {
-    pub use eventsourcing_core::Aggregate;
-    use std::marker::PhantomData;
-
-    pub trait System: Sized {
-        fn definition() -> Definition;
-        fn assemble(applications: &Applications) -> Self;
-        fn followers() -> Vec<Follower<Self>>;
-    }
-    #[derive(Debug, Default, PartialEq)]
-    pub struct Definition(Vec<String>);
-    impl Definition {
-        pub fn new(name: &str) -> Self {
-            Self(vec![name.into()])
-        }
-        pub fn with_application(mut self, name: &str, a: &[&str]) -> Self {
-            self.0.push(format!("{name} {a:?}"));
-            self
-        }
-        pub fn with_policy(mut self, name: &str, a: &[(&str, &str)]) -> Self {
-            self.0.push(format!("{name} <- {a:?}"));
-            self
-        }
-        pub fn with_projection(mut self, name: &str, a: &[(&str, &str)]) -> Self {
-            self.0.push(format!("{name} << {a:?}"));
-            self
-        }
-        pub fn lines(&self) -> &[String] {
-            &self.0
-        }
-    }
-    pub trait Policy<A> {}
-    pub struct Application(pub String);
-    pub struct Applications;
-    impl Applications {
-        pub fn application(&self, name: &str) -> Application {
-            Application(name.into())
-        }
-    }
-    pub struct Follower<S>(PhantomData<S>);
-    pub struct FollowerBuilder<S, P>(PhantomData<(S, P)>);
-    impl<S> Follower<S> {
-        pub fn policy<P>(_: &str, _: fn(&S) -> &P) -> FollowerBuilder<S, P> {
-            FollowerBuilder(PhantomData)
-        }
-        pub fn projection<P>(_: &str, _: fn(&S) -> &P) -> FollowerBuilder<S, P> {
-            FollowerBuilder(PhantomData)
-        }
-    }
-    impl<S, P> FollowerBuilder<S, P> {
-        pub fn follows<A>(self, _: &str) -> Self
-        where
-            P: Policy<A>,
-        {
-            self
-        }
-    }
-    impl<S, P> From<FollowerBuilder<S, P>> for Follower<S> {
-        fn from(_: FollowerBuilder<S, P>) -> Self {
-            Self(PhantomData)
-        }
-    }
-    pub struct Stores;
-    pub struct Runner;
-    pub struct Running<S>(PhantomData<S>);
-    #[derive(Debug)]
-    pub struct SystemError;
-    pub struct SystemBuilder<S>(PhantomData<S>);
-    impl<S: System> SystemBuilder<S> {
-        pub fn new(_: impl Into<Stores>) -> Self {
-            Self(PhantomData)
-        }
-        pub fn with_runner(self, _: Runner) -> Self {
-            self
-        }
-        pub async fn start(self) -> Result<Running<S>, SystemError> {
-            Ok(Running(PhantomData))
-        }
-    }
-}
 
 #[derive(Aggregate, Serialize, Deserialize)]
 struct Account {}
+
 #[event]
 impl Account {
     fn opened() -> Self {
         Self {}
     }
 }
+
 #[derive(Aggregate, Serialize, Deserialize)]
-struct Ledger {}
+#[aggregate(name = "general-ledger")]
+struct Ledger {
+    accounts: u32,
+}
+
 #[event]
 impl Ledger {
-    fn opened() -> Self {
-        Self {}
+    fn started() -> Self {
+        Self { accounts: 0 }
+    }
+    fn account_added(&mut self) {
+        self.accounts += 1;
     }
 }
 
-struct AccountService(runtime::Application);
-impl From<runtime::Application> for AccountService {
-    fn from(a: runtime::Application) -> Self {
-        Self(a)
+struct AccountService {
+    app: Application,
+}
+
+impl From<Application> for AccountService {
+    fn from(app: Application) -> Self {
+        Self { app }
     }
 }
-struct LedgerService(runtime::Application);
-impl From<runtime::Application> for LedgerService {
-    fn from(a: runtime::Application) -> Self {
-        Self(a)
+
+struct LedgerService {
+    app: Application,
+}
+
+impl From<Application> for LedgerService {
+    fn from(app: Application) -> Self {
+        Self { app }
     }
 }
-impl runtime::Policy<Account> for LedgerService {}
+
+impl Policy<Account> for LedgerService {
+    type Error = eventsourcing_core::AppError;
+
+    async fn react(&self, _: &Recorded<Account>, work: &mut Work) -> Result<(), Self::Error> {
+        let ledger = work.load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Started).await?;
+        ledger.record(LedgerEvent::AccountAdded);
+        Ok(())
+    }
+}
+
 #[derive(Default)]
-struct ActivityFeed;
-impl runtime::Policy<Account> for ActivityFeed {}
+struct ActivityFeed {
+    lines: Mutex<Vec<&'static str>>,
+}
+
+impl ActivityFeed {
+    fn add(&self, line: &'static str) {
+        self.lines.lock().expect("no one panics").push(line);
+    }
+}
+
+impl Projection<Account> for ActivityFeed {
+    type Error = Infallible;
+
+    async fn project(&self, _: &Recorded<Account>) -> Result<(), Infallible> {
+        self.add("account");
+        Ok(())
+    }
+}
+
+impl Projection<Ledger> for ActivityFeed {
+    type Error = Infallible;
+
+    async fn project(&self, _: &Recorded<Ledger>) -> Result<(), Infallible> {
+        self.add("ledger");
+        Ok(())
+    }
+}
 
 #[derive(System)]
-#[system(crate = runtime)]
-pub struct EventSourcedBank {
-    #[application(name = "book", aggregates(Account))]
+struct Bank {
+    #[application(name = "books", aggregates(Account))]
     accounts: AccountService,
     #[application(aggregates(Ledger), follows(accounts: Account))]
     ledger: LedgerService,
-    #[projection(follows(accounts: Account))]
+    #[projection(follows(accounts: Account, ledger: Ledger))]
     activity: ActivityFeed,
 }
 
 #[test]
-fn system() {
-    assert_eq!(
-        EventSourcedBank::definition().lines(),
-        [
-            "EventSourcedBank",
-            "book [\"Account\"]",
-            "ledger [\"Ledger\"]",
-            "ledger <- [(\"book\", \"Account\")]",
-            "activity << [(\"book\", \"Account\")]"
-        ]
-    );
-    let bank = <EventSourcedBank as runtime::System>::assemble(&runtime::Applications);
-    assert_eq!((&*bank.accounts.0.0, &*bank.ledger.0.0), ("book", "ledger"));
-    let ActivityFeed = bank.activity;
-    assert_eq!(<EventSourcedBank as runtime::System>::followers().len(), 2);
-    let _ = EventSourcedBank::builder(runtime::Stores);
+fn the_definition_names_applications_and_who_follows_whom() {
+    let expected = eventsourcing_core::Definition::new("Bank")
+        .with_application("books", &["Account"])
+        .with_application("ledger", &["general-ledger"])
+        .with_policy("ledger", &[("books", "Account")])
+        .with_projection("activity", &[("books", "Account"), ("ledger", "general-ledger")]);
+    assert_eq!(Bank::definition().to_string(), expected.to_string());
+    assert_eq!(<Bank as System>::followers().len(), 2);
+}
+
+#[tokio::test]
+async fn a_started_system_runs_its_policies_and_projections() -> Result<(), Box<dyn std::error::Error>> {
+    let bank = Bank::start(MemoryStore::new(), Runner::concurrent()).await?;
+    assert_eq!(bank.accounts.app.name().as_str(), "books");
+    bank.accounts.app.save(&mut Root::<Account>::create(AccountEvent::Opened)).await?;
+    bank.settled().await?;
+    assert_eq!(bank.ledger.app.load(Id::<Ledger>::named("General")).await?.accounts, 1);
+    let mut lines = bank.activity.lines.lock().expect("no one panics").clone();
+    lines.sort_unstable();
+    assert_eq!(lines, ["account", "ledger", "ledger"]);
+    bank.stop().await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_builder_offers_more_choices() -> Result<(), Box<dyn std::error::Error>> {
+    let bank = Bank::builder(MemoryStore::new()).with_runner(Runner::inline()).start().await?;
+    bank.stop().await?;
+    Ok(())
 }

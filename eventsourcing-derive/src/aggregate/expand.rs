@@ -1,8 +1,9 @@
 //! From the model to the `impl Aggregate`.
 
 use proc_macro2::TokenStream;
-use quote::quote;
+use quote::{quote, quote_spanned};
 use syn::Data;
+use syn::spanned::Spanned;
 
 use super::model::Aggregate;
 
@@ -53,13 +54,13 @@ impl Aggregate {
         let body = match &self.snapshot {
             None => quote!(#runtime::snapshot::never()),
             Some(policy) => quote! {
-                #[allow(unused_imports)]
                 use #runtime::snapshot::{every, never};
                 #policy
             },
         };
+        let output = quote_spanned!(self.snapshot.span()=> impl #runtime::snapshot::SnapshotPolicy);
         quote! {
-            fn snapshot_policy() -> impl #runtime::snapshot::SnapshotPolicy {
+            fn snapshot_policy() -> #output {
                 #body
             }
         }

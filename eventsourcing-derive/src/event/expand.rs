@@ -2,6 +2,7 @@
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
+use syn::Fields;
 
 use super::model::{EventItem, EventType, Events};
 
@@ -24,6 +25,7 @@ impl Events {
         let types = self.types.iter().map(|event| event.expand(self));
         let methods = match &self.item {
             EventItem::Enum(_) => self.enum_methods(),
+            EventItem::Struct(item) if matches!(item.fields, Fields::Unit) => self.unit_methods(),
             EventItem::Struct(_) => self.struct_methods(),
         };
         quote! {
@@ -70,6 +72,23 @@ impl Events {
             &quote! {
                 let _ = index;
                 #runtime::private::serde::Deserialize::deserialize(deserializer)
+            },
+        ])
+    }
+
+    /// A struct without fields is an empty map, as a variant without fields is, so that it can be given fields later.
+    fn unit_methods(&self) -> TokenStream {
+        let (runtime, name) = (&self.runtime, self.ident().to_string());
+        self.methods([
+            &quote!(0),
+            &quote! {
+                let fields = #runtime::private::serde::Serializer::serialize_struct(serializer, #name, 0)?;
+                #runtime::private::serde::ser::SerializeStruct::end(fields)
+            },
+            &quote! {
+                let _ = index;
+                <#runtime::private::serde::de::IgnoredAny as #runtime::private::serde::Deserialize>::deserialize(deserializer)?;
+                ::core::result::Result::Ok(Self)
             },
         ])
     }

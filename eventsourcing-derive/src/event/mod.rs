@@ -55,7 +55,7 @@ fn finish(events: &Events, errors: Errors) -> TokenStream {
 
 fn refuse(item: &TokenStream) -> TokenStream {
     let mut errors = Errors::default();
-    errors.report_at(proc_macro2::Span::call_site(), messages::event_item());
+    errors.report(item, messages::event_item());
     let messages = errors.finish().err();
     quote!(#messages #item)
 }

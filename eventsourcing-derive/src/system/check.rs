@@ -4,9 +4,10 @@ use std::collections::{HashMap, HashSet};
 
 use syn::Path;
 
-use super::model::{Part, Role, System, text};
+use super::model::{Part, Role, System};
 use crate::errors::Errors;
 use crate::messages;
+use crate::source_text::source_text;
 
 impl System {
     pub(super) fn check(&self, errors: &mut Errors) {
@@ -40,13 +41,13 @@ impl System {
     fn check_aggregates_have_one_owner(&self, errors: &mut Errors) {
         let mut owners: HashMap<String, &Part> = HashMap::new();
         for (part, aggregate) in self.parts.iter().flat_map(owned) {
-            match owners.insert(text(aggregate), part) {
+            match owners.insert(source_text(aggregate), part) {
                 None => {}
                 Some(first) if first.field == part.field => {
-                    errors.report(aggregate, messages::repeated_aggregate(text(aggregate)));
+                    errors.report(aggregate, messages::repeated_aggregate(source_text(aggregate)));
                 }
                 Some(first) => {
-                    let message = messages::aggregate_of_two(text(aggregate), &first.field, &part.field);
+                    let message = messages::aggregate_of_two(source_text(aggregate), &first.field, &part.field);
                     errors.report(aggregate, message);
                 }
             }
@@ -56,7 +57,7 @@ impl System {
 
 impl Part {
     fn check_has_work(&self, errors: &mut Errors) {
-        if !self.follows.is_empty() {
+        if self.unclear || !self.follows.is_empty() {
             return;
         }
         match &self.role {

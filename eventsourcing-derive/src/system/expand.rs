@@ -9,25 +9,38 @@ use super::model::{Follow, Part, Role, System};
 
 impl System {
     pub(super) fn expand(&self) -> TokenStream {
-        let implementation = self.implementation(&self.definition(), &self.assemble(), &self.followers());
-        let starters = self.starters();
+        let nothing = TokenStream::new();
+        let implementation = self.implementation(&self.definition(), &self.assemble(), &self.followers(), &nothing);
+        let starters = self.starters(&nothing);
         quote!(#implementation #starters)
     }
 
     /// The messages, and implementations that keep the compiler from reporting that there are none.
     pub(super) fn stub(&self, messages: TokenStream) -> TokenStream {
         let body = quote!(::core::unreachable!());
-        let implementation = self.implementation(&body, &body, &body);
-        let starters = self.starters();
+        let conditions = quote!(where Self: ::core::marker::Send + ::core::marker::Sync + 'static);
+        let names = self.parts.iter().flat_map(Part::mentioned).map(|aggregate| self.name_of(aggregate));
+        let definition = quote! {
+            let _: &[&str] = &[#(#names),*];
+            #body
+        };
+        let implementation = self.implementation(&definition, &body, &body, &conditions);
+        let starters = self.starters(&conditions);
         quote!(#messages #implementation #starters)
     }
 
-    fn implementation(&self, definition: &TokenStream, assemble: &TokenStream, followers: &TokenStream) -> TokenStream {
+    fn implementation(
+        &self,
+        definition: &TokenStream,
+        assemble: &TokenStream,
+        followers: &TokenStream,
+        conditions: &TokenStream,
+    ) -> TokenStream {
         let (runtime, ident) = (&self.runtime, &self.input.ident);
-        let (impl_generics, type_generics, where_clause) = self.input.generics.split_for_impl();
+        let (impl_generics, type_generics, _) = self.input.generics.split_for_impl();
         quote! {
             #[automatically_derived]
-            impl #impl_generics #runtime::System for #ident #type_generics #where_clause {
+            impl #impl_generics #runtime::System for #ident #type_generics #conditions {
                 fn definition() -> #runtime::Definition {
                     #definition
                 }
@@ -56,17 +69,17 @@ impl System {
 
     fn followers(&self) -> TokenStream {
         let followers: Vec<_> = self.parts.iter().filter_map(|part| part.follower(self)).collect();
-        quote!(::std::vec::Vec::from([#(#followers),*]))
+        let (runtime, count) = (&self.runtime, followers.len());
+        quote!(::core::convert::From::<[#runtime::Follower<Self>; #count]>::from([#(#followers),*]))
     }
 
-    fn starters(&self) -> TokenStream {
+    fn starters(&self, conditions: &TokenStream) -> TokenStream {
         let Self { runtime, input, .. } = self;
         let (visibility, ident) = (&input.vis, &input.ident);
-        let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
+        let (impl_generics, type_generics, _) = input.generics.split_for_impl();
         quote! {
             #[automatically_derived]
-            #[allow(dead_code, unreachable_pub)]
-            impl #impl_generics #ident #type_generics #where_clause {
+            impl #impl_generics #ident #type_generics #conditions {
                 /// Starts the system on `stores`; `runner` says how its followers are run.
                 ///
                 /// # Errors
@@ -147,10 +160,18 @@ impl Part {
         };
         let follows = follows.iter().map(|follow| {
             let (aggregate, application) = (&follow.aggregate, system.followed(follow));
-            quote_spanned!(aggregate.span()=> .follows::<#aggregate>(#application))
+            quote_spanned!(aggregate.span()=> let follower = follower.follows::<#aggregate>(#application);)
         });
-        Some(quote! {
-            #runtime::Follower::#kind(#name, |system: &Self| &system.#field) #(#follows)*.into()
-        })
+        Some(quote! {{
+            let follower = #runtime::Follower::#kind(#name, |system: &Self| &system.#field);
+            #(#follows)*
+            ::core::convert::Into::into(follower)
+        }})
+    }
+
+    /// Every aggregate that is named.
+    fn mentioned(&self) -> impl Iterator<Item = &Path> {
+        let followed = self.follows.iter().map(|follow| &follow.aggregate);
+        self.aggregates().unwrap_or_default().iter().chain(followed)
     }
 }

@@ -2,10 +2,11 @@
 
 use std::collections::HashSet;
 
-use super::model::{Follow, Part, System, text};
+use super::model::{Follow, Part, System};
 use crate::errors::Errors;
 use crate::messages;
 use crate::options::{nearest, words};
+use crate::source_text::source_text;
 
 impl System {
     pub(super) fn check_follows(&self, errors: &mut Errors) {
@@ -18,6 +19,9 @@ impl System {
     }
 
     fn check_follow(&self, part: &Part, follow: &Follow, errors: &mut Errors) {
+        if self.unclear.contains(&follow.field) {
+            return;
+        }
         let Some(followed) = self.part(&follow.field) else {
             return errors.report(&follow.field, self.no_such_field(follow));
         };
@@ -25,7 +29,7 @@ impl System {
             errors.report(follow, messages::follows_itself(&part.field));
         } else if followed.aggregates().is_none() {
             errors.report(&follow.field, messages::follows_projection(&followed.field));
-        } else if !followed.owns(&follow.aggregate) {
+        } else if !followed.unclear && !followed.owns(&follow.aggregate) {
             errors.report(&follow.aggregate, not_owned(followed, follow));
         }
     }
@@ -44,7 +48,7 @@ impl System {
 fn check_differ(part: &Part, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for follow in &part.follows {
-        let aggregate = text(&follow.aggregate);
+        let aggregate = source_text(&follow.aggregate);
         if !seen.insert((&follow.field, aggregate.clone())) {
             errors.report(follow, messages::repeated_follow(&follow.field, aggregate));
         }
@@ -52,6 +56,6 @@ fn check_differ(part: &Part, errors: &mut Errors) {
 }
 
 fn not_owned(followed: &Part, follow: &Follow) -> String {
-    let owned: Vec<_> = followed.aggregates().unwrap_or_default().iter().map(text).collect();
-    messages::follows_not_owned(&followed.field, text(&follow.aggregate), words(&owned))
+    let owned: Vec<_> = followed.aggregates().unwrap_or_default().iter().map(source_text).collect();
+    messages::follows_not_owned(&followed.field, source_text(&follow.aggregate), words(&owned))
 }

@@ -11,6 +11,8 @@ pub(super) struct System {
     pub(super) runtime: RuntimePath,
     pub(super) name: LitStr,
     pub(super) parts: Vec<Part>,
+    /// Fields whose role is not known. That has been reported; what else is said of them would repeat it.
+    pub(super) unclear: Vec<Ident>,
 }
 
 /// A field of the system.
@@ -20,6 +22,8 @@ pub(super) struct Part {
     pub(super) name: LitStr,
     pub(super) role: Role,
     pub(super) follows: Vec<Follow>,
+    /// Whether some option could not be read. That has been reported; what seems missing may stand there.
+    pub(super) unclear: bool,
 }
 
 pub(super) enum Role {
@@ -70,9 +74,4 @@ impl ToTokens for Follow {
         self.field.to_tokens(tokens);
         self.aggregate.to_tokens(tokens);
     }
-}
-
-/// A path as a text to compare and to show.
-pub(super) fn text(path: &Path) -> String {
-    path.to_token_stream().into_iter().map(|token| token.to_string()).collect()
 }

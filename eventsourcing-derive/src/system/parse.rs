@@ -13,25 +13,26 @@ impl System {
     pub(super) fn parse(input: DeriveInput, errors: &mut Errors) -> Self {
         let options = Options::of_attributes("system", &input.attrs, &["name", "crate"], errors);
         let chosen = options.text("name", "name = \"Bank\"", errors);
-        Self {
-            runtime: RuntimePath::parse(&options, errors),
-            name: stored_name(chosen, &input.ident, errors),
-            parts: parts(&input, errors),
-            input,
+        let (runtime, name) = (RuntimePath::parse(&options, errors), stored_name(chosen, &input.ident, errors));
+        let mut system = Self { runtime, name, parts: Vec::new(), unclear: Vec::new(), input };
+        for field in fields(&system.input, errors) {
+            match Part::parse(&field, errors) {
+                Some(part) => system.parts.push(part),
+                None => system.unclear.extend(field.ident),
+            }
         }
+        system
     }
 }
 
-fn parts(input: &DeriveInput, errors: &mut Errors) -> Vec<Part> {
-    match &input.data {
-        Data::Struct(data) if matches!(data.fields, Fields::Named(_)) => {
-            data.fields.iter().filter_map(|field| Part::parse(field, errors)).collect()
-        }
-        _ => {
-            errors.report(&input.ident, messages::system_not_a_struct(&input.ident));
-            Vec::new()
-        }
+fn fields(input: &DeriveInput, errors: &mut Errors) -> Vec<Field> {
+    if let Data::Struct(data) = &input.data
+        && matches!(data.fields, Fields::Named(_))
+    {
+        return data.fields.iter().cloned().collect();
     }
+    errors.report(&input.ident, messages::system_not_a_struct(&input.ident));
+    Vec::new()
 }
 
 impl Part {
@@ -48,18 +49,20 @@ impl Part {
     }
 
     fn application(field: &Field, errors: &mut Errors) -> Self {
+        let reported = errors.count();
         let known = ["name", "aggregates", "follows"];
         let options = Options::of_attributes("application", &field.attrs, &known, errors);
         let aggregates = options.list("aggregates", "aggregates(Account, Ledger)", errors);
-        Self::new(field, &options, Role::Application { aggregates }, errors)
+        Self::new(field, &options, Role::Application { aggregates }, reported, errors)
     }
 
     fn projection(field: &Field, errors: &mut Errors) -> Self {
+        let reported = errors.count();
         let options = Options::of_attributes("projection", &field.attrs, &["name", "follows"], errors);
-        Self::new(field, &options, Role::Projection, errors)
+        Self::new(field, &options, Role::Projection, reported, errors)
     }
 
-    fn new(field: &Field, options: &Options, role: Role, errors: &mut Errors) -> Self {
+    fn new(field: &Field, options: &Options, role: Role, reported: usize, errors: &mut Errors) -> Self {
         let ident = field.ident.clone().expect("only named fields are parsed");
         let chosen = options.text("name", "name = \"accounts\"", errors);
         Self {
@@ -68,6 +71,7 @@ impl Part {
             field: ident,
             ty: field.ty.clone(),
             role,
+            unclear: errors.count() > reported,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! What a block and its methods must be. The fold is run on every load: it does nothing but change the state.
 
-use quote::ToTokens;
 use syn::{FnArg, ImplItem, Pat, ReceiverKind, Safety, Type};
 
 use super::super::check::conditional;
 use super::fields::{borrows, is_open, owned};
-use super::model::{Block, Method};
+use super::model::{Block, Field, Method};
 use crate::errors::Errors;
 use crate::messages;
+use crate::source_text::source_text;
 
 impl Block {
     pub(super) fn check(&self, errors: &mut Errors) {
@@ -51,14 +51,14 @@ impl Block {
 
     /// Without a first event there is no aggregate. Silent after other mistakes, which may hide the creating method.
     fn check_creates(&self, errors: &mut Errors) {
-        if errors.is_empty() && !self.methods.iter().any(Method::creates) {
+        if errors.count() == 0 && !self.methods.iter().any(Method::creates) {
             errors.report(&self.item.self_ty, messages::block_never_creates(&self.aggregate));
         }
     }
 
     fn is_self(&self, output: &Type) -> bool {
-        let output = output.to_token_stream().to_string();
-        output == "Self" || output == self.item.self_ty.to_token_stream().to_string()
+        let output = source_text(output);
+        output == "Self" || self.aggregate == output || output == source_text(&self.item.self_ty)
     }
 }
 
@@ -70,18 +70,19 @@ impl Method {
         self.check_receiver(errors);
         self.check_output(block, errors);
         self.check_patterns(errors);
+        self.check_fields_differ(errors);
         self.check_types(errors);
     }
 
     /// Other builds could not read what this one has stored.
     fn check_is_in_every_build(&self, errors: &mut Errors) {
         if let Some(cfg) = conditional(&self.attributes) {
-            errors.report(cfg, messages::method_cfg(&self.signature.ident));
+            errors.report(cfg, messages::event_cfg(&self.signature.ident));
         }
         for field in &self.signature.inputs {
             let FnArg::Typed(field) = field else { continue };
             if let Some(cfg) = conditional(&field.attrs) {
-                errors.report(cfg, messages::parameter_cfg(field.pat.to_token_stream()));
+                errors.report(cfg, messages::parameter_cfg(source_text(&field.pat)));
             }
         }
     }
@@ -105,7 +106,7 @@ impl Method {
     fn check_is_not_generic(&self, errors: &mut Errors) {
         let (signature, name) = (&self.signature, &self.signature.ident);
         if !signature.generics.params.is_empty() {
-            errors.report(&signature.generics, messages::method_generic(name));
+            errors.report(&signature.generics, messages::event_generic(name));
         }
         if let Some(variadic) = &signature.variadic {
             errors.report(variadic, messages::method_variadic(name));
@@ -150,6 +151,14 @@ impl Method {
         }
     }
 
+    fn check_fields_differ(&self, errors: &mut Errors) {
+        for (index, Field { ident, .. }) in self.fields.iter().enumerate() {
+            if self.fields[..index].iter().any(|earlier| earlier.ident == *ident) {
+                errors.report(ident, messages::field_repeated(&self.signature.ident, ident));
+            }
+        }
+    }
+
     /// A field outlives the call that made it.
     fn check_types(&self, errors: &mut Errors) {
         for parameter in &self.signature.inputs {
@@ -157,7 +166,7 @@ impl Method {
             if is_open(&parameter.ty) {
                 errors.report(&parameter.ty, messages::parameter_impl());
             } else if borrows(&parameter.ty) {
-                errors.report(&parameter.ty, messages::parameter_reference(owned(&parameter.ty)));
+                errors.report(&parameter.ty, messages::parameter_reference(source_text(&owned(&parameter.ty))));
             }
         }
     }

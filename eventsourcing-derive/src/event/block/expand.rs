@@ -2,7 +2,8 @@
 
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote, quote_spanned};
-use syn::{ImplItem, ItemEnum, parse_quote};
+use syn::ext::IdentExt;
+use syn::{Attribute, Ident, ItemEnum, parse_quote};
 
 use super::super::model::Events;
 use super::model::{Block, Field, Method};
@@ -26,7 +27,13 @@ impl Block {
                 #runtime::private::serde::Deserialize,
             )]
             #[serde(crate = #serde)]
-            #[allow(missing_docs, unreachable_pub, private_interfaces, clippy::all, clippy::pedantic)]
+            #[allow(
+                private_interfaces,
+                clippy::derive_partial_eq_without_eq,
+                clippy::enum_variant_names,
+                clippy::large_enum_variant,
+                clippy::module_name_repetitions
+            )]
             pub enum #events { #(#variants,)* }
         }
     }
@@ -38,24 +45,24 @@ impl Block {
         quote!(#item #enumeration #fold)
     }
 
-    fn documentation(&self) -> Vec<syn::Attribute> {
+    fn documentation(&self) -> Vec<Attribute> {
         let written: Vec<_> = self.item.attrs.iter().filter(|attribute| is_documentation(attribute)).cloned().collect();
-        if !written.is_empty() {
-            return written;
+        match undocumented(&written) {
+            false => written,
+            true => vec![documentation(&format!("What has happened to [`{}`].", self.aggregate))],
         }
-        let text = format!("What has happened to [`{}`].", self.aggregate);
-        vec![parse_quote!(#[doc = #text])]
     }
 
     fn fold(&self) -> TokenStream {
         let Self { runtime, item, events, .. } = self;
         let aggregate = &item.self_ty;
         let fingerprint = self.fingerprint();
+        let deprecated = self.methods.iter().any(Method::is_deprecated).then(|| quote!(#[allow(deprecated)]));
         let creations = self.methods.iter().map(|method| method.creation(self));
         let changes = self.methods.iter().map(|method| method.change(self));
         quote! {
             #[automatically_derived]
-            #[allow(deprecated)]
+            #deprecated
             impl #runtime::Fold<#events> for #aggregate {
                 const FINGERPRINT: u64 = #fingerprint;
 
@@ -70,14 +77,15 @@ impl Block {
         }
     }
 
-    /// Of what the methods do. Their visibility and attributes do not count.
+    /// Of what the methods do. Their visibility and lints do not count.
     fn fingerprint(&self) -> syn::LitInt {
         let mut fingerprint = Fingerprint::new();
-        for item in &self.item.items {
-            if let ImplItem::Fn(method) = item {
-                fingerprint.add(&method.sig);
-                fingerprint.add(&method.block);
+        for method in &self.methods {
+            fingerprint.add(&method.signature.ident);
+            for field in &method.fields {
+                fingerprint.add(field.to_field());
             }
+            fingerprint.add(&method.body);
         }
         fingerprint.finish()
     }
@@ -85,11 +93,14 @@ impl Block {
 
 impl Method {
     fn to_variant(&self) -> TokenStream {
-        let Self { variant_attributes, variant, fields, .. } = self;
-        let fields = fields.iter().map(Field::to_field);
+        let Self { signature, variant_attributes, variant, fields, .. } = self;
+        let name = &signature.ident;
+        let documentation =
+            undocumented(variant_attributes).then(|| documentation(&format!("The event `{}`.", name.unraw())));
+        let fields = fields.iter().map(|field| field.to_documented_field(name));
         match fields.len() {
-            0 => quote!(#(#variant_attributes)* #variant),
-            _ => quote!(#(#variant_attributes)* #variant { #(#fields,)* }),
+            0 => quote!(#documentation #(#variant_attributes)* #variant),
+            _ => quote!(#documentation #(#variant_attributes)* #variant { #(#fields,)* }),
         }
     }
 
@@ -135,15 +146,31 @@ impl Method {
     }
 
     /// Names of ours for the fields: the user's might be constants, or begin with an underscore.
-    fn values(&self) -> Vec<syn::Ident> {
+    fn values(&self) -> Vec<Ident> {
         let fields = self.fields.iter().enumerate();
         fields.map(|(index, field)| format_ident!("field{index}", span = field.ident.span())).collect()
     }
 }
 
 impl Field {
+    fn to_documented_field(&self, method: &Ident) -> TokenStream {
+        let text = || format!("The parameter `{}` of `{}`.", self.ident.unraw(), method.unraw());
+        let documentation = undocumented(&self.attributes).then(|| documentation(&text()));
+        let field = self.to_field();
+        quote!(#documentation #field)
+    }
+
     fn to_field(&self) -> TokenStream {
         let Self { attributes, ident, ty } = self;
         quote!(#(#attributes)* #ident: #ty)
     }
+}
+
+fn undocumented(attributes: &[Attribute]) -> bool {
+    !attributes.iter().any(is_documentation)
+}
+
+/// For what the user has not documented: the enum is public, and the lint `missing_docs` may be on.
+fn documentation(text: &str) -> Attribute {
+    parse_quote!(#[doc = #text])
 }

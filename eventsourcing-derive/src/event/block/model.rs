@@ -18,6 +18,7 @@ pub(super) struct Block {
 /// A method, which is an event.
 pub(super) struct Method {
     pub(super) signature: Signature,
+    pub(super) body: syn::Block,
     pub(super) attributes: Vec<Attribute>,
     /// Documentation and options that move to the variant.
     pub(super) variant_attributes: Vec<Attribute>,
@@ -49,6 +50,10 @@ impl Method {
     /// Whether the event is the first of its stream; the others change what is there.
     pub(super) fn creates(&self) -> bool {
         self.signature.receiver().is_none()
+    }
+
+    pub(super) fn is_deprecated(&self) -> bool {
+        self.attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"))
     }
 
     /// The return type, unless it is `()`.

@@ -1,9 +1,9 @@
 //! From the `impl` block and its options to the model.
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, format_ident};
+use quote::format_ident;
 use syn::ext::IdentExt;
-use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Type};
+use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Type, parse_quote};
 
 use super::fields::without_self;
 use super::model::{Block, Field, Method};
@@ -11,6 +11,7 @@ use crate::errors::Errors;
 use crate::messages;
 use crate::options::Options;
 use crate::runtime_path::RuntimePath;
+use crate::source_text::source_text;
 
 impl Block {
     pub(super) fn parse(arguments: TokenStream, mut item: ItemImpl, errors: &mut Errors) -> Self {
@@ -22,9 +23,11 @@ impl Block {
             ImplItem::Fn(method) => Some(Method::parse(method, &item.self_ty, errors)),
             _ => None,
         });
+        let methods = methods.collect();
+        item.attrs.push(lints());
         Self {
             runtime,
-            methods: methods.collect(),
+            methods,
             events: events.unwrap_or_else(|| format_ident!("{}Event", aggregate.unraw())),
             aggregate,
             item,
@@ -38,8 +41,11 @@ impl Method {
         method.attrs.retain(|attribute| !belongs_to_variant(attribute) || is_documentation(attribute));
         let inputs = method.sig.inputs.iter_mut();
         let fields = inputs.filter_map(|input| Field::parse(input, aggregate)).collect();
+        let signature = method.sig.clone();
+        method.sig.variadic = None; // Reported, and the compiler shall not report it again.
         Self {
-            signature: method.sig.clone(),
+            signature,
+            body: method.block.clone(),
             variant_attributes: attributes.iter().filter(|attribute| belongs_to_variant(attribute)).cloned().collect(),
             attributes,
             variant: variant_of(&method.sig.ident, errors),
@@ -49,6 +55,8 @@ impl Method {
 }
 
 impl Field {
+    /// What an event carries need not matter to the state, so a parameter may be unused.
+    ///
     /// `None`: not a parameter with a name, which is reported elsewhere.
     fn parse(input: &mut FnArg, aggregate: &Type) -> Option<Self> {
         let FnArg::Typed(parameter) = input else { return None };
@@ -56,21 +64,31 @@ impl Field {
         let moves = |attribute: &Attribute| attribute.path().is_ident("serde") || is_documentation(attribute);
         let (attributes, kept) = parameter.attrs.drain(..).partition(moves);
         parameter.attrs = kept;
-        Some(Self {
-            attributes,
-            ident: without_underscores(&pattern.ident),
-            ty: without_self(&parameter.ty, aggregate),
-        })
+        parameter.attrs.push(parse_quote!(#[allow(unused_variables)]));
+        let ident = without_underscores(&pattern.ident);
+        Some(Self { attributes, ident, ty: without_self(&parameter.ty, aggregate) })
     }
 }
 
-/// A parameter that the method's body does not use begins with an underscore; the field it names does not.
+/// A parameter that the method's body does not use may begin with an underscore; the field it names does not.
 fn without_underscores(parameter: &Ident) -> Ident {
-    match parameter.to_string().trim_start_matches('_') {
-        "" => parameter.clone(),
-        name => syn::parse_str(name)
-            .map_or(parameter.clone(), |field: Ident| Ident::new(&field.to_string(), parameter.span())),
+    match syn::parse_str::<Ident>(parameter.to_string().trim_start_matches('_')) {
+        Ok(mut field) => {
+            field.set_span(parameter.span());
+            field
+        }
+        Err(_) => parameter.clone(),
     }
+}
+
+/// What clippy would have otherwise is not for a method to choose that is an event.
+fn lints() -> Attribute {
+    parse_quote!(#[allow(
+        clippy::missing_const_for_fn,
+        clippy::needless_pass_by_ref_mut,
+        clippy::needless_pass_by_value,
+        clippy::unused_self
+    )])
 }
 
 fn belongs_to_variant(attribute: &Attribute) -> bool {
@@ -87,7 +105,7 @@ fn name_of(self_ty: &Type, errors: &mut Errors) -> Ident {
     {
         return last.ident.clone();
     }
-    errors.report(self_ty, messages::block_type(self_ty.to_token_stream()));
+    errors.report(self_ty, messages::block_type(source_text(self_ty)));
     Ident::new("Aggregate", Span::call_site())
 }
 

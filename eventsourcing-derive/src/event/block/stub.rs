@@ -1,7 +1,10 @@
 //! What the block form writes after mistakes: everything its name promises, so that nothing else is reported missing.
 
+use std::collections::HashSet;
+
 use proc_macro2::TokenStream;
 use quote::quote;
+use syn::Type;
 
 use super::super::model::Events;
 use super::fields::{borrows, is_open, owned};
@@ -9,11 +12,10 @@ use super::model::{Block, Field, Method};
 
 impl Block {
     pub(super) fn stub(&self, events: &Events, messages: TokenStream) -> TokenStream {
-        let item = &self.item;
         let enumeration = self.stub_enum();
         let event = events.stub_implementation();
-        let fold = self.stub_fold();
-        quote!(#messages #item #enumeration #event #fold)
+        let block = self.stub_block();
+        quote!(#messages #enumeration #event #block)
     }
 
     /// The enum without derives, which would report the same mistakes again.
@@ -22,7 +24,7 @@ impl Block {
         let variants = self.variants().map(Method::stub_variant);
         let body = quote!(::core::unreachable!());
         quote! {
-            #[allow(missing_docs, unreachable_pub, private_interfaces)]
+            #[allow(missing_docs, non_camel_case_types, unreachable_pub, private_interfaces)]
             pub enum #events { #(#variants,)* }
 
             impl ::core::clone::Clone for #events {
@@ -48,11 +50,17 @@ impl Block {
         }
     }
 
-    fn stub_fold(&self) -> TokenStream {
+    /// The block and its fold. Nothing where there can be no block, of which the compiler would complain once more.
+    fn stub_block(&self) -> TokenStream {
         let Self { runtime, item, events, .. } = self;
         let aggregate = &item.self_ty;
+        if !matches!(**aggregate, Type::Path(_)) {
+            return TokenStream::new();
+        }
         let (impl_generics, _, where_clause) = item.generics.split_for_impl();
         quote! {
+            #item
+
             impl #impl_generics #runtime::Fold<#events> for #aggregate #where_clause {
                 fn create(_: #events) -> ::core::result::Result<Self, #runtime::Misplaced> {
                     ::core::unreachable!()
@@ -69,7 +77,8 @@ impl Block {
 impl Method {
     fn stub_variant(&self) -> TokenStream {
         let variant = &self.variant;
-        let fields = self.fields.iter().filter_map(Field::stub_field);
+        let mut seen = HashSet::new();
+        let fields = self.fields.iter().filter(|field| seen.insert(&field.ident)).filter_map(Field::stub_field);
         let fields: Vec<_> = fields.collect();
         match &*fields {
             [] => quote!(#variant),
@@ -84,10 +93,11 @@ impl Field {
         let Self { ident, ty, .. } = self;
         match ty {
             ty if is_open(ty) => None,
-            ty if borrows(ty) => {
+            Type::Reference(_) => {
                 let owned = owned(ty);
                 Some(quote!(#ident: #owned))
             }
+            ty if borrows(ty) => None,
             ty => Some(quote!(#ident: #ty)),
         }
     }

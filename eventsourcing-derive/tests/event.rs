@@ -1,0 +1,200 @@
+//! What `#[event]` promises: the fold, the stored names, the stored form.
+
+use std::error::Error;
+
+use eventsourcing_core::store::{Name, Position, StoredEvent, StreamId, Version};
+use eventsourcing_core::{Aggregate, Clock, Codec, CodecError, Event, EventType, Fold, Misplaced, SystemClock, event};
+use serde::{Deserialize, Serialize};
+
+#[derive(Aggregate, Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Account {
+    owner: String,
+    balance: i64,
+    merged: Vec<Account>,
+}
+
+/// What has happened to an account.
+#[event]
+impl Account {
+    fn opened(owner: String) -> Self {
+        Self { owner, balance: 0, merged: Vec::new() }
+    }
+    fn imported(owner: String, balance: i64) -> Account {
+        Account { owner, balance, merged: Vec::new() }
+    }
+    fn credited(&mut self, amount: i64, #[serde(default, rename = "note")] _remark: Option<String>) {
+        self.balance += amount;
+    }
+    fn merged(&mut self, others: Vec<Self>) {
+        self.merged = others;
+    }
+    #[event(name = "OwnerChanged", version = 2)]
+    fn owner_renamed(&mut self, owner: String) {
+        self.owner = owner;
+    }
+    fn frozen(&mut self) {}
+}
+
+/// The same events, written by hand.
+mod by_hand {
+    use super::*;
+
+    #[event]
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub(super) enum AccountEvent {
+        Opened {
+            owner: String,
+        },
+        Imported {
+            owner: String,
+            balance: i64,
+        },
+        Credited {
+            amount: i64,
+            #[serde(default, rename = "note")]
+            remark: Option<String>,
+        },
+        Merged {
+            others: Vec<Account>,
+        },
+        #[event(name = "OwnerChanged", version = 2)]
+        OwnerRenamed {
+            owner: String,
+        },
+        Frozen,
+    }
+}
+
+#[event]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Shapes {
+    Unit,
+    Newtype(u32),
+    Pair(u32, String),
+    Struct {},
+}
+
+#[event(name = "Ping", version = 7)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Pinged {
+    at: u64,
+}
+
+#[event]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Ponged;
+
+fn stored(name: &'static str, schema_version: u16, payload: &str) -> StoredEvent {
+    StoredEvent {
+        position: Position::ZERO,
+        stream: StreamId { category: Name::from_static("Account"), id: uuid::Uuid::nil() },
+        version: Version::FIRST,
+        recorded_at: SystemClock.now(),
+        name: Name::from_static(name),
+        schema_version,
+        codec: Codec::Json.id(),
+        payload: payload.into(),
+        metadata: Vec::new(),
+    }
+}
+
+fn payload(event: &impl Event) -> Result<String, Box<dyn Error>> {
+    Ok(String::from_utf8(Codec::Json.encode_event(event)?)?)
+}
+
+fn comes_back<E: Event + PartialEq + std::fmt::Debug>(event: E) -> Result<(), Box<dyn Error>> {
+    let EventType { name, version } = event.event_type();
+    let stored = stored(name, version, &payload(&event)?);
+    assert_eq!(Codec::decode_event::<E>(&stored)?, event);
+    Ok(())
+}
+
+#[test]
+fn a_method_that_returns_self_creates_and_the_others_change() -> Result<(), Misplaced> {
+    let mut account = Account::create(AccountEvent::Opened { owner: "Alice".into() })?;
+    account.apply(AccountEvent::Credited { amount: 5, remark: None })?;
+    account.apply(AccountEvent::OwnerRenamed { owner: "Bob".into() })?;
+    account.apply(AccountEvent::Frozen)?;
+    assert_eq!((&*account.owner, account.balance), ("Bob", 5));
+    Ok(())
+}
+
+#[test]
+fn a_misplaced_event_is_refused_and_changes_nothing() -> Result<(), Misplaced> {
+    assert_eq!(Account::create(AccountEvent::Frozen), Err(Misplaced));
+    let mut account = Account::create(AccountEvent::Imported { owner: "Alice".into(), balance: 7 })?;
+    let before = account.clone();
+    assert_eq!(account.apply(AccountEvent::Opened { owner: "Bob".into() }), Err(Misplaced));
+    assert_eq!(account, before);
+    Ok(())
+}
+
+#[test]
+fn names_and_versions_are_those_of_the_options() {
+    let types: Vec<_> = AccountEvent::TYPES.iter().map(|known| (known.name, known.version)).collect();
+    let expected = [("Opened", 1), ("Imported", 1), ("Credited", 1), ("Merged", 1), ("OwnerChanged", 2), ("Frozen", 1)];
+    assert_eq!(types, expected);
+    assert_eq!(AccountEvent::Frozen.event_type().name, "Frozen");
+    assert_eq!(Pinged::TYPES, [EventType { name: "Ping", version: 7 }]);
+}
+
+#[test]
+fn both_forms_are_stored_alike() -> Result<(), Box<dyn Error>> {
+    let written = AccountEvent::Credited { amount: 5, remark: Some("gift".into()) };
+    let by_hand = by_hand::AccountEvent::Credited { amount: 5, remark: Some("gift".into()) };
+    assert_eq!(payload(&written)?, payload(&by_hand)?);
+    assert_eq!(written.event_type(), by_hand.event_type());
+    assert_eq!(AccountEvent::TYPES, by_hand::AccountEvent::TYPES);
+    Ok(())
+}
+
+#[test]
+fn a_payload_is_the_bare_fields() -> Result<(), Box<dyn Error>> {
+    assert_eq!(payload(&AccountEvent::Opened { owner: "Alice".into() })?, r#"{"owner":"Alice"}"#);
+    assert_eq!(payload(&Shapes::Newtype(1))?, "1");
+    assert_eq!(payload(&Shapes::Pair(1, "a".into()))?, r#"[1,"a"]"#);
+    assert_eq!(payload(&Pinged { at: 1 })?, r#"{"at":1}"#);
+    Ok(())
+}
+
+#[test]
+fn an_event_without_fields_is_an_empty_map() -> Result<(), Box<dyn Error>> {
+    assert_eq!(payload(&AccountEvent::Frozen)?, "{}");
+    assert_eq!(payload(&Shapes::Unit)?, "{}");
+    assert_eq!(payload(&Shapes::Struct {})?, "{}");
+    assert_eq!(payload(&Ponged)?, "{}");
+    Ok(())
+}
+
+#[test]
+fn every_event_comes_back_from_its_bytes() -> Result<(), Box<dyn Error>> {
+    let alice = Account { owner: "Alice".into(), balance: 1, merged: Vec::new() };
+    comes_back(AccountEvent::Opened { owner: "Alice".into() })?;
+    comes_back(AccountEvent::Credited { amount: 5, remark: Some("gift".into()) })?;
+    comes_back(AccountEvent::Merged { others: vec![alice] })?;
+    comes_back(AccountEvent::OwnerRenamed { owner: "Bob".into() })?;
+    comes_back(AccountEvent::Frozen)?;
+    comes_back(Shapes::Unit)?;
+    comes_back(Shapes::Newtype(1))?;
+    comes_back(Shapes::Pair(1, "a".into()))?;
+    comes_back(Shapes::Struct {})?;
+    comes_back(Pinged { at: 1 })?;
+    comes_back(Ponged)
+}
+
+#[test]
+fn serde_attributes_of_parameters_count() -> Result<(), Box<dyn Error>> {
+    let noted = AccountEvent::Credited { amount: 5, remark: Some("gift".into()) };
+    assert_eq!(payload(&noted)?, r#"{"amount":5,"note":"gift"}"#);
+    let without_note: AccountEvent = Codec::decode_event(&stored("Credited", 1, r#"{"amount":5}"#))?;
+    assert_eq!(without_note, AccountEvent::Credited { amount: 5, remark: None });
+    Ok(())
+}
+
+#[test]
+fn an_unknown_name_or_version_is_reported() {
+    let unknown = Codec::decode_event::<AccountEvent>(&stored("OwnerRenamed", 2, "{}"));
+    assert!(matches!(unknown, Err(CodecError::UnknownEvent { .. })), "{unknown:?}");
+    let old = Codec::decode_event::<AccountEvent>(&stored("OwnerChanged", 1, "{}"));
+    assert!(matches!(old, Err(CodecError::UnknownVersion { found: 1, known: 2, .. })), "{old:?}");
+}

@@ -1,0 +1,147 @@
+#[automatically_derived]
+impl ::eventsourcing_core::Aggregate for Account {
+    type Event = AccountEvent;
+    const NAME: &'static str = "Account";
+    const FINGERPRINT: ::eventsourcing_core::store::Fingerprint = ::eventsourcing_core::private::fingerprint(
+        0x95e238605bac61d2,
+        <Self as ::eventsourcing_core::Fold<
+            <Self as ::eventsourcing_core::Aggregate>::Event,
+        >>::FINGERPRINT,
+    );
+    fn snapshot_policy() -> impl ::eventsourcing_core::snapshot::SnapshotPolicy {
+        use ::eventsourcing_core::snapshot::{every, never};
+        every(50)
+    }
+}
+/// What has happened to an account.
+#[allow(
+    clippy::missing_const_for_fn,
+    clippy::needless_pass_by_ref_mut,
+    clippy::needless_pass_by_value,
+    clippy::unused_self
+)]
+impl Account {
+    /// Somebody became a customer.
+    fn opened(#[allow(unused_variables)] owner: String) -> Self {
+        Self {
+            owner,
+            balance: Money::ZERO,
+        }
+    }
+    fn credited(
+        &mut self,
+        #[allow(unused_variables)]
+        amount: Money,
+        #[allow(unused_variables)]
+        note: Option<String>,
+    ) {
+        self.balance += amount;
+    }
+    fn closed_for_good(&mut self) {}
+}
+/// What has happened to an account.
+#[derive(
+    ::core::clone::Clone,
+    ::core::fmt::Debug,
+    ::core::cmp::PartialEq,
+    ::eventsourcing_core::private::serde::Serialize,
+    ::eventsourcing_core::private::serde::Deserialize,
+)]
+#[serde(crate = "::eventsourcing_core::private::serde")]
+#[allow(
+    private_interfaces,
+    clippy::derive_partial_eq_without_eq,
+    clippy::enum_variant_names,
+    clippy::large_enum_variant,
+    clippy::module_name_repetitions
+)]
+pub enum AccountEvent {
+    /// Somebody became a customer.
+    Opened {
+        ///The parameter `owner` of `opened`.
+        owner: String,
+    },
+    ///The event `credited`.
+    Credited {
+        ///The parameter `amount` of `credited`.
+        amount: Money,
+        ///The parameter `note` of `credited`.
+        #[serde(default)]
+        note: Option<String>,
+    },
+    ///The event `closed_for_good`.
+    ClosedForGood,
+}
+#[automatically_derived]
+impl ::eventsourcing_core::Event for AccountEvent {
+    const TYPES: &'static [::eventsourcing_core::EventType] = &[
+        ::eventsourcing_core::EventType {
+            name: "Opened",
+            version: 1u16,
+        },
+        ::eventsourcing_core::EventType {
+            name: "Credited",
+            version: 1u16,
+        },
+        ::eventsourcing_core::EventType {
+            name: "Closed",
+            version: 2u16,
+        },
+    ];
+    fn index(&self) -> usize {
+        match self {
+            Self::Opened { .. } => 0usize,
+            Self::Credited { .. } => 1usize,
+            Self::ClosedForGood { .. } => 2usize,
+        }
+    }
+    fn serialize_payload<S: ::eventsourcing_core::private::serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::eventsourcing_core::private::serialize_variant(self, serializer)
+    }
+    fn deserialize_payload<
+        'de,
+        D: ::eventsourcing_core::private::serde::Deserializer<'de>,
+    >(index: usize, deserializer: D) -> ::core::result::Result<Self, D::Error> {
+        ::eventsourcing_core::private::deserialize_variant(index, deserializer)
+    }
+}
+#[automatically_derived]
+impl ::eventsourcing_core::Fold<AccountEvent> for Account {
+    const FINGERPRINT: u64 = 0x83cce6b4490f931c;
+    fn create(
+        event: AccountEvent,
+    ) -> ::core::result::Result<Self, ::eventsourcing_core::Misplaced> {
+        match event {
+            AccountEvent::Opened { owner: field0 } => {
+                ::core::result::Result::Ok(Self::opened(field0))
+            }
+            AccountEvent::Credited { .. } => {
+                ::core::result::Result::Err(::eventsourcing_core::Misplaced)
+            }
+            AccountEvent::ClosedForGood { .. } => {
+                ::core::result::Result::Err(::eventsourcing_core::Misplaced)
+            }
+        }
+    }
+    fn apply(
+        &mut self,
+        event: AccountEvent,
+    ) -> ::core::result::Result<(), ::eventsourcing_core::Misplaced> {
+        match event {
+            AccountEvent::Opened { .. } => {
+                ::core::result::Result::Err(::eventsourcing_core::Misplaced)
+            }
+            AccountEvent::Credited { amount: field0, note: field1 } => {
+                Self::credited(self, field0, field1);
+                ::core::result::Result::Ok(())
+            }
+            AccountEvent::ClosedForGood {} => {
+                Self::closed_for_good(self);
+                ::core::result::Result::Ok(())
+            }
+        }
+    }
+}

@@ -1,0 +1,90 @@
+#[automatically_derived]
+impl ::eventsourcing_core::System for EventSourcedBank {
+    fn definition() -> ::eventsourcing_core::Definition {
+        ::eventsourcing_core::Definition::new("EventSourcedBank")
+            .with_application(
+                "accounts",
+                &[<Account as ::eventsourcing_core::Aggregate>::NAME],
+            )
+            .with_application(
+                "books",
+                &[<Ledger as ::eventsourcing_core::Aggregate>::NAME],
+            )
+            .with_policy(
+                "books",
+                &[("accounts", <Account as ::eventsourcing_core::Aggregate>::NAME)],
+            )
+            .with_projection(
+                "activity",
+                &[
+                    ("accounts", <Account as ::eventsourcing_core::Aggregate>::NAME),
+                    ("books", <Ledger as ::eventsourcing_core::Aggregate>::NAME),
+                ],
+            )
+    }
+    fn assemble(applications: &::eventsourcing_core::Applications) -> Self {
+        Self {
+            accounts: <AccountService as ::core::convert::From<
+                ::eventsourcing_core::Application,
+            >>::from(applications.application("accounts")),
+            ledger: <LedgerService as ::core::convert::From<
+                ::eventsourcing_core::Application,
+            >>::from(applications.application("books")),
+            activity: <ActivityFeed as ::core::default::Default>::default(),
+        }
+    }
+    fn followers() -> ::std::vec::Vec<::eventsourcing_core::Follower<Self>> {
+        ::core::convert::From::<
+            [::eventsourcing_core::Follower<Self>; 2usize],
+        >::from([
+            {
+                let follower = ::eventsourcing_core::Follower::policy(
+                    "books",
+                    |system: &Self| &system.ledger,
+                );
+                let follower = follower.follows::<Account>("accounts");
+                ::core::convert::Into::into(follower)
+            },
+            {
+                let follower = ::eventsourcing_core::Follower::projection(
+                    "activity",
+                    |system: &Self| &system.activity,
+                );
+                let follower = follower.follows::<Account>("accounts");
+                let follower = follower.follows::<Ledger>("books");
+                ::core::convert::Into::into(follower)
+            },
+        ])
+    }
+}
+#[automatically_derived]
+impl EventSourcedBank {
+    /// Starts the system on `stores`; `runner` says how its followers are run.
+    ///
+    /// # Errors
+    /// The stores cannot be reached, or do not fit the definition.
+    pub async fn start(
+        stores: impl ::core::convert::Into<::eventsourcing_core::Stores>,
+        runner: ::eventsourcing_core::Runner,
+    ) -> ::core::result::Result<
+        ::eventsourcing_core::Running<Self>,
+        ::eventsourcing_core::SystemError,
+    > {
+        ::eventsourcing_core::SystemBuilder::new(stores)
+            .with_runner(runner)
+            .start()
+            .await
+    }
+    /// A builder of the system, for more choices than [`start`](Self::start) offers.
+    #[must_use]
+    pub fn builder(
+        stores: impl ::core::convert::Into<::eventsourcing_core::Stores>,
+    ) -> ::eventsourcing_core::SystemBuilder<Self> {
+        ::eventsourcing_core::SystemBuilder::new(stores)
+    }
+    /// Who owns which aggregates and who follows whom.
+    #[must_use]
+    pub fn definition() -> ::eventsourcing_core::Definition {
+        <Self as ::eventsourcing_core::System>::definition()
+    }
+}

@@ -1,0 +1,11 @@
+#[derive(System)]
+pub struct EventSourcedBank {
+    #[application(aggregates(Account))]
+    pub accounts: AccountService,
+
+    #[application(name = "books", aggregates(Ledger), follows(accounts: Account))]
+    pub ledger: LedgerService,
+
+    #[projection(follows(accounts: Account, ledger: Ledger))]
+    pub activity: ActivityFeed,
+}

@@ -1,0 +1,71 @@
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum DoorEvent {
+    Opened,
+    Closed { by: String },
+    Moved(u32, u32),
+}
+#[automatically_derived]
+impl ::eventsourcing_core::Event for DoorEvent {
+    const TYPES: &'static [::eventsourcing_core::EventType] = &[
+        ::eventsourcing_core::EventType {
+            name: "Opened",
+            version: 1u16,
+        },
+        ::eventsourcing_core::EventType {
+            name: "Shut",
+            version: 3u16,
+        },
+        ::eventsourcing_core::EventType {
+            name: "Moved",
+            version: 1u16,
+        },
+    ];
+    fn index(&self) -> usize {
+        match self {
+            Self::Opened { .. } => 0usize,
+            Self::Closed { .. } => 1usize,
+            Self::Moved { .. } => 2usize,
+        }
+    }
+    fn serialize_payload<S: ::eventsourcing_core::private::serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::eventsourcing_core::private::serialize_variant(self, serializer)
+    }
+    fn deserialize_payload<
+        'de,
+        D: ::eventsourcing_core::private::serde::Deserializer<'de>,
+    >(index: usize, deserializer: D) -> ::core::result::Result<Self, D::Error> {
+        ::eventsourcing_core::private::deserialize_variant(index, deserializer)
+    }
+}
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Pinged {
+    at: u64,
+}
+#[automatically_derived]
+impl ::eventsourcing_core::Event for Pinged {
+    const TYPES: &'static [::eventsourcing_core::EventType] = &[
+        ::eventsourcing_core::EventType {
+            name: "Pinged",
+            version: 2u16,
+        },
+    ];
+    fn index(&self) -> usize {
+        0
+    }
+    fn serialize_payload<S: ::eventsourcing_core::private::serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        ::eventsourcing_core::private::serde::Serialize::serialize(self, serializer)
+    }
+    fn deserialize_payload<
+        'de,
+        D: ::eventsourcing_core::private::serde::Deserializer<'de>,
+    >(index: usize, deserializer: D) -> ::core::result::Result<Self, D::Error> {
+        let _ = index;
+        ::eventsourcing_core::private::serde::Deserialize::deserialize(deserializer)
+    }
+}
