@@ -60,11 +60,11 @@ mod id;
 mod root;
 
 mod application;
+mod cache;
 mod error;
 mod metadata;
 mod recorded;
 mod retry;
-mod save;
 pub mod snapshot;
 
 mod policy;
@@ -82,7 +82,7 @@ pub mod testing;
 pub mod private;
 
 pub use aggregate::{Aggregate, Fold, Misplaced};
-pub use application::{Application, IdPage};
+pub use application::{Application, IdPage, Ids, Save};
 pub use clock::{Clock, IdSource, RandomIds, SystemClock};
 pub use codec::{Codec, CodecError};
 pub use error::{AppError, Rejected};
@@ -94,7 +94,6 @@ pub use projection::Projection;
 pub use recorded::Recorded;
 pub use retry::RetryPolicy;
 pub use root::{Guard, Root};
-pub use save::{Ids, Save};
 pub use store::{MemoryStore, Receipt};
 pub use system::{Applications, Definition, Follower, Runner, Running, Stores, System, SystemBuilder, SystemError};
 

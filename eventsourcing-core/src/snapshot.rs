@@ -68,7 +68,7 @@ impl SnapshotPolicy for Every {
     }
 }
 
-/// See [`never`].
+/// See [`never()`].
 #[derive(Clone, Copy, Debug)]
 pub struct Never;
 

@@ -328,3 +328,72 @@ async fn ids_are_listed_from_the_store_in_pages() {
     let page = app.log(LogQuery::after(Position::ZERO).limit(100)).await.unwrap();
     assert_eq!(page.decode::<Shelf>().unwrap().len(), 1);
 }
+
+#[tokio::test]
+async fn a_cached_aggregate_is_not_loaded_again() {
+    for (cached, loads) in [(10, 1), (0, 20)] {
+        let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+        let app = Application::new("jars", store.clone()).with_cache(cached);
+        let id = jar(&app, 0).await;
+        for _ in 0..20 {
+            app.update(id, |jar| jar.add(1)).await.unwrap();
+        }
+        assert_eq!(store.calls(Operation::Load), loads);
+        assert_eq!(beans(&app, id).await, 20);
+    }
+}
+
+#[tokio::test]
+async fn the_cache_is_checked_whatever_comes_of_a_decision() {
+    let store = MemoryStore::new();
+    let (ours, others) = (Application::new("jars", store.clone()), Application::new("jars", store.clone()));
+    let id = jar(&ours, 1).await;
+    ours.update(id, |jar| jar.add(1)).await.unwrap();
+    others.update(id, |jar| jar.add(10)).await.unwrap();
+    ours.update(id, |jar| jar.take(12)).await.expect("what others have added can be taken");
+    assert_eq!(beans(&ours, id).await, 0);
+    others.update(id, |jar| jar.add(5)).await.unwrap();
+    ours.update(id, |jar| jar.add(1)).await.expect("a conflict is decided again");
+    assert_eq!(beans(&ours, id).await, 6);
+    others.update(id, |jar| jar.take(6)).await.unwrap();
+    let refusal = ours.update(id, |jar| jar.take(1)).await.unwrap_err();
+    assert!(matches!(refusal, Rejected::Domain(NotEnough { left: 0 })), "{refusal}");
+
+    let mut by_hand = ours.load(id).await.unwrap();
+    by_hand.record(JarEvent::Added { beans: 2 });
+    ours.save(&mut by_hand).await.unwrap();
+    ours.update(id, |jar| jar.take(2)).await.unwrap();
+    assert_eq!(beans(&ours, id).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn updates_of_one_aggregate_take_turns_within_a_process() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+    let app = Application::new("jars", store.clone());
+    let id = jar(&app, 0).await;
+    let updates: Vec<_> = (0..200)
+        .map(|_| {
+            let app = app.clone();
+            tokio::spawn(async move { app.update(id, |jar| jar.add(1)).await.unwrap() })
+        })
+        .collect();
+    for update in updates {
+        update.await.unwrap();
+    }
+    assert_eq!(beans(&app, id).await, 200);
+    assert_eq!(store.calls(Operation::Append), 201, "no update runs into another");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dropped_update_does_not_spoil_the_cache() {
+    let app = app();
+    let id = jar(&app, 0).await;
+    for round in 0..300 {
+        let update = app.update(id, |jar| jar.add(1));
+        let _ = tokio::time::timeout(std::time::Duration::from_micros(round % 30), update).await;
+    }
+    let stored = app.load(id).await.unwrap();
+    app.update(id, |jar| jar.take(jar.beans)).await.unwrap();
+    assert_eq!(beans(&app, id).await, 0);
+    assert_eq!(u64::from(stored.beans), stored.version().as_u64() - 1);
+}

@@ -1,0 +1,108 @@
+//! Reading: aggregates as they are and as they were, their history, the log.
+
+use tracing::warn;
+
+use super::Application;
+use crate::root::{AnyRoot, LoadError};
+use crate::store::{Append, EventStore, LogPage, LogQuery, Position, StoreError, StreamQuery, Version};
+use crate::{Aggregate, AppError, Id, Recorded, Root};
+
+impl Application {
+    /// Loads an aggregate as it is now.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`]: it has no events. Others as [`EventStore::load`].
+    pub async fn load<A: Aggregate>(&self, id: Id<A>) -> Result<Root<A>, AppError> {
+        self.find(id).await?.ok_or(AppError::NotFound { aggregate: A::NAME, id: id.as_uuid() })
+    }
+
+    /// Loads an aggregate as it is now, if there is one.
+    ///
+    /// # Errors
+    /// As [`EventStore::load`].
+    pub async fn find<A: Aggregate>(&self, id: Id<A>) -> Result<Option<Root<A>>, AppError> {
+        self.load_to(id, Version::MAX).await
+    }
+
+    /// Loads an aggregate as it was at `version`. It can be looked at; saving changes to it is a conflict.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`], [`AppError::NoSuchVersion`]: it has not come that far. Others as
+    /// [`EventStore::load`].
+    pub async fn load_at<A: Aggregate>(&self, id: Id<A>, version: Version) -> Result<Root<A>, AppError> {
+        match self.load_to(id, version).await? {
+            Some(root) if root.version() == version => Ok(root),
+            _ => {
+                let latest = self.load(id).await?.version();
+                Err(AppError::NoSuchVersion { aggregate: A::NAME, id: id.as_uuid(), asked: version, latest })
+            }
+        }
+    }
+
+    async fn load_to<A: Aggregate>(&self, id: Id<A>, to: Version) -> Result<Option<Root<A>>, AppError> {
+        match Root::from_loaded(id, self.store.load(Root::query(id, to, true)).await?) {
+            Ok(root) => Ok(root),
+            Err(LoadError::Store(error)) => Err(error.into()),
+            Err(LoadError::Snapshot(error)) => {
+                warn!(aggregate = A::NAME, %id, %error, "a snapshot cannot be used; reading all events");
+                self.load_without_snapshot(id, to).await
+            }
+        }
+    }
+
+    async fn load_without_snapshot<A: Aggregate>(&self, id: Id<A>, to: Version) -> Result<Option<Root<A>>, AppError> {
+        match Root::from_loaded(id, self.store.load(Root::query(id, to, false)).await?) {
+            Ok(root) => Ok(root),
+            Err(LoadError::Store(error)) => Err(error.into()),
+            Err(LoadError::Snapshot(error)) => Err(StoreError::corrupt("a snapshot nobody asked for", error).into()),
+        }
+    }
+
+    /// Keeps a snapshot of an aggregate as it is now, whatever the policy says.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`], or the store failed.
+    pub async fn snapshot<A: Aggregate>(&self, id: Id<A>) -> Result<(), AppError> {
+        let root = self.load(id).await?;
+        let snapshot = root.encode_snapshot(self.settings.codec);
+        let snapshot = snapshot.map_err(|error| StoreError::Invalid { reason: error.to_string() })?;
+        self.store.append(Append::new(self.now()).with_snapshot(snapshot)).await?;
+        Ok(())
+    }
+
+    /// Everything that has happened to one aggregate, oldest first; nothing if there is no such aggregate.
+    ///
+    /// # Errors
+    /// The store failed, or an event cannot be decoded.
+    pub async fn history<A: Aggregate>(&self, id: Id<A>) -> Result<Vec<Recorded<A>>, AppError> {
+        let events = self.store.read_stream(StreamQuery::new(id.stream())).await?;
+        Ok(events.iter().map(Recorded::decode).collect::<Result<_, _>>()?)
+    }
+
+    /// A page of the log, as stored. It shows all applications that share the store.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn log(&self, query: LogQuery) -> Result<LogPage, AppError> {
+        Ok(self.store.read_log(query).await?)
+    }
+
+    /// A page of the ids of all aggregates of one kind, in the order in which they were created.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn ids<A: Aggregate>(&self, after: Position, limit: usize) -> Result<IdPage<A>, AppError> {
+        let query = LogQuery::after(after).limit(limit).categories([A::NAME]).first_of_stream();
+        let LogPage { events, ceiling } = self.store.read_log(query).await?;
+        Ok(IdPage { ids: events.iter().map(|event| Id::from_uuid(event.stream.id)).collect(), ceiling })
+    }
+}
+
+/// A page of ids.
+#[derive(Clone, Debug)]
+pub struct IdPage<A> {
+    /// The ids, oldest aggregate first.
+    pub ids: Vec<Id<A>>,
+    /// Continue after it. The last page is the first one with fewer ids than asked for.
+    pub ceiling: Position,
+}

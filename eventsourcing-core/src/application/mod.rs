@@ -1,0 +1,213 @@
+//! [`Application`]: load aggregates, let them decide, save what they decided.
+
+mod load;
+mod parts;
+mod save;
+mod update;
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock, Weak};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+pub use load::IdPage;
+pub use parts::{Ids, Save};
+
+use crate::cache::Cache;
+use crate::retry::RetryPolicy;
+use crate::snapshot::SnapshotPolicy;
+use crate::store::{CommandId, EventStore, Name};
+use crate::{Aggregate, Clock, Codec, Id, IdSource, Metadata, RandomIds, SystemClock};
+
+/// A named part of a system that owns some aggregates.
+///
+/// A cheap handle: clones share the store. [`with`](Self::with) and [`command`](Self::command) give handles that
+/// know more about who asks.
+///
+/// ```
+/// # use eventsourcing_core::{Aggregate, Application, Root, event, store::MemoryStore};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Aggregate, Serialize, Deserialize)] struct Counter { count: u32 }
+/// # #[event] impl Counter {
+/// #     fn started() -> Self { Self { count: 0 } }
+/// #     fn counted(&mut self, by: u32) { self.count += by; }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let app = Application::new("counters", MemoryStore::new());
+/// let mut counter = Root::<Counter>::create(CounterEvent::Started);
+/// app.save(&mut counter).await?;
+/// app.update(counter.id(), |_: &Counter| Ok::<_, std::convert::Infallible>(CounterEvent::Counted { by: 2 })).await?;
+/// assert_eq!(app.load(counter.id()).await?.count, 2);
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+#[derive(Clone)]
+pub struct Application {
+    name: Name,
+    store: Arc<dyn EventStore>,
+    settings: Arc<Settings>,
+    context: Arc<Context>,
+    cache: Arc<Cache>,
+    hook: Arc<OnceLock<Weak<dyn AfterSave>>>,
+}
+
+/// How an application works, whoever asks.
+#[derive(Clone)]
+struct Settings {
+    clock: Arc<dyn Clock>,
+    ids: Arc<dyn IdSource>,
+    codec: Codec,
+    retry: RetryPolicy,
+    snapshots: HashMap<TypeId, Arc<dyn SnapshotPolicy>>,
+}
+
+/// Who asks, and for what.
+#[derive(Default)]
+struct Context {
+    metadata: Metadata,
+    command_id: Option<CommandId>,
+    new_ids: AtomicU32,
+}
+
+/// What a runner does when something was saved.
+#[async_trait]
+pub(crate) trait AfterSave: Send + Sync {
+    async fn saved(&self);
+}
+
+impl Application {
+    /// How many aggregates are cached unless [`with_cache`](Self::with_cache) says otherwise.
+    pub const CACHED_AGGREGATES_DEFAULT: usize = 1_000;
+
+    /// An application that keeps its events in `store`.
+    #[must_use]
+    pub fn new(name: impl Into<Name>, store: impl EventStore) -> Self {
+        Self {
+            name: name.into(),
+            store: Arc::new(store),
+            settings: Arc::new(Settings {
+                clock: Arc::new(SystemClock),
+                ids: Arc::new(RandomIds),
+                codec: Codec::default(),
+                retry: RetryPolicy::default(),
+                snapshots: HashMap::new(),
+            }),
+            context: Arc::default(),
+            cache: Arc::new(Cache::new(Self::CACHED_AGGREGATES_DEFAULT)),
+            hook: Arc::default(),
+        }
+    }
+
+    /// Takes the time of events from `clock` instead of the machine.
+    #[must_use]
+    pub fn with_clock(mut self, clock: impl Clock) -> Self {
+        self.settings_mut().clock = Arc::new(clock);
+        self
+    }
+
+    /// Takes new ids from `ids` instead of random numbers.
+    #[must_use]
+    pub fn with_ids(mut self, ids: impl IdSource) -> Self {
+        self.settings_mut().ids = Arc::new(ids);
+        self
+    }
+
+    /// Retries commands as `retry` says.
+    #[must_use]
+    pub fn with_retry(mut self, retry: RetryPolicy) -> Self {
+        self.settings_mut().retry = retry;
+        self
+    }
+
+    /// Keeps snapshots of `A` as `policy` says instead of the aggregate's own policy.
+    #[must_use]
+    pub fn with_snapshots<A: Aggregate>(mut self, policy: impl SnapshotPolicy) -> Self {
+        self.settings_mut().snapshots.insert(TypeId::of::<A>(), Arc::new(policy));
+        self
+    }
+
+    /// Keeps the `aggregates` that were updated last in memory; with 0, none. The cache is a hint: what is decided on a
+    /// cached aggregate counts only if the append finds that nobody else has changed it.
+    #[must_use]
+    pub fn with_cache(mut self, aggregates: usize) -> Self {
+        self.cache = Arc::new(Cache::new(aggregates));
+        self
+    }
+
+    fn settings_mut(&mut self) -> &mut Settings {
+        Arc::make_mut(&mut self.settings)
+    }
+
+    /// A handle whose events carry this metadata.
+    #[must_use]
+    pub fn with(&self, metadata: Metadata) -> Self {
+        let Context { command_id, .. } = *self.context;
+        self.in_context(Context { metadata, command_id, ..Context::default() })
+    }
+
+    /// A handle for one command that may be retried: what it saves is written once, however often it is asked.
+    ///
+    /// The first save with the id is carried out; every later one, in any process, returns its receipt and writes
+    /// nothing. So use a handle for one save. With a command id, saves are also retried while the store is
+    /// unavailable, because then it is safe.
+    #[must_use]
+    pub fn command(&self, command_id: CommandId) -> Self {
+        let metadata = self.context.metadata.clone();
+        self.in_context(Context { metadata, command_id: Some(command_id), ..Context::default() })
+    }
+
+    fn in_context(&self, context: Context) -> Self {
+        Self { context: Arc::new(context), ..self.clone() }
+    }
+
+    /// The name of the application in its system.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Where its events are.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn EventStore> {
+        &self.store
+    }
+
+    /// An id for a new aggregate. Within a [command](Self::command) it follows from the command's id, so that a
+    /// retried command creates the same aggregate.
+    #[must_use]
+    pub fn new_id<A: Aggregate>(&self) -> Id<A> {
+        match self.context.command_id {
+            None => Id::from_uuid(self.settings.ids.next_id()),
+            Some(command) => {
+                let number = self.context.new_ids.fetch_add(1, Ordering::Relaxed);
+                Id::derived(command.as_uuid(), &number.to_string())
+            }
+        }
+    }
+
+    fn metadata(&self) -> Metadata {
+        let metadata = self.context.metadata.clone();
+        match metadata.correlation_id {
+            Some(_) => metadata,
+            None => metadata.with_correlation_id(self.settings.ids.next_id()),
+        }
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.settings.clock.now()
+    }
+
+    /// Has `runner` told of every save, from this handle and all its clones. The first runner stays.
+    pub(crate) fn tell(&self, runner: Weak<dyn AfterSave>) {
+        let _ = self.hook.set(runner);
+    }
+}
+
+impl fmt::Debug for Application {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Application").field("name", &self.name).finish_non_exhaustive()
+    }
+}

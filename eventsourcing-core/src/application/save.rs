@@ -1,0 +1,129 @@
+//! Saving: everything that was decided becomes one append.
+
+use std::sync::Weak;
+
+use tracing::warn;
+
+use super::Application;
+use super::parts::{Part, Save};
+use crate::AppError;
+use crate::root::AnyRoot;
+use crate::store::{
+    Append, Appended, Expected, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, StoreError, StreamId, Tracking,
+};
+
+impl Application {
+    /// Saves all unsaved events of the given aggregates in one append: all or none.
+    ///
+    /// Give it `&mut root`, or several as a tuple: `save((&mut from, &mut to))`. Aggregates without unsaved events
+    /// are left alone; to require that one has not changed, give `root.guard()`. If there is nothing to save the
+    /// receipt's position is zero.
+    ///
+    /// After an error the aggregates keep their unsaved events. If this future is dropped the append may still
+    /// happen, wholly or not at all.
+    ///
+    /// # Errors
+    /// A conflict if somebody else has changed one of the aggregates: load and decide again, or use
+    /// [`update`](Self::update) or [`retry`](Self::retry). Others as [`EventStore::append`](crate::store::EventStore::append).
+    pub async fn save(&self, mut saved: impl Save) -> Result<Receipt, AppError> {
+        self.save_parts(saved.parts()).await
+    }
+
+    pub(super) async fn save_parts(&self, parts: Vec<Part<'_>>) -> Result<Receipt, AppError> {
+        let receipt = self.write(parts).await?;
+        self.after_save().await;
+        Ok(receipt)
+    }
+
+    /// Saves, but does not yet tell the runner.
+    pub(super) async fn write(&self, mut parts: Vec<Part<'_>>) -> Result<Receipt, AppError> {
+        let append = self.encode(&parts)?;
+        if append.event_count() == 0 {
+            return Ok(Receipt::NOTHING);
+        }
+        let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
+        let Appended { receipt, repeated } = self.append(append).await?;
+        for root in roots(&mut parts).filter(|root| root.has_pending()) {
+            self.cache.forget(&root.load().stream);
+            match repeated {
+                true => root.restore(self.store.load(root.load()).await?)?,
+                false => root.saved(&snapshots),
+            }
+        }
+        Ok(receipt)
+    }
+
+    /// Gives an inline runner its turn.
+    pub(super) async fn after_save(&self) {
+        if let Some(runner) = self.hook.get().and_then(Weak::upgrade) {
+            runner.saved().await;
+        }
+    }
+
+    /// Appends, again and again while the store is unavailable if the command has an id.
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        if append.command_id.is_none() {
+            return self.store.append(append).await;
+        }
+        let mut backoff = self.settings.retry.start("append");
+        loop {
+            match self.store.append(append.clone()).await {
+                Err(error @ StoreError::Unavailable { .. }) => backoff.wait(error).await?,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    fn encode(&self, parts: &[Part<'_>]) -> Result<Append, StoreError> {
+        let metadata = self.metadata().to_bytes()?;
+        let mut append = Append::new(self.now());
+        append.command_id = self.context.command_id;
+        for part in parts {
+            match part {
+                Part::Guard(guard) => {
+                    append = append.with_guard(guard.stream.clone(), Expected::Exact(guard.version));
+                }
+                Part::Root(root) if root.has_pending() => append = self.encode_root(append, *root, &metadata)?,
+                Part::Root(_) => {}
+            }
+        }
+        Ok(append)
+    }
+
+    fn encode_root(&self, mut append: Append, root: &dyn AnyRoot, metadata: &[u8]) -> Result<Append, StoreError> {
+        let events = root.encode(self.settings.codec, metadata)?;
+        let policy = self.settings.snapshots.get(&root.kind()).map(AsRef::as_ref);
+        if root.is_snapshot_due(policy) {
+            append.snapshots.extend(self.encode_snapshot(root));
+        }
+        Ok(append.with_events(root.load().stream, Expected::Exact(root.expected()), events))
+    }
+
+    /// One append with everything that a page of work has led to, and the follower's step.
+    pub(crate) fn encode_work<'a>(
+        &self,
+        roots: impl Iterator<Item = &'a dyn AnyRoot>,
+        tracking: Tracking,
+    ) -> Result<Append, StoreError> {
+        let append = Append::new(self.now()).with_tracking(tracking);
+        roots.filter(|root| root.has_pending()).try_fold(append, |append, root| self.encode_root(append, root, &[]))
+    }
+
+    /// `None`: there will be no snapshot, which is not worth failing a command for.
+    fn encode_snapshot(&self, root: &dyn AnyRoot) -> Option<NewSnapshot> {
+        let reason = match root.encode_snapshot(self.settings.codec) {
+            Ok(snapshot) if snapshot.payload.len() <= PAYLOAD_BYTES_MAX => return Some(snapshot),
+            Ok(snapshot) => format!("it would have {} bytes", snapshot.payload.len()),
+            Err(error) => error.to_string(),
+        };
+        warn!(stream = %root.load().stream, reason, "no snapshot is kept");
+        None
+    }
+}
+
+pub(super) fn roots<'p, 'a: 'p>(parts: &'p mut [Part<'a>]) -> impl Iterator<Item = &'p mut (dyn AnyRoot + 'a)> {
+    parts.iter_mut().filter_map(|part| match part {
+        Part::Root(root) => Some(&mut **root),
+        Part::Guard(_) => None,
+    })
+}

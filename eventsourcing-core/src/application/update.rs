@@ -1,0 +1,188 @@
+//! Commands: load, decide, save; again if somebody else was faster.
+
+use std::fmt;
+
+use super::Application;
+use super::parts::{Ids, Part};
+use super::save::roots;
+use crate::store::Receipt;
+use crate::{Aggregate, AppError, Id, IntoEvents, Rejected, Root};
+
+impl Application {
+    /// Creates an aggregate with what `decide` decides, and saves it under a [new id](Self::new_id).
+    ///
+    /// Within a [command](Self::command) that was carried out before, the id is that of the first time.
+    ///
+    /// # Errors
+    /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: the store failed. Nothing was written,
+    /// except as [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) says.
+    ///
+    /// # Panics
+    /// As [`Root::create`].
+    pub async fn create<A, D, E>(&self, decide: impl FnOnce() -> Result<D, E> + Send) -> Result<Id<A>, Rejected<E>>
+    where
+        A: Aggregate,
+        D: IntoEvents<A::Event>,
+    {
+        let id = self.new_id();
+        let mut root = Root::<A>::with_id(id, decide().map_err(Rejected::Domain)?);
+        self.save(&mut root).await?;
+        Ok(id)
+    }
+
+    /// Loads the aggregate, lets it decide, and saves what it decided. If somebody else was faster it loads and
+    /// decides again, so `decide` may run several times.
+    ///
+    /// Updates of one aggregate in one process take turns, and the next one finds the aggregate in the
+    /// [cache](Self::with_cache): no load, one append.
+    ///
+    /// Within a [command](Self::command) that was carried out before, the first receipt is returned, also if the
+    /// aggregate would refuse by now.
+    ///
+    /// # Errors
+    /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: no such aggregate, the store failed, or
+    /// others were faster too often. Nothing was written, except as
+    /// [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) says.
+    pub async fn update<A, D, E>(
+        &self,
+        id: Id<A>,
+        decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
+    ) -> Result<Receipt, Rejected<E>>
+    where
+        A: Aggregate,
+        D: IntoEvents<A::Event>,
+        E: fmt::Display + Send,
+    {
+        let slot = self.cache.slot(&id.stream());
+        let mut kept = slot.lock().await;
+        if let Some((receipt, root)) = self.update_cached(kept.take(), &decide).await? {
+            kept.put(root);
+            drop(kept);
+            self.after_save().await;
+            return Ok(receipt);
+        }
+        let (receipt, root) = self
+            .retry(|| async {
+                let mut root = self.load(id).await?;
+                let decided = root.execute(&decide);
+                let receipt = self.carry_out(decided, vec![Part::Root(&mut root)]).await?;
+                Ok((receipt, root))
+            })
+            .await?;
+        kept.put(root);
+        drop(kept);
+        self.after_save().await;
+        Ok(receipt)
+    }
+
+    /// Lets an aggregate from the cache decide. `None`: there was none, or it may be stale. Only an append proves
+    /// that it is not, so whatever leads to none, a refusal or nothing to do, is decided again on what is stored.
+    async fn update_cached<A, D, E>(
+        &self,
+        cached: Option<Root<A>>,
+        decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
+    ) -> Result<Option<(Receipt, Root<A>)>, AppError>
+    where
+        A: Aggregate,
+        D: IntoEvents<A::Event>,
+    {
+        let Some(mut root) = cached else { return Ok(None) };
+        if root.execute(decide).is_err() || root.pending().len() == 0 {
+            return Ok(None);
+        }
+        match self.write(vec![Part::Root(&mut root)]).await {
+            Ok(receipt) => Ok(Some((receipt, root))),
+            Err(error) if error.is_conflict() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Loads several aggregates, lets them decide together, and saves what they decided in one append: all or none.
+    /// Otherwise as [`update`](Self::update).
+    ///
+    /// ```
+    /// # use eventsourcing_core::{Aggregate, Application, Id, Receipt, Rejected, event};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Aggregate, Serialize, Deserialize)] struct Jar { beans: u32 }
+    /// # #[event] impl Jar {
+    /// #     fn filled(beans: u32) -> Self { Self { beans } }
+    /// #     fn added(&mut self, beans: u32) { self.beans += beans; }
+    /// #     fn taken(&mut self, beans: u32) { self.beans -= beans; }
+    /// # }
+    /// # impl Jar {
+    /// #     fn take(&self, beans: u32) -> Result<JarEvent, &'static str> {
+    /// #         if beans > self.beans { Err("not enough beans") } else { Ok(JarEvent::Taken { beans }) }
+    /// #     }
+    /// # }
+    /// async fn pour(app: &Application, from: Id<Jar>, to: Id<Jar>) -> Result<Receipt, Rejected<&'static str>> {
+    ///     app.update_all((from, to), |(from, to)| {
+    ///         from.execute(|jar| jar.take(3))?;
+    ///         Ok(to.record(JarEvent::Added { beans: 3 }))
+    ///     })
+    ///     .await
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`update`](Self::update). The same id twice is [`StoreError::Invalid`](crate::store::StoreError::Invalid).
+    pub async fn update_all<I, E>(
+        &self,
+        ids: I,
+        decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
+    ) -> Result<Receipt, Rejected<E>>
+    where
+        I: Ids,
+        E: fmt::Display + Send,
+    {
+        let carried_out = self.retry(|| async {
+            let mut roots = ids.load(self).await?;
+            let decided = decide(&mut roots);
+            self.carry_out(decided, I::parts(&mut roots)).await
+        });
+        let receipt = carried_out.await?;
+        self.after_save().await;
+        Ok(receipt)
+    }
+
+    /// Writes what was decided. If it was refused or is nothing, the command may have been carried out before.
+    async fn carry_out<E>(&self, decided: Result<(), E>, mut parts: Vec<Part<'_>>) -> Result<Receipt, Rejected<E>> {
+        if let Err(refusal) = decided {
+            return self.first_receipt().await?.ok_or(Rejected::Domain(refusal));
+        }
+        if !roots(&mut parts).any(|root| root.has_pending()) {
+            return Ok(self.first_receipt().await?.unwrap_or(Receipt::NOTHING));
+        }
+        Ok(self.write(parts).await?)
+    }
+
+    /// The receipt of this handle's command, if it was carried out before.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub async fn first_receipt(&self) -> Result<Option<Receipt>, AppError> {
+        match self.context.command_id {
+            None => Ok(None),
+            Some(command_id) => Ok(self.store.receipt(command_id).await?),
+        }
+    }
+
+    /// Runs `attempt` again while it ends in a conflict, with growing waits, as often as the retry policy allows.
+    /// For commands that [`update`](Self::update) and [`update_all`](Self::update_all) cannot express; `attempt` loads
+    /// the aggregates anew each time.
+    ///
+    /// # Errors
+    /// What the last attempt ended with.
+    pub async fn retry<T, E, F>(&self, attempt: impl Fn() -> F + Send) -> Result<T, Rejected<E>>
+    where
+        E: fmt::Display + Send,
+        F: Future<Output = Result<T, Rejected<E>>> + Send,
+    {
+        let mut backoff = self.settings.retry.start("command");
+        loop {
+            match attempt().await {
+                Err(error) if error.is_conflict() => backoff.wait(error).await?,
+                outcome => return outcome,
+            }
+        }
+    }
+}
