@@ -284,3 +284,35 @@ fn a_scenario_notices_a_missing_refusal() {
 fn a_scenario_notices_other_events() {
     Jar::given(JarEvent::Filled { beans: 3 }).when(|jar| jar.take(2)).then(JarEvent::Taken { beans: 3 });
 }
+
+/// Servers spawn what their handlers await.
+#[tokio::test]
+async fn everything_can_be_awaited_in_a_spawned_task() {
+    fn spawned<F: Future<Output: Send> + Send + 'static>(future: F) -> tokio::task::JoinHandle<F::Output> {
+        tokio::spawn(future)
+    }
+    let pantry = spawned(Pantry::start(MemoryStore::new(), Runner::inline())).await.unwrap().unwrap();
+    let app = pantry.jars.app.clone();
+    let both = spawned(async move {
+        let first: Id<Jar> = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 3 })).await.unwrap();
+        let mut second = Root::<Jar>::create(JarEvent::Filled { beans: 0 });
+        app.save((&mut second, app.load(first).await.unwrap().guard())).await.unwrap();
+        app.update(first, |jar| jar.take(1)).await.unwrap();
+        let poured = app.update_all((first, second.id()), |(from, to)| {
+            from.execute(|jar| jar.take(1))?;
+            to.execute(|jar| jar.add(1))
+        });
+        poured.await.unwrap();
+        app.retry(|| async { Ok::<_, eventsourcing_core::Rejected<NotEnough>>(app.load(first).await?.beans) })
+            .await
+            .unwrap()
+    });
+    assert_eq!(both.await.unwrap(), 1);
+    spawned(async move {
+        pantry.settled().await.unwrap();
+        pantry.stop().await
+    })
+    .await
+    .unwrap()
+    .unwrap();
+}

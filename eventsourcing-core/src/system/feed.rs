@@ -109,13 +109,13 @@ impl<S> Feed<S> {
             Err(error @ StoreError::Unavailable { .. }) => return Err(error),
             Err(error) => return Ok(self.stop(cursor.reached, "the log".into(), error.into())),
         };
-        let before = cursor.reached;
+        let (before, empty) = (cursor.reached, page.events.is_empty());
         let outcome = self.deal_with(system, &mut cursor, page).await;
         self.status.send_if_modified(|status| std::mem::replace(&mut status.reached, cursor.reached) != cursor.reached);
-        outcome.map(|()| match (&self.status.borrow().stopped, cursor.reached == before) {
-            (Some(_), _) => Step::Stopped,
-            (None, true) => Step::Idle,
-            (None, false) => Step::Moved,
+        outcome.map(|()| match self.status.borrow().stopped {
+            Some(_) => Step::Stopped,
+            None if empty && cursor.reached == before => Step::Idle,
+            None => Step::Moved,
         })
     }
 

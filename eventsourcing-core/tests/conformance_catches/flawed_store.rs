@@ -182,9 +182,7 @@ pub(crate) async fn version_of(store: &MemoryStore, stream: &StreamId) -> Versio
     events.last().map_or(Version::ZERO, |event| event.version)
 }
 
-/// Gives other tasks the time to come in between.
+/// Gives other tasks the time to come in between. Sleeping does so on a busy machine too, where yielding may not.
 pub(crate) async fn dawdle() {
-    for _ in 0..3 {
-        tokio::task::yield_now().await;
-    }
+    tokio::time::sleep(Duration::from_millis(1)).await;
 }
