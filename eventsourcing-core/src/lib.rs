@@ -69,6 +69,7 @@ pub mod snapshot;
 
 mod policy;
 mod projection;
+mod subscription;
 pub mod system;
 
 mod clock;
@@ -95,6 +96,7 @@ pub use recorded::Recorded;
 pub use retry::RetryPolicy;
 pub use root::{Guard, Root};
 pub use store::{MemoryStore, Receipt};
+pub use subscription::{Stop, Subscription};
 pub use system::{Applications, Definition, Follower, Runner, Running, Stores, System, SystemBuilder, SystemError};
 
 #[cfg(feature = "derive")]

@@ -1,11 +1,13 @@
 //! Reading: aggregates as they are and as they were, their history, the log.
 
+use std::sync::Arc;
+
 use tracing::warn;
 
 use super::Application;
 use crate::root::{AnyRoot, LoadError};
 use crate::store::{Append, EventStore, LogPage, LogQuery, Position, StoreError, StreamQuery, Version};
-use crate::{Aggregate, AppError, Id, Recorded, Root};
+use crate::{Aggregate, AppError, Id, Recorded, Root, Subscription};
 
 impl Application {
     /// Loads an aggregate as it is now.
@@ -85,6 +87,12 @@ impl Application {
     /// The store failed.
     pub async fn log(&self, query: LogQuery) -> Result<LogPage, AppError> {
         Ok(self.store.read_log(query).await?)
+    }
+
+    /// The log as a stream, from any position on, that waits for more. It shows all applications that share the store.
+    #[must_use]
+    pub fn subscribe(&self, query: LogQuery) -> Subscription {
+        Subscription::new(Arc::clone(&self.store), query)
     }
 
     /// A page of the ids of all aggregates of one kind, in the order in which they were created.

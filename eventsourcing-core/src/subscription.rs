@@ -1,0 +1,139 @@
+//! [`Subscription`]: the log as a stream that catches up and then waits for more.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_util::stream;
+use tokio::sync::watch;
+
+use crate::retry::{Backoff, RetryPolicy};
+use crate::store::{EventStore, LogQuery, StoreError, StoredEvent};
+
+/// The events of a log from a position on, in order and each once: first those there are, then every further one as it
+/// is recorded.
+///
+/// It reads a page when the last one is used up, so a slow reader is never flooded. While the store does not answer
+/// it waits and tries again. It ends only when [`Stop::stop`] is called or it is dropped. To go on later, remember
+/// the position of the last event and subscribe after it.
+///
+/// ```
+/// # use eventsourcing_core::{Aggregate, Application, MemoryStore, Root, event};
+/// # use eventsourcing_core::store::{LogQuery, Position};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Aggregate, Serialize, Deserialize)] struct Door { open: bool }
+/// # #[event] impl Door {
+/// #     fn built() -> Self { Self { open: false } }
+/// #     fn opened(&mut self) { self.open = true; }
+/// # }
+/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+/// let app = Application::new("doors", MemoryStore::new());
+/// let mut opened = app.subscribe(LogQuery::after(Position::ZERO).names(["Opened"]));
+///
+/// let mut door = Root::<Door>::create([DoorEvent::Built, DoorEvent::Opened]);
+/// app.save(&mut door).await?;
+///
+/// let event = opened.next().await.expect("it ends only when told to")?;
+/// assert_eq!(event.stream, door.id().stream());
+/// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+/// ```
+pub struct Subscription {
+    events: Pin<Box<dyn Stream<Item = Result<StoredEvent, StoreError>> + Send>>,
+    stop: Arc<watch::Sender<bool>>,
+}
+
+/// Ends a [`Subscription`] from elsewhere.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<watch::Sender<bool>>);
+
+impl Subscription {
+    /// The events of `store` that `query` wants. The query's limit is the size of the pages that are read.
+    #[must_use]
+    pub fn new(store: impl EventStore, query: LogQuery) -> Self {
+        let (stop, stopped) = watch::channel(false);
+        let backoff = RetryPolicy::UNAVAILABLE.start("subscription");
+        let reader = Reader { store, query, page: VecDeque::new(), backoff };
+        let events = stream::unfold((reader, stopped), async |(mut reader, mut stopped)| {
+            let event = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => return None,
+                event = reader.next() => event,
+            };
+            Some((event, (reader, stopped)))
+        });
+        Self { events: Box::pin(events), stop: Arc::new(stop) }
+    }
+
+    /// The next event, as soon as there is one; nothing once it was told to stop. Dropping the future loses no event.
+    ///
+    /// # Errors
+    /// The log cannot be read, and waiting will not help. The next call tries again.
+    pub async fn next(&mut self) -> Option<Result<StoredEvent, StoreError>> {
+        std::future::poll_fn(|context| self.events.as_mut().poll_next(context)).await
+    }
+
+    /// What ends this subscription from elsewhere.
+    #[must_use]
+    pub fn stopper(&self) -> Stop {
+        Stop(Arc::clone(&self.stop))
+    }
+}
+
+impl Stop {
+    /// Ends the subscription, also while it waits. Events that were not taken yet are not delivered.
+    pub fn stop(&self) {
+        self.0.send_replace(true);
+    }
+}
+
+struct Reader<S> {
+    store: S,
+    /// Where the next page begins.
+    query: LogQuery,
+    /// What was read and not yet taken.
+    page: VecDeque<StoredEvent>,
+    backoff: Backoff,
+}
+
+impl<S: EventStore> Reader<S> {
+    async fn next(&mut self) -> Result<StoredEvent, StoreError> {
+        loop {
+            if let Some(event) = self.page.pop_front() {
+                return Ok(event);
+            }
+            match self.read().await {
+                Ok(()) => self.backoff.reset(),
+                Err(error @ StoreError::Unavailable { .. }) => self.backoff.wait(error).await?,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads the next page, or waits until it makes sense to read again.
+    async fn read(&mut self) -> Result<(), StoreError> {
+        let page = self.store.read_log(self.query.clone()).await?;
+        if page.events.is_empty() && page.ceiling == self.query.after {
+            self.store.wait_beyond(self.query.after).await?;
+        }
+        self.page.extend(page.events);
+        self.query.after = page.ceiling;
+        Ok(())
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Result<StoredEvent, StoreError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.events.as_mut().poll_next(context)
+    }
+}
+
+impl fmt::Debug for Subscription {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscription").field("stopped", &*self.stop.borrow()).finish_non_exhaustive()
+    }
+}
