@@ -5,6 +5,7 @@
 
 pub mod application;
 pub mod domain;
+pub mod stores;
 pub mod system;
 
 /// The examples of the README compile and run.

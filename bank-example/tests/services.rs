@@ -11,19 +11,21 @@ use eventsourcing_core::snapshot::never;
 use eventsourcing_core::store::{CommandId, EventStore, Load, MemoryStore, Position, Version};
 use eventsourcing_core::{Aggregate, Id, Rejected, Runner};
 use eventsourcing_sqlite::SqliteStore;
-use support::{assert_consistent, money};
-use tempfile::TempDir;
+use support::{Place, assert_consistent, money};
 
-/// Every store the bank runs on, empty. The folder lives as long as the stores are used.
-async fn stores() -> (TempDir, Vec<Arc<dyn EventStore>>) {
-    let folder = tempfile::tempdir().expect("a folder");
-    let sqlite = SqliteStore::open(folder.path().join("bank.db")).await.expect("a new database");
-    (folder, vec![Arc::new(MemoryStore::new()), Arc::new(sqlite)])
+/// Every store the bank runs on, empty. The places live as long as the stores are used.
+async fn stores() -> (Vec<Place>, Vec<Arc<dyn EventStore>>) {
+    let (mut places, mut stores) = (Vec::new(), Vec::new());
+    for place in Place::all() {
+        stores.push(bank_example::stores::open(place.url()).await.expect("a new store"));
+        places.push(place);
+    }
+    (places, stores)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_at_the_bank() {
-    let (_folder, stores) = stores().await;
+    let (_places, stores) = stores().await;
     for store in stores {
         for runner in [Runner::inline(), Runner::concurrent()] {
             let bank = EventSourcedBank::start(Arc::clone(&store), runner).await.expect("the bank starts");
@@ -43,7 +45,7 @@ async fn a_day_at_the_bank() {
 
 #[tokio::test]
 async fn a_refused_transfer_changes_nothing() {
-    let (_folder, stores) = stores().await;
+    let (_places, stores) = stores().await;
     for store in stores {
         let bank = EventSourcedBank::start(Arc::clone(&store), Runner::inline()).await.expect("the bank starts");
         let alice = bank.accounts.open("Alice").await.expect("an account");
@@ -62,7 +64,7 @@ async fn a_refused_transfer_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_transfers_in_both_directions_lose_nothing() {
-    let (_folder, stores) = stores().await;
+    let (_places, stores) = stores().await;
     for store in stores {
         let bank = EventSourcedBank::start(store, Runner::concurrent()).await.expect("the bank starts");
         let alice = bank.accounts.open("Alice").await.expect("an account");
@@ -86,7 +88,7 @@ async fn concurrent_transfers_in_both_directions_lose_nothing() {
 
 #[tokio::test]
 async fn a_repeated_request_is_carried_out_once() {
-    let (_folder, stores) = stores().await;
+    let (_places, stores) = stores().await;
     for store in stores {
         let bank = EventSourcedBank::start(store, Runner::inline()).await.expect("the bank starts");
         let alice = bank.accounts.open("Alice").await.expect("an account");
@@ -167,7 +169,7 @@ type EventSourcedBankStart = std::pin::Pin<Box<dyn Future<Output = eventsourcing
 
 #[tokio::test]
 async fn accounts_are_listed_from_the_store() {
-    let (_folder, stores) = stores().await;
+    let (_places, stores) = stores().await;
     for store in stores {
         let bank = EventSourcedBank::start(Arc::clone(&store), Runner::inline()).await.expect("the bank starts");
         let alice = bank.accounts.open("Alice").await.expect("an account");

@@ -4,6 +4,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use bank_example::domain::BankError;
+use bank_example::stores::OpenError;
 use eventsourcing_core::store::StoreError;
 use eventsourcing_core::{AppError, Rejected, SystemError};
 
@@ -37,6 +38,15 @@ impl Failure {
             Self::Refused(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::Store(_) => ExitCode::from(3),
+        }
+    }
+}
+
+impl From<OpenError> for Failure {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Unknown { .. } => Self::Usage(error.to_string()),
+            OpenError::Store(error) => error.into(),
         }
     }
 }

@@ -5,11 +5,11 @@ mod commands;
 mod demo;
 mod failure;
 mod output;
-mod stores;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
+use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use clap::Parser as _;
 use eventsourcing_core::Runner;

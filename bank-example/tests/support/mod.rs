@@ -7,6 +7,31 @@ use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{LogQuery, Position};
 use eventsourcing_core::{Id, Running};
+use tempfile::TempDir;
+
+/// Where a bank can be, empty at first and gone at the end.
+pub struct Place {
+    url: String,
+    _folder: Option<TempDir>,
+}
+
+impl Place {
+    /// One for each kind of store.
+    pub fn all() -> Vec<Self> {
+        [vec![Self { url: "memory:".into(), _folder: None }], Self::all_durable()].into_iter().flatten().collect()
+    }
+
+    /// One for each kind of store that outlives its process.
+    pub fn all_durable() -> Vec<Self> {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = format!("sqlite:{}", folder.path().join("bank.db").display());
+        vec![Self { url, _folder: Some(folder) }]
+    }
+
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+}
 
 pub fn money(text: &str) -> Money {
     Money::from_str_exact(text).expect("an amount")
