@@ -97,7 +97,9 @@ pub use retry::RetryPolicy;
 pub use root::{Guard, Root};
 pub use store::{MemoryStore, Receipt};
 pub use subscription::{Stop, Subscription};
-pub use system::{Applications, Definition, Follower, Runner, Running, Stores, System, SystemBuilder, SystemError};
+pub use system::{
+    Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemBuilder, SystemError,
+};
 
 #[cfg(feature = "derive")]
 pub use eventsourcing_derive::{Aggregate, System, event};

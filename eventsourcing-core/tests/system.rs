@@ -4,13 +4,18 @@
 mod domain;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use domain::{FAILS_ON, Jar, JarEvent, MendedPantry, NotEnough, PANICS_ON, Pantry, Shelf, ShelfEvent, Shelves, shelf};
+use domain::{
+    FAILS_ON, Jar, JarEvent, Jars, MendedPantry, NotEnough, PANICS_ON, Pantry, Shelf, ShelfEvent, Shelves, shelf,
+};
 use eventsourcing_core::snapshot::never;
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Name, Position};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
-use eventsourcing_core::{Id, Metadata, Root, Runner, Running, Stores, SystemBuilder, SystemError};
+use eventsourcing_core::{
+    Id, Metadata, OnFailure, Projection, Recorded, Root, Runner, Running, Stores, System, SystemBuilder, SystemError,
+};
 
 async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
     Pantry::start(store, runner).await.unwrap()
@@ -135,9 +140,13 @@ async fn a_failing_event_stops_its_follower_visibly_and_loses_nothing() {
         assert!(stopped.event.starts_with("Filled of Jar"), "{stopped}");
         assert!(["666 beans are too many", "panicked: what a number"].contains(&stopped.cause.as_str()), "{stopped}");
         assert_eq!(on_the_shelf(&pantry).await, (1, 1), "what came before the bad event stands");
-        let status = pantry.followers();
-        assert!(status.iter().any(|follower| follower.name == *"shelves" && follower.stopped.is_some()));
-        assert!(status.iter().any(|follower| follower.name == *"seen" && follower.stopped.is_none()));
+        let health = pantry.health().await.unwrap();
+        assert!(!health.is_healthy());
+        let [shelves, seen] = &health.followers[..] else { panic!("{health:?}") };
+        assert_eq!((shelves.name.as_str(), shelves.state.to_string().as_str()), ("shelves", "stopped"));
+        assert!(shelves.failure().unwrap().position > shelves.position);
+        assert!(shelves.position < shelves.head && shelves.behind > Duration::ZERO);
+        assert_eq!(seen.state.to_string(), "running");
         assert!(within_seconds(pantry.stop()).await.is_err());
 
         let mended = MendedPantry::start(store, runner).await.unwrap();
@@ -315,4 +324,55 @@ async fn everything_can_be_awaited_in_a_spawned_task() {
     .await
     .unwrap()
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_that_passes_is_retried_and_visible_meanwhile() {
+    for runner in [Runner::inline(), Runner::concurrent()] {
+        let builder = Moody::builder(MemoryStore::new()).with_runner(runner);
+        let moody = builder.with_on_failure("mood", OnFailure::Retry).start().await.unwrap();
+        let jar: Id<Jar> = moody.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 })).await.unwrap();
+        within_seconds(async {
+            while moody.health().await.unwrap().is_healthy() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        })
+        .await;
+        let health = moody.health().await.unwrap();
+        assert_eq!(health.followers[0].state.to_string(), "retrying");
+        assert!(health.followers[0].failure().unwrap().cause.contains("not now"), "{health:?}");
+        moody.mood.0.store(true, Ordering::Relaxed);
+        moody.jars.app.update(jar, |jar| jar.add(1)).await.unwrap();
+        within_seconds(moody.settled()).await.unwrap();
+        assert!(moody.health().await.unwrap().is_healthy());
+        within_seconds(moody.stop()).await.unwrap();
+    }
+}
+
+/// A projection that fails until it is in a good mood.
+#[derive(Default)]
+struct Mood(AtomicBool);
+
+#[derive(Debug, thiserror::Error)]
+#[error("not now")]
+struct NotNow;
+
+impl Projection<Jar> for Mood {
+    type Error = NotNow;
+
+    async fn project(&self, _: &Recorded<Jar>) -> Result<(), NotNow> {
+        match self.0.load(Ordering::Relaxed) {
+            true => Ok(()),
+            false => Err(NotNow),
+        }
+    }
+}
+
+#[derive(System)]
+struct Moody {
+    #[application(aggregates(Jar))]
+    jars: Jars,
+
+    #[projection(follows(jars: Jar))]
+    mood: Mood,
 }

@@ -1,9 +1,7 @@
 //! What can go wrong in a system.
 
-use std::error::Error;
-use std::sync::Arc;
-
-use crate::store::{Name, Position, StoreError};
+use super::FollowerFailure;
+use crate::store::StoreError;
 
 /// Why a system does not run, or not as it should.
 #[derive(Debug, thiserror::Error)]
@@ -13,7 +11,7 @@ pub enum SystemError {
     ///
     /// Mend the cause and start the system again: the follower goes on at that event.
     #[error(transparent)]
-    FollowerStopped(#[from] FollowerStopped),
+    FollowerStopped(#[from] FollowerFailure),
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -23,22 +21,4 @@ pub enum SystemError {
         /// What is wrong, and what to do.
         reason: String,
     },
-}
-
-/// Which follower stopped, where and why.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("follower {follower} stopped before position {position} ({event}): {cause}")]
-#[non_exhaustive]
-pub struct FollowerStopped {
-    /// The follower.
-    pub follower: Name,
-    /// The position of the event it cannot deal with.
-    pub position: Position,
-    /// The name, stream and version of that event.
-    pub event: String,
-    /// What the policy or projection said, in one line.
-    pub cause: String,
-    /// What the policy or projection said.
-    #[source]
-    pub source: Arc<dyn Error + Send + Sync>,
 }

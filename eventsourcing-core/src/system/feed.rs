@@ -11,10 +11,10 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use tokio::sync::{Mutex, watch};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
-use super::FollowerStopped;
 use super::follower::{Cause, Handler};
+use super::{FollowerFailure, FollowerState, OnFailure};
 use crate::retry::RetryPolicy;
 use crate::store::{EventStore, LogPage, LogQuery, Name, Position, StoreError, StoredEvent, Tracking};
 use crate::{Application, Work};
@@ -32,23 +32,25 @@ pub(crate) struct Feed<S> {
     pub(crate) handlers: BTreeMap<Name, Arc<dyn Handler<S>>>,
     /// Where a policy records; a projection has none, and starts from the beginning each time.
     pub(crate) policy: Option<Application>,
+    on_failure: OnFailure,
     cursor: Mutex<Cursor>,
     status: watch::Sender<Status>,
 }
 
-#[derive(Default)]
 struct Cursor {
     /// The position the store knows.
     stored: Position,
     /// Everything up to here is dealt with or passed over.
     reached: Position,
+    /// How many events are dealt with at once. Halved when that fails, doubled when it goes well.
+    events: usize,
 }
 
 /// How a follower is doing.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) reached: Position,
-    pub(crate) stopped: Option<FollowerStopped>,
+    pub(crate) state: FollowerState,
 }
 
 /// What a step came to.
@@ -58,6 +60,8 @@ pub(crate) enum Step {
     Moved,
     /// Everything there is has been dealt with.
     Idle,
+    /// An event could not be dealt with; it is worth trying again.
+    Failing,
     /// An event cannot be dealt with.
     Stopped,
 }
@@ -79,14 +83,15 @@ impl<S> Feed<S> {
         upstream: Arc<dyn EventStore>,
         handlers: BTreeMap<Name, Arc<dyn Handler<S>>>,
         policy: Option<Application>,
+        on_failure: OnFailure,
     ) -> Result<Self, StoreError> {
         let stored = match &policy {
             Some(app) => app.store().tracking(&name, upstream.log_id()).await?,
             None => Position::ZERO,
         };
-        let status = watch::Sender::new(Status { reached: stored, stopped: None });
-        let cursor = Mutex::new(Cursor { stored, reached: stored });
-        Ok(Self { name, upstream, handlers, policy, cursor, status })
+        let status = watch::Sender::new(Status { reached: stored, state: FollowerState::Running });
+        let cursor = Mutex::new(Cursor { stored, reached: stored, events: EVENTS_PER_PAGE_MAX });
+        Ok(Self { name, upstream, handlers, policy, on_failure, cursor, status })
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
@@ -99,50 +104,50 @@ impl<S> Feed<S> {
     /// The store did not answer. Try again later; nothing is lost or repeated.
     pub(crate) async fn step(&self, system: &S) -> Result<Step, StoreError> {
         let mut cursor = self.cursor.lock().await;
-        if self.status.borrow().stopped.is_some() {
+        if self.status.borrow().state.stopped().is_some() {
             return Ok(Step::Stopped);
         }
-        let query =
-            LogQuery::after(cursor.reached).limit(EVENTS_PER_PAGE_MAX).categories(self.handlers.keys().cloned());
+        let query = LogQuery::after(cursor.reached).limit(EVENTS_PER_PAGE_MAX).categories(self.takes());
         let page = match self.upstream.read_log(query).await {
             Ok(page) => page,
             Err(error @ StoreError::Unavailable { .. }) => return Err(error),
-            Err(error) => return Ok(self.stop(cursor.reached, "the log".into(), error.into())),
+            Err(error) => return Ok(self.fail(cursor.reached, "the log".into(), error.into())),
         };
-        let (before, empty) = (cursor.reached, page.events.is_empty());
-        let outcome = self.deal_with(system, &mut cursor, page).await;
+        let step = self.deal_with(system, &mut cursor, page).await;
         self.status.send_if_modified(|status| std::mem::replace(&mut status.reached, cursor.reached) != cursor.reached);
-        outcome.map(|()| match self.status.borrow().stopped {
-            Some(_) => Step::Stopped,
-            None if empty && cursor.reached == before => Step::Idle,
-            None => Step::Moved,
-        })
+        step
     }
 
-    /// Deals with a page in pieces: the whole of it, and if that fails ever smaller ones, until the one bad event
-    /// stands alone.
-    async fn deal_with(&self, system: &S, cursor: &mut Cursor, page: LogPage) -> Result<(), StoreError> {
+    /// The stored names of the aggregates whose events it takes.
+    pub(crate) fn takes(&self) -> impl Iterator<Item = Name> {
+        self.handlers.keys().cloned()
+    }
+
+    /// Deals with a page in pieces, which get smaller when one fails, until the one bad event stands alone.
+    async fn deal_with(&self, system: &S, cursor: &mut Cursor, page: LogPage) -> Result<Step, StoreError> {
+        let (before, empty) = (cursor.reached, page.events.is_empty());
         let mut rest = &page.events[..];
-        let mut size = rest.len();
         while !rest.is_empty() {
-            let (piece, later) = rest.split_at(size.min(rest.len()));
+            let (piece, later) = rest.split_at(cursor.events.min(rest.len()));
             let to = if later.is_empty() { page.ceiling } else { piece[piece.len() - 1].position };
             match self.piece(system, cursor, piece, to).await {
-                Ok(()) => rest = later,
+                Ok(()) => {
+                    self.succeed();
+                    cursor.events = (cursor.events * 2).min(EVENTS_PER_PAGE_MAX);
+                    rest = later;
+                }
                 Err(Failure::Moved(actual)) => {
                     debug!(follower = %self.name, %actual, "moved by another process");
-                    *cursor = Cursor { stored: actual, reached: actual };
-                    return Ok(());
+                    cursor.move_to(actual);
+                    return Ok(Step::Moved);
                 }
                 Err(Failure::Unavailable(error)) => return Err(error),
-                Err(Failure::Event(_)) if piece.len() > 1 => size = piece.len() / 2,
-                Err(Failure::Event(cause)) => {
-                    self.stop(piece[0].position, describe(&piece[0]), cause);
-                    return Ok(());
-                }
+                Err(Failure::Event(_)) if piece.len() > 1 => cursor.events = piece.len() / 2,
+                Err(Failure::Event(cause)) => return Ok(self.fail(piece[0].position, describe(&piece[0]), cause)),
             }
         }
-        self.pass_over(cursor, page.ceiling).await
+        self.pass_over(cursor, page.ceiling).await?;
+        Ok(if empty && cursor.reached == before { Step::Idle } else { Step::Moved })
     }
 
     async fn piece(&self, system: &S, cursor: &mut Cursor, piece: &[StoredEvent], to: Position) -> Result<(), Failure> {
@@ -171,7 +176,7 @@ impl<S> Feed<S> {
             let append = work.into_append(self.tracking(cursor, to)).map_err(|error| Failure::Event(error.into()))?;
             match app.store().append(append).await {
                 Ok(_) => {
-                    *cursor = Cursor { stored: to, reached: to };
+                    cursor.move_to(to);
                     return Ok(());
                 }
                 Err(StoreError::TrackingConflict { actual, .. }) => return Err(Failure::Moved(actual)),
@@ -210,7 +215,7 @@ impl<S> Feed<S> {
         let append = app.encode_work(std::iter::empty(), self.tracking(cursor, cursor.reached))?;
         match app.store().append(append).await {
             Ok(_) => cursor.stored = cursor.reached,
-            Err(StoreError::TrackingConflict { actual, .. }) => *cursor = Cursor { stored: actual, reached: actual },
+            Err(StoreError::TrackingConflict { actual, .. }) => cursor.move_to(actual),
             Err(error) => return Err(error),
         }
         Ok(())
@@ -220,12 +225,37 @@ impl<S> Feed<S> {
         Tracking { follower: self.name.clone(), upstream: self.upstream.log_id(), from: cursor.stored, to }
     }
 
-    fn stop(&self, position: Position, event: String, source: Cause) -> Step {
+    fn fail(&self, position: Position, event: String, source: Cause) -> Step {
         let (follower, source) = (self.name.clone(), Arc::from(source));
-        let stopped = FollowerStopped { follower, position, event, cause: chain(&source), source };
-        error!(follower = %self.name, %position, error = %stopped.cause, "follower stopped");
-        self.status.send_modify(|status| status.stopped = Some(stopped));
-        Step::Stopped
+        let failure = FollowerFailure { follower, position, event, cause: chain(&source), source };
+        let (state, step) = match self.on_failure {
+            OnFailure::Stop => {
+                error!(follower = %self.name, %position, error = %failure.cause, "follower stopped");
+                (FollowerState::Stopped(failure), Step::Stopped)
+            }
+            OnFailure::Retry => {
+                warn!(follower = %self.name, %position, error = %failure.cause, "follower failed and tries again");
+                (FollowerState::Retrying(failure), Step::Failing)
+            }
+        };
+        self.status.send_modify(|status| status.state = state);
+        step
+    }
+
+    /// Whatever was wrong is mended.
+    fn succeed(&self) {
+        self.status.send_if_modified(|status| {
+            let mended = status.state.failure().is_some();
+            status.state = FollowerState::Running;
+            mended
+        });
+    }
+}
+
+impl Cursor {
+    /// What the store says it is.
+    fn move_to(&mut self, position: Position) {
+        (self.stored, self.reached) = (position, position);
     }
 }
 

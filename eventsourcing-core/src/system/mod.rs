@@ -4,6 +4,7 @@ mod error;
 mod feed;
 mod follower;
 mod graph;
+mod health;
 mod runner;
 mod stores;
 
@@ -11,20 +12,22 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use error::{FollowerStopped, SystemError};
+pub use error::SystemError;
 pub use follower::{Follower, PolicyFollower, ProjectionFollower};
 pub use graph::{ApplicationDefinition, Definition, FollowerDefinition, FollowerKind, Follows};
+pub use health::{FollowerFailure, FollowerHealth, FollowerState, Health, OnFailure};
 pub use runner::Runner;
 pub use stores::{Applications, Stores};
 
 use crate::application::AfterSave;
-use crate::store::{LogId, Name, Position};
+use crate::store::{EventStore, LogId, LogQuery, Name, Position};
 use crate::{Application, Clock, IdSource, RandomIds, SystemClock};
-use feed::Feed;
+use feed::{Feed, Status};
 use follower::Route;
 use runner::{Engine, Inline, Mode};
 
@@ -47,6 +50,7 @@ pub struct SystemBuilder<S> {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     configure: HashMap<&'static str, Configure>,
+    on_failure: HashMap<&'static str, OnFailure>,
     of: std::marker::PhantomData<fn() -> S>,
 }
 
@@ -62,6 +66,7 @@ impl<S: System> SystemBuilder<S> {
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
             configure: HashMap::new(),
+            on_failure: HashMap::new(),
             of: std::marker::PhantomData,
         }
     }
@@ -98,6 +103,13 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
+    /// What the follower `name` does about an event it cannot deal with; [`OnFailure::Stop`] unless said otherwise.
+    #[must_use]
+    pub fn with_on_failure(mut self, name: &'static str, on_failure: OnFailure) -> Self {
+        self.on_failure.insert(name, on_failure);
+        self
+    }
+
     /// Starts the system: every follower goes on where it stopped, also with what was recorded meanwhile. With the
     /// inline runner the followers have caught up when this returns.
     ///
@@ -113,11 +125,16 @@ impl<S: System> SystemBuilder<S> {
         let system = Arc::new(S::assemble(&applications));
         let mut feeds = Vec::new();
         for follower in S::followers() {
-            feeds.extend(open_feeds(follower, &applications).await?);
+            let on_failure = self.on_failure.remove(follower.name).unwrap_or_default();
+            feeds.extend(open_feeds(follower, &applications, on_failure).await?);
+        }
+        if let Some(name) = self.on_failure.keys().next() {
+            return Err(unknown_follower(&definition, name));
         }
         let engine = Engine::new(system, feeds);
         let (stop, stopping) = watch::channel(false);
-        let mut running = Running { engine, inline: None, tasks: Vec::new(), stop, has_cycle: definition.has_cycle() };
+        let (clock, has_cycle) = (self.clock, definition.has_cycle());
+        let mut running = Running { engine, inline: None, tasks: Vec::new(), stop, clock, has_cycle };
         match self.runner.0 {
             Mode::Concurrent => running.spawn(&stopping),
             Mode::Inline => running.run_inline(&applications).await?,
@@ -148,6 +165,7 @@ impl<S: System> SystemBuilder<S> {
 async fn open_feeds<S: System>(
     follower: Follower<S>,
     applications: &Applications,
+    on_failure: OnFailure,
 ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
     let name = Name::from_static(follower.name);
     let policy = (follower.kind == FollowerKind::Policy).then(|| applications.application(follower.name));
@@ -160,7 +178,7 @@ async fn open_feeds<S: System>(
     for routes in by_log.into_values() {
         let upstream = Arc::clone(applications.application(routes[0].1.application).store());
         let handlers = routes.into_iter().map(|(aggregate, route)| (aggregate, route.handler)).collect();
-        feeds.push(Arc::new(Feed::open(name.clone(), upstream, handlers, policy.clone()).await?));
+        feeds.push(Arc::new(Feed::open(name.clone(), upstream, handlers, policy.clone(), on_failure).await?));
     }
     Ok(feeds)
 }
@@ -169,6 +187,13 @@ fn unknown_application(definition: &Definition, name: &str) -> SystemError {
     let known: Vec<_> = definition.applications.iter().map(|application| application.name).collect();
     SystemError::Invalid {
         reason: format!("{} has no application {name:?}; it has {}", definition.name, known.join(", ")),
+    }
+}
+
+fn unknown_follower(definition: &Definition, name: &str) -> SystemError {
+    let known: Vec<_> = definition.followers.iter().map(|follower| follower.name).collect();
+    SystemError::Invalid {
+        reason: format!("{} has no follower {name:?}; it has {}", definition.name, known.join(", ")),
     }
 }
 
@@ -182,6 +207,7 @@ pub struct Running<S> {
     inline: Option<Arc<dyn AfterSave>>,
     tasks: Vec<JoinHandle<()>>,
     stop: watch::Sender<bool>,
+    clock: Arc<dyn Clock>,
     has_cycle: bool,
 }
 
@@ -237,14 +263,26 @@ impl<S: System> Running<S> {
         Ok(heads)
     }
 
-    /// How the followers are doing.
-    #[must_use]
-    pub fn followers(&self) -> Vec<FollowerStatus> {
-        let status = |feed: &Arc<Feed<S>>| {
-            let status = feed.status().borrow().clone();
-            FollowerStatus { name: feed.name.clone(), position: status.reached, stopped: status.stopped }
-        };
-        self.engine.feeds.iter().map(status).collect()
+    /// How the followers are doing: where each is, how far behind, and what is wrong with it.
+    ///
+    /// # Errors
+    /// [`SystemError::Store`]: a store does not answer.
+    pub async fn health(&self) -> Result<Health, SystemError> {
+        let mut followers = Vec::with_capacity(self.engine.feeds.len());
+        for feed in &self.engine.feeds {
+            let Status { reached, state } = feed.status().borrow().clone();
+            let head = feed.upstream.head().await?;
+            let behind = self.behind(feed, reached).await?;
+            followers.push(FollowerHealth { name: feed.name.clone(), position: reached, head, behind, state });
+        }
+        Ok(Health { followers })
+    }
+
+    /// How long the first event that is not dealt with has been waiting.
+    async fn behind(&self, feed: &Feed<S>, reached: Position) -> Result<Duration, SystemError> {
+        let next = feed.upstream.read_log(LogQuery::after(reached).limit(1).categories(feed.takes())).await?;
+        let since = next.events.first().map(|event| self.clock.now().duration_since(event.recorded_at));
+        Ok(since.and_then(|since| since.try_into().ok()).unwrap_or_default())
     }
 
     /// Ends the followers after the page they are at. What they have not reached waits for the next start.
@@ -257,8 +295,9 @@ impl<S: System> Running<S> {
             task.await
                 .map_err(|error| SystemError::Invalid { reason: format!("a follower's task failed: {error}") })?;
         }
-        match self.followers().into_iter().find_map(|follower| follower.stopped) {
-            Some(stopped) => Err(stopped.into()),
+        let stopped = |feed: &Arc<Feed<S>>| feed.status().borrow().state.stopped().cloned();
+        match self.engine.feeds.iter().find_map(stopped) {
+            Some(failure) => Err(failure.into()),
             None => Ok(()),
         }
     }
@@ -266,24 +305,12 @@ impl<S: System> Running<S> {
 
 async fn reach<S>(feed: &Feed<S>, position: Position) -> Result<(), SystemError> {
     let mut status = feed.status();
-    let there = status.wait_for(|status| status.reached >= position || status.stopped.is_some()).await;
+    let there = status.wait_for(|status| status.reached >= position || status.state.stopped().is_some()).await;
     let status = there.expect("the feed is borrowed, so its sender lives").clone();
-    match status.stopped {
-        Some(stopped) => Err(stopped.into()),
+    match status.state.stopped() {
+        Some(failure) => Err(failure.clone().into()),
         None => Ok(()),
     }
-}
-
-/// How a follower is doing.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct FollowerStatus {
-    /// Its name.
-    pub name: Name,
-    /// Everything up to here is dealt with.
-    pub position: Position,
-    /// Why it stopped, if it did.
-    pub stopped: Option<FollowerStopped>,
 }
 
 impl<S> Deref for Running<S> {

@@ -130,10 +130,11 @@ async fn rest<S>(feed: &Feed<S>, step: Result<Step, StoreError>, backoff: &mut B
         Ok(Step::Moved) => Ok(()),
         Ok(Step::Idle) => {
             let reached = feed.status().borrow().reached;
-            feed.upstream.wait_beyond(reached).await.map(drop)
+            feed.upstream.wait_beyond(reached).await.map(drop).map_err(|error| error.to_string())
         }
+        Ok(Step::Failing) => Err(format!("{} fails", feed.name)),
         Ok(Step::Stopped) => std::future::pending().await,
-        Err(error) => Err(error),
+        Err(error) => Err(error.to_string()),
     };
     match next {
         Ok(()) => backoff.reset(),

@@ -1,0 +1,122 @@
+//! [`Health`]: how the followers of a running system are doing, for people and programs that watch it.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::store::{Name, Position};
+
+/// What a follower does about an event that its policy or projection cannot deal with.
+///
+/// Either way what came before the event stands, nothing of the event's own work is written, and nothing is skipped.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OnFailure {
+    /// Stops before the event until the system is started again: for mistakes, which waiting does not mend.
+    #[default]
+    Stop,
+    /// Tries again, with waits that grow to five seconds, until it succeeds: for causes that pass by themselves.
+    /// The inline runner tries again with each save.
+    Retry,
+}
+
+/// How the followers of a running system are doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Health {
+    /// Each follower, in the order of declaration; one that follows several logs once for each.
+    pub followers: Vec<FollowerHealth>,
+}
+
+/// How one follower is doing.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct FollowerHealth {
+    /// Its name.
+    pub name: Name,
+    /// Everything up to here is dealt with.
+    pub position: Position,
+    /// The end of the log it follows.
+    pub head: Position,
+    /// How long the first event it has not dealt with has been waiting, on the clock of the application; zero if
+    /// there is none.
+    pub behind: Duration,
+    /// Whether it works, and if not, why.
+    pub state: FollowerState,
+}
+
+/// Whether a follower works.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub enum FollowerState {
+    /// It deals with events as they come.
+    #[default]
+    Running,
+    /// It failed and tries again.
+    Retrying(FollowerFailure),
+    /// It failed and stopped. Mend the cause and start the system again.
+    Stopped(FollowerFailure),
+}
+
+/// Which follower failed, where and why.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("follower {follower} stands before position {position} ({event}): {cause}")]
+#[non_exhaustive]
+pub struct FollowerFailure {
+    /// The follower.
+    pub follower: Name,
+    /// The position of the event it cannot deal with.
+    pub position: Position,
+    /// The name, stream and version of that event.
+    pub event: String,
+    /// What the policy or projection said and what caused that, in one line.
+    pub cause: String,
+    /// What the policy or projection said.
+    #[source]
+    pub source: Arc<dyn Error + Send + Sync>,
+}
+
+impl Health {
+    /// Whether all followers work.
+    #[must_use]
+    pub fn is_healthy(&self) -> bool {
+        self.followers.iter().all(|follower| matches!(follower.state, FollowerState::Running))
+    }
+}
+
+impl FollowerHealth {
+    /// Why it does not work, or `None` if it does.
+    #[must_use]
+    pub fn failure(&self) -> Option<&FollowerFailure> {
+        self.state.failure()
+    }
+}
+
+impl FollowerState {
+    /// Why the follower does not work, or `None` if it does.
+    #[must_use]
+    pub fn failure(&self) -> Option<&FollowerFailure> {
+        match self {
+            Self::Running => None,
+            Self::Retrying(failure) | Self::Stopped(failure) => Some(failure),
+        }
+    }
+
+    pub(crate) fn stopped(&self) -> Option<&FollowerFailure> {
+        match self {
+            Self::Stopped(failure) => Some(failure),
+            Self::Running | Self::Retrying(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for FollowerState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Running => "running",
+            Self::Retrying(_) => "retrying",
+            Self::Stopped(_) => "stopped",
+        })
+    }
+}
