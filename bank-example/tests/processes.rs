@@ -22,7 +22,7 @@ const KILLS: usize = 15;
 
 async fn open(url: &str) -> Running<EventSourcedBank> {
     let store = bank_example::stores::open(url).await.expect("the store opens");
-    EventSourcedBank::start(store, Runner::concurrent()).await.expect("the bank starts")
+    EventSourcedBank::start(store, Runner::concurrent().without_leases()).await.expect("the bank starts")
 }
 
 /// A child process that runs `test` of this program on the store and account given.

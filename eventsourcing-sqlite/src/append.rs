@@ -6,6 +6,7 @@ use eventsourcing_core::store::{
 use jiff::Timestamp;
 use rusqlite::{Result, Transaction, params};
 
+use crate::lease;
 use crate::read;
 use crate::rows::stored;
 
@@ -74,7 +75,11 @@ pub(crate) fn write(transaction: &Transaction<'_>, append: &Append, versions: &[
 }
 
 fn check_tracking(transaction: &Transaction<'_>, tracking: Option<&Tracking>) -> Result<Option<StoreError>> {
-    let Some(Tracking { follower, upstream, from, .. }) = tracking else { return Ok(None) };
+    let Some(tracking) = tracking else { return Ok(None) };
+    if let Some(refusal) = lease::check(transaction, tracking)? {
+        return Ok(Some(refusal));
+    }
+    let Tracking { follower, upstream, from, .. } = tracking;
     let actual = read::tracking(transaction, follower, *upstream)?;
     if actual == *from {
         return Ok(None);

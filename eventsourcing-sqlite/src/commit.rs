@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use eventsourcing_core::store::{Append, Appended, Position, StoreError};
+use eventsourcing_core::store::{Append, Appended, Lease, LeaseRequest, LeaseToken, LogId, Name, Position, StoreError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
@@ -15,6 +15,7 @@ use tokio::task::spawn_blocking;
 use crate::append::{self, Checked};
 use crate::checkpoint::WalLength;
 use crate::error::{translate, translate_before_commit, unavailable};
+use crate::lease;
 use crate::notify::Head;
 
 /// How many appends wait in the queue before those who append wait themselves.
@@ -24,12 +25,20 @@ const BATCH_APPENDS_MAX: usize = 1024;
 /// A batch takes no further append when it has this many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-type Outcome = Result<Appended, StoreError>;
+/// What the writer is asked to do, and where the answer goes.
+pub(crate) enum Job {
+    Append(Append, Reply<Appended>),
+    Lease(LeaseRequest, Reply<Lease>),
+    Release { follower: Name, upstream: LogId, token: LeaseToken, reply: Reply<()> },
+}
 
-/// An append and where its outcome goes.
-pub(crate) struct Job {
-    append: Append,
-    reply: oneshot::Sender<Outcome>,
+type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
+
+/// What came of a job, to be told once it is committed.
+enum Outcome {
+    Append(Result<Appended, StoreError>),
+    Lease(Lease),
+    Release,
 }
 
 /// The way to the writer's thread. Dropping it lets the thread commit what is queued, and end.
@@ -52,11 +61,25 @@ impl CommitQueue {
     }
 
     /// Has the writer commit `append`, which is valid. If this future is dropped it may still be committed.
-    pub(crate) async fn append(&self, append: Append) -> Outcome {
+    pub(crate) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        self.commit(|reply| Job::Append(append, reply)).await
+    }
+
+    /// Has the writer take a lease. The request is valid.
+    pub(crate) async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        self.commit(|reply| Job::Lease(request, reply)).await
+    }
+
+    /// Has the writer give a lease back.
+    pub(crate) async fn release(&self, follower: Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+        self.commit(|reply| Job::Release { follower, upstream, token, reply }).await
+    }
+
+    async fn commit<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
         let jobs = lock(&self.jobs).clone().ok_or_else(|| unavailable(&self.path, "the store has been closed"))?;
         let (reply, outcome) = oneshot::channel();
         let stopped = || unavailable(&self.path, "the writer has stopped; open the store again");
-        jobs.send(Job { append, reply }).await.map_err(|_| stopped())?;
+        jobs.send(job(reply)).await.map_err(|_| stopped())?;
         drop(jobs);
         outcome.await.map_err(|_| stopped())?
     }
@@ -135,7 +158,7 @@ impl Writer {
             }
             Err(failure) => {
                 tracing::warn!(path = %self.path.display(), appends = batch.len(), %failure, "a batch failed");
-                batch.into_iter().for_each(|job| job.answer(Err(failure.for_caller(&self.path))));
+                batch.into_iter().for_each(|job| job.refuse(failure.for_caller(&self.path)));
             }
         }
     }
@@ -143,18 +166,31 @@ impl Writer {
     fn commit(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
         let begin = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = begin.map_err(Failure::before_commit)?;
-        let outcomes = batch.iter().map(|job| carry_out(&transaction, &self.path, &job.append));
+        let outcomes = batch.iter().map(|job| carry_out(&transaction, &self.path, job));
         let outcomes = outcomes.collect::<Result<_, _>>().map_err(Failure::before_commit)?;
         transaction.commit().map_err(|error| Failure::AtCommit(Arc::new(error)))?;
         Ok(outcomes)
     }
 }
 
-/// The outcome of one append of the batch; an error is one of the whole batch.
-///
+/// The outcome of one job of the batch; an error is one of the whole batch.
+fn carry_out(transaction: &Transaction<'_>, path: &Path, job: &Job) -> rusqlite::Result<Outcome> {
+    match job {
+        Job::Append(append, _) => carry_out_append(transaction, path, append).map(Outcome::Append),
+        Job::Lease(request, _) => lease::take(transaction, request).map(Outcome::Lease),
+        Job::Release { follower, upstream, token, .. } => {
+            lease::release(transaction, follower, *upstream, *token).map(|()| Outcome::Release)
+        }
+    }
+}
+
 /// An append that cannot even be checked has written nothing, and its company need not suffer. But SQLite may have
 /// answered by rolling back the transaction, and what others wrote is gone with it.
-fn carry_out(transaction: &Transaction<'_>, path: &Path, append: &Append) -> rusqlite::Result<Outcome> {
+fn carry_out_append(
+    transaction: &Transaction<'_>,
+    path: &Path,
+    append: &Append,
+) -> rusqlite::Result<Result<Appended, StoreError>> {
     match append::check(transaction, append) {
         Ok(Checked::Sound(versions)) => append::write(transaction, append, &versions).map(Ok),
         Ok(Checked::Repeated(receipt)) => Ok(Ok(Appended { receipt, repeated: true })),
@@ -165,20 +201,37 @@ fn carry_out(transaction: &Transaction<'_>, path: &Path, append: &Append) -> rus
 }
 
 fn last_position(outcomes: &[Outcome]) -> Position {
-    let written = outcomes.iter().flatten().map(|appended| appended.receipt.position);
+    let written = outcomes.iter().filter_map(|outcome| match outcome {
+        Outcome::Append(Ok(appended)) => Some(appended.receipt.position),
+        _ => None,
+    });
     written.max().unwrap_or_default()
 }
 
 impl Job {
     fn bytes(&self) -> usize {
-        let events = self.append.streams.iter().flat_map(|part| &part.events);
-        let snapshots = self.append.snapshots.iter().map(|snapshot| snapshot.payload.len());
+        let Self::Append(append, _) = self else { return 0 };
+        let events = append.streams.iter().flat_map(|part| &part.events);
+        let snapshots = append.snapshots.iter().map(|snapshot| snapshot.payload.len());
         events.map(|event| event.payload.len() + event.metadata.len()).chain(snapshots).sum()
     }
 
-    /// Whoever asked may have gone away; the append has happened all the same.
+    /// Whoever asked may have gone away; it has happened all the same.
     fn answer(self, outcome: Outcome) {
-        let _ = self.reply.send(outcome);
+        match (self, outcome) {
+            (Self::Append(_, reply), Outcome::Append(outcome)) => drop(reply.send(outcome)),
+            (Self::Lease(_, reply), Outcome::Lease(lease)) => drop(reply.send(Ok(lease))),
+            (Self::Release { reply, .. }, Outcome::Release) => drop(reply.send(Ok(()))),
+            _ => unreachable!("each job has an outcome of its own kind"),
+        }
+    }
+
+    fn refuse(self, error: StoreError) {
+        match self {
+            Self::Append(_, reply) => drop(reply.send(Err(error))),
+            Self::Lease(_, reply) => drop(reply.send(Err(error))),
+            Self::Release { reply, .. } => drop(reply.send(Err(error))),
+        }
     }
 }
 
@@ -208,7 +261,7 @@ impl std::fmt::Display for Failure {
 mod tests {
     use std::panic::resume_unwind;
 
-    use eventsourcing_core::store::{CodecId, Expected, LogId, NewEvent, StreamId, Tracking};
+    use eventsourcing_core::store::{CodecId, Expected, NewEvent, StreamId, Tracking};
     use jiff::Timestamp;
     use uuid::Uuid;
 
@@ -216,7 +269,7 @@ mod tests {
     use crate::config::SqliteOptions;
     use crate::read;
 
-    type Reply = oneshot::Receiver<Outcome>;
+    type Answer = oneshot::Receiver<Result<Appended, StoreError>>;
 
     struct Bench {
         _folder: tempfile::TempDir,
@@ -247,9 +300,9 @@ mod tests {
         }
     }
 
-    fn queue(jobs: &mpsc::Sender<Job>, append: Append) -> Reply {
+    fn queue(jobs: &mpsc::Sender<Job>, append: Append) -> Answer {
         let (reply, outcome) = oneshot::channel();
-        assert!(jobs.try_send(Job { append, reply }).is_ok(), "the queue has room");
+        assert!(jobs.try_send(Job::Append(append, reply)).is_ok(), "the queue has room");
         outcome
     }
 
@@ -263,7 +316,7 @@ mod tests {
         Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, vec![event])
     }
 
-    fn outcome(mut reply: Reply) -> Outcome {
+    fn outcome(mut reply: Answer) -> Result<Appended, StoreError> {
         reply.try_recv().expect("an answer")
     }
 
@@ -331,7 +384,7 @@ mod tests {
         let (follower, upstream) = ("audit".into(), LogId::new());
         let damage = "INSERT INTO eventsourcing_tracking VALUES ('audit', ?1, -1)";
         bench.writer.connection.execute(damage, [upstream.as_uuid().into_bytes()]).expect("a damaged row");
-        let tracking = Tracking { follower, upstream, from: Position::ZERO, to: Position::new(1) };
+        let tracking = Tracking { follower, upstream, from: Position::ZERO, to: Position::new(1), lease: None };
         let damaged = queue(&bench.jobs, append(&stream(), Expected::Any).with_tracking(tracking));
         let sound = queue(&bench.jobs, append(&stream(), Expected::Any));
         assert_eq!(bench.settle_next(), 2);

@@ -36,6 +36,7 @@ mod checkpoint;
 mod commit;
 mod config;
 mod error;
+mod lease;
 mod notify;
 mod open;
 mod read;

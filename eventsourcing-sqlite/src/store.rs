@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, Receipt,
-    StoreError, StoredEvent, StreamQuery,
+    Append, Appended, CommandId, EventStore, Lease, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery,
+    Name, Position, Receipt, StoreError, StoredEvent, StreamQuery,
 };
 use tokio::task::spawn_blocking;
 
@@ -125,6 +125,15 @@ impl EventStore for SqliteStore {
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let follower = follower.clone();
         self.0.readers.run(move |connection| read::tracking(connection, &follower, upstream)).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        request.validate()?;
+        self.0.queue.lease(request).await
+    }
+
+    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+        self.0.queue.release(follower.clone(), upstream, token).await
     }
 
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {

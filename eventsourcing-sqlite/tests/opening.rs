@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use eventsourcing_core::store::{EventStore, LogQuery, Position, StoreError};
+use eventsourcing_core::store::{EventStore, HolderId, LeaseRequest, LogId, LogQuery, Position, StoreError};
 use eventsourcing_sqlite::SqliteStore;
 use fixture::{Place, append, one_line};
 use rusqlite::Connection;
@@ -83,9 +83,30 @@ async fn newer_schema_is_refused_and_left_alone() {
     let before = fs::read(place.file()).expect("a file");
     let error = refusal(&place.file()).await;
     assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
-    let wanted = "schema version 7 is newer than 1, the latest this program knows; upgrade the program";
+    let wanted = "schema version 7 is newer than 2, the latest this program knows; upgrade the program";
     assert!(one_line(&error).ends_with(wanted), "{error}");
     assert!(fs::read(place.file()).expect("a file") == before, "the file has changed");
+}
+
+#[tokio::test]
+async fn file_of_an_older_schema_is_brought_up_to_date() {
+    let place = Place::new();
+    let file = Connection::open(place.file()).expect("a file");
+    file.execute_batch(include_str!("../src/schema/1.sql")).expect("the first schema");
+    let (log_id, event) =
+        (LogId::new(), "INSERT INTO eventsourcing_events VALUES (7, x'00', 'c', 1, 'n', 1, 1, 0, x'', x'')");
+    file.execute("INSERT INTO eventsourcing_meta VALUES ('log_id', ?1)", [log_id.to_string()]).expect("its log");
+    file.execute(&event.replace("x'00'", "zeroblob(16)"), []).expect("an event");
+    drop(file);
+
+    let store = place.store().await;
+    assert_eq!((store.log_id(), store.head().await.expect("a head").as_u64()), (log_id, 7));
+    let (follower, holder, duration) = ("f".into(), HolderId::new(), std::time::Duration::from_secs(1));
+    store
+        .lease(LeaseRequest { follower, upstream: log_id, holder, duration })
+        .await
+        .expect("what the second schema has");
+    assert_eq!(store.append(append()).await.expect("a receipt").receipt.position.as_u64(), 8);
 }
 
 #[tokio::test]

@@ -46,7 +46,9 @@ async fn run(Cli { store, json, command }: Cli) -> Result<String, Failure> {
         return Ok(commands::describe(mermaid).render(json));
     }
     let command = command.check()?;
-    let bank = EventSourcedBank::start(stores::open(&store).await?, Runner::concurrent()).await?;
+    // It runs for a moment, and should not wait for the lease of a program that was killed.
+    let runner = Runner::concurrent().without_leases();
+    let bank = EventSourcedBank::start(stores::open(&store).await?, runner).await?;
     let outcome = command.run(&bank).await;
     bank.stop().await?;
     outcome.map(|output: Output| output.render(json))

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::{
-    EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, Position, StoreError,
-    StreamId, Version,
+    EVENTS_PER_APPEND_MAX, LeaseToken, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, Position,
+    StoreError, StreamId, Version,
 };
 
 /// Names a command, so that asking again does not do it again.
@@ -105,6 +105,9 @@ pub struct Tracking {
     pub from: Position,
     /// Where it is afterwards. Not before `from`.
     pub to: Position,
+    /// The lease it is made under; with an outdated one nothing is written. `None`: under none, and then only `from`
+    /// keeps two runners of one follower from doing the same work.
+    pub lease: Option<LeaseToken>,
 }
 
 /// The identity of a store's log: made when the store is made, and the same as long as it lives.

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use super::{Expected, Name, Position, StreamId, Version};
+use super::{Expected, LeaseToken, Name, Position, StreamId, Version};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,16 @@ pub enum StoreError {
         expected: Position,
         /// Where the follower is.
         actual: Position,
+    },
+    /// Stop: somebody else runs the follower by now. Nothing was written.
+    #[error("follower {follower} is leased with token {current}, the step was made with {token}")]
+    LeaseLost {
+        /// The follower.
+        follower: Name,
+        /// The token of the step.
+        token: LeaseToken,
+        /// The token of whoever holds or last held the lease.
+        current: LeaseToken,
     },
     /// Wait and retry: the store cannot be reached or is overloaded. Whether anything was written is not known;
     /// a retry with the same command id is safe.

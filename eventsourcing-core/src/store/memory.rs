@@ -4,15 +4,16 @@ use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Instant;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, CommandId, Direction, EventStore, Expected, Fingerprint, Load, Loaded, LogId, LogPage, LogQuery,
-    Name, NewEvent, NewSnapshot, Position, Receipt, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery,
-    Tracking, Version,
+    Append, Appended, CommandId, Direction, EventStore, Expected, Fingerprint, HolderId, Lease, LeaseRequest,
+    LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, NewEvent, NewSnapshot, Position, Receipt, StoreError,
+    StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
 };
 
 /// A store in memory. Clones share one log.
@@ -39,6 +40,7 @@ struct Data {
     streams: HashMap<StreamId, Stream>,
     tracking: HashMap<(Name, LogId), Position>,
     receipts: HashMap<CommandId, Receipt>,
+    leases: HashMap<(Name, LogId), Held>,
 }
 
 #[derive(Default)]
@@ -46,6 +48,12 @@ struct Stream {
     /// Index into the log of each event, in order of version.
     events: Vec<usize>,
     snapshots: HashMap<Fingerprint, BTreeMap<Version, StoredSnapshot>>,
+}
+
+struct Held {
+    holder: HolderId,
+    token: LeaseToken,
+    until: Instant,
 }
 
 impl MemoryStore {
@@ -122,6 +130,21 @@ impl EventStore for MemoryStore {
         Ok(self.read().position_of(follower, upstream))
     }
 
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        request.validate()?;
+        Ok(self.write().lease(request, Instant::now()))
+    }
+
+    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+        let mut data = self.write();
+        if let Some(held) = data.leases.get_mut(&(follower.clone(), upstream))
+            && held.token == token
+        {
+            held.until = Instant::now();
+        }
+        Ok(())
+    }
+
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
         let mut head = self.head.subscribe();
         let head = head.wait_for(|head| *head > position).await.expect("the sender lives as long as this store");
@@ -175,11 +198,39 @@ impl Data {
     }
 
     fn check_tracking(&self, tracking: &Tracking) -> Result<(), StoreError> {
+        self.check_lease(tracking)?;
         let actual = self.position_of(&tracking.follower, tracking.upstream);
         if actual == tracking.from {
             return Ok(());
         }
         Err(StoreError::TrackingConflict { follower: tracking.follower.clone(), expected: tracking.from, actual })
+    }
+
+    fn check_lease(&self, tracking: &Tracking) -> Result<(), StoreError> {
+        let Some(token) = tracking.lease else { return Ok(()) };
+        let held = self.leases.get(&(tracking.follower.clone(), tracking.upstream));
+        let current = held.map_or(LeaseToken::new(0), |held| held.token);
+        if token == current {
+            return Ok(());
+        }
+        Err(StoreError::LeaseLost { follower: tracking.follower.clone(), token, current })
+    }
+
+    fn lease(&mut self, request: LeaseRequest, now: Instant) -> Lease {
+        let LeaseRequest { follower, upstream, holder, duration } = request;
+        let position = self.position_of(&follower, upstream);
+        let until = now + duration;
+        let key = (follower, upstream);
+        let token = match self.leases.get(&key) {
+            Some(held) if held.holder != holder && held.until > now => {
+                return Lease::Taken { holder: held.holder, expires_in: held.until - now };
+            }
+            Some(held) if held.holder == holder => held.token,
+            Some(held) => LeaseToken::new(held.token.as_u64() + 1),
+            None => LeaseToken::new(1),
+        };
+        self.leases.insert(key, Held { holder, token, until });
+        Lease::Held { token, position }
     }
 
     fn check_expected(&self, stream: &StreamId, expected: Expected) -> Result<(), StoreError> {

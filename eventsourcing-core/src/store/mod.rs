@@ -5,6 +5,7 @@
 
 mod append;
 mod error;
+mod lease;
 mod memory;
 mod name;
 mod place;
@@ -17,6 +18,7 @@ use async_trait::async_trait;
 
 pub use append::{Append, Appended, CommandId, Expected, LogId, Receipt, StreamAppend, Tracking};
 pub use error::StoreError;
+pub use lease::{HolderId, Lease, LeaseRequest, LeaseToken};
 pub use memory::MemoryStore;
 pub use name::{Name, StreamId};
 pub use place::{Position, Version};
@@ -44,10 +46,11 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Errors
     /// - [`StoreError::Conflict`], [`StoreError::TrackingConflict`]: a stream or the follower is elsewhere;
     ///   nothing was written.
+    /// - [`StoreError::LeaseLost`]: the step was made with an outdated token; nothing was written.
     /// - [`StoreError::Invalid`]: a limit is exceeded or the append makes no sense; nothing was written.
     /// - [`StoreError::Unavailable`]: not known; retry with the same command id.
     ///
-    /// Promises P1–P11 and P19–P21.
+    /// Promises P1–P11, P19–P21 and P23.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;
 
     /// Reads a range of one stream. A stream nobody has written to is empty. Promises P12 and P14.
@@ -85,6 +88,23 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError>;
+
+    /// Takes the lease on a follower, or renews it. Promise P23.
+    ///
+    /// It is given if nobody holds it, if it has expired on the store's clock, or to its holder, who keeps its token.
+    /// Each new holder gets a larger token than all before. If this future is dropped the lease may have been taken;
+    /// asking again renews it.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`], [`StoreError::Unavailable`].
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError>;
+
+    /// Gives the lease on a follower back, so that nobody has to wait until it expires. Nothing happens if `token` is
+    /// outdated. Promise P23.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError>;
 
     /// Waits until an event after `position` is readable, whoever wrote it, and returns the head.
     ///
@@ -127,6 +147,14 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         (**self).tracking(follower, upstream).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        (**self).lease(request).await
+    }
+
+    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+        (**self).release(follower, upstream, token).await
     }
 
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {

@@ -16,7 +16,9 @@ use tracing::{debug, error, warn};
 use super::follower::{Cause, Handler};
 use super::{FollowerFailure, FollowerState, OnFailure};
 use crate::retry::RetryPolicy;
-use crate::store::{EventStore, LogPage, LogQuery, Name, Position, StoreError, StoredEvent, Tracking};
+use crate::store::{
+    EventStore, HolderId, LeaseToken, LogPage, LogQuery, Name, Position, StoreError, StoredEvent, Tracking,
+};
 use crate::{Application, Work};
 
 /// How many events a page has at most.
@@ -42,6 +44,8 @@ struct Cursor {
     stored: Position,
     /// Everything up to here is dealt with or passed over.
     reached: Position,
+    /// The lease under which a policy works, if any.
+    lease: Option<LeaseToken>,
     /// How many events are dealt with at once. Halved when that fails, doubled when it goes well.
     events: usize,
 }
@@ -60,6 +64,8 @@ pub(crate) enum Step {
     Moved,
     /// Everything there is has been dealt with.
     Idle,
+    /// Another process runs the follower by now.
+    LeaseLost,
     /// An event could not be dealt with; it is worth trying again.
     Failing,
     /// An event cannot be dealt with.
@@ -70,6 +76,8 @@ pub(crate) enum Step {
 enum Failure {
     /// Somebody else runs this follower and has moved it: go on from there.
     Moved(Position),
+    /// Somebody else has the lease.
+    LeaseLost,
     /// The store does not answer: try again later.
     Unavailable(StoreError),
     /// An event of the piece cannot be dealt with.
@@ -90,7 +98,7 @@ impl<S> Feed<S> {
             None => Position::ZERO,
         };
         let status = watch::Sender::new(Status { reached: stored, state: FollowerState::Running });
-        let cursor = Mutex::new(Cursor { stored, reached: stored, events: EVENTS_PER_PAGE_MAX });
+        let cursor = Mutex::new(Cursor { stored, reached: stored, lease: None, events: EVENTS_PER_PAGE_MAX });
         Ok(Self { name, upstream, handlers, policy, on_failure, cursor, status })
     }
 
@@ -118,6 +126,32 @@ impl<S> Feed<S> {
         step
     }
 
+    /// This process runs the follower from now on, from where the last one left it.
+    pub(crate) async fn take_over(&self, token: LeaseToken, position: Position) {
+        let mut cursor = self.cursor.lock().await;
+        cursor.lease = Some(token);
+        cursor.move_to(position);
+        self.status.send_modify(|status| *status = Status { reached: position, state: FollowerState::Running });
+    }
+
+    /// Another process runs the follower; this one only looks where it is.
+    pub(crate) async fn stand_by(&self, holder: HolderId) -> Result<(), StoreError> {
+        let Some(app) = &self.policy else { return Ok(()) };
+        let position = app.store().tracking(&self.name, self.upstream.log_id()).await?;
+        let passed_over = self.passed_over(position).await?;
+        let reached = passed_over.unwrap_or(position);
+        self.status.send_modify(|status| *status = Status { reached, state: FollowerState::StandingBy { holder } });
+        Ok(())
+    }
+
+    /// The end of the log, if there is nothing between `position` and it that the follower takes: the one who runs
+    /// it does not write down what it passes over.
+    async fn passed_over(&self, position: Position) -> Result<Option<Position>, StoreError> {
+        let next = LogQuery::after(position).limit(1).categories(self.takes());
+        let page = self.upstream.read_log(next).await?;
+        Ok(page.events.is_empty().then_some(page.ceiling))
+    }
+
     /// The stored names of the aggregates whose events it takes.
     pub(crate) fn takes(&self) -> impl Iterator<Item = Name> {
         self.handlers.keys().cloned()
@@ -140,6 +174,11 @@ impl<S> Feed<S> {
                     debug!(follower = %self.name, %actual, "moved by another process");
                     cursor.move_to(actual);
                     return Ok(Step::Moved);
+                }
+                Err(Failure::LeaseLost) => {
+                    // Perhaps the page took longer than the lease lasts.
+                    cursor.events = (piece.len() / 2).max(1);
+                    return Ok(Step::LeaseLost);
                 }
                 Err(Failure::Unavailable(error)) => return Err(error),
                 Err(Failure::Event(_)) if piece.len() > 1 => cursor.events = piece.len() / 2,
@@ -180,6 +219,7 @@ impl<S> Feed<S> {
                     return Ok(());
                 }
                 Err(StoreError::TrackingConflict { actual, .. }) => return Err(Failure::Moved(actual)),
+                Err(StoreError::LeaseLost { .. }) => return Err(Failure::LeaseLost),
                 Err(error @ StoreError::Unavailable { .. }) => return Err(Failure::Unavailable(error)),
                 Err(error @ StoreError::Conflict { .. }) => {
                     backoff.wait(error).await.map_err(|error| Failure::Event(error.into()))?;
@@ -216,13 +256,21 @@ impl<S> Feed<S> {
         match app.store().append(append).await {
             Ok(_) => cursor.stored = cursor.reached,
             Err(StoreError::TrackingConflict { actual, .. }) => cursor.move_to(actual),
+            // The next event, or the next renewal of the lease, brings it to light.
+            Err(StoreError::LeaseLost { .. }) => {}
             Err(error) => return Err(error),
         }
         Ok(())
     }
 
     fn tracking(&self, cursor: &Cursor, to: Position) -> Tracking {
-        Tracking { follower: self.name.clone(), upstream: self.upstream.log_id(), from: cursor.stored, to }
+        Tracking {
+            follower: self.name.clone(),
+            upstream: self.upstream.log_id(),
+            from: cursor.stored,
+            to,
+            lease: cursor.lease,
+        }
     }
 
     fn fail(&self, position: Position, event: String, source: Cause) -> Step {

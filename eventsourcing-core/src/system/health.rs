@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::store::{Name, Position};
+use crate::store::{HolderId, Name, Position};
 
 /// What a follower does about an event that its policy or projection cannot deal with.
 ///
@@ -53,6 +53,11 @@ pub enum FollowerState {
     /// It deals with events as they come.
     #[default]
     Running,
+    /// Another process runs it; this one takes over if that one ends.
+    StandingBy {
+        /// Who runs it.
+        holder: HolderId,
+    },
     /// It failed and tries again.
     Retrying(FollowerFailure),
     /// It failed and stopped. Mend the cause and start the system again.
@@ -81,7 +86,7 @@ impl Health {
     /// Whether all followers work.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.followers.iter().all(|follower| matches!(follower.state, FollowerState::Running))
+        self.followers.iter().all(|follower| follower.failure().is_none())
     }
 }
 
@@ -98,7 +103,7 @@ impl FollowerState {
     #[must_use]
     pub fn failure(&self) -> Option<&FollowerFailure> {
         match self {
-            Self::Running => None,
+            Self::Running | Self::StandingBy { .. } => None,
             Self::Retrying(failure) | Self::Stopped(failure) => Some(failure),
         }
     }
@@ -106,7 +111,7 @@ impl FollowerState {
     pub(crate) fn stopped(&self) -> Option<&FollowerFailure> {
         match self {
             Self::Stopped(failure) => Some(failure),
-            Self::Running | Self::Retrying(_) => None,
+            Self::Running | Self::StandingBy { .. } | Self::Retrying(_) => None,
         }
     }
 }
@@ -115,6 +120,7 @@ impl fmt::Display for FollowerState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(match self {
             Self::Running => "running",
+            Self::StandingBy { .. } => "standing by",
             Self::Retrying(_) => "retrying",
             Self::Stopped(_) => "stopped",
         })

@@ -7,6 +7,7 @@ mod graph;
 mod health;
 mod runner;
 mod stores;
+mod tenure;
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -25,11 +26,12 @@ pub use runner::Runner;
 pub use stores::{Applications, Stores};
 
 use crate::application::AfterSave;
-use crate::store::{EventStore, LogId, LogQuery, Name, Position};
+use crate::store::{EventStore, HolderId, LogId, LogQuery, Name, Position};
 use crate::{Application, Clock, IdSource, RandomIds, SystemClock};
 use feed::{Feed, Status};
 use follower::Route;
 use runner::{Engine, Inline, Mode};
+use tenure::Terms;
 
 /// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
 pub trait System: Sized + Send + Sync + 'static {
@@ -136,7 +138,7 @@ impl<S: System> SystemBuilder<S> {
         let (clock, has_cycle) = (self.clock, definition.has_cycle());
         let mut running = Running { engine, inline: None, tasks: Vec::new(), stop, clock, has_cycle };
         match self.runner.0 {
-            Mode::Concurrent => running.spawn(&stopping),
+            Mode::Concurrent(lease) => running.spawn(lease, &stopping),
             Mode::Inline => running.run_inline(&applications).await?,
         }
         Ok(running)
@@ -212,10 +214,11 @@ pub struct Running<S> {
 }
 
 impl<S: System> Running<S> {
-    fn spawn(&mut self, stopping: &watch::Receiver<bool>) {
+    fn spawn(&mut self, lease: Option<Duration>, stopping: &watch::Receiver<bool>) {
+        let terms = lease.map(|duration| Terms { holder: HolderId::new(), duration });
         for feed in &self.engine.feeds {
             let system = Arc::clone(&self.engine.system);
-            self.tasks.push(runner::spawn(system, Arc::clone(feed), stopping.clone()));
+            self.tasks.push(runner::spawn(system, Arc::clone(feed), terms, stopping.clone()));
         }
     }
 

@@ -1,6 +1,7 @@
 //! What keeps followers running: inline, in the task that saves, or concurrently, each in a task of its own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
@@ -8,9 +9,10 @@ use tokio::task::JoinHandle;
 use tracing::{debug, warn};
 
 use super::feed::{Feed, Step};
+use super::tenure::{Tenure, Terms, Turn};
 use crate::application::AfterSave;
 use crate::retry::{Backoff, RetryPolicy};
-use crate::store::StoreError;
+use crate::store::{EventStore, LeaseRequest, StoreError};
 
 /// How the followers of a system are kept running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +21,8 @@ pub struct Runner(pub(crate) Mode);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Inline,
-    Concurrent,
+    /// With leases of this duration, or without.
+    Concurrent(Option<Duration>),
 }
 
 impl Runner {
@@ -34,9 +37,38 @@ impl Runner {
     }
 
     /// Each follower runs in a task of its own, woken by the store. For everything that serves.
+    ///
+    /// Of the processes that run a system one at a time runs each policy, by a lease that it renews; the others stand by
+    /// and take over when the lease is given back or expires. Leases last [`LEASE_DEFAULT`](Self::LEASE_DEFAULT) unless
+    /// [`with_leases`](Self::with_leases) says otherwise.
     #[must_use]
     pub fn concurrent() -> Self {
-        Self(Mode::Concurrent)
+        Self(Mode::Concurrent(Some(Self::LEASE_DEFAULT)))
+    }
+
+    /// How long a lease lasts without being renewed: the longest that followers stand still when the process that runs
+    /// them dies.
+    pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
+
+    /// Leases that last `duration`, from 30 milliseconds to an hour, without being renewed; they are renewed three times
+    /// as often. A process that pauses for longer loses its followers to another. The inline runner has no leases.
+    #[must_use]
+    pub fn with_leases(self, duration: Duration) -> Self {
+        let duration = duration.clamp(Duration::from_millis(30), LeaseRequest::DURATION_MAX);
+        match self.0 {
+            Mode::Inline => self,
+            Mode::Concurrent(_) => Self(Mode::Concurrent(Some(duration))),
+        }
+    }
+
+    /// No leases: every process runs all followers. They still do nothing twice; all but one do their work in vain. For
+    /// programs that run for a moment and should not wait for the lease of one that was killed.
+    #[must_use]
+    pub fn without_leases(self) -> Self {
+        match self.0 {
+            Mode::Inline => self,
+            Mode::Concurrent(_) => Self(Mode::Concurrent(None)),
+        }
     }
 }
 
@@ -102,41 +134,89 @@ impl<S: Send + Sync + 'static> AfterSave for Inline<S> {
 pub(crate) fn spawn<S: Send + Sync + 'static>(
     system: Arc<S>,
     feed: Arc<Feed<S>>,
-    stop: watch::Receiver<bool>,
+    terms: Option<Terms>,
+    mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         debug!(follower = %feed.name, "follower started");
-        keep_running(&*system, &feed, stop).await;
+        let mut tenure = Tenure::new(terms);
+        keep_running(&*system, &feed, &mut tenure, &mut stop).await;
+        tenure.give_back(&feed).await;
         debug!(follower = %feed.name, "follower ended");
     })
 }
 
-async fn keep_running<S: Send + Sync + 'static>(system: &S, feed: &Feed<S>, mut stop: watch::Receiver<bool>) {
+async fn keep_running<S: Send + Sync + 'static>(
+    system: &S,
+    feed: &Feed<S>,
+    tenure: &mut Tenure,
+    stop: &mut watch::Receiver<bool>,
+) {
     let mut backoff = RetryPolicy::UNAVAILABLE.start("follower");
     loop {
         // A step always runs to its end; only the rest after it is cut short.
-        let step = feed.step(system).await;
+        let next = next(system, feed, tenure).await;
         tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
-            () = rest(feed, step, &mut backoff) => {}
+            () = rest(feed, next, tenure, &mut backoff) => {}
         }
     }
 }
 
-/// Waits until another step makes sense.
-async fn rest<S>(feed: &Feed<S>, step: Result<Step, StoreError>, backoff: &mut Backoff) {
-    let next = match step {
-        Ok(Step::Moved) => Ok(()),
-        Ok(Step::Idle) => {
-            let reached = feed.status().borrow().reached;
-            feed.upstream.wait_beyond(reached).await.map(drop).map_err(|error| error.to_string())
-        }
-        Ok(Step::Failing) => Err(format!("{} fails", feed.name)),
-        Ok(Step::Stopped) => std::future::pending().await,
-        Err(error) => Err(error.to_string()),
+/// What to do after a step.
+enum Next {
+    Step,
+    /// Wait for an event, or for the time to renew the lease.
+    Wait,
+    /// Another process runs the follower.
+    StandBy(Duration),
+    /// It failed, and this is why.
+    TryAgain(String),
+    Nothing,
+}
+
+async fn next<S: Send + Sync + 'static>(system: &S, feed: &Feed<S>, tenure: &mut Tenure) -> Next {
+    let step = match tenure.keep(feed).await {
+        Ok(Turn::Ours) => feed.step(system).await,
+        Ok(Turn::Theirs(wait)) => return Next::StandBy(wait),
+        Err(error) => Err(error),
     };
-    match next {
+    match step {
+        Ok(Step::Moved) => Next::Step,
+        Ok(Step::Idle) => Next::Wait,
+        Ok(Step::LeaseLost) => {
+            tenure.lose();
+            Next::Step
+        }
+        Ok(Step::Failing) => Next::TryAgain(format!("{} fails", feed.name)),
+        Ok(Step::Stopped) => {
+            tenure.give_back(feed).await;
+            Next::Nothing
+        }
+        Err(error) => Next::TryAgain(error.to_string()),
+    }
+}
+
+/// Waits until another step makes sense.
+async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Backoff) {
+    let outcome = match next {
+        Next::Step => Ok(()),
+        Next::StandBy(wait) => {
+            tokio::time::sleep(wait).await;
+            Ok(())
+        }
+        Next::Wait => {
+            let reached = feed.status().borrow().reached;
+            tokio::select! {
+                waited = feed.upstream.wait_beyond(reached) => waited.map(drop).map_err(|error| error.to_string()),
+                () = tenure.renewal() => Ok(()),
+            }
+        }
+        Next::TryAgain(why) => Err(why),
+        Next::Nothing => std::future::pending().await,
+    };
+    match outcome {
         Ok(()) => backoff.reset(),
         Err(error) => drop(backoff.wait(error).await),
     }

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 
 use super::Seed;
 use crate::store::{
-    Append, Appended, CommandId, EventStore, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, Receipt,
-    StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    Append, Appended, CommandId, EventStore, Lease, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery,
+    Name, Position, Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
 };
 
 /// What a store can be asked to do.
@@ -30,6 +30,10 @@ pub enum Operation {
     Receipt,
     /// [`EventStore::tracking`].
     Tracking,
+    /// [`EventStore::lease`].
+    Lease,
+    /// [`EventStore::release`].
+    Release,
     /// [`EventStore::wait_beyond`].
     WaitBeyond,
 }
@@ -265,6 +269,16 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::Tracking).await?;
         reply(Operation::Tracking, fault, self.store.tracking(follower, upstream).await)
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        let fault = self.begin(Operation::Lease).await?;
+        reply(Operation::Lease, fault, self.store.lease(request).await)
+    }
+
+    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+        let fault = self.begin(Operation::Release).await?;
+        reply(Operation::Release, fault, self.store.release(follower, upstream, token).await)
     }
 
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Load, Loaded, LogId, LogPage, LogQuery, MemoryStore, Name, Position,
-    Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    Append, Appended, CommandId, EventStore, Lease, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery,
+    MemoryStore, Name, Position, Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
 };
 use eventsourcing_core::testing::conformance::{DurableFixture, Fixture};
 
@@ -42,6 +42,20 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
 
     async fn tracking(&self, store: &MemoryStore, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         store.tracking(follower, upstream).await
+    }
+
+    async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
+        store.lease(request).await
+    }
+
+    async fn release(
+        &self,
+        store: &MemoryStore,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
+        store.release(follower, upstream, token).await
     }
 
     async fn wait_beyond(&self, store: &MemoryStore, position: Position) -> Result<Position, StoreError> {
@@ -161,6 +175,14 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         self.flaw.tracking(&self.store, follower, upstream).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        self.flaw.lease(&self.store, request).await
+    }
+
+    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+        self.flaw.release(&self.store, follower, upstream, token).await
     }
 
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {

@@ -26,13 +26,14 @@
 //!
 //! Each function makes its own streams in a new place and panics when the promise is broken. What a store does
 //! when its process is killed is beyond a suite that lives in the same process: backends prove that in their own
-//! `tests/crash.rs`. P23 (leases) comes with the work on followers.
+//! `tests/crash.rs`.
 
 mod appending;
 mod commands;
 mod durability;
 mod fixture;
 mod given;
+mod leases;
 mod limits;
 mod list;
 mod log;
@@ -48,6 +49,7 @@ pub use appending::*;
 pub use commands::*;
 pub use durability::*;
 pub use fixture::{DurableFixture, Fixture};
+pub use leases::*;
 pub use limits::*;
 pub use list::{Promise, durable_promises, promises};
 pub use log::*;

@@ -120,7 +120,7 @@ pub(super) fn assert_tracking_conflict(result: Result<Appended, StoreError>, of:
     }
 }
 
-pub(super) fn assert_invalid(result: Result<Appended, StoreError>, what: &str) {
+pub(super) fn assert_invalid<T>(result: Result<T, StoreError>, what: &str) {
     match result {
         Err(StoreError::Invalid { reason }) => assert!(!reason.is_empty(), "{what}: the reason is missing"),
         Err(other) => panic!("{what} must be invalid, found {other:?}"),

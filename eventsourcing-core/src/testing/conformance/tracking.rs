@@ -1,4 +1,4 @@
-//! P20 to P22: where followers are, and that their steps are done once. Leases (P23) come with the work on followers.
+//! P20 to P22: where followers are, and that their steps are done once.
 
 use crate::store::{EventStore, Expected, LogId, LogQuery, Name, Position, StoreError, StreamId, Tracking};
 use crate::testing::Seed;
@@ -99,7 +99,7 @@ impl<S: EventStore> Runner<S> {
         let upstream = page.events.iter().filter(|upstream| upstream.position <= self.end);
         let events: Vec<_> = upstream.map(|upstream| event(&upstream.position.to_string())).collect();
         let steps = events.len();
-        let tracking = Tracking { follower: FOLLOWER, upstream: self.store.log_id(), from, to };
+        let tracking = Tracking { follower: FOLLOWER, upstream: self.store.log_id(), from, to, lease: None };
         let append = append().with_events(self.work.clone(), Expected::Any, events).with_tracking(tracking);
         self.store.append(append).await?;
         Ok((to, steps))

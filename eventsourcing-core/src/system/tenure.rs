@@ -1,0 +1,95 @@
+//! [`Tenure`]: of the many processes that run a system, which one runs a follower.
+//!
+//! A lease saves work; it is not what makes a follower exactly once. That is the position, which each append checks.
+//! The token makes sure besides that a process which was paused past its lease writes nothing.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::feed::Feed;
+use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, StoreError};
+
+/// How often a follower that stands by looks where the active one is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Who holds leases, and for how long at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terms {
+    pub(crate) holder: HolderId,
+    pub(crate) duration: Duration,
+}
+
+/// A follower's hold on its lease.
+pub(crate) struct Tenure {
+    /// `None`: it runs without a lease.
+    terms: Option<Terms>,
+    held: Option<Held>,
+}
+
+struct Held {
+    token: LeaseToken,
+    renew_at: Instant,
+}
+
+/// Whose turn it is.
+pub(crate) enum Turn {
+    Ours,
+    /// Another process runs the follower; ask again after this time.
+    Theirs(Duration),
+}
+
+impl Tenure {
+    pub(crate) fn new(terms: Option<Terms>) -> Self {
+        Self { terms, held: None }
+    }
+
+    /// Takes the lease, or renews it when it is time to.
+    pub(crate) async fn keep<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
+        let (Some(terms), Some(app)) = (self.terms, &feed.policy) else { return Ok(Turn::Ours) };
+        if self.held.as_ref().is_some_and(|held| Instant::now() < held.renew_at) {
+            return Ok(Turn::Ours);
+        }
+        let Terms { holder, duration } = terms;
+        let (follower, upstream) = (feed.name.clone(), feed.upstream.log_id());
+        let renew_at = Instant::now() + duration / 3;
+        match app.store().lease(LeaseRequest { follower, upstream, holder, duration }).await? {
+            Lease::Held { token, position } => {
+                if self.held.as_ref().is_none_or(|held| held.token != token) {
+                    info!(follower = %feed.name, %token, "this process runs the follower");
+                    feed.take_over(token, position).await;
+                }
+                self.held = Some(Held { token, renew_at });
+                Ok(Turn::Ours)
+            }
+            Lease::Taken { holder, expires_in } => {
+                debug!(follower = %feed.name, %holder, "another process runs the follower");
+                self.held = None;
+                feed.stand_by(holder).await?;
+                Ok(Turn::Theirs(expires_in.min(LOOK_INTERVAL)))
+            }
+        }
+    }
+
+    /// Forgets the lease: somebody else has it.
+    pub(crate) fn lose(&mut self) {
+        self.held = None;
+    }
+
+    /// Waits until the lease has to be renewed; for ever without one.
+    pub(crate) async fn renewal(&self) {
+        match &self.held {
+            Some(held) => tokio::time::sleep_until(held.renew_at).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Gives the lease back, so that others need not wait until it expires.
+    pub(crate) async fn give_back<S>(&mut self, feed: &Feed<S>) {
+        let (Some(held), Some(app)) = (self.held.take(), &feed.policy) else { return };
+        if let Err(error) = app.store().release(&feed.name, feed.upstream.log_id(), held.token).await {
+            debug!(follower = %feed.name, %error, "the lease is not given back; it will expire");
+        }
+    }
+}

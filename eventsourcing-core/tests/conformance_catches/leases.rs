@@ -1,0 +1,142 @@
+//! Stores that lease wrongly.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use eventsourcing_core::store::{
+    Append, Appended, EventStore, HolderId, Lease, LeaseRequest, LeaseToken, LogId, MemoryStore, Name, StoreError,
+};
+
+use super::flawed_store::{Flaw, dawdle};
+
+/// A store whose leases are changed by a function before they are asked for.
+macro_rules! changes_requests {
+    ($($(#[$doc:meta])* $flaw:ident = |$request:ident| $change:block)*) => {$(
+        $(#[$doc])*
+        #[derive(Default)]
+        pub(crate) struct $flaw;
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn lease(&self, store: &MemoryStore, mut $request: LeaseRequest) -> Result<Lease, StoreError> {
+                $change;
+                store.lease($request).await
+            }
+        }
+    )*};
+}
+
+changes_requests! {
+    GivesToAll = |request| { request.holder = HolderId::from_uuid(uuid::Uuid::nil()); }
+    RefusesRenewal = |request| { request.holder = HolderId::new(); }
+    NeverExpires = |request| { request.duration = LeaseRequest::DURATION_MAX; }
+    /// All followers in all logs are one.
+    LeasesTheStore = |request| {
+        request.validate()?;
+        (request.follower, request.upstream) = ("all".into(), LogId::from_uuid(uuid::Uuid::nil()));
+    }
+    TakesAnyDuration = |request| {
+        request.duration = request.duration.clamp(Duration::from_millis(1), LeaseRequest::DURATION_MAX);
+    }
+}
+
+/// Keeps its own list, and looks at it some time before it writes to it.
+#[derive(Default)]
+pub(crate) struct LooksThenGives(Mutex<HashMap<Name, HolderId>>);
+
+#[async_trait]
+impl Flaw for LooksThenGives {
+    async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
+        let holder = self.0.lock().expect("no panic meanwhile").get(&request.follower).copied();
+        dawdle().await;
+        if let Some(holder) = holder.filter(|holder| *holder != request.holder) {
+            return Ok(Lease::Taken { holder, expires_in: request.duration });
+        }
+        self.0.lock().expect("no panic meanwhile").insert(request.follower.clone(), request.holder);
+        let position = store.tracking(&request.follower, request.upstream).await?;
+        Ok(Lease::Held { token: LeaseToken::new(1), position })
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct GivesEveryoneTheSameToken;
+
+#[async_trait]
+impl Flaw for GivesEveryoneTheSameToken {
+    async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
+        Ok(match store.lease(request).await? {
+            Lease::Held { position, .. } => Lease::Held { token: LeaseToken::new(1), position },
+            taken @ Lease::Taken { .. } => taken,
+        })
+    }
+}
+
+/// The first duration counts for ever.
+#[derive(Default)]
+pub(crate) struct ForgetsRenewals(Mutex<HashMap<HolderId, Lease>>);
+
+#[async_trait]
+impl Flaw for ForgetsRenewals {
+    async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
+        let known = self.0.lock().expect("no panic meanwhile").get(&request.holder).copied();
+        if let Some(lease) = known {
+            return Ok(lease);
+        }
+        let holder = request.holder;
+        let lease = store.lease(request).await?;
+        self.0.lock().expect("no panic meanwhile").insert(holder, lease);
+        Ok(lease)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct IgnoresTokens;
+
+#[async_trait]
+impl Flaw for IgnoresTokens {
+    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+        append.tracking.iter_mut().for_each(|tracking| tracking.lease = None);
+        store.append(append).await
+    }
+}
+
+/// Refuses the step, but keeps the events.
+#[derive(Default)]
+pub(crate) struct WritesPastTheLease;
+
+#[async_trait]
+impl Flaw for WritesPastTheLease {
+    async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
+        let outcome = store.append(append.clone()).await;
+        if matches!(outcome, Err(StoreError::LeaseLost { .. })) {
+            store.append(Append { tracking: None, ..append }).await?;
+        }
+        outcome
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct NeverReleases;
+
+#[async_trait]
+impl Flaw for NeverReleases {
+    async fn release(&self, _: &MemoryStore, _: &Name, _: LogId, _: LeaseToken) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Whatever token is shown.
+#[derive(Default)]
+pub(crate) struct ReleasesForAnybody;
+
+#[async_trait]
+impl Flaw for ReleasesForAnybody {
+    async fn release(&self, store: &MemoryStore, follower: &Name, log: LogId, _: LeaseToken) -> Result<(), StoreError> {
+        for number in 0..10 {
+            store.release(follower, log, LeaseToken::new(number)).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,73 @@
+//! Leases inside the writer's transaction, on the clock of the machine: all who open the file share it.
+
+use std::time::Duration;
+
+use eventsourcing_core::store::{HolderId, Lease, LeaseRequest, LeaseToken, LogId, Name, StoreError, Tracking};
+use rusqlite::{Connection, OptionalExtension, Result, Transaction, params};
+use uuid::Uuid;
+
+use crate::read;
+use crate::rows::stored;
+
+const LEASE: &str = include_str!("queries/lease.sql");
+const PUT_LEASE: &str = include_str!("queries/put_lease.sql");
+const RELEASE: &str = include_str!("queries/release.sql");
+
+/// A lease as it stands in the file.
+struct Held {
+    holder: HolderId,
+    token: LeaseToken,
+    /// Negative once it has expired.
+    milliseconds_left: i64,
+}
+
+pub(crate) fn take(transaction: &Transaction<'_>, request: &LeaseRequest) -> Result<Lease> {
+    let LeaseRequest { follower, upstream, holder, duration } = request;
+    let token = match find(transaction, follower, *upstream)? {
+        Some(held) if held.holder == *holder => held.token,
+        Some(Held { holder, milliseconds_left, .. }) if milliseconds_left > 0 => {
+            let expires_in = Duration::from_millis(milliseconds_left.unsigned_abs());
+            return Ok(Lease::Taken { holder, expires_in });
+        }
+        Some(held) => LeaseToken::new(held.token.as_u64() + 1),
+        None => LeaseToken::new(1),
+    };
+    let (upstream_bytes, holder) = (upstream.as_uuid().into_bytes(), holder.as_uuid().into_bytes());
+    let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(1);
+    let row = params![follower.as_str(), upstream_bytes, holder, stored(token.as_u64()), milliseconds];
+    transaction.prepare_cached(PUT_LEASE)?.execute(row)?;
+    Ok(Lease::Held { token, position: read::tracking(transaction, follower, *upstream)? })
+}
+
+pub(crate) fn release(
+    transaction: &Transaction<'_>,
+    follower: &Name,
+    upstream: LogId,
+    token: LeaseToken,
+) -> Result<()> {
+    let row = params![follower.as_str(), upstream.as_uuid().into_bytes(), stored(token.as_u64())];
+    transaction.prepare_cached(RELEASE)?.execute(row).map(drop)
+}
+
+/// Why a step may not be made: its token is not the newest.
+pub(crate) fn check(transaction: &Transaction<'_>, tracking: &Tracking) -> Result<Option<StoreError>> {
+    let Some(token) = tracking.lease else { return Ok(None) };
+    let held = find(transaction, &tracking.follower, tracking.upstream)?;
+    let current = held.map_or(LeaseToken::new(0), |held| held.token);
+    if token == current {
+        return Ok(None);
+    }
+    Ok(Some(StoreError::LeaseLost { follower: tracking.follower.clone(), token, current }))
+}
+
+fn find(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Option<Held>> {
+    let row = params![follower.as_str(), upstream.as_uuid().into_bytes()];
+    let held = |row: &rusqlite::Row<'_>| {
+        Ok(Held {
+            holder: HolderId::from_uuid(Uuid::from_bytes(row.get(0)?)),
+            token: LeaseToken::new(row.get::<_, i64>(1)?.unsigned_abs()),
+            milliseconds_left: row.get(2)?,
+        })
+    };
+    connection.prepare_cached(LEASE)?.query_row(row, held).optional()
+}
