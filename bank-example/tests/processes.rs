@@ -4,16 +4,18 @@
 
 mod support;
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use bank_example::application::accounts::AccountService;
 use bank_example::domain::Money;
 use bank_example::domain::account::Account;
+use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::Version;
 use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{Id, Runner, Running};
+use eventsourcing_core::{Application, Id, Runner, Running};
 use support::{Place, assert_consistent, money};
 
 const CHILD: &str = "BANK_TEST_CHILD";
@@ -118,4 +120,77 @@ fn killed_after(delay: Duration, url: &str, account: Id<Account>) -> u64 {
     let acknowledged = stdout.lines().map_while(Result::ok).filter(|line| line.ends_with("acknowledged")).count();
     killer.join().expect("the killer ends");
     acknowledged as u64
+}
+
+const LEASE: Duration = Duration::from_millis(200);
+const PAUSES: usize = 50;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn child_follows_until_its_parent_ends() {
+    let Some(url) = following_child() else { return };
+    let store = bank_example::stores::open(&url).await.expect("the store opens");
+    let runner = Runner::concurrent().with_leases(LEASE);
+    let bank = EventSourcedBank::start(store, runner).await.expect("the bank starts");
+    let mut rest = String::new();
+    tokio::task::block_in_place(|| std::io::stdin().read_to_string(&mut rest)).expect("the parent says nothing");
+    bank.stop().await.expect("a graceful end");
+}
+
+fn following_child() -> Option<String> {
+    std::env::var(CHILD).ok()?.strip_prefix("follow ").map(str::to_owned)
+}
+
+/// A child process that runs the bank's followers.
+fn follower(url: &str) -> Child {
+    Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "child_follows_until_its_parent_ends", "--nocapture"])
+        .env(CHILD, format!("follow {url}"))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .expect("a child process")
+}
+
+fn signal(name: &str, process: &Child) {
+    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", process.id())]).status();
+    assert!(sent.expect("a shell").success());
+}
+
+/// Whoever runs the ledger is stopped for longer than its lease, another takes over, and the first one comes back.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_and_resumed_process_does_nothing_twice() {
+    for place in Place::all_durable() {
+        let url = place.url();
+        let store = bank_example::stores::open(url).await.expect("the store opens");
+        let accounts = AccountService::from(Application::new("accounts", store.clone()));
+        let ledger = Application::new("ledger", store);
+        let alice = accounts.open("Alice").await.expect("an account");
+        let mut followers = [follower(url), follower(url)];
+        for round in 0..PAUSES {
+            let paused = &followers[round % 2];
+            signal("STOP", paused);
+            accounts.credit(alice, money("1")).await.expect("a credit");
+            let movements = round as u64 + 1;
+            let taken_over = async {
+                while ledger
+                    .find(Id::<Ledger>::named(GENERAL))
+                    .await
+                    .expect("a ledger")
+                    .is_none_or(|ledger| ledger.transactions < movements)
+                {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            let in_time = tokio::time::timeout(Duration::from_secs(30), taken_over).await;
+            assert!(in_time.is_ok(), "nobody took over in round {round}");
+            signal("CONT", paused);
+        }
+        for child in &mut followers {
+            drop(child.stdin.take());
+            assert!(child.wait().expect("the child ends").success());
+        }
+        let bank = open(url).await;
+        assert_eq!(assert_consistent(&bank).await, (Money::from(PAUSES), PAUSES as u64));
+        bank.stop().await.expect("a graceful end");
+    }
 }
