@@ -8,16 +8,34 @@ if ! command -v cargo >/dev/null; then
     exit 1
 fi
 
-# The bundled SQLite is built from C.
-if ! command -v cc >/dev/null; then
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+# install <what is missing, in words> <package>...
+install() {
     if ! command -v apt-get >/dev/null; then
-        echo "test.sh: a C compiler is missing; install one that answers to cc" >&2
+        echo "test.sh: $1 is missing; install it and run again" >&2
         exit 1
     fi
-    as_root=""
-    if [ "$(id -u)" -ne 0 ]; then as_root="sudo"; fi
-    $as_root apt-get update -qq
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${@:2}"
+}
+
+# The bundled SQLite is built from C.
+if ! command -v cc >/dev/null; then
+    install "a C compiler that answers to cc" gcc libc6-dev
+fi
+
+# The tests start servers of their own; the cluster that Debian would make and start is not needed.
+if [ -z "${EVENTSOURCING_TEST_POSTGRES_URL:-}" ] && ! command -v pg_ctl >/dev/null \
+    && ! compgen -G "/usr/lib/postgresql/*/bin/pg_ctl" >/dev/null; then
+    if command -v apt-get >/dev/null; then
+        as_root mkdir -p /etc/postgresql-common/createcluster.d
+        echo "create_main_cluster = false" \
+            | as_root tee /etc/postgresql-common/createcluster.d/eventsourcing-tests.conf >/dev/null
+    fi
+    install "PostgreSQL" postgresql
 fi
 
 exec cargo test --workspace --all-features --locked "$@"

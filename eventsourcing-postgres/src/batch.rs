@@ -1,0 +1,418 @@
+//! A batch of appends as arrays, for one call of `append()`, and what the outcomes mean.
+//!
+//! Whatever can be said without looking at the data is said here: which appends cannot share a batch, and in which
+//! order rows are written. All batches write events in the order of their streams and receipts in that of their ids, so
+//! two processes that meet wait for each other in one direction only.
+
+use std::collections::{HashMap, HashSet};
+
+use deadpool_postgres::ClientWrapper;
+use eventsourcing_core::store::{
+    Append, Appended, CommandId, Expected, LeaseToken, Name, NewEvent, Position, Receipt, StoreError, StreamId,
+    Tracking, Version,
+};
+use tokio_postgres::{Error, Row};
+use uuid::Uuid;
+
+use crate::rows::{Recorded, stored};
+
+const APPEND: &str = include_str!("queries/append.sql");
+
+/// How a batch holds the appender lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Hold {
+    /// Together with the batches of other connections.
+    Shared,
+    /// While no other append of the whole log is under way.
+    Alone,
+}
+
+/// What became of one append.
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Settled(Result<Appended, StoreError>),
+    /// An earlier append of the batch may change the answer: ask again in the next batch.
+    AskAgain,
+}
+
+/// The arguments of `append()`, named as there.
+#[derive(Default)]
+pub(crate) struct Batch<'a> {
+    appends: Vec<&'a Append>,
+    waits: Vec<bool>,
+    command_appends: Vec<i32>,
+    command_ids: Vec<Uuid>,
+    step_appends: Vec<i32>,
+    step_followers: Vec<&'a str>,
+    step_upstreams: Vec<Uuid>,
+    step_starts: Vec<i64>,
+    step_ends: Vec<i64>,
+    step_leases: Vec<i64>,
+    part_appends: Vec<i32>,
+    part_stream_ids: Vec<Uuid>,
+    part_categories: Vec<&'a str>,
+    part_expected: Vec<i64>,
+    part_events: Vec<i32>,
+    part_before: Vec<i32>,
+    event_parts: Vec<i32>,
+    event_numbers: Vec<i32>,
+    event_stream_ids: Vec<Uuid>,
+    event_categories: Vec<&'a str>,
+    event_names: Vec<&'a str>,
+    event_schema_versions: Vec<i32>,
+    event_codecs: Vec<i16>,
+    event_recorded_at: Vec<Recorded>,
+    event_metadata: Vec<&'a [u8]>,
+    event_payloads: Vec<&'a [u8]>,
+    snapshot_appends: Vec<i32>,
+    snapshot_places: Vec<i32>,
+    snapshot_stream_ids: Vec<Uuid>,
+    snapshot_categories: Vec<&'a str>,
+    snapshot_fingerprints: Vec<i64>,
+    snapshot_versions: Vec<i64>,
+    snapshot_codecs: Vec<i16>,
+    snapshot_payloads: Vec<&'a [u8]>,
+    snapshot_added: Vec<i32>,
+    /// A guard is honoured only if nobody writes to its stream meanwhile, and no index watches over that.
+    has_guard: bool,
+}
+
+/// What the batch does so far, to find out who cannot join.
+#[derive(Default)]
+struct Company<'a> {
+    /// The last part that concerns each stream, from 1.
+    parts: HashMap<&'a StreamId, i32>,
+    written: HashSet<&'a StreamId>,
+    commands: HashSet<Uuid>,
+    followers: HashSet<(&'a Name, Uuid)>,
+}
+
+/// A part with events, and what is needed to send them.
+struct Written<'a> {
+    part: i32,
+    stream: &'a StreamId,
+    recorded_at: Recorded,
+    events: &'a [NewEvent],
+}
+
+impl<'a> Batch<'a> {
+    /// The batch of `appends`, in this order, each valid.
+    pub(crate) fn new(appends: impl Iterator<Item = &'a Append>) -> Self {
+        let (mut batch, mut company, mut written) = (Self::default(), Company::default(), Vec::new());
+        for (number, append) in (1..).zip(appends) {
+            batch.waits.push(!company.admits(append));
+            batch.add(number, append, &mut company, &mut written);
+            company.join(append);
+            batch.appends.push(append);
+        }
+        written.sort_by_key(|written: &Written<'_>| (written.stream.id, &written.stream.category, written.part));
+        written.iter().for_each(|written| batch.add_events(written));
+        batch.sort_commands();
+        batch
+    }
+
+    /// Whether the batch must be alone to keep what its guards promise.
+    pub(crate) fn hold(&self) -> Hold {
+        if self.has_guard { Hold::Alone } else { Hold::Shared }
+    }
+
+    /// Carries out the batch, in one round trip and one transaction, and says of each append what became of it.
+    ///
+    /// # Errors
+    /// For the whole batch; whether it was written depends on the error.
+    pub(crate) async fn carry_out(&self, client: &ClientWrapper, hold: Hold) -> Result<Vec<Outcome>, Error> {
+        let verdicts = verdicts(&self.call(client, hold).await?)?;
+        Ok(self.appends.iter().zip(&verdicts).map(|(append, verdict)| self.outcome(append, verdict)).collect())
+    }
+
+    async fn call(&self, client: &ClientWrapper, hold: Hold) -> Result<Row, Error> {
+        let statement = client.prepare_cached(APPEND).await?;
+        let alone = hold == Hold::Alone;
+        client
+            .query_one(
+                &statement,
+                &[
+                    &alone,
+                    &self.waits,
+                    &self.command_appends,
+                    &self.command_ids,
+                    &self.step_appends,
+                    &self.step_followers,
+                    &self.step_upstreams,
+                    &self.step_starts,
+                    &self.step_ends,
+                    &self.step_leases,
+                    &self.part_appends,
+                    &self.part_stream_ids,
+                    &self.part_categories,
+                    &self.part_expected,
+                    &self.part_events,
+                    &self.part_before,
+                    &self.event_parts,
+                    &self.event_numbers,
+                    &self.event_stream_ids,
+                    &self.event_categories,
+                    &self.event_names,
+                    &self.event_schema_versions,
+                    &self.event_codecs,
+                    &self.event_recorded_at,
+                    &self.event_metadata,
+                    &self.event_payloads,
+                    &self.snapshot_appends,
+                    &self.snapshot_places,
+                    &self.snapshot_stream_ids,
+                    &self.snapshot_categories,
+                    &self.snapshot_fingerprints,
+                    &self.snapshot_versions,
+                    &self.snapshot_codecs,
+                    &self.snapshot_payloads,
+                    &self.snapshot_added,
+                ],
+            )
+            .await
+    }
+
+    /// What `verdict` means for `append`, of which it was given.
+    fn outcome(&self, append: &Append, verdict: &Verdict) -> Outcome {
+        let number = verdict.number.unsigned_abs();
+        let receipt = Receipt { position: Position::new(number), command_id: append.command_id };
+        let place = usize::try_from(verdict.place).unwrap_or_default();
+        Outcome::Settled(match (verdict.outcome, &append.tracking) {
+            (0, _) => Ok(Appended { receipt, repeated: false }),
+            (1, _) => Ok(Appended { receipt, repeated: true }),
+            (2, Some(Tracking { follower, from, .. })) => Err(StoreError::TrackingConflict {
+                follower: follower.clone(),
+                expected: *from,
+                actual: Position::new(number),
+            }),
+            (3, _) => Err(self.conflict(append, place, Version::new(number))),
+            (4, _) => Err(beyond(append, place, Version::new(number))),
+            (5, _) => return Outcome::AskAgain,
+            (6, Some(Tracking { follower, lease: Some(token), .. })) => Err(StoreError::LeaseLost {
+                follower: follower.clone(),
+                token: *token,
+                current: LeaseToken::new(number),
+            }),
+            _ => Err(StoreError::Corrupt { reason: format!("append() answered {verdict:?}"), source: None }),
+        })
+    }
+
+    fn add(&mut self, number: i32, append: &'a Append, company: &mut Company<'a>, written: &mut Vec<Written<'a>>) {
+        if let Some(id) = append.command_id {
+            self.command_appends.push(number);
+            self.command_ids.push(id.as_uuid());
+        }
+        if let Some(step) = &append.tracking {
+            self.add_step(number, step);
+        }
+        for part in &append.streams {
+            let place = self.add_part(number, &part.stream, part.expected, part.events.len());
+            self.part_before.push(company.parts.insert(&part.stream, place).unwrap_or_default());
+            if part.events.is_empty() {
+                self.has_guard |= matches!(part.expected, Expected::NoStream | Expected::Exact(_));
+            } else {
+                let recorded_at = Recorded::new(append.recorded_at);
+                written.push(Written { part: place, stream: &part.stream, recorded_at, events: &part.events });
+            }
+        }
+        for (place, snapshot) in (0..).zip(&append.snapshots) {
+            self.snapshot_appends.push(number);
+            self.snapshot_places.push(place);
+            self.snapshot_stream_ids.push(snapshot.stream.id);
+            self.snapshot_categories.push(snapshot.stream.category.as_str());
+            self.snapshot_fingerprints.push(snapshot.fingerprint.0.cast_signed());
+            self.snapshot_versions.push(stored(snapshot.version.as_u64()));
+            self.snapshot_codecs.push(snapshot.codec.0.into());
+            self.snapshot_payloads.push(&snapshot.payload);
+            let own = append.streams.iter().find(|part| part.stream == snapshot.stream);
+            self.snapshot_added.push(own.map_or(0, |part| count(part.events.len())));
+        }
+    }
+
+    fn add_step(&mut self, number: i32, step: &'a Tracking) {
+        self.step_appends.push(number);
+        self.step_followers.push(step.follower.as_str());
+        self.step_upstreams.push(step.upstream.as_uuid());
+        self.step_starts.push(stored(step.from.as_u64()));
+        self.step_ends.push(stored(step.to.as_u64()));
+        self.step_leases.push(step.lease.map_or(-1, |token| stored(token.as_u64())));
+    }
+
+    /// Returns the number of the part, from 1.
+    fn add_part(&mut self, number: i32, stream: &'a StreamId, expected: Expected, events: usize) -> i32 {
+        self.part_appends.push(number);
+        self.part_stream_ids.push(stream.id);
+        self.part_categories.push(stream.category.as_str());
+        self.part_expected.push(match expected {
+            Expected::Any => -1,
+            Expected::Exists => -2,
+            Expected::NoStream => 0,
+            Expected::Exact(version) => stored(version.as_u64()),
+        });
+        self.part_events.push(count(events));
+        count(self.part_appends.len())
+    }
+
+    fn add_events(&mut self, written: &Written<'a>) {
+        for (number, event) in (1..).zip(written.events) {
+            self.event_parts.push(written.part);
+            self.event_numbers.push(number);
+            self.event_stream_ids.push(written.stream.id);
+            self.event_categories.push(written.stream.category.as_str());
+            self.event_names.push(event.name.as_str());
+            self.event_schema_versions.push(event.schema_version.into());
+            self.event_codecs.push(event.codec.0.into());
+            self.event_recorded_at.push(written.recorded_at);
+            self.event_metadata.push(&event.metadata);
+            self.event_payloads.push(&event.payload);
+        }
+    }
+
+    fn sort_commands(&mut self) {
+        let mut commands: Vec<_> = self.command_ids.iter().copied().zip(self.command_appends.iter().copied()).collect();
+        commands.sort_unstable();
+        (self.command_ids, self.command_appends) = commands.into_iter().unzip();
+    }
+
+    fn conflict(&self, append: &Append, place: usize, actual: Version) -> StoreError {
+        // `place` counts all parts of the batch; those of one append stand together.
+        let first = self.part_appends.iter().position(|number| Some(number) == self.part_appends.get(place - 1));
+        let part = &append.streams[place - 1 - first.unwrap_or_default()];
+        StoreError::Conflict { stream: part.stream.clone(), expected: part.expected, actual }
+    }
+}
+
+fn beyond(append: &Append, place: usize, head: Version) -> StoreError {
+    let refused = append.snapshots[place].check_within(head).err();
+    refused.unwrap_or_else(|| StoreError::Corrupt { reason: "append() refused a sound snapshot".into(), source: None })
+}
+
+impl<'a> Company<'a> {
+    /// Whether `append` gets the same answer before and after what the company does.
+    ///
+    /// The database judges all appends by what is there before the batch. For a part that takes any version, or any but
+    /// 0, that is an answer that holds: the streams of the company only grow.
+    fn admits(&self, append: &'a Append) -> bool {
+        let exact =
+            append.streams.iter().filter(|part| matches!(part.expected, Expected::NoStream | Expected::Exact(_)));
+        let command = append.command_id.map(CommandId::as_uuid);
+        exact.map(|part| &part.stream).all(|stream| !self.written.contains(stream))
+            && append.snapshots.iter().all(|snapshot| !self.written.contains(&snapshot.stream))
+            && command.is_none_or(|id| !self.commands.contains(&id))
+            && append.tracking.iter().all(|step| !self.followers.contains(&(&step.follower, step.upstream.as_uuid())))
+    }
+
+    fn join(&mut self, append: &'a Append) {
+        let written = append.streams.iter().filter(|part| !part.events.is_empty());
+        self.written.extend(written.map(|part| &part.stream));
+        self.commands.extend(append.command_id.map(CommandId::as_uuid));
+        self.followers.extend(append.tracking.iter().map(|step| (&step.follower, step.upstream.as_uuid())));
+    }
+}
+
+/// What `append()` says of one append.
+#[derive(Debug)]
+struct Verdict {
+    outcome: i32,
+    number: i64,
+    place: i32,
+}
+
+fn verdicts(row: &Row) -> Result<Vec<Verdict>, Error> {
+    let (outcomes, numbers, places): (Vec<i32>, Vec<i64>, Vec<i32>) =
+        (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
+    let verdicts = outcomes.into_iter().zip(numbers).zip(places);
+    Ok(verdicts.map(|((outcome, number), place)| Verdict { outcome, number, place }).collect())
+}
+
+/// No batch has as many events as 32 bits can count.
+fn count(length: usize) -> i32 {
+    i32::try_from(length).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use eventsourcing_core::store::{CodecId, Fingerprint, LogId, NewSnapshot};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn stream(number: u128) -> StreamId {
+        StreamId::new("account", Uuid::from_u128(number))
+    }
+
+    fn write(number: u128, expected: Expected) -> Append {
+        let (name, metadata, payload) = ("deposited".into(), Vec::new(), vec![number as u8]);
+        let event = NewEvent { name, schema_version: 1, codec: CodecId(0), payload, metadata };
+        Append::new(Timestamp::UNIX_EPOCH).with_events(stream(number), expected, vec![event])
+    }
+
+    fn guard(number: u128, expected: Expected) -> Append {
+        write(1, Expected::Any).with_guard(stream(number), expected)
+    }
+
+    #[test]
+    fn appends_that_change_each_others_answer_do_not_share_a_batch() {
+        let (id, at_two) = (CommandId::new(), Expected::Exact(Version::new(2)));
+        let step = |to| Tracking {
+            follower: "audit".into(),
+            upstream: LogId::from_uuid(Uuid::nil()),
+            from: Position::ZERO,
+            to: Position::new(to),
+            lease: None,
+        };
+        let (fingerprint, codec) = (Fingerprint(1), CodecId(0));
+        let snapshot = NewSnapshot { stream: stream(7), version: Version::FIRST, fingerprint, codec, payload: vec![] };
+        for (what, first, second, waits) in [
+            ("different streams", write(7, at_two), write(8, at_two), false),
+            ("exact after a write", write(7, Expected::Any), write(7, at_two), true),
+            ("new after a write", write(7, Expected::NoStream), write(7, Expected::NoStream), true),
+            ("any after a write", write(7, at_two), write(7, Expected::Any), false),
+            ("existing after a write", write(7, at_two), write(7, Expected::Exists), false),
+            ("guard after a write", write(7, at_two), guard(7, at_two), true),
+            ("write after a guard", guard(7, at_two), write(7, at_two), false),
+            (
+                "one command",
+                write(7, Expected::Any).with_command_id(id),
+                write(8, Expected::Any).with_command_id(id),
+                true,
+            ),
+            (
+                "one follower",
+                write(7, Expected::Any).with_tracking(step(3)),
+                write(8, Expected::Any).with_tracking(step(4)),
+                true,
+            ),
+            ("snapshot after a write", write(7, Expected::Any), write(8, Expected::Any).with_snapshot(snapshot), true),
+        ] {
+            assert_eq!(Batch::new([&first, &second].into_iter()).waits, [false, waits], "{what}");
+        }
+    }
+
+    #[test]
+    fn only_guards_that_could_break_meanwhile_need_to_be_alone() {
+        for (append, hold) in [
+            (write(7, Expected::NoStream), Hold::Shared),
+            (guard(7, Expected::Any), Hold::Shared),
+            (guard(7, Expected::Exists), Hold::Shared),
+            (guard(7, Expected::NoStream), Hold::Alone),
+            (guard(7, Expected::Exact(Version::FIRST)), Hold::Alone),
+        ] {
+            assert_eq!(Batch::new(std::iter::once(&append)).hold(), hold, "{append:?}");
+        }
+    }
+
+    #[test]
+    fn rows_are_written_in_the_order_of_streams_and_of_commands() {
+        let appends: Vec<_> = [9, 3, 5, 3]
+            .into_iter()
+            .map(|number| write(number, Expected::Any))
+            .zip([4, 2, 8, 6])
+            .map(|(append, id)| append.with_command_id(CommandId::from_uuid(Uuid::from_u128(id))))
+            .collect();
+        let batch = Batch::new(appends.iter());
+        assert_eq!(batch.event_parts, [2, 4, 3, 1], "parts of the same stream keep their order");
+        assert_eq!(batch.part_before, [0, 0, 0, 2]);
+        assert_eq!(batch.command_appends, [2, 1, 4, 3]);
+    }
+}

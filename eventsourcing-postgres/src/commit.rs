@@ -1,0 +1,332 @@
+//! The commit queue: appends of all tasks share commits, each with its own outcome.
+//!
+//! A writer owns a connection. A batch is whatever queued up while the last one was committing, so a lone append never
+//! waits for company, and under load one flush of the server's disk serves many. A batch is one call of the function
+//! `append()`, which is one round trip and one transaction.
+//!
+//! The function judges every append by what is there when it begins: those that cannot be are left out, and the others
+//! written. Appends that would change each other's answer do not share a batch; the later one goes into the next.
+//! Other processes may commit between the judgement and the writing. Then two events claim one place, the unique index
+//! refuses the second, the whole batch is rolled back, and it is run again with what is there now. When that has happened
+//! twice, the batch takes the appender lock alone: nobody writes meanwhile, so it comes through. So does a batch in which
+//! a stream is guarded without being written to, for no index watches over that.
+//!
+//! What is known when a call fails: an error of the statement means that the server has rolled back, and nothing was
+//! written. When the connection is lost, or the answer stays out, the commit may or may not have happened, and the
+//! callers are told that it is not known.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use deadpool_postgres::ClientWrapper;
+use eventsourcing_core::store::{Append, Appended, Position, StoreError};
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
+use tokio::task::{JoinHandle, yield_now};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use crate::address::Place;
+use crate::batch::{Batch, Hold, Outcome};
+use crate::error::{
+    is_about_one_append, is_lost, is_outdated, is_rolled_back, is_worth_a_rerun, nothing_written, translate,
+    translate_before_commit, unavailable,
+};
+use crate::notify::Hints;
+use crate::rows::Recorded;
+use crate::session::Sessions;
+
+/// How many appends wait in the queue before those who append wait themselves.
+const QUEUE_APPENDS_MAX: usize = 1024;
+/// How many appends share a commit at most.
+const BATCH_APPENDS_MAX: usize = 512;
+/// A batch takes no further append when it has this many bytes.
+const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+/// The largest append, payloads and metadata together; PostgreSQL takes no message of a gigabyte.
+const APPEND_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// How often a batch is run again because others were first.
+const RERUNS_MAX: u32 = 20;
+/// How often of these it is run together with others.
+const RERUNS_TOGETHER: u32 = 2;
+/// How long a server that does not let the writer in is left alone at first, and at most.
+const RETRY_MIN: Duration = Duration::from_millis(50);
+const RETRY_MAX: Duration = Duration::from_secs(1);
+
+type Reply = Result<Appended, StoreError>;
+
+/// An append and where its outcome goes.
+pub(crate) struct Job {
+    append: Append,
+    reply: oneshot::Sender<Reply>,
+}
+
+/// The way to the writers. Dropping it lets them commit what is queued, and end.
+pub(crate) struct CommitQueue {
+    place: Place,
+    jobs: SyncMutex<Option<mpsc::Sender<Job>>>,
+    writers: SyncMutex<Vec<JoinHandle<()>>>,
+}
+
+impl CommitQueue {
+    /// Starts as many writers; the first one has `client` already.
+    pub(crate) fn start(sessions: &Sessions, client: ClientWrapper, writers: usize, news: &News) -> Self {
+        let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let queue = Arc::new(Mutex::new(queue));
+        let clients = std::iter::once(Some(client)).chain(std::iter::repeat_with(|| None));
+        let writers = clients.take(writers).map(|client| {
+            let line = Line { sessions: sessions.clone(), client, pause: RETRY_MIN, not_before: None };
+            let writer = Writer { line, queue: Arc::clone(&queue), again: VecDeque::new(), news: news.clone() };
+            tokio::spawn(writer.run())
+        });
+        let writers = SyncMutex::new(writers.collect());
+        Self { place: sessions.place.clone(), jobs: SyncMutex::new(Some(jobs)), writers }
+    }
+
+    /// Has a writer commit `append`, which is valid. If this future is dropped it may still be committed.
+    pub(crate) async fn append(&self, append: Append) -> Reply {
+        let jobs = lock(&self.jobs).clone().ok_or_else(|| unavailable(&self.place, "the store has been closed"))?;
+        let (reply, outcome) = oneshot::channel();
+        let stopped = || unavailable(&self.place, "the writer has stopped; connect again");
+        let job = Job { append, reply };
+        job.check()?;
+        jobs.send(job).await.map_err(|_| stopped())?;
+        drop(jobs);
+        outcome.await.map_err(|_| stopped())?
+    }
+
+    /// Lets the writers commit what is queued, and waits until they have closed their connections.
+    pub(crate) async fn close(&self) {
+        drop(lock(&self.jobs).take());
+        let writers = std::mem::take(&mut *lock(&self.writers));
+        for writer in writers {
+            // A writer that panicked has closed its connection as well.
+            let _ended = writer.await;
+        }
+    }
+}
+
+/// A panic while a lock is held cannot leave an option or a list half changed.
+fn lock<T>(mutex: &SyncMutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Where a writer says that it has committed.
+#[derive(Clone)]
+pub(crate) struct News {
+    /// To those who wait in this process.
+    pub(crate) hints: Hints,
+    /// To the signal line.
+    pub(crate) written: watch::Sender<Position>,
+}
+
+impl News {
+    fn publish(&self, position: Position) {
+        if position == Position::ZERO {
+            return;
+        }
+        self.hints.send_replace(());
+        self.written.send_if_modified(|last| {
+            let news = position > *last;
+            *last = position.max(*last);
+            news
+        });
+    }
+}
+
+/// A task with a connection of its own. If it panics the callers' replies and, with the last writer, the queue are
+/// closed, so that everybody gets an answer.
+struct Writer {
+    line: Line,
+    queue: Arc<Mutex<mpsc::Receiver<Job>>>,
+    /// Appends that wait for the next batch.
+    again: VecDeque<Job>,
+    news: News,
+}
+
+/// What to do after a call.
+enum Next {
+    Done,
+    Rerun,
+    OneByOne,
+}
+
+impl Writer {
+    async fn run(mut self) {
+        while let Some(batch) = self.next_batch().await {
+            self.settle(batch).await;
+            // Those who have just been answered may have something for the next batch.
+            yield_now().await;
+        }
+    }
+
+    /// Sleeps until there is an append, and takes what has gathered; nothing once the queue is closed and empty.
+    async fn next_batch(&mut self) -> Option<Vec<Job>> {
+        let mut batch: Vec<_> = self.again.drain(..).collect();
+        let mut queue = self.queue.lock().await;
+        if batch.is_empty() {
+            batch.push(queue.recv().await?);
+        }
+        let mut bytes: usize = batch.iter().map(Job::bytes).sum();
+        while batch.len() < BATCH_APPENDS_MAX
+            && bytes < BATCH_BYTES_MAX
+            && let Ok(next) = queue.try_recv()
+        {
+            bytes += next.bytes();
+            batch.push(next);
+        }
+        Some(batch)
+    }
+
+    /// Commits the batch, and only then answers everybody.
+    async fn settle(&mut self, batch: Vec<Job>) {
+        let mut batches = VecDeque::from([batch]);
+        while let Some(mut batch) = batches.pop_front() {
+            let mut reruns = 0;
+            loop {
+                match self.commit(&mut batch, reruns).await {
+                    Next::Done => break,
+                    Next::Rerun => reruns += 1,
+                    Next::OneByOne => {
+                        batches.extend(batch.drain(..).map(|job| vec![job]));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs the batch once. Whoever has been answered is no longer in it.
+    async fn commit(&mut self, batch: &mut Vec<Job>, reruns: u32) -> Next {
+        let patience = self.line.sessions.patience;
+        let called = match self.line.client().await {
+            Ok(client) => {
+                let arrays = Batch::new(batch.iter().map(|job| &job.append));
+                let hold = if reruns < RERUNS_TOGETHER { arrays.hold() } else { Hold::Alone };
+                timeout(patience, arrays.carry_out(client, hold)).await
+            }
+            Err(error) => return refuse_all(batch, error),
+        };
+        match called {
+            Ok(Ok(outcomes)) => self.answer(batch, outcomes),
+            Ok(Err(error)) => self.fail(batch, error, reruns),
+            Err(_) => {
+                self.line.hang_up();
+                refuse_all(batch, unavailable(&self.line.sessions.place, "the server has not answered in time"))
+            }
+        }
+    }
+
+    fn answer(&mut self, batch: &mut Vec<Job>, outcomes: Vec<Outcome>) -> Next {
+        let written = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Settled(Ok(appended)) => Some(appended.receipt.position),
+            _ => None,
+        });
+        self.news.publish(written.max().unwrap_or_default());
+        for (job, outcome) in batch.drain(..).zip(outcomes) {
+            match outcome {
+                Outcome::Settled(reply) => job.answer(reply),
+                Outcome::AskAgain => self.again.push_back(job),
+            }
+        }
+        Next::Done
+    }
+
+    fn fail(&mut self, batch: &mut Vec<Job>, error: tokio_postgres::Error, reruns: u32) -> Next {
+        if is_outdated(&error) || is_lost(&error) {
+            self.line.hang_up();
+        }
+        if (is_worth_a_rerun(&error) || is_outdated(&error)) && reruns < RERUNS_MAX {
+            return Next::Rerun;
+        }
+        if is_about_one_append(&error) && batch.len() > 1 {
+            return Next::OneByOne;
+        }
+        let place = &self.line.sessions.place;
+        tracing::warn!(%place, appends = batch.len(), %error, "a batch failed");
+        let error =
+            if is_rolled_back(&error) { translate_before_commit(place, error) } else { translate(place, error) };
+        refuse_all(batch, error)
+    }
+}
+
+/// Gives everybody in the batch the same answer.
+fn refuse_all(batch: &mut Vec<Job>, error: StoreError) -> Next {
+    let error = Arc::new(error);
+    batch.drain(..).for_each(|job| job.answer(Err(same(&error))));
+    Next::Done
+}
+
+/// A connection that is made again when it has been lost.
+struct Line {
+    sessions: Sessions,
+    client: Option<ClientWrapper>,
+    pause: Duration,
+    not_before: Option<Instant>,
+}
+
+impl Line {
+    /// A connection that was alive a moment ago. While the server lets nobody in, those who ask wait a little, so that it
+    /// is not stormed when it comes back.
+    async fn client(&mut self) -> Result<&ClientWrapper, StoreError> {
+        if self.client.as_ref().is_some_and(|client| client.is_closed()) {
+            self.hang_up();
+        }
+        if self.client.is_none() {
+            self.client = Some(self.connect().await?);
+        }
+        Ok(self.client.as_ref().expect("it has just been made"))
+    }
+
+    fn hang_up(&mut self) {
+        self.client = None;
+    }
+
+    async fn connect(&mut self) -> Result<ClientWrapper, StoreError> {
+        if let Some(not_before) = self.not_before {
+            sleep_until(not_before).await;
+        }
+        match self.sessions.open(|_| {}).await {
+            Ok(client) => {
+                (self.pause, self.not_before) = (RETRY_MIN, None);
+                Ok(client)
+            }
+            Err(error) => {
+                self.not_before = Some(Instant::now() + self.pause);
+                self.pause = (self.pause * 2).min(RETRY_MAX);
+                Err(nothing_written(error))
+            }
+        }
+    }
+}
+
+impl Job {
+    /// What only this store cannot keep.
+    fn check(&self) -> Result<(), StoreError> {
+        let bytes = self.bytes();
+        if bytes > APPEND_BYTES_MAX {
+            let reason = format!("an append of {bytes} bytes; at most {APPEND_BYTES_MAX} are allowed");
+            return Err(StoreError::Invalid { reason });
+        }
+        Recorded::check(self.append.recorded_at)
+    }
+
+    fn bytes(&self) -> usize {
+        let events = self.append.streams.iter().flat_map(|part| &part.events);
+        let snapshots = self.append.snapshots.iter().map(|snapshot| snapshot.payload.len());
+        events.map(|event| event.payload.len() + event.metadata.len()).chain(snapshots).sum()
+    }
+
+    /// Whoever asked may have gone away; the append has happened all the same.
+    fn answer(self, reply: Reply) {
+        let _ = self.reply.send(reply);
+    }
+}
+
+/// The same failure for each of a batch.
+fn same(error: &Arc<StoreError>) -> StoreError {
+    match &**error {
+        StoreError::Invalid { reason } => StoreError::Invalid { reason: reason.clone() },
+        StoreError::Corrupt { reason, .. } => StoreError::corrupt(reason.clone(), Arc::clone(error)),
+        StoreError::Unavailable { reason, .. } => StoreError::unavailable(reason.clone(), Arc::clone(error)),
+        other => StoreError::unavailable(other.to_string(), Arc::clone(error)),
+    }
+}

@@ -1,0 +1,184 @@
+//! What can be chosen when a store is connected.
+
+use std::time::Duration;
+
+use eventsourcing_core::store::StoreError;
+
+use crate::PostgresStore;
+
+/// What an acknowledged append survives. Neither choice can corrupt the database.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Durability {
+    /// Acknowledged means flushed to the server's disk: it survives a crash of this process, of the server, and a power
+    /// cut, as far as that disk keeps what it has confirmed (`synchronous_commit = on`; with synchronous standbys it is
+    /// flushed there too). It presupposes a server with `fsync` and `full_page_writes` on, as they are by default.
+    #[default]
+    Full,
+    /// Survives a crash of this process. A crash of the server may lose the commits of the last moments, and their
+    /// positions are then given out again: readers that have seen them have seen events that no longer exist. Faster
+    /// for lone appends (`synchronous_commit = off`).
+    Normal,
+}
+
+/// How a [`PostgresStore`] is connected. [`PostgresStore::connect`] takes the defaults.
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use eventsourcing_postgres::PostgresOptions;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let options = PostgresOptions::new().with_schema("bank").with_poll_interval(Duration::from_millis(100));
+/// let store = options.connect("postgres://bank:secret@localhost/bank?sslmode=require").await?;
+/// # drop(store);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct PostgresOptions {
+    pub(crate) schema: String,
+    pub(crate) durability: Durability,
+    pub(crate) poll_interval: Duration,
+    pub(crate) writers: usize,
+    pub(crate) readers: usize,
+    pub(crate) connect_timeout: Duration,
+    pub(crate) statement_timeout: Duration,
+}
+
+impl PostgresOptions {
+    /// The schema that holds the store's tables, unless chosen otherwise.
+    pub const SCHEMA_DEFAULT: &str = "eventsourcing";
+    /// The longest name of a schema, in bytes.
+    pub const SCHEMA_BYTES_MAX: usize = 63;
+    /// How often a waiting store looks for events, unless chosen otherwise.
+    pub const POLL_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
+    /// How many connections commit batches, unless chosen otherwise.
+    pub const WRITERS_DEFAULT: usize = 1;
+    /// How many reads run at the same time, unless chosen otherwise.
+    pub const READERS_DEFAULT: usize = 8;
+    /// How long connecting may take, unless chosen otherwise.
+    pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
+    /// How long one statement may take, unless chosen otherwise.
+    pub const STATEMENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
+
+    /// The defaults.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            schema: Self::SCHEMA_DEFAULT.to_owned(),
+            durability: Durability::default(),
+            poll_interval: Self::POLL_INTERVAL_DEFAULT,
+            writers: Self::WRITERS_DEFAULT,
+            readers: Self::READERS_DEFAULT,
+            connect_timeout: Self::CONNECT_TIMEOUT_DEFAULT,
+            statement_timeout: Self::STATEMENT_TIMEOUT_DEFAULT,
+        }
+    }
+
+    /// The schema that holds the store's tables; each schema is a log of its own. Letters without accents, digits and
+    /// underscores, at most [`SCHEMA_BYTES_MAX`](Self::SCHEMA_BYTES_MAX) of them, no digit first, and not `pg_` at the
+    /// beginning. Case counts.
+    #[must_use]
+    pub fn with_schema(mut self, name: impl Into<String>) -> Self {
+        self.schema = name.into();
+        self
+    }
+
+    /// What an acknowledged append survives.
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
+    }
+
+    /// How often to look for events while somebody waits, in case a notification was lost; nobody looks while nobody
+    /// waits. Less than a millisecond counts as one.
+    #[must_use]
+    pub fn with_poll_interval(mut self, interval: Duration) -> Self {
+        self.poll_interval = interval.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How many connections commit batches of appends. One is best unless the server's disk is slow to confirm: batches
+    /// of several may have to be run again where they meet in one stream. 0 counts as 1.
+    #[must_use]
+    pub fn with_writers(mut self, connections: usize) -> Self {
+        self.writers = connections.max(1);
+        self
+    }
+
+    /// How many reads run at the same time; further ones wait their turn. Connections are made when they are needed.
+    /// 0 counts as 1.
+    #[must_use]
+    pub fn with_readers(mut self, connections: usize) -> Self {
+        self.readers = connections.max(1);
+        self
+    }
+
+    /// How long connecting may take, before the answer is [`StoreError::Unavailable`]. Less than a millisecond counts
+    /// as one.
+    #[must_use]
+    pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
+        self.connect_timeout = timeout.max(Duration::from_millis(1));
+        self
+    }
+
+    /// How long one statement may take, waiting for locks included, before the answer is [`StoreError::Unavailable`].
+    /// The server ends it then; should the server be silent, this process gives up a little later. Less than a
+    /// millisecond counts as one, more than a day as a day.
+    #[must_use]
+    pub fn with_statement_timeout(mut self, timeout: Duration) -> Self {
+        self.statement_timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
+        self
+    }
+
+    /// Connects to the database at `url`; see [`PostgresStore::connect`].
+    ///
+    /// # Errors
+    /// Those of [`PostgresStore::connect`], and [`StoreError::Invalid`] for a schema name that is not allowed.
+    pub async fn connect(self, url: impl AsRef<str>) -> Result<PostgresStore, StoreError> {
+        PostgresStore::connect_with(url.as_ref(), self).await
+    }
+
+    pub(crate) fn check_schema(&self) -> Result<(), StoreError> {
+        let name = &self.schema;
+        let letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+        let fault = match name.as_bytes() {
+            [] => "is empty",
+            bytes if bytes.len() > Self::SCHEMA_BYTES_MAX => "is longer than 63 bytes",
+            [first, ..] if first.is_ascii_digit() => "begins with a digit",
+            bytes if !bytes.iter().copied().all(letter) => {
+                "has more than letters without accents, digits and underscores"
+            }
+            _ if name.starts_with("pg_") || name == "information_schema" => "is reserved by PostgreSQL",
+            _ => return Ok(()),
+        };
+        let shown: String = name.chars().take(Self::SCHEMA_BYTES_MAX + 1).collect();
+        Err(StoreError::Invalid { reason: format!("schema name {shown:?} {fault}") })
+    }
+}
+
+impl Default for PostgresOptions {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn schema_names_are_identifiers() {
+        let longest = "s".repeat(63);
+        for name in ["eventsourcing", "_bank", "Bank_2", &longest] {
+            PostgresOptions::new().with_schema(name).check_schema().expect("an identifier");
+        }
+        let too_long = "s".repeat(64);
+        for name in ["", "2bank", "my bank", "bank\"; DROP", "b\u{e4}nk", "pg_bank", "information_schema", &too_long] {
+            let error = PostgresOptions::new().with_schema(name).check_schema().expect_err(name);
+            assert!(matches!(error, StoreError::Invalid { .. }), "{error}");
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The one place where errors of PostgreSQL become errors of a store.
+//!
+//! The reason says in words what a human needs, the place included; the driver's own error is the source.
+
+use std::error::Error as _;
+use std::fmt;
+use std::sync::Arc;
+
+use deadpool_postgres::{PoolError, TimeoutType};
+use eventsourcing_core::store::StoreError;
+use tokio_postgres::Error;
+use tokio_postgres::error::{DbError, Severity, SqlState};
+use tokio_postgres::types::{WasNull, WrongType};
+
+use crate::address::Place;
+
+/// A value in a row that this store never writes.
+#[derive(Debug)]
+pub(crate) struct Unreadable(pub(crate) String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Unreadable {}
+
+/// What the caller does next, and why.
+enum Meaning {
+    Unavailable(String),
+    Corrupt(String),
+    Invalid(String),
+}
+
+/// What `error` means to somebody who uses the store at `place`.
+pub(crate) fn translate(place: &Place, error: impl Into<Arc<Error>>) -> StoreError {
+    let error = error.into();
+    match meaning_of(&error) {
+        Meaning::Unavailable(why) => StoreError::unavailable(format!("{place}: {why}"), error),
+        Meaning::Corrupt(why) => StoreError::corrupt(format!("{place}: {why}"), error),
+        Meaning::Invalid(why) => StoreError::Invalid { reason: format!("{place}: {why}") },
+    }
+}
+
+/// [`translate`], where it is known that nothing was written.
+pub(crate) fn translate_before_commit(place: &Place, error: impl Into<Arc<Error>>) -> StoreError {
+    nothing_written(translate(place, error))
+}
+
+/// The same error, where it is known that nothing was written.
+pub(crate) fn nothing_written(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable { reason, source } => {
+            StoreError::Unavailable { reason: format!("{reason}; nothing was written"), source }
+        }
+        error => error,
+    }
+}
+
+/// The store cannot be used for a reason that is not the server's.
+pub(crate) fn unavailable(place: &Place, why: impl fmt::Display) -> StoreError {
+    StoreError::Unavailable { reason: format!("{place}: {why}"), source: None }
+}
+
+/// Why the pool lends no connection.
+pub(crate) fn translate_pool(place: &Place, error: PoolError) -> StoreError {
+    match error {
+        PoolError::Backend(error) => translate(place, error),
+        PoolError::Timeout(TimeoutType::Wait) => unavailable(place, "all connections for reading are busy"),
+        PoolError::Timeout(_) => unavailable(place, "connecting took longer than the connect timeout"),
+        PoolError::Closed => unavailable(place, "the store has been closed"),
+        error => StoreError::unavailable(format!("{place}: no connection for reading"), error),
+    }
+}
+
+/// Whether the server has rolled back and lives on: then nothing of the batch is there. Otherwise it is not known, for
+/// the connection may have been lost after the commit.
+pub(crate) fn is_rolled_back(error: &Error) -> bool {
+    error.as_db_error().is_some_and(leaves_connection)
+}
+
+/// Whether the same batch may succeed when it is run again: others were first, or in the way.
+pub(crate) fn is_worth_a_rerun(error: &Error) -> bool {
+    let rerun = [&SqlState::UNIQUE_VIOLATION, &SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED];
+    error.code().is_some_and(|code| rerun.contains(&code))
+}
+
+/// Whether one append may have spoilt the batch for its company: a value, a constraint or a limit.
+pub(crate) fn is_about_one_append(error: &Error) -> bool {
+    error.code().is_some_and(|code| ["21", "22", "23", "54"].contains(&class_of(code)))
+}
+
+/// Whether the connection is of no use any more.
+pub(crate) fn is_lost(error: &Error) -> bool {
+    match error.as_db_error() {
+        Some(error) => !leaves_connection(error),
+        None => !is_unreadable(error),
+    }
+}
+
+/// Whether the statement a connection has prepared no longer fits the tables.
+pub(crate) fn is_outdated(error: &Error) -> bool {
+    error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
+        || error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
+}
+
+fn meaning_of(error: &Error) -> Meaning {
+    if let Some(error) = error.as_db_error() {
+        return meaning_of_code(error);
+    }
+    if is_unreadable(error) {
+        return Meaning::Corrupt("a row holds a value that this store never writes".to_owned());
+    }
+    // The driver speaks in chains: "error connecting to server", because "connection refused".
+    let mut why = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let text = next.to_string();
+        if !why.contains(&text) {
+            why = format!("{why}: {text}");
+        }
+        cause = next.source();
+    }
+    Meaning::Unavailable(why.replace('\n', " "))
+}
+
+fn meaning_of_code(error: &DbError) -> Meaning {
+    let (code, said) = (error.code(), error.message().replace('\n', " "));
+    match code.code() {
+        "42501" => Meaning::Invalid(format!("{said}; grant the role what roles.sql of this store lists")),
+        "25006" => Meaning::Unavailable("the server takes no writes; connect to the primary".to_owned()),
+        "57014" => Meaning::Unavailable(format!("{said} (took longer than the statement timeout, or was cancelled)")),
+        "53100" => Meaning::Unavailable("the server's disk is full".to_owned()),
+        "3F000" | "42P01" | "42703" | "42883" => {
+            Meaning::Corrupt(format!("the tables are not those of this store: {said}"))
+        }
+        "42P07" | "42723" => Meaning::Corrupt(format!("something else has taken a name this store needs: {said}")),
+        _ => match class_of(code) {
+            "22" | "23" => Meaning::Corrupt(format!("the rows contradict one another: {said}")),
+            "54" => Meaning::Invalid(format!("a value is larger than PostgreSQL can store: {said}")),
+            "XX" => Meaning::Corrupt(said),
+            _ => Meaning::Unavailable(said),
+        },
+    }
+}
+
+fn is_unreadable(error: &Error) -> bool {
+    error.source().is_some_and(|cause| cause.is::<Unreadable>() || cause.is::<WrongType>() || cause.is::<WasNull>())
+}
+
+fn leaves_connection(error: &DbError) -> bool {
+    let goes_on = error.parsed_severity() == Some(Severity::Error);
+    goes_on && !is_shutting_down(error.code()) && class_of(error.code()) != "08"
+}
+
+fn is_shutting_down(code: &SqlState) -> bool {
+    code.code().starts_with("57P")
+}
+
+fn class_of(code: &SqlState) -> &str {
+    &code.code()[..2]
+}

@@ -1,0 +1,40 @@
+//! Leases, on the clock of the server.
+
+use std::time::Duration;
+
+use deadpool_postgres::ClientWrapper;
+use eventsourcing_core::store::{HolderId, Lease, LeaseRequest, LeaseToken, LogId, Name};
+use tokio_postgres::Error;
+
+use crate::rows::{self, stored};
+
+const TAKE_LEASE: &str = include_str!("queries/take_lease.sql");
+const RELEASE_LEASE: &str = include_str!("queries/release_lease.sql");
+
+/// Asking twice is renewing, so this may run again when a connection was lost.
+pub(crate) async fn take(client: &ClientWrapper, request: &LeaseRequest) -> Result<Lease, Error> {
+    let LeaseRequest { follower, upstream, holder, duration } = request;
+    let statement = client.prepare_cached(TAKE_LEASE).await?;
+    let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(1);
+    let row = client
+        .query_one(&statement, &[&follower.as_str(), &upstream.as_uuid(), &holder.as_uuid(), &milliseconds])
+        .await?;
+    let held_by = HolderId::from_uuid(row.try_get(0)?);
+    if held_by == *holder {
+        let token = LeaseToken::new(row.try_get::<_, i64>(1)?.unsigned_abs());
+        return Ok(Lease::Held { token, position: rows::position(&row, 3)? });
+    }
+    let milliseconds_left: i64 = row.try_get(2)?;
+    let expires_in = Duration::from_millis(milliseconds_left.max(0).unsigned_abs());
+    Ok(Lease::Taken { holder: held_by, expires_in })
+}
+
+/// Releasing twice changes nothing.
+pub(crate) async fn release(
+    client: &ClientWrapper,
+    (follower, upstream, token): (&Name, LogId, LeaseToken),
+) -> Result<(), Error> {
+    let statement = client.prepare_cached(RELEASE_LEASE).await?;
+    let row = (follower.as_str(), upstream.as_uuid(), stored(token.as_u64()));
+    client.execute(&statement, &[&row.0, &row.1, &row.2]).await.map(drop)
+}

@@ -1,0 +1,88 @@
+//! The server store of `eventsourcing-core`: PostgreSQL 14 or later.
+//!
+//! [`PostgresStore`] keeps every promise of `docs/store-contract.md`. Appends of all tasks go to one queue, which commits
+//! whatever has gathered in one round trip and one transaction; each append has its own outcome. Any number of processes
+//! may write at the same time: they do not wait for one another, and still no reader ever skips an event.
+//!
+//! ```no_run
+//! use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, LogQuery, NewEvent, Position, StreamId};
+//! use eventsourcing_postgres::PostgresStore;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let store = PostgresStore::connect("postgres://bank:secret@localhost/bank").await?;
+//! let account = StreamId::new("account", uuid::Uuid::now_v7());
+//! let opened = NewEvent {
+//!     name: "opened".into(),
+//!     schema_version: 1,
+//!     codec: CodecId(0),
+//!     payload: b"{}".to_vec(),
+//!     metadata: Vec::new(),
+//! };
+//! let append = Append::new(jiff::Timestamp::now()).with_events(account, Expected::NoStream, vec![opened]);
+//! store.append(append).await?;
+//!
+//! let page = store.read_log(LogQuery::after(Position::ZERO)).await?;
+//! assert_eq!(page.events[0].name.as_str(), "opened");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # How appends are committed
+//!
+//! An append is one call of the function `append()` of the store's schema: one round trip, one transaction. While one
+//! batch commits the next gathers; a lone append never waits. Inside, the function takes the appender lock, which any
+//! number of appends hold together, and only then draws positions. It compares what each append expects with what
+//! is there, leaves out what does not fit, and writes the rest. Should another process write to the same stream in
+//! between, the unique index refuses the second, and the batch runs again. It takes the lock alone where it has to win at
+//! last, and where a stream is guarded without being written to.
+//!
+//! # Why no reader skips an event
+//!
+//! A position is drawn before its event can be seen, so a reader may see 101 while 100 is still to come. Where a number is
+//! missing, the store asks who holds the appender lock, and moves its ceiling over the gap only when all of them have
+//! ended: then 100 has appeared or never will. It trusts no clock and no timeout, and waits for nobody but appends: not
+//! for reports, dumps or other databases. An append whose client hangs holds back the log until the server ends it;
+//! connections of this store are ended after the statement timeout, and whoever holds back the log for more than five
+//! seconds is named in a warning, with the process id that `pg_terminate_backend` takes. A prepared transaction that
+//! nobody ends holds it back for ever.
+//!
+//! Whoever inserts into `events` by other means takes the lock too: a trigger sees to that. Reading from a replica is
+//! refused, since a replica does not show the locks of its primary.
+//!
+//! # What may be used by whom
+//!
+//! The schema is created, and later migrated, when a store connects with a role that may do so. For everything else
+//! a role suffices that may add to the log but neither change nor delete what stands in it. These are its privileges,
+//! as in the file `roles.sql` of this crate:
+//!
+//! ```sql
+#![doc = include_str!("../roles.sql")]
+//! ```
+//!
+//! A human reads the log with psql: `SELECT * FROM eventsourcing.readable_events ORDER BY position DESC LIMIT 10`.
+//!
+//! Connections go straight to the server, or through a pooler in session mode: settings and prepared statements belong
+//! to a connection. TLS follows `sslmode`; only `verify-ca` and `verify-full` make sure who answers.
+#![warn(missing_docs)]
+
+mod address;
+mod batch;
+mod commit;
+mod config;
+mod error;
+mod fences;
+mod lease;
+mod log;
+mod notify;
+mod read;
+mod readers;
+mod rows;
+mod schema;
+mod session;
+mod signal;
+mod store;
+mod tls;
+
+pub use config::{Durability, PostgresOptions};
+pub use store::PostgresStore;

@@ -1,0 +1,90 @@
+//! Wakes those who wait for events, whoever wrote them.
+//!
+//! A hint says that there may be news: the writers of this process give one after each commit, and the signal line
+//! passes on those of other processes. One of the waiting looks at the log for all of them, at each hint, at each poll
+//! interval in case a hint was lost, and in shorter steps while an append under way holds back events.
+
+use std::time::Duration;
+
+use eventsourcing_core::store::{Position, StoreError};
+use tokio::sync::{Mutex, watch};
+use tokio::time::sleep;
+
+use crate::log::Log;
+use crate::readers::Readers;
+
+/// Where a wait that the log is held back begins, and how long it may grow.
+const HELD_BACK_MIN: Duration = Duration::from_millis(2);
+const HELD_BACK_MAX: Duration = Duration::from_millis(50);
+
+/// Where hints are given.
+pub(crate) type Hints = watch::Sender<()>;
+
+/// Where waiting happens.
+pub(crate) struct Waiting {
+    hints: Hints,
+    /// The highest position known to be readable.
+    head: watch::Sender<Position>,
+    poll_interval: Duration,
+    /// Held by whoever looks for all. Dropping a waiting future passes it on.
+    turn: Mutex<()>,
+}
+
+impl Waiting {
+    pub(crate) fn new(hints: Hints, poll_interval: Duration) -> Self {
+        Self { hints, head: watch::Sender::new(Position::ZERO), poll_interval, turn: Mutex::new(()) }
+    }
+
+    /// Waits until an event after `position` is readable and returns the head.
+    pub(crate) async fn beyond(
+        &self,
+        position: Position,
+        log: &Log,
+        readers: &Readers,
+    ) -> Result<Position, StoreError> {
+        let mut known = self.head.subscribe();
+        if *known.borrow_and_update() > position {
+            // What is known may be old news, and the head is asked for.
+            return log.head(readers).await;
+        }
+        tokio::select! {
+            biased;
+            head = known.wait_for(|head| *head > position) => {
+                Ok(*head.expect("the sender lives as long as this store"))
+            }
+            head = self.look(position, log, readers) => head,
+        }
+    }
+
+    async fn look(&self, position: Position, log: &Log, readers: &Readers) -> Result<Position, StoreError> {
+        let _turn = self.turn.lock().await;
+        let mut hints = self.hints.subscribe();
+        let mut held_back = HELD_BACK_MIN;
+        loop {
+            hints.mark_unchanged();
+            let head = log.head(readers).await?;
+            self.publish(head);
+            if head > position {
+                return Ok(head);
+            }
+            if log.is_holding_back() {
+                sleep(held_back.min(self.poll_interval)).await;
+                held_back = (held_back * 2).min(HELD_BACK_MAX);
+                continue;
+            }
+            held_back = HELD_BACK_MIN;
+            tokio::select! {
+                _ = hints.changed() => {}
+                () = sleep(self.poll_interval) => {}
+            }
+        }
+    }
+
+    fn publish(&self, head: Position) {
+        self.head.send_if_modified(|known| {
+            let news = head > *known;
+            *known = head.max(*known);
+            news
+        });
+    }
+}

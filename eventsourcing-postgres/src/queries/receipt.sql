@@ -1,0 +1,1 @@
+SELECT position FROM receipts WHERE command_id = $1

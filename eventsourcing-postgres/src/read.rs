@@ -1,0 +1,176 @@
+//! Every statement that reads, as of one moment each.
+//!
+//! What may be concluded from what was seen in the log is not decided here but in `log.rs`.
+
+use deadpool_postgres::ClientWrapper;
+use eventsourcing_core::store::{
+    CommandId, Direction, Filter, Load, Loaded, LogId, LogQuery, Name, Position, Receipt, StoredEvent, StreamId,
+    StreamQuery,
+};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Statement};
+
+use crate::fences::Holder;
+use crate::rows::{self, Rows, stored};
+
+const STREAM_FORWARDS: &str = include_str!("queries/stream_forwards.sql");
+const STREAM_BACKWARDS: &str = include_str!("queries/stream_backwards.sql");
+const LOAD: &str = include_str!("queries/load.sql");
+const LOG: &str = include_str!("queries/log.sql");
+const LOG_FILTERED: &str = include_str!("queries/log_filtered.sql");
+const LOG_FIRST_OF_STREAM: &str = include_str!("queries/log_first_of_stream.sql");
+const SEEN: &str = include_str!("queries/seen.sql");
+const HOLDERS: &str = include_str!("queries/holders.sql");
+const RECEIPT: &str = include_str!("queries/receipt.sql");
+const TRACKING: &str = include_str!("queries/tracking.sql");
+
+/// How many events are looked at for a hole. Beyond it the appender lock is asked, whether there is a hole or not.
+const RUN_EVENTS_MAX: i64 = 1_000;
+
+/// What is visible after a position that is decided.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Seen {
+    /// Up to here there is no hole.
+    pub(crate) run_end: Position,
+    /// The highest position of all.
+    pub(crate) highest: Position,
+}
+
+pub(crate) async fn stream(client: &ClientWrapper, query: &StreamQuery) -> Result<Vec<StoredEvent>, Error> {
+    let sql = match query.direction {
+        Direction::Forwards => STREAM_FORWARDS,
+        Direction::Backwards => STREAM_BACKWARDS,
+    };
+    let StreamId { category, id } = &query.stream;
+    let (from, to) = (stored(query.from.as_u64()), stored(query.to.as_u64()));
+    let statement = client.prepare_cached(sql).await?;
+    let rows = client.query(&statement, &[id, &category.as_str(), &from, &to, &rows_at_most(query.limit)]).await?;
+    Rows::events(&rows)
+}
+
+/// One statement, so that snapshot and events are of one moment.
+pub(crate) async fn load(client: &ClientWrapper, load: &Load) -> Result<Loaded, Error> {
+    let Some(fingerprint) = load.fingerprint else {
+        let events = stream(client, &StreamQuery::new(load.stream.clone()).to(load.to)).await?;
+        return Ok(Loaded { snapshot: None, events });
+    };
+    let StreamId { category, id } = &load.stream;
+    let statement = client.prepare_cached(LOAD).await?;
+    let (to, fingerprint) = (stored(load.to.as_u64()), fingerprint.0.cast_signed());
+    let rows = client.query(&statement, &[id, &category.as_str(), &to, &fingerprint]).await?;
+    let snapshots = rows.partition_point(|row| rows::position(row, 0).is_ok_and(|place| place == Position::ZERO));
+    let snapshot = rows[..snapshots].first().map(rows::snapshot).transpose()?;
+    Ok(Loaded { snapshot, events: Rows::events(&rows[snapshots..])? })
+}
+
+/// The wanted events up to `ceiling` that are visible.
+pub(crate) async fn log(
+    client: &ClientWrapper,
+    query: &LogQuery,
+    ceiling: Position,
+) -> Result<Vec<StoredEvent>, Error> {
+    let statement = log_statement(client, &query.filter).await?;
+    log_events(client, &statement, query, ceiling).await
+}
+
+/// What is visible after `decided`.
+pub(crate) async fn seen(client: &ClientWrapper, decided: Position) -> Result<Seen, Error> {
+    let statement = client.prepare_cached(SEEN).await?;
+    seen_after(client, &statement, decided).await
+}
+
+/// What is visible after `decided`, and *then* the wanted events of the log; one round trip.
+pub(crate) async fn seen_then_log(
+    client: &ClientWrapper,
+    decided: Position,
+    query: &LogQuery,
+) -> Result<(Seen, Vec<StoredEvent>), Error> {
+    let seen = client.prepare_cached(SEEN).await?;
+    let log = log_statement(client, &query.filter).await?;
+    tokio::try_join! {
+        biased;
+        seen_after(client, &seen, decided),
+        log_events(client, &log, query, Position::MAX),
+    }
+}
+
+/// Who holds the appender lock.
+pub(crate) async fn holders(client: &ClientWrapper) -> Result<Vec<Holder>, Error> {
+    let statement = client.prepare_cached(HOLDERS).await?;
+    lock_holders(client, &statement).await
+}
+
+/// Who holds the appender lock, and *then* the wanted events of the log; one round trip.
+pub(crate) async fn holders_then_log(
+    client: &ClientWrapper,
+    query: &LogQuery,
+) -> Result<(Vec<Holder>, Vec<StoredEvent>), Error> {
+    let holders = client.prepare_cached(HOLDERS).await?;
+    let log = log_statement(client, &query.filter).await?;
+    tokio::try_join! {
+        biased;
+        lock_holders(client, &holders),
+        log_events(client, &log, query, Position::MAX),
+    }
+}
+
+pub(crate) async fn receipt(client: &ClientWrapper, command_id: CommandId) -> Result<Option<Receipt>, Error> {
+    let statement = client.prepare_cached(RECEIPT).await?;
+    let row = client.query_opt(&statement, &[&command_id.as_uuid()]).await?;
+    let position = row.map(|row| rows::position(&row, 0)).transpose()?;
+    Ok(position.map(|position| Receipt { position, command_id: Some(command_id) }))
+}
+
+pub(crate) async fn tracking(client: &ClientWrapper, follower: &Name, upstream: LogId) -> Result<Position, Error> {
+    let statement = client.prepare_cached(TRACKING).await?;
+    let row = client.query_opt(&statement, &[&follower.as_str(), &upstream.as_uuid()]).await?;
+    row.map_or(Ok(Position::ZERO), |row| rows::position(&row, 0))
+}
+
+// The functions from here on send their statement when they are first polled, and so in the order in which they are
+// joined above: a connection carries out one statement after the other, each with a snapshot of its own.
+
+async fn seen_after(client: &ClientWrapper, statement: &Statement, decided: Position) -> Result<Seen, Error> {
+    let row = client.query_one(statement, &[&stored(decided.as_u64()), &RUN_EVENTS_MAX]).await?;
+    Ok(Seen { run_end: rows::position(&row, 0)?, highest: rows::position(&row, 1)? })
+}
+
+async fn lock_holders(client: &ClientWrapper, statement: &Statement) -> Result<Vec<Holder>, Error> {
+    let rows = client.query(statement, &[]).await?;
+    rows.iter().map(|row| Ok(Holder { process: row.try_get(0)?, transaction: row.try_get(1)? })).collect()
+}
+
+async fn log_statement(client: &ClientWrapper, filter: &Filter) -> Result<Statement, Error> {
+    let sql = match filter.first_of_stream {
+        true => LOG_FIRST_OF_STREAM,
+        false if is_plain(filter) => LOG,
+        false => LOG_FILTERED,
+    };
+    client.prepare_cached(sql).await
+}
+
+async fn log_events(
+    client: &ClientWrapper,
+    statement: &Statement,
+    query: &LogQuery,
+    ceiling: Position,
+) -> Result<Vec<StoredEvent>, Error> {
+    let (after, ceiling) = (stored(query.after.as_u64()), stored(ceiling.as_u64()));
+    let limit = rows_at_most(query.limit.max(1));
+    let (categories, names) = (list(&query.filter.categories), list(&query.filter.names));
+    let params: [&(dyn ToSql + Sync); 5] = [&after, &ceiling, &limit, &categories, &names];
+    let count = if is_plain(&query.filter) { 3 } else { 5 };
+    Rows::events(&client.query(statement, &params[..count]).await?)
+}
+
+fn is_plain(filter: &Filter) -> bool {
+    *filter == Filter::all()
+}
+
+fn list(names: &[Name]) -> Vec<&str> {
+    names.iter().map(Name::as_str).collect()
+}
+
+fn rows_at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,143 @@
+//! From rows to events. Names repeat from row to row, so a page holds each name once.
+
+use std::error::Error as StdError;
+
+use eventsourcing_core::store::{CodecId, Name, Position, StoreError, StoredEvent, StoredSnapshot, StreamId, Version};
+use jiff::Timestamp;
+use tokio_postgres::types::private::BytesMut;
+use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
+use tokio_postgres::{Error, Row};
+
+use crate::error::Unreadable;
+
+type AnyError = Box<dyn StdError + Sync + Send>;
+
+/// How many names a page looks through before it gives up sharing them.
+const NAMES_SHARED_MAX: usize = 64;
+
+/// From 1970 to 2000, where PostgreSQL counts from.
+const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
+/// The earliest time PostgreSQL knows, in 4714 BC, counted from 2000.
+const EARLIEST_MICROSECONDS: i64 = -211_813_488_000_000_000;
+
+/// Reads the rows of one page.
+#[derive(Default)]
+pub(crate) struct Rows {
+    categories: Shared,
+    names: Shared,
+}
+
+impl Rows {
+    /// All events of a page.
+    pub(crate) fn events(rows: &[Row]) -> Result<Vec<StoredEvent>, Error> {
+        let mut page = Self::default();
+        rows.iter().map(|row| page.event(row)).collect()
+    }
+
+    /// The event in a row whose columns stand in the order of every query.
+    fn event(&mut self, row: &Row) -> Result<StoredEvent, Error> {
+        Ok(StoredEvent {
+            position: position(row, 0)?,
+            stream: StreamId { id: row.try_get(1)?, category: self.categories.name(row.try_get(2)?) },
+            version: version(row, 3)?,
+            name: self.names.name(row.try_get(4)?),
+            schema_version: row.try_get::<_, Narrow<u16>>(5)?.0,
+            codec: CodecId(row.try_get::<_, Narrow<u8>>(6)?.0),
+            recorded_at: row.try_get::<_, Recorded>(7)?.0,
+            metadata: row.try_get(8)?,
+            payload: row.try_get(9)?,
+        })
+    }
+}
+
+/// The snapshot in a row that is otherwise like an event's.
+pub(crate) fn snapshot(row: &Row) -> Result<StoredSnapshot, Error> {
+    let codec = CodecId(row.try_get::<_, Narrow<u8>>(6)?.0);
+    Ok(StoredSnapshot { version: version(row, 3)?, codec, payload: row.try_get(9)? })
+}
+
+pub(crate) fn position(row: &Row, column: usize) -> Result<Position, Error> {
+    row.try_get::<_, Narrow<u64>>(column).map(|number| Position::new(number.0))
+}
+
+fn version(row: &Row, column: usize) -> Result<Version, Error> {
+    row.try_get::<_, Narrow<u64>>(column).map(|number| Version::new(number.0))
+}
+
+/// As PostgreSQL stores it. Nothing is lost: neither place goes beyond the largest signed number.
+pub(crate) fn stored(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+#[derive(Default)]
+struct Shared(Vec<Name>);
+
+impl Shared {
+    fn name(&mut self, text: &str) -> Name {
+        if let Some(known) = self.0.iter().find(|known| known.as_str() == text) {
+            return known.clone();
+        }
+        let name = Name::from(text);
+        if self.0.len() < NAMES_SHARED_MAX {
+            self.0.push(name.clone());
+        }
+        name
+    }
+}
+
+/// A number that PostgreSQL keeps in a wider, signed type.
+struct Narrow<T>(T);
+
+impl<'a, T: TryFrom<i64>> FromSql<'a> for Narrow<T> {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
+        let number = match *kind {
+            Type::INT2 => i16::from_sql(kind, raw)?.into(),
+            Type::INT4 => i32::from_sql(kind, raw)?.into(),
+            _ => i64::from_sql(kind, raw)?,
+        };
+        let narrow = T::try_from(number).map_err(|_| Unreadable(format!("the number {number} is out of range")))?;
+        Ok(Self(narrow))
+    }
+
+    accepts!(INT2, INT4, INT8);
+}
+
+/// A time of recording, to the microsecond.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Recorded(Timestamp);
+
+impl Recorded {
+    /// `at`, which has been checked.
+    pub(crate) fn new(at: Timestamp) -> Self {
+        Self(at)
+    }
+
+    /// # Errors
+    /// [`StoreError::Invalid`]: `at` is before the earliest time PostgreSQL knows.
+    pub(crate) fn check(at: Timestamp) -> Result<(), StoreError> {
+        if at.as_microsecond() - EPOCH_MICROSECONDS >= EARLIEST_MICROSECONDS {
+            return Ok(());
+        }
+        Err(StoreError::Invalid { reason: format!("recorded at {at}; PostgreSQL knows no time before 4714 BC") })
+    }
+}
+
+impl ToSql for Recorded {
+    fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, AnyError> {
+        (self.0.as_microsecond() - EPOCH_MICROSECONDS).to_sql(&Type::INT8, out)
+    }
+
+    accepts!(TIMESTAMPTZ);
+    to_sql_checked!();
+}
+
+impl<'a> FromSql<'a> for Recorded {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
+        let since_2000 = i64::from_sql(&Type::INT8, raw)?;
+        let at = Timestamp::from_microsecond(since_2000.saturating_add(EPOCH_MICROSECONDS));
+        let at = at.map_err(|_| Unreadable(format!("no such time: {since_2000} microseconds after 2000")))?;
+        Ok(Self(at))
+    }
+
+    accepts!(TIMESTAMPTZ);
+}

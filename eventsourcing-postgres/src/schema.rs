@@ -1,0 +1,93 @@
+//! Which tables there are, and how they come to be.
+//!
+//! A store has a schema of its own, so its tables have plain names, and whatever else is in the database is left alone.
+//! No statement names the schema: `search_path` does. Categories and names stand in each row as text, so that the log
+//! can be read with psql and no process has to keep a picture of a table of names.
+
+use deadpool_postgres::ClientWrapper;
+use eventsourcing_core::store::{LogId, StoreError};
+use tokio_postgres::{Error, GenericClient};
+use uuid::Uuid;
+
+use crate::address::Place;
+use crate::error::translate;
+
+const META_EXISTS: &str = include_str!("queries/meta_exists.sql");
+const META: &str = include_str!("queries/meta.sql");
+const LOCK: &str = include_str!("queries/lock_schema.sql");
+const SCHEMA: &str = include_str!("schema/0.sql");
+
+/// Script n brings a database from schema n to schema n + 1, `schema_version` included. Schema 0 is no tables at all.
+const MIGRATIONS: [&str; 1] = [include_str!("schema/1.sql")];
+
+/// The schema this program writes.
+const SUPPORTED: usize = MIGRATIONS.len();
+
+/// Creates what is missing, in one transaction, and returns the log's identity. Where nothing is missing nothing is
+/// written, and a role without the right to create anything will do.
+///
+/// Any number of processes may do this at the same time: an advisory lock lets one after the other look.
+///
+/// # Errors
+/// [`StoreError::Invalid`]: a later program has written the schema, or the database does not speak UTF-8.
+/// [`StoreError::Corrupt`]: there are tables of these names, but not of this store.
+pub(crate) async fn migrate(client: &mut ClientWrapper, place: &Place) -> Result<LogId, StoreError> {
+    if found(&**client, place).await? < SUPPORTED {
+        let transaction = client.build_transaction().start().await.map_err(|error| translate(place, error))?;
+        transaction.batch_execute(LOCK).await.map_err(|error| translate(place, error))?;
+        // Somebody else may have migrated while this process waited for its turn.
+        let found = found(&*transaction, place).await?;
+        run_from(found, &transaction).await.map_err(|error| translate(place, error))?;
+        transaction.commit().await.map_err(|error| translate(place, error))?;
+    }
+    log_id(client, place).await
+}
+
+async fn run_from(found: usize, transaction: &tokio_postgres::Transaction<'_>) -> Result<(), Error> {
+    if found == 0 {
+        transaction.batch_execute(SCHEMA).await?;
+    }
+    for script in &MIGRATIONS[found..] {
+        transaction.batch_execute(script).await?;
+    }
+    Ok(())
+}
+
+/// The schema that is there. Reads only.
+async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, StoreError> {
+    let exists = client.query_one(META_EXISTS, &[]).await.map_err(|error| translate(place, error))?;
+    let (exists, is_usable, encoding): (bool, bool, &str) = (exists.get(0), exists.get(1), exists.get(2));
+    if encoding != "UTF8" {
+        let reason = format!("{place}: the database is encoded in {encoding}; create one with ENCODING 'UTF8'");
+        return Err(StoreError::Invalid { reason });
+    }
+    if !exists {
+        return Ok(0);
+    }
+    if !is_usable {
+        let reason = format!("{place}: permission denied; grant the role what roles.sql of this store lists");
+        return Err(StoreError::Invalid { reason });
+    }
+    let text = meta(client, place, "schema_version").await?;
+    let found =
+        text.parse().map_err(|error| StoreError::corrupt(format!("{place}: schema version {text:?}"), error))?;
+    if found <= SUPPORTED {
+        return Ok(found);
+    }
+    let reason = format!(
+        "{place}: schema version {found} is newer than {SUPPORTED}, the latest this program knows; upgrade the program"
+    );
+    Err(StoreError::Invalid { reason })
+}
+
+async fn log_id(client: &ClientWrapper, place: &Place) -> Result<LogId, StoreError> {
+    let text = meta(&**client, place, "log_id").await?;
+    let id = Uuid::parse_str(&text);
+    id.map(LogId::from_uuid).map_err(|error| StoreError::corrupt(format!("{place}: log id {text:?}"), error))
+}
+
+async fn meta(client: &impl GenericClient, place: &Place, key: &str) -> Result<String, StoreError> {
+    let row = client.query_opt(META, &[&key]).await.map_err(|error| translate(place, error))?;
+    let value = row.map(|row| row.try_get(0)).transpose().map_err(|error| translate(place, error))?;
+    value.ok_or_else(|| StoreError::Corrupt { reason: format!("{place}: the table meta has no {key}"), source: None })
+}

@@ -1,0 +1,324 @@
+-- The first schema. Runs in one transaction, with a search_path of this schema alone; so no statement names it, and
+-- the functions keep that path (SET search_path FROM CURRENT) whoever calls them.
+
+CREATE TABLE meta (
+    key   text PRIMARY KEY,
+    value text NOT NULL
+);
+
+INSERT INTO meta (key, value) VALUES ('schema_version', '1'), ('log_id', gen_random_uuid()::text);
+
+-- The log. Names are compared byte for byte; the collation "C" says so, and no upgrade of the system's collations can
+-- spoil an index. A position is drawn by append() while it holds the appender lock; nobody else may choose one.
+CREATE TABLE events (
+    position       bigint      GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME events_position CACHE 1),
+    version        bigint      NOT NULL,
+    recorded_at    timestamptz NOT NULL,
+    stream_id      uuid        NOT NULL,
+    schema_version integer     NOT NULL,
+    codec          smallint    NOT NULL,
+    category       text        COLLATE "C" NOT NULL,
+    name           text        COLLATE "C" NOT NULL,
+    metadata       bytea       NOT NULL,
+    payload        bytea       NOT NULL,
+    CONSTRAINT events_log PRIMARY KEY (position),
+    -- Streams, and the guard of last resort against two events in one place.
+    CONSTRAINT events_stream UNIQUE (stream_id, category, version)
+);
+
+-- Which aggregates there are: one entry for each stream, in the order of the log.
+CREATE INDEX events_first ON events (position) WHERE version = 1;
+
+-- Programs of different releases keep their snapshots side by side.
+CREATE TABLE snapshots (
+    stream_id   uuid     NOT NULL,
+    category    text     COLLATE "C" NOT NULL,
+    fingerprint bigint   NOT NULL, -- the 64 bits, read as a signed number
+    version     bigint   NOT NULL,
+    codec       smallint NOT NULL,
+    payload     bytea    NOT NULL,
+    PRIMARY KEY (stream_id, category, fingerprint, version)
+);
+
+-- Where each follower is. Rows change often; the room left on each page keeps the changes off the index.
+CREATE TABLE tracking (
+    follower text   COLLATE "C" NOT NULL,
+    upstream uuid   NOT NULL,
+    position bigint NOT NULL,
+    PRIMARY KEY (follower, upstream)
+) WITH (fillfactor = 50);
+
+-- Which process runs a follower. Rows stay when a lease ends, so that the next holder gets a larger token.
+CREATE TABLE leases (
+    follower text        COLLATE "C" NOT NULL,
+    upstream uuid        NOT NULL,
+    holder   uuid        NOT NULL,
+    token    bigint      NOT NULL,
+    until    timestamptz NOT NULL,
+    PRIMARY KEY (follower, upstream)
+) WITH (fillfactor = 50);
+
+-- Commands that have been carried out, so that a retry is recognised.
+CREATE TABLE receipts (
+    command_id uuid   PRIMARY KEY,
+    position   bigint NOT NULL
+);
+
+-- The advisory lock that every append holds from before it draws its first position until its end is visible.
+-- The upper half marks this program's locks (the letters ES, then 1), the lower half is the table: no other store of
+-- this database has the same. queries/holders.sql looks for the two halves in pg_locks.
+CREATE FUNCTION appender_lock() RETURNS bigint
+LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+RETURN (17747 * 65536 + 1)::bigint << 32 | 'events'::regclass::oid::bigint;
+
+-- Even an INSERT by hand takes the lock before its first position is drawn.
+CREATE FUNCTION take_appender_lock() RETURNS trigger
+LANGUAGE plpgsql SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared(appender_lock());
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER take_appender_lock BEFORE INSERT ON events
+FOR EACH STATEMENT EXECUTE FUNCTION take_appender_lock();
+
+-- Carries out a batch of appends, each wholly or not at all, and says of each what became of it.
+--
+-- Arrays in the plural describe the batch. `_appends` holds the number of the append an entry belongs to, from 1.
+-- `waits`: the append must not be carried out together with an earlier one of the batch.
+-- `part_expected`: the version, or -1 for any, or -2 for any but 0. `part_before`: the part before this one that
+-- concerns the same stream, or 0. Parts stand in the order of their appends. Events stand in the order of their
+-- streams, commands in that of their ids: batches of several processes that meet wait for one another in the same
+-- order and so never for each other. `event_numbers`: the place of the event in its part, from 1.
+-- `snapshot_added`: how many events the append itself adds to the stream of the snapshot.
+--
+-- Outcomes, with the number and the place that belong to them:
+--   0 written, position of the last event      3 a stream is elsewhere, its version, which part
+--   1 repeated, position of the first time     4 snapshot beyond its stream, its version, which snapshot
+--   2 the follower is elsewhere, its position  5 sound, but it has to wait for the next batch
+--                                              6 the lease is lost, the newest token
+--
+-- `step_leases`: the token of each step, or -1 for none.
+-- Relies on READ COMMITTED: each statement in here has a snapshot of its own, newer than the locks taken before it.
+CREATE FUNCTION append(
+    alone boolean,
+    waits boolean[],
+    command_appends integer[], command_ids uuid[],
+    step_appends integer[], step_followers text[], step_upstreams uuid[], step_starts bigint[], step_ends bigint[],
+    step_leases bigint[],
+    part_appends integer[], part_stream_ids uuid[], part_categories text[], part_expected bigint[],
+    part_events integer[], part_before integer[],
+    event_parts integer[], event_numbers integer[], event_stream_ids uuid[], event_categories text[],
+    event_names text[], event_schema_versions integer[], event_codecs smallint[],
+    event_recorded_at timestamptz[], event_metadata bytea[], event_payloads bytea[],
+    snapshot_appends integer[], snapshot_places integer[], snapshot_stream_ids uuid[], snapshot_categories text[],
+    snapshot_fingerprints bigint[], snapshot_versions bigint[], snapshot_codecs smallint[],
+    snapshot_payloads bytea[], snapshot_added integer[],
+    OUT outcomes integer[], OUT numbers bigint[], OUT places integer[]
+)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+DECLARE
+    lock      CONSTANT bigint := appender_lock();
+    heads     bigint[];               -- the version of each part's stream before the batch
+    bases     bigint[]  := '{}';      -- the version before each part, or -1 if the part is not written
+    reached   bigint[]  := '{}';      -- the version after each part
+    before    integer[] := '{}';      -- how many events of the batch are written before each part
+    written   integer   := 0;
+    positions bigint[];
+BEGIN
+    IF current_setting('transaction_isolation') <> 'read committed' THEN
+        RAISE EXCEPTION 'append() needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
+    END IF;
+
+    -- Before anything else, and above all before a position is drawn.
+    IF alone THEN
+        PERFORM pg_advisory_xact_lock(lock);
+    ELSE
+        PERFORM pg_advisory_xact_lock_shared(lock);
+    END IF;
+
+    IF cardinality(step_appends) > 0 THEN
+        PERFORM FROM unnest(step_followers, step_upstreams) AS step (follower, upstream)
+                JOIN tracking USING (follower, upstream)
+                ORDER BY follower, upstream
+                FOR UPDATE OF tracking;
+        -- Nobody takes a lease while a step is made under it.
+        PERFORM FROM unnest(step_followers, step_upstreams, step_leases) AS step (follower, upstream, token_shown)
+                JOIN leases USING (follower, upstream)
+                WHERE token_shown <> -1
+                ORDER BY follower, upstream
+                FOR SHARE OF leases;
+    END IF;
+
+    heads := ARRAY(
+        SELECT coalesce((SELECT version FROM events
+                         WHERE stream_id = part.stream_id AND category = part.category
+                         ORDER BY version DESC LIMIT 1), 0)
+        FROM unnest(part_stream_ids, part_categories) WITH ORDINALITY AS part (stream_id, category, part)
+        ORDER BY part
+    );
+
+    WITH verdict AS (
+        SELECT append, 1 AS outcome, position AS number, 0 AS place
+        FROM unnest(command_appends, command_ids) AS command (append, command_id) JOIN receipts USING (command_id)
+      UNION ALL
+        SELECT append, 2, coalesce(position, 0), 0
+        FROM unnest(step_appends, step_followers, step_upstreams, step_starts) AS step (append, follower, upstream, start)
+        LEFT JOIN tracking USING (follower, upstream)
+        WHERE coalesce(position, 0) <> start
+      UNION ALL
+        SELECT append, 3, head, part::integer
+        FROM unnest(part_appends, part_expected, heads) WITH ORDINALITY AS part (append, expected, head, part)
+        WHERE NOT CASE expected WHEN -1 THEN true WHEN -2 THEN head > 0 ELSE head = expected END
+      UNION ALL
+        SELECT append, 4, head + added, place
+        FROM (
+            SELECT snapshot.*,
+                   coalesce((SELECT e.version FROM events AS e
+                             WHERE e.stream_id = snapshot.stream_id AND e.category = snapshot.category
+                             ORDER BY e.version DESC LIMIT 1), 0) AS head
+            FROM unnest(snapshot_appends, snapshot_places, snapshot_stream_ids, snapshot_categories,
+                        snapshot_versions, snapshot_added)
+                 AS snapshot (append, place, stream_id, category, version, added)
+        ) AS snapshot
+        WHERE version NOT BETWEEN 1 AND head + added
+      UNION ALL
+        SELECT append, 6, coalesce(token, 0), 0
+        FROM unnest(step_appends, step_followers, step_upstreams, step_leases)
+             AS step (append, follower, upstream, token_shown)
+        LEFT JOIN leases USING (follower, upstream)
+        WHERE token_shown <> -1 AND coalesce(token, 0) <> token_shown
+      UNION ALL
+        SELECT append::integer, CASE WHEN wait THEN 5 ELSE 7 END, 0, 0
+        FROM unnest(waits) WITH ORDINALITY AS own (wait, append)
+    ), first_verdict AS (
+        SELECT DISTINCT ON (append) append, outcome % 7 AS outcome, number, place
+        FROM verdict
+        ORDER BY append, verdict.outcome, verdict.place
+    )
+    SELECT array_agg(outcome ORDER BY append), array_agg(number ORDER BY append), array_agg(place ORDER BY append)
+    INTO outcomes, numbers, places
+    FROM first_verdict;
+
+    FOR part IN 1 .. cardinality(part_appends) LOOP
+        before[part] := written;
+        reached[part] := CASE part_before[part] WHEN 0 THEN heads[part] ELSE reached[part_before[part]] END;
+        IF outcomes[part_appends[part]] = 0 THEN
+            bases[part] := reached[part];
+            reached[part] := reached[part] + part_events[part];
+            written := written + part_events[part];
+        ELSE
+            bases[part] := -1;
+        END IF;
+    END LOOP;
+
+    -- Positions grow from call to call. Drawn beforehand, they do not depend on the order in which rows are inserted.
+    IF written > 0 THEN
+        positions := ARRAY(SELECT nextval('events_position') FROM generate_series(1, written));
+        FOR part IN 1 .. cardinality(part_appends) LOOP
+            IF bases[part] >= 0 AND part_events[part] > 0 THEN
+                numbers[part_appends[part]] := positions[before[part] + part_events[part]];
+            END IF;
+        END LOOP;
+    END IF;
+
+    IF cardinality(step_appends) > 0 THEN
+        -- A row that another process adds meanwhile is a unique violation, and the batch is run again.
+        WITH step AS MATERIALIZED (
+            SELECT follower, upstream, destination
+            FROM unnest(step_appends, step_followers, step_upstreams, step_ends)
+                 AS step (append, follower, upstream, destination)
+            WHERE outcomes[append] = 0
+        ), known AS (
+            UPDATE tracking SET position = destination
+            FROM step
+            WHERE tracking.follower = step.follower AND tracking.upstream = step.upstream
+            RETURNING tracking.follower, tracking.upstream
+        )
+        INSERT INTO tracking (follower, upstream, position)
+        SELECT follower, upstream, destination FROM step
+        WHERE (follower, upstream) NOT IN (SELECT known.follower, known.upstream FROM known)
+        ORDER BY follower, upstream;
+    END IF;
+
+    IF cardinality(command_appends) > 0 THEN
+        INSERT INTO receipts (command_id, position)
+        SELECT command_id, numbers[append]
+        FROM (SELECT unnest(command_appends) AS append, unnest(command_ids) AS command_id) AS command
+        WHERE outcomes[append] = 0;
+    END IF;
+
+    IF written > 0 THEN
+        INSERT INTO events (position, stream_id, category, version, name, schema_version, codec, recorded_at,
+                            metadata, payload)
+        OVERRIDING SYSTEM VALUE
+        SELECT positions[before[part] + number], stream_id, category, bases[part] + number, name, schema_version,
+               codec, recorded_at, metadata, payload
+        FROM (
+            SELECT unnest(event_parts) AS part, unnest(event_numbers) AS number,
+                   unnest(event_stream_ids) AS stream_id, unnest(event_categories) AS category,
+                   unnest(event_names) AS name, unnest(event_schema_versions) AS schema_version,
+                   unnest(event_codecs) AS codec, unnest(event_recorded_at) AS recorded_at,
+                   unnest(event_metadata) AS metadata, unnest(event_payloads) AS payload
+        ) AS event
+        WHERE bases[part] >= 0;
+    END IF;
+
+    IF cardinality(snapshot_appends) > 0 THEN
+        -- Of two snapshots for one place the later one stays.
+        INSERT INTO snapshots (stream_id, category, fingerprint, version, codec, payload)
+        SELECT DISTINCT ON (stream_id, category, fingerprint, version)
+               stream_id, category, fingerprint, version, codec, payload
+        FROM unnest(snapshot_appends, snapshot_stream_ids, snapshot_categories, snapshot_fingerprints,
+                    snapshot_versions, snapshot_codecs, snapshot_payloads) WITH ORDINALITY
+             AS snapshot (append, stream_id, category, fingerprint, version, codec, payload, place)
+        WHERE outcomes[append] = 0
+        ORDER BY stream_id, category, fingerprint, version, place DESC
+        ON CONFLICT (stream_id, category, fingerprint, version)
+        DO UPDATE SET codec = excluded.codec, payload = excluded.payload;
+    END IF;
+END
+$$;
+
+-- Takes or renews a lease if it is free, and says who holds it then. On the clock of the server.
+CREATE FUNCTION take_lease(
+    wanted_follower text, wanted_upstream uuid, wanted_holder uuid, milliseconds bigint,
+    OUT holder uuid, OUT token bigint, OUT milliseconds_left bigint, OUT position_reached bigint
+)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+#variable_conflict use_column
+BEGIN
+    INSERT INTO leases AS held (follower, upstream, holder, token, until)
+    VALUES (wanted_follower, wanted_upstream, wanted_holder, 1,
+            clock_timestamp() + milliseconds * interval '1 millisecond')
+    ON CONFLICT (follower, upstream) DO UPDATE
+    SET holder = excluded.holder,
+        token = held.token + CASE WHEN held.holder = excluded.holder THEN 0 ELSE 1 END,
+        until = excluded.until
+    WHERE held.holder = excluded.holder OR held.until <= clock_timestamp();
+
+    SELECT held.holder, held.token, ceil(extract(epoch FROM held.until - clock_timestamp()) * 1000)::bigint,
+           coalesce((SELECT position FROM tracking
+                     WHERE follower = wanted_follower AND upstream = wanted_upstream), 0)
+    INTO take_lease.holder, take_lease.token, milliseconds_left, position_reached
+    FROM leases AS held
+    WHERE held.follower = wanted_follower AND held.upstream = wanted_upstream;
+END
+$$;
+
+-- Bytes as a human reads them: text where they are text, and otherwise hexadecimal.
+CREATE FUNCTION readable(bytes bytea) RETURNS text
+LANGUAGE plpgsql IMMUTABLE SET search_path FROM CURRENT AS $$
+BEGIN
+    RETURN convert_from(bytes, 'UTF8');
+EXCEPTION WHEN character_not_in_repertoire OR untranslatable_character THEN
+    RETURN '\x' || encode(bytes, 'hex');
+END
+$$;
+
+-- For psql: SELECT * FROM readable_events WHERE category = 'account' ORDER BY position DESC LIMIT 10;
+CREATE VIEW readable_events AS
+SELECT position, recorded_at, category, stream_id, version, name, schema_version,
+       readable(payload) AS payload, readable(metadata) AS metadata
+FROM events;

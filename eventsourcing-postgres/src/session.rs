@@ -1,0 +1,139 @@
+//! One connection, as every part of the store needs it: encrypted as asked, watched for dead peers, and with the
+//! settings of `queries/session.sql`.
+
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::time::Duration;
+
+use deadpool_postgres::{ClientWrapper, Connect};
+use eventsourcing_core::store::StoreError;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_postgres::config::TargetSessionAttrs;
+use tokio_postgres::types::Type;
+use tokio_postgres::{AsyncMessage, Client, Config, Error, Notification};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::address::{Address, Place};
+use crate::config::{Durability, PostgresOptions};
+use crate::error::{translate, unavailable};
+use crate::tls;
+
+const SESSION: &str = include_str!("queries/session.sql");
+
+/// How long this process waits for an answer after the server should have given up.
+const GRACE: Duration = Duration::from_secs(2);
+/// A silent peer is asked for a sign of life after this time, and then as often.
+const KEEPALIVE: Duration = Duration::from_secs(10);
+/// How many signs of life may stay out.
+const KEEPALIVES_MISSED_MAX: u32 = 3;
+
+/// Makes connections that are all alike.
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    pub(crate) config: Config,
+    pub(crate) place: Place,
+    /// How long one answer is waited for.
+    pub(crate) patience: Duration,
+    pub(crate) connect_timeout: Duration,
+    tls: MakeRustlsConnect,
+    schema: String,
+    synchronous_commit: &'static str,
+    statement_timeout: String,
+}
+
+impl Sessions {
+    pub(crate) fn new(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
+        options.check_schema()?;
+        let address = Address::parse(url, &options.schema)?;
+        let tls = tls::connector(&address)?;
+        let mut config = address.config;
+        // A replica shows other locks than its primary: a log read there would be a log with holes.
+        config.target_session_attrs(TargetSessionAttrs::ReadWrite);
+        config.connect_timeout(options.connect_timeout);
+        config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(KEEPALIVES_MISSED_MAX);
+        config.tcp_user_timeout(KEEPALIVE * KEEPALIVES_MISSED_MAX);
+        if config.get_application_name().is_none() {
+            config.application_name("eventsourcing");
+        }
+        Ok(Self {
+            config,
+            place: address.place,
+            patience: options.statement_timeout + GRACE,
+            connect_timeout: options.connect_timeout,
+            tls,
+            schema: options.schema.clone(),
+            synchronous_commit: if options.durability == Durability::Full { "on" } else { "off" },
+            statement_timeout: options.statement_timeout.as_millis().to_string(),
+        })
+    }
+
+    /// The same, for connections that write nothing worth a flush.
+    pub(crate) fn relaxed(mut self) -> Self {
+        self.synchronous_commit = "off";
+        self
+    }
+
+    /// A new connection, within the time that connecting may take.
+    pub(crate) async fn open(
+        &self,
+        heard: impl FnMut(Notification) + Send + 'static,
+    ) -> Result<ClientWrapper, StoreError> {
+        match timeout(self.connect_timeout, self.start(heard)).await {
+            Ok(Ok((client, task))) => Ok(ClientWrapper::new(client, task)),
+            Ok(Err(error)) => Err(translate(&self.place, error)),
+            Err(_) => Err(unavailable(&self.place, "connecting took longer than the connect timeout")),
+        }
+    }
+
+    async fn start(
+        &self,
+        mut heard: impl FnMut(Notification) + Send + 'static,
+    ) -> Result<(Client, JoinHandle<()>), Error> {
+        let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
+        let place = self.place.clone();
+        let task = AbortOnDrop(Some(tokio::spawn(async move {
+            while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
+                match message {
+                    Ok(AsyncMessage::Notification(notification)) => heard(notification),
+                    Ok(_) => {}
+                    // Dropping it lets everybody know who waits for an answer.
+                    Err(error) => return tracing::debug!(%place, %error, "a connection was lost"),
+                }
+            }
+        })));
+        let settings = [
+            (&self.schema as _, Type::TEXT),
+            (&self.synchronous_commit as _, Type::TEXT),
+            (&self.statement_timeout as _, Type::TEXT),
+        ];
+        client.query_typed(SESSION, &settings).await?;
+        Ok((client, task.keep()))
+    }
+}
+
+impl Connect for Sessions {
+    fn connect(
+        &self,
+        _: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
+        Box::pin(self.start(|_| {}))
+    }
+}
+
+/// Ends a connection whose settings could not be made, or whose maker has gone away.
+struct AbortOnDrop(Option<JoinHandle<()>>);
+
+impl AbortOnDrop {
+    fn keep(mut self) -> JoinHandle<()> {
+        self.0.take().expect("it is taken once")
+    }
+}
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! [`PostgresStore`]: the pieces put together behind the trait.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use eventsourcing_core::store::{
+    Append, Appended, CommandId, EventStore, Lease, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery,
+    Name, Position, Receipt, StoreError, StoredEvent, StreamQuery,
+};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::address::Place;
+use crate::commit::{CommitQueue, News};
+use crate::config::PostgresOptions;
+use crate::error::unavailable;
+use crate::lease;
+use crate::log::Log;
+use crate::notify::Waiting;
+use crate::read;
+use crate::readers::Readers;
+use crate::schema;
+use crate::session::Sessions;
+use crate::signal::Signal;
+
+/// A store in a schema of a PostgreSQL database. Clones share its connections.
+///
+/// Needs a tokio runtime with I/O and time enabled that lives as long as the store: the runtime it was connected in.
+/// When the last clone is dropped, what is queued is still committed and then the connections are closed;
+/// [`close`](Self::close) waits for that.
+///
+/// Lost connections are made anew by themselves. Until the server is back every call is [`StoreError::Unavailable`],
+/// within the timeouts of [`PostgresOptions`].
+#[derive(Clone)]
+pub struct PostgresStore(Arc<Shared>);
+
+struct Shared {
+    place: Place,
+    log_id: LogId,
+    readers: Readers,
+    log: Log,
+    waiting: Waiting,
+    queue: CommitQueue,
+    signal: Signal,
+}
+
+impl PostgresStore {
+    /// Connects to the database at `url`, and makes the schema and its tables if there are none.
+    ///
+    /// `url` is written `postgres://user:password@host:port/database?sslmode=require`, or in libpq's words
+    /// (`host=… dbname=…`). `sslmode` may be `disable`, `prefer`, `require`, `verify-ca` or `verify-full`; the last two
+    /// need `sslrootcert`, the path of a PEM file. Any number of processes may connect at the same time. If this future
+    /// is dropped the schema may have been made.
+    ///
+    /// # Errors
+    /// Nothing that was in the database has changed. No error shows the password.
+    /// - [`StoreError::Unavailable`]: the server cannot be reached, does not let this role in, has no such database, is
+    ///   a replica, or kept its schema locked for longer than the statement timeout.
+    /// - [`StoreError::Corrupt`]: tables of this store's names are not its own.
+    /// - [`StoreError::Invalid`]: `url` cannot be understood; the role lacks a privilege; the database is not encoded in
+    ///   UTF-8; a later version of this program has written the schema, so upgrade the program.
+    ///
+    /// Promise P29 in `docs/store-contract.md`.
+    pub async fn connect(url: impl AsRef<str>) -> Result<Self, StoreError> {
+        Self::connect_with(url.as_ref(), PostgresOptions::new()).await
+    }
+
+    /// Commits what is queued, and closes the connections; reads under way come to their end. All clones are closed
+    /// with it: what they are asked from now on is [`StoreError::Unavailable`]. Closing twice is harmless.
+    ///
+    /// If this future is dropped the store may be left open for one thing and closed for another.
+    pub async fn close(&self) {
+        self.0.queue.close().await;
+        self.0.signal.stop();
+        self.0.readers.close();
+    }
+
+    pub(crate) async fn connect_with(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
+        let sessions = Sessions::new(url, &options)?;
+        let place = sessions.place.clone();
+        let mut client = sessions.open(|_| {}).await?;
+        let migrated = timeout(sessions.patience, schema::migrate(&mut client, &place)).await;
+        let log_id = migrated.map_err(|_| unavailable(&place, "the server has not answered in time"))??;
+
+        let readers = Readers::new(&sessions, options.readers)?;
+        let (hints, written) = (watch::Sender::new(()), watch::Sender::new(Position::ZERO));
+        let signal = Signal::start(sessions.clone(), log_id, written.subscribe(), hints.clone());
+        let news = News { hints: hints.clone(), written };
+        let queue = CommitQueue::start(&sessions, client, options.writers, &news);
+        let (log, waiting) = (Log::new(place.clone()), Waiting::new(hints, options.poll_interval));
+        Ok(Self(Arc::new(Shared { place, log_id, readers, log, waiting, queue, signal })))
+    }
+}
+
+#[async_trait]
+impl EventStore for PostgresStore {
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        append.validate()?;
+        self.0.queue.append(append).await
+    }
+
+    async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        self.0.readers.run(&query, |client, query| Box::pin(read::stream(client, query))).await
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        self.0.readers.run(&load, |client, load| Box::pin(read::load(client, load))).await
+    }
+
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        self.0.log.page(&self.0.readers, &query).await
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.0.log.head(&self.0.readers).await
+    }
+
+    async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        self.0.readers.run(&command_id, |client, id| Box::pin(read::receipt(client, *id))).await
+    }
+
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        let wanted = (follower, upstream);
+        let reading = self
+            .0
+            .readers
+            .run(&wanted, |client, (follower, upstream)| Box::pin(read::tracking(client, follower, *upstream)));
+        reading.await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        request.validate()?;
+        self.0.readers.run(&request, |client, request| Box::pin(lease::take(client, request))).await
+    }
+
+    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+        let held = (follower, upstream, token);
+        self.0.readers.run(&held, |client, held| Box::pin(lease::release(client, *held))).await
+    }
+
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+        self.0.waiting.beyond(position, &self.0.log, &self.0.readers).await
+    }
+
+    fn log_id(&self) -> LogId {
+        self.0.log_id
+    }
+}
+
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { place, log_id, .. } = &*self.0;
+        let place = place.to_string();
+        f.debug_struct("PostgresStore").field("place", &place).field("log_id", log_id).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,76 @@
+//! The server store keeps every promise.
+
+mod support;
+
+use eventsourcing_core::store::StoreError;
+use eventsourcing_core::testing::conformance::{DurableFixture, Fixture};
+use eventsourcing_postgres::PostgresStore;
+use support::Place;
+
+/// A database for each promise: so that ending its connections disturbs nobody else.
+struct InDatabase(Place);
+
+impl Fixture for InDatabase {
+    type Store = PostgresStore;
+
+    async fn new() -> Self {
+        Self(Place::with_database().await)
+    }
+
+    async fn open(&self) -> PostgresStore {
+        self.0.store().await
+    }
+}
+
+impl DurableFixture for InDatabase {
+    async fn try_open(&self) -> Result<PostgresStore, StoreError> {
+        self.0.try_store().await
+    }
+
+    /// The server ends all connections at once, in the middle of whatever they do, and the store is left no time to say
+    /// goodbye. Servers and processes that are killed are the subject of `crash.rs`.
+    async fn crash(&self, store: PostgresStore) {
+        self.0.end_all_connections().await;
+        drop(store);
+    }
+
+    async fn make_newer(&self) {
+        let newer = "UPDATE meta SET value = '9999' WHERE key = 'schema_version'";
+        self.0.outsider().await.batch_execute(newer).await.expect("the schema is marked");
+    }
+
+    async fn put_foreign_table(&self) {
+        let table = "CREATE TABLE public.events (position bigint PRIMARY KEY, what text);
+            INSERT INTO public.events VALUES (7, 'Ada')";
+        self.0.outsider().await.batch_execute(table).await.expect("a foreign table");
+    }
+
+    async fn foreign_table(&self) -> String {
+        let all = "SELECT (SELECT string_agg(attname || ' ' || atttypid::regtype, ', ') FROM pg_attribute
+                WHERE attrelid = 'public.events'::regclass AND attnum > 0)
+            || ': ' || (SELECT string_agg(position || what, ', ') FROM public.events)";
+        self.0.outsider().await.query_one(all, &[]).await.expect("the foreign table").get(0)
+    }
+}
+
+eventsourcing_core::conformance!(InDatabase, durable);
+
+/// Schemas are made faster than databases, and the model asks for many places.
+struct InSchema(Place);
+
+impl Fixture for InSchema {
+    type Store = PostgresStore;
+
+    async fn new() -> Self {
+        Self(Place::new())
+    }
+
+    async fn open(&self) -> PostgresStore {
+        self.0.store().await
+    }
+}
+
+#[test]
+fn server_store_and_the_model_agree() {
+    eventsourcing_core::testing::model::check_against_model::<InSchema>(60);
+}

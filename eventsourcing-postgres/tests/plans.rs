@@ -1,0 +1,218 @@
+//! How much work the server has: every read finds its rows by an index, and asks once.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use eventsourcing_core::store::{
+    Append, CommandId, EventStore, Expected, HolderId, Lease, LeaseRequest, Load, LogQuery, Name, Position, StreamId,
+    StreamQuery, Tracking, Version,
+};
+use jiff::Timestamp;
+use support::proxy::Proxy;
+use support::server::FORGETFUL;
+use support::{Place, Server, append_to, event, reads_of, snapshot, stream};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+/// Enough rows that scanning a table would be the wrong plan, whoever chooses.
+const FILL: &str = "
+    INSERT INTO events (stream_id, category, version, name, schema_version, codec, recorded_at, metadata, payload)
+    SELECT lpad(to_hex(stream), 32, '0')::uuid, (ARRAY['account', 'order', 'user'])[1 + stream % 3], version,
+           (ARRAY['opened', 'deposited'])[1 + version % 2], 1, 0, now(), '', convert_to(repeat('x', 60), 'UTF8')
+    FROM generate_series(1, 2000) AS stream, generate_series(1, 30) AS version
+    ORDER BY stream, version;
+    INSERT INTO snapshots (stream_id, category, fingerprint, version, codec, payload)
+    SELECT lpad(to_hex(stream), 32, '0')::uuid, (ARRAY['account', 'order', 'user'])[1 + stream % 3], 7, version, 0, ''
+    FROM generate_series(1, 2000) AS stream, generate_series(10, 30, 10) AS version;
+    INSERT INTO tracking (follower, upstream, position)
+    SELECT 'follower ' || number, gen_random_uuid(), number FROM generate_series(1, 5000) AS number;
+    INSERT INTO receipts (command_id, position)
+    SELECT lpad(to_hex(number), 32, '0')::uuid, number FROM generate_series(1, 20000) AS number;
+    ANALYZE";
+
+/// What each read asks for, in the middle of the tables.
+const READS: &[(&str, &str)] = &[
+    ("load.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 25, 7"),
+    ("log.sql", "30000, 60000, 500"),
+    ("log_filtered.sql", "30000, 60000, 500, '{account,user}', '{opened}'"),
+    ("log_first_of_stream.sql", "30000, 60000, 500, '{account}', '{}'"),
+    ("receipt.sql", "'00000000-0000-0000-0000-0000000003e7'"),
+    ("seen.sql", "59000, 500"),
+    ("stream_backwards.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 5, 9223372036854775807, 20"),
+    ("stream_forwards.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 5, 9223372036854775807, 20"),
+    ("tracking.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7'"),
+];
+/// What reads no table that grows. The statements inside of `append()` are the subject of the second test.
+const OTHERS: &[&str] = &[
+    "append.sql",
+    "holders.sql",
+    "listen.sql",
+    "lock_schema.sql",
+    "meta.sql",
+    "meta_exists.sql",
+    "notify.sql",
+    "release_lease.sql",
+    "session.sql",
+    "take_lease.sql",
+];
+
+fn queries() -> BTreeMap<String, String> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queries");
+    let files = std::fs::read_dir(folder).expect("the statements").map(|file| file.expect("a file").path());
+    let named = files.map(|path| {
+        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        (name, std::fs::read_to_string(&path).expect("a statement"))
+    });
+    named.collect()
+}
+
+async fn filled(place: &Place) -> Client {
+    place.store().await.close().await;
+    let outsider = place.outsider().await;
+    outsider.batch_execute(FILL).await.expect("the tables are filled");
+    outsider
+}
+
+#[tokio::test]
+async fn every_read_finds_its_rows_by_an_index() {
+    let place = Place::new();
+    let outsider = filled(&place).await;
+    let mut queries = queries();
+    for other in OTHERS {
+        queries.remove(*other).unwrap_or_else(|| panic!("there is no {other} any more"));
+    }
+    for (name, parameters) in READS {
+        let query = queries.remove(*name).unwrap_or_else(|| panic!("there is no {name} any more"));
+        // The first is what the server chooses once it knows the values, the second what it chooses without.
+        for mode in ["force_custom_plan", "force_generic_plan"] {
+            let prepare = format!("SET plan_cache_mode = {mode}; PREPARE read AS {query}");
+            outsider.batch_execute(&prepare).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let explain = format!("EXPLAIN (COSTS OFF) EXECUTE read({parameters})");
+            let plan = outsider.query(&explain, &[]).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let plan: Vec<String> = plan.into_iter().map(|line| line.get(0)).collect();
+            let plan = plan.join("\n");
+            assert!(plan.contains("Index"), "{name}, {mode}:\n{plan}");
+            assert!(!plan.contains("Seq Scan"), "{name}, {mode}:\n{plan}");
+            outsider.batch_execute("DEALLOCATE read").await.expect("a prepared statement");
+        }
+    }
+    let names: Vec<_> = queries.into_keys().collect();
+    assert!(names.is_empty(), "statements whose plans nobody looks at: {names:?}");
+}
+
+#[tokio::test]
+async fn nothing_a_store_does_scans_a_table() {
+    let place = Place::with_database().await;
+    let outsider = filled(&place).await;
+    let before = scans(&outsider).await;
+    let store = place.store().await;
+    let stream = StreamId::new("order", Uuid::from_u128(1000));
+    let (follower, upstream) = (Name::from_static("follower"), store.log_id());
+    for number in 0..20_u64 {
+        let (holder, duration) = (HolderId::new(), Duration::from_secs(60));
+        let request = LeaseRequest { follower: follower.clone(), upstream, holder, duration };
+        let lease = store.lease(request).await.expect("a lease");
+        let Lease::Held { token, .. } = lease else { panic!("it was released, but {lease:?}") };
+        let step = Tracking {
+            follower: follower.clone(),
+            upstream,
+            from: Position::new(number),
+            to: Position::new(number + 1),
+            lease: Some(token),
+        };
+        let append = Append::new(Timestamp::UNIX_EPOCH)
+            .with_events(stream.clone(), Expected::Exact(Version::new(30 + number)), vec![event("{}")])
+            .with_command_id(CommandId::new())
+            .with_snapshot(snapshot(&stream, 30 + number))
+            .with_tracking(step);
+        store.append(append.clone()).await.expect("a receipt");
+        assert!(store.append(append).await.expect("a receipt").repeated);
+        store.release(&follower, upstream, token).await.expect("the lease is given back");
+        let loaded = store.load(reads_of(&stream).0).await.expect("a state");
+        assert_eq!(loaded.events.len(), 1);
+        let fully = Load { stream: stream.clone(), to: Version::MAX, fingerprint: None };
+        assert_eq!(store.load(fully).await.expect("a state").events.len(), 31 + number as usize);
+        for query in [StreamQuery::new(stream.clone()).limit(5), StreamQuery::new(stream.clone()).backwards().limit(5)]
+        {
+            assert_eq!(store.read_stream(query).await.expect("a stream").len(), 5);
+        }
+        let halfway = LogQuery::after(Position::new(30_000)).limit(50);
+        for query in [halfway.clone(), halfway.clone().categories(["order"]), halfway.first_of_stream()] {
+            assert!(!store.read_log(query).await.expect("a page").events.is_empty());
+        }
+        store.head().await.expect("a head");
+        store.receipt(CommandId::new()).await.expect("an answer");
+        store.tracking(&Name::from_static("follower"), store.log_id()).await.expect("a position");
+    }
+    store.close().await;
+    let after = scans_once_all_have_left(&outsider).await;
+    assert_eq!(before, after, "how often each table was scanned");
+}
+
+async fn scans(outsider: &Client) -> Vec<(String, i64)> {
+    let scans = "SELECT relname::text, seq_scan FROM pg_stat_user_tables
+        WHERE relname IN ('events', 'snapshots', 'tracking', 'receipts') ORDER BY relname";
+    let force = "SELECT pg_stat_force_next_flush()";
+    if outsider.query_one("SELECT to_regproc('pg_stat_force_next_flush') IS NOT NULL", &[]).await.expect("it").get(0) {
+        outsider.batch_execute(force).await.expect("numbers up to date");
+    }
+    let rows = outsider.query(scans, &[]).await.expect("numbers");
+    let rows: Vec<_> = rows.into_iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(rows.len(), 4, "{rows:?}");
+    rows
+}
+
+/// Connections tell what they have done at the latest when they end.
+async fn scans_once_all_have_left(outsider: &Client) -> Vec<(String, i64)> {
+    let others = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
+    for _ in 0..500 {
+        if outsider.query_one(others, &[]).await.expect("a number").get::<_, i64>(0) == 0 {
+            return scans(outsider).await;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("a closed store has left connections behind");
+}
+
+/// How many round trips there are on the connections that carry `mark`, since `before`.
+fn round_trips_of(proxy: &Proxy, mark: &[u8], before: usize) -> usize {
+    let requests = proxy.requests();
+    let of_mark: Vec<_> = requests[before..].iter().filter(|request| request.contains(mark)).collect();
+    let connections: std::collections::BTreeSet<_> = of_mark.iter().map(|request| request.connection).collect();
+    requests[before..].iter().filter(|request| connections.contains(&request.connection)).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn load_and_append_are_one_round_trip_each() {
+    const CALLS: usize = 20;
+
+    let server = Server::start(FORGETFUL);
+    let proxy = Proxy::before(server.port()).await;
+    let place = Place::at(proxy.url("postgres", "postgres"));
+    let store = place.options().with_readers(1).with_writers(1).connect(place.url()).await.expect("a store");
+    let stream = stream();
+    for _ in 0..5 {
+        store.append(append_to(&stream, Expected::Any)).await.expect("a receipt");
+    }
+    store.append(append_to(&stream, Expected::Any).with_snapshot(snapshot(&stream, 4))).await.expect("a receipt");
+    store.load(reads_of(&stream).0).await.expect("a state");
+
+    let before = proxy.requests().len();
+    for _ in 0..CALLS {
+        let loaded = store.load(reads_of(&stream).0).await.expect("a state");
+        assert_eq!((loaded.snapshot.expect("a snapshot").version, loaded.events.len()), (Version::new(4), 2));
+    }
+    let loads = round_trips_of(&proxy, stream.id.as_bytes(), before);
+    assert_eq!(loads, CALLS, "round trips of {CALLS} loads");
+
+    let before = proxy.requests().len();
+    for _ in 0..CALLS {
+        store.append(append_to(&stream, Expected::Any).with_command_id(CommandId::new())).await.expect("a receipt");
+    }
+    let appends = round_trips_of(&proxy, stream.id.as_bytes(), before);
+    assert_eq!(appends, CALLS, "round trips of {CALLS} appends");
+}

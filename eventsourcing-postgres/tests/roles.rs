@@ -1,0 +1,136 @@
+//! A program needs no more than `roles.sql` grants it, and with that it can add to the log but not change it.
+
+mod support;
+
+use std::time::Duration;
+
+use eventsourcing_core::store::{
+    CommandId, EventStore, Expected, HolderId, Lease, LeaseRequest, LogQuery, Name, Position, StoreError, StreamQuery,
+    Tracking, Version,
+};
+use eventsourcing_postgres::PostgresStore;
+use support::server::FORGETFUL;
+use support::{Server, append, append_to, connect, log_of, one_line, reads_of, snapshot, stream};
+use tokio::time::timeout;
+use tokio_postgres::error::SqlState;
+
+/// The documented text, to the letter.
+const GRANTS: &str = include_str!("../roles.sql");
+/// The role the text speaks of.
+const APP: &str = "eventsourcing_app";
+
+/// Nobody may do anything with a function unless it is granted; the text must do for careful administrators too.
+const HARDEN: &str = "
+    REVOKE ALL ON ALL FUNCTIONS IN SCHEMA eventsourcing FROM PUBLIC;
+    REVOKE ALL ON SCHEMA public FROM PUBLIC;
+    CREATE ROLE eventsourcing_app LOGIN";
+
+async fn server_with_roles() -> Server {
+    let server = Server::start(FORGETFUL);
+    let owner = server.url("postgres");
+    PostgresStore::connect(&owner).await.expect("the owner makes the schema").close().await;
+    let owner = connect(&owner).await;
+    owner.batch_execute(HARDEN).await.expect("a role");
+    owner.batch_execute(GRANTS).await.expect("the documented grants");
+    server
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn granted_role_does_everything_a_program_does() {
+    let server = server_with_roles().await;
+    let store = PostgresStore::connect(server.url_of(APP, "postgres")).await.expect("a store");
+    let other = PostgresStore::connect(server.url_of(APP, "postgres")).await.expect("a store");
+    let (stream, command, follower) = (stream(), CommandId::new(), Name::from_static("mailer"));
+    let upstream = store.log_id();
+    for (from, to) in [(0, 1), (1, 5)] {
+        let (from, to) = (Position::new(from), Position::new(to));
+        let (holder, duration) = (HolderId::new(), Duration::from_secs(60));
+        let request = LeaseRequest { follower: follower.clone(), upstream, holder, duration };
+        let lease = store.lease(request).await.expect("a lease");
+        let Lease::Held { token, .. } = lease else { panic!("it was released, but {lease:?}") };
+        let tracking = Tracking { follower: follower.clone(), upstream, from, to, lease: Some(token) };
+        let append = append_to(&stream, Expected::Any).with_tracking(tracking).with_snapshot(snapshot(&stream, 1));
+        store.append(append).await.expect("events, a step and a snapshot");
+        assert_eq!(store.tracking(&follower, store.log_id()).await.expect("a position"), to);
+        store.release(&follower, upstream, token).await.expect("the lease is given back");
+    }
+    let stale = store.append(append_to(&stream, Expected::NoStream)).await;
+    assert!(matches!(stale, Err(StoreError::Conflict { actual, .. }) if actual == Version::new(2)), "{stale:?}");
+    let guarded = append().with_guard(stream.clone(), Expected::Exists);
+    store.append(guarded).await.expect("a guard on a further stream");
+    let named = append().with_command_id(command);
+    let receipt = store.append(named.clone()).await.expect("a command").receipt;
+    assert!(store.append(named).await.expect("the first receipt").repeated);
+    assert_eq!(store.receipt(command).await.expect("an answer"), Some(receipt));
+
+    let loaded = store.load(reads_of(&stream).0).await.expect("a state");
+    assert_eq!((loaded.snapshot.map(|found| found.version), loaded.events.len()), (Some(Version::FIRST), 1));
+    assert_eq!(store.read_stream(StreamQuery::new(stream)).await.expect("a stream").len(), 2);
+    let log = log_of(&store).await;
+    assert_eq!((log.len(), store.head().await.expect("a head")), (4, receipt.position));
+    let first = LogQuery::after(Position::ZERO).categories(["account"]).first_of_stream();
+    assert_eq!(store.read_log(first).await.expect("a page").events.len(), 3);
+
+    let waiting = tokio::spawn(async move { other.wait_beyond(receipt.position).await });
+    store.append(append()).await.expect("a receipt");
+    timeout(Duration::from_secs(10), waiting).await.expect("woken in time").expect("a task").expect("a head");
+}
+
+/// A hole makes readers look at who holds the appender lock, which has to be visible to this role too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn granted_role_never_skips_an_event() {
+    let server = server_with_roles().await;
+    let store = PostgresStore::connect(server.url_of(APP, "postgres")).await.expect("a store");
+    let late = connect(&server.url("postgres")).await;
+    late.batch_execute("SET search_path = eventsourcing").await.expect("a search path");
+    support::by_hand::begin_append(&late, "account", "late").await;
+    store.append(append()).await.expect("a receipt");
+    assert_eq!(log_of(&store).await.len(), 0, "what lies behind an open append is not read before it");
+    support::by_hand::commit(&late).await;
+    assert_eq!(log_of(&store).await.len(), 2);
+}
+
+#[tokio::test]
+async fn granted_role_cannot_change_what_stands_in_the_log() {
+    let server = server_with_roles().await;
+    let store = PostgresStore::connect(server.url_of(APP, "postgres")).await.expect("a store");
+    store.append(append().with_command_id(CommandId::new())).await.expect("a receipt");
+    let before = log_of(&store).await;
+    let app = connect(&server.url_of(APP, "postgres")).await;
+    app.batch_execute("SET search_path = eventsourcing").await.expect("a search path");
+    for statement in [
+        "UPDATE events SET name = 'other'",
+        "DELETE FROM events",
+        "TRUNCATE events",
+        "DROP TABLE events",
+        "ALTER TABLE events DISABLE TRIGGER ALL",
+        "SELECT setval('events_position', 1)",
+        "UPDATE receipts SET position = 0",
+        "DELETE FROM receipts",
+        "TRUNCATE receipts",
+        "UPDATE meta SET value = '0'",
+        "DELETE FROM meta",
+        "INSERT INTO meta (key, value) VALUES ('mine', '1')",
+        "TRUNCATE tracking",
+        "DELETE FROM leases",
+        "CREATE TABLE mine ()",
+        "DROP FUNCTION appender_lock",
+    ] {
+        let error = app.batch_execute(statement).await.expect_err(statement);
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}: {error:?}");
+    }
+    assert_eq!(log_of(&store).await, before);
+}
+
+#[tokio::test]
+async fn role_that_may_not_is_told_so() {
+    let server = server_with_roles().await;
+    let owner = connect(&server.url("postgres")).await;
+    owner.batch_execute("CREATE ROLE stranger LOGIN").await.expect("a role");
+    for (role, schema) in [("stranger", "eventsourcing"), (APP, "another")] {
+        let options = eventsourcing_postgres::PostgresOptions::new().with_schema(schema);
+        let error = options.connect(server.url_of(role, "postgres")).await.expect_err("no privileges");
+        assert!(matches!(error, StoreError::Invalid { .. }), "{role}: {error:?}");
+        assert!(one_line(&error).contains("permission denied"), "{role}: {error}");
+    }
+}

@@ -1,0 +1,72 @@
+//! A reader that lives through everything, and what it has seen.
+
+use std::time::{Duration, Instant};
+
+use eventsourcing_core::store::{EventStore, LogQuery, Position, StoreError, StoredEvent};
+use eventsourcing_postgres::PostgresStore;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// No call may take longer, whatever happens to the server.
+const CALL_MAX: Duration = Duration::from_secs(30);
+/// How long a reader may take to reach the end.
+const CATCHING_UP_MAX: Duration = Duration::from_secs(60);
+
+/// Reads the log page by page, in a task of its own, until it is told where the end is.
+pub(crate) struct Follower {
+    end: watch::Sender<Position>,
+    task: JoinHandle<Vec<(Instant, StoredEvent)>>,
+}
+
+impl Follower {
+    /// Follows everything that `query` asks for, from where it starts.
+    pub(crate) fn start(store: PostgresStore, query: LogQuery) -> Self {
+        let end = watch::Sender::new(Position::MAX);
+        let task = tokio::spawn(follow(store, query, end.subscribe()));
+        Self { end, task }
+    }
+
+    /// What it has seen up to `end`, with the moment it has seen it: once each, in order.
+    pub(crate) async fn seen_until(self, end: Position) -> Vec<(Instant, StoredEvent)> {
+        self.end.send_replace(end);
+        let seen = timeout(CATCHING_UP_MAX, self.task).await.expect("the reader reaches the end").expect("a reader");
+        let in_order = seen.is_sorted_by(|(_, one), (_, next)| one.position < next.position);
+        assert!(in_order, "every event is seen once, in order of position");
+        seen
+    }
+}
+
+async fn follow(store: PostgresStore, query: LogQuery, end: watch::Receiver<Position>) -> Vec<(Instant, StoredEvent)> {
+    let (mut seen, mut after) = (Vec::new(), query.after);
+    while after < *end.borrow() {
+        let page = LogQuery { after, ..query.clone() };
+        match timeout(CALL_MAX, store.read_log(page)).await.expect("read_log never hangs") {
+            Ok(page) => {
+                let now = Instant::now();
+                seen.extend(page.events.into_iter().map(|event| (now, event)));
+                if page.ceiling == after {
+                    wait_for_more(&store, after, end.clone()).await;
+                }
+                assert!(page.ceiling >= after, "the ceiling is never before the position asked for");
+                after = page.ceiling;
+            }
+            Err(StoreError::Unavailable { .. }) => sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("read_log: {error:?}"),
+        }
+    }
+    seen
+}
+
+async fn wait_for_more(store: &PostgresStore, after: Position, mut end: watch::Receiver<Position>) {
+    tokio::select! {
+        waited = store.wait_beyond(after) => match waited {
+            Ok(_) => {}
+            Err(StoreError::Unavailable { .. }) => sleep(Duration::from_millis(20)).await,
+            Err(error) => panic!("wait_beyond: {error:?}"),
+        },
+        _ = end.changed() => {}
+        // Nothing may have been written for long; this is no deadline.
+        () = sleep(Duration::from_secs(5)) => {}
+    }
+}

@@ -1,0 +1,91 @@
+//! What the tests of this crate share: a server, a place on it, a stream, an append.
+#![allow(dead_code, unused_imports, reason = "each test uses some of it")]
+
+pub(crate) mod by_hand;
+pub(crate) mod follower;
+pub(crate) mod place;
+pub(crate) mod proxy;
+pub(crate) mod server;
+
+use std::time::Duration;
+
+use eventsourcing_core::store::{
+    Append, CodecId, EventStore, Expected, Fingerprint, Load, LogQuery, NewEvent, NewSnapshot, Position, StoreError,
+    StoredEvent, StreamId, Version,
+};
+use jiff::Timestamp;
+use tokio::time::timeout;
+use tokio_postgres::{Client, NoTls};
+use uuid::Uuid;
+
+pub(crate) use place::Place;
+pub(crate) use server::Server;
+
+/// Of every snapshot of these tests.
+pub(crate) const FINGERPRINT: Fingerprint = Fingerprint(7);
+
+pub(crate) fn stream() -> StreamId {
+    StreamId::new("account", Uuid::new_v4())
+}
+
+pub(crate) fn event(payload: impl Into<Vec<u8>>) -> NewEvent {
+    let (payload, metadata) = (payload.into(), Vec::new());
+    NewEvent { name: "deposited".into(), schema_version: 1, codec: CodecId(0), payload, metadata }
+}
+
+/// One event for a stream of its own.
+pub(crate) fn append() -> Append {
+    append_to(&stream(), Expected::NoStream)
+}
+
+pub(crate) fn append_to(stream: &StreamId, expected: Expected) -> Append {
+    Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, vec![event("{}")])
+}
+
+/// All that is readable, page by page.
+pub(crate) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
+    let (mut log, mut after) = (Vec::new(), Position::ZERO);
+    loop {
+        let page = store.read_log(LogQuery::after(after)).await.expect("a page");
+        if page.ceiling == after {
+            return log;
+        }
+        (after, log) = (page.ceiling, log.into_iter().chain(page.events).collect());
+    }
+}
+
+/// Reads that ask for everything there is of `stream`, and for the first page of the log.
+pub(crate) fn reads_of(stream: &StreamId) -> (Load, LogQuery) {
+    let load = Load { stream: stream.clone(), to: Version::MAX, fingerprint: Some(FINGERPRINT) };
+    (load, LogQuery::after(Position::ZERO))
+}
+
+pub(crate) fn snapshot(stream: &StreamId, version: u64) -> NewSnapshot {
+    let (stream, version) = (stream.clone(), Version::new(version));
+    NewSnapshot { stream, version, fingerprint: FINGERPRINT, codec: CodecId(0), payload: b"state".to_vec() }
+}
+
+/// The text of an error that a human can read in one line.
+pub(crate) fn one_line(error: &StoreError) -> String {
+    let text = error.to_string();
+    assert!(!text.contains('\n'), "more than one line: {text}");
+    text
+}
+
+/// A connection that belongs to the test.
+///
+/// # Panics
+/// The server does not answer.
+pub(crate) async fn connect(url: &str) -> Client {
+    let connecting = tokio_postgres::connect(url, NoTls);
+    let (client, connection) =
+        timeout(Duration::from_secs(20), connecting).await.expect("an answer").expect("a connection");
+    tokio::spawn(connection);
+    client
+}
+
+/// A number somebody may want to know.
+#[expect(clippy::print_stderr, reason = "the harness keeps it back unless asked")]
+pub(crate) fn report(line: &str) {
+    eprintln!("{line}");
+}

@@ -1,0 +1,123 @@
+//! A schema of its own on a server, for one test.
+
+use eventsourcing_core::store::StoreError;
+use eventsourcing_postgres::{PostgresOptions, PostgresStore};
+use tokio_postgres::Client;
+use uuid::Uuid;
+
+use super::connect;
+use super::server::{Server, given_url, shared_url};
+
+/// Where one test's stores live. On a server that was given, what was made is dropped at the end; other servers are
+/// thrown away whole.
+pub(crate) struct Place {
+    url: String,
+    schema: String,
+    made: Made,
+}
+
+enum Made {
+    Schema,
+    /// The database, and the URL from which it was made.
+    Database(String, String),
+}
+
+impl Place {
+    /// A schema on the server the tests of this program share.
+    pub(crate) fn new() -> Self {
+        Self::at(shared_url())
+    }
+
+    /// A schema on a server of the test's own.
+    pub(crate) fn on(server: &Server) -> Self {
+        Self::at(server.url("postgres"))
+    }
+
+    /// A schema at the server and database of `url`.
+    pub(crate) fn at(url: String) -> Self {
+        Self { url, schema: format!("test_{}", Uuid::new_v4().simple()), made: Made::Schema }
+    }
+
+    /// A database on the shared server: nobody else has connections to it.
+    pub(crate) async fn with_database() -> Self {
+        let made_from = shared_url();
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        connect(&made_from).await.batch_execute(&format!("CREATE DATABASE {name}")).await.expect("a database");
+        let made = Made::Database(name.clone(), made_from.clone());
+        Self { url: with_database(&made_from, &name), schema: "eventsourcing".to_owned(), made }
+    }
+
+    /// The schema of the same name on another server.
+    pub(crate) fn moved_to(&self, server: &Server) -> Self {
+        Self { url: server.url("postgres"), schema: self.schema.clone(), made: Made::Schema }
+    }
+
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn schema(&self) -> &str {
+        &self.schema
+    }
+
+    /// The options every store of this place is opened with.
+    pub(crate) fn options(&self) -> PostgresOptions {
+        PostgresOptions::new().with_schema(&self.schema)
+    }
+
+    pub(crate) async fn try_store(&self) -> Result<PostgresStore, StoreError> {
+        self.options().connect(&self.url).await
+    }
+
+    pub(crate) async fn store(&self) -> PostgresStore {
+        self.try_store().await.expect("a store")
+    }
+
+    /// A connection of somebody else, who looks into this schema first.
+    pub(crate) async fn outsider(&self) -> Client {
+        let client = connect(&self.url).await;
+        client.batch_execute(&format!("SET search_path = {}, public", self.schema)).await.expect("a search path");
+        client
+    }
+
+    /// Ends every connection to this place's database but one's own.
+    pub(crate) async fn end_all_connections(&self) {
+        let all = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        connect(&self.url).await.execute(all, &[]).await.expect("the superuser may do that");
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(given) = given_url() else { return };
+        match &self.made {
+            Made::Schema if self.url == given => {
+                execute_apart(&given, format!("DROP SCHEMA IF EXISTS {} CASCADE", self.schema));
+            }
+            Made::Database(name, made_from) if *made_from == given => {
+                execute_apart(&given, format!("DROP DATABASE {name} (FORCE)"));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The same server, another database.
+fn with_database(url: &str, database: &str) -> String {
+    let (rest, parameters) = url.split_once('?').map_or((url, None), |(rest, parameters)| (rest, Some(parameters)));
+    let authority = rest.find("://").map_or(0, |scheme| scheme + 3);
+    let server = rest[authority..].find('/').map_or(rest, |path| &rest[..authority + path]);
+    let parameters = parameters.map(|parameters| format!("?{parameters}")).unwrap_or_default();
+    format!("{server}/{database}{parameters}")
+}
+
+/// On a thread of its own: a place may be dropped inside a runtime and outside of one.
+fn execute_apart(url: &str, statement: String) {
+    let url = url.to_owned();
+    let executing = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        runtime.block_on(async { connect(&url).await.batch_execute(&statement).await })
+    });
+    let _ = executing.join();
+}

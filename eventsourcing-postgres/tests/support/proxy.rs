@@ -1,0 +1,263 @@
+//! A stretch of network between a store and its server that can fail: cut a connection, swallow a reply, fall silent.
+//!
+//! It understands just enough of the protocol to count round trips and to tell when the server has answered. TLS
+//! does not pass through it.
+
+use std::future::pending;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::sleep;
+
+/// What happens to the connection that carries a certain request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The server never sees the request; the connection is cut.
+    CutBeforeRequest,
+    /// The server carries the request out; its reply is swallowed and the connection is cut.
+    CutBeforeReply,
+    /// The server carries the request out; then nothing passes either way for so long, without a word. Then it is cut.
+    SilentBeforeReply(Duration),
+}
+
+/// Everything a client says until it waits for the server.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    /// The connections are counted as they come.
+    pub(crate) connection: u64,
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Request {
+    pub(crate) fn contains(&self, mark: &[u8]) -> bool {
+        self.bytes.windows(mark.len()).any(|part| part == mark)
+    }
+}
+
+/// Listens on a port of its own and passes everything on.
+pub(crate) struct Proxy {
+    port: u16,
+    network: Arc<Network>,
+    listening: JoinHandle<()>,
+}
+
+struct Network {
+    server: SocketAddr,
+    connections: AtomicU64,
+    requests: Mutex<Vec<Request>>,
+    /// The fault that waits for a request that contains these bytes.
+    armed: Mutex<Option<(Vec<u8>, Fault)>>,
+    /// How long connections are accepted but not answered.
+    silent: watch::Sender<bool>,
+    cuts: watch::Sender<u64>,
+}
+
+impl Proxy {
+    /// In front of the server at `port` of the loopback.
+    pub(crate) async fn before(port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let port_of_proxy = listener.local_addr().expect("an address").port();
+        let network = Arc::new(Network {
+            server: (Ipv4Addr::LOCALHOST, port).into(),
+            connections: AtomicU64::new(0),
+            requests: Mutex::default(),
+            armed: Mutex::default(),
+            silent: watch::Sender::new(false),
+            cuts: watch::Sender::new(0),
+        });
+        let listening = tokio::spawn(listen(listener, Arc::clone(&network)));
+        Self { port: port_of_proxy, network, listening }
+    }
+
+    /// The way to the server of `url` that leads through here.
+    pub(crate) fn url(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    /// What the server was asked so far, on all connections. Each entry is a round trip.
+    pub(crate) fn requests(&self) -> Vec<Request> {
+        self.network.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `fault` befalls the next request that contains `mark`.
+    pub(crate) fn arm(&self, mark: impl Into<Vec<u8>>, fault: Fault) {
+        *self.network.armed() = Some((mark.into(), fault));
+    }
+
+    /// Whether the fault has not struck yet. It will not any more.
+    pub(crate) fn disarm(&self) -> bool {
+        self.network.armed().take().is_some()
+    }
+
+    /// Cuts every connection there is.
+    pub(crate) fn cut(&self) {
+        self.network.cuts.send_modify(|cuts| *cuts += 1);
+    }
+
+    /// From now on nothing passes, on connections old and new; none is cut.
+    pub(crate) fn fall_silent(&self) {
+        self.network.silent.send_replace(true);
+    }
+
+    /// Everything passes again.
+    pub(crate) fn speak(&self) {
+        self.network.silent.send_replace(false);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.listening.abort();
+        self.cut();
+    }
+}
+
+impl Network {
+    fn armed(&self) -> std::sync::MutexGuard<'_, Option<(Vec<u8>, Fault)>> {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault_of(&self, request: &Request) -> Option<Fault> {
+        let mut armed = self.armed();
+        let (mark, fault) = armed.as_ref()?;
+        let fault = request.contains(mark).then_some(*fault)?;
+        *armed = None;
+        Some(fault)
+    }
+
+    async fn while_silent(&self) {
+        let _ = self.silent.subscribe().wait_for(|silent| !silent).await;
+    }
+}
+
+async fn listen(listener: TcpListener, network: Arc<Network>) {
+    loop {
+        let (client, _) = listener.accept().await.expect("a connection");
+        tokio::spawn(connect_through(client, Arc::clone(&network)));
+    }
+}
+
+/// Lives as long as the connection. Dropping both streams cuts it.
+async fn connect_through(client: TcpStream, network: Arc<Network>) {
+    let mut cuts = network.cuts.subscribe();
+    network.while_silent().await;
+    let Ok(server) = TcpStream::connect(network.server).await else { return };
+    let _ = (client.set_nodelay(true), server.set_nodelay(true));
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let struck = watch::Sender::new(None);
+    tokio::select! {
+        () = pass_requests(from_client, to_server, &network, &struck) => {}
+        () = pass_replies(from_server, to_client, &network, &struck) => {}
+        _ = cuts.changed() => {}
+    }
+}
+
+/// Ends when the client does, or when a fault cuts the connection.
+async fn pass_requests(
+    mut client: OwnedReadHalf,
+    mut server: OwnedWriteHalf,
+    network: &Network,
+    struck: &watch::Sender<Option<Fault>>,
+) {
+    let mut requests = Requests::of(network.connections.fetch_add(1, Ordering::SeqCst));
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = client.read(&mut bytes).await {
+        network.while_silent().await;
+        let finished = requests.take(&bytes[..read]);
+        let fault = finished.iter().find_map(|request| network.fault_of(request));
+        network.requests.lock().unwrap_or_else(PoisonError::into_inner).extend(finished);
+        match fault {
+            Some(Fault::CutBeforeRequest) => return,
+            Some(fault) => drop(struck.send_replace(Some(fault))),
+            None => {}
+        }
+        if server.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+        if fault.is_some() {
+            return pending().await;
+        }
+    }
+}
+
+/// Ends when the server does, or when a fault cuts the connection.
+async fn pass_replies(
+    mut server: OwnedReadHalf,
+    mut client: OwnedWriteHalf,
+    network: &Network,
+    struck: &watch::Sender<Option<Fault>>,
+) {
+    let mut bytes = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = server.read(&mut bytes).await {
+        network.while_silent().await;
+        let fault = *struck.borrow();
+        match fault {
+            Some(_) if !is_ready(&bytes[..read]) => continue,
+            Some(Fault::SilentBeforeReply(time)) => {
+                sleep(time).await;
+                return;
+            }
+            Some(_) => return,
+            None => {}
+        }
+        if client.write_all(&bytes[..read]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Whether these bytes end with `ReadyForQuery` outside of a transaction: whatever was asked has been done.
+fn is_ready(reply: &[u8]) -> bool {
+    reply.ends_with(&[b'Z', 0, 0, 0, 5, b'I'])
+}
+
+/// Finds the requests in what a client says.
+struct Requests {
+    connection: u64,
+    begun: bool,
+    unfinished: Vec<u8>,
+    request: Vec<u8>,
+}
+
+impl Requests {
+    /// The code of the message that asks for TLS; the beginning proper follows.
+    const WANTS_TLS: [u8; 4] = 80_877_103_i32.to_be_bytes();
+
+    fn of(connection: u64) -> Self {
+        Self { connection, begun: false, unfinished: Vec::new(), request: Vec::new() }
+    }
+
+    /// The requests that end with `bytes`: those after which the client waits for the server.
+    fn take(&mut self, bytes: &[u8]) -> Vec<Request> {
+        self.unfinished.extend_from_slice(bytes);
+        let mut finished = Vec::new();
+        while let Some((kind, length)) = self.next_message() {
+            if !self.begun {
+                self.begun = self.unfinished[4..8] != Self::WANTS_TLS;
+            }
+            self.request.extend(self.unfinished.drain(..length));
+            // Sync and Query are what a server answers to.
+            if kind == b'S' || kind == b'Q' {
+                let bytes = std::mem::take(&mut self.request);
+                finished.push(Request { connection: self.connection, bytes });
+            }
+        }
+        finished
+    }
+
+    /// The kind and length of the first message, if it is there as a whole. The first of all has no kind.
+    fn next_message(&self) -> Option<(u8, usize)> {
+        let head = usize::from(self.begun);
+        let length = self.unfinished.get(head..head + 4)?;
+        let length = head + u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;
+        (self.unfinished.len() >= length).then(|| (if self.begun { self.unfinished[0] } else { 0 }, length))
+    }
+}

@@ -1,0 +1,276 @@
+//! A PostgreSQL server that is thrown away: its own folder, its own port on the loopback, gone when the test process is.
+//!
+//! The distribution's server is never touched. A small shell process, the keeper, starts and stops the server as it is
+//! told on its standard input; when that ends, because this process did or was killed, the keeper stops the server
+//! and removes the folder. So nothing is left over, whatever becomes of a test.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+/// Brings a server that is there already; its user must be allowed to make schemas, roles and databases.
+pub(crate) const URL_VARIABLE: &str = "EVENTSOURCING_TEST_POSTGRES_URL";
+
+/// The only user who is asked for a password: see [`PASSWORD`].
+pub(crate) const GUARDED_USER: &str = "guarded";
+/// The password of [`GUARDED_USER`], who has to be made by the test.
+pub(crate) const PASSWORD: &str = "open-sesame";
+
+/// For servers whose tests say nothing about durability.
+pub(crate) const FORGETFUL: &[&str] = &["fsync = off", "full_page_writes = off"];
+/// For servers that are crashed.
+pub(crate) const DURABLE: &[&str] = &["fsync = on", "synchronous_commit = on"];
+
+const SETTINGS: &str = "
+listen_addresses = '127.0.0.1'
+unix_socket_directories = ''
+max_connections = 250
+max_prepared_transactions = 10
+shared_buffers = 64MB
+log_min_messages = warning
+";
+
+const WHO_MAY_CONNECT: &str = "
+host all guarded 127.0.0.1/32 scram-sha-256
+host all all 127.0.0.1/32 trust
+host replication all 127.0.0.1/32 trust
+";
+
+/// `$0`: the folder of the programs. `$1`: the folder of the server. Each line read is what `pg_ctl` shall do.
+const KEEPER: &str = r#"
+while read -r what; do
+    "$0/pg_ctl" -s -w -D "$1/data" -l "$1/log" $what </dev/null >/dev/null 2>>"$1/control"
+    echo $?
+done
+"$0/pg_ctl" -s -w -D "$1/data" -m immediate stop </dev/null >/dev/null 2>&1
+rm -rf "$1"
+"#;
+
+/// How often another port is tried when somebody was faster.
+const PORTS_TRIED_MAX: usize = 5;
+
+/// A running server. Stopped and removed when this is dropped, and at the latest when the process ends.
+pub(crate) struct Server {
+    folder: PathBuf,
+    port: u16,
+    keeper: Mutex<Keeper>,
+}
+
+struct Keeper {
+    process: Child,
+    orders: Option<ChildStdin>,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// A new server with the defaults of PostgreSQL but for `settings`.
+    ///
+    /// # Panics
+    /// PostgreSQL is not installed, or does not start.
+    pub(crate) fn start(settings: &[&str]) -> Self {
+        Self::start_with_files(settings, &[])
+    }
+
+    /// The same, with files besides the data that settings can name.
+    pub(crate) fn start_with_files(settings: &[&str], files: &[(&str, &str)]) -> Self {
+        let folder = new_cluster(settings, files);
+        let keeper = Mutex::new(Keeper::new(&folder));
+        let mut server = Self { folder, port: 0, keeper };
+        for _ in 0..PORTS_TRIED_MAX {
+            server.port = free_port();
+            server.configure(&format!("port = {}", server.port));
+            if server.control("start") {
+                return server;
+            }
+            if !server.log().contains("Address already in use") {
+                break;
+            }
+        }
+        panic!("the server does not start:\n{}", server.log());
+    }
+
+    /// What connects to `database` as the owner of everything.
+    pub(crate) fn url(&self, database: &str) -> String {
+        self.url_of("postgres", database)
+    }
+
+    /// What connects to `database` as `user`, who may have a password: `name:password`.
+    pub(crate) fn url_of(&self, user: &str, database: &str) -> String {
+        format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Stops the server as a crash would: no goodbye, no flushing.
+    pub(crate) fn crash(&self) {
+        assert!(self.control("stop -m immediate"), "the server does not stop:\n{}", self.log());
+    }
+
+    /// Stops the server in an orderly way, without waiting for its clients to leave.
+    pub(crate) fn stop(&self) {
+        assert!(self.control("stop -m fast"), "the server does not stop:\n{}", self.log());
+    }
+
+    /// Starts a stopped server again, at the same port.
+    pub(crate) fn start_again(&self) {
+        assert!(self.control("start"), "the server does not start again:\n{}", self.log());
+    }
+
+    fn configure(&self, setting: &str) {
+        let path = self.folder.join("data/postgresql.auto.conf");
+        fs::write(&path, format!("{setting}\n")).expect("a file of settings");
+        give_to_owner(&path);
+    }
+
+    fn control(&self, order: &str) -> bool {
+        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).obey(order)
+    }
+
+    /// What the server and `pg_ctl` have to say.
+    fn log(&self) -> String {
+        ["control", "log"].map(|name| fs::read_to_string(self.folder.join(name)).unwrap_or_default()).concat()
+    }
+}
+
+impl Keeper {
+    fn new(folder: &Path) -> Self {
+        let mut command = as_owner("sh");
+        // In a group of its own it outlives what the terminal sends to the tests, and can still clean up.
+        command.args(["-c", KEEPER]).arg(programs()).arg(folder).process_group(0);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn().expect("a shell");
+        let orders = process.stdin.take();
+        let answers = BufReader::new(process.stdout.take().expect("its standard output"));
+        Self { process, orders, answers }
+    }
+
+    fn obey(&mut self, order: &str) -> bool {
+        let orders = self.orders.as_mut().expect("open until the server is dropped");
+        writeln!(orders, "{order}").expect("the keeper listens");
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).expect("the keeper answers");
+        answer.trim() == "0"
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        drop(self.orders.take());
+        let _ = self.process.wait();
+    }
+}
+
+/// The server that the tests of this program share: the one the variable [`URL_VARIABLE`] names, else a new one.
+pub(crate) fn shared_url() -> String {
+    static SHARED: OnceLock<Server> = OnceLock::new();
+    match given_url() {
+        Some(url) => url,
+        None => SHARED.get_or_init(|| Server::start(FORGETFUL)).url("postgres"),
+    }
+}
+
+/// The server that was given, if one was.
+pub(crate) fn given_url() -> Option<String> {
+    std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty())
+}
+
+/// A program of PostgreSQL, to be run by anybody.
+pub(crate) fn program(name: &str) -> Command {
+    Command::new(programs().join(name))
+}
+
+/// Where PostgreSQL's programs are.
+///
+/// # Panics
+/// They are nowhere.
+fn programs() -> &'static Path {
+    static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAMS.get_or_init(|| {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let found = std::env::split_paths(&path).chain(places_of_distributions()).find(|folder| is_complete(folder));
+        found.unwrap_or_else(|| {
+            panic!(
+                "PostgreSQL is missing; install it (apt-get install postgresql), put its programs into PATH, \
+                 or name a running server in {URL_VARIABLE}"
+            )
+        })
+    })
+}
+
+fn is_complete(folder: &Path) -> bool {
+    ["initdb", "postgres", "pg_ctl", "pg_dump", "psql"].iter().all(|program| folder.join(program).is_file())
+}
+
+/// Where Debian and its kin keep the programs, the newest release first.
+fn places_of_distributions() -> Vec<PathBuf> {
+    let Ok(releases) = fs::read_dir("/usr/lib/postgresql") else { return Vec::new() };
+    let mut releases: Vec<_> = releases.filter_map(|release| Some(release.ok()?.path())).collect();
+    releases.sort_by_key(|release| release.file_name()?.to_str()?.parse::<u32>().ok());
+    releases.iter().rev().map(|release| release.join("bin")).collect()
+}
+
+/// A folder with a new cluster in it, which belongs to whom the server runs as.
+fn new_cluster(settings: &[&str], files: &[(&str, &str)]) -> PathBuf {
+    let folder =
+        tempfile::Builder::new().prefix("eventsourcing-postgres-").tempdir().expect("a temporary folder").keep();
+    give_to_owner(&folder);
+    let data = folder.join("data");
+    let mut initdb = as_owner(programs().join("initdb"));
+    initdb
+        .args(["--no-sync", "--auth=trust", "--username=postgres", "--no-locale", "--encoding=UTF8", "-D"])
+        .arg(&data);
+    let output = initdb.current_dir(&folder).output().expect("initdb runs");
+    assert!(output.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&output.stderr));
+
+    let settings = format!("{SETTINGS}{}\n", settings.join("\n"));
+    let own = [("data/postgresql.conf", settings.as_str()), ("data/pg_hba.conf", WHO_MAY_CONNECT)];
+    for (name, text) in own.iter().chain(files) {
+        let path = folder.join(name);
+        fs::write(&path, text).expect("a file");
+        give_to_owner(&path);
+    }
+    folder
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+}
+
+/// A command for whom the server runs as. PostgreSQL refuses to run as the superuser.
+fn as_owner(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.env_clear().env("LC_ALL", "C").env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    if let Some((user, group)) = owner() {
+        command.uid(user).gid(group).current_dir("/");
+    }
+    command
+}
+
+fn give_to_owner(path: &Path) {
+    if let Some((user, group)) = owner() {
+        chown(path, Some(user), Some(group)).expect("the superuser may do that");
+    }
+    if path.is_file() {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("permissions");
+    }
+}
+
+/// The user and group the server runs as, if it cannot run as who we are: `postgres` where there is one, else `nobody`.
+fn owner() -> Option<(u32, u32)> {
+    let superuser = fs::metadata("/proc/self").is_ok_and(|this| this.uid() == 0);
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    superuser.then(|| user(&users, "postgres").or_else(|| user(&users, "nobody")).unwrap_or((65_534, 65_534)))
+}
+
+fn user(users: &str, name: &str) -> Option<(u32, u32)> {
+    let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+    let mut fields = line.split(':').skip(2);
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
+}
