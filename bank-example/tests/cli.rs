@@ -1,19 +1,28 @@
 //! The bank on the command line: what it prints, how it fails, what it leaves behind.
 
+mod support;
+
 use std::path::Path;
 use std::process::{Command, Output};
 
 use serde_json::Value;
+use support::Place;
 use tempfile::TempDir;
 
-/// A bank in a folder of its own.
+/// A bank in a folder of its own, in the store that is used without asking or in another.
 struct Bank {
     folder: TempDir,
+    place: Option<Place>,
 }
 
 impl Bank {
     fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder") }
+        Self { folder: tempfile::tempdir().expect("a folder"), place: None }
+    }
+
+    /// One in each kind of store that outlives the program.
+    fn all() -> [Self; 2] {
+        [Self::new(), Self { place: Some(Place::postgres()), ..Self::new() }]
     }
 
     fn path(&self) -> &Path {
@@ -22,6 +31,9 @@ impl Bank {
 
     fn run(&self, arguments: &[&str]) -> Output {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bank-example"));
+        if let Some(place) = &self.place {
+            command.args(["--store", place.url()]);
+        }
         command.current_dir(self.path()).env_remove("RUST_LOG").args(arguments).output().expect("the bank runs")
     }
 
@@ -55,27 +67,28 @@ impl Bank {
     }
 
     fn log(&self) -> Option<Value> {
-        self.path().join("bank.db").exists().then(|| self.json(&["log"]))
+        (self.place.is_some() || self.path().join("bank.db").exists()).then(|| self.json(&["log"]))
     }
 }
 
 #[test]
 fn the_demo_shows_the_bank_and_continues_where_it_was() {
-    let bank = Bank::new();
-    for run in 1..=2 {
-        let text = bank.text(&[]);
-        for part in ["ACCOUNTS", "LEDGER", "EVENTS OF THIS RUN", "Alice", "TransactionAdded"] {
-            assert!(text.contains(part), "{part} in {text}");
+    for bank in Bank::all() {
+        for run in 1..=2 {
+            let text = bank.text(&[]);
+            for part in ["ACCOUNTS", "LEDGER", "EVENTS OF THIS RUN", "Alice", "TransactionAdded"] {
+                assert!(text.contains(part), "{part} in {text}");
+            }
+            assert!(text.contains("The ledger agrees: it grew by 50.00 in 8 transactions."), "{text}");
+            let ledger = bank.json(&["ledger"]);
+            assert_eq!(ledger["balance"], format!("{}.00", 50 * run));
+            assert_eq!(ledger["transactions"], 8 * run);
         }
-        assert!(text.contains("The ledger agrees: it grew by 50.00 in 8 transactions."), "{text}");
-        let ledger = bank.json(&["ledger"]);
-        assert_eq!(ledger["balance"], format!("{}.00", 50 * run));
-        assert_eq!(ledger["transactions"], 8 * run);
+        assert_eq!(bank.json(&["accounts"]).as_array().expect("accounts").len(), 4);
+        let demo = bank.json(&["demo"]);
+        assert_eq!(demo["growth"]["balance"], "50.00");
+        assert_eq!(demo["events"][0]["name"], "Opened");
     }
-    assert_eq!(bank.json(&["accounts"]).as_array().expect("accounts").len(), 4);
-    let demo = bank.json(&["demo"]);
-    assert_eq!(demo["growth"]["balance"], "50.00");
-    assert_eq!(demo["events"][0]["name"], "Opened");
 }
 
 #[test]
@@ -87,40 +100,41 @@ fn the_demo_also_runs_in_memory() {
 
 #[test]
 fn every_command_prints_one_json_document() {
-    let bank = Bank::new();
-    let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
-    assert_eq!(bank.json(&["credit", &alice, "20"])["balance"], "20.00");
-    assert_eq!(bank.json(&["debit", &alice, "0.5"])["balance"], "19.50");
-    let both = bank.json(&["transfer", &alice, &bob, "9.50"]);
-    assert_eq!((&both[0]["balance"], &both[1]["balance"]), (&"10.00".into(), &"9.50".into()));
+    for bank in Bank::all() {
+        let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+        assert_eq!(bank.json(&["credit", &alice, "20"])["balance"], "20.00");
+        assert_eq!(bank.json(&["debit", &alice, "0.5"])["balance"], "19.50");
+        let both = bank.json(&["transfer", &alice, &bob, "9.50"]);
+        assert_eq!((&both[0]["balance"], &both[1]["balance"]), (&"10.00".into(), &"9.50".into()));
 
-    let accounts = bank.json(&["accounts"]);
-    let expected = serde_json::json!([
-        { "id": alice, "owner": "Alice", "balance": "10.00", "version": 4 },
-        { "id": bob, "owner": "Bob", "balance": "9.50", "version": 2 },
-    ]);
-    assert_eq!(accounts, expected);
-    assert_eq!(bank.json(&["account", &alice]), expected[0]);
-    assert_eq!(bank.json(&["account", &alice, "--at", "2"])["balance"], "20.00");
-    assert_eq!(bank.json(&["ledger"]), serde_json::json!({ "balance": "19.50", "transactions": 4 }));
+        let accounts = bank.json(&["accounts"]);
+        let expected = serde_json::json!([
+            { "id": alice, "owner": "Alice", "balance": "10.00", "version": 4 },
+            { "id": bob, "owner": "Bob", "balance": "9.50", "version": 2 },
+        ]);
+        assert_eq!(accounts, expected);
+        assert_eq!(bank.json(&["account", &alice]), expected[0]);
+        assert_eq!(bank.json(&["account", &alice, "--at", "2"])["balance"], "20.00");
+        assert_eq!(bank.json(&["ledger"]), serde_json::json!({ "balance": "19.50", "transactions": 4 }));
 
-    for command in [&["history", &alice][..], &["log"], &["activity"]] {
-        let events = bank.json(command);
-        let events = events.as_array().expect("an array");
-        assert!(!events.is_empty());
-        for event in events {
-            assert!(event["name"].is_string() && event["recorded_at"].is_string(), "{event}");
-            assert!(event["version"].is_u64() && event["position"].is_u64(), "{event}");
-            assert!(event["payload"].is_object(), "{event}");
+        for command in [&["history", &alice][..], &["log"], &["activity"]] {
+            let events = bank.json(command);
+            let events = events.as_array().expect("an array");
+            assert!(!events.is_empty());
+            for event in events {
+                assert!(event["name"].is_string() && event["recorded_at"].is_string(), "{event}");
+                assert!(event["version"].is_u64() && event["position"].is_u64(), "{event}");
+                assert!(event["payload"].is_object(), "{event}");
+            }
         }
+        assert_eq!(bank.json(&["history", &alice])[1]["payload"]["amount"], "20.00");
+        assert_eq!(bank.json(&["activity"])[0]["name"], "Credited", "newest first");
+        assert_eq!(bank.json(&["activity", "--limit", "1"]).as_array().expect("an array").len(), 1);
+        let page = bank.json(&["log", "--after", "2", "--limit", "3"]);
+        let positions: Vec<_> = page.as_array().expect("an array").iter().map(|event| &event["position"]).collect();
+        assert_eq!(positions, [3, 4, 5]);
+        assert_eq!(bank.json(&["describe"])["followers"][0]["name"], "ledger");
     }
-    assert_eq!(bank.json(&["history", &alice])[1]["payload"]["amount"], "20.00");
-    assert_eq!(bank.json(&["activity"])[0]["name"], "Credited", "newest first");
-    assert_eq!(bank.json(&["activity", "--limit", "1"]).as_array().expect("an array").len(), 1);
-    let page = bank.json(&["log", "--after", "2", "--limit", "3"]);
-    let positions: Vec<_> = page.as_array().expect("an array").iter().map(|event| &event["position"]).collect();
-    assert_eq!(positions, [3, 4, 5]);
-    assert_eq!(bank.json(&["describe"])["followers"][0]["name"], "ledger");
 }
 
 #[test]
@@ -162,23 +176,24 @@ fn help_teaches() {
 
 #[test]
 fn the_bank_refuses_with_1() {
-    let bank = Bank::new();
-    let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
-    let nobody = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
-    assert!(bank.fails(1, &["debit", &alice, "1"]).contains("insufficient funds: the balance is 0.00, 1.00"));
-    assert!(bank.fails(1, &["transfer", &alice, &bob, "5"]).contains("insufficient funds"));
-    assert!(bank.fails(1, &["transfer", &alice, &alice, "5"]).contains("two different accounts"));
-    for amount in ["0", "-1", "1.234", "-0.01", "1000000000000"] {
-        assert!(bank.fails(1, &["credit", &alice, amount]).contains("is not an amount"), "{amount}");
-        bank.fails(1, &["debit", &alice, amount]);
-        bank.fails(1, &["transfer", &alice, &bob, amount]);
-    }
-    for command in [&["credit", nobody, "1"][..], &["account", nobody], &["history", nobody]] {
-        assert!(bank.fails(1, command).contains(&format!("Account {nobody} does not exist")));
-    }
-    assert!(bank.fails(1, &["account", &alice, "--at", "7"]).contains("has no version 7; its latest is 1"));
-    for owner in ["", &"x".repeat(10_240), &"长🦀\u{202e}".repeat(3_000), "two\nlines"] {
-        assert!(bank.fails(1, &["open", owner]).contains("the owner's name must have"));
+    for bank in Bank::all() {
+        let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+        let nobody = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
+        assert!(bank.fails(1, &["debit", &alice, "1"]).contains("insufficient funds: the balance is 0.00, 1.00"));
+        assert!(bank.fails(1, &["transfer", &alice, &bob, "5"]).contains("insufficient funds"));
+        assert!(bank.fails(1, &["transfer", &alice, &alice, "5"]).contains("two different accounts"));
+        for amount in ["0", "-1", "1.234", "-0.01", "1000000000000"] {
+            assert!(bank.fails(1, &["credit", &alice, amount]).contains("is not an amount"), "{amount}");
+            bank.fails(1, &["debit", &alice, amount]);
+            bank.fails(1, &["transfer", &alice, &bob, amount]);
+        }
+        for command in [&["credit", nobody, "1"][..], &["account", nobody], &["history", nobody]] {
+            assert!(bank.fails(1, command).contains(&format!("Account {nobody} does not exist")));
+        }
+        assert!(bank.fails(1, &["account", &alice, "--at", "7"]).contains("has no version 7; its latest is 1"));
+        for owner in ["", &"x".repeat(10_240), &"长🦀\u{202e}".repeat(3_000), "two\nlines"] {
+            assert!(bank.fails(1, &["open", owner]).contains("the owner's name must have"));
+        }
     }
 }
 
@@ -199,8 +214,10 @@ fn wrong_usage_is_2() {
     {
         assert!(bank.fails(2, command).contains("--help"), "{command:?}");
     }
-    for store in ["", "bank.db", "sqlite:", "oracle:x", "memory:x"] {
-        assert!(bank.fails(2, &["--store", store, "accounts"]).contains("sqlite:PATH"), "{store}");
+    for store in ["", "bank.db", "sqlite:", "oracle:x", "memory:x", "postgres:bank", "postgress://me:secret@host/bank"]
+    {
+        let line = bank.fails(2, &["--store", store, "accounts"]);
+        assert!(line.contains("sqlite:PATH") && !line.contains("secret"), "{store}: {line}");
     }
 }
 
@@ -230,6 +247,18 @@ fn a_store_that_cannot_be_opened_is_3() {
     drop(newer);
     let line = bank.fails(3, &["--store", "sqlite:newer.db", "open", "Alice"]);
     assert!(line.contains("newer") || line.contains("later"), "{line}");
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_3_and_the_password_stays_secret() {
+    let bank = Bank::new();
+    let nobody_listens = "postgres://me:secret@127.0.0.1:1/bank?connect_timeout=5";
+    let here = Place::postgres().url().replace("/bank_", "/no_such_bank_");
+    for store in [nobody_listens, &here, "postgres://me:secret@no-such-host.invalid/bank"] {
+        let line = bank.fails(3, &["--store", store, "accounts"]);
+        assert!(!line.contains("secret"), "{line}");
+    }
+    assert!(!bank.text(&["--store", nobody_listens, "describe"]).contains("secret"));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::Path;
 use std::time::Duration;
 
@@ -10,7 +11,9 @@ use eventsourcing_core::store::{
     Append, CommandId, EventStore, Expected, HolderId, Lease, LeaseRequest, Load, LogQuery, Name, Position, StreamId,
     StreamQuery, Tracking, Version,
 };
+use eventsourcing_core::{Aggregate, Application, Id, event as events};
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use support::proxy::Proxy;
 use support::server::FORGETFUL;
 use support::{Place, Server, append_to, event, reads_of, snapshot, stream};
@@ -215,4 +218,43 @@ async fn load_and_append_are_one_round_trip_each() {
     }
     let appends = round_trips_of(&proxy, stream.id.as_bytes(), before);
     assert_eq!(appends, CALLS, "round trips of {CALLS} appends");
+}
+
+#[derive(Aggregate, Serialize, Deserialize)]
+struct Counter {
+    count: u32,
+}
+
+#[events]
+impl Counter {
+    fn started() -> Self {
+        Self { count: 0 }
+    }
+    fn counted(&mut self) {
+        self.count += 1;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn command_on_a_cached_aggregate_is_one_round_trip_in_all() {
+    const COMMANDS: usize = 20;
+
+    let server = Server::start(FORGETFUL);
+    let proxy = Proxy::before(server.port()).await;
+    let place = Place::at(proxy.url("postgres", "postgres"));
+    let store = place.options().with_readers(1).with_writers(1).connect(place.url()).await.expect("a store");
+    let app = Application::new("counters", store);
+    let counter: Id<Counter> = app.create(|| Ok::<_, Infallible>(CounterEvent::Started)).await.expect("a counter");
+    let count = async || app.update(counter, |_| Ok::<_, Infallible>(CounterEvent::Counted)).await.expect("a receipt");
+    for _ in 0..5 {
+        count().await;
+    }
+
+    let before = proxy.requests().len();
+    for _ in 0..COMMANDS {
+        count().await;
+    }
+    let round_trips = round_trips_of(&proxy, counter.as_uuid().as_bytes(), before);
+    assert_eq!(round_trips, COMMANDS, "round trips of {COMMANDS} commands");
+    assert_eq!(app.load(counter).await.expect("the counter").count, 25);
 }

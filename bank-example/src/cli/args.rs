@@ -12,7 +12,8 @@ use super::failure::Failure;
 #[derive(Parser)]
 #[command(version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
-    /// Where the events are: `sqlite:PATH`, or `memory:` for a bank that is gone afterwards
+    /// Where the events are: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE`, or `memory:` for a bank that is
+    /// gone afterwards
     #[arg(long, global = true, value_name = "URL", default_value = "sqlite:bank.db")]
     pub(crate) store: String,
     /// Print one JSON document instead of text

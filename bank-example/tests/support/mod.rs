@@ -1,6 +1,11 @@
 //! What several tests of the bank need.
 #![allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
 
+#[path = "../../../eventsourcing-postgres/tests/support/server.rs"]
+mod server;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::{Money, ZERO};
@@ -25,7 +30,20 @@ impl Place {
     pub fn all_durable() -> Vec<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("bank.db").display());
-        vec![Self { url, _folder: Some(folder) }]
+        vec![Self { url, _folder: Some(folder) }, Self::postgres()]
+    }
+
+    /// A database of its own on the server that the tests of this program share.
+    pub fn postgres() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let (server, number) = (server::shared_url(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let database = format!("bank_{}_{number}", std::process::id());
+        let create = format!("CREATE DATABASE {database}");
+        let created = server::program("psql").arg(&server).args(["-qc", &create]).output().expect("psql runs");
+        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+        let (authority, parameters) = server.split_once('?').unwrap_or((&server, ""));
+        let (host, _) = authority.rsplit_once('/').expect("a URL with a database");
+        Self { url: format!("{host}/{database}?{parameters}"), _folder: None }
     }
 
     pub fn url(&self) -> &str {
