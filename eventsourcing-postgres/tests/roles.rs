@@ -134,3 +134,11 @@ async fn role_that_may_not_is_told_so() {
         assert!(one_line(&error).contains("permission denied"), "{role}: {error}");
     }
 }
+
+#[test]
+fn readme_gives_the_same_grants() {
+    let readme = include_str!("../../README.md");
+    let grants =
+        GRANTS.lines().filter(|line| !line.starts_with("--") && !line.is_empty()).collect::<Vec<_>>().join("\n");
+    assert!(readme.contains(&grants), "README.md lacks\n{grants}");
+}
