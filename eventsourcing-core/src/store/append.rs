@@ -5,46 +5,11 @@ use std::fmt;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
 use super::{
-    EVENTS_PER_APPEND_MAX, LeaseToken, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, Position,
-    StoreError, StreamId, Version,
+    CommandId, EVENTS_PER_APPEND_MAX, LeaseToken, LogId, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot,
+    PAYLOAD_BYTES_MAX, Position, StoreError, StreamId, Version,
 };
-
-/// Names a command, so that asking again does not do it again.
-///
-/// A store that has seen the id returns the first [`Receipt`] and writes nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct CommandId(Uuid);
-
-impl CommandId {
-    /// A new id, different from every other.
-    #[expect(clippy::new_without_default, reason = "two calls give two values")]
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// The command with this id, as a client sent it.
-    #[must_use]
-    pub const fn from_uuid(id: Uuid) -> Self {
-        Self(id)
-    }
-
-    /// The id itself.
-    #[must_use]
-    pub const fn as_uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-impl fmt::Display for CommandId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
 
 /// What an append requires of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,38 +73,6 @@ pub struct Tracking {
     /// The lease it is made under; with an outdated one nothing is written. `None`: under none, and then only `from`
     /// keeps two runners of one follower from doing the same work.
     pub lease: Option<LeaseToken>,
-}
-
-/// The identity of a store's log: made when the store is made, and the same as long as it lives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LogId(Uuid);
-
-impl LogId {
-    /// The identity of a new log.
-    #[expect(clippy::new_without_default, reason = "two calls give two values")]
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Uuid::new_v4())
-    }
-
-    /// The log with this identity.
-    #[must_use]
-    pub const fn from_uuid(id: Uuid) -> Self {
-        Self(id)
-    }
-
-    /// The identity itself.
-    #[must_use]
-    pub const fn as_uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-impl fmt::Display for LogId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// One atomic write: all of it happens, or none.

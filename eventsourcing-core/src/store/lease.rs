@@ -5,41 +5,8 @@ use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::{LogId, Name, Position, StoreError};
-
-/// Who wants a lease: one running system, in one process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct HolderId(Uuid);
-
-impl HolderId {
-    /// A new holder, different from every other.
-    #[expect(clippy::new_without_default, reason = "two calls give two values")]
-    #[must_use]
-    pub fn new() -> Self {
-        Self(Uuid::now_v7())
-    }
-
-    /// The holder with this id.
-    #[must_use]
-    pub const fn from_uuid(id: Uuid) -> Self {
-        Self(id)
-    }
-
-    /// The id itself.
-    #[must_use]
-    pub const fn as_uuid(self) -> Uuid {
-        self.0
-    }
-}
-
-impl fmt::Display for HolderId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use super::{HolderId, LogId, Name, Position, StoreError};
 
 /// Tells the holders of a lease apart: each new holder gets a larger number than all before. (Known as a fencing token
 /// from Martin Kleppmann, "How to do distributed locking", 2016.)

@@ -5,6 +5,7 @@
 
 mod append;
 mod error;
+mod ids;
 mod lease;
 mod memory;
 mod name;
@@ -16,9 +17,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use append::{Append, Appended, CommandId, Expected, LogId, Receipt, StreamAppend, Tracking};
+pub use append::{Append, Appended, Expected, Receipt, StreamAppend, Tracking};
 pub use error::StoreError;
-pub use lease::{HolderId, Lease, LeaseRequest, LeaseToken};
+pub use ids::{CommandId, HolderId, LogId};
+pub use lease::{Lease, LeaseRequest, LeaseToken};
 pub use memory::MemoryStore;
 pub use name::{Name, StreamId};
 pub use place::{Position, Version};

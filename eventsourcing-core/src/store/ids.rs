@@ -1,0 +1,55 @@
+//! Ids that cannot be mistaken for one another: of a command, of a log, of the holder of a lease.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $new:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            /// A new id, different from every other.
+            #[expect(clippy::new_without_default, reason = "two calls give two values")]
+            #[must_use]
+            pub fn new() -> Self {
+                Self(Uuid::$new())
+            }
+
+            /// The id with these bits.
+            #[must_use]
+            pub const fn from_uuid(id: Uuid) -> Self {
+                Self(id)
+            }
+
+            /// The bits of the id.
+            #[must_use]
+            pub const fn as_uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(f)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// Names a command, so that asking again does not do it again.
+    ///
+    /// A store that has seen the id returns the first [`Receipt`](super::Receipt) and writes nothing.
+    CommandId = now_v7;
+
+    /// The identity of a store's log: made when the store is made, and the same as long as it lives.
+    LogId = new_v4;
+
+    /// Who holds a lease: one running system, in one process.
+    HolderId = now_v7;
+}
