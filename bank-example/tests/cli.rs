@@ -2,8 +2,9 @@
 
 mod support;
 
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use support::Place;
@@ -30,11 +31,16 @@ impl Bank {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the bank runs")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bank-example"));
         if let Some(place) = &self.place {
             command.args(["--store", place.url()]);
         }
-        command.current_dir(self.path()).env_remove("RUST_LOG").args(arguments).output().expect("the bank runs")
+        command.current_dir(self.path()).env_remove("RUST_LOG").args(arguments);
+        command
     }
 
     fn text(&self, arguments: &[&str]) -> String {
@@ -134,6 +140,26 @@ fn every_command_prints_one_json_document() {
         let positions: Vec<_> = page.as_array().expect("an array").iter().map(|event| &event["position"]).collect();
         assert_eq!(positions, [3, 4, 5]);
         assert_eq!(bank.json(&["describe"])["followers"][0]["name"], "ledger");
+    }
+}
+
+#[test]
+fn watching_shows_what_other_programs_record() {
+    for bank in Bank::all() {
+        let alice = bank.open("Alice");
+        let mut watch = bank.command(&["watch", "--json", "--after", "0"]);
+        let mut watch = watch.stdout(Stdio::piped()).spawn().expect("the bank runs");
+        let mut lines = BufReader::new(watch.stdout.take().expect("a pipe")).lines();
+        let mut next = || {
+            let line = lines.next().expect("it goes on").expect("UTF-8");
+            serde_json::from_str::<Value>(&line).expect("a line of JSON")["name"].clone()
+        };
+        assert_eq!(next(), "Opened");
+        bank.text(&["credit", &alice, "20"]);
+        assert_eq!(next(), "Credited");
+        assert_eq!(next(), "Opened", "the ledger");
+        assert_eq!(next(), "TransactionAdded");
+        watch.kill().and_then(|()| watch.wait()).expect("it is interrupted");
     }
 }
 

@@ -35,6 +35,25 @@ RUST_LOG=debug shows what happens inside.";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
+    #[command(flatten)]
+    OfBank(BankCommand),
+    /// Print events as they are recorded, by whatever program, until it is interrupted
+    Watch {
+        /// Begin after this position instead of at the end of the log
+        #[arg(long, value_name = "POSITION")]
+        after: Option<u64>,
+    },
+    /// Show how the system is put together
+    Describe {
+        /// As a Mermaid diagram
+        #[arg(long)]
+        mermaid: bool,
+    },
+}
+
+/// What the bank itself is asked.
+#[derive(Subcommand)]
+pub(crate) enum BankCommand {
     /// Open two accounts, move money, and check that the ledger agrees (the default)
     Demo,
     /// Open an account and print its id
@@ -86,12 +105,6 @@ pub(crate) enum Command {
         #[arg(long, value_name = "LINES")]
         limit: Option<usize>,
     },
-    /// Show how the system is put together
-    Describe {
-        /// As a Mermaid diagram
-        #[arg(long)]
-        mermaid: bool,
-    },
 }
 
 /// A command whose ids and amounts can be read.
@@ -107,10 +120,9 @@ pub(crate) enum Checked {
     Ledger,
     Log { after: Position, limit: usize },
     Activity { limit: usize },
-    Describe { mermaid: bool },
 }
 
-impl Command {
+impl BankCommand {
     /// Reads ids and amounts, before anything is opened.
     pub(crate) fn check(self) -> Result<Checked, Failure> {
         Ok(match self {
@@ -129,7 +141,6 @@ impl Command {
                 Checked::Log { after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
             }
             Self::Activity { limit } => Checked::Activity { limit: limit.unwrap_or(usize::MAX) },
-            Self::Describe { mermaid } => Checked::Describe { mermaid },
         })
     }
 }

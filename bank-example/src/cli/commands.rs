@@ -53,7 +53,6 @@ impl Checked {
                 bank.settled().await?;
                 Ok(output::activity(&bank.activity.newest(limit)))
             }
-            Self::Describe { mermaid } => Ok(describe(mermaid)),
         }
     }
 }

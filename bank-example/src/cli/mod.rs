@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod failure;
 mod output;
+mod watch;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -13,9 +14,10 @@ use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use clap::Parser as _;
 use eventsourcing_core::Runner;
+use eventsourcing_core::store::Position;
 use tracing_subscriber::EnvFilter;
 
-use args::{Cli, Command};
+use args::{BankCommand, Cli, Command};
 use failure::Failure;
 use output::Output;
 
@@ -41,17 +43,21 @@ fn log_to_stderr() {
 
 #[tokio::main]
 async fn run(Cli { store, json, command }: Cli) -> Result<String, Failure> {
-    let command = command.unwrap_or(Command::Demo);
-    if let Command::Describe { mermaid } = command {
-        return Ok(commands::describe(mermaid).render(json));
+    match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
+        Command::Describe { mermaid } => Ok(commands::describe(mermaid).render(json)),
+        Command::Watch { after } => watch::run(stores::open(&store).await?, after.map(Position::new), json).await,
+        Command::OfBank(command) => Ok(ask(&store, command).await?.render(json)),
     }
+}
+
+async fn ask(store: &str, command: BankCommand) -> Result<Output, Failure> {
     let command = command.check()?;
     // It runs for a moment, and should not wait for the lease of a program that was killed.
     let runner = Runner::concurrent().without_leases();
-    let bank = EventSourcedBank::start(stores::open(&store).await?, runner).await?;
+    let bank = EventSourcedBank::start(stores::open(store).await?, runner).await?;
     let outcome = command.run(&bank).await;
     bank.stop().await?;
-    outcome.map(|output: Output| output.render(json))
+    outcome
 }
 
 /// A reader that has seen enough, as in `bank-example log | head`, is not an error.

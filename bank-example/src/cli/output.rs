@@ -109,31 +109,42 @@ pub(crate) fn activity(lines: &[Activity]) -> Output {
 }
 
 pub(crate) fn log(events: &[StoredEvent]) -> Result<Output, StoreError> {
-    let mut rows = Vec::with_capacity(events.len());
-    let mut json = Vec::with_capacity(events.len());
-    for event in events {
-        let payload = value(event)?;
-        rows.push(vec![
-            event.position.to_string(),
-            event.stream.category.to_string(),
-            event.stream.id.to_string(),
-            event.version.to_string(),
-            event.name.to_string(),
-            payload.to_string(),
-        ]);
-        json.push(json!({
-            "name": event.name.as_str(),
-            "aggregate": event.stream.category.as_str(),
-            "id": event.stream.id,
-            "version": event.version,
-            "position": event.position,
-            "recorded_at": event.recorded_at,
-            "payload": payload,
-            "metadata": serde_json::from_slice::<Value>(&event.metadata).unwrap_or(Value::Null),
-        }));
-    }
+    let rows = events.iter().map(log_row).collect::<Result<Vec<_>, _>>()?;
+    let json = events.iter().map(log_json).collect::<Result<Vec<_>, _>>()?;
     let header = ["position", "aggregate", "id", "version", "event", "payload"];
     Ok(Output::new(table(&header, &[0, 3], rows), json.into()))
+}
+
+/// One event as one line, for output that never ends.
+pub(crate) fn log_line(event: &StoredEvent, json: bool) -> Result<String, StoreError> {
+    match json {
+        true => log_json(event).map(|json| json.to_string()),
+        false => log_row(event).map(|row| row.join("  ")),
+    }
+}
+
+fn log_row(event: &StoredEvent) -> Result<Vec<String>, StoreError> {
+    Ok(vec![
+        event.position.to_string(),
+        event.stream.category.to_string(),
+        event.stream.id.to_string(),
+        event.version.to_string(),
+        event.name.to_string(),
+        value(event)?.to_string(),
+    ])
+}
+
+fn log_json(event: &StoredEvent) -> Result<Value, StoreError> {
+    Ok(json!({
+        "name": event.name.as_str(),
+        "aggregate": event.stream.category.as_str(),
+        "id": event.stream.id,
+        "version": event.version,
+        "position": event.position,
+        "recorded_at": event.recorded_at,
+        "payload": value(event)?,
+        "metadata": serde_json::from_slice::<Value>(&event.metadata).unwrap_or(Value::Null),
+    }))
 }
 
 fn value(event: &StoredEvent) -> Result<Value, StoreError> {
