@@ -14,7 +14,8 @@ use eventsourcing_core::snapshot::never;
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Name, Position};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
 use eventsourcing_core::{
-    Id, Metadata, OnFailure, Projection, Recorded, Root, Runner, Running, Stores, System, SystemBuilder, SystemError,
+    Id, Metadata, OnFailure, Projection, Receipt, Recorded, Root, Runner, Running, Stores, System, SystemBuilder,
+    SystemError,
 };
 
 async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
@@ -375,4 +376,59 @@ struct Moody {
 
     #[projection(follows(jars: Jar))]
     mood: Mood,
+}
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_wrote_can_wait_for_what_comes_of_it() {
+    for runner in [Runner::inline(), Runner::concurrent(), Runner::concurrent().without_leases()] {
+        let store = MemoryStore::new();
+        let (ours, others) = (start(store.clone(), runner).await, start(store, runner).await);
+        for round in 1..=50 {
+            let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
+            let receipt = ours.jars.app.save(&mut jar).await.unwrap();
+            for pantry in [&ours, &others] {
+                pantry.after(&receipt, "shelves", PATIENCE).await.unwrap();
+                assert_eq!(on_the_shelf(pantry).await, (round, round as u64));
+                pantry.after(&receipt, "seen", PATIENCE).await.unwrap();
+                assert!(pantry.seen.0.lock().unwrap().contains(&receipt.position));
+            }
+        }
+        // What it does not take it has dealt with, too.
+        let mut shelf = Root::<Shelf>::create(ShelfEvent::Built);
+        let receipt = ours.shelves.app.save(&mut shelf).await.unwrap();
+        ours.after(&receipt, "shelves", PATIENCE).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn waiting_for_a_follower_ends_in_any_case() {
+    let pantry = start(MemoryStore::new(), Runner::concurrent()).await;
+    let unknown = pantry.after(&Receipt { position: Position::ZERO, command_id: None }, "shelf", PATIENCE).await;
+    assert!(unknown.unwrap_err().to_string().contains("\"shelf\"; it has shelves, seen"));
+    let mut bad = Root::<Jar>::create(JarEvent::Filled { beans: FAILS_ON });
+    let receipt = pantry.jars.app.save(&mut bad).await.unwrap();
+    let stopped = pantry.after(&receipt, "shelves", PATIENCE).await;
+    assert!(matches!(stopped, Err(SystemError::FollowerStopped(_))), "{stopped:?}");
+
+    let builder = Pantry::builder(MemoryStore::new()).with_on_failure("shelves", OnFailure::Retry);
+    let pantry = builder.start().await.unwrap();
+    let mut bad = Root::<Jar>::create(JarEvent::Filled { beans: FAILS_ON });
+    let receipt = pantry.jars.app.save(&mut bad).await.unwrap();
+    let late = pantry.after(&receipt, "shelves", Duration::from_millis(50)).await;
+    assert!(matches!(late, Err(SystemError::Late { position, .. }) if position == receipt.position), "{late:?}");
+}
+
+#[tokio::test]
+async fn a_receipt_of_one_log_is_enough_for_a_follower_of_several() {
+    let stores = Stores::shared(MemoryStore::new()).with("shelves", MemoryStore::new());
+    let pantry = Pantry::start(stores, Runner::concurrent()).await.unwrap();
+    let mut receipt = None;
+    for _ in 0..5 {
+        let mut jar = Root::<Jar>::create([JarEvent::Filled { beans: 1 }, JarEvent::Added { beans: 1 }]);
+        receipt = Some(pantry.jars.app.save(&mut jar).await.unwrap());
+    }
+    pantry.after(&receipt.unwrap(), "seen", PATIENCE).await.unwrap();
+    assert!(pantry.seen.0.lock().unwrap().len() >= 10);
 }

@@ -1,4 +1,5 @@
-//! Leases inside the writer's transaction, on the clock of the machine: all who open the file share it.
+//! Leases inside the writer's transaction, on the clock of the machine: all who open the file share it. When somebody sets
+//! that clock, leases end early or late; tokens and positions still keep every step single.
 
 use std::time::Duration;
 

@@ -1,10 +1,12 @@
 //! What each command does.
 
+use std::time::Duration;
+
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{LogQuery, Position, StoredEvent};
-use eventsourcing_core::{AppError, Id, Root, Running};
+use eventsourcing_core::{AppError, Id, Receipt, Root, Running};
 use serde_json::json;
 
 use super::args::Checked;
@@ -16,6 +18,8 @@ type Bank = Running<EventSourcedBank>;
 
 /// How many events or ids are read at once.
 const PAGE: usize = 1_000;
+/// How long the ledger may take to hear of a movement.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Checked {
     pub(crate) async fn run(self, bank: &Bank) -> Result<Output, Failure> {
@@ -26,16 +30,16 @@ impl Checked {
                 Ok(Output::new(id.to_string(), json!({ "id": id })))
             }
             Self::Credit { id, amount } => {
-                bank.accounts.credit(id, amount).await?;
-                moved(bank, &[id], &format!("credited {}", cents(amount))).await
+                let receipt = bank.accounts.credit(id, amount).await?;
+                moved(bank, receipt, &[id], &format!("credited {}", cents(amount))).await
             }
             Self::Debit { id, amount } => {
-                bank.accounts.debit(id, amount).await?;
-                moved(bank, &[id], &format!("debited {}", cents(amount))).await
+                let receipt = bank.accounts.debit(id, amount).await?;
+                moved(bank, receipt, &[id], &format!("debited {}", cents(amount))).await
             }
             Self::Transfer { from, to, amount } => {
-                bank.accounts.transfer(from, to, amount).await?;
-                moved(bank, &[from, to], &format!("transferred {}", cents(amount))).await
+                let receipt = bank.accounts.transfer(from, to, amount).await?;
+                moved(bank, receipt, &[from, to], &format!("transferred {}", cents(amount))).await
             }
             Self::Accounts => Ok(output::accounts(&all_accounts(bank).await?)),
             Self::Account { id, at: None } => Ok(output::account(&bank.accounts.load(id).await?)),
@@ -58,8 +62,8 @@ impl Checked {
 }
 
 /// Waits until the movement has reached the ledger, and shows the accounts it touched.
-async fn moved(bank: &Bank, ids: &[Id<Account>], what: &str) -> Result<Output, Failure> {
-    bank.settled().await?;
+async fn moved(bank: &Bank, receipt: Receipt, ids: &[Id<Account>], what: &str) -> Result<Output, Failure> {
+    bank.after(&receipt, "ledger", PATIENCE).await?;
     let mut accounts = Vec::new();
     for id in ids {
         accounts.push(bank.accounts.load(*id).await?);

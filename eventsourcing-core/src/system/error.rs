@@ -1,7 +1,7 @@
 //! What can go wrong in a system.
 
 use super::FollowerFailure;
-use crate::store::StoreError;
+use crate::store::{Name, Position, StoreError};
 
 /// Why a system does not run, or not as it should.
 #[derive(Debug, thiserror::Error)]
@@ -12,6 +12,16 @@ pub enum SystemError {
     /// Mend the cause and start the system again: the follower goes on at that event.
     #[error(transparent)]
     FollowerStopped(#[from] FollowerFailure),
+    /// A follower has not got where it was waited for. It goes on.
+    #[error("follower {follower} is at position {reached}, and has not got to {position} in time")]
+    Late {
+        /// The follower.
+        follower: Name,
+        /// Where it was waited for.
+        position: Position,
+        /// Where it is.
+        reached: Position,
+    },
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

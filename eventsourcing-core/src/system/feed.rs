@@ -134,14 +134,16 @@ impl<S> Feed<S> {
         self.status.send_modify(|status| *status = Status { reached: position, state: FollowerState::Running });
     }
 
-    /// Another process runs the follower; this one only looks where it is.
-    pub(crate) async fn stand_by(&self, holder: HolderId) -> Result<(), StoreError> {
-        let Some(app) = &self.policy else { return Ok(()) };
+    /// Another process runs the follower; this one only looks where it is. Returns the head before it looked: when the
+    /// other one moves, more will be written.
+    pub(crate) async fn stand_by(&self, holder: HolderId) -> Result<Position, StoreError> {
+        let Some(app) = &self.policy else { return Ok(Position::ZERO) };
+        let head = app.store().head().await?;
         let position = app.store().tracking(&self.name, self.upstream.log_id()).await?;
         let passed_over = self.passed_over(position).await?;
         let reached = passed_over.unwrap_or(position);
         self.status.send_modify(|status| *status = Status { reached, state: FollowerState::StandingBy { holder } });
-        Ok(())
+        Ok(head)
     }
 
     /// The end of the log, if there is nothing between `position` and it that the follower takes: the one who runs

@@ -26,7 +26,7 @@ pub use runner::Runner;
 pub use stores::{Applications, Stores};
 
 use crate::application::AfterSave;
-use crate::store::{EventStore, HolderId, LogId, LogQuery, Name, Position};
+use crate::store::{EventStore, HolderId, LogId, LogQuery, Name, Position, Receipt};
 use crate::{Application, Clock, IdSource, RandomIds, SystemClock};
 use feed::{Feed, Status};
 use follower::Route;
@@ -256,6 +256,38 @@ impl<S: System> Running<S> {
             before = heads;
         }
         Ok(())
+    }
+
+    /// Waits until `follower` has dealt with what `receipt` stands for, so that whoever wrote can read what came of it.
+    ///
+    /// It does not matter which process runs the follower, nor whether it takes the events at all: it has dealt with
+    /// what it passes over.
+    ///
+    /// # Errors
+    /// [`SystemError::Late`]: not within `patience`. [`SystemError::FollowerStopped`]: it will not get there.
+    /// [`SystemError::Invalid`]: there is no such follower. [`SystemError::Store`]: a store does not answer.
+    pub async fn after(&self, receipt: &Receipt, follower: &str, patience: Duration) -> Result<(), SystemError> {
+        let feeds: Vec<_> = self.engine.feeds.iter().filter(|feed| feed.name == *follower).collect();
+        if feeds.is_empty() {
+            return Err(unknown_follower(&S::definition(), follower));
+        }
+        let there = async {
+            for feed in &feeds {
+                // A receipt may be of another of the logs it follows; to the end of this one is then far enough.
+                let position = receipt.position.min(feed.upstream.head().await?);
+                if self.inline.is_some() {
+                    self.engine.catch_up().await?;
+                }
+                reach(feed, position).await?;
+            }
+            Ok(())
+        };
+        let late = || SystemError::Late {
+            follower: feeds[0].name.clone(),
+            position: receipt.position,
+            reached: feeds.iter().map(|feed| feed.status().borrow().reached).min().unwrap_or_default(),
+        };
+        tokio::time::timeout(patience, there).await.unwrap_or_else(|_| Err(late()))
     }
 
     async fn heads(&self) -> Result<Vec<Position>, SystemError> {

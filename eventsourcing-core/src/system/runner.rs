@@ -6,13 +6,14 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::feed::{Feed, Step};
 use super::tenure::{Tenure, Terms, Turn};
 use crate::application::AfterSave;
 use crate::retry::{Backoff, RetryPolicy};
-use crate::store::{EventStore, LeaseRequest, StoreError};
+use crate::store::{EventStore, LeaseRequest, Position, StoreError};
 
 /// How the followers of a system are kept running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -170,7 +171,10 @@ enum Next {
     /// Wait for an event, or for the time to renew the lease.
     Wait,
     /// Another process runs the follower.
-    StandBy(Duration),
+    StandBy {
+        seen: Position,
+        ask_at: Instant,
+    },
     /// It failed, and this is why.
     TryAgain(String),
     Nothing,
@@ -179,7 +183,7 @@ enum Next {
 async fn next<S: Send + Sync + 'static>(system: &S, feed: &Feed<S>, tenure: &mut Tenure) -> Next {
     let step = match tenure.keep(feed).await {
         Ok(Turn::Ours) => feed.step(system).await,
-        Ok(Turn::Theirs(wait)) => return Next::StandBy(wait),
+        Ok(Turn::Theirs { seen, ask_at }) => return Next::StandBy { seen, ask_at },
         Err(error) => Err(error),
     };
     match step {
@@ -202,8 +206,8 @@ async fn next<S: Send + Sync + 'static>(system: &S, feed: &Feed<S>, tenure: &mut
 async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Backoff) {
     let outcome = match next {
         Next::Step => Ok(()),
-        Next::StandBy(wait) => {
-            tokio::time::sleep(wait).await;
+        Next::StandBy { seen, ask_at } => {
+            Tenure::stand_by(feed, seen, ask_at).await;
             Ok(())
         }
         Next::Wait => {

@@ -9,10 +9,13 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::feed::Feed;
-use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, StoreError};
+use crate::Application;
+use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Position, StoreError};
 
-/// How often a follower that stands by looks where the active one is.
-const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+/// How often a follower that stands by looks where the active one is, at most: it is woken by what is written.
+const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(2);
+/// How often it asks for the lease, which may have been given back.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// Who holds leases, and for how long at a time.
 #[derive(Clone, Copy, Debug)]
@@ -26,6 +29,7 @@ pub(crate) struct Tenure {
     /// `None`: it runs without a lease.
     terms: Option<Terms>,
     held: Option<Held>,
+    theirs: Option<Theirs>,
 }
 
 struct Held {
@@ -33,16 +37,24 @@ struct Held {
     renew_at: Instant,
 }
 
+struct Theirs {
+    holder: HolderId,
+    ask_at: Instant,
+}
+
 /// Whose turn it is.
 pub(crate) enum Turn {
     Ours,
-    /// Another process runs the follower; ask again after this time.
-    Theirs(Duration),
+    /// Another process runs the follower. Look again when something is written beyond `seen`, and ask at this time.
+    Theirs {
+        seen: Position,
+        ask_at: Instant,
+    },
 }
 
 impl Tenure {
     pub(crate) fn new(terms: Option<Terms>) -> Self {
-        Self { terms, held: None }
+        Self { terms, held: None, theirs: None }
     }
 
     /// Takes the lease, or renews it when it is time to.
@@ -51,30 +63,44 @@ impl Tenure {
         if self.held.as_ref().is_some_and(|held| Instant::now() < held.renew_at) {
             return Ok(Turn::Ours);
         }
+        match &self.theirs {
+            Some(theirs) if Instant::now() < theirs.ask_at => {}
+            _ => self.ask(terms, feed, app).await?,
+        }
+        match &self.theirs {
+            None => Ok(Turn::Ours),
+            Some(Theirs { holder, ask_at }) => {
+                Ok(Turn::Theirs { seen: feed.stand_by(*holder).await?, ask_at: *ask_at })
+            }
+        }
+    }
+
+    async fn ask<S>(&mut self, terms: Terms, feed: &Feed<S>, app: &Application) -> Result<(), StoreError> {
         let Terms { holder, duration } = terms;
         let (follower, upstream) = (feed.name.clone(), feed.upstream.log_id());
-        let renew_at = Instant::now() + duration / 3;
+        let now = Instant::now();
         match app.store().lease(LeaseRequest { follower, upstream, holder, duration }).await? {
             Lease::Held { token, position } => {
                 if self.held.as_ref().is_none_or(|held| held.token != token) {
                     info!(follower = %feed.name, %token, "this process runs the follower");
                     feed.take_over(token, position).await;
                 }
-                self.held = Some(Held { token, renew_at });
-                Ok(Turn::Ours)
+                (self.held, self.theirs) = (Some(Held { token, renew_at: now + duration / 3 }), None);
             }
             Lease::Taken { holder, expires_in } => {
-                debug!(follower = %feed.name, %holder, "another process runs the follower");
-                self.held = None;
-                feed.stand_by(holder).await?;
-                Ok(Turn::Theirs(expires_in.min(LOOK_INTERVAL)))
+                if self.theirs.is_none() {
+                    debug!(follower = %feed.name, %holder, "another process runs the follower");
+                }
+                let ask_at = now + expires_in.min(ASK_INTERVAL);
+                (self.held, self.theirs) = (None, Some(Theirs { holder, ask_at }));
             }
         }
+        Ok(())
     }
 
     /// Forgets the lease: somebody else has it.
     pub(crate) fn lose(&mut self) {
-        self.held = None;
+        (self.held, self.theirs) = (None, None);
     }
 
     /// Waits until the lease has to be renewed; for ever without one.
@@ -83,6 +109,14 @@ impl Tenure {
             Some(held) => tokio::time::sleep_until(held.renew_at).await,
             None => std::future::pending().await,
         }
+    }
+
+    /// Waits until it makes sense to look again, or to ask.
+    pub(crate) async fn stand_by<S>(feed: &Feed<S>, seen: Position, ask_at: Instant) {
+        let Some(app) = &feed.policy else { return };
+        tokio::time::sleep(LOOK_INTERVAL_MIN).await;
+        let written = app.store().wait_beyond(seen);
+        let _ = tokio::time::timeout_at(ask_at, written).await;
     }
 
     /// Gives the lease back, so that others need not wait until it expires.

@@ -289,14 +289,19 @@ CREATE FUNCTION take_lease(
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 BEGIN
-    INSERT INTO leases AS held (follower, upstream, holder, token, until)
-    VALUES (wanted_follower, wanted_upstream, wanted_holder, 1,
-            clock_timestamp() + milliseconds * interval '1 millisecond')
-    ON CONFLICT (follower, upstream) DO UPDATE
-    SET holder = excluded.holder,
-        token = held.token + CASE WHEN held.holder = excluded.holder THEN 0 ELSE 1 END,
-        until = excluded.until
-    WHERE held.holder = excluded.holder OR held.until <= clock_timestamp();
+    -- Those who stand by ask often, and should not lock the row each time.
+    IF NOT EXISTS (SELECT FROM leases
+                   WHERE follower = wanted_follower AND upstream = wanted_upstream
+                     AND holder <> wanted_holder AND until > clock_timestamp()) THEN
+        INSERT INTO leases AS held (follower, upstream, holder, token, until)
+        VALUES (wanted_follower, wanted_upstream, wanted_holder, 1,
+                clock_timestamp() + milliseconds * interval '1 millisecond')
+        ON CONFLICT (follower, upstream) DO UPDATE
+        SET holder = excluded.holder,
+            token = held.token + CASE WHEN held.holder = excluded.holder THEN 0 ELSE 1 END,
+            until = excluded.until
+        WHERE held.holder = excluded.holder OR held.until <= clock_timestamp();
+    END IF;
 
     SELECT held.holder, held.token, ceil(extract(epoch FROM held.until - clock_timestamp()) * 1000)::bigint,
            coalesce((SELECT position FROM tracking
