@@ -163,6 +163,47 @@ fn watching_shows_what_other_programs_record() {
     }
 }
 
+/// An event that nobody can read: the ledger stands before it, the rest of the bank goes on, and both can be seen.
+#[test]
+fn a_stuck_follower_is_shown_and_does_not_make_done_commands_look_failed() {
+    let bank = Bank::new();
+    let alice = bank.open("Alice");
+    bank.text(&["credit", &alice, "20"]);
+    let garbage =
+        "INSERT INTO eventsourcing_events SELECT position + 100, zeroblob(16), category, 1, name, schema_version,
+        codec, recorded_at, metadata, CAST('{\"owner\":7}' AS BLOB) FROM eventsourcing_events WHERE position = 1";
+    let file = rusqlite::Connection::open(bank.path().join("bank.db")).expect("the database");
+    assert_eq!(file.execute(garbage, []).expect("an event"), 1);
+    drop(file);
+
+    let done = bank.run(&["--json", "credit", &alice, "5"]);
+    let warning = String::from_utf8(done.stderr).expect("UTF-8");
+    assert!(done.status.success() && warning.lines().count() == 1, "{warning}");
+    assert!(warning.starts_with("warning: follower ledger stands before position 101 (Opened of Account"), "{warning}");
+    let account: Value = serde_json::from_slice(&done.stdout).expect("one JSON document");
+    assert_eq!(account["balance"], "25.00");
+
+    let ledger = bank.run(&["ledger"]);
+    assert_eq!(ledger.status.code(), Some(3));
+    assert!(String::from_utf8_lossy(&ledger.stderr).starts_with("error: follower"));
+
+    let followers: Value = serde_json::from_slice(&bank.run(&["--json", "followers"]).stdout).expect("JSON");
+    assert_eq!((&followers[0]["name"], &followers[0]["state"]), (&"ledger".into(), &"stopped".into()));
+    assert!(followers[0]["failure"].as_str().expect("why").contains("invalid type: integer `7`"), "{followers}");
+    assert!(followers[0]["position"].as_u64() < followers[0]["head"].as_u64());
+}
+
+#[test]
+fn followers_that_work_are_shown_at_the_end_of_the_log() {
+    for bank in Bank::all() {
+        bank.text(&[]);
+        for follower in bank.json(&["followers"]).as_array().expect("an array") {
+            assert_eq!((&follower["state"], &follower["position"]), (&"running".into(), &follower["head"]));
+            assert_eq!((&follower["behind_seconds"], &follower["failure"]), (&0.0.into(), &Value::Null));
+        }
+    }
+}
+
 #[test]
 fn text_is_aligned_for_any_alphabet() {
     let bank = Bank::new();

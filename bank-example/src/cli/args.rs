@@ -90,6 +90,8 @@ pub(crate) enum BankCommand {
     History { id: String },
     /// Show the balance of the bank and the number of transactions
     Ledger,
+    /// Run the followers for a moment and show where they are, and what keeps them if they are stuck
+    Followers,
     /// Show the log of all events, oldest first
     Log {
         /// Only events after this position
@@ -118,6 +120,7 @@ pub(crate) enum Checked {
     Account { id: Id<Account>, at: Option<Version> },
     History { id: Id<Account> },
     Ledger,
+    Followers,
     Log { after: Position, limit: usize },
     Activity { limit: usize },
 }
@@ -137,6 +140,7 @@ impl BankCommand {
             Self::Account { id: account, at } => Checked::Account { id: id(&account)?, at: at.map(Version::new) },
             Self::History { id: account } => Checked::History { id: id(&account)? },
             Self::Ledger => Checked::Ledger,
+            Self::Followers => Checked::Followers,
             Self::Log { after, limit } => {
                 Checked::Log { after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
             }

@@ -18,6 +18,8 @@ type Bank = Running<EventSourcedBank>;
 
 /// How many events or ids are read at once.
 const PAGE: usize = 1_000;
+/// How long followers are given before it is shown where they are.
+const TIME_TO_SETTLE: Duration = Duration::from_secs(5);
 /// How long the ledger may take to hear of a movement.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -52,6 +54,11 @@ impl Checked {
                 bank.settled().await?;
                 Ok(output::ledger(ledger(bank).await?.as_deref()))
             }
+            Self::Followers => {
+                // How far they get says as much as whether they get there.
+                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
+                Ok(output::followers(&bank.health().await?))
+            }
             Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
             Self::Activity { limit } => {
                 bank.settled().await?;
@@ -63,17 +70,18 @@ impl Checked {
 
 /// Waits until the movement has reached the ledger, and shows the accounts it touched.
 async fn moved(bank: &Bank, receipt: Receipt, ids: &[Id<Account>], what: &str) -> Result<Output, Failure> {
-    bank.after(&receipt, "ledger", PATIENCE).await?;
+    // It is recorded, whatever becomes of the ledger: an error would invite a second try.
+    let heard_of = bank.after(&receipt, "ledger", PATIENCE).await;
     let mut accounts = Vec::new();
     for id in ids {
         accounts.push(bank.accounts.load(*id).await?);
     }
-    let Output { text, json } = output::accounts(&accounts);
+    let Output { text, json, .. } = output::accounts(&accounts);
     let json = match ids.len() {
         1 => json[0].clone(),
         _ => json,
     };
-    Ok(Output::new(format!("{what}\n\n{text}"), json))
+    Ok(Output::new(format!("{what}\n\n{text}"), json).warn(heard_of))
 }
 
 pub(super) async fn ledger(bank: &Bank) -> Result<Option<Root<Ledger>>, AppError> {

@@ -29,17 +29,22 @@ impl Failure {
     }
 
     /// Prints the failure and returns its exit code.
-    #[expect(clippy::print_stderr, reason = "this is where errors are shown")]
     pub(crate) fn report(&self) -> ExitCode {
         let (Self::Refused(message) | Self::Usage(message) | Self::Store(message)) = self;
-        let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-        eprintln!("error: {line}");
+        say("error", message);
         match self {
             Self::Refused(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::Store(_) => ExitCode::from(3),
         }
     }
+}
+
+/// One line on stderr, whatever `message` contains.
+#[expect(clippy::print_stderr, reason = "this is where errors are shown")]
+pub(crate) fn say(kind: &str, message: &str) {
+    let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    eprintln!("{kind}: {line}");
 }
 
 impl From<OpenError> for Failure {
@@ -88,7 +93,7 @@ impl From<SystemError> for Failure {
 }
 
 /// An error and its sources.
-fn one_line(error: &dyn Error) -> String {
+pub(crate) fn one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

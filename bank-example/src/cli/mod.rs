@@ -46,7 +46,11 @@ async fn run(Cli { store, json, command }: Cli) -> Result<String, Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
         Command::Describe { mermaid } => Ok(commands::describe(mermaid).render(json)),
         Command::Watch { after } => watch::run(stores::open(&store).await?, after.map(Position::new), json).await,
-        Command::OfBank(command) => Ok(ask(&store, command).await?.render(json)),
+        Command::OfBank(command) => {
+            let output = ask(&store, command).await?;
+            output.warning.iter().for_each(|warning| failure::say("warning", warning));
+            Ok(output.render(json))
+        }
     }
 }
 
@@ -56,8 +60,8 @@ async fn ask(store: &str, command: BankCommand) -> Result<Output, Failure> {
     let runner = Runner::concurrent().without_leases();
     let bank = EventSourcedBank::start(stores::open(store).await?, runner).await?;
     let outcome = command.run(&bank).await;
-    bank.stop().await?;
-    outcome
+    let stopped = bank.stop().await;
+    outcome.map(|output| output.warn(stopped))
 }
 
 /// A reader that has seen enough, as in `bank-example log | head`, is not an error.

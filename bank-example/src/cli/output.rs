@@ -6,18 +6,29 @@ use bank_example::domain::ledger::Ledger;
 use bank_example::domain::{Money, ZERO};
 use comfy_table::{CellAlignment, Table, presets};
 use eventsourcing_core::store::{StoreError, StoredEvent};
-use eventsourcing_core::{Codec, Recorded, Root};
+use eventsourcing_core::system::{FollowerHealth, Health};
+use eventsourcing_core::{Codec, Recorded, Root, SystemError};
 use serde_json::{Value, json};
+
+use super::failure::one_line;
 
 /// One answer in both forms.
 pub(crate) struct Output {
     pub(crate) text: String,
     pub(crate) json: Value,
+    /// The command was carried out, but this is not as it should be.
+    pub(crate) warning: Option<String>,
 }
 
 impl Output {
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
-        Self { text: text.into(), json }
+        Self { text: text.into(), json, warning: None }
+    }
+
+    /// Adds that a follower does not work, unless that is said already.
+    pub(crate) fn warn(mut self, outcome: Result<(), SystemError>) -> Self {
+        self.warning = self.warning.or(outcome.err().map(|error| one_line(&error)));
+        self
     }
 
     pub(crate) fn render(self, json: bool) -> String {
@@ -151,6 +162,33 @@ fn value(event: &StoredEvent) -> Result<Value, StoreError> {
     let unreadable =
         |error| StoreError::corrupt(format!("the event at position {} cannot be read", event.position), error);
     Codec::decode_value(event).map_err(unreadable)
+}
+
+pub(crate) fn followers(health: &Health) -> Output {
+    let row = |follower: &FollowerHealth| {
+        let why = follower.failure().map(|failure| format!("before {}: {}", failure.event, failure.cause));
+        vec![
+            follower.name.to_string(),
+            follower.state.to_string(),
+            follower.position.to_string(),
+            follower.head.to_string(),
+            format!("{:.1} s", follower.behind.as_secs_f64()),
+            why.unwrap_or_default(),
+        ]
+    };
+    let header = ["follower", "state", "position", "head", "behind", "why"];
+    let json = |follower: &FollowerHealth| {
+        json!({
+            "name": follower.name.as_str(),
+            "state": follower.state.to_string(),
+            "position": follower.position,
+            "head": follower.head,
+            "behind_seconds": follower.behind.as_secs_f64(),
+            "failure": follower.failure().map(ToString::to_string),
+        })
+    };
+    let followers = &health.followers;
+    Output::new(table(&header, &[2, 3, 4], followers.iter().map(row)), followers.iter().map(json).collect())
 }
 
 /// What an event did, for people: its name, and an amount or the owner.
