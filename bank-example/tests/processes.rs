@@ -13,7 +13,7 @@ use bank_example::domain::Money;
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::Version;
+use eventsourcing_core::store::{CommandId, Version};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{Application, Id, Runner, Running};
 use support::{Place, assert_consistent, money};
@@ -156,6 +156,24 @@ fn signal(name: &str, process: &Child) {
     assert!(sent.expect("a shell").success());
 }
 
+/// Stops the process at a moment when others can still credit the account, and credits it once. A process that is
+/// stopped in the middle of a commit to SQLite holds the lock of the file, and nobody can write.
+async fn pause(process: &Child, accounts: &AccountService, account: Id<Account>) {
+    let request = accounts.command(CommandId::new());
+    loop {
+        signal("STOP", process);
+        let credit = request.update(account, |account: &Account| account.credit(money("1")));
+        match tokio::time::timeout(Duration::from_secs(2), credit).await {
+            Ok(credited) => {
+                credited.expect("a credit");
+                return;
+            }
+            Err(_) => signal("CONT", process),
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 /// Whoever runs the ledger is stopped for longer than its lease, another takes over, and the first one comes back.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_paused_and_resumed_process_does_nothing_twice() {
@@ -168,8 +186,7 @@ async fn a_paused_and_resumed_process_does_nothing_twice() {
         let mut followers = [follower(url), follower(url)];
         for round in 0..PAUSES {
             let paused = &followers[round % 2];
-            signal("STOP", paused);
-            accounts.credit(alice, money("1")).await.expect("a credit");
+            pause(paused, &accounts, alice).await;
             let movements = round as u64 + 1;
             let taken_over = async {
                 while ledger
