@@ -140,15 +140,24 @@ fn following_child() -> Option<String> {
     std::env::var(CHILD).ok()?.strip_prefix("follow ").map(str::to_owned)
 }
 
-/// A child process that runs the bank's followers.
-fn follower(url: &str) -> Child {
-    Command::new(std::env::current_exe().expect("this program"))
+/// A child process that runs the bank's followers. Killed when it is dropped, also while it is stopped.
+struct Follower(Child);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
+fn follower(url: &str) -> Follower {
+    let child = Command::new(std::env::current_exe().expect("this program"))
         .args(["--exact", "child_follows_until_its_parent_ends", "--nocapture"])
         .env(CHILD, format!("follow {url}"))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .spawn()
-        .expect("a child process")
+        .expect("a child process");
+    Follower(child)
 }
 
 fn signal(name: &str, process: &Child) {
@@ -185,7 +194,7 @@ async fn a_paused_and_resumed_process_does_nothing_twice() {
         let alice = accounts.open("Alice").await.expect("an account");
         let mut followers = [follower(url), follower(url)];
         for round in 0..PAUSES {
-            let paused = &followers[round % 2];
+            let paused = &followers[round % 2].0;
             pause(paused, &accounts, alice).await;
             let movements = round as u64 + 1;
             let taken_over = async {
@@ -202,7 +211,7 @@ async fn a_paused_and_resumed_process_does_nothing_twice() {
             assert!(in_time.is_ok(), "nobody took over in round {round}");
             signal("CONT", paused);
         }
-        for child in &mut followers {
+        for Follower(child) in &mut followers {
             drop(child.stdin.take());
             assert!(child.wait().expect("the child ends").success());
         }
