@@ -74,6 +74,7 @@ pub mod system;
 
 mod clock;
 mod codec;
+pub mod sql;
 pub mod store;
 
 #[cfg(feature = "testing")]

@@ -354,13 +354,7 @@ mod tests {
     #[test]
     fn appends_that_change_each_others_answer_do_not_share_a_batch() {
         let (id, at_two) = (CommandId::new(), Expected::Exact(Version::new(2)));
-        let step = |to| Tracking {
-            follower: "audit".into(),
-            upstream: LogId::from_uuid(Uuid::nil()),
-            from: Position::ZERO,
-            to: Position::new(to),
-            lease: None,
-        };
+        let step = |to| Tracking::new("audit", LogId::from_uuid(Uuid::nil()), Position::ZERO, Position::new(to));
         let (fingerprint, codec) = (Fingerprint(1), CodecId(0));
         let snapshot = NewSnapshot { stream: stream(7), version: Version::FIRST, fingerprint, codec, payload: vec![] };
         for (what, first, second, waits) in [

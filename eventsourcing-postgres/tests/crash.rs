@@ -78,7 +78,7 @@ fn shared_stream() -> StreamId {
 /// A task's follower counts the task's appends.
 fn step(task: u64, from: Position) -> Tracking {
     let to = Position::new(from.as_u64() + 1);
-    Tracking { follower: follower(task), upstream: upstream(), from, to, lease: None }
+    Tracking::new(follower(task), upstream(), from, to)
 }
 
 fn follower(task: u64) -> Name {

@@ -32,7 +32,7 @@ const SPEND_TRANSACTIONS: &str = "
     END $$";
 
 fn step(store: &impl EventStore, from: Position, to: Position) -> Tracking {
-    Tracking { follower: Name::from_static("mailer"), upstream: store.log_id(), from, to, lease: None }
+    Tracking::new(Name::from_static("mailer"), store.log_id(), from, to)
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

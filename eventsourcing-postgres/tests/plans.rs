@@ -119,13 +119,8 @@ async fn nothing_a_store_does_scans_a_table() {
         let request = LeaseRequest { follower: follower.clone(), upstream, holder, duration };
         let lease = store.lease(request).await.expect("a lease");
         let Lease::Held { token, .. } = lease else { panic!("it was released, but {lease:?}") };
-        let step = Tracking {
-            follower: follower.clone(),
-            upstream,
-            from: Position::new(number),
-            to: Position::new(number + 1),
-            lease: Some(token),
-        };
+        let step = Tracking::new(follower.clone(), upstream, Position::new(number), Position::new(number + 1))
+            .with_lease(token);
         let append = Append::new(Timestamp::UNIX_EPOCH)
             .with_events(stream.clone(), Expected::Exact(Version::new(30 + number)), vec![event("{}")])
             .with_command_id(CommandId::new())

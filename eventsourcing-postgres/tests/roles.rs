@@ -48,7 +48,7 @@ async fn granted_role_does_everything_a_program_does() {
         let request = LeaseRequest { follower: follower.clone(), upstream, holder, duration };
         let lease = store.lease(request).await.expect("a lease");
         let Lease::Held { token, .. } = lease else { panic!("it was released, but {lease:?}") };
-        let tracking = Tracking { follower: follower.clone(), upstream, from, to, lease: Some(token) };
+        let tracking = Tracking::new(follower.clone(), upstream, from, to).with_lease(token);
         let append = append_to(&stream, Expected::Any).with_tracking(tracking).with_snapshot(snapshot(&stream, 1));
         store.append(append).await.expect("events, a step and a snapshot");
         assert_eq!(store.tracking(&follower, store.log_id()).await.expect("a position"), to);

@@ -384,7 +384,7 @@ mod tests {
         let (follower, upstream) = ("audit".into(), LogId::new());
         let damage = "INSERT INTO eventsourcing_tracking VALUES ('audit', ?1, -1)";
         bench.writer.connection.execute(damage, [upstream.as_uuid().into_bytes()]).expect("a damaged row");
-        let tracking = Tracking { follower, upstream, from: Position::ZERO, to: Position::new(1), lease: None };
+        let tracking = Tracking::new(follower, upstream, Position::ZERO, Position::new(1));
         let damaged = queue(&bench.jobs, append(&stream(), Expected::Any).with_tracking(tracking));
         let sound = queue(&bench.jobs, append(&stream(), Expected::Any));
         assert_eq!(bench.settle_next(), 2);

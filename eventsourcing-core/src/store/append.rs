@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    CommandId, EVENTS_PER_APPEND_MAX, LeaseToken, LogId, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot,
-    PAYLOAD_BYTES_MAX, Position, StoreError, StreamId, Version,
+    CommandId, EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, Position,
+    StoreError, StreamId, Tracking, Version,
 };
 
 /// What an append requires of a stream.
@@ -57,22 +57,6 @@ pub struct StreamAppend {
     pub expected: Expected,
     /// What is appended to it, in order.
     pub events: Vec<NewEvent>,
-}
-
-/// A follower's step from one position of an upstream log to a later one.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tracking {
-    /// Who steps.
-    pub follower: Name,
-    /// The log that is followed.
-    pub upstream: LogId,
-    /// Where the follower must be; elsewhere nothing is written.
-    pub from: Position,
-    /// Where it is afterwards. Not before `from`.
-    pub to: Position,
-    /// The lease it is made under; with an outdated one nothing is written. `None`: under none, and then only `from`
-    /// keeps two runners of one follower from doing the same work.
-    pub lease: Option<LeaseToken>,
 }
 
 /// One atomic write: all of it happens, or none.
@@ -152,7 +136,7 @@ impl Append {
             return Err(invalid(format!("{events} events in one append; at most {EVENTS_PER_APPEND_MAX} are allowed")));
         }
         self.validate_streams()?;
-        self.validate_tracking()?;
+        self.tracking.iter().try_for_each(Tracking::validate)?;
         self.snapshots.iter().try_for_each(validate_snapshot)
     }
 
@@ -164,16 +148,6 @@ impl Append {
                 return Err(invalid(format!("stream {} appears twice in one append", part.stream)));
             }
             part.events.iter().try_for_each(validate_event)?;
-        }
-        Ok(())
-    }
-
-    fn validate_tracking(&self) -> Result<(), StoreError> {
-        let Some(tracking) = &self.tracking else { return Ok(()) };
-        validate_name("follower", &tracking.follower)?;
-        if tracking.to < tracking.from {
-            let Tracking { follower, from, to, .. } = tracking;
-            return Err(invalid(format!("follower {follower} cannot step back from position {from} to {to}")));
         }
         Ok(())
     }
@@ -190,14 +164,14 @@ fn validate_snapshot(snapshot: &NewSnapshot) -> Result<(), StoreError> {
     validate_size("snapshot", &snapshot.payload, PAYLOAD_BYTES_MAX)
 }
 
-fn validate_name(what: &str, name: &Name) -> Result<(), StoreError> {
+pub(super) fn validate_name(what: &str, name: &Name) -> Result<(), StoreError> {
     match name.fault() {
         None => Ok(()),
         Some(fault) => Err(invalid(format!("{what} {:?} {fault}", shortened(name.as_str())))),
     }
 }
 
-fn validate_size(what: &str, bytes: &[u8], bytes_max: usize) -> Result<(), StoreError> {
+pub(super) fn validate_size(what: &str, bytes: &[u8], bytes_max: usize) -> Result<(), StoreError> {
     if bytes.len() > bytes_max {
         return Err(invalid(format!("{what} of {} bytes; at most {bytes_max} are allowed", bytes.len())));
     }
@@ -208,7 +182,7 @@ fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
-fn invalid(reason: impl Into<String>) -> StoreError {
+pub(super) fn invalid(reason: impl Into<String>) -> StoreError {
     StoreError::Invalid { reason: reason.into() }
 }
 

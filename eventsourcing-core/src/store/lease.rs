@@ -86,3 +86,14 @@ pub enum Lease {
         expires_in: Duration,
     },
 }
+
+/// Who holds a lease, and for how long unless it is renewed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaseHolder {
+    /// Who.
+    pub holder: HolderId,
+    /// The token that goes with every step made under the lease.
+    pub token: LeaseToken,
+    /// How long it lasts if it is not renewed.
+    pub expires_in: Duration,
+}

@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, CommandId, Direction, EventStore, Expected, Fingerprint, HolderId, Lease, LeaseRequest,
-    LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, NewEvent, NewSnapshot, Position, Receipt, StoreError,
-    StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
+    Append, Appended, CommandId, Direction, EventStore, Expected, Figures, FiguresQuery, Fingerprint, HolderId, Lease,
+    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, NewEvent, NewSnapshot,
+    Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery,
+    Tracking, Version,
 };
 
 /// A store in memory. Clones share one log.
@@ -38,7 +39,7 @@ struct Data {
     /// The event at position p stands at index p - 1.
     log: Vec<StoredEvent>,
     streams: HashMap<StreamId, Stream>,
-    tracking: HashMap<(Name, LogId), Position>,
+    tracking: HashMap<(Name, LogId), Notebook>,
     receipts: HashMap<CommandId, Receipt>,
     leases: HashMap<(Name, LogId), Held>,
 }
@@ -108,8 +109,7 @@ impl EventStore for MemoryStore {
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let data = self.read();
-        let start = usize::try_from(query.after.as_u64()).unwrap_or(usize::MAX).min(data.log.len());
-        let wanted = data.log[start..].iter().filter(|event| query.filter.allows(event));
+        let wanted = data.after(query.after).iter().filter(|event| query.filter.allows(event));
         let events: Vec<_> = wanted.take(query.limit.max(1)).cloned().collect();
         let ceiling = match events.last() {
             Some(last) if events.len() == query.limit.max(1) => last.position,
@@ -130,9 +130,29 @@ impl EventStore for MemoryStore {
         Ok(self.read().position_of(follower, upstream))
     }
 
+    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+        Ok(self.read().notes(query))
+    }
+
+    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+        let data = self.read();
+        let range = data.after(query.after).iter().take_while(|event| event.position <= query.to);
+        let mut slices = BTreeMap::<_, Figures>::new();
+        for event in range.filter(|event| query.filter.allows(event)) {
+            slices.entry(Slice::of(event.position)).or_default().add(&event.stream, event.version);
+        }
+        Ok(slices)
+    }
+
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
         request.validate()?;
         Ok(self.write().lease(request, Instant::now()))
+    }
+
+    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+        let (data, now) = (self.read(), Instant::now());
+        let held = data.leases.get(&(follower.clone(), upstream)).filter(|held| held.until > now);
+        Ok(held.map(|held| LeaseHolder { holder: held.holder, token: held.token, expires_in: held.until - now }))
     }
 
     async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
@@ -167,12 +187,25 @@ impl Data {
         Position::new(self.log.len() as u64)
     }
 
+    fn after(&self, position: Position) -> &[StoredEvent] {
+        let start = usize::try_from(position.as_u64()).unwrap_or(usize::MAX);
+        self.log.get(start..).unwrap_or_default()
+    }
+
     fn version_of(&self, stream: &StreamId) -> Version {
         Version::new(self.streams.get(stream).map_or(0, |stream| stream.events.len() as u64))
     }
 
     fn position_of(&self, follower: &Name, upstream: LogId) -> Position {
-        self.tracking.get(&(follower.clone(), upstream)).copied().unwrap_or_default()
+        self.tracking.get(&(follower.clone(), upstream)).map_or(Position::ZERO, |book| book.position)
+    }
+
+    fn notes(&self, query: NotesQuery) -> Notebook {
+        let NotesQuery { follower, upstream, prefix, after, limit } = query;
+        let Some(book) = self.tracking.get(&(follower, upstream)) else { return Notebook::default() };
+        let wanted = book.notes.iter().filter(|(key, _)| key.starts_with(&prefix) && **key > after).take(limit);
+        let notes = wanted.map(|(key, value)| (key.clone(), value.clone())).collect();
+        Notebook { notes, ..*book }
     }
 
     fn range(&self, stream: &StreamId, from: Version, to: Version) -> impl DoubleEndedIterator<Item = &StoredEvent> {
@@ -199,8 +232,9 @@ impl Data {
 
     fn check_tracking(&self, tracking: &Tracking) -> Result<(), StoreError> {
         self.check_lease(tracking)?;
-        let actual = self.position_of(&tracking.follower, tracking.upstream);
-        if actual == tracking.from {
+        let book = self.tracking.get(&(tracking.follower.clone(), tracking.upstream));
+        let (actual, revision) = book.map_or_else(Default::default, |book| (book.position, book.revision));
+        if actual == tracking.from && tracking.revision.is_none_or(|wanted| wanted == revision) {
             return Ok(());
         }
         Err(StoreError::TrackingConflict { follower: tracking.follower.clone(), expected: tracking.from, actual })
@@ -254,8 +288,8 @@ impl Data {
                 self.push(&part.stream, append.recorded_at, event);
             }
         }
-        if let Some(Tracking { follower, upstream, to, .. }) = append.tracking {
-            self.tracking.insert((follower, upstream), to);
+        if let Some(tracking) = append.tracking {
+            self.step(tracking);
         }
         for snapshot in append.snapshots {
             self.keep_snapshot(snapshot);
@@ -266,6 +300,17 @@ impl Data {
             self.receipts.insert(id, receipt);
         }
         receipt
+    }
+
+    fn step(&mut self, Tracking { follower, upstream, to, notes, .. }: Tracking) {
+        let book = self.tracking.entry((follower, upstream)).or_default();
+        (book.position, book.revision) = (to, book.revision.next());
+        for (key, value) in notes {
+            match value {
+                Some(value) => drop(book.notes.insert(key, value)),
+                None => drop(book.notes.remove(&key)),
+            }
+        }
     }
 
     fn push(&mut self, id: &StreamId, recorded_at: Timestamp, event: NewEvent) {

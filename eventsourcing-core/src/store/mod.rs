@@ -5,6 +5,7 @@
 
 mod append;
 mod error;
+mod figures;
 mod ids;
 mod lease;
 mod memory;
@@ -12,20 +13,26 @@ mod name;
 mod place;
 mod query;
 mod stored_event;
+mod tracking;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use append::{Append, Appended, Expected, Receipt, StreamAppend, Tracking};
+pub use append::{Append, Appended, Expected, Receipt, StreamAppend};
 pub use error::StoreError;
+pub use figures::{Digest, Figures, FiguresQuery, Slice};
 pub use ids::{CommandId, HolderId, LogId};
-pub use lease::{Lease, LeaseRequest, LeaseToken};
+pub use lease::{Lease, LeaseHolder, LeaseRequest, LeaseToken};
 pub use memory::MemoryStore;
 pub use name::{Name, StreamId};
 pub use place::{Position, Version};
 pub use query::{Direction, Filter, Load, Loaded, LogPage, LogQuery, StreamQuery};
 pub use stored_event::{CodecId, Fingerprint, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot};
+pub use tracking::{NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision, Tracking};
+
+use crate::sql::Database;
 
 /// The largest payload of an event or snapshot, in bytes.
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -36,7 +43,7 @@ pub const EVENTS_PER_APPEND_MAX: usize = 10_000;
 
 /// Where events, snapshots and tracking live: one log.
 ///
-/// A store is shared by all who use it, in one process or many. Its promises, P1 to P29, stand in
+/// A store is shared by all who use it, in one process or many. Its promises, P1 to P32, stand in
 /// `docs/store-contract.md`.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
@@ -91,6 +98,18 @@ pub trait EventStore: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError>;
 
+    /// Where a follower is and what it has noted, as of one moment. Promise P30.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError>;
+
+    /// How many events there are in a part of the log, and which, for each slice that has any. Promise P31.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError>;
+
     /// Takes the lease on a follower, or renews it. Promise P23.
     ///
     /// It is given if nobody holds it, if it has expired on the store's clock, or to its holder, who keeps its token.
@@ -100,6 +119,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Invalid`], [`StoreError::Unavailable`].
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError>;
+
+    /// Who holds the lease on a follower, or `None` if nobody does. Promise P23.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError>;
 
     /// Gives the lease on a follower back, so that nobody has to wait until it expires. Nothing happens if `token` is
     /// outdated. Promise P23.
@@ -119,6 +144,11 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Which log this is.
     fn log_id(&self) -> LogId;
+
+    /// The SQL database in which read models live beside the log, if the store has one. Promise P32.
+    fn database(&self) -> Option<Arc<dyn Database>> {
+        None
+    }
 }
 
 #[async_trait]
@@ -151,8 +181,20 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
         (**self).tracking(follower, upstream).await
     }
 
+    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+        (**self).notes(query).await
+    }
+
+    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+        (**self).figures(query).await
+    }
+
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
         (**self).lease(request).await
+    }
+
+    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+        (**self).lease_holder(follower, upstream).await
     }
 
     async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
@@ -165,5 +207,9 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     fn log_id(&self) -> LogId {
         (**self).log_id()
+    }
+
+    fn database(&self) -> Option<Arc<dyn Database>> {
+        (**self).database()
     }
 }

@@ -266,13 +266,7 @@ impl<S> Feed<S> {
     }
 
     fn tracking(&self, cursor: &Cursor, to: Position) -> Tracking {
-        Tracking {
-            follower: self.name.clone(),
-            upstream: self.upstream.log_id(),
-            from: cursor.stored,
-            to,
-            lease: cursor.lease,
-        }
+        Tracking::new(self.name.clone(), self.upstream.log_id(), cursor.stored, to).with_lease(cursor.lease)
     }
 
     fn fail(&self, position: Position, event: String, source: Cause) -> Step {

@@ -1,16 +1,18 @@
 //! [`FaultyStore`]: a store that fails where a test wants it to, to see what the program above does about it.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::Seed;
+use crate::sql::Database;
 use crate::store::{
-    Append, Appended, CommandId, EventStore, Lease, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery,
-    Name, Position, Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
+    Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
+    StreamId, StreamQuery, Version,
 };
 
 /// What a store can be asked to do.
@@ -30,8 +32,14 @@ pub enum Operation {
     Receipt,
     /// [`EventStore::tracking`].
     Tracking,
+    /// [`EventStore::notes`].
+    Notes,
+    /// [`EventStore::figures`].
+    Figures,
     /// [`EventStore::lease`].
     Lease,
+    /// [`EventStore::lease_holder`].
+    LeaseHolder,
     /// [`EventStore::release`].
     Release,
     /// [`EventStore::wait_beyond`].
@@ -271,9 +279,24 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         reply(Operation::Tracking, fault, self.store.tracking(follower, upstream).await)
     }
 
+    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+        let fault = self.begin(Operation::Notes).await?;
+        reply(Operation::Notes, fault, self.store.notes(query).await)
+    }
+
+    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+        let fault = self.begin(Operation::Figures).await?;
+        reply(Operation::Figures, fault, self.store.figures(query).await)
+    }
+
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
         let fault = self.begin(Operation::Lease).await?;
         reply(Operation::Lease, fault, self.store.lease(request).await)
+    }
+
+    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+        let fault = self.begin(Operation::LeaseHolder).await?;
+        reply(Operation::LeaseHolder, fault, self.store.lease_holder(follower, upstream).await)
     }
 
     async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
@@ -288,5 +311,10 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
 
     fn log_id(&self) -> LogId {
         self.store.log_id()
+    }
+
+    /// Where nothing fails: faults strike the store's own operations.
+    fn database(&self) -> Option<Arc<dyn Database>> {
+        self.store.database()
     }
 }

@@ -260,7 +260,7 @@ impl<P> PolicyScenario<P> {
         let follower = Name::from_static("policy");
         let to = self.upstream;
         let from = Position::new(to.as_u64() - 1);
-        let append = work.into_append(Tracking { follower, upstream: LogId::new(), from, to, lease: None });
+        let append = work.into_append(Tracking::new(follower, LogId::new(), from, to));
         let append = Append { tracking: None, ..append.expect("events that can be encoded") };
         self.recorded.extend(append.streams.iter().map(|part| (part.stream.clone(), part.events.clone())));
         if append.event_count() > 0 {

@@ -1,13 +1,15 @@
 //! [`FlawedStore`]: a store in memory with one flaw, in a place that pretends to outlive its process.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Lease, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery,
-    MemoryStore, Name, Position, Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
+    Loaded, LogId, LogPage, LogQuery, MemoryStore, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError,
+    StoredEvent, StreamId, StreamQuery, Version,
 };
 use eventsourcing_core::testing::conformance::{DurableFixture, Fixture};
 
@@ -44,8 +46,25 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.tracking(follower, upstream).await
     }
 
+    async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
+        store.notes(query).await
+    }
+
+    async fn figures(&self, store: &MemoryStore, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+        store.figures(query).await
+    }
+
     async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
         store.lease(request).await
+    }
+
+    async fn lease_holder(
+        &self,
+        store: &MemoryStore,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
+        store.lease_holder(follower, upstream).await
     }
 
     async fn release(
@@ -177,8 +196,20 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.flaw.tracking(&self.store, follower, upstream).await
     }
 
+    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+        self.flaw.notes(&self.store, query).await
+    }
+
+    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+        self.flaw.figures(&self.store, query).await
+    }
+
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
         self.flaw.lease(&self.store, request).await
+    }
+
+    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+        self.flaw.lease_holder(&self.store, follower, upstream).await
     }
 
     async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {

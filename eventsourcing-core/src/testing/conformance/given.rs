@@ -85,6 +85,6 @@ impl Step {
 
     pub(super) fn to(self, to: u64) -> Tracking {
         let Self { follower, from, upstream } = self;
-        Tracking { follower, upstream, from: Position::new(from), to: Position::new(to), lease: None }
+        Tracking::new(follower, upstream, Position::new(from), Position::new(to))
     }
 }

@@ -99,7 +99,7 @@ impl<S: EventStore> Runner<S> {
         let upstream = page.events.iter().filter(|upstream| upstream.position <= self.end);
         let events: Vec<_> = upstream.map(|upstream| event(&upstream.position.to_string())).collect();
         let steps = events.len();
-        let tracking = Tracking { follower: FOLLOWER, upstream: self.store.log_id(), from, to, lease: None };
+        let tracking = Tracking::new(FOLLOWER, self.store.log_id(), from, to);
         let append = append().with_events(self.work.clone(), Expected::Any, events).with_tracking(tracking);
         self.store.append(append).await?;
         Ok((to, steps))

@@ -166,7 +166,7 @@ impl<F: Fixture> Comparison<F> {
         let (follower, upstream) = (follower_name(step.follower), self.log_id(step.upstream));
         let from = step.from.map_or_else(|| self.model.position_of(&follower, upstream), Position::new);
         let to = Position::new((from.as_u64() + step.length_and_one).saturating_sub(1));
-        Tracking { follower, upstream, from, to, lease: None }
+        Tracking::new(follower, upstream, from, to)
     }
 
     /// Of the event with this number in the log, counted from 1; beyond the log for higher numbers.

@@ -1,0 +1,122 @@
+//! A SQL database as read models see it: portable statements, values, rows, transactions.
+//!
+//! The framework writes no SQL of its own beyond what every database understands, and hands yours through as it is. What
+//! runs on SQLite and PostgreSQL alike: parameters written `$1`, `$2`, the column types `TEXT`, `BIGINT`,
+//! `DOUBLE PRECISION` and `BYTEA`, and `INSERT … ON CONFLICT … DO UPDATE`.
+
+mod error;
+mod value;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use error::SqlError;
+pub use value::{FromValue, Value};
+
+use crate::store::{StoreError, Tracking};
+
+/// A SQL database beside the log of a store. Promise P32 in `docs/store-contract.md`.
+#[async_trait]
+pub trait Database: Send + Sync + 'static {
+    /// Runs one statement that reads, as of one moment.
+    ///
+    /// # Errors
+    /// [`SqlError`]; nothing has changed.
+    async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError>;
+
+    /// Begins a transaction that writes. Dropping it undoes what it did.
+    ///
+    /// Others may have to wait until it ends, so do nothing slow meanwhile. One that is left idle for
+    /// [`TRANSACTION_IDLE_MAX`] may be undone by the database.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
+}
+
+/// How long a transaction may do nothing.
+pub const TRANSACTION_IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// A transaction that has begun. After an error of one statement, drop it: PostgreSQL refuses whatever follows.
+#[async_trait]
+pub trait Transaction: Send {
+    /// Moves a follower, as an append that carries this step would: the step and what the transaction writes happen
+    /// together. Make it before anything else, so that two runners of one follower wait for each other here.
+    ///
+    /// # Errors
+    /// [`StoreError::TrackingConflict`], [`StoreError::LeaseLost`], [`StoreError::Invalid`],
+    /// [`StoreError::Unavailable`]. Promises P20, P21, P23 and P30.
+    async fn step(&mut self, step: &Tracking) -> Result<(), StoreError>;
+
+    /// Runs one statement, and returns how many rows it changed.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError>;
+
+    /// Runs one statement that returns rows.
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError>;
+
+    /// Makes everything the transaction did durable and visible at once.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: not known whether it happened; the position of the follower tells.
+    async fn commit(self: Box<Self>) -> Result<(), StoreError>;
+}
+
+/// A row that a query returned.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    columns: Arc<[String]>,
+    values: Vec<Value>,
+}
+
+impl Row {
+    /// A row with these columns, which share their names with other rows.
+    #[must_use]
+    pub fn new(columns: Arc<[String]>, values: Vec<Value>) -> Self {
+        Self { columns, values }
+    }
+
+    /// The value in the column of this name.
+    ///
+    /// # Errors
+    /// [`SqlError::Column`]: there is no such column, or its value is not a `T`.
+    pub fn get<T: FromValue>(&self, column: &str) -> Result<T, SqlError> {
+        let wrong = |reason: String| SqlError::Column { column: column.to_owned(), reason };
+        let Some(index) = self.columns.iter().position(|name| name == column) else {
+            return Err(wrong(format!("there is none; the row has {}", self.columns.join(", "))));
+        };
+        let value = self.values[index].clone();
+        T::from_value(value).map_err(|value| wrong(format!("{value:?} is not {}", T::EXPECTED)))
+    }
+
+    /// Its values, in the order of the columns.
+    #[must_use]
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The names of its columns.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+}
+
+impl fmt::Debug for dyn Database {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Database")
+    }
+}
+
+/// Values for the parameters `$1`, `$2` … of a statement: `values![id, amount, None::<i64>]`.
+#[macro_export]
+macro_rules! values {
+    ($($value:expr),* $(,)?) => { [$($crate::sql::Value::from($value)),*] };
+}

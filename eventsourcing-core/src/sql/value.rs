@@ -1,0 +1,120 @@
+//! [`Value`]: what goes into a statement and comes out of it.
+
+use uuid::Uuid;
+
+/// A value of a SQL database.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Nothing.
+    Null,
+    /// A whole number, or a truth value as 0 or 1.
+    Integer(i64),
+    /// A number with a fraction.
+    Real(f64),
+    /// Text.
+    Text(String),
+    /// Bytes.
+    Blob(Vec<u8>),
+}
+
+macro_rules! from {
+    ($($type:ty => |$value:ident| $made:expr;)*) => {$(
+        impl From<$type> for Value {
+            fn from($value: $type) -> Self {
+                $made
+            }
+        }
+    )*};
+}
+
+from! {
+    i64 => |number| Self::Integer(number);
+    i32 => |number| Self::Integer(number.into());
+    u32 => |number| Self::Integer(number.into());
+    bool => |truth| Self::Integer(truth.into());
+    f64 => |number| Self::Real(number);
+    &str => |text| Self::Text(text.to_owned());
+    String => |text| Self::Text(text);
+    &String => |text| Self::Text(text.clone());
+    Vec<u8> => |bytes| Self::Blob(bytes);
+    &[u8] => |bytes| Self::Blob(bytes.to_vec());
+    Uuid => |id| Self::Text(id.to_string());
+}
+
+impl<A> From<crate::Id<A>> for Value {
+    fn from(id: crate::Id<A>) -> Self {
+        id.as_uuid().into()
+    }
+}
+
+impl<T: Into<Value>> From<Option<T>> for Value {
+    fn from(value: Option<T>) -> Self {
+        value.map_or(Self::Null, Into::into)
+    }
+}
+
+/// What a column can be read as.
+pub trait FromValue: Sized {
+    /// What is expected of the column, for messages.
+    const EXPECTED: &'static str;
+
+    /// Reads the value, or gives it back if it is something else.
+    ///
+    /// # Errors
+    /// The value is something else.
+    fn from_value(value: Value) -> Result<Self, Value>;
+}
+
+macro_rules! read {
+    ($($type:ty, $expected:literal => { $($pattern:pat $(if $guard:expr)? => $made:expr),* };)*) => {$(
+        impl FromValue for $type {
+            const EXPECTED: &'static str = $expected;
+
+            fn from_value(value: Value) -> Result<Self, Value> {
+                match value {
+                    $($pattern $(if $guard)? => Ok($made),)*
+                    other => Err(other),
+                }
+            }
+        }
+    )*};
+}
+
+read! {
+    i64, "a whole number" => { Value::Integer(number) => number };
+    f64, "a number" => { Value::Real(number) => number, Value::Integer(number) => number as f64 };
+    bool, "0 or 1" => { Value::Integer(0) => false, Value::Integer(1) => true };
+    String, "text" => { Value::Text(text) => text };
+    Vec<u8>, "bytes" => { Value::Blob(bytes) => bytes };
+    Value, "a value" => { value if true => value };
+}
+
+impl FromValue for Uuid {
+    const EXPECTED: &'static str = "an id";
+
+    fn from_value(value: Value) -> Result<Self, Value> {
+        match &value {
+            Value::Text(text) => text.parse().map_err(|_| value),
+            _ => Err(value),
+        }
+    }
+}
+
+impl<A> FromValue for crate::Id<A> {
+    const EXPECTED: &'static str = "an id";
+
+    fn from_value(value: Value) -> Result<Self, Value> {
+        Uuid::from_value(value).map(Self::from_uuid)
+    }
+}
+
+impl<T: FromValue> FromValue for Option<T> {
+    const EXPECTED: &'static str = T::EXPECTED;
+
+    fn from_value(value: Value) -> Result<Self, Value> {
+        match value {
+            Value::Null => Ok(None),
+            value => T::from_value(value).map(Some),
+        }
+    }
+}

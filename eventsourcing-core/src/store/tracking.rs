@@ -1,0 +1,174 @@
+//! Where followers are: their steps, and the notes they keep.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::append::{invalid, validate_name, validate_size};
+use super::{LeaseToken, LogId, Name, Position, StoreError};
+
+/// The longest key of a note, in bytes.
+pub const NOTE_KEY_BYTES_MAX: usize = 512;
+/// The largest note, in bytes.
+pub const NOTE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// A follower's step from one position of an upstream log to a later one, or to the same one if only its notes change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracking {
+    /// Who steps.
+    pub follower: Name,
+    /// The log that is followed.
+    pub upstream: LogId,
+    /// Where the follower must be; elsewhere nothing is written.
+    pub from: Position,
+    /// Where it is afterwards. Not before `from`.
+    pub to: Position,
+    /// The lease it is made under; with an outdated one nothing is written. `None`: under none, and then only `from`
+    /// keeps two runners of one follower from doing the same work.
+    pub lease: Option<LeaseToken>,
+    /// How many steps the follower must have made before this one; otherwise nothing is written. `None`: any number,
+    /// and then a step that only changed notes meanwhile is not noticed.
+    pub revision: Option<Revision>,
+    /// Notes to keep from now on, by their keys, or to forget (`None`). They are written with the step or not at all.
+    pub notes: BTreeMap<String, Option<String>>,
+}
+
+impl Tracking {
+    /// A step under no lease that leaves the notes as they are.
+    #[must_use]
+    pub fn new(follower: impl Into<Name>, upstream: LogId, from: Position, to: Position) -> Self {
+        Self { follower: follower.into(), upstream, from, to, lease: None, revision: None, notes: BTreeMap::new() }
+    }
+
+    /// Under a lease, or under none.
+    #[must_use]
+    pub fn with_lease(mut self, lease: impl Into<Option<LeaseToken>>) -> Self {
+        self.lease = lease.into();
+        self
+    }
+
+    /// On the condition that the follower has made so many steps.
+    #[must_use]
+    pub fn with_revision(mut self, revision: impl Into<Option<Revision>>) -> Self {
+        self.revision = revision.into();
+        self
+    }
+
+    /// Keeps `value` as the note of this key from now on.
+    #[must_use]
+    pub fn with_note(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.notes.insert(key.into(), Some(value.into()));
+        self
+    }
+
+    /// Forgets the note of this key, if there is one.
+    #[must_use]
+    pub fn without_note(mut self, key: impl Into<String>) -> Self {
+        self.notes.insert(key.into(), None);
+        self
+    }
+
+    /// Checks what no store has to look into its data for. Every store calls it before anything else.
+    ///
+    /// # Errors
+    /// [`StoreError::Invalid`]: the step goes backwards, or exceeds a limit.
+    pub fn validate(&self) -> Result<(), StoreError> {
+        validate_name("follower", &self.follower)?;
+        let Self { follower, from, to, .. } = self;
+        if to < from {
+            return Err(invalid(format!("follower {follower} cannot step back from position {from} to {to}")));
+        }
+        self.notes.iter().try_for_each(|(key, value)| validate_note(key, value.as_deref()))
+    }
+}
+
+fn validate_note(key: &str, value: Option<&str>) -> Result<(), StoreError> {
+    if key.is_empty() || key.contains('\0') || value.is_some_and(|value| value.contains('\0')) {
+        return Err(invalid("a note has a key, and no NUL character"));
+    }
+    validate_size("key of a note", key.as_bytes(), NOTE_KEY_BYTES_MAX)?;
+    validate_size("note", value.unwrap_or_default().as_bytes(), NOTE_BYTES_MAX)
+}
+
+/// How many steps a follower has made in a log. Tells apart what its notes were at different times.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// Of a follower that has never been seen.
+    pub const ZERO: Self = Self(0);
+
+    /// The revision with this number.
+    #[must_use]
+    pub const fn new(number: u64) -> Self {
+        Self(number)
+    }
+
+    /// The number itself.
+    #[must_use]
+    pub const fn as_u64(self) -> u64 {
+        self.0
+    }
+
+    /// After one more step.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Which notes of a follower are wanted: those whose keys begin with `prefix`, in the order of the bytes of their keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotesQuery {
+    /// Whose notes.
+    pub follower: Name,
+    /// Of its work in this log.
+    pub upstream: LogId,
+    /// How their keys begin; empty for all.
+    pub prefix: String,
+    /// Only keys after this one; empty for the first page.
+    pub after: String,
+    /// How many at most.
+    pub limit: usize,
+}
+
+impl NotesQuery {
+    /// All notes whose keys begin with `prefix`.
+    #[must_use]
+    pub fn new(follower: Name, upstream: LogId, prefix: impl Into<String>) -> Self {
+        Self { follower, upstream, prefix: prefix.into(), after: String::new(), limit: usize::MAX }
+    }
+
+    /// Only keys after this one.
+    #[must_use]
+    pub fn after(mut self, key: impl Into<String>) -> Self {
+        self.after = key.into();
+        self
+    }
+
+    /// At most so many.
+    #[must_use]
+    pub fn limit(mut self, notes: usize) -> Self {
+        self.limit = notes;
+        self
+    }
+}
+
+/// Where a follower is and what it has noted, as of one moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Notebook {
+    /// Where it is.
+    pub position: Position,
+    /// How many steps it has made.
+    pub revision: Revision,
+    /// The notes that were asked for.
+    pub notes: BTreeMap<String, String>,
+}
