@@ -5,15 +5,17 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::feed::Feed;
+use super::feed::{Feed, Partition, PlainSink, PolicySink, Sink};
 use super::follower::Route;
 use super::runner::Engine;
 use super::{
     Applications, Definition, Follower, FollowerKind, OnFailure, Runner, Running, Stores, System, SystemError,
     unknown_application, unknown_follower,
 };
-use crate::store::{EventStore, LogId, Name};
-use crate::{Application, Clock, IdSource, RandomIds, SystemClock};
+use jiff::Timestamp;
+
+use crate::store::{Append, EventStore, LogId, Name, NotesQuery, Position, StoreError, Tracking};
+use crate::{Application, Clock, IdSource, MemoryStore, RandomIds, SystemClock};
 
 /// Starts a system, with more to choose than its `start` offers.
 pub struct SystemBuilder<S> {
@@ -22,8 +24,21 @@ pub struct SystemBuilder<S> {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
     configure: HashMap<&'static str, Configure>,
-    on_failure: HashMap<&'static str, OnFailure>,
+    followers: HashMap<&'static str, FollowerSettings>,
     of: PhantomData<fn() -> S>,
+}
+
+/// What may be chosen for each follower.
+#[derive(Clone, Copy, Debug)]
+struct FollowerSettings {
+    on_failure: OnFailure,
+    partitions: u32,
+}
+
+impl Default for FollowerSettings {
+    fn default() -> Self {
+        Self { on_failure: OnFailure::default(), partitions: 1 }
+    }
 }
 
 type Configure = Box<dyn FnOnce(Application) -> Application + Send>;
@@ -38,7 +53,7 @@ impl<S: System> SystemBuilder<S> {
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
             configure: HashMap::new(),
-            on_failure: HashMap::new(),
+            followers: HashMap::new(),
             of: PhantomData,
         }
     }
@@ -78,7 +93,19 @@ impl<S: System> SystemBuilder<S> {
     /// What the follower `name` does about an event it cannot deal with; [`OnFailure::Stop`] unless said otherwise.
     #[must_use]
     pub fn with_on_failure(mut self, name: &'static str, on_failure: OnFailure) -> Self {
-        self.on_failure.insert(name, on_failure);
+        self.followers.entry(name).or_default().on_failure = on_failure;
+        self
+    }
+
+    /// Splits the work of the policy `name` into so many partitions by the ids of the aggregates it follows: each is
+    /// led by a process of its own, if there are as many, and goes on when another one stops. Events of one aggregate
+    /// stay in order; those of different aggregates overtake each other. One, unless said otherwise.
+    ///
+    /// Each partition has a position of its own, so the number stays: a system that has run with another number
+    /// refuses to start.
+    #[must_use]
+    pub fn with_partitions(mut self, name: &'static str, partitions: u32) -> Self {
+        self.followers.entry(name).or_default().partitions = partitions.max(1);
         self
     }
 
@@ -97,10 +124,10 @@ impl<S: System> SystemBuilder<S> {
         let system = Arc::new(S::assemble(&applications));
         let mut feeds = Vec::new();
         for follower in S::followers() {
-            let on_failure = self.on_failure.remove(follower.name).unwrap_or_default();
-            feeds.extend(open_feeds(follower, &applications, on_failure).await?);
+            let settings = self.followers.remove(follower.name).unwrap_or_default();
+            feeds.extend(open_feeds(follower, &applications, settings).await?);
         }
-        if let Some(name) = self.on_failure.keys().next() {
+        if let Some(name) = self.followers.keys().next() {
             return Err(unknown_follower(&definition, name));
         }
         let engine = Engine::new(system, feeds);
@@ -130,10 +157,9 @@ impl<S: System> SystemBuilder<S> {
 async fn open_feeds<S: System>(
     follower: Follower<S>,
     applications: &Applications,
-    on_failure: OnFailure,
+    settings: FollowerSettings,
 ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
     let name = Name::from_static(follower.name);
-    let policy = (follower.kind == FollowerKind::Policy).then(|| applications.application(follower.name));
     let mut by_log: BTreeMap<LogId, Vec<(Name, Route<S>)>> = BTreeMap::new();
     for (aggregate, route) in follower.routes {
         let log_id = applications.application(route.application).store().log_id();
@@ -142,10 +168,63 @@ async fn open_feeds<S: System>(
     let mut feeds = Vec::new();
     for routes in by_log.into_values() {
         let upstream = Arc::clone(applications.application(routes[0].1.application).store());
-        let handlers = routes.into_iter().map(|(aggregate, route)| (aggregate, route.handler)).collect();
-        feeds.push(Arc::new(Feed::open(name.clone(), upstream, handlers, policy.clone(), on_failure).await?));
+        let handlers: BTreeMap<_, _> =
+            routes.into_iter().map(|(aggregate, route)| (aggregate, route.handler)).collect();
+        if follower.kind == FollowerKind::Policy {
+            let home = Arc::clone(applications.application(follower.name).store());
+            agree_on_partitions(&*home, &name, upstream.log_id(), settings.partitions).await?;
+        }
+        for partition in Partition::split(settings.partitions) {
+            let takes = handlers.keys().cloned().collect();
+            let handlers = handlers.clone();
+            let sink: Box<dyn Sink<S>> = match follower.kind {
+                FollowerKind::Policy => Box::new(PolicySink { app: applications.application(follower.name), handlers }),
+                FollowerKind::Projection => {
+                    Box::new(PlainSink::new(name.clone(), Arc::new(MemoryStore::new()), handlers, false))
+                }
+            };
+            let upstream = Arc::clone(&upstream);
+            let feed = Feed::open(name.clone(), upstream, takes, partition, sink, settings.on_failure).await?;
+            feeds.push(Arc::new(feed));
+        }
     }
     Ok(feeds)
+}
+
+/// Under which key a follower that runs in partitions notes how many there are.
+const PARTITIONS_KEY: &str = "partitions";
+
+/// Makes sure that the follower has never run in another number of partitions: their positions would not fit these.
+async fn agree_on_partitions(
+    home: &dyn EventStore,
+    follower: &Name,
+    upstream: LogId,
+    partitions: u32,
+) -> Result<(), SystemError> {
+    loop {
+        let book = home.notes(NotesQuery::new(follower.clone(), upstream, PARTITIONS_KEY)).await?;
+        let noted = book.notes.get(PARTITIONS_KEY).cloned();
+        match noted.or_else(|| (book.position > Position::ZERO).then(|| "1".to_owned())) {
+            Some(known) if known == partitions.to_string() => return Ok(()),
+            Some(known) => {
+                let reason = format!(
+                    "follower {follower} has run in {known} partitions and cannot go on in {partitions}; \
+                     start it with_partitions({follower:?}, {known})"
+                );
+                return Err(SystemError::Invalid { reason });
+            }
+            None if partitions == 1 => return Ok(()),
+            None => {}
+        }
+        let step = Tracking::new(follower.clone(), upstream, book.position, book.position)
+            .with_revision(book.revision)
+            .with_note(PARTITIONS_KEY, partitions.to_string());
+        match home.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await {
+            // Another process that starts at this moment was first.
+            Ok(_) | Err(StoreError::TrackingConflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 impl<S> fmt::Debug for SystemBuilder<S> {

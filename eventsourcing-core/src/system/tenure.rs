@@ -9,7 +9,6 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::feed::Feed;
-use crate::Application;
 use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Position, StoreError};
 
 /// How often a follower that stands by looks where the active one is, at most: it is woken by what is written.
@@ -59,13 +58,13 @@ impl Tenure {
 
     /// Takes the lease, or renews it when it is time to.
     pub(crate) async fn keep<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
-        let (Some(terms), Some(app)) = (self.terms, &feed.policy) else { return Ok(Turn::Ours) };
+        let Some(terms) = self.terms.filter(|_| feed.is_shared()) else { return Ok(Turn::Ours) };
         if self.held.as_ref().is_some_and(|held| Instant::now() < held.renew_at) {
             return Ok(Turn::Ours);
         }
         match &self.theirs {
             Some(theirs) if Instant::now() < theirs.ask_at => {}
-            _ => self.ask(terms, feed, app).await?,
+            _ => self.ask(terms, feed).await?,
         }
         match &self.theirs {
             None => Ok(Turn::Ours),
@@ -75,15 +74,15 @@ impl Tenure {
         }
     }
 
-    async fn ask<S>(&mut self, terms: Terms, feed: &Feed<S>, app: &Application) -> Result<(), StoreError> {
+    async fn ask<S>(&mut self, terms: Terms, feed: &Feed<S>) -> Result<(), StoreError> {
         let Terms { holder, duration } = terms;
-        let (follower, upstream) = (feed.name.clone(), feed.upstream.log_id());
+        let (home, follower, upstream) = feed.home();
         let now = Instant::now();
-        match app.store().lease(LeaseRequest { follower, upstream, holder, duration }).await? {
-            Lease::Held { token, position } => {
+        match home.lease(LeaseRequest { follower, upstream, holder, duration }).await? {
+            Lease::Held { token, .. } => {
                 if self.held.as_ref().is_none_or(|held| held.token != token) {
+                    feed.take_over(token).await?;
                     info!(follower = %feed.name, %token, "this process runs the follower");
-                    feed.take_over(token, position).await;
                 }
                 (self.held, self.theirs) = (Some(Held { token, renew_at: now + duration / 3 }), None);
             }
@@ -113,16 +112,17 @@ impl Tenure {
 
     /// Waits until it makes sense to look again, or to ask.
     pub(crate) async fn stand_by<S>(feed: &Feed<S>, seen: Position, ask_at: Instant) {
-        let Some(app) = &feed.policy else { return };
         tokio::time::sleep(LOOK_INTERVAL_MIN).await;
-        let written = app.store().wait_beyond(seen);
+        let (home, ..) = feed.home();
+        let written = home.wait_beyond(seen);
         let _ = tokio::time::timeout_at(ask_at, written).await;
     }
 
     /// Gives the lease back, so that others need not wait until it expires.
     pub(crate) async fn give_back<S>(&mut self, feed: &Feed<S>) {
-        let (Some(held), Some(app)) = (self.held.take(), &feed.policy) else { return };
-        if let Err(error) = app.store().release(&feed.name, feed.upstream.log_id(), held.token).await {
+        let Some(held) = self.held.take() else { return };
+        let (home, follower, upstream) = feed.home();
+        if let Err(error) = home.release(&follower, upstream, held.token).await {
             debug!(follower = %feed.name, %error, "the lease is not given back; it will expire");
         }
     }

@@ -1,0 +1,269 @@
+//! [`Feed`]: one follower on one log. Reads a page, has it dealt with, writes the work and the position together.
+//!
+//! It knows nothing of tasks: a runner calls [`Feed::step`] when there may be something to do. It knows nothing either
+//! of what deals with the events: that is its [`Sink`].
+
+mod cursor;
+mod partition;
+mod sink;
+
+use std::sync::Arc;
+
+use tokio::sync::{Mutex, watch};
+use tracing::{debug, error, warn};
+
+use super::follower::Cause;
+use super::{FollowerFailure, FollowerState, OnFailure};
+use crate::store::{
+    EventStore, HolderId, LeaseToken, LogId, LogPage, LogQuery, Name, Position, StoreError, StoredEvent,
+};
+use cursor::Cursor;
+pub(crate) use partition::Partition;
+pub(crate) use sink::{Failure, PlainSink, PolicySink, Sink};
+
+/// How many events a page has at most.
+const EVENTS_PER_PAGE_MAX: usize = 256;
+/// How far a follower passes over events it does not take before it writes that down.
+const PASSED_OVER_MAX: u64 = 10_000;
+
+/// One follower on one log, or one partition of it.
+pub(crate) struct Feed<S> {
+    /// As it is declared.
+    pub(crate) name: Name,
+    pub(crate) upstream: Arc<dyn EventStore>,
+    /// The stored names of the aggregates whose events it takes.
+    takes: Vec<Name>,
+    partition: Partition,
+    sink: Box<dyn Sink<S>>,
+    on_failure: OnFailure,
+    cursor: Mutex<Cursor>,
+    status: watch::Sender<Status>,
+}
+
+/// How a follower is doing.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Status {
+    pub(crate) reached: Position,
+    pub(crate) state: FollowerState,
+}
+
+/// What a step came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// There may be more.
+    Moved,
+    /// Everything there is has been dealt with.
+    Idle,
+    /// Another process runs the follower by now.
+    LeaseLost,
+    /// An event could not be dealt with; it is worth trying again.
+    Failing,
+    /// An event cannot be dealt with.
+    Stopped,
+}
+
+impl<S> Feed<S> {
+    /// The follower at the position where it stopped last time.
+    pub(crate) async fn open(
+        name: Name,
+        upstream: Arc<dyn EventStore>,
+        takes: Vec<Name>,
+        partition: Partition,
+        sink: Box<dyn Sink<S>>,
+        on_failure: OnFailure,
+    ) -> Result<Self, StoreError> {
+        let follower = partition.name(&sink.follower());
+        let cursor = Cursor::load(&**sink.home(), follower, upstream.log_id(), EVENTS_PER_PAGE_MAX).await?;
+        let status = watch::Sender::new(Status { reached: cursor.reached, state: FollowerState::Running });
+        let cursor = Mutex::new(cursor);
+        Ok(Self { name, upstream, takes, partition, sink, on_failure, cursor, status })
+    }
+
+    pub(crate) fn status(&self) -> watch::Receiver<Status> {
+        self.status.subscribe()
+    }
+
+    /// The stored names of the aggregates whose events it takes.
+    pub(crate) fn takes(&self) -> impl Iterator<Item = Name> {
+        self.takes.iter().cloned()
+    }
+
+    /// Where its position and its notes are kept, under this name.
+    pub(crate) fn home(&self) -> (&Arc<dyn EventStore>, Name, LogId) {
+        (self.sink.home(), self.partition.name(&self.sink.follower()), self.upstream.log_id())
+    }
+
+    /// Whether all processes share what it writes to, so that one of them at a time should run it.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.sink.is_shared()
+    }
+
+    /// Deals with the next page, if there is one. Runners never drop it half-way.
+    ///
+    /// # Errors
+    /// The store did not answer. Try again later; nothing is lost or repeated.
+    pub(crate) async fn step(&self, system: &S) -> Result<Step, StoreError> {
+        let mut cursor = self.cursor.lock().await;
+        if self.status.borrow().state.stopped().is_some() {
+            return Ok(Step::Stopped);
+        }
+        let page = match self.page_after(cursor.reached).await {
+            Ok(page) => page,
+            Err(error @ StoreError::Unavailable { .. }) => return Err(error),
+            Err(error) => return Ok(self.fail(cursor.reached, "the log".into(), error.into())),
+        };
+        let step = self.deal_with(system, &mut cursor, page).await;
+        self.status.send_if_modified(|status| std::mem::replace(&mut status.reached, cursor.reached) != cursor.reached);
+        step
+    }
+
+    /// The next events that it takes.
+    async fn page_after(&self, position: Position) -> Result<LogPage, StoreError> {
+        let query = LogQuery::after(position).limit(EVENTS_PER_PAGE_MAX).categories(self.takes());
+        let mut page = self.upstream.read_log(query).await?;
+        page.events.retain(|event| self.partition.contains(&event.stream));
+        Ok(page)
+    }
+
+    /// This process runs the follower from now on, from where the last one left it.
+    pub(crate) async fn take_over(&self, token: LeaseToken) -> Result<(), StoreError> {
+        let mut cursor = self.cursor.lock().await;
+        cursor.lease = Some(token);
+        self.refresh(&mut cursor).await?;
+        let reached = cursor.reached;
+        self.status.send_modify(|status| *status = Status { reached, state: FollowerState::Running });
+        Ok(())
+    }
+
+    /// Another process runs the follower; this one only looks where it is. Returns the head before it looked: when the
+    /// other one moves, more will be written.
+    pub(crate) async fn stand_by(&self, holder: HolderId) -> Result<Position, StoreError> {
+        let (home, follower, upstream) = self.home();
+        let head = home.head().await?;
+        let position = home.tracking(&follower, upstream).await?;
+        let reached = self.passed_over(position).await?;
+        self.status.send_modify(|status| *status = Status { reached, state: FollowerState::StandingBy { holder } });
+        Ok(head)
+    }
+
+    /// Before the first event after `position` that the follower takes, or the end of the log: the one who runs it does not
+    /// always write down what it passes over.
+    async fn passed_over(&self, mut position: Position) -> Result<Position, StoreError> {
+        loop {
+            let page = self.page_after(position).await?;
+            match page.events.first() {
+                Some(next) => return Ok(Position::new(next.position.as_u64() - 1)),
+                None if page.ceiling == position => return Ok(position),
+                None => position = page.ceiling,
+            }
+        }
+    }
+
+    /// Deals with a page in pieces, which get smaller when one fails, until the one bad event stands alone.
+    async fn deal_with(&self, system: &S, cursor: &mut Cursor, page: LogPage) -> Result<Step, StoreError> {
+        let before = cursor.reached;
+        let mut rest = &page.events[..];
+        while !rest.is_empty() {
+            let (piece, later) = rest.split_at(cursor.events.min(rest.len()));
+            let to = if later.is_empty() { page.ceiling } else { piece[piece.len() - 1].position };
+            match self.piece(system, cursor, piece, to).await {
+                Ok(()) => {
+                    self.succeed();
+                    cursor.events = (cursor.events * 2).min(EVENTS_PER_PAGE_MAX);
+                    rest = later;
+                }
+                Err(Failure::Moved) => {
+                    self.refresh(cursor).await?;
+                    debug!(follower = %self.name, position = %cursor.reached, "moved by another process");
+                    return Ok(Step::Moved);
+                }
+                Err(Failure::LeaseLost) => {
+                    // Perhaps the page took longer than the lease lasts.
+                    cursor.events = (piece.len() / 2).max(1);
+                    return Ok(Step::LeaseLost);
+                }
+                Err(Failure::Unavailable(error)) => return Err(error),
+                Err(Failure::Event(_)) if piece.len() > 1 => cursor.events = piece.len() / 2,
+                Err(Failure::Event(cause)) => return Ok(self.fail(piece[0].position, describe(&piece[0]), cause)),
+            }
+        }
+        self.pass_over(cursor, page.ceiling).await?;
+        Ok(if cursor.reached == before { Step::Idle } else { Step::Moved })
+    }
+
+    async fn piece(&self, system: &S, cursor: &mut Cursor, piece: &[StoredEvent], to: Position) -> Result<(), Failure> {
+        let step = cursor.step(to, piece);
+        self.sink.deal_with(system, piece, step.tracking.clone()).await?;
+        cursor.done(step);
+        Ok(())
+    }
+
+    /// Moves over events at the end of a page that the follower does not take. Written down only now and then:
+    /// passing over them again costs little.
+    async fn pass_over(&self, cursor: &mut Cursor, ceiling: Position) -> Result<(), StoreError> {
+        cursor.reached = ceiling.max(cursor.reached);
+        if cursor.unwritten() < PASSED_OVER_MAX {
+            return Ok(());
+        }
+        let step = cursor.step(cursor.reached, &[]);
+        match self.sink.pass_over(step.tracking.clone()).await {
+            Ok(()) => cursor.done(step),
+            Err(Failure::Moved) => self.refresh(cursor).await?,
+            // The next event, or the next renewal of the lease, brings it to light.
+            Err(Failure::LeaseLost) => {}
+            Err(Failure::Unavailable(error)) => return Err(error),
+            Err(Failure::Event(cause)) => return Err(StoreError::unavailable("a step was refused", cause)),
+        }
+        Ok(())
+    }
+
+    /// Reads again where the follower is: somebody else has moved it.
+    async fn refresh(&self, cursor: &mut Cursor) -> Result<(), StoreError> {
+        let (home, follower, upstream) = self.home();
+        let (lease, events) = (cursor.lease, cursor.events);
+        *cursor = Cursor::load(&**home, follower, upstream, events).await?;
+        cursor.lease = lease;
+        Ok(())
+    }
+
+    fn fail(&self, position: Position, event: String, source: Cause) -> Step {
+        let (follower, source) = (self.name.clone(), Arc::from(source));
+        let failure = FollowerFailure { follower, position, event, cause: chain(&source), source };
+        let (state, step) = match self.on_failure {
+            OnFailure::Stop => {
+                error!(follower = %self.name, %position, error = %failure.cause, "follower stopped");
+                (FollowerState::Stopped(failure), Step::Stopped)
+            }
+            OnFailure::Retry => {
+                warn!(follower = %self.name, %position, error = %failure.cause, "follower failed and tries again");
+                (FollowerState::Retrying(failure), Step::Failing)
+            }
+        };
+        self.status.send_modify(|status| status.state = state);
+        step
+    }
+
+    /// Whatever was wrong is mended.
+    fn succeed(&self) {
+        self.status.send_if_modified(|status| {
+            let mended = status.state.failure().is_some();
+            status.state = FollowerState::Running;
+            mended
+        });
+    }
+}
+
+fn describe(event: &StoredEvent) -> String {
+    format!("{} of {}, version {}", event.name, event.stream, event.version)
+}
+
+/// An error and its sources in one line.
+fn chain(error: &Arc<dyn std::error::Error + Send + Sync>) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}

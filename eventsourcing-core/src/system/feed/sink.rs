@@ -1,0 +1,181 @@
+//! [`Sink`]: what deals with the events of a feed, and how far that and the follower's step are one.
+
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::Poll;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+
+use crate::retry::RetryPolicy;
+use crate::store::{Append, EventStore, Name, Position, StoreError, StoredEvent, Tracking};
+use crate::system::follower::{Cause, Handler};
+use crate::{Application, Work};
+
+/// Deals with the events of a feed.
+#[async_trait]
+pub(crate) trait Sink<S>: Send + Sync {
+    /// The follower, as its position is kept under.
+    fn follower(&self) -> Name;
+
+    /// Keeps the follower's position and notes.
+    fn home(&self) -> &Arc<dyn EventStore>;
+
+    /// Whether all processes share what it writes to, so that one of them at a time should run it.
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    /// Deals with the events and makes the step. After an error the step has not been made, unless the store is
+    /// unavailable: then it may have been.
+    async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure>;
+
+    /// Makes a step over events that the follower does not take.
+    async fn pass_over(&self, step: Tracking) -> Result<(), Failure> {
+        append(&**self.home(), Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await
+    }
+}
+
+/// Why a piece of a page was not dealt with.
+pub(crate) enum Failure {
+    /// Somebody else runs this follower and has moved it: read again where it is.
+    Moved,
+    /// Somebody else has the lease.
+    LeaseLost,
+    /// The store does not answer: try again later.
+    Unavailable(StoreError),
+    /// An event of the piece cannot be dealt with.
+    Event(Cause),
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::TrackingConflict { .. } => Self::Moved,
+            StoreError::LeaseLost { .. } => Self::LeaseLost,
+            error @ StoreError::Unavailable { .. } => Self::Unavailable(error),
+            error => Self::Event(error.into()),
+        }
+    }
+}
+
+async fn append(home: &dyn EventStore, append: Append) -> Result<(), Failure> {
+    home.append(append).await?;
+    Ok(())
+}
+
+/// By the stored name of the aggregate.
+pub(crate) type Handlers<S> = BTreeMap<Name, Arc<dyn Handler<S>>>;
+
+/// A policy: what it records and the step are one append.
+pub(crate) struct PolicySink<S> {
+    pub(crate) app: Application,
+    pub(crate) handlers: Handlers<S>,
+}
+
+#[async_trait]
+impl<S: Send + Sync> Sink<S> for PolicySink<S> {
+    fn follower(&self) -> Name {
+        self.app.name().clone()
+    }
+
+    fn home(&self) -> &Arc<dyn EventStore> {
+        self.app.store()
+    }
+
+    async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
+        let mut backoff = RetryPolicy::default().start("follower");
+        loop {
+            let mut work = Work::new(self.app.clone());
+            for event in events {
+                let handler = &self.handlers[&event.stream.category];
+                let handled = catching(handler.handle(system, event, Some(&mut work))).await;
+                handled.map_err(|cause| failure(&work, cause))?;
+            }
+            let append = work.into_append(step.clone()).map_err(|error| Failure::Event(error.into()))?;
+            match self.app.store().append(append).await {
+                Ok(_) => return Ok(()),
+                Err(error @ StoreError::Conflict { .. }) => {
+                    backoff.wait(error).await.map_err(|error| Failure::Event(error.into()))?;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+}
+
+/// An outage of the store that the policy met through its work is not the fault of the event.
+fn failure(work: &Work, cause: Cause) -> Failure {
+    match work.met_outage() {
+        true => Failure::Unavailable(StoreError::unavailable(cause.to_string(), cause)),
+        false => Failure::Event(cause),
+    }
+}
+
+/// A projection whose target knows nothing of steps: what is done there cannot be undone, and is done before the step.
+pub(crate) struct PlainSink<S> {
+    follower: Name,
+    home: Arc<dyn EventStore>,
+    handlers: Handlers<S>,
+    is_shared: bool,
+    /// The last event this process has dealt with. A piece that failed is not begun again at its first event.
+    done: Mutex<Position>,
+}
+
+impl<S> PlainSink<S> {
+    pub(crate) fn new(follower: Name, home: Arc<dyn EventStore>, handlers: Handlers<S>, is_shared: bool) -> Self {
+        Self { follower, home, handlers, is_shared, done: Mutex::default() }
+    }
+
+    fn is_done(&self, event: &StoredEvent) -> bool {
+        event.position <= *self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait]
+impl<S: Send + Sync> Sink<S> for PlainSink<S> {
+    fn follower(&self) -> Name {
+        self.follower.clone()
+    }
+
+    fn home(&self) -> &Arc<dyn EventStore> {
+        &self.home
+    }
+
+    fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
+        for event in events {
+            if !self.is_done(event) {
+                let handler = &self.handlers[&event.stream.category];
+                catching(handler.handle(system, event, None)).await.map_err(Failure::Event)?;
+                *self.done.lock().unwrap_or_else(PoisonError::into_inner) = event.position;
+            }
+        }
+        self.pass_over(step).await
+    }
+}
+
+/// Turns a panic of user code into an error, so that a follower never ends silently.
+async fn catching(handling: impl Future<Output = Result<(), Cause>>) -> Result<(), Cause> {
+    let mut handling = pin!(handling);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context))) {
+        Ok(poll) => poll,
+        Err(panic) => Poll::Ready(Err(format!("panicked: {}", panic_message(&*panic)).into())),
+    })
+    .await
+}
+
+fn panic_message(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(message), _) => message,
+        (_, Some(message)) => message,
+        _ => "no message",
+    }
+}
