@@ -74,6 +74,8 @@ pub struct FaultRates {
     pub delay: f64,
     /// The longest delay.
     pub delay_max: Duration,
+    /// Of reads of the log that see no further than an earlier one did, as when other writers are slow to commit.
+    pub late: f64,
 }
 
 /// Wraps a store and makes some of its operations fail: those named by a script, and others at random from a seed.
@@ -115,6 +117,10 @@ struct Plan {
     calls: HashMap<Operation, u64>,
     script: HashMap<(Operation, u64), Fault>,
     rates: FaultRates,
+    /// How many calls are left before the crash.
+    life: Option<u64>,
+    /// How far reads of the log have seen.
+    seen: Position,
     rng: fastrand::Rng,
 }
 
@@ -122,7 +128,14 @@ impl<S: EventStore> FaultyStore<S> {
     /// Around `store`, without any fault yet.
     pub fn new(store: S) -> Self {
         let rng = Seed::new(0).rng(0);
-        let plan = Plan { calls: HashMap::new(), script: HashMap::new(), rates: FaultRates::default(), rng };
+        let plan = Plan {
+            calls: HashMap::new(),
+            script: HashMap::new(),
+            rates: FaultRates::default(),
+            life: None,
+            seen: Position::ZERO,
+            rng,
+        };
         Self { store, on: AtomicBool::new(true), plan: Mutex::new(plan) }
     }
 
@@ -142,6 +155,20 @@ impl<S: EventStore> FaultyStore<S> {
             plan.rng = seed.rng(0);
         }
         self
+    }
+
+    /// Lets whoever uses this store crash in its `nth` call, counted over all operations: that call is carried out, but
+    /// nobody hears of it, and later calls do not reach the store. Another one around the same store is the next process.
+    #[must_use]
+    pub fn with_crash_in(self, nth: u64) -> Self {
+        self.lock().life = Some(nth);
+        self
+    }
+
+    /// Whether the crash has happened.
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        self.lock().life == Some(0)
     }
 
     /// Makes the next call of `operation` fail with `fault`.
@@ -174,7 +201,11 @@ impl<S: EventStore> FaultyStore<S> {
 
     /// Counts a call, and fails or delays it as planned. The fault that remains strikes after the operation.
     async fn begin(&self, operation: Operation) -> Result<Option<Fault>, StoreError> {
-        let fault = self.lock().fault_of_next(operation).filter(|_| self.on.load(Ordering::SeqCst));
+        let fault = {
+            let mut plan = self.lock();
+            let fault = plan.fault_of_next(operation).filter(|_| self.on.load(Ordering::SeqCst));
+            plan.live_on(fault)
+        };
         match fault {
             Some(Fault::Unavailable) => Err(unavailable(operation, "is not carried out")),
             Some(Fault::Conflict) if operation != Operation::Append => {
@@ -186,6 +217,14 @@ impl<S: EventStore> FaultyStore<S> {
             }
             other => Ok(other),
         }
+    }
+
+    /// What a read sees of a page.
+    fn see(&self, mut page: LogPage, after: Position) -> LogPage {
+        let end = self.lock().sight(page.ceiling).max(after);
+        page.events.retain(|event| event.position <= end);
+        page.ceiling = end;
+        page
     }
 
     async fn conflict(&self, append: &Append) -> StoreError {
@@ -214,8 +253,28 @@ impl Plan {
         scripted.or_else(|| self.random_fault(operation))
     }
 
+    /// Counts down to the crash.
+    fn live_on(&mut self, fault: Option<Fault>) -> Option<Fault> {
+        match &mut self.life {
+            None => fault,
+            Some(0) => Some(Fault::Unavailable),
+            Some(left) => {
+                *left -= 1;
+                if *left == 0 { Some(Fault::LostReply) } else { fault }
+            }
+        }
+    }
+
+    /// How far a read of the log sees whose end is at `head`.
+    fn sight(&mut self, head: Position) -> Position {
+        if self.rng.f64() >= self.rates.late {
+            self.seen = self.seen.max(head);
+        }
+        self.seen.min(head)
+    }
+
     fn random_fault(&mut self, operation: Operation) -> Option<Fault> {
-        let FaultRates { unavailable, lost_reply, conflict, delay, delay_max } = self.rates;
+        let FaultRates { unavailable, lost_reply, conflict, delay, delay_max, .. } = self.rates;
         let conflict = if operation == Operation::Append { conflict } else { 0.0 };
         let kinds = [(unavailable, Fault::Unavailable), (lost_reply, Fault::LostReply), (conflict, Fault::Conflict)];
         for (rate, fault) in kinds {
@@ -261,12 +320,15 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let fault = self.begin(Operation::ReadLog).await?;
-        reply(Operation::ReadLog, fault, self.store.read_log(query).await)
+        let (after, page) = (query.after, self.store.read_log(query).await);
+        let page = page.map(|page| self.see(page, after));
+        reply(Operation::ReadLog, fault, page)
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::Head).await?;
-        reply(Operation::Head, fault, self.store.head().await)
+        let head = self.store.head().await;
+        reply(Operation::Head, fault, head.map(|head| self.lock().sight(head)))
     }
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {

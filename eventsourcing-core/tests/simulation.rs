@@ -1,0 +1,239 @@
+//! Whole systems played from a seed: processes that crash between any two calls of the store, replies that get lost,
+//! conflicts, commits that are seen late, two processes that deal with the same events. In the end every command has
+//! happened once, and every event has reached every follower once.
+//!
+//! A seed that fails is printed; `EVENTSOURCING_TEST_SEED` plays it again, alone.
+#![allow(clippy::unwrap_used)]
+
+mod domain;
+
+use std::collections::BTreeSet;
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
+use eventsourcing_core::store::{CommandId, EventStore, LogQuery, MemoryStore, Position, StoredEvent};
+use eventsourcing_core::testing::{FaultRates, FaultyStore, ManualClock, Seed, SeededIds};
+use eventsourcing_core::{Application, Id, Rejected, Runner, Running, SystemBuilder};
+use uuid::Builder;
+
+const SEEDS: u64 = 500;
+const COMMANDS: u64 = 25;
+
+#[test]
+fn systems_played_from_500_seeds_neither_lose_nor_repeat() {
+    let seeds = match env::var_os(Seed::VARIABLE) {
+        Some(_) => vec![Seed::from_env()],
+        None => (0..SEEDS).map(Seed::new).collect(),
+    };
+    for seed in seeds {
+        let played = std::panic::catch_unwind(|| play(seed));
+        assert!(played.is_ok(), "to play it again: {seed}");
+    }
+}
+
+#[test]
+fn a_seed_plays_the_same_every_time() {
+    let told = |events: Vec<StoredEvent>| events.into_iter().map(|event| (event.stream, event.name, event.payload));
+    for seed in (0..20).map(Seed::new) {
+        assert!(told(play(seed)).eq(told(play(seed))), "{seed}");
+    }
+}
+
+/// Plays a seed in virtual time, checks the end, and returns the log.
+fn play(seed: Seed) -> Vec<StoredEvent> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    runtime.block_on(async {
+        let mut world = World::new(seed);
+        for number in 0..COMMANDS {
+            world.carry_out(Command::draw(seed, number)).await;
+        }
+        world.end().await
+    })
+}
+
+/// Something that shall happen once, however often it is asked for.
+#[derive(Clone, Copy)]
+struct Command {
+    id: CommandId,
+    jar: usize,
+    beans: u32,
+    what: What,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum What {
+    Fill,
+    Add,
+    Take,
+    /// From one jar to the next, in one append.
+    Move,
+}
+
+impl Command {
+    fn draw(seed: Seed, number: u64) -> Self {
+        let mut rng = seed.rng(1_000 + number);
+        let what = match rng.u32(..10) {
+            0..2 => What::Fill,
+            2..6 => What::Add,
+            6..8 => What::Take,
+            _ => What::Move,
+        };
+        let id = CommandId::from_uuid(Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid());
+        Self { id, jar: rng.usize(..8), beans: rng.u32(1..9), what }
+    }
+
+    /// The outcome is that of the first time; `None`: not known.
+    async fn ask(self, jars: Application, known: &[Id<Jar>]) -> Option<Done> {
+        let (jars, beans) = (jars.command(self.id), self.beans);
+        let jar = |offset: usize| known[(self.jar + offset) % known.len()];
+        let outcome = match self.what {
+            _ if known.len() < 2 => jars.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.map(Some),
+            What::Fill => jars.create(|| Ok(JarEvent::Filled { beans })).await.map(Some),
+            What::Add => jars.update(jar(0), |jar| jar.add(beans)).await.map(|_| None),
+            What::Take => jars.update(jar(0), |jar| jar.take(beans)).await.map(|_| None),
+            What::Move => {
+                let moved = jars.update_all((jar(0), jar(1)), |(from, to)| {
+                    from.execute(|jar| jar.take(beans))?;
+                    to.execute(|jar| jar.add(beans))
+                });
+                moved.await.map(|_| None)
+            }
+        };
+        match outcome {
+            Ok(Some(filled)) => Some(Done::Filled(filled)),
+            Ok(None) => Some(Done::Changed),
+            Err(Rejected::Domain(NotEnough { .. })) => Some(Done::Refused),
+            Err(Rejected::App(error)) if error.is_unavailable() => None,
+            // What is created expects nobody to be first, and does not try again by itself.
+            Err(Rejected::App(error)) if error.is_conflict() => None,
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+enum Done {
+    Filled(Id<Jar>),
+    Changed,
+    Refused,
+}
+
+/// A store that outlives the processes, and the processes that run now.
+struct World {
+    seed: Seed,
+    rng: fastrand::Rng,
+    store: MemoryStore,
+    clock: ManualClock,
+    processes: [Option<Process>; 2],
+    started: u64,
+    jars: Vec<Id<Jar>>,
+    beans: i64,
+}
+
+struct Process {
+    store: Arc<FaultyStore<MemoryStore>>,
+    pantry: Running<Pantry>,
+}
+
+impl World {
+    fn new(seed: Seed) -> Self {
+        let (rng, clock) = (seed.rng(0), ManualClock::new());
+        let (store, jars) = (MemoryStore::new(), Vec::new());
+        Self { seed, rng, store, clock, processes: [None, None], started: 0, jars, beans: 0 }
+    }
+
+    /// Asks one process or the other, until one knows what became of it.
+    async fn carry_out(&mut self, command: Command) {
+        loop {
+            self.clock.advance(Duration::from_millis(self.rng.u64(1..1_000)));
+            let number = self.rng.usize(..2);
+            let Some(process) = self.process(number).await else { continue };
+            let jars = process.pantry.jars.app.clone();
+            match command.ask(jars, &self.jars).await {
+                Some(done) => return self.note(command, done),
+                None => self.bury(number),
+            }
+        }
+    }
+
+    fn note(&mut self, command: Command, done: Done) {
+        let beans = i64::from(command.beans);
+        match (done, command.what) {
+            (Done::Refused, _) | (Done::Changed, What::Move) => {}
+            (Done::Changed, What::Take) => self.beans -= beans,
+            (Done::Changed, _) => self.beans += beans,
+            (Done::Filled(jar), _) => {
+                self.beans += beans;
+                self.jars.push(jar);
+            }
+        }
+    }
+
+    /// The process of this number, started if it is not there; `None`: it crashed while it started.
+    async fn process(&mut self, number: usize) -> Option<&Process> {
+        self.bury(number);
+        if self.processes[number].is_none() {
+            self.processes[number] = self.start().await;
+        }
+        self.processes[number].as_ref()
+    }
+
+    /// What a process had in memory is gone.
+    fn bury(&mut self, number: usize) {
+        self.processes[number].take_if(|process| process.store.has_crashed());
+    }
+
+    async fn start(&mut self) -> Option<Process> {
+        self.started += 1;
+        let seed = Seed::new(self.seed.as_u64() << 16 | self.started);
+        let rates =
+            FaultRates { unavailable: 0.03, lost_reply: 0.03, conflict: 0.05, late: 0.1, ..FaultRates::default() };
+        let store = FaultyStore::new(self.store.clone()).with_rates(seed, rates);
+        let store = Arc::new(store.with_crash_in(self.rng.u64(1..300)));
+        let pantry = self.builder(Arc::clone(&store), seed).start().await;
+        // Each process sees the log from its own beginning.
+        pantry.ok().map(|pantry| Process { store, pantry })
+    }
+
+    fn builder(&self, store: impl EventStore, seed: Seed) -> SystemBuilder<Pantry> {
+        let (clock, ids) = (self.clock.clone(), SeededIds::new(seed));
+        SystemBuilder::new(store).with_runner(Runner::inline()).with_clock(clock).with_ids(ids)
+    }
+
+    /// What must hold when everything is over.
+    async fn end(mut self) -> Vec<StoredEvent> {
+        let survivors = std::mem::take(&mut self.processes).into_iter().flatten();
+        for Process { store, pantry } in survivors.filter(|process| !process.store.has_crashed()) {
+            store.switch_off();
+            if pantry.settled().await.is_ok() {
+                self.assert_seen_all(&pantry).await;
+            }
+        }
+        let pantry = self.builder(self.store.clone(), Seed::new(0)).start().await.unwrap();
+        pantry.settled().await.unwrap();
+        self.assert_seen_all(&pantry).await;
+        let log = self.store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
+        let of_jars = log.decode::<Jar>().unwrap();
+        let of_shelf = log.decode::<Shelf>().unwrap();
+        let changes = of_shelf.iter().filter(|event| event.payload != ShelfEvent::Built);
+        let causes = changes.map(|event| event.metadata.causation.clone().unwrap());
+        let causes: BTreeSet<_> = causes.map(|cause| (cause.id, cause.version)).collect();
+        let expected: BTreeSet<_> = of_jars.iter().map(|event| (event.aggregate_id.as_uuid(), event.version)).collect();
+        assert_eq!(causes, expected, "each event of a jar has reached the shelf");
+        let shelf = pantry.shelves.app.load(shelf()).await.unwrap();
+        assert_eq!((shelf.changes, shelf.beans), (of_jars.len() as u64, self.beans), "once");
+        let mut beans = 0;
+        for jar in &self.jars {
+            beans += i64::from(pantry.jars.app.load(*jar).await.unwrap().beans);
+        }
+        assert_eq!(beans, self.beans, "every command has happened once");
+        log.events
+    }
+
+    async fn assert_seen_all(&self, pantry: &Pantry) {
+        let log = self.store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
+        let positions: Vec<_> = log.events.iter().map(|event| event.position).collect();
+        assert_eq!(*pantry.seen.0.lock().unwrap(), positions, "a projection has seen everything once, in order");
+    }
+}
