@@ -39,11 +39,27 @@ pub struct FollowerHealth {
     pub position: Position,
     /// The end of the log it follows.
     pub head: Position,
+    /// How many events wait for it.
+    pub lag: u64,
     /// How long the first event it has not dealt with has been waiting, on the clock of the application; zero if
     /// there is none.
     pub behind: Duration,
+    /// The process that runs it, if it is run under a lease.
+    pub holder: Option<Holder>,
     /// Whether it works, and if not, why.
     pub state: FollowerState,
+}
+
+/// A process that runs a follower.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Holder {
+    /// Its id, another one each time a system is started.
+    pub holder: HolderId,
+    /// Where to find it: its number and its host.
+    pub process: String,
+    /// How long it is waited for if it gives no sign of life from now on.
+    pub expires_in: Duration,
 }
 
 /// Whether a follower works.

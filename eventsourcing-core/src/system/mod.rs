@@ -15,7 +15,7 @@ pub use builder::SystemBuilder;
 pub use error::SystemError;
 pub use follower::{Follower, PolicyFollower, ProjectionFollower};
 pub use graph::{ApplicationDefinition, Definition, FollowerDefinition, FollowerKind, Follows};
-pub use health::{FollowerFailure, FollowerHealth, FollowerState, Health, OnFailure};
+pub use health::{FollowerFailure, FollowerHealth, FollowerState, Health, Holder, OnFailure};
 pub use runner::Runner;
 pub use running::Running;
 pub use stores::{Applications, Stores};

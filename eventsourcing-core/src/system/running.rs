@@ -141,7 +141,9 @@ impl<S: System> Running<S> {
             let Status { reached, state } = feed.status().borrow().clone();
             let head = feed.upstream.head().await?;
             let behind = self.behind(feed, reached).await?;
-            followers.push(FollowerHealth { name: feed.name.clone(), position: reached, head, behind, state });
+            let (lag, holder) = (feed.lag(reached, head).await?, feed.holder().await?);
+            let (name, position) = (feed.name.clone(), reached);
+            followers.push(FollowerHealth { name, position, head, lag, behind, holder, state });
         }
         Ok(Health { followers })
     }

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
@@ -39,6 +40,16 @@ struct Held {
 struct Theirs {
     holder: HolderId,
     ask_at: Instant,
+}
+
+/// Under which key the process that takes a follower over says who it is.
+pub(crate) const HOLDER_KEY: &str = "holder";
+
+/// Who took a follower over, for people.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Introduction {
+    pub(crate) holder: HolderId,
+    pub(crate) process: String,
 }
 
 /// Whose turn it is.
@@ -81,7 +92,7 @@ impl Tenure {
         match home.lease(LeaseRequest { follower, upstream, holder, duration }).await? {
             Lease::Held { token, .. } => {
                 if self.held.as_ref().is_none_or(|held| held.token != token) {
-                    feed.take_over(token).await?;
+                    feed.take_over(token, &introduction(holder)).await?;
                     info!(follower = %feed.name, %token, "this process runs the follower");
                 }
                 (self.held, self.theirs) = (Some(Held { token, renew_at: now + duration / 3 }), None);
@@ -126,4 +137,9 @@ impl Tenure {
             debug!(follower = %feed.name, %error, "the lease is not given back; it will expire");
         }
     }
+}
+
+fn introduction(holder: HolderId) -> Introduction {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    Introduction { holder, process: format!("pid {} on {host}", std::process::id()) }
 }

@@ -13,9 +13,11 @@ use tokio::sync::{Mutex, watch};
 use tracing::{debug, error, warn};
 
 use super::follower::Cause;
-use super::{FollowerFailure, FollowerState, OnFailure};
+use super::tenure::{HOLDER_KEY, Introduction};
+use super::{FollowerFailure, FollowerState, Holder, OnFailure};
 use crate::store::{
-    EventStore, HolderId, LeaseToken, LogId, LogPage, LogQuery, Name, Position, StoreError, StoredEvent,
+    EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name, NotesQuery, Position,
+    StoreError, StoredEvent,
 };
 use cursor::Cursor;
 pub(crate) use partition::Partition;
@@ -125,11 +127,20 @@ impl<S> Feed<S> {
         Ok(page)
     }
 
-    /// This process runs the follower from now on, from where the last one left it.
-    pub(crate) async fn take_over(&self, token: LeaseToken) -> Result<(), StoreError> {
+    /// This process runs the follower from now on, from where the last one left it, and says so in its notes.
+    pub(crate) async fn take_over(&self, token: LeaseToken, who: &Introduction) -> Result<(), StoreError> {
         let mut cursor = self.cursor.lock().await;
         cursor.lease = Some(token);
         self.refresh(&mut cursor).await?;
+        let mut step = cursor.step(cursor.reached, &[]);
+        let note = serde_json::to_string(who).expect("an id and a text");
+        step.tracking = step.tracking.with_note(HOLDER_KEY, note);
+        match self.sink.pass_over(step.tracking.clone()).await {
+            Ok(()) => cursor.done(step),
+            Err(Failure::Unavailable(error)) => return Err(error),
+            // Somebody works on its notes, or has the lease by now; the next step brings it to light.
+            Err(_) => self.refresh(&mut cursor).await?,
+        }
         let reached = cursor.reached;
         self.status.send_modify(|status| *status = Status { reached, state: FollowerState::Running });
         Ok(())
@@ -144,6 +155,37 @@ impl<S> Feed<S> {
         let reached = self.passed_over(position).await?;
         self.status.send_modify(|status| *status = Status { reached, state: FollowerState::StandingBy { holder } });
         Ok(head)
+    }
+
+    /// How many events it has not dealt with up to `head`.
+    pub(crate) async fn lag(&self, reached: Position, head: Position) -> Result<u64, StoreError> {
+        if self.partition == Partition::WHOLE {
+            let query = FiguresQuery::new(reached, head).categories(self.takes());
+            return Ok(self.upstream.figures(query).await?.values().map(|figures| figures.count).sum());
+        }
+        let (mut events, mut position) = (0, reached);
+        while position < head {
+            let page = self.page_after(position).await?;
+            events += page.events.len() as u64;
+            position = page.ceiling;
+        }
+        Ok(events)
+    }
+
+    /// Who runs it, if it is run under a lease: how it calls itself, and for how long it does if it is silent from now on.
+    pub(crate) async fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        let (home, follower, upstream) = self.home();
+        let Some(LeaseHolder { holder, expires_in, .. }) = home.lease_holder(&follower, upstream).await? else {
+            return Ok(None);
+        };
+        let notes = home.notes(NotesQuery::new(follower, upstream, HOLDER_KEY)).await?.notes;
+        let who = notes.get(HOLDER_KEY).and_then(|note| serde_json::from_str::<Introduction>(note).ok());
+        let who = who.filter(|who| who.holder == holder);
+        let process = who.map_or_else(|| holder.to_string(), |who| who.process);
+        Ok(Some(Holder { holder, process, expires_in }))
     }
 
     /// Before the first event after `position` that the follower takes, or the end of the log: the one who runs it does not
