@@ -71,8 +71,8 @@ pub enum FollowerState {
     Running,
     /// Another process runs it; this one takes over if that one ends.
     StandingBy {
-        /// Who runs it.
-        holder: HolderId,
+        /// Who runs it; `None` if nobody does at this moment.
+        holder: Option<HolderId>,
     },
     /// It failed and tries again.
     Retrying(FollowerFailure),

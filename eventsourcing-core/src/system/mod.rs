@@ -8,6 +8,7 @@ mod graph;
 mod health;
 mod runner;
 mod running;
+mod seats;
 mod stores;
 mod tenure;
 

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::feed::{Feed, Step};
-use super::tenure::{Tenure, Terms, Turn};
+use super::tenure::{Tenure, Turn};
 use crate::application::AfterSave;
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{EventStore, LeaseRequest, Position, StoreError};
@@ -135,14 +135,13 @@ impl<S: Send + Sync + 'static> AfterSave for Inline<S> {
 pub(crate) fn spawn<S: Send + Sync + 'static>(
     system: Arc<S>,
     feed: Arc<Feed<S>>,
-    terms: Option<Terms>,
+    mut tenure: Tenure,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         debug!(follower = %feed.name, "follower started");
-        let mut tenure = Tenure::new(terms);
         keep_running(&*system, &feed, &mut tenure, &mut stop).await;
-        tenure.give_back(&feed).await;
+        tenure.end(&feed).await;
         debug!(follower = %feed.name, "follower ended");
     })
 }

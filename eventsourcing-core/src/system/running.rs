@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::feed::{Feed, Status};
 use super::runner::{self, Engine, Inline, Mode};
-use super::tenure::Terms;
+use super::seats::Seats;
+use super::tenure::{Tenure, Terms};
 use super::{Applications, FollowerHealth, Health, Runner, System, SystemError, unknown_follower};
 use crate::Clock;
 use crate::application::AfterSave;
@@ -49,9 +50,14 @@ impl<S: System> Running<S> {
 
     fn spawn(&mut self, lease: Option<Duration>, stopping: &watch::Receiver<bool>) {
         let terms = lease.map(|duration| Terms { holder: HolderId::new(), duration });
+        let mut all_seats: Vec<Arc<Seats>> = Vec::new();
         for feed in &self.engine.feeds {
+            let known = all_seats.iter().find(|seats| seats.are_of(feed)).cloned();
+            let seats = known.or_else(|| terms.and_then(|terms| Seats::of(feed, terms)));
+            all_seats.extend(seats.clone());
+            let tenure = Tenure::new(terms, seats);
             let system = Arc::clone(&self.engine.system);
-            self.tasks.push(runner::spawn(system, Arc::clone(feed), terms, stopping.clone()));
+            self.tasks.push(runner::spawn(system, Arc::clone(feed), tenure, stopping.clone()));
         }
     }
 

@@ -3,6 +3,7 @@
 //! A lease saves work; it is not what makes a follower exactly once. That is the position, which each append checks.
 //! The token makes sure besides that a process which was paused past its lease writes nothing.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -10,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::feed::Feed;
+use super::seats::Seats;
 use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Position, StoreError};
 
 /// How often a follower that stands by looks where the active one is, at most: it is woken by what is written.
@@ -28,6 +30,8 @@ pub(crate) struct Terms {
 pub(crate) struct Tenure {
     /// `None`: it runs without a lease.
     terms: Option<Terms>,
+    /// Which partitions this process should run, if the follower has several.
+    seats: Option<Arc<Seats>>,
     held: Option<Held>,
     theirs: Option<Theirs>,
 }
@@ -63,13 +67,18 @@ pub(crate) enum Turn {
 }
 
 impl Tenure {
-    pub(crate) fn new(terms: Option<Terms>) -> Self {
-        Self { terms, held: None, theirs: None }
+    pub(crate) fn new(terms: Option<Terms>, seats: Option<Arc<Seats>>) -> Self {
+        Self { terms, seats, held: None, theirs: None }
     }
 
     /// Takes the lease, or renews it when it is time to.
     pub(crate) async fn keep<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
         let Some(terms) = self.terms.filter(|_| feed.is_shared()) else { return Ok(Turn::Ours) };
+        if !self.wants(feed).await? {
+            self.give_back(feed).await;
+            let (holder, ask_at) = (self.holder_of(feed).await?, Instant::now() + ASK_INTERVAL);
+            return Ok(Turn::Theirs { seen: feed.stand_by(holder).await?, ask_at });
+        }
         if self.held.as_ref().is_some_and(|held| Instant::now() < held.renew_at) {
             return Ok(Turn::Ours);
         }
@@ -80,9 +89,22 @@ impl Tenure {
         match &self.theirs {
             None => Ok(Turn::Ours),
             Some(Theirs { holder, ask_at }) => {
-                Ok(Turn::Theirs { seen: feed.stand_by(*holder).await?, ask_at: *ask_at })
+                Ok(Turn::Theirs { seen: feed.stand_by(Some(*holder)).await?, ask_at: *ask_at })
             }
         }
+    }
+
+    async fn wants<S>(&self, feed: &Feed<S>) -> Result<bool, StoreError> {
+        match &self.seats {
+            Some(seats) => seats.want(feed.partition).await,
+            None => Ok(true),
+        }
+    }
+
+    /// Who runs the follower, as far as anybody does.
+    async fn holder_of<S>(&self, feed: &Feed<S>) -> Result<Option<HolderId>, StoreError> {
+        let (home, follower, upstream) = feed.home();
+        Ok(home.lease_holder(&follower, upstream).await?.map(|held| held.holder))
     }
 
     async fn ask<S>(&mut self, terms: Terms, feed: &Feed<S>) -> Result<(), StoreError> {
@@ -127,6 +149,14 @@ impl Tenure {
         let (home, ..) = feed.home();
         let written = home.wait_beyond(seen);
         let _ = tokio::time::timeout_at(ask_at, written).await;
+    }
+
+    /// This process stops.
+    pub(crate) async fn end<S>(&mut self, feed: &Feed<S>) {
+        self.give_back(feed).await;
+        if let Some(seats) = &self.seats {
+            seats.leave().await;
+        }
     }
 
     /// Gives the lease back, so that others need not wait until it expires.

@@ -35,7 +35,7 @@ pub(crate) struct Feed<S> {
     pub(crate) upstream: Arc<dyn EventStore>,
     /// The stored names of the aggregates whose events it takes.
     takes: Vec<Name>,
-    partition: Partition,
+    pub(crate) partition: Partition,
     sink: Box<dyn Sink<S>>,
     on_failure: OnFailure,
     cursor: Mutex<Cursor>,
@@ -148,7 +148,7 @@ impl<S> Feed<S> {
 
     /// Another process runs the follower; this one only looks where it is. Returns the head before it looked: when the
     /// other one moves, more will be written.
-    pub(crate) async fn stand_by(&self, holder: HolderId) -> Result<Position, StoreError> {
+    pub(crate) async fn stand_by(&self, holder: Option<HolderId>) -> Result<Position, StoreError> {
         let (home, follower, upstream) = self.home();
         let head = home.head().await?;
         let position = home.tracking(&follower, upstream).await?;

@@ -19,6 +19,16 @@ impl Partition {
         (0..of.max(1)).map(move |number| Self { number, of: of.max(1) })
     }
 
+    /// Its number, from 0.
+    pub(crate) fn number(self) -> u32 {
+        self.number
+    }
+
+    /// How many there are.
+    pub(crate) fn count(self) -> u32 {
+        self.of
+    }
+
     /// The last 32 bits of an id are random in ids of every version.
     pub(crate) fn contains(self, stream: &StreamId) -> bool {
         (stream.id.as_u128() as u32) % self.of == self.number

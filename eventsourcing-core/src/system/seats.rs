@@ -1,0 +1,110 @@
+//! [`Seats`]: which partitions of a follower this process should run, so that they spread over the processes there are.
+//!
+//! A follower in n partitions has n seats, and each process takes one, by a lease. Whoever sits knows how many sit, and
+//! takes every so-manieth partition. A process that dies loses its seat when the lease expires, and the others move up.
+//! A wrong picture does no harm: the leases on the partitions themselves say who runs what.
+
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use tracing::{debug, info};
+
+use super::feed::{Feed, Partition};
+use super::tenure::Terms;
+use crate::store::{EventStore, Lease, LeaseRequest, LeaseToken, LogId, Name, StoreError};
+
+/// The seats of one follower in one log, as this process sees them.
+pub(crate) struct Seats {
+    terms: Terms,
+    home: Arc<dyn EventStore>,
+    follower: Name,
+    upstream: LogId,
+    number_of_seats: u32,
+    view: Mutex<View>,
+}
+
+struct View {
+    /// Where this process sits.
+    mine: Option<(u32, LeaseToken)>,
+    /// Which seats are taken.
+    taken: Vec<bool>,
+    look_at: Instant,
+}
+
+impl Seats {
+    /// The seats of the follower that `feed` is a partition of; `None` if it has only one.
+    pub(crate) fn of<S>(feed: &Feed<S>, terms: Terms) -> Option<Arc<Self>> {
+        let number_of_seats = feed.partition.count();
+        if number_of_seats == 1 || !feed.is_shared() {
+            return None;
+        }
+        let (home, _, upstream) = feed.home();
+        let view = Mutex::new(View { mine: None, taken: Vec::new(), look_at: Instant::now() });
+        let (home, follower) = (Arc::clone(home), feed.name.clone());
+        Some(Arc::new(Self { terms, home, follower, upstream, number_of_seats, view }))
+    }
+
+    /// Whether they are the seats of the follower that `feed` is a partition of.
+    pub(crate) fn are_of<S>(&self, feed: &Feed<S>) -> bool {
+        feed.name == self.follower && feed.upstream.log_id() == self.upstream
+    }
+
+    /// Whether this process should run the partition.
+    pub(crate) async fn want(&self, partition: Partition) -> Result<bool, StoreError> {
+        let mut view = self.view.lock().await;
+        let now = Instant::now();
+        if now >= view.look_at {
+            self.look(&mut view).await?;
+            view.look_at = now + self.terms.duration / 3;
+        }
+        let Some((mine, _)) = view.mine else { return Ok(false) };
+        let sitting = view.taken.iter().filter(|taken| **taken).count() as u32;
+        let before_me = view.taken[..mine as usize].iter().filter(|taken| **taken).count() as u32;
+        Ok(partition.number() % sitting == before_me)
+    }
+
+    /// Renews this process's seat, or takes a free one, and looks who else sits.
+    async fn look(&self, view: &mut View) -> Result<(), StoreError> {
+        let before = view.mine;
+        view.mine = match before {
+            Some((mine, _)) => self.sit(mine).await?,
+            None => None,
+        };
+        let mut taken = Vec::new();
+        for seat in 0..self.number_of_seats {
+            if view.mine.is_none() {
+                view.mine = self.sit(seat).await?;
+            }
+            let is_mine = view.mine.is_some_and(|(mine, _)| mine == seat);
+            taken.push(is_mine || self.home.lease_holder(&self.name(seat), self.upstream).await?.is_some());
+        }
+        if taken != view.taken || view.mine != before {
+            let sitting = taken.iter().filter(|taken| **taken).count();
+            info!(follower = %self.follower, processes = sitting, "partitions are shared among processes");
+        }
+        view.taken = taken;
+        Ok(())
+    }
+
+    async fn sit(&self, seat: u32) -> Result<Option<(u32, LeaseToken)>, StoreError> {
+        let Terms { holder, duration } = self.terms;
+        let request = LeaseRequest { follower: self.name(seat), upstream: self.upstream, holder, duration };
+        Ok(match self.home.lease(request).await? {
+            Lease::Held { token, .. } => Some((seat, token)),
+            Lease::Taken { .. } => None,
+        })
+    }
+
+    /// Leaves the seat, so that others move up at once.
+    pub(crate) async fn leave(&self) {
+        let Some((seat, token)) = self.view.lock().await.mine.take() else { return };
+        if let Err(error) = self.home.release(&self.name(seat), self.upstream, token).await {
+            debug!(follower = %self.follower, %error, "the seat is not left; its lease will expire");
+        }
+    }
+
+    fn name(&self, seat: u32) -> Name {
+        format!("{}:seat {}/{}", self.follower, seat + 1, self.number_of_seats).into()
+    }
+}
