@@ -4,21 +4,27 @@
 use std::collections::BTreeSet;
 
 use eventsourcing_core::store::{
-    EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, MemoryStore, Name, PAYLOAD_BYTES_MAX, StoreError,
+    EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, MemoryStore, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Name,
+    PAYLOAD_BYTES_MAX, StoreError,
 };
-use eventsourcing_core::testing::conformance::{DurableFixture, Fixture, durable_promises, promises};
+use eventsourcing_core::testing::conformance::{
+    DurableFixture, Fixture, Promise, database_promises, durable_promises, promises,
+};
 
 const PAGE: &str = include_str!("../../docs/store-contract.md");
 
 #[test]
 fn page_names_every_function_with_its_promise_and_no_other() {
-    let list = promises::<Listed>().into_iter().map(|promise| (promise.number, promise.name, false));
-    let durable = durable_promises::<Listed>().into_iter().map(|promise| (promise.number, promise.name, true));
-    assert_eq!(functions_of_the_page(), list.chain(durable).collect::<BTreeSet<_>>());
+    let marked = |promises: Vec<Promise<Listed>>, mark| {
+        promises.into_iter().map(move |promise| (promise.number, promise.name, mark)).collect::<Vec<_>>()
+    };
+    let lists =
+        [marked(promises(), ""), marked(durable_promises(), "durable"), marked(database_promises(), "database")];
+    assert_eq!(functions_of_the_page(), lists.into_iter().flatten().collect::<BTreeSet<_>>());
 }
 
-/// The number of the promise, the name of the function, and whether it is for durable stores only.
-fn functions_of_the_page() -> BTreeSet<(u8, &'static str, bool)> {
+/// The number of the promise, the name of the function, and which stores it is for if not for all.
+fn functions_of_the_page() -> BTreeSet<(u8, &'static str, &'static str)> {
     let mut number = 0;
     let mut functions = BTreeSet::new();
     for line in PAGE.lines() {
@@ -28,7 +34,8 @@ fn functions_of_the_page() -> BTreeSet<(u8, &'static str, bool)> {
         }
         if let Some(function) = line.strip_prefix("- `").filter(|rest| !rest.contains('/')) {
             let (name, rest) = function.split_once('`').expect("the name ends");
-            functions.insert((number, name, rest == " (*durable*)"));
+            let mark = rest.strip_prefix(" (*").and_then(|mark| mark.strip_suffix("*)")).unwrap_or(rest);
+            functions.insert((number, name, mark));
         }
     }
     functions
@@ -38,7 +45,7 @@ fn functions_of_the_page() -> BTreeSet<(u8, &'static str, bool)> {
 fn page_has_all_promises_in_order() {
     let numbers: Vec<u8> =
         PAGE.lines().filter_map(|line| line.strip_prefix("**P")?.split("**").next()?.parse().ok()).collect();
-    assert_eq!(numbers, (1..=29).collect::<Vec<_>>());
+    assert_eq!(numbers, (1..=32).collect::<Vec<_>>());
 }
 
 #[test]
@@ -48,7 +55,9 @@ fn page_states_the_limits_of_the_code() {
     for limit in [
         mebibytes(PAYLOAD_BYTES_MAX),
         mebibytes(METADATA_BYTES_MAX),
+        mebibytes(NOTE_BYTES_MAX),
         format!("{} bytes", Name::BYTES_MAX),
+        format!("{NOTE_KEY_BYTES_MAX} bytes"),
         "10,000".into(),
     ] {
         assert!(PAGE.contains(&limit), "the page must state the limit of {limit}");

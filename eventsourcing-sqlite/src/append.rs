@@ -1,18 +1,15 @@
 //! One append inside the writer's transaction: everything is checked before anything is written.
 
-use eventsourcing_core::store::{
-    Append, Appended, NewSnapshot, Position, Receipt, StoreError, StreamAppend, Tracking, Version,
-};
+use eventsourcing_core::store::{Append, Appended, NewSnapshot, Position, Receipt, StoreError, StreamAppend, Version};
 use jiff::Timestamp;
 use rusqlite::{Result, Transaction, params};
 
-use crate::lease;
 use crate::read;
 use crate::rows::stored;
+use crate::step;
 
 const INSERT_EVENT: &str = include_str!("queries/insert_event.sql");
 const INSERT_RECEIPT: &str = include_str!("queries/insert_receipt.sql");
-const PUT_TRACKING: &str = include_str!("queries/put_tracking.sql");
 const PUT_SNAPSHOT: &str = include_str!("queries/put_snapshot.sql");
 
 /// What looking at the data says about an append.
@@ -31,7 +28,9 @@ pub(crate) fn check(transaction: &Transaction<'_>, append: &Append) -> Result<Ch
     if let Some(receipt) = first.flatten() {
         return Ok(Checked::Repeated(receipt));
     }
-    if let Some(refusal) = check_tracking(transaction, append.tracking.as_ref())? {
+    if let Some(step) = &append.tracking
+        && let Some(refusal) = step::check(transaction, step)?
+    {
         return Ok(Checked::Refused(refusal));
     }
     let mut versions = Vec::with_capacity(append.streams.len());
@@ -62,29 +61,13 @@ pub(crate) fn write(transaction: &Transaction<'_>, append: &Append, versions: &[
         0 => Position::ZERO,
         _ => Position::new(transaction.last_insert_rowid().unsigned_abs()),
     };
-    if let Some(Tracking { follower, upstream, to, .. }) = &append.tracking {
-        let row = params![follower.as_str(), upstream.as_uuid().into_bytes(), stored(to.as_u64())];
-        transaction.prepare_cached(PUT_TRACKING)?.execute(row)?;
-    }
+    append.tracking.iter().try_for_each(|step| step::make(transaction, step))?;
     append.snapshots.iter().try_for_each(|snapshot| put_snapshot(transaction, snapshot))?;
     if let Some(id) = append.command_id {
         let row = params![id.as_uuid().into_bytes(), stored(position.as_u64())];
         transaction.prepare_cached(INSERT_RECEIPT)?.execute(row)?;
     }
     Ok(Appended { receipt: Receipt { position, command_id: append.command_id }, repeated: false })
-}
-
-fn check_tracking(transaction: &Transaction<'_>, tracking: Option<&Tracking>) -> Result<Option<StoreError>> {
-    let Some(tracking) = tracking else { return Ok(None) };
-    if let Some(refusal) = lease::check(transaction, tracking)? {
-        return Ok(Some(refusal));
-    }
-    let Tracking { follower, upstream, from, .. } = tracking;
-    let actual = read::tracking(transaction, follower, *upstream)?;
-    if actual == *from {
-        return Ok(None);
-    }
-    Ok(Some(StoreError::TrackingConflict { follower: follower.clone(), expected: *from, actual }))
 }
 
 fn version_after(

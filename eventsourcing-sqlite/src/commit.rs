@@ -1,9 +1,11 @@
 //! The commit queue: appends of all tasks share commits, each with its own outcome.
 //!
 //! One thread owns the connection that writes. A batch is whatever queued up while the last one was committing, so a
-//! lone append never waits for company, and under load one disk flush serves many.
+//! lone append never waits for company, and under load one disk flush serves many. Transactions of read models, and reads
+//! of a store in memory, take their turn with that connection between the batches.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 
@@ -17,6 +19,7 @@ use crate::checkpoint::WalLength;
 use crate::error::{translate, translate_before_commit, unavailable};
 use crate::lease;
 use crate::notify::Head;
+use crate::session::{self, Session};
 
 /// How many appends wait in the queue before those who append wait themselves.
 const QUEUE_APPENDS_MAX: usize = 1024;
@@ -25,8 +28,16 @@ const BATCH_APPENDS_MAX: usize = 1024;
 /// A batch takes no further append when it has this many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// What the writer is asked to do, and where the answer goes.
-pub(crate) enum Job {
+/// What the writer's thread does next.
+enum Turn {
+    /// Something that shares a commit with others.
+    Job(Job),
+    Read(Box<dyn FnOnce(&Connection) + Send>),
+    Session(Reply<Session>),
+}
+
+/// What the writer is asked to do in a batch, and where the answer goes.
+enum Job {
     Append(Append, Reply<Appended>),
     Lease(LeaseRequest, Reply<Lease>),
     Release { follower: Name, upstream: LogId, token: LeaseToken, reply: Reply<()> },
@@ -44,20 +55,25 @@ enum Outcome {
 /// The way to the writer's thread. Dropping it lets the thread commit what is queued, and end.
 pub(crate) struct CommitQueue {
     path: Arc<Path>,
-    jobs: Mutex<Option<mpsc::Sender<Job>>>,
+    turns: Mutex<Option<mpsc::Sender<Turn>>>,
+    closing: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl CommitQueue {
     pub(crate) fn start(
-        writer: impl FnOnce(mpsc::Receiver<Job>) -> Writer,
+        connection: Connection,
         path: &Arc<Path>,
+        wal: WalLength,
+        head: Head,
     ) -> Result<Self, StoreError> {
-        let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
-        let writer = writer(queue);
+        let (turns, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let closing = Arc::default();
+        let writer = Writer::new(connection, Arc::clone(path), wal, head, queue, Arc::clone(&closing));
         let thread = thread::Builder::new().name("eventsourcing-sqlite".to_owned()).spawn(move || writer.run());
         let thread = thread.map_err(|error| StoreError::unavailable("no thread for the writer", error))?;
-        Ok(Self { path: Arc::clone(path), jobs: Mutex::new(Some(jobs)), thread: Mutex::new(Some(thread)) })
+        let (turns, thread) = (Mutex::new(Some(turns)), Mutex::new(Some(thread)));
+        Ok(Self { path: Arc::clone(path), turns, closing, thread })
     }
 
     /// Has the writer commit `append`, which is valid. If this future is dropped it may still be committed.
@@ -75,18 +91,38 @@ impl CommitQueue {
         self.commit(|reply| Job::Release { follower, upstream, token, reply }).await
     }
 
+    /// Has the writer begin a transaction and serve its session. If this future is dropped there is none.
+    pub(crate) async fn begin(&self) -> Result<Session, StoreError> {
+        self.ask(Turn::Session).await
+    }
+
+    /// Has the writer's connection read, between commits. If this future is dropped the read comes to its end unheard.
+    pub(crate) async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let path = Arc::clone(&self.path);
+        let read = move |connection: &Connection| read(connection).map_err(|error| translate(&path, error));
+        self.ask(|reply| Turn::Read(Box::new(move |connection| drop(reply.send(read(connection)))))).await
+    }
+
     async fn commit<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
-        let jobs = lock(&self.jobs).clone().ok_or_else(|| unavailable(&self.path, "the store has been closed"))?;
+        self.ask(|reply| Turn::Job(job(reply))).await
+    }
+
+    async fn ask<T>(&self, turn: impl FnOnce(Reply<T>) -> Turn) -> Result<T, StoreError> {
+        let turns = lock(&self.turns).clone().ok_or_else(|| unavailable(&self.path, "the store has been closed"))?;
         let (reply, outcome) = oneshot::channel();
         let stopped = || unavailable(&self.path, "the writer has stopped; open the store again");
-        jobs.send(job(reply)).await.map_err(|_| stopped())?;
-        drop(jobs);
+        turns.send(turn(reply)).await.map_err(|_| stopped())?;
+        drop(turns);
         outcome.await.map_err(|_| stopped())?
     }
 
-    /// Lets the writer commit what is queued, and waits until it has closed its connection.
+    /// Lets the writer commit what is queued, and waits until it has closed its connection. An open transaction is undone.
     pub(crate) async fn close(&self) {
-        drop(lock(&self.jobs).take());
+        self.closing.store(true, Ordering::SeqCst);
+        drop(lock(&self.turns).take());
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // A writer that panicked has closed its connection as well.
@@ -106,7 +142,10 @@ pub(crate) struct Writer {
     connection: Connection,
     path: Arc<Path>,
     head: Head,
-    queue: mpsc::Receiver<Job>,
+    queue: mpsc::Receiver<Turn>,
+    /// Taken from the queue, but not for the batch before it.
+    next: Option<Turn>,
+    closing: Arc<AtomicBool>,
     wal: WalLength,
 }
 
@@ -117,36 +156,56 @@ enum Failure {
 }
 
 impl Writer {
-    pub(crate) fn new(
+    fn new(
         connection: Connection,
         path: Arc<Path>,
         wal: WalLength,
         head: Head,
-        queue: mpsc::Receiver<Job>,
+        queue: mpsc::Receiver<Turn>,
+        closing: Arc<AtomicBool>,
     ) -> Self {
-        Self { connection, path, head, queue, wal }
+        Self { connection, path, head, queue, next: None, closing, wal }
     }
 
     fn run(mut self) {
-        while let Some(batch) = self.next_batch() {
-            self.settle(batch);
+        while let Some(turn) = self.next_turn() {
+            match turn {
+                Turn::Job(first) => {
+                    let batch = self.batch_with(first);
+                    self.settle(batch);
+                }
+                Turn::Read(read) => read(&self.connection),
+                Turn::Session(reply) => session::serve(&mut self.connection, &self.path, &self.closing, reply),
+            }
             self.wal.limit(&mut self.connection);
         }
     }
 
-    /// Sleeps until there is an append, and takes what has gathered; nothing once the queue is closed and empty.
-    fn next_batch(&mut self) -> Option<Vec<Job>> {
-        let first = self.queue.blocking_recv()?;
+    /// Sleeps until there is something to do; nothing once the queue is closed and empty.
+    fn next_turn(&mut self) -> Option<Turn> {
+        self.next.take().or_else(|| self.queue.blocking_recv())
+    }
+
+    /// What has gathered behind `first`, up to what cannot share its commit.
+    fn batch_with(&mut self, first: Job) -> Vec<Job> {
         let mut bytes = first.bytes();
         let mut batch = vec![first];
         while batch.len() < BATCH_APPENDS_MAX
             && bytes < BATCH_BYTES_MAX
             && let Ok(next) = self.queue.try_recv()
         {
-            bytes += next.bytes();
-            batch.push(next);
+            match next {
+                Turn::Job(job) => {
+                    bytes += job.bytes();
+                    batch.push(job);
+                }
+                other => {
+                    self.next = Some(other);
+                    break;
+                }
+            }
         }
-        Some(batch)
+        batch
     }
 
     /// Commits the batch, and only then answers everybody.
@@ -213,7 +272,8 @@ impl Job {
         let Self::Append(append, _) = self else { return 0 };
         let events = append.streams.iter().flat_map(|part| &part.events);
         let snapshots = append.snapshots.iter().map(|snapshot| snapshot.payload.len());
-        events.map(|event| event.payload.len() + event.metadata.len()).chain(snapshots).sum()
+        let notes = append.tracking.iter().flat_map(|step| step.notes.values().flatten()).map(String::len);
+        events.map(|event| event.payload.len() + event.metadata.len()).chain(snapshots).chain(notes).sum()
     }
 
     /// Whoever asked may have gone away; it has happened all the same.
@@ -274,7 +334,7 @@ mod tests {
     struct Bench {
         _folder: tempfile::TempDir,
         path: Arc<Path>,
-        jobs: mpsc::Sender<Job>,
+        jobs: mpsc::Sender<Turn>,
         writer: Writer,
     }
 
@@ -284,15 +344,13 @@ mod tests {
             let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
             let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
             let wal = WalLength::new(&opened.path, SqliteOptions::BUSY_TIMEOUT_DEFAULT);
-            let writer = Writer::new(opened.writer, Arc::clone(&opened.path), wal, Head::new(), queue);
+            let (path, closing) = (Arc::clone(&opened.path), Arc::default());
+            let writer = Writer::new(opened.writer, path, wal, Head::new(), queue, closing);
             Self { _folder: folder, path: opened.path, jobs, writer }
         }
 
         fn settle_next(&mut self) -> usize {
-            let batch = self.writer.next_batch().expect("something is queued");
-            let appends = batch.len();
-            self.writer.settle(batch);
-            appends
+            settle_next(&mut self.writer).expect("something is queued")
         }
 
         fn head(&self) -> u64 {
@@ -300,9 +358,18 @@ mod tests {
         }
     }
 
-    fn queue(jobs: &mpsc::Sender<Job>, append: Append) -> Answer {
+    /// How many appends shared the commit.
+    fn settle_next(writer: &mut Writer) -> Option<usize> {
+        let Turn::Job(first) = writer.next_turn()? else { panic!("only jobs are queued here") };
+        let batch = writer.batch_with(first);
+        let appends = batch.len();
+        writer.settle(batch);
+        Some(appends)
+    }
+
+    fn queue(jobs: &mpsc::Sender<Turn>, append: Append) -> Answer {
         let (reply, outcome) = oneshot::channel();
-        assert!(jobs.try_send(Job::Append(append, reply)).is_ok(), "the queue has room");
+        assert!(jobs.try_send(Turn::Job(Job::Append(append, reply))).is_ok(), "the queue has room");
         outcome
     }
 
@@ -343,8 +410,7 @@ mod tests {
         let lock = other.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
         let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::Any))).collect();
         let Bench { mut writer, jobs, .. } = bench;
-        let commits =
-            thread::spawn(move || std::iter::from_fn(|| writer.next_batch().map(|batch| writer.settle(batch))).count());
+        let commits = thread::spawn(move || std::iter::from_fn(|| settle_next(&mut writer)).count());
         let late: Vec<_> = (0..64).map(|_| queue(&jobs, append(&stream(), Expected::Any))).collect();
         let replies: Vec<_> = replies.into_iter().chain(late).collect();
         drop(jobs);
@@ -381,8 +447,8 @@ mod tests {
     #[test]
     fn append_that_cannot_be_checked_does_not_harm_its_company() {
         let mut bench = Bench::new();
-        let (follower, upstream) = ("audit".into(), LogId::new());
-        let damage = "INSERT INTO eventsourcing_tracking VALUES ('audit', ?1, -1)";
+        let (follower, upstream) = ("audit", LogId::new());
+        let damage = "INSERT INTO eventsourcing_tracking VALUES ('audit', ?1, -1, 0)";
         bench.writer.connection.execute(damage, [upstream.as_uuid().into_bytes()]).expect("a damaged row");
         let tracking = Tracking::new(follower, upstream, Position::ZERO, Position::new(1));
         let damaged = queue(&bench.jobs, append(&stream(), Expected::Any).with_tracking(tracking));
@@ -403,14 +469,15 @@ mod tests {
 
     #[tokio::test]
     async fn panicked_writer_is_unavailable_and_nobody_hangs() {
-        let (jobs, mut queue) = mpsc::channel::<Job>(1);
+        let (turns, mut queue) = mpsc::channel::<Turn>(1);
         let thread = thread::spawn(move || {
-            let _job = queue.blocking_recv();
+            let _turn = queue.blocking_recv();
             resume_unwind(Box::new("a bug"));
         });
         let queue = CommitQueue {
             path: Path::new("log.db").into(),
-            jobs: Mutex::new(Some(jobs)),
+            turns: Mutex::new(Some(turns)),
+            closing: Arc::default(),
             thread: Mutex::new(Some(thread)),
         };
         for _ in 0..3 {

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use eventsourcing_core::store::{HolderId, Lease, LeaseRequest, LeaseToken, LogId, Name, StoreError, Tracking};
+use eventsourcing_core::store::{
+    HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name, StoreError, Tracking,
+};
 use rusqlite::{Connection, OptionalExtension, Result, Transaction, params};
 use uuid::Uuid;
 
@@ -50,10 +52,19 @@ pub(crate) fn release(
     transaction.prepare_cached(RELEASE)?.execute(row).map(drop)
 }
 
+/// Who holds the lease now.
+pub(crate) fn holder(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>> {
+    let held = find(connection, follower, upstream)?.filter(|held| held.milliseconds_left > 0);
+    Ok(held.map(|Held { holder, token, milliseconds_left }| {
+        let expires_in = Duration::from_millis(milliseconds_left.unsigned_abs());
+        LeaseHolder { holder, token, expires_in }
+    }))
+}
+
 /// Why a step may not be made: its token is not the newest.
-pub(crate) fn check(transaction: &Transaction<'_>, tracking: &Tracking) -> Result<Option<StoreError>> {
+pub(crate) fn check(connection: &Connection, tracking: &Tracking) -> Result<Option<StoreError>> {
     let Some(token) = tracking.lease else { return Ok(None) };
-    let held = find(transaction, &tracking.follower, tracking.upstream)?;
+    let held = find(connection, &tracking.follower, tracking.upstream)?;
     let current = held.map_or(LeaseToken::new(0), |held| held.token);
     if token == current {
         return Ok(None);

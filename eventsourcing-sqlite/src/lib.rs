@@ -5,6 +5,10 @@
 //! own and never wait for the writer. Any number of processes may share the file, on one machine: SQLite's write-ahead
 //! log does not work over a network file system.
 //!
+//! Read models live in tables beside the store's own, in the same file:
+//! [`EventStore::database`](eventsourcing_core::store::EventStore::database). While a transaction of one is open, appends
+//! of the same file wait.
+//!
 //! ```
 //! use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, LogQuery, NewEvent, Position, StreamId};
 //! use eventsourcing_sqlite::SqliteStore;
@@ -35,6 +39,7 @@ mod append;
 mod checkpoint;
 mod commit;
 mod config;
+mod database;
 mod error;
 mod lease;
 mod notify;
@@ -43,6 +48,9 @@ mod read;
 mod readers;
 mod rows;
 mod schema;
+mod session;
+mod sql;
+mod step;
 mod store;
 
 pub use config::{Durability, SqliteOptions};

@@ -18,8 +18,8 @@ use crate::schema;
 /// How long to sleep before a lock is tried again. Short and constant, so that a process with little to write gets its
 /// turn between the commits of one that writes without a pause.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(1);
-/// Statements kept ready on each connection; there are fewer than that.
-const STATEMENTS_CACHED: usize = 32;
+/// Statements kept ready on each connection; the store has some thirty, the rest is for read models.
+const STATEMENTS_CACHED: usize = 128;
 const CACHE_KIB: i64 = 8 * 1024;
 
 /// A store's connections.
@@ -48,10 +48,19 @@ pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
     Ok(Opened { path, log_id, writer, readers, watcher })
 }
 
+/// Makes a store in memory, which has but one connection.
+pub(crate) fn open_in_memory() -> Result<(Arc<Path>, LogId, Connection), StoreError> {
+    let path: Arc<Path> = Path::new(":memory:").into();
+    let connection = Connection::open_in_memory().and_then(|connection| prepare(&connection).map(|()| connection));
+    let mut connection = connection.map_err(|error| translate(&path, error))?;
+    let log_id = schema::migrate(&mut connection, &path)?;
+    Ok((path, log_id, connection))
+}
+
 /// The absolute path, which SQLite takes as it is: it would read `file:…` as a URI and an empty path as a temporary file.
 fn locate(path: &Path) -> Result<PathBuf, StoreError> {
     if path.as_os_str() == ":memory:" {
-        let reason = "a SqliteStore lives in a file; use MemoryStore to keep events in memory".to_owned();
+        let reason = "this is not the name of a file; use SqliteStore::in_memory or MemoryStore".to_owned();
         return Err(StoreError::Invalid { reason });
     }
     let cannot = |error| StoreError::unavailable(format!("the path {:?} cannot be used", path.display()), error);
@@ -77,12 +86,16 @@ fn connect(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> Result<Con
     let connect = || {
         let mut connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         wait_for_locks(&mut connection, options.busy_timeout)?;
-        connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
-        connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        rusqlite::vtab::array::load_module(&connection)?;
+        prepare(&connection)?;
         Ok(connection)
     };
     connect().map_err(|error: rusqlite::Error| translate(path, error))
+}
+
+fn prepare(connection: &Connection) -> rusqlite::Result<()> {
+    connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    rusqlite::vtab::array::load_module(connection)
 }
 
 /// Waits at most `timeout` for each lock.

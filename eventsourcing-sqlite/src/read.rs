@@ -3,11 +3,12 @@
 //! SQLite has one writer at a time, and positions are given out by the writer that is about to commit. So events become
 //! readable in the order of their positions, and the head of a snapshot is a ceiling that nothing can appear below.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use eventsourcing_core::store::{
-    CommandId, Direction, Filter, Load, Loaded, LogId, LogPage, LogQuery, Name, Position, Receipt, StoredEvent,
-    StoredSnapshot, StreamId, StreamQuery, Version,
+    CommandId, Direction, Figures, FiguresQuery, Filter, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook,
+    NotesQuery, Position, Receipt, Revision, Slice, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Version,
 };
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, params};
@@ -24,6 +25,9 @@ const STREAM_VERSION: &str = include_str!("queries/stream_version.sql");
 const SNAPSHOT: &str = include_str!("queries/snapshot.sql");
 const RECEIPT: &str = include_str!("queries/receipt.sql");
 const TRACKING: &str = include_str!("queries/tracking.sql");
+const NOTES: &str = include_str!("queries/notes.sql");
+const FIGURES: &str = include_str!("queries/figures.sql");
+const FIGURES_FIRST_OF_STREAM: &str = include_str!("queries/figures_first_of_stream.sql");
 
 pub(crate) fn stream(connection: &Connection, query: &StreamQuery) -> Result<Vec<StoredEvent>> {
     let sql = match query.direction {
@@ -74,9 +78,58 @@ pub(crate) fn receipt(connection: &Connection, command_id: CommandId) -> Result<
 }
 
 pub(crate) fn tracking(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Position> {
+    progress(connection, follower, upstream).map(|notebook| notebook.position)
+}
+
+/// Where a follower is and how many steps it has made, without its notes.
+pub(crate) fn progress(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Notebook> {
     let key = params![follower.as_str(), upstream.as_uuid().into_bytes()];
-    let position = connection.prepare_cached(TRACKING)?.query_row(key, |row| rows::position(row, 0));
-    Ok(position.optional()?.unwrap_or_default())
+    let progress = connection.prepare_cached(TRACKING)?.query_row(key, |row| {
+        let (position, revision) = (rows::position(row, 0)?, Revision::new(rows::number(row, 1)?));
+        Ok(Notebook { position, revision, notes: BTreeMap::new() })
+    });
+    Ok(progress.optional()?.unwrap_or_default())
+}
+
+pub(crate) fn notes(connection: &Connection, query: &NotesQuery) -> Result<Notebook> {
+    let moment = connection.unchecked_transaction()?;
+    let mut notebook = progress(&moment, &query.follower, query.upstream)?;
+    notebook.notes = wanted_notes(&moment, query)?;
+    moment.commit()?;
+    Ok(notebook)
+}
+
+fn wanted_notes(connection: &Connection, query: &NotesQuery) -> Result<BTreeMap<String, String>> {
+    let NotesQuery { follower, upstream, prefix, after, limit } = query;
+    let mut statement = connection.prepare_cached(NOTES)?;
+    let mut rows = statement.query(params![follower.as_str(), upstream.as_uuid().into_bytes(), prefix.max(after)])?;
+    let mut notes = BTreeMap::new();
+    while notes.len() < *limit
+        && let Some(row) = rows.next()?
+    {
+        let key: String = row.get(0)?;
+        if !key.starts_with(prefix) {
+            break;
+        }
+        if key > *after {
+            notes.insert(key, row.get(1)?);
+        }
+    }
+    Ok(notes)
+}
+
+pub(crate) fn figures(connection: &Connection, query: &FiguresQuery) -> Result<BTreeMap<Slice, Figures>> {
+    let FiguresQuery { after, to, filter: Filter { categories, names, first_of_stream } } = query;
+    let mut statement = connection.prepare_cached(if *first_of_stream { FIGURES_FIRST_OF_STREAM } else { FIGURES })?;
+    let (after, to) = (stored(after.as_u64()), stored(to.as_u64()));
+    let wanted = params![after, to, categories.is_empty(), list(categories), names.is_empty(), list(names)];
+    let (mut slices, mut identities, mut found) = (BTreeMap::new(), Rows::default(), statement.query(wanted)?);
+    while let Some(row) = found.next()? {
+        let (stream, version) = identities.identity(row)?;
+        let figures: &mut Figures = slices.entry(Slice::of(rows::position(row, 0)?)).or_default();
+        figures.add(&stream, version);
+    }
+    Ok(slices)
 }
 
 fn snapshot(connection: &Connection, load: &Load) -> Result<Option<StoredSnapshot>> {
@@ -150,6 +203,29 @@ mod tests {
             assert!(plan.contains("USING INTEGER PRIMARY KEY (rowid>?)"), "{plan}");
             assert!(!plan.contains("TEMP B-TREE FOR ORDER"), "{plan}");
         }
+    }
+
+    #[test]
+    fn figures_are_counted_over_a_range_of_the_log() {
+        let all = plan(FIGURES);
+        assert!(all.contains("USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{all}");
+        let first = plan(FIGURES_FIRST_OF_STREAM);
+        assert!(first.contains("INDEX eventsourcing_events_first (position>? AND position<?)"), "{first}");
+        for plan in [all, first] {
+            assert!(!plan.contains("TEMP B-TREE FOR"), "{plan}");
+        }
+    }
+
+    #[test]
+    fn notes_are_found_in_the_order_of_their_keys() {
+        let plan = plan(NOTES);
+        assert!(plan.contains("USING PRIMARY KEY (follower=? AND upstream=? AND key>?)"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    #[test]
+    fn progress_of_a_follower_is_one_step_away() {
+        assert!(plan(TRACKING).contains("USING PRIMARY KEY (follower=? AND upstream=?)"), "{}", plan(TRACKING));
     }
 
     #[test]

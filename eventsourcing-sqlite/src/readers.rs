@@ -1,4 +1,5 @@
-//! A few connections that only read, off the threads of the async runtime.
+//! Where reads run: on a few connections that only read, off the threads of the async runtime; or, in memory, where there is
+//! but one connection, in turn with the writer.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,10 +9,42 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::spawn_blocking;
 
+use crate::commit::CommitQueue;
 use crate::error::{translate, unavailable};
 
+/// Who reads.
+pub(crate) enum Readers {
+    Pool(Pool),
+    Writer(Arc<CommitQueue>),
+}
+
+impl Readers {
+    pub(crate) fn new(path: Arc<Path>, connections: Vec<Connection>) -> Self {
+        Self::Pool(Pool::new(path, connections))
+    }
+
+    /// Runs `read` with a connection. If this future is dropped the read comes to its end unheard.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        match self {
+            Self::Pool(pool) => pool.run(read).await,
+            Self::Writer(queue) => queue.read(read).await,
+        }
+    }
+
+    /// Waits for the reads under way, then closes every connection. Later reads are refused.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Pool(pool) => pool.close().await,
+            Self::Writer(queue) => queue.close().await,
+        }
+    }
+}
+
 /// Lends its connections to one read each; further reads wait their turn.
-pub(crate) struct Readers {
+pub(crate) struct Pool {
     path: Arc<Path>,
     count: u32,
     permits: Arc<Semaphore>,
@@ -21,15 +54,14 @@ pub(crate) struct Readers {
 /// The connections nobody reads with. There are at least as many as free permits.
 struct Idle(Mutex<Vec<Connection>>);
 
-impl Readers {
-    pub(crate) fn new(path: Arc<Path>, connections: Vec<Connection>) -> Self {
+impl Pool {
+    fn new(path: Arc<Path>, connections: Vec<Connection>) -> Self {
         let count = u32::try_from(connections.len()).expect("fewer connections than file handles");
         let permits = Arc::new(Semaphore::new(connections.len()));
         Self { path, count, permits, idle: Arc::new(Idle(Mutex::new(connections))) }
     }
 
-    /// Runs `read` with a connection. If this future is dropped the read comes to its end unheard.
-    pub(crate) async fn run<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
@@ -41,8 +73,7 @@ impl Readers {
         answer.map_err(|error| translate(&self.path, error))
     }
 
-    /// Waits for the reads under way, then closes every connection. Later reads are refused.
-    pub(crate) async fn close(&self) {
+    async fn close(&self) {
         if let Ok(_all) = self.permits.acquire_many(self.count).await {
             self.permits.close();
             self.idle.lock().clear();

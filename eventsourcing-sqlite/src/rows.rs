@@ -19,10 +19,11 @@ pub(crate) struct Rows {
 impl Rows {
     /// The event in a row whose columns stand in the order of the table.
     pub(crate) fn event(&mut self, row: &Row<'_>) -> Result<StoredEvent> {
+        let (stream, version) = self.identity(row)?;
         Ok(StoredEvent {
             position: position(row, 0)?,
-            stream: StreamId { category: self.categories.name(row, 2)?, id: uuid(row, 1)? },
-            version: version(row, 3)?,
+            stream,
+            version,
             name: self.names.name(row, 4)?,
             schema_version: row.get(5)?,
             codec: CodecId(row.get(6)?),
@@ -30,6 +31,11 @@ impl Rows {
             metadata: bytes(row, 8)?,
             payload: bytes(row, 9)?,
         })
+    }
+
+    /// Which event stands in a row that begins like one of the table.
+    pub(crate) fn identity(&mut self, row: &Row<'_>) -> Result<(StreamId, Version)> {
+        Ok((StreamId { category: self.categories.name(row, 2)?, id: uuid(row, 1)? }, version(row, 3)?))
     }
 }
 
@@ -68,7 +74,7 @@ impl Shared {
     }
 }
 
-fn number(row: &Row<'_>, column: usize) -> Result<u64> {
+pub(crate) fn number(row: &Row<'_>, column: usize) -> Result<u64> {
     let number: i64 = row.get(column)?;
     u64::try_from(number).map_err(|_| Error::IntegralValueOutOfRange(column, number))
 }

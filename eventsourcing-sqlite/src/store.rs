@@ -1,21 +1,26 @@
 //! [`SqliteStore`]: the pieces put together behind the trait.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Lease, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery,
-    Name, Position, Receipt, StoreError, StoredEvent, StreamQuery,
+    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
+    Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
+    StreamQuery,
 };
 use tokio::task::spawn_blocking;
 
 use crate::checkpoint::WalLength;
-use crate::commit::{CommitQueue, Writer};
+use crate::commit::CommitQueue;
 use crate::config::SqliteOptions;
+use crate::database::SqliteDatabase;
+use crate::lease;
 use crate::notify::{Head, Waiting};
-use crate::open::{Opened, open};
+use crate::open::{Opened, open, open_in_memory};
 use crate::read;
 use crate::readers::Readers;
 
@@ -47,7 +52,7 @@ struct Shared {
     log_id: LogId,
     readers: Readers,
     waiting: Waiting,
-    queue: CommitQueue,
+    queue: Arc<CommitQueue>,
 }
 
 impl SqliteStore {
@@ -69,8 +74,47 @@ impl SqliteStore {
         Self::open_with(path.as_ref(), SqliteOptions::new()).await
     }
 
+    /// A new store in memory: for tests, and for read models beside a
+    /// [`MemoryStore`](eventsourcing_core::store::MemoryStore). It is gone with its last clone.
+    ///
+    /// Its one connection serves all in turn: reads wait as long as a [transaction](Database::begin) is open, so
+    /// do not read from the store within one.
+    ///
+    /// ```
+    /// use eventsourcing_core::store::EventStore;
+    /// use eventsourcing_core::values;
+    /// use eventsourcing_sqlite::SqliteStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = SqliteStore::in_memory()?;
+    /// let database = store.database().expect("it has one");
+    /// let mut transaction = database.begin().await?;
+    /// transaction.execute("CREATE TABLE balances (account TEXT PRIMARY KEY, amount BIGINT)", &[]).await?;
+    /// transaction.execute("INSERT INTO balances VALUES ($1, $2)", &values!["Ada", 100]).await?;
+    /// transaction.commit().await?;
+    /// let rows = database.query("SELECT amount FROM balances WHERE account = $1", &values!["Ada"]).await?;
+    /// assert_eq!(rows[0].get::<i64>("amount")?, 100);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: there is no memory for it, or no thread.
+    pub fn in_memory() -> Result<Self, StoreError> {
+        let (path, log_id, connection) = open_in_memory()?;
+        let head = Head::new();
+        let SqliteOptions { poll_interval, busy_timeout, .. } = SqliteOptions::new();
+        let wal = WalLength::new(&path, busy_timeout);
+        let queue = Arc::new(CommitQueue::start(connection, &path, wal, head.clone())?);
+        let readers = || Readers::Writer(Arc::clone(&queue));
+        let (readers, waiting) = (readers(), Waiting::new(head, readers(), poll_interval));
+        Ok(Self(Arc::new(Shared { path, log_id, readers, waiting, queue })))
+    }
+
     /// Commits what is queued, waits for the reads under way, and closes the file. All clones are closed with it: what
-    /// they are asked from now on is [`StoreError::Unavailable`]. Closing twice is harmless.
+    /// they are asked from now on is [`StoreError::Unavailable`]. A transaction that is open is undone. Closing twice is
+    /// harmless.
     ///
     /// If this future is dropped the store may be left open for one thing and closed for another.
     pub async fn close(&self) {
@@ -90,8 +134,20 @@ impl SqliteStore {
         let watcher = Readers::new(Arc::clone(&path), vec![watcher]);
         let waiting = Waiting::new(head.clone(), watcher, poll_interval);
         let wal = WalLength::new(&path, busy_timeout);
-        let queue = CommitQueue::start(|queue| Writer::new(writer, Arc::clone(&path), wal, head, queue), &path)?;
+        let queue = Arc::new(CommitQueue::start(writer, &path, wal, head)?);
         Ok(Self(Arc::new(Shared { path, log_id, readers, waiting, queue })))
+    }
+
+    pub(crate) fn path(&self) -> Arc<Path> {
+        Arc::clone(&self.0.path)
+    }
+
+    pub(crate) fn readers(&self) -> &Readers {
+        &self.0.readers
+    }
+
+    pub(crate) fn queue(&self) -> &CommitQueue {
+        &self.0.queue
     }
 }
 
@@ -127,9 +183,22 @@ impl EventStore for SqliteStore {
         self.0.readers.run(move |connection| read::tracking(connection, &follower, upstream)).await
     }
 
+    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+        self.0.readers.run(move |connection| read::notes(connection, &query)).await
+    }
+
+    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+        self.0.readers.run(move |connection| read::figures(connection, &query)).await
+    }
+
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
         request.validate()?;
         self.0.queue.lease(request).await
+    }
+
+    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+        let follower = follower.clone();
+        self.0.readers.run(move |connection| lease::holder(connection, &follower, upstream)).await
     }
 
     async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
@@ -142,6 +211,10 @@ impl EventStore for SqliteStore {
 
     fn log_id(&self) -> LogId {
         self.0.log_id
+    }
+
+    fn database(&self) -> Option<Arc<dyn Database>> {
+        Some(Arc::new(SqliteDatabase(self.clone())))
     }
 }
 

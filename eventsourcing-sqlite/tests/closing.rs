@@ -4,7 +4,9 @@ mod fixture;
 
 use std::time::Duration;
 
+use eventsourcing_core::sql::TRANSACTION_IDLE_MAX;
 use eventsourcing_core::store::{EventStore, Position, StoreError};
+use eventsourcing_sqlite::SqliteStore;
 use fixture::{Place, append};
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::time::{sleep, timeout};
@@ -53,4 +55,41 @@ async fn dropped_store_commits_what_is_queued() {
         sleep(Duration::from_millis(10)).await;
     }
     panic!("what was queued has not been committed");
+}
+
+#[tokio::test]
+async fn closing_undoes_an_open_transaction_and_does_not_wait_for_it() {
+    let place = Place::new();
+    for store in [place.store().await, SqliteStore::in_memory().expect("memory")] {
+        let database = store.database().expect("a database");
+        let mut transaction = database.begin().await.expect("a transaction");
+        transaction.execute("CREATE TABLE balances (account TEXT)", &[]).await.expect("a table");
+        let next = tokio::spawn({
+            let database = store.database().expect("a database");
+            async move { database.begin().await.map(drop) }
+        });
+        sleep(Duration::from_millis(20)).await;
+        timeout(TRANSACTION_IDLE_MAX / 2, store.close()).await.expect("nobody waits for the transaction");
+        let error = transaction.execute("DROP TABLE balances", &[]).await.expect_err("it was undone").to_string();
+        assert!(error.ends_with("the store has been closed, and the transaction was undone"), "{error}");
+        let committed = transaction.commit().await;
+        assert!(matches!(committed, Err(StoreError::Unavailable { .. })), "{committed:?}");
+        let next = next.await.expect("a task");
+        assert!(matches!(next, Err(StoreError::Unavailable { .. })), "{next:?}");
+        assert!(database.query("SELECT 1", &[]).await.expect_err("it is closed").is_unavailable());
+    }
+    assert_eq!(std::fs::read_dir(place.folder()).expect("a folder").count(), 1, "the write-ahead log is gone");
+    let database = place.store().await.database().expect("a database");
+    assert!(database.query("SELECT * FROM balances", &[]).await.is_err(), "the table was undone");
+}
+
+#[tokio::test]
+async fn transaction_keeps_its_store_open() {
+    let place = Place::new();
+    let mut transaction = place.store().await.database().expect("a database").begin().await.expect("a transaction");
+    sleep(Duration::from_millis(50)).await;
+    transaction.execute("CREATE TABLE balances (account TEXT)", &[]).await.expect("a table");
+    transaction.commit().await.expect("it is committed");
+    let database = place.store().await.database().expect("a database");
+    assert_eq!(database.query("SELECT * FROM balances", &[]).await.expect("the table is there"), []);
 }

@@ -71,7 +71,34 @@ impl DurableFixture for InFolder {
     }
 }
 
-eventsourcing_core::conformance!(InFolder, durable);
+eventsourcing_core::conformance!(InFolder, durable, database);
+
+/// The store in memory keeps every promise that does not ask it to outlive its process.
+mod in_memory {
+    use eventsourcing_core::testing::conformance::Fixture;
+    use eventsourcing_sqlite::SqliteStore;
+
+    struct InMemory(SqliteStore);
+
+    impl Fixture for InMemory {
+        type Store = SqliteStore;
+
+        async fn new() -> Self {
+            Self(SqliteStore::in_memory().expect("memory"))
+        }
+
+        async fn open(&self) -> SqliteStore {
+            self.0.clone()
+        }
+    }
+
+    eventsourcing_core::conformance!(InMemory, database);
+
+    #[test]
+    fn store_in_memory_and_the_model_agree() {
+        eventsourcing_core::testing::model::check_against_model::<InMemory>(200);
+    }
+}
 
 #[test]
 fn embedded_store_and_the_model_agree() {

@@ -2,11 +2,15 @@
 
 mod fixture;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use eventsourcing_core::store::{EventStore, HolderId, LeaseRequest, LogId, LogQuery, Position, StoreError};
+use eventsourcing_core::store::{
+    EventStore, HolderId, LeaseRequest, LeaseToken, LogId, LogQuery, Name, Notebook, NotesQuery, Position, Revision,
+    StoreError, Tracking,
+};
 use eventsourcing_sqlite::SqliteStore;
 use fixture::{Place, append, one_line};
 use rusqlite::Connection;
@@ -83,7 +87,7 @@ async fn newer_schema_is_refused_and_left_alone() {
     let before = fs::read(place.file()).expect("a file");
     let error = refusal(&place.file()).await;
     assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
-    let wanted = "schema version 7 is newer than 2, the latest this program knows; upgrade the program";
+    let wanted = "schema version 7 is newer than 3, the latest this program knows; upgrade the program";
     assert!(one_line(&error).ends_with(wanted), "{error}");
     assert!(fs::read(place.file()).expect("a file") == before, "the file has changed");
 }
@@ -107,6 +111,32 @@ async fn file_of_an_older_schema_is_brought_up_to_date() {
         .await
         .expect("what the second schema has");
     assert_eq!(store.append(append()).await.expect("a receipt").receipt.position.as_u64(), 8);
+}
+
+#[tokio::test]
+async fn follower_of_an_older_schema_goes_on_where_it_was_and_takes_notes() {
+    let place = Place::new();
+    let file = Connection::open(place.file()).expect("a file");
+    let older = concat!(include_str!("../src/schema/1.sql"), include_str!("../src/schema/2.sql"));
+    file.execute_batch(older).expect("the second schema");
+    let (log_id, upstream, holder) = (LogId::new(), LogId::new(), HolderId::new());
+    file.execute("INSERT INTO eventsourcing_meta VALUES ('log_id', ?1)", [log_id.to_string()]).expect("its log");
+    let row = (upstream.as_uuid().into_bytes(), holder.as_uuid().into_bytes());
+    file.execute("INSERT INTO eventsourcing_tracking VALUES ('f', ?1, 41)", [row.0]).expect("a follower");
+    file.execute("INSERT INTO eventsourcing_leases VALUES ('f', ?1, ?2, 3, 0)", row).expect("its lease");
+    drop(file);
+
+    let store = place.store().await;
+    let (follower, notes) = (Name::from("f"), NotesQuery::new("f".into(), upstream, ""));
+    let before = store.notes(notes.clone()).await.expect("notes");
+    let expected = Notebook { position: Position::new(41), revision: Revision::ZERO, notes: BTreeMap::new() };
+    assert_eq!((store.log_id(), before), (log_id, expected));
+    assert_eq!(store.lease_holder(&follower, upstream).await.expect("nobody"), None);
+    let step = Tracking::new(follower, upstream, Position::new(41), Position::new(42)).with_lease(LeaseToken::new(3));
+    let step = step.with_revision(Revision::ZERO).with_note("key", "value");
+    store.append(append().with_tracking(step)).await.expect("the lease is its own");
+    let after = store.notes(notes).await.expect("notes");
+    assert_eq!((after.position.as_u64(), after.revision.as_u64(), after.notes.len()), (42, 1, 1));
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ use crate::store::{StoreError, Tracking};
 /// A SQL database beside the log of a store. Promise P32 in `docs/store-contract.md`.
 #[async_trait]
 pub trait Database: Send + Sync + 'static {
-    /// Runs one statement that reads, as of one moment.
+    /// Runs one statement that reads, as of one moment. It sees what is committed; an open transaction may keep it
+    /// waiting, so do not ask within one.
     ///
     /// # Errors
     /// [`SqlError`]; nothing has changed.
@@ -66,6 +67,7 @@ pub trait Transaction: Send {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: not known whether it happened; the position of the follower tells.
+    /// [`StoreError::Invalid`]: a constraint that is checked at the end does not hold; nothing was written.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 

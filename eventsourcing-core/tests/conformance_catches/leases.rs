@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, HolderId, Lease, LeaseRequest, LeaseToken, LogId, MemoryStore, Name, StoreError,
+    Append, Appended, EventStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, MemoryStore, Name,
+    StoreError,
 };
 
 use super::flawed_store::{Flaw, dawdle};
@@ -138,5 +139,36 @@ impl Flaw for ReleasesForAnybody {
             store.release(follower, log, LeaseToken::new(number)).await?;
         }
         Ok(())
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct NamesNobody;
+
+#[async_trait]
+impl Flaw for NamesNobody {
+    async fn lease_holder(&self, _: &MemoryStore, _: &Name, _: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+        Ok(None)
+    }
+}
+
+/// Does not notice that a lease has ended.
+#[derive(Default)]
+pub(crate) struct NamesWhoeverWasLast(Mutex<HashMap<(Name, LogId), LeaseHolder>>);
+
+#[async_trait]
+impl Flaw for NamesWhoeverWasLast {
+    async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
+        let (LeaseRequest { holder, duration: expires_in, .. }, key) =
+            (request.clone(), (request.follower.clone(), request.upstream));
+        let lease = store.lease(request).await?;
+        if let Lease::Held { token, .. } = lease {
+            self.0.lock().expect("no panic meanwhile").insert(key, LeaseHolder { holder, token, expires_in });
+        }
+        Ok(lease)
+    }
+
+    async fn lease_holder(&self, _: &MemoryStore, who: &Name, log: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+        Ok(self.0.lock().expect("no panic meanwhile").get(&(who.clone(), log)).copied())
     }
 }

@@ -5,7 +5,7 @@ use std::panic::catch_unwind;
 use eventsourcing_core::testing::model::check_against_model;
 
 use super::flawed_store::{Flaw, Flawed, Sound};
-use super::{appending, reading, snapshots, tracking};
+use super::{appending, notes, reading, snapshots, tracking};
 
 /// Of the 40 actions at most that the comparison draws, shrinking leaves about three.
 const ACTIONS_TO_SHOW_MAX: usize = 8;
@@ -41,6 +41,9 @@ notices! {
     notices_filters_that_are_ignored: reading::IgnoresFirstOfStream;
     notices_tracking_that_is_written_without_its_append: tracking::TracksFirst;
     notices_followers_taken_for_one: tracking::FoldsFollowers;
+    notices_revisions_that_are_ignored: notes::IgnoresRevisions;
+    notices_notes_that_are_kept_for_ever: notes::ForgetsNothing;
+    notices_notes_after_a_key_that_include_it: notes::ReadsFromTheKey;
     notices_fingerprints_that_are_ignored: snapshots::IgnoresFingerprints;
     notices_snapshots_beyond_the_asked_version: snapshots::GoesBeyond;
 }

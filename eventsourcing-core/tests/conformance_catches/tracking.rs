@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, LogId, MemoryStore, Name, Position, StoreError, Tracking,
+    Append, Appended, EventStore, LogId, MemoryStore, Name, Notebook, NotesQuery, Position, StoreError, Tracking,
 };
 use uuid::Uuid;
 
@@ -76,6 +76,10 @@ impl Flaw for FoldsFollowers {
     async fn tracking(&self, store: &MemoryStore, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         store.tracking(&folded(follower), upstream).await
     }
+
+    async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
+        store.notes(NotesQuery { follower: folded(&query.follower), ..query }).await
+    }
 }
 
 #[derive(Default)]
@@ -92,6 +96,10 @@ impl Flaw for IgnoresUpstreams {
 
     async fn tracking(&self, store: &MemoryStore, follower: &Name, _: LogId) -> Result<Position, StoreError> {
         store.tracking(follower, ONLY_UPSTREAM).await
+    }
+
+    async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
+        store.notes(NotesQuery { upstream: ONLY_UPSTREAM, ..query }).await
     }
 }
 

@@ -1,1 +1,1 @@
-SELECT position FROM eventsourcing_tracking WHERE follower = ?1 AND upstream = ?2
+SELECT position, revision FROM eventsourcing_tracking WHERE follower = ?1 AND upstream = ?2

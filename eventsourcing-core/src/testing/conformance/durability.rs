@@ -21,7 +21,7 @@ pub async fn acknowledged_appends_survive_a_crash<F: DurableFixture>(fixture: &F
         let writers = (0..3).map(|writer| tokio::spawn(write_a_few(Arc::clone(&store), format!("{life} {writer}"))));
         acknowledged.extend(finished::<F, _>(writers.collect()).await.into_iter().flatten());
         let last = format!("{life} last");
-        let step = step_from(life, store.log_id()).to(life + 1);
+        let step = step_from(life, store.log_id()).to(life + 1).with_note("last", &last).with_note(&last, "");
         store
             .append(append_to(&stream(), &last).with_tracking(step))
             .await

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, LogId, Name, Position, StoreError};
+use crate::store::{
+    EventStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name, Position, StoreError,
+};
 
 use super::Fixture;
 use super::given::{FOLLOWER, append, append_to, step_from, stream};
@@ -128,6 +130,35 @@ pub async fn released_lease_is_free_at_once<F: Fixture>(fixture: &F) {
     assert!(second > first, "{second} after {first}");
     store.release(&FOLLOWER, store.log_id(), first).await.expect("leases can be released");
     assert_taken(&store, ours, theirs).await;
+}
+
+/// P23: It can be seen who holds a lease and for how long; nobody once it has expired or was given back.
+pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
+    let (store, other) = (fixture.open().await, fixture.open().await);
+    let seen = async |follower: &Name, upstream| {
+        let holder = other.lease_holder(follower, upstream).await.expect("holders can be seen");
+        holder.map(|LeaseHolder { holder, token, expires_in }| {
+            assert!(!expires_in.is_zero() && expires_in <= LONG, "it lasts {expires_in:?}");
+            (holder, token)
+        })
+    };
+    let (ours, theirs) = (HolderId::new(), HolderId::new());
+    assert_eq!(seen(&FOLLOWER, store.log_id()).await, None, "nobody has asked for it");
+    let first = held(&store, ours, SHORT).await;
+    assert_eq!(held(&store, ours, LONG).await, first, "renewed by its holder");
+    assert_taken(&store, theirs, ours).await;
+    assert_eq!(seen(&FOLLOWER, store.log_id()).await, Some((ours, first)), "whoever asks in vain changes nothing");
+    assert_eq!(seen(&FOLLOWER, LogId::new()).await, None, "another log");
+    assert_eq!(seen(&"Statements".into(), store.log_id()).await, None, "another follower");
+    store.release(&FOLLOWER, store.log_id(), first).await.expect("leases can be released");
+    assert_eq!(seen(&FOLLOWER, store.log_id()).await, None, "it was given back");
+
+    let second = held(&store, theirs, SHORT).await;
+    assert!(second > first, "{second} after {first}");
+    sleep(SHORT + SHORT / 3).await;
+    assert_eq!(seen(&FOLLOWER, store.log_id()).await, None, "it has expired");
+    let third = held(&store, ours, LONG).await;
+    assert_eq!(seen(&FOLLOWER, store.log_id()).await, Some((ours, third)));
 }
 
 /// P23: Leases on different followers and logs are independent; names and durations beyond the limits are `Invalid`.

@@ -56,6 +56,12 @@ pub fn durable_promises<F: DurableFixture>() -> Vec<Promise<F>> {
     crate::conformance_list!(durable_store => crate::conformance_data [F])
 }
 
+/// What stores promise besides, that have a [database](crate::store::EventStore::database).
+#[must_use]
+pub fn database_promises<F: Fixture>() -> Vec<Promise<F>> {
+    crate::conformance_list!(store_with_database => crate::conformance_data [F])
+}
+
 /// Hands the list to another macro, together with what that macro needs besides.
 #[doc(hidden)]
 #[macro_export]
@@ -109,6 +115,7 @@ macro_rules! conformance_list {
             23 renewed_lease_lasts,
             23 append_with_an_outdated_token_is_refused,
             23 released_lease_is_free_at_once,
+            23 holder_of_a_lease_is_known_until_it_ends,
             23 leases_are_independent,
             24 newest_snapshot_not_beyond_the_asked_version_is_found,
             24 snapshot_with_another_fingerprint_is_ignored,
@@ -118,6 +125,19 @@ macro_rules! conformance_list {
             26 waiting_ends_at_once_when_the_event_is_already_there,
             26 append_at_the_moment_of_waiting_is_not_missed,
             28 refused_append_leaves_no_trace,
+            30 notes_are_written_with_their_step_or_not_at_all,
+            30 step_at_an_outdated_revision_is_refused_and_writes_nothing,
+            30 of_concurrent_steps_at_one_revision_exactly_one_succeeds,
+            30 every_step_adds_one_to_the_revision,
+            30 note_that_is_put_replaces_and_one_that_is_missing_may_be_removed,
+            30 notes_are_read_in_order_by_prefix_after_a_key_and_so_many,
+            30 notebook_is_of_one_moment_while_the_follower_steps,
+            30 notes_of_different_followers_and_logs_are_independent,
+            30 notes_come_back_unchanged,
+            30 notes_beyond_the_limits_are_invalid_and_write_nothing,
+            31 figures_are_what_counting_by_hand_gives,
+            31 figures_of_nothing_are_none,
+            31 digest_of_an_event_is_the_documented_one,
         }
     };
     (durable_store => $($callback:tt)::+ [$($argument:tt)*]) => {
@@ -129,6 +149,23 @@ macro_rules! conformance_list {
             29 opening_again_changes_nothing,
             29 newer_schema_is_refused_and_left_alone,
             29 foreign_tables_are_left_alone,
+        }
+    };
+    (store_with_database => $($callback:tt)::+ [$($argument:tt)*]) => {
+        $($callback)::+! { [$($argument)*]
+            32 transaction_and_its_step_happen_together_or_not_at_all,
+            32 step_in_a_transaction_is_refused_as_in_an_append,
+            32 of_transactions_that_make_one_step_exactly_one_succeeds,
+            32 query_sees_only_what_is_committed,
+            32 dropped_transaction_happened_wholly_or_not_at_all,
+            32 appends_go_on_after_transactions_that_are_dropped,
+            32 idle_transaction_does_not_block_others_for_ever,
+            32 tables_views_and_indexes_belong_to_the_transaction,
+            32 values_of_every_kind_come_back_unchanged,
+            32 nothing_goes_into_and_comes_out_of_every_column,
+            32 parameters_go_where_their_numbers_stand,
+            32 statements_say_how_many_rows_they_changed,
+            32 refused_statement_is_named_and_changes_nothing,
         }
     };
 }
@@ -169,8 +206,9 @@ macro_rules! conformance_tests {
 ///
 /// `conformance!(MyFixture)` is for any [`Fixture`](crate::testing::conformance::Fixture);
 /// `conformance!(MyFixture, durable)` adds what a
-/// [`DurableFixture`](crate::testing::conformance::DurableFixture) promises besides. A second fixture goes into a
-/// module of its own, because the tests bear the names of the promises.
+/// [`DurableFixture`](crate::testing::conformance::DurableFixture) promises besides, and `database` what stores promise
+/// that have a [database](crate::store::EventStore::database). A second fixture goes into a module of its own, because
+/// the tests bear the names of the promises.
 ///
 /// Example: see the module [`conformance`](crate::testing::conformance).
 #[macro_export]
@@ -179,7 +217,15 @@ macro_rules! conformance {
         $crate::conformance_list!(every_store => $crate::conformance_tests [$fixture]);
     };
     ($fixture:ty, durable) => {
-        $crate::conformance_list!(every_store => $crate::conformance_tests [$fixture]);
+        $crate::conformance!($fixture);
         $crate::conformance_list!(durable_store => $crate::conformance_tests [$fixture]);
+    };
+    ($fixture:ty, database) => {
+        $crate::conformance!($fixture);
+        $crate::conformance_list!(store_with_database => $crate::conformance_tests [$fixture]);
+    };
+    ($fixture:ty, durable, database) => {
+        $crate::conformance!($fixture, durable);
+        $crate::conformance_list!(store_with_database => $crate::conformance_tests [$fixture]);
     };
 }

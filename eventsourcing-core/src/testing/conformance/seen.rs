@@ -1,10 +1,11 @@
 //! What a store shows afterwards, and what its refusals must say.
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::store::{
-    Appended, EventStore, Load, Loaded, LogId, LogQuery, Name, Position, StoreError, StoredEvent, StreamId,
-    StreamQuery, Version,
+    Appended, EventStore, Load, Loaded, LogId, LogQuery, Name, Notebook, NotesQuery, Position, StoreError, StoredEvent,
+    StreamId, StreamQuery, Version,
 };
 
 use super::given::FINGERPRINT;
@@ -46,6 +47,11 @@ pub(super) async fn tracking_of(store: &impl EventStore, follower: &Name, upstre
     store.tracking(follower, upstream).await.expect("tracking can be read")
 }
 
+/// Where the follower is, and all its notes.
+pub(super) async fn notebook_of(store: &impl EventStore, follower: &Name, upstream: LogId) -> Notebook {
+    store.notes(NotesQuery::new(follower.clone(), upstream, "")).await.expect("notes can be read")
+}
+
 /// The whole stream and the snapshot written with the usual fingerprint.
 pub(super) async fn loaded(store: &impl EventStore, stream: &StreamId, to: Version) -> Loaded {
     let load = Load { stream: stream.clone(), to, fingerprint: Some(FINGERPRINT) };
@@ -82,6 +88,7 @@ pub(super) struct Picture {
     streams: Vec<Vec<StoredEvent>>,
     loaded: Vec<Loaded>,
     tracking: Vec<Position>,
+    notebooks: Vec<Notebook>,
 }
 
 impl Picture {
@@ -92,6 +99,7 @@ impl Picture {
             streams: Vec::new(),
             loaded: Vec::new(),
             tracking: Vec::new(),
+            notebooks: Vec::new(),
         };
         for stream in streams {
             picture.streams.push(stream_of(store, stream).await);
@@ -99,6 +107,7 @@ impl Picture {
         }
         for follower in followers {
             picture.tracking.push(tracking_of(store, follower, store.log_id()).await);
+            picture.notebooks.push(notebook_of(store, follower, store.log_id()).await);
         }
         picture
     }
@@ -111,7 +120,7 @@ pub(super) fn assert_conflict(result: Result<Appended, StoreError>, on: &StreamI
     }
 }
 
-pub(super) fn assert_tracking_conflict(result: Result<Appended, StoreError>, of: &Name, at: u64) {
+pub(super) fn assert_tracking_conflict<T: Debug>(result: Result<T, StoreError>, of: &Name, at: u64) {
     match result {
         Err(StoreError::TrackingConflict { follower, actual, .. }) => {
             assert_eq!((&follower, actual.as_u64()), (of, at), "where the follower is");

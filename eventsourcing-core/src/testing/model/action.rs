@@ -13,6 +13,7 @@ pub(super) enum Action {
     ReadLog { after_event: usize, limit: usize, filter: Wanted },
     Head,
     Tracking { follower: usize, upstream: usize },
+    Notes { follower: usize, upstream: usize, prefix: usize, after: usize, limit: usize },
     Reopen,
 }
 
@@ -57,6 +58,10 @@ pub(super) struct Step {
     pub(super) from: Option<u64>,
     /// One less than how far it goes: 0 is a step backwards.
     pub(super) length_and_one: u64,
+    /// How many steps it expects; `Some(None)` is as many as there were.
+    pub(super) revision: Option<Option<u64>>,
+    /// Keys, and what is noted: `None` forgets.
+    pub(super) notes: Vec<(usize, Option<u8>)>,
 }
 
 #[derive(Clone, Debug)]
@@ -78,6 +83,7 @@ pub(super) const CATEGORIES: usize = 3;
 pub(super) const NAMES: usize = 3;
 pub(super) const FOLLOWERS: usize = 2;
 pub(super) const UPSTREAMS: usize = 2;
+pub(super) const NOTE_KEYS: usize = 4;
 const COMMANDS: usize = 4;
 const VERSIONS: u64 = 8;
 const FINGERPRINTS: u64 = 2;
@@ -92,6 +98,7 @@ pub(super) fn any_action() -> impl Strategy<Value = Action> {
             .prop_map(|(after_event, limit, filter)| Action::ReadLog { after_event, limit, filter }),
         1 => Just(Action::Head),
         1 => (0..FOLLOWERS, 0..UPSTREAMS).prop_map(|(follower, upstream)| Action::Tracking { follower, upstream }),
+        2 => any_notes(),
         1 => Just(Action::Reopen),
     ]
 }
@@ -149,11 +156,24 @@ fn any_expectation() -> impl Strategy<Value = Expectation> {
 
 fn any_step() -> impl Strategy<Value = Step> {
     let from = option::weighted(0.3, 0..5_u64);
-    (0..FOLLOWERS, 0..UPSTREAMS, from, 0..6_u64).prop_map(|(follower, upstream, from, length_and_one)| Step {
-        follower,
-        upstream,
-        from,
-        length_and_one,
+    let revision = option::of(option::weighted(0.3, 0..4_u64));
+    let notes = vec((0..NOTE_KEYS, option::weighted(0.7, any::<u8>())), 0..3);
+    (0..FOLLOWERS, 0..UPSTREAMS, from, 0..6_u64, revision, notes).prop_map(
+        |(follower, upstream, from, length_and_one, revision, notes)| Step {
+            follower,
+            upstream,
+            from,
+            length_and_one,
+            revision,
+            notes,
+        },
+    )
+}
+
+fn any_notes() -> impl Strategy<Value = Action> {
+    let of = (0..FOLLOWERS, 0..UPSTREAMS);
+    (of, 0..=NOTE_KEYS, 0..=NOTE_KEYS, any_limit()).prop_map(|((follower, upstream), prefix, after, limit)| {
+        Action::Notes { follower, upstream, prefix, after, limit }
     })
 }
 

@@ -5,11 +5,11 @@ use std::fmt::Debug;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::action::{Action, Expectation, FOLLOWERS, STREAMS, Step, UPSTREAMS, Wanted, Write};
+use super::action::{Action, Expectation, FOLLOWERS, NOTE_KEYS, STREAMS, Step, UPSTREAMS, Wanted, Write};
 use super::plain_store::{PlainStore, Refusal, Verdict};
 use crate::store::{
     Append, Appended, CodecId, CommandId, EventStore, Expected, Filter, Fingerprint, Load, LogId, LogQuery, Name,
-    NewEvent, NewSnapshot, Position, StoreError, StreamId, StreamQuery, Tracking, Version,
+    NewEvent, NewSnapshot, NotesQuery, Position, Revision, StoreError, StreamId, StreamQuery, Tracking, Version,
 };
 use crate::testing::conformance::Fixture;
 
@@ -46,6 +46,12 @@ impl<F: Fixture> Comparison<F> {
             }
             Action::Head => equal("the head", answer("head", self.store.head().await)?, self.model.head()),
             Action::Tracking { follower, upstream } => self.tracking(*follower, *upstream).await,
+            Action::Notes { follower, upstream, prefix, after, limit } => {
+                let (follower, upstream) = (follower_name(*follower), self.log_id(*upstream));
+                let query =
+                    NotesQuery::new(follower, upstream, note_key(*prefix)).after(note_key(*after)).limit(*limit);
+                self.notes(query).await
+            }
             Action::Reopen => {
                 self.store = self.fixture.open().await;
                 Ok(())
@@ -67,6 +73,7 @@ impl<F: Fixture> Comparison<F> {
         }
         for (follower, upstream) in (0..FOLLOWERS).flat_map(|follower| (0..UPSTREAMS).map(move |log| (follower, log))) {
             self.tracking(follower, upstream).await?;
+            self.notes(NotesQuery::new(follower_name(follower), self.log_id(upstream), "")).await?;
         }
         Ok(())
     }
@@ -135,6 +142,11 @@ impl<F: Fixture> Comparison<F> {
         equal("tracking", store, self.model.position_of(&follower, upstream))
     }
 
+    async fn notes(&self, query: NotesQuery) -> Result<(), String> {
+        let model = self.model.notebook(&query);
+        equal("notes", answer("notes", self.store.notes(query).await)?, model)
+    }
+
     fn append_of(&self, write: &Write) -> Append {
         let nanosecond = i128::from(write.recorded_nanosecond);
         let mut append = Append::new(Timestamp::from_nanosecond(nanosecond).expect("close to 1970"));
@@ -166,7 +178,15 @@ impl<F: Fixture> Comparison<F> {
         let (follower, upstream) = (follower_name(step.follower), self.log_id(step.upstream));
         let from = step.from.map_or_else(|| self.model.position_of(&follower, upstream), Position::new);
         let to = Position::new((from.as_u64() + step.length_and_one).saturating_sub(1));
-        Tracking::new(follower, upstream, from, to)
+        let revision = step.revision.map(|revision| match revision {
+            Some(number) => Revision::new(number),
+            None => self.model.revision_of(&follower, upstream),
+        });
+        let mut tracking = Tracking::new(follower, upstream, from, to).with_revision(revision);
+        let notes =
+            step.notes.iter().map(|(key, value)| (note_key(*key).to_owned(), value.map(|value| value.to_string())));
+        tracking.notes.extend(notes);
+        tracking
     }
 
     /// Of the event with this number in the log, counted from 1; beyond the log for higher numbers.
@@ -227,6 +247,11 @@ fn event_name(number: usize) -> Name {
 
 fn follower_name(number: usize) -> Name {
     Name::from_static(["statements", "Statements"][number])
+}
+
+/// The last one is for queries only.
+fn note_key(number: usize) -> &'static str {
+    ["a", "ab", "A", "b", ""][..=NOTE_KEYS][number]
 }
 
 fn filter_of(wanted: &Wanted) -> Filter {

@@ -1,10 +1,12 @@
 //! [`PlainStore`]: what a store is, in lists and linear scans. Slow on purpose, and without anything to get wrong.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::store::{
-    Append, CommandId, Direction, Expected, Filter, Load, Loaded, LogId, Name, NewSnapshot, Position, Receipt,
-    StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
+    Append, CommandId, Direction, Expected, Filter, Load, Loaded, LogId, Name, NewSnapshot, Notebook, NotesQuery,
+    Position, Receipt, Revision, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
 };
 
 #[derive(Default)]
@@ -69,10 +71,12 @@ impl PlainStore {
         conflicts
     }
 
-    fn tracking_conflict(&self, Tracking { follower, upstream, from, .. }: &Tracking) -> Option<Refusal> {
+    fn tracking_conflict(&self, step: &Tracking) -> Option<Refusal> {
+        let Tracking { follower, upstream, from, revision, .. } = step;
         let actual = self.position_of(follower, *upstream);
+        let outdated = revision.is_some_and(|revision| revision != self.revision_of(follower, *upstream));
         let conflict = Refusal::TrackingConflict { follower: follower.clone(), expected: *from, actual };
-        (actual != *from).then_some(conflict)
+        (actual != *from || outdated).then_some(conflict)
     }
 
     fn is_beyond(&self, append: &Append, snapshot: &NewSnapshot) -> bool {
@@ -127,6 +131,24 @@ impl PlainStore {
         let mut steps = self.tracking.iter().rev();
         let last = steps.find(|step| step.follower == *follower && step.upstream == upstream);
         last.map_or(Position::ZERO, |step| step.to)
+    }
+
+    pub(super) fn revision_of(&self, follower: &Name, upstream: LogId) -> Revision {
+        let steps = self.tracking.iter().filter(|step| step.follower == *follower && step.upstream == upstream);
+        Revision::new(steps.count() as u64)
+    }
+
+    pub(super) fn notebook(&self, query: &NotesQuery) -> Notebook {
+        let NotesQuery { follower, upstream, prefix, after, limit } = query;
+        let mut notes = BTreeMap::new();
+        let steps = self.tracking.iter().filter(|step| step.follower == *follower && step.upstream == *upstream);
+        for (key, value) in steps.flat_map(|step| &step.notes) {
+            notes.remove(key);
+            notes.extend(value.clone().map(|value| (key.clone(), value)));
+        }
+        notes.retain(|key, _| key.starts_with(prefix) && key > after);
+        let (position, revision) = (self.position_of(follower, *upstream), self.revision_of(follower, *upstream));
+        Notebook { position, revision, notes: notes.into_iter().take(*limit).collect() }
     }
 
     pub(super) fn stream(&self, query: &StreamQuery) -> Vec<StoredEvent> {

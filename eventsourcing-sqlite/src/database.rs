@@ -1,0 +1,69 @@
+//! The file as a SQL database: read models live in tables beside the store's own, and are written with the step of
+//! their follower.
+
+use async_trait::async_trait;
+use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, Value};
+use eventsourcing_core::store::{StoreError, Tracking};
+use rusqlite::Connection;
+
+use crate::error::translate;
+use crate::session::Session;
+use crate::sql::Order;
+use crate::step;
+use crate::store::SqliteStore;
+
+/// What [`EventStore::database`](eventsourcing_core::store::EventStore::database) returns.
+pub(crate) struct SqliteDatabase(pub(crate) SqliteStore);
+
+/// Keeps the store open, so that it ends only with the transaction.
+struct SqliteTransaction {
+    store: SqliteStore,
+    session: Session,
+}
+
+#[async_trait]
+impl Database for SqliteDatabase {
+    async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let (order, path) = (Order::new(sql, values), self.0.path());
+        self.0.readers().run(move |connection| Ok(order.read(connection, &path))).await?
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        let session = self.0.queue().begin().await?;
+        Ok(Box::new(SqliteTransaction { store: self.0.clone(), session }))
+    }
+}
+
+#[async_trait]
+impl Transaction for SqliteTransaction {
+    async fn step(&mut self, step: &Tracking) -> Result<(), StoreError> {
+        step.validate()?;
+        let step = step.clone();
+        let made = self.session.run(move |connection| match step::check(connection, &step)? {
+            Some(refusal) => Ok(Err(refusal)),
+            None => make_or_undo(connection, &step).map(Ok),
+        });
+        made.await?.unwrap_or_else(|error| Err(translate(&self.store.path(), error)))
+    }
+
+    async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+        let (order, path) = (Order::new(sql, values), self.store.path());
+        self.session.run(move |connection| order.execute(connection, &path)).await?
+    }
+
+    async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let (order, path) = (Order::new(sql, values), self.store.path());
+        self.session.run(move |connection| order.query(connection, &path)).await?
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        self.session.commit().await
+    }
+}
+
+/// A step that could only be made in part must not be committed by somebody who overlooks the error.
+fn make_or_undo(connection: &Connection, step: &Tracking) -> rusqlite::Result<()> {
+    step::make(connection, step).inspect_err(|_| {
+        let _ended_either_way = connection.execute_batch("ROLLBACK");
+    })
+}

@@ -1,0 +1,135 @@
+//! Transactions of read models: sessions on the writer's thread, since SQLite has one writer at a time.
+//!
+//! The writer begins a transaction and then does what the session asks for, and nothing else, until it is committed, dropped
+//! or left idle. Appends gather meanwhile.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use eventsourcing_core::sql::TRANSACTION_IDLE_MAX;
+use eventsourcing_core::store::StoreError;
+use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use crate::error::{translate, translate_before_commit, unavailable};
+
+/// How often a writer that waits for a session looks whether the store is being closed.
+const CLOSING_LOOK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// One end of a session: the writer's thread has the other. Dropping it undoes what was not committed.
+pub(crate) struct Session {
+    path: Arc<Path>,
+    operations: mpsc::Sender<Operation>,
+    ended: Arc<OnceLock<&'static str>>,
+}
+
+enum Operation {
+    Run(Box<dyn FnOnce(&Connection) + Send>),
+    Commit(oneshot::Sender<Result<(), StoreError>>),
+}
+
+impl Session {
+    /// Has the writer run `operation` within the transaction. If this future is dropped it may still be run.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        operation: impl FnOnce(&Connection) -> T + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        let operation = Operation::Run(Box::new(move |connection| drop(reply.send(operation(connection)))));
+        self.operations.send(operation).map_err(|_| self.has_ended())?;
+        answer.await.map_err(|_| self.has_ended())
+    }
+
+    /// If this future is dropped after it was polled it is committed all the same.
+    pub(crate) async fn commit(self) -> Result<(), StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.operations.send(Operation::Commit(reply)).map_err(|_| self.has_ended())?;
+        answer.await.map_err(|_| self.has_ended())?
+    }
+
+    fn has_ended(&self) -> StoreError {
+        unavailable(&self.path, self.ended.get().unwrap_or(&"the writer has stopped; open the store again"))
+    }
+}
+
+/// Begins a transaction for whoever waits for `reply`, and serves the session until it ends. Runs on the writer's thread.
+pub(crate) fn serve(
+    connection: &mut Connection,
+    path: &Arc<Path>,
+    closing: &AtomicBool,
+    reply: oneshot::Sender<Result<Session, StoreError>>,
+) {
+    if reply.is_closed() {
+        return;
+    }
+    let transaction = match begin(connection, path, closing) {
+        Ok(transaction) => transaction,
+        Err(error) => return drop(reply.send(Err(error))),
+    };
+    let (operations, asked) = mpsc::channel();
+    let ended = Arc::new(OnceLock::new());
+    let session = Session { path: Arc::clone(path), operations, ended: Arc::clone(&ended) };
+    if reply.send(Ok(session)).is_ok() {
+        // Told before `asked` is dropped, so that whoever asks too late finds it.
+        let _first = ended.set(serve_until_the_end(transaction, path, closing, &asked));
+    }
+}
+
+fn begin<'c>(connection: &'c mut Connection, path: &Path, closing: &AtomicBool) -> Result<Transaction<'c>, StoreError> {
+    if closing.load(Ordering::SeqCst) {
+        return Err(unavailable(path, "the store has been closed"));
+    }
+    let begin = connection.transaction_with_behavior(TransactionBehavior::Immediate);
+    begin.map_err(|error| translate_before_commit(path, error))
+}
+
+/// Returns why nothing more can be asked for. Unless it was committed the transaction is undone.
+fn serve_until_the_end(
+    transaction: Transaction<'_>,
+    path: &Path,
+    closing: &AtomicBool,
+    asked: &mpsc::Receiver<Operation>,
+) -> &'static str {
+    loop {
+        match next(asked, closing) {
+            Ok(Operation::Run(operation)) => operation(&transaction),
+            Ok(Operation::Commit(reply)) => {
+                let _gone = reply.send(commit(transaction, path));
+                return "the transaction has ended";
+            }
+            Err(ended) => return ended,
+        }
+        if transaction.is_autocommit() {
+            return "SQLite has ended the transaction; begin another one";
+        }
+    }
+}
+
+fn next(asked: &mpsc::Receiver<Operation>, closing: &AtomicBool) -> Result<Operation, &'static str> {
+    let since = Instant::now();
+    while since.elapsed() < TRANSACTION_IDLE_MAX {
+        match asked.recv_timeout(CLOSING_LOOK_INTERVAL) {
+            Ok(operation) => return Ok(operation),
+            Err(RecvTimeoutError::Disconnected) => return Err("the transaction was dropped"),
+            Err(RecvTimeoutError::Timeout) if closing.load(Ordering::SeqCst) => {
+                return Err("the store has been closed, and the transaction was undone");
+            }
+            Err(RecvTimeoutError::Timeout) => {}
+        }
+    }
+    tracing::warn!(idle = ?TRANSACTION_IDLE_MAX, "a transaction was left idle and has been undone");
+    Err("the transaction was left idle for too long and has been undone; begin another one")
+}
+
+fn commit(transaction: Transaction<'_>, path: &Path) -> Result<(), StoreError> {
+    transaction.commit().map_err(|error| match error.sqlite_error_code() {
+        Some(ErrorCode::ConstraintViolation) => {
+            let reason = format!("{}: a deferred constraint does not hold: {error}", path.display());
+            StoreError::Invalid { reason }
+        }
+        _ => translate(path, error),
+    })
+}

@@ -1,0 +1,212 @@
+//! Statements of read models: their parameters go in by name, their rows come out as values, and what SQLite refuses is
+//! the statement's fault unless it is the file's.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use eventsourcing_core::sql::{Row, SqlError, Value};
+use rusqlite::types::ValueRef;
+use rusqlite::{CachedStatement, Connection, Error, ErrorCode, Statement, ToSql};
+
+use crate::error::translate;
+
+/// A statement and what goes into it, on its way to a connection.
+pub(crate) struct Order {
+    sql: String,
+    values: Vec<Value>,
+}
+
+/// Why an order was not carried out.
+enum Fault {
+    /// In words of this store.
+    Wrong(String),
+    Sqlite(Error),
+}
+
+impl Order {
+    pub(crate) fn new(sql: &str, values: &[Value]) -> Self {
+        Self { sql: sql.to_owned(), values: values.to_vec() }
+    }
+
+    /// Returns how many rows have changed.
+    pub(crate) fn execute(&self, connection: &Connection, path: &Path) -> Result<u64, SqlError> {
+        let changed = || {
+            let mut statement = self.prepare(connection)?;
+            let before = connection.total_changes();
+            let mut rows = statement.raw_query();
+            while rows.next()?.is_some() {}
+            // SQLite keeps the count of the statement before, if this one is not of a kind that changes rows.
+            Ok(if connection.total_changes() == before { 0 } else { connection.changes() })
+        };
+        changed().map_err(|fault| self.error(path, fault))
+    }
+
+    /// Returns the rows, also those of a statement that writes.
+    pub(crate) fn query(&self, connection: &Connection, path: &Path) -> Result<Vec<Row>, SqlError> {
+        let rows = || rows(&mut *self.prepare(connection)?);
+        rows().map_err(|fault| self.error(path, fault))
+    }
+
+    /// [`query`](Self::query), of a statement that only reads.
+    pub(crate) fn read(&self, connection: &Connection, path: &Path) -> Result<Vec<Row>, SqlError> {
+        let rows = || {
+            let mut statement = self.prepare(connection)?;
+            if !statement.readonly() {
+                return Err(Fault::Wrong("a query only reads; execute the statement in a transaction".to_owned()));
+            }
+            rows(&mut statement)
+        };
+        rows().map_err(|fault| self.error(path, fault))
+    }
+
+    fn prepare<'c>(&self, connection: &'c Connection) -> Result<CachedStatement<'c>, Fault> {
+        if ends_or_begins_transactions(&self.sql) {
+            let reason = "a transaction is begun by the database, ended by its commit, and undone by dropping it";
+            return Err(Fault::Wrong(reason.to_owned()));
+        }
+        let mut statement = connection.prepare_cached(&self.sql)?;
+        self.bind(&mut statement)?;
+        Ok(statement)
+    }
+
+    /// SQLite gives each name a number of its own, in the order in which they occur.
+    fn bind(&self, statement: &mut Statement<'_>) -> Result<(), Fault> {
+        let mut highest = 0;
+        for index in 1..=statement.parameter_count() {
+            let name = statement.parameter_name(index).unwrap_or("?");
+            let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+            let Some(number) = number.filter(|number| *number > 0) else {
+                return Err(Fault::Wrong(format!("a parameter is written {name}; write $1, $2 and so on")));
+            };
+            highest = highest.max(number);
+            if let Some(value) = self.values.get(number - 1) {
+                bind(statement, index, value)?;
+            }
+        }
+        if highest == self.values.len() {
+            return Ok(());
+        }
+        let given = self.values.len();
+        Err(Fault::Wrong(format!("the highest parameter is ${highest}, but the number of values is {given}")))
+    }
+
+    fn error(&self, path: &Path, fault: Fault) -> SqlError {
+        match fault {
+            Fault::Wrong(reason) => SqlError::Statement { sql: self.sql.clone(), reason, source: None },
+            Fault::Sqlite(error) if is_of_the_file(&error) => SqlError::Store(translate(path, error)),
+            Fault::Sqlite(error) => SqlError::statement(&self.sql, error),
+        }
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// Catches what nobody means: such a statement would take the transaction away from the writer, or leave a reader in one.
+fn ends_or_begins_transactions(sql: &str) -> bool {
+    let word: String = after_comments(sql).chars().take_while(char::is_ascii_alphabetic).collect();
+    ["BEGIN", "COMMIT", "END", "ROLLBACK", "SAVEPOINT", "RELEASE"].contains(&word.to_ascii_uppercase().as_str())
+}
+
+fn after_comments(sql: &str) -> &str {
+    let sql = sql.trim_start_matches(|character: char| character.is_whitespace() || character == ';');
+    let rest = match (sql.strip_prefix("--"), sql.strip_prefix("/*")) {
+        (Some(comment), _) => comment.split_once('\n'),
+        (_, Some(comment)) => comment.split_once("*/"),
+        _ => return sql,
+    };
+    rest.map_or("", |(_, rest)| after_comments(rest))
+}
+
+fn bind(statement: &mut Statement<'_>, index: usize, value: &Value) -> rusqlite::Result<()> {
+    let value: &dyn ToSql = match value {
+        Value::Null => &rusqlite::types::Null,
+        Value::Integer(number) => number,
+        Value::Real(number) => number,
+        Value::Text(text) => text,
+        Value::Blob(bytes) => bytes,
+    };
+    statement.raw_bind_parameter(index, value)
+}
+
+/// The names of the columns are known for sure after the first step: SQLite prepares again if the tables have changed.
+fn rows(statement: &mut Statement<'_>) -> Result<Vec<Row>, Fault> {
+    let mut found = statement.raw_query();
+    let (mut columns, mut rows): (Option<Arc<[String]>>, _) = (None, Vec::new());
+    while let Some(row) = found.next()? {
+        let names = || row.as_ref().column_names().map(str::to_owned).collect();
+        let columns = columns.get_or_insert_with(names);
+        let values = (0..columns.len()).map(|index| value(row.get_ref(index)?)).collect::<Result<_, _>>()?;
+        rows.push(Row::new(Arc::clone(columns), values));
+    }
+    Ok(rows)
+}
+
+fn value(value: ValueRef<'_>) -> Result<Value, Fault> {
+    Ok(match value {
+        ValueRef::Null => Value::Null,
+        ValueRef::Integer(number) => Value::Integer(number),
+        ValueRef::Real(number) => Value::Real(number),
+        ValueRef::Text(bytes) => match std::str::from_utf8(bytes) {
+            Ok(text) => Value::Text(text.to_owned()),
+            Err(error) => return Err(Fault::Wrong(format!("a text is not UTF-8: {error}"))),
+        },
+        ValueRef::Blob(bytes) => Value::Blob(bytes.to_vec()),
+    })
+}
+
+/// Whether no other statement would have fared better.
+fn is_of_the_file(error: &Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(
+            ErrorCode::DatabaseBusy
+                | ErrorCode::DatabaseLocked
+                | ErrorCode::FileLockingProtocolFailed
+                | ErrorCode::OutOfMemory
+                | ErrorCode::SystemIoFailure
+                | ErrorCode::DatabaseCorrupt
+                | ErrorCode::DiskFull
+                | ErrorCode::CannotOpen
+                | ErrorCode::NotADatabase
+        )
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statements_that_control_transactions_are_found() {
+        for sql in ["COMMIT", " begin immediate", "-- now\n/* and */ Rollback", ";END;", "savepoint a", "RELEASE a"] {
+            assert!(ends_or_begins_transactions(sql), "{sql}");
+        }
+        for sql in ["", "-- COMMIT", "/* COMMIT", "SELECT 'COMMIT'", "CREATE TABLE commits (a)", "commits", "(COMMIT)"]
+        {
+            assert!(!ends_or_begins_transactions(sql), "{sql}");
+        }
+    }
+
+    #[test]
+    fn parameters_of_other_kinds_are_refused_with_what_to_write() {
+        let connection = Connection::open_in_memory().expect("memory");
+        for sql in ["SELECT ?", "SELECT ?1", "SELECT :a", "SELECT $0", "SELECT @1", "SELECT $a"] {
+            let order = Order::new(sql, &[Value::Null]);
+            let error = order.read(&connection, Path::new("log.db")).expect_err(sql).to_string();
+            assert!(error.contains("write $1, $2 and so on"), "{error}");
+        }
+    }
+
+    #[test]
+    fn fault_of_the_file_is_no_fault_of_the_statement() {
+        let connection = Connection::open_in_memory().expect("memory");
+        connection.execute_batch("CREATE TABLE big (bytes); PRAGMA max_page_count = 10").expect("a small database");
+        let order = Order::new("INSERT INTO big VALUES (zeroblob($1))", &[Value::Integer(1_000_000)]);
+        let error = order.execute(&connection, Path::new("log.db")).expect_err("there is no room");
+        assert!(error.is_unavailable(), "{error:?}");
+    }
+}

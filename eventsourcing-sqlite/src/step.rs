@@ -1,0 +1,39 @@
+//! One step of a follower inside the writer's transaction, be it that of an append or of a read model.
+
+use eventsourcing_core::store::{Notebook, StoreError, Tracking};
+use rusqlite::{Connection, Result, params};
+
+use crate::lease;
+use crate::read;
+use crate::rows::stored;
+
+const PUT_TRACKING: &str = include_str!("queries/put_tracking.sql");
+const PUT_NOTE: &str = include_str!("queries/put_note.sql");
+const REMOVE_NOTE: &str = include_str!("queries/remove_note.sql");
+
+/// Why `step` may not be made, or `None`. Reads only.
+pub(crate) fn check(connection: &Connection, step: &Tracking) -> Result<Option<StoreError>> {
+    if let Some(refusal) = lease::check(connection, step)? {
+        return Ok(Some(refusal));
+    }
+    let Tracking { follower, upstream, from, .. } = step;
+    let Notebook { position: actual, revision, .. } = read::progress(connection, follower, *upstream)?;
+    if actual == *from && step.revision.is_none_or(|wanted| wanted == revision) {
+        return Ok(None);
+    }
+    Ok(Some(StoreError::TrackingConflict { follower: follower.clone(), expected: *from, actual }))
+}
+
+/// Makes `step`, which has been checked.
+pub(crate) fn make(connection: &Connection, step: &Tracking) -> Result<()> {
+    let (follower, upstream) = (step.follower.as_str(), step.upstream.as_uuid().into_bytes());
+    let row = params![follower, upstream, stored(step.to.as_u64())];
+    connection.prepare_cached(PUT_TRACKING)?.execute(row)?;
+    for (key, value) in &step.notes {
+        match value {
+            Some(value) => connection.prepare_cached(PUT_NOTE)?.execute(params![follower, upstream, key, value])?,
+            None => connection.prepare_cached(REMOVE_NOTE)?.execute(params![follower, upstream, key])?,
+        };
+    }
+    Ok(())
+}

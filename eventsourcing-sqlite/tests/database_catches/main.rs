@@ -1,0 +1,86 @@
+//! The functions of promise P32 are put to the test themselves: for each there is a database that breaks the promise, and
+//! the function must notice. (The other promises: `conformance_catches` of `eventsourcing-core`, which knows no database.)
+
+mod flawed_database;
+mod flaws;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use eventsourcing_core::testing::conformance::{self, Promise, database_promises};
+
+use flawed_database::{Flaw, Flawed, Sound};
+
+/// Makes a test of each function of the suite: it must fail for all the databases named with it.
+macro_rules! catches {
+    ($($function:ident: [$($flaw:ty),+ $(,)?],)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+            async fn $function() {
+                $(assert_caught::<$flaw>(Promise {
+                    number: 32,
+                    name: stringify!($function),
+                    function: |fixture| Box::pin(conformance::$function(fixture)),
+                })
+                .await;)+
+            }
+        )*
+
+        fn tested_functions() -> BTreeSet<&'static str> {
+            BTreeSet::from([$(stringify!($function)),*])
+        }
+    };
+}
+
+catches! {
+    transaction_and_its_step_happen_together_or_not_at_all: [
+        flaws::ForgetsSteps,
+        flaws::CommitsNothing,
+        flaws::CommitsEachStatement,
+        flaws::CommitsWhatIsDropped,
+    ],
+    step_in_a_transaction_is_refused_as_in_an_append:
+        [flaws::IgnoresLeases, flaws::IgnoresRevisions, flaws::StepsFromAnywhere],
+    of_transactions_that_make_one_step_exactly_one_succeeds: [flaws::StepsFromAnywhere],
+    query_sees_only_what_is_committed: [flaws::CommitsEachStatement],
+    dropped_transaction_happened_wholly_or_not_at_all: [flaws::CommitsEachStatement],
+    appends_go_on_after_transactions_that_are_dropped: [flaws::CommitsEachStatement, flaws::NeverEndsWhatIsDropped],
+    idle_transaction_does_not_block_others_for_ever: [flaws::KeepsIdleTransactions, flaws::HidesThatItWasUndone],
+    tables_views_and_indexes_belong_to_the_transaction: [flaws::CommitsEachStatement],
+    values_of_every_kind_come_back_unchanged: [flaws::RoundsNumbers, flaws::TrimsTexts, flaws::ReadsBytesAsText],
+    nothing_goes_into_and_comes_out_of_every_column: [flaws::WritesZeroForNothing],
+    parameters_go_where_their_numbers_stand: [flaws::TakesParametersInTheOrderTheyOccur],
+    statements_say_how_many_rows_they_changed: [flaws::AlwaysCountsOne],
+    refused_statement_is_named_and_changes_nothing: [flaws::BlamesTheStore, flaws::WritesInQueries],
+}
+
+/// A race may go well by chance, and so may a flaw in one go unnoticed: once in several rounds is enough.
+const ROUNDS_MAX: usize = 5;
+
+async fn assert_caught<X: Flaw>(promise: Promise<Flawed<X>>) {
+    let function = promise.name;
+    let promise = Arc::new(promise);
+    for _ in 0..ROUNDS_MAX {
+        let promise = Arc::clone(&promise);
+        let proof = tokio::spawn(async move { promise.prove().await }).await;
+        if proof.is_err_and(|error| error.is_panic()) {
+            return;
+        }
+    }
+    panic!("{function} has not noticed {}", std::any::type_name::<X>());
+}
+
+#[test]
+fn every_function_about_databases_is_shown_to_catch_something() {
+    let functions = database_promises::<Flawed<Sound>>().into_iter().map(|promise| promise.name);
+    assert_eq!(functions.collect::<BTreeSet<_>>(), tested_functions());
+}
+
+/// What the flawed databases are made of keeps every promise, so that it is the flaw that is noticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn database_without_flaw_keeps_the_promises() {
+    let prove = |promise: Promise<Flawed<Sound>>| tokio::spawn(async move { promise.prove().await });
+    for proof in database_promises().into_iter().map(prove).collect::<Vec<_>>() {
+        proof.await.expect("no panic");
+    }
+}
