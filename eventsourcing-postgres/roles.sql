@@ -10,7 +10,11 @@ GRANT SELECT, INSERT ON eventsourcing.events, eventsourcing.receipts TO eventsou
 GRANT USAGE ON SEQUENCE eventsourcing.events_position TO eventsourcing_app;
 GRANT SELECT, INSERT, UPDATE ON eventsourcing.tracking, eventsourcing.leases, eventsourcing.snapshots
     TO eventsourcing_app;
+GRANT SELECT, INSERT, UPDATE, DELETE ON eventsourcing.notes TO eventsourcing_app;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventsourcing TO eventsourcing_app;
+
+-- For a program that keeps read models in this database, and makes their tables itself:
+-- GRANT CREATE ON SCHEMA eventsourcing TO eventsourcing_app;
 
 -- For humans who read with psql and write nothing:
 -- GRANT USAGE ON SCHEMA eventsourcing TO somebody;

@@ -8,13 +8,13 @@ use std::collections::{HashMap, HashSet};
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Expected, LeaseToken, Name, NewEvent, Position, Receipt, StoreError, StreamId,
-    Tracking, Version,
+    Append, Appended, CommandId, Expected, Name, NewEvent, Position, Receipt, StoreError, StreamId, Tracking, Version,
 };
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
 use crate::rows::{Recorded, stored};
+use crate::tracking;
 
 const APPEND: &str = include_str!("queries/append.sql");
 
@@ -48,6 +48,12 @@ pub(crate) struct Batch<'a> {
     step_starts: Vec<i64>,
     step_ends: Vec<i64>,
     step_leases: Vec<i64>,
+    step_revisions: Vec<i64>,
+    note_appends: Vec<i32>,
+    note_followers: Vec<&'a str>,
+    note_upstreams: Vec<Uuid>,
+    note_keys: Vec<&'a str>,
+    note_values: Vec<Option<&'a str>>,
     part_appends: Vec<i32>,
     part_stream_ids: Vec<Uuid>,
     part_categories: Vec<&'a str>,
@@ -142,6 +148,12 @@ impl<'a> Batch<'a> {
                     &self.step_starts,
                     &self.step_ends,
                     &self.step_leases,
+                    &self.step_revisions,
+                    &self.note_appends,
+                    &self.note_followers,
+                    &self.note_upstreams,
+                    &self.note_keys,
+                    &self.note_values,
                     &self.part_appends,
                     &self.part_stream_ids,
                     &self.part_categories,
@@ -180,19 +192,10 @@ impl<'a> Batch<'a> {
         Outcome::Settled(match (verdict.outcome, &append.tracking) {
             (0, _) => Ok(Appended { receipt, repeated: false }),
             (1, _) => Ok(Appended { receipt, repeated: true }),
-            (2, Some(Tracking { follower, from, .. })) => Err(StoreError::TrackingConflict {
-                follower: follower.clone(),
-                expected: *from,
-                actual: Position::new(number),
-            }),
+            (outcome @ (2 | 6), Some(step)) => Err(tracking::refusal(step, outcome, number)),
             (3, _) => Err(self.conflict(append, place, Version::new(number))),
             (4, _) => Err(beyond(append, place, Version::new(number))),
             (5, _) => return Outcome::AskAgain,
-            (6, Some(Tracking { follower, lease: Some(token), .. })) => Err(StoreError::LeaseLost {
-                follower: follower.clone(),
-                token: *token,
-                current: LeaseToken::new(number),
-            }),
             _ => Err(StoreError::Corrupt { reason: format!("append() answered {verdict:?}"), source: None }),
         })
     }
@@ -235,7 +238,15 @@ impl<'a> Batch<'a> {
         self.step_upstreams.push(step.upstream.as_uuid());
         self.step_starts.push(stored(step.from.as_u64()));
         self.step_ends.push(stored(step.to.as_u64()));
-        self.step_leases.push(step.lease.map_or(-1, |token| stored(token.as_u64())));
+        self.step_leases.push(tracking::lease_of(step));
+        self.step_revisions.push(tracking::revision_of(step));
+        for (key, value) in &step.notes {
+            self.note_appends.push(number);
+            self.note_followers.push(step.follower.as_str());
+            self.note_upstreams.push(step.upstream.as_uuid());
+            self.note_keys.push(key);
+            self.note_values.push(value.as_deref());
+        }
     }
 
     /// Returns the number of the part, from 1.

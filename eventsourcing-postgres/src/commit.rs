@@ -34,6 +34,7 @@ use crate::error::{
 use crate::notify::Hints;
 use crate::rows::Recorded;
 use crate::session::Sessions;
+use crate::tracking;
 
 /// How many appends wait in the queue before those who append wait themselves.
 const QUEUE_APPENDS_MAX: usize = 1024;
@@ -41,8 +42,8 @@ const QUEUE_APPENDS_MAX: usize = 1024;
 const BATCH_APPENDS_MAX: usize = 512;
 /// A batch takes no further append when it has this many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The largest append, payloads and metadata together; PostgreSQL takes no message of a gigabyte.
-const APPEND_BYTES_MAX: usize = 512 * 1024 * 1024;
+/// The largest append, payloads, metadata and notes together; PostgreSQL takes no message of a gigabyte.
+pub(crate) const APPEND_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How often a batch is run again because others were first.
 const RERUNS_MAX: u32 = 20;
 /// How often of these it is run together with others.
@@ -312,7 +313,8 @@ impl Job {
     fn bytes(&self) -> usize {
         let events = self.append.streams.iter().flat_map(|part| &part.events);
         let snapshots = self.append.snapshots.iter().map(|snapshot| snapshot.payload.len());
-        events.map(|event| event.payload.len() + event.metadata.len()).chain(snapshots).sum()
+        let notes = self.append.tracking.iter().map(tracking::bytes_of);
+        events.map(|event| event.payload.len() + event.metadata.len()).chain(snapshots).chain(notes).sum()
     }
 
     /// Whoever asked may have gone away; the append has happened all the same.

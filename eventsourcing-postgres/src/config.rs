@@ -42,6 +42,7 @@ pub struct PostgresOptions {
     pub(crate) poll_interval: Duration,
     pub(crate) writers: usize,
     pub(crate) readers: usize,
+    pub(crate) transactions: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
 }
@@ -57,6 +58,8 @@ impl PostgresOptions {
     pub const WRITERS_DEFAULT: usize = 1;
     /// How many reads run at the same time, unless chosen otherwise.
     pub const READERS_DEFAULT: usize = 8;
+    /// How many transactions of read models are open at the same time, unless chosen otherwise.
+    pub const TRANSACTIONS_DEFAULT: usize = 4;
     /// How long connecting may take, unless chosen otherwise.
     pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
     /// How long one statement may take, unless chosen otherwise.
@@ -71,6 +74,7 @@ impl PostgresOptions {
             poll_interval: Self::POLL_INTERVAL_DEFAULT,
             writers: Self::WRITERS_DEFAULT,
             readers: Self::READERS_DEFAULT,
+            transactions: Self::TRANSACTIONS_DEFAULT,
             connect_timeout: Self::CONNECT_TIMEOUT_DEFAULT,
             statement_timeout: Self::STATEMENT_TIMEOUT_DEFAULT,
         }
@@ -108,11 +112,19 @@ impl PostgresOptions {
         self
     }
 
-    /// How many reads run at the same time; further ones wait their turn. Connections are made when they are needed.
-    /// 0 counts as 1.
+    /// How many reads run at the same time, and how many queries of read models besides; further ones wait their turn.
+    /// Connections are made when they are needed. 0 counts as 1.
     #[must_use]
     pub fn with_readers(mut self, connections: usize) -> Self {
         self.readers = connections.max(1);
+        self
+    }
+
+    /// How many transactions of read models are open at the same time; further ones wait their turn. Connections are
+    /// made when they are needed. 0 counts as 1.
+    #[must_use]
+    pub fn with_transactions(mut self, connections: usize) -> Self {
+        self.transactions = connections.max(1);
         self
     }
 

@@ -7,6 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use deadpool_postgres::{PoolError, TimeoutType};
+use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::store::StoreError;
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
@@ -48,6 +49,19 @@ pub(crate) fn translate_before_commit(place: &Place, error: impl Into<Arc<Error>
     nothing_written(translate(place, error))
 }
 
+/// What `error` says about the statement `sql` of a read model.
+///
+/// # Errors
+/// It says nothing about the statement: the server would have refused another one as well.
+pub(crate) fn statement_error(sql: &str, error: Error) -> Result<SqlError, Error> {
+    match error.as_db_error() {
+        Some(refusal) if is_about_statement(refusal) => {
+            Ok(SqlError::Statement { sql: sql.to_owned(), reason: reason_of(refusal), source: Some(error.into()) })
+        }
+        _ => Err(error),
+    }
+}
+
 /// The same error, where it is known that nothing was written.
 pub(crate) fn nothing_written(error: StoreError) -> StoreError {
     match error {
@@ -67,10 +81,12 @@ pub(crate) fn unavailable(place: &Place, why: impl fmt::Display) -> StoreError {
 pub(crate) fn translate_pool(place: &Place, error: PoolError) -> StoreError {
     match error {
         PoolError::Backend(error) => translate(place, error),
-        PoolError::Timeout(TimeoutType::Wait) => unavailable(place, "all connections for reading are busy"),
+        PoolError::Timeout(TimeoutType::Wait) => {
+            unavailable(place, "all connections of this kind are busy; PostgresOptions allows for more")
+        }
         PoolError::Timeout(_) => unavailable(place, "connecting took longer than the connect timeout"),
         PoolError::Closed => unavailable(place, "the store has been closed"),
-        error => StoreError::unavailable(format!("{place}: no connection for reading"), error),
+        error => StoreError::unavailable(format!("{place}: no connection"), error),
     }
 }
 
@@ -103,6 +119,30 @@ pub(crate) fn is_lost(error: &Error) -> bool {
 pub(crate) fn is_outdated(error: &Error) -> bool {
     error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
         || error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
+}
+
+/// Whether the server does not find what a statement names, or not of the type it expects, or forbids it.
+pub(crate) fn is_about_names(error: &Error) -> bool {
+    error.code().is_some_and(|code| class_of(code) == "42")
+}
+
+/// Others in the way, a server that has no room or is told to stop, a replica: none of that is the statement's fault.
+fn is_about_statement(error: &DbError) -> bool {
+    let elsewhere = ["40", "53", "57", "58", "XX"].contains(&class_of(error.code()));
+    let in_the_way = [SqlState::LOCK_NOT_AVAILABLE, SqlState::READ_ONLY_SQL_TRANSACTION].contains(error.code());
+    leaves_connection(error) && !elsewhere && !in_the_way
+}
+
+fn reason_of(error: &DbError) -> String {
+    let said = match error.hint() {
+        Some(hint) => format!("{}; {hint}", error.message()),
+        None => error.message().to_owned(),
+    };
+    let said = said.replace('\n', " ");
+    if *error.code() == SqlState::INSUFFICIENT_PRIVILEGE {
+        return format!("{said}; grant the role what roles.sql of this store lists for read models");
+    }
+    said
 }
 
 fn meaning_of(error: &Error) -> Meaning {

@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
-use eventsourcing_core::store::{HolderId, Lease, LeaseRequest, LeaseToken, LogId, Name};
+use eventsourcing_core::store::{HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name};
 use tokio_postgres::Error;
 
 use crate::rows::{self, stored};
 
 const TAKE_LEASE: &str = include_str!("queries/take_lease.sql");
+const LEASE_HOLDER: &str = include_str!("queries/lease_holder.sql");
 const RELEASE_LEASE: &str = include_str!("queries/release_lease.sql");
 
 /// Asking twice is renewing, so this may run again when a connection was lost.
@@ -24,9 +25,21 @@ pub(crate) async fn take(client: &ClientWrapper, request: &LeaseRequest) -> Resu
         let token = LeaseToken::new(row.try_get::<_, i64>(1)?.unsigned_abs());
         return Ok(Lease::Held { token, position: rows::position(&row, 3)? });
     }
-    let milliseconds_left: i64 = row.try_get(2)?;
-    let expires_in = Duration::from_millis(milliseconds_left.max(0).unsigned_abs());
-    Ok(Lease::Taken { holder: held_by, expires_in })
+    Ok(Lease::Taken { holder: held_by, expires_in: time_left(row.try_get(2)?) })
+}
+
+/// Who holds a lease that has not expired.
+pub(crate) async fn holder(
+    client: &ClientWrapper,
+    (follower, upstream): (&Name, LogId),
+) -> Result<Option<LeaseHolder>, Error> {
+    let statement = client.prepare_cached(LEASE_HOLDER).await?;
+    let row = client.query_opt(&statement, &[&follower.as_str(), &upstream.as_uuid()]).await?;
+    let held = row.map(|row| {
+        let (holder, token) = (HolderId::from_uuid(row.try_get(0)?), LeaseToken::new(rows::number(&row, 1)?));
+        Ok(LeaseHolder { holder, token, expires_in: time_left(row.try_get(2)?) })
+    });
+    held.transpose()
 }
 
 /// Releasing twice changes nothing.
@@ -37,4 +50,8 @@ pub(crate) async fn release(
     let statement = client.prepare_cached(RELEASE_LEASE).await?;
     let row = (follower.as_str(), upstream.as_uuid(), stored(token.as_u64()));
     client.execute(&statement, &[&row.0, &row.1, &row.2]).await.map(drop)
+}
+
+fn time_left(milliseconds: i64) -> Duration {
+    Duration::from_millis(milliseconds.max(0).unsigned_abs())
 }

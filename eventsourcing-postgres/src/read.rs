@@ -44,7 +44,7 @@ pub(crate) async fn stream(client: &ClientWrapper, query: &StreamQuery) -> Resul
     let StreamId { category, id } = &query.stream;
     let (from, to) = (stored(query.from.as_u64()), stored(query.to.as_u64()));
     let statement = client.prepare_cached(sql).await?;
-    let rows = client.query(&statement, &[id, &category.as_str(), &from, &to, &rows_at_most(query.limit)]).await?;
+    let rows = client.query(&statement, &[id, &category.as_str(), &from, &to, &rows::at_most(query.limit)]).await?;
     Rows::events(&rows)
 }
 
@@ -156,7 +156,7 @@ async fn log_events(
     ceiling: Position,
 ) -> Result<Vec<StoredEvent>, Error> {
     let (after, ceiling) = (stored(query.after.as_u64()), stored(ceiling.as_u64()));
-    let limit = rows_at_most(query.limit.max(1));
+    let limit = rows::at_most(query.limit.max(1));
     let (categories, names) = (list(&query.filter.categories), list(&query.filter.names));
     let params: [&(dyn ToSql + Sync); 5] = [&after, &ceiling, &limit, &categories, &names];
     let count = if is_plain(&query.filter) { 3 } else { 5 };
@@ -167,10 +167,6 @@ fn is_plain(filter: &Filter) -> bool {
     *filter == Filter::all()
 }
 
-fn list(names: &[Name]) -> Vec<&str> {
+pub(crate) fn list(names: &[Name]) -> Vec<&str> {
     names.iter().map(Name::as_str).collect()
-}
-
-fn rows_at_most(limit: usize) -> i64 {
-    i64::try_from(limit).unwrap_or(i64::MAX)
 }

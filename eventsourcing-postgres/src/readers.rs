@@ -32,16 +32,7 @@ enum Failure {
 
 impl Readers {
     pub(crate) fn new(sessions: &Sessions, connections: usize) -> Result<Self, StoreError> {
-        let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-        let manager = Manager::from_connect(sessions.config.clone(), sessions.clone(), config);
-        let pool = Pool::builder(manager)
-            .max_size(connections)
-            .runtime(Runtime::Tokio1)
-            .wait_timeout(Some(sessions.patience))
-            .create_timeout(Some(sessions.connect_timeout))
-            .build();
-        let place = sessions.place.clone();
-        let pool = pool.map_err(|error| StoreError::unavailable(format!("{place}: no pool"), error))?;
+        let (pool, place) = (pool(sessions, connections)?, sessions.place.clone());
         Ok(Self { pool, place, patience: sessions.patience })
     }
 
@@ -90,4 +81,17 @@ impl Readers {
             }
         }
     }
+}
+
+/// Connections that are made when they are needed; who finds all of them lent waits.
+pub(crate) fn pool(sessions: &Sessions, connections: usize) -> Result<Pool, StoreError> {
+    let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
+    let manager = Manager::from_connect(sessions.config.clone(), sessions.clone(), config);
+    let pool = Pool::builder(manager)
+        .max_size(connections)
+        .runtime(Runtime::Tokio1)
+        .wait_timeout(Some(sessions.patience))
+        .create_timeout(Some(sessions.connect_timeout))
+        .build();
+    pool.map_err(|error| StoreError::unavailable(format!("{}: no pool", sessions.place), error))
 }

@@ -57,16 +57,26 @@ pub(crate) fn snapshot(row: &Row) -> Result<StoredSnapshot, Error> {
 }
 
 pub(crate) fn position(row: &Row, column: usize) -> Result<Position, Error> {
-    row.try_get::<_, Narrow<u64>>(column).map(|number| Position::new(number.0))
+    number(row, column).map(Position::new)
 }
 
 fn version(row: &Row, column: usize) -> Result<Version, Error> {
-    row.try_get::<_, Narrow<u64>>(column).map(|number| Version::new(number.0))
+    number(row, column).map(Version::new)
+}
+
+/// A number that is never negative.
+pub(crate) fn number(row: &Row, column: usize) -> Result<u64, Error> {
+    row.try_get::<_, Narrow<u64>>(column).map(|number| number.0)
 }
 
 /// As PostgreSQL stores it. Nothing is lost: neither place goes beyond the largest signed number.
 pub(crate) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
+}
+
+/// A limit as PostgreSQL takes it.
+pub(crate) fn at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
 #[derive(Default)]

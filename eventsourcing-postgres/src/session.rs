@@ -1,11 +1,12 @@
 //! One connection, as every part of the store needs it: encrypted as asked, watched for dead peers, and with the
-//! settings of `queries/session.sql`.
+//! settings of `queries/session.sql`, or of `session_of_database.sql` for the statements of read models.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::time::Duration;
 
 use deadpool_postgres::{ClientWrapper, Connect};
+use eventsourcing_core::sql::TRANSACTION_IDLE_MAX;
 use eventsourcing_core::store::StoreError;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -20,6 +21,7 @@ use crate::error::{translate, unavailable};
 use crate::tls;
 
 const SESSION: &str = include_str!("queries/session.sql");
+const SESSION_OF_DATABASE: &str = include_str!("queries/session_of_database.sql");
 
 /// How long this process waits for an answer after the server should have given up.
 const GRACE: Duration = Duration::from_secs(2);
@@ -40,6 +42,8 @@ pub(crate) struct Sessions {
     schema: String,
     synchronous_commit: &'static str,
     statement_timeout: String,
+    idle_timeout: String,
+    settings: &'static str,
 }
 
 impl Sessions {
@@ -56,6 +60,7 @@ impl Sessions {
         if config.get_application_name().is_none() {
             config.application_name("eventsourcing");
         }
+        let statement_timeout = options.statement_timeout.as_millis().to_string();
         Ok(Self {
             config,
             place: address.place,
@@ -64,13 +69,22 @@ impl Sessions {
             tls,
             schema: options.schema.clone(),
             synchronous_commit: if options.durability == Durability::Full { "on" } else { "off" },
-            statement_timeout: options.statement_timeout.as_millis().to_string(),
+            idle_timeout: statement_timeout.clone(),
+            statement_timeout,
+            settings: SESSION,
         })
     }
 
     /// The same, for connections that write nothing worth a flush.
     pub(crate) fn relaxed(mut self) -> Self {
         self.synchronous_commit = "off";
+        self
+    }
+
+    /// The same, for statements that are not this store's own.
+    pub(crate) fn for_read_models(mut self) -> Self {
+        self.settings = SESSION_OF_DATABASE;
+        self.idle_timeout = TRANSACTION_IDLE_MAX.as_millis().to_string();
         self
     }
 
@@ -106,8 +120,9 @@ impl Sessions {
             (&self.schema as _, Type::TEXT),
             (&self.synchronous_commit as _, Type::TEXT),
             (&self.statement_timeout as _, Type::TEXT),
+            (&self.idle_timeout as _, Type::TEXT),
         ];
-        client.query_typed(SESSION, &settings).await?;
+        client.query_typed(self.settings, &settings).await?;
         Ok((client, task.keep()))
     }
 }

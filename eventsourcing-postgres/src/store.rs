@@ -1,12 +1,15 @@
 //! [`PostgresStore`]: the pieces put together behind the trait.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Lease, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery,
-    Name, Position, Receipt, StoreError, StoredEvent, StreamQuery,
+    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
+    Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
+    StreamQuery,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -14,7 +17,9 @@ use tokio::time::timeout;
 use crate::address::Place;
 use crate::commit::{CommitQueue, News};
 use crate::config::PostgresOptions;
+use crate::database::PostgresDatabase;
 use crate::error::unavailable;
+use crate::figures;
 use crate::lease;
 use crate::log::Log;
 use crate::notify::Waiting;
@@ -23,6 +28,7 @@ use crate::readers::Readers;
 use crate::schema;
 use crate::session::Sessions;
 use crate::signal::Signal;
+use crate::tracking;
 
 /// A store in a schema of a PostgreSQL database. Clones share its connections.
 ///
@@ -43,6 +49,7 @@ struct Shared {
     waiting: Waiting,
     queue: CommitQueue,
     signal: Signal,
+    database: Arc<PostgresDatabase>,
 }
 
 impl PostgresStore {
@@ -74,6 +81,7 @@ impl PostgresStore {
         self.0.queue.close().await;
         self.0.signal.stop();
         self.0.readers.close();
+        self.0.database.close();
     }
 
     pub(crate) async fn connect_with(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
@@ -84,12 +92,13 @@ impl PostgresStore {
         let log_id = migrated.map_err(|_| unavailable(&place, "the server has not answered in time"))??;
 
         let readers = Readers::new(&sessions, options.readers)?;
+        let database = Arc::new(PostgresDatabase::new(&sessions, &options)?);
         let (hints, written) = (watch::Sender::new(()), watch::Sender::new(Position::ZERO));
         let signal = Signal::start(sessions.clone(), log_id, written.subscribe(), hints.clone());
         let news = News { hints: hints.clone(), written };
         let queue = CommitQueue::start(&sessions, client, options.writers, &news);
         let (log, waiting) = (Log::new(place.clone()), Waiting::new(hints, options.poll_interval));
-        Ok(Self(Arc::new(Shared { place, log_id, readers, log, waiting, queue, signal })))
+        Ok(Self(Arc::new(Shared { place, log_id, readers, log, waiting, queue, signal, database })))
     }
 }
 
@@ -129,9 +138,21 @@ impl EventStore for PostgresStore {
         reading.await
     }
 
+    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+        self.0.readers.run(&query, |client, query| Box::pin(tracking::notes(client, query))).await
+    }
+
+    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+        self.0.readers.run(&query, |client, query| Box::pin(figures::count(client, query))).await
+    }
+
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
         request.validate()?;
         self.0.readers.run(&request, |client, request| Box::pin(lease::take(client, request))).await
+    }
+
+    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+        self.0.readers.run(&(follower, upstream), |client, lease| Box::pin(lease::holder(client, *lease))).await
     }
 
     async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
@@ -145,6 +166,10 @@ impl EventStore for PostgresStore {
 
     fn log_id(&self) -> LogId {
         self.0.log_id
+    }
+
+    fn database(&self) -> Option<Arc<dyn Database>> {
+        Some(Arc::clone(&self.0.database) as _)
     }
 }
 

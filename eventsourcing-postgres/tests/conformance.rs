@@ -53,7 +53,7 @@ impl DurableFixture for InDatabase {
     }
 }
 
-eventsourcing_core::conformance!(InDatabase, durable);
+eventsourcing_core::conformance!(InDatabase, durable, database);
 
 /// Schemas are made faster than databases, and the model asks for many places.
 struct InSchema(Place);

@@ -3,7 +3,8 @@
 mod support;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, LogQuery, Name, Position, StoreError, Tracking, Version,
+    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position, Revision, StoreError,
+    Tracking, Version,
 };
 use jiff::Timestamp;
 use support::server::{FORGETFUL, program};
@@ -47,7 +48,8 @@ async fn restored_dump_goes_on_where_it_was() {
     let command = append().with_command_id(CommandId::new());
     let receipt = store.append(command.clone()).await.expect("a receipt").receipt;
     let halfway = Position::new(10);
-    let mut last = Append::new(Timestamp::UNIX_EPOCH).with_tracking(step(&store, Position::ZERO, halfway));
+    let first = step(&store, Position::ZERO, halfway).with_note("parked/1", "why");
+    let mut last = Append::new(Timestamp::UNIX_EPOCH).with_tracking(first);
     last = last.with_events(stream.clone(), Expected::Exact(Version::new(20)), vec![event("tracked")]);
     store.append(last.with_snapshot(snapshot(&stream, 15))).await.expect("a receipt");
     let late = before.outsider().await;
@@ -74,6 +76,9 @@ async fn restored_dump_goes_on_where_it_was() {
     assert_eq!((again.receipt, again.repeated), (receipt, true));
     let follower = Name::from_static("mailer");
     assert_eq!(store.tracking(&follower, id).await.expect("a position"), halfway);
+    let notebook = store.notes(NotesQuery::new(follower, id, "")).await.expect("notes");
+    let notes = [("parked/1".to_owned(), "why".to_owned())].into();
+    assert_eq!(notebook, Notebook { position: halfway, revision: Revision::new(1), notes });
     let stale = Append::new(Timestamp::UNIX_EPOCH).with_tracking(step(&store, Position::ZERO, head));
     let refused = store.append(stale).await;
     assert!(matches!(refused, Err(StoreError::TrackingConflict { actual, .. }) if actual == halfway), "{refused:?}");

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, HolderId, Lease, LeaseRequest, Load, LogQuery, Name, Position, StreamId,
-    StreamQuery, Tracking, Version,
+    Append, CommandId, EventStore, Expected, FiguresQuery, HolderId, Lease, LeaseRequest, Load, LogQuery, Name,
+    NotesQuery, Position, Revision, StreamId, StreamQuery, Tracking, Version,
 };
 use eventsourcing_core::{Aggregate, Application, Id, event as events};
 use jiff::Timestamp;
@@ -30,25 +30,35 @@ const FILL: &str = "
     INSERT INTO snapshots (stream_id, category, fingerprint, version, codec, payload)
     SELECT lpad(to_hex(stream), 32, '0')::uuid, (ARRAY['account', 'order', 'user'])[1 + stream % 3], 7, version, 0, ''
     FROM generate_series(1, 2000) AS stream, generate_series(10, 30, 10) AS version;
-    INSERT INTO tracking (follower, upstream, position)
-    SELECT 'follower ' || number, gen_random_uuid(), number FROM generate_series(1, 5000) AS number;
+    INSERT INTO tracking (follower, upstream, position, revision)
+    SELECT 'follower ' || number, lpad(to_hex(number), 32, '0')::uuid, number, number
+    FROM generate_series(1, 5000) AS number;
+    INSERT INTO notes (follower, upstream, key, value)
+    SELECT 'follower ' || number, lpad(to_hex(number), 32, '0')::uuid, kind || note, 'value'
+    FROM generate_series(1, 1000) AS number, generate_series(1, 10) AS note, unnest('{parked/,timer/}'::text[]) AS kind;
+    INSERT INTO leases (follower, upstream, holder, token, until)
+    SELECT 'follower ' || number, lpad(to_hex(number), 32, '0')::uuid, gen_random_uuid(), 1, 'infinity'
+    FROM generate_series(1, 5000) AS number;
     INSERT INTO receipts (command_id, position)
     SELECT lpad(to_hex(number), 32, '0')::uuid, number FROM generate_series(1, 20000) AS number;
     ANALYZE";
 
 /// What each read asks for, in the middle of the tables.
 const READS: &[(&str, &str)] = &[
+    ("figures.sql", "30000, 40000, '{account,user}', '{opened}', false"),
+    ("lease_holder.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7'"),
     ("load.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 25, 7"),
     ("log.sql", "30000, 60000, 500"),
     ("log_filtered.sql", "30000, 60000, 500, '{account,user}', '{opened}'"),
     ("log_first_of_stream.sql", "30000, 60000, 500, '{account}', '{}'"),
+    ("notes.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7', 'parked/', 'parked/2', 5"),
     ("receipt.sql", "'00000000-0000-0000-0000-0000000003e7'"),
     ("seen.sql", "59000, 500"),
     ("stream_backwards.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 5, 9223372036854775807, 20"),
     ("stream_forwards.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 5, 9223372036854775807, 20"),
     ("tracking.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7'"),
 ];
-/// What reads no table that grows. The statements inside of `append()` are the subject of the second test.
+/// What reads no table that grows. The statements inside of `append()` and `step()` are the subject of the second test.
 const OTHERS: &[&str] = &[
     "append.sql",
     "holders.sql",
@@ -59,6 +69,8 @@ const OTHERS: &[&str] = &[
     "notify.sql",
     "release_lease.sql",
     "session.sql",
+    "session_of_database.sql",
+    "step.sql",
     "take_lease.sql",
 ];
 
@@ -120,7 +132,10 @@ async fn nothing_a_store_does_scans_a_table() {
         let lease = store.lease(request).await.expect("a lease");
         let Lease::Held { token, .. } = lease else { panic!("it was released, but {lease:?}") };
         let step = Tracking::new(follower.clone(), upstream, Position::new(number), Position::new(number + 1))
-            .with_lease(token);
+            .with_lease(token)
+            .with_revision(Revision::new(2 * number))
+            .with_note("parked/1", "value")
+            .without_note("parked/2");
         let append = Append::new(Timestamp::UNIX_EPOCH)
             .with_events(stream.clone(), Expected::Exact(Version::new(30 + number)), vec![event("{}")])
             .with_command_id(CommandId::new())
@@ -128,7 +143,19 @@ async fn nothing_a_store_does_scans_a_table() {
             .with_tracking(step);
         store.append(append.clone()).await.expect("a receipt");
         assert!(store.append(append).await.expect("a receipt").repeated);
+        let in_place = Tracking::new(follower.clone(), upstream, Position::new(number + 1), Position::new(number + 1));
+        let mut transaction = store.database().expect("a database").begin().await.expect("a transaction");
+        let step = in_place.with_lease(token).with_note("parked/2", "value").without_note("parked/1");
+        transaction.step(&step).await.expect("the follower is there");
+        transaction.commit().await.expect("it is committed");
+        let notes = NotesQuery::new(follower.clone(), upstream, "parked/").limit(5);
+        assert_eq!(store.notes(notes).await.expect("notes").notes.len(), 1);
+        assert!(store.lease_holder(&follower, upstream).await.expect("an answer").is_some());
         store.release(&follower, upstream, token).await.expect("the lease is given back");
+        let figures = FiguresQuery::new(Position::new(30_000), Position::new(30_100));
+        for query in [figures.clone(), figures.categories(["order"])] {
+            assert_eq!(store.figures(query).await.expect("figures").len(), 1);
+        }
         let loaded = store.load(reads_of(&stream).0).await.expect("a state");
         assert_eq!(loaded.events.len(), 1);
         let fully = Load { stream: stream.clone(), to: Version::MAX, fingerprint: None };
@@ -152,14 +179,14 @@ async fn nothing_a_store_does_scans_a_table() {
 
 async fn scans(outsider: &Client) -> Vec<(String, i64)> {
     let scans = "SELECT relname::text, seq_scan FROM pg_stat_user_tables
-        WHERE relname IN ('events', 'snapshots', 'tracking', 'receipts') ORDER BY relname";
+        WHERE relname IN ('events', 'snapshots', 'tracking', 'notes', 'leases', 'receipts') ORDER BY relname";
     let force = "SELECT pg_stat_force_next_flush()";
     if outsider.query_one("SELECT to_regproc('pg_stat_force_next_flush') IS NOT NULL", &[]).await.expect("it").get(0) {
         outsider.batch_execute(force).await.expect("numbers up to date");
     }
     let rows = outsider.query(scans, &[]).await.expect("numbers");
     let rows: Vec<_> = rows.into_iter().map(|row| (row.get(0), row.get(1))).collect();
-    assert_eq!(rows.len(), 4, "{rows:?}");
+    assert_eq!(rows.len(), 6, "{rows:?}");
     rows
 }
 

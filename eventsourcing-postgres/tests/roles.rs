@@ -4,9 +4,10 @@ mod support;
 
 use std::time::Duration;
 
+use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::store::{
-    CommandId, EventStore, Expected, HolderId, Lease, LeaseRequest, LogQuery, Name, Position, StoreError, StreamQuery,
-    Tracking, Version,
+    CommandId, EventStore, Expected, FiguresQuery, HolderId, Lease, LeaseRequest, LogQuery, Name, NotesQuery, Position,
+    StoreError, StreamQuery, Tracking, Version,
 };
 use eventsourcing_postgres::PostgresStore;
 use support::server::FORGETFUL;
@@ -49,11 +50,20 @@ async fn granted_role_does_everything_a_program_does() {
         let lease = store.lease(request).await.expect("a lease");
         let Lease::Held { token, .. } = lease else { panic!("it was released, but {lease:?}") };
         let tracking = Tracking::new(follower.clone(), upstream, from, to).with_lease(token);
+        let tracking = tracking.with_note(to.to_string(), "kept").without_note(from.to_string());
         let append = append_to(&stream, Expected::Any).with_tracking(tracking).with_snapshot(snapshot(&stream, 1));
         store.append(append).await.expect("events, a step and a snapshot");
         assert_eq!(store.tracking(&follower, store.log_id()).await.expect("a position"), to);
+        let holder_seen = store.lease_holder(&follower, upstream).await.expect("an answer").map(|seen| seen.holder);
+        assert_eq!(holder_seen, Some(holder));
         store.release(&follower, upstream, token).await.expect("the lease is given back");
     }
+    let notebook = store.notes(NotesQuery::new(follower.clone(), upstream, "")).await.expect("notes");
+    assert_eq!(notebook.notes.into_keys().collect::<Vec<_>>(), ["5"]);
+    let mut transaction = store.database().expect("a database").begin().await.expect("a transaction");
+    let in_place = Tracking::new(follower, upstream, Position::new(5), Position::new(5));
+    transaction.step(&in_place.with_note("6", "kept").without_note("5")).await.expect("the follower is there");
+    transaction.commit().await.expect("a step in a transaction");
     let stale = store.append(append_to(&stream, Expected::NoStream)).await;
     assert!(matches!(stale, Err(StoreError::Conflict { actual, .. }) if actual == Version::new(2)), "{stale:?}");
     let guarded = append().with_guard(stream.clone(), Expected::Exists);
@@ -68,6 +78,8 @@ async fn granted_role_does_everything_a_program_does() {
     assert_eq!(store.read_stream(StreamQuery::new(stream)).await.expect("a stream").len(), 2);
     let log = log_of(&store).await;
     assert_eq!((log.len(), store.head().await.expect("a head")), (4, receipt.position));
+    let figures = store.figures(FiguresQuery::new(Position::ZERO, receipt.position)).await.expect("figures");
+    assert_eq!(figures.values().map(|figures| figures.count).sum::<u64>(), 4);
     let first = LogQuery::after(Position::ZERO).categories(["account"]).first_of_stream();
     assert_eq!(store.read_log(first).await.expect("a page").events.len(), 3);
 
@@ -112,6 +124,7 @@ async fn granted_role_cannot_change_what_stands_in_the_log() {
         "DELETE FROM meta",
         "INSERT INTO meta (key, value) VALUES ('mine', '1')",
         "TRUNCATE tracking",
+        "TRUNCATE notes",
         "DELETE FROM leases",
         "CREATE TABLE mine ()",
         "DROP FUNCTION appender_lock",
@@ -120,6 +133,35 @@ async fn granted_role_cannot_change_what_stands_in_the_log() {
         assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{statement}: {error:?}");
     }
     assert_eq!(log_of(&store).await, before);
+}
+
+/// What is granted besides for read models stands in the same text, as a remark.
+#[tokio::test]
+async fn role_makes_tables_for_read_models_once_that_is_granted() {
+    let server = server_with_roles().await;
+    let store = PostgresStore::connect(server.url_of(APP, "postgres")).await.expect("a store");
+    let database = store.database().expect("a database");
+    let create = "CREATE TABLE balances (account TEXT PRIMARY KEY, amount BIGINT NOT NULL)";
+    let mut refused = database.begin().await.expect("a transaction");
+    let error = refused.execute(create, &[]).await.expect_err("nobody has granted that yet");
+    assert!(matches!(&error, SqlError::Statement { reason, .. } if reason.contains("roles.sql")), "{error:?}");
+    drop(refused);
+
+    let more = GRANTS.lines().find_map(|line| line.strip_prefix("-- GRANT CREATE")).expect("the remark");
+    let more = format!("GRANT CREATE{more}");
+    assert!(include_str!("../../README.md").contains(&more), "README.md lacks {more}");
+    connect(&server.url("postgres")).await.batch_execute(&more).await.expect("the documented grant");
+    let step = Tracking::new("statements", store.log_id(), Position::ZERO, Position::new(1));
+    let mut transaction = database.begin().await.expect("a transaction");
+    transaction.step(&step).await.expect("the follower is at 0");
+    for sql in [create, "INSERT INTO balances (account, amount) VALUES ('Ada', 1)"] {
+        transaction.execute(sql, &[]).await.expect(sql);
+    }
+    transaction.commit().await.expect("it is committed");
+    assert_eq!(database.query("SELECT * FROM balances", &[]).await.expect("rows").len(), 1);
+    let mut transaction = database.begin().await.expect("a transaction");
+    transaction.execute("DROP TABLE balances", &[]).await.expect("it owns the table");
+    transaction.commit().await.expect("it is committed");
 }
 
 #[tokio::test]

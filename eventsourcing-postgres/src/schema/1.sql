@@ -40,13 +40,25 @@ CREATE TABLE snapshots (
     PRIMARY KEY (stream_id, category, fingerprint, version)
 );
 
--- Where each follower is. Rows change often; the room left on each page keeps the changes off the index.
+-- Where each follower is, and how many steps it has made. Rows change often; the room left on each page keeps the
+-- changes off the index.
 CREATE TABLE tracking (
     follower text   COLLATE "C" NOT NULL,
     upstream uuid   NOT NULL,
     position bigint NOT NULL,
+    revision bigint NOT NULL,
     PRIMARY KEY (follower, upstream)
 ) WITH (fillfactor = 50);
+
+-- What followers have noted with their steps. Only a step writes here, and while it holds the follower's row of
+-- `tracking`; so nobody waits for a note.
+CREATE TABLE notes (
+    follower text COLLATE "C" NOT NULL,
+    upstream uuid NOT NULL,
+    key      text COLLATE "C" NOT NULL,
+    value    text NOT NULL,
+    PRIMARY KEY (follower, upstream, key)
+) WITH (fillfactor = 70);
 
 -- Which process runs a follower. Rows stay when a lease ends, so that the next holder gets a larger token.
 CREATE TABLE leases (
@@ -83,6 +95,122 @@ $$;
 CREATE TRIGGER take_appender_lock BEFORE INSERT ON events
 FOR EACH STATEMENT EXECUTE FUNCTION take_appender_lock();
 
+-- Steps of followers, which append() makes together with events, and step() together with whatever else its
+-- transaction writes. Arrays are those of append().
+--
+-- Nobody else moves these followers, and nobody takes a lease while a step is made under it. Followers that nobody
+-- knows yet have no row to be locked.
+CREATE FUNCTION lock_steps(step_followers text[], step_upstreams uuid[], step_leases bigint[]) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+BEGIN
+    PERFORM FROM unnest(step_followers, step_upstreams) AS step (follower, upstream)
+            JOIN tracking USING (follower, upstream)
+            ORDER BY follower, upstream
+            FOR UPDATE OF tracking;
+    PERFORM FROM unnest(step_followers, step_upstreams, step_leases) AS step (follower, upstream, token_shown)
+            JOIN leases USING (follower, upstream)
+            WHERE token_shown <> -1
+            ORDER BY follower, upstream
+            FOR SHARE OF leases;
+END
+$$;
+
+-- The steps that cannot be made, with the outcomes and numbers of append(). Becomes part of the statement that asks.
+CREATE FUNCTION refused_steps(
+    step_appends integer[], step_followers text[], step_upstreams uuid[], step_starts bigint[], step_leases bigint[],
+    step_revisions bigint[]
+) RETURNS TABLE (append integer, outcome integer, number bigint)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+    SELECT step.append, 2, coalesce(tracking.position, 0)
+    FROM unnest(step_appends, step_followers, step_upstreams, step_starts, step_revisions)
+         AS step (append, follower, upstream, start, revision)
+    LEFT JOIN tracking USING (follower, upstream)
+    WHERE coalesce(tracking.position, 0) <> step.start
+       OR step.revision <> -1 AND coalesce(tracking.revision, 0) <> step.revision
+  UNION ALL
+    SELECT step.append, 6, coalesce(leases.token, 0)
+    FROM unnest(step_appends, step_followers, step_upstreams, step_leases)
+         AS step (append, follower, upstream, token_shown)
+    LEFT JOIN leases USING (follower, upstream)
+    WHERE step.token_shown <> -1 AND coalesce(leases.token, 0) <> step.token_shown;
+END;
+
+-- Makes the steps of the appends whose outcome is 0.
+CREATE FUNCTION make_steps(
+    outcomes integer[],
+    step_appends integer[], step_followers text[], step_upstreams uuid[], step_ends bigint[],
+    note_appends integer[], note_followers text[], note_upstreams uuid[], note_keys text[], note_values text[]
+) RETURNS void
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
+BEGIN
+    -- A row that another process adds meanwhile is a unique violation, and the batch is run again.
+    WITH step AS MATERIALIZED (
+        SELECT follower, upstream, destination
+        FROM unnest(step_appends, step_followers, step_upstreams, step_ends)
+             AS step (append, follower, upstream, destination)
+        WHERE outcomes[append] = 0
+    ), known AS (
+        UPDATE tracking SET position = destination, revision = revision + 1
+        FROM step
+        WHERE tracking.follower = step.follower AND tracking.upstream = step.upstream
+        RETURNING tracking.follower, tracking.upstream
+    )
+    INSERT INTO tracking (follower, upstream, position, revision)
+    SELECT follower, upstream, destination, 1 FROM step
+    WHERE (follower, upstream) NOT IN (SELECT known.follower, known.upstream FROM known)
+    ORDER BY follower, upstream;
+
+    IF cardinality(note_appends) > 0 THEN
+        DELETE FROM notes
+        USING unnest(note_appends, note_followers, note_upstreams, note_keys, note_values)
+              AS note (append, follower, upstream, key, value)
+        WHERE notes.follower = note.follower AND notes.upstream = note.upstream AND notes.key = note.key
+          AND note.value IS NULL AND outcomes[append] = 0;
+        INSERT INTO notes (follower, upstream, key, value)
+        SELECT follower, upstream, key, value
+        FROM unnest(note_appends, note_followers, note_upstreams, note_keys, note_values)
+             AS note (append, follower, upstream, key, value)
+        WHERE value IS NOT NULL AND outcomes[append] = 0
+        ON CONFLICT (follower, upstream, key) DO UPDATE SET value = excluded.value;
+    END IF;
+END
+$$;
+
+-- Makes one step in the transaction of the caller, and says what became of it as append() does. It takes no appender
+-- lock: a transaction that writes no event holds up no reader. Two transactions that make a step of one follower wait
+-- for each other here, also where the follower has no row yet.
+CREATE FUNCTION step(
+    step_follower text, step_upstream uuid, step_start bigint, step_end bigint, step_lease bigint, step_revision bigint,
+    note_keys text[], note_values text[],
+    OUT outcome integer, OUT number bigint
+)
+LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
+-- As in the sessions that append: see queries/session.sql.
+SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
+SET jit = off SET plan_cache_mode = force_generic_plan AS $$
+BEGIN
+    INSERT INTO tracking (follower, upstream, position, revision) VALUES (step_follower, step_upstream, 0, 0)
+    ON CONFLICT DO NOTHING;
+    PERFORM lock_steps(ARRAY[step_follower], ARRAY[step_upstream], ARRAY[step_lease]);
+
+    SELECT refused.outcome, refused.number INTO step.outcome, step.number
+    FROM refused_steps('{1}', ARRAY[step_follower], ARRAY[step_upstream], ARRAY[step_start], ARRAY[step_lease],
+                       ARRAY[step_revision]) AS refused
+    ORDER BY refused.outcome LIMIT 1;
+    IF FOUND THEN
+        RETURN;
+    END IF;
+
+    PERFORM make_steps('{0}', '{1}', ARRAY[step_follower], ARRAY[step_upstream], ARRAY[step_end],
+                       array_fill(1, ARRAY[cardinality(note_keys)]),
+                       array_fill(step_follower, ARRAY[cardinality(note_keys)]),
+                       array_fill(step_upstream, ARRAY[cardinality(note_keys)]), note_keys, note_values);
+    outcome := 0;
+    number := step_end;
+END
+$$;
+
 -- Carries out a batch of appends, each wholly or not at all, and says of each what became of it.
 --
 -- Arrays in the plural describe the batch. `_appends` holds the number of the append an entry belongs to, from 1.
@@ -99,14 +227,16 @@ FOR EACH STATEMENT EXECUTE FUNCTION take_appender_lock();
 --   2 the follower is elsewhere, its position  5 sound, but it has to wait for the next batch
 --                                              6 the lease is lost, the newest token
 --
--- `step_leases`: the token of each step, or -1 for none.
+-- `step_leases`: the token of each step, or -1 for none. `step_revisions`: how many steps the follower must have made,
+-- or -1 for any number; otherwise the outcome is 2 as well. `note_values`: NULL for a note to be forgotten.
 -- Relies on READ COMMITTED: each statement in here has a snapshot of its own, newer than the locks taken before it.
 CREATE FUNCTION append(
     alone boolean,
     waits boolean[],
     command_appends integer[], command_ids uuid[],
     step_appends integer[], step_followers text[], step_upstreams uuid[], step_starts bigint[], step_ends bigint[],
-    step_leases bigint[],
+    step_leases bigint[], step_revisions bigint[],
+    note_appends integer[], note_followers text[], note_upstreams uuid[], note_keys text[], note_values text[],
     part_appends integer[], part_stream_ids uuid[], part_categories text[], part_expected bigint[],
     part_events integer[], part_before integer[],
     event_parts integer[], event_numbers integer[], event_stream_ids uuid[], event_categories text[],
@@ -131,24 +261,17 @@ BEGIN
         RAISE EXCEPTION 'append() needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
 
-    -- Before anything else, and above all before a position is drawn.
+    -- Before the appender lock: a step may have to wait for a transaction that calls step(), and until the appender
+    -- lock is taken nobody has to wait for this one, neither readers nor those who append alone.
+    IF cardinality(step_appends) > 0 THEN
+        PERFORM lock_steps(step_followers, step_upstreams, step_leases);
+    END IF;
+
+    -- Before anything is judged, and above all before a position is drawn.
     IF alone THEN
         PERFORM pg_advisory_xact_lock(lock);
     ELSE
         PERFORM pg_advisory_xact_lock_shared(lock);
-    END IF;
-
-    IF cardinality(step_appends) > 0 THEN
-        PERFORM FROM unnest(step_followers, step_upstreams) AS step (follower, upstream)
-                JOIN tracking USING (follower, upstream)
-                ORDER BY follower, upstream
-                FOR UPDATE OF tracking;
-        -- Nobody takes a lease while a step is made under it.
-        PERFORM FROM unnest(step_followers, step_upstreams, step_leases) AS step (follower, upstream, token_shown)
-                JOIN leases USING (follower, upstream)
-                WHERE token_shown <> -1
-                ORDER BY follower, upstream
-                FOR SHARE OF leases;
     END IF;
 
     heads := ARRAY(
@@ -163,10 +286,8 @@ BEGIN
         SELECT append, 1 AS outcome, position AS number, 0 AS place
         FROM unnest(command_appends, command_ids) AS command (append, command_id) JOIN receipts USING (command_id)
       UNION ALL
-        SELECT append, 2, coalesce(position, 0), 0
-        FROM unnest(step_appends, step_followers, step_upstreams, step_starts) AS step (append, follower, upstream, start)
-        LEFT JOIN tracking USING (follower, upstream)
-        WHERE coalesce(position, 0) <> start
+        SELECT append, outcome, number, 0
+        FROM refused_steps(step_appends, step_followers, step_upstreams, step_starts, step_leases, step_revisions)
       UNION ALL
         SELECT append, 3, head, part::integer
         FROM unnest(part_appends, part_expected, heads) WITH ORDINALITY AS part (append, expected, head, part)
@@ -183,12 +304,6 @@ BEGIN
                  AS snapshot (append, place, stream_id, category, version, added)
         ) AS snapshot
         WHERE version NOT BETWEEN 1 AND head + added
-      UNION ALL
-        SELECT append, 6, coalesce(token, 0), 0
-        FROM unnest(step_appends, step_followers, step_upstreams, step_leases)
-             AS step (append, follower, upstream, token_shown)
-        LEFT JOIN leases USING (follower, upstream)
-        WHERE token_shown <> -1 AND coalesce(token, 0) <> token_shown
       UNION ALL
         SELECT append::integer, CASE WHEN wait THEN 5 ELSE 7 END, 0, 0
         FROM unnest(waits) WITH ORDINALITY AS own (wait, append)
@@ -224,22 +339,8 @@ BEGIN
     END IF;
 
     IF cardinality(step_appends) > 0 THEN
-        -- A row that another process adds meanwhile is a unique violation, and the batch is run again.
-        WITH step AS MATERIALIZED (
-            SELECT follower, upstream, destination
-            FROM unnest(step_appends, step_followers, step_upstreams, step_ends)
-                 AS step (append, follower, upstream, destination)
-            WHERE outcomes[append] = 0
-        ), known AS (
-            UPDATE tracking SET position = destination
-            FROM step
-            WHERE tracking.follower = step.follower AND tracking.upstream = step.upstream
-            RETURNING tracking.follower, tracking.upstream
-        )
-        INSERT INTO tracking (follower, upstream, position)
-        SELECT follower, upstream, destination FROM step
-        WHERE (follower, upstream) NOT IN (SELECT known.follower, known.upstream FROM known)
-        ORDER BY follower, upstream;
+        PERFORM make_steps(outcomes, step_appends, step_followers, step_upstreams, step_ends,
+                           note_appends, note_followers, note_upstreams, note_keys, note_values);
     END IF;
 
     IF cardinality(command_appends) > 0 THEN

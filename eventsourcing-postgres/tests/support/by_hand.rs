@@ -9,7 +9,8 @@ const APPEND: &str = "
     SELECT numbers[1] FROM append(
         alone => false, waits => '{false}', command_appends => '{}', command_ids => '{}',
         step_appends => '{}', step_followers => '{}', step_upstreams => '{}', step_starts => '{}', step_ends => '{}',
-        step_leases => '{}',
+        step_leases => '{}', step_revisions => '{}', note_appends => '{}', note_followers => '{}',
+        note_upstreams => '{}', note_keys => '{}', note_values => '{}',
         part_appends => '{1}', part_stream_ids => ARRAY[$1::text::uuid], part_categories => ARRAY[$2::text],
         part_expected => '{-1}', part_events => '{1}', part_before => '{0}',
         event_parts => '{1}', event_numbers => '{1}', event_stream_ids => ARRAY[$1::text::uuid],

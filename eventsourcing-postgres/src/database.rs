@@ -1,0 +1,122 @@
+//! The database as read models see it: single queries, and transactions on connections of their own.
+//!
+//! Neither uses the connections of the log. Those have settings that suit the statements of this store alone, and a
+//! slow report must not keep a reader of the log waiting.
+
+use async_trait::async_trait;
+use deadpool_postgres::{ClientWrapper, Pool};
+use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, Value};
+use eventsourcing_core::store::StoreError;
+use tokio::time::timeout;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+
+use crate::address::Place;
+use crate::config::PostgresOptions;
+use crate::error::{is_lost, nothing_written, statement_error, translate, translate_pool, unavailable};
+use crate::readers::{Readers, pool};
+use crate::session::Sessions;
+use crate::statement::{Failure, Statement};
+use crate::transaction::{Lent, OpenTransaction};
+
+/// The schema of a store, for read models.
+pub(crate) struct PostgresDatabase {
+    place: Place,
+    queries: Readers,
+    transactions: Pool,
+    sessions: Sessions,
+}
+
+impl PostgresDatabase {
+    pub(crate) fn new(sessions: &Sessions, options: &PostgresOptions) -> Result<Self, StoreError> {
+        let sessions = sessions.clone().for_read_models();
+        let queries = Readers::new(&sessions, options.readers)?;
+        let transactions = pool(&sessions, options.transactions)?;
+        Ok(Self { place: sessions.place.clone(), queries, transactions, sessions })
+    }
+
+    /// Closes every connection as soon as nobody uses it. What is asked later is refused.
+    pub(crate) fn close(&self) {
+        self.queries.close();
+        self.transactions.close();
+    }
+}
+
+#[async_trait]
+impl Database for PostgresDatabase {
+    async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+        self.queries.run(&(sql, values), |client, (sql, values)| Box::pin(query(client, sql, values))).await?
+    }
+
+    async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
+        let begun = match self.attempt().await {
+            Err(Failed::Lost(error)) => {
+                tracing::debug!(place = %self.place, %error, "beginning again");
+                // Where one connection has died the idle ones have too.
+                self.transactions.retain(|_, _| false);
+                self.attempt().await
+            }
+            begun => begun,
+        };
+        match begun {
+            Ok(transaction) => Ok(Box::new(transaction)),
+            Err(Failed::Lost(error) | Failed::Other(error)) => Err(nothing_written(error)),
+        }
+    }
+}
+
+/// Why a transaction has not begun.
+enum Failed {
+    /// The connection is of no use any more.
+    Lost(StoreError),
+    Other(StoreError),
+}
+
+impl PostgresDatabase {
+    async fn attempt(&self) -> Result<OpenTransaction, Failed> {
+        let place = &self.place;
+        let lent = self.transactions.get().await.map_err(|error| Failed::Other(translate_pool(place, error)))?;
+        let lent = Lent::new(lent);
+        match timeout(self.sessions.patience, lent.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")).await {
+            Ok(Ok(())) => Ok(OpenTransaction::new(lent, place.clone(), self.sessions.patience)),
+            Ok(Err(error)) if is_lost(&error) => Err(Failed::Lost(translate(place, error))),
+            Ok(Err(error)) => Err(Failed::Other(translate(place, error))),
+            Err(_) => Err(Failed::Other(unavailable(place, "the server has not answered in time"))),
+        }
+    }
+}
+
+/// What is wrong with the statement is the inner error; the outer one may pass with another connection.
+async fn query(client: &ClientWrapper, sql: &str, values: &[Value]) -> Result<Result<Vec<Row>, SqlError>, Error> {
+    let mut outcome = query_once(client, sql, values).await;
+    if let Err(Failure::Outdated(_)) = outcome {
+        client.statement_cache.clear();
+        outcome = query_once(client, sql, values).await;
+    }
+    match outcome {
+        Ok(rows) => Ok(Ok(rows)),
+        Err(Failure::Refused(error)) => Ok(Err(error)),
+        Err(Failure::Driver(error) | Failure::Outdated(error)) => match error.code() {
+            Some(&SqlState::READ_ONLY_SQL_TRANSACTION) => Ok(Err(SqlError::Statement {
+                sql: sql.to_owned(),
+                reason: "a query only reads; write in a transaction".to_owned(),
+                source: Some(error.into()),
+            })),
+            _ => statement_error(sql, error).map(Err),
+        },
+    }
+}
+
+/// Three statements in one round trip. All are sent when the future is first polled, so the transaction is over whatever
+/// becomes of the future, and with it whatever the statement has set.
+async fn query_once(client: &ClientWrapper, sql: &str, values: &[Value]) -> Result<Vec<Row>, Failure> {
+    let statement = Statement::prepare(client, sql, values).await?;
+    let (begun, rows, _) = tokio::join! {
+        biased;
+        client.batch_execute("BEGIN READ ONLY"),
+        statement.query(),
+        client.batch_execute("ROLLBACK"),
+    };
+    begun?;
+    rows
+}

@@ -1,0 +1,8 @@
+-- What a connection needs on which the statements of read models run. Which plans are good for those nobody knows here,
+-- so the server chooses as it is configured.
+SELECT set_config('search_path', quote_ident($1) || ', pg_temp', false),
+       set_config('synchronous_commit', $2, false),
+       set_config('statement_timeout', $3, false),
+       set_config('idle_in_transaction_session_timeout', $4, false),
+       set_config('default_transaction_isolation', 'read committed', false),
+       set_config('client_min_messages', 'warning', false)

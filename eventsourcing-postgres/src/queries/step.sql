@@ -1,0 +1,1 @@
+SELECT outcome, number FROM step($1, $2, $3, $4, $5, $6, $7, $8)

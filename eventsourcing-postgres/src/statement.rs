@@ -1,0 +1,107 @@
+//! A statement of a read model on a connection: prepared, checked against its values, and run.
+//!
+//! Statements stay prepared as long as their connection lives, and what they were prepared for may change meanwhile:
+//! somebody makes a table anew, with other columns. The server notices and refuses the statement; only prepared afresh it
+//! has a result, or a refusal that holds.
+
+use deadpool_postgres::ClientWrapper;
+use eventsourcing_core::sql::{Row, SqlError, Value};
+use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, Statement as Handle};
+
+use crate::error::{is_about_names, is_outdated};
+use crate::values::{self, Parameter};
+
+/// How many statements a connection keeps prepared. Programs have few, unless they write values into their statements.
+const STATEMENTS_KEPT_MAX: usize = 500;
+
+/// What a statement begins with that has a plan, and so is worth keeping. Others may change tables.
+const PLANNED: [&str; 7] = ["select", "insert", "update", "delete", "merge", "values", "with"];
+/// What would end a transaction behind the back of its owner.
+const ENDINGS: [&str; 5] = ["abort", "commit", "end", "prepare", "rollback"];
+
+/// Why a statement has no result.
+pub(crate) enum Failure {
+    /// What the driver says.
+    Driver(Error),
+    /// The same, but prepared afresh the statement may have a result.
+    Outdated(Error),
+    /// The statement was not run.
+    Refused(SqlError),
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+/// A statement that can be run with its values.
+pub(crate) struct Statement<'a> {
+    client: &'a ClientWrapper,
+    handle: Handle,
+    parameters: Vec<Parameter<'a>>,
+    /// Not prepared just now.
+    is_old: bool,
+}
+
+impl<'a> Statement<'a> {
+    /// Prepares `sql`, unless the connection has done so before.
+    pub(crate) async fn prepare(client: &'a ClientWrapper, sql: &str, values: &'a [Value]) -> Result<Self, Failure> {
+        let refused =
+            |reason: String| Failure::Refused(SqlError::Statement { sql: sql.to_owned(), reason, source: None });
+        let verb = verb(sql);
+        if ENDINGS.contains(&verb.as_str()) {
+            return Err(refused("a transaction ends with commit(), or by being dropped".to_owned()));
+        }
+        if sql.contains('\0') {
+            return Err(refused("a statement has no NUL character".to_owned()));
+        }
+        let is_kept = PLANNED.contains(&verb.as_str());
+        if !is_kept || client.statement_cache.size() >= STATEMENTS_KEPT_MAX {
+            client.statement_cache.clear();
+        }
+        let (mut handle, mut is_old) = find(client, sql, is_kept).await?;
+        if is_old && values::check(&handle, values).is_err() {
+            client.statement_cache.clear();
+            (handle, is_old) = find(client, sql, is_kept).await?;
+        }
+        values::check(&handle, values).map_err(refused)?;
+        Ok(Self { client, handle, parameters: values::parameters(values), is_old })
+    }
+
+    /// Runs it, and returns how many rows it changed. It is sent when the future is first polled.
+    pub(crate) async fn execute(&self) -> Result<u64, Failure> {
+        self.client.execute(&self.handle, &self.parameters()).await.map_err(|error| self.failure(error))
+    }
+
+    /// Runs it, and returns its rows. It is sent when the future is first polled.
+    pub(crate) async fn query(&self) -> Result<Vec<Row>, Failure> {
+        let rows = self.client.query(&self.handle, &self.parameters()).await.map_err(|error| self.failure(error))?;
+        Ok(values::rows(&self.handle, &rows)?)
+    }
+
+    fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
+        self.parameters.iter().map(|parameter| parameter as _).collect()
+    }
+
+    fn failure(&self, error: Error) -> Failure {
+        let may_be_outdated = self.is_old && (is_outdated(&error) || is_about_names(&error));
+        if may_be_outdated { Failure::Outdated(error) } else { Failure::Driver(error) }
+    }
+}
+
+/// The statement on the server, and whether it was there before.
+async fn find(client: &ClientWrapper, sql: &str, is_kept: bool) -> Result<(Handle, bool), Error> {
+    if !is_kept {
+        return Ok((client.prepare(sql).await?, false));
+    }
+    let before = client.statement_cache.size();
+    let handle = client.prepare_cached(sql).await?;
+    Ok((handle, client.statement_cache.size() == before))
+}
+
+/// The first word.
+fn verb(sql: &str) -> String {
+    sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase()
+}

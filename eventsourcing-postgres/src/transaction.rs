@@ -1,0 +1,223 @@
+//! A transaction of a read model, on a connection that is lent to it until it ends.
+//!
+//! What has gone wrong is never committed: not after a step or a statement was refused, and not after an answer that
+//! nobody waited for. Nothing is written before the commit, so whatever fails until then may be tried again.
+
+use std::fmt::Display;
+use std::future::Future;
+use std::ops::Deref;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use deadpool_postgres::{ClientWrapper, Object};
+use eventsourcing_core::sql::{Row, SqlError, Transaction, Value};
+use eventsourcing_core::store::{StoreError, Tracking};
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+use tokio_postgres::Error;
+
+use crate::address::Place;
+use crate::commit::APPEND_BYTES_MAX;
+use crate::error::{is_rolled_back, statement_error, translate, translate_before_commit, unavailable};
+use crate::statement::{Failure, Statement};
+use crate::tracking;
+
+/// A transaction that has begun. Dropping it rolls back.
+pub(crate) struct OpenTransaction {
+    lent: Lent,
+    course: Course,
+    place: Place,
+    patience: Duration,
+}
+
+/// How a transaction goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Course {
+    Sound,
+    /// A step or a statement was refused.
+    Refused,
+    /// An answer is under way or has stayed out, or the server cannot go on.
+    Lost,
+}
+
+impl OpenTransaction {
+    /// The transaction that has just begun on `lent`.
+    pub(crate) fn new(lent: Lent, place: Place, patience: Duration) -> Self {
+        Self { lent, course: Course::Sound, place, patience }
+    }
+
+    /// Whoever asks has to say how it went; otherwise, as when a future is dropped, the transaction is lost.
+    fn ask(&mut self) -> Result<(), StoreError> {
+        let place = &self.place;
+        match self.course {
+            Course::Sound => {
+                self.course = Course::Lost;
+                Ok(())
+            }
+            Course::Refused => Err(StoreError::Invalid {
+                reason: format!(
+                    "{place}: a step or a statement of this transaction was refused; drop it, nothing was written"
+                ),
+            }),
+            Course::Lost => {
+                Err(unavailable(place, "the transaction was undone, since an answer stayed out; nothing was written"))
+            }
+        }
+    }
+
+    async fn try_step(&self, step: &Tracking) -> Result<(), StoreError> {
+        step.validate()?;
+        let bytes = tracking::bytes_of(step);
+        if bytes > APPEND_BYTES_MAX {
+            let reason = format!("a step with notes of {bytes} bytes; at most {APPEND_BYTES_MAX} are allowed");
+            return Err(StoreError::Invalid { reason });
+        }
+        let made = self.in_time(tracking::make(&self.lent, step)).await?;
+        made.map_err(|error| translate_before_commit(&self.place, error))?
+    }
+
+    async fn try_execute(&self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+        let execute = async { Statement::prepare(&self.lent, sql, values).await?.execute().await };
+        self.in_time(execute).await?.map_err(|failure| self.translate(sql, failure))
+    }
+
+    async fn try_query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let query = async { Statement::prepare(&self.lent, sql, values).await?.query().await };
+        self.in_time(query).await?.map_err(|failure| self.translate(sql, failure))
+    }
+
+    async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, StoreError> {
+        let late = |_| unavailable(&self.place, "the server has not answered in time; nothing was written");
+        timeout(self.patience, answer).await.map_err(late)
+    }
+
+    fn translate(&self, sql: &str, failure: Failure) -> SqlError {
+        let place = &self.place;
+        match failure {
+            Failure::Refused(error) => error,
+            Failure::Outdated(error) => {
+                let why = "a table may have changed since the statement was prepared; begin again, nothing was written";
+                StoreError::unavailable(format!("{place}: {why}"), error).into()
+            }
+            Failure::Driver(error) => {
+                statement_error(sql, error).unwrap_or_else(|error| translate_before_commit(place, error).into())
+            }
+        }
+    }
+
+    fn translate_commit(&self, error: Error) -> StoreError {
+        if !is_rolled_back(&error) {
+            return translate(&self.place, error);
+        }
+        let refused = |error: &dyn Display| format!("{}: {error}; nothing was written", self.place);
+        match statement_error("COMMIT", error) {
+            Ok(error) => StoreError::Invalid { reason: refused(&error) },
+            Err(error) => translate_before_commit(&self.place, error),
+        }
+    }
+}
+
+#[async_trait]
+impl Transaction for OpenTransaction {
+    async fn step(&mut self, step: &Tracking) -> Result<(), StoreError> {
+        self.ask()?;
+        let made = self.try_step(step).await;
+        self.course = Course::after(made.as_ref().err());
+        made
+    }
+
+    async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+        self.ask()?;
+        let executed = self.try_execute(sql, values).await;
+        self.course = Course::after_statement(executed.as_ref().err());
+        executed
+    }
+
+    async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+        self.ask()?;
+        let rows = self.try_query(sql, values).await;
+        self.course = Course::after_statement(rows.as_ref().err());
+        rows
+    }
+
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.ask()?;
+        match timeout(self.patience, self.lent.batch_execute("COMMIT")).await {
+            Ok(Ok(())) => {
+                self.lent.give_back();
+                Ok(())
+            }
+            Ok(Err(error)) => Err(self.translate_commit(error)),
+            Err(_) => Err(unavailable(&self.place, "the server has not answered in time")),
+        }
+    }
+}
+
+impl Course {
+    fn after(error: Option<&StoreError>) -> Self {
+        match error {
+            None => Self::Sound,
+            Some(StoreError::Unavailable { .. }) => Self::Lost,
+            Some(_) => Self::Refused,
+        }
+    }
+
+    fn after_statement(error: Option<&SqlError>) -> Self {
+        match error {
+            Some(SqlError::Store(error)) => Self::after(Some(error)),
+            Some(_) => Self::Refused,
+            None => Self::Sound,
+        }
+    }
+}
+
+impl Drop for OpenTransaction {
+    /// Connections are worth keeping if it is known what they are about; otherwise the server rolls back when they close.
+    fn drop(&mut self) {
+        let mut lent = self.lent.take();
+        if self.course == Course::Lost {
+            return;
+        }
+        let Ok(runtime) = Handle::try_current() else { return };
+        let patience = self.patience;
+        runtime.spawn(async move {
+            if let Ok(Ok(())) = timeout(patience, lent.batch_execute("ROLLBACK")).await {
+                lent.give_back();
+            }
+        });
+    }
+}
+
+/// A connection that may be in a transaction, and so is closed unless it is given back.
+pub(crate) struct Lent(Option<Object>);
+
+impl Lent {
+    pub(crate) fn new(client: Object) -> Self {
+        Self(Some(client))
+    }
+
+    /// No transaction is open on it any more.
+    fn give_back(&mut self) {
+        drop(self.0.take());
+    }
+
+    fn take(&mut self) -> Self {
+        Self(self.0.take())
+    }
+}
+
+impl Deref for Lent {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        self.0.as_ref().expect("nobody asks a connection that was given back")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if let Some(client) = self.0.take() {
+            drop(Object::take(client));
+        }
+    }
+}
