@@ -99,10 +99,14 @@ FOR EACH STATEMENT EXECUTE FUNCTION take_appender_lock();
 -- transaction writes. Arrays are those of append().
 --
 -- Nobody else moves these followers, and nobody takes a lease while a step is made under it. Followers that nobody
--- knows yet have no row to be locked.
+-- knows yet get a row to be locked: otherwise two first steps could both be judged before either is made.
 CREATE FUNCTION lock_steps(step_followers text[], step_upstreams uuid[], step_leases bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 BEGIN
+    INSERT INTO tracking (follower, upstream, position, revision)
+    SELECT follower, upstream, 0, 0 FROM unnest(step_followers, step_upstreams) AS step (follower, upstream)
+    ORDER BY follower, upstream
+    ON CONFLICT DO NOTHING;
     PERFORM FROM unnest(step_followers, step_upstreams) AS step (follower, upstream)
             JOIN tracking USING (follower, upstream)
             ORDER BY follower, upstream
@@ -144,22 +148,10 @@ CREATE FUNCTION make_steps(
 ) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 BEGIN
-    -- A row that another process adds meanwhile is a unique violation, and the batch is run again.
-    WITH step AS MATERIALIZED (
-        SELECT follower, upstream, destination
-        FROM unnest(step_appends, step_followers, step_upstreams, step_ends)
-             AS step (append, follower, upstream, destination)
-        WHERE outcomes[append] = 0
-    ), known AS (
-        UPDATE tracking SET position = destination, revision = revision + 1
-        FROM step
-        WHERE tracking.follower = step.follower AND tracking.upstream = step.upstream
-        RETURNING tracking.follower, tracking.upstream
-    )
-    INSERT INTO tracking (follower, upstream, position, revision)
-    SELECT follower, upstream, destination, 1 FROM step
-    WHERE (follower, upstream) NOT IN (SELECT known.follower, known.upstream FROM known)
-    ORDER BY follower, upstream;
+    UPDATE tracking SET position = destination, revision = revision + 1
+    FROM unnest(step_appends, step_followers, step_upstreams, step_ends)
+         AS step (append, follower, upstream, destination)
+    WHERE tracking.follower = step.follower AND tracking.upstream = step.upstream AND outcomes[append] = 0;
 
     IF cardinality(note_appends) > 0 THEN
         DELETE FROM notes
@@ -179,7 +171,7 @@ $$;
 
 -- Makes one step in the transaction of the caller, and says what became of it as append() does. It takes no appender
 -- lock: a transaction that writes no event holds up no reader. Two transactions that make a step of one follower wait
--- for each other here, also where the follower has no row yet.
+-- for each other here.
 CREATE FUNCTION step(
     step_follower text, step_upstream uuid, step_start bigint, step_end bigint, step_lease bigint, step_revision bigint,
     note_keys text[], note_values text[],
@@ -190,8 +182,6 @@ LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
-    INSERT INTO tracking (follower, upstream, position, revision) VALUES (step_follower, step_upstream, 0, 0)
-    ON CONFLICT DO NOTHING;
     PERFORM lock_steps(ARRAY[step_follower], ARRAY[step_upstream], ARRAY[step_lease]);
 
     SELECT refused.outcome, refused.number INTO step.outcome, step.number
