@@ -92,7 +92,7 @@ pub use event::{Event, EventType, IntoEvents};
 pub use id::{Id, ParseIdError};
 pub use metadata::{EventRef, Metadata};
 pub use policy::{Policy, Work};
-pub use projection::Projection;
+pub use projection::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx};
 pub use recorded::Recorded;
 pub use retry::RetryPolicy;
 pub use root::{Guard, Root};

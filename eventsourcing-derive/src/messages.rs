@@ -111,6 +111,8 @@ messages! {
         "the application `{field}` owns no aggregate and follows nothing; write `#[application(aggregates(Account))]`"
     projection_idle(field)
         "the projection `{field}` follows nothing; write `#[projection(follows(accounts: Account))]`"
+    projection_of_two_kinds(field)
+        "`{field}` is both `sql` and `foreign`; keep `sql` for tables that the framework keeps in step, `foreign` for anything else"
     repeated_name(name)
         "two parts of the system are named `{name}`; give one of them another name with `name = \"…\"`"
     aggregate_of_two(aggregate, first, second)

@@ -106,6 +106,11 @@ impl Options {
         })
     }
 
+    /// Whether the word `key` stands there.
+    pub(crate) fn word(&self, key: &str, errors: &mut Errors) -> bool {
+        self.typed(key, "nothing", key, errors, |value| matches!(value, Value::Missing).then_some(())).is_some()
+    }
+
     /// The items of `key(item, item)`.
     pub(crate) fn list<T: Parse>(&self, key: &str, example: &str, errors: &mut Errors) -> Vec<T> {
         let items = self.typed(key, "a list in parentheses", example, errors, |value| match value {

@@ -1,6 +1,9 @@
 //! [`Value`]: what goes into a statement and comes out of it.
 
+use jiff::Timestamp;
 use uuid::Uuid;
+
+use crate::store::{Position, Version};
 
 /// A value of a SQL database.
 #[derive(Clone, Debug, PartialEq)]
@@ -39,6 +42,10 @@ from! {
     Vec<u8> => |bytes| Self::Blob(bytes);
     &[u8] => |bytes| Self::Blob(bytes.to_vec());
     Uuid => |id| Self::Text(id.to_string());
+    // Positions and versions are small enough.
+    Position => |position| Self::Integer(position.as_u64() as i64);
+    Version => |version| Self::Integer(version.as_u64() as i64);
+    Timestamp => |time| Self::Text(time.to_string());
 }
 
 impl<A> From<crate::Id<A>> for Value {
@@ -82,6 +89,9 @@ macro_rules! read {
 
 read! {
     i64, "a whole number" => { Value::Integer(number) => number };
+    u64, "a whole number from 0" => { Value::Integer(number @ 0..) => number.unsigned_abs() };
+    Position, "a position" => { Value::Integer(number @ 0..) => Position::new(number.unsigned_abs()) };
+    Version, "a version" => { Value::Integer(number @ 0..) => Version::new(number.unsigned_abs()) };
     f64, "a number" => { Value::Real(number) => number, Value::Integer(number) => number as f64 };
     bool, "0 or 1" => { Value::Integer(0) => false, Value::Integer(1) => true };
     String, "text" => { Value::Text(text) => text };
@@ -89,15 +99,24 @@ read! {
     Value, "a value" => { value if true => value };
 }
 
-impl FromValue for Uuid {
-    const EXPECTED: &'static str = "an id";
+macro_rules! parse {
+    ($($type:ty, $expected:literal;)*) => {$(
+        impl FromValue for $type {
+            const EXPECTED: &'static str = $expected;
 
-    fn from_value(value: Value) -> Result<Self, Value> {
-        match &value {
-            Value::Text(text) => text.parse().map_err(|_| value),
-            _ => Err(value),
+            fn from_value(value: Value) -> Result<Self, Value> {
+                match &value {
+                    Value::Text(text) => text.parse().map_err(|_| value),
+                    _ => Err(value),
+                }
+            }
         }
-    }
+    )*};
+}
+
+parse! {
+    Uuid, "an id";
+    Timestamp, "a time";
 }
 
 impl<A> FromValue for crate::Id<A> {

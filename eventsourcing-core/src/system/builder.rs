@@ -1,21 +1,23 @@
 //! [`SystemBuilder`]: from a declaration and stores to a running system.
 
-use std::collections::{BTreeMap, HashMap};
+use std::any::Any;
+use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::feed::{Feed, Partition, PlainSink, PolicySink, Sink};
-use super::follower::Route;
+use super::follower::Target;
 use super::runner::Engine;
+use super::stores::Given;
+use super::waiting::Waiting;
+use super::wiring::Wiring;
 use super::{
-    Applications, Definition, Follower, FollowerKind, OnFailure, Runner, Running, Stores, System, SystemError,
-    unknown_application, unknown_follower,
+    Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemError, unknown_application,
+    unknown_follower,
 };
-use jiff::Timestamp;
-
-use crate::store::{Append, EventStore, LogId, Name, NotesQuery, Position, StoreError, Tracking};
-use crate::{Application, Clock, IdSource, MemoryStore, RandomIds, SystemClock};
+use crate::projection::check_tables;
+use crate::store::Name;
+use crate::{Application, Clock, IdSource, RandomIds, ReadModel, SystemClock};
 
 /// Starts a system, with more to choose than its `start` offers.
 pub struct SystemBuilder<S> {
@@ -25,14 +27,15 @@ pub struct SystemBuilder<S> {
     ids: Arc<dyn IdSource>,
     configure: HashMap<&'static str, Configure>,
     followers: HashMap<&'static str, FollowerSettings>,
+    projections: Given,
     of: PhantomData<fn() -> S>,
 }
 
 /// What may be chosen for each follower.
 #[derive(Clone, Copy, Debug)]
-struct FollowerSettings {
-    on_failure: OnFailure,
-    partitions: u32,
+pub(super) struct FollowerSettings {
+    pub(super) on_failure: OnFailure,
+    pub(super) partitions: u32,
 }
 
 impl Default for FollowerSettings {
@@ -54,6 +57,7 @@ impl<S: System> SystemBuilder<S> {
             ids: Arc::new(RandomIds),
             configure: HashMap::new(),
             followers: HashMap::new(),
+            projections: Given::new(),
             of: PhantomData,
         }
     }
@@ -109,6 +113,14 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
+    /// Hands over the projection `name`, which writes into something foreign
+    /// (`#[projection(foreign, …)]`).
+    #[must_use]
+    pub fn with_projection(mut self, name: &'static str, projection: impl Any + Send + Sync) -> Self {
+        self.projections.insert(name, Box::new(projection));
+        self
+    }
+
     /// Starts the system: every follower goes on where it stopped, also with what was recorded meanwhile. With the
     /// inline runner the followers have caught up when this returns.
     ///
@@ -120,21 +132,31 @@ impl<S: System> SystemBuilder<S> {
         let definition = S::definition();
         definition.check()?;
         self.stores.check(&definition)?;
-        let applications = self.applications(&definition)?;
+        let followers = S::followers();
+        let applications = self.applications(&definition, &followers)?;
         let system = Arc::new(S::assemble(&applications));
+        let mut wiring = Wiring { applications: &applications, stores: &self.stores, read_models: Vec::new() };
         let mut feeds = Vec::new();
-        for follower in S::followers() {
+        for follower in followers {
             let settings = self.followers.remove(follower.name).unwrap_or_default();
-            feeds.extend(open_feeds(follower, &applications, settings).await?);
+            feeds.extend(wiring.open(follower, settings).await?);
         }
         if let Some(name) = self.followers.keys().next() {
             return Err(unknown_follower(&definition, name));
         }
+        for read_model in applications.read_models() {
+            read_model.attach(Waiting::new(read_model.name().clone(), &feeds));
+        }
+        let read_models = wiring.read_models;
         let engine = Engine::new(system, feeds);
-        Running::start(engine, self.runner, &applications, self.clock, definition.has_cycle()).await
+        Running::start(engine, self.runner, &applications, read_models, self.clock, definition.has_cycle()).await
     }
 
-    fn applications(&mut self, definition: &Definition) -> Result<Applications, SystemError> {
+    fn applications(
+        &mut self,
+        definition: &Definition,
+        followers: &[Follower<S>],
+    ) -> Result<Applications, SystemError> {
         let mut applications = Vec::new();
         for name in definition.applications.iter().map(|application| application.name) {
             let application = Application::new(Name::from_static(name), self.stores.of(name))
@@ -148,81 +170,50 @@ impl<S: System> SystemBuilder<S> {
         }
         match self.configure.keys().next() {
             Some(name) => Err(unknown_application(definition, name)),
-            None => Ok(Applications::new(applications)),
-        }
-    }
-}
-
-/// A follower follows each log with a position of its own; one store is one log, however many applications it has.
-async fn open_feeds<S: System>(
-    follower: Follower<S>,
-    applications: &Applications,
-    settings: FollowerSettings,
-) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
-    let name = Name::from_static(follower.name);
-    let mut by_log: BTreeMap<LogId, Vec<(Name, Route<S>)>> = BTreeMap::new();
-    for (aggregate, route) in follower.routes {
-        let log_id = applications.application(route.application).store().log_id();
-        by_log.entry(log_id).or_default().push((aggregate, route));
-    }
-    let mut feeds = Vec::new();
-    for routes in by_log.into_values() {
-        let upstream = Arc::clone(applications.application(routes[0].1.application).store());
-        let handlers: BTreeMap<_, _> =
-            routes.into_iter().map(|(aggregate, route)| (aggregate, route.handler)).collect();
-        if follower.kind == FollowerKind::Policy {
-            let home = Arc::clone(applications.application(follower.name).store());
-            agree_on_partitions(&*home, &name, upstream.log_id(), settings.partitions).await?;
-        }
-        for partition in Partition::split(settings.partitions) {
-            let takes = handlers.keys().cloned().collect();
-            let handlers = handlers.clone();
-            let sink: Box<dyn Sink<S>> = match follower.kind {
-                FollowerKind::Policy => Box::new(PolicySink { app: applications.application(follower.name), handlers }),
-                FollowerKind::Projection => {
-                    Box::new(PlainSink::new(name.clone(), Arc::new(MemoryStore::new()), handlers, false))
-                }
-            };
-            let upstream = Arc::clone(&upstream);
-            let feed = Feed::open(name.clone(), upstream, takes, partition, sink, settings.on_failure).await?;
-            feeds.push(Arc::new(feed));
-        }
-    }
-    Ok(feeds)
-}
-
-/// Under which key a follower that runs in partitions notes how many there are.
-const PARTITIONS_KEY: &str = "partitions";
-
-/// Makes sure that the follower has never run in another number of partitions: their positions would not fit these.
-async fn agree_on_partitions(
-    home: &dyn EventStore,
-    follower: &Name,
-    upstream: LogId,
-    partitions: u32,
-) -> Result<(), SystemError> {
-    loop {
-        let book = home.notes(NotesQuery::new(follower.clone(), upstream, PARTITIONS_KEY)).await?;
-        let noted = book.notes.get(PARTITIONS_KEY).cloned();
-        match noted.or_else(|| (book.position > Position::ZERO).then(|| "1".to_owned())) {
-            Some(known) if known == partitions.to_string() => return Ok(()),
-            Some(known) => {
-                let reason = format!(
-                    "follower {follower} has run in {known} partitions and cannot go on in {partitions}; \
-                     start it with_partitions({follower:?}, {known})"
-                );
-                return Err(SystemError::Invalid { reason });
+            None => {
+                Ok(Applications::new(applications, self.read_models(followers)?, self.given(definition, followers)?))
             }
-            None if partitions == 1 => return Ok(()),
-            None => {}
         }
-        let step = Tracking::new(follower.clone(), upstream, book.position, book.position)
-            .with_revision(book.revision)
-            .with_note(PARTITIONS_KEY, partitions.to_string());
-        match home.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await {
-            // Another process that starts at this moment was first.
-            Ok(_) | Err(StoreError::TrackingConflict { .. }) => {}
-            Err(error) => return Err(error.into()),
+    }
+
+    fn read_models(&self, followers: &[Follower<S>]) -> Result<Vec<ReadModel>, SystemError> {
+        let mut all_tables = Vec::new();
+        let mut read_models = Vec::new();
+        for follower in followers {
+            let Target::Sql { tables, .. } = follower.target else { continue };
+            all_tables.extend(tables);
+            let (_, database) = self.stores.read_models(follower.name)?;
+            read_models.push(ReadModel::new(Name::from_static(follower.name), tables, database));
+        }
+        check_tables(all_tables).map_err(|reason| SystemError::Invalid { reason })?;
+        Ok(read_models)
+    }
+
+    /// Every projection into something foreign, and nothing else.
+    fn given(&mut self, definition: &Definition, followers: &[Follower<S>]) -> Result<Given, SystemError> {
+        let mut given = Given::new();
+        for follower in followers {
+            let Target::Foreign(of_type) = follower.target else { continue };
+            let name = follower.name;
+            let reason = match self.projections.remove(name) {
+                Some(projection) if (*projection).type_id() == of_type => {
+                    given.insert(name, projection);
+                    continue;
+                }
+                Some(_) => format!("with_projection({name:?}, …) hands over another type than the system declares"),
+                None => format!(
+                    "{name} writes into something foreign; hand it over: builder(…).with_projection({name:?}, …)"
+                ),
+            };
+            return Err(SystemError::Invalid { reason });
+        }
+        match self.projections.keys().next() {
+            None => Ok(given),
+            Some(name) if definition.followers.iter().any(|follower| follower.name == *name) => {
+                let reason = format!("{name} is not a foreign projection; write #[projection(foreign, …)] above it");
+                Err(SystemError::Invalid { reason })
+            }
+            Some(name) => Err(unknown_follower(definition, name)),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! [`Follower`]: a policy or projection of a system, tied to the events it takes. Wiring without behaviour.
 
+use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
@@ -10,12 +11,13 @@ use async_trait::async_trait;
 
 use super::FollowerKind;
 use crate::store::{Name, StoredEvent};
-use crate::{Aggregate, Policy, Projection, Recorded, Work};
+use crate::{Aggregate, Policy, Projection, Recorded, SqlProjection, SqlReadModel, Table, Tx, Work};
 
 /// A policy or projection of the system `S`, and the events it takes.
 pub struct Follower<S> {
     pub(crate) name: &'static str,
     pub(crate) kind: FollowerKind,
+    pub(crate) target: Target,
     /// By the stored name of the aggregate.
     pub(crate) routes: BTreeMap<Name, Route<S>>,
 }
@@ -25,10 +27,33 @@ pub(crate) struct Route<S> {
     pub(crate) handler: Arc<dyn Handler<S>>,
 }
 
-/// What a follower does with one event. For a projection `work` is `None`.
+/// Where what a follower does with events ends up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Target {
+    /// The follower's own application.
+    Events,
+    /// This process; it is gone with it.
+    Memory,
+    /// Tables, in this version.
+    Sql { version: u32, tables: &'static [Table] },
+    /// Something that knows nothing of steps. It is of this type, and has to be given.
+    Foreign(TypeId),
+}
+
+/// What a follower does with one event.
 #[async_trait]
 pub(crate) trait Handler<S>: Send + Sync {
-    async fn handle(&self, system: &S, event: &StoredEvent, work: Option<&mut Work>) -> Result<(), Cause>;
+    async fn handle(&self, system: &S, event: &StoredEvent, means: Means<'_, '_>) -> Result<(), Cause>;
+}
+
+/// What a follower has an effect with.
+pub(crate) enum Means<'a, 'b> {
+    /// A policy.
+    Work(&'a mut Work),
+    /// A projection in a SQL database.
+    Tx(&'a mut Tx<'b>),
+    /// Any other projection, which has its own.
+    Own,
 }
 
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
@@ -36,16 +61,28 @@ pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 impl<S: Send + Sync + 'static> Follower<S> {
     /// The policy that `part` finds in the system.
     pub fn policy<P>(name: &'static str, part: fn(&S) -> &P) -> PolicyFollower<S, P> {
-        PolicyFollower { follower: Self::new(name, FollowerKind::Policy), part }
+        PolicyFollower { follower: Self::new(name, FollowerKind::Policy, Target::Events), part }
     }
 
-    /// The projection that `part` finds in the system.
+    /// The projection in memory that `part` finds in the system.
     pub fn projection<P>(name: &'static str, part: fn(&S) -> &P) -> ProjectionFollower<S, P> {
-        ProjectionFollower { follower: Self::new(name, FollowerKind::Projection), part }
+        ProjectionFollower { follower: Self::new(name, FollowerKind::Projection, Target::Memory), part }
     }
 
-    fn new(name: &'static str, kind: FollowerKind) -> Self {
-        Self { name, kind, routes: BTreeMap::new() }
+    /// The projection into something foreign that `part` finds in the system.
+    pub fn foreign_projection<P: 'static>(name: &'static str, part: fn(&S) -> &P) -> ProjectionFollower<S, P> {
+        let target = Target::Foreign(TypeId::of::<P>());
+        ProjectionFollower { follower: Self::new(name, FollowerKind::Projection, target), part }
+    }
+
+    /// The projection in a SQL database that `part` finds in the system.
+    pub fn sql_projection<P: SqlReadModel>(name: &'static str, part: fn(&S) -> &P) -> SqlProjectionFollower<S, P> {
+        let target = Target::Sql { version: P::VERSION, tables: P::TABLES };
+        SqlProjectionFollower { follower: Self::new(name, FollowerKind::Projection, target), part }
+    }
+
+    fn new(name: &'static str, kind: FollowerKind, target: Target) -> Self {
+        Self { name, kind, target, routes: BTreeMap::new() }
     }
 
     fn route(&mut self, aggregate: &'static str, application: &'static str, handler: impl Handler<S> + 'static) {
@@ -90,6 +127,24 @@ impl<S: Send + Sync + 'static, P: 'static> ProjectionFollower<S, P> {
     }
 }
 
+/// A projection in a SQL database that is being tied to events.
+pub struct SqlProjectionFollower<S, P> {
+    follower: Follower<S>,
+    part: fn(&S) -> &P,
+}
+
+impl<S: Send + Sync + 'static, P: 'static> SqlProjectionFollower<S, P> {
+    /// Takes the events of the aggregate `A` of `application`.
+    #[must_use]
+    pub fn follows<A: Aggregate>(mut self, application: &'static str) -> Self
+    where
+        P: SqlProjection<A>,
+    {
+        self.follower.route(A::NAME, application, ProjectInSql { part: self.part, of: PhantomData::<fn() -> A> });
+        self
+    }
+}
+
 impl<S, P> From<PolicyFollower<S, P>> for Follower<S> {
     fn from(policy: PolicyFollower<S, P>) -> Self {
         policy.follower
@@ -102,6 +157,12 @@ impl<S, P> From<ProjectionFollower<S, P>> for Follower<S> {
     }
 }
 
+impl<S, P> From<SqlProjectionFollower<S, P>> for Follower<S> {
+    fn from(projection: SqlProjectionFollower<S, P>) -> Self {
+        projection.follower
+    }
+}
+
 struct React<S, P, A> {
     part: fn(&S) -> &P,
     of: PhantomData<fn() -> A>,
@@ -109,8 +170,8 @@ struct React<S, P, A> {
 
 #[async_trait]
 impl<S: Send + Sync, P: Policy<A>, A: Aggregate> Handler<S> for React<S, P, A> {
-    async fn handle(&self, system: &S, event: &StoredEvent, work: Option<&mut Work>) -> Result<(), Cause> {
-        let work = work.expect("a policy is given work");
+    async fn handle(&self, system: &S, event: &StoredEvent, means: Means<'_, '_>) -> Result<(), Cause> {
+        let Means::Work(work) = means else { unreachable!("a policy is given work") };
         let event = Recorded::<A>::decode(event)?;
         work.begin(event.event_ref(), &event.metadata);
         Ok((self.part)(system).react(&event, work).await?)
@@ -124,9 +185,23 @@ struct Project<S, P, A> {
 
 #[async_trait]
 impl<S: Send + Sync, P: Projection<A>, A: Aggregate> Handler<S> for Project<S, P, A> {
-    async fn handle(&self, system: &S, event: &StoredEvent, _: Option<&mut Work>) -> Result<(), Cause> {
+    async fn handle(&self, system: &S, event: &StoredEvent, _: Means<'_, '_>) -> Result<(), Cause> {
         let event = Recorded::<A>::decode(event)?;
         Ok((self.part)(system).project(&event).await?)
+    }
+}
+
+struct ProjectInSql<S, P, A> {
+    part: fn(&S) -> &P,
+    of: PhantomData<fn() -> A>,
+}
+
+#[async_trait]
+impl<S: Send + Sync, P: SqlProjection<A>, A: Aggregate> Handler<S> for ProjectInSql<S, P, A> {
+    async fn handle(&self, system: &S, event: &StoredEvent, means: Means<'_, '_>) -> Result<(), Cause> {
+        let Means::Tx(tx) = means else { unreachable!("a projection in a SQL database is given its transaction") };
+        let event = Recorded::<A>::decode(event)?;
+        Ok((self.part)(system).project(&event, tx).await?)
     }
 }
 
@@ -142,6 +217,12 @@ impl<S> fmt::Debug for Follower<S> {
 }
 
 impl<S, P> fmt::Debug for PolicyFollower<S, P> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.follower.fmt(f)
+    }
+}
+
+impl<S, P> fmt::Debug for SqlProjectionFollower<S, P> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.follower.fmt(f)
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::BuildProgress;
 use crate::store::{HolderId, Name, Position};
 
 /// What a follower does about an event that its policy or projection cannot deal with.
@@ -46,6 +47,8 @@ pub struct FollowerHealth {
     pub behind: Duration,
     /// The process that runs it, if it is run under a lease.
     pub holder: Option<Holder>,
+    /// How far the next generation of a read model is, if one is being built in this process.
+    pub build: Option<BuildProgress>,
     /// Whether it works, and if not, why.
     pub state: FollowerState,
 }

@@ -1,9 +1,11 @@
 //! [`System`]: applications and their followers, declared once, run inline or concurrently.
 
+mod build;
 mod builder;
 mod error;
 mod feed;
 mod follower;
+mod generations;
 mod graph;
 mod health;
 mod runner;
@@ -11,10 +13,17 @@ mod running;
 mod seats;
 mod stores;
 mod tenure;
+mod waiting;
+mod wiring;
 
+pub(crate) use feed::Failure;
+pub(crate) use follower::Cause;
+pub(crate) use waiting::Waiting;
+
+pub use build::{Build, BuildProgress, BuildState};
 pub use builder::SystemBuilder;
 pub use error::SystemError;
-pub use follower::{Follower, PolicyFollower, ProjectionFollower};
+pub use follower::{Follower, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 pub use graph::{ApplicationDefinition, Definition, FollowerDefinition, FollowerKind, Follows};
 pub use health::{FollowerFailure, FollowerHealth, FollowerState, Health, Holder, OnFailure};
 pub use runner::Runner;

@@ -1,21 +1,26 @@
 //! [`Running`]: a system at work. Settle, wait, look how it is doing, stop.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use super::build::{Build, Builder};
 use super::feed::{Feed, Status};
+use super::generations::Register;
 use super::runner::{self, Engine, Inline, Mode};
 use super::seats::Seats;
 use super::tenure::{Tenure, Terms};
-use super::{Applications, FollowerHealth, Health, Runner, System, SystemError, unknown_follower};
+use super::waiting::{Waiting, reach};
+use super::wiring::{SqlFollower, refused};
+use super::{Applications, FollowerHealth, FollowerKind, Health, Runner, System, SystemError, unknown_follower};
 use crate::Clock;
 use crate::application::AfterSave;
-use crate::store::{EventStore, HolderId, LogQuery, Position, Receipt};
+use crate::store::{EventStore, HolderId, LogQuery, Name, Position, Receipt};
 
 /// A running system: derefs to it, so `bank.accounts` is its service.
 ///
@@ -26,6 +31,10 @@ pub struct Running<S> {
     /// Kept alive while the system runs: applications only know it weakly.
     inline: Option<Arc<dyn AfterSave>>,
     tasks: Vec<JoinHandle<()>>,
+    read_models: Vec<SqlFollower<S>>,
+    /// By the name of the read model.
+    builds: Mutex<BTreeMap<Name, (Build, JoinHandle<()>)>>,
+    terms: Option<Terms>,
     stop: watch::Sender<bool>,
     clock: Arc<dyn Clock>,
     has_cycle: bool,
@@ -36,20 +45,38 @@ impl<S: System> Running<S> {
         engine: Arc<Engine<S>>,
         runner: Runner,
         applications: &Applications,
+        read_models: Vec<SqlFollower<S>>,
         clock: Arc<dyn Clock>,
         has_cycle: bool,
     ) -> Result<Self, SystemError> {
         let (stop, stopping) = watch::channel(false);
-        let mut running = Self { engine, inline: None, tasks: Vec::new(), stop, clock, has_cycle };
+        let lease = if let Mode::Concurrent(lease) = runner.0 { lease } else { None };
+        let terms = lease.map(|duration| Terms { holder: HolderId::new(), duration });
+        let (tasks, builds) = (Vec::new(), Mutex::default());
+        let mut running = Self { engine, inline: None, tasks, read_models, builds, terms, stop, clock, has_cycle };
+        running.go_on_building().await?;
         match runner.0 {
-            Mode::Concurrent(lease) => running.spawn(lease, &stopping),
+            Mode::Concurrent(_) => running.spawn(&stopping),
             Mode::Inline => running.run_inline(applications).await?,
         }
         Ok(running)
     }
 
-    fn spawn(&mut self, lease: Option<Duration>, stopping: &watch::Receiver<bool>) {
-        let terms = lease.map(|duration| Terms { holder: HolderId::new(), duration });
+    /// Builds what this version needs, or has begun to build.
+    async fn go_on_building(&self) -> Result<(), SystemError> {
+        for read_model in &self.read_models {
+            let (Register { shown, building }, own) =
+                (read_model.generations.read().await?, read_model.generations.version());
+            let is_newer = shown.is_some_and(|shown| shown.version < own);
+            if is_newer || building.is_some_and(|building| building.version == own) {
+                self.begin_build(read_model).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn spawn(&mut self, stopping: &watch::Receiver<bool>) {
+        let terms = self.terms;
         let mut all_seats: Vec<Arc<Seats>> = Vec::new();
         for feed in &self.engine.feeds {
             let known = all_seats.iter().find(|seats| seats.are_of(feed)).cloned();
@@ -67,11 +94,17 @@ impl<S: System> Running<S> {
             application.tell(Arc::downgrade(&inline));
         }
         self.inline = Some(inline);
+        for build in self.builds() {
+            // Why it fails is told by `health`, as with every follower.
+            let _ = build.finished().await;
+        }
         Ok(self.engine.catch_up().await?)
     }
 
     /// Waits until every follower has dealt with everything that is written now, and with what followers record
     /// because of it.
+    ///
+    /// It does not wait for builds, nor for a read model of which another version answers.
     ///
     /// While a store does not answer it waits; give it a time limit with `tokio::time::timeout` where that matters.
     ///
@@ -90,7 +123,10 @@ impl<S: System> Running<S> {
                 self.engine.catch_up().await?;
             }
             for (feed, head) in self.engine.feeds.iter().zip(&heads) {
-                reach(feed, *head).await?;
+                if feed.looks_on() {
+                    continue;
+                }
+                reach(feed.status(), *head).await?;
             }
             before = heads;
         }
@@ -106,27 +142,14 @@ impl<S: System> Running<S> {
     /// [`SystemError::Late`]: not within `patience`. [`SystemError::FollowerStopped`]: it will not get there.
     /// [`SystemError::Invalid`]: there is no such follower. [`SystemError::Store`]: a store does not answer.
     pub async fn after(&self, receipt: &Receipt, follower: &str, patience: Duration) -> Result<(), SystemError> {
-        let feeds: Vec<_> = self.engine.feeds.iter().filter(|feed| feed.name == *follower).collect();
-        if feeds.is_empty() {
+        let waiting = Waiting::new(follower.into(), &self.engine.feeds);
+        if waiting.is_for_nobody() {
             return Err(unknown_follower(&S::definition(), follower));
         }
-        let there = async {
-            for feed in &feeds {
-                // A receipt may be of another of the logs it follows; to the end of this one is then far enough.
-                let position = receipt.position.min(feed.upstream.head().await?);
-                if self.inline.is_some() {
-                    self.engine.catch_up().await?;
-                }
-                reach(feed, position).await?;
-            }
-            Ok(())
-        };
-        let late = || SystemError::Late {
-            follower: feeds[0].name.clone(),
-            position: receipt.position,
-            reached: feeds.iter().map(|feed| feed.status().borrow().reached).min().unwrap_or_default(),
-        };
-        tokio::time::timeout(patience, there).await.unwrap_or_else(|_| Err(late()))
+        if self.inline.is_some() {
+            self.engine.catch_up().await?;
+        }
+        waiting.until(receipt, patience).await
     }
 
     async fn heads(&self) -> Result<Vec<Position>, SystemError> {
@@ -135,6 +158,55 @@ impl<S: System> Running<S> {
             heads.push(feed.upstream.head().await?);
         }
         Ok(heads)
+    }
+
+    /// Builds the read model `name` anew, from the first event: to mend what a mistake has written into it. Joins the build
+    /// that is under way, if there is one. The read model goes on answering meanwhile.
+    ///
+    /// # Errors
+    /// [`SystemError::Invalid`]: it is not a read model in a SQL database; or its tables are refused.
+    /// [`SystemError::Store`]: a store does not answer.
+    pub async fn rebuild(&self, name: &str) -> Result<Build, SystemError> {
+        if let Some(read_model) = self.read_models.iter().find(|read_model| *read_model.generations.name() == *name) {
+            return self.begin_build(read_model).await;
+        }
+        let definition = S::definition();
+        let Some(follower) = definition.followers.iter().find(|follower| follower.name == name) else {
+            return Err(unknown_follower(&definition, name));
+        };
+        let why = match follower.kind {
+            FollowerKind::Policy => "a policy: what it has recorded are facts, which stay",
+            FollowerKind::Projection => "not in a SQL database: start the system again, or empty its target",
+        };
+        Err(SystemError::Invalid { reason: format!("{name} cannot be built anew, it is {why}") })
+    }
+
+    /// The build of the read model `name` that is under way in this process, such as that of a new version.
+    #[must_use]
+    pub fn build(&self, name: &str) -> Option<Build> {
+        self.builds().into_iter().find(|build| *build.name() == *name)
+    }
+
+    /// Those under way.
+    fn builds(&self) -> Vec<Build> {
+        let builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+        builds.values().map(|(build, _)| build.clone()).filter(Build::is_going_on).collect()
+    }
+
+    async fn begin_build(&self, read_model: &SqlFollower<S>) -> Result<Build, SystemError> {
+        let generations = &read_model.generations;
+        let building = generations.begin_build().await.map_err(|error| refused(generations, error))?;
+        let feeds = read_model.building(&building).await?;
+        let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((build, _)) = builds.get(generations.name()).filter(|(build, _)| build.is_going_on()) {
+            return Ok(build.clone());
+        }
+        let (system, generations) = (Arc::clone(&self.engine.system), Arc::clone(generations));
+        let name = generations.name().clone();
+        let builder = Builder { system, generations, building, feeds, terms: self.terms };
+        let (build, task) = builder.spawn(self.stop.subscribe());
+        builds.insert(name, (build.clone(), task));
+        Ok(build)
     }
 
     /// How the followers are doing: where each is, how far behind, and what is wrong with it.
@@ -149,7 +221,8 @@ impl<S: System> Running<S> {
             let behind = self.behind(feed, reached).await?;
             let (lag, holder) = (feed.lag(reached, head).await?, feed.holder().await?);
             let (name, position) = (feed.name.clone(), reached);
-            followers.push(FollowerHealth { name, position, head, lag, behind, holder, state });
+            let build = self.build(name.as_str()).map(|build| build.progress());
+            followers.push(FollowerHealth { name, position, head, lag, behind, holder, build, state });
         }
         Ok(Health { followers })
     }
@@ -167,7 +240,8 @@ impl<S: System> Running<S> {
     /// [`SystemError::FollowerStopped`]: a follower had stopped before. All others have ended as they should.
     pub async fn stop(mut self) -> Result<(), SystemError> {
         self.stop.send_replace(true);
-        for task in self.tasks.drain(..) {
+        let builds = std::mem::take(&mut *self.builds.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in self.tasks.drain(..).chain(builds.into_values().map(|(_, task)| task)) {
             task.await
                 .map_err(|error| SystemError::Invalid { reason: format!("a follower's task failed: {error}") })?;
         }
@@ -176,16 +250,6 @@ impl<S: System> Running<S> {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
         }
-    }
-}
-
-async fn reach<S>(feed: &Feed<S>, position: Position) -> Result<(), SystemError> {
-    let mut status = feed.status();
-    let there = status.wait_for(|status| status.reached >= position || status.state.stopped().is_some()).await;
-    let status = there.expect("the feed is borrowed, so its sender lives").clone();
-    match status.state.stopped() {
-        Some(failure) => Err(failure.clone().into()),
-        None => Ok(()),
     }
 }
 

@@ -1,12 +1,14 @@
 //! [`Stores`] and [`Applications`]: which application keeps its events where.
 
-use std::collections::BTreeMap;
+use std::any::Any;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Definition, SystemError};
-use crate::Application;
+use crate::sql::Database;
 use crate::store::EventStore;
+use crate::{Application, ReadModel};
 
 /// The stores of a system: one for all applications, unless one is given a store of its own.
 ///
@@ -16,13 +18,14 @@ use crate::store::EventStore;
 pub struct Stores {
     shared: Arc<dyn EventStore>,
     own: BTreeMap<String, Arc<dyn EventStore>>,
+    read_models: Option<Arc<dyn EventStore>>,
 }
 
 impl Stores {
     /// One store for all.
     #[must_use]
     pub fn shared(store: impl EventStore) -> Self {
-        Self { shared: Arc::new(store), own: BTreeMap::new() }
+        Self { shared: Arc::new(store), own: BTreeMap::new(), read_models: None }
     }
 
     /// Gives `application` a store of its own.
@@ -30,6 +33,34 @@ impl Stores {
     pub fn with(mut self, application: impl Into<String>, store: impl EventStore) -> Self {
         self.own.insert(application.into(), Arc::new(store));
         self
+    }
+
+    /// Keeps the read models of [`SqlProjection`](crate::SqlProjection)s in the database of `store`, and not in that of
+    /// the store that all applications share. For stores that have none, and to keep reports away from the log.
+    #[must_use]
+    pub fn with_read_models(mut self, store: impl EventStore) -> Self {
+        self.read_models = Some(Arc::new(store));
+        self
+    }
+
+    /// The store that all applications share which have none of their own.
+    #[must_use]
+    pub fn store(&self) -> Arc<dyn EventStore> {
+        Arc::clone(&self.shared)
+    }
+
+    /// Where read models live: the store that keeps their positions, and its database.
+    pub(crate) fn read_models(&self, name: &str) -> Result<(Arc<dyn EventStore>, Arc<dyn Database>), SystemError> {
+        let store = self.read_models.as_ref().unwrap_or(&self.shared);
+        match store.database() {
+            Some(database) => Ok((Arc::clone(store), database)),
+            None => Err(SystemError::Invalid {
+                reason: format!(
+                    "the read model {name} needs a SQL database, and the store has none; give it one: \
+                     Stores::shared(store).with_read_models(SqliteStore::in_memory()?)"
+                ),
+            }),
+        }
     }
 
     pub(crate) fn of(&self, application: &str) -> Arc<dyn EventStore> {
@@ -57,15 +88,23 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// The applications of a system that is being started. `#[derive(System)]` hands them to the services.
-#[derive(Debug)]
+/// Projections that were handed over.
+pub(crate) type Given = HashMap<&'static str, Box<dyn Any + Send + Sync>>;
+
+/// The parts of a system that is being started. `#[derive(System)]` puts the system together from them.
 pub struct Applications {
     by_name: BTreeMap<&'static str, Application>,
+    read_models: Vec<ReadModel>,
+    given: Mutex<Given>,
 }
 
 impl Applications {
-    pub(crate) fn new(applications: impl IntoIterator<Item = (&'static str, Application)>) -> Self {
-        Self { by_name: applications.into_iter().collect() }
+    pub(crate) fn new(
+        applications: impl IntoIterator<Item = (&'static str, Application)>,
+        read_models: Vec<ReadModel>,
+        given: Given,
+    ) -> Self {
+        Self { by_name: applications.into_iter().collect(), read_models, given: Mutex::new(given) }
     }
 
     /// The application of this name.
@@ -77,7 +116,38 @@ impl Applications {
         self.by_name.get(name).cloned().expect("every assembled application is in the definition")
     }
 
+    /// What the read model of this name is asked through.
+    ///
+    /// # Panics
+    /// If no follower of the system is a read model of this name.
+    #[must_use]
+    pub fn read_model(&self, name: &str) -> ReadModel {
+        let found = self.read_models.iter().find(|read_model| *read_model.name() == *name);
+        found.cloned().expect("every assembled read model is among the followers")
+    }
+
+    /// The projection of this name that was handed over. Once.
+    ///
+    /// # Panics
+    /// If no follower of the system is a foreign projection of this name and type.
+    #[must_use]
+    pub fn projection<P: Any>(&self, name: &str) -> P {
+        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let projection = given.and_then(|given| (given as Box<dyn Any>).downcast().ok());
+        *projection.expect("every foreign projection was handed over before the system is assembled")
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = &Application> {
         self.by_name.values()
+    }
+
+    pub(crate) fn read_models(&self) -> impl Iterator<Item = &ReadModel> {
+        self.read_models.iter()
+    }
+}
+
+impl fmt::Debug for Applications {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Applications").field("by_name", &self.by_name).finish_non_exhaustive()
     }
 }

@@ -73,11 +73,12 @@ impl Tenure {
 
     /// Takes the lease, or renews it when it is time to.
     pub(crate) async fn keep<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
+        if feed.looks_on() {
+            return self.look_on(feed).await;
+        }
         let Some(terms) = self.terms.filter(|_| feed.is_shared()) else { return Ok(Turn::Ours) };
         if !self.wants(feed).await? {
-            self.give_back(feed).await;
-            let (holder, ask_at) = (self.holder_of(feed).await?, Instant::now() + ASK_INTERVAL);
-            return Ok(Turn::Theirs { seen: feed.stand_by(holder).await?, ask_at });
+            return self.look_on(feed).await;
         }
         if self.held.as_ref().is_some_and(|held| Instant::now() < held.renew_at) {
             return Ok(Turn::Ours);
@@ -92,6 +93,13 @@ impl Tenure {
                 Ok(Turn::Theirs { seen: feed.stand_by(Some(*holder)).await?, ask_at: *ask_at })
             }
         }
+    }
+
+    /// Leaves the follower to others.
+    async fn look_on<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
+        self.give_back(feed).await;
+        let (holder, ask_at) = (self.holder_of(feed).await?, Instant::now() + ASK_INTERVAL);
+        Ok(Turn::Theirs { seen: feed.stand_by(holder).await?, ask_at })
     }
 
     async fn wants<S>(&self, feed: &Feed<S>) -> Result<bool, StoreError> {
@@ -114,7 +122,12 @@ impl Tenure {
         match home.lease(LeaseRequest { follower, upstream, holder, duration }).await? {
             Lease::Held { token, .. } => {
                 if self.held.as_ref().is_none_or(|held| held.token != token) {
-                    feed.take_over(token, &introduction(holder)).await?;
+                    if !feed.take_over(token, &introduction(holder)).await? {
+                        // It has just got another name; with the next step it asks under that one.
+                        let theirs = Theirs { holder, ask_at: now };
+                        (self.held, self.theirs) = (None, Some(theirs));
+                        return Ok(());
+                    }
                     info!(follower = %feed.name, %token, "this process runs the follower");
                 }
                 (self.held, self.theirs) = (Some(Held { token, renew_at: now + duration / 3 }), None);

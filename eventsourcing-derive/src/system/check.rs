@@ -65,7 +65,7 @@ impl Part {
                 errors.report(&self.field, messages::application_idle(&self.field));
             }
             Role::Application { .. } => {}
-            Role::Projection => errors.report(&self.field, messages::projection_idle(&self.field)),
+            Role::Projection(_) => errors.report(&self.field, messages::projection_idle(&self.field)),
         }
     }
 }

@@ -5,7 +5,7 @@ use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{LitStr, Path};
 
-use super::model::{Follow, Part, Role, System};
+use super::model::{Follow, Part, Role, System, Target};
 
 impl System {
     pub(super) fn expand(&self) -> TokenStream {
@@ -129,7 +129,7 @@ impl Part {
         let name = &self.name;
         let sources: Vec<_> = self.follows.iter().map(|follow| system.source(follow)).collect();
         match &self.role {
-            Role::Projection => quote!(.with_projection(#name, &[#(#sources),*])),
+            Role::Projection(_) => quote!(.with_projection(#name, &[#(#sources),*])),
             Role::Application { aggregates } => {
                 let aggregates = aggregates.iter().map(|aggregate| system.name_of(aggregate));
                 let policy = (!sources.is_empty()).then(|| quote!(.with_policy(#name, &[#(#sources),*])));
@@ -142,7 +142,15 @@ impl Part {
         let Self { field, ty, name, .. } = self;
         let runtime = &system.runtime;
         match self.role {
-            Role::Projection => quote_spanned!(ty.span()=> #field: <#ty as ::core::default::Default>::default()),
+            Role::Projection(Target::Memory) => {
+                quote_spanned!(ty.span()=> #field: <#ty as ::core::default::Default>::default())
+            }
+            Role::Projection(Target::Sql) => quote_spanned! {ty.span()=>
+                #field: <#ty as ::core::convert::From<#runtime::ReadModel>>::from(applications.read_model(#name))
+            },
+            Role::Projection(Target::Foreign) => quote_spanned! {ty.span()=>
+                #field: applications.projection::<#ty>(#name)
+            },
             Role::Application { .. } => quote_spanned! {ty.span()=>
                 #field: <#ty as ::core::convert::From<#runtime::Application>>::from(applications.application(#name))
             },
@@ -156,7 +164,9 @@ impl Part {
         let kind = match self.role {
             _ if follows.is_empty() => return None,
             Role::Application { .. } => quote!(policy),
-            Role::Projection => quote!(projection),
+            Role::Projection(Target::Memory) => quote!(projection),
+            Role::Projection(Target::Sql) => quote!(sql_projection),
+            Role::Projection(Target::Foreign) => quote!(foreign_projection),
         };
         let follows = follows.iter().map(|follow| {
             let (aggregate, application) = (&follow.aggregate, system.followed(follow));

@@ -30,7 +30,15 @@ pub(super) enum Role {
     /// Writes the events of these aggregates, and of those its policy needs.
     Application { aggregates: Vec<Path> },
     /// Reads only.
-    Projection,
+    Projection(Target),
+}
+
+/// What a projection writes into.
+#[derive(Clone, Copy)]
+pub(super) enum Target {
+    Memory,
+    Sql,
+    Foreign,
 }
 
 /// `accounts: Account`: the events of that aggregate which that application writes.
@@ -50,7 +58,7 @@ impl Part {
     pub(super) fn aggregates(&self) -> Option<&[Path]> {
         match &self.role {
             Role::Application { aggregates } => Some(aggregates),
-            Role::Projection => None,
+            Role::Projection(_) => None,
         }
     }
 

@@ -2,7 +2,7 @@
 
 use syn::{Attribute, Data, DeriveInput, Field, Fields};
 
-use super::model::{Part, Role, System};
+use super::model::{Part, Role, System, Target};
 use crate::errors::Errors;
 use crate::messages;
 use crate::options::Options;
@@ -58,8 +58,18 @@ impl Part {
 
     fn projection(field: &Field, errors: &mut Errors) -> Self {
         let reported = errors.count();
-        let options = Options::of_attributes("projection", &field.attrs, &["name", "follows"], errors);
-        Self::new(field, &options, Role::Projection, reported, errors)
+        let known = ["name", "sql", "foreign", "follows"];
+        let options = Options::of_attributes("projection", &field.attrs, &known, errors);
+        let target = match (options.word("sql", errors), options.word("foreign", errors)) {
+            (false, false) => Target::Memory,
+            (true, false) => Target::Sql,
+            (false, true) => Target::Foreign,
+            (true, true) => {
+                errors.report(&field.ident, messages::projection_of_two_kinds(field.ident.as_ref().expect("named")));
+                Target::Sql
+            }
+        };
+        Self::new(field, &options, Role::Projection(target), reported, errors)
     }
 
     fn new(field: &Field, options: &Options, role: Role, reported: usize, errors: &mut Errors) -> Self {

@@ -6,6 +6,7 @@
 mod cursor;
 mod partition;
 mod sink;
+mod sql;
 
 use std::sync::Arc;
 
@@ -21,7 +22,8 @@ use crate::store::{
 };
 use cursor::Cursor;
 pub(crate) use partition::Partition;
-pub(crate) use sink::{Failure, PlainSink, PolicySink, Sink};
+pub(crate) use sink::{Failure, Handlers, PlainSink, PolicySink, RETIRED, Sink};
+pub(crate) use sql::SqlSink;
 
 /// How many events a page has at most.
 const EVENTS_PER_PAGE_MAX: usize = 256;
@@ -109,6 +111,11 @@ impl<S> Feed<S> {
         if self.status.borrow().state.stopped().is_some() {
             return Ok(Step::Stopped);
         }
+        if self.looks_on() {
+            drop(cursor);
+            self.stand_by(None).await?;
+            return Ok(Step::Idle);
+        }
         let page = match self.page_after(cursor.reached).await {
             Ok(page) => page,
             Err(error @ StoreError::Unavailable { .. }) => return Err(error),
@@ -127,11 +134,19 @@ impl<S> Feed<S> {
         Ok(page)
     }
 
-    /// This process runs the follower from now on, from where the last one left it, and says so in its notes.
-    pub(crate) async fn take_over(&self, token: LeaseToken, who: &Introduction) -> Result<(), StoreError> {
+    /// Whether it only looks how far another version is.
+    pub(crate) fn looks_on(&self) -> bool {
+        self.sink.looks_on()
+    }
+
+    /// This process runs the follower from now on, from where the last one left it, and says so in its notes. False if it
+    /// works under another name by now, for which it has no lease.
+    pub(crate) async fn take_over(&self, token: LeaseToken, who: &Introduction) -> Result<bool, StoreError> {
         let mut cursor = self.cursor.lock().await;
         cursor.lease = Some(token);
-        self.refresh(&mut cursor).await?;
+        if self.refresh(&mut cursor).await? {
+            return Ok(false);
+        }
         let mut step = cursor.step(cursor.reached, &[]);
         let note = serde_json::to_string(who).expect("an id and a text");
         step.tracking = step.tracking.with_note(HOLDER_KEY, note);
@@ -139,26 +154,39 @@ impl<S> Feed<S> {
             Ok(()) => cursor.done(step),
             Err(Failure::Unavailable(error)) => return Err(error),
             // Somebody works on its notes, or has the lease by now; the next step brings it to light.
-            Err(_) => self.refresh(&mut cursor).await?,
+            Err(_) => drop(self.refresh(&mut cursor).await?),
         }
         let reached = cursor.reached;
         self.status.send_modify(|status| *status = Status { reached, state: FollowerState::Running });
-        Ok(())
+        Ok(true)
     }
 
     /// Another process runs the follower; this one only looks where it is. Returns the head before it looked: when the
     /// other one moves, more will be written.
     pub(crate) async fn stand_by(&self, holder: Option<HolderId>) -> Result<Position, StoreError> {
-        let (home, follower, upstream) = self.home();
-        let head = home.head().await?;
-        let position = home.tracking(&follower, upstream).await?;
+        if self.looks_on() && self.sink.succeed().await? {
+            self.refresh(&mut *self.cursor.lock().await).await?;
+        }
+        let head = self.sink.home().head().await?;
+        let mut position = self.stored_position().await?;
+        if position == RETIRED && self.sink.succeed().await? {
+            position = self.stored_position().await?;
+        }
         let reached = self.passed_over(position).await?;
         self.status.send_modify(|status| *status = Status { reached, state: FollowerState::StandingBy { holder } });
         Ok(head)
     }
 
+    async fn stored_position(&self) -> Result<Position, StoreError> {
+        let (home, follower, upstream) = self.home();
+        home.tracking(&follower, upstream).await
+    }
+
     /// How many events it has not dealt with up to `head`.
     pub(crate) async fn lag(&self, reached: Position, head: Position) -> Result<u64, StoreError> {
+        if reached >= head {
+            return Ok(0);
+        }
         if self.partition == Partition::WHOLE {
             let query = FiguresQuery::new(reached, head).categories(self.takes());
             return Ok(self.upstream.figures(query).await?.values().map(|figures| figures.count).sum());
@@ -215,7 +243,10 @@ impl<S> Feed<S> {
                     rest = later;
                 }
                 Err(Failure::Moved) => {
-                    self.refresh(cursor).await?;
+                    let held_lease = cursor.lease.is_some();
+                    if self.refresh(cursor).await? && held_lease {
+                        return Ok(Step::LeaseLost);
+                    }
                     debug!(follower = %self.name, position = %cursor.reached, "moved by another process");
                     return Ok(Step::Moved);
                 }
@@ -250,7 +281,7 @@ impl<S> Feed<S> {
         let step = cursor.step(cursor.reached, &[]);
         match self.sink.pass_over(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
-            Err(Failure::Moved) => self.refresh(cursor).await?,
+            Err(Failure::Moved) => drop(self.refresh(cursor).await?),
             // The next event, or the next renewal of the lease, brings it to light.
             Err(Failure::LeaseLost) => {}
             Err(Failure::Unavailable(error)) => return Err(error),
@@ -259,13 +290,22 @@ impl<S> Feed<S> {
         Ok(())
     }
 
-    /// Reads again where the follower is: somebody else has moved it.
-    async fn refresh(&self, cursor: &mut Cursor) -> Result<(), StoreError> {
-        let (home, follower, upstream) = self.home();
-        let (lease, events) = (cursor.lease, cursor.events);
-        *cursor = Cursor::load(&**home, follower, upstream, events).await?;
+    /// Reads again where the follower is: somebody else has moved it. True if it works under another name from now on.
+    async fn refresh(&self, cursor: &mut Cursor) -> Result<bool, StoreError> {
+        let (mut lease, events) = (cursor.lease, cursor.events);
+        let mut has_succeeded = false;
+        *cursor = self.load_cursor(events).await?;
+        if cursor.reached == RETIRED && self.sink.succeed().await? {
+            (has_succeeded, lease) = (true, None);
+            *cursor = self.load_cursor(events).await?;
+        }
         cursor.lease = lease;
-        Ok(())
+        Ok(has_succeeded)
+    }
+
+    async fn load_cursor(&self, events: usize) -> Result<Cursor, StoreError> {
+        let (home, follower, upstream) = self.home();
+        Cursor::load(&**home, follower, upstream, events).await
     }
 
     fn fail(&self, position: Position, event: String, source: Cause) -> Step {

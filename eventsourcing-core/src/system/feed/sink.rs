@@ -13,8 +13,11 @@ use jiff::Timestamp;
 
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, Position, StoreError, StoredEvent, Tracking};
-use crate::system::follower::{Cause, Handler};
+use crate::system::follower::{Cause, Handler, Means};
 use crate::{Application, Work};
+
+/// Where a follower is that another one has taken the place of. It takes no event any more.
+pub(crate) const RETIRED: Position = Position::MAX;
 
 /// Deals with the events of a feed.
 #[async_trait]
@@ -28,6 +31,17 @@ pub(crate) trait Sink<S>: Send + Sync {
     /// Whether all processes share what it writes to, so that one of them at a time should run it.
     fn is_shared(&self) -> bool {
         true
+    }
+
+    /// Its position is [retired](RETIRED), or it only looks on: finds out who has taken its place. True if it works under
+    /// another name from now on.
+    async fn succeed(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+
+    /// Whether what it writes to is built by another version, so that it only looks how far that is.
+    fn looks_on(&self) -> bool {
+        false
     }
 
     /// Deals with the events and makes the step. After an error the step has not been made, unless the store is
@@ -93,7 +107,7 @@ impl<S: Send + Sync> Sink<S> for PolicySink<S> {
             let mut work = Work::new(self.app.clone());
             for event in events {
                 let handler = &self.handlers[&event.stream.category];
-                let handled = catching(handler.handle(system, event, Some(&mut work))).await;
+                let handled = catching(handler.handle(system, event, Means::Work(&mut work))).await;
                 handled.map_err(|cause| failure(&work, cause))?;
             }
             let append = work.into_append(step.clone()).map_err(|error| Failure::Event(error.into()))?;
@@ -154,7 +168,7 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
         for event in events {
             if !self.is_done(event) {
                 let handler = &self.handlers[&event.stream.category];
-                catching(handler.handle(system, event, None)).await.map_err(Failure::Event)?;
+                catching(handler.handle(system, event, Means::Own)).await.map_err(Failure::Event)?;
                 *self.done.lock().unwrap_or_else(PoisonError::into_inner) = event.position;
             }
         }
@@ -163,7 +177,7 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
 }
 
 /// Turns a panic of user code into an error, so that a follower never ends silently.
-async fn catching(handling: impl Future<Output = Result<(), Cause>>) -> Result<(), Cause> {
+pub(super) async fn catching(handling: impl Future<Output = Result<(), Cause>>) -> Result<(), Cause> {
     let mut handling = pin!(handling);
     poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context))) {
         Ok(poll) => poll,

@@ -1,0 +1,34 @@
+//! [`Projection`] and [`SqlProjection`]: build a read model from another application's events.
+
+mod sql;
+mod table;
+
+use std::error::Error;
+
+pub use sql::{ReadModel, SqlProjection, SqlReadModel, Tx};
+use table::Names;
+pub use table::Table;
+pub(crate) use table::{check_tables, table_of};
+
+use crate::{Aggregate, Recorded};
+
+/// Builds a read model in memory, or in a foreign target, from the events of `A`.
+///
+/// In memory (`#[projection(follows(…))]`) it is made with `Default` and sees the whole log each time the system starts,
+/// then every further event, in order and once. It is read while it is written, so it keeps its data behind a lock of
+/// its own.
+///
+/// A foreign target (`#[projection(foreign, follows(…))]`) is a search engine, a cache, a mail server: something that
+/// shares no transaction with a store. It is given with
+/// [`with_projection`](crate::SystemBuilder::with_projection), and its position is kept in the store that all
+/// applications share. It sees every event in order and at least once: after a crash, the last ones again. Each event has
+/// its [`position`](Recorded::position), which only grows: a target that keeps the last one can tell what it has seen.
+///
+/// In a SQL database, [`SqlProjection`] gives exactly once.
+pub trait Projection<A: Aggregate>: Send + Sync + 'static {
+    /// Why it may fail. A failure stops the projection at the event.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Takes one event into the read model. Runs again for an event it failed on, if the system is started again.
+    fn project(&self, event: &Recorded<A>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}

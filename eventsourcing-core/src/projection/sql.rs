@@ -1,0 +1,190 @@
+//! [`SqlProjection`]: a read model in tables of a SQL database.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use super::{Names, Table};
+use crate::sql::{Database, Row, SqlError, Transaction, Value};
+use crate::store::{Name, Receipt, StoreError};
+use crate::system::{Cause, Failure, SystemError, Waiting};
+use crate::{Aggregate, Recorded};
+
+/// A read model in tables of a SQL database.
+///
+/// ```
+/// use eventsourcing_core::{ReadModel, SqlReadModel, Table};
+///
+/// struct Openings { model: ReadModel }
+///
+/// impl SqlReadModel for Openings {
+///     const VERSION: u32 = 1;
+///     const TABLES: &'static [Table] = &[Table::new("openings", "account TEXT PRIMARY KEY, owner TEXT NOT NULL")];
+/// }
+///
+/// impl From<ReadModel> for Openings {
+///     fn from(model: ReadModel) -> Self { Self { model } }
+/// }
+/// ```
+pub trait SqlReadModel: From<ReadModel> + Send + Sync + 'static {
+    /// Raise it when the tables change, or what is written into them. The new version is built beside the old one, which
+    /// goes on answering until the new one has caught up.
+    const VERSION: u32;
+
+    /// Its tables. In statements they are written `{name}`.
+    const TABLES: &'static [Table];
+}
+
+/// Builds a read model in a SQL database from the events of `A`, exactly once: what is written for an event and the
+/// position of the follower are one transaction.
+///
+/// Where it lives: in the database of the store that all applications share, or in that of
+/// [`Stores::with_read_models`](crate::Stores::with_read_models).
+pub trait SqlProjection<A: Aggregate>: SqlReadModel {
+    /// Why it may fail; often [`SqlError`]. A failure stops the projection at the event, and nothing of what was written
+    /// for it stands.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Takes one event into the read model. It writes through `tx` and nowhere else, and does nothing slow: on SQLite
+    /// everybody who writes waits for it.
+    fn project(&self, event: &Recorded<A>, tx: &mut Tx<'_>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// The transaction in which a read model takes events.
+pub struct Tx<'a> {
+    transaction: &'a mut dyn Transaction,
+    tables: &'static [Table],
+    generation: u64,
+    failed: Option<Failed>,
+}
+
+/// What the first statement that failed failed with.
+struct Failed {
+    is_unavailable: bool,
+    reason: String,
+}
+
+impl<'a> Tx<'a> {
+    pub(crate) fn new(transaction: &'a mut dyn Transaction, tables: &'static [Table], generation: u64) -> Self {
+        Self { transaction, tables, generation, failed: None }
+    }
+
+    /// Runs one statement, such as `INSERT INTO {openings} (account) VALUES ($1)`, and returns how many rows it changed.
+    ///
+    /// # Errors
+    /// [`SqlError`]. The event is then not taken, whatever becomes of the error.
+    pub async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+        let sql = Names::Of(self.generation).fill_in(sql, self.tables)?;
+        let outcome = self.transaction.execute(&sql, values).await;
+        self.remember(outcome)
+    }
+
+    /// Runs one statement that returns rows, as the transaction has left them.
+    ///
+    /// # Errors
+    /// [`SqlError`]. The event is then not taken, whatever becomes of the error.
+    pub async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let sql = Names::Of(self.generation).fill_in(sql, self.tables)?;
+        let outcome = self.transaction.query(&sql, values).await;
+        self.remember(outcome)
+    }
+
+    fn remember<T>(&mut self, outcome: Result<T, SqlError>) -> Result<T, SqlError> {
+        if let (Err(error), None) = (&outcome, &self.failed) {
+            self.failed = Some(Failed { is_unavailable: error.is_unavailable(), reason: error.to_string() });
+        }
+        outcome
+    }
+
+    /// What became of an event, whatever the projection made of the error of a statement.
+    pub(crate) fn outcome(self, projected: Result<(), Cause>) -> Result<(), Failure> {
+        match (self.failed, projected) {
+            (None, Ok(())) => Ok(()),
+            (None, Err(cause)) => Err(Failure::Event(cause)),
+            (Some(Failed { is_unavailable: true, reason }), Ok(())) => {
+                Err(Failure::Unavailable(StoreError::Unavailable { reason, source: None }))
+            }
+            (Some(Failed { is_unavailable: true, reason }), Err(cause)) => {
+                Err(Failure::Unavailable(StoreError::unavailable(reason, cause)))
+            }
+            (Some(_), Err(cause)) => Err(Failure::Event(cause)),
+            (Some(Failed { reason, .. }), Ok(())) => {
+                Err(Failure::Event(format!("a statement failed and was not reported: {reason}").into()))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Tx<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Tx").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+/// What a read model in a SQL database is asked through. Clones are the same one.
+#[derive(Clone)]
+pub struct ReadModel {
+    name: Name,
+    tables: &'static [Table],
+    database: Arc<dyn Database>,
+    waiting: Arc<OnceLock<Waiting>>,
+}
+
+impl ReadModel {
+    /// How long [`after`](Self::after) waits.
+    pub const PATIENCE: Duration = Duration::from_secs(5);
+
+    pub(crate) fn new(name: Name, tables: &'static [Table], database: Arc<dyn Database>) -> Self {
+        Self { name, tables, database, waiting: Arc::default() }
+    }
+
+    /// The followers run from now on.
+    pub(crate) fn attach(&self, waiting: Waiting) {
+        let _ = self.waiting.set(waiting);
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// Runs one statement that reads, such as `SELECT owner FROM {openings} WHERE account = $1`, as of one moment.
+    ///
+    /// While a version is built the one before it answers: ask only for columns that both have, or wait until it is
+    /// built ([`Running::build`](crate::Running::build)).
+    ///
+    /// # Errors
+    /// [`SqlError`].
+    pub async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let sql = Names::Shown.fill_in(sql, self.tables)?;
+        self.database.query(&sql, values).await
+    }
+
+    /// Waits until the read model has taken what `receipt` stands for, at most [`PATIENCE`](Self::PATIENCE), so that
+    /// whoever wrote can read what came of it. It does not matter which process runs the follower.
+    ///
+    /// # Errors
+    /// As [`Running::after`](crate::Running::after).
+    pub async fn after(&self, receipt: &Receipt) -> Result<(), SystemError> {
+        self.after_within(receipt, Self::PATIENCE).await
+    }
+
+    /// As [`after`](Self::after), at most `patience`.
+    ///
+    /// # Errors
+    /// As [`Running::after`](crate::Running::after).
+    pub async fn after_within(&self, receipt: &Receipt, patience: Duration) -> Result<(), SystemError> {
+        match self.waiting.get() {
+            Some(waiting) => waiting.until(receipt, patience).await,
+            None => {
+                Err(SystemError::Invalid { reason: format!("{} waits for a system that has not started", self.name) })
+            }
+        }
+    }
+}
+
+impl fmt::Debug for ReadModel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadModel").field("name", &self.name).finish_non_exhaustive()
+    }
+}

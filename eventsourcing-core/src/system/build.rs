@@ -1,0 +1,217 @@
+//! [`Build`]: a new generation of a read model, built beside the one that readers see, and then shown in its place.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::{error, info};
+
+use super::feed::Feed;
+use super::generations::{Generation, Generations, Switch};
+use super::tenure::{Tenure, Terms};
+use super::{FollowerFailure, SystemError, runner};
+use crate::sql::SqlError;
+use crate::store::{EventStore, Name, Position, StoreError};
+
+/// How often its progress is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(50);
+
+/// How often in a row it tries to be shown while the one before it moves.
+const SWITCH_ATTEMPTS: usize = 10;
+
+/// A read model that is being built anew. It goes on when this is dropped. Clones watch the same one.
+///
+/// The one before it answers until the new one has come as far; then it is replaced within one transaction. If the
+/// process ends before that, the build goes on where it stopped when a system of the same version starts.
+#[derive(Clone)]
+pub struct Build {
+    name: Name,
+    progress: watch::Receiver<BuildProgress>,
+}
+
+/// How far a build has come.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct BuildProgress {
+    /// How many positions of the logs it has dealt with or passed over.
+    pub position: u64,
+    /// How many there are.
+    pub head: u64,
+    /// How many it deals with in a second, since this process follows the build.
+    pub rate: f64,
+    /// How long it will take at that rate; `None` as long as nobody can tell.
+    pub remaining: Option<Duration>,
+    /// How it is going.
+    pub state: BuildState,
+}
+
+/// How a build is going.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum BuildState {
+    /// It is being built.
+    Building,
+    /// Readers see it.
+    Shown,
+    /// It cannot deal with an event. Mend the cause and start the system again.
+    Failed(FollowerFailure),
+    /// Another version is built in its place.
+    GivenUp,
+    /// The system was stopped. The build goes on when it is started again.
+    Interrupted,
+}
+
+impl Build {
+    /// The read model.
+    #[must_use]
+    pub fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// How far it has come.
+    #[must_use]
+    pub fn progress(&self) -> BuildProgress {
+        self.progress.borrow().clone()
+    }
+
+    /// Waits until readers see it.
+    ///
+    /// # Errors
+    /// [`SystemError::FollowerStopped`]: it cannot deal with an event. [`SystemError::Invalid`]: another version is built
+    /// in its place, or the system was stopped.
+    pub async fn finished(&self) -> Result<(), SystemError> {
+        let mut progress = self.progress.clone();
+        let _ = progress.wait_for(|progress| !matches!(progress.state, BuildState::Building)).await;
+        let reason = match self.progress().state {
+            BuildState::Shown => return Ok(()),
+            BuildState::Failed(failure) => return Err(failure.into()),
+            BuildState::GivenUp => "is given up: another version is built in its place",
+            BuildState::Building | BuildState::Interrupted => {
+                "was interrupted; it goes on when the system is started again"
+            }
+        };
+        Err(SystemError::Invalid { reason: format!("the build of {} {reason}", self.name) })
+    }
+
+    pub(super) fn is_going_on(&self) -> bool {
+        matches!(self.progress.borrow().state, BuildState::Building) && self.progress.has_changed().is_ok()
+    }
+}
+
+impl fmt::Debug for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Build").field("name", &self.name).field("progress", &*self.progress.borrow()).finish()
+    }
+}
+
+/// What builds a generation.
+pub(super) struct Builder<S> {
+    pub(super) system: Arc<S>,
+    pub(super) generations: Arc<Generations>,
+    pub(super) building: Generation,
+    /// One for each log.
+    pub(super) feeds: Vec<Arc<Feed<S>>>,
+    pub(super) terms: Option<Terms>,
+}
+
+impl<S: Send + Sync + 'static> Builder<S> {
+    /// Builds in tasks of its own, until the generation is shown or `stopping` says so.
+    pub(super) fn spawn(self, mut stopping: watch::Receiver<bool>) -> (Build, tokio::task::JoinHandle<()>) {
+        let beginning = BuildProgress { position: 0, head: 0, rate: 0.0, remaining: None, state: BuildState::Building };
+        let (sender, progress) = watch::channel(beginning);
+        let build = Build { name: self.generations.name().clone(), progress };
+        let task = tokio::spawn(async move {
+            let (stop, stop_feeds) = watch::channel(false);
+            let start = |feed: &Arc<Feed<S>>| {
+                let tenure = Tenure::new(self.terms, None);
+                runner::spawn(Arc::clone(&self.system), Arc::clone(feed), tenure, stop_feeds.clone())
+            };
+            let tasks: Vec<_> = self.feeds.iter().map(start).collect();
+            let end = tokio::select! {
+                biased;
+                _ = stopping.wait_for(|stop| *stop) => BuildState::Interrupted,
+                end = self.watch_over(&sender) => end,
+            };
+            stop.send_replace(true);
+            for task in tasks {
+                let _ = task.await;
+            }
+            sender.send_modify(|progress| progress.state = end);
+        });
+        (build, task)
+    }
+
+    /// Until the generation is shown, or never will be.
+    async fn watch_over(&self, sender: &watch::Sender<BuildProgress>) -> BuildState {
+        let name = self.generations.name();
+        info!(follower = %name, generation = self.building.number, "a generation of the read model is being built");
+        let (began, mut start) = (Instant::now(), None);
+        loop {
+            match self.look(sender, began, &mut start).await {
+                Ok(None) => tokio::time::sleep(LOOK_INTERVAL).await,
+                Ok(Some(end)) => {
+                    info!(follower = %name, generation = self.building.number, ?end, "the build has ended");
+                    return end;
+                }
+                Err(SqlError::Store(error @ StoreError::Unavailable { .. })) => {
+                    info!(follower = %name, %error, "the build waits for the store");
+                    tokio::time::sleep(LOOK_INTERVAL * 10).await;
+                }
+                Err(error) => {
+                    error!(follower = %name, %error, "what is built cannot be shown; trying again");
+                    tokio::time::sleep(LOOK_INTERVAL * 100).await;
+                }
+            }
+        }
+    }
+
+    async fn look(
+        &self,
+        sender: &watch::Sender<BuildProgress>,
+        began: Instant,
+        start: &mut Option<u64>,
+    ) -> Result<Option<BuildState>, SqlError> {
+        if let Some(failure) = self.feeds.iter().find_map(|feed| feed.status().borrow().state.stopped().cloned()) {
+            return Ok(Some(BuildState::Failed(failure)));
+        }
+        let register = self.generations.read().await?;
+        if register.building.as_ref() != Some(&self.building) {
+            let is_shown = register.shown.is_some_and(|shown| shown.number >= self.building.number);
+            return Ok(Some(if is_shown { BuildState::Shown } else { BuildState::GivenUp }));
+        }
+        let reached = || self.feeds.iter().map(|feed| feed.status().borrow().reached).collect::<Vec<_>>();
+        self.report(sender, &reached(), began, start).await?;
+        for _ in 0..SWITCH_ATTEMPTS {
+            match self.generations.switch(&self.building, reached).await? {
+                Switch::Behind => break,
+                Switch::Disturbed => {}
+                Switch::Done => return Ok(Some(BuildState::Shown)),
+            }
+        }
+        Ok(None)
+    }
+
+    async fn report(
+        &self,
+        sender: &watch::Sender<BuildProgress>,
+        reached: &[Position],
+        began: Instant,
+        start: &mut Option<u64>,
+    ) -> Result<(), StoreError> {
+        let (mut position, mut head) = (0, 0);
+        for (feed, reached) in self.feeds.iter().zip(reached) {
+            let end = feed.upstream.head().await?;
+            position += (*reached).min(end).as_u64();
+            head += end.as_u64();
+        }
+        let done = position.saturating_sub(*start.get_or_insert(position));
+        let rate = done as f64 / began.elapsed().as_secs_f64().max(0.001);
+        let left = head.saturating_sub(position) as f64;
+        let remaining = (rate > 0.0).then(|| Duration::try_from_secs_f64(left / rate).ok()).flatten();
+        let state = BuildState::Building;
+        sender.send_replace(BuildProgress { position, head, rate, remaining, state });
+        Ok(())
+    }
+}

@@ -1,0 +1,102 @@
+//! [`SqlSink`]: a read model in tables. What is written for events and the step are one transaction.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use tracing::{info, warn};
+
+use super::sink::{Failure, Handlers, Sink, catching};
+use crate::Tx;
+use crate::store::{EventStore, Name, StoreError, StoredEvent, Tracking};
+use crate::system::follower::Means;
+use crate::system::generations::{Generation, Generations};
+
+/// Writes one generation of a read model.
+pub(crate) struct SqlSink<S> {
+    generations: Arc<Generations>,
+    handlers: Handlers<S>,
+    /// The generation it writes, or looks at.
+    number: AtomicU64,
+    /// The version of that generation, if it is not the one of this program.
+    other_version: AtomicU64,
+    /// It builds this generation; when that is done its work is over.
+    builds: bool,
+}
+
+/// Stands for "no other version".
+const OWN: u64 = u64::MAX;
+
+impl<S> SqlSink<S> {
+    /// Writes the generation that readers see, whichever that is.
+    pub(crate) fn of_shown(generations: Arc<Generations>, handlers: Handlers<S>, shown: &Generation) -> Self {
+        let sink = Self::new(generations, handlers, shown.number, false);
+        sink.take_up(shown);
+        sink
+    }
+
+    /// Writes a generation that is being built.
+    pub(crate) fn of_build(generations: Arc<Generations>, handlers: Handlers<S>, building: &Generation) -> Self {
+        Self::new(generations, handlers, building.number, true)
+    }
+
+    fn new(generations: Arc<Generations>, handlers: Handlers<S>, number: u64, builds: bool) -> Self {
+        Self { generations, handlers, number: AtomicU64::new(number), other_version: AtomicU64::new(OWN), builds }
+    }
+
+    fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
+    /// True if that is another generation than before, or one that it may now write.
+    fn take_up(&self, shown: &Generation) -> bool {
+        let before = self.number.swap(shown.number, Ordering::AcqRel);
+        let own = self.generations.version();
+        let other = if shown.version == own { OWN } else { shown.version.into() };
+        let looked_on = self.other_version.swap(other, Ordering::AcqRel) != OWN;
+        let follower = self.generations.name();
+        if other != OWN && !looked_on {
+            warn!(%follower, shown = shown.version, own, "another version of the read model answers; this process looks on");
+        }
+        if other == OWN && (before != shown.number || looked_on) {
+            info!(%follower, generation = shown.number, "this generation of the read model answers");
+        }
+        before != shown.number || (looked_on && other == OWN)
+    }
+}
+
+#[async_trait]
+impl<S: Send + Sync> Sink<S> for SqlSink<S> {
+    fn follower(&self) -> Name {
+        self.generations.follower(self.number())
+    }
+
+    fn home(&self) -> &Arc<dyn EventStore> {
+        self.generations.home()
+    }
+
+    async fn succeed(&self) -> Result<bool, StoreError> {
+        match self.generations.read().await?.shown {
+            Some(shown) if !self.builds => Ok(self.take_up(&shown)),
+            _ => Ok(false),
+        }
+    }
+
+    fn looks_on(&self) -> bool {
+        self.other_version.load(Ordering::Acquire) != OWN
+    }
+
+    async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
+        let generation = self.number();
+        let mut transaction = self.generations.database().begin().await?;
+        transaction.step(&step).await?;
+        for event in events {
+            let handler = &self.handlers[&event.stream.category];
+            let mut tx = Tx::new(&mut *transaction, self.generations.tables(), generation);
+            let projected = catching(handler.handle(system, event, Means::Tx(&mut tx))).await;
+            tx.outcome(projected)?;
+        }
+        transaction.commit().await?;
+        Ok(())
+    }
+}

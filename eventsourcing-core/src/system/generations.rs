@@ -1,0 +1,267 @@
+//! [`Generations`]: the generations of a read model in a SQL database: the one that readers see, and the one that is
+//! being built beside it.
+//!
+//! They are noted in the notebook of the read model, and each change is one transaction with the tables and views it is
+//! about. So whatever crashes when, readers see one whole generation.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::feed::RETIRED;
+use crate::Table;
+use crate::projection::table_of;
+use crate::sql::{Database, SqlError, Transaction};
+use crate::store::{EventStore, LogId, Name, Notebook, NotesQuery, Position, Revision, StoreError, Tracking};
+
+/// Under which key a read model notes its generations.
+const GENERATIONS_KEY: &str = "generations";
+
+/// The generations of one read model, as one program knows it.
+pub(crate) struct Generations {
+    name: Name,
+    version: u32,
+    tables: &'static [Table],
+    home: Arc<dyn EventStore>,
+    database: Arc<dyn Database>,
+    /// The logs it follows.
+    upstreams: Vec<LogId>,
+}
+
+/// One generation: a set of tables, and a follower of its own that fills them.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Generation {
+    /// From 1.
+    pub(crate) number: u64,
+    /// The version of the read model that fills it.
+    pub(crate) version: u32,
+    /// The tables of that version, by the names readers know.
+    tables: Vec<String>,
+}
+
+/// What is noted.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Register {
+    /// What readers see.
+    pub(crate) shown: Option<Generation>,
+    /// What is being built.
+    pub(crate) building: Option<Generation>,
+}
+
+/// What became of an attempt to show what is built.
+pub(crate) enum Switch {
+    /// It is not as far as what readers see.
+    Behind,
+    /// Somebody was at work meanwhile.
+    Disturbed,
+    /// Readers see it.
+    Done,
+}
+
+/// The register, and what a step needs that changes it.
+struct Page {
+    register: Register,
+    position: Position,
+    revision: Revision,
+}
+
+impl Generations {
+    pub(crate) fn new(
+        name: Name,
+        version: u32,
+        tables: &'static [Table],
+        home: Arc<dyn EventStore>,
+        database: Arc<dyn Database>,
+        upstreams: Vec<LogId>,
+    ) -> Self {
+        Self { name, version, tables, home, database, upstreams }
+    }
+
+    pub(crate) fn name(&self) -> &Name {
+        &self.name
+    }
+
+    /// The version this program knows.
+    pub(crate) fn version(&self) -> u32 {
+        self.version
+    }
+
+    pub(crate) fn tables(&self) -> &'static [Table] {
+        self.tables
+    }
+
+    pub(crate) fn home(&self) -> &Arc<dyn EventStore> {
+        &self.home
+    }
+
+    pub(crate) fn database(&self) -> &dyn Database {
+        &*self.database
+    }
+
+    /// The name under which the position of a generation is kept.
+    pub(crate) fn follower(&self, number: u64) -> Name {
+        format!("{}@{number}", self.name).into()
+    }
+
+    pub(crate) async fn read(&self) -> Result<Register, StoreError> {
+        Ok(self.page().await?.register)
+    }
+
+    async fn page(&self) -> Result<Page, StoreError> {
+        let query = NotesQuery::new(self.name.clone(), self.home.log_id(), GENERATIONS_KEY);
+        let Notebook { position, revision, notes } = self.home.notes(query).await?;
+        let register = notes.get(GENERATIONS_KEY).map_or(Ok(Register::default()), |note| read_register(note))?;
+        Ok(Page { register, position, revision })
+    }
+
+    /// The generations there are; the first one is made and shown at once.
+    pub(crate) async fn open(&self) -> Result<Register, SqlError> {
+        self.until_nobody_interferes(|| async {
+            let page = self.page().await?;
+            if page.register.shown.is_some() {
+                return Ok(page.register);
+            }
+            let first = self.generation(1);
+            let register = Register { shown: Some(first.clone()), building: None };
+            let mut transaction = self.database.begin().await?;
+            transaction.step(&self.change(&page, &register)).await?;
+            run(&mut *transaction, self.creation(&first).chain(first.showing())).await?;
+            transaction.commit().await?;
+            Ok(register)
+        })
+        .await
+    }
+
+    /// The generation of this version that is being built; one is begun if there is none, in place of that of another
+    /// version.
+    pub(crate) async fn begin_build(&self) -> Result<Generation, SqlError> {
+        self.until_nobody_interferes(|| async {
+            let page = self.page().await?;
+            let Register { shown, building } = page.register.clone();
+            if let Some(building) = building.clone().filter(|building| building.version == self.version) {
+                return Ok(building);
+            }
+            let newest = shown.iter().chain(&building).map(|generation| generation.number).max().unwrap_or_default();
+            let next = self.generation(newest + 1);
+            let given_up = self.last_steps(building.as_ref()).await?;
+            let mut transaction = self.database.begin().await?;
+            transaction.step(&self.change(&page, &Register { shown, building: Some(next.clone()) })).await?;
+            make(&mut *transaction, &given_up).await?;
+            run(&mut *transaction, building.iter().flat_map(Generation::removal).chain(self.creation(&next))).await?;
+            transaction.commit().await?;
+            Ok(next)
+        })
+        .await
+    }
+
+    /// Shows readers `built` in place of what they see, if it has come as far: `reached` says how far it is by now in each
+    /// of the logs.
+    pub(crate) async fn switch(
+        &self,
+        built: &Generation,
+        reached: impl Fn() -> Vec<Position>,
+    ) -> Result<Switch, SqlError> {
+        let page = self.page().await?;
+        let shown = page.register.shown.clone();
+        let last_steps = self.last_steps(shown.as_ref()).await?;
+        if page.register.building.as_ref() != Some(built) {
+            return Ok(Switch::Disturbed);
+        }
+        // From here on the old one must not move, or the first of its last steps is refused.
+        if last_steps.iter().zip(reached()).any(|(step, reached)| reached < step.from) {
+            return Ok(Switch::Behind);
+        }
+        let register = Register { shown: Some(built.clone()), building: None };
+        let mut transaction = self.database.begin().await?;
+        let switched = async {
+            make(&mut *transaction, &last_steps).await?;
+            transaction.step(&self.change(&page, &register)).await?;
+            let views = shown.iter().flat_map(Generation::hiding).chain(built.showing());
+            run(&mut *transaction, views.chain(shown.iter().flat_map(Generation::removal))).await?;
+            Ok(transaction.commit().await?)
+        };
+        match switched.await {
+            Ok(()) => Ok(Switch::Done),
+            Err(SqlError::Store(StoreError::TrackingConflict { .. })) => Ok(Switch::Disturbed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The steps after which a generation takes no event any more, from where it is in each of the logs.
+    async fn last_steps(&self, generation: Option<&Generation>) -> Result<Vec<Tracking>, StoreError> {
+        let Some(Generation { number, .. }) = generation else { return Ok(Vec::new()) };
+        let mut steps = Vec::new();
+        for upstream in &self.upstreams {
+            let query = NotesQuery::new(self.follower(*number), *upstream, GENERATIONS_KEY).limit(1);
+            let Notebook { position, revision, .. } = self.home.notes(query).await?;
+            let step = Tracking::new(self.follower(*number), *upstream, position, RETIRED);
+            steps.push(step.with_revision(revision));
+        }
+        Ok(steps)
+    }
+
+    fn generation(&self, number: u64) -> Generation {
+        let tables = self.tables.iter().map(|table| table.name.to_owned()).collect();
+        Generation { number, version: self.version, tables }
+    }
+
+    fn creation(&self, generation: &Generation) -> impl Iterator<Item = String> {
+        self.tables.iter().flat_map(|table| table.creation(generation.number))
+    }
+
+    fn change(&self, page: &Page, register: &Register) -> Tracking {
+        let note = serde_json::to_string(register).expect("numbers and texts");
+        Tracking::new(self.name.clone(), self.home.log_id(), page.position, page.position)
+            .with_revision(page.revision)
+            .with_note(GENERATIONS_KEY, note)
+    }
+
+    /// Other processes may be about the same.
+    async fn until_nobody_interferes<T, F>(&self, attempt: impl Fn() -> F + Send) -> Result<T, SqlError>
+    where
+        F: Future<Output = Result<T, SqlError>> + Send,
+    {
+        loop {
+            match attempt().await {
+                Err(SqlError::Store(StoreError::TrackingConflict { .. })) => tokio::task::yield_now().await,
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+impl Generation {
+    /// Makes readers see it.
+    fn showing(&self) -> impl Iterator<Item = String> {
+        let view = |table| format!("CREATE VIEW {table} AS SELECT * FROM {}", table_of(table, self.number));
+        self.tables.iter().map(move |table| view(table))
+    }
+
+    /// Makes readers see nothing, until something else is shown.
+    fn hiding(&self) -> impl Iterator<Item = String> {
+        self.tables.iter().map(|table| format!("DROP VIEW {table}"))
+    }
+
+    fn removal(&self) -> impl Iterator<Item = String> {
+        self.tables.iter().map(|table| format!("DROP TABLE {}", table_of(table, self.number)))
+    }
+}
+
+async fn run(transaction: &mut dyn Transaction, statements: impl Iterator<Item = String>) -> Result<(), SqlError> {
+    for statement in statements {
+        transaction.execute(&statement, &[]).await?;
+    }
+    Ok(())
+}
+
+async fn make(transaction: &mut dyn Transaction, steps: &[Tracking]) -> Result<(), StoreError> {
+    for step in steps {
+        transaction.step(step).await?;
+    }
+    Ok(())
+}
+
+fn read_register(note: &str) -> Result<Register, StoreError> {
+    serde_json::from_str(note)
+        .map_err(|error| StoreError::corrupt(format!("the generations of a read model, {note:?}"), error))
+}

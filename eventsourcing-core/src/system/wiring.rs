@@ -1,0 +1,181 @@
+//! From followers and stores to feeds.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::builder::FollowerSettings;
+use super::feed::{Feed, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink};
+use super::follower::{Route, Target};
+use super::generations::{Generation, Generations};
+use super::{Applications, Follower, OnFailure, Stores, SystemError};
+use crate::sql::SqlError;
+use crate::store::{Append, EventStore, LogId, Name, NotesQuery, Position, StoreError, Tracking};
+use crate::{MemoryStore, Table};
+
+/// Opens the feeds of a system.
+pub(super) struct Wiring<'a, S> {
+    pub(super) applications: &'a Applications,
+    pub(super) stores: &'a Stores,
+    /// The followers that can be built anew, as far as they are opened.
+    pub(super) read_models: Vec<SqlFollower<S>>,
+}
+
+/// One log that a follower follows. One store is one log, however many applications it has.
+struct FollowedLog<S> {
+    upstream: Arc<dyn EventStore>,
+    handlers: Handlers<S>,
+}
+
+impl<S> FollowedLog<S> {
+    fn takes(&self) -> Vec<Name> {
+        self.handlers.keys().cloned().collect()
+    }
+}
+
+/// A read model in a SQL database.
+pub(super) struct SqlFollower<S> {
+    pub(super) generations: Arc<Generations>,
+    logs: Vec<FollowedLog<S>>,
+    on_failure: OnFailure,
+}
+
+impl<S: Send + Sync + 'static> Wiring<'_, S> {
+    /// The feeds of `follower`: for each log it follows a position of its own, for each partition another one.
+    pub(super) async fn open(
+        &mut self,
+        follower: Follower<S>,
+        settings: FollowerSettings,
+    ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
+        let (name, target) = (Name::from_static(follower.name), follower.target);
+        let logs = self.logs(follower.routes);
+        if let Target::Sql { version, tables } = target {
+            return self.open_read_model(name, version, tables, logs, settings).await;
+        }
+        let mut feeds = Vec::new();
+        for log in logs {
+            if matches!(target, Target::Events) {
+                let home = Arc::clone(self.applications.application(name.as_str()).store());
+                agree_on_partitions(&*home, &name, log.upstream.log_id(), settings.partitions).await?;
+            }
+            for partition in Partition::split(settings.partitions) {
+                let (upstream, takes) = (Arc::clone(&log.upstream), log.takes());
+                let sink = self.sink(&name, target, log.handlers.clone());
+                let feed = Feed::open(name.clone(), upstream, takes, partition, sink, settings.on_failure).await?;
+                feeds.push(Arc::new(feed));
+            }
+        }
+        Ok(feeds)
+    }
+
+    fn logs(&self, routes: BTreeMap<Name, Route<S>>) -> Vec<FollowedLog<S>> {
+        let mut logs: BTreeMap<LogId, FollowedLog<S>> = BTreeMap::new();
+        for (aggregate, route) in routes {
+            let upstream = Arc::clone(self.applications.application(route.application).store());
+            let log = logs.entry(upstream.log_id());
+            let log = log.or_insert_with(|| FollowedLog { upstream, handlers: BTreeMap::new() });
+            log.handlers.insert(aggregate, route.handler);
+        }
+        logs.into_values().collect()
+    }
+
+    fn sink(&self, name: &Name, target: Target, handlers: Handlers<S>) -> Box<dyn Sink<S>> {
+        match target {
+            Target::Events => Box::new(PolicySink { app: self.applications.application(name.as_str()), handlers }),
+            Target::Memory => Box::new(PlainSink::new(name.clone(), Arc::new(MemoryStore::new()), handlers, false)),
+            Target::Foreign(_) => Box::new(PlainSink::new(name.clone(), self.stores.store(), handlers, true)),
+            Target::Sql { .. } => unreachable!("a read model in a SQL database has sinks for its generations"),
+        }
+    }
+
+    async fn open_read_model(
+        &mut self,
+        name: Name,
+        version: u32,
+        tables: &'static [Table],
+        logs: Vec<FollowedLog<S>>,
+        settings: FollowerSettings,
+    ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
+        if settings.partitions != 1 {
+            let reason = format!("{name} is a read model and cannot be split; remove with_partitions({name:?}, …)");
+            return Err(SystemError::Invalid { reason });
+        }
+        let (home, database) = self.stores.read_models(name.as_str())?;
+        let upstreams = logs.iter().map(|log| log.upstream.log_id()).collect();
+        let generations = Arc::new(Generations::new(name, version, tables, home, database, upstreams));
+        let opened = generations.open().await.map_err(|error| refused(&generations, error))?;
+        let shown = opened.shown.expect("an open read model shows something");
+        let follower = SqlFollower { generations, logs, on_failure: settings.on_failure };
+        let feeds = follower.feeds(|generations, handlers| SqlSink::of_shown(generations, handlers, &shown)).await?;
+        self.read_models.push(follower);
+        Ok(feeds)
+    }
+}
+
+impl<S: Send + Sync + 'static> SqlFollower<S> {
+    /// The feeds that build a generation.
+    pub(super) async fn building(&self, building: &Generation) -> Result<Vec<Arc<Feed<S>>>, StoreError> {
+        self.feeds(|generations, handlers| SqlSink::of_build(generations, handlers, building)).await
+    }
+
+    async fn feeds(
+        &self,
+        sink: impl Fn(Arc<Generations>, Handlers<S>) -> SqlSink<S>,
+    ) -> Result<Vec<Arc<Feed<S>>>, StoreError> {
+        let mut feeds = Vec::new();
+        for log in &self.logs {
+            let sink = Box::new(sink(Arc::clone(&self.generations), log.handlers.clone()));
+            let (name, upstream) = (self.generations.name().clone(), Arc::clone(&log.upstream));
+            let feed = Feed::open(name, upstream, log.takes(), Partition::WHOLE, sink, self.on_failure).await?;
+            feeds.push(Arc::new(feed));
+        }
+        Ok(feeds)
+    }
+}
+
+/// What the database says to the tables of a read model.
+pub(super) fn refused(generations: &Generations, error: SqlError) -> SystemError {
+    match error {
+        SqlError::Store(error) => error.into(),
+        error => SystemError::Invalid {
+            reason: format!("the database refuses the tables of the read model {}: {error}", generations.name()),
+        },
+    }
+}
+
+/// Under which key a follower that runs in partitions notes how many there are.
+const PARTITIONS_KEY: &str = "partitions";
+
+/// Makes sure that the follower has never run in another number of partitions: their positions would not fit these.
+async fn agree_on_partitions(
+    home: &dyn EventStore,
+    follower: &Name,
+    upstream: LogId,
+    partitions: u32,
+) -> Result<(), SystemError> {
+    loop {
+        let book = home.notes(NotesQuery::new(follower.clone(), upstream, PARTITIONS_KEY)).await?;
+        let noted = book.notes.get(PARTITIONS_KEY).cloned();
+        match noted.or_else(|| (book.position > Position::ZERO).then(|| "1".to_owned())) {
+            Some(known) if known == partitions.to_string() => return Ok(()),
+            Some(known) => {
+                let reason = format!(
+                    "follower {follower} has run in {known} partitions and cannot go on in {partitions}; \
+                     start it with_partitions({follower:?}, {known})"
+                );
+                return Err(SystemError::Invalid { reason });
+            }
+            None if partitions == 1 => return Ok(()),
+            None => {}
+        }
+        let step = Tracking::new(follower.clone(), upstream, book.position, book.position)
+            .with_revision(book.revision)
+            .with_note(PARTITIONS_KEY, partitions.to_string());
+        match home.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await {
+            // Another process that starts at this moment was first.
+            Ok(_) | Err(StoreError::TrackingConflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
