@@ -1,8 +1,7 @@
-//! A store by its URL: swapping the store is one line.
+//! The bank's stores by their URL: swapping them is one line.
 
-use std::sync::Arc;
-
-use eventsourcing_core::store::{EventStore, MemoryStore, StoreError};
+use eventsourcing_core::Stores;
+use eventsourcing_core::store::{MemoryStore, StoreError};
 use eventsourcing_postgres::PostgresStore;
 use eventsourcing_sqlite::SqliteStore;
 
@@ -16,14 +15,15 @@ pub enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// Opens the store that `url` names: `sqlite:PATH`, `postgres://…` or `memory:`.
-pub async fn open(url: &str) -> Result<Arc<dyn EventStore>, OpenError> {
+/// Opens the store that `url` names: `sqlite:PATH`, `postgres://…` or `memory:`. The read models are in its database;
+/// those of a store in memory in a SQLite database in memory.
+pub async fn open(url: &str) -> Result<Stores, OpenError> {
     match url.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(Arc::new(SqliteStore::open(path).await?)),
+        Some(("sqlite", path)) if !path.is_empty() => Ok(SqliteStore::open(path).await?.into()),
         Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
-            Ok(Arc::new(PostgresStore::connect(url).await?))
+            Ok(PostgresStore::connect(url).await?.into())
         }
-        Some(("memory", "")) => Ok(Arc::new(MemoryStore::new())),
+        Some(("memory", "")) => Ok(Stores::shared(MemoryStore::new()).with_read_models(SqliteStore::in_memory()?)),
         Some((scheme, _)) => Err(OpenError::Unknown { scheme: format!("{scheme}:") }),
         None => Err(OpenError::Unknown { scheme: url.into() }),
     }

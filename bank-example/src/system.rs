@@ -2,10 +2,11 @@
 
 use eventsourcing_core::System;
 
-use crate::application::{accounts::AccountService, activity::ActivityFeed, ledger::LedgerService};
+use crate::application::{accounts::AccountService, activity::ActivityFeed};
+use crate::application::{ledger::LedgerService, summaries::AccountSummaries};
 use crate::domain::{account::Account, ledger::Ledger};
 
-/// Every movement on any account reaches the ledger and the activity feed.
+/// Every movement on any account reaches the ledger and the read models.
 #[derive(Debug, System)]
 pub struct EventSourcedBank {
     #[application(aggregates(Account))]
@@ -14,6 +15,9 @@ pub struct EventSourcedBank {
     #[application(aggregates(Ledger), follows(accounts: Account))]
     pub ledger: LedgerService,
 
-    #[projection(follows(accounts: Account))]
+    #[projection(sql, follows(accounts: Account))]
     pub activity: ActivityFeed,
+
+    #[projection(sql, follows(accounts: Account))]
+    pub summaries: AccountSummaries,
 }

@@ -114,12 +114,17 @@ fn every_command_prints_one_json_document() {
         assert_eq!((&both[0]["balance"], &both[1]["balance"]), (&"10.00".into(), &"9.50".into()));
 
         let accounts = bank.json(&["accounts"]);
+        let (last, opened) = (&accounts[0]["last_movement"], &accounts[1]["opened"]);
+        assert!(last.is_string() && *last == accounts[1]["last_movement"] && *opened == 2);
         let expected = serde_json::json!([
-            { "id": alice, "owner": "Alice", "balance": "10.00", "version": 4 },
-            { "id": bob, "owner": "Bob", "balance": "9.50", "version": 2 },
+            { "id": alice, "owner": "Alice", "balance": "10.00", "movements": 3, "last_movement": last, "opened": 1 },
+            { "id": bob, "owner": "Bob", "balance": "9.50", "movements": 1, "last_movement": last, "opened": 2 },
         ]);
         assert_eq!(accounts, expected);
-        assert_eq!(bank.json(&["account", &alice]), expected[0]);
+        assert_eq!(bank.json(&["accounts", "--owner", "LIC"]), serde_json::json!([expected[0]]));
+        assert_eq!(bank.json(&["accounts", "--after", "1", "--limit", "1"]), serde_json::json!([expected[1]]));
+        let account = serde_json::json!({ "id": alice, "owner": "Alice", "balance": "10.00", "version": 4 });
+        assert_eq!(bank.json(&["account", &alice]), account);
         assert_eq!(bank.json(&["account", &alice, "--at", "2"])["balance"], "20.00");
         assert_eq!(bank.json(&["ledger"]), serde_json::json!({ "balance": "19.50", "transactions": 4 }));
 
@@ -130,9 +135,14 @@ fn every_command_prints_one_json_document() {
             for event in events {
                 assert!(event["name"].is_string() && event["recorded_at"].is_string(), "{event}");
                 assert!(event["version"].is_u64() && event["position"].is_u64(), "{event}");
-                assert!(event["payload"].is_object(), "{event}");
+                assert!(event["payload"].is_object() || event["account"].is_string(), "{event}");
             }
         }
+        let newest = bank.json(&["activity"])[0].clone();
+        assert_eq!(
+            (&newest["amount"], &newest["owner"], &newest["account"]),
+            (&"9.50".into(), &Value::Null, &bob.into())
+        );
         assert_eq!(bank.json(&["history", &alice])[1]["payload"]["amount"], "20.00");
         assert_eq!(bank.json(&["activity"])[0]["name"], "Credited", "newest first");
         assert_eq!(bank.json(&["activity", "--limit", "1"]).as_array().expect("an array").len(), 1);
@@ -219,7 +229,9 @@ fn text_is_aligned_for_any_alphabet() {
             .map(|c| if ('\u{1100}'..'\u{FFFF}').contains(&c) || c > '\u{1F000}' { 2 } else { 1 })
             .sum::<usize>()
     };
-    assert!(lines.iter().all(|line| width(line) == width(lines[0])), "{text}");
+    // The last column is empty: nothing has moved.
+    let end_of_movements = width(lines[0].trim_end_matches("  last movement"));
+    assert!(lines[1..].iter().all(|line| width(line) == end_of_movements), "{text}");
     assert_eq!(bank.open("Zoë").len(), 36);
     assert_eq!(bank.text(&["open", "Zed"]).trim_end().len(), 36, "open prints the id alone");
 }
@@ -228,7 +240,7 @@ fn text_is_aligned_for_any_alphabet() {
 fn the_declared_system_is_described_without_a_store() {
     let bank = Bank::new();
     let text = bank.text(&["describe"]);
-    assert!(text.contains("policy       ledger    follows Account of accounts"), "{text}");
+    assert!(text.contains("policy       ledger     follows Account of accounts"), "{text}");
     assert!(bank.text(&["describe", "--mermaid"]).starts_with("flowchart LR\n"));
     assert_eq!(bank.path().read_dir().expect("the folder").count(), 0);
 }

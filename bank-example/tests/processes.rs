@@ -188,7 +188,7 @@ async fn pause(process: &Child, accounts: &AccountService, account: Id<Account>)
 async fn a_paused_and_resumed_process_does_nothing_twice() {
     for place in Place::all_durable() {
         let url = place.url();
-        let store = bank_example::stores::open(url).await.expect("the store opens");
+        let store = bank_example::stores::open(url).await.expect("the store opens").store();
         let accounts = AccountService::from(Application::new("accounts", store.clone()));
         let ledger = Application::new("ledger", store);
         let alice = accounts.open("Alice").await.expect("an account");

@@ -8,13 +8,13 @@ use bank_example::domain::BankError;
 use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::snapshot::never;
-use eventsourcing_core::store::{CommandId, EventStore, Load, MemoryStore, Position, Version};
-use eventsourcing_core::{Aggregate, Id, Rejected, Runner};
+use eventsourcing_core::store::{CommandId, EventStore as _, Load, Position, Version};
+use eventsourcing_core::{Aggregate, Id, Rejected, Runner, Stores};
 use eventsourcing_sqlite::SqliteStore;
 use support::{Place, assert_consistent, money};
 
 /// Every store the bank runs on, empty. The places live as long as the stores are used.
-async fn stores() -> (Vec<Place>, Vec<Arc<dyn EventStore>>) {
+async fn stores() -> (Vec<Place>, Vec<Stores>) {
     let (mut places, mut stores) = (Vec::new(), Vec::new());
     for place in Place::all() {
         stores.push(bank_example::stores::open(place.url()).await.expect("a new store"));
@@ -26,9 +26,9 @@ async fn stores() -> (Vec<Place>, Vec<Arc<dyn EventStore>>) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_day_at_the_bank() {
     let (_places, stores) = stores().await;
-    for store in stores {
+    for stores in stores {
         for runner in [Runner::inline(), Runner::concurrent()] {
-            let bank = EventSourcedBank::start(Arc::clone(&store), runner).await.expect("the bank starts");
+            let bank = EventSourcedBank::start(stores.clone(), runner).await.expect("the bank starts");
             let before = assert_consistent(&bank).await;
             let alice = bank.accounts.open("Alice").await.expect("an account");
             let bob = bank.accounts.open("Bob").await.expect("an account");
@@ -46,27 +46,27 @@ async fn a_day_at_the_bank() {
 #[tokio::test]
 async fn a_refused_transfer_changes_nothing() {
     let (_places, stores) = stores().await;
-    for store in stores {
-        let bank = EventSourcedBank::start(Arc::clone(&store), Runner::inline()).await.expect("the bank starts");
+    for stores in stores {
+        let bank = EventSourcedBank::start(stores.clone(), Runner::inline()).await.expect("the bank starts");
         let alice = bank.accounts.open("Alice").await.expect("an account");
         let bob = bank.accounts.open("Bob").await.expect("an account");
         bank.accounts.credit(alice, money("20")).await.expect("a credit");
-        let head = store.head().await.expect("a head");
+        let head = stores.store().head().await.expect("a head");
         let too_much = bank.accounts.transfer(alice, bob, money("20.01")).await;
         assert!(matches!(too_much, Err(Rejected::Domain(BankError::InsufficientFunds { .. }))));
         let to_herself = bank.accounts.transfer(alice, alice, money("1")).await;
         assert!(matches!(to_herself, Err(Rejected::Domain(BankError::SameAccount))));
         let to_nobody = bank.accounts.transfer(alice, Id::new(), money("1")).await;
         assert!(matches!(to_nobody, Err(Rejected::App(_))));
-        assert_eq!(store.head().await.expect("a head"), head);
+        assert_eq!(stores.store().head().await.expect("a head"), head);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn concurrent_transfers_in_both_directions_lose_nothing() {
     let (_places, stores) = stores().await;
-    for store in stores {
-        let bank = EventSourcedBank::start(store, Runner::concurrent()).await.expect("the bank starts");
+    for stores in stores {
+        let bank = EventSourcedBank::start(stores, Runner::concurrent()).await.expect("the bank starts");
         let alice = bank.accounts.open("Alice").await.expect("an account");
         let bob = bank.accounts.open("Bob").await.expect("an account");
         for account in [alice, bob] {
@@ -89,8 +89,8 @@ async fn concurrent_transfers_in_both_directions_lose_nothing() {
 #[tokio::test]
 async fn a_repeated_request_is_carried_out_once() {
     let (_places, stores) = stores().await;
-    for store in stores {
-        let bank = EventSourcedBank::start(store, Runner::inline()).await.expect("the bank starts");
+    for stores in stores {
+        let bank = EventSourcedBank::start(stores, Runner::inline()).await.expect("the bank starts");
         let alice = bank.accounts.open("Alice").await.expect("an account");
         bank.accounts.credit(alice, money("20")).await.expect("a credit");
         let request = CommandId::new();
@@ -152,10 +152,9 @@ async fn snapshots_change_no_result() {
         assert_eq!(past.balance, money("100"));
         assert_consistent(&bank).await
     };
-    let with =
-        Box::pin(async { EventSourcedBank::start(MemoryStore::new(), Runner::inline()).await.expect("a start") });
+    let with = Box::pin(async { EventSourcedBank::start(in_memory().await, Runner::inline()).await.expect("a start") });
     let without = Box::pin(async {
-        EventSourcedBank::builder(MemoryStore::new())
+        EventSourcedBank::builder(in_memory().await)
             .with_runner(Runner::inline())
             .with_application("accounts", |app| app.with_snapshots::<Account>(never()))
             .start()
@@ -165,18 +164,22 @@ async fn snapshots_change_no_result() {
     assert_eq!(run(with).await, run(without).await);
 }
 
+async fn in_memory() -> Stores {
+    bank_example::stores::open("memory:").await.expect("a new store")
+}
+
 type EventSourcedBankStart = std::pin::Pin<Box<dyn Future<Output = eventsourcing_core::Running<EventSourcedBank>>>>;
 
 #[tokio::test]
 async fn accounts_are_listed_from_the_store() {
     let (_places, stores) = stores().await;
-    for store in stores {
-        let bank = EventSourcedBank::start(Arc::clone(&store), Runner::inline()).await.expect("the bank starts");
+    for stores in stores {
+        let bank = EventSourcedBank::start(stores.clone(), Runner::inline()).await.expect("the bank starts");
         let alice = bank.accounts.open("Alice").await.expect("an account");
         let bob = bank.accounts.open("Bob").await.expect("an account");
         bank.accounts.credit(alice, money("1")).await.expect("a credit");
         drop(bank);
-        let bank = EventSourcedBank::start(store, Runner::inline()).await.expect("the bank starts again");
+        let bank = EventSourcedBank::start(stores, Runner::inline()).await.expect("the bank starts again");
         assert_eq!(bank.accounts.ids::<Account>(Position::ZERO, 10).await.expect("ids").ids, [alice, bob]);
     }
 }

@@ -1,51 +1,82 @@
-use std::convert::Infallible;
-use std::sync::{PoisonError, RwLock};
+//! [`ActivityFeed`]: what happened in the bank.
 
+use derive_more::{Deref, From};
+use eventsourcing_core::sql::{Row, SqlError};
 use eventsourcing_core::store::{Position, Version};
-use eventsourcing_core::{Id, Projection, Recorded};
+use eventsourcing_core::{Id, ReadModel, Recorded, SqlProjection, SqlReadModel, Table, Tx, values};
 use jiff::Timestamp;
-use serde::Serialize;
 
+use super::{cents, money, rows_at_most};
+use crate::domain::Money;
 use crate::domain::account::{Account, AccountEvent};
 
-/// What happened in the bank, newest first.
-#[derive(Debug, Default)]
-pub struct ActivityFeed {
-    oldest_first: RwLock<Vec<Activity>>,
-}
+/// What happened in the bank, newest first. Derefs to its read model, for whoever waits for it.
+#[derive(Debug, Deref, From)]
+pub struct ActivityFeed(ReadModel);
 
-/// One line of the feed: everything about an event of an account.
-#[derive(Clone, Debug, Serialize)]
+/// One line of the feed: an event of an account.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Activity {
-    pub name: &'static str,
+    pub position: Position,
     pub account: Id<Account>,
     pub version: Version,
-    pub position: Position,
+    pub name: String,
     pub recorded_at: Timestamp,
-    pub payload: AccountEvent,
+    /// Of an account that was opened.
+    pub owner: Option<String>,
+    /// Of a movement.
+    pub amount: Option<Money>,
+}
+
+impl SqlReadModel for ActivityFeed {
+    const VERSION: u32 = 1;
+    const TABLES: &'static [Table] = &[Table::new(
+        "activity",
+        "position BIGINT PRIMARY KEY, account TEXT NOT NULL, version BIGINT NOT NULL, name TEXT NOT NULL, \
+         recorded_at TEXT NOT NULL, owner TEXT, amount BIGINT",
+    )];
+}
+
+impl SqlProjection<Account> for ActivityFeed {
+    type Error = SqlError;
+
+    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+        let (owner, amount) = match &event.payload {
+            AccountEvent::Opened { owner } => (Some(owner), None),
+            AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => (None, Some(cents(*amount))),
+        };
+        let sql = "INSERT INTO {activity} (position, account, version, name, recorded_at, owner, amount) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7)";
+        let Recorded { position, aggregate_id, version, recorded_at, .. } = *event;
+        tx.execute(sql, &values![position, aggregate_id, version, event.name(), recorded_at, owner, amount]).await?;
+        Ok(())
+    }
 }
 
 impl ActivityFeed {
     /// The newest lines, newest first.
-    pub fn newest(&self, limit: usize) -> Vec<Activity> {
-        let lines = self.oldest_first.read().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().rev().take(limit).cloned().collect()
+    pub async fn newest(&self, limit: usize) -> Result<Vec<Activity>, SqlError> {
+        self.before(Position::MAX, limit).await
+    }
+
+    /// The newest lines before `position`, newest first: the next page.
+    pub async fn before(&self, position: Position, limit: usize) -> Result<Vec<Activity>, SqlError> {
+        let sql = "SELECT * FROM {activity} WHERE position < $1 ORDER BY position DESC LIMIT $2";
+        let rows = self.query(sql, &values![position, rows_at_most(limit)]).await?;
+        rows.iter().map(Activity::read).collect()
     }
 }
 
-impl Projection<Account> for ActivityFeed {
-    type Error = Infallible;
-
-    async fn project(&self, event: &Recorded<Account>) -> Result<(), Infallible> {
-        let line = Activity {
-            name: event.name(),
-            account: event.aggregate_id,
-            version: event.version,
-            position: event.position,
-            recorded_at: event.recorded_at,
-            payload: event.payload.clone(),
-        };
-        self.oldest_first.write().unwrap_or_else(PoisonError::into_inner).push(line);
-        Ok(())
+impl Activity {
+    fn read(row: &Row) -> Result<Self, SqlError> {
+        Ok(Self {
+            position: row.get("position")?,
+            account: row.get("account")?,
+            version: row.get("version")?,
+            name: row.get("name")?,
+            recorded_at: row.get("recorded_at")?,
+            owner: row.get("owner")?,
+            amount: row.get::<Option<i64>>("amount")?.map(money),
+        })
     }
 }

@@ -3,3 +3,21 @@
 pub mod accounts;
 pub mod activity;
 pub mod ledger;
+pub mod summaries;
+
+use rust_decimal::prelude::ToPrimitive as _;
+
+use crate::domain::Money;
+
+/// How money stands in tables: databases agree on whole numbers.
+fn cents(amount: Money) -> i64 {
+    (amount * Money::ONE_HUNDRED).to_i64().expect("an amount is at most 999999999999.99")
+}
+
+fn money(cents: i64) -> Money {
+    Money::new(cents, 2)
+}
+
+fn rows_at_most(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}

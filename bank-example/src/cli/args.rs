@@ -77,8 +77,18 @@ pub(crate) enum BankCommand {
         #[arg(allow_hyphen_values = true)]
         amount: String,
     },
-    /// List all accounts
-    Accounts,
+    /// List accounts in the order in which they were opened
+    Accounts {
+        /// Only those whose owner has this in the name
+        #[arg(long, value_name = "PART", default_value = "", hide_default_value = true)]
+        owner: String,
+        /// Only those opened after this position: `opened` of the last one of the page before
+        #[arg(long, value_name = "POSITION", default_value_t = 0)]
+        after: u64,
+        /// At most this many; all if not given
+        #[arg(long, value_name = "ACCOUNTS")]
+        limit: Option<usize>,
+    },
     /// Show an account, now or as it was
     Account {
         id: String,
@@ -116,7 +126,7 @@ pub(crate) enum Checked {
     Credit { id: Id<Account>, amount: Money },
     Debit { id: Id<Account>, amount: Money },
     Transfer { from: Id<Account>, to: Id<Account>, amount: Money },
-    Accounts,
+    Accounts { owner: String, after: Position, limit: usize },
     Account { id: Id<Account>, at: Option<Version> },
     History { id: Id<Account> },
     Ledger,
@@ -136,7 +146,9 @@ impl BankCommand {
             Self::Transfer { from, to, amount } => {
                 Checked::Transfer { from: id(&from)?, to: id(&to)?, amount: money(&amount)? }
             }
-            Self::Accounts => Checked::Accounts,
+            Self::Accounts { owner, after, limit } => {
+                Checked::Accounts { owner, after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
+            }
             Self::Account { id: account, at } => Checked::Account { id: id(&account)?, at: at.map(Version::new) },
             Self::History { id: account } => Checked::History { id: id(&account)? },
             Self::Ledger => Checked::Ledger,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use bank_example::application::summaries::Listing;
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::system::EventSourcedBank;
@@ -43,7 +44,11 @@ impl Checked {
                 let receipt = bank.accounts.transfer(from, to, amount).await?;
                 moved(bank, receipt, &[from, to], &format!("transferred {}", cents(amount))).await
             }
-            Self::Accounts => Ok(output::accounts(&all_accounts(bank).await?)),
+            Self::Accounts { owner, after, limit } => {
+                bank.settled().await?;
+                let listing = Listing { owner: &owner, after, limit };
+                Ok(output::summaries(&bank.summaries.list(listing).await?, !owner.is_empty()))
+            }
             Self::Account { id, at: None } => Ok(output::account(&bank.accounts.load(id).await?)),
             Self::Account { id, at: Some(version) } => Ok(output::account(&bank.accounts.load_at(id, version).await?)),
             Self::History { id } => {
@@ -62,7 +67,7 @@ impl Checked {
             Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
             Self::Activity { limit } => {
                 bank.settled().await?;
-                Ok(output::activity(&bank.activity.newest(limit)))
+                Ok(output::activity(&bank.activity.newest(limit).await?))
             }
         }
     }
@@ -86,21 +91,6 @@ async fn moved(bank: &Bank, receipt: Receipt, ids: &[Id<Account>], what: &str) -
 
 pub(super) async fn ledger(bank: &Bank) -> Result<Option<Root<Ledger>>, AppError> {
     bank.ledger.find(Id::named(GENERAL)).await
-}
-
-pub(super) async fn all_accounts(bank: &Bank) -> Result<Vec<Root<Account>>, AppError> {
-    let mut accounts = Vec::new();
-    let mut after = Position::ZERO;
-    loop {
-        let page = bank.accounts.ids(after, PAGE).await?;
-        for id in &page.ids {
-            accounts.push(bank.accounts.load(*id).await?);
-        }
-        if page.ids.len() < PAGE {
-            return Ok(accounts);
-        }
-        after = page.ceiling;
-    }
 }
 
 pub(super) async fn log(bank: &Bank, mut after: Position, limit: usize) -> Result<Vec<StoredEvent>, AppError> {

@@ -1,5 +1,6 @@
 //! A day at the bank, and a check that the ledger agrees with it.
 
+use bank_example::application::summaries::Listing;
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::{Ledger, LedgerEvent};
 use bank_example::domain::{Money, ZERO};
@@ -75,7 +76,7 @@ async fn growth(bank: &Bank, before: Position, ids: &[Id<Account>]) -> Result<Gr
 }
 
 async fn show(bank: &Bank, before: Position, growth: &Growth) -> Result<Output, Failure> {
-    let accounts = output::accounts(&commands::all_accounts(bank).await?);
+    let accounts = output::summaries(&bank.summaries.list(Listing::ALL).await?, false);
     let ledger = output::ledger(commands::ledger(bank).await?.as_deref());
     let events = output::log(&commands::log(bank, before, usize::MAX).await?)?;
     let text = format!(

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use bank_example::domain::BankError;
 use bank_example::stores::OpenError;
+use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::store::StoreError;
 use eventsourcing_core::{AppError, Rejected, SystemError};
 
@@ -62,6 +63,12 @@ impl From<StoreError> for Failure {
             StoreError::Conflict { .. } | StoreError::TrackingConflict { .. } => Self::Refused(one_line(&error)),
             _ => Self::Store(one_line(&error)),
         }
+    }
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Self::Store(one_line(&error))
     }
 }
 

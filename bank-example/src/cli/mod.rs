@@ -45,7 +45,9 @@ fn log_to_stderr() {
 async fn run(Cli { store, json, command }: Cli) -> Result<String, Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
         Command::Describe { mermaid } => Ok(commands::describe(mermaid).render(json)),
-        Command::Watch { after } => watch::run(stores::open(&store).await?, after.map(Position::new), json).await,
+        Command::Watch { after } => {
+            watch::run(stores::open(&store).await?.store(), after.map(Position::new), json).await
+        }
         Command::OfBank(command) => {
             let output = ask(&store, command).await?;
             output.warning.iter().for_each(|warning| failure::say("warning", warning));

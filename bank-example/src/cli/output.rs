@@ -1,6 +1,7 @@
 //! What is printed: aligned text for people, one JSON document for programs.
 
 use bank_example::application::activity::Activity;
+use bank_example::application::summaries::AccountSummary;
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::Ledger;
 use bank_example::domain::{Money, ZERO};
@@ -62,6 +63,33 @@ pub(crate) fn accounts(accounts: &[Root<Account>]) -> Output {
     Output::new(text, accounts.iter().map(account_json).collect())
 }
 
+pub(crate) fn summaries(accounts: &[AccountSummary], is_search: bool) -> Output {
+    let row = |account: &AccountSummary| {
+        let last = account.last_movement.map(|last| last.to_string()).unwrap_or_default();
+        let movements = account.movements.to_string();
+        vec![account.account.to_string(), account.owner.clone(), cents(account.balance), movements, last]
+    };
+    let text = match accounts {
+        [] if is_search => "no such account".to_string(),
+        [] => "no accounts yet; open one with: bank-example open OWNER".to_string(),
+        accounts => {
+            let header = ["account", "owner", "balance", "movements", "last movement"];
+            table(&header, &[2, 3], accounts.iter().map(row))
+        }
+    };
+    let json = |account: &AccountSummary| {
+        json!({
+            "id": account.account,
+            "owner": account.owner,
+            "balance": cents(account.balance),
+            "movements": account.movements,
+            "last_movement": account.last_movement,
+            "opened": account.opened,
+        })
+    };
+    Output::new(text, accounts.iter().map(json).collect())
+}
+
 pub(crate) fn account(account: &Root<Account>) -> Output {
     Output::new(accounts(std::slice::from_ref(account)).text, account_json(account))
 }
@@ -102,8 +130,8 @@ pub(crate) fn history(history: &[Recorded<Account>]) -> Output {
 
 pub(crate) fn activity(lines: &[Activity]) -> Output {
     let row = |line: &Activity| {
-        let (name, detail) = movement(&line.payload);
-        vec![line.recorded_at.to_string(), name.into(), detail, line.account.to_string()]
+        let detail = line.owner.clone().or_else(|| line.amount.map(cents)).unwrap_or_default();
+        vec![line.recorded_at.to_string(), line.name.clone(), detail, line.account.to_string()]
     };
     let text = table(&["recorded at", "what", "amount or owner", "account"], &[2], lines.iter().map(row));
     let json = |line: &Activity| {
@@ -113,7 +141,8 @@ pub(crate) fn activity(lines: &[Activity]) -> Output {
             "version": line.version,
             "position": line.position,
             "recorded_at": line.recorded_at,
-            "payload": payload(&line.payload),
+            "owner": line.owner,
+            "amount": line.amount.map(cents),
         })
     };
     Output::new(text, lines.iter().map(json).collect())

@@ -6,12 +6,14 @@ mod server;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use bank_example::application::activity::Activity;
+use bank_example::application::summaries::{AccountSummary, Listing};
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{LogQuery, Position};
-use eventsourcing_core::{Id, Running};
+use eventsourcing_core::{Id, Recorded, Running};
 use tempfile::TempDir;
 
 /// Where a bank can be, empty at first and gone at the end.
@@ -81,11 +83,52 @@ pub async fn assert_consistent(bank: &Running<EventSourcedBank>) -> (Money, u64)
     let (balance, transactions) = ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
     assert_eq!((balance, transactions), (sum, movements), "the ledger (left) and the accounts");
 
-    let mut activity = bank.activity.newest(usize::MAX);
+    let mut activity = bank.activity.newest(usize::MAX).await.expect("the feed is read");
     activity.reverse();
     assert_eq!(activity.len(), log.len(), "the activity feed has each event once");
     for (line, event) in activity.iter().zip(&log) {
-        assert_eq!((line.position, &line.payload, line.account), (event.position, &event.payload, event.aggregate_id));
+        assert_eq!(*line, line_of(event));
     }
+    let summaries = bank.summaries.list(Listing::ALL).await.expect("the summaries are read");
+    assert_eq!(summaries, summaries_of(&log), "the summaries (left) and what the log says");
     (balance, transactions)
+}
+
+/// What the activity feed should say about an event.
+fn line_of(event: &Recorded<Account>) -> Activity {
+    let (owner, amount) = match event.payload.clone() {
+        AccountEvent::Opened { owner } => (Some(owner), None),
+        AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => (None, Some(amount)),
+    };
+    Activity {
+        position: event.position,
+        account: event.aggregate_id,
+        version: event.version,
+        name: event.name().to_owned(),
+        recorded_at: event.recorded_at,
+        owner,
+        amount,
+    }
+}
+
+/// What the summaries should say after these events.
+fn summaries_of(log: &[Recorded<Account>]) -> Vec<AccountSummary> {
+    let mut summaries: Vec<AccountSummary> = Vec::new();
+    for event in log {
+        let account = event.aggregate_id;
+        if let AccountEvent::Opened { owner } = &event.payload {
+            let (owner, opened) = (owner.clone(), event.position);
+            summaries.push(AccountSummary { account, owner, balance: ZERO, movements: 0, last_movement: None, opened });
+            continue;
+        }
+        let summary = summaries.iter_mut().find(|summary| summary.account == account).expect("it was opened before");
+        match event.payload {
+            AccountEvent::Opened { .. } => {}
+            AccountEvent::Credited { amount } => summary.balance += amount,
+            AccountEvent::Debited { amount } => summary.balance -= amount,
+        }
+        summary.movements += 1;
+        summary.last_movement = Some(event.recorded_at);
+    }
+    summaries
 }

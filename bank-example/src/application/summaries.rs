@@ -1,0 +1,104 @@
+//! [`AccountSummaries`]: one line about each account, to list and to search.
+
+use derive_more::{Deref, From};
+use eventsourcing_core::sql::{Row, SqlError};
+use eventsourcing_core::store::Position;
+use eventsourcing_core::{Id, ReadModel, Recorded, SqlProjection, SqlReadModel, Table, Tx, values};
+use jiff::Timestamp;
+
+use super::{cents, money, rows_at_most};
+use crate::domain::Money;
+use crate::domain::account::{Account, AccountEvent};
+
+/// One line about each account. Derefs to its read model, for whoever waits for it.
+#[derive(Debug, Deref, From)]
+pub struct AccountSummaries(ReadModel);
+
+/// What an account has come to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccountSummary {
+    pub account: Id<Account>,
+    pub owner: String,
+    pub balance: Money,
+    /// How many credits and debits there were.
+    pub movements: u64,
+    pub last_movement: Option<Timestamp>,
+    /// Where it was opened: the order of the list.
+    pub opened: Position,
+}
+
+/// Which accounts are listed, in the order in which they were opened.
+#[derive(Clone, Copy, Debug)]
+pub struct Listing<'a> {
+    /// Whose owner has this in the name, in capitals or not. Empty: all.
+    pub owner: &'a str,
+    /// Opened after this position: the last one of the page before.
+    pub after: Position,
+    /// At most so many.
+    pub limit: usize,
+}
+
+impl Listing<'_> {
+    /// Every account.
+    pub const ALL: Self = Self { owner: "", after: Position::ZERO, limit: usize::MAX };
+}
+
+impl SqlReadModel for AccountSummaries {
+    const VERSION: u32 = 1;
+    const TABLES: &'static [Table] = &[Table::new(
+        "account_summaries",
+        "account TEXT PRIMARY KEY, owner TEXT NOT NULL, owner_in_lower_case TEXT NOT NULL, balance BIGINT NOT NULL, \
+         movements BIGINT NOT NULL, last_movement TEXT, opened BIGINT NOT NULL",
+    )
+    .with_indexes(&["opened"])];
+}
+
+impl SqlProjection<Account> for AccountSummaries {
+    type Error = SqlError;
+
+    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+        let change = match &event.payload {
+            AccountEvent::Opened { owner } => {
+                let sql = "INSERT INTO {account_summaries} \
+                           (account, owner, owner_in_lower_case, balance, movements, last_movement, opened) \
+                           VALUES ($1, $2, $3, 0, 0, NULL, $4)";
+                let row = values![event.aggregate_id, owner, owner.to_lowercase(), event.position];
+                return tx.execute(sql, &row).await.map(drop);
+            }
+            AccountEvent::Credited { amount } => cents(*amount),
+            AccountEvent::Debited { amount } => -cents(*amount),
+        };
+        let sql = "UPDATE {account_summaries} \
+                   SET balance = balance + $2, movements = movements + 1, last_movement = $3 WHERE account = $1";
+        tx.execute(sql, &values![event.aggregate_id, change, event.recorded_at]).await.map(drop)
+    }
+}
+
+impl AccountSummaries {
+    /// A page of the list.
+    pub async fn list(&self, listing: Listing<'_>) -> Result<Vec<AccountSummary>, SqlError> {
+        let sql = "SELECT * FROM {account_summaries} \
+                   WHERE opened > $1 AND owner_in_lower_case LIKE $2 ESCAPE '!' ORDER BY opened LIMIT $3";
+        let values = values![listing.after, containing(&listing.owner.to_lowercase()), rows_at_most(listing.limit)];
+        self.query(sql, &values).await?.iter().map(AccountSummary::read).collect()
+    }
+}
+
+/// The pattern of texts that contain `part`.
+fn containing(part: &str) -> String {
+    let escaped: String = part.chars().flat_map(|c| "!%_".contains(c).then_some('!').into_iter().chain([c])).collect();
+    format!("%{escaped}%")
+}
+
+impl AccountSummary {
+    fn read(row: &Row) -> Result<Self, SqlError> {
+        Ok(Self {
+            account: row.get("account")?,
+            owner: row.get("owner")?,
+            balance: money(row.get("balance")?),
+            movements: row.get("movements")?,
+            last_movement: row.get("last_movement")?,
+            opened: row.get("opened")?,
+        })
+    }
+}
