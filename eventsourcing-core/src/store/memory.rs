@@ -3,6 +3,7 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::ops::Bound;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Instant;
 
@@ -203,7 +204,9 @@ impl Data {
     fn notes(&self, query: NotesQuery) -> Notebook {
         let NotesQuery { follower, upstream, prefix, after, limit } = query;
         let Some(book) = self.tracking.get(&(follower, upstream)) else { return Notebook::default() };
-        let wanted = book.notes.iter().filter(|(key, _)| key.starts_with(&prefix) && **key > after).take(limit);
+        let from = if after < prefix { Bound::Included(&*prefix) } else { Bound::Excluded(&*after) };
+        let wanted = book.notes.range::<str, _>((from, Bound::Unbounded));
+        let wanted = wanted.take_while(|(key, _)| key.starts_with(&prefix)).take(limit);
         let notes = wanted.map(|(key, value)| (key.clone(), value.clone())).collect();
         Notebook { notes, ..*book }
     }

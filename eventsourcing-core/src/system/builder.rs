@@ -135,7 +135,8 @@ impl<S: System> SystemBuilder<S> {
         let followers = S::followers();
         let applications = self.applications(&definition, &followers)?;
         let system = Arc::new(S::assemble(&applications));
-        let mut wiring = Wiring { applications: &applications, stores: &self.stores, read_models: Vec::new() };
+        let (stores, clock) = (&self.stores, &self.clock);
+        let mut wiring = Wiring { applications: &applications, stores, clock, read_models: Vec::new() };
         let mut feeds = Vec::new();
         for follower in followers {
             let settings = self.followers.remove(follower.name).unwrap_or_default();

@@ -1,6 +1,6 @@
 //! What can go wrong in a system.
 
-use super::FollowerFailure;
+use super::{FollowerFailure, Parked};
 use crate::store::{Name, Position, StoreError};
 
 /// Why a system does not run, or not as it should.
@@ -21,6 +21,15 @@ pub enum SystemError {
         position: Position,
         /// Where it is.
         reached: Position,
+    },
+    /// The follower has put the event aside that was waited for: it could not deal with it, or with an earlier one of the
+    /// same aggregate. It is dealt with when somebody [retries](super::Parking::retry) it.
+    #[error("follower {follower} has parked {}, at version {}: {}", parked.stream, parked.version, parked.cause)]
+    Parked {
+        /// The follower.
+        follower: Name,
+        /// What it has parked.
+        parked: Box<Parked>,
     },
     /// A store failed.
     #[error(transparent)]

@@ -10,7 +10,8 @@ use crate::store::{HolderId, Name, Position};
 
 /// What a follower does about an event that its policy or projection cannot deal with.
 ///
-/// Either way what came before the event stands, nothing of the event's own work is written, and nothing is skipped.
+/// In any case what came before the event stands, nothing of the event's own work is written, and nothing is skipped
+/// silently.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
@@ -20,6 +21,10 @@ pub enum OnFailure {
     /// Tries again, with waits that grow to five seconds, until it succeeds: for causes that pass by themselves.
     /// The inline runner tries again with each save.
     Retry,
+    /// Puts the event aside, holds back the later events of the same aggregate, and goes on with all others. What is
+    /// parked is kept in the store until somebody [deals with it](super::Running::parking). A follower that has parked
+    /// 10,000 aggregates stops: then it is not the events that are wrong.
+    Park,
 }
 
 /// How the followers of a running system are doing.
@@ -42,6 +47,8 @@ pub struct FollowerHealth {
     pub head: Position,
     /// How many events wait for it.
     pub lag: u64,
+    /// How many aggregates it has parked, with at least one event that waits for somebody to deal with it.
+    pub parked: u64,
     /// How long the first event it has not dealt with has been waiting, on the clock of the application; zero if
     /// there is none.
     pub behind: Duration,
@@ -102,10 +109,10 @@ pub struct FollowerFailure {
 }
 
 impl Health {
-    /// Whether all followers work.
+    /// Whether all followers work, and nothing is parked.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.followers.iter().all(|follower| follower.failure().is_none())
+        self.followers.iter().all(|follower| follower.failure().is_none() && follower.parked == 0)
     }
 }
 

@@ -14,10 +14,12 @@ use super::feed::{Feed, Status};
 use super::generations::Register;
 use super::runner::{self, Engine, Inline, Mode};
 use super::seats::Seats;
-use super::tenure::{Tenure, Terms};
+use super::tenure::{Tenure, Terms, this_process};
 use super::waiting::{Waiting, reach};
 use super::wiring::{SqlFollower, refused};
-use super::{Applications, FollowerHealth, FollowerKind, Health, Runner, System, SystemError, unknown_follower};
+use super::{
+    Applications, FollowerHealth, FollowerKind, Health, Parking, Runner, System, SystemError, unknown_follower,
+};
 use crate::Clock;
 use crate::application::AfterSave;
 use crate::store::{EventStore, HolderId, LogQuery, Name, Position, Receipt};
@@ -104,7 +106,8 @@ impl<S: System> Running<S> {
     /// Waits until every follower has dealt with everything that is written now, and with what followers record
     /// because of it.
     ///
-    /// It does not wait for builds, nor for a read model of which another version answers.
+    /// It does not wait for builds, nor for a read model of which another version answers. What a follower has
+    /// [parked](Self::parking) counts as dealt with; [`health`](Self::health) says how much that is.
     ///
     /// While a store does not answer it waits; give it a time limit with `tokio::time::timeout` where that matters.
     ///
@@ -140,6 +143,7 @@ impl<S: System> Running<S> {
     ///
     /// # Errors
     /// [`SystemError::Late`]: not within `patience`. [`SystemError::FollowerStopped`]: it will not get there.
+    /// [`SystemError::Parked`]: it has put the last event of the receipt aside.
     /// [`SystemError::Invalid`]: there is no such follower. [`SystemError::Store`]: a store does not answer.
     pub async fn after(&self, receipt: &Receipt, follower: &str, patience: Duration) -> Result<(), SystemError> {
         let waiting = Waiting::new(follower.into(), &self.engine.feeds);
@@ -209,6 +213,16 @@ impl<S: System> Running<S> {
         Ok(build)
     }
 
+    /// What `follower` has parked, and what can be done about it.
+    ///
+    /// # Errors
+    /// [`SystemError::Invalid`]: there is no such follower.
+    pub fn parking(&self, follower: &str) -> Result<Parking<'_, S>, SystemError> {
+        let known = self.engine.feeds.iter().find(|feed| feed.name == *follower);
+        let name = known.ok_or_else(|| unknown_follower(&S::definition(), follower))?.name.clone();
+        Ok(Parking::new(&self.engine, self.inline.is_some(), name, this_process()))
+    }
+
     /// How the followers are doing: where each is, how far behind, and what is wrong with it.
     ///
     /// # Errors
@@ -216,13 +230,14 @@ impl<S: System> Running<S> {
     pub async fn health(&self) -> Result<Health, SystemError> {
         let mut followers = Vec::with_capacity(self.engine.feeds.len());
         for feed in &self.engine.feeds {
-            let Status { reached, state } = feed.status().borrow().clone();
+            let Status { reached, state, .. } = feed.status().borrow().clone();
             let head = feed.upstream.head().await?;
             let behind = self.behind(feed, reached).await?;
             let (lag, holder) = (feed.lag(reached, head).await?, feed.holder().await?);
+            let parked = feed.parked().await?.len() as u64;
             let (name, position) = (feed.name.clone(), reached);
             let build = self.build(name.as_str()).map(|build| build.progress());
-            followers.push(FollowerHealth { name, position, head, lag, behind, holder, build, state });
+            followers.push(FollowerHealth { name, position, head, lag, parked, behind, holder, build, state });
         }
         Ok(Health { followers })
     }

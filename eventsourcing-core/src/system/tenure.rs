@@ -183,6 +183,10 @@ impl Tenure {
 }
 
 fn introduction(holder: HolderId) -> Introduction {
-    let host = gethostname::gethostname().to_string_lossy().into_owned();
-    Introduction { holder, process: format!("pid {} on {host}", std::process::id()) }
+    Introduction { holder, process: this_process() }
+}
+
+/// Where to find this process.
+pub(super) fn this_process() -> String {
+    format!("pid {} on {}", std::process::id(), gethostname::gethostname().to_string_lossy())
 }

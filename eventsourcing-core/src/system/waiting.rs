@@ -6,20 +6,33 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use super::SystemError;
-use super::feed::{Feed, Status};
+use super::feed::{Feed, Holds, Status};
 use crate::store::{EventStore, Name, Position, Receipt};
 
 /// Waits for one follower, in every log that it follows.
 pub(crate) struct Waiting {
     follower: Name,
-    logs: Vec<(Arc<dyn EventStore>, watch::Receiver<Status>)>,
+    logs: Vec<FollowedLog>,
+}
+
+struct FollowedLog {
+    upstream: Arc<dyn EventStore>,
+    status: watch::Receiver<Status>,
+    holds: Arc<dyn Holds>,
 }
 
 impl Waiting {
     /// For the follower of this name; it has no logs if there is none.
-    pub(crate) fn new<'a, S: 'a>(follower: Name, feeds: impl IntoIterator<Item = &'a Arc<Feed<S>>>) -> Self {
+    pub(crate) fn new<'a, S: Send + Sync + 'static>(
+        follower: Name,
+        feeds: impl IntoIterator<Item = &'a Arc<Feed<S>>>,
+    ) -> Self {
         let of_follower = feeds.into_iter().filter(|feed| feed.name == follower);
-        let logs = of_follower.map(|feed| (Arc::clone(&feed.upstream), feed.status())).collect();
+        let logs = of_follower.map(|feed| {
+            let (upstream, holds) = (Arc::clone(&feed.upstream), Arc::clone(feed) as Arc<dyn Holds>);
+            FollowedLog { upstream, status: feed.status(), holds }
+        });
+        let logs = logs.collect();
         Self { follower, logs }
     }
 
@@ -30,9 +43,12 @@ impl Waiting {
     /// Until it has dealt with what `receipt` stands for.
     pub(crate) async fn until(&self, receipt: &Receipt, patience: Duration) -> Result<(), SystemError> {
         let there = async {
-            for (upstream, status) in &self.logs {
+            for log in &self.logs {
                 // A receipt may be of another of the logs it follows; to the end of this one is then far enough.
-                reach(status.clone(), receipt.position.min(upstream.head().await?)).await?;
+                reach(log.status.clone(), receipt.position.min(log.upstream.head().await?)).await?;
+                if let Some(parked) = log.holds.holding(receipt.position).await? {
+                    return Err(SystemError::Parked { follower: self.follower.clone(), parked: Box::new(parked) });
+                }
             }
             Ok(())
         };
@@ -40,7 +56,7 @@ impl Waiting {
     }
 
     fn late(&self, receipt: &Receipt) -> SystemError {
-        let reached = self.logs.iter().map(|(_, status)| status.borrow().reached).min().unwrap_or_default();
+        let reached = self.logs.iter().map(|log| log.status.borrow().reached).min().unwrap_or_default();
         SystemError::Late { follower: self.follower.clone(), position: receipt.position, reached }
     }
 }

@@ -6,18 +6,19 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::builder::FollowerSettings;
-use super::feed::{Feed, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink};
+use super::feed::{Feed, FeedSettings, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink};
 use super::follower::{Route, Target};
 use super::generations::{Generation, Generations};
-use super::{Applications, Follower, OnFailure, Stores, SystemError};
+use super::{Applications, Follower, Stores, SystemError};
 use crate::sql::SqlError;
 use crate::store::{Append, EventStore, LogId, Name, NotesQuery, Position, StoreError, Tracking};
-use crate::{MemoryStore, Table};
+use crate::{Clock, MemoryStore, Table};
 
 /// Opens the feeds of a system.
 pub(super) struct Wiring<'a, S> {
     pub(super) applications: &'a Applications,
     pub(super) stores: &'a Stores,
+    pub(super) clock: &'a Arc<dyn Clock>,
     /// The followers that can be built anew, as far as they are opened.
     pub(super) read_models: Vec<SqlFollower<S>>,
 }
@@ -38,7 +39,7 @@ impl<S> FollowedLog<S> {
 pub(super) struct SqlFollower<S> {
     pub(super) generations: Arc<Generations>,
     logs: Vec<FollowedLog<S>>,
-    on_failure: OnFailure,
+    settings: FeedSettings,
 }
 
 impl<S: Send + Sync + 'static> Wiring<'_, S> {
@@ -49,6 +50,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         settings: FollowerSettings,
     ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
         let (name, target) = (Name::from_static(follower.name), follower.target);
+        let feed_settings = self.feed_settings(settings);
         let logs = self.logs(follower.routes);
         if let Target::Sql { version, tables } = target {
             return self.open_read_model(name, version, tables, logs, settings).await;
@@ -62,11 +64,15 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
             for partition in Partition::split(settings.partitions) {
                 let (upstream, takes) = (Arc::clone(&log.upstream), log.takes());
                 let sink = self.sink(&name, target, log.handlers.clone());
-                let feed = Feed::open(name.clone(), upstream, takes, partition, sink, settings.on_failure).await?;
+                let feed = Feed::open(name.clone(), upstream, takes, partition, sink, &feed_settings).await?;
                 feeds.push(Arc::new(feed));
             }
         }
         Ok(feeds)
+    }
+
+    fn feed_settings(&self, settings: FollowerSettings) -> FeedSettings {
+        FeedSettings { on_failure: settings.on_failure, clock: Arc::clone(self.clock) }
     }
 
     fn logs(&self, routes: BTreeMap<Name, Route<S>>) -> Vec<FollowedLog<S>> {
@@ -106,7 +112,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         let generations = Arc::new(Generations::new(name, version, tables, home, database, upstreams));
         let opened = generations.open().await.map_err(|error| refused(&generations, error))?;
         let shown = opened.shown.expect("an open read model shows something");
-        let follower = SqlFollower { generations, logs, on_failure: settings.on_failure };
+        let follower = SqlFollower { generations, logs, settings: self.feed_settings(settings) };
         let feeds = follower.feeds(|generations, handlers| SqlSink::of_shown(generations, handlers, &shown)).await?;
         self.read_models.push(follower);
         Ok(feeds)
@@ -127,7 +133,7 @@ impl<S: Send + Sync + 'static> SqlFollower<S> {
         for log in &self.logs {
             let sink = Box::new(sink(Arc::clone(&self.generations), log.handlers.clone()));
             let (name, upstream) = (self.generations.name().clone(), Arc::clone(&log.upstream));
-            let feed = Feed::open(name, upstream, log.takes(), Partition::WHOLE, sink, self.on_failure).await?;
+            let feed = Feed::open(name, upstream, log.takes(), Partition::WHOLE, sink, &self.settings).await?;
             feeds.push(Arc::new(feed));
         }
         Ok(feeds)

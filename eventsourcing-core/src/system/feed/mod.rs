@@ -4,29 +4,37 @@
 //! of what deals with the events: that is its [`Sink`].
 
 mod cursor;
+mod parked;
 mod partition;
+mod retry;
 mod sink;
 mod sql;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use tokio::sync::{Mutex, watch};
 use tracing::{debug, error, warn};
 
 use super::follower::Cause;
 use super::tenure::{HOLDER_KEY, Introduction};
-use super::{FollowerFailure, FollowerState, Holder, OnFailure};
+use super::{FollowerFailure, FollowerState, Holder, OnFailure, Parked};
+use crate::Clock;
 use crate::store::{
     EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name, NotesQuery, Position,
     StoreError, StoredEvent,
 };
 use cursor::Cursor;
+use parked::sort_out;
 pub(crate) use partition::Partition;
+pub(crate) use retry::{Order, Retry};
 pub(crate) use sink::{Failure, Handlers, PlainSink, PolicySink, RETIRED, Sink};
 pub(crate) use sql::SqlSink;
 
 /// How many events a page has at most.
 const EVENTS_PER_PAGE_MAX: usize = 256;
+/// How many streams a follower parks before it stops: by then it is not the events that are wrong.
+const PARKED_STREAMS_MAX: usize = 10_000;
 /// How far a follower passes over events it does not take before it writes that down.
 const PASSED_OVER_MAX: u64 = 10_000;
 
@@ -40,8 +48,16 @@ pub(crate) struct Feed<S> {
     pub(crate) partition: Partition,
     sink: Box<dyn Sink<S>>,
     on_failure: OnFailure,
+    clock: Arc<dyn Clock>,
     cursor: Mutex<Cursor>,
     status: watch::Sender<Status>,
+}
+
+/// What may be chosen for a feed.
+#[derive(Clone)]
+pub(crate) struct FeedSettings {
+    pub(crate) on_failure: OnFailure,
+    pub(crate) clock: Arc<dyn Clock>,
 }
 
 /// How a follower is doing.
@@ -49,6 +65,32 @@ pub(crate) struct Feed<S> {
 pub(crate) struct Status {
     pub(crate) reached: Position,
     pub(crate) state: FollowerState,
+    /// Whether it holds events back.
+    pub(crate) has_parked: bool,
+}
+
+/// Whether an event waits for people.
+#[async_trait]
+pub(crate) trait Holds: Send + Sync {
+    /// The parked stream because of which the event at `position` is not dealt with.
+    async fn holding(&self, position: Position) -> Result<Option<Parked>, StoreError>;
+}
+
+#[async_trait]
+impl<S: Send + Sync> Holds for Feed<S> {
+    async fn holding(&self, position: Position) -> Result<Option<Parked>, StoreError> {
+        if position == Position::ZERO || !self.status.borrow().has_parked {
+            return Ok(None);
+        }
+        let query = LogQuery::after(Position::new(position.as_u64() - 1)).limit(1).categories(self.takes());
+        let found = self.upstream.read_log(query).await?.events.into_iter().next();
+        match found.filter(|event| event.position == position) {
+            Some(event) if self.notes().holds(&event).await? => {
+                Ok(self.parked().await?.into_iter().find(|parked| parked.stream == event.stream))
+            }
+            _ => Ok(None),
+        }
+    }
 }
 
 /// What a step came to.
@@ -66,6 +108,12 @@ pub(crate) enum Step {
     Stopped,
 }
 
+impl Status {
+    fn of(cursor: &Cursor, state: FollowerState) -> Self {
+        Self { reached: cursor.reached, state, has_parked: !cursor.parked.is_empty() }
+    }
+}
+
 impl<S> Feed<S> {
     /// The follower at the position where it stopped last time.
     pub(crate) async fn open(
@@ -74,13 +122,14 @@ impl<S> Feed<S> {
         takes: Vec<Name>,
         partition: Partition,
         sink: Box<dyn Sink<S>>,
-        on_failure: OnFailure,
+        settings: &FeedSettings,
     ) -> Result<Self, StoreError> {
         let follower = partition.name(&sink.follower());
         let cursor = Cursor::load(&**sink.home(), follower, upstream.log_id(), EVENTS_PER_PAGE_MAX).await?;
-        let status = watch::Sender::new(Status { reached: cursor.reached, state: FollowerState::Running });
+        let status = watch::Sender::new(Status::of(&cursor, FollowerState::Running));
         let cursor = Mutex::new(cursor);
-        Ok(Self { name, upstream, takes, partition, sink, on_failure, cursor, status })
+        let FeedSettings { on_failure, clock } = settings.clone();
+        Ok(Self { name, upstream, takes, partition, sink, on_failure, clock, cursor, status })
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
@@ -122,7 +171,7 @@ impl<S> Feed<S> {
             Err(error) => return Ok(self.fail(cursor.reached, "the log".into(), error.into())),
         };
         let step = self.deal_with(system, &mut cursor, page).await;
-        self.status.send_if_modified(|status| std::mem::replace(&mut status.reached, cursor.reached) != cursor.reached);
+        self.show(&cursor);
         step
     }
 
@@ -156,8 +205,7 @@ impl<S> Feed<S> {
             // Somebody works on its notes, or has the lease by now; the next step brings it to light.
             Err(_) => drop(self.refresh(&mut cursor).await?),
         }
-        let reached = cursor.reached;
-        self.status.send_modify(|status| *status = Status { reached, state: FollowerState::Running });
+        self.status.send_replace(Status::of(&cursor, FollowerState::Running));
         Ok(true)
     }
 
@@ -168,18 +216,23 @@ impl<S> Feed<S> {
             self.refresh(&mut *self.cursor.lock().await).await?;
         }
         let head = self.sink.home().head().await?;
-        let mut position = self.stored_position().await?;
+        let (mut position, mut has_parked) = self.notes().place().await?;
         if position == RETIRED && self.sink.succeed().await? {
-            position = self.stored_position().await?;
+            (position, has_parked) = self.notes().place().await?;
         }
         let reached = self.passed_over(position).await?;
-        self.status.send_modify(|status| *status = Status { reached, state: FollowerState::StandingBy { holder } });
+        self.status.send_replace(Status { reached, state: FollowerState::StandingBy { holder }, has_parked });
         Ok(head)
     }
 
-    async fn stored_position(&self) -> Result<Position, StoreError> {
-        let (home, follower, upstream) = self.home();
-        home.tracking(&follower, upstream).await
+    /// Shows how far it is.
+    fn show(&self, cursor: &Cursor) {
+        let now = (cursor.reached, !cursor.parked.is_empty());
+        self.status.send_if_modified(|status| {
+            let before = (status.reached, status.has_parked);
+            (status.reached, status.has_parked) = now;
+            before != now
+        });
     }
 
     /// How many events it has not dealt with up to `head`.
@@ -236,7 +289,13 @@ impl<S> Feed<S> {
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(cursor.events.min(rest.len()));
             let to = if later.is_empty() { page.ceiling } else { piece[piece.len() - 1].position };
-            match self.piece(system, cursor, piece, to).await {
+            let outcome = match self.piece(system, cursor, piece, to).await {
+                Err(Failure::Event(cause)) if piece.len() == 1 && self.parks(cursor) => {
+                    self.park(cursor, &piece[0], to, cause).await
+                }
+                outcome => outcome,
+            };
+            match outcome {
                 Ok(()) => {
                     self.succeed();
                     cursor.events = (cursor.events * 2).min(EVENTS_PER_PAGE_MAX);
@@ -264,9 +323,32 @@ impl<S> Feed<S> {
         Ok(if cursor.reached == before { Step::Idle } else { Step::Moved })
     }
 
+    /// Deals with the events whose streams are not parked, and holds the others back.
     async fn piece(&self, system: &S, cursor: &mut Cursor, piece: &[StoredEvent], to: Position) -> Result<(), Failure> {
-        let step = cursor.step(to, piece);
-        self.sink.deal_with(system, piece, step.tracking.clone()).await?;
+        let (free, held) = sort_out(&cursor.parked, piece);
+        let mut step = cursor.step(to, &free);
+        step.tracking = step.parked.hold(&cursor.parked, step.tracking, held);
+        match free.is_empty() {
+            true => self.sink.pass_over(step.tracking.clone()).await?,
+            false => self.sink.deal_with(system, &free, step.tracking.clone()).await?,
+        }
+        cursor.done(step);
+        Ok(())
+    }
+
+    fn parks(&self, cursor: &Cursor) -> bool {
+        self.on_failure == OnFailure::Park && cursor.parked.len() < PARKED_STREAMS_MAX
+    }
+
+    /// Puts an event aside, and with it what follows in its stream.
+    async fn park(&self, cursor: &mut Cursor, event: &StoredEvent, to: Position, cause: Cause) -> Result<(), Failure> {
+        let failure = self.failure(event.position, describe(event), cause);
+        error!(follower = %self.name, position = %event.position, event = failure.event, error = %failure.cause,
+            "event parked; later ones of its aggregate wait behind it");
+        let mut step = cursor.step(to, &[]);
+        let parked = Parked::new(event, failure.cause, self.clock.now());
+        step.tracking = step.parked.park(step.tracking, event, parked);
+        self.sink.pass_over(step.tracking.clone()).await?;
         cursor.done(step);
         Ok(())
     }
@@ -309,10 +391,9 @@ impl<S> Feed<S> {
     }
 
     fn fail(&self, position: Position, event: String, source: Cause) -> Step {
-        let (follower, source) = (self.name.clone(), Arc::from(source));
-        let failure = FollowerFailure { follower, position, event, cause: chain(&source), source };
+        let failure = self.failure(position, event, source);
         let (state, step) = match self.on_failure {
-            OnFailure::Stop => {
+            OnFailure::Stop | OnFailure::Park => {
                 error!(follower = %self.name, %position, error = %failure.cause, "follower stopped");
                 (FollowerState::Stopped(failure), Step::Stopped)
             }
@@ -323,6 +404,11 @@ impl<S> Feed<S> {
         };
         self.status.send_modify(|status| status.state = state);
         step
+    }
+
+    fn failure(&self, position: Position, event: String, source: Cause) -> FollowerFailure {
+        let (follower, source) = (self.name.clone(), Arc::from(source));
+        FollowerFailure { follower, position, event, cause: chain(&source), source }
     }
 
     /// Whatever was wrong is mended.

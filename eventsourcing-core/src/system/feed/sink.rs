@@ -1,11 +1,11 @@
 //! [`Sink`]: what deals with the events of a feed, and how far that and the follower's step are one.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 
 use async_trait::async_trait;
@@ -136,8 +136,8 @@ pub(crate) struct PlainSink<S> {
     home: Arc<dyn EventStore>,
     handlers: Handlers<S>,
     is_shared: bool,
-    /// The last event this process has dealt with. A piece that failed is not begun again at its first event.
-    done: Mutex<Position>,
+    /// What this process has dealt with since the last step: a piece that failed is not begun again at its first event.
+    done: Mutex<BTreeSet<Position>>,
 }
 
 impl<S> PlainSink<S> {
@@ -145,8 +145,8 @@ impl<S> PlainSink<S> {
         Self { follower, home, handlers, is_shared, done: Mutex::default() }
     }
 
-    fn is_done(&self, event: &StoredEvent) -> bool {
-        event.position <= *self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    fn done(&self) -> MutexGuard<'_, BTreeSet<Position>> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -166,13 +166,15 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
 
     async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
         for event in events {
-            if !self.is_done(event) {
+            if !self.done().contains(&event.position) {
                 let handler = &self.handlers[&event.stream.category];
                 catching(handler.handle(system, event, Means::Own)).await.map_err(Failure::Event)?;
-                *self.done.lock().unwrap_or_else(PoisonError::into_inner) = event.position;
+                self.done().insert(event.position);
             }
         }
-        self.pass_over(step).await
+        self.pass_over(step).await?;
+        self.done().clear();
+        Ok(())
     }
 }
 

@@ -1,0 +1,214 @@
+//! What a follower has parked, as it stands in its notes: streams with an event it could not deal with, and the events
+//! of these streams that wait behind it.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::store::{
+    EventStore, LogId, Name, NotesQuery, Position, Revision, StoreError, StoredEvent, StreamId, Tracking, Version,
+};
+use crate::system::{Parked, ParkingRecord};
+
+/// One note for each stream that is parked.
+pub(crate) const PARKED_KEYS: &str = "parked/";
+/// One note for each event that is not dealt with: the one that failed, and those behind it.
+const HELD_KEYS: &str = "held/";
+/// One note for each event that was given up.
+const DROPPED_KEYS: &str = "dropped/";
+/// One note for each time somebody did something about a parked stream.
+pub(crate) const RECORD_KEYS: &str = "parking/";
+
+/// How many notes are read at once.
+const NOTES_PER_PAGE: usize = 1_000;
+
+/// The streams a follower has parked.
+pub(super) type ParkedStreams = HashMap<StreamId, Parked>;
+
+/// An event that waits, or was given up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Held {
+    #[serde(flatten)]
+    pub(crate) stream: StreamId,
+    pub(crate) version: Version,
+    pub(crate) position: Position,
+}
+
+impl Held {
+    pub(super) fn of(event: &StoredEvent) -> Self {
+        Self { stream: event.stream.clone(), version: event.version, position: event.position }
+    }
+}
+
+/// What becomes of the parked streams with a step.
+#[derive(Default)]
+pub(super) struct ParkedChange(HashMap<StreamId, Option<Parked>>);
+
+impl ParkedChange {
+    /// The step has been made.
+    pub(super) fn carry_out(self, streams: &mut ParkedStreams) {
+        for (stream, parked) in self.0 {
+            match parked {
+                Some(parked) => drop(streams.insert(stream, parked)),
+                None => drop(streams.remove(&stream)),
+            }
+        }
+    }
+
+    /// Parks a stream, or changes what is known of one that is parked.
+    pub(super) fn put(&mut self, step: Tracking, parked: Parked) -> Tracking {
+        let step = step.with_note(parked_key(&parked.stream), write(&parked));
+        self.0.insert(parked.stream.clone(), Some(parked));
+        step
+    }
+
+    /// Parks the stream of an event that failed.
+    pub(super) fn park(&mut self, step: Tracking, event: &StoredEvent, parked: Parked) -> Tracking {
+        let held = Held::of(event);
+        self.put(step.with_note(held_key(&held), write(&held)), parked)
+    }
+
+    /// Has these events wait behind the one that failed.
+    pub(super) fn hold<'a>(
+        &mut self,
+        streams: &ParkedStreams,
+        mut step: Tracking,
+        events: impl IntoIterator<Item = &'a StoredEvent>,
+    ) -> Tracking {
+        for event in events {
+            let known = self.0.get(&event.stream).cloned().flatten().or_else(|| streams.get(&event.stream).cloned());
+            let mut parked = known.expect("only events of parked streams are held");
+            parked.waiting += 1;
+            let held = Held::of(event);
+            step = self.put(step.with_note(held_key(&held), write(&held)), parked);
+        }
+        step
+    }
+
+    /// The event no longer waits.
+    pub(super) fn release(step: Tracking, event: &StoredEvent) -> Tracking {
+        step.without_note(held_key(&Held::of(event)))
+    }
+
+    /// Nothing of the stream waits any more.
+    pub(super) fn end(&mut self, step: Tracking, stream: &StreamId) -> Tracking {
+        self.0.insert(stream.clone(), None);
+        step.without_note(parked_key(stream))
+    }
+}
+
+/// The events whose streams are not parked, and those whose streams are.
+pub(super) fn sort_out<'a>(
+    streams: &ParkedStreams,
+    events: &'a [StoredEvent],
+) -> (Cow<'a, [StoredEvent]>, Vec<&'a StoredEvent>) {
+    if streams.is_empty() {
+        return (Cow::Borrowed(events), Vec::new());
+    }
+    let (held, free): (Vec<_>, Vec<_>) = events.iter().partition(|event| streams.contains_key(&event.stream));
+    match held.is_empty() {
+        true => (Cow::Borrowed(events), held),
+        false => (Cow::Owned(free.into_iter().cloned().collect()), held),
+    }
+}
+
+/// Writes down that an event was given up.
+pub(super) fn note_dropped(step: Tracking, event: &StoredEvent) -> Tracking {
+    let held = Held::of(event);
+    step.with_note(format!("{DROPPED_KEYS}{:020}", held.position.as_u64()), write(&held))
+}
+
+/// Writes down what somebody did.
+pub(super) fn note_record(step: Tracking, record: &ParkingRecord) -> Tracking {
+    // Two records of one microsecond are of different events.
+    let key = format!("{RECORD_KEYS}{:020}/{:020}", record.at.as_microsecond(), record.position.as_u64());
+    step.with_note(key, write(record))
+}
+
+fn parked_key(stream: &StreamId) -> String {
+    format!("{PARKED_KEYS}{}/{}", stream.id, stream.category)
+}
+
+fn held_keys(stream: &StreamId) -> String {
+    format!("{HELD_KEYS}{}/{}/", stream.id, stream.category)
+}
+
+fn held_key(held: &Held) -> String {
+    format!("{}{:020}", held_keys(&held.stream), held.version.as_u64())
+}
+
+fn write(value: &impl Serialize) -> String {
+    serde_json::to_string(value).expect("names, numbers and texts are JSON")
+}
+
+/// Notes of one kind of a follower, as of one moment.
+pub(crate) struct NotesOf<'a> {
+    pub(crate) home: &'a dyn EventStore,
+    pub(crate) follower: Name,
+    pub(crate) upstream: LogId,
+}
+
+impl NotesOf<'_> {
+    /// The streams that are parked, if the follower is still at `revision`.
+    pub(super) async fn parked_at(&self, revision: Revision) -> Result<Option<ParkedStreams>, StoreError> {
+        let mut streams = ParkedStreams::new();
+        let mut after = String::new();
+        loop {
+            let book = self.home.notes(self.query(PARKED_KEYS).after(after).limit(NOTES_PER_PAGE)).await?;
+            if book.revision != revision {
+                return Ok(None);
+            }
+            let Some((last, _)) = book.notes.last_key_value() else { return Ok(Some(streams)) };
+            after = last.clone();
+            for note in book.notes.values() {
+                let parked: Parked = read(note)?;
+                streams.insert(parked.stream.clone(), parked);
+            }
+        }
+    }
+
+    /// All notes whose keys begin with `prefix`, in the order of their keys. Those of different pages may be of different
+    /// moments.
+    pub(crate) async fn all<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, StoreError> {
+        let mut found = Vec::new();
+        let mut after = String::new();
+        loop {
+            let book = self.home.notes(self.query(prefix).after(after).limit(NOTES_PER_PAGE)).await?;
+            let Some((last, _)) = book.notes.last_key_value() else { return Ok(found) };
+            after = last.clone();
+            for note in book.notes.values() {
+                found.push(read(note)?);
+            }
+        }
+    }
+
+    /// The first events of a stream that wait.
+    pub(super) async fn held(&self, stream: &StreamId, limit: usize) -> Result<Vec<Held>, StoreError> {
+        let notes = self.home.notes(self.query(&held_keys(stream)).limit(limit)).await?.notes;
+        let held = notes.values().map(|note| read::<Held>(note)).collect::<Result<Vec<_>, _>>()?;
+        // The name of another category may begin like this one.
+        Ok(held.into_iter().filter(|held| held.stream == *stream).collect())
+    }
+
+    /// Whether this event waits.
+    pub(super) async fn holds(&self, event: &StoredEvent) -> Result<bool, StoreError> {
+        let key = held_key(&Held::of(event));
+        Ok(self.home.notes(self.query(&key).limit(1)).await?.notes.contains_key(&key))
+    }
+
+    /// Where the follower is, and whether it has parked anything.
+    pub(super) async fn place(&self) -> Result<(Position, bool), StoreError> {
+        let book = self.home.notes(self.query(PARKED_KEYS).limit(1)).await?;
+        Ok((book.position, !book.notes.is_empty()))
+    }
+
+    fn query(&self, prefix: &str) -> NotesQuery {
+        NotesQuery::new(self.follower.clone(), self.upstream, prefix)
+    }
+}
+
+fn read<T: DeserializeOwned>(note: &str) -> Result<T, StoreError> {
+    serde_json::from_str(note).map_err(|error| StoreError::corrupt(format!("a note of a follower, {note:?}"), error))
+}

@@ -1,0 +1,213 @@
+//! Trying parked events again, and giving them up.
+
+use super::cursor::{Cursor, NextStep};
+use super::parked::{Held, NotesOf, PARKED_KEYS, ParkedChange, RECORD_KEYS, note_dropped, note_record};
+use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, describe};
+use crate::Codec;
+use crate::retry::{Backoff, RetryPolicy};
+use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery};
+use crate::system::follower::Cause;
+use crate::system::{FollowerFailure, Parked, ParkingAction, ParkingRecord};
+
+/// How long it is tried to get a step in between those of a busy follower.
+const BUSY: RetryPolicy =
+    RetryPolicy::new(200, std::time::Duration::from_millis(1), std::time::Duration::from_millis(50));
+
+/// How parked events are to be tried again.
+pub(crate) struct Order {
+    /// Who wants it.
+    pub(crate) by: String,
+    /// What the first event is to look like.
+    pub(crate) payload: Option<serde_json::Value>,
+}
+
+/// What came of trying again.
+pub(crate) enum Retry {
+    /// The stream is not parked here.
+    NotParked,
+    /// Nothing of the stream waits any more.
+    Done { events: u64 },
+    /// It failed at the next event.
+    Failed { events: u64, failure: FollowerFailure },
+}
+
+/// Events of a parked stream.
+struct Batch {
+    parked: Parked,
+    /// Those to deal with.
+    now: Vec<StoredEvent>,
+    /// The one after them, if it waits as well.
+    next: Option<StoredEvent>,
+}
+
+impl<S> Feed<S> {
+    /// The streams that are parked.
+    pub(crate) async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
+        self.notes().all(PARKED_KEYS).await
+    }
+
+    /// What was done about them.
+    pub(crate) async fn parking_records(&self) -> Result<Vec<ParkingRecord>, StoreError> {
+        self.notes().all(RECORD_KEYS).await
+    }
+
+    pub(super) fn notes(&self) -> NotesOf<'_> {
+        let (home, follower, upstream) = self.home();
+        NotesOf { home: &**home, follower, upstream }
+    }
+
+    /// Deals with the events of a parked stream in order, until one fails or none waits. If this is dropped half-way, what was
+    /// dealt with stands.
+    pub(crate) async fn retry_parked(&self, system: &S, stream: &StreamId, order: &Order) -> Result<Retry, StoreError> {
+        let mut backoff = BUSY.start("retry of a parked event");
+        let (mut events, mut payload) = (0, order.payload.clone());
+        let mut at_once = EVENTS_PER_PAGE_MAX;
+        loop {
+            let mut cursor = self.cursor.lock().await;
+            self.refresh(&mut cursor).await?;
+            at_once = if payload.is_some() { 1 } else { at_once };
+            let Some(mut batch) = self.batch(&cursor, stream, at_once).await? else {
+                return Ok(if events == 0 { Retry::NotParked } else { Retry::Done { events } });
+            };
+            payload.iter().for_each(|payload| edit(&mut batch.now[0], payload));
+            let action = match payload.clone() {
+                Some(payload) => ParkingAction::Edited { payload },
+                None => ParkingAction::Retried { events: batch.now.len() as u64 },
+            };
+            let step = self.release(&cursor, &batch, self.record(&batch, &order.by, action)).await?;
+            match self.sink.deal_with(system, &batch.now, step.tracking.clone()).await {
+                Ok(()) => {
+                    cursor.done(step);
+                    self.show(&cursor);
+                    events += batch.now.len() as u64;
+                    (payload, at_once) = (None, (at_once * 2).min(EVENTS_PER_PAGE_MAX));
+                    backoff.reset();
+                }
+                Err(Failure::Event(_)) if batch.now.len() > 1 => at_once = 1,
+                Err(Failure::Event(cause)) => match self.failed_again(&mut cursor, &batch, &order.by, cause).await {
+                    Ok(failure) => return Ok(Retry::Failed { events, failure }),
+                    Err(failure) => self.give_way(failure, &mut backoff).await?,
+                },
+                Err(failure) => {
+                    drop(cursor);
+                    self.give_way(failure, &mut backoff).await?;
+                }
+            }
+        }
+    }
+
+    /// Never deals with the event that the stream is parked for. False if it is not parked here.
+    pub(crate) async fn give_up_parked(&self, stream: &StreamId, reason: &str, by: &str) -> Result<bool, StoreError> {
+        let mut backoff = BUSY.start("giving up a parked event");
+        loop {
+            let mut cursor = self.cursor.lock().await;
+            self.refresh(&mut cursor).await?;
+            let Some(batch) = self.batch(&cursor, stream, 1).await? else { return Ok(false) };
+            let record = self.record(&batch, by, ParkingAction::Dropped { reason: reason.to_owned() });
+            let mut step = cursor.notes_step();
+            step.tracking = note_record(note_dropped(step.tracking, &batch.now[0]), &record);
+            let step = leave(step, &batch);
+            match self.sink.pass_over(step.tracking.clone()).await {
+                Ok(()) => {
+                    cursor.done(step);
+                    self.show(&cursor);
+                    return Ok(true);
+                }
+                Err(failure) => {
+                    drop(cursor);
+                    self.give_way(failure, &mut backoff).await?;
+                }
+            }
+        }
+    }
+
+    /// The next events of a parked stream, at most `limit`.
+    async fn batch(&self, cursor: &Cursor, stream: &StreamId, limit: usize) -> Result<Option<Batch>, StoreError> {
+        let Some(parked) = cursor.parked.get(stream).cloned() else { return Ok(None) };
+        let held = self.notes().held(stream, limit + 1).await?;
+        let Some(first) = held.first() else { return Err(not_held(&parked)) };
+        let query = StreamQuery::new(stream.clone()).from(first.version).limit(held.len());
+        let mut now = self.upstream.read_stream(query).await?;
+        if !now.iter().map(|event| event.version).eq(held.iter().map(|held: &Held| held.version)) {
+            return Err(not_held(&parked));
+        }
+        let next = if now.len() > limit { now.pop() } else { None };
+        Ok(Some(Batch { parked, now, next }))
+    }
+
+    /// The step that goes with having dealt with a batch.
+    async fn release(&self, cursor: &Cursor, batch: &Batch, record: ParkingRecord) -> Result<NextStep, StoreError> {
+        let (home, ..) = self.home();
+        let mut step = cursor.late_step(&**home, &batch.now).await?;
+        step.tracking = note_record(step.tracking, &record);
+        Ok(leave(step, batch))
+    }
+
+    /// Writes down that the first event of a batch failed again.
+    async fn failed_again(
+        &self,
+        cursor: &mut Cursor,
+        batch: &Batch,
+        by: &str,
+        cause: Cause,
+    ) -> Result<FollowerFailure, Failure> {
+        let failure = self.failure(batch.now[0].position, describe(&batch.now[0]), cause);
+        let record = self.record(batch, by, ParkingAction::Failed { cause: failure.cause.clone() });
+        let mut step = cursor.notes_step();
+        let attempts = batch.parked.attempts.saturating_add(1);
+        let parked = Parked { cause: failure.cause.clone(), attempts, ..batch.parked.clone() };
+        step.tracking = step.parked.put(note_record(step.tracking, &record), parked);
+        self.sink.pass_over(step.tracking.clone()).await?;
+        cursor.done(step);
+        Ok(failure)
+    }
+
+    fn record(&self, batch: &Batch, by: &str, action: ParkingAction) -> ParkingRecord {
+        let Parked { stream, version, position, name, cause, .. } = batch.parked.clone();
+        ParkingRecord { at: self.clock.now(), by: by.to_owned(), stream, version, position, name, cause, action }
+    }
+
+    /// Lets the follower make its own step first; an error if it is the store that does not answer.
+    async fn give_way(&self, failure: Failure, backoff: &mut Backoff) -> Result<(), StoreError> {
+        match failure {
+            Failure::Unavailable(error) => Err(error),
+            Failure::Event(cause) => Err(StoreError::unavailable("a step was refused", cause)),
+            Failure::Moved | Failure::LeaseLost => {
+                let busy = format!("follower {} is busy; try again", self.name);
+                backoff.wait(busy).await.map_err(|reason| StoreError::Unavailable { reason, source: None })
+            }
+        }
+    }
+}
+
+/// The events of the batch no longer wait.
+fn leave(mut step: NextStep, batch: &Batch) -> NextStep {
+    let tracking = batch.now.iter().fold(step.tracking, ParkedChange::release);
+    step.tracking = match &batch.next {
+        None => step.parked.end(tracking, &batch.parked.stream),
+        Some(next) => step.parked.put(tracking, behind(&batch.parked, next, batch.now.len() as u64)),
+    };
+    step
+}
+
+/// The stream is parked for its next event, `events` further on.
+fn behind(parked: &Parked, next: &StoredEvent, events: u64) -> Parked {
+    Parked {
+        version: next.version,
+        position: next.position,
+        name: next.name.clone(),
+        waiting: parked.waiting.saturating_sub(events),
+        attempts: 0,
+        ..parked.clone()
+    }
+}
+
+fn edit(event: &mut StoredEvent, payload: &serde_json::Value) {
+    event.payload = serde_json::to_vec(payload).expect("a JSON value is JSON");
+    event.codec = Codec::Json.id();
+}
+
+fn not_held(parked: &Parked) -> StoreError {
+    let reason = format!("the events that wait behind version {} of {}", parked.version, parked.stream);
+    StoreError::corrupt(reason, "they are not all there")
+}
