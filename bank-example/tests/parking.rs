@@ -1,6 +1,8 @@
 //! One event in a thousand cannot be dealt with: the others go on, and after the mistake is mended a retry brings everything
 //! to what it should have been. On every store, for a policy and for a read model in a SQL database.
 
+#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+
 mod support;
 
 use std::sync::Arc;

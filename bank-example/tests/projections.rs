@@ -1,5 +1,7 @@
 //! Read models in SQL databases, on every store: exactly once, built anew without a pause, found again after a crash.
 
+#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+
 mod support;
 
 use std::sync::Arc;

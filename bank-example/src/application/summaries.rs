@@ -2,7 +2,7 @@
 
 use derive_more::{Deref, From};
 use eventsourcing_core::sql::{Row, SqlError};
-use eventsourcing_core::store::Position;
+use eventsourcing_core::store::{Position, Version};
 use eventsourcing_core::{Id, ReadModel, Recorded, SqlProjection, SqlReadModel, Table, Tx, values};
 use jiff::Timestamp;
 
@@ -20,6 +20,8 @@ pub struct AccountSummary {
     pub account: Id<Account>,
     pub owner: String,
     pub balance: Money,
+    /// Of its last event.
+    pub version: Version,
     /// How many credits and debits there were.
     pub movements: u64,
     pub last_movement: Option<Timestamp>,
@@ -48,7 +50,7 @@ impl SqlReadModel for AccountSummaries {
     const TABLES: &'static [Table] = &[Table::new(
         "account_summaries",
         "account TEXT PRIMARY KEY, owner TEXT NOT NULL, owner_in_lower_case TEXT NOT NULL, balance BIGINT NOT NULL, \
-         movements BIGINT NOT NULL, last_movement TEXT, opened BIGINT NOT NULL",
+         version BIGINT NOT NULL, movements BIGINT NOT NULL, last_movement TEXT, opened BIGINT NOT NULL",
     )
     .with_indexes(&["opened"])];
 }
@@ -60,17 +62,18 @@ impl SqlProjection<Account> for AccountSummaries {
         let change = match &event.payload {
             AccountEvent::Opened { owner } => {
                 let sql = "INSERT INTO {account_summaries} \
-                           (account, owner, owner_in_lower_case, balance, movements, last_movement, opened) \
-                           VALUES ($1, $2, $3, 0, 0, NULL, $4)";
-                let row = values![event.aggregate_id, owner, owner.to_lowercase(), event.position];
+                           (account, owner, owner_in_lower_case, balance, version, movements, last_movement, opened) \
+                           VALUES ($1, $2, $3, 0, $4, 0, NULL, $5)";
+                let row = values![event.aggregate_id, owner, owner.to_lowercase(), event.version, event.position];
                 return tx.execute(sql, &row).await.map(drop);
             }
             AccountEvent::Credited { amount } => cents(*amount),
             AccountEvent::Debited { amount } => -cents(*amount),
         };
         let sql = "UPDATE {account_summaries} \
-                   SET balance = balance + $2, movements = movements + 1, last_movement = $3 WHERE account = $1";
-        tx.execute(sql, &values![event.aggregate_id, change, event.recorded_at]).await.map(drop)
+                   SET balance = balance + $2, version = $3, movements = movements + 1, last_movement = $4 \
+                   WHERE account = $1";
+        tx.execute(sql, &values![event.aggregate_id, change, event.version, event.recorded_at]).await.map(drop)
     }
 }
 
@@ -96,6 +99,7 @@ impl AccountSummary {
             account: row.get("account")?,
             owner: row.get("owner")?,
             balance: money(row.get("balance")?),
+            version: row.get("version")?,
             movements: row.get("movements")?,
             last_movement: row.get("last_movement")?,
             opened: row.get("opened")?,

@@ -7,6 +7,7 @@ use eventsourcing_core::Id;
 use eventsourcing_core::store::{Position, Version};
 
 use super::failure::Failure;
+use super::parked::ParkedCommand;
 
 /// An event-sourced bank: accounts, a ledger that every movement reaches, and an activity feed.
 #[derive(Parser)]
@@ -102,6 +103,11 @@ pub(crate) enum BankCommand {
     Ledger,
     /// Run the followers for a moment and show where they are, and what keeps them if they are stuck
     Followers,
+    /// Show events that followers could not deal with and have put aside, retry them, or give them up
+    Parked {
+        #[command(subcommand)]
+        what: Option<ParkedCommand>,
+    },
     /// Show the log of all events, oldest first
     Log {
         /// Only events after this position
@@ -131,6 +137,7 @@ pub(crate) enum Checked {
     History { id: Id<Account> },
     Ledger,
     Followers,
+    Parked(ParkedCommand),
     Log { after: Position, limit: usize },
     Activity { limit: usize },
 }
@@ -153,6 +160,7 @@ impl BankCommand {
             Self::History { id: account } => Checked::History { id: id(&account)? },
             Self::Ledger => Checked::Ledger,
             Self::Followers => Checked::Followers,
+            Self::Parked { what } => Checked::Parked(what.unwrap_or(ParkedCommand::List).check()?),
             Self::Log { after, limit } => {
                 Checked::Log { after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
             }

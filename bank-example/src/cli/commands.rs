@@ -14,6 +14,7 @@ use super::args::Checked;
 use super::demo;
 use super::failure::Failure;
 use super::output::{self, Output, cents};
+use super::parked;
 
 type Bank = Running<EventSourcedBank>;
 
@@ -47,7 +48,8 @@ impl Checked {
             Self::Accounts { owner, after, limit } => {
                 bank.settled().await?;
                 let listing = Listing { owner: &owner, after, limit };
-                Ok(output::summaries(&bank.summaries.list(listing).await?, !owner.is_empty()))
+                let output = output::summaries(&bank.summaries.list(listing).await?, !owner.is_empty());
+                Ok(output.note(parked::warning(bank).await?))
             }
             Self::Account { id, at: None } => Ok(output::account(&bank.accounts.load(id).await?)),
             Self::Account { id, at: Some(version) } => Ok(output::account(&bank.accounts.load_at(id, version).await?)),
@@ -57,7 +59,12 @@ impl Checked {
             }
             Self::Ledger => {
                 bank.settled().await?;
-                Ok(output::ledger(ledger(bank).await?.as_deref()))
+                Ok(output::ledger(ledger(bank).await?.as_deref()).note(parked::warning(bank).await?))
+            }
+            Self::Parked(command) => {
+                // Whatever keeps other followers from settling is not what is asked for.
+                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
+                command.run(bank).await
             }
             Self::Followers => {
                 // How far they get says as much as whether they get there.
@@ -67,7 +74,7 @@ impl Checked {
             Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
             Self::Activity { limit } => {
                 bank.settled().await?;
-                Ok(output::activity(&bank.activity.newest(limit).await?))
+                Ok(output::activity(&bank.activity.newest(limit).await?).note(parked::warning(bank).await?))
             }
         }
     }

@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod failure;
 mod output;
+mod parked;
 mod watch;
 
 use std::io::Write as _;
@@ -13,8 +14,8 @@ use std::process::ExitCode;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use clap::Parser as _;
-use eventsourcing_core::Runner;
 use eventsourcing_core::store::Position;
+use eventsourcing_core::{OnFailure, Runner};
 use tracing_subscriber::EnvFilter;
 
 use args::{BankCommand, Cli, Command};
@@ -60,7 +61,9 @@ async fn ask(store: &str, command: BankCommand) -> Result<Output, Failure> {
     let command = command.check()?;
     // It runs for a moment, and should not wait for the lease of a program that was killed.
     let runner = Runner::concurrent().without_leases();
-    let bank = EventSourcedBank::start(stores::open(store).await?, runner).await?;
+    let builder = EventSourcedBank::builder(stores::open(store).await?).with_runner(runner);
+    // An account that a follower cannot deal with is put aside; the others go on.
+    let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
     let outcome = command.run(&bank).await;
     let stopped = bank.stop().await;
     outcome.map(|output| output.warn(stopped))

@@ -32,6 +32,12 @@ impl Output {
         self
     }
 
+    /// Adds something that is not as it should be, unless something is said already.
+    pub(crate) fn note(mut self, warning: Option<String>) -> Self {
+        self.warning = self.warning.or(warning);
+        self
+    }
+
     pub(crate) fn render(self, json: bool) -> String {
         match json {
             true => format!("{}\n", self.json),
@@ -41,7 +47,7 @@ impl Output {
 }
 
 /// Columns of equal width; those at `right` hold numbers.
-fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(crate) fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {
@@ -82,6 +88,7 @@ pub(crate) fn summaries(accounts: &[AccountSummary], is_search: bool) -> Output 
             "id": account.account,
             "owner": account.owner,
             "balance": cents(account.balance),
+            "version": account.version,
             "movements": account.movements,
             "last_movement": account.last_movement,
             "opened": account.opened,
@@ -141,11 +148,18 @@ pub(crate) fn activity(lines: &[Activity]) -> Output {
             "version": line.version,
             "position": line.position,
             "recorded_at": line.recorded_at,
-            "owner": line.owner,
-            "amount": line.amount.map(cents),
+            "payload": fields(line),
         })
     };
     Output::new(text, lines.iter().map(json).collect())
+}
+
+/// The fields of the event of a line, as they are stored.
+fn fields(line: &Activity) -> Value {
+    match &line.owner {
+        Some(owner) => json!({ "owner": owner }),
+        None => json!({ "amount": line.amount.map(cents) }),
+    }
 }
 
 pub(crate) fn log(events: &[StoredEvent]) -> Result<Output, StoreError> {
@@ -202,10 +216,11 @@ pub(crate) fn followers(health: &Health) -> Output {
             follower.position.to_string(),
             follower.head.to_string(),
             format!("{:.1} s", follower.behind.as_secs_f64()),
+            follower.parked.to_string(),
             why.unwrap_or_default(),
         ]
     };
-    let header = ["follower", "state", "position", "head", "behind", "why"];
+    let header = ["follower", "state", "position", "head", "behind", "parked", "why"];
     let json = |follower: &FollowerHealth| {
         json!({
             "name": follower.name.as_str(),
@@ -213,11 +228,12 @@ pub(crate) fn followers(health: &Health) -> Output {
             "position": follower.position,
             "head": follower.head,
             "behind_seconds": follower.behind.as_secs_f64(),
+            "parked": follower.parked,
             "failure": follower.failure().map(ToString::to_string),
         })
     };
     let followers = &health.followers;
-    Output::new(table(&header, &[2, 3, 4], followers.iter().map(row)), followers.iter().map(json).collect())
+    Output::new(table(&header, &[2, 3, 4, 5], followers.iter().map(row)), followers.iter().map(json).collect())
 }
 
 /// What an event did, for people: its name, and an amount or the owner.

@@ -117,8 +117,9 @@ fn summaries_of(log: &[Recorded<Account>]) -> Vec<AccountSummary> {
     for event in log {
         let account = event.aggregate_id;
         if let AccountEvent::Opened { owner } = &event.payload {
-            let (owner, opened) = (owner.clone(), event.position);
-            summaries.push(AccountSummary { account, owner, balance: ZERO, movements: 0, last_movement: None, opened });
+            let (owner, version, opened) = (owner.clone(), event.version, event.position);
+            let (balance, movements, last_movement) = (ZERO, 0, None);
+            summaries.push(AccountSummary { account, owner, balance, version, movements, last_movement, opened });
             continue;
         }
         let summary = summaries.iter_mut().find(|summary| summary.account == account).expect("it was opened before");
@@ -127,6 +128,7 @@ fn summaries_of(log: &[Recorded<Account>]) -> Vec<AccountSummary> {
             AccountEvent::Credited { amount } => summary.balance += amount,
             AccountEvent::Debited { amount } => summary.balance -= amount,
         }
+        summary.version = event.version;
         summary.movements += 1;
         summary.last_movement = Some(event.recorded_at);
     }

@@ -27,6 +27,7 @@ pub struct SystemBuilder<S> {
     ids: Arc<dyn IdSource>,
     configure: HashMap<&'static str, Configure>,
     followers: HashMap<&'static str, FollowerSettings>,
+    on_failure: OnFailure,
     projections: Given,
     of: PhantomData<fn() -> S>,
 }
@@ -34,13 +35,20 @@ pub struct SystemBuilder<S> {
 /// What may be chosen for each follower.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FollowerSettings {
-    pub(super) on_failure: OnFailure,
+    /// `None`: as all others.
+    on_failure: Option<OnFailure>,
     pub(super) partitions: u32,
+}
+
+impl FollowerSettings {
+    pub(super) fn on_failure(self) -> OnFailure {
+        self.on_failure.unwrap_or_default()
+    }
 }
 
 impl Default for FollowerSettings {
     fn default() -> Self {
-        Self { on_failure: OnFailure::default(), partitions: 1 }
+        Self { on_failure: None, partitions: 1 }
     }
 }
 
@@ -57,6 +65,7 @@ impl<S: System> SystemBuilder<S> {
             ids: Arc::new(RandomIds),
             configure: HashMap::new(),
             followers: HashMap::new(),
+            on_failure: OnFailure::default(),
             projections: Given::new(),
             of: PhantomData,
         }
@@ -94,10 +103,18 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// What the follower `name` does about an event it cannot deal with; [`OnFailure::Stop`] unless said otherwise.
+    /// What the follower `name` does about an event it cannot deal with.
     #[must_use]
     pub fn with_on_failure(mut self, name: &'static str, on_failure: OnFailure) -> Self {
-        self.followers.entry(name).or_default().on_failure = on_failure;
+        self.followers.entry(name).or_default().on_failure = Some(on_failure);
+        self
+    }
+
+    /// What followers do about an event they cannot deal with, unless [something else](Self::with_on_failure) is chosen for
+    /// one; [`OnFailure::Stop`] unless said otherwise.
+    #[must_use]
+    pub fn with_on_failure_default(mut self, on_failure: OnFailure) -> Self {
+        self.on_failure = on_failure;
         self
     }
 
@@ -139,7 +156,8 @@ impl<S: System> SystemBuilder<S> {
         let mut wiring = Wiring { applications: &applications, stores, clock, read_models: Vec::new() };
         let mut feeds = Vec::new();
         for follower in followers {
-            let settings = self.followers.remove(follower.name).unwrap_or_default();
+            let mut settings = self.followers.remove(follower.name).unwrap_or_default();
+            settings.on_failure = settings.on_failure.or(Some(self.on_failure));
             feeds.extend(wiring.open(follower, settings).await?);
         }
         if let Some(name) = self.followers.keys().next() {

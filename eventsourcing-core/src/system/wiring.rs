@@ -72,7 +72,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
     }
 
     fn feed_settings(&self, settings: FollowerSettings) -> FeedSettings {
-        FeedSettings { on_failure: settings.on_failure, clock: Arc::clone(self.clock) }
+        FeedSettings { on_failure: settings.on_failure(), clock: Arc::clone(self.clock) }
     }
 
     fn logs(&self, routes: BTreeMap<Name, Route<S>>) -> Vec<FollowedLog<S>> {
