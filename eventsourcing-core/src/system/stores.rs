@@ -21,6 +21,9 @@ pub struct Stores {
     read_models: Option<Arc<dyn EventStore>>,
 }
 
+/// Where a read model lives.
+type StoreAndDatabase = (Arc<dyn EventStore>, Arc<dyn Database>);
+
 impl Stores {
     /// One store for all.
     #[must_use]
@@ -50,7 +53,7 @@ impl Stores {
     }
 
     /// Where read models live: the store that keeps their positions, and its database.
-    pub(crate) fn read_models(&self, name: &str) -> Result<(Arc<dyn EventStore>, Arc<dyn Database>), SystemError> {
+    pub(crate) fn read_models(&self, name: &str) -> Result<StoreAndDatabase, SystemError> {
         let store = self.read_models.as_ref().unwrap_or(&self.shared);
         match store.database() {
             Some(database) => Ok((Arc::clone(store), database)),
