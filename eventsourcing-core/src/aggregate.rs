@@ -1,14 +1,21 @@
 //! [`Aggregate`] and [`Fold`]: state folded from events. No async, no clock, no I/O.
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::{Deserializer, Serializer};
 
 use crate::Event;
 use crate::snapshot::SnapshotPolicy;
 use crate::store::Fingerprint;
 
 /// State folded from the events of one stream. Written by [`#[derive(Aggregate)]`](macro@crate::Aggregate).
-pub trait Aggregate: Fold<<Self as Aggregate>::Event> + Serialize + DeserializeOwned + Send + Sync + 'static {
+///
+/// The derive takes its methods from the state's [`Fold`], `Serialize` and `Deserialize`. They are not supertraits: one
+/// that is missing would be missing again wherever the aggregate is named.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an aggregate",
+    label = "not an aggregate",
+    note = "an aggregate is a struct or an enum with `#[derive(Aggregate, Serialize, Deserialize)]`"
+)]
+pub trait Aggregate: Sized + Send + Sync + 'static {
     /// What can happen to it.
     type Event: Event;
 
@@ -20,6 +27,30 @@ pub trait Aggregate: Fold<<Self as Aggregate>::Event> + Serialize + DeserializeO
 
     /// When to keep a snapshot, unless the application says otherwise.
     fn snapshot_policy() -> impl SnapshotPolicy;
+
+    /// The state that the first event of a stream creates: [`Fold::create`].
+    ///
+    /// # Errors
+    /// [`Misplaced`]: the event cannot be the first.
+    fn fold_first(event: Self::Event) -> Result<Self, Misplaced>;
+
+    /// Changes the state as a later event says: [`Fold::apply`].
+    ///
+    /// # Errors
+    /// [`Misplaced`]: the event can only be the first. The state is as before.
+    fn fold_next(&mut self, event: Self::Event) -> Result<(), Misplaced>;
+
+    /// Writes the state for a snapshot.
+    ///
+    /// # Errors
+    /// What the serializer reports.
+    fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
+
+    /// Reads the state from a snapshot.
+    ///
+    /// # Errors
+    /// What the deserializer reports.
+    fn deserialize_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 
 /// What events do to a state. Written by [`#[event]`](macro@crate::event) on an `impl` block, or by hand.
@@ -55,6 +86,10 @@ pub trait Aggregate: Fold<<Self as Aggregate>::Event> + Serialize + DeserializeO
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "nothing says what the events `{E}` do to `{Self}`",
+    label = "write `#[event] impl {Self}` with a method for each event, or `impl Fold<{E}> for {Self}`"
+)]
 pub trait Fold<E>: Sized {
     /// Tells apart the folds there have been; `#[event]` makes it from the source of the fold. A snapshot that
     /// another fold has made is ignored.

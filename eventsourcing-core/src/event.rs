@@ -6,12 +6,22 @@ use serde::{Deserializer, Serializer};
 ///
 /// Written by [`#[event]`](macro@crate::event). What is stored is the event's name, the version of its schema, and its
 /// bare fields: no tag inside the payload, so that the name alone picks the variant.
-pub trait Event: Clone + Send + Sync + 'static {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not an event",
+    label = "not an event",
+    note = "an event is an enum or a struct with `#[event]`, or what `#[event]` makes of an `impl` block"
+)]
+pub trait Event: Sized + Send + Sync + 'static {
     /// Every event there is, in the order of the variants.
     const TYPES: &'static [EventType];
 
     /// Which of [`TYPES`](Self::TYPES) this event is.
     fn index(&self) -> usize;
+
+    /// The same event: one is folded, one is stored. What `Clone` makes, which is no supertrait because it would be
+    /// missing again wherever an event without it is named.
+    #[must_use]
+    fn duplicate(&self) -> Self;
 
     /// Writes the fields of this event.
     ///

@@ -16,6 +16,10 @@ use crate::{Aggregate, AppError, Application, EventRef, Id, IntoEvents, Metadata
 /// append, so each event is dealt with exactly once, through crashes and however many processes run the system.
 /// Only what goes through `Work` has this promise: `react` may run again for an event whose append did not happen,
 /// so it must not have other effects and must depend on nothing but the event and what `work` loads.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` follows `{A}`, but does not say what its events lead to",
+    label = "write `impl Policy<{A}> for {Self}`"
+)]
 pub trait Policy<A: Aggregate>: Send + Sync + 'static {
     /// Why it may fail. A failure stops the follower at the event; nothing of the event's work is written.
     type Error: Error + Send + Sync + 'static;

@@ -69,7 +69,7 @@ fn corrupt(stored: &StoredEvent, error: CodecError) -> StoreError {
 
 impl<A: Aggregate> Clone for Recorded<A> {
     fn clone(&self) -> Self {
-        Self { payload: self.payload.clone(), metadata: self.metadata.clone(), ..*self }
+        Self { payload: self.payload.duplicate(), metadata: self.metadata.clone(), ..*self }
     }
 }
 

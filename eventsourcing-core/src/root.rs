@@ -78,7 +78,7 @@ impl<A: Aggregate> Root<A> {
             panic!("a {} is created by an event, but the decision has none", A::NAME)
         };
         let name = first.event_type().name;
-        let Ok(state) = A::create(first.clone()) else {
+        let Ok(state) = A::fold_first(first.duplicate()) else {
             panic!("{name} does not create a {}; only an event that does can be its first", A::NAME)
         };
         let pending = vec![Pending { event: first, cause: cause.clone() }];
@@ -109,7 +109,7 @@ impl<A: Aggregate> Root<A> {
     pub fn record(&mut self, decision: impl IntoEvents<A::Event>) {
         for event in decision.into_events() {
             let name = event.event_type().name;
-            let Ok(()) = self.state.apply(event.clone()) else {
+            let Ok(()) = self.state.fold_next(event.duplicate()) else {
                 panic!("{name} creates a {}; it cannot happen to one that exists", A::NAME)
             };
             self.version = self.version.next();
@@ -187,7 +187,7 @@ impl<A: Aggregate> Root<A> {
             let reason = format!("after version {} of {} comes {}", self.version, stored.stream, stored.version);
             return Err(StoreError::Corrupt { reason, source: None });
         }
-        self.state.apply(recorded::decode::<A>(stored)?).map_err(|misplaced| corrupt(stored, misplaced))?;
+        self.state.fold_next(recorded::decode::<A>(stored)?).map_err(|misplaced| corrupt(stored, misplaced))?;
         self.version = stored.version;
         Ok(())
     }
@@ -207,7 +207,7 @@ impl From<StoreError> for LoadError {
 }
 
 fn decode_snapshot<A: Aggregate>(snapshot: &StoredSnapshot) -> Result<A, LoadError> {
-    Codec::decode_state(snapshot.codec, A::NAME, &snapshot.payload).map_err(LoadError::Snapshot)
+    Codec::decode_state(snapshot.codec, &snapshot.payload).map_err(LoadError::Snapshot)
 }
 
 fn create<A: Aggregate>(first: &StoredEvent) -> Result<A, StoreError> {
@@ -215,7 +215,7 @@ fn create<A: Aggregate>(first: &StoredEvent) -> Result<A, StoreError> {
         let reason = format!("the first event of {} has version {}", first.stream, first.version);
         return Err(StoreError::Corrupt { reason, source: None });
     }
-    A::create(recorded::decode::<A>(first)?).map_err(|misplaced| corrupt(first, misplaced))
+    A::fold_first(recorded::decode::<A>(first)?).map_err(|misplaced| corrupt(first, misplaced))
 }
 
 fn corrupt(stored: &StoredEvent, misplaced: Misplaced) -> StoreError {
@@ -270,7 +270,7 @@ impl<A: Aggregate> AnyRoot for Root<A> {
     }
 
     fn encode_snapshot(&self, codec: Codec) -> Result<NewSnapshot, CodecError> {
-        let payload = codec.encode_state(A::NAME, &self.state)?;
+        let payload = codec.encode_state(&self.state)?;
         let (stream, version) = (self.id.stream(), self.version);
         Ok(NewSnapshot { stream, version, fingerprint: <A as Aggregate>::FINGERPRINT, codec: codec.id(), payload })
     }

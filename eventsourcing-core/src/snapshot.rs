@@ -36,6 +36,10 @@ impl Progress {
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say when to keep snapshots",
+    label = "write `every(50)`, `never()` or a value of a type with `SnapshotPolicy`"
+)]
 pub trait SnapshotPolicy: Send + Sync + 'static {
     /// Whether the save keeps a snapshot.
     fn is_due(&self, progress: &Progress) -> bool;

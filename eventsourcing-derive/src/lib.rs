@@ -67,6 +67,7 @@ use proc_macro::TokenStream;
 ///     const NAME: &'static str = "account";
 ///     const FINGERPRINT: Fingerprint = /* of the fields and the fold */;
 ///     fn snapshot_policy() -> impl SnapshotPolicy { every(50) }
+///     /* and methods that call those of `Fold`, `Serialize` and `Deserialize` */
 /// }
 /// ```
 #[proc_macro_derive(Aggregate, attributes(aggregate))]
@@ -126,6 +127,10 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// impl Fold<AccountEvent> for Account { /* one call of a method for each variant */ }
 /// ```
 ///
+/// The type of a parameter has all of these traits, too, unless serde is told to skip it or to store it `with` something
+/// else. The enum's `Clone`, `Debug` and `PartialEq` do what their derives would; they are written out so that a type that
+/// lacks one is reported once, at its parameter.
+///
 /// A method has owned parameters with plain names and no type parameters; one that its body does not use may begin with
 /// an underscore, which is not part of the field's name. It is not `async`, `const` or `unsafe`, and
 /// cannot refuse: an event has already happened. What may refuse is a command, in another `impl` block. Attributes
@@ -133,7 +138,8 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 ///
 /// # On an `enum` or a `struct`
 ///
-/// The item stays as it is and becomes an event type. Its derives are written by hand, and so is the `Fold`.
+/// The item stays as it is and becomes an event type. Its derives are written by hand, and so is the `Fold`. It needs
+/// `Clone` and serde's `Serialize` and `Deserialize`; a `struct` without fields needs only `Clone`.
 ///
 /// ```
 /// use eventsourcing_core::{Event, event};

@@ -1,6 +1,6 @@
 //! Where expansions find `eventsourcing_core`: at the root, unless `crate = …` says otherwise.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::ToTokens;
 use syn::{Path, parse_quote};
 
@@ -15,6 +15,15 @@ impl RuntimePath {
     pub(crate) fn parse(options: &Options, errors: &mut Errors) -> Self {
         let path = options.path("crate", "crate = ::eventsourcing_core", errors);
         Self(path.unwrap_or_else(|| parse_quote!(::eventsourcing_core)))
+    }
+
+    /// The path as if it were written at `place`, so that messages about what it names show that.
+    pub(crate) fn located_at(&self, place: Span) -> TokenStream {
+        let located = self.0.to_token_stream().into_iter().map(|mut token| {
+            token.set_span(token.span().located_at(place));
+            token
+        });
+        located.collect()
     }
 
     /// The path as serde's `crate` attribute wants it.

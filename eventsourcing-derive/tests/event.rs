@@ -149,6 +149,97 @@ fn both_forms_are_stored_alike() -> Result<(), Box<dyn Error>> {
 }
 
 #[test]
+fn both_forms_are_copied_shown_and_compared_alike() {
+    let note = || Some("gift".to_owned());
+    let all = [
+        (AccountEvent::Opened { owner: "Alice".into() }, by_hand::AccountEvent::Opened { owner: "Alice".into() }),
+        (
+            AccountEvent::Credited { amount: 5, remark: note() },
+            by_hand::AccountEvent::Credited { amount: 5, remark: note() },
+        ),
+        (
+            AccountEvent::Credited { amount: 5, remark: None },
+            by_hand::AccountEvent::Credited { amount: 5, remark: None },
+        ),
+        (AccountEvent::Frozen, by_hand::AccountEvent::Frozen),
+    ];
+    for (written, by_hand) in &all {
+        assert_eq!(format!("{written:?} {written:#?}"), format!("{by_hand:?} {by_hand:#?}"));
+        assert_eq!(written.duplicate(), written.clone());
+        for (other, other_by_hand) in &all {
+            assert_eq!(written == other, by_hand == other_by_hand, "{written:?} and {other:?}");
+        }
+    }
+}
+
+/// Events within events, of the same block and of another that contains the first.
+mod nested {
+    use super::*;
+
+    #[derive(Aggregate, Serialize, Deserialize)]
+    pub(super) struct Order {}
+
+    #[event]
+    impl Order {
+        fn placed() -> Self {
+            Self {}
+        }
+        fn undone(&mut self, event: Box<OrderEvent>, causes: Vec<InvoiceEvent>) {}
+    }
+
+    #[derive(Aggregate, Serialize, Deserialize)]
+    pub(super) struct Invoice {}
+
+    #[event]
+    impl Invoice {
+        fn sent(order: Option<Box<OrderEvent>>) -> Self {
+            Self {}
+        }
+    }
+}
+
+#[test]
+fn events_may_contain_events() -> Result<(), Box<dyn Error>> {
+    use nested::{InvoiceEvent, OrderEvent};
+    let sent = InvoiceEvent::Sent { order: Some(Box::new(OrderEvent::Placed)) };
+    let undone = OrderEvent::Undone { event: Box::new(OrderEvent::Placed), causes: vec![sent.clone()] };
+    nested::Invoice::create(sent)?;
+    nested::Order::create(OrderEvent::Placed)?.apply(undone.clone())?;
+    comes_back(undone)
+}
+
+/// A block that a macro writes, with types of the macro's crate and of the caller.
+mod written_by_a_macro {
+    use super::*;
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    pub(crate) struct Money(pub(crate) i64);
+
+    macro_rules! purse {
+        ($name:ident, $coin:ty) => {
+            #[derive(Aggregate, Serialize, Deserialize)]
+            pub(super) struct $name {}
+
+            #[event]
+            impl $name {
+                fn filled(coins: Vec<$coin>, worth: $crate::written_by_a_macro::Money) -> Self {
+                    Self {}
+                }
+            }
+        };
+    }
+    purse!(Purse, (u8, Money));
+}
+
+#[test]
+fn a_macro_may_write_the_block() -> Result<(), Box<dyn Error>> {
+    use written_by_a_macro::{Money, PurseEvent};
+    let filled = PurseEvent::Filled { coins: vec![(2, Money(3))], worth: Money(6) };
+    written_by_a_macro::Purse::create(filled.clone())?;
+    comes_back(filled)
+}
+
+#[test]
 fn a_payload_is_the_bare_fields() -> Result<(), Box<dyn Error>> {
     assert_eq!(payload(&AccountEvent::Opened { owner: "Alice".into() })?, r#"{"owner":"Alice"}"#);
     assert_eq!(payload(&Shapes::Newtype(1))?, "1");

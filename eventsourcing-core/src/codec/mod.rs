@@ -4,13 +4,10 @@
 
 mod variant;
 
-use serde::Serialize;
-use serde::de::DeserializeOwned;
-
 pub(crate) use variant::{deserialize_variant, serialize_variant};
 
-use crate::Event;
 use crate::store::{CodecId, StoredEvent};
+use crate::{Aggregate, Event};
 
 /// How payloads are encoded.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -124,14 +121,20 @@ impl Codec {
             .map_err(|source| CodecError::Decode { what: format!("event {}", stored.name), source })
     }
 
-    pub(crate) fn encode_state<T: Serialize>(self, name: &str, state: &T) -> Result<Vec<u8>, CodecError> {
-        serde_json::to_vec(state).map_err(|source| CodecError::Encode { what: format!("state of {name}"), source })
+    pub(crate) fn encode_state<A: Aggregate>(self, state: &A) -> Result<Vec<u8>, CodecError> {
+        let mut bytes = Vec::with_capacity(128);
+        match state.serialize_state(&mut serde_json::Serializer::new(&mut bytes)) {
+            Ok(()) => Ok(bytes),
+            Err(source) => Err(CodecError::Encode { what: format!("state of {}", A::NAME), source }),
+        }
     }
 
-    pub(crate) fn decode_state<T: DeserializeOwned>(id: CodecId, name: &str, bytes: &[u8]) -> Result<T, CodecError> {
+    pub(crate) fn decode_state<A: Aggregate>(id: CodecId, bytes: &[u8]) -> Result<A, CodecError> {
         let Self::Json = Self::from_id(id)?;
-        serde_json::from_slice(bytes)
-            .map_err(|source| CodecError::Decode { what: format!("snapshot of {name}"), source })
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let state = A::deserialize_state(&mut deserializer);
+        let state = state.and_then(|state| deserializer.end().map(|()| state));
+        state.map_err(|source| CodecError::Decode { what: format!("snapshot of {}", A::NAME), source })
     }
 }
 

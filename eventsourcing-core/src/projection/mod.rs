@@ -25,6 +25,10 @@ use crate::{Aggregate, Recorded};
 /// its [`position`](Recorded::position), which only grows: a target that keeps the last one can tell what it has seen.
 ///
 /// In a SQL database, [`SqlProjection`] gives exactly once.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` follows `{A}`, but does not say what to do with its events",
+    label = "write `impl Projection<{A}> for {Self}`"
+)]
 pub trait Projection<A: Aggregate>: Send + Sync + 'static {
     /// Why it may fail. A failure stops the projection at the event.
     type Error: Error + Send + Sync + 'static;

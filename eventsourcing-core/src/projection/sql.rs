@@ -11,7 +11,7 @@ use crate::store::{Name, Receipt, StoreError};
 use crate::system::{Cause, Failure, SystemError, Waiting};
 use crate::{Aggregate, Recorded};
 
-/// A read model in tables of a SQL database.
+/// A read model in tables of a SQL database. [`#[derive(System)]`](macro@crate::System) makes it from its [`ReadModel`].
 ///
 /// ```
 /// use eventsourcing_core::{ReadModel, SqlReadModel, Table};
@@ -27,7 +27,11 @@ use crate::{Aggregate, Recorded};
 ///     fn from(model: ReadModel) -> Self { Self { model } }
 /// }
 /// ```
-pub trait SqlReadModel: From<ReadModel> + Send + Sync + 'static {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is a projection in a SQL database, but does not say which tables it has",
+    label = "write `impl SqlReadModel for {Self}`"
+)]
+pub trait SqlReadModel: Send + Sync + 'static {
     /// Raise it when the tables change, or what is written into them. The new version is built beside the old one, which
     /// goes on answering until the new one has caught up.
     const VERSION: u32;
@@ -36,12 +40,16 @@ pub trait SqlReadModel: From<ReadModel> + Send + Sync + 'static {
     const TABLES: &'static [Table];
 }
 
-/// Builds a read model in a SQL database from the events of `A`, exactly once: what is written for an event and the
+/// Builds a [`SqlReadModel`] from the events of `A`, exactly once: what is written for an event and the
 /// position of the follower are one transaction.
 ///
 /// Where it lives: in the database of the store that all applications share, or in that of
 /// [`Stores::with_read_models`](crate::Stores::with_read_models).
-pub trait SqlProjection<A: Aggregate>: SqlReadModel {
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` follows `{A}`, but does not say what to write into its tables",
+    label = "write `impl SqlProjection<{A}> for {Self}`"
+)]
+pub trait SqlProjection<A: Aggregate>: Send + Sync + 'static {
     /// Why it may fail; often [`SqlError`]. A failure stops the projection at the event, and nothing of what was written
     /// for it stands.
     type Error: Error + Send + Sync + 'static;

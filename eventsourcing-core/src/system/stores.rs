@@ -21,6 +21,9 @@ pub struct Stores {
     read_models: Option<Arc<dyn EventStore>>,
 }
 
+/// Where a read model lives.
+type StoreAndDatabase = (Arc<dyn EventStore>, Arc<dyn Database>);
+
 impl Stores {
     /// One store for all.
     #[must_use]
@@ -49,8 +52,8 @@ impl Stores {
         Arc::clone(&self.shared)
     }
 
-    /// Where read models live.
-    pub(crate) fn read_models(&self, name: &str) -> Result<ReadModelHome, SystemError> {
+    /// Where read models live: the store that keeps their positions, and its database.
+    pub(crate) fn read_models(&self, name: &str) -> Result<StoreAndDatabase, SystemError> {
         let store = self.read_models.as_ref().unwrap_or(&self.shared);
         match store.database() {
             Some(database) => Ok((Arc::clone(store), database)),
@@ -87,9 +90,6 @@ impl fmt::Debug for Stores {
         f.debug_struct("Stores").field("own", &self.own.keys()).finish_non_exhaustive()
     }
 }
-
-/// The store that keeps the positions of read models, and its database, in which they live.
-pub(crate) type ReadModelHome = (Arc<dyn EventStore>, Arc<dyn Database>);
 
 /// Projections that were handed over.
 pub(crate) type Given = HashMap<&'static str, Box<dyn Any + Send + Sync>>;

@@ -1,6 +1,6 @@
 //! From the model to the `impl Aggregate`.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::Data;
 use syn::spanned::Spanned;
@@ -9,7 +9,16 @@ use super::model::Aggregate;
 
 impl Aggregate {
     pub(super) fn expand(&self) -> TokenStream {
-        self.implementation(&TokenStream::new())
+        let (fold, state) = (self.fold(), self.state());
+        let shape = &self.shape;
+        let fingerprint = quote!(#shape, #fold::FINGERPRINT);
+        let bodies = [
+            quote!(#fold::create(event)),
+            quote!(#fold::apply(self, event)),
+            quote!(#state::serialize_state(self, serializer)),
+            quote!(#state::deserialize_state(deserializer)),
+        ];
+        self.implementation(&fingerprint, &bodies, &TokenStream::new())
     }
 
     /// The messages, and an implementation that keeps the compiler from reporting that there is none.
@@ -17,34 +26,67 @@ impl Aggregate {
         if let Data::Union(_) = self.input.data {
             return messages;
         }
-        let (runtime, event) = (&self.runtime, &self.event);
-        let implementation = self.implementation(&quote! {
-            where
-                Self: #runtime::Fold<#event>
-                    + #runtime::private::serde::Serialize
-                    + #runtime::private::serde::de::DeserializeOwned
-                    + ::core::marker::Send
-                    + ::core::marker::Sync
-                    + 'static
-        });
+        let shape = &self.shape;
+        let bodies = [(); 4].map(|()| quote!(::core::unreachable!()));
+        let conditions = quote!(where Self: ::core::marker::Send + ::core::marker::Sync + 'static);
+        let implementation = self.implementation(&quote!(#shape, 0), &bodies, &conditions);
         quote!(#messages #implementation)
     }
 
-    fn implementation(&self, conditions: &TokenStream) -> TokenStream {
-        let Self { input, runtime, name, event, shape, .. } = self;
+    /// Where the type is named. What is missing there is asked for there each time, and so reported once.
+    fn span(&self) -> Span {
+        self.input.ident.span()
+    }
+
+    fn fold(&self) -> TokenStream {
+        let runtime = &self.runtime;
+        quote_spanned!(self.span()=> <Self as #runtime::Fold<<Self as #runtime::Aggregate>::Event>>)
+    }
+
+    fn state(&self) -> TokenStream {
+        let runtime = &self.runtime;
+        quote_spanned!(self.span()=> <Self as #runtime::private::State>)
+    }
+
+    fn implementation(
+        &self,
+        fingerprint: &TokenStream,
+        bodies: &[TokenStream; 4],
+        conditions: &TokenStream,
+    ) -> TokenStream {
+        let Self { input, runtime, name, event, .. } = self;
         let ident = &input.ident;
         let (impl_generics, type_generics, _) = input.generics.split_for_impl();
         let snapshot_policy = self.snapshot_policy();
+        let [create, apply, serialize, deserialize] = bodies;
         quote! {
             #[automatically_derived]
             impl #impl_generics #runtime::Aggregate for #ident #type_generics #conditions {
                 type Event = #event;
                 const NAME: &'static str = #name;
-                const FINGERPRINT: #runtime::store::Fingerprint = #runtime::private::fingerprint(
-                    #shape,
-                    <Self as #runtime::Fold<<Self as #runtime::Aggregate>::Event>>::FINGERPRINT,
-                );
+                const FINGERPRINT: #runtime::store::Fingerprint = #runtime::private::fingerprint(#fingerprint);
                 #snapshot_policy
+
+                fn fold_first(event: Self::Event) -> ::core::result::Result<Self, #runtime::Misplaced> {
+                    #create
+                }
+
+                fn fold_next(&mut self, event: Self::Event) -> ::core::result::Result<(), #runtime::Misplaced> {
+                    #apply
+                }
+
+                fn serialize_state<S: #runtime::private::serde::Serializer>(
+                    &self,
+                    serializer: S,
+                ) -> ::core::result::Result<S::Ok, S::Error> {
+                    #serialize
+                }
+
+                fn deserialize_state<'de, D: #runtime::private::serde::Deserializer<'de>>(
+                    deserializer: D,
+                ) -> ::core::result::Result<Self, D::Error> {
+                    #deserialize
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! From the model to the item as it was written and its `impl Event`.
 
 use proc_macro2::TokenStream;
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::Fields;
 
 use super::model::{EventItem, EventType, Events};
@@ -25,6 +25,7 @@ impl Events {
         let types = self.types.iter().map(|event| event.expand(self));
         let methods = match &self.item {
             EventItem::Enum(_) => self.enum_methods(),
+            EventItem::Block(_) => self.block_methods(),
             EventItem::Struct(item) if matches!(item.fields, Fields::Unit) => self.unit_methods(),
             EventItem::Struct(_) => self.struct_methods(),
         };
@@ -41,11 +42,11 @@ impl Events {
         let (runtime, ident) = (&self.runtime, self.ident());
         let (impl_generics, type_generics, _) = self.generics().split_for_impl();
         let body = quote!(::core::unreachable!());
-        let methods = self.methods([&body, &body, &body]);
+        let methods = self.methods([&body, &body, &body, &body]);
         quote! {
             impl #impl_generics #runtime::Event for #ident #type_generics
             where
-                Self: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static
+                Self: ::core::marker::Send + ::core::marker::Sync + 'static
             {
                 const TYPES: &'static [#runtime::EventType] = &[];
                 #methods
@@ -54,26 +55,50 @@ impl Events {
     }
 
     fn enum_methods(&self) -> TokenStream {
-        let runtime = &self.runtime;
-        let arms =
-            self.types.iter().enumerate().map(|(index, EventType { ident, .. })| quote!(Self::#ident { .. } => #index));
         self.methods([
-            &quote!(match self { #(#arms,)* }),
-            &quote!(#runtime::private::serialize_variant(self, serializer)),
-            &quote!(#runtime::private::deserialize_variant(index, deserializer)),
+            &self.index(),
+            &self.payload(&quote!(duplicate), &quote!(self)),
+            &self.payload(&quote!(serialize_variant), &quote!(self, serializer)),
+            &self.payload(&quote!(deserialize_variant), &quote!(index, deserializer)),
         ])
     }
 
-    fn struct_methods(&self) -> TokenStream {
+    /// What cannot be done because a parameter lacks a trait is reported where the block asks for it.
+    fn block_methods(&self) -> TokenStream {
         let runtime = &self.runtime;
         self.methods([
-            &quote!(0),
-            &quote!(#runtime::private::serde::Serialize::serialize(self, serializer)),
+            &self.index(),
+            &quote!(::core::clone::Clone::clone(self)),
             &quote! {
-                let _ = index;
-                #runtime::private::serde::Deserialize::deserialize(deserializer)
+                use #runtime::private::Missing as _;
+                #runtime::private::Of(self).serialize_variant(serializer)
+            },
+            &quote! {
+                use #runtime::private::Missing as _;
+                #runtime::private::Of::<Self>::deserialize_variant(index, deserializer)
             },
         ])
+    }
+
+    fn index(&self) -> TokenStream {
+        let arms =
+            self.types.iter().enumerate().map(|(index, EventType { ident, .. })| quote!(Self::#ident { .. } => #index));
+        quote!(match self { #(#arms,)* })
+    }
+
+    fn struct_methods(&self) -> TokenStream {
+        self.methods([
+            &quote!(0),
+            &self.payload(&quote!(duplicate), &quote!(self)),
+            &self.payload(&quote!(serialize_struct), &quote!(self, serializer)),
+            &self.payload(&quote!(deserialize_struct), &quote!(index, deserializer)),
+        ])
+    }
+
+    /// Asks for the same bound each time, where the type is named: the compiler reports it once.
+    fn payload(&self, method: &TokenStream, arguments: &TokenStream) -> TokenStream {
+        let runtime = &self.runtime;
+        quote_spanned!(self.ident().span()=> <Self as #runtime::private::Payload>::#method(#arguments))
     }
 
     /// A struct without fields is an empty map, as a variant without fields is, so that it can be given fields later.
@@ -81,6 +106,7 @@ impl Events {
         let (runtime, name) = (&self.runtime, self.ident().to_string());
         self.methods([
             &quote!(0),
+            &quote_spanned!(self.ident().span()=> <Self as ::core::clone::Clone>::clone(self)),
             &quote! {
                 let fields = #runtime::private::serde::Serializer::serialize_struct(serializer, #name, 0)?;
                 #runtime::private::serde::ser::SerializeStruct::end(fields)
@@ -93,11 +119,15 @@ impl Events {
         ])
     }
 
-    fn methods(&self, [index, serialize, deserialize]: [&TokenStream; 3]) -> TokenStream {
+    fn methods(&self, [index, duplicate, serialize, deserialize]: [&TokenStream; 4]) -> TokenStream {
         let runtime = &self.runtime;
         quote! {
             fn index(&self) -> usize {
                 #index
+            }
+
+            fn duplicate(&self) -> Self {
+                #duplicate
             }
 
             fn serialize_payload<S: #runtime::private::serde::Serializer>(
@@ -127,7 +157,7 @@ impl EventType {
 impl ToTokens for EventItem {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         match self {
-            Self::Enum(item) => item.to_tokens(tokens),
+            Self::Enum(item) | Self::Block(item) => item.to_tokens(tokens),
             Self::Struct(item) => item.to_tokens(tokens),
         }
     }

@@ -14,6 +14,8 @@ pub(super) struct Events {
 
 pub(super) enum EventItem {
     Enum(ItemEnum),
+    /// An enum that the user has not written: it stands for an `impl` block.
+    Block(ItemEnum),
     Struct(ItemStruct),
 }
 
@@ -28,14 +30,14 @@ pub(super) struct EventType {
 impl Events {
     pub(super) fn ident(&self) -> &Ident {
         match &self.item {
-            EventItem::Enum(item) => &item.ident,
+            EventItem::Enum(item) | EventItem::Block(item) => &item.ident,
             EventItem::Struct(item) => &item.ident,
         }
     }
 
     pub(super) fn generics(&self) -> &Generics {
         match &self.item {
-            EventItem::Enum(item) => &item.generics,
+            EventItem::Enum(item) | EventItem::Block(item) => &item.generics,
             EventItem::Struct(item) => &item.generics,
         }
     }

@@ -12,8 +12,14 @@ const VARIANT_OPTIONS: &[&str] = &["name", "version"];
 
 impl Events {
     pub(super) fn of_enum(mut item: ItemEnum, runtime: RuntimePath, errors: &mut Errors) -> Self {
-        let types = item.variants.iter_mut().map(|variant| EventType::of_variant(variant, errors)).collect();
+        let types = EventType::of_variants(&mut item, errors);
         Self { runtime, item: EventItem::Enum(item), types }
+    }
+
+    /// Of the enum that the block form writes.
+    pub(super) fn of_block(mut item: ItemEnum, runtime: RuntimePath, errors: &mut Errors) -> Self {
+        let types = EventType::of_variants(&mut item, errors);
+        Self { runtime, item: EventItem::Block(item), types }
     }
 
     pub(super) fn of_struct(item: ItemStruct, options: &Options, errors: &mut Errors) -> Self {
@@ -24,6 +30,10 @@ impl Events {
 }
 
 impl EventType {
+    fn of_variants(item: &mut ItemEnum, errors: &mut Errors) -> Vec<Self> {
+        item.variants.iter_mut().map(|variant| Self::of_variant(variant, errors)).collect()
+    }
+
     fn of_variant(variant: &mut Variant, errors: &mut Errors) -> Self {
         let options = Options::of_attributes("event", &variant.attrs, VARIANT_OPTIONS, errors);
         variant.attrs.retain(|attribute| !attribute.path().is_ident("event"));

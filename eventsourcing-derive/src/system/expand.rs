@@ -3,9 +3,10 @@
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{LitStr, Path};
+use syn::{LitStr, Path, Type};
 
 use super::model::{Follow, Part, Role, System, Target};
+use crate::source_text::source_text;
 
 impl System {
     pub(super) fn expand(&self) -> TokenStream {
@@ -118,8 +119,16 @@ impl System {
         &self.part(&follow.field).expect("checked: the followed field exists").name
     }
 
+    /// Where `ty` is written first. What it lacks is asked for there each time, and so reported once.
+    fn first_mention<'a>(&'a self, ty: &'a Type) -> &'a Type {
+        let text = source_text(ty);
+        self.parts.iter().map(|part| &part.ty).find(|first| source_text(first) == text).unwrap_or(ty)
+    }
+
     fn name_of(&self, aggregate: &Path) -> TokenStream {
-        let runtime = &self.runtime;
+        let (runtime, text) = (&self.runtime, source_text(aggregate));
+        let mut mentioned = self.parts.iter().flat_map(Part::mentioned);
+        let aggregate = mentioned.find(|first| source_text(first) == text).unwrap_or(aggregate);
         quote_spanned!(aggregate.span()=> <#aggregate as #runtime::Aggregate>::NAME)
     }
 }
@@ -139,20 +148,21 @@ impl Part {
     }
 
     fn assemble(&self, system: &System) -> TokenStream {
-        let Self { field, ty, name, .. } = self;
-        let runtime = &system.runtime;
+        let Self { field, name, .. } = self;
+        let (runtime, ty) = (&system.runtime, system.first_mention(&self.ty));
+        let applications = quote!(applications); // The parameter, which a macro's type would not see.
         match self.role {
             Role::Projection(Target::Memory) => {
-                quote_spanned!(ty.span()=> #field: <#ty as ::core::default::Default>::default())
+                quote_spanned!(ty.span()=> #field: <#ty as #runtime::private::ProjectionInMemory>::empty())
             }
             Role::Projection(Target::Sql) => quote_spanned! {ty.span()=>
-                #field: <#ty as ::core::convert::From<#runtime::ReadModel>>::from(applications.read_model(#name))
+                #field: <#ty as #runtime::private::ProjectionInSql>::of(#applications.read_model(#name))
             },
             Role::Projection(Target::Foreign) => quote_spanned! {ty.span()=>
-                #field: applications.projection::<#ty>(#name)
+                #field: #applications.projection::<#ty>(#name)
             },
             Role::Application { .. } => quote_spanned! {ty.span()=>
-                #field: <#ty as ::core::convert::From<#runtime::Application>>::from(applications.application(#name))
+                #field: <#ty as #runtime::private::Service>::of(#applications.application(#name))
             },
         }
     }
@@ -160,7 +170,7 @@ impl Part {
     /// `None`: an application without a policy.
     fn follower(&self, system: &System) -> Option<TokenStream> {
         let Self { field, name, follows, .. } = self;
-        let runtime = &system.runtime;
+        let (runtime, ty) = (&system.runtime, system.first_mention(&self.ty));
         let kind = match self.role {
             _ if follows.is_empty() => return None,
             Role::Application { .. } => quote!(policy),
@@ -172,8 +182,9 @@ impl Part {
             let (aggregate, application) = (&follow.aggregate, system.followed(follow));
             quote_spanned!(aggregate.span()=> let follower = follower.follows::<#aggregate>(#application);)
         });
+        let start = quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, |system: &Self| &system.#field));
         Some(quote! {{
-            let follower = #runtime::Follower::#kind(#name, |system: &Self| &system.#field);
+            let follower = #start;
             #(#follows)*
             ::core::convert::Into::into(follower)
         }})

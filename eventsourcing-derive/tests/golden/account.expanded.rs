@@ -12,9 +12,37 @@ impl ::eventsourcing_core::Aggregate for Account {
         use ::eventsourcing_core::snapshot::{every, never};
         every(50)
     }
+    fn fold_first(
+        event: Self::Event,
+    ) -> ::core::result::Result<Self, ::eventsourcing_core::Misplaced> {
+        <Self as ::eventsourcing_core::Fold<
+            <Self as ::eventsourcing_core::Aggregate>::Event,
+        >>::create(event)
+    }
+    fn fold_next(
+        &mut self,
+        event: Self::Event,
+    ) -> ::core::result::Result<(), ::eventsourcing_core::Misplaced> {
+        <Self as ::eventsourcing_core::Fold<
+            <Self as ::eventsourcing_core::Aggregate>::Event,
+        >>::apply(self, event)
+    }
+    fn serialize_state<S: ::eventsourcing_core::private::serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        <Self as ::eventsourcing_core::private::State>::serialize_state(self, serializer)
+    }
+    fn deserialize_state<
+        'de,
+        D: ::eventsourcing_core::private::serde::Deserializer<'de>,
+    >(deserializer: D) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::eventsourcing_core::private::State>::deserialize_state(deserializer)
+    }
 }
 /// What has happened to an account.
 #[allow(
+    clippy::boxed_local,
     clippy::missing_const_for_fn,
     clippy::needless_pass_by_ref_mut,
     clippy::needless_pass_by_value,
@@ -41,16 +69,12 @@ impl Account {
 }
 /// What has happened to an account.
 #[derive(
-    ::core::clone::Clone,
-    ::core::fmt::Debug,
-    ::core::cmp::PartialEq,
     ::eventsourcing_core::private::serde::Serialize,
-    ::eventsourcing_core::private::serde::Deserialize,
+    ::eventsourcing_core::private::serde::Deserialize
 )]
 #[serde(crate = "::eventsourcing_core::private::serde")]
 #[allow(
     private_interfaces,
-    clippy::derive_partial_eq_without_eq,
     clippy::enum_variant_names,
     clippy::large_enum_variant,
     clippy::module_name_repetitions
@@ -64,6 +88,12 @@ pub enum AccountEvent {
     ///The event `credited`.
     Credited {
         ///The parameter `amount` of `credited`.
+        #[serde(
+            bound(
+                serialize = "for<'any> Money: ::eventsourcing_core::private::serde::Serialize + 'any",
+                deserialize = "for<'any> Money: ::eventsourcing_core::private::serde::Deserialize<'any>"
+            )
+        )]
         amount: Money,
         ///The parameter `note` of `credited`.
         #[serde(default)]
@@ -95,17 +125,85 @@ impl ::eventsourcing_core::Event for AccountEvent {
             Self::ClosedForGood { .. } => 2usize,
         }
     }
+    fn duplicate(&self) -> Self {
+        ::core::clone::Clone::clone(self)
+    }
     fn serialize_payload<S: ::eventsourcing_core::private::serde::Serializer>(
         &self,
         serializer: S,
     ) -> ::core::result::Result<S::Ok, S::Error> {
-        ::eventsourcing_core::private::serialize_variant(self, serializer)
+        use ::eventsourcing_core::private::Missing as _;
+        ::eventsourcing_core::private::Of(self).serialize_variant(serializer)
     }
     fn deserialize_payload<
         'de,
         D: ::eventsourcing_core::private::serde::Deserializer<'de>,
     >(index: usize, deserializer: D) -> ::core::result::Result<Self, D::Error> {
-        ::eventsourcing_core::private::deserialize_variant(index, deserializer)
+        use ::eventsourcing_core::private::Missing as _;
+        ::eventsourcing_core::private::Of::<
+            Self,
+        >::deserialize_variant(index, deserializer)
+    }
+}
+#[automatically_derived]
+impl ::core::clone::Clone for AccountEvent {
+    fn clone(&self) -> Self {
+        use ::eventsourcing_core::private::Missing as _;
+        match self {
+            AccountEvent::Opened { owner: field0 } => {
+                AccountEvent::Opened {
+                    owner: ::eventsourcing_core::private::Of(field0).duplicate(),
+                }
+            }
+            AccountEvent::Credited { amount: field0, note: field1 } => {
+                AccountEvent::Credited {
+                    amount: ::eventsourcing_core::private::Of(field0).duplicate(),
+                    note: ::eventsourcing_core::private::Of(field1).duplicate(),
+                }
+            }
+            AccountEvent::ClosedForGood {} => AccountEvent::ClosedForGood {},
+        }
+    }
+}
+#[automatically_derived]
+impl ::core::fmt::Debug for AccountEvent {
+    fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {
+        use ::eventsourcing_core::private::Missing as _;
+        match self {
+            AccountEvent::Opened { owner: field0 } => {
+                f.debug_struct("Opened")
+                    .field("owner", ::eventsourcing_core::private::Of(field0).shown())
+                    .finish()
+            }
+            AccountEvent::Credited { amount: field0, note: field1 } => {
+                f.debug_struct("Credited")
+                    .field("amount", ::eventsourcing_core::private::Of(field0).shown())
+                    .field("note", ::eventsourcing_core::private::Of(field1).shown())
+                    .finish()
+            }
+            AccountEvent::ClosedForGood {} => f.write_str("ClosedForGood"),
+        }
+    }
+}
+#[automatically_derived]
+impl ::core::cmp::PartialEq for AccountEvent {
+    fn eq(&self, other: &Self) -> bool {
+        use ::eventsourcing_core::private::Missing as _;
+        match (self, other) {
+            (
+                AccountEvent::Opened { owner: left0 },
+                AccountEvent::Opened { owner: right0 },
+            ) => ::eventsourcing_core::private::Of(left0).equals(right0),
+            (
+                AccountEvent::Credited { amount: left0, note: left1 },
+                AccountEvent::Credited { amount: right0, note: right1 },
+            ) => {
+                ::eventsourcing_core::private::Of(left0).equals(right0)
+                    && ::eventsourcing_core::private::Of(left1).equals(right1)
+            }
+            (AccountEvent::ClosedForGood {}, AccountEvent::ClosedForGood {}) => true,
+            _ => false,
+        }
     }
 }
 #[automatically_derived]
@@ -145,3 +243,12 @@ impl ::eventsourcing_core::Fold<AccountEvent> for Account {
         }
     }
 }
+const _: fn() = || {
+    use ::eventsourcing_core::private::Unasked as _;
+    <String as ::eventsourcing_core::private::Parameter>::is_parameter();
+    <Money as ::eventsourcing_core::private::Parameter>::is_parameter();
+    ::eventsourcing_core::private::Within::<
+        Option<String>,
+        (String, ()),
+    >::is_parameter();
+};

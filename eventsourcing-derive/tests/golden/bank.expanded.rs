@@ -24,13 +24,13 @@ impl ::eventsourcing_core::System for EventSourcedBank {
     }
     fn assemble(applications: &::eventsourcing_core::Applications) -> Self {
         Self {
-            accounts: <AccountService as ::core::convert::From<
-                ::eventsourcing_core::Application,
-            >>::from(applications.application("accounts")),
-            ledger: <LedgerService as ::core::convert::From<
-                ::eventsourcing_core::Application,
-            >>::from(applications.application("books")),
-            activity: <ActivityFeed as ::core::default::Default>::default(),
+            accounts: <AccountService as ::eventsourcing_core::private::Service>::of(
+                applications.application("accounts"),
+            ),
+            ledger: <LedgerService as ::eventsourcing_core::private::Service>::of(
+                applications.application("books"),
+            ),
+            activity: <ActivityFeed as ::eventsourcing_core::private::ProjectionInMemory>::empty(),
         }
     }
     fn followers() -> ::std::vec::Vec<::eventsourcing_core::Follower<Self>> {
@@ -38,18 +38,16 @@ impl ::eventsourcing_core::System for EventSourcedBank {
             [::eventsourcing_core::Follower<Self>; 2usize],
         >::from([
             {
-                let follower = ::eventsourcing_core::Follower::policy(
-                    "books",
-                    |system: &Self| &system.ledger,
-                );
+                let follower = ::eventsourcing_core::Follower::policy::<
+                    LedgerService,
+                >("books", |system: &Self| &system.ledger);
                 let follower = follower.follows::<Account>("accounts");
                 ::core::convert::Into::into(follower)
             },
             {
-                let follower = ::eventsourcing_core::Follower::projection(
-                    "activity",
-                    |system: &Self| &system.activity,
-                );
+                let follower = ::eventsourcing_core::Follower::projection::<
+                    ActivityFeed,
+                >("activity", |system: &Self| &system.activity);
                 let follower = follower.follows::<Account>("accounts");
                 let follower = follower.follows::<Ledger>("books");
                 ::core::convert::Into::into(follower)

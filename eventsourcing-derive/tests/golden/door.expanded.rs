@@ -27,17 +27,26 @@ impl ::eventsourcing_core::Event for DoorEvent {
             Self::Moved { .. } => 2usize,
         }
     }
+    fn duplicate(&self) -> Self {
+        <Self as ::eventsourcing_core::private::Payload>::duplicate(self)
+    }
     fn serialize_payload<S: ::eventsourcing_core::private::serde::Serializer>(
         &self,
         serializer: S,
     ) -> ::core::result::Result<S::Ok, S::Error> {
-        ::eventsourcing_core::private::serialize_variant(self, serializer)
+        <Self as ::eventsourcing_core::private::Payload>::serialize_variant(
+            self,
+            serializer,
+        )
     }
     fn deserialize_payload<
         'de,
         D: ::eventsourcing_core::private::serde::Deserializer<'de>,
     >(index: usize, deserializer: D) -> ::core::result::Result<Self, D::Error> {
-        ::eventsourcing_core::private::deserialize_variant(index, deserializer)
+        <Self as ::eventsourcing_core::private::Payload>::deserialize_variant(
+            index,
+            deserializer,
+        )
     }
 }
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -55,17 +64,25 @@ impl ::eventsourcing_core::Event for Pinged {
     fn index(&self) -> usize {
         0
     }
+    fn duplicate(&self) -> Self {
+        <Self as ::eventsourcing_core::private::Payload>::duplicate(self)
+    }
     fn serialize_payload<S: ::eventsourcing_core::private::serde::Serializer>(
         &self,
         serializer: S,
     ) -> ::core::result::Result<S::Ok, S::Error> {
-        ::eventsourcing_core::private::serde::Serialize::serialize(self, serializer)
+        <Self as ::eventsourcing_core::private::Payload>::serialize_struct(
+            self,
+            serializer,
+        )
     }
     fn deserialize_payload<
         'de,
         D: ::eventsourcing_core::private::serde::Deserializer<'de>,
     >(index: usize, deserializer: D) -> ::core::result::Result<Self, D::Error> {
-        let _ = index;
-        ::eventsourcing_core::private::serde::Deserialize::deserialize(deserializer)
+        <Self as ::eventsourcing_core::private::Payload>::deserialize_struct(
+            index,
+            deserializer,
+        )
     }
 }

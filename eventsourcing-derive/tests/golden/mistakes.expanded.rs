@@ -3,7 +3,11 @@
 }
 #[allow(missing_docs, non_camel_case_types, unreachable_pub, private_interfaces)]
 pub enum AccountEvent {
-    Opened { owner: String },
+    Opened {
+        owner: [(); ::core::compile_error! {
+            "a stored event owns its fields, but this type borrows; write an owned type, such as `String`"
+        }],
+    },
 }
 impl ::core::clone::Clone for AccountEvent {
     fn clone(&self) -> Self {
@@ -37,10 +41,13 @@ impl<'de> ::eventsourcing_core::private::serde::Deserialize<'de> for AccountEven
 }
 impl ::eventsourcing_core::Event for AccountEvent
 where
-    Self: ::core::clone::Clone + ::core::marker::Send + ::core::marker::Sync + 'static,
+    Self: ::core::marker::Send + ::core::marker::Sync + 'static,
 {
     const TYPES: &'static [::eventsourcing_core::EventType] = &[];
     fn index(&self) -> usize {
+        ::core::unreachable!()
+    }
+    fn duplicate(&self) -> Self {
         ::core::unreachable!()
     }
     fn serialize_payload<S: ::eventsourcing_core::private::serde::Serializer>(
@@ -57,6 +64,7 @@ where
     }
 }
 #[allow(
+    clippy::boxed_local,
     clippy::missing_const_for_fn,
     clippy::needless_pass_by_ref_mut,
     clippy::needless_pass_by_value,

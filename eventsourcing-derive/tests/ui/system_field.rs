@@ -49,6 +49,14 @@ struct ListedTwice {
 }
 
 #[derive(System)]
+struct TwoKinds {
+    #[application(aggregates(Account))]
+    accounts: Accounts,
+    #[projection(sql, foreign, follows(accounts: Account))]
+    feed: Feed,
+}
+
+#[derive(System)]
 #[system(nmae = "Bank")]
 struct Options {
     #[application(aggregate(Account), aggregates(Account))]

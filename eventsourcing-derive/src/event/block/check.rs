@@ -3,7 +3,7 @@
 use syn::{FnArg, ImplItem, Pat, ReceiverKind, Safety, Type};
 
 use super::super::check::conditional;
-use super::fields::{borrows, is_open, owned};
+use super::fields::unstorable;
 use super::model::{Block, Field, Method};
 use crate::errors::Errors;
 use crate::messages;
@@ -163,10 +163,8 @@ impl Method {
     fn check_types(&self, errors: &mut Errors) {
         for parameter in &self.signature.inputs {
             let FnArg::Typed(parameter) = parameter else { continue };
-            if is_open(&parameter.ty) {
-                errors.report(&parameter.ty, messages::parameter_impl());
-            } else if borrows(&parameter.ty) {
-                errors.report(&parameter.ty, messages::parameter_reference(source_text(&owned(&parameter.ty))));
+            if let Some(message) = unstorable(&parameter.ty) {
+                errors.report(&parameter.ty, message);
             }
         }
     }

@@ -16,20 +16,13 @@ impl Block {
         let Self { runtime, events, .. } = self;
         let serde = runtime.serde();
         let documentation = self.documentation();
-        let variants = self.variants().map(Method::to_variant);
+        let variants = self.variants().map(|method| method.to_variant(self));
         parse_quote! {
             #(#documentation)*
-            #[derive(
-                ::core::clone::Clone,
-                ::core::fmt::Debug,
-                ::core::cmp::PartialEq,
-                #runtime::private::serde::Serialize,
-                #runtime::private::serde::Deserialize,
-            )]
+            #[derive(#runtime::private::serde::Serialize, #runtime::private::serde::Deserialize)]
             #[serde(crate = #serde)]
             #[allow(
                 private_interfaces,
-                clippy::derive_partial_eq_without_eq,
                 clippy::enum_variant_names,
                 clippy::large_enum_variant,
                 clippy::module_name_repetitions
@@ -41,8 +34,9 @@ impl Block {
     pub(super) fn expand(&self, events: &Events) -> TokenStream {
         let item = &self.item;
         let enumeration = events.expand();
-        let fold = self.fold();
-        quote!(#item #enumeration #fold)
+        let (implementations, fold) = (self.implementations(), self.fold());
+        let requirements = self.requirements();
+        quote!(#item #enumeration #implementations #fold #requirements)
     }
 
     fn documentation(&self) -> Vec<Attribute> {
@@ -92,12 +86,12 @@ impl Block {
 }
 
 impl Method {
-    fn to_variant(&self) -> TokenStream {
+    fn to_variant(&self, block: &Block) -> TokenStream {
         let Self { signature, variant_attributes, variant, fields, .. } = self;
         let name = &signature.ident;
         let documentation =
             undocumented(variant_attributes).then(|| documentation(&format!("The event `{}`.", name.unraw())));
-        let fields = fields.iter().map(|field| field.to_documented_field(name));
+        let fields = fields.iter().map(|field| field.to_documented_field(name, block));
         match fields.len() {
             0 => quote!(#documentation #(#variant_attributes)* #variant),
             _ => quote!(#documentation #(#variant_attributes)* #variant { #(#fields,)* }),
@@ -108,7 +102,7 @@ impl Method {
         if !self.creates() {
             return self.misplaced(block);
         }
-        let (pattern, call) = (self.pattern(block), self.call(&[]));
+        let (pattern, call) = (self.pattern(block, "field"), self.call(&[]));
         quote!(#pattern => ::core::result::Result::Ok(#call))
     }
 
@@ -116,7 +110,7 @@ impl Method {
         if self.creates() {
             return self.misplaced(block);
         }
-        let (pattern, call) = (self.pattern(block), self.call(&[quote!(self)]));
+        let (pattern, call) = (self.pattern(block, "field"), self.call(&[quote!(self)]));
         quote! {
             #pattern => {
                 #call;
@@ -131,33 +125,34 @@ impl Method {
         quote!(#events::#variant { .. } => ::core::result::Result::Err(#runtime::Misplaced))
     }
 
-    fn pattern(&self, block: &Block) -> TokenStream {
+    /// The variant with its fields, named `field0`, `field1` and so on.
+    pub(super) fn pattern(&self, block: &Block, prefix: &str) -> TokenStream {
         let (events, variant) = (&block.events, &self.variant);
         let names = self.fields.iter().map(|field| &field.ident);
-        let values = self.values();
+        let values = self.values(prefix);
         quote!(#events::#variant { #(#names: #values,)* })
     }
 
     /// The call of the user's method, where the user wrote it.
     fn call(&self, receiver: &[TokenStream]) -> TokenStream {
         let method = &self.signature.ident;
-        let values = self.values();
+        let values = self.values("field");
         quote_spanned!(method.span()=> Self::#method(#(#receiver,)* #(#values,)*))
     }
 
     /// Names of ours for the fields: the user's might be constants, or begin with an underscore.
-    fn values(&self) -> Vec<Ident> {
+    pub(super) fn values(&self, prefix: &str) -> Vec<Ident> {
         let fields = self.fields.iter().enumerate();
-        fields.map(|(index, field)| format_ident!("field{index}", span = field.ident.span())).collect()
+        fields.map(|(index, field)| format_ident!("{prefix}{index}", span = field.ident.span())).collect()
     }
 }
 
 impl Field {
-    fn to_documented_field(&self, method: &Ident) -> TokenStream {
+    fn to_documented_field(&self, method: &Ident, block: &Block) -> TokenStream {
         let text = || format!("The parameter `{}` of `{}`.", self.ident.unraw(), method.unraw());
         let documentation = undocumented(&self.attributes).then(|| documentation(&text()));
-        let field = self.to_field();
-        quote!(#documentation #field)
+        let (bound, field) = (block.serde_bound(self), self.to_field());
+        quote!(#documentation #bound #field)
     }
 
     fn to_field(&self) -> TokenStream {

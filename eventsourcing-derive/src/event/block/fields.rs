@@ -2,7 +2,10 @@
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::{ToTokens, quote};
-use syn::{Type, parse_quote};
+use syn::{GenericArgument, PathArguments, Type, parse_quote};
+
+use crate::messages;
+use crate::source_text::source_text;
 
 /// `ty` as it is written outside the block, where `Self` means the enum.
 pub(super) fn without_self(ty: &Type, aggregate: &Type) -> Type {
@@ -23,8 +26,17 @@ fn replace_self(tokens: TokenStream, aggregate: &TokenStream) -> TokenStream {
     replaced.collect()
 }
 
+/// What to say of a type that no stored field can have.
+pub(super) fn unstorable(ty: &Type) -> Option<String> {
+    match ty {
+        ty if is_open(ty) => Some(messages::parameter_impl()),
+        ty if borrows(ty) => Some(messages::parameter_reference(source_text(&owned(ty)))),
+        _ => None,
+    }
+}
+
 /// Whether the type borrows something, on the outside or within.
-pub(super) fn borrows(ty: &Type) -> bool {
+fn borrows(ty: &Type) -> bool {
     any_token(ty.to_token_stream(), &|token| match token {
         TokenTree::Punct(punct) => punct.as_char() == '&',
         TokenTree::Ident(word) => word == "_",
@@ -33,12 +45,12 @@ pub(super) fn borrows(ty: &Type) -> bool {
 }
 
 /// Whether the type is or contains `impl Trait`.
-pub(super) fn is_open(ty: &Type) -> bool {
+fn is_open(ty: &Type) -> bool {
     any_token(ty.to_token_stream(), &|token| matches!(token, TokenTree::Ident(word) if word == "impl"))
 }
 
 /// What to write instead of a reference.
-pub(super) fn owned(ty: &Type) -> TokenStream {
+fn owned(ty: &Type) -> TokenStream {
     let Type::Reference(reference) = ty else { return quote!(String) };
     match &*reference.elem {
         Type::Slice(slice) => {
@@ -50,7 +62,41 @@ pub(super) fn owned(ty: &Type) -> TokenStream {
     }
 }
 
-fn any_token(tokens: TokenStream, test: &impl Fn(&TokenTree) -> bool) -> bool {
+/// The types that stand in `ty`, one level deep.
+pub(super) fn parts(ty: &Type) -> Vec<&Type> {
+    match ty {
+        Type::Path(path) => path.path.segments.iter().flat_map(|segment| arguments(&segment.arguments)).collect(),
+        Type::Tuple(tuple) => tuple.elems.iter().collect(),
+        Type::Array(array) => vec![&array.elem],
+        Type::Paren(paren) => parts(&paren.elem),
+        Type::Group(group) => parts(&group.elem),
+        _ => Vec::new(),
+    }
+}
+
+fn arguments(arguments: &PathArguments) -> Vec<&Type> {
+    let PathArguments::AngleBracketed(arguments) = arguments else { return Vec::new() };
+    let types = arguments.args.iter().filter_map(|argument| match argument {
+        GenericArgument::Type(ty) => Some(ty),
+        _ => None,
+    });
+    types.collect()
+}
+
+/// Whether the type has the traits of its parts, as far as can be seen.
+pub(super) fn stands_for_its_parts(ty: &Type) -> bool {
+    match ty {
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            ["Option", "Vec", "Box", "VecDeque"].iter().any(|name| last.ident == name) && !last.arguments.is_empty()
+        }),
+        Type::Tuple(_) | Type::Array(_) => true,
+        Type::Paren(paren) => stands_for_its_parts(&paren.elem),
+        Type::Group(group) => stands_for_its_parts(&group.elem),
+        _ => false,
+    }
+}
+
+pub(super) fn any_token(tokens: TokenStream, test: &impl Fn(&TokenTree) -> bool) -> bool {
     tokens.into_iter().any(|token| match &token {
         TokenTree::Group(group) => any_token(group.stream(), test),
         token => test(token),

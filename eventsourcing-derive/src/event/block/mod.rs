@@ -3,7 +3,9 @@
 mod check;
 mod expand;
 mod fields;
+mod implementations;
 mod model;
+mod parameters;
 mod parse;
 mod stub;
 
@@ -18,7 +20,7 @@ pub(super) fn expand(arguments: TokenStream, item: ItemImpl) -> TokenStream {
     let mut errors = Errors::default();
     let block = Block::parse(arguments, item, &mut errors);
     block.check(&mut errors);
-    let events = Events::of_enum(block.to_enum(), block.runtime.clone(), &mut errors);
+    let events = Events::of_block(block.to_enum(), block.runtime.clone(), &mut errors);
     events.check_variants(&mut errors);
     match errors.finish() {
         Ok(()) => block.expand(&events),

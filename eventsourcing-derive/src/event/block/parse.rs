@@ -84,6 +84,7 @@ fn without_underscores(parameter: &Ident) -> Ident {
 /// What clippy would have otherwise is not for a method to choose that is an event.
 fn lints() -> Attribute {
     parse_quote!(#[allow(
+        clippy::boxed_local,
         clippy::missing_const_for_fn,
         clippy::needless_pass_by_ref_mut,
         clippy::needless_pass_by_value,

@@ -7,7 +7,7 @@ use quote::quote;
 use syn::Type;
 
 use super::super::model::Events;
-use super::fields::{borrows, is_open, owned};
+use super::fields::unstorable;
 use super::model::{Block, Field, Method};
 
 impl Block {
@@ -78,7 +78,7 @@ impl Method {
     fn stub_variant(&self) -> TokenStream {
         let variant = &self.variant;
         let mut seen = HashSet::new();
-        let fields = self.fields.iter().filter(|field| seen.insert(&field.ident)).filter_map(Field::stub_field);
+        let fields = self.fields.iter().filter(|field| seen.insert(&field.ident)).map(Field::stub_field);
         let fields: Vec<_> = fields.collect();
         match &*fields {
             [] => quote!(#variant),
@@ -88,17 +88,16 @@ impl Method {
 }
 
 impl Field {
-    /// With the type that the message asks for; without the field where there is none.
-    fn stub_field(&self) -> Option<TokenStream> {
+    /// With its type. In place of one that cannot be stored, an array whose length is a mistake: the compiler takes any
+    /// value for one of those, and reports the same message in the same place once.
+    fn stub_field(&self) -> TokenStream {
         let Self { ident, ty, .. } = self;
-        match ty {
-            ty if is_open(ty) => None,
-            Type::Reference(_) => {
-                let owned = owned(ty);
-                Some(quote!(#ident: #owned))
+        match unstorable(ty) {
+            None => quote!(#ident: #ty),
+            Some(message) => {
+                let message = syn::Error::new_spanned(ty, message).to_compile_error();
+                quote!(#ident: [(); #message])
             }
-            ty if borrows(ty) => None,
-            ty => Some(quote!(#ident: #ty)),
         }
     }
 }

@@ -1,0 +1,10 @@
+use eventsourcing_core::{event};
+
+#[event]
+impl Account {
+    fn opened() -> Self {
+        Self {}
+    }
+}
+
+fn main() {}

@@ -1,0 +1,24 @@
+use eventsourcing_core::{Aggregate, Fold, Misplaced, event};
+use serde::{Deserialize, Serialize};
+
+#[path = "../support/account_in_use.rs"]
+mod account_in_use;
+
+#[derive(Aggregate, Serialize, Deserialize)]
+pub struct Account;
+
+#[event]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct AccountEvent { by: u32 }
+
+impl Fold<AccountEvent> for Account {
+    fn create(_: AccountEvent) -> Result<Self, Misplaced> {
+        Ok(Self)
+    }
+
+    fn apply(&mut self, _: AccountEvent) -> Result<(), Misplaced> {
+        Ok(())
+    }
+}
+
+fn main() {}
