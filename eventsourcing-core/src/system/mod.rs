@@ -13,6 +13,7 @@ mod running;
 mod seats;
 mod stores;
 mod tenure;
+mod verify;
 mod waiting;
 mod wiring;
 
@@ -29,6 +30,7 @@ pub use health::{FollowerFailure, FollowerHealth, FollowerState, Health, Holder,
 pub use runner::Runner;
 pub use running::Running;
 pub use stores::{Applications, Stores};
+pub use verify::{Difference, EventPlace, Finding, FollowerVerification, Verification, VerifyProgress};
 
 /// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
 pub trait System: Sized + Send + Sync + 'static {

@@ -27,11 +27,11 @@ use crate::store::{EventStore, HolderId, LogQuery, Name, Position, Receipt};
 /// [`stop`](Self::stop) ends it gracefully. If it is dropped instead, the followers end after what they are at.
 /// Nothing is lost either way: a follower goes on where it stopped when the system is started again.
 pub struct Running<S> {
-    engine: Arc<Engine<S>>,
+    pub(super) engine: Arc<Engine<S>>,
     /// Kept alive while the system runs: applications only know it weakly.
     inline: Option<Arc<dyn AfterSave>>,
     tasks: Vec<JoinHandle<()>>,
-    read_models: Vec<SqlFollower<S>>,
+    pub(super) read_models: Vec<SqlFollower<S>>,
     /// By the name of the read model.
     builds: Mutex<BTreeMap<Name, (Build, JoinHandle<()>)>>,
     terms: Option<Terms>,

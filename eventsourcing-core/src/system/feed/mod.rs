@@ -21,6 +21,7 @@ use crate::store::{
     StoreError, StoredEvent,
 };
 use cursor::Cursor;
+pub(crate) use cursor::{FIGURES_KEYS, read_figures};
 pub(crate) use partition::Partition;
 pub(crate) use sink::{Failure, Handlers, PlainSink, PolicySink, RETIRED, Sink};
 pub(crate) use sql::SqlSink;
