@@ -30,7 +30,10 @@ pub use health::{FollowerFailure, FollowerHealth, FollowerState, Health, Holder,
 pub use runner::Runner;
 pub use running::Running;
 pub use stores::{Applications, Stores};
-pub use verify::{Difference, EventPlace, Finding, FollowerVerification, Verification, VerifyProgress};
+pub use verify::{
+    ContentsVerification, Difference, EventPlace, Finding, FollowerVerification, RowDifference, TableDifference,
+    Verification, VerifyProgress,
+};
 
 /// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
 pub trait System: Sized + Send + Sync + 'static {

@@ -65,7 +65,7 @@ impl<S: System> Running<S> {
     /// Builds what this version needs, or has begun to build.
     async fn go_on_building(&self) -> Result<(), SystemError> {
         for read_model in &self.read_models {
-            let (Register { shown, building }, own) =
+            let (Register { shown, building, .. }, own) =
                 (read_model.generations.read().await?, read_model.generations.version());
             let is_newer = shown.is_some_and(|shown| shown.version < own);
             if is_newer || building.is_some_and(|building| building.version == own) {

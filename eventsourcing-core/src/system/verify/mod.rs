@@ -6,8 +6,10 @@
 
 mod book;
 mod check;
+mod contents;
 mod culprits;
 mod report;
+mod tables;
 
 use std::sync::Arc;
 
@@ -15,6 +17,9 @@ use super::feed::{Feed, RETIRED};
 use super::{Running, System, SystemError};
 use crate::store::{EventStore, LogId, Name};
 use check::{Check, Part};
+
+pub use contents::ContentsVerification;
+pub use tables::{RowDifference, TableDifference};
 
 pub use report::{Difference, EventPlace, Finding, FollowerVerification, Verification, VerifyProgress};
 
