@@ -291,7 +291,7 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
             while !stop.load(Ordering::Relaxed) {
                 app.update(alice, |account: &Account| account.credit(money("0.01"))).await.expect("a credit");
                 credits += 1;
-                tokio::time::sleep(Duration::from_millis(10)).await;
+                tokio::time::sleep(Duration::from_millis(25)).await;
             }
             credits
         });
