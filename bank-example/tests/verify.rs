@@ -340,3 +340,60 @@ async fn comparing_contents_cleans_up_and_is_done_by_one_at_a_time() {
     nothing_is_left_of_the_comparison(&store).await;
     assert!(bank.verify_contents().await.expect("an answer")[0].agrees());
 }
+
+/// The next release of [`Tally`].
+#[derive(Debug, Deref, From)]
+struct LaterTally(ReadModel);
+
+impl SqlReadModel for LaterTally {
+    const VERSION: u32 = 2;
+    const TABLES: &'static [Table] = &[Table::new("entries", "account TEXT NOT NULL, version BIGINT NOT NULL")];
+}
+
+impl SqlProjection<Account> for LaterTally {
+    type Error = SqlError;
+
+    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+        let sql = "INSERT INTO {entries} (account, version) VALUES ($1, $2)";
+        tx.execute(sql, &values![event.aggregate_id, event.version]).await.map(drop)
+    }
+}
+
+#[derive(Debug, System)]
+#[system(name = "TallyBank")]
+struct LaterTallyBank {
+    #[expect(dead_code, reason = "it is followed")]
+    #[application(aggregates(Account))]
+    accounts: AccountService,
+    #[projection(sql, name = "tally", follows(accounts: Account))]
+    tally: LaterTally,
+}
+
+/// What another version shows is checked as far as this one can, and never left out in silence.
+#[tokio::test]
+async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_silence() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    for number in [0, 9] {
+        let (store, _place) = database(number).await;
+        let events = write(&store, &application(&store), 2, 20).await;
+        let early: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
+        store.break_at(events[7].position, Flaw::Drop);
+        let late: Running<LaterTallyBank> = start(store.clone(), Runner::inline()).await;
+        store.be_honest();
+        let rows = late.tally.query("SELECT * FROM {entries}", &[]).await.expect("an answer");
+        assert_eq!(rows.len(), 39, "the later version answers, and has lost an event");
+
+        let of_late = late.verify().await.expect("an answer").to_string();
+        assert!(of_late.contains("tally@2, positions 1–10000") && of_late.contains("is missing"), "{of_late}");
+        let of_early = early.verify().await.expect("an answer");
+        assert!(!of_early.agrees(), "{of_early}");
+        assert!(of_early.to_string().contains("not checked: version 2 of it answers"), "{of_early}");
+        let contents = early.verify_contents().await.expect("an answer")[0].to_string();
+        assert!(contents.contains("not compared: version 2 of it answers; ask a program that has it"), "{contents}");
+
+        late.rebuild("tally").await.expect("it begins").finished().await.expect("it is shown");
+        assert!(early.verify().await.expect("an answer").agrees(), "it takes the same events, and has taken each once");
+        assert!(late.verify().await.expect("an answer").agrees());
+        assert!(late.verify_contents().await.expect("an answer")[0].agrees());
+    }
+}
