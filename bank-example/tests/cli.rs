@@ -5,7 +5,12 @@ mod support;
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
+use bank_example::domain::account::{Account, AccountEvent};
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::store::{Digest, Figures, StreamId, Version};
+use eventsourcing_core::{Application, Root, Runner};
 use serde_json::Value;
 use support::Place;
 use tempfile::TempDir;
@@ -24,6 +29,11 @@ impl Bank {
     /// One in each kind of store that outlives the program.
     fn all() -> [Self; 2] {
         [Self::new(), Self { place: Some(Place::postgres()), ..Self::new() }]
+    }
+
+    fn url(&self) -> String {
+        let here = || format!("sqlite:{}", self.path().join("bank.db").display());
+        self.place.as_ref().map_or_else(here, |place| place.url().to_owned())
     }
 
     fn path(&self) -> &Path {
@@ -244,6 +254,175 @@ fn followers_that_work_are_shown_at_the_end_of_the_log() {
     }
 }
 
+/// A program that serves runs the followers; whoever looks need not.
+#[test]
+fn the_process_that_runs_a_follower_is_shown_to_others() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    for bank in Bank::all() {
+        bank.text(&[]);
+        let serving = runtime.block_on(async {
+            let stores = bank_example::stores::open(&bank.url()).await.expect("a store");
+            let serving = EventSourcedBank::start(stores, Runner::concurrent()).await.expect("a start");
+            serving.accounts.open("Zoe").await.expect("an account");
+            let wait = async {
+                while serving.health().await.expect("an answer").followers.iter().any(|one| one.holder.is_none()) {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), wait).await.expect("it takes the followers over");
+            serving
+        });
+        let here = format!("pid {} on ", std::process::id());
+        let followers = bank.json(&["followers"]);
+        let followers = followers.as_array().expect("an array");
+        assert_eq!(followers.len(), 3);
+        for follower in followers {
+            assert!(follower["holder"].as_str().expect("a process").starts_with(&here), "{follower}");
+            assert_eq!((&follower["behind_events"], &follower["build"]), (&0.into(), &Value::Null));
+        }
+        let text = bank.text(&["followers"]);
+        assert!(text.contains("events behind") && text.contains(&here), "{text}");
+        runtime.block_on(serving.stop()).expect("a graceful end");
+        assert_eq!(bank.json(&["followers"])[0]["holder"], Value::Null, "nobody runs it under a lease any more");
+    }
+}
+
+#[test]
+fn verify_agrees_with_a_bank_that_is_all_right() {
+    for bank in Bank::all() {
+        bank.text(&[]);
+        let text = bank.text(&["verify"]);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(lines.len(), 4, "{text}");
+        assert!(lines[1].starts_with("ledger ") && lines[1].contains(" 10 "), "{text}");
+        assert!(lines[1..].iter().all(|line| line.ends_with("each dealt with once")), "{text}");
+        let verification = bank.json(&["verify"]);
+        assert_eq!((&verification["agrees"], &verification["contents"]), (&true.into(), &Value::Null));
+        for follower in verification["followers"].as_array().expect("an array") {
+            assert_eq!((&follower["events"], &follower["differences"]), (&10.into(), &serde_json::json!([])));
+        }
+        assert!(bank.text(&["verify", "--contents"]).contains("each dealt with once; 10 rows as built anew"));
+        let contents = bank.json(&["verify", "--contents"])["contents"].clone();
+        assert_eq!((&contents[0]["name"], &contents[0]["rows"]), (&"activity".into(), &10.into()));
+        assert_eq!((&contents[1]["name"], &contents[1]["rows"]), (&"summaries".into(), &2.into()));
+    }
+}
+
+/// The output as text and as JSON, and the one line on stderr.
+fn verify_fails(bank: &Bank, arguments: &[&str]) -> (String, Value, String) {
+    let text = bank.run(arguments);
+    let json = bank.run(&[&["--json"], arguments].concat());
+    let line = String::from_utf8(text.stderr).expect("UTF-8");
+    assert_eq!((text.status.code(), json.status.code()), (Some(1), Some(1)), "{line}");
+    assert_eq!(line.lines().count(), 1, "{line}");
+    let json: Value = serde_json::from_slice(&json.stdout).expect("one JSON document");
+    assert_eq!(json["agrees"], false);
+    (String::from_utf8(text.stdout).expect("UTF-8"), json, line)
+}
+
+#[test]
+fn verify_names_the_event_that_the_ledger_lost() {
+    let bank = Bank::new();
+    let alice = bank.open("Alice");
+    bank.text(&["credit", &alice, "20"]);
+    let file = rusqlite::Connection::open(bank.path().join("bank.db")).expect("the database");
+    let which = "WHERE follower = 'ledger' AND key LIKE 'figures/%'";
+    let select = format!("SELECT value FROM eventsourcing_notes {which}");
+    let noted: String = file.query_row(&select, [], |row| row.get(0)).expect("a note");
+    let mut figures: Figures = serde_json::from_str(&noted).expect("figures");
+    let lost = StreamId::new("Account", alice.parse().expect("an id"));
+    figures = Figures { count: figures.count - 1, digest: figures.digest ^ Digest::of(&lost, Version::new(2)) };
+    let forged = serde_json::to_string(&figures).expect("figures");
+    let update = format!("UPDATE eventsourcing_notes SET value = ?1 {which}");
+    assert_eq!(file.execute(&update, [forged]).expect("an update"), 1);
+    drop(file);
+
+    let (text, json, line) = verify_fails(&bank, &["verify"]);
+    let named = format!("ledger, positions 1–10000: Credited of Account {alice}, version 2, at position 2 is missing");
+    assert!(text.contains(&named), "{text}");
+    assert!(line.starts_with("error: 1 of the checks did not agree"), "{line}");
+    let difference = &json["followers"][0]["differences"][0];
+    assert_eq!((&difference["finding"], &difference["events"][0]["version"]), (&"missing".into(), &2.into()));
+    assert_eq!(difference["text"], named);
+}
+
+#[test]
+fn verify_names_the_rows_that_are_not_what_comes_of_the_log() {
+    let bank = Bank::new();
+    let alice = bank.open("Alice");
+    bank.text(&["credit", &alice, "20"]);
+    let file = rusqlite::Connection::open(bank.path().join("bank.db")).expect("the database");
+    let forged = "UPDATE account_summaries_1 SET balance = 1234567";
+    assert_eq!(file.execute(forged, []).expect("an update"), 1);
+    drop(file);
+
+    bank.text(&["verify"]);
+    let (text, json, _) = verify_fails(&bank, &["verify", "--contents"]);
+    assert!(text.contains("summaries, table account_summaries, 2 rows:"), "{text}");
+    let should_not_be_there = text.lines().find(|line| line.contains("balance=1234567")).expect("the row");
+    assert!(should_not_be_there.ends_with(": should not be there"), "{text}");
+    assert_eq!(json["contents"][0]["agrees"], true);
+    assert_eq!((&json["contents"][1]["agrees"], &json["contents"][1]["tables"][0]["rows"]), (&false.into(), &2.into()));
+
+    assert!(bank.run(&["rebuild", "summaries"]).status.success());
+    bank.text(&["verify", "--contents"]);
+    assert_eq!(bank.json(&["accounts"])[0]["balance"], "20.00");
+}
+
+#[test]
+fn a_read_model_is_rebuilt_and_everything_else_is_refused() {
+    for bank in Bank::all() {
+        bank.text(&[]);
+        let rebuilt = bank.run(&["rebuild", "activity"]);
+        let (text, beside) = (String::from_utf8_lossy(&rebuilt.stdout), String::from_utf8_lossy(&rebuilt.stderr));
+        assert!(rebuilt.status.success() && text.starts_with("activity is built anew, up to position "), "{beside}");
+        assert!(beside.starts_with("building activity anew; Ctrl-C interrupts it") && beside.lines().count() == 1);
+        let json: Value = serde_json::from_slice(&bank.run(&["--json", "rebuild", "activity"]).stdout).expect("JSON");
+        assert_eq!(json["name"], "activity");
+        assert!(bank.fails(2, &["rebuild", "nothing"]).contains("it has ledger, activity, summaries"));
+        assert!(bank.fails(2, &["rebuild", "ledger"]).contains("a policy: what it has recorded are facts, which stay"));
+        bank.text(&["verify", "--contents"]);
+    }
+}
+
+#[test]
+fn a_build_that_is_interrupted_is_shown_and_goes_on() {
+    let bank = Bank::new();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let stores = bank_example::stores::open(&bank.url()).await.expect("a store");
+        let app = Application::new("accounts", stores.store());
+        for _ in 0..20 {
+            let mut account = Root::<Account>::create(AccountEvent::Opened { owner: "Alice".into() });
+            (1..1_000).for_each(|_| account.record(AccountEvent::Credited { amount: support::money("0.01") }));
+            app.save(&mut account).await.expect("a save");
+        }
+        let serving = EventSourcedBank::start(stores, Runner::concurrent()).await.expect("a start");
+        serving.settled().await.expect("it catches up");
+        serving.stop().await.expect("a graceful end");
+    });
+    let mut rebuild = bank.command(&["rebuild", "activity"]);
+    let mut rebuild = rebuild.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the bank runs");
+    let mut lines = BufReader::new(rebuild.stderr.take().expect("a pipe")).lines().map(|line| line.expect("UTF-8"));
+    assert!(lines.next().expect("a line").contains("Ctrl-C interrupts it"));
+    let interrupt = Command::new("kill").args(["-INT", &rebuild.id().to_string()]).status().expect("kill runs");
+    assert!(interrupt.success());
+    let line = lines.next().expect("a line");
+    assert!(
+        line.starts_with("error: interrupted at position") && line.contains("goes on with the next command"),
+        "{line}"
+    );
+    assert_eq!(rebuild.wait().expect("it ends").code(), Some(1));
+
+    let followers = bank.json(&["followers"]);
+    let (follower, build) = (&followers[1], &followers[1]["build"]);
+    assert_eq!(follower["name"], "activity");
+    assert!(build.is_null() || build["position"].as_u64() <= build["head"].as_u64(), "{follower}");
+    assert!(bank.run(&["rebuild", "activity"]).status.success());
+    assert_eq!(bank.json(&["followers"])[1]["build"], Value::Null);
+    assert_eq!(bank.json(&["activity"]).as_array().expect("an array").len(), 20_000);
+}
+
 #[test]
 fn text_is_aligned_for_any_alphabet() {
     let bank = Bank::new();
@@ -278,7 +457,7 @@ fn the_declared_system_is_described_without_a_store() {
 #[test]
 fn help_teaches() {
     let help = Bank::new().text(&["--help"]);
-    for part in ["--store", "--json", "transfer", "sqlite:PATH", "Exit codes", "first session"] {
+    for part in ["--store", "--json", "transfer", "verify", "rebuild", "sqlite:PATH", "Exit codes", "first session"] {
         assert!(help.contains(part), "{part} in {help}");
     }
 }

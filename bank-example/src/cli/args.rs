@@ -30,8 +30,9 @@ A first session:
   bank-example open Alice               prints the id of the new account
   bank-example credit ID 20.00
   bank-example account ID --at 1        the account as it was at its first event
+  bank-example verify                   has everything reached everybody, once?
 
-Exit codes: 1 the bank refused, 2 wrong usage, 3 the store cannot be opened or reached.
+Exit codes: 1 the bank refused, or verify found a difference, 2 wrong usage, 3 the store cannot be opened or reached.
 RUST_LOG=debug shows what happens inside.";
 
 #[derive(Subcommand)]
@@ -101,12 +102,29 @@ pub(crate) enum BankCommand {
     History { id: String },
     /// Show the balance of the bank and the number of transactions
     Ledger,
-    /// Run the followers for a moment and show where they are, and what keeps them if they are stuck
+    /// Run the followers for a moment and show where they are, how many events wait for them, which process runs them, and
+    /// what keeps them if they are stuck
     Followers,
     /// Show events that followers could not deal with and have put aside, retry them, or give them up
     Parked {
         #[command(subcommand)]
         what: Option<ParkedCommand>,
+    },
+    /// Check that every follower has dealt with every event, and with each once; exit code 1 if not
+    ///
+    /// Compares what the followers have noted with the log, and names the events that are missing or came twice. Others may
+    /// go on working meanwhile.
+    Verify {
+        /// Also build each read model anew, beside the one that answers, and compare them row by row
+        #[arg(long)]
+        contents: bool,
+    },
+    /// Build a read model anew from the log; the old one answers until the new one takes its place
+    ///
+    /// If it is interrupted (Ctrl-C), the build goes on where it stopped with the next command of this bank.
+    Rebuild {
+        /// The read model, as in `followers`: activity, summaries
+        name: String,
     },
     /// Show the log of all events, oldest first
     Log {
@@ -138,6 +156,8 @@ pub(crate) enum Checked {
     Ledger,
     Followers,
     Parked(ParkedCommand),
+    Verify { contents: bool },
+    Rebuild { name: String },
     Log { after: Position, limit: usize },
     Activity { limit: usize },
 }
@@ -161,6 +181,8 @@ impl BankCommand {
             Self::Ledger => Checked::Ledger,
             Self::Followers => Checked::Followers,
             Self::Parked { what } => Checked::Parked(what.unwrap_or(ParkedCommand::List).check()?),
+            Self::Verify { contents } => Checked::Verify { contents },
+            Self::Rebuild { name } => Checked::Rebuild { name },
             Self::Log { after, limit } => {
                 Checked::Log { after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
             }

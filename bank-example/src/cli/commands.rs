@@ -14,7 +14,7 @@ use super::args::Checked;
 use super::demo;
 use super::failure::Failure;
 use super::output::{self, Output, cents};
-use super::parked;
+use super::{parked, rebuild, verify};
 
 type Bank = Running<EventSourcedBank>;
 
@@ -71,6 +71,11 @@ impl Checked {
                 let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
                 Ok(output::followers(&bank.health().await?))
             }
+            Self::Verify { contents } => {
+                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
+                verify::run(bank, contents).await
+            }
+            Self::Rebuild { name } => rebuild::run(bank, &name).await,
             Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
             Self::Activity { limit } => {
                 bank.settled().await?;

@@ -6,6 +6,9 @@ mod demo;
 mod failure;
 mod output;
 mod parked;
+mod progress;
+mod rebuild;
+mod verify;
 mod watch;
 
 use std::io::Write as _;
@@ -27,11 +30,15 @@ pub(crate) fn main() -> ExitCode {
     log_to_stderr();
     let outcome = match Cli::try_parse() {
         Ok(cli) => run(cli),
-        Err(error) if !error.use_stderr() => Ok(error.render().to_string()),
+        Err(error) if !error.use_stderr() => Ok((error.render().to_string(), None)),
         Err(error) => Err(Failure::usage(&error)),
     };
     match outcome {
-        Ok(text) => print(&text),
+        Ok((text, None)) => print(&text),
+        Ok((text, Some(failure))) => {
+            print(&text);
+            failure.report()
+        }
         Err(failure) => failure.report(),
     }
 }
@@ -42,17 +49,19 @@ fn log_to_stderr() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
 }
 
+/// What is printed, and why it is a failure all the same.
 #[tokio::main]
-async fn run(Cli { store, json, command }: Cli) -> Result<String, Failure> {
+async fn run(Cli { store, json, command }: Cli) -> Result<(String, Option<Failure>), Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
-        Command::Describe { mermaid } => Ok(commands::describe(mermaid).render(json)),
+        Command::Describe { mermaid } => Ok((commands::describe(mermaid).render(json), None)),
         Command::Watch { after } => {
-            watch::run(stores::open(&store).await?.store(), after.map(Position::new), json).await
+            Ok((watch::run(stores::open(&store).await?.store(), after.map(Position::new), json).await?, None))
         }
         Command::OfBank(command) => {
-            let output = ask(&store, command).await?;
+            let mut output = ask(&store, command).await?;
             output.warning.iter().for_each(|warning| failure::say("warning", warning));
-            Ok(output.render(json))
+            let failure = output.failure.take();
+            Ok((output.render(json), failure))
         }
     }
 }

@@ -11,7 +11,7 @@ use eventsourcing_core::system::{FollowerHealth, Health};
 use eventsourcing_core::{Codec, Recorded, Root, SystemError};
 use serde_json::{Value, json};
 
-use super::failure::one_line;
+use super::failure::{Failure, one_line};
 
 /// One answer in both forms.
 pub(crate) struct Output {
@@ -19,11 +19,19 @@ pub(crate) struct Output {
     pub(crate) json: Value,
     /// The command was carried out, but this is not as it should be.
     pub(crate) warning: Option<String>,
+    /// What it shows is a failure.
+    pub(crate) failure: Option<Failure>,
 }
 
 impl Output {
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
-        Self { text: text.into(), json, warning: None }
+        Self { text: text.into(), json, warning: None, failure: None }
+    }
+
+    /// Adds that what it shows is a failure.
+    pub(crate) fn fail(mut self, failure: Option<Failure>) -> Self {
+        self.failure = failure;
+        self
     }
 
     /// Adds that a follower does not work, unless that is said already.
@@ -47,7 +55,7 @@ impl Output {
 }
 
 /// Columns of equal width; those at `right` hold numbers.
-pub(crate) fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(super) fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {
@@ -210,30 +218,37 @@ fn value(event: &StoredEvent) -> Result<Value, StoreError> {
 pub(crate) fn followers(health: &Health) -> Output {
     let row = |follower: &FollowerHealth| {
         let why = follower.failure().map(|failure| format!("before {}: {}", failure.event, failure.cause));
+        let build = follower.build.as_ref().map(|build| format!("building, at {} of {}", build.position, build.head));
         vec![
             follower.name.to_string(),
             follower.state.to_string(),
             follower.position.to_string(),
             follower.head.to_string(),
+            follower.lag.to_string(),
             format!("{:.1} s", follower.behind.as_secs_f64()),
             follower.parked.to_string(),
-            why.unwrap_or_default(),
+            follower.holder.as_ref().map(|holder| holder.process.clone()).unwrap_or_default(),
+            why.or(build).unwrap_or_default(),
         ]
     };
-    let header = ["follower", "state", "position", "head", "behind", "parked", "why"];
+    let header =
+        ["follower", "state", "position", "head", "events behind", "time behind", "parked", "run by", "remark"];
     let json = |follower: &FollowerHealth| {
         json!({
             "name": follower.name.as_str(),
             "state": follower.state.to_string(),
             "position": follower.position,
             "head": follower.head,
+            "behind_events": follower.lag,
             "behind_seconds": follower.behind.as_secs_f64(),
             "parked": follower.parked,
+            "holder": follower.holder.as_ref().map(|holder| &holder.process),
+            "build": follower.build.as_ref().map(|build| json!({ "position": build.position, "head": build.head })),
             "failure": follower.failure().map(ToString::to_string),
         })
     };
     let followers = &health.followers;
-    Output::new(table(&header, &[2, 3, 4, 5], followers.iter().map(row)), followers.iter().map(json).collect())
+    Output::new(table(&header, &[2, 3, 4, 5, 6], followers.iter().map(row)), followers.iter().map(json).collect())
 }
 
 /// What an event did, for people: its name, and an amount or the owner.

@@ -1,10 +1,11 @@
-//! [`Generations`]: the generations of a read model in a SQL database: the one that readers see, and the one that is
-//! being built beside it.
+//! [`Generations`]: the generations of a read model in a SQL database: the one that readers see, the one that is being
+//! built beside it, and one that is only built to be compared with what readers see.
 //!
 //! They are noted in the notebook of the read model, and each change is one transaction with the tables and views it is
 //! about. So whatever crashes when, readers see one whole generation.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +13,15 @@ use super::feed::RETIRED;
 use crate::Table;
 use crate::projection::table_of;
 use crate::sql::{Database, SqlError, Transaction};
-use crate::store::{EventStore, LogId, Name, Notebook, NotesQuery, Position, Revision, StoreError, Tracking};
+use crate::store::{
+    EventStore, HolderId, Lease, LeaseRequest, LeaseToken, LogId, Name, Notebook, NotesQuery, Position, Revision,
+    StoreError, Tracking,
+};
 
 /// Under which key a read model notes its generations.
 const GENERATIONS_KEY: &str = "generations";
+/// How long a process that compares is waited for if it gives no sign of life.
+const CHECK_LEASE: Duration = Duration::from_secs(120);
 
 /// The generations of one read model, as one program knows it.
 pub(crate) struct Generations {
@@ -46,6 +52,9 @@ pub(crate) struct Register {
     pub(crate) shown: Option<Generation>,
     /// What is being built.
     pub(crate) building: Option<Generation>,
+    /// What is built to be compared with what readers see, and then thrown away.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checking: Option<Generation>,
 }
 
 /// What became of an attempt to show what is built.
@@ -122,7 +131,7 @@ impl Generations {
                 return Ok(page.register);
             }
             let first = self.generation(1);
-            let register = Register { shown: Some(first.clone()), building: None };
+            let register = Register { shown: Some(first.clone()), ..Register::default() };
             let mut transaction = self.database.begin().await?;
             transaction.step(&self.change(&page, &register)).await?;
             run(&mut *transaction, self.creation(&first).chain(first.showing())).await?;
@@ -137,15 +146,15 @@ impl Generations {
     pub(crate) async fn begin_build(&self) -> Result<Generation, SqlError> {
         self.until_nobody_interferes(|| async {
             let page = self.page().await?;
-            let Register { shown, building } = page.register.clone();
+            let building = page.register.building.clone();
             if let Some(building) = building.clone().filter(|building| building.version == self.version) {
                 return Ok(building);
             }
-            let newest = shown.iter().chain(&building).map(|generation| generation.number).max().unwrap_or_default();
-            let next = self.generation(newest + 1);
+            let next = self.generation(page.register.newest() + 1);
             let given_up = self.last_steps(building.as_ref()).await?;
             let mut transaction = self.database.begin().await?;
-            transaction.step(&self.change(&page, &Register { shown, building: Some(next.clone()) })).await?;
+            let register = Register { building: Some(next.clone()), ..page.register.clone() };
+            transaction.step(&self.change(&page, &register)).await?;
             make(&mut *transaction, &given_up).await?;
             run(&mut *transaction, building.iter().flat_map(Generation::removal).chain(self.creation(&next))).await?;
             transaction.commit().await?;
@@ -171,7 +180,7 @@ impl Generations {
         if last_steps.iter().zip(reached()).any(|(step, reached)| reached < step.from) {
             return Ok(Switch::Behind);
         }
-        let register = Register { shown: Some(built.clone()), building: None };
+        let register = Register { shown: Some(built.clone()), building: None, ..page.register.clone() };
         let mut transaction = self.database.begin().await?;
         let switched = async {
             make(&mut *transaction, &last_steps).await?;
@@ -187,15 +196,78 @@ impl Generations {
         }
     }
 
+    /// A generation that readers never see, for `holder` to fill and to [remove](Self::end_check). One that a process has
+    /// left behind is removed. `None`: another process is at it.
+    pub(crate) async fn begin_check(&self, holder: HolderId) -> Result<Option<Generation>, SqlError> {
+        self.until_nobody_interferes(|| async {
+            let page = self.page().await?;
+            let left_behind = page.register.checking.clone();
+            let next = self.generation(page.register.newest() + 1);
+            for generation in left_behind.iter().chain([&next]) {
+                if self.claim(generation, holder).await?.is_none() {
+                    return Ok(None);
+                }
+            }
+            let mut transaction = self.database.begin().await?;
+            let register = Register { checking: Some(next.clone()), ..page.register.clone() };
+            transaction.step(&self.change(&page, &register)).await?;
+            run(&mut *transaction, left_behind.iter().flat_map(Generation::removal).chain(self.creation(&next)))
+                .await?;
+            transaction.commit().await?;
+            Ok(Some(next))
+        })
+        .await
+    }
+
+    /// Keeps others from removing what `holder` fills; `None` if one of them has it.
+    pub(crate) async fn claim(
+        &self,
+        checking: &Generation,
+        holder: HolderId,
+    ) -> Result<Option<LeaseToken>, StoreError> {
+        let (follower, upstream) = (self.follower(checking.number), self.home.log_id());
+        let lease = self.home.lease(LeaseRequest { follower, upstream, holder, duration: CHECK_LEASE }).await?;
+        Ok(match lease {
+            Lease::Held { token, .. } => Some(token),
+            Lease::Taken { .. } => None,
+        })
+    }
+
+    /// Removes what was only compared.
+    pub(crate) async fn end_check(&self, checked: &Generation, holder: HolderId) -> Result<(), SqlError> {
+        self.until_nobody_interferes(|| async {
+            let page = self.page().await?;
+            if page.register.checking.as_ref() != Some(checked) {
+                return Ok(());
+            }
+            let mut transaction = self.database.begin().await?;
+            let register = Register { checking: None, ..page.register.clone() };
+            transaction.step(&self.change(&page, &register)).await?;
+            run(&mut *transaction, checked.removal()).await?;
+            Ok(transaction.commit().await?)
+        })
+        .await?;
+        if let Some(token) = self.claim(checked, holder).await? {
+            self.home.release(&self.follower(checked.number), self.home.log_id(), token).await?;
+        }
+        Ok(())
+    }
+
     /// The steps after which a generation takes no event any more, from where it is in each of the logs.
     async fn last_steps(&self, generation: Option<&Generation>) -> Result<Vec<Tracking>, StoreError> {
-        let Some(Generation { number, .. }) = generation else { return Ok(Vec::new()) };
+        let Some(generation) = generation else { return Ok(Vec::new()) };
+        let steps = self.steps_on_the_spot(generation).await?;
+        Ok(steps.into_iter().map(|step| Tracking { to: RETIRED, ..step }).collect())
+    }
+
+    /// The steps that leave a generation where it is in each of the logs, as long as it has made no other.
+    pub(crate) async fn steps_on_the_spot(&self, generation: &Generation) -> Result<Vec<Tracking>, StoreError> {
+        let follower = self.follower(generation.number);
         let mut steps = Vec::new();
         for upstream in &self.upstreams {
-            let query = NotesQuery::new(self.follower(*number), *upstream, GENERATIONS_KEY).limit(1);
+            let query = NotesQuery::new(follower.clone(), *upstream, GENERATIONS_KEY).limit(1);
             let Notebook { position, revision, .. } = self.home.notes(query).await?;
-            let step = Tracking::new(self.follower(*number), *upstream, position, RETIRED);
-            steps.push(step.with_revision(revision));
+            steps.push(Tracking::new(follower.clone(), *upstream, position, position).with_revision(revision));
         }
         Ok(steps)
     }
@@ -230,6 +302,14 @@ impl Generations {
     }
 }
 
+impl Register {
+    /// The largest number of a generation that there is.
+    fn newest(&self) -> u64 {
+        let Self { shown, building, checking } = self;
+        shown.iter().chain(building).chain(checking).map(|generation| generation.number).max().unwrap_or_default()
+    }
+}
+
 impl Generation {
     /// Makes readers see it.
     fn showing(&self) -> impl Iterator<Item = String> {
@@ -254,7 +334,8 @@ async fn run(transaction: &mut dyn Transaction, statements: impl Iterator<Item =
     Ok(())
 }
 
-async fn make(transaction: &mut dyn Transaction, steps: &[Tracking]) -> Result<(), StoreError> {
+/// Makes several steps.
+pub(crate) async fn make(transaction: &mut dyn Transaction, steps: &[Tracking]) -> Result<(), StoreError> {
     for step in steps {
         transaction.step(step).await?;
     }

@@ -14,6 +14,7 @@ mod running;
 mod seats;
 mod stores;
 mod tenure;
+mod verify;
 mod waiting;
 mod wiring;
 
@@ -31,6 +32,10 @@ pub use parking::{Parked, Parking, ParkingAction, ParkingRecord, Retried};
 pub use runner::Runner;
 pub use running::Running;
 pub use stores::{Applications, Stores};
+pub use verify::{
+    ContentsVerification, Difference, EventPlace, Finding, FollowerVerification, RowDifference, TableDifference,
+    Verification, VerifyProgress,
+};
 
 /// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
 pub trait System: Sized + Send + Sync + 'static {

@@ -29,11 +29,11 @@ use crate::store::{EventStore, HolderId, LogQuery, Name, Position, Receipt};
 /// [`stop`](Self::stop) ends it gracefully. If it is dropped instead, the followers end after what they are at.
 /// Nothing is lost either way: a follower goes on where it stopped when the system is started again.
 pub struct Running<S> {
-    engine: Arc<Engine<S>>,
+    pub(super) engine: Arc<Engine<S>>,
     /// Kept alive while the system runs: applications only know it weakly.
     inline: Option<Arc<dyn AfterSave>>,
     tasks: Vec<JoinHandle<()>>,
-    read_models: Vec<SqlFollower<S>>,
+    pub(super) read_models: Vec<SqlFollower<S>>,
     /// By the name of the read model.
     builds: Mutex<BTreeMap<Name, (Build, JoinHandle<()>)>>,
     terms: Option<Terms>,
@@ -67,7 +67,7 @@ impl<S: System> Running<S> {
     /// Builds what this version needs, or has begun to build.
     async fn go_on_building(&self) -> Result<(), SystemError> {
         for read_model in &self.read_models {
-            let (Register { shown, building }, own) =
+            let (Register { shown, building, .. }, own) =
                 (read_model.generations.read().await?, read_model.generations.version());
             let is_newer = shown.is_some_and(|shown| shown.version < own);
             if is_newer || building.is_some_and(|building| building.version == own) {

@@ -24,13 +24,13 @@ pub(super) struct Wiring<'a, S> {
 }
 
 /// One log that a follower follows. One store is one log, however many applications it has.
-struct FollowedLog<S> {
-    upstream: Arc<dyn EventStore>,
-    handlers: Handlers<S>,
+pub(super) struct FollowedLog<S> {
+    pub(super) upstream: Arc<dyn EventStore>,
+    pub(super) handlers: Handlers<S>,
 }
 
 impl<S> FollowedLog<S> {
-    fn takes(&self) -> Vec<Name> {
+    pub(super) fn takes(&self) -> Vec<Name> {
         self.handlers.keys().cloned().collect()
     }
 }
@@ -38,7 +38,7 @@ impl<S> FollowedLog<S> {
 /// A read model in a SQL database.
 pub(super) struct SqlFollower<S> {
     pub(super) generations: Arc<Generations>,
-    logs: Vec<FollowedLog<S>>,
+    pub(super) logs: Vec<FollowedLog<S>>,
     settings: FeedSettings,
 }
 

@@ -26,10 +26,13 @@ use crate::store::{
 };
 use cursor::Cursor;
 use parked::sort_out;
+
+pub(crate) use cursor::{FIGURES_KEYS, read_figures};
+pub(crate) use parked::{Exceptions, NotesOf, put_aside};
 pub(crate) use partition::Partition;
 pub(crate) use retry::{Order, Retry};
 pub(crate) use sink::{Failure, Handlers, PlainSink, PolicySink, RETIRED, Sink};
-pub(crate) use sql::SqlSink;
+pub(crate) use sql::{SqlSink, project};
 
 /// How many events a page has at most.
 const EVENTS_PER_PAGE_MAX: usize = 256;
@@ -421,7 +424,8 @@ impl<S> Feed<S> {
     }
 }
 
-fn describe(event: &StoredEvent) -> String {
+/// Its name, stream and version.
+pub(crate) fn describe(event: &StoredEvent) -> String {
     format!("{} of {}, version {}", event.name, event.stream, event.version)
 }
 

@@ -2,15 +2,16 @@
 //! of these streams that wait behind it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::Codec;
 use crate::store::{
     EventStore, LogId, Name, NotesQuery, Position, Revision, StoreError, StoredEvent, StreamId, Tracking, Version,
 };
-use crate::system::{Parked, ParkingRecord};
+use crate::system::{Parked, ParkingAction, ParkingRecord};
 
 /// One note for each stream that is parked.
 pub(crate) const PARKED_KEYS: &str = "parked/";
@@ -204,9 +205,61 @@ impl NotesOf<'_> {
         Ok((book.position, !book.notes.is_empty()))
     }
 
+    /// Whether any stream is parked.
+    pub(crate) async fn has_parked(&self) -> Result<bool, StoreError> {
+        Ok(self.place().await?.1)
+    }
+
+    /// What the follower takes in another way than it stands in the log.
+    pub(crate) async fn exceptions(&self) -> Result<Exceptions, StoreError> {
+        let dropped: Vec<Held> = self.all(DROPPED_KEYS).await?;
+        let records: Vec<ParkingRecord> = self.all(RECORD_KEYS).await?;
+        let edited = records.into_iter().filter_map(|record| match record.action {
+            ParkingAction::Edited { payload } => Some(((record.stream, record.version), payload)),
+            _ => None,
+        });
+        let dropped = dropped.into_iter().map(|held| (held.stream, held.version)).collect();
+        Ok(Exceptions { dropped, edited: edited.collect() })
+    }
+
     fn query(&self, prefix: &str) -> NotesQuery {
         NotesQuery::new(self.follower.clone(), self.upstream, prefix)
     }
+}
+
+/// Events that somebody has given up, or edited into a retry.
+#[derive(Default)]
+pub(crate) struct Exceptions {
+    dropped: HashSet<(StreamId, Version)>,
+    edited: HashMap<(StreamId, Version), serde_json::Value>,
+}
+
+impl Exceptions {
+    /// The event as the follower takes it, if it does.
+    pub(crate) fn taken<'a>(&self, event: &'a StoredEvent) -> Option<Cow<'a, StoredEvent>> {
+        if self.dropped.is_empty() && self.edited.is_empty() {
+            return Some(Cow::Borrowed(event));
+        }
+        let key = (event.stream.clone(), event.version);
+        match self.edited.get(&key) {
+            _ if self.dropped.contains(&key) => None,
+            None => Some(Cow::Borrowed(event)),
+            Some(payload) => Some(Cow::Owned(edited(event.clone(), payload))),
+        }
+    }
+}
+
+/// The event with another payload.
+pub(super) fn edited(mut event: StoredEvent, payload: &serde_json::Value) -> StoredEvent {
+    event.payload = serde_json::to_vec(payload).expect("a JSON value is JSON");
+    event.codec = Codec::Json.id();
+    event
+}
+
+/// The events among these notes that wait, or were given up.
+pub(crate) fn put_aside(notes: &BTreeMap<String, String>) -> impl Iterator<Item = Result<Held, StoreError>> {
+    let is_wanted = |key: &String| key.starts_with(HELD_KEYS) || key.starts_with(DROPPED_KEYS);
+    notes.iter().filter(move |(key, _)| is_wanted(key)).map(|(_, note)| read(note))
 }
 
 fn read<T: DeserializeOwned>(note: &str) -> Result<T, StoreError> {

@@ -1,9 +1,8 @@
 //! Trying parked events again, and giving them up.
 
 use super::cursor::{Cursor, NextStep};
-use super::parked::{Held, NotesOf, PARKED_KEYS, ParkedChange, RECORD_KEYS, note_dropped, note_record};
+use super::parked::{Held, NotesOf, PARKED_KEYS, ParkedChange, RECORD_KEYS, edited, note_dropped, note_record};
 use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, describe};
-use crate::Codec;
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery};
 use crate::system::follower::Cause;
@@ -69,7 +68,9 @@ impl<S> Feed<S> {
             let Some(mut batch) = self.batch(&cursor, stream, at_once).await? else {
                 return Ok(if events == 0 { Retry::NotParked } else { Retry::Done { events } });
             };
-            payload.iter().for_each(|payload| edit(&mut batch.now[0], payload));
+            if let Some(payload) = &payload {
+                batch.now = vec![edited(batch.now.remove(0), payload)];
+            }
             let action = match payload.clone() {
                 Some(payload) => ParkingAction::Edited { payload },
                 None => ParkingAction::Retried { events: batch.now.len() as u64 },
@@ -200,11 +201,6 @@ fn behind(parked: &Parked, next: &StoredEvent, events: u64) -> Parked {
         attempts: 0,
         ..parked.clone()
     }
-}
-
-fn edit(event: &mut StoredEvent, payload: &serde_json::Value) {
-    event.payload = serde_json::to_vec(payload).expect("a JSON value is JSON");
-    event.codec = Codec::Json.id();
 }
 
 fn not_held(parked: &Parked) -> StoreError {

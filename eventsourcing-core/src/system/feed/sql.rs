@@ -7,10 +7,11 @@ use async_trait::async_trait;
 use tracing::{info, warn};
 
 use super::sink::{Failure, Handlers, Sink, catching};
-use crate::Tx;
+use crate::sql::Transaction;
 use crate::store::{EventStore, Name, StoreError, StoredEvent, Tracking};
 use crate::system::follower::Means;
 use crate::system::generations::{Generation, Generations};
+use crate::{Table, Tx};
 
 /// Writes one generation of a read model.
 pub(crate) struct SqlSink<S> {
@@ -91,12 +92,24 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
         let mut transaction = self.generations.database().begin().await?;
         transaction.step(&step).await?;
         for event in events {
-            let handler = &self.handlers[&event.stream.category];
-            let mut tx = Tx::new(&mut *transaction, self.generations.tables(), generation);
-            let projected = catching(handler.handle(system, event, Means::Tx(&mut tx))).await;
-            tx.outcome(projected)?;
+            project(system, &self.handlers, event, self.generations.tables(), generation, &mut *transaction).await?;
         }
         transaction.commit().await?;
         Ok(())
     }
+}
+
+/// Takes one event into a generation, within a transaction.
+pub(crate) async fn project<S: Send + Sync>(
+    system: &S,
+    handlers: &Handlers<S>,
+    event: &StoredEvent,
+    tables: &'static [Table],
+    generation: u64,
+    transaction: &mut dyn Transaction,
+) -> Result<(), Failure> {
+    let handler = &handlers[&event.stream.category];
+    let mut tx = Tx::new(transaction, tables, generation);
+    let projected = catching(handler.handle(system, event, Means::Tx(&mut tx))).await;
+    tx.outcome(projected)
 }

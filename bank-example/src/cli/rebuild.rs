@@ -1,0 +1,56 @@
+//! A read model is built anew, before one's eyes.
+
+use std::time::Duration;
+
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::system::{Build, BuildState};
+use eventsourcing_core::{Running, SystemError};
+use serde_json::json;
+
+use super::failure::Failure;
+use super::output::Output;
+use super::progress;
+
+/// How often the bar is drawn.
+const DRAW_INTERVAL: Duration = Duration::from_millis(100);
+
+pub(super) async fn run(bank: &Running<EventSourcedBank>, name: &str) -> Result<Output, Failure> {
+    let build = bank.rebuild(name).await.map_err(|error| match error {
+        SystemError::Invalid { reason } => Failure::Usage(reason),
+        error => error.into(),
+    })?;
+    tokio::select! {
+        // In this order, so that it is listened for before it is offered.
+        biased;
+        _ = tokio::signal::ctrl_c() => {
+            let position = build.progress().position;
+            let reason = format!("interrupted at position {position}; the build of {name} goes on with the next command");
+            return Err(Failure::Refused(reason));
+        }
+        shown = show(&build) => shown?,
+    }
+    let position = build.progress().position;
+    let text = format!("{name} is built anew, up to position {position}, and answers");
+    Ok(Output::new(text, json!({ "name": name, "position": position })))
+}
+
+async fn show(build: &Build) -> Result<(), Failure> {
+    let name = build.name();
+    say(&format!("building {name} anew; Ctrl-C interrupts it, and it goes on where it stopped with the next command"));
+    let bar = progress::bar(build.name().as_str());
+    while let BuildState::Building = build.progress().state {
+        let now = build.progress();
+        bar.set_length(now.head);
+        bar.set_position(now.position);
+        bar.set_message(progress::pace(now.rate, now.remaining));
+        let _ = tokio::time::timeout(DRAW_INTERVAL, build.finished()).await;
+    }
+    bar.finish_and_clear();
+    Ok(build.finished().await?)
+}
+
+/// Beside the output, on a terminal or not.
+#[expect(clippy::print_stderr, reason = "it goes beside the output")]
+fn say(line: &str) {
+    eprintln!("{line}");
+}

@@ -1,0 +1,399 @@
+//! On every store: what a follower was not handed once is found by its figures, and what a projection has made of its
+//! events is found by its rows.
+
+#[path = "../../eventsourcing-core/tests/misleading/mod.rs"]
+mod misleading;
+mod support;
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bank_example::application::accounts::AccountService;
+use bank_example::domain::account::{Account, AccountEvent};
+use bank_example::system::EventSourcedBank;
+use derive_more::{Deref, From};
+use eventsourcing_core::sql::SqlError;
+use eventsourcing_core::store::{EventStore, LogQuery, Position, StoredEvent};
+use eventsourcing_core::system::{ContentsVerification, EventPlace, Finding};
+use eventsourcing_core::testing::Seed;
+use eventsourcing_core::{
+    Application, Policy, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, Stores, System,
+    SystemBuilder, Table, Tx, Work, values,
+};
+use eventsourcing_postgres::PostgresStore;
+use eventsourcing_sqlite::SqliteStore;
+use misleading::{Flaw, Misleading, log};
+use support::{Place, money};
+
+/// What the code of a projection makes of one event.
+enum Mistake {
+    Drops,
+    Doubles,
+    Takes(Box<Recorded<Account>>),
+}
+
+/// Where the projection goes wrong, as long as it does.
+static MISTAKE: Mutex<Option<(Position, Mistake)>> = Mutex::new(None);
+
+/// Held by a test while the projection is not what it should be.
+static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+fn make_a_mistake(mistake: Option<(Position, Mistake)>) {
+    *MISTAKE.lock().expect("no panic") = mistake;
+}
+
+/// The events of each account: how many, and which.
+#[derive(Debug, Deref, From)]
+struct Tally(ReadModel);
+
+impl SqlReadModel for Tally {
+    const VERSION: u32 = 1;
+    const TABLES: &'static [Table] = &[
+        Table::new("totals", "account TEXT PRIMARY KEY, number BIGINT NOT NULL"),
+        Table::new("entries", "account TEXT NOT NULL, version BIGINT NOT NULL, name TEXT NOT NULL, remark TEXT"),
+    ];
+}
+
+impl SqlProjection<Account> for Tally {
+    type Error = SqlError;
+
+    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+        let events = match &*MISTAKE.lock().expect("no panic") {
+            Some((position, Mistake::Drops)) if *position == event.position => vec![],
+            Some((position, Mistake::Doubles)) if *position == event.position => vec![event.clone(); 2],
+            Some((position, Mistake::Takes(other))) if *position == event.position => vec![(**other).clone()],
+            _ => vec![event.clone()],
+        };
+        for event in events {
+            let sql = "INSERT INTO {totals} (account, number) VALUES ($1, 1) \
+                       ON CONFLICT (account) DO UPDATE SET number = {totals}.number + 1";
+            tx.execute(sql, &values![event.aggregate_id]).await?;
+            let sql = "INSERT INTO {entries} (account, version, name) VALUES ($1, $2, $3)";
+            tx.execute(sql, &values![event.aggregate_id, event.version, event.name()]).await?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, System)]
+struct TallyBank {
+    #[expect(dead_code, reason = "it is followed")]
+    #[application(aggregates(Account))]
+    accounts: AccountService,
+    #[projection(sql, follows(accounts: Account))]
+    tally: Tally,
+}
+
+/// A policy that reacts to nothing.
+#[derive(Debug)]
+struct Calm(#[expect(dead_code, reason = "a policy has an application")] Application);
+
+impl From<Application> for Calm {
+    fn from(app: Application) -> Self {
+        Self(app)
+    }
+}
+
+impl Policy<Account> for Calm {
+    type Error = Infallible;
+
+    async fn react(&self, _: &Recorded<Account>, _: &mut Work) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+#[derive(Debug, System)]
+struct CalmBank {
+    #[expect(dead_code, reason = "it is followed")]
+    #[application(aggregates(Account))]
+    accounts: AccountService,
+    #[application(aggregates(), follows(accounts: Account))]
+    calm: Calm,
+}
+
+/// An empty store that has a database, in memory or on a server.
+async fn database(number: u64) -> (Misleading, Option<Place>) {
+    if number % 10 != 9 {
+        return (Misleading::new(SqliteStore::in_memory().expect("a store")), None);
+    }
+    let place = Place::postgres();
+    (Misleading::new(PostgresStore::connect(place.url()).await.expect("a store")), Some(place))
+}
+
+/// So many events of accounts, and nobody who follows them yet.
+async fn write(store: &impl EventStore, app: &Application, accounts: usize, events_each: usize) -> Vec<StoredEvent> {
+    for number in 0..accounts {
+        let mut account = Root::<Account>::create(AccountEvent::Opened { owner: format!("Owner {number}") });
+        (1..events_each).for_each(|_| account.record(AccountEvent::Credited { amount: money("0.01") }));
+        app.save(&mut account).await.expect("a save");
+    }
+    log(store).await
+}
+
+fn application(store: &Misleading) -> Application {
+    Application::new("accounts", store.clone())
+}
+
+async fn start<S: System>(stores: impl Into<Stores>, runner: Runner) -> Running<S> {
+    SystemBuilder::new(stores).with_runner(runner).start().await.expect("a start")
+}
+
+/// Two different events of the log.
+fn two_of<'a>(events: &'a [StoredEvent], rng: &mut fastrand::Rng) -> [&'a StoredEvent; 2] {
+    let (one, other) = (rng.usize(..events.len()), rng.usize(..events.len() - 1));
+    [&events[one], &events[if other < one { other } else { other + 1 }]]
+}
+
+async fn recorded(app: &Application, event: &StoredEvent) -> Recorded<Account> {
+    let before = Position::new(event.position.as_u64() - 1);
+    let page = app.log(LogQuery::after(before).limit(1)).await.expect("the log is read");
+    page.decode().expect("an event of an account").remove(0)
+}
+
+fn is_at(place: &EventPlace, event: &StoredEvent) -> bool {
+    (place.position, place.version, &place.stream) == (event.position, event.version, &event.stream)
+}
+
+/// The same in every store: what was handed over and committed is noted with the step.
+#[tokio::test]
+async fn an_event_that_is_dropped_doubled_or_swapped_on_its_way_is_found_from_each_of_100_seeds() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let first = Seed::from_env();
+    for number in 0..100 {
+        let seed = Seed::new(first.as_u64().wrapping_add(number));
+        let mut rng = seed.rng(0);
+        let (store, _place) = database(number).await;
+        let events = write(&store, &application(&store), 4, 30).await;
+        let [event, other] = two_of(&events, &mut rng);
+        let flaw = [Flaw::Drop, Flaw::Double, Flaw::SwapFor(Box::new(other.clone()))][number as usize % 3].clone();
+        store.break_at(event.position, flaw.clone());
+        let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
+        store.be_honest();
+
+        let verification = bank.verify().await.expect("an answer");
+        let [tally] = &verification.followers[..] else { panic!("{seed}: {verification}") };
+        let [difference] = &tally.differences[..] else { panic!("{seed}: {flaw:?}: {verification}") };
+        assert_eq!(difference.follower.as_str(), "tally@1");
+        match (&flaw, &difference.finding) {
+            (Flaw::Drop, Finding::Missing(found)) | (Flaw::Double, Finding::Doubled(found)) => {
+                assert!(found.len() == 1 && is_at(&found[0], event), "{seed}: {verification}");
+            }
+            (Flaw::SwapFor(_), Finding::Exchanged(found)) => {
+                let is_found = |event| found.iter().any(|place| is_at(place, event));
+                assert!(is_found(event) && is_found(other), "{seed}: {verification}");
+            }
+            _ => panic!("{seed}: {flaw:?}: {verification}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_projection_that_drops_doubles_or_swaps_an_event_is_found_from_each_of_100_seeds() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let first = Seed::from_env();
+    for number in 0..100 {
+        let seed = Seed::new(first.as_u64().wrapping_add(number));
+        let mut rng = seed.rng(0);
+        let (store, _place) = database(number).await;
+        let events = write(&store, &application(&store), 4, 30).await;
+        let [event, other] = two_of(&events, &mut rng);
+        let mistake = match number % 3 {
+            0 => Mistake::Drops,
+            1 => Mistake::Doubles,
+            _ => Mistake::Takes(Box::new(recorded(&application(&store), other).await)),
+        };
+        make_a_mistake(Some((event.position, mistake)));
+        let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
+        make_a_mistake(None);
+        assert!(bank.verify().await.expect("an answer").agrees(), "{seed}: it was handed each event once");
+
+        let [tally] = &bank.verify_contents().await.expect("an answer")[..] else { panic!("one read model") };
+        assert!(!tally.agrees() && tally.unchecked.is_none(), "{seed}: {tally}");
+        let entries = tally.differences.iter().find(|difference| difference.table == "entries");
+        let entries = entries.unwrap_or_else(|| panic!("{seed}: {tally}"));
+        assert_eq!(entries.rows, if number % 3 == 2 { 2 } else { 1 }, "{seed}: {tally}");
+        let expected = match number % 3 {
+            0 => vec![(event, 0)],
+            1 => vec![(event, 2)],
+            _ => vec![(event, 0), (other, 2)],
+        };
+        for (event, times) in expected {
+            let row = format!("account=\"{}\" version={}", event.stream.id, event.version);
+            let is_named =
+                entries.examples.iter().any(|example| example.to_string().starts_with(&row) && example.found == times);
+            assert!(is_named, "{seed}: {row} {times} times in {tally}");
+        }
+        nothing_is_left_of_the_comparison(&store).await;
+        if number >= 89 {
+            assert!(!bank.verify_contents().await.expect("an answer")[0].agrees(), "nothing was mended by looking");
+            bank.rebuild("tally").await.expect("it begins").finished().await.expect("it is shown");
+            assert!(bank.verify_contents().await.expect("an answer")[0].agrees(), "{seed}");
+        }
+    }
+}
+
+/// Readers see what they saw, and the other tables are gone.
+async fn nothing_is_left_of_the_comparison(store: &impl EventStore) {
+    let database = store.database().expect("a database");
+    database.query("SELECT * FROM totals_1", &[]).await.expect("the one that readers see");
+    for table in ["totals_2", "entries_2"] {
+        database.query(&format!("SELECT * FROM {table}"), &[]).await.expect_err("it is thrown away");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_on_every_store() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = SqliteStore::open(folder.path().join("bank.db")).await.expect("a store");
+    let place = Place::postgres();
+    let server = PostgresStore::connect(place.url()).await.expect("a store");
+    for store in [Misleading::new(file), Misleading::new(server)] {
+        let events = write(&store, &application(&store), 20, 5_000).await;
+        let [dropped, doubled, swapped, other] = [12_345, 54_321, 77_777, 77_778].map(|index| &events[index]);
+        store.break_at(dropped.position, Flaw::Drop);
+        store.break_at(doubled.position, Flaw::Double);
+        store.break_at(swapped.position, Flaw::SwapFor(Box::new(other.clone())));
+        let bank: Running<CalmBank> = start(store.clone(), Runner::concurrent()).await;
+        bank.settled().await.expect("it catches up");
+        store.be_honest();
+
+        let verification = bank.verify().await.expect("an answer");
+        let [calm] = &verification.followers[..] else { panic!("{verification}") };
+        assert_eq!(calm.events, 100_000);
+        let [first, second, third] = &calm.differences[..] else { panic!("{verification}") };
+        let is_named = |found: &[EventPlace], events: &[&StoredEvent]| {
+            found.len() == events.len() && found.iter().zip(events).all(|(place, event)| is_at(place, event))
+        };
+        assert!(matches!(&first.finding, Finding::Missing(found) if is_named(found, &[dropped])), "{verification}");
+        assert!(matches!(&second.finding, Finding::Doubled(found) if is_named(found, &[doubled])), "{verification}");
+        let both = [swapped, other];
+        assert!(matches!(&third.finding, Finding::Exchanged(found) if is_named(found, &both)), "{verification}");
+        bank.stop().await.expect("a graceful end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_suspected_while_writers_and_followers_work() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    for place in Place::all() {
+        let stores = bank_example::stores::open(place.url()).await.expect("a store");
+        let bank: Running<EventSourcedBank> = start(stores.clone(), Runner::concurrent()).await;
+        let other: Running<EventSourcedBank> = start(stores.clone(), Runner::concurrent()).await;
+        let alice = bank.accounts.open("Alice").await.expect("an account");
+        let app = Application::new("accounts", stores.store());
+        let over = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&over);
+        let writer = tokio::spawn(async move {
+            let mut credits = 0;
+            while !stop.load(Ordering::Relaxed) {
+                app.update(alice, |account: &Account| account.credit(money("0.01"))).await.expect("a credit");
+                credits += 1;
+                tokio::time::sleep(Duration::from_millis(25)).await;
+            }
+            credits
+        });
+        let (mut positions, mut round) = (BTreeSet::new(), 0);
+        while round < 4 || positions.len() < 3 {
+            let looks = if round % 2 == 0 { &bank } else { &other };
+            let verification = looks.verify().await.expect("an answer");
+            assert!(verification.agrees(), "{}: {verification}", place.url());
+            let contents = looks.verify_contents().await.expect("an answer");
+            assert!(contents.iter().all(ContentsVerification::agrees), "{}: {contents:?}", place.url());
+            positions.extend(contents.iter().map(|contents| contents.position));
+            round += 1;
+        }
+        over.store(true, Ordering::Relaxed);
+        let events = 1 + writer.await.expect("no panic");
+        bank.settled().await.expect("it catches up");
+        let verification = bank.verify().await.expect("an answer");
+        assert!(verification.agrees(), "{verification}");
+        let dealt_with: Vec<_> = verification.followers.iter().map(|follower| follower.events).collect();
+        assert_eq!(dealt_with, [events; 3], "ledger, activity and summaries");
+        support::assert_consistent(&bank).await;
+        other.stop().await.expect("a graceful end");
+        bank.stop().await.expect("a graceful end");
+    }
+}
+
+/// What a process has left behind that died is removed, and two at a time do not get in each other's way.
+#[tokio::test(flavor = "multi_thread")]
+async fn comparing_contents_cleans_up_and_is_done_by_one_at_a_time() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    let (store, _place) = database(9).await;
+    write(&store, &application(&store), 2, 100).await;
+    let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
+    let (one, other) = tokio::join!(bank.verify_contents(), bank.verify_contents());
+    let both = [one.expect("an answer").remove(0), other.expect("an answer").remove(0)];
+    let [compared, unchecked] = if both[0].unchecked.is_none() {
+        both
+    } else {
+        let [a, b] = both;
+        [b, a]
+    };
+    assert!(compared.agrees() && compared.events == 200 && compared.rows == 202, "{compared}");
+    if !unchecked.agrees() {
+        assert!(unchecked.to_string().contains("not compared: another process compares it"), "{unchecked}");
+    }
+    nothing_is_left_of_the_comparison(&store).await;
+    assert!(bank.verify_contents().await.expect("an answer")[0].agrees());
+}
+
+/// The next release of [`Tally`].
+#[derive(Debug, Deref, From)]
+struct LaterTally(ReadModel);
+
+impl SqlReadModel for LaterTally {
+    const VERSION: u32 = 2;
+    const TABLES: &'static [Table] = &[Table::new("entries", "account TEXT NOT NULL, version BIGINT NOT NULL")];
+}
+
+impl SqlProjection<Account> for LaterTally {
+    type Error = SqlError;
+
+    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+        let sql = "INSERT INTO {entries} (account, version) VALUES ($1, $2)";
+        tx.execute(sql, &values![event.aggregate_id, event.version]).await.map(drop)
+    }
+}
+
+#[derive(Debug, System)]
+#[system(name = "TallyBank")]
+struct LaterTallyBank {
+    #[expect(dead_code, reason = "it is followed")]
+    #[application(aggregates(Account))]
+    accounts: AccountService,
+    #[projection(sql, name = "tally", follows(accounts: Account))]
+    tally: LaterTally,
+}
+
+/// What another version shows is checked as far as this one can, and never left out in silence.
+#[tokio::test]
+async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_silence() {
+    let _alone = ONE_AT_A_TIME.lock().await;
+    for number in [0, 9] {
+        let (store, _place) = database(number).await;
+        let events = write(&store, &application(&store), 2, 20).await;
+        let early: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
+        store.break_at(events[7].position, Flaw::Drop);
+        let late: Running<LaterTallyBank> = start(store.clone(), Runner::inline()).await;
+        store.be_honest();
+        let rows = late.tally.query("SELECT * FROM {entries}", &[]).await.expect("an answer");
+        assert_eq!(rows.len(), 39, "the later version answers, and has lost an event");
+
+        let of_late = late.verify().await.expect("an answer").to_string();
+        assert!(of_late.contains("tally@2, positions 1–10000") && of_late.contains("is missing"), "{of_late}");
+        let of_early = early.verify().await.expect("an answer");
+        assert!(!of_early.agrees(), "{of_early}");
+        assert!(of_early.to_string().contains("not checked: version 2 of it answers"), "{of_early}");
+        let contents = early.verify_contents().await.expect("an answer")[0].to_string();
+        assert!(contents.contains("not compared: version 2 of it answers; ask a program that has it"), "{contents}");
+
+        late.rebuild("tally").await.expect("it begins").finished().await.expect("it is shown");
+        assert!(early.verify().await.expect("an answer").agrees(), "it takes the same events, and has taken each once");
+        assert!(late.verify().await.expect("an answer").agrees());
+        assert!(late.verify_contents().await.expect("an answer")[0].agrees());
+    }
+}

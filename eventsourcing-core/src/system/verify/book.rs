@@ -1,0 +1,81 @@
+//! What a follower has noted about what it dealt with.
+
+use std::collections::BTreeMap;
+
+use crate::store::{EventStore, Figures, LogId, Name, Notebook, NotesQuery, Slice, StoreError};
+use crate::system::feed::{FIGURES_KEYS, put_aside, read_figures};
+
+/// How many notes are read at once: those of a log of a hundred million positions.
+const NOTES_PER_PAGE: usize = 10_000;
+
+/// The position of a follower and all its notes, as of one moment.
+pub(super) async fn whole(home: &dyn EventStore, follower: Name, upstream: LogId) -> Result<Notebook, StoreError> {
+    let query = NotesQuery::new(follower, upstream, "");
+    let mut limit = NOTES_PER_PAGE;
+    loop {
+        match in_pages(home, &query, limit).await? {
+            Some(notebook) => return Ok(notebook),
+            // It is busy: with fewer pages it has less time to step in between.
+            None => limit *= 2,
+        }
+    }
+}
+
+/// `None`: the follower has made a step in between.
+async fn in_pages(home: &dyn EventStore, query: &NotesQuery, limit: usize) -> Result<Option<Notebook>, StoreError> {
+    let mut notebook = home.notes(query.clone().limit(limit)).await?;
+    let mut read = notebook.notes.len();
+    while read >= limit {
+        let last = notebook.notes.last_key_value().map(|(key, _)| key.clone()).unwrap_or_default();
+        let page = home.notes(query.clone().after(last).limit(limit)).await?;
+        if page.revision != notebook.revision {
+            return Ok(None);
+        }
+        read = page.notes.len();
+        notebook.notes.extend(page.notes);
+    }
+    Ok(Some(notebook))
+}
+
+/// The figures of all events that a follower accounts for up to its position: those it has dealt with, those it has put
+/// aside, and those that somebody has given up.
+pub(super) fn accounted(notebook: &Notebook) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+    let mut figures = applied(notebook).collect::<Result<BTreeMap<_, _>, _>>()?;
+    for held in put_aside(&notebook.notes) {
+        let held = held?;
+        figures.entry(Slice::of(held.position)).or_default().add(&held.stream, held.version);
+    }
+    Ok(figures)
+}
+
+/// What it has dealt with.
+fn applied(notebook: &Notebook) -> impl Iterator<Item = Result<(Slice, Figures), StoreError>> {
+    let notes = notebook.notes.iter();
+    notes.filter_map(|(key, note)| Some((key.strip_prefix(FIGURES_KEYS)?, note))).map(|(number, note)| {
+        let number = number
+            .parse()
+            .map_err(|error| StoreError::corrupt(format!("a note of a follower, {FIGURES_KEYS}{number}"), error))?;
+        Ok((Slice::new(number), read_figures(note)?))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::MemoryStore;
+    use crate::store::{Append, Position, Tracking};
+    use jiff::Timestamp;
+
+    #[tokio::test]
+    async fn a_notebook_of_many_pages_is_read_whole() {
+        let store = MemoryStore::new();
+        let step = Tracking::new("follower", store.log_id(), Position::ZERO, Position::new(7));
+        let step = (0..25).fold(step, |step, number| step.with_note(format!("note {number}"), "x"));
+        store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await.expect("a step");
+        let query = NotesQuery::new("follower".into(), store.log_id(), "");
+        for limit in [1, 5, 10, 24, 25, 26] {
+            let notebook = in_pages(&store, &query, limit).await.expect("an answer").expect("nobody steps");
+            assert_eq!((notebook.position, notebook.notes.len()), (Position::new(7), 25), "{limit} at once");
+        }
+    }
+}

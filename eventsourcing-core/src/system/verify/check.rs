@@ -1,0 +1,190 @@
+//! [`Check`]: what a follower has noted against what is in the log, slice by slice.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use super::culprits::{self, Known};
+use super::{Difference, EventPlace, Finding, FollowerVerification, VerifyProgress};
+use crate::store::{Digest, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Slice, StoreError};
+use crate::system::feed::Partition;
+
+/// For how many slices the store is asked at once.
+const SLICES_AT_ONCE: u64 = 10;
+/// How often the whole log is searched for an event that came though it does not belong there.
+const SEARCHES_MAX: usize = 3;
+
+/// What one partition of a follower, or the whole of it, has noted.
+pub(super) struct Part {
+    /// As its notes are kept under.
+    pub(super) follower: Name,
+    pub(super) partition: Partition,
+    pub(super) position: Position,
+    /// The events it accounts for.
+    pub(super) noted: BTreeMap<Slice, Figures>,
+}
+
+/// The check of one follower in one log.
+pub(super) struct Check {
+    log: Arc<dyn EventStore>,
+    takes: Vec<Name>,
+    parts: Vec<Part>,
+    /// The end of the log, after the notes were read.
+    head: Position,
+    searches_left: usize,
+    verification: FollowerVerification,
+}
+
+impl Check {
+    pub(super) fn new(name: Name, log: Arc<dyn EventStore>, takes: Vec<Name>, parts: Vec<Part>) -> Self {
+        let position = parts.iter().map(|part| part.position).min().unwrap_or_default();
+        let verification = FollowerVerification::new(name, log.log_id(), position);
+        Self { log, takes, parts, head: Position::ZERO, searches_left: SEARCHES_MAX, verification }
+    }
+
+    pub(super) async fn run(
+        mut self,
+        progress: &mut (impl FnMut(&VerifyProgress) + Send),
+    ) -> Result<FollowerVerification, StoreError> {
+        self.head = self.log.head().await?;
+        let (shared, end) = (self.shared_end(), self.end());
+        let follower = self.verification.name.clone();
+        let mut tell = |position: Position| progress(&VerifyProgress { follower: follower.clone(), position, end });
+        let mut reached = Position::ZERO;
+        tell(reached);
+        while reached < shared {
+            let next = Slice::new(slice_after(reached).as_u64() + SLICES_AT_ONCE).start().min(shared);
+            self.compare_together(reached, next).await?;
+            reached = next;
+            tell(reached);
+        }
+        for number in slices_up_to(shared)..slices_up_to(end) {
+            let slice = Slice::new(number);
+            self.verification.slices += 1;
+            self.verification.events += self.look_into(slice).await?;
+            tell(slice.end().min(end));
+        }
+        Ok(self.verification)
+    }
+
+    /// Up to where the figures of all parts together are those of the log. Partitions are not all at one position: from
+    /// the slice on in which one of them is, each is looked at alone.
+    fn shared_end(&self) -> Position {
+        let smallest = self.verification.position.min(self.head);
+        match self.parts[..] {
+            [_] => smallest,
+            _ => slice_after(smallest).start(),
+        }
+    }
+
+    /// The end of what any part has dealt with, or claims to.
+    fn end(&self) -> Position {
+        let furthest = self.parts.iter().map(|part| part.position.min(self.head)).max().unwrap_or_default();
+        let noted = self.parts.iter().filter_map(|part| part.noted.last_key_value().map(|(slice, _)| *slice)).max();
+        match noted {
+            Some(slice) if slice.start() >= furthest => slice.end(),
+            _ => furthest,
+        }
+    }
+
+    /// Compares the figures of all parts together, from the start of a slice up to `to`.
+    async fn compare_together(&mut self, after: Position, to: Position) -> Result<(), StoreError> {
+        let expected = self.log.figures(FiguresQuery::new(after, to).categories(self.takes.iter().cloned())).await?;
+        self.verification.events += expected.values().map(|figures| figures.count).sum::<u64>();
+        self.verification.slices += slices_up_to(to) - slice_after(after).as_u64();
+        let noted = self.noted_together(after, to);
+        let slices: BTreeSet<_> = expected.keys().chain(noted.keys()).copied().collect();
+        for slice in slices {
+            if expected.get(&slice).copied().unwrap_or_default() != noted.get(&slice).copied().unwrap_or_default() {
+                self.look_into(slice).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn noted_together(&self, after: Position, to: Position) -> BTreeMap<Slice, Figures> {
+        let mut together = BTreeMap::<_, Figures>::new();
+        for part in &self.parts {
+            for (slice, figures) in part.noted.range(slice_after(after)..=Slice::of(to)) {
+                together.entry(*slice).or_default().merge(*figures);
+            }
+        }
+        together
+    }
+
+    /// Compares each part alone with the events of the slice that it should have dealt with, and returns how many those
+    /// are in all.
+    async fn look_into(&mut self, slice: Slice) -> Result<u64, StoreError> {
+        let events = self.events_of(slice).await?;
+        let mut events_in_all = 0;
+        for index in 0..self.parts.len() {
+            let part = &self.parts[index];
+            let is_its =
+                |event: &&Known| event.place.position <= part.position && part.partition.contains(&event.place.stream);
+            let own: Vec<_> = events.iter().filter(is_its).collect();
+            let expected = culprits::figures_of(own.iter().copied());
+            let (follower, noted) = (part.follower.clone(), part.noted.get(&slice).copied().unwrap_or_default());
+            events_in_all += expected.count;
+            if expected != noted {
+                let finding = self.finding(&own, expected, noted).await?;
+                self.verification.differences.push(Difference { follower, slice, expected, noted, finding });
+            }
+        }
+        Ok(events_in_all)
+    }
+
+    /// The events of the slice that the follower takes.
+    async fn events_of(&self, slice: Slice) -> Result<Vec<Known>, StoreError> {
+        let (mut events, mut after) = (Vec::new(), slice.start());
+        let end = slice.end().min(self.head);
+        while after < end {
+            let page = self.log.read_log(LogQuery::after(after).categories(self.takes.iter().cloned())).await?;
+            events.extend(page.events.iter().filter(|event| event.position <= end).map(Known::new));
+            after = page.ceiling;
+        }
+        Ok(events)
+    }
+
+    async fn finding(&mut self, own: &[&Known], expected: Figures, noted: Figures) -> Result<Finding, StoreError> {
+        if let Some(finding) = culprits::among(own, expected, noted) {
+            return Ok(finding);
+        }
+        let strays = culprits::strays(own, expected, noted);
+        if strays.is_empty() || self.searches_left == 0 {
+            return Ok(Finding::Unclear);
+        }
+        self.searches_left -= 1;
+        let found = self.search(&strays).await?;
+        Ok(found.map_or(Finding::Unclear, |(by, missing)| match missing {
+            Some(missing) => Finding::Replaced { missing: missing.clone(), by },
+            None => Finding::Stray(by),
+        }))
+    }
+
+    /// The first event of the whole log, whoever takes it, that is among the strays.
+    async fn search<'a>(
+        &self,
+        strays: &HashMap<Digest, Option<&'a EventPlace>>,
+    ) -> Result<Option<(EventPlace, Option<&'a EventPlace>)>, StoreError> {
+        let mut after = Position::ZERO;
+        while after < self.head {
+            let page = self.log.read_log(LogQuery::after(after)).await?;
+            for event in page.events.iter().map(Known::new) {
+                if let Some(missing) = strays.get(&event.digest) {
+                    return Ok(Some((event.place, *missing)));
+                }
+            }
+            after = page.ceiling;
+        }
+        Ok(None)
+    }
+}
+
+/// The slice in which the position after this one lies.
+fn slice_after(position: Position) -> Slice {
+    Slice::new(position.as_u64() / Slice::POSITIONS)
+}
+
+/// How many slices have begun at this position.
+fn slices_up_to(position: Position) -> u64 {
+    position.as_u64().div_ceil(Slice::POSITIONS)
+}

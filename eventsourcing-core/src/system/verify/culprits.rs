@@ -1,0 +1,139 @@
+//! Which events make the difference between two figures.
+//!
+//! Digests are unlike each other in 128 bits, so the difference of the digests gives an event away, or two.
+
+use std::collections::HashMap;
+
+use super::{EventPlace, Finding};
+use crate::store::{Digest, Figures, StoredEvent};
+
+/// An event without what it says.
+#[derive(Clone, Debug)]
+pub(super) struct Known {
+    pub(super) digest: Digest,
+    pub(super) place: EventPlace,
+}
+
+impl Known {
+    pub(super) fn new(event: &StoredEvent) -> Self {
+        let StoredEvent { name, stream, version, position, .. } = event;
+        let place = EventPlace { name: name.clone(), stream: stream.clone(), version: *version, position: *position };
+        Self { digest: Digest::of(stream, *version), place }
+    }
+}
+
+/// The figures of these events.
+pub(super) fn figures_of<'a>(events: impl IntoIterator<Item = &'a Known>) -> Figures {
+    let mut figures = Figures::default();
+    for event in events {
+        figures.merge(Figures { count: 1, digest: event.digest });
+    }
+    figures
+}
+
+/// How many events too many, or too few if it is negative.
+pub(super) fn surplus(expected: Figures, noted: Figures) -> i128 {
+    i128::from(noted.count) - i128::from(expected.count)
+}
+
+/// What has happened to one or two of `events`, the figures of which are `expected`.
+pub(super) fn among(events: &[&Known], expected: Figures, noted: Figures) -> Option<Finding> {
+    let difference = expected.digest ^ noted.digest;
+    match surplus(expected, noted) {
+        -1 => one_of(events, difference).map(|event| Finding::Missing(vec![event])),
+        1 => one_of(events, difference).map(|event| Finding::Doubled(vec![event])),
+        0 => two_of(events, difference).map(Finding::Exchanged),
+        -2 => two_of(events, difference).map(|both| Finding::Missing(both.into())),
+        2 => two_of(events, difference).map(|both| Finding::Doubled(both.into())),
+        _ => None,
+    }
+}
+
+fn one_of(events: &[&Known], digest: Digest) -> Option<EventPlace> {
+    events.iter().find(|event| event.digest == digest).map(|event| event.place.clone())
+}
+
+fn two_of(events: &[&Known], difference: Digest) -> Option<[EventPlace; 2]> {
+    let mut seen = HashMap::with_capacity(events.len());
+    events.iter().find_map(|event| {
+        let other: Option<&&Known> = seen.get(&(event.digest ^ difference));
+        let found = other.map(|other| [other.place.clone(), event.place.clone()]);
+        seen.insert(event.digest, *event);
+        found
+    })
+}
+
+/// Events that would explain the difference if they had come though they do not belong here, and which of `events` would
+/// then be missing.
+pub(super) fn strays<'a>(
+    events: &[&'a Known],
+    expected: Figures,
+    noted: Figures,
+) -> HashMap<Digest, Option<&'a EventPlace>> {
+    let difference = expected.digest ^ noted.digest;
+    match surplus(expected, noted) {
+        1 => HashMap::from([(difference, None)]),
+        0 => events.iter().map(|event| (event.digest ^ difference, Some(&event.place))).collect(),
+        _ => HashMap::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Position, StreamId, Version};
+    use uuid::Uuid;
+
+    fn events() -> Vec<Known> {
+        let place = |version: u64| EventPlace {
+            name: "Credited".into(),
+            stream: StreamId::new("Account", Uuid::from_u128(7)),
+            version: Version::new(version),
+            position: Position::new(version * 10),
+        };
+        let known = |place: EventPlace| Known { digest: Digest::of(&place.stream, place.version), place };
+        (1..=1_000).map(|version| known(place(version))).collect()
+    }
+
+    /// What `among` makes of events of which those at some places came so many times.
+    fn finding(times: &[(usize, u64)]) -> Option<Finding> {
+        let events = events();
+        let all: Vec<_> = events.iter().collect();
+        let mut noted = Figures::default();
+        for (index, event) in events.iter().enumerate() {
+            let times = times.iter().find(|(odd, _)| *odd == index).map_or(1, |(_, times)| *times);
+            (0..times).for_each(|_| noted.merge(figures_of([event])));
+        }
+        among(&all, figures_of(all.iter().copied()), noted)
+    }
+
+    #[test]
+    fn one_or_two_events_are_found_by_the_digests() {
+        let place = |index: usize| events()[index].place.clone();
+        assert_eq!(finding(&[(4, 0)]), Some(Finding::Missing(vec![place(4)])));
+        assert_eq!(finding(&[(4, 2)]), Some(Finding::Doubled(vec![place(4)])));
+        assert_eq!(finding(&[(4, 0), (900, 2)]), Some(Finding::Exchanged([place(4), place(900)])));
+        assert_eq!(finding(&[(4, 2), (900, 0)]), Some(Finding::Exchanged([place(4), place(900)])));
+        assert_eq!(finding(&[(4, 0), (900, 0)]), Some(Finding::Missing(vec![place(4), place(900)])));
+        assert_eq!(finding(&[(4, 2), (900, 2)]), Some(Finding::Doubled(vec![place(4), place(900)])));
+    }
+
+    #[test]
+    fn what_two_events_do_not_explain_is_blamed_on_none() {
+        assert_eq!(finding(&[(4, 0), (5, 0), (6, 0)]), None);
+        assert_eq!(finding(&[(4, 0), (5, 0), (6, 2)]), None);
+        assert_eq!(finding(&[(4, 3)]), None, "which event came three times its figures do not say");
+    }
+
+    #[test]
+    fn an_event_from_elsewhere_is_known_by_its_digest() {
+        let events = events();
+        let (stray, all) = (&events[999], events[..999].iter().collect::<Vec<_>>());
+        let expected = figures_of(all.iter().copied());
+        let one_more = figures_of(&events);
+        assert_eq!(strays(&all, expected, one_more).get(&stray.digest), Some(&None));
+        let in_its_place = figures_of(events.iter().filter(|event| event.place != events[3].place));
+        assert_eq!(among(&all, expected, in_its_place), None);
+        assert_eq!(strays(&all, expected, in_its_place).get(&stray.digest), Some(&Some(&events[3].place)));
+    }
+}

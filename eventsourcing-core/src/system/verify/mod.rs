@@ -1,0 +1,111 @@
+//! [`Running::verify`]: has every follower dealt with every event, and with each once?
+//!
+//! While they work, followers note the figures of what they deal with. Here these are compared with the figures of the
+//! log, slice by slice, and where they differ the events are looked for. What lies at or before the position of a
+//! follower never changes, so others may write and followers may work meanwhile.
+
+mod book;
+mod check;
+mod contents;
+mod culprits;
+mod report;
+mod tables;
+
+use std::sync::Arc;
+
+use super::feed::{Feed, RETIRED};
+use super::{Running, System, SystemError};
+use crate::store::{EventStore, LogId, Name};
+use check::{Check, Part};
+
+pub use contents::ContentsVerification;
+pub use tables::{RowDifference, TableDifference};
+
+pub use report::{Difference, EventPlace, Finding, FollowerVerification, Verification, VerifyProgress};
+
+/// Where a follower keeps its notes.
+struct Home<'a> {
+    store: &'a dyn EventStore,
+    follower: Name,
+    upstream: LogId,
+    /// The version of the read model that wrote them, if it is not the one of this program.
+    other_version: Option<u32>,
+}
+
+impl<S: System> Running<S> {
+    /// Compares what each follower has dealt with, as it has noted with its steps, with what is in the log up to the
+    /// position of the follower. It holds up nobody, and what is written meanwhile raises no false alarm.
+    ///
+    /// It shows what was handed to policies and projections and committed with their work. Whether a read model is what
+    /// its code makes of that, [`verify_contents`](Self::verify_contents) shows.
+    ///
+    /// # Errors
+    /// [`SystemError::Store`]: a store does not answer, or what is in it cannot be understood.
+    pub async fn verify(&self) -> Result<Verification, SystemError> {
+        self.verify_with(|_| {}).await
+    }
+
+    /// As [`verify`](Self::verify), and tells `progress` how far it is, from time to time.
+    ///
+    /// # Errors
+    /// As [`verify`](Self::verify).
+    pub async fn verify_with(
+        &self,
+        mut progress: impl FnMut(&VerifyProgress) + Send,
+    ) -> Result<Verification, SystemError> {
+        let mut followers = Vec::new();
+        let is_same =
+            |a: &Arc<Feed<S>>, b: &Arc<Feed<S>>| a.name == b.name && a.upstream.log_id() == b.upstream.log_id();
+        for partitions in self.engine.feeds.chunk_by(is_same) {
+            followers.push(self.verify_follower(partitions, &mut progress).await?);
+        }
+        Ok(Verification { followers })
+    }
+
+    async fn verify_follower(
+        &self,
+        partitions: &[Arc<Feed<S>>],
+        progress: &mut (impl FnMut(&VerifyProgress) + Send),
+    ) -> Result<FollowerVerification, SystemError> {
+        let first = &partitions[0];
+        let (mut parts, mut other_version) = (Vec::new(), None);
+        for feed in partitions {
+            let (part, version) = self.part(feed).await?;
+            parts.push(part);
+            other_version = version;
+        }
+        let check = Check::new(first.name.clone(), Arc::clone(&first.upstream), first.takes().collect(), parts);
+        let verification = check.run(progress).await?;
+        Ok(match other_version {
+            Some(version) => verification.of_other_version(version),
+            None => verification,
+        })
+    }
+
+    /// What a follower has noted, as of one moment.
+    async fn part(&self, feed: &Feed<S>) -> Result<(Part, Option<u32>), SystemError> {
+        loop {
+            let Home { store, follower, upstream, other_version } = self.home(feed).await?;
+            let notebook = book::whole(store, follower.clone(), upstream).await?;
+            // Otherwise another generation has just taken its place.
+            if notebook.position != RETIRED {
+                let (position, noted) = (notebook.position, book::accounted(&notebook)?);
+                return Ok((Part { follower, partition: feed.partition, position, noted }, other_version));
+            }
+        }
+    }
+
+    /// Under which name its notes are kept by now.
+    async fn home<'a>(&self, feed: &'a Feed<S>) -> Result<Home<'a>, SystemError> {
+        let (store, mut follower, upstream) = feed.home();
+        let mut other_version = None;
+        if let Some(read_model) = self.read_models.iter().find(|read_model| *read_model.generations.name() == feed.name)
+        {
+            let generations = &read_model.generations;
+            let shown = generations.read().await?.shown.expect("an open read model shows something");
+            follower = generations.follower(shown.number);
+            other_version = Some(shown.version).filter(|version| *version != generations.version());
+        }
+        Ok(Home { store: &**store, follower, upstream, other_version })
+    }
+}

@@ -1,0 +1,129 @@
+//! A store that tells whoever follows its log something else than what is in it.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "not every test uses all of it")]
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use eventsourcing_core::sql::Database;
+use eventsourcing_core::store::{
+    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
+    Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
+    StreamQuery,
+};
+
+/// What becomes of one event on its way to a follower.
+#[derive(Clone, Debug)]
+pub enum Flaw {
+    Drop,
+    Double,
+    /// This one comes in its place.
+    SwapFor(Box<StoredEvent>),
+    /// This one comes besides.
+    Add(Box<StoredEvent>),
+}
+
+/// Misleads as long as it has flaws. Clones are the same one.
+#[derive(Clone)]
+pub struct Misleading {
+    store: Arc<dyn EventStore>,
+    flaws: Arc<Mutex<BTreeMap<Position, Flaw>>>,
+}
+
+impl Misleading {
+    pub fn new(store: impl EventStore) -> Self {
+        Self { store: Arc::new(store), flaws: Arc::default() }
+    }
+
+    pub fn break_at(&self, position: Position, flaw: Flaw) {
+        self.flaws.lock().unwrap().insert(position, flaw);
+    }
+
+    pub fn be_honest(&self) {
+        self.flaws.lock().unwrap().clear();
+    }
+
+    fn mislead(&self, event: StoredEvent) -> Vec<StoredEvent> {
+        match self.flaws.lock().unwrap().get(&event.position) {
+            None => vec![event],
+            Some(Flaw::Drop) => vec![],
+            Some(Flaw::Double) => vec![event.clone(), event],
+            Some(Flaw::SwapFor(other)) => vec![moved(other, event.position)],
+            Some(Flaw::Add(other)) => vec![moved(other, event.position), event],
+        }
+    }
+}
+
+fn moved(event: &StoredEvent, position: Position) -> StoredEvent {
+    StoredEvent { position, ..event.clone() }
+}
+
+/// The whole log as it is.
+pub async fn log(store: &dyn EventStore) -> Vec<StoredEvent> {
+    store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap().events
+}
+
+#[async_trait]
+impl EventStore for Misleading {
+    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+        self.store.append(append).await
+    }
+
+    async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+        self.store.read_stream(query).await
+    }
+
+    async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
+        self.store.load(load).await
+    }
+
+    async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        let mut page = self.store.read_log(query).await?;
+        page.events = page.events.into_iter().flat_map(|event| self.mislead(event)).collect();
+        Ok(page)
+    }
+
+    async fn head(&self) -> Result<Position, StoreError> {
+        self.store.head().await
+    }
+
+    async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        self.store.receipt(command_id).await
+    }
+
+    async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+        self.store.tracking(follower, upstream).await
+    }
+
+    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+        self.store.notes(query).await
+    }
+
+    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+        self.store.figures(query).await
+    }
+
+    async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
+        self.store.lease(request).await
+    }
+
+    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+        self.store.lease_holder(follower, upstream).await
+    }
+
+    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+        self.store.release(follower, upstream, token).await
+    }
+
+    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+        self.store.wait_beyond(position).await
+    }
+
+    fn log_id(&self) -> LogId {
+        self.store.log_id()
+    }
+
+    fn database(&self) -> Option<Arc<dyn Database>> {
+        self.store.database()
+    }
+}

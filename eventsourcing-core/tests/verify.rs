@@ -1,0 +1,250 @@
+//! Whoever has not dealt with each event once is found, and the event is named; nobody else is suspected.
+#![allow(clippy::unwrap_used)]
+
+mod domain;
+mod misleading;
+
+use std::convert::Infallible;
+
+use domain::{Jar, JarEvent, Jars, Pantry, Seen};
+use eventsourcing_core::store::{MemoryStore, Position, Slice, StoredEvent};
+use eventsourcing_core::system::{EventPlace, Finding, VerifyProgress};
+use eventsourcing_core::testing::Seed;
+use eventsourcing_core::{Application, Policy, Recorded, Root, Runner, Running, System, SystemBuilder, Work};
+use misleading::{Flaw, Misleading, log};
+
+/// Reacts to nothing, in any number of partitions.
+struct Calm(#[expect(dead_code, reason = "a policy has an application")] Application);
+
+impl From<Application> for Calm {
+    fn from(app: Application) -> Self {
+        Self(app)
+    }
+}
+
+impl Policy<Jar> for Calm {
+    type Error = Infallible;
+
+    async fn react(&self, _: &Recorded<Jar>, _: &mut Work) -> Result<(), Infallible> {
+        Ok(())
+    }
+}
+
+/// Followers to which a hundred thousand events are little.
+#[derive(System)]
+struct Larder {
+    #[expect(dead_code, reason = "it is followed")]
+    #[application(aggregates(Jar))]
+    jars: Jars,
+    #[application(aggregates(), follows(jars: Jar))]
+    calm: Calm,
+    #[projection(follows(jars: Jar))]
+    seen: Seen,
+}
+
+/// So many events of jars, and nobody who follows them yet.
+async fn store_with(jars: usize, events_each: usize) -> Misleading {
+    let store = MemoryStore::new();
+    let app = Application::new("jars", store.clone());
+    for _ in 0..jars {
+        let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
+        (1..events_each).for_each(|_| jar.record(JarEvent::Added { beans: 1 }));
+        app.save(&mut jar).await.unwrap();
+    }
+    Misleading::new(store)
+}
+
+/// Followers that have dealt with what they were told.
+async fn caught_up(store: &Misleading) -> Running<Pantry> {
+    let pantry = Pantry::start(store.clone(), Runner::inline()).await.unwrap();
+    pantry.settled().await.unwrap();
+    pantry
+}
+
+fn place(event: &StoredEvent) -> (Position, u64) {
+    (event.position, event.version.as_u64())
+}
+
+fn places<'a>(events: impl IntoIterator<Item = &'a EventPlace>) -> Vec<(Position, u64)> {
+    events.into_iter().map(|event| (event.position, event.version.as_u64())).collect()
+}
+
+#[tokio::test]
+async fn an_event_that_is_dropped_doubled_or_swapped_is_found_and_named_from_each_of_100_seeds() {
+    let first = Seed::from_env();
+    for number in 0..100 {
+        let seed = Seed::new(first.as_u64().wrapping_add(number));
+        let mut rng = seed.rng(0);
+        for kind in 0..3 {
+            let store = store_with(6, 50).await;
+            let events = log(&store).await;
+            let (event, other) = (rng.usize(..events.len()), rng.usize(..events.len() - 1));
+            let other = &events[if other < event { other } else { other + 1 }];
+            let event = &events[event];
+            let flaw = match kind {
+                0 => Flaw::Drop,
+                1 => Flaw::Double,
+                _ => Flaw::SwapFor(Box::new(other.clone())),
+            };
+            store.break_at(event.position, flaw.clone());
+            let pantry = caught_up(&store).await;
+            store.be_honest();
+
+            let verification = pantry.verify().await.unwrap();
+            assert!(!verification.agrees(), "{seed}: {flaw:?}");
+            for follower in &verification.followers {
+                let [difference] = &follower.differences[..] else { panic!("{seed}: {flaw:?}: {verification}") };
+                assert_eq!((difference.slice, &difference.follower), (Slice::of(event.position), &follower.name));
+                match (&flaw, &difference.finding) {
+                    (Flaw::Drop, Finding::Missing(found)) | (Flaw::Double, Finding::Doubled(found)) => {
+                        assert_eq!(places(found), [place(event)], "{seed}");
+                    }
+                    (Flaw::SwapFor(_), Finding::Exchanged(found)) => {
+                        let (mut found, mut both) = (places(found), [place(event), place(other)]);
+                        found.sort_unstable();
+                        both.sort_unstable();
+                        assert_eq!(found, both, "{seed}");
+                    }
+                    _ => panic!("{seed}: {flaw:?}: {verification}"),
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_and_named() {
+    let store = store_with(20, 5_000).await;
+    let events = log(&store).await;
+    let (dropped, doubled, swapped, other) = (&events[12_345], &events[54_321], &events[77_777], &events[99_999]);
+    store.break_at(dropped.position, Flaw::Drop);
+    store.break_at(doubled.position, Flaw::Double);
+    store.break_at(swapped.position, Flaw::SwapFor(Box::new(other.clone())));
+    let larder = Larder::start(store.clone(), Runner::inline()).await.unwrap();
+    store.be_honest();
+
+    let mut told: Vec<VerifyProgress> = Vec::new();
+    let verification = larder.verify_with(|progress| told.push(progress.clone())).await.unwrap();
+    for follower in ["calm", "seen"] {
+        let of_follower = told.iter().filter(|told| told.follower.as_str() == follower);
+        let positions: Vec<_> = of_follower.map(|told| told.position).collect();
+        assert!(positions.is_sorted() && positions.len() > 1, "{positions:?}");
+        assert_eq!(positions.last(), told.iter().find(|told| told.follower.as_str() == follower).map(|told| &told.end));
+    }
+    assert_eq!(verification.followers.len(), 2);
+    for follower in &verification.followers {
+        assert_eq!((follower.position.as_u64(), follower.events, follower.slices), (100_000, 100_000, 10));
+        let [first, second, third] = &follower.differences[..] else { panic!("{verification}") };
+        assert!(matches!(&first.finding, Finding::Missing(found) if places(found) == [place(dropped)]), "{first}");
+        assert!(matches!(&second.finding, Finding::Doubled(found) if places(found) == [place(doubled)]), "{second}");
+        let Finding::Replaced { missing, by } = &third.finding else { panic!("{third}") };
+        assert_eq!(places([missing, by]), [place(swapped), place(other)], "another slice was searched");
+    }
+    let text = verification.to_string();
+    let named = format!(
+        "calm, positions 10001–20000: Added of Jar {}, version 2346, at position 12346 is missing",
+        dropped.stream.id
+    );
+    assert!(text.contains(&named), "{text}");
+    assert!(text.contains("seen: 100000 events up to position 100000: 3 differences"), "{text}");
+}
+
+#[tokio::test]
+async fn what_cannot_be_named_is_counted() {
+    let store = store_with(1, 20).await;
+    [3, 4, 5].into_iter().for_each(|position| store.break_at(Position::new(position), Flaw::Drop));
+    let pantry = caught_up(&store).await;
+    store.be_honest();
+    let verification = pantry.verify().await.unwrap().to_string();
+    assert!(verification.contains("shelves, positions 1–10000: of 20 events 3 did not come"), "{verification}");
+
+    let store = store_with(1, 20).await;
+    [3, 4, 5].into_iter().for_each(|position| store.break_at(Position::new(position), Flaw::Double));
+    let pantry = caught_up(&store).await;
+    store.be_honest();
+    let verification = pantry.verify().await.unwrap().to_string();
+    assert!(verification.contains("3 events too many came, besides 20 events"), "{verification}");
+}
+
+/// Events that do not belong where they came are looked for in the whole log.
+#[tokio::test]
+async fn an_event_from_another_slice_that_came_besides_is_found() {
+    let store = store_with(11, 1_000).await;
+    let events = log(&store).await;
+    let (event, stray) = (&events[7], &events[10_500]);
+    store.break_at(event.position, Flaw::Add(Box::new(stray.clone())));
+    let larder = Larder::start(store.clone(), Runner::inline()).await.unwrap();
+    store.be_honest();
+    let verification = larder.verify().await.unwrap();
+    let [calm, _] = &verification.followers[..] else { panic!("{verification}") };
+    let [difference] = &calm.differences[..] else { panic!("{verification}") };
+    assert_eq!(difference.slice, Slice::of(event.position));
+    let Finding::Stray(found) = &difference.finding else { panic!("{verification}") };
+    assert_eq!(places([found]), [place(stray)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_is_suspected_while_writers_and_followers_work() {
+    for partitions in [1, 3] {
+        let store = MemoryStore::new();
+        let start = || {
+            let builder = SystemBuilder::<Larder>::new(store.clone()).with_partitions("calm", partitions);
+            builder.with_runner(Runner::concurrent().with_leases(std::time::Duration::from_millis(300))).start()
+        };
+        let (here, there) = (start().await.unwrap(), start().await.unwrap());
+        let app = Application::new("jars", store.clone());
+        let writers: Vec<_> = (0..4).map(|_| tokio::spawn(write(app.clone()))).collect();
+        let (mut rounds, mut least, mut most) = (0, u64::MAX, 0);
+        while !writers.iter().all(tokio::task::JoinHandle::is_finished) || rounds < 20 {
+            let verification = [&here, &there][rounds % 2].verify().await.unwrap();
+            assert!(verification.agrees(), "{verification}");
+            let events = verification.followers[0].events;
+            (rounds, least, most) = (rounds + 1, least.min(events), most.max(events));
+        }
+        for writer in writers {
+            writer.await.unwrap();
+        }
+        here.settled().await.unwrap();
+        let verification = here.verify().await.unwrap();
+        assert!(verification.agrees(), "{verification}");
+        assert_eq!(verification.followers[0].events, 4 * 5_000);
+        assert!(least < most, "they were at work: {least} events, then {most}");
+        assert_eq!(here.seen.0.lock().unwrap().len(), 4 * 5_000);
+        here.stop().await.unwrap();
+        there.stop().await.unwrap();
+    }
+}
+
+/// 100 jars of 50 events each.
+async fn write(app: Application) {
+    for _ in 0..100 {
+        let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
+        (1..50).for_each(|_| jar.record(JarEvent::Added { beans: 1 }));
+        app.save(&mut jar).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Those up to which all partitions have come are compared together, the rest one by one.
+#[tokio::test]
+async fn the_partition_that_lost_an_event_is_named() {
+    let store = store_with(250, 100).await;
+    let events = log(&store).await;
+    for lost in [&events[1_234], &events[24_998]] {
+        store.break_at(lost.position, Flaw::Drop);
+    }
+    let builder = SystemBuilder::<Larder>::new(store.clone()).with_partitions("calm", 4);
+    let larder = builder.with_runner(Runner::inline()).start().await.unwrap();
+    store.be_honest();
+    let verification = larder.verify().await.unwrap();
+    let [calm, seen] = &verification.followers[..] else { panic!("{verification}") };
+    assert_eq!((calm.events, seen.differences.len()), (25_000, 2));
+    let partition = |event: &StoredEvent| format!("calm:{}/4", event.stream.id.as_u128() as u32 % 4 + 1);
+    let lost = [&events[1_234], &events[24_998]];
+    let found: Vec<_> = calm.differences.iter().map(|found| (found.follower.to_string(), &found.finding)).collect();
+    assert_eq!(found.len(), 2, "{verification}");
+    for ((follower, finding), lost) in found.into_iter().zip(lost) {
+        assert_eq!(follower, partition(lost));
+        assert!(matches!(finding, Finding::Missing(missing) if places(missing) == [place(lost)]), "{verification}");
+    }
+}
