@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::build::{Build, Builder};
-use super::feed::{Feed, Status};
+use super::feed::{Feed, Pending, Status};
 use super::generations::Register;
 use super::runner::{self, Engine, Inline, Mode};
 use super::seats::Seats;
@@ -102,7 +102,7 @@ impl<S: System> Running<S> {
     }
 
     /// Waits until every follower has dealt with everything that is written now, and with what followers record
-    /// because of it.
+    /// because of it, and with the timers that are due by now.
     ///
     /// It does not wait for builds, nor for a read model of which another version answers.
     ///
@@ -127,6 +127,9 @@ impl<S: System> Running<S> {
                     continue;
                 }
                 reach(feed.status(), *head).await?;
+                if self.inline.is_none() {
+                    feed.until_none_is_due().await?;
+                }
             }
             before = heads;
         }
@@ -222,7 +225,19 @@ impl<S: System> Running<S> {
             let (lag, holder) = (feed.lag(reached, head).await?, feed.holder().await?);
             let (name, position) = (feed.name.clone(), reached);
             let build = self.build(name.as_str()).map(|build| build.progress());
-            followers.push(FollowerHealth { name, position, head, lag, behind, holder, build, state });
+            let Pending { timers, next_due } = feed.pending().await?;
+            followers.push(FollowerHealth {
+                name,
+                position,
+                head,
+                lag,
+                behind,
+                holder,
+                build,
+                timers,
+                next_due,
+                state,
+            });
         }
         Ok(Health { followers })
     }
