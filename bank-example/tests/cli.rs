@@ -85,15 +85,51 @@ fn the_demo_shows_the_bank_and_continues_where_it_was() {
             for part in ["ACCOUNTS", "LEDGER", "EVENTS OF THIS RUN", "Alice", "TransactionAdded"] {
                 assert!(text.contains(part), "{part} in {text}");
             }
-            assert!(text.contains("The ledger agrees: it grew by 50.00 in 8 transactions."), "{text}");
+            assert!(text.contains("The ledger agrees: it grew by 50.00 in 12 transactions."), "{text}");
             let ledger = bank.json(&["ledger"]);
             assert_eq!(ledger["balance"], format!("{}.00", 50 * run));
-            assert_eq!(ledger["transactions"], 8 * run);
+            assert_eq!(ledger["transactions"], 12 * run);
         }
         assert_eq!(bank.json(&["accounts"]).as_array().expect("accounts").len(), 4);
         let demo = bank.json(&["demo"]);
         assert_eq!(demo["growth"]["balance"], "50.00");
         assert_eq!(demo["events"][0]["name"], "Opened");
+    }
+}
+
+#[test]
+fn a_transfer_in_steps_prints_its_id_and_is_listed() {
+    for bank in Bank::all() {
+        let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+        bank.text(&["credit", &alice, "20"]);
+        assert_eq!(bank.json(&["transfers"]), serde_json::json!([]));
+        assert!(bank.text(&["transfers"]).contains("--in-steps"));
+        let done = bank.json(&["transfer", &alice, &bob, "15", "--in-steps"]);
+        let id = done["id"].as_str().expect("an id");
+        let expected = serde_json::json!({
+            "id": id, "from": alice, "to": bob, "amount": "15.00", "state": "completed", "reason": null,
+        });
+        assert_eq!(done, expected);
+        assert_eq!(bank.json(&["transfers", id]), expected);
+        assert_eq!(bank.json(&["account", &bob])["balance"], "15.00");
+
+        let nobody = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
+        for (to, amount, part) in [(nobody, "5", "was compensated"), (&bob, "7", "was refused: insufficient funds")] {
+            let output = bank.run(&["transfer", &alice, to, amount, "--in-steps"]);
+            let line = String::from_utf8_lossy(&output.stderr).into_owned();
+            assert_eq!((output.status.code(), line.lines().count()), (Some(1), 1), "{line}");
+            assert!(line.contains(part), "{line}");
+        }
+        assert!(bank.fails(1, &["transfer", &alice, &alice, "1", "--in-steps"]).contains("two different accounts"));
+        assert!(bank.fails(1, &["transfers", nobody]).contains("does not exist"));
+        assert!(bank.fails(2, &["transfers", "x"]).contains("is not an id"));
+        assert_eq!(bank.json(&["account", &alice])["balance"], "5.00");
+        let transfers = bank.json(&["transfers"]);
+        let states: Vec<_> =
+            transfers.as_array().expect("an array").iter().map(|transfer| &transfer["state"]).collect();
+        assert_eq!(states, ["completed", "compensated", "refused"]);
+        let text = bank.text(&["transfers"]);
+        assert_eq!(text.lines().count(), 4, "{text}");
     }
 }
 
@@ -149,7 +185,7 @@ fn every_command_prints_one_json_document() {
         let page = bank.json(&["log", "--after", "2", "--limit", "3"]);
         let positions: Vec<_> = page.as_array().expect("an array").iter().map(|event| &event["position"]).collect();
         assert_eq!(positions, [3, 4, 5]);
-        assert_eq!(bank.json(&["describe"])["followers"][0]["name"], "ledger");
+        assert_eq!(bank.json(&["describe"])["followers"][2]["name"], "ledger");
     }
 }
 
@@ -198,9 +234,10 @@ fn a_stuck_follower_is_shown_and_does_not_make_done_commands_look_failed() {
     assert!(String::from_utf8_lossy(&ledger.stderr).starts_with("error: follower"));
 
     let followers: Value = serde_json::from_slice(&bank.run(&["--json", "followers"]).stdout).expect("JSON");
-    assert_eq!((&followers[0]["name"], &followers[0]["state"]), (&"ledger".into(), &"stopped".into()));
-    assert!(followers[0]["failure"].as_str().expect("why").contains("invalid type: integer `7`"), "{followers}");
-    assert!(followers[0]["position"].as_u64() < followers[0]["head"].as_u64());
+    let ledger = &followers[2];
+    assert_eq!((&ledger["name"], &ledger["state"]), (&"ledger".into(), &"stopped".into()));
+    assert!(ledger["failure"].as_str().expect("why").contains("invalid type: integer `7`"), "{followers}");
+    assert!(ledger["position"].as_u64() < ledger["head"].as_u64());
 }
 
 #[test]

@@ -5,6 +5,7 @@ mod commands;
 mod demo;
 mod failure;
 mod output;
+mod transfers;
 mod watch;
 
 use std::io::Write as _;

@@ -41,7 +41,7 @@ impl Output {
 }
 
 /// Columns of equal width; those at `right` hold numbers.
-fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(super) fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {
@@ -202,10 +202,12 @@ pub(crate) fn followers(health: &Health) -> Output {
             follower.position.to_string(),
             follower.head.to_string(),
             format!("{:.1} s", follower.behind.as_secs_f64()),
+            follower.timers.to_string(),
+            follower.next_due.map(|due| due.to_string()).unwrap_or_default(),
             why.unwrap_or_default(),
         ]
     };
-    let header = ["follower", "state", "position", "head", "behind", "why"];
+    let header = ["follower", "state", "position", "head", "behind", "timers", "next due", "why"];
     let json = |follower: &FollowerHealth| {
         json!({
             "name": follower.name.as_str(),
@@ -213,11 +215,13 @@ pub(crate) fn followers(health: &Health) -> Output {
             "position": follower.position,
             "head": follower.head,
             "behind_seconds": follower.behind.as_secs_f64(),
+            "timers": follower.timers,
+            "next_due": follower.next_due,
             "failure": follower.failure().map(ToString::to_string),
         })
     };
     let followers = &health.followers;
-    Output::new(table(&header, &[2, 3, 4], followers.iter().map(row)), followers.iter().map(json).collect())
+    Output::new(table(&header, &[2, 3, 4, 5], followers.iter().map(row)), followers.iter().map(json).collect())
 }
 
 /// What an event did, for people: its name, and an amount or the owner.
