@@ -2,15 +2,18 @@
 
 use eventsourcing_core::System;
 
-use crate::application::{accounts::AccountService, activity::ActivityFeed};
-use crate::application::{ledger::LedgerService, summaries::AccountSummaries};
-use crate::domain::{account::Account, ledger::Ledger};
+use crate::application::{accounts::AccountService, activity::ActivityFeed, ledger::LedgerService};
+use crate::application::{summaries::AccountSummaries, transfers::TransferService};
+use crate::domain::{account::Account, ledger::Ledger, transfer::Leg, transfer::Transfer};
 
-/// Every movement on any account reaches the ledger and the read models.
+/// Every movement on any account reaches the ledger and the read models, and every transfer in steps ends.
 #[derive(Debug, System)]
 pub struct EventSourcedBank {
-    #[application(aggregates(Account))]
+    #[application(aggregates(Account, Leg), follows(transfers: Transfer))]
     pub accounts: AccountService,
+
+    #[application(aggregates(Transfer), follows(accounts: Leg), timers)]
+    pub transfers: TransferService,
 
     #[application(aggregates(Ledger), follows(accounts: Account))]
     pub ledger: LedgerService,

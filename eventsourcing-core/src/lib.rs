@@ -71,6 +71,7 @@ mod policy;
 mod projection;
 mod subscription;
 pub mod system;
+mod timers;
 
 mod clock;
 mod codec;
@@ -101,6 +102,7 @@ pub use subscription::{Stop, Subscription};
 pub use system::{
     Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemBuilder, SystemError,
 };
+pub use timers::{Due, TIMER_KEY_BYTES_MAX, Timers};
 
 #[cfg(feature = "derive")]
 pub use eventsourcing_derive::{Aggregate, System, event};

@@ -6,8 +6,13 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+use serde::Serialize;
+use uuid::Uuid;
+
 use crate::root::AnyRoot;
 use crate::store::{Append, StoreError, StreamId, Tracking};
+use crate::timers::{Origin, Schedule, Timer, TimerType};
 use crate::{Aggregate, AppError, Application, EventRef, Id, IntoEvents, Metadata, Recorded, Root};
 
 /// Reacts to the events of `A` by recording events of its own.
@@ -36,12 +41,17 @@ pub struct Work {
     index: HashMap<StreamId, usize>,
     cause: Option<Cause>,
     met_outage: bool,
+    pub(crate) schedule: Schedule,
 }
 
+/// The event or the timer that is dealt with.
 struct Cause {
-    event: EventRef,
     metadata: Arc<Metadata>,
+    /// New ids follow from these two, and from how many there were before.
+    namespace: Uuid,
+    name: String,
     new_ids: u32,
+    timers: u32,
 }
 
 trait WorkRoot: AnyRoot + Any + Sync {}
@@ -49,14 +59,24 @@ trait WorkRoot: AnyRoot + Any + Sync {}
 impl<A: Aggregate> WorkRoot for Root<A> {}
 
 impl Work {
-    pub(crate) fn new(app: Application) -> Self {
-        Self { app, roots: Vec::new(), index: HashMap::new(), cause: None, met_outage: false }
+    pub(crate) fn new(app: Application, timers: TimerType) -> Self {
+        let schedule = Schedule::new(timers);
+        Self { app, roots: Vec::new(), index: HashMap::new(), cause: None, met_outage: false, schedule }
     }
 
     /// What is recorded from now on is because of `event`.
     pub(crate) fn begin(&mut self, event: EventRef, metadata: &Metadata) {
-        let metadata = Arc::new(Metadata::caused_by(event.clone(), metadata));
-        self.cause = Some(Cause { event, metadata, new_ids: 0 });
+        let EventRef { category, id: namespace, version } = &event;
+        let (namespace, name) = (*namespace, format!("{}/{category}/{version}", self.app.name()));
+        let metadata = Arc::new(Metadata::caused_by(event, metadata));
+        self.cause = Some(Cause { metadata, namespace, name, new_ids: 0, timers: 0 });
+    }
+
+    /// What is recorded from now on is because of `timer`, which ends with this work.
+    pub(crate) fn begin_due(&mut self, timer: &Timer) {
+        let (metadata, name) = (Arc::new(timer.metadata.clone()), self.app.name().to_string());
+        self.cause = Some(Cause { metadata, namespace: timer.id, name, new_ids: 0, timers: 0 });
+        self.schedule.changes.insert(timer.key.clone(), None);
     }
 
     /// Loads an aggregate, as the store has it and as earlier events of this work have left it.
@@ -117,18 +137,42 @@ impl Work {
         self.keep(id.stream(), root)
     }
 
-    /// An id for a new aggregate. It follows from the event that is dealt with, so that doing the work again
+    /// An id for a new aggregate. It follows from the event or the timer that is dealt with, so that doing the work again
     /// creates the same aggregate.
     pub fn new_id<A: Aggregate>(&mut self) -> Id<A> {
         match &mut self.cause {
             None => self.app.new_id(),
             Some(cause) => {
                 cause.new_ids += 1;
-                let EventRef { category, id, version } = &cause.event;
-                let name = format!("{}/{category}/{version}/{}", self.app.name(), cause.new_ids);
-                Id::derived(*id, &name)
+                Id::derived(cause.namespace, &format!("{}/{}", cause.name, cause.new_ids))
             }
         }
+    }
+
+    /// Has [`Timers::due`](crate::Timers::due) called at this time, to the microsecond, with this `payload`. It replaces the
+    /// timer of this key, if there is one. A time that has passed is due at once: when this event has been dealt with.
+    ///
+    /// Reckon the time from what the event says, such as `event.recorded_at`, and take a key that says what it is about: the
+    /// id of an aggregate, or a few words. [`TIMER_KEY_BYTES_MAX`](crate::TIMER_KEY_BYTES_MAX) bytes are the most. A policy
+    /// that follows several logs, or is split into partitions, has timers in each of them: a key means that which an event
+    /// of the same log and partition has scheduled.
+    ///
+    /// A mistake fails the event, even if the policy goes on: the key is not allowed, the payload cannot be encoded or is
+    /// not a [`Timers::Timer`](crate::Timers::Timer), or the system does not declare `timers` for the policy.
+    pub fn schedule<T: Serialize + 'static>(&mut self, at: Timestamp, key: impl fmt::Display, payload: &T) {
+        let (key, cause) = (key.to_string(), self.cause.as_mut().expect("work is because of something"));
+        cause.timers += 1;
+        let id = Uuid::new_v5(&cause.namespace, format!("{}/timer {}/{key}", cause.name, cause.timers).as_bytes());
+        let metadata = Metadata::clone(&cause.metadata);
+        self.schedule.put(at, key, payload, Origin { id, metadata });
+    }
+
+    /// Cancels the timer of this key. If there is none, nothing happens.
+    ///
+    /// As with [`schedule`](Self::schedule), a key that is not allowed fails the event, and so does a policy for which no
+    /// `timers` are declared.
+    pub fn cancel(&mut self, key: impl fmt::Display) {
+        self.schedule.cancel(key.to_string());
     }
 
     /// One append with all that was recorded and the follower's step.

@@ -1,25 +1,105 @@
 //! Whole systems played from a seed: processes that crash between any two calls of the store, replies that get lost,
 //! conflicts, commits that are seen late, two processes that deal with the same events. In the end every command has
-//! happened once, and every event has reached every follower once.
+//! happened once, every event has reached every follower once, and every timer that was not cancelled was due once.
 //!
 //! A seed that fails is printed; `EVENTSOURCING_TEST_SEED` plays it again, alone.
 #![allow(clippy::unwrap_used)]
 
 mod domain;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::env;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
-use eventsourcing_core::store::{CommandId, EventStore, LogQuery, MemoryStore, Position, StoredEvent};
+use domain::{Jar, JarEvent, Jars, NotEnough, Seen, Shelf, ShelfEvent, Shelves, shelf};
+use eventsourcing_core::store::{
+    CommandId, EventStore, LogPage, LogQuery, MemoryStore, Position, StoredEvent, Version,
+};
 use eventsourcing_core::testing::{FaultRates, FaultyStore, ManualClock, Seed, SeededIds};
-use eventsourcing_core::{Application, Id, Rejected, Runner, Running, SystemBuilder};
+use eventsourcing_core::{
+    Aggregate, Application, Due, Id, Policy, Projection, Recorded, Rejected, Runner, Running, System, SystemBuilder,
+    Timers, Work, event,
+};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use uuid::Builder;
 
 const SEEDS: u64 = 500;
 const COMMANDS: u64 = 25;
+
+/// How long a jar stays untouched before somebody looks after it.
+const REST: Duration = Duration::from_secs(2);
+
+/// Somebody has looked after a jar.
+#[derive(Aggregate, Serialize, Deserialize)]
+struct Look {}
+
+#[event]
+impl Look {
+    fn taken(_jar: Id<Jar>, _version: Version, _due: Timestamp) -> Self {
+        Self {}
+    }
+}
+
+/// Looks after a jar some time after something was put in, unless something is taken out before.
+struct Looks;
+
+impl From<Application> for Looks {
+    fn from(_: Application) -> Self {
+        Self
+    }
+}
+
+impl Policy<Jar> for Looks {
+    type Error = Infallible;
+
+    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), Infallible> {
+        match event.payload {
+            JarEvent::Taken { .. } => work.cancel(event.aggregate_id),
+            JarEvent::Filled { .. } | JarEvent::Added { .. } => {
+                work.schedule(event.recorded_at + REST, event.aggregate_id, &(event.aggregate_id, event.version));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Timers for Looks {
+    type Timer = (Id<Jar>, Version);
+    type Error = Infallible;
+
+    async fn due(&self, timer: &Due<Self::Timer>, work: &mut Work) -> Result<(), Infallible> {
+        let (id, (jar, version)) = (work.new_id::<Look>(), timer.payload);
+        work.create(id, LookEvent::Taken { jar, version, due: timer.at });
+        Ok(())
+    }
+}
+
+impl Projection<Look> for Seen {
+    type Error = Infallible;
+
+    async fn project(&self, event: &Recorded<Look>) -> Result<(), Infallible> {
+        self.0.lock().unwrap().push(event.position);
+        Ok(())
+    }
+}
+
+#[derive(System)]
+struct Kitchen {
+    #[application(aggregates(Jar))]
+    jars: Jars,
+
+    #[application(aggregates(Shelf), follows(jars: Jar))]
+    shelves: Shelves,
+
+    #[application(aggregates(Look), follows(jars: Jar), timers)]
+    looks: Looks,
+
+    #[projection(follows(jars: Jar, shelves: Shelf, looks: Look))]
+    seen: Seen,
+}
 
 #[test]
 fn systems_played_from_500_seeds_neither_lose_nor_repeat() {
@@ -133,7 +213,7 @@ struct World {
 
 struct Process {
     store: Arc<FaultyStore<MemoryStore>>,
-    pantry: Running<Pantry>,
+    kitchen: Running<Kitchen>,
 }
 
 impl World {
@@ -149,7 +229,7 @@ impl World {
             self.clock.advance(Duration::from_millis(self.rng.u64(1..1_000)));
             let number = self.rng.usize(..2);
             let Some(process) = self.process(number).await else { continue };
-            let jars = process.pantry.jars.app.clone();
+            let jars = process.kitchen.jars.app.clone();
             match command.ask(jars, &self.jars).await {
                 Some(done) => return self.note(command, done),
                 None => self.bury(number),
@@ -191,12 +271,12 @@ impl World {
             FaultRates { unavailable: 0.03, lost_reply: 0.03, conflict: 0.05, late: 0.1, ..FaultRates::default() };
         let store = FaultyStore::new(self.store.clone()).with_rates(seed, rates);
         let store = Arc::new(store.with_crash_in(self.rng.u64(1..300)));
-        let pantry = self.builder(Arc::clone(&store), seed).start().await;
+        let kitchen = self.builder(Arc::clone(&store), seed).start().await;
         // Each process sees the log from its own beginning.
-        pantry.ok().map(|pantry| Process { store, pantry })
+        kitchen.ok().map(|kitchen| Process { store, kitchen })
     }
 
-    fn builder(&self, store: impl EventStore, seed: Seed) -> SystemBuilder<Pantry> {
+    fn builder(&self, store: impl EventStore, seed: Seed) -> SystemBuilder<Kitchen> {
         let (clock, ids) = (self.clock.clone(), SeededIds::new(seed));
         SystemBuilder::new(store).with_runner(Runner::inline()).with_clock(clock).with_ids(ids)
     }
@@ -204,15 +284,16 @@ impl World {
     /// What must hold when everything is over.
     async fn end(mut self) -> Vec<StoredEvent> {
         let survivors = std::mem::take(&mut self.processes).into_iter().flatten();
-        for Process { store, pantry } in survivors.filter(|process| !process.store.has_crashed()) {
+        for Process { store, kitchen } in survivors.filter(|process| !process.store.has_crashed()) {
             store.switch_off();
-            if pantry.settled().await.is_ok() {
-                self.assert_seen_all(&pantry).await;
+            if kitchen.settled().await.is_ok() {
+                self.assert_seen_all(&kitchen).await;
             }
         }
-        let pantry = self.builder(self.store.clone(), Seed::new(0)).start().await.unwrap();
-        pantry.settled().await.unwrap();
-        self.assert_seen_all(&pantry).await;
+        self.clock.advance(REST);
+        let kitchen = self.builder(self.store.clone(), Seed::new(0)).start().await.unwrap();
+        kitchen.settled().await.unwrap();
+        self.assert_seen_all(&kitchen).await;
         let log = self.store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
         let of_jars = log.decode::<Jar>().unwrap();
         let of_shelf = log.decode::<Shelf>().unwrap();
@@ -221,19 +302,46 @@ impl World {
         let causes: BTreeSet<_> = causes.map(|cause| (cause.id, cause.version)).collect();
         let expected: BTreeSet<_> = of_jars.iter().map(|event| (event.aggregate_id.as_uuid(), event.version)).collect();
         assert_eq!(causes, expected, "each event of a jar has reached the shelf");
-        let shelf = pantry.shelves.app.load(shelf()).await.unwrap();
+        let shelf = kitchen.shelves.app.load(shelf()).await.unwrap();
         assert_eq!((shelf.changes, shelf.beans), (of_jars.len() as u64, self.beans), "once");
         let mut beans = 0;
         for jar in &self.jars {
-            beans += i64::from(pantry.jars.app.load(*jar).await.unwrap().beans);
+            beans += i64::from(kitchen.jars.app.load(*jar).await.unwrap().beans);
         }
         assert_eq!(beans, self.beans, "every command has happened once");
+        assert_looked_after(&log);
+        assert_eq!(kitchen.health().await.unwrap().followers[1].timers, 0, "no timer is left");
         log.events
     }
 
-    async fn assert_seen_all(&self, pantry: &Pantry) {
+    async fn assert_seen_all(&self, kitchen: &Kitchen) {
         let log = self.store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
         let positions: Vec<_> = log.events.iter().map(|event| event.position).collect();
-        assert_eq!(*pantry.seen.0.lock().unwrap(), positions, "a projection has seen everything once, in order");
+        assert_eq!(*kitchen.seen.0.lock().unwrap(), positions, "a projection has seen everything once, in order");
     }
+}
+
+/// Every timer that was neither cancelled nor replaced was due once, and none was early.
+fn assert_looked_after(log: &LogPage) {
+    let mut last = BTreeMap::new();
+    let mut scheduled = BTreeMap::new();
+    for event in log.decode::<Jar>().unwrap() {
+        let jar = (event.aggregate_id, event.version);
+        if let JarEvent::Taken { .. } = event.payload {
+            last.remove(&event.aggregate_id);
+        } else {
+            last.insert(event.aggregate_id, event.version);
+            scheduled.insert(jar, event);
+        }
+    }
+    let mut looks = BTreeSet::new();
+    for look in log.decode::<Look>().unwrap() {
+        let LookEvent::Taken { jar, version, due } = look.payload;
+        let cause = &scheduled[&(jar, version)];
+        assert_eq!((look.metadata.causation, due), (Some(cause.event_ref()), cause.recorded_at + REST));
+        assert!(look.recorded_at >= due, "at {}, but due at {due}", look.recorded_at);
+        assert!(looks.insert((jar, version)), "the timer of {jar:?} at version {version} was due twice");
+    }
+    let missed: Vec<_> = last.into_iter().filter(|jar| !looks.contains(jar)).collect();
+    assert!(missed.is_empty(), "never due: {missed:?}");
 }

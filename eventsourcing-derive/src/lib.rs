@@ -236,6 +236,7 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// |---|---|---|---|
 /// | `#[application(aggregates(A, B))]` | application | the aggregates it owns | none; it must follow something |
 /// | `#[application(follows(field: A, …))]` | application | what its policy reacts to | no policy |
+/// | `#[application(follows(…), timers)]` | application | its policy has timers and implements `Timers` | none; to schedule one is a failure |
 /// | `#[projection(follows(field: A, …))]` | projection | what it reads; at least one | |
 /// | `#[application(name = "…")]`, `#[projection(name = "…")]` | either | the stored name; give it before you rename the field | the field's name |
 /// | `#[system(name = "…")]` | struct | the name in the definition | the struct's name |

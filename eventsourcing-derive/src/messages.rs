@@ -109,6 +109,8 @@ messages! {
         "`{field}` is marked more than once; it is one application or one projection"
     application_idle(field)
         "the application `{field}` owns no aggregate and follows nothing; write `#[application(aggregates(Account))]`"
+    timers_of_nobody(field)
+        "`{field}` has `timers` but follows nothing, and so never schedules one; add `follows(accounts: Account)` or remove `timers`"
     projection_idle(field)
         "the projection `{field}` follows nothing; write `#[projection(follows(accounts: Account))]`"
     projection_of_two_kinds(field)

@@ -108,7 +108,13 @@ impl Options {
 
     /// Whether the word `key` stands there.
     pub(crate) fn word(&self, key: &str, errors: &mut Errors) -> bool {
-        self.typed(key, "nothing", key, errors, |value| matches!(value, Value::Missing).then_some(())).is_some()
+        self.written_word(key, errors).is_some()
+    }
+
+    /// The word `key`, where it stands.
+    pub(crate) fn written_word(&self, key: &str, errors: &mut Errors) -> Option<Ident> {
+        self.typed(key, "nothing", key, errors, |value| matches!(value, Value::Missing).then_some(()))?;
+        self.0.iter().find(|entry| entry.key == key).map(|entry| entry.key.clone())
     }
 
     /// The items of `key(item, item)`.

@@ -3,7 +3,9 @@
 pub mod accounts;
 pub mod activity;
 pub mod ledger;
+mod legs;
 pub mod summaries;
+pub mod transfers;
 
 use rust_decimal::prelude::ToPrimitive as _;
 

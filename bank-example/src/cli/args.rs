@@ -2,6 +2,7 @@
 
 use bank_example::domain::Money;
 use bank_example::domain::account::Account;
+use bank_example::domain::transfer::Transfer;
 use clap::{Parser, Subcommand};
 use eventsourcing_core::Id;
 use eventsourcing_core::store::{Position, Version};
@@ -72,13 +73,18 @@ pub(crate) enum BankCommand {
         #[arg(allow_hyphen_values = true)]
         amount: String,
     },
-    /// Move money from one account to another
+    /// Move money from one account to another, in one write
     Transfer {
         from: String,
         to: String,
         #[arg(allow_hyphen_values = true)]
         amount: String,
+        /// Take the money, ask, and put it there or back: as between banks that share no store. Prints the transfer's id
+        #[arg(long)]
+        in_steps: bool,
     },
+    /// List the transfers in steps and how far they are, or show one
+    Transfers { id: Option<String> },
     /// List accounts in the order in which they were opened
     Accounts {
         /// Only those whose owner has this in the name
@@ -150,6 +156,8 @@ pub(crate) enum Checked {
     Credit { id: Id<Account>, amount: Money },
     Debit { id: Id<Account>, amount: Money },
     Transfer { from: Id<Account>, to: Id<Account>, amount: Money },
+    TransferInSteps { from: Id<Account>, to: Id<Account>, amount: Money },
+    Transfers { id: Option<Id<Transfer>> },
     Accounts { owner: String, after: Position, limit: usize },
     Account { id: Id<Account>, at: Option<Version> },
     History { id: Id<Account> },
@@ -170,9 +178,14 @@ impl BankCommand {
             Self::Open { owner } => Checked::Open { owner },
             Self::Credit { id: account, amount } => Checked::Credit { id: id(&account)?, amount: money(&amount)? },
             Self::Debit { id: account, amount } => Checked::Debit { id: id(&account)?, amount: money(&amount)? },
-            Self::Transfer { from, to, amount } => {
-                Checked::Transfer { from: id(&from)?, to: id(&to)?, amount: money(&amount)? }
+            Self::Transfer { from, to, amount, in_steps } => {
+                let (from, to, amount) = (id(&from)?, id(&to)?, money(&amount)?);
+                match in_steps {
+                    true => Checked::TransferInSteps { from, to, amount },
+                    false => Checked::Transfer { from, to, amount },
+                }
             }
+            Self::Transfers { id: transfer } => Checked::Transfers { id: transfer.as_deref().map(id).transpose()? },
             Self::Accounts { owner, after, limit } => {
                 Checked::Accounts { owner, after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
             }
@@ -191,7 +204,7 @@ impl BankCommand {
     }
 }
 
-fn id(text: &str) -> Result<Id<Account>, Failure> {
+fn id<A>(text: &str) -> Result<Id<A>, Failure> {
     text.parse().map_err(|error: eventsourcing_core::ParseIdError| Failure::Usage(error.to_string()))
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bank_example::application::summaries::Listing;
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::{GENERAL, Ledger};
+use bank_example::domain::transfer::Order;
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{LogQuery, Position, StoredEvent};
 use eventsourcing_core::{AppError, Id, Receipt, Root, Running};
@@ -14,7 +15,7 @@ use super::args::Checked;
 use super::demo;
 use super::failure::Failure;
 use super::output::{self, Output, cents};
-use super::{parked, rebuild, verify};
+use super::{parked, rebuild, transfers, verify};
 
 type Bank = Running<EventSourcedBank>;
 
@@ -22,8 +23,8 @@ type Bank = Running<EventSourcedBank>;
 const PAGE: usize = 1_000;
 /// How long followers are given before it is shown where they are.
 const TIME_TO_SETTLE: Duration = Duration::from_secs(5);
-/// How long the ledger may take to hear of a movement.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the ledger may take to hear of a movement, and a transfer in steps to end.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Checked {
     pub(crate) async fn run(self, bank: &Bank) -> Result<Output, Failure> {
@@ -45,6 +46,12 @@ impl Checked {
                 let receipt = bank.accounts.transfer(from, to, amount).await?;
                 moved(bank, receipt, &[from, to], &format!("transferred {}", cents(amount))).await
             }
+            Self::TransferInSteps { from, to, amount } => {
+                let order = Order { from, to, bank: None, amount };
+                transfers::ended(&transfers::run(bank, order).await?)
+            }
+            Self::Transfers { id: Some(id) } => Ok(transfers::one(&bank.transfers.load(id).await?)),
+            Self::Transfers { id: None } => transfers::all(bank).await,
             Self::Accounts { owner, after, limit } => {
                 bank.settled().await?;
                 let listing = Listing { owner: &owner, after, limit };

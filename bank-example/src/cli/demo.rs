@@ -3,6 +3,7 @@
 use bank_example::application::summaries::Listing;
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::{Ledger, LedgerEvent};
+use bank_example::domain::transfer::{Order, State};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{LogQuery, Position};
@@ -12,6 +13,7 @@ use serde_json::json;
 use super::commands;
 use super::failure::Failure;
 use super::output::{self, Output, cents};
+use super::transfers;
 
 type Bank = Running<EventSourcedBank>;
 
@@ -21,14 +23,15 @@ pub(crate) async fn run(bank: &Bank) -> Result<Output, Failure> {
     let ids = a_day(bank).await?;
     bank.settled().await?;
     let growth = growth(bank, before, &ids).await?;
-    let expected = Growth { balance: Money::new(50_00, 2), transactions: 8 };
+    let expected = Growth { balance: Money::new(50_00, 2), transactions: 12 };
     if growth != expected {
         return Err(Failure::Store(format!("the ledger grew by {growth}, but the accounts by {expected}")));
     }
     show(bank, before, &growth).await
 }
 
-/// 20 + 20 + 20 - 40 on one account, 42 - 12 on another, and 5 from the second to the first.
+/// 20 + 20 + 20 - 40 on one account, 42 - 12 on another, and 5 from the second to the first. Then 3 back in steps, and 2 to
+/// nobody, which come back.
 async fn a_day(bank: &Bank) -> Result<[Id<Account>; 2], Failure> {
     let alice = bank.accounts.open("Alice").await?;
     let bob = bank.accounts.open("Bob").await?;
@@ -39,6 +42,14 @@ async fn a_day(bank: &Bank) -> Result<[Id<Account>; 2], Failure> {
     bank.accounts.credit(bob, Money::from(42)).await?;
     bank.accounts.debit(bob, Money::from(12)).await?;
     bank.accounts.transfer(bob, alice, Money::from(5)).await?;
+    for (to, amount) in [(bob, 3), (bank.accounts.new_id(), 2)] {
+        let order = Order { from: alice, to, bank: None, amount: Money::from(amount) };
+        let transfer = transfers::run(bank, order).await?;
+        let (is_completed, is_ours) = (transfer.state == State::Completed, to == bob);
+        if is_completed != is_ours || !transfer.has_ended() {
+            return Err(Failure::Store(format!("transfer {} has come to {:?}", transfer.id(), transfer.state)));
+        }
+    }
     Ok([alice, bob])
 }
 
@@ -77,14 +88,16 @@ async fn growth(bank: &Bank, before: Position, ids: &[Id<Account>]) -> Result<Gr
 
 async fn show(bank: &Bank, before: Position, growth: &Growth) -> Result<Output, Failure> {
     let accounts = output::summaries(&bank.summaries.list(Listing::ALL).await?, false);
+    let transfers = transfers::all(bank).await?;
     let ledger = output::ledger(commands::ledger(bank).await?.as_deref());
     let events = output::log(&commands::log(bank, before, usize::MAX).await?)?;
     let text = format!(
-        "ACCOUNTS\n{}\n\nLEDGER\n{}\n\nEVENTS OF THIS RUN\n{}\n\nThe ledger agrees: it grew by {growth}.",
-        accounts.text, ledger.text, events.text
+        "ACCOUNTS\n{}\n\nTRANSFERS IN STEPS\n{}\n\nLEDGER\n{}\n\nEVENTS OF THIS RUN\n{}\n\nThe ledger agrees: it grew by {growth}.",
+        accounts.text, transfers.text, ledger.text, events.text
     );
     let json = json!({
         "accounts": accounts.json,
+        "transfers": transfers.json,
         "ledger": ledger.json,
         "events": events.json,
         "growth": { "balance": cents(growth.balance), "transactions": growth.transactions },

@@ -8,6 +8,7 @@ mod output;
 mod parked;
 mod progress;
 mod rebuild;
+mod transfers;
 mod verify;
 mod watch;
 

@@ -227,12 +227,25 @@ pub(crate) fn followers(health: &Health) -> Output {
             follower.lag.to_string(),
             format!("{:.1} s", follower.behind.as_secs_f64()),
             follower.parked.to_string(),
+            follower.timers.to_string(),
+            follower.next_due.map(|due| due.to_string()).unwrap_or_default(),
             follower.holder.as_ref().map(|holder| holder.process.clone()).unwrap_or_default(),
             why.or(build).unwrap_or_default(),
         ]
     };
-    let header =
-        ["follower", "state", "position", "head", "events behind", "time behind", "parked", "run by", "remark"];
+    let header = [
+        "follower",
+        "state",
+        "position",
+        "head",
+        "events behind",
+        "time behind",
+        "parked",
+        "timers",
+        "next due",
+        "run by",
+        "remark",
+    ];
     let json = |follower: &FollowerHealth| {
         json!({
             "name": follower.name.as_str(),
@@ -242,13 +255,15 @@ pub(crate) fn followers(health: &Health) -> Output {
             "behind_events": follower.lag,
             "behind_seconds": follower.behind.as_secs_f64(),
             "parked": follower.parked,
+            "timers": follower.timers,
+            "next_due": follower.next_due,
             "holder": follower.holder.as_ref().map(|holder| &holder.process),
             "build": follower.build.as_ref().map(|build| json!({ "position": build.position, "head": build.head })),
             "failure": follower.failure().map(ToString::to_string),
         })
     };
     let followers = &health.followers;
-    Output::new(table(&header, &[2, 3, 4, 5, 6], followers.iter().map(row)), followers.iter().map(json).collect())
+    Output::new(table(&header, &[2, 3, 4, 5, 6, 7], followers.iter().map(row)), followers.iter().map(json).collect())
 }
 
 /// What an event did, for people: its name, and an amount or the owner.

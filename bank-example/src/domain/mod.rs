@@ -2,6 +2,7 @@
 
 pub mod account;
 pub mod ledger;
+pub mod transfer;
 
 pub use rust_decimal::Decimal as Money;
 

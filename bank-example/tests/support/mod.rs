@@ -10,6 +10,7 @@ use bank_example::application::activity::Activity;
 use bank_example::application::summaries::{AccountSummary, Listing};
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::{GENERAL, Ledger};
+use bank_example::domain::transfer::{State, Transfer};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{LogQuery, Position};
@@ -92,6 +93,20 @@ pub async fn assert_consistent(bank: &Running<EventSourcedBank>) -> (Money, u64)
     let summaries = bank.summaries.list(Listing::ALL).await.expect("the summaries are read");
     assert_eq!(summaries, summaries_of(&log), "the summaries (left) and what the log says");
     (balance, transactions)
+}
+
+/// Requires that every transfer in steps has ended, and returns how many were completed and how many were compensated.
+pub async fn assert_transfers_ended(bank: &Running<EventSourcedBank>) -> (usize, usize) {
+    let (mut completed, mut compensated) = (0, 0);
+    for id in bank.transfers.ids::<Transfer>(Position::ZERO, 10_000).await.expect("ids are listed").ids {
+        match &bank.transfers.load(id).await.expect("the transfer is there").state {
+            State::Completed => completed += 1,
+            State::Compensated { .. } => compensated += 1,
+            State::Refused { .. } => {}
+            State::Requested | State::Debited => panic!("transfer {id} has not ended"),
+        }
+    }
+    (completed, compensated)
 }
 
 /// What the activity feed should say about an event.

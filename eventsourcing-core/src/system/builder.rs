@@ -168,7 +168,7 @@ impl<S: System> SystemBuilder<S> {
         }
         let read_models = wiring.read_models;
         let engine = Engine::new(system, feeds);
-        Running::start(engine, self.runner, &applications, read_models, self.clock, definition.has_cycle()).await
+        Running::start(engine, self.runner, &applications, read_models, self.clock, definition.circle()).await
     }
 
     fn applications(

@@ -11,7 +11,8 @@ use async_trait::async_trait;
 
 use super::FollowerKind;
 use crate::store::{Name, StoredEvent};
-use crate::{Aggregate, Policy, Projection, Recorded, SqlProjection, SqlReadModel, Table, Tx, Work};
+use crate::timers::{Timer, TimerType};
+use crate::{Aggregate, Policy, Projection, Recorded, SqlProjection, SqlReadModel, Table, Timers, Tx, Work};
 
 /// A policy or projection of the system `S`, and the events it takes.
 pub struct Follower<S> {
@@ -20,6 +21,8 @@ pub struct Follower<S> {
     pub(crate) target: Target,
     /// By the stored name of the aggregate.
     pub(crate) routes: BTreeMap<Name, Route<S>>,
+    /// What deals with its timers, if it is declared to have any.
+    pub(crate) timers: Option<Arc<dyn DueHandler<S>>>,
 }
 
 pub(crate) struct Route<S> {
@@ -44,6 +47,14 @@ pub(crate) enum Target {
 #[async_trait]
 pub(crate) trait Handler<S>: Send + Sync {
     async fn handle(&self, system: &S, event: &StoredEvent, means: Means<'_, '_>) -> Result<(), Cause>;
+}
+
+/// What a policy does with one timer that is due.
+#[async_trait]
+pub(crate) trait DueHandler<S>: Send + Sync {
+    fn timer_type(&self) -> TimerType;
+
+    async fn due(&self, system: &S, timer: &Timer, work: &mut Work) -> Result<(), Cause>;
 }
 
 /// What a follower has an effect with.
@@ -82,7 +93,7 @@ impl<S: Send + Sync + 'static> Follower<S> {
     }
 
     fn new(name: &'static str, kind: FollowerKind, target: Target) -> Self {
-        Self { name, kind, target, routes: BTreeMap::new() }
+        Self { name, kind, target, routes: BTreeMap::new(), timers: None }
     }
 
     fn route(&mut self, aggregate: &'static str, application: &'static str, handler: impl Handler<S> + 'static) {
@@ -105,6 +116,16 @@ impl<S: Send + Sync + 'static, P: 'static> PolicyFollower<S, P> {
         P: Policy<A>,
     {
         self.follower.route(A::NAME, application, React { part: self.part, of: PhantomData::<fn() -> A> });
+        self
+    }
+
+    /// Has timers.
+    #[must_use]
+    pub fn timers(mut self) -> Self
+    where
+        P: Timers,
+    {
+        self.follower.timers = Some(Arc::new(BeDue { part: self.part }));
         self
     }
 }
@@ -175,6 +196,23 @@ impl<S: Send + Sync, P: Policy<A>, A: Aggregate> Handler<S> for React<S, P, A> {
         let event = Recorded::<A>::decode(event)?;
         work.begin(event.event_ref(), &event.metadata);
         Ok((self.part)(system).react(&event, work).await?)
+    }
+}
+
+struct BeDue<S, P> {
+    part: fn(&S) -> &P,
+}
+
+#[async_trait]
+impl<S: Send + Sync, P: Timers> DueHandler<S> for BeDue<S, P> {
+    fn timer_type(&self) -> TimerType {
+        TimerType::of::<P>()
+    }
+
+    async fn due(&self, system: &S, timer: &Timer, work: &mut Work) -> Result<(), Cause> {
+        let due = timer.decode()?;
+        work.begin_due(timer);
+        Ok((self.part)(system).due(&due, work).await?)
     }
 }
 

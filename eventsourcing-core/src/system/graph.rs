@@ -133,17 +133,25 @@ impl Definition {
         Ok(())
     }
 
-    /// Whether events can go round in a circle.
-    pub(crate) fn has_cycle(&self) -> bool {
+    /// The policies among which events can go round in a circle, and those between two circles.
+    pub(crate) fn circle(&self) -> Vec<&'static str> {
         let mut left: Vec<_> = self.followers.iter().filter(|follower| follower.kind == FollowerKind::Policy).collect();
         loop {
-            let before = left.len();
             let names: Vec<_> = left.iter().map(|follower| follower.name).collect();
-            left.retain(|follower| follower.follows.iter().any(|follows| names.contains(&follows.application)));
-            if left.len() == before {
-                return !left.is_empty();
+            let followed: Vec<_> = left.iter().flat_map(|follower| follower.applications()).collect();
+            left.retain(|follower| follower.applications().any(|application| names.contains(&application)));
+            left.retain(|follower| followed.contains(&follower.name));
+            if left.len() == names.len() {
+                return names;
             }
         }
+    }
+}
+
+impl FollowerDefinition {
+    /// The applications it follows.
+    fn applications(&self) -> impl Iterator<Item = &'static str> {
+        self.follows.iter().map(|follows| follows.application)
     }
 }
 
@@ -222,8 +230,11 @@ Bank
     }
 
     #[test]
-    fn finds_cycles_of_policies() {
-        assert!(!bank().has_cycle());
-        assert!(bank().with_policy("accounts", &[("ledger", "Ledger")]).has_cycle());
+    fn finds_circles_of_policies() {
+        assert_eq!(bank().circle(), [""; 0]);
+        let circle =
+            bank().with_policy("accounts", &[("audit", "Finding")]).with_policy("audit", &[("ledger", "Ledger")]);
+        let circle = circle.with_policy("report", &[("ledger", "Ledger")]).with_policy("source", &[("feed", "Rate")]);
+        assert_eq!(circle.circle(), ["ledger", "accounts", "audit"]);
     }
 }

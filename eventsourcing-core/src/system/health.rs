@@ -5,6 +5,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::BuildProgress;
 use crate::store::{HolderId, Name, Position};
 
@@ -23,7 +25,7 @@ pub enum OnFailure {
     Retry,
     /// Puts the event aside, holds back the later events of the same aggregate, and goes on with all others. What is
     /// parked is kept in the store until somebody [deals with it](super::Running::parking). A follower that has parked
-    /// 10,000 aggregates stops: then it is not the events that are wrong.
+    /// 10,000 aggregates stops: then it is not the events that are wrong. So does one whose timer cannot be dealt with.
     Park,
 }
 
@@ -56,6 +58,10 @@ pub struct FollowerHealth {
     pub holder: Option<Holder>,
     /// How far the next generation of a read model is, if one is being built in this process.
     pub build: Option<BuildProgress>,
+    /// How many timers it has scheduled that it has not dealt with.
+    pub timers: u64,
+    /// When the first of them is due, by the clock of the application.
+    pub next_due: Option<Timestamp>,
     /// Whether it works, and if not, why.
     pub state: FollowerState,
 }
@@ -99,7 +105,7 @@ pub struct FollowerFailure {
     pub follower: Name,
     /// The position of the event it cannot deal with.
     pub position: Position,
-    /// The name, stream and version of that event.
+    /// The name, stream and version of that event; or the timer it cannot deal with, before that position.
     pub event: String,
     /// What the policy or projection said and what caused that, in one line.
     pub cause: String,

@@ -28,7 +28,8 @@ pub(crate) enum Mode {
 
 impl Runner {
     /// Followers run in the task that saves: when [`save`](crate::Application::save) returns they have caught up.
-    /// Deterministic, which is right for tests and small tools.
+    /// Deterministic, which is right for tests and small tools. Timers are looked after at the same time, and by
+    /// [`settled`](super::Running::settled): in between nobody waits for them.
     ///
     /// A follower that fails does not fail the save, whose events are stored: it stops, and
     /// [`settled`](super::Running::settled) and [`stop`](super::Running::stop) say so.
@@ -167,7 +168,7 @@ async fn keep_running<S: Send + Sync + 'static>(
 /// What to do after a step.
 enum Next {
     Step,
-    /// Wait for an event, or for the time to renew the lease.
+    /// Wait for an event, for a timer that is due, or for the time to renew the lease.
     Wait,
     /// Another process runs the follower.
     StandBy {
@@ -214,6 +215,7 @@ async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Back
             tokio::select! {
                 waited = feed.upstream.wait_beyond(reached) => waited.map(drop).map_err(|error| error.to_string()),
                 () = tenure.renewal() => Ok(()),
+                () = feed.until_due() => Ok(()),
             }
         }
         Next::TryAgain(why) => Err(why),

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::build::{Build, Builder};
-use super::feed::{Feed, Status};
+use super::feed::{Feed, Pending, Status};
 use super::generations::Register;
 use super::runner::{self, Engine, Inline, Mode};
 use super::seats::Seats;
@@ -39,7 +39,8 @@ pub struct Running<S> {
     terms: Option<Terms>,
     stop: watch::Sender<bool>,
     clock: Arc<dyn Clock>,
-    has_cycle: bool,
+    /// The followers among which events can go round in a circle.
+    circle: Vec<&'static str>,
 }
 
 impl<S: System> Running<S> {
@@ -49,13 +50,13 @@ impl<S: System> Running<S> {
         applications: &Applications,
         read_models: Vec<SqlFollower<S>>,
         clock: Arc<dyn Clock>,
-        has_cycle: bool,
+        circle: Vec<&'static str>,
     ) -> Result<Self, SystemError> {
         let (stop, stopping) = watch::channel(false);
         let lease = if let Mode::Concurrent(lease) = runner.0 { lease } else { None };
         let terms = lease.map(|duration| Terms { holder: HolderId::new(), duration });
         let (tasks, builds) = (Vec::new(), Mutex::default());
-        let mut running = Self { engine, inline: None, tasks, read_models, builds, terms, stop, clock, has_cycle };
+        let mut running = Self { engine, inline: None, tasks, read_models, builds, terms, stop, clock, circle };
         running.go_on_building().await?;
         match runner.0 {
             Mode::Concurrent(_) => running.spawn(&stopping),
@@ -104,24 +105,28 @@ impl<S: System> Running<S> {
     }
 
     /// Waits until every follower has dealt with everything that is written now, and with what followers record
-    /// because of it.
+    /// because of it, and with the timers that are due by now.
     ///
     /// It does not wait for builds, nor for a read model of which another version answers. What a follower has
     /// [parked](Self::parking) counts as dealt with; [`health`](Self::health) says how much that is.
     ///
-    /// While a store does not answer it waits; give it a time limit with `tokio::time::timeout` where that matters.
+    /// It does not wait for what others write meanwhile, unless they go on having policies record events for each other: where
+    /// policies follow each other in a circle it ends when nothing goes round any more. While a store does not answer it
+    /// waits; give it a time limit with `tokio::time::timeout` where that matters.
     ///
     /// # Errors
     /// [`SystemError::FollowerStopped`]: a follower stopped and will not get there. [`SystemError::Store`]: a store
     /// does not answer.
     pub async fn settled(&self) -> Result<(), SystemError> {
-        let rounds = if self.has_cycle { usize::MAX } else { self.engine.feeds.len() + 1 };
+        // In each round one follower may record something for the next one.
+        let (rounds, mut since) = (self.engine.feeds.len() + 1, 0);
         let mut before = Vec::new();
-        for _ in 0..rounds {
+        while since < rounds {
             let heads = self.heads().await?;
             if heads == before {
                 break;
             }
+            since = if self.goes_round(&before, &heads).await? { 0 } else { since + 1 };
             if self.inline.is_some() {
                 self.engine.catch_up().await?;
             }
@@ -130,6 +135,9 @@ impl<S: System> Running<S> {
                     continue;
                 }
                 reach(feed.status(), *head).await?;
+                if self.inline.is_none() {
+                    feed.until_none_is_due().await?;
+                }
             }
             before = heads;
         }
@@ -154,6 +162,16 @@ impl<S: System> Running<S> {
             self.engine.catch_up().await?;
         }
         waiting.until(receipt, patience).await
+    }
+
+    /// Whether there is more for the followers among which events can go round in a circle.
+    async fn goes_round(&self, before: &[Position], heads: &[Position]) -> Result<bool, SystemError> {
+        for (feed, (before, head)) in self.engine.feeds.iter().zip(before.iter().zip(heads)) {
+            if self.circle.contains(&feed.name.as_str()) && feed.lag(*before, *head).await? > 0 {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     async fn heads(&self) -> Result<Vec<Position>, SystemError> {
@@ -237,7 +255,20 @@ impl<S: System> Running<S> {
             let parked = feed.parked().await?.len() as u64;
             let (name, position) = (feed.name.clone(), reached);
             let build = self.build(name.as_str()).map(|build| build.progress());
-            followers.push(FollowerHealth { name, position, head, lag, parked, behind, holder, build, state });
+            let Pending { timers, next_due } = feed.pending().await?;
+            followers.push(FollowerHealth {
+                name,
+                position,
+                head,
+                lag,
+                parked,
+                behind,
+                holder,
+                build,
+                timers,
+                next_due,
+                state,
+            });
         }
         Ok(Health { followers })
     }

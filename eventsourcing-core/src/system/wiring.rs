@@ -7,7 +7,7 @@ use jiff::Timestamp;
 
 use super::builder::FollowerSettings;
 use super::feed::{Feed, FeedSettings, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink};
-use super::follower::{Route, Target};
+use super::follower::{DueHandler, Route, Target};
 use super::generations::{Generation, Generations};
 use super::{Applications, Follower, Stores, SystemError};
 use crate::sql::SqlError;
@@ -51,7 +51,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
     ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
         let (name, target) = (Name::from_static(follower.name), follower.target);
         let feed_settings = self.feed_settings(settings);
-        let logs = self.logs(follower.routes);
+        let (logs, timers) = (self.logs(follower.routes), follower.timers);
         if let Target::Sql { version, tables } = target {
             return self.open_read_model(name, version, tables, logs, settings).await;
         }
@@ -63,8 +63,9 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
             }
             for partition in Partition::split(settings.partitions) {
                 let (upstream, takes) = (Arc::clone(&log.upstream), log.takes());
-                let sink = self.sink(&name, target, log.handlers.clone());
+                let sink = self.sink(&name, target, log.handlers.clone(), timers.clone());
                 let feed = Feed::open(name.clone(), upstream, takes, partition, sink, &feed_settings).await?;
+                refuse_forgotten_timers(&feed).await?;
                 feeds.push(Arc::new(feed));
             }
         }
@@ -86,9 +87,17 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         logs.into_values().collect()
     }
 
-    fn sink(&self, name: &Name, target: Target, handlers: Handlers<S>) -> Box<dyn Sink<S>> {
+    fn sink(
+        &self,
+        name: &Name,
+        target: Target,
+        handlers: Handlers<S>,
+        timers: Option<Arc<dyn DueHandler<S>>>,
+    ) -> Box<dyn Sink<S>> {
         match target {
-            Target::Events => Box::new(PolicySink { app: self.applications.application(name.as_str()), handlers }),
+            Target::Events => {
+                Box::new(PolicySink { app: self.applications.application(name.as_str()), handlers, timers })
+            }
             Target::Memory => Box::new(PlainSink::new(name.clone(), Arc::new(MemoryStore::new()), handlers, false)),
             Target::Foreign(_) => Box::new(PlainSink::new(name.clone(), self.stores.store(), handlers, true)),
             Target::Sql { .. } => unreachable!("a read model in a SQL database has sinks for its generations"),
@@ -147,6 +156,19 @@ pub(super) fn refused(generations: &Generations, error: SqlError) -> SystemError
         error => SystemError::Invalid {
             reason: format!("the database refuses the tables of the read model {}: {error}", generations.name()),
         },
+    }
+}
+
+/// A timer that nobody deals with any more would be lost silently.
+async fn refuse_forgotten_timers<S>(feed: &Feed<S>) -> Result<(), SystemError> {
+    match feed.has_forgotten_timers().await? {
+        false => Ok(()),
+        true => Err(SystemError::Invalid {
+            reason: format!(
+                "{name} has scheduled timers that would never be due: write `timers` in its #[application(…)]",
+                name = feed.name
+            ),
+        }),
     }
 }
 

@@ -1,15 +1,18 @@
 //! Given, when, then: for aggregates and for policies. A test reads like the rule it checks.
 #![allow(missing_debug_implementations, reason = "the steps of a test live for one expression")]
 
+use std::collections::BTreeMap;
 use std::error::Error;
-use std::fmt::Debug;
+use std::fmt::{Debug, Display};
 use std::marker::PhantomData;
 
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use crate::store::{Append, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId, Tracking, Version};
-use crate::{Aggregate, Application, Codec, Event, Id, IntoEvents, Metadata, Policy, Recorded, Root, Work};
+use crate::timers::{Timer, TimerType};
+use crate::{Aggregate, Application, Codec, Event, Id, IntoEvents, Metadata, Policy, Recorded, Root, Timers, Work};
 
 /// Starts a test of an aggregate. Implemented for every aggregate; import it to use it.
 ///
@@ -199,12 +202,26 @@ impl<A: Aggregate> Decided<A> {
 ///     .then_nothing_else();
 /// # });
 /// ```
+///
+/// A policy with [`Timers`] is asked which it has scheduled, and told that one is due:
+///
+/// ```text
+/// PolicyScenario::<Reminders>::new()
+///     .when(order, OrderEvent::Placed).await
+///     .then_timer(order, Timestamp::UNIX_EPOCH + DAY, "please pay".to_owned())
+///     .when_due(order).await
+///     .then(reminder, ReminderEvent::Sent { text: "please pay".to_owned() })
+///     .then_nothing_else();
+/// ```
 #[must_use = "nothing is tested before `then`"]
 pub struct PolicyScenario<P> {
     policy: P,
     app: Application,
     upstream: Position,
     recorded: Vec<(StreamId, Vec<NewEvent>)>,
+    timers: BTreeMap<String, Timer>,
+    /// The timers that were scheduled and not yet asked about.
+    scheduled: BTreeMap<String, Timer>,
     failure: Option<String>,
 }
 
@@ -213,7 +230,8 @@ impl<P: From<Application>> PolicyScenario<P> {
     pub fn new() -> Self {
         let app = Application::new("policy", MemoryStore::new());
         let (policy, upstream) = (P::from(app.clone()), Position::ZERO);
-        Self { policy, app, upstream, recorded: Vec::new(), failure: None }
+        let (timers, scheduled) = (BTreeMap::new(), BTreeMap::new());
+        Self { policy, app, upstream, recorded: Vec::new(), timers, scheduled, failure: None }
     }
 }
 
@@ -233,7 +251,7 @@ impl<P> PolicyScenario<P> {
         self
     }
 
-    /// The policy is told of an event, after those it was told of before.
+    /// The policy is told of an event, after those it was told of before. It was recorded at the first second of 1970.
     pub async fn when<A: Aggregate>(mut self, id: Id<A>, event: A::Event) -> Self
     where
         P: Policy<A>,
@@ -247,25 +265,84 @@ impl<P> PolicyScenario<P> {
             recorded_at: Timestamp::UNIX_EPOCH,
             metadata: Metadata::new().with_correlation_id(Uuid::nil()),
         };
-        let mut work = Work::new(self.app.clone());
+        let mut work = Work::new(self.app.clone(), TimerType::Any);
         work.begin(event.event_ref(), &event.metadata);
-        match self.policy.react(&event, &mut work).await {
-            Ok(()) => self.keep(work).await,
-            Err(error) => self.failure = Some(error_text(&error)),
-        }
+        let reacted = self.policy.react(&event, &mut work).await;
+        self.keep(work, reacted).await;
         self
     }
 
-    async fn keep(&mut self, work: Work) {
-        let follower = Name::from_static("policy");
-        let to = self.upstream;
-        let from = Position::new(to.as_u64() - 1);
-        let append = work.into_append(Tracking::new(follower, LogId::new(), from, to));
+    /// A timer that was scheduled is due.
+    ///
+    /// # Panics
+    /// If there is none of this key, or it was scheduled with something else than a [`Timers::Timer`].
+    pub async fn when_due(mut self, key: impl Display) -> Self
+    where
+        P: Timers,
+    {
+        self.assert_no_failure();
+        let key = key.to_string();
+        let timer = self.timers.remove(&key).unwrap_or_else(|| panic!("there is no timer {key:?}"));
+        let due = timer.decode::<P::Timer>().unwrap_or_else(|error| panic!("{}", error_text(&error)));
+        let mut work = Work::new(self.app.clone(), TimerType::Any);
+        work.begin_due(&timer);
+        let dealt_with = self.policy.due(&due, &mut work).await;
+        self.keep(work, dealt_with).await;
+        self
+    }
+
+    async fn keep(&mut self, mut work: Work, outcome: Result<(), impl Error>) {
+        let mistake = work.schedule.take_mistake().map(|mistake| error_text(&mistake));
+        if let Some(failure) = outcome.err().map(|error| error_text(&error)).or(mistake) {
+            self.failure = Some(failure);
+            return;
+        }
+        for (key, timer) in std::mem::take(&mut work.schedule.changes) {
+            self.scheduled.remove(&key);
+            self.timers.remove(&key);
+            if let Some(timer) = timer {
+                self.scheduled.insert(key.clone(), timer.clone());
+                self.timers.insert(key, timer);
+            }
+        }
+        let step = Tracking::new(Name::from_static("policy"), LogId::new(), Position::ZERO, self.upstream);
+        let append = work.into_append(step);
         let append = Append { tracking: None, ..append.expect("events that can be encoded") };
         self.recorded.extend(append.streams.iter().map(|part| (part.stream.clone(), part.events.clone())));
         if append.event_count() > 0 {
             self.app.store().append(append).await.expect("nobody else writes to this store");
         }
+    }
+
+    /// A timer of this key is pending: it will be due at this time, and the policy will be told this.
+    ///
+    /// # Panics
+    /// If there is none, or another one.
+    #[track_caller]
+    pub fn then_timer<T>(mut self, key: impl Display, at: Timestamp, expected: T) -> Self
+    where
+        T: DeserializeOwned + Debug + PartialEq,
+    {
+        self.assert_no_failure();
+        let key = key.to_string();
+        self.scheduled.remove(&key);
+        let Some(timer) = self.timers.get(&key) else {
+            panic!("there is no timer {key:?}, but {:?}", self.timers.keys())
+        };
+        let due = timer.decode::<T>().unwrap_or_else(|error| panic!("{}", error_text(&error)));
+        assert_eq!((due.at, due.payload), (at, expected), "the timer {key:?} (left) and the one expected");
+        self
+    }
+
+    /// No timer is pending: none was scheduled, or all of them were cancelled or due.
+    ///
+    /// # Panics
+    /// If there is one.
+    #[track_caller]
+    pub fn then_no_timer(self) -> Self {
+        self.assert_no_failure();
+        assert!(self.timers.is_empty(), "there are still timers: {:?}", self.timers.keys());
+        self
     }
 
     /// Exactly these events were recorded for this aggregate, in this order.
@@ -286,7 +363,7 @@ impl<P> PolicyScenario<P> {
         self
     }
 
-    /// Nothing was recorded for any other aggregate.
+    /// Nothing was recorded for any other aggregate, and no other timer was scheduled.
     ///
     /// # Panics
     /// If there was.
@@ -295,6 +372,7 @@ impl<P> PolicyScenario<P> {
         self.assert_no_failure();
         let others: Vec<_> = self.recorded.iter().map(|(stream, _)| stream.to_string()).collect();
         assert!(others.is_empty(), "events were also recorded for {}", others.join(", "));
+        assert!(self.scheduled.is_empty(), "timers were also scheduled: {:?}", self.scheduled.keys());
     }
 
     /// The policy failed, with an error whose text contains `expected`.

@@ -61,10 +61,13 @@ impl Part {
             return;
         }
         match &self.role {
-            Role::Application { aggregates } if aggregates.is_empty() => {
+            Role::Application { aggregates, .. } if aggregates.is_empty() => {
                 errors.report(&self.field, messages::application_idle(&self.field));
             }
-            Role::Application { .. } => {}
+            Role::Application { timers: Some(timers), .. } => {
+                errors.report(timers, messages::timers_of_nobody(&self.field));
+            }
+            Role::Application { timers: None, .. } => {}
             Role::Projection(_) => errors.report(&self.field, messages::projection_idle(&self.field)),
         }
     }

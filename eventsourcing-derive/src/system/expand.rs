@@ -139,7 +139,7 @@ impl Part {
         let sources: Vec<_> = self.follows.iter().map(|follow| system.source(follow)).collect();
         match &self.role {
             Role::Projection(_) => quote!(.with_projection(#name, &[#(#sources),*])),
-            Role::Application { aggregates } => {
+            Role::Application { aggregates, .. } => {
                 let aggregates = aggregates.iter().map(|aggregate| system.name_of(aggregate));
                 let policy = (!sources.is_empty()).then(|| quote!(.with_policy(#name, &[#(#sources),*])));
                 quote!(.with_application(#name, &[#(#aggregates),*]) #policy)
@@ -183,9 +183,11 @@ impl Part {
             quote_spanned!(aggregate.span()=> let follower = follower.follows::<#aggregate>(#application);)
         });
         let start = quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, |system: &Self| &system.#field));
+        let timers = self.timers().map(|word| quote_spanned!(word.span()=> let follower = follower.timers();));
         Some(quote! {{
             let follower = #start;
             #(#follows)*
+            #timers
             ::core::convert::Into::into(follower)
         }})
     }

@@ -27,8 +27,8 @@ pub(super) struct Part {
 }
 
 pub(super) enum Role {
-    /// Writes the events of these aggregates, and of those its policy needs.
-    Application { aggregates: Vec<Path> },
+    /// Writes the events of these aggregates, and of those its policy needs. Its policy has timers if the word stands there.
+    Application { aggregates: Vec<Path>, timers: Option<Ident> },
     /// Reads only.
     Projection(Target),
 }
@@ -57,7 +57,15 @@ impl Part {
     /// The aggregates it owns; `None` for a projection.
     pub(super) fn aggregates(&self) -> Option<&[Path]> {
         match &self.role {
-            Role::Application { aggregates } => Some(aggregates),
+            Role::Application { aggregates, .. } => Some(aggregates),
+            Role::Projection(_) => None,
+        }
+    }
+
+    /// The word that gives its policy timers, if it stands there.
+    pub(super) fn timers(&self) -> Option<&Ident> {
+        match &self.role {
+            Role::Application { timers, .. } => timers.as_ref(),
             Role::Projection(_) => None,
         }
     }

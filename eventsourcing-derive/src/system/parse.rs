@@ -50,10 +50,11 @@ impl Part {
 
     fn application(field: &Field, errors: &mut Errors) -> Self {
         let reported = errors.count();
-        let known = ["name", "aggregates", "follows"];
+        let known = ["name", "aggregates", "follows", "timers"];
         let options = Options::of_attributes("application", &field.attrs, &known, errors);
         let aggregates = options.list("aggregates", "aggregates(Account, Ledger)", errors);
-        Self::new(field, &options, Role::Application { aggregates }, reported, errors)
+        let timers = options.written_word("timers", errors);
+        Self::new(field, &options, Role::Application { aggregates, timers }, reported, errors)
     }
 
     fn projection(field: &Field, errors: &mut Errors) -> Self {

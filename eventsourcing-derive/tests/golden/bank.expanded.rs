@@ -42,6 +42,7 @@ impl ::eventsourcing_core::System for EventSourcedBank {
                     LedgerService,
                 >("books", |system: &Self| &system.ledger);
                 let follower = follower.follows::<Account>("accounts");
+                let follower = follower.timers();
                 ::core::convert::Into::into(follower)
             },
             {

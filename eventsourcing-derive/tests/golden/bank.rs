@@ -3,7 +3,7 @@ pub struct EventSourcedBank {
     #[application(aggregates(Account))]
     pub accounts: AccountService,
 
-    #[application(name = "books", aggregates(Ledger), follows(accounts: Account))]
+    #[application(name = "books", aggregates(Ledger), follows(accounts: Account), timers)]
     pub ledger: LedgerService,
 
     #[projection(follows(accounts: Account, ledger: Ledger))]

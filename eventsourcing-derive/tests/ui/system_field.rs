@@ -71,6 +71,14 @@ struct Options {
     third_feed: Feed,
 }
 
+#[derive(System)]
+struct TimersOfNobody {
+    #[application(aggregates(Account), timers)]
+    accounts: Accounts,
+    #[application(aggregates(Ledger), follows(accounts: Account), timers = 3)]
+    ledgers: Ledgers,
+}
+
 fn main() {
     let _ = (Idle::definition(), Options::definition());
 }

@@ -55,4 +55,12 @@ struct NotAnAggregate {
     accounts: Accounts,
 }
 
+#[derive(System)]
+struct WithoutTimers {
+    #[application(aggregates(Account))]
+    accounts: Accounts,
+    #[application(aggregates(Ledger), follows(accounts: Account), timers)]
+    ledgers: Ledgers,
+}
+
 fn main() {}

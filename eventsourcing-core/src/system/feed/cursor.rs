@@ -67,6 +67,11 @@ impl Cursor {
         }
     }
 
+    /// How many steps the follower has made, as far as this process knows.
+    pub(crate) fn revision(&self) -> Revision {
+        self.revision
+    }
+
     /// The step to `to` that goes with having dealt with these events.
     pub(crate) fn step(&self, to: Position, dealt_with: &[StoredEvent]) -> NextStep {
         self.step_counting(to, dealt_with, &self.figures)

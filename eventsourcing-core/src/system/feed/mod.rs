@@ -9,10 +9,12 @@ mod partition;
 mod retry;
 mod sink;
 mod sql;
+mod timers;
 
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tracing::{debug, error, warn};
 
@@ -33,6 +35,7 @@ pub(crate) use partition::Partition;
 pub(crate) use retry::{Order, Retry};
 pub(crate) use sink::{Failure, Handlers, PlainSink, PolicySink, RETIRED, Sink};
 pub(crate) use sql::{SqlSink, project};
+pub(crate) use timers::Pending;
 
 /// How many events a page has at most.
 const EVENTS_PER_PAGE_MAX: usize = 256;
@@ -54,6 +57,8 @@ pub(crate) struct Feed<S> {
     clock: Arc<dyn Clock>,
     cursor: Mutex<Cursor>,
     status: watch::Sender<Status>,
+    /// When its next timer is due, as of the last step.
+    next_due: std::sync::Mutex<Option<Timestamp>>,
 }
 
 /// What may be chosen for a feed.
@@ -130,9 +135,9 @@ impl<S> Feed<S> {
         let follower = partition.name(&sink.follower());
         let cursor = Cursor::load(&**sink.home(), follower, upstream.log_id(), EVENTS_PER_PAGE_MAX).await?;
         let status = watch::Sender::new(Status::of(&cursor, FollowerState::Running));
-        let cursor = Mutex::new(cursor);
+        let (cursor, next_due) = (Mutex::new(cursor), std::sync::Mutex::default());
         let FeedSettings { on_failure, clock } = settings.clone();
-        Ok(Self { name, upstream, takes, partition, sink, on_failure, clock, cursor, status })
+        Ok(Self { name, upstream, takes, partition, sink, on_failure, clock, cursor, status, next_due })
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
@@ -154,7 +159,7 @@ impl<S> Feed<S> {
         self.sink.is_shared()
     }
 
-    /// Deals with the next page, if there is one. Runners never drop it half-way.
+    /// Deals with timers that are due, or else with the next page, if there is one. Runners never drop it half-way.
     ///
     /// # Errors
     /// The store did not answer. Try again later; nothing is lost or repeated.
@@ -167,6 +172,9 @@ impl<S> Feed<S> {
             drop(cursor);
             self.stand_by(None).await?;
             return Ok(Step::Idle);
+        }
+        if let Some(step) = self.deal_with_timers(system, &mut cursor).await? {
+            return Ok(step);
         }
         let page = match self.page_after(cursor.reached).await {
             Ok(page) => page,
@@ -304,14 +312,7 @@ impl<S> Feed<S> {
                     cursor.events = (cursor.events * 2).min(EVENTS_PER_PAGE_MAX);
                     rest = later;
                 }
-                Err(Failure::Moved) => {
-                    let held_lease = cursor.lease.is_some();
-                    if self.refresh(cursor).await? && held_lease {
-                        return Ok(Step::LeaseLost);
-                    }
-                    debug!(follower = %self.name, position = %cursor.reached, "moved by another process");
-                    return Ok(Step::Moved);
-                }
+                Err(Failure::Moved) => return self.moved(cursor).await,
                 Err(Failure::LeaseLost) => {
                     // Perhaps the page took longer than the lease lasts.
                     cursor.events = (piece.len() / 2).max(1);
@@ -373,6 +374,16 @@ impl<S> Feed<S> {
             Err(Failure::Event(cause)) => return Err(StoreError::unavailable("a step was refused", cause)),
         }
         Ok(())
+    }
+
+    /// Somebody else has moved the follower.
+    async fn moved(&self, cursor: &mut Cursor) -> Result<Step, StoreError> {
+        let held_lease = cursor.lease.is_some();
+        if self.refresh(cursor).await? && held_lease {
+            return Ok(Step::LeaseLost);
+        }
+        debug!(follower = %self.name, position = %cursor.reached, "moved by another process");
+        Ok(Step::Moved)
     }
 
     /// Reads again where the follower is: somebody else has moved it. True if it works under another name from now on.

@@ -11,9 +11,11 @@ use std::task::Poll;
 use async_trait::async_trait;
 use jiff::Timestamp;
 
+use super::timers::with_changes;
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, Position, StoreError, StoredEvent, Tracking};
-use crate::system::follower::{Cause, Handler, Means};
+use crate::system::follower::{Cause, DueHandler, Handler, Means};
+use crate::timers::{Timer, TimerType};
 use crate::{Application, Work};
 
 /// Where a follower is that another one has taken the place of. It takes no event any more.
@@ -47,6 +49,16 @@ pub(crate) trait Sink<S>: Send + Sync {
     /// Deals with the events and makes the step. After an error the step has not been made, unless the store is
     /// unavailable: then it may have been.
     async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure>;
+
+    /// The time by which it is told whether timers are due; `None` if it has none.
+    fn timers_by(&self) -> Option<Timestamp> {
+        None
+    }
+
+    /// Deals with timers that are due and makes the step, with which they end. After an error as `deal_with`.
+    async fn deal_with_timers(&self, _: &S, _: &[Timer], _: Tracking) -> Result<(), Failure> {
+        unreachable!("only a policy has timers")
+    }
 
     /// Makes a step over events that the follower does not take.
     async fn pass_over(&self, step: Tracking) -> Result<(), Failure> {
@@ -89,6 +101,14 @@ pub(crate) type Handlers<S> = BTreeMap<Name, Arc<dyn Handler<S>>>;
 pub(crate) struct PolicySink<S> {
     pub(crate) app: Application,
     pub(crate) handlers: Handlers<S>,
+    /// What deals with its timers, if it has any.
+    pub(crate) timers: Option<Arc<dyn DueHandler<S>>>,
+}
+
+/// What there is to do for a policy.
+enum Task<'a> {
+    Events(&'a [StoredEvent]),
+    Timers(&'a [Timer]),
 }
 
 #[async_trait]
@@ -102,15 +122,30 @@ impl<S: Send + Sync> Sink<S> for PolicySink<S> {
     }
 
     async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
+        self.carry_out(system, Task::Events(events), step).await
+    }
+
+    fn timers_by(&self) -> Option<Timestamp> {
+        self.timers.as_ref().map(|_| self.app.now())
+    }
+
+    async fn deal_with_timers(&self, system: &S, due: &[Timer], step: Tracking) -> Result<(), Failure> {
+        self.carry_out(system, Task::Timers(due), step).await
+    }
+}
+
+impl<S: Send + Sync> PolicySink<S> {
+    async fn carry_out(&self, system: &S, task: Task<'_>, step: Tracking) -> Result<(), Failure> {
+        let timer_type = self.timers.as_ref().map_or(TimerType::None, |timers| timers.timer_type());
         let mut backoff = RetryPolicy::default().start("follower");
         loop {
-            let mut work = Work::new(self.app.clone());
-            for event in events {
-                let handler = &self.handlers[&event.stream.category];
-                let handled = catching(handler.handle(system, event, Means::Work(&mut work))).await;
-                handled.map_err(|cause| failure(&work, cause))?;
+            let mut work = Work::new(self.app.clone(), timer_type);
+            match task {
+                Task::Events(events) => self.react(system, events, &mut work).await?,
+                Task::Timers(due) => self.be_due(system, due, &mut work).await?,
             }
-            let append = work.into_append(step.clone()).map_err(|error| Failure::Event(error.into()))?;
+            let step = with_changes(&**self.app.store(), step.clone(), &work.schedule.changes).await?;
+            let append = work.into_append(step).map_err(|error| Failure::Event(error.into()))?;
             match self.app.store().append(append).await {
                 Ok(_) => return Ok(()),
                 Err(error @ StoreError::Conflict { .. }) => {
@@ -120,13 +155,39 @@ impl<S: Send + Sync> Sink<S> for PolicySink<S> {
             }
         }
     }
+
+    async fn react(&self, system: &S, events: &[StoredEvent], work: &mut Work) -> Result<(), Failure> {
+        for event in events {
+            let handler = &self.handlers[&event.stream.category];
+            let handled = catching(handler.handle(system, event, Means::Work(work))).await;
+            outcome(work, handled)?;
+        }
+        Ok(())
+    }
+
+    async fn be_due(&self, system: &S, due: &[Timer], work: &mut Work) -> Result<(), Failure> {
+        let handler = self.timers.as_ref().expect("what is due was scheduled");
+        for timer in due {
+            // Unless one that was due before it has cancelled or replaced it.
+            if !work.schedule.changes.contains_key(&timer.key) {
+                let handled = catching(handler.due(system, timer, work)).await;
+                outcome(work, handled)?;
+            }
+        }
+        Ok(())
+    }
 }
 
-/// An outage of the store that the policy met through its work is not the fault of the event.
-fn failure(work: &Work, cause: Cause) -> Failure {
-    match work.met_outage() {
-        true => Failure::Unavailable(StoreError::unavailable(cause.to_string(), cause)),
-        false => Failure::Event(cause),
+/// An outage of the store that the policy met through its work is not the fault of the event, and a mistake about timers
+/// is one even if the policy went on.
+fn outcome(work: &mut Work, handled: Result<(), Cause>) -> Result<(), Failure> {
+    match (handled, work.schedule.take_mistake()) {
+        (Err(cause), _) if work.met_outage() => {
+            Err(Failure::Unavailable(StoreError::unavailable(cause.to_string(), cause)))
+        }
+        (Err(cause), _) => Err(Failure::Event(cause)),
+        (Ok(()), Some(mistake)) => Err(Failure::Event(mistake.into())),
+        (Ok(()), None) => Ok(()),
     }
 }
 

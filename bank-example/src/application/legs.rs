@@ -1,0 +1,54 @@
+//! What the accounts do about transfers in steps: take money, say whether it may come, and put it where it belongs.
+
+use eventsourcing_core::{AppError, Id, Policy, Recorded, Rejected, Work};
+
+use super::accounts::AccountService;
+use crate::domain::account::Account;
+use crate::domain::transfer::{Leg, Order, Side, Transfer, TransferEvent};
+use crate::domain::{BankError, Money};
+
+impl Policy<Transfer> for AccountService {
+    type Error = Rejected<BankError>;
+
+    async fn react(&self, event: &Recorded<Transfer>, work: &mut Work) -> Result<(), Self::Error> {
+        let transfer = event.aggregate_id;
+        match &event.payload {
+            TransferEvent::Requested { order } => {
+                let refusal = debit(order, work).await?;
+                answer(transfer, Side::Debit, refusal, work);
+            }
+            TransferEvent::Debited { order } if order.bank.is_none() => {
+                let refusal = work.find(order.to).await?.is_none().then(|| no_account(order.to));
+                answer(transfer, Side::Credit, refusal, work);
+            }
+            TransferEvent::Completed { order } if order.bank.is_none() => credit(order.to, order.amount, work).await?,
+            TransferEvent::Compensated { order, .. } => credit(order.from, order.amount, work).await?,
+            TransferEvent::Debited { .. } | TransferEvent::Completed { .. } => {}
+            TransferEvent::Refused { .. } => {}
+        }
+        Ok(())
+    }
+}
+
+/// Takes the money, or says why not.
+async fn debit(order: &Order, work: &mut Work) -> Result<Option<String>, AppError> {
+    Ok(match work.find(order.from).await? {
+        None => Some(no_account(order.from)),
+        Some(account) => {
+            account.execute(|account| account.debit(order.amount)).err().map(|refusal| refusal.to_string())
+        }
+    })
+}
+
+/// An account that money may come to stays: a bank that has agreed cannot refuse any more.
+async fn credit(id: Id<Account>, amount: Money, work: &mut Work) -> Result<(), Rejected<BankError>> {
+    work.load(id).await?.execute(|account| account.credit(amount)).map_err(Rejected::Domain)
+}
+
+fn answer(transfer: Id<Transfer>, side: Side, refusal: Option<String>, work: &mut Work) {
+    work.create(Leg::id(transfer, side), Leg::answer(transfer, side, refusal));
+}
+
+fn no_account(id: Id<Account>) -> String {
+    format!("account {id} does not exist")
+}

@@ -1,0 +1,67 @@
+//! [`TransferService`]: transfers in steps, each of which ends.
+
+use std::time::Duration;
+
+use derive_more::{Deref, From};
+use eventsourcing_core::{AppError, Application, Due, Id, Policy, Recorded, Rejected, Timers, Work};
+use jiff::Timestamp;
+
+use crate::domain::BankError;
+use crate::domain::transfer::{Leg, LegEvent, Order, Side, Transfer, TransferEvent};
+
+/// How long the second bank may take to answer before the money goes back.
+pub const TIME_OUT: Duration = Duration::from_secs(30);
+
+/// Leads transfers in steps. Derefs to its application, for all that only reads.
+#[derive(Debug, Deref, From)]
+pub struct TransferService(Application);
+
+impl TransferService {
+    /// Begins a transfer. What becomes of it the banks decide.
+    pub async fn request(&self, order: Order) -> Result<Id<Transfer>, Rejected<BankError>> {
+        self.create(|| Transfer::request(order)).await
+    }
+}
+
+impl Policy<Leg> for TransferService {
+    type Error = AppError;
+
+    async fn react(&self, event: &Recorded<Leg>, work: &mut Work) -> Result<(), AppError> {
+        match event.payload.clone() {
+            LegEvent::Agreed { transfer, side } => hear(transfer, side, None, event.recorded_at, work).await,
+            LegEvent::Refused { transfer, side, reason } => {
+                hear(transfer, side, Some(reason), event.recorded_at, work).await
+            }
+        }
+    }
+}
+
+/// A bank has answered. From the moment when the money is on its way, the time of the second bank is running.
+pub async fn hear(
+    id: Id<Transfer>,
+    side: Side,
+    refusal: Option<String>,
+    at: Timestamp,
+    work: &mut Work,
+) -> Result<(), AppError> {
+    let transfer = work.load(id).await?;
+    let Some(decision) = transfer.answer(side, refusal) else { return Ok(()) };
+    let is_debited = matches!(decision, TransferEvent::Debited { .. });
+    transfer.record(decision);
+    match is_debited {
+        true => work.schedule(at + TIME_OUT, id, &id),
+        false => work.cancel(id),
+    }
+    Ok(())
+}
+
+impl Timers for TransferService {
+    type Timer = Id<Transfer>;
+    type Error = AppError;
+
+    async fn due(&self, timer: &Due<Id<Transfer>>, work: &mut Work) -> Result<(), AppError> {
+        let transfer = work.load(timer.payload).await?;
+        transfer.record(transfer.time_out());
+        Ok(())
+    }
+}

@@ -1,0 +1,94 @@
+//! Transfers in steps: begun, waited for, listed.
+
+use std::time::Duration;
+
+use bank_example::domain::transfer::{Order, State, Transfer};
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::store::Position;
+use eventsourcing_core::{Root, Running};
+use serde_json::{Value, json};
+
+use super::commands::PATIENCE;
+use super::failure::Failure;
+use super::output::{Output, cents, table};
+
+type Bank = Running<EventSourcedBank>;
+
+/// How often it is looked how far a transfer is.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+/// How many ids are read at once.
+const PAGE: usize = 1_000;
+
+/// Begins a transfer and waits until it has ended and the money is where it belongs, if that does not take too long.
+pub(super) async fn run(bank: &Bank, order: Order) -> Result<Root<Transfer>, Failure> {
+    let id = bank.transfers.request(order).await?;
+    let ended = async {
+        while !bank.transfers.load(id).await?.has_ended() {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        Ok::<_, Failure>(bank.settled().await?)
+    };
+    tokio::time::timeout(PATIENCE, ended).await.unwrap_or(Ok(()))?;
+    Ok(bank.transfers.load(id).await?)
+}
+
+/// The transfer's id, if it has come to what it was begun for.
+pub(super) fn ended(transfer: &Root<Transfer>) -> Result<Output, Failure> {
+    let id = transfer.id();
+    match &transfer.state {
+        State::Refused { reason } => Err(Failure::Refused(format!("transfer {id} was refused: {reason}"))),
+        State::Compensated { reason } => {
+            Err(Failure::Refused(format!("transfer {id} was compensated, the money is back: {reason}")))
+        }
+        State::Requested | State::Debited | State::Completed => Ok(one(transfer)),
+    }
+}
+
+pub(super) fn one(transfer: &Root<Transfer>) -> Output {
+    let Output { text, json, .. } = list(std::slice::from_ref(transfer));
+    Output::new(text, json[0].clone())
+}
+
+pub(super) async fn all(bank: &Bank) -> Result<Output, Failure> {
+    let (mut transfers, mut after) = (Vec::new(), Position::ZERO);
+    loop {
+        let page = bank.transfers.ids::<Transfer>(after, PAGE).await?;
+        for id in &page.ids {
+            transfers.push(bank.transfers.load(*id).await?);
+        }
+        after = page.ceiling;
+        if page.ids.len() < PAGE {
+            return Ok(list(&transfers));
+        }
+    }
+}
+
+fn list(transfers: &[Root<Transfer>]) -> Output {
+    let row = |transfer: &Root<Transfer>| {
+        let Order { from, to, amount, .. } = &transfer.order;
+        let (state, reason) = state(transfer);
+        vec![transfer.id().to_string(), from.to_string(), to.to_string(), cents(*amount), state.into(), reason.into()]
+    };
+    let text = match transfers {
+        [] => "no transfers in steps yet; begin one with: bank-example transfer FROM TO AMOUNT --in-steps".to_string(),
+        transfers => table(&["transfer", "from", "to", "amount", "state", "reason"], &[3], transfers.iter().map(row)),
+    };
+    Output::new(text, transfers.iter().map(json).collect())
+}
+
+fn json(transfer: &Root<Transfer>) -> Value {
+    let Order { from, to, amount, .. } = &transfer.order;
+    let (state, reason) = state(transfer);
+    let reason = Some(reason).filter(|reason| !reason.is_empty());
+    json!({ "id": transfer.id(), "from": from, "to": to, "amount": cents(*amount), "state": state, "reason": reason })
+}
+
+fn state(transfer: &Transfer) -> (&'static str, &str) {
+    match &transfer.state {
+        State::Requested => ("requested", ""),
+        State::Refused { reason } => ("refused", reason),
+        State::Debited => ("debited", ""),
+        State::Completed => ("completed", ""),
+        State::Compensated { reason } => ("compensated", reason),
+    }
+}

@@ -1,0 +1,116 @@
+//! A hundred kills: four processes credit accounts and run the followers, and one after the other is killed at a random
+//! moment and started again. In the end the ledger and the read models are what the log says.
+
+#![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
+
+mod support;
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use bank_example::domain::Money;
+use bank_example::domain::account::Account;
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::testing::Seed;
+use eventsourcing_core::{Id, Runner, Running};
+use support::{Place, assert_consistent, money};
+
+const CHILD: &str = "BANK_TEST_CHILD";
+const KILLS: u64 = 100;
+const PROCESSES: usize = 4;
+const ACCOUNTS: usize = 10;
+const LEASE: Duration = Duration::from_millis(300);
+
+async fn open(url: &str) -> Running<EventSourcedBank> {
+    let store = bank_example::stores::open(url).await.expect("the store opens");
+    EventSourcedBank::start(store, Runner::concurrent().with_leases(LEASE)).await.expect("the bank starts")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_credits_and_follows_until_it_is_killed() {
+    let Ok(told) = std::env::var(CHILD) else { return };
+    let (url, accounts) = told.split_once(' ').expect("a store and accounts");
+    let accounts: Vec<Id<Account>> = accounts.split(' ').map(|id| id.parse().expect("an id")).collect();
+    let bank = open(url).await;
+    loop {
+        let account = accounts[fastrand::usize(..accounts.len())];
+        bank.accounts.credit(account, money("0.01")).await.expect("no error reaches the user");
+        let mut stdout = std::io::stdout().lock();
+        writeln!(stdout, "acknowledged").and_then(|()| stdout.flush()).expect("the parent listens");
+    }
+}
+
+/// A child process, and a thread that counts what it acknowledges. Killed when it is dropped.
+struct Teller {
+    child: Child,
+    acknowledged: Option<JoinHandle<u64>>,
+}
+
+impl Teller {
+    fn start(url: &str, accounts: &[Id<Account>]) -> Self {
+        let ids: Vec<_> = accounts.iter().map(ToString::to_string).collect();
+        let mut child = Command::new(std::env::current_exe().expect("this program"))
+            .args(["--exact", "child_credits_and_follows_until_it_is_killed", "--nocapture"])
+            .env(CHILD, format!("{url} {}", ids.join(" ")))
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a child process");
+        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+        // The test harness prints lines of its own, the first of which may share a line with ours.
+        let count =
+            || stdout.lines().map_while(Result::ok).filter(|line| line.ends_with("acknowledged")).count() as u64;
+        Self { child, acknowledged: Some(std::thread::spawn(count)) }
+    }
+
+    /// Kills it, if it still lives as it should, and says how many credits it acknowledged.
+    fn kill(mut self) -> u64 {
+        assert!(self.child.try_wait().expect("a child").is_none(), "the child ended by itself");
+        self.child.kill().expect("the child is killed");
+        self.acknowledged.take().expect("it is killed once").join().expect("a count")
+    }
+}
+
+impl Drop for Teller {
+    fn drop(&mut self) {
+        let _ = self.child.kill().and_then(|()| self.child.wait());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_100_kills_ledger_summaries_and_feed_are_what_the_log_says() {
+    let mut random = Seed::from_env().rng(0);
+    for place in Place::all_durable() {
+        let url = place.url();
+        let bank = open(url).await;
+        let mut accounts = Vec::new();
+        for number in 0..ACCOUNTS {
+            accounts.push(bank.accounts.open(&format!("Owner {number}")).await.expect("an account"));
+        }
+        bank.stop().await.expect("a graceful end");
+
+        let mut tellers: Vec<_> = (0..PROCESSES).map(|_| Teller::start(url, &accounts)).collect();
+        let mut acknowledged = 0;
+        for _ in 0..KILLS {
+            tokio::time::sleep(Duration::from_millis(random.u64(20..200))).await;
+            let teller = tellers.swap_remove(random.usize(..tellers.len()));
+            acknowledged += teller.kill();
+            tellers.push(Teller::start(url, &accounts));
+        }
+        acknowledged += tellers.into_iter().map(Teller::kill).sum::<u64>();
+
+        let bank = open(url).await;
+        let (balance, movements) = assert_consistent(&bank).await;
+        assert_eq!(balance, money("0.01") * Money::from(movements));
+        let unheard = movements.checked_sub(acknowledged);
+        let unheard = unheard.unwrap_or_else(|| panic!("{acknowledged} were acknowledged, {movements} are there"));
+        // Each kill may have come between a commit and its acknowledgement.
+        assert!(unheard <= KILLS + PROCESSES as u64, "{unheard} credits nobody asked for");
+        assert!(acknowledged > KILLS, "the tellers hardly came to do anything: {acknowledged}");
+        eprintln!("{acknowledged} credits acknowledged, {movements} recorded");
+        let verification = bank.verify().await.expect("the store answers");
+        assert!(verification.agrees(), "{verification}");
+        bank.stop().await.expect("a graceful end");
+    }
+}

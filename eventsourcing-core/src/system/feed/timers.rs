@@ -1,0 +1,249 @@
+//! Timers of a follower: kept among its notes, dealt with when they are due, before the next events.
+//!
+//! Under `timer/<key>` stands what is known of a timer, under `due/<microseconds since 1970>/<key>` nothing: those keys are
+//! in the order in which the timers are due. Under `timers` stands how many there are. All of it changes with the steps of
+//! the follower and so by one of its runners at a time, which the revision sees to.
+
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+
+use super::cursor::Cursor;
+use super::sink::Failure;
+use super::{EVENTS_PER_PAGE_MAX, Feed, Step};
+use crate::store::{EventStore, LogId, Name, Notebook, NotesQuery, Revision, StoreError, Tracking};
+use crate::system::SystemError;
+use crate::timers::Timer;
+
+const TIMER_KEYS: &str = "timer/";
+const DUE_KEYS: &str = "due/";
+const COUNT_KEY: &str = "timers";
+
+/// How long a runner sleeps at most while a timer is pending: the clock of the application may be another than that of
+/// the runner, and may jump.
+const SLEEP_MAX: Duration = Duration::from_millis(500);
+/// And without one: another process may schedule the first.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+/// How many notes are read at a time.
+const READS_AT_ONCE: usize = 16;
+/// How often it is looked whether a timer that is due has been dealt with.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How many timers a follower has, and when the next one is due.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Pending {
+    pub(crate) timers: u64,
+    pub(crate) next_due: Option<Timestamp>,
+}
+
+impl<S> Feed<S> {
+    /// Deals with the timers that are due, those first that have been due for longest. `None`: none is.
+    pub(super) async fn deal_with_timers(&self, system: &S, cursor: &mut Cursor) -> Result<Option<Step>, StoreError> {
+        let Some(now) = self.sink.timers_by() else { return Ok(None) };
+        let due = match self.due(cursor, now).await {
+            Ok(due) if due.is_empty() => return Ok(None),
+            Ok(due) => due,
+            Err(failure) => return self.after(cursor, &[], failure).await.map(Some),
+        };
+        let step = cursor.step(cursor.reached, &[]);
+        match self.sink.deal_with_timers(system, &due, step.tracking.clone()).await {
+            Ok(()) => {
+                cursor.done(step);
+                self.succeed();
+                cursor.events = (cursor.events * 2).min(EVENTS_PER_PAGE_MAX);
+                Ok(Some(Step::Moved))
+            }
+            Err(failure) => self.after(cursor, &due, failure).await.map(Some),
+        }
+    }
+
+    /// The next timers that are due, as many as are dealt with at once.
+    async fn due(&self, cursor: &Cursor, now: Timestamp) -> Result<Vec<Timer>, Failure> {
+        let notes = self.timer_notes();
+        let next = notes.due_keys(1).await?.pop();
+        *self.next_due.lock().unwrap_or_else(PoisonError::into_inner) = next.as_ref().map(|(due, _)| *due);
+        if next.is_none_or(|(due, _)| due > now) {
+            return Ok(Vec::new());
+        }
+        let keys = notes.due_keys(cursor.events).await?.into_iter().filter(|(due, _)| *due <= now).map(|(_, key)| key);
+        let keys: Vec<_> = keys.collect();
+        let mut timers = Vec::with_capacity(keys.len());
+        for (key, timer) in keys.iter().zip(notes.timers(&keys).await?) {
+            match timer {
+                Some(timer) => timers.push(timer),
+                // It may be gone since its key was read.
+                None if notes.count().await?.0 != cursor.revision() => return Err(Failure::Moved),
+                None => return Err(missing(key)),
+            }
+        }
+        Ok(timers)
+    }
+
+    async fn after(&self, cursor: &mut Cursor, due: &[Timer], failure: Failure) -> Result<Step, StoreError> {
+        match failure {
+            Failure::Moved => {
+                if cursor.lease.is_some() {
+                    // Perhaps another process has taken over, because this takes longer than the lease lasts.
+                    cursor.events = (due.len() / 2).max(1);
+                }
+                self.moved(cursor).await
+            }
+            Failure::LeaseLost => {
+                cursor.events = (due.len() / 2).max(1);
+                Ok(Step::LeaseLost)
+            }
+            Failure::Unavailable(error) => Err(error),
+            Failure::Event(_) if due.len() > 1 => {
+                cursor.events = due.len() / 2;
+                Ok(Step::Moved)
+            }
+            Failure::Event(cause) => {
+                let what = due.first().map_or_else(|| "its timers".into(), Timer::describe);
+                Ok(self.fail(cursor.reached, what, cause))
+            }
+        }
+    }
+
+    /// Waits until a timer may be due; for ever if it has none by its declaration.
+    pub(crate) async fn until_due(&self) {
+        let next = *self.next_due.lock().unwrap_or_else(PoisonError::into_inner);
+        let patience = match (self.sink.timers_by(), next) {
+            (None, _) => return std::future::pending().await,
+            (Some(_), None) => IDLE_MAX,
+            (Some(now), Some(due)) => SLEEP_MAX.min(due.duration_since(now).try_into().unwrap_or_default()),
+        };
+        tokio::time::sleep(patience).await;
+    }
+
+    /// Waits until none of its timers is due, whichever process deals with them.
+    pub(crate) async fn until_none_is_due(&self) -> Result<(), SystemError> {
+        while let Some(now) = self.sink.timers_by() {
+            if let Some(failure) = self.status.borrow().state.stopped() {
+                return Err(failure.clone().into());
+            }
+            if self.pending().await?.next_due.is_none_or(|due| due > now) {
+                break;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    /// How many timers it has, and when the next one is due.
+    pub(crate) async fn pending(&self) -> Result<Pending, StoreError> {
+        if self.sink.timers_by().is_none() {
+            return Ok(Pending::default());
+        }
+        let notes = self.timer_notes();
+        let next_due = notes.due_keys(1).await?.pop().map(|(due, _)| due);
+        Ok(Pending { timers: notes.count().await?.1, next_due })
+    }
+
+    /// Whether it has timers that nobody will deal with: it had them when it was declared otherwise.
+    pub(crate) async fn has_forgotten_timers(&self) -> Result<bool, StoreError> {
+        Ok(self.sink.timers_by().is_none() && !self.timer_notes().due_keys(1).await?.is_empty())
+    }
+
+    fn timer_notes(&self) -> TimerNotes<'_> {
+        let (home, follower, upstream) = self.home();
+        TimerNotes { home: &**home, follower, upstream }
+    }
+}
+
+/// Adds to a step what becomes of timers.
+pub(super) async fn with_changes(
+    home: &dyn EventStore,
+    mut step: Tracking,
+    changes: &BTreeMap<String, Option<Timer>>,
+) -> Result<Tracking, Failure> {
+    if changes.is_empty() {
+        return Ok(step);
+    }
+    let notes = TimerNotes { home, follower: step.follower.clone(), upstream: step.upstream };
+    let keys: Vec<_> = changes.keys().cloned().collect();
+    // If somebody changes them meanwhile the step is refused: it is one from the revision that this process knows.
+    let (before, old) = (notes.count().await?.1, notes.timers(&keys).await?);
+    let mut count = before;
+    for ((key, timer), old) in changes.iter().zip(old) {
+        if let Some(old) = old {
+            step = step.without_note(timer_key(key)).without_note(due_key(&old));
+            count = count.saturating_sub(1);
+        }
+        if let Some(timer) = timer {
+            let note = serde_json::to_string(timer).expect("a timer is made of JSON");
+            step = step.with_note(timer_key(key), note).with_note(due_key(timer), "");
+            count += 1;
+        }
+    }
+    match count == before {
+        true => Ok(step),
+        false => Ok(step.with_note(COUNT_KEY, count.to_string())),
+    }
+}
+
+fn timer_key(key: &str) -> String {
+    format!("{TIMER_KEYS}{key}")
+}
+
+/// Times before 1970 count as its beginning.
+fn due_key(timer: &Timer) -> String {
+    format!("{DUE_KEYS}{:020}/{}", timer.due.as_microsecond().max(0), timer.key)
+}
+
+fn read_due_key(note: &str) -> Result<(Timestamp, String), StoreError> {
+    let read = |note: &str| {
+        let (due, key) = note.strip_prefix(DUE_KEYS)?.split_once('/')?;
+        let (micros, second) = (due.parse::<i64>().ok()?, 1_000_000);
+        let due = Timestamp::new(micros / second, i32::try_from(micros % second).ok()? * 1_000).ok()?;
+        Some((due, key.to_owned()))
+    };
+    read(note).ok_or_else(|| StoreError::Corrupt { reason: format!("the note {note:?} names no timer"), source: None })
+}
+
+fn missing(key: &str) -> Failure {
+    let reason = format!("the timer {key:?} is due, but there is no note of it");
+    StoreError::Corrupt { reason, source: None }.into()
+}
+
+/// The notes of one follower about its timers.
+struct TimerNotes<'a> {
+    home: &'a dyn EventStore,
+    follower: Name,
+    upstream: LogId,
+}
+
+impl TimerNotes<'_> {
+    async fn read(&self, prefix: String, limit: usize) -> Result<Notebook, StoreError> {
+        self.home.notes(NotesQuery::new(self.follower.clone(), self.upstream, prefix).limit(limit)).await
+    }
+
+    /// Which timers are due next, in that order.
+    async fn due_keys(&self, limit: usize) -> Result<Vec<(Timestamp, String)>, StoreError> {
+        self.read(DUE_KEYS.into(), limit).await?.notes.keys().map(|note| read_due_key(note)).collect()
+    }
+
+    /// The timers of these keys, as far as there are any.
+    async fn timers(&self, keys: &[String]) -> Result<Vec<Option<Timer>>, StoreError> {
+        let reads: Vec<_> = keys.iter().map(|key| self.timer(key)).collect();
+        stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
+    }
+
+    /// The key itself comes before those that it begins.
+    async fn timer(&self, key: &str) -> Result<Option<Timer>, StoreError> {
+        let notes = self.read(timer_key(key), 1).await?.notes;
+        let Some(note) = notes.get(&timer_key(key)) else { return Ok(None) };
+        let timer: Timer = serde_json::from_str(note)
+            .map_err(|error| StoreError::corrupt(format!("the note of the timer {key:?}"), error))?;
+        Ok(Some(Timer { key: key.into(), ..timer }))
+    }
+
+    /// How many steps the follower has made, and how many timers it has.
+    async fn count(&self) -> Result<(Revision, u64), StoreError> {
+        let book = self.read(COUNT_KEY.into(), 1).await?;
+        let count = book.notes.get(COUNT_KEY).map_or(Ok(0), |note| note.parse());
+        Ok((book.revision, count.map_err(|error| StoreError::corrupt("the number of timers of a follower", error))?))
+    }
+}

@@ -1,0 +1,230 @@
+//! [`Timers`]: what a policy does when a time has come that it has chosen itself.
+
+use std::any::{TypeId, type_name};
+use std::collections::BTreeMap;
+use std::error::Error;
+
+use jiff::{Timestamp, TimestampRound, Unit};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::store::{NOTE_KEY_BYTES_MAX, StoreError};
+use crate::{EventRef, Metadata, Work};
+
+/// The longest key of a timer, in bytes.
+pub const TIMER_KEY_BYTES_MAX: usize = 400;
+
+// The longest key of a note that is made of it: "due/", 20 digits, "/".
+const _: () = assert!(TIMER_KEY_BYTES_MAX + 25 <= NOTE_KEY_BYTES_MAX);
+
+/// Deals with timers that a [`Policy`](crate::Policy) has [scheduled](Work::schedule), when they are due.
+///
+/// Declare it with the word `timers`: `#[application(aggregates(Order), follows(payments: Payment), timers)]`.
+///
+/// A timer is kept with the position of the policy, in one write with what else came of the event that scheduled it. So it
+/// is there exactly if that event has been dealt with, survives restarts, and is dealt with exactly once: everything that
+/// `due` records and the end of the timer are written in one append, however many processes run the system. Timers that are
+/// due are dealt with in the order of their times, before the next event. How late they are depends on who is there to deal
+/// with them; early they never are, by the clock of the application.
+///
+/// ```
+/// # use eventsourcing_core::{Aggregate, AppError, Application, Due, Id, Policy, Recorded, Timers, Work, event};
+/// # use serde::{Deserialize, Serialize};
+/// # #[derive(Aggregate, Serialize, Deserialize)] struct Order {}
+/// # #[event] impl Order { fn placed() -> Self { Self {} } fn paid(&mut self) {} }
+/// # #[derive(Aggregate, Serialize, Deserialize)] struct Reminder {}
+/// # #[event] impl Reminder { fn sent(_text: String) -> Self { Self {} } }
+/// struct Reminders { app: Application }
+///
+/// impl Policy<Order> for Reminders {
+///     type Error = AppError;
+///
+///     async fn react(&self, event: &Recorded<Order>, work: &mut Work) -> Result<(), AppError> {
+///         match event.payload {
+///             OrderEvent::Placed => {
+///                 let tomorrow = event.recorded_at + std::time::Duration::from_secs(24 * 60 * 60);
+///                 work.schedule(tomorrow, event.aggregate_id, &"please pay".to_owned());
+///             }
+///             OrderEvent::Paid => work.cancel(event.aggregate_id),
+///         }
+///         Ok(())
+///     }
+/// }
+///
+/// impl Timers for Reminders {
+///     type Timer = String;
+///     type Error = AppError;
+///
+///     async fn due(&self, timer: &Due<String>, work: &mut Work) -> Result<(), AppError> {
+///         let id = work.new_id::<Reminder>();
+///         work.create(id, ReminderEvent::Sent { text: timer.payload.clone() });
+///         Ok(())
+///     }
+/// }
+/// ```
+pub trait Timers: Send + Sync + 'static {
+    /// What is known of a timer when it is due. It is kept as JSON.
+    type Timer: Serialize + DeserializeOwned + Send + Sync + 'static;
+
+    /// Why it may fail. A failure stops the follower at the timer, as at an event; nothing of the timer's work is written,
+    /// and it stays.
+    type Error: Error + Send + Sync + 'static;
+
+    /// Deals with a timer that is due. What is said of [`Policy`](crate::Policy) counts here too: only what goes through
+    /// `work` happens exactly once.
+    fn due(&self, timer: &Due<Self::Timer>, work: &mut Work) -> impl Future<Output = Result<(), Self::Error>> + Send;
+}
+
+/// A timer that is due.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Due<T> {
+    /// Its key.
+    pub key: String,
+    /// When it was to be due. It is this time now, or later.
+    pub at: Timestamp,
+    /// What it was scheduled with.
+    pub payload: T,
+    /// What is known of everything that is recorded because of it: the event that scheduled it is the cause, and who asked
+    /// for that event has asked for this.
+    pub metadata: Metadata,
+}
+
+/// A timer as it is kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Timer {
+    /// Under which it is kept.
+    #[serde(skip)]
+    pub(crate) key: String,
+    /// Different from that of every other timer. New ids follow from it.
+    pub(crate) id: Uuid,
+    pub(crate) due: Timestamp,
+    pub(crate) payload: Value,
+    pub(crate) metadata: Metadata,
+}
+
+impl Timer {
+    /// As the policy is told of it.
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<Due<T>, StoreError> {
+        let payload = T::deserialize(&self.payload).map_err(|error| {
+            let what = format!("the timer {:?}, which is read as a {},", self.key, type_name::<T>());
+            StoreError::corrupt(what, error)
+        })?;
+        Ok(Due { key: self.key.clone(), at: self.due, payload, metadata: self.metadata.clone() })
+    }
+
+    /// For people.
+    pub(crate) fn describe(&self) -> String {
+        let cause = self.metadata.causation.as_ref();
+        let cause = cause
+            .map(|EventRef { category, id, version }| format!(", scheduled by version {version} of {category} {id}"));
+        format!("timer {:?}, due at {}{}", self.key, self.due, cause.unwrap_or_default())
+    }
+}
+
+/// Which timers a policy may schedule.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum TimerType {
+    /// None: it is not declared to have any.
+    None,
+    /// Those with this payload.
+    Of(TypeId, &'static str),
+    /// Any. For tests of a policy alone.
+    #[cfg(feature = "testing")]
+    Any,
+}
+
+impl TimerType {
+    pub(crate) fn of<P: Timers>() -> Self {
+        Self::Of(TypeId::of::<P::Timer>(), type_name::<P::Timer>())
+    }
+}
+
+/// What becomes of timers with the work that is being done.
+#[derive(Debug)]
+pub(crate) struct Schedule {
+    allowed: TimerType,
+    /// By their keys; `None`: cancelled, or dealt with.
+    pub(crate) changes: BTreeMap<String, Option<Timer>>,
+    /// The first mistake. The policy need not look for it; the event fails with it.
+    mistake: Option<TimerError>,
+}
+
+/// A mistake of a policy about its timers.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TimerError {
+    #[error("the timer {key:?} would never be due: implement `Timers` and write `timers` in `#[application(…)]`")]
+    NotDeclared { key: String },
+    #[error("the timer {key:?} is scheduled with a {found}, but the policy deals with timers of the type {declared}")]
+    OtherType { key: String, found: &'static str, declared: &'static str },
+    #[error("a key of {bytes} bytes; that of a timer has 1 to {TIMER_KEY_BYTES_MAX} bytes and no NUL character")]
+    Key { bytes: usize },
+    #[error("the payload of the timer {key:?} cannot be encoded")]
+    Payload { key: String, source: serde_json::Error },
+}
+
+impl Schedule {
+    pub(crate) fn new(allowed: TimerType) -> Self {
+        Self { allowed, changes: BTreeMap::new(), mistake: None }
+    }
+
+    pub(crate) fn put<T: Serialize + 'static>(&mut self, due: Timestamp, key: String, payload: &T, of: Origin) {
+        match self.timer(due, &key, payload, of) {
+            Ok(timer) => drop(self.changes.insert(key, Some(timer))),
+            Err(mistake) => drop(self.mistake.get_or_insert(mistake)),
+        }
+    }
+
+    fn timer<T: Serialize + 'static>(
+        &self,
+        due: Timestamp,
+        key: &str,
+        payload: &T,
+        Origin { id, metadata }: Origin,
+    ) -> Result<Timer, TimerError> {
+        self.check(key)?;
+        if let TimerType::Of(type_id, declared) = self.allowed
+            && type_id != TypeId::of::<T>()
+        {
+            return Err(TimerError::OtherType { key: key.into(), found: type_name::<T>(), declared });
+        }
+        let payload = serde_json::to_value(payload);
+        let payload = payload.map_err(|source| TimerError::Payload { key: key.into(), source })?;
+        Ok(Timer { key: key.into(), id, due: to_microsecond(due), payload, metadata })
+    }
+
+    pub(crate) fn cancel(&mut self, key: String) {
+        match self.check(&key) {
+            Ok(()) => drop(self.changes.insert(key, None)),
+            Err(mistake) => drop(self.mistake.get_or_insert(mistake)),
+        }
+    }
+
+    fn check(&self, key: &str) -> Result<(), TimerError> {
+        if matches!(self.allowed, TimerType::None) {
+            return Err(TimerError::NotDeclared { key: key.into() });
+        }
+        match key.len() {
+            1..=TIMER_KEY_BYTES_MAX if !key.contains('\0') => Ok(()),
+            bytes => Err(TimerError::Key { bytes }),
+        }
+    }
+
+    pub(crate) fn take_mistake(&mut self) -> Option<TimerError> {
+        self.mistake.take()
+    }
+}
+
+/// Where a timer comes from.
+pub(crate) struct Origin {
+    pub(crate) id: Uuid,
+    pub(crate) metadata: Metadata,
+}
+
+/// Never earlier: timers are in the order of whole microseconds.
+fn to_microsecond(time: Timestamp) -> Timestamp {
+    let up = TimestampRound::new().smallest(Unit::Microsecond).mode(jiff::RoundMode::Ceil);
+    time.round(up).unwrap_or(time)
+}
