@@ -21,10 +21,14 @@ use eventsourcing_core::{
     AppError, Application, Id, OnFailure, Policy, ReadModel, Recorded, Running, SqlProjection, SqlReadModel, System,
     Table, Tx, Work,
 };
+use serde_json::json;
 use support::{Place, money};
 
-/// Whether the mistake is still there. All tests of this program are one.
+/// Whether the mistake is mended.
 static MENDED: AtomicBool = AtomicBool::new(false);
+
+/// Held by the test whose mistake it is.
+static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 #[derive(Debug, thiserror::Error)]
 enum Mistake {
@@ -107,6 +111,7 @@ async fn start(place: &Place) -> Running<Bank> {
 async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equality() {
     const ACCOUNTS: usize = 50;
     const EVENTS: usize = 3_000;
+    let _turn = TURN.lock().await;
     for place in Place::all() {
         MENDED.store(false, Ordering::Relaxed);
         let bank = Arc::new(start(&place).await);
@@ -149,6 +154,8 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
             assert!(parking.list().await.expect("an answer").is_empty());
         }
         assert_equal_to_the_log(&bank, &ids, EVENTS).await;
+        let verification = bank.verify().await.expect("an answer");
+        assert!(verification.agrees(), "{verification}");
         Arc::into_inner(bank).expect("nobody else has it").stop().await.expect("a graceful end");
     }
 }
@@ -181,4 +188,38 @@ async fn assert_equal_to_the_log(bank: &Running<Bank>, ids: &[Id<Account>], even
     assert_eq!((ledger.balance, ledger.transactions), (sum, events as u64));
     let expected: Money = (0..events).map(|number| money(if number % 1_000 == 500 { "666.66" } else { "0.01" })).sum();
     assert_eq!(sum, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_people_gave_up_or_edited_is_known_when_contents_are_verified() {
+    let _turn = TURN.lock().await;
+    for place in Place::all() {
+        MENDED.store(false, Ordering::Relaxed);
+        let bank = start(&place).await;
+        let mut ids = Vec::new();
+        for owner in ["Ann", "Ben", "Cid"] {
+            let id = bank.accounts.open(owner).await.expect("an account");
+            bank.accounts.credit(id, money("666.66")).await.expect("a credit");
+            bank.accounts.credit(id, money("1")).await.expect("a credit");
+            ids.push(id);
+        }
+        bank.settled().await.expect("the followers park and go on");
+        let contents = async || bank.verify_contents().await.expect("an answer").remove(0);
+        let unchecked = contents().await.unchecked.expect("what is parked cannot be compared");
+        assert!(unchecked.contains("parked"), "{unchecked}");
+
+        let parking = bank.parking("summaries").expect("a follower");
+        parking.give_up(&ids[0].stream(), "a test").await.expect("it is given up");
+        parking.retry(&ids[0].stream()).await.expect("what waits is dealt with");
+        parking.retry_edited(&ids[1].stream(), json!({ "amount": "6.66" })).await.expect("it is edited");
+        MENDED.store(true, Ordering::Relaxed);
+        parking.retry(&ids[2].stream()).await.expect("it is dealt with");
+        assert!(bank.verify().await.expect("an answer").agrees());
+        let compared = contents().await;
+        assert!(compared.agrees(), "{compared}");
+        let balances: Vec<_> = bank.summaries.0.list(Listing::ALL).await.expect("an answer");
+        let balances: Vec<_> = balances.into_iter().map(|summary| summary.balance).collect();
+        assert_eq!(balances, [money("1"), money("7.66"), money("667.66")]);
+        bank.stop().await.expect("a graceful end");
+    }
 }

@@ -4,16 +4,19 @@
 
 mod support;
 
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bank_example::application::accounts::AccountService;
 use bank_example::domain::account::{Account, AccountEvent};
+use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
 use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::store::Position;
 use eventsourcing_core::system::{BuildState, FollowerState};
+use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
     Id, OnFailure, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, Stores, System,
     SystemError, Table, Tx, values,
@@ -221,7 +224,7 @@ async fn a_read_model_is_built_anew_beside_the_one_that_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_read_models_in_a_database_are_built_anew() {
     let stores = stores(&Place::all().remove(0)).await;
-    let bank: Running<bank_example::system::EventSourcedBank> = start(&stores, Runner::inline()).await;
+    let bank: Running<EventSourcedBank> = start(&stores, Runner::inline()).await;
     let refusal = bank.rebuild("ledger").await.expect_err("a policy").to_string();
     assert!(refusal.contains("ledger cannot be built anew, it is a policy"), "{refusal}");
     let refusal = bank.rebuild("nothing").await.expect_err("nobody").to_string();
@@ -424,5 +427,43 @@ async fn a_build_goes_on_where_it_stopped() {
         }
         assert_eq!(bank.credits.number(ids[0]).await.expect("an answer"), 999);
         bank.stop().await.expect("a graceful end");
+    }
+}
+
+/// A process that builds a read model anew is killed in the middle; the next one goes on, and what it shows is right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_build_that_was_killed_goes_on() {
+    let mut random = Seed::from_env().rng(0);
+    for place in Place::all_durable() {
+        let stores = stores(&place).await;
+        large_log(&stores, 20, 20_000).await;
+        let bank: Running<EventSourcedBank> = start(&stores, Runner::concurrent()).await;
+        bank.settled().await.expect("it catches up");
+        bank.stop().await.expect("a graceful end");
+        let mut interrupted = 0;
+        while interrupted < 3 {
+            let mut building = Command::new(env!("CARGO_BIN_EXE_bank-example"))
+                .args(["--store", place.url(), "rebuild", "summaries"])
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("the bank runs");
+            tokio::time::sleep(Duration::from_millis(random.u64(50..600))).await;
+            building.kill().and_then(|()| building.wait()).expect("it is killed");
+
+            let bank: Running<EventSourcedBank> = start(&stores, Runner::concurrent().without_leases()).await;
+            let Some(build) = bank.build("summaries") else {
+                bank.stop().await.expect("it had not begun, or was shown");
+                continue;
+            };
+            interrupted += 1;
+            build.finished().await.expect("it is shown");
+            bank.settled().await.expect("it goes on");
+            assert!(bank.verify().await.expect("an answer").agrees());
+            let contents = bank.verify_contents().await.expect("an answer");
+            let summaries = contents.iter().find(|compared| *compared.name == *"summaries").expect("it is compared");
+            assert!(summaries.agrees(), "{summaries}");
+            bank.stop().await.expect("a graceful end");
+        }
     }
 }

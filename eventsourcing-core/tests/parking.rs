@@ -81,6 +81,12 @@ struct Pantry {
     list: List,
 }
 
+/// Parked events, and those that people gave up, are accounted for.
+async fn assert_accounted_for(pantry: &Running<Pantry>) {
+    let verification = pantry.verify().await.unwrap();
+    assert!(verification.agrees(), "{verification}");
+}
+
 async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
     let builder = Pantry::builder(store).with_runner(runner);
     builder.with_on_failure("counter", OnFailure::Park).with_on_failure("list", OnFailure::Park).start().await.unwrap()
@@ -138,6 +144,7 @@ async fn a_bad_event_waits_and_so_do_those_behind_it_and_all_others_go_on() {
         let [parked] = &parked[..] else { panic!("{parked:?}") };
         assert_eq!((&parked.stream, parked.version.as_u64(), parked.name.as_str()), (&stream(bad), 1, "Filled"));
         assert_eq!((parked.cause.as_str(), parked.attempts, parked.waiting), ("thirteen is unlucky", 1, 2));
+        assert_accounted_for(&pantry).await;
         pantry.stop().await.unwrap();
     }
 }
@@ -178,6 +185,7 @@ async fn a_retry_deals_with_everything_that_waits_in_order() {
         listed.sort_unstable();
         assert_eq!(listed, [1, 2, 3, 4, 5, 6, 13], "also where targets know nothing of steps");
         assert!(pantry.health().await.unwrap().is_healthy());
+        assert_accounted_for(&pantry).await;
         pantry.stop().await.unwrap();
     }
 }
@@ -213,6 +221,7 @@ async fn an_event_can_be_given_up_for_a_reason() {
     assert_eq!(counted(&pantry).await, [1, 3, 5, 2, 4]);
     let records = parking.records().await.unwrap();
     assert_eq!(records[0].action, ParkingAction::Dropped { reason: "spilled".into() });
+    assert_accounted_for(&pantry).await;
     let stranger = parking.give_up(&stream(bad), "again").await.unwrap_err().to_string();
     assert!(stranger.contains("has not parked"), "{stranger}");
 }
