@@ -362,6 +362,7 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
             while !stop.load(Ordering::Relaxed) {
                 let receipt = writer.accounts.credit(last, money("0.01")).await.expect("a credit");
                 credits += 1;
+                tokio::time::sleep(Duration::from_millis(2)).await;
                 if credits % 10 == 0 {
                     writer.credits.after_within(&receipt, Duration::from_secs(30)).await.expect("it keeps up");
                 }
@@ -375,6 +376,7 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
                 let number = reader.credits.number(first).await.expect("every query is answered");
                 assert!(number >= newest, "it never goes back: {number} after {newest}");
                 (answers, newest) = (answers + 1, number);
+                tokio::time::sleep(Duration::from_millis(1)).await;
             }
             answers
         });
