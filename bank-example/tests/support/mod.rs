@@ -4,6 +4,8 @@
 #[path = "../../../eventsourcing-postgres/tests/support/server.rs"]
 mod server;
 
+pub mod http;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bank_example::application::activity::Activity;
