@@ -22,6 +22,7 @@ use super::extract::Query;
 use super::problem::{Kind, Problem};
 use crate::system::EventSourcedBank;
 use crate::web::State;
+use crate::web::security::Actor;
 
 /// Under which all keys live. Never change it: requests would not be recognised again.
 const KEYS: Uuid = Uuid::from_u128(0x3b9d_61f0_84c2_4e57_a1d8_0f6e_92b3_5c7a);
@@ -80,7 +81,8 @@ impl FromRequestParts<State> for Command {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
         let Query(Waiting { wait }) = Query::from_request_parts(parts, state).await?;
         let (key, expected) = (key(&parts.headers)?, expected(&parts.headers)?);
-        Ok(Self { key, expected, actor: "api".to_owned(), wait: wait.is_some() })
+        let actor = parts.extensions.get::<Actor>().map_or_else(|| "api".to_owned(), |actor| actor.0.clone());
+        Ok(Self { key, expected, actor, wait: wait.is_some() })
     }
 }
 
