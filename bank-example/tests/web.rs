@@ -5,16 +5,19 @@ mod support;
 mod window;
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode, header};
-use bank_example::domain::account::AccountEvent;
+use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{Password, Settings, State, router};
-use eventsourcing_core::{OnFailure, Runner, Running};
+use eventsourcing_core::{Application, OnFailure, Runner, Running};
+use futures_util::StreamExt as _;
 use support::{Place, assert_consistent, money, record_what_nobody_can_read};
+use tower::ServiceExt as _;
 use window::{Browser, encode};
 
 type Bank = Arc<Running<EventSourcedBank>>;
@@ -295,6 +298,71 @@ async fn a_long_log_has_pages_and_says_how_far_it_looked() {
     assert_eq!(events, 150);
     let page = browser.get("/log?after=0&category=Account&to=2020-01-01T00:00").await;
     assert!(page.shows("Looked through ten thousand events, up to position 10000"), "{}", page.html);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_deals_with_what_it_has_parked_when_that_is_asked_for() {
+    let place = &Place::all_durable()[0];
+    let (bank, mut browser) = start(place).await;
+    let id = bank.accounts.open("Alice").await.expect("an account");
+    bank.settled().await.expect("the followers catch up");
+    let file = rusqlite::Connection::open(place.url().trim_start_matches("sqlite:")).expect("the file");
+    file.busy_timeout(Duration::from_secs(5)).expect("it is set");
+    file.execute("ALTER TABLE account_summaries_1 RENAME TO elsewhere", []).expect("a mistake");
+    bank.accounts.credit(id, money("20")).await.expect("a credit");
+    bank.accounts.debit(id, money("5")).await.expect("a debit");
+    bank.settled().await.expect("the followers go on");
+    let page = browser.get("/system").await;
+    assert!(
+        page.shows("summaries has put events of 1 aggregate aside") && page.shows("no such table"),
+        "{}",
+        page.html
+    );
+    assert!(page.shows("1 later events of it wait behind"));
+    file.execute("ALTER TABLE elsewhere RENAME TO account_summaries_1", []).expect("it is mended");
+    let page = browser.submit("/system/retry", &[]).await;
+    assert!(page.shows("The follower has dealt with everything that waited there."));
+    assert!(page.shows("All followers work, and nothing is parked."));
+    assert_eq!(browser.get("/").await.text("ledger-check"), "equal to the sum of all accounts");
+    assert_consistent(&bank).await;
+}
+
+/// The events of a stream as they come.
+async fn heard(body: &mut BodyDataStream) -> String {
+    let chunk = tokio::time::timeout(Duration::from_secs(10), body.next()).await.expect("something is heard");
+    String::from_utf8(chunk.expect("it goes on").expect("no error").to_vec()).expect("UTF-8")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_writes_is_told_within_a_second() {
+    for place in Place::all() {
+        let (bank, router) = start_with(&place, &Settings::loopback()).await;
+        let id = bank.accounts.open("Alice").await.expect("an account");
+        bank.settled().await.expect("the followers catch up");
+        let response = router.clone().oneshot(Request::get("/live").body(Body::empty()).expect("a request")).await;
+        let response = response.expect("an answer");
+        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+        let mut stream = response.into_body().into_data_stream();
+        assert!(heard(&mut stream).await.contains("event: tick"), "at once, to say that it is connected");
+        // What is in memory is another process to nobody.
+        let other = match place.url() {
+            "memory:" => None,
+            url => Some(Application::new("accounts", stores::open(url).await.expect("a store").store())),
+        };
+        let other = other.as_ref().unwrap_or(&bank.accounts);
+        let mut browser = Browser::new(router);
+        for amount in 1..=3 {
+            let begin = Instant::now();
+            other.update(id, |account: &Account| account.credit(money("1"))).await.expect("a credit");
+            let shown = format!("{amount}.00");
+            while browser.get("/").await.text("ledger-balance") != shown
+                || browser.page.text("ledger-check").contains("apart")
+            {
+                while !heard(&mut stream).await.contains("event: changed") {}
+            }
+            assert!(begin.elapsed() < Duration::from_secs(1), "{}: {:?}", place.url(), begin.elapsed());
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
