@@ -1,4 +1,5 @@
 //! A browser without a window: it asks the router, keeps cookies, fills in forms. No socket, no script.
+#![allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
 
 use axum::Router;
 use axum::body::{Body, to_bytes};

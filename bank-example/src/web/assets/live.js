@@ -6,6 +6,7 @@
   const PAUSE = 250;
   const parser = new DOMParser();
   let timer = null;
+  let asked = -PAUSE;
   let asking = false;
   let again = false;
 
@@ -36,6 +37,7 @@
 
   async function ask() {
     timer = null;
+    asked = performance.now();
     if (asking) { again = true; return; }
     asking = true;
     try {
@@ -52,8 +54,10 @@
     if (again) { again = false; soon(); }
   }
 
+  // At once, unless it was just done.
   function soon() {
-    if (timer === null) timer = setTimeout(ask, PAUSE);
+    if (timer !== null) return;
+    timer = setTimeout(ask, Math.max(0, asked + PAUSE - performance.now()));
   }
 
   function listen() {

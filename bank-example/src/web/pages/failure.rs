@@ -16,7 +16,9 @@ pub(in crate::web) enum Failure {
     OutdatedForm,
     /// It makes no sense.
     Refused(String),
-    /// The store does not answer, or not with what it should.
+    /// The store is corrupt, or another program has written what this one does not know.
+    Unreadable(StoreError),
+    /// The store does not answer.
     Broken(Box<dyn std::error::Error + Send + Sync>),
 }
 
@@ -38,6 +40,15 @@ impl IntoResponse for Failure {
                 "The form is out of date",
                 "Nothing was done. Go back, load the page again, and send the form once more. Cookies must be allowed.",
             ),
+            Self::Unreadable(error) => {
+                tracing::error!(%error, "what is stored cannot be read");
+                let title = "What is stored cannot be read";
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    title,
+                    "An event here is not what this program knows. The log shows it as it is.",
+                )
+            }
             Self::Broken(error) => {
                 tracing::error!(%error, "a page cannot be shown");
                 let text =
@@ -65,7 +76,10 @@ impl From<AppError> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::Broken(error.into())
+        match error {
+            StoreError::Corrupt { .. } => Self::Unreadable(error),
+            error => Self::Broken(error.into()),
+        }
     }
 }
 

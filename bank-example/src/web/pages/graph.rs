@@ -133,21 +133,20 @@ impl Arrow {
         };
         let (begin_y, end_y) = (from.1 + shift, to.1 + shift);
         let middle = i32::midpoint(begin, end);
+        let right_y = if is_forwards { end_y } else { begin_y };
         Self {
             label,
             path: format!("M{begin} {begin_y}C{middle} {begin_y} {middle} {end_y} {} {end_y}", end + tip),
             tip: format!("M{end} {end_y}l{tip} -5v10z"),
-            // Towards what follows, where arrows are apart.
-            x: middle + (end - middle) / 3,
-            y: begin_y + (end_y - begin_y) * 3 / 4 + if is_forwards { -6 } else { 16 },
+            // Beside the right one of the two boxes, where arrows are apart, on the outer side of the bend.
+            x: end.max(begin) - 48,
+            y: if is_forwards && end_y <= begin_y { end_y - 9 } else { right_y + 20 },
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use eventsourcing_core::System as _;
-
     use super::*;
     use crate::system::EventSourcedBank;
 

@@ -70,9 +70,12 @@ pub(super) fn behind_password(router: Router<State>, settings: &Settings) -> Rou
     }
 }
 
-/// A request ends. A command that was cut off may have been carried out; its form can be sent again.
+/// A request ends. A command that was cut off may have been carried out: the same form sent again does no harm.
 async fn in_time(request: Request, next: Next) -> Response {
-    let late = (StatusCode::SERVICE_UNAVAILABLE, "this took too long; the bank may be busy, try again\n");
+    let late = (
+        StatusCode::SERVICE_UNAVAILABLE,
+        "this took too long; reload this page to ask again: what a form asks for is done once at most\n",
+    );
     tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await.unwrap_or_else(|_| late.into_response())
 }
 
