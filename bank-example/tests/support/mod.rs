@@ -5,6 +5,7 @@
 mod server;
 
 pub mod http;
+pub mod serving;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
