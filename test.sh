@@ -38,4 +38,9 @@ if [ -z "${EVENTSOURCING_TEST_POSTGRES_URL:-}" ] && ! command -v pg_ctl >/dev/nu
     install "PostgreSQL" postgresql
 fi
 
+# The pages are looked at with a real browser.
+if ! command -v chromedriver >/dev/null || ! command -v chromium >/dev/null; then
+    install "Chromium and its driver" chromium chromium-driver
+fi
+
 exec cargo test --workspace --all-features --locked "$@"

@@ -1,12 +1,13 @@
 //! An event-sourced bank: accounts, a ledger that every movement reaches, and an activity feed.
 //!
 //! Read it in this order: [`domain`] says what may happen, [`application`] says what may be asked, [`system`] ties the
-//! parts together. The rest is the command line.
+//! parts together. The rest is the command line, and [`web`] for browsers.
 
 pub mod application;
 pub mod domain;
 pub mod stores;
 pub mod system;
+pub mod web;
 
 /// The examples of the README compile and run.
 #[cfg(doctest)]

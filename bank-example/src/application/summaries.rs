@@ -29,6 +29,15 @@ pub struct AccountSummary {
     pub opened: Position,
 }
 
+/// What all accounts have come to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Totals {
+    pub accounts: u64,
+    pub balance: Money,
+    /// How many credits and debits there were.
+    pub movements: u64,
+}
+
 /// Which accounts are listed, in the order in which they were opened.
 #[derive(Clone, Copy, Debug)]
 pub struct Listing<'a> {
@@ -84,6 +93,25 @@ impl AccountSummaries {
                    WHERE opened > $1 AND owner_in_lower_case LIKE $2 ESCAPE '!' ORDER BY opened LIMIT $3";
         let values = values![listing.after, containing(&listing.owner.to_lowercase()), rows_at_most(listing.limit)];
         self.query(sql, &values).await?.iter().map(AccountSummary::read).collect()
+    }
+
+    /// The line about one account, if there is one yet.
+    pub async fn find(&self, account: Id<Account>) -> Result<Option<AccountSummary>, SqlError> {
+        let rows = self.query("SELECT * FROM {account_summaries} WHERE account = $1", &values![account]).await?;
+        rows.first().map(AccountSummary::read).transpose()
+    }
+
+    /// The sums over all lines, as of one moment.
+    pub async fn totals(&self) -> Result<Totals, SqlError> {
+        let sql = "SELECT COUNT(*) AS accounts, CAST(COALESCE(SUM(balance), 0) AS BIGINT) AS balance, \
+                   CAST(COALESCE(SUM(movements), 0) AS BIGINT) AS movements FROM {account_summaries}";
+        let rows = self.query(sql, &[]).await?;
+        let row = rows.first().expect("sums are one row");
+        Ok(Totals {
+            accounts: row.get("accounts")?,
+            balance: money(row.get("balance")?),
+            movements: row.get("movements")?,
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use eventsourcing_core::store::{Position, Version};
 
 use super::failure::Failure;
 use super::parked::ParkedCommand;
+use super::serve::ServeArgs;
 
 /// An event-sourced bank: accounts, a ledger that every movement reaches, and an activity feed.
 #[derive(Parser)]
@@ -40,6 +41,8 @@ RUST_LOG=debug shows what happens inside.";
 pub(crate) enum Command {
     #[command(flatten)]
     OfBank(BankCommand),
+    /// Show the bank in the browser, until it is interrupted
+    Serve(ServeArgs),
     /// Print events as they are recorded, by whatever program, until it is interrupted
     Watch {
         /// Begin after this position instead of at the end of the log

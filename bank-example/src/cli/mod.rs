@@ -8,6 +8,7 @@ mod output;
 mod parked;
 mod progress;
 mod rebuild;
+mod serve;
 mod transfers;
 mod verify;
 mod watch;
@@ -55,6 +56,7 @@ fn log_to_stderr() {
 async fn run(Cli { store, json, command }: Cli) -> Result<(String, Option<Failure>), Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
         Command::Describe { mermaid } => Ok((commands::describe(mermaid).render(json), None)),
+        Command::Serve(args) => Ok((serve::run(&store, args).await?, None)),
         Command::Watch { after } => {
             Ok((watch::run(stores::open(&store).await?.store(), after.map(Position::new), json).await?, None))
         }

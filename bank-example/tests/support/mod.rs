@@ -4,6 +4,9 @@
 #[path = "../../../eventsourcing-postgres/tests/support/server.rs"]
 mod server;
 
+pub mod http;
+pub mod serving;
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use bank_example::application::activity::Activity;
@@ -13,8 +16,9 @@ use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::transfer::{State, Transfer};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{LogQuery, Position};
-use eventsourcing_core::{Id, Recorded, Running};
+use eventsourcing_core::store::{Append, Expected, LogQuery, NewEvent, Position};
+use eventsourcing_core::{Codec, Id, Recorded, Running};
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 /// Where a bank can be, empty at first and gone at the end.
@@ -107,6 +111,19 @@ pub async fn assert_transfers_ended(bank: &Running<EventSourcedBank>) -> (usize,
         }
     }
     (completed, compensated)
+}
+
+/// An event of an account that nothing can read, as a mistake in another program may leave it: every follower parks it.
+pub async fn record_what_nobody_can_read(bank: &Running<EventSourcedBank>, account: Id<Account>) {
+    let event = NewEvent {
+        name: "Credited".into(),
+        schema_version: 1,
+        codec: Codec::Json.id(),
+        payload: br#"{"amount":"plenty"}"#.to_vec(),
+        metadata: Vec::new(),
+    };
+    let append = Append::new(Timestamp::now()).with_events(account.stream(), Expected::Exists, vec![event]);
+    bank.accounts.store().append(append).await.expect("the store does not look at payloads");
 }
 
 /// What the activity feed should say about an event.

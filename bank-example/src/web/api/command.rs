@@ -1,0 +1,329 @@
+//! [`Command`]: a request that changes something, which may be sent again.
+//!
+//! Nothing is kept for repeated requests but what the events say anyway. The command's id follows from the
+//! `Idempotency-Key`, so the store finds the first receipt; the events carry a mark of the request in their metadata, which
+//! tells a repeated request from another one with the same key; and the answer is made of the events at the receipt. So it
+//! is the same from every process.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use axum::extract::FromRequestParts;
+use axum::http::header::IF_MATCH;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use eventsourcing_core::store::{CommandId, LogQuery, Position, StoredEvent, StreamId, StreamQuery, Version};
+use eventsourcing_core::{Application, Metadata, Receipt, SystemError};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use uuid::Uuid;
+
+use super::extract::Query;
+use super::problem::{Kind, Problem};
+use crate::system::EventSourcedBank;
+use crate::web::State;
+use crate::web::security::Actor;
+
+/// Under which all keys live. Never change it: requests would not be recognised again.
+const KEYS: Uuid = Uuid::from_u128(0x3b9d_61f0_84c2_4e57_a1d8_0f6e_92b3_5c7a);
+/// Under which the marks of all requests live. Never change it, for the same reason.
+const REQUESTS: Uuid = Uuid::from_u128(0xd47a_0c1e_5b36_4f98_8e02_b95d_7163_2af4);
+/// Where the mark of a request stands in the metadata of its events.
+const MARK: &str = "request";
+const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+/// The longest key, in bytes.
+const KEY_BYTES_MAX: usize = 255;
+/// The most versions that `If-Match` may name.
+const VERSIONS_MAX: usize = 10;
+/// Says whether read models show what was done.
+const READ_MODELS: HeaderName = HeaderName::from_static("read-models");
+/// How long they are waited for.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Among how many events of a stream the one of a receipt is looked for before the log is asked.
+const RECENT: usize = 32;
+
+/// What the headers and the query of a command say.
+#[derive(Debug)]
+pub(super) struct Command {
+    key: Option<String>,
+    pub(super) expected: Option<Expected>,
+    pub(super) actor: String,
+    wait: bool,
+}
+
+/// Which versions an account may be at.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Expected {
+    Any,
+    OneOf(BTreeSet<Version>),
+}
+
+/// What a command may wait for.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Waiting {
+    /// Answer when ledger, activity and accounts in lists show what was done, or after 5 seconds; the header `Read-Models`
+    /// says which: `caught-up` or `late`.
+    #[param(inline, required = false, example = "read-models")]
+    wait: Option<WaitFor>,
+}
+
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum WaitFor {
+    ReadModels,
+}
+
+impl FromRequestParts<State> for Command {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
+        let Query(Waiting { wait }) = Query::from_request_parts(parts, state).await?;
+        let (key, expected) = (key(&parts.headers)?, expected(&parts.headers)?);
+        let actor = parts.extensions.get::<Actor>().map_or_else(|| "api".to_owned(), |actor| actor.0.clone());
+        Ok(Self { key, expected, actor, wait: wait.is_some() })
+    }
+}
+
+fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
+    let (Some(key), None) = (keys.next(), keys.next()) else {
+        return match headers.contains_key(IDEMPOTENCY_KEY) {
+            true => Err(Problem::new(Kind::BadRequest, "there is more than one Idempotency-Key")),
+            false => Ok(None),
+        };
+    };
+    match std::str::from_utf8(key.as_bytes()) {
+        Ok(key) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
+        _ => Err(Problem::new(Kind::BadRequest, format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} bytes of UTF-8"))),
+    }
+}
+
+fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
+    let lines: Vec<_> =
+        headers.get_all(IF_MATCH).iter().map(HeaderValue::to_str).collect::<Result<_, _>>().map_err(odd)?;
+    if lines.is_empty() {
+        return Ok(None);
+    }
+    let line = lines.join(",");
+    if line.trim() == "*" {
+        return Ok(Some(Expected::Any));
+    }
+    let tags: Vec<_> = line.split(',').map(str::trim).collect();
+    if tags.len() > VERSIONS_MAX {
+        return Err(odd(()));
+    }
+    // A tag that no account has matches nothing, and neither does a weak one.
+    let versions = tags.into_iter().filter(|tag| !tag.starts_with("W/")).map(|tag| {
+        let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or_else(|| odd(()))?;
+        Ok(inner.parse().map_or(Version::ZERO, Version::new))
+    });
+    versions.collect::<Result<_, _>>().map(|versions| Some(Expected::OneOf(versions)))
+}
+
+fn odd<E>(_: E) -> Problem {
+    let what = format!("If-Match is the ETag of the account, such as \"3\", at most {VERSIONS_MAX} of them, or *");
+    Problem::new(Kind::BadRequest, what)
+}
+
+impl Expected {
+    /// Whether a stream at this version is as expected.
+    pub(super) fn allows(&self, actual: Version) -> bool {
+        match self {
+            Self::Any => true,
+            Self::OneOf(versions) => versions.contains(&actual),
+        }
+    }
+}
+
+/// Somebody has changed what was expected at another version.
+pub(super) fn moved(latest: Version) -> Problem {
+    Problem::new(Kind::PreconditionFailed, format!("the account is at version {latest}")).with_latest(latest)
+}
+
+/// The tag of an account at a version.
+pub(super) fn etag(version: Version) -> HeaderValue {
+    HeaderValue::from_str(&format!("\"{version}\"")).expect("digits")
+}
+
+impl Command {
+    /// Refuses `If-Match` where there is no version yet that could match.
+    pub(super) fn unconditional(&self) -> Result<(), Problem> {
+        match self.expected {
+            None => Ok(()),
+            Some(_) => Err(Problem::new(Kind::PreconditionFailed, "there is nothing yet that If-Match could match")),
+        }
+    }
+
+    /// The command that `operation` with `request` is.
+    pub(super) fn of(&self, operation: &str, request: &impl Serialize) -> Once {
+        let request = serde_json::to_string(request).expect("text and numbers are JSON");
+        let mark = Uuid::new_v5(&REQUESTS, format!("{operation}\n{request}").as_bytes());
+        let key = self.key.as_ref().map(|key| Uuid::new_v5(&KEYS, key.as_bytes()));
+        let id = key.map_or_else(CommandId::new, CommandId::from_uuid);
+        Once { id, mark: key.map(|_| mark), actor: self.actor.clone() }
+    }
+
+    /// Waits for the read models if that is asked for. What is done is done, whether they get there in time or not.
+    pub(super) async fn wait(&self, state: &State, receipt: &Receipt) -> Option<(HeaderName, HeaderValue)> {
+        if !self.wait {
+            return None;
+        }
+        let caught_up = tokio::time::timeout(PATIENCE, caught_up(state, receipt)).await;
+        let outcome = if matches!(caught_up, Ok(Ok(()))) { "caught-up" } else { "late" };
+        Some((READ_MODELS, HeaderValue::from_static(outcome)))
+    }
+}
+
+async fn caught_up(state: &State, receipt: &Receipt) -> Result<(), SystemError> {
+    for follower in <EventSourcedBank as eventsourcing_core::System>::definition().followers {
+        state.bank.after(receipt, follower.name, PATIENCE).await?;
+    }
+    Ok(())
+}
+
+/// A command that is carried out once, however often it is asked for.
+#[derive(Debug)]
+pub(super) struct Once {
+    id: CommandId,
+    /// Tells the request from others with the same key; `None`: there is no key.
+    mark: Option<Uuid>,
+    actor: String,
+}
+
+/// A command that was carried out: now or before.
+#[derive(Debug)]
+pub(super) struct Done {
+    pub(super) receipt: Receipt,
+    /// Its last event.
+    pub(super) event: StoredEvent,
+}
+
+impl Once {
+    /// What is saved with the handle is this command. For one save.
+    pub(super) fn handle(&self, application: &Application) -> Application {
+        let metadata = Metadata::actor(self.actor.clone());
+        let metadata = match self.mark {
+            Some(mark) => metadata.with(MARK, mark.to_string()),
+            None => metadata,
+        };
+        application.with(metadata).command(self.id)
+    }
+
+    /// Carries it out with `run`, unless that was done before. `stream` is where its last event goes.
+    pub(super) async fn carry_out<F>(
+        &self,
+        application: &Application,
+        stream: StreamId,
+        run: impl FnOnce(Application) -> F,
+    ) -> Result<Done, Problem>
+    where
+        F: Future<Output = Result<Receipt, Problem>>,
+    {
+        let receipt = match self.first_receipt(application).await? {
+            Some(first) => first,
+            None => match run(self.handle(application)).await {
+                Ok(receipt) => receipt,
+                // Another request with the same key may have been faster.
+                Err(problem) => self.first_receipt(application).await?.ok_or(problem)?,
+            },
+        };
+        let event = find(application, receipt.position, stream).await?;
+        self.check(&event)?;
+        Ok(Done { receipt, event })
+    }
+
+    /// Without a key there is nothing to look for.
+    async fn first_receipt(&self, application: &Application) -> Result<Option<Receipt>, Problem> {
+        match self.mark {
+            None => Ok(None),
+            Some(_) => Ok(self.handle(application).first_receipt().await?),
+        }
+    }
+
+    /// Who did it, and which request asked: for records that are not events.
+    pub(super) fn signed(&self, by: &str) -> String {
+        match self.mark {
+            None => by.to_owned(),
+            Some(mark) => format!("{by} (key {}, request {})", self.id.as_uuid().simple(), mark.simple()),
+        }
+    }
+
+    /// Whether a record is signed by this request.
+    pub(super) fn has_signed(&self, by: &str) -> Result<bool, Problem> {
+        let Some(mark) = self.mark else { return Ok(false) };
+        let Some((_, signature)) = by.rsplit_once(" (key ") else { return Ok(false) };
+        match signature.strip_prefix(&*self.id.as_uuid().simple().to_string()) {
+            None => Ok(false),
+            Some(rest) if rest == format!(", request {})", mark.simple()) => Ok(true),
+            Some(_) => Err(reused()),
+        }
+    }
+
+    fn check(&self, event: &StoredEvent) -> Result<(), Problem> {
+        let Some(mark) = self.mark else { return Ok(()) };
+        let metadata: Metadata = serde_json::from_slice(&event.metadata).unwrap_or_default();
+        match metadata.extra.get(MARK).is_some_and(|found| *found == mark.to_string()) {
+            true => Ok(()),
+            false => Err(reused()),
+        }
+    }
+}
+
+fn reused() -> Problem {
+    Problem::new(Kind::KeyReused, "take a new key for a new request")
+}
+
+/// The event at `position`, which is known to be stored. Its stream shows it at once; the log, which shows also those of long
+/// ago and of other streams, as soon as all before it have been written.
+async fn find(application: &Application, position: Position, stream: StreamId) -> Result<StoredEvent, Problem> {
+    let recent = StreamQuery::new(stream).backwards().limit(RECENT);
+    let recent = application.store().read_stream(recent).await?;
+    if let Some(event) = recent.into_iter().find(|event| event.position == position) {
+        return Ok(event);
+    }
+    let before = Position::new(position.as_u64().saturating_sub(1));
+    application.store().wait_beyond(before).await?;
+    let page = application.log(LogQuery::after(before).limit(1)).await?;
+    let found = page.events.into_iter().find(|event| event.position == position);
+    found.ok_or_else(|| Problem::new(Kind::Unavailable, "it is done, but cannot be shown yet; ask again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn if_match(line: &'static str) -> Result<Option<Expected>, Problem> {
+        expected(&HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static(line))]))
+    }
+
+    #[test]
+    fn if_match_names_versions() {
+        let versions = |numbers: &[u64]| Expected::OneOf(numbers.iter().copied().map(Version::new).collect());
+        assert_eq!(expected(&HeaderMap::new()).expect("nothing is fine"), None);
+        for (line, wanted) in [
+            ("*", Expected::Any),
+            ("\"3\"", versions(&[3])),
+            ("\"3\", \"4\"", versions(&[3, 4])),
+            ("W/\"3\"", versions(&[])),
+            ("\"abc\"", versions(&[0])),
+        ] {
+            assert_eq!(if_match(line).expect("it is well-formed"), Some(wanted), "{line}");
+        }
+        for line in ["3", "", "\"3", "\"1\",", "\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\""] {
+            assert!(if_match(line).is_err(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_id_of_a_command_follows_from_its_key_for_ever() {
+        let command =
+            |key: &str| Command { key: Some(key.to_owned()), expected: None, actor: "api".to_owned(), wait: false };
+        let (one, other) = (command("a").of("open", &1), command("a").of("open", &2));
+        assert_eq!(one.id.to_string(), "dce3fa79-2a59-535a-8129-b39dae265801");
+        assert_eq!(one.mark.map(|mark| mark.to_string()).as_deref(), Some("abc4ade6-8af5-52fa-b5dc-234e016111a6"));
+        assert!(one.id == other.id && one.mark != other.mark);
+        assert_ne!(one.id, command("b").of("open", &1).id);
+    }
+}

@@ -1,0 +1,180 @@
+//! The system: what it is declared to be, how its followers are doing, and whether they have dealt with everything once.
+
+use axum::extract::State as Extract;
+use eventsourcing_core::system::{FollowerHealth, FollowerVerification};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::extract::Json;
+use super::problem::Problem;
+use crate::system::EventSourcedBank;
+use crate::web::State;
+
+/// How the followers are doing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Health {
+    /// Whether all followers work, and nothing is parked.
+    healthy: bool,
+    followers: Vec<Follower>,
+}
+
+/// How a follower is doing.
+#[derive(Debug, Serialize, ToSchema)]
+struct Follower {
+    #[schema(example = "ledger")]
+    name: String,
+    /// Everything up to here is dealt with.
+    position: u64,
+    /// The end of the log.
+    head: u64,
+    /// How many events wait for it.
+    lag: u64,
+    /// How many aggregates it has put aside.
+    parked: u64,
+    /// How many seconds the first event that it has not dealt with has been waiting.
+    behind_seconds: f64,
+    /// `running`, `standing by`, `retrying` or `stopped`.
+    #[schema(example = "running")]
+    state: String,
+    /// Why it does not work.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<String>,
+    /// The process that runs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    process: Option<String>,
+    /// How many timers it has scheduled.
+    timers: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_due: Option<String>,
+}
+
+impl From<&FollowerHealth> for Follower {
+    fn from(health: &FollowerHealth) -> Self {
+        Self {
+            name: health.name.to_string(),
+            position: health.position.as_u64(),
+            head: health.head.as_u64(),
+            lag: health.lag,
+            parked: health.parked,
+            behind_seconds: health.behind.as_secs_f64(),
+            state: health.state.to_string(),
+            failure: health.failure().map(ToString::to_string),
+            process: health.holder.as_ref().map(|holder| holder.process.clone()),
+            timers: health.timers,
+            next_due: health.next_due.map(|due| due.to_string()),
+        }
+    }
+}
+
+/// Shows how the followers are doing.
+#[utoipa::path(get, path = "/followers", tag = "system",
+    responses(
+        (status = OK, body = Health),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn health(Extract(state): Extract<State>) -> Result<Json<Health>, Problem> {
+    let health = state.bank.health().await?;
+    let followers = health.followers.iter().map(Follower::from).collect();
+    Ok(Json(Health { healthy: health.is_healthy(), followers }))
+}
+
+/// The system as it is declared.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Declared {
+    #[schema(example = "EventSourcedBank")]
+    name: &'static str,
+    applications: Vec<DeclaredApplication>,
+    followers: Vec<DeclaredFollower>,
+    /// The same as a Mermaid diagram.
+    mermaid: String,
+}
+
+/// An application and the aggregates it owns.
+#[derive(Debug, Serialize, ToSchema)]
+struct DeclaredApplication {
+    name: &'static str,
+    aggregates: Vec<&'static str>,
+}
+
+/// A follower and what it follows.
+#[derive(Debug, Serialize, ToSchema)]
+struct DeclaredFollower {
+    name: &'static str,
+    /// `policy` or `projection`.
+    kind: String,
+    follows: Vec<Followed>,
+}
+
+/// What is followed.
+#[derive(Debug, Serialize, ToSchema)]
+struct Followed {
+    application: &'static str,
+    aggregate: &'static str,
+}
+
+/// Shows who owns what and who follows whom.
+#[utoipa::path(get, path = "/system", tag = "system", responses((status = OK, body = Declared)))]
+pub(super) async fn system() -> Json<Declared> {
+    let definition = EventSourcedBank::definition();
+    let mermaid = definition.to_mermaid();
+    let applications = definition
+        .applications
+        .into_iter()
+        .map(|application| DeclaredApplication { name: application.name, aggregates: application.aggregates });
+    let followers = definition.followers.into_iter().map(|follower| {
+        let follows = follower
+            .follows
+            .iter()
+            .map(|follows| Followed { application: follows.application, aggregate: follows.aggregate });
+        DeclaredFollower { name: follower.name, kind: follower.kind.to_string(), follows: follows.collect() }
+    });
+    let (applications, followers) = (applications.collect(), followers.collect());
+    Json(Declared { name: definition.name, applications, followers, mermaid })
+}
+
+/// Whether every follower has dealt with every event once.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Verified {
+    agrees: bool,
+    followers: Vec<VerifiedFollower>,
+}
+
+/// What one follower has dealt with.
+#[derive(Debug, Serialize, ToSchema)]
+struct VerifiedFollower {
+    name: String,
+    /// How many events it should have dealt with, up to its position.
+    events: u64,
+    position: u64,
+    agrees: bool,
+    /// Where it differs from the log.
+    differences: Vec<String>,
+    /// Why nothing can be said about it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchecked: Option<String>,
+}
+
+impl From<&FollowerVerification> for VerifiedFollower {
+    fn from(verified: &FollowerVerification) -> Self {
+        Self {
+            name: verified.name.to_string(),
+            events: verified.events,
+            position: verified.position.as_u64(),
+            agrees: verified.agrees(),
+            differences: verified.differences.iter().map(ToString::to_string).collect(),
+            unchecked: verified.unchecked.clone(),
+        }
+    }
+}
+
+/// Checks whether every follower has dealt with every event once. It reads figures of the whole log.
+#[utoipa::path(get, path = "/verify", tag = "system",
+    responses(
+        (status = OK, body = Verified),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn verify(Extract(state): Extract<State>) -> Result<Json<Verified>, Problem> {
+    let verification = state.bank.verify().await?;
+    let followers = verification.followers.iter().map(VerifiedFollower::from).collect();
+    Ok(Json(Verified { agrees: verification.agrees(), followers }))
+}

@@ -1,0 +1,84 @@
+//! The bank for programs: JSON over HTTP, described by an OpenAPI document that follows from the types.
+//!
+//! A command answers when its events are stored. What it answers is read back from these events, so that a request that is
+//! repeated with its `Idempotency-Key` gets the first answer from every process, also after a restart.
+
+mod accounts;
+mod amount;
+mod command;
+mod examples;
+mod extract;
+mod followers;
+mod log;
+mod parked;
+mod problem;
+mod read_models;
+mod transfers;
+
+use axum::extract::DefaultBodyLimit;
+use axum::routing::get;
+use axum::{Json, Router};
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::State;
+use problem::{Kind, Problem};
+
+/// The most bytes that the body of a request to the API may have.
+pub const BODY_BYTES_MAX: usize = 64 * 1024;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "The bank",
+        description = "Accounts, a ledger that every movement reaches, and the events behind them.\n\n\
+            Money is a decimal string. Every command takes an `Idempotency-Key`: a request that is repeated with its key \
+            changes nothing and gets the first answer; the same key with another request is refused (422). A refusal \
+            changes nothing and is not kept: what was refused is decided anew when it is asked again. \
+            Errors are `application/problem+json`; `type` says which."
+    ),
+    servers((url = "/api"))
+)]
+struct Document;
+
+/// The API, to be mounted at `/api`.
+pub fn router() -> Router<State> {
+    let (router, document) = parts();
+    router
+        .route("/openapi.json", get(async move || Json(document)))
+        .fallback(async || Problem::new(Kind::NotFound, "there is nothing here; see /api/openapi.json"))
+        .method_not_allowed_fallback(async || Problem::new(Kind::MethodNotAllowed, "see /api/openapi.json"))
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
+/// What the API is, for programs that make clients of it.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    parts().1
+}
+
+fn parts() -> (Router<State>, utoipa::openapi::OpenApi) {
+    OpenApiRouter::with_openapi(Document::openapi())
+        .routes(routes!(accounts::open, accounts::list))
+        .routes(routes!(accounts::one))
+        .routes(routes!(accounts::at))
+        .routes(routes!(accounts::history))
+        .routes(routes!(accounts::credit))
+        .routes(routes!(accounts::debit))
+        .routes(routes!(accounts::transfer))
+        .routes(routes!(transfers::request, transfers::list))
+        .routes(routes!(transfers::one))
+        .routes(routes!(read_models::ledger))
+        .routes(routes!(read_models::activity))
+        .routes(routes!(log::page))
+        .routes(routes!(log::one))
+        .routes(routes!(followers::health))
+        .routes(routes!(followers::system))
+        .routes(routes!(followers::verify))
+        .routes(routes!(parked::list))
+        .routes(routes!(parked::records))
+        .routes(routes!(parked::retry))
+        .routes(routes!(parked::give_up))
+        .split_for_parts()
+}

@@ -1,0 +1,244 @@
+//! [`Problem`]: why a request was not carried out, as RFC 9457 has it, with the numbers that a program needs.
+
+use axum::Json;
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use eventsourcing_core::sql::SqlError;
+use eventsourcing_core::store::{StoreError, Version};
+use eventsourcing_core::{AppError, Rejected, SystemError};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::amount::Amount;
+use crate::domain::BankError;
+
+/// The most characters of a detail: it may quote what was sent.
+const DETAIL_CHARACTERS_MAX: usize = 500;
+/// When it is worth asking again that was refused because the store did not answer.
+const RETRY_AFTER_SECONDS: &str = "1";
+
+/// Why a request was not carried out. Nothing was changed, except where `type` ends in `unavailable`: then it is not known,
+/// and repeating the request with its `Idempotency-Key` is safe.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Problem {
+    /// Which problem it is, for programs.
+    #[serde(rename = "type")]
+    #[schema(example = "urn:bank-example:problem:insufficient-funds")]
+    kind: &'static str,
+    /// Which problem it is, for people.
+    #[schema(example = "there is not enough money on the account")]
+    title: &'static str,
+    /// The status of the response.
+    #[schema(example = 409)]
+    status: u16,
+    /// What was wrong this time.
+    #[schema(example = "insufficient funds: the balance is 20.00, 25.00 was asked for")]
+    detail: String,
+    /// What is on the account, if it is not enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    balance: Option<Amount>,
+    /// The amount that is not there, or that is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    amount: Option<String>,
+    /// The newest version, if another one was asked for or expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    latest: Option<u64>,
+}
+
+/// Which problem it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kind {
+    BadRequest,
+    NotFound,
+    MethodNotAllowed,
+    InsufficientFunds,
+    Conflict,
+    NotParked,
+    PreconditionFailed,
+    TooLarge,
+    UnsupportedMediaType,
+    Invalid,
+    KeyReused,
+    Unavailable,
+    Internal,
+}
+
+impl Kind {
+    fn parts(self) -> (&'static str, &'static str, StatusCode) {
+        match self {
+            Self::BadRequest => {
+                ("urn:bank-example:problem:bad-request", "the request cannot be understood", StatusCode::BAD_REQUEST)
+            }
+            Self::NotFound => ("urn:bank-example:problem:not-found", "there is no such thing", StatusCode::NOT_FOUND),
+            Self::MethodNotAllowed => (
+                "urn:bank-example:problem:method-not-allowed",
+                "this cannot be done here",
+                StatusCode::METHOD_NOT_ALLOWED,
+            ),
+            Self::InsufficientFunds => (
+                "urn:bank-example:problem:insufficient-funds",
+                "there is not enough money on the account",
+                StatusCode::CONFLICT,
+            ),
+            Self::Conflict => {
+                ("urn:bank-example:problem:conflict", "others were faster, too often; ask again", StatusCode::CONFLICT)
+            }
+            Self::NotParked => ("urn:bank-example:problem:not-parked", "nothing is parked there", StatusCode::CONFLICT),
+            Self::PreconditionFailed => (
+                "urn:bank-example:problem:precondition-failed",
+                "it is not at the expected version",
+                StatusCode::PRECONDITION_FAILED,
+            ),
+            Self::TooLarge => {
+                ("urn:bank-example:problem:too-large", "the body is too large", StatusCode::PAYLOAD_TOO_LARGE)
+            }
+            Self::UnsupportedMediaType => (
+                "urn:bank-example:problem:unsupported-media-type",
+                "the body must be application/json",
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ),
+            Self::Invalid => {
+                ("urn:bank-example:problem:invalid", "a value is not allowed", StatusCode::UNPROCESSABLE_ENTITY)
+            }
+            Self::KeyReused => (
+                "urn:bank-example:problem:key-reused",
+                "the Idempotency-Key belongs to another request",
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
+            Self::Unavailable => {
+                ("urn:bank-example:problem:unavailable", "the store does not answer", StatusCode::SERVICE_UNAVAILABLE)
+            }
+            Self::Internal => (
+                "urn:bank-example:problem:internal",
+                "the bank has a problem of its own",
+                StatusCode::INTERNAL_SERVER_ERROR,
+            ),
+        }
+    }
+}
+
+impl Problem {
+    pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        let (kind, title, status) = kind.parts();
+        let detail = detail.into().chars().take(DETAIL_CHARACTERS_MAX).collect();
+        Self { kind, title, status: status.as_u16(), detail, balance: None, amount: None, latest: None }
+    }
+
+    pub(super) fn with_latest(mut self, latest: Version) -> Self {
+        self.latest = Some(latest.as_u64());
+        self
+    }
+
+    /// What is not for those who ask stays in the log of the program.
+    fn internal(error: &(dyn std::error::Error + 'static)) -> Self {
+        tracing::error!(error, "a request to the API failed");
+        Self::new(Kind::Internal, "it is in the log of the program")
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = StatusCode::from_u16(self.status).expect("it was made of one");
+        let mut response = (status, Json(self)).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+        }
+        response
+    }
+}
+
+impl From<BankError> for Problem {
+    fn from(refusal: BankError) -> Self {
+        let detail = refusal.to_string();
+        match refusal {
+            BankError::InsufficientFunds { balance, amount } => Self {
+                balance: Some(Amount(balance)),
+                amount: Some(Amount(amount).to_string()),
+                ..Self::new(Kind::InsufficientFunds, detail)
+            },
+            BankError::InvalidAmount(amount) => {
+                Self { amount: Some(amount.to_string()), ..Self::new(Kind::Invalid, detail) }
+            }
+            BankError::InvalidOwner | BankError::SameAccount => Self::new(Kind::Invalid, detail),
+        }
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unavailable { .. } => Self::new(Kind::Unavailable, "wait for a moment and ask again"),
+            StoreError::Conflict { actual, .. } => Self::new(Kind::Conflict, error.to_string()).with_latest(actual),
+            StoreError::TrackingConflict { .. } | StoreError::LeaseLost { .. } => {
+                Self::new(Kind::Conflict, error.to_string())
+            }
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::NotFound { .. } => Self::new(Kind::NotFound, error.to_string()),
+            AppError::NoSuchVersion { latest, .. } => Self::new(Kind::NotFound, error.to_string()).with_latest(latest),
+            AppError::Store(error) => error.into(),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<Rejected<BankError>> for Problem {
+    fn from(rejected: Rejected<BankError>) -> Self {
+        match rejected {
+            Rejected::Domain(refusal) => refusal.into(),
+            Rejected::App(error) => error.into(),
+        }
+    }
+}
+
+impl From<SqlError> for Problem {
+    fn from(error: SqlError) -> Self {
+        match error {
+            SqlError::Store(error) => error.into(),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<SystemError> for Problem {
+    fn from(error: SystemError) -> Self {
+        match error {
+            SystemError::Store(error) => error.into(),
+            SystemError::Invalid { reason } => Self::new(Kind::NotParked, reason),
+            error => Self::internal(&error),
+        }
+    }
+}
+
+impl From<JsonRejection> for Problem {
+    fn from(rejection: JsonRejection) -> Self {
+        let kind = match rejection.status() {
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => Kind::UnsupportedMediaType,
+            StatusCode::PAYLOAD_TOO_LARGE => Kind::TooLarge,
+            StatusCode::UNPROCESSABLE_ENTITY => Kind::Invalid,
+            _ => Kind::BadRequest,
+        };
+        Self::new(kind, rejection.body_text())
+    }
+}
+
+impl From<QueryRejection> for Problem {
+    fn from(rejection: QueryRejection) -> Self {
+        Self::new(Kind::BadRequest, rejection.body_text())
+    }
+}
+
+impl From<PathRejection> for Problem {
+    fn from(rejection: PathRejection) -> Self {
+        Self::new(Kind::BadRequest, rejection.body_text())
+    }
+}

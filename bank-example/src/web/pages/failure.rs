@@ -1,0 +1,105 @@
+//! [`Failure`]: the page that says why there is no page.
+
+use askama::Template;
+use axum::http::StatusCode;
+use axum::response::{Html, IntoResponse, Response};
+use eventsourcing_core::sql::SqlError;
+use eventsourcing_core::store::StoreError;
+use eventsourcing_core::{AppError, SystemError};
+
+/// Why a request has no other answer.
+#[derive(Debug)]
+pub(in crate::web) enum Failure {
+    /// There is nothing of this kind.
+    NotFound(String),
+    /// The form was not made in this session, or before the bank was started again.
+    OutdatedForm,
+    /// It makes no sense.
+    Refused(String),
+    /// The store is corrupt, or another program has written what this one does not know.
+    Unreadable(StoreError),
+    /// The store does not answer.
+    Broken(Box<dyn std::error::Error + Send + Sync>),
+}
+
+#[derive(Template)]
+#[template(path = "failure.html")]
+struct FailurePage<'a> {
+    frame: super::Frame,
+    title: &'a str,
+    text: &'a str,
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let (status, title, text) = match &self {
+            Self::NotFound(text) => (StatusCode::NOT_FOUND, "Not found", text.as_str()),
+            Self::Refused(text) => (StatusCode::UNPROCESSABLE_ENTITY, "That does not work", text.as_str()),
+            Self::OutdatedForm => (
+                StatusCode::FORBIDDEN,
+                "The form is out of date",
+                "Nothing was done. Go back, load the page again, and send the form once more. Cookies must be allowed.",
+            ),
+            Self::Unreadable(error) => {
+                tracing::error!(%error, "what is stored cannot be read");
+                let title = "What is stored cannot be read";
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    title,
+                    "An event here is not what this program knows. The log shows it as it is.",
+                )
+            }
+            Self::Broken(error) => {
+                tracing::error!(%error, "a page cannot be shown");
+                let text =
+                    "The store did not answer as it should. Try again in a moment; the log of the program says more.";
+                (StatusCode::SERVICE_UNAVAILABLE, "The bank is not available", text)
+            }
+        };
+        let frame = super::Frame { section: "", token: String::new(), address: None };
+        match (FailurePage { frame, title, text }).render() {
+            Ok(html) => (status, Html(html)).into_response(),
+            Err(_) => (status, text.to_owned()).into_response(),
+        }
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::NotFound { .. } | AppError::NoSuchVersion { .. } => Self::NotFound(error.to_string()),
+            AppError::Store(error) => error.into(),
+            error => Self::Broken(error.into()),
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Corrupt { .. } => Self::Unreadable(error),
+            error => Self::Broken(error.into()),
+        }
+    }
+}
+
+impl From<SqlError> for Failure {
+    fn from(error: SqlError) -> Self {
+        Self::Broken(error.into())
+    }
+}
+
+impl From<SystemError> for Failure {
+    fn from(error: SystemError) -> Self {
+        match error {
+            SystemError::Invalid { reason } => Self::Refused(reason),
+            error => Self::Broken(error.into()),
+        }
+    }
+}
+
+impl From<askama::Error> for Failure {
+    fn from(error: askama::Error) -> Self {
+        Self::Broken(error.into())
+    }
+}

@@ -1,0 +1,300 @@
+//! The forms that change something: open, credit, debit, transfer.
+//!
+//! A form that is refused comes back with what was typed and the reason beside its field. One that is carried out leads to
+//! the page it stood on, which waits until it can show what came of it. A form that is sent twice is carried out once.
+
+use std::future::Future;
+
+use axum::Router;
+use axum::extract::{Extension, State as Extract};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::post;
+use eventsourcing_core::store::{CommandId, Position};
+use eventsourcing_core::{AppError, Id, Metadata, Rejected};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::{Failure, InSession, account, bank, shown};
+use crate::application::accounts::AccountService;
+use crate::application::summaries::Listing;
+use crate::domain::account::Account;
+use crate::domain::{BankError, Money};
+use crate::web::State;
+use crate::web::security::Signed;
+
+pub(super) fn router() -> Router<State> {
+    Router::new()
+        .route("/open", post(open))
+        .route("/credit", post(credit))
+        .route("/debit", post(debit))
+        .route("/transfer", post(transfer))
+}
+
+/// A field as it was filled in, and what is wrong with it.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Field {
+    pub(super) value: String,
+    pub(super) error: Option<String>,
+}
+
+impl Field {
+    fn new(value: &str) -> Self {
+        Self { value: value.to_owned(), error: None }
+    }
+}
+
+/// One form. Not every form has every field.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Filled {
+    pub(super) owner: Field,
+    pub(super) account: Field,
+    pub(super) to: Field,
+    pub(super) amount: Field,
+    /// What is wrong with none of the fields.
+    pub(super) error: Option<String>,
+    /// What makes the form one command, however often it is sent.
+    pub(super) nonce: String,
+}
+
+/// All forms of a page.
+#[derive(Clone, Debug)]
+pub(super) struct Forms {
+    pub(super) open: Filled,
+    pub(super) credit: Filled,
+    pub(super) debit: Filled,
+    pub(super) transfer: Filled,
+    /// Of the account on whose page they stand; empty on that of the bank.
+    pub(super) on: String,
+}
+
+impl Forms {
+    /// As they are at first.
+    pub(super) fn empty(on: Option<Id<Account>>) -> Self {
+        let on = on.map(|id| id.to_string()).unwrap_or_default();
+        let form = || Filled { account: Field::new(&on), nonce: Uuid::new_v4().to_string(), ..Filled::default() };
+        Self { open: form(), credit: form(), debit: form(), transfer: form(), on }
+    }
+
+    fn of(&mut self, kind: Kind) -> &mut Filled {
+        match kind {
+            Kind::Open => &mut self.open,
+            Kind::Credit => &mut self.credit,
+            Kind::Debit => &mut self.debit,
+            Kind::Transfer => &mut self.transfer,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    Open,
+    Credit,
+    Debit,
+    Transfer,
+}
+
+impl Kind {
+    fn done(self) -> &'static str {
+        match self {
+            Self::Open => "opened",
+            Self::Credit => "credited",
+            Self::Debit => "debited",
+            Self::Transfer => "transferred",
+        }
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Fields {
+    owner: String,
+    account: String,
+    to: String,
+    amount: String,
+    nonce: String,
+    on: String,
+}
+
+/// Why a form was not carried out: which field is wrong and why, or what else.
+enum Refusal {
+    Owner(String),
+    Account(String),
+    To(String),
+    Amount(String),
+    Whole(String),
+}
+
+type Form = Signed<Fields>;
+
+async fn open(Extract(state): Extract<State>, session: InSession, form: Form) -> Result<Response, Failure> {
+    run(&state, session, Kind::Open, form, async |bank, fields| {
+        let owner = fields.owner.trim();
+        bank.open(owner).await.map(drop).map_err(|rejected| refusal(rejected, None))
+    })
+    .await
+}
+
+async fn credit(Extract(state): Extract<State>, session: InSession, form: Form) -> Result<Response, Failure> {
+    run(&state, session, Kind::Credit, form, async |bank, fields| {
+        let id = meant(&state, &fields.account).await.map_err(Refusal::Account)?;
+        bank.credit(id, amount(&fields.amount)?).await.map(drop).map_err(|rejected| refusal(rejected, None))
+    })
+    .await
+}
+
+async fn debit(Extract(state): Extract<State>, session: InSession, form: Form) -> Result<Response, Failure> {
+    run(&state, session, Kind::Debit, form, async |bank, fields| {
+        let id = meant(&state, &fields.account).await.map_err(Refusal::Account)?;
+        bank.debit(id, amount(&fields.amount)?).await.map(drop).map_err(|rejected| refusal(rejected, None))
+    })
+    .await
+}
+
+async fn transfer(Extract(state): Extract<State>, session: InSession, form: Form) -> Result<Response, Failure> {
+    run(&state, session, Kind::Transfer, form, async |bank, fields| {
+        let from = meant(&state, &fields.account).await.map_err(Refusal::Account)?;
+        let to = meant(&state, &fields.to).await.map_err(Refusal::To)?;
+        let amount = amount(&fields.amount)?;
+        bank.transfer(from, to, amount).await.map(drop).map_err(|rejected| refusal(rejected, Some(to)))
+    })
+    .await
+}
+
+async fn run<F>(
+    state: &State,
+    Extension(session): InSession,
+    kind: Kind,
+    Signed { fields, actor }: Form,
+    carry_out: impl FnOnce(AccountService, Fields) -> F,
+) -> Result<Response, Failure>
+where
+    F: Future<Output = Result<(), Refusal>>,
+{
+    let on = fields.on.parse::<Id<Account>>().ok();
+    let command = command(kind, &fields);
+    let application = state.bank.accounts.with(Metadata::actor(actor)).command(command);
+    let mut forms = Forms::empty(on);
+    fill_in(forms.of(kind), &fields);
+    let refusal = match carry_out(application.into(), fields).await {
+        Ok(()) => return done(state, kind, on, command).await,
+        Err(refusal) => refusal,
+    };
+    let is_unclear = matches!(refusal, Refusal::Whole(_));
+    explain(forms.of(kind), refusal);
+    let status = if is_unclear { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let page = match on {
+        Some(id) => account::with_forms(state, session, id, forms).await?,
+        None => bank::with_forms(state, session, forms).await?,
+    };
+    Ok((status, page).into_response())
+}
+
+/// What a form asks for: the same form with the same content is the same command.
+fn command(kind: Kind, fields: &Fields) -> CommandId {
+    let Fields { owner, account, to, amount, nonce, .. } = fields;
+    let namespace = Uuid::try_parse(nonce).unwrap_or_else(|_| Uuid::new_v4());
+    let asked = format!("{kind:?}\n{owner}\n{account}\n{to}\n{amount}");
+    CommandId::from_uuid(Uuid::new_v5(&namespace, asked.as_bytes()))
+}
+
+fn fill_in(form: &mut Filled, fields: &Fields) {
+    form.owner = Field::new(&fields.owner);
+    form.account = Field::new(&fields.account);
+    form.to = Field::new(&fields.to);
+    form.amount = Field::new(&fields.amount);
+    form.nonce = Uuid::try_parse(&fields.nonce).map_or_else(|_| form.nonce.clone(), |nonce| nonce.to_string());
+}
+
+fn explain(form: &mut Filled, refusal: Refusal) {
+    match refusal {
+        Refusal::Owner(why) => form.owner.error = Some(why),
+        Refusal::Account(why) => form.account.error = Some(why),
+        Refusal::To(why) => form.to.error = Some(why),
+        Refusal::Amount(why) => form.amount.error = Some(why),
+        Refusal::Whole(why) => form.error = Some(why),
+    }
+}
+
+/// Waits until the page shows what was done, and leads there. It is recorded, whatever becomes of the read models.
+async fn done(state: &State, kind: Kind, on: Option<Id<Account>>, command: CommandId) -> Result<Response, Failure> {
+    let bank = &state.bank;
+    if let Some(receipt) = bank.accounts.store().receipt(command).await? {
+        let _ = tokio::join!(
+            bank.summaries.after(&receipt),
+            bank.activity.after(&receipt),
+            bank.after(&receipt, "ledger", eventsourcing_core::ReadModel::PATIENCE),
+        );
+    }
+    let page = on.map_or_else(|| "/".to_owned(), |id| format!("/accounts/{id}"));
+    Ok(Redirect::to(&format!("{page}?done={}", kind.done())).into_response())
+}
+
+/// The account that is meant: by its id, or by its owner if that is the only account of that name.
+async fn meant(state: &State, typed: &str) -> Result<Id<Account>, String> {
+    let typed = shown::typed(typed);
+    if typed.is_empty() {
+        return Err("Which account? Give its id, or the name of its owner.".to_owned());
+    }
+    if let Ok(id) = typed.parse() {
+        return Ok(id);
+    }
+    let owner = typed.to_lowercase();
+    let mut found = Vec::new();
+    let mut after = Position::ZERO;
+    while found.len() < 2 {
+        let page = state.bank.summaries.list(Listing { owner: &owner, after, limit: 100 }).await;
+        let page = page.map_err(|_| "The accounts cannot be searched just now; give the id.".to_owned())?;
+        let Some(last) = page.last() else { break };
+        after = last.opened;
+        found
+            .extend(page.iter().filter(|summary| summary.owner.to_lowercase() == owner).map(|summary| summary.account));
+    }
+    match found[..] {
+        [] => Err(format!("No account belongs to “{typed}”.")),
+        [id] => Ok(id),
+        _ => Err(format!("Several accounts belong to “{typed}”; give the id of one.")),
+    }
+}
+
+fn amount(typed: &str) -> Result<Money, Refusal> {
+    let shown: String = shown::typed(typed).chars().take(40).collect();
+    if shown.is_empty() {
+        return Err(Refusal::Amount("How much? Write it like 20 or 20.00.".to_owned()));
+    }
+    let wrong = |_| Refusal::Amount(format!("“{shown}” is not an amount. Write it like 20 or 20.00."));
+    Money::from_str_exact(typed.trim()).map_err(wrong)
+}
+
+/// Beside which field a refusal belongs.
+fn refusal(rejected: Rejected<BankError>, to: Option<Id<Account>>) -> Refusal {
+    match rejected {
+        Rejected::Domain(refused) => {
+            let why = sentence(&refused.to_string());
+            match refused {
+                BankError::InvalidOwner => Refusal::Owner(why),
+                BankError::SameAccount => Refusal::To(why),
+                BankError::InsufficientFunds { balance, .. } => Refusal::Amount(format!(
+                    "There is not that much on the account. The balance is {}.",
+                    shown::money(balance)
+                )),
+                BankError::InvalidAmount(_) => Refusal::Amount(why),
+            }
+        }
+        Rejected::App(AppError::NotFound { id, .. }) => {
+            let why = "There is no account with this id.".to_owned();
+            if to.is_some_and(|to| to.as_uuid() == id) { Refusal::To(why) } else { Refusal::Account(why) }
+        }
+        Rejected::App(error) => {
+            tracing::error!(%error, "a command failed");
+            let why = "The store did not answer as it should. Send the form again: it is carried out once at most.";
+            Refusal::Whole(why.to_owned())
+        }
+    }
+}
+
+fn sentence(text: &str) -> String {
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    format!("{first}{}.", characters.as_str())
+}

@@ -1,0 +1,50 @@
+//! How money, times and ids look on pages.
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use crate::domain::Money;
+
+/// To the cent, with thousands apart.
+pub(super) fn money(amount: Money) -> String {
+    let text = format!("{:.2}", amount.abs());
+    let (whole, cents) = text.split_once('.').unwrap_or((&text, "00"));
+    let mut grouped = String::new();
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index) % 3 == 0 {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    format!("{}{grouped}.{cents}", if amount.is_sign_negative() && !amount.is_zero() { "−" } else { "" })
+}
+
+/// A moment, for people.
+pub(super) fn time(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
+}
+
+/// The end of an id, which tells more of them apart than the beginning: that is a time.
+pub(super) fn short(id: Uuid) -> String {
+    let text = id.simple().to_string();
+    format!("…{}", &text[text.len() - 8..])
+}
+
+/// What was typed, without what no text of ours contains and databases refuse; not longer than anything that is found.
+pub(super) fn typed(text: &str) -> String {
+    text.trim().chars().filter(|c| !c.is_control()).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn money_is_grouped_by_thousands() {
+        for (amount, text) in
+            [("0", "0.00"), ("999.5", "999.50"), ("1000", "1,000.00"), ("-1234567.89", "−1,234,567.89")]
+        {
+            assert_eq!(money(Money::from_str_exact(amount).expect("an amount")), text);
+        }
+    }
+}

@@ -1,0 +1,242 @@
+//! The system page: who follows whom, how each follower is doing, and what to do about what is parked.
+
+use askama::Template;
+use axum::Router;
+use axum::extract::{Extension, Query, State as Extract};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::{get, post};
+use eventsourcing_core::SystemError;
+use eventsourcing_core::store::{Position, StreamId};
+use eventsourcing_core::system::{FollowerHealth, FollowerState, Parked};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use super::graph::{Condition, Graph};
+use super::{Failure, Frame, InSession, page, shown};
+use crate::system::EventSourcedBank;
+use crate::web::State;
+use crate::web::security::Signed;
+
+pub(super) fn router() -> Router<State> {
+    Router::new()
+        .route("/system", get(system))
+        .route("/system/retry", post(retry))
+        .route("/system/give-up", post(give_up))
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Asked {
+    done: String,
+}
+
+#[derive(Template)]
+#[template(path = "system.html")]
+struct SystemPage {
+    frame: Frame,
+    done: Option<&'static str>,
+    name: &'static str,
+    head: Position,
+    trouble: Vec<String>,
+    graph: Graph,
+    followers: Vec<FollowerShown>,
+    parked: Vec<ParkedShown>,
+}
+
+struct FollowerShown {
+    name: String,
+    kind: String,
+    condition: Condition,
+    state: String,
+    position: Position,
+    lag: u64,
+    behind: String,
+    holder: String,
+    timers: String,
+    parked: u64,
+    /// Why it does not work.
+    failure: Option<String>,
+}
+
+struct ParkedShown {
+    follower: &'static str,
+    category: String,
+    id: Uuid,
+    name: String,
+    version: u64,
+    position: Position,
+    cause: String,
+    since: String,
+    attempts: u32,
+    waiting: u64,
+}
+
+async fn system(
+    Extract(state): Extract<State>,
+    Extension(session): InSession,
+    Query(asked): Query<Asked>,
+) -> Result<Response, Failure> {
+    let definition = EventSourcedBank::definition();
+    let health = state.bank.health().await?;
+    let conditions: Vec<_> =
+        health.followers.iter().map(|follower| (follower.name.as_str(), condition(follower))).collect();
+    let kind = |name: &str| {
+        let known = definition.followers.iter().find(|follower| follower.name == name);
+        known.map(|follower| follower.kind.to_string()).unwrap_or_default()
+    };
+    let followers = health.followers.iter().map(|follower| FollowerShown::new(follower, kind(follower.name.as_str())));
+    page(&SystemPage {
+        frame: Frame::new("system", &state, session),
+        done: done(&asked.done),
+        name: definition.name,
+        head: health.followers.iter().map(|follower| follower.head).max().unwrap_or_default(),
+        trouble: health.followers.iter().filter_map(trouble).collect(),
+        graph: Graph::new(&definition, &conditions),
+        followers: followers.collect(),
+        parked: parked(&state).await?,
+    })
+}
+
+fn condition(follower: &FollowerHealth) -> Condition {
+    match &follower.state {
+        FollowerState::Stopped(_) => Condition::Failed,
+        _ if follower.parked > 0 => Condition::Failed,
+        FollowerState::Retrying(_) => Condition::Waiting,
+        _ => Condition::Running,
+    }
+}
+
+/// What is plain to see at the top.
+fn trouble(follower: &FollowerHealth) -> Option<String> {
+    let name = &follower.name;
+    match &follower.state {
+        FollowerState::Stopped(failure) => Some(format!(
+            "{name} has stopped before position {}. Mend the cause and start the bank again: it goes on there.",
+            failure.position
+        )),
+        FollowerState::Retrying(failure) => {
+            Some(format!("{name} failed at position {} and tries again.", failure.position))
+        }
+        _ if follower.parked > 0 => {
+            Some(format!("{name} has put events of {} aside, see below.", plural(follower.parked, "aggregate")))
+        }
+        _ => None,
+    }
+}
+
+fn plural(count: u64, of: &str) -> String {
+    if count == 1 { format!("1 {of}") } else { format!("{count} {of}s") }
+}
+
+fn done(done: &str) -> Option<&'static str> {
+    match done {
+        "retried" => Some("The follower has dealt with everything that waited there."),
+        "failed" => Some("The follower could not deal with it again; the reason is below."),
+        "given-up" => Some("The event is given up. Those behind it, if there are any, wait to be retried."),
+        "gone" => Some("It was not parked any more: somebody else was faster."),
+        _ => None,
+    }
+}
+
+async fn parked(state: &State) -> Result<Vec<ParkedShown>, Failure> {
+    let mut all = Vec::new();
+    for follower in EventSourcedBank::definition().followers {
+        let parked = state.bank.parking(follower.name)?.list().await?;
+        all.extend(parked.into_iter().map(|parked| ParkedShown::new(follower.name, parked)));
+    }
+    Ok(all)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Stream {
+    follower: String,
+    category: String,
+    id: String,
+    reason: String,
+}
+
+impl Stream {
+    fn id(&self) -> Result<StreamId, Failure> {
+        let id = Uuid::try_parse(&self.id).map_err(|_| Failure::Refused("That is not an id.".to_owned()))?;
+        Ok(StreamId::new(shown::typed(&self.category), id))
+    }
+}
+
+async fn retry(Extract(state): Extract<State>, Signed { fields, actor }: Signed<Stream>) -> Result<Response, Failure> {
+    let parking = state.bank.parking(&fields.follower)?.by(actor);
+    let outcome = match parking.retry(&fields.id()?).await {
+        Ok(retried) if retried.failure.is_none() => "retried",
+        Ok(_) => "failed",
+        Err(SystemError::Invalid { .. }) => "gone",
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
+}
+
+async fn give_up(
+    Extract(state): Extract<State>,
+    Signed { fields, actor }: Signed<Stream>,
+) -> Result<Response, Failure> {
+    let reason = shown::typed(&fields.reason);
+    if reason.is_empty() {
+        return Err(Failure::Refused("An event is given up for a reason; say which. Nothing was done.".to_owned()));
+    }
+    let outcome = match state.bank.parking(&fields.follower)?.by(actor).give_up(&fields.id()?, &reason).await {
+        Ok(()) => "given-up",
+        Err(SystemError::Invalid { .. }) => "gone",
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
+}
+
+impl FollowerShown {
+    fn new(follower: &FollowerHealth, kind: String) -> Self {
+        let timers = match (follower.timers, follower.next_due) {
+            (0, _) => "none".to_owned(),
+            (timers, Some(due)) => format!("{timers}, next due {}", shown::time(due)),
+            (timers, None) => timers.to_string(),
+        };
+        let state = match &follower.state {
+            FollowerState::Stopped(_) => "stopped".to_owned(),
+            _ if follower.parked > 0 => format!("{} parked", follower.parked),
+            state => state.to_string(),
+        };
+        Self {
+            name: follower.name.to_string(),
+            kind,
+            condition: condition(follower),
+            state,
+            position: follower.position,
+            lag: follower.lag,
+            behind: if follower.lag == 0 {
+                String::new()
+            } else {
+                format!("{:.1} s behind", follower.behind.as_secs_f64())
+            },
+            holder: follower.holder.as_ref().map(|holder| holder.process.clone()).unwrap_or_default(),
+            timers,
+            parked: follower.parked,
+            failure: follower
+                .failure()
+                .map(|failure| format!("{} ({}): {}", failure.position, failure.event, failure.cause)),
+        }
+    }
+}
+
+impl ParkedShown {
+    fn new(follower: &'static str, parked: Parked) -> Self {
+        Self {
+            follower,
+            category: parked.stream.category.to_string(),
+            id: parked.stream.id,
+            name: parked.name.to_string(),
+            version: parked.version.as_u64(),
+            position: parked.position,
+            cause: parked.cause,
+            since: shown::time(parked.since),
+            attempts: parked.attempts,
+            waiting: parked.waiting,
+        }
+    }
+}
