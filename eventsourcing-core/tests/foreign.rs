@@ -83,9 +83,9 @@ fn what_is_sent_twice_has_the_position_it_had_and_nothing_is_left_out() {
             }
             let pantry = start(Arc::clone(&store), &engine).await;
             pantry.settled().await.unwrap();
+            let head = store.head().await.unwrap().as_u64();
             let engine = engine.lock().unwrap();
             let taken: Vec<_> = engine.taken.iter().map(|(position, _)| position.as_u64()).collect();
-            let head = store.head().await.unwrap().as_u64();
             assert_eq!(taken, (1..=head).collect::<Vec<_>>(), "{seed}");
             engine.sent.len() - taken.len()
         });
