@@ -15,7 +15,9 @@ mod problem;
 mod read_models;
 mod transfers;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::OpenApi;
@@ -50,6 +52,13 @@ pub fn router() -> Router<State> {
         .fallback(async || Problem::new(Kind::NotFound, "there is nothing here; see /api/openapi.json"))
         .method_not_allowed_fallback(async || Problem::new(Kind::MethodNotAllowed, "see /api/openapi.json"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+}
+
+/// Has whatever stands before the API speak to programs as the API does. It comes after all of it.
+pub async fn with_problems(request: Request, next: Next) -> Response {
+    let is_of_api = request.uri().path().starts_with("/api/");
+    let response = next.run(request).await;
+    if is_of_api { problem::told(response).await } else { response }
 }
 
 /// What the API is, for programs that make clients of it.
