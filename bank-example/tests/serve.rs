@@ -5,6 +5,7 @@ mod support;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use support::Place;
 
@@ -97,6 +98,14 @@ fn a_served_bank_answers_until_it_is_told_to_stop() {
         let mut first = [0; 12];
         listening.read_exact(&mut first).expect("an answer");
         assert_eq!(&first, b"HTTP/1.1 200");
+
+        // Somebody else begins a request and never ends it.
+        let mut slow = TcpStream::connect(&address).expect("it listens");
+        slow.write_all(b"GET / HTTP/1.1\r\nHost: ").expect("it reads");
+        slow.set_read_timeout(Some(Duration::from_secs(30))).expect("it is set");
+        let mut answer = String::new();
+        slow.read_to_string(&mut answer).expect("it is cut off");
+        assert!(!answer.contains("200"), "{answer}");
 
         let stop = Command::new("kill").args(["-TERM", &served.id().to_string()]).status().expect("kill runs");
         assert!(stop.success());

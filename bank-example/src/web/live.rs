@@ -1,4 +1,4 @@
-//! [`Live`]: tells open pages that something has happened, whichever process wrote it.
+//! `Live`: tells open pages that something has happened, whichever process wrote it.
 //!
 //! Nothing but the fact is told; a page then asks for itself again. So what a page shows is made in one place, and a
 //! message that is lost costs nothing.

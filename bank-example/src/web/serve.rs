@@ -4,7 +4,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Router;
 use eventsourcing_core::{Running, SystemError};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 
 use super::{Settings, State, router};
@@ -12,6 +17,11 @@ use crate::system::EventSourcedBank;
 
 /// How long open requests may take to end once it is told to stop; longer than any request may take at all.
 const FAREWELL: Duration = Duration::from_secs(15);
+
+/// How long a client may take to send the head of its next request, before it is cut off.
+const HEAD_TIME_MAX: Duration = Duration::from_secs(10);
+/// How soon it is tried again when no connection can be taken.
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// Why the bank is not served any more.
 #[derive(Debug, thiserror::Error)]
@@ -47,25 +57,46 @@ pub async fn serve(
         return Err(ServeError::Open(address));
     }
     let state = State::new(Arc::new(bank));
-    let (told, is_told) = tokio::sync::oneshot::channel();
-    let stopping = {
-        let live = state.live.clone();
-        async move {
-            shutdown.await;
-            live.stop();
-            let _ = told.send(());
-        }
+    let live = state.live.clone();
+    let stopping = async {
+        shutdown.await;
+        live.stop();
     };
-    let server = axum::serve(listener, router(state.clone(), settings)).with_graceful_shutdown(stopping);
-    let too_late = async {
-        let _ = is_told.await;
-        tokio::time::sleep(FAREWELL).await;
-    };
-    tokio::select! {
-        served = server.into_future() => served?,
-        () = too_late => tracing::warn!("requests were still open when the bank stopped"),
-    }
+    accept(listener, router(state.clone(), settings), stopping).await;
     stop(state).await
+}
+
+/// Serves whoever connects until `stopping` is ready, and then those who are connected until they are answered.
+async fn accept(listener: TcpListener, router: Router, stopping: impl Future<Output = ()>) {
+    let connections = GracefulShutdown::new();
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+    tokio::pin!(stopping);
+    loop {
+        let socket = tokio::select! {
+            () = &mut stopping => break,
+            accepted = listener.accept() => match accepted {
+                Ok((socket, _)) => socket,
+                Err(error) => {
+                    // Such as too many open files: it passes.
+                    tracing::warn!(%error, "nobody can connect");
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = connections.watch(http.serve_connection(TokioIo::new(socket), service));
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection has ended");
+            }
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(FAREWELL, connections.shutdown()).await.is_err() {
+        tracing::warn!("requests were still open when the bank stopped");
+    }
 }
 
 /// Stops the followers, unless a request is still at work; then they end with the process.

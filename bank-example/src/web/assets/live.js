@@ -68,18 +68,30 @@
       state.classList.toggle("lost", lost);
       if (state.textContent !== text) state.textContent = text;
     };
-    const events = new EventSource("/live");
+    let events = null;
     let wasLost = false;
-    events.addEventListener("open", () => {
-      say("Live", false);
-      if (wasLost) soon();
-      wasLost = false;
-    });
-    events.addEventListener("changed", soon);
-    events.addEventListener("tick", () => { if (document.querySelector("[data-tick]")) soon(); });
-    events.addEventListener("error", () => { wasLost = true; say("Not connected", true); });
-    addEventListener("pagehide", () => events.close());
+    const open = () => {
+      if (events) return;
+      events = new EventSource("/live");
+      events.addEventListener("open", () => {
+        say("Live", false);
+        if (wasLost) soon();
+        wasLost = false;
+      });
+      events.addEventListener("changed", soon);
+      events.addEventListener("tick", () => { if (document.querySelector("[data-tick]")) soon(); });
+      events.addEventListener("error", () => { wasLost = true; say("Not connected", true); });
+    };
+    const close = () => {
+      if (events) events.close();
+      events = null;
+      wasLost = true;
+    };
+    // A browser has few connections for all its tabs: one that nobody sees needs none.
+    document.addEventListener("visibilitychange", () => (document.hidden ? close() : open()));
+    addEventListener("pagehide", close);
     addEventListener("pageshow", (event) => { if (event.persisted) location.reload(); });
+    if (!document.hidden) open();
   }
 
   // The slider over versions shows each as it is passed.

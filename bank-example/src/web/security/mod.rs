@@ -20,9 +20,9 @@ pub(super) use session::{Secret, Session, Signed, with_session};
 use super::State;
 
 /// The most bytes that the body of a request may have.
-pub const BODY_BYTES_MAX: usize = 64 * 1024;
+const BODY_BYTES_MAX: usize = 64 * 1024;
 /// How long a request may take until its answer begins.
-pub const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
+const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 
 /// Who may ask.
 #[derive(Clone, Debug, Default)]
