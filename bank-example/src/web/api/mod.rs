@@ -10,6 +10,7 @@ mod examples;
 mod extract;
 mod followers;
 mod log;
+mod movements;
 mod parked;
 mod problem;
 mod read_models;
@@ -73,9 +74,9 @@ fn parts() -> (Router<State>, utoipa::openapi::OpenApi) {
         .routes(routes!(accounts::one))
         .routes(routes!(accounts::at))
         .routes(routes!(accounts::history))
-        .routes(routes!(accounts::credit))
-        .routes(routes!(accounts::debit))
-        .routes(routes!(accounts::transfer))
+        .routes(routes!(movements::credit))
+        .routes(routes!(movements::debit))
+        .routes(routes!(movements::transfer))
         .routes(routes!(transfers::request, transfers::list))
         .routes(routes!(transfers::one))
         .routes(routes!(read_models::ledger))
