@@ -215,6 +215,16 @@ return [...document.querySelectorAll("input:not([type=hidden]), select, button, 
   .map((control) => control.outerHTML);
 "#;
 
+/// What reaches beyond the padding of what it stands in, and does not scroll for itself.
+const SPILLED: &str = r#"
+const end = (element) => { const around = element.parentElement.closest(".card, .hero, main");
+  return around.getBoundingClientRect().right - parseFloat(getComputedStyle(around).paddingRight); };
+return [...document.querySelectorAll("main *")]
+  .filter((element) => !element.closest(".wide, svg, datalist, .out-of-sight, thead"))
+  .filter((element) => element.getBoundingClientRect().right > end(element) + 1)
+  .map((element) => element.outerHTML.slice(0, 200));
+"#;
+
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
     let _turn = ONE_AT_A_TIME.lock().await;
@@ -250,6 +260,8 @@ async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
             let texts = client.execute(FAINT, vec![]).await.expect("an answer");
             assert!(texts[0].as_u64().is_some_and(|count| count > 10), "{name}: {texts}");
             assert_eq!(texts[1], json!([]), "{name} by {when}: texts that are too faint");
+            let spilled = client.execute(SPILLED, vec![]).await.expect("an answer");
+            assert_eq!(spilled, json!([]), "{name}: what does not fit");
             let nameless = client.execute(NAMELESS, vec![]).await.expect("an answer");
             assert_eq!(nameless, json!([]), "{name}: controls without a name");
         }
