@@ -6,9 +6,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::Request;
 use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
-use bank_example::web::{self, Settings, State};
+use bank_example::web::{self, Password, Settings, State};
 use eventsourcing_core::store::{Append, CodecId, Expected, MemoryStore, NewEvent};
 use eventsourcing_core::testing::{FaultRates, FaultyStore, Seed};
 use eventsourcing_core::{Id, OnFailure, Runner, Running, Stores};
@@ -17,6 +19,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::http::{Answer, get, post, post_with_key, send};
 use support::{Place, assert_consistent};
+use tower::ServiceExt as _;
 
 const ALL: [&str; 6] = ["accounts", "transfers", "ledger", "activity", "log", "followers"];
 const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";
@@ -113,7 +116,8 @@ async fn accounts_are_opened_changed_and_looked_at() {
         let request = json!({ "to": bob, "amount": "4.50" });
         let transferred = bank.post(&format!("/accounts/{id}/transfer?wait=read-models"), request).await;
         assert_eq!((transferred.status, transferred.header("read-models")), (200, "caught-up"));
-        assert_eq!(bank.get("/ledger").await, json!({ "balance": "14.50", "transactions": 4 }));
+        let ledger = json!({ "balance": "14.50", "transactions": 4, "sum_of_accounts": "14.50", "agrees": true });
+        assert_eq!(bank.get("/ledger").await, ledger);
         let expected = json!({ "from": id, "to": bob, "amount": "4.50", "position": transferred.json()["position"] });
         assert_eq!(transferred.json(), expected);
 
@@ -339,6 +343,30 @@ async fn a_store_that_does_not_answer_is_worth_another_try() {
     }
     store.switch_off();
     assert_eq!(bank.again(&path, "k", amount).await.json()["account"]["balance"], "1.00");
+    bank.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_before_the_api_speaks_as_it_does() {
+    let bank = Served::at(&Place::all()[0]).await;
+    let headers = [("content-type", "application/json"), ("origin", "http://evil.example")];
+    let foreign = send(&bank.router, "POST", "/api/accounts", &headers, r#"{"owner":"A"}"#).await;
+    assert_problem(&foreign, 403, "forbidden");
+    let elsewhere = Request::builder().uri("/api/accounts").header("host", "evil.example").body(Body::empty());
+    let elsewhere = bank.router.clone().oneshot(elsewhere.expect("a request")).await.expect("an answer");
+    assert_eq!(elsewhere.status(), 421);
+    assert_eq!(elsewhere.headers()["content-type"], "application/problem+json");
+
+    let password = Password::new("correct horse battery").expect("it is long enough");
+    let router = web::router(State::new(Arc::clone(&bank.bank)), &Settings::remote(password));
+    let unknown = get(&router, "/api/accounts").await;
+    assert_problem(&unknown, 401, "unauthorized");
+    assert!(unknown.header("www-authenticate").starts_with("Basic"), "{unknown:?}");
+    let known = [("authorization", "Bearer correct horse battery"), ("content-type", "application/json")];
+    let opened = send(&router, "POST", "/api/accounts", &known, r#"{"owner":"A"}"#).await;
+    let id = opened.json()["account"]["id"].as_str().expect("an id").to_owned();
+    assert_eq!(bank.get(&format!("/accounts/{id}/history")).await["events"][0]["actor"], "token");
+    drop(router);
     bank.close().await;
 }
 

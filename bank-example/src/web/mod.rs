@@ -14,6 +14,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
+use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use eventsourcing_core::Running;
@@ -48,7 +49,7 @@ pub fn router(state: State, settings: &Settings) -> Router {
     let behind_password = pages.merge(assets::router()).nest("/api", api::router());
     let open = Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready));
     let router = security::behind_password(behind_password, settings).merge(open).fallback(pages::not_found);
-    security::secured(router, settings).with_state(state)
+    security::secured(router, settings).layer(from_fn(api::with_problems)).with_state(state)
 }
 
 /// Whether requests can be dealt with: the store answers, and no follower has stopped.

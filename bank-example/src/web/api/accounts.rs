@@ -1,25 +1,24 @@
-//! Accounts: open them, look at them, move money.
+//! Accounts: open them, look at them.
 
 use axum::extract::State as Extract;
 use axum::http::header::{ETAG, IF_NONE_MATCH, LOCATION};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
-use eventsourcing_core::store::{Position, StoreError, StreamQuery, Version};
-use eventsourcing_core::{AppError, Application, Id, Receipt, Rejected, Root};
+use eventsourcing_core::store::{Position, StreamQuery, Version};
+use eventsourcing_core::{Application, Id, Root};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::amount::Amount;
-use super::command::{Command, Done, Expected, Waiting, etag, moved};
-use super::examples::{ALICE, BOB};
+use super::command::{Command, Done, Waiting, etag};
+use super::examples::ALICE;
 use super::extract::{Json, Path, Query, limit, text};
 use super::log::LogEvent;
 use super::problem::{Kind, Problem};
 use crate::application::accounts::AccountService;
 use crate::application::summaries::{AccountSummary, Listing};
-use crate::domain::account::{Account as Aggregate, AccountEvent};
-use crate::domain::{BankError, Money};
+use crate::domain::account::Account as Aggregate;
 use crate::web::State;
 
 /// An account at a version.
@@ -86,7 +85,12 @@ pub(super) async fn open(
 }
 
 /// The account at the event of the command, whatever has happened to it since.
-async fn changed(state: &State, command: &Command, id: Id<Aggregate>, done: Done) -> Result<Response, Problem> {
+pub(super) async fn changed(
+    state: &State,
+    command: &Command,
+    id: Id<Aggregate>,
+    done: Done,
+) -> Result<Response, Problem> {
     let waited = command.wait(state, &done.receipt).await;
     let account = state.bank.accounts.load_at(id, done.event.version).await?;
     let tag = [(ETAG, etag(account.version()))];
@@ -252,179 +256,4 @@ pub(super) async fn history(
     }
     let next = events.last().filter(|_| events.len() == limit).map(|last| last.version.as_u64());
     Ok(Json(History { events: events.iter().map(LogEvent::read).collect::<Result<_, _>>()?, next }))
-}
-
-/// Money to be put on an account, or taken from it.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Movement {
-    /// More than nothing, at most 999999999999.99, with at most two decimal places.
-    amount: Amount,
-}
-
-/// Puts money on an account.
-#[utoipa::path(post, path = "/accounts/{id}/credit", tag = "accounts",
-    params(
-        ("id" = Uuid, Path, example = json!(ALICE)), Waiting,
-        ("Idempotency-Key" = Option<String>, Header, example = "credit-alice"),
-        ("If-Match" = Option<String>, Header, description = "the ETag of the account; 412 if it has moved"),
-    ),
-    request_body(content = Movement, example = json!({ "amount": "20.00" })),
-    responses(
-        (status = OK, body = Changed, headers(("ETag" = String))),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
-    ))]
-pub(super) async fn credit(
-    state: Extract<State>,
-    id: Path<Uuid>,
-    command: Command,
-    movement: Json<Movement>,
-) -> Result<Response, Problem> {
-    moves(state, id, command, movement, "credit", Aggregate::credit).await
-}
-
-/// Takes money from an account.
-#[utoipa::path(post, path = "/accounts/{id}/debit", tag = "accounts",
-    params(
-        ("id" = Uuid, Path, example = json!(ALICE)), Waiting,
-        ("Idempotency-Key" = Option<String>, Header, example = "debit-alice"),
-        ("If-Match" = Option<String>, Header, description = "the ETag of the account; 412 if it has moved"),
-    ),
-    request_body(content = Movement, example = json!({ "amount": "5.00" })),
-    responses(
-        (status = OK, body = Changed, headers(("ETag" = String))),
-        (status = CONFLICT, body = Problem, description = "there is not enough money", content_type = "application/problem+json"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
-    ))]
-pub(super) async fn debit(
-    state: Extract<State>,
-    id: Path<Uuid>,
-    command: Command,
-    movement: Json<Movement>,
-) -> Result<Response, Problem> {
-    moves(state, id, command, movement, "debit", Aggregate::debit).await
-}
-
-/// What an account decides about an amount.
-type Decide = fn(&Aggregate, Money) -> Result<AccountEvent, BankError>;
-
-async fn moves(
-    Extract(state): Extract<State>,
-    Path(id): Path<Uuid>,
-    command: Command,
-    Json(movement): Json<Movement>,
-    what: &str,
-    decide: Decide,
-) -> Result<Response, Problem> {
-    let (id, Amount(amount)) = (Id::<Aggregate>::from_uuid(id), movement.amount);
-    let once = command.of(&format!("POST /accounts/{id}/{what}"), &movement);
-    let run = async |handle: Application| match &command.expected {
-        None => Ok(handle.update(id, |account| decide(account, amount)).await?),
-        Some(expected) => {
-            let mut account = handle.load(id).await?;
-            if !expected.allows(account.version()) {
-                return Err(moved(account.version()));
-            }
-            account.execute(|account| decide(account, amount))?;
-            handle.save(&mut account).await.map_err(as_moved)
-        }
-    };
-    let done = once.carry_out(&state.bank.accounts, id.stream(), run).await?;
-    changed(&state, &command, id, done).await
-}
-
-/// Who expected a version is told that it is another one by now, and does not decide again.
-fn as_moved(error: AppError) -> Problem {
-    match error {
-        AppError::Store(StoreError::Conflict { actual, .. }) => moved(actual),
-        error => error.into(),
-    }
-}
-
-/// Money to be moved to another account.
-#[derive(Debug, Deserialize, Serialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(super) struct NewTransfer {
-    /// The account that gets it.
-    to: Uuid,
-    /// More than nothing, at most 999999999999.99, with at most two decimal places.
-    amount: Amount,
-}
-
-/// Money that was moved.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Transferred {
-    from: Uuid,
-    to: Uuid,
-    amount: Amount,
-    /// The position of the command's last event in the log.
-    position: u64,
-}
-
-/// Moves money to another account, at once: both accounts change, or none.
-#[utoipa::path(post, path = "/accounts/{id}/transfer", tag = "accounts",
-    params(
-        ("id" = Uuid, Path, description = "the account that gives", example = json!(ALICE)),
-        Waiting,
-        ("Idempotency-Key" = Option<String>, Header, example = "transfer-from-alice"),
-        ("If-Match" = Option<String>, Header, description = "the ETag of the account that gives; 412 if it has moved"),
-    ),
-    request_body(content = NewTransfer, example = json!({ "to": BOB, "amount": "5.00" })),
-    responses(
-        (status = OK, body = Transferred),
-        (status = CONFLICT, body = Problem, description = "there is not enough money", content_type = "application/problem+json"),
-        (status = "default", body = Problem, content_type = "application/problem+json"),
-    ))]
-pub(super) async fn transfer(
-    Extract(state): Extract<State>,
-    Path(from): Path<Uuid>,
-    command: Command,
-    Json(request): Json<NewTransfer>,
-) -> Result<Response, Problem> {
-    let once = command.of(&format!("POST /accounts/{from}/transfer"), &request);
-    let (giving, taking) = (Id::<Aggregate>::from_uuid(from), Id::<Aggregate>::from_uuid(request.to));
-    let Amount(amount) = request.amount;
-    let run = async |handle: Application| match &command.expected {
-        None => Ok(AccountService::from(handle).transfer(giving, taking, amount).await?),
-        Some(expected) => expecting(handle, expected, (giving, taking), amount).await,
-    };
-    let Done { receipt, .. } = once.carry_out(&state.bank.accounts, taking.stream(), run).await?;
-    let waited = command.wait(&state, &receipt).await;
-    let position = receipt.position.as_u64();
-    let mut response = Json(Transferred { from, to: request.to, amount: request.amount, position }).into_response();
-    response.headers_mut().extend(waited);
-    Ok(response)
-}
-
-/// The transfer from an account that must be at the version that is expected.
-async fn expecting(
-    handle: Application,
-    expected: &Expected,
-    (giving, taking): (Id<Aggregate>, Id<Aggregate>),
-    amount: Money,
-) -> Result<Receipt, Problem> {
-    if giving == taking {
-        return Err(BankError::SameAccount.into());
-    }
-    let transferred = handle.update_all((giving, taking), |(giving, taking)| {
-        if !expected.allows(giving.version()) {
-            return Err(Refused::Moved(giving.version()));
-        }
-        giving.execute(|account| account.debit(amount)).map_err(Refused::Bank)?;
-        taking.execute(|account| account.credit(amount)).map_err(Refused::Bank)
-    });
-    transferred.await.map_err(|rejected| match rejected {
-        Rejected::Domain(Refused::Moved(latest)) => moved(latest),
-        Rejected::Domain(Refused::Bank(refusal)) => refusal.into(),
-        Rejected::App(error) => error.into(),
-    })
-}
-
-/// Why a transfer from an account at an expected version is refused.
-#[derive(Debug, thiserror::Error)]
-enum Refused {
-    #[error("the account is at version {0}")]
-    Moved(Version),
-    #[error(transparent)]
-    Bank(BankError),
 }

@@ -10,12 +10,15 @@ mod examples;
 mod extract;
 mod followers;
 mod log;
+mod movements;
 mod parked;
 mod problem;
 mod read_models;
 mod transfers;
 
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::Next;
+use axum::response::Response;
 use axum::routing::get;
 use axum::{Json, Router};
 use utoipa::OpenApi;
@@ -52,6 +55,13 @@ pub fn router() -> Router<State> {
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
+/// Has whatever stands before the API speak to programs as the API does. It comes after all of it.
+pub async fn with_problems(request: Request, next: Next) -> Response {
+    let is_of_api = request.uri().path().starts_with("/api/");
+    let response = next.run(request).await;
+    if is_of_api { problem::told(response).await } else { response }
+}
+
 /// What the API is, for programs that make clients of it.
 #[must_use]
 pub fn openapi() -> utoipa::openapi::OpenApi {
@@ -64,9 +74,9 @@ fn parts() -> (Router<State>, utoipa::openapi::OpenApi) {
         .routes(routes!(accounts::one))
         .routes(routes!(accounts::at))
         .routes(routes!(accounts::history))
-        .routes(routes!(accounts::credit))
-        .routes(routes!(accounts::debit))
-        .routes(routes!(accounts::transfer))
+        .routes(routes!(movements::credit))
+        .routes(routes!(movements::debit))
+        .routes(routes!(movements::transfer))
         .routes(routes!(transfers::request, transfers::list))
         .routes(routes!(transfers::one))
         .routes(routes!(read_models::ledger))

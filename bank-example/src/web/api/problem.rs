@@ -15,6 +15,9 @@ use crate::domain::BankError;
 
 /// The most characters of a detail: it may quote what was sent.
 const DETAIL_CHARACTERS_MAX: usize = 500;
+const PROBLEM_JSON: &str = "application/problem+json";
+/// The most bytes of a text that is told as a problem.
+const TEXT_BYTES_MAX: usize = 4 * 1024;
 /// When it is worth asking again that was refused because the store did not answer.
 const RETRY_AFTER_SECONDS: &str = "1";
 
@@ -50,8 +53,11 @@ pub(super) struct Problem {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kind {
     BadRequest,
+    Unauthorized,
+    Forbidden,
     NotFound,
     MethodNotAllowed,
+    Misdirected,
     InsufficientFunds,
     Conflict,
     NotParked,
@@ -70,6 +76,17 @@ impl Kind {
             Self::BadRequest => {
                 ("urn:bank-example:problem:bad-request", "the request cannot be understood", StatusCode::BAD_REQUEST)
             }
+            Self::Unauthorized => {
+                ("urn:bank-example:problem:unauthorized", "the bank asks for a password", StatusCode::UNAUTHORIZED)
+            }
+            Self::Forbidden => {
+                ("urn:bank-example:problem:forbidden", "another site may not change anything", StatusCode::FORBIDDEN)
+            }
+            Self::Misdirected => (
+                "urn:bank-example:problem:misdirected",
+                "the bank is served under another name",
+                StatusCode::MISDIRECTED_REQUEST,
+            ),
             Self::NotFound => ("urn:bank-example:problem:not-found", "there is no such thing", StatusCode::NOT_FOUND),
             Self::MethodNotAllowed => (
                 "urn:bank-example:problem:method-not-allowed",
@@ -142,12 +159,32 @@ impl IntoResponse for Problem {
         let status = StatusCode::from_u16(self.status).expect("it was made of one");
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if status == StatusCode::SERVICE_UNAVAILABLE {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
         }
         response
     }
+}
+
+/// What stands before the API speaks to people; programs are told the same as a [`Problem`].
+pub(super) async fn told(response: Response) -> Response {
+    let (mut parts, body) = response.into_parts();
+    let kind = match parts.status {
+        StatusCode::UNAUTHORIZED => Kind::Unauthorized,
+        StatusCode::FORBIDDEN => Kind::Forbidden,
+        StatusCode::MISDIRECTED_REQUEST => Kind::Misdirected,
+        StatusCode::SERVICE_UNAVAILABLE => Kind::Unavailable,
+        _ => return Response::from_parts(parts, body),
+    };
+    if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON) {
+        return Response::from_parts(parts, body);
+    }
+    let text = axum::body::to_bytes(body, TEXT_BYTES_MAX).await.unwrap_or_default();
+    let problem = Problem::new(kind, String::from_utf8_lossy(&text).trim()).into_response();
+    parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.extend(problem.headers().clone());
+    Response::from_parts(parts, problem.into_body())
 }
 
 impl From<BankError> for Problem {

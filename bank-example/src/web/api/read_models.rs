@@ -21,6 +21,9 @@ pub(super) struct Ledger {
     balance: Amount,
     /// How many credits and debits have reached it.
     transactions: u64,
+    /// The sum of all accounts: the same, when ledger and accounts in lists have both caught up.
+    sum_of_accounts: Amount,
+    agrees: bool,
 }
 
 /// Shows the ledger.
@@ -32,7 +35,9 @@ pub(super) struct Ledger {
 pub(super) async fn ledger(Extract(state): Extract<State>) -> Result<Json<Ledger>, Problem> {
     let ledger = state.bank.ledger.find(Id::<Aggregate>::named(GENERAL)).await?;
     let (balance, transactions) = ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
-    Ok(Json(Ledger { balance: Amount(balance), transactions }))
+    let sum = state.bank.summaries.totals().await?.balance;
+    let (agrees, balance, sum_of_accounts) = (balance == sum, Amount(balance), Amount(sum));
+    Ok(Json(Ledger { balance, transactions, sum_of_accounts, agrees }))
 }
 
 /// Which part of the feed is wanted.
