@@ -60,6 +60,10 @@ pub struct EventType {
 /// assert_eq!([DoorEvent::Opened, DoorEvent::Closed].into_events().len(), 2);
 /// assert_eq!(None::<DoorEvent>.into_events(), []);
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is no decision: it is neither an event `{E}` nor several",
+    label = "return an `{E}`, an array or a `Vec` of them, or an `Option`"
+)]
 pub trait IntoEvents<E> {
     /// The events decided on, in order.
     fn into_events(self) -> Vec<E>;

@@ -38,6 +38,7 @@ pub use verify::{
 };
 
 /// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
+#[diagnostic::on_unimplemented(message = "`{Self}` is not a system", label = "derive `System` for `{Self}`")]
 pub trait System: Sized + Send + Sync + 'static {
     /// What the system consists of.
     fn definition() -> Definition;

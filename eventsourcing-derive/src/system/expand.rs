@@ -180,11 +180,20 @@ impl Part {
         };
         let follows = follows.iter().map(|follow| {
             let (aggregate, application) = (&follow.aggregate, system.followed(follow));
-            quote_spanned!(aggregate.span()=> let follower = follower.follows::<#aggregate>(#application);)
+            quote_spanned! {aggregate.span()=>
+                let follower = #runtime::private::Follow::<#ty, #aggregate>::#kind(follower, #application);
+            }
         });
-        let start = quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, |system: &Self| &system.#field));
+        let start = match self.role {
+            Role::Projection(Target::Sql) => {
+                quote_spanned!(ty.span()=> #runtime::private::InSql::<#ty>::follower(#name, part))
+            }
+            _ => quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, part)),
+        };
         let timers = self.timers().map(|word| quote_spanned!(word.span()=> let follower = follower.timers();));
         Some(quote! {{
+            use #runtime::private::Unfollowed as _;
+            let part: fn(&Self) -> &#ty = |system| &system.#field;
             let follower = #start;
             #(#follows)*
             #timers

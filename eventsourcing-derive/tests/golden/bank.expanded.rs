@@ -38,19 +38,32 @@ impl ::eventsourcing_core::System for EventSourcedBank {
             [::eventsourcing_core::Follower<Self>; 2usize],
         >::from([
             {
+                use ::eventsourcing_core::private::Unfollowed as _;
+                let part: fn(&Self) -> &LedgerService = |system| &system.ledger;
                 let follower = ::eventsourcing_core::Follower::policy::<
                     LedgerService,
-                >("books", |system: &Self| &system.ledger);
-                let follower = follower.follows::<Account>("accounts");
+                >("books", part);
+                let follower = ::eventsourcing_core::private::Follow::<
+                    LedgerService,
+                    Account,
+                >::policy(follower, "accounts");
                 let follower = follower.timers();
                 ::core::convert::Into::into(follower)
             },
             {
+                use ::eventsourcing_core::private::Unfollowed as _;
+                let part: fn(&Self) -> &ActivityFeed = |system| &system.activity;
                 let follower = ::eventsourcing_core::Follower::projection::<
                     ActivityFeed,
-                >("activity", |system: &Self| &system.activity);
-                let follower = follower.follows::<Account>("accounts");
-                let follower = follower.follows::<Ledger>("books");
+                >("activity", part);
+                let follower = ::eventsourcing_core::private::Follow::<
+                    ActivityFeed,
+                    Account,
+                >::projection(follower, "accounts");
+                let follower = ::eventsourcing_core::private::Follow::<
+                    ActivityFeed,
+                    Ledger,
+                >::projection(follower, "books");
                 ::core::convert::Into::into(follower)
             },
         ])
