@@ -22,6 +22,12 @@ pub trait Contestant: Send + Sync + 'static {
     /// Writes a new account with `events` events in one append: it is opened, and credited for the rest.
     async fn append(&self, account: Uuid, events: u64) -> Outcome<()>;
 
+    /// Waits for what [`append`](Self::append) has not waited for. Only a contestant that sends one append after the other without
+    /// waiting for answers has anything to do.
+    async fn flush(&self) -> Outcome<()> {
+        Ok(())
+    }
+
     /// The balance of an account, from all of its events: no snapshot, no cache.
     async fn rebuild(&self, account: Uuid) -> Outcome<u64>;
 

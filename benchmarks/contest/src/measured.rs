@@ -14,6 +14,10 @@ pub struct Measured {
     /// How long each took, if that is what was measured. Sorted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub latencies: Vec<Duration>,
+    /// If several processes worked side by side: what the one that came to least did, as a share of what was fair. 1 is
+    /// perfectly fair.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_share: Option<f64>,
     /// The most memory the process has had, in bytes. Linux only; 0 elsewhere.
     #[serde(default)]
     pub memory_bytes_max: u64,
@@ -23,7 +27,7 @@ impl Measured {
     /// So many events in that time.
     #[must_use]
     pub fn new(events: u64, within: Duration) -> Self {
-        Self { events, within, latencies: Vec::new(), memory_bytes_max: memory_bytes_max() }
+        Self { events, within, latencies: Vec::new(), least_share: None, memory_bytes_max: memory_bytes_max() }
     }
 
     /// How long each event took, in any order.

@@ -146,6 +146,7 @@ async fn appends(contestant: &dyn Contestant, events: u64, group: &str, seconds:
         contestant.append(account(group, appended), events).await?;
         appended += 1;
     }
+    contestant.flush().await?;
     Ok(Measured::new(appended * events, start.elapsed()))
 }
 
@@ -153,6 +154,7 @@ async fn rebuild(contestant: &dyn Contestant, events: u64, seconds: f64) -> Outc
     let long = account("long", events);
     if contestant.rebuild(long).await.is_err() {
         contestant.append(long, events).await?;
+        contestant.flush().await?;
     }
     let expected: u64 = (1..events).map(amount).sum();
     let (start, mut rebuilt) = (Instant::now(), 0);
