@@ -3,6 +3,7 @@
 mod by_hand;
 mod chart;
 mod contestants;
+mod guard;
 mod ours;
 mod places;
 mod referee;
@@ -50,6 +51,12 @@ enum Command {
     List,
     /// Writes the table and the chart anew from the results there are
     Report,
+    /// Compares ours with code written by hand, in a minute; fails if a ratio is a third below the committed one
+    Guard {
+        /// Writes the ratios that are to be committed instead
+        #[arg(long)]
+        write: bool,
+    },
     /// Does what it is told on its standard input; the other commands start it
     #[command(hide = true)]
     Worker,
@@ -75,8 +82,12 @@ fn main() -> ExitCode {
             run(&letters, &settings)
         }
         Command::Run { letters, settings } => run(&letters, &settings),
-        Command::List => Ok(list()),
+        Command::List => {
+            list();
+            Ok(())
+        }
         Command::Report => Results::read(&folder().join("results.json")).and_then(|results| write(&results)),
+        Command::Guard { write } => guard::run(write),
         Command::Worker => contest::worker::work(contestants::enter),
     };
     match done {
