@@ -18,7 +18,7 @@ use eventsourcing_sqlite::SqliteStore;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::http::{Answer, get, post, post_with_key, send};
-use support::{Place, assert_consistent};
+use support::{Place, an_answer_before_its_transfer, assert_consistent, mend};
 use tower::ServiceExt as _;
 
 const ALL: [&str; 6] = ["accounts", "transfers", "ledger", "activity", "log", "followers"];
@@ -36,8 +36,12 @@ impl Served {
     }
 
     async fn on(stores: Stores) -> Self {
+        Self::with(stores, OnFailure::Park).await
+    }
+
+    async fn with(stores: Stores, on_failure: OnFailure) -> Self {
         let builder = EventSourcedBank::builder(stores).with_runner(Runner::concurrent().without_leases());
-        let bank = builder.with_on_failure_default(OnFailure::Park).start().await.expect("the bank starts");
+        let bank = builder.with_on_failure_default(on_failure).start().await.expect("the bank starts");
         let bank = Arc::new(bank);
         Self { router: web::router(State::new(Arc::clone(&bank)), &Settings::default()), bank }
     }
@@ -800,6 +804,46 @@ async fn parked_events_are_listed_retried_and_given_up_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_has_stopped_is_resumed() {
+    for place in Place::all() {
+        let stores = bank_example::stores::open(place.url()).await.expect("the store opens");
+        let bank = Served::with(stores, OnFailure::Stop).await;
+        let order = an_answer_before_its_transfer(&bank.bank).await;
+        let state = async || {
+            let health = bank.get("/followers").await;
+            let followers = health["followers"].as_array().expect("a list").clone();
+            followers.into_iter().find(|follower| follower["name"] == "transfers").expect("it is declared")
+        };
+        let stopped = state().await;
+        assert_eq!(stopped["state"], "stopped");
+        assert!(stopped["failure"].as_str().is_some_and(|failure| failure.contains("does not exist")), "{stopped}");
+        let path = "/api/followers/transfers/resume";
+        let resume = async || send(&bank.router, "POST", path, &[("idempotency-key", "r")], "").await;
+
+        assert_eq!((resume().await.status, resume().await.json()), (202, json!({ "follower": "transfers" })));
+        bank.bank.settled().await.expect_err("it stops again");
+        assert_eq!(
+            (&state().await["state"], bank.get("/followers").await["healthy"].as_bool()),
+            (&"stopped".into(), Some(false))
+        );
+        let foreign = [("origin", "http://evil.example")];
+        assert_problem(&send(&bank.router, "POST", path, &foreign, "").await, 403, "forbidden");
+
+        mend(&bank.bank, order).await;
+        let first = resume().await;
+        assert_eq!(first.status, 202);
+        bank.bank.settled().await.expect("it goes on");
+        assert_eq!(state().await["state"], "running");
+        let again = resume().await;
+        assert_eq!((again.status, again.text), (202, first.text), "nothing happens, and the answer is the same");
+        assert_problem(&send(&bank.router, "POST", "/api/followers/nobody/resume", &[], "").await, 404, "not-found");
+        let conditional = send(&bank.router, "POST", path, &[("if-match", "*")], "").await;
+        assert_problem(&conditional, 412, "precondition-failed");
+        bank.close().await;
+    }
+}
+
 /// An example of each thing that a request of `operation` brings, as the document has it.
 fn example(path: &str, operation: &Value) -> (String, Vec<(String, String)>, String) {
     let (mut path, mut query, mut headers) = (format!("/api{path}"), Vec::new(), Vec::new());
@@ -853,6 +897,7 @@ async fn the_document_names_every_route_and_its_examples_work() {
         "post /accounts/{id}/credit",
         "post /accounts/{id}/debit",
         "post /accounts/{id}/transfer",
+        "post /followers/{follower}/resume",
         "post /parked/{follower}/{id}/give-up",
         "post /parked/{follower}/{id}/retry",
         "post /transfers",

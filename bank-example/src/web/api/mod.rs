@@ -90,6 +90,7 @@ fn parts() -> (Router<State>, utoipa::openapi::OpenApi) {
         .routes(routes!(log::page))
         .routes(routes!(log::one))
         .routes(routes!(followers::health))
+        .routes(routes!(followers::resume))
         .routes(routes!(followers::system))
         .routes(routes!(followers::verify))
         .routes(routes!(parked::list))
