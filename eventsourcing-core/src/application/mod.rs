@@ -2,6 +2,7 @@
 
 mod load;
 mod parts;
+mod refusal;
 mod save;
 mod update;
 
@@ -153,6 +154,9 @@ impl Application {
     /// The first save with the id is carried out; every later one, in any process, returns its receipt and writes
     /// nothing. So use a handle for one save. With a command id, saves are also retried while the store is
     /// unavailable, because then it is safe.
+    ///
+    /// What the domain refuses leaves no trace, and is decided anew when the command is repeated; with
+    /// [`once`](Self::once) a refusal is kept too.
     #[must_use]
     pub fn command(&self, command_id: CommandId) -> Self {
         let metadata = self.context.metadata.clone();

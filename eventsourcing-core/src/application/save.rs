@@ -43,6 +43,9 @@ impl Application {
         }
         let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
         let Appended { receipt, repeated } = self.append(append).await?;
+        if let Some(command_id) = receipt.refused() {
+            return Err(AppError::Refused { command_id });
+        }
         for root in roots(&mut parts).filter(|root| root.has_pending()) {
             self.cache.forget(&root.load().stream);
             match repeated {
@@ -61,7 +64,7 @@ impl Application {
     }
 
     /// Appends, again and again while the store is unavailable if the command has an id.
-    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    pub(super) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         if append.command_id.is_none() {
             return self.store.append(append).await;
         }

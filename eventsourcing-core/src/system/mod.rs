@@ -9,6 +9,7 @@ mod generations;
 mod graph;
 mod health;
 mod parking;
+mod resume;
 mod runner;
 mod running;
 mod seats;

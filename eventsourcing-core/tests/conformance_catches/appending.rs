@@ -219,6 +219,17 @@ impl Flaw for LosesReceipts {
     }
 }
 
+/// As a join with the events would.
+#[derive(Default)]
+pub(crate) struct LosesReceiptsWithoutEvents;
+
+#[async_trait]
+impl Flaw for LosesReceiptsWithoutEvents {
+    async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        Ok(store.receipt(command_id).await?.filter(|receipt| receipt.position > Position::ZERO))
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct InventsReceipts;
 

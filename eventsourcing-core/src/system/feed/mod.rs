@@ -6,6 +6,7 @@
 mod cursor;
 mod parked;
 mod partition;
+mod resume;
 mod retry;
 mod sink;
 mod sql;

@@ -55,13 +55,16 @@ pub async fn repeated_command_is_recognised_when_its_expectation_is_stale<F: Fix
 /// P6: The receipt of a command that was carried out can be read; of any other there is none.
 pub async fn receipt_of_a_command_can_be_read<F: Fixture>(fixture: &F) {
     let (store, stream) = (fixture.open().await, stream());
-    let (carried_out, refused) = (CommandId::new(), CommandId::new());
+    let (carried_out, step, refused) = (CommandId::new(), CommandId::new(), CommandId::new());
     let appended = store.append(append_to(&stream, "1").with_command_id(carried_out)).await.expect("any version");
     let stale = append().with_events(stream.clone(), Expected::NoStream, vec![event("2")]).with_command_id(refused);
     assert_conflict(store.append(stale).await, &stream, Version::FIRST);
+    let step_alone = append().with_tracking(step_from(0, store.log_id()).to(9)).with_command_id(step);
+    let stepped = store.append(step_alone).await.expect("a step alone is allowed");
     for store in [&store, &fixture.open().await] {
         let receipt = async |id| store.receipt(id).await.expect("receipts can be read");
         assert_eq!(receipt(carried_out).await, Some(appended.receipt));
+        assert_eq!(receipt(step).await, Some(stepped.receipt), "also without an event");
         assert_eq!((receipt(refused).await, receipt(CommandId::new()).await), (None, None));
     }
 }
