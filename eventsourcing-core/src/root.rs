@@ -168,28 +168,21 @@ impl<A: Aggregate> Root<A> {
     /// A snapshot that cannot be decoded is `Unusable`: the caller loads again without snapshots.
     pub(crate) fn from_loaded(id: Id<A>, loaded: Loaded) -> Result<Option<Self>, LoadError> {
         let Loaded { snapshot, events } = loaded;
-        let mut events = events.into_iter();
-        let (state, version) = match &snapshot {
-            Some(snapshot) => (decode_snapshot(snapshot)?, snapshot.version),
-            None => match events.next() {
-                Some(first) => (create(&first)?, Version::FIRST),
-                None => return Ok(None),
-            },
+        let (mut state, mut version) = match &snapshot {
+            Some(snapshot) => (Some(decode_snapshot(snapshot)?), snapshot.version),
+            None => (None, Version::ZERO),
         };
-        let snapshot = snapshot.map_or(Version::ZERO, |snapshot| snapshot.version);
-        let mut root = Self { id, state, version, snapshot, pending: Vec::new(), cause: None };
-        events.try_for_each(|stored| root.replay(&stored))?;
-        Ok(Some(root))
-    }
-
-    fn replay(&mut self, stored: &StoredEvent) -> Result<(), StoreError> {
-        if stored.version != self.version.next() {
-            let reason = format!("after version {} of {} comes {}", self.version, stored.stream, stored.version);
-            return Err(StoreError::Corrupt { reason, source: None });
+        for stored in &events {
+            check_follows(version, stored)?;
+            state = replay(state, stored)?;
+            version = stored.version;
         }
-        self.state.fold_next(recorded::decode::<A>(stored)?).map_err(|misplaced| corrupt(stored, misplaced))?;
-        self.version = stored.version;
-        Ok(())
+        let snapshot = snapshot.map_or(Version::ZERO, |snapshot| snapshot.version);
+        match state {
+            Some(state) => Ok(Some(Self { id, state, version, snapshot, pending: Vec::new(), cause: None })),
+            None if events.is_empty() => Ok(None),
+            None => Err(never_created(id, version).into()),
+        }
     }
 }
 
@@ -210,12 +203,31 @@ fn decode_snapshot<A: Aggregate>(snapshot: &StoredSnapshot) -> Result<A, LoadErr
     Codec::decode_state(snapshot.codec, &snapshot.payload).map_err(LoadError::Snapshot)
 }
 
-fn create<A: Aggregate>(first: &StoredEvent) -> Result<A, StoreError> {
-    if first.version != Version::FIRST {
-        let reason = format!("the first event of {} has version {}", first.stream, first.version);
-        return Err(StoreError::Corrupt { reason, source: None });
+/// Versions have no holes.
+fn check_follows(version: Version, stored: &StoredEvent) -> Result<(), StoreError> {
+    if stored.version == version.next() {
+        return Ok(());
     }
-    A::fold_first(recorded::decode::<A>(first)?).map_err(|misplaced| corrupt(first, misplaced))
+    let reason = format!("after version {version} of {} comes {}", stored.stream, stored.version);
+    Err(StoreError::Corrupt { reason, source: None })
+}
+
+/// The state after the events that come of `stored`; before the first of all there is none.
+fn replay<A: Aggregate>(mut state: Option<A>, stored: &StoredEvent) -> Result<Option<A>, StoreError> {
+    for event in recorded::decode::<A>(stored)? {
+        let folded = match &mut state {
+            Some(state) => state.fold_next(event),
+            None => A::fold_first(event).map(|created| state = Some(created)),
+        };
+        folded.map_err(|misplaced| corrupt(stored, misplaced))?;
+    }
+    Ok(state)
+}
+
+fn never_created<A: Aggregate>(id: Id<A>, version: Version) -> StoreError {
+    let reason =
+        format!("all events of {} {id} up to version {version} are retired, so that nothing creates it", A::NAME);
+    StoreError::Corrupt { reason, source: None }
 }
 
 fn corrupt(stored: &StoredEvent, misplaced: Misplaced) -> StoreError {

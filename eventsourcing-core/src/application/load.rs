@@ -7,7 +7,7 @@ use tracing::warn;
 use super::Application;
 use crate::root::{AnyRoot, LoadError};
 use crate::store::{Append, EventStore, LogPage, LogQuery, Position, StoreError, StreamQuery, Version};
-use crate::{Aggregate, AppError, Id, Recorded, Root, Subscription};
+use crate::{Aggregate, AppError, Id, Recorded, Root, Subscription, recorded};
 
 impl Application {
     /// Loads an aggregate as it is now.
@@ -78,7 +78,7 @@ impl Application {
     /// The store failed, or an event cannot be decoded.
     pub async fn history<A: Aggregate>(&self, id: Id<A>) -> Result<Vec<Recorded<A>>, AppError> {
         let events = self.store.read_stream(StreamQuery::new(id.stream())).await?;
-        Ok(events.iter().map(Recorded::decode).collect::<Result<_, _>>()?)
+        Ok(recorded::decode_all(&events)?)
     }
 
     /// A page of the log, as stored. It shows all applications that share the store.

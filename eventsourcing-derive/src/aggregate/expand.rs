@@ -11,7 +11,8 @@ impl Aggregate {
     pub(super) fn expand(&self) -> TokenStream {
         let (fold, state) = (self.fold(), self.state());
         let shape = &self.shape;
-        let fingerprint = quote!(#shape, #fold::FINGERPRINT);
+        let former = self.event();
+        let fingerprint = quote!(#shape, #fold::FINGERPRINT, #former::FORMER_FINGERPRINT);
         let bodies = [
             quote!(#fold::create(event)),
             quote!(#fold::apply(self, event)),
@@ -29,7 +30,7 @@ impl Aggregate {
         let shape = &self.shape;
         let bodies = [(); 4].map(|()| quote!(::core::unreachable!()));
         let conditions = quote!(where Self: ::core::marker::Send + ::core::marker::Sync + 'static);
-        let implementation = self.implementation(&quote!(#shape, 0), &bodies, &conditions);
+        let implementation = self.implementation(&quote!(#shape, 0, 0), &bodies, &conditions);
         quote!(#messages #implementation)
     }
 
@@ -41,6 +42,11 @@ impl Aggregate {
     fn fold(&self) -> TokenStream {
         let runtime = &self.runtime;
         quote_spanned!(self.span()=> <Self as #runtime::Fold<<Self as #runtime::Aggregate>::Event>>)
+    }
+
+    fn event(&self) -> TokenStream {
+        let runtime = &self.runtime;
+        quote_spanned!(self.span()=> <<Self as #runtime::Aggregate>::Event as #runtime::Event>)
     }
 
     fn state(&self) -> TokenStream {

@@ -1,11 +1,13 @@
 //! From the model to the `impl System` and the functions that start it.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{LitStr, Path, Type};
 
 use super::model::{Follow, Part, Role, System, Target};
+use crate::messages;
 use crate::source_text::source_text;
 
 impl System {
@@ -125,6 +127,18 @@ impl System {
         self.parts.iter().map(|part| &part.ty).find(|first| source_text(first) == text).unwrap_or(ty)
     }
 
+    /// Does nothing, but compiles only if there are such events.
+    fn variants(&self, follow: &Follow) -> TokenStream {
+        let (runtime, aggregate) = (&self.runtime, &follow.aggregate);
+        let checks = follow.named().into_iter().flatten().map(|name| {
+            let (variant, message) =
+                (name.unraw().to_string(), messages::follows_unknown_event(source_text(aggregate), name));
+            let span = Span::call_site().located_at(name.span());
+            quote_spanned!(span=> ::core::assert!(#runtime::private::has_variant::<#aggregate>(#variant), #message);)
+        });
+        quote!(const _: () = { #(#checks)* };)
+    }
+
     fn name_of(&self, aggregate: &Path) -> TokenStream {
         let (runtime, text) = (&self.runtime, source_text(aggregate));
         let mut mentioned = self.parts.iter().flat_map(Part::mentioned);
@@ -180,7 +194,14 @@ impl Part {
         };
         let follows = follows.iter().map(|follow| {
             let (aggregate, application) = (&follow.aggregate, system.followed(follow));
-            quote_spanned!(aggregate.span()=> let follower = follower.follows::<#aggregate>(#application);)
+            let Some(named) = follow.named() else {
+                return quote_spanned!(aggregate.span()=> let follower = follower.follows::<#aggregate>(#application););
+            };
+            let (checks, variants) = (system.variants(follow), named.map(|name| name.unraw().to_string()));
+            quote_spanned! {aggregate.span()=>
+                #checks
+                let follower = follower.follows_only::<#aggregate>(#application, &[#(#variants),*]);
+            }
         });
         let start = quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, |system: &Self| &system.#field));
         let timers = self.timers().map(|word| quote_spanned!(word.span()=> let follower = follower.timers();));

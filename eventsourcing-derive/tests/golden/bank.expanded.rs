@@ -49,7 +49,20 @@ impl ::eventsourcing_core::System for EventSourcedBank {
                 let follower = ::eventsourcing_core::Follower::projection::<
                     ActivityFeed,
                 >("activity", |system: &Self| &system.activity);
-                let follower = follower.follows::<Account>("accounts");
+                const _: () = {
+                    ::core::assert!(
+                        ::eventsourcing_core::private::has_variant:: < Account >
+                        ("Opened"),
+                        "`Account` has no event `Opened`; name variants of its event type"
+                    );
+                    ::core::assert!(
+                        ::eventsourcing_core::private::has_variant:: < Account >
+                        ("Credited"),
+                        "`Account` has no event `Credited`; name variants of its event type"
+                    );
+                };
+                let follower = follower
+                    .follows_only::<Account>("accounts", &["Opened", "Credited"]);
                 let follower = follower.follows::<Ledger>("books");
                 ::core::convert::Into::into(follower)
             },

@@ -13,13 +13,21 @@ impl ::eventsourcing_core::Event for DoorEvent {
         },
         ::eventsourcing_core::EventType {
             name: "Shut",
-            version: 3u16,
+            version: 1u16,
         },
         ::eventsourcing_core::EventType {
             name: "Moved",
             version: 1u16,
         },
     ];
+    const VARIANTS: &'static [&'static str] = &["Opened", "Closed", "Moved"];
+    const FORMER: &'static [::eventsourcing_core::Former<Self>] = &[
+        {
+            const UPCASTERS: &[::eventsourcing_core::private::Upcaster] = &[];
+            ::eventsourcing_core::Former::read_as("Slammed", 1usize, UPCASTERS)
+        },
+    ];
+    const FORMER_FINGERPRINT: u64 = 0xfe200cb512f4be5a;
     fn index(&self) -> usize {
         match self {
             Self::Opened { .. } => 0usize,
@@ -61,6 +69,24 @@ impl ::eventsourcing_core::Event for Pinged {
             version: 2u16,
         },
     ];
+    const VARIANTS: &'static [&'static str] = &["Pinged"];
+    const FORMER: &'static [::eventsourcing_core::Former<Self>] = &[
+        {
+            const UPCASTERS: &[::eventsourcing_core::private::Upcaster] = &[
+                |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
+                    use ::eventsourcing_core::private::Certain as _;
+                    ::eventsourcing_core::private::Outcome(
+                            in_milliseconds(
+                                ::eventsourcing_core::private::read(payload)?,
+                            ),
+                        )
+                        .payload()
+                },
+            ];
+            ::eventsourcing_core::Former::read_as("Pinged", 0usize, UPCASTERS)
+        },
+    ];
+    const FORMER_FINGERPRINT: u64 = 0x9564e0aaedcfb559;
     fn index(&self) -> usize {
         0
     }
