@@ -2,6 +2,8 @@
 
 use serde::{Deserializer, Serializer};
 
+use crate::upcast::Former;
+
 /// The facts about one kind of aggregate, usually an enum with a variant for each.
 ///
 /// Written by [`#[event]`](macro@crate::event). What is stored is the event's name, the version of its schema, and its
@@ -14,6 +16,15 @@ use serde::{Deserializer, Serializer};
 pub trait Event: Sized + Send + Sync + 'static {
     /// Every event there is, in the order of the variants.
     const TYPES: &'static [EventType];
+
+    /// What they are called in the program, in the same order.
+    const VARIANTS: &'static [&'static str] = &[];
+
+    /// What earlier releases have stored under other names or in other versions, and how it is read.
+    const FORMER: &'static [Former<Self>] = &[];
+
+    /// Tells apart the ways in which former events have been read. A snapshot of what was read in another way is ignored.
+    const FORMER_FINGERPRINT: u64 = 0;
 
     /// Which of [`TYPES`](Self::TYPES) this event is.
     fn index(&self) -> usize;
@@ -61,8 +72,8 @@ pub struct EventType {
 /// assert_eq!(None::<DoorEvent>.into_events(), []);
 /// ```
 #[diagnostic::on_unimplemented(
-    message = "`{Self}` is no decision: it is neither an event `{E}` nor several",
-    label = "return an `{E}`, an array or a `Vec` of them, or an `Option`"
+    message = "`{Self}` is not one or several `{E}`",
+    label = "neither a `{E}`, nor an array, a `Vec` or an `Option` of them"
 )]
 pub trait IntoEvents<E> {
     /// The events decided on, in order.

@@ -77,6 +77,7 @@ mod clock;
 mod codec;
 pub mod sql;
 pub mod store;
+mod upcast;
 
 #[cfg(feature = "testing")]
 pub mod testing;
@@ -103,6 +104,7 @@ pub use system::{
     Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemBuilder, SystemError,
 };
 pub use timers::{Due, TIMER_KEY_BYTES_MAX, Timers};
+pub use upcast::{Decoded, Former};
 
 #[cfg(feature = "derive")]
 pub use eventsourcing_derive::{Aggregate, System, event};

@@ -1,11 +1,16 @@
 //! [`Recorded`]: an event with everything that is known about it.
+//!
+//! Of one stored event come several of these, or none, if it was split or retired since.
 
 use std::fmt;
 
 use jiff::Timestamp;
 
+#[cfg(doc)]
+use crate::Former;
+use crate::aggregate::name_of;
 use crate::store::{LogPage, Position, StoreError, StoredEvent, Version};
-use crate::{Aggregate, Codec, CodecError, Event, EventRef, Id, Metadata};
+use crate::{Aggregate, Codec, CodecError, Decoded, Event, EventRef, Id, Metadata};
 
 /// An event of an aggregate as it stands in the log.
 pub struct Recorded<A: Aggregate> {
@@ -13,6 +18,8 @@ pub struct Recorded<A: Aggregate> {
     pub payload: A::Event,
     /// To which aggregate.
     pub aggregate_id: Id<A>,
+    /// The stored name under which the aggregate stands: its current one, or [another](Aggregate::OTHER_NAMES).
+    pub category: &'static str,
     /// Its place among the events of the aggregate.
     pub version: Version,
     /// Its place in the log.
@@ -21,6 +28,9 @@ pub struct Recorded<A: Aggregate> {
     pub recorded_at: Timestamp,
     /// Who asked, and because of what.
     pub metadata: Metadata,
+    /// Which of the events that come of the stored one, from 0. It is 0 unless the stored event is [split](Former): then
+    /// they share position and version, and this tells them apart.
+    pub part: u32,
 }
 
 impl<A: Aggregate> Recorded<A> {
@@ -33,18 +43,22 @@ impl<A: Aggregate> Recorded<A> {
     /// How other events refer to this one.
     #[must_use]
     pub fn event_ref(&self) -> EventRef {
-        EventRef::new(&self.aggregate_id.stream(), self.version)
+        EventRef::new(&self.aggregate_id.stream_under(self.category), self.version)
     }
 
-    pub(crate) fn decode(stored: &StoredEvent) -> Result<Self, StoreError> {
-        Ok(Self {
-            payload: decode::<A>(stored)?,
-            aggregate_id: Id::from_uuid(stored.stream.id),
-            version: stored.version,
-            position: stored.position,
-            recorded_at: stored.recorded_at,
-            metadata: Metadata::of(stored)?,
-        })
+    /// The events that come of `stored`, in order.
+    pub(crate) fn decode(stored: &StoredEvent) -> Result<impl Iterator<Item = Self> + use<A>, StoreError> {
+        let (events, metadata) = (decode::<A>(stored)?, Metadata::of(stored)?);
+        let StoredEvent { position, version, recorded_at, .. } = *stored;
+        let aggregate_id = Id::from_uuid(stored.stream.id);
+        let category = name_of::<A>(&stored.stream.category).unwrap_or(A::NAME);
+        let several = events.len() > 1;
+        let mut metadata = Some(metadata);
+        Ok(events.zip(0..).map(move |(payload, part)| {
+            let metadata = if several { metadata.clone() } else { metadata.take() };
+            let metadata = metadata.expect("it is taken by the only event there is");
+            Self { payload, aggregate_id, category, version, position, recorded_at, metadata, part }
+        }))
     }
 }
 
@@ -52,19 +66,35 @@ impl LogPage {
     /// The events of the aggregate `A` in this page. Those of other aggregates are left out.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`]: an event cannot be decoded; it says which.
+    /// [`StoreError::Corrupt`] or [`StoreError::Newer`]: an event cannot be decoded; it says which.
     pub fn decode<A: Aggregate>(&self) -> Result<Vec<Recorded<A>>, StoreError> {
-        self.events.iter().filter(|event| event.stream.category == *A::NAME).map(Recorded::decode).collect()
+        decode_all(self.events.iter().filter(|event| name_of::<A>(&event.stream.category).is_some()))
     }
 }
 
-/// The event that `stored` holds. A failure says which event it is.
-pub(crate) fn decode<A: Aggregate>(stored: &StoredEvent) -> Result<A::Event, StoreError> {
-    Codec::decode_event(stored).map_err(|error| corrupt(stored, error))
+/// The events that come of these stored ones.
+pub(crate) fn decode_all<'a, A: Aggregate>(
+    stored: impl IntoIterator<Item = &'a StoredEvent>,
+) -> Result<Vec<Recorded<A>>, StoreError> {
+    let stored = stored.into_iter();
+    let mut events = Vec::with_capacity(stored.size_hint().0);
+    for stored in stored {
+        events.extend(Recorded::decode(stored)?);
+    }
+    Ok(events)
 }
 
-fn corrupt(stored: &StoredEvent, error: CodecError) -> StoreError {
-    StoreError::corrupt(format!("version {} of {} cannot be read", stored.version, stored.stream), error)
+/// The events that come of `stored`. A failure says of which event.
+pub(crate) fn decode<A: Aggregate>(stored: &StoredEvent) -> Result<Decoded<A::Event>, StoreError> {
+    Codec::decode_events(stored).map_err(|error| unreadable(stored, error))
+}
+
+fn unreadable(stored: &StoredEvent, error: CodecError) -> StoreError {
+    let reason = format!("version {} of {} cannot be read", stored.version, stored.stream);
+    match error.is_of_newer_release() {
+        true => StoreError::Newer { reason, source: error.into() },
+        false => StoreError::corrupt(reason, error),
+    }
 }
 
 impl<A: Aggregate> Clone for Recorded<A> {
@@ -78,10 +108,12 @@ impl<A: Aggregate<Event: fmt::Debug>> fmt::Debug for Recorded<A> {
         f.debug_struct("Recorded")
             .field("payload", &self.payload)
             .field("aggregate_id", &self.aggregate_id)
+            .field("category", &self.category)
             .field("version", &self.version)
             .field("position", &self.position)
             .field("recorded_at", &self.recorded_at)
             .field("metadata", &self.metadata)
+            .field("part", &self.part)
             .finish()
     }
 }

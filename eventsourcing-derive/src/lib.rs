@@ -47,6 +47,8 @@ use proc_macro::TokenStream;
 /// | Option of `#[aggregate(…)]` | Meaning | Without it |
 /// |---|---|---|
 /// | `name = "…"` | the stored name; give it before you rename the type | the type's name |
+/// | `former_names("…", …)` | the stored names it had before, the first one first: streams that were begun under them go on | none |
+/// | `next_name = "…"` | the stored name that the next release will give it, for processes that run beside that one | none |
 /// | `event = Path` | the type of its events | the type's name with `Event` |
 /// | `snapshot = expression` | a `SnapshotPolicy`; `every` and `never` need no import | `never()` |
 /// | `snapshot_version = 2` | retires the snapshots of other versions, 1 to 65535 | 1 |
@@ -55,8 +57,8 @@ use proc_macro::TokenStream;
 /// # Snapshots
 ///
 /// A snapshot is used only if state and fold are what they were when it was made. The derive notices when names, types
-/// or serde attributes of fields or variants change, and when a method of the `#[event]` block does; documentation,
-/// visibility and layout do not count. It cannot look into other types and functions: when one of those changes what
+/// or serde attributes of fields or variants change, when a method of the `#[event]` block does, and when the options do by
+/// which former events are read; documentation, visibility and layout do not count. It cannot look into other types and functions: when one of those changes what
 /// is folded, raise `snapshot_version`. Nothing is lost when a snapshot is retired; the next load reads more events.
 ///
 /// # What it writes
@@ -149,7 +151,7 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// #[derive(Clone, Serialize, Deserialize)]
 /// enum DoorEvent {
 ///     Opened,
-///     #[event(name = "Shut", version = 2)]
+///     #[event(name = "Shut")]
 ///     Closed { by: String },
 /// }
 ///
@@ -161,9 +163,65 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// | Option of `#[event(…)]` | Stands on | Meaning | Without it |
 /// |---|---|---|---|
 /// | `name = "…"` | method, variant, struct | the stored name; give it before you rename the event | the name of the variant or struct |
+/// | `former_names("…", …)` | method, variant, struct | names it was stored under before, in any of its versions | none |
 /// | `version = 2` | method, variant, struct | the version of the payload's schema, 1 to 65535 | 1 |
+/// | `upcast(from = 1, with = path)` | method, variant, struct | makes version 2 of version 1; one for each earlier version | none |
+/// | `retired("…", …)` | `impl` block, `enum`, `struct` | stored names of events that mean nothing any more | none |
+/// | `split(name = "…", version = 1, with = path)` | `impl` block, `enum`, `struct` | what is read in place of an event that is not recorded any more | none; the version is 1 |
 /// | `enum = Name` | `impl` block | the name of the enum; also say `#[aggregate(event = Name)]` | the type's name with `Event` |
 /// | `crate = path` | `impl` block, `enum`, `struct` | where `eventsourcing_core` is | `::eventsourcing_core` |
+///
+/// # When events change
+///
+/// What is stored stays as it is, for ever; it is brought up to date when it is read. A field with a serde default may be
+/// added without further ado. For any other change raise `version` and say how the next version of the payload is made of
+/// the one before: with a function from a type that serde reads, or from a `serde_json::Value`, to a type that serde writes,
+/// or a `Result` of it. Each function leads to the next version, so that only the last one changes with the event; the
+/// compiler asks for every link.
+///
+/// ```
+/// use eventsourcing_core::{Aggregate, event};
+/// use serde::{Deserialize, Serialize};
+///
+/// #[derive(Aggregate, Serialize, Deserialize)]
+/// struct Account {
+///     cents: i64,
+/// }
+///
+/// #[event(split(name = "Moved", with = moved), retired("Frozen"))]
+/// impl Account {
+///     fn opened() -> Self {
+///         Self { cents: 0 }
+///     }
+///     #[event(former_names("Credited"), version = 2, upcast(from = 1, with = in_cents))]
+///     fn paid_in(&mut self, cents: i64) {
+///         self.cents += cents;
+///     }
+///     fn paid_out(&mut self, cents: i64) {
+///         self.cents -= cents;
+///     }
+/// }
+///
+/// #[derive(Deserialize)]
+/// struct InEuros { euros: i64 }
+///
+/// #[derive(Serialize)]
+/// struct InCents { cents: i64 }
+///
+/// fn in_cents(old: InEuros) -> InCents {
+///     InCents { cents: old.euros * 100 }
+/// }
+///
+/// #[derive(Deserialize)]
+/// struct Moved { out: i64, back: i64 }
+///
+/// /// One event, an array, a `Vec` or an `Option` of them, or a `Result` of any of these.
+/// fn moved(old: Moved) -> [AccountEvent; 2] {
+///     [AccountEvent::PaidOut { cents: old.out }, AccountEvent::PaidIn { cents: old.back }]
+/// }
+/// ```
+///
+/// The chapter on evolution, `docs/evolution.md`, says which change needs what.
 ///
 /// # What is stored
 ///
@@ -235,17 +293,23 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | Option | Stands on | Meaning | Without it |
 /// |---|---|---|---|
 /// | `#[application(aggregates(A, B))]` | application | the aggregates it owns | none; it must follow something |
-/// | `#[application(follows(field: A, …))]` | application | what its policy reacts to | no policy |
+/// | `#[application(follows(field: A, …))]` | application | what its policy reacts to; with `A(Opened, Closed)` only these events | no policy |
 /// | `#[application(follows(…), timers)]` | application | its policy has timers and implements `Timers` | none; to schedule one is a failure |
-/// | `#[projection(follows(field: A, …))]` | projection | what it reads; at least one | |
+/// | `#[projection(follows(field: A, …))]` | projection | what it reads; at least one; with `A(Opened, Closed)` only these events | |
 /// | `#[application(name = "…")]`, `#[projection(name = "…")]` | either | the stored name; give it before you rename the field | the field's name |
 /// | `#[system(name = "…")]` | struct | the name in the definition | the struct's name |
 /// | `#[system(crate = path)]` | struct | where `eventsourcing_core` is | `::eventsourcing_core` |
 ///
+/// # Events of newer releases
+///
+/// A follower that names the events it needs passes over all others without decoding them, also those that only a newer
+/// release knows. One that names none needs all: when it meets an event that this release does not know it skips nothing
+/// and waits, until a process with the newer release takes it over.
+///
 /// # Checked while compiling
 ///
 /// A followed field is there, is an application, and owns the aggregate; the follower has a `Policy` or `Projection`
-/// for it; nothing follows itself or twice; names are unique; an aggregate has one owner.
+/// for it; the events it names are there; nothing follows itself or twice; names are unique; an aggregate has one owner.
 ///
 /// # What it writes
 ///

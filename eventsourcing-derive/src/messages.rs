@@ -34,6 +34,9 @@ messages! {
     aggregate_generic(name)
         "`{name}` is generic; one stored name stands for one type: write a struct without parameters for each"
 
+    aggregate_name_repeated(name, aggregate)
+        "`{name}` is given to `{aggregate}` twice; keep one"
+
     // #[event]
     event_item()
         "`#[event]` stands on an `impl` block, an `enum` or a `struct`"
@@ -49,6 +52,25 @@ messages! {
         "`#[serde({option})]` on `{name}` changes how it is stored; an event is stored as its fields: remove it, or put it on a field"
     repeated_event_name(name)
         "two events are stored as `{name}`; give one of them another name with `#[event(name = \"…\")]`"
+
+    upcast_incomplete(option)
+        "`upcast` says from which version and with which function, but has no `{option}`; write `upcast(from = 1, with = function)`"
+    upcast_of_current(name, version, from, next)
+        "`{name}` has version {version}, and version {from} does not come before it; write `version = {next}` or correct `from`"
+    upcast_repeated(from, name)
+        "version {from} of `{name}` is upcast twice; keep one"
+    upcast_missing(name, missing, next)
+        "stores may hold version {missing} of `{name}`, and nothing makes version {next} of it; write `upcast(from = {missing}, with = function)`"
+    upcasts_missing(name, missing, first)
+        "stores may hold the versions {missing} of `{name}`, and nothing makes the next ones of them; write `upcast(from = {first}, with = function)`, and so on"
+    split_incomplete(option)
+        "`split` says which stored event is read as others, but has no `{option}`; write `split(name = \"Moved\", with = function)`"
+    split_repeated(version, name)
+        "version {version} of `{name}` is split twice; keep one, or give the versions apart with `version = 2`"
+    split_missing(missing, name)
+        "stores may hold version {missing} of `{name}`, and nothing says how it is split; write `split(name = \"{name}\", version = {missing}, with = function)`"
+    former_name_taken(name)
+        "`{name}` is given to two events, and a stored name stands for one; remove it here or there"
 
     // #[event] impl
     block_of_trait(name)
@@ -123,6 +145,14 @@ messages! {
         "`{aggregate}` is listed twice; keep one"
     repeated_follow(field, aggregate)
         "`{field}: {aggregate}` is listed twice; keep one"
+    follows_no_event(aggregate)
+        "`{aggregate}()` names no event; write `{aggregate}` to follow all of them, or those that are needed: `{aggregate}(Credited)`"
+    follows_strange_event(found, aggregate)
+        "`{found}` is not the name of an event; write that of a variant, such as `{aggregate}(Credited)`"
+    follows_unknown_event(aggregate, name)
+        "`{aggregate}` has no event `{name}`; name variants of its event type"
+    repeated_followed_event(name)
+        "the event `{name}` is listed twice; keep one"
     follows_itself(field)
         "`{field}` follows itself and would never come to rest; let another application follow it"
     follows_unknown(found, known)

@@ -10,6 +10,9 @@ use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, LitInt, LitStr, Meta, 
 use crate::errors::Errors;
 use crate::messages;
 
+/// Options that may be given several times.
+const REPEATABLE: &[&str] = &["upcast", "split"];
+
 /// What one attribute says. Unknown and repeated options have been reported and are gone.
 pub(crate) struct Options(Vec<Entry>);
 
@@ -56,7 +59,9 @@ impl Options {
         for entry in entries {
             if !known.iter().any(|known| entry.key == known) {
                 errors.report(&entry.key, unknown(attribute, &entry.key.to_string(), known));
-            } else if kept.iter().any(|kept| kept.key == entry.key) {
+            } else if kept.iter().any(|kept| kept.key == entry.key)
+                && !REPEATABLE.iter().any(|repeatable| entry.key == repeatable)
+            {
                 errors.report(&entry.key, messages::repeated_option(&entry.key));
             } else {
                 kept.push(entry);
@@ -124,6 +129,29 @@ impl Options {
             _ => None,
         });
         items.into_iter().flatten().collect()
+    }
+
+    /// What `parse` makes of every `key(…)`: it is given the word `key`, the options, and how many mistakes had been reported
+    /// before them.
+    pub(crate) fn each<T>(
+        &self,
+        key: &str,
+        example: &str,
+        known: &[&str],
+        errors: &mut Errors,
+        parse: fn(&Ident, &Self, usize, &mut Errors) -> Option<T>,
+    ) -> Vec<T> {
+        let mut each = Vec::new();
+        for entry in self.0.iter().filter(|entry| entry.key == key) {
+            let Value::List(options) = &entry.value else {
+                errors.report(entry, messages::wrong_value(key, "options in parentheses", example));
+                continue;
+            };
+            let reported = errors.count();
+            let options = Self::of_arguments("event", options.clone(), known, errors);
+            each.extend(parse(&entry.key, &options, reported, errors));
+        }
+        each
     }
 
     fn typed<T>(

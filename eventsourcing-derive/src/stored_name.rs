@@ -12,10 +12,15 @@ const BYTES_MAX: usize = 255;
 /// The name the user chose with `name = "…"`, else that of the item.
 pub(crate) fn stored_name(chosen: Option<LitStr>, item: &Ident, errors: &mut Errors) -> LitStr {
     let name = chosen.unwrap_or_else(|| LitStr::new(&item.unraw().to_string(), item.span()));
-    if let Some(fault) = fault(&name.value()) {
-        errors.report(&name, messages::bad_stored_name(shown(&name.value()), fault));
-    }
+    check_stored_name(&name, errors);
     name
+}
+
+/// Reports a name that no store accepts.
+pub(crate) fn check_stored_name(name: &LitStr, errors: &mut Errors) {
+    if let Some(fault) = fault(&name.value()) {
+        errors.report(name, messages::bad_stored_name(shown(&name.value()), fault));
+    }
 }
 
 fn shown(name: &str) -> String {

@@ -153,6 +153,62 @@ fn the_fingerprint_depends_on_fields_types_serde_attributes_version_and_fold() {
                 fn opened() -> Self { Self { balance: 1 } }
             }
         },
+        fingerprint! {
+            #[derive(Aggregate, Serialize, Deserialize)]
+            pub(super) struct Account { balance: i64 }
+            #[event]
+            impl Account {
+                #[event(version = 2, upcast(from = 1, with = one))]
+                fn opened() -> Self { Self { balance: 0 } }
+            }
+            fn one(old: u8) -> u8 { old }
+        },
+        fingerprint! {
+            #[derive(Aggregate, Serialize, Deserialize)]
+            pub(super) struct Account { balance: i64 }
+            #[event]
+            impl Account {
+                #[event(version = 2, upcast(from = 1, with = other))]
+                fn opened() -> Self { Self { balance: 0 } }
+            }
+            fn other(old: u8) -> u8 { old }
+        },
+        fingerprint! {
+            #[derive(Aggregate, Serialize, Deserialize)]
+            pub(super) struct Account { balance: i64 }
+            #[event]
+            impl Account {
+                #[event(version = 3, upcast(from = 1, with = one), upcast(from = 2, with = one))]
+                fn opened() -> Self { Self { balance: 0 } }
+            }
+            fn one(old: u8) -> u8 { old }
+        },
+        fingerprint! {
+            #[derive(Aggregate, Serialize, Deserialize)]
+            pub(super) struct Account { balance: i64 }
+            #[event(retired("Frozen"))]
+            impl Account {
+                fn opened() -> Self { Self { balance: 0 } }
+            }
+        },
+        fingerprint! {
+            #[derive(Aggregate, Serialize, Deserialize)]
+            pub(super) struct Account { balance: i64 }
+            #[event(split(name = "Frozen", with = none))]
+            impl Account {
+                fn opened() -> Self { Self { balance: 0 } }
+            }
+            fn none(_: u8) -> Option<AccountEvent> { None }
+        },
+        fingerprint! {
+            #[derive(Aggregate, Serialize, Deserialize)]
+            pub(super) struct Account { balance: i64 }
+            #[event]
+            impl Account {
+                #[event(former_names("Created"))]
+                fn opened() -> Self { Self { balance: 0 } }
+            }
+        },
     ];
     let distinct: std::collections::HashSet<_> = fingerprints.iter().collect();
     assert_eq!(distinct.len(), fingerprints.len());

@@ -6,7 +6,14 @@ mod variant;
 
 pub(crate) use variant::{deserialize_variant, serialize_variant};
 
+use std::error::Error;
+use std::marker::PhantomData;
+
+use serde::Deserializer;
+use serde::de::DeserializeSeed;
+
 use crate::store::{CodecId, StoredEvent};
+use crate::upcast::{self, Decoded};
 use crate::{Aggregate, Event};
 
 /// How payloads are encoded.
@@ -40,7 +47,32 @@ pub enum CodecError {
         #[source]
         source: serde_json::Error,
     },
-    /// No such event is known to this program.
+    /// An upcaster cannot make the next version of a payload of this one.
+    #[error("event {name} cannot be brought from version {from} to version {to}")]
+    Upcast {
+        /// The stored name.
+        name: String,
+        /// The version that the upcaster was given.
+        from: u16,
+        /// The version that it should have made.
+        to: u16,
+        /// What the upcaster said.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// A stored event cannot be split.
+    #[error("version {version} of event {name} cannot be split")]
+    Split {
+        /// The stored name.
+        name: String,
+        /// The stored version.
+        version: u16,
+        /// What the function said that splits it.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
+    /// No such event is known to this program. If this is the newest release, it has lost a former name, or does not say
+    /// that the event is retired.
     #[error("unknown event {name:?}; this program knows {known}; was it written by a newer release?")]
     UnknownEvent {
         /// The stored name.
@@ -49,7 +81,7 @@ pub enum CodecError {
         known: String,
     },
     /// The event is known, but not in this version.
-    #[error("event {name} has schema version {found}; this program knows version {known}")]
+    #[error("event {name} has schema version {found}; this program knows version {known}{}", hint(*found, *known))]
     UnknownVersion {
         /// The stored name.
         name: String,
@@ -61,6 +93,23 @@ pub enum CodecError {
     /// The bytes were written by a codec this program does not have.
     #[error("unknown codec {0}; was this written by a newer release?")]
     UnknownCodec(u8),
+}
+
+impl CodecError {
+    /// Whether it is not this release that can read the event, but perhaps a newer one: the name is unknown, the version is
+    /// higher than the known one, or so is the codec.
+    #[must_use]
+    pub fn is_of_newer_release(&self) -> bool {
+        match self {
+            Self::UnknownEvent { .. } | Self::UnknownCodec(_) => true,
+            Self::UnknownVersion { found, known, .. } => found > known,
+            _ => false,
+        }
+    }
+}
+
+fn hint(found: u16, known: u16) -> &'static str {
+    if found > known { "; was it written by a newer release?" } else { "" }
 }
 
 impl Codec {
@@ -98,17 +147,27 @@ impl Codec {
         }
     }
 
-    /// The event that `stored` holds, whatever codec wrote it.
+    /// The events that come of `stored`, whatever codec and release wrote it: one, or several or none if it was split or
+    /// retired since.
     ///
     /// # Errors
     /// Every [`CodecError`] but `Encode`.
-    pub fn decode_event<E: Event>(stored: &StoredEvent) -> Result<E, CodecError> {
-        let index = index_of::<E>(stored)?;
-        let Self::Json = Self::from_id(stored.codec)?;
-        let mut deserializer = serde_json::Deserializer::from_slice(&stored.payload);
-        let event = E::deserialize_payload(index, &mut deserializer);
-        let event = event.and_then(|event| deserializer.end().map(|()| event));
-        event.map_err(|source| CodecError::Decode { what: format!("event {}", stored.name), source })
+    pub fn decode_events<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecError> {
+        upcast::decode(stored)
+    }
+
+    /// The one place where stored bytes become values.
+    pub(crate) fn read<'de, S: DeserializeSeed<'de>>(
+        codec: CodecId,
+        bytes: &'de [u8],
+        seed: S,
+        what: impl FnOnce() -> String,
+    ) -> Result<S::Value, CodecError> {
+        let Self::Json = Self::from_id(codec)?;
+        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+        let value = seed.deserialize(&mut deserializer);
+        let value = value.and_then(|value| deserializer.end().map(|()| value));
+        value.map_err(|source| CodecError::Decode { what: what(), source })
     }
 
     /// The fields of `stored` as a JSON value, without knowing its type.
@@ -116,9 +175,7 @@ impl Codec {
     /// # Errors
     /// [`CodecError::UnknownCodec`], [`CodecError::Decode`].
     pub fn decode_value(stored: &StoredEvent) -> Result<serde_json::Value, CodecError> {
-        let Self::Json = Self::from_id(stored.codec)?;
-        serde_json::from_slice(&stored.payload)
-            .map_err(|source| CodecError::Decode { what: format!("event {}", stored.name), source })
+        Self::read(stored.codec, &stored.payload, PhantomData, || format!("event {}", stored.name))
     }
 
     pub(crate) fn encode_state<A: Aggregate>(self, state: &A) -> Result<Vec<u8>, CodecError> {
@@ -130,23 +187,16 @@ impl Codec {
     }
 
     pub(crate) fn decode_state<A: Aggregate>(id: CodecId, bytes: &[u8]) -> Result<A, CodecError> {
-        let Self::Json = Self::from_id(id)?;
-        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let state = A::deserialize_state(&mut deserializer);
-        let state = state.and_then(|state| deserializer.end().map(|()| state));
-        state.map_err(|source| CodecError::Decode { what: format!("snapshot of {}", A::NAME), source })
+        Self::read(id, bytes, State(PhantomData), || format!("snapshot of {}", A::NAME))
     }
 }
 
-fn index_of<E: Event>(stored: &StoredEvent) -> Result<usize, CodecError> {
-    let name = stored.name.as_str();
-    let Some(index) = E::TYPES.iter().position(|known| known.name == name) else {
-        let known: Vec<_> = E::TYPES.iter().map(|known| known.name).collect();
-        return Err(CodecError::UnknownEvent { name: name.into(), known: known.join(", ") });
-    };
-    let known = E::TYPES[index].version;
-    if stored.schema_version != known {
-        return Err(CodecError::UnknownVersion { name: name.into(), found: stored.schema_version, known });
+struct State<A>(PhantomData<fn() -> A>);
+
+impl<'de, A: Aggregate> DeserializeSeed<'de> for State<A> {
+    type Value = A;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<A, D::Error> {
+        A::deserialize_state(deserializer)
     }
-    Ok(index)
 }

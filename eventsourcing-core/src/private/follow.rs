@@ -7,29 +7,46 @@ use super::required::{ProjectionInMemory, ProjectionInSql, Service};
 use crate::system::{PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 use crate::{Aggregate, Follower, Policy, Projection, SqlProjection, SqlReadModel};
 
+/// The events that are named, by their variants. `None`: all are needed.
+type Named<'a> = Option<&'a [&'a str]>;
+
 /// The follower that is the field of type `P`, and the aggregate `A` that it follows.
 #[derive(Debug)]
 pub struct Follow<P, A>(std::marker::PhantomData<(P, A)>);
 
 impl<P: Service + 'static, A: Aggregate> Follow<P, A> {
     /// Asks for [`Policy`].
-    pub fn policy<S>(follower: PolicyFollower<S, P>, application: &'static str) -> PolicyFollower<S, P>
+    pub fn policy<S>(
+        follower: PolicyFollower<S, P>,
+        application: &'static str,
+        named: Named<'_>,
+    ) -> PolicyFollower<S, P>
     where
         S: Send + Sync + 'static,
         P: Policy<A>,
     {
-        follower.follows::<A>(application)
+        match named {
+            None => follower.follows::<A>(application),
+            Some(variants) => follower.follows_only::<A>(application, variants),
+        }
     }
 }
 
 impl<P: ProjectionInMemory + 'static, A: Aggregate> Follow<P, A> {
     /// Asks for [`Projection`].
-    pub fn projection<S>(follower: ProjectionFollower<S, P>, application: &'static str) -> ProjectionFollower<S, P>
+    pub fn projection<S>(
+        follower: ProjectionFollower<S, P>,
+        application: &'static str,
+        named: Named<'_>,
+    ) -> ProjectionFollower<S, P>
     where
         S: Send + Sync + 'static,
         P: Projection<A>,
     {
-        follower.follows::<A>(application)
+        match named {
+            None => follower.follows::<A>(application),
+            Some(variants) => follower.follows_only::<A>(application, variants),
+        }
     }
 }
 
@@ -38,12 +55,16 @@ impl<P: 'static, A: Aggregate> Follow<P, A> {
     pub fn foreign_projection<S>(
         follower: ProjectionFollower<S, P>,
         application: &'static str,
+        named: Named<'_>,
     ) -> ProjectionFollower<S, P>
     where
         S: Send + Sync + 'static,
         P: Projection<A>,
     {
-        follower.follows::<A>(application)
+        match named {
+            None => follower.follows::<A>(application),
+            Some(variants) => follower.follows_only::<A>(application, variants),
+        }
     }
 }
 
@@ -52,12 +73,16 @@ impl<P: ProjectionInSql + SqlReadModel, A: Aggregate> Follow<P, A> {
     pub fn sql_projection<S>(
         follower: SqlProjectionFollower<S, P>,
         application: &'static str,
+        named: Named<'_>,
     ) -> SqlProjectionFollower<S, P>
     where
         S: Send + Sync + 'static,
         P: SqlProjection<A>,
     {
-        follower.follows::<A>(application)
+        match named {
+            None => follower.follows::<A>(application),
+            Some(variants) => follower.follows_only::<A>(application, variants),
+        }
     }
 }
 
@@ -78,19 +103,19 @@ impl<P: ProjectionInSql> InSql<P> {
 
 /// The same functions for a field that lacks something which is asked for elsewhere.
 pub trait Unfollowed: Sized {
-    fn policy<F>(follower: F, _: &'static str) -> F {
+    fn policy<F>(follower: F, _: &'static str, _: Named<'_>) -> F {
         follower
     }
 
-    fn projection<F>(follower: F, _: &'static str) -> F {
+    fn projection<F>(follower: F, _: &'static str, _: Named<'_>) -> F {
         follower
     }
 
-    fn foreign_projection<F>(follower: F, _: &'static str) -> F {
+    fn foreign_projection<F>(follower: F, _: &'static str, _: Named<'_>) -> F {
         follower
     }
 
-    fn sql_projection<F>(follower: F, _: &'static str) -> F {
+    fn sql_projection<F>(follower: F, _: &'static str, _: Named<'_>) -> F {
         follower
     }
 

@@ -3,15 +3,43 @@
 mod follow;
 mod parameter;
 mod required;
+mod upcast;
 
 pub use serde;
 
 pub use follow::{Follow, InSql, Unfollowed};
 pub use parameter::{Copied, Missing, Of, Parameter, Unasked, Within};
 pub use required::{Payload, ProjectionInMemory, ProjectionInSql, Service, State};
+pub use upcast::{Certain, NewPayload, OldPayload, Outcome, read};
 
-/// Combines the fingerprint of a state's shape with that of its fold.
+pub use crate::upcast::{Splitter, StoredPayload, Upcaster};
+
+/// Combines the fingerprints of a state's shape, of its fold, and of how former events are read.
 #[must_use]
-pub const fn fingerprint(shape: u64, fold: u64) -> crate::store::Fingerprint {
-    crate::store::Fingerprint(shape.rotate_left(32) ^ fold)
+pub const fn fingerprint(shape: u64, fold: u64, former: u64) -> crate::store::Fingerprint {
+    crate::store::Fingerprint(shape.rotate_left(32) ^ fold ^ former.rotate_left(16))
+}
+
+/// Whether the aggregate has an event of this name.
+#[must_use]
+pub const fn has_variant<A: crate::Aggregate>(variant: &str) -> bool {
+    let variants = <A::Event as crate::Event>::VARIANTS;
+    let mut index = 0;
+    while index < variants.len() {
+        if are_equal(variants[index].as_bytes(), variant.as_bytes()) {
+            return true;
+        }
+        index += 1;
+    }
+    false
+}
+
+const fn are_equal(mut left: &[u8], mut right: &[u8]) -> bool {
+    while let ([first, rest @ ..], [other, others @ ..]) = (left, right) {
+        if *first != *other {
+            return false;
+        }
+        (left, right) = (rest, others);
+    }
+    left.is_empty() && right.is_empty()
 }

@@ -57,6 +57,15 @@ pub enum StoreError {
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
+    /// Ask a newer release: it may be able to read what this one does not know. Nothing was written.
+    #[error("{reason}")]
+    Newer {
+        /// What this release cannot read.
+        reason: String,
+        /// What it does not know.
+        #[source]
+        source: Box<dyn Error + Send + Sync>,
+    },
     /// Fix the program: this can never succeed. Nothing was written.
     #[error("invalid: {reason}")]
     Invalid {

@@ -1,18 +1,19 @@
 //! [`Follower`]: a policy or projection of a system, tied to the events it takes. Wiring without behaviour.
 
 use std::any::TypeId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::fmt;
-use std::marker::PhantomData;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use super::FollowerKind;
-use crate::store::{Name, StoredEvent};
+use super::needs::Needs;
+use crate::aggregate::names_of;
+use crate::store::{Name, Position, StoredEvent};
 use crate::timers::{Timer, TimerType};
-use crate::{Aggregate, Policy, Projection, Recorded, SqlProjection, SqlReadModel, Table, Timers, Tx, Work};
+use crate::{Aggregate, Policy, Projection, SqlProjection, SqlReadModel, Table, Timers, Tx, Work};
 
 /// A policy or projection of the system `S`, and the events it takes.
 pub struct Follower<S> {
@@ -63,8 +64,33 @@ pub(crate) enum Means<'a, 'b> {
     Work(&'a mut Work),
     /// A projection in a SQL database.
     Tx(&'a mut Tx<'b>),
-    /// Any other projection, which has its own.
-    Own,
+    /// Any other projection, which has its own. What it has taken before is not taken again.
+    Own(&'a Taken),
+}
+
+/// The events that a projection has taken since the last step, by position and part: a piece that failed is not begun again
+/// at its first event.
+#[derive(Debug, Default)]
+pub(crate) struct Taken(Mutex<BTreeSet<(Position, u32)>>);
+
+impl Taken {
+    fn contains(&self, position: Position, part: u32) -> bool {
+        self.events().contains(&(position, part))
+    }
+
+    fn insert(&self, position: Position, part: u32) {
+        self.events().insert((position, part));
+    }
+
+    /// The step up to `position` has been made. What was taken beyond it belongs to a later one, which is smaller than the
+    /// piece that failed.
+    pub(crate) fn forget_up_to(&self, position: Position) {
+        self.events().retain(|(taken, _)| *taken > position);
+    }
+
+    fn events(&self) -> MutexGuard<'_, BTreeSet<(Position, u32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
@@ -96,9 +122,12 @@ impl<S: Send + Sync + 'static> Follower<S> {
         Self { name, kind, target, routes: BTreeMap::new(), timers: None }
     }
 
-    fn route(&mut self, aggregate: &'static str, application: &'static str, handler: impl Handler<S> + 'static) {
-        let handler = Arc::new(handler);
-        self.routes.insert(Name::from_static(aggregate), Route { application, handler });
+    /// Takes the events of an aggregate, under whichever of its names it stands.
+    fn route<A: Aggregate>(&mut self, application: &'static str, handler: impl Handler<S> + 'static) {
+        let handler: Arc<dyn Handler<S>> = Arc::new(handler);
+        for name in names_of::<A>() {
+            self.routes.insert(Name::from_static(name), Route { application, handler: Arc::clone(&handler) });
+        }
     }
 }
 
@@ -111,11 +140,31 @@ pub struct PolicyFollower<S, P> {
 impl<S: Send + Sync + 'static, P: 'static> PolicyFollower<S, P> {
     /// Takes the events of the aggregate `A` of `application`.
     #[must_use]
-    pub fn follows<A: Aggregate>(mut self, application: &'static str) -> Self
+    pub fn follows<A: Aggregate>(self, application: &'static str) -> Self
     where
         P: Policy<A>,
     {
-        self.follower.route(A::NAME, application, React { part: self.part, of: PhantomData::<fn() -> A> });
+        self.route(application, Needs::<A>::all())
+    }
+
+    /// Takes only some events of the aggregate `A` of `application`: those of these [variants](crate::Event::VARIANTS). All
+    /// others are passed over without being decoded, known or not.
+    ///
+    /// # Panics
+    /// If there is no such variant.
+    #[must_use]
+    pub fn follows_only<A: Aggregate>(self, application: &'static str, variants: &[&str]) -> Self
+    where
+        P: Policy<A>,
+    {
+        self.route(application, Needs::only(variants))
+    }
+
+    fn route<A: Aggregate>(mut self, application: &'static str, needs: Needs<A>) -> Self
+    where
+        P: Policy<A>,
+    {
+        self.follower.route::<A>(application, React { part: self.part, needs });
         self
     }
 
@@ -139,11 +188,31 @@ pub struct ProjectionFollower<S, P> {
 impl<S: Send + Sync + 'static, P: 'static> ProjectionFollower<S, P> {
     /// Takes the events of the aggregate `A` of `application`.
     #[must_use]
-    pub fn follows<A: Aggregate>(mut self, application: &'static str) -> Self
+    pub fn follows<A: Aggregate>(self, application: &'static str) -> Self
     where
         P: Projection<A>,
     {
-        self.follower.route(A::NAME, application, Project { part: self.part, of: PhantomData::<fn() -> A> });
+        self.route(application, Needs::<A>::all())
+    }
+
+    /// Takes only some events of the aggregate `A` of `application`: those of these [variants](crate::Event::VARIANTS). All
+    /// others are passed over without being decoded, known or not.
+    ///
+    /// # Panics
+    /// If there is no such variant.
+    #[must_use]
+    pub fn follows_only<A: Aggregate>(self, application: &'static str, variants: &[&str]) -> Self
+    where
+        P: Projection<A>,
+    {
+        self.route(application, Needs::only(variants))
+    }
+
+    fn route<A: Aggregate>(mut self, application: &'static str, needs: Needs<A>) -> Self
+    where
+        P: Projection<A>,
+    {
+        self.follower.route::<A>(application, Project { part: self.part, needs });
         self
     }
 }
@@ -157,11 +226,31 @@ pub struct SqlProjectionFollower<S, P> {
 impl<S: Send + Sync + 'static, P: 'static> SqlProjectionFollower<S, P> {
     /// Takes the events of the aggregate `A` of `application`.
     #[must_use]
-    pub fn follows<A: Aggregate>(mut self, application: &'static str) -> Self
+    pub fn follows<A: Aggregate>(self, application: &'static str) -> Self
     where
         P: SqlProjection<A>,
     {
-        self.follower.route(A::NAME, application, ProjectInSql { part: self.part, of: PhantomData::<fn() -> A> });
+        self.route(application, Needs::<A>::all())
+    }
+
+    /// Takes only some events of the aggregate `A` of `application`: those of these [variants](crate::Event::VARIANTS). All
+    /// others are passed over without being decoded, known or not.
+    ///
+    /// # Panics
+    /// If there is no such variant.
+    #[must_use]
+    pub fn follows_only<A: Aggregate>(self, application: &'static str, variants: &[&str]) -> Self
+    where
+        P: SqlProjection<A>,
+    {
+        self.route(application, Needs::only(variants))
+    }
+
+    fn route<A: Aggregate>(mut self, application: &'static str, needs: Needs<A>) -> Self
+    where
+        P: SqlProjection<A>,
+    {
+        self.follower.route::<A>(application, ProjectInSql { part: self.part, needs });
         self
     }
 }
@@ -186,16 +275,22 @@ impl<S, P> From<SqlProjectionFollower<S, P>> for Follower<S> {
 
 struct React<S, P, A> {
     part: fn(&S) -> &P,
-    of: PhantomData<fn() -> A>,
+    needs: Needs<A>,
 }
 
 #[async_trait]
 impl<S: Send + Sync, P: Policy<A>, A: Aggregate> Handler<S> for React<S, P, A> {
     async fn handle(&self, system: &S, event: &StoredEvent, means: Means<'_, '_>) -> Result<(), Cause> {
         let Means::Work(work) = means else { unreachable!("a policy is given work") };
-        let event = Recorded::<A>::decode(event)?;
-        work.begin(event.event_ref(), &event.metadata);
-        Ok((self.part)(system).react(&event, work).await?)
+        // What is recorded because of the parts of one event has ids of its own: they go on counting.
+        let mut has_begun = false;
+        for event in self.needs.decode(event)? {
+            if !std::mem::replace(&mut has_begun, true) {
+                work.begin(event.event_ref(), &event.metadata);
+            }
+            (self.part)(system).react(&event, work).await?;
+        }
+        Ok(())
     }
 }
 
@@ -218,28 +313,36 @@ impl<S: Send + Sync, P: Timers> DueHandler<S> for BeDue<S, P> {
 
 struct Project<S, P, A> {
     part: fn(&S) -> &P,
-    of: PhantomData<fn() -> A>,
+    needs: Needs<A>,
 }
 
 #[async_trait]
 impl<S: Send + Sync, P: Projection<A>, A: Aggregate> Handler<S> for Project<S, P, A> {
-    async fn handle(&self, system: &S, event: &StoredEvent, _: Means<'_, '_>) -> Result<(), Cause> {
-        let event = Recorded::<A>::decode(event)?;
-        Ok((self.part)(system).project(&event).await?)
+    async fn handle(&self, system: &S, event: &StoredEvent, means: Means<'_, '_>) -> Result<(), Cause> {
+        let Means::Own(taken) = means else { unreachable!("a projection that has its own is told what it has taken") };
+        for event in self.needs.decode(event)? {
+            if !taken.contains(event.position, event.part) {
+                (self.part)(system).project(&event).await?;
+                taken.insert(event.position, event.part);
+            }
+        }
+        Ok(())
     }
 }
 
 struct ProjectInSql<S, P, A> {
     part: fn(&S) -> &P,
-    of: PhantomData<fn() -> A>,
+    needs: Needs<A>,
 }
 
 #[async_trait]
 impl<S: Send + Sync, P: SqlProjection<A>, A: Aggregate> Handler<S> for ProjectInSql<S, P, A> {
     async fn handle(&self, system: &S, event: &StoredEvent, means: Means<'_, '_>) -> Result<(), Cause> {
         let Means::Tx(tx) = means else { unreachable!("a projection in a SQL database is given its transaction") };
-        let event = Recorded::<A>::decode(event)?;
-        Ok((self.part)(system).project(&event, tx).await?)
+        for event in self.needs.decode(event)? {
+            (self.part)(system).project(&event, tx).await?;
+        }
+        Ok(())
     }
 }
 

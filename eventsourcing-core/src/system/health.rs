@@ -13,7 +13,7 @@ use crate::store::{HolderId, Name, Position};
 /// What a follower does about an event that its policy or projection cannot deal with.
 ///
 /// In any case what came before the event stands, nothing of the event's own work is written, and nothing is skipped
-/// silently.
+/// silently. An event that this release [does not know](FollowerState::WaitingForRelease) is not among them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
@@ -93,6 +93,9 @@ pub enum FollowerState {
     },
     /// It failed and tries again.
     Retrying(FollowerFailure),
+    /// It has met an event that this release does not know. It is not skipped: a process with a newer release can take over at
+    /// any time, and until one does this one tries again now and then.
+    WaitingForRelease(FollowerFailure),
     /// It failed and stopped. Mend the cause, and [resume](super::Running::resume) it or start the system again.
     Stopped(FollowerFailure),
 }
@@ -137,14 +140,14 @@ impl FollowerState {
     pub fn failure(&self) -> Option<&FollowerFailure> {
         match self {
             Self::Running | Self::StandingBy { .. } => None,
-            Self::Retrying(failure) | Self::Stopped(failure) => Some(failure),
+            Self::Retrying(failure) | Self::WaitingForRelease(failure) | Self::Stopped(failure) => Some(failure),
         }
     }
 
     pub(crate) fn stopped(&self) -> Option<&FollowerFailure> {
         match self {
             Self::Stopped(failure) => Some(failure),
-            Self::Running | Self::StandingBy { .. } | Self::Retrying(_) => None,
+            Self::Running | Self::StandingBy { .. } | Self::Retrying(_) | Self::WaitingForRelease(_) => None,
         }
     }
 }
@@ -155,6 +158,7 @@ impl fmt::Display for FollowerState {
             Self::Running => "running",
             Self::StandingBy { .. } => "standing by",
             Self::Retrying(_) => "retrying",
+            Self::WaitingForRelease(_) => "waiting for a newer release",
             Self::Stopped(_) => "stopped",
         })
     }

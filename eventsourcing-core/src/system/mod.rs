@@ -8,6 +8,7 @@ mod follower;
 mod generations;
 mod graph;
 mod health;
+mod needs;
 mod parking;
 mod resume;
 mod runner;

@@ -196,6 +196,10 @@ async fn next<S: Send + Sync + 'static>(system: &S, feed: &Feed<S>, tenure: &mut
             Next::Step
         }
         Ok(Step::Failing) => Next::TryAgain(format!("{} fails", feed.name)),
+        Ok(Step::Outdated) => {
+            tenure.stand_aside(feed).await;
+            Next::TryAgain(format!("{} waits for a newer release", feed.name))
+        }
         Ok(Step::Stopped) => {
             tenure.give_back(feed).await;
             Next::Stopped

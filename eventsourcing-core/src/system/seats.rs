@@ -30,6 +30,8 @@ struct View {
     /// Which seats are taken.
     taken: Vec<bool>,
     look_at: Instant,
+    /// Until when it takes none.
+    aside_until: Option<Instant>,
 }
 
 impl Seats {
@@ -40,7 +42,7 @@ impl Seats {
             return None;
         }
         let (home, _, upstream) = feed.home();
-        let view = Mutex::new(View { mine: None, taken: Vec::new(), look_at: Instant::now() });
+        let view = Mutex::new(View { mine: None, taken: Vec::new(), look_at: Instant::now(), aside_until: None });
         let (home, follower) = (Arc::clone(home), feed.name.clone());
         Some(Arc::new(Self { terms, home, follower, upstream, number_of_seats, view }))
     }
@@ -54,6 +56,9 @@ impl Seats {
     pub(crate) async fn want(&self, partition: Partition) -> Result<bool, StoreError> {
         let mut view = self.view.lock().await;
         let now = Instant::now();
+        if view.aside_until.is_some_and(|until| now < until) {
+            return Ok(false);
+        }
         if now >= view.look_at {
             self.look(&mut view).await?;
             view.look_at = now + self.terms.duration / 3;
@@ -101,6 +106,16 @@ impl Seats {
         let Some((seat, token)) = self.view.lock().await.mine.take() else { return };
         if let Err(error) = self.home.release(&self.name(seat), self.upstream, token).await {
             debug!(follower = %self.follower, %error, "the seat is not left; its lease will expire");
+        }
+    }
+
+    /// Leaves the seat for a while if others sit, so that they move up and take what this process cannot go on with.
+    pub(crate) async fn stand_aside(&self) {
+        let mut view = self.view.lock().await;
+        if view.taken.iter().filter(|taken| **taken).count() > 1 {
+            view.aside_until = Some(Instant::now() + self.terms.duration);
+            drop(view);
+            self.leave().await;
         }
     }
 

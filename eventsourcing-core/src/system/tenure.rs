@@ -172,6 +172,14 @@ impl Tenure {
         }
     }
 
+    /// Leaves the follower to a process that can go on with it, if there is one. The lease may be taken again later.
+    pub(crate) async fn stand_aside<S>(&mut self, feed: &Feed<S>) {
+        self.give_back(feed).await;
+        if let Some(seats) = &self.seats {
+            seats.stand_aside().await;
+        }
+    }
+
     /// Gives the lease back, so that others need not wait until it expires.
     pub(crate) async fn give_back<S>(&mut self, feed: &Feed<S>) {
         let Some(held) = self.held.take() else { return };

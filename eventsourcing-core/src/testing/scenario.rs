@@ -12,7 +12,9 @@ use uuid::Uuid;
 
 use crate::store::{Append, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId, Tracking, Version};
 use crate::timers::{Timer, TimerType};
-use crate::{Aggregate, Application, Codec, Event, Id, IntoEvents, Metadata, Policy, Recorded, Root, Timers, Work};
+use crate::{
+    Aggregate, Application, Codec, Decoded, Event, Id, IntoEvents, Metadata, Policy, Recorded, Root, Timers, Work,
+};
 
 /// Starts a test of an aggregate. Implemented for every aggregate; import it to use it.
 ///
@@ -260,10 +262,12 @@ impl<P> PolicyScenario<P> {
         let event = Recorded {
             payload: event,
             aggregate_id: id,
+            category: A::NAME,
             version: Version::new(self.upstream.as_u64()),
             position: self.upstream,
             recorded_at: Timestamp::UNIX_EPOCH,
             metadata: Metadata::new().with_correlation_id(Uuid::nil()),
+            part: 0,
         };
         let mut work = Work::new(self.app.clone(), TimerType::Any);
         work.begin(event.event_ref(), &event.metadata);
@@ -358,7 +362,7 @@ impl<P> PolicyScenario<P> {
         let stream = id.stream();
         let of_stream = self.recorded.extract_if(.., |(recorded, _)| *recorded == stream);
         let events: Vec<A::Event> =
-            of_stream.flat_map(|(_, events)| events).map(|event| decode(&stream, event)).collect();
+            of_stream.flat_map(|(_, events)| events).flat_map(|event| decode(&stream, event)).collect();
         assert_eq!(events, expected.into_events(), "the events recorded for {stream} (left) and those expected");
         self
     }
@@ -395,12 +399,12 @@ impl<P> PolicyScenario<P> {
     }
 }
 
-fn decode<E: Event>(stream: &StreamId, event: NewEvent) -> E {
+fn decode<E: Event>(stream: &StreamId, event: NewEvent) -> Decoded<E> {
     let NewEvent { name, schema_version, codec, payload, metadata } = event;
     let (position, version, recorded_at) = (Position::ZERO, Version::ZERO, Timestamp::UNIX_EPOCH);
     let stream = stream.clone();
     let stored = StoredEvent { position, stream, version, recorded_at, name, schema_version, codec, payload, metadata };
-    Codec::decode_event(&stored).expect("an event that was encoded just now")
+    Codec::decode_events(&stored).expect("an event that was encoded just now")
 }
 
 fn error_text(error: &dyn Error) -> String {

@@ -11,7 +11,8 @@ impl Aggregate {
     pub(super) fn expand(&self) -> TokenStream {
         let (fold, state) = (self.fold(), self.state());
         let shape = &self.shape;
-        let fingerprint = quote!(#shape, #fold::FINGERPRINT);
+        let former = self.event();
+        let fingerprint = quote!(#shape, #fold::FINGERPRINT, #former::FORMER_FINGERPRINT);
         let bodies = [
             quote!(#fold::create(event)),
             quote!(#fold::apply(self, event)),
@@ -29,7 +30,7 @@ impl Aggregate {
         let shape = &self.shape;
         let bodies = [(); 4].map(|()| quote!(::core::unreachable!()));
         let conditions = quote!(where Self: ::core::marker::Send + ::core::marker::Sync + 'static);
-        let implementation = self.implementation(&quote!(#shape, 0), &bodies, &conditions);
+        let implementation = self.implementation(&quote!(#shape, 0, 0), &bodies, &conditions);
         quote!(#messages #implementation)
     }
 
@@ -41,6 +42,11 @@ impl Aggregate {
     fn fold(&self) -> TokenStream {
         let runtime = &self.runtime;
         quote_spanned!(self.span()=> <Self as #runtime::Fold<<Self as #runtime::Aggregate>::Event>>)
+    }
+
+    fn event(&self) -> TokenStream {
+        let runtime = &self.runtime;
+        quote_spanned!(self.span()=> <<Self as #runtime::Aggregate>::Event as #runtime::Event>)
     }
 
     fn state(&self) -> TokenStream {
@@ -57,13 +63,14 @@ impl Aggregate {
         let Self { input, runtime, name, event, .. } = self;
         let ident = &input.ident;
         let (impl_generics, type_generics, _) = input.generics.split_for_impl();
-        let snapshot_policy = self.snapshot_policy();
+        let (other_names, snapshot_policy) = (self.other_names(), self.snapshot_policy());
         let [create, apply, serialize, deserialize] = bodies;
         quote! {
             #[automatically_derived]
             impl #impl_generics #runtime::Aggregate for #ident #type_generics #conditions {
                 type Event = #event;
                 const NAME: &'static str = #name;
+                #other_names
                 const FINGERPRINT: #runtime::store::Fingerprint = #runtime::private::fingerprint(#fingerprint);
                 #snapshot_policy
 
@@ -89,6 +96,15 @@ impl Aggregate {
                 }
             }
         }
+    }
+
+    fn other_names(&self) -> TokenStream {
+        let (former, next) = (&self.former_names, &self.next_name);
+        let first = former.first().map(|first| quote!(const FIRST_NAME: &'static str = #first;));
+        let others: Vec<_> = former.iter().chain(next).collect();
+        let others =
+            (!others.is_empty()).then(|| quote!(const OTHER_NAMES: &'static [&'static str] = &[#(#others),*];));
+        quote!(#others #first)
     }
 
     fn snapshot_policy(&self) -> TokenStream {

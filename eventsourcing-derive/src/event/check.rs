@@ -64,6 +64,7 @@ impl Events {
             );
         }
         self.check_names_differ(errors);
+        self.check_former(errors);
     }
 
     /// The stored name would mean several types.

@@ -3,6 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote, quote_spanned};
 use syn::Fields;
+use syn::ext::IdentExt;
 
 use super::model::{EventItem, EventType, Events};
 
@@ -23,6 +24,8 @@ impl Events {
     pub(super) fn implementation(&self) -> TokenStream {
         let (runtime, ident) = (&self.runtime, self.ident());
         let types = self.types.iter().map(|event| event.expand(self));
+        let variants = self.types.iter().map(|event| event.ident.unraw().to_string());
+        let former = self.former();
         let methods = match &self.item {
             EventItem::Enum(_) => self.enum_methods(),
             EventItem::Block(_) => self.block_methods(),
@@ -33,6 +36,8 @@ impl Events {
             #[automatically_derived]
             impl #runtime::Event for #ident {
                 const TYPES: &'static [#runtime::EventType] = &[#(#types),*];
+                const VARIANTS: &'static [&'static str] = &[#(#variants),*];
+                #former
                 #methods
             }
         }

@@ -6,6 +6,7 @@
 mod block;
 mod check;
 mod expand;
+mod former;
 mod model;
 mod parse;
 
@@ -17,7 +18,10 @@ use crate::errors::Errors;
 use crate::messages;
 use crate::options::Options;
 use crate::runtime_path::RuntimePath;
+use former::Gone;
 use model::Events;
+
+const STRUCT_OPTIONS: &[&str] = &["name", "former_names", "version", "upcast", "split", "retired", "crate"];
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     match syn::parse2(item.clone()) {
@@ -31,16 +35,16 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
 
 fn expand_enum(arguments: TokenStream, item: ItemEnum) -> TokenStream {
     let mut errors = Errors::default();
-    let options = Options::of_arguments("event", arguments, &["crate"], &mut errors);
-    let runtime = RuntimePath::parse(&options, &mut errors);
-    let events = Events::of_enum(item, runtime, &mut errors);
+    let options = Options::of_arguments("event", arguments, &["split", "retired", "crate"], &mut errors);
+    let (runtime, gone) = (RuntimePath::parse(&options, &mut errors), Gone::parse(&options, &mut errors));
+    let events = Events::of_enum(item, runtime, gone, &mut errors);
     events.check(&mut errors);
     finish(&events, errors)
 }
 
 fn expand_struct(arguments: TokenStream, item: ItemStruct) -> TokenStream {
     let mut errors = Errors::default();
-    let options = Options::of_arguments("event", arguments, &["name", "version", "crate"], &mut errors);
+    let options = Options::of_arguments("event", arguments, STRUCT_OPTIONS, &mut errors);
     let events = Events::of_struct(item, &options, &mut errors);
     events.check(&mut errors);
     finish(&events, errors)

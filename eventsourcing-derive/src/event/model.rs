@@ -2,6 +2,7 @@
 
 use syn::{Attribute, Generics, Ident, ItemEnum, ItemStruct, LitStr};
 
+use super::former::{Gone, Upcast};
 use crate::runtime_path::RuntimePath;
 
 pub(super) struct Events {
@@ -10,6 +11,8 @@ pub(super) struct Events {
     pub(super) item: EventItem,
     /// In the order in which serde counts variants.
     pub(super) types: Vec<EventType>,
+    /// Stored events that none of them stands for.
+    pub(super) gone: Gone,
 }
 
 pub(super) enum EventItem {
@@ -25,6 +28,11 @@ pub(super) struct EventType {
     pub(super) attributes: Vec<Attribute>,
     pub(super) name: LitStr,
     pub(super) version: u16,
+    /// The names it was stored under before.
+    pub(super) former_names: Vec<LitStr>,
+    pub(super) upcasts: Vec<Upcast>,
+    /// Whether some option could not be read. That has been reported; what seems missing may stand there.
+    pub(super) is_unclear: bool,
 }
 
 impl Events {

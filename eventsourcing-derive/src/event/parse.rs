@@ -2,30 +2,31 @@
 
 use syn::{Attribute, ItemEnum, ItemStruct, Variant};
 
+use super::former::{Gone, Upcast};
 use super::model::{EventItem, EventType, Events};
 use crate::errors::Errors;
 use crate::options::Options;
 use crate::runtime_path::RuntimePath;
-use crate::stored_name::stored_name;
+use crate::stored_name::{check_stored_name, stored_name};
 
-const VARIANT_OPTIONS: &[&str] = &["name", "version"];
+const VARIANT_OPTIONS: &[&str] = &["name", "former_names", "version", "upcast"];
 
 impl Events {
-    pub(super) fn of_enum(mut item: ItemEnum, runtime: RuntimePath, errors: &mut Errors) -> Self {
+    pub(super) fn of_enum(mut item: ItemEnum, runtime: RuntimePath, gone: Gone, errors: &mut Errors) -> Self {
         let types = EventType::of_variants(&mut item, errors);
-        Self { runtime, item: EventItem::Enum(item), types }
+        Self { runtime, item: EventItem::Enum(item), types, gone }
     }
 
     /// Of the enum that the block form writes.
-    pub(super) fn of_block(mut item: ItemEnum, runtime: RuntimePath, errors: &mut Errors) -> Self {
+    pub(super) fn of_block(mut item: ItemEnum, runtime: RuntimePath, gone: Gone, errors: &mut Errors) -> Self {
         let types = EventType::of_variants(&mut item, errors);
-        Self { runtime, item: EventItem::Block(item), types }
+        Self { runtime, item: EventItem::Block(item), types, gone }
     }
 
     pub(super) fn of_struct(item: ItemStruct, options: &Options, errors: &mut Errors) -> Self {
-        let runtime = RuntimePath::parse(options, errors);
+        let (runtime, gone) = (RuntimePath::parse(options, errors), Gone::parse(options, errors));
         let types = vec![EventType::new(&item.ident, Vec::new(), options, errors)];
-        Self { runtime, item: EventItem::Struct(item), types }
+        Self { runtime, item: EventItem::Struct(item), types, gone }
     }
 }
 
@@ -35,15 +36,27 @@ impl EventType {
     }
 
     fn of_variant(variant: &mut Variant, errors: &mut Errors) -> Self {
+        let reported = errors.count();
         let options = Options::of_attributes("event", &variant.attrs, VARIANT_OPTIONS, errors);
         variant.attrs.retain(|attribute| !attribute.path().is_ident("event"));
-        Self::new(&variant.ident, variant.attrs.clone(), &options, errors)
+        let event = Self::new(&variant.ident, variant.attrs.clone(), &options, errors);
+        Self { is_unclear: errors.count() > reported, ..event }
     }
 
     fn new(ident: &syn::Ident, attributes: Vec<Attribute>, options: &Options, errors: &mut Errors) -> Self {
+        let reported = errors.count();
         let chosen = options.text("name", "name = \"Opened\"", errors);
         let version = options.version("version", "version = 2", errors);
-        let name = stored_name(chosen, ident, errors);
-        Self { ident: ident.clone(), attributes, name, version: version.unwrap_or(1) }
+        let former_names: Vec<_> = options.list("former_names", "former_names(\"Credited\")", errors);
+        former_names.iter().for_each(|name| check_stored_name(name, errors));
+        Self {
+            ident: ident.clone(),
+            attributes,
+            name: stored_name(chosen, ident, errors),
+            version: version.unwrap_or(1),
+            former_names,
+            upcasts: Upcast::parse_all(options, errors),
+            is_unclear: errors.count() > reported,
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! From the model to the `impl System` and the functions that start it.
 
-use proc_macro2::TokenStream;
+use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
+use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{LitStr, Path, Type};
 
 use super::model::{Follow, Part, Role, System, Target};
+use crate::messages;
 use crate::source_text::source_text;
 
 impl System {
@@ -125,6 +127,18 @@ impl System {
         self.parts.iter().map(|part| &part.ty).find(|first| source_text(first) == text).unwrap_or(ty)
     }
 
+    /// Does nothing, but compiles only if there are such events.
+    fn variants(&self, follow: &Follow) -> TokenStream {
+        let (runtime, aggregate) = (&self.runtime, &follow.aggregate);
+        let checks = follow.named().into_iter().flatten().map(|name| {
+            let (variant, message) =
+                (name.unraw().to_string(), messages::follows_unknown_event(source_text(aggregate), name));
+            let span = seen_from_here(name.span());
+            quote_spanned!(span=> ::core::assert!(#runtime::private::has_variant::<#aggregate>(#variant), #message);)
+        });
+        quote!(const _: () = { #(#checks)* };)
+    }
+
     fn name_of(&self, aggregate: &Path) -> TokenStream {
         let (runtime, text) = (&self.runtime, source_text(aggregate));
         let mut mentioned = self.parts.iter().flat_map(Part::mentioned);
@@ -180,8 +194,17 @@ impl Part {
         };
         let follows = follows.iter().map(|follow| {
             let (aggregate, application) = (&follow.aggregate, system.followed(follow));
-            quote_spanned! {aggregate.span()=>
-                let follower = #runtime::private::Follow::<#ty, #aggregate>::#kind(follower, #application);
+            let span = seen_from_here(aggregate.span());
+            let (checks, named) = match follow.named() {
+                None => (TokenStream::new(), quote!(::core::option::Option::None)),
+                Some(named) => {
+                    let variants = named.map(|name| name.unraw().to_string());
+                    (system.variants(follow), quote!(::core::option::Option::Some(&[#(#variants),*])))
+                }
+            };
+            quote_spanned! {span=>
+                #checks
+                let follower = #runtime::private::Follow::<#ty, #aggregate>::#kind(follower, #application, #named);
             }
         });
         let start = match self.role {
@@ -190,7 +213,10 @@ impl Part {
             }
             _ => quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, part)),
         };
-        let timers = self.timers().map(|word| quote_spanned!(word.span()=> let follower = follower.timers();));
+        let timers = self.timers().map(|word| {
+            let span = seen_from_here(word.span());
+            quote_spanned!(span=> let follower = follower.timers();)
+        });
         Some(quote! {{
             use #runtime::private::Unfollowed as _;
             let part: fn(&Self) -> &#ty = |system| &system.#field;
@@ -206,4 +232,10 @@ impl Part {
         let followed = self.follows.iter().map(|follow| &follow.aggregate);
         self.aggregates().unwrap_or_default().iter().chain(followed)
     }
+}
+
+/// The place of a message, but with the names of the expansion: what stands there may come from a macro, which does not see
+/// them.
+fn seen_from_here(place: Span) -> Span {
+    Span::call_site().located_at(place)
 }

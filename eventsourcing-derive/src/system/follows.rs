@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::model::{Follow, Part, System};
+use super::model::{Follow, Part, System, event_name};
 use crate::errors::Errors;
 use crate::messages;
 use crate::options::{nearest, words};
@@ -14,6 +14,7 @@ impl System {
             check_differ(part, errors);
             for follow in &part.follows {
                 self.check_follow(part, follow, errors);
+                check_events(follow, errors);
             }
         }
     }
@@ -51,6 +52,23 @@ fn check_differ(part: &Part, errors: &mut Errors) {
         let aggregate = source_text(&follow.aggregate);
         if !seen.insert((&follow.field, aggregate.clone())) {
             errors.report(follow, messages::repeated_follow(&follow.field, aggregate));
+        }
+    }
+}
+
+/// Whether there are such events, the compiler says.
+fn check_events(follow: &Follow, errors: &mut Errors) {
+    let Some(events) = &follow.events else { return };
+    let aggregate = source_text(&follow.aggregate);
+    if events.is_empty() {
+        errors.report(&follow.aggregate, messages::follows_no_event(&aggregate));
+    }
+    let mut seen = HashSet::new();
+    for event in events {
+        match event_name(event) {
+            None => errors.report(event, messages::follows_strange_event(source_text(event), &aggregate)),
+            Some(name) if !seen.insert(name) => errors.report(name, messages::repeated_followed_event(name)),
+            Some(_) => {}
         }
     }
 }

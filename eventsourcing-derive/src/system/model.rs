@@ -2,7 +2,8 @@
 
 use quote::ToTokens;
 use syn::parse::{Parse, ParseStream};
-use syn::{DeriveInput, Ident, LitStr, Path, Token, Type};
+use syn::punctuated::Punctuated;
+use syn::{DeriveInput, Ident, LitStr, Path, Token, Type, parenthesized, token};
 
 use crate::runtime_path::RuntimePath;
 
@@ -41,10 +42,12 @@ pub(super) enum Target {
     Foreign,
 }
 
-/// `accounts: Account`: the events of that aggregate which that application writes.
+/// `accounts: Account`: the events of that aggregate which that application writes. With `Account(Credited)`, only those.
 pub(super) struct Follow {
     pub(super) field: Ident,
     pub(super) aggregate: Path,
+    /// `None`: all.
+    pub(super) events: Option<Vec<Type>>,
 }
 
 impl System {
@@ -81,7 +84,32 @@ impl Parse for Follow {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let field = input.parse()?;
         input.parse::<Token![:]>()?;
-        Ok(Self { field, aggregate: input.parse()? })
+        Ok(Self { field, aggregate: input.parse()?, events: named_events(input)? })
+    }
+}
+
+fn named_events(input: ParseStream<'_>) -> syn::Result<Option<Vec<Type>>> {
+    if !input.peek(token::Paren) {
+        return Ok(None);
+    }
+    let events;
+    parenthesized!(events in input);
+    Ok(Some(Punctuated::<Type, Token![,]>::parse_terminated(&events)?.into_iter().collect()))
+}
+
+impl Follow {
+    /// The events it names; `None`: all. What is no name has been reported.
+    pub(super) fn named(&self) -> Option<impl Iterator<Item = &Ident>> {
+        let events = self.events.as_ref()?;
+        Some(events.iter().filter_map(event_name))
+    }
+}
+
+/// The name of an event, if it is one.
+pub(super) fn event_name(event: &Type) -> Option<&Ident> {
+    match event {
+        Type::Path(path) if path.qself.is_none() => path.path.get_ident(),
+        _ => None,
     }
 }
 

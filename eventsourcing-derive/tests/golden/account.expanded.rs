@@ -7,6 +7,7 @@ impl ::eventsourcing_core::Aggregate for Account {
         <Self as ::eventsourcing_core::Fold<
             <Self as ::eventsourcing_core::Aggregate>::Event,
         >>::FINGERPRINT,
+        <<Self as ::eventsourcing_core::Aggregate>::Event as ::eventsourcing_core::Event>::FORMER_FINGERPRINT,
     );
     fn snapshot_policy() -> impl ::eventsourcing_core::snapshot::SnapshotPolicy {
         use ::eventsourcing_core::snapshot::{every, never};
@@ -115,9 +116,63 @@ impl ::eventsourcing_core::Event for AccountEvent {
         },
         ::eventsourcing_core::EventType {
             name: "Closed",
-            version: 2u16,
+            version: 3u16,
         },
     ];
+    const VARIANTS: &'static [&'static str] = &["Opened", "Credited", "ClosedForGood"];
+    const FORMER: &'static [::eventsourcing_core::Former<Self>] = &[
+        {
+            const UPCASTERS: &[::eventsourcing_core::private::Upcaster] = &[
+                |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
+                    use ::eventsourcing_core::private::Certain as _;
+                    ::eventsourcing_core::private::Outcome(
+                            closed::from_1(::eventsourcing_core::private::read(payload)?),
+                        )
+                        .payload()
+                },
+                |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
+                    use ::eventsourcing_core::private::Certain as _;
+                    ::eventsourcing_core::private::Outcome(
+                            closed::from_2(::eventsourcing_core::private::read(payload)?),
+                        )
+                        .payload()
+                },
+            ];
+            ::eventsourcing_core::Former::read_as("Closed", 2usize, UPCASTERS)
+        },
+        {
+            const UPCASTERS: &[::eventsourcing_core::private::Upcaster] = &[
+                |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
+                    use ::eventsourcing_core::private::Certain as _;
+                    ::eventsourcing_core::private::Outcome(
+                            closed::from_1(::eventsourcing_core::private::read(payload)?),
+                        )
+                        .payload()
+                },
+                |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
+                    use ::eventsourcing_core::private::Certain as _;
+                    ::eventsourcing_core::private::Outcome(
+                            closed::from_2(::eventsourcing_core::private::read(payload)?),
+                        )
+                        .payload()
+                },
+            ];
+            ::eventsourcing_core::Former::read_as("Shut", 2usize, UPCASTERS)
+        },
+        ::eventsourcing_core::Former::split(
+            "Moved",
+            1u16,
+            |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
+                use ::eventsourcing_core::private::Certain as _;
+                ::eventsourcing_core::private::Outcome(
+                        moved(::eventsourcing_core::private::read(payload)?),
+                    )
+                    .events::<Self>()
+            },
+        ),
+        ::eventsourcing_core::Former::retired("Frozen"),
+    ];
+    const FORMER_FINGERPRINT: u64 = 0xf9703c14fb3f0ce1;
     fn index(&self) -> usize {
         match self {
             Self::Opened { .. } => 0usize,

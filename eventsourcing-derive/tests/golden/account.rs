@@ -7,7 +7,7 @@ pub struct Account {
 }
 
 /// What has happened to an account.
-#[event]
+#[event(split(name = "Moved", with = moved), retired("Frozen"))]
 impl Account {
     /// Somebody became a customer.
     fn opened(owner: String) -> Self {
@@ -16,6 +16,12 @@ impl Account {
     fn credited(&mut self, amount: Money, #[serde(default)] note: Option<String>) {
         self.balance += amount;
     }
-    #[event(name = "Closed", version = 2)]
+    #[event(
+        name = "Closed",
+        former_names("Shut"),
+        version = 3,
+        upcast(from = 2, with = closed::from_2),
+        upcast(from = 1, with = closed::from_1)
+    )]
     fn closed_for_good(&mut self) {}
 }

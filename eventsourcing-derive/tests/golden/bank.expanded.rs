@@ -46,7 +46,7 @@ impl ::eventsourcing_core::System for EventSourcedBank {
                 let follower = ::eventsourcing_core::private::Follow::<
                     LedgerService,
                     Account,
-                >::policy(follower, "accounts");
+                >::policy(follower, "accounts", ::core::option::Option::None);
                 let follower = follower.timers();
                 ::core::convert::Into::into(follower)
             },
@@ -56,14 +56,30 @@ impl ::eventsourcing_core::System for EventSourcedBank {
                 let follower = ::eventsourcing_core::Follower::projection::<
                     ActivityFeed,
                 >("activity", part);
+                const _: () = {
+                    ::core::assert!(
+                        ::eventsourcing_core::private::has_variant:: < Account >
+                        ("Opened"),
+                        "`Account` has no event `Opened`; name variants of its event type"
+                    );
+                    ::core::assert!(
+                        ::eventsourcing_core::private::has_variant:: < Account >
+                        ("Credited"),
+                        "`Account` has no event `Credited`; name variants of its event type"
+                    );
+                };
                 let follower = ::eventsourcing_core::private::Follow::<
                     ActivityFeed,
                     Account,
-                >::projection(follower, "accounts");
+                >::projection(
+                    follower,
+                    "accounts",
+                    ::core::option::Option::Some(&["Opened", "Credited"]),
+                );
                 let follower = ::eventsourcing_core::private::Follow::<
                     ActivityFeed,
                     Ledger,
-                >::projection(follower, "books");
+                >::projection(follower, "books", ::core::option::Option::None);
                 ::core::convert::Into::into(follower)
             },
         ])

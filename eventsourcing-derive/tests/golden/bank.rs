@@ -6,6 +6,6 @@ pub struct EventSourcedBank {
     #[application(name = "books", aggregates(Ledger), follows(accounts: Account), timers)]
     pub ledger: LedgerService,
 
-    #[projection(follows(accounts: Account, ledger: Ledger))]
+    #[projection(follows(accounts: Account(Opened, Credited), ledger: Ledger))]
     pub activity: ActivityFeed,
 }

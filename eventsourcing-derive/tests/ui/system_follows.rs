@@ -18,6 +18,10 @@ struct Bank {
     feed_of_ledger: Feed,
     #[projection(follows(accounts: Account, accounts: Account))]
     double_feed: Feed,
+    #[projection(follows(accounts: Account()))]
+    empty_feed: Feed,
+    #[projection(follows(accounts: Account(Opened, AccountEvent::Opened, Opened)))]
+    choosy_feed: Feed,
 }
 
 fn main() {

@@ -37,7 +37,7 @@ struct Follower {
     parked: u64,
     /// How many seconds the first event that it has not dealt with has been waiting.
     behind_seconds: f64,
-    /// `running`, `standing by`, `retrying` or `stopped`.
+    /// `running`, `standing by`, `retrying`, `waiting for a newer release` or `stopped`.
     #[schema(example = "running")]
     state: String,
     /// Why it does not work.

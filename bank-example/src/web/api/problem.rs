@@ -213,6 +213,10 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::new(Kind::Unavailable, "wait for a moment and ask again"),
+            StoreError::Newer { .. } => Self::new(
+                Kind::Unavailable,
+                "a newer release has written here; ask again, a process with it may answer",
+            ),
             StoreError::Conflict { actual, .. } => Self::new(Kind::Conflict, error.to_string()).with_latest(actual),
             StoreError::TrackingConflict { .. } | StoreError::LeaseLost { .. } => {
                 Self::new(Kind::Conflict, error.to_string())

@@ -77,7 +77,7 @@ impl From<AppError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Corrupt { .. } => Self::Unreadable(error),
+            StoreError::Corrupt { .. } | StoreError::Newer { .. } => Self::Unreadable(error),
             error => Self::Broken(error.into()),
         }
     }

@@ -109,7 +109,7 @@ fn condition(follower: &FollowerHealth) -> Condition {
     match &follower.state {
         FollowerState::Stopped(_) => Condition::Failed,
         _ if follower.parked > 0 => Condition::Failed,
-        FollowerState::Retrying(_) => Condition::Waiting,
+        FollowerState::Retrying(_) | FollowerState::WaitingForRelease(_) => Condition::Waiting,
         _ => Condition::Running,
     }
 }
@@ -125,6 +125,11 @@ fn trouble(follower: &FollowerHealth) -> Option<String> {
         FollowerState::Retrying(failure) => {
             Some(format!("{name} failed at position {} and tries again.", failure.position))
         }
+        FollowerState::WaitingForRelease(failure) => Some(format!(
+            "{name} waits for a newer release: this one does not know the event at position {}. Start the bank with that \
+             release; it skips nothing meanwhile.",
+            failure.position
+        )),
         _ if follower.parked > 0 => {
             Some(format!("{name} has put events of {} aside, see below.", plural(follower.parked, "aggregate")))
         }

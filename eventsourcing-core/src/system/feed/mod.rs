@@ -22,11 +22,11 @@ use tracing::{debug, error, warn};
 use super::follower::Cause;
 use super::tenure::{HOLDER_KEY, Introduction};
 use super::{FollowerFailure, FollowerState, Holder, OnFailure, Parked};
-use crate::Clock;
 use crate::store::{
     EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name, NotesQuery, Position,
     StoreError, StoredEvent,
 };
+use crate::{Clock, CodecError};
 use cursor::Cursor;
 use parked::sort_out;
 
@@ -113,6 +113,8 @@ pub(crate) enum Step {
     LeaseLost,
     /// An event could not be dealt with; it is worth trying again.
     Failing,
+    /// An event cannot be dealt with by this release; another process may run a newer one.
+    Outdated,
     /// An event cannot be dealt with.
     Stopped,
 }
@@ -217,7 +219,12 @@ impl<S> Feed<S> {
             // Somebody works on its notes, or has the lease by now; the next step brings it to light.
             Err(_) => drop(self.refresh(&mut cursor).await?),
         }
-        self.status.send_replace(Status::of(&cursor, FollowerState::Running));
+        self.status.send_modify(|status| {
+            // What it waits for may still not be there.
+            let waits = matches!(status.state, FollowerState::WaitingForRelease(_));
+            let state = if waits { status.state.clone() } else { FollowerState::Running };
+            *status = Status::of(&cursor, state);
+        });
         Ok(true)
     }
 
@@ -302,7 +309,9 @@ impl<S> Feed<S> {
             let (piece, later) = rest.split_at(cursor.events.min(rest.len()));
             let to = if later.is_empty() { page.ceiling } else { piece[piece.len() - 1].position };
             let outcome = match self.piece(system, cursor, piece, to).await {
-                Err(Failure::Event(cause)) if piece.len() == 1 && self.parks(cursor) => {
+                Err(Failure::Event(cause))
+                    if piece.len() == 1 && !is_of_newer_release(&*cause) && self.parks(cursor) =>
+                {
                     self.park(cursor, &piece[0], to, cause).await
                 }
                 outcome => outcome,
@@ -406,8 +415,13 @@ impl<S> Feed<S> {
     }
 
     fn fail(&self, position: Position, event: String, source: Cause) -> Step {
+        let is_outdated = is_of_newer_release(&*source);
         let failure = self.failure(position, event, source);
         let (state, step) = match self.on_failure {
+            _ if is_outdated => {
+                warn!(follower = %self.name, %position, error = %failure.cause, "follower waits for a newer release");
+                (FollowerState::WaitingForRelease(failure), Step::Outdated)
+            }
             OnFailure::Stop | OnFailure::Park => {
                 error!(follower = %self.name, %position, error = %failure.cause, "follower stopped");
                 (FollowerState::Stopped(failure), Step::Stopped)
@@ -439,6 +453,12 @@ impl<S> Feed<S> {
 /// Its name, stream and version.
 pub(crate) fn describe(event: &StoredEvent) -> String {
     format!("{} of {}, version {}", event.name, event.stream, event.version)
+}
+
+/// Whether something is unknown to this release that a newer one may know.
+fn is_of_newer_release(cause: &(dyn std::error::Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(cause), |cause| cause.source());
+    causes.any(|cause| cause.downcast_ref::<CodecError>().is_some_and(CodecError::is_of_newer_release))
 }
 
 /// An error and its sources in one line.

@@ -1,11 +1,11 @@
 //! [`Sink`]: what deals with the events of a feed, and how far that and the follower's step are one.
 
 use std::any::Any;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 
 use async_trait::async_trait;
@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use super::timers::with_changes;
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, Position, StoreError, StoredEvent, Tracking};
-use crate::system::follower::{Cause, DueHandler, Handler, Means};
+use crate::system::follower::{Cause, DueHandler, Handler, Means, Taken};
 use crate::timers::{Timer, TimerType};
 use crate::{Application, Work};
 
@@ -197,17 +197,12 @@ pub(crate) struct PlainSink<S> {
     home: Arc<dyn EventStore>,
     handlers: Handlers<S>,
     is_shared: bool,
-    /// What this process has dealt with since the last step: a piece that failed is not begun again at its first event.
-    done: Mutex<BTreeSet<Position>>,
+    taken: Taken,
 }
 
 impl<S> PlainSink<S> {
     pub(crate) fn new(follower: Name, home: Arc<dyn EventStore>, handlers: Handlers<S>, is_shared: bool) -> Self {
-        Self { follower, home, handlers, is_shared, done: Mutex::default() }
-    }
-
-    fn done(&self) -> MutexGuard<'_, BTreeSet<Position>> {
-        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+        Self { follower, home, handlers, is_shared, taken: Taken::default() }
     }
 }
 
@@ -227,14 +222,12 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
 
     async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
         for event in events {
-            if !self.done().contains(&event.position) {
-                let handler = &self.handlers[&event.stream.category];
-                catching(handler.handle(system, event, Means::Own)).await.map_err(Failure::Event)?;
-                self.done().insert(event.position);
-            }
+            let handler = &self.handlers[&event.stream.category];
+            catching(handler.handle(system, event, Means::Own(&self.taken))).await.map_err(Failure::Event)?;
         }
+        let to = step.to;
         self.pass_over(step).await?;
-        self.done().clear();
+        self.taken.forget_up_to(to);
         Ok(())
     }
 }

@@ -18,9 +18,9 @@ use model::Block;
 
 pub(super) fn expand(arguments: TokenStream, item: ItemImpl) -> TokenStream {
     let mut errors = Errors::default();
-    let block = Block::parse(arguments, item, &mut errors);
+    let (block, gone) = Block::parse(arguments, item, &mut errors);
     block.check(&mut errors);
-    let events = Events::of_block(block.to_enum(), block.runtime.clone(), &mut errors);
+    let events = Events::of_block(block.to_enum(), block.runtime.clone(), gone, &mut errors);
     events.check_variants(&mut errors);
     match errors.finish() {
         Ok(()) => block.expand(&events),

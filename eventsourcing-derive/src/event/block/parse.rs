@@ -5,6 +5,7 @@ use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Type, parse_quote};
 
+use super::super::former::Gone;
 use super::fields::without_self;
 use super::model::{Block, Field, Method};
 use crate::errors::Errors;
@@ -14,8 +15,10 @@ use crate::runtime_path::RuntimePath;
 use crate::source_text::source_text;
 
 impl Block {
-    pub(super) fn parse(arguments: TokenStream, mut item: ItemImpl, errors: &mut Errors) -> Self {
-        let options = Options::of_arguments("event", arguments, &["enum", "crate"], errors);
+    /// The block, and what its events have been stored as besides.
+    pub(super) fn parse(arguments: TokenStream, mut item: ItemImpl, errors: &mut Errors) -> (Self, Gone) {
+        let options = Options::of_arguments("event", arguments, &["enum", "split", "retired", "crate"], errors);
+        let gone = Gone::parse(&options, errors);
         let runtime = RuntimePath::parse(&options, errors);
         let aggregate = name_of(&item.self_ty, errors);
         let events = options.ident("enum", "enum = AccountEvent", errors);
@@ -25,13 +28,8 @@ impl Block {
         });
         let methods = methods.collect();
         item.attrs.push(lints());
-        Self {
-            runtime,
-            methods,
-            events: events.unwrap_or_else(|| format_ident!("{}Event", aggregate.unraw())),
-            aggregate,
-            item,
-        }
+        let events = events.unwrap_or_else(|| format_ident!("{}Event", aggregate.unraw()));
+        (Self { runtime, methods, events, aggregate, item }, gone)
     }
 }
 

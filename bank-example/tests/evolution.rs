@@ -1,0 +1,120 @@
+//! A bank over three releases: an event gets a field, one is renamed, one is split and one retired. What an earlier release has
+//! written, every later one reads, on every store.
+//!
+//! The releases stand in `releases`. What the first two have written is kept there besides, as databases, so that it cannot
+//! change with the code that once wrote it; `BANK_RELEASES=overwrite` writes them anew.
+
+#[path = "releases/first.rs"]
+mod first;
+#[path = "releases/second.rs"]
+mod second;
+#[path = "releases/shared.rs"]
+mod shared;
+mod support;
+#[path = "releases/third.rs"]
+mod third;
+
+use std::path::{Path, PathBuf};
+
+use bank_example::domain::Money;
+use eventsourcing_core::Stores;
+use shared::Books;
+use support::{Place, money};
+
+async fn open(url: &str) -> Stores {
+    bank_example::stores::open(url).await.expect("the store opens")
+}
+
+/// In one go, so that a place in memory is there for all releases.
+async fn places() -> Vec<(Stores, Place)> {
+    let mut places = Vec::new();
+    for place in Place::all() {
+        places.push((open(place.url()).await, place));
+    }
+    places
+}
+
+/// What is in the accounts of the first three customers after `rounds` of a release that has four kinds of events.
+fn expected(books: &Books, rounds: u8) -> Vec<Money> {
+    // A round is +a, +a - a/2, nothing, -a; and each release writes two of them to the accounts that are there.
+    let mut balances: Vec<_> = books.0.values().copied().collect();
+    balances.sort();
+    let amounts = ["1.50", "2.50", "3.50"].map(money);
+    let mut expected: Vec<_> = amounts.map(|amount| amount / Money::TWO * Money::from(2 * rounds)).to_vec();
+    expected.sort();
+    assert_eq!(balances.len(), expected.len());
+    expected
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_later_release_reads_what_the_first_has_written() {
+    for (stores, place) in places().await {
+        first::write(stores.clone()).await;
+        let written = first::books(stores.clone()).await;
+        let mut balances: Vec<_> = written.0.values().copied().collect();
+        balances.sort();
+        assert_eq!(balances, expected(&written, 1), "{}", place.url());
+        assert_eq!(second::books(stores.clone()).await, written, "{}", place.url());
+        assert_eq!(third::books(stores).await, written, "{}", place.url());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_third_release_reads_what_the_second_has_written() {
+    for (stores, place) in places().await {
+        second::write(stores.clone()).await;
+        let written = second::books(stores.clone()).await;
+        assert_eq!(third::books(stores).await, written, "{}", place.url());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_release_goes_on_where_the_one_before_it_has_stopped() {
+    for (stores, place) in places().await {
+        first::write(stores.clone()).await;
+        second::write(stores.clone()).await;
+        let written = second::books(stores.clone()).await;
+        assert_eq!(third::books(stores.clone()).await, written, "{}", place.url());
+        third::write(stores.clone()).await;
+        let grown = third::books(stores).await;
+        assert_eq!(grown.0.len(), 9, "{}", place.url());
+        assert!(written.0.iter().all(|(id, balance)| grown.0[id] > *balance), "{}", place.url());
+    }
+}
+
+/// A database that was written when the release was the current one.
+fn kept(release: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/releases").join(release).with_extension("db")
+}
+
+/// A copy of a database, which the test may write to.
+async fn copy(release: &str, folder: &Path) -> Stores {
+    let copy = folder.join("bank.db");
+    let kept = kept(release);
+    std::fs::copy(&kept, &copy).unwrap_or_else(|error| panic!("{}: {error}; BANK_RELEASES=overwrite", kept.display()));
+    open(&format!("sqlite:{}", copy.display())).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn databases_that_were_kept_are_read_by_every_later_release() {
+    if std::env::var_os("BANK_RELEASES").is_some() {
+        let url = |release| format!("sqlite:{}", kept(release).display());
+        first::write(open(&url("first")).await).await;
+        second::write(open(&url("second")).await).await;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let first = first::books(copy("first", folder.path()).await).await;
+    assert_eq!(first.0.values().copied().collect::<Vec<_>>(), FIRST.map(money), "{first:?}");
+    for release in ["first", "second"] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stores = copy(release, folder.path()).await;
+        let read = second::books(stores.clone()).await;
+        assert_eq!(third::books(stores.clone()).await, read, "{release}");
+        third::write(stores.clone()).await;
+        let grown = third::books(stores).await;
+        assert!(read.0.iter().all(|(id, balance)| grown.0[id] > *balance), "{release}");
+    }
+}
+
+/// What the first release had in its accounts, in the order of their ids, which is that of time.
+const FIRST: [&str; 3] = ["1.50", "2.50", "3.50"];

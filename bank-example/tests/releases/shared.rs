@@ -1,0 +1,127 @@
+//! What the releases have in common: that which does not depend on what their events are.
+
+use std::collections::BTreeMap;
+
+use bank_example::domain::{Money, ZERO};
+use derive_more::{Deref, From};
+use eventsourcing_core::sql::SqlError;
+use eventsourcing_core::{Aggregate, Application, ReadModel, Recorded, SqlReadModel, Table, Tx, values};
+use uuid::Uuid;
+
+#[derive(Debug, Deref, From)]
+pub(crate) struct Accounts(Application);
+
+#[derive(Debug, Deref, From)]
+pub(crate) struct Ledgers(Application);
+
+/// Every movement, by the event and its part.
+#[derive(Debug, Deref, From)]
+pub(crate) struct Movements(ReadModel);
+
+/// By how much an event changes the balance, if it does.
+pub(crate) type Change = Option<Money>;
+
+/// An account of any release.
+pub(crate) trait Write: Aggregate {
+    /// How many kinds of events there are besides the first.
+    const VARIETY: usize;
+
+    fn open(owner: &str) -> Self::Event;
+    fn write(&self, number: usize, amount: Money) -> Self::Event;
+    fn change(event: &Self::Event) -> Change;
+    fn balance(&self) -> Money;
+}
+
+impl SqlReadModel for Movements {
+    const VERSION: u32 = 1;
+    const TABLES: &'static [Table] =
+        &[Table::new("movements", "position BIGINT, part BIGINT, cents BIGINT NOT NULL, PRIMARY KEY (position, part)")];
+}
+
+impl Movements {
+    pub(crate) async fn insert<A: Aggregate>(
+        event: &Recorded<A>,
+        change: Change,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
+        let Some(mut amount) = change else { return Ok(()) };
+        amount.rescale(2);
+        let cents = i64::try_from(amount.mantissa()).expect("a small amount");
+        let sql = "INSERT INTO {movements} (position, part, cents) VALUES ($1, $2, $3)";
+        tx.execute(sql, &values![event.position, i64::from(event.part), cents]).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn sum(&self) -> Money {
+        let rows = self.query("SELECT CAST(coalesce(sum(cents), 0) AS BIGINT) AS cents FROM {movements}", &[]).await;
+        Money::new(rows.expect("a sum")[0].get("cents").expect("cents"), 2)
+    }
+}
+
+/// What there is in a bank.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Books(pub(crate) BTreeMap<Uuid, Money>);
+
+impl Books {
+    pub(crate) fn sum(&self) -> Money {
+        self.0.values().fold(ZERO, |sum, balance| sum + balance)
+    }
+}
+
+/// What a test does with a release, which has `Bank`, `Account` and `Ledger`.
+macro_rules! release {
+    () => {
+        pub(crate) async fn start(
+            stores: impl Into<eventsourcing_core::Stores>,
+            runner: eventsourcing_core::Runner,
+        ) -> eventsourcing_core::Running<Bank> {
+            Bank::start(stores, runner).await.expect("the release starts")
+        }
+
+        /// Opens three accounts and writes to them all kinds of events that the release has, and to those that are there.
+        #[allow(dead_code, reason = "not every test writes with every release")]
+        pub(crate) async fn write(stores: impl Into<eventsourcing_core::Stores>) {
+            let bank = start(stores, eventsourcing_core::Runner::inline()).await;
+            for owner in ["Alice", "Bob", "Carol"] {
+                let mut account = eventsourcing_core::Root::<Account>::create(Account::open(owner));
+                bank.accounts.save(&mut account).await.expect("an account");
+            }
+            let page = bank.accounts.ids::<Account>(Default::default(), 100).await.expect("ids");
+            for (id, amount) in page.ids.into_iter().zip(1_u8..) {
+                for number in 0..2 * Account::VARIETY {
+                    let amount = Money::from(amount) + Money::new(50, 2);
+                    let write = |account: &Account| Ok::<_, AppError>(account.write(number, amount));
+                    bank.accounts.update(id, write).await.expect("an event");
+                }
+            }
+            bank.settled().await.expect("the followers catch up");
+            bank.stop().await.expect("a graceful end");
+        }
+
+        /// What is in the accounts. The ledger and the read model agree with them, and every follower has dealt with every
+        /// event once.
+        pub(crate) async fn books(stores: impl Into<eventsourcing_core::Stores>) -> super::shared::Books {
+            let bank = start(stores, eventsourcing_core::Runner::inline()).await;
+            bank.settled().await.expect("the followers catch up");
+            let mut books = super::shared::Books::default();
+            let page = bank.accounts.ids::<Account>(Default::default(), 100).await.expect("ids");
+            for id in page.ids {
+                let account = bank.accounts.load(id).await.expect("an account");
+                let history = bank.accounts.history(id).await.expect("its history");
+                let replayed = history.iter().filter_map(|event| Account::change(&event.payload));
+                let replayed = replayed.fold(ZERO, |balance, change| balance + change);
+                assert_eq!(replayed, account.balance(), "the history and what snapshots have led to");
+                books.0.insert(id.as_uuid(), account.balance());
+            }
+            let ledger = bank.ledger.find(Id::<Ledger>::named("General")).await.expect("a ledger");
+            assert_eq!(ledger.map_or(ZERO, |ledger| ledger.balance), books.sum(), "the ledger and the accounts");
+            assert_eq!(bank.movements.sum().await, books.sum(), "the read model and the accounts");
+            let verification = bank.verify().await.expect("figures");
+            assert!(verification.agrees(), "{verification:?}");
+            bank.stop().await.expect("a graceful end");
+            books
+        }
+    };
+}
+
+pub(crate) use release;

@@ -1,0 +1,64 @@
+//! [`Needs`]: which events of an aggregate a follower needs. The others it passes over without decoding them, so that it
+//! does not matter whether this release knows them.
+
+use std::collections::HashSet;
+use std::marker::PhantomData;
+
+use crate::store::{StoreError, StoredEvent};
+use crate::{Aggregate, Event, Former, Recorded};
+
+/// The events of `A` that a follower needs.
+pub(crate) struct Needs<A> {
+    /// `None`: all.
+    only: Option<Only>,
+    of: PhantomData<fn() -> A>,
+}
+
+struct Only {
+    /// Indices of [`Event::TYPES`].
+    indices: HashSet<usize>,
+    /// The stored names under which they may stand.
+    names: HashSet<&'static str>,
+}
+
+impl<A: Aggregate> Needs<A> {
+    pub(crate) fn all() -> Self {
+        Self { only: None, of: PhantomData }
+    }
+
+    /// Those of these variants.
+    ///
+    /// # Panics
+    /// If there is no such variant.
+    pub(crate) fn only(variants: &[&str]) -> Self {
+        let indices: HashSet<_> = variants.iter().map(|variant| index_of::<A>(variant)).collect();
+        let current = indices.iter().map(|index| A::Event::TYPES[*index].name);
+        // Which events a former one is split into is not known before it is.
+        let is_wanted = |former: &&Former<A::Event>| match former.index() {
+            Some(index) => indices.contains(&index),
+            None => !former.is_retired(),
+        };
+        let former = A::Event::FORMER.iter().filter(is_wanted).map(Former::name);
+        let names = current.chain(former).collect();
+        Self { only: Some(Only { indices, names }), of: PhantomData }
+    }
+
+    /// The events that come of `stored`, as far as they are needed.
+    pub(crate) fn decode(&self, stored: &StoredEvent) -> Result<impl Iterator<Item = Recorded<A>>, StoreError> {
+        let needed = self.only.as_ref().is_none_or(|only| only.names.contains(stored.name.as_str()));
+        let events = if needed { Some(Recorded::decode(stored)?) } else { None };
+        let is_needed = |event: &Recorded<A>| match &self.only {
+            None => true,
+            Some(only) => only.indices.contains(&event.payload.index()),
+        };
+        Ok(events.into_iter().flatten().filter(is_needed))
+    }
+}
+
+fn index_of<A: Aggregate>(variant: &str) -> usize {
+    let known = A::Event::VARIANTS;
+    known
+        .iter()
+        .position(|known| *known == variant)
+        .unwrap_or_else(|| panic!("{} has no event `{variant}`; it has {}", A::NAME, known.join(", ")))
+}

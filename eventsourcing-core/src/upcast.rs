@@ -1,0 +1,245 @@
+//! [`Former`]: how this release reads events that earlier ones have stored under other names and versions.
+//!
+//! What is stored stays as it is. It is brought up to date each time it is read, so that no code but the upcasters knows
+//! what there was before. Each upcaster reads and writes payloads, whatever codec the first one was stored with.
+
+use std::error::Error;
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::Deserializer;
+use serde::de::{DeserializeOwned, DeserializeSeed};
+
+use crate::store::{CodecId, StoredEvent};
+use crate::{Codec, CodecError, Event};
+
+/// Why an upcaster failed.
+pub(crate) type Reason = Box<dyn Error + Send + Sync>;
+
+/// From one version of a payload to the next.
+pub type Upcaster = fn(&StoredPayload<'_>) -> Result<Vec<u8>, Reason>;
+
+/// From a payload to the events that are read in its place.
+pub type Splitter<E> = fn(&StoredPayload<'_>) -> Result<Vec<E>, Reason>;
+
+/// A stored name under which events may stand that no event is stored as any more, and what is read in their place.
+/// Written by [`#[event]`](macro@crate::event).
+pub struct Former<E: 'static> {
+    name: &'static str,
+    reading: Reading<E>,
+}
+
+enum Reading<E: 'static> {
+    /// One event, which stands there in `TYPES`; the upcasters lead from each version to the next one.
+    As { index: usize, upcasters: &'static [Upcaster] },
+    /// Other events.
+    Split { version: u16, splitter: Splitter<E> },
+    /// None.
+    Retired,
+}
+
+impl<E> Former<E> {
+    /// Events of the name are those at `index` of [`Event::TYPES`], and were so from version 1 on: the first of the
+    /// `upcasters` leads from version 1 to version 2.
+    #[must_use]
+    pub const fn read_as(name: &'static str, index: usize, upcasters: &'static [Upcaster]) -> Self {
+        Self { name, reading: Reading::As { index, upcasters } }
+    }
+
+    /// Events of the name, in this version, are read as others.
+    #[must_use]
+    pub const fn split(name: &'static str, version: u16, splitter: Splitter<E>) -> Self {
+        Self { name, reading: Reading::Split { version, splitter } }
+    }
+
+    /// Events of the name are passed over, whatever their version.
+    #[must_use]
+    pub const fn retired(name: &'static str) -> Self {
+        Self { name, reading: Reading::Retired }
+    }
+
+    /// The stored name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Which of [`Event::TYPES`] is read in its place; `None` if it is split or retired.
+    #[must_use]
+    pub const fn index(&self) -> Option<usize> {
+        match self.reading {
+            Reading::As { index, .. } => Some(index),
+            Reading::Split { .. } | Reading::Retired => None,
+        }
+    }
+
+    /// Whether nothing is read in its place.
+    #[must_use]
+    pub const fn is_retired(&self) -> bool {
+        matches!(self.reading, Reading::Retired)
+    }
+
+    /// The highest version that can be read; `None`: all.
+    #[must_use]
+    pub const fn version_max(&self) -> Option<u16> {
+        match self.reading {
+            Reading::As { upcasters, .. } => Some(upcasters.len() as u16 + 1),
+            Reading::Split { version, .. } => Some(version),
+            Reading::Retired => None,
+        }
+    }
+
+    fn reads(&self, name: &str, version: u16) -> bool {
+        self.name == name
+            && match self.reading {
+                Reading::As { upcasters, .. } => (1..=upcasters.len() + 1).contains(&usize::from(version)),
+                Reading::Split { version: known, .. } => version == known,
+                Reading::Retired => true,
+            }
+    }
+}
+
+impl<E> fmt::Debug for Former<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (index, version_max) = (self.index(), self.version_max());
+        f.debug_struct("Former")
+            .field("name", &self.name)
+            .field("index", &index)
+            .field("version_max", &version_max)
+            .finish()
+    }
+}
+
+/// A payload as it is stored, or as an upcaster has left it.
+#[derive(Clone, Copy, Debug)]
+pub struct StoredPayload<'a> {
+    codec: CodecId,
+    bytes: &'a [u8],
+}
+
+impl StoredPayload<'_> {
+    /// The payload as a value of a type that serde can read.
+    ///
+    /// # Errors
+    /// The bytes are not such a value.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Reason> {
+        Ok(Codec::read(self.codec, self.bytes, PhantomData, || "payload of an earlier version".into())?)
+    }
+}
+
+/// The events that come of a stored one: one, unless it was split or retired.
+#[derive(Debug)]
+pub struct Decoded<E>(Events<E>);
+
+#[derive(Debug)]
+enum Events<E> {
+    One(Option<E>),
+    Several(std::vec::IntoIter<E>),
+}
+
+impl<E> Decoded<E> {
+    fn one(event: E) -> Self {
+        Self(Events::One(Some(event)))
+    }
+
+    fn several(events: Vec<E>) -> Self {
+        Self(Events::Several(events.into_iter()))
+    }
+}
+
+impl<E> Iterator for Decoded<E> {
+    type Item = E;
+
+    fn next(&mut self) -> Option<E> {
+        match &mut self.0 {
+            Events::One(event) => event.take(),
+            Events::Several(events) => events.next(),
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        match &self.0 {
+            Events::One(event) => (usize::from(event.is_some()), Some(usize::from(event.is_some()))),
+            Events::Several(events) => events.size_hint(),
+        }
+    }
+}
+
+impl<E> ExactSizeIterator for Decoded<E> {}
+
+/// The events that come of `stored`.
+pub(crate) fn decode<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecError> {
+    let name = stored.name.as_str();
+    match E::TYPES.iter().position(|known| known.name == name) {
+        Some(index) if E::TYPES[index].version == stored.schema_version => {
+            let what = || format!("event {name}");
+            Codec::read(stored.codec, &stored.payload, Fields::new(index), what).map(Decoded::one)
+        }
+        _ => decode_former(stored),
+    }
+}
+
+fn decode_former<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecError> {
+    let (name, version) = (stored.name.as_str(), stored.schema_version);
+    let former = E::FORMER.iter().find(|former| former.reads(name, version));
+    match former.ok_or_else(|| unknown::<E>(name, version))?.reading {
+        Reading::As { index, upcasters } => {
+            let upcasters = &upcasters[usize::from(version) - 1..];
+            bring_up_to_date(stored, index, upcasters).map(Decoded::one)
+        }
+        Reading::Split { splitter, .. } => {
+            let payload = StoredPayload { codec: stored.codec, bytes: &stored.payload };
+            let events = splitter(&payload);
+            let failed = |source| CodecError::Split { name: name.into(), version, source };
+            events.map(Decoded::several).map_err(failed)
+        }
+        Reading::Retired => Ok(Decoded::several(Vec::new())),
+    }
+}
+
+fn bring_up_to_date<E: Event>(stored: &StoredEvent, index: usize, upcasters: &[Upcaster]) -> Result<E, CodecError> {
+    let (mut codec, mut bytes) = (stored.codec, stored.payload.as_slice());
+    let mut upcast;
+    for (upcaster, from) in upcasters.iter().zip(stored.schema_version..) {
+        let failed = |source| CodecError::Upcast { name: stored.name.to_string(), from, to: from + 1, source };
+        upcast = upcaster(&StoredPayload { codec, bytes }).map_err(failed)?;
+        (codec, bytes) = (Codec::Json.id(), &upcast);
+    }
+    let what = || {
+        let (found, known) = (stored.schema_version, E::TYPES[index].version);
+        format!("event {}, brought from version {found} to {known}", stored.name)
+    };
+    Codec::read(codec, bytes, Fields::new(index), what)
+}
+
+fn unknown<E: Event>(name: &str, found: u16) -> CodecError {
+    let formers = E::FORMER.iter().map(|former| (former.name, former.version_max().unwrap_or(u16::MAX)));
+    let known = E::TYPES.iter().map(|known| (known.name, known.version)).chain(formers);
+    match known.clone().filter(|(known, _)| *known == name).map(|(_, version)| version).max() {
+        Some(known) => CodecError::UnknownVersion { name: name.into(), found, known },
+        None => {
+            let known: Vec<_> = E::TYPES.iter().map(|known| known.name).collect();
+            CodecError::UnknownEvent { name: name.into(), known: known.join(", ") }
+        }
+    }
+}
+
+/// The fields of the event at an index.
+struct Fields<E> {
+    index: usize,
+    of: PhantomData<fn() -> E>,
+}
+
+impl<E> Fields<E> {
+    fn new(index: usize) -> Self {
+        Self { index, of: PhantomData }
+    }
+}
+
+impl<'de, E: Event> DeserializeSeed<'de> for Fields<E> {
+    type Value = E;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<E, D::Error> {
+        E::deserialize_payload(self.index, deserializer)
+    }
+}

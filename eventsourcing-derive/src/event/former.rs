@@ -1,0 +1,246 @@
+//! What earlier releases have stored, and how it is read: `upcast`, `former_names`, `split` and `retired`.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use proc_macro2::{Literal, Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::spanned::Spanned;
+use syn::{Ident, LitInt, LitStr, Path};
+
+use super::model::{EventType, Events};
+use crate::errors::Errors;
+use crate::fingerprint::Fingerprint;
+use crate::messages;
+use crate::options::{Options, words};
+use crate::runtime_path::RuntimePath;
+use crate::stored_name::check_stored_name;
+
+/// From one version of a payload to the next.
+pub(super) struct Upcast {
+    /// The word `upcast`.
+    at: Ident,
+    from: u16,
+    with: Path,
+}
+
+/// Events that are there no more.
+#[derive(Default)]
+pub(super) struct Gone {
+    splits: Vec<Split>,
+    retired: Vec<LitStr>,
+}
+
+/// A stored event that is read as others.
+struct Split {
+    name: LitStr,
+    version: u16,
+    with: Path,
+}
+
+impl Upcast {
+    pub(super) fn parse_all(options: &Options, errors: &mut Errors) -> Vec<Self> {
+        let (known, example) = (&["from", "with"], "upcast(from = 1, with = function)");
+        options.each("upcast", example, known, errors, Self::parse)
+    }
+
+    /// `None`: something is missing or wrong, which has been reported.
+    fn parse(at: &Ident, options: &Options, reported: usize, errors: &mut Errors) -> Option<Self> {
+        let from = options.version("from", "from = 1", errors);
+        let with = options.path("with", "with = function", errors);
+        let missing = [("from", from.is_none()), ("with", with.is_none())];
+        report_missing(at, &missing, messages::upcast_incomplete, reported, errors);
+        Some(Self { at: at.clone(), from: from?, with: with? })
+    }
+}
+
+/// Silent after other mistakes, which may be why something seems missing.
+fn report_missing(
+    at: &Ident,
+    options: &[(&'static str, bool)],
+    message: fn(&'static str) -> String,
+    reported: usize,
+    errors: &mut Errors,
+) {
+    if errors.count() == reported {
+        for (option, _) in options.iter().filter(|(_, is_missing)| *is_missing) {
+            errors.report(at, message(option));
+        }
+    }
+}
+
+impl Gone {
+    pub(super) fn parse(options: &Options, errors: &mut Errors) -> Self {
+        let retired: Vec<LitStr> = options.list("retired", "retired(\"Frozen\")", errors);
+        retired.iter().for_each(|name| check_stored_name(name, errors));
+        let (known, example) = (&["name", "version", "with"], "split(name = \"Moved\", with = function)");
+        Self { splits: options.each("split", example, known, errors, Split::parse), retired }
+    }
+}
+
+impl Split {
+    /// `None`: something is missing or wrong, which has been reported.
+    fn parse(at: &Ident, options: &Options, reported: usize, errors: &mut Errors) -> Option<Self> {
+        let name = options.text("name", "name = \"Moved\"", errors);
+        let version = options.version("version", "version = 1", errors);
+        let with = options.path("with", "with = function", errors);
+        let missing = [("name", name.is_none()), ("with", with.is_none())];
+        report_missing(at, &missing, messages::split_incomplete, reported, errors);
+        let (name, with) = (name?, with?);
+        check_stored_name(&name, errors);
+        (errors.count() == reported).then_some(Self { name, version: version.unwrap_or(1), with })
+    }
+}
+
+impl Events {
+    pub(super) fn check_former(&self, errors: &mut Errors) {
+        self.types.iter().for_each(|event| event.check_upcasts(errors));
+        self.check_splits(errors);
+        self.check_former_names_differ(errors);
+    }
+
+    /// Every version of a split event can still be in stores.
+    fn check_splits(&self, errors: &mut Errors) {
+        let mut versions: BTreeMap<String, (&LitStr, HashSet<u16>)> = BTreeMap::new();
+        for Split { name, version, .. } in &self.gone.splits {
+            let (_, known) = versions.entry(name.value()).or_insert_with(|| (name, HashSet::new()));
+            if !known.insert(*version) {
+                errors.report(name, messages::split_repeated(version, name.value()));
+            }
+        }
+        for (name, (place, known)) in versions {
+            let last = known.iter().max().copied().unwrap_or_default();
+            if let Some(missing) = (1..last).find(|version| !known.contains(version)) {
+                errors.report(place, messages::split_missing(missing, name));
+            }
+        }
+    }
+
+    /// A stored name stands for one event, or for none.
+    fn check_former_names_differ(&self, errors: &mut Errors) {
+        let mut seen: HashSet<String> = self.types.iter().map(|event| event.name.value()).collect();
+        let mut split = HashMap::new();
+        for Split { name, .. } in &self.gone.splits {
+            split.entry(name.value()).or_insert(name);
+        }
+        let mut splits: Vec<_> = split.into_values().collect();
+        splits.sort_by_key(|name| name.value());
+        let former = self.types.iter().flat_map(|event| &event.former_names);
+        for name in former.chain(&self.gone.retired).chain(splits) {
+            if !seen.insert(name.value()) {
+                errors.report(name, messages::former_name_taken(name.value()));
+            }
+        }
+    }
+
+    /// `const FORMER` and its fingerprint, if there is anything.
+    pub(super) fn former(&self) -> Option<TokenStream> {
+        let runtime = &self.runtime;
+        let types = self.types.iter().enumerate().flat_map(|(index, event)| event.former(index, runtime));
+        let gone = self.gone.expand(runtime);
+        let former: Vec<_> = types.chain(gone).collect();
+        if former.is_empty() {
+            return None;
+        }
+        let fingerprint = self.former_fingerprint();
+        Some(quote! {
+            const FORMER: &'static [#runtime::Former<Self>] = &[#(#former),*];
+            const FORMER_FINGERPRINT: u64 = #fingerprint;
+        })
+    }
+
+    /// Of what would be read otherwise if it were not there. What the functions do cannot be seen.
+    fn former_fingerprint(&self) -> LitInt {
+        let mut fingerprint = Fingerprint::new();
+        for event in &self.types {
+            let ident = &event.ident;
+            for name in &event.former_names {
+                fingerprint.add(quote!(#ident #name));
+            }
+            for Upcast { from, with, .. } in &event.upcasts {
+                let from = Literal::u16_unsuffixed(*from);
+                fingerprint.add(quote!(#ident #from #with));
+            }
+        }
+        for Split { name, version, with } in &self.gone.splits {
+            let version = Literal::u16_unsuffixed(*version);
+            fingerprint.add(quote!(split #name #version #with));
+        }
+        for name in &self.gone.retired {
+            fingerprint.add(quote!(retired #name));
+        }
+        fingerprint.finish()
+    }
+}
+
+impl EventType {
+    /// Each version before the current one leads to the next.
+    fn check_upcasts(&self, errors: &mut Errors) {
+        if self.is_unclear {
+            return;
+        }
+        let mut known = HashSet::new();
+        for Upcast { at, from, .. } in &self.upcasts {
+            if *from >= self.version {
+                let (name, version, next) = (&self.ident, self.version, u32::from(*from) + 1);
+                errors.report(at, messages::upcast_of_current(name, version, from, next));
+            } else if !known.insert(*from) {
+                errors.report(at, messages::upcast_repeated(from, &self.ident));
+            }
+        }
+        let missing: Vec<_> = (1..self.version).filter(|version| !known.contains(version)).collect();
+        if let Some(first) = missing.first() {
+            let next = first + 1;
+            let message = match missing.len() {
+                1 => messages::upcast_missing(&self.ident, first, next),
+                _ => messages::upcasts_missing(&self.ident, words(&missing), first),
+            };
+            errors.report(&self.ident, message);
+        }
+    }
+
+    /// The names and versions under which it may stand besides its current ones.
+    fn former(&self, index: usize, runtime: &RuntimePath) -> Vec<TokenStream> {
+        let own = (self.version > 1).then_some(&self.name);
+        let names = own.into_iter().chain(&self.former_names);
+        let read_as = names.map(|name| {
+            let upcasters = self.upcasters(runtime);
+            quote! {{
+                const UPCASTERS: &[#runtime::private::Upcaster] = &[#(#upcasters),*];
+                #runtime::Former::read_as(#name, #index, UPCASTERS)
+            }}
+        });
+        read_as.collect()
+    }
+
+    fn upcasters(&self, runtime: &RuntimePath) -> Vec<TokenStream> {
+        let mut upcasts: Vec<_> = self.upcasts.iter().collect();
+        upcasts.sort_by_key(|upcast| upcast.from);
+        upcasts.into_iter().map(|upcast| reader(&upcast.with, runtime, &quote!(payload()))).collect()
+    }
+}
+
+impl Gone {
+    fn expand(&self, runtime: &RuntimePath) -> Vec<TokenStream> {
+        let splits = self.splits.iter().map(|Split { name, version, with }| {
+            let splitter = reader(with, runtime, &quote!(events::<Self>()));
+            quote!(#runtime::Former::split(#name, #version, #splitter))
+        });
+        let retired = self.retired.iter().map(|name| quote!(#runtime::Former::retired(#name)));
+        splits.chain(retired).collect()
+    }
+}
+
+/// A function of payloads that calls the user's. What its types lack is reported where it is named.
+fn reader(with: &Path, runtime: &RuntimePath, outcome: &TokenStream) -> TokenStream {
+    let (located, span) = (runtime.located_at(with.span()), Span::call_site().located_at(with.span()));
+    let outcome = outcome.clone().into_iter().map(|mut token| {
+        token.set_span(span);
+        token
+    });
+    quote_spanned! {span=>
+        |payload: &#located::private::StoredPayload<'_>| {
+            use #located::private::Certain as _;
+            #located::private::Outcome(#with(#located::private::read(payload)?)).#(#outcome)*
+        }
+    }
+}
