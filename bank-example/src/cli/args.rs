@@ -3,9 +3,9 @@
 use bank_example::domain::Money;
 use bank_example::domain::account::Account;
 use bank_example::domain::transfer::Transfer;
-use clap::{Parser, Subcommand};
-use eventsourcing_core::Id;
+use clap::{Parser, Subcommand, ValueEnum};
 use eventsourcing_core::store::{Position, Version};
+use eventsourcing_core::{Codec, Id};
 
 use super::failure::Failure;
 use super::parked::ParkedCommand;
@@ -22,8 +22,28 @@ pub(crate) struct Cli {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// How new events are encoded; those that are stored stay as they are and are read all the same
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(crate) codec: CodecName,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+/// The codecs by their names.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum CodecName {
+    #[default]
+    Json,
+    MessagePack,
+}
+
+impl From<CodecName> for Codec {
+    fn from(name: CodecName) -> Self {
+        match name {
+            CodecName::Json => Self::Json,
+            CodecName::MessagePack => Self::MessagePack,
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\

@@ -2,20 +2,44 @@
 //!
 //! Stored bytes name their codec, so that a store may hold several and changing it needs no migration.
 
+#[cfg(feature = "zstd")]
+mod compression;
+mod json;
+#[cfg(feature = "message-pack")]
+mod message_pack;
+mod payload;
 mod variant;
 
+use std::error::Error;
+use std::marker::PhantomData;
+
+use serde::de::{DeserializeSeed, Deserializer};
+use serde::{Serialize, Serializer};
+
+#[cfg(feature = "zstd")]
+pub use compression::Compression;
+pub(crate) use payload::Encoded;
+pub(crate) use payload::Encoding;
 pub(crate) use variant::{deserialize_variant, serialize_variant};
 
-use crate::store::{CodecId, StoredEvent};
+use crate::store::{CodecId, PAYLOAD_BYTES_MAX, StoredEvent};
 use crate::{Aggregate, Event};
 
-/// How payloads are encoded.
+/// How payloads are encoded: chosen for what is written, with [`Application::with_codec`](crate::Application::with_codec)
+/// or [`SystemBuilder::with_codec`](crate::SystemBuilder::with_codec). What was written by another codec is read all the
+/// same.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Codec {
-    /// Compact JSON: readable in every database and log.
+    /// Compact JSON: readable in every database and log. Floating-point numbers that are not finite become null.
     #[default]
     Json,
+    /// MessagePack, with the names of fields: everything that serde makes of JSON it makes of this too (defaults, added
+    /// fields, renames), in fewer bytes. Unlike JSON it keeps floating-point numbers that are not finite, and maps with
+    /// keys of any type.
+    #[cfg(feature = "message-pack")]
+    #[cfg_attr(docsrs, doc(cfg(feature = "message-pack")))]
+    MessagePack,
 }
 
 /// Why bytes and types do not fit together.
@@ -29,7 +53,7 @@ pub enum CodecError {
         what: String,
         /// What the encoder said.
         #[source]
-        source: serde_json::Error,
+        source: Cause,
     },
     /// The bytes are not the fields of such a value.
     #[error("cannot decode {what}")]
@@ -38,7 +62,13 @@ pub enum CodecError {
         what: String,
         /// What the decoder said.
         #[source]
-        source: serde_json::Error,
+        source: Cause,
+    },
+    /// The bytes are compressed, and more than a payload may have: [`PAYLOAD_BYTES_MAX`].
+    #[error("cannot decode {what}: it has more than {PAYLOAD_BYTES_MAX} bytes when it is decompressed")]
+    TooLarge {
+        /// The event or state.
+        what: String,
     },
     /// No such event is known to this program.
     #[error("unknown event {name:?}; this program knows {known}; was it written by a newer release?")]
@@ -61,41 +91,77 @@ pub enum CodecError {
     /// The bytes were written by a codec this program does not have.
     #[error("unknown codec {0}; was this written by a newer release?")]
     UnknownCodec(u8),
+    /// The bytes were written by a codec that this program was built without.
+    #[error("{what} cannot be read by this program; build it with the feature {feature:?} of eventsourcing-core")]
+    MissingFeature {
+        /// What the bytes are.
+        what: &'static str,
+        /// The feature to turn on.
+        feature: &'static str,
+    },
 }
+
+/// What an encoder or decoder said.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
+/// How much room a payload is given to begin with.
+const PAYLOAD_BYTES_EXPECTED: usize = 128;
 
 impl Codec {
     const JSON: CodecId = CodecId(1);
+    const MESSAGE_PACK: CodecId = CodecId(2);
+    const JSON_COMPRESSED: CodecId = CodecId(3);
+    const MESSAGE_PACK_COMPRESSED: CodecId = CodecId(4);
 
     /// The number that names this codec in a store.
     #[must_use]
     pub const fn id(self) -> CodecId {
         match self {
             Self::Json => Self::JSON,
+            #[cfg(feature = "message-pack")]
+            Self::MessagePack => Self::MESSAGE_PACK,
         }
     }
 
-    /// The codec that a store names by this number.
+    #[cfg(feature = "zstd")]
+    const fn compressed_id(self) -> CodecId {
+        match self {
+            Self::Json => Self::JSON_COMPRESSED,
+            #[cfg(feature = "message-pack")]
+            Self::MessagePack => Self::MESSAGE_PACK_COMPRESSED,
+        }
+    }
+
+    /// The codec that a store names by this number; of bytes that are compressed, the codec of what is in them.
     ///
     /// # Errors
-    /// [`CodecError::UnknownCodec`].
+    /// [`CodecError::UnknownCodec`], [`CodecError::MissingFeature`].
     pub const fn from_id(id: CodecId) -> Result<Self, CodecError> {
+        if Self::is_compressed(id) && cfg!(not(feature = "zstd")) {
+            return Err(CodecError::MissingFeature { what: "a compressed payload", feature: "zstd" });
+        }
         match id {
-            Self::JSON => Ok(Self::Json),
+            Self::JSON | Self::JSON_COMPRESSED => Ok(Self::Json),
+            #[cfg(feature = "message-pack")]
+            Self::MESSAGE_PACK | Self::MESSAGE_PACK_COMPRESSED => Ok(Self::MessagePack),
+            #[cfg(not(feature = "message-pack"))]
+            Self::MESSAGE_PACK | Self::MESSAGE_PACK_COMPRESSED => {
+                Err(CodecError::MissingFeature { what: "MessagePack", feature: "message-pack" })
+            }
             CodecId(number) => Err(CodecError::UnknownCodec(number)),
         }
+    }
+
+    const fn is_compressed(id: CodecId) -> bool {
+        matches!(id, Self::JSON_COMPRESSED | Self::MESSAGE_PACK_COMPRESSED)
     }
 
     /// The bytes of an event's fields.
     ///
     /// # Errors
-    /// [`CodecError::Encode`], for example for a map whose keys are not text.
+    /// [`CodecError::Encode`], for example in JSON for a map whose keys are not text.
     pub fn encode_event<E: Event>(self, event: &E) -> Result<Vec<u8>, CodecError> {
-        let mut bytes = Vec::with_capacity(128);
-        let mut serializer = serde_json::Serializer::new(&mut bytes);
-        match event.serialize_payload(&mut serializer) {
-            Ok(()) => Ok(bytes),
-            Err(source) => Err(CodecError::Encode { what: format!("event {}", event.event_type().name), source }),
-        }
+        self.encode(&EventFields(event)).map_err(|source| cannot_encode(event, source))
     }
 
     /// The event that `stored` holds, whatever codec wrote it.
@@ -103,38 +169,72 @@ impl Codec {
     /// # Errors
     /// Every [`CodecError`] but `Encode`.
     pub fn decode_event<E: Event>(stored: &StoredEvent) -> Result<E, CodecError> {
-        let index = index_of::<E>(stored)?;
-        let Self::Json = Self::from_id(stored.codec)?;
-        let mut deserializer = serde_json::Deserializer::from_slice(&stored.payload);
-        let event = E::deserialize_payload(index, &mut deserializer);
-        let event = event.and_then(|event| deserializer.end().map(|()| event));
-        event.map_err(|source| CodecError::Decode { what: format!("event {}", stored.name), source })
+        let fields = EventAt(index_of::<E>(stored)?, PhantomData);
+        payload::decode(stored.codec, &stored.payload, fields, || format!("event {}", stored.name))
     }
 
-    /// The fields of `stored` as a JSON value, without knowing its type.
+    /// The fields of `stored` as a JSON value, whatever codec wrote them, without knowing their type.
     ///
     /// # Errors
-    /// [`CodecError::UnknownCodec`], [`CodecError::Decode`].
+    /// [`CodecError::UnknownCodec`], [`CodecError::MissingFeature`], [`CodecError::TooLarge`], [`CodecError::Decode`].
     pub fn decode_value(stored: &StoredEvent) -> Result<serde_json::Value, CodecError> {
-        let Self::Json = Self::from_id(stored.codec)?;
-        serde_json::from_slice(&stored.payload)
-            .map_err(|source| CodecError::Decode { what: format!("event {}", stored.name), source })
-    }
-
-    pub(crate) fn encode_state<A: Aggregate>(self, state: &A) -> Result<Vec<u8>, CodecError> {
-        let mut bytes = Vec::with_capacity(128);
-        match state.serialize_state(&mut serde_json::Serializer::new(&mut bytes)) {
-            Ok(()) => Ok(bytes),
-            Err(source) => Err(CodecError::Encode { what: format!("state of {}", A::NAME), source }),
-        }
+        payload::value(stored.codec, &stored.payload, || format!("event {}", stored.name))
     }
 
     pub(crate) fn decode_state<A: Aggregate>(id: CodecId, bytes: &[u8]) -> Result<A, CodecError> {
-        let Self::Json = Self::from_id(id)?;
-        let mut deserializer = serde_json::Deserializer::from_slice(bytes);
-        let state = A::deserialize_state(&mut deserializer);
-        let state = state.and_then(|state| deserializer.end().map(|()| state));
-        state.map_err(|source| CodecError::Decode { what: format!("snapshot of {}", A::NAME), source })
+        payload::decode(id, bytes, StateOf(PhantomData), || format!("snapshot of {}", A::NAME))
+    }
+}
+
+impl Encoding {
+    pub(crate) fn encode_event<E: Event>(self, event: &E) -> Result<Encoded, CodecError> {
+        self.encode(&EventFields(event)).map_err(|source| cannot_encode(event, source))
+    }
+
+    pub(crate) fn encode_state<A: Aggregate>(self, state: &A) -> Result<Encoded, CodecError> {
+        let encoded = self.encode(&State(state));
+        encoded.map_err(|source| CodecError::Encode { what: format!("state of {}", A::NAME), source })
+    }
+}
+
+fn cannot_encode<E: Event>(event: &E, source: Cause) -> CodecError {
+    CodecError::Encode { what: format!("event {}", event.event_type().name), source }
+}
+
+struct EventFields<'a, E>(&'a E);
+
+impl<E: Event> Serialize for EventFields<'_, E> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_payload(serializer)
+    }
+}
+
+/// The event that stands at this index of its types.
+struct EventAt<E>(usize, PhantomData<E>);
+
+impl<'de, E: Event> DeserializeSeed<'de> for EventAt<E> {
+    type Value = E;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<E, D::Error> {
+        E::deserialize_payload(self.0, deserializer)
+    }
+}
+
+struct State<'a, A>(&'a A);
+
+impl<A: Aggregate> Serialize for State<'_, A> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.serialize_state(serializer)
+    }
+}
+
+struct StateOf<A>(PhantomData<A>);
+
+impl<'de, A: Aggregate> DeserializeSeed<'de> for StateOf<A> {
+    type Value = A;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<A, D::Error> {
+        A::deserialize_state(deserializer)
     }
 }
 
