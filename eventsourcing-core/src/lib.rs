@@ -52,7 +52,7 @@
 //! # Features
 //!
 //! `derive` (on by default): the macros. `message-pack`: the codec `Codec::MessagePack`. `zstd`: `Compression` of large
-//! payloads. `testing`: the test kit, for `dev-dependencies`.
+//! payloads. `archive`: a log as a file, and back. `testing`: the test kit, for `dev-dependencies`.
 #![warn(missing_docs)]
 
 mod aggregate;
@@ -74,6 +74,10 @@ mod subscription;
 pub mod system;
 mod timers;
 
+#[cfg(feature = "archive")]
+pub mod archive;
+#[cfg(not(feature = "archive"))]
+mod archive;
 mod clock;
 mod codec;
 pub mod sql;

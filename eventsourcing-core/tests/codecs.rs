@@ -193,10 +193,10 @@ fn fields_are_added_removed_and_renamed_as_in_json() {
     mod before {
         #[eventsourcing_core::event]
         #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
-        pub struct Moved {
-            pub amount: u32,
-            pub reason: String,
-            pub gone: Vec<u8>,
+        pub(super) struct Moved {
+            pub(super) amount: u32,
+            pub(super) reason: String,
+            pub(super) gone: Vec<u8>,
         }
     }
     #[event]
@@ -314,7 +314,7 @@ fn broken_bytes_are_errors_in_every_codec() {
         for _ in 0..300 {
             let mut broken = stored(codec, &ValueEvent::Pair(7, "seven".into()));
             match random.0.bool() {
-                true => broken.payload.push(random.0.u8(b'0'..b'9')),
+                true => broken.payload.push(random.0.u8(b'0'..=b'9')),
                 false => broken.payload.truncate(random.0.usize(..broken.payload.len())),
             }
             let error = Codec::decode_event::<ValueEvent>(&broken).unwrap_err();

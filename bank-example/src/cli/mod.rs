@@ -1,5 +1,6 @@
 //! The command line: parse, run, print, exit code.
 
+mod archive;
 mod args;
 mod commands;
 mod demo;
@@ -56,6 +57,12 @@ fn log_to_stderr() {
 async fn run(Cli { store, json, codec, command }: Cli) -> Result<(String, Option<Failure>), Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
         Command::Describe { mermaid } => Ok((commands::describe(mermaid).render(json), None)),
+        Command::Export { file } => Ok((archive::export(&store, &file).await?.render(json), None)),
+        Command::Import { file } => {
+            let mut output = archive::import(&store, &file).await?;
+            let failure = output.failure.take();
+            Ok((output.render(json), failure))
+        }
         Command::Serve(args) => Ok((serve::run(&store, codec.into(), args).await?, None)),
         Command::Watch { after } => {
             Ok((watch::run(stores::open(&store).await?.store(), after.map(Position::new), json).await?, None))

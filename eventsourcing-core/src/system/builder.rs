@@ -17,6 +17,7 @@ use super::{
 };
 #[cfg(feature = "zstd")]
 use crate::Compression;
+use crate::archive::refuse_unfinished;
 use crate::codec::Encoding;
 use crate::projection::check_tables;
 use crate::store::Name;
@@ -164,13 +165,17 @@ impl<S: System> SystemBuilder<S> {
     /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the parts do not fit together. [`SystemError::Store`]: a store does not answer.
+    /// [`SystemError::Invalid`]: the parts do not fit together, or something is being imported into a store.
+    /// [`SystemError::Store`]: a store does not answer.
     pub async fn start(mut self) -> Result<Running<S>, SystemError> {
         let definition = S::definition();
         definition.check()?;
         self.stores.check(&definition)?;
         let followers = S::followers();
         let applications = self.applications(&definition, &followers)?;
+        for application in applications.all() {
+            refuse_unfinished(&**application.store()).await?;
+        }
         let system = Arc::new(S::assemble(&applications));
         let (stores, clock) = (&self.stores, &self.clock);
         let mut wiring = Wiring { applications: &applications, stores, clock, read_models: Vec::new() };
