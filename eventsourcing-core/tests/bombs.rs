@@ -1,6 +1,6 @@
 //! Payloads that are small, and claim to be or become enormous. Alone in its program, because it looks at how much memory
 //! the program has ever used.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "figures for whoever reads along")]
 
 use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, MemoryStore, NewEvent};
 use eventsourcing_core::store::{NewSnapshot, StoreError, Version};
@@ -109,7 +109,6 @@ async fn payloads_that_would_become_enormous_are_refused_within_bounded_memory()
         for codec in [3, 4] {
             let id = put(&store, codec, bomb.clone()).await;
             let refusal = refusal(&app, id).await;
-            println!("{what}: {refusal}");
             let expected = format!("version 1 of {} cannot be read: cannot decode event Written: ", id.stream());
             assert!(refusal.contains(&expected), "{what}: {refusal}");
         }
@@ -126,7 +125,7 @@ async fn payloads_that_would_become_enormous_are_refused_within_bounded_memory()
     app.load(id).await.unwrap();
 
     let growth = memory_peak_bytes().saturating_sub(before);
-    println!("the program grew by {growth} bytes");
+    eprintln!("the program grew by {growth} bytes");
     assert!(growth < GROWTH_BYTES_MAX, "the program grew by {growth} bytes");
 }
 

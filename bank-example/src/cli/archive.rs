@@ -74,11 +74,19 @@ pub(super) async fn import(store: &str, file: &Path) -> Result<Output, Failure> 
     let imported = archive::import(&*filled, &mut BufReader::new(opened), |progress| draw(&bar, progress)).await;
     bar.finish_and_clear();
     drop(filled);
-    check(store, &imported.map_err(failed)?).await
+    match imported {
+        Ok(Imported { events, events_before: 0, .. }) => check(store, &format!("imported {events} events")).await,
+        Ok(Imported { events, events_before, .. }) => {
+            check(store, &format!("imported {events} events, {events_before} of them before it was interrupted")).await
+        }
+        // Perhaps it was interrupted while it looked at the bank.
+        Err(ArchiveError::Finished) => check(store, "this archive was imported before").await,
+        Err(error) => Err(failed(error)),
+    }
 }
 
 /// Has the bank in the store catch up, and looks whether everything has come.
-async fn check(store: &str, imported: &Imported) -> Result<Output, Failure> {
+async fn check(store: &str, done: &str) -> Result<Output, Failure> {
     let runner = Runner::concurrent().without_leases();
     let builder = EventSourcedBank::builder(stores::open(store).await?).with_runner(runner);
     let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
@@ -87,13 +95,8 @@ async fn check(store: &str, imported: &Imported) -> Result<Output, Failure> {
     let agrees = ledger_agrees(&bank).await?;
     let stopped = bank.stop().await;
 
-    let Imported { events, events_before, .. } = imported;
-    let went_on = match events_before {
-        0 => String::new(),
-        events => format!(", {events} of them before it was interrupted"),
-    };
-    let text = format!("imported {events} events{went_on}\n\n{}", verified.text);
-    let json = json!({ "events": events, "events_before": events_before, "verified": verified.json });
+    let text = format!("{done}\n\n{}", verified.text);
+    let json = json!({ "done": done, "verified": verified.json });
     let failure = verified.failure.or_else(|| agrees.err());
     Ok(Output::new(text, json).fail(failure).warn(stopped))
 }

@@ -22,6 +22,9 @@ pub enum ArchiveError {
         /// What is there.
         reason: String,
     },
+    /// This import was finished before. Nothing was written.
+    #[error("this archive is in the store already")]
+    Finished,
     /// Somebody runs a follower of the store: its policies must not deal with what is being imported, or are never at rest
     /// so that it could be seen what they have dealt with.
     #[error("{follower} is at work; stop the programs that run it, and try again")]

@@ -43,7 +43,7 @@ pub struct Imported {
 ///
 /// # Errors
 /// - [`ArchiveError::Line`]: the file is not whole. Nothing was written, unless an event conflicts with the store.
-/// - [`ArchiveError::NotEmpty`], [`ArchiveError::AtWork`]: nothing was written.
+/// - [`ArchiveError::NotEmpty`], [`ArchiveError::Finished`], [`ArchiveError::AtWork`]: nothing was written.
 /// - [`ArchiveError::Different`], [`ArchiveError::File`], [`ArchiveError::Store`]: the import is not finished.
 pub async fn import<R: BufRead + Seek + Send>(
     store: &dyn EventStore,
@@ -83,7 +83,7 @@ impl<'a> Import<'a> {
         match (notes.get(UNFINISHED_KEY), notes.get(FINISHED_KEY)) {
             (Some(known), _) if *known == survey.sha256 => {}
             (Some(_), _) => return not_empty("another archive is in it, and that import is not finished"),
-            (None, Some(known)) if *known == survey.sha256 => return not_empty("this archive is in it already"),
+            (None, Some(known)) if *known == survey.sha256 => return Err(ArchiveError::Finished),
             (None, _) => {
                 import.refuse_events().await?;
                 let step = import.step(0).with_note(UNFINISHED_KEY, &survey.sha256);
