@@ -8,8 +8,8 @@ use std::io::Cursor;
 use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry, shelf};
 use eventsourcing_core::archive::{ArchiveError, Exported, Imported, Stage, export, import};
 use eventsourcing_core::store::{
-    Append, CodecId, EventStore, Expected, LogQuery, MemoryStore, NewEvent, Position, StoreError, StoredEvent,
-    StreamId, Tracking,
+    Append, CodecId, CommandId, EventStore, Expected, LogQuery, MemoryStore, NewEvent, Position, StoreError,
+    StoredEvent, StreamId, Tracking,
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, Seed};
 use eventsourcing_core::{Id, OnFailure, Runner, Running, SystemBuilder, SystemError};
@@ -232,6 +232,33 @@ async fn a_store_whose_policies_run_is_not_filled() {
     assert!(matches!(&error, ArchiveError::AtWork { follower } if *follower == *"shelves"), "{error}");
     running.stop().await.unwrap();
     imported(&other, &file).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_command_that_is_repeated_after_the_move_is_recognised() {
+    let (store, other) = (MemoryStore::new(), MemoryStore::new());
+    let pantry = start(store.clone(), 1).await;
+    let jar = fill(&pantry, 1).await;
+    let mut commands = Vec::new();
+    for beans in 1..30 {
+        let command = CommandId::new();
+        pantry.jars.app.command(command).update(jar, |jar| jar.add(beans)).await.unwrap();
+        if beans % 3 == 0 {
+            fill(&pantry, 1).await;
+        }
+        commands.push((command, beans));
+    }
+    pantry.stop().await.unwrap();
+    let (file, _) = exported(&store).await;
+    imported(&other, &file).await.unwrap();
+    let pantry = start(other.clone(), 1).await;
+    for (command, beans) in commands {
+        let (was, is) = (store.receipt(command).await.unwrap(), other.receipt(command).await.unwrap());
+        assert_eq!(was, is);
+        let again = pantry.jars.app.command(command).update(jar, |jar| jar.add(beans)).await.unwrap();
+        assert_eq!(Some(again), was);
+    }
+    assert_eq!(log(&other).await, log(&store).await);
 }
 
 /// What is wrong with a file is said with its line, before anything is written.

@@ -36,6 +36,7 @@ pub(super) async fn cut<S: System>(store: &dyn EventStore) -> Result<Cut, Archiv
     for _ in 0..TRIES_MAX {
         let followers = followers(store, &carried).await?;
         let head = store.head().await?;
+        // Counts also what no reader is shown yet, because an append that began before it is still under way.
         if store.figures(FiguresQuery::new(head, Position::MAX)).await?.is_empty() {
             match moved(store, &followers).await? {
                 None => return Ok(Cut { head, followers }),

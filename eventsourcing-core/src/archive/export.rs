@@ -1,6 +1,6 @@
 //! [`export`]: from a store into a file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use serde::Serialize;
@@ -10,7 +10,9 @@ use super::cut::{Cut, CutFollower, cut};
 use super::line::{End, FollowerLine, Header, NoteLine, event_line, write_line};
 use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::EventRef;
-use crate::store::{EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Slice, StoredEvent};
+use crate::store::{
+    CommandId, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Slice, StoreError, StoredEvent,
+};
 use crate::system::{System, accounted, is_carried_as_it_is, is_of_positions};
 
 /// What an export has written.
@@ -38,42 +40,95 @@ pub async fn export<S: System>(
     out: &mut (dyn Write + Send),
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Exported, ArchiveError> {
-    let Cut { head, mut followers } = cut::<S>(store).await?;
+    let Cut { head, followers } = cut::<S>(store).await?;
     let counted = store.figures(FiguresQuery::new(Position::ZERO, head)).await?;
     let of = counted.values().map(|figures| figures.count).sum();
-    let mut out = Hashed { out, hash: Sha256::new() };
     let names: Vec<_> = followers.iter().map(|follower| follower.name.clone()).collect();
+    let mut out = Hashed { out, hash: Sha256::new() };
     out.line(&Header::new(store.log_id(), head, of, names.clone()))?;
+    let mut places: Vec<_> = followers.into_iter().map(Place::new).collect();
 
-    let mut places: Vec<_> = followers.iter().map(|_| Place::default()).collect();
-    let (mut after, mut events) = (Position::ZERO, 0);
-    while after < head {
+    let events = write_events(store, head, &mut places, &mut out, |events| {
         progress(Progress { stage: Stage::Exporting, events, of });
-        let page = store.read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE)).await?;
-        for event in page.events.iter().take_while(|event| event.position <= head) {
-            followers.iter().zip(&mut places).for_each(|(follower, place)| place.pass(follower, event));
-            out.text(&event_line(event))?;
-            events += 1;
-        }
-        after = page.ceiling;
-    }
-    progress(Progress { stage: Stage::Exporting, events, of });
+    });
+    let events = events.await?;
     if events != of {
         let reason = format!("it has {events} events up to position {head}, and counts {of}");
-        return Err(crate::store::StoreError::Corrupt { reason, source: None }.into());
+        return Err(StoreError::Corrupt { reason, source: None }.into());
     }
-    for (follower, place) in followers.drain(..).zip(places) {
-        place.write(follower, &mut out)?;
-    }
+    places.into_iter().try_for_each(|place| place.write(&mut out))?;
     let sha256 = hex(out.hash.clone());
     out.line(&End { end: true, events, sha256 })?;
     out.out.flush().map_err(ArchiveError::File)?;
     Ok(Exported { events, head, followers: names })
 }
 
-/// Where a follower is among the events.
+/// Writes the events up to `head`, and returns how many there are.
+async fn write_events(
+    store: &dyn EventStore,
+    head: Position,
+    places: &mut [Place],
+    out: &mut Hashed<'_>,
+    mut progress: impl FnMut(u64) + Send,
+) -> Result<u64, ArchiveError> {
+    let (mut after, mut events, mut commands) = (Position::ZERO, 0, Commands::default());
+    while after < head {
+        progress(events);
+        let page = store.read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE)).await?;
+        for event in page.events.iter().take_while(|event| event.position <= head) {
+            places.iter_mut().for_each(|place| place.pass(event));
+            let command = commands.ending_at(store, event.position).await?;
+            out.text(&event_line(event, command))?;
+            events += 1;
+        }
+        after = page.ceiling;
+    }
+    progress(events);
+    Ok(events)
+}
+
+/// Over how many positions the commands are known at a time, at 24 bytes each.
+const POSITIONS_PER_WINDOW: u64 = 1_000_000;
+/// How many receipts are read at once.
+const RECEIPTS_PER_PAGE: usize = 10_000;
+
+/// Which command ends where. Receipts are in the order of their commands; so all are read for each part of the log.
 #[derive(Default)]
+struct Commands {
+    /// What is known up to and including this position, and from the window before it on.
+    end: Position,
+    by_position: HashMap<Position, CommandId>,
+}
+
+impl Commands {
+    async fn ending_at(
+        &mut self,
+        store: &dyn EventStore,
+        position: Position,
+    ) -> Result<Option<CommandId>, ArchiveError> {
+        if position > self.end {
+            self.read(store, position).await?;
+        }
+        Ok(self.by_position.get(&position).copied())
+    }
+
+    async fn read(&mut self, store: &dyn EventStore, start: Position) -> Result<(), ArchiveError> {
+        self.by_position.clear();
+        self.end = Position::new(start.as_u64().saturating_add(POSITIONS_PER_WINDOW));
+        let mut after = None;
+        loop {
+            let receipts = store.receipts(after, RECEIPTS_PER_PAGE).await?;
+            let Some(last) = receipts.last() else { return Ok(()) };
+            after = last.command_id;
+            let within = receipts.iter().filter(|receipt| start <= receipt.position && receipt.position <= self.end);
+            self.by_position.extend(within.filter_map(|receipt| Some((receipt.position, receipt.command_id?))));
+        }
+    }
+}
+
+/// Where a follower is among the events.
 struct Place {
+    follower: CutFollower,
     /// The last event up to its position.
     after: Option<EventRef>,
     /// What it should have dealt with.
@@ -81,8 +136,12 @@ struct Place {
 }
 
 impl Place {
-    fn pass(&mut self, follower: &CutFollower, event: &StoredEvent) {
-        let StoredEvent { position, stream, version, .. } = event;
+    fn new(follower: CutFollower) -> Self {
+        Self { follower, after: None, expected: BTreeMap::new() }
+    }
+
+    fn pass(&mut self, event: &StoredEvent) {
+        let (StoredEvent { position, stream, version, .. }, follower) = (event, &self.follower);
         if *position > follower.book.position {
             return;
         }
@@ -92,10 +151,10 @@ impl Place {
         }
     }
 
-    fn write(self, follower: CutFollower, out: &mut Hashed<'_>) -> Result<(), ArchiveError> {
-        let (expected, noted) = (sum(self.expected), sum(accounted(&follower.book)?));
+    fn write(self, out: &mut Hashed<'_>) -> Result<(), ArchiveError> {
+        let CutFollower { name, takes, partition, book } = self.follower;
+        let (expected, noted) = (sum(self.expected), sum(accounted(&book)?));
         let difference = (noted.count.cast_signed() - expected.count.cast_signed(), noted.digest ^ expected.digest);
-        let CutFollower { name, takes, partition, book } = follower;
         out.line(&FollowerLine {
             follower: name.clone(),
             takes,
@@ -103,10 +162,9 @@ impl Place {
             after: self.after,
             differs_by: (expected != noted).then_some(difference),
         })?;
-        for (key, note) in book.notes {
-            if is_carried_as_it_is(&key) || is_of_positions(&key) {
-                out.line(&NoteLine { of: name.clone(), key, note })?;
-            }
+        let notes = book.notes.into_iter().filter(|(key, _)| is_carried_as_it_is(key) || is_of_positions(key));
+        for (key, note) in notes {
+            out.line(&NoteLine { of: name.clone(), key, note })?;
         }
         Ok(())
     }

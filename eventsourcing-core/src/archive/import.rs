@@ -13,8 +13,8 @@ use super::mark::{IMPORT, UNFINISHED_KEY};
 use super::survey::{Contents, EVENTS_BETWEEN_NEWS, Survey, survey};
 use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::store::{
-    Append, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position, Revision, StoreError, StoredEvent,
-    StreamAppend, Tracking, Version,
+    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position, Revision, StoreError,
+    StoredEvent, StreamAppend, Tracking, Version,
 };
 
 /// The note that says which archive the store was filled from.
@@ -151,11 +151,11 @@ impl<'a> Import<'a> {
         let mut group = Group::default();
         let mut events = before;
         while events < of {
-            let Line::Event(event) = lines.parsed(Line::parse)? else { break };
+            let Line::Event(event, command) = lines.parsed(Line::parse)? else { break };
             if !group.takes(&event) {
                 self.write(std::mem::take(&mut group)).await?;
             }
-            group.push(*event);
+            group.push(*event, command);
             events += 1;
             if events.is_multiple_of(EVENTS_BETWEEN_NEWS) || events == of {
                 progress(Progress { stage: Stage::Importing, events, of });
@@ -171,6 +171,7 @@ impl<'a> Import<'a> {
         // The first line of the file is no event.
         let lines = group.events.len() as u64 + u64::from(self.line == 0);
         append.tracking = Some(self.step(lines));
+        append.command_id = group.command;
         for event in group.events {
             match append.streams.last_mut().filter(|part| part.stream == event.stream) {
                 Some(part) => part.events.push(new_event(event)),
@@ -190,10 +191,12 @@ impl<'a> Import<'a> {
     }
 }
 
-/// Events that one append can write without changing their order: recorded at one time, those of each stream together.
+/// Events that one append can write without changing their order: recorded at one time, those of each stream together. The
+/// last one of a command is the last one of an append, so that its receipt names the position of that event here too.
 #[derive(Default)]
 struct Group {
     events: Vec<StoredEvent>,
+    command: Option<CommandId>,
     bytes: usize,
 }
 
@@ -205,10 +208,11 @@ impl Group {
             false => self.events.iter().all(|earlier| earlier.stream != event.stream),
         };
         let has_room = self.events.len() < EVENTS_PER_PAGE && self.bytes < BYTES_PER_APPEND;
-        continues && has_room && last.recorded_at == event.recorded_at
+        continues && has_room && self.command.is_none() && last.recorded_at == event.recorded_at
     }
 
-    fn push(&mut self, event: StoredEvent) {
+    fn push(&mut self, event: StoredEvent, command: Option<CommandId>) {
+        self.command = command;
         self.bytes += event.payload.len() + event.metadata.len();
         self.events.push(event);
     }

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::ArchiveError;
-use crate::store::{CodecId, Digest, LogId, Name, NewEvent, Position, StoredEvent, StreamId, Version};
+use crate::store::{CodecId, CommandId, Digest, LogId, Name, NewEvent, Position, StoredEvent, StreamId, Version};
 use crate::{Codec, EventRef};
 
 /// What the first line calls itself.
@@ -91,11 +91,15 @@ struct EventLine {
     metadata: Option<Box<RawValue>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     metadata_base64: Option<String>,
+    /// The command whose last event this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    command: Option<CommandId>,
 }
 
 /// Any line but the first.
 pub(super) enum Line {
-    Event(Box<StoredEvent>),
+    /// And the command whose last event it is.
+    Event(Box<StoredEvent>, Option<CommandId>),
     Follower(FollowerLine),
     Note(NoteLine),
     End(End),
@@ -145,7 +149,7 @@ fn one_line(error: &serde_json::Error) -> String {
 }
 
 /// The line of an event, without the end of the line.
-pub(super) fn event_line(event: &StoredEvent) -> String {
+pub(super) fn event_line(event: &StoredEvent, command: Option<CommandId>) -> String {
     let StoredEvent { position, stream, version, recorded_at, name, schema_version, codec, payload, metadata } = event;
     let (payload, payload_base64) = embedded(payload, *codec == Codec::Json.id());
     let (metadata, metadata_base64) = embedded(metadata, true);
@@ -162,6 +166,7 @@ pub(super) fn event_line(event: &StoredEvent) -> String {
         payload_base64,
         metadata,
         metadata_base64,
+        command,
     };
     serde_json::to_string(&line).expect("names, numbers and texts are JSON")
 }
@@ -190,7 +195,7 @@ fn taken_out(value: Option<Box<RawValue>>, base64: Option<String>) -> Result<Vec
 
 impl EventLine {
     fn event(self) -> Result<Line, String> {
-        Ok(Line::Event(Box::new(StoredEvent {
+        let event = StoredEvent {
             position: self.position,
             stream: StreamId { category: self.category, id: self.id },
             version: self.version,
@@ -200,7 +205,8 @@ impl EventLine {
             codec: CodecId(self.codec),
             payload: taken_out(self.payload, self.payload_base64)?,
             metadata: taken_out(self.metadata, self.metadata_base64)?,
-        })))
+        };
+        Ok(Line::Event(Box::new(event), self.command))
     }
 }
 

@@ -250,3 +250,30 @@ fn index_of<E: Event>(stored: &StoredEvent) -> Result<usize, CodecError> {
     }
     Ok(index)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// In whatever combination of features this is built.
+    #[test]
+    fn codecs_that_a_program_was_built_without_are_refused_with_the_feature() {
+        let (packs, compresses) = (cfg!(feature = "message-pack"), cfg!(feature = "zstd"));
+        for (number, missing) in [
+            (1, None),
+            (2, (!packs).then_some("message-pack")),
+            (3, (!compresses).then_some("zstd")),
+            (4, if compresses { (!packs).then_some("message-pack") } else { Some("zstd") }),
+        ] {
+            match (Codec::from_id(CodecId(number)), missing) {
+                (Ok(_), None) => {}
+                (Err(error), Some(feature)) => {
+                    let expected = format!("build it with the feature {feature:?} of eventsourcing-core");
+                    assert!(error.to_string().ends_with(&expected), "{number}: {error}");
+                }
+                (found, _) => panic!("codec {number}: {found:?}, missing {missing:?}"),
+            }
+        }
+        assert!(matches!(Codec::from_id(CodecId(5)), Err(CodecError::UnknownCodec(5))));
+    }
+}
