@@ -5,6 +5,7 @@ mod support;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bank_example::application::transfers::TIME_OUT;
@@ -175,47 +176,43 @@ async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
 /// An archive that is taken while everybody works is of one moment: what comes of it is right by itself.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_archive_of_a_busy_bank_is_of_one_moment() {
-    for place in [Place::all_durable()].into_iter().flatten() {
+    for place in Place::all_durable() {
         let stores = stores::open(place.url()).await.unwrap();
-        let bank = EventSourcedBank::start(stores.clone(), Runner::concurrent()).await.unwrap();
-        let mut accounts = Vec::new();
-        for _ in 0..4 {
-            let account = bank.accounts.open("Alice").await.unwrap();
-            bank.accounts.credit(account, money("100000")).await.unwrap();
-            accounts.push(account);
+        let bank = Arc::new(EventSourcedBank::start(stores.clone(), Runner::concurrent()).await.unwrap());
+        let worker = tokio::spawn(work(Arc::clone(&bank)));
+        let mut counts = Vec::new();
+        for _ in 0..8 {
+            let mut file = Vec::new();
+            let exported = export::<EventSourcedBank>(&*stores.store(), &mut file, |_| {}).await.unwrap();
+            counts.push(exported.events);
+            let copy = MemoryStore::new();
+            import(&copy, &mut std::io::Cursor::new(file), |_| {}).await.unwrap();
+            let stores = Stores::shared(copy).with_read_models(SqliteStore::in_memory().unwrap());
+            let copy = EventSourcedBank::start(stores, Runner::inline()).await.unwrap();
+            assert_consistent(&copy).await;
+            assert_transfers_ended(&copy).await;
+            assert!(copy.verify().await.unwrap().agrees());
+            tokio::time::sleep(Duration::from_millis(30)).await;
         }
-        let work = async {
-            for number in 0.. {
-                let (from, to) = (accounts[number % 4], accounts[(number + 1) % 4]);
-                bank.accounts.credit(from, money("1")).await.unwrap();
-                let order = Order { from, to, bank: None, amount: money("0.50") };
-                bank.transfers.request(order).await.unwrap();
-                // So often that it is never idle, and so seldom that it comes to rest now and then.
-                tokio::time::sleep(Duration::from_millis(number as u64 % 7)).await;
-            }
-        };
-        let look = async {
-            let mut last = 0;
-            for _ in 0..8 {
-                let mut file = Vec::new();
-                let exported = export::<EventSourcedBank>(&*stores.store(), &mut file, |_| {}).await.unwrap();
-                assert!(exported.events > last);
-                last = exported.events;
-                let copy = MemoryStore::new();
-                import(&copy, &mut std::io::Cursor::new(file), |_| {}).await.unwrap();
-                let stores = Stores::shared(copy).with_read_models(SqliteStore::in_memory().unwrap());
-                let copy = EventSourcedBank::start(stores, Runner::inline()).await.unwrap();
-                assert_consistent(&copy).await;
-                assert_transfers_ended(&copy).await;
-                assert!(copy.verify().await.unwrap().agrees());
-                tokio::time::sleep(Duration::from_millis(30)).await;
-            }
-        };
-        tokio::select! {
-            () = work => unreachable!("it works for ever"),
-            () = look => {}
-        }
-        bank.stop().await.unwrap();
+        worker.abort();
+        assert!(counts.is_sorted() && counts[0] < counts[7], "{counts:?}");
+    }
+}
+
+/// Moves money for ever: so often that the bank is never idle, and so seldom that it comes to rest now and then.
+async fn work(bank: Arc<Running<EventSourcedBank>>) {
+    let mut accounts = Vec::new();
+    for _ in 0..4 {
+        let account = bank.accounts.open("Alice").await.unwrap();
+        bank.accounts.credit(account, money("100000")).await.unwrap();
+        accounts.push(account);
+    }
+    for number in 0.. {
+        let (from, to) = (accounts[number % 4], accounts[(number + 1) % 4]);
+        bank.accounts.credit(from, money("1")).await.unwrap();
+        let order = Order { from, to, bank: None, amount: money("0.50") };
+        bank.transfers.request(order).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(number as u64 % 7)).await;
     }
 }
 
