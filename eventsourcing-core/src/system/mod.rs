@@ -2,6 +2,8 @@
 
 mod build;
 mod builder;
+#[cfg(feature = "archive")]
+mod carried;
 mod error;
 mod feed;
 mod follower;
@@ -20,8 +22,16 @@ mod verify;
 mod waiting;
 mod wiring;
 
+#[cfg(feature = "archive")]
+pub(crate) use carried::{
+    Carried, carried, is_carried_as_it_is, is_of_positions, is_put_aside, moved_note, partitions, place_of,
+};
 pub(crate) use feed::Failure;
+#[cfg(feature = "archive")]
+pub(crate) use feed::{Partition, figures_note};
 pub(crate) use follower::Cause;
+#[cfg(feature = "archive")]
+pub(crate) use verify::accounted;
 pub(crate) use waiting::Waiting;
 
 pub use build::{Build, BuildProgress, BuildState};

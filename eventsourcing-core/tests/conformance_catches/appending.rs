@@ -240,6 +240,32 @@ impl Flaw for InventsReceipts {
     }
 }
 
+macro_rules! lists_receipts {
+    ($($flaw:ident = |$store:ident, $after:ident, $limit:ident| $answer:expr;)*) => {$(
+        #[derive(Default)]
+        pub(crate) struct $flaw;
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn receipts(
+                &self,
+                $store: &MemoryStore,
+                $after: Option<CommandId>,
+                $limit: usize,
+            ) -> Result<Vec<Receipt>, StoreError> {
+                $answer
+            }
+        }
+    )*};
+}
+
+lists_receipts! {
+    ListsReceiptsAgain = |store, _after, limit| store.receipts(None, limit).await;
+    ListsTooManyReceipts = |store, after, _limit| store.receipts(after, usize::MAX).await;
+    LeavesOutAReceipt = |store, after, limit| Ok(store.receipts(after, limit + 1).await?.into_iter().skip(1).collect());
+    ListsReceiptsBackwards = |store, after, limit| Ok(store.receipts(after, limit).await?.into_iter().rev().collect());
+}
+
 /// Carries a command out without remembering its id.
 pub(crate) async fn append_unnamed(store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
     let command_id = append.command_id;

@@ -57,6 +57,12 @@ catches! {
     repeated_command_is_recognised_when_its_expectation_is_stale: [appending::ChecksExpectationsFirst],
     receipt_of_a_command_can_be_read:
         [appending::LosesReceipts, appending::LosesReceiptsWithoutEvents, appending::InventsReceipts],
+    receipts_are_listed_in_the_order_of_their_commands: [
+        appending::ListsReceiptsAgain,
+        appending::ListsTooManyReceipts,
+        appending::LeavesOutAReceipt,
+        appending::ListsReceiptsBackwards,
+    ],
     refused_command_can_be_tried_again: [appending::RemembersRefusedCommands],
     simultaneous_appends_of_one_command_write_once: [appending::RemembersCommandsTooLate],
     bytes_and_names_come_back_unchanged:

@@ -69,6 +69,30 @@ pub async fn receipt_of_a_command_can_be_read<F: Fixture>(fixture: &F) {
     }
 }
 
+/// P6: Receipts are listed in the order of the ids of their commands, those after one of them, so many at most.
+pub async fn receipts_are_listed_in_the_order_of_their_commands<F: Fixture>(fixture: &F) {
+    let (store, mut rng) = (fixture.open().await, Seed::from_env().rng(0));
+    let nobody = store.receipts(None, 10).await.expect("receipts can be listed");
+    assert!(nobody.is_empty(), "nothing was carried out: {nobody:?}");
+    let mut expected = Vec::new();
+    for _ in 0..20 {
+        let id = CommandId::from_uuid(uuid::Uuid::from_u128(rng.u128(..)));
+        let append = append_to(&stream(), "1").with_command_id(id);
+        expected.push(store.append(append).await.expect("any version").receipt);
+        store.append(append_to(&stream(), "of no command")).await.expect("any version");
+    }
+    expected.sort_by_key(|receipt| receipt.command_id);
+    for store in [&store, &fixture.open().await] {
+        let listed = async |after, limit| store.receipts(after, limit).await.expect("receipts can be listed");
+        assert_eq!(listed(None, usize::MAX).await, expected);
+        assert_eq!(listed(None, 3).await, expected[..3]);
+        for (index, receipt) in expected.iter().enumerate() {
+            let end = expected.len().min(index + 4);
+            assert_eq!(listed(receipt.command_id, 3).await, expected[index + 1..end], "after {index}");
+        }
+    }
+}
+
 /// P6: A command that was refused has not been seen: with the same id it can be tried again.
 pub async fn refused_command_can_be_tried_again<F: Fixture>(fixture: &F) {
     let (store, stream, id) = (fixture.open().await, stream(), CommandId::new());
