@@ -126,7 +126,7 @@ fn to_stored<A: Aggregate>(event: NewEvent, version: u64) -> StoredEvent {
 }
 
 fn load<A: Aggregate>(snapshot: Option<StoredSnapshot>, events: &[StoredEvent]) -> Result<Root<A>, String> {
-    match Root::from_loaded(id(), Loaded { snapshot, events: events.to_vec() }) {
+    match Root::from_loaded(id(), A::NAME, Loaded { snapshot, events: events.to_vec() }) {
         Ok(Some(root)) => Ok(root),
         Ok(None) => Err("nothing is there to load".into()),
         Err(LoadError::Store(error)) => Err(format!("they cannot be loaded: {}", with_causes(&error))),

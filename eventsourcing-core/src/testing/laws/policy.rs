@@ -222,6 +222,7 @@ fn recorded<A: Aggregate>(event: &A::Event, number: u64) -> Recorded<A> {
     Recorded {
         payload: event.duplicate(),
         aggregate_id: Id::from_uuid(known_id(0)),
+        category: A::NAME,
         version: Version::new(number),
         position: Position::new(number),
         recorded_at: Timestamp::UNIX_EPOCH,
