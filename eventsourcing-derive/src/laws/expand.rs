@@ -34,7 +34,7 @@ impl Laws {
         let names = names.iter().map(|name| Ident::new(name, Span::call_site()));
         quote! {
             mod #module {
-                #[allow(unused_imports)]
+                #[allow(unused_imports, clippy::wildcard_imports)]
                 use super::*;
                 #[allow(unused_imports)]
                 use #runtime::testing::laws::{Of, OfAny as _, PolicyLaws};
