@@ -4,6 +4,7 @@
 //! of them overflows; ids are among a few; texts are of many kinds, and which of them a field wants is learned by trying.
 //! What cannot be drawn is given as examples. Failures are shrunk to the shortest history that shows them.
 
+mod answers;
 mod checks;
 mod decide;
 mod events;
@@ -11,6 +12,7 @@ mod history;
 mod lessons;
 mod of;
 mod panics;
+mod parts;
 mod pen;
 mod policy;
 mod sample;
@@ -117,7 +119,7 @@ impl<A: Aggregate> Laws<A> {
     /// # Panics
     /// The law is broken, or nothing could be tested.
     pub fn folding_never_panics(self) {
-        self.run("folding never panics", |history| match history.fault {
+        self.run("folding never panics", Faults::Count, |history| match history.fault {
             None => Ok(()),
             Some(fault) => Err(Broken { reason: fault.reason, advice: fault.advice }),
         });
@@ -132,7 +134,8 @@ impl<A: Aggregate> Laws<A> {
         let advice = "let the fold depend on nothing but the state and the event: no clock, no randomness; what it needs to \
                       know is a field of the event, and no field of an event is skipped";
         let (began, printer, recordings) = (Instant::now(), self.printer, RefCell::new(Vec::new()));
-        self.run(LAW, |history| {
+        let seed = self.seed.unwrap_or_else(Seed::from_env);
+        self.with_seed(seed).run(LAW, Faults::Forget, |history| {
             let recording = Recording::of::<A>(&history.events, printer).map_err(|reason| broken(reason, advice))?;
             recording.check_replay::<A>(printer).map_err(|reason| broken(reason, advice))?;
             let mut recordings = recordings.borrow_mut();
@@ -146,7 +149,7 @@ impl<A: Aggregate> Laws<A> {
         recordings.sort_by_key(|(events, _)| events.len());
         for (events, recording) in recordings {
             if let Err(reason) = recording.check_replay::<A>(printer) {
-                fail::<A>(LAW, &events, &broken(format!("a second later, {reason}"), advice), None);
+                fail::<A>(LAW, &events, &broken(format!("a second later, {reason}"), advice), Some(seed));
             }
         }
     }
@@ -159,7 +162,7 @@ impl<A: Aggregate> Laws<A> {
         let advice = "let serde write and read every field of the state that the fold or a decision looks at: no `skip`, no \
                       lossy `with`";
         let printer = self.printer;
-        self.run("a snapshot and the events after it are all events", |history| {
+        self.run("a snapshot and the events after it are all events", Faults::Forget, |history| {
             let recording = Recording::of::<A>(&history.events, printer).map_err(|reason| broken(reason, advice))?;
             recording.check_snapshots::<A>(printer).map_err(|reason| broken(reason, advice))
         });
@@ -176,20 +179,19 @@ impl<A: Aggregate> Laws<A> {
         }
         let advice = "let serde read every field of the event as it writes it: attributes such as `with`, `skip` and \
                       `serialize_with` must fit together";
-        self.run("what is stored can be read", |history| {
+        self.run("what is stored can be read", Faults::Forget, |history| {
             checks::check_codec::<A>(&history.events).map_err(|reason| broken(reason, advice))
         });
     }
 
-    fn run(self, law: &str, check: impl Fn(History<A>) -> Result<(), Broken>) {
+    fn run(self, law: &str, faults: Faults, check: impl Fn(History<A>) -> Result<(), Broken>) {
         let seed = self.seed.unwrap_or_else(Seed::from_env);
         let world =
             self.world(seed).unwrap_or_else(|reason| panic!("the law that {law} is not tested: {reason}\n{seed}"));
-        let asks_for_faults = law == "folding never panics";
         let (tested, decided) = (Cell::new(0), Cell::new(0));
         let outcome = search(seed, |steps, _| {
             let mut history = world.play(steps);
-            if !asks_for_faults {
+            if faults == Faults::Forget {
                 history.forget_fault();
             }
             tested.set(tested.get() + history.events.len());
@@ -239,6 +241,15 @@ impl<A: Aggregate> fmt::Debug for Laws<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Laws").field("aggregate", &A::NAME).field("samples", &self.samples).finish_non_exhaustive()
     }
+}
+
+/// What is done about panics and the like while a history happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Faults {
+    /// They are what the law is about.
+    Count,
+    /// Another law is about them: the history ends before.
+    Forget,
 }
 
 /// A law does not hold: why, and what to do.

@@ -1,5 +1,6 @@
 //! Catches panics of the code that is tested. They are expected by the hundred while the shortest example is looked for, so
-//! they are not printed, but say where they were.
+//! they are not printed, but say where they were. That takes a panic hook, which a process has one of: it leaves the panics
+//! of all other code to the hook of before.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind, set_hook, take_hook};
