@@ -1,11 +1,13 @@
 //! What macro expansions name. No promises: use what the crate root exports.
 
+mod follow;
 mod parameter;
 mod required;
 mod upcast;
 
 pub use serde;
 
+pub use follow::{Follow, InSql, Unfollowed};
 pub use parameter::{Copied, Missing, Of, Parameter, Unasked, Within};
 pub use required::{Payload, ProjectionInMemory, ProjectionInSql, Service, State};
 pub use upcast::{Certain, NewPayload, OldPayload, Outcome, read};

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::sample::stored;
 use super::view::{Printer, View, is_same, sorted};
+use crate::codec::Encoding;
 use crate::root::{AnyRoot, LoadError};
 use crate::store::{Loaded, Name, NewEvent, Position, StoredEvent, StoredSnapshot, Version};
 use crate::{Aggregate, Codec, CodecError, Event, Id, Root};
@@ -20,7 +21,7 @@ pub(super) struct Recording {
 impl Recording {
     pub(super) fn of<A: Aggregate>(events: &[A::Event], printer: Option<Printer<A>>) -> Result<Self, String> {
         let root = Root::<A>::with_id(id(), events.iter().map(Event::duplicate).collect::<Vec<_>>());
-        let encoded = root.encode(Codec::default(), b"{}").map_err(|error| with_causes(&error))?;
+        let encoded = root.encode(Encoding::default(), b"{}").map_err(|error| with_causes(&error))?;
         let stored = encoded.into_iter().zip(1..).map(|(event, version)| to_stored::<A>(event, version)).collect();
         Ok(Self { view: View::of(&*root, printer)?, stored })
     }
@@ -135,7 +136,7 @@ fn load<A: Aggregate>(snapshot: Option<StoredSnapshot>, events: &[StoredEvent]) 
 }
 
 fn snapshot<A: Aggregate>(root: &Root<A>) -> Result<StoredSnapshot, String> {
-    let snapshot = root.encode_snapshot(Codec::default()).map_err(|error| with_causes(&error))?;
+    let snapshot = root.encode_snapshot(Encoding::default()).map_err(|error| with_causes(&error))?;
     Ok(StoredSnapshot { version: snapshot.version, codec: snapshot.codec, payload: snapshot.payload })
 }
 

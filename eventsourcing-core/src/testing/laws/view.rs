@@ -2,7 +2,6 @@
 
 use serde_json::Value;
 
-use super::checks::with_causes;
 use crate::{Aggregate, Codec};
 
 /// Prints a state with all its fields, also those that serde skips.
@@ -25,7 +24,7 @@ impl View {
     /// # Errors
     /// The state cannot be written.
     pub(super) fn of<A: Aggregate>(state: &A, printer: Option<Printer<A>>) -> Result<Self, String> {
-        let bytes = Codec::Json.encode_state(state).map_err(|error| with_causes(&error))?;
+        let bytes = to_json(state).map_err(|error| format!("the state cannot be written: {error}"))?;
         let json = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
         Ok(Self { bytes, json, printed: printer.map(|print| print(state)), copy: copy::<A> })
     }
@@ -56,7 +55,13 @@ pub(super) fn is_same(one: &Value, other: &Value, copy: impl Fn() -> Option<Valu
 
 fn copy<A: Aggregate>(bytes: &[u8]) -> Option<Value> {
     let state = Codec::decode_state::<A>(Codec::Json.id(), bytes).ok()?;
-    serde_json::from_slice(&Codec::Json.encode_state(&state).ok()?).ok()
+    serde_json::from_slice(&to_json(&state).ok()?).ok()
+}
+
+fn to_json<A: Aggregate>(state: &A) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    state.serialize_state(&mut serde_json::Serializer::new(&mut bytes))?;
+    Ok(bytes)
 }
 
 pub(super) fn sorted(json: &Value) -> Value {
