@@ -118,3 +118,23 @@ async fn databases_that_were_kept_are_read_by_every_later_release() {
 
 /// What the first release had in its accounts, in the order of their ids, which is that of time.
 const FIRST: [&str; 3] = ["1.50", "2.50", "3.50"];
+
+/// The third release keeps the laws, and reads what each release before it may have stored.
+mod laws {
+    use eventsourcing_core::testing::laws;
+    use serde_json::json;
+
+    use super::third::Account;
+
+    laws!(
+        Account,
+        samples = [
+            ("Credited", 1, json!({ "amount": "1.50" })),
+            ("Credited", 2, json!({ "amount": "1.50", "channel": "web" })),
+            ("Credited", 3, json!({ "cents": 150, "channel": "web" })),
+            ("Debited", 1, json!({ "amount": "1.50" })),
+            ("Corrected", 1, json!({ "credited": "1.50", "debited": "0.75" })),
+            ("Frozen", 1, json!({ "reason": "a court" })),
+        ]
+    );
+}

@@ -47,7 +47,8 @@
 //! - [`#[event]`](macro@event), [`#[derive(Aggregate)]`](macro@Aggregate), [`#[derive(System)]`](macro@System): what the
 //!   macros write.
 //! - [`store`]: the trait that stores implement, and what they promise.
-//! - `testing` (feature `testing`): given/when/then, a store that fails on demand, the suite that proves a store.
+//! - `testing` (feature `testing`): given/when/then, the laws that every aggregate and policy keeps, a store that fails on
+//!   demand, the suite that proves a store.
 //!
 //! # Features
 //!

@@ -10,6 +10,7 @@ mod event;
 mod fingerprint;
 #[cfg(test)]
 mod golden;
+mod laws;
 mod messages;
 mod options;
 mod runtime_path;
@@ -325,4 +326,86 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_derive(System, attributes(system, application, projection))]
 pub fn derive_system(input: TokenStream) -> TokenStream {
     system::derive(input.into()).into()
+}
+
+/// Puts an aggregate, or a policy, to the laws of event sourcing: one line in a test makes a test of each law.
+///
+/// ```
+/// use eventsourcing_core::testing::laws;
+/// # use eventsourcing_core::{Aggregate, AppError, Application, Id, Policy, Recorded, Work, event};
+/// # use serde::{Deserialize, Serialize};
+///
+/// #[derive(Aggregate, Debug, Serialize, Deserialize)]
+/// struct Jar { beans: u32 }
+///
+/// #[event]
+/// impl Jar {
+///     fn filled(beans: u32) -> Self { Self { beans } }
+///     fn taken(&mut self, beans: u32) { self.beans -= beans; }
+/// }
+///
+/// impl Jar {
+///     fn take(&self, beans: u32) -> Result<JarEvent, &'static str> {
+///         if beans > self.beans { Err("there are not as many") } else { Ok(JarEvent::Taken { beans }) }
+///     }
+/// }
+/// # #[derive(Aggregate, Serialize, Deserialize)] struct Shelf { jars: u32 }
+/// # #[event] impl Shelf {
+/// #     fn built() -> Self { Self { jars: 0 } }
+/// #     fn jar_added(&mut self, _jar: Id<Jar>) { self.jars += 1; }
+/// # }
+/// # struct Keeper;
+/// # impl From<Application> for Keeper { fn from(_: Application) -> Self { Self } }
+/// # impl Policy<Jar> for Keeper {
+/// #     type Error = AppError;
+/// #     async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+/// #         let shelf = work.load_or_create(Id::<Shelf>::named("shelf"), || ShelfEvent::Built).await?;
+/// #         shelf.record(ShelfEvent::JarAdded { jar: event.aggregate_id });
+/// #         Ok(())
+/// #     }
+/// # }
+///
+/// laws!(Shelf);
+/// laws!(Jar, decide = [Jar::take]);
+/// laws!(policy Keeper: Jar);
+/// # fn main() {
+/// #     use eventsourcing_core::testing::laws::{Laws, PolicyLaws};
+/// #     Laws::<Shelf>::new().folding_never_panics();
+/// #     Laws::<Jar>::new().with_decision(Jar::take).folding_never_panics();
+/// #     PolicyLaws::<Keeper, Jar>::new().an_event_dealt_with_twice_leads_to_the_same();
+/// # }
+/// ```
+///
+/// # The laws of an aggregate
+///
+/// - `folding_never_panics`, whatever happens in whatever order; what is misplaced is [`Misplaced`] and changes nothing.
+/// - `replay_gives_what_was_recorded`: the state that recorded events is the one that is replayed from them, each time.
+/// - `a_snapshot_and_the_events_after_it_are_all_events`, at every version.
+/// - `what_is_stored_can_be_read`: events as they were written, and samples of all that earlier releases have stored.
+///
+/// States are compared as serde writes them, and, if the state has `Debug`, with the fields that serde skips.
+///
+/// # The law of a policy
+///
+/// - `an_event_dealt_with_twice_leads_to_the_same`: from the same start, the policy records the same events and schedules the
+///   same timers.
+///
+/// # Options
+///
+/// | option | what it gives |
+/// |---|---|
+/// | `decide = [Jar::take, \|jar: &Jar, beans: u8\| …]` | once the aggregate exists only that happens which these decide on; their arguments, up to three, are drawn, of any size |
+/// | `events = [JarEvent::Filled { beans: 1 }]` | examples, which are taken instead of events that are drawn, for each type of event among them |
+/// | `samples = [("Filled", 1, json!({ "beans": "1" }))]` | what earlier releases have stored: name, version and payload |
+/// | `given = [Shelf]` | of a policy: aggregates that are there before; the ids in events are drawn from theirs |
+///
+/// Events are drawn from their types by way of serde: small numbers, a few ids, texts of many kinds, among which a field
+/// finds those that its type can read. A law that nothing could be drawn for fails, and says which option to write.
+///
+/// A failure shows the shortest history that was found, what to do, and the seed: `EVENTSOURCING_TEST_SEED` plays it again.
+///
+/// [`Misplaced`]: https://docs.rs/eventsourcing-core/latest/eventsourcing_core/struct.Misplaced.html
+#[proc_macro]
+pub fn laws(input: TokenStream) -> TokenStream {
+    laws::expand(input.into()).into()
 }

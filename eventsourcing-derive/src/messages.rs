@@ -13,14 +13,14 @@ macro_rules! messages {
     };
 }
 
-// Options of all macros.
+// Options of all macros. `attribute` is the macro as it is written.
 messages! {
     malformed_options(attribute, cause)
-        "cannot read the options of `#[{attribute}]`: {cause}; options look like `name = \"…\"`, separated by commas"
+        "cannot read the options of `{attribute}`: {cause}; options look like `name = \"…\"`, separated by commas"
     unknown_option(attribute, option, known)
-        "`#[{attribute}]` has no option `{option}` here; it knows {known}"
+        "`{attribute}` has no option `{option}` here; it knows {known}"
     misspelt_option(attribute, option, nearest)
-        "`#[{attribute}]` has no option `{option}` here; did you mean `{nearest}`?"
+        "`{attribute}` has no option `{option}` here; did you mean `{nearest}`?"
     repeated_option(option)
         "`{option}` is given twice; keep one"
     wrong_value(option, expected, example)
@@ -163,6 +163,10 @@ messages! {
         "`{field}` is a projection and writes no events; follow an application"
     follows_not_owned(field, aggregate, owned)
         "`{field}` does not own `{aggregate}`; it owns {owned}"
+
+    // laws!
+    laws_of_nothing()
+        "laws are those of an aggregate, `laws!(Account)`, or of a policy and what it follows, `laws!(policy LedgerService: Account)`; options follow after a comma"
 }
 
 #[cfg(test)]

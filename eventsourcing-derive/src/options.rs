@@ -1,4 +1,4 @@
-//! The options of our attributes: `key = value` and `key(…)`, separated by commas.
+//! The options of our macros: `key = value` and `key(…)`, separated by commas.
 
 use proc_macro2::TokenStream;
 use quote::ToTokens;
@@ -41,14 +41,14 @@ impl Options {
                 Meta::Path(_) => {}
                 Meta::List(list) => entries.extend(read(attribute, list.tokens.clone(), errors)),
                 Meta::NameValue(meta) => {
-                    errors.report(meta, messages::malformed_options(attribute, "expected parentheses"));
+                    errors.report(meta, messages::malformed_options(shown(attribute), "expected parentheses"));
                 }
             }
         }
         Self::known(attribute, entries, known, errors)
     }
 
-    /// The options between the parentheses of an attribute macro.
+    /// The options between the parentheses of an attribute macro or, if its name ends so, of `macro!`.
     pub(crate) fn of_arguments(attribute: &str, arguments: TokenStream, known: &[&str], errors: &mut Errors) -> Self {
         let entries = read(attribute, arguments, errors);
         Self::known(attribute, entries, known, errors)
@@ -190,8 +190,8 @@ pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>)
 
 fn unknown(attribute: &str, option: &str, known: &[&str]) -> String {
     match nearest(option, known.iter().copied()) {
-        Some(nearest) => messages::misspelt_option(attribute, option, nearest),
-        None => messages::unknown_option(attribute, option, words(known)),
+        Some(nearest) => messages::misspelt_option(shown(attribute), option, nearest),
+        None => messages::unknown_option(shown(attribute), option, words(known)),
     }
 }
 
@@ -205,11 +205,16 @@ pub(crate) fn words(words: &[impl ToString]) -> String {
     }
 }
 
+/// As it is written in the source.
+fn shown(attribute: &str) -> String {
+    if attribute.ends_with('!') { attribute.into() } else { format!("#[{attribute}]") }
+}
+
 fn read(attribute: &str, tokens: TokenStream, errors: &mut Errors) -> Vec<Entry> {
     match Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens) {
         Ok(entries) => entries.into_iter().collect(),
         Err(cause) => {
-            errors.report_at(cause.span(), messages::malformed_options(attribute, &cause));
+            errors.report_at(cause.span(), messages::malformed_options(shown(attribute), &cause));
             Vec::new()
         }
     }

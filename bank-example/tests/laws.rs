@@ -1,0 +1,26 @@
+//! The laws of event sourcing, for all that the bank is made of.
+
+use bank_example::application::accounts::AccountService;
+use bank_example::application::ledger::LedgerService;
+use bank_example::application::transfers::TransferService;
+use bank_example::domain::account::Account;
+use bank_example::domain::ledger::Ledger;
+use bank_example::domain::transfer::{Leg, Transfer};
+use eventsourcing_core::testing::laws;
+
+laws!(Account);
+laws!(Ledger);
+laws!(Transfer);
+laws!(Leg);
+
+laws!(policy LedgerService: Account);
+laws!(policy AccountService: Transfer, given = [Account]);
+laws!(policy TransferService: Leg, given = [Transfer]);
+
+/// What happens when accounts and transfers are asked for it, for any amount.
+mod as_decided {
+    use super::*;
+
+    laws!(Account, decide = [Account::credit, Account::debit]);
+    laws!(Transfer, decide = [Transfer::answer, Transfer::time_out]);
+}

@@ -1,0 +1,101 @@
+//! [`Decide`]: the decisions of an aggregate, with drawn arguments. Only what they decide on can happen to it.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use serde::de::DeserializeOwned;
+
+use super::lessons::Lessons;
+use super::pen::{Numbers, Place};
+use crate::{Aggregate, IntoEvents};
+
+/// A decision of an aggregate: `Account::credit`, or a closure such as `|account: &Account, amount: Money| …`, with up to
+/// three parameters besides. They are of any types that serde can read, and are drawn. It returns what
+/// [`Root::execute`](crate::Root::execute) and [`Root::record`](crate::Root::record) take.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a decision of `{A}`",
+    label = "takes `&{A}` and up to three values that serde can read, and returns events or a `Result` of them"
+)]
+pub trait Decide<A: Aggregate, Kind>: 'static {
+    #[doc(hidden)]
+    fn into_decision(self, number: usize) -> Decision<A>;
+}
+
+/// See [`Decide`].
+pub struct Decision<A: Aggregate> {
+    pub(super) learn: Box<Learning>,
+    pub(super) ask: Box<Asking<A>>,
+}
+
+type Learning = dyn Fn(&mut Lessons, &mut fastrand::Rng) -> Result<(), String>;
+/// `None`: it refuses.
+type Asking<A> = dyn Fn(&Lessons, &A, &[u64]) -> Option<Vec<<A as Aggregate>::Event>>;
+
+impl<A: Aggregate> fmt::Debug for Decision<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Decision").finish_non_exhaustive()
+    }
+}
+
+fn decision<A: Aggregate, T: DeserializeOwned + 'static>(
+    number: usize,
+    decide: impl Fn(&A, T) -> Option<Vec<A::Event>> + 'static,
+) -> Decision<A> {
+    let place = Place::of(1_000_000 + number);
+    Decision {
+        learn: Box::new(move |lessons, rng| lessons.learn(place, rng, |pen, place| T::deserialize(pen.at(place)))),
+        ask: Box::new(move |lessons, state, choices| {
+            let arguments = lessons.draw(place, choices, Numbers::Any, |pen, place| T::deserialize(pen.at(place)))?;
+            decide(state, arguments)
+        }),
+    }
+}
+
+/// A decision that may refuse.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct MayRefuse<T>(PhantomData<T>);
+
+/// A decision that does not refuse.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct NeverRefuses<T>(PhantomData<T>);
+
+macro_rules! decide {
+    ($($parameter:ident $argument:ident),*) => {
+        #[diagnostic::do_not_recommend]
+        impl<A, F, D, E, $($parameter,)*> Decide<A, MayRefuse<($($parameter,)* D, E)>> for F
+        where
+            A: Aggregate,
+            F: Fn(&A, $($parameter),*) -> Result<D, E> + 'static,
+            D: IntoEvents<A::Event>,
+            $($parameter: DeserializeOwned + 'static,)*
+        {
+            fn into_decision(self, number: usize) -> Decision<A> {
+                decision(number, move |state: &A, ($($argument,)*): ($($parameter,)*)| {
+                    self(state, $($argument),*).ok().map(IntoEvents::into_events)
+                })
+            }
+        }
+
+        #[diagnostic::do_not_recommend]
+        impl<A, F, D, $($parameter,)*> Decide<A, NeverRefuses<($($parameter,)* D,)>> for F
+        where
+            A: Aggregate,
+            F: Fn(&A, $($parameter),*) -> D + 'static,
+            D: IntoEvents<A::Event>,
+            $($parameter: DeserializeOwned + 'static,)*
+        {
+            fn into_decision(self, number: usize) -> Decision<A> {
+                decision(number, move |state: &A, ($($argument,)*): ($($parameter,)*)| {
+                    Some(self(state, $($argument),*).into_events())
+                })
+            }
+        }
+    };
+}
+
+decide! {}
+decide! { X x }
+decide! { X x, Y y }
+decide! { X x, Y y, Z z }

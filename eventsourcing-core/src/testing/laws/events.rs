@@ -1,0 +1,82 @@
+//! [`Events`]: what can happen to an aggregate, as events that are drawn from their types or taken from examples.
+
+use std::collections::BTreeSet;
+
+use super::lessons::Lessons;
+use super::panics::catching;
+use super::pen::{Numbers, Pen, Place, Unfit};
+use crate::testing::Seed;
+use crate::{Aggregate, Event};
+
+/// Every event of an aggregate that can be drawn.
+pub(super) struct Events<A: Aggregate> {
+    pub(super) lessons: Lessons,
+    /// For each of [`Event::TYPES`]; where there are none, its type tells how to draw one.
+    examples: Vec<Vec<A::Event>>,
+    /// Which of [`Event::TYPES`] may be the first of a stream.
+    pub(super) creating: Vec<usize>,
+}
+
+impl<A: Aggregate> Events<A> {
+    /// # Errors
+    /// Of one of the events no value can be made, or none creates the aggregate: what to do about it.
+    pub(super) fn new(examples: &[A::Event], seed: Seed) -> Result<Self, String> {
+        let mut events = Self { lessons: Lessons::default(), examples: Vec::new(), creating: Vec::new() };
+        let mut rng = seed.rng(1);
+        for (index, event_type) in A::Event::TYPES.iter().enumerate() {
+            let examples = examples.iter().filter(|example| example.index() == index).map(Event::duplicate);
+            events.examples.push(examples.collect());
+            if events.examples[index].is_empty() {
+                let learned = events.lessons.learn(Place::of(index), &mut rng, make::<A>(index));
+                learned.map_err(|refusal| cannot_be_drawn::<A>(index, event_type.name, &refusal))?;
+            }
+        }
+        events.creating = events.find_creating(&mut rng);
+        match events.creating.is_empty() {
+            false => Ok(events),
+            true => Err(format!(
+                "no event that was drawn creates a {0}, so that nothing is tested; give one that does: \
+                 `laws!({0}, events = […])`",
+                A::NAME
+            )),
+        }
+    }
+
+    /// An event of this type. The same choices make the same.
+    pub(super) fn draw(&self, index: usize, choices: &[u64]) -> Option<A::Event> {
+        match &*self.examples[index] {
+            [] => self.lessons.draw(Place::of(index), choices, Numbers::Small, make::<A>(index)),
+            examples => {
+                let choice = choices.first().copied().unwrap_or(0);
+                Some(examples[(choice % examples.len() as u64) as usize].duplicate())
+            }
+        }
+    }
+
+    /// Some values may create the aggregate while others of the same type do not.
+    fn find_creating(&self, rng: &mut fastrand::Rng) -> Vec<usize> {
+        let mut creating = BTreeSet::new();
+        for index in (0..A::Event::TYPES.len()).flat_map(|index| [index; 16]) {
+            let choices: Vec<u64> = (0..24).map(|_| rng.u64(..)).collect();
+            let event = self.draw(index, &choices);
+            // What panics is tried again, and reported, when the law is checked.
+            if event.is_some_and(|event| catching(|| A::fold_first(event).is_ok()).unwrap_or(true)) {
+                creating.insert(index);
+            }
+        }
+        creating.into_iter().collect()
+    }
+}
+
+fn make<A: Aggregate>(index: usize) -> impl Fn(&Pen<'_>, Place) -> Result<A::Event, Unfit> {
+    move |pen, place| A::Event::deserialize_payload(index, pen.at(place))
+}
+
+fn cannot_be_drawn<A: Aggregate>(index: usize, name: &str, refusal: &str) -> String {
+    let variant = A::Event::VARIANTS.get(index).copied().unwrap_or(name);
+    format!(
+        "no {name} could be drawn from its type, which refuses what it is given ({refusal}); give examples: \
+         `laws!({}, events = […])` with some `{variant}`",
+        A::NAME
+    )
+}

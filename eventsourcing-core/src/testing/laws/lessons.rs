@@ -1,0 +1,102 @@
+//! [`Lessons`]: which kinds of values a type accepts, learned by trying. Serde tells no more about a type than what it asks
+//! for; that a field asks for a text and wants an id in it shows only when other texts are refused.
+
+use std::collections::HashMap;
+
+use super::pen::{Numbers, Pen, Place, Unfit};
+
+/// How often a kind of value is refused at a place before it is not tried there any more.
+const REFUSALS_MAX: u8 = 4;
+/// How often a value is tried while nothing is known of its type.
+const ATTEMPTS_MAX: u32 = 4_000;
+/// How many values must have been accepted before enough is known.
+const SUCCESSES: u32 = 100;
+/// How often a value is drawn again that its type does not accept.
+const REDRAWS_MAX: u64 = 50;
+
+/// What is known of the places in values.
+#[derive(Debug, Default)]
+pub(super) struct Lessons(HashMap<Place, Lesson>);
+
+#[derive(Debug, Default)]
+struct Lesson {
+    /// One bit for each kind.
+    accepted: u64,
+    refusals: HashMap<u32, u8>,
+}
+
+impl Lessons {
+    /// Learns how values at `place` are made.
+    ///
+    /// # Errors
+    /// No value was accepted: the last refusal.
+    pub(super) fn learn<T>(
+        &mut self,
+        place: Place,
+        rng: &mut fastrand::Rng,
+        make: impl Fn(&Pen<'_>, Place) -> Result<T, Unfit>,
+    ) -> Result<(), String> {
+        let (mut successes, mut refusal) = (0, String::new());
+        for _ in 0..ATTEMPTS_MAX {
+            let choices: Vec<u64> = (0..24).map(|_| rng.u64(..)).collect();
+            let pen = Pen::exploring(self, &choices);
+            let made = make(&pen, place);
+            let trace = pen.into_trace();
+            match made {
+                Ok(_) => self.accept(&trace.kinds),
+                Err(unfit) => {
+                    self.refuse(trace.blame.unwrap_or(trace.kinds.last().copied()));
+                    refusal = unfit.to_string();
+                    continue;
+                }
+            }
+            successes += 1;
+            if successes == SUCCESSES {
+                return Ok(());
+            }
+        }
+        if successes == 0 { Err(refusal) } else { Ok(()) }
+    }
+
+    /// A value made of `choices`, and of others that follow from them if its type does not accept it.
+    pub(super) fn draw<T>(
+        &self,
+        place: Place,
+        choices: &[u64],
+        numbers: Numbers,
+        make: impl Fn(&Pen<'_>, Place) -> Result<T, Unfit>,
+    ) -> Option<T> {
+        if let Ok(value) = make(&Pen::new(self, choices, numbers), place) {
+            return Some(value);
+        }
+        let seed = choices.iter().fold(0, |seed: u64, choice| seed.rotate_left(7) ^ choice);
+        let mut rng = fastrand::Rng::with_seed(seed);
+        (0..REDRAWS_MAX).find_map(|_| {
+            let choices: Vec<u64> = (0..24).map(|_| rng.u64(..)).collect();
+            make(&Pen::new(self, &choices, numbers), place).ok()
+        })
+    }
+
+    /// The kinds to choose from at `place`, of the first `count` kinds: those that were accepted, and if none was or if
+    /// others are to be explored, those that were not refused too often.
+    pub(super) fn kinds(&self, place: Place, count: u32, explores: bool) -> Vec<u32> {
+        let Some(lesson) = self.0.get(&place) else { return (0..count).collect() };
+        let is_open = |kind: u32| lesson.refusals.get(&kind).is_none_or(|refusals| *refusals < REFUSALS_MAX);
+        let is_accepted = |kind: u32| lesson.accepted >> kind & 1 == 1;
+        let explores = explores || lesson.accepted == 0;
+        (0..count).filter(|kind| is_accepted(*kind) || explores && is_open(*kind)).collect()
+    }
+
+    fn accept(&mut self, trace: &[(Place, u32)]) {
+        for (place, kind) in trace {
+            self.0.entry(*place).or_default().accepted |= 1 << kind;
+        }
+    }
+
+    fn refuse(&mut self, culprit: Option<(Place, u32)>) {
+        if let Some((place, kind)) = culprit {
+            let refusals = self.0.entry(place).or_default().refusals.entry(kind).or_default();
+            *refusals = refusals.saturating_add(1);
+        }
+    }
+}

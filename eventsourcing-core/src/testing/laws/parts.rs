@@ -1,0 +1,103 @@
+//! The parts of a value: elements, entries, fields, and what a variant holds.
+
+use std::vec;
+
+use serde::de::value::StrDeserializer;
+use serde::de::{
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
+    Visitor,
+};
+
+use super::pen::{Draw, Unfit};
+
+/// The part that the keys of a map are.
+const KEYS: usize = usize::MAX - 1;
+
+impl<'a> Draw<'a> {
+    pub(super) fn parts(self, count: usize) -> Parts<'a> {
+        Parts { parts: (0..count).collect::<Vec<_>>().into_iter(), keys: None, of: self }
+    }
+
+    /// As many elements of one kind.
+    pub(super) fn elements(self) -> Parts<'a> {
+        Parts { parts: vec![0; self.list_length()].into_iter(), keys: None, of: self }
+    }
+
+    pub(super) fn fields(self, keys: &'static [&'static str]) -> Parts<'a> {
+        Parts { keys: Some(keys), ..self.parts(keys.len()) }
+    }
+}
+
+/// The parts of a value, each by its number; as a map with these keys, or with keys that are drawn too.
+pub(super) struct Parts<'a> {
+    parts: vec::IntoIter<usize>,
+    keys: Option<&'static [&'static str]>,
+    of: Draw<'a>,
+}
+
+impl<'de> SeqAccess<'de> for Parts<'_> {
+    type Error = Unfit;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Unfit> {
+        self.parts.next().map(|part| self.of.read_part(part, seed)).transpose()
+    }
+
+    fn size_hint(&self) -> Option<usize> {
+        Some(self.parts.len())
+    }
+}
+
+impl<'de> MapAccess<'de> for Parts<'_> {
+    type Error = Unfit;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Unfit> {
+        let Some(part) = self.parts.as_slice().first().copied() else { return Ok(None) };
+        match self.keys {
+            Some(keys) => seed.deserialize(keys[part].into_deserializer()).map(Some),
+            None => self.of.read_part(KEYS, seed).map(Some),
+        }
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Unfit> {
+        let part = self.parts.next().ok_or_else(|| Unfit::custom("a value without a key"))?;
+        self.of.read_part(part, seed)
+    }
+}
+
+/// A variant and what it holds.
+pub(super) struct Variant<'a> {
+    pub(super) name: &'static str,
+    pub(super) fields: Draw<'a>,
+}
+
+impl<'de, 'a> EnumAccess<'de> for Variant<'a> {
+    type Error = Unfit;
+    type Variant = Fields<'a>;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Fields<'a>), Unfit> {
+        let name: StrDeserializer<'_, Unfit> = self.name.into_deserializer();
+        Ok((seed.deserialize(name)?, Fields(self.fields)))
+    }
+}
+
+pub(super) struct Fields<'a>(Draw<'a>);
+
+impl<'de> VariantAccess<'de> for Fields<'_> {
+    type Error = Unfit;
+
+    fn unit_variant(self) -> Result<(), Unfit> {
+        Ok(())
+    }
+
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Unfit> {
+        seed.deserialize(self.0.part(0)?)
+    }
+
+    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Unfit> {
+        self.0.deserialize_tuple(length, visitor)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Unfit> {
+        self.0.deserialize_struct("variant", fields, visitor)
+    }
+}

@@ -1,0 +1,232 @@
+//! [`PolicyLaws`]: the law that every policy keeps.
+
+use std::any::type_name;
+use std::cell::Cell;
+use std::fmt;
+use std::marker::PhantomData;
+
+use jiff::Timestamp;
+use tokio::runtime::{Builder, Runtime};
+use uuid::Uuid;
+
+use super::checks::with_causes;
+use super::events::Events;
+use super::history::{World, lines};
+use super::panics::catching;
+use super::search::{Step, any_steps, search};
+use super::texts::{KNOWN_IDS, known_id};
+use super::{Broken, Laws, broken, text};
+use crate::store::{Append, LogId, MemoryStore, Name, Position, Tracking, Version};
+use crate::testing::Seed;
+use crate::timers::TimerType;
+use crate::{Aggregate, Application, Event, Id, Metadata, Policy, Recorded, Root, Work};
+
+const LAW: &str = "an event dealt with twice leads to the same";
+
+/// The steps of what is given are those of other cases.
+const GIVEN: u64 = 1_000_000;
+
+/// The law that every policy of the aggregate `A` keeps; [`laws!`](crate::testing::laws!) makes a test of it.
+pub struct PolicyLaws<P, A: Aggregate> {
+    examples: Vec<A::Event>,
+    seed: Option<Seed>,
+    given: Vec<Given>,
+    of: PhantomData<fn() -> P>,
+}
+
+type Given = fn(Seed) -> Result<Box<dyn Drawn>, String>;
+
+impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
+    /// The law, put to events that are drawn from their types.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { examples: Vec::new(), given: Vec::new(), seed: None, of: PhantomData }
+    }
+
+    /// Takes these instead of events that are drawn, for each type of event that is among them.
+    #[must_use]
+    pub fn with_events(mut self, examples: impl IntoIterator<Item = A::Event>) -> Self {
+        self.examples.extend(examples);
+        self
+    }
+
+    /// Before the policy hears of anything there are some aggregates of this kind in its application. The ids that are drawn
+    /// for events are those of these aggregates.
+    #[must_use]
+    pub fn with_given<G: Aggregate>(mut self) -> Self {
+        self.given.push(|seed| Ok(Box::new(Laws::<G>::new().world(seed)?)));
+        self
+    }
+
+    /// Draws from this seed and not from that of the environment, or a new one: [`Seed::from_env`].
+    #[must_use]
+    pub fn with_seed(mut self, seed: Seed) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Whoever deals with the same event again, from the same start, records the same events, schedules the same timers, or
+    /// fails again.
+    ///
+    /// # Panics
+    /// The law is broken, or nothing that happens leads to anything.
+    pub fn an_event_dealt_with_twice_leads_to_the_same(self) {
+        let seed = self.seed.unwrap_or_else(Seed::from_env);
+        let untested =
+            |reason: &dyn fmt::Display| -> ! { panic!("the law that {LAW} is not tested: {reason}\n{seed}") };
+        let who = type_name::<P>().rsplit("::").next().unwrap_or_default();
+        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
+        let given: Result<Vec<_>, _> = self.given.iter().map(|given| given(seed)).collect();
+        let events = Events::<A>::new(&self.examples, seed);
+        let (given, events) = match (given, events) {
+            (Ok(given), Ok(events)) => (given, events),
+            (Err(reason), _) | (_, Err(reason)) => untested(&reason),
+        };
+        let world = World { events, decisions: Vec::new(), printer: None };
+        let consequences = Cell::new(0);
+        let outcome = search(seed, |steps, case| {
+            let mut history = world.play(steps);
+            history.forget_fault();
+            let steps_before = any_steps(seed, GIVEN + case);
+            let delivery = Delivery { runtime: &runtime, given: &given, steps: &steps_before, events: &history.events };
+            let led_to =
+                catching(|| delivery.check::<P, A>()).unwrap_or_else(|panic| Err(broken(panic, "mend the panic")));
+            let led_to = led_to.map_err(|broken| text(who, LAW, &lines(&history.events), &broken, Some(seed)))?;
+            consequences.set(consequences.get() + led_to);
+            Ok(())
+        });
+        if let Err(text) = outcome {
+            panic!("{text}");
+        }
+        if consequences.get() == 0 {
+            untested(&format_args!(
+                "no event of {} led to anything; name the aggregates that must be there before, `given = […]`, or give \
+                 events that lead to something, `events = […]`",
+                A::NAME
+            ));
+        }
+    }
+}
+
+impl<A: Aggregate, P: From<Application> + Policy<A>> Default for PolicyLaws<P, A> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<P, A: Aggregate> fmt::Debug for PolicyLaws<P, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PolicyLaws").field("aggregate", &A::NAME).finish_non_exhaustive()
+    }
+}
+
+/// Aggregates that are there before.
+trait Drawn {
+    /// Saves one of each id, as far as the steps go.
+    fn save(&self, steps: &[Step], runtime: &Runtime, app: &Application);
+}
+
+impl<G: Aggregate> Drawn for World<G> {
+    fn save(&self, steps: &[Step], runtime: &Runtime, app: &Application) {
+        for (id, steps) in (0..KNOWN_IDS).zip(steps.chunks(steps.len().div_ceil(KNOWN_IDS as usize))) {
+            let mut history = self.play(steps);
+            history.forget_fault();
+            if !history.events.is_empty() {
+                let mut root = Root::<G>::with_id(Id::from_uuid(known_id(id)), history.events);
+                runtime.block_on(app.save(&mut root)).expect("a new aggregate in an empty store in memory");
+            }
+        }
+    }
+}
+
+/// Events that a policy is told of, and what was there before.
+struct Delivery<'a, E> {
+    runtime: &'a Runtime,
+    given: &'a [Box<dyn Drawn>],
+    steps: &'a [Step],
+    events: &'a [E],
+}
+
+impl<E: Event> Delivery<'_, E> {
+    /// How many events led to something.
+    fn check<P, A>(&self) -> Result<usize, Broken>
+    where
+        P: From<Application> + Policy<A>,
+        A: Aggregate<Event = E>,
+    {
+        let app = Application::new("policy", MemoryStore::new());
+        self.given.iter().for_each(|given| given.save(self.steps, self.runtime, &app));
+        let (policy, mut led_to) = (P::from(app.clone()), 0);
+        for (event, number) in self.events.iter().zip(1..) {
+            let event = recorded::<A>(event, number);
+            let (first, append) = self.deal(&policy, &app, &event);
+            let (second, _) = self.deal(&policy, &app, &event);
+            if first != second {
+                return Err(broken(
+                    format!("event {number} led to{first}\nand dealt with once more to{second}"),
+                    "let the policy depend on nothing but the event and what `work` loads: ids from `work.new_id()`, times \
+                     from `event.recorded_at`, nothing random, no map or set that is read in no order",
+                ));
+            }
+            // What was drawn cannot always happen: an aggregate may be created twice.
+            if let Some(append) = append
+                && self.runtime.block_on(app.store().append(append)).is_ok()
+            {
+                led_to += 1;
+            }
+        }
+        Ok(led_to)
+    }
+
+    /// What the event leads to, as text and as what is to be appended; nothing of it is written.
+    fn deal<P: Policy<A>, A: Aggregate>(
+        &self,
+        policy: &P,
+        app: &Application,
+        event: &Recorded<A>,
+    ) -> (String, Option<Append>) {
+        let mut work = Work::new(app.clone(), TimerType::Any);
+        work.begin(event.event_ref(), &event.metadata);
+        if let Err(error) = self.runtime.block_on(policy.react(event, &mut work)) {
+            return (format!("\n  a failure: {}", with_causes(&error)), None);
+        }
+        if let Some(mistake) = work.schedule.take_mistake() {
+            return (format!("\n  a failure: {}", with_causes(&mistake)), None);
+        }
+        let timers = std::mem::take(&mut work.schedule.changes);
+        let timers: Vec<_> = timers.iter().map(|(key, timer)| format!("\n  timer {key}: {timer:?}")).collect();
+        let step = Tracking::new(Name::from_static("policy"), LogId::new(), Position::ZERO, event.position);
+        let append = match work.into_append(step) {
+            Ok(append) => Append { tracking: None, ..append },
+            Err(error) => return (format!("\n  a failure: {}", with_causes(&error)), None),
+        };
+        let shown = shown(&append) + &timers.concat();
+        let leads_to_something = append.event_count() > 0;
+        (shown, leads_to_something.then_some(append))
+    }
+}
+
+fn shown(append: &Append) -> String {
+    let lines = append.streams.iter().flat_map(|part| {
+        part.events.iter().map(|event| {
+            let (payload, metadata) =
+                (String::from_utf8_lossy(&event.payload), String::from_utf8_lossy(&event.metadata));
+            format!("\n  {} {} {payload} {metadata}", part.stream, event.name)
+        })
+    });
+    lines.collect()
+}
+
+/// The event as it would stand in a log.
+fn recorded<A: Aggregate>(event: &A::Event, number: u64) -> Recorded<A> {
+    Recorded {
+        payload: event.duplicate(),
+        aggregate_id: Id::from_uuid(known_id(0)),
+        category: A::NAME,
+        version: Version::new(number),
+        position: Position::new(number),
+        recorded_at: Timestamp::UNIX_EPOCH,
+        metadata: Metadata::new().with_correlation_id(Uuid::nil()),
+        part: 0,
+    }
+}

@@ -1,0 +1,83 @@
+//! [`View`]: all that can be seen of a state, to compare it with another.
+
+use serde_json::Value;
+
+use crate::{Aggregate, Codec};
+
+/// Prints a state with all its fields, also those that serde skips.
+pub(super) type Printer<A> = fn(&A) -> String;
+
+/// How many copies are looked at to tell whether they have an order.
+const COPIES: usize = 40;
+
+/// All that can be seen of a state.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    bytes: Vec<u8>,
+    json: Value,
+    /// What `Debug` prints, if the state has it.
+    printed: Option<String>,
+    copy: fn(&[u8]) -> Option<Value>,
+}
+
+impl View {
+    /// # Errors
+    /// The state cannot be written.
+    pub(super) fn of<A: Aggregate>(state: &A, printer: Option<Printer<A>>) -> Result<Self, String> {
+        let bytes = to_json(state).map_err(|error| format!("the state cannot be written: {error}"))?;
+        let json = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
+        Ok(Self { bytes, json, printed: printer.map(|print| print(state)), copy: copy::<A> })
+    }
+
+    pub(super) fn is_same(&self, other: &Self) -> bool {
+        // What `Debug` prints of maps and sets has no order, even where JSON sorts keys.
+        self.printed.as_deref().map(words) == other.printed.as_deref().map(words)
+            && is_same(&self.json, &other.json, || (self.copy)(&self.bytes))
+    }
+
+    /// How it is shown beside `other`: as JSON, unless the difference is in what only `Debug` prints.
+    pub(super) fn shown(&self, other: &Self) -> String {
+        match &self.printed {
+            Some(printed) if self.json == other.json => printed.clone(),
+            _ => self.json.to_string(),
+        }
+    }
+}
+
+/// Whether both are the same but for the order of sets. A set is told by its copies: each has an order of its own.
+pub(super) fn is_same(one: &Value, other: &Value, copy: impl Fn() -> Option<Value>) -> bool {
+    let has_no_order = || {
+        let first = copy();
+        (0..COPIES).any(|_| copy() != first)
+    };
+    one == other || sorted(one) == sorted(other) && has_no_order()
+}
+
+fn copy<A: Aggregate>(bytes: &[u8]) -> Option<Value> {
+    let state = Codec::decode_state::<A>(Codec::Json.id(), bytes).ok()?;
+    serde_json::from_slice(&to_json(&state).ok()?).ok()
+}
+
+fn to_json<A: Aggregate>(state: &A) -> serde_json::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    state.serialize_state(&mut serde_json::Serializer::new(&mut bytes))?;
+    Ok(bytes)
+}
+
+pub(super) fn sorted(json: &Value) -> Value {
+    match json {
+        Value::Array(elements) => {
+            let mut elements: Vec<_> = elements.iter().map(sorted).collect();
+            elements.sort_by_key(Value::to_string);
+            Value::Array(elements)
+        }
+        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), sorted(value))).collect(),
+        other => other.clone(),
+    }
+}
+
+fn words(text: &str) -> Vec<&str> {
+    let mut words: Vec<_> = text.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
+    words.sort_unstable();
+    words
+}

@@ -1,0 +1,69 @@
+//! Events that stand where they cannot.
+
+use super::*;
+
+/// What is misplaced must change nothing.
+mod misplaced {
+    use super::*;
+
+    #[derive(Aggregate, Serialize, Deserialize)]
+    pub(super) struct Door {
+        openings: u32,
+    }
+
+    #[event]
+    #[derive(Clone, Serialize, Deserialize)]
+    pub(super) enum DoorEvent {
+        Built,
+        Opened,
+    }
+
+    impl Fold<DoorEvent> for Door {
+        fn create(event: DoorEvent) -> Result<Self, Misplaced> {
+            match event {
+                DoorEvent::Built => Ok(Self { openings: 0 }),
+                DoorEvent::Opened => Err(Misplaced),
+            }
+        }
+        fn apply(&mut self, event: DoorEvent) -> Result<(), Misplaced> {
+            self.openings += 1;
+            match event {
+                DoorEvent::Built => Err(Misplaced),
+                DoorEvent::Opened => Ok(()),
+            }
+        }
+    }
+
+    /// No event comes first.
+    #[derive(Aggregate, Serialize, Deserialize)]
+    #[aggregate(event = DoorEvent)]
+    pub(super) struct Wall {}
+
+    impl Fold<DoorEvent> for Wall {
+        fn create(_: DoorEvent) -> Result<Self, Misplaced> {
+            Err(Misplaced)
+        }
+        fn apply(&mut self, _: DoorEvent) -> Result<(), Misplaced> {
+            Ok(())
+        }
+    }
+}
+
+#[test]
+fn a_misplaced_event_that_changes_the_state_is_found() {
+    let message = broken(|| Laws::<misplaced::Door>::new().folding_never_panics());
+    assert_says(
+        &message,
+        &[
+            "the last of them is misplaced, but has changed the state from {\"openings\":0} to {\"openings\":1}",
+            "\n  1 Built {}\n  2 Built {}\n",
+            "return `Misplaced` before anything is changed",
+        ],
+    );
+}
+
+#[test]
+fn what_nothing_creates_tests_nothing() {
+    let message = broken(|| Laws::<misplaced::Wall>::new().replay_gives_what_was_recorded());
+    assert_says(&message, &["is not tested: no event that was drawn creates a Wall", "`laws!(Wall, events = […])`"]);
+}

@@ -1,0 +1,103 @@
+//! Policies that depend on more than the event and what is there.
+
+use super::*;
+
+#[derive(Aggregate, Serialize, Deserialize)]
+struct Shelf {
+    jars: u32,
+}
+
+#[event]
+impl Shelf {
+    fn built(_at: Timestamp) -> Self {
+        Self { jars: 0 }
+    }
+    fn jar_added(&mut self, _jar: Id<Jar>) {
+        self.jars += 1;
+    }
+}
+
+/// A policy whose body is given.
+macro_rules! policy {
+    ($name:ident, |$event:ident, $work:ident| $body:expr) => {
+        struct $name;
+
+        impl From<Application> for $name {
+            fn from(_: Application) -> Self {
+                Self
+            }
+        }
+
+        impl Policy<Jar> for $name {
+            type Error = AppError;
+
+            async fn react(&self, $event: &Recorded<Jar>, $work: &mut Work) -> Result<(), AppError> {
+                $body;
+                Ok(())
+            }
+        }
+    };
+}
+
+policy!(Careful, |event, work| {
+    let id = work.new_id::<Shelf>();
+    work.create(id, ShelfEvent::Built { at: event.recorded_at });
+    work.schedule(event.recorded_at, id, &id);
+});
+policy!(ReadsTheClock, |_event, work| {
+    let id = work.new_id::<Shelf>();
+    work.create(id, ShelfEvent::Built { at: Timestamp::now() });
+});
+policy!(InventsIds, |event, work| {
+    if let JarEvent::Taken { .. } = event.payload {
+        work.create(Id::<Shelf>::new(), ShelfEvent::Built { at: event.recorded_at });
+    }
+});
+policy!(SchedulesAtRandom, |event, work| {
+    let id = work.new_id::<Shelf>();
+    work.create(id, ShelfEvent::Built { at: event.recorded_at });
+    work.schedule(event.recorded_at, event.aggregate_id, &now().to_string());
+});
+policy!(NeedsAShelf, |event, work| {
+    let shelf = work.load(Id::<Shelf>::from_uuid(event.aggregate_id.as_uuid())).await?;
+    shelf.record(ShelfEvent::JarAdded { jar: event.aggregate_id });
+});
+
+laws!(policy Careful: Jar);
+laws!(policy NeedsAShelf: Jar, given = [Shelf]);
+
+fn dealt_with<P: From<Application> + Policy<Jar>>() -> String {
+    broken(|| PolicyLaws::<P, Jar>::new().an_event_dealt_with_twice_leads_to_the_same())
+}
+
+#[test]
+fn a_policy_that_reads_the_clock_is_found() {
+    assert_says(
+        &dealt_with::<ReadsTheClock>(),
+        &[
+            "ReadsTheClock breaks the law that an event dealt with twice leads to the same: event 1 led to\n  Shelf",
+            "and dealt with once more to\n  Shelf",
+            "\n  1 Filled {\"beans\":0}\n",
+            "ids from `work.new_id()`, times from `event.recorded_at`",
+        ],
+    );
+}
+
+#[test]
+fn a_policy_that_invents_ids_is_found() {
+    assert_says(
+        &dealt_with::<InventsIds>(),
+        &["InventsIds breaks the law", "event 2 led to", "\n  2 Taken {\"beans\":0}\n"],
+    );
+}
+
+#[test]
+fn a_policy_that_schedules_at_random_is_found() {
+    assert_says(&dealt_with::<SchedulesAtRandom>(), &["SchedulesAtRandom breaks the law", "\n  timer "]);
+}
+
+#[test]
+fn a_policy_that_does_nothing_tests_nothing() {
+    let message = dealt_with::<NeedsAShelf>();
+    assert_says(&message, &["is not tested: no event of Jar led to anything", "`given = […]`"]);
+}

@@ -1,0 +1,105 @@
+//! From the source to the model. The type stands first, options follow.
+
+use proc_macro2::{Span, TokenStream};
+use quote::ToTokens;
+use syn::parse::{Parse, ParseStream, Parser};
+use syn::{Expr, ExprArray, Ident, Token, Type};
+
+use super::{Laws, Subject};
+use crate::errors::Errors;
+use crate::messages;
+use crate::options::Options;
+use crate::runtime_path::RuntimePath;
+
+const OF_AGGREGATES: &[&str] = &["events", "decide", "samples", "crate"];
+const OF_POLICIES: &[&str] = &["events", "given", "crate"];
+
+impl Laws {
+    /// `None` only after a mistake was reported.
+    pub(super) fn parse(input: TokenStream, errors: &mut Errors) -> Option<Self> {
+        let Ok(Head { policy, aggregate, options }) = Head::parse.parse2(input.clone()) else {
+            let place = input.into_iter().next().map_or_else(Span::call_site, |token| token.span());
+            errors.report_at(place, messages::laws_of_nothing());
+            return None;
+        };
+        let known = if policy.is_some() { OF_POLICIES } else { OF_AGGREGATES };
+        let options = Options::of_arguments("laws!", options, known, errors);
+        let runtime = RuntimePath::parse(&options, errors);
+        let events = options.expr("events", "events = [AccountEvent::Closed]", errors);
+        let module = module(policy.as_deref(), &aggregate);
+        let subject = match policy {
+            Some(policy) => {
+                let given = list(&options, "given", "given = [Account]", errors);
+                Subject::Policy { policy, aggregate, given }
+            }
+            None => {
+                let decisions = list(&options, "decide", "decide = [Account::credit]", errors);
+                let samples =
+                    options.expr("samples", "samples = [(\"Credited\", 1, json!({ \"amount\": 1 }))]", errors);
+                Subject::Aggregate { aggregate, decisions, samples }
+            }
+        };
+        Some(Self { runtime, module, subject, events })
+    }
+}
+
+struct Head {
+    policy: Option<Box<Type>>,
+    aggregate: Box<Type>,
+    options: TokenStream,
+}
+
+impl Parse for Head {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let word = input.fork().parse::<Ident>();
+        let is_policy = word.is_ok_and(|word| word == "policy") && !input.peek2(Token![,]) && !input.peek2(Token![::]);
+        let policy = match is_policy {
+            true => {
+                input.parse::<Ident>()?;
+                let policy = input.parse()?;
+                input.parse::<Token![:]>()?;
+                Some(policy)
+            }
+            false => None,
+        };
+        let aggregate = input.parse()?;
+        if !input.is_empty() {
+            input.parse::<Token![,]>()?;
+        }
+        Ok(Self { policy, aggregate, options: input.parse()? })
+    }
+}
+
+fn list(options: &Options, key: &str, example: &str, errors: &mut Errors) -> Vec<Expr> {
+    match options.expr(key, example, errors) {
+        None => Vec::new(),
+        Some(Expr::Array(ExprArray { elems, .. })) => elems.into_iter().collect(),
+        Some(other) => {
+            errors.report(other, messages::wrong_value(key, "a list in brackets", example));
+            Vec::new()
+        }
+    }
+}
+
+/// `account_laws`, `ledger_service_of_account_laws`.
+fn module(policy: Option<&Type>, aggregate: &Type) -> Ident {
+    let words: Vec<_> = policy.into_iter().chain([aggregate]).map(in_lower_case).collect();
+    Ident::new(&format!("{}_laws", words.join("_of_")), Span::call_site())
+}
+
+/// The last name in the type, in lower case with underscores.
+fn in_lower_case(ty: &Type) -> String {
+    let name = match ty {
+        Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
+        other => Some(other.to_token_stream().to_string()),
+    };
+    let mut words = String::new();
+    for letter in name.unwrap_or_default().trim_start_matches("r#").chars().filter(|c| c.is_alphanumeric() || *c == '_')
+    {
+        if letter.is_uppercase() && !words.is_empty() {
+            words.push('_');
+        }
+        words.extend(letter.to_lowercase());
+    }
+    words
+}
