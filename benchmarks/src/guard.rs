@@ -18,6 +18,10 @@ const PACE: Pace = Pace { rounds: 3, seconds: 0.7 };
 /// A ratio that falls below this share of the committed one fails. Neighbours on the machine move it by less.
 const SHARE_MIN: f64 = 2.0 / 3.0;
 
+/// A workload in which a ratio has fallen is measured again, at most so often in all: what has become slower stays so, a
+/// neighbour does not.
+const TRIES: u32 = 3;
+
 /// Ours divided by raw, by workload and database: `b/sqlite`.
 type Ratios = BTreeMap<String, f64>;
 
@@ -26,11 +30,18 @@ type Ratios = BTreeMap<String, f64>;
 /// # Errors
 /// A ratio has fallen by more than a third.
 pub fn run(write: bool) -> Outcome<()> {
-    let measured = measure()?;
+    let places = Places::open()?;
+    let mut measured = measure(&LETTERS, &places)?;
     if write {
         return Ok(std::fs::write(file(), serde_json::to_string_pretty(&measured)? + "\n")?);
     }
     let committed: Ratios = serde_json::from_slice(&std::fs::read(file())?)?;
+    for _ in 1..TRIES {
+        let again = letters_of_fallen(&committed, &measured);
+        for (name, ratio) in measure(&again, &places)? {
+            measured.entry(name).and_modify(|best| *best = best.max(ratio));
+        }
+    }
     let fallen: Vec<_> = measured.iter().filter(|(name, ratio)| has_fallen(&committed, name, **ratio)).collect();
     for (name, ratio) in &measured {
         let before = committed.get(name).copied().map_or_else(|| "new".to_owned(), number);
@@ -51,18 +62,22 @@ fn has_fallen(committed: &Ratios, name: &str, ratio: f64) -> bool {
     committed.get(name).is_some_and(|before| ratio < before * SHARE_MIN)
 }
 
-fn measure() -> Outcome<Ratios> {
-    let places = Places::open()?;
+fn letters_of_fallen(committed: &Ratios, measured: &Ratios) -> Vec<&'static str> {
+    let fallen: Vec<_> = measured.iter().filter(|(name, ratio)| has_fallen(committed, name, **ratio)).collect();
+    LETTERS.into_iter().filter(|letter| fallen.iter().any(|(name, _)| name.starts_with(letter))).collect()
+}
+
+fn measure(letters: &[&'static str], places: &Places) -> Outcome<Ratios> {
     let mut results = Results::default();
-    for letter in LETTERS {
+    for letter in letters {
         let mut trial = trials::trial(letter, PACE).ok_or("there is such a workload")?;
         trial
             .lanes
             .retain(|lane| ["ours/sqlite", "raw/sqlite", "ours/postgres", "raw/postgres"].contains(&&*lane.label));
-        results.put(referee::run(&trial, PACE, &places)?);
+        results.put(referee::run(&trial, PACE, places)?);
     }
     let pairs =
-        LETTERS.iter().flat_map(|letter| [Database::Sqlite, Database::Postgres].map(|database| (*letter, database)));
+        letters.iter().flat_map(|letter| [Database::Sqlite, Database::Postgres].map(|database| (*letter, database)));
     pairs.map(|(letter, database)| ratio(&results, letter, database)).collect()
 }
 
