@@ -47,11 +47,13 @@
 //! - [`#[event]`](macro@event), [`#[derive(Aggregate)]`](macro@Aggregate), [`#[derive(System)]`](macro@System): what the
 //!   macros write.
 //! - [`store`]: the trait that stores implement, and what they promise.
+//! - `schema` (feature `schema`): events live for ever; a lock on what they look like.
 //! - `testing` (feature `testing`): given/when/then, a store that fails on demand, the suite that proves a store.
 //!
 //! # Features
 //!
-//! `derive` (on by default): the macros. `testing`: the test kit, for `dev-dependencies`.
+//! `derive` (on by default): the macros. `schema`: what events look like, as JSON Schema, and the lock on it. `testing`: the
+//! test kit, for `dev-dependencies`.
 #![warn(missing_docs)]
 
 mod aggregate;
@@ -79,6 +81,8 @@ pub mod sql;
 pub mod store;
 mod upcast;
 
+#[cfg(any(feature = "schema", feature = "testing"))]
+pub mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;
 
