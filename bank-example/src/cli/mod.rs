@@ -8,6 +8,7 @@ mod output;
 mod parked;
 mod progress;
 mod rebuild;
+mod schema;
 mod serve;
 mod transfers;
 mod verify;
@@ -56,6 +57,11 @@ fn log_to_stderr() {
 async fn run(Cli { store, json, command }: Cli) -> Result<(String, Option<Failure>), Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
         Command::Describe { mermaid } => Ok((commands::describe(mermaid).render(json), None)),
+        Command::Schema { what } => {
+            let mut output = schema::run(what)?;
+            let failure = output.failure.take();
+            Ok((output.render(json), failure))
+        }
         Command::Serve(args) => Ok((serve::run(&store, args).await?, None)),
         Command::Watch { after } => {
             Ok((watch::run(stores::open(&store).await?.store(), after.map(Position::new), json).await?, None))
