@@ -16,7 +16,9 @@ use bank_example::system::EventSourcedBank;
 use bank_example::web::{Password, Settings, State, router};
 use eventsourcing_core::{Application, OnFailure, Runner, Running};
 use futures_util::StreamExt as _;
-use support::{Place, assert_consistent, money, record_what_nobody_can_read};
+use support::{
+    Place, assert_consistent, money, record_what_nobody_can_read, record_what_only_a_newer_release_can_read,
+};
 use tower::ServiceExt as _;
 use window::{Browser, encode};
 
@@ -440,4 +442,27 @@ async fn others_must_know_the_password() {
         .header(header::AUTHORIZATION, "Bearer correct horse battery");
     assert_eq!(browser.send(admitted, Body::empty()).await.status, StatusCode::OK);
     assert!(bank.health().await.expect("an answer").is_healthy());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_newer_release_is_waited_for_and_everybody_can_see_that() {
+    for place in Place::all() {
+        let (bank, mut browser) = start(&place).await;
+        let account = bank.accounts.open("Alice").await.expect("an account");
+        bank.settled().await.expect("the followers catch up");
+        record_what_only_a_newer_release_can_read(&bank, account).await;
+        let began = Instant::now();
+        while !browser.get("/system").await.shows("ledger waits for a newer release") {
+            assert!(began.elapsed() < Duration::from_secs(20), "{}", browser.page.html);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        assert!(browser.page.shows("waiting for a newer release") && browser.page.shows("unknown event"));
+        assert!(browser.get("/api/followers").await.shows("\"waiting for a newer release\""), "{}", browser.page.html);
+        for name in ["ledger", "activity", "summaries"] {
+            assert!(bank.parking(name).expect("a follower").list().await.expect("notes").is_empty(), "{name}");
+        }
+        let page = browser.get(&format!("/api/accounts/{account}")).await;
+        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{}", page.html);
+        assert!(browser.get(&format!("/accounts/{account}")).await.shows("cannot be read"), "{}", browser.page.html);
+    }
 }

@@ -4,7 +4,7 @@ use serde::{Deserializer, Serializer};
 
 use crate::Event;
 use crate::snapshot::SnapshotPolicy;
-use crate::store::Fingerprint;
+use crate::store::{Fingerprint, Name};
 
 /// State folded from the events of one stream. Written by [`#[derive(Aggregate)]`](macro@crate::Aggregate).
 ///
@@ -21,6 +21,13 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
 
     /// Its stored name: the category of its streams. Renaming the type must not change it.
     const NAME: &'static str;
+
+    /// Its other stored names: those it had before, and the one that the next release will give it. A stream goes on under
+    /// the name it was begun with, so all of them are read.
+    const OTHER_NAMES: &'static [&'static str] = &[];
+
+    /// The name that [named ids](crate::Id::named) follow from: the first it ever had.
+    const FIRST_NAME: &'static str = Self::NAME;
 
     /// Tells apart the shapes its state has had; a snapshot of another shape is ignored.
     const FINGERPRINT: Fingerprint;
@@ -51,6 +58,16 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
     /// # Errors
     /// What the deserializer reports.
     fn deserialize_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
+}
+
+/// Every name under which streams of the aggregate may stand, its current one first.
+pub(crate) fn names_of<A: Aggregate>() -> impl Iterator<Item = &'static str> + Clone {
+    std::iter::once(A::NAME).chain(A::OTHER_NAMES.iter().copied())
+}
+
+/// The name of the aggregate that a store calls so.
+pub(crate) fn name_of<A: Aggregate>(category: &Name) -> Option<&'static str> {
+    names_of::<A>().find(|name| *category == **name)
 }
 
 /// What events do to a state. Written by [`#[event]`](macro@crate::event) on an `impl` block, or by hand.

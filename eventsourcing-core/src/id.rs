@@ -61,14 +61,20 @@ impl<A: Aggregate> Id<A> {
 
     /// The id of the aggregate that `name` means within `namespace`.
     pub(crate) fn derived(namespace: Uuid, name: &str) -> Self {
-        let kind = Uuid::new_v5(&namespace, A::NAME.as_bytes());
+        let kind = Uuid::new_v5(&namespace, A::FIRST_NAME.as_bytes());
         Self::from_uuid(Uuid::new_v5(&kind, name.as_bytes()))
     }
 
-    /// The stream in which the events of this aggregate are stored.
+    /// The stream in which the events of this aggregate are stored, unless it was begun under
+    /// [another name](Aggregate::OTHER_NAMES): see [`Root::stream`](crate::Root::stream).
     #[must_use]
     pub fn stream(self) -> StreamId {
-        StreamId { category: crate::store::Name::from_static(A::NAME), id: self.uuid }
+        self.stream_under(A::NAME)
+    }
+
+    /// The stream under one of the names of the aggregate.
+    pub(crate) fn stream_under(self, name: &'static str) -> StreamId {
+        StreamId { category: crate::store::Name::from_static(name), id: self.uuid }
     }
 }
 

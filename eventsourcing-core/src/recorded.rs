@@ -8,6 +8,7 @@ use jiff::Timestamp;
 
 #[cfg(doc)]
 use crate::Former;
+use crate::aggregate::name_of;
 use crate::store::{LogPage, Position, StoreError, StoredEvent, Version};
 use crate::{Aggregate, Codec, CodecError, Decoded, Event, EventRef, Id, Metadata};
 
@@ -17,6 +18,8 @@ pub struct Recorded<A: Aggregate> {
     pub payload: A::Event,
     /// To which aggregate.
     pub aggregate_id: Id<A>,
+    /// The stored name under which the aggregate stands: its current one, or [another](Aggregate::OTHER_NAMES).
+    pub category: &'static str,
     /// Its place among the events of the aggregate.
     pub version: Version,
     /// Its place in the log.
@@ -40,7 +43,7 @@ impl<A: Aggregate> Recorded<A> {
     /// How other events refer to this one.
     #[must_use]
     pub fn event_ref(&self) -> EventRef {
-        EventRef::new(&self.aggregate_id.stream(), self.version)
+        EventRef::new(&self.aggregate_id.stream_under(self.category), self.version)
     }
 
     /// The events that come of `stored`, in order.
@@ -48,12 +51,13 @@ impl<A: Aggregate> Recorded<A> {
         let (events, metadata) = (decode::<A>(stored)?, Metadata::of(stored)?);
         let StoredEvent { position, version, recorded_at, .. } = *stored;
         let aggregate_id = Id::from_uuid(stored.stream.id);
+        let category = name_of::<A>(&stored.stream.category).unwrap_or(A::NAME);
         let several = events.len() > 1;
         let mut metadata = Some(metadata);
         Ok(events.zip(0..).map(move |(payload, part)| {
             let metadata = if several { metadata.clone() } else { metadata.take() };
             let metadata = metadata.expect("it is taken by the only event there is");
-            Self { payload, aggregate_id, version, position, recorded_at, metadata, part }
+            Self { payload, aggregate_id, category, version, position, recorded_at, metadata, part }
         }))
     }
 }
@@ -64,7 +68,7 @@ impl LogPage {
     /// # Errors
     /// [`StoreError::Corrupt`] or [`StoreError::Newer`]: an event cannot be decoded; it says which.
     pub fn decode<A: Aggregate>(&self) -> Result<Vec<Recorded<A>>, StoreError> {
-        decode_all(self.events.iter().filter(|event| event.stream.category == *A::NAME))
+        decode_all(self.events.iter().filter(|event| name_of::<A>(&event.stream.category).is_some()))
     }
 }
 
@@ -104,6 +108,7 @@ impl<A: Aggregate<Event: fmt::Debug>> fmt::Debug for Recorded<A> {
         f.debug_struct("Recorded")
             .field("payload", &self.payload)
             .field("aggregate_id", &self.aggregate_id)
+            .field("category", &self.category)
             .field("version", &self.version)
             .field("position", &self.position)
             .field("recorded_at", &self.recorded_at)

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::aggregate::{name_of, names_of};
 use crate::snapshot::{Progress, SnapshotPolicy};
 use crate::store::{
     Load, Loaded, Name, NewEvent, NewSnapshot, StoreError, StoredEvent, StoredSnapshot, StreamId, Version,
@@ -35,6 +36,8 @@ use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, Mispl
 /// ```
 pub struct Root<A: Aggregate> {
     id: Id<A>,
+    /// The name under which it stands in the store.
+    category: &'static str,
     state: A,
     version: Version,
     /// The version of the newest snapshot this root knows of.
@@ -82,7 +85,8 @@ impl<A: Aggregate> Root<A> {
             panic!("{name} does not create a {}; only an event that does can be its first", A::NAME)
         };
         let pending = vec![Pending { event: first, cause: cause.clone() }];
-        let mut root = Self { id, state, version: Version::FIRST, snapshot: Version::ZERO, pending, cause };
+        let (version, snapshot) = (Version::FIRST, Version::ZERO);
+        let mut root = Self { id, category: A::NAME, state, version, snapshot, pending, cause };
         root.record(events.collect::<Vec<_>>());
         root
     }
@@ -123,6 +127,12 @@ impl<A: Aggregate> Root<A> {
         self.id
     }
 
+    /// The stream in which its events are stored: it goes on under the name it was begun with.
+    #[must_use]
+    pub fn stream(&self) -> StreamId {
+        self.id.stream_under(self.category)
+    }
+
     /// How many events there are, saved or not.
     #[must_use]
     pub fn version(&self) -> Version {
@@ -144,7 +154,7 @@ impl<A: Aggregate> Root<A> {
     /// changed it since it was loaded. For rules that look at one aggregate to decide on another.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        Guard { stream: self.id.stream(), version: self.stored_version() }
+        Guard { stream: self.stream(), version: self.stored_version() }
     }
 
     /// The state, without id, version and unsaved events.
@@ -158,15 +168,15 @@ impl<A: Aggregate> Root<A> {
         self.cause = cause;
     }
 
-    /// What to read from a store to bring the aggregate `id` to life as of version `to`.
-    pub(crate) fn query(id: Id<A>, to: Version, snapshots: bool) -> Load {
-        Load { stream: id.stream(), to, fingerprint: snapshots.then_some(<A as Aggregate>::FINGERPRINT) }
+    /// What to read from a store to bring the aggregate `id` to life as of version `to`, if it stands under this name.
+    pub(crate) fn query(id: Id<A>, category: &'static str, to: Version, snapshots: bool) -> Load {
+        Load { stream: id.stream_under(category), to, fingerprint: snapshots.then_some(<A as Aggregate>::FINGERPRINT) }
     }
 
     /// The aggregate that was loaded, or `None` if it has no events.
     ///
     /// A snapshot that cannot be decoded is `Unusable`: the caller loads again without snapshots.
-    pub(crate) fn from_loaded(id: Id<A>, loaded: Loaded) -> Result<Option<Self>, LoadError> {
+    pub(crate) fn from_loaded(id: Id<A>, category: &'static str, loaded: Loaded) -> Result<Option<Self>, LoadError> {
         let Loaded { snapshot, events } = loaded;
         let (mut state, mut version) = match &snapshot {
             Some(snapshot) => (Some(decode_snapshot(snapshot)?), snapshot.version),
@@ -174,12 +184,12 @@ impl<A: Aggregate> Root<A> {
         };
         for stored in &events {
             check_follows(version, stored)?;
-            state = replay(state, stored)?;
+            replay(&mut state, stored)?;
             version = stored.version;
         }
         let snapshot = snapshot.map_or(Version::ZERO, |snapshot| snapshot.version);
         match state {
-            Some(state) => Ok(Some(Self { id, state, version, snapshot, pending: Vec::new(), cause: None })),
+            Some(state) => Ok(Some(Self { id, category, state, version, snapshot, pending: Vec::new(), cause: None })),
             None if events.is_empty() => Ok(None),
             None => Err(never_created(id, version).into()),
         }
@@ -213,15 +223,15 @@ fn check_follows(version: Version, stored: &StoredEvent) -> Result<(), StoreErro
 }
 
 /// The state after the events that come of `stored`; before the first of all there is none.
-fn replay<A: Aggregate>(mut state: Option<A>, stored: &StoredEvent) -> Result<Option<A>, StoreError> {
+fn replay<A: Aggregate>(state: &mut Option<A>, stored: &StoredEvent) -> Result<(), StoreError> {
     for event in recorded::decode::<A>(stored)? {
-        let folded = match &mut state {
+        let folded = match state {
             Some(state) => state.fold_next(event),
-            None => A::fold_first(event).map(|created| state = Some(created)),
+            None => A::fold_first(event).map(|created| *state = Some(created)),
         };
         folded.map_err(|misplaced| corrupt(stored, misplaced))?;
     }
-    Ok(state)
+    Ok(())
 }
 
 fn never_created<A: Aggregate>(id: Id<A>, version: Version) -> StoreError {
@@ -245,7 +255,11 @@ pub struct Guard {
 /// A root of any kind, as a save sees it.
 pub trait AnyRoot: Send {
     #[doc(hidden)]
-    fn load(&self) -> Load;
+    fn key(&self) -> StreamId;
+    #[doc(hidden)]
+    fn stream(&self) -> StreamId;
+    #[doc(hidden)]
+    fn other_streams(&self) -> Vec<StreamId>;
     #[doc(hidden)]
     fn has_pending(&self) -> bool;
     #[doc(hidden)]
@@ -265,8 +279,19 @@ pub trait AnyRoot: Send {
 }
 
 impl<A: Aggregate> AnyRoot for Root<A> {
-    fn load(&self) -> Load {
-        Self::query(self.id, Version::MAX, false)
+    /// What it is known by, whatever name it stands under.
+    fn key(&self) -> StreamId {
+        self.id.stream()
+    }
+
+    fn stream(&self) -> StreamId {
+        Self::stream(self)
+    }
+
+    /// The streams it would stand in under its other names.
+    fn other_streams(&self) -> Vec<StreamId> {
+        let others = names_of::<A>().filter(|name| *name != self.category);
+        others.map(|name| self.id.stream_under(name)).collect()
     }
 
     fn has_pending(&self) -> bool {
@@ -283,7 +308,7 @@ impl<A: Aggregate> AnyRoot for Root<A> {
 
     fn encode_snapshot(&self, codec: Codec) -> Result<NewSnapshot, CodecError> {
         let payload = codec.encode_state(&self.state)?;
-        let (stream, version) = (self.id.stream(), self.version);
+        let (stream, version) = (self.stream(), self.version);
         Ok(NewSnapshot { stream, version, fingerprint: <A as Aggregate>::FINGERPRINT, codec: codec.id(), payload })
     }
 
@@ -302,13 +327,14 @@ impl<A: Aggregate> AnyRoot for Root<A> {
 
     fn saved(&mut self, snapshots: &[StreamId]) {
         self.pending.clear();
-        if snapshots.contains(&self.id.stream()) {
+        if snapshots.contains(&self.stream()) {
             self.snapshot = self.version;
         }
     }
 
     fn restore(&mut self, loaded: Loaded) -> Result<(), StoreError> {
-        match Self::from_loaded(self.id, loaded) {
+        let stands_under = loaded.events.first().and_then(|first| name_of::<A>(&first.stream.category));
+        match Self::from_loaded(self.id, stands_under.unwrap_or(A::NAME), loaded) {
             Ok(Some(root)) => *self = root,
             Ok(None) => return Err(not_repeatable(self.id)),
             Err(LoadError::Store(error)) => return Err(error),

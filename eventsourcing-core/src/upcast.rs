@@ -129,18 +129,21 @@ impl StoredPayload<'_> {
 
 /// The events that come of a stored one: one, unless it was split or retired.
 #[derive(Debug)]
-pub struct Decoded<E> {
-    one: Option<E>,
-    several: std::vec::IntoIter<E>,
+pub struct Decoded<E>(Events<E>);
+
+#[derive(Debug)]
+enum Events<E> {
+    One(Option<E>),
+    Several(std::vec::IntoIter<E>),
 }
 
 impl<E> Decoded<E> {
     fn one(event: E) -> Self {
-        Self { one: Some(event), several: Vec::new().into_iter() }
+        Self(Events::One(Some(event)))
     }
 
     fn several(events: Vec<E>) -> Self {
-        Self { one: None, several: events.into_iter() }
+        Self(Events::Several(events.into_iter()))
     }
 }
 
@@ -148,12 +151,17 @@ impl<E> Iterator for Decoded<E> {
     type Item = E;
 
     fn next(&mut self) -> Option<E> {
-        self.one.take().or_else(|| self.several.next())
+        match &mut self.0 {
+            Events::One(event) => event.take(),
+            Events::Several(events) => events.next(),
+        }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let left = usize::from(self.one.is_some()) + self.several.len();
-        (left, Some(left))
+        match &self.0 {
+            Events::One(event) => (usize::from(event.is_some()), Some(usize::from(event.is_some()))),
+            Events::Several(events) => events.size_hint(),
+        }
     }
 }
 

@@ -181,6 +181,8 @@ async fn who_names_what_it_needs_passes_over_the_rest_and_who_needs_all_waits() 
     };
     assert!(failure.event.starts_with("Polished of Jar") && failure.cause.contains("newer release"), "{failure}");
     assert_eq!(changes(&store).await, 3);
+    let error = pantry.settled().await.unwrap_err().to_string();
+    assert!(error.contains("Polished") && error.contains("newer release"), "{error}");
     pantry.stop().await.unwrap();
 
     // The newer release goes on where the older one waits, and everything is dealt with once.

@@ -47,6 +47,8 @@ use proc_macro::TokenStream;
 /// | Option of `#[aggregate(…)]` | Meaning | Without it |
 /// |---|---|---|
 /// | `name = "…"` | the stored name; give it before you rename the type | the type's name |
+/// | `former_names("…", …)` | the stored names it had before, the first one first: streams that were begun under them go on | none |
+/// | `next_name = "…"` | the stored name that the next release will give it, for processes that run beside that one | none |
 /// | `event = Path` | the type of its events | the type's name with `Event` |
 /// | `snapshot = expression` | a `SnapshotPolicy`; `every` and `never` need no import | `never()` |
 /// | `snapshot_version = 2` | retires the snapshots of other versions, 1 to 65535 | 1 |

@@ -34,6 +34,9 @@ messages! {
     aggregate_generic(name)
         "`{name}` is generic; one stored name stands for one type: write a struct without parameters for each"
 
+    aggregate_name_repeated(name, aggregate)
+        "`{name}` is given to `{aggregate}` twice; keep one"
+
     // #[event]
     event_item()
         "`#[event]` stands on an `impl` block, an `enum` or a `struct`"

@@ -115,11 +115,20 @@ pub async fn assert_transfers_ended(bank: &Running<EventSourcedBank>) -> (usize,
 
 /// An event of an account that nothing can read, as a mistake in another program may leave it: every follower parks it.
 pub async fn record_what_nobody_can_read(bank: &Running<EventSourcedBank>, account: Id<Account>) {
+    record(bank, account, "Credited", br#"{"amount":"plenty"}"#).await;
+}
+
+/// An event of an account as a newer release may write it.
+pub async fn record_what_only_a_newer_release_can_read(bank: &Running<EventSourcedBank>, account: Id<Account>) {
+    record(bank, account, "InterestPaid", br#"{"rate":"0.01"}"#).await;
+}
+
+async fn record(bank: &Running<EventSourcedBank>, account: Id<Account>, name: &str, payload: &[u8]) {
     let event = NewEvent {
-        name: "Credited".into(),
+        name: name.into(),
         schema_version: 1,
         codec: Codec::Json.id(),
-        payload: br#"{"amount":"plenty"}"#.to_vec(),
+        payload: payload.to_vec(),
         metadata: Vec::new(),
     };
     let append = Append::new(Timestamp::now()).with_events(account.stream(), Expected::Exists, vec![event]);

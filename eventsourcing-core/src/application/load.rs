@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tracing::warn;
 
 use super::Application;
+use crate::aggregate::names_of;
 use crate::root::{AnyRoot, LoadError};
 use crate::store::{Append, EventStore, LogPage, LogQuery, Position, StoreError, StreamQuery, Version};
 use crate::{Aggregate, AppError, Id, Recorded, Root, Subscription, recorded};
@@ -42,18 +43,38 @@ impl Application {
     }
 
     async fn load_to<A: Aggregate>(&self, id: Id<A>, to: Version) -> Result<Option<Root<A>>, AppError> {
-        match Root::from_loaded(id, self.store.load(Root::query(id, to, true)).await?) {
+        for name in names_of::<A>() {
+            if let Some(root) = self.load_under(name, id, to).await? {
+                return Ok(Some(root));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Loads an aggregate if it stands under this name.
+    async fn load_under<A: Aggregate>(
+        &self,
+        name: &'static str,
+        id: Id<A>,
+        to: Version,
+    ) -> Result<Option<Root<A>>, AppError> {
+        match Root::from_loaded(id, name, self.store.load(Root::query(id, name, to, true)).await?) {
             Ok(root) => Ok(root),
             Err(LoadError::Store(error)) => Err(error.into()),
             Err(LoadError::Snapshot(error)) => {
-                warn!(aggregate = A::NAME, %id, %error, "a snapshot cannot be used; reading all events");
-                self.load_without_snapshot(id, to).await
+                warn!(aggregate = name, %id, %error, "a snapshot cannot be used; reading all events");
+                self.load_without_snapshot(name, id, to).await
             }
         }
     }
 
-    async fn load_without_snapshot<A: Aggregate>(&self, id: Id<A>, to: Version) -> Result<Option<Root<A>>, AppError> {
-        match Root::from_loaded(id, self.store.load(Root::query(id, to, false)).await?) {
+    async fn load_without_snapshot<A: Aggregate>(
+        &self,
+        name: &'static str,
+        id: Id<A>,
+        to: Version,
+    ) -> Result<Option<Root<A>>, AppError> {
+        match Root::from_loaded(id, name, self.store.load(Root::query(id, name, to, false)).await?) {
             Ok(root) => Ok(root),
             Err(LoadError::Store(error)) => Err(error.into()),
             Err(LoadError::Snapshot(error)) => Err(StoreError::corrupt("a snapshot nobody asked for", error).into()),
@@ -77,8 +98,13 @@ impl Application {
     /// # Errors
     /// The store failed, or an event cannot be decoded.
     pub async fn history<A: Aggregate>(&self, id: Id<A>) -> Result<Vec<Recorded<A>>, AppError> {
-        let events = self.store.read_stream(StreamQuery::new(id.stream())).await?;
-        Ok(recorded::decode_all(&events)?)
+        for name in names_of::<A>() {
+            let events = self.store.read_stream(StreamQuery::new(id.stream_under(name))).await?;
+            if !events.is_empty() {
+                return Ok(recorded::decode_all(&events)?);
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// A page of the log, as stored. It shows all applications that share the store.
@@ -100,7 +126,7 @@ impl Application {
     /// # Errors
     /// The store failed.
     pub async fn ids<A: Aggregate>(&self, after: Position, limit: usize) -> Result<IdPage<A>, AppError> {
-        let query = LogQuery::after(after).limit(limit).categories([A::NAME]).first_of_stream();
+        let query = LogQuery::after(after).limit(limit).categories(names_of::<A>()).first_of_stream();
         let LogPage { events, ceiling } = self.store.read_log(query).await?;
         Ok(IdPage { ids: events.iter().map(|event| Id::from_uuid(event.stream.id)).collect(), ceiling })
     }

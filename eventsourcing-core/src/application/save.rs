@@ -9,7 +9,8 @@ use super::parts::{Part, Save};
 use crate::AppError;
 use crate::root::AnyRoot;
 use crate::store::{
-    Append, Appended, Expected, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, StoreError, StreamId, Tracking,
+    Append, Appended, Expected, Load, Loaded, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, StoreError, StreamId, Tracking,
+    Version,
 };
 
 impl Application {
@@ -44,13 +45,24 @@ impl Application {
         let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
         let Appended { receipt, repeated } = self.append(append).await?;
         for root in roots(&mut parts).filter(|root| root.has_pending()) {
-            self.cache.forget(&root.load().stream);
+            self.cache.forget(&root.key());
             match repeated {
-                true => root.restore(self.store.load(root.load()).await?)?,
+                true => self.restore(root).await?,
                 false => root.saved(&snapshots),
             }
         }
         Ok(receipt)
+    }
+
+    /// Brings a root to where the first time has left it, which may have been under another name.
+    async fn restore(&self, root: &mut dyn AnyRoot) -> Result<(), StoreError> {
+        let mut loaded = Loaded::default();
+        for stream in std::iter::once(root.stream()).chain(root.other_streams()) {
+            if loaded.events.is_empty() {
+                loaded = self.store.load(Load { stream, to: Version::MAX, fingerprint: None }).await?;
+            }
+        }
+        root.restore(loaded)
     }
 
     /// Gives an inline runner its turn.
@@ -96,7 +108,12 @@ impl Application {
         if root.is_snapshot_due(policy) {
             append.snapshots.extend(self.encode_snapshot(root));
         }
-        Ok(append.with_events(root.load().stream, Expected::Exact(root.expected()), events))
+        if root.expected() == Version::ZERO {
+            // Nor may it have been begun under another name, by whichever release.
+            let others = root.other_streams().into_iter();
+            append = others.fold(append, |append, other| append.with_guard(other, Expected::Exact(Version::ZERO)));
+        }
+        Ok(append.with_events(root.stream(), Expected::Exact(root.expected()), events))
     }
 
     /// One append with everything that a page of work has led to, and the follower's step.
@@ -116,7 +133,7 @@ impl Application {
             Ok(snapshot) => format!("it would have {} bytes", snapshot.payload.len()),
             Err(error) => error.to_string(),
         };
-        warn!(stream = %root.load().stream, reason, "no snapshot is kept");
+        warn!(stream = %root.stream(), reason, "no snapshot is kept");
         None
     }
 }

@@ -28,7 +28,8 @@ pub(super) fn without_aggregate(aggregate: &str, known: &[&str]) -> Breakage {
         version: 0,
         changes: vec![format!("the system has no aggregate `{aggregate}` any more; it has {}", known.join(", "))],
         remedies: vec![
-            format!("if its type was renamed: `#[aggregate(name = \"{aggregate}\")]`"),
+            format!("if only its type was renamed: `#[aggregate(name = \"{aggregate}\")]`"),
+            format!("if its stored name was to change: `#[aggregate(former_names(\"{aggregate}\"))]`, in two releases"),
             "let an application own it as long as stores hold its events".into(),
             "if no store holds any of its events: delete its blocks from the lock".into(),
         ],

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::lock::Sample;
 use super::shape;
+use crate::aggregate::names_of;
 use crate::{Aggregate, CodecError, Event, EventType, System};
 
 /// Events that say what they are stored as. Written by [`#[event(schema)]`](macro@crate::event).
@@ -35,6 +36,8 @@ pub trait DescribedSystem: System {
 #[derive(Clone)]
 pub struct AggregateSchema {
     pub(super) name: &'static str,
+    /// Every name under which its events may stand, the current one among them.
+    pub(super) names: Vec<&'static str>,
     pub(super) types: &'static [EventType],
     pub(super) former: Vec<FormerName>,
     payload: fn(usize, &mut SchemaGenerator) -> Schema,
@@ -60,6 +63,7 @@ impl AggregateSchema {
         let former = A::Event::FORMER.iter().map(|former| FormerName { name: former.name(), index: former.index() });
         Self {
             name: A::NAME,
+            names: names_of::<A>().collect(),
             types: A::Event::TYPES,
             former: former.collect(),
             payload: A::Event::payload_schema,
@@ -71,6 +75,11 @@ impl AggregateSchema {
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
+    }
+
+    /// Whether its events may stand under this name.
+    pub(super) fn is_called(&self, aggregate: &str) -> bool {
+        self.names.contains(&aggregate)
     }
 
     /// What the type reads of the event at `index`.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::aggregate::names_of;
 use crate::store::{Name, Position, StoredEvent, StreamId, Version};
 use crate::{Aggregate, Codec, CodecError};
 
@@ -149,7 +150,7 @@ impl SchemaLock {
         self.events.iter()
     }
 
-    /// Every golden event of the aggregate, of every version there has been.
+    /// Every golden event of the aggregate, under each of its names, of every version there has been.
     ///
     /// ```
     /// # use eventsourcing_core::{Aggregate, event, schema::{LockedEvent, SchemaLock}};
@@ -168,7 +169,8 @@ impl SchemaLock {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn samples<A: Aggregate>(&self) -> impl Iterator<Item = Sample> {
-        self.events.iter().filter(|event| event.aggregate == A::NAME).flat_map(LockedEvent::samples)
+        let is_of = |event: &&LockedEvent| names_of::<A>().any(|name| event.aggregate == name);
+        self.events.iter().filter(is_of).flat_map(LockedEvent::samples)
     }
 }
 

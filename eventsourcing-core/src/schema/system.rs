@@ -139,12 +139,12 @@ impl SystemSchema {
 
     fn breakages(&self, lock: &SchemaLock) -> Vec<super::Breakage> {
         let of_known = self.aggregates.iter().flat_map(|aggregate| {
-            let locked: Vec<_> = lock.events.iter().filter(|event| event.aggregate == aggregate.name).collect();
+            let locked: Vec<_> = lock.events.iter().filter(|event| aggregate.is_called(&event.aggregate)).collect();
             breakages(aggregate, &locked)
         });
         let known: Vec<_> = self.aggregates.iter().map(|aggregate| aggregate.name).collect();
         let mut gone: Vec<_> = lock.events.iter().map(|event| event.aggregate.as_str()).collect();
-        gone.retain(|aggregate| !known.contains(aggregate));
+        gone.retain(|name| !self.aggregates.iter().any(|aggregate| aggregate.is_called(name)));
         gone.dedup();
         of_known.chain(gone.into_iter().map(|aggregate| without_aggregate(aggregate, &known))).collect()
     }

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 use super::FollowerKind;
 use super::needs::Needs;
+use crate::aggregate::names_of;
 use crate::store::{Name, Position, StoredEvent};
 use crate::timers::{Timer, TimerType};
 use crate::{Aggregate, Policy, Projection, SqlProjection, SqlReadModel, Table, Timers, Tx, Work};
@@ -121,9 +122,12 @@ impl<S: Send + Sync + 'static> Follower<S> {
         Self { name, kind, target, routes: BTreeMap::new(), timers: None }
     }
 
-    fn route(&mut self, aggregate: &'static str, application: &'static str, handler: impl Handler<S> + 'static) {
-        let handler = Arc::new(handler);
-        self.routes.insert(Name::from_static(aggregate), Route { application, handler });
+    /// Takes the events of an aggregate, under whichever of its names it stands.
+    fn route<A: Aggregate>(&mut self, application: &'static str, handler: impl Handler<S> + 'static) {
+        let handler: Arc<dyn Handler<S>> = Arc::new(handler);
+        for name in names_of::<A>() {
+            self.routes.insert(Name::from_static(name), Route { application, handler: Arc::clone(&handler) });
+        }
     }
 }
 
@@ -160,7 +164,7 @@ impl<S: Send + Sync + 'static, P: 'static> PolicyFollower<S, P> {
     where
         P: Policy<A>,
     {
-        self.follower.route(A::NAME, application, React { part: self.part, needs });
+        self.follower.route::<A>(application, React { part: self.part, needs });
         self
     }
 
@@ -208,7 +212,7 @@ impl<S: Send + Sync + 'static, P: 'static> ProjectionFollower<S, P> {
     where
         P: Projection<A>,
     {
-        self.follower.route(A::NAME, application, Project { part: self.part, needs });
+        self.follower.route::<A>(application, Project { part: self.part, needs });
         self
     }
 }
@@ -246,7 +250,7 @@ impl<S: Send + Sync + 'static, P: 'static> SqlProjectionFollower<S, P> {
     where
         P: SqlProjection<A>,
     {
-        self.follower.route(A::NAME, application, ProjectInSql { part: self.part, needs });
+        self.follower.route::<A>(application, ProjectInSql { part: self.part, needs });
         self
     }
 }

@@ -18,7 +18,8 @@ use super::tenure::{Tenure, Terms, this_process};
 use super::waiting::{Waiting, reach};
 use super::wiring::{SqlFollower, refused};
 use super::{
-    Applications, FollowerHealth, FollowerKind, Health, Parking, Runner, System, SystemError, unknown_follower,
+    Applications, FollowerHealth, FollowerKind, FollowerState, Health, Parking, Runner, System, SystemError,
+    unknown_follower,
 };
 use crate::Clock;
 use crate::application::AfterSave;
@@ -115,8 +116,8 @@ impl<S: System> Running<S> {
     /// waits; give it a time limit with `tokio::time::timeout` where that matters.
     ///
     /// # Errors
-    /// [`SystemError::FollowerStopped`]: a follower stopped and will not get there. [`SystemError::Store`]: a store
-    /// does not answer.
+    /// [`SystemError::FollowerStopped`]: a follower stopped and will not get there, or with the inline runner waits for a newer
+    /// release. [`SystemError::Store`]: a store does not answer.
     pub async fn settled(&self) -> Result<(), SystemError> {
         // In each round one follower may record something for the next one.
         let (rounds, mut since) = (self.engine.feeds.len() + 1, 0);
@@ -129,6 +130,7 @@ impl<S: System> Running<S> {
             since = if self.goes_round(&before, &heads).await? { 0 } else { since + 1 };
             if self.inline.is_some() {
                 self.engine.catch_up().await?;
+                self.refuse_to_wait_for_a_release()?;
             }
             for (feed, head) in self.engine.feeds.iter().zip(&heads) {
                 if feed.looks_on() {
@@ -142,6 +144,15 @@ impl<S: System> Running<S> {
             before = heads;
         }
         Ok(())
+    }
+
+    /// Without other processes there is none with a newer release.
+    fn refuse_to_wait_for_a_release(&self) -> Result<(), SystemError> {
+        let waits = |feed: &Arc<Feed<S>>| match &feed.status().borrow().state {
+            FollowerState::WaitingForRelease(failure) => Some(failure.clone()),
+            _ => None,
+        };
+        self.engine.feeds.iter().find_map(waits).map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     /// Waits until `follower` has dealt with what `receipt` stands for, so that whoever wrote can read what came of it.

@@ -262,6 +262,7 @@ impl<P> PolicyScenario<P> {
         let event = Recorded {
             payload: event,
             aggregate_id: id,
+            category: A::NAME,
             version: Version::new(self.upstream.as_u64()),
             position: self.upstream,
             recorded_at: Timestamp::UNIX_EPOCH,

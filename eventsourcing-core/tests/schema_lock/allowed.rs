@@ -1,5 +1,7 @@
 //! What may be released, and what the lock notes of it.
 
+use eventsourcing_core::schema::{SchemaLock, SystemSchema};
+
 use crate::{changes, compare_with};
 
 changes! {
@@ -96,6 +98,34 @@ changes! {
     event_retired:
         [] {} { fn frozen(&mut self) {} }
         => [retired("Frozen")] {} {}
+}
+
+mod renamed_aggregate {
+    use eventsourcing_core::{Aggregate, event};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Aggregate, Serialize, Deserialize)]
+    #[aggregate(former_names("Account"))]
+    pub(super) struct Konto {}
+
+    #[event(schema)]
+    impl Konto {
+        fn opened(owner: String) -> Self {
+            Self {}
+        }
+        fn credited(&mut self, cents: i64) {}
+    }
+}
+
+#[test]
+fn an_aggregate_may_have_another_stored_name() {
+    let lock = nothing::before::schema().update(&SchemaLock::default()).expect("nothing was locked");
+    let konto = SystemSchema::new("Bank").with::<renamed_aggregate::Konto>();
+    let comparison = konto.compare(&lock).expect("samples can be made");
+    let expected = ["Konto / Credited / version 1: the event is new", "Konto / Opened / version 1: the event is new"];
+    assert_eq!((comparison.breakages.len(), &*comparison.unrecorded), (0, &expected.map(String::from)[..]));
+    let both = konto.update(&lock).expect("it is allowed");
+    assert_eq!(both.samples::<renamed_aggregate::Konto>().count(), 4);
 }
 
 #[test]

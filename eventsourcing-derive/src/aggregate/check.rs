@@ -1,5 +1,7 @@
 //! What an aggregate must be.
 
+use std::collections::HashSet;
+
 use syn::Data;
 
 use super::model::Aggregate;
@@ -10,6 +12,17 @@ impl Aggregate {
     pub(super) fn check(&self, errors: &mut Errors) {
         self.check_is_no_union(errors);
         self.check_is_not_generic(errors);
+        self.check_names_differ(errors);
+    }
+
+    /// A stream under a name that is given twice would be read twice.
+    fn check_names_differ(&self, errors: &mut Errors) {
+        let mut seen = HashSet::from([self.name.value()]);
+        for name in self.former_names.iter().chain(&self.next_name) {
+            if !seen.insert(name.value()) {
+                errors.report(name, messages::aggregate_name_repeated(name.value(), &self.input.ident));
+            }
+        }
     }
 
     /// serde knows no unions.

@@ -63,13 +63,14 @@ impl Aggregate {
         let Self { input, runtime, name, event, .. } = self;
         let ident = &input.ident;
         let (impl_generics, type_generics, _) = input.generics.split_for_impl();
-        let snapshot_policy = self.snapshot_policy();
+        let (other_names, snapshot_policy) = (self.other_names(), self.snapshot_policy());
         let [create, apply, serialize, deserialize] = bodies;
         quote! {
             #[automatically_derived]
             impl #impl_generics #runtime::Aggregate for #ident #type_generics #conditions {
                 type Event = #event;
                 const NAME: &'static str = #name;
+                #other_names
                 const FINGERPRINT: #runtime::store::Fingerprint = #runtime::private::fingerprint(#fingerprint);
                 #snapshot_policy
 
@@ -95,6 +96,15 @@ impl Aggregate {
                 }
             }
         }
+    }
+
+    fn other_names(&self) -> TokenStream {
+        let (former, next) = (&self.former_names, &self.next_name);
+        let first = former.first().map(|first| quote!(const FIRST_NAME: &'static str = #first;));
+        let others: Vec<_> = former.iter().chain(next).collect();
+        let others =
+            (!others.is_empty()).then(|| quote!(const OTHER_NAMES: &'static [&'static str] = &[#(#others),*];));
+        quote!(#others #first)
     }
 
     fn snapshot_policy(&self) -> TokenStream {

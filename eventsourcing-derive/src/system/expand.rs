@@ -166,7 +166,7 @@ impl System {
         let checks = follow.named().into_iter().flatten().map(|name| {
             let (variant, message) =
                 (name.unraw().to_string(), messages::follows_unknown_event(source_text(aggregate), name));
-            let span = Span::call_site().located_at(name.span());
+            let span = seen_from_here(name.span());
             quote_spanned!(span=> ::core::assert!(#runtime::private::has_variant::<#aggregate>(#variant), #message);)
         });
         quote!(const _: () = { #(#checks)* };)
@@ -227,17 +227,21 @@ impl Part {
         };
         let follows = follows.iter().map(|follow| {
             let (aggregate, application) = (&follow.aggregate, system.followed(follow));
+            let span = seen_from_here(aggregate.span());
             let Some(named) = follow.named() else {
-                return quote_spanned!(aggregate.span()=> let follower = follower.follows::<#aggregate>(#application););
+                return quote_spanned!(span=> let follower = follower.follows::<#aggregate>(#application););
             };
             let (checks, variants) = (system.variants(follow), named.map(|name| name.unraw().to_string()));
-            quote_spanned! {aggregate.span()=>
+            quote_spanned! {span=>
                 #checks
                 let follower = follower.follows_only::<#aggregate>(#application, &[#(#variants),*]);
             }
         });
         let start = quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, |system: &Self| &system.#field));
-        let timers = self.timers().map(|word| quote_spanned!(word.span()=> let follower = follower.timers();));
+        let timers = self.timers().map(|word| {
+            let span = seen_from_here(word.span());
+            quote_spanned!(span=> let follower = follower.timers();)
+        });
         Some(quote! {{
             let follower = #start;
             #(#follows)*
@@ -251,4 +255,10 @@ impl Part {
         let followed = self.follows.iter().map(|follow| &follow.aggregate);
         self.aggregates().unwrap_or_default().iter().chain(followed)
     }
+}
+
+/// The place of a message, but with the names of the expansion: what stands there may come from a macro, which does not see
+/// them.
+fn seen_from_here(place: Span) -> Span {
+    Span::call_site().located_at(place)
 }

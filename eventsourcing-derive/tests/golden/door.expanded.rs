@@ -112,3 +112,47 @@ impl ::eventsourcing_core::Event for Pinged {
         )
     }
 }
+#[automatically_derived]
+impl ::eventsourcing_core::Aggregate for Door {
+    type Event = DoorEvent;
+    const NAME: &'static str = "Door";
+    const OTHER_NAMES: &'static [&'static str] = &["Gate", "Portal", "Entrance"];
+    const FIRST_NAME: &'static str = "Gate";
+    const FINGERPRINT: ::eventsourcing_core::store::Fingerprint = ::eventsourcing_core::private::fingerprint(
+        0x11b86853c426ff64,
+        <Self as ::eventsourcing_core::Fold<
+            <Self as ::eventsourcing_core::Aggregate>::Event,
+        >>::FINGERPRINT,
+        <<Self as ::eventsourcing_core::Aggregate>::Event as ::eventsourcing_core::Event>::FORMER_FINGERPRINT,
+    );
+    fn snapshot_policy() -> impl ::eventsourcing_core::snapshot::SnapshotPolicy {
+        ::eventsourcing_core::snapshot::never()
+    }
+    fn fold_first(
+        event: Self::Event,
+    ) -> ::core::result::Result<Self, ::eventsourcing_core::Misplaced> {
+        <Self as ::eventsourcing_core::Fold<
+            <Self as ::eventsourcing_core::Aggregate>::Event,
+        >>::create(event)
+    }
+    fn fold_next(
+        &mut self,
+        event: Self::Event,
+    ) -> ::core::result::Result<(), ::eventsourcing_core::Misplaced> {
+        <Self as ::eventsourcing_core::Fold<
+            <Self as ::eventsourcing_core::Aggregate>::Event,
+        >>::apply(self, event)
+    }
+    fn serialize_state<S: ::eventsourcing_core::private::serde::Serializer>(
+        &self,
+        serializer: S,
+    ) -> ::core::result::Result<S::Ok, S::Error> {
+        <Self as ::eventsourcing_core::private::State>::serialize_state(self, serializer)
+    }
+    fn deserialize_state<
+        'de,
+        D: ::eventsourcing_core::private::serde::Deserializer<'de>,
+    >(deserializer: D) -> ::core::result::Result<Self, D::Error> {
+        <Self as ::eventsourcing_core::private::State>::deserialize_state(deserializer)
+    }
+}

@@ -14,3 +14,9 @@ pub enum DoorEvent {
 pub struct Pinged {
     at: u64,
 }
+
+#[derive(Aggregate)]
+#[aggregate(name = "Door", former_names("Gate", "Portal"), next_name = "Entrance")]
+pub struct Door {
+    open: bool,
+}

@@ -42,6 +42,9 @@ aggregates! {
     NameEmpty #[aggregate(name = "")]
     NameWithNul #[aggregate(name = "a\0b")]
     NameTooLong #[aggregate(name = "1234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456")]
+    FormerIsText #[aggregate(former_names = "Konto")]
+    FormerTwice #[aggregate(name = "Account", former_names("Konto", "Account"), next_name = "Konto")]
+    NextEmpty #[aggregate(next_name = "")]
     Twice #[aggregate(nam = "x", versoin = 1)]
 }
 
