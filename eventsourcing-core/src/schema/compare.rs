@@ -96,8 +96,9 @@ impl Comparison<'_> {
         }
         self.within.push(pair);
         let (locked, now) = (self.locked.alternatives(locked), self.now.alternatives(now));
+        let is_choice = locked.is_choice || now.is_choice;
         match (&*locked.schemas, &*now.schemas) {
-            ([locked], [now]) if !(label(locked).is_some() && label(now).is_some() && label(locked) != label(now)) => {
+            ([locked], [now]) if !is_choice || label(locked).is_none() || label(locked) == label(now) => {
                 self.compare_one(locked, now, path);
             }
             (all, now) => all.iter().for_each(|locked| self.find(locked, all, now, path)),

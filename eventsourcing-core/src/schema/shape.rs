@@ -126,6 +126,7 @@ impl Alternatives {
             self.is_choice = true;
             self.schemas.extend(values.iter().map(constant));
         } else if let Some(value) = schema.get("const") {
+            self.is_choice = true;
             self.schemas.push(constant(value));
         } else if let Some(Value::Array(types)) = schema.get("type").cloned() {
             self.is_choice = true;

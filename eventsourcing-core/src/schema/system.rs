@@ -155,8 +155,10 @@ impl SystemSchema {
             for index in 0..aggregate.types.len() {
                 self.record(aggregate, index, &mut events)?;
             }
-            let former = self.given.iter().filter(|given| given.aggregate == aggregate.name);
-            former.into_iter().try_for_each(|given| record_given(aggregate, given, &mut events))?;
+        }
+        for given in &self.given {
+            let aggregate = self.aggregates.iter().find(|aggregate| aggregate.name == given.aggregate);
+            record_given(aggregate.ok_or_else(|| of_nobody(self.name, given))?, given, &mut events)?;
         }
         SchemaLock::of_events(events)
     }
@@ -184,7 +186,7 @@ impl SystemSchema {
             events.len() - 1
         });
         let event = &mut events[place];
-        if event.payload != payload {
+        if event.payload != payload || event.samples.is_empty() {
             event.payload = payload;
             if !self.is_given(event) {
                 let samples = generated::samples(&aggregate.described(index));
@@ -213,6 +215,13 @@ fn record_given(
         events.len() - 1
     });
     given.samples.iter().try_for_each(|sample| add_sample(aggregate, &mut events[place], sample.clone()))
+}
+
+fn of_nobody(system: &str, given: &LockedEvent) -> LockError {
+    let LockedEvent { aggregate, event, .. } = given;
+    LockError::Sample(format!(
+        "a sample is given of {event} of {aggregate}, but {system} has no aggregate `{aggregate}`"
+    ))
 }
 
 /// Adds a sample that can be decoded.

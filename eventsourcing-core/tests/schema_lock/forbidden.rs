@@ -76,6 +76,53 @@ changes! {
             #[serde(tag = "kind")]
             pub enum Channel { Web { address: String } }
         } { fn credited(&mut self, channel: Channel) {} }
+    only_variant_renamed:
+        [] {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            pub enum Channel { Counter }
+        } { fn credited(&mut self, channel: Channel) {} }
+        => [] {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            pub enum Channel { Desk }
+        } { fn credited(&mut self, channel: Channel) {} }
+    only_field_of_a_closed_type_renamed:
+        [] {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            #[serde(deny_unknown_fields)]
+            pub struct Order { amount: i64 }
+        } { fn credited(&mut self, order: Order) {} }
+        => [] {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            #[serde(deny_unknown_fields)]
+            pub struct Order { cents: i64 }
+        } { fn credited(&mut self, order: Order) {} }
+    flattened_variant_removed:
+        [] {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            pub struct Place { street: String, #[serde(flatten)] channel: Channel }
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            pub enum Channel { Phone(String), Counter { teller: u8 } }
+        } { fn placed(&mut self, place: Place) {} }
+        => [] {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            pub struct Place { street: String, #[serde(flatten)] channel: Channel }
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            pub enum Channel { Phone(String) }
+        } { fn placed(&mut self, place: Place) {} }
+    untagged_alternative_removed:
+        [] {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            #[serde(untagged)]
+            pub enum Number { Text(String), Whole(i64) }
+        } { fn counted(&mut self, number: Number) {} }
+        => [] {
+            #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+            #[serde(untagged)]
+            pub enum Number { Whole(i64) }
+        } { fn counted(&mut self, number: Number) {} }
+    payload_becomes_another_type:
+        [] {} { fn noted(&mut self, pair: (u8, String)) {} }
+        => [] {} { fn noted(&mut self, pair: (u8, bool)) {} }
     nested_field_changed:
         [] {
             #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]

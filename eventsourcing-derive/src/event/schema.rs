@@ -182,7 +182,6 @@ impl Events {
         let requirements = schema.requirements(self);
         let implementation = quote! {
             const _: () = {
-                #[allow(unused_imports)]
                 use ::core::convert::Into as _; // Schemars counts on the prelude.
 
                 #(#payloads)*
@@ -252,7 +251,7 @@ impl Payload {
         let bound = self.bound(events);
         let fields = self.fields.iter().map(|field| {
             let attributes = field.attrs.iter().filter_map(told_of_field);
-            let (ident, ty) = (&field.ident, type_of(field, events));
+            let (ident, ty) = (field.ident.clone().map(unread), type_of(field, events));
             let colon = ident.as_ref().map(|_| quote!(:));
             quote!(#(#attributes)* #ident #colon #ty)
         });
@@ -264,7 +263,6 @@ impl Payload {
             #[derive(#runtime::private::schemars::JsonSchema)]
             #[schemars(crate = #schemars #bound)]
             #(#attributes)*
-            #[allow(dead_code, deprecated)]
             struct #name<const DESCRIBED: bool> #fields
         }
     }
@@ -289,6 +287,12 @@ impl Payload {
         let fields = self.fields.iter().filter(|field| is_described_by_its_type(field));
         fields.map(|field| type_of(field, events)).collect()
     }
+}
+
+/// Nobody reads the field. The compiler does not mind where a macro wrote it.
+fn unread(mut field: Ident) -> Ident {
+    field.set_span(Span::call_site().located_at(field.span()));
+    field
 }
 
 /// The type of a field, as it is written outside the enum.

@@ -103,14 +103,12 @@ impl ::eventsourcing_core::Event for AccountEvent {
     }
 }
 const _: () = {
-    #[allow(unused_imports)]
     use ::core::convert::Into as _;
     #[derive(::eventsourcing_core::private::schemars::JsonSchema)]
     #[schemars(
         crate = "::eventsourcing_core::private::schemars",
         bound = "for<'any> String: ::eventsourcing_core::private::schemars::JsonSchema + 'any"
     )]
-    #[allow(dead_code, deprecated)]
     struct __Payload0<const DESCRIBED: bool> {
         owner: String,
     }
@@ -120,7 +118,6 @@ const _: () = {
         bound = "for<'any> Money: ::eventsourcing_core::private::schemars::JsonSchema + 'any, for<'any> Option < String >: ::eventsourcing_core::private::schemars::JsonSchema + 'any"
     )]
     #[serde(rename_all = "camelCase")]
-    #[allow(dead_code, deprecated)]
     struct __Payload1<const DESCRIBED: bool> {
         /// In cents.
         cents: Money,
@@ -345,12 +342,10 @@ impl ::eventsourcing_core::Event for DoorEvent {
     }
 }
 const _: () = {
-    #[allow(unused_imports)]
     use ::core::convert::Into as _;
     #[derive(::eventsourcing_core::private::schemars::JsonSchema)]
     #[schemars(crate = "::eventsourcing_core::private::schemars")]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    #[allow(dead_code, deprecated)]
     struct __Payload0<const DESCRIBED: bool> {}
     #[derive(::eventsourcing_core::private::schemars::JsonSchema)]
     #[schemars(
@@ -358,7 +353,6 @@ const _: () = {
         bound = "for<'any> String: ::eventsourcing_core::private::schemars::JsonSchema + 'any"
     )]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    #[allow(dead_code, deprecated)]
     struct __Payload1<const DESCRIBED: bool> {
         closed_by: String,
     }
@@ -368,7 +362,6 @@ const _: () = {
         bound = "for<'any> u32: ::eventsourcing_core::private::schemars::JsonSchema + 'any, for<'any> Box < DoorEvent >: ::eventsourcing_core::private::schemars::JsonSchema + 'any"
     )]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
-    #[allow(dead_code, deprecated)]
     struct __Payload2<const DESCRIBED: bool>(u32, Box<DoorEvent>);
     #[automatically_derived]
     impl ::eventsourcing_core::schema::DescribedEvent for DoorEvent {
@@ -442,14 +435,12 @@ impl ::eventsourcing_core::Event for Pinged {
     }
 }
 const _: () = {
-    #[allow(unused_imports)]
     use ::core::convert::Into as _;
     #[derive(::eventsourcing_core::private::schemars::JsonSchema)]
     #[schemars(
         crate = "::eventsourcing_core::private::schemars",
         bound = "for<'any> u64: ::eventsourcing_core::private::schemars::JsonSchema + 'any"
     )]
-    #[allow(dead_code, deprecated)]
     struct __Payload0<const DESCRIBED: bool> {
         at: u64,
     }

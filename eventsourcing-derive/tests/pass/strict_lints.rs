@@ -7,7 +7,7 @@
 use eventsourcing_core::{Aggregate, Application, Fold, Id, Policy, Recorded, System, Work, event};
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 struct Money(u64);
 
 /// An account.
@@ -17,7 +17,7 @@ pub struct Account {
     balance: Money,
 }
 
-#[event]
+#[event(schema)]
 impl Account {
     fn opened(_owner: String) -> Self {
         Self { balance: Money(0) }
