@@ -29,7 +29,7 @@
 //!
 //! A system names all its aggregates, so that none is forgotten: with `#[system(schema)]` one line is the test.
 //!
-//! ```ignore
+//! ```text
 //! #[test]
 //! fn stored_events_stay_readable() {
 //!     SystemSchema::of::<Bank>().assert_locked("events.lock.json");

@@ -13,6 +13,35 @@ use super::lock::{LockError, LockedEvent, SchemaLock};
 use crate::{Aggregate, Definition};
 
 /// What all events of a system look like that are stored.
+///
+/// ```
+/// use eventsourcing_core::schema::SystemSchema;
+/// use eventsourcing_core::{Aggregate, Application, System, event};
+/// # use serde::{Deserialize, Serialize};
+///
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # struct Account {}
+/// #[event(schema)]
+/// impl Account {
+///     fn opened(owner: String) -> Self { Self {} }
+/// }
+/// # struct Accounts;
+/// # impl From<Application> for Accounts { fn from(_: Application) -> Self { Self } }
+///
+/// #[derive(System)]
+/// #[system(schema)]
+/// struct Bank {
+///     #[application(aggregates(Account))]
+///     accounts: Accounts,
+/// }
+///
+/// let lock = std::env::temp_dir().join(format!("{}.lock.json", std::process::id()));
+/// let recorded = SystemSchema::of::<Bank>().update_file(&lock)?;
+/// assert_eq!(recorded, ["Account / Opened / version 1: the event is new"]);
+/// SystemSchema::of::<Bank>().assert_locked(&lock);
+/// # std::fs::remove_file(lock).unwrap();
+/// # Ok::<(), eventsourcing_core::schema::LockError>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct SystemSchema {
     pub(super) name: &'static str,

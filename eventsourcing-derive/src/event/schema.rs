@@ -259,12 +259,21 @@ impl Payload {
             Fields::Unnamed(_) => quote!((#(#fields),*);),
             Fields::Named(_) | Fields::Unit => quote!({ #(#fields),* }),
         };
+        let reading = self.reading(name);
         quote! {
             #[derive(#runtime::private::schemars::JsonSchema)]
             #[schemars(crate = #schemars #bound)]
             #(#attributes)*
             struct #name<const DESCRIBED: bool> #fields
+            #reading
         }
+    }
+
+    /// Fields without names stand where the user wrote them, so that the compiler would warn that nobody reads them.
+    fn reading(&self, name: &Ident) -> Option<TokenStream> {
+        let Fields::Unnamed(fields) = &self.fields else { return None };
+        let fields = (0..fields.unnamed.len()).map(|index| format_ident!("_field{index}"));
+        Some(quote!(const _: fn(#name<true>) = |#name(#(#fields),*)| {};))
     }
 
     /// Makes the implementation conditional, so that what a type lacks is not reported in it. Schemars heeds it because the

@@ -363,6 +363,7 @@ const _: () = {
     )]
     #[serde(rename_all = "camelCase", deny_unknown_fields)]
     struct __Payload2<const DESCRIBED: bool>(u32, Box<DoorEvent>);
+    const _: fn(__Payload2<true>) = |__Payload2(_field0, _field1)| {};
     #[automatically_derived]
     impl ::eventsourcing_core::schema::DescribedEvent for DoorEvent {
         fn payload_schema(
