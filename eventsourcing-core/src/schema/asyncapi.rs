@@ -1,6 +1,6 @@
 //! The events of a system as documents for others: JSON Schema and AsyncAPI.
 //!
-//! AsyncAPI 3.0: <https://www.asyncapi.com/docs/reference/specification/v3.0.0>.
+//! AsyncAPI 3.0, whose schemas are those of draft 7: <https://www.asyncapi.com/docs/reference/specification/v3.0.0>.
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -15,7 +15,7 @@ impl SystemSchema {
     /// the version of the payload, and the payload.
     #[must_use]
     pub fn to_json_schema(&self) -> Value {
-        let mut generator = generator("/$defs");
+        let mut generator = generator(SchemaSettings::draft2020_12(), "/$defs");
         let stored = self.each(|aggregate, index| {
             let known = aggregate.types[index];
             json!({
@@ -42,7 +42,7 @@ impl SystemSchema {
     /// sends and each follower that receives. `version`: of the program.
     #[must_use]
     pub fn to_asyncapi(&self, version: &str) -> Value {
-        let mut generator = generator("/components/schemas");
+        let mut generator = generator(SchemaSettings::draft07(), "/components/schemas");
         let messages = self.each(|aggregate, index| {
             let known = aggregate.types[index];
             let message = json!({
@@ -104,9 +104,8 @@ impl SystemSchema {
 }
 
 /// Of what is written, which is what others read.
-fn generator(definitions: &'static str) -> SchemaGenerator {
-    let settings = SchemaSettings::draft2020_12().for_serialize();
-    let settings = settings.with(|settings| {
+fn generator(settings: SchemaSettings, definitions: &'static str) -> SchemaGenerator {
+    let settings = settings.for_serialize().with(|settings| {
         settings.meta_schema = None;
         settings.definitions_path = definitions.into();
     });

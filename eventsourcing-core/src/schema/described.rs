@@ -101,7 +101,9 @@ impl AggregateSchema {
 
     /// What the event at `index` is stored as, with all that is said of it.
     pub(super) fn document(&self, index: usize, generator: &mut SchemaGenerator) -> Value {
-        (self.payload)(index, generator).to_value()
+        let mut schema = (self.payload)(index, generator);
+        generator.transforms_mut().for_each(|transform| transform.transform(&mut schema));
+        schema.to_value()
     }
 
     /// What this release makes of a stored event: the names and payloads of the events it reads in its place.
