@@ -1,9 +1,11 @@
 //! The bank's stores by their URL: swapping them is one line.
 
+use std::sync::Arc;
+
 use eventsourcing_core::Stores;
-use eventsourcing_core::store::{MemoryStore, StoreError};
-use eventsourcing_postgres::PostgresStore;
-use eventsourcing_sqlite::SqliteStore;
+use eventsourcing_core::store::{EventStore, MemoryStore, StoreError};
+use eventsourcing_postgres::{PostgresOptions, PostgresStore};
+use eventsourcing_sqlite::{SqliteOptions, SqliteStore};
 
 /// Why there is no store.
 #[derive(Debug, thiserror::Error)]
@@ -26,5 +28,20 @@ pub async fn open(url: &str) -> Result<Stores, OpenError> {
         Some(("memory", "")) => Ok(Stores::shared(MemoryStore::new()).with_read_models(SqliteStore::in_memory()?)),
         Some((scheme, _)) => Err(OpenError::Unknown { scheme: format!("{scheme}:") }),
         None => Err(OpenError::Unknown { scheme: url.into() }),
+    }
+}
+
+/// Opens the store that `url` names to be filled by an import. A crash of the machine may take the last moments of it, and
+/// then it goes on from before them: not to wait for the disk at each event makes it many times as fast.
+pub async fn open_to_fill(url: &str) -> Result<Arc<dyn EventStore>, OpenError> {
+    use {eventsourcing_postgres::Durability as OnServer, eventsourcing_sqlite::Durability as InFile};
+    match url.split_once(':') {
+        Some(("sqlite", path)) if !path.is_empty() => {
+            Ok(Arc::new(SqliteOptions::new().with_durability(InFile::Normal).open(path).await?))
+        }
+        Some(("postgres" | "postgresql", rest)) if rest.starts_with("//") => {
+            Ok(Arc::new(PostgresOptions::new().with_durability(OnServer::Normal).connect(url).await?))
+        }
+        _ => Ok(open(url).await?.store()),
     }
 }

@@ -18,7 +18,7 @@ use eventsourcing_sqlite::SqliteStore;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::http::{Answer, get, post, post_with_key, send};
-use support::{Place, assert_consistent};
+use support::{Place, an_answer_before_its_transfer, assert_consistent, mend};
 use tower::ServiceExt as _;
 
 const ALL: [&str; 6] = ["accounts", "transfers", "ledger", "activity", "log", "followers"];
@@ -36,8 +36,12 @@ impl Served {
     }
 
     async fn on(stores: Stores) -> Self {
+        Self::with(stores, OnFailure::Park).await
+    }
+
+    async fn with(stores: Stores, on_failure: OnFailure) -> Self {
         let builder = EventSourcedBank::builder(stores).with_runner(Runner::concurrent().without_leases());
-        let bank = builder.with_on_failure_default(OnFailure::Park).start().await.expect("the bank starts");
+        let bank = builder.with_on_failure_default(on_failure).start().await.expect("the bank starts");
         let bank = Arc::new(bank);
         Self { router: web::router(State::new(Arc::clone(&bank)), &Settings::default()), bank }
     }
@@ -348,7 +352,13 @@ async fn a_store_that_does_not_answer_is_worth_another_try() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_stands_before_the_api_speaks_as_it_does() {
-    let bank = Served::at(&Place::all()[0]).await;
+    for place in Place::all() {
+        speaks_as_the_api_does(&place).await;
+    }
+}
+
+async fn speaks_as_the_api_does(place: &Place) {
+    let bank = Served::at(place).await;
     let headers = [("content-type", "application/json"), ("origin", "http://evil.example")];
     let foreign = send(&bank.router, "POST", "/api/accounts", &headers, r#"{"owner":"A"}"#).await;
     assert_problem(&foreign, 403, "forbidden");
@@ -512,16 +522,160 @@ async fn a_repeated_request_gets_the_first_answer_after_a_restart_and_from_anoth
     }
 }
 
+/// Requests that the bank refuses, with their keys and kinds, while Alice has 20.00 and Bob nothing.
+fn refused_requests(alice: &str, bob: &str) -> Vec<(String, &'static str, Value, u16, &'static str)> {
+    let of = |account: &str, what: &str| format!("/accounts/{account}/{what}");
+    let steps = json!({ "from": bob, "to": bob, "amount": "1.00" });
+    vec![
+        (of(alice, "debit"), "debit", json!({ "amount": "25.00" }), 409, "insufficient-funds"),
+        (of(alice, "transfer"), "transfer", json!({ "to": bob, "amount": "25.00" }), 409, "insufficient-funds"),
+        (of(alice, "transfer"), "to herself", json!({ "to": alice, "amount": "1.00" }), 422, "invalid"),
+        (of(alice, "transfer"), "to nobody", json!({ "to": NOBODY, "amount": "1.00" }), 404, "not-found"),
+        (of(alice, "credit"), "nothing", json!({ "amount": "0" }), 422, "invalid"),
+        (of(alice, "credit"), "mills", json!({ "amount": "1.001" }), 422, "invalid"),
+        (of(NOBODY, "credit"), "nobody", json!({ "amount": "1.00" }), 404, "not-found"),
+        ("/accounts".to_owned(), "nameless", json!({ "owner": "" }), 422, "invalid"),
+        ("/transfers".to_owned(), "steps \u{2603}", steps, 422, "invalid"),
+    ]
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refused_request_is_decided_anew() {
-    let bank = Served::at(&Place::all()[0]).await;
-    let alice = bank.open("Alice").await;
-    let path = format!("/accounts/{alice}/debit");
-    assert_problem(&bank.again(&path, "k", json!({ "amount": "1.00" })).await, 409, "insufficient-funds");
-    bank.post(&format!("/accounts/{alice}/credit"), json!({ "amount": "1.00" })).await;
-    assert_eq!(bank.again(&path, "k", json!({ "amount": "1.00" })).await.status, 200);
-    assert_eq!(bank.again(&path, "k", json!({ "amount": "1.00" })).await.status, 200, "though there is nothing left");
-    bank.close().await;
+async fn a_request_that_the_bank_refused_is_refused_again() {
+    for place in Place::all() {
+        let bank = Served::at(&place).await;
+        let (alice, bob) = (bank.open("Alice").await, bank.open("Bob").await);
+        let credit = async |amount: &str| {
+            let credited = bank.post(&format!("/accounts/{alice}/credit"), json!({ "amount": amount })).await;
+            assert_eq!(credited.status, 200);
+        };
+        credit("20.00").await;
+        let requests = refused_requests(&alice, &bob);
+        let mut first = Vec::new();
+        for (path, key, body, status, kind) in &requests {
+            let answer = bank.again(path, key, body.clone()).await;
+            assert_problem(&answer, *status, kind);
+            first.push(answer);
+        }
+        // From now on the bank would say something else.
+        credit("80.00").await;
+        let events = bank.events().await;
+        for (answer, (path, key, body, ..)) in first.iter().zip(&requests) {
+            let again = bank.again(path, key, body.clone()).await;
+            assert_eq!((again.status, &again.text), (answer.status, &answer.text), "{path}");
+            assert_eq!(again.header("content-type"), "application/problem+json");
+        }
+        assert_eq!(first[0].json()["balance"], "20.00", "as it was then");
+        let debit = format!("/accounts/{alice}/debit");
+        let other_digits = bank.again(&debit, "debit", json!({ "amount": "25" })).await;
+        assert_eq!((other_digits.status, other_digits.text), (409, first[0].text.clone()));
+        for (path, key, body) in [
+            (debit.clone(), "debit", json!({ "amount": "24.00" })),
+            (format!("/accounts/{alice}/credit"), "debit", json!({ "amount": "25.00" })),
+            (format!("/accounts/{alice}/credit"), "mills", json!({ "amount": "1.00" })),
+            ("/accounts".to_owned(), "nameless", json!({ "owner": "Carol" })),
+            ("/accounts".to_owned(), "debit", json!({ "owner": "Carol" })),
+        ] {
+            assert_problem(&bank.again(&path, key, body).await, 422, "key-reused");
+        }
+        assert_eq!(bank.events().await, events, "nothing was written");
+        assert_eq!(bank.again(&debit, "another", json!({ "amount": "25.00" })).await.status, 200);
+        assert_problem(&bank.post(&debit, json!({ "amount": "100.00" })).await, 409, "insufficient-funds");
+        credit("100.00").await;
+        assert_eq!(bank.post(&debit, json!({ "amount": "100.00" })).await.status, 200, "without a key nothing is kept");
+        assert_consistent(&bank.bank).await;
+        bank.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_is_kept_through_a_restart_and_known_to_another_process() {
+    for place in Place::all_durable() {
+        let bank = Served::at(&place).await;
+        let alice = bank.open("Alice").await;
+        let (path, amount) = (format!("/accounts/{alice}/debit"), json!({ "amount": "5.00" }));
+        let first = bank.again(&path, "k", amount.clone()).await;
+        assert_problem(&first, 409, "insufficient-funds");
+        bank.post(&format!("/accounts/{alice}/credit"), json!({ "amount": "9.00" })).await;
+        let other = Served::at(&place).await;
+        let there = other.again(&path, "k", amount.clone()).await;
+        assert_eq!((there.status, &there.text), (409, &first.text));
+        other.close().await;
+        bank.close().await;
+
+        let bank = Served::at(&place).await;
+        let again = bank.again(&path, "k", amount).await;
+        assert_eq!((again.status, &again.text), (409, &first.text));
+        assert_problem(&bank.again(&path, "k", json!({ "amount": "4.00" })).await, 422, "key-reused");
+        assert_eq!(bank.get(&format!("/accounts/{alice}")).await["balance"], "9.00");
+        bank.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_bank_did_not_decide_is_not_kept() {
+    for place in Place::all() {
+        let bank = Served::at(&place).await;
+        let alice = bank.open("Alice").await;
+        let path = format!("/accounts/{alice}/credit");
+        let send = async |headers: &[(&str, &str)], body: &str| {
+            let headers: Vec<_> = [("idempotency-key", "k")].iter().chain(headers).copied().collect();
+            send(&bank.router, "POST", &format!("/api{path}"), &headers, body.to_owned()).await
+        };
+        let (as_json, amount) = (("content-type", "application/json"), r#"{"amount":"1.00"}"#);
+        assert_problem(&send(&[], amount).await, 415, "unsupported-media-type");
+        assert_problem(&send(&[as_json], "{").await, 400, "bad-request");
+        assert_problem(&send(&[as_json], r#"{"amount":1}"#).await, 422, "invalid");
+        assert_problem(&send(&[as_json, ("origin", "http://evil.example")], amount).await, 403, "forbidden");
+        assert_problem(&send(&[as_json, ("if-match", "1")], amount).await, 400, "bad-request");
+        assert_problem(&send(&[as_json, ("if-match", "\"7\"")], amount).await, 412, "precondition-failed");
+        assert_problem(&bank.again("/nothing", "k", json!({})).await, 404, "not-found");
+        let done = send(&[as_json, ("if-match", "\"1\"")], amount).await;
+        assert_eq!((done.status, done.header("etag")), (200, "\"2\""), "the same key can still be used");
+        bank.close().await;
+    }
+}
+
+/// Half of them come before the money. Of two processes, where there can be two.
+#[tokio::test(flavor = "multi_thread")]
+async fn concurrent_requests_with_one_key_are_all_carried_out_or_all_refused() {
+    for place in Place::all() {
+        let bank = Served::at(&place).await;
+        let other = if place.url() == "memory:" { None } else { Some(Served::at(&place).await) };
+        let alice = bank.open("Alice").await;
+        let debit = format!("/api/accounts/{alice}/debit");
+        for round in 0..20 {
+            let routers = [&bank, other.as_ref().unwrap_or(&bank)].map(|bank| bank.router.clone());
+            let key = format!("round {round}");
+            let ask = |number: usize| {
+                let (router, path, key) = (routers[number % 2].clone(), debit.clone(), key.clone());
+                tokio::spawn(async move { post_with_key(&router, &path, &key, json!({ "amount": "1.00" })).await })
+            };
+            let mut tasks: Vec<_> = (0..6).map(ask).collect();
+            bank.post(&format!("/accounts/{alice}/credit"), json!({ "amount": "1.00" })).await;
+            tasks.extend((6..12).map(ask));
+            let mut answers = BTreeSet::new();
+            for task in tasks {
+                let answer = task.await.expect("an answer");
+                answers.insert((answer.status, answer.text));
+            }
+            assert_eq!(answers.len(), 1, "{answers:?}");
+            let (status, text) = answers.pop_first().expect("one");
+            let balance = bank.get(&format!("/accounts/{alice}")).await["balance"].clone();
+            match status {
+                200 => assert_eq!(balance, "0.00"),
+                409 => {
+                    assert_eq!(balance, "1.00");
+                    assert_eq!(post(&bank.router, &debit, json!({ "amount": "1.00" })).await.status, 200);
+                }
+                _ => panic!("{text}"),
+            }
+        }
+        assert_consistent(&bank.bank).await;
+        if let Some(other) = other {
+            other.close().await;
+        }
+        bank.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -656,6 +810,46 @@ async fn parked_events_are_listed_retried_and_given_up_once() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_has_stopped_is_resumed() {
+    for place in Place::all() {
+        let stores = bank_example::stores::open(place.url()).await.expect("the store opens");
+        let bank = Served::with(stores, OnFailure::Stop).await;
+        let order = an_answer_before_its_transfer(&bank.bank).await;
+        let state = async || {
+            let health = bank.get("/followers").await;
+            let followers = health["followers"].as_array().expect("a list").clone();
+            followers.into_iter().find(|follower| follower["name"] == "transfers").expect("it is declared")
+        };
+        let stopped = state().await;
+        assert_eq!(stopped["state"], "stopped");
+        assert!(stopped["failure"].as_str().is_some_and(|failure| failure.contains("does not exist")), "{stopped}");
+        let path = "/api/followers/transfers/resume";
+        let resume = async || send(&bank.router, "POST", path, &[("idempotency-key", "r")], "").await;
+
+        assert_eq!((resume().await.status, resume().await.json()), (202, json!({ "follower": "transfers" })));
+        bank.bank.settled().await.expect_err("it stops again");
+        assert_eq!(
+            (&state().await["state"], bank.get("/followers").await["healthy"].as_bool()),
+            (&"stopped".into(), Some(false))
+        );
+        let foreign = [("origin", "http://evil.example")];
+        assert_problem(&send(&bank.router, "POST", path, &foreign, "").await, 403, "forbidden");
+
+        mend(&bank.bank, order).await;
+        let first = resume().await;
+        assert_eq!(first.status, 202);
+        bank.bank.settled().await.expect("it goes on");
+        assert_eq!(state().await["state"], "running");
+        let again = resume().await;
+        assert_eq!((again.status, again.text), (202, first.text), "nothing happens, and the answer is the same");
+        assert_problem(&send(&bank.router, "POST", "/api/followers/nobody/resume", &[], "").await, 404, "not-found");
+        let conditional = send(&bank.router, "POST", path, &[("if-match", "*")], "").await;
+        assert_problem(&conditional, 412, "precondition-failed");
+        bank.close().await;
+    }
+}
+
 /// An example of each thing that a request of `operation` brings, as the document has it.
 fn example(path: &str, operation: &Value) -> (String, Vec<(String, String)>, String) {
     let (mut path, mut query, mut headers) = (format!("/api{path}"), Vec::new(), Vec::new());
@@ -709,6 +903,7 @@ async fn the_document_names_every_route_and_its_examples_work() {
         "post /accounts/{id}/credit",
         "post /accounts/{id}/debit",
         "post /accounts/{id}/transfer",
+        "post /followers/{follower}/resume",
         "post /parked/{follower}/{id}/give-up",
         "post /parked/{follower}/{id}/retry",
         "post /transfers",

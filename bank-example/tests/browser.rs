@@ -10,10 +10,11 @@ mod support;
 use std::path::Path;
 use std::time::Duration;
 
-use chromium::{Driver, Served, bank, screenshot, submit, text, until_text};
+use chromium::{Driver, Served, bank, bank_that, press, screenshot, submit, text, until_text};
+use eventsourcing_core::OnFailure;
 use fantoccini::{Client, Locator};
 use serde_json::json;
-use support::{Place, assert_consistent, money, record_what_nobody_can_read};
+use support::{Place, an_answer_before_its_transfer, assert_consistent, mend, money, record_what_nobody_can_read};
 
 /// How late a page may show what somebody else has done.
 const LIVE: Duration = Duration::from_secs(1);
@@ -310,6 +311,32 @@ async fn what_is_parked_is_plain_to_see_and_can_be_given_up() {
     until_text(&client, "#trouble", "All followers work").await;
     client.close().await.expect("it closes");
     other.stop().await.expect("a graceful end");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_has_stopped_is_plain_to_see_and_tries_again_at_the_press_of_a_button() {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let (place, driver) = (place(), Driver::start());
+    let served = Served::of(bank_that(OnFailure::Stop, place.url()).await).await;
+    let other = bank_that(OnFailure::Stop, place.url()).await;
+    let client = driver.open(&[], json!({})).await;
+    client.goto(&served.url("/system")).await.expect("a page");
+    until_text(&client, "#trouble", "All followers work").await;
+    until_text(&client, "#live-state", "Live").await;
+
+    let missing = an_answer_before_its_transfer(&other).await;
+    until_text(&client, "#trouble", "transfers has stopped before position").await;
+    until_text(&client, "#follower-transfers .error", "does not exist").await;
+    screenshot(&client, "stopped").await;
+    press(&client, "#resume-transfers").await;
+    until_text(&client, ".done", "has tried again, failed, and stopped").await;
+    mend(&other, missing).await;
+    press(&client, "#resume-transfers").await;
+    until_text(&client, ".done", "goes on where it had stopped").await;
+    until_text(&client, "#trouble", "All followers work").await;
+    client.close().await.expect("it closes");
+    other.stop().await.expect_err("it has stopped in this process too");
     served.stop().await;
 }
 

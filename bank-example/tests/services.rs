@@ -9,7 +9,7 @@ use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::snapshot::never;
 use eventsourcing_core::store::{CommandId, EventStore as _, Load, Position, Version};
-use eventsourcing_core::{Aggregate, Id, Rejected, Runner, Stores};
+use eventsourcing_core::{Aggregate, Application, Id, Rejected, Runner, Stores};
 use eventsourcing_sqlite::SqliteStore;
 use support::{Place, assert_consistent, money};
 
@@ -40,6 +40,44 @@ async fn a_day_at_the_bank() {
             assert_eq!(bank.accounts.load(bob).await.expect("Bob").balance, money("9.50"));
             bank.stop().await.expect("a graceful end");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_command_that_was_refused_stays_refused_and_one_that_was_carried_out_done() {
+    let (places, stores) = stores().await;
+    for (place, stores) in places.iter().zip(stores) {
+        let bank = EventSourcedBank::start(stores, Runner::inline()).await.expect("the bank starts");
+        let alice = bank.accounts.open("Alice").await.expect("an account");
+        // What is in memory is another process to nobody.
+        let other = match place.url() {
+            "memory:" => (*bank.accounts).clone(),
+            url => {
+                let stores = bank_example::stores::open(url).await.expect("the same store");
+                Application::new("accounts", stores.store())
+            }
+        };
+        let debit = async |application: &Application, id: CommandId| {
+            let teller = application.command(id);
+            teller.once(teller.update(alice, |account: &Account| account.debit(money("5")))).await
+        };
+        let (refused, done) = (CommandId::new(), CommandId::new());
+        let funds = |balance: &str| BankError::InsufficientFunds { balance: money(balance), amount: money("5") };
+        assert!(
+            matches!(debit(&bank.accounts, refused).await, Err(Rejected::Domain(refusal)) if refusal == funds("0.00"))
+        );
+        bank.accounts.credit(alice, money("7")).await.expect("a credit");
+        for application in [&bank.accounts, &other] {
+            let again = debit(application, refused).await;
+            assert!(matches!(&again, Err(Rejected::Domain(refusal)) if *refusal == funds("0.00")), "{again:?}");
+            let told = application.command(refused).first_answer::<BankError>().await.expect("an answer");
+            assert_eq!(told, Some(Err(funds("0.00"))));
+        }
+        let receipt = debit(&other, done).await.expect("there is enough");
+        assert_eq!(debit(&bank.accounts, done).await.expect("its receipt"), receipt);
+        assert_eq!(assert_consistent(&bank).await, (money("2.00"), 2));
+        assert!(bank.verify().await.expect("it is verified").agrees());
+        bank.stop().await.expect("a graceful end");
     }
 }
 

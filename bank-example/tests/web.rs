@@ -11,13 +11,15 @@ use axum::Router;
 use axum::body::{Body, BodyDataStream};
 use axum::http::{Request, StatusCode, header};
 use bank_example::domain::account::{Account, AccountEvent};
+use bank_example::domain::transfer;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{Password, Settings, State, router};
 use eventsourcing_core::{Application, OnFailure, Runner, Running};
 use futures_util::StreamExt as _;
 use support::{
-    Place, assert_consistent, money, record_what_nobody_can_read, record_what_only_a_newer_release_can_read,
+    Place, an_answer_before_its_transfer, assert_consistent, mend, money, record_what_nobody_can_read,
+    record_what_only_a_newer_release_can_read,
 };
 use tower::ServiceExt as _;
 use window::{Browser, encode};
@@ -30,9 +32,15 @@ async fn start(place: &Place) -> (Bank, Browser) {
 }
 
 async fn start_with(place: &Place, settings: &Settings) -> (Bank, Router) {
+    start_as(place, settings, OnFailure::Park).await
+}
+
+/// A bank in which transfers do that about what they cannot deal with.
+async fn start_as(place: &Place, settings: &Settings, transfers: OnFailure) -> (Bank, Router) {
     let stores = stores::open(place.url()).await.expect("a store");
     let builder = EventSourcedBank::builder(stores).with_runner(Runner::concurrent());
-    let bank = Arc::new(builder.with_on_failure_default(OnFailure::Park).start().await.expect("the bank starts"));
+    let builder = builder.with_on_failure_default(OnFailure::Park).with_on_failure("transfers", transfers);
+    let bank = Arc::new(builder.start().await.expect("the bank starts"));
     let router = router(State::new(Arc::clone(&bank)), settings);
     (bank, router)
 }
@@ -329,6 +337,43 @@ async fn a_follower_deals_with_what_it_has_parked_when_that_is_asked_for() {
     assert_consistent(&bank).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
+    for place in Place::all() {
+        let (bank, router) = start_as(&place, &Settings::loopback(), OnFailure::Stop).await;
+        let mut browser = Browser::new(router);
+        assert!(!browser.get("/system").await.shows("Try again"), "nothing has stopped");
+        let (transfer, order) = an_answer_before_its_transfer(&bank).await;
+        let page = browser.get("/system").await;
+        assert!(page.shows("transfers has stopped before position") && page.shows("class=\"box failed\""));
+        assert!(page.shows("does not exist"), "the reason is shown: {}", page.html);
+        assert_eq!(page.html.matches("Try again</button>").count(), 1, "beside the one that has stopped");
+        let early = page.clone();
+
+        let fields = [("follower", "transfers")];
+        assert_eq!(browser.post("/system/resume", &fields).await.status, StatusCode::FORBIDDEN, "without a token");
+        assert!(browser.get("/system").await.shows("transfers has stopped"), "nothing was done");
+        let page = browser.submit("/system/resume", &[]).await;
+        assert!(page.shows("The follower has tried again, failed, and stopped; the reason is below."), "{}", page.html);
+        assert!(page.shows("transfers has stopped before position") && page.shows("does not exist"));
+        assert_eq!(browser.submit("/system/resume", &[("follower", "nobody")]).await.status.as_u16(), 422);
+
+        mend(&bank, (transfer, order)).await;
+        browser.get("/system").await;
+        let page = browser.submit("/system/resume", &[]).await;
+        assert!(page.shows("The follower goes on where it had stopped."), "{}", page.html);
+        bank.settled().await.expect("all followers get there");
+        let page = browser.get("/system").await;
+        assert!(page.shows("All followers work, and nothing is parked.") && !page.shows("Try again"));
+        let transfer = bank.transfers.load(transfer).await.expect("the transfer");
+        assert!(matches!(transfer.state, transfer::State::Refused { .. }), "it came to its end");
+        // The button of a page that was not loaded again.
+        browser.page = early;
+        assert!(browser.submit("/system/resume", &[]).await.shows("It had not stopped any more"));
+        assert_consistent(&bank).await;
+    }
+}
+
 /// The events of a stream as they come.
 async fn heard(body: &mut BodyDataStream) -> String {
     let chunk = tokio::time::timeout(Duration::from_secs(10), body.next()).await.expect("something is heard");
@@ -369,17 +414,23 @@ async fn what_another_process_writes_is_told_within_a_second() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_of_other_sites_are_refused() {
-    let place = &Place::all()[0];
+    for place in Place::all() {
+        refuses_forms_of_other_sites(&place).await;
+    }
+}
+
+async fn refuses_forms_of_other_sites(place: &Place) {
     let (bank, mut browser) = start(place).await;
     browser.get("/").await;
     let token = browser.page.html.split("name=\"token\" value=\"").nth(1).expect("a token")[..64].to_owned();
     let fields = [("owner", "Mallory"), ("token", &token)];
 
-    let outdated = browser.post("/open", &[("owner", "Mallory")]).await;
-    assert_eq!(outdated.status, StatusCode::FORBIDDEN);
-    assert!(outdated.shows("The form is out of date"));
-    let (_, other) = start(place).await;
-    let mut stranger = other;
+    for path in ["/open", "/credit", "/debit", "/transfer", "/system/retry", "/system/give-up", "/system/resume"] {
+        let outdated = browser.post(path, &[("owner", "Mallory"), ("follower", "ledger")]).await;
+        assert_eq!(outdated.status, StatusCode::FORBIDDEN, "{path}");
+        assert!(outdated.shows("The form is out of date"), "{path}");
+    }
+    let mut stranger = Browser::new(router(State::new(Arc::clone(&bank)), &Settings::loopback()));
     stranger.get("/").await;
     assert_eq!(stranger.post("/open", &fields).await.status, StatusCode::FORBIDDEN, "a token of another session");
 
@@ -407,7 +458,13 @@ async fn forms_of_other_sites_are_refused() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_says_what_browsers_must_not_do() {
-    let (_bank, mut browser) = start(&Place::all()[0]).await;
+    for place in Place::all() {
+        says_what_browsers_must_not_do(&place).await;
+    }
+}
+
+async fn says_what_browsers_must_not_do(place: &Place) {
+    let (_bank, mut browser) = start(place).await;
     for path in ["/", "/system", "/log", "/assets/live.js", "/assets/style.css", "/healthz", "/readyz", "/nothing"] {
         let page = browser.get(path).await;
         let header = |name: &str| page.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -429,7 +486,13 @@ async fn others_must_know_the_password() {
     assert!(!Settings::loopback().may_listen_on("0.0.0.0:80".parse().expect("an address")));
     let settings = Settings::remote(Password::new("correct horse battery").expect("long enough"));
     assert!(settings.may_listen_on("0.0.0.0:80".parse().expect("an address")));
-    let (bank, router) = start_with(&Place::all()[0], &settings).await;
+    for place in Place::all() {
+        asks_for_the_password(&place, &settings).await;
+    }
+}
+
+async fn asks_for_the_password(place: &Place, settings: &Settings) {
+    let (bank, router) = start_with(place, settings).await;
     let mut browser = Browser::new(router);
     for path in ["/", "/assets/style.css", "/live"] {
         let page = browser.get(path).await;

@@ -313,6 +313,7 @@ async fn forms(target: &mut Target, account: &str) {
         ("/transfer", format!("account={account}&to={account}&amount=1")),
         ("/transfer", format!("account={account}&to=..%2F..&amount={}", encode("\u{202e}1"))),
         ("/system/retry", format!("follower=..%2F&category=%00&id={account}")),
+        ("/system/resume", "follower=..%2F%00".to_owned()),
         ("/system/give-up", format!("follower=ledger&category=Account&id={account}&reason=%00")),
     ] {
         target.refused("POST", path, &headers, format!("token={token}&{fields}").as_bytes()).await;

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use crate::store::{StoreError, Version};
+use crate::store::{CommandId, StoreError, Version};
 
 /// Why an application did not do what it was asked. Nothing was written, except as
 /// [`StoreError::Unavailable`] says.
@@ -28,6 +28,13 @@ pub enum AppError {
         asked: Version,
         /// The newest version there is.
         latest: Version,
+    },
+    /// The command was refused when it was first asked for, and that was kept:
+    /// [`Application::first_answer`](crate::Application::first_answer) says why.
+    #[error("command {command_id} was refused when it was first asked for; take a new id to have it decided anew")]
+    Refused {
+        /// The command.
+        command_id: CommandId,
     },
     /// The store refused or could not be reached.
     #[error(transparent)]

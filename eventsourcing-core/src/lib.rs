@@ -52,8 +52,9 @@
 //!
 //! # Features
 //!
-//! `derive` (on by default): the macros. `schema`: what events look like, as JSON Schema, and the lock on it. `testing`: the
-//! test kit, for `dev-dependencies`.
+//! `derive` (on by default): the macros. `message-pack`: the codec `Codec::MessagePack`. `zstd`: `Compression` of large
+//! payloads. `archive`: a log as a file, and back. `schema`: what events look like, as JSON Schema, and the lock on it.
+//! `testing`: the test kit, for `dev-dependencies`.
 #![warn(missing_docs)]
 
 mod aggregate;
@@ -75,6 +76,10 @@ mod subscription;
 pub mod system;
 mod timers;
 
+#[cfg(feature = "archive")]
+pub mod archive;
+#[cfg(not(feature = "archive"))]
+mod archive;
 mod clock;
 mod codec;
 pub mod sql;
@@ -92,6 +97,8 @@ pub mod private;
 pub use aggregate::{Aggregate, Fold, Misplaced};
 pub use application::{Application, IdPage, Ids, Save};
 pub use clock::{Clock, IdSource, RandomIds, SystemClock};
+#[cfg(feature = "zstd")]
+pub use codec::Compression;
 pub use codec::{Codec, CodecError};
 pub use error::{AppError, Rejected};
 pub use event::{Event, EventType, IntoEvents};

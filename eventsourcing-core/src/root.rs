@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 
 use crate::aggregate::{name_of, names_of};
+use crate::codec::{Encoded, Encoding};
 use crate::snapshot::{Progress, SnapshotPolicy};
 use crate::store::{
     Load, Loaded, Name, NewEvent, NewSnapshot, StoreError, StoredEvent, StoredSnapshot, StreamId, Version,
@@ -265,9 +266,9 @@ pub trait AnyRoot: Send {
     #[doc(hidden)]
     fn expected(&self) -> Version;
     #[doc(hidden)]
-    fn encode(&self, codec: Codec, metadata: &[u8]) -> Result<Vec<NewEvent>, StoreError>;
+    fn encode(&self, encoding: Encoding, metadata: &[u8]) -> Result<Vec<NewEvent>, StoreError>;
     #[doc(hidden)]
-    fn encode_snapshot(&self, codec: Codec) -> Result<NewSnapshot, CodecError>;
+    fn encode_snapshot(&self, encoding: Encoding) -> Result<NewSnapshot, CodecError>;
     #[doc(hidden)]
     fn kind(&self) -> TypeId;
     #[doc(hidden)]
@@ -302,14 +303,14 @@ impl<A: Aggregate> AnyRoot for Root<A> {
         self.stored_version()
     }
 
-    fn encode(&self, codec: Codec, metadata: &[u8]) -> Result<Vec<NewEvent>, StoreError> {
-        self.pending.iter().map(|pending| encode(pending, codec, metadata)).collect()
+    fn encode(&self, encoding: Encoding, metadata: &[u8]) -> Result<Vec<NewEvent>, StoreError> {
+        self.pending.iter().map(|pending| encode(pending, encoding, metadata)).collect()
     }
 
-    fn encode_snapshot(&self, codec: Codec) -> Result<NewSnapshot, CodecError> {
-        let payload = codec.encode_state(&self.state)?;
+    fn encode_snapshot(&self, encoding: Encoding) -> Result<NewSnapshot, CodecError> {
+        let Encoded { codec, payload } = encoding.encode_state(&self.state)?;
         let (stream, version) = (self.stream(), self.version);
-        Ok(NewSnapshot { stream, version, fingerprint: <A as Aggregate>::FINGERPRINT, codec: codec.id(), payload })
+        Ok(NewSnapshot { stream, version, fingerprint: <A as Aggregate>::FINGERPRINT, codec, payload })
     }
 
     fn kind(&self) -> TypeId {
@@ -344,14 +345,15 @@ impl<A: Aggregate> AnyRoot for Root<A> {
     }
 }
 
-fn encode<E: Event>(pending: &Pending<E>, codec: Codec, metadata: &[u8]) -> Result<NewEvent, StoreError> {
+fn encode<E: Event>(pending: &Pending<E>, encoding: Encoding, metadata: &[u8]) -> Result<NewEvent, StoreError> {
     let event_type = pending.event.event_type();
-    let payload = codec.encode_event(&pending.event);
+    let encoded = encoding.encode_event(&pending.event);
+    let Encoded { codec, payload } = encoded.map_err(|error| StoreError::Invalid { reason: with_cause(&error) })?;
     Ok(NewEvent {
         name: Name::from_static(event_type.name),
         schema_version: event_type.version,
-        codec: codec.id(),
-        payload: payload.map_err(|error| StoreError::Invalid { reason: with_cause(&error) })?,
+        codec,
+        payload,
         metadata: match &pending.cause {
             Some(cause) => cause.to_bytes()?,
             None => metadata.to_vec(),

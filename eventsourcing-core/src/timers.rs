@@ -64,6 +64,10 @@ const _: () = assert!(TIMER_KEY_BYTES_MAX + 25 <= NOTE_KEY_BYTES_MAX);
 ///     }
 /// }
 /// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is said to have timers, but not what to do when one is due",
+    label = "write `impl Timers for {Self}`, or take `timers` away"
+)]
 pub trait Timers: Send + Sync + 'static {
     /// What is known of a timer when it is due. It is kept as JSON.
     type Timer: Serialize + DeserializeOwned + Send + Sync + 'static;

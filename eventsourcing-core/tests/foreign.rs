@@ -76,8 +76,8 @@ fn what_is_sent_twice_has_the_position_it_had_and_nothing_is_left_out() {
             let (store, engine) = (Arc::new(MemoryStore::new()), Arc::default());
             let mut random = seed.rng(0);
             for _ in 0..5 {
-                let rates = FaultRates { unavailable: 0.2, ..FaultRates::default() };
-                let store = FaultyStore::new(Arc::clone(&store)).with_rates(seed, rates);
+                let rates = FaultRates { unavailable: 0.05, ..FaultRates::default() };
+                let store = FaultyStore::new(Arc::clone(&store)).with_rates(Seed::new(random.u64(..)), rates);
                 let store = store.with_crash_in(random.u64(1..60));
                 work(store, &engine).await;
             }

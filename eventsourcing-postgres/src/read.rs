@@ -9,6 +9,7 @@ use eventsourcing_core::store::{
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
+use uuid::Uuid;
 
 use crate::fences::Holder;
 use crate::rows::{self, Rows, stored};
@@ -22,6 +23,7 @@ const LOG_FIRST_OF_STREAM: &str = include_str!("queries/log_first_of_stream.sql"
 const SEEN: &str = include_str!("queries/seen.sql");
 const HOLDERS: &str = include_str!("queries/holders.sql");
 const RECEIPT: &str = include_str!("queries/receipt.sql");
+const RECEIPTS: &str = include_str!("queries/receipts.sql");
 const TRACKING: &str = include_str!("queries/tracking.sql");
 
 /// How many events are looked at for a hole. Beyond it the appender lock is asked, whether there is a hole or not.
@@ -119,6 +121,24 @@ pub(crate) async fn receipt(client: &ClientWrapper, command_id: CommandId) -> Re
     let row = client.query_opt(&statement, &[&command_id.as_uuid()]).await?;
     let position = row.map(|row| rows::position(&row, 0)).transpose()?;
     Ok(position.map(|position| Receipt { position, command_id: Some(command_id) }))
+}
+
+pub(crate) async fn receipts(
+    client: &ClientWrapper,
+    after: Option<CommandId>,
+    limit: usize,
+) -> Result<Vec<Receipt>, Error> {
+    let statement = client.prepare_cached(RECEIPTS).await?;
+    let from = after.map_or(Uuid::nil(), CommandId::as_uuid);
+    let rows = client.query(&statement, &[&from, &rows::at_most(limit.saturating_add(1))]).await?;
+    let mut receipts = Vec::with_capacity(rows.len());
+    for row in &rows {
+        let (command_id, position) = (Some(CommandId::from_uuid(row.try_get(0)?)), rows::position(row, 1)?);
+        receipts.push(Receipt { position, command_id });
+    }
+    receipts.retain(|receipt| after.is_none() || receipt.command_id != after);
+    receipts.truncate(limit);
+    Ok(receipts)
 }
 
 pub(crate) async fn tracking(client: &ClientWrapper, follower: &Name, upstream: LogId) -> Result<Position, Error> {

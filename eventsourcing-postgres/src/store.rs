@@ -129,6 +129,11 @@ impl EventStore for PostgresStore {
         self.0.readers.run(&command_id, |client, id| Box::pin(read::receipt(client, *id))).await
     }
 
+    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+        let wanted = (after, limit);
+        self.0.readers.run(&wanted, |client, (after, limit)| Box::pin(read::receipts(client, *after, *limit))).await
+    }
+
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let wanted = (follower, upstream);
         let reading = self

@@ -24,6 +24,7 @@ const HEAD: &str = include_str!("queries/head.sql");
 const STREAM_VERSION: &str = include_str!("queries/stream_version.sql");
 const SNAPSHOT: &str = include_str!("queries/snapshot.sql");
 const RECEIPT: &str = include_str!("queries/receipt.sql");
+const RECEIPTS: &str = include_str!("queries/receipts.sql");
 const TRACKING: &str = include_str!("queries/tracking.sql");
 const NOTES: &str = include_str!("queries/notes.sql");
 const FIGURES: &str = include_str!("queries/figures.sql");
@@ -75,6 +76,17 @@ pub(crate) fn receipt(connection: &Connection, command_id: CommandId) -> Result<
     let mut statement = connection.prepare_cached(RECEIPT)?;
     let position = statement.query_row([command_id.as_uuid().as_bytes()], |row| rows::position(row, 0)).optional()?;
     Ok(position.map(|position| Receipt { position, command_id: Some(command_id) }))
+}
+
+pub(crate) fn receipts(connection: &Connection, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>> {
+    // No bytes are before any bytes.
+    let after = after.map_or(Vec::new(), |id| id.as_uuid().as_bytes().to_vec());
+    let mut statement = connection.prepare_cached(RECEIPTS)?;
+    let receipts = statement.query_map(params![after, rows_at_most(limit)], |row| {
+        let (id, position) = (rows::uuid(row, 0)?, rows::position(row, 1)?);
+        Ok(Receipt { position, command_id: Some(CommandId::from_uuid(id)) })
+    })?;
+    receipts.collect()
 }
 
 pub(crate) fn tracking(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Position> {
@@ -221,6 +233,12 @@ mod tests {
         let plan = plan(NOTES);
         assert!(plan.contains("USING PRIMARY KEY (follower=? AND upstream=? AND key>?)"), "{plan}");
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    #[test]
+    fn receipts_are_a_range_of_their_key() {
+        let plan = plan(RECEIPTS);
+        assert!(plan.contains("USING PRIMARY KEY (command_id>?)") && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 
     #[test]

@@ -84,7 +84,7 @@ fn timestamp(row: &Row<'_>, column: usize) -> Result<Timestamp> {
         .map_err(|error| Error::FromSqlConversionFailure(column, Type::Integer, Box::new(error)))
 }
 
-fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid> {
+pub(crate) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid> {
     let bytes: [u8; 16] = row.get(column)?;
     Ok(Uuid::from_bytes(bytes))
 }

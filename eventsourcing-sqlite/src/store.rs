@@ -178,6 +178,10 @@ impl EventStore for SqliteStore {
         self.0.readers.run(move |connection| read::receipt(connection, command_id)).await
     }
 
+    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+        self.0.readers.run(move |connection| read::receipts(connection, after, limit)).await
+    }
+
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let follower = follower.clone();
         self.0.readers.run(move |connection| read::tracking(connection, &follower, upstream)).await

@@ -1,11 +1,13 @@
 //! What can be typed.
 
+use std::path::PathBuf;
+
 use bank_example::domain::Money;
 use bank_example::domain::account::Account;
 use bank_example::domain::transfer::Transfer;
-use clap::{Parser, Subcommand};
-use eventsourcing_core::Id;
+use clap::{Parser, Subcommand, ValueEnum};
 use eventsourcing_core::store::{Position, Version};
+use eventsourcing_core::{Codec, Id};
 
 use super::failure::Failure;
 use super::parked::ParkedCommand;
@@ -23,8 +25,28 @@ pub(crate) struct Cli {
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
+    /// How new events are encoded; those that are stored stay as they are and are read all the same
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(crate) codec: CodecName,
     #[command(subcommand)]
     pub(crate) command: Option<Command>,
+}
+
+/// The codecs by their names.
+#[derive(Clone, Copy, Default, ValueEnum)]
+pub(crate) enum CodecName {
+    #[default]
+    Json,
+    MessagePack,
+}
+
+impl From<CodecName> for Codec {
+    fn from(name: CodecName) -> Self {
+        match name {
+            CodecName::Json => Self::Json,
+            CodecName::MessagePack => Self::MessagePack,
+        }
+    }
 }
 
 const AFTER_HELP: &str = "\
@@ -34,6 +56,7 @@ A first session:
   bank-example credit ID 20.00
   bank-example account ID --at 1        the account as it was at its first event
   bank-example verify                   has everything reached everybody, once?
+  bank-example export bank.jsonl        the whole bank as a file, for any other store
 
 Exit codes: 1 the bank refused, or verify or schema found a difference, 2 wrong usage, 3 the store cannot be opened or reached.
 RUST_LOG=debug shows what happens inside.";
@@ -50,6 +73,18 @@ pub(crate) enum Command {
         #[arg(long, value_name = "POSITION")]
         after: Option<u64>,
     },
+    /// Write the log, and what each policy has dealt with, into a file; the bank may be in use meanwhile
+    ///
+    /// The file is there when it is whole; until then it is called FILE.partial, and an interrupted export begins anew.
+    Export {
+        /// Where to, or - for standard output
+        file: PathBuf,
+    },
+    /// Fill an empty store from a file that `export` has written, and check the bank in it
+    ///
+    /// If it is interrupted, run it again with the same file: it goes on where it was. Until it is finished no other command
+    /// opens the store.
+    Import { file: PathBuf },
     /// Show how the system is put together
     Describe {
         /// As a Mermaid diagram

@@ -1,5 +1,6 @@
 //! The command line: parse, run, print, exit code.
 
+mod archive;
 mod args;
 mod commands;
 mod demo;
@@ -21,7 +22,7 @@ use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use clap::Parser as _;
 use eventsourcing_core::store::Position;
-use eventsourcing_core::{OnFailure, Runner};
+use eventsourcing_core::{Codec, OnFailure, Runner};
 use tracing_subscriber::EnvFilter;
 
 use args::{BankCommand, Cli, Command};
@@ -54,7 +55,7 @@ fn log_to_stderr() {
 
 /// What is printed, and why it is a failure all the same.
 #[tokio::main]
-async fn run(Cli { store, json, command }: Cli) -> Result<(String, Option<Failure>), Failure> {
+async fn run(Cli { store, json, codec, command }: Cli) -> Result<(String, Option<Failure>), Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
         Command::Describe { mermaid } => Ok((commands::describe(mermaid).render(json), None)),
         Command::Schema { what } => {
@@ -62,12 +63,18 @@ async fn run(Cli { store, json, command }: Cli) -> Result<(String, Option<Failur
             let failure = output.failure.take();
             Ok((output.render(json), failure))
         }
-        Command::Serve(args) => Ok((serve::run(&store, args).await?, None)),
+        Command::Export { file } => Ok((archive::export(&store, &file).await?.render(json), None)),
+        Command::Import { file } => {
+            let mut output = archive::import(&store, &file).await?;
+            let failure = output.failure.take();
+            Ok((output.render(json), failure))
+        }
+        Command::Serve(args) => Ok((serve::run(&store, codec.into(), args).await?, None)),
         Command::Watch { after } => {
             Ok((watch::run(stores::open(&store).await?.store(), after.map(Position::new), json).await?, None))
         }
         Command::OfBank(command) => {
-            let mut output = ask(&store, command).await?;
+            let mut output = ask(&store, codec.into(), command).await?;
             output.warning.iter().for_each(|warning| failure::say("warning", warning));
             let failure = output.failure.take();
             Ok((output.render(json), failure))
@@ -75,11 +82,11 @@ async fn run(Cli { store, json, command }: Cli) -> Result<(String, Option<Failur
     }
 }
 
-async fn ask(store: &str, command: BankCommand) -> Result<Output, Failure> {
+async fn ask(store: &str, codec: Codec, command: BankCommand) -> Result<Output, Failure> {
     let command = command.check()?;
     // It runs for a moment, and should not wait for the lease of a program that was killed.
     let runner = Runner::concurrent().without_leases();
-    let builder = EventSourcedBank::builder(stores::open(store).await?).with_runner(runner);
+    let builder = EventSourcedBank::builder(stores::open(store).await?).with_runner(runner).with_codec(codec);
     // An account that a follower cannot deal with is put aside; the others go on.
     let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
     let outcome = command.run(&bank).await;

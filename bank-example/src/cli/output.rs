@@ -28,6 +28,11 @@ impl Output {
         Self { text: text.into(), json, warning: None, failure: None }
     }
 
+    /// For a command that has written what it had to say.
+    pub(crate) fn nothing() -> Self {
+        Self::new("", Value::Null)
+    }
+
     /// Adds that what it shows is a failure.
     pub(crate) fn fail(mut self, failure: Option<Failure>) -> Self {
         self.failure = failure;
@@ -48,6 +53,7 @@ impl Output {
 
     pub(crate) fn render(self, json: bool) -> String {
         match json {
+            _ if self.text.is_empty() && self.json.is_null() => String::new(),
             true => format!("{}\n", self.json),
             false => format!("{}\n", self.text.trim_end()),
         }

@@ -7,7 +7,7 @@ use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{self, Password, ServeError, Settings};
 use clap::Args;
-use eventsourcing_core::{OnFailure, Runner};
+use eventsourcing_core::{Codec, OnFailure, Runner};
 use tokio::net::TcpListener;
 
 use super::failure::Failure;
@@ -25,7 +25,7 @@ pub(crate) struct ServeArgs {
     allow_remote: bool,
 }
 
-pub(crate) async fn run(store: &str, args: ServeArgs) -> Result<String, Failure> {
+pub(crate) async fn run(store: &str, codec: Codec, args: ServeArgs) -> Result<String, Failure> {
     let settings = settings(args.allow_remote)?;
     if !settings.may_listen_on(args.addr) {
         return Err(ServeError::Open(args.addr).into());
@@ -33,7 +33,8 @@ pub(crate) async fn run(store: &str, args: ServeArgs) -> Result<String, Failure>
     let listener = TcpListener::bind(args.addr).await;
     let listener = listener.map_err(|error| Failure::Usage(format!("cannot listen on {}: {error}", args.addr)))?;
     let address = listener.local_addr().map_err(ServeError::Socket)?;
-    let builder = EventSourcedBank::builder(stores::open(store).await?).with_runner(Runner::concurrent());
+    let builder =
+        EventSourcedBank::builder(stores::open(store).await?).with_runner(Runner::concurrent()).with_codec(codec);
     let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
     say(&format!("the bank is at http://{address}/ until it is interrupted"));
     web::serve(bank, listener, &settings, told_to_stop()).await?;

@@ -5,11 +5,12 @@ pub mod ledger;
 pub mod transfer;
 
 pub use rust_decimal::Decimal as Money;
+use serde::{Deserialize, Serialize};
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// Why the bank refuses.
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 pub enum BankError {
     #[error("insufficient funds: the balance is {balance:.2}, {amount:.2} was asked for")]
     InsufficientFunds { balance: Money, amount: Money },

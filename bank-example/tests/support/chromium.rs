@@ -78,9 +78,12 @@ pub struct Served {
 
 impl Served {
     pub async fn start(url: &str) -> Self {
+        Self::of(bank(url).await).await
+    }
+
+    pub async fn of(bank: Running<EventSourcedBank>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let bank = bank(url).await;
         let (stop, stopped) = oneshot::channel::<()>();
         let server = tokio::spawn(async move {
             let until = async { drop(stopped.await) };
@@ -103,9 +106,14 @@ impl Served {
 
 /// A bank as another process has it.
 pub async fn bank(url: &str) -> Running<EventSourcedBank> {
+    bank_that(OnFailure::Park, url).await
+}
+
+/// A bank whose followers do that about what they cannot deal with.
+pub async fn bank_that(on_failure: OnFailure, url: &str) -> Running<EventSourcedBank> {
     let builder =
         EventSourcedBank::builder(stores::open(url).await.expect("a store")).with_runner(Runner::concurrent());
-    builder.with_on_failure_default(OnFailure::Park).start().await.expect("the bank starts")
+    builder.with_on_failure_default(on_failure).start().await.expect("the bank starts")
 }
 
 pub async fn text(client: &Client, css: &str) -> String {
@@ -135,12 +143,36 @@ pub async fn until_text(client: &Client, css: &str, wanted: &str) -> Duration {
 pub async fn submit(client: &Client, form: &str, fields: &[(&str, &str)]) {
     for (name, value) in fields {
         let css = format!("#{form}-{name}");
-        let field = client.find(Locator::Css(&css)).await.unwrap_or_else(|error| panic!("no {css}: {error}"));
+        // The page may not be all there yet.
+        let field = client.wait().at_most(PATIENCE).for_element(Locator::Css(&css)).await;
+        let field = field.unwrap_or_else(|error| panic!("no {css}: {error}"));
         field.clear().await.expect("it can be emptied");
         field.send_keys(value).await.expect("it can be typed into");
     }
-    let button = format!("#{form} button");
-    client.find(Locator::Css(&button)).await.expect("a button").click().await.expect("it can be pressed");
+    press(client, &format!("#{form} button")).await;
+}
+
+/// Presses a button that leads to another page, and waits until the page is another one: what is asked for next is not to be
+/// found on this one.
+pub async fn press(client: &Client, css: &str) {
+    let (begin, page) = (Instant::now(), client.find(Locator::Css("html")).await.expect("a page"));
+    let is_late = || begin.elapsed() > PATIENCE;
+    // The button may be replaced at this very moment.
+    while !is_pressed(client, css).await {
+        assert!(!is_late(), "{css} cannot be pressed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    while page.tag_name().await.is_ok() {
+        assert!(!is_late(), "{css} leads nowhere");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+async fn is_pressed(client: &Client, css: &str) -> bool {
+    match client.find(Locator::Css(css)).await {
+        Ok(button) => button.click().await.is_ok(),
+        Err(_) => false,
+    }
 }
 
 /// Keeps what the browser shows, for people.

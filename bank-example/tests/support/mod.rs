@@ -13,11 +13,11 @@ use bank_example::application::activity::Activity;
 use bank_example::application::summaries::{AccountSummary, Listing};
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::{GENERAL, Ledger};
-use bank_example::domain::transfer::{State, Transfer};
+use bank_example::domain::transfer::{Leg, Order, Side, State, Transfer};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{Append, Expected, LogQuery, NewEvent, Position};
-use eventsourcing_core::{Codec, Id, Recorded, Running};
+use eventsourcing_core::{Codec, Id, Recorded, Root, Running, SystemError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -133,6 +133,24 @@ async fn record(bank: &Running<EventSourcedBank>, account: Id<Account>, name: &s
     };
     let append = Append::new(Timestamp::now()).with_events(account.stream(), Expected::Exists, vec![event]);
     bank.accounts.store().append(append).await.expect("the store does not look at payloads");
+}
+
+/// An answer to a transfer that there is not, as when events were restored in the wrong order: what leads transfers cannot deal
+/// with it. Waits until it has stopped, and returns what is missing.
+pub async fn an_answer_before_its_transfer(bank: &Running<EventSourcedBank>) -> (Id<Transfer>, Order) {
+    let (transfer, poor) = (Id::new(), bank.accounts.open("Poor").await.expect("an account"));
+    let answer = Leg::answer(transfer, Side::Credit, None);
+    let mut leg = Root::with_id(Leg::id(transfer, Side::Credit), answer);
+    bank.accounts.save(&mut leg).await.expect("it is written");
+    let stopped = bank.settled().await.expect_err("it stops");
+    assert!(matches!(stopped, SystemError::FollowerStopped(_)), "{stopped}");
+    (transfer, Order { from: poor, to: Id::new(), bank: None, amount: money("1.00") })
+}
+
+/// Writes what is missing.
+pub async fn mend(bank: &Running<EventSourcedBank>, (transfer, order): (Id<Transfer>, Order)) {
+    let mut transfer = Root::with_id(transfer, Transfer::request(order).expect("an order"));
+    bank.transfers.save(&mut transfer).await.expect("it is written");
 }
 
 /// What the activity feed should say about an event.

@@ -87,7 +87,7 @@ impl Application {
     /// [`AppError::NotFound`], or the store failed.
     pub async fn snapshot<A: Aggregate>(&self, id: Id<A>) -> Result<(), AppError> {
         let root = self.load(id).await?;
-        let snapshot = root.encode_snapshot(self.settings.codec);
+        let snapshot = root.encode_snapshot(self.settings.encoding);
         let snapshot = snapshot.map_err(|error| StoreError::Invalid { reason: error.to_string() })?;
         self.store.append(Append::new(self.now()).with_snapshot(snapshot)).await?;
         Ok(())

@@ -2,6 +2,7 @@
 
 mod load;
 mod parts;
+mod refusal;
 mod save;
 mod update;
 
@@ -17,7 +18,10 @@ use jiff::Timestamp;
 pub use load::IdPage;
 pub use parts::{Ids, Save};
 
+#[cfg(feature = "zstd")]
+use crate::Compression;
 use crate::cache::Cache;
+use crate::codec::Encoding;
 use crate::retry::RetryPolicy;
 use crate::snapshot::SnapshotPolicy;
 use crate::store::{CommandId, EventStore, Name};
@@ -59,7 +63,7 @@ pub struct Application {
 struct Settings {
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
-    codec: Codec,
+    encoding: Encoding,
     retry: RetryPolicy,
     snapshots: HashMap<TypeId, Arc<dyn SnapshotPolicy>>,
 }
@@ -91,7 +95,7 @@ impl Application {
             settings: Arc::new(Settings {
                 clock: Arc::new(SystemClock),
                 ids: Arc::new(RandomIds),
-                codec: Codec::default(),
+                encoding: Encoding::default(),
                 retry: RetryPolicy::default(),
                 snapshots: HashMap::new(),
             }),
@@ -112,6 +116,33 @@ impl Application {
     #[must_use]
     pub fn with_ids(mut self, ids: impl IdSource) -> Self {
         self.settings_mut().ids = Arc::new(ids);
+        self
+    }
+
+    /// Writes events and snapshots by `codec` from now on. What is stored stays as it is and is read as before, so the
+    /// codec can be changed at any time, and two programs may use different ones.
+    ///
+    /// ```
+    /// # use eventsourcing_core::{Application, Codec, MemoryStore};
+    /// # #[cfg(feature = "message-pack")]
+    /// let app = Application::new("counters", MemoryStore::new()).with_codec(Codec::MessagePack);
+    /// ```
+    #[must_use]
+    pub fn with_codec(mut self, codec: Codec) -> Self {
+        self.settings_mut().encoding.codec = codec;
+        self
+    }
+
+    /// Compresses large payloads and snapshots from now on.
+    #[cfg(feature = "zstd")]
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.settings_mut().encoding.compression = Some(compression);
+        self
+    }
+
+    pub(crate) fn with_encoding(mut self, encoding: Encoding) -> Self {
+        self.settings_mut().encoding = encoding;
         self
     }
 
@@ -153,6 +184,9 @@ impl Application {
     /// The first save with the id is carried out; every later one, in any process, returns its receipt and writes
     /// nothing. So use a handle for one save. With a command id, saves are also retried while the store is
     /// unavailable, because then it is safe.
+    ///
+    /// What the domain refuses leaves no trace, and is decided anew when the command is repeated; with
+    /// [`once`](Self::once) a refusal is kept too.
     #[must_use]
     pub fn command(&self, command_id: CommandId) -> Self {
         let metadata = self.context.metadata.clone();

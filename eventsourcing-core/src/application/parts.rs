@@ -5,6 +5,10 @@ use crate::{Aggregate, AppError, Application, Guard, Id, Root};
 
 /// What [`Application::save`](crate::Application::save) takes: `&mut root`, `root.guard()`, a slice of roots, a
 /// `Vec` of any of these, or a tuple of up to eight.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be saved",
+    label = "write `&mut root` for a `Root`, or `(&mut one, &mut other)` for several"
+)]
 pub trait Save: Send {
     /// The parts of the append.
     #[doc(hidden)]
@@ -69,6 +73,10 @@ tuples! {
 }
 
 /// What [`Application::update_all`](crate::Application::update_all) takes: a tuple of two to four ids.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not say which aggregates are to be updated",
+    label = "write `(one, other)`: a tuple of two to four ids"
+)]
 pub trait Ids: Copy + Send + Sync {
     /// The aggregates: a tuple of roots.
     type Roots: Send;

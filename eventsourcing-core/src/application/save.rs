@@ -44,6 +44,9 @@ impl Application {
         }
         let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
         let Appended { receipt, repeated } = self.append(append).await?;
+        if let Some(command_id) = receipt.refused() {
+            return Err(AppError::Refused { command_id });
+        }
         for root in roots(&mut parts).filter(|root| root.has_pending()) {
             self.cache.forget(&root.key());
             match repeated {
@@ -73,7 +76,7 @@ impl Application {
     }
 
     /// Appends, again and again while the store is unavailable if the command has an id.
-    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    pub(super) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         if append.command_id.is_none() {
             return self.store.append(append).await;
         }
@@ -103,7 +106,7 @@ impl Application {
     }
 
     fn encode_root(&self, mut append: Append, root: &dyn AnyRoot, metadata: &[u8]) -> Result<Append, StoreError> {
-        let events = root.encode(self.settings.codec, metadata)?;
+        let events = root.encode(self.settings.encoding, metadata)?;
         let policy = self.settings.snapshots.get(&root.kind()).map(AsRef::as_ref);
         if root.is_snapshot_due(policy) {
             append.snapshots.extend(self.encode_snapshot(root));
@@ -128,7 +131,7 @@ impl Application {
 
     /// `None`: there will be no snapshot, which is not worth failing a command for.
     fn encode_snapshot(&self, root: &dyn AnyRoot) -> Option<NewSnapshot> {
-        let reason = match root.encode_snapshot(self.settings.codec) {
+        let reason = match root.encode_snapshot(self.settings.encoding) {
             Ok(snapshot) if snapshot.payload.len() <= PAYLOAD_BYTES_MAX => return Some(snapshot),
             Ok(snapshot) => format!("it would have {} bytes", snapshot.payload.len()),
             Err(error) => error.to_string(),

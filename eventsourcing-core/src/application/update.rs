@@ -37,7 +37,7 @@ impl Application {
     /// [cache](Self::with_cache): no load, one append.
     ///
     /// Within a [command](Self::command) that was carried out before, the first receipt is returned, also if the
-    /// aggregate would refuse by now.
+    /// aggregate would refuse by now. Whether a refusal is an answer for ever as well is up to [`once`](Self::once).
     ///
     /// # Errors
     /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: no such aggregate, the store failed, or
@@ -158,11 +158,14 @@ impl Application {
     /// The receipt of this handle's command, if it was carried out before.
     ///
     /// # Errors
-    /// The store failed.
+    /// [`AppError::Refused`]: it was refused before, and that was [kept](Self::once). Others: the store failed.
     pub async fn first_receipt(&self) -> Result<Option<Receipt>, AppError> {
         match self.context.command_id {
             None => Ok(None),
-            Some(command_id) => Ok(self.store.receipt(command_id).await?),
+            Some(command_id) => match self.store.receipt(command_id).await? {
+                Some(receipt) if receipt.refused().is_some() => Err(AppError::Refused { command_id }),
+                receipt => Ok(receipt),
+            },
         }
     }
 

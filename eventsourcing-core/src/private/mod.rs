@@ -2,6 +2,7 @@
 
 #[cfg(feature = "schema")]
 mod described;
+mod follow;
 mod parameter;
 mod required;
 mod upcast;
@@ -12,7 +13,7 @@ pub use serde;
 
 #[cfg(feature = "schema")]
 pub use described::{DescribedField, PayloadOf, Undescribed};
-
+pub use follow::{Follow, InSql, Unfollowed};
 pub use parameter::{Copied, Missing, Of, Parameter, Unasked, Within};
 pub use required::{Payload, ProjectionInMemory, ProjectionInSql, Service, State};
 pub use upcast::{Certain, NewPayload, OldPayload, Outcome, read};

@@ -80,7 +80,7 @@ impl<T: Clone + Serialize + DeserializeOwned> Payload for T {
 /// The field of an application.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is the service of an application, but is not made from an `Application`",
-    label = "write `impl From<Application> for {Self}`"
+    label = "write `impl From<Application> for {Self}`; if it builds a read model, write `#[projection(…)]`"
 )]
 pub trait Service: Sized {
     /// The service of the application.
@@ -97,7 +97,8 @@ impl<T: From<Application>> Service for T {
 /// The field of a projection in memory.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a projection in memory, which begins empty, but has no `Default`",
-    label = "derive `Default` for `{Self}`; if it is kept elsewhere, write `#[projection(sql, …)]` or `#[projection(foreign, …)]`"
+    label = "derive `Default` for `{Self}`; if it is kept elsewhere, write `#[projection(sql, …)]` or `#[projection(foreign, …)]`",
+    note = "a policy, which records events, is an application: write `#[application(aggregates(…), follows(…))]`"
 )]
 pub trait ProjectionInMemory: Sized {
     /// The projection before the first event.
@@ -114,7 +115,7 @@ impl<T: Default> ProjectionInMemory for T {
 /// The field of a projection in a SQL database.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a projection in a SQL database, but is not made from a `ReadModel`",
-    label = "write `impl From<ReadModel> for {Self}`"
+    label = "write `impl From<ReadModel> for {Self}`; if it is kept in memory, take `sql` away"
 )]
 pub trait ProjectionInSql: Sized {
     /// The projection that is asked through `model`.

@@ -122,7 +122,7 @@ fn read<A: Aggregate>(sample: &Sample) -> Result<Vec<Value>, CodecError> {
     let written = sample.decode::<A>()?.into_iter().map(|event| {
         let name = event.event_type().name;
         let payload = event.serialize_payload(serde_json::value::Serializer);
-        payload.map_err(|source| CodecError::Encode { what: format!("event {name}"), source })
+        payload.map_err(|source| CodecError::Encode { what: format!("event {name}"), source: source.into() })
     });
     written.collect()
 }

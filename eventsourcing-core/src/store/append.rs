@@ -198,6 +198,11 @@ pub struct Receipt {
 impl Receipt {
     /// Of a command that had nothing to record.
     pub(crate) const NOTHING: Self = Self { position: Position::ZERO, command_id: None };
+
+    /// The command, if its refusal was kept: an application appends no other command without an event.
+    pub(crate) fn refused(&self) -> Option<CommandId> {
+        self.command_id.filter(|_| self.position == Position::ZERO)
+    }
 }
 
 /// The answer to an append.

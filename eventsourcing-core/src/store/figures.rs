@@ -149,7 +149,7 @@ impl<'de> Deserialize<'de> for Digest {
 pub struct FiguresQuery {
     /// Only events after this position.
     pub after: Position,
-    /// Only events up to this position, which the log must have reached.
+    /// Only events up to this position. What is counted beyond the end of the log may grow.
     pub to: Position,
     /// Which events.
     pub filter: Filter,

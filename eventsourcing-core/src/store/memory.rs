@@ -41,7 +41,7 @@ struct Data {
     log: Vec<StoredEvent>,
     streams: HashMap<StreamId, Stream>,
     tracking: HashMap<(Name, LogId), Notebook>,
-    receipts: HashMap<CommandId, Receipt>,
+    receipts: BTreeMap<CommandId, Receipt>,
     leases: HashMap<(Name, LogId), Held>,
 }
 
@@ -125,6 +125,11 @@ impl EventStore for MemoryStore {
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         Ok(self.read().receipts.get(&command_id).copied())
+    }
+
+    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        Ok(self.read().receipts.range((from, Bound::Unbounded)).map(|(_, receipt)| *receipt).take(limit).collect())
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {

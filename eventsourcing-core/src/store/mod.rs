@@ -92,6 +92,13 @@ pub trait EventStore: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError>;
 
+    /// The receipts of commands that have been carried out, in the order of the bytes of their ids, those after one of
+    /// them, at most `limit`. Promise P6.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError>;
+
     /// How far `follower` has come in the log `upstream`; zero if it has never been seen. Promise P22.
     ///
     /// # Errors
@@ -175,6 +182,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         (**self).receipt(command_id).await
+    }
+
+    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+        (**self).receipts(after, limit).await
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {

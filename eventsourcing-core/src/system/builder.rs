@@ -15,9 +15,13 @@ use super::{
     Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemError, unknown_application,
     unknown_follower,
 };
+#[cfg(feature = "zstd")]
+use crate::Compression;
+use crate::archive::refuse_unfinished;
+use crate::codec::Encoding;
 use crate::projection::check_tables;
 use crate::store::Name;
-use crate::{Application, Clock, IdSource, RandomIds, ReadModel, SystemClock};
+use crate::{Application, Clock, Codec, IdSource, RandomIds, ReadModel, SystemClock};
 
 /// Starts a system, with more to choose than its `start` offers.
 pub struct SystemBuilder<S> {
@@ -25,6 +29,7 @@ pub struct SystemBuilder<S> {
     runner: Runner,
     clock: Arc<dyn Clock>,
     ids: Arc<dyn IdSource>,
+    encoding: Encoding,
     configure: HashMap<&'static str, Configure>,
     followers: HashMap<&'static str, FollowerSettings>,
     on_failure: OnFailure,
@@ -63,6 +68,7 @@ impl<S: System> SystemBuilder<S> {
             runner: Runner::concurrent(),
             clock: Arc::new(SystemClock),
             ids: Arc::new(RandomIds),
+            encoding: Encoding::default(),
             configure: HashMap::new(),
             followers: HashMap::new(),
             on_failure: OnFailure::default(),
@@ -92,7 +98,22 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// Changes how one application works: its snapshots, its retries.
+    /// Has all applications write by `codec`; see [`Application::with_codec`].
+    #[must_use]
+    pub fn with_codec(mut self, codec: Codec) -> Self {
+        self.encoding.codec = codec;
+        self
+    }
+
+    /// Has all applications compress what is large; see [`Application::with_compression`].
+    #[cfg(feature = "zstd")]
+    #[must_use]
+    pub fn with_compression(mut self, compression: Compression) -> Self {
+        self.encoding.compression = Some(compression);
+        self
+    }
+
+    /// Changes how one application works: its codec, its snapshots, its retries.
     #[must_use]
     pub fn with_application(
         mut self,
@@ -144,13 +165,17 @@ impl<S: System> SystemBuilder<S> {
     /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the parts do not fit together. [`SystemError::Store`]: a store does not answer.
+    /// [`SystemError::Invalid`]: the parts do not fit together, or something is being imported into a store.
+    /// [`SystemError::Store`]: a store does not answer.
     pub async fn start(mut self) -> Result<Running<S>, SystemError> {
         let definition = S::definition();
         definition.check()?;
         self.stores.check(&definition)?;
         let followers = S::followers();
         let applications = self.applications(&definition, &followers)?;
+        for application in applications.all() {
+            refuse_unfinished(&**application.store()).await?;
+        }
         let system = Arc::new(S::assemble(&applications));
         let (stores, clock) = (&self.stores, &self.clock);
         let mut wiring = Wiring { applications: &applications, stores, clock, read_models: Vec::new() };
@@ -180,7 +205,8 @@ impl<S: System> SystemBuilder<S> {
         for name in definition.applications.iter().map(|application| application.name) {
             let application = Application::new(Name::from_static(name), self.stores.of(name))
                 .with_clock(Arc::clone(&self.clock))
-                .with_ids(Arc::clone(&self.ids));
+                .with_ids(Arc::clone(&self.ids))
+                .with_encoding(self.encoding);
             let configured = match self.configure.remove(name) {
                 Some(configure) => configure(application),
                 None => application,

@@ -9,7 +9,7 @@ use crate::store::{Name, Position, StoreError};
 pub enum SystemError {
     /// A follower met an event it cannot deal with, and stopped before it. What it did before stands.
     ///
-    /// Mend the cause and start the system again: the follower goes on at that event.
+    /// Mend the cause, and [resume](super::Running::resume) the follower or start the system again: it goes on at that event.
     #[error(transparent)]
     FollowerStopped(#[from] FollowerFailure),
     /// A follower has not got where it was waited for. It goes on.

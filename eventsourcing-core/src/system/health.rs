@@ -17,7 +17,8 @@ use crate::store::{HolderId, Name, Position};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// Stops before the event until the system is started again: for mistakes, which waiting does not mend.
+    /// Stops before the event until it is [resumed](super::Running::resume) or the system is started again: for mistakes,
+    /// which waiting does not mend.
     #[default]
     Stop,
     /// Tries again, with waits that grow to five seconds, until it succeeds: for causes that pass by themselves.
@@ -95,7 +96,7 @@ pub enum FollowerState {
     /// It has met an event that this release does not know. It is not skipped: a process with a newer release can take over at
     /// any time, and until one does this one tries again now and then.
     WaitingForRelease(FollowerFailure),
-    /// It failed and stopped. Mend the cause and start the system again.
+    /// It failed and stopped. Mend the cause, and [resume](super::Running::resume) it or start the system again.
     Stopped(FollowerFailure),
 }
 

@@ -2,6 +2,8 @@
 
 mod build;
 mod builder;
+#[cfg(feature = "archive")]
+mod carried;
 mod error;
 mod feed;
 mod follower;
@@ -10,6 +12,7 @@ mod graph;
 mod health;
 mod needs;
 mod parking;
+mod resume;
 mod runner;
 mod running;
 mod seats;
@@ -19,8 +22,16 @@ mod verify;
 mod waiting;
 mod wiring;
 
+#[cfg(feature = "archive")]
+pub(crate) use carried::{
+    Carried, carried, is_carried_as_it_is, is_of_positions, is_put_aside, moved_note, partitions, place_of,
+};
 pub(crate) use feed::Failure;
+#[cfg(feature = "archive")]
+pub(crate) use feed::{Partition, figures_note};
 pub(crate) use follower::Cause;
+#[cfg(feature = "archive")]
+pub(crate) use verify::accounted;
 pub(crate) use waiting::Waiting;
 
 pub use build::{Build, BuildProgress, BuildState};
@@ -39,6 +50,7 @@ pub use verify::{
 };
 
 /// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
+#[diagnostic::on_unimplemented(message = "`{Self}` is not a system", label = "derive `System` for `{Self}`")]
 pub trait System: Sized + Send + Sync + 'static {
     /// What the system consists of.
     fn definition() -> Definition;

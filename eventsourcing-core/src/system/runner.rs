@@ -32,7 +32,8 @@ impl Runner {
     /// [`settled`](super::Running::settled): in between nobody waits for them.
     ///
     /// A follower that fails does not fail the save, whose events are stored: it stops, and
-    /// [`settled`](super::Running::settled) and [`stop`](super::Running::stop) say so.
+    /// [`settled`](super::Running::settled) and [`stop`](super::Running::stop) say so. It goes on when it is
+    /// [resumed](super::Running::resume).
     #[must_use]
     pub fn inline() -> Self {
         Self(Mode::Inline)
@@ -177,7 +178,8 @@ enum Next {
     },
     /// It failed, and this is why.
     TryAgain(String),
-    Nothing,
+    /// It has stopped. Wait until it is resumed.
+    Stopped,
 }
 
 async fn next<S: Send + Sync + 'static>(system: &S, feed: &Feed<S>, tenure: &mut Tenure) -> Next {
@@ -200,7 +202,7 @@ async fn next<S: Send + Sync + 'static>(system: &S, feed: &Feed<S>, tenure: &mut
         }
         Ok(Step::Stopped) => {
             tenure.give_back(feed).await;
-            Next::Nothing
+            Next::Stopped
         }
         Err(error) => Next::TryAgain(error.to_string()),
     }
@@ -223,7 +225,10 @@ async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Back
             }
         }
         Next::TryAgain(why) => Err(why),
-        Next::Nothing => std::future::pending().await,
+        Next::Stopped => {
+            feed.until_resumed().await;
+            Ok(())
+        }
     };
     match outcome {
         Ok(()) => backoff.reset(),

@@ -28,11 +28,12 @@ use crate::store::{EventStore, HolderId, LogQuery, Name, Position, Receipt};
 /// A running system: derefs to it, so `bank.accounts` is its service.
 ///
 /// [`stop`](Self::stop) ends it gracefully. If it is dropped instead, the followers end after what they are at.
-/// Nothing is lost either way: a follower goes on where it stopped when the system is started again.
+/// Nothing is lost either way: a follower goes on where it stopped when the system is started again, or when it is
+/// [resumed](Self::resume).
 pub struct Running<S> {
     pub(super) engine: Arc<Engine<S>>,
     /// Kept alive while the system runs: applications only know it weakly.
-    inline: Option<Arc<dyn AfterSave>>,
+    pub(super) inline: Option<Arc<dyn AfterSave>>,
     tasks: Vec<JoinHandle<()>>,
     pub(super) read_models: Vec<SqlFollower<S>>,
     /// By the name of the read model.

@@ -173,7 +173,7 @@ async fn refuse_forgotten_timers<S>(feed: &Feed<S>) -> Result<(), SystemError> {
 }
 
 /// Under which key a follower that runs in partitions notes how many there are.
-const PARTITIONS_KEY: &str = "partitions";
+pub(super) const PARTITIONS_KEY: &str = "partitions";
 
 /// Makes sure that the follower has never run in another number of partitions: their positions would not fit these.
 async fn agree_on_partitions(

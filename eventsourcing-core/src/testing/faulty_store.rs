@@ -30,6 +30,8 @@ pub enum Operation {
     Head,
     /// [`EventStore::receipt`].
     Receipt,
+    /// [`EventStore::receipts`].
+    Receipts,
     /// [`EventStore::tracking`].
     Tracking,
     /// [`EventStore::notes`].
@@ -334,6 +336,11 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         let fault = self.begin(Operation::Receipt).await?;
         reply(Operation::Receipt, fault, self.store.receipt(command_id).await)
+    }
+
+    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+        let fault = self.begin(Operation::Receipts).await?;
+        reply(Operation::Receipts, fault, self.store.receipts(after, limit).await)
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {

@@ -219,6 +219,17 @@ impl Flaw for LosesReceipts {
     }
 }
 
+/// As a join with the events would.
+#[derive(Default)]
+pub(crate) struct LosesReceiptsWithoutEvents;
+
+#[async_trait]
+impl Flaw for LosesReceiptsWithoutEvents {
+    async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        Ok(store.receipt(command_id).await?.filter(|receipt| receipt.position > Position::ZERO))
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct InventsReceipts;
 
@@ -227,6 +238,32 @@ impl Flaw for InventsReceipts {
     async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         Ok(Some(Receipt { position: store.head().await?, command_id: Some(command_id) }))
     }
+}
+
+macro_rules! lists_receipts {
+    ($($flaw:ident = |$store:ident, $after:ident, $limit:ident| $answer:expr;)*) => {$(
+        #[derive(Default)]
+        pub(crate) struct $flaw;
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn receipts(
+                &self,
+                $store: &MemoryStore,
+                $after: Option<CommandId>,
+                $limit: usize,
+            ) -> Result<Vec<Receipt>, StoreError> {
+                $answer
+            }
+        }
+    )*};
+}
+
+lists_receipts! {
+    ListsReceiptsAgain = |store, _after, limit| store.receipts(None, limit).await;
+    ListsTooManyReceipts = |store, after, _limit| store.receipts(after, usize::MAX).await;
+    LeavesOutAReceipt = |store, after, limit| Ok(store.receipts(after, limit + 1).await?.into_iter().skip(1).collect());
+    ListsReceiptsBackwards = |store, after, limit| Ok(store.receipts(after, limit).await?.into_iter().rev().collect());
 }
 
 /// Carries a command out without remembering its id.

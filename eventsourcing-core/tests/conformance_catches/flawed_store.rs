@@ -42,6 +42,15 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.receipt(command_id).await
     }
 
+    async fn receipts(
+        &self,
+        store: &MemoryStore,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
+        store.receipts(after, limit).await
+    }
+
     async fn tracking(&self, store: &MemoryStore, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         store.tracking(follower, upstream).await
     }
@@ -190,6 +199,10 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         self.flaw.receipt(&self.store, command_id).await
+    }
+
+    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+        self.flaw.receipts(&self.store, after, limit).await
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {

@@ -55,7 +55,14 @@ catches! {
     concurrent_appends_at_any_version_all_succeed: [appending::ConflictsAtAnyVersion],
     repeated_command_returns_the_first_receipt_and_writes_nothing: [appending::ForgetsCommands],
     repeated_command_is_recognised_when_its_expectation_is_stale: [appending::ChecksExpectationsFirst],
-    receipt_of_a_command_can_be_read: [appending::LosesReceipts, appending::InventsReceipts],
+    receipt_of_a_command_can_be_read:
+        [appending::LosesReceipts, appending::LosesReceiptsWithoutEvents, appending::InventsReceipts],
+    receipts_are_listed_in_the_order_of_their_commands: [
+        appending::ListsReceiptsAgain,
+        appending::ListsTooManyReceipts,
+        appending::LeavesOutAReceipt,
+        appending::ListsReceiptsBackwards,
+    ],
     refused_command_can_be_tried_again: [appending::RemembersRefusedCommands],
     simultaneous_appends_of_one_command_write_once: [appending::RemembersCommandsTooLate],
     bytes_and_names_come_back_unchanged:

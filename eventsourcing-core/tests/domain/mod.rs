@@ -26,7 +26,7 @@ impl Jar {
     }
 }
 
-#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
 #[error("only {left} beans are left")]
 pub struct NotEnough {
     pub left: u32,

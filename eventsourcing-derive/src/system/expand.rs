@@ -228,21 +228,31 @@ impl Part {
         let follows = follows.iter().map(|follow| {
             let (aggregate, application) = (&follow.aggregate, system.followed(follow));
             let span = seen_from_here(aggregate.span());
-            let Some(named) = follow.named() else {
-                return quote_spanned!(span=> let follower = follower.follows::<#aggregate>(#application););
+            let (checks, named) = match follow.named() {
+                None => (TokenStream::new(), quote!(::core::option::Option::None)),
+                Some(named) => {
+                    let variants = named.map(|name| name.unraw().to_string());
+                    (system.variants(follow), quote!(::core::option::Option::Some(&[#(#variants),*])))
+                }
             };
-            let (checks, variants) = (system.variants(follow), named.map(|name| name.unraw().to_string()));
             quote_spanned! {span=>
                 #checks
-                let follower = follower.follows_only::<#aggregate>(#application, &[#(#variants),*]);
+                let follower = #runtime::private::Follow::<#ty, #aggregate>::#kind(follower, #application, #named);
             }
         });
-        let start = quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, |system: &Self| &system.#field));
+        let start = match self.role {
+            Role::Projection(Target::Sql) => {
+                quote_spanned!(ty.span()=> #runtime::private::InSql::<#ty>::follower(#name, part))
+            }
+            _ => quote_spanned!(ty.span()=> #runtime::Follower::#kind::<#ty>(#name, part)),
+        };
         let timers = self.timers().map(|word| {
             let span = seen_from_here(word.span());
             quote_spanned!(span=> let follower = follower.timers();)
         });
         Some(quote! {{
+            use #runtime::private::Unfollowed as _;
+            let part: fn(&Self) -> &#ty = |system| &system.#field;
             let follower = #start;
             #(#follows)*
             #timers

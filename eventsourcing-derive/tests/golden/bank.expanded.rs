@@ -38,17 +38,24 @@ impl ::eventsourcing_core::System for EventSourcedBank {
             [::eventsourcing_core::Follower<Self>; 2usize],
         >::from([
             {
+                use ::eventsourcing_core::private::Unfollowed as _;
+                let part: fn(&Self) -> &LedgerService = |system| &system.ledger;
                 let follower = ::eventsourcing_core::Follower::policy::<
                     LedgerService,
-                >("books", |system: &Self| &system.ledger);
-                let follower = follower.follows::<Account>("accounts");
+                >("books", part);
+                let follower = ::eventsourcing_core::private::Follow::<
+                    LedgerService,
+                    Account,
+                >::policy(follower, "accounts", ::core::option::Option::None);
                 let follower = follower.timers();
                 ::core::convert::Into::into(follower)
             },
             {
+                use ::eventsourcing_core::private::Unfollowed as _;
+                let part: fn(&Self) -> &ActivityFeed = |system| &system.activity;
                 let follower = ::eventsourcing_core::Follower::projection::<
                     ActivityFeed,
-                >("activity", |system: &Self| &system.activity);
+                >("activity", part);
                 const _: () = {
                     ::core::assert!(
                         ::eventsourcing_core::private::has_variant:: < Account >
@@ -61,9 +68,18 @@ impl ::eventsourcing_core::System for EventSourcedBank {
                         "`Account` has no event `Credited`; name variants of its event type"
                     );
                 };
-                let follower = follower
-                    .follows_only::<Account>("accounts", &["Opened", "Credited"]);
-                let follower = follower.follows::<Ledger>("books");
+                let follower = ::eventsourcing_core::private::Follow::<
+                    ActivityFeed,
+                    Account,
+                >::projection(
+                    follower,
+                    "accounts",
+                    ::core::option::Option::Some(&["Opened", "Credited"]),
+                );
+                let follower = ::eventsourcing_core::private::Follow::<
+                    ActivityFeed,
+                    Ledger,
+                >::projection(follower, "books", ::core::option::Option::None);
                 ::core::convert::Into::into(follower)
             },
         ])

@@ -78,9 +78,10 @@ CREATE TABLE receipts (
 
 -- The advisory lock that every append holds from before it draws its first position until its end is visible.
 -- The upper half marks this program's locks (the letters ES, then 1), the lower half is the table: no other store of
--- this database has the same. queries/holders.sql looks for the two halves in pg_locks.
+-- this database has the same. queries/holders.sql looks for the two halves in pg_locks. The table is looked up here and
+-- now, so that the function needs no search_path and becomes a number in the statements that call it.
 CREATE FUNCTION appender_lock() RETURNS bigint
-LANGUAGE sql STABLE PARALLEL SAFE SET search_path FROM CURRENT
+LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (17747 * 65536 + 1)::bigint << 32 | 'events'::regclass::oid::bigint;
 
 -- Even an INSERT by hand takes the lock before its first position is drawn.
@@ -246,6 +247,7 @@ DECLARE
     before    integer[] := '{}';      -- how many events of the batch are written before each part
     written   integer   := 0;
     positions bigint[];
+    verdict   record;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
         RAISE EXCEPTION 'append() needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
@@ -272,39 +274,51 @@ BEGIN
         ORDER BY part
     );
 
-    WITH verdict AS (
-        SELECT append, 1 AS outcome, position AS number, 0 AS place
-        FROM unnest(command_appends, command_ids) AS command (append, command_id) JOIN receipts USING (command_id)
-      UNION ALL
-        SELECT append, outcome, number, 0
-        FROM refused_steps(step_appends, step_followers, step_upstreams, step_starts, step_leases, step_revisions)
-      UNION ALL
-        SELECT append, 3, head, part::integer
-        FROM unnest(part_appends, part_expected, heads) WITH ORDINALITY AS part (append, expected, head, part)
-        WHERE NOT CASE expected WHEN -1 THEN true WHEN -2 THEN head > 0 ELSE head = expected END
-      UNION ALL
-        SELECT append, 4, head + added, place
-        FROM (
-            SELECT snapshot.*,
-                   coalesce((SELECT e.version FROM events AS e
-                             WHERE e.stream_id = snapshot.stream_id AND e.category = snapshot.category
-                             ORDER BY e.version DESC LIMIT 1), 0) AS head
-            FROM unnest(snapshot_appends, snapshot_places, snapshot_stream_ids, snapshot_categories,
-                        snapshot_versions, snapshot_added)
-                 AS snapshot (append, place, stream_id, category, version, added)
-        ) AS snapshot
-        WHERE version NOT BETWEEN 1 AND head + added
-      UNION ALL
-        SELECT append::integer, CASE WHEN wait THEN 5 ELSE 7 END, 0, 0
-        FROM unnest(waits) WITH ORDINALITY AS own (wait, append)
-    ), first_verdict AS (
-        SELECT DISTINCT ON (append) append, outcome % 7 AS outcome, number, place
-        FROM verdict
-        ORDER BY append, verdict.outcome, verdict.place
-    )
-    SELECT array_agg(outcome ORDER BY append), array_agg(number ORDER BY append), array_agg(place ORDER BY append)
-    INTO outcomes, numbers, places
-    FROM first_verdict;
+    -- What most appends are judged by needs no statement. Of several verdicts on one append the lowest counts.
+    outcomes := array_fill(0, ARRAY[cardinality(waits)]);
+    numbers := outcomes;
+    places := outcomes;
+    FOR append IN 1 .. cardinality(waits) LOOP
+        IF waits[append] THEN
+            outcomes[append] := 5;
+        END IF;
+    END LOOP;
+    FOR part IN REVERSE cardinality(part_appends) .. 1 LOOP
+        IF NOT (part_expected[part] = heads[part] OR part_expected[part] = -1
+                OR part_expected[part] = -2 AND heads[part] > 0) THEN
+            outcomes[part_appends[part]] := 3;
+            numbers[part_appends[part]] := heads[part];
+            places[part_appends[part]] := part;
+        END IF;
+    END LOOP;
+    IF cardinality(command_appends) + cardinality(step_appends) + cardinality(snapshot_appends) > 0 THEN
+        FOR verdict IN
+            SELECT append, 1 AS outcome, position AS number, 0 AS place
+            FROM unnest(command_appends, command_ids) AS command (append, command_id) JOIN receipts USING (command_id)
+          UNION ALL
+            SELECT append, outcome, number, 0
+            FROM refused_steps(step_appends, step_followers, step_upstreams, step_starts, step_leases, step_revisions)
+          UNION ALL
+            SELECT append, 4, head + added, place
+            FROM (
+                SELECT snapshot.*,
+                       coalesce((SELECT e.version FROM events AS e
+                                 WHERE e.stream_id = snapshot.stream_id AND e.category = snapshot.category
+                                 ORDER BY e.version DESC LIMIT 1), 0) AS head
+                FROM unnest(snapshot_appends, snapshot_places, snapshot_stream_ids, snapshot_categories,
+                            snapshot_versions, snapshot_added)
+                     AS snapshot (append, place, stream_id, category, version, added)
+            ) AS snapshot
+            WHERE version NOT BETWEEN 1 AND head + added
+            ORDER BY outcome DESC, place DESC
+        LOOP
+            IF outcomes[verdict.append] = 0 OR verdict.outcome <= outcomes[verdict.append] THEN
+                outcomes[verdict.append] := verdict.outcome;
+                numbers[verdict.append] := verdict.number;
+                places[verdict.append] := verdict.place;
+            END IF;
+        END LOOP;
+    END IF;
 
     FOR part IN 1 .. cardinality(part_appends) LOOP
         before[part] := written;

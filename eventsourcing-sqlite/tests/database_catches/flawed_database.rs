@@ -185,6 +185,10 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.store.receipt(command_id).await
     }
 
+    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+        self.store.receipts(after, limit).await
+    }
+
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         self.store.tracking(follower, upstream).await
     }

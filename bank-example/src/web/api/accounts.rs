@@ -76,7 +76,7 @@ pub(super) async fn open(
     let id = once.handle(&state.bank.accounts).new_id::<Aggregate>();
     let run = async |handle: Application| {
         AccountService::from(handle.clone()).open(&request.owner).await?;
-        handle.first_receipt().await?.ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))
+        Ok(handle.first_receipt().await?.ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))?)
     };
     let done = once.carry_out(&state.bank.accounts, id.stream(), run).await?;
     let location = HeaderValue::from_str(&format!("/api/accounts/{id}")).expect("hexadecimal digits");

@@ -16,8 +16,12 @@ const CHARACTERS_MAX: usize = 30;
 pub(super) struct Amount(pub(super) Money);
 
 impl fmt::Display for Amount {
+    /// To the cent, unless that would be another amount.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.2}", self.0)
+        match self.0.normalize() {
+            exact if exact.scale() > 2 => write!(f, "{exact}"),
+            _ => write!(f, "{:.2}", self.0),
+        }
     }
 }
 

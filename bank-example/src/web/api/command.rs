@@ -1,9 +1,9 @@
 //! [`Command`]: a request that changes something, which may be sent again.
 //!
-//! Nothing is kept for repeated requests but what the events say anyway. The command's id follows from the
+//! Nothing is kept for a request that was carried out but what the events say anyway. The command's id follows from the
 //! `Idempotency-Key`, so the store finds the first receipt; the events carry a mark of the request in their metadata, which
-//! tells a repeated request from another one with the same key; and the answer is made of the events at the receipt. So it
-//! is the same from every process.
+//! tells a repeated request from another one with the same key; and the answer is made of the events at the receipt. Of a
+//! request that the bank has refused the answer is kept, with the mark. So the first answer is the same from every process.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -13,13 +13,14 @@ use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use eventsourcing_core::store::{CommandId, LogQuery, Position, StoredEvent, StreamId, StreamQuery, Version};
-use eventsourcing_core::{Application, Metadata, Receipt, SystemError};
+use eventsourcing_core::{Application, Metadata, Receipt, Rejected, SystemError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
 use super::extract::Query;
 use super::problem::{Kind, Problem};
+use super::refused::{Kept, Refused};
 use crate::system::EventSourcedBank;
 use crate::web::State;
 use crate::web::security::Actor;
@@ -211,7 +212,7 @@ impl Once {
         application.with(metadata).command(self.id)
     }
 
-    /// Carries it out with `run`, unless that was done before. `stream` is where its last event goes.
+    /// Carries it out with `run`, unless it was answered before. `stream` is where its last event goes.
     pub(super) async fn carry_out<F>(
         &self,
         application: &Application,
@@ -219,14 +220,13 @@ impl Once {
         run: impl FnOnce(Application) -> F,
     ) -> Result<Done, Problem>
     where
-        F: Future<Output = Result<Receipt, Problem>>,
+        F: Future<Output = Result<Receipt, Refused>>,
     {
         let receipt = match self.first_receipt(application).await? {
             Some(first) => first,
             None => match run(self.handle(application)).await {
                 Ok(receipt) => receipt,
-                // Another request with the same key may have been faster.
-                Err(problem) => self.first_receipt(application).await?.ok_or(problem)?,
+                Err(refused) => self.refuse(application, refused).await?,
             },
         };
         let event = find(application, receipt.position, stream).await?;
@@ -234,11 +234,29 @@ impl Once {
         Ok(Done { receipt, event })
     }
 
-    /// Without a key there is nothing to look for.
+    /// What was answered the first time, if it was. Without a key there is nothing to look for.
     async fn first_receipt(&self, application: &Application) -> Result<Option<Receipt>, Problem> {
-        match self.mark {
+        let Some(mark) = self.mark else { return Ok(None) };
+        match self.handle(application).first_answer::<Kept>().await? {
+            Some(Err(kept)) => Err(kept.told_to(mark)),
+            Some(Ok(receipt)) => Ok(Some(receipt)),
             None => Ok(None),
-            Some(_) => Ok(self.handle(application).first_receipt().await?),
+        }
+    }
+
+    /// It is refused, unless another request with the same key was faster.
+    async fn refuse(&self, application: &Application, refused: Refused) -> Result<Receipt, Problem> {
+        match (refused, self.mark) {
+            (Refused::ByTheBank(problem), Some(mark)) => {
+                let answered = self.handle(application).refuse(Kept::new(mark, problem)).await;
+                answered.map_err(|rejected| match rejected {
+                    Rejected::Domain(kept) => kept.told_to(mark),
+                    Rejected::App(error) => error.into(),
+                })
+            }
+            (Refused::ByTheBank(problem) | Refused::Otherwise(problem), _) => {
+                self.first_receipt(application).await?.ok_or(problem)
+            }
         }
     }
 
@@ -271,7 +289,7 @@ impl Once {
     }
 }
 
-fn reused() -> Problem {
+pub(super) fn reused() -> Problem {
     Problem::new(Kind::KeyReused, "take a new key for a new request")
 }
 

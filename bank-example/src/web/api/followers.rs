@@ -1,12 +1,16 @@
 //! The system: what it is declared to be, how its followers are doing, and whether they have dealt with everything once.
+//! Those that have stopped can be had go on.
 
 use axum::extract::State as Extract;
+use axum::http::StatusCode;
+use eventsourcing_core::SystemError;
 use eventsourcing_core::system::{FollowerHealth, FollowerVerification};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::extract::Json;
-use super::problem::Problem;
+use super::command::Command;
+use super::extract::{Json, Path};
+use super::problem::{Kind, Problem};
 use crate::system::EventSourcedBank;
 use crate::web::State;
 
@@ -76,6 +80,46 @@ pub(super) async fn health(Extract(state): Extract<State>) -> Result<Json<Health
     let health = state.bank.health().await?;
     let followers = health.followers.iter().map(Follower::from).collect();
     Ok(Json(Health { healthy: health.is_healthy(), followers }))
+}
+
+/// A follower that goes on, if it had stopped.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Resumed {
+    #[schema(example = "ledger")]
+    follower: String,
+}
+
+/// Has a follower that has stopped in this process try again, and go on.
+///
+/// If it fails again it stops again; `/followers` says why. While it works nothing happens, however often this is asked: so
+/// a request that is repeated does no harm and gets the same answer, with an `Idempotency-Key` or without.
+#[utoipa::path(post, path = "/followers/{follower}/resume", tag = "system",
+    params(
+        ("follower" = String, Path, example = "ledger"),
+        ("Idempotency-Key" = Option<String>, Header, example = "resume-ledger"),
+    ),
+    responses(
+        (status = ACCEPTED, body = Resumed),
+        (status = NOT_FOUND, body = Problem, description = "there is no such follower", content_type = "application/problem+json"),
+        (status = "default", body = Problem, content_type = "application/problem+json"),
+    ))]
+pub(super) async fn resume(
+    Extract(state): Extract<State>,
+    Path(follower): Path<String>,
+    command: Command,
+) -> Result<(StatusCode, Json<Resumed>), Problem> {
+    command.unconditional()?;
+    match state.bank.resume(&follower).await {
+        Ok(_) => Ok((StatusCode::ACCEPTED, Json(Resumed { follower }))),
+        Err(SystemError::Invalid { .. }) => Err(unknown(&follower)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// There is no such follower.
+pub(super) fn unknown(follower: &str) -> Problem {
+    let follower: String = follower.chars().take(100).collect();
+    Problem::new(Kind::NotFound, format!("there is no follower {follower:?}"))
 }
 
 /// The system as it is declared.

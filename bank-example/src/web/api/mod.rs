@@ -1,7 +1,8 @@
 //! The bank for programs: JSON over HTTP, described by an OpenAPI document that follows from the types.
 //!
 //! A command answers when its events are stored. What it answers is read back from these events, so that a request that is
-//! repeated with its `Idempotency-Key` gets the first answer from every process, also after a restart.
+//! repeated with its `Idempotency-Key` gets the first answer from every process, also after a restart. If the bank has
+//! refused it, that is the first answer.
 
 mod accounts;
 mod amount;
@@ -14,6 +15,7 @@ mod movements;
 mod parked;
 mod problem;
 mod read_models;
+mod refused;
 mod transfers;
 
 use axum::extract::{DefaultBodyLimit, Request};
@@ -37,8 +39,12 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
         title = "The bank",
         description = "Accounts, a ledger that every movement reaches, and the events behind them.\n\n\
             Money is a decimal string. Every command takes an `Idempotency-Key`: a request that is repeated with its key \
-            changes nothing and gets the first answer; the same key with another request is refused (422). A refusal \
-            changes nothing and is not kept: what was refused is decided anew when it is asked again. \
+            changes nothing and gets the first answer; the same key with another request is refused (422).\n\n\
+            An answer of the bank is kept as long as its events, also if it is a refusal: there is not enough money, \
+            there is no such account, an amount or a name breaks its rules. Take a new key to have it decided anew. \
+            What never came to the bank is not kept, nor what came in between: a request that cannot be understood or is \
+            not admitted, an `If-Match` that does not match (412), a conflict, that nothing is parked, and everything from \
+            500 on. Send such a request again with its key.\n\n\
             Errors are `application/problem+json`; `type` says which."
     ),
     servers((url = "/api"))
@@ -84,6 +90,7 @@ fn parts() -> (Router<State>, utoipa::openapi::OpenApi) {
         .routes(routes!(log::page))
         .routes(routes!(log::one))
         .routes(routes!(followers::health))
+        .routes(routes!(followers::resume))
         .routes(routes!(followers::system))
         .routes(routes!(followers::verify))
         .routes(routes!(parked::list))

@@ -14,6 +14,7 @@ use super::command::{Command, Done, Expected, Waiting, moved};
 use super::examples::{ALICE, BOB};
 use super::extract::{Json, Path};
 use super::problem::Problem;
+use super::refused::Refused;
 use crate::application::accounts::AccountService;
 use crate::domain::account::{Account as Aggregate, AccountEvent};
 use crate::domain::{BankError, Money};
@@ -88,10 +89,10 @@ async fn moves(
         Some(expected) => {
             let mut account = handle.load(id).await?;
             if !expected.allows(account.version()) {
-                return Err(moved(account.version()));
+                return Err(moved(account.version()).into());
             }
             account.execute(|account| decide(account, amount))?;
-            handle.save(&mut account).await.map_err(as_moved)
+            Ok(handle.save(&mut account).await.map_err(as_moved)?)
         }
     };
     let done = once.carry_out(&state.bank.accounts, id.stream(), run).await?;
@@ -167,27 +168,27 @@ async fn expecting(
     expected: &Expected,
     (giving, taking): (Id<Aggregate>, Id<Aggregate>),
     amount: Money,
-) -> Result<Receipt, Problem> {
+) -> Result<Receipt, Refused> {
     if giving == taking {
         return Err(BankError::SameAccount.into());
     }
     let transferred = handle.update_all((giving, taking), |(giving, taking)| {
         if !expected.allows(giving.version()) {
-            return Err(Refused::Moved(giving.version()));
+            return Err(Reason::Moved(giving.version()));
         }
-        giving.execute(|account| account.debit(amount)).map_err(Refused::Bank)?;
-        taking.execute(|account| account.credit(amount)).map_err(Refused::Bank)
+        giving.execute(|account| account.debit(amount)).map_err(Reason::Bank)?;
+        taking.execute(|account| account.credit(amount)).map_err(Reason::Bank)
     });
     transferred.await.map_err(|rejected| match rejected {
-        Rejected::Domain(Refused::Moved(latest)) => moved(latest),
-        Rejected::Domain(Refused::Bank(refusal)) => refusal.into(),
+        Rejected::Domain(Reason::Moved(latest)) => moved(latest).into(),
+        Rejected::Domain(Reason::Bank(refusal)) => refusal.into(),
         Rejected::App(error) => error.into(),
     })
 }
 
 /// Why a transfer from an account at an expected version is refused.
 #[derive(Debug, thiserror::Error)]
-enum Refused {
+enum Reason {
     #[error("the account is at version {0}")]
     Moved(Version),
     #[error(transparent)]

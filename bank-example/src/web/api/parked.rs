@@ -14,6 +14,7 @@ use uuid::Uuid;
 use super::command::{Command, Once};
 use super::examples::ALICE;
 use super::extract::{Json, Path, text};
+use super::followers::unknown;
 use super::problem::{Kind, Problem};
 use crate::system::EventSourcedBank;
 use crate::web::State;
@@ -251,9 +252,7 @@ pub(super) async fn give_up(
 }
 
 fn parking<'a>(state: &'a State, follower: &str) -> Result<Parking<'a, EventSourcedBank>, Problem> {
-    let follower: String = follower.chars().take(100).collect();
-    let unknown = |_| Problem::new(Kind::NotFound, format!("there is no follower {follower:?}"));
-    state.bank.parking(&follower).map_err(unknown)
+    state.bank.parking(follower).map_err(|_| unknown(follower))
 }
 
 async fn find(parking: &Parking<'_, EventSourcedBank>, id: Uuid) -> Result<Option<StreamId>, Problem> {

@@ -1,13 +1,15 @@
 //! [`Problem`]: why a request was not carried out, as RFC 9457 has it, with the numbers that a program needs.
 
+use std::borrow::Cow;
+
 use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::store::{StoreError, Version};
-use eventsourcing_core::{AppError, Rejected, SystemError};
-use serde::Serialize;
+use eventsourcing_core::{AppError, SystemError};
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use super::amount::Amount;
@@ -23,27 +25,28 @@ const RETRY_AFTER_SECONDS: &str = "1";
 
 /// Why a request was not carried out. Nothing was changed, except where `type` ends in `unavailable`: then it is not known,
 /// and repeating the request with its `Idempotency-Key` is safe.
-#[derive(Debug, Serialize, ToSchema)]
+#[derive(Debug, Serialize, Deserialize, ToSchema)]
 pub(super) struct Problem {
     /// Which problem it is, for programs.
     #[serde(rename = "type")]
     #[schema(example = "urn:bank-example:problem:insufficient-funds")]
-    kind: &'static str,
+    kind: Cow<'static, str>,
     /// Which problem it is, for people.
     #[schema(example = "there is not enough money on the account")]
-    title: &'static str,
+    title: Cow<'static, str>,
     /// The status of the response.
     #[schema(example = 409)]
     status: u16,
     /// What was wrong this time.
-    #[schema(example = "insufficient funds: the balance is 20.00, 25.00 was asked for")]
-    detail: String,
+    #[schema(value_type = String, example = "insufficient funds: the balance is 20.00, 25.00 was asked for")]
+    detail: Box<str>,
     /// What is on the account, if it is not enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     balance: Option<Amount>,
     /// The amount that is not there, or that is none.
     #[serde(skip_serializing_if = "Option::is_none")]
-    amount: Option<String>,
+    #[schema(value_type = Option<String>)]
+    amount: Option<Box<str>>,
     /// The newest version, if another one was asked for or expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     latest: Option<u64>,
@@ -138,8 +141,10 @@ impl Kind {
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let (kind, title, status) = kind.parts();
-        let detail = detail.into().chars().take(DETAIL_CHARACTERS_MAX).collect();
-        Self { kind, title, status: status.as_u16(), detail, balance: None, amount: None, latest: None }
+        let (kind, title, status) = (kind.into(), title.into(), status.as_u16());
+        let detail: String = detail.into().chars().take(DETAIL_CHARACTERS_MAX).collect();
+        let detail = detail.into();
+        Self { kind, title, status, detail, balance: None, amount: None, latest: None }
     }
 
     pub(super) fn with_latest(mut self, latest: Version) -> Self {
@@ -156,7 +161,7 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.status).expect("it was made of one");
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response = (status, Json(self)).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
@@ -193,11 +198,11 @@ impl From<BankError> for Problem {
         match refusal {
             BankError::InsufficientFunds { balance, amount } => Self {
                 balance: Some(Amount(balance)),
-                amount: Some(Amount(amount).to_string()),
+                amount: Some(Amount(amount).to_string().into()),
                 ..Self::new(Kind::InsufficientFunds, detail)
             },
             BankError::InvalidAmount(amount) => {
-                Self { amount: Some(amount.to_string()), ..Self::new(Kind::Invalid, detail) }
+                Self { amount: Some(amount.to_string().into()), ..Self::new(Kind::Invalid, detail) }
             }
             BankError::InvalidOwner | BankError::SameAccount => Self::new(Kind::Invalid, detail),
         }
@@ -226,17 +231,9 @@ impl From<AppError> for Problem {
         match error {
             AppError::NotFound { .. } => Self::new(Kind::NotFound, error.to_string()),
             AppError::NoSuchVersion { latest, .. } => Self::new(Kind::NotFound, error.to_string()).with_latest(latest),
+            AppError::Refused { .. } => Self::new(Kind::Conflict, error.to_string()),
             AppError::Store(error) => error.into(),
             error => Self::internal(&error),
-        }
-    }
-}
-
-impl From<Rejected<BankError>> for Problem {
-    fn from(rejected: Rejected<BankError>) -> Self {
-        match rejected {
-            Rejected::Domain(refusal) => refusal.into(),
-            Rejected::App(error) => error.into(),
         }
     }
 }

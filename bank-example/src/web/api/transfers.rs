@@ -95,7 +95,7 @@ pub(super) async fn request(
     let order = Order { from: Id::from_uuid(from), to: Id::from_uuid(to), bank: None, amount };
     let run = async |handle: Application| {
         TransferService::from(handle.clone()).request(order).await?;
-        handle.first_receipt().await?.ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))
+        Ok(handle.first_receipt().await?.ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))?)
     };
     let done = once.carry_out(&state.bank.transfers, id.stream(), run).await?;
     let waited = command.wait(&state, &done.receipt).await;

@@ -88,7 +88,7 @@ async fn event(
         at: shown::time(event.recorded_at),
         datetime: event.recorded_at.to_string(),
         schema_version: event.schema_version,
-        payload: pretty(&event.payload),
+        payload: shown::payload(&event, |fields| format!("{fields:#}")),
         metadata: pretty(&event.metadata),
         actor: metadata.actor.unwrap_or_default(),
         correlation: metadata.correlation_id,

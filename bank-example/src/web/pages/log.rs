@@ -195,7 +195,7 @@ async fn find(state: &State, query: LogQuery, wanted: &Wanted) -> Result<Found, 
 
 impl EventShown {
     fn new(event: &StoredEvent) -> Self {
-        let payload = String::from_utf8_lossy(&event.payload);
+        let payload = shown::payload(event, ToString::to_string);
         let mut shortened: String = payload.chars().take(120).collect();
         if shortened.len() < payload.len() {
             shortened.push('…');

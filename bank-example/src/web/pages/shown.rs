@@ -1,6 +1,9 @@
-//! How money, times and ids look on pages.
+//! How money, times, ids and payloads look on pages.
 
+use eventsourcing_core::Codec;
+use eventsourcing_core::store::StoredEvent;
 use jiff::Timestamp;
+use serde_json::Value;
 use uuid::Uuid;
 
 use crate::domain::Money;
@@ -28,6 +31,14 @@ pub(super) fn time(at: Timestamp) -> String {
 pub(super) fn short(id: Uuid) -> String {
     let text = id.simple().to_string();
     format!("…{}", &text[text.len() - 8..])
+}
+
+/// The fields of an event as `show` writes them, whatever codec wrote the event; what cannot be read as it is.
+pub(super) fn payload(event: &StoredEvent, show: impl Fn(&Value) -> String) -> String {
+    match Codec::decode_value(event) {
+        Ok(fields) => show(&fields),
+        Err(_) => String::from_utf8_lossy(&event.payload).into_owned(),
+    }
 }
 
 /// What was typed, without what no text of ours contains and databases refuse; not longer than anything that is found.

@@ -1,13 +1,16 @@
-//! The system page: who follows whom, how each follower is doing, and what to do about what is parked.
+//! The system page: who follows whom, how each follower is doing, and what to do about one that has stopped and about what
+//! is parked.
+
+use std::time::Duration;
 
 use askama::Template;
 use axum::Router;
 use axum::extract::{Extension, Query, State as Extract};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use eventsourcing_core::SystemError;
 use eventsourcing_core::store::{Position, StreamId};
 use eventsourcing_core::system::{FollowerHealth, FollowerState, Parked};
+use eventsourcing_core::{Receipt, SystemError};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -17,9 +20,13 @@ use crate::system::EventSourcedBank;
 use crate::web::State;
 use crate::web::security::Signed;
 
+/// How long it is waited for what comes of trying again, so that the page can tell.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 pub(super) fn router() -> Router<State> {
     Router::new()
         .route("/system", get(system))
+        .route("/system/resume", post(resume))
         .route("/system/retry", post(retry))
         .route("/system/give-up", post(give_up))
 }
@@ -56,6 +63,7 @@ struct FollowerShown {
     parked: u64,
     /// Why it does not work.
     failure: Option<String>,
+    has_stopped: bool,
 }
 
 struct ParkedShown {
@@ -111,7 +119,7 @@ fn trouble(follower: &FollowerHealth) -> Option<String> {
     let name = &follower.name;
     match &follower.state {
         FollowerState::Stopped(failure) => Some(format!(
-            "{name} has stopped before position {}. Mend the cause and start the bank again: it goes on there.",
+            "{name} has stopped before position {}. Mend the cause and have it try again, below: it goes on there.",
             failure.position
         )),
         FollowerState::Retrying(failure) => {
@@ -138,6 +146,9 @@ fn done(done: &str) -> Option<&'static str> {
         "retried" => Some("The follower has dealt with everything that waited there."),
         "failed" => Some("The follower could not deal with it again; the reason is below."),
         "given-up" => Some("The event is given up. Those behind it, if there are any, wait to be retried."),
+        "resumed" => Some("The follower goes on where it had stopped. If it fails again, the reason will be below."),
+        "stopped" => Some("The follower has tried again, failed, and stopped; the reason is below."),
+        "works" => Some("It had not stopped any more: somebody else was faster."),
         "gone" => Some("It was not parked any more: somebody else was faster."),
         _ => None,
     }
@@ -150,6 +161,42 @@ async fn parked(state: &State) -> Result<Vec<ParkedShown>, Failure> {
         all.extend(parked.into_iter().map(|parked| ParkedShown::new(follower.name, parked)));
     }
     Ok(all)
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Stopped {
+    follower: String,
+}
+
+async fn resume(Extract(state): Extract<State>, Signed { fields, .. }: Signed<Stopped>) -> Result<Response, Failure> {
+    let follower = &fields.follower;
+    let before = stopped_before(&state, follower).await?;
+    let outcome = match (state.bank.resume(follower).await?, before) {
+        (false, _) => "works",
+        (true, None) => "resumed",
+        (true, Some(position)) => came_of_it(&state, follower, position).await,
+    };
+    Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
+}
+
+/// Where a follower has stopped.
+async fn stopped_before(state: &State, follower: &str) -> Result<Option<Position>, Failure> {
+    let followers = state.bank.health().await?.followers;
+    let mut stopped = followers.iter().filter(|health| health.name == *follower && has_stopped(health));
+    Ok(stopped.find_map(FollowerHealth::failure).map(|failure| failure.position))
+}
+
+async fn came_of_it(state: &State, follower: &str, position: Position) -> &'static str {
+    let event = Receipt { position, command_id: None };
+    match state.bank.after(&event, follower, PATIENCE).await {
+        Err(SystemError::FollowerStopped(_)) => "stopped",
+        _ => "resumed",
+    }
+}
+
+fn has_stopped(follower: &FollowerHealth) -> bool {
+    matches!(follower.state, FollowerState::Stopped(_))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -225,6 +272,7 @@ impl FollowerShown {
             failure: follower
                 .failure()
                 .map(|failure| format!("{} ({}): {}", failure.position, failure.event, failure.cause)),
+            has_stopped: has_stopped(follower),
         }
     }
 }

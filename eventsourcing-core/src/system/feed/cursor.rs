@@ -140,6 +140,12 @@ pub(crate) fn read_figures(note: &str) -> Result<Figures, StoreError> {
         .map_err(|error| StoreError::corrupt(format!("the figures of a follower, {note:?}"), error))
 }
 
+/// The note of a slice: its key, and the figures.
+#[cfg(feature = "archive")]
+pub(crate) fn figures_note(slice: Slice, figures: &Figures) -> (String, String) {
+    (figures_key(slice), write_figures(figures))
+}
+
 fn write_figures(figures: &Figures) -> String {
     serde_json::to_string(figures).expect("figures are a number and a text")
 }

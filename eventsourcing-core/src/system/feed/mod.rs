@@ -6,6 +6,7 @@
 mod cursor;
 mod parked;
 mod partition;
+mod resume;
 mod retry;
 mod sink;
 mod sql;
@@ -29,7 +30,11 @@ use crate::{Clock, CodecError};
 use cursor::Cursor;
 use parked::sort_out;
 
+#[cfg(feature = "archive")]
+pub(crate) use cursor::figures_note;
 pub(crate) use cursor::{FIGURES_KEYS, read_figures};
+#[cfg(feature = "archive")]
+pub(crate) use parked::{DROPPED_KEYS, HELD_KEYS, PARKED_KEYS, RECORD_KEYS};
 pub(crate) use parked::{Exceptions, NotesOf, put_aside};
 pub(crate) use partition::Partition;
 pub(crate) use retry::{Order, Retry};

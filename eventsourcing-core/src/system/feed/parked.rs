@@ -16,9 +16,9 @@ use crate::system::{Parked, ParkingAction, ParkingRecord};
 /// One note for each stream that is parked.
 pub(crate) const PARKED_KEYS: &str = "parked/";
 /// One note for each event that is not dealt with: the one that failed, and those behind it.
-const HELD_KEYS: &str = "held/";
+pub(crate) const HELD_KEYS: &str = "held/";
 /// One note for each event that was given up.
-const DROPPED_KEYS: &str = "dropped/";
+pub(crate) const DROPPED_KEYS: &str = "dropped/";
 /// One note for each time somebody did something about a parked stream.
 pub(crate) const RECORD_KEYS: &str = "parking/";
 

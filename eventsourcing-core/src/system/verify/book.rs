@@ -39,7 +39,7 @@ async fn in_pages(home: &dyn EventStore, query: &NotesQuery, limit: usize) -> Re
 
 /// The figures of all events that a follower accounts for up to its position: those it has dealt with, those it has put
 /// aside, and those that somebody has given up.
-pub(super) fn accounted(notebook: &Notebook) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+pub(crate) fn accounted(notebook: &Notebook) -> Result<BTreeMap<Slice, Figures>, StoreError> {
     let mut figures = applied(notebook).collect::<Result<BTreeMap<_, _>, _>>()?;
     for held in put_aside(&notebook.notes) {
         let held = held?;

@@ -18,6 +18,8 @@ use super::{Running, System, SystemError};
 use crate::store::{EventStore, LogId, Name};
 use check::{Check, Part};
 
+#[cfg(feature = "archive")]
+pub(crate) use book::accounted;
 pub use contents::ContentsVerification;
 pub use tables::{RowDifference, TableDifference};
 

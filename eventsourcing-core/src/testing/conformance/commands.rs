@@ -55,14 +55,41 @@ pub async fn repeated_command_is_recognised_when_its_expectation_is_stale<F: Fix
 /// P6: The receipt of a command that was carried out can be read; of any other there is none.
 pub async fn receipt_of_a_command_can_be_read<F: Fixture>(fixture: &F) {
     let (store, stream) = (fixture.open().await, stream());
-    let (carried_out, refused) = (CommandId::new(), CommandId::new());
+    let (carried_out, step, refused) = (CommandId::new(), CommandId::new(), CommandId::new());
     let appended = store.append(append_to(&stream, "1").with_command_id(carried_out)).await.expect("any version");
     let stale = append().with_events(stream.clone(), Expected::NoStream, vec![event("2")]).with_command_id(refused);
     assert_conflict(store.append(stale).await, &stream, Version::FIRST);
+    let step_alone = append().with_tracking(step_from(0, store.log_id()).to(9)).with_command_id(step);
+    let stepped = store.append(step_alone).await.expect("a step alone is allowed");
     for store in [&store, &fixture.open().await] {
         let receipt = async |id| store.receipt(id).await.expect("receipts can be read");
         assert_eq!(receipt(carried_out).await, Some(appended.receipt));
+        assert_eq!(receipt(step).await, Some(stepped.receipt), "also without an event");
         assert_eq!((receipt(refused).await, receipt(CommandId::new()).await), (None, None));
+    }
+}
+
+/// P6: Receipts are listed in the order of the ids of their commands, those after one of them, so many at most.
+pub async fn receipts_are_listed_in_the_order_of_their_commands<F: Fixture>(fixture: &F) {
+    let (store, mut rng) = (fixture.open().await, Seed::from_env().rng(0));
+    let nobody = store.receipts(None, 10).await.expect("receipts can be listed");
+    assert!(nobody.is_empty(), "nothing was carried out: {nobody:?}");
+    let mut expected = Vec::new();
+    for _ in 0..20 {
+        let id = CommandId::from_uuid(uuid::Uuid::from_u128(rng.u128(..)));
+        let append = append_to(&stream(), "1").with_command_id(id);
+        expected.push(store.append(append).await.expect("any version").receipt);
+        store.append(append_to(&stream(), "of no command")).await.expect("any version");
+    }
+    expected.sort_by_key(|receipt| receipt.command_id);
+    for store in [&store, &fixture.open().await] {
+        let listed = async |after, limit| store.receipts(after, limit).await.expect("receipts can be listed");
+        assert_eq!(listed(None, usize::MAX).await, expected);
+        assert_eq!(listed(None, 3).await, expected[..3]);
+        for (index, receipt) in expected.iter().enumerate() {
+            let end = expected.len().min(index + 4);
+            assert_eq!(listed(receipt.command_id, 3).await, expected[index + 1..end], "after {index}");
+        }
     }
 }
 

@@ -79,6 +79,7 @@ macro_rules! conformance_list {
             6 repeated_command_returns_the_first_receipt_and_writes_nothing,
             6 repeated_command_is_recognised_when_its_expectation_is_stale,
             6 receipt_of_a_command_can_be_read,
+            6 receipts_are_listed_in_the_order_of_their_commands,
             6 refused_command_can_be_tried_again,
             7 simultaneous_appends_of_one_command_write_once,
             8 bytes_and_names_come_back_unchanged,

@@ -1,0 +1,136 @@
+//! The whole bank as a file, and back.
+
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use bank_example::application::summaries::Listing;
+use bank_example::domain::ZERO;
+use bank_example::stores;
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::archive::{self, ArchiveError, Exported, Imported, Progress, Stage};
+use eventsourcing_core::store::EventStore;
+use eventsourcing_core::{OnFailure, Runner, Running};
+use indicatif::ProgressBar;
+use serde_json::json;
+
+use super::commands::ledger;
+use super::failure::{Failure, one_line};
+use super::output::{Output, cents};
+use super::{failure, progress, verify};
+
+/// The name of a file that stands for standard output.
+const STDOUT: &str = "-";
+
+pub(super) async fn export(store: &str, file: &Path) -> Result<Output, Failure> {
+    let store = stores::open(store).await?.store();
+    let bar = progress::bar("");
+    let outcome = match file.as_os_str() == STDOUT {
+        true => export_into(&*store, &mut BufWriter::new(std::io::stdout()), &bar).await,
+        false => export_file(&*store, file, &bar).await,
+    };
+    bar.finish_and_clear();
+    let exported = outcome?;
+    let followers: Vec<_> = exported.followers.iter().map(ToString::to_string).collect();
+    let text = format!(
+        "exported {} events, up to position {}, and the places of {}",
+        exported.events,
+        exported.head,
+        followers.join(", ")
+    );
+    if file.as_os_str() == STDOUT {
+        failure::say("done", &text);
+        return Ok(Output::nothing());
+    }
+    Ok(Output::new(text, json!({ "events": exported.events, "head": exported.head, "followers": followers })))
+}
+
+/// The file has its name when it is whole.
+async fn export_file(store: &dyn EventStore, file: &Path, bar: &ProgressBar) -> Result<Exported, Failure> {
+    if file.exists() {
+        return Err(Failure::Usage(format!("{} exists; choose another name", file.display())));
+    }
+    let partial = PathBuf::from(format!("{}.partial", file.display()));
+    let cannot_write = |error| Failure::Usage(format!("{} cannot be written: {error}", partial.display()));
+    let mut out = BufWriter::new(File::create(&partial).map_err(cannot_write)?);
+    let exported = export_into(store, &mut out, bar).await?;
+    out.get_ref().sync_all().and_then(|()| std::fs::rename(&partial, file)).map_err(cannot_write)?;
+    Ok(exported)
+}
+
+async fn export_into(
+    store: &dyn EventStore,
+    out: &mut (dyn Write + Send),
+    bar: &ProgressBar,
+) -> Result<Exported, Failure> {
+    archive::export::<EventSourcedBank>(store, out, |progress| draw(bar, progress)).await.map_err(failed)
+}
+
+pub(super) async fn import(store: &str, file: &Path) -> Result<Output, Failure> {
+    let opened = File::open(file);
+    let opened = opened.map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))?;
+    let bar = progress::bar("");
+    let filled = stores::open_to_fill(store).await?;
+    let imported = archive::import(&*filled, &mut BufReader::new(opened), |progress| draw(&bar, progress)).await;
+    bar.finish_and_clear();
+    drop(filled);
+    match imported {
+        Ok(Imported { events, events_before: 0, .. }) => check(store, &format!("imported {events} events")).await,
+        Ok(Imported { events, events_before, .. }) => {
+            check(store, &format!("imported {events} events, {events_before} of them before it was interrupted")).await
+        }
+        // Perhaps it was interrupted while it looked at the bank.
+        Err(ArchiveError::Finished) => check(store, "this archive was imported before").await,
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// Has the bank in the store catch up, and looks whether everything has come.
+async fn check(store: &str, done: &str) -> Result<Output, Failure> {
+    let runner = Runner::concurrent().without_leases();
+    let builder = EventSourcedBank::builder(stores::open(store).await?).with_runner(runner);
+    let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
+    bank.settled().await?;
+    let verified = verify::run(&bank, false).await?;
+    let agrees = ledger_agrees(&bank).await?;
+    let stopped = bank.stop().await;
+
+    let text = format!("{done}\n\n{}", verified.text);
+    let json = json!({ "done": done, "verified": verified.json });
+    let failure = verified.failure.or_else(|| agrees.err());
+    Ok(Output::new(text, json).fail(failure).warn(stopped))
+}
+
+/// The ledger has what the accounts have, unless events wait for it.
+async fn ledger_agrees(bank: &Running<EventSourcedBank>) -> Result<Result<(), Failure>, Failure> {
+    let has_parked = bank.health().await?.followers.iter().any(|follower| follower.parked > 0);
+    let accounts = bank.summaries.list(Listing::ALL).await?.iter().fold(ZERO, |sum, account| sum + account.balance);
+    let ledger = ledger(bank).await?.map_or(ZERO, |ledger| ledger.balance);
+    Ok(match has_parked || ledger == accounts {
+        true => Ok(()),
+        false => Err(Failure::Refused(format!(
+            "the ledger has {}, all accounts together have {}",
+            cents(ledger),
+            cents(accounts)
+        ))),
+    })
+}
+
+fn draw(bar: &ProgressBar, progress: Progress) {
+    bar.set_prefix(match progress.stage {
+        Stage::Exporting => "exporting",
+        Stage::Reading => "reading the file",
+        Stage::Importing => "importing",
+        _ => "comparing",
+    });
+    bar.set_length(progress.of);
+    bar.set_position(progress.events);
+}
+
+fn failed(error: ArchiveError) -> Failure {
+    match error {
+        ArchiveError::Store(error) => error.into(),
+        ArchiveError::File(_) => Failure::Store(one_line(&error)),
+        error => Failure::Refused(one_line(&error)),
+    }
+}

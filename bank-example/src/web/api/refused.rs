@@ -1,0 +1,73 @@
+//! [`Refused`]: why a command was not carried out, and whether that is its answer for ever.
+//!
+//! What the bank itself says is kept with the request's `Idempotency-Key`, as long as the events are: its rules, and that
+//! there is no such account. Everything else is not: what is wrong with the request before the bank sees it (400, 401, 403,
+//! 404 of a route, 413, 415, 421, 422 of its body), that `If-Match` does not match (412), that others were faster or nothing
+//! is parked (409), and that the bank has a problem of its own (5xx). Such a request can be sent again with its key.
+
+use eventsourcing_core::{AppError, Rejected};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::command::reused;
+use super::problem::Problem;
+use crate::domain::BankError;
+
+/// Why a command was not carried out.
+#[derive(Debug)]
+pub(super) enum Refused {
+    /// The bank has decided: whoever asks again with the same key is told the same.
+    ByTheBank(Problem),
+    /// Something came in between.
+    Otherwise(Problem),
+}
+
+impl From<BankError> for Refused {
+    fn from(refusal: BankError) -> Self {
+        Self::ByTheBank(refusal.into())
+    }
+}
+
+impl From<AppError> for Refused {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::NotFound { .. } => Self::ByTheBank(error.into()),
+            error => Self::Otherwise(error.into()),
+        }
+    }
+}
+
+impl From<Rejected<BankError>> for Refused {
+    fn from(rejected: Rejected<BankError>) -> Self {
+        match rejected {
+            Rejected::Domain(refusal) => refusal.into(),
+            Rejected::App(error) => error.into(),
+        }
+    }
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self::Otherwise(problem)
+    }
+}
+
+/// What is kept of a refusal: the answer as it was given, and which request it was given to. Never change its fields: answers
+/// would not be found again.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct Kept {
+    request: Uuid,
+    problem: Problem,
+}
+
+impl Kept {
+    /// The answer to the request with this mark.
+    pub(super) fn new(request: Uuid, problem: Problem) -> Self {
+        Self { request, problem }
+    }
+
+    /// The answer, for whoever asks with this mark.
+    pub(super) fn told_to(self, request: Uuid) -> Problem {
+        if self.request == request { self.problem } else { reused() }
+    }
+}

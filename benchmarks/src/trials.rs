@@ -1,0 +1,174 @@
+//! What is measured: ten workloads, each with those who can take part.
+
+use contest::Workload;
+
+use crate::contestants::{Database, ENTRANTS, Entrant, Kind};
+
+/// Accounts that tasks share in b, j and others.
+const ACCOUNTS: u64 = 1_000;
+const TASKS: u64 = 64;
+/// Events of the log that is read.
+const LOG_EVENTS: u64 = 1_000_000;
+/// Events that a ledger catches up with.
+const PIPELINE_EVENTS: u64 = 100_000;
+
+/// How many events are in the store before.
+const SIZES: [(&str, u64); 3] = [("10^4", 10_000), ("10^6", 1_000_000), ("10^7", 10_000_000)];
+
+/// How long things are measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// How often everybody has a turn.
+    pub rounds: u32,
+    /// How long a turn is, where it has no end of its own.
+    pub seconds: f64,
+}
+
+/// One workload and those who are compared in it.
+pub struct Trial {
+    pub letter: &'static str,
+    pub title: String,
+    pub lanes: Vec<Lane>,
+    pub unit: Unit,
+}
+
+/// What the figures of a trial are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    EventsPerSecond,
+    Milliseconds,
+}
+
+/// One who is compared.
+pub struct Lane {
+    pub label: String,
+    pub entrant: Entrant,
+    /// How many processes work side by side.
+    pub processes: u32,
+    /// What is done first, once, and not measured.
+    pub before: Option<Workload>,
+    /// What stands in for `before` where the contestant cannot do that.
+    pub before_instead: Option<Workload>,
+    /// What is measured: by process and round.
+    pub workload: Box<dyn Fn(u32, u32) -> Workload>,
+    /// Whether each round needs a new place and a new process.
+    pub fresh: bool,
+}
+
+impl Lane {
+    fn new(entrant: Entrant, workload: impl Fn(u32, u32) -> Workload + 'static) -> Self {
+        Self {
+            label: entrant.name.to_owned(),
+            entrant,
+            processes: 1,
+            before: None,
+            before_instead: None,
+            workload: Box::new(workload),
+            fresh: false,
+        }
+    }
+}
+
+/// The letters and what they stand for.
+pub const LETTERS: &[(&str, &str)] = &[
+    ("a", "command (load, decide, append one event), 1 task over 100 accounts"),
+    ("b", "the same, 64 tasks over 1,000 accounts"),
+    ("c", "the same, 512 tasks, Zipf over 100,000 accounts"),
+    ("d", "appends of 100 events, 1 task"),
+    ("e", "rebuild an aggregate of 10,000 events"),
+    ("f", "read a log of 1,000,000 events and decode them"),
+    ("g", "ledger pipeline: events through a policy with an aggregate, exactly once"),
+    ("h", "latency from the command's return to the follower at 200 events/s"),
+    ("i", "a and b with 10,000, 1,000,000 and 10,000,000 events in the store"),
+    ("j", "64 tasks in one process and in four"),
+];
+
+/// The trial of a letter. `None`: there is no such letter.
+pub fn trial(letter: &str, pace: Pace) -> Option<Trial> {
+    let &(letter, title) = LETTERS.iter().find(|(known, _)| *known == letter)?;
+    let Pace { seconds, .. } = pace;
+    let lanes = match letter {
+        "a" => lanes(|_| true, move |_| commands("a", 1, 100, false, seconds)),
+        "b" => lanes(|_| true, move |_| commands("b", TASKS, ACCOUNTS, false, seconds)),
+        "c" => lanes(is_on(Database::Postgres), move |_| commands("c", 512, 100_000, true, seconds)),
+        "d" => lanes(|_| true, move |round| appends(round, seconds)),
+        "e" => lanes(|_| true, move |_| Workload::Rebuild { events: 10_000, seconds }),
+        "f" => logs(),
+        "g" => pipelines(),
+        "h" => lanes(is_ours, |_| Workload::Follow { per_second: 200, seconds: 5.0 }),
+        "i" => sizes(seconds),
+        _ => processes(seconds),
+    };
+    let unit = if letter == "h" { Unit::Milliseconds } else { Unit::EventsPerSecond };
+    Some(Trial { letter, title: title.to_owned(), lanes, unit })
+}
+
+fn lanes(takes_part: impl Fn(&Entrant) -> bool, workload: impl Fn(u32) -> Workload + Clone + 'static) -> Vec<Lane> {
+    let entrants = ENTRANTS.iter().copied().filter(takes_part);
+    let lane = |entrant| {
+        let workload = workload.clone();
+        Lane::new(entrant, move |_, round| workload(round))
+    };
+    entrants.map(lane).collect()
+}
+
+fn is_on(database: Database) -> impl Fn(&Entrant) -> bool {
+    move |entrant| entrant.database == database
+}
+
+fn is_ours(entrant: &Entrant) -> bool {
+    entrant.kind == Kind::Ours
+}
+
+fn commands(group: &str, tasks: u64, accounts: u64, zipf: bool, seconds: f64) -> Workload {
+    Workload::Commands { tasks, accounts, zipf, group: group.to_owned(), seconds }
+}
+
+fn appends(round: u32, seconds: f64) -> Workload {
+    Workload::Appends { events: 100, group: format!("appends/{round}"), seconds }
+}
+
+fn logs() -> Vec<Lane> {
+    let mut lanes = lanes(|_| true, |_| Workload::ReadLog);
+    for lane in &mut lanes {
+        lane.before = Some(Workload::Fill { accounts: LOG_EVENTS / 100, events: LOG_EVENTS });
+        lane.before_instead = Some(appends(0, 8.0));
+    }
+    lanes
+}
+
+fn pipelines() -> Vec<Lane> {
+    let mut lanes = lanes(is_ours, |_| Workload::Pipeline { events: PIPELINE_EVENTS });
+    lanes.iter_mut().for_each(|lane| lane.fresh = true);
+    lanes
+}
+
+fn sizes(seconds: f64) -> Vec<Lane> {
+    let durable = ENTRANTS.iter().filter(|entrant| is_ours(entrant) && entrant.database != Database::Memory);
+    let sized = durable.flat_map(|entrant| SIZES.map(|(size, events)| (*entrant, size, events)));
+    let lanes = sized.flat_map(|(entrant, size, events)| {
+        let workloads = [("a", 1, 100), ("b", TASKS, ACCOUNTS)];
+        workloads.map(|(letter, tasks, accounts)| {
+            let mut lane = Lane::new(entrant, move |_, _| commands(letter, tasks, accounts, false, seconds));
+            lane.label = format!("{letter}, {}, {size}", entrant.name);
+            lane.before = Some(Workload::Fill { accounts: events / 100, events });
+            lane
+        })
+    });
+    lanes.collect()
+}
+
+fn processes(seconds: f64) -> Vec<Lane> {
+    let durable = ENTRANTS.iter().filter(|entrant| is_ours(entrant) && entrant.database != Database::Memory);
+    let split = durable.flat_map(|entrant| [1, 4].map(|processes| (*entrant, processes)));
+    let lane = |(entrant, processes): (Entrant, u32)| {
+        let each = u64::from(processes);
+        let mut lane = Lane::new(entrant, move |process, _| {
+            commands(&format!("j/{process}"), TASKS / each, ACCOUNTS / each, false, seconds)
+        });
+        lane.label = format!("{}, {processes} process{}", entrant.name, if processes == 1 { "" } else { "es" });
+        lane.processes = processes;
+        lane
+    };
+    split.map(lane).collect()
+}

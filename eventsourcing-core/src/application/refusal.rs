@@ -1,0 +1,135 @@
+//! Refusals that are kept: a command that was refused stays refused, whoever asks again and whatever has changed.
+//!
+//! A refusal is one append without events: the id of the command, and a note of the refusal. So the store's promise about
+//! commands (P6, P7) decides between the two, from whichever process they come: a command is carried out or refused, by
+//! the one that came first. Each refusal has a follower of its own name, on which nobody else has to wait.
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::Application;
+use crate::store::{
+    Append, Appended, CommandId, EventStore, Name, NotesQuery, Position, Receipt, StoreError, Tracking,
+};
+use crate::{AppError, Rejected};
+
+/// Under which key a refusal is noted.
+const REFUSAL_KEY: &str = "refusal";
+
+impl Application {
+    /// Carries out this handle's [command](Self::command) once, a refusal included: whoever asks again, in any process, gets
+    /// the first answer, be it a receipt or a refusal.
+    ///
+    /// Without it a refusal leaves no trace, and a command that is repeated is decided anew: an overdraft that was refused
+    /// goes through when there is money by then. What is refused is [`Rejected::Domain`]; nothing else is kept. A command that
+    /// is carried out costs nothing more, one that is refused costs an append. Refusals are kept for ever, as receipts are.
+    ///
+    /// If this future is dropped, or the process ends, the repeated command gets the answer that was stored, or is decided
+    /// anew if none was. Without a command id nothing is kept.
+    ///
+    /// ```
+    /// # use eventsourcing_core::{Aggregate, Application, MemoryStore, Rejected, Root, event, store::CommandId};
+    /// # use serde::{Deserialize, Serialize};
+    /// # #[derive(Aggregate, Serialize, Deserialize)] struct Jar { beans: u32 }
+    /// # #[event] impl Jar {
+    /// #     fn filled(beans: u32) -> Self { Self { beans } }
+    /// #     fn added(&mut self, beans: u32) { self.beans += beans; }
+    /// #     fn taken(&mut self, beans: u32) { self.beans -= beans; }
+    /// # }
+    /// #[derive(Debug, Serialize, Deserialize, thiserror::Error)]
+    /// #[error("only {left} beans are left")]
+    /// struct NotEnough { left: u32 }
+    /// # impl Jar {
+    /// #     fn take(&self, beans: u32) -> Result<JarEvent, NotEnough> {
+    /// #         if beans > self.beans { Err(NotEnough { left: self.beans }) } else { Ok(JarEvent::Taken { beans }) }
+    /// #     }
+    /// # }
+    ///
+    /// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+    /// let app = Application::new("jars", MemoryStore::new());
+    /// let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 3 });
+    /// app.save(&mut jar).await?;
+    /// let id = jar.id();
+    ///
+    /// let command = app.command(CommandId::new());
+    /// let refused = command.once(command.update(id, |jar| jar.take(5))).await;
+    /// assert!(matches!(refused, Err(Rejected::Domain(NotEnough { left: 3 }))));
+    ///
+    /// app.update(id, |_: &Jar| Ok::<_, NotEnough>(JarEvent::Added { beans: 9 })).await?;
+    /// let again = command.once(command.update(id, |jar| jar.take(5))).await;
+    /// assert!(matches!(again, Err(Rejected::Domain(NotEnough { left: 3 }))));
+    /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    /// [`Rejected::Domain`]: the refusal, now or the first time. [`Rejected::App`]: what `command` failed with, or the store
+    /// failed, or what is kept is no refusal of this type.
+    pub async fn once<E>(
+        &self,
+        command: impl Future<Output = Result<Receipt, Rejected<E>>> + Send,
+    ) -> Result<Receipt, Rejected<E>>
+    where
+        E: Serialize + DeserializeOwned + Send,
+    {
+        match command.await {
+            Err(Rejected::Domain(refusal)) => self.refuse(refusal).await,
+            Err(Rejected::App(AppError::Refused { command_id })) => {
+                Err(Rejected::Domain(self.refusal(command_id).await?))
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Answers this handle's [command](Self::command) with `refusal`, for ever, unless it was answered before. For commands
+    /// whose refusals are not all to be kept; otherwise [`once`](Self::once) is enough.
+    ///
+    /// Returns the receipt if the command was carried out before. If this future is dropped the refusal may still be kept.
+    ///
+    /// # Errors
+    /// [`Rejected::Domain`]: the first refusal, which is this one if there was none before. [`Rejected::App`]: the store
+    /// failed, or what is kept is no refusal of this type.
+    pub async fn refuse<E>(&self, refusal: E) -> Result<Receipt, Rejected<E>>
+    where
+        E: Serialize + DeserializeOwned + Send,
+    {
+        let Some(command_id) = self.context.command_id else { return Err(Rejected::Domain(refusal)) };
+        let note = serde_json::to_string(&refusal);
+        let note = note.map_err(|error| StoreError::Invalid { reason: format!("a refusal is no JSON: {error}") })?;
+        let step = Tracking::new(keeper(command_id), self.store.log_id(), Position::ZERO, Position::ZERO);
+        let append =
+            Append::new(self.now()).with_command_id(command_id).with_tracking(step.with_note(REFUSAL_KEY, note));
+        let Appended { receipt, repeated } = self.append(append).await?;
+        match (receipt.refused(), repeated) {
+            (None, _) => Ok(receipt),
+            (Some(_), true) => Err(Rejected::Domain(self.refusal(command_id).await?)),
+            (Some(_), false) => Err(Rejected::Domain(refusal)),
+        }
+    }
+
+    /// What this handle's [command](Self::command) was answered, if it was: its receipt, or the refusal that was
+    /// [kept](Self::once).
+    ///
+    /// # Errors
+    /// The store failed, or what is kept is no refusal of this type.
+    pub async fn first_answer<E: DeserializeOwned>(&self) -> Result<Option<Result<Receipt, E>>, AppError> {
+        match self.first_receipt().await {
+            Ok(receipt) => Ok(receipt.map(Ok)),
+            Err(AppError::Refused { command_id }) => Ok(Some(Err(self.refusal(command_id).await?))),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The refusal that was kept for a command.
+    async fn refusal<E: DeserializeOwned>(&self, command_id: CommandId) -> Result<E, StoreError> {
+        let query = NotesQuery::new(keeper(command_id), self.store.log_id(), REFUSAL_KEY);
+        let note = self.store.notes(query).await?.notes.remove(REFUSAL_KEY);
+        let what = || format!("the refusal of command {command_id}");
+        let note = note.ok_or_else(|| StoreError::corrupt(what(), "there is no note of it"))?;
+        serde_json::from_str(&note).map_err(|error| StoreError::corrupt(what(), error))
+    }
+}
+
+/// The name under which the refusal of a command is noted. A follower is named like a field, so none has this name.
+fn keeper(command_id: CommandId) -> Name {
+    format!("refusal:{command_id}").into()
+}

@@ -1,0 +1,183 @@
+//! Puts policies into another store at the places they had: behind the same event, with the same notes.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, Seek};
+
+use jiff::Timestamp;
+
+use super::ArchiveError;
+use super::line::{FollowerLine, Line, Lines, NoteLine};
+use crate::EventRef;
+use crate::store::{
+    Append, EventStore, Figures, Name, NotesQuery, Position, Slice, StoreError, StoredEvent, StreamId, StreamQuery,
+    Tracking, Version,
+};
+use crate::system::{Partition, figures_note, is_of_positions, is_put_aside, moved_note, place_of};
+
+/// How many notes go into one step.
+const NOTES_PER_STEP: usize = 500;
+
+/// The policies that are carried over.
+pub(super) struct Carry<'a> {
+    store: &'a dyn EventStore,
+    followers: Vec<Carried<'a>>,
+}
+
+struct Carried<'a> {
+    line: &'a FollowerLine,
+    partition: Partition,
+    /// Where it belongs.
+    position: Position,
+    /// What it has dealt with.
+    figures: BTreeMap<Slice, Figures>,
+}
+
+impl<'a> Carry<'a> {
+    pub(super) async fn new(store: &'a dyn EventStore, lines: &'a [FollowerLine]) -> Result<Self, ArchiveError> {
+        let mut followers = Vec::new();
+        for line in lines {
+            let position = match &line.after {
+                None => Position::ZERO,
+                Some(EventRef { category, id, version }) => {
+                    position_of(store, &StreamId::new(category.as_str(), *id), *version).await?
+                }
+            };
+            let (number, of) = line.partition.unwrap_or((0, 1));
+            let partition = Partition::split(of).nth(number as usize).unwrap_or(Partition::WHOLE);
+            followers.push(Carried { line, partition, position, figures: BTreeMap::new() });
+        }
+        Ok(Self { store, followers })
+    }
+
+    /// Takes note of an event that is in the store.
+    pub(super) fn pass(&mut self, event: &StoredEvent) {
+        for follower in &mut self.followers {
+            let Carried { line, partition, position, figures } = follower;
+            let is_its = line.takes.contains(&event.stream.category) && partition.contains(&event.stream);
+            if is_its && event.position <= *position {
+                figures.entry(Slice::of(event.position)).or_default().add(&event.stream, event.version);
+            }
+        }
+    }
+
+    /// Writes where they are and what they have noted; doing so again changes nothing.
+    pub(super) async fn write<R: BufRead + Seek>(self, file: &mut R) -> Result<(), ArchiveError> {
+        let mut lines = Lines::new(file);
+        let mut notes = NotesOfFile { lines: &mut lines, ahead: None };
+        for follower in self.followers {
+            follower.write(self.store, &mut notes).await?;
+        }
+        Ok(())
+    }
+}
+
+impl Carried<'_> {
+    async fn write<R: BufRead>(
+        mut self,
+        store: &dyn EventStore,
+        notes: &mut NotesOfFile<'_, R>,
+    ) -> Result<(), ArchiveError> {
+        if let Some((count, digest)) = self.line.differs_by {
+            let figures = self.figures.entry(Slice::of(self.position)).or_default();
+            figures.count = figures.count.wrapping_add_signed(count);
+            figures.digest = figures.digest ^ digest;
+        }
+        let mut chunk = Vec::new();
+        while let Some(NoteLine { key, note, .. }) = notes.next_of(&self.line.follower)? {
+            chunk.push(self.moved(store, key, note).await?);
+            if chunk.len() == NOTES_PER_STEP {
+                self.step(store, std::mem::take(&mut chunk), false).await?;
+            }
+        }
+        self.step(store, chunk, false).await?;
+        let figures = self.figures.iter().map(|(slice, figures)| figures_note(*slice, figures)).collect::<Vec<_>>();
+        for chunk in figures.chunks(NOTES_PER_STEP) {
+            self.step(store, chunk.to_vec(), false).await?;
+        }
+        self.step(store, Vec::new(), true).await
+    }
+
+    /// The note as it is here, where events have other positions.
+    async fn moved(
+        &mut self,
+        store: &dyn EventStore,
+        key: String,
+        note: String,
+    ) -> Result<(String, String), ArchiveError> {
+        if !is_of_positions(&key) {
+            return Ok((key, note));
+        }
+        let (stream, version) = place_of(&note)?;
+        let position = position_of(store, &stream, version).await?;
+        if is_put_aside(&key) && self.line.takes.contains(&stream.category) {
+            let mut event = Figures::default();
+            event.add(&stream, version);
+            let figures = self.figures.entry(Slice::of(position)).or_default();
+            figures.count = figures.count.wrapping_sub(1);
+            figures.digest = figures.digest ^ event.digest;
+        }
+        Ok(moved_note(&key, &note, position)?)
+    }
+
+    async fn step(
+        &self,
+        store: &dyn EventStore,
+        notes: Vec<(String, String)>,
+        is_last: bool,
+    ) -> Result<(), ArchiveError> {
+        let name = &self.line.follower;
+        let now = store.notes(NotesQuery::new(name.clone(), store.log_id(), "").limit(1)).await?;
+        if now.position != Position::ZERO && now.position != self.position {
+            let reason = format!("{name} is at position {} and belongs to {}", now.position, self.position);
+            return Err(ArchiveError::Different { reason });
+        }
+        let to = if is_last { self.position } else { now.position };
+        let step = Tracking::new(name.clone(), store.log_id(), now.position, to).with_revision(now.revision);
+        let step = notes.into_iter().fold(step, |step, (key, note)| step.with_note(key, note));
+        match store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await {
+            Ok(_) => Ok(()),
+            Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork { follower: name.clone() }),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Where an event is in this store.
+async fn position_of(store: &dyn EventStore, stream: &StreamId, version: Version) -> Result<Position, ArchiveError> {
+    let query = StreamQuery::new(stream.clone()).from(version).to(version);
+    match store.read_stream(query).await?.first() {
+        Some(event) => Ok(event.position),
+        None => Err(ArchiveError::Different { reason: format!("version {version} of {stream} is not there") }),
+    }
+}
+
+/// The lines of notes of a file, which stand follower by follower.
+struct NotesOfFile<'a, R> {
+    lines: &'a mut Lines<R>,
+    /// Of the next follower.
+    ahead: Option<NoteLine>,
+}
+
+impl<R: BufRead> NotesOfFile<'_, R> {
+    fn next_of(&mut self, follower: &Name) -> Result<Option<NoteLine>, ArchiveError> {
+        if self.ahead.is_none() {
+            self.ahead = self.read()?;
+        }
+        Ok(self.ahead.take_if(|note| note.of == *follower))
+    }
+
+    fn read(&mut self) -> Result<Option<NoteLine>, ArchiveError> {
+        loop {
+            let number = self.lines.number + 1;
+            let Some(text) = self.lines.next_line()? else { return Ok(None) };
+            if !text.starts_with("{\"of\"") {
+                continue;
+            }
+            if let Line::Note(note) =
+                Line::parse(text.trim_end()).map_err(|reason| ArchiveError::line(number, reason))?
+            {
+                return Ok(Some(note));
+            }
+        }
+    }
+}

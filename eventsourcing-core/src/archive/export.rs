@@ -1,0 +1,211 @@
+//! [`export`]: from a store into a file.
+
+use std::collections::{BTreeMap, HashMap};
+use std::io::{self, Write};
+
+use serde::Serialize;
+use sha2::{Digest as _, Sha256};
+
+use super::cut::{Cut, CutFollower, cut};
+use super::line::{End, FollowerLine, Header, NoteLine, event_line, write_line};
+use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
+use crate::EventRef;
+use crate::store::{
+    CommandId, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Slice, StoreError, StoredEvent,
+};
+use crate::system::{System, accounted, is_carried_as_it_is, is_of_positions};
+
+/// What an export has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Exported {
+    /// How many events.
+    pub events: u64,
+    /// The last position of the log that is in the archive.
+    pub head: Position,
+    /// The policies whose place is in it.
+    pub followers: Vec<Name>,
+}
+
+/// Writes the log of `store` into `out`, and where the policies of the system `S` are, which keeps everything in this
+/// store. The system may run meanwhile: the archive has the events up to one moment, and the policies as they were then.
+///
+/// It reads page by page. What it writes is whole only if it returns.
+///
+/// # Errors
+/// - [`ArchiveError::AtWork`]: the policies are never at rest, not for a millisecond. Stop the system.
+/// - [`ArchiveError::File`], [`ArchiveError::Store`].
+pub async fn export<S: System>(
+    store: &dyn EventStore,
+    out: &mut (dyn Write + Send),
+    mut progress: impl FnMut(Progress) + Send,
+) -> Result<Exported, ArchiveError> {
+    let Cut { head, followers } = cut::<S>(store).await?;
+    let counted = store.figures(FiguresQuery::new(Position::ZERO, head)).await?;
+    let of = counted.values().map(|figures| figures.count).sum();
+    let names: Vec<_> = followers.iter().map(|follower| follower.name.clone()).collect();
+    let mut out = Hashed { out, hash: Sha256::new() };
+    out.line(&Header::new(store.log_id(), head, of, names.clone()))?;
+    let mut places: Vec<_> = followers.into_iter().map(Place::new).collect();
+
+    let events = write_events(store, head, &mut places, &mut out, |events| {
+        progress(Progress { stage: Stage::Exporting, events, of });
+    });
+    let events = events.await?;
+    if events != of {
+        let reason = format!("it has {events} events up to position {head}, and counts {of}");
+        return Err(StoreError::Corrupt { reason, source: None }.into());
+    }
+    places.into_iter().try_for_each(|place| place.write(&mut out))?;
+    let sha256 = hex(out.hash.clone());
+    out.line(&End { end: true, events, sha256 })?;
+    out.out.flush().map_err(ArchiveError::File)?;
+    Ok(Exported { events, head, followers: names })
+}
+
+/// Writes the events up to `head`, and returns how many there are.
+async fn write_events(
+    store: &dyn EventStore,
+    head: Position,
+    places: &mut [Place],
+    out: &mut Hashed<'_>,
+    mut progress: impl FnMut(u64) + Send,
+) -> Result<u64, ArchiveError> {
+    let (mut after, mut events, mut commands) = (Position::ZERO, 0, Commands::default());
+    while after < head {
+        progress(events);
+        let page = store.read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE)).await?;
+        for event in page.events.iter().take_while(|event| event.position <= head) {
+            places.iter_mut().for_each(|place| place.pass(event));
+            let command = commands.ending_at(store, event.position).await?;
+            out.text(&event_line(event, command))?;
+            events += 1;
+        }
+        after = page.ceiling;
+    }
+    progress(events);
+    Ok(events)
+}
+
+/// Over how many positions the commands are known at a time, at 24 bytes each.
+const POSITIONS_PER_WINDOW: u64 = 1_000_000;
+/// How many receipts are read at once.
+const RECEIPTS_PER_PAGE: usize = 10_000;
+
+/// Which command ends where. Receipts are in the order of their commands; so all are read for each part of the log.
+#[derive(Default)]
+struct Commands {
+    /// What is known up to and including this position, and from the window before it on.
+    end: Position,
+    by_position: HashMap<Position, CommandId>,
+}
+
+impl Commands {
+    async fn ending_at(
+        &mut self,
+        store: &dyn EventStore,
+        position: Position,
+    ) -> Result<Option<CommandId>, ArchiveError> {
+        if position > self.end {
+            self.read(store, position).await?;
+        }
+        Ok(self.by_position.get(&position).copied())
+    }
+
+    async fn read(&mut self, store: &dyn EventStore, start: Position) -> Result<(), ArchiveError> {
+        self.by_position.clear();
+        self.end = Position::new(start.as_u64().saturating_add(POSITIONS_PER_WINDOW));
+        let mut after = None;
+        loop {
+            let receipts = store.receipts(after, RECEIPTS_PER_PAGE).await?;
+            let Some(last) = receipts.last() else { return Ok(()) };
+            after = last.command_id;
+            let within = receipts.iter().filter(|receipt| start <= receipt.position && receipt.position <= self.end);
+            self.by_position.extend(within.filter_map(|receipt| Some((receipt.position, receipt.command_id?))));
+        }
+    }
+}
+
+/// Where a follower is among the events.
+struct Place {
+    follower: CutFollower,
+    /// The last event up to its position.
+    after: Option<EventRef>,
+    /// What it should have dealt with.
+    expected: BTreeMap<Slice, Figures>,
+}
+
+impl Place {
+    fn new(follower: CutFollower) -> Self {
+        Self { follower, after: None, expected: BTreeMap::new() }
+    }
+
+    fn pass(&mut self, event: &StoredEvent) {
+        let (StoredEvent { position, stream, version, .. }, follower) = (event, &self.follower);
+        if *position > follower.book.position {
+            return;
+        }
+        self.after = Some(EventRef::new(stream, *version));
+        if follower.takes.contains(&stream.category) && follower.partition.contains(stream) {
+            self.expected.entry(Slice::of(*position)).or_default().add(stream, *version);
+        }
+    }
+
+    fn write(self, out: &mut Hashed<'_>) -> Result<(), ArchiveError> {
+        let CutFollower { name, takes, partition, book } = self.follower;
+        let (expected, noted) = (sum(self.expected), sum(accounted(&book)?));
+        let difference = (noted.count.cast_signed() - expected.count.cast_signed(), noted.digest ^ expected.digest);
+        out.line(&FollowerLine {
+            follower: name.clone(),
+            takes,
+            partition: (partition.count() > 1).then(|| (partition.number(), partition.count())),
+            after: self.after,
+            differs_by: (expected != noted).then_some(difference),
+        })?;
+        let notes = book.notes.into_iter().filter(|(key, _)| is_carried_as_it_is(key) || is_of_positions(key));
+        for (key, note) in notes {
+            out.line(&NoteLine { of: name.clone(), key, note })?;
+        }
+        Ok(())
+    }
+}
+
+fn sum(slices: BTreeMap<Slice, Figures>) -> Figures {
+    slices.into_values().fold(Figures::default(), |mut sum, figures| {
+        sum.merge(figures);
+        sum
+    })
+}
+
+pub(super) fn hex(hash: Sha256) -> String {
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Writes, and hashes what it writes.
+struct Hashed<'a> {
+    out: &'a mut (dyn Write + Send),
+    hash: Sha256,
+}
+
+impl Hashed<'_> {
+    fn line(&mut self, line: &impl Serialize) -> Result<(), ArchiveError> {
+        write_line(self, line).map_err(ArchiveError::File)
+    }
+
+    fn text(&mut self, line: &str) -> Result<(), ArchiveError> {
+        let written = self.write_all(line.as_bytes()).and_then(|()| self.write_all(b"\n"));
+        written.map_err(ArchiveError::File)
+    }
+}
+
+impl Write for Hashed<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.out.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}

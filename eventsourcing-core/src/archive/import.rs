@@ -1,0 +1,248 @@
+//! [`import`]: from a file into an empty store.
+//!
+//! The import is a follower of the file: each append carries its step to the line it has reached. So whatever stops it, no
+//! event is lost or comes twice, and it goes on from where it was.
+
+use std::io::{BufRead, Seek, SeekFrom};
+
+use jiff::Timestamp;
+
+use super::carry::Carry;
+use super::line::{Line, Lines, new_event};
+use super::mark::{IMPORT, UNFINISHED_KEY};
+use super::survey::{Contents, EVENTS_BETWEEN_NEWS, Survey, survey};
+use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
+use crate::store::{
+    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position, Revision, StoreError,
+    StoredEvent, StreamAppend, Tracking, Version,
+};
+
+/// The note that says which archive the store was filled from.
+const FINISHED_KEY: &str = "finished";
+/// How many bytes of payload and metadata go into one append, or one event more.
+const BYTES_PER_APPEND: usize = 4 * 1024 * 1024;
+
+/// What an import has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Imported {
+    /// How many events the archive has.
+    pub events: u64,
+    /// How many of them an earlier import had written that was interrupted.
+    pub events_before: u64,
+    /// The policies that go on where they were.
+    pub followers: Vec<Name>,
+}
+
+/// Writes the events of an archive into `store`, which must be empty, and puts the policies where they were.
+///
+/// The file is read three times: to make sure that it is whole, before anything is written; to write the events; to put the
+/// policies in their places. In between, what has come into the store is compared with the file, event by event. Until
+/// everything is done no system starts on the store. If it is interrupted, by whatever, or if this future is dropped, run it
+/// again with the same file: it goes on where it was.
+///
+/// # Errors
+/// - [`ArchiveError::Line`]: the file is not whole. Nothing was written, unless an event conflicts with the store.
+/// - [`ArchiveError::NotEmpty`], [`ArchiveError::Finished`], [`ArchiveError::AtWork`]: nothing was written.
+/// - [`ArchiveError::Different`], [`ArchiveError::File`], [`ArchiveError::Store`]: the import is not finished.
+pub async fn import<R: BufRead + Seek + Send>(
+    store: &dyn EventStore,
+    file: &mut R,
+    mut progress: impl FnMut(Progress) + Send,
+) -> Result<Imported, ArchiveError> {
+    let survey = survey(file, &mut progress)?;
+    let mut import = Import::begin(store, &survey).await?;
+    let events_before = import.write_events(file, survey.events, &mut progress).await?;
+    rewind(file)?;
+    let mut carry = Carry::new(store, &survey.followers).await?;
+    compare(store, &survey, &mut carry, &mut progress).await?;
+    carry.write(file).await?;
+    import.finish(&survey).await?;
+    let followers = survey.followers.iter().map(|line| line.follower.clone()).collect();
+    Ok(Imported { events: survey.events, events_before, followers })
+}
+
+fn rewind(file: &mut impl Seek) -> Result<(), ArchiveError> {
+    file.seek(SeekFrom::Start(0)).map(drop).map_err(ArchiveError::File)
+}
+
+/// An import as the store knows it.
+struct Import<'a> {
+    store: &'a dyn EventStore,
+    /// The last line of the file whose event is in the store.
+    line: u64,
+    revision: Revision,
+}
+
+impl<'a> Import<'a> {
+    /// Marks the store, or finds the mark of the same import.
+    async fn begin(store: &'a dyn EventStore, survey: &Survey) -> Result<Self, ArchiveError> {
+        let Notebook { position, revision, notes } = store.notes(NotesQuery::new(IMPORT, store.log_id(), "")).await?;
+        let mut import = Self { store, line: position.as_u64(), revision };
+        let not_empty = |reason: &str| Err(ArchiveError::NotEmpty { reason: reason.into() });
+        match (notes.get(UNFINISHED_KEY), notes.get(FINISHED_KEY)) {
+            (Some(known), _) if *known == survey.sha256 => {}
+            (Some(_), _) => return not_empty("another archive is in it, and that import is not finished"),
+            (None, Some(known)) if *known == survey.sha256 => return Err(ArchiveError::Finished),
+            (None, _) => {
+                import.refuse_events().await?;
+                let step = import.step(0).with_note(UNFINISHED_KEY, &survey.sha256);
+                import.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
+            }
+        }
+        if let Err(refused) = import.refuse_followers(survey).await {
+            if import.line == 0 {
+                let step = import.step(0).without_note(UNFINISHED_KEY);
+                import.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
+            }
+            return Err(refused);
+        }
+        Ok(import)
+    }
+
+    async fn refuse_events(&self) -> Result<(), ArchiveError> {
+        match self.store.head().await? {
+            Position::ZERO => Ok(()),
+            head => Err(ArchiveError::NotEmpty { reason: format!("its log is at position {head}") }),
+        }
+    }
+
+    /// Those who run the system on this store would deal with what is imported.
+    async fn refuse_followers(&self, survey: &Survey) -> Result<(), ArchiveError> {
+        for follower in survey.followers.iter().map(|line| &line.follower) {
+            if self.store.lease_holder(follower, self.store.log_id()).await?.is_some() {
+                return Err(ArchiveError::AtWork { follower: follower.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&self, lines: u64) -> Tracking {
+        let from = Position::new(self.line);
+        let to = Position::new(self.line + lines);
+        Tracking::new(IMPORT, self.store.log_id(), from, to).with_revision(self.revision)
+    }
+
+    async fn append(&mut self, append: Append) -> Result<(), ArchiveError> {
+        let line = append.tracking.as_ref().map_or(self.line, |step| step.to.as_u64());
+        match self.store.append(append).await {
+            Ok(_) => {
+                (self.line, self.revision) = (line, self.revision.next());
+                Ok(())
+            }
+            Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork { follower: IMPORT }),
+            Err(error @ StoreError::Conflict { .. }) => Err(ArchiveError::line(line, error)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes the events that are not there yet, and returns how many are.
+    async fn write_events<R: BufRead + Seek>(
+        &mut self,
+        file: &mut R,
+        of: u64,
+        progress: &mut (impl FnMut(Progress) + Send),
+    ) -> Result<u64, ArchiveError> {
+        let mut lines = Lines::new(file);
+        let before = self.line.saturating_sub(1);
+        for _ in 0..=before {
+            lines.next_line()?;
+        }
+        let mut group = Group::default();
+        let mut events = before;
+        while events < of {
+            let Line::Event(event, command) = lines.parsed(Line::parse)? else { break };
+            if !group.takes(&event) {
+                self.write(std::mem::take(&mut group)).await?;
+            }
+            group.push(*event, command);
+            events += 1;
+            if events.is_multiple_of(EVENTS_BETWEEN_NEWS) || events == of {
+                progress(Progress { stage: Stage::Importing, events, of });
+            }
+        }
+        self.write(group).await?;
+        Ok(before)
+    }
+
+    async fn write(&mut self, group: Group) -> Result<(), ArchiveError> {
+        let Some(first) = group.events.first() else { return Ok(()) };
+        let mut append = Append::new(first.recorded_at);
+        // The first line of the file is no event.
+        let lines = group.events.len() as u64 + u64::from(self.line == 0);
+        append.tracking = Some(self.step(lines));
+        append.command_id = group.command;
+        for event in group.events {
+            match append.streams.last_mut().filter(|part| part.stream == event.stream) {
+                Some(part) => part.events.push(new_event(event)),
+                None => {
+                    let (stream, before) = (event.stream.clone(), event.version.as_u64().saturating_sub(1));
+                    let expected = Expected::Exact(Version::new(before));
+                    append.streams.push(StreamAppend { stream, expected, events: vec![new_event(event)] });
+                }
+            }
+        }
+        self.append(append).await
+    }
+
+    async fn finish(mut self, survey: &Survey) -> Result<(), ArchiveError> {
+        let step = self.step(0).without_note(UNFINISHED_KEY).with_note(FINISHED_KEY, &survey.sha256);
+        self.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await
+    }
+}
+
+/// Events that one append can write without changing their order: recorded at one time, those of each stream together. The
+/// last one of a command is the last one of an append, so that its receipt names the position of that event here too.
+#[derive(Default)]
+struct Group {
+    events: Vec<StoredEvent>,
+    command: Option<CommandId>,
+    bytes: usize,
+}
+
+impl Group {
+    fn takes(&self, event: &StoredEvent) -> bool {
+        let Some(last) = self.events.last() else { return true };
+        let continues = match last.stream == event.stream {
+            true => last.version.next() == event.version,
+            false => self.events.iter().all(|earlier| earlier.stream != event.stream),
+        };
+        let has_room = self.events.len() < EVENTS_PER_PAGE && self.bytes < BYTES_PER_APPEND;
+        continues && has_room && self.command.is_none() && last.recorded_at == event.recorded_at
+    }
+
+    fn push(&mut self, event: StoredEvent, command: Option<CommandId>) {
+        self.command = command;
+        self.bytes += event.payload.len() + event.metadata.len();
+        self.events.push(event);
+    }
+}
+
+/// Compares what is in the store with the file, and looks what each policy has dealt with of it.
+async fn compare(
+    store: &dyn EventStore,
+    survey: &Survey,
+    carry: &mut Carry<'_>,
+    progress: &mut (impl FnMut(Progress) + Send),
+) -> Result<(), ArchiveError> {
+    let (mut contents, mut after) = (Contents::default(), Position::ZERO);
+    loop {
+        let page = store.read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE)).await?;
+        if page.events.is_empty() {
+            break;
+        }
+        after = page.ceiling;
+        for event in page.events {
+            carry.pass(&event);
+            contents.add(event);
+        }
+        progress(Progress { stage: Stage::Comparing, events: contents.events, of: survey.events });
+    }
+    let (found, expected) = (contents.digest(), survey.contents.clone().digest());
+    let reason = match found == expected {
+        true => return Ok(()),
+        false if found.0 != expected.0 => format!("{} events came of {}", found.0, expected.0),
+        false => "the events differ".to_owned(),
+    };
+    Err(ArchiveError::Different { reason })
+}

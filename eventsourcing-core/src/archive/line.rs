@@ -1,0 +1,261 @@
+//! The lines of an archive, and how an event becomes one without losing a byte.
+
+use std::io::{self, BufRead, Read as _};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::ArchiveError;
+use crate::store::{CodecId, CommandId, Digest, LogId, Name, NewEvent, Position, StoredEvent, StreamId, Version};
+use crate::{Codec, EventRef};
+
+/// What the first line calls itself.
+const ARCHIVE: &str = "eventsourcing";
+/// The form of the file that this program writes and reads.
+const FORMAT: u32 = 1;
+/// The longest line: the largest note, each of whose characters may be written in six, and some air.
+const LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// The first line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Header {
+    archive: String,
+    format: u32,
+    /// Which log it was.
+    pub(super) log: LogId,
+    /// The last position that may be in the file.
+    pub(super) head: Position,
+    pub(super) events: u64,
+    /// Who was following, and has a line of its own.
+    pub(super) followers: Vec<Name>,
+}
+
+/// The last line.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct End {
+    pub(super) end: bool,
+    pub(super) events: u64,
+    pub(super) sha256: String,
+}
+
+/// Where a policy was.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FollowerLine {
+    pub(super) follower: Name,
+    /// The stored names of the aggregates whose events it takes.
+    pub(super) takes: Vec<Name>,
+    /// The part of the aggregates that it takes, if it is one of several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) partition: Option<(u32, u32)>,
+    /// The last event up to its position, whoever takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<EventRef>,
+    /// How what it has noted differs from what it should have dealt with, if it does. It does so afterwards too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) differs_by: Option<(i64, Digest)>,
+}
+
+/// Something a policy has noted.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NoteLine {
+    pub(super) of: Name,
+    pub(super) key: String,
+    pub(super) note: String,
+}
+
+/// An event.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EventLine {
+    position: Position,
+    category: Name,
+    id: Uuid,
+    version: Version,
+    name: Name,
+    schema_version: u16,
+    recorded_at: Timestamp,
+    codec: u8,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payload: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    payload_base64: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata: Option<Box<RawValue>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    metadata_base64: Option<String>,
+    /// The command whose last event this is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    command: Option<CommandId>,
+}
+
+/// Any line but the first.
+pub(super) enum Line {
+    /// And the command whose last event it is.
+    Event(Box<StoredEvent>, Option<CommandId>),
+    Follower(FollowerLine),
+    Note(NoteLine),
+    End(End),
+}
+
+impl Header {
+    pub(super) fn new(log: LogId, head: Position, events: u64, followers: Vec<Name>) -> Self {
+        Self { archive: ARCHIVE.into(), format: FORMAT, log, head, events, followers }
+    }
+
+    /// Reads the first line of a file.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Any {
+            archive: String,
+            format: u32,
+        }
+        let any: Any = serde_json::from_str(text).map_err(|_| "this is no archive of events".to_owned())?;
+        match any {
+            Any { archive, .. } if archive != ARCHIVE => Err("this is no archive of events".into()),
+            Any { format, .. } if format != FORMAT => {
+                Err(format!("the archive is of format {format}, this program reads format {FORMAT}"))
+            }
+            Any { .. } => serde_json::from_str(text).map_err(|error| one_line(&error)),
+        }
+    }
+}
+
+impl Line {
+    /// Reads any line but the first.
+    pub(super) fn parse(text: &str) -> Result<Self, String> {
+        let parsed = match text.split(':').next().unwrap_or_default() {
+            "{\"position\"" => {
+                return serde_json::from_str::<EventLine>(text).map_err(|error| one_line(&error))?.event();
+            }
+            "{\"follower\"" => serde_json::from_str(text).map(Self::Follower),
+            "{\"of\"" => serde_json::from_str(text).map(Self::Note),
+            "{\"end\"" => serde_json::from_str(text).map(Self::End),
+            _ => return Err("this is neither an event, nor where a follower was, nor the end".into()),
+        };
+        parsed.map_err(|error| one_line(&error))
+    }
+}
+
+fn one_line(error: &serde_json::Error) -> String {
+    format!("this line cannot be read: {error}")
+}
+
+/// The line of an event, without the end of the line.
+pub(super) fn event_line(event: &StoredEvent, command: Option<CommandId>) -> String {
+    let StoredEvent { position, stream, version, recorded_at, name, schema_version, codec, payload, metadata } = event;
+    let (payload, payload_base64) = embedded(payload, *codec == Codec::Json.id());
+    let (metadata, metadata_base64) = embedded(metadata, true);
+    let line = EventLine {
+        position: *position,
+        category: stream.category.clone(),
+        id: stream.id,
+        version: *version,
+        name: name.clone(),
+        schema_version: *schema_version,
+        recorded_at: *recorded_at,
+        codec: codec.0,
+        payload,
+        payload_base64,
+        metadata,
+        metadata_base64,
+        command,
+    };
+    serde_json::to_string(&line).expect("names, numbers and texts are JSON")
+}
+
+/// JSON as it is, if it comes back from a line to the byte; anything else in base64. Nothing is neither.
+fn embedded(bytes: &[u8], is_json: bool) -> (Option<Box<RawValue>>, Option<String>) {
+    if bytes.is_empty() {
+        return (None, None);
+    }
+    let text = std::str::from_utf8(bytes).ok().filter(|text| is_json && !text.contains(['\n', '\r']));
+    let value = text.and_then(|text| serde_json::from_str::<Box<RawValue>>(text).ok());
+    match value.filter(|value| value.get().as_bytes() == bytes && value.get() != "null") {
+        Some(value) => (Some(value), None),
+        None => (None, Some(BASE64.encode(bytes))),
+    }
+}
+
+fn taken_out(value: Option<Box<RawValue>>, base64: Option<String>) -> Result<Vec<u8>, String> {
+    match (value, base64) {
+        (Some(value), None) => Ok(value.get().as_bytes().to_vec()),
+        (None, Some(base64)) => BASE64.decode(base64).map_err(|error| format!("this is no base64: {error}")),
+        (None, None) => Ok(Vec::new()),
+        (Some(_), Some(_)) => Err("an event has its payload and its metadata once".into()),
+    }
+}
+
+impl EventLine {
+    fn event(self) -> Result<Line, String> {
+        let event = StoredEvent {
+            position: self.position,
+            stream: StreamId { category: self.category, id: self.id },
+            version: self.version,
+            recorded_at: self.recorded_at,
+            name: self.name,
+            schema_version: self.schema_version,
+            codec: CodecId(self.codec),
+            payload: taken_out(self.payload, self.payload_base64)?,
+            metadata: taken_out(self.metadata, self.metadata_base64)?,
+        };
+        Ok(Line::Event(Box::new(event), self.command))
+    }
+}
+
+/// The event as another store takes it.
+pub(super) fn new_event(event: StoredEvent) -> NewEvent {
+    let StoredEvent { name, schema_version, codec, payload, metadata, .. } = event;
+    NewEvent { name, schema_version, codec, payload, metadata }
+}
+
+/// Reads the lines of a file one by one, and knows their numbers.
+pub(super) struct Lines<R> {
+    file: R,
+    buffer: Vec<u8>,
+    /// The number of the line that was read last, from 1.
+    pub(super) number: u64,
+}
+
+impl<R: BufRead> Lines<R> {
+    pub(super) fn new(file: R) -> Self {
+        Self { file, buffer: Vec::new(), number: 0 }
+    }
+
+    /// The next line, with its end; `None` at the end of the file.
+    pub(super) fn next_line(&mut self) -> Result<Option<&str>, ArchiveError> {
+        self.buffer.clear();
+        let read = self.file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut self.buffer);
+        if read.map_err(ArchiveError::File)? == 0 {
+            return Ok(None);
+        }
+        self.number += 1;
+        let fail = |reason: &str| Err(ArchiveError::line(self.number, reason));
+        match std::str::from_utf8(&self.buffer) {
+            Ok(text) if text.ends_with('\n') => Ok(Some(text)),
+            Ok(_) if self.buffer.len() as u64 == LINE_BYTES_MAX => fail("the line is too long"),
+            Ok(_) => fail("the file is cut off within this line"),
+            Err(_) => fail("this is no text"),
+        }
+    }
+
+    /// Reads the next line, which must be there, by `parse`.
+    pub(super) fn parsed<T>(&mut self, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ArchiveError> {
+        let Some(text) = self.next_line()? else {
+            return Err(ArchiveError::line(self.number + 1, "the file is cut off: its end is missing"));
+        };
+        parse(text.trim_end()).map_err(|reason| ArchiveError::line(self.number, reason))
+    }
+}
+
+pub(super) fn write_line(out: &mut dyn io::Write, line: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, line)?;
+    out.write_all(b"\n")
+}

@@ -1,0 +1,86 @@
+//! The whole log of a store as a file, and back: into any other store.
+//!
+//! An archive is text, one JSON object a line: a [header](self#the-file), the events in the order of the log, where each
+//! policy was and what it had noted, and an end with a checksum. Events keep everything but their positions. Policies keep
+//! their place among the events, so that what they have dealt with is not dealt with again, and a command that was carried out
+//! is not carried out again when a client repeats it. Read models are built anew from the log, and snapshots are kept anew
+//! when they are due.
+//!
+//! [`export`] takes a consistent part of the log also while the system runs. [`import`] fills an empty store, goes on where
+//! it was if it is interrupted, and no system starts on the store before it is finished.
+//!
+//! # What is not carried over
+//!
+//! - Receipts of commands that recorded nothing.
+//! - Snapshots, read models, leases. All of them come back by themselves.
+//! - What other stores keep: a system whose applications are on several stores has to be moved as a whole by other means.
+//!
+//! # The file
+//!
+//! ```text
+//! {"archive":"eventsourcing","format":1,"log":"0197…","head":3,"events":3,"followers":["ledger"]}
+//! {"position":1,"category":"Account","id":"0197…","version":1,"name":"Opened","schema_version":1,"recorded_at":"…","codec":1,"payload":{"owner":"Alice"},"metadata":{…},"command":"0197…"}
+//! …
+//! {"follower":"ledger","takes":["Account"],"after":{"category":"Account","id":"0197…","version":1}}
+//! {"of":"ledger","key":"timers","note":"0"}
+//! {"end":true,"events":3,"sha256":"8b1a…"}
+//! ```
+//!
+//! `command` is the id of the command whose last event this is. A payload stands as it is if it is JSON (codec 1), otherwise as `payload_base64`. Either way it comes back byte for byte.
+//! The checksum is of all lines before the last one.
+
+#[cfg(feature = "archive")]
+mod carry;
+#[cfg(feature = "archive")]
+mod cut;
+#[cfg(feature = "archive")]
+mod error;
+#[cfg(feature = "archive")]
+mod export;
+#[cfg(feature = "archive")]
+mod import;
+#[cfg(feature = "archive")]
+mod line;
+mod mark;
+#[cfg(feature = "archive")]
+mod survey;
+
+#[cfg(feature = "archive")]
+pub use error::ArchiveError;
+#[cfg(feature = "archive")]
+pub use export::{Exported, export};
+#[cfg(feature = "archive")]
+pub use import::{Imported, import};
+pub(crate) use mark::refuse_unfinished;
+
+/// How far an export or import is.
+#[cfg(feature = "archive")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Progress {
+    /// What is being done.
+    pub stage: Stage,
+    /// How many events are done.
+    pub events: u64,
+    /// Of how many.
+    pub of: u64,
+}
+
+/// What is being done.
+#[cfg(feature = "archive")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stage {
+    /// Events are written into the file.
+    Exporting,
+    /// The file is read and checked, before anything is written.
+    Reading,
+    /// Events are written into the store.
+    Importing,
+    /// What is in the store is compared with the file.
+    Comparing,
+}
+
+/// How many events are read from a store at once.
+#[cfg(feature = "archive")]
+const EVENTS_PER_PAGE: usize = 1_000;

@@ -1,0 +1,120 @@
+//! What an archive holds: read from its first to its last line before anything is done with it.
+
+use std::io::{BufRead, Seek, SeekFrom};
+
+use sha2::{Digest as _, Sha256};
+
+use super::export::hex;
+use super::line::{End, FollowerLine, Header, Line, Lines, event_line};
+use super::{ArchiveError, Progress, Stage};
+use crate::store::{Position, StoredEvent};
+
+/// How often it is said how far it is.
+pub(super) const EVENTS_BETWEEN_NEWS: u64 = 1_000;
+
+/// An archive that is whole.
+pub(super) struct Survey {
+    pub(super) events: u64,
+    pub(super) followers: Vec<FollowerLine>,
+    /// Of all its lines but the last.
+    pub(super) sha256: String,
+    /// Of its events without their positions.
+    pub(super) contents: Contents,
+}
+
+/// Reads the whole file. Afterwards it is to be read from its beginning.
+pub(super) fn survey<R: BufRead + Seek>(
+    file: &mut R,
+    progress: &mut impl FnMut(Progress),
+) -> Result<Survey, ArchiveError> {
+    let mut lines = Lines::new(&mut *file);
+    let (header, text) = lines.parsed(|text| Ok((Header::parse(text)?, format!("{text}\n"))))?;
+    let (mut surveyor, mut hash) = (Surveyor::default(), Sha256::new_with_prefix(text));
+    let end = loop {
+        let (line, text) = lines.parsed(|text| Ok((Line::parse(text)?, format!("{text}\n"))))?;
+        if let Line::End(end) = line {
+            break end;
+        }
+        surveyor.take(line, &header).map_err(|reason| ArchiveError::line(lines.number, reason))?;
+        hash.update(text);
+        let events = surveyor.contents.events;
+        if events.is_multiple_of(EVENTS_BETWEEN_NEWS) {
+            progress(Progress { stage: Stage::Reading, events, of: header.events });
+        }
+    };
+    let (number, sha256) = (lines.number, hex(hash));
+    if let Some(reason) = surveyor.fault(&header, &end, &sha256) {
+        return Err(ArchiveError::line(number, reason));
+    }
+    if lines.next_line()?.is_some() {
+        return Err(ArchiveError::line(number + 1, "the archive has ended in the line before"));
+    }
+    file.seek(SeekFrom::Start(0)).map_err(ArchiveError::File)?;
+    let Surveyor { contents, followers, .. } = surveyor;
+    Ok(Survey { events: contents.events, followers, sha256, contents })
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Surveyor {
+    last: Position,
+    contents: Contents,
+    followers: Vec<FollowerLine>,
+}
+
+impl Surveyor {
+    fn take(&mut self, line: Line, header: &Header) -> Result<(), String> {
+        match line {
+            Line::Event(event, _) if !self.followers.is_empty() => {
+                return Err(format!("the event at position {} stands after the followers", event.position));
+            }
+            Line::Event(event, _) if event.position <= self.last || event.position > header.head => {
+                return Err(format!("position {} after {}", event.position, self.last));
+            }
+            Line::Event(event, _) => {
+                self.last = event.position;
+                self.contents.add(*event);
+            }
+            Line::Follower(follower) => self.followers.push(follower),
+            Line::Note(note) if self.followers.last().is_none_or(|follower| follower.follower != note.of) => {
+                return Err(format!("the note is not of the follower before it but of {}", note.of));
+            }
+            Line::Note(_) | Line::End(_) => {}
+        }
+        Ok(())
+    }
+
+    fn fault(&self, header: &Header, end: &End, sha256: &str) -> Option<String> {
+        let (events, promised) = (self.contents.events, header.events);
+        if (promised, end.events) != (events, events) || !end.end {
+            let at_the_end = end.events;
+            return Some(format!(
+                "there are {events} events, the first line promises {promised}, the last {at_the_end}"
+            ));
+        }
+        if !self.followers.iter().map(|follower| &follower.follower).eq(&header.followers) {
+            return Some("the followers are not those that the first line promises".into());
+        }
+        (end.sha256 != sha256).then(|| "the checksum does not fit: the file was changed".into())
+    }
+}
+
+/// Tells apart logs of different contents: a hash of all events in order, without their positions.
+#[derive(Clone, Default)]
+pub(super) struct Contents {
+    pub(super) events: u64,
+    hash: Sha256,
+}
+
+impl Contents {
+    pub(super) fn add(&mut self, mut event: StoredEvent) {
+        event.position = Position::ZERO;
+        self.hash.update(event_line(&event, None));
+        self.hash.update(b"\n");
+        self.events += 1;
+    }
+
+    pub(super) fn digest(self) -> (u64, String) {
+        (self.events, hex(self.hash))
+    }
+}

@@ -1,0 +1,23 @@
+//! Compact JSON, the codec that everything can read.
+
+use serde::Serialize;
+use serde::de::DeserializeSeed;
+
+use super::{Cause, PAYLOAD_BYTES_EXPECTED};
+
+pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, Cause> {
+    let mut bytes = Vec::with_capacity(PAYLOAD_BYTES_EXPECTED);
+    value.serialize(&mut serde_json::Serializer::new(&mut bytes))?;
+    Ok(bytes)
+}
+
+pub(super) fn decode<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<S::Value, Cause> {
+    let mut deserializer = serde_json::Deserializer::from_slice(bytes);
+    let value = seed.deserialize(&mut deserializer)?;
+    deserializer.end()?;
+    Ok(value)
+}
+
+pub(super) fn value(bytes: &[u8]) -> Result<serde_json::Value, Cause> {
+    Ok(serde_json::from_slice(bytes)?)
+}

@@ -1,0 +1,130 @@
+//! MessagePack: the same fields by the same names as in JSON, in fewer bytes.
+//!
+//! Types are asked for the form that people read, as JSON asks them: an id is text here too. It costs bytes, and makes one
+//! shape of both codecs: what was written by either can be looked at as JSON, and be turned into a later version as JSON.
+
+use std::fmt;
+use std::io::ErrorKind;
+use std::marker::PhantomData;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Serialize, de};
+use serde_json::{Map, Number, Value};
+
+use super::{Cause, PAYLOAD_BYTES_EXPECTED};
+
+/// How deep values may be nested, as in JSON. What nests deeper is refused and does not use up the stack.
+const DEPTH_MAX: usize = 128;
+
+pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, Cause> {
+    let mut bytes = Vec::with_capacity(PAYLOAD_BYTES_EXPECTED);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
+    value.serialize(&mut serializer)?;
+    Ok(bytes)
+}
+
+pub(super) fn decode<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<S::Value, Cause> {
+    let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
+    deserializer.set_max_depth(DEPTH_MAX);
+    let value = seed.deserialize(&mut deserializer)?;
+    match IgnoredAny::deserialize(&mut deserializer) {
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(end)) if end.kind() == ErrorKind::UnexpectedEof => Ok(value),
+        _ => Err("trailing bytes".into()),
+    }
+}
+
+/// As JSON would have it: bytes are numbers, keys are text, and what is not a number is null.
+pub(super) fn value(bytes: &[u8]) -> Result<Value, Cause> {
+    decode(bytes, PhantomData::<AsJson>).map(|AsJson(value)| value)
+}
+
+struct AsJson(Value);
+
+impl<'de> Deserialize<'de> for AsJson {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(AsJsonVisitor)
+    }
+}
+
+struct AsJsonVisitor;
+
+impl<'de> Visitor<'de> for AsJsonVisitor {
+    type Value = AsJson;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<AsJson, E> {
+        Ok(AsJson(Value::Bool(value)))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<AsJson, E> {
+        Ok(AsJson(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<AsJson, E> {
+        Ok(AsJson(value.into()))
+    }
+
+    fn visit_f32<E>(self, value: f32) -> Result<AsJson, E> {
+        Ok(AsJson(Value::from(value)))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<AsJson, E> {
+        Ok(AsJson(Number::from_f64(value).map_or(Value::Null, Value::Number)))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<AsJson, E> {
+        Ok(AsJson(value.into()))
+    }
+
+    fn visit_bytes<E>(self, value: &[u8]) -> Result<AsJson, E> {
+        Ok(AsJson(value.into()))
+    }
+
+    fn visit_unit<E>(self) -> Result<AsJson, E> {
+        Ok(AsJson(Value::Null))
+    }
+
+    fn visit_none<E: de::Error>(self) -> Result<AsJson, E> {
+        self.visit_unit()
+    }
+
+    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<AsJson, D::Error> {
+        AsJson::deserialize(deserializer)
+    }
+
+    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<AsJson, D::Error> {
+        // An extension of MessagePack: its number and its bytes.
+        AsJson::deserialize(deserializer)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<AsJson, A::Error> {
+        let mut values = Vec::new();
+        while let Some(AsJson(value)) = items.next_element()? {
+            values.push(value);
+        }
+        Ok(AsJson(Value::Array(values)))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<AsJson, A::Error> {
+        let mut object = Map::new();
+        while let Some((AsJson(key), AsJson(value))) = entries.next_entry()? {
+            let key = key_of(key);
+            if object.contains_key(&key) {
+                return Err(de::Error::custom(format_args!("the key {key:?} stands twice in a map")));
+            }
+            object.insert(key, value);
+        }
+        Ok(AsJson(Value::Object(object)))
+    }
+}
+
+/// Keys that are no text in JSON either are shown as JSON.
+fn key_of(key: Value) -> String {
+    match key {
+        Value::String(text) => text,
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,129 @@
+//! What ties a field of a system to the events it follows.
+//!
+//! A field of the wrong kind lacks several traits at once. Only the first is reported: what comes after it is asked for
+//! only of a type that has it, and the functions that ask for nothing stand in.
+
+use super::required::{ProjectionInMemory, ProjectionInSql, Service};
+use crate::system::{PolicyFollower, ProjectionFollower, SqlProjectionFollower};
+use crate::{Aggregate, Follower, Policy, Projection, SqlProjection, SqlReadModel};
+
+/// The events that are named, by their variants. `None`: all are needed.
+type Named<'a> = Option<&'a [&'a str]>;
+
+/// The follower that is the field of type `P`, and the aggregate `A` that it follows.
+#[derive(Debug)]
+pub struct Follow<P, A>(std::marker::PhantomData<(P, A)>);
+
+impl<P: Service + 'static, A: Aggregate> Follow<P, A> {
+    /// Asks for [`Policy`].
+    pub fn policy<S>(
+        follower: PolicyFollower<S, P>,
+        application: &'static str,
+        named: Named<'_>,
+    ) -> PolicyFollower<S, P>
+    where
+        S: Send + Sync + 'static,
+        P: Policy<A>,
+    {
+        match named {
+            None => follower.follows::<A>(application),
+            Some(variants) => follower.follows_only::<A>(application, variants),
+        }
+    }
+}
+
+impl<P: ProjectionInMemory + 'static, A: Aggregate> Follow<P, A> {
+    /// Asks for [`Projection`].
+    pub fn projection<S>(
+        follower: ProjectionFollower<S, P>,
+        application: &'static str,
+        named: Named<'_>,
+    ) -> ProjectionFollower<S, P>
+    where
+        S: Send + Sync + 'static,
+        P: Projection<A>,
+    {
+        match named {
+            None => follower.follows::<A>(application),
+            Some(variants) => follower.follows_only::<A>(application, variants),
+        }
+    }
+}
+
+impl<P: 'static, A: Aggregate> Follow<P, A> {
+    /// Asks for [`Projection`].
+    pub fn foreign_projection<S>(
+        follower: ProjectionFollower<S, P>,
+        application: &'static str,
+        named: Named<'_>,
+    ) -> ProjectionFollower<S, P>
+    where
+        S: Send + Sync + 'static,
+        P: Projection<A>,
+    {
+        match named {
+            None => follower.follows::<A>(application),
+            Some(variants) => follower.follows_only::<A>(application, variants),
+        }
+    }
+}
+
+impl<P: ProjectionInSql + SqlReadModel, A: Aggregate> Follow<P, A> {
+    /// Asks for [`SqlProjection`].
+    pub fn sql_projection<S>(
+        follower: SqlProjectionFollower<S, P>,
+        application: &'static str,
+        named: Named<'_>,
+    ) -> SqlProjectionFollower<S, P>
+    where
+        S: Send + Sync + 'static,
+        P: SqlProjection<A>,
+    {
+        match named {
+            None => follower.follows::<A>(application),
+            Some(variants) => follower.follows_only::<A>(application, variants),
+        }
+    }
+}
+
+/// The projection in a SQL database that is the field of type `P`.
+#[derive(Debug)]
+pub struct InSql<P>(std::marker::PhantomData<P>);
+
+impl<P: ProjectionInSql> InSql<P> {
+    /// Asks for [`SqlReadModel`].
+    pub fn follower<S>(name: &'static str, part: fn(&S) -> &P) -> SqlProjectionFollower<S, P>
+    where
+        S: Send + Sync + 'static,
+        P: SqlReadModel,
+    {
+        Follower::sql_projection(name, part)
+    }
+}
+
+/// The same functions for a field that lacks something which is asked for elsewhere.
+pub trait Unfollowed: Sized {
+    fn policy<F>(follower: F, _: &'static str, _: Named<'_>) -> F {
+        follower
+    }
+
+    fn projection<F>(follower: F, _: &'static str, _: Named<'_>) -> F {
+        follower
+    }
+
+    fn foreign_projection<F>(follower: F, _: &'static str, _: Named<'_>) -> F {
+        follower
+    }
+
+    fn sql_projection<F>(follower: F, _: &'static str, _: Named<'_>) -> F {
+        follower
+    }
+
+    fn follower<S, P>(_: &'static str, _: fn(&S) -> &P) -> SqlProjectionFollower<S, P> {
+        unreachable!("a field lacks a trait, so this program does not compile")
+    }
+}
+
+impl<P, A> Unfollowed for Follow<P, A> {}
+
+impl<P> Unfollowed for InSql<P> {}

@@ -1,0 +1,81 @@
+//! What of a follower goes into another store, and what becomes of its notes where events have other positions.
+
+use serde_json::Value;
+
+use super::System;
+use super::feed::{DROPPED_KEYS, FIGURES_KEYS, HELD_KEYS, PARKED_KEYS, Partition, RECORD_KEYS};
+use super::follower::Target;
+use super::tenure::HOLDER_KEY;
+use super::wiring::PARTITIONS_KEY;
+use crate::store::{EventStore, Name, NotesQuery, Position, StoreError, StreamId, Version};
+
+/// A follower whose effects are elsewhere than in tables of its store: a policy, or a projection into something foreign.
+/// If it began anew it would have them again.
+pub(crate) struct Carried {
+    pub(crate) name: Name,
+    /// The stored names of the aggregates whose events it takes.
+    pub(crate) takes: Vec<Name>,
+}
+
+/// The followers of a system that go on in another store. All others are built anew from the log.
+pub(crate) fn carried<S: System>() -> Vec<Carried> {
+    let followers = S::followers().into_iter();
+    let followers = followers.filter(|follower| matches!(follower.target, Target::Events | Target::Foreign(_)));
+    followers
+        .map(|follower| Carried {
+            name: Name::from_static(follower.name),
+            takes: follower.routes.keys().cloned().collect(),
+        })
+        .collect()
+}
+
+/// The partitions in which a follower has run.
+pub(crate) async fn partitions(store: &dyn EventStore, follower: &Name) -> Result<Vec<Partition>, StoreError> {
+    let notes = store.notes(NotesQuery::new(follower.clone(), store.log_id(), PARTITIONS_KEY).limit(1)).await?.notes;
+    let count = notes.get(PARTITIONS_KEY).map_or(Ok(1), |note| note.parse());
+    let count = count.map_err(|error| StoreError::corrupt(format!("the partitions of {follower}"), error))?;
+    Ok(Partition::split(count).collect())
+}
+
+/// Whether a note stays as it is: its key and its value name no positions, and nobody but the follower has written it.
+pub(crate) fn is_carried_as_it_is(key: &str) -> bool {
+    !is_of_positions(key) && !key.starts_with(FIGURES_KEYS) && key != HOLDER_KEY
+}
+
+/// Whether a note is about one event and its position.
+pub(crate) fn is_of_positions(key: &str) -> bool {
+    [PARKED_KEYS, HELD_KEYS, DROPPED_KEYS, RECORD_KEYS].iter().any(|prefix| key.starts_with(prefix))
+}
+
+/// Whether the event of a note is one that the follower has not dealt with.
+pub(crate) fn is_put_aside(key: &str) -> bool {
+    key.starts_with(HELD_KEYS) || key.starts_with(DROPPED_KEYS)
+}
+
+/// The event that a note is about.
+pub(crate) fn place_of(note: &str) -> Result<(StreamId, Version), StoreError> {
+    #[derive(serde::Deserialize)]
+    struct Place {
+        #[serde(flatten)]
+        stream: StreamId,
+        version: Version,
+    }
+    let Place { stream, version } = serde_json::from_str(note).map_err(|error| unreadable(note, error))?;
+    Ok((stream, version))
+}
+
+/// The same note where its event is at `position`.
+pub(crate) fn moved_note(key: &str, note: &str, position: Position) -> Result<(String, String), StoreError> {
+    let mut value: Value = serde_json::from_str(note).map_err(|error| unreadable(note, error))?;
+    value["position"] = position.as_u64().into();
+    let is_keyed_by_position = key.starts_with(DROPPED_KEYS) || key.starts_with(RECORD_KEYS);
+    let key = match key.rsplit_once('/') {
+        Some((before, _)) if is_keyed_by_position => format!("{before}/{:020}", position.as_u64()),
+        _ => key.to_owned(),
+    };
+    Ok((key, value.to_string()))
+}
+
+fn unreadable(note: &str, error: serde_json::Error) -> StoreError {
+    StoreError::corrupt(format!("a note of a follower, {note:?}"), error)
+}

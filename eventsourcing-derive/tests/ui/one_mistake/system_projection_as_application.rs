@@ -1,0 +1,17 @@
+#[path = "../support/bank.rs"]
+mod bank;
+
+use bank::{Account, Accounts, Feed, Ledger};
+use eventsourcing_core::System;
+
+#[derive(System)]
+pub struct Bank {
+    #[application(aggregates(Account))]
+    pub accounts: Accounts,
+    #[application(aggregates(Ledger), follows(accounts: Account))]
+    pub feed: Feed,
+}
+
+fn main() {
+    let _ = Bank::definition();
+}

@@ -1,0 +1,1 @@
+SELECT command_id, position FROM eventsourcing_receipts WHERE command_id > ?1 ORDER BY command_id LIMIT ?2
