@@ -8,6 +8,7 @@ use crate::domain::{account::Account, ledger::Ledger, transfer::Leg, transfer::T
 
 /// Every movement on any account reaches the ledger and the read models, and every transfer in steps ends.
 #[derive(Debug, System)]
+#[system(schema)]
 pub struct EventSourcedBank {
     #[application(aggregates(Account, Leg), follows(transfers: Transfer))]
     pub accounts: AccountService,

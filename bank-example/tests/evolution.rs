@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 
 use bank_example::domain::Money;
 use eventsourcing_core::Stores;
+use eventsourcing_core::schema::{SchemaLock, SystemSchema};
 use shared::Books;
 use support::{Place, money};
 
@@ -118,6 +119,25 @@ async fn databases_that_were_kept_are_read_by_every_later_release() {
 
 /// What the first release had in its accounts, in the order of their ids, which is that of time.
 const FIRST: [&str; 3] = ["1.50", "2.50", "3.50"];
+
+#[test]
+fn the_lock_lets_each_release_follow_on_the_one_before_it_and_no_other_way() {
+    let (first, second, third) =
+        (SystemSchema::of::<first::Bank>(), SystemSchema::of::<second::Bank>(), SystemSchema::of::<third::Bank>());
+    let of_first = first.update(&SchemaLock::default()).expect("nothing was locked");
+    let of_second = second.update(&of_first).expect("the second release follows on the first");
+    let of_third = third.update(&of_second).expect("the third release follows on the second");
+    assert!(third.compare(&of_third).expect("samples are there").is_locked());
+    let versions: Vec<_> =
+        of_third.events().filter(|event| event.event == "Credited").map(|event| event.version).collect();
+    assert_eq!(versions, [1, 2, 3]);
+    for back in [first.compare(&of_third), second.compare(&of_third)] {
+        assert!(!back.expect("samples are there").breakages.is_empty());
+    }
+    let corrected = of_second.samples::<third::Account>().find(|sample| sample.event == "Corrected");
+    let corrected = corrected.expect("the second release corrects").decode::<third::Account>().expect("it is split");
+    assert_eq!(corrected.len(), 2);
+}
 
 /// The third release keeps the laws, and reads what each release before it may have stored.
 mod laws {

@@ -47,13 +47,15 @@
 //! - [`#[event]`](macro@event), [`#[derive(Aggregate)]`](macro@Aggregate), [`#[derive(System)]`](macro@System): what the
 //!   macros write.
 //! - [`store`]: the trait that stores implement, and what they promise.
+//! - `schema` (feature `schema`): events live for ever; a lock on what they look like.
 //! - `testing` (feature `testing`): given/when/then, the laws that every aggregate and policy keeps, a store that fails on
 //!   demand, the suite that proves a store.
 //!
 //! # Features
 //!
 //! `derive` (on by default): the macros. `message-pack`: the codec `Codec::MessagePack`. `zstd`: `Compression` of large
-//! payloads. `archive`: a log as a file, and back. `testing`: the test kit, for `dev-dependencies`.
+//! payloads. `archive`: a log as a file, and back. `schema`: what events look like, as JSON Schema, and the lock on it.
+//! `testing`: the test kit, for `dev-dependencies`.
 #![warn(missing_docs)]
 
 mod aggregate;
@@ -85,6 +87,8 @@ pub mod sql;
 pub mod store;
 mod upcast;
 
+#[cfg(any(feature = "schema", feature = "testing"))]
+pub mod schema;
 #[cfg(feature = "testing")]
 pub mod testing;
 

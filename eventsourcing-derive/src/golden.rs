@@ -6,7 +6,7 @@ use std::path::Path;
 
 use proc_macro2::TokenStream;
 use quote::{ToTokens, quote};
-use syn::{Attribute, Item};
+use syn::{Attribute, File, Item};
 
 #[test]
 fn an_aggregate_and_its_events_expand_as_expected() {
@@ -24,6 +24,11 @@ fn a_system_expands_as_expected() {
 }
 
 #[test]
+fn events_that_describe_themselves_expand_as_expected() {
+    compare("described");
+}
+
+#[test]
 fn mistakes_leave_everything_defined() {
     compare("mistakes");
 }
@@ -35,7 +40,7 @@ fn no_expansion_names_the_runtime_where_another_path_is_given() {
             #[aggregate(crate = framework, snapshot = every(2))]
             struct Account {}
         }),
-        crate::event::attribute(quote!(crate = framework), quote!(impl Account { fn opened() -> Self {} })),
+        crate::event::attribute(quote!(crate = framework, schema), quote!(impl Account { fn opened() -> Self {} })),
         crate::event::attribute(quote!(crate = framework), quote!(impl Account { fn closed(&mut self) {} })),
         crate::event::attribute(
             quote!(crate = framework),
@@ -53,7 +58,7 @@ fn no_expansion_names_the_runtime_where_another_path_is_given() {
             ),
         ),
         crate::system::derive(quote! {
-            #[system(crate = framework)]
+            #[system(crate = framework, schema)]
             struct Bank {
                 #[application(aggregates(Account))]
                 accounts: Accounts,
@@ -73,13 +78,25 @@ fn compare(name: &str) {
     let source = std::fs::read_to_string(folder.join(name).with_extension("rs")).expect("the source can be read");
     let file = syn::parse_file(&source).expect("the source is Rust");
     let expanded: TokenStream = file.items.into_iter().map(expand).collect();
-    let expanded = prettyplease::unparse(&syn::parse2(expanded).expect("an expansion is Rust"));
+    let expanded = prettyplease::unparse(&shown(syn::parse2(expanded).expect("an expansion is Rust")));
     let golden = folder.join(name).with_extension("expanded.rs");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&golden, &expanded).expect("the golden file can be written");
     }
     let expected = std::fs::read_to_string(&golden).expect("the golden file can be read; BLESS=1 writes it");
     assert!(expanded == expected, "{name} expands to something else; after BLESS=1 the difference can be reviewed");
+}
+
+/// With what stands in the macro that asks for the feature, as that expands to.
+fn shown(mut file: File) -> File {
+    let items = file.items.into_iter().flat_map(|item| match item {
+        Item::Macro(item) if item.mac.path.segments.last().is_some_and(|last| last.ident == "described") => {
+            syn::parse2::<File>(item.mac.tokens).expect("an expansion is Rust").items
+        }
+        item => vec![item],
+    });
+    file.items = items.collect();
+    file
 }
 
 /// What the compiler makes of an item with our macros.

@@ -169,6 +169,7 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// | `upcast(from = 1, with = path)` | method, variant, struct | makes version 2 of version 1; one for each earlier version | none |
 /// | `retired("…", …)` | `impl` block, `enum`, `struct` | stored names of events that mean nothing any more | none |
 /// | `split(name = "…", version = 1, with = path)` | `impl` block, `enum`, `struct` | what is read in place of an event that is not recorded any more | none; the version is 1 |
+/// | `schema` | `impl` block, `enum`, `struct` | the events say what they look like when they are stored, for the lock on it; needs the feature `schema` | they do not |
 /// | `enum = Name` | `impl` block | the name of the enum; also say `#[aggregate(event = Name)]` | the type's name with `Event` |
 /// | `crate = path` | `impl` block, `enum`, `struct` | where `eventsourcing_core` is | `::eventsourcing_core` |
 ///
@@ -223,6 +224,13 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// ```
 ///
 /// The chapter on evolution, `docs/evolution.md`, says which change needs what.
+///
+/// # Schema
+///
+/// With `schema` the events implement `DescribedEvent`: schemars describes their payloads as serde stores them. The type of a
+/// field needs `schemars::JsonSchema`, unless `#[schemars(with = "String")]` or `schema_with` says what it looks like; such
+/// attributes may stand on parameters and fields without a derive of `JsonSchema`. `SystemSchema` compares the schemas with
+/// what is locked.
 ///
 /// # What is stored
 ///
@@ -299,6 +307,7 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `#[projection(follows(field: A, …))]` | projection | what it reads; at least one; with `A(Opened, Closed)` only these events | |
 /// | `#[application(name = "…")]`, `#[projection(name = "…")]` | either | the stored name; give it before you rename the field | the field's name |
 /// | `#[system(name = "…")]` | struct | the name in the definition | the struct's name |
+/// | `#[system(schema)]` | struct | the system says what all its events look like, for the lock on it; they have `#[event(schema)]` | it does not |
 /// | `#[system(crate = path)]` | struct | where `eventsourcing_core` is | `::eventsourcing_core` |
 ///
 /// # Events of newer releases

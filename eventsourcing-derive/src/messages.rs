@@ -101,6 +101,8 @@ messages! {
         "`{name}` names the type of `self`; write `fn {name}(&mut self, …)`"
     change_returns(name)
         "`{name}` returns something, but an event has already happened: remove the return type; what refuses or answers is a command"
+    field_stored_otherwise(option)
+        "with `{option}`, the type of this field does not say what is stored; say it besides: `#[schemars(with = \"String\")]`"
     create_without_self(name)
         "`{name}` neither takes `&mut self` nor returns `Self`; an event changes the state with `&mut self` or creates it with `-> Self`"
     parameter_pattern(method)

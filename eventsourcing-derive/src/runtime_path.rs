@@ -30,6 +30,11 @@ impl RuntimePath {
     pub(crate) fn serde(&self) -> String {
         source_text(&self.0) + "::private::serde"
     }
+
+    /// The path as schemars' `crate` attribute wants it.
+    pub(crate) fn schemars(&self) -> String {
+        source_text(&self.0) + "::private::schemars"
+    }
 }
 
 impl ToTokens for RuntimePath {

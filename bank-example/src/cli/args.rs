@@ -11,6 +11,7 @@ use eventsourcing_core::{Codec, Id};
 
 use super::failure::Failure;
 use super::parked::ParkedCommand;
+use super::schema::SchemaCommand;
 use super::serve::ServeArgs;
 
 /// An event-sourced bank: accounts, a ledger that every movement reaches, and an activity feed.
@@ -57,7 +58,7 @@ A first session:
   bank-example verify                   has everything reached everybody, once?
   bank-example export bank.jsonl        the whole bank as a file, for any other store
 
-Exit codes: 1 the bank refused, or verify found a difference, 2 wrong usage, 3 the store cannot be opened or reached.
+Exit codes: 1 the bank refused, or verify or schema found a difference, 2 wrong usage, 3 the store cannot be opened or reached.
 RUST_LOG=debug shows what happens inside.";
 
 #[derive(Subcommand)]
@@ -89,6 +90,11 @@ pub(crate) enum Command {
         /// As a Mermaid diagram
         #[arg(long)]
         mermaid: bool,
+    },
+    /// Show what events look like, and check that those which earlier releases have stored stay readable
+    Schema {
+        #[command(subcommand)]
+        what: SchemaCommand,
     },
 }
 

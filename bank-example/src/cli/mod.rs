@@ -9,6 +9,7 @@ mod output;
 mod parked;
 mod progress;
 mod rebuild;
+mod schema;
 mod serve;
 mod transfers;
 mod verify;
@@ -57,6 +58,11 @@ fn log_to_stderr() {
 async fn run(Cli { store, json, codec, command }: Cli) -> Result<(String, Option<Failure>), Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
         Command::Describe { mermaid } => Ok((commands::describe(mermaid).render(json), None)),
+        Command::Schema { what } => {
+            let mut output = schema::run(what)?;
+            let failure = output.failure.take();
+            Ok((output.render(json), failure))
+        }
         Command::Export { file } => Ok((archive::export(&store, &file).await?.render(json), None)),
         Command::Import { file } => {
             let mut output = archive::import(&store, &file).await?;

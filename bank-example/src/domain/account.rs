@@ -3,7 +3,7 @@
 use eventsourcing_core::{Aggregate, event};
 use serde::{Deserialize, Serialize};
 
-use super::{BankError, Money, ZERO, positive};
+use super::{BankError, Money, ZERO, positive, stored_amount};
 
 /// A bank account. Its balance never falls below zero.
 #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
@@ -14,15 +14,15 @@ pub struct Account {
 }
 
 /// What has happened to an account.
-#[event]
+#[event(schema)]
 impl Account {
     fn opened(owner: String) -> Self {
         Self { owner, balance: ZERO }
     }
-    fn credited(&mut self, amount: Money) {
+    fn credited(&mut self, #[schemars(schema_with = "stored_amount")] amount: Money) {
         self.balance += amount;
     }
-    fn debited(&mut self, amount: Money) {
+    fn debited(&mut self, #[schemars(schema_with = "stored_amount")] amount: Money) {
         self.balance -= amount;
     }
 }

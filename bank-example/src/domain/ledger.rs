@@ -3,7 +3,7 @@
 use eventsourcing_core::{Aggregate, Id, event};
 use serde::{Deserialize, Serialize};
 
-use super::{Money, ZERO, account::Account};
+use super::{Money, ZERO, account::Account, stored_amount};
 
 /// The one ledger there is: `Id::named(GENERAL)`.
 pub const GENERAL: &str = "General";
@@ -17,12 +17,12 @@ pub struct Ledger {
 }
 
 /// What has happened to a ledger. An amount that left an account is negative.
-#[event]
+#[event(schema)]
 impl Ledger {
     fn opened() -> Self {
         Self { balance: ZERO, transactions: 0 }
     }
-    fn transaction_added(&mut self, _account: Id<Account>, amount: Money) {
+    fn transaction_added(&mut self, _account: Id<Account>, #[schemars(schema_with = "stored_amount")] amount: Money) {
         self.balance += amount;
         self.transactions += 1;
     }

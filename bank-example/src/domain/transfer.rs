@@ -7,17 +7,19 @@
 //! after it, and however late, moves nothing.
 
 use eventsourcing_core::{Aggregate, Id, event};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BankError, Money, account::Account, positive};
+use super::{BankError, Money, account::Account, positive, stored_amount};
 
 /// What is to be moved.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Order {
     pub from: Id<Account>,
     pub to: Id<Account>,
     /// The bank that keeps the second account; `None`: this one, which keeps the first.
     pub bank: Option<String>,
+    #[schemars(schema_with = "stored_amount")]
     pub amount: Money,
 }
 
@@ -44,7 +46,7 @@ pub enum State {
 }
 
 /// What has happened to a transfer. Each event says all that a bank has to know.
-#[event]
+#[event(schema)]
 impl Transfer {
     fn requested(order: Order) -> Self {
         Self { order, state: State::Requested }
@@ -93,7 +95,7 @@ impl Transfer {
 }
 
 /// Which bank is asked, and for what.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Side {
     /// The first, to take the money from the account at once.
     Debit,
@@ -105,7 +107,7 @@ pub enum Side {
 #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
 pub struct Leg {}
 
-#[event]
+#[event(schema)]
 impl Leg {
     fn agreed(_transfer: Id<Transfer>, _side: Side) -> Self {
         Self {}

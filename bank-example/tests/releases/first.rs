@@ -14,7 +14,7 @@ pub(crate) struct Account {
     frozen: bool,
 }
 
-#[event]
+#[event(schema)]
 impl Account {
     fn opened(owner: String) -> Self {
         Self { owner, balance: ZERO, frozen: false }
@@ -67,7 +67,7 @@ pub(crate) struct Ledger {
     pub(crate) balance: Money,
 }
 
-#[event]
+#[event(schema)]
 impl Ledger {
     fn opened() -> Self {
         Self { balance: ZERO }
@@ -97,6 +97,7 @@ impl SqlProjection<Account> for Movements {
 }
 
 #[derive(System)]
+#[system(schema)]
 pub(crate) struct Bank {
     #[application(aggregates(Account))]
     pub(crate) accounts: Accounts,

@@ -16,7 +16,7 @@ pub(crate) struct Account {
     channels: Vec<String>,
 }
 
-#[event]
+#[event(schema)]
 impl Account {
     fn opened(owner: String) -> Self {
         Self { owner, balance: ZERO, frozen: false, channels: Vec::new() }
@@ -76,7 +76,7 @@ pub(crate) struct Ledger {
     pub(crate) balance: Money,
 }
 
-#[event]
+#[event(schema)]
 impl Ledger {
     fn opened() -> Self {
         Self { balance: ZERO }
@@ -106,6 +106,7 @@ impl SqlProjection<Account> for Movements {
 }
 
 #[derive(System)]
+#[system(schema)]
 pub(crate) struct Bank {
     #[application(aggregates(Account))]
     pub(crate) accounts: Accounts,

@@ -16,7 +16,7 @@ pub(crate) struct Account {
     channels: Vec<String>,
 }
 
-#[event(split(name = "Corrected", with = corrected), retired("Frozen"))]
+#[event(schema, split(name = "Corrected", with = corrected), retired("Frozen"))]
 impl Account {
     fn opened(owner: String) -> Self {
         Self { owner, balance: ZERO, channels: Vec::new() }
@@ -103,7 +103,7 @@ pub(crate) struct Ledger {
     pub(crate) balance: Money,
 }
 
-#[event]
+#[event(schema)]
 impl Ledger {
     fn opened() -> Self {
         Self { balance: ZERO }
@@ -140,6 +140,7 @@ impl SqlProjection<Account> for Movements {
 }
 
 #[derive(System)]
+#[system(schema)]
 pub(crate) struct Bank {
     #[application(aggregates(Account))]
     pub(crate) accounts: Accounts,

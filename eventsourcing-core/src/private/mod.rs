@@ -1,18 +1,46 @@
 //! What macro expansions name. No promises: use what the crate root exports.
 
+#[cfg(feature = "schema")]
+mod described;
 mod follow;
 mod parameter;
 mod required;
 mod upcast;
 
+#[cfg(feature = "schema")]
+pub use schemars;
 pub use serde;
 
+#[cfg(feature = "schema")]
+pub use described::{DescribedField, PayloadOf, Undescribed};
 pub use follow::{Follow, InSql, Unfollowed};
 pub use parameter::{Copied, Missing, Of, Parameter, Unasked, Within};
 pub use required::{Payload, ProjectionInMemory, ProjectionInSql, Service, State};
 pub use upcast::{Certain, NewPayload, OldPayload, Outcome, read};
 
 pub use crate::upcast::{Splitter, StoredPayload, Upcaster};
+
+/// What `schema` writes, which needs the feature.
+#[cfg(feature = "schema")]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __described {
+    ($($implementation:tt)*) => { $($implementation)* };
+}
+
+/// What `schema` writes, which needs the feature.
+#[cfg(not(feature = "schema"))]
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __described {
+    ($($implementation:tt)*) => {
+        ::core::compile_error!(
+            "`schema` needs the feature `schema` of `eventsourcing-core`: add it to `features` in `Cargo.toml`"
+        );
+    };
+}
+
+pub use __described as described;
 
 /// Combines the fingerprints of a state's shape, of its fold, and of how former events are read.
 #[must_use]

@@ -65,6 +65,7 @@ impl Events {
         }
         self.check_names_differ(errors);
         self.check_former(errors);
+        self.schema.iter().for_each(|schema| schema.check(errors));
     }
 
     /// The stored name would mean several types.

@@ -10,8 +10,8 @@ use super::model::{EventItem, EventType, Events};
 impl Events {
     pub(super) fn expand(&self) -> TokenStream {
         let item = &self.item;
-        let implementation = self.implementation();
-        quote!(#item #implementation)
+        let (implementation, description) = (self.implementation(), self.description());
+        quote!(#item #implementation #description)
     }
 
     /// The messages, the item, and an implementation that keeps the compiler from reporting that there is none.
@@ -48,6 +48,7 @@ impl Events {
         let (impl_generics, type_generics, _) = self.generics().split_for_impl();
         let body = quote!(::core::unreachable!());
         let methods = self.methods([&body, &body, &body, &body]);
+        let description = self.stub_description();
         quote! {
             impl #impl_generics #runtime::Event for #ident #type_generics
             where
@@ -56,6 +57,7 @@ impl Events {
                 const TYPES: &'static [#runtime::EventType] = &[];
                 #methods
             }
+            #description
         }
     }
 

@@ -9,6 +9,7 @@ mod expand;
 mod former;
 mod model;
 mod parse;
+mod schema;
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -21,7 +22,7 @@ use crate::runtime_path::RuntimePath;
 use former::Gone;
 use model::Events;
 
-const STRUCT_OPTIONS: &[&str] = &["name", "former_names", "version", "upcast", "split", "retired", "crate"];
+const STRUCT_OPTIONS: &[&str] = &["name", "former_names", "version", "upcast", "split", "retired", "schema", "crate"];
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     match syn::parse2(item.clone()) {
@@ -35,9 +36,10 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
 
 fn expand_enum(arguments: TokenStream, item: ItemEnum) -> TokenStream {
     let mut errors = Errors::default();
-    let options = Options::of_arguments("event", arguments, &["split", "retired", "crate"], &mut errors);
+    let options = Options::of_arguments("event", arguments, &["split", "retired", "schema", "crate"], &mut errors);
     let (runtime, gone) = (RuntimePath::parse(&options, &mut errors), Gone::parse(&options, &mut errors));
-    let events = Events::of_enum(item, runtime, gone, &mut errors);
+    let schema = options.written_word("schema", &mut errors);
+    let events = Events::of_enum(item, runtime, gone, schema, &mut errors);
     events.check(&mut errors);
     finish(&events, errors)
 }

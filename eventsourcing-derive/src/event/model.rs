@@ -3,6 +3,7 @@
 use syn::{Attribute, Generics, Ident, ItemEnum, ItemStruct, LitStr};
 
 use super::former::{Gone, Upcast};
+use super::schema::Schema;
 use crate::runtime_path::RuntimePath;
 
 pub(super) struct Events {
@@ -13,6 +14,8 @@ pub(super) struct Events {
     pub(super) types: Vec<EventType>,
     /// Stored events that none of them stands for.
     pub(super) gone: Gone,
+    /// Whether they describe themselves.
+    pub(super) schema: Option<Schema>,
 }
 
 pub(super) enum EventItem {

@@ -1,9 +1,10 @@
 //! From the enum or struct and its options to the model.
 
-use syn::{Attribute, ItemEnum, ItemStruct, Variant};
+use syn::{Attribute, Ident, ItemEnum, ItemStruct, Variant};
 
 use super::former::{Gone, Upcast};
 use super::model::{EventItem, EventType, Events};
+use super::schema::Schema;
 use crate::errors::Errors;
 use crate::options::Options;
 use crate::runtime_path::RuntimePath;
@@ -12,21 +13,36 @@ use crate::stored_name::{check_stored_name, stored_name};
 const VARIANT_OPTIONS: &[&str] = &["name", "former_names", "version", "upcast"];
 
 impl Events {
-    pub(super) fn of_enum(mut item: ItemEnum, runtime: RuntimePath, gone: Gone, errors: &mut Errors) -> Self {
+    pub(super) fn of_enum(
+        mut item: ItemEnum,
+        runtime: RuntimePath,
+        gone: Gone,
+        schema: Option<Ident>,
+        errors: &mut Errors,
+    ) -> Self {
         let types = EventType::of_variants(&mut item, errors);
-        Self { runtime, item: EventItem::Enum(item), types, gone }
+        let schema = Schema::of_enum(&mut item, schema);
+        Self { runtime, item: EventItem::Enum(item), types, gone, schema }
     }
 
     /// Of the enum that the block form writes.
-    pub(super) fn of_block(mut item: ItemEnum, runtime: RuntimePath, gone: Gone, errors: &mut Errors) -> Self {
+    pub(super) fn of_block(
+        mut item: ItemEnum,
+        runtime: RuntimePath,
+        gone: Gone,
+        schema: Option<Ident>,
+        errors: &mut Errors,
+    ) -> Self {
         let types = EventType::of_variants(&mut item, errors);
-        Self { runtime, item: EventItem::Block(item), types, gone }
+        let schema = Schema::of_enum(&mut item, schema);
+        Self { runtime, item: EventItem::Block(item), types, gone, schema }
     }
 
-    pub(super) fn of_struct(item: ItemStruct, options: &Options, errors: &mut Errors) -> Self {
+    pub(super) fn of_struct(mut item: ItemStruct, options: &Options, errors: &mut Errors) -> Self {
         let (runtime, gone) = (RuntimePath::parse(options, errors), Gone::parse(options, errors));
         let types = vec![EventType::new(&item.ident, Vec::new(), options, errors)];
-        Self { runtime, item: EventItem::Struct(item), types, gone }
+        let schema = Schema::of_struct(&mut item, options.written_word("schema", errors));
+        Self { runtime, item: EventItem::Struct(item), types, gone, schema }
     }
 }
 

@@ -15,7 +15,8 @@ impl System {
         let nothing = TokenStream::new();
         let implementation = self.implementation(&self.definition(), &self.assemble(), &self.followers(), &nothing);
         let starters = self.starters(&nothing);
-        quote!(#implementation #starters)
+        let description = self.description(&self.aggregate_schemas(), &nothing);
+        quote!(#implementation #starters #description)
     }
 
     /// The messages, and implementations that keep the compiler from reporting that there are none.
@@ -29,7 +30,8 @@ impl System {
         };
         let implementation = self.implementation(&definition, &body, &body, &conditions);
         let starters = self.starters(&conditions);
-        quote!(#messages #implementation #starters)
+        let description = self.description(&body, &conditions);
+        quote!(#messages #implementation #starters #description)
     }
 
     fn implementation(
@@ -57,6 +59,37 @@ impl System {
                 }
             }
         }
+    }
+
+    /// `impl DescribedSystem`, if there is to be a schema. Through a macro that says what is missing if the feature is not
+    /// there, which only the runtime knows.
+    fn description(&self, aggregates: &TokenStream, conditions: &TokenStream) -> Option<TokenStream> {
+        let (word, ident) = (self.schema.as_ref()?, &self.input.ident);
+        let (runtime, located) = (&self.runtime, self.runtime.located_at(word.span()));
+        let (impl_generics, type_generics, _) = self.input.generics.split_for_impl();
+        let implementation = quote! {
+            #[automatically_derived]
+            impl #impl_generics #runtime::schema::DescribedSystem for #ident #type_generics #conditions {
+                fn aggregates() -> ::std::vec::Vec<#runtime::schema::AggregateSchema> {
+                    #aggregates
+                }
+            }
+        };
+        let span = Span::call_site().located_at(word.span());
+        Some(quote_spanned!(span=> #located::private::described! { #implementation }))
+    }
+
+    fn aggregate_schemas(&self) -> TokenStream {
+        let runtime = &self.runtime;
+        let owned = self.parts.iter().flat_map(|part| part.aggregates().unwrap_or_default());
+        let schemas: Vec<_> = owned
+            .map(|aggregate| {
+                let located = runtime.located_at(aggregate.span());
+                quote_spanned!(aggregate.span()=> #located::schema::AggregateSchema::of::<#aggregate>())
+            })
+            .collect();
+        let count = schemas.len();
+        quote!(::core::convert::From::<[#runtime::schema::AggregateSchema; #count]>::from([#(#schemas),*]))
     }
 
     fn definition(&self) -> TokenStream {

@@ -11,6 +11,8 @@ pub(super) struct System {
     pub(super) input: DeriveInput,
     pub(super) runtime: RuntimePath,
     pub(super) name: LitStr,
+    /// The word `schema`, if it stands there.
+    pub(super) schema: Option<Ident>,
     pub(super) parts: Vec<Part>,
     /// Fields whose role is not known. That has been reported; what else is said of them would repeat it.
     pub(super) unclear: Vec<Ident>,

@@ -11,10 +11,11 @@ use crate::stored_name::stored_name;
 
 impl System {
     pub(super) fn parse(input: DeriveInput, errors: &mut Errors) -> Self {
-        let options = Options::of_attributes("system", &input.attrs, &["name", "crate"], errors);
+        let options = Options::of_attributes("system", &input.attrs, &["name", "schema", "crate"], errors);
         let chosen = options.text("name", "name = \"Bank\"", errors);
+        let schema = options.written_word("schema", errors);
         let (runtime, name) = (RuntimePath::parse(&options, errors), stored_name(chosen, &input.ident, errors));
-        let mut system = Self { runtime, name, parts: Vec::new(), unclear: Vec::new(), input };
+        let mut system = Self { runtime, name, schema, parts: Vec::new(), unclear: Vec::new(), input };
         for field in fields(&system.input, errors) {
             match Part::parse(&field, errors) {
                 Some(part) => system.parts.push(part),

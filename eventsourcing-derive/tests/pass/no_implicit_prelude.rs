@@ -9,7 +9,7 @@ mod bare {
         owner: ::std::string::String,
     }
 
-    #[::eventsourcing_core::event]
+    #[::eventsourcing_core::event(schema)]
     impl Account {
         fn opened(owner: ::std::string::String) -> Self {
             Self { owner }

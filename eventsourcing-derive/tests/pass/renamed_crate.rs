@@ -14,7 +14,7 @@ pub mod domain {
         #[aggregate(crate = crate::framework, snapshot = never(), event = AccountHistory)]
         pub struct Account {}
 
-        #[es::event(crate = crate::framework, enum = AccountHistory)]
+        #[es::event(crate = crate::framework, enum = AccountHistory, schema)]
         #[cfg(all())]
         impl self::Account {
             /// Opened.
@@ -52,7 +52,7 @@ pub mod domain {
         use serde::{Deserialize, Serialize};
 
         #[derive(Clone, Serialize, Deserialize)]
-        #[es::event(crate = es)]
+        #[es::event(crate = es, schema)]
         pub enum DoorEvent {
             #[event(name = "Built")]
             #[serde(rename = "ignored")]
@@ -70,7 +70,7 @@ impl From<es::Application> for Accounts {
 }
 
 #[derive(es::System)]
-#[system(crate = es, name = "Bank")]
+#[system(crate = es, name = "Bank", schema)]
 struct RenamedBank {
     #[application(name = "books", aggregates(domain::account::Account))]
     accounts: Accounts,

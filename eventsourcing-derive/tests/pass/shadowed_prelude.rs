@@ -49,7 +49,7 @@ pub struct Account {
     event: u64,
 }
 
-#[runtime::event]
+#[runtime::event(schema)]
 impl Account {
     fn opened(event: u64, field0: u64, other: ::std::option::Option<u64>) -> Self {
         let _ = (field0, other);
@@ -63,7 +63,7 @@ impl Account {
     }
 }
 
-#[runtime::event]
+#[runtime::event(schema)]
 #[derive(::std::clone::Clone, serde::Serialize, serde::Deserialize)]
 pub enum DoorEvent {
     Opened,
@@ -71,7 +71,7 @@ pub enum DoorEvent {
     Err { serializer: u8 },
 }
 
-#[runtime::event]
+#[runtime::event(schema)]
 #[derive(::std::clone::Clone, serde::Serialize, serde::Deserialize)]
 pub struct Pinged;
 

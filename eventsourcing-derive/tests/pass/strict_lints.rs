@@ -7,7 +7,7 @@
 use eventsourcing_core::{Aggregate, Application, Fold, Id, Policy, Recorded, System, Work, event};
 use serde::{Deserialize, Serialize};
 
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 struct Money(u64);
 
 /// An account.
@@ -33,6 +33,38 @@ impl Account {
 
 fn nothing() -> Money {
     Money(0)
+}
+
+/// An account that describes its events. Without a default, for which schemars has an `allow` that cannot be forbidden.
+#[derive(Aggregate, Debug, Serialize, Deserialize)]
+pub struct Described {
+    balance: Money,
+}
+
+#[event(schema)]
+impl Described {
+    fn opened(_owner: String) -> Self {
+        Self { balance: Money(0) }
+    }
+    fn credited(&mut self, amount: Money, #[schemars(with = "String")] _text: Option<String>) {
+        self.balance = amount;
+    }
+    fn closed(&mut self) {}
+}
+
+/// The same, written by hand.
+#[event(schema)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum WrittenEvent {
+    /// First.
+    First,
+    /// Second.
+    Second(u64),
+    /// Third.
+    Third {
+        /// A field.
+        field: u64,
+    },
 }
 
 mod private {

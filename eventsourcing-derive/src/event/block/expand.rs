@@ -1,7 +1,7 @@
 //! From the model to the block as it was written, the enum, and the `impl Fold`.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::{Attribute, Ident, ItemEnum, parse_quote};
 
@@ -90,7 +90,7 @@ impl Method {
         let Self { signature, variant_attributes, variant, fields, .. } = self;
         let name = &signature.ident;
         let documentation =
-            undocumented(variant_attributes).then(|| documentation(&format!("The event `{}`.", name.unraw())));
+            undocumented(variant_attributes).then(|| documentation(&format!("{EVENT}{}`.", name.unraw())));
         let fields = fields.iter().map(|field| field.to_documented_field(name, block));
         match fields.len() {
             0 => quote!(#documentation #(#variant_attributes)* #variant),
@@ -149,7 +149,7 @@ impl Method {
 
 impl Field {
     fn to_documented_field(&self, method: &Ident, block: &Block) -> TokenStream {
-        let text = || format!("The parameter `{}` of `{}`.", self.ident.unraw(), method.unraw());
+        let text = || format!("{PARAMETER}{}` of `{}`.", self.ident.unraw(), method.unraw());
         let documentation = undocumented(&self.attributes).then(|| documentation(&text()));
         let (bound, field) = (block.serde_bound(self), self.to_field());
         quote!(#documentation #bound #field)
@@ -163,6 +163,15 @@ impl Field {
 
 fn undocumented(attributes: &[Attribute]) -> bool {
     !attributes.iter().any(is_documentation)
+}
+
+const EVENT: &str = "The event `";
+const PARAMETER: &str = "The parameter `";
+
+/// Whether it says nothing that the user has written.
+pub(in crate::event) fn is_made_up(attribute: &Attribute) -> bool {
+    let text = attribute.to_token_stream().to_string();
+    [EVENT, PARAMETER].iter().any(|beginning| text.contains(&format!("\"{beginning}")))
 }
 
 /// For what the user has not documented: the enum is public, and the lint `missing_docs` may be on.

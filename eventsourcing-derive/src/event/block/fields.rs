@@ -8,7 +8,7 @@ use crate::messages;
 use crate::source_text::source_text;
 
 /// `ty` as it is written outside the block, where `Self` means the enum.
-pub(super) fn without_self(ty: &Type, aggregate: &Type) -> Type {
+pub(in crate::event) fn without_self(ty: &Type, aggregate: &Type) -> Type {
     let tokens = replace_self(ty.to_token_stream(), &aggregate.to_token_stream());
     parse_quote!(#tokens)
 }

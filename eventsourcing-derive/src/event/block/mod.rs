@@ -9,6 +9,10 @@ mod parameters;
 mod parse;
 mod stub;
 
+pub(super) use expand::is_made_up;
+pub(super) use fields::without_self;
+pub(super) use parameters::{distinct, named_types};
+
 use proc_macro2::TokenStream;
 use syn::ItemImpl;
 
@@ -18,9 +22,9 @@ use model::Block;
 
 pub(super) fn expand(arguments: TokenStream, item: ItemImpl) -> TokenStream {
     let mut errors = Errors::default();
-    let (block, gone) = Block::parse(arguments, item, &mut errors);
+    let (block, gone, schema) = Block::parse(arguments, item, &mut errors);
     block.check(&mut errors);
-    let events = Events::of_block(block.to_enum(), block.runtime.clone(), gone, &mut errors);
+    let events = Events::of_block(block.to_enum(), block.runtime.clone(), gone, schema, &mut errors);
     events.check_variants(&mut errors);
     match errors.finish() {
         Ok(()) => block.expand(&events),

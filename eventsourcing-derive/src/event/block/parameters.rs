@@ -104,7 +104,7 @@ fn is_known(ty: &Type) -> bool {
     KNOWN.contains(&&*source_text(ty))
 }
 
-fn distinct<'a>(types: impl IntoIterator<Item = &'a Type>) -> Vec<&'a Type> {
+pub(in crate::event) fn distinct<'a>(types: impl IntoIterator<Item = &'a Type>) -> Vec<&'a Type> {
     let mut distinct: Vec<&Type> = Vec::new();
     for ty in types {
         if !distinct.iter().any(|earlier| same(earlier, ty)) {
@@ -121,7 +121,7 @@ fn same(one: &Type, other: &Type) -> bool {
 }
 
 /// The types to be named in messages: what stands in lists, options and tuples, for which nothing can be derived.
-fn named_types(ty: &Type) -> Vec<&Type> {
+pub(in crate::event) fn named_types(ty: &Type) -> Vec<&Type> {
     match stands_for_its_parts(ty) {
         true => parts(ty).into_iter().flat_map(named_types).collect(),
         false => vec![ty],

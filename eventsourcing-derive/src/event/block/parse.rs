@@ -14,10 +14,17 @@ use crate::options::Options;
 use crate::runtime_path::RuntimePath;
 use crate::source_text::source_text;
 
+const BLOCK_OPTIONS: &[&str] = &["enum", "split", "retired", "schema", "crate"];
+
 impl Block {
-    /// The block, and what its events have been stored as besides.
-    pub(super) fn parse(arguments: TokenStream, mut item: ItemImpl, errors: &mut Errors) -> (Self, Gone) {
-        let options = Options::of_arguments("event", arguments, &["enum", "split", "retired", "crate"], errors);
+    /// The block, what its events have been stored as besides, and the wish for a schema.
+    pub(super) fn parse(
+        arguments: TokenStream,
+        mut item: ItemImpl,
+        errors: &mut Errors,
+    ) -> (Self, Gone, Option<Ident>) {
+        let options = Options::of_arguments("event", arguments, BLOCK_OPTIONS, errors);
+        let schema = options.written_word("schema", errors);
         let gone = Gone::parse(&options, errors);
         let runtime = RuntimePath::parse(&options, errors);
         let aggregate = name_of(&item.self_ty, errors);
@@ -29,7 +36,7 @@ impl Block {
         let methods = methods.collect();
         item.attrs.push(lints());
         let events = events.unwrap_or_else(|| format_ident!("{}Event", aggregate.unraw()));
-        (Self { runtime, methods, events, aggregate, item }, gone)
+        (Self { runtime, methods, events, aggregate, item }, gone, schema)
     }
 }
 
@@ -59,7 +66,7 @@ impl Field {
     fn parse(input: &mut FnArg, aggregate: &Type) -> Option<Self> {
         let FnArg::Typed(parameter) = input else { return None };
         let Pat::Ident(pattern) = &*parameter.pat else { return None };
-        let moves = |attribute: &Attribute| attribute.path().is_ident("serde") || is_documentation(attribute);
+        let moves = |attribute: &Attribute| is_of_storage(attribute) || is_documentation(attribute);
         let (attributes, kept) = parameter.attrs.drain(..).partition(moves);
         parameter.attrs = kept;
         parameter.attrs.push(parse_quote!(#[allow(unused_variables)]));
@@ -91,7 +98,12 @@ fn lints() -> Attribute {
 }
 
 fn belongs_to_variant(attribute: &Attribute) -> bool {
-    attribute.path().is_ident("event") || attribute.path().is_ident("serde") || is_documentation(attribute)
+    attribute.path().is_ident("event") || is_of_storage(attribute) || is_documentation(attribute)
+}
+
+/// Whether it says how a field is stored, or what that looks like.
+fn is_of_storage(attribute: &Attribute) -> bool {
+    attribute.path().is_ident("serde") || attribute.path().is_ident("schemars")
 }
 
 pub(super) fn is_documentation(attribute: &Attribute) -> bool {

@@ -1,0 +1,261 @@
+//! [`SchemaLock`]: the file that is committed. What every released version of every event looks like, with samples.
+//!
+//! One block for each version of each event, sorted, so that a review sees what a release adds. Nothing leaves it: what
+//! was stored once is stored for ever.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::aggregate::names_of;
+use crate::store::{Name, Position, StoredEvent, StreamId, Version};
+use crate::{Aggregate, Codec, CodecError};
+
+/// The form of the file. A newer one is refused.
+const FORMAT: u32 = 1;
+
+/// What every released version of every event of a system looks like.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SchemaLock {
+    pub(super) events: Vec<LockedEvent>,
+}
+
+/// One version of one event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedEvent {
+    /// The stored name of its aggregate.
+    pub aggregate: String,
+    /// The stored name of the event.
+    pub event: String,
+    /// The version of its payload, from 1.
+    pub version: u16,
+    /// The JSON Schema of its payload; `true` if only samples are known.
+    pub payload: Value,
+    /// Payloads as they are stored.
+    pub samples: Vec<Value>,
+}
+
+/// The file as it is written.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    format: u32,
+    events: Vec<LockedEvent>,
+}
+
+/// An event as it may stand in a store: a golden event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The stored name of its aggregate.
+    pub aggregate: String,
+    /// The stored name of the event.
+    pub event: String,
+    /// The version of its payload.
+    pub version: u16,
+    /// Its fields.
+    pub payload: Value,
+}
+
+/// The lock cannot be read, written or brought up to date.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LockError {
+    /// The file cannot be read.
+    #[error("the schema lock {} cannot be read; `EVENTS_LOCK=update cargo test` makes one", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The file cannot be written.
+    #[error("the schema lock {} cannot be written", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The text is no schema lock.
+    #[error("this is no schema lock; take it back from version control")]
+    Malformed(#[source] serde_json::Error),
+    /// A newer release of the framework has written it.
+    #[error("the schema lock has format {found}, this program knows {FORMAT}; was it written by a newer release?")]
+    Format {
+        /// The format of the file.
+        found: u32,
+    },
+    /// One block says the same version of the same event twice.
+    #[error("version {version} of {event} of {aggregate} is locked twice; keep the block that was there first")]
+    Repeated {
+        /// The stored name of the aggregate.
+        aggregate: String,
+        /// The stored name of the event.
+        event: String,
+        /// The version.
+        version: u16,
+    },
+    /// The payload that was made of the schema is not what the type reads.
+    #[error("{0}")]
+    Sample(String),
+    /// Stored events would be read otherwise, or not at all.
+    #[error("{0}")]
+    Broken(String),
+}
+
+impl SchemaLock {
+    /// The lock in a file.
+    ///
+    /// # Errors
+    /// [`LockError`]: it cannot be read, or is no lock.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self, LockError> {
+        let path = path.as_ref();
+        let text = std::fs::read_to_string(path);
+        text.map_err(|source| LockError::Read { path: path.into(), source })?.parse()
+    }
+
+    /// Writes the lock into a file.
+    ///
+    /// # Errors
+    /// [`LockError::Write`].
+    pub fn write(&self, path: impl AsRef<Path>) -> Result<(), LockError> {
+        let path = path.as_ref();
+        std::fs::write(path, self.to_string()).map_err(|source| LockError::Write { path: path.into(), source })
+    }
+
+    /// A lock of these events. They are sorted.
+    ///
+    /// # Errors
+    /// [`LockError::Repeated`].
+    pub fn of_events(events: impl IntoIterator<Item = LockedEvent>) -> Result<Self, LockError> {
+        let mut events: Vec<_> = events.into_iter().collect();
+        events.sort_by(|one, other| one.key().cmp(&other.key()));
+        if let Some(pair) = events.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
+            let LockedEvent { aggregate, event, version, .. } = pair[0].clone();
+            return Err(LockError::Repeated { aggregate, event, version });
+        }
+        Ok(Self { events })
+    }
+
+    /// Every version of every event, in the order of their names.
+    pub fn events(&self) -> impl Iterator<Item = &LockedEvent> {
+        self.events.iter()
+    }
+
+    /// Every golden event of the aggregate, under each of its names, of every version there has been.
+    ///
+    /// ```
+    /// # use eventsourcing_core::{Aggregate, event, schema::{LockedEvent, SchemaLock}};
+    /// # #[derive(Aggregate, serde::Serialize, serde::Deserialize)] struct Door {}
+    /// # #[event] impl Door { fn opened(by: String) -> Self { Self {} } }
+    /// let lock = SchemaLock::of_events([LockedEvent {
+    ///     aggregate: "Door".into(),
+    ///     event: "Opened".into(),
+    ///     version: 1,
+    ///     payload: true.into(),
+    ///     samples: vec![serde_json::json!({ "by": "Alice" })],
+    /// }])?;
+    /// for sample in lock.samples::<Door>() {
+    ///     assert_eq!(sample.decode::<Door>()?, [DoorEvent::Opened { by: "Alice".into() }]);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn samples<A: Aggregate>(&self) -> impl Iterator<Item = Sample> {
+        let is_of = |event: &&LockedEvent| names_of::<A>().any(|name| event.aggregate == name);
+        self.events.iter().filter(is_of).flat_map(LockedEvent::samples)
+    }
+}
+
+impl LockedEvent {
+    fn key(&self) -> (&str, &str, u16) {
+        (&self.aggregate, &self.event, self.version)
+    }
+
+    /// Its golden events.
+    pub fn samples(&self) -> impl Iterator<Item = Sample> {
+        self.samples.iter().map(|payload| self.sample(payload.clone()))
+    }
+
+    pub(super) fn sample(&self, payload: Value) -> Sample {
+        let Self { aggregate, event, version, .. } = self;
+        Sample { aggregate: aggregate.clone(), event: event.clone(), version: *version, payload }
+    }
+}
+
+impl Sample {
+    /// The events that this release reads in its place: one, or several or none if it was split or retired.
+    ///
+    /// # Errors
+    /// What an application would be told that loads the event.
+    pub fn decode<A: Aggregate>(&self) -> Result<Vec<A::Event>, CodecError> {
+        Ok(Codec::decode_events(&self.to_stored())?.collect())
+    }
+
+    /// The event as the first of a stream, in JSON.
+    #[must_use]
+    pub fn to_stored(&self) -> StoredEvent {
+        StoredEvent {
+            position: Position::new(1),
+            stream: StreamId { category: Name::from(self.aggregate.as_str()), id: Uuid::nil() },
+            version: Version::FIRST,
+            recorded_at: Timestamp::UNIX_EPOCH,
+            name: Name::from(self.event.as_str()),
+            schema_version: self.version,
+            codec: Codec::Json.id(),
+            payload: self.payload.to_string().into_bytes(),
+            metadata: Vec::new(),
+        }
+    }
+}
+
+impl FromStr for SchemaLock {
+    type Err = LockError;
+
+    fn from_str(text: &str) -> Result<Self, LockError> {
+        #[derive(Deserialize)]
+        struct Header {
+            format: u32,
+        }
+        match serde_json::from_str(text) {
+            Ok(Header { format: FORMAT }) => {}
+            Ok(Header { format: found }) => return Err(LockError::Format { found }),
+            Err(error) => return Err(LockError::Malformed(error)),
+        }
+        let File { events, .. } = serde_json::from_str(text).map_err(LockError::Malformed)?;
+        Self::of_events(events)
+    }
+}
+
+/// The text of the file, the same for the same events: all keys are sorted, whatever `serde_json` is told to keep.
+impl fmt::Display for SchemaLock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let events = self.events.iter().map(|event| LockedEvent {
+            payload: sorted(&event.payload),
+            samples: event.samples.iter().map(sorted).collect(),
+            ..event.clone()
+        });
+        let file = File { format: FORMAT, events: events.collect() };
+        let text = serde_json::to_string_pretty(&file).map_err(|_| fmt::Error)?;
+        writeln!(f, "{text}")
+    }
+}
+
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(entries) => {
+            let mut entries: Vec<_> = entries.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            entries.sort_by(|(one, _), (other, _)| one.cmp(other));
+            Value::Object(entries.into_iter().collect::<Map<_, _>>())
+        }
+        Value::Array(items) => items.iter().map(sorted).collect(),
+        value => value.clone(),
+    }
+}

@@ -1,0 +1,72 @@
+//! What events look like that are stored, and a lock on it: events live for ever, the code that reads them does not.
+//!
+//! A file, `events.lock.json`, keeps what every released version of every event looks like, and samples of it. It is
+//! committed. A test compares it with the types, and decodes the samples through the upcasters: a change that would make
+//! stored events unreadable, or read otherwise, fails with what to do about it.
+//!
+//! ```
+//! use eventsourcing_core::schema::{SchemaLock, SystemSchema};
+//! use eventsourcing_core::{Aggregate, event};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Aggregate, Serialize, Deserialize)]
+//! struct Account { cents: i64 }
+//!
+//! #[event(schema)]
+//! impl Account {
+//!     fn opened() -> Self { Self { cents: 0 } }
+//!     fn credited(&mut self, cents: i64, note: Option<String>) { self.cents += cents; }
+//! }
+//!
+//! let bank = SystemSchema::new("Bank").with::<Account>();
+//! let lock = bank.update(&SchemaLock::default())?;
+//! assert!(bank.compare(&lock)?.is_locked());
+//!
+//! let credited = lock.events().find(|event| event.event == "Credited").expect("it is locked");
+//! assert_eq!(credited.samples[0], serde_json::json!({ "cents": 1, "note": "text" }));
+//! # Ok::<(), eventsourcing_core::schema::LockError>(())
+//! ```
+//!
+//! A system names all its aggregates, so that none is forgotten: with `#[system(schema)]` one line is the test.
+//!
+//! ```text
+//! #[test]
+//! fn stored_events_stay_readable() {
+//!     SystemSchema::of::<Bank>().assert_locked("events.lock.json");
+//! }
+//! ```
+//!
+//! `EVENTS_LOCK=update cargo test` records what is new. The chapter on evolution, `docs/evolution.md`, says which change
+//! needs what.
+
+mod lock;
+
+pub use lock::{LockError, LockedEvent, Sample, SchemaLock};
+
+#[cfg(feature = "schema")]
+mod asyncapi;
+#[cfg(feature = "schema")]
+mod breakage;
+#[cfg(feature = "schema")]
+mod check;
+#[cfg(feature = "schema")]
+mod compare;
+#[cfg(feature = "schema")]
+mod described;
+#[cfg(feature = "schema")]
+mod generated;
+#[cfg(feature = "schema")]
+mod shape;
+#[cfg(feature = "schema")]
+mod stub;
+#[cfg(feature = "schema")]
+mod system;
+
+#[cfg(feature = "schema")]
+pub use breakage::{Breakage, Comparison};
+#[cfg(feature = "schema")]
+pub use described::{AggregateSchema, DescribedEvent, DescribedSystem};
+#[cfg(feature = "schema")]
+pub use schemars::{Schema, SchemaGenerator};
+#[cfg(feature = "schema")]
+pub use system::SystemSchema;

@@ -1,0 +1,305 @@
+//! [`SystemSchema`]: all events of a system, taken from the types; compared with the lock, and recorded in it.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::breakage::Comparison;
+use super::check::{breakages, one_line, without_aggregate};
+use super::compare::differences;
+use super::described::{AggregateSchema, DescribedEvent, DescribedSystem};
+use super::generated;
+use super::lock::{LockError, LockedEvent, SchemaLock};
+use crate::{Aggregate, Definition};
+
+/// What all events of a system look like that are stored.
+///
+/// ```
+/// use eventsourcing_core::schema::SystemSchema;
+/// use eventsourcing_core::{Aggregate, Application, System, event};
+/// # use serde::{Deserialize, Serialize};
+///
+/// # #[derive(Aggregate, Serialize, Deserialize)]
+/// # struct Account {}
+/// #[event(schema)]
+/// impl Account {
+///     fn opened(owner: String) -> Self { Self {} }
+/// }
+/// # struct Accounts;
+/// # impl From<Application> for Accounts { fn from(_: Application) -> Self { Self } }
+///
+/// #[derive(System)]
+/// #[system(schema)]
+/// struct Bank {
+///     #[application(aggregates(Account))]
+///     accounts: Accounts,
+/// }
+///
+/// let lock = std::env::temp_dir().join(format!("{}.lock.json", std::process::id()));
+/// let recorded = SystemSchema::of::<Bank>().update_file(&lock)?;
+/// assert_eq!(recorded, ["Account / Opened / version 1: the event is new"]);
+/// SystemSchema::of::<Bank>().assert_locked(&lock);
+/// # std::fs::remove_file(lock).unwrap();
+/// # Ok::<(), eventsourcing_core::schema::LockError>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct SystemSchema {
+    pub(super) name: &'static str,
+    pub(super) aggregates: Vec<AggregateSchema>,
+    /// Who sends and who receives events, if it is known.
+    pub(super) definition: Option<Definition>,
+    /// Samples that the user has given.
+    given: Vec<LockedEvent>,
+}
+
+impl SystemSchema {
+    /// The schema of a system, with all its aggregates.
+    #[must_use]
+    pub fn of<S: DescribedSystem>() -> Self {
+        let definition = S::definition();
+        Self { name: definition.name, aggregates: S::aggregates(), definition: Some(definition), given: Vec::new() }
+    }
+
+    /// The schema of aggregates that no [`System`](crate::System) names. Add them one by one.
+    #[must_use]
+    pub fn new(name: &'static str) -> Self {
+        Self { name, aggregates: Vec::new(), definition: None, given: Vec::new() }
+    }
+
+    /// Adds the events of an aggregate.
+    #[must_use]
+    pub fn with<A>(mut self) -> Self
+    where
+        A: Aggregate,
+        A::Event: DescribedEvent,
+    {
+        self.aggregates.push(AggregateSchema::of::<A>());
+        self
+    }
+
+    /// Adds a payload that was stored, or could have been: in place of those that are made of the schema, or for a version that
+    /// is older than the lock.
+    ///
+    /// # Panics
+    /// The payload is no JSON.
+    #[must_use]
+    pub fn with_sample<A: Aggregate>(mut self, event: &str, version: u16, payload: impl serde::Serialize) -> Self {
+        let payload = serde_json::to_value(payload).expect("a sample can be written as JSON");
+        let same =
+            |given: &&mut LockedEvent| (&*given.aggregate, &*given.event, given.version) == (A::NAME, event, version);
+        match self.given.iter_mut().find(same) {
+            Some(given) => given.samples.push(payload),
+            None => self.given.push(LockedEvent {
+                aggregate: A::NAME.into(),
+                event: event.into(),
+                version,
+                payload: true.into(),
+                samples: vec![payload],
+            }),
+        }
+        self
+    }
+
+    /// The one line of a test. Panics with what to do unless the lock in `path`, seen from the package, is what the types say.
+    ///
+    /// With `EVENTS_LOCK=update` in the environment it records first what is new, and fails only for what must not be.
+    ///
+    /// # Panics
+    /// A change would break stored events, or is not recorded; the lock cannot be read or written.
+    #[track_caller]
+    pub fn assert_locked(&self, path: impl AsRef<Path>) {
+        let path = path.as_ref();
+        let update = std::env::var_os("EVENTS_LOCK").is_some_and(|wish| wish == "update");
+        let outcome = if update { self.update_file(path).map(drop) } else { Ok(()) };
+        match outcome.and_then(|()| self.compare(&SchemaLock::read(path)?)) {
+            Ok(comparison) if comparison.is_locked() => {}
+            Ok(comparison) if comparison.breakages.is_empty() => {
+                panic!(
+                    "{}: {comparison}\n\nto record it: EVENTS_LOCK=update cargo test; then review the file",
+                    path.display()
+                )
+            }
+            Ok(comparison) => panic!("{}: {comparison}", path.display()),
+            Err(error) => panic!("{}: {}", path.display(), one_line(&error)),
+        }
+    }
+
+    /// Brings the lock in a file up to date; makes it if there is none. What was recorded, one line each.
+    ///
+    /// # Errors
+    /// [`LockError`]. The file is as before.
+    pub fn update_file(&self, path: impl AsRef<Path>) -> Result<Vec<String>, LockError> {
+        let path = path.as_ref();
+        let lock = match SchemaLock::read(path) {
+            Err(LockError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+                SchemaLock::default()
+            }
+            lock => lock?,
+        };
+        let updated = self.update(&lock)?;
+        if updated != lock {
+            updated.write(path)?;
+        }
+        Ok(news(&lock, &updated))
+    }
+
+    /// The lock with all that is new. Nothing leaves it.
+    ///
+    /// # Errors
+    /// [`LockError::Broken`]: a change would break stored events. [`LockError::Sample`]: a sample cannot be made.
+    pub fn update(&self, lock: &SchemaLock) -> Result<SchemaLock, LockError> {
+        let comparison = Comparison { breakages: self.breakages(lock), ..Comparison::default() };
+        match comparison.breakages.is_empty() {
+            true => self.merge(lock),
+            false => Err(LockError::Broken(comparison.to_string())),
+        }
+    }
+
+    /// The types beside the lock.
+    ///
+    /// # Errors
+    /// [`LockError::Sample`]: a sample of what is new cannot be made.
+    pub fn compare(&self, lock: &SchemaLock) -> Result<Comparison, LockError> {
+        let breakages = self.breakages(lock);
+        let unrecorded = if breakages.is_empty() { news(lock, &self.merge(lock)?) } else { Vec::new() };
+        let samples = lock.events.iter().map(|event| event.samples.len()).sum();
+        Ok(Comparison { breakages, unrecorded, versions: lock.events.len(), samples })
+    }
+
+    fn breakages(&self, lock: &SchemaLock) -> Vec<super::Breakage> {
+        let of_known = self.aggregates.iter().flat_map(|aggregate| {
+            let locked: Vec<_> = lock.events.iter().filter(|event| aggregate.is_called(&event.aggregate)).collect();
+            breakages(aggregate, &locked)
+        });
+        let known: Vec<_> = self.aggregates.iter().map(|aggregate| aggregate.name).collect();
+        let mut gone: Vec<_> = lock.events.iter().map(|event| event.aggregate.as_str()).collect();
+        gone.retain(|name| !self.aggregates.iter().any(|aggregate| aggregate.is_called(name)));
+        gone.dedup();
+        of_known.chain(gone.into_iter().map(|aggregate| without_aggregate(aggregate, &known))).collect()
+    }
+
+    fn merge(&self, lock: &SchemaLock) -> Result<SchemaLock, LockError> {
+        let mut events = lock.events.clone();
+        for aggregate in &self.aggregates {
+            for index in 0..aggregate.types.len() {
+                self.record(aggregate, index, &mut events)?;
+            }
+        }
+        for given in &self.given {
+            let aggregate = self.aggregates.iter().find(|aggregate| aggregate.name == given.aggregate);
+            record_given(aggregate.ok_or_else(|| of_nobody(self.name, given))?, given, &mut events)?;
+        }
+        SchemaLock::of_events(events)
+    }
+
+    /// The current version of an event: its shape, and samples of it if it is new or has grown.
+    fn record(
+        &self,
+        aggregate: &AggregateSchema,
+        index: usize,
+        events: &mut Vec<LockedEvent>,
+    ) -> Result<(), LockError> {
+        let (known, payload) = (aggregate.types[index], aggregate.shape(index));
+        let place = |event: &LockedEvent| {
+            (&*event.aggregate, &*event.event, event.version) == (aggregate.name, known.name, known.version)
+        };
+        let place = events.iter().position(place).unwrap_or_else(|| {
+            let (aggregate, event) = (aggregate.name.into(), known.name.into());
+            events.push(LockedEvent {
+                aggregate,
+                event,
+                version: known.version,
+                payload: true.into(),
+                samples: Vec::new(),
+            });
+            events.len() - 1
+        });
+        let event = &mut events[place];
+        if event.payload != payload || event.samples.is_empty() {
+            event.payload = payload;
+            if !self.is_given(event) {
+                let samples = generated::samples(&aggregate.described(index));
+                samples.into_iter().try_for_each(|sample| add_sample(aggregate, event, sample))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn is_given(&self, event: &LockedEvent) -> bool {
+        let key = |event: &LockedEvent| (event.aggregate.clone(), event.event.clone(), event.version);
+        self.given.iter().any(|given| key(given) == key(event))
+    }
+}
+
+fn record_given(
+    aggregate: &AggregateSchema,
+    given: &LockedEvent,
+    events: &mut Vec<LockedEvent>,
+) -> Result<(), LockError> {
+    let same = |event: &LockedEvent| {
+        (&event.aggregate, &event.event, event.version) == (&given.aggregate, &given.event, given.version)
+    };
+    let place = events.iter().position(same).unwrap_or_else(|| {
+        events.push(LockedEvent { samples: Vec::new(), ..given.clone() });
+        events.len() - 1
+    });
+    given.samples.iter().try_for_each(|sample| add_sample(aggregate, &mut events[place], sample.clone()))
+}
+
+fn of_nobody(system: &str, given: &LockedEvent) -> LockError {
+    let LockedEvent { aggregate, event, .. } = given;
+    LockError::Sample(format!(
+        "a sample is given of {event} of {aggregate}, but {system} has no aggregate `{aggregate}`"
+    ))
+}
+
+/// Adds a sample that can be decoded.
+fn add_sample(aggregate: &AggregateSchema, event: &mut LockedEvent, payload: Value) -> Result<(), LockError> {
+    if event.samples.contains(&payload) {
+        return Ok(());
+    }
+    let sample = event.sample(payload);
+    match aggregate.read(&sample) {
+        Ok(_) => event.samples.push(sample.payload),
+        Err(error) => return Err(LockError::Sample(undecodable(aggregate, event, &sample.payload, &error))),
+    }
+    Ok(())
+}
+
+fn undecodable(aggregate: &AggregateSchema, event: &LockedEvent, payload: &Value, error: &crate::CodecError) -> String {
+    let LockedEvent { event: name, version, .. } = event;
+    format!(
+        "the sample of version {version} of {name} of {} cannot be read: {}\n  the sample  {payload}\n  to do       \
+         correct the type's `JsonSchema`; give it an example with `#[schemars(example = …)]`, or give the payload with \
+         `.with_sample::<{}>({name:?}, {version}, json!({{ … }}))`",
+        aggregate.name,
+        one_line(error),
+        aggregate.name,
+    )
+}
+
+/// What the second lock has and the first has not.
+fn news(before: &SchemaLock, after: &SchemaLock) -> Vec<String> {
+    after.events.iter().filter_map(|event| news_of(before, event)).collect()
+}
+
+fn news_of(before: &SchemaLock, event: &LockedEvent) -> Option<String> {
+    let same_event = |other: &&LockedEvent| (&other.aggregate, &other.event) == (&event.aggregate, &event.event);
+    let same = before.events.iter().filter(same_event).find(|other| other.version == event.version);
+    let what = match same {
+        Some(same) if same == event => return None,
+        Some(same) if same.payload == event.payload || same.payload == Value::Bool(true) => "samples are new".into(),
+        Some(same) => grown(&same.payload, &event.payload),
+        None if before.events.iter().any(|other| same_event(&other)) => "the version is new".into(),
+        None => "the event is new".into(),
+    };
+    Some(format!("{} / {} / version {}: {what}", event.aggregate, event.event, event.version))
+}
+
+fn grown(before: &Value, after: &Value) -> String {
+    let novelties: Vec<_> = differences(after, before).iter().map(super::compare::Difference::novelty).collect();
+    match &*novelties {
+        [] => "it is described otherwise, and read as before".into(),
+        novelties => novelties.join(", "),
+    }
+}

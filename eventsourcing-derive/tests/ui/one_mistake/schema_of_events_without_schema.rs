@@ -1,0 +1,19 @@
+#[path = "../support/bank.rs"]
+mod bank;
+
+use bank::{Account, Accounts, Feed};
+use eventsourcing_core::System;
+use eventsourcing_core::schema::SystemSchema;
+
+#[derive(System)]
+#[system(schema)]
+pub struct Bank {
+    #[application(aggregates(Account))]
+    pub accounts: Accounts,
+    #[projection(follows(accounts: Account))]
+    pub feed: Feed,
+}
+
+fn main() {
+    SystemSchema::of::<Bank>().assert_locked("events.lock.json");
+}
