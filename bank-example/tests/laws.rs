@@ -6,12 +6,13 @@ use bank_example::application::transfers::TransferService;
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::Ledger;
 use bank_example::domain::transfer::{Leg, Transfer};
+use eventsourcing_core::schema::SchemaLock;
 use eventsourcing_core::testing::laws;
 
-laws!(Account);
-laws!(Ledger);
-laws!(Transfer);
-laws!(Leg);
+laws!(Account, samples = locked().samples::<Account>());
+laws!(Ledger, samples = locked().samples::<Ledger>());
+laws!(Transfer, samples = locked().samples::<Transfer>());
+laws!(Leg, samples = locked().samples::<Leg>());
 
 laws!(policy LedgerService: Account);
 laws!(policy AccountService: Transfer, given = [Account]);
@@ -23,4 +24,9 @@ mod as_decided {
 
     laws!(Account, decide = [Account::credit, Account::debit]);
     laws!(Transfer, decide = [Transfer::answer, Transfer::time_out]);
+}
+
+/// What has been stored in each version of each event.
+fn locked() -> SchemaLock {
+    SchemaLock::read(concat!(env!("CARGO_MANIFEST_DIR"), "/events.lock.json")).expect("the lock is committed")
 }

@@ -45,6 +45,14 @@ impl<N: Into<String>> From<(N, u16, Value)> for Sample {
     }
 }
 
+/// From the lock: `samples = lock.samples::<Account>()`.
+#[cfg(feature = "schema")]
+impl From<crate::schema::Sample> for Sample {
+    fn from(golden: crate::schema::Sample) -> Self {
+        Self::new(golden.event, golden.version, golden.payload)
+    }
+}
+
 /// An event that stands at version 1 of a stream.
 pub(super) fn stored(category: &'static str, name: Name, version: u16, codec: Codec, payload: Vec<u8>) -> StoredEvent {
     StoredEvent {
