@@ -5,9 +5,12 @@
 
 pub mod application;
 pub mod domain;
+mod stored;
 pub mod stores;
 pub mod system;
 pub mod web;
+
+use stored::amount;
 
 /// The examples of the README compile and run.
 #[cfg(doctest)]

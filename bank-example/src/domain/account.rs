@@ -3,7 +3,7 @@
 use eventsourcing_core::{Aggregate, event};
 use serde::{Deserialize, Serialize};
 
-use super::{BankError, Money, ZERO, positive, stored_amount};
+use super::{BankError, Money, ZERO, positive};
 
 /// A bank account. Its balance never falls below zero.
 #[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
@@ -19,10 +19,10 @@ impl Account {
     fn opened(owner: String) -> Self {
         Self { owner, balance: ZERO }
     }
-    fn credited(&mut self, #[schemars(schema_with = "stored_amount")] amount: Money) {
+    fn credited(&mut self, #[schemars(schema_with = "crate::amount")] amount: Money) {
         self.balance += amount;
     }
-    fn debited(&mut self, #[schemars(schema_with = "stored_amount")] amount: Money) {
+    fn debited(&mut self, #[schemars(schema_with = "crate::amount")] amount: Money) {
         self.balance -= amount;
     }
 }

@@ -3,7 +3,7 @@
 use eventsourcing_core::{Aggregate, Id, event};
 use serde::{Deserialize, Serialize};
 
-use super::{Money, ZERO, account::Account, stored_amount};
+use super::{Money, ZERO, account::Account};
 
 /// The one ledger there is: `Id::named(GENERAL)`.
 pub const GENERAL: &str = "General";
@@ -22,7 +22,7 @@ impl Ledger {
     fn opened() -> Self {
         Self { balance: ZERO, transactions: 0 }
     }
-    fn transaction_added(&mut self, _account: Id<Account>, #[schemars(schema_with = "stored_amount")] amount: Money) {
+    fn transaction_added(&mut self, _account: Id<Account>, #[schemars(schema_with = "crate::amount")] amount: Money) {
         self.balance += amount;
         self.transactions += 1;
     }

@@ -5,12 +5,9 @@ pub mod ledger;
 pub mod transfer;
 
 pub use rust_decimal::Decimal as Money;
-use serde::{Deserialize, Serialize};
-
-use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// Why the bank refuses.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, thiserror::Error)]
 pub enum BankError {
     #[error("insufficient funds: the balance is {balance:.2}, {amount:.2} was asked for")]
     InsufficientFunds { balance: Money, amount: Money },
@@ -20,11 +17,6 @@ pub enum BankError {
     InvalidOwner,
     #[error("a transfer needs two different accounts")]
     SameAccount,
-}
-
-/// What an amount looks like when it is stored: a text, so that no reader makes a binary fraction of it.
-pub fn stored_amount(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "pattern": r"^-?\d+\.\d\d$", "examples": ["20.00"] })
 }
 
 /// Nothing, to the cent.

@@ -10,7 +10,7 @@ use eventsourcing_core::{Aggregate, Id, event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{BankError, Money, account::Account, positive, stored_amount};
+use super::{BankError, Money, account::Account, positive};
 
 /// What is to be moved.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -19,7 +19,7 @@ pub struct Order {
     pub to: Id<Account>,
     /// The bank that keeps the second account; `None`: this one, which keeps the first.
     pub bank: Option<String>,
-    #[schemars(schema_with = "stored_amount")]
+    #[schemars(schema_with = "crate::amount")]
     pub amount: Money,
 }
 
