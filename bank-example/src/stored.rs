@@ -3,6 +3,6 @@
 use schemars::{Schema, SchemaGenerator, json_schema};
 
 /// An amount is a text, so that no reader makes a binary fraction of it.
-pub fn amount(_: &mut SchemaGenerator) -> Schema {
+pub(crate) fn amount(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "pattern": r"^-?\d+\.\d\d$", "examples": ["20.00"] })
 }
