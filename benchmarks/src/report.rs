@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use crate::contestants::{Database, Entrant, Kind};
 use crate::results::{Figures, Results, TrialResults};
-use crate::targets::TARGETS;
+use crate::targets::{TARGETS, Verdict};
 
 /// The page.
 pub fn page(results: &Results) -> String {
@@ -22,7 +22,11 @@ pub fn targets(results: &Results) -> String {
     for target in TARGETS {
         let verdict = target.verdict(results);
         let found = verdict.found.map_or_else(|| "not measured".to_owned(), number);
-        let word = if verdict.is_met { "met" } else { "**missed**" };
+        let word = match verdict {
+            Verdict { found: None, .. } => "",
+            Verdict { is_met: true, .. } => "met",
+            Verdict { is_met: false, .. } => "**missed**",
+        };
         let (letter, what, least) = (target.letter, target.text, number(target.at_least));
         let _ = writeln!(text, "| {letter} | {what} | {least} | {found} | {word} |");
     }
