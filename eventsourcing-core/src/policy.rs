@@ -1,17 +1,23 @@
 //! [`Policy`] and [`Work`]: react to another application's events by recording events.
+//!
+//! One work follows the other, and most of them change the aggregates that the last one has changed. So each takes over
+//! what the last one [left](Left) instead of loading it again. What was changed through it is checked by the append, what was
+//! only looked at by [`Work::is_current`].
 
 use std::any::Any;
 use std::collections::HashMap;
 use std::error::Error;
 use std::fmt;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use lru::LruCache;
 use serde::Serialize;
 use uuid::Uuid;
 
 use crate::root::AnyRoot;
-use crate::store::{Append, StoreError, StreamId, Tracking};
+use crate::store::{Append, EventStore, StoreError, StreamId, StreamQuery, Tracking};
 use crate::timers::{Origin, Schedule, Timer, TimerType};
 use crate::{Aggregate, AppError, Application, EventRef, Id, IntoEvents, Metadata, Recorded, Root};
 
@@ -37,11 +43,34 @@ pub trait Policy<A: Aggregate>: Send + Sync + 'static {
 /// append together with the follower's position.
 pub struct Work {
     app: Application,
-    roots: Vec<Box<dyn WorkRoot>>,
+    roots: Vec<Hand>,
     index: HashMap<StreamId, usize>,
+    left: Left,
     cause: Option<Cause>,
     met_outage: bool,
     pub(crate) schedule: Schedule,
+}
+
+/// An aggregate in hand.
+struct Hand {
+    root: Box<dyn WorkRoot>,
+    /// It comes from the work before, and not from the store.
+    is_left: bool,
+}
+
+/// How many aggregates are left to the next work.
+const LEFT_MAX: NonZeroUsize = NonZeroUsize::new(1_000).expect("it is not zero");
+
+/// Aggregates as the last works have changed them.
+pub(crate) struct Left(LruCache<StreamId, Box<dyn WorkRoot>>);
+
+impl Default for Left {
+    fn default() -> Self {
+        // Most policies have few: room is made when it is needed.
+        let mut aggregates = LruCache::unbounded();
+        aggregates.resize(LEFT_MAX);
+        Self(aggregates)
+    }
 }
 
 /// The event or the timer that is dealt with.
@@ -54,14 +83,20 @@ struct Cause {
     timers: u32,
 }
 
-trait WorkRoot: AnyRoot + Any + Sync {}
+pub(crate) trait WorkRoot: AnyRoot + Any + Sync {}
 
 impl<A: Aggregate> WorkRoot for Root<A> {}
 
 impl Work {
     pub(crate) fn new(app: Application, timers: TimerType) -> Self {
-        let schedule = Schedule::new(timers);
-        Self { app, roots: Vec::new(), index: HashMap::new(), cause: None, met_outage: false, schedule }
+        let (schedule, left) = (Schedule::new(timers), Left::default());
+        Self { app, roots: Vec::new(), index: HashMap::new(), left, cause: None, met_outage: false, schedule }
+    }
+
+    /// The same, with aggregates that need not be loaded.
+    pub(crate) fn with_left(mut self, left: Left) -> Self {
+        self.left = left;
+        self
     }
 
     /// What is recorded from now on is because of `event`.
@@ -98,9 +133,12 @@ impl Work {
         if let Some(index) = self.index.get(&stream) {
             return Ok(Some(self.root(*index)));
         }
+        if let Some(root) = self.left.0.pop(&stream) {
+            return Ok(Some(self.keep(stream, Hand { root, is_left: true })));
+        }
         let found = self.app.find(id).await;
         self.met_outage |= found.as_ref().is_err_and(AppError::is_unavailable);
-        Ok(found?.map(|root| self.keep(stream, root)))
+        Ok(found?.map(|root| self.keep(stream, Hand::new(root))))
     }
 
     /// Whether the store did not answer when an aggregate was loaded, whatever the policy made of it.
@@ -134,7 +172,7 @@ impl Work {
     #[track_caller]
     pub fn create<A: Aggregate>(&mut self, id: Id<A>, decision: impl IntoEvents<A::Event>) -> &mut Root<A> {
         let root = Root::caused(id, decision, self.metadata());
-        self.keep(id.stream(), root)
+        self.keep(id.stream(), Hand::new(root))
     }
 
     /// An id for a new aggregate. It follows from the event or the timer that is dealt with, so that doing the work again
@@ -175,21 +213,46 @@ impl Work {
         self.schedule.cancel(key.to_string());
     }
 
-    /// One append with all that was recorded and the follower's step.
-    pub(crate) fn into_append(self, tracking: Tracking) -> Result<Append, StoreError> {
-        self.app.encode_work(self.roots.iter().map(|root| &**root as &dyn AnyRoot), tracking)
+    /// Whether an aggregate that was asked for is as the last work has left it, and may not be so in the store any more.
+    pub(crate) fn has_taken_over(&self) -> bool {
+        self.roots.iter().any(|hand| hand.is_left)
     }
 
-    fn keep<A: Aggregate>(&mut self, stream: StreamId, root: Root<A>) -> &mut Root<A> {
+    /// Whether what was taken over and only looked at is still as it was. What was changed is checked by the append.
+    pub(crate) async fn is_current(&self) -> Result<bool, StoreError> {
+        for Hand { root, .. } in self.roots.iter().filter(|hand| hand.is_left && !hand.root.has_pending()) {
+            let next = StreamQuery::new(root.stream()).from(root.expected().next()).limit(1);
+            if !self.app.store().read_stream(next).await?.is_empty() {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// One append with all that was recorded and the follower's step.
+    pub(crate) fn to_append(&self, tracking: Tracking) -> Result<Append, StoreError> {
+        self.app.encode_work(self.roots.iter().map(|hand| &*hand.root as &dyn AnyRoot), tracking)
+    }
+
+    /// What it leaves to the next work, now that it has been written with these snapshots.
+    pub(crate) fn leave(mut self, snapshots: &[StreamId]) -> Left {
+        for Hand { mut root, .. } in self.roots.into_iter().filter(|hand| hand.root.has_pending()) {
+            root.saved(snapshots);
+            self.left.0.put(root.key(), root);
+        }
+        self.left
+    }
+
+    fn keep<A: Aggregate>(&mut self, stream: StreamId, hand: Hand) -> &mut Root<A> {
         let index = self.roots.len();
         self.index.insert(stream, index);
-        self.roots.push(Box::new(root));
+        self.roots.push(hand);
         self.root(index)
     }
 
     fn root<A: Aggregate>(&mut self, index: usize) -> &mut Root<A> {
         let cause = self.metadata();
-        let root: &mut dyn Any = &mut *self.roots[index];
+        let root: &mut dyn Any = &mut *self.roots[index].root;
         let root =
             root.downcast_mut::<Root<A>>().expect("one stored name belongs to one type of aggregate within a system");
         root.set_cause(cause);
@@ -198,6 +261,12 @@ impl Work {
 
     fn metadata(&self) -> Option<Arc<Metadata>> {
         self.cause.as_ref().map(|cause| Arc::clone(&cause.metadata))
+    }
+}
+
+impl Hand {
+    fn new(root: impl WorkRoot) -> Self {
+        Self { root: Box::new(root), is_left: false }
     }
 }
 

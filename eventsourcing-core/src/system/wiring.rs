@@ -95,9 +95,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         timers: Option<Arc<dyn DueHandler<S>>>,
     ) -> Box<dyn Sink<S>> {
         match target {
-            Target::Events => {
-                Box::new(PolicySink { app: self.applications.application(name.as_str()), handlers, timers })
-            }
+            Target::Events => Box::new(PolicySink::new(self.applications.application(name.as_str()), handlers, timers)),
             Target::Memory => Box::new(PlainSink::new(name.clone(), Arc::new(MemoryStore::new()), handlers, false)),
             Target::Foreign(_) => Box::new(PlainSink::new(name.clone(), self.stores.store(), handlers, true)),
             Target::Sql { .. } => unreachable!("a read model in a SQL database has sinks for its generations"),

@@ -310,7 +310,7 @@ impl<P> PolicyScenario<P> {
             }
         }
         let step = Tracking::new(Name::from_static("policy"), LogId::new(), Position::ZERO, self.upstream);
-        let append = work.into_append(step);
+        let append = work.to_append(step);
         let append = Append { tracking: None, ..append.expect("events that can be encoded") };
         self.recorded.extend(append.streams.iter().map(|part| (part.stream.clone(), part.events.clone())));
         if append.event_count() > 0 {

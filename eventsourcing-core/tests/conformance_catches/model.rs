@@ -12,7 +12,7 @@ const ACTIONS_TO_SHOW_MAX: usize = 8;
 
 /// How many actions the shortest sequence has that was found.
 fn actions_to_notice<X: Flaw>() -> usize {
-    let panic = catch_unwind(|| check_against_model::<Flawed<X>>(2_000));
+    let panic = catch_unwind(|| check_against_model::<Flawed<X>>(20_000));
     let panic = panic.expect_err("the flaw must be noticed");
     let message = panic.downcast_ref::<String>().expect("panics of the comparison carry a message");
     assert!(message.contains("EVENTSOURCING_TEST_SEED="), "the seed is named: {message}");

@@ -13,6 +13,7 @@ mod sql;
 mod timers;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -46,6 +47,8 @@ pub(crate) use timers::Pending;
 const EVENTS_PER_PAGE_MAX: usize = 256;
 /// How many streams a follower parks before it stops: by then it is not the events that are wrong.
 const PARKED_STREAMS_MAX: usize = 10_000;
+/// How long a follower rests when somebody has done something about its parked events, so that they can go on.
+const ROOM_FOR_OTHERS: Duration = Duration::from_millis(100);
 /// How far a follower passes over events it does not take before it writes that down.
 const PASSED_OVER_MAX: u64 = 10_000;
 
@@ -395,6 +398,9 @@ impl<S> Feed<S> {
         let held_lease = cursor.lease.is_some();
         if self.refresh(cursor).await? && held_lease {
             return Ok(Step::LeaseLost);
+        }
+        if held_lease {
+            tokio::time::sleep(ROOM_FOR_OTHERS).await;
         }
         debug!(follower = %self.name, position = %cursor.reached, "moved by another process");
         Ok(Step::Moved)

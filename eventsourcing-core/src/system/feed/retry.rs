@@ -60,10 +60,15 @@ impl<S> Feed<S> {
     pub(crate) async fn retry_parked(&self, system: &S, stream: &StreamId, order: &Order) -> Result<Retry, StoreError> {
         let mut backoff = BUSY.start("retry of a parked event");
         let (mut events, mut payload) = (0, order.payload.clone());
-        let mut at_once = EVENTS_PER_PAGE_MAX;
+        let (mut at_once, mut is_busy) = (EVENTS_PER_PAGE_MAX, false);
         loop {
             let mut cursor = self.cursor.lock().await;
             self.refresh(&mut cursor).await?;
+            if is_busy && let Err(failure) = self.knock(&mut cursor).await {
+                drop(cursor);
+                self.give_way(failure, &mut backoff).await?;
+                continue;
+            }
             at_once = if payload.is_some() { 1 } else { at_once };
             let Some(mut batch) = self.batch(&cursor, stream, at_once).await? else {
                 return Ok(if events == 0 { Retry::NotParked } else { Retry::Done { events } });
@@ -91,10 +96,20 @@ impl<S> Feed<S> {
                 },
                 Err(failure) => {
                     drop(cursor);
+                    is_busy = true;
                     self.give_way(failure, &mut backoff).await?;
                 }
             }
         }
+    }
+
+    /// Makes a step in which nothing happens. It takes no time, so it comes between two steps of a busy follower, and the
+    /// process that runs it rests when it learns of that.
+    async fn knock(&self, cursor: &mut Cursor) -> Result<(), Failure> {
+        let step = cursor.notes_step();
+        self.sink.pass_over(step.tracking.clone()).await?;
+        cursor.done(step);
+        Ok(())
     }
 
     /// Never deals with the event that the stream is parked for. False if it is not parked here.

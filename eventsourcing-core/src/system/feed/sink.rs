@@ -10,8 +10,10 @@ use std::task::Poll;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use tokio::sync::Mutex;
 
 use super::timers::with_changes;
+use crate::policy::Left;
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, Position, StoreError, StoredEvent, Tracking};
 use crate::system::follower::{Cause, DueHandler, Handler, Means, Taken};
@@ -99,13 +101,22 @@ pub(crate) type Handlers<S> = BTreeMap<Name, Arc<dyn Handler<S>>>;
 
 /// A policy: what it records and the step are one append.
 pub(crate) struct PolicySink<S> {
-    pub(crate) app: Application,
-    pub(crate) handlers: Handlers<S>,
+    app: Application,
+    handlers: Handlers<S>,
     /// What deals with its timers, if it has any.
-    pub(crate) timers: Option<Arc<dyn DueHandler<S>>>,
+    timers: Option<Arc<dyn DueHandler<S>>>,
+    /// What the last work has left to the next one; nothing while a work is under way or after it has failed.
+    left: Mutex<Left>,
+}
+
+impl<S> PolicySink<S> {
+    pub(crate) fn new(app: Application, handlers: Handlers<S>, timers: Option<Arc<dyn DueHandler<S>>>) -> Self {
+        Self { app, handlers, timers, left: Mutex::default() }
+    }
 }
 
 /// What there is to do for a policy.
+#[derive(Clone, Copy)]
 enum Task<'a> {
     Events(&'a [StoredEvent]),
     Timers(&'a [Timer]),
@@ -136,23 +147,41 @@ impl<S: Send + Sync> Sink<S> for PolicySink<S> {
 
 impl<S: Send + Sync> PolicySink<S> {
     async fn carry_out(&self, system: &S, task: Task<'_>, step: Tracking) -> Result<(), Failure> {
-        let timer_type = self.timers.as_ref().map_or(TimerType::None, |timers| timers.timer_type());
+        let mut left = self.left.lock().await;
         let mut backoff = RetryPolicy::default().start("follower");
         loop {
-            let mut work = Work::new(self.app.clone(), timer_type);
-            match task {
-                Task::Events(events) => self.react(system, events, &mut work).await?,
-                Task::Timers(due) => self.be_due(system, due, &mut work).await?,
+            let mut work = Work::new(self.app.clone(), self.timer_type()).with_left(std::mem::take(&mut *left));
+            let handled = self.handle(system, task, &mut work).await;
+            // Nothing may come of what others have changed meanwhile, neither a failure nor a step.
+            if work.has_taken_over() && (handled.is_err() || !work.is_current().await?) {
+                continue;
             }
+            handled?;
             let step = with_changes(&**self.app.store(), step.clone(), &work.schedule.changes).await?;
-            let append = work.into_append(step).map_err(|error| Failure::Event(error.into()))?;
+            let append = work.to_append(step).map_err(|error| Failure::Event(error.into()))?;
+            let snapshots: Vec<_> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
             match self.app.store().append(append).await {
-                Ok(_) => return Ok(()),
+                Ok(_) => {
+                    *left = work.leave(&snapshots);
+                    return Ok(());
+                }
+                Err(StoreError::Conflict { .. }) if work.has_taken_over() => {}
                 Err(error @ StoreError::Conflict { .. }) => {
                     backoff.wait(error).await.map_err(|error| Failure::Event(error.into()))?;
                 }
                 Err(error) => return Err(error.into()),
             }
+        }
+    }
+
+    fn timer_type(&self) -> TimerType {
+        self.timers.as_ref().map_or(TimerType::None, |timers| timers.timer_type())
+    }
+
+    async fn handle(&self, system: &S, task: Task<'_>, work: &mut Work) -> Result<(), Failure> {
+        match task {
+            Task::Events(events) => self.react(system, events, work).await,
+            Task::Timers(due) => self.be_due(system, due, work).await,
         }
     }
 

@@ -196,7 +196,7 @@ impl<E: Event> Delivery<'_, E> {
         let timers = std::mem::take(&mut work.schedule.changes);
         let timers: Vec<_> = timers.iter().map(|(key, timer)| format!("\n  timer {key}: {timer:?}")).collect();
         let step = Tracking::new(Name::from_static("policy"), LogId::new(), Position::ZERO, event.position);
-        let append = match work.into_append(step) {
+        let append = match work.to_append(step) {
             Ok(append) => Append { tracking: None, ..append },
             Err(error) => return (format!("\n  a failure: {}", with_causes(&error)), None),
         };
