@@ -158,8 +158,8 @@ async fn an_account_of_10_000_events_loads_through_its_snapshot() {
         bank.accounts.save(&mut account).await.expect("a save");
     }
 
-    let load = |fingerprint| Load { stream: alice.stream(), to: Version::MAX, fingerprint };
-    let loaded = store.load(load(Some(<Account as Aggregate>::FINGERPRINT))).await.expect("a load");
+    let load = || Load::new(alice.stream()).with_snapshot(<Account as Aggregate>::FINGERPRINT);
+    let loaded = store.load(load()).await.expect("a load");
     assert!(loaded.snapshot.is_some());
     assert!(loaded.events.len() <= 50, "{} events are read", loaded.events.len());
 
@@ -170,7 +170,7 @@ async fn an_account_of_10_000_events_loads_through_its_snapshot() {
         rusqlite::Connection::open(&path).and_then(|file| file.execute("DELETE FROM eventsourcing_snapshots", []));
     assert!(deleted.expect("snapshots are deleted") >= 200);
 
-    let loaded = store.load(load(Some(<Account as Aggregate>::FINGERPRINT))).await.expect("a load");
+    let loaded = store.load(load()).await.expect("a load");
     assert_eq!((loaded.snapshot, loaded.events.len()), (None, 10_000));
     let bank = EventSourcedBank::start(store, Runner::concurrent()).await.expect("the bank starts");
     let without = bank.accounts.load(alice).await.expect("Alice").into_state();

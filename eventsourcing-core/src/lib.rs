@@ -71,6 +71,7 @@ mod recorded;
 mod retry;
 pub mod snapshot;
 
+mod log_pages;
 mod policy;
 mod projection;
 mod subscription;
@@ -104,6 +105,7 @@ pub use codec::{Codec, CodecError};
 pub use error::{AppError, Rejected};
 pub use event::{Event, EventType, IntoEvents};
 pub use id::{Id, ParseIdError};
+pub use log_pages::LogPages;
 pub use metadata::{EventRef, Metadata};
 pub use policy::{Policy, Work};
 pub use projection::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx};

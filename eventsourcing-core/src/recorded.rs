@@ -9,8 +9,8 @@ use jiff::Timestamp;
 #[cfg(doc)]
 use crate::Former;
 use crate::aggregate::name_of;
-use crate::store::{LogPage, Position, StoreError, StoredEvent, Version};
-use crate::{Aggregate, Codec, CodecError, Decoded, Event, EventRef, Id, Metadata};
+use crate::store::{LoadedEvent, LogPage, Position, StoreError, StoredEvent, StreamId, Version};
+use crate::{Aggregate, Codec, CodecError, Decoded, Event, EventRef, Id, Metadata, upcast};
 
 /// An event of an aggregate as it stands in the log.
 pub struct Recorded<A: Aggregate> {
@@ -85,12 +85,20 @@ pub(crate) fn decode_all<'a, A: Aggregate>(
 }
 
 /// The events that come of `stored`. A failure says of which event.
-pub(crate) fn decode<A: Aggregate>(stored: &StoredEvent) -> Result<Decoded<A::Event>, StoreError> {
-    Codec::decode_events(stored).map_err(|error| unreadable(stored, error))
+fn decode<A: Aggregate>(stored: &StoredEvent) -> Result<Decoded<A::Event>, StoreError> {
+    Codec::decode_events(stored).map_err(|error| unreadable(&stored.stream, stored.version, error))
 }
 
-fn unreadable(stored: &StoredEvent, error: CodecError) -> StoreError {
-    let reason = format!("version {} of {} cannot be read", stored.version, stored.stream);
+/// The events that come of one that was loaded from `stream`. A failure says of which event.
+pub(crate) fn decode_loaded<A: Aggregate>(
+    stream: impl FnOnce() -> StreamId,
+    loaded: &LoadedEvent,
+) -> Result<Decoded<A::Event>, StoreError> {
+    upcast::decode(loaded.into()).map_err(|error| unreadable(&stream(), loaded.version, error))
+}
+
+fn unreadable(stream: &StreamId, version: Version, error: CodecError) -> StoreError {
+    let reason = format!("version {version} of {stream} cannot be read");
     match error.is_of_newer_release() {
         true => StoreError::Newer { reason, source: error.into() },
         false => StoreError::corrupt(reason, error),

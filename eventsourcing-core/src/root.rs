@@ -8,9 +8,7 @@ use std::sync::Arc;
 use crate::aggregate::{name_of, names_of};
 use crate::codec::{Encoded, Encoding};
 use crate::snapshot::{Progress, SnapshotPolicy};
-use crate::store::{
-    Load, Loaded, Name, NewEvent, NewSnapshot, StoreError, StoredEvent, StoredSnapshot, StreamId, Version,
-};
+use crate::store::{Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot, StreamId, Version};
 use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, Misplaced, recorded};
 
 /// An aggregate in hand: read its state through `Deref`, change it by recording events, save it with
@@ -169,31 +167,85 @@ impl<A: Aggregate> Root<A> {
         self.cause = cause;
     }
 
-    /// What to read from a store to bring the aggregate `id` to life as of version `to`, if it stands under this name.
-    pub(crate) fn query(id: Id<A>, category: &'static str, to: Version, snapshots: bool) -> Load {
-        Load { stream: id.stream_under(category), to, fingerprint: snapshots.then_some(<A as Aggregate>::FINGERPRINT) }
-    }
-
     /// The aggregate that was loaded, or `None` if it has no events.
     ///
-    /// A snapshot that cannot be decoded is `Unusable`: the caller loads again without snapshots.
+    /// A snapshot that cannot be decoded is [`LoadError::Snapshot`]: the caller loads again without snapshots.
     pub(crate) fn from_loaded(id: Id<A>, category: &'static str, loaded: Loaded) -> Result<Option<Self>, LoadError> {
+        let mut loading = Loading::new(id, category);
+        loading.take(loaded)?;
+        Ok(loading.end()?)
+    }
+}
+
+/// An aggregate on its way to life, page by page.
+pub(crate) struct Loading<A: Aggregate> {
+    id: Id<A>,
+    category: &'static str,
+    state: Option<A>,
+    version: Version,
+    snapshot: Version,
+}
+
+impl<A: Aggregate> Loading<A> {
+    /// The aggregate `id`, if it stands under this name.
+    pub(crate) fn new(id: Id<A>, category: &'static str) -> Self {
+        Self { id, category, state: None, version: Version::ZERO, snapshot: Version::ZERO }
+    }
+
+    /// What comes next: after a snapshot, if there is one, or after what was taken so far.
+    pub(crate) fn take(&mut self, loaded: Loaded) -> Result<(), LoadError> {
         let Loaded { snapshot, events } = loaded;
-        let (mut state, mut version) = match &snapshot {
-            Some(snapshot) => (Some(decode_snapshot(snapshot)?), snapshot.version),
-            None => (None, Version::ZERO),
-        };
-        for stored in &events {
-            check_follows(version, stored)?;
-            replay(&mut state, stored)?;
-            version = stored.version;
+        if let Some(snapshot) = &snapshot {
+            self.state = Some(decode_snapshot(snapshot)?);
+            (self.version, self.snapshot) = (snapshot.version, snapshot.version);
         }
-        let snapshot = snapshot.map_or(Version::ZERO, |snapshot| snapshot.version);
+        for event in &events {
+            self.check_follows(event)?;
+            self.replay(event)?;
+            self.version = event.version;
+        }
+        Ok(())
+    }
+
+    /// The aggregate, or `None` if it has no events.
+    pub(crate) fn end(self) -> Result<Option<Root<A>>, StoreError> {
+        let Self { id, category, state, version, snapshot } = self;
         match state {
-            Some(state) => Ok(Some(Self { id, category, state, version, snapshot, pending: Vec::new(), cause: None })),
-            None if events.is_empty() => Ok(None),
-            None => Err(never_created(id, version).into()),
+            Some(state) => Ok(Some(Root { id, category, state, version, snapshot, pending: Vec::new(), cause: None })),
+            None if version == Version::ZERO => Ok(None),
+            None => Err(never_created(id, version)),
         }
+    }
+
+    /// Versions have no holes.
+    fn check_follows(&self, event: &LoadedEvent) -> Result<(), StoreError> {
+        if event.version == self.version.next() {
+            return Ok(());
+        }
+        let reason = format!("after version {} of {} comes {}", self.version, self.stream(), event.version);
+        Err(StoreError::Corrupt { reason, source: None })
+    }
+
+    /// The state after the events that come of `loaded`; before the first of all there is none.
+    fn replay(&mut self, loaded: &LoadedEvent) -> Result<(), StoreError> {
+        for event in recorded::decode_loaded::<A>(|| self.id.stream_under(self.category), loaded)? {
+            let folded = match &mut self.state {
+                Some(state) => state.fold_next(event),
+                None => A::fold_first(event).map(|created| self.state = Some(created)),
+            };
+            folded.map_err(|misplaced| self.corrupt(loaded, misplaced))?;
+        }
+        Ok(())
+    }
+
+    fn corrupt(&self, event: &LoadedEvent, misplaced: Misplaced) -> StoreError {
+        let LoadedEvent { version, name, .. } = event;
+        StoreError::corrupt(format!("version {version} of {} is {name}", self.stream()), misplaced)
+    }
+
+    /// The stream in which its events are stored, if it stands under this name.
+    pub(crate) fn stream(&self) -> StreamId {
+        self.id.stream_under(self.category)
     }
 }
 
@@ -214,36 +266,10 @@ fn decode_snapshot<A: Aggregate>(snapshot: &StoredSnapshot) -> Result<A, LoadErr
     Codec::decode_state(snapshot.codec, &snapshot.payload).map_err(LoadError::Snapshot)
 }
 
-/// Versions have no holes.
-fn check_follows(version: Version, stored: &StoredEvent) -> Result<(), StoreError> {
-    if stored.version == version.next() {
-        return Ok(());
-    }
-    let reason = format!("after version {version} of {} comes {}", stored.stream, stored.version);
-    Err(StoreError::Corrupt { reason, source: None })
-}
-
-/// The state after the events that come of `stored`; before the first of all there is none.
-fn replay<A: Aggregate>(state: &mut Option<A>, stored: &StoredEvent) -> Result<(), StoreError> {
-    for event in recorded::decode::<A>(stored)? {
-        let folded = match state {
-            Some(state) => state.fold_next(event),
-            None => A::fold_first(event).map(|created| *state = Some(created)),
-        };
-        folded.map_err(|misplaced| corrupt(stored, misplaced))?;
-    }
-    Ok(())
-}
-
 fn never_created<A: Aggregate>(id: Id<A>, version: Version) -> StoreError {
     let reason =
         format!("all events of {} {id} up to version {version} are retired, so that nothing creates it", A::NAME);
     StoreError::Corrupt { reason, source: None }
-}
-
-fn corrupt(stored: &StoredEvent, misplaced: Misplaced) -> StoreError {
-    let StoredEvent { stream, version, name, .. } = stored;
-    StoreError::corrupt(format!("version {version} of {stream} is {name}"), misplaced)
 }
 
 /// See [`Root::guard`].
@@ -276,7 +302,7 @@ pub trait AnyRoot: Send {
     #[doc(hidden)]
     fn saved(&mut self, snapshots: &[StreamId]);
     #[doc(hidden)]
-    fn restore(&mut self, loaded: Loaded) -> Result<(), StoreError>;
+    fn restore(&mut self, category: &Name, loaded: Loaded) -> Result<(), StoreError>;
 }
 
 impl<A: Aggregate> AnyRoot for Root<A> {
@@ -333,9 +359,8 @@ impl<A: Aggregate> AnyRoot for Root<A> {
         }
     }
 
-    fn restore(&mut self, loaded: Loaded) -> Result<(), StoreError> {
-        let stands_under = loaded.events.first().and_then(|first| name_of::<A>(&first.stream.category));
-        match Self::from_loaded(self.id, stands_under.unwrap_or(A::NAME), loaded) {
+    fn restore(&mut self, category: &Name, loaded: Loaded) -> Result<(), StoreError> {
+        match Self::from_loaded(self.id, name_of::<A>(category).unwrap_or(A::NAME), loaded) {
             Ok(Some(root)) => *self = root,
             Ok(None) => return Err(not_repeatable(self.id)),
             Err(LoadError::Store(error)) => return Err(error),

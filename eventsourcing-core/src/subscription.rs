@@ -10,13 +10,14 @@ use futures_core::Stream;
 use futures_util::stream;
 use tokio::sync::watch;
 
+use crate::LogPages;
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{EventStore, LogQuery, StoreError, StoredEvent};
 
 /// The events of a log from a position on, in order and each once: first those there are, then every further one as it
 /// is recorded.
 ///
-/// It reads a page when the last one is used up, so a slow reader is never flooded. While the store does not answer
+/// It reads at most one page beyond the one whose events are taken, so a slow reader is never flooded. While the store does not answer
 /// it waits and tries again. It ends only when [`Stop::stop`] is called or it is dropped. To go on later, remember
 /// the position of the last event and subscribe after it.
 ///
@@ -55,7 +56,9 @@ impl Subscription {
     pub fn new(store: impl EventStore, query: LogQuery) -> Self {
         let (stop, stopped) = watch::channel(false);
         let backoff = RetryPolicy::UNAVAILABLE.start("subscription");
-        let reader = Reader { store, query, page: VecDeque::new(), backoff };
+        let store: Arc<dyn EventStore> = Arc::new(store);
+        let pages = LogPages::new(Arc::clone(&store), query);
+        let reader = Reader { store, pages, page: VecDeque::new(), backoff };
         let events = stream::unfold((reader, stopped), async |(mut reader, mut stopped)| {
             let event = tokio::select! {
                 biased;
@@ -89,16 +92,15 @@ impl Stop {
     }
 }
 
-struct Reader<S> {
-    store: S,
-    /// Where the next page begins.
-    query: LogQuery,
+struct Reader {
+    store: Arc<dyn EventStore>,
+    pages: LogPages,
     /// What was read and not yet taken.
     page: VecDeque<StoredEvent>,
     backoff: Backoff,
 }
 
-impl<S: EventStore> Reader<S> {
+impl Reader {
     async fn next(&mut self) -> Result<StoredEvent, StoreError> {
         loop {
             if let Some(event) = self.page.pop_front() {
@@ -114,12 +116,12 @@ impl<S: EventStore> Reader<S> {
 
     /// Reads the next page, or waits until it makes sense to read again.
     async fn read(&mut self) -> Result<(), StoreError> {
-        let page = self.store.read_log(self.query.clone()).await?;
-        if page.events.is_empty() && page.ceiling == self.query.after {
-            self.store.wait_beyond(self.query.after).await?;
+        let after = self.pages.after();
+        let page = self.pages.next().await?;
+        if page.events.is_empty() && page.ceiling == after {
+            self.store.wait_beyond(after).await?;
         }
         self.page.extend(page.events);
-        self.query.after = page.ceiling;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use std::marker::PhantomData;
 use serde::Deserializer;
 use serde::de::{DeserializeOwned, DeserializeSeed};
 
-use crate::store::{CodecId, StoredEvent};
+use crate::store::{CodecId, EncodedEvent};
 use crate::{Codec, CodecError, Event};
 
 /// Why an upcaster failed.
@@ -168,18 +168,18 @@ impl<E> Iterator for Decoded<E> {
 impl<E> ExactSizeIterator for Decoded<E> {}
 
 /// The events that come of `stored`.
-pub(crate) fn decode<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecError> {
+pub(crate) fn decode<E: Event>(stored: EncodedEvent<'_>) -> Result<Decoded<E>, CodecError> {
     let name = stored.name.as_str();
     match E::TYPES.iter().position(|known| known.name == name) {
         Some(index) if E::TYPES[index].version == stored.schema_version => {
             let what = || format!("event {name}");
-            Codec::read(stored.codec, &stored.payload, Fields::new(index), what).map(Decoded::one)
+            Codec::read(stored.codec, stored.payload, Fields::new(index), what).map(Decoded::one)
         }
         _ => decode_former(stored),
     }
 }
 
-fn decode_former<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecError> {
+fn decode_former<E: Event>(stored: EncodedEvent<'_>) -> Result<Decoded<E>, CodecError> {
     let (name, version) = (stored.name.as_str(), stored.schema_version);
     let former = E::FORMER.iter().find(|former| former.reads(name, version));
     match former.ok_or_else(|| unknown::<E>(name, version))?.reading {
@@ -188,7 +188,7 @@ fn decode_former<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecErro
             bring_up_to_date(stored, index, upcasters).map(Decoded::one)
         }
         Reading::Split { splitter, .. } => {
-            let payload = StoredPayload { codec: stored.codec, bytes: &stored.payload };
+            let payload = StoredPayload { codec: stored.codec, bytes: stored.payload };
             let events = splitter(&payload);
             let failed = |source| CodecError::Split { name: name.into(), version, source };
             events.map(Decoded::several).map_err(failed)
@@ -197,8 +197,8 @@ fn decode_former<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecErro
     }
 }
 
-fn bring_up_to_date<E: Event>(stored: &StoredEvent, index: usize, upcasters: &[Upcaster]) -> Result<E, CodecError> {
-    let (mut codec, mut bytes) = (stored.codec, stored.payload.as_slice());
+fn bring_up_to_date<E: Event>(stored: EncodedEvent<'_>, index: usize, upcasters: &[Upcaster]) -> Result<E, CodecError> {
+    let (mut codec, mut bytes) = (stored.codec, stored.payload);
     let mut upcast;
     for (upcaster, from) in upcasters.iter().zip(stored.schema_version..) {
         let failed = |source| CodecError::Upcast { name: stored.name.to_string(), from, to: from + 1, source };

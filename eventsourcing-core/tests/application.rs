@@ -257,7 +257,7 @@ async fn snapshots_follow_the_aggregates_policy_and_the_applications() {
         for _ in 1..23 {
             app.update(id, |jar| jar.add(1)).await.unwrap();
         }
-        let load = Load { stream: id.stream(), to: Version::MAX, fingerprint: Some(<Jar as Aggregate>::FINGERPRINT) };
+        let load = Load::new(id.stream()).with_snapshot(<Jar as Aggregate>::FINGERPRINT);
         let loaded = app.store().load(load).await.unwrap();
         assert_eq!(loaded.snapshot.map_or(0, |snapshot| snapshot.version.as_u64()), newest);
         assert_eq!(loaded.events.len() as u64, 23 - newest);
@@ -266,11 +266,37 @@ async fn snapshots_follow_the_aggregates_policy_and_the_applications() {
 }
 
 #[tokio::test]
+async fn a_long_aggregate_is_loaded_page_by_page() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+    let app = Application::new("jars", Arc::clone(&store)).with_snapshots::<Jar>(never());
+    let mut root = Root::<Jar>::create(JarEvent::Filled { beans: 0 });
+    for beans in 1..4_000 {
+        root.record(JarEvent::Added { beans });
+    }
+    app.save(&mut root).await.unwrap();
+    let expected = |version: u32| (0..version).sum::<u32>();
+    assert_eq!(beans(&app, root.id()).await, expected(4_000));
+    assert_eq!(store.calls(Operation::Load), 3, "two full pages, and a look whether there is more");
+    for version in [1, 1_999, 2_000, 2_001, 3_999] {
+        let past = app.load_at(root.id(), Version::new(version.into())).await.unwrap();
+        assert_eq!(past.beans, expected(version), "at version {version}");
+    }
+    app.snapshot(root.id()).await.unwrap();
+    let before = store.calls(Operation::Load);
+    assert_eq!(beans(&app, root.id()).await, expected(4_000));
+    assert_eq!(store.calls(Operation::Load), before + 1);
+    let past = app.load_at(root.id(), Version::new(3_000)).await.unwrap();
+    assert_eq!(past.beans, expected(3_000));
+    store.fail_next(Operation::Load, Fault::Unavailable);
+    assert!(app.load(root.id()).await.unwrap_err().is_unavailable());
+}
+
+#[tokio::test]
 async fn a_snapshot_on_demand_is_used() {
     let app = app().with_snapshots::<Jar>(never());
     let id = jar(&app, 1).await;
     app.snapshot(id).await.unwrap();
-    let load = Load { stream: id.stream(), to: Version::MAX, fingerprint: Some(<Jar as Aggregate>::FINGERPRINT) };
+    let load = Load::new(id.stream()).with_snapshot(<Jar as Aggregate>::FINGERPRINT);
     assert!(app.store().load(load).await.unwrap().events.is_empty());
     assert_eq!(beans(&app, id).await, 1);
 }

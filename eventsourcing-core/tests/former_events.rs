@@ -128,11 +128,8 @@ async fn a_snapshot_and_the_events_after_it_are_what_all_events_are() {
     let (id, app) = (old_jar(&store).await, Application::new("jars", store.clone()));
     app.snapshot(id).await.unwrap();
     app.update(id, |_: &Jar| Ok::<_, AppError>(JarEvent::Added { beans: 1 })).await.unwrap();
-    let loaded = store.load(eventsourcing_core::store::Load {
-        stream: id.stream(),
-        to: Version::MAX,
-        fingerprint: Some(<Jar as Aggregate>::FINGERPRINT),
-    });
+    let load = eventsourcing_core::store::Load::new(id.stream()).with_snapshot(<Jar as Aggregate>::FINGERPRINT);
+    let loaded = store.load(load);
     assert_eq!(loaded.await.unwrap().snapshot.unwrap().version, Version::new(4));
     let jar = app.load(id).await.unwrap();
     assert_eq!((jar.beans, jar.changes, jar.version()), (7, 4, Version::new(5)));

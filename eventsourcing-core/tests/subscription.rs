@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::{Jar, JarEvent};
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, Operation, Seed};
-use eventsourcing_core::{Application, Root, Subscription};
+use eventsourcing_core::{Application, LogPages, Root, Subscription};
 
 async fn fill(store: &MemoryStore, jars: usize) {
     let app = Application::new("jars", store.clone());
@@ -103,4 +103,40 @@ async fn a_slow_reader_is_not_flooded() {
     let mut all = Subscription::new(counting.clone(), LogQuery::after(Position::ZERO).limit(10));
     assert_eq!(positions(&mut all, 15).await.len(), 15);
     assert_eq!(counting.calls(Operation::ReadLog), 2, "no page is read before the last one is used up");
+}
+
+#[tokio::test]
+async fn pages_hold_every_event_once_whatever_fails() {
+    let memory = MemoryStore::new();
+    fill(&memory, 50).await;
+    for seed in 0..20 {
+        let rates = FaultRates { unavailable: 0.3, lost_reply: 0.1, ..FaultRates::default() };
+        let store = Arc::new(FaultyStore::new(memory.clone()).with_rates(Seed::new(seed), rates));
+        let mut pages = LogPages::new(store, LogQuery::after(Position::ZERO).limit(7));
+        let mut positions = Vec::new();
+        loop {
+            let after = pages.after();
+            match pages.next().await {
+                Ok(page) if page.events.is_empty() && page.ceiling == after => break,
+                Ok(page) => positions.extend(page.events.iter().map(|event| event.position.as_u64())),
+                Err(_) => assert_eq!(pages.after(), after, "the same page comes next"),
+            }
+        }
+        assert_eq!(positions, (1..=100).collect::<Vec<_>>(), "seed {seed}");
+    }
+}
+
+#[tokio::test]
+async fn the_next_page_is_read_before_it_is_asked_for_and_only_that() {
+    let memory = MemoryStore::new();
+    fill(&memory, 50).await;
+    let store = Arc::new(FaultyStore::new(memory));
+    let mut pages = LogPages::new(Arc::clone(&store) as Arc<dyn EventStore>, LogQuery::after(Position::ZERO).limit(30));
+    for (asked, read) in [(1, 2), (2, 3), (3, 4), (4, 4)] {
+        pages.next().await.unwrap();
+        for _ in 0..10 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(store.calls(Operation::ReadLog), read, "{asked} pages were asked for; the fourth is not full");
+    }
 }

@@ -17,6 +17,7 @@ use crate::rows::{self, Rows, stored};
 const STREAM_FORWARDS: &str = include_str!("queries/stream_forwards.sql");
 const STREAM_BACKWARDS: &str = include_str!("queries/stream_backwards.sql");
 const LOAD: &str = include_str!("queries/load.sql");
+const LOAD_WITH_SNAPSHOT: &str = include_str!("queries/load_with_snapshot.sql");
 const LOG: &str = include_str!("queries/log.sql");
 const LOG_FILTERED: &str = include_str!("queries/log_filtered.sql");
 const LOG_FIRST_OF_STREAM: &str = include_str!("queries/log_first_of_stream.sql");
@@ -46,23 +47,21 @@ pub(crate) async fn stream(client: &ClientWrapper, query: &StreamQuery) -> Resul
     let StreamId { category, id } = &query.stream;
     let (from, to) = (stored(query.from.as_u64()), stored(query.to.as_u64()));
     let statement = client.prepare_cached(sql).await?;
-    let rows = client.query(&statement, &[id, &category.as_str(), &from, &to, &rows::at_most(query.limit)]).await?;
-    Rows::events(&rows)
+    let (category, limit) = (category.as_str(), rows::at_most(query.limit));
+    let params: [&(dyn ToSql + Sync); 5] = [id, &category, &from, &to, &limit];
+    Rows::events(client.query_raw(&statement, params).await?).await
 }
 
 /// One statement, so that snapshot and events are of one moment.
 pub(crate) async fn load(client: &ClientWrapper, load: &Load) -> Result<Loaded, Error> {
-    let Some(fingerprint) = load.fingerprint else {
-        let events = stream(client, &StreamQuery::new(load.stream.clone()).to(load.to)).await?;
-        return Ok(Loaded { snapshot: None, events });
-    };
     let StreamId { category, id } = &load.stream;
-    let statement = client.prepare_cached(LOAD).await?;
-    let (to, fingerprint) = (stored(load.to.as_u64()), fingerprint.0.cast_signed());
-    let rows = client.query(&statement, &[id, &category.as_str(), &to, &fingerprint]).await?;
-    let snapshots = rows.partition_point(|row| rows::position(row, 0).is_ok_and(|place| place == Position::ZERO));
-    let snapshot = rows[..snapshots].first().map(rows::snapshot).transpose()?;
-    Ok(Loaded { snapshot, events: Rows::events(&rows[snapshots..])? })
+    let (after, to) = (stored(load.after.as_u64()), stored(load.to.as_u64()));
+    let (category, limit) = (category.as_str(), rows::at_most(load.limit));
+    let fingerprint = load.fingerprint.map(|fingerprint| fingerprint.0.cast_signed());
+    let params: [&(dyn ToSql + Sync); 6] = [id, &category, &after, &to, &limit, &fingerprint];
+    let (sql, count) = if fingerprint.is_some() { (LOAD_WITH_SNAPSHOT, 6) } else { (LOAD, 5) };
+    let statement = client.prepare_cached(sql).await?;
+    Rows::loaded(client.query_raw(&statement, params.into_iter().take(count)).await?).await
 }
 
 /// The wanted events up to `ceiling` that are visible.
@@ -180,7 +179,7 @@ async fn log_events(
     let (categories, names) = (list(&query.filter.categories), list(&query.filter.names));
     let params: [&(dyn ToSql + Sync); 5] = [&after, &ceiling, &limit, &categories, &names];
     let count = if is_plain(&query.filter) { 3 } else { 5 };
-    Rows::events(&client.query(statement, &params[..count]).await?)
+    Rows::events(client.query_raw(statement, params.into_iter().take(count)).await?).await
 }
 
 fn is_plain(filter: &Filter) -> bool {

@@ -1,12 +1,16 @@
 //! From rows to events. Names repeat from row to row, so a page holds each name once.
 
 use std::error::Error as StdError;
+use std::pin::pin;
 
-use eventsourcing_core::store::{CodecId, Name, Position, StoreError, StoredEvent, StoredSnapshot, StreamId, Version};
+use eventsourcing_core::store::{
+    CodecId, Loaded, LoadedEvent, Name, Position, StoreError, StoredEvent, StoredSnapshot, StreamId, Version,
+};
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use tokio_postgres::types::private::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, accepts, to_sql_checked};
-use tokio_postgres::{Error, Row};
+use tokio_postgres::{Error, Row, RowStream};
 
 use crate::error::Unreadable;
 
@@ -28,13 +32,32 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// All events of a page.
-    pub(crate) fn events(rows: &[Row]) -> Result<Vec<StoredEvent>, Error> {
-        let mut page = Self::default();
-        rows.iter().map(|row| page.event(row)).collect()
+    /// All events of a page. Each row is done with before the next one is taken in, so that its buffer can be used again.
+    pub(crate) async fn events(rows: RowStream) -> Result<Vec<StoredEvent>, Error> {
+        let (mut rows, mut page, mut events) = (pin!(rows), Self::default(), Vec::new());
+        while let Some(row) = rows.try_next().await? {
+            events.push(page.event(&row)?);
+        }
+        Ok(events)
     }
 
-    /// The event in a row whose columns stand in the order of every query.
+    /// A snapshot, if there is one, and the events after it.
+    pub(crate) async fn loaded(rows: RowStream) -> Result<Loaded, Error> {
+        let (mut rows, mut page, mut loaded) = (pin!(rows), Self::default(), Loaded::default());
+        while let Some(row) = rows.try_next().await? {
+            let (version, codec) = (version(&row, 0)?, CodecId(row.try_get::<_, Narrow<u8>>(3)?.0));
+            let (name, payload): (&str, _) = (row.try_get(1)?, row.try_get(4)?);
+            if name.is_empty() {
+                loaded.snapshot = Some(StoredSnapshot { version, codec, payload });
+            } else {
+                let (name, schema_version) = (page.names.name(name), row.try_get::<_, Narrow<u16>>(2)?.0);
+                loaded.events.push(LoadedEvent { version, name, schema_version, codec, payload });
+            }
+        }
+        Ok(loaded)
+    }
+
+    /// The event in a row whose columns stand in the order of every query of stored events.
     fn event(&mut self, row: &Row) -> Result<StoredEvent, Error> {
         Ok(StoredEvent {
             position: position(row, 0)?,
@@ -48,12 +71,6 @@ impl Rows {
             payload: row.try_get(9)?,
         })
     }
-}
-
-/// The snapshot in a row that is otherwise like an event's.
-pub(crate) fn snapshot(row: &Row) -> Result<StoredSnapshot, Error> {
-    let codec = CodecId(row.try_get::<_, Narrow<u8>>(6)?.0);
-    Ok(StoredSnapshot { version: version(row, 3)?, codec, payload: row.try_get(9)? })
 }
 
 pub(crate) fn position(row: &Row, column: usize) -> Result<Position, Error> {

@@ -47,7 +47,8 @@ const FILL: &str = "
 const READS: &[(&str, &str)] = &[
     ("figures.sql", "30000, 40000, '{account,user}', '{opened}', false"),
     ("lease_holder.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7'"),
-    ("load.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 25, 7"),
+    ("load.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 5, 25, 10"),
+    ("load_with_snapshot.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 0, 25, 10, 7"),
     ("log.sql", "30000, 60000, 500"),
     ("log_filtered.sql", "30000, 60000, 500, '{account,user}', '{opened}'"),
     ("log_first_of_stream.sql", "30000, 60000, 500, '{account}', '{}'"),
@@ -159,7 +160,7 @@ async fn nothing_a_store_does_scans_a_table() {
         }
         let loaded = store.load(reads_of(&stream).0).await.expect("a state");
         assert_eq!(loaded.events.len(), 1);
-        let fully = Load { stream: stream.clone(), to: Version::MAX, fingerprint: None };
+        let fully = Load::new(stream.clone());
         assert_eq!(store.load(fully).await.expect("a state").events.len(), 31 + number as usize);
         for query in [StreamQuery::new(stream.clone()).limit(5), StreamQuery::new(stream.clone()).backwards().limit(5)]
         {

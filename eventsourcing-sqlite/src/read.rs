@@ -17,6 +17,7 @@ use crate::rows::{self, Rows, stored};
 
 const STREAM_FORWARDS: &str = include_str!("queries/stream_forwards.sql");
 const STREAM_BACKWARDS: &str = include_str!("queries/stream_backwards.sql");
+const LOAD: &str = include_str!("queries/load.sql");
 const LOG: &str = include_str!("queries/log.sql");
 const LOG_FILTERED: &str = include_str!("queries/log_filtered.sql");
 const LOG_FIRST_OF_STREAM: &str = include_str!("queries/log_first_of_stream.sql");
@@ -44,8 +45,12 @@ pub(crate) fn stream(connection: &Connection, query: &StreamQuery) -> Result<Vec
 pub(crate) fn load(connection: &Connection, load: Load) -> Result<Loaded> {
     let moment = connection.unchecked_transaction()?;
     let snapshot = snapshot(&moment, &load)?;
-    let from = snapshot.as_ref().map_or(Version::FIRST, |snapshot| snapshot.version.next());
-    let events = stream(&moment, &StreamQuery::new(load.stream).from(from).to(load.to))?;
+    let after = snapshot.as_ref().map_or(load.after, |snapshot| snapshot.version);
+    let StreamId { category, id } = &load.stream;
+    let (from, to) = (stored(after.next().as_u64()), stored(load.to.as_u64()));
+    let key = params![id.as_bytes(), category.as_str(), from, to, rows_at_most(load.limit)];
+    let mut rows = Rows::default();
+    let events = moment.prepare_cached(LOAD)?.query_map(key, |row| rows.loaded(row))?.collect::<Result<_>>()?;
     moment.commit()?;
     Ok(Loaded { snapshot, events })
 }
@@ -147,7 +152,8 @@ pub(crate) fn figures(connection: &Connection, query: &FiguresQuery) -> Result<B
 fn snapshot(connection: &Connection, load: &Load) -> Result<Option<StoredSnapshot>> {
     let Some(fingerprint) = load.fingerprint else { return Ok(None) };
     let StreamId { category, id } = &load.stream;
-    let key = params![id.as_bytes(), category.as_str(), fingerprint.0.cast_signed(), stored(load.to.as_u64())];
+    let (from, to) = (stored(load.after.next().as_u64()), stored(load.to.as_u64()));
+    let key = params![id.as_bytes(), category.as_str(), fingerprint.0.cast_signed(), from, to];
     connection.prepare_cached(SNAPSHOT)?.query_row(key, rows::snapshot).optional()
 }
 
@@ -194,7 +200,7 @@ mod tests {
 
     #[test]
     fn streams_are_found_by_their_index_and_not_sorted() {
-        for sql in [STREAM_FORWARDS, STREAM_BACKWARDS, STREAM_VERSION] {
+        for sql in [STREAM_FORWARDS, STREAM_BACKWARDS, STREAM_VERSION, LOAD] {
             let plan = plan(sql);
             assert!(plan.contains("INDEX eventsourcing_events_stream (stream_id=? AND category=?"), "{plan}");
             assert!(!plan.contains("TEMP B-TREE FOR ORDER"), "{plan}");
@@ -204,7 +210,7 @@ mod tests {
     #[test]
     fn newest_usable_snapshot_is_one_step_away() {
         let plan = plan(SNAPSHOT);
-        let wanted = "(stream_id=? AND category=? AND fingerprint=? AND version<?)";
+        let wanted = "(stream_id=? AND category=? AND fingerprint=? AND version>? AND version<?)";
         assert!(plan.contains(wanted) && !plan.contains("TEMP B-TREE"), "{plan}");
     }
 

@@ -1,6 +1,6 @@
 //! From rows to events. Names repeat from row to row, so a page holds each name once.
 
-use eventsourcing_core::store::{CodecId, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version};
+use eventsourcing_core::store::{CodecId, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version};
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Error, Result, Row};
@@ -30,6 +30,17 @@ impl Rows {
             recorded_at: timestamp(row, 7)?,
             metadata: bytes(row, 8)?,
             payload: bytes(row, 9)?,
+        })
+    }
+
+    /// The event in a row of version, name, schema version, codec and payload.
+    pub(crate) fn loaded(&mut self, row: &Row<'_>) -> Result<LoadedEvent> {
+        Ok(LoadedEvent {
+            version: version(row, 0)?,
+            name: self.names.name(row, 1)?,
+            schema_version: row.get(2)?,
+            codec: CodecId(row.get(3)?),
+            payload: bytes(row, 4)?,
         })
     }
 

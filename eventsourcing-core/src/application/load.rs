@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join;
 use tracing::warn;
 
 use super::Application;
 use crate::aggregate::names_of;
-use crate::root::{AnyRoot, LoadError};
-use crate::store::{Append, EventStore, LogPage, LogQuery, Position, StoreError, StreamQuery, Version};
-use crate::{Aggregate, AppError, Id, Recorded, Root, Subscription, recorded};
+use crate::root::{AnyRoot, LoadError, Loading};
+use crate::store::{
+    Append, EventStore, Fingerprint, Load, LogPage, LogQuery, Position, StoreError, StreamQuery, Version,
+};
+use crate::{Aggregate, AppError, Id, LogPages, Recorded, Root, Subscription, recorded};
+
+/// How many events of an aggregate are read at once.
+const EVENTS_PER_PAGE: usize = 2_000;
 
 impl Application {
     /// Loads an aggregate as it is now.
@@ -58,27 +64,39 @@ impl Application {
         id: Id<A>,
         to: Version,
     ) -> Result<Option<Root<A>>, AppError> {
-        match Root::from_loaded(id, name, self.store.load(Root::query(id, name, to, true)).await?) {
-            Ok(root) => Ok(root),
-            Err(LoadError::Store(error)) => Err(error.into()),
+        match self.load_pages(Loading::new(id, name), to, Some(<A as Aggregate>::FINGERPRINT)).await {
             Err(LoadError::Snapshot(error)) => {
                 warn!(aggregate = name, %id, %error, "a snapshot cannot be used; reading all events");
-                self.load_without_snapshot(name, id, to).await
             }
+            Err(LoadError::Store(error)) => return Err(error.into()),
+            Ok(root) => return Ok(root),
+        }
+        match self.load_pages(Loading::new(id, name), to, None).await {
+            Err(LoadError::Snapshot(error)) => Err(StoreError::corrupt("a snapshot nobody asked for", error).into()),
+            Err(LoadError::Store(error)) => Err(error.into()),
+            Ok(root) => Ok(root),
         }
     }
 
-    async fn load_without_snapshot<A: Aggregate>(
+    /// Reads the next page while one is folded. Together they are one view: what stands in a stream stays as it is.
+    async fn load_pages<A: Aggregate>(
         &self,
-        name: &'static str,
-        id: Id<A>,
+        mut loading: Loading<A>,
         to: Version,
-    ) -> Result<Option<Root<A>>, AppError> {
-        match Root::from_loaded(id, name, self.store.load(Root::query(id, name, to, false)).await?) {
-            Ok(root) => Ok(root),
-            Err(LoadError::Store(error)) => Err(error.into()),
-            Err(LoadError::Snapshot(error)) => Err(StoreError::corrupt("a snapshot nobody asked for", error).into()),
+        fingerprint: Option<Fingerprint>,
+    ) -> Result<Option<Root<A>>, LoadError> {
+        let query = Load { fingerprint, ..Load::new(loading.stream()).to(to).limit(EVENTS_PER_PAGE) };
+        let mut page = self.store.load(query.clone()).await?;
+        while page.events.len() >= EVENTS_PER_PAGE
+            && let Some(last) = page.events.last().map(|event| event.version)
+        {
+            let next = self.store.load(Load { fingerprint: None, ..query.clone() }.after(last));
+            let (next, taken) = join(next, async { loading.take(page) }).await;
+            taken?;
+            page = next?;
         }
+        loading.take(page)?;
+        Ok(loading.end()?)
     }
 
     /// Keeps a snapshot of an aggregate as it is now, whatever the policy says.
@@ -113,6 +131,12 @@ impl Application {
     /// The store failed.
     pub async fn log(&self, query: LogQuery) -> Result<LogPage, AppError> {
         Ok(self.store.read_log(query).await?)
+    }
+
+    /// The log page by page, from any position on: the quickest way to read much of it.
+    #[must_use]
+    pub fn log_pages(&self, query: LogQuery) -> LogPages {
+        LogPages::new(Arc::clone(&self.store), query)
     }
 
     /// The log as a stream, from any position on, that waits for more. It shows all applications that share the store.

@@ -59,13 +59,15 @@ impl Application {
 
     /// Brings a root to where the first time has left it, which may have been under another name.
     async fn restore(&self, root: &mut dyn AnyRoot) -> Result<(), StoreError> {
+        let mut stands_under = root.stream();
         let mut loaded = Loaded::default();
         for stream in std::iter::once(root.stream()).chain(root.other_streams()) {
             if loaded.events.is_empty() {
-                loaded = self.store.load(Load { stream, to: Version::MAX, fingerprint: None }).await?;
+                loaded = self.store.load(Load::new(stream.clone())).await?;
+                stands_under = stream;
             }
         }
-        root.restore(loaded)
+        root.restore(&stands_under.category, loaded)
     }
 
     /// Gives an inline runner its turn.

@@ -213,7 +213,7 @@ impl Codec {
     /// # Errors
     /// Every [`CodecError`] but `Encode`.
     pub fn decode_events<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecError> {
-        upcast::decode(stored)
+        upcast::decode(stored.into())
     }
 
     /// What `seed` makes of stored bytes. `what` they are is said in errors.

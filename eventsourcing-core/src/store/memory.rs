@@ -13,9 +13,9 @@ use tokio::sync::watch;
 
 use super::{
     Append, Appended, CommandId, Direction, EventStore, Expected, Figures, FiguresQuery, Fingerprint, HolderId, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, NewEvent, NewSnapshot,
-    Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery,
-    Tracking, Version,
+    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogId, LogPage, LogQuery, Name, NewEvent,
+    NewSnapshot, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StoredSnapshot, StreamId,
+    StreamQuery, Tracking, Version,
 };
 
 /// A store in memory. Clones share one log.
@@ -103,8 +103,8 @@ impl EventStore for MemoryStore {
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
         let data = self.read();
         let snapshot = load.fingerprint.and_then(|fingerprint| data.snapshot(&load, fingerprint));
-        let from = snapshot.as_ref().map_or(Version::FIRST, |snapshot| snapshot.version.next());
-        let events = data.range(&load.stream, from, load.to).cloned().collect();
+        let after = snapshot.as_ref().map_or(load.after, |snapshot| snapshot.version);
+        let events = data.range(&load.stream, after.next(), load.to).take(load.limit).map(LoadedEvent::from).collect();
         Ok(Loaded { snapshot, events })
     }
 
@@ -225,7 +225,8 @@ impl Data {
 
     fn snapshot(&self, load: &Load, fingerprint: Fingerprint) -> Option<StoredSnapshot> {
         let snapshots = self.streams.get(&load.stream)?.snapshots.get(&fingerprint)?;
-        snapshots.range(..=load.to).next_back().map(|(_, snapshot)| snapshot.clone())
+        let newest = snapshots.range(..=load.to).next_back();
+        newest.filter(|(version, _)| **version > load.after).map(|(_, snapshot)| snapshot.clone())
     }
 
     fn check(&self, append: &Append) -> Result<(), StoreError> {

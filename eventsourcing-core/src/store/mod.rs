@@ -29,7 +29,8 @@ pub use memory::MemoryStore;
 pub use name::{Name, StreamId};
 pub use place::{Position, Version};
 pub use query::{Direction, Filter, Load, Loaded, LogPage, LogQuery, StreamQuery};
-pub use stored_event::{CodecId, Fingerprint, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot};
+pub(crate) use stored_event::EncodedEvent;
+pub use stored_event::{CodecId, Fingerprint, LoadedEvent, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot};
 pub use tracking::{NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision, Tracking};
 
 use crate::sql::Database;

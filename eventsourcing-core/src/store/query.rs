@@ -1,6 +1,6 @@
 //! What can be read: ranges of a stream, pages of the log, state to load.
 
-use super::{Fingerprint, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version};
+use super::{Fingerprint, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version};
 
 /// Which end of a range comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,10 +154,46 @@ pub struct LogPage {
 pub struct Load {
     /// Which stream.
     pub stream: StreamId,
+    /// Only what comes after this version.
+    pub after: Version,
     /// The last event wanted.
     pub to: Version,
     /// Which snapshots may be used; `None` reads every event.
     pub fingerprint: Option<Fingerprint>,
+    /// How many events to read at most.
+    pub limit: usize,
+}
+
+impl Load {
+    /// All events of `stream`.
+    #[must_use]
+    pub fn new(stream: StreamId) -> Self {
+        Self { stream, after: Version::ZERO, to: Version::MAX, fingerprint: None, limit: usize::MAX }
+    }
+
+    /// Only what comes after `version`.
+    #[must_use]
+    pub fn after(self, version: Version) -> Self {
+        Self { after: version, ..self }
+    }
+
+    /// Nothing after `version`.
+    #[must_use]
+    pub fn to(self, version: Version) -> Self {
+        Self { to: version, ..self }
+    }
+
+    /// Instead of what a snapshot with this fingerprint shows, the snapshot.
+    #[must_use]
+    pub fn with_snapshot(self, fingerprint: Fingerprint) -> Self {
+        Self { fingerprint: Some(fingerprint), ..self }
+    }
+
+    /// At most `events` events, the oldest of those wanted. To go on, ask for what comes after the last one.
+    #[must_use]
+    pub fn limit(self, events: usize) -> Self {
+        Self { limit: events, ..self }
+    }
 }
 
 /// A snapshot, if there is one, and the events after it.
@@ -165,6 +201,6 @@ pub struct Load {
 pub struct Loaded {
     /// The newest snapshot that may be used.
     pub snapshot: Option<StoredSnapshot>,
-    /// Exactly the events after the snapshot, or all, oldest first.
-    pub events: Vec<StoredEvent>,
+    /// Exactly the events after the snapshot, or all, oldest first; no more than asked for.
+    pub events: Vec<LoadedEvent>,
 }

@@ -47,6 +47,51 @@ pub struct StoredEvent {
     pub metadata: Vec<u8>,
 }
 
+/// An event as it is folded: a [`StoredEvent`] without what only its history tells.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LoadedEvent {
+    /// Its place in the stream.
+    pub version: Version,
+    /// The stored name of the event.
+    pub name: Name,
+    /// The version of the payload's schema, from 1.
+    pub schema_version: u16,
+    /// How the payload is encoded.
+    pub codec: CodecId,
+    /// The event's fields.
+    pub payload: Vec<u8>,
+}
+
+impl From<&StoredEvent> for LoadedEvent {
+    fn from(event: &StoredEvent) -> Self {
+        let StoredEvent { version, ref name, schema_version, codec, ref payload, .. } = *event;
+        Self { version, name: name.clone(), schema_version, codec, payload: payload.clone() }
+    }
+}
+
+/// What is needed to decode an event.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct EncodedEvent<'a> {
+    pub(crate) name: &'a Name,
+    pub(crate) schema_version: u16,
+    pub(crate) codec: CodecId,
+    pub(crate) payload: &'a [u8],
+}
+
+impl<'a> From<&'a StoredEvent> for EncodedEvent<'a> {
+    fn from(event: &'a StoredEvent) -> Self {
+        let StoredEvent { name, schema_version, codec, payload, .. } = event;
+        Self { name, schema_version: *schema_version, codec: *codec, payload }
+    }
+}
+
+impl<'a> From<&'a LoadedEvent> for EncodedEvent<'a> {
+    fn from(event: &'a LoadedEvent) -> Self {
+        let LoadedEvent { name, schema_version, codec, payload, .. } = event;
+        Self { name, schema_version: *schema_version, codec: *codec, payload }
+    }
+}
+
 /// Tells apart snapshots that were written by different definitions of an aggregate.
 ///
 /// A snapshot is used only by a program that asks for the same fingerprint.

@@ -79,6 +79,7 @@ catches! {
     ranges_of_a_stream_are_inclusive_in_both_directions: [reading::LeavesOutTheEnd, reading::LimitsBeforeReversing],
     unknown_stream_is_empty: [reading::MissesUnknownStreams],
     load_gives_a_snapshot_and_exactly_the_events_after_it: [reading::LoadsTheSnapshotsEventToo],
+    load_goes_on_after_a_version_and_within_a_limit: [reading::LoadsFromTheStart, reading::LoadsWithoutLimit],
     load_is_one_consistent_view_while_others_append: [reading::LoadsInTwoSteps],
     same_id_in_different_categories_is_different_streams: [reading::ForgetsCategories],
     following_ceilings_visits_every_event_once_in_order: [reading::CeilingOneTooHigh, reading::CeilingOneTooLow],

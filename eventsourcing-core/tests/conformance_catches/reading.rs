@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, Direction, EventStore, Load, Loaded, LogPage, LogQuery, MemoryStore, Name, Position, StoreError,
-    StoredEvent, StreamQuery, Version,
+    Append, Appended, Direction, EventStore, Load, Loaded, LoadedEvent, LogPage, LogQuery, MemoryStore, Name, Position,
+    StoreError, StoredEvent, StreamQuery, Version,
 };
 
 use super::flawed_store::{Flaw, dawdle};
@@ -62,9 +62,29 @@ impl Flaw for LoadsTheSnapshotsEventToo {
         let mut loaded = store.load(load.clone()).await?;
         if let Some(snapshot) = &loaded.snapshot {
             let query = StreamQuery::new(load.stream).from(snapshot.version).to(load.to);
-            loaded.events = store.read_stream(query).await?;
+            loaded.events = store.read_stream(query).await?.iter().map(LoadedEvent::from).collect();
         }
         Ok(loaded)
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct LoadsFromTheStart;
+
+#[async_trait]
+impl Flaw for LoadsFromTheStart {
+    async fn load(&self, store: &MemoryStore, load: Load) -> Result<Loaded, StoreError> {
+        store.load(load.after(Version::ZERO)).await
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct LoadsWithoutLimit;
+
+#[async_trait]
+impl Flaw for LoadsWithoutLimit {
+    async fn load(&self, store: &MemoryStore, load: Load) -> Result<Loaded, StoreError> {
+        store.load(load.limit(usize::MAX)).await
     }
 }
 

@@ -56,7 +56,7 @@ pub(crate) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
 
 /// Reads that ask for everything there is of `stream`, and for the first page of the log.
 pub(crate) fn reads_of(stream: &StreamId) -> (Load, LogQuery) {
-    let load = Load { stream: stream.clone(), to: Version::MAX, fingerprint: Some(FINGERPRINT) };
+    let load = Load::new(stream.clone()).with_snapshot(FINGERPRINT);
     (load, LogQuery::after(Position::ZERO))
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
 use super::parked::{NotesOf, ParkedChange, ParkedStreams};
+use crate::LogPages;
 use crate::store::{
     EventStore, Figures, LeaseToken, LogId, Name, NotesQuery, Position, Revision, Slice, StoreError, StoredEvent,
     Tracking,
@@ -34,6 +35,8 @@ pub(crate) struct Cursor {
     figures: BTreeMap<Slice, Figures>,
     /// The streams whose events it holds back.
     pub(super) parked: ParkedStreams,
+    /// The log from where the last page ended.
+    pub(super) pages: Option<LogPages>,
 }
 
 /// A step, and what the cursor is after it.
@@ -61,8 +64,19 @@ impl Cursor {
             if let (true, Some(parked)) = (book.position == stored, parked) {
                 let figures = book.notes.into_values().map(|note| Ok((slice, read_figures(&note)?)));
                 let figures = figures.collect::<Result<_, StoreError>>()?;
-                let (revision, lease, reached) = (book.revision, None, stored);
-                return Ok(Self { follower, upstream, stored, revision, reached, lease, events, figures, parked });
+                let (revision, lease, reached, pages) = (book.revision, None, stored, None);
+                return Ok(Self {
+                    follower,
+                    upstream,
+                    stored,
+                    revision,
+                    reached,
+                    lease,
+                    events,
+                    figures,
+                    parked,
+                    pages,
+                });
             }
         }
     }

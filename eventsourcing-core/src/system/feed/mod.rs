@@ -27,7 +27,7 @@ use crate::store::{
     EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name, NotesQuery, Position,
     StoreError, StoredEvent,
 };
-use crate::{Clock, CodecError};
+use crate::{Clock, CodecError, LogPages};
 use cursor::Cursor;
 use parked::sort_out;
 
@@ -186,7 +186,7 @@ impl<S> Feed<S> {
         if let Some(step) = self.deal_with_timers(system, &mut cursor).await? {
             return Ok(step);
         }
-        let page = match self.page_after(cursor.reached).await {
+        let page = match self.next_page(&mut cursor).await {
             Ok(page) => page,
             Err(error @ StoreError::Unavailable { .. }) => return Err(error),
             Err(error) => return Ok(self.fail(cursor.reached, "the log".into(), error.into())),
@@ -196,12 +196,28 @@ impl<S> Feed<S> {
         step
     }
 
-    /// The next events that it takes.
+    /// The next events that it takes; those after them are read meanwhile.
+    async fn next_page(&self, cursor: &mut Cursor) -> Result<LogPage, StoreError> {
+        let reached = cursor.reached;
+        let pages = match &mut cursor.pages {
+            Some(pages) if pages.after() == reached => pages,
+            pages => pages.insert(LogPages::new(Arc::clone(&self.upstream), self.query_after(reached))),
+        };
+        Ok(self.of_partition(pages.next().await?))
+    }
+
+    /// The events after any position that it takes.
     async fn page_after(&self, position: Position) -> Result<LogPage, StoreError> {
-        let query = LogQuery::after(position).limit(EVENTS_PER_PAGE_MAX).categories(self.takes());
-        let mut page = self.upstream.read_log(query).await?;
+        Ok(self.of_partition(self.upstream.read_log(self.query_after(position)).await?))
+    }
+
+    fn query_after(&self, position: Position) -> LogQuery {
+        LogQuery::after(position).limit(EVENTS_PER_PAGE_MAX).categories(self.takes())
+    }
+
+    fn of_partition(&self, mut page: LogPage) -> LogPage {
         page.events.retain(|event| self.partition.contains(&event.stream));
-        Ok(page)
+        page
     }
 
     /// Whether it only looks how far another version is.

@@ -95,6 +95,7 @@ macro_rules! conformance_list {
             12 ranges_of_a_stream_are_inclusive_in_both_directions,
             12 unknown_stream_is_empty,
             13 load_gives_a_snapshot_and_exactly_the_events_after_it,
+            13 load_goes_on_after_a_version_and_within_a_limit,
             13 load_is_one_consistent_view_while_others_append,
             14 same_id_in_different_categories_is_different_streams,
             15 following_ceilings_visits_every_event_once_in_order,

@@ -54,7 +54,7 @@ pub(super) async fn notebook_of(store: &impl EventStore, follower: &Name, upstre
 
 /// The whole stream and the snapshot written with the usual fingerprint.
 pub(super) async fn loaded(store: &impl EventStore, stream: &StreamId, to: Version) -> Loaded {
-    let load = Load { stream: stream.clone(), to, fingerprint: Some(FINGERPRINT) };
+    let load = Load::new(stream.clone()).to(to).with_snapshot(FINGERPRINT);
     store.load(load).await.expect("a stream can be loaded")
 }
 
@@ -68,6 +68,10 @@ pub(super) fn texts_of(events: &[StoredEvent]) -> Vec<String> {
 
 pub(super) fn versions_of(events: &[StoredEvent]) -> Vec<u64> {
     events.iter().map(|event| event.version.as_u64()).collect()
+}
+
+pub(super) fn loaded_versions(loaded: &Loaded) -> Vec<u64> {
+    loaded.events.iter().map(|event| event.version.as_u64()).collect()
 }
 
 pub(super) fn positions_of(events: &[StoredEvent]) -> Vec<Position> {

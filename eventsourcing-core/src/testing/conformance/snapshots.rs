@@ -4,7 +4,7 @@ use crate::store::{EventStore, Expected, Fingerprint, Load, Loaded, StreamId, Ve
 
 use super::Fixture;
 use super::given::{append, append_to, numbered_events, other_stream, snapshot, snapshot_by, stream};
-use super::seen::{Picture, assert_invalid, loaded, version_of, versions_of};
+use super::seen::{Picture, assert_invalid, loaded, loaded_versions, version_of};
 
 /// P24: The newest snapshot not beyond the asked version is found.
 pub async fn newest_snapshot_not_beyond_the_asked_version_is_found<F: Fixture>(fixture: &F) {
@@ -20,9 +20,13 @@ pub async fn newest_snapshot_not_beyond_the_asked_version_is_found<F: Fixture>(f
         [(2, None), (3, Some(3)), (5, Some(3)), (6, Some(6)), (8, Some(6)), (9, Some(9)), (50, Some(9))]
     {
         let loaded = loaded(&fresh, &stream, Version::new(to)).await;
-        assert_eq!(loaded.snapshot.map(|snapshot| snapshot.version.as_u64()), expected, "asked for version {to}");
+        assert_eq!(
+            loaded.snapshot.as_ref().map(|snapshot| snapshot.version.as_u64()),
+            expected,
+            "asked for version {to}"
+        );
         let after_snapshot: Vec<_> = (expected.unwrap_or(0) + 1..=to.min(10)).collect();
-        assert_eq!(versions_of(&loaded.events), after_snapshot, "asked for version {to}");
+        assert_eq!(loaded_versions(&loaded), after_snapshot, "asked for version {to}");
     }
 }
 
@@ -44,10 +48,10 @@ pub async fn snapshot_with_another_fingerprint_is_ignored<F: Fixture>(fixture: &
         (Some(Fingerprint(1)), 4, None),
         (None, 4, None),
     ] {
-        let load = Load { stream: stream.clone(), to: Version::new(to), fingerprint };
+        let load = Load { fingerprint, ..Load::new(stream.clone()).to(Version::new(to)) };
         let loaded = fresh.load(load.clone()).await.expect("a stream can be loaded");
-        assert_eq!(loaded.snapshot.map(|snapshot| snapshot.version.as_u64()), expected, "{load:?}");
-        assert_eq!(versions_of(&loaded.events), (expected.unwrap_or(0) + 1..=to).collect::<Vec<_>>(), "{load:?}");
+        assert_eq!(loaded.snapshot.as_ref().map(|snapshot| snapshot.version.as_u64()), expected, "{load:?}");
+        assert_eq!(loaded_versions(&loaded), (expected.unwrap_or(0) + 1..=to).collect::<Vec<_>>(), "{load:?}");
     }
 }
 
@@ -81,14 +85,14 @@ pub async fn losing_all_snapshots_changes_no_result<F: Fixture>(fixture: &F) {
     for to in (0..=13).map(Version::new) {
         let without = without_snapshots(&store, &stream, to).await;
         assert_eq!(without.snapshot, None, "no snapshot was asked for");
-        assert_eq!(versions_of(&without.events), (1..=to.as_u64().min(12)).collect::<Vec<_>>());
+        assert_eq!(loaded_versions(&without), (1..=to.as_u64().min(12)).collect::<Vec<_>>());
         assert_eq!(fold(&loaded(&store, &stream, to).await), fold(&without), "the state at version {to}");
     }
     assert!(loaded(&store, &stream, Version::MAX).await.snapshot.is_some(), "a snapshot took part");
 }
 
 async fn without_snapshots(store: &impl EventStore, stream: &StreamId, to: Version) -> Loaded {
-    let load = Load { stream: stream.clone(), to, fingerprint: None };
+    let load = Load::new(stream.clone()).to(to);
     store.load(load).await.expect("a stream can be loaded")
 }
 

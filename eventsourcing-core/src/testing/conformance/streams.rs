@@ -10,7 +10,7 @@ use super::given::{
     FINGERPRINT, OTHER_CATEGORY, append, append_to, event, numbered_events, other_stream, snapshot, stream,
 };
 use super::race::finished;
-use super::seen::{loaded, stream_of, text_of, texts_of, versions_of};
+use super::seen::{loaded, loaded_versions, stream_of, text_of, texts_of, versions_of};
 
 /// P12: Ranges (from, to, limit), forwards and backwards, are inclusive.
 pub async fn ranges_of_a_stream_are_inclusive_in_both_directions<F: Fixture>(fixture: &F) {
@@ -51,7 +51,7 @@ pub async fn unknown_stream_is_empty<F: Fixture>(fixture: &F) {
     assert_eq!(store.read_stream(StreamQuery::new(stream.clone())).await.expect("not an error"), []);
     assert_eq!(store.read_stream(StreamQuery::new(stream.clone()).backwards()).await.expect("not an error"), []);
     for fingerprint in [None, Some(FINGERPRINT)] {
-        let load = Load { stream: stream.clone(), to: Version::MAX, fingerprint };
+        let load = Load { fingerprint, ..Load::new(stream.clone()) };
         assert_eq!(store.load(load).await.expect("not an error"), Loaded::default());
     }
 }
@@ -65,12 +65,38 @@ pub async fn load_gives_a_snapshot_and_exactly_the_events_after_it<F: Fixture>(f
     let fresh = fixture.open().await;
     for (to, expected) in [(Version::MAX, vec![5, 6]), (Version::new(5), vec![5]), (Version::new(4), vec![])] {
         let loaded = loaded(&fresh, &stream, to).await;
-        assert_eq!(versions_of(&loaded.events), expected, "exactly the events after the snapshot up to {to}");
+        assert_eq!(loaded_versions(&loaded), expected, "exactly the events after the snapshot up to {to}");
         let snapshot = loaded.snapshot.expect("there is a usable snapshot");
         assert_eq!((snapshot.version, snapshot.payload), (Version::new(4), b"4".to_vec()));
     }
     let loaded = loaded(&fresh, &stream, Version::new(3)).await;
-    assert_eq!((loaded.snapshot, versions_of(&loaded.events)), (None, vec![1, 2, 3]));
+    assert_eq!((loaded_versions(&loaded), loaded.snapshot), (vec![1, 2, 3], None));
+}
+
+/// P13: `load` goes on after a version, gives no more than asked for, and no snapshot that shows no more than was known.
+pub async fn load_goes_on_after_a_version_and_within_a_limit<F: Fixture>(fixture: &F) {
+    let (store, stream) = (fixture.open().await, stream());
+    let write = append().with_events(stream.clone(), Expected::Any, numbered_events(9));
+    store.append(write.with_snapshot(snapshot(&stream, 4))).await.expect("any version");
+
+    let fresh = fixture.open().await;
+    for (after, limit, shown, expected) in [
+        (0, 2, Some(4), vec![5, 6]),
+        (0, 0, Some(4), vec![]),
+        (3, usize::MAX, Some(4), vec![5, 6, 7, 8, 9]),
+        (4, 3, None, vec![5, 6, 7]),
+        (7, 3, None, vec![8, 9]),
+        (9, 1, None, vec![]),
+        (50, 1, None, vec![]),
+    ] {
+        let load = Load::new(stream.clone()).after(Version::new(after)).limit(limit);
+        let found = fresh.load(load.clone().with_snapshot(FINGERPRINT)).await.expect("a stream can be loaded");
+        let version = found.snapshot.as_ref().map(|snapshot| snapshot.version.as_u64());
+        assert_eq!((version, loaded_versions(&found)), (shown, expected), "{limit} after {after}");
+        let plain = fresh.load(load).await.expect("a stream can be loaded");
+        let expected: Vec<_> = (after + 1..=9).take(limit).collect();
+        assert_eq!((plain.snapshot.is_none(), loaded_versions(&plain)), (true, expected), "{limit} after {after}");
+    }
 }
 
 /// P13: `load` is one consistent view, even while others append.
@@ -107,7 +133,7 @@ fn assert_contiguous(loaded: &Loaded, known: u64) {
         assert_eq!(snapshot.payload, snapshot.version.to_string().into_bytes(), "the snapshot shows its version");
         snapshot.version.as_u64()
     });
-    let versions = versions_of(&loaded.events);
+    let versions = loaded_versions(loaded);
     let end = start + versions.len() as u64;
     assert!(versions.iter().copied().eq(start + 1..=end), "snapshot at {start}, then {versions:?}");
     assert!(end >= known, "version {known} had been acknowledged, loaded up to {end}");

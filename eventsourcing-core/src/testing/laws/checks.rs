@@ -8,7 +8,7 @@ use super::sample::stored;
 use super::view::{Printer, View, is_same, sorted};
 use crate::codec::Encoding;
 use crate::root::{AnyRoot, LoadError};
-use crate::store::{Loaded, Name, NewEvent, Position, StoredEvent, StoredSnapshot, Version};
+use crate::store::{Loaded, LoadedEvent, Name, NewEvent, Position, StoredEvent, StoredSnapshot, Version};
 use crate::{Aggregate, Codec, CodecError, Event, Id, Root};
 
 /// A history that was recorded, encoded as it would be stored.
@@ -127,7 +127,8 @@ fn to_stored<A: Aggregate>(event: NewEvent, version: u64) -> StoredEvent {
 }
 
 fn load<A: Aggregate>(snapshot: Option<StoredSnapshot>, events: &[StoredEvent]) -> Result<Root<A>, String> {
-    match Root::from_loaded(id(), A::NAME, Loaded { snapshot, events: events.to_vec() }) {
+    match Root::from_loaded(id(), A::NAME, Loaded { snapshot, events: events.iter().map(LoadedEvent::from).collect() })
+    {
         Ok(Some(root)) => Ok(root),
         Ok(None) => Err("nothing is there to load".into()),
         Err(LoadError::Store(error)) => Err(format!("they cannot be loaded: {}", with_causes(&error))),

@@ -9,7 +9,7 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 pub(super) enum Action {
     Append(Write),
     ReadStream { stream: usize, from: u64, to: u64, limit: usize, backwards: bool },
-    Load { stream: usize, to: u64, fingerprint: Option<u64> },
+    Load { stream: usize, after: u64, to: u64, limit: usize, fingerprint: Option<u64> },
     ReadLog { after_event: usize, limit: usize, filter: Wanted },
     Head,
     Tracking { follower: usize, upstream: usize },
@@ -92,8 +92,7 @@ pub(super) fn any_action() -> impl Strategy<Value = Action> {
     prop_oneof![
         8 => any_write().prop_map(Action::Append),
         3 => any_range(),
-        3 => (0..STREAMS, any_version(), option::of(0..FINGERPRINTS))
-            .prop_map(|(stream, to, fingerprint)| Action::Load { stream, to, fingerprint }),
+        3 => any_load(),
         3 => (0..20_usize, any_limit(), any_filter())
             .prop_map(|(after_event, limit, filter)| Action::ReadLog { after_event, limit, filter }),
         1 => Just(Action::Head),
@@ -101,6 +100,12 @@ pub(super) fn any_action() -> impl Strategy<Value = Action> {
         2 => any_notes(),
         1 => Just(Action::Reopen),
     ]
+}
+
+fn any_load() -> impl Strategy<Value = Action> {
+    let after = prop_oneof![3 => Just(0), 1 => 0..VERSIONS];
+    (0..STREAMS, after, any_version(), any_limit(), option::of(0..FINGERPRINTS))
+        .prop_map(|(stream, after, to, limit, fingerprint)| Action::Load { stream, after, to, limit, fingerprint })
 }
 
 fn any_range() -> impl Strategy<Value = Action> {

@@ -36,9 +36,10 @@ impl<F: Fixture> Comparison<F> {
                     StreamQuery::new(stream_id(*stream)).from(Version::new(*from)).to(Version::new(*to)).limit(*limit);
                 self.read_stream(if *backwards { query.backwards() } else { query }).await
             }
-            Action::Load { stream, to, fingerprint } => {
-                let fingerprint = fingerprint.map(Fingerprint);
-                self.load(Load { stream: stream_id(*stream), to: Version::new(*to), fingerprint }).await
+            Action::Load { stream, after, to, limit, fingerprint } => {
+                let (stream, fingerprint) = (stream_id(*stream), fingerprint.map(Fingerprint));
+                let (after, to) = (Version::new(*after), Version::new(*to));
+                self.load(Load { stream, after, to, fingerprint, limit: *limit }).await
             }
             Action::ReadLog { after_event, limit, filter } => {
                 let after = self.position_of_event(*after_event);
@@ -69,7 +70,7 @@ impl<F: Fixture> Comparison<F> {
         }
         for stream in 0..STREAMS {
             self.read_stream(StreamQuery::new(stream_id(stream))).await?;
-            self.load(Load { stream: stream_id(stream), to: Version::MAX, fingerprint: Some(Fingerprint(0)) }).await?;
+            self.load(Load::new(stream_id(stream)).with_snapshot(Fingerprint(0))).await?;
         }
         for (follower, upstream) in (0..FOLLOWERS).flat_map(|follower| (0..UPSTREAMS).map(move |log| (follower, log))) {
             self.tracking(follower, upstream).await?;

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::store::{
-    Append, CommandId, Direction, Expected, Filter, Load, Loaded, LogId, Name, NewSnapshot, Notebook, NotesQuery,
-    Position, Receipt, Revision, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
+    Append, CommandId, Direction, Expected, Filter, Load, Loaded, LoadedEvent, LogId, Name, NewSnapshot, Notebook,
+    NotesQuery, Position, Receipt, Revision, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
 };
 
 #[derive(Default)]
@@ -164,11 +164,15 @@ impl PlainStore {
 
     pub(super) fn load(&self, load: &Load) -> Loaded {
         let of_stream = self.snapshots.iter().filter(|snapshot| snapshot.stream == load.stream);
-        let usable =
-            of_stream.filter(|snapshot| Some(snapshot.fingerprint) == load.fingerprint && snapshot.version <= load.to);
+        let usable = of_stream.filter(|snapshot| {
+            Some(snapshot.fingerprint) == load.fingerprint
+                && load.after < snapshot.version
+                && snapshot.version <= load.to
+        });
         let newest = usable.max_by_key(|snapshot| snapshot.version);
-        let from = newest.map_or(1, |snapshot| snapshot.version.as_u64() + 1);
-        let events = self.stream(&StreamQuery::new(load.stream.clone()).from(Version::new(from)).to(load.to));
+        let after = newest.map_or(load.after, |snapshot| snapshot.version);
+        let query = StreamQuery::new(load.stream.clone()).from(after.next()).to(load.to).limit(load.limit);
+        let events = self.stream(&query).iter().map(LoadedEvent::from).collect();
         let snapshot = newest.cloned().map(|NewSnapshot { version, codec, payload, .. }| StoredSnapshot {
             version,
             codec,
