@@ -1,8 +1,9 @@
 //! The commit queue: appends of all tasks share commits, each with its own outcome.
 //!
 //! A writer owns a connection. A batch is whatever queued up while the last one was committing, so a lone append never
-//! waits for company, and under load one flush of the server's disk serves many. A batch is one call of the function
-//! `append()`, which is one round trip and one transaction.
+//! waits for company, and under load one flush of the server's disk serves many. A batch is one round trip and one
+//! transaction: an INSERT where nothing has to be judged beforehand (`plain.rs`), otherwise a call of the function
+//! `append()` (`batch.rs`).
 //!
 //! The function judges every append by what is there when it begins: those that cannot be are left out, and the others
 //! written. Appends that would change each other's answer do not share a batch; the later one goes into the next.
@@ -24,6 +25,7 @@ use eventsourcing_core::store::{Append, Appended, Position, StoreError};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
+use tokio_postgres::Error;
 
 use crate::address::Place;
 use crate::batch::{Batch, Hold, Outcome};
@@ -32,6 +34,7 @@ use crate::error::{
     translate_before_commit, unavailable,
 };
 use crate::notify::Hints;
+use crate::plain::{Plain, calls_for_judgement};
 use crate::rows::Recorded;
 use crate::session::Sessions;
 use crate::tracking;
@@ -47,7 +50,7 @@ pub(crate) const APPEND_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How often a batch is run again because others were first.
 const RERUNS_MAX: u32 = 20;
 /// How often of these it is run together with others.
-const RERUNS_TOGETHER: u32 = 2;
+const RERUNS_TOGETHER: u32 = 3;
 /// How long a server that does not let the writer in is left alone at first, and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -162,7 +165,14 @@ impl Writer {
     /// Sleeps until there is an append, and takes what has gathered; nothing once the queue is closed and empty.
     async fn next_batch(&mut self) -> Option<Vec<Job>> {
         let mut batch: Vec<_> = self.again.drain(..).collect();
-        let mut queue = self.queue.lock().await;
+        let mut queue = match batch.is_empty() {
+            true => self.queue.lock().await,
+            // Another writer may be asleep with it, until something new comes.
+            false => match self.queue.try_lock() {
+                Ok(queue) => queue,
+                Err(_) => return Some(batch),
+            },
+        };
         if batch.is_empty() {
             batch.push(queue.recv().await?);
         }
@@ -199,11 +209,7 @@ impl Writer {
     async fn commit(&mut self, batch: &mut Vec<Job>, reruns: u32) -> Next {
         let patience = self.line.sessions.patience;
         let called = match self.line.client().await {
-            Ok(client) => {
-                let arrays = Batch::new(batch.iter().map(|job| &job.append));
-                let hold = if reruns < RERUNS_TOGETHER { arrays.hold() } else { Hold::Alone };
-                timeout(patience, arrays.carry_out(client, hold)).await
-            }
+            Ok(client) => timeout(patience, carry_out(client, batch, reruns)).await,
             Err(error) => return refuse_all(batch, error),
         };
         match called {
@@ -231,9 +237,12 @@ impl Writer {
         Next::Done
     }
 
-    fn fail(&mut self, batch: &mut Vec<Job>, error: tokio_postgres::Error, reruns: u32) -> Next {
+    fn fail(&mut self, batch: &mut Vec<Job>, error: Error, reruns: u32) -> Next {
         if is_outdated(&error) || is_lost(&error) {
             self.line.hang_up();
+        }
+        if reruns == 0 && calls_for_judgement(&error) {
+            return Next::Rerun;
         }
         if (is_worth_a_rerun(&error) || is_outdated(&error)) && reruns < RERUNS_MAX {
             return Next::Rerun;
@@ -247,6 +256,20 @@ impl Writer {
             if is_rolled_back(&error) { translate_before_commit(place, error) } else { translate(place, error) };
         refuse_all(batch, error)
     }
+}
+
+/// The short way if it is one for all of the batch, and has not been tried.
+async fn carry_out(client: &ClientWrapper, batch: &[Job], reruns: u32) -> Result<Vec<Outcome>, Error> {
+    let appends = || batch.iter().map(|job| &job.append);
+    if reruns == 0
+        && let Some(plain) = Plain::of(appends())
+    {
+        let appended = plain.write(client).await?;
+        return Ok(appended.into_iter().map(|appended| Outcome::Settled(Ok(appended))).collect());
+    }
+    let arrays = Batch::new(appends());
+    let hold = if reruns < RERUNS_TOGETHER { arrays.hold() } else { Hold::Alone };
+    arrays.carry_out(client, hold).await
 }
 
 /// Gives everybody in the batch the same answer.

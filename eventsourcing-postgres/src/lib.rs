@@ -77,6 +77,7 @@ mod figures;
 mod lease;
 mod log;
 mod notify;
+mod plain;
 mod read;
 mod readers;
 mod rows;

@@ -43,10 +43,15 @@ const FILL: &str = "
     SELECT lpad(to_hex(number), 32, '0')::uuid, number FROM generate_series(1, 20000) AS number;
     ANALYZE";
 
-/// What each read asks for, in the middle of the tables.
+/// What each read, and the look before a write, asks for in the middle of the tables.
 const READS: &[(&str, &str)] = &[
     ("figures.sql", "30000, 40000, '{account,user}', '{opened}', false"),
     ("lease_holder.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7'"),
+    (
+        "append_plain.sql",
+        "'{00000000-0000-0000-0000-0000000003e7}', '{account}', '{26}', '{25}', '{Opened}', '{1}', '{0}', '{2026-01-01}',
+         '{\\\\x}', '{\\\\x}'",
+    ),
     ("load.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 5, 25, 10"),
     ("load_with_snapshot.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 0, 25, 10, 7"),
     ("log.sql", "30000, 60000, 500"),

@@ -1,0 +1,178 @@
+//! The short way: where every append of a batch adds events to one stream at a known version, and nothing else, the batch is one
+//! INSERT. Nothing has to be judged beforehand, for what is wrong cannot be written: `queries/append_plain.sql` says why.
+//!
+//! An error tells only that something is wrong with the batch. Then it is run again the long way, by `append()`, which says
+//! with what.
+
+use std::collections::HashSet;
+use std::pin::pin;
+
+use deadpool_postgres::ClientWrapper;
+use eventsourcing_core::store::{Append, Appended, Expected, NewEvent, Receipt, StreamAppend, StreamId, Version};
+use futures_util::TryStreamExt;
+use tokio_postgres::Error;
+use tokio_postgres::error::SqlState;
+use tokio_postgres::types::ToSql;
+use uuid::Uuid;
+
+use crate::rows::{self, Recorded, stored};
+
+const APPEND_PLAIN: &str = include_str!("queries/append_plain.sql");
+
+/// The arguments of the statement, named as there, and where the events of each append end.
+#[derive(Default)]
+pub(crate) struct Plain<'a> {
+    stream_ids: Vec<Uuid>,
+    categories: Vec<&'a str>,
+    versions: Vec<i64>,
+    before: Vec<i64>,
+    names: Vec<&'a str>,
+    schema_versions: Vec<i32>,
+    codecs: Vec<i16>,
+    recorded_at: Vec<Recorded>,
+    metadata: Vec<&'a [u8]>,
+    payloads: Vec<&'a [u8]>,
+    /// The last event of each append, in the order in which the appends were given.
+    ends: Vec<usize>,
+}
+
+/// What is written for one append.
+struct Part<'a> {
+    append: usize,
+    stream: &'a StreamId,
+    before: Version,
+    recorded_at: Recorded,
+    events: &'a [NewEvent],
+}
+
+impl<'a> Plain<'a> {
+    /// `None`: some append needs more than this.
+    pub(crate) fn of(appends: impl Iterator<Item = &'a Append>) -> Option<Self> {
+        let mut parts = appends.enumerate().map(|(number, append)| part(number, append)).collect::<Option<Vec<_>>>()?;
+        // In the order in which all batches write: see `batch.rs`.
+        parts.sort_unstable_by_key(|part| (part.stream.id, &part.stream.category));
+        let mut streams = HashSet::with_capacity(parts.len());
+        if !parts.iter().all(|part| streams.insert(part.stream)) {
+            return None;
+        }
+        let mut plain = Self { ends: vec![0; parts.len()], ..Self::default() };
+        parts.iter().for_each(|part| plain.add(part));
+        Some(plain)
+    }
+
+    fn add(&mut self, part: &Part<'a>) {
+        let mut version = part.before;
+        for (number, event) in part.events.iter().enumerate() {
+            self.before.push(if number == 0 { stored(version.as_u64()) } else { 0 });
+            version = version.next();
+            self.stream_ids.push(part.stream.id);
+            self.categories.push(part.stream.category.as_str());
+            self.versions.push(stored(version.as_u64()));
+            self.names.push(event.name.as_str());
+            self.schema_versions.push(event.schema_version.into());
+            self.codecs.push(event.codec.0.into());
+            self.recorded_at.push(part.recorded_at);
+            self.metadata.push(&event.metadata);
+            self.payloads.push(&event.payload);
+        }
+        self.ends[part.append] = self.versions.len() - 1;
+    }
+
+    /// Writes all of it, in one round trip and one transaction.
+    ///
+    /// # Errors
+    /// If it [calls for a judgement](calls_for_judgement), nothing was written. Otherwise as with `append()`.
+    pub(crate) async fn write(&self, client: &ClientWrapper) -> Result<Vec<Appended>, Error> {
+        let statement = client.prepare_cached(APPEND_PLAIN).await?;
+        let arrays: [&(dyn ToSql + Sync); 10] = [
+            &self.stream_ids,
+            &self.categories,
+            &self.versions,
+            &self.before,
+            &self.names,
+            &self.schema_versions,
+            &self.codecs,
+            &self.recorded_at,
+            &self.metadata,
+            &self.payloads,
+        ];
+        let mut rows = pin!(client.query_raw(&statement, arrays).await?);
+        let mut positions = Vec::with_capacity(self.versions.len());
+        while let Some(row) = rows.try_next().await? {
+            positions.push(rows::position(&row, 0)?);
+        }
+        let appended = |end: &usize| {
+            let receipt = Receipt { position: positions[*end], command_id: None };
+            Appended { receipt, repeated: false }
+        };
+        Ok(self.ends.iter().map(appended).collect())
+    }
+}
+
+/// What a plain append writes; `None` if it is none.
+fn part(number: usize, append: &Append) -> Option<Part<'_>> {
+    let Append { recorded_at, command_id: None, streams, tracking: None, snapshots } = append else { return None };
+    let ([StreamAppend { stream, expected, events }], true) = (&**streams, snapshots.is_empty()) else { return None };
+    let before = match *expected {
+        Expected::NoStream => Version::ZERO,
+        Expected::Exact(version) => version,
+        Expected::Any | Expected::Exists => return None,
+    };
+    let recorded_at = Recorded::new(*recorded_at);
+    (!events.is_empty()).then_some(Part { append: number, stream, before, recorded_at, events })
+}
+
+/// Whether an append of the batch is not as expected, or others were first; `append()` finds out which.
+pub(crate) fn calls_for_judgement(error: &Error) -> bool {
+    error.code().is_some_and(|code| [SqlState::UNIQUE_VIOLATION, SqlState::NOT_NULL_VIOLATION].contains(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use eventsourcing_core::store::{CodecId, CommandId};
+    use jiff::Timestamp;
+
+    use super::*;
+
+    fn write(stream: u128, expected: Expected, events: u64) -> Append {
+        let event = |_| NewEvent {
+            name: "Counted".into(),
+            schema_version: 1,
+            codec: CodecId(1),
+            payload: Vec::new(),
+            metadata: Vec::new(),
+        };
+        let stream = StreamId::new("counter", Uuid::from_u128(stream));
+        Append::new(Timestamp::UNIX_EPOCH).with_events(stream, expected, (0..events).map(event).collect())
+    }
+
+    fn exact(version: u64) -> Expected {
+        Expected::Exact(Version::new(version))
+    }
+
+    #[test]
+    fn whatever_has_to_be_judged_goes_the_long_way() {
+        let plain = write(7, exact(3), 1);
+        assert!(Plain::of([&plain, &write(8, Expected::NoStream, 2)].into_iter()).is_some());
+        let other = StreamId::new("counter", Uuid::from_u128(9));
+        for append in [
+            write(8, Expected::Any, 1),
+            write(8, Expected::Exists, 1),
+            write(8, exact(3), 0),
+            write(7, exact(4), 1),
+            write(8, exact(3), 1).with_command_id(CommandId::new()),
+            write(8, exact(3), 1).with_guard(other, Expected::Exists),
+        ] {
+            assert!(Plain::of([&plain, &append].into_iter()).is_none(), "{append:?}");
+        }
+    }
+
+    #[test]
+    fn events_stand_in_the_order_of_their_streams_and_receipts_in_that_of_the_appends() {
+        let appends = [write(9, exact(5), 2), write(3, Expected::NoStream, 1), write(6, exact(1), 2)];
+        let plain = Plain::of(appends.iter()).expect("all are plain");
+        assert_eq!(plain.versions, [1, 2, 3, 6, 7]);
+        assert_eq!(plain.before, [0, 1, 0, 5, 0], "only the first of a part follows on what is there");
+        assert_eq!(plain.ends, [4, 0, 2]);
+    }
+}
