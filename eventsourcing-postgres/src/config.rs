@@ -55,7 +55,7 @@ impl PostgresOptions {
     /// How often a waiting store looks for events, unless chosen otherwise.
     pub const POLL_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
     /// How many connections commit batches, unless chosen otherwise.
-    pub const WRITERS_DEFAULT: usize = 2;
+    pub const WRITERS_DEFAULT: usize = 1;
     /// How many reads run at the same time, unless chosen otherwise.
     pub const READERS_DEFAULT: usize = 8;
     /// How many transactions of read models are open at the same time, unless chosen otherwise.
@@ -104,9 +104,8 @@ impl PostgresOptions {
         self
     }
 
-    /// How many connections commit batches of appends. With two, one batch is gathered and judged while the other is
-    /// flushed. More are of use only where the server's disk is slow to confirm: batches of several connections may have
-    /// to be run again where they meet in one stream. 0 counts as 1.
+    /// How many connections commit batches of appends. One is best unless the server's disk is slow to confirm: batches of
+    /// several are smaller, and may have to be run again where they meet in one stream. 0 counts as 1.
     #[must_use]
     pub fn with_writers(mut self, connections: usize) -> Self {
         self.writers = connections.max(1);

@@ -5,7 +5,7 @@ mod support;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsourcing_core::store::{Append, EventStore, Expected, StoreError, StreamId, StreamQuery, Version};
+use eventsourcing_core::store::{Append, CommandId, EventStore, Expected, StoreError, StreamId, StreamQuery, Version};
 use eventsourcing_postgres::PostgresStore;
 use jiff::Timestamp;
 use support::{Place, event, stream};
@@ -98,5 +98,31 @@ async fn appends_of_twenty_writers_at_any_version_all_succeed() {
         let prefix = format!("{writer} ");
         let of_writer = texts.iter().filter_map(|text| text.strip_prefix(&prefix)?.parse::<usize>().ok());
         assert!(of_writer.eq(0..APPENDS), "the appends of writer {writer} are there once, in their order");
+    }
+}
+
+/// A writer that has to ask again must not wait for another one that sleeps until something new comes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_append_is_answered_however_many_writers_there_are() {
+    const ROUNDS: u64 = 200;
+
+    let (place, stream) = (Place::new(), stream());
+    for writers in [2, 3] {
+        let store = place.options().with_writers(writers).connect(place.url()).await.expect("a store");
+        let before = texts(&store, &stream).await.len() as u64;
+        for round in before..before + ROUNDS {
+            let events = vec![event(round.to_string())];
+            let expected = Expected::Exact(Version::new(round));
+            let append = Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, events);
+            let append = append.with_command_id(CommandId::new());
+            let twice = [(); 2].map(|()| {
+                let (store, append) = (store.clone(), append.clone());
+                tokio::spawn(async move { store.append(append).await.expect("a receipt") })
+            });
+            let answers = finished(twice.into()).await;
+            assert_eq!(answers[0].receipt, answers[1].receipt, "round {round}");
+            assert!(answers[0].repeated ^ answers[1].repeated, "round {round}: {answers:?}");
+        }
+        assert_eq!(texts(&store, &stream).await.len() as u64, before + ROUNDS);
     }
 }
