@@ -95,7 +95,7 @@ pub fn trial(letter: &str, pace: Pace) -> Option<Trial> {
         "e" => lanes(|_| true, move |_| Workload::Rebuild { events: 10_000, seconds }),
         "f" => logs(),
         "g" => pipelines(),
-        "h" => lanes(is_ours, |_| Workload::Follow { per_second: 200, seconds: 5.0 }),
+        "h" => fresh(lanes(is_ours, |_| Workload::Follow { per_second: 200, seconds: 5.0 })),
         "i" => sizes(seconds),
         _ => processes(seconds),
     };
@@ -138,7 +138,10 @@ fn logs() -> Vec<Lane> {
 }
 
 fn pipelines() -> Vec<Lane> {
-    let mut lanes = lanes(is_ours, |_| Workload::Pipeline { events: PIPELINE_EVENTS });
+    fresh(lanes(is_ours, |_| Workload::Pipeline { events: PIPELINE_EVENTS }))
+}
+
+fn fresh(mut lanes: Vec<Lane>) -> Vec<Lane> {
     lanes.iter_mut().for_each(|lane| lane.fresh = true);
     lanes
 }
