@@ -34,7 +34,7 @@ use crate::error::{
     translate_before_commit, unavailable,
 };
 use crate::notify::Hints;
-use crate::plain::{Plain, calls_for_judgement};
+use crate::plain::Plain;
 use crate::rows::Recorded;
 use crate::session::Sessions;
 use crate::tracking;
@@ -50,7 +50,7 @@ pub(crate) const APPEND_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How often a batch is run again because others were first.
 const RERUNS_MAX: u32 = 20;
 /// How often of these it is run together with others.
-const RERUNS_TOGETHER: u32 = 3;
+const RERUNS_TOGETHER: u32 = 2;
 /// How long a server that does not let the writer in is left alone at first, and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
@@ -241,9 +241,6 @@ impl Writer {
         if is_outdated(&error) || is_lost(&error) {
             self.line.hang_up();
         }
-        if reruns == 0 && calls_for_judgement(&error) {
-            return Next::Rerun;
-        }
         if (is_worth_a_rerun(&error) || is_outdated(&error)) && reruns < RERUNS_MAX {
             return Next::Rerun;
         }
@@ -258,13 +255,13 @@ impl Writer {
     }
 }
 
-/// The short way if it is one for all of the batch, and has not been tried.
+/// The short way first, if it is one for all of the batch. One more round trip if it does not lead there.
 async fn carry_out(client: &ClientWrapper, batch: &[Job], reruns: u32) -> Result<Vec<Outcome>, Error> {
     let appends = || batch.iter().map(|job| &job.append);
     if reruns == 0
         && let Some(plain) = Plain::of(appends())
+        && let Some(appended) = plain.write(client).await?
     {
-        let appended = plain.write(client).await?;
         return Ok(appended.into_iter().map(|appended| Outcome::Settled(Ok(appended))).collect());
     }
     let arrays = Batch::new(appends());

@@ -1,8 +1,7 @@
 //! The short way: where every append of a batch adds events to one stream at a known version, and nothing else, the batch is one
-//! INSERT. Nothing has to be judged beforehand, for what is wrong cannot be written: `queries/append_plain.sql` says why.
-//!
-//! An error tells only that something is wrong with the batch. Then it is run again the long way, by `append()`, which says
-//! with what.
+//! INSERT, which writes all or nothing: see `queries/append_plain.sql`. It does not say what is wrong. Then the batch is run
+//! again the long way, by `append()`, which does. A conflict is no error of the server: it draws no position and leaves
+//! nothing in the server's log.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -11,7 +10,6 @@ use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{Append, Appended, Expected, NewEvent, Receipt, StreamAppend, StreamId, Version};
 use futures_util::TryStreamExt;
 use tokio_postgres::Error;
-use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use uuid::Uuid;
 
@@ -22,10 +20,12 @@ const APPEND_PLAIN: &str = include_str!("queries/append_plain.sql");
 /// The arguments of the statement, named as there, and where the events of each append end.
 #[derive(Default)]
 pub(crate) struct Plain<'a> {
+    part_stream_ids: Vec<Uuid>,
+    part_categories: Vec<&'a str>,
+    part_before: Vec<i64>,
     stream_ids: Vec<Uuid>,
     categories: Vec<&'a str>,
     versions: Vec<i64>,
-    before: Vec<i64>,
     names: Vec<&'a str>,
     schema_versions: Vec<i32>,
     codecs: Vec<i16>,
@@ -61,9 +61,11 @@ impl<'a> Plain<'a> {
     }
 
     fn add(&mut self, part: &Part<'a>) {
+        self.part_stream_ids.push(part.stream.id);
+        self.part_categories.push(part.stream.category.as_str());
+        self.part_before.push(stored(part.before.as_u64()));
         let mut version = part.before;
-        for (number, event) in part.events.iter().enumerate() {
-            self.before.push(if number == 0 { stored(version.as_u64()) } else { 0 });
+        for event in part.events {
             version = version.next();
             self.stream_ids.push(part.stream.id);
             self.categories.push(part.stream.category.as_str());
@@ -78,17 +80,19 @@ impl<'a> Plain<'a> {
         self.ends[part.append] = self.versions.len() - 1;
     }
 
-    /// Writes all of it, in one round trip and one transaction.
+    /// Writes all of it, in one round trip and one transaction. `None`: a stream is elsewhere, and nothing was written.
     ///
     /// # Errors
-    /// If it [calls for a judgement](calls_for_judgement), nothing was written. Otherwise as with `append()`.
-    pub(crate) async fn write(&self, client: &ClientWrapper) -> Result<Vec<Appended>, Error> {
+    /// As with `append()`.
+    pub(crate) async fn write(&self, client: &ClientWrapper) -> Result<Option<Vec<Appended>>, Error> {
         let statement = client.prepare_cached(APPEND_PLAIN).await?;
-        let arrays: [&(dyn ToSql + Sync); 10] = [
+        let arrays: [&(dyn ToSql + Sync); 12] = [
+            &self.part_stream_ids,
+            &self.part_categories,
+            &self.part_before,
             &self.stream_ids,
             &self.categories,
             &self.versions,
-            &self.before,
             &self.names,
             &self.schema_versions,
             &self.codecs,
@@ -101,11 +105,14 @@ impl<'a> Plain<'a> {
         while let Some(row) = rows.try_next().await? {
             positions.push(rows::position(&row, 0)?);
         }
+        if positions.len() < self.versions.len() {
+            return Ok(None);
+        }
         let appended = |end: &usize| {
             let receipt = Receipt { position: positions[*end], command_id: None };
             Appended { receipt, repeated: false }
         };
-        Ok(self.ends.iter().map(appended).collect())
+        Ok(Some(self.ends.iter().map(appended).collect()))
     }
 }
 
@@ -120,11 +127,6 @@ fn part(number: usize, append: &Append) -> Option<Part<'_>> {
     };
     let recorded_at = Recorded::new(*recorded_at);
     (!events.is_empty()).then_some(Part { append: number, stream, before, recorded_at, events })
-}
-
-/// Whether an append of the batch is not as expected, or others were first; `append()` finds out which.
-pub(crate) fn calls_for_judgement(error: &Error) -> bool {
-    error.code().is_some_and(|code| [SqlState::UNIQUE_VIOLATION, SqlState::NOT_NULL_VIOLATION].contains(code))
 }
 
 #[cfg(test)]
@@ -172,7 +174,7 @@ mod tests {
         let appends = [write(9, exact(5), 2), write(3, Expected::NoStream, 1), write(6, exact(1), 2)];
         let plain = Plain::of(appends.iter()).expect("all are plain");
         assert_eq!(plain.versions, [1, 2, 3, 6, 7]);
-        assert_eq!(plain.before, [0, 1, 0, 5, 0], "only the first of a part follows on what is there");
+        assert_eq!(plain.part_before, [0, 1, 5]);
         assert_eq!(plain.ends, [4, 0, 2]);
     }
 }

@@ -126,3 +126,22 @@ async fn every_append_is_answered_however_many_writers_there_are() {
         assert_eq!(texts(&store, &stream).await.len() as u64, before + ROUNDS);
     }
 }
+
+/// Readers would have to ask at each hole whether somebody is still writing.
+#[tokio::test]
+async fn an_append_at_another_version_draws_no_position() {
+    let (place, stream) = (Place::new(), stream());
+    let store = place.store().await;
+    let append = |version: u64| {
+        let expected = Expected::Exact(Version::new(version));
+        Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, vec![event("text")])
+    };
+    let first = store.append(append(0)).await.expect("a new stream").receipt.position;
+    for version in [0, 2, 50] {
+        let refused = store.append(append(version)).await;
+        let is_right = |actual: Version| actual == Version::FIRST;
+        assert!(matches!(refused, Err(StoreError::Conflict { actual, .. }) if is_right(actual)), "{refused:?}");
+    }
+    let next = store.append(append(1)).await.expect("the right version").receipt.position;
+    assert_eq!(next.as_u64(), first.as_u64() + 1);
+}

@@ -1,15 +1,17 @@
--- Appends that need no judgement of append(): each adds events to one stream at the version that its caller knows. The unique
--- index refuses what is not new; and an event that does not follow on another has no version, which is refused as well.
--- `before` is the version that must be there already, or 0. The trigger has taken the appender lock before the first
--- position is drawn. Positions come back in the order of the arrays.
+-- Appends that need no judgement of append(): each adds events to one stream at the version that its caller knows. If a stream
+-- is elsewhere nothing is written, no position is drawn, and no row comes back; append() says what is wrong. If others write
+-- meanwhile, the unique index refuses what is not new. The trigger has taken the appender lock before the first position is
+-- drawn. Positions come back in the order of the arrays.
+WITH stream AS MATERIALIZED (
+    SELECT bool_and(before = coalesce((SELECT last.version FROM events AS last
+                                       WHERE last.stream_id = part.stream_id AND last.category = part.category
+                                       ORDER BY last.version DESC LIMIT 1), 0)) AS is_as_expected
+    FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS part (stream_id, category, before)
+)
 INSERT INTO events (stream_id, category, version, name, schema_version, codec, recorded_at, metadata, payload)
-SELECT stream_id, category,
-       CASE before WHEN 0 THEN version
-       ELSE (SELECT last.version + 1 FROM events AS last
-             WHERE last.stream_id = event.stream_id AND last.category = event.category AND last.version = before)
-       END,
-       name, schema_version, codec, recorded_at, metadata, payload
-FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::bigint[], $5::text[], $6::integer[], $7::smallint[],
-            $8::timestamptz[], $9::bytea[], $10::bytea[])
-     AS event (stream_id, category, version, before, name, schema_version, codec, recorded_at, metadata, payload)
+SELECT stream_id, category, version, name, schema_version, codec, recorded_at, metadata, payload
+FROM unnest($4::uuid[], $5::text[], $6::bigint[], $7::text[], $8::integer[], $9::smallint[],
+            $10::timestamptz[], $11::bytea[], $12::bytea[])
+     AS event (stream_id, category, version, name, schema_version, codec, recorded_at, metadata, payload)
+WHERE (SELECT is_as_expected FROM stream)
 RETURNING position

@@ -84,9 +84,8 @@ CREATE FUNCTION appender_lock() RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (17747 * 65536 + 1)::bigint << 32 | 'events'::regclass::oid::bigint;
 
--- Even an INSERT by hand takes the lock before its first position is drawn.
--- It is appender_lock(), but finds the table without
--- a search_path: setting one would be half of what it costs.
+-- Even an INSERT by hand takes the lock before its first position is drawn. The number is that of appender_lock(); the
+-- trigger knows its table without a search_path, and setting one would be half of what it costs.
 CREATE FUNCTION take_appender_lock() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
