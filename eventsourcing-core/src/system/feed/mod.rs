@@ -43,10 +43,8 @@ pub(crate) use sink::{Failure, Handlers, PlainSink, PolicySink, RETIRED, Sink};
 pub(crate) use sql::{SqlSink, project};
 pub(crate) use timers::Pending;
 
-/// How many events are read at once: the more, the less the way to the store and back counts.
-const EVENTS_PER_PAGE: usize = 1_000;
-/// How many events are dealt with at once, at most.
-const EVENTS_PER_PIECE_MAX: usize = 256;
+/// How many events a page has at most. Two pages are in memory: one that is dealt with, and one that was read ahead.
+const EVENTS_PER_PAGE_MAX: usize = 256;
 /// How many streams a follower parks before it stops: by then it is not the events that are wrong.
 const PARKED_STREAMS_MAX: usize = 10_000;
 /// How long a follower rests when somebody has done something about its parked events, so that they can go on.
@@ -145,7 +143,7 @@ impl<S> Feed<S> {
         settings: &FeedSettings,
     ) -> Result<Self, StoreError> {
         let follower = partition.name(&sink.follower());
-        let cursor = Cursor::load(&**sink.home(), follower, upstream.log_id(), EVENTS_PER_PIECE_MAX).await?;
+        let cursor = Cursor::load(&**sink.home(), follower, upstream.log_id(), EVENTS_PER_PAGE_MAX).await?;
         let status = watch::Sender::new(Status::of(&cursor, FollowerState::Running));
         let (cursor, next_due) = (Mutex::new(cursor), std::sync::Mutex::default());
         let FeedSettings { on_failure, clock } = settings.clone();
@@ -214,7 +212,7 @@ impl<S> Feed<S> {
     }
 
     fn query_after(&self, position: Position) -> LogQuery {
-        LogQuery::after(position).limit(EVENTS_PER_PAGE).categories(self.takes())
+        LogQuery::after(position).limit(EVENTS_PER_PAGE_MAX).categories(self.takes())
     }
 
     fn of_partition(&self, mut page: LogPage) -> LogPage {
@@ -344,7 +342,7 @@ impl<S> Feed<S> {
             match outcome {
                 Ok(()) => {
                     self.succeed();
-                    cursor.events = (cursor.events * 2).min(EVENTS_PER_PIECE_MAX);
+                    cursor.events = (cursor.events * 2).min(EVENTS_PER_PAGE_MAX);
                     rest = later;
                 }
                 Err(Failure::Moved) => return self.moved(cursor).await,

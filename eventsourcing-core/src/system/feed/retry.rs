@@ -2,7 +2,7 @@
 
 use super::cursor::{Cursor, NextStep};
 use super::parked::{Held, NotesOf, PARKED_KEYS, ParkedChange, RECORD_KEYS, edited, note_dropped, note_record};
-use super::{EVENTS_PER_PIECE_MAX, Failure, Feed, describe};
+use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, describe};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery};
 use crate::system::follower::Cause;
@@ -60,7 +60,7 @@ impl<S> Feed<S> {
     pub(crate) async fn retry_parked(&self, system: &S, stream: &StreamId, order: &Order) -> Result<Retry, StoreError> {
         let mut backoff = BUSY.start("retry of a parked event");
         let (mut events, mut payload) = (0, order.payload.clone());
-        let (mut at_once, mut is_busy) = (EVENTS_PER_PIECE_MAX, false);
+        let (mut at_once, mut is_busy) = (EVENTS_PER_PAGE_MAX, false);
         loop {
             let mut cursor = self.cursor.lock().await;
             self.refresh(&mut cursor).await?;
@@ -86,7 +86,7 @@ impl<S> Feed<S> {
                     cursor.done(step);
                     self.show(&cursor);
                     events += batch.now.len() as u64;
-                    (payload, at_once) = (None, (at_once * 2).min(EVENTS_PER_PIECE_MAX));
+                    (payload, at_once) = (None, (at_once * 2).min(EVENTS_PER_PAGE_MAX));
                     backoff.reset();
                 }
                 Err(Failure::Event(_)) if batch.now.len() > 1 => at_once = 1,

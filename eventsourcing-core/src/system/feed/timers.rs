@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::cursor::Cursor;
 use super::sink::Failure;
-use super::{EVENTS_PER_PIECE_MAX, Feed, Step};
+use super::{EVENTS_PER_PAGE_MAX, Feed, Step};
 use crate::store::{EventStore, LogId, Name, Notebook, NotesQuery, Revision, StoreError, Tracking};
 use crate::system::SystemError;
 use crate::timers::Timer;
@@ -53,7 +53,7 @@ impl<S> Feed<S> {
             Ok(()) => {
                 cursor.done(step);
                 self.succeed();
-                cursor.events = (cursor.events * 2).min(EVENTS_PER_PIECE_MAX);
+                cursor.events = (cursor.events * 2).min(EVENTS_PER_PAGE_MAX);
                 Ok(Some(Step::Moved))
             }
             Err(failure) => self.after(cursor, &due, failure).await.map(Some),
