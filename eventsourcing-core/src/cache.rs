@@ -1,13 +1,15 @@
 //! Recently updated aggregates, always checked by the append's expected version. Each has a slot, and whoever holds
 //! the slot has its turn: within a process, updates of one aggregate do not run into each other.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lru::LruCache;
-use tokio::sync::MutexGuard as Turn;
+use tokio::sync::OwnedMutexGuard;
 
+use crate::company::Company;
+use crate::root::KeptRoot;
 use crate::store::StreamId;
 use crate::{Aggregate, Root};
 
@@ -21,13 +23,25 @@ pub(crate) struct Cache {
 #[derive(Clone, Default)]
 pub(crate) struct Slot(Arc<tokio::sync::Mutex<Kept>>);
 
+/// Whoever has it is the only one that uses what is in the slot.
+pub(crate) type Turn = OwnedMutexGuard<Kept>;
+
 /// What is in a slot.
 #[derive(Default)]
-pub(crate) struct Kept(Option<Box<dyn Any + Send>>);
+pub(crate) struct Kept {
+    root: Option<Box<dyn KeptRoot>>,
+    /// Whose events the root has that are not written yet; `None` if it has none.
+    company: Option<Company>,
+}
 
 impl Cache {
     pub(crate) fn new(aggregates: usize) -> Self {
         Self { slots: NonZeroUsize::new(aggregates).map(|aggregates| Mutex::new(LruCache::new(aggregates))) }
+    }
+
+    /// Another one of the same size, with nothing in it.
+    pub(crate) fn another(&self) -> Self {
+        Self::new(self.lock().map_or(0, |slots| slots.cap().get()))
     }
 
     /// The slot of an aggregate, empty if the aggregate was not used lately.
@@ -44,7 +58,7 @@ impl Cache {
         if let Some(slot) = slot
             && let Ok(mut kept) = slot.0.try_lock()
         {
-            kept.0 = None;
+            *kept = Kept::default();
         }
     }
 
@@ -54,18 +68,53 @@ impl Cache {
 }
 
 impl Slot {
-    /// Waits for its turn. Whoever has it and drops it half-way leaves the slot empty.
-    pub(crate) async fn lock(&self) -> Turn<'_, Kept> {
-        self.0.lock().await
+    /// Waits for its turn, behind those who have asked before. Whoever has it and drops it half-way leaves the slot empty.
+    pub(crate) async fn turn(&self) -> Turn {
+        Arc::clone(&self.0).lock_owned().await
+    }
+
+    /// For whoever has the turn: whether others wait for theirs, or did a moment ago.
+    pub(crate) fn is_wanted(&self) -> bool {
+        // The cache, this slot and the turn have one each; whoever waits has two.
+        Arc::strong_count(&self.0) > 3
     }
 }
 
 impl Kept {
-    pub(crate) fn take<A: Aggregate>(&mut self) -> Option<Root<A>> {
-        self.0.take().and_then(|kept| kept.downcast().ok()).map(|root| *root)
+    /// The company whose events are not written yet. If none of its commands is waited for any more, it goes, and the root with it.
+    pub(crate) fn company(&mut self) -> Option<&Company> {
+        if self.company.as_ref().is_some_and(Company::is_deserted) {
+            *self = Self::default();
+        }
+        self.company.as_ref()
     }
 
-    pub(crate) fn put<A: Aggregate>(&mut self, root: Root<A>) {
-        self.0 = Some(Box::new(root));
+    /// Whether a command on an `A` can go on with what is in the slot: nobody else's events are lost by that.
+    pub(crate) fn admits<A: Aggregate>(&mut self) -> bool {
+        let Some(company) = self.company() else { return true };
+        !company.is_full() && self.root.as_ref().is_some_and(|root| root.kind() == TypeId::of::<A>())
+    }
+
+    /// Takes out what is in the slot, if it is an `A`.
+    pub(crate) fn take<A: Aggregate>(&mut self) -> Option<(Root<A>, Option<Company>)> {
+        let Self { root, company } = std::mem::take(self);
+        let root: Box<dyn Any> = root?;
+        root.downcast().ok().map(|root| (*root, company))
+    }
+
+    /// Takes out the company and the root with its events.
+    pub(crate) fn take_company(&mut self) -> Option<(Box<dyn KeptRoot>, Company)> {
+        let Self { root, company } = std::mem::take(self);
+        root.zip(company)
+    }
+
+    /// Keeps a root, all of it written.
+    pub(crate) fn put(&mut self, root: Box<dyn KeptRoot>) {
+        *self = Self { root: Some(root), company: None };
+    }
+
+    /// Keeps a root with events that are not written yet.
+    pub(crate) fn put_unwritten(&mut self, root: Box<dyn KeptRoot>, company: Company) {
+        *self = Self { root: Some(root), company: Some(company) };
     }
 }

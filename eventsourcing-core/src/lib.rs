@@ -65,6 +65,7 @@ mod root;
 
 mod application;
 mod cache;
+mod company;
 mod error;
 mod metadata;
 mod recorded;

@@ -16,7 +16,7 @@ use lru::LruCache;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::root::AnyRoot;
+use crate::root::{AnyRoot, KeptRoot};
 use crate::store::{Append, EventStore, StoreError, StreamId, StreamQuery, Tracking};
 use crate::timers::{Origin, Schedule, Timer, TimerType};
 use crate::{Aggregate, AppError, Application, EventRef, Id, IntoEvents, Metadata, Recorded, Root};
@@ -53,7 +53,7 @@ pub struct Work {
 
 /// An aggregate in hand.
 struct Hand {
-    root: Box<dyn WorkRoot>,
+    root: Box<dyn KeptRoot>,
     /// It comes from the work before, and not from the store.
     is_left: bool,
 }
@@ -62,7 +62,7 @@ struct Hand {
 const LEFT_MAX: NonZeroUsize = NonZeroUsize::new(1_000).expect("it is not zero");
 
 /// Aggregates as the last works have changed them.
-pub(crate) struct Left(LruCache<StreamId, Box<dyn WorkRoot>>);
+pub(crate) struct Left(LruCache<StreamId, Box<dyn KeptRoot>>);
 
 impl Default for Left {
     fn default() -> Self {
@@ -82,10 +82,6 @@ struct Cause {
     new_ids: u32,
     timers: u32,
 }
-
-pub(crate) trait WorkRoot: AnyRoot + Any + Sync {}
-
-impl<A: Aggregate> WorkRoot for Root<A> {}
 
 impl Work {
     pub(crate) fn new(app: Application, timers: TimerType) -> Self {
@@ -265,7 +261,7 @@ impl Work {
 }
 
 impl Hand {
-    fn new(root: impl WorkRoot) -> Self {
+    fn new(root: impl KeptRoot) -> Self {
         Self { root: Box::new(root), is_left: false }
     }
 }

@@ -1,6 +1,6 @@
 //! [`Root`]: an aggregate in hand. Its state, its version, and the events that are not saved yet.
 
-use std::any::TypeId;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -102,6 +102,18 @@ impl<A: Aggregate> Root<A> {
         let decision = decide(&self.state)?;
         self.record(decision);
         Ok(())
+    }
+
+    /// As [`execute`](Self::execute); what is recorded is because of `cause`.
+    pub(crate) fn execute_because<D: IntoEvents<A::Event>, E>(
+        &mut self,
+        cause: Metadata,
+        decide: impl FnOnce(&A) -> Result<D, E>,
+    ) -> Result<(), E> {
+        self.cause = Some(Arc::new(cause));
+        let executed = self.execute(decide);
+        self.cause = None;
+        executed
     }
 
     /// Applies the decided events and keeps them until they are saved.
@@ -304,6 +316,11 @@ pub trait AnyRoot: Send {
     #[doc(hidden)]
     fn restore(&mut self, category: &Name, loaded: Loaded) -> Result<(), StoreError>;
 }
+
+/// A root of any kind that is kept for whoever comes next.
+pub(crate) trait KeptRoot: AnyRoot + Any + Sync {}
+
+impl<A: Aggregate> KeptRoot for Root<A> {}
 
 impl<A: Aggregate> AnyRoot for Root<A> {
     /// What it is known by, whatever name it stands under.

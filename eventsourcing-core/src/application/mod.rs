@@ -1,5 +1,6 @@
 //! [`Application`]: load aggregates, let them decide, save what they decided.
 
+mod company;
 mod load;
 mod parts;
 mod refusal;
@@ -168,7 +169,9 @@ impl Application {
         self
     }
 
+    /// A handle that works in another way shares no aggregates with the one it was made of.
     fn settings_mut(&mut self) -> &mut Settings {
+        self.cache = Arc::new(self.cache.another());
         Arc::make_mut(&mut self.settings)
     }
 

@@ -107,7 +107,12 @@ impl Application {
         Ok(append)
     }
 
-    fn encode_root(&self, mut append: Append, root: &dyn AnyRoot, metadata: &[u8]) -> Result<Append, StoreError> {
+    pub(super) fn encode_root(
+        &self,
+        mut append: Append,
+        root: &dyn AnyRoot,
+        metadata: &[u8],
+    ) -> Result<Append, StoreError> {
         let events = root.encode(self.settings.encoding, metadata)?;
         let policy = self.settings.snapshots.get(&root.kind()).map(AsRef::as_ref);
         if root.is_snapshot_due(policy) {

@@ -5,6 +5,7 @@ use std::fmt;
 use super::Application;
 use super::parts::{Ids, Part};
 use super::save::roots;
+use crate::cache::Slot;
 use crate::store::Receipt;
 use crate::{Aggregate, AppError, Id, IntoEvents, Rejected, Root};
 
@@ -34,7 +35,13 @@ impl Application {
     /// decides again, so `decide` may run several times.
     ///
     /// Updates of one aggregate in one process take turns, and the next one finds the aggregate in the
-    /// [cache](Self::with_cache): no load, one append.
+    /// [cache](Self::with_cache): no load, one append. While an append is under way those who wait gather: each decides on
+    /// what the one before it has decided, and all of it is one append. So a busy aggregate is not held to one command a
+    /// commit. Each has its own answer and its own metadata. Their receipts have one position, that of the last event of them
+    /// all: whoever has seen that position has seen the command's events. Updates within a [command](Self::command)
+    /// have an append to themselves.
+    ///
+    /// If this future is dropped the append may still happen, wholly or not at all.
     ///
     /// Within a [command](Self::command) that was carried out before, the first receipt is returned, also if the
     /// aggregate would refuse by now. Whether a refusal is an answer for ever as well is up to [`once`](Self::once).
@@ -54,24 +61,45 @@ impl Application {
         E: fmt::Display + Send,
     {
         let slot = self.cache.slot(&id.stream());
-        let mut kept = slot.lock().await;
-        if let Some((receipt, root)) = self.update_cached(kept.take(), &decide).await? {
-            kept.put(root);
-            drop(kept);
-            self.after_save().await;
-            return Ok(receipt);
-        }
-        let (receipt, root) = self
-            .retry(|| async {
-                let mut root = self.load(id).await?;
-                let decided = root.execute(&decide);
-                let receipt = self.carry_out(decided, vec![Part::Root(&mut root)]).await?;
-                Ok((receipt, root))
-            })
-            .await?;
-        kept.put(root);
-        drop(kept);
+        let receipt = match self.context.command_id {
+            // The store keeps one receipt an append.
+            Some(_) => self.update_alone(&slot, id, &decide).await?,
+            None => self.update_in_company(&slot, id, &decide).await?,
+        };
         self.after_save().await;
+        Ok(receipt)
+    }
+
+    /// Loads, decides and writes while it has the turn.
+    pub(super) async fn update_alone<A, D, E>(
+        &self,
+        slot: &Slot,
+        id: Id<A>,
+        decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
+    ) -> Result<Receipt, Rejected<E>>
+    where
+        A: Aggregate,
+        D: IntoEvents<A::Event>,
+        E: fmt::Display + Send,
+    {
+        let mut turn = slot.turn().await;
+        while turn.company().is_some() {
+            turn = self.settle(slot, turn).await;
+        }
+        let kept = turn.take().map(|(root, _)| root);
+        let (receipt, root) = match self.update_cached(kept, &decide).await? {
+            Some(updated) => updated,
+            None => {
+                self.retry(|| async {
+                    let mut root = self.load(id).await?;
+                    let decided = root.execute(&decide);
+                    let receipt = self.carry_out(decided, vec![Part::Root(&mut root)]).await?;
+                    Ok((receipt, root))
+                })
+                .await?
+            }
+        };
+        turn.put(Box::new(root));
         Ok(receipt)
     }
 

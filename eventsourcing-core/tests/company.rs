@@ -1,0 +1,439 @@
+//! Commands on one aggregate that wait for each other are written in one append, and each has its own answer.
+#![allow(clippy::unwrap_used)]
+
+mod domain;
+
+use std::collections::HashMap;
+use std::panic::resume_unwind;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::{Jar, JarEvent, NotEnough};
+use eventsourcing_core::snapshot::{Progress, SnapshotPolicy, every};
+use eventsourcing_core::store::{CommandId, EventStore, Load, MemoryStore, PAYLOAD_BYTES_MAX, StoreError, Version};
+use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, Operation, Seed};
+use eventsourcing_core::{Aggregate, AppError, Application, Id, Metadata, Receipt, Rejected, Root};
+use futures_util::future::{join, join_all};
+use tokio::runtime::Builder;
+use tokio::time::{sleep, timeout};
+
+type Answer = Result<Receipt, Rejected<NotEnough>>;
+type Command<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+const A_WHILE: Duration = Duration::from_secs(1);
+
+/// A jar behind a store that is asked for one append at a time.
+struct Place {
+    store: Arc<FaultyStore<MemoryStore>>,
+    app: Application,
+    id: Id<Jar>,
+}
+
+impl Place {
+    async fn with(beans: u32) -> Self {
+        Self::on(FaultyStore::new(MemoryStore::new()), beans).await
+    }
+
+    async fn on(store: FaultyStore<MemoryStore>, beans: u32) -> Self {
+        let store = Arc::new(store);
+        store.switch_off();
+        let app = Application::new("jars", store.clone());
+        let id: Id<Jar> = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap();
+        // From now on it is in the cache.
+        app.update(id, |jar| jar.add(0)).await.unwrap();
+        store.switch_on();
+        Self { store, app, id }
+    }
+
+    fn add(&self, beans: u32) -> Command<'_> {
+        Box::pin(self.app.update(self.id, move |jar| jar.add(beans)))
+    }
+
+    fn take(&self, beans: u32) -> Command<'_> {
+        Box::pin(self.app.update(self.id, move |jar| jar.take(beans)))
+    }
+
+    /// Gives the commands while the append of another one is under way.
+    async fn while_busy<'a>(&'a self, commands: impl IntoIterator<Item = Command<'a>>) -> Vec<Answer> {
+        self.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+        let all = std::iter::once(self.add(0)).chain(commands);
+        let mut answers = join_all(all).await;
+        answers.remove(0).unwrap();
+        answers
+    }
+
+    /// These commands when they have decided, and nothing is written of them yet.
+    async fn gathered<'a>(
+        &'a self,
+        commands: [Command<'a>; 2],
+    ) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>> {
+        self.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+        let (mut first, mut waiting) = (self.add(0), Box::pin(join_all(commands)));
+        assert!(timeout(A_WHILE / 2, &mut first).await.is_err());
+        assert!(timeout(Duration::ZERO, &mut waiting).await.is_err(), "they wait behind the first");
+        first.await.unwrap();
+        assert!(timeout(Duration::ZERO, &mut waiting).await.is_err(), "each has had one turn");
+        waiting
+    }
+
+    /// Returns when an append is under way that was begun by those who wait for the one that is under way now.
+    async fn until_the_next_append_is_under_way(&self) {
+        sleep(A_WHILE / 2).await;
+        self.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+        sleep(A_WHILE).await;
+    }
+
+    fn appends(&self) -> u64 {
+        self.store.calls(Operation::Append)
+    }
+
+    async fn jar(&self) -> Root<Jar> {
+        self.app.load(self.id).await.unwrap()
+    }
+}
+
+fn all_carried_out(answers: impl IntoIterator<Item = Answer>) {
+    for answer in answers {
+        answer.unwrap();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn commands_that_wait_share_an_append() {
+    let place = Place::with(0).await;
+    let before = place.appends();
+    let answers = place.while_busy((1..=10).map(|beans| place.add(beans))).await;
+    assert_eq!(place.appends(), before + 2, "one is under way, and one is for all who waited");
+    let head = place.store.head().await.unwrap();
+    for answer in answers {
+        assert_eq!(answer.unwrap().position, head, "whoever waits for this position sees the command's events");
+    }
+    let history = place.app.history(place.id).await.unwrap();
+    let added: Vec<_> = history[3..].iter().map(|recorded| recorded.payload.clone()).collect();
+    assert_eq!(added, (1..=10).map(|beans| JarEvent::Added { beans }).collect::<Vec<_>>(), "in the order of asking");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_decides_on_what_the_ones_before_it_have_decided() {
+    let place = Place::with(3).await;
+    let loads = place.store.calls(Operation::Load);
+    let answers = place.while_busy([place.take(2), place.take(2), place.add(4), place.take(5), place.take(1)]).await;
+    let refused = |answer: &Answer| match answer {
+        Err(Rejected::Domain(NotEnough { left })) => Some(*left),
+        Err(error) => panic!("{error}"),
+        Ok(_) => None,
+    };
+    assert_eq!(answers.iter().map(refused).collect::<Vec<_>>(), [None, Some(1), None, None, Some(0)]);
+    assert_eq!(place.store.calls(Operation::Load), loads, "what the append has proved need not be loaded");
+    assert_eq!(place.jar().await.beans, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_has_nothing_to_record_has_no_position() {
+    let place = Place::with(0).await;
+    let nothing: Command<'_> = Box::pin(place.app.update(place.id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)));
+    let answers = place.while_busy([place.add(1), nothing]).await;
+    let positions: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().position.as_u64()).collect();
+    assert_eq!(positions, [4, 0]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_event_carries_what_its_own_command_knew() {
+    let place = Place::with(0).await;
+    let tellers: Vec<_> = (0..3).map(|number| place.app.with(Metadata::actor(format!("teller-{number}")))).collect();
+    let commands = tellers.iter().map(|app| -> Command<'_> { Box::pin(app.update(place.id, |jar| jar.add(1))) });
+    place.while_busy(commands).await;
+    let history = place.app.history(place.id).await.unwrap();
+    let actors: Vec<_> = history[3..].iter().map(|recorded| recorded.metadata.actor.as_deref().unwrap()).collect();
+    assert_eq!(actors, ["teller-0", "teller-1", "teller-2"]);
+    assert_ne!(history[3].metadata.correlation_id, history[4].metadata.correlation_id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_one_of_them_does_wrong_harms_no_other() {
+    let place = Place::with(0).await;
+    let large = Metadata::actor("x".repeat(PAYLOAD_BYTES_MAX));
+    let large = place.app.with(large);
+    let wrong: Command<'_> = Box::pin(large.update(place.id, |jar| jar.add(100)));
+    let mut answers = place.while_busy([place.add(1), wrong, place.add(2)]).await;
+    let error = answers.remove(1).unwrap_err();
+    assert!(matches!(error, Rejected::App(AppError::Store(StoreError::Invalid { .. }))), "{error}");
+    all_carried_out(answers);
+    assert_eq!(place.jar().await.beans, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_conflict_lets_all_decide_again() {
+    let place = Place::with(1).await;
+    let others = Application::new("jars", place.store.clone());
+    let busy = place.while_busy([place.add(1), place.take(12), place.add(2)]);
+    let meanwhile = async {
+        place.until_the_next_append_is_under_way().await;
+        others.update(place.id, |jar| jar.add(10)).await.unwrap();
+    };
+    let (answers, ()) = join(busy, meanwhile).await;
+    all_carried_out(answers);
+    assert_eq!(place.jar().await.beans, 2, "12 were taken, which were there only when it decided again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_of_a_company_are_bounded() {
+    let rates = FaultRates { conflict: 1.0, ..FaultRates::default() };
+    let store = FaultyStore::new(MemoryStore::new()).with_rates(Seed::new(1), rates);
+    let place = Place::on(store, 0).await;
+    place.store.switch_on();
+    let answers = join_all((0..5).map(|_| place.add(1))).await;
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert!(matches!(&error, Rejected::App(error) if error.is_conflict()), "{error}");
+    }
+    place.store.switch_off();
+    assert_eq!(place.jar().await.beans, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_is_everybodys_answer_and_nothing_is_tried_twice() {
+    for (fault, beans) in [(Fault::Unavailable, 0), (Fault::LostReply, 6)] {
+        let place = Place::with(0).await;
+        let before = place.appends();
+        let meanwhile = async {
+            sleep(A_WHILE / 2).await;
+            place.store.fail_next(Operation::Append, fault);
+        };
+        let (answers, ()) = join(place.while_busy([place.add(1), place.add(2), place.add(3)]), meanwhile).await;
+        for answer in answers {
+            let error = answer.unwrap_err();
+            assert!(matches!(&error, Rejected::App(error) if error.is_unavailable()), "{error}");
+        }
+        assert_eq!((place.appends(), place.jar().await.beans), (before + 2, beans));
+        place.add(1).await.unwrap();
+        assert_eq!(place.jar().await.beans, beans + 1, "what is kept is what is stored");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_away_takes_nobody_along() {
+    for (gone, is_being_written, beans) in
+        [(0, false, 3), (1, false, 3), (2, false, 3), (3, false, 3), (1, true, 4), (2, true, 4), (3, true, 4)]
+    {
+        let place = Place::with(0).await;
+        place.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+        let command = |_| {
+            let (app, id) = (place.app.clone(), place.id);
+            tokio::spawn(async move { app.update(id, |jar| jar.add(1)).await })
+        };
+        let mut commands: Vec<_> = (0..4).map(command).collect();
+        match is_being_written {
+            true => place.until_the_next_append_is_under_way().await,
+            false => sleep(A_WHILE / 2).await,
+        }
+        commands.remove(gone).abort();
+        for command in commands {
+            command.await.unwrap().unwrap();
+        }
+        assert_eq!(place.jar().await.beans, beans, "{gone} has gone, being written: {is_being_written}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_waits_for_any_more_is_not_written_later() {
+    let place = Place::with(0).await;
+    let gathered = place.gathered([place.add(10), place.add(20)]).await;
+    drop(gathered);
+    place.add(2).await.unwrap();
+    assert_eq!(place.jar().await.beans, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_save_past_the_cache_lets_those_who_have_gathered_decide_again() {
+    let place = Place::with(0).await;
+    let gathered = place.gathered([place.add(10), place.add(20)]).await;
+    let mut by_hand = place.jar().await;
+    by_hand.record(JarEvent::Added { beans: 100 });
+    place.app.save(&mut by_hand).await.unwrap();
+    all_carried_out(gathered.await);
+    assert_eq!(place.jar().await.beans, 130);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_decision_that_panics_harms_no_other() {
+    let place = Place::with(0).await;
+    let (app, id) = (place.app.clone(), place.id);
+    place.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+    let spawn = |beans: u32| {
+        let app = app.clone();
+        tokio::spawn(async move {
+            let decide = move |jar: &Jar| match beans {
+                100 => resume_unwind(Box::new("a decision that panics")),
+                beans => jar.add(beans),
+            };
+            app.update(id, decide).await
+        })
+    };
+    let commands = [spawn(1), spawn(2), spawn(100), spawn(3)].into_iter();
+    let mut answers = join_all(commands).await;
+    assert!(answers.remove(2).unwrap_err().is_panic());
+    all_carried_out(answers.into_iter().map(Result::unwrap));
+    assert_eq!(place.jar().await.beans, 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_named_command_has_an_append_and_a_receipt_of_its_own() {
+    let place = Place::with(0).await;
+    let named = place.app.command(CommandId::new());
+    let middle: Command<'_> = Box::pin(named.update(place.id, |jar| jar.add(5)));
+    let before = place.appends();
+    let answers = place.while_busy([place.add(1), place.add(2), middle, place.add(3), place.add(4)]).await;
+    assert_eq!(place.appends(), before + 4, "the one under way, those before it, it, those behind it");
+    let history = place.app.history(place.id).await.unwrap();
+    let receipt = *answers[2].as_ref().unwrap();
+    assert_eq!(receipt, named.update(place.id, |jar| jar.add(5)).await.unwrap());
+    let own = history.iter().find(|recorded| recorded.position == receipt.position).unwrap();
+    assert_eq!(own.payload, JarEvent::Added { beans: 5 });
+    assert_eq!(place.jar().await.beans, 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_company_has_at_most_256_commands() {
+    let place = Place::with(0).await;
+    let before = place.appends();
+    let answers = place.while_busy((0..600).map(|_| place.add(1))).await;
+    assert!(answers.iter().all(Result::is_ok));
+    assert_eq!((place.appends(), place.jar().await.beans), (before + 1 + 3, 600));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_becomes_due_in_a_company_is_kept() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+    let app = Application::new("jars", store.clone()).with_snapshots::<Jar>(every(5));
+    let id = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 })).await.unwrap();
+    let place = Place { store, app, id };
+    place.while_busy((0..7).map(|_| place.add(1))).await;
+    let load = Load::new(id.stream()).with_snapshot(<Jar as Aggregate>::FINGERPRINT);
+    let snapshot = place.store.load(load).await.unwrap().snapshot.unwrap();
+    assert_eq!((snapshot.version, place.jar().await.version()), (Version::new(9), Version::new(9)));
+    assert_eq!(snapshot.payload, br#"{"beans":7}"#);
+}
+
+/// Panics once there are more events than this.
+struct Panics(u64);
+
+impl SnapshotPolicy for Panics {
+    fn is_due(&self, progress: &Progress) -> bool {
+        if progress.after.as_u64() > self.0 {
+            resume_unwind(Box::new("a policy that panics"));
+        }
+        false
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn if_whoever_writes_panics_the_others_hear_that_it_is_not_known_what_was_written() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+    let app = Application::new("jars", store.clone()).with_snapshots::<Jar>(Panics(3));
+    let id = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 })).await.unwrap();
+    let place = Place { store, app, id };
+    for answer in place.while_busy([place.add(1), place.add(2)]).await {
+        let error = answer.unwrap_err();
+        assert!(matches!(&error, Rejected::App(error) if error.is_unavailable()), "{error}");
+    }
+    place.add(3).await.unwrap();
+}
+
+/// Commands from two processes, a store that fails in all ways, callers that go away and decisions that panic.
+#[test]
+fn an_acknowledged_command_is_written_once_and_a_refused_one_never() {
+    for number in 0..60 {
+        let seed = Seed::new(number);
+        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        runtime.block_on(storm(seed));
+    }
+}
+
+#[test]
+fn it_holds_on_several_threads_as_well() {
+    let runtime = Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
+    runtime.block_on(storm(Seed::from_env()));
+}
+
+/// What became of a command, as its caller knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Known {
+    Written,
+    NotWritten,
+    Nothing,
+}
+
+async fn storm(seed: Seed) {
+    let rates = FaultRates {
+        unavailable: 0.02,
+        lost_reply: 0.02,
+        conflict: 0.05,
+        delay: 0.5,
+        delay_max: Duration::from_millis(3),
+        ..FaultRates::default()
+    };
+    let place = Place::on(FaultyStore::new(MemoryStore::new()).with_rates(seed, rates), 5).await;
+    place.store.switch_on();
+    let processes = [place.app.clone(), Application::new("jars", place.store.clone())];
+    let callers = (0..40).map(|caller| {
+        let (app, id, rng) = (processes[caller % 2].clone(), place.id, seed.rng(caller as u64));
+        tokio::spawn(calls(app, id, caller, rng))
+    });
+    let mut known = HashMap::new();
+    for calls in callers.collect::<Vec<_>>() {
+        known.extend(calls.await.unwrap());
+    }
+    place.store.switch_off();
+    let mut written: HashMap<String, u32> = HashMap::new();
+    for recorded in place.app.history(place.id).await.unwrap() {
+        if let Some(command) = recorded.metadata.extra.get("command") {
+            *written.entry(command.to_string()).or_default() += 1;
+        }
+    }
+    for (command, known) in &known {
+        let times = written.get(command).copied().unwrap_or_default();
+        let is_right = match known {
+            Known::Written => times == 1,
+            Known::NotWritten => times == 0,
+            Known::Nothing => times <= 1,
+        };
+        assert!(is_right, "{command} is {known:?}, and written {times} times; {seed}");
+    }
+    let count = |wanted| known.values().filter(|known| **known == wanted).count();
+    assert!(count(Known::Written) > 100 && count(Known::NotWritten) > 0 && count(Known::Nothing) > 0, "{seed}");
+}
+
+/// One caller's commands, one after the other.
+async fn calls(app: Application, id: Id<Jar>, caller: usize, mut rng: fastrand::Rng) -> Vec<(String, Known)> {
+    let mut known = Vec::new();
+    for number in 0..10 {
+        let command = format!("{caller}.{number}");
+        let app = app.with(Metadata::default().with("command", &command));
+        let (beans, kind) = (rng.u32(0..4), rng.u32(0..20));
+        let call = tokio::spawn(async move {
+            let decide = move |jar: &Jar| match kind {
+                0 => resume_unwind(Box::new("a decision that panics")),
+                1..10 => jar.take(beans),
+                _ => jar.add(beans),
+            };
+            app.update(id, decide).await
+        });
+        let abort = call.abort_handle();
+        let patience = if rng.u32(0..10) == 0 { rng.u64(0..4) } else { 60_000 };
+        let answer = match timeout(Duration::from_millis(patience), call).await {
+            Err(_) => {
+                abort.abort();
+                Known::Nothing
+            }
+            Ok(Err(_)) | Ok(Ok(Err(Rejected::Domain(_)))) => Known::NotWritten,
+            Ok(Ok(Ok(_))) => Known::Written,
+            Ok(Ok(Err(Rejected::App(error)))) if error.is_unavailable() => Known::Nothing,
+            Ok(Ok(Err(Rejected::App(error)))) if error.is_conflict() => Known::NotWritten,
+            Ok(Ok(Err(error))) => panic!("{error}"),
+        };
+        known.push((command, answer));
+    }
+    known
+}
