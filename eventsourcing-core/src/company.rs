@@ -2,7 +2,7 @@
 //!
 //! While one append of an aggregate is under way, the next commands on it gather. Then each decides on what the ones before it
 //! have decided, and all of it becomes one append, all or nothing: a busy aggregate is not held to one command a commit. A
-//! lone command finds nobody to wait for. How it goes is in `application/update.rs`.
+//! lone command finds nobody to wait for. How it goes is in `application/company.rs`.
 
 use std::sync::Arc;
 
@@ -22,7 +22,6 @@ pub(crate) struct Company {
 /// A command that belongs to a company.
 pub(crate) struct Member(watch::Receiver<Stage>);
 
-#[derive(Clone)]
 enum Stage {
     /// Nothing has been sent to the store.
     Gathering,
