@@ -15,13 +15,21 @@ use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{Id, Runner, Running};
+use futures_util::future::join_all;
 use support::{Place, assert_consistent, money};
 
 const CHILD: &str = "BANK_TEST_CHILD";
-const KILLS: u64 = 100;
-const PROCESSES: usize = 4;
-const ACCOUNTS: usize = 10;
 const LEASE: Duration = Duration::from_millis(300);
+
+/// Who is killed how often.
+#[derive(Clone, Copy)]
+struct Storm {
+    kills: u64,
+    processes: u64,
+    /// How many credits a process gives at once.
+    hands: u64,
+    accounts: usize,
+}
 
 async fn open(url: &str) -> Running<EventSourcedBank> {
     let store = bank_example::stores::open(url).await.expect("the store opens");
@@ -31,15 +39,17 @@ async fn open(url: &str) -> Running<EventSourcedBank> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_credits_and_follows_until_it_is_killed() {
     let Ok(told) = std::env::var(CHILD) else { return };
-    let (url, accounts) = told.split_once(' ').expect("a store and accounts");
-    let accounts: Vec<Id<Account>> = accounts.split(' ').map(|id| id.parse().expect("an id")).collect();
+    let [url, hands, accounts @ ..] = &*told.split(' ').collect::<Vec<_>>() else { panic!("told {told:?}") };
+    let accounts: Vec<Id<Account>> = accounts.iter().map(|id| id.parse().expect("an id")).collect();
     let bank = open(url).await;
-    loop {
+    let hand = async || loop {
         let account = accounts[fastrand::usize(..accounts.len())];
         bank.accounts.credit(account, money("0.01")).await.expect("no error reaches the user");
         let mut stdout = std::io::stdout().lock();
         writeln!(stdout, "acknowledged").and_then(|()| stdout.flush()).expect("the parent listens");
-    }
+    };
+    let hands = hands.parse().expect("a number");
+    join_all(std::iter::repeat_with(hand).take(hands)).await;
 }
 
 /// A child process, and a thread that counts what it acknowledges. Killed when it is dropped.
@@ -49,11 +59,11 @@ struct Teller {
 }
 
 impl Teller {
-    fn start(url: &str, accounts: &[Id<Account>]) -> Self {
+    fn start(url: &str, hands: u64, accounts: &[Id<Account>]) -> Self {
         let ids: Vec<_> = accounts.iter().map(ToString::to_string).collect();
         let mut child = Command::new(std::env::current_exe().expect("this program"))
             .args(["--exact", "child_credits_and_follows_until_it_is_killed", "--nocapture"])
-            .env(CHILD, format!("{url} {}", ids.join(" ")))
+            .env(CHILD, format!("{url} {hands} {}", ids.join(" ")))
             .stdout(Stdio::piped())
             .spawn()
             .expect("a child process");
@@ -80,37 +90,50 @@ impl Drop for Teller {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_100_kills_ledger_summaries_and_feed_are_what_the_log_says() {
-    let mut random = Seed::from_env().rng(0);
-    for place in Place::all_durable() {
-        let url = place.url();
-        let bank = open(url).await;
-        let mut accounts = Vec::new();
-        for number in 0..ACCOUNTS {
-            accounts.push(bank.accounts.open(&format!("Owner {number}")).await.expect("an account"));
-        }
-        bank.stop().await.expect("a graceful end");
+    Storm { kills: 100, processes: 4, hands: 1, accounts: 10 }.rage().await;
+}
 
-        let mut tellers: Vec<_> = (0..PROCESSES).map(|_| Teller::start(url, &accounts)).collect();
-        let mut acknowledged = 0;
-        for _ in 0..KILLS {
-            tokio::time::sleep(Duration::from_millis(random.u64(20..200))).await;
-            let teller = tellers.swap_remove(random.usize(..tellers.len()));
-            acknowledged += teller.kill();
-            tellers.push(Teller::start(url, &accounts));
-        }
-        acknowledged += tellers.into_iter().map(Teller::kill).sum::<u64>();
+/// Commands that wait for each other are written in one append.
+#[tokio::test(flavor = "multi_thread")]
+async fn commands_written_together_are_written_once_whoever_is_killed() {
+    Storm { kills: 30, processes: 2, hands: 8, accounts: 1 }.rage().await;
+}
 
-        let bank = open(url).await;
-        let (balance, movements) = assert_consistent(&bank).await;
-        assert_eq!(balance, money("0.01") * Money::from(movements));
-        let unheard = movements.checked_sub(acknowledged);
-        let unheard = unheard.unwrap_or_else(|| panic!("{acknowledged} were acknowledged, {movements} are there"));
-        // Each kill may have come between a commit and its acknowledgement.
-        assert!(unheard <= KILLS + PROCESSES as u64, "{unheard} credits nobody asked for");
-        assert!(acknowledged > KILLS, "the tellers hardly came to do anything: {acknowledged}");
-        eprintln!("{acknowledged} credits acknowledged, {movements} recorded");
-        let verification = bank.verify().await.expect("the store answers");
-        assert!(verification.agrees(), "{verification}");
-        bank.stop().await.expect("a graceful end");
+impl Storm {
+    async fn rage(self) {
+        let Self { kills, processes, hands, accounts: count } = self;
+        let mut random = Seed::from_env().rng(0);
+        for place in Place::all_durable() {
+            let url = place.url();
+            let bank = open(url).await;
+            let mut accounts = Vec::new();
+            for number in 0..count {
+                accounts.push(bank.accounts.open(&format!("Owner {number}")).await.expect("an account"));
+            }
+            bank.stop().await.expect("a graceful end");
+
+            let mut tellers: Vec<_> = (0..processes).map(|_| Teller::start(url, hands, &accounts)).collect();
+            let mut acknowledged = 0;
+            for _ in 0..kills {
+                tokio::time::sleep(Duration::from_millis(random.u64(20..200))).await;
+                let teller = tellers.swap_remove(random.usize(..tellers.len()));
+                acknowledged += teller.kill();
+                tellers.push(Teller::start(url, hands, &accounts));
+            }
+            acknowledged += tellers.into_iter().map(Teller::kill).sum::<u64>();
+
+            let bank = open(url).await;
+            let (balance, movements) = assert_consistent(&bank).await;
+            assert_eq!(balance, money("0.01") * Money::from(movements));
+            let unheard = movements.checked_sub(acknowledged);
+            let unheard = unheard.unwrap_or_else(|| panic!("{acknowledged} were acknowledged, {movements} are there"));
+            // Each kill may have come between a commit and its acknowledgement, of each hand's credit.
+            assert!(unheard <= (kills + processes) * hands, "{unheard} credits nobody asked for");
+            assert!(acknowledged > kills, "the tellers hardly came to do anything: {acknowledged}");
+            eprintln!("{acknowledged} credits acknowledged, {movements} recorded");
+            let verification = bank.verify().await.expect("the store answers");
+            assert!(verification.agrees(), "{verification}");
+            bank.stop().await.expect("a graceful end");
+        }
     }
 }

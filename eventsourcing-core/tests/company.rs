@@ -12,8 +12,8 @@ use std::time::Duration;
 use domain::{Jar, JarEvent, NotEnough};
 use eventsourcing_core::snapshot::{Progress, SnapshotPolicy, every};
 use eventsourcing_core::store::{CommandId, EventStore, Load, MemoryStore, PAYLOAD_BYTES_MAX, StoreError, Version};
-use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, Operation, Seed};
-use eventsourcing_core::{Aggregate, AppError, Application, Id, Metadata, Receipt, Rejected, Root};
+use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
+use eventsourcing_core::{Aggregate, AppError, Application, Clock, Id, Metadata, Receipt, Rejected, Root};
 use futures_util::future::{join, join_all};
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
@@ -314,6 +314,19 @@ async fn a_snapshot_that_becomes_due_in_a_company_is_kept() {
     let snapshot = place.store.load(load).await.unwrap().snapshot.unwrap();
     assert_eq!((snapshot.version, place.jar().await.version()), (Version::new(9), Version::new(9)));
     assert_eq!(snapshot.payload, br#"{"beans":7}"#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handle_with_other_settings_writes_by_its_own() {
+    let place = Place::with(0).await;
+    let clock = ManualClock::new();
+    let other = place.app.clone().with_clock(clock.clone());
+    let theirs: Command<'_> = Box::pin(other.update(place.id, |jar| jar.add(5)));
+    all_carried_out(place.while_busy([place.add(1), theirs, place.add(2)]).await);
+    let history = place.app.history(place.id).await.unwrap();
+    let at_its_time = history.iter().filter(|recorded| recorded.recorded_at == clock.now());
+    let payloads: Vec<_> = at_its_time.map(|recorded| &recorded.payload).collect();
+    assert_eq!((payloads, place.jar().await.beans), (vec![&JarEvent::Added { beans: 5 }], 8));
 }
 
 /// Panics once there are more events than this.

@@ -189,7 +189,7 @@ pub(super) fn invalid(reason: impl Into<String>) -> StoreError {
 /// Where a command's events are. Two receipts of one command are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
-    /// The position of the last event, or [`Position::ZERO`] if there was no event.
+    /// The position of the last event of the append, or [`Position::ZERO`] if there was no event.
     pub position: Position,
     /// The command, if it was named.
     pub command_id: Option<CommandId>,
