@@ -1,5 +1,5 @@
 //! The short way: where every append of a batch adds events to one stream at a known version, and nothing else, the batch is one
-//! INSERT, which writes all or nothing: see `queries/append_plain.sql`. It does not say what is wrong. Then the batch is run
+//! INSERT, which writes all or nothing: see `queries/append_to_streams.sql`. It does not say what is wrong. Then the batch is run
 //! again the long way, by `append()`, which does. A conflict is no error of the server: it draws no position and leaves
 //! nothing in the server's log.
 
@@ -9,13 +9,14 @@ use std::pin::pin;
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{Append, Appended, Expected, NewEvent, Receipt, StreamAppend, StreamId, Version};
 use futures_util::TryStreamExt;
-use tokio_postgres::Error;
 use tokio_postgres::types::ToSql;
+use tokio_postgres::{Error, RowStream};
 use uuid::Uuid;
 
 use crate::rows::{self, Recorded, stored};
 
-const APPEND_PLAIN: &str = include_str!("queries/append_plain.sql");
+const APPEND_TO_STREAM: &str = include_str!("queries/append_to_stream.sql");
+const APPEND_TO_STREAMS: &str = include_str!("queries/append_to_streams.sql");
 
 /// The arguments of the statement, named as there, and where the events of each append end.
 #[derive(Default)]
@@ -85,7 +86,41 @@ impl<'a> Plain<'a> {
     /// # Errors
     /// As with `append()`.
     pub(crate) async fn write(&self, client: &ClientWrapper) -> Result<Option<Vec<Appended>>, Error> {
-        let statement = client.prepare_cached(APPEND_PLAIN).await?;
+        let mut rows = pin!(self.rows(client).await?);
+        let mut positions = Vec::with_capacity(self.versions.len());
+        while let Some(row) = rows.try_next().await? {
+            positions.push(rows::position(&row, 0)?);
+        }
+        if positions.len() < self.versions.len() {
+            return Ok(None);
+        }
+        let appended = |end: &usize| {
+            let receipt = Receipt { position: positions[*end], command_id: None };
+            Appended { receipt, repeated: false }
+        };
+        Ok(Some(self.ends.iter().map(appended).collect()))
+    }
+
+    async fn rows(&self, client: &ClientWrapper) -> Result<RowStream, Error> {
+        if let ([stream_id], [category], [before]) =
+            (&*self.part_stream_ids, &*self.part_categories, &*self.part_before)
+        {
+            let statement = client.prepare_cached(APPEND_TO_STREAM).await?;
+            let arguments: [&(dyn ToSql + Sync); 10] = [
+                stream_id,
+                category,
+                before,
+                &self.versions,
+                &self.names,
+                &self.schema_versions,
+                &self.codecs,
+                &self.recorded_at[0],
+                &self.metadata,
+                &self.payloads,
+            ];
+            return client.query_raw(&statement, arguments).await;
+        }
+        let statement = client.prepare_cached(APPEND_TO_STREAMS).await?;
         let arrays: [&(dyn ToSql + Sync); 12] = [
             &self.part_stream_ids,
             &self.part_categories,
@@ -100,19 +135,7 @@ impl<'a> Plain<'a> {
             &self.metadata,
             &self.payloads,
         ];
-        let mut rows = pin!(client.query_raw(&statement, arrays).await?);
-        let mut positions = Vec::with_capacity(self.versions.len());
-        while let Some(row) = rows.try_next().await? {
-            positions.push(rows::position(&row, 0)?);
-        }
-        if positions.len() < self.versions.len() {
-            return Ok(None);
-        }
-        let appended = |end: &usize| {
-            let receipt = Receipt { position: positions[*end], command_id: None };
-            Appended { receipt, repeated: false }
-        };
-        Ok(Some(self.ends.iter().map(appended).collect()))
+        client.query_raw(&statement, arrays).await
     }
 }
 

@@ -53,7 +53,11 @@ where
                     present = Some(enter(contestant, place).await?);
                     Ok(Answer::Entered)
                 }
-                (Order::Run(workload), Some(contestant)) => workload.run(Arc::clone(contestant)).await.map(Answer::Ran),
+                (Order::Run(workload), Some(contestant)) => {
+                    // As a task, like everything in a server: a runtime's main future wakes another thread with every step.
+                    let contestant = Arc::clone(contestant);
+                    tokio::spawn(async move { workload.run(contestant).await }).await?.map(Answer::Ran)
+                }
                 (Order::Run(_), None) => Err("nobody has entered".into()),
             }
         });
