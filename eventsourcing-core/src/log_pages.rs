@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, yield_now};
 
 use crate::store::{EventStore, LogPage, LogQuery, Position, StoreError};
 
@@ -43,6 +43,9 @@ pub struct LogPages {
     store: Arc<dyn EventStore>,
     /// Where the next page begins.
     query: LogQuery,
+    /// The next page, if it has been read.
+    read: Option<LogPage>,
+    /// The one after what has been read.
     ahead: Option<Ahead>,
 }
 
@@ -53,7 +56,7 @@ impl LogPages {
     /// The events of `store` that `query` wants. The query's limit is the size of the pages.
     #[must_use]
     pub fn new(store: Arc<dyn EventStore>, query: LogQuery) -> Self {
-        Self { store, query, ahead: None }
+        Self { store, query, read: None, ahead: None }
     }
 
     /// After which position the next page begins.
@@ -68,22 +71,36 @@ impl LogPages {
     /// # Errors
     /// As [`EventStore::read_log`]. The next call reads the same page again.
     pub async fn next(&mut self) -> Result<LogPage, StoreError> {
-        let page = match self.ahead.take() {
-            Some(mut ahead) => match (&mut ahead.0).await {
-                Ok(page) => page?,
-                Err(error) => return Err(StoreError::unavailable("a read was broken off", error)),
-            },
-            None => self.store.read_log(self.query.clone()).await?,
-        };
-        self.query.after = page.ceiling;
-        // Outside of a runtime nothing can be done besides.
-        if page.events.len() >= self.query.limit.max(1)
-            && let Ok(runtime) = Handle::try_current()
-        {
-            let (store, query) = (Arc::clone(&self.store), self.query.clone());
-            self.ahead = Some(Ahead(runtime.spawn(async move { store.read_log(query).await })));
+        if self.read.is_none() {
+            let page = self.read().await?;
+            self.ahead = self.read_behind(&page);
+            self.read = Some(page);
+            // A task that was spawned here waits for this thread. It is to ask the store before the page is dealt with.
+            if self.ahead.is_some() {
+                yield_now().await;
+            }
         }
+        let page = self.read.take().expect("it has just been read");
+        self.query.after = page.ceiling;
         Ok(page)
+    }
+
+    async fn read(&mut self) -> Result<LogPage, StoreError> {
+        match self.ahead.take() {
+            Some(mut ahead) => match (&mut ahead.0).await {
+                Ok(page) => page,
+                Err(error) => Err(StoreError::unavailable("a read was broken off", error)),
+            },
+            None => self.store.read_log(self.query.clone()).await,
+        }
+    }
+
+    /// Begins to read what follows a full page. Outside of a runtime nothing can be done besides.
+    fn read_behind(&self, page: &LogPage) -> Option<Ahead> {
+        let is_full = page.events.len() >= self.query.limit.max(1);
+        let runtime = Handle::try_current().ok().filter(|_| is_full)?;
+        let (store, query) = (Arc::clone(&self.store), LogQuery { after: page.ceiling, ..self.query.clone() });
+        Some(Ahead(runtime.spawn(async move { store.read_log(query).await })))
     }
 }
 

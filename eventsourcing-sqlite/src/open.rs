@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eventsourcing_core::store::{LogId, StoreError};
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::checkpoint::{CHECKPOINT_PAGES, WAL_BYTES_KEPT};
@@ -95,6 +96,8 @@ fn connect(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> Result<Con
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // A plan does not depend on values: SQLite would make a new one for nearly every statement that is given others.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     rusqlite::vtab::array::load_module(connection)
 }
 

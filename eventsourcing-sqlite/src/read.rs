@@ -186,6 +186,8 @@ fn rows_at_most(limit: usize) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
     use crate::config::SqliteOptions;
 
@@ -196,6 +198,40 @@ mod tests {
         let mut statement = opened.writer.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
         let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3)).collect::<Result<Vec<_>>>();
         steps.expect("steps").join("; ")
+    }
+
+    /// Left alone, SQLite makes a new plan whenever one of these is given other values.
+    #[test]
+    fn no_read_is_prepared_again_for_other_values() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
+        for sql in [
+            STREAM_FORWARDS,
+            STREAM_BACKWARDS,
+            LOAD,
+            LOG,
+            LOG_FILTERED,
+            LOG_FIRST_OF_STREAM,
+            HEAD,
+            STREAM_VERSION,
+            SNAPSHOT,
+            RECEIPT,
+            RECEIPTS,
+            TRACKING,
+            NOTES,
+            FIGURES,
+            FIGURES_FIRST_OF_STREAM,
+        ] {
+            let mut statement = opened.writer.prepare(sql).expect("a statement");
+            for value in 1..=3 {
+                for index in 1..=statement.parameter_count() {
+                    statement.raw_bind_parameter(index, value).expect("a parameter");
+                }
+                let mut rows = statement.raw_query();
+                while rows.next().expect("a step").is_some() {}
+            }
+            assert_eq!(statement.get_status(StatementStatus::RePrepare), 0, "{sql}");
+        }
     }
 
     #[test]
