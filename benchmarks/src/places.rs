@@ -9,8 +9,11 @@ use tempfile::TempDir;
 use crate::contestants::Database;
 use crate::server::{DURABLE, Server, program};
 
-/// Settings of the server besides durability: enough room that nobody waits for a checkpoint.
-const ROOM: &[&str] = &["shared_buffers = 512MB", "max_wal_size = 8GB", "checkpoint_timeout = 30min"];
+/// Settings of the server besides durability: enough room that nobody waits for a checkpoint, and files of its log are kept.
+const ROOM: &[&str] =
+    &["shared_buffers = 512MB", "max_wal_size = 8GB", "min_wal_size = 4GB", "checkpoint_timeout = 30min"];
+/// A server that has run for a while writes its log over old files, of 16 MiB. A new one makes each, and whoever writes waits.
+const LOG_FILES: usize = 160;
 
 /// A server that is durable, and a folder for files.
 pub struct Places {
@@ -23,10 +26,19 @@ impl Places {
     /// Starts the server.
     ///
     /// # Errors
-    /// There is no room for files.
+    /// There is no room for files, or the server does not start.
     pub fn open() -> Outcome<Self> {
         let server = Server::start(&[DURABLE, ROOM].concat());
-        Ok(Self { server, folder: tempfile::tempdir()?, made: AtomicU32::new(0) })
+        let places = Self { server, folder: tempfile::tempdir()?, made: AtomicU32::new(0) };
+        places.wear_in()?;
+        Ok(places)
+    }
+
+    /// Makes the files of the log that the server will write over.
+    fn wear_in(&self) -> Outcome<()> {
+        let fill_file = "SELECT pg_logical_emit_message(true, 'benchmark', ''); SELECT pg_switch_wal();";
+        self.tell(&fill_file.repeat(LOG_FILES))?;
+        self.settle()
     }
 
     /// A new, empty place.
