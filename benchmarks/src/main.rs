@@ -115,6 +115,7 @@ fn run(letters: &[String], settings: &Settings) -> Outcome<()> {
         worker::build_peers()?;
     }
     let places = Places::open()?;
+    places.wear_in()?;
     let mut results = Results::read(&folder().join("results.json"))?;
     for trial in &trials {
         println!("{}. {}", trial.letter, trial.title);

@@ -26,16 +26,17 @@ impl Places {
     /// Starts the server.
     ///
     /// # Errors
-    /// There is no room for files, or the server does not start.
+    /// There is no room for files.
     pub fn open() -> Outcome<Self> {
         let server = Server::start(&[DURABLE, ROOM].concat());
-        let places = Self { server, folder: tempfile::tempdir()?, made: AtomicU32::new(0) };
-        places.wear_in()?;
-        Ok(places)
+        Ok(Self { server, folder: tempfile::tempdir()?, made: AtomicU32::new(0) })
     }
 
     /// Makes the files of the log that the server will write over.
-    fn wear_in(&self) -> Outcome<()> {
+    ///
+    /// # Errors
+    /// There is no room for them.
+    pub fn wear_in(&self) -> Outcome<()> {
         let fill_file = "SELECT pg_logical_emit_message(true, 'benchmark', ''); SELECT pg_switch_wal();";
         self.tell(&fill_file.repeat(LOG_FILES))?;
         self.settle()
