@@ -158,8 +158,8 @@ impl Writer {
         while let Some(batch) = self.next_batch().await {
             let answered = batch.len();
             self.settle(batch).await;
-            // Those who have just been answered may have something for the next batch. One alone would be waited for in vain,
-            // and to yield wakes another thread of the runtime.
+            // Those who have just been answered may have something for the next batch. One alone is not waited for: it makes
+            // no batch, and to yield wakes another thread of the runtime.
             if answered > 1 {
                 yield_now().await;
             }
