@@ -30,8 +30,8 @@
 //!
 //! A savepoint that is rolled back gives up its lock and its events together. A transaction that is *prepared* keeps its
 //! lock under another name: so when a holder has gone and a prepared transaction is there that was not before, the fence
-//! takes it for the same one. A list can strike only what was in H before the list was begun; readers share their
-//! fences, and a number says which came first.
+//! takes it for the same one. A list can strike only what was in H before the list was begun, also where H has grown by
+//! such a transaction; readers share their fences, and a number says which came first.
 //!
 //! A fence says nothing about other transactions: reports, dumps and other databases delay nobody. Several fences stand at
 //! the same time, each with a higher V; so the delay is that of the longest append under way, however many numbers
@@ -127,8 +127,11 @@ impl Fences {
         if holders.is_empty() {
             ceiling = ceiling.max(highest);
         }
+        let now = self.moment;
         for fence in self.standing.iter_mut().filter(|fence| fence.made < begun) {
-            fence.strike(holders);
+            if fence.strike(holders) {
+                fence.made = now;
+            }
         }
         let down = self.standing.iter().filter(|fence| fence.is_down()).map(|fence| fence.highest);
         let down = down.max().unwrap_or_default();
@@ -164,14 +167,20 @@ impl Fence {
         self.holders.is_empty()
     }
 
-    /// Strikes whoever is not among `present`. If somebody has gone, prepared transactions may be what became of them.
-    fn strike(&mut self, present: &[Holder]) {
+    /// Strikes each holder that is not among `present`. If one has gone, prepared transactions may be what became of it.
+    ///
+    /// Returns `true` if a prepared transaction has joined the fence: a list that was begun before knows nothing of it, and
+    /// must not strike it.
+    fn strike(&mut self, present: &[Holder]) -> bool {
         let mut left: HashSet<_> = present.iter().filter(|holder| self.holders.contains(*holder)).cloned().collect();
         if left.len() == self.holders.len() {
-            return;
+            return false;
         }
+        let before = left.len();
         left.extend(present.iter().filter(|holder| holder.process.is_none()).cloned());
+        let has_grown = left.len() > before;
         self.holders = Arc::new(left);
+        has_grown
     }
 }
 
@@ -260,6 +269,28 @@ mod tests {
         assert_eq!(fences.decided(), at(5), "process 2 may have come after the early list was made");
         assert!(fences.is_holding_back());
         assert_eq!(look(&mut fences, 9, &[]), at(9));
+    }
+
+    #[test]
+    fn list_that_was_begun_before_a_prepared_transaction_joined_the_fence_does_not_strike_it() {
+        let mut fences = Fences::default();
+        look(&mut fences, 9, &[holder(1)]);
+        let before = fences.begin(at(9));
+        let after = fences.begin(at(9));
+        assert_eq!(fences.settle(after, &[prepared(700)]), at(0), "process 1 has prepared its transaction");
+        assert_eq!(fences.settle(before, &[holder(1)]), at(0), "this list was made before it did");
+        assert_eq!(fences.decided(), at(0), "the prepared transaction may still be committed");
+        assert_eq!(look(&mut fences, 9, &[]), at(9));
+    }
+
+    #[test]
+    fn early_list_still_strikes_a_holder_that_was_there_from_the_beginning() {
+        let mut fences = Fences::default();
+        look(&mut fences, 9, &[holder(1), holder(2)]);
+        let early = fences.begin(at(9));
+        assert_eq!(look(&mut fences, 9, &[holder(1)]), at(0));
+        assert_eq!(fences.settle(early, &[holder(2)]), at(0), "process 1 has ended, by the earlier list");
+        assert_eq!(fences.decided(), at(9), "both have ended");
     }
 
     #[test]
