@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
-use crate::store::{Receipt, StoreError};
+use crate::store::{Receipt, StoreError, Written};
 
 /// How many commands are written together at most.
 const COMMANDS_MAX: usize = 256;
@@ -104,8 +104,9 @@ impl Outcome {
                 let (stream, expected, actual) = (stream.clone(), *expected, *actual);
                 Self::Again(StoreError::Conflict { stream, expected, actual })
             }
-            StoreError::Unavailable { reason, .. } => {
-                Self::Failed(StoreError::unavailable(reason.clone(), Arc::clone(error)))
+            StoreError::Unavailable { reason, written, .. } => {
+                let (reason, source) = (reason.clone(), Some(Arc::clone(error).into()));
+                Self::Failed(StoreError::Unavailable { reason, written: *written, source })
             }
             _ => Self::Apart,
         }
@@ -114,5 +115,5 @@ impl Outcome {
 
 fn broken_off() -> StoreError {
     let reason = "an append together with other commands was broken off".to_owned();
-    StoreError::Unavailable { reason, source: None }
+    StoreError::Unavailable { reason, written: Written::Unknown, source: None }
 }

@@ -54,6 +54,16 @@ impl AppError {
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable { .. }))
     }
+
+    /// Returns `true` if it is known that this call wrote nothing, in any of its attempts. What an earlier call with the same
+    /// [command id](crate::Application::command) may have written is another matter.
+    #[must_use]
+    pub fn proves_nothing_written(&self) -> bool {
+        match self {
+            Self::Store(error) => error.proves_nothing_written(),
+            _ => true,
+        }
+    }
 }
 
 /// Why a command was not carried out: the domain refused it, or the application could not.

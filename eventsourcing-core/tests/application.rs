@@ -12,7 +12,7 @@ use eventsourcing_core::store::{
     Append, CommandId, EventStore, Load, LogQuery, MemoryStore, Position, StoreError, StreamQuery, Version,
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, ManualClock, Operation};
-use eventsourcing_core::{Aggregate, AppError, Application, Id, Metadata, Receipt, Rejected, Root};
+use eventsourcing_core::{Aggregate, AppError, Application, Id, Metadata, Receipt, Rejected, RetryPolicy, Root};
 use jiff::Timestamp;
 
 fn app() -> Application {
@@ -227,6 +227,37 @@ async fn a_lost_reply_is_retried_only_with_a_command_id() {
     store.fail_next(Operation::Append, Fault::LostReply);
     app.command(CommandId::new()).update(id, |jar| jar.add(1)).await.unwrap();
     assert_eq!(beans(&app, id).await, 2);
+}
+
+#[tokio::test]
+async fn an_error_claims_no_more_than_is_known_of_all_attempts_of_a_command() {
+    use Fault::{Conflict, LostReply, Unavailable};
+    for (faults, is_proven) in [
+        ([Unavailable, Unavailable, Unavailable], true),
+        ([LostReply, Unavailable, Unavailable], false),
+        ([Unavailable, LostReply, Unavailable], false),
+        ([Unavailable, Unavailable, LostReply], false),
+        ([Conflict, Unavailable, Unavailable], true),
+    ] {
+        let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+        let retry = RetryPolicy { attempts_max: 3, ..RetryPolicy::default() };
+        let app = Application::new("jars", store.clone()).with_retry(retry);
+        let id = jar(&app, 0).await;
+        let next = store.calls(Operation::Append) + 1;
+        for (nth, fault) in (next..).zip(faults).chain([(next + 3, Unavailable)]) {
+            store.fail_call(Operation::Append, nth, fault);
+        }
+        let Err(Rejected::App(error)) = app.command(CommandId::new()).update(id, |jar| jar.add(1)).await else {
+            panic!("{faults:?}: no attempt had an answer")
+        };
+        store.switch_off();
+        let was_written = beans(&app, id).await == 1;
+        assert_eq!(was_written, faults.contains(&LostReply), "{faults:?}");
+        assert_eq!(error.proves_nothing_written(), is_proven, "{faults:?}: {error}");
+        let text = error.to_string();
+        assert_eq!(text.contains("wrote nothing"), is_proven, "{faults:?}: {text}");
+        assert_eq!(text.contains("it is not known"), !is_proven, "{faults:?}: {text}");
+    }
 }
 
 #[tokio::test]

@@ -204,7 +204,9 @@ async fn an_outage_is_everybodys_answer_and_nothing_is_tried_twice() {
         let (answers, ()) = join(place.while_busy([place.add(1), place.add(2), place.add(3)]), meanwhile).await;
         for answer in answers {
             let error = answer.unwrap_err();
-            assert!(matches!(&error, Rejected::App(error) if error.is_unavailable()), "{error}");
+            let Rejected::App(error) = error else { panic!("{error}") };
+            assert!(error.is_unavailable(), "{error}");
+            assert_eq!(error.proves_nothing_written(), fault == Fault::Unavailable, "{error}");
         }
         assert_eq!((place.appends(), place.jar().await.beans), (before + 2, beans));
         place.add(1).await.unwrap();

@@ -29,10 +29,7 @@ use tokio_postgres::Error;
 
 use crate::address::Place;
 use crate::batch::{Batch, Hold, Outcome};
-use crate::error::{
-    is_about_one_append, is_lost, is_outdated, is_rolled_back, is_worth_a_rerun, nothing_written, translate,
-    translate_before_commit, unavailable,
-};
+use crate::error::{is_about_one_append, is_lost, is_outdated, is_worth_a_rerun, translate_at_commit, unavailable};
 use crate::notify::Hints;
 use crate::plain::Plain;
 use crate::rows::Recorded;
@@ -87,7 +84,8 @@ impl CommitQueue {
 
     /// Has a writer commit `append`, which is valid. If this future is dropped it may still be committed.
     pub(crate) async fn append(&self, append: Append) -> Reply {
-        let jobs = lock(&self.jobs).clone().ok_or_else(|| unavailable(&self.place, "the store has been closed"))?;
+        let closed = || unavailable(&self.place, "the store has been closed").before_commit();
+        let jobs = lock(&self.jobs).clone().ok_or_else(closed)?;
         let (reply, outcome) = oneshot::channel();
         let stopped = || unavailable(&self.place, "the writer has stopped; connect again");
         let job = Job { append, reply };
@@ -253,8 +251,7 @@ impl Writer {
         }
         let place = &self.line.sessions.place;
         tracing::warn!(%place, appends = batch.len(), %error, "a batch failed");
-        let error =
-            if is_rolled_back(&error) { translate_before_commit(place, error) } else { translate(place, error) };
+        let error = translate_at_commit(place, error);
         refuse_all(batch, error)
     }
 }
@@ -317,7 +314,7 @@ impl Line {
             Err(error) => {
                 self.not_before = Some(Instant::now() + self.pause);
                 self.pause = (self.pause * 2).min(RETRY_MAX);
-                Err(nothing_written(error))
+                Err(error.before_commit())
             }
         }
     }
@@ -352,7 +349,10 @@ fn same(error: &Arc<StoreError>) -> StoreError {
     match &**error {
         StoreError::Invalid { reason } => StoreError::Invalid { reason: reason.clone() },
         StoreError::Corrupt { reason, .. } => StoreError::corrupt(reason.clone(), Arc::clone(error)),
-        StoreError::Unavailable { reason, .. } => StoreError::unavailable(reason.clone(), Arc::clone(error)),
+        StoreError::Unavailable { reason, written, .. } => {
+            let (reason, source) = (reason.clone(), Some(Arc::clone(error).into()));
+            StoreError::Unavailable { reason, written: *written, source }
+        }
         other => StoreError::unavailable(other.to_string(), Arc::clone(error)),
     }
 }

@@ -13,7 +13,7 @@ use tokio_postgres::error::SqlState;
 
 use crate::address::Place;
 use crate::config::PostgresOptions;
-use crate::error::{is_lost, nothing_written, statement_error, translate, translate_pool, unavailable};
+use crate::error::{is_lost, statement_error, translate, translate_pool, unavailable};
 use crate::readers::{Readers, pool};
 use crate::session::Sessions;
 use crate::statement::{Failure, Statement};
@@ -60,7 +60,7 @@ impl Database for PostgresDatabase {
         };
         match begun {
             Ok(transaction) => Ok(Box::new(transaction)),
-            Err(Failed::Lost(error) | Failed::Other(error)) => Err(nothing_written(error)),
+            Err(Failed::Lost(error) | Failed::Other(error)) => Err(error.before_commit()),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use deadpool_postgres::{PoolError, TimeoutType};
 use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::StoreError;
+use eventsourcing_core::store::{StoreError, Written};
 use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{WasNull, WrongType};
@@ -46,7 +46,14 @@ pub(crate) fn translate(place: &Place, error: impl Into<Arc<Error>>) -> StoreErr
 
 /// [`translate`], where it is known that nothing was written.
 pub(crate) fn translate_before_commit(place: &Place, error: impl Into<Arc<Error>>) -> StoreError {
-    nothing_written(translate(place, error))
+    translate(place, error).before_commit()
+}
+
+/// [`translate`], where the server was asked to commit: if it has not rolled back, it is not known whether it did.
+pub(crate) fn translate_at_commit(place: &Place, error: Error) -> StoreError {
+    let is_rolled_back = is_rolled_back(&error);
+    let error = translate(place, error);
+    if is_rolled_back { error.before_commit() } else { error.at_commit() }
 }
 
 /// What `error` says about the statement `sql` of a read model.
@@ -62,19 +69,9 @@ pub(crate) fn statement_error(sql: &str, error: Error) -> Result<SqlError, Error
     }
 }
 
-/// The same error, where it is known that nothing was written.
-pub(crate) fn nothing_written(error: StoreError) -> StoreError {
-    match error {
-        StoreError::Unavailable { reason, source } => {
-            StoreError::Unavailable { reason: format!("{reason}; nothing was written"), source }
-        }
-        error => error,
-    }
-}
-
-/// The store cannot be used for a reason that is not the server's.
+/// The store cannot be used for a reason that is not the server's. Nothing is known of what was to be written.
 pub(crate) fn unavailable(place: &Place, why: impl fmt::Display) -> StoreError {
-    StoreError::Unavailable { reason: format!("{place}: {why}"), source: None }
+    StoreError::Unavailable { reason: format!("{place}: {why}"), written: Written::Unknown, source: None }
 }
 
 /// Why the pool lends no connection.
@@ -92,7 +89,7 @@ pub(crate) fn translate_pool(place: &Place, error: PoolError) -> StoreError {
 
 /// Whether the server has rolled back and lives on: then nothing of the batch is there. Otherwise it is not known, for
 /// the connection may have been lost after the commit.
-pub(crate) fn is_rolled_back(error: &Error) -> bool {
+fn is_rolled_back(error: &Error) -> bool {
     error.as_db_error().is_some_and(leaves_connection)
 }
 

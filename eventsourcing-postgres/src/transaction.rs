@@ -3,7 +3,6 @@
 //! What has gone wrong is never committed: not after a step or a statement was refused, and not after an answer that
 //! nobody waited for. Nothing is written before the commit, so whatever fails until then may be tried again.
 
-use std::fmt::Display;
 use std::future::Future;
 use std::ops::Deref;
 use std::time::Duration;
@@ -18,7 +17,7 @@ use tokio_postgres::Error;
 
 use crate::address::Place;
 use crate::commit::APPEND_BYTES_MAX;
-use crate::error::{is_rolled_back, statement_error, translate, translate_before_commit, unavailable};
+use crate::error::{statement_error, translate_at_commit, translate_before_commit, unavailable};
 use crate::statement::{Failure, Statement};
 use crate::tracking;
 
@@ -60,7 +59,7 @@ impl OpenTransaction {
                 ),
             }),
             Course::Lost => {
-                Err(unavailable(place, "the transaction was undone, since an answer stayed out; nothing was written"))
+                Err(unavailable(place, "the transaction was undone, since an answer stayed out").before_commit())
             }
         }
     }
@@ -87,7 +86,7 @@ impl OpenTransaction {
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, StoreError> {
-        let late = |_| unavailable(&self.place, "the server has not answered in time; nothing was written");
+        let late = |_| unavailable(&self.place, "the server has not answered in time").before_commit();
         timeout(self.patience, answer).await.map_err(late)
     }
 
@@ -96,8 +95,8 @@ impl OpenTransaction {
         match failure {
             Failure::Refused(error) => error,
             Failure::Outdated(error) => {
-                let why = "a table may have changed since the statement was prepared; begin again, nothing was written";
-                StoreError::unavailable(format!("{place}: {why}"), error).into()
+                let why = "a table may have changed since the statement was prepared; begin again";
+                StoreError::unavailable(format!("{place}: {why}"), error).before_commit().into()
             }
             Failure::Driver(error) => {
                 statement_error(sql, error).unwrap_or_else(|error| translate_before_commit(place, error).into())
@@ -106,13 +105,9 @@ impl OpenTransaction {
     }
 
     fn translate_commit(&self, error: Error) -> StoreError {
-        if !is_rolled_back(&error) {
-            return translate(&self.place, error);
-        }
-        let refused = |error: &dyn Display| format!("{}: {error}; nothing was written", self.place);
         match statement_error("COMMIT", error) {
-            Ok(error) => StoreError::Invalid { reason: refused(&error) },
-            Err(error) => translate_before_commit(&self.place, error),
+            Ok(error) => StoreError::Invalid { reason: format!("{}: {error}; nothing was written", self.place) },
+            Err(error) => translate_at_commit(&self.place, error),
         }
     }
 }

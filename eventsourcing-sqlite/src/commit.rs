@@ -111,7 +111,8 @@ impl CommitQueue {
     }
 
     async fn ask<T>(&self, turn: impl FnOnce(Reply<T>) -> Turn) -> Result<T, StoreError> {
-        let turns = lock(&self.turns).clone().ok_or_else(|| unavailable(&self.path, "the store has been closed"))?;
+        let closed = || unavailable(&self.path, "the store has been closed").before_commit();
+        let turns = lock(&self.turns).clone().ok_or_else(closed)?;
         let (reply, outcome) = oneshot::channel();
         let stopped = || unavailable(&self.path, "the writer has stopped; open the store again");
         turns.send(turn(reply)).await.map_err(|_| stopped())?;
@@ -303,7 +304,7 @@ impl Failure {
     fn for_caller(&self, path: &Path) -> StoreError {
         match self {
             Self::BeforeCommit(error) => translate_before_commit(path, Arc::clone(error)),
-            Self::AtCommit(error) => translate(path, Arc::clone(error)),
+            Self::AtCommit(error) => translate(path, Arc::clone(error)).at_commit(),
         }
     }
 }
@@ -429,7 +430,7 @@ mod tests {
         bench.settle_next();
         for reply in replies {
             let error = outcome(reply).expect_err("there is no room").to_string();
-            assert!(error.ends_with("the disk is full; nothing was written"), "{error}");
+            assert!(error.ends_with("the disk is full; this attempt wrote nothing"), "{error}");
         }
         assert_eq!(bench.head(), 0);
 

@@ -5,7 +5,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use eventsourcing_core::store::StoreError;
+use eventsourcing_core::store::{StoreError, Written};
 use rusqlite::{Error, ErrorCode};
 
 /// What the caller does next, and why.
@@ -28,17 +28,13 @@ pub(crate) fn translate(path: &Path, error: impl Into<Arc<Error>>) -> StoreError
 
 /// [`translate`], where it is known that nothing was written.
 pub(crate) fn translate_before_commit(path: &Path, error: impl Into<Arc<Error>>) -> StoreError {
-    match translate(path, error) {
-        StoreError::Unavailable { reason, source } => {
-            StoreError::Unavailable { reason: format!("{reason}; nothing was written"), source }
-        }
-        error => error,
-    }
+    translate(path, error).before_commit()
 }
 
-/// The store cannot be used for a reason that is not SQLite's.
+/// The store cannot be used for a reason that is not SQLite's. Nothing is known of what was to be written.
 pub(crate) fn unavailable(path: &Path, why: impl std::fmt::Display) -> StoreError {
-    StoreError::Unavailable { reason: format!("{}: {why}", path.display()), source: None }
+    let reason = format!("{}: {why}", path.display());
+    StoreError::Unavailable { reason, written: Written::Unknown, source: None }
 }
 
 pub(crate) fn is_busy(error: &Error) -> bool {

@@ -130,6 +130,6 @@ fn commit(transaction: Transaction<'_>, path: &Path) -> Result<(), StoreError> {
             let reason = format!("{}: a deferred constraint does not hold: {error}", path.display());
             StoreError::Invalid { reason }
         }
-        _ => translate(path, error),
+        _ => translate(path, error).at_commit(),
     })
 }

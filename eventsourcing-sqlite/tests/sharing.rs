@@ -52,7 +52,7 @@ async fn lock_held_too_long_is_unavailable_and_passes() {
     let lock = outsider.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
     let error = store.append(append()).await.expect_err("the lock is taken");
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-    assert!(one_line(&error).ends_with("busy timeout; nothing was written"), "{error}");
+    assert!(one_line(&error).ends_with("busy timeout; this attempt wrote nothing"), "{error}");
     lock.rollback().expect("the lock is given back");
 
     assert_eq!(store.head().await.expect("a head"), Position::ZERO);

@@ -65,7 +65,7 @@ async fn transaction_waits_for_the_lock_of_another_process_and_not_for_ever() {
     let lock = outsider.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
     let Err(error) = database(&store).begin().await else { panic!("the lock is taken") };
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-    assert!(one_line(&error).ends_with("busy timeout; nothing was written"), "{error}");
+    assert!(one_line(&error).ends_with("busy timeout; this attempt wrote nothing"), "{error}");
     lock.rollback().expect("the lock is given back");
     drop(database(&store).begin().await.expect("a transaction"));
     store.append(append()).await.expect("a receipt");

@@ -1,5 +1,6 @@
 //! [`Application`]: load aggregates, let them decide, save what they decided.
 
+mod attempts;
 mod company;
 mod load;
 mod parts;

@@ -5,6 +5,7 @@ use std::sync::Weak;
 use tracing::warn;
 
 use super::Application;
+use super::attempts::Attempts;
 use super::parts::{Part, Save};
 use crate::AppError;
 use crate::root::AnyRoot;
@@ -83,10 +84,14 @@ impl Application {
             return self.store.append(append).await;
         }
         let mut backoff = self.settings.retry.start("append");
+        let mut attempts = Attempts::default();
         loop {
             match self.store.append(append.clone()).await {
-                Err(error @ StoreError::Unavailable { .. }) => backoff.wait(error).await?,
-                outcome => return outcome,
+                Err(error @ StoreError::Unavailable { .. }) => {
+                    attempts.note(&error);
+                    backoff.wait(error).await.map_err(|error| attempts.conclude(error))?;
+                }
+                outcome => return outcome.map_err(|error| attempts.conclude(error)),
             }
         }
     }

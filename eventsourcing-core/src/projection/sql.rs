@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{Names, Table};
 use crate::sql::{Database, Row, SqlError, Transaction, Value};
-use crate::store::{Name, Receipt, StoreError};
+use crate::store::{Name, Receipt, StoreError, Written};
 use crate::system::{Cause, Failure, SystemError, Waiting};
 use crate::{Aggregate, Recorded};
 
@@ -111,7 +111,7 @@ impl<'a> Tx<'a> {
             (None, Ok(())) => Ok(()),
             (None, Err(cause)) => Err(Failure::Event(cause)),
             (Some(Failed { is_unavailable: true, reason }), Ok(())) => {
-                Err(Failure::Unavailable(StoreError::Unavailable { reason, source: None }))
+                Err(Failure::Unavailable(StoreError::Unavailable { reason, written: Written::Nothing, source: None }))
             }
             (Some(Failed { is_unavailable: true, reason }), Err(cause)) => {
                 Err(Failure::Unavailable(StoreError::unavailable(reason, cause)))

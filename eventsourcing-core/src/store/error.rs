@@ -1,6 +1,7 @@
 //! What can go wrong in a store, split by what the caller does next.
 
 use std::error::Error;
+use std::fmt;
 
 use super::{Expected, LeaseToken, Name, Position, StreamId, Version};
 
@@ -38,12 +39,14 @@ pub enum StoreError {
         /// The token of whoever holds or last held the lease.
         current: LeaseToken,
     },
-    /// Wait and retry: the store cannot be reached or is overloaded. Whether anything was written is not known;
-    /// a retry with the same command id is safe.
-    #[error("the store is unavailable: {reason}")]
+    /// Wait and retry: the store cannot be reached or is overloaded. `written` says what is known of the append; where
+    /// that is nothing, a retry with the same command id is safe.
+    #[error("the store is unavailable: {reason}{written}")]
     Unavailable {
         /// What was tried.
         reason: String,
+        /// What is known of what was to be written. The one place for that: no `reason` says anything of it.
+        written: Written,
         /// What the driver said.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
@@ -74,10 +77,57 @@ pub enum StoreError {
     },
 }
 
+/// What is known of the append, or of the transaction, that ended in [`StoreError::Unavailable`].
+///
+/// It speaks of one attempt. A command with an id may have had others, of which the store of the last attempt knows
+/// nothing: so an attempt that wrote nothing proves nothing about the command, unless it was the only one.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Written {
+    /// It is not known whether it was written, or nothing was to be written.
+    #[default]
+    Unknown,
+    /// This attempt wrote nothing, and never will.
+    Nothing,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unknown => "",
+            Self::Nothing => "; this attempt wrote nothing",
+        })
+    }
+}
+
 impl StoreError {
-    /// The store cannot be reached, because of `source`.
+    /// The store cannot be reached, because of `source`. Nothing is known of what was to be written.
     pub fn unavailable(reason: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unavailable { reason: reason.into(), source: Some(source.into()) }
+        Self::Unavailable { reason: reason.into(), written: Written::Unknown, source: Some(source.into()) }
+    }
+
+    /// The same error, where it is known that the attempt wrote nothing.
+    #[must_use]
+    pub fn before_commit(self) -> Self {
+        match self {
+            Self::Unavailable { reason, source, .. } => Self::Unavailable { reason, written: Written::Nothing, source },
+            other => other,
+        }
+    }
+
+    /// The same error, where the commit had begun and may have happened: whatever the reason is, it is not known whether
+    /// anything was written, and every other kind of error would claim that nothing was.
+    #[must_use]
+    pub fn at_commit(self) -> Self {
+        match self {
+            Self::Unavailable { reason, source, .. } => Self::Unavailable { reason, written: Written::Unknown, source },
+            other => Self::unavailable(other.to_string(), other),
+        }
+    }
+
+    /// Returns `true` if the attempt that ended in this error is known to have written nothing.
+    #[must_use]
+    pub fn proves_nothing_written(&self) -> bool {
+        !matches!(self, Self::Unavailable { written: Written::Unknown, .. })
     }
 
     /// What is stored cannot be understood, because of `source`.

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use append::{Append, Appended, Expected, Receipt, StreamAppend};
-pub use error::StoreError;
+pub use error::{StoreError, Written};
 pub use figures::{Digest, Figures, FiguresQuery, Slice};
 pub use ids::{CommandId, HolderId, LogId};
 pub use lease::{Lease, LeaseHolder, LeaseRequest, LeaseToken};
@@ -58,7 +58,8 @@ pub trait EventStore: Send + Sync + 'static {
     ///   nothing was written.
     /// - [`StoreError::LeaseLost`]: the step was made with an outdated token; nothing was written.
     /// - [`StoreError::Invalid`]: a limit is exceeded or the append makes no sense; nothing was written.
-    /// - [`StoreError::Unavailable`]: not known; retry with the same command id.
+    /// - [`StoreError::Unavailable`]: [`Written`] says whether it is known that this attempt wrote nothing. Otherwise it is not
+    ///   known; retry with the same command id.
     ///
     /// Promises P1–P11, P19–P21 and P23.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;

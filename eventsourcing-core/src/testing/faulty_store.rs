@@ -12,7 +12,7 @@ use crate::sql::Database;
 use crate::store::{
     Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
     Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
-    StreamId, StreamQuery, Version,
+    StreamId, StreamQuery, Version, Written,
 };
 
 /// What a store can be asked to do.
@@ -51,9 +51,10 @@ pub enum Operation {
 /// What goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// The store cannot be reached: [`StoreError::Unavailable`], and nothing is done.
+    /// The store cannot be reached: [`StoreError::Unavailable`], which says that nothing was written, and nothing is done.
     Unavailable,
-    /// The operation is carried out, and the reply is lost: [`StoreError::Unavailable`] all the same.
+    /// The operation is carried out, and the reply is lost: [`StoreError::Unavailable`] all the same, which says that it is not
+    /// known whether anything was written.
     LostReply,
     /// Somebody else was first: [`StoreError::Conflict`] on the first stream of an append, and nothing is written.
     /// The actual version is what a reload will show. Where there is no stream to conflict, as
@@ -144,7 +145,7 @@ impl<S: EventStore> FaultyStore<S> {
     /// Makes the `nth` call of `operation`, counted from 1, fail with `fault`.
     #[must_use]
     pub fn with_fault(self, operation: Operation, nth: u64, fault: Fault) -> Self {
-        self.lock().script.insert((operation, nth), fault);
+        self.fail_call(operation, nth, fault);
         self
     }
 
@@ -171,6 +172,11 @@ impl<S: EventStore> FaultyStore<S> {
     #[must_use]
     pub fn has_crashed(&self) -> bool {
         self.lock().life == Some(0)
+    }
+
+    /// Makes the `nth` call of `operation`, counted from 1 since the store was made, fail with `fault`.
+    pub fn fail_call(&self, operation: Operation, nth: u64, fault: Fault) {
+        self.lock().script.insert((operation, nth), fault);
     }
 
     /// Makes the next call of `operation` fail with `fault`.
@@ -209,10 +215,8 @@ impl<S: EventStore> FaultyStore<S> {
             plan.live_on(fault)
         };
         match fault {
-            Some(Fault::Unavailable) => Err(unavailable(operation, "is not carried out")),
-            Some(Fault::Conflict) if operation != Operation::Append => {
-                Err(unavailable(operation, "is not carried out"))
-            }
+            Some(Fault::Unavailable) => Err(unavailable(operation)),
+            Some(Fault::Conflict) if operation != Operation::Append => Err(unavailable(operation)),
             Some(Fault::Delay(delay)) => {
                 tokio::time::sleep(delay).await;
                 Ok(None)
@@ -230,7 +234,7 @@ impl<S: EventStore> FaultyStore<S> {
     }
 
     async fn conflict(&self, append: &Append) -> StoreError {
-        let Some(part) = append.streams.first() else { return unavailable(Operation::Append, "is not carried out") };
+        let Some(part) = append.streams.first() else { return unavailable(Operation::Append) };
         match self.version_of(&part.stream).await {
             Ok(actual) => StoreError::Conflict { stream: part.stream.clone(), expected: part.expected, actual },
             Err(error) => error,
@@ -288,14 +292,21 @@ impl Plan {
     }
 }
 
-fn unavailable(operation: Operation, what: &str) -> StoreError {
-    StoreError::Unavailable { reason: format!("{operation:?} {what}, as the test wants it"), source: None }
+/// The store cannot be reached, and the operation is not carried out.
+fn unavailable(operation: Operation) -> StoreError {
+    let reason = format!("{operation:?} is not carried out, as the test wants it");
+    StoreError::Unavailable { reason, written: Written::Nothing, source: None }
+}
+
+fn lost_reply(operation: Operation) -> StoreError {
+    let reason = format!("{operation:?} is carried out and the reply is lost, as the test wants it");
+    StoreError::Unavailable { reason, written: Written::Unknown, source: None }
 }
 
 /// What the caller gets to hear of an operation that was carried out.
 fn reply<T>(operation: Operation, fault: Option<Fault>, result: Result<T, StoreError>) -> Result<T, StoreError> {
     match fault {
-        Some(Fault::LostReply) => Err(unavailable(operation, "is carried out and the reply is lost")),
+        Some(Fault::LostReply) => Err(lost_reply(operation)),
         _ => result,
     }
 }

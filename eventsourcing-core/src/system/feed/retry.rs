@@ -4,7 +4,7 @@ use super::cursor::{Cursor, NextStep};
 use super::parked::{Held, NotesOf, PARKED_KEYS, ParkedChange, RECORD_KEYS, edited, note_dropped, note_record};
 use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, describe};
 use crate::retry::{Backoff, RetryPolicy};
-use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery};
+use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery, Written};
 use crate::system::follower::Cause;
 use crate::system::{FollowerFailure, Parked, ParkingAction, ParkingRecord};
 
@@ -190,7 +190,8 @@ impl<S> Feed<S> {
             Failure::Event(cause) => Err(StoreError::unavailable("a step was refused", cause)),
             Failure::Moved | Failure::LeaseLost => {
                 let busy = format!("follower {} is busy; try again", self.name);
-                backoff.wait(busy).await.map_err(|reason| StoreError::Unavailable { reason, source: None })
+                let waited = backoff.wait(busy).await;
+                waited.map_err(|reason| StoreError::Unavailable { reason, written: Written::Unknown, source: None })
             }
         }
     }
