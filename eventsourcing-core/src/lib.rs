@@ -73,6 +73,7 @@ mod retry;
 pub mod snapshot;
 
 mod log_pages;
+mod panics;
 mod policy;
 mod projection;
 mod subscription;

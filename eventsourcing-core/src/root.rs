@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::aggregate::{name_of, names_of};
 use crate::codec::{Encoded, Encoding};
+use crate::panics::{Panicked, catch};
 use crate::snapshot::{Progress, SnapshotPolicy};
 use crate::store::{Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot, StreamId, Version};
 use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, Misplaced, recorded};
@@ -274,8 +275,12 @@ impl From<StoreError> for LoadError {
     }
 }
 
+/// A snapshot is a hint: one that makes the aggregate's own code panic is as useless as one that it refuses.
 fn decode_snapshot<A: Aggregate>(snapshot: &StoredSnapshot) -> Result<A, LoadError> {
-    Codec::decode_state(snapshot.codec, &snapshot.payload).map_err(LoadError::Snapshot)
+    let decoded = catch(|| Codec::decode_state(snapshot.codec, &snapshot.payload));
+    let refused =
+        |panic: Panicked| CodecError::Decode { what: format!("snapshot of {}", A::NAME), source: panic.into() };
+    decoded.unwrap_or_else(|panic| Err(refused(panic))).map_err(LoadError::Snapshot)
 }
 
 fn never_created<A: Aggregate>(id: Id<A>, version: Version) -> StoreError {

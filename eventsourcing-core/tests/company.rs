@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use domain::{Jar, JarEvent, NotEnough};
@@ -15,6 +16,7 @@ use eventsourcing_core::store::{CommandId, EventStore, Load, MemoryStore, PAYLOA
 use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
 use eventsourcing_core::{Aggregate, AppError, Application, Clock, Id, Metadata, Receipt, Rejected, Root};
 use futures_util::future::{join, join_all};
+use jiff::Timestamp;
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
@@ -344,16 +346,39 @@ impl SnapshotPolicy for Panics {
 }
 
 #[tokio::test(start_paused = true)]
-async fn if_whoever_writes_panics_the_others_hear_that_it_is_not_known_what_was_written() {
+async fn a_snapshot_policy_that_panics_costs_no_command_its_append() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_snapshots::<Jar>(Panics(3));
     let id = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 })).await.unwrap();
     let place = Place { store, app, id };
-    for answer in place.while_busy([place.add(1), place.add(2)]).await {
-        let error = answer.unwrap_err();
-        assert!(matches!(&error, Rejected::App(error) if error.is_unavailable()), "{error}");
-    }
+    let before = place.appends();
+    all_carried_out(place.while_busy([place.add(1), place.add(2)]).await);
+    assert_eq!(place.appends(), before + 2, "the two have shared one");
     place.add(3).await.unwrap();
+    assert_eq!(place.jar().await.beans, 6);
+}
+
+/// Panics when it is asked for the fourth time.
+struct Stops(AtomicU32);
+
+impl Clock for Stops {
+    fn now(&self) -> Timestamp {
+        match self.0.fetch_add(1, Ordering::SeqCst) {
+            3 => resume_unwind(Box::new("a clock that panics")),
+            _ => Timestamp::UNIX_EPOCH,
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_panics_while_a_company_is_written_harms_none_of_them() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+    let app = Application::new("jars", store.clone()).with_clock(Stops(AtomicU32::default()));
+    let id: Id<Jar> = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 })).await.unwrap();
+    app.update(id, |jar| jar.add(0)).await.unwrap();
+    let place = Place { store, app, id };
+    all_carried_out(place.while_busy([place.add(1), place.add(2)]).await);
+    assert_eq!(place.jar().await.beans, 3);
 }
 
 /// Commands from two processes, a store that fails in all ways, callers that go away and decisions that panic.

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use super::Application;
 use crate::cache::{Kept, Slot, Turn};
 use crate::company::{Company, Member, Outcome};
+use crate::panics::catch;
 use crate::root::AnyRoot;
 use crate::store::{Append, EventStore, Receipt, StoreError, StreamId};
 use crate::{Aggregate, AppError, Id, IntoEvents, Rejected, Root};
@@ -152,10 +153,13 @@ impl Application {
         }
     }
 
+    /// Encoding is code of the user, which may fail or panic for one command. Then nothing has begun: the company goes, and
+    /// each of its commands is tried alone, where it harms no other.
     async fn write_company(&self, kept: &mut Kept) {
         let Some((mut root, company)) = kept.take_company() else { return };
+        let Ok(Ok(append)) = catch(|| self.encode_alone(&*root)) else { return };
         company.begin();
-        let outcome = self.write_root(&mut *root).await;
+        let outcome = self.append_root(&mut *root, append).await;
         if outcome.is_ok() {
             kept.put(root);
         }
@@ -163,7 +167,16 @@ impl Application {
     }
 
     async fn write_root(&self, root: &mut dyn AnyRoot) -> Result<Receipt, StoreError> {
-        let append = self.encode_root(Append::new(self.now()), root, &[])?;
+        let append = self.encode_alone(root)?;
+        self.append_root(root, append).await
+    }
+
+    /// An append with what one root has to write.
+    fn encode_alone(&self, root: &dyn AnyRoot) -> Result<Append, StoreError> {
+        self.encode_root(Append::new(self.now()), root, &[])
+    }
+
+    async fn append_root(&self, root: &mut dyn AnyRoot, append: Append) -> Result<Receipt, StoreError> {
         let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
         let receipt = self.store.append(append).await?.receipt;
         root.saved(&snapshots);

@@ -8,6 +8,7 @@ use super::Application;
 use super::attempts::Attempts;
 use super::parts::{Part, Save};
 use crate::AppError;
+use crate::panics::catch;
 use crate::root::AnyRoot;
 use crate::store::{
     Append, Appended, Expected, Load, Loaded, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, StoreError, StreamId, Tracking,
@@ -119,10 +120,7 @@ impl Application {
         metadata: &[u8],
     ) -> Result<Append, StoreError> {
         let events = root.encode(self.settings.encoding, metadata)?;
-        let policy = self.settings.snapshots.get(&root.kind()).map(AsRef::as_ref);
-        if root.is_snapshot_due(policy) {
-            append.snapshots.extend(self.encode_snapshot(root));
-        }
+        append.snapshots.extend(self.snapshot_of(root));
         if root.expected() == Version::ZERO {
             // Nor may it have been begun under another name, by whichever release.
             let others = root.other_streams().into_iter();
@@ -141,12 +139,16 @@ impl Application {
         roots.filter(|root| root.has_pending()).try_fold(append, |append, root| self.encode_root(append, root, &[]))
     }
 
-    /// `None`: there will be no snapshot, which is not worth failing a command for.
-    fn encode_snapshot(&self, root: &dyn AnyRoot) -> Option<NewSnapshot> {
-        let reason = match root.encode_snapshot(self.settings.encoding) {
-            Ok(snapshot) if snapshot.payload.len() <= PAYLOAD_BYTES_MAX => return Some(snapshot),
-            Ok(snapshot) => format!("it would have {} bytes", snapshot.payload.len()),
-            Err(error) => error.to_string(),
+    /// `None`: there will be no snapshot. None is due, or it cannot be made, which is not worth failing a command for.
+    fn snapshot_of(&self, root: &dyn AnyRoot) -> Option<NewSnapshot> {
+        let policy = self.settings.snapshots.get(&root.kind()).map(AsRef::as_ref);
+        let snapshot = || root.is_snapshot_due(policy).then(|| root.encode_snapshot(self.settings.encoding));
+        let reason = match catch(snapshot) {
+            Ok(None) => return None,
+            Ok(Some(Ok(snapshot))) if snapshot.payload.len() <= PAYLOAD_BYTES_MAX => return Some(snapshot),
+            Ok(Some(Ok(snapshot))) => format!("it would have {} bytes", snapshot.payload.len()),
+            Ok(Some(Err(error))) => error.to_string(),
+            Err(panic) => panic.to_string(),
         };
         warn!(stream = %root.stream(), reason, "no snapshot is kept");
         None

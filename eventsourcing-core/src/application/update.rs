@@ -50,6 +50,10 @@ impl Application {
     /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: no such aggregate, the store failed, or
     /// others were faster too often. Nothing was written, except as
     /// [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) says.
+    ///
+    /// # Panics
+    /// If code of the aggregate does: `decide`, a fold, a field that is encoded or decoded; or the clock, or the source of ids. Nothing
+    /// was written, and commands that would have shared the append are written without this one.
     pub async fn update<A, D, E>(
         &self,
         id: Id<A>,

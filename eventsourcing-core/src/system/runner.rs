@@ -12,6 +12,7 @@ use tracing::{debug, warn};
 use super::feed::{Feed, Step};
 use super::tenure::{Tenure, Turn};
 use crate::application::AfterSave;
+use crate::panics::catch_async;
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{EventStore, LeaseRequest, Position, StoreError};
 
@@ -157,11 +158,23 @@ async fn keep_running<S: Send + Sync + 'static>(
     let mut backoff = RetryPolicy::UNAVAILABLE.start("follower");
     loop {
         // A step always runs to its end; only the rest after it is cut short.
-        let next = next(system, feed, tenure).await;
-        tokio::select! {
+        let next = match catch_async(next(system, feed, tenure)).await {
+            Ok(next) => next,
+            Err(panic) => after(feed.fail_over(panic).await, feed, tenure).await,
+        };
+        let rested = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
-            () = rest(feed, next, tenure, &mut backoff) => {}
+            rested = catch_async(rest(feed, next, tenure, &mut backoff)) => rested,
+        };
+        if let Err(panic) = rested {
+            let next = after(feed.fail_over(panic).await, feed, tenure).await;
+            // What it waits for now is no code of the user: a failure that passes, or somebody who resumes it.
+            tokio::select! {
+                biased;
+                _ = stop.wait_for(|stop| *stop) => return,
+                () = rest(feed, next, tenure, &mut backoff) => {}
+            }
         }
     }
 }
@@ -189,22 +202,28 @@ async fn next<S: Send + Sync + 'static>(system: &S, feed: &Feed<S>, tenure: &mut
         Err(error) => Err(error),
     };
     match step {
-        Ok(Step::Moved) => Next::Step,
-        Ok(Step::Idle) => Next::Wait,
-        Ok(Step::LeaseLost) => {
+        Ok(step) => after(step, feed, tenure).await,
+        Err(error) => Next::TryAgain(error.to_string()),
+    }
+}
+
+async fn after<S>(step: Step, feed: &Feed<S>, tenure: &mut Tenure) -> Next {
+    match step {
+        Step::Moved => Next::Step,
+        Step::Idle => Next::Wait,
+        Step::LeaseLost => {
             tenure.lose();
             Next::Step
         }
-        Ok(Step::Failing) => Next::TryAgain(format!("{} fails", feed.name)),
-        Ok(Step::Outdated) => {
+        Step::Failing => Next::TryAgain(format!("{} fails", feed.name)),
+        Step::Outdated => {
             tenure.stand_aside(feed).await;
             Next::TryAgain(format!("{} waits for a newer release", feed.name))
         }
-        Ok(Step::Stopped) => {
+        Step::Stopped => {
             tenure.give_back(feed).await;
             Next::Stopped
         }
-        Err(error) => Next::TryAgain(error.to_string()),
     }
 }
 
@@ -220,6 +239,7 @@ async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Back
             let reached = feed.status().borrow().reached;
             tokio::select! {
                 waited = feed.upstream.wait_beyond(reached) => waited.map(drop).map_err(|error| error.to_string()),
+                () = feed.until_behind(reached) => Ok(()),
                 () = tenure.renewal() => Ok(()),
                 () = feed.until_due() => Ok(()),
             }

@@ -3,6 +3,7 @@
 //! It knows nothing of tasks: a runner calls [`Feed::step`] when there may be something to do. It knows nothing either
 //! of what deals with the events: that is its [`Sink`].
 
+mod causes;
 mod cursor;
 mod parked;
 mod partition;
@@ -23,14 +24,17 @@ use tracing::{debug, error, warn};
 use super::follower::Cause;
 use super::tenure::{HOLDER_KEY, Introduction};
 use super::{FollowerFailure, FollowerState, Holder, OnFailure, Parked};
+use crate::panics::{Panicked, catch_async};
 use crate::store::{
     EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name, NotesQuery, Position,
     StoreError, StoredEvent,
 };
-use crate::{Clock, CodecError, LogPages};
+use crate::{Clock, LogPages};
+use causes::is_of_newer_release;
 use cursor::Cursor;
 use parked::sort_out;
 
+pub(crate) use causes::described;
 #[cfg(feature = "archive")]
 pub(crate) use cursor::figures_note;
 pub(crate) use cursor::{FIGURES_KEYS, read_figures};
@@ -174,6 +178,21 @@ impl<S> Feed<S> {
     /// # Errors
     /// The store did not answer. Try again later; nothing is lost or repeated.
     pub(crate) async fn step(&self, system: &S) -> Result<Step, StoreError> {
+        match catch_async(self.take_step(system)).await {
+            Ok(step) => step,
+            Err(panic) => Ok(self.fail_over(panic).await),
+        }
+    }
+
+    /// Fails because of a panic that belongs to no event and no timer, such as one of a clock.
+    pub(crate) async fn fail_over(&self, panic: Panicked) -> Step {
+        let mut cursor = self.cursor.lock().await;
+        // The page that was under way may have been read ahead half-way.
+        cursor.pages = None;
+        self.fail(cursor.reached, "what comes next".into(), panic.into())
+    }
+
+    async fn take_step(&self, system: &S) -> Result<Step, StoreError> {
         let mut cursor = self.cursor.lock().await;
         if self.status.borrow().state.stopped().is_some() {
             return Ok(Step::Stopped);
@@ -462,8 +481,8 @@ impl<S> Feed<S> {
     }
 
     fn failure(&self, position: Position, event: String, source: Cause) -> FollowerFailure {
-        let (follower, source) = (self.name.clone(), Arc::from(source));
-        FollowerFailure { follower, position, event, cause: chain(&source), source }
+        let (follower, (cause, source)) = (self.name.clone(), described(source));
+        FollowerFailure { follower, position, event, cause, source }
     }
 
     /// Whatever was wrong is mended.
@@ -479,21 +498,4 @@ impl<S> Feed<S> {
 /// Its name, stream and version.
 pub(crate) fn describe(event: &StoredEvent) -> String {
     format!("{} of {}, version {}", event.name, event.stream, event.version)
-}
-
-/// Whether something is unknown to this release that a newer one may know.
-fn is_of_newer_release(cause: &(dyn std::error::Error + 'static)) -> bool {
-    let mut causes = std::iter::successors(Some(cause), |cause| cause.source());
-    causes.any(|cause| cause.downcast_ref::<CodecError>().is_some_and(CodecError::is_of_newer_release))
-}
-
-/// An error and its sources in one line.
-fn chain(error: &Arc<dyn std::error::Error + Send + Sync>) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -3,6 +3,7 @@
 use tracing::info;
 
 use super::{Feed, FollowerState};
+use crate::store::Position;
 
 impl<S> Feed<S> {
     /// It goes on if it has stopped; whether it had. Whoever runs it notices.
@@ -18,6 +19,14 @@ impl<S> Feed<S> {
             info!(follower = %self.name, partition = self.partition.number() + 1, "follower resumed");
         }
         resumed
+    }
+
+    /// Waits until the follower is before `position` again. What it has passed over is not always written down, and a retry of a
+    /// parked event goes on from what is.
+    pub(crate) async fn until_behind(&self, position: Position) {
+        let mut status = self.status();
+        let behind = status.wait_for(|status| status.reached < position).await;
+        drop(behind.expect("the sender lives as long as this feed"));
     }
 
     /// Waits until it is resumed; not at all if it has not stopped.

@@ -1,18 +1,14 @@
 //! [`Sink`]: what deals with the events of a feed, and how far that and the follower's step are one.
 
-use std::any::Any;
 use std::collections::BTreeMap;
-use std::future::poll_fn;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::sync::Arc;
-use std::task::Poll;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
 use super::timers::with_changes;
+use crate::panics::{catch, catch_async, text_of};
 use crate::policy::Left;
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, Position, StoreError, StoredEvent, Tracking};
@@ -158,7 +154,7 @@ impl<S: Send + Sync> PolicySink<S> {
             }
             handled?;
             let step = with_changes(&**self.app.store(), step.clone(), &work.schedule.changes).await?;
-            let append = work.to_append(step).map_err(|error| Failure::Event(error.into()))?;
+            let append = encode(&work, step)?;
             let snapshots: Vec<_> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
             match self.app.store().append(append).await {
                 Ok(_) => {
@@ -207,12 +203,19 @@ impl<S: Send + Sync> PolicySink<S> {
     }
 }
 
+/// Encoding is code of the user as well: of events, of states for snapshots, of the clock.
+fn encode(work: &Work, step: Tracking) -> Result<Append, Failure> {
+    let encoded = catch(|| work.to_append(step)).map_err(|panic| Failure::Event(panic.into()))?;
+    encoded.map_err(|error| Failure::Event(error.into()))
+}
+
 /// An outage of the store that the policy met through its work is not the fault of the event, and a mistake about timers
 /// is one even if the policy went on.
 fn outcome(work: &mut Work, handled: Result<(), Cause>) -> Result<(), Failure> {
     match (handled, work.schedule.take_mistake()) {
         (Err(cause), _) if work.met_outage() => {
-            Err(Failure::Unavailable(StoreError::unavailable(cause.to_string(), cause)))
+            let reason = text_of(&*cause).unwrap_or_else(|| "a policy met an outage".to_owned());
+            Err(Failure::Unavailable(StoreError::unavailable(reason, cause)))
         }
         (Err(cause), _) => Err(Failure::Event(cause)),
         (Ok(()), Some(mistake)) => Err(Failure::Event(mistake.into())),
@@ -263,18 +266,5 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
 
 /// Turns a panic of user code into an error, so that a follower never ends silently.
 pub(super) async fn catching(handling: impl Future<Output = Result<(), Cause>>) -> Result<(), Cause> {
-    let mut handling = pin!(handling);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| handling.as_mut().poll(context))) {
-        Ok(poll) => poll,
-        Err(panic) => Poll::Ready(Err(format!("panicked: {}", panic_message(&*panic)).into())),
-    })
-    .await
-}
-
-fn panic_message(panic: &(dyn Any + Send)) -> &str {
-    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
-        (Some(message), _) => message,
-        (_, Some(message)) => message,
-        _ => "no message",
-    }
+    catch_async(handling).await.unwrap_or_else(|panic| Err(panic.into()))
 }

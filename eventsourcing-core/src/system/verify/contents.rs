@@ -9,7 +9,7 @@ use super::tables::{Asked, TableDifference};
 use super::{Running, System, SystemError, VerifyProgress};
 use crate::sql::{SqlError, Transaction};
 use crate::store::{EventStore, HolderId, LogPage, LogQuery, Name, Position, StoreError, StoredEvent, Tracking};
-use crate::system::feed::{Exceptions, Failure, NotesOf, RETIRED, describe, project};
+use crate::system::feed::{Exceptions, Failure, NotesOf, RETIRED, describe, described, project};
 use crate::system::generations::{Generation, make};
 use crate::system::wiring::{FollowedLog, SqlFollower};
 
@@ -314,6 +314,7 @@ fn failed(failure: Failure, event: &StoredEvent) -> Failed {
     match failure {
         Failure::Unavailable(error) => Failed::Store(error),
         Failure::Event(cause) => {
+            let cause = described(cause).0;
             Failed::Unchecked(format!("it cannot be built: it stands before position {position} ({event}): {cause}"))
         }
         Failure::Moved | Failure::LeaseLost => unreachable!("an event is projected without a step"),

@@ -1,0 +1,102 @@
+//! Panics of user code, as errors.
+//!
+//! Events, states, policies, projections, clocks and errors are code of the user, and any of it may panic. What runs for
+//! several of them at once, or with nobody who waits for it, calls that code through this module, so that a panic stays with the
+//! one event or command that it is about. What runs for one caller alone lets a panic go on to that caller.
+
+use std::any::Any;
+use std::error::Error;
+use std::future::poll_fn;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+
+/// A panic of user code.
+#[derive(Debug, thiserror::Error)]
+#[error("panicked: {message}")]
+pub(crate) struct Panicked {
+    message: String,
+}
+
+impl Panicked {
+    fn of(payload: &(dyn Any + Send)) -> Self {
+        let text = payload.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        Self { message: text.unwrap_or("no message").to_owned() }
+    }
+}
+
+/// Returns what `run` returns.
+///
+/// The caller uses nothing afterwards that `run` may have left half done.
+///
+/// # Errors
+/// `run` panicked.
+pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
+    catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Panicked::of(&*payload))
+}
+
+/// Returns what `future` returns. As [`catch`].
+///
+/// # Errors
+/// `future` panicked.
+pub(crate) async fn catch_async<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
+    let mut future = pin!(future);
+    poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
+        Ok(poll) => poll.map(Ok),
+        Err(panic) => Poll::Ready(Err(panic)),
+    })
+    .await
+}
+
+/// Returns an error and its sources in one line, or `None` if anything that shows the error panics.
+pub(crate) fn text_of(error: &(dyn Error + 'static)) -> Option<String> {
+    let text = || {
+        // Whoever is handed the error may ask for this as well.
+        let _ = format!("{error:?}");
+        chain(error)
+    };
+    catch(text).ok()
+}
+
+fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug)]
+    struct Unshowable;
+
+    impl std::fmt::Display for Unshowable {
+        fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            panic!("no text")
+        }
+    }
+
+    impl Error for Unshowable {}
+
+    #[test]
+    fn a_panic_is_an_error_with_its_message() {
+        let number = 7;
+        assert_eq!(catch(|| panic!("plain")).map(|()| ()).unwrap_err().to_string(), "panicked: plain");
+        assert_eq!(catch(|| panic!("number {number}")).map(|()| ()).unwrap_err().to_string(), "panicked: number 7");
+        let other = catch(|| std::panic::panic_any(number)).map(|()| ()).unwrap_err();
+        assert_eq!(other.to_string(), "panicked: no message");
+        assert_eq!(catch(|| number).unwrap(), 7);
+    }
+
+    #[test]
+    fn an_error_that_cannot_be_shown_has_no_text() {
+        assert_eq!(text_of(&Unshowable), None);
+        assert_eq!(text_of(&std::fmt::Error).as_deref(), Some("an error occurred when formatting an argument"));
+    }
+}

@@ -1,0 +1,30 @@
+//! What a follower failed with: errors of the user, which may panic when they are shown.
+
+use std::error::Error;
+use std::sync::Arc;
+
+use crate::CodecError;
+use crate::panics::{catch, text_of};
+use crate::system::follower::Cause;
+
+/// Stands for an error that cannot be shown.
+const UNSHOWABLE: &str = "an error whose own text or source panicked";
+
+/// Returns an error and its sources in one line, and the error itself. One that cannot be shown is left out: whoever asks for a
+/// follower's failure shows it.
+pub(crate) fn described(error: Cause) -> (String, Arc<dyn Error + Send + Sync>) {
+    match text_of(&*error) {
+        Some(text) => (text, Arc::from(error)),
+        None => (UNSHOWABLE.to_owned(), Arc::from(Cause::from(UNSHOWABLE))),
+    }
+}
+
+/// Returns `true` if something is unknown to this release that a newer one may know.
+pub(super) fn is_of_newer_release(cause: &(dyn Error + 'static)) -> bool {
+    catch(|| names_what_is_unknown(cause)).unwrap_or(false)
+}
+
+fn names_what_is_unknown(cause: &(dyn Error + 'static)) -> bool {
+    let mut causes = std::iter::successors(Some(cause), |cause| (**cause).source());
+    causes.any(|cause| cause.downcast_ref::<CodecError>().is_some_and(CodecError::is_of_newer_release))
+}

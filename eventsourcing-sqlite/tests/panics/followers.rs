@@ -1,0 +1,251 @@
+//! Followers: a panic stops, retries or parks what it is about, as configured; it can be seen, and nothing is lost or repeated.
+
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use eventsourcing_core::store::{EventStore, Version};
+use eventsourcing_core::{Application, Id, OnFailure, Root, Runner, Running, Stores};
+use eventsourcing_sqlite::SqliteStore;
+use tokio::time::{sleep, timeout};
+
+use crate::points::{POISON, Point, When, arm, disarm, turn, unharmed};
+use crate::shop::{
+    EachTime, FOLLOWERS, Mirror, Numbers, Order, PATIENCE, Parcel, ParcelEvent, Shop, Watch, Weight, parcel_of,
+    poisonous_parcel,
+};
+use crate::{append_former, orders, place, runtime, stores, takes_all, whens};
+
+/// The points that followers reach.
+pub(crate) const OF_FOLLOWERS: &[Point] = &[
+    Point::DecodeEvent,
+    Point::Upcast,
+    Point::Split,
+    Point::Clock,
+    Point::React,
+    Point::CreateWithin,
+    Point::FoldRecorded,
+    Point::EncodeRecorded,
+    Point::DecodeLoaded,
+    Point::EncodeOwnState,
+    Point::OwnSnapshotPolicy,
+    Point::TimerKey,
+    Point::EncodeTimer,
+    Point::DecodeTimer,
+    Point::Due,
+    Point::ProjectInMemory,
+    Point::ProjectInSql,
+    Point::ProjectElsewhere,
+    Point::ErrorDisplay,
+    Point::ErrorDebug,
+    Point::ErrorSource,
+];
+
+/// How the followers of the shop are run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    runner: Runner,
+    partitions: u32,
+    on_failure: OnFailure,
+}
+
+impl Way {
+    pub(crate) fn new(runner: Runner, on_failure: OnFailure) -> Self {
+        Self { runner, partitions: 1, on_failure }
+    }
+}
+
+fn ways() -> Vec<Way> {
+    let mut ways = Vec::new();
+    for runner in [Runner::inline(), Runner::concurrent(), Runner::concurrent().without_leases()] {
+        for partitions in [1, 3] {
+            for on_failure in [OnFailure::Stop, OnFailure::Retry, OnFailure::Park] {
+                ways.push(Way { runner, partitions, on_failure });
+            }
+        }
+    }
+    if !takes_all() {
+        // One of each kind of runner, of partitions, and of what is done about failures.
+        let way = |runner, partitions, on_failure| Way { runner, partitions, on_failure };
+        ways = vec![
+            way(Runner::inline(), 1, OnFailure::Stop),
+            way(Runner::concurrent(), 1, OnFailure::Park),
+            way(Runner::concurrent(), 3, OnFailure::Stop),
+            way(Runner::concurrent().without_leases(), 1, OnFailure::Retry),
+        ];
+    }
+    ways
+}
+
+/// The parcel that the policy looks at for the poisonous order.
+async fn store_a_poisonous_parcel(store: Arc<dyn EventStore>) {
+    let filled = ParcelEvent::Filled { weight: Weight(POISON) };
+    let mut parcel = Root::<Parcel>::with_id(poisonous_parcel(), [ParcelEvent::Packed, filled]);
+    unharmed(Application::new("shipping", store).save(&mut parcel)).await.unwrap();
+}
+
+/// A shop at work, and what it has mirrored elsewhere.
+pub(crate) struct Place {
+    pub(crate) shop: Running<Shop>,
+    mirrored: Arc<Mutex<Vec<u32>>>,
+    pub(crate) store: Arc<dyn EventStore>,
+}
+
+impl Place {
+    pub(crate) async fn open(store: Arc<dyn EventStore>, way: Way) -> Self {
+        store_a_poisonous_parcel(Arc::clone(&store)).await;
+        let mut stores = Stores::shared(Arc::clone(&store));
+        if store.database().is_none() {
+            stores = stores.with_read_models(SqliteStore::in_memory().unwrap());
+        }
+        let mirrored = Arc::default();
+        let shop = Shop::builder(stores)
+            .with_runner(way.runner)
+            .with_clock(Watch)
+            .with_ids(Numbers)
+            .with_partitions("shipping", way.partitions)
+            .with_on_failure_default(way.on_failure)
+            .with_application("orders", |app| app.with_snapshots::<Order>(EachTime(Point::SnapshotPolicy)))
+            .with_application("shipping", |app| app.with_snapshots::<Parcel>(EachTime(Point::OwnSnapshotPolicy)))
+            .with_projection("mirror", Mirror(Arc::clone(&mirrored)));
+        Self { shop: shop.start().await.unwrap(), mirrored, store }
+    }
+
+    /// Five orders, each with something behind its first event; one is poisonous in every way.
+    pub(crate) async fn fill(&self) -> Vec<Id<Order>> {
+        // Not through the shop, so that an inline runner is not asked to run by what is exempt.
+        let app = orders(Arc::clone(&self.store));
+        let mut placed = Vec::new();
+        for quantity in [1, 2, POISON, 3, 4] {
+            placed.push(place(&app, quantity).await);
+        }
+        append_former(&*self.store, placed[2], Version::FIRST).await;
+        for (order, quantity) in placed.iter().zip([5, 6, 7, 8, 9]) {
+            unharmed(app.update(*order, |order| order.add(quantity))).await.unwrap();
+        }
+        placed
+    }
+
+    /// All quantities that were recorded, in order of size.
+    fn expected() -> Vec<u32> {
+        vec![1, 2, 3, 4, 5, 6, 7, 8, 9, POISON, POISON, POISON, POISON]
+    }
+
+    /// What has come of them: in parcels, by timers, in memory, elsewhere, and in a table.
+    async fn effects(&self, placed: &[Id<Order>]) -> [Vec<u32>; 5] {
+        let (mut filled, mut reminded, mut reported) = (Vec::new(), Vec::new(), Vec::new());
+        for order in placed {
+            for event in self.shop.shipping.app.history::<Parcel>(parcel_of(*order)).await.unwrap() {
+                match event.payload {
+                    ParcelEvent::Packed => {}
+                    ParcelEvent::Filled { weight } => filled.push(weight.0),
+                    ParcelEvent::Reminded { weight } => reminded.push(weight),
+                }
+            }
+        }
+        for row in self.shop.report.0.query("SELECT quantity FROM {report}", &[]).await.unwrap() {
+            reported.push(u32::try_from(row.get::<i64>("quantity").unwrap()).unwrap());
+        }
+        let listed = self.shop.list.0.lock().unwrap().clone();
+        let mut effects = [filled, reminded, listed, self.mirrored.lock().unwrap().clone(), reported];
+        effects.iter_mut().for_each(|quantities| quantities.sort_unstable());
+        effects
+    }
+
+    async fn is_complete(&self, placed: &[Id<Order>]) -> bool {
+        unharmed(self.effects(placed)).await.iter().all(|effect| *effect == Self::expected())
+    }
+
+    /// Returns when everything is done, or it can be seen that something is wrong.
+    async fn until_done_or_failing(&self, placed: &[Id<Order>], what: &str) {
+        let began = Instant::now();
+        loop {
+            if let Ok(Err(_)) = timeout(Duration::from_millis(100), unharmed(self.shop.settled())).await {
+                return;
+            }
+            if self.is_complete(placed).await || !unharmed(self.shop.health()).await.unwrap().is_healthy() {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: a silent end: {:?}", self.effects(placed).await);
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// What people do when the cause of failures is gone.
+    pub(crate) async fn go_on(&self, what: &str) {
+        for follower in FOLLOWERS {
+            self.shop.resume(follower).await.unwrap();
+        }
+        self.settle(what).await;
+        for follower in FOLLOWERS {
+            let parking = self.shop.parking(follower).unwrap();
+            for parked in parking.list().await.unwrap() {
+                let retried = parking.retry(&parked.stream).await.unwrap();
+                assert!(retried.failure.is_none(), "{what}: {retried:?}");
+            }
+        }
+        self.settle(what).await;
+    }
+
+    pub(crate) async fn settle(&self, what: &str) {
+        match timeout(PATIENCE, unharmed(self.shop.settled())).await {
+            Ok(settled) => settled.unwrap_or_else(|error| panic!("{what}: {error}")),
+            Err(_) => panic!("{what}: it does not settle: {:#?}", self.shop.health().await),
+        }
+    }
+}
+
+#[test]
+fn a_panic_in_a_follower_is_seen_and_nothing_is_lost_or_repeated() {
+    let _turn = turn();
+    let mut fired = Vec::new();
+    for &point in OF_FOLLOWERS {
+        for way in ways() {
+            for when in whens() {
+                for (kind, store) in stores() {
+                    let what = format!("{point:?}, {when:?}, {kind}, {way:?}");
+                    if runtime().block_on(follow(store, way, point, when, &what)) {
+                        fired.push(point);
+                    }
+                }
+            }
+        }
+    }
+    for point in OF_FOLLOWERS {
+        assert!(fired.contains(point), "{point:?} was never reached");
+    }
+}
+
+async fn follow(store: Arc<dyn EventStore>, way: Way, point: Point, when: When, what: &str) -> bool {
+    let place = Place::open(store, way).await;
+    arm(point, when);
+    let placed = place.fill().await;
+    place.until_done_or_failing(&placed, what).await;
+    // A clock belongs to no event, and what is wrong with a timer stops the follower.
+    let stops = [Point::Clock, Point::DecodeTimer, Point::Due];
+    if way.on_failure == OnFailure::Park && !stops.contains(&point) {
+        place.others_went_on(&placed, what).await;
+    }
+    let fired = disarm();
+    place.go_on(what).await;
+    let effects = place.effects(&placed).await;
+    assert!(effects.iter().all(|effect| *effect == Place::expected()), "{what}: {effects:?}");
+    let health = place.shop.health().await.unwrap();
+    assert!(health.is_healthy(), "{what}: {health:?}");
+    let verification = place.shop.verify().await.unwrap();
+    assert!(verification.agrees(), "{what}: {verification}");
+    let stopped = timeout(PATIENCE, place.shop.stop()).await;
+    stopped.unwrap_or_else(|_| panic!("{what}: it does not stop")).unwrap_or_else(|error| panic!("{what}: {error}"));
+    fired > 0
+}
+
+impl Place {
+    /// What is parked holds up nothing else.
+    async fn others_went_on(&self, placed: &[Id<Order>], what: &str) {
+        self.settle(what).await;
+        let others: Vec<_> = Self::expected().into_iter().filter(|quantity| ![POISON, 7].contains(quantity)).collect();
+        for mut effect in unharmed(self.effects(placed)).await {
+            effect.retain(|quantity| ![POISON, 7].contains(quantity));
+            assert_eq!(effect, others, "{what}");
+        }
+    }
+}
