@@ -49,6 +49,10 @@ pub(crate) struct Batch<'a> {
     step_ends: Vec<i64>,
     step_leases: Vec<i64>,
     step_revisions: Vec<i64>,
+    step_seen_positions: Vec<Option<i64>>,
+    step_seen_identities: Vec<Option<&'a [u8]>>,
+    step_cut_followers: Vec<Option<&'a str>>,
+    step_cut_partitions: Vec<Option<i32>>,
     note_appends: Vec<i32>,
     note_followers: Vec<&'a str>,
     note_upstreams: Vec<Uuid>,
@@ -91,6 +95,7 @@ struct Company<'a> {
     written: HashSet<&'a StreamId>,
     commands: HashSet<Uuid>,
     followers: HashSet<(&'a Name, Uuid)>,
+    cuts: HashMap<(&'a Name, Uuid), u32>,
 }
 
 /// A part with events, and what is needed to send them.
@@ -179,6 +184,10 @@ impl<'a> Batch<'a> {
                     &self.snapshot_codecs,
                     &self.snapshot_payloads,
                     &self.snapshot_added,
+                    &self.step_seen_positions,
+                    &self.step_seen_identities,
+                    &self.step_cut_followers,
+                    &self.step_cut_partitions,
                 ],
             )
             .await
@@ -192,7 +201,7 @@ impl<'a> Batch<'a> {
         Outcome::Settled(match (verdict.outcome, &append.tracking) {
             (0, _) => Ok(Appended { receipt, repeated: false }),
             (1, _) => Ok(Appended { receipt, repeated: true }),
-            (outcome @ (2 | 6), Some(step)) => Err(tracking::refusal(step, outcome, number)),
+            (outcome @ (2 | 6 | 7), Some(step)) => Err(tracking::refusal(step, outcome, number)),
             (3, _) => Err(self.conflict(append, place, Version::new(number))),
             (4, _) => Err(beyond(append, place, Version::new(number))),
             (5, _) => return Outcome::AskAgain,
@@ -240,6 +249,12 @@ impl<'a> Batch<'a> {
         self.step_ends.push(stored(step.to.as_u64()));
         self.step_leases.push(tracking::lease_of(step));
         self.step_revisions.push(tracking::revision_of(step));
+        let (seen_position, seen_identity) = tracking::last_event_of(step);
+        self.step_seen_positions.push(seen_position);
+        self.step_seen_identities.push(seen_identity);
+        let (cut_follower, cut_partitions) = tracking::cut_of(step);
+        self.step_cut_followers.push(cut_follower);
+        self.step_cut_partitions.push(cut_partitions);
         for (key, value) in &step.notes {
             self.note_appends.push(number);
             self.note_followers.push(step.follower.as_str());
@@ -311,6 +326,11 @@ impl<'a> Company<'a> {
             && append.snapshots.iter().all(|snapshot| !self.written.contains(&snapshot.stream))
             && command.is_none_or(|id| !self.commands.contains(&id))
             && append.tracking.iter().all(|step| !self.followers.contains(&(&step.follower, step.upstream.as_uuid())))
+            && append
+                .tracking
+                .iter()
+                .filter_map(cut_of)
+                .all(|(whole, cut)| *self.cuts.get(&whole).unwrap_or(&cut) == cut)
     }
 
     fn join(&mut self, append: &'a Append) {
@@ -318,7 +338,13 @@ impl<'a> Company<'a> {
         self.written.extend(written.map(|part| &part.stream));
         self.commands.extend(append.command_id.map(CommandId::as_uuid));
         self.followers.extend(append.tracking.iter().map(|step| (&step.follower, step.upstream.as_uuid())));
+        self.cuts.extend(append.tracking.iter().filter_map(cut_of));
     }
+}
+
+/// The cut that a step relies on, by the whole follower. The first step of a batch may record it.
+fn cut_of(step: &Tracking) -> Option<((&Name, Uuid), u32)> {
+    step.cut.as_ref().map(|cut| ((&cut.follower, step.upstream.as_uuid()), cut.partitions))
 }
 
 /// What `append()` says of one append.

@@ -129,6 +129,18 @@ impl<'a, T: TryFrom<i64>> FromSql<'a> for Narrow<T> {
     accepts!(INT2, INT4, INT8);
 }
 
+/// The identity of an event.
+pub(crate) struct Identity(pub(crate) [u8; 16]);
+
+impl<'a> FromSql<'a> for Identity {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
+        let identity = raw.try_into();
+        Ok(Self(identity.map_err(|_| Unreadable(format!("an identity of {} bytes instead of 16", raw.len())))?))
+    }
+
+    accepts!(BYTEA);
+}
+
 /// A time of recording, to the microsecond.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Recorded(Timestamp);

@@ -1,7 +1,9 @@
 //! Where followers are: their steps, as `append()` and `step()` take them, and their notes.
 
 use deadpool_postgres::ClientWrapper;
-use eventsourcing_core::store::{LeaseToken, Notebook, NotesQuery, Position, Revision, StoreError, Tracking};
+use eventsourcing_core::store::{
+    Cut, EventIdentity, EventRef, LeaseToken, Notebook, NotesQuery, Position, Revision, StoreError, Tracking,
+};
 use tokio_postgres::{Error, Row};
 
 use crate::rows::{self, stored};
@@ -19,6 +21,19 @@ pub(crate) fn revision_of(step: &Tracking) -> i64 {
     step.revision.map_or(-1, |revision| stored(revision.as_u64()))
 }
 
+/// The position and the identity of the last event that the follower has seen.
+pub(crate) fn last_event_of(step: &Tracking) -> (Option<i64>, Option<&[u8]>) {
+    let event = step.last_event.as_ref();
+    (event.map(|event| stored(event.position.as_u64())), event.map(|event| &event.identity.as_bytes()[..]))
+}
+
+/// The whole follower and the number of its partitions.
+pub(crate) fn cut_of(step: &Tracking) -> (Option<&str>, Option<i32>) {
+    let cut = step.cut.as_ref();
+    let partitions = |cut: &Cut| i32::try_from(cut.partitions).expect("a valid cut fits a signed number");
+    (cut.map(|cut| cut.follower.as_str()), cut.map(partitions))
+}
+
 /// How many bytes the notes of a step have.
 pub(crate) fn bytes_of(step: &Tracking) -> usize {
     step.notes.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len)).sum()
@@ -27,6 +42,10 @@ pub(crate) fn bytes_of(step: &Tracking) -> usize {
 /// Why `step` was not made, in the outcomes of the schema's functions.
 pub(crate) fn refusal(step: &Tracking, outcome: i32, number: u64) -> StoreError {
     let follower = step.follower.clone();
+    if let (7, Some(Cut { follower, partitions })) = (outcome, &step.cut) {
+        let actual = u32::try_from(number).unwrap_or(u32::MAX);
+        return StoreError::CutChanged { follower: follower.clone(), expected: *partitions, actual };
+    }
     match (outcome, step.lease) {
         (2, _) => StoreError::TrackingConflict { follower, expected: step.from, actual: Position::new(number) },
         (6, Some(token)) => StoreError::LeaseLost { follower, token, current: LeaseToken::new(number) },
@@ -40,6 +59,8 @@ pub(crate) fn refusal(step: &Tracking, outcome: i32, number: u64) -> StoreError 
 /// Makes `step`, which is valid, in the transaction that is open on `client`.
 pub(crate) async fn make(client: &ClientWrapper, step: &Tracking) -> Result<Result<(), StoreError>, Error> {
     let (keys, values): (Vec<_>, Vec<_>) = step.notes.iter().unzip();
+    let (seen_position, seen_identity) = last_event_of(step);
+    let (cut_follower, cut_partitions) = cut_of(step);
     let statement = client.prepare_cached(STEP).await?;
     let row = client
         .query_one(
@@ -53,6 +74,10 @@ pub(crate) async fn make(client: &ClientWrapper, step: &Tracking) -> Result<Resu
                 &revision_of(step),
                 &keys,
                 &values,
+                &seen_position,
+                &seen_identity,
+                &cut_follower,
+                &cut_partitions,
             ],
         )
         .await?;
@@ -67,13 +92,22 @@ pub(crate) async fn notes(client: &ClientWrapper, query: &NotesQuery) -> Result<
     let statement = client.prepare_cached(NOTES).await?;
     let rows = client.query(&statement, &[&follower, &upstream, prefix, after, &limit]).await?;
     let Some(first) = rows.first() else { return Ok(Notebook::default()) };
-    let (position, revision) = (rows::position(first, 0)?, Revision::new(rows::number(first, 1)?));
-    let notes = rows.iter().filter_map(|row| note(row).transpose()).collect::<Result<_, _>>()?;
-    Ok(Notebook { position, revision, notes })
+    Ok(Notebook {
+        position: rows::position(first, 0)?,
+        revision: Revision::new(rows::number(first, 1)?),
+        last_event: last_event(first)?,
+        partitions: first.try_get::<_, Option<i32>>(4)?.map(i32::unsigned_abs),
+        notes: rows.iter().filter_map(|row| note(row).transpose()).collect::<Result<_, _>>()?,
+    })
+}
+
+fn last_event(row: &Row) -> Result<Option<EventRef>, Error> {
+    let Some(rows::Identity(identity)) = row.try_get(3)? else { return Ok(None) };
+    Ok(Some(EventRef { position: rows::position(row, 2)?, identity: EventIdentity::from_bytes(identity) }))
 }
 
 /// A follower without any such note has one row all the same.
 fn note(row: &Row) -> Result<Option<(String, String)>, Error> {
-    let key: Option<String> = row.try_get(2)?;
-    key.map(|key| Ok((key, row.try_get(3)?))).transpose()
+    let key: Option<String> = row.try_get(5)?;
+    key.map(|key| Ok((key, row.try_get(6)?))).transpose()
 }

@@ -78,7 +78,7 @@ async fn restored_dump_goes_on_where_it_was() {
     assert_eq!(store.tracking(&follower, id).await.expect("a position"), halfway);
     let notebook = store.notes(NotesQuery::new(follower, id, "")).await.expect("notes");
     let notes = [("parked/1".to_owned(), "why".to_owned())].into();
-    assert_eq!(notebook, Notebook { position: halfway, revision: Revision::new(1), notes });
+    assert_eq!(notebook, Notebook { position: halfway, revision: Revision::new(1), notes, ..Notebook::default() });
     let stale = Append::new(Timestamp::UNIX_EPOCH).with_tracking(step(&store, Position::ZERO, head));
     let refused = store.append(stale).await;
     assert!(matches!(refused, Err(StoreError::TrackingConflict { actual, .. }) if actual == halfway), "{refused:?}");

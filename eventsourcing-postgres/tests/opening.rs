@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::{EventStore, StoreError};
+use eventsourcing_core::store::{EventStore, LogId, NotesQuery, StoreError};
 use eventsourcing_postgres::PostgresStore;
 use support::server::{FORGETFUL, GUARDED_USER, PASSWORD};
 use support::{Place, Server, append, connect, log_of, one_line};
@@ -129,6 +129,40 @@ async fn newer_schema_is_refused_and_left_alone() {
     assert_says(&error, &["7777 is newer than"]);
     let version = "SELECT value::bigint FROM meta WHERE key = 'schema_version'";
     assert_eq!(outsider.query_one(version, &[]).await.expect("a version").get::<_, i64>(0), 7777);
+}
+
+/// A program of the first schema is at work while a newer one brings the schema up to date.
+#[tokio::test]
+async fn program_of_the_first_schema_goes_on_beside_the_second() {
+    let place = Place::with_database().await;
+    let older = place.outsider().await;
+    let schema = place.schema();
+    let first = include_str!("../src/schema/1.sql");
+    older
+        .batch_execute(&format!("CREATE SCHEMA {schema}; SET search_path = {schema}; {first}"))
+        .await
+        .expect("the first schema");
+    let step = "SELECT outcome FROM step('f', $1, $2, $3, -1, -1, ARRAY['partitions'], ARRAY['4'])";
+    let step = older.prepare(step).await.expect("a statement of the first schema");
+    let insert = "SELECT outcomes FROM append(false, '{f}', '{1}', $1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
+        '{}', '{}', '{}', '{}', '{1}', $1, '{c}', '{-1}', '{1}', '{0}', '{1}', '{1}', $1, '{c}', '{n}', '{1}', '{1}',
+        '{1970-01-01}', '{\"\"}', '{\"\"}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')";
+    let insert = older.prepare(insert).await.expect("a statement of the first schema");
+    let upstream = uuid::Uuid::new_v4();
+    let outcome: i32 = older.query_one(&step, &[&upstream, &0_i64, &3_i64]).await.expect("a step").get(0);
+    assert_eq!(outcome, 0);
+    older.query_one(&insert, &[&vec![uuid::Uuid::new_v4()]]).await.expect("an append");
+
+    let newer = place.store().await;
+    let notes = NotesQuery::new("f".into(), LogId::from_uuid(upstream), "");
+    let before = newer.notes(notes.clone()).await.expect("notes");
+    assert_eq!((before.position.as_u64(), before.partitions, before.last_event), (3, Some(4), None));
+    let outcome: i32 = older.query_one(&step, &[&upstream, &3_i64, &7_i64]).await.expect("a step").get(0);
+    let outcomes: Vec<i32> = older.query_one(&insert, &[&vec![uuid::Uuid::new_v4()]]).await.expect("an append").get(0);
+    assert_eq!((outcome, outcomes), (0, vec![0]), "the older program goes on");
+    assert_eq!(newer.notes(notes).await.expect("notes").position.as_u64(), 7);
+    newer.append(append()).await.expect("the newer program goes on");
+    assert_eq!(log_of(&newer).await.len(), 3);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

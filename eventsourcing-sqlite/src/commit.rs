@@ -29,6 +29,10 @@ const BATCH_APPENDS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// What the writer's thread does next.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every turn is a job, and a box would cost each of them an allocation"
+)]
 enum Turn {
     /// Something that shares a commit with others.
     Job(Job),

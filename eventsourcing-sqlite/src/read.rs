@@ -102,8 +102,13 @@ pub(crate) fn tracking(connection: &Connection, follower: &Name, upstream: LogId
 pub(crate) fn progress(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Notebook> {
     let key = params![follower.as_str(), upstream.as_uuid().into_bytes()];
     let progress = connection.prepare_cached(TRACKING)?.query_row(key, |row| {
-        let (position, revision) = (rows::position(row, 0)?, Revision::new(rows::number(row, 1)?));
-        Ok(Notebook { position, revision, notes: BTreeMap::new() })
+        Ok(Notebook {
+            position: rows::position(row, 0)?,
+            revision: Revision::new(rows::number(row, 1)?),
+            last_event: rows::event_ref(row, 2, 3)?,
+            partitions: row.get(4)?,
+            notes: BTreeMap::new(),
+        })
     });
     Ok(progress.optional()?.unwrap_or_default())
 }

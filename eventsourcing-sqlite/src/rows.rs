@@ -1,6 +1,8 @@
 //! From rows to events. Names repeat from row to row, so a page holds each name once.
 
-use eventsourcing_core::store::{CodecId, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version};
+use eventsourcing_core::store::{
+    CodecId, EventIdentity, EventRef, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version,
+};
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Error, Result, Row};
@@ -61,6 +63,12 @@ pub(crate) fn position(row: &Row<'_>, column: usize) -> Result<Position> {
 
 pub(crate) fn version(row: &Row<'_>, column: usize) -> Result<Version> {
     number(row, column).map(Version::new)
+}
+
+/// The event that two columns name, or `None` where they are NULL.
+pub(crate) fn event_ref(row: &Row<'_>, position: usize, identity: usize) -> Result<Option<EventRef>> {
+    let Some(bytes) = row.get::<_, Option<[u8; 16]>>(identity)? else { return Ok(None) };
+    Ok(Some(EventRef { position: self::position(row, position)?, identity: EventIdentity::from_bytes(bytes) }))
 }
 
 /// As SQLite stores it. Nothing is lost: neither place goes beyond the largest signed number.

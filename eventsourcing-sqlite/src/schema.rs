@@ -16,8 +16,12 @@ use uuid::Uuid;
 use crate::error::translate;
 
 /// Script n brings a file from schema n to schema n + 1, `schema_version` included. Schema 0 is no tables at all.
-const MIGRATIONS: [&str; 3] =
-    [include_str!("schema/1.sql"), include_str!("schema/2.sql"), include_str!("schema/3.sql")];
+const MIGRATIONS: [&str; 4] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// The schema this program writes.
 const SUPPORTED: usize = MIGRATIONS.len();

@@ -1,6 +1,6 @@
 //! One step of a follower inside the writer's transaction, be it that of an append or of a read model.
 
-use eventsourcing_core::store::{Notebook, StoreError, Tracking};
+use eventsourcing_core::store::{Cut, Notebook, StoreError, Tracking};
 use rusqlite::{Connection, Result, params};
 
 use crate::lease;
@@ -8,12 +8,16 @@ use crate::read;
 use crate::rows::stored;
 
 const PUT_TRACKING: &str = include_str!("queries/put_tracking.sql");
+const PUT_CUT: &str = include_str!("queries/put_cut.sql");
 const PUT_NOTE: &str = include_str!("queries/put_note.sql");
 const REMOVE_NOTE: &str = include_str!("queries/remove_note.sql");
 
 /// Why `step` may not be made, or `None`. Reads only.
 pub(crate) fn check(connection: &Connection, step: &Tracking) -> Result<Option<StoreError>> {
     if let Some(refusal) = lease::check(connection, step)? {
+        return Ok(Some(refusal));
+    }
+    if let Some(refusal) = check_cut(connection, step)? {
         return Ok(Some(refusal));
     }
     let Tracking { follower, upstream, from, .. } = step;
@@ -24,11 +28,27 @@ pub(crate) fn check(connection: &Connection, step: &Tracking) -> Result<Option<S
     Ok(Some(StoreError::TrackingConflict { follower: follower.clone(), expected: *from, actual }))
 }
 
+/// The writer is alone, so a cut that is not recorded now is not recorded by anyone else before the step is made.
+fn check_cut(connection: &Connection, step: &Tracking) -> Result<Option<StoreError>> {
+    let Some(Cut { follower, partitions }) = &step.cut else { return Ok(None) };
+    let recorded = read::progress(connection, follower, step.upstream)?.partitions;
+    Ok(recorded.filter(|actual| actual != partitions).map(|actual| StoreError::CutChanged {
+        follower: follower.clone(),
+        expected: *partitions,
+        actual,
+    }))
+}
+
 /// Makes `step`, which has been checked.
 pub(crate) fn make(connection: &Connection, step: &Tracking) -> Result<()> {
     let (follower, upstream) = (step.follower.as_str(), step.upstream.as_uuid().into_bytes());
-    let row = params![follower, upstream, stored(step.to.as_u64())];
+    let seen = step.last_event.map(|event| stored(event.position.as_u64()));
+    let identity = step.last_event.map(|event| *event.identity.as_bytes());
+    let row = params![follower, upstream, stored(step.to.as_u64()), seen, identity];
     connection.prepare_cached(PUT_TRACKING)?.execute(row)?;
+    if let Some(Cut { follower, partitions }) = &step.cut {
+        connection.prepare_cached(PUT_CUT)?.execute(params![follower.as_str(), upstream, partitions])?;
+    }
     for (key, value) in &step.notes {
         match value {
             Some(value) => connection.prepare_cached(PUT_NOTE)?.execute(params![follower, upstream, key, value])?,

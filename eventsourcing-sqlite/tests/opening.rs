@@ -2,7 +2,6 @@
 
 mod fixture;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -87,7 +86,7 @@ async fn newer_schema_is_refused_and_left_alone() {
     let before = fs::read(place.file()).expect("a file");
     let error = refusal(&place.file()).await;
     assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
-    let wanted = "schema version 7 is newer than 3, the latest this program knows; upgrade the program";
+    let wanted = "schema version 7 is newer than 4, the latest this program knows; upgrade the program";
     assert!(one_line(&error).ends_with(wanted), "{error}");
     assert!(fs::read(place.file()).expect("a file") == before, "the file has changed");
 }
@@ -129,7 +128,7 @@ async fn follower_of_an_older_schema_goes_on_where_it_was_and_takes_notes() {
     let store = place.store().await;
     let (follower, notes) = (Name::from("f"), NotesQuery::new("f".into(), upstream, ""));
     let before = store.notes(notes.clone()).await.expect("notes");
-    let expected = Notebook { position: Position::new(41), revision: Revision::ZERO, notes: BTreeMap::new() };
+    let expected = Notebook { position: Position::new(41), ..Notebook::default() };
     assert_eq!((store.log_id(), before), (log_id, expected));
     assert_eq!(store.lease_holder(&follower, upstream).await.expect("nobody"), None);
     let step = Tracking::new(follower, upstream, Position::new(41), Position::new(42)).with_lease(LeaseToken::new(3));

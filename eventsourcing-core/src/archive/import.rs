@@ -77,7 +77,8 @@ struct Import<'a> {
 impl<'a> Import<'a> {
     /// Marks the store, or finds the mark of the same import.
     async fn begin(store: &'a dyn EventStore, survey: &Survey) -> Result<Self, ArchiveError> {
-        let Notebook { position, revision, notes } = store.notes(NotesQuery::new(IMPORT, store.log_id(), "")).await?;
+        let Notebook { position, revision, notes, .. } =
+            store.notes(NotesQuery::new(IMPORT, store.log_id(), "")).await?;
         let mut import = Self { store, line: position.as_u64(), revision };
         let not_empty = |reason: &str| Err(ArchiveError::NotEmpty { reason: reason.into() });
         match (notes.get(UNFINISHED_KEY), notes.get(FINISHED_KEY)) {

@@ -39,6 +39,16 @@ pub enum StoreError {
         /// The token of whoever holds or last held the lease.
         current: LeaseToken,
     },
+    /// Stop: the follower is cut into another number of partitions than the step relies on. Nothing was written.
+    #[error("follower {follower} is cut into {actual} partitions, the step relies on {expected}")]
+    CutChanged {
+        /// The whole follower.
+        follower: Name,
+        /// The number of partitions the step relies on.
+        expected: u32,
+        /// The number of partitions that is recorded.
+        actual: u32,
+    },
     /// Wait and retry: the store cannot be reached or is overloaded. `written` says what is known of the append; where
     /// that is nothing, a retry with the same command id is safe.
     #[error("the store is unavailable: {reason}{written}")]

@@ -12,8 +12,8 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, CommandId, Direction, EventStore, Expected, Figures, FiguresQuery, Fingerprint, HolderId, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogId, LogPage, LogQuery, Name, NewEvent,
+    Append, Appended, CommandId, Cut, Direction, EventStore, Expected, Figures, FiguresQuery, Fingerprint, HolderId,
+    Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogId, LogPage, LogQuery, Name, NewEvent,
     NewSnapshot, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StoredSnapshot, StreamId,
     StreamQuery, Tracking, Version,
 };
@@ -241,6 +241,7 @@ impl Data {
 
     fn check_tracking(&self, tracking: &Tracking) -> Result<(), StoreError> {
         self.check_lease(tracking)?;
+        self.check_cut(tracking)?;
         let book = self.tracking.get(&(tracking.follower.clone(), tracking.upstream));
         let (actual, revision) = book.map_or_else(Default::default, |book| (book.position, book.revision));
         if actual == tracking.from && tracking.revision.is_none_or(|wanted| wanted == revision) {
@@ -257,6 +258,17 @@ impl Data {
             return Ok(());
         }
         Err(StoreError::LeaseLost { follower: tracking.follower.clone(), token, current })
+    }
+
+    fn check_cut(&self, tracking: &Tracking) -> Result<(), StoreError> {
+        let Some(Cut { follower, partitions }) = &tracking.cut else { return Ok(()) };
+        let whole = self.tracking.get(&(follower.clone(), tracking.upstream));
+        match whole.and_then(|book| book.partitions) {
+            Some(actual) if actual != *partitions => {
+                Err(StoreError::CutChanged { follower: follower.clone(), expected: *partitions, actual })
+            }
+            _ => Ok(()),
+        }
     }
 
     fn lease(&mut self, request: LeaseRequest, now: Instant) -> Lease {
@@ -311,9 +323,14 @@ impl Data {
         receipt
     }
 
-    fn step(&mut self, Tracking { follower, upstream, to, notes, .. }: Tracking) {
+    fn step(&mut self, Tracking { follower, upstream, to, last_event, cut, notes, .. }: Tracking) {
+        if let Some(Cut { follower, partitions }) = cut {
+            self.tracking.entry((follower, upstream)).or_default().partitions = Some(partitions);
+        }
         let book = self.tracking.entry((follower, upstream)).or_default();
-        (book.position, book.revision) = (to, book.revision.next());
+        book.position = to;
+        book.revision = book.revision.next();
+        book.last_event = last_event.or(book.last_event);
         for (key, value) in notes {
             match value {
                 Some(value) => drop(book.notes.insert(key, value)),

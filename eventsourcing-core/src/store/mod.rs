@@ -6,6 +6,7 @@
 mod append;
 mod error;
 mod figures;
+mod identity;
 mod ids;
 mod lease;
 mod memory;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 pub use append::{Append, Appended, Expected, Receipt, StreamAppend};
 pub use error::{StoreError, Written};
 pub use figures::{Digest, Figures, FiguresQuery, Slice};
+pub use identity::{EventIdentity, EventRef};
 pub use ids::{CommandId, HolderId, LogId};
 pub use lease::{Lease, LeaseHolder, LeaseRequest, LeaseToken};
 pub use memory::MemoryStore;
@@ -31,7 +33,7 @@ pub use place::{Position, Version};
 pub use query::{Direction, Filter, Load, Loaded, LogPage, LogQuery, StreamQuery};
 pub(crate) use stored_event::EncodedEvent;
 pub use stored_event::{CodecId, Fingerprint, LoadedEvent, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot};
-pub use tracking::{NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision, Tracking};
+pub use tracking::{Cut, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision, Tracking};
 
 use crate::sql::Database;
 
@@ -44,7 +46,7 @@ pub const EVENTS_PER_APPEND_MAX: usize = 10_000;
 
 /// Where events, snapshots and tracking live: one log.
 ///
-/// A store is shared by all who use it, in one process or many. Its promises, P1 to P32, stand in
+/// A store is shared by all who use it, in one process or many. Its promises, P1 to P32, P38 and P39, stand in
 /// `docs/store-contract.md`.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
@@ -57,11 +59,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// - [`StoreError::Conflict`], [`StoreError::TrackingConflict`]: a stream or the follower is elsewhere;
     ///   nothing was written.
     /// - [`StoreError::LeaseLost`]: the step was made with an outdated token; nothing was written.
+    /// - [`StoreError::CutChanged`]: the follower is cut into another number of partitions; nothing was written.
     /// - [`StoreError::Invalid`]: a limit is exceeded or the append makes no sense; nothing was written.
     /// - [`StoreError::Unavailable`]: [`Written`] says whether it is known that this attempt wrote nothing. Otherwise it is not
     ///   known; retry with the same command id.
     ///
-    /// Promises P1–P11, P19–P21 and P23.
+    /// Promises P1–P11, P19–P21, P23, P38 and P39.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;
 
     /// Reads a range of one stream. A stream nobody has written to is empty. Promises P12 and P14.

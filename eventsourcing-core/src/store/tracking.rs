@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::append::{invalid, validate_name, validate_size};
-use super::{LeaseToken, LogId, Name, Position, StoreError};
+use super::{EventRef, LeaseToken, LogId, Name, Position, StoreError};
 
 /// The longest key of a note, in bytes.
 pub const NOTE_KEY_BYTES_MAX: usize = 512;
@@ -30,6 +30,11 @@ pub struct Tracking {
     /// How many steps the follower must have made before this one; otherwise nothing is written. `None`: any number,
     /// and then a step that only changed notes meanwhile is not noticed.
     pub revision: Option<Revision>,
+    /// The last event of the upstream log that the follower has seen. `None` keeps the one that is stored.
+    pub last_event: Option<EventRef>,
+    /// The cut into partitions that the step relies on; with another one nothing is written. The first step that names a cut
+    /// records it. `None`: the step relies on none.
+    pub cut: Option<Cut>,
     /// Notes to keep from now on, by their keys, or to forget (`None`). They are written with the step or not at all.
     pub notes: BTreeMap<String, Option<String>>,
 }
@@ -38,7 +43,17 @@ impl Tracking {
     /// A step under no lease that leaves the notes as they are.
     #[must_use]
     pub fn new(follower: impl Into<Name>, upstream: LogId, from: Position, to: Position) -> Self {
-        Self { follower: follower.into(), upstream, from, to, lease: None, revision: None, notes: BTreeMap::new() }
+        Self {
+            follower: follower.into(),
+            upstream,
+            from,
+            to,
+            lease: None,
+            revision: None,
+            last_event: None,
+            cut: None,
+            notes: BTreeMap::new(),
+        }
     }
 
     /// Under a lease, or under none.
@@ -52,6 +67,20 @@ impl Tracking {
     #[must_use]
     pub fn with_revision(mut self, revision: impl Into<Option<Revision>>) -> Self {
         self.revision = revision.into();
+        self
+    }
+
+    /// Stores `event` as the last one that the follower has seen, if it is known.
+    #[must_use]
+    pub fn with_last_event(mut self, event: impl Into<Option<EventRef>>) -> Self {
+        self.last_event = event.into();
+        self
+    }
+
+    /// Makes the step on the condition that the whole follower is cut like this, or not cut yet.
+    #[must_use]
+    pub fn with_cut(mut self, cut: impl Into<Option<Cut>>) -> Self {
+        self.cut = cut.into();
         self
     }
 
@@ -72,14 +101,44 @@ impl Tracking {
     /// Checks what no store has to look into its data for. Every store calls it before anything else.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`]: the step goes backwards, or exceeds a limit.
+    /// [`StoreError::Invalid`]: the step goes backwards, names an impossible cut, or exceeds a limit.
     pub fn validate(&self) -> Result<(), StoreError> {
         validate_name("follower", &self.follower)?;
         let Self { follower, from, to, .. } = self;
         if to < from {
             return Err(invalid(format!("follower {follower} cannot step back from position {from} to {to}")));
         }
+        self.cut.iter().try_for_each(Cut::validate)?;
         self.notes.iter().try_for_each(|(key, value)| validate_note(key, value.as_deref()))
+    }
+}
+
+/// The cut of a follower into partitions, each with a position of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The whole follower.
+    pub follower: Name,
+    /// The number of its partitions, at least 1.
+    pub partitions: u32,
+}
+
+impl Cut {
+    /// The most partitions that a follower can be cut into.
+    pub const PARTITIONS_MAX: u32 = i32::MAX as u32;
+
+    /// The cut of `follower` into `partitions`.
+    #[must_use]
+    pub fn new(follower: impl Into<Name>, partitions: u32) -> Self {
+        Self { follower: follower.into(), partitions }
+    }
+
+    fn validate(&self) -> Result<(), StoreError> {
+        validate_name("follower", &self.follower)?;
+        if (1..=Self::PARTITIONS_MAX).contains(&self.partitions) {
+            return Ok(());
+        }
+        let Self { follower, partitions } = self;
+        Err(invalid(format!("follower {follower} cannot be cut into {partitions} partitions")))
     }
 }
 
@@ -169,6 +228,10 @@ pub struct Notebook {
     pub position: Position,
     /// How many steps it has made.
     pub revision: Revision,
+    /// The last event that a step has named as seen; `None` if no step has.
+    pub last_event: Option<EventRef>,
+    /// The number of partitions that the follower of this name is cut into, if a step has recorded it.
+    pub partitions: Option<u32>,
     /// The notes that were asked for.
     pub notes: BTreeMap<String, String>,
 }

@@ -118,7 +118,7 @@ impl Generations {
 
     async fn page(&self) -> Result<Page, StoreError> {
         let query = NotesQuery::new(self.name.clone(), self.home.log_id(), GENERATIONS_KEY);
-        let Notebook { position, revision, notes } = self.home.notes(query).await?;
+        let Notebook { position, revision, notes, .. } = self.home.notes(query).await?;
         let register = notes.get(GENERATIONS_KEY).map_or(Ok(Register::default()), |note| read_register(note))?;
         Ok(Page { register, position, revision })
     }

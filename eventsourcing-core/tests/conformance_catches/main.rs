@@ -12,6 +12,7 @@ mod model;
 mod notes;
 mod reading;
 mod snapshots;
+mod steps;
 mod tracking;
 mod waiting;
 
@@ -138,6 +139,10 @@ catches! {
     ],
     figures_of_nothing_are_none: [figures::NamesEmptySlices, figures::CountsTheEventBefore],
     digest_of_an_event_is_the_documented_one: [figures::DigestsInItsOwnWay],
+    step_of_an_outdated_cut_is_refused_and_writes_nothing: [steps::IgnoresCuts],
+    cut_is_recorded_with_its_step_or_not_at_all: [steps::IgnoresCuts, steps::RecordsCutsOfRefusedSteps],
+    of_concurrent_first_steps_one_cut_is_recorded: [steps::ChecksTheCutThenWrites],
+    last_event_seen_is_written_with_its_step_or_not_at_all: [steps::ForgetsTheLastEvent],
     repeated_command_is_recognised_after_a_restart: [durability::ForgetsCommandsInACrash],
     position_is_never_used_twice_after_a_restart: [durability::ReusesPositionsAfterACrash],
     acknowledged_appends_survive_a_crash: [durability::LosesTheLastEvent],

@@ -140,6 +140,10 @@ macro_rules! conformance_list {
             31 figures_are_what_counting_by_hand_gives,
             31 figures_of_nothing_are_none,
             31 digest_of_an_event_is_the_documented_one,
+            38 step_of_an_outdated_cut_is_refused_and_writes_nothing,
+            38 cut_is_recorded_with_its_step_or_not_at_all,
+            38 of_concurrent_first_steps_one_cut_is_recorded,
+            39 last_event_seen_is_written_with_its_step_or_not_at_all,
         }
     };
     (durable_store => $($callback:tt)::+ [$($argument:tt)*]) => {

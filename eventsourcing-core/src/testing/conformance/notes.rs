@@ -39,6 +39,7 @@ pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture
         position: Position::new(3),
         revision: Revision::new(1),
         notes: notes([("parked", "1"), ("timer", "2")]),
+        ..Notebook::default()
     };
     assert_eq!(notebook_of(&fresh, &FOLLOWER, log_id).await, written);
 
@@ -208,7 +209,7 @@ pub async fn notebook_is_of_one_moment_while_the_follower_steps<F: Fixture>(fixt
     let mut last = 0;
     while last < STEPS {
         for store in &stores {
-            let Notebook { position, revision, notes: found } = notebook_of(&**store, &FOLLOWER, log_id).await;
+            let Notebook { position, revision, notes: found, .. } = notebook_of(&**store, &FOLLOWER, log_id).await;
             let at = position.to_string();
             let expected = if at == "0" { BTreeMap::new() } else { notes([("at", &at), (&at, "")]) };
             assert_eq!((revision.as_u64(), found), (position.as_u64(), expected), "at position {at}");

@@ -235,7 +235,7 @@ pub async fn dropped_transaction_happened_wholly_or_not_at_all<F: Fixture>(fixtu
         let now = within::<F, _>("a transaction after a dropped one", settled(&store, at)).await;
         assert!(now == at || now == at + 1, "from {at} to {now}");
         at = now;
-        let Notebook { position, revision, notes } = notebook_of(&fresh, &FOLLOWER, log_id).await;
+        let Notebook { position, revision, notes, .. } = notebook_of(&fresh, &FOLLOWER, log_id).await;
         assert_eq!((position.as_u64(), revision.as_u64()), (at, at), "a step for each position");
         assert_eq!(notes.get("at").cloned().unwrap_or_else(|| "0".into()), at.to_string());
         assert_eq!(balances(&*database_of(&fresh)).await.len() as u64, at, "a row for each step");

@@ -138,6 +138,11 @@ impl PlainStore {
         Revision::new(steps.count() as u64)
     }
 
+    fn partitions_of(&self, follower: &Name, upstream: LogId) -> Option<u32> {
+        let cuts = self.tracking.iter().filter(|step| step.upstream == upstream).filter_map(|step| step.cut.as_ref());
+        cuts.filter(|cut| cut.follower == *follower).map(|cut| cut.partitions).next()
+    }
+
     pub(super) fn notebook(&self, query: &NotesQuery) -> Notebook {
         let NotesQuery { follower, upstream, prefix, after, limit } = query;
         let mut notes = BTreeMap::new();
@@ -148,7 +153,10 @@ impl PlainStore {
         }
         notes.retain(|key, _| key.starts_with(prefix) && key > after);
         let (position, revision) = (self.position_of(follower, *upstream), self.revision_of(follower, *upstream));
-        Notebook { position, revision, notes: notes.into_iter().take(*limit).collect() }
+        let steps = self.tracking.iter().filter(|step| step.follower == *follower && step.upstream == *upstream);
+        let last_event = steps.filter_map(|step| step.last_event).next_back();
+        let partitions = self.partitions_of(follower, *upstream);
+        Notebook { position, revision, last_event, partitions, notes: notes.into_iter().take(*limit).collect() }
     }
 
     pub(super) fn stream(&self, query: &StreamQuery) -> Vec<StoredEvent> {
