@@ -5,7 +5,7 @@
 //! has a result, or a refusal that holds.
 
 use deadpool_postgres::ClientWrapper;
-use eventsourcing_core::sql::{Row, SqlError, Value};
+use eventsourcing_core::sql::{Row, SqlError, Value, controls_transactions};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement as Handle};
 
@@ -17,8 +17,6 @@ const STATEMENTS_KEPT_MAX: usize = 500;
 
 /// What a statement begins with that has a plan, and so is worth keeping. Others may change tables.
 const PLANNED: [&str; 7] = ["select", "insert", "update", "delete", "merge", "values", "with"];
-/// What would end a transaction behind the back of its owner.
-const ENDINGS: [&str; 5] = ["abort", "commit", "end", "prepare", "rollback"];
 
 /// Why a statement has no result.
 pub(crate) enum Failure {
@@ -51,8 +49,9 @@ impl<'a> Statement<'a> {
         let refused =
             |reason: String| Failure::Refused(SqlError::Statement { sql: sql.to_owned(), reason, source: None });
         let verb = verb(sql);
-        if ENDINGS.contains(&verb.as_str()) {
-            return Err(refused("a transaction ends with commit(), or by being dropped".to_owned()));
+        if controls_transactions(sql) {
+            let reason = "a transaction is begun by the database, ended by its commit, and undone by dropping it";
+            return Err(refused(reason.to_owned()));
         }
         if sql.contains('\0') {
             return Err(refused("a statement has no NUL character".to_owned()));

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use deadpool_postgres::{ClientWrapper, Object};
-use eventsourcing_core::sql::{Row, SqlError, Transaction, Value};
+use eventsourcing_core::sql::{Row, SqlError, Transaction, TxState, Value};
 use eventsourcing_core::store::{StoreError, Tracking};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
@@ -24,44 +24,19 @@ use crate::tracking;
 /// A transaction that has begun. Dropping it rolls back.
 pub(crate) struct OpenTransaction {
     lent: Lent,
-    course: Course,
+    state: TxState,
     place: Place,
     patience: Duration,
-}
-
-/// How a transaction goes.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Course {
-    Sound,
-    /// A step or a statement was refused.
-    Refused,
-    /// An answer is under way or has stayed out, or the server cannot go on.
-    Lost,
 }
 
 impl OpenTransaction {
     /// The transaction that has just begun on `lent`.
     pub(crate) fn new(lent: Lent, place: Place, patience: Duration) -> Self {
-        Self { lent, course: Course::Sound, place, patience }
+        Self { lent, state: TxState::default(), place, patience }
     }
 
-    /// Whoever asks has to say how it went; otherwise, as when a future is dropped, the transaction is lost.
     fn ask(&mut self) -> Result<(), StoreError> {
-        let place = &self.place;
-        match self.course {
-            Course::Sound => {
-                self.course = Course::Lost;
-                Ok(())
-            }
-            Course::Refused => Err(StoreError::Invalid {
-                reason: format!(
-                    "{place}: a step or a statement of this transaction was refused; drop it, nothing was written"
-                ),
-            }),
-            Course::Lost => {
-                Err(unavailable(place, "the transaction was undone, since an answer stayed out").before_commit())
-            }
-        }
+        self.state.ask(&self.place)
     }
 
     async fn try_step(&self, step: &Tracking) -> Result<(), StoreError> {
@@ -117,21 +92,21 @@ impl Transaction for OpenTransaction {
     async fn step(&mut self, step: &Tracking) -> Result<(), StoreError> {
         self.ask()?;
         let made = self.try_step(step).await;
-        self.course = Course::after(made.as_ref().err());
+        self.state.answered(&made);
         made
     }
 
     async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
         self.ask()?;
         let executed = self.try_execute(sql, values).await;
-        self.course = Course::after_statement(executed.as_ref().err());
+        self.state.statement_answered(&executed);
         executed
     }
 
     async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
         self.ask()?;
         let rows = self.try_query(sql, values).await;
-        self.course = Course::after_statement(rows.as_ref().err());
+        self.state.statement_answered(&rows);
         rows
     }
 
@@ -148,29 +123,11 @@ impl Transaction for OpenTransaction {
     }
 }
 
-impl Course {
-    fn after(error: Option<&StoreError>) -> Self {
-        match error {
-            None => Self::Sound,
-            Some(StoreError::Unavailable { .. }) => Self::Lost,
-            Some(_) => Self::Refused,
-        }
-    }
-
-    fn after_statement(error: Option<&SqlError>) -> Self {
-        match error {
-            Some(SqlError::Store(error)) => Self::after(Some(error)),
-            Some(_) => Self::Refused,
-            None => Self::Sound,
-        }
-    }
-}
-
 impl Drop for OpenTransaction {
     /// Connections are worth keeping if it is known what they are about; otherwise the server rolls back when they close.
     fn drop(&mut self) {
         let mut lent = self.lent.take();
-        if self.course == Course::Lost {
+        if self.state == TxState::Lost {
             return;
         }
         let Ok(runtime) = Handle::try_current() else { return };

@@ -2,7 +2,7 @@
 //! their follower.
 
 use async_trait::async_trait;
-use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, Value};
+use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, TxState, Value};
 use eventsourcing_core::store::{StoreError, Tracking};
 use rusqlite::Connection;
 
@@ -19,6 +19,35 @@ pub(crate) struct SqliteDatabase(pub(crate) SqliteStore);
 struct SqliteTransaction {
     store: SqliteStore,
     session: Session,
+    state: TxState,
+}
+
+impl SqliteTransaction {
+    fn ask(&mut self) -> Result<(), StoreError> {
+        self.state.ask(&self.store.path().display())
+    }
+
+    async fn try_step(&self, step: &Tracking) -> Result<(), StoreError> {
+        step.validate()?;
+        let step = step.clone();
+        let made = self.session.run(move |connection| match step::check(connection, &step)? {
+            Some(refusal) => Ok(Err(refusal)),
+            None => make_or_undo(connection, &step).map(Ok),
+        });
+        made.await?.unwrap_or_else(|error| Err(translate(&self.store.path(), error)))
+    }
+
+    async fn try_execute(&self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+        let order = Order::new(sql, values);
+        let path = self.store.path();
+        self.session.run(move |connection| order.execute(connection, &path)).await?
+    }
+
+    async fn try_query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let order = Order::new(sql, values);
+        let path = self.store.path();
+        self.session.run(move |connection| order.query(connection, &path)).await?
+    }
 }
 
 #[async_trait]
@@ -30,33 +59,35 @@ impl Database for SqliteDatabase {
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
         let session = self.0.queue().begin().await?;
-        Ok(Box::new(SqliteTransaction { store: self.0.clone(), session }))
+        Ok(Box::new(SqliteTransaction { store: self.0.clone(), session, state: TxState::default() }))
     }
 }
 
 #[async_trait]
 impl Transaction for SqliteTransaction {
     async fn step(&mut self, step: &Tracking) -> Result<(), StoreError> {
-        step.validate()?;
-        let step = step.clone();
-        let made = self.session.run(move |connection| match step::check(connection, &step)? {
-            Some(refusal) => Ok(Err(refusal)),
-            None => make_or_undo(connection, &step).map(Ok),
-        });
-        made.await?.unwrap_or_else(|error| Err(translate(&self.store.path(), error)))
+        self.ask()?;
+        let made = self.try_step(step).await;
+        self.state.answered(&made);
+        made
     }
 
     async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
-        let (order, path) = (Order::new(sql, values), self.store.path());
-        self.session.run(move |connection| order.execute(connection, &path)).await?
+        self.ask()?;
+        let executed = self.try_execute(sql, values).await;
+        self.state.statement_answered(&executed);
+        executed
     }
 
     async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let (order, path) = (Order::new(sql, values), self.store.path());
-        self.session.run(move |connection| order.query(connection, &path)).await?
+        self.ask()?;
+        let rows = self.try_query(sql, values).await;
+        self.state.statement_answered(&rows);
+        rows
     }
 
-    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+    async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
+        self.ask()?;
         self.session.commit().await
     }
 }

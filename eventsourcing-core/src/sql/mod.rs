@@ -5,6 +5,7 @@
 //! `DOUBLE PRECISION` and `BYTEA`, and `INSERT … ON CONFLICT … DO UPDATE`.
 
 mod error;
+mod tx_state;
 mod value;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use error::SqlError;
+pub use tx_state::{TxState, controls_transactions};
 pub use value::{FromValue, Value};
 
 use crate::store::{StoreError, Tracking};
@@ -40,7 +42,8 @@ pub trait Database: Send + Sync + 'static {
 /// How long a transaction may do nothing.
 pub const TRANSACTION_IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// A transaction that has begun. After an error of one statement, drop it: PostgreSQL refuses whatever follows.
+/// A transaction that has begun. After an error of a step or a statement, drop it: whatever follows is refused, a commit
+/// too, and nothing is written. So it is after the future of an operation was dropped.
 #[async_trait]
 pub trait Transaction: Send {
     /// Moves a follower, as an append that carries this step would: the step and what the transaction writes happen
@@ -67,7 +70,8 @@ pub trait Transaction: Send {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: not known whether it happened; the position of the follower tells.
-    /// [`StoreError::Invalid`]: a constraint that is checked at the end does not hold; nothing was written.
+    /// [`StoreError::Invalid`]: a constraint that is checked at the end does not hold, or a step or a statement was refused
+    /// before; nothing was written.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 

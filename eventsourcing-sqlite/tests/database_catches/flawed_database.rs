@@ -20,6 +20,8 @@ pub(crate) trait Flaw: Send + Sync + 'static {
     const PATIENCE: Duration = Duration::from_secs(30);
     /// Each operation is a transaction of its own.
     const COMMITS_EACH_OPERATION: bool = false;
+    /// A refused operation is forgotten, and the transaction goes on with what went well before.
+    const FORGETS_REFUSALS: bool = false;
     /// What becomes of a transaction that is dropped.
     const WHEN_DROPPED: Dropped = Dropped::Undone;
 
@@ -74,7 +76,15 @@ struct FlawedDatabase<X> {
 struct FlawedTransaction<X: Flaw> {
     database: Arc<dyn Database>,
     transaction: Option<Box<dyn Transaction>>,
+    /// What went well, if refusals are forgotten.
+    done: Vec<Operation>,
     flaw: std::marker::PhantomData<X>,
+}
+
+#[derive(Clone)]
+enum Operation {
+    Step(Tracking),
+    Execute(String, Vec<Value>),
 }
 
 impl<X: Flaw> Fixture for Flawed<X> {
@@ -102,7 +112,7 @@ impl<X: Flaw> Database for FlawedDatabase<X> {
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
         let (database, transaction) = (Arc::clone(&self.database), Some(X::begin(&*self.database).await?));
-        Ok(Box::new(FlawedTransaction::<X> { database, transaction, flaw: std::marker::PhantomData }))
+        Ok(Box::new(FlawedTransaction::<X> { database, transaction, done: Vec::new(), flaw: std::marker::PhantomData }))
     }
 }
 
@@ -112,6 +122,28 @@ impl<X: Flaw> FlawedTransaction<X> {
             self.transaction = Some(self.database.begin().await?);
         }
         Ok(&mut **self.transaction.as_mut().expect("it has begun"))
+    }
+
+    /// Begins again and repeats what went well, as if nothing had been refused.
+    async fn forget_refusal(&mut self) -> Result<(), SqlError> {
+        drop(self.transaction.take());
+        for operation in self.done.clone() {
+            match operation {
+                Operation::Step(step) => self.transaction().await?.step(&step).await?,
+                Operation::Execute(sql, values) => drop(self.transaction().await?.execute(&sql, &values).await?),
+            }
+        }
+        Ok(())
+    }
+
+    async fn finish<T, E: From<StoreError>>(&mut self, operation: Operation, outcome: Result<T, E>) -> Result<T, E> {
+        match &outcome {
+            Ok(_) if X::FORGETS_REFUSALS => self.done.push(operation),
+            Ok(_) => self.after_operation().await?,
+            Err(_) if X::FORGETS_REFUSALS => self.forget_refusal().await.expect("it went well before"),
+            Err(_) => {}
+        }
+        outcome
     }
 
     async fn after_operation(&mut self) -> Result<(), StoreError> {
@@ -125,20 +157,18 @@ impl<X: Flaw> FlawedTransaction<X> {
 #[async_trait]
 impl<X: Flaw> Transaction for FlawedTransaction<X> {
     async fn step(&mut self, step: &Tracking) -> Result<(), StoreError> {
-        X::step(self.transaction().await?, step.clone()).await?;
-        self.after_operation().await
+        let made = X::step(self.transaction().await?, step.clone()).await;
+        self.finish(Operation::Step(step.clone()), made).await
     }
 
     async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
-        let changed = X::execute(self.transaction().await?, sql, values).await?;
-        self.after_operation().await?;
-        Ok(changed)
+        let executed = X::execute(self.transaction().await?, sql, values).await;
+        self.finish(Operation::Execute(sql.to_owned(), values.to_vec()), executed).await
     }
 
     async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let rows = self.transaction().await?.query(sql, values).await?;
-        self.after_operation().await?;
-        Ok(rows)
+        let rows = self.transaction().await?.query(sql, values).await;
+        self.finish(Operation::Execute(sql.to_owned(), values.to_vec()), rows).await
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {

@@ -30,6 +30,13 @@ impl Flaw for NeverEndsWhatIsDropped {
     const WHEN_DROPPED: Dropped = Dropped::LeftOpen;
 }
 
+/// Goes on after a refusal, as SQLite itself does.
+pub(crate) struct ForgetsRefusals;
+
+impl Flaw for ForgetsRefusals {
+    const FORGETS_REFUSALS: bool = true;
+}
+
 pub(crate) struct CommitsNothing;
 
 #[async_trait]
@@ -110,6 +117,47 @@ impl Flaw for KeepsIdleTransactions {
             }
         });
         Ok(Box::new(Busy(transaction)))
+    }
+}
+
+/// Carries out operations whose futures are dropped, and commits as if they had been waited for.
+pub(crate) struct CommitsWhatNobodyWaitedFor;
+
+struct Detached(Arc<Mutex<Option<Box<dyn Transaction>>>>);
+
+#[async_trait]
+impl Flaw for CommitsWhatNobodyWaitedFor {
+    async fn begin(database: &dyn Database) -> Result<Box<dyn Transaction>, StoreError> {
+        Ok(Box::new(Detached(Arc::new(Mutex::new(Some(database.begin().await?))))))
+    }
+}
+
+#[async_trait]
+impl Transaction for Detached {
+    async fn step(&mut self, step: &Tracking) -> Result<(), StoreError> {
+        let mut transaction = Arc::clone(&self.0).lock_owned().await;
+        let step = step.clone();
+        let made = tokio::spawn(async move { transaction.as_mut().expect(OPEN).step(&step).await });
+        made.await.expect("no panic")
+    }
+
+    async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+        let mut transaction = Arc::clone(&self.0).lock_owned().await;
+        let order = (sql.to_owned(), values.to_vec());
+        let executed = tokio::spawn(async move { transaction.as_mut().expect(OPEN).execute(&order.0, &order.1).await });
+        executed.await.expect("no panic")
+    }
+
+    async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+        let mut transaction = Arc::clone(&self.0).lock_owned().await;
+        let order = (sql.to_owned(), values.to_vec());
+        let rows = tokio::spawn(async move { transaction.as_mut().expect(OPEN).query(&order.0, &order.1).await });
+        rows.await.expect("no panic")
+    }
+
+    async fn commit(self: Box<Self>) -> Result<(), StoreError> {
+        let transaction = self.0.lock().await.take();
+        transaction.expect(OPEN).commit().await
     }
 }
 

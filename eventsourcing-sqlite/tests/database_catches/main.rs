@@ -52,6 +52,9 @@ catches! {
     parameters_go_where_their_numbers_stand: [flaws::TakesParametersInTheOrderTheyOccur],
     statements_say_how_many_rows_they_changed: [flaws::AlwaysCountsOne],
     refused_statement_is_named_and_changes_nothing: [flaws::BlamesTheStore, flaws::WritesInQueries],
+    commit_after_a_refused_step_writes_nothing_and_says_so: [flaws::ForgetsRefusals],
+    commit_after_a_refused_statement_writes_nothing_and_says_so: [flaws::ForgetsRefusals],
+    commit_after_a_dropped_operation_writes_nothing_and_says_so: [flaws::CommitsWhatNobodyWaitedFor],
 }
 
 /// A race may go well by chance, and so may a flaw in one go unnoticed: once in several rounds is enough.

@@ -172,6 +172,9 @@ macro_rules! conformance_list {
             32 parameters_go_where_their_numbers_stand,
             32 statements_say_how_many_rows_they_changed,
             32 refused_statement_is_named_and_changes_nothing,
+            32 commit_after_a_refused_step_writes_nothing_and_says_so,
+            32 commit_after_a_refused_statement_writes_nothing_and_says_so,
+            32 commit_after_a_dropped_operation_writes_nothing_and_says_so,
         }
     };
 }
