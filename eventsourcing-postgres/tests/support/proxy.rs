@@ -25,6 +25,18 @@ pub(crate) enum Fault {
     CutBeforeReply,
     /// The server carries the request out; then nothing passes either way for so long, without a word. Then it is cut.
     SilentBeforeReply(Duration),
+    /// The server sees the first half of the request; the connection is cut.
+    CutWithinRequest,
+    /// The server carries the request out; the first half of its reply arrives, and the connection is cut.
+    CutWithinReply,
+}
+
+/// Which request a fault befalls.
+enum Target {
+    /// The next one that contains these bytes.
+    Containing(Vec<u8>),
+    /// The one after so many, on whichever connection.
+    After(usize),
 }
 
 /// Everything a client says until it waits for the server.
@@ -52,8 +64,10 @@ struct Network {
     server: SocketAddr,
     connections: AtomicU64,
     requests: Mutex<Vec<Request>>,
-    /// The fault that waits for a request that contains these bytes.
-    armed: Mutex<Option<(Vec<u8>, Fault)>>,
+    /// The fault that waits for its request.
+    armed: Mutex<Option<(Target, Fault)>>,
+    /// Whether nothing listens at the port.
+    away: watch::Sender<bool>,
     /// How long connections are accepted but not answered.
     silent: watch::Sender<bool>,
     cuts: watch::Sender<u64>,
@@ -69,6 +83,7 @@ impl Proxy {
             connections: AtomicU64::new(0),
             requests: Mutex::default(),
             armed: Mutex::default(),
+            away: watch::Sender::new(false),
             silent: watch::Sender::new(false),
             cuts: watch::Sender::new(0),
         });
@@ -88,7 +103,31 @@ impl Proxy {
 
     /// `fault` befalls the next request that contains `mark`.
     pub(crate) fn arm(&self, mark: impl Into<Vec<u8>>, fault: Fault) {
-        *self.network.armed() = Some((mark.into(), fault));
+        *self.network.armed() = Some((Target::Containing(mark.into()), fault));
+    }
+
+    /// `fault` befalls the request that comes after `requests` others.
+    pub(crate) fn arm_after(&self, requests: usize, fault: Fault) {
+        *self.network.armed() = Some((Target::After(requests), fault));
+    }
+
+    /// Cuts every connection, and lets nothing listen at the port, so that new ones are refused, until it is told to listen.
+    pub(crate) async fn leave(&self) {
+        self.network.away.send_replace(true);
+        self.cut();
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok() {
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    /// Listens at the port again.
+    pub(crate) fn listen(&self) {
+        self.network.away.send_replace(false);
+    }
+
+    /// Whether a fault waits for its request.
+    pub(crate) fn is_armed(&self) -> bool {
+        self.network.armed().is_some()
     }
 
     /// Whether the fault has not struck yet. It will not any more.
@@ -120,14 +159,22 @@ impl Drop for Proxy {
 }
 
 impl Network {
-    fn armed(&self) -> std::sync::MutexGuard<'_, Option<(Vec<u8>, Fault)>> {
+    fn armed(&self) -> std::sync::MutexGuard<'_, Option<(Target, Fault)>> {
         self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn fault_of(&self, request: &Request) -> Option<Fault> {
         let mut armed = self.armed();
-        let (mark, fault) = armed.as_ref()?;
-        let fault = request.contains(mark).then_some(*fault)?;
+        let (target, fault) = armed.as_mut()?;
+        let strikes = match target {
+            Target::Containing(mark) => request.contains(mark),
+            Target::After(0) => true,
+            Target::After(requests) => {
+                *requests -= 1;
+                false
+            }
+        };
+        let fault = strikes.then_some(*fault)?;
         *armed = None;
         Some(fault)
     }
@@ -138,9 +185,26 @@ impl Network {
 }
 
 async fn listen(listener: TcpListener, network: Arc<Network>) {
+    let address = listener.local_addr().expect("an address");
+    let mut away = network.away.subscribe();
+    let mut listener = Some(listener);
     loop {
-        let (client, _) = listener.accept().await.expect("a connection");
-        tokio::spawn(connect_through(client, Arc::clone(&network)));
+        if *away.borrow_and_update() {
+            drop(listener.take());
+            let _ = away.wait_for(|away| !away).await;
+        }
+        let open = match listener.take() {
+            Some(open) => open,
+            None => TcpListener::bind(address).await.expect("the port is still free"),
+        };
+        tokio::select! {
+            accepted = open.accept() => {
+                let (client, _) = accepted.expect("a connection");
+                tokio::spawn(connect_through(client, Arc::clone(&network)));
+            }
+            _ = away.changed() => {}
+        }
+        listener = Some(open);
     }
 }
 
@@ -176,6 +240,10 @@ async fn pass_requests(
         network.requests.lock().unwrap_or_else(PoisonError::into_inner).extend(finished);
         match fault {
             Some(Fault::CutBeforeRequest) => return,
+            Some(Fault::CutWithinRequest) => {
+                let _ = server.write_all(&bytes[..read / 2]).await;
+                return;
+            }
             Some(fault) => drop(struck.send_replace(Some(fault))),
             None => {}
         }
@@ -203,6 +271,10 @@ async fn pass_replies(
             Some(_) if !is_ready(&bytes[..read]) => continue,
             Some(Fault::SilentBeforeReply(time)) => {
                 sleep(time).await;
+                return;
+            }
+            Some(Fault::CutWithinReply) => {
+                let _ = client.write_all(&bytes[..read / 2]).await;
                 return;
             }
             Some(_) => return,

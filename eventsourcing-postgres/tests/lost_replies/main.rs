@@ -1,5 +1,7 @@
 //! A network that fails at the worst moment: a retry with the same command id never writes twice. Promises P6, P11, P28.
 
+mod claims;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::time::{Duration, Instant};
