@@ -38,6 +38,13 @@ if [ -z "${EVENTSOURCING_TEST_POSTGRES_URL:-}" ] && ! command -v pg_ctl >/dev/nu
     install "PostgreSQL" postgresql
 fi
 
+# The tests of TLS make certificates as people do, and ask psql what it makes of them; those of poolers run a real one.
+for program in openssl pgbouncer; do
+    if ! command -v "$program" >/dev/null && [ ! -x "/usr/sbin/$program" ]; then
+        install "$program" "$program"
+    fi
+done
+
 # The pages are looked at with a real browser.
 if ! command -v chromedriver >/dev/null || ! command -v chromium >/dev/null; then
     install "Chromium and its driver" chromium chromium-driver

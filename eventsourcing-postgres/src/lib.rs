@@ -62,14 +62,31 @@
 //!
 //! A human reads the log with psql: `SELECT * FROM eventsourcing.readable_events ORDER BY position DESC LIMIT 10`.
 //!
+//! # How a connection is made
+//!
 //! Connections go straight to the server, or through a pooler in session mode: settings and prepared statements belong
-//! to a connection. TLS follows `sslmode`; only `verify-ca` and `verify-full` make sure who answers.
+//! to a connection. Of several hosts the one that takes writes is looked for.
+//!
+//! TLS follows `sslmode` as in libpq. `prefer`, the default, and `require` encrypt and do not judge the certificate;
+//! `verify-ca`, and `require` with `sslrootcert`, want one that `sslrootcert` vouches for, `verify-full` one that bears the host's name
+//! besides. `sslrootcert` is a PEM file with certificates of authorities, or with the server's own: one that is
+//! self-signed can be pinned. Certificates of X.509 version 1 and names in the common name are taken as libpq takes them. No file
+//! in the home folder and no variable of the environment is read.
+//!
+//! These parameters of libpq are honoured: `host`, `hostaddr`, `port`, `user`, `password`, `dbname`, `options`,
+//! `application_name`, `fallback_application_name`, `client_encoding` (UTF8), `connect_timeout`, `keepalives`, `keepalives_idle`,
+//! `keepalives_interval`, `keepalives_count`, `tcp_user_timeout`, `load_balance_hosts`, `target_session_attrs` (`any`,
+//! `read-write` or `primary`), `channel_binding`, `sslmode`, `sslrootcert`, `sslcert`, `sslkey`, `sslcertmode`, `sslsni`, `sslnegotiation`
+//! (`postgres`), `ssl_min_protocol_version`, `ssl_max_protocol_version`. Every other one is refused, by name, with what to do
+//! instead.
 #![warn(missing_docs)]
 
 mod address;
 mod batch;
+mod certificate;
 mod commit;
 mod config;
+mod connection_string;
 mod database;
 mod error;
 mod fences;
@@ -77,6 +94,7 @@ mod figures;
 mod lease;
 mod log;
 mod notify;
+mod parameters;
 mod plain;
 mod read;
 mod readers;

@@ -49,23 +49,21 @@ pub(crate) struct Sessions {
 impl Sessions {
     pub(crate) fn new(url: &str, options: &PostgresOptions) -> Result<Self, StoreError> {
         options.check_schema()?;
-        let address = Address::parse(url, &options.schema)?;
-        let tls = tls::connector(&address)?;
+        let address = Address::parse(url, &options.schema, defaults(options))?;
+        let tls = tls::connector(&address.tls)?;
         let mut config = address.config;
         // A replica shows other locks than its primary: a log read there would be a log with holes.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        config.connect_timeout(options.connect_timeout);
-        config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(KEEPALIVES_MISSED_MAX);
-        config.tcp_user_timeout(KEEPALIVE * KEEPALIVES_MISSED_MAX);
         if config.get_application_name().is_none() {
             config.application_name("eventsourcing");
         }
+        let connect_timeout = config.get_connect_timeout().copied().unwrap_or(options.connect_timeout);
         let statement_timeout = options.statement_timeout.as_millis().to_string();
         Ok(Self {
             config,
             place: address.place,
             patience: options.statement_timeout + GRACE,
-            connect_timeout: options.connect_timeout,
+            connect_timeout,
             tls,
             schema: options.schema.clone(),
             synchronous_commit: if options.durability == Durability::Full { "on" } else { "off" },
@@ -125,6 +123,15 @@ impl Sessions {
         client.query_typed(self.settings, &settings).await?;
         Ok((client, task.keep()))
     }
+}
+
+/// What counts unless the connection string says otherwise.
+fn defaults(options: &PostgresOptions) -> Config {
+    let mut config = Config::new();
+    config.connect_timeout(options.connect_timeout);
+    config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(KEEPALIVES_MISSED_MAX);
+    config.tcp_user_timeout(KEEPALIVE * KEEPALIVES_MISSED_MAX);
+    config
 }
 
 impl Connect for Sessions {

@@ -56,9 +56,9 @@ impl PostgresStore {
     /// Connects to the database at `url`, and makes the schema and its tables if there are none.
     ///
     /// `url` is written `postgres://user:password@host:port/database?sslmode=require`, or in libpq's words
-    /// (`host=… dbname=…`). `sslmode` may be `disable`, `prefer`, `require`, `verify-ca` or `verify-full`; the last two
-    /// need `sslrootcert`, the path of a PEM file. Any number of processes may connect at the same time. If this future
-    /// is dropped the schema may have been made.
+    /// (`host=… dbname=…`). Every parameter of libpq is honoured or refused, as [the crate](crate#how-a-connection-is-made)
+    /// lists them. Any number of processes may connect at the same time. If this future is dropped the schema may
+    /// have been made.
     ///
     /// # Errors
     /// Nothing that was in the database has changed. No error shows the password.

@@ -1,7 +1,8 @@
 //! TLS through rustls, as much of it as `sslmode` asks for.
 //!
 //! `prefer` and `require` encrypt and do not ask who answers, as everywhere with PostgreSQL. `verify-ca` asks for a
-//! certificate that `sslrootcert` vouches for, `verify-full` for one that bears the host's name too.
+//! certificate that `sslrootcert` vouches for, `verify-full` for one that bears the host's name too; `certificate.rs`
+//! says when one does.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -11,58 +12,145 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::version::{TLS12, TLS13};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::address::{Address, Verify};
+use crate::address::{Tls, Verify};
+use crate::certificate::ServerCertificate;
+use crate::connection_string::invalid;
 
-/// What encrypts connections to `address`.
+/// What encrypts connections that are made as `tls` says.
 ///
 /// # Errors
-/// [`StoreError::Invalid`]: the root certificate is missing or cannot be read.
-pub(crate) fn connector(address: &Address) -> Result<MakeRustlsConnect, StoreError> {
+/// [`StoreError::Invalid`]: a certificate or a key is missing or cannot be read.
+pub(crate) fn connector(tls: &Tls) -> Result<MakeRustlsConnect, StoreError> {
     let provider = Arc::new(ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_safe_default_protocol_versions();
+    let versions: Vec<_> = [(&TLS13, tls.allows_1_3), (&TLS12, tls.allows_1_2)]
+        .into_iter()
+        .filter_map(|(version, is_allowed)| is_allowed.then_some(version))
+        .collect();
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions);
     let builder = builder.map_err(|error| invalid(format!("TLS cannot be set up: {error}")))?;
-    let verifier: Arc<dyn ServerCertVerifier> = match (address.verify, &address.root_certificate) {
-        (Verify::Nothing, _) => Arc::new(Anybody(provider)),
-        (Verify::Issuer, Some(path)) => Arc::new(AnyHost(issuer(path, provider)?)),
-        (Verify::IssuerAndHost, Some(path)) => issuer(path, provider)?,
+    let trust = match (tls.verify, &tls.root_certificate) {
+        (Verify::Nothing, _) => None,
+        (_, Some(path)) => Some(Trust::read(path, &provider)?),
         (_, None) => return Err(invalid("sslmode=verify-ca and verify-full need sslrootcert, the path of a PEM file")),
     };
-    let config = builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth();
+    let judge = Judge { provider, trust, asks_for_host: tls.verify == Verify::IssuerAndHost };
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(judge));
+    let mut config = match &tls.client_certificate {
+        None => builder.with_no_client_auth(),
+        Some((certificate, key)) => {
+            let chain = read_certificates("sslcert", certificate)?;
+            let unreadable = |error: &dyn std::fmt::Display| invalid(format!("sslkey {}: {error}", key.display()));
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(&error))?;
+            builder.with_client_auth_cert(chain, private).map_err(|error| unreadable(&error))?
+        }
+    };
+    config.enable_sni = tls.sends_host;
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn issuer(path: &Path, provider: Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, StoreError> {
-    let refused = |error: &dyn std::fmt::Display| invalid(format!("sslrootcert {}: {error}", path.display()));
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|error| refused(&error))? {
-        let certificate = certificate.map_err(|error| refused(&error))?;
-        roots.add(certificate).map_err(|error| refused(&error))?;
+fn read_certificates(parameter: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+    let refused = |error: &dyn std::fmt::Display| invalid(format!("{parameter} {}: {error}", path.display()));
+    let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refused(&error))?;
+    let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
+    match certificates.is_empty() {
+        true => Err(refused(&"there is no certificate in it")),
+        false => Ok(certificates),
     }
-    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider).build();
-    verifier.map_err(|error| refused(&error))
 }
 
-fn invalid(reason: impl Into<String>) -> StoreError {
-    StoreError::Invalid { reason: reason.into() }
-}
-
-/// Encrypts, whoever answers.
+/// The certificates that `sslrootcert` names.
 #[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
+struct Trust {
+    certificates: Vec<CertificateDer<'static>>,
+    chains: Arc<WebPkiServerVerifier>,
+}
 
-impl ServerCertVerifier for Anybody {
+impl Trust {
+    fn read(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, StoreError> {
+        let refused = |error: &dyn std::fmt::Display| invalid(format!("sslrootcert {}: {error}", path.display()));
+        let certificates = read_certificates("sslrootcert", path)?;
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots.add(certificate.clone()).map_err(|error| refused(&error))?;
+        }
+        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
+        Ok(Self { certificates, chains: chains.map_err(|error| refused(&error))? })
+    }
+}
+
+/// Decides about the certificate of a server.
+#[derive(Debug)]
+struct Judge {
+    provider: Arc<CryptoProvider>,
+    /// `None`: encrypts, and does not ask who answers.
+    trust: Option<Trust>,
+    asks_for_host: bool,
+}
+
+impl Judge {
+    /// Who vouches for the certificate is asked as OpenSSL asks: a certificate that `sslrootcert` holds itself vouches for
+    /// itself, be it self-signed or one of an authority, and one that webpki does not take as the certificate of a server may
+    /// be signed by a certificate of `sslrootcert` directly.
+    fn check_issuer(
+        &self,
+        trust: &Trust,
+        certificate: &ServerCertificate<'_>,
+        chain: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
+        now: UnixTime,
+    ) -> Result<(), Error> {
+        if trust.certificates.iter().any(|trusted| trusted == certificate.der()) {
+            return certificate.check_time(now);
+        }
+        match trust.chains.verify_server_cert(certificate.der(), chain, host, &[], now) {
+            // The name is looked at last: a certificate that gets that far is fine otherwise.
+            Ok(_)
+            | Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(()),
+            Err(Error::InvalidCertificate(error)) if is_about_kind(&error) => {
+                certificate.check_time(now)?;
+                let algorithms = &self.provider.signature_verification_algorithms;
+                match trust.certificates.iter().any(|issuer| certificate.is_signed_by(issuer, algorithms, now)) {
+                    true => Ok(()),
+                    false => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
+                }
+            }
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// What webpki refuses for the kind of the certificate: X.509 below version 3, or that of an authority.
+fn is_about_kind(error: &CertificateError) -> bool {
+    use webpki::Error::{CaUsedAsEndEntity, UnsupportedCertVersion};
+    let CertificateError::Other(OtherError(cause)) = error else { return false };
+    matches!(cause.downcast_ref(), Some(CaUsedAsEndEntity | UnsupportedCertVersion))
+}
+
+impl ServerCertVerifier for Judge {
     fn verify_server_cert(
         &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        host: &ServerName<'_>,
         _: &[u8],
-        _: UnixTime,
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
+        if let Some(trust) = &self.trust {
+            let certificate = ServerCertificate::parse(certificate)?;
+            self.check_issuer(trust, &certificate, chain, host, now)?;
+            if self.asks_for_host {
+                certificate.check_host(host)?;
+            }
+        }
         Ok(ServerCertVerified::assertion())
     }
 
@@ -72,64 +160,31 @@ impl ServerCertVerifier for Anybody {
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, certificate, signed, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Asks who vouches for the certificate, and not for whom.
-#[derive(Debug)]
-struct AnyHost(Arc<WebPkiServerVerifier>);
-
-impl ServerCertVerifier for AnyHost {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        chain: &[CertificateDer<'_>],
-        host: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        // The name is looked at last: whoever gets that far has a certificate that is fine otherwise.
-        match self.0.verify_server_cert(certificate, chain, host, ocsp, now) {
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) => Ok(ServerCertVerified::assertion()),
+        let algorithms = &self.provider.signature_verification_algorithms;
+        match verify_tls12_signature(message, certificate, signed, algorithms) {
+            Err(Error::InvalidCertificate(error)) if is_about_kind(&error) => {
+                ServerCertificate::parse(certificate)?.check_handshake_1_2(message, signed, algorithms)
+            }
             verdict => verdict,
         }
     }
 
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls12_signature(message, certificate, signed)
-    }
-
     fn verify_tls13_signature(
         &self,
         message: &[u8],
         certificate: &CertificateDer<'_>,
         signed: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.0.verify_tls13_signature(message, certificate, signed)
+        let algorithms = &self.provider.signature_verification_algorithms;
+        match verify_tls13_signature(message, certificate, signed, algorithms) {
+            Err(Error::InvalidCertificate(error)) if is_about_kind(&error) => {
+                ServerCertificate::parse(certificate)?.check_handshake_1_3(message, signed, algorithms)
+            }
+            verdict => verdict,
+        }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

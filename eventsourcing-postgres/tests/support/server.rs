@@ -123,6 +123,18 @@ impl Server {
         assert!(self.control("start"), "the server does not start again:\n{}", self.log());
     }
 
+    /// Puts a file into the server's folder, beside its data, for it alone to read.
+    pub(crate) fn put(&self, name: &str, text: &str) {
+        let path = self.folder.join(name);
+        fs::write(&path, text).expect("a file");
+        give_to_owner(&path);
+    }
+
+    /// Has the server read its settings and its certificate again, which it does soon.
+    pub(crate) fn reload(&self) {
+        assert!(self.control("reload"), "the server does not reload:\n{}", self.log());
+    }
+
     fn configure(&self, setting: &str) {
         let path = self.folder.join("data/postgresql.auto.conf");
         fs::write(&path, format!("{setting}\n")).expect("a file of settings");
