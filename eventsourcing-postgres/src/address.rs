@@ -163,7 +163,7 @@ impl Reader {
         match key {
             "connect_timeout" => {
                 let seconds: i64 = number(key, value)?;
-                if let Some(timeout @ 1..) = u64::try_from(seconds).ok() {
+                if let Ok(timeout @ 1..) = u64::try_from(seconds) {
                     // As in libpq, which waits for two seconds at least.
                     config.connect_timeout(Duration::from_secs(timeout.max(2)));
                 }

@@ -185,8 +185,8 @@ fn algorithms_of(
 
 /// The last common name of the subject, as OpenSSL takes it.
 fn common_name(certificate: &Certificate) -> Option<String> {
-    let parts = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
-    let name = parts.filter(|part| part.oid == COMMON_NAME).next_back()?;
+    let mut parts = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
+    let name = parts.rfind(|part| part.oid == COMMON_NAME)?;
     let value = &name.value;
     let text = value.decode_as::<Utf8StringRef<'_>>().map(|text| text.as_str().to_owned());
     let text = text.or_else(|_| value.decode_as::<PrintableStringRef<'_>>().map(|text| text.as_str().to_owned()));

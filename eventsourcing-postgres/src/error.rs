@@ -14,6 +14,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{WasNull, WrongType};
 
 use crate::address::Place;
+use crate::sqlstate::{self, Meaning};
 
 /// A value in a row that this store never writes.
 #[derive(Debug)]
@@ -26,13 +27,6 @@ impl fmt::Display for Unreadable {
 }
 
 impl std::error::Error for Unreadable {}
-
-/// What the caller does next, and why.
-enum Meaning {
-    Unavailable(String),
-    Corrupt(String),
-    Invalid(String),
-}
 
 /// What `error` means to somebody who uses the store at `place`.
 pub(crate) fn translate(place: &Place, error: impl Into<Arc<Error>>) -> StoreError {
@@ -144,7 +138,7 @@ fn reason_of(error: &DbError) -> String {
 
 fn meaning_of(error: &Error) -> Meaning {
     if let Some(error) = error.as_db_error() {
-        return meaning_of_code(error);
+        return sqlstate::meaning_of(error);
     }
     if is_unreadable(error) {
         return Meaning::Corrupt("a row holds a value that this store never writes".to_owned());
@@ -159,27 +153,14 @@ fn meaning_of(error: &Error) -> Meaning {
         }
         cause = next.source();
     }
-    Meaning::Unavailable(why.replace('\n', " "))
-}
-
-fn meaning_of_code(error: &DbError) -> Meaning {
-    let (code, said) = (error.code(), error.message().replace('\n', " "));
-    match code.code() {
-        "42501" => Meaning::Invalid(format!("{said}; grant the role what roles.sql of this store lists")),
-        "25006" => Meaning::Unavailable("the server takes no writes; connect to the primary".to_owned()),
-        "57014" => Meaning::Unavailable(format!("{said} (took longer than the statement timeout, or was cancelled)")),
-        "53100" => Meaning::Unavailable("the server's disk is full".to_owned()),
-        "3F000" | "42P01" | "42703" | "42883" => {
-            Meaning::Corrupt(format!("the tables are not those of this store: {said}"))
-        }
-        "42P07" | "42723" => Meaning::Corrupt(format!("something else has taken a name this store needs: {said}")),
-        _ => match class_of(code) {
-            "22" | "23" => Meaning::Corrupt(format!("the rows contradict one another: {said}")),
-            "54" => Meaning::Invalid(format!("a value is larger than PostgreSQL can store: {said}")),
-            "XX" => Meaning::Corrupt(said),
-            _ => Meaning::Unavailable(said),
-        },
+    // The driver asks the server whether it takes writes, and this is all it says if it does not.
+    if why.contains("does not allow writes") {
+        why.push_str(
+            "; it is a replica, or a setting makes its transactions read-only (default_transaction_read_only); connect to \
+             the primary",
+        );
     }
+    Meaning::Unavailable(why.replace('\n', " "))
 }
 
 fn is_unreadable(error: &Error) -> bool {

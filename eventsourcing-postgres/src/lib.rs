@@ -102,6 +102,7 @@ mod rows;
 mod schema;
 mod session;
 mod signal;
+mod sqlstate;
 mod statement;
 mod store;
 mod tls;

@@ -18,6 +18,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use crate::address::{Address, Place};
 use crate::config::{Durability, PostgresOptions};
 use crate::error::{translate, unavailable};
+use crate::sqlstate::POOLER;
 use crate::tls;
 
 const SESSION: &str = include_str!("queries/session.sql");
@@ -98,6 +99,24 @@ impl Sessions {
         }
     }
 
+    /// Makes sure that `client` has a connection of the server to itself, which is still idle.
+    ///
+    /// A pooler that lends its connections for a statement lends the same one to two clients that ask one after the other,
+    /// although neither has left: so the same server process answers both. A busy pooler may pass unnoticed; then the errors of
+    /// statements say so.
+    pub(crate) async fn refuse_shared_connections(&self, client: &ClientWrapper) -> Result<(), StoreError> {
+        let other = self.open(|_| {}).await?;
+        let asked = async { Ok::<_, Error>((process(client).await?, process(&other).await?)) };
+        match timeout(self.patience, asked).await {
+            Ok(Ok((one, another))) if one == another => {
+                Err(StoreError::Invalid { reason: format!("{}: {POOLER}", self.place) })
+            }
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(translate(&self.place, error)),
+            Err(_) => Err(unavailable(&self.place, "the server has not answered in time")),
+        }
+    }
+
     async fn start(
         &self,
         mut heard: impl FnMut(Notification) + Send + 'static,
@@ -123,6 +142,12 @@ impl Sessions {
         client.query_typed(self.settings, &settings).await?;
         Ok((client, task.keep()))
     }
+}
+
+/// The server process that answers. Nothing is prepared for it.
+async fn process(client: &ClientWrapper) -> Result<i32, Error> {
+    let rows = client.query_typed("SELECT pg_backend_pid()", &[]).await?;
+    rows.first().map_or(Ok(0), |row| row.try_get(0))
 }
 
 /// What counts unless the connection string says otherwise.

@@ -64,9 +64,10 @@ impl PostgresStore {
     /// Nothing that was in the database has changed. No error shows the password.
     /// - [`StoreError::Unavailable`]: the server cannot be reached, does not let this role in, has no such database, is
     ///   a replica, or kept its schema locked for longer than the statement timeout.
-    /// - [`StoreError::Corrupt`]: tables of this store's names are not its own.
-    /// - [`StoreError::Invalid`]: `url` cannot be understood; the role lacks a privilege; the database is not encoded in
-    ///   UTF-8; a later version of this program has written the schema, so upgrade the program.
+    /// - [`StoreError::Corrupt`]: what is stored contradicts itself.
+    /// - [`StoreError::Invalid`]: `url` cannot be understood; the role lacks a privilege; tables of this store's names are not
+    ///   its own; the database is not encoded in UTF-8; a pooler is not in session mode; a later version of this program has
+    ///   written the schema, so upgrade the program.
     ///
     /// Promise P29 in `docs/store-contract.md`.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, StoreError> {
@@ -88,6 +89,7 @@ impl PostgresStore {
         let sessions = Sessions::new(url, &options)?;
         let place = sessions.place.clone();
         let mut client = sessions.open(|_| {}).await?;
+        sessions.refuse_shared_connections(&client).await?;
         let migrated = timeout(sessions.patience, schema::migrate(&mut client, &place)).await;
         let log_id = migrated.map_err(|_| unavailable(&place, "the server has not answered in time"))??;
 

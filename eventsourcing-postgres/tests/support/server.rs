@@ -135,6 +135,16 @@ impl Server {
         assert!(self.control("reload"), "the server does not reload:\n{}", self.log());
     }
 
+    /// Adds a setting, which counts when the server starts again.
+    pub(crate) fn set(&self, setting: &str) {
+        self.configure(&format!("port = {}\n{setting}", self.port));
+    }
+
+    /// Starts a stopped server again, and does not wait until it takes connections.
+    pub(crate) fn start_without_waiting(&self) {
+        assert!(self.control("start -W"), "the server does not start again:\n{}", self.log());
+    }
+
     fn configure(&self, setting: &str) {
         let path = self.folder.join("data/postgresql.auto.conf");
         fs::write(&path, format!("{setting}\n")).expect("a file of settings");
@@ -272,6 +282,11 @@ fn give_to_owner(path: &Path) {
     if path.is_file() {
         fs::set_permissions(path, fs::Permissions::from_mode(0o600)).expect("permissions");
     }
+}
+
+/// The user and group that servers are to run as, if it cannot be who we are.
+pub(crate) fn user_of_servers() -> Option<(u32, u32)> {
+    owner()
 }
 
 /// The user and group the server runs as, if it cannot run as who we are: `postgres` where there is one, else `nobody`.
