@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use eventsourcing_core::store::{Append, Appended, Lease, LeaseRequest, LeaseToken, LogId, Name, Position, StoreError};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -15,7 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::append::{self, Checked};
-use crate::checkpoint::WalLength;
+use crate::checkpoint::WriteAheadLog;
 use crate::error::{translate, translate_before_commit, unavailable};
 use crate::lease;
 use crate::notify::Head;
@@ -27,6 +28,9 @@ const QUEUE_APPENDS_MAX: usize = 1024;
 const BATCH_APPENDS_MAX: usize = 1024;
 /// A batch takes no further append when it has this many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How long dropping a store waits for the writer, which may itself wait for a lock of another process.
+const DROP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// What the writer's thread does next.
 #[expect(
@@ -56,28 +60,35 @@ enum Outcome {
     Release,
 }
 
-/// The way to the writer's thread. Dropping it lets the thread commit what is queued, and end.
+/// The way to the writer's thread. Dropping it lets the thread commit what is queued, and end, and waits for that: a program
+/// that ends right afterwards would take the thread with it, and leave the write-ahead log behind.
 pub(crate) struct CommitQueue {
     path: Arc<Path>,
     turns: Mutex<Option<mpsc::Sender<Turn>>>,
     closing: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// Nothing is ever sent: the other end goes with the writer.
+    ended: Mutex<std::sync::mpsc::Receiver<()>>,
 }
 
 impl CommitQueue {
     pub(crate) fn start(
         connection: Connection,
         path: &Arc<Path>,
-        wal: WalLength,
+        wal: Option<WriteAheadLog>,
         head: Head,
     ) -> Result<Self, StoreError> {
         let (turns, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let (alive, ended) = std::sync::mpsc::channel();
         let closing = Arc::default();
         let writer = Writer::new(connection, Arc::clone(path), wal, head, queue, Arc::clone(&closing));
-        let thread = thread::Builder::new().name("eventsourcing-sqlite".to_owned()).spawn(move || writer.run());
+        let thread = thread::Builder::new().name("eventsourcing-sqlite".to_owned()).spawn(move || {
+            let _until_the_end = alive;
+            writer.run();
+        });
         let thread = thread.map_err(|error| StoreError::unavailable("no thread for the writer", error))?;
         let (turns, thread) = (Mutex::new(Some(turns)), Mutex::new(Some(thread)));
-        Ok(Self { path: Arc::clone(path), turns, closing, thread })
+        Ok(Self { path: Arc::clone(path), turns, closing, thread, ended: Mutex::new(ended) })
     }
 
     /// Has the writer commit `append`, which is valid. If this future is dropped it may still be committed.
@@ -136,6 +147,17 @@ impl CommitQueue {
     }
 }
 
+impl Drop for CommitQueue {
+    fn drop(&mut self) {
+        drop(lock(&self.turns).take());
+        let thread = lock(&self.thread).take();
+        // After `close` there is none; and the writer does not wait for itself.
+        if thread.is_some_and(|thread| thread.thread().id() != thread::current().id()) {
+            let _ended_or_late = lock(&self.ended).recv_timeout(DROP_PATIENCE);
+        }
+    }
+}
+
 /// A panic while a lock is held cannot leave an option half changed.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -151,20 +173,23 @@ pub(crate) struct Writer {
     /// Taken from the queue, but not for the batch before it.
     next: Option<Turn>,
     closing: Arc<AtomicBool>,
-    wal: WalLength,
+    /// A store in memory has none.
+    wal: Option<WriteAheadLog>,
 }
 
 /// Why nobody in a batch got what they wanted.
 enum Failure {
     BeforeCommit(Arc<rusqlite::Error>),
     AtCommit(Arc<rusqlite::Error>),
+    /// The file is not what it was.
+    File(StoreError),
 }
 
 impl Writer {
     fn new(
         connection: Connection,
         path: Arc<Path>,
-        wal: WalLength,
+        wal: Option<WriteAheadLog>,
         head: Head,
         queue: mpsc::Receiver<Turn>,
         closing: Arc<AtomicBool>,
@@ -180,9 +205,16 @@ impl Writer {
                     self.settle(batch);
                 }
                 Turn::Read(read) => read(&self.connection),
-                Turn::Session(reply) => session::serve(&mut self.connection, &self.path, &self.closing, reply),
+                Turn::Session(reply) => {
+                    session::serve(&mut self.connection, &self.path, &self.closing, self.wal.as_mut(), reply);
+                }
             }
-            self.wal.limit(&mut self.connection);
+            if let Some(wal) = &mut self.wal {
+                wal.tidy(&mut self.connection);
+            }
+        }
+        if let Some(wal) = &mut self.wal {
+            wal.before_closing(&mut self.connection);
         }
     }
 
@@ -228,12 +260,32 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
+        self.try_to_commit(batch).map_err(|failure| self.explain(failure))
+    }
+
+    fn try_to_commit(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
         let begin = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = begin.map_err(Failure::before_commit)?;
+        if let Some(wal) = &mut self.wal {
+            wal.begin(&transaction).map_err(Failure::File)?;
+        }
         let outcomes = batch.iter().map(|job| carry_out(&transaction, &self.path, job));
         let outcomes = outcomes.collect::<Result<_, _>>().map_err(Failure::before_commit)?;
         transaction.commit().map_err(|error| Failure::AtCommit(Arc::new(error)))?;
+        if let Some(wal) = &mut self.wal {
+            wal.committed();
+        }
         Ok(outcomes)
+    }
+
+    /// What becomes of the file shows as errors of many kinds; it is told what it comes from.
+    fn explain(&self, failure: Failure) -> Failure {
+        let cause = self.wal.as_ref().and_then(|wal| wal.cause_of_failure(&self.connection));
+        match (failure, cause) {
+            (Failure::BeforeCommit(_), Some(cause)) => Failure::File(cause.before_commit()),
+            (Failure::AtCommit(_), Some(cause)) => Failure::File(cause.at_commit()),
+            (failure, _) => failure,
+        }
     }
 }
 
@@ -309,6 +361,10 @@ impl Failure {
         match self {
             Self::BeforeCommit(error) => translate_before_commit(path, Arc::clone(error)),
             Self::AtCommit(error) => translate(path, Arc::clone(error)).at_commit(),
+            Self::File(StoreError::Unavailable { reason, written, .. }) => {
+                StoreError::Unavailable { reason: reason.clone(), written: *written, source: None }
+            }
+            Self::File(error) => unavailable(path, error),
         }
     }
 }
@@ -318,6 +374,7 @@ impl std::fmt::Display for Failure {
         match self {
             Self::BeforeCommit(error) => write!(f, "{error}, nothing was written"),
             Self::AtCommit(error) => write!(f, "{error} at commit, not known whether anything was written"),
+            Self::File(error) => write!(f, "{error}"),
         }
     }
 }
@@ -346,11 +403,13 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
+            let mut opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
             let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
-            let wal = WalLength::new(&opened.path, SqliteOptions::BUSY_TIMEOUT_DEFAULT);
-            let (path, closing) = (Arc::clone(&opened.path), Arc::default());
-            let writer = Writer::new(opened.writer, path, wal, Head::new(), queue, closing);
+            let timeout = SqliteOptions::BUSY_TIMEOUT_DEFAULT;
+            let watch = Arc::clone(&opened.watch);
+            let wal = WriteAheadLog::new(&opened.path, watch, timeout, &mut opened.writer).expect("a log");
+            let path = Arc::clone(&opened.path);
+            let writer = Writer::new(opened.writer, path, Some(wal), Head::new(), queue, Arc::default());
             Self { _folder: folder, path: opened.path, jobs, writer }
         }
 
@@ -453,7 +512,7 @@ mod tests {
     fn append_that_cannot_be_checked_does_not_harm_its_company() {
         let mut bench = Bench::new();
         let (follower, upstream) = ("audit", LogId::new());
-        let damage = "INSERT INTO eventsourcing_tracking VALUES ('audit', ?1, -1, 0)";
+        let damage = "INSERT INTO eventsourcing_tracking (follower, upstream, position) VALUES ('audit', ?1, -1)";
         bench.writer.connection.execute(damage, [upstream.as_uuid().into_bytes()]).expect("a damaged row");
         let tracking = Tracking::new(follower, upstream, Position::ZERO, Position::new(1));
         let damaged = queue(&bench.jobs, append(&stream(), Expected::Any).with_tracking(tracking));
@@ -484,6 +543,7 @@ mod tests {
             turns: Mutex::new(Some(turns)),
             closing: Arc::default(),
             thread: Mutex::new(Some(thread)),
+            ended: Mutex::new(std::sync::mpsc::channel().1),
         };
         for _ in 0..3 {
             let error = queue.append(append(&stream(), Expected::Any)).await.expect_err("there is no writer");

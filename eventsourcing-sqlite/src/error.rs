@@ -41,6 +41,11 @@ pub(crate) fn is_busy(error: &Error) -> bool {
     matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
 }
 
+/// Returns `true` if what SQLite read contradicts itself.
+pub(crate) fn is_damage(error: &Error) -> bool {
+    matches!(meaning_of(error), Meaning::Corrupt(_))
+}
+
 fn meaning_of(error: &Error) -> Meaning {
     match error {
         Error::SqliteFailure(failure, _) => meaning_of_code(failure.code),

@@ -5,6 +5,9 @@
 //! own and never wait for the writer. Any number of processes may share the file, on one machine: SQLite's write-ahead
 //! log does not work over a network file system.
 //!
+//! The store refuses to write once its path names another file or none, and opens no file beside the write-ahead log of
+//! another: see [`SqliteStore::open`]. [`SqliteStore::backup`] makes a copy while the store is in use.
+//!
 //! Read models live in tables beside the store's own, in the same file:
 //! [`EventStore::database`](eventsourcing_core::store::EventStore::database). While a transaction of one is open, appends
 //! of the same file wait. Plans are made once for each statement, whatever its values: a `LIKE $1` finds no index, a range does.
@@ -36,12 +39,16 @@
 #![warn(missing_docs)]
 
 mod append;
+mod backup;
 mod checkpoint;
 mod commit;
 mod config;
 mod database;
 mod error;
+mod file_identity;
+mod file_watch;
 mod lease;
+mod life;
 mod notify;
 mod open;
 mod read;
@@ -53,5 +60,6 @@ mod sql;
 mod step;
 mod store;
 
+pub use backup::{BackedUp, BackupProgress};
 pub use config::{Durability, SqliteOptions};
 pub use store::SqliteStore;

@@ -11,9 +11,12 @@ use eventsourcing_core::store::{LogId, StoreError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
-use crate::checkpoint::{CHECKPOINT_PAGES, WAL_BYTES_KEPT};
+use crate::checkpoint::{WAL_BYTES_KEPT, wal_of};
 use crate::config::{Durability, SqliteOptions};
-use crate::error::{is_busy, translate, unavailable};
+use crate::error::{is_busy, is_damage, translate, unavailable};
+use crate::file_identity::Identity;
+use crate::file_watch::FileWatch;
+use crate::life;
 use crate::schema;
 
 /// How long to sleep before a lock is tried again. Short and constant, so that a process with little to write gets its
@@ -27,6 +30,7 @@ const CACHE_KIB: i64 = 8 * 1024;
 pub(crate) struct Opened {
     pub(crate) path: Arc<Path>,
     pub(crate) log_id: LogId,
+    pub(crate) watch: Arc<FileWatch>,
     pub(crate) writer: Connection,
     pub(crate) readers: Vec<Connection>,
     /// Reads the head while somebody waits; of its own, so that long reads do not delay wake-ups.
@@ -36,17 +40,139 @@ pub(crate) struct Opened {
 /// Opens the file at `path` and brings its schema up to date. Blocks.
 pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
     let path: Arc<Path> = locate(path)?.into();
-    let mut writer = connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE, options)?;
+    refuse_log_without_file(&path)?;
+    refuse_use_by_another_name(&path)?;
+    let (mut writer, file) = connect_to_what_is_named(&path, options)?;
     refuse_read_only(&writer, &path)?;
+    refuse_stale_log(&writer, &path)?;
     schema::refuse_newer(&writer, &path)?;
     switch_to_wal(&writer, &path, options.busy_timeout)?;
     prepare_writing(&writer, options.durability).map_err(|error| translate(&path, error))?;
     let log_id = schema::migrate(&mut writer, &path)?;
-    let reader = || connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, options);
+    let reader = || connect_to_read(&path, options);
     let readers = (0..options.readers).map(|_| reader()).collect::<Result<_, _>>()?;
     let watcher = reader()?;
+    let watch = Arc::new(FileWatch::new(&path, file, &writer)?);
+    leave_log_when_closed(&writer, false).map_err(|error| translate(&path, error))?;
     tracing::debug!(path = %path.display(), %log_id, "opened");
-    Ok(Opened { path, log_id, writer, readers, watcher })
+    Ok(Opened { path, log_id, watch, writer, readers, watcher })
+}
+
+/// Connects a reader, which leaves copying the log to the writer.
+pub(crate) fn connect_to_read(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, options)?;
+    leave_log_when_closed(&connection, true).map_err(|error| translate(path, error))?;
+    Ok(connection)
+}
+
+/// SQLite copies the log into the file and deletes it when the last connection is closed. Not while it is unknown whether
+/// both belong together.
+fn leave_log_when_closed(connection: &Connection, leave: bool) -> rusqlite::Result<()> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(drop)
+}
+
+/// Connects the writer, and returns which file it has opened: the one that the path names before and after. On an overlay
+/// file system, where the file is another one once it is opened for writing, the second try finds it settled.
+fn connect_to_what_is_named(path: &Path, options: &SqliteOptions) -> Result<(Connection, Identity), StoreError> {
+    const TRIES_MAX: usize = 5;
+    let named = || fs::metadata(path).ok().map(|file| Identity::of(&file));
+    for _ in 0..TRIES_MAX {
+        let before = named();
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
+        let connection = connect(path, flags, options)?;
+        leave_log_when_closed(&connection, true).map_err(|error| translate(path, error))?;
+        if let (Some(before), Some(after)) = (before, named())
+            && before == after
+        {
+            return Ok((connection, after));
+        }
+    }
+    Err(unavailable(path, "the file is being replaced; open the store again when that is done"))
+}
+
+/// SQLite deletes the log of an empty file without a word, and with it events that may be nowhere else.
+///
+/// The log is looked at first: while another process makes the store, the file has content before there is a log.
+fn refuse_log_without_file(path: &Path) -> Result<(), StoreError> {
+    let bytes_of = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
+    let log = wal_of(path);
+    if bytes_of(&log) == 0 || bytes_of(path) > 0 {
+        return Ok(());
+    }
+    let why = format!(
+        "the file is missing or empty, but its write-ahead log {} is there and may hold the last events; put the file \
+         back that it belongs to, or move the log away to begin with an empty store",
+        log.display()
+    );
+    Err(StoreError::Invalid { reason: format!("{}: {why}", path.display()) })
+}
+
+/// Refuses a file that some program has open by another name: a hard link, or a file that is mounted somewhere else. Each name
+/// has a log of its own, and the two would overwrite each other's pages.
+///
+/// Whoever has the file open by this name has a log beside it. Where there is none, and yet somebody has locks on the file, it
+/// is by another name. Other processes that look at the same moment are gone at the next try.
+fn refuse_use_by_another_name(path: &Path) -> Result<(), StoreError> {
+    const PATIENCE: Duration = Duration::from_secs(2);
+    let since = Instant::now();
+    loop {
+        let is_empty = fs::metadata(path).map_or(0, |file| file.len()) == 0;
+        if is_empty || wal_of(path).exists() {
+            return Ok(());
+        }
+        match lock_alone(path) {
+            Err(error) if is_busy(&error) && since.elapsed() < PATIENCE => {
+                thread::sleep(Duration::from_millis(fastrand::u64(1..8)));
+            }
+            Err(error) if is_busy(&error) => break,
+            // What else is wrong is found and told by what follows.
+            _ => return Ok(()),
+        }
+    }
+    let why = "a program has this file open by another name, such as a hard link or a mounted copy of the path; open it by one \
+               name only";
+    Err(unavailable(path, why))
+}
+
+/// Locks the file for a moment against everybody else, or fails at once.
+fn lock_alone(path: &Path) -> rusqlite::Result<()> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(Duration::ZERO)?;
+    connection.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE; ROLLBACK")
+}
+
+/// Refuses a log that was left behind by another file, before anything of it gets into this one. Reads only.
+fn refuse_stale_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    const WAL_HEADER_BYTES: u64 = 32;
+    // A process that copies its log meanwhile is seen in a later state the next time.
+    const LOOKS: usize = 60;
+    let log = wal_of(path);
+    for look in 0..LOOKS {
+        if fs::metadata(&log).map_or(0, |file| file.len()) <= WAL_HEADER_BYTES {
+            return Ok(());
+        }
+        if look > 0 {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let in_file = life::token_in_file(path);
+        match (in_file, life::tokens(connection)) {
+            (Ok(in_file), Ok(known)) if known.allow(&in_file) => return Ok(()),
+            // A crash while the log was copied: the log has all of it.
+            (Err(_), Ok(_)) => return Ok(()),
+            (_, Err(error)) if !is_damage(&error) => return Err(translate(path, error)),
+            (Err(_), Err(error)) if look + 1 == LOOKS => return Err(translate(path, error)),
+            _ => {}
+        }
+    }
+    let why = format!(
+        "the write-ahead log {} belongs to another file or to an earlier life of this one; nothing was changed. If the file \
+         is a restored backup, remove {} and its -shm file and open the store again; if the log holds the events that you \
+         want, put back the file it belongs to",
+        log.display(),
+        log.display()
+    );
+    Err(StoreError::Invalid { reason: format!("{}: {why}", path.display()) })
 }
 
 /// Makes a store in memory, which has but one connection.
@@ -141,7 +267,8 @@ fn prepare_writing(connection: &Connection, durability: Durability) -> rusqlite:
     let full = durability == Durability::Full;
     connection.pragma_update(None, "synchronous", if full { "full" } else { "normal" })?;
     connection.pragma_update(None, "fullfsync", full)?;
-    connection.pragma_update_and_check(None, "wal_autocheckpoint", CHECKPOINT_PAGES, |_| Ok(()))?;
+    // The writer copies the log itself, marked before and after.
+    connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))
 }
 

@@ -3,6 +3,8 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use eventsourcing_core::store::StoreError;
 use rusqlite::Connection;
@@ -11,6 +13,7 @@ use tokio::task::spawn_blocking;
 
 use crate::commit::CommitQueue;
 use crate::error::{translate, unavailable};
+use crate::file_watch::FileWatch;
 
 /// Who reads.
 pub(crate) enum Readers {
@@ -19,8 +22,8 @@ pub(crate) enum Readers {
 }
 
 impl Readers {
-    pub(crate) fn new(path: Arc<Path>, connections: Vec<Connection>) -> Self {
-        Self::Pool(Pool::new(path, connections))
+    pub(crate) fn new(path: Arc<Path>, watch: Arc<FileWatch>, connections: Vec<Connection>) -> Self {
+        Self::Pool(Pool::new(path, watch, connections))
     }
 
     /// Runs `read` with a connection. If this future is dropped the read comes to its end unheard.
@@ -43,9 +46,14 @@ impl Readers {
     }
 }
 
-/// Lends its connections to one read each; further reads wait their turn.
+/// How long dropping a store waits for reads that nobody waits for any more.
+const DROP_PATIENCE: Duration = Duration::from_secs(1);
+
+/// Lends its connections to one read each; further reads wait their turn. Dropping it waits for the reads under way, so that the
+/// writer's connection is the last one.
 pub(crate) struct Pool {
     path: Arc<Path>,
+    watch: Arc<FileWatch>,
     count: u32,
     permits: Arc<Semaphore>,
     idle: Arc<Idle>,
@@ -55,10 +63,10 @@ pub(crate) struct Pool {
 struct Idle(Mutex<Vec<Connection>>);
 
 impl Pool {
-    fn new(path: Arc<Path>, connections: Vec<Connection>) -> Self {
+    fn new(path: Arc<Path>, watch: Arc<FileWatch>, connections: Vec<Connection>) -> Self {
         let count = u32::try_from(connections.len()).expect("fewer connections than file handles");
         let permits = Arc::new(Semaphore::new(connections.len()));
-        Self { path, count, permits, idle: Arc::new(Idle(Mutex::new(connections))) }
+        Self { path, watch, count, permits, idle: Arc::new(Idle(Mutex::new(connections))) }
     }
 
     async fn run<T: Send + 'static>(
@@ -68,9 +76,14 @@ impl Pool {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(|_| unavailable(&self.path, "the store has been closed"))?;
         let lent = Lent::new(Arc::clone(&self.idle), permit);
-        let answer = spawn_blocking(move || read(lent.connection())).await;
-        let answer = answer.map_err(|error| StoreError::unavailable("a read was broken off", error))?;
-        answer.map_err(|error| translate(&self.path, error))
+        let path = Arc::clone(&self.path);
+        let watch = Arc::clone(&self.watch);
+        let answer = spawn_blocking(move || {
+            watch.check_now_and_then(lent.connection())?;
+            let answer = read(lent.connection());
+            answer.map_err(|error| watch.cause_of_failure(lent.connection()).unwrap_or_else(|| translate(&path, error)))
+        });
+        answer.await.map_err(|error| StoreError::unavailable("a read was broken off", error))?
     }
 
     async fn close(&self) {
@@ -78,6 +91,17 @@ impl Pool {
             self.permits.close();
             self.idle.lock().clear();
         }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        let since = Instant::now();
+        let all = self.count as usize;
+        while !self.permits.is_closed() && self.idle.lock().len() < all && since.elapsed() < DROP_PATIENCE {
+            thread::sleep(Duration::from_millis(1));
+        }
+        self.idle.lock().clear();
     }
 }
 

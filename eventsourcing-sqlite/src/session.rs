@@ -14,6 +14,7 @@ use eventsourcing_core::store::StoreError;
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use crate::checkpoint::WriteAheadLog;
 use crate::error::{translate, translate_before_commit, unavailable};
 
 /// How often a writer that waits for a session looks whether the store is being closed.
@@ -60,12 +61,13 @@ pub(crate) fn serve(
     connection: &mut Connection,
     path: &Arc<Path>,
     closing: &AtomicBool,
+    mut wal: Option<&mut WriteAheadLog>,
     reply: oneshot::Sender<Result<Session, StoreError>>,
 ) {
     if reply.is_closed() {
         return;
     }
-    let transaction = match begin(connection, path, closing) {
+    let transaction = match begin(connection, path, closing, wal.as_deref_mut()) {
         Ok(transaction) => transaction,
         Err(error) => return drop(reply.send(Err(error))),
     };
@@ -74,16 +76,25 @@ pub(crate) fn serve(
     let session = Session { path: Arc::clone(path), operations, ended: Arc::clone(&ended) };
     if reply.send(Ok(session)).is_ok() {
         // Told before `asked` is dropped, so that whoever asks too late finds it.
-        let _first = ended.set(serve_until_the_end(transaction, path, closing, &asked));
+        let _first = ended.set(serve_until_the_end(transaction, path, closing, wal, &asked));
     }
 }
 
-fn begin<'c>(connection: &'c mut Connection, path: &Path, closing: &AtomicBool) -> Result<Transaction<'c>, StoreError> {
+fn begin<'c>(
+    connection: &'c mut Connection,
+    path: &Path,
+    closing: &AtomicBool,
+    wal: Option<&mut WriteAheadLog>,
+) -> Result<Transaction<'c>, StoreError> {
     if closing.load(Ordering::SeqCst) {
         return Err(unavailable(path, "the store has been closed"));
     }
     let begin = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-    begin.map_err(|error| translate_before_commit(path, error))
+    let transaction = begin.map_err(|error| translate_before_commit(path, error))?;
+    if let Some(wal) = wal {
+        wal.begin(&transaction)?;
+    }
+    Ok(transaction)
 }
 
 /// Returns why nothing more can be asked for. Unless it was committed the transaction is undone.
@@ -91,13 +102,14 @@ fn serve_until_the_end(
     transaction: Transaction<'_>,
     path: &Path,
     closing: &AtomicBool,
+    wal: Option<&mut WriteAheadLog>,
     asked: &mpsc::Receiver<Operation>,
 ) -> &'static str {
     loop {
         match next(asked, closing) {
             Ok(Operation::Run(operation)) => operation(&transaction),
             Ok(Operation::Commit(reply)) => {
-                let _gone = reply.send(commit(transaction, path));
+                let _gone = reply.send(commit(transaction, path, wal));
                 return "the transaction has ended";
             }
             Err(ended) => return ended,
@@ -124,12 +136,19 @@ fn next(asked: &mpsc::Receiver<Operation>, closing: &AtomicBool) -> Result<Opera
     Err("the transaction was left idle for too long and has been undone; begin another one")
 }
 
-fn commit(transaction: Transaction<'_>, path: &Path) -> Result<(), StoreError> {
-    transaction.commit().map_err(|error| match error.sqlite_error_code() {
+fn commit(transaction: Transaction<'_>, path: &Path, wal: Option<&mut WriteAheadLog>) -> Result<(), StoreError> {
+    if let Some(wal) = &wal {
+        wal.before_commit()?;
+    }
+    let committed = transaction.commit().map_err(|error| match error.sqlite_error_code() {
         Some(ErrorCode::ConstraintViolation) => {
             let reason = format!("{}: a deferred constraint does not hold: {error}", path.display());
             StoreError::Invalid { reason }
         }
         _ => translate(path, error).at_commit(),
-    })
+    });
+    if let (Ok(()), Some(wal)) = (&committed, wal) {
+        wal.committed();
+    }
+    committed
 }

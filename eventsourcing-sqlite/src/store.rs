@@ -14,10 +14,11 @@ use eventsourcing_core::store::{
 };
 use tokio::task::spawn_blocking;
 
-use crate::checkpoint::WalLength;
+use crate::checkpoint::WriteAheadLog;
 use crate::commit::CommitQueue;
 use crate::config::SqliteOptions;
 use crate::database::SqliteDatabase;
+use crate::file_watch::FileWatch;
 use crate::lease;
 use crate::notify::{Head, Waiting};
 use crate::open::{Opened, open, open_in_memory};
@@ -27,7 +28,8 @@ use crate::readers::Readers;
 /// A store in an SQLite file. Clones share its connections.
 ///
 /// Needs a tokio runtime with the time driver enabled. When the last clone is dropped, what is queued is still
-/// committed and then the file is closed; [`close`](Self::close) waits for that.
+/// committed and then the file is closed. Dropping waits for that for a moment, so that a program that ends leaves one tidy
+/// file; [`close`](Self::close) waits until it is done, and holds up no other task.
 ///
 /// ```
 /// use eventsourcing_core::store::{EventStore, Position};
@@ -50,6 +52,8 @@ pub struct SqliteStore(Arc<Shared>);
 struct Shared {
     path: Arc<Path>,
     log_id: LogId,
+    /// A store in memory has none.
+    watch: Option<Arc<FileWatch>>,
     readers: Readers,
     waiting: Waiting,
     queue: Arc<CommitQueue>,
@@ -67,9 +71,16 @@ impl SqliteStore {
     /// - [`StoreError::Unavailable`]: the folder does not exist, the path is a folder, the file or folder is read-only,
     ///   or another process kept it locked for longer than the busy timeout.
     /// - [`StoreError::Corrupt`]: the file is not an SQLite database, or tables of this store's names are not its own.
-    /// - [`StoreError::Invalid`]: a later version of this program has written the file; upgrade the program.
+    /// - [`StoreError::Invalid`]: a later version of this program has written the file; upgrade the program. Or a
+    ///   write-ahead log (`-wal`) lies beside the file that belongs to another one, or is there without a file; the message
+    ///   says what to do.
     ///
-    /// Promise P29 in `docs/store-contract.md`.
+    /// From then on the path has to name this file. If it is removed, renamed, replaced or overwritten, or its `-wal` or
+    /// `-shm` file is, every append, step and transaction that begins afterwards is [`StoreError::Unavailable`] with what
+    /// happened, reads too after a moment, and so it stays until the store is opened again: nothing is acknowledged that
+    /// would be in another file than the path names.
+    ///
+    /// Promises P29, F1 and F2 in `docs/store-contract.md`.
     pub async fn open(path: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_with(path.as_ref(), SqliteOptions::new()).await
     }
@@ -104,12 +115,11 @@ impl SqliteStore {
     pub fn in_memory() -> Result<Self, StoreError> {
         let (path, log_id, connection) = open_in_memory()?;
         let head = Head::new();
-        let SqliteOptions { poll_interval, busy_timeout, .. } = SqliteOptions::new();
-        let wal = WalLength::new(&path, busy_timeout);
-        let queue = Arc::new(CommitQueue::start(connection, &path, wal, head.clone())?);
+        let poll_interval = SqliteOptions::POLL_INTERVAL_DEFAULT;
+        let queue = Arc::new(CommitQueue::start(connection, &path, None, head.clone())?);
         let readers = || Readers::Writer(Arc::clone(&queue));
         let (readers, waiting) = (readers(), Waiting::new(head, readers(), poll_interval));
-        Ok(Self(Arc::new(Shared { path, log_id, readers, waiting, queue })))
+        Ok(Self(Arc::new(Shared { path, log_id, watch: None, readers, waiting, queue })))
     }
 
     /// Commits what is queued, waits for the reads under way, and closes the file. All clones are closed with it: what
@@ -128,18 +138,22 @@ impl SqliteStore {
         let SqliteOptions { poll_interval, busy_timeout, .. } = options;
         let opened = spawn_blocking(move || open(&owned, &options)).await;
         let opened = opened.map_err(|error| StoreError::unavailable("opening was broken off", error))??;
-        let Opened { path, log_id, writer, readers, watcher } = opened;
+        let Opened { path, log_id, watch, mut writer, readers, watcher } = opened;
         let head = Head::new();
-        let readers = Readers::new(Arc::clone(&path), readers);
-        let watcher = Readers::new(Arc::clone(&path), vec![watcher]);
+        let readers = Readers::new(Arc::clone(&path), Arc::clone(&watch), readers);
+        let watcher = Readers::new(Arc::clone(&path), Arc::clone(&watch), vec![watcher]);
         let waiting = Waiting::new(head.clone(), watcher, poll_interval);
-        let wal = WalLength::new(&path, busy_timeout);
-        let queue = Arc::new(CommitQueue::start(writer, &path, wal, head)?);
-        Ok(Self(Arc::new(Shared { path, log_id, readers, waiting, queue })))
+        let wal = WriteAheadLog::new(&path, Arc::clone(&watch), busy_timeout, &mut writer)?;
+        let queue = Arc::new(CommitQueue::start(writer, &path, Some(wal), head)?);
+        Ok(Self(Arc::new(Shared { path, log_id, watch: Some(watch), readers, waiting, queue })))
     }
 
     pub(crate) fn path(&self) -> Arc<Path> {
         Arc::clone(&self.0.path)
+    }
+
+    pub(crate) fn watch(&self) -> Option<&Arc<FileWatch>> {
+        self.0.watch.as_ref()
     }
 
     pub(crate) fn readers(&self) -> &Readers {

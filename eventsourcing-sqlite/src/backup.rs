@@ -1,0 +1,225 @@
+//! [`SqliteStore::backup`]: one complete copy of a store in use.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use eventsourcing_core::store::{Position, StoreError};
+use rusqlite::backup::{Backup, StepResult};
+use rusqlite::{Connection, OpenFlags};
+use tokio::task::spawn_blocking;
+use uuid::Uuid;
+
+use crate::config::SqliteOptions;
+use crate::error::{translate, unavailable};
+use crate::life;
+use crate::open::connect_to_read;
+use crate::read;
+use crate::readers::Readers;
+use crate::store::SqliteStore;
+
+/// How many pages are copied between two reports; 4 MiB.
+const PAGES_PER_STEP: i32 = 1_024;
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
+
+/// How far a backup is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackupProgress {
+    /// Pages that are copied.
+    pub pages: u64,
+    /// Pages that there are.
+    pub of: u64,
+}
+
+/// What a backup holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BackedUp {
+    /// The position of the last event in it.
+    pub head: Position,
+    /// The length of the file.
+    pub bytes: u64,
+}
+
+impl SqliteStore {
+    /// Copies the store as of one moment into a new file at `path`: events, snapshots, places of followers and the tables
+    /// of read models. Others go on writing meanwhile.
+    ///
+    /// The copy is one file without a write-ahead log, on the disk when this returns, and a store like any other: open it
+    /// to look at it. It gets its name when it is whole; until then the file is called `path` with a random part and
+    /// `.partial`. What is in the store is copied as it is, so that damage is copied too: verify the copy.
+    ///
+    /// While a backup runs the write-ahead log cannot begin anew and grows with what is written. If this future is dropped
+    /// the copy is broken off and removed.
+    ///
+    /// ```
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # use eventsourcing_sqlite::SqliteStore;
+    /// # let folder = tempfile::tempdir()?;
+    /// let store = SqliteStore::open(folder.path().join("bank.db")).await?;
+    /// let copied = store.backup(folder.path().join("copy.db")).await?;
+    /// println!("{} bytes, up to position {}", copied.bytes, copied.head);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - [`StoreError::Invalid`]: there is something at `path`, which is left as it is.
+    /// - [`StoreError::Unavailable`]: the copy cannot be written, or the store cannot be read.
+    ///
+    /// Nothing is at `path` after an error.
+    pub async fn backup(&self, path: impl AsRef<Path>) -> Result<BackedUp, StoreError> {
+        self.backup_with(path, |_| {}).await
+    }
+
+    /// [`backup`](Self::backup), which tells `progress` how far it is, from another thread.
+    ///
+    /// # Errors
+    /// As [`backup`](Self::backup).
+    pub async fn backup_with(
+        &self,
+        path: impl AsRef<Path>,
+        progress: impl FnMut(BackupProgress) + Send + 'static,
+    ) -> Result<BackedUp, StoreError> {
+        let copy = Copy::to(path.as_ref())?;
+        let wanted = Wanted(Arc::default());
+        let dropped = Arc::clone(&wanted.0);
+        let store = self.clone();
+        let Some(watch) = self.watch().cloned() else {
+            let make = move |source: &Connection| Ok(copy.make(source, &dropped, progress));
+            return match self.readers() {
+                Readers::Writer(queue) => queue.read(make).await?,
+                pool @ Readers::Pool(_) => pool.run(make).await?,
+            };
+        };
+        let copied = spawn_blocking(move || {
+            watch.look()?;
+            let source = connect_to_read(&store.path(), &SqliteOptions::new())?;
+            watch.check(&source)?;
+            copy.make(&source, &dropped, progress)
+        });
+        copied.await.map_err(|error| StoreError::unavailable("a backup was broken off", error))?
+    }
+}
+
+/// Tells the thread that copies when nobody waits for it any more.
+struct Wanted(Arc<AtomicBool>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A copy that is made in `partial` and then called `target`.
+struct Copy {
+    target: PathBuf,
+    partial: PathBuf,
+}
+
+impl Copy {
+    fn to(target: &Path) -> Result<Self, StoreError> {
+        let target = std::path::absolute(target).map_err(|error| cannot_write(target, error))?;
+        if target.symlink_metadata().is_ok() {
+            return Err(exists(&target));
+        }
+        let mut partial = target.clone().into_os_string();
+        partial.push(format!(".{}.partial", Uuid::new_v4().simple()));
+        Ok(Self { target, partial: partial.into() })
+    }
+
+    fn make(
+        &self,
+        source: &Connection,
+        dropped: &AtomicBool,
+        progress: impl FnMut(BackupProgress),
+    ) -> Result<BackedUp, StoreError> {
+        let cannot = |error| translate(&self.target, error);
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let mut copy = Connection::open_with_flags(&self.partial, flags).map_err(cannot)?;
+        let head = self.fill(source, &mut copy, dropped, progress)?;
+        finish(&copy).map_err(cannot)?;
+        copy.close().map_err(|(_, error)| cannot(error))?;
+        let bytes = self.name().map_err(|error| match error.kind() {
+            ErrorKind::AlreadyExists => exists(&self.target),
+            _ => cannot_write(&self.target, error),
+        })?;
+        Ok(BackedUp { head, bytes })
+    }
+
+    /// Copies what an open read transaction sees, so that writers do not make it begin anew.
+    fn fill(
+        &self,
+        source: &Connection,
+        copy: &mut Connection,
+        dropped: &AtomicBool,
+        mut progress: impl FnMut(BackupProgress),
+    ) -> Result<Position, StoreError> {
+        let cannot = |error| translate(&self.target, error);
+        // What a crash leaves of the copy is thrown away, so nothing is flushed before the end.
+        copy.execute_batch("PRAGMA journal_mode = off; PRAGMA synchronous = off").map_err(cannot)?;
+        let moment = source.unchecked_transaction().map_err(cannot)?;
+        let head = read::head(&moment).map_err(cannot)?;
+        let backup = Backup::new(&moment, copy).map_err(cannot)?;
+        loop {
+            let step = backup.step(PAGES_PER_STEP).map_err(cannot)?;
+            let done = backup.progress();
+            let of = u64::from(done.pagecount.unsigned_abs());
+            progress(BackupProgress { pages: of - u64::from(done.remaining.unsigned_abs()).min(of), of });
+            match step {
+                StepResult::Done => return Ok(head),
+                StepResult::Busy | StepResult::Locked => thread::sleep(BUSY_PAUSE),
+                _ => {}
+            }
+            if dropped.load(Ordering::Relaxed) {
+                return Err(unavailable(&self.target, "the backup was broken off"));
+            }
+        }
+    }
+
+    /// Flushes the copy and gives it its name, unless something has that name by now. Returns its length.
+    fn name(&self) -> std::io::Result<u64> {
+        let file = File::options().read(true).write(true).open(&self.partial)?;
+        file.sync_all()?;
+        match fs::hard_link(&self.partial, &self.target) {
+            Ok(()) => fs::remove_file(&self.partial)?,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
+            // A file system without hard links: an empty file keeps the name until the copy takes its place.
+            Err(_) => {
+                File::create_new(&self.target)?;
+                fs::rename(&self.partial, &self.target)?;
+            }
+        }
+        #[cfg(unix)]
+        if let Some(folder) = self.target.parent() {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(file.metadata()?.len())
+    }
+}
+
+impl Drop for Copy {
+    /// There is none after it got its name.
+    fn drop(&mut self) {
+        let _none = fs::remove_file(&self.partial);
+    }
+}
+
+/// Makes one file of it, with a life of its own: put over a store in use it is recognised as another one.
+fn finish(copy: &Connection) -> rusqlite::Result<()> {
+    copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
+    life::renew_copy(copy)
+}
+
+fn exists(path: &Path) -> StoreError {
+    let reason = format!("{}: this exists, and a backup overwrites nothing; choose another name", path.display());
+    StoreError::Invalid { reason }
+}
+
+fn cannot_write(path: &Path, error: std::io::Error) -> StoreError {
+    StoreError::unavailable(format!("{}: cannot be written: {error}", path.display()), error)
+}

@@ -1,0 +1,65 @@
+//! What people do to files, by the programs they do it with.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use eventsourcing_core::store::{EventStore, LogQuery, Position, StoreError};
+use eventsourcing_sqlite::SqliteStore;
+
+use crate::fixture::{Place, append};
+
+pub(crate) fn run(program: &str, arguments: &[&Path]) {
+    let output = Command::new(program).args(arguments).output().expect("the program is installed");
+    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Copies in place: a file that exists keeps its inode.
+pub(crate) fn copy(from: &Path, to: &Path) {
+    run("cp", &[from, to]);
+}
+
+pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name: OsString = file.into();
+    name.push(ending);
+    name.into()
+}
+
+/// What is in the folder, by name.
+pub(crate) fn names_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name().into_string();
+    let mut names: Vec<_> = entries.map(|entry| name(entry).expect("UTF-8")).collect();
+    names.sort();
+    names
+}
+
+pub(crate) async fn write(store: &SqliteStore, appends: usize) {
+    for _ in 0..appends {
+        store.append(append()).await.expect("nothing has happened yet");
+    }
+}
+
+pub(crate) async fn events_of(store: &SqliteStore) -> usize {
+    store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.expect("the log").events.len()
+}
+
+/// A closed store with so many events.
+pub(crate) async fn store_with(place: &Place, appends: usize) {
+    let store = place.store().await;
+    write(&store, appends).await;
+    store.close().await;
+}
+
+pub(crate) fn assert_sound(file: &Path) {
+    let connection = rusqlite::Connection::open(file).expect("a connection");
+    let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a verdict");
+    assert_eq!(verdict, "ok", "{}", file.display());
+}
+
+/// An error that is about the file at `path` and says `what`.
+pub(crate) fn assert_says(error: &StoreError, path: &Path, what: &str) {
+    let text = crate::fixture::one_line(error);
+    assert!(text.contains(&path.display().to_string()), "{text} does not name {}", path.display());
+    assert!(text.contains(what), "{text} does not say {what:?}");
+}
