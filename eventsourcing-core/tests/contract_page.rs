@@ -84,6 +84,10 @@ impl DurableFixture for Listed {
         Ok(self.open().await)
     }
 
+    async fn try_open_existing(&self) -> Result<MemoryStore, StoreError> {
+        Ok(self.open().await)
+    }
+
     async fn crash(&self, _: MemoryStore) {}
 
     async fn make_newer(&self) {}

@@ -45,6 +45,14 @@ pub struct PostgresOptions {
     pub(crate) transactions: usize,
     pub(crate) connect_timeout: Duration,
     pub(crate) statement_timeout: Duration,
+    pub(crate) if_absent: IfAbsent,
+}
+
+/// What happens where there is no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfAbsent {
+    Create,
+    Refuse,
 }
 
 impl PostgresOptions {
@@ -77,6 +85,7 @@ impl PostgresOptions {
             transactions: Self::TRANSACTIONS_DEFAULT,
             connect_timeout: Self::CONNECT_TIMEOUT_DEFAULT,
             statement_timeout: Self::STATEMENT_TIMEOUT_DEFAULT,
+            if_absent: IfAbsent::Create,
         }
     }
 
@@ -151,6 +160,14 @@ impl PostgresOptions {
     /// Those of [`PostgresStore::connect`], and [`StoreError::Invalid`] for a schema name that is not allowed.
     pub async fn connect(self, url: impl AsRef<str>) -> Result<PostgresStore, StoreError> {
         PostgresStore::connect_with(url.as_ref(), self).await
+    }
+
+    /// Connects to the store in the database at `url` if there is one; see [`PostgresStore::connect_existing`].
+    ///
+    /// # Errors
+    /// Those of [`PostgresStore::connect_existing`], and [`StoreError::Invalid`] for a schema name that is not allowed.
+    pub async fn connect_existing(self, url: impl AsRef<str>) -> Result<PostgresStore, StoreError> {
+        PostgresStore::connect_with(url.as_ref(), Self { if_absent: IfAbsent::Refuse, ..self }).await
     }
 
     pub(crate) fn check_schema(&self) -> Result<(), StoreError> {

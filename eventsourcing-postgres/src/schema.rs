@@ -10,6 +10,7 @@ use tokio_postgres::{Error, GenericClient};
 use uuid::Uuid;
 
 use crate::address::Place;
+use crate::config::IfAbsent;
 use crate::error::translate;
 
 const META_EXISTS: &str = include_str!("queries/meta_exists.sql");
@@ -19,6 +20,9 @@ const SCHEMA: &str = include_str!("schema/0.sql");
 
 /// Script n brings a database from schema n to schema n + 1, `schema_version` included. Schema 0 is no tables at all.
 const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+
+/// The schema of a database without the store's tables.
+const NONE: usize = 0;
 
 /// The schema this program writes.
 const SUPPORTED: usize = MIGRATIONS.len();
@@ -31,8 +35,17 @@ const SUPPORTED: usize = MIGRATIONS.len();
 /// # Errors
 /// [`StoreError::Invalid`]: a later program has written the schema, or the database does not speak UTF-8.
 /// [`StoreError::Corrupt`]: there are tables of these names, but not of this store.
-pub(crate) async fn migrate(client: &mut ClientWrapper, place: &Place) -> Result<LogId, StoreError> {
-    if found(&**client, place).await? < SUPPORTED {
+/// [`StoreError::NoStore`]: there are no tables, and none may be made.
+pub(crate) async fn migrate(
+    client: &mut ClientWrapper,
+    place: &Place,
+    if_absent: IfAbsent,
+) -> Result<LogId, StoreError> {
+    let found_first = found(&**client, place).await?;
+    if found_first == NONE && if_absent == IfAbsent::Refuse {
+        return Err(StoreError::NoStore { reason: format!("{place}: there is no store of events in this schema") });
+    }
+    if found_first < SUPPORTED {
         let transaction = client.build_transaction().start().await.map_err(|error| translate(place, error))?;
         transaction.batch_execute(LOCK).await.map_err(|error| translate(place, error))?;
         // Somebody else may have migrated while this process waited for its turn.
@@ -44,7 +57,7 @@ pub(crate) async fn migrate(client: &mut ClientWrapper, place: &Place) -> Result
 }
 
 async fn run_from(found: usize, transaction: &tokio_postgres::Transaction<'_>) -> Result<(), Error> {
-    if found == 0 {
+    if found == NONE {
         transaction.batch_execute(SCHEMA).await?;
     }
     for script in &MIGRATIONS[found..] {
@@ -62,7 +75,7 @@ async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, Stor
         return Err(StoreError::Invalid { reason });
     }
     if !exists {
-        return Ok(0);
+        return Ok(NONE);
     }
     if !is_usable {
         let reason = format!("{place}: permission denied; grant the role what roles.sql of this store lists");

@@ -74,6 +74,19 @@ impl PostgresStore {
         Self::connect_with(url.as_ref(), PostgresOptions::new()).await
     }
 
+    /// Connects to the store in the database at `url`, but makes neither schema nor tables where there is no store: for
+    /// programs that only read, and wherever a mistyped address must not become a new, empty store. An older schema is
+    /// migrated.
+    ///
+    /// # Errors
+    /// [`StoreError::NoStore`]: the database holds no store in this schema. Nothing was made. Else those of
+    /// [`connect`](Self::connect).
+    ///
+    /// Promise P29 in `docs/store-contract.md`.
+    pub async fn connect_existing(url: impl AsRef<str>) -> Result<Self, StoreError> {
+        PostgresOptions::new().connect_existing(url).await
+    }
+
     /// Commits what is queued, and closes the connections; reads under way come to their end. All clones are closed
     /// with it: what they are asked from now on is [`StoreError::Unavailable`]. Closing twice is harmless.
     ///
@@ -90,7 +103,7 @@ impl PostgresStore {
         let place = sessions.place.clone();
         let mut client = sessions.open(|_| {}).await?;
         sessions.refuse_shared_connections(&client).await?;
-        let migrated = timeout(sessions.patience, schema::migrate(&mut client, &place)).await;
+        let migrated = timeout(sessions.patience, schema::migrate(&mut client, &place, options.if_absent)).await;
         let log_id = migrated.map_err(|_| unavailable(&place, "the server has not answered in time"))??;
 
         let readers = Readers::new(&sessions, options.readers)?;

@@ -27,6 +27,10 @@ impl DurableFixture for InDatabase {
         self.0.try_store().await
     }
 
+    async fn try_open_existing(&self) -> Result<PostgresStore, StoreError> {
+        self.0.try_existing_store().await
+    }
+
     /// The server ends all connections at once, in the middle of whatever they do, and the store is left no time to say
     /// goodbye. Servers and processes that are killed are the subject of `crash.rs`.
     async fn crash(&self, store: PostgresStore) {

@@ -45,6 +45,14 @@ pub struct SqliteOptions {
     pub(crate) poll_interval: Duration,
     pub(crate) readers: usize,
     pub(crate) busy_timeout: Duration,
+    pub(crate) if_absent: IfAbsent,
+}
+
+/// What happens where there is no store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum IfAbsent {
+    Create,
+    Refuse,
 }
 
 impl SqliteOptions {
@@ -63,6 +71,7 @@ impl SqliteOptions {
             poll_interval: Self::POLL_INTERVAL_DEFAULT,
             readers: Self::READERS_DEFAULT,
             busy_timeout: Self::BUSY_TIMEOUT_DEFAULT,
+            if_absent: IfAbsent::Create,
         }
     }
 
@@ -101,6 +110,14 @@ impl SqliteOptions {
     /// Those of [`SqliteStore::open`].
     pub async fn open(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
         SqliteStore::open_with(path.as_ref(), self).await
+    }
+
+    /// Opens the store in the file at `path` if there is one; see [`SqliteStore::open_existing`].
+    ///
+    /// # Errors
+    /// Those of [`SqliteStore::open_existing`].
+    pub async fn open_existing(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_with(path.as_ref(), Self { if_absent: IfAbsent::Refuse, ..self }).await
     }
 }
 

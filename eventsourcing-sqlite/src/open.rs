@@ -12,7 +12,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::checkpoint::{WAL_BYTES_KEPT, wal_of};
-use crate::config::{Durability, SqliteOptions};
+use crate::config::{Durability, IfAbsent, SqliteOptions};
 use crate::error::{is_busy, is_damage, translate, unavailable};
 use crate::file_identity::Identity;
 use crate::file_watch::FileWatch;
@@ -41,11 +41,17 @@ pub(crate) struct Opened {
 pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
     let path: Arc<Path> = locate(path)?.into();
     refuse_log_without_file(&path)?;
+    if options.if_absent == IfAbsent::Refuse && !path.exists() {
+        return Err(no_store(&path, "there is no such file"));
+    }
     refuse_use_by_another_name(&path)?;
     let (mut writer, file) = connect_to_what_is_named(&path, options)?;
     refuse_read_only(&writer, &path)?;
     refuse_stale_log(&writer, &path)?;
-    schema::refuse_newer(&writer, &path)?;
+    let found = schema::refuse_newer(&writer, &path)?;
+    if options.if_absent == IfAbsent::Refuse && found == schema::NONE {
+        return Err(no_store(&path, "the file holds no store of events"));
+    }
     switch_to_wal(&writer, &path, options.busy_timeout)?;
     prepare_writing(&writer, options.durability).map_err(|error| translate(&path, error))?;
     let log_id = schema::migrate(&mut writer, &path)?;
@@ -78,8 +84,11 @@ fn connect_to_what_is_named(path: &Path, options: &SqliteOptions) -> Result<(Con
     let named = || fs::metadata(path).ok().map(|file| Identity::of(&file));
     for _ in 0..TRIES_MAX {
         let before = named();
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
-        let connection = connect(path, flags, options)?;
+        let create = match options.if_absent {
+            IfAbsent::Create => OpenFlags::SQLITE_OPEN_CREATE,
+            IfAbsent::Refuse => OpenFlags::empty(),
+        };
+        let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE | create, options)?;
         leave_log_when_closed(&connection, true).map_err(|error| translate(path, error))?;
         if let (Some(before), Some(after)) = (before, named())
             && before == after
@@ -173,6 +182,10 @@ fn refuse_stale_log(connection: &Connection, path: &Path) -> Result<(), StoreErr
         log.display()
     );
     Err(StoreError::Invalid { reason: format!("{}: {why}", path.display()) })
+}
+
+fn no_store(path: &Path, why: &str) -> StoreError {
+    StoreError::NoStore { reason: format!("{}: {why}", path.display()) }
 }
 
 /// Makes a store in memory, which has but one connection.

@@ -23,10 +23,13 @@ const MIGRATIONS: [&str; 4] = [
     include_str!("schema/4.sql"),
 ];
 
+/// The schema of a file without the store's tables.
+pub(crate) const NONE: usize = 0;
+
 /// The schema this program writes.
 const SUPPORTED: usize = MIGRATIONS.len();
 
-/// Refuses a file that a later program has written. Reads only.
+/// Refuses a file that a later program has written, and returns the schema that is there. Reads only.
 ///
 /// # Errors
 /// [`StoreError::Invalid`] if so; [`StoreError::Corrupt`] if the version is not a number.
@@ -65,7 +68,7 @@ fn run_from(found: usize, transaction: Transaction<'_>) -> rusqlite::Result<()> 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
     let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'eventsourcing_meta'";
     if connection.query_row(tables, [], |row| row.get::<_, i64>(0))? == 0 {
-        return Ok(0);
+        return Ok(NONE);
     }
     let version: Option<String> = meta(connection, "schema_version")?;
     version.unwrap_or_default().parse().map_err(unreadable)

@@ -85,6 +85,31 @@ impl SqliteStore {
         Self::open_with(path.as_ref(), SqliteOptions::new()).await
     }
 
+    /// Opens the store in the file at `path`, but makes neither file nor tables where there is no store: for programs that
+    /// only read, and wherever a mistyped path must not become a new, empty store. An older schema is migrated.
+    ///
+    /// ```
+    /// use eventsourcing_core::store::StoreError;
+    /// use eventsourcing_sqlite::SqliteStore;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() {
+    /// # let folder = tempfile::tempdir().expect("a folder");
+    /// let mistyped = folder.path().join("bnak.db");
+    /// let error = SqliteStore::open_existing(&mistyped).await.expect_err("there is no such file");
+    /// assert!(matches!(error, StoreError::NoStore { .. }) && !mistyped.exists());
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StoreError::NoStore`]: the file does not exist, or holds no store. Nothing was made. Else those of
+    /// [`open`](Self::open).
+    ///
+    /// Promise P29 in `docs/store-contract.md`.
+    pub async fn open_existing(path: impl AsRef<Path>) -> Result<Self, StoreError> {
+        SqliteOptions::new().open_existing(path).await
+    }
+
     /// A new store in memory: for tests, and for read models beside a
     /// [`MemoryStore`](eventsourcing_core::store::MemoryStore). It is gone with its last clone.
     ///

@@ -44,6 +44,10 @@ impl DurableFixture for InFolder {
         SqliteStore::open(self.file()).await
     }
 
+    async fn try_open_existing(&self) -> Result<SqliteStore, StoreError> {
+        SqliteStore::open_existing(self.file()).await
+    }
+
     /// Goes on with a copy of the database and its write-ahead log, as they stand while the store is still open.
     async fn crash(&self, store: SqliteStore) {
         let before = self.file();

@@ -79,6 +79,12 @@ pub enum StoreError {
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
+    /// Create a store there, or correct the address: a store that must exist is not there. Nothing was made.
+    #[error("{reason}")]
+    NoStore {
+        /// The place that was looked at.
+        reason: String,
+    },
     /// Fix the program: this can never succeed. Nothing was written.
     #[error("invalid: {reason}")]
     Invalid {

@@ -140,3 +140,37 @@ impl Flaw for DropsForeignTables {
         Ok(())
     }
 }
+
+#[derive(Default)]
+pub(crate) struct MakesWhatMustExist;
+
+#[async_trait]
+impl Flaw for MakesWhatMustExist {
+    async fn open_existing(&self, _: &Place) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// Refuses at first, but leaves behind what it has made until then.
+#[derive(Default)]
+pub(crate) struct MakesAndRefuses;
+
+#[async_trait]
+impl Flaw for MakesAndRefuses {
+    async fn open_existing(&self, place: &Place) -> Result<(), StoreError> {
+        let refused = place.refuse_missing();
+        place.made.store(true, Ordering::SeqCst);
+        refused
+    }
+}
+
+/// Asks the caller to wait for a store that will never be there.
+#[derive(Default)]
+pub(crate) struct WaitsForWhatIsMissing;
+
+#[async_trait]
+impl Flaw for WaitsForWhatIsMissing {
+    async fn open_existing(&self, place: &Place) -> Result<(), StoreError> {
+        place.refuse_missing().map_err(|error| StoreError::unavailable("the store is not there", error))
+    }
+}

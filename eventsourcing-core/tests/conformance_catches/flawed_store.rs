@@ -100,6 +100,10 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
     async fn open(&self, place: &Place) -> Result<(), StoreError> {
         place.refuse_newer()
     }
+
+    async fn open_existing(&self, place: &Place) -> Result<(), StoreError> {
+        place.refuse_missing()
+    }
 }
 
 /// No flaw at all.
@@ -113,6 +117,7 @@ impl Flaw for Sound {
 /// What a database would keep besides the store's own tables.
 #[derive(Default)]
 pub(crate) struct Place {
+    pub(crate) made: AtomicBool,
     pub(crate) newer: AtomicBool,
     pub(crate) foreign_table: Mutex<String>,
 }
@@ -123,6 +128,13 @@ impl Place {
             return Err(StoreError::Invalid { reason: "the schema is newer than this program".into() });
         }
         Ok(())
+    }
+
+    pub(crate) fn refuse_missing(&self) -> Result<(), StoreError> {
+        match self.made.load(Ordering::SeqCst) {
+            true => Ok(()),
+            false => Err(StoreError::NoStore { reason: "there is no store".into() }),
+        }
     }
 }
 
@@ -148,6 +160,7 @@ impl<X: Flaw> Fixture for Flawed<X> {
     }
 
     async fn open(&self) -> FlawedStore<X> {
+        self.place.made.store(true, Ordering::SeqCst);
         FlawedStore { store: self.store.clone(), flaw: Arc::clone(&self.flaw) }
     }
 }
@@ -155,6 +168,11 @@ impl<X: Flaw> Fixture for Flawed<X> {
 impl<X: Flaw> DurableFixture for Flawed<X> {
     async fn try_open(&self) -> Result<FlawedStore<X>, StoreError> {
         self.flaw.open(&self.place).await?;
+        Ok(self.open().await)
+    }
+
+    async fn try_open_existing(&self) -> Result<FlawedStore<X>, StoreError> {
+        self.flaw.open_existing(&self.place).await?;
         Ok(self.open().await)
     }
 

@@ -150,6 +150,8 @@ catches! {
     opening_again_changes_nothing: [durability::TakesANewLogId],
     newer_schema_is_refused_and_left_alone: [durability::OpensNewerSchemas, durability::BlamesTheConnection],
     foreign_tables_are_left_alone: [durability::DropsForeignTables],
+    store_that_must_exist_is_never_made:
+        [durability::MakesWhatMustExist, durability::MakesAndRefuses, durability::WaitsForWhatIsMissing],
 }
 
 /// A race may go well by chance, and so may a flaw in one go unnoticed: once in several rounds is enough.

@@ -69,6 +69,10 @@ impl Place {
         self.options().connect(&self.url).await
     }
 
+    pub(crate) async fn try_existing_store(&self) -> Result<PostgresStore, StoreError> {
+        self.options().connect_existing(&self.url).await
+    }
+
     pub(crate) async fn store(&self) -> PostgresStore {
         self.try_store().await.expect("a store")
     }

@@ -189,3 +189,30 @@ pub async fn foreign_tables_are_left_alone<F: DurableFixture>(fixture: &F) {
     assert_eq!(texts_of(&log_of(&store).await), ["ours"]);
     assert_eq!(fixture.foreign_table().await, before, "the foreign table has changed");
 }
+
+/// P29: A store that must exist is not made where there is none, and nothing else is made either.
+pub async fn store_that_must_exist_is_never_made<F: DurableFixture>(fixture: &F) {
+    for _ in 0..2 {
+        assert_no_store(fixture.try_open_existing().await);
+    }
+    fixture.put_foreign_table().await;
+    let before = fixture.foreign_table().await;
+    for _ in 0..2 {
+        assert_no_store(fixture.try_open_existing().await);
+    }
+    assert_eq!(fixture.foreign_table().await, before, "the foreign table has changed");
+
+    let store = fixture.open().await;
+    store.append(append_to(&stream(), "ours")).await.expect("any version");
+    let existing = fixture.try_open_existing().await.expect("there is a store by now");
+    assert_eq!(existing.log_id(), store.log_id(), "it is the same log");
+    assert_eq!(texts_of(&log_of(&existing).await), ["ours"]);
+}
+
+fn assert_no_store<S>(opened: Result<S, StoreError>) {
+    match opened {
+        Ok(_) => panic!("there is no store; one was made"),
+        Err(StoreError::NoStore { .. }) => {}
+        Err(error) => panic!("the error must be NoStore: {error:?}"),
+    }
+}

@@ -48,6 +48,9 @@ pub trait DurableFixture: Fixture {
     /// [`Fixture::open`] is the same for a healthy place.
     fn try_open(&self) -> impl Future<Output = Result<Self::Store, StoreError>> + Send;
 
+    /// Opens a further store, but makes none where there is none: then it is [`StoreError::NoStore`].
+    fn try_open_existing(&self) -> impl Future<Output = Result<Self::Store, StoreError>> + Send;
+
     /// Ends `store` the way a crash would: no clean-up, nothing flushed, nothing said to others; where there is
     /// a server it is best restarted too. Other stores on this place have ended before.
     ///

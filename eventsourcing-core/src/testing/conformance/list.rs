@@ -155,6 +155,7 @@ macro_rules! conformance_list {
             29 opening_again_changes_nothing,
             29 newer_schema_is_refused_and_left_alone,
             29 foreign_tables_are_left_alone,
+            29 store_that_must_exist_is_never_made,
         }
     };
     (store_with_database => $($callback:tt)::+ [$($argument:tt)*]) => {
