@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use eventsourcing_core::store::{StoreError, Written};
+use rusqlite::ffi::SQLITE_IOERR_GETTEMPPATH;
 use rusqlite::{Error, ErrorCode};
 
 /// What the caller does next, and why.
@@ -48,6 +49,13 @@ pub(crate) fn is_damage(error: &Error) -> bool {
 
 fn meaning_of(error: &Error) -> Meaning {
     match error {
+        Error::SqliteFailure(failure, _) | Error::SqlInputError { error: failure, .. }
+            if failure.extended_code == SQLITE_IOERR_GETTEMPPATH =>
+        {
+            Meaning::Unavailable(
+                "SQLite finds no folder for temporary data; make /tmp writable, or name another one in SQLITE_TMPDIR",
+            )
+        }
         Error::SqliteFailure(failure, _) => meaning_of_code(failure.code),
         Error::SqlInputError { error, .. } => meaning_of_code(error.code),
         Error::FromSqlConversionFailure(..) | Error::IntegralValueOutOfRange(..) | Error::InvalidColumnType(..) => {

@@ -59,6 +59,7 @@ mod session;
 mod sql;
 mod step;
 mod store;
+mod temporary;
 
 pub use backup::{BackedUp, BackupProgress};
 pub use config::{Durability, SqliteOptions};

@@ -16,8 +16,7 @@ use crate::config::{Durability, IfAbsent, SqliteOptions};
 use crate::error::{is_busy, is_damage, translate, unavailable};
 use crate::file_identity::Identity;
 use crate::file_watch::FileWatch;
-use crate::life;
-use crate::schema;
+use crate::{life, schema, temporary};
 
 /// How long to sleep before a lock is tried again. Short and constant, so that a process with little to write gets its
 /// turn between the commits of one that writes without a pause.
@@ -235,6 +234,7 @@ fn connect(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> Result<Con
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    temporary::find_room(connection)?;
     // A plan does not depend on values: SQLite would make a new one for nearly every statement that is given others.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     rusqlite::vtab::array::load_module(connection)
