@@ -456,6 +456,74 @@ async fn refuses_forms_of_other_sites(place: &Place) {
     assert_eq!(bank.summaries.totals().await.expect("sums").accounts, 1);
 }
 
+/// Any process of the same bank takes a form, one with another password shows it again with what was typed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_goes_to_any_process_and_what_was_typed_is_never_lost() {
+    for place in Place::all_durable() {
+        let protected = |password: &str| Settings::remote(Password::new(password).expect("long enough"));
+        let (_first, made_by) = start_with(&place, &protected("correct horse")).await;
+        let (_second, sent_to) = start_with(&place, &protected("correct horse")).await;
+        let (_third, another) = start_with(&place, &protected("wrong horse, at first")).await;
+        let mut browser = Browser::new(made_by).with_password("correct horse");
+        browser.get("/").await;
+        let page = browser.page.clone();
+        browser.router = sent_to;
+        browser.submit("/open", &[("owner", "Alice")]).await;
+        assert!(browser.page.shows("The account is open."), "{}", browser.page.html);
+
+        browser.page = page;
+        browser.router = another;
+        let mut browser = browser.with_password("wrong horse, at first");
+        for (form, fields, field) in [
+            ("/open", &[("owner", "Bob <b>")][..], "open-owner"),
+            ("/credit", &[("account", "Alice"), ("amount", "12.34")], "credit-amount"),
+            ("/transfer", &[("account", "Alice"), ("to", "Zoe"), ("amount", "5")], "transfer-to"),
+        ] {
+            let fresh = browser.page.clone();
+            let outdated = browser.submit(form, fields).await;
+            assert_eq!(outdated.status, StatusCode::FORBIDDEN, "{form}");
+            assert!(outdated.shows("The form is out of date") && outdated.shows(&format!("id=\"{field}\"")), "{form}");
+            for (_, value) in fields {
+                let escaped = value.replace('<', "&#60;").replace('>', "&#62;");
+                assert!(outdated.shows(&format!("value=\"{escaped}\"")), "{value} is kept: {}", outdated.html);
+            }
+            browser.page = fresh;
+        }
+        // Sent once more, it is carried out.
+        browser.submit("/credit", &[("account", "Alice"), ("amount", "12.34")]).await;
+        browser.submit("/credit", &[("account", "Alice"), ("amount", "12.34")]).await;
+        assert_eq!(browser.page.text("ledger-balance"), "12.34");
+    }
+}
+
+/// On the page of an account, and where somebody gives up an event: the reason stays.
+#[tokio::test(flavor = "multi_thread")]
+async fn outdated_forms_of_other_pages_are_shown_again_where_they_stood() {
+    for place in Place::all() {
+        let (bank, mut browser) = start(&place).await;
+        let alice = bank.accounts.open("Alice").await.expect("an account");
+        record_what_nobody_can_read(&bank, alice).await;
+        bank.settled().await.expect("the followers have put it aside");
+        let id = alice.to_string();
+        let fields =
+            [("follower", "ledger"), ("category", "Account"), ("id", &id), ("reason", "a test"), ("token", "old")];
+        let page = browser.post("/system/give-up", &fields).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN);
+        assert!(page.shows("value=\"a test\"") && page.shows("The form is out of date"), "{}", page.html);
+        assert_eq!(page.html.matches("value=\"a test\"").count(), 1, "beside the event it was typed for");
+        assert_eq!(
+            bank.parking("ledger").expect("a follower").list().await.expect("a list").len(),
+            1,
+            "nothing was done"
+        );
+        let bob = bank.accounts.open("Bob").await.expect("an account").to_string();
+        let fields = [("account", &*bob), ("on", &*bob), ("amount", "3.21"), ("token", "old")];
+        let page = browser.post("/credit", &fields).await;
+        assert_eq!(page.status, StatusCode::FORBIDDEN);
+        assert!(page.shows("value=\"3.21\"") && page.shows("Bob"), "{}", page.html);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_answer_says_what_browsers_must_not_do() {
     for place in Place::all() {

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State as Extract;
-use axum::response::Sse;
+use axum::http::{HeaderName, header};
 use axum::response::sse::Event;
+use axum::response::{IntoResponse, Sse};
 use axum::routing::get;
 use eventsourcing_core::store::{EventStore, Name, Position, Receipt};
 use eventsourcing_core::{ReadModel, Running, SystemError};
@@ -107,11 +108,22 @@ impl Watcher {
 }
 
 /// Server-sent events: `changed` when something has happened, `tick` from time to time.
-async fn events(Extract(state): Extract<State>) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+///
+/// Proxies are asked to pass each on at once: neither to gather them (`X-Accel-Buffering`, as nginx has it) nor to compress
+/// them. The ticks keep those awake that close what is silent.
+async fn events(Extract(state): Extract<State>) -> impl IntoResponse {
+    (UNBUFFERED, Sse::new(messages(&state)))
+}
+
+/// Has every message passed on as it comes.
+const UNBUFFERED: [(HeaderName, &str); 2] =
+    [(HeaderName::from_static("x-accel-buffering"), "no"), (header::CACHE_CONTROL, "no-cache, no-store, no-transform")];
+
+fn messages(state: &State) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
     let mut changes = state.live.changes.clone();
     changes.mark_unchanged();
     let begin = (changes, state.live.stopping.subscribe(), true);
-    Sse::new(stream::unfold(begin, async |(mut changes, mut stopping, is_first)| {
+    stream::unfold(begin, async |(mut changes, mut stopping, is_first)| {
         let name = tokio::select! {
             biased;
             _ = stopping.wait_for(|stopping| *stopping) => return None,
@@ -122,5 +134,5 @@ async fn events(Extract(state): Extract<State>) -> Sse<impl Stream<Item = Result
         };
         let position = changes.borrow().to_string();
         Some((Ok(Event::default().event(name).data(position)), (changes, stopping, false)))
-    }))
+    })
 }

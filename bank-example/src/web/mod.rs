@@ -19,7 +19,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use eventsourcing_core::Running;
 
-pub use security::{Password, Settings};
+pub use security::{NotAnOrigin, Origin, Password, Settings};
 pub use serve::{ServeError, serve};
 
 use crate::system::EventSourcedBank;
@@ -39,13 +39,15 @@ impl State {
     /// Must be called within a runtime: a task begins to watch the log, and ends when the last clone is gone.
     #[must_use]
     pub fn new(bank: Arc<Running<EventSourcedBank>>) -> Self {
-        Self { live: Live::watch(&bank), bank, secret: Secret::new() }
+        let secret = Settings::loopback().secret(bank.accounts.store().log_id());
+        Self { live: Live::watch(&bank), bank, secret }
     }
 }
 
 /// Everything that can be asked over HTTP, with all that keeps it safe.
 pub fn router(state: State, settings: &Settings) -> Router {
-    let pages = security::with_session(pages::router().merge(live::router()));
+    let state = State { secret: settings.secret(state.bank.accounts.store().log_id()), ..state };
+    let pages = security::with_session(pages::router().merge(live::router()), settings);
     let behind_password = pages.merge(assets::router()).nest("/api", api::router());
     let open = Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready));
     let router = security::behind_password(behind_password, settings).merge(open).fallback(pages::not_found);

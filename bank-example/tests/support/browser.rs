@@ -7,8 +7,9 @@ use axum::http::{Request, StatusCode, header};
 use tower::ServiceExt as _;
 
 pub struct Browser {
-    router: Router,
+    pub router: Router,
     cookie: Option<String>,
+    password: Option<String>,
     /// Of the page that was asked for last.
     pub page: Page,
 }
@@ -23,7 +24,12 @@ pub struct Page {
 
 impl Browser {
     pub fn new(router: Router) -> Self {
-        Self { router, cookie: None, page: Page::default() }
+        Self { router, cookie: None, password: None, page: Page::default() }
+    }
+
+    /// Says this password from now on.
+    pub fn with_password(self, password: &str) -> Self {
+        Self { password: Some(format!("Bearer {password}")), ..self }
     }
 
     pub async fn get(&mut self, path: &str) -> Page {
@@ -63,6 +69,9 @@ impl Browser {
         request.headers_mut().entry(header::HOST).or_insert("localhost:8000".parse().expect("a value"));
         if let Some(cookie) = &self.cookie {
             request.headers_mut().insert(header::COOKIE, cookie.parse().expect("a value"));
+        }
+        if let Some(password) = &self.password {
+            request.headers_mut().insert(header::AUTHORIZATION, password.parse().expect("a value"));
         }
         let response = self.router.clone().oneshot(request).await.expect("the router answers");
         let (parts, body) = response.into_parts();

@@ -83,7 +83,7 @@ impl Kind {
                 ("urn:bank-example:problem:unauthorized", "the bank asks for a password", StatusCode::UNAUTHORIZED)
             }
             Self::Forbidden => {
-                ("urn:bank-example:problem:forbidden", "another site may not change anything", StatusCode::FORBIDDEN)
+                ("urn:bank-example:problem:forbidden", "this may not be asked from there", StatusCode::FORBIDDEN)
             }
             Self::Misdirected => (
                 "urn:bank-example:problem:misdirected",

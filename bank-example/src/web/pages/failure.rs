@@ -12,8 +12,6 @@ use eventsourcing_core::{AppError, SystemError};
 pub(in crate::web) enum Failure {
     /// There is nothing of this kind.
     NotFound(String),
-    /// The form was not made in this session, or before the bank was started again.
-    OutdatedForm,
     /// It makes no sense.
     Refused(String),
     /// The store is corrupt, or another program has written what this one does not know.
@@ -35,11 +33,6 @@ impl IntoResponse for Failure {
         let (status, title, text) = match &self {
             Self::NotFound(text) => (StatusCode::NOT_FOUND, "Not found", text.as_str()),
             Self::Refused(text) => (StatusCode::UNPROCESSABLE_ENTITY, "That does not work", text.as_str()),
-            Self::OutdatedForm => (
-                StatusCode::FORBIDDEN,
-                "The form is out of date",
-                "Nothing was done. Go back, load the page again, and send the form once more. Cookies must be allowed.",
-            ),
             Self::Unreadable(error) => {
                 tracing::error!(%error, "what is stored cannot be read");
                 let title = "What is stored cannot be read";

@@ -21,7 +21,7 @@ use crate::application::summaries::Listing;
 use crate::domain::account::Account;
 use crate::domain::{BankError, Money};
 use crate::web::State;
-use crate::web::security::Signed;
+use crate::web::security::Sent;
 
 pub(super) fn router() -> Router<State> {
     Router::new()
@@ -125,7 +125,11 @@ enum Refusal {
     Whole(String),
 }
 
-type Form = Signed<Fields>;
+/// Told where a form has the token of another session.
+pub(super) const OUTDATED: &str = "The form is out of date, so nothing was done. Look it over and send it once more. If this \
+                                   comes again, allow cookies for the bank.";
+
+type Form = Sent<Fields>;
 
 async fn open(Extract(state): Extract<State>, session: InSession, form: Form) -> Result<Response, Failure> {
     run(&state, session, Kind::Open, form, async |bank, fields| {
@@ -163,15 +167,19 @@ async fn transfer(Extract(state): Extract<State>, session: InSession, form: Form
 
 async fn run<F>(
     state: &State,
-    Extension(session): InSession,
+    session: InSession,
     kind: Kind,
-    Signed { fields, actor }: Form,
+    form: Form,
     carry_out: impl FnOnce(AccountService, Fields) -> F,
 ) -> Result<Response, Failure>
 where
     F: Future<Output = Result<(), Refusal>>,
 {
-    let on = fields.on.parse::<Id<Account>>().ok();
+    let (fields, actor) = match form {
+        Sent::Signed { fields, actor } => (fields, actor),
+        Sent::Outdated { fields } => return outdated(state, session, kind, &fields).await,
+    };
+    let on = on(&fields);
     let command = command(kind, &fields);
     let application = state.bank.accounts.with(Metadata::actor(actor)).command(command);
     let mut forms = Forms::empty(on);
@@ -183,11 +191,35 @@ where
     let is_unclear = matches!(refusal, Refusal::Whole(_));
     explain(forms.of(kind), refusal);
     let status = if is_unclear { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNPROCESSABLE_ENTITY };
+    shown_again(state, session, on, forms, status).await
+}
+
+/// Shows a form again with what was typed and with a token of this session, to be sent once more.
+async fn outdated(state: &State, session: InSession, kind: Kind, fields: &Fields) -> Result<Response, Failure> {
+    let on = on(fields);
+    let mut forms = Forms::empty(on);
+    fill_in(forms.of(kind), fields);
+    forms.of(kind).error = Some(OUTDATED.to_owned());
+    shown_again(state, session, on, forms, StatusCode::FORBIDDEN).await
+}
+
+async fn shown_again(
+    state: &State,
+    Extension(session): InSession,
+    on: Option<Id<Account>>,
+    forms: Forms,
+    status: StatusCode,
+) -> Result<Response, Failure> {
     let page = match on {
         Some(id) => account::with_forms(state, session, id, forms).await?,
         None => bank::with_forms(state, session, forms).await?,
     };
     Ok((status, page).into_response())
+}
+
+/// The account on whose page the form stood.
+fn on(fields: &Fields) -> Option<Id<Account>> {
+    fields.on.parse().ok()
 }
 
 /// What a form asks for: the same form with the same content is the same command.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use askama::Template;
 use axum::Router;
 use axum::extract::{Extension, Query, State as Extract};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use eventsourcing_core::store::{Position, StreamId};
@@ -14,11 +15,12 @@ use eventsourcing_core::{Receipt, SystemError};
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::forms::OUTDATED;
 use super::graph::{Condition, Graph};
 use super::{Failure, Frame, InSession, page, shown};
 use crate::system::EventSourcedBank;
 use crate::web::State;
-use crate::web::security::Signed;
+use crate::web::security::{Sent, Session};
 
 /// How long it is waited for what comes of trying again, so that the page can tell.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -42,6 +44,8 @@ struct Asked {
 struct SystemPage {
     frame: Frame,
     done: Option<&'static str>,
+    /// Why a form was not carried out.
+    refused: Option<&'static str>,
     name: &'static str,
     head: Position,
     trouble: Vec<String>,
@@ -77,6 +81,8 @@ struct ParkedShown {
     since: String,
     attempts: u32,
     waiting: u64,
+    /// The reason for giving it up, if one was typed already.
+    reason: String,
 }
 
 async fn system(
@@ -84,6 +90,23 @@ async fn system(
     Extension(session): InSession,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
+    page(&system_page(&state, session, done(&asked.done)).await?)
+}
+
+/// Shows the page again that a form with the token of another session stood on, with what was typed.
+async fn outdated(state: &State, Extension(session): InSession, typed: &Stream) -> Result<Response, Failure> {
+    let mut shown = system_page(state, session, None).await?;
+    shown.refused = Some(OUTDATED);
+    shown.frame.address = Some("/system".to_owned());
+    for parked in &mut shown.parked {
+        if parked.follower == typed.follower && parked.category == typed.category && parked.id.to_string() == typed.id {
+            parked.reason.clone_from(&typed.reason);
+        }
+    }
+    Ok((StatusCode::FORBIDDEN, page(&shown)?).into_response())
+}
+
+async fn system_page(state: &State, session: Session, done: Option<&'static str>) -> Result<SystemPage, Failure> {
     let definition = EventSourcedBank::definition();
     let health = state.bank.health().await?;
     let conditions: Vec<_> =
@@ -93,15 +116,16 @@ async fn system(
         known.map(|follower| follower.kind.to_string()).unwrap_or_default()
     };
     let followers = health.followers.iter().map(|follower| FollowerShown::new(follower, kind(follower.name.as_str())));
-    page(&SystemPage {
-        frame: Frame::new("system", &state, session),
-        done: done(&asked.done),
+    Ok(SystemPage {
+        frame: Frame::new("system", state, session),
+        done,
+        refused: None,
         name: definition.name,
         head: health.followers.iter().map(|follower| follower.head).max().unwrap_or_default(),
         trouble: health.followers.iter().filter_map(trouble).collect(),
         graph: Graph::new(&definition, &conditions),
         followers: followers.collect(),
-        parked: parked(&state).await?,
+        parked: parked(state).await?,
     })
 }
 
@@ -169,7 +193,8 @@ struct Stopped {
     follower: String,
 }
 
-async fn resume(Extract(state): Extract<State>, Signed { fields, .. }: Signed<Stopped>) -> Result<Response, Failure> {
+async fn resume(Extract(state): Extract<State>, session: InSession, form: Sent<Stopped>) -> Result<Response, Failure> {
+    let Sent::Signed { fields, .. } = form else { return outdated(&state, session, &Stream::default()).await };
     let follower = &fields.follower;
     let before = stopped_before(&state, follower).await?;
     let outcome = match (state.bank.resume(follower).await?, before) {
@@ -215,7 +240,11 @@ impl Stream {
     }
 }
 
-async fn retry(Extract(state): Extract<State>, Signed { fields, actor }: Signed<Stream>) -> Result<Response, Failure> {
+async fn retry(Extract(state): Extract<State>, session: InSession, form: Sent<Stream>) -> Result<Response, Failure> {
+    let (fields, actor) = match form {
+        Sent::Signed { fields, actor } => (fields, actor),
+        Sent::Outdated { fields } => return outdated(&state, session, &fields).await,
+    };
     let parking = state.bank.parking(&fields.follower)?.by(actor);
     let outcome = match parking.retry(&fields.id()?).await {
         Ok(retried) if retried.failure.is_none() => "retried",
@@ -226,10 +255,11 @@ async fn retry(Extract(state): Extract<State>, Signed { fields, actor }: Signed<
     Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
 }
 
-async fn give_up(
-    Extract(state): Extract<State>,
-    Signed { fields, actor }: Signed<Stream>,
-) -> Result<Response, Failure> {
+async fn give_up(Extract(state): Extract<State>, session: InSession, form: Sent<Stream>) -> Result<Response, Failure> {
+    let (fields, actor) = match form {
+        Sent::Signed { fields, actor } => (fields, actor),
+        Sent::Outdated { fields } => return outdated(&state, session, &fields).await,
+    };
     let reason = shown::typed(&fields.reason);
     if reason.is_empty() {
         return Err(Failure::Refused("An event is given up for a reason; say which. Nothing was done.".to_owned()));
@@ -290,6 +320,7 @@ impl ParkedShown {
             since: shown::time(parked.since),
             attempts: parked.attempts,
             waiting: parked.waiting,
+            reason: String::new(),
         }
     }
 }

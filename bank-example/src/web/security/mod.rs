@@ -13,9 +13,12 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
+use eventsourcing_core::store::LogId;
+
+pub use origin::{NotAnOrigin, Origin};
 pub(super) use password::Actor;
 pub use password::Password;
-pub(super) use session::{Secret, Session, Signed, with_session};
+pub(super) use session::{Secret, Sent, Session, with_session};
 
 use super::State;
 
@@ -27,8 +30,10 @@ const REQUEST_TIME_MAX: Duration = Duration::from_secs(10);
 /// Who may ask.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
-    /// Without it, only this machine is served.
-    remote: Option<Password>,
+    /// Without it, only this machine is served, and nobody through a proxy.
+    password: Option<Password>,
+    listens_anywhere: bool,
+    origins: Vec<Origin>,
 }
 
 impl Settings {
@@ -38,33 +43,63 @@ impl Settings {
         Self::default()
     }
 
-    /// Serves whoever knows the password, from wherever.
+    /// Serves everyone who knows the password, from wherever.
     #[must_use]
     pub fn remote(password: Password) -> Self {
-        Self { remote: Some(password) }
+        Self { password: Some(password), listens_anywhere: true, ..Self::default() }
     }
 
-    /// Whether it is safe to listen there.
+    /// Serves only those who know the password, for instance through a proxy on this machine.
+    #[must_use]
+    pub fn with_password(mut self, password: Password) -> Self {
+        self.password = Some(password);
+        self
+    }
+
+    /// Takes forms from pages at these addresses, under which a proxy serves the bank.
+    #[must_use]
+    pub fn with_origins(mut self, origins: Vec<Origin>) -> Self {
+        self.origins = origins;
+        self
+    }
+
+    /// Returns `true` if everyone who asks must know a password.
+    #[must_use]
+    pub fn has_password(&self) -> bool {
+        self.password.is_some()
+    }
+
+    /// Returns `true` if it is safe to listen there.
     #[must_use]
     pub fn may_listen_on(&self, address: SocketAddr) -> bool {
-        address.ip().is_loopback() || self.remote.is_some()
+        address.ip().is_loopback() || (self.listens_anywhere && self.has_password())
+    }
+
+    /// The secret that the tokens of forms follow from, which every process with these settings on this log shares.
+    pub(super) fn secret(&self, log: LogId) -> Secret {
+        Secret::of(log, self.password.as_ref())
+    }
+
+    /// Returns `true` if browsers come over TLS only.
+    fn has_tls(&self) -> bool {
+        !self.origins.is_empty() && self.origins.iter().all(Origin::is_https)
     }
 }
 
-/// What applies to all of `router`. It comes last.
+/// The rules for all of `router`. They come last.
 pub(super) fn secured(router: Router<State>, settings: &Settings) -> Router<State> {
-    let router =
-        router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).layer(from_fn(in_time)).layer(from_fn(origin::same));
-    let router = match settings.remote {
-        Some(_) => router,
-        None => router.layer(from_fn(origin::this_machine)),
+    let same = from_fn_with_state(settings.clone(), origin::same);
+    let router = router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).layer(from_fn(in_time)).layer(same);
+    let router = match settings.has_password() {
+        true => router,
+        false => router.layer(from_fn(origin::this_machine)),
     };
     router.layer(from_fn(with_headers)).layer(from_fn(logged))
 }
 
-/// Whoever asks must know the password, if there is one.
+/// Everyone who asks must know the password, if there is one.
 pub(super) fn behind_password(router: Router<State>, settings: &Settings) -> Router<State> {
-    match &settings.remote {
+    match &settings.password {
         Some(password) => router.layer(from_fn_with_state(password.clone(), password::ask)),
         None => router,
     }

@@ -22,6 +22,11 @@ impl Password {
         (text.chars().count() >= Self::CHARACTERS_MIN).then(|| Self(digest(text)))
     }
 
+    /// The digest of the password and of `purpose`, which tells nothing about the password.
+    pub(super) fn secret(&self, purpose: &[u8]) -> [u8; 32] {
+        Sha256::new().chain_update(self.0).chain_update(purpose).finalize().into()
+    }
+
     /// Of digests, so that the time it takes tells nothing about the password.
     fn is(&self, text: &str) -> bool {
         self.0 == digest(text)

@@ -1,38 +1,46 @@
 //! Forms that only our own pages can have made.
 //!
-//! A browser carries a random session in a cookie, and each form a token that follows from it and from a secret of this
-//! process. A page of another site can send the cookie at most, and does not know the token.
+//! A browser carries a random session in a cookie, and each form a token that follows from it and from a secret. A page of
+//! another site can send the cookie at most, and does not know the token.
+//!
+//! The secret follows from the password and from the identity of the log, so that a form made by one process is taken by
+//! another, and after a restart. Without a password it is no secret to those on this machine, who may do everything anyway;
+//! pages of other sites know neither it nor the session.
 
 use axum::Router;
 use axum::extract::rejection::FormRejection;
-use axum::extract::{Form, FromRequest, Request};
+use axum::extract::{Form, FromRequest, Request, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use eventsourcing_core::store::LogId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::Actor;
+use super::{Actor, Password, Settings};
 use crate::web::State;
-use crate::web::pages::Failure;
 
 const COOKIE: &str = "bank_session";
 
-/// What tokens follow from besides the session. New with each process.
+/// The part that tokens share, whichever process makes them.
 #[derive(Clone, Copy)]
-pub(in crate::web) struct Secret([Uuid; 2]);
+pub(in crate::web) struct Secret([u8; 32]);
 
 impl Secret {
-    pub(in crate::web) fn new() -> Self {
-        Self([Uuid::new_v4(), Uuid::new_v4()])
+    pub(super) fn of(log: LogId, password: Option<&Password>) -> Self {
+        let purpose = format!("bank-example forms of {log}");
+        Self(match password {
+            Some(password) => password.secret(purpose.as_bytes()),
+            None => Sha256::digest(purpose.as_bytes()).into(),
+        })
     }
 
     /// The token of forms in this session.
     pub(in crate::web) fn token(&self, session: Session) -> String {
-        let digest = [self.0[0], self.0[1], session.0].iter().fold(Sha256::new(), Sha256::chain_update);
-        digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        let digest = Sha256::new().chain_update(self.0).chain_update(session.0).finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
 
@@ -47,17 +55,18 @@ impl std::fmt::Debug for Secret {
 pub(in crate::web) struct Session(Uuid);
 
 /// Has every request of `router` come in a session.
-pub(in crate::web) fn with_session(router: Router<State>) -> Router<State> {
-    router.layer(from_fn(in_session))
+pub(in crate::web) fn with_session(router: Router<State>, settings: &Settings) -> Router<State> {
+    router.layer(from_fn_with_state(settings.has_tls(), in_session))
 }
 
-async fn in_session(mut request: Request, next: Next) -> Response {
+async fn in_session(Extract(has_tls): Extract<bool>, mut request: Request, next: Next) -> Response {
     let known = of_cookie(request.headers());
     let session = known.unwrap_or_else(|| Session(Uuid::new_v4()));
     request.extensions_mut().insert(session);
     let mut response = next.run(request).await;
     if known.is_none() {
-        let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict", session.0.simple());
+        let secure = if has_tls { "; Secure" } else { "" };
+        let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict{secure}", session.0.simple());
         let cookie = HeaderValue::from_str(&cookie).expect("hexadecimal digits and ASCII");
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -71,10 +80,13 @@ fn of_cookie(headers: &HeaderMap) -> Option<Session> {
     Uuid::try_parse(value).ok().map(Session)
 }
 
-/// The fields of a form that one of our pages has made, and who sent it.
-pub(in crate::web) struct Signed<T> {
-    pub(in crate::web) fields: T,
-    pub(in crate::web) actor: String,
+/// A form that was sent, and by whom.
+pub(in crate::web) enum Sent<T> {
+    /// One of our pages has made it, in this session.
+    Signed { fields: T, actor: String },
+    /// It has the token of another session, or of before the password was changed, or none. Nothing may be done, but what
+    /// was typed is there.
+    Outdated { fields: T },
 }
 
 #[derive(Deserialize)]
@@ -85,7 +97,7 @@ struct WithToken<T> {
     fields: T,
 }
 
-impl<T: DeserializeOwned> FromRequest<State> for Signed<T> {
+impl<T: DeserializeOwned> FromRequest<State> for Sent<T> {
     type Rejection = Response;
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Response> {
@@ -94,8 +106,8 @@ impl<T: DeserializeOwned> FromRequest<State> for Signed<T> {
         let form: Result<Form<WithToken<T>>, FormRejection> = Form::from_request(request, state).await;
         let Form(WithToken { token, fields }) = form.map_err(IntoResponse::into_response)?;
         match session.is_some_and(|session| state.secret.token(session) == token) {
-            true => Ok(Self { fields, actor }),
-            false => Err(Failure::OutdatedForm.into_response()),
+            true => Ok(Self::Signed { fields, actor }),
+            false => Ok(Self::Outdated { fields }),
         }
     }
 }
