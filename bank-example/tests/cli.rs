@@ -2,6 +2,17 @@
 
 mod support;
 
+#[path = "cli/endings.rs"]
+mod endings;
+#[path = "cli/keys.rs"]
+mod keys;
+#[path = "cli/places.rs"]
+mod places;
+#[path = "cli/signals.rs"]
+mod signals;
+#[path = "cli/temporary.rs"]
+mod temporary;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -49,14 +60,19 @@ impl Bank {
         if let Some(place) = &self.place {
             command.args(["--store", place.url()]);
         }
-        command.current_dir(self.path()).env_remove("RUST_LOG").args(arguments);
+        for variable in
+            ["RUST_LOG", "BANK_STORE", "BANK_STORE_FILE", "BANK_PASSWORD", "BANK_PASSWORD_FILE", "BANK_ORIGIN"]
+        {
+            command.env_remove(variable);
+        }
+        command.current_dir(self.path()).args(arguments);
         command
     }
 
     fn text(&self, arguments: &[&str]) -> String {
         let output = self.run(arguments);
         assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        assert!(output.stderr.is_empty(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert_eq!(beside(&output), "", "{arguments:?}");
         String::from_utf8(output.stdout).expect("UTF-8")
     }
 
@@ -73,7 +89,7 @@ impl Bank {
     fn fails(&self, code: i32, arguments: &[&str]) -> String {
         let before = self.log();
         let output = self.run(arguments);
-        let line = String::from_utf8(output.stderr).expect("UTF-8");
+        let line = beside(&output);
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {line}");
         assert!(output.stdout.is_empty(), "{arguments:?} printed {}", String::from_utf8_lossy(&output.stdout));
         assert_eq!(line.lines().count(), 1, "{arguments:?}: {line}");
@@ -85,6 +101,14 @@ impl Bank {
     fn log(&self) -> Option<Value> {
         (self.place.is_some() || self.path().join("bank.db").exists()).then(|| self.json(&["log"]))
     }
+}
+
+/// The lines on standard error without those of the log, which begin with a time.
+fn beside(output: &Output) -> String {
+    let text = std::str::from_utf8(&output.stderr).expect("UTF-8");
+    let is_of_log =
+        |line: &&str| line.starts_with("20") && [" WARN ", "ERROR "].iter().any(|level| line.contains(level));
+    text.lines().filter(|line| !is_of_log(line)).map(|line| format!("{line}\n")).collect()
 }
 
 #[test]
@@ -242,7 +266,7 @@ fn an_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
     assert_eq!(account["balance"], "25.00");
     let ledger = bank.run(&["--json", "ledger"]);
     assert_eq!(serde_json::from_slice::<Value>(&ledger.stdout).expect("JSON")["balance"], "25.00");
-    let warning = String::from_utf8(ledger.stderr).expect("UTF-8");
+    let warning = beside(&ledger);
     assert!(warning.starts_with("warning: ledger has parked Account 0") && warning.lines().count() == 1, "{warning}");
     assert!(warning.contains("and 2 more"), "the read models as well: {warning}");
 
@@ -454,10 +478,10 @@ fn a_build_that_is_interrupted_is_shown_and_goes_on() {
     assert!(interrupt.success());
     let line = lines.next().expect("a line");
     assert!(
-        line.starts_with("error: interrupted at position") && line.contains("goes on with the next command"),
+        line.starts_with("error: interrupted by SIGINT: at position") && line.contains("goes on with the next command"),
         "{line}"
     );
-    assert_eq!(rebuild.wait().expect("it ends").code(), Some(1));
+    assert_eq!(rebuild.wait().expect("it ends").code(), Some(130));
 
     let followers = bank.json(&["followers"]);
     let follower = named_follower(&followers, "activity");

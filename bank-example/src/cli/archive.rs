@@ -17,20 +17,21 @@ use serde_json::json;
 use super::commands::ledger;
 use super::failure::{Failure, one_line};
 use super::output::{Output, cents};
-use super::{failure, progress, verify};
+use super::stop::Stop;
+use super::{NOTHING_DONE, console, opened, progress, stopped, verify};
 
 /// The name of a file that stands for standard output.
 const STDOUT: &str = "-";
 
-pub(super) async fn export(store: &str, file: &Path) -> Result<Output, Failure> {
-    let store = stores::open(store).await?.store();
+pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Output, Failure> {
+    let store = opened(stop, stores::open_existing(store)).await?.store();
     let bar = progress::bar("");
     let outcome = match file.as_os_str() == STDOUT {
-        true => export_into(&*store, &mut BufWriter::new(std::io::stdout()), &bar).await,
-        false => export_file(&*store, file, &bar).await,
+        true => stop.or(export_to_stdout(&*store, &bar), "the output is not a whole archive").await,
+        false => stop.or(export_file(&*store, file, &bar), "no archive was written").await,
     };
     bar.finish_and_clear();
-    let exported = outcome?;
+    let exported = outcome.flatten()?;
     let followers: Vec<_> = exported.followers.iter().map(ToString::to_string).collect();
     let text = format!(
         "exported {} events, up to position {}, and the places of {}",
@@ -39,10 +40,20 @@ pub(super) async fn export(store: &str, file: &Path) -> Result<Output, Failure> 
         followers.join(", ")
     );
     if file.as_os_str() == STDOUT {
-        failure::say("done", &text);
+        console::say("done", &text);
         return Ok(Output::nothing());
     }
     Ok(Output::new(text, json!({ "events": exported.events, "head": exported.head, "followers": followers })))
+}
+
+/// An archive that is cut off is none, so a reader that goes away is an error here.
+async fn export_to_stdout(store: &dyn EventStore, bar: &ProgressBar) -> Result<Exported, Failure> {
+    let mut out = BufWriter::new(std::io::stdout());
+    let exported = archive::export::<EventSourcedBank>(store, &mut out, |progress| draw(bar, progress)).await;
+    exported.map_err(|error| match error {
+        ArchiveError::File(error) => Failure::unwritten(&error),
+        error => failed(error),
+    })
 }
 
 /// The file has its name when it is whole.
@@ -66,34 +77,39 @@ async fn export_into(
     archive::export::<EventSourcedBank>(store, out, |progress| draw(bar, progress)).await.map_err(failed)
 }
 
-pub(super) async fn import(store: &str, file: &Path) -> Result<Output, Failure> {
+pub(super) async fn import(store: &str, file: &Path, stop: &Stop) -> Result<Output, Failure> {
     let opened = File::open(file);
     let opened = opened.map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))?;
     let bar = progress::bar("");
-    let filled = stores::open_to_fill(store).await?;
-    let imported = archive::import(&*filled, &mut BufReader::new(opened), |progress| draw(&bar, progress)).await;
+    let again = "run the import again with the same file: it goes on where it was";
+    let filled = stop.or(stores::open_to_fill(store), NOTHING_DONE).await??;
+    let mut lines = BufReader::new(opened);
+    let importing = archive::import(&*filled, &mut lines, |progress| draw(&bar, progress));
+    let imported = stop.or(importing, again).await;
     bar.finish_and_clear();
     drop(filled);
-    match imported {
-        Ok(Imported { events, events_before: 0, .. }) => check(store, &format!("imported {events} events")).await,
+    let done = match imported? {
+        Ok(Imported { events, events_before: 0, .. }) => format!("imported {events} events"),
         Ok(Imported { events, events_before, .. }) => {
-            check(store, &format!("imported {events} events, {events_before} of them before it was interrupted")).await
+            format!("imported {events} events, {events_before} of them before it was interrupted")
         }
         // Perhaps it was interrupted while it looked at the bank.
-        Err(ArchiveError::Finished) => check(store, "this archive was imported before").await,
-        Err(error) => Err(failed(error)),
-    }
+        Err(ArchiveError::Finished) => "this archive was imported before".to_owned(),
+        Err(error) => return Err(failed(error)),
+    };
+    let checked = stop.or(check(store, &done), "").await.flatten();
+    checked.map_err(|failure| failure.after_it_was_done(format_args!("{done}, and not checked; see verify")))
 }
 
 /// Has the bank in the store catch up, and looks whether everything has come.
 async fn check(store: &str, done: &str) -> Result<Output, Failure> {
     let runner = Runner::concurrent().without_leases();
-    let builder = EventSourcedBank::builder(stores::open(store).await?).with_runner(runner);
+    let builder = EventSourcedBank::builder(stores::open_existing(store).await?).with_runner(runner);
     let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
     bank.settled().await?;
     let verified = verify::run(&bank, false).await?;
     let agrees = ledger_agrees(&bank).await?;
-    let stopped = bank.stop().await;
+    let stopped = stopped(bank).await;
 
     let text = format!("{done}\n\n{}", verified.text);
     let json = json!({ "done": done, "verified": verified.json });

@@ -10,18 +10,18 @@ use eventsourcing_core::store::{Position, Version};
 use eventsourcing_core::{Codec, Id};
 
 use super::failure::Failure;
+use super::keyed::Key;
 use super::parked::ParkedCommand;
 use super::schema::SchemaCommand;
 use super::serve::ServeArgs;
+use super::settings::Place;
 
 /// An event-sourced bank: accounts, a ledger that every movement reaches, and an activity feed.
 #[derive(Parser)]
 #[command(version, after_help = AFTER_HELP)]
 pub(crate) struct Cli {
-    /// Where the events are: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE`, or `memory:` for a bank that is
-    /// gone afterwards
-    #[arg(long, global = true, value_name = "URL", default_value = "sqlite:bank.db")]
-    pub(crate) store: String,
+    #[command(flatten)]
+    pub(crate) place: Place,
     /// Print one JSON document instead of text
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -58,8 +58,15 @@ A first session:
   bank-example verify                   has everything reached everybody, once?
   bank-example export bank.jsonl        the whole bank as a file, for any other store
 
-Exit codes: 1 the bank refused, or verify or schema found a difference, 2 wrong usage, 3 the store cannot be opened or reached.
-RUST_LOG=debug shows what happens inside.";
+The store's address and the password may hold secrets. BANK_STORE, BANK_STORE_FILE, BANK_PASSWORD and BANK_PASSWORD_FILE keep
+them out of the list of processes; what ends in _FILE names a file with the value in its only line.
+
+The demo, open, import and serve make a store where there is none; every other command takes one that exists.
+
+Exit codes: 0 done, 1 the bank refused, or verify or schema found a difference, 2 wrong usage, 3 the store cannot be opened or
+reached, 4 the answer could not be given (what was asked for is done), 130 and 143 ended by SIGINT and SIGTERM. Told to stop,
+serve and watch end with 0.
+Warnings and errors are logged to standard error; RUST_LOG=debug shows what happens inside, RUST_LOG=off nothing.";
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
@@ -98,24 +105,41 @@ pub(crate) enum Command {
     },
 }
 
+/// A command that may be repeated.
+#[derive(clap::Args)]
+pub(crate) struct Once {
+    /// Carry the command out once, however often it is repeated with this key: it then gets the first answer, also if that
+    /// was a refusal. The same key is the same command over HTTP (Idempotency-Key)
+    #[arg(long, value_name = "KEY")]
+    key: Option<Key>,
+}
+
 /// What the bank itself is asked.
 #[derive(Subcommand)]
 pub(crate) enum BankCommand {
     /// Open two accounts, move money, and check that the ledger agrees (the default)
     Demo,
     /// Open an account and print its id
-    Open { owner: String },
+    Open {
+        owner: String,
+        #[command(flatten)]
+        once: Once,
+    },
     /// Put money on an account
     Credit {
         id: String,
         #[arg(allow_hyphen_values = true)]
         amount: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// Take money from an account
     Debit {
         id: String,
         #[arg(allow_hyphen_values = true)]
         amount: String,
+        #[command(flatten)]
+        once: Once,
     },
     /// Move money from one account to another, in one write
     Transfer {
@@ -126,6 +150,8 @@ pub(crate) enum BankCommand {
         /// Take the money, ask, and put it there or back: as between banks that share no store. Prints the transfer's id
         #[arg(long)]
         in_steps: bool,
+        #[command(flatten)]
+        once: Once,
     },
     /// List the transfers in steps and how far they are, or show one
     Transfers { id: Option<String> },
@@ -196,11 +222,11 @@ pub(crate) enum BankCommand {
 /// A command whose ids and amounts can be read.
 pub(crate) enum Checked {
     Demo,
-    Open { owner: String },
-    Credit { id: Id<Account>, amount: Money },
-    Debit { id: Id<Account>, amount: Money },
-    Transfer { from: Id<Account>, to: Id<Account>, amount: Money },
-    TransferInSteps { from: Id<Account>, to: Id<Account>, amount: Money },
+    Open { owner: String, key: Option<Key> },
+    Credit { id: Id<Account>, amount: Money, key: Option<Key> },
+    Debit { id: Id<Account>, amount: Money, key: Option<Key> },
+    Transfer { from: Id<Account>, to: Id<Account>, amount: Money, key: Option<Key> },
+    TransferInSteps { from: Id<Account>, to: Id<Account>, amount: Money, key: Option<Key> },
     Transfers { id: Option<Id<Transfer>> },
     Accounts { owner: String, after: Position, limit: usize },
     Account { id: Id<Account>, at: Option<Version> },
@@ -219,14 +245,18 @@ impl BankCommand {
     pub(crate) fn check(self) -> Result<Checked, Failure> {
         Ok(match self {
             Self::Demo => Checked::Demo,
-            Self::Open { owner } => Checked::Open { owner },
-            Self::Credit { id: account, amount } => Checked::Credit { id: id(&account)?, amount: money(&amount)? },
-            Self::Debit { id: account, amount } => Checked::Debit { id: id(&account)?, amount: money(&amount)? },
-            Self::Transfer { from, to, amount, in_steps } => {
+            Self::Open { owner, once: Once { key } } => Checked::Open { owner, key },
+            Self::Credit { id: account, amount, once: Once { key } } => {
+                Checked::Credit { id: id(&account)?, amount: money(&amount)?, key }
+            }
+            Self::Debit { id: account, amount, once: Once { key } } => {
+                Checked::Debit { id: id(&account)?, amount: money(&amount)?, key }
+            }
+            Self::Transfer { from, to, amount, in_steps, once: Once { key } } => {
                 let (from, to, amount) = (id(&from)?, id(&to)?, money(&amount)?);
                 match in_steps {
-                    true => Checked::TransferInSteps { from, to, amount },
-                    false => Checked::Transfer { from, to, amount },
+                    true => Checked::TransferInSteps { from, to, amount, key },
+                    false => Checked::Transfer { from, to, amount, key },
                 }
             }
             Self::Transfers { id: transfer } => Checked::Transfers { id: transfer.as_deref().map(id).transpose()? },

@@ -1,5 +1,6 @@
 //! What each command does.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bank_example::application::summaries::Listing;
@@ -11,10 +12,12 @@ use eventsourcing_core::store::{LogQuery, Position, StoredEvent};
 use eventsourcing_core::{AppError, Id, Receipt, Root, Running};
 use serde_json::json;
 
-use super::args::Checked;
+pub(crate) use super::args::Checked;
 use super::demo;
 use super::failure::Failure;
+use super::keyed::{self, Key};
 use super::output::{self, Output, cents};
+use super::stop::Stop;
 use super::{parked, rebuild, transfers, verify};
 
 type Bank = Running<EventSourcedBank>;
@@ -27,28 +30,63 @@ const TIME_TO_SETTLE: Duration = Duration::from_secs(5);
 pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 
 impl Checked {
-    pub(crate) async fn run(self, bank: &Bank) -> Result<Output, Failure> {
+    /// Returns `true` if the command makes a store where there is none. A movement takes an account, which a new store
+    /// cannot have; so only the commands that begin a bank do.
+    pub(crate) fn creates(&self) -> bool {
+        matches!(self, Self::Demo | Self::Open { .. })
+    }
+
+    /// Returns `true` if the command records something when it is carried out.
+    pub(crate) fn records(&self) -> bool {
         match self {
-            Self::Demo => demo::run(bank).await,
-            Self::Open { owner } => {
+            Self::Demo | Self::Open { .. } | Self::Credit { .. } | Self::Debit { .. } | Self::Rebuild { .. } => true,
+            Self::Transfer { .. } | Self::TransferInSteps { .. } => true,
+            Self::Parked(command) => command.records(),
+            Self::Transfers { .. } | Self::Accounts { .. } | Self::Account { .. } | Self::History { .. } => false,
+            Self::Ledger | Self::Followers | Self::Verify { .. } | Self::Log { .. } | Self::Activity { .. } => false,
+        }
+    }
+
+    /// The key that makes the command the same one whenever it is repeated.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        match self {
+            Self::Open { key, .. } | Self::Credit { key, .. } | Self::Debit { key, .. } => key.as_ref(),
+            Self::Transfer { key, .. } | Self::TransferInSteps { key, .. } => key.as_ref(),
+            _ => None,
+        }
+    }
+
+    pub(crate) async fn run(self, bank: &Arc<Bank>, stop: &Stop) -> Result<Output, Failure> {
+        match self {
+            Self::Demo => demo::run(bank, stop).await,
+            Self::Open { owner, key: Some(key) } => keyed::open(bank, &key, &owner).await,
+            Self::Credit { id, amount, key: Some(key) } => keyed::credit(bank, &key, id, amount).await,
+            Self::Debit { id, amount, key: Some(key) } => keyed::debit(bank, &key, id, amount).await,
+            Self::Transfer { from, to, amount, key: Some(key) } => {
+                keyed::transfer(bank, &key, [from, to], amount).await
+            }
+            Self::TransferInSteps { from, to, amount, key: Some(key) } => {
+                keyed::transfer_in_steps(bank, &key, [from, to], amount, stop).await
+            }
+            Self::Open { owner, key: None } => {
                 let id = bank.accounts.open(&owner).await?;
                 Ok(Output::new(id.to_string(), json!({ "id": id })))
             }
-            Self::Credit { id, amount } => {
+            Self::Credit { id, amount, key: None } => {
                 let receipt = bank.accounts.credit(id, amount).await?;
-                moved(bank, receipt, &[id], &format!("credited {}", cents(amount))).await
+                moved(bank, stop, receipt, &[id], &format!("credited {}", cents(amount))).await
             }
-            Self::Debit { id, amount } => {
+            Self::Debit { id, amount, key: None } => {
                 let receipt = bank.accounts.debit(id, amount).await?;
-                moved(bank, receipt, &[id], &format!("debited {}", cents(amount))).await
+                moved(bank, stop, receipt, &[id], &format!("debited {}", cents(amount))).await
             }
-            Self::Transfer { from, to, amount } => {
+            Self::Transfer { from, to, amount, key: None } => {
                 let receipt = bank.accounts.transfer(from, to, amount).await?;
-                moved(bank, receipt, &[from, to], &format!("transferred {}", cents(amount))).await
+                moved(bank, stop, receipt, &[from, to], &format!("transferred {}", cents(amount))).await
             }
-            Self::TransferInSteps { from, to, amount } => {
+            Self::TransferInSteps { from, to, amount, key: None } => {
                 let order = Order { from, to, bank: None, amount };
-                transfers::ended(&transfers::run(bank, order).await?)
+                transfers::ended(&transfers::run(bank, order, stop).await?)
             }
             Self::Transfers { id: Some(id) } => Ok(transfers::one(&bank.transfers.load(id).await?)),
             Self::Transfers { id: None } => transfers::all(bank).await,
@@ -82,7 +120,7 @@ impl Checked {
                 let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
                 verify::run(bank, contents).await
             }
-            Self::Rebuild { name } => rebuild::run(bank, &name).await,
+            Self::Rebuild { name } => rebuild::run(bank, &name, stop).await,
             Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
             Self::Activity { limit } => {
                 bank.settled().await?;
@@ -93,19 +131,29 @@ impl Checked {
 }
 
 /// Waits until the movement has reached the ledger, and shows the accounts it touched.
-async fn moved(bank: &Bank, receipt: Receipt, ids: &[Id<Account>], what: &str) -> Result<Output, Failure> {
+async fn moved(bank: &Bank, stop: &Stop, receipt: Receipt, ids: &[Id<Account>], what: &str) -> Result<Output, Failure> {
     // It is recorded, whatever becomes of the ledger: an error would invite a second try.
-    let heard_of = bank.after(&receipt, "ledger", PATIENCE).await;
+    let heard_of = stop.or(bank.after(&receipt, "ledger", PATIENCE), "").await;
     let mut accounts = Vec::new();
     for id in ids {
-        accounts.push(bank.accounts.load(*id).await?);
+        let loaded = bank.accounts.load(*id).await.map_err(Failure::from);
+        accounts.push(loaded.map_err(|error| error.after_it_was_done("the account cannot be shown"))?);
     }
-    let Output { text, json, .. } = output::accounts(&accounts);
-    let json = match ids.len() {
+    let output = shown(&accounts, what);
+    Ok(match heard_of {
+        Ok(heard_of) => output.warn(heard_of),
+        Err(_) => output.note(Some("interrupted before the ledger was known to have it".to_owned())),
+    })
+}
+
+/// The accounts that a movement has touched.
+pub(super) fn shown(accounts: &[Root<Account>], what: &str) -> Output {
+    let Output { text, json, .. } = output::accounts(accounts);
+    let json = match accounts.len() {
         1 => json[0].clone(),
         _ => json,
     };
-    Ok(Output::new(format!("{what}\n\n{text}"), json).warn(heard_of))
+    Output::new(format!("{what}\n\n{text}"), json)
 }
 
 pub(super) async fn ledger(bank: &Bank) -> Result<Option<Root<Ledger>>, AppError> {

@@ -13,14 +13,15 @@ use serde_json::json;
 use super::commands;
 use super::failure::Failure;
 use super::output::{self, Output, cents};
+use super::stop::Stop;
 use super::transfers;
 
 type Bank = Running<EventSourcedBank>;
 
-pub(crate) async fn run(bank: &Bank) -> Result<Output, Failure> {
+pub(crate) async fn run(bank: &Bank, stop: &Stop) -> Result<Output, Failure> {
     bank.settled().await?;
     let before = bank.ledger.store().head().await?;
-    let ids = a_day(bank).await?;
+    let ids = a_day(bank, stop).await?;
     bank.settled().await?;
     let growth = growth(bank, before, &ids).await?;
     let expected = Growth { balance: Money::new(50_00, 2), transactions: 12 };
@@ -32,7 +33,7 @@ pub(crate) async fn run(bank: &Bank) -> Result<Output, Failure> {
 
 /// 20 + 20 + 20 - 40 on one account, 42 - 12 on another, and 5 from the second to the first. Then 3 back in steps, and 2 to
 /// nobody, which come back.
-async fn a_day(bank: &Bank) -> Result<[Id<Account>; 2], Failure> {
+async fn a_day(bank: &Bank, stop: &Stop) -> Result<[Id<Account>; 2], Failure> {
     let alice = bank.accounts.open("Alice").await?;
     let bob = bank.accounts.open("Bob").await?;
     for _ in 0..3 {
@@ -44,7 +45,7 @@ async fn a_day(bank: &Bank) -> Result<[Id<Account>; 2], Failure> {
     bank.accounts.transfer(bob, alice, Money::from(5)).await?;
     for (to, amount) in [(bob, 3), (bank.accounts.new_id(), 2)] {
         let order = Order { from: alice, to, bank: None, amount: Money::from(amount) };
-        let transfer = transfers::run(bank, order).await?;
+        let transfer = transfers::run(bank, order, stop).await?;
         let (is_completed, is_ours) = (transfer.state == State::Completed, to == bob);
         if is_completed != is_ours || !transfer.has_ended() {
             return Err(Failure::Store(format!("transfer {} has come to {:?}", transfer.id(), transfer.state)));

@@ -1,4 +1,6 @@
 //! Why a command failed: one line on stderr, and the exit code.
+//!
+//! The exit codes are a promise to scripts; `--help` and docs/serving.md list them.
 
 use std::error::Error;
 use std::process::ExitCode;
@@ -9,6 +11,9 @@ use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::store::StoreError;
 use eventsourcing_core::{AppError, Rejected, SystemError};
 
+use super::console;
+use super::stop::Signal;
+
 /// Why a command failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -18,6 +23,10 @@ pub(crate) enum Failure {
     Usage(String),
     /// The store cannot be opened or reached, or what is in it cannot be understood.
     Store(String),
+    /// The answer could not be given. What was asked for is done, if it was to change anything.
+    Unanswered(String),
+    /// A signal has ended the command; the text says what became of it, if there is something to say.
+    Interrupted(Signal, String),
 }
 
 impl Failure {
@@ -25,33 +34,61 @@ impl Failure {
     pub(crate) fn usage(error: &clap::Error) -> Self {
         let text = error.render().to_string();
         let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
-        let line = lines.collect::<Vec<_>>().join(" ");
+        let line = without_addresses(&lines.collect::<Vec<_>>().join(" "));
         Self::Usage(format!("{} (see --help)", line.trim_start_matches("error: ")))
+    }
+
+    /// Standard output does not take the answer.
+    pub(crate) fn unwritten(error: &std::io::Error) -> Self {
+        Self::Unanswered(format!("the answer could not be written: {error}"))
+    }
+
+    /// The command was carried out, and standard output does not take its answer.
+    pub(crate) fn unwritten_though_done(error: &std::io::Error) -> Self {
+        Self::Unanswered(format!("done, but the answer could not be written: {error}"))
+    }
+
+    /// The command was carried out, but its answer could not be given: `what` says which part of it, `self` says why.
+    pub(crate) fn after_it_was_done(self, what: impl std::fmt::Display) -> Self {
+        match self {
+            Self::Interrupted(signal, _) => Self::Interrupted(signal, format!("done, but {what}")),
+            Self::Refused(why) | Self::Usage(why) | Self::Store(why) | Self::Unanswered(why) => {
+                Self::Unanswered(format!("done, but {what}: {why}"))
+            }
+        }
     }
 
     /// Prints the failure and returns its exit code.
     pub(crate) fn report(&self) -> ExitCode {
-        let (Self::Refused(message) | Self::Usage(message) | Self::Store(message)) = self;
-        say("error", message);
+        match self {
+            Self::Refused(message) | Self::Usage(message) | Self::Store(message) | Self::Unanswered(message) => {
+                console::say("error", message);
+            }
+            Self::Interrupted(signal, message) if message.is_empty() => {
+                console::say("error", &format!("interrupted by {}", signal.name()));
+            }
+            Self::Interrupted(signal, message) => {
+                console::say("error", &format!("interrupted by {}: {message}", signal.name()));
+            }
+        }
         match self {
             Self::Refused(_) => ExitCode::from(1),
             Self::Usage(_) => ExitCode::from(2),
             Self::Store(_) => ExitCode::from(3),
+            Self::Unanswered(_) => ExitCode::from(4),
+            Self::Interrupted(signal, _) => (*signal).into(),
         }
     }
-}
-
-/// One line on stderr, whatever `message` contains.
-#[expect(clippy::print_stderr, reason = "this is where errors are shown")]
-pub(crate) fn say(kind: &str, message: &str) {
-    let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    eprintln!("{kind}: {line}");
 }
 
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
-            OpenError::Unknown { .. } => Self::Usage(error.to_string()),
+            OpenError::Address { .. } => Self::Usage(error.to_string()),
+            OpenError::Store(error @ StoreError::NoStore { .. }) => {
+                let commands = "open, the demo, import and serve make one";
+                Self::Store(format!("{}; {commands}, or correct the address (--store, BANK_STORE)", one_line(&error)))
+            }
             OpenError::Store(error) => error.into(),
         }
     }
@@ -111,4 +148,12 @@ pub(crate) fn one_line(error: &dyn Error) -> String {
         source = cause.source();
     }
     line
+}
+
+/// The parser shows a word that it does not understand. An address that stands where it does not belong may hold a password
+/// anywhere, so nothing of it is shown but the scheme.
+fn without_addresses(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("://") else { return line.to_owned() };
+    let end = rest.rfind('\'').unwrap_or(rest.len());
+    format!("{before}://…{}", &rest[end..])
 }

@@ -3,103 +3,169 @@
 mod archive;
 mod args;
 mod commands;
+mod console;
 mod demo;
 mod failure;
+mod keyed;
 mod output;
 mod parked;
 mod progress;
 mod rebuild;
 mod schema;
 mod serve;
+mod settings;
+mod stop;
 mod transfers;
 mod verify;
 mod watch;
 
-use std::io::Write as _;
+use std::future::Future;
+use std::io::ErrorKind;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use clap::Parser as _;
 use eventsourcing_core::store::Position;
-use eventsourcing_core::{Codec, OnFailure, Runner};
-use tracing_subscriber::EnvFilter;
+use eventsourcing_core::{Codec, OnFailure, Runner, Running, Stores, SystemError};
 
 use args::{BankCommand, Cli, Command};
+use commands::Checked;
 use failure::Failure;
 use output::Output;
+use stop::Stop;
+
+/// How long the followers may take to stop at the end of a command.
+const STOPPING_TIME_MAX: Duration = Duration::from_secs(5);
+/// How long reads that are still under way may take at the end of the program.
+const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(2);
 
 /// Runs the program and says how it ended.
 pub(crate) fn main() -> ExitCode {
-    log_to_stderr();
+    console::log_to_stderr();
     let outcome = match Cli::try_parse() {
-        Ok(cli) => run(cli),
-        Err(error) if !error.use_stderr() => Ok((error.render().to_string(), None)),
+        Ok(cli) => carry_out(cli),
+        Err(error) if !error.use_stderr() => Ok(Answer::shown(error.render().to_string())),
         Err(error) => Err(Failure::usage(&error)),
     };
     match outcome {
-        Ok((text, None)) => print(&text),
-        Ok((text, Some(failure))) => {
-            print(&text);
-            failure.report()
-        }
+        Ok(answer) => answer.give(),
         Err(failure) => failure.report(),
     }
 }
 
-/// Nothing unless `RUST_LOG` asks for it.
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+fn carry_out(cli: Cli) -> Result<Answer, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::Store(format!("the system gives no threads: {error}")))?;
+    let outcome = runtime.block_on(run(cli));
+    runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
+    outcome
 }
 
-/// What is printed, and why it is a failure all the same.
-#[tokio::main]
-async fn run(Cli { store, json, codec, command }: Cli) -> Result<(String, Option<Failure>), Failure> {
+/// The text for standard output, and why it is a failure all the same.
+struct Answer {
+    text: String,
+    failure: Option<Failure>,
+    /// The command has changed something, so that an answer that is lost must not invite a second try.
+    has_changed: bool,
+}
+
+impl Answer {
+    fn shown(text: String) -> Self {
+        Self { text, failure: None, has_changed: false }
+    }
+
+    fn of(mut output: Output, json: bool, has_changed: bool) -> Self {
+        output.warning.iter().for_each(|warning| console::say("warning", warning));
+        let failure = output.failure.take();
+        Self { text: output.render(json), failure, has_changed }
+    }
+
+    fn give(self) -> ExitCode {
+        let unwritten = match console::answer(&self.text) {
+            Ok(()) => None,
+            Err(error) if self.has_changed => Some(Failure::unwritten_though_done(&error)),
+            // A reader that has seen enough, as in `bank-example log | head`, is not an error.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => None,
+            Err(error) => Some(Failure::unwritten(&error)),
+        };
+        let mut code = ExitCode::SUCCESS;
+        for failure in [unwritten, self.failure].iter().flatten() {
+            code = failure.report();
+        }
+        code
+    }
+}
+
+async fn run(Cli { place, json, codec, command }: Cli) -> Result<Answer, Failure> {
+    let stop = Stop::listen()?;
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
-        Command::Describe { mermaid } => Ok((commands::describe(mermaid).render(json), None)),
+        Command::Describe { mermaid } => Ok(Answer::of(commands::describe(mermaid), json, false)),
         Command::Schema { what } => {
-            let mut output = schema::run(what)?;
-            let failure = output.failure.take();
-            Ok((output.render(json), failure))
+            let changes = what.changes();
+            Ok(Answer::of(schema::run(what)?, json, changes))
         }
-        Command::Export { file } => Ok((archive::export(&store, &file).await?.render(json), None)),
-        Command::Import { file } => {
-            let mut output = archive::import(&store, &file).await?;
-            let failure = output.failure.take();
-            Ok((output.render(json), failure))
+        Command::Export { file } => Ok(Answer::of(archive::export(&place.url()?, &file, &stop).await?, json, true)),
+        Command::Import { file } => Ok(Answer::of(archive::import(&place.url()?, &file, &stop).await?, json, true)),
+        Command::Serve(args) => {
+            serve::run(&place.url()?, codec.into(), args, &stop).await?;
+            Ok(Answer::shown(String::new()))
         }
-        Command::Serve(args) => Ok((serve::run(&store, codec.into(), args).await?, None)),
         Command::Watch { after } => {
-            Ok((watch::run(stores::open(&store).await?.store(), after.map(Position::new), json).await?, None))
+            let store = opened(&stop, stores::open_existing(&place.url()?)).await?.store();
+            watch::run(store, after.map(Position::new), json, &stop).await?;
+            Ok(Answer::shown(String::new()))
         }
         Command::OfBank(command) => {
-            let mut output = ask(&store, codec.into(), command).await?;
-            output.warning.iter().for_each(|warning| failure::say("warning", warning));
-            let failure = output.failure.take();
-            Ok((output.render(json), failure))
+            let command = command.check()?;
+            let records = command.records();
+            let output = ask(&place.url()?, codec.into(), command, &stop).await?;
+            Ok(Answer::of(output, json, records))
         }
     }
 }
 
-async fn ask(store: &str, codec: Codec, command: BankCommand) -> Result<Output, Failure> {
-    let command = command.check()?;
-    // It runs for a moment, and should not wait for the lease of a program that was killed.
+async fn ask(url: &str, codec: Codec, command: Checked, stop: &Stop) -> Result<Output, Failure> {
+    let stores = match command.creates() {
+        true => opened(stop, stores::open(url)).await?,
+        false => opened(stop, stores::open_existing(url)).await?,
+    };
+    // The command runs for a moment, and should not wait for the lease of a program that was killed.
     let runner = Runner::concurrent().without_leases();
-    let builder = EventSourcedBank::builder(stores::open(store).await?).with_runner(runner).with_codec(codec);
+    let builder = EventSourcedBank::builder(stores).with_runner(runner).with_codec(codec);
     // An account that a follower cannot deal with is put aside; the others go on.
-    let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
-    let outcome = command.run(&bank).await;
-    let stopped = bank.stop().await;
-    outcome.map(|output| output.warn(stopped))
+    let bank = stop.or(builder.with_on_failure_default(OnFailure::Park).start(), NOTHING_DONE).await??;
+    let bank = Arc::new(bank);
+    let unknown = match command.key() {
+        Some(_) => "it is not known whether the command was carried out; repeating it with its key is safe",
+        None => "it is not known whether the command was carried out; look before you repeat it",
+    };
+    let outcome = match command.records() {
+        true => stop.or_late(command.run(&bank, stop), unknown).await,
+        false => stop.or(command.run(&bank, stop), "").await,
+    };
+    let stopped = match Arc::into_inner(bank) {
+        Some(bank) => stopped(bank).await,
+        // A request that was broken off still has it; it ends with the process.
+        None => Ok(()),
+    };
+    outcome.flatten().map(|output| output.warn(stopped))
 }
 
-/// A reader that has seen enough, as in `bank-example log | head`, is not an error.
-fn print(text: &str) -> ExitCode {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Failure::Store(format!("the output cannot be written: {error}")).report()
-        }
-        _ => ExitCode::SUCCESS,
-    }
+const NOTHING_DONE: &str = "nothing was done";
+
+/// Opens a store, unless the program is told to stop.
+async fn opened(
+    stop: &Stop,
+    opening: impl Future<Output = Result<Stores, stores::OpenError>>,
+) -> Result<Stores, Failure> {
+    Ok(stop.or(opening, NOTHING_DONE).await??)
+}
+
+/// Stops the followers of a bank.
+async fn stopped(bank: Running<EventSourcedBank>) -> Result<(), SystemError> {
+    let late = |_| Err(SystemError::Invalid { reason: "the followers did not stop in time".to_owned() });
+    tokio::time::timeout(STOPPING_TIME_MAX, bank.stop()).await.unwrap_or_else(late)
 }

@@ -72,6 +72,11 @@ impl ParkedCommand {
         }
     }
 
+    /// Returns `true` if the command changes something.
+    pub(crate) fn records(&self) -> bool {
+        matches!(self, Self::Retry { .. } | Self::Drop { .. })
+    }
+
     pub(crate) async fn run(self, bank: &Bank) -> Result<Output, Failure> {
         match self {
             Self::List => Ok(listing(&all(bank).await?)),
@@ -162,9 +167,13 @@ async fn retry(
     let (mut events, mut failures) = (0, Vec::new());
     for Parked { stream, .. } in &parked {
         let outcome = match payload.clone() {
-            Some(payload) => parking.retry_edited(stream, payload).await?,
-            None => parking.retry(stream).await?,
+            Some(payload) => parking.retry_edited(stream, payload).await,
+            None => parking.retry(stream).await,
         };
+        let outcome = outcome.map_err(|error| match events {
+            0 => error.into(),
+            _ => Failure::from(error).after_it_was_done(format_args!("only for the first {events} events")),
+        })?;
         let Retried { events: dealt_with, failure, .. } = outcome;
         events += dealt_with;
         failures.extend(failure);

@@ -9,23 +9,23 @@ use serde_json::json;
 
 use super::failure::Failure;
 use super::output::Output;
-use super::progress;
+use super::stop::Stop;
+use super::{console, progress};
 
 /// How often the bar is drawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(bank: &Running<EventSourcedBank>, name: &str) -> Result<Output, Failure> {
+pub(super) async fn run(bank: &Running<EventSourcedBank>, name: &str, stop: &Stop) -> Result<Output, Failure> {
     let build = bank.rebuild(name).await.map_err(|error| match error {
         SystemError::Invalid { reason } => Failure::Usage(reason),
         error => error.into(),
     })?;
     tokio::select! {
-        // In this order, so that it is listened for before it is offered.
         biased;
-        _ = tokio::signal::ctrl_c() => {
+        signal = stop.requested() => {
             let position = build.progress().position;
-            let reason = format!("interrupted at position {position}; the build of {name} goes on with the next command");
-            return Err(Failure::Refused(reason));
+            let reason = format!("at position {position}; the build of {name} goes on with the next command");
+            return Err(Failure::Interrupted(signal, reason));
         }
         shown = show(&build) => shown?,
     }
@@ -36,7 +36,9 @@ pub(super) async fn run(bank: &Running<EventSourcedBank>, name: &str) -> Result<
 
 async fn show(build: &Build) -> Result<(), Failure> {
     let name = build.name();
-    say(&format!("building {name} anew; Ctrl-C interrupts it, and it goes on where it stopped with the next command"));
+    let how = "Ctrl-C interrupts it, and it goes on where it stopped with the next command";
+    // Beside the output, on a terminal or not.
+    console::line(&format!("building {name} anew; {how}"));
     let bar = progress::bar(build.name().as_str());
     while let BuildState::Building = build.progress().state {
         let now = build.progress();
@@ -47,10 +49,4 @@ async fn show(build: &Build) -> Result<(), Failure> {
     }
     bar.finish_and_clear();
     Ok(build.finished().await?)
-}
-
-/// Beside the output, on a terminal or not.
-#[expect(clippy::print_stderr, reason = "it goes beside the output")]
-fn say(line: &str) {
-    eprintln!("{line}");
 }

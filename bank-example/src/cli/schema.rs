@@ -31,6 +31,13 @@ pub(crate) enum SchemaCommand {
     },
 }
 
+impl SchemaCommand {
+    /// Returns `true` if the command changes a file.
+    pub(crate) fn changes(&self) -> bool {
+        matches!(self, Self::Update(_))
+    }
+}
+
 #[derive(clap::Args)]
 pub(crate) struct LockFile {
     /// The file of the lock; the one of the bank if not given

@@ -1,80 +1,97 @@
-//! The bank in the browser, until the program is interrupted.
+//! The bank in the browser, until the program is told to stop.
 
-use std::io::Write as _;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-use bank_example::stores;
+use bank_example::stores::{self, OpenError};
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{self, Password, ServeError, Settings};
 use clap::Args;
-use eventsourcing_core::{Codec, OnFailure, Runner};
+use eventsourcing_core::store::StoreError;
+use eventsourcing_core::{Codec, OnFailure, Runner, Stores};
 use tokio::net::TcpListener;
 
-use super::failure::Failure;
-
-/// Where the password is: arguments are seen by every user of the machine.
-const PASSWORD_VARIABLE: &str = "BANK_PASSWORD";
+use super::failure::{Failure, one_line};
+use super::stop::Stop;
+use super::{NOTHING_DONE, console, opened, settings};
 
 #[derive(Args)]
 pub(crate) struct ServeArgs {
     /// Where to listen
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8000")]
     addr: SocketAddr,
-    /// Serve other machines too; whoever asks must know the password in the variable BANK_PASSWORD
+    /// Listen where other machines can ask; it takes a password in BANK_PASSWORD or a file
     #[arg(long)]
     allow_remote: bool,
+    /// A file with the password in its only line. Where there is a password, everyone who asks must know it
+    #[arg(long, value_name = "FILE")]
+    password_file: Option<PathBuf>,
+    /// Where browsers find the bank, if that is behind a proxy, such as https://bank.example; several with commas between
+    /// them. BANK_ORIGIN says the same
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    origin: Vec<String>,
 }
 
-pub(crate) async fn run(store: &str, codec: Codec, args: ServeArgs) -> Result<String, Failure> {
-    let settings = settings(args.allow_remote)?;
+impl ServeArgs {
+    fn settings(&self) -> Result<Settings, Failure> {
+        let password = settings::password(self.password_file.as_deref())?;
+        let password = password
+            .map(|text| Password::new(&text).ok_or_else(|| takes_password("the bank takes a password")))
+            .transpose()?;
+        let origins = settings::origins(&self.origin)?;
+        let settings = match (password, self.allow_remote) {
+            (Some(password), true) => Settings::remote(password),
+            (Some(password), false) => Settings::loopback().with_password(password),
+            (None, true) => return Err(takes_password("--allow-remote takes a password")),
+            (None, false) if !origins.is_empty() => {
+                return Err(takes_password("a bank behind a proxy takes a password"));
+            }
+            (None, false) => Settings::loopback(),
+        };
+        Ok(settings.with_origins(origins))
+    }
+}
+
+fn takes_password(begin: &str) -> Failure {
+    let characters = Password::CHARACTERS_MIN;
+    Failure::Usage(format!(
+        "{begin} of at least {characters} characters in the variable BANK_PASSWORD, or in a file (--password-file)"
+    ))
+}
+
+pub(crate) async fn run(store: &str, codec: Codec, args: ServeArgs, stop: &Stop) -> Result<(), Failure> {
+    let settings = args.settings()?;
     if !settings.may_listen_on(args.addr) {
         return Err(ServeError::Open(args.addr).into());
     }
     let listener = TcpListener::bind(args.addr).await;
     let listener = listener.map_err(|error| Failure::Usage(format!("cannot listen on {}: {error}", args.addr)))?;
     let address = listener.local_addr().map_err(ServeError::Socket)?;
-    let builder =
-        EventSourcedBank::builder(stores::open(store).await?).with_runner(Runner::concurrent()).with_codec(codec);
-    let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
-    say(&format!("the bank is at http://{address}/ until it is interrupted"));
-    web::serve(bank, listener, &settings, told_to_stop()).await?;
-    Ok(String::new())
-}
-
-fn settings(allow_remote: bool) -> Result<Settings, Failure> {
-    if !allow_remote {
-        return Ok(Settings::loopback());
+    let builder = EventSourcedBank::builder(open_or_make(store, stop).await?).with_runner(Runner::concurrent());
+    let starting = builder.with_codec(codec).with_on_failure_default(OnFailure::Park).start();
+    let bank = stop.or(starting, NOTHING_DONE).await??;
+    if let Err(error) = console::answer(&format!("the bank is at http://{address}/ until it is interrupted\n")) {
+        // A reader that is gone is no reason to stop.
+        tracing::warn!(%error, %address, "the address of the bank cannot be written to standard output");
     }
-    let password = std::env::var(PASSWORD_VARIABLE).ok().and_then(|text| Password::new(&text));
-    let missing = || {
-        let characters = Password::CHARACTERS_MIN;
-        Failure::Usage(format!(
-            "--allow-remote takes a password of at least {characters} characters in the variable {PASSWORD_VARIABLE}"
-        ))
+    let stop = stop.clone();
+    let told_to_stop = async move {
+        let signal = stop.requested().await;
+        tracing::info!(signal = signal.name(), "the bank stops");
     };
-    password.map(Settings::remote).ok_or_else(missing)
+    Ok(web::serve(bank, listener, &settings, told_to_stop).await?)
 }
 
-/// By a person (Ctrl-C) or by whatever looks after the program.
-async fn told_to_stop() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
+/// Makes the store if there is none, and says so: the address may be mistyped.
+async fn open_or_make(url: &str, stop: &Stop) -> Result<Stores, Failure> {
+    match stop.or(stores::open_existing(url), NOTHING_DONE).await? {
+        Err(OpenError::Store(error @ StoreError::NoStore { .. })) => {
+            let stores = opened(stop, stores::open(url)).await?;
+            console::say("note", &format!("{}; a new one was made", one_line(&error)));
+            Ok(stores)
         }
+        opened => Ok(opened?),
     }
-    let _ = tokio::signal::ctrl_c().await;
-}
-
-/// A reader that is gone is no reason to stop.
-fn say(line: &str) {
-    let mut stdout = std::io::stdout().lock();
-    let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
 }
 
 impl From<ServeError> for Failure {

@@ -5,12 +5,13 @@ use std::time::Duration;
 use bank_example::domain::transfer::{Order, State, Transfer};
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::Position;
-use eventsourcing_core::{Root, Running};
+use eventsourcing_core::{Id, Root, Running};
 use serde_json::{Value, json};
 
 use super::commands::PATIENCE;
 use super::failure::Failure;
 use super::output::{Output, cents, table};
+use super::stop::Stop;
 
 type Bank = Running<EventSourcedBank>;
 
@@ -20,16 +21,26 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 const PAGE: usize = 1_000;
 
 /// Begins a transfer and waits until it has ended and the money is where it belongs, if that does not take too long.
-pub(super) async fn run(bank: &Bank, order: Order) -> Result<Root<Transfer>, Failure> {
+pub(super) async fn run(bank: &Bank, order: Order, stop: &Stop) -> Result<Root<Transfer>, Failure> {
     let id = bank.transfers.request(order).await?;
+    end(bank, id, stop).await
+}
+
+/// Waits until a transfer that was begun has ended.
+pub(super) async fn end(bank: &Bank, id: Id<Transfer>, stop: &Stop) -> Result<Root<Transfer>, Failure> {
     let ended = async {
         while !bank.transfers.load(id).await?.has_ended() {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
         Ok::<_, Failure>(bank.settled().await?)
     };
-    tokio::time::timeout(PATIENCE, ended).await.unwrap_or(Ok(()))?;
-    Ok(bank.transfers.load(id).await?)
+    let looked = async {
+        stop.or(tokio::time::timeout(PATIENCE, ended), "").await?.unwrap_or(Ok(()))?;
+        Ok(bank.transfers.load(id).await?)
+    };
+    let unseen =
+        |failure: Failure| failure.after_it_was_done(format_args!("how transfer {id} ends was not waited for"));
+    looked.await.map_err(unseen)
 }
 
 /// The transfer's id, if it has come to what it was begun for.

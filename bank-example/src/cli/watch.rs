@@ -1,15 +1,29 @@
 //! Events as they are recorded, one a line, until the program is interrupted or nobody reads any more.
 
-use std::io::Write as _;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use eventsourcing_core::Subscription;
 use eventsourcing_core::store::{EventStore, LogQuery, Position};
 
 use super::failure::Failure;
-use super::output;
+use super::stop::Stop;
+use super::{console, output};
 
-pub(crate) async fn run(store: Arc<dyn EventStore>, after: Option<Position>, json: bool) -> Result<String, Failure> {
+/// Ends well when it is told to stop, and when the reader has seen enough.
+pub(crate) async fn run(
+    store: Arc<dyn EventStore>,
+    after: Option<Position>,
+    json: bool,
+    stop: &Stop,
+) -> Result<(), Failure> {
+    tokio::select! {
+        _ = stop.requested() => Ok(()),
+        shown = show(store, after, json) => shown,
+    }
+}
+
+async fn show(store: Arc<dyn EventStore>, after: Option<Position>, json: bool) -> Result<(), Failure> {
     let after = match after {
         Some(after) => after,
         None => store.head().await?,
@@ -17,10 +31,11 @@ pub(crate) async fn run(store: Arc<dyn EventStore>, after: Option<Position>, jso
     let mut events = Subscription::new(store, LogQuery::after(after));
     while let Some(event) = events.next().await {
         let line = output::log_line(&event?, json)?;
-        let mut stdout = std::io::stdout().lock();
-        if writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_err() {
-            break;
+        match console::answer(&format!("{line}\n")) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            Err(error) => return Err(Failure::unwritten(&error)),
+            Ok(()) => {}
         }
     }
-    Ok(String::new())
+    Ok(())
 }

@@ -58,6 +58,11 @@ impl Place {
     }
 }
 
+/// The client of PostgreSQL, to look from outside.
+pub fn psql() -> std::path::PathBuf {
+    server::program("psql").get_program().into()
+}
+
 pub fn money(text: &str) -> Money {
     Money::from_str_exact(text).expect("an amount")
 }

@@ -20,16 +20,26 @@ pub struct Server {
 
 impl Server {
     pub fn start(url: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_bank-example"))
-            .args(["--store", url, "serve", "--addr", "127.0.0.1:0"])
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        Self::start_with(url, "127.0.0.1:0", &[], &[])
+    }
+
+    /// One that listens there, with further arguments and variables.
+    pub fn start_with(url: &str, address: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_bank-example"));
+        for variable in ["RUST_LOG", "BANK_PASSWORD", "BANK_PASSWORD_FILE", "BANK_ORIGIN"] {
+            command.env_remove(variable);
+        }
+        command.args(["--store", url, "serve", "--addr", address]).args(arguments).envs(variables.iter().copied());
+        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
         let mut line = String::new();
         BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("it says where it is");
         let address = line.split_once("http://").and_then(|(_, rest)| rest.split_once('/'));
         let address = address.and_then(|(address, _)| address.parse().ok()).unwrap_or_else(|| panic!("{line:?}"));
         Self { child, address }
+    }
+
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn client(&self) -> Client {
@@ -65,6 +75,22 @@ pub struct Client {
 impl Client {
     pub fn get(&mut self, path: &str) -> io::Result<Answer> {
         self.send("GET", path, &[], b"")
+    }
+
+    /// One that speaks to whatever listens there.
+    pub fn to(address: SocketAddr) -> Self {
+        Self { address, stream: None }
+    }
+
+    /// The head of an answer that may have no end. The connection is not used again.
+    pub fn head(&mut self, path: &str, headers: &[(&str, &str)]) -> io::Result<Answer> {
+        let mut request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
+        for (name, value) in headers {
+            request += &format!("{name}: {value}\r\n");
+        }
+        let answer = self.exchange(format!("{request}\r\n").as_bytes());
+        self.stream = None;
+        answer
     }
 
     /// A command of the API.

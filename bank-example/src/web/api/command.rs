@@ -31,13 +31,13 @@ const KEYS: Uuid = Uuid::from_u128(0x3b9d_61f0_84c2_4e57_a1d8_0f6e_92b3_5c7a);
 const REQUESTS: Uuid = Uuid::from_u128(0xd47a_0c1e_5b36_4f98_8e02_b95d_7163_2af4);
 /// Where the mark of a request stands in the metadata of its events.
 const MARK: &str = "request";
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
+pub(super) const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 /// The longest key, in bytes.
-const KEY_BYTES_MAX: usize = 255;
+pub const KEY_BYTES_MAX: usize = 255;
 /// The most versions that `If-Match` may name.
 const VERSIONS_MAX: usize = 10;
 /// Says whether read models show what was done.
-const READ_MODELS: HeaderName = HeaderName::from_static("read-models");
+pub(super) const READ_MODELS: HeaderName = HeaderName::from_static("read-models");
 /// How long they are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// Among how many events of a stream the one of a receipt is looked for before the log is asked.

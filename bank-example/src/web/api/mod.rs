@@ -10,6 +10,7 @@ mod command;
 mod examples;
 mod extract;
 mod followers;
+pub mod in_process;
 mod log;
 mod movements;
 mod parked;
@@ -26,6 +27,8 @@ use axum::{Json, Router};
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+
+pub use command::KEY_BYTES_MAX;
 
 use super::State;
 use problem::{Kind, Problem};

@@ -1,0 +1,105 @@
+//! Settings that may hold a secret: from an argument, a file or the environment.
+//!
+//! Arguments are seen by every user of the machine, the environment by the same user, a file by those who may read it. No
+//! message shows a value, also not one that makes no sense.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+use bank_example::web::{NotAnOrigin, Origin};
+use clap::Args;
+
+use super::failure::Failure;
+
+/// The store that is used without asking.
+const STORE_DEFAULT: &str = "sqlite:bank.db";
+const ORIGIN_VARIABLE: &str = "BANK_ORIGIN";
+/// The most bytes that a file with a setting may have.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Where the store is.
+#[derive(Args)]
+pub(crate) struct Place {
+    /// Where the events are: `sqlite:PATH`, `postgres://USER:PASSWORD@HOST/DATABASE`, or `memory:` for a bank that is
+    /// gone afterwards; sqlite:bank.db unless given here, in a file or in BANK_STORE
+    #[arg(long, global = true, value_name = "URL")]
+    store: Option<String>,
+    /// A file with that URL in its only line
+    #[arg(long, global = true, value_name = "FILE")]
+    store_file: Option<PathBuf>,
+}
+
+impl Place {
+    /// The address of the store.
+    pub(crate) fn url(&self) -> Result<String, Failure> {
+        let arguments = (self.store.as_deref(), self.store_file.as_deref());
+        let found = found(arguments, ["--store", "--store-file"], ["BANK_STORE", "BANK_STORE_FILE"])?;
+        Ok(found.unwrap_or_else(|| STORE_DEFAULT.to_owned()))
+    }
+}
+
+/// The password of the served bank, if there is one.
+pub(super) fn password(file: Option<&Path>) -> Result<Option<String>, Failure> {
+    found((None, file), ["--password", "--password-file"], ["BANK_PASSWORD", "BANK_PASSWORD_FILE"])
+}
+
+/// Where browsers find the bank, as the argument or else `BANK_ORIGIN` says.
+pub(super) fn origins(argument: &[String]) -> Result<Vec<Origin>, Failure> {
+    let (name, origins) = match (argument, std::env::var_os(ORIGIN_VARIABLE)) {
+        ([], None) => return Ok(Vec::new()),
+        ([], Some(value)) => (ORIGIN_VARIABLE, in_variable(ORIGIN_VARIABLE, &value)?),
+        (argument, _) => ("--origin", argument.join(",")),
+    };
+    let origins = origins.split(',').map(str::parse).collect::<Result<_, NotAnOrigin>>();
+    origins.map_err(|error| Failure::Usage(format!("{name}: {error}")))
+}
+
+/// A setting: the argument comes before the environment, and of each only one kind may be given.
+fn found(
+    (value, file): (Option<&str>, Option<&Path>),
+    [argument, file_argument]: [&str; 2],
+    [variable, file_variable]: [&str; 2],
+) -> Result<Option<String>, Failure> {
+    match (value, file) {
+        (Some(_), Some(_)) => return Err(both(argument, file_argument)),
+        (Some(value), None) => return Ok(Some(value.to_owned())),
+        (None, Some(file)) => return in_file(file_argument, file).map(Some),
+        (None, None) => {}
+    }
+    match (std::env::var_os(variable), std::env::var_os(file_variable)) {
+        (Some(_), Some(_)) => Err(both(variable, file_variable)),
+        (Some(value), None) => in_variable(variable, &value).map(Some),
+        (None, Some(file)) => in_file(file_variable, Path::new(&file)).map(Some),
+        (None, None) => Ok(None),
+    }
+}
+
+fn both(one: &str, other: &str) -> Failure {
+    Failure::Usage(format!("{one} and {other} are both given; give one of them"))
+}
+
+/// An empty variable is more likely a mistake of a script than a wish, and "no password" would be a dangerous reading of it.
+fn in_variable(name: &str, value: &OsStr) -> Result<String, Failure> {
+    match value.to_str() {
+        Some("") => Err(Failure::Usage(format!("{name} is empty; give it a value, or unset it"))),
+        Some(value) => Ok(value.to_owned()),
+        None => Err(Failure::Usage(format!("{name} is not UTF-8"))),
+    }
+}
+
+fn in_file(name: &str, path: &Path) -> Result<String, Failure> {
+    let wrong = |why: String| Failure::Usage(format!("the file of {name}, {}: {why}", path.display()));
+    let about = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
+    if about.len() > FILE_BYTES_MAX {
+        return Err(wrong(format!("it has more than {FILE_BYTES_MAX} bytes")));
+    }
+    let text = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+    let text = String::from_utf8(text).map_err(|_| wrong("it is not UTF-8".to_owned()))?;
+    let line = text.strip_suffix('\n').unwrap_or(&text);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    match line {
+        "" => Err(wrong("it is empty".to_owned())),
+        line if line.contains(['\n', '\r']) => Err(wrong("it has more than one line".to_owned())),
+        line => Ok(line.to_owned()),
+    }
+}

@@ -1,0 +1,50 @@
+//! The API without a socket, for a program that has the bank in its own process.
+//!
+//! So a command with a key is the same command whichever way it comes, over HTTP or from the command line, and gets the same
+//! first answer.
+
+use axum::body::{Body, to_bytes};
+use axum::http::{Request, StatusCode, header};
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::command::{IDEMPOTENCY_KEY, READ_MODELS};
+use crate::web::State;
+use crate::web::security::Actor;
+
+/// The most bytes of an answer.
+const ANSWER_BYTES_MAX: usize = 1024 * 1024;
+
+/// The answer to a command.
+#[derive(Debug)]
+pub struct Answer {
+    /// Says whether the command was carried out.
+    pub status: StatusCode,
+    /// What the command has led to, or the problem.
+    pub body: Value,
+    /// The read models did not show it in time.
+    pub is_late: bool,
+}
+
+/// Carries out the command that `path` and `body` are, once for all requests with `key`, and waits for the read models.
+/// `actor` stands in the metadata of its events.
+///
+/// # Errors
+/// The answer is not JSON: a mistake of this program.
+pub async fn command(state: State, path: &str, key: &str, actor: &str, body: &Value) -> Result<Answer, axum::Error> {
+    let request = Request::post(format!("{path}?wait=read-models"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .header(IDEMPOTENCY_KEY, key.as_bytes())
+        .extension(Actor(actor.to_owned()))
+        .body(Body::from(body.to_string()))
+        .map_err(axum::Error::new)?;
+    let router = super::router().with_state(state);
+    let response = match router.oneshot(request).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    };
+    let (status, is_late) = (response.status(), response.headers().get(READ_MODELS).is_some_and(|how| how == "late"));
+    let bytes = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await?;
+    let body = serde_json::from_slice(&bytes).map_err(axum::Error::new)?;
+    Ok(Answer { status, body, is_late })
+}
