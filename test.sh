@@ -50,4 +50,13 @@ if ! command -v chromedriver >/dev/null || ! command -v chromium >/dev/null; the
     install "Chromium and its driver" chromium chromium-driver
 fi
 
+# The set-ups of proxies that docs/serving.md shows are run with a real one.
+if ! command -v nginx >/dev/null && [ ! -x /usr/sbin/nginx ]; then
+    if command -v apt-get >/dev/null; then
+        # The tests start their own; the server that Debian would start is not needed.
+        as_root ln -sf /dev/null /etc/systemd/system/nginx.service 2>/dev/null || true
+    fi
+    install "nginx" nginx
+fi
+
 exec cargo test --workspace --all-features --locked "$@"

@@ -1,5 +1,7 @@
 //! `bank-example serve` as a process: where it listens, what it answers, what it logs, how it ends.
 
+#[path = "serve/proxies.rs"]
+mod proxies;
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
@@ -14,6 +16,9 @@ const PASSWORD: &str = "correct horse battery";
 fn command(place: &Place, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bank-example"));
     command.args(["--store", place.url()]).args(arguments).env_remove("RUST_LOG").env_remove("BANK_PASSWORD");
+    for variable in ["BANK_PASSWORD_FILE", "BANK_STORE", "BANK_STORE_FILE", "BANK_ORIGIN"] {
+        command.env_remove(variable);
+    }
     command
 }
 
