@@ -29,9 +29,11 @@ enum Stage {
     Settled(Result<Receipt, Arc<StoreError>>),
 }
 
-/// What has become of a command that had something to write.
+/// What has become of a command.
 pub(crate) enum Outcome {
     Written(Receipt),
+    /// There was nothing to write, neither for it nor for others.
+    Nothing,
     /// Nothing was written. Decide again.
     Again(StoreError),
     /// Nothing was written, perhaps because of another command: try alone.

@@ -114,7 +114,7 @@ pub use projection::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, 
 pub use recorded::Recorded;
 pub use retry::RetryPolicy;
 pub use root::{Guard, Root};
-pub use store::{MemoryStore, Receipt};
+pub use store::{MemoryStore, Receipt, ReceiptKind};
 pub use subscription::{Stop, Subscription};
 pub use system::{
     Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemBuilder, SystemError,

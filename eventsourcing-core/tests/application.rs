@@ -12,7 +12,9 @@ use eventsourcing_core::store::{
     Append, CommandId, EventStore, Load, LogQuery, MemoryStore, Position, StoreError, StreamQuery, Version,
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, ManualClock, Operation};
-use eventsourcing_core::{Aggregate, AppError, Application, Id, Metadata, Receipt, Rejected, RetryPolicy, Root};
+use eventsourcing_core::{
+    Aggregate, AppError, Application, Id, Metadata, Receipt, ReceiptKind, Rejected, RetryPolicy, Root,
+};
 use jiff::Timestamp;
 
 fn app() -> Application {
@@ -119,8 +121,10 @@ async fn nothing_to_save_writes_nothing() {
     let id = jar(&app, 1).await;
     let head = app.store().head().await.unwrap();
     let receipt = app.save(&mut app.load(id).await.unwrap()).await.unwrap();
-    assert_eq!(receipt, Receipt { position: Position::ZERO, command_id: None });
-    app.update(id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)).await.unwrap();
+    let nothing = Receipt { kind: ReceiptKind::NothingRecorded, ..Receipt::at(app.store().log_id(), head) };
+    assert_eq!(receipt, nothing);
+    let receipt = app.update(id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)).await.unwrap();
+    assert_eq!(receipt, nothing);
     assert_eq!(app.store().head().await.unwrap(), head);
 }
 

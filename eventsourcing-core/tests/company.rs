@@ -14,7 +14,7 @@ use domain::{Jar, JarEvent, NotEnough};
 use eventsourcing_core::snapshot::{Progress, SnapshotPolicy, every};
 use eventsourcing_core::store::{CommandId, EventStore, Load, MemoryStore, PAYLOAD_BYTES_MAX, StoreError, Version};
 use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
-use eventsourcing_core::{Aggregate, AppError, Application, Clock, Id, Metadata, Receipt, Rejected, Root};
+use eventsourcing_core::{Aggregate, AppError, Application, Clock, Id, Metadata, Receipt, ReceiptKind, Rejected, Root};
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use tokio::runtime::Builder;
@@ -132,12 +132,14 @@ async fn each_decides_on_what_the_ones_before_it_have_decided() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn whoever_has_nothing_to_record_has_no_position() {
+async fn whoever_has_nothing_to_record_stands_behind_what_the_others_have_recorded() {
     let place = Place::with(0).await;
     let nothing: Command<'_> = Box::pin(place.app.update(place.id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)));
     let answers = place.while_busy([place.add(1), nothing]).await;
-    let positions: Vec<_> = answers.into_iter().map(|answer| answer.unwrap().position.as_u64()).collect();
-    assert_eq!(positions, [4, 0]);
+    let receipts: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(receipts.iter().map(|receipt| receipt.position.as_u64()).collect::<Vec<_>>(), [4, 4]);
+    let kinds: Vec<_> = receipts.iter().map(|receipt| receipt.kind).collect();
+    assert_eq!(kinds, [ReceiptKind::Recorded, ReceiptKind::NothingRecorded]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -42,10 +42,11 @@ fn functions_of_the_page() -> BTreeSet<(u8, &'static str, &'static str)> {
 }
 
 #[test]
-fn page_has_all_promises_in_order() {
-    let numbers: Vec<u8> =
+fn page_has_every_promise_once() {
+    let mut numbers: Vec<u8> =
         PAGE.lines().filter_map(|line| line.strip_prefix("**P")?.split("**").next()?.parse().ok()).collect();
-    assert_eq!(numbers, (1..=32).collect::<Vec<_>>());
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=32).chain(37..=39).collect::<Vec<_>>());
 }
 
 #[test]

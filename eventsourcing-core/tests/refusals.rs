@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod domain;
+mod repeated;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod domain;
+mod waits;
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use domain::{
     FAILS_ON, Jar, JarEvent, Jars, MendedPantry, NotEnough, PANICS_ON, Pantry, Shelf, ShelfEvent, Shelves, shelf,
 };
 use eventsourcing_core::snapshot::never;
-use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Name, Position};
+use eventsourcing_core::store::{EventStore, LogId, LogQuery, MemoryStore, Name, Position};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
 use eventsourcing_core::{
     Id, Metadata, OnFailure, Projection, Receipt, Recorded, Root, Runner, Running, Stores, System, SystemBuilder,
@@ -409,7 +410,7 @@ async fn whoever_wrote_can_wait_for_what_comes_of_it() {
 #[tokio::test]
 async fn waiting_for_a_follower_ends_in_any_case() {
     let pantry = start(MemoryStore::new(), Runner::concurrent()).await;
-    let unknown = pantry.after(&Receipt { position: Position::ZERO, command_id: None }, "shelf", PATIENCE).await;
+    let unknown = pantry.after(&Receipt::at(LogId::UNKNOWN, Position::ZERO), "shelf", PATIENCE).await;
     assert!(unknown.unwrap_err().to_string().contains("\"shelf\"; it has shelves, seen"));
     let mut bad = Root::<Jar>::create(JarEvent::Filled { beans: FAILS_ON });
     let receipt = pantry.jars.app.save(&mut bad).await.unwrap();

@@ -8,7 +8,8 @@ use std::collections::{HashMap, HashSet};
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Expected, Name, NewEvent, Position, Receipt, StoreError, StreamId, Tracking, Version,
+    Append, Appended, CommandId, Expected, LogId, Name, NewEvent, Position, Receipt, ReceiptKind, StoreError, StreamId,
+    Tracking, Version,
 };
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
@@ -42,6 +43,7 @@ pub(crate) struct Batch<'a> {
     waits: Vec<bool>,
     command_appends: Vec<i32>,
     command_ids: Vec<Uuid>,
+    command_kinds: Vec<i16>,
     step_appends: Vec<i32>,
     step_followers: Vec<&'a str>,
     step_upstreams: Vec<Uuid>,
@@ -131,9 +133,14 @@ impl<'a> Batch<'a> {
     ///
     /// # Errors
     /// For the whole batch; whether it was written depends on the error.
-    pub(crate) async fn carry_out(&self, client: &ClientWrapper, hold: Hold) -> Result<Vec<Outcome>, Error> {
+    pub(crate) async fn carry_out(
+        &self,
+        client: &ClientWrapper,
+        log: LogId,
+        hold: Hold,
+    ) -> Result<Vec<Outcome>, Error> {
         let verdicts = verdicts(&self.call(client, hold).await?)?;
-        Ok(self.appends.iter().zip(&verdicts).map(|(append, verdict)| self.outcome(append, verdict)).collect())
+        Ok(self.appends.iter().zip(&verdicts).map(|(append, verdict)| self.outcome(append, log, verdict)).collect())
     }
 
     async fn call(&self, client: &ClientWrapper, hold: Hold) -> Result<Row, Error> {
@@ -188,24 +195,28 @@ impl<'a> Batch<'a> {
                     &self.step_seen_identities,
                     &self.step_cut_followers,
                     &self.step_cut_partitions,
+                    &self.command_kinds,
                 ],
             )
             .await
     }
 
     /// What `verdict` means for `append`, of which it was given.
-    fn outcome(&self, append: &Append, verdict: &Verdict) -> Outcome {
+    fn outcome(&self, append: &Append, log: LogId, verdict: &Verdict) -> Outcome {
         let number = verdict.number.unsigned_abs();
-        let receipt = Receipt { position: Position::new(number), command_id: append.command_id };
+        let receipt = |kind| Receipt { log, kind, position: Position::new(number), command_id: append.command_id };
         let place = usize::try_from(verdict.place).unwrap_or_default();
         Outcome::Settled(match (verdict.outcome, &append.tracking) {
-            (0, _) => Ok(Appended { receipt, repeated: false }),
-            (1, _) => Ok(Appended { receipt, repeated: true }),
+            (0, _) => Ok(Appended { receipt: receipt(append.receipt_kind()), repeated: false }),
+            (1, _) => match u8::try_from(verdict.place).ok().and_then(ReceiptKind::from_number) {
+                Some(kind) => Ok(Appended { receipt: receipt(kind), repeated: true }),
+                None => Err(strange(verdict)),
+            },
             (outcome @ (2 | 6 | 7), Some(step)) => Err(tracking::refusal(step, outcome, number)),
             (3, _) => Err(self.conflict(append, place, Version::new(number))),
             (4, _) => Err(beyond(append, place, Version::new(number))),
             (5, _) => return Outcome::AskAgain,
-            _ => Err(StoreError::Corrupt { reason: format!("append() answered {verdict:?}"), source: None }),
+            _ => Err(strange(verdict)),
         })
     }
 
@@ -213,6 +224,7 @@ impl<'a> Batch<'a> {
         if let Some(id) = append.command_id {
             self.command_appends.push(number);
             self.command_ids.push(id.as_uuid());
+            self.command_kinds.push(append.receipt_kind().number().into());
         }
         if let Some(step) = &append.tracking {
             self.add_step(number, step);
@@ -295,9 +307,10 @@ impl<'a> Batch<'a> {
     }
 
     fn sort_commands(&mut self) {
-        let mut commands: Vec<_> = self.command_ids.iter().copied().zip(self.command_appends.iter().copied()).collect();
+        let appends = self.command_appends.iter().copied().zip(self.command_kinds.iter().copied());
+        let mut commands: Vec<_> = self.command_ids.iter().copied().zip(appends).collect();
         commands.sort_unstable();
-        (self.command_ids, self.command_appends) = commands.into_iter().unzip();
+        (self.command_ids, (self.command_appends, self.command_kinds)) = commands.into_iter().unzip();
     }
 
     fn conflict(&self, append: &Append, place: usize, actual: Version) -> StoreError {
@@ -306,6 +319,10 @@ impl<'a> Batch<'a> {
         let part = &append.streams[place - 1 - first.unwrap_or_default()];
         StoreError::Conflict { stream: part.stream.clone(), expected: part.expected, actual }
     }
+}
+
+fn strange(verdict: &Verdict) -> StoreError {
+    StoreError::Corrupt { reason: format!("append() answered {verdict:?}"), source: None }
 }
 
 fn beyond(append: &Append, place: usize, head: Version) -> StoreError {
@@ -369,7 +386,7 @@ fn count(length: usize) -> i32 {
 
 #[cfg(test)]
 mod tests {
-    use eventsourcing_core::store::{CodecId, Fingerprint, LogId, NewSnapshot};
+    use eventsourcing_core::store::{CodecId, Fingerprint, NewSnapshot};
     use jiff::Timestamp;
 
     use super::*;

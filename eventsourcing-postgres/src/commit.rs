@@ -21,7 +21,7 @@ use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
-use eventsourcing_core::store::{Append, Appended, Position, StoreError};
+use eventsourcing_core::store::{Append, Appended, LogId, Position, ReceiptKind, StoreError};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
@@ -69,13 +69,13 @@ pub(crate) struct CommitQueue {
 
 impl CommitQueue {
     /// Starts as many writers; the first one has `client` already.
-    pub(crate) fn start(sessions: &Sessions, client: ClientWrapper, writers: usize, news: &News) -> Self {
+    pub(crate) fn start(sessions: &Sessions, log: LogId, client: ClientWrapper, writers: usize, news: &News) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
         let queue = Arc::new(Mutex::new(queue));
         let clients = std::iter::once(Some(client)).chain(std::iter::repeat_with(|| None));
         let writers = clients.take(writers).map(|client| {
             let line = Line { sessions: sessions.clone(), client, pause: RETRY_MIN, not_before: None };
-            let writer = Writer { line, queue: Arc::clone(&queue), again: VecDeque::new(), news: news.clone() };
+            let writer = Writer { line, log, queue: Arc::clone(&queue), again: VecDeque::new(), news: news.clone() };
             tokio::spawn(writer.run())
         });
         let writers = SyncMutex::new(writers.collect());
@@ -138,6 +138,7 @@ impl News {
 /// closed, so that everybody gets an answer.
 struct Writer {
     line: Line,
+    log: LogId,
     queue: Arc<Mutex<mpsc::Receiver<Job>>>,
     /// Appends that wait for the next batch.
     again: VecDeque<Job>,
@@ -211,7 +212,7 @@ impl Writer {
     async fn commit(&mut self, batch: &mut Vec<Job>, reruns: u32) -> Next {
         let patience = self.line.sessions.patience;
         let called = match self.line.client().await {
-            Ok(client) => timeout(patience, carry_out(client, batch, reruns)).await,
+            Ok(client) => timeout(patience, carry_out(client, self.log, batch, reruns)).await,
             Err(error) => return refuse_all(batch, error),
         };
         match called {
@@ -226,7 +227,9 @@ impl Writer {
 
     fn answer(&mut self, batch: &mut Vec<Job>, outcomes: Vec<Outcome>) -> Next {
         let written = outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Settled(Ok(appended)) => Some(appended.receipt.position),
+            Outcome::Settled(Ok(Appended { receipt, .. })) if receipt.kind == ReceiptKind::Recorded => {
+                Some(receipt.position)
+            }
             _ => None,
         });
         self.news.publish(written.max().unwrap_or_default());
@@ -257,17 +260,17 @@ impl Writer {
 }
 
 /// The short way first, if it is one for all of the batch. One more round trip if it does not lead there.
-async fn carry_out(client: &ClientWrapper, batch: &[Job], reruns: u32) -> Result<Vec<Outcome>, Error> {
+async fn carry_out(client: &ClientWrapper, log: LogId, batch: &[Job], reruns: u32) -> Result<Vec<Outcome>, Error> {
     let appends = || batch.iter().map(|job| &job.append);
     if reruns == 0
         && let Some(plain) = Plain::of(appends())
-        && let Some(appended) = plain.write(client).await?
+        && let Some(appended) = plain.write(client, log).await?
     {
         return Ok(appended.into_iter().map(|appended| Outcome::Settled(Ok(appended))).collect());
     }
     let arrays = Batch::new(appends());
     let hold = if reruns < RERUNS_TOGETHER { arrays.hold() } else { Hold::Alone };
-    arrays.carry_out(client, hold).await
+    arrays.carry_out(client, log, hold).await
 }
 
 /// Gives everybody in the batch the same answer.

@@ -7,7 +7,9 @@ use std::collections::HashSet;
 use std::pin::pin;
 
 use deadpool_postgres::ClientWrapper;
-use eventsourcing_core::store::{Append, Appended, Expected, NewEvent, Receipt, StreamAppend, StreamId, Version};
+use eventsourcing_core::store::{
+    Append, Appended, Expected, LogId, NewEvent, Receipt, StreamAppend, StreamId, Version,
+};
 use futures_util::TryStreamExt;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, RowStream};
@@ -85,7 +87,7 @@ impl<'a> Plain<'a> {
     ///
     /// # Errors
     /// As with `append()`.
-    pub(crate) async fn write(&self, client: &ClientWrapper) -> Result<Option<Vec<Appended>>, Error> {
+    pub(crate) async fn write(&self, client: &ClientWrapper, log: LogId) -> Result<Option<Vec<Appended>>, Error> {
         let mut rows = pin!(self.rows(client).await?);
         let mut positions = Vec::with_capacity(self.versions.len());
         while let Some(row) = rows.try_next().await? {
@@ -95,7 +97,7 @@ impl<'a> Plain<'a> {
             return Ok(None);
         }
         let appended = |end: &usize| {
-            let receipt = Receipt { position: positions[*end], command_id: None };
+            let receipt = Receipt::at(log, positions[*end]);
             Appended { receipt, repeated: false }
         };
         Ok(Some(self.ends.iter().map(appended).collect()))
@@ -141,7 +143,7 @@ impl<'a> Plain<'a> {
 
 /// What a plain append writes; `None` if it is none.
 fn part(number: usize, append: &Append) -> Option<Part<'_>> {
-    let Append { recorded_at, command_id: None, streams, tracking: None, snapshots } = append else { return None };
+    let Append { recorded_at, command_id: None, streams, tracking: None, snapshots, .. } = append else { return None };
     let ([StreamAppend { stream, expected, events }], true) = (&**streams, snapshots.is_empty()) else { return None };
     let before = match *expected {
         Expected::NoStream => Version::ZERO,

@@ -23,6 +23,7 @@ const LOG_FILTERED: &str = include_str!("queries/log_filtered.sql");
 const LOG_FIRST_OF_STREAM: &str = include_str!("queries/log_first_of_stream.sql");
 const SEEN: &str = include_str!("queries/seen.sql");
 const HOLDERS: &str = include_str!("queries/holders.sql");
+const NEWEST: &str = include_str!("queries/newest.sql");
 const RECEIPT: &str = include_str!("queries/receipt.sql");
 const RECEIPTS: &str = include_str!("queries/receipts.sql");
 const TRACKING: &str = include_str!("queries/tracking.sql");
@@ -115,29 +116,34 @@ pub(crate) async fn holders_then_log(
     }
 }
 
-pub(crate) async fn receipt(client: &ClientWrapper, command_id: CommandId) -> Result<Option<Receipt>, Error> {
+/// The highest position that can be seen, decided or not.
+pub(crate) async fn newest(client: &ClientWrapper) -> Result<Position, Error> {
+    let statement = client.prepare_cached(NEWEST).await?;
+    rows::position(&client.query_one(&statement, &[]).await?, 0)
+}
+
+pub(crate) async fn receipt(
+    client: &ClientWrapper,
+    log: LogId,
+    command_id: CommandId,
+) -> Result<Option<Receipt>, Error> {
     let statement = client.prepare_cached(RECEIPT).await?;
     let row = client.query_opt(&statement, &[&command_id.as_uuid()]).await?;
-    let position = row.map(|row| rows::position(&row, 0)).transpose()?;
-    Ok(position.map(|position| Receipt { position, command_id: Some(command_id) }))
+    row.map(|row| rows::receipt(&row, log)).transpose()
 }
 
 pub(crate) async fn receipts(
     client: &ClientWrapper,
+    log: LogId,
     after: Option<CommandId>,
     limit: usize,
 ) -> Result<Vec<Receipt>, Error> {
     let statement = client.prepare_cached(RECEIPTS).await?;
     let from = after.map_or(Uuid::nil(), CommandId::as_uuid);
     let rows = client.query(&statement, &[&from, &rows::at_most(limit.saturating_add(1))]).await?;
-    let mut receipts = Vec::with_capacity(rows.len());
-    for row in &rows {
-        let (command_id, position) = (Some(CommandId::from_uuid(row.try_get(0)?)), rows::position(row, 1)?);
-        receipts.push(Receipt { position, command_id });
-    }
-    receipts.retain(|receipt| after.is_none() || receipt.command_id != after);
-    receipts.truncate(limit);
-    Ok(receipts)
+    let receipts = rows.iter().map(|row| rows::receipt(row, log)).collect::<Result<Vec<_>, _>>()?;
+    let beyond = receipts.into_iter().filter(|receipt| after.is_none() || receipt.command_id != after);
+    Ok(beyond.take(limit).collect())
 }
 
 pub(crate) async fn tracking(client: &ClientWrapper, follower: &Name, upstream: LogId) -> Result<Position, Error> {

@@ -4,7 +4,8 @@ use std::error::Error as StdError;
 use std::pin::pin;
 
 use eventsourcing_core::store::{
-    CodecId, Loaded, LoadedEvent, Name, Position, StoreError, StoredEvent, StoredSnapshot, StreamId, Version,
+    CodecId, CommandId, Loaded, LoadedEvent, LogId, Name, Position, Receipt, ReceiptKind, StoreError, StoredEvent,
+    StoredSnapshot, StreamId, Version,
 };
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -73,6 +74,20 @@ impl Rows {
     }
 }
 
+/// The receipt in a row of command, position, kind and position of a rejection. Earlier programs have written neither of
+/// the last two.
+pub(crate) fn receipt(row: &Row, log: LogId) -> Result<Receipt, Error> {
+    let position = position(row, 1)?;
+    let kind = row.try_get::<_, Option<Kind>>(2)?.map(|kind| kind.0);
+    let decided_at = row.try_get::<_, Option<Narrow<u64>>>(3)?.map(|number| Position::new(number.0));
+    Ok(Receipt {
+        log,
+        kind: kind.unwrap_or_else(|| ReceiptKind::of_earlier_release(position)),
+        position: decided_at.unwrap_or(position),
+        command_id: Some(CommandId::from_uuid(row.try_get(0)?)),
+    })
+}
+
 pub(crate) fn position(row: &Row, column: usize) -> Result<Position, Error> {
     number(row, column).map(Position::new)
 }
@@ -110,6 +125,19 @@ impl Shared {
         }
         name
     }
+}
+
+/// The kind of a receipt.
+struct Kind(ReceiptKind);
+
+impl<'a> FromSql<'a> for Kind {
+    fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
+        let number = i16::from_sql(kind, raw)?;
+        let known = u8::try_from(number).ok().and_then(ReceiptKind::from_number);
+        Ok(Self(known.ok_or_else(|| Unreadable(format!("{number} is no kind of receipt")))?))
+    }
+
+    accepts!(INT2);
 }
 
 /// A number that PostgreSQL keeps in a wider, signed type.

@@ -111,7 +111,7 @@ impl PostgresStore {
         let (hints, written) = (watch::Sender::new(()), watch::Sender::new(Position::ZERO));
         let signal = Signal::start(sessions.clone(), log_id, written.subscribe(), hints.clone());
         let news = News { hints: hints.clone(), written };
-        let queue = CommitQueue::start(&sessions, client, options.writers, &news);
+        let queue = CommitQueue::start(&sessions, log_id, client, options.writers, &news);
         let (log, waiting) = (Log::new(place.clone()), Waiting::new(hints, options.poll_interval));
         Ok(Self(Arc::new(Shared { place, log_id, readers, log, waiting, queue, signal, database })))
     }
@@ -140,13 +140,22 @@ impl EventStore for PostgresStore {
         self.0.log.head(&self.0.readers).await
     }
 
+    async fn newest_position(&self) -> Result<Position, StoreError> {
+        self.0.readers.run(&(), |client, ()| Box::pin(read::newest(client))).await
+    }
+
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
-        self.0.readers.run(&command_id, |client, id| Box::pin(read::receipt(client, *id))).await
+        let wanted = (self.0.log_id, command_id);
+        self.0.readers.run(&wanted, |client, (log, id)| Box::pin(read::receipt(client, *log, *id))).await
     }
 
     async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
-        let wanted = (after, limit);
-        self.0.readers.run(&wanted, |client, (after, limit)| Box::pin(read::receipts(client, *after, *limit))).await
+        let wanted = (self.0.log_id, after, limit);
+        let reading = self
+            .0
+            .readers
+            .run(&wanted, |client, (log, after, limit)| Box::pin(read::receipts(client, *log, *after, *limit)));
+        reading.await
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {

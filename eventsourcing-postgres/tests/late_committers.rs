@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::{Append, EventStore, Expected, LogQuery, Position, StoredEvent, StreamId};
+use eventsourcing_core::store::{Append, CommandId, EventStore, Expected, LogQuery, Position, StoredEvent, StreamId};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_postgres::PostgresStore;
 use jiff::Timestamp;
@@ -69,6 +69,45 @@ async fn open_append_is_waited_for_and_then_seen() {
     timeout(SOON, waiting).await.expect("woken in time").expect("a task").expect("a head");
     for store in [store, other, place.store().await] {
         assert_eq!(texts_of(&store).await, ["first", "late", "last"]);
+    }
+}
+
+/// Beside an open append the head stays where it is. What is acknowledged lies before the newest position all the same, and so does
+/// what a command has seen that recorded nothing or was rejected. Promises P6 and P37.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn newest_position_and_receipts_do_not_wait_for_an_open_append() {
+    let place = Place::new();
+    let (store, other, late) = (place.store().await, place.store().await, place.outsider().await);
+    append_text(&store, "account", "first").await;
+    let head = store.head().await.expect("a head");
+    for round in 0..4 {
+        let drawn = begin_append(&late, "account", "late").await;
+        let acknowledged = store.append(append()).await.expect("a receipt").receipt.position;
+        for store in [&store, &other] {
+            assert_eq!(store.newest_position().await.expect("a position"), acknowledged);
+            let command = || Append::new(Timestamp::UNIX_EPOCH);
+            for append in
+                [command().with_command_id(CommandId::new()), command().with_rejected_command(CommandId::new())]
+            {
+                let receipt = store.append(append).await.expect("a receipt").receipt;
+                assert_eq!(receipt.position, acknowledged, "{receipt:?}");
+                assert_eq!(store.receipt(receipt.command_id.expect("it has one")).await.expect("it"), Some(receipt));
+            }
+            let shown = store.head().await.expect("a head");
+            assert!(head <= shown && shown < drawn && drawn < acknowledged, "{shown} {drawn} {acknowledged}");
+        }
+        if round % 2 == 0 {
+            commit(&late).await;
+        } else {
+            roll_back(&late).await;
+        }
+        let decided = async {
+            while store.head().await.expect("a head") < acknowledged {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(SOON, decided).await.expect("an append that has ended delays nobody");
+        assert_eq!(store.newest_position().await.expect("a position"), acknowledged);
     }
 }
 

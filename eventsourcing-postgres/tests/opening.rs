@@ -6,7 +6,9 @@ use std::collections::HashSet;
 use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::{EventStore, LogId, NotesQuery, StoreError};
+use eventsourcing_core::store::{
+    Append, CommandId, EventStore, LogId, NotesQuery, Position, Receipt, ReceiptKind, StoreError,
+};
 use eventsourcing_postgres::PostgresStore;
 use support::server::{FORGETFUL, GUARDED_USER, PASSWORD};
 use support::{Place, Server, append, connect, log_of, one_line};
@@ -163,6 +165,63 @@ async fn program_of_the_first_schema_goes_on_beside_the_second() {
     assert_eq!(newer.notes(notes).await.expect("notes").position.as_u64(), 7);
     newer.append(append()).await.expect("the newer program goes on");
     assert_eq!(log_of(&newer).await.len(), 3);
+}
+
+/// An append of the first schema with a command: without an event it keeps a rejection. `$1` the command, `$2` the streams.
+const FIRST_SCHEMA_COMMAND: &str = "
+    SELECT outcomes[1], numbers[1] FROM append(false, '{f}', '{1}', ARRAY[$1::uuid], '{}', '{}', '{}', '{}', '{}', '{}',
+        '{}', '{}', '{}', '{}', '{}', '{}', array_fill(1, ARRAY[cardinality($2::uuid[])]), $2::uuid[],
+        array_fill('c'::text, ARRAY[cardinality($2::uuid[])]), array_fill(-1::bigint, ARRAY[cardinality($2::uuid[])]),
+        array_fill(1, ARRAY[cardinality($2::uuid[])]), array_fill(0, ARRAY[cardinality($2::uuid[])]),
+        array_fill(1, ARRAY[cardinality($2::uuid[])]), array_fill(1, ARRAY[cardinality($2::uuid[])]), $2::uuid[],
+        array_fill('c'::text, ARRAY[cardinality($2::uuid[])]), array_fill('n'::text, ARRAY[cardinality($2::uuid[])]),
+        array_fill(1, ARRAY[cardinality($2::uuid[])]), array_fill(1::smallint, ARRAY[cardinality($2::uuid[])]),
+        array_fill('epoch'::timestamptz, ARRAY[cardinality($2::uuid[])]),
+        array_fill(''::bytea, ARRAY[cardinality($2::uuid[])]), array_fill(''::bytea, ARRAY[cardinality($2::uuid[])]),
+        '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')";
+
+/// Rejections and receipts of either program are understood by the other one.
+#[tokio::test]
+async fn receipts_of_the_first_and_the_second_schema_are_understood_by_both_programs() {
+    let place = Place::with_database().await;
+    let (older, schema) = (place.outsider().await, place.schema());
+    let first = include_str!("../src/schema/1.sql");
+    let create = format!("CREATE SCHEMA {schema}; SET search_path = {schema}; {first}");
+    older.batch_execute(&create).await.expect("the first schema");
+    let append_as_older = older.prepare(FIRST_SCHEMA_COMMAND).await.expect("a statement of the first schema");
+    let by_older = async |command: CommandId, events: usize| {
+        let streams: Vec<_> = (0..events).map(|_| uuid::Uuid::new_v4()).collect();
+        let row = older.query_one(&append_as_older, &[&command.as_uuid(), &streams]).await.expect("an append");
+        (row.get::<_, i32>(0), row.get::<_, i64>(1))
+    };
+    let commands: [CommandId; 4] = std::array::from_fn(|_| CommandId::new());
+    assert_eq!((by_older(commands[0], 0).await, by_older(commands[1], 1).await), ((0, 0), (0, 1)));
+
+    let newer = place.store().await;
+    assert_eq!((by_older(commands[2], 0).await, by_older(commands[3], 1).await), ((0, 0), (0, 2)), "it goes on");
+    let log = newer.log_id();
+    for (command, kind, position) in [
+        (commands[0], ReceiptKind::Rejected, 0),
+        (commands[1], ReceiptKind::Recorded, 1),
+        (commands[2], ReceiptKind::Rejected, 0),
+        (commands[3], ReceiptKind::Recorded, 2),
+    ] {
+        let receipt = Receipt { log, kind, position: Position::new(position), command_id: Some(command) };
+        assert_eq!(newer.receipt(command).await.expect("an answer"), Some(receipt));
+        let again = newer.append(append().with_command_id(command)).await.expect("the first receipt");
+        assert_eq!((again.receipt, again.repeated), (receipt, true));
+    }
+    let (rejected, nothing) = (CommandId::new(), CommandId::new());
+    let empty = || Append::new(jiff::Timestamp::UNIX_EPOCH);
+    let answer = newer.append(empty().with_rejected_command(rejected)).await.expect("it is kept").receipt;
+    assert_eq!((answer.kind, answer.position), (ReceiptKind::Rejected, Position::new(2)));
+    newer.append(empty().with_command_id(nothing)).await.expect("it is remembered");
+    assert_eq!(by_older(rejected, 1).await, (1, 0), "by position 0 the older program knows a rejection");
+    assert_eq!(by_older(nothing, 1).await, (1, 2), "and what was carried out by any other");
+    let receipts = "SELECT position FROM receipts WHERE command_id = $1";
+    let position: i64 = older.query_one(receipts, &[&rejected.as_uuid()]).await.expect("a receipt").get(0);
+    assert_eq!(position, 0);
+    assert_eq!(log_of(&newer).await.len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

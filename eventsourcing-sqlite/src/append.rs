@@ -1,6 +1,8 @@
 //! One append inside the writer's transaction: everything is checked before anything is written.
 
-use eventsourcing_core::store::{Append, Appended, NewSnapshot, Position, Receipt, StoreError, StreamAppend, Version};
+use eventsourcing_core::store::{
+    Append, Appended, LogId, NewSnapshot, Position, Receipt, ReceiptKind, StoreError, StreamAppend, Version,
+};
 use jiff::Timestamp;
 use rusqlite::{Result, Transaction, params};
 
@@ -16,15 +18,15 @@ const PUT_SNAPSHOT: &str = include_str!("queries/put_snapshot.sql");
 pub(crate) enum Checked {
     /// It can be written; each of its streams has the version that stands here in the same place.
     Sound(Vec<Version>),
-    /// The command was carried out before.
+    /// The command was answered before.
     Repeated(Receipt),
     /// It may not be written.
     Refused(StoreError),
 }
 
 /// Looks whether `append` can be written. Reads only.
-pub(crate) fn check(transaction: &Transaction<'_>, append: &Append) -> Result<Checked> {
-    let first = append.command_id.map(|command_id| read::receipt(transaction, command_id)).transpose()?;
+pub(crate) fn check(transaction: &Transaction<'_>, log: LogId, append: &Append) -> Result<Checked> {
+    let first = append.command_id.map(|command_id| read::receipt(transaction, log, command_id)).transpose()?;
     if let Some(receipt) = first.flatten() {
         return Ok(Checked::Repeated(receipt));
     }
@@ -53,21 +55,38 @@ pub(crate) fn check(transaction: &Transaction<'_>, append: &Append) -> Result<Ch
 /// Writes `append`, whose streams are at `versions`.
 ///
 /// An error leaves part of it in the transaction, which must then be rolled back.
-pub(crate) fn write(transaction: &Transaction<'_>, append: &Append, versions: &[Version]) -> Result<Appended> {
+pub(crate) fn write(
+    transaction: &Transaction<'_>,
+    log: LogId,
+    append: &Append,
+    versions: &[Version],
+) -> Result<Appended> {
     for (part, version) in append.streams.iter().zip(versions) {
         insert_events(transaction, part, *version, append.recorded_at)?;
     }
-    let position = match append.event_count() {
-        0 => Position::ZERO,
-        _ => Position::new(transaction.last_insert_rowid().unsigned_abs()),
+    let kind = append.receipt_kind();
+    let position = match (kind, append.command_id) {
+        (ReceiptKind::Recorded, _) => Position::new(transaction.last_insert_rowid().unsigned_abs()),
+        (_, Some(_)) => read::head(transaction)?,
+        (_, None) => Position::ZERO,
     };
     append.tracking.iter().try_for_each(|step| step::make(transaction, step))?;
     append.snapshots.iter().try_for_each(|snapshot| put_snapshot(transaction, snapshot))?;
-    if let Some(id) = append.command_id {
-        let row = params![id.as_uuid().into_bytes(), stored(position.as_u64())];
-        transaction.prepare_cached(INSERT_RECEIPT)?.execute(row)?;
-    }
-    Ok(Appended { receipt: Receipt { position, command_id: append.command_id }, repeated: false })
+    let receipt = Receipt { log, kind, position, command_id: append.command_id };
+    insert_receipt(transaction, &receipt)?;
+    Ok(Appended { receipt, repeated: false })
+}
+
+/// Earlier programs know a rejection by its position 0, so its own stands in a column that they do not read.
+fn insert_receipt(transaction: &Transaction<'_>, receipt: &Receipt) -> Result<()> {
+    let Some(id) = receipt.command_id else { return Ok(()) };
+    let place = stored(receipt.position.as_u64());
+    let (position, decided_at) = match receipt.kind {
+        ReceiptKind::Rejected => (0, Some(place)),
+        ReceiptKind::Recorded | ReceiptKind::NothingRecorded => (place, None),
+    };
+    let row = params![id.as_uuid().into_bytes(), position, receipt.kind.number(), decided_at];
+    transaction.prepare_cached(INSERT_RECEIPT)?.execute(row).map(drop)
 }
 
 fn version_after(

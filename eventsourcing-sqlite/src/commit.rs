@@ -74,6 +74,7 @@ pub(crate) struct CommitQueue {
 impl CommitQueue {
     pub(crate) fn start(
         connection: Connection,
+        log: LogId,
         path: &Arc<Path>,
         wal: Option<WriteAheadLog>,
         head: Head,
@@ -81,7 +82,7 @@ impl CommitQueue {
         let (turns, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
         let (alive, ended) = std::sync::mpsc::channel();
         let closing = Arc::default();
-        let writer = Writer::new(connection, Arc::clone(path), wal, head, queue, Arc::clone(&closing));
+        let writer = Writer::new(connection, log, Arc::clone(path), wal, head, queue, Arc::clone(&closing));
         let thread = thread::Builder::new().name("eventsourcing-sqlite".to_owned()).spawn(move || {
             let _until_the_end = alive;
             writer.run();
@@ -167,6 +168,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// queue are closed, so that everybody gets an answer.
 pub(crate) struct Writer {
     connection: Connection,
+    log: LogId,
     path: Arc<Path>,
     head: Head,
     queue: mpsc::Receiver<Turn>,
@@ -188,13 +190,14 @@ enum Failure {
 impl Writer {
     fn new(
         connection: Connection,
+        log: LogId,
         path: Arc<Path>,
         wal: Option<WriteAheadLog>,
         head: Head,
         queue: mpsc::Receiver<Turn>,
         closing: Arc<AtomicBool>,
     ) -> Self {
-        Self { connection, path, head, queue, next: None, closing, wal }
+        Self { connection, log, path, head, queue, next: None, closing, wal }
     }
 
     fn run(mut self) {
@@ -269,7 +272,7 @@ impl Writer {
         if let Some(wal) = &mut self.wal {
             wal.begin(&transaction).map_err(Failure::File)?;
         }
-        let outcomes = batch.iter().map(|job| carry_out(&transaction, &self.path, job));
+        let outcomes = batch.iter().map(|job| carry_out(&transaction, self.log, &self.path, job));
         let outcomes = outcomes.collect::<Result<_, _>>().map_err(Failure::before_commit)?;
         transaction.commit().map_err(|error| Failure::AtCommit(Arc::new(error)))?;
         if let Some(wal) = &mut self.wal {
@@ -290,9 +293,9 @@ impl Writer {
 }
 
 /// The outcome of one job of the batch; an error is one of the whole batch.
-fn carry_out(transaction: &Transaction<'_>, path: &Path, job: &Job) -> rusqlite::Result<Outcome> {
+fn carry_out(transaction: &Transaction<'_>, log: LogId, path: &Path, job: &Job) -> rusqlite::Result<Outcome> {
     match job {
-        Job::Append(append, _) => carry_out_append(transaction, path, append).map(Outcome::Append),
+        Job::Append(append, _) => carry_out_append(transaction, log, path, append).map(Outcome::Append),
         Job::Lease(request, _) => lease::take(transaction, request).map(Outcome::Lease),
         Job::Release { follower, upstream, token, .. } => {
             lease::release(transaction, follower, *upstream, *token).map(|()| Outcome::Release)
@@ -304,11 +307,12 @@ fn carry_out(transaction: &Transaction<'_>, path: &Path, job: &Job) -> rusqlite:
 /// answered by rolling back the transaction, and what others wrote is gone with it.
 fn carry_out_append(
     transaction: &Transaction<'_>,
+    log: LogId,
     path: &Path,
     append: &Append,
 ) -> rusqlite::Result<Result<Appended, StoreError>> {
-    match append::check(transaction, append) {
-        Ok(Checked::Sound(versions)) => append::write(transaction, append, &versions).map(Ok),
+    match append::check(transaction, log, append) {
+        Ok(Checked::Sound(versions)) => append::write(transaction, log, append, &versions).map(Ok),
         Ok(Checked::Repeated(receipt)) => Ok(Ok(Appended { receipt, repeated: true })),
         Ok(Checked::Refused(refusal)) => Ok(Err(refusal)),
         Err(error) if transaction.is_autocommit() => Err(error),
@@ -409,7 +413,7 @@ mod tests {
             let watch = Arc::clone(&opened.watch);
             let wal = WriteAheadLog::new(&opened.path, watch, timeout, &mut opened.writer).expect("a log");
             let path = Arc::clone(&opened.path);
-            let writer = Writer::new(opened.writer, path, Some(wal), Head::new(), queue, Arc::default());
+            let writer = Writer::new(opened.writer, opened.log_id, path, Some(wal), Head::new(), queue, Arc::default());
             Self { _folder: folder, path: opened.path, jobs, writer }
         }
 

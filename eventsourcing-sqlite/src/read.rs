@@ -77,20 +77,21 @@ pub(crate) fn stream_version(connection: &Connection, stream: &StreamId) -> Resu
     Ok(version.optional()?.unwrap_or_default())
 }
 
-pub(crate) fn receipt(connection: &Connection, command_id: CommandId) -> Result<Option<Receipt>> {
+pub(crate) fn receipt(connection: &Connection, log: LogId, command_id: CommandId) -> Result<Option<Receipt>> {
     let mut statement = connection.prepare_cached(RECEIPT)?;
-    let position = statement.query_row([command_id.as_uuid().as_bytes()], |row| rows::position(row, 0)).optional()?;
-    Ok(position.map(|position| Receipt { position, command_id: Some(command_id) }))
+    statement.query_row([command_id.as_uuid().as_bytes()], |row| rows::receipt(row, log)).optional()
 }
 
-pub(crate) fn receipts(connection: &Connection, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>> {
+pub(crate) fn receipts(
+    connection: &Connection,
+    log: LogId,
+    after: Option<CommandId>,
+    limit: usize,
+) -> Result<Vec<Receipt>> {
     // No bytes are before any bytes.
     let after = after.map_or(Vec::new(), |id| id.as_uuid().as_bytes().to_vec());
     let mut statement = connection.prepare_cached(RECEIPTS)?;
-    let receipts = statement.query_map(params![after, rows_at_most(limit)], |row| {
-        let (id, position) = (rows::uuid(row, 0)?, rows::position(row, 1)?);
-        Ok(Receipt { position, command_id: Some(CommandId::from_uuid(id)) })
-    })?;
+    let receipts = statement.query_map(params![after, rows_at_most(limit)], |row| rows::receipt(row, log))?;
     receipts.collect()
 }
 

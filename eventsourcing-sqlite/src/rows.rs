@@ -1,7 +1,8 @@
 //! From rows to events. Names repeat from row to row, so a page holds each name once.
 
 use eventsourcing_core::store::{
-    CodecId, EventIdentity, EventRef, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version,
+    CodecId, CommandId, EventIdentity, EventRef, LoadedEvent, LogId, Name, Position, Receipt, ReceiptKind, StoredEvent,
+    StoredSnapshot, StreamId, Version,
 };
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, Type};
@@ -55,6 +56,21 @@ impl Rows {
 /// The snapshot in a row of version, codec and payload.
 pub(crate) fn snapshot(row: &Row<'_>) -> Result<StoredSnapshot> {
     Ok(StoredSnapshot { version: version(row, 0)?, codec: CodecId(row.get(1)?), payload: bytes(row, 2)? })
+}
+
+/// The receipt in a row of command, position, kind and position of a rejection. Earlier programs have written neither of
+/// the last two.
+pub(crate) fn receipt(row: &Row<'_>, log: LogId) -> Result<Receipt> {
+    let command_id = Some(CommandId::from_uuid(uuid(row, 0)?));
+    let position = position(row, 1)?;
+    let kind = match row.get::<_, Option<u8>>(2)? {
+        None => ReceiptKind::of_earlier_release(position),
+        Some(number) => {
+            ReceiptKind::from_number(number).ok_or_else(|| Error::IntegralValueOutOfRange(2, number.into()))?
+        }
+    };
+    let decided_at = row.get::<_, Option<i64>>(3)?.map(|_| self::position(row, 3)).transpose()?;
+    Ok(Receipt { log, kind, position: decided_at.unwrap_or(position), command_id })
 }
 
 pub(crate) fn position(row: &Row<'_>, column: usize) -> Result<Position> {

@@ -141,7 +141,7 @@ impl SqliteStore {
         let (path, log_id, connection) = open_in_memory()?;
         let head = Head::new();
         let poll_interval = SqliteOptions::POLL_INTERVAL_DEFAULT;
-        let queue = Arc::new(CommitQueue::start(connection, &path, None, head.clone())?);
+        let queue = Arc::new(CommitQueue::start(connection, log_id, &path, None, head.clone())?);
         let readers = || Readers::Writer(Arc::clone(&queue));
         let (readers, waiting) = (readers(), Waiting::new(head, readers(), poll_interval));
         Ok(Self(Arc::new(Shared { path, log_id, watch: None, readers, waiting, queue })))
@@ -169,7 +169,7 @@ impl SqliteStore {
         let watcher = Readers::new(Arc::clone(&path), Arc::clone(&watch), vec![watcher]);
         let waiting = Waiting::new(head.clone(), watcher, poll_interval);
         let wal = WriteAheadLog::new(&path, Arc::clone(&watch), busy_timeout, &mut writer)?;
-        let queue = Arc::new(CommitQueue::start(writer, &path, Some(wal), head)?);
+        let queue = Arc::new(CommitQueue::start(writer, log_id, &path, Some(wal), head)?);
         Ok(Self(Arc::new(Shared { path, log_id, watch: Some(watch), readers, waiting, queue })))
     }
 
@@ -213,12 +213,19 @@ impl EventStore for SqliteStore {
         self.0.readers.run(read::head).await
     }
 
+    /// Positions are given out by the one who commits: whatever can be seen is decided.
+    async fn newest_position(&self) -> Result<Position, StoreError> {
+        self.head().await
+    }
+
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
-        self.0.readers.run(move |connection| read::receipt(connection, command_id)).await
+        let log = self.0.log_id;
+        self.0.readers.run(move |connection| read::receipt(connection, log, command_id)).await
     }
 
     async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
-        self.0.readers.run(move |connection| read::receipts(connection, after, limit)).await
+        let log = self.0.log_id;
+        self.0.readers.run(move |connection| read::receipts(connection, log, after, limit)).await
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {

@@ -182,7 +182,7 @@ async fn check(place: &Place, acknowledged: &HashMap<CommandId, (u64, Position)>
     }
     if let Some((command, (task, position))) = acknowledged.iter().next() {
         let again = store.append(append(*task, *command, None)).await.expect("the first receipt");
-        let receipt = Receipt { position: *position, command_id: Some(*command) };
+        let receipt = Receipt { command_id: Some(*command), ..Receipt::at(store.log_id(), *position) };
         assert_eq!((again.receipt, again.repeated), (receipt, true), "{context}");
     }
     store.close().await;

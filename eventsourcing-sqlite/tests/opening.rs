@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use eventsourcing_core::store::{
-    EventStore, HolderId, LeaseRequest, LeaseToken, LogId, LogQuery, Name, Notebook, NotesQuery, Position, Revision,
-    StoreError, Tracking,
+    Append, CommandId, EventStore, HolderId, LeaseRequest, LeaseToken, LogId, LogQuery, Name, Notebook, NotesQuery,
+    Position, Receipt, ReceiptKind, Revision, StoreError, Tracking,
 };
 use eventsourcing_sqlite::SqliteStore;
 use fixture::{Place, append, one_line};
@@ -110,6 +110,41 @@ async fn file_of_an_older_schema_is_brought_up_to_date() {
         .await
         .expect("what the second schema has");
     assert_eq!(store.append(append()).await.expect("a receipt").receipt.position.as_u64(), 8);
+}
+
+/// A rejection that an older program has kept has position 0, and so has one of this program where an older one looks.
+#[tokio::test]
+async fn receipts_of_an_older_schema_are_understood() {
+    let place = Place::new();
+    let file = Connection::open(place.file()).expect("a file");
+    file.execute_batch(include_str!("../src/schema/1.sql")).expect("the first schema");
+    let (log, commands) = (LogId::new(), [CommandId::new(), CommandId::new(), CommandId::new()]);
+    file.execute("INSERT INTO eventsourcing_meta VALUES ('log_id', ?1)", [log.to_string()]).expect("its log");
+    let insert = "INSERT INTO eventsourcing_receipts (command_id, position) VALUES (?1, ?2)";
+    let keep = |file: &Connection, command: CommandId, position: i64| {
+        file.execute(insert, (command.as_uuid().into_bytes(), position)).expect("a receipt");
+    };
+    keep(&file, commands[0], 0);
+    keep(&file, commands[1], 7);
+
+    let store = place.store().await;
+    keep(&file, commands[2], 0);
+    for (command, kind, position) in [
+        (commands[0], ReceiptKind::Rejected, 0),
+        (commands[1], ReceiptKind::Recorded, 7),
+        (commands[2], ReceiptKind::Rejected, 0),
+    ] {
+        let receipt = Receipt { log, kind, position: Position::new(position), command_id: Some(command) };
+        assert_eq!(store.receipt(command).await.expect("an answer"), Some(receipt));
+    }
+    let written = store.append(append()).await.expect("a receipt").receipt;
+    let rejected = CommandId::new();
+    let append = Append::new(jiff::Timestamp::UNIX_EPOCH).with_rejected_command(rejected);
+    assert_eq!(store.append(append).await.expect("it is kept").receipt.position, written.position);
+    let position = "SELECT position FROM eventsourcing_receipts WHERE command_id = ?1";
+    let position: i64 = file.query_row(position, [rejected.as_uuid().into_bytes()], |row| row.get(0)).expect("a row");
+    assert_eq!(position, 0);
+    assert_eq!(store.receipts(None, 9).await.expect("receipts").len(), 4);
 }
 
 #[tokio::test]

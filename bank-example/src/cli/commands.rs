@@ -91,10 +91,10 @@ impl Checked {
             Self::Transfers { id: Some(id) } => Ok(transfers::one(&bank.transfers.load(id).await?)),
             Self::Transfers { id: None } => transfers::all(bank).await,
             Self::Accounts { owner, after, limit } => {
-                bank.settled().await?;
+                let late = settled(bank).await?;
                 let listing = Listing { owner: &owner, after, limit };
                 let output = output::summaries(&bank.summaries.list(listing).await?, !owner.is_empty());
-                Ok(output.note(parked::warning(bank).await?))
+                Ok(output.note(late).note(parked::warning(bank).await?))
             }
             Self::Account { id, at: None } => Ok(output::account(&bank.accounts.load(id).await?)),
             Self::Account { id, at: Some(version) } => Ok(output::account(&bank.accounts.load_at(id, version).await?)),
@@ -103,8 +103,8 @@ impl Checked {
                 Ok(output::history(&bank.accounts.history(id).await?))
             }
             Self::Ledger => {
-                bank.settled().await?;
-                Ok(output::ledger(ledger(bank).await?.as_deref()).note(parked::warning(bank).await?))
+                let late = settled(bank).await?;
+                Ok(output::ledger(ledger(bank).await?.as_deref()).note(late).note(parked::warning(bank).await?))
             }
             Self::Parked(command) => {
                 // Whatever keeps other followers from settling is not what is asked for.
@@ -123,10 +123,23 @@ impl Checked {
             Self::Rebuild { name } => rebuild::run(bank, &name, stop).await,
             Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
             Self::Activity { limit } => {
-                bank.settled().await?;
-                Ok(output::activity(&bank.activity.newest(limit).await?).note(parked::warning(bank).await?))
+                let late = settled(bank).await?;
+                let output = output::activity(&bank.activity.newest(limit).await?);
+                Ok(output.note(late).note(parked::warning(bank).await?))
             }
         }
+    }
+}
+
+/// Waits until what is shown is up to date. Returns a warning if it is not after a while: an append of somebody else that
+/// hangs holds back the log.
+async fn settled(bank: &Bank) -> Result<Option<String>, Failure> {
+    match tokio::time::timeout(PATIENCE, bank.settled()).await {
+        Ok(settled) => Ok(settled.map(|()| None)?),
+        Err(_) => Ok(Some(format!(
+            "what is shown is not up to date: followers have not caught up within {} s; see: bank-example followers",
+            PATIENCE.as_secs()
+        ))),
     }
 }
 

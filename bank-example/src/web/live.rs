@@ -88,7 +88,7 @@ impl Watcher {
 
     /// Whether what pages show is still behind after a while.
     async fn is_late(&self, head: Position) -> bool {
-        let receipt = Receipt { position: head, command_id: None };
+        let receipt = Receipt::at(self.store.log_id(), head);
         let [activity, summaries] = &self.read_models;
         let (activity, summaries, ledger) = tokio::join!(
             activity.after_within(&receipt, PATIENCE),

@@ -15,7 +15,7 @@ use crate::cache::{Kept, Slot, Turn};
 use crate::company::{Company, Member, Outcome};
 use crate::panics::catch;
 use crate::root::AnyRoot;
-use crate::store::{Append, EventStore, Receipt, StoreError, StreamId};
+use crate::store::{Append, EventStore, Receipt, ReceiptKind, StoreError, StreamId};
 use crate::{Aggregate, AppError, Id, IntoEvents, Rejected, Root};
 
 /// A command that has decided.
@@ -58,7 +58,13 @@ impl Application {
             match outcome {
                 Outcome::Written(receipt) => {
                     answer.map_err(Rejected::Domain)?;
-                    return Ok(if has_events { receipt } else { Receipt::NOTHING });
+                    // What the others have recorded proves what it was decided on, and lies at or before their receipt.
+                    let kind = if has_events { receipt.kind } else { ReceiptKind::NothingRecorded };
+                    return Ok(Receipt { kind, ..receipt });
+                }
+                Outcome::Nothing => {
+                    answer.map_err(Rejected::Domain)?;
+                    return Ok(self.nothing_recorded().await?);
                 }
                 Outcome::Again(_) if was_cached && may_be_stale => may_be_stale = false,
                 Outcome::Again(error) => backoff.wait(error).await?,
@@ -100,7 +106,7 @@ impl Application {
         let fate = match company {
             None if !root.has_pending() => {
                 turn.put(Box::new(root));
-                Fate::Sealed(Outcome::Written(Receipt::NOTHING))
+                Fate::Sealed(Outcome::Nothing)
             }
             None if !slot.is_wanted() => Fate::Sealed(self.write_single(&mut turn, root).await),
             company => {

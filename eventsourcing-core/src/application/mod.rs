@@ -3,6 +3,7 @@
 mod attempts;
 mod company;
 mod load;
+mod new_ids;
 mod parts;
 mod refusal;
 mod save;
@@ -19,6 +20,8 @@ use jiff::Timestamp;
 
 pub use load::IdPage;
 pub use parts::{Ids, Save};
+#[cfg(feature = "archive")]
+pub(crate) use refusal::{rejection, rejection_note};
 
 #[cfg(feature = "zstd")]
 use crate::Compression;
@@ -75,7 +78,8 @@ struct Settings {
 struct Context {
     metadata: Metadata,
     command_id: Option<CommandId>,
-    new_ids: AtomicU32,
+    /// How many ids the command has drawn so far; handles of one command share it.
+    new_ids: Arc<AtomicU32>,
 }
 
 /// What a runner does when something was saved.
@@ -179,8 +183,8 @@ impl Application {
     /// A handle whose events carry this metadata.
     #[must_use]
     pub fn with(&self, metadata: Metadata) -> Self {
-        let Context { command_id, .. } = *self.context;
-        self.in_context(Context { metadata, command_id, ..Context::default() })
+        let Context { command_id, ref new_ids, .. } = *self.context;
+        self.in_context(Context { metadata, command_id, new_ids: Arc::clone(new_ids) })
     }
 
     /// A handle for one command that may be retried: what it saves is written once, however often it is asked.
@@ -188,6 +192,9 @@ impl Application {
     /// The first save with the id is carried out; every later one, in any process, returns its receipt and writes
     /// nothing. So use a handle for one save. With a command id, saves are also retried while the store is
     /// unavailable, because then it is safe.
+    ///
+    /// A command that has nothing to record is answered too, at the price of a durable write: whoever repeats it gets its
+    /// [receipt](crate::Receipt), also if by then there would be something to record.
     ///
     /// What the domain refuses leaves no trace, and is decided anew when the command is repeated; with
     /// [`once`](Self::once) a refusal is kept too.
@@ -213,8 +220,12 @@ impl Application {
         &self.store
     }
 
-    /// An id for a new aggregate. Within a [command](Self::command) it follows from the command's id, so that a
-    /// retried command creates the same aggregate.
+    /// An id for a new aggregate. Within a [command](Self::command) it follows from the command's id, and from how many
+    /// were drawn before, so that a retried command creates the same aggregate.
+    ///
+    /// Each attempt of [`update`](Self::update), [`update_all`](Self::update_all), [`create`](Self::create) and
+    /// [`retry`](Self::retry) draws the same ids, and so does the next call of one of them with the same handle. Whoever
+    /// loops by hand draws the ids before the loop.
     #[must_use]
     pub fn new_id<A: Aggregate>(&self) -> Id<A> {
         match self.context.command_id {

@@ -4,12 +4,14 @@
 //! commands (P6, P7) decides between the two, from whichever process they come: a command is carried out or refused, by
 //! the one that came first. Each refusal has a follower of its own name, on which nobody else has to wait.
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Application;
 use crate::store::{
-    Append, Appended, CommandId, EventStore, Name, NotesQuery, Position, Receipt, StoreError, Tracking,
+    Append, Appended, CommandId, EventStore, LogId, Name, NotesQuery, Position, Receipt, ReceiptKind, StoreError,
+    Tracking,
 };
 use crate::{AppError, Rejected};
 
@@ -22,7 +24,7 @@ impl Application {
     ///
     /// Without it a refusal leaves no trace, and a command that is repeated is decided anew: an overdraft that was refused
     /// goes through when there is money by then. What is refused is [`Rejected::Domain`]; nothing else is kept. A command that
-    /// is carried out costs nothing more, one that is refused costs an append. Refusals are kept for ever, as receipts are.
+    /// is carried out costs nothing more; one that is refused, or that has nothing to record, costs an append. Refusals are kept for ever, as receipts are.
     ///
     /// If this future is dropped, or the process ends, the repeated command gets the answer that was stored, or is decided
     /// anew if none was. Without a command id nothing is kept.
@@ -95,14 +97,12 @@ impl Application {
         let Some(command_id) = self.context.command_id else { return Err(Rejected::Domain(refusal)) };
         let note = serde_json::to_string(&refusal);
         let note = note.map_err(|error| StoreError::Invalid { reason: format!("a refusal is no JSON: {error}") })?;
-        let step = Tracking::new(keeper(command_id), self.store.log_id(), Position::ZERO, Position::ZERO);
-        let append =
-            Append::new(self.now()).with_command_id(command_id).with_tracking(step.with_note(REFUSAL_KEY, note));
+        let append = rejection(self.now(), self.store.log_id(), command_id, note);
         let Appended { receipt, repeated } = self.append(append).await?;
-        match (receipt.refused(), repeated) {
-            (None, _) => Ok(receipt),
-            (Some(_), true) => Err(Rejected::Domain(self.refusal(command_id).await?)),
-            (Some(_), false) => Err(Rejected::Domain(refusal)),
+        match (receipt.kind, repeated) {
+            (ReceiptKind::Recorded | ReceiptKind::NothingRecorded, _) => Ok(receipt),
+            (ReceiptKind::Rejected, true) => Err(Rejected::Domain(self.refusal(command_id).await?)),
+            (ReceiptKind::Rejected, false) => Err(Rejected::Domain(refusal)),
         }
     }
 
@@ -121,12 +121,26 @@ impl Application {
 
     /// The refusal that was kept for a command.
     async fn refusal<E: DeserializeOwned>(&self, command_id: CommandId) -> Result<E, StoreError> {
-        let query = NotesQuery::new(keeper(command_id), self.store.log_id(), REFUSAL_KEY);
-        let note = self.store.notes(query).await?.notes.remove(REFUSAL_KEY);
+        let note = rejection_note(&*self.store, command_id).await?;
         let what = || format!("the refusal of command {command_id}");
         let note = note.ok_or_else(|| StoreError::corrupt(what(), "there is no note of it"))?;
         serde_json::from_str(&note).map_err(|error| StoreError::corrupt(what(), error))
     }
+}
+
+/// The append that keeps a rejection, noted as it is given.
+pub(crate) fn rejection(at: Timestamp, log: LogId, command_id: CommandId, note: String) -> Append {
+    let step = Tracking::new(keeper(command_id), log, Position::ZERO, Position::ZERO);
+    Append::new(at).with_rejected_command(command_id).with_tracking(step.with_note(REFUSAL_KEY, note))
+}
+
+/// The note of the rejection of a command, if there is one.
+pub(crate) async fn rejection_note(
+    store: &dyn EventStore,
+    command_id: CommandId,
+) -> Result<Option<String>, StoreError> {
+    let query = NotesQuery::new(keeper(command_id), store.log_id(), REFUSAL_KEY);
+    Ok(store.notes(query).await?.notes.remove(REFUSAL_KEY))
 }
 
 /// The name under which the refusal of a command is noted. A follower is named like a field, so none has this name.

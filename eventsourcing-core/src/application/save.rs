@@ -11,16 +11,19 @@ use crate::AppError;
 use crate::panics::catch;
 use crate::root::AnyRoot;
 use crate::store::{
-    Append, Appended, Expected, Load, Loaded, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, StoreError, StreamId, Tracking,
-    Version,
+    Append, Appended, Expected, Load, Loaded, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, ReceiptKind, StoreError,
+    StreamId, Tracking, Version,
 };
 
 impl Application {
     /// Saves all unsaved events of the given aggregates in one append: all or none.
     ///
     /// Give it `&mut root`, or several as a tuple: `save((&mut from, &mut to))`. Aggregates without unsaved events
-    /// are left alone; to require that one has not changed, give `root.guard()`. If there is nothing to save the
-    /// receipt's position is zero.
+    /// are left alone; to require that one has not changed, give `root.guard()`.
+    ///
+    /// If there is nothing to save nothing is written, except within a [command](Self::command), whose answer is
+    /// remembered. The receipt is then of the kind [`NothingRecorded`](crate::ReceiptKind::NothingRecorded), and stands for
+    /// everything that was stored before.
     ///
     /// After an error the aggregates keep their unsaved events. If this future is dropped the append may still
     /// happen, wholly or not at all.
@@ -41,14 +44,12 @@ impl Application {
     /// Saves, but does not yet tell the runner.
     pub(super) async fn write(&self, mut parts: Vec<Part<'_>>) -> Result<Receipt, AppError> {
         let append = self.encode(&parts)?;
-        if append.event_count() == 0 {
-            return Ok(Receipt::NOTHING);
+        if append.event_count() == 0 && append.command_id.is_none() {
+            return Ok(self.nothing_recorded().await?);
         }
         let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
         let Appended { receipt, repeated } = self.append(append).await?;
-        if let Some(command_id) = receipt.refused() {
-            return Err(AppError::Refused { command_id });
-        }
+        refuse_rejected(&receipt)?;
         for root in roots(&mut parts).filter(|root| root.has_pending()) {
             self.cache.forget(&root.key());
             match repeated {
@@ -70,6 +71,13 @@ impl Application {
             }
         }
         root.restore(&stands_under.category, loaded)
+    }
+
+    /// The receipt of a decision that nobody has named and that has nothing to record. It is not stored; what the decision
+    /// has seen was stored before the store is asked.
+    pub(super) async fn nothing_recorded(&self) -> Result<Receipt, StoreError> {
+        let position = self.store.newest_position().await?;
+        Ok(Receipt { log: self.store.log_id(), kind: ReceiptKind::NothingRecorded, position, command_id: None })
     }
 
     /// Gives an inline runner its turn.
@@ -152,6 +160,14 @@ impl Application {
         };
         warn!(stream = %root.stream(), reason, "no snapshot is kept");
         None
+    }
+}
+
+/// A receipt of a rejection that was kept is no receipt of a command that was carried out.
+pub(super) fn refuse_rejected(receipt: &Receipt) -> Result<(), AppError> {
+    match (receipt.kind, receipt.command_id) {
+        (ReceiptKind::Rejected, Some(command_id)) => Err(AppError::Refused { command_id }),
+        _ => Ok(()),
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::Application;
 use super::parts::{Ids, Part};
-use super::save::roots;
+use super::save::refuse_rejected;
 use crate::cache::Slot;
 use crate::store::Receipt;
 use crate::{Aggregate, AppError, Id, IntoEvents, Rejected, Root};
@@ -12,7 +12,8 @@ use crate::{Aggregate, AppError, Id, IntoEvents, Rejected, Root};
 impl Application {
     /// Creates an aggregate with what `decide` decides, and saves it under a [new id](Self::new_id).
     ///
-    /// Within a [command](Self::command) that was carried out before, the id is that of the first time.
+    /// Within a [command](Self::command) that was carried out before, the id is that of the first time, also if `decide`
+    /// would refuse by now.
     ///
     /// # Errors
     /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: the store failed. Nothing was written,
@@ -25,9 +26,12 @@ impl Application {
         A: Aggregate,
         D: IntoEvents<A::Event>,
     {
+        let _new_ids = self.new_ids();
         let id = self.new_id();
-        let mut root = Root::<A>::with_id(id, decide().map_err(Rejected::Domain)?);
-        self.save(&mut root).await?;
+        match decide() {
+            Ok(decided) => self.save(&mut Root::<A>::with_id(id, decided)).await.map(drop)?,
+            Err(refusal) => drop(self.first_receipt().await?.ok_or(Rejected::Domain(refusal))?),
+        }
         Ok(id)
     }
 
@@ -44,7 +48,7 @@ impl Application {
     /// If this future is dropped the append may still happen, wholly or not at all.
     ///
     /// Within a [command](Self::command) that was carried out before, the first receipt is returned, also if the
-    /// aggregate would refuse by now. Whether a refusal is an answer for ever as well is up to [`once`](Self::once).
+    /// aggregate would refuse by now, or had nothing to record the first time. Whether a refusal is an answer for ever as well is up to [`once`](Self::once).
     ///
     /// # Errors
     /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: no such aggregate, the store failed, or
@@ -90,10 +94,12 @@ impl Application {
         while turn.company().is_some() {
             turn = self.settle(slot, turn).await;
         }
+        let new_ids = self.new_ids();
         let kept = turn.take().map(|(root, _)| root);
         let (receipt, root) = match self.update_cached(kept, &decide).await? {
             Some(updated) => updated,
             None => {
+                new_ids.begin_attempt();
                 self.retry(|| async {
                     let mut root = self.load(id).await?;
                     let decided = root.execute(&decide);
@@ -176,13 +182,10 @@ impl Application {
         Ok(receipt)
     }
 
-    /// Writes what was decided. If it was refused or is nothing, the command may have been carried out before.
-    async fn carry_out<E>(&self, decided: Result<(), E>, mut parts: Vec<Part<'_>>) -> Result<Receipt, Rejected<E>> {
+    /// Writes what was decided. If it was refused, the command may have been carried out before.
+    async fn carry_out<E>(&self, decided: Result<(), E>, parts: Vec<Part<'_>>) -> Result<Receipt, Rejected<E>> {
         if let Err(refusal) = decided {
             return self.first_receipt().await?.ok_or(Rejected::Domain(refusal));
-        }
-        if !roots(&mut parts).any(|root| root.has_pending()) {
-            return Ok(self.first_receipt().await?.unwrap_or(Receipt::NOTHING));
         }
         Ok(self.write(parts).await?)
     }
@@ -195,15 +198,15 @@ impl Application {
         match self.context.command_id {
             None => Ok(None),
             Some(command_id) => match self.store.receipt(command_id).await? {
-                Some(receipt) if receipt.refused().is_some() => Err(AppError::Refused { command_id }),
-                receipt => Ok(receipt),
+                Some(receipt) => refuse_rejected(&receipt).map(|()| Some(receipt)),
+                None => Ok(None),
             },
         }
     }
 
     /// Runs `attempt` again while it ends in a conflict, with growing waits, as often as the retry policy allows.
     /// For commands that [`update`](Self::update) and [`update_all`](Self::update_all) cannot express; `attempt` loads
-    /// the aggregates anew each time.
+    /// the aggregates anew each time. The [ids](Self::new_id) of a [command](Self::command) are the same in every attempt.
     ///
     /// # Errors
     /// What the last attempt ended with.
@@ -213,7 +216,9 @@ impl Application {
         F: Future<Output = Result<T, Rejected<E>>> + Send,
     {
         let mut backoff = self.settings.retry.start("command");
+        let new_ids = self.new_ids();
         loop {
+            new_ids.begin_attempt();
             match attempt().await {
                 Err(error) if error.is_conflict() => backoff.wait(error).await?,
                 outcome => return outcome,

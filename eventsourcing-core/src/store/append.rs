@@ -4,10 +4,9 @@ use std::collections::HashSet;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
 use super::{
-    CommandId, EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, Position,
+    CommandId, EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, ReceiptKind,
     StoreError, StreamId, Tracking, Version,
 };
 
@@ -66,8 +65,11 @@ pub struct StreamAppend {
 pub struct Append {
     /// When the events are recorded. Stores keep microseconds.
     pub recorded_at: Timestamp,
-    /// The command that is carried out, if a retry must not carry it out twice.
+    /// The command that is answered, if a retry must get the same answer. It may be all that the append carries: then the
+    /// store remembers that the command had nothing to record.
     pub command_id: Option<CommandId>,
+    /// The answer to the command is a rejection, and there is no event.
+    pub is_rejection: bool,
     /// Events and expectations. A stream appears at most once.
     pub streams: Vec<StreamAppend>,
     /// The step of the follower whose work this is.
@@ -77,10 +79,17 @@ pub struct Append {
 }
 
 impl Append {
-    /// An append that carries nothing yet; give it events, tracking or a snapshot.
+    /// An append that carries nothing yet; give it events, tracking, a snapshot or a command.
     #[must_use]
     pub fn new(recorded_at: Timestamp) -> Self {
-        Self { recorded_at, command_id: None, streams: Vec::new(), tracking: None, snapshots: Vec::new() }
+        Self {
+            recorded_at,
+            command_id: None,
+            is_rejection: false,
+            streams: Vec::new(),
+            tracking: None,
+            snapshots: Vec::new(),
+        }
     }
 
     /// Adds `events` for `stream`, on the condition that it is as `expected`.
@@ -103,6 +112,13 @@ impl Append {
         self
     }
 
+    /// Names the command, whose answer is a rejection: the append records no event.
+    #[must_use]
+    pub fn with_rejected_command(mut self, command_id: CommandId) -> Self {
+        self.is_rejection = true;
+        self.with_command_id(command_id)
+    }
+
     /// Adds the step of a follower.
     #[must_use]
     pub fn with_tracking(mut self, tracking: Tracking) -> Self {
@@ -123,14 +139,28 @@ impl Append {
         self.streams.iter().map(|stream| stream.events.len()).sum()
     }
 
+    /// The kind of receipt that the append leads to.
+    #[must_use]
+    pub fn receipt_kind(&self) -> ReceiptKind {
+        match self.event_count() {
+            0 if self.is_rejection => ReceiptKind::Rejected,
+            0 => ReceiptKind::NothingRecorded,
+            _ => ReceiptKind::Recorded,
+        }
+    }
+
     /// Checks what no store has to look into its data for. Every store calls it before anything else.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`]: the append carries nothing, names a stream twice, steps backwards, or exceeds a limit.
+    /// [`StoreError::Invalid`]: the append carries nothing, is a rejection with events or of no command, names a stream
+    /// twice, steps backwards, or exceeds a limit.
     pub fn validate(&self) -> Result<(), StoreError> {
         let events = self.event_count();
-        if events == 0 && self.tracking.is_none() && self.snapshots.is_empty() {
-            return Err(invalid("an append needs at least one event, a tracking step or a snapshot"));
+        if events == 0 && self.tracking.is_none() && self.snapshots.is_empty() && self.command_id.is_none() {
+            return Err(invalid("an append needs at least one event, a tracking step, a snapshot or a command id"));
+        }
+        if self.is_rejection && (events > 0 || self.command_id.is_none()) {
+            return Err(invalid("a rejection has no event, and names the command that is rejected"));
         }
         if events > EVENTS_PER_APPEND_MAX {
             return Err(invalid(format!("{events} events in one append; at most {EVENTS_PER_APPEND_MAX} are allowed")));
@@ -184,32 +214,4 @@ fn shortened(text: &str) -> String {
 
 pub(super) fn invalid(reason: impl Into<String>) -> StoreError {
     StoreError::Invalid { reason: reason.into() }
-}
-
-/// Where a command's events are. Two receipts of one command are equal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Receipt {
-    /// The position of the last event of the append, or [`Position::ZERO`] if there was no event.
-    pub position: Position,
-    /// The command, if it was named.
-    pub command_id: Option<CommandId>,
-}
-
-impl Receipt {
-    /// Of a command that had nothing to record.
-    pub(crate) const NOTHING: Self = Self { position: Position::ZERO, command_id: None };
-
-    /// The command, if its refusal was kept: an application appends no other command without an event.
-    pub(crate) fn refused(&self) -> Option<CommandId> {
-        self.command_id.filter(|_| self.position == Position::ZERO)
-    }
-}
-
-/// The answer to an append.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Appended {
-    /// Where the command's events are.
-    pub receipt: Receipt,
-    /// The command had been carried out before: nothing was written this time.
-    pub repeated: bool,
 }

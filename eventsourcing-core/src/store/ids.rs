@@ -53,3 +53,9 @@ ids! {
     /// Who holds a lease: one running system, in one process.
     HolderId = now_v7;
 }
+
+impl LogId {
+    /// The log of a [`Receipt`](super::Receipt) that an earlier release has written, which does not say it. No log has
+    /// this id.
+    pub const UNKNOWN: Self = Self(Uuid::nil());
+}

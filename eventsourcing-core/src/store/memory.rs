@@ -14,8 +14,8 @@ use tokio::sync::watch;
 use super::{
     Append, Appended, CommandId, Cut, Direction, EventStore, Expected, Figures, FiguresQuery, Fingerprint, HolderId,
     Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogId, LogPage, LogQuery, Name, NewEvent,
-    NewSnapshot, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StoredSnapshot, StreamId,
-    StreamQuery, Tracking, Version,
+    NewSnapshot, Notebook, NotesQuery, Position, Receipt, ReceiptKind, Slice, StoreError, StoredEvent, StoredSnapshot,
+    StreamId, StreamQuery, Tracking, Version,
 };
 
 /// A store in memory. Clones share one log.
@@ -86,7 +86,7 @@ impl EventStore for MemoryStore {
             return Ok(Appended { receipt: *receipt, repeated: true });
         }
         data.check(&append)?;
-        let receipt = data.apply(append);
+        let receipt = data.apply(self.log_id, append);
         self.head.send_replace(data.head());
         Ok(Appended { receipt, repeated: false })
     }
@@ -120,6 +120,10 @@ impl EventStore for MemoryStore {
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
+        Ok(self.read().head())
+    }
+
+    async fn newest_position(&self) -> Result<Position, StoreError> {
         Ok(self.read().head())
     }
 
@@ -302,8 +306,8 @@ impl Data {
         snapshot.check_within(self.version_of(&snapshot.stream).plus(appended))
     }
 
-    fn apply(&mut self, append: Append) -> Receipt {
-        let written = append.event_count() > 0;
+    fn apply(&mut self, log: LogId, append: Append) -> Receipt {
+        let kind = append.receipt_kind();
         for part in append.streams {
             for event in part.events {
                 self.push(&part.stream, append.recorded_at, event);
@@ -315,8 +319,11 @@ impl Data {
         for snapshot in append.snapshots {
             self.keep_snapshot(snapshot);
         }
-        let position = if written { self.head() } else { Position::ZERO };
-        let receipt = Receipt { position, command_id: append.command_id };
+        let position = match (kind, append.command_id) {
+            (ReceiptKind::NothingRecorded, None) => Position::ZERO,
+            _ => self.head(),
+        };
+        let receipt = Receipt { log, kind, position, command_id: append.command_id };
         if let Some(id) = append.command_id {
             self.receipts.insert(id, receipt);
         }

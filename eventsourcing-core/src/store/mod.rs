@@ -13,6 +13,7 @@ mod memory;
 mod name;
 mod place;
 mod query;
+mod receipt;
 mod stored_event;
 mod tracking;
 
@@ -21,7 +22,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use append::{Append, Appended, Expected, Receipt, StreamAppend};
+pub use append::{Append, Expected, StreamAppend};
 pub use error::{StoreError, Written};
 pub use figures::{Digest, Figures, FiguresQuery, Slice};
 pub use identity::{EventIdentity, EventRef};
@@ -31,6 +32,7 @@ pub use memory::MemoryStore;
 pub use name::{Name, StreamId};
 pub use place::{Position, Version};
 pub use query::{Direction, Filter, Load, Loaded, LogPage, LogQuery, StreamQuery};
+pub use receipt::{Appended, Receipt, ReceiptKind};
 pub(crate) use stored_event::EncodedEvent;
 pub use stored_event::{CodecId, Fingerprint, LoadedEvent, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot};
 pub use tracking::{Cut, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision, Tracking};
@@ -91,13 +93,23 @@ pub trait EventStore: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn head(&self) -> Result<Position, StoreError>;
 
-    /// The receipt of a command that has been carried out, or `None`. Promise P6.
+    /// The highest position of any event that can be seen, decided or not: at or beyond [`head`](Self::head), and beyond
+    /// it while an append with a smaller position may still be under way. Zero in an empty log. Promise P37.
+    ///
+    /// Every event that was acknowledged before the call lies at or before it. A reader of the log may have to wait before
+    /// it is shown that far.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn newest_position(&self) -> Result<Position, StoreError>;
+
+    /// The receipt of a command that has been answered, or `None`. Promise P6.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError>;
 
-    /// The receipts of commands that have been carried out, in the order of the bytes of their ids, those after one of
+    /// The receipts of commands that have been answered, in the order of the bytes of their ids, those after one of
     /// them, at most `limit`. Promise P6.
     ///
     /// # Errors
@@ -183,6 +195,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     async fn head(&self) -> Result<Position, StoreError> {
         (**self).head().await
+    }
+
+    async fn newest_position(&self) -> Result<Position, StoreError> {
+        (**self).newest_position().await
     }
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {

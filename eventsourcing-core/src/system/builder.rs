@@ -9,7 +9,6 @@ use std::sync::Arc;
 use super::follower::Target;
 use super::runner::Engine;
 use super::stores::Given;
-use super::waiting::Waiting;
 use super::wiring::Wiring;
 use super::{
     Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemError, unknown_application,
@@ -187,9 +186,6 @@ impl<S: System> SystemBuilder<S> {
         }
         if let Some(name) = self.followers.keys().next() {
             return Err(unknown_follower(&definition, name));
-        }
-        for read_model in applications.read_models() {
-            read_model.attach(Waiting::new(read_model.name().clone(), &feeds));
         }
         let read_models = wiring.read_models;
         let engine = Engine::new(system, feeds);

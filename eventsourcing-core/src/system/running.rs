@@ -15,7 +15,7 @@ use super::generations::Register;
 use super::runner::{self, Engine, Inline, Mode};
 use super::seats::Seats;
 use super::tenure::{Tenure, Terms, this_process};
-use super::waiting::{Waiting, reach};
+use super::waiting::{Waiting, reach, reach_inline};
 use super::wiring::{SqlFollower, refused};
 use super::{
     Applications, FollowerHealth, FollowerKind, FollowerState, Health, Parking, Runner, System, SystemError,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::Clock;
 use crate::application::AfterSave;
-use crate::store::{EventStore, HolderId, LogQuery, Name, Position, Receipt};
+use crate::store::{EventStore, HolderId, LogId, LogQuery, Name, Position, Receipt};
 
 /// A running system: derefs to it, so `bank.accounts` is its service.
 ///
@@ -34,6 +34,8 @@ pub struct Running<S> {
     pub(super) engine: Arc<Engine<S>>,
     /// Kept alive while the system runs: applications only know it weakly.
     pub(super) inline: Option<Arc<dyn AfterSave>>,
+    /// Those that its applications write to.
+    logs: Arc<[LogId]>,
     tasks: Vec<JoinHandle<()>>,
     pub(super) read_models: Vec<SqlFollower<S>>,
     /// By the name of the read model.
@@ -57,14 +59,25 @@ impl<S: System> Running<S> {
         let (stop, stopping) = watch::channel(false);
         let lease = if let Mode::Concurrent(lease) = runner.0 { lease } else { None };
         let terms = lease.map(|duration| Terms { holder: HolderId::new(), duration });
-        let (tasks, builds) = (Vec::new(), Mutex::default());
-        let mut running = Self { engine, inline: None, tasks, read_models, builds, terms, stop, clock, circle };
+        let logs = applications.all().map(|application| application.store().log_id()).collect();
+        let (inline, tasks, builds) = (None, Vec::new(), Mutex::default());
+        let mut running = Self { engine, inline, logs, tasks, read_models, builds, terms, stop, clock, circle };
         running.go_on_building().await?;
         match runner.0 {
-            Mode::Concurrent(_) => running.spawn(&stopping),
+            Mode::Concurrent(_) => {
+                running.attach(applications);
+                running.spawn(&stopping);
+            }
             Mode::Inline => running.run_inline(applications).await?,
         }
         Ok(running)
+    }
+
+    /// Lets read models wait for their followers.
+    fn attach(&self, applications: &Applications) {
+        for read_model in applications.read_models() {
+            read_model.attach(self.waiting(read_model.name().clone()));
+        }
     }
 
     /// Builds what this version needs, or has begun to build.
@@ -99,6 +112,7 @@ impl<S: System> Running<S> {
             application.tell(Arc::downgrade(&inline));
         }
         self.inline = Some(inline);
+        self.attach(applications);
         for build in self.builds() {
             // Why it fails is told by `health`, as with every follower.
             let _ = build.finished().await;
@@ -108,6 +122,9 @@ impl<S: System> Running<S> {
 
     /// Waits until every follower has dealt with everything that is written now, and with what followers record
     /// because of it, and with the timers that are due by now.
+    ///
+    /// What is written now is every event that can be [seen](EventStore::newest_position), also one that the log does not
+    /// show yet because an append with a smaller position is under way: until that one has ended, this waits.
     ///
     /// It does not wait for builds, nor for a read model of which another version answers. What a follower has
     /// [parked](Self::parking) counts as dealt with; [`health`](Self::health) says how much that is.
@@ -137,7 +154,7 @@ impl<S: System> Running<S> {
                 if feed.looks_on() {
                     continue;
                 }
-                reach(feed.status(), *head).await?;
+                self.reach(feed, *head).await?;
                 if self.inline.is_none() {
                     feed.until_none_is_due().await?;
                 }
@@ -145,6 +162,17 @@ impl<S: System> Running<S> {
             before = heads;
         }
         Ok(())
+    }
+
+    async fn reach(&self, feed: &Feed<S>, head: Position) -> Result<(), SystemError> {
+        if self.inline.is_none() {
+            return reach(feed.status(), head).await;
+        }
+        let catch_up = || async {
+            self.engine.catch_up().await?;
+            self.refuse_to_wait_for_a_release()
+        };
+        reach_inline(&*feed.upstream, feed.status(), head, catch_up).await
     }
 
     /// Without other processes there is none with a newer release.
@@ -159,14 +187,20 @@ impl<S: System> Running<S> {
     /// Waits until `follower` has dealt with what `receipt` stands for, so that whoever wrote can read what came of it.
     ///
     /// It does not matter which process runs the follower, nor whether it takes the events at all: it has dealt with
-    /// what it passes over.
+    /// what it passes over. On PostgreSQL a follower may have to wait for appends of others that are under way.
+    ///
+    /// A receipt is waited for in its own [log](Receipt::log) and at its own position, whatever its kind. A follower that
+    /// does not follow that log has nothing to do with it, and the wait ends at once; what reaches it by way of other
+    /// followers is waited for with [`settled`](Self::settled). A receipt of an earlier release, which does not say its log,
+    /// is waited for in each log that the follower follows, at most to the end of the log.
     ///
     /// # Errors
     /// [`SystemError::Late`]: not within `patience`. [`SystemError::FollowerStopped`]: it will not get there.
     /// [`SystemError::Parked`]: it has put the last event of the receipt aside.
-    /// [`SystemError::Invalid`]: there is no such follower. [`SystemError::Store`]: a store does not answer.
+    /// [`SystemError::Invalid`]: there is no such follower, or the receipt is of a log that no application of this system
+    /// writes to. [`SystemError::Store`]: a store does not answer.
     pub async fn after(&self, receipt: &Receipt, follower: &str, patience: Duration) -> Result<(), SystemError> {
-        let waiting = Waiting::new(follower.into(), &self.engine.feeds);
+        let waiting = self.waiting(follower.into());
         if waiting.is_for_nobody() {
             return Err(unknown_follower(&S::definition(), follower));
         }
@@ -174,6 +208,10 @@ impl<S: System> Running<S> {
             self.engine.catch_up().await?;
         }
         waiting.until(receipt, patience).await
+    }
+
+    fn waiting(&self, follower: Name) -> Waiting {
+        Waiting::new(follower, &self.engine.feeds, Arc::clone(&self.logs), self.inline.as_ref().map(Arc::downgrade))
     }
 
     /// Whether there is more for the followers among which events can go round in a circle.
@@ -186,10 +224,11 @@ impl<S: System> Running<S> {
         Ok(false)
     }
 
+    /// The end of each feed's log, decided or not.
     async fn heads(&self) -> Result<Vec<Position>, SystemError> {
         let mut heads = Vec::with_capacity(self.engine.feeds.len());
         for feed in &self.engine.feeds {
-            heads.push(feed.upstream.head().await?);
+            heads.push(feed.upstream.newest_position().await?);
         }
         Ok(heads)
     }

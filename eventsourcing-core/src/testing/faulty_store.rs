@@ -15,6 +15,9 @@ use crate::store::{
     StreamId, StreamQuery, Version, Written,
 };
 
+/// How often a log that is held back is looked at.
+const LOOK_INTERVAL: Duration = Duration::from_millis(1);
+
 /// What a store can be asked to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Operation {
@@ -28,6 +31,8 @@ pub enum Operation {
     ReadLog,
     /// [`EventStore::head`].
     Head,
+    /// [`EventStore::newest_position`].
+    NewestPosition,
     /// [`EventStore::receipt`].
     Receipt,
     /// [`EventStore::receipts`].
@@ -124,6 +129,8 @@ struct Plan {
     life: Option<u64>,
     /// How far reads of the log have seen.
     seen: Position,
+    /// They see no further.
+    is_held_back: bool,
     rng: fastrand::Rng,
 }
 
@@ -137,6 +144,7 @@ impl<S: EventStore> FaultyStore<S> {
             rates: FaultRates::default(),
             life: None,
             seen: Position::ZERO,
+            is_held_back: false,
             rng,
         };
         Self { store, on: AtomicBool::new(true), plan: Mutex::new(plan) }
@@ -194,6 +202,18 @@ impl<S: EventStore> FaultyStore<S> {
     /// From now on calls fail again as planned. Faults whose call has passed meanwhile are missed.
     pub fn switch_on(&self) {
         self.on.store(true, Ordering::SeqCst);
+    }
+
+    /// From now on reads of the log see no further than `seen`, as while an append is under way whose position comes next:
+    /// later events can be loaded, and lie before the [newest position](EventStore::newest_position).
+    pub fn hold_back(&self, seen: Position) {
+        let mut plan = self.lock();
+        (plan.seen, plan.is_held_back) = (seen, true);
+    }
+
+    /// From now on reads of the log see everything again.
+    pub fn let_go(&self) {
+        self.lock().is_held_back = false;
     }
 
     /// How many times `operation` was called.
@@ -273,10 +293,15 @@ impl Plan {
 
     /// How far a read of the log sees whose end is at `head`.
     fn sight(&mut self, head: Position) -> Position {
-        if self.rng.f64() >= self.rates.late {
+        if !self.is_held_back && self.rng.f64() >= self.rates.late {
             self.seen = self.seen.max(head);
         }
         self.seen.min(head)
+    }
+
+    /// Whether reads see nothing after this position, whatever is there.
+    fn hides_after(&self, position: Position) -> bool {
+        self.is_held_back && self.seen <= position
     }
 
     fn random_fault(&mut self, operation: Operation) -> Option<Fault> {
@@ -344,6 +369,12 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         reply(Operation::Head, fault, head.map(|head| self.lock().sight(head)))
     }
 
+    /// Also of what reads do not see yet.
+    async fn newest_position(&self) -> Result<Position, StoreError> {
+        let fault = self.begin(Operation::NewestPosition).await?;
+        reply(Operation::NewestPosition, fault, self.store.newest_position().await)
+    }
+
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         let fault = self.begin(Operation::Receipt).await?;
         reply(Operation::Receipt, fault, self.store.receipt(command_id).await)
@@ -386,7 +417,12 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
 
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::WaitBeyond).await?;
-        reply(Operation::WaitBeyond, fault, self.store.wait_beyond(position).await)
+        let mut waited = self.store.wait_beyond(position).await;
+        while self.lock().hides_after(position) {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            waited = self.store.wait_beyond(position).await;
+        }
+        reply(Operation::WaitBeyond, fault, waited)
     }
 
     fn log_id(&self) -> LogId {

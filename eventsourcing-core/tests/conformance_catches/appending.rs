@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use async_trait::async_trait;
 use eventsourcing_core::store::{
     Append, Appended, CommandId, EventStore, Expected, Load, Loaded, LogPage, LogQuery, MemoryStore, Name,
-    PAYLOAD_BYTES_MAX, Position, Receipt, StoreError, StoredEvent, StreamQuery, Version,
+    PAYLOAD_BYTES_MAX, Position, Receipt, ReceiptKind, StoreError, StoredEvent, StreamQuery, Version,
 };
 use jiff::Timestamp;
 
@@ -72,6 +72,11 @@ changes_appends! {
         if append.streams.iter().flat_map(|part| &part.events).any(|event| event.payload.len() > 1024 * 1024) {
             return Err(invalid("too large"));
         }
+    }
+
+    /// As a table of receipts without a column for the kind.
+    TakesRejectionsForNothing = |append| {
+        append.is_rejection = false;
     }
 
     RefusesTrackingAlone = |append| {
@@ -219,6 +224,11 @@ impl Flaw for LosesReceipts {
     }
 }
 
+fn nothing_of(store: &MemoryStore, command_id: Option<CommandId>) -> Receipt {
+    let (log, kind, position) = (store.log_id(), ReceiptKind::NothingRecorded, Position::ZERO);
+    Receipt { log, kind, position, command_id }
+}
+
 /// As a join with the events would.
 #[derive(Default)]
 pub(crate) struct LosesReceiptsWithoutEvents;
@@ -226,7 +236,7 @@ pub(crate) struct LosesReceiptsWithoutEvents;
 #[async_trait]
 impl Flaw for LosesReceiptsWithoutEvents {
     async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
-        Ok(store.receipt(command_id).await?.filter(|receipt| receipt.position > Position::ZERO))
+        Ok(store.receipt(command_id).await?.filter(|receipt| receipt.kind == ReceiptKind::Recorded))
     }
 }
 
@@ -236,7 +246,7 @@ pub(crate) struct InventsReceipts;
 #[async_trait]
 impl Flaw for InventsReceipts {
     async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
-        Ok(Some(Receipt { position: store.head().await?, command_id: Some(command_id) }))
+        Ok(Some(Receipt { command_id: Some(command_id), ..Receipt::at(store.log_id(), store.head().await?) }))
     }
 }
 
@@ -295,7 +305,7 @@ impl Flaw for RemembersRefusedCommands {
         let Some(id) = append.command_id else { return store.append(append).await };
         let valid = append.validate().is_ok();
         if valid && self.refused.lock().expect("no panic meanwhile").contains(&id) {
-            let receipt = Receipt { position: Position::ZERO, command_id: Some(id) };
+            let receipt = nothing_of(store, Some(id));
             return Ok(Appended { receipt, repeated: true });
         }
         let result = store.append(append).await;
@@ -333,7 +343,7 @@ pub(crate) struct AcceptsNothing;
 impl Flaw for AcceptsNothing {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         if append.event_count() == 0 && append.tracking.is_none() && append.snapshots.is_empty() {
-            let receipt = Receipt { position: Position::ZERO, command_id: append.command_id };
+            let receipt = nothing_of(store, append.command_id);
             return Ok(Appended { receipt, repeated: false });
         }
         store.append(append).await

@@ -38,6 +38,10 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.head().await
     }
 
+    async fn newest_position(&self, store: &MemoryStore) -> Result<Position, StoreError> {
+        store.newest_position().await
+    }
+
     async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         store.receipt(command_id).await
     }
@@ -213,6 +217,10 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
 
     async fn head(&self) -> Result<Position, StoreError> {
         self.flaw.head(&self.store).await
+    }
+
+    async fn newest_position(&self) -> Result<Position, StoreError> {
+        self.flaw.newest_position(&self.store).await
     }
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {

@@ -1,1 +1,1 @@
-SELECT position FROM receipts WHERE command_id = $1
+SELECT command_id, position, kind, decided_at FROM receipts WHERE command_id = $1

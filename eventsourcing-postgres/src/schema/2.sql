@@ -13,6 +13,13 @@ UPDATE tracking SET partitions = note.value::integer
 FROM notes AS note
 WHERE note.follower = tracking.follower AND note.upstream = tracking.upstream AND note.key = 'partitions';
 
+-- The kind of answer a command has got: 0 recorded, 1 nothing recorded, 2 rejected. NULL, as programs of the first schema
+-- write it, is a rejection at position 0 and otherwise recorded. Those programs know a rejection by its position 0; so the
+-- position that one was decided at stands in a column that they do not read.
+ALTER TABLE receipts
+    ADD COLUMN kind       smallint,
+    ADD COLUMN decided_at bigint;
+
 DROP FUNCTION append, step, make_steps, refused_steps, lock_steps;
 
 -- Steps of followers, which append() makes together with events, and step() together with whatever else its
@@ -164,14 +171,17 @@ $$;
 -- `snapshot_added`: how many events the append itself adds to the stream of the snapshot.
 --
 -- Outcomes, with the number and the place that belong to them:
---   0 written, position of the last event      3 a stream is elsewhere, its version, which part
---   1 repeated, position of the first time     4 snapshot beyond its stream, its version, which snapshot
+--   0 written, position of the receipt         3 a stream is elsewhere, its version, which part
+--   1 repeated, position and kind of the       4 snapshot beyond its stream, its version, which snapshot
+--     first receipt
 --   2 the follower is elsewhere, its position  5 sound, but it has to wait for the next batch
 --                                              6 the lease is lost, the newest token
 --                                              7 the follower is cut otherwise, into how many
 --
 -- `step_leases`: the token of each step, or -1 for none. `step_revisions`: how many steps the follower must have made,
 -- or -1 for any number; otherwise the outcome is 2 as well. `note_values`: NULL for a note to be forgotten.
+-- `command_kinds`: the kind of receipt that each command leads to, as in `receipts`, or NULL for all if the caller knows of
+-- none. A command without an event gets the position of the last event that can be seen, which was there before the batch.
 -- `step_seen_positions` and `step_seen_identities`: the last event the follower has seen, or NULL for the one before.
 -- `step_cut_followers` and `step_cut_partitions`: the whole follower and its partitions, or NULL for a step that relies on none.
 -- Relies on READ COMMITTED: each statement in here has a snapshot of its own, newer than the locks taken before it.
@@ -192,6 +202,7 @@ CREATE FUNCTION append(
     snapshot_payloads bytea[], snapshot_added integer[],
     step_seen_positions bigint[] DEFAULT '{}', step_seen_identities bytea[] DEFAULT '{}',
     step_cut_followers text[] DEFAULT '{}', step_cut_partitions integer[] DEFAULT '{}',
+    command_kinds smallint[] DEFAULT NULL,
     OUT outcomes integer[], OUT numbers bigint[], OUT places integer[]
 )
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
@@ -203,6 +214,7 @@ DECLARE
     before    integer[] := '{}';      -- how many events of the batch are written before each part
     written   integer   := 0;
     positions bigint[];
+    newest    bigint;                 -- the position of the last event that can be seen
     verdict   record;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -249,7 +261,9 @@ BEGIN
     END LOOP;
     IF cardinality(command_appends) + cardinality(step_appends) + cardinality(snapshot_appends) > 0 THEN
         FOR verdict IN
-            SELECT append, 1 AS outcome, position AS number, 0 AS place
+            SELECT append, 1 AS outcome,
+                   CASE WHEN command_kinds IS NULL THEN position ELSE coalesce(decided_at, position) END AS number,
+                   coalesce(kind, CASE position WHEN 0 THEN 2 ELSE 0 END)::integer AS place
             FROM unnest(command_appends, command_ids) AS command (append, command_id) JOIN receipts USING (command_id)
           UNION ALL
             SELECT append, outcome, number, 0
@@ -305,10 +319,21 @@ BEGIN
                            step_seen_positions, step_seen_identities, step_cut_followers, step_cut_partitions);
     END IF;
 
+    IF 0 < ANY (command_kinds) THEN
+        newest := coalesce((SELECT position FROM events ORDER BY position DESC LIMIT 1), 0);
+        FOR command IN 1 .. cardinality(command_appends) LOOP
+            IF command_kinds[command] > 0 AND outcomes[command_appends[command]] = 0 THEN
+                numbers[command_appends[command]] := newest;
+            END IF;
+        END LOOP;
+    END IF;
+
     IF cardinality(command_appends) > 0 THEN
-        INSERT INTO receipts (command_id, position)
-        SELECT command_id, numbers[append]
-        FROM (SELECT unnest(command_appends) AS append, unnest(command_ids) AS command_id) AS command
+        INSERT INTO receipts (command_id, position, kind, decided_at)
+        SELECT command_id, CASE kind WHEN 2 THEN 0 ELSE numbers[append] END, kind,
+               CASE kind WHEN 2 THEN numbers[append] END
+        FROM (SELECT unnest(command_appends) AS append, unnest(command_ids) AS command_id,
+                     unnest(command_kinds) AS kind) AS command
         WHERE outcomes[append] = 0;
     END IF;
 

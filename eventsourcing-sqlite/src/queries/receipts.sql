@@ -1,1 +1,2 @@
-SELECT command_id, position FROM eventsourcing_receipts WHERE command_id > ?1 ORDER BY command_id LIMIT ?2
+SELECT command_id, position, kind, decided_at
+FROM eventsourcing_receipts WHERE command_id > ?1 ORDER BY command_id LIMIT ?2

@@ -11,4 +11,11 @@ UPDATE eventsourcing_tracking SET partitions = (
       AND note.key = 'partitions'
 );
 
+-- What kind of answer a command has got: 0 recorded, 1 nothing recorded, 2 rejected; NULL, as earlier programs write it,
+-- is a rejection at position 0 and otherwise recorded. The position of a rejection stands in decided_at, because
+-- earlier programs know a rejection by its position 0.
+
+ALTER TABLE eventsourcing_receipts ADD COLUMN kind INTEGER;
+ALTER TABLE eventsourcing_receipts ADD COLUMN decided_at INTEGER;
+
 UPDATE eventsourcing_meta SET value = '4' WHERE key = 'schema_version';

@@ -211,6 +211,10 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.store.head().await
     }
 
+    async fn newest_position(&self) -> Result<Position, StoreError> {
+        self.store.newest_position().await
+    }
+
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         self.store.receipt(command_id).await
     }

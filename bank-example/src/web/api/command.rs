@@ -13,7 +13,7 @@ use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use eventsourcing_core::store::{CommandId, LogQuery, Position, StoredEvent, StreamId, StreamQuery, Version};
-use eventsourcing_core::{Application, Metadata, Receipt, Rejected, SystemError};
+use eventsourcing_core::{Application, Metadata, Receipt, ReceiptKind, Rejected, SystemError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -229,6 +229,10 @@ impl Once {
                 Err(refused) => self.refuse(application, refused).await?,
             },
         };
+        if receipt.kind != ReceiptKind::Recorded {
+            // Every command of the bank that is carried out records something: the key was used elsewhere.
+            return Err(reused());
+        }
         let event = find(application, receipt.position, stream).await?;
         self.check(&event)?;
         Ok(Done { receipt, event })

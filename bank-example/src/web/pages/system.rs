@@ -213,7 +213,7 @@ async fn stopped_before(state: &State, follower: &str) -> Result<Option<Position
 }
 
 async fn came_of_it(state: &State, follower: &str, position: Position) -> &'static str {
-    let event = Receipt { position, command_id: None };
+    let event = Receipt::at(state.bank.accounts.store().log_id(), position);
     match state.bank.after(&event, follower, PATIENCE).await {
         Err(SystemError::FollowerStopped(_)) => "stopped",
         _ => "resumed",

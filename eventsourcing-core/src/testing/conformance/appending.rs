@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::store::{Appended, CommandId, EventStore, Expected, Position, StoreError, StoredEvent, StreamId, Version};
+use crate::store::{Appended, EventStore, Expected, Position, StoreError, StoredEvent, StreamId, Version};
 use crate::testing::Seed;
 
 use super::Fixture;
@@ -190,8 +190,6 @@ pub async fn append_that_carries_nothing_is_invalid<F: Fixture>(fixture: &F) {
     let (store, stream) = (fixture.open().await, stream());
     assert_invalid(store.append(append()).await, "an append of nothing");
     assert_invalid(store.append(append().with_guard(stream, Expected::NoStream)).await, "a guard alone");
-    let named = append().with_command_id(CommandId::new());
-    assert_invalid(store.append(named).await, "a command id alone");
     assert_eq!(log_of(&fixture.open().await).await, []);
 }
 

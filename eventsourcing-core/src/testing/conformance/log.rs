@@ -1,6 +1,8 @@
-//! P15 to P19: what the log shows, also while others write.
+//! P15 to P19 and P37: what the log shows, also while others write.
 
 use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,8 +15,8 @@ use super::Fixture;
 use super::given::{
     CATEGORY, OTHER_CATEGORY, append, append_to, event, named_event, numbered_events, other_stream, snapshot, stream,
 };
-use super::race::{drop_midway, finished};
-use super::seen::{assert_positions_grow, follow, head_of, log_of, positions_of, texts_of};
+use super::race::{drop_midway, finished, open_many};
+use super::seen::{assert_positions_grow, follow, head_of, log_of, newest_of, positions_of, texts_of};
 use super::writer::{Writer, be_refused_in_every_way};
 
 /// P15: Pages come in position order; following each page's ceiling visits every event once.
@@ -247,4 +249,50 @@ pub async fn position_is_never_used_twice<F: Fixture>(fixture: &F) {
     let positions = positions_of(&log_of(&fixture.open().await).await);
     assert_eq!(positions.len(), 20);
     assert_eq!(positions.into_iter().collect::<HashSet<_>>(), used, "events stand where their receipts say");
+}
+
+/// P37: The newest position is that of the last event that can be seen, from every store; refused appends, steps and
+/// commands without events do not change it.
+pub async fn newest_position_is_that_of_the_last_event_that_can_be_seen<F: Fixture>(fixture: &F) {
+    let (store, stream) = (fixture.open().await, stream());
+    assert_eq!(newest_of(&store).await, Position::ZERO, "an empty log");
+    for text in ["1", "2", "3"] {
+        let appended = store.append(append_to(&stream, text)).await.expect("any version");
+        be_refused_in_every_way(&store, &stream).await;
+        store.append(append().with_snapshot(snapshot(&stream, 1))).await.expect("a snapshot alone");
+        store.append(append().with_command_id(CommandId::new())).await.expect("a command alone");
+        let fresh = fixture.open().await;
+        assert_eq!(newest_of(&store).await, appended.receipt.position);
+        assert_eq!(newest_of(&fresh).await, appended.receipt.position);
+        assert_eq!(head_of(&fresh).await, appended.receipt.position, "nothing is under way");
+    }
+}
+
+/// P37: While many write, the newest position is never before an event that was acknowledged, to whichever store, nor before
+/// a head, and it never goes back.
+pub async fn newest_position_covers_every_acknowledged_event<F: Fixture>(fixture: &F) {
+    let stores = open_many(fixture, 4).await;
+    let acknowledged = Arc::new(AtomicU64::new(0));
+    let writers = (0..3_u64).map(|writer| {
+        let (store, acknowledged) = (Arc::clone(&stores[writer as usize]), Arc::clone(&acknowledged));
+        tokio::spawn(async move {
+            for number in 0..40 {
+                let receipt = store.append(append_to(&stream(), "an event")).await.expect("any version").receipt;
+                let before = acknowledged.fetch_max(receipt.position.as_u64(), Ordering::SeqCst);
+                let newest = newest_of(&*store).await;
+                assert!(newest >= receipt.position, "{writer} {number}: {newest} after {receipt:?} and {before}");
+            }
+        })
+    });
+    let writers: Vec<_> = writers.collect();
+    let mut last = Position::ZERO;
+    while writers.iter().any(|writer| !writer.is_finished()) {
+        let known = head_of(&*stores[3]).await.max(Position::new(acknowledged.load(Ordering::SeqCst)));
+        let newest = newest_of(&*stores[3]).await;
+        assert!(newest >= known && newest >= last, "{newest}, though {known} was acknowledged and {last} seen");
+        last = newest;
+        // A store that answers at once would leave no room for a writer that waits for this thread.
+        tokio::task::yield_now().await;
+    }
+    finished::<F, _>(writers).await;
 }

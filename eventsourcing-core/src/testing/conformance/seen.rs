@@ -43,6 +43,10 @@ pub(super) async fn head_of(store: &impl EventStore) -> Position {
     store.head().await.expect("the head can be read")
 }
 
+pub(super) async fn newest_of(store: &impl EventStore) -> Position {
+    store.newest_position().await.expect("the newest position can be read")
+}
+
 pub(super) async fn tracking_of(store: &impl EventStore, follower: &Name, upstream: LogId) -> Position {
     store.tracking(follower, upstream).await.expect("tracking can be read")
 }

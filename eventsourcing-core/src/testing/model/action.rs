@@ -12,6 +12,8 @@ pub(super) enum Action {
     Load { stream: usize, after: u64, to: u64, limit: usize, fingerprint: Option<u64> },
     ReadLog { after_event: usize, limit: usize, filter: Wanted },
     Head,
+    NewestPosition,
+    Receipts { after: Option<usize>, limit: usize },
     Tracking { follower: usize, upstream: usize },
     Notes { follower: usize, upstream: usize, prefix: usize, after: usize, limit: usize },
     Reopen,
@@ -23,6 +25,7 @@ pub(super) struct Write {
     pub(super) recorded_nanosecond: i64,
     pub(super) parts: Vec<Part>,
     pub(super) command: Option<usize>,
+    pub(super) is_rejection: bool,
     pub(super) step: Option<Step>,
     pub(super) snapshots: Vec<Snapshot>,
 }
@@ -96,6 +99,8 @@ pub(super) fn any_action() -> impl Strategy<Value = Action> {
         3 => (0..20_usize, any_limit(), any_filter())
             .prop_map(|(after_event, limit, filter)| Action::ReadLog { after_event, limit, filter }),
         1 => Just(Action::Head),
+        1 => Just(Action::NewestPosition),
+        1 => (option::of(0..COMMANDS), any_limit()).prop_map(|(after, limit)| Action::Receipts { after, limit }),
         1 => (0..FOLLOWERS, 0..UPSTREAMS).prop_map(|(follower, upstream)| Action::Tracking { follower, upstream }),
         2 => any_notes(),
         1 => Just(Action::Reopen),
@@ -130,14 +135,15 @@ fn any_write() -> impl Strategy<Value = Write> {
     let write = (
         -2_000_000_000..2_000_000_000_i64,
         vec(any_part(), 0..3),
-        option::weighted(0.3, 0..COMMANDS),
+        (option::weighted(0.3, 0..COMMANDS), proptest::bool::weighted(0.1)),
         option::weighted(0.3, any_step()),
         vec(any_snapshot(), 0..2),
     );
-    write.prop_map(|(recorded_nanosecond, parts, command, step, snapshots)| Write {
+    write.prop_map(|(recorded_nanosecond, parts, (command, is_rejection), step, snapshots)| Write {
         recorded_nanosecond,
         parts,
         command,
+        is_rejection,
         step,
         snapshots,
     })

@@ -46,6 +46,15 @@ impl<F: Fixture> Comparison<F> {
                 self.read_log(LogQuery { after, limit: *limit, filter: filter_of(filter) }).await
             }
             Action::Head => equal("the head", answer("head", self.store.head().await)?, self.model.head()),
+            Action::NewestPosition => {
+                let newest = answer("newest_position", self.store.newest_position().await)?;
+                equal("the newest position", newest, self.model.head())
+            }
+            Action::Receipts { after, limit } => {
+                let after = after.map(command_id);
+                let listed = answer("receipts", self.store.receipts(after, *limit).await)?;
+                equal("receipts", listed, self.model.receipts(after, *limit))
+            }
             Action::Tracking { follower, upstream } => self.tracking(*follower, *upstream).await,
             Action::Notes { follower, upstream, prefix, after, limit } => {
                 let (follower, upstream) = (follower_name(*follower), self.log_id(*upstream));
@@ -64,6 +73,8 @@ impl<F: Fixture> Comparison<F> {
     pub(super) async fn end(mut self) -> Result<(), String> {
         self.act(&Action::Reopen).await?;
         self.act(&Action::Head).await?;
+        self.act(&Action::NewestPosition).await?;
+        self.act(&Action::Receipts { after: None, limit: usize::MAX }).await?;
         let mut query = LogQuery::after(Position::ZERO);
         while query.after < self.model.head() {
             query.after = self.page(query.clone()).await?;
@@ -101,7 +112,7 @@ impl<F: Fixture> Comparison<F> {
         if !all.is_sorted_by(|one, next| one < next) {
             return Err(format!("positions must grow: {all:?}"));
         }
-        let receipt = self.model.carry_out(append, &positions);
+        let receipt = self.model.carry_out(self.store.log_id(), append, &positions);
         equal("an append", appended, Appended { receipt, repeated: false })?;
         let written = &self.model.log()[self.model.log().len() - count..];
         equal("what an append has added", new.as_slice(), written)
@@ -151,7 +162,8 @@ impl<F: Fixture> Comparison<F> {
     fn append_of(&self, write: &Write) -> Append {
         let nanosecond = i128::from(write.recorded_nanosecond);
         let mut append = Append::new(Timestamp::from_nanosecond(nanosecond).expect("close to 1970"));
-        append.command_id = write.command.map(|command| CommandId::from_uuid(Uuid::from_u128(0xC0 + command as u128)));
+        append.command_id = write.command.map(command_id);
+        append.is_rejection = write.is_rejection;
         append.tracking = write.step.as_ref().map(|step| self.tracking_of(step));
         for part in &write.parts {
             let stream = stream_id(part.stream);
@@ -236,6 +248,10 @@ fn refused(result: Result<Appended, StoreError>, refusals: &[Refusal]) -> Result
 fn stream_id(number: usize) -> StreamId {
     let (category, id) = [(0, 1), (0, 2), (1, 1)][number];
     StreamId::new(category_name(category), Uuid::from_u128(id))
+}
+
+fn command_id(number: usize) -> CommandId {
+    CommandId::from_uuid(Uuid::from_u128(0xC0 + number as u128))
 }
 
 fn category_name(number: usize) -> Name {

@@ -6,7 +6,8 @@ use jiff::Timestamp;
 
 use crate::store::{
     Append, CommandId, Direction, Expected, Filter, Load, Loaded, LoadedEvent, LogId, Name, NewSnapshot, Notebook,
-    NotesQuery, Position, Receipt, Revision, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
+    NotesQuery, Position, Receipt, ReceiptKind, Revision, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking,
+    Version,
 };
 
 #[derive(Default)]
@@ -88,7 +89,7 @@ impl PlainStore {
 
     /// Carries `append` out. `positions` are those that the store under test has given its events: they are its
     /// own business as long as they grow.
-    pub(super) fn carry_out(&mut self, append: Append, positions: &[Position]) -> Receipt {
+    pub(super) fn carry_out(&mut self, log: LogId, append: Append, positions: &[Position]) -> Receipt {
         let mut positions_left = positions.iter();
         for part in append.streams {
             for event in part.events {
@@ -109,10 +110,23 @@ impl PlainStore {
         }
         self.tracking.extend(append.tracking);
         self.snapshots.extend(append.snapshots);
-        let position = positions.last().copied().unwrap_or(Position::ZERO);
-        let receipt = Receipt { position, command_id: append.command_id };
+        let (kind, position) = match (positions.last(), append.command_id) {
+            (Some(last), _) => (ReceiptKind::Recorded, *last),
+            (None, Some(_)) if append.is_rejection => (ReceiptKind::Rejected, self.head()),
+            (None, Some(_)) => (ReceiptKind::NothingRecorded, self.head()),
+            (None, None) => (ReceiptKind::NothingRecorded, Position::ZERO),
+        };
+        let receipt = Receipt { log, kind, position, command_id: append.command_id };
         self.receipts.push(receipt);
         receipt
+    }
+
+    pub(super) fn receipts(&self, after: Option<CommandId>, limit: usize) -> Vec<Receipt> {
+        let named = self.receipts.iter().filter(|receipt| receipt.command_id.is_some() && receipt.command_id > after);
+        let mut receipts: Vec<_> = named.copied().collect();
+        receipts.sort_by_key(|receipt| receipt.command_id);
+        receipts.truncate(limit);
+        receipts
     }
 
     pub(super) fn log(&self) -> &[StoredEvent] {
@@ -206,7 +220,9 @@ fn makes_no_sense(append: &Append) -> bool {
     let streams: Vec<_> = append.streams.iter().map(|part| &part.stream).collect();
     let named_twice = streams.iter().enumerate().any(|(number, stream)| streams[..number].contains(stream));
     let has_events = append.streams.iter().any(|part| !part.events.is_empty());
-    let nothing = !has_events && append.tracking.is_none() && append.snapshots.is_empty();
+    let nothing =
+        !has_events && append.tracking.is_none() && append.snapshots.is_empty() && append.command_id.is_none();
+    let odd_rejection = append.is_rejection && (has_events || append.command_id.is_none());
     let backwards = append.tracking.as_ref().is_some_and(|step| step.to < step.from);
-    named_twice || nothing || backwards
+    named_twice || nothing || odd_rejection || backwards
 }

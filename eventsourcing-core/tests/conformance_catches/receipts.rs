@@ -1,0 +1,125 @@
+//! Stores whose receipts say what is not so.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use async_trait::async_trait;
+use eventsourcing_core::store::{
+    Append, Appended, CommandId, EventStore, LogId, MemoryStore, Position, Receipt, ReceiptKind, StoreError,
+};
+
+use super::flawed_store::Flaw;
+
+/// A store whose receipts are changed by a function, wherever they come from.
+macro_rules! changes_receipts {
+    ($($(#[$doc:meta])* $flaw:ident = |$receipt:ident| $change:block)*) => {$(
+        $(#[$doc])*
+        #[derive(Default)]
+        pub(crate) struct $flaw;
+
+        impl $flaw {
+            fn change($receipt: &mut Receipt) {
+                $change
+            }
+        }
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
+                let mut appended = store.append(append).await?;
+                Self::change(&mut appended.receipt);
+                Ok(appended)
+            }
+
+            async fn receipt(&self, store: &MemoryStore, id: CommandId) -> Result<Option<Receipt>, StoreError> {
+                let mut receipt = store.receipt(id).await?;
+                receipt.iter_mut().for_each(Self::change);
+                Ok(receipt)
+            }
+
+            async fn receipts(
+                &self,
+                store: &MemoryStore,
+                after: Option<CommandId>,
+                limit: usize,
+            ) -> Result<Vec<Receipt>, StoreError> {
+                let mut receipts = store.receipts(after, limit).await?;
+                receipts.iter_mut().for_each(Self::change);
+                Ok(receipts)
+            }
+        }
+    )*};
+}
+
+changes_receipts! {
+    NamesNoLog = |receipt| {
+        receipt.log = LogId::UNKNOWN;
+    }
+
+    /// As releases that knew no receipts of nothing.
+    TakesNothingForARejection = |receipt| {
+        if receipt.kind == ReceiptKind::NothingRecorded {
+            receipt.kind = ReceiptKind::Rejected;
+        }
+    }
+
+    /// As releases for which no event had no position.
+    AnswersAtZero = |receipt| {
+        if receipt.kind != ReceiptKind::Recorded {
+            receipt.position = Position::ZERO;
+        }
+    }
+}
+
+/// Keeps the kinds of receipts in memory only.
+#[derive(Default)]
+pub(crate) struct ForgetsKindsInACrash {
+    has_crashed: AtomicBool,
+}
+
+#[async_trait]
+impl Flaw for ForgetsKindsInACrash {
+    async fn receipt(&self, store: &MemoryStore, id: CommandId) -> Result<Option<Receipt>, StoreError> {
+        let receipt = store.receipt(id).await?;
+        Ok(match self.has_crashed.load(Ordering::SeqCst) {
+            true => receipt.map(|receipt| Receipt { kind: ReceiptKind::Recorded, ..receipt }),
+            false => receipt,
+        })
+    }
+
+    async fn crash(&self, _: &MemoryStore) {
+        self.has_crashed.store(true, Ordering::SeqCst);
+    }
+}
+
+/// As a sequence would that has been drawn from in vain.
+#[derive(Default)]
+pub(crate) struct NewestCountsRefusedAppends {
+    refused: AtomicU64,
+}
+
+#[async_trait]
+impl Flaw for NewestCountsRefusedAppends {
+    async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
+        let result = store.append(append).await;
+        self.refused.fetch_add(u64::from(result.is_err()), Ordering::SeqCst);
+        result
+    }
+
+    async fn newest_position(&self, store: &MemoryStore) -> Result<Position, StoreError> {
+        Ok(Position::new(store.newest_position().await?.as_u64() + self.refused.load(Ordering::SeqCst)))
+    }
+}
+
+/// Shows what was the newest one when it was last asked.
+#[derive(Default)]
+pub(crate) struct NewestIsRemembered {
+    last: AtomicU64,
+}
+
+#[async_trait]
+impl Flaw for NewestIsRemembered {
+    async fn newest_position(&self, store: &MemoryStore) -> Result<Position, StoreError> {
+        let newest = store.newest_position().await?;
+        Ok(Position::new(self.last.swap(newest.as_u64(), Ordering::SeqCst)))
+    }
+}
