@@ -2,6 +2,7 @@
 //!
 //! The children are this very test program, told by a variable which account to credit and in which store.
 
+mod beside_writers;
 mod support;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
