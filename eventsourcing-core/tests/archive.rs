@@ -8,11 +8,11 @@ use std::io::Cursor;
 use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry, shelf};
 use eventsourcing_core::archive::{ArchiveError, Exported, Imported, Stage, export, import};
 use eventsourcing_core::store::{
-    Append, CodecId, CommandId, EventStore, Expected, LogQuery, MemoryStore, NewEvent, Position, StoreError,
-    StoredEvent, StreamId, Tracking,
+    Append, CodecId, CommandId, EventStore, Expected, LogQuery, MemoryStore, NewEvent, NotesQuery, Position, Receipt,
+    ReceiptKind, StoreError, StoredEvent, StreamId, Tracking,
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, Seed};
-use eventsourcing_core::{Id, OnFailure, Runner, Running, SystemBuilder, SystemError};
+use eventsourcing_core::{Id, OnFailure, Rejected, Runner, Running, SystemBuilder, SystemError};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -117,7 +117,35 @@ async fn used_pantry(store: &MemoryStore, partitions: u32) {
     let parked = parking.list().await.unwrap();
     assert_eq!(parked.len(), 4);
     parking.give_up(&parked[0].stream, "nobody needs it").await.unwrap();
+    answer_without_events(&pantry).await;
     pantry.stop().await.unwrap();
+}
+
+/// More commands than one group of an import takes: they are rejected, which is kept, or have nothing to record.
+async fn answer_without_events(pantry: &Pantry) {
+    let jar = fill(pantry, 5).await;
+    for beans in 10..80 {
+        let command = pantry.jars.app.command(CommandId::new());
+        let rejected = command.once(command.update(jar, |jar| jar.take(beans))).await;
+        assert!(matches!(rejected, Err(Rejected::Domain(NotEnough { left: 5 }))));
+        let command = pantry.jars.app.command(CommandId::new());
+        let nothing = command.update(jar, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)).await.unwrap();
+        assert_eq!(nothing.kind, ReceiptKind::NothingRecorded);
+    }
+}
+
+/// What commands were answered that have recorded no event, and with what note.
+async fn answers_of(store: &dyn EventStore) -> Vec<(CommandId, ReceiptKind, Option<String>)> {
+    let mut answers = Vec::new();
+    for Receipt { kind, command_id, .. } in store.receipts(None, usize::MAX).await.unwrap() {
+        let command = command_id.unwrap();
+        let query = NotesQuery::new(format!("refusal:{command}").into(), store.log_id(), "");
+        let note = store.notes(query).await.unwrap().notes.remove("refusal");
+        if kind != ReceiptKind::Recorded {
+            answers.push((command, kind, note));
+        }
+    }
+    answers
 }
 
 #[tokio::test]
@@ -191,6 +219,7 @@ async fn an_import_that_stops_anywhere_goes_on_and_nothing_starts_meanwhile() {
             imported(&other, &file).await.unwrap();
         }
         assert_eq!(log(&other).await, log(&store).await, "stopped at append {nth}");
+        assert_eq!(answers_of(&other).await, answers_of(&store).await, "stopped at append {nth}");
         let pantry = start(other, 3).await;
         assert!(pantry.verify().await.unwrap().agrees());
         assert_eq!(log(pantry.jars.app.store()).await, log(&store).await);
@@ -253,12 +282,111 @@ async fn a_command_that_is_repeated_after_the_move_is_recognised() {
     imported(&other, &file).await.unwrap();
     let pantry = start(other.clone(), 1).await;
     for (command, beans) in commands {
-        let (was, is) = (store.receipt(command).await.unwrap(), other.receipt(command).await.unwrap());
-        assert_eq!(was, is);
+        let was = store.receipt(command).await.unwrap().unwrap();
+        let is = other.receipt(command).await.unwrap().unwrap();
+        assert_eq!(is, Receipt { log: other.log_id(), ..was });
         let again = pantry.jars.app.command(command).update(jar, |jar| jar.add(beans)).await.unwrap();
-        assert_eq!(Some(again), was);
+        assert_eq!(again, is);
     }
     assert_eq!(log(&other).await, log(&store).await);
+}
+
+/// A debit that was refused, money that arrived, and a client that asks again in the other store.
+#[tokio::test]
+async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answered_alike_after_the_move() {
+    let (store, other) = (MemoryStore::new(), MemoryStore::new());
+    let pantry = start(store.clone(), 1).await;
+    let jar = fill(&pantry, 3).await;
+    let (rejected, nothing) = (CommandId::new(), CommandId::new());
+    let fill_up = |jar: &Jar| Ok::<_, NotEnough>((jar.beans < 3).then_some(JarEvent::Added { beans: 1 }));
+    let ask = async |pantry: &Pantry| {
+        let take = pantry.jars.app.command(rejected);
+        let taken: Result<Receipt, Rejected<NotEnough>> = take.once(take.update(jar, |jar| jar.take(5))).await;
+        let filled = pantry.jars.app.command(nothing).update(jar, fill_up).await.unwrap();
+        (format!("{taken:?}"), filled.kind)
+    };
+    let first = ask(&pantry).await;
+    assert!(first.0.contains("NotEnough { left: 3 }") && first.1 == ReceiptKind::NothingRecorded, "{first:?}");
+    pantry.jars.app.update(jar, |jar| jar.add(8)).await.unwrap();
+    assert_eq!(ask(&pantry).await, first);
+    pantry.stop().await.unwrap();
+
+    let (file, told) = exported(&store).await;
+    let done = imported(&other, &file).await.unwrap();
+    assert_eq!((told.answers, done.answers), (2, 2));
+    let pantry = start(other.clone(), 1).await;
+    assert_eq!(ask(&pantry).await, first, "though there is enough by now");
+    pantry.jars.app.update(jar, |jar| jar.take(11)).await.unwrap();
+    assert_eq!(ask(&pantry).await, first, "though there is something to fill by now");
+    assert_eq!(answers_of(&other).await, answers_of(&store).await);
+    for receipt in other.receipts(None, 9).await.unwrap() {
+        assert_eq!(receipt.log, other.log_id());
+        pantry.after(&receipt, "shelves", std::time::Duration::from_secs(9)).await.unwrap();
+    }
+    let (again, _) = exported(&other).await;
+    let third = MemoryStore::new();
+    imported(&third, &again).await.unwrap();
+    assert_eq!(answers_of(&third).await, answers_of(&store).await, "from store to store");
+}
+
+/// Rejections as earlier releases have kept them, and archives as they have written them.
+#[tokio::test]
+async fn an_archive_of_format_1_and_an_empty_log_are_imported() {
+    let store = MemoryStore::new();
+    let command = CommandId::new();
+    store.append(Append::new(Timestamp::UNIX_EPOCH).with_rejected_command(command)).await.unwrap();
+    let (file, told) = exported(&store).await;
+    assert_eq!((told.events, told.answers), (0, 1));
+    let other = MemoryStore::new();
+    imported(&other, &file).await.unwrap();
+    assert_eq!(other.receipt(command).await.unwrap().unwrap().kind, ReceiptKind::Rejected);
+    assert!(matches!(imported(&other, &file).await.unwrap_err(), ArchiveError::Finished));
+    let used = MemoryStore::new();
+    used.append(Append::new(Timestamp::UNIX_EPOCH).with_command_id(command)).await.unwrap();
+    let error = imported(&used, &file).await.unwrap_err();
+    assert!(matches!(error, ArchiveError::NotEmpty { .. }), "it has answered commands: {error}");
+
+    let (file, _) = exported(&MemoryStore::new()).await;
+    let earlier = sealed(&String::from_utf8(file).unwrap().replacen("\"format\":2", "\"format\":1", 1));
+    imported(&MemoryStore::new(), earlier.as_bytes()).await.unwrap();
+}
+
+#[tokio::test]
+async fn answers_stand_between_events_and_followers_and_belong_to_no_event() {
+    let store = MemoryStore::new();
+    used_pantry(&store, 1).await;
+    let (file, _) = exported(&store).await;
+    let text = String::from_utf8(file).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let answer = lines.iter().position(|line| line.starts_with("{\"answer\"")).unwrap();
+    let follower = lines.iter().position(|line| line.starts_with("{\"follower\"")).unwrap();
+    let moved = |from: usize, to: usize| {
+        let mut lines = lines.clone();
+        let line = lines.remove(from);
+        lines.insert(to, line);
+        lines.concat()
+    };
+    let recorded = text.replacen("\"kind\":\"nothing_recorded\"", "\"kind\":\"recorded\"", 1);
+    for (what, file, reason) in [
+        ("an event after an answer", moved(answer - 1, answer), "stands after answers or followers"),
+        ("an answer after a follower", moved(answer, follower), "stands after the followers"),
+        ("an answer with an event", recorded, "belongs to an event"),
+    ] {
+        let error = imported(&MemoryStore::new(), sealed(&file).as_bytes()).await.unwrap_err().to_string();
+        assert!(error.contains(reason), "{what}: {error}");
+    }
+}
+
+/// The file with a checksum that fits.
+fn sealed(text: &str) -> String {
+    use sha2::Digest as _;
+    let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
+    let end = lines.len() - 1;
+    let hash = sha2::Sha256::digest(lines[..end].concat());
+    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
+    let at = lines[end].find("\"sha256\":\"").unwrap() + 10;
+    lines[end].replace_range(at..at + 64, &hash);
+    lines.concat()
 }
 
 /// What is wrong with a file is said with its line, before anything is written.
@@ -278,7 +406,7 @@ async fn files_that_are_not_whole_are_refused_with_the_line() {
         ("nothing", String::new(), 1, "cut off"),
         ("foreign", "# A page\n\nof text\n".to_owned(), 1, "no archive of events"),
         ("foreign JSON", "{\"log\":[]}\n".to_owned(), 1, "no archive of events"),
-        ("a later format", with(0, &lines[0].replacen("\"format\":1", "\"format\":2", 1)), 1, "format 2"),
+        ("a later format", with(0, &lines[0].replacen("\"format\":2", "\"format\":3", 1)), 1, "format 3"),
         ("no end", without(count - 1), count, "its end is missing"),
         ("cut in the last line", cut, count, "cut off within this line"),
         ("a line less", without(7), count - 1, "there are"),
@@ -306,20 +434,14 @@ async fn files_that_are_not_whole_are_refused_with_the_line() {
 /// A file with a sound checksum, but a hole in a stream: the store notices.
 #[tokio::test]
 async fn an_archive_is_not_trusted_about_versions() {
-    use sha2::Digest as _;
     let store = MemoryStore::new();
     used_pantry(&store, 1).await;
     let (file, _) = exported(&store).await;
     let text = String::from_utf8(file).unwrap();
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let end = lines.len() - 1;
     let forged = lines.iter().position(|line| line.contains("\"version\":2")).unwrap();
     lines[forged] = lines[forged].replacen("\"version\":2", "\"version\":3", 1);
-    let hash = sha2::Sha256::digest(lines[..end].concat());
-    let hash: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
-    let at = lines[end].find("\"sha256\":\"").unwrap() + 10;
-    lines[end].replace_range(at..at + 64, &hash);
-    let error = imported(&MemoryStore::new(), lines.concat().as_bytes()).await.unwrap_err();
+    let error = imported(&MemoryStore::new(), sealed(&lines.concat()).as_bytes()).await.unwrap_err();
     let ArchiveError::Line { line, reason } = &error else { panic!("{error}") };
     assert!(*line == forged as u64 + 1 && reason.contains("expected version 2"), "{error}");
 }

@@ -7,11 +7,13 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 use super::cut::{Cut, CutFollower, cut};
-use super::line::{End, FollowerLine, Header, NoteLine, event_line, write_line};
+use super::line::{AnswerLine, End, FollowerLine, Header, NoteLine, event_line, write_line};
 use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::EventRef;
+use crate::application::rejection_note;
 use crate::store::{
-    CommandId, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Slice, StoreError, StoredEvent,
+    CommandId, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Receipt, ReceiptKind, Slice, StoreError,
+    StoredEvent,
 };
 use crate::system::{System, accounted, is_carried_as_it_is, is_of_positions};
 
@@ -21,6 +23,9 @@ use crate::system::{System, accounted, is_carried_as_it_is, is_of_positions};
 pub struct Exported {
     /// How many events.
     pub events: u64,
+    /// How many answers to commands that have recorded no event: rejections that were kept, and that there was nothing to
+    /// record.
+    pub answers: u64,
     /// The last position of the log that is in the archive.
     pub head: Position,
     /// The policies whose place is in it.
@@ -56,11 +61,12 @@ pub async fn export<S: System>(
         let reason = format!("it has {events} events up to position {head}, and counts {of}");
         return Err(StoreError::Corrupt { reason, source: None }.into());
     }
+    let answers = write_answers(store, head, &mut out).await?;
     places.into_iter().try_for_each(|place| place.write(&mut out))?;
     let sha256 = hex(out.hash.clone());
     out.line(&End { end: true, events, sha256 })?;
     out.out.flush().map_err(ArchiveError::File)?;
-    Ok(Exported { events, head, followers: names })
+    Ok(Exported { events, answers, head, followers: names })
 }
 
 /// Writes the events up to `head`, and returns how many there are.
@@ -85,6 +91,27 @@ async fn write_events(
     }
     progress(events);
     Ok(events)
+}
+
+/// Writes the answers without an event that were decided on the events up to `head`, and returns how many there are.
+async fn write_answers(store: &dyn EventStore, head: Position, out: &mut Hashed<'_>) -> Result<u64, ArchiveError> {
+    let (mut after, mut answers) = (None, 0);
+    loop {
+        let receipts = store.receipts(after, RECEIPTS_PER_PAGE).await?;
+        let Some(last) = receipts.last() else { return Ok(answers) };
+        after = last.command_id;
+        for Receipt { kind, position, command_id, .. } in receipts {
+            let Some(answer) = command_id.filter(|_| kind != ReceiptKind::Recorded && position <= head) else {
+                continue;
+            };
+            let note = match kind {
+                ReceiptKind::Rejected => rejection_note(store, answer).await?,
+                ReceiptKind::Recorded | ReceiptKind::NothingRecorded => None,
+            };
+            out.line(&AnswerLine { answer, kind, position, note })?;
+            answers += 1;
+        }
+    }
 }
 
 /// Over how many positions the commands are known at a time, at 24 bytes each.
@@ -120,7 +147,9 @@ impl Commands {
             let receipts = store.receipts(after, RECEIPTS_PER_PAGE).await?;
             let Some(last) = receipts.last() else { return Ok(()) };
             after = last.command_id;
-            let within = receipts.iter().filter(|receipt| start <= receipt.position && receipt.position <= self.end);
+            let within = receipts.iter().filter(|receipt| {
+                receipt.kind == ReceiptKind::Recorded && start <= receipt.position && receipt.position <= self.end
+            });
             self.by_position.extend(within.filter_map(|receipt| Some((receipt.position, receipt.command_id?))));
         }
     }

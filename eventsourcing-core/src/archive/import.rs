@@ -1,24 +1,29 @@
 //! [`import`]: from a file into an empty store.
 //!
-//! The import is a follower of the file: each append carries its step to the line it has reached. So whatever stops it, no
-//! event is lost or comes twice, and it goes on from where it was.
+//! The import is a follower of the file: each append of events carries its step to the line it has reached. So whatever stops
+//! it, no event is lost or comes twice, and it goes on from where it was. Answers without an event are written before the
+//! step over them; a command that is answered twice has one answer.
 
 use std::io::{BufRead, Seek, SeekFrom};
 
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
 use super::carry::Carry;
-use super::line::{Line, Lines, new_event};
+use super::line::{AnswerLine, Line, Lines, new_event};
 use super::mark::{IMPORT, UNFINISHED_KEY};
 use super::survey::{Contents, EVENTS_BETWEEN_NEWS, Survey, survey};
 use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
+use crate::application::rejection;
 use crate::store::{
-    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position, Revision, StoreError,
-    StoredEvent, StreamAppend, Tracking, Version,
+    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position, ReceiptKind, Revision,
+    StoreError, StoredEvent, StreamAppend, Tracking, Version,
 };
 
 /// The note that says which archive the store was filled from.
 const FINISHED_KEY: &str = "finished";
+/// How many answers are written at the same time; each has a commit, and a store may let them share one.
+const ANSWERS_AT_ONCE: usize = 64;
 /// How many bytes of payload and metadata go into one append, or one event more.
 const BYTES_PER_APPEND: usize = 4 * 1024 * 1024;
 
@@ -28,13 +33,16 @@ const BYTES_PER_APPEND: usize = 4 * 1024 * 1024;
 pub struct Imported {
     /// How many events the archive has.
     pub events: u64,
-    /// How many of them an earlier import had written that was interrupted.
+    /// How many answers to commands that have recorded no event it has.
+    pub answers: u64,
+    /// How many of the events an earlier import had written that was interrupted.
     pub events_before: u64,
     /// The policies that go on where they were.
     pub followers: Vec<Name>,
 }
 
-/// Writes the events of an archive into `store`, which must be empty, and puts the policies where they were.
+/// Writes the events of an archive into `store`, which must be empty, and the answers to commands that have recorded none,
+/// and puts the policies where they were.
 ///
 /// The file is read three times: to make sure that it is whole, before anything is written; to write the events; to put the
 /// policies in their places. In between, what has come into the store is compared with the file, event by event. Until
@@ -52,14 +60,16 @@ pub async fn import<R: BufRead + Seek + Send>(
 ) -> Result<Imported, ArchiveError> {
     let survey = survey(file, &mut progress)?;
     let mut import = Import::begin(store, &survey).await?;
-    let events_before = import.write_events(file, survey.events, &mut progress).await?;
+    let mut lines = Lines::new(&mut *file);
+    let events_before = import.write_events(&mut lines, survey.events, &mut progress).await?;
+    import.write_answers(&mut lines, &survey).await?;
     rewind(file)?;
     let mut carry = Carry::new(store, &survey.followers).await?;
     compare(store, &survey, &mut carry, &mut progress).await?;
     carry.write(file).await?;
     import.finish(&survey).await?;
     let followers = survey.followers.iter().map(|line| line.follower.clone()).collect();
-    Ok(Imported { events: survey.events, events_before, followers })
+    Ok(Imported { events: survey.events, answers: survey.answers, events_before, followers })
 }
 
 fn rewind(file: &mut impl Seek) -> Result<(), ArchiveError> {
@@ -86,7 +96,7 @@ impl<'a> Import<'a> {
             (Some(_), _) => return not_empty("another archive is in it, and that import is not finished"),
             (None, Some(known)) if *known == survey.sha256 => return Err(ArchiveError::Finished),
             (None, _) => {
-                import.refuse_events().await?;
+                import.refuse_contents().await?;
                 let step = import.step(0).with_note(UNFINISHED_KEY, &survey.sha256);
                 import.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
             }
@@ -101,10 +111,14 @@ impl<'a> Import<'a> {
         Ok(import)
     }
 
-    async fn refuse_events(&self) -> Result<(), ArchiveError> {
-        match self.store.head().await? {
-            Position::ZERO => Ok(()),
-            head => Err(ArchiveError::NotEmpty { reason: format!("its log is at position {head}") }),
+    async fn refuse_contents(&self) -> Result<(), ArchiveError> {
+        match self.store.newest_position().await? {
+            Position::ZERO => {}
+            newest => return Err(ArchiveError::NotEmpty { reason: format!("its log is at position {newest}") }),
+        }
+        match self.store.receipts(None, 1).await?.is_empty() {
+            true => Ok(()),
+            false => Err(ArchiveError::NotEmpty { reason: "it has answered commands, though without an event".into() }),
         }
     }
 
@@ -138,14 +152,13 @@ impl<'a> Import<'a> {
     }
 
     /// Writes the events that are not there yet, and returns how many are.
-    async fn write_events<R: BufRead + Seek>(
+    async fn write_events<R: BufRead>(
         &mut self,
-        file: &mut R,
+        lines: &mut Lines<R>,
         of: u64,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<u64, ArchiveError> {
-        let mut lines = Lines::new(file);
-        let before = self.line.saturating_sub(1);
+        let before = self.line.saturating_sub(1).min(of);
         for _ in 0..=before {
             lines.next_line()?;
         }
@@ -164,6 +177,41 @@ impl<'a> Import<'a> {
         }
         self.write(group).await?;
         Ok(before)
+    }
+
+    /// Writes the answers that are not there yet. Each is an append of its own, and the step over them comes after them:
+    /// those of an interrupted import are found again by their commands.
+    async fn write_answers<R: BufRead>(&mut self, lines: &mut Lines<R>, survey: &Survey) -> Result<(), ArchiveError> {
+        let mut left = survey.answers;
+        while lines.number < self.line {
+            lines.next_line()?;
+            left = left.saturating_sub(1);
+        }
+        while left > 0 {
+            let mut answers = Vec::with_capacity(ANSWERS_AT_ONCE);
+            while left > 0 && answers.len() < ANSWERS_AT_ONCE {
+                let Line::Answer(answer) = lines.parsed(Line::parse)? else { break };
+                answers.push(self.write_answer(answer));
+                left -= 1;
+            }
+            try_join_all(answers).await?;
+            let step = self.step(lines.number - self.line);
+            self.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_answer(&self, line: AnswerLine) -> Result<(), ArchiveError> {
+        let AnswerLine { answer, kind, note, .. } = line;
+        let append = match (kind, note) {
+            (ReceiptKind::Rejected, Some(note)) => rejection(Timestamp::UNIX_EPOCH, self.store.log_id(), answer, note),
+            (ReceiptKind::Rejected, None) => Append::new(Timestamp::UNIX_EPOCH).with_rejected_command(answer),
+            _ => Append::new(Timestamp::UNIX_EPOCH).with_command_id(answer),
+        };
+        match self.store.append(append).await?.receipt.kind {
+            found if found == kind => Ok(()),
+            _ => Err(ArchiveError::Different { reason: format!("command {answer} has another answer here") }),
+        }
     }
 
     async fn write(&mut self, group: Group) -> Result<(), ArchiveError> {

@@ -10,13 +10,15 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::ArchiveError;
-use crate::store::{CodecId, CommandId, Digest, LogId, Name, NewEvent, Position, StoredEvent, StreamId, Version};
+use crate::store::{
+    CodecId, CommandId, Digest, LogId, Name, NewEvent, Position, ReceiptKind, StoredEvent, StreamId, Version,
+};
 use crate::{Codec, EventRef};
 
 /// What the first line calls itself.
 const ARCHIVE: &str = "eventsourcing";
-/// The form of the file that this program writes and reads.
-const FORMAT: u32 = 1;
+/// The form of the file that this program writes. It reads earlier forms too: the first one had no answers.
+const FORMAT: u32 = 2;
 /// The longest line: the largest note, each of whose characters may be written in six, and some air.
 const LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
@@ -71,6 +73,20 @@ pub(super) struct NoteLine {
     pub(super) note: String,
 }
 
+/// The answer to a command that has recorded no event.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AnswerLine {
+    /// The command.
+    pub(super) answer: CommandId,
+    pub(super) kind: ReceiptKind,
+    /// The position that it was decided at.
+    pub(super) position: Position,
+    /// The rejection, as it was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) note: Option<String>,
+}
+
 /// An event.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -100,6 +116,7 @@ struct EventLine {
 pub(super) enum Line {
     /// And the command whose last event it is.
     Event(Box<StoredEvent>, Option<CommandId>),
+    Answer(AnswerLine),
     Follower(FollowerLine),
     Note(NoteLine),
     End(End),
@@ -120,8 +137,8 @@ impl Header {
         let any: Any = serde_json::from_str(text).map_err(|_| "this is no archive of events".to_owned())?;
         match any {
             Any { archive, .. } if archive != ARCHIVE => Err("this is no archive of events".into()),
-            Any { format, .. } if format != FORMAT => {
-                Err(format!("the archive is of format {format}, this program reads format {FORMAT}"))
+            Any { format, .. } if !(1..=FORMAT).contains(&format) => {
+                Err(format!("the archive is of format {format}, this program reads formats up to {FORMAT}"))
             }
             Any { .. } => serde_json::from_str(text).map_err(|error| one_line(&error)),
         }
@@ -135,10 +152,11 @@ impl Line {
             "{\"position\"" => {
                 return serde_json::from_str::<EventLine>(text).map_err(|error| one_line(&error))?.event();
             }
+            "{\"answer\"" => serde_json::from_str(text).map(Self::Answer),
             "{\"follower\"" => serde_json::from_str(text).map(Self::Follower),
             "{\"of\"" => serde_json::from_str(text).map(Self::Note),
             "{\"end\"" => serde_json::from_str(text).map(Self::End),
-            _ => return Err("this is neither an event, nor where a follower was, nor the end".into()),
+            _ => return Err("this is neither an event, nor an answer, nor where a follower was, nor the end".into()),
         };
         parsed.map_err(|error| one_line(&error))
     }

@@ -2,8 +2,8 @@
 //!
 //! An archive is text, one JSON object a line: a [header](self#the-file), the events in the order of the log, where each
 //! policy was and what it had noted, and an end with a checksum. Events keep everything but their positions. Policies keep
-//! their place among the events, so that what they have dealt with is not dealt with again, and a command that was carried out
-//! is not carried out again when a client repeats it. Read models are built anew from the log, and snapshots are kept anew
+//! their place among the events, so that what they have dealt with is not dealt with again, and a command that was answered
+//! gets the same answer when a client repeats it, also if it was rejected or had nothing to record. Read models are built anew from the log, and snapshots are kept anew
 //! when they are due.
 //!
 //! [`export`] takes a consistent part of the log also while the system runs. [`import`] fills an empty store, goes on where
@@ -11,22 +11,25 @@
 //!
 //! # What is not carried over
 //!
-//! - Receipts of commands that recorded nothing.
 //! - Snapshots, read models, leases. All of them come back by themselves.
 //! - What other stores keep: a system whose applications are on several stores has to be moved as a whole by other means.
 //!
 //! # The file
 //!
 //! ```text
-//! {"archive":"eventsourcing","format":1,"log":"0197…","head":3,"events":3,"followers":["ledger"]}
+//! {"archive":"eventsourcing","format":2,"log":"0197…","head":3,"events":3,"followers":["ledger"]}
 //! {"position":1,"category":"Account","id":"0197…","version":1,"name":"Opened","schema_version":1,"recorded_at":"…","codec":1,"payload":{"owner":"Alice"},"metadata":{…},"command":"0197…"}
 //! …
+//! {"answer":"0197…","kind":"rejected","position":3,"note":"{\"left\":2}"}
 //! {"follower":"ledger","takes":["Account"],"after":{"category":"Account","id":"0197…","version":1}}
 //! {"of":"ledger","key":"timers","note":"0"}
 //! {"end":true,"events":3,"sha256":"8b1a…"}
 //! ```
 //!
-//! `command` is the id of the command whose last event this is. A payload stands as it is if it is JSON (codec 1), otherwise as `payload_base64`. Either way it comes back byte for byte.
+//! `command` is the id of the command whose last event this is. An `answer` is that to a command that has recorded no event,
+//! after the events: its `kind` is `rejected` or `nothing_recorded`, its `position` the one it was decided at, its `note` the
+//! rejection as JSON. In the other store its receipt stands for the whole archive. Archives of format 1, which have no
+//! answers, can be imported too. A payload stands as it is if it is JSON (codec 1), otherwise as `payload_base64`. Either way it comes back byte for byte.
 //! The checksum is of all lines before the last one.
 
 #[cfg(feature = "archive")]

@@ -5,9 +5,9 @@ use std::io::{BufRead, Seek, SeekFrom};
 use sha2::{Digest as _, Sha256};
 
 use super::export::hex;
-use super::line::{End, FollowerLine, Header, Line, Lines, event_line};
+use super::line::{AnswerLine, End, FollowerLine, Header, Line, Lines, event_line};
 use super::{ArchiveError, Progress, Stage};
-use crate::store::{Position, StoredEvent};
+use crate::store::{Position, ReceiptKind, StoredEvent};
 
 /// How often it is said how far it is.
 pub(super) const EVENTS_BETWEEN_NEWS: u64 = 1_000;
@@ -15,6 +15,8 @@ pub(super) const EVENTS_BETWEEN_NEWS: u64 = 1_000;
 /// An archive that is whole.
 pub(super) struct Survey {
     pub(super) events: u64,
+    /// How many answers there are without an event.
+    pub(super) answers: u64,
     pub(super) followers: Vec<FollowerLine>,
     /// Of all its lines but the last.
     pub(super) sha256: String,
@@ -50,8 +52,8 @@ pub(super) fn survey<R: BufRead + Seek>(
         return Err(ArchiveError::line(number + 1, "the archive has ended in the line before"));
     }
     file.seek(SeekFrom::Start(0)).map_err(ArchiveError::File)?;
-    let Surveyor { contents, followers, .. } = surveyor;
-    Ok(Survey { events: contents.events, followers, sha256, contents })
+    let Surveyor { contents, answers, followers, .. } = surveyor;
+    Ok(Survey { events: contents.events, answers, followers, sha256, contents })
 }
 
 /// What has been read so far.
@@ -59,15 +61,25 @@ pub(super) fn survey<R: BufRead + Seek>(
 struct Surveyor {
     last: Position,
     contents: Contents,
+    answers: u64,
     followers: Vec<FollowerLine>,
 }
 
 impl Surveyor {
     fn take(&mut self, line: Line, header: &Header) -> Result<(), String> {
         match line {
-            Line::Event(event, _) if !self.followers.is_empty() => {
-                return Err(format!("the event at position {} stands after the followers", event.position));
+            Line::Event(event, _) if !self.followers.is_empty() || self.answers > 0 => {
+                return Err(format!("the event at position {} stands after answers or followers", event.position));
             }
+            Line::Answer(AnswerLine { answer, .. }) if !self.followers.is_empty() => {
+                return Err(format!("the answer to command {answer} stands after the followers"));
+            }
+            Line::Answer(AnswerLine { answer, position, kind, .. })
+                if kind == ReceiptKind::Recorded || position > header.head =>
+            {
+                return Err(format!("the answer to command {answer} belongs to an event, which is not in the file"));
+            }
+            Line::Answer(_) => self.answers += 1,
             Line::Event(event, _) if event.position <= self.last || event.position > header.head => {
                 return Err(format!("position {} after {}", event.position, self.last));
             }
