@@ -201,9 +201,8 @@ async fn a_request_that_waits_for_read_models_is_not_answered_before_they_show_i
     while !is_open().await {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    let credit =
-        post(&router, &format!("/api/accounts/{account}/credit?wait=read-models"), json!({ "amount": "3.00" }));
-    let answer = credit.await;
+    let path = format!("/api/accounts/{account}/credit?wait=read-models");
+    let answer = post(&router, &path, json!({ "amount": "3.00" })).await;
     let activity = get(&router, "/api/activity?limit=1").await.json();
     let position = answer.json()["position"].clone();
     match answer.header("read-models") {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eventsourcing_core::store::{EventStore, LogId, MemoryStore, Position};
 use eventsourcing_core::testing::FaultyStore;
-use eventsourcing_core::{Receipt, ReceiptKind, Root, Runner, Running, Stores, System, SystemError};
+use eventsourcing_core::{Receipt, ReceiptKind, Root, Runner, Running, Stores, SystemError};
 use tokio::time::timeout;
 
 use crate::domain::{Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent};
