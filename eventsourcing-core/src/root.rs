@@ -166,7 +166,7 @@ impl<A: Aggregate> Root<A> {
     /// changed it since it was loaded. For rules that look at one aggregate to decide on another.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        Guard { stream: self.stream(), version: self.stored_version() }
+        Guard { aggregate: A::NAME, stream: self.stream(), version: self.stored_version() }
     }
 
     /// The state, without id, version and unsaved events.
@@ -292,12 +292,16 @@ fn never_created<A: Aggregate>(id: Id<A>, version: Version) -> StoreError {
 /// See [`Root::guard`].
 #[derive(Clone, Debug)]
 pub struct Guard {
+    /// The stored name of the aggregate; its stream may have been begun under another.
+    pub(crate) aggregate: &'static str,
     pub(crate) stream: StreamId,
     pub(crate) version: Version,
 }
 
 /// A root of any kind, as a save sees it.
 pub trait AnyRoot: Send {
+    #[doc(hidden)]
+    fn aggregate(&self) -> &'static str;
     #[doc(hidden)]
     fn key(&self) -> StreamId;
     #[doc(hidden)]
@@ -328,6 +332,10 @@ pub(crate) trait KeptRoot: AnyRoot + Any + Sync {}
 impl<A: Aggregate> KeptRoot for Root<A> {}
 
 impl<A: Aggregate> AnyRoot for Root<A> {
+    fn aggregate(&self) -> &'static str {
+        A::NAME
+    }
+
     /// What it is known by, whatever name it stands under.
     fn key(&self) -> StreamId {
         self.id.stream()

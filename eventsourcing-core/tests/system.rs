@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod domain;
+mod ownership;
 mod waits;
 
 use std::convert::Infallible;
@@ -16,8 +17,8 @@ use eventsourcing_core::snapshot::never;
 use eventsourcing_core::store::{EventStore, LogId, LogQuery, MemoryStore, Name, Position};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
 use eventsourcing_core::{
-    Id, Metadata, OnFailure, Projection, Receipt, Recorded, Root, Runner, Running, Stores, System, SystemBuilder,
-    SystemError,
+    AppError, Application, Id, Metadata, OnFailure, Policy, Projection, Receipt, Recorded, Root, Runner, Running,
+    Stores, System, SystemBuilder, SystemError, Work,
 };
 
 async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
@@ -436,4 +437,42 @@ async fn a_receipt_of_one_log_is_enough_for_a_follower_of_several() {
     }
     pantry.after(&receipt.unwrap(), "seen", PATIENCE).await.unwrap();
     assert!(pantry.seen.0.lock().unwrap().len() >= 10);
+}
+
+/// Tells where an event stands.
+struct Places;
+
+impl From<Application> for Places {
+    fn from(_: Application) -> Self {
+        Self
+    }
+}
+
+impl Policy<Jar> for Places {
+    type Error = AppError;
+
+    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+        let place = event.version.as_u64() * 100 + event.position.as_u64();
+        let shelf = work.load_or_create(shelf(), || ShelfEvent::Built).await?;
+        shelf.record(ShelfEvent::Changed { by: i64::try_from(place).unwrap() });
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_scenario_numbers_the_events_of_each_aggregate_after_what_was_given() {
+    let (given, new, shelf) = (Id::<Jar>::new(), Id::<Jar>::new(), shelf());
+    PolicyScenario::<Places>::new()
+        .given(shelf, ShelfEvent::Built)
+        .await
+        .given(given, [JarEvent::Filled { beans: 1 }, JarEvent::Added { beans: 1 }])
+        .await
+        .when(given, JarEvent::Added { beans: 2 })
+        .await
+        .when(new, JarEvent::Filled { beans: 3 })
+        .await
+        .when(given, JarEvent::Added { beans: 4 })
+        .await
+        .then(shelf, [304, 105, 406].map(|by| ShelfEvent::Changed { by }))
+        .then_nothing_else();
 }

@@ -295,8 +295,8 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # }
 /// ```
 ///
-/// An application is made with `From<Application>` and owns its aggregates: it alone writes their events. If it follows
-/// other applications it implements `Policy` for each aggregate it follows. A projection is made with `Default` and
+/// An application is made with `From<Application>` and owns its aggregates: it alone writes their events, and a save of any other
+/// aggregate is refused, from its policy too. If it follows other applications it implements `Policy` for each aggregate it follows. A projection is made with `Default` and
 /// implements `Projection` for each.
 ///
 /// | Option | Stands on | Meaning | Without it |
@@ -397,7 +397,7 @@ pub fn derive_system(input: TokenStream) -> TokenStream {
 /// # The law of a policy
 ///
 /// - `an_event_dealt_with_twice_leads_to_the_same`: from the same start, the policy records the same events and schedules the
-///   same timers.
+///   same timers. Timers become due as well, if the policy implements `Timers`, and lead to the same twice too.
 ///
 /// # Options
 ///

@@ -104,6 +104,7 @@ impl Application {
     /// # Errors
     /// [`AppError::NotFound`], or the store failed.
     pub async fn snapshot<A: Aggregate>(&self, id: Id<A>) -> Result<(), AppError> {
+        self.check_owns(A::NAME)?;
         let root = self.load(id).await?;
         let snapshot = root.encode_snapshot(self.settings.encoding);
         let snapshot = snapshot.map_err(|error| StoreError::Invalid { reason: error.to_string() })?;

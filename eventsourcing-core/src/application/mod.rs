@@ -4,6 +4,7 @@ mod attempts;
 mod company;
 mod load;
 mod new_ids;
+mod ownership;
 mod parts;
 mod refusal;
 mod save;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 
 pub use load::IdPage;
+pub(crate) use ownership::Owners;
 pub use parts::{Ids, Save};
 #[cfg(feature = "archive")]
 pub(crate) use refusal::{rejection, rejection_note};
@@ -71,6 +73,8 @@ struct Settings {
     encoding: Encoding,
     retry: RetryPolicy,
     snapshots: HashMap<TypeId, Arc<dyn SnapshotPolicy>>,
+    /// Who owns which aggregates; `None`: the application is not part of a system.
+    owners: Option<Arc<Owners>>,
 }
 
 /// Who asks, and for what.
@@ -104,6 +108,7 @@ impl Application {
                 encoding: Encoding::default(),
                 retry: RetryPolicy::default(),
                 snapshots: HashMap::new(),
+                owners: None,
             }),
             context: Arc::default(),
             cache: Arc::new(Cache::new(Self::CACHED_AGGREGATES_DEFAULT)),
@@ -149,6 +154,12 @@ impl Application {
 
     pub(crate) fn with_encoding(mut self, encoding: Encoding) -> Self {
         self.settings_mut().encoding = encoding;
+        self
+    }
+
+    /// Saves only what it owns from now on.
+    pub(crate) fn with_owners(mut self, owners: Arc<Owners>) -> Self {
+        self.settings_mut().owners = Some(owners);
         self
     }
 

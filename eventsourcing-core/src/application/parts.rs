@@ -81,6 +81,10 @@ pub trait Ids: Copy + Send + Sync {
     /// The aggregates: a tuple of roots.
     type Roots: Send;
 
+    /// The stored names of the aggregates.
+    #[doc(hidden)]
+    fn aggregates() -> impl Iterator<Item = &'static str> + Send;
+
     #[doc(hidden)]
     fn load(self, app: &Application) -> impl Future<Output = Result<Self::Roots, AppError>> + Send;
 
@@ -92,6 +96,10 @@ macro_rules! ids {
     ($($($part:ident)+;)*) => {
         $(impl<$($part: Aggregate),+> Ids for ($(Id<$part>,)+) {
             type Roots = ($(Root<$part>,)+);
+
+            fn aggregates() -> impl Iterator<Item = &'static str> + Send {
+                [$($part::NAME),+].into_iter()
+            }
 
             async fn load(self, app: &Application) -> Result<Self::Roots, AppError> {
                 #[expect(non_snake_case, reason = "named after their types")]

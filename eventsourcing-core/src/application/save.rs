@@ -30,7 +30,8 @@ impl Application {
     ///
     /// # Errors
     /// A conflict if somebody else has changed one of the aggregates: load and decide again, or use
-    /// [`update`](Self::update) or [`retry`](Self::retry). Others as [`EventStore::append`](crate::store::EventStore::append).
+    /// [`update`](Self::update) or [`retry`](Self::retry). [`StoreError::Invalid`] within a system if another application owns one
+    /// of them, or if it is guarded. Others as [`EventStore::append`](crate::store::EventStore::append).
     pub async fn save(&self, mut saved: impl Save) -> Result<Receipt, AppError> {
         self.save_parts(saved.parts()).await
     }
@@ -112,6 +113,7 @@ impl Application {
         for part in parts {
             match part {
                 Part::Guard(guard) => {
+                    self.check_owns(guard.aggregate)?;
                     append = append.with_guard(guard.stream.clone(), Expected::Exact(guard.version));
                 }
                 Part::Root(root) if root.has_pending() => append = self.encode_root(append, *root, &metadata)?,
@@ -127,6 +129,7 @@ impl Application {
         root: &dyn AnyRoot,
         metadata: &[u8],
     ) -> Result<Append, StoreError> {
+        self.check_owns(root.aggregate())?;
         let events = root.encode(self.settings.encoding, metadata)?;
         append.snapshots.extend(self.snapshot_of(root));
         if root.expected() == Version::ZERO {

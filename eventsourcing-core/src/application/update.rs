@@ -26,6 +26,7 @@ impl Application {
         A: Aggregate,
         D: IntoEvents<A::Event>,
     {
+        self.check_owns(A::NAME)?;
         let _new_ids = self.new_ids();
         let id = self.new_id();
         match decide() {
@@ -68,6 +69,8 @@ impl Application {
         D: IntoEvents<A::Event>,
         E: fmt::Display + Send,
     {
+        // Loading would find nothing where the owner has another store.
+        self.check_owns(A::NAME)?;
         let slot = self.cache.slot(&id.stream());
         let receipt = match self.context.command_id {
             // The store keeps one receipt an append.
@@ -172,6 +175,7 @@ impl Application {
         I: Ids,
         E: fmt::Display + Send,
     {
+        I::aggregates().try_for_each(|aggregate| self.check_owns(aggregate))?;
         let carried_out = self.retry(|| async {
             let mut roots = ids.load(self).await?;
             let decided = decide(&mut roots);

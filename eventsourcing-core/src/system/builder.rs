@@ -16,6 +16,7 @@ use super::{
 };
 #[cfg(feature = "zstd")]
 use crate::Compression;
+use crate::application::Owners;
 use crate::archive::refuse_unfinished;
 use crate::codec::Encoding;
 use crate::projection::check_tables;
@@ -198,6 +199,7 @@ impl<S: System> SystemBuilder<S> {
         followers: &[Follower<S>],
     ) -> Result<Applications, SystemError> {
         let mut applications = Vec::new();
+        let owners = Arc::new(Owners::of(definition));
         for name in definition.applications.iter().map(|application| application.name) {
             let application = Application::new(Name::from_static(name), self.stores.of(name))
                 .with_clock(Arc::clone(&self.clock))
@@ -207,7 +209,7 @@ impl<S: System> SystemBuilder<S> {
                 Some(configure) => configure(application),
                 None => application,
             };
-            applications.push((name, configured));
+            applications.push((name, configured.with_owners(Arc::clone(&owners))));
         }
         match self.configure.keys().next() {
             Some(name) => Err(unknown_application(definition, name)),

@@ -1,7 +1,7 @@
 //! Given, when, then: for aggregates and for policies. A test reads like the rule it checks.
 #![allow(missing_debug_implementations, reason = "the steps of a test live for one expression")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
 use std::fmt::{Debug, Display};
 use std::marker::PhantomData;
@@ -10,7 +10,10 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use crate::store::{Append, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId, Tracking, Version};
+use crate::store::{
+    Append, EventStore, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId, StreamQuery, Tracking,
+    Version,
+};
 use crate::timers::{Timer, TimerType};
 use crate::{
     Aggregate, Application, Codec, Decoded, Event, Id, IntoEvents, Metadata, Policy, Recorded, Root, Timers, Work,
@@ -219,7 +222,10 @@ impl<A: Aggregate> Decided<A> {
 pub struct PolicyScenario<P> {
     policy: P,
     app: Application,
+    /// The position of the last event that the policy was told of.
     upstream: Position,
+    /// How many events of each aggregate it was told of.
+    told: HashMap<StreamId, u64>,
     recorded: Vec<(StreamId, Vec<NewEvent>)>,
     timers: BTreeMap<String, Timer>,
     /// The timers that were scheduled and not yet asked about.
@@ -233,7 +239,8 @@ impl<P: From<Application>> PolicyScenario<P> {
         let app = Application::new("policy", MemoryStore::new());
         let (policy, upstream) = (P::from(app.clone()), Position::ZERO);
         let (timers, scheduled) = (BTreeMap::new(), BTreeMap::new());
-        Self { policy, app, upstream, recorded: Vec::new(), timers, scheduled, failure: None }
+        let (told, recorded) = (HashMap::new(), Vec::new());
+        Self { policy, app, upstream, told, recorded, timers, scheduled, failure: None }
     }
 }
 
@@ -253,17 +260,20 @@ impl<P> PolicyScenario<P> {
         self
     }
 
-    /// The policy is told of an event, after those it was told of before. It was recorded at the first second of 1970.
+    /// The policy is told of an event, after those it was told of before, and after what was given. Its version goes on from
+    /// what was given of its aggregate and told before. It was recorded at the first second of 1970.
     pub async fn when<A: Aggregate>(mut self, id: Id<A>, event: A::Event) -> Self
     where
         P: Policy<A>,
     {
-        self.upstream = Position::new(self.upstream.as_u64() + 1);
+        let version = self.next_version(id.stream()).await;
+        let head = self.app.store().head().await.expect("a store in memory");
+        self.upstream = Position::new(self.upstream.max(head).as_u64() + 1);
         let event = Recorded {
             payload: event,
             aggregate_id: id,
             category: A::NAME,
-            version: Version::new(self.upstream.as_u64()),
+            version,
             position: self.upstream,
             recorded_at: Timestamp::UNIX_EPOCH,
             metadata: Metadata::new().with_correlation_id(Uuid::nil()),
@@ -274,6 +284,16 @@ impl<P> PolicyScenario<P> {
         let reacted = self.policy.react(&event, &mut work).await;
         self.keep(work, reacted).await;
         self
+    }
+
+    /// Counts one more event of the aggregate.
+    async fn next_version(&mut self, stream: StreamId) -> Version {
+        let last = StreamQuery::new(stream.clone()).backwards().limit(1);
+        let given = self.app.store().read_stream(last).await.expect("a store in memory");
+        let given = given.first().map_or(0, |event| event.version.as_u64());
+        let told = self.told.entry(stream).or_default();
+        *told += 1;
+        Version::new(given + *told)
     }
 
     /// A timer that was scheduled is due.
