@@ -17,7 +17,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use eventsourcing_core::testing::laws::{Laws, PolicyLaws, Sample};
 use eventsourcing_core::testing::{Seed, laws};
-use eventsourcing_core::{Aggregate, AppError, Application, Fold, Id, Misplaced, Policy, Recorded, Work, event};
+use eventsourcing_core::{
+    Aggregate, AppError, Application, Due, Fold, Id, Misplaced, Policy, Recorded, Timers, Work, event,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};

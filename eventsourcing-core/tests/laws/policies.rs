@@ -63,7 +63,59 @@ policy!(NeedsAShelf, |event, work| {
     shelf.record(ShelfEvent::JarAdded { jar: event.aggregate_id });
 });
 
+/// A policy with timers, of which the bodies are given.
+macro_rules! policy_with_timers {
+    ($name:ident, |$event:ident, $work:ident| $body:expr, |$timer:ident, $due:ident| $when_due:expr) => {
+        policy!($name, |$event, $work| $body);
+
+        impl Timers for $name {
+            type Timer = String;
+            type Error = AppError;
+
+            async fn due(&self, $timer: &Due<String>, $due: &mut Work) -> Result<(), AppError> {
+                $when_due;
+                Ok(())
+            }
+        }
+    };
+}
+
+policy_with_timers!(
+    OnlySchedules,
+    |event, work| work.schedule(event.recorded_at, event.position, &"a time".to_owned()),
+    |_timer, _work| {}
+);
+policy_with_timers!(
+    RemindsForEver,
+    |event, work| work.schedule(event.recorded_at, "reminder", &"again".to_owned()),
+    |timer, work| {
+        let id = work.new_id::<Shelf>();
+        work.create(id, ShelfEvent::Built { at: timer.at });
+        work.schedule(timer.at + std::time::Duration::from_secs(60), &timer.key, &timer.payload);
+    }
+);
+policy_with_timers!(
+    ReadsTheClockWhenDue,
+    |event, work| work.schedule(event.recorded_at, "late", &"tick".to_owned()),
+    |_timer, work| {
+        let id = work.new_id::<Shelf>();
+        work.create(id, ShelfEvent::Built { at: Timestamp::now() });
+    }
+);
+policy_with_timers!(
+    PanicsWhenDue,
+    |event, work| work.schedule(event.recorded_at, "late", &"tick".to_owned()),
+    |timer, _work| assert!(timer.key.is_empty(), "what a noise")
+);
+policy_with_timers!(
+    SchedulesAnotherType,
+    |event, work| work.schedule(event.recorded_at, "late", &7_u32),
+    |_timer, _work| {}
+);
+
 laws!(policy Careful: Jar);
+laws!(policy OnlySchedules: Jar);
+laws!(policy RemindsForEver: Jar);
 laws!(policy NeedsAShelf: Jar, given = [Shelf]);
 
 fn dealt_with<P: From<Application> + Policy<Jar>>() -> String {
@@ -94,6 +146,21 @@ fn a_policy_that_invents_ids_is_found() {
 #[test]
 fn a_policy_that_schedules_at_random_is_found() {
     assert_says(&dealt_with::<SchedulesAtRandom>(), &["SchedulesAtRandom breaks the law", "\n  timer "]);
+}
+
+fn with_timers<P: From<Application> + Policy<Jar> + Timers>() -> String {
+    broken(|| PolicyLaws::<P, Jar>::new().with_timers().an_event_dealt_with_twice_leads_to_the_same())
+}
+
+#[test]
+fn what_a_policy_does_when_a_timer_is_due_is_put_to_the_law() {
+    assert_says(&with_timers::<ReadsTheClockWhenDue>(), &["breaks the law", "timer \"late\" led to\n  Shelf"]);
+    assert_says(&with_timers::<PanicsWhenDue>(), &["breaks the law", "it panicked: what a noise"]);
+}
+
+#[test]
+fn a_timer_of_another_type_leads_to_nothing() {
+    assert_says(&with_timers::<SchedulesAnotherType>(), &["is not tested: no event of Jar led to anything"]);
 }
 
 #[test]

@@ -28,7 +28,7 @@ impl Laws {
             Subject::Policy { policy, aggregate, given } => {
                 let given = given.iter().map(|given| quote_spanned!(given.span()=> .with_given::<#given>()));
                 let of = quote_spanned!(policy.span()=> PolicyLaws::<#policy, #aggregate>::new());
-                (quote!(#of #events #(#given)*), &["an_event_dealt_with_twice_leads_to_the_same"])
+                (quote!(#of #events #(#given)* .with_timers()), &["an_event_dealt_with_twice_leads_to_the_same"])
             }
         };
         let names = names.iter().map(|name| Ident::new(name, Span::call_site()));
@@ -37,7 +37,7 @@ impl Laws {
                 #[allow(unused_imports, clippy::wildcard_imports)]
                 use super::*;
                 #[allow(unused_imports)]
-                use #runtime::testing::laws::{Of, OfAny as _, PolicyLaws};
+                use #runtime::testing::laws::{Of, OfAny as _, PolicyLaws, TimersOrNone as _};
 
                 #(#[test] fn #names() { #laws.#names(); })*
             }

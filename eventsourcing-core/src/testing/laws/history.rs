@@ -183,9 +183,9 @@ fn fold<A: Aggregate>(events: &[A::Event]) -> Option<A> {
 /// One line for each event.
 pub(super) fn lines<E: Event>(events: &[E]) -> String {
     let line = |(index, event): (usize, &E)| {
-        let payload = Codec::Json.encode_event(event);
         let payload =
-            payload.map_or_else(|error| error.to_string(), |bytes| String::from_utf8_lossy(&bytes).into_owned());
+            catching(|| Codec::Json.encode_event(event).map_err(|error| error.to_string())).and_then(|encoded| encoded);
+        let payload = payload.map_or_else(|why| why, |bytes| String::from_utf8_lossy(&bytes).into_owned());
         format!("\n  {} {} {payload}", index + 1, event.event_type().name)
     };
     events.iter().enumerate().map(line).collect()

@@ -19,6 +19,7 @@ mod sample;
 mod samples;
 mod search;
 mod texts;
+mod timers;
 mod view;
 
 pub use decide::{Decide, Decision, MayRefuse, NeverRefuses};
@@ -26,6 +27,8 @@ pub use decide::{Decide, Decision, MayRefuse, NeverRefuses};
 pub use of::{Of, OfAny};
 pub use policy::PolicyLaws;
 pub use sample::Sample;
+#[doc(hidden)]
+pub use timers::TimersOrNone;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

@@ -15,22 +15,27 @@ use super::history::{World, lines};
 use super::panics::catching;
 use super::search::{Step, any_steps, search};
 use super::texts::{KNOWN_IDS, known_id};
+use super::timers::{Pending, Place, TimersOf};
 use super::{Broken, Laws, broken, text};
-use crate::store::{Append, LogId, MemoryStore, Name, Position, Tracking, Version};
+use crate::store::{MemoryStore, Position, Version};
 use crate::testing::Seed;
 use crate::timers::TimerType;
-use crate::{Aggregate, Application, Event, Id, Metadata, Policy, Recorded, Root, Work};
+use crate::{Aggregate, Application, Event, Id, Metadata, Policy, Recorded, Root, Timers};
 
 const LAW: &str = "an event dealt with twice leads to the same";
 
 /// The steps of what is given are those of other cases.
 const GIVEN: u64 = 1_000_000;
 
+/// How many timers become due at once, in a history.
+const TIMERS_MAX: usize = 16;
+
 /// The law that every policy of the aggregate `A` keeps; [`laws!`](crate::testing::laws!) makes a test of it.
 pub struct PolicyLaws<P, A: Aggregate> {
     examples: Vec<A::Event>,
     seed: Option<Seed>,
     given: Vec<Given>,
+    timers: Option<TimersOf<P>>,
     of: PhantomData<fn() -> P>,
 }
 
@@ -40,7 +45,7 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
     /// The law, put to events that are drawn from their types.
     #[must_use]
     pub fn new() -> Self {
-        Self { examples: Vec::new(), given: Vec::new(), seed: None, of: PhantomData }
+        Self { examples: Vec::new(), given: Vec::new(), seed: None, timers: None, of: PhantomData }
     }
 
     /// Takes these instead of events that are drawn, for each type of event that is among them.
@@ -65,8 +70,8 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
         self
     }
 
-    /// Whoever deals with the same event again, from the same start, records the same events, schedules the same timers, or
-    /// fails again.
+    /// Dealing with the same event again, from the same start, records the same events, schedules the same timers, or fails
+    /// again. So does dealing with the same timer, if the policy is asked [with its timers](Self::with_timers).
     ///
     /// # Panics
     /// The law is broken, or nothing that happens leads to anything.
@@ -88,9 +93,10 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
             let mut history = world.play(steps);
             history.forget_fault();
             let steps_before = any_steps(seed, GIVEN + case);
-            let delivery = Delivery { runtime: &runtime, given: &given, steps: &steps_before, events: &history.events };
+            let (steps, events) = (&*steps_before, &*history.events);
+            let delivery = Delivery::<P, _> { runtime: &runtime, given: &given, steps, events, timers: self.timers };
             let led_to =
-                catching(|| delivery.check::<P, A>()).unwrap_or_else(|panic| Err(broken(panic, "mend the panic")));
+                catching(|| delivery.check::<A>()).unwrap_or_else(|panic| Err(broken(panic, "mend the panic")));
             let led_to = led_to.map_err(|broken| text(who, LAW, &lines(&history.events), &broken, Some(seed)))?;
             consequences.set(consequences.get() + led_to);
             Ok(())
@@ -105,6 +111,16 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
                 A::NAME
             ));
         }
+    }
+}
+
+impl<A: Aggregate, P: Timers> PolicyLaws<P, A> {
+    /// Has the timers become due that the policy schedules: those whose time has come before the next event, all others after
+    /// the last one.
+    #[must_use]
+    pub fn with_timers(mut self) -> Self {
+        self.timers = Some(TimersOf::new());
+        self
     }
 }
 
@@ -140,81 +156,50 @@ impl<G: Aggregate> Drawn for World<G> {
 }
 
 /// Events that a policy is told of, and what was there before.
-struct Delivery<'a, E> {
+struct Delivery<'a, P, E> {
     runtime: &'a Runtime,
     given: &'a [Box<dyn Drawn>],
     steps: &'a [Step],
     events: &'a [E],
+    timers: Option<TimersOf<P>>,
 }
 
-impl<E: Event> Delivery<'_, E> {
-    /// How many events led to something.
-    fn check<P, A>(&self) -> Result<usize, Broken>
+impl<P, E: Event> Delivery<'_, P, E> {
+    /// Returns how many events and timers led to something.
+    fn check<A>(&self) -> Result<usize, Broken>
     where
         P: From<Application> + Policy<A>,
         A: Aggregate<Event = E>,
     {
         let app = Application::new("policy", MemoryStore::new());
         self.given.iter().for_each(|given| given.save(self.steps, self.runtime, &app));
-        let (policy, mut led_to) = (P::from(app.clone()), 0);
+        let policy = P::from(app.clone());
+        let timer_type = self.timers.as_ref().map_or(TimerType::Any, |timers| timers.timer_type);
+        let mut place = Place { runtime: self.runtime, app, timer_type, pending: Pending::default(), led_to: 0 };
         for (event, number) in self.events.iter().zip(1..) {
+            self.run_timers(&policy, &mut place, Some(Timestamp::UNIX_EPOCH))?;
             let event = recorded::<A>(event, number);
-            let (first, append) = self.deal(&policy, &app, &event);
-            let (second, _) = self.deal(&policy, &app, &event);
-            if first != second {
-                return Err(broken(
-                    format!("event {number} led to{first}\nand dealt with once more to{second}"),
-                    "let the policy depend on nothing but the event and what `work` loads: ids from `work.new_id()`, times \
-                     from `event.recorded_at`, nothing random, no map or set that is read in no order",
-                ));
-            }
-            // What was drawn cannot always happen: an aggregate may be created twice.
-            if let Some(append) = append
-                && self.runtime.block_on(app.store().append(append)).is_ok()
-            {
-                led_to += 1;
-            }
+            place.twice(&format!("event {number}"), |runtime, work| {
+                work.begin(event.event_ref(), &event.metadata);
+                runtime.block_on(policy.react(&event, work)).map_err(|error| with_causes(&error))
+            })?;
         }
-        Ok(led_to)
+        self.run_timers(&policy, &mut place, None)?;
+        Ok(place.led_to)
     }
 
-    /// What the event leads to, as text and as what is to be appended; nothing of it is written.
-    fn deal<P: Policy<A>, A: Aggregate>(
-        &self,
-        policy: &P,
-        app: &Application,
-        event: &Recorded<A>,
-    ) -> (String, Option<Append>) {
-        let mut work = Work::new(app.clone(), TimerType::Any);
-        work.begin(event.event_ref(), &event.metadata);
-        if let Err(error) = self.runtime.block_on(policy.react(event, &mut work)) {
-            return (format!("\n  a failure: {}", with_causes(&error)), None);
+    /// Has the timers become due that are due by then, or all.
+    fn run_timers(&self, policy: &P, place: &mut Place<'_>, by: Option<Timestamp>) -> Result<(), Broken> {
+        let Some(timers) = &self.timers else { return Ok(()) };
+        // A timer may schedule itself again without end.
+        for _ in 0..TIMERS_MAX {
+            let Some(timer) = place.pending.take(by) else { break };
+            place.twice(&format!("timer {:?}", timer.key), |runtime, work| {
+                runtime.block_on((timers.due)(policy, &timer, work))
+            })?;
         }
-        if let Some(mistake) = work.schedule.take_mistake() {
-            return (format!("\n  a failure: {}", with_causes(&mistake)), None);
-        }
-        let timers = std::mem::take(&mut work.schedule.changes);
-        let timers: Vec<_> = timers.iter().map(|(key, timer)| format!("\n  timer {key}: {timer:?}")).collect();
-        let step = Tracking::new(Name::from_static("policy"), LogId::new(), Position::ZERO, event.position);
-        let append = match work.to_append(step) {
-            Ok(append) => Append { tracking: None, ..append },
-            Err(error) => return (format!("\n  a failure: {}", with_causes(&error)), None),
-        };
-        let shown = shown(&append) + &timers.concat();
-        let leads_to_something = append.event_count() > 0;
-        (shown, leads_to_something.then_some(append))
+        Ok(())
     }
-}
-
-fn shown(append: &Append) -> String {
-    let lines = append.streams.iter().flat_map(|part| {
-        part.events.iter().map(|event| {
-            let (payload, metadata) =
-                (String::from_utf8_lossy(&event.payload), String::from_utf8_lossy(&event.metadata));
-            format!("\n  {} {} {payload} {metadata}", part.stream, event.name)
-        })
-    });
-    lines.collect()
 }
 
 /// The event as it would stand in a log.
