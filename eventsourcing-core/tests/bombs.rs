@@ -4,7 +4,9 @@
 
 use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, MemoryStore, NewEvent};
 use eventsourcing_core::store::{NewSnapshot, StoreError, Version};
-use eventsourcing_core::{Aggregate, AppError, Application, Id, event};
+use eventsourcing_core::{
+    Aggregate, AppError, Application, Id, OnFailure, Policy, Recorded, Root, Runner, System, Work, event,
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -148,5 +150,122 @@ async fn lengths_and_depths_that_message_pack_claims_are_refused() {
         let event =
             store.read_stream(eventsourcing_core::store::StreamQuery::new(id.stream())).await.unwrap().remove(0);
         eventsourcing_core::Codec::decode_value(&event).unwrap_err();
+    }
+}
+
+/// A value that is as deep as it is long.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+enum Nest {
+    Leaf,
+    Node(Box<Nest>),
+}
+
+#[derive(Aggregate, Clone, Debug, Serialize, Deserialize)]
+struct Tree {
+    nest: Nest,
+}
+
+#[event]
+impl Tree {
+    #[event(version = 2, upcast(from = 1, with = as_it_is))]
+    fn grown(nest: Nest) -> Self {
+        Self { nest }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "upcasters are given their payload")]
+fn as_it_is(old: serde_json::Value) -> serde_json::Value {
+    old
+}
+
+struct Trees {
+    app: Application,
+}
+
+impl From<Application> for Trees {
+    fn from(app: Application) -> Self {
+        Self { app }
+    }
+}
+
+/// Writes a text for each tree.
+struct Painter;
+
+impl From<Application> for Painter {
+    fn from(_: Application) -> Self {
+        Self
+    }
+}
+
+impl Policy<Tree> for Painter {
+    type Error = AppError;
+
+    async fn react(&self, _: &Recorded<Tree>, work: &mut Work) -> Result<(), AppError> {
+        let id = work.new_id::<Text>();
+        work.create(id, TextEvent::Written { text: "a tree".into() });
+        Ok(())
+    }
+}
+
+#[derive(System)]
+struct Wood {
+    #[application(aggregates(Tree))]
+    trees: Trees,
+    #[application(aggregates(Text), follows(trees: Tree))]
+    painter: Painter,
+}
+
+/// A tree of so many levels, in JSON and in MessagePack.
+fn nested(levels: usize) -> [(u8, Vec<u8>); 2] {
+    let json = format!("{{\"nest\":{}\"Leaf\"{}}}", "{\"Node\":".repeat(levels), "}".repeat(levels));
+    let packed = [&b"\x81\xa4nest"[..], &b"\x81\xa4Node".repeat(levels), b"\xa4Leaf"].concat();
+    [(1, json.into_bytes()), (2, packed)]
+}
+
+/// A stack overflow is no panic: nobody could catch it.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_nested_ten_thousand_levels_deep_is_refused_and_ends_no_process() {
+    for runner in [Runner::inline(), Runner::concurrent()] {
+        let store = MemoryStore::new();
+        let mut deep = Vec::new();
+        for version in [1, 2] {
+            for (codec, payload) in nested(10_000) {
+                let id = Id::<Tree>::new();
+                let metadata = Vec::new();
+                let event = NewEvent {
+                    name: "Grown".into(),
+                    schema_version: version,
+                    codec: CodecId(codec),
+                    payload,
+                    metadata,
+                };
+                let append =
+                    Append::new(Timestamp::UNIX_EPOCH).with_events(id.stream(), Expected::NoStream, vec![event]);
+                store.append(append).await.unwrap();
+                deep.push(id);
+            }
+        }
+        let builder = Wood::builder(store.clone()).with_runner(runner);
+        let wood = builder.with_on_failure("painter", OnFailure::Park).start().await.unwrap();
+        let mut tree = Root::<Tree>::create(TreeEvent::Grown { nest: Nest::Node(Box::new(Nest::Leaf)) });
+        wood.trees.app.save(&mut tree).await.unwrap();
+        wood.settled().await.unwrap();
+        let parked = wood.parking("painter").unwrap().list().await.unwrap();
+        assert_eq!(parked.len(), deep.len(), "the events are put aside, and the follower goes on: {parked:?}");
+        assert!(parked.iter().all(|parked| parked.cause.contains("cannot be read")), "{parked:?}");
+        for id in deep {
+            let error = wood.trees.app.load(id).await.unwrap_err();
+            assert!(matches!(error, AppError::Store(StoreError::Corrupt { .. })), "{error}");
+            wood.trees.app.history(id).await.unwrap_err();
+        }
+
+        // A snapshot is a hint: the events are read instead.
+        for (codec, payload) in nested(10_000) {
+            let (stream, version, fingerprint) = (tree.stream(), Version::FIRST, <Tree as Aggregate>::FINGERPRINT);
+            let snapshot = NewSnapshot { stream, version, fingerprint, codec: CodecId(codec), payload };
+            store.append(Append::new(Timestamp::UNIX_EPOCH).with_snapshot(snapshot)).await.unwrap();
+            assert_eq!(wood.trees.app.load(tree.id()).await.unwrap().nest, tree.nest);
+        }
+        wood.stop().await.unwrap();
     }
 }

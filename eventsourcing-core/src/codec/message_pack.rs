@@ -11,7 +11,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use serde::{Serialize, de};
 use serde_json::{Map, Number, Value};
 
-use super::{Cause, PAYLOAD_BYTES_EXPECTED};
+use super::{Cause, PAYLOAD_BYTES_EXPECTED, depth};
 
 /// How deep values may be nested, as in JSON. What nests deeper is refused and does not use up the stack.
 const DEPTH_MAX: usize = 128;
@@ -24,6 +24,9 @@ pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, Cause> {
 }
 
 pub(super) fn decode<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<S::Value, Cause> {
+    if !depth::is_at_most(DEPTH_MAX, bytes) {
+        return Err(format!("it is nested deeper than {DEPTH_MAX} levels").into());
+    }
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
     deserializer.set_max_depth(DEPTH_MAX);
     let value = seed.deserialize(&mut deserializer)?;

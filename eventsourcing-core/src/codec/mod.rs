@@ -4,6 +4,8 @@
 
 #[cfg(feature = "zstd")]
 mod compression;
+#[cfg(feature = "message-pack")]
+mod depth;
 mod json;
 #[cfg(feature = "message-pack")]
 mod message_pack;
