@@ -261,7 +261,7 @@ async fn the_system_its_followers_and_what_came_of_what_are_shown() {
             (&verified["agrees"], verified["followers"].as_array().map(Vec::len)),
             (&true.into(), Some(shown.len()))
         );
-        assert_eq!(bank.get("/parked").await, json!({ "parked": [] }));
+        assert_eq!(bank.get("/parked").await, json!({ "parked": [], "timers": [] }));
         for path in ALL {
             bank.get(&format!("/{path}")).await;
         }

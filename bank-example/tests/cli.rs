@@ -23,7 +23,7 @@ use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{Digest, Figures, StreamId, Version};
 use eventsourcing_core::{Application, Root, Runner};
 use serde_json::Value;
-use support::Place;
+use support::{Place, schedule_what_no_transfer_reads};
 use tempfile::TempDir;
 
 /// A bank in a folder of its own, in the store that is used without asking or in another.
@@ -302,6 +302,46 @@ fn an_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
     assert!(actions[0]["failed"].is_object() && actions[1]["edited"].is_object(), "{record}");
     assert_eq!(actions[2]["dropped"]["reason"], "a test wrote it");
     assert_eq!(bank.json(&["parked"]).as_array().expect("an array").len(), 1, "the summaries are left");
+}
+
+#[test]
+fn a_timer_that_cannot_be_read_is_put_aside_retried_and_given_up() {
+    for bank in Bank::all() {
+        bank.text(&[]);
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        runtime.block_on(async {
+            let stores = bank_example::stores::open(&bank.url()).await.expect("a store");
+            for key in ["one", "other"] {
+                schedule_what_no_transfer_reads(&*stores.store(), key).await;
+            }
+        });
+        let parked = bank.json(&["parked"]);
+        let timers: Vec<_> = parked.as_array().expect("an array").iter().map(|timer| &timer["timer"]).collect();
+        assert_eq!(timers, ["one", "other"], "{parked}");
+        assert!(parked[0]["cause"].as_str().expect("why").contains("the payload of the timer"), "{parked}");
+        let text = bank.text(&["parked"]);
+        assert!(text.contains("timer") && text.contains("2020-01-01T00:00:00Z"), "{text}");
+        let followers = bank.json(&["followers"]);
+        let transfers = named_follower(&followers, "transfers");
+        assert_eq!((&transfers["parked_timers"], &transfers["state"]), (&2.into(), &"running".into()));
+
+        let failed = bank.fails(1, &["parked", "retry", "transfers", "timer:one", "--by", "ann"]);
+        assert!(failed.contains("the timer stays parked: follower transfers"), "{failed}");
+        let failed = bank.fails(1, &["parked", "retry", "transfers", "all"]);
+        assert!(failed.contains("0 of 0 accounts, 2 of 2 timers stay parked"), "{failed}");
+        let unknown = bank.fails(1, &["parked", "retry", "transfers", "timer:two"]);
+        assert!(unknown.contains("transfers has not parked a timer \"two\""), "{unknown}");
+        let given_up = bank.text(&["parked", "drop", "transfers", "timer:one", "--reason", "a test wrote it"]);
+        assert_eq!(given_up, "gave up timer \"one\" of transfers\n");
+        let edited = bank.fails(1, &["parked", "retry", "transfers", "timer:other", "--payload", "{}"]);
+        assert!(edited.contains("the timer stays parked"), "no transfer either: {edited}");
+        bank.text(&["parked", "drop", "transfers", "timer:other", "--reason", "nor this"]);
+        assert!(bank.fails(2, &["parked", "drop", "transfers", "all", "--reason", "x"]).contains("at a time"));
+        assert_eq!(bank.text(&["parked"]), "nothing is parked\n");
+        let record = bank.json(&["parked", "record"]);
+        let last = &record.as_array().expect("an array").last().expect("a record")["record"];
+        assert_eq!((&last["key"], &last["action"]["dropped"]["reason"]), (&"other".into(), &"nor this".into()));
+    }
 }
 
 #[test]

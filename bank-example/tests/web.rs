@@ -19,7 +19,7 @@ use eventsourcing_core::{Application, OnFailure, Runner, Running};
 use futures_util::StreamExt as _;
 use support::{
     Place, an_answer_before_its_transfer, assert_consistent, mend, money, record_what_nobody_can_read,
-    record_what_only_a_newer_release_can_read,
+    record_what_only_a_newer_release_can_read, schedule_what_no_transfer_reads,
 };
 use tower::ServiceExt as _;
 use window::{Browser, encode};
@@ -235,6 +235,27 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
         let page = browser.get(&format!("/accounts/{id}")).await;
         assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert!(page.shows("What is stored cannot be read"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_that_is_parked_is_shown_retried_and_given_up() {
+    for place in Place::all() {
+        let (bank, mut browser) = start(&place).await;
+        bank.settled().await.expect("the followers catch up");
+        schedule_what_no_transfer_reads(&**bank.transfers.store(), "tea").await;
+        bank.accounts.open("Alice").await.expect("an account");
+        bank.settled().await.expect("the followers go on");
+        let page = browser.get("/system").await;
+        assert!(page.shows("transfers has put 1 timer aside") && page.shows("transfers: timer tea"), "{}", page.html);
+        assert!(browser.submit("/system/timers/retry", &[]).await.shows("could not deal with it again"));
+        let refused = browser.submit("/system/timers/discard", &[("reason", " ")]).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
+        browser.get("/system").await;
+        let page = browser.submit("/system/timers/discard", &[("reason", "a test")]).await;
+        assert!(page.shows("The timer is given up.") && page.shows("nothing is parked"), "{}", page.html);
+        let records = bank.parking("transfers").expect("a follower").timer_records().await.expect("records");
+        assert_eq!(records.iter().map(|record| record.by.as_str()).collect::<Vec<_>>(), ["web", "web"]);
     }
 }
 

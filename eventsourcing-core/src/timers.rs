@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::store::{NOTE_KEY_BYTES_MAX, StoreError};
+use crate::store::NOTE_KEY_BYTES_MAX;
 use crate::{EventRef, Metadata, Work};
 
 /// The longest key of a timer, in bytes.
@@ -69,11 +69,12 @@ const _: () = assert!(TIMER_KEY_BYTES_MAX + 25 <= NOTE_KEY_BYTES_MAX);
     label = "write `impl Timers for {Self}`, or take `timers` away"
 )]
 pub trait Timers: Send + Sync + 'static {
-    /// What is known of a timer when it is due. It is kept as JSON.
+    /// What is known of a timer when it is due. It is kept as JSON, and read by whatever release runs when it is due: give new
+    /// fields a default. A timer whose payload cannot be read is a failure.
     type Timer: Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// Why it may fail. A failure stops the follower at the timer, as at an event; nothing of the timer's work is written,
-    /// and it stays.
+    /// Why it may fail. A failure stops the follower at the timer, or parks it, [as at an event](crate::OnFailure); nothing of
+    /// the timer's work is written, and it stays.
     type Error: Error + Send + Sync + 'static;
 
     /// Deals with a timer that is due. What is said of [`Policy`](crate::Policy) counts here too: only what goes through
@@ -107,15 +108,35 @@ pub(crate) struct Timer {
     pub(crate) due: Timestamp,
     pub(crate) payload: Value,
     pub(crate) metadata: Metadata,
+    /// Why it is put aside, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) parked: Option<WhyParked>,
+}
+
+/// Why a timer is put aside.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct WhyParked {
+    pub(crate) cause: String,
+    pub(crate) since: Timestamp,
+    pub(crate) attempts: u32,
+}
+
+/// A timer was scheduled with a payload that the policy cannot read: in another release, it may have been of another type.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "the payload of the timer {key:?} is not a {expected}; give new fields of a timer's payload a default, or discard the timer"
+)]
+pub(crate) struct UnreadablePayload {
+    key: String,
+    expected: &'static str,
+    source: serde_json::Error,
 }
 
 impl Timer {
     /// As the policy is told of it.
-    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<Due<T>, StoreError> {
-        let payload = T::deserialize(&self.payload).map_err(|error| {
-            let what = format!("the timer {:?}, which is read as a {},", self.key, type_name::<T>());
-            StoreError::corrupt(what, error)
-        })?;
+    pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<Due<T>, UnreadablePayload> {
+        let unreadable = |source| UnreadablePayload { key: self.key.clone(), expected: type_name::<T>(), source };
+        let payload = T::deserialize(&self.payload).map_err(unreadable)?;
         Ok(Due { key: self.key.clone(), at: self.due, payload, metadata: self.metadata.clone() })
     }
 
@@ -196,7 +217,7 @@ impl Schedule {
         }
         let payload = serde_json::to_value(payload);
         let payload = payload.map_err(|source| TimerError::Payload { key: key.into(), source })?;
-        Ok(Timer { key: key.into(), id, due: to_microsecond(due), payload, metadata })
+        Ok(Timer { key: key.into(), id, due: to_microsecond(due), payload, metadata, parked: None })
     }
 
     pub(crate) fn cancel(&mut self, key: String) {

@@ -195,6 +195,9 @@ async fn an_event_can_be_edited_into_a_retry_and_the_log_stays_as_it_is() {
     let pantry = start(MemoryStore::new(), Runner::inline()).await;
     let bad = with_a_bad_jar(&pantry).await;
     let parking = pantry.parking("counter").unwrap();
+    let deep = (0..200).fold(json!(12), |inner, _| json!([inner]));
+    let refused = parking.retry_edited(&stream(bad), deep).await.unwrap_err().to_string();
+    assert!(refused.contains("at most 100 levels deep"), "{refused}");
     let wrong = parking.retry_edited(&stream(bad), json!({ "peas": 12 })).await.unwrap();
     assert!(wrong.failure.unwrap().cause.contains("cannot be read"), "what is no such event is refused");
     let retried = parking.retry_edited(&stream(bad), json!({ "beans": 12 })).await.unwrap();

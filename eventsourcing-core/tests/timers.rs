@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use clockwork::{Bell, BellEvent, Bells, Clockwork, Text, Wish, WishEvent, Wishes, made, rung, second, texts};
 use eventsourcing_core::store::{EventStore, MemoryStore};
+use eventsourcing_core::system::ParkingAction;
 use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, PolicyScenario, Seed};
 use eventsourcing_core::{
     Application, Id, Metadata, OnFailure, Policy, Recorded, Root, Runner, Running, Stores, System, SystemError,
@@ -242,6 +243,207 @@ async fn a_follower_that_retries_deals_with_the_timer_when_the_cause_has_passed(
     within_seconds(system.settled()).await.unwrap();
     assert_eq!(texts(&system.bells.app).await, ["fail"]);
     assert!(system.health().await.unwrap().is_healthy());
+}
+
+/// The next release: its timers say how loud a bell rings.
+mod next_release {
+    use eventsourcing_core::{AppError, Due, Timers};
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    pub(crate) struct Wanted {
+        text: String,
+        loudness: u32,
+    }
+
+    pub(crate) struct Bells {
+        pub(crate) app: Application,
+    }
+
+    impl From<Application> for Bells {
+        fn from(app: Application) -> Self {
+            Self { app }
+        }
+    }
+
+    impl Policy<Wish> for Bells {
+        type Error = AppError;
+
+        async fn react(&self, event: &Recorded<Wish>, work: &mut Work) -> Result<(), AppError> {
+            match &event.payload {
+                WishEvent::Made { key, at, text } | WishEvent::Repeated { key, at, text } => {
+                    work.schedule(*at, key, &Wanted { text: text.clone(), loudness: 1 });
+                }
+                WishEvent::Withdrawn { key } => work.cancel(key),
+            }
+            Ok(())
+        }
+    }
+
+    impl Timers for Bells {
+        type Timer = Wanted;
+        type Error = AppError;
+
+        async fn due(&self, timer: &Due<Wanted>, work: &mut Work) -> Result<(), AppError> {
+            let (key, text, due) = (timer.key.clone(), timer.payload.text.clone(), timer.at);
+            let id = work.new_id::<Bell>();
+            work.create(id, BellEvent::Rung { key, text: format!("{text} {}", timer.payload.loudness), due });
+            Ok(())
+        }
+    }
+
+    #[derive(System)]
+    pub(crate) struct Clockwork {
+        #[application(aggregates(Wish))]
+        pub(crate) wishes: Wishes,
+
+        #[application(aggregates(Bell), follows(wishes: Wish), timers)]
+        pub(crate) bells: Bells,
+    }
+
+    pub(crate) type Release = Running<Clockwork>;
+
+    /// The next release where the first one has scheduled timers "1" to "3", all of which are due.
+    pub(crate) async fn after_the_first(runner: Runner, on_failure: OnFailure) -> (Release, Id<Wish>) {
+        let (store, clock) = (MemoryStore::new(), ManualClock::new());
+        let first = start(store.clone(), &clock, Runner::inline()).await;
+        let mut wish = None;
+        for number in 1..=3 {
+            wish = Some(first.wishes.make(&number.to_string(), second(number), "old").await);
+        }
+        first.stop().await.unwrap();
+        clock.set(second(10));
+        let builder =
+            Clockwork::builder(store).with_clock(clock).with_runner(runner).with_on_failure_default(on_failure);
+        (builder.start().await.unwrap(), wish.unwrap())
+    }
+}
+
+use next_release::after_the_first;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_that_another_release_has_scheduled_are_parked_and_all_else_goes_on() {
+    for runner in [Runner::inline(), Runner::concurrent()] {
+        let (system, _) = after_the_first(runner, OnFailure::Park).await;
+        within_seconds(system.settled()).await.unwrap();
+        system.wishes.make("4", second(4), "new").await;
+        within_seconds(system.settled()).await.unwrap();
+        assert_eq!(texts(&system.bells.app).await, ["new 1"]);
+        let health = system.health().await.unwrap();
+        let bells = &health.followers[0];
+        assert_eq!((bells.parked_timers, bells.timers, bells.next_due), (3, 0, None));
+        assert_eq!((bells.state.to_string().as_str(), health.is_healthy()), ("running", false));
+
+        let parking = system.parking("bells").unwrap().by("ann");
+        let parked = parking.timers().await.unwrap();
+        let keys: Vec<_> = parked.iter().map(|timer| timer.key.as_str()).collect();
+        assert_eq!(keys, ["1", "2", "3"], "in the order in which they were parked");
+        assert_eq!((parked[0].due, parked[0].attempts, &parked[0].payload), (second(1), 1, &"old".into()));
+        assert_eq!(parked[0].scheduled_by.as_ref().unwrap().category, "Wish");
+        assert!(parked[0].cause.starts_with("the payload of the timer \"1\" is not a "), "{}", parked[0].cause);
+        assert!(!parked[0].cause.contains("corrupt"), "{}", parked[0].cause);
+        within_seconds(system.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parked_timers_are_retried_edited_and_discarded_and_it_is_recorded() {
+    for runner in [Runner::inline(), Runner::concurrent()] {
+        let (system, _) = after_the_first(runner, OnFailure::Park).await;
+        within_seconds(system.settled()).await.unwrap();
+        let parking = system.parking("bells").unwrap().by("ann");
+        let failure = parking.retry_timer("1").await.unwrap().unwrap();
+        assert!(failure.event.starts_with("timer \"1\", due at 2020-01-01T00:00:01Z"), "{failure}");
+        assert_eq!(parking.timers().await.unwrap()[0].attempts, 2);
+        let edited = serde_json::json!({ "text": "edited", "loudness": 7 });
+        assert!(parking.retry_timer_edited("1", edited.clone()).await.unwrap().is_none());
+        assert_eq!(texts(&system.bells.app).await, ["edited 7"]);
+        parking.discard_timer("2", "nobody listens").await.unwrap();
+        assert_eq!(parking.timers().await.unwrap().len(), 1);
+
+        let records = parking.timer_records().await.unwrap();
+        let actions: Vec<_> = records.iter().map(|record| (record.key.as_str(), &record.by, &record.action)).collect();
+        let (failed, ann) = (ParkingAction::Failed { cause: failure.cause }, "ann".to_owned());
+        let dropped = ParkingAction::Dropped { reason: "nobody listens".into() };
+        let expected =
+            [("1", &ann, &failed), ("1", &ann, &ParkingAction::Edited { payload: edited }), ("2", &ann, &dropped)];
+        assert!(expected.iter().all(|expected| actions.contains(expected)) && actions.len() == 3, "{actions:?}");
+
+        for refused in [
+            parking.retry_timer("1").await.map(drop).unwrap_err().to_string(),
+            parking.discard_timer("4", "never there").await.unwrap_err().to_string(),
+        ] {
+            assert!(refused.contains("bells has not parked a timer"), "{refused}");
+        }
+        let refused = parking.discard_timer("3", " ").await.unwrap_err().to_string();
+        assert!(refused.contains("for a reason"), "{refused}");
+        parking.discard_timer("3", "nor here").await.unwrap();
+        assert!(system.health().await.unwrap().is_healthy());
+        within_seconds(system.settled()).await.unwrap();
+        assert_eq!(texts(&system.bells.app).await, ["edited 7"], "each once");
+        within_seconds(system.stop()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_policy_replaces_and_cancels_a_parked_timer_as_any_other() {
+    let (system, wish) = after_the_first(Runner::inline(), OnFailure::Park).await;
+    system.wishes.repeat(wish, "1", second(20), "again").await;
+    system.wishes.withdraw(wish, "2").await;
+    let parked = system.parking("bells").unwrap().timers().await.unwrap();
+    assert_eq!(parked.iter().map(|timer| timer.key.as_str()).collect::<Vec<_>>(), ["3"]);
+    let health = system.health().await.unwrap();
+    assert_eq!((health.followers[0].timers, health.followers[0].parked_timers), (1, 1));
+    assert_eq!(health.followers[0].next_due, Some(second(20)));
+    system.wishes.withdraw(wish, "1").await;
+    system.wishes.withdraw(wish, "3").await;
+    let health = system.health().await.unwrap();
+    assert_eq!((health.followers[0].timers, health.followers[0].parked_timers), (0, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_timer_that_cannot_be_read_stops_the_follower_or_is_retried_and_claims_no_corruption() {
+    let (system, _) = after_the_first(Runner::inline(), OnFailure::Stop).await;
+    let Err(SystemError::FollowerStopped(failure)) = system.settled().await else { panic!("it settled") };
+    assert!(failure.event.starts_with("timer \"1\"") && !failure.cause.contains("corrupt"), "{failure}");
+    let (system, _) = after_the_first(Runner::concurrent(), OnFailure::Retry).await;
+    within_seconds(async {
+        while system.health().await.unwrap().is_healthy() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let health = system.health().await.unwrap();
+    let failure = health.followers[0].failure().unwrap();
+    assert!(health.followers[0].state.to_string() == "retrying" && !failure.cause.contains("corrupt"), "{failure}");
+    within_seconds(system.stop()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_timer_that_fails_or_panics_is_parked_and_stays_so_over_a_restart() {
+    let (store, clock) = (MemoryStore::new(), ManualClock::new());
+    let open = async || {
+        let builder = Clockwork::builder(store.clone()).with_clock(clock.clone()).with_runner(Runner::inline());
+        builder.with_on_failure("bells", OnFailure::Park).start().await.unwrap()
+    };
+    let system = open().await;
+    for (key, text) in [("1", "ring"), ("2", "fail"), ("3", "panic"), ("4", "ring")] {
+        system.wishes.make(key, second(1), text).await;
+    }
+    assert_eq!(at(1, &system, &clock).await, ["ring", "ring"]);
+    system.stop().await.unwrap();
+    let system = open().await;
+    assert_eq!(at(2, &system, &clock).await.len(), 2);
+    let parking = system.parking("bells").unwrap();
+    let causes: Vec<_> = parking.timers().await.unwrap().into_iter().map(|timer| timer.cause).collect();
+    assert_eq!(causes, ["the bell is broken", "panicked: what a noise"]);
+    system.bells.is_mended.store(true, Ordering::SeqCst);
+    assert!(parking.retry_timer("2").await.unwrap().is_none());
+    assert!(parking.retry_timer("3").await.unwrap().is_some());
+    assert_eq!(texts(&system.bells.app).await, ["ring", "ring", "fail"]);
+    assert!(system.verify().await.unwrap().agrees());
 }
 
 /// Schedules what nobody declared.

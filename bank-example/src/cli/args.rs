@@ -181,7 +181,7 @@ pub(crate) enum BankCommand {
     /// Run the followers for a moment and show where they are, how many events wait for them, which process runs them, and
     /// what keeps them if they are stuck
     Followers,
-    /// Show events that followers could not deal with and have put aside, retry them, or give them up
+    /// Show events and timers that followers could not deal with and have put aside, retry them, or give them up
     Parked {
         #[command(subcommand)]
         what: Option<ParkedCommand>,

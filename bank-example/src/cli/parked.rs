@@ -1,8 +1,8 @@
-//! Events that followers have put aside, and what an operator does about them.
+//! Events and timers that followers have put aside, and what an operator does about them.
 
 use bank_example::system::EventSourcedBank;
 use clap::Subcommand;
-use eventsourcing_core::system::{Parked, ParkingAction, ParkingRecord, Retried};
+use eventsourcing_core::system::{Parked, ParkedTimer, ParkingAction, ParkingRecord, Retried, TimerRecord};
 use eventsourcing_core::{Running, SystemError};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -17,11 +17,11 @@ type Bank = Running<EventSourcedBank>;
 pub(crate) enum ParkedCommand {
     /// List what is parked, and why (the default)
     List,
-    /// Deal again with the event that an account is parked for, and then with those behind it
+    /// Deal again with the event that an account is parked for, and then with those behind it; or with a timer
     Retry {
         /// The follower that has parked it
         follower: String,
-        /// The id of the account, or `all`
+        /// The id of the account, `timer:KEY`, or `all`
         id: String,
         /// Let the follower see this payload, a JSON object, in place of the one of the first event; the log stays as it is
         #[arg(long, value_name = "JSON", value_parser = payload)]
@@ -30,12 +30,12 @@ pub(crate) enum ParkedCommand {
         #[arg(long, value_name = "WHO")]
         by: Option<String>,
     },
-    /// Give up the event that an account is parked for; those behind it wait to be retried
+    /// Give up the event that an account is parked for; those behind it wait to be retried. Or give up a timer
     Drop {
         /// The follower that has parked it
         follower: String,
-        /// The id of the account
-        id: Uuid,
+        /// The id of the account, or `timer:KEY`
+        id: String,
         /// Why the follower need not deal with it, for the record
         #[arg(long, value_name = "WHY")]
         reason: String,
@@ -48,10 +48,27 @@ pub(crate) enum ParkedCommand {
 }
 
 fn payload(text: &str) -> Result<Value, String> {
-    match serde_json::from_str(text) {
-        Ok(payload @ Value::Object(_)) => Ok(payload),
-        Ok(_) => Err("a payload is a JSON object such as {\"amount\":\"20.00\"}".to_owned()),
-        Err(error) => Err(error.to_string()),
+    serde_json::from_str(text).map_err(|error| error.to_string())
+}
+
+/// What a command is about.
+enum Which {
+    All,
+    Account(Uuid),
+    /// The key of a timer.
+    Timer(String),
+}
+
+impl Which {
+    fn read(text: &str) -> Result<Self, Failure> {
+        match (text, text.strip_prefix("timer:"), text.parse()) {
+            ("all", ..) => Ok(Self::All),
+            (_, Some(key), _) => Ok(Self::Timer(key.to_owned())),
+            (_, None, Ok(id)) => Ok(Self::Account(id)),
+            (_, None, Err(_)) => {
+                Err(Failure::Usage(format!("{text:?} is no id of an account; write one, timer:KEY, or all")))
+            }
+        }
     }
 }
 
@@ -59,11 +76,18 @@ impl ParkedCommand {
     /// Refuses what makes no sense, before anything is opened.
     pub(crate) fn check(self) -> Result<Self, Failure> {
         match &self {
-            Self::Retry { id, .. } if id != "all" && id.parse::<Uuid>().is_err() => {
-                Err(Failure::Usage(format!("{id:?} is no id of an account; write one, or all")))
-            }
-            Self::Retry { id, payload: Some(_), .. } if id == "all" => {
-                Err(Failure::Usage("a payload goes with one account, not with all".to_owned()))
+            Self::Retry { id, payload, .. } => match (Which::read(id)?, payload) {
+                (Which::All, Some(_)) => {
+                    Err(Failure::Usage("a payload goes with one account or timer, not with all".to_owned()))
+                }
+                (Which::Account(_), Some(payload)) if !payload.is_object() => {
+                    let example = "{\"amount\":\"20.00\"}";
+                    Err(Failure::Usage(format!("the payload of an event is a JSON object such as {example}")))
+                }
+                _ => Ok(self),
+            },
+            Self::Drop { id, .. } if matches!(Which::read(id)?, Which::All) => {
+                Err(Failure::Usage("give up one account or timer at a time".to_owned()))
             }
             Self::Drop { reason, .. } if reason.trim().is_empty() => {
                 Err(Failure::Usage("say why the event is given up: --reason WHY".to_owned()))
@@ -79,28 +103,26 @@ impl ParkedCommand {
 
     pub(crate) async fn run(self, bank: &Bank) -> Result<Output, Failure> {
         match self {
-            Self::List => Ok(listing(&all(bank).await?)),
+            Self::List => Ok(listing(&all(bank).await?, &all_timers(bank).await?)),
             Self::Record => {
-                let mut records = Vec::new();
+                let (mut records, mut of_timers) = (Vec::new(), Vec::new());
                 for name in followers() {
-                    let of_follower = bank.parking(name)?.records().await?;
-                    records.extend(of_follower.into_iter().map(|record| (name, record)));
+                    let parking = bank.parking(name)?;
+                    records.extend(parking.records().await?.into_iter().map(|record| (name, record)));
+                    of_timers.extend(parking.timer_records().await?.into_iter().map(|record| (name, record)));
                 }
-                records.sort_by_key(|(_, record)| record.at);
-                Ok(record(&records))
+                Ok(record(&records, &of_timers))
             }
-            Self::Retry { follower, id, payload, by } => retry(bank, &follower, &id, payload, by).await,
-            Self::Drop { follower, id, reason, by } => {
-                let parked = find(bank, &follower, id).await?;
-                signed(bank, &follower, by)?.give_up(&parked.stream, &reason).await?;
-                let waiting = parked.waiting;
-                let next = match waiting {
-                    0 => String::new(),
-                    _ => format!("; {waiting} behind it still wait: bank-example parked retry {follower} {id}"),
-                };
-                let text = format!("gave up version {} of {}{next}", parked.version, parked.stream);
-                Ok(Output::new(text, json!({ "follower": follower, "id": id, "waiting": waiting })))
-            }
+            Self::Retry { follower, id, payload, by } => match Which::read(&id)? {
+                Which::All => retry(bank, &follower, None, payload, by).await,
+                Which::Account(id) => retry(bank, &follower, Some(id), payload, by).await,
+                Which::Timer(key) => retry_timer(bank, &follower, &key, payload, by).await,
+            },
+            Self::Drop { follower, id, reason, by } => match Which::read(&id)? {
+                Which::Account(id) => give_up(bank, &follower, id, &reason, by).await,
+                Which::Timer(key) => discard(bank, &follower, &key, &reason, by).await,
+                Which::All => unreachable!("checked: one at a time"),
+            },
         }
     }
 }
@@ -114,6 +136,15 @@ async fn all(bank: &Bank) -> Result<Vec<(&'static str, Parked)>, SystemError> {
     let mut all = Vec::new();
     for name in followers() {
         all.extend(bank.parking(name)?.list().await?.into_iter().map(|parked| (name, parked)));
+    }
+    Ok(all)
+}
+
+/// Every timer that is parked.
+async fn all_timers(bank: &Bank) -> Result<Vec<(&'static str, ParkedTimer)>, SystemError> {
+    let mut all = Vec::new();
+    for name in followers() {
+        all.extend(bank.parking(name)?.timers().await?.into_iter().map(|timer| (name, timer)));
     }
     Ok(all)
 }
@@ -152,17 +183,18 @@ fn unknown(error: SystemError) -> Failure {
     Failure::Usage(error.to_string())
 }
 
+/// Retries one account, or everything that is parked.
 async fn retry(
     bank: &Bank,
     follower: &str,
-    id: &str,
+    id: Option<Uuid>,
     payload: Option<Value>,
     by: Option<String>,
 ) -> Result<Output, Failure> {
     let parking = signed(bank, follower, by)?;
-    let parked = match id.parse() {
-        Ok(id) => vec![find(bank, follower, id).await?],
-        Err(_) => parking.list().await?,
+    let (parked, timers) = match id {
+        Some(id) => (vec![find(bank, follower, id).await?], Vec::new()),
+        None => (parking.list().await?, parking.timers().await?),
     };
     let (mut events, mut failures) = (0, Vec::new());
     for Parked { stream, .. } in &parked {
@@ -178,18 +210,76 @@ async fn retry(
         events += dealt_with;
         failures.extend(failure);
     }
+    let accounts_left = failures.len();
+    for ParkedTimer { key, .. } in &timers {
+        failures.extend(parking.retry_timer(key).await?);
+    }
     if let Some(failure) = failures.first() {
-        let still = failures.len();
+        let timers_left = match failures.len() - accounts_left {
+            0 => String::new(),
+            left => format!(", {left} of {} timers", timers.len()),
+        };
         return Err(Failure::Refused(format!(
-            "{events} events were dealt with; {still} of {} accounts stay parked: {failure}",
+            "{events} events were dealt with; {accounts_left} of {} accounts{timers_left} stay parked: {failure}",
             parked.len()
         )));
     }
-    let text = format!("{follower} has dealt with {events} events of {} accounts", parked.len());
-    Ok(Output::new(text, json!({ "follower": follower, "accounts": parked.len(), "events": events })))
+    let and_timers = if timers.is_empty() { String::new() } else { format!(", and {} timers", timers.len()) };
+    let text = format!("{follower} has dealt with {events} events of {} accounts{and_timers}", parked.len());
+    let accounts = parked.len();
+    let json = json!({ "follower": follower, "accounts": accounts, "events": events, "timers": timers.len() });
+    Ok(Output::new(text, json))
 }
 
-fn listing(parked: &[(&'static str, Parked)]) -> Output {
+async fn retry_timer(
+    bank: &Bank,
+    follower: &str,
+    key: &str,
+    payload: Option<Value>,
+    by: Option<String>,
+) -> Result<Output, Failure> {
+    let parking = signed(bank, follower, by)?;
+    find_timer(bank, follower, key).await?;
+    let failure = match payload {
+        Some(payload) => parking.retry_timer_edited(key, payload).await?,
+        None => parking.retry_timer(key).await?,
+    };
+    match failure {
+        Some(failure) => Err(Failure::Refused(format!("the timer stays parked: {failure}"))),
+        None => {
+            let text = format!("{follower} has dealt with timer {key:?}");
+            Ok(Output::new(text, json!({ "follower": follower, "timer": key })))
+        }
+    }
+}
+
+async fn give_up(bank: &Bank, follower: &str, id: Uuid, reason: &str, by: Option<String>) -> Result<Output, Failure> {
+    let parked = find(bank, follower, id).await?;
+    signed(bank, follower, by)?.give_up(&parked.stream, reason).await?;
+    let waiting = parked.waiting;
+    let next = match waiting {
+        0 => String::new(),
+        _ => format!("; {waiting} behind it still wait: bank-example parked retry {follower} {id}"),
+    };
+    let text = format!("gave up version {} of {}{next}", parked.version, parked.stream);
+    Ok(Output::new(text, json!({ "follower": follower, "id": id, "waiting": waiting })))
+}
+
+async fn discard(bank: &Bank, follower: &str, key: &str, reason: &str, by: Option<String>) -> Result<Output, Failure> {
+    find_timer(bank, follower, key).await?;
+    signed(bank, follower, by)?.discard_timer(key, reason).await?;
+    let text = format!("gave up timer {key:?} of {follower}");
+    Ok(Output::new(text, json!({ "follower": follower, "timer": key })))
+}
+
+async fn find_timer(bank: &Bank, follower: &str, key: &str) -> Result<ParkedTimer, Failure> {
+    let parked = bank.parking(follower).map_err(unknown)?.timers().await?;
+    let found = parked.into_iter().find(|timer| timer.key == key);
+    found
+        .ok_or_else(|| Failure::Refused(format!("{follower} has not parked a timer {key:?}; see: bank-example parked")))
+}
+
+fn listing(parked: &[(&'static str, Parked)], timers: &[(&'static str, ParkedTimer)]) -> Output {
     let row = |(follower, parked): &(&str, Parked)| {
         vec![
             (*follower).to_owned(),
@@ -203,10 +293,15 @@ fn listing(parked: &[(&'static str, Parked)]) -> Output {
         ]
     };
     let header = ["follower", "account", "version", "event", "behind it", "attempts", "since", "why"];
-    let text = match parked {
-        [] => "nothing is parked".to_owned(),
-        parked => table(&header, &[2, 4, 5], parked.iter().map(row)),
-    };
+    let mut parts = Vec::new();
+    if !parked.is_empty() {
+        parts.push(table(&header, &[2, 4, 5], parked.iter().map(row)));
+    }
+    if !timers.is_empty() {
+        let header = ["follower", "timer", "due", "attempts", "since", "why"];
+        parts.push(table(&header, &[3], timers.iter().map(timer_row)));
+    }
+    let text = if parts.is_empty() { "nothing is parked".to_owned() } else { parts.join("\n") };
     let json = |(follower, parked): &(&str, Parked)| {
         json!({
             "follower": follower,
@@ -220,36 +315,65 @@ fn listing(parked: &[(&'static str, Parked)]) -> Output {
             "cause": parked.cause,
         })
     };
-    Output::new(text, parked.iter().map(json).collect())
+    Output::new(text, parked.iter().map(json).chain(timers.iter().map(timer_json)).collect())
 }
 
-fn record(records: &[(&'static str, ParkingRecord)]) -> Output {
+fn timer_row((follower, timer): &(&str, ParkedTimer)) -> Vec<String> {
+    vec![
+        (*follower).to_owned(),
+        timer.key.clone(),
+        timer.due.to_string(),
+        timer.attempts.to_string(),
+        timer.since.to_string(),
+        timer.cause.clone(),
+    ]
+}
+
+fn timer_json((follower, timer): &(&str, ParkedTimer)) -> Value {
+    json!({
+        "follower": follower,
+        "timer": timer.key,
+        "due": timer.due,
+        "payload": timer.payload,
+        "attempts": timer.attempts,
+        "since": timer.since,
+        "cause": timer.cause,
+    })
+}
+
+fn record(records: &[(&'static str, ParkingRecord)], of_timers: &[(&'static str, TimerRecord)]) -> Output {
     let row = |(follower, record): &(&str, ParkingRecord)| {
-        let what = match &record.action {
-            ParkingAction::Retried { events } => format!("retried, {events} events"),
-            ParkingAction::Edited { payload } => format!("retried as {payload}"),
-            ParkingAction::Failed { cause } => format!("failed again: {cause}"),
-            ParkingAction::Dropped { reason } => format!("dropped: {reason}"),
-            other => format!("{other:?}"),
-        };
         let (id, version) = (record.stream.id.to_string(), record.version.to_string());
-        vec![
-            record.at.to_string(),
-            record.by.clone(),
-            (*follower).to_owned(),
-            id,
-            version,
-            record.name.to_string(),
-            what,
-        ]
+        let ParkingRecord { at, by, name, action, .. } = record;
+        let row = [at.to_string(), by.clone(), (*follower).to_owned(), id, version, name.to_string(), done(action)];
+        (*at, row.to_vec(), json!({ "follower": follower, "record": record }))
     };
-    let text = match records {
+    let timer_row = |(follower, record): &(&str, TimerRecord)| {
+        let TimerRecord { at, by, key, action, .. } = record;
+        let (timer, nothing) = (format!("timer:{key}"), String::new());
+        let row = [at.to_string(), by.clone(), (*follower).to_owned(), timer, nothing.clone(), nothing, done(action)];
+        (*at, row.to_vec(), json!({ "follower": follower, "record": record }))
+    };
+    let mut all: Vec<_> = records.iter().map(row).chain(of_timers.iter().map(timer_row)).collect();
+    all.sort_by_key(|(at, ..)| *at);
+    let text = match &all[..] {
         [] => "nobody has done anything about a parked event".to_owned(),
-        records => {
+        all => {
             let header = ["at", "by", "follower", "account", "version", "event", "what"];
-            table(&header, &[4], records.iter().map(row))
+            table(&header, &[4], all.iter().map(|(_, row, _)| row.clone()))
         }
     };
-    let json = |(follower, record): &(&str, ParkingRecord)| json!({ "follower": follower, "record": record });
-    Output::new(text, records.iter().map(json).collect())
+    Output::new(text, all.into_iter().map(|(.., json)| json).collect())
+}
+
+/// What was done, and what came of it.
+fn done(action: &ParkingAction) -> String {
+    match action {
+        ParkingAction::Retried { events: 0 } => "retried".to_owned(),
+        ParkingAction::Retried { events } => format!("retried, {events} events"),
+        ParkingAction::Edited { payload } => format!("retried as {payload}"),
+        ParkingAction::Failed { cause } => format!("failed again: {cause}"),
+        ParkingAction::Dropped { reason } => format!("dropped: {reason}"),
+        other => format!("{other:?}"),
+    }
 }

@@ -16,7 +16,9 @@ use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::transfer::{Leg, Order, Side, State, Transfer};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{Append, Expected, LogQuery, NewEvent, Position};
+use eventsourcing_core::store::{
+    Append, EventStore, Expected, LogQuery, Name, NewEvent, NotesQuery, Position, Tracking,
+};
 use eventsourcing_core::{Codec, Id, Recorded, Root, Running, SystemError};
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -197,4 +199,20 @@ fn summaries_of(log: &[Recorded<Account>]) -> Vec<AccountSummary> {
         summary.last_movement = Some(event.recorded_at);
     }
     summaries
+}
+
+/// Schedules a timer of the transfers that is due, as another release may have done: its payload is not the id of a transfer.
+pub async fn schedule_what_no_transfer_reads(store: &dyn EventStore, key: &str) {
+    let (follower, log) = (Name::from_static("transfers"), store.log_id());
+    let book = store.notes(NotesQuery::new(follower.clone(), log, "timers")).await.expect("notes");
+    let count: u64 = book.notes.get("timers").map_or(0, |count| count.parse().expect("a number"));
+    let due: Timestamp = "2020-01-01T00:00:00Z".parse().expect("a time");
+    let timer = serde_json::json!({
+        "id": uuid::Uuid::new_v4(), "due": due, "payload": { "transfer": 7 }, "metadata": {},
+    });
+    let step = Tracking::new(follower, log, book.position, book.position)
+        .with_note(format!("timer/{key}"), timer.to_string())
+        .with_note(format!("due/{:020}/{key}", due.as_microsecond()), "")
+        .with_note("timers", (count + 1).to_string());
+    store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await.expect("a step");
 }

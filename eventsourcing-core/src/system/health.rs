@@ -25,8 +25,9 @@ pub enum OnFailure {
     /// The inline runner tries again with each save.
     Retry,
     /// Puts the event aside, holds back the later events of the same aggregate, and goes on with all others. What is
-    /// parked is kept in the store until somebody [deals with it](super::Running::parking). A follower that has parked
-    /// 10,000 aggregates stops: then it is not the events that are wrong. So does one whose timer cannot be dealt with.
+    /// parked is kept in the store until somebody [deals with it](super::Running::parking). A timer is put aside in the same way,
+    /// and nothing waits behind it. A follower that has parked 10,000 aggregates, or as many timers, stops: then it is not the
+    /// events that are wrong.
     Park,
 }
 
@@ -52,6 +53,8 @@ pub struct FollowerHealth {
     pub lag: u64,
     /// How many aggregates it has parked, with at least one event that waits for somebody to deal with it.
     pub parked: u64,
+    /// How many timers it has parked.
+    pub parked_timers: u64,
     /// How long the first event it has not dealt with has been waiting, on the clock of the application; zero if
     /// there is none.
     pub behind: Duration,
@@ -59,7 +62,7 @@ pub struct FollowerHealth {
     pub holder: Option<Holder>,
     /// How far the next generation of a read model is, if one is being built in this process.
     pub build: Option<BuildProgress>,
-    /// How many timers it has scheduled that it has not dealt with.
+    /// How many timers it has scheduled that it has neither dealt with nor parked.
     pub timers: u64,
     /// When the first of them is due, by the clock of the application.
     pub next_due: Option<Timestamp>,
@@ -122,11 +125,18 @@ impl Health {
     /// Whether all followers work, and nothing is parked.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        self.followers.iter().all(|follower| follower.failure().is_none() && follower.parked == 0)
+        let works = |follower: &FollowerHealth| follower.failure().is_none() && !follower.has_parked();
+        self.followers.iter().all(works)
     }
 }
 
 impl FollowerHealth {
+    /// Returns `true` if anything is parked, be it events or timers.
+    #[must_use]
+    pub fn has_parked(&self) -> bool {
+        self.parked > 0 || self.parked_timers > 0
+    }
+
     /// Why it does not work, or `None` if it does.
     #[must_use]
     pub fn failure(&self) -> Option<&FollowerFailure> {

@@ -10,6 +10,9 @@ use super::runner::Engine;
 use super::{FollowerFailure, SystemError};
 use crate::store::{Name, Position, StoredEvent, StreamId, Version};
 
+/// How deep a payload may nest that somebody gives to a retry. The record of it is read by serde_json, which reads 128 levels.
+const PAYLOAD_DEPTH_MAX: usize = 100;
+
 /// A stream that a follower has parked: the event it could not deal with, and how many wait behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
@@ -103,16 +106,16 @@ pub struct Retried {
 /// What a follower has parked. From [`Running::parking`](super::Running::parking).
 ///
 /// With [`OnFailure::Park`](super::OnFailure::Park) a follower puts an event that it cannot deal with aside, holds back the
-/// later events of the same aggregate, in order, and goes on with all others. What is parked is kept with the follower's
+/// later events of the same aggregate, in order, and goes on with all others. So it does with a [timer](Self::timers). What is parked is kept with the follower's
 /// position, in the store: it survives restarts and is the same seen from every process.
 ///
 /// Each change is one step of the follower: what is recorded or written for an event, the event's leaving the
 /// parked ones, and a record of who did it happen together or not at all, also while another process runs the follower.
 pub struct Parking<'a, S> {
-    engine: &'a Arc<Engine<S>>,
-    is_inline: bool,
-    follower: Name,
-    by: String,
+    pub(super) engine: &'a Arc<Engine<S>>,
+    pub(super) is_inline: bool,
+    pub(super) follower: Name,
+    pub(super) by: String,
 }
 
 impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
@@ -190,6 +193,7 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     }
 
     async fn try_again(&self, stream: &StreamId, payload: Option<serde_json::Value>) -> Result<Retried, SystemError> {
+        payload.as_ref().map_or(Ok(()), check_depth)?;
         let order = Order { by: self.by.clone(), payload };
         for feed in self.feeds() {
             let retried = match feed.retry_parked(&self.engine.system, stream, &order).await? {
@@ -205,13 +209,30 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         Err(self.not_parked(stream))
     }
 
-    fn feeds(&self) -> impl Iterator<Item = &'a Arc<Feed<S>>> {
+    pub(super) fn feeds(&self) -> impl Iterator<Item = &'a Arc<Feed<S>>> {
         self.engine.feeds.iter().filter(|feed| feed.name == self.follower)
     }
 
     fn not_parked(&self, stream: &StreamId) -> SystemError {
         SystemError::Invalid { reason: format!("{} has not parked {stream}", self.follower) }
     }
+}
+
+/// Refuses a payload that nests deeper than what a record of it can be read back with.
+pub(super) fn check_depth(payload: &serde_json::Value) -> Result<(), SystemError> {
+    let mut left = vec![(payload, 1)];
+    while let Some((value, depth)) = left.pop() {
+        if depth > PAYLOAD_DEPTH_MAX {
+            let reason = format!("a payload nests at most {PAYLOAD_DEPTH_MAX} levels deep; write a flatter one");
+            return Err(SystemError::Invalid { reason });
+        }
+        match value {
+            serde_json::Value::Array(values) => left.extend(values.iter().map(|value| (value, depth + 1))),
+            serde_json::Value::Object(fields) => left.extend(fields.values().map(|value| (value, depth + 1))),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 impl<S> std::fmt::Debug for Parking<'_, S> {

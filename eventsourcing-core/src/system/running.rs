@@ -304,6 +304,7 @@ impl<S: System> Running<S> {
             let behind = self.behind(feed, reached).await?;
             let (lag, holder) = (feed.lag(reached, head).await?, feed.holder().await?);
             let parked = feed.parked().await?.len() as u64;
+            let parked_timers = feed.parked_timers().await?.len() as u64;
             let (name, position) = (feed.name.clone(), reached);
             let build = self.build(name.as_str()).map(|build| build.progress());
             let Pending { timers, next_due } = feed.pending().await?;
@@ -313,6 +314,7 @@ impl<S: System> Running<S> {
                 head,
                 lag,
                 parked,
+                parked_timers,
                 behind,
                 holder,
                 build,

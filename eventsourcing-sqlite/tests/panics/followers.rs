@@ -182,6 +182,10 @@ impl Place {
                 let retried = parking.retry(&parked.stream).await.unwrap();
                 assert!(retried.failure.is_none(), "{what}: {retried:?}");
             }
+            for timer in parking.timers().await.unwrap() {
+                let failure = parking.retry_timer(&timer.key).await.unwrap();
+                assert!(failure.is_none(), "{what}: {failure:?}");
+            }
         }
         self.settle(what).await;
     }
@@ -220,9 +224,8 @@ async fn follow(store: Arc<dyn EventStore>, way: Way, point: Point, when: When, 
     arm(point, when);
     let placed = place.fill().await;
     place.until_done_or_failing(&placed, what).await;
-    // A clock belongs to no event, and what is wrong with a timer stops the follower.
-    let stops = [Point::Clock, Point::DecodeTimer, Point::Due];
-    if way.on_failure == OnFailure::Park && !stops.contains(&point) {
+    // A clock belongs to no event.
+    if way.on_failure == OnFailure::Park && point != Point::Clock {
         place.others_went_on(&placed, what).await;
     }
     let fired = disarm();

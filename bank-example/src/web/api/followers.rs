@@ -35,6 +35,8 @@ struct Follower {
     lag: u64,
     /// How many aggregates it has put aside.
     parked: u64,
+    /// How many timers it has put aside.
+    parked_timers: u64,
     /// How many seconds the first event that it has not dealt with has been waiting.
     behind_seconds: f64,
     /// `running`, `standing by`, `retrying`, `waiting for a newer release` or `stopped`.
@@ -60,6 +62,7 @@ impl From<&FollowerHealth> for Follower {
             head: health.head.as_u64(),
             lag: health.lag,
             parked: health.parked,
+            parked_timers: health.parked_timers,
             behind_seconds: health.behind.as_secs_f64(),
             state: health.state.to_string(),
             failure: health.failure().map(ToString::to_string),

@@ -5,7 +5,7 @@
 
 use axum::extract::State as Extract;
 use eventsourcing_core::store::StreamId;
-use eventsourcing_core::system::{Parked as Aside, Parking, ParkingAction, ParkingRecord};
+use eventsourcing_core::system::{Parked as Aside, ParkedTimer as TimerAside, Parking, ParkingAction, ParkingRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -23,6 +23,28 @@ use crate::web::State;
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AllParked {
     parked: Vec<Parked>,
+    /// Timers that were put aside. They are retried and given up on the page of the system, or on the command line.
+    timers: Vec<ParkedTimer>,
+}
+
+/// A timer that a follower has put aside.
+#[derive(Debug, Serialize, ToSchema)]
+struct ParkedTimer {
+    #[schema(example = "transfers")]
+    follower: &'static str,
+    key: String,
+    due: String,
+    attempts: u32,
+    since: String,
+    /// Why the follower could not deal with it.
+    cause: String,
+}
+
+impl ParkedTimer {
+    fn new(follower: &'static str, timer: TimerAside) -> Self {
+        let TimerAside { key, due, cause, since, attempts, .. } = timer;
+        Self { follower, key, due: due.to_string(), attempts, since: since.to_string(), cause }
+    }
 }
 
 /// An aggregate that a follower has put aside.
@@ -70,12 +92,13 @@ impl Parked {
         (status = "default", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn list(Extract(state): Extract<State>) -> Result<Json<AllParked>, Problem> {
-    let mut parked = Vec::new();
+    let (mut parked, mut timers) = (Vec::new(), Vec::new());
     for name in followers() {
-        let of_follower = state.bank.parking(name)?.list().await?;
-        parked.extend(of_follower.into_iter().map(|aside| Parked::new(name, aside)));
+        let parking = state.bank.parking(name)?;
+        parked.extend(parking.list().await?.into_iter().map(|aside| Parked::new(name, aside)));
+        timers.extend(parking.timers().await?.into_iter().map(|timer| ParkedTimer::new(name, timer)));
     }
-    Ok(Json(AllParked { parked }))
+    Ok(Json(AllParked { parked, timers }))
 }
 
 fn followers() -> impl Iterator<Item = &'static str> {

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use eventsourcing_core::store::{Position, StreamId};
-use eventsourcing_core::system::{FollowerHealth, FollowerState, Parked};
+use eventsourcing_core::system::{FollowerHealth, FollowerState, Parked, ParkedTimer};
 use eventsourcing_core::{Receipt, SystemError};
 use serde::Deserialize;
 use uuid::Uuid;
@@ -31,6 +31,8 @@ pub(super) fn router() -> Router<State> {
         .route("/system/resume", post(resume))
         .route("/system/retry", post(retry))
         .route("/system/give-up", post(give_up))
+        .route("/system/timers/retry", post(retry_timer))
+        .route("/system/timers/discard", post(discard_timer))
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -52,6 +54,7 @@ struct SystemPage {
     graph: Graph,
     followers: Vec<FollowerShown>,
     parked: Vec<ParkedShown>,
+    parked_timers: Vec<TimerShown>,
 }
 
 struct FollowerShown {
@@ -83,6 +86,15 @@ struct ParkedShown {
     waiting: u64,
     /// The reason for giving it up, if one was typed already.
     reason: String,
+}
+
+struct TimerShown {
+    follower: &'static str,
+    key: String,
+    due: String,
+    cause: String,
+    since: String,
+    attempts: u32,
 }
 
 async fn system(
@@ -126,13 +138,14 @@ async fn system_page(state: &State, session: Session, done: Option<&'static str>
         graph: Graph::new(&definition, &conditions),
         followers: followers.collect(),
         parked: parked(state).await?,
+        parked_timers: parked_timers(state).await?,
     })
 }
 
 fn condition(follower: &FollowerHealth) -> Condition {
     match &follower.state {
         FollowerState::Stopped(_) => Condition::Failed,
-        _ if follower.parked > 0 => Condition::Failed,
+        _ if follower.has_parked() => Condition::Failed,
         FollowerState::Retrying(_) | FollowerState::WaitingForRelease(_) => Condition::Waiting,
         _ => Condition::Running,
     }
@@ -157,6 +170,9 @@ fn trouble(follower: &FollowerHealth) -> Option<String> {
         _ if follower.parked > 0 => {
             Some(format!("{name} has put events of {} aside, see below.", plural(follower.parked, "aggregate")))
         }
+        _ if follower.parked_timers > 0 => {
+            Some(format!("{name} has put {} aside, see below.", plural(follower.parked_timers, "timer")))
+        }
         _ => None,
     }
 }
@@ -170,6 +186,8 @@ fn done(done: &str) -> Option<&'static str> {
         "retried" => Some("The follower has dealt with everything that waited there."),
         "failed" => Some("The follower could not deal with it again; the reason is below."),
         "given-up" => Some("The event is given up. Those behind it, if there are any, wait to be retried."),
+        "timer-retried" => Some("The follower has dealt with the timer."),
+        "discarded" => Some("The timer is given up."),
         "resumed" => Some("The follower goes on where it had stopped. If it fails again, the reason will be below."),
         "stopped" => Some("The follower has tried again, failed, and stopped; the reason is below."),
         "works" => Some("It had not stopped any more: somebody else was faster."),
@@ -183,6 +201,15 @@ async fn parked(state: &State) -> Result<Vec<ParkedShown>, Failure> {
     for follower in EventSourcedBank::definition().followers {
         let parked = state.bank.parking(follower.name)?.list().await?;
         all.extend(parked.into_iter().map(|parked| ParkedShown::new(follower.name, parked)));
+    }
+    Ok(all)
+}
+
+async fn parked_timers(state: &State) -> Result<Vec<TimerShown>, Failure> {
+    let mut all = Vec::new();
+    for follower in EventSourcedBank::definition().followers {
+        let timers = state.bank.parking(follower.name)?.timers().await?;
+        all.extend(timers.into_iter().map(|timer| TimerShown::new(follower.name, timer)));
     }
     Ok(all)
 }
@@ -272,6 +299,51 @@ async fn give_up(Extract(state): Extract<State>, session: InSession, form: Sent<
     Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct TimerAsked {
+    follower: String,
+    key: String,
+    reason: String,
+}
+
+async fn retry_timer(
+    Extract(state): Extract<State>,
+    session: InSession,
+    form: Sent<TimerAsked>,
+) -> Result<Response, Failure> {
+    let Sent::Signed { fields, actor } = form else {
+        return outdated(&state, session, &Stream::default()).await;
+    };
+    let outcome = match state.bank.parking(&fields.follower)?.by(actor).retry_timer(&fields.key).await {
+        Ok(None) => "timer-retried",
+        Ok(Some(_)) => "failed",
+        Err(SystemError::Invalid { .. }) => "gone",
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
+}
+
+async fn discard_timer(
+    Extract(state): Extract<State>,
+    session: InSession,
+    form: Sent<TimerAsked>,
+) -> Result<Response, Failure> {
+    let Sent::Signed { fields, actor } = form else {
+        return outdated(&state, session, &Stream::default()).await;
+    };
+    let reason = shown::typed(&fields.reason);
+    if reason.is_empty() {
+        return Err(Failure::Refused("A timer is given up for a reason; say which. Nothing was done.".to_owned()));
+    }
+    let outcome = match state.bank.parking(&fields.follower)?.by(actor).discard_timer(&fields.key, &reason).await {
+        Ok(()) => "discarded",
+        Err(SystemError::Invalid { .. }) => "gone",
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
+}
+
 impl FollowerShown {
     fn new(follower: &FollowerHealth, kind: String) -> Self {
         let timers = match (follower.timers, follower.next_due) {
@@ -281,7 +353,7 @@ impl FollowerShown {
         };
         let state = match &follower.state {
             FollowerState::Stopped(_) => "stopped".to_owned(),
-            _ if follower.parked > 0 => format!("{} parked", follower.parked),
+            _ if follower.has_parked() => format!("{} parked", follower.parked + follower.parked_timers),
             state => state.to_string(),
         };
         Self {
@@ -298,7 +370,7 @@ impl FollowerShown {
             },
             holder: follower.holder.as_ref().map(|holder| holder.process.clone()).unwrap_or_default(),
             timers,
-            parked: follower.parked,
+            parked: follower.parked + follower.parked_timers,
             failure: follower
                 .failure()
                 .map(|failure| format!("{} ({}): {}", failure.position, failure.event, failure.cause)),
@@ -322,5 +394,12 @@ impl ParkedShown {
             waiting: parked.waiting,
             reason: String::new(),
         }
+    }
+}
+
+impl TimerShown {
+    fn new(follower: &'static str, timer: ParkedTimer) -> Self {
+        let ParkedTimer { key, due, cause, since, attempts, .. } = timer;
+        Self { follower, key, due: shown::time(due), cause, since: shown::time(since), attempts }
     }
 }

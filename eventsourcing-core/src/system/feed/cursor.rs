@@ -35,6 +35,8 @@ pub(crate) struct Cursor {
     figures: BTreeMap<Slice, Figures>,
     /// The streams whose events it holds back.
     pub(super) parked: ParkedStreams,
+    /// How many timers are parked at most, if that is known.
+    pub(super) parked_timers: Option<usize>,
     /// The log from where the last page ended.
     pub(super) pages: Option<LogPages>,
 }
@@ -75,6 +77,7 @@ impl Cursor {
                     events,
                     figures,
                     parked,
+                    parked_timers: None,
                     pages,
                 });
             }

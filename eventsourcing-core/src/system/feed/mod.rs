@@ -6,6 +6,7 @@
 mod causes;
 mod cursor;
 mod parked;
+mod parked_timers;
 mod partition;
 mod resume;
 mod retry;
@@ -41,6 +42,7 @@ pub(crate) use cursor::{FIGURES_KEYS, read_figures};
 #[cfg(feature = "archive")]
 pub(crate) use parked::{DROPPED_KEYS, HELD_KEYS, PARKED_KEYS, RECORD_KEYS};
 pub(crate) use parked::{Exceptions, NotesOf, put_aside};
+pub(crate) use parked_timers::TimerRetry;
 pub(crate) use partition::Partition;
 pub(crate) use retry::{Order, Retry};
 pub(crate) use sink::{Failure, Handlers, PlainSink, PolicySink, RETIRED, Sink};

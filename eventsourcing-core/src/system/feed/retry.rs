@@ -9,7 +9,7 @@ use crate::system::follower::Cause;
 use crate::system::{FollowerFailure, Parked, ParkingAction, ParkingRecord};
 
 /// How long it is tried to get a step in between those of a busy follower.
-const BUSY: RetryPolicy =
+pub(super) const BUSY: RetryPolicy =
     RetryPolicy::new(200, std::time::Duration::from_millis(1), std::time::Duration::from_millis(50));
 
 /// How parked events are to be tried again.
@@ -105,7 +105,7 @@ impl<S> Feed<S> {
 
     /// Makes a step in which nothing happens. It takes no time, so it comes between two steps of a busy follower, and the
     /// process that runs it rests when it learns of that.
-    async fn knock(&self, cursor: &mut Cursor) -> Result<(), Failure> {
+    pub(super) async fn knock(&self, cursor: &mut Cursor) -> Result<(), Failure> {
         let step = cursor.notes_step();
         self.sink.pass_over(step.tracking.clone()).await?;
         cursor.done(step);
@@ -184,7 +184,7 @@ impl<S> Feed<S> {
     }
 
     /// Lets the follower make its own step first; an error if it is the store that does not answer.
-    async fn give_way(&self, failure: Failure, backoff: &mut Backoff) -> Result<(), StoreError> {
+    pub(super) async fn give_way(&self, failure: Failure, backoff: &mut Backoff) -> Result<(), StoreError> {
         match failure {
             Failure::Unavailable(error) => Err(error),
             Failure::Event(cause) => Err(StoreError::unavailable("a step was refused", cause)),

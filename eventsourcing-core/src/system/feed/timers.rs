@@ -1,8 +1,9 @@
 //! Timers of a follower: kept among its notes, dealt with when they are due, before the next events.
 //!
 //! Under `timer/<key>` stands what is known of a timer, under `due/<microseconds since 1970>/<key>` nothing: those keys are
-//! in the order in which the timers are due. Under `timers` stands how many there are. All of it changes with the steps of
-//! the follower and so by one of its runners at a time, which the revision sees to.
+//! in the order in which the timers are due. Under `timers` stands how many there are. One that is
+//! [parked](super::parked_timers) stands under `parked-timer/<key>` instead of among those that are due. All of it changes with
+//! the steps of the follower and so by one of its runners at a time, which the revision sees to.
 
 use std::collections::BTreeMap;
 use std::sync::PoisonError;
@@ -11,16 +12,19 @@ use std::time::Duration;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+use super::causes::is_of_newer_release;
 use super::cursor::Cursor;
+use super::parked_timers::parked_timer_key;
 use super::sink::Failure;
 use super::{EVENTS_PER_PAGE_MAX, Feed, Step};
 use crate::store::{EventStore, LogId, Name, Notebook, NotesQuery, Revision, StoreError, Tracking};
 use crate::system::SystemError;
+use crate::system::follower::Cause;
 use crate::timers::Timer;
 
 const TIMER_KEYS: &str = "timer/";
 const DUE_KEYS: &str = "due/";
-const COUNT_KEY: &str = "timers";
+pub(super) const COUNT_KEY: &str = "timers";
 
 /// How long a runner sleeps at most while a timer is pending: the clock of the application may be another than that of
 /// the runner, and may jump.
@@ -100,11 +104,26 @@ impl<S> Feed<S> {
                 cursor.events = due.len() / 2;
                 Ok(Step::Moved)
             }
-            Failure::Event(cause) => {
-                let what = due.first().map_or_else(|| "its timers".into(), Timer::describe);
-                Ok(self.fail(cursor.reached, what, cause))
-            }
+            Failure::Event(cause) => self.after_timer(cursor, due.first(), cause).await,
         }
+    }
+
+    /// Puts a timer aside that cannot be dealt with, if that is wanted, and fails otherwise.
+    async fn after_timer(&self, cursor: &mut Cursor, timer: Option<&Timer>, cause: Cause) -> Result<Step, StoreError> {
+        let cause = match timer {
+            Some(timer) if !is_of_newer_release(&*cause) && self.parks_timers(cursor).await? => {
+                match self.park_timer(cursor, timer, cause).await {
+                    Ok(()) => return Ok(Step::Moved),
+                    Err(Failure::Moved) => return self.moved(cursor).await,
+                    Err(Failure::LeaseLost) => return Ok(Step::LeaseLost),
+                    Err(Failure::Unavailable(error)) => return Err(error),
+                    Err(Failure::Event(cause)) => cause,
+                }
+            }
+            _ => cause,
+        };
+        let what = timer.map_or_else(|| "its timers".into(), Timer::describe);
+        Ok(self.fail(cursor.reached, what, cause))
     }
 
     /// Waits until a timer may be due; for ever if it has none by its declaration.
@@ -147,7 +166,7 @@ impl<S> Feed<S> {
         Ok(self.sink.timers_by().is_none() && !self.timer_notes().due_keys(1).await?.is_empty())
     }
 
-    fn timer_notes(&self) -> TimerNotes<'_> {
+    pub(super) fn timer_notes(&self) -> TimerNotes<'_> {
         let (home, follower, upstream) = self.home();
         TimerNotes { home: &**home, follower, upstream }
     }
@@ -169,12 +188,11 @@ pub(super) async fn with_changes(
     let mut count = before;
     for ((key, timer), old) in changes.iter().zip(old) {
         if let Some(old) = old {
-            step = step.without_note(timer_key(key)).without_note(due_key(&old));
-            count = count.saturating_sub(1);
+            step = step.without_note(timer_key(key)).without_note(place_key(&old));
+            count = count.saturating_sub(u64::from(old.parked.is_none()));
         }
         if let Some(timer) = timer {
-            let note = serde_json::to_string(timer).expect("a timer is made of JSON");
-            step = step.with_note(timer_key(key), note).with_note(due_key(timer), "");
+            step = step.with_note(timer_key(key), write_timer(timer)).with_note(due_key(timer), "");
             count += 1;
         }
     }
@@ -184,12 +202,21 @@ pub(super) async fn with_changes(
     }
 }
 
-fn timer_key(key: &str) -> String {
+pub(super) fn timer_key(key: &str) -> String {
     format!("{TIMER_KEYS}{key}")
 }
 
+/// Where a timer is found: among those that are pending, or those that are parked.
+fn place_key(timer: &Timer) -> String {
+    if timer.parked.is_some() { parked_timer_key(&timer.key) } else { due_key(timer) }
+}
+
+pub(super) fn write_timer(timer: &Timer) -> String {
+    serde_json::to_string(timer).expect("a timer is made of JSON")
+}
+
 /// Times before 1970 count as its beginning.
-fn due_key(timer: &Timer) -> String {
+pub(super) fn due_key(timer: &Timer) -> String {
     format!("{DUE_KEYS}{:020}/{}", timer.due.as_microsecond().max(0), timer.key)
 }
 
@@ -209,14 +236,14 @@ fn missing(key: &str) -> Failure {
 }
 
 /// The notes of one follower about its timers.
-struct TimerNotes<'a> {
+pub(super) struct TimerNotes<'a> {
     home: &'a dyn EventStore,
     follower: Name,
     upstream: LogId,
 }
 
 impl TimerNotes<'_> {
-    async fn read(&self, prefix: String, limit: usize) -> Result<Notebook, StoreError> {
+    pub(super) async fn read(&self, prefix: String, limit: usize) -> Result<Notebook, StoreError> {
         self.home.notes(NotesQuery::new(self.follower.clone(), self.upstream, prefix).limit(limit)).await
     }
 
@@ -226,13 +253,13 @@ impl TimerNotes<'_> {
     }
 
     /// The timers of these keys, as far as there are any.
-    async fn timers(&self, keys: &[String]) -> Result<Vec<Option<Timer>>, StoreError> {
+    pub(super) async fn timers(&self, keys: &[String]) -> Result<Vec<Option<Timer>>, StoreError> {
         let reads: Vec<_> = keys.iter().map(|key| self.timer(key)).collect();
         stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
     }
 
     /// The key itself comes before those that it begins.
-    async fn timer(&self, key: &str) -> Result<Option<Timer>, StoreError> {
+    pub(super) async fn timer(&self, key: &str) -> Result<Option<Timer>, StoreError> {
         let notes = self.read(timer_key(key), 1).await?.notes;
         let Some(note) = notes.get(&timer_key(key)) else { return Ok(None) };
         let timer: Timer = serde_json::from_str(note)
@@ -241,7 +268,7 @@ impl TimerNotes<'_> {
     }
 
     /// How many steps the follower has made, and how many timers it has.
-    async fn count(&self) -> Result<(Revision, u64), StoreError> {
+    pub(super) async fn count(&self) -> Result<(Revision, u64), StoreError> {
         let book = self.read(COUNT_KEY.into(), 1).await?;
         let count = book.notes.get(COUNT_KEY).map_or(Ok(0), |note| note.parse());
         Ok((book.revision, count.map_err(|error| StoreError::corrupt("the number of timers of a follower", error))?))

@@ -1,0 +1,222 @@
+//! Timers that a follower has put aside, as they stand in its notes, and trying them again.
+//!
+//! A parked timer keeps its note, which says why it is parked, and is found by a note of its own instead of among those that are
+//! due. A policy that schedules or cancels the timer of its key replaces or ends it, as it does with one that is pending.
+
+use serde_json::Value;
+use tracing::error;
+
+use super::cursor::{Cursor, NextStep};
+use super::retry::BUSY;
+use super::sink::Failure;
+use super::timers::{COUNT_KEY, due_key, timer_key, write_timer};
+use super::{Feed, Order, PARKED_STREAMS_MAX};
+use crate::store::{NotesQuery, Revision, StoreError, Tracking};
+use crate::system::follower::Cause;
+use crate::system::{FollowerFailure, OnFailure, ParkingAction, TimerRecord};
+use crate::timers::{Timer, WhyParked};
+
+/// One note for each timer that is parked.
+const PARKED_TIMER_KEYS: &str = "parked-timer/";
+/// One note for each time somebody did something about a parked timer.
+const TIMER_RECORD_KEYS: &str = "timer-parking/";
+
+/// How many notes are read at once.
+const NOTES_PER_PAGE: usize = 1_000;
+
+/// The result of trying a parked timer again.
+pub(crate) enum TimerRetry {
+    /// No timer of this key is parked here.
+    NotParked,
+    Done,
+    Failed(FollowerFailure),
+}
+
+impl<S> Feed<S> {
+    /// The timers that are parked, in the order of their keys.
+    pub(crate) async fn parked_timers(&self) -> Result<Vec<Timer>, StoreError> {
+        let keys = self.parked_timer_keys().await?;
+        let timers = self.timer_notes().timers(&keys).await?.into_iter().flatten();
+        Ok(timers.filter(|timer| timer.parked.is_some()).collect())
+    }
+
+    async fn parked_timer_keys(&self) -> Result<Vec<String>, StoreError> {
+        let (mut keys, mut after) = (Vec::new(), String::new());
+        if self.sink.timers_by().is_none() {
+            return Ok(keys);
+        }
+        let (home, follower, upstream) = self.home();
+        loop {
+            let query = NotesQuery::new(follower.clone(), upstream, PARKED_TIMER_KEYS).after(after);
+            let notes = home.notes(query.limit(NOTES_PER_PAGE)).await?.notes;
+            let Some((last, _)) = notes.last_key_value() else { return Ok(keys) };
+            after = last.clone();
+            keys.extend(notes.into_keys().filter_map(|key| key.strip_prefix(PARKED_TIMER_KEYS).map(str::to_owned)));
+        }
+    }
+
+    /// What was done about parked timers.
+    pub(crate) async fn timer_records(&self) -> Result<Vec<TimerRecord>, StoreError> {
+        self.notes().all(TIMER_RECORD_KEYS).await
+    }
+
+    /// Returns `true` if one more timer may be parked.
+    pub(super) async fn parks_timers(&self, cursor: &mut Cursor) -> Result<bool, StoreError> {
+        if self.on_failure != OnFailure::Park {
+            return Ok(false);
+        }
+        // What is known is never too low: it is counted again before the follower stops.
+        if cursor.parked_timers.is_none_or(|count| count >= PARKED_STREAMS_MAX) {
+            cursor.parked_timers = Some(self.parked_timer_keys().await?.len());
+        }
+        Ok(cursor.parked_timers.is_some_and(|count| count < PARKED_STREAMS_MAX))
+    }
+
+    /// Puts a timer aside that is due.
+    pub(super) async fn park_timer(&self, cursor: &mut Cursor, timer: &Timer, cause: Cause) -> Result<(), Failure> {
+        let failure = self.failure(cursor.reached, timer.describe(), cause);
+        error!(follower = %self.name, timer = failure.event, error = %failure.cause, "timer parked");
+        let count = self.timer_notes().count().await?.1.saturating_sub(1);
+        let why = WhyParked { cause: failure.cause, since: self.clock.now(), attempts: 1 };
+        let mut step = cursor.step(cursor.reached, &[]);
+        step.tracking = parked(step.tracking, timer, why)
+            .without_note(due_key(timer))
+            .with_note(parked_timer_key(&timer.key), "")
+            .with_note(COUNT_KEY, count.to_string());
+        self.sink.pass_over(step.tracking.clone()).await?;
+        cursor.done(step);
+        cursor.parked_timers = cursor.parked_timers.map(|count| count + 1);
+        Ok(())
+    }
+
+    /// Deals again with a parked timer. If this is dropped half-way, that has happened wholly or not at all.
+    pub(crate) async fn retry_timer(&self, system: &S, key: &str, order: &Order) -> Result<TimerRetry, StoreError> {
+        let (mut backoff, mut is_busy) = (BUSY.start("retry of a parked timer"), false);
+        loop {
+            let mut cursor = self.cursor.lock().await;
+            self.refresh(&mut cursor).await?;
+            if is_busy && let Err(failure) = self.knock(&mut cursor).await {
+                drop(cursor);
+                self.give_way(failure, &mut backoff).await?;
+                continue;
+            }
+            let Some((timer, why)) = self.parked_timer(key).await? else { return Ok(TimerRetry::NotParked) };
+            let failure = match self.try_timer(system, &mut cursor, &timer, &why, order).await {
+                Ok(()) => return Ok(TimerRetry::Done),
+                Err(Failure::Event(cause)) => {
+                    match self.timer_failed_again(&mut cursor, &timer, why, &order.by, cause).await {
+                        Ok(failure) => return Ok(TimerRetry::Failed(failure)),
+                        Err(failure) => failure,
+                    }
+                }
+                Err(failure) => failure,
+            };
+            drop(cursor);
+            is_busy = true;
+            self.give_way(failure, &mut backoff).await?;
+        }
+    }
+
+    async fn try_timer(
+        &self,
+        system: &S,
+        cursor: &mut Cursor,
+        timer: &Timer,
+        why: &WhyParked,
+        order: &Order,
+    ) -> Result<(), Failure> {
+        let action = match order.payload.clone() {
+            Some(payload) => ParkingAction::Edited { payload },
+            None => ParkingAction::Retried { events: 0 },
+        };
+        let payload: Value = order.payload.clone().unwrap_or_else(|| timer.payload.clone());
+        let mut step = cursor.notes_step();
+        step.tracking = self.note(step.tracking, timer, why, &order.by, action);
+        let due = [Timer { payload, parked: None, ..timer.clone() }];
+        self.sink.deal_with_timers(system, &due, step.tracking.clone()).await?;
+        self.noted(cursor, step);
+        Ok(())
+    }
+
+    /// Never deals with a parked timer. Returns `false` if it is not parked here.
+    pub(crate) async fn discard_timer(&self, key: &str, reason: &str, by: &str) -> Result<bool, StoreError> {
+        let mut backoff = BUSY.start("discarding a parked timer");
+        loop {
+            let mut cursor = self.cursor.lock().await;
+            self.refresh(&mut cursor).await?;
+            let Some((timer, why)) = self.parked_timer(key).await? else { return Ok(false) };
+            let action = ParkingAction::Dropped { reason: reason.to_owned() };
+            let mut step = cursor.notes_step();
+            step.tracking = self
+                .note(step.tracking, &timer, &why, by, action)
+                .without_note(timer_key(key))
+                .without_note(parked_timer_key(key));
+            match self.sink.pass_over(step.tracking.clone()).await {
+                Ok(()) => {
+                    self.noted(&mut cursor, step);
+                    return Ok(true);
+                }
+                Err(failure) => {
+                    drop(cursor);
+                    self.give_way(failure, &mut backoff).await?;
+                }
+            }
+        }
+    }
+
+    async fn parked_timer(&self, key: &str) -> Result<Option<(Timer, WhyParked)>, StoreError> {
+        let timer = self.timer_notes().timer(key).await?;
+        Ok(timer.and_then(|timer| timer.parked.clone().map(|why| (timer, why))))
+    }
+
+    /// Writes down that a parked timer failed again.
+    async fn timer_failed_again(
+        &self,
+        cursor: &mut Cursor,
+        timer: &Timer,
+        why: WhyParked,
+        by: &str,
+        cause: Cause,
+    ) -> Result<FollowerFailure, Failure> {
+        let failure = self.failure(cursor.reached, timer.describe(), cause);
+        let mut step = cursor.notes_step();
+        let action = ParkingAction::Failed { cause: failure.cause.clone() };
+        let tracking = self.note(step.tracking, timer, &why, by, action);
+        let attempts = why.attempts.saturating_add(1);
+        step.tracking = parked(tracking, timer, WhyParked { cause: failure.cause.clone(), attempts, ..why });
+        self.sink.pass_over(step.tracking.clone()).await?;
+        self.noted(cursor, step);
+        Ok(failure)
+    }
+
+    fn noted(&self, cursor: &mut Cursor, step: NextStep) {
+        cursor.done(step);
+        self.show(cursor);
+    }
+
+    /// Adds to a step the record of what somebody does about a timer.
+    fn note(&self, step: Tracking, timer: &Timer, why: &WhyParked, by: &str, action: ParkingAction) -> Tracking {
+        let at = self.clock.now();
+        let record = TimerRecord {
+            at,
+            by: by.to_owned(),
+            key: timer.key.clone(),
+            due: timer.due,
+            cause: why.cause.clone(),
+            action,
+        };
+        let note = serde_json::to_string(&record).expect("a record is made of JSON");
+        // No two steps are made at one revision, whatever the clock says.
+        let revision = step.revision.map_or(0, Revision::as_u64);
+        step.with_note(format!("{TIMER_RECORD_KEYS}{:020}/{revision:020}", at.as_microsecond().max(0)), note)
+    }
+}
+
+pub(super) fn parked_timer_key(key: &str) -> String {
+    format!("{PARKED_TIMER_KEYS}{key}")
+}
+
+/// The note of a timer says why it is parked.
+fn parked(step: Tracking, timer: &Timer, why: WhyParked) -> Tracking {
+    step.with_note(timer_key(&timer.key), write_timer(&Timer { parked: Some(why), ..timer.clone() }))
+}

@@ -1,0 +1,145 @@
+//! Timers that a policy could not deal with and has put aside, and what people do about them.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::feed::{Order, TimerRetry};
+use super::parking::check_depth;
+use super::{FollowerFailure, Parking, ParkingAction, SystemError};
+use crate::EventRef;
+use crate::timers::Timer;
+
+/// A timer that a policy could not deal with when it was due, and has put aside.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct ParkedTimer {
+    /// The key under which it was scheduled.
+    pub key: String,
+    /// The time at which it was due.
+    pub due: Timestamp,
+    /// The payload it was scheduled with, as it is stored.
+    pub payload: Value,
+    /// The event because of which it was scheduled.
+    pub scheduled_by: Option<EventRef>,
+    /// Why the policy could not deal with it, in one line.
+    pub cause: String,
+    /// Since when it has been parked, on the clock of the system.
+    pub since: Timestamp,
+    /// How often it was tried.
+    pub attempts: u32,
+}
+
+/// A record of what somebody did about a parked timer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TimerRecord {
+    /// When, on the clock of the system.
+    pub at: Timestamp,
+    /// Who.
+    pub by: String,
+    /// The key of the timer.
+    pub key: String,
+    /// The time at which it was due.
+    pub due: Timestamp,
+    /// Why it was parked.
+    pub cause: String,
+    /// What was done, and what came of it. No events wait behind a timer: of those that were retried the number is 0.
+    pub action: ParkingAction,
+}
+
+impl ParkedTimer {
+    /// `None`: it is not parked.
+    fn of(timer: Timer) -> Option<Self> {
+        let Timer { key, due, payload, metadata, parked, .. } = timer;
+        let why = parked?;
+        let (cause, since, attempts) = (why.cause, why.since, why.attempts);
+        Some(Self { key, due, payload, scheduled_by: metadata.causation, cause, since, attempts })
+    }
+}
+
+impl<S: Send + Sync + 'static> Parking<'_, S> {
+    /// Returns the timers that are parked, oldest first.
+    ///
+    /// A policy that schedules or cancels the timer of a key replaces or ends the one that is parked.
+    ///
+    /// # Errors
+    /// [`SystemError::Store`]: a store does not answer.
+    pub async fn timers(&self) -> Result<Vec<ParkedTimer>, SystemError> {
+        let mut all = Vec::new();
+        for feed in self.feeds() {
+            all.extend(feed.parked_timers().await?.into_iter().filter_map(ParkedTimer::of));
+        }
+        all.sort_by(|one, other| (one.since, &one.key).cmp(&(other.since, &other.key)));
+        Ok(all)
+    }
+
+    /// Returns what people did about parked timers, oldest first.
+    ///
+    /// # Errors
+    /// [`SystemError::Store`]: a store does not answer.
+    pub async fn timer_records(&self) -> Result<Vec<TimerRecord>, SystemError> {
+        let mut all = Vec::new();
+        for feed in self.feeds() {
+            all.extend(feed.timer_records().await?);
+        }
+        all.sort_by_key(|record| record.at);
+        Ok(all)
+    }
+
+    /// Has the policy deal again with a parked timer. Returns why it failed again, or `None` if it did not.
+    ///
+    /// A policy that follows several logs, or runs in partitions, may have parked a timer of this key in each: then this is about
+    /// the first of them.
+    ///
+    /// # Errors
+    /// [`SystemError::Invalid`]: no such timer is parked. [`SystemError::Store`]: a store does not answer.
+    pub async fn retry_timer(&self, key: &str) -> Result<Option<FollowerFailure>, SystemError> {
+        self.try_timer(key, None).await
+    }
+
+    /// As [`retry_timer`](Self::retry_timer), but the policy sees this payload in place of the one that is stored.
+    ///
+    /// # Errors
+    /// As [`retry_timer`](Self::retry_timer).
+    pub async fn retry_timer_edited(&self, key: &str, payload: Value) -> Result<Option<FollowerFailure>, SystemError> {
+        self.try_timer(key, Some(payload)).await
+    }
+
+    /// Discards a parked timer: the policy never deals with it.
+    ///
+    /// # Errors
+    /// [`SystemError::Invalid`]: no such timer is parked, or no reason is given. [`SystemError::Store`]: a store does not answer.
+    pub async fn discard_timer(&self, key: &str, reason: &str) -> Result<(), SystemError> {
+        if reason.trim().is_empty() {
+            return Err(SystemError::Invalid { reason: "a timer is discarded for a reason; say which".to_owned() });
+        }
+        for feed in self.feeds() {
+            if feed.discard_timer(key, reason, &self.by).await? {
+                return Ok(());
+            }
+        }
+        Err(self.no_such_timer(key))
+    }
+
+    async fn try_timer(&self, key: &str, payload: Option<Value>) -> Result<Option<FollowerFailure>, SystemError> {
+        payload.as_ref().map_or(Ok(()), check_depth)?;
+        let order = Order { by: self.by.clone(), payload };
+        for feed in self.feeds() {
+            let failure = match feed.retry_timer(&self.engine.system, key, &order).await? {
+                TimerRetry::NotParked => continue,
+                TimerRetry::Done => None,
+                TimerRetry::Failed(failure) => Some(failure),
+            };
+            if self.is_inline {
+                self.engine.catch_up().await?;
+            }
+            return Ok(failure);
+        }
+        Err(self.no_such_timer(key))
+    }
+
+    fn no_such_timer(&self, key: &str) -> SystemError {
+        SystemError::Invalid { reason: format!("{} has not parked a timer {key:?}", self.follower) }
+    }
+}
