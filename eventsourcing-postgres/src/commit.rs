@@ -9,8 +9,11 @@
 //! written. Appends that would change each other's answer do not share a batch; the later one goes into the next.
 //! Other processes may commit between the judgement and the writing. Then two events claim one place, the unique index
 //! refuses the second, the whole batch is rolled back, and it is run again with what is there now. When that has happened
-//! twice, the batch takes the appender lock alone: nobody writes meanwhile, so it comes through. So does a batch in which
-//! a stream is guarded without being written to, for no index watches over that.
+//! twice, the batch takes the appender lock alone: nobody writes meanwhile, so it comes through. Whoever appends later has to
+//! wait as long as it waits for the lock, so it waits for a moment only: behind an append that hangs it gives way and tries again.
+//!
+//! A stream that is guarded without being written to gets a row in the place of its next event, which is gone when the
+//! transaction ends: the same index makes those wait who write there, and nobody else.
 //!
 //! What is known when a call fails: an error of the statement means that the server has rolled back, and nothing was
 //! written. When the connection is lost, or the answer stays out, the commit may or may not have happened, and the
@@ -46,7 +49,7 @@ const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 pub(crate) const APPEND_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// How often a batch is run again because others were first.
 const RERUNS_MAX: u32 = 20;
-/// How often of these it is run together with others.
+/// How often of these it is run together with others, before every other time it is alone.
 const RERUNS_TOGETHER: u32 = 2;
 /// How long a server that does not let the writer in is left alone at first, and at most.
 const RETRY_MIN: Duration = Duration::from_millis(50);
@@ -269,8 +272,9 @@ async fn carry_out(client: &ClientWrapper, log: LogId, batch: &[Job], reruns: u3
         return Ok(appended.into_iter().map(|appended| Outcome::Settled(Ok(appended))).collect());
     }
     let arrays = Batch::new(appends());
-    let hold = if reruns < RERUNS_TOGETHER { arrays.hold() } else { Hold::Alone };
-    arrays.carry_out(client, log, hold).await
+    // Every other one: where the lock cannot be had, another run beside the others may come through.
+    let is_alone = reruns >= RERUNS_TOGETHER && (reruns - RERUNS_TOGETHER).is_multiple_of(2);
+    arrays.carry_out(client, log, if is_alone { Hold::Alone } else { Hold::Shared }).await
 }
 
 /// Gives everybody in the batch the same answer.

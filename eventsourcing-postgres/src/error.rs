@@ -89,7 +89,12 @@ fn is_rolled_back(error: &Error) -> bool {
 
 /// Whether the same batch may succeed when it is run again: others were first, or in the way.
 pub(crate) fn is_worth_a_rerun(error: &Error) -> bool {
-    let rerun = [&SqlState::UNIQUE_VIOLATION, &SqlState::T_R_SERIALIZATION_FAILURE, &SqlState::T_R_DEADLOCK_DETECTED];
+    let rerun = [
+        &SqlState::UNIQUE_VIOLATION,
+        &SqlState::T_R_SERIALIZATION_FAILURE,
+        &SqlState::T_R_DEADLOCK_DETECTED,
+        &SqlState::LOCK_NOT_AVAILABLE,
+    ];
     error.code().is_some_and(|code| rerun.contains(&code))
 }
 

@@ -3,11 +3,12 @@
 mod support;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventsourcing_core::store::{Append, CommandId, EventStore, Expected, StoreError, StreamId, StreamQuery, Version};
 use eventsourcing_postgres::PostgresStore;
 use jiff::Timestamp;
+use support::by_hand::{begin_append, roll_back};
 use support::{Place, event, stream};
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
@@ -144,4 +145,141 @@ async fn an_append_at_another_version_draws_no_position() {
     }
     let next = store.append(append(1)).await.expect("the right version").receipt.position;
     assert_eq!(next.as_u64(), first.as_u64() + 1);
+}
+
+fn guarded(writes: &StreamId, at: u64, guards: &StreamId, guarded_at: u64) -> Append {
+    Append::new(Timestamp::UNIX_EPOCH)
+        .with_events(writes.clone(), Expected::Exact(Version::new(at)), vec![event("text")])
+        .with_guard(guards.clone(), Expected::Exact(Version::new(guarded_at)))
+}
+
+/// Each guards what the other one writes, so both together would have decided on what the other one changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_that_guard_what_the_other_writes_one_wins_each_round() {
+    const ROUNDS: u64 = 400;
+
+    let place = Place::new();
+    let stores = stores(&place).await;
+    let (here, there) = (stream(), stream());
+    let mut versions = [0, 0];
+    for round in 0..ROUNDS {
+        let appends =
+            [guarded(&here, versions[0], &there, versions[1]), guarded(&there, versions[1], &here, versions[0])];
+        let pair = (round as usize) % STORES;
+        let racing = appends.into_iter().zip([pair, (pair + 1) % STORES]).map(|(append, store)| {
+            let store = stores[store].clone();
+            tokio::spawn(async move { store.append(append).await })
+        });
+        let outcomes = finished(racing.collect()).await;
+        for (outcome, version) in outcomes.iter().zip(&mut versions) {
+            match outcome {
+                Ok(_) => *version += 1,
+                Err(StoreError::Conflict { .. }) => {}
+                Err(error) => panic!("round {round}: {error:?}"),
+            }
+        }
+        assert_eq!(outcomes.iter().filter(|outcome| outcome.is_ok()).count(), 1, "round {round}: {outcomes:?}");
+    }
+    assert_eq!(texts(&stores[0], &here).await.len() + texts(&stores[0], &there).await.len(), ROUNDS as usize);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn those_who_guard_one_stream_all_succeed_and_leave_nothing_of_it() {
+    const WRITERS: usize = 16;
+    const APPENDS: u64 = 60;
+
+    let place = Place::new();
+    let stores = stores(&place).await;
+    let shared = stream();
+    let writers = (0..WRITERS).map(|writer| {
+        let (store, shared) = (stores[writer % STORES].clone(), shared.clone());
+        tokio::spawn(async move {
+            let own = stream();
+            for version in 0..APPENDS {
+                store.append(guarded(&own, version, &shared, 0)).await.expect("nobody writes to the guarded stream");
+            }
+        })
+    });
+    finished(writers.collect()).await;
+    assert!(texts(&stores[0], &shared).await.is_empty());
+    let log = support::log_of(&stores[0]).await;
+    assert_eq!(log.len() as u64, WRITERS as u64 * APPENDS);
+    let left = "SELECT count(*) FROM events WHERE position <= 0";
+    let left: i64 = place.outsider().await.query_one(left, &[]).await.expect("a number").get(0);
+    assert_eq!(left, 0, "rows that stand for guards are gone");
+    stores[0].append(support::append_to(&shared, Expected::NoStream)).await.expect("the stream is free");
+    assert!(matches!(stores[1].append(guarded(&stream(), 0, &shared, 0)).await, Err(StoreError::Conflict { .. })));
+}
+
+/// The slowest of so many appends by each store, and how many were slower than 100 ms.
+async fn slowest_of(stores: &[PostgresStore], appends: u64) -> (Duration, usize) {
+    let writers = stores.iter().cloned().map(|store| {
+        tokio::spawn(async move {
+            let mut took = Vec::new();
+            for _ in 0..appends {
+                let start = Instant::now();
+                store.append(support::append()).await.expect("a receipt");
+                took.push(start.elapsed());
+            }
+            took
+        })
+    });
+    let took = finished(writers.collect()).await.concat();
+    let slow = took.iter().filter(|took| **took > Duration::from_millis(100)).count();
+    (took.into_iter().max().unwrap_or_default(), slow)
+}
+
+/// Guards used to wait for every append under way, and everybody else behind them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn guard_beside_a_hanging_append_neither_waits_nor_delays_others() {
+    let place = Place::new();
+    let stores = stores(&place).await;
+    let (normal, _) = slowest_of(&stores, 50).await;
+    let hanging = place.outsider().await;
+    begin_append(&hanging, "account", "hangs").await;
+    let guarding = {
+        let store = stores[0].clone();
+        tokio::spawn(async move {
+            for _ in 0..50 {
+                // As whoever creates an aggregate that once had another name.
+                store.append(guarded(&stream(), 0, &stream(), 0)).await.expect("a receipt");
+            }
+        })
+    };
+    let (slowest, slow) = slowest_of(&stores, 250).await;
+    timeout(Duration::from_secs(10), guarding)
+        .await
+        .expect("guards do not wait for the hanging append")
+        .expect("a task");
+    support::report(&format!("slowest append: {normal:?} before, {slowest:?} beside it; {slow} of 1000 above 100 ms"));
+    assert!(
+        slowest < Duration::from_secs(2) + normal * 4 && slow <= 50,
+        "{slow} slow appends, the slowest {slowest:?}"
+    );
+    roll_back(&hanging).await;
+}
+
+/// Contention makes a batch take the appender lock alone, which nobody gets while an append hangs.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn contention_beside_a_hanging_append_delays_nobody_for_long() {
+    let place = Place::new();
+    let stores = stores(&place).await;
+    let hanging = place.outsider().await;
+    begin_append(&hanging, "account", "hangs").await;
+    let stream = stream();
+    let contending = (0..STORES * 2).map(|writer| {
+        let (store, stream) = (stores[writer % STORES].clone(), stream.clone());
+        tokio::spawn(async move {
+            for _ in 0..30 {
+                store.append(support::append_to(&stream, Expected::Any)).await.expect("any version");
+            }
+        })
+    });
+    let contending: Vec<_> = contending.collect();
+    let (slowest, slow) = slowest_of(&stores, 50).await;
+    finished(contending).await;
+    support::report(&format!("slowest append beside contention: {slowest:?}; {slow} of 200 above 100 ms"));
+    assert!(slowest < Duration::from_secs(5), "the slowest append took {slowest:?}");
+    assert_eq!(texts(&stores[0], &stream).await.len(), STORES * 2 * 30);
+    roll_back(&hanging).await;
 }

@@ -160,6 +160,14 @@ BEGIN
 END
 $$;
 
+-- Takes away the rows that stood for the guards of the transaction that calls. No other transaction can have seen them, so a
+-- role that may not delete may do this.
+CREATE FUNCTION end_guards(guards bigint[]) RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT
+BEGIN ATOMIC
+    DELETE FROM events WHERE position = ANY (guards) AND position < 0;
+END;
+
 -- Carries out a batch of appends, each wholly or not at all, and says of each what became of it.
 --
 -- Arrays in the plural describe the batch. `_appends` holds the number of the append an entry belongs to, from 1.
@@ -215,6 +223,8 @@ DECLARE
     written   integer   := 0;
     positions bigint[];
     newest    bigint;                 -- the position of the last event that can be seen
+    guards    integer[] := '{}';      -- parts that guard a stream; the batch writes to none of these streams
+    first_guard bigint;               -- the position above those of the rows that stand for guards
     verdict   record;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -294,6 +304,10 @@ BEGIN
     FOR part IN 1 .. cardinality(part_appends) LOOP
         before[part] := written;
         reached[part] := CASE part_before[part] WHEN 0 THEN heads[part] ELSE reached[part_before[part]] END;
+        -- While it has the appender lock alone nobody else writes to any stream.
+        IF part_events[part] = 0 AND part_expected[part] >= 0 AND outcomes[part_appends[part]] = 0 AND NOT alone THEN
+            guards := guards || part;
+        END IF;
         IF outcomes[part_appends[part]] = 0 THEN
             bases[part] := reached[part];
             reached[part] := reached[part] + part_events[part];
@@ -337,7 +351,35 @@ BEGIN
         WHERE outcomes[append] = 0;
     END IF;
 
-    IF written > 0 THEN
+    IF cardinality(guards) > 0 THEN
+        first_guard := -(pg_current_xact_id()::text::bigint << 20);
+        -- A row in the place of the next event of each guarded stream, in one order with the events: whoever writes there
+        -- waits until this transaction ends, and whoever has begun to is waited for. The rows are gone when it ends. Their
+        -- positions are below 0 and each transaction's own, so none is drawn and no reader looks there.
+        INSERT INTO events (position, stream_id, category, version, name, schema_version, codec, recorded_at,
+                            metadata, payload)
+        OVERRIDING SYSTEM VALUE
+        SELECT position, stream_id, category, version, name, schema_version, codec, recorded_at, metadata, payload
+        FROM (
+            SELECT positions[before[part] + number] AS position, stream_id, category, bases[part] + number AS version,
+                   name, schema_version, codec, recorded_at, metadata, payload
+            FROM (
+                SELECT unnest(event_parts) AS part, unnest(event_numbers) AS number,
+                       unnest(event_stream_ids) AS stream_id, unnest(event_categories) AS category,
+                       unnest(event_names) AS name, unnest(event_schema_versions) AS schema_version,
+                       unnest(event_codecs) AS codec, unnest(event_recorded_at) AS recorded_at,
+                       unnest(event_metadata) AS metadata, unnest(event_payloads) AS payload
+            ) AS event
+            WHERE bases[part] >= 0
+          UNION ALL
+            SELECT DISTINCT ON (part_stream_ids[part], part_categories[part])
+                   first_guard - part, part_stream_ids[part], part_categories[part], heads[part] + 1,
+                   '', 0, 0::smallint, 'epoch', ''::bytea, ''::bytea
+            FROM unnest(guards) AS part
+        ) AS written_or_guarded
+        ORDER BY stream_id, category COLLATE "C", version;
+        PERFORM end_guards(ARRAY(SELECT first_guard - part FROM unnest(guards) AS part));
+    ELSIF written > 0 THEN
         INSERT INTO events (position, stream_id, category, version, name, schema_version, codec, recorded_at,
                             metadata, payload)
         OVERRIDING SYSTEM VALUE
