@@ -35,7 +35,11 @@
 //! number of appends hold together, and only then draws positions. It compares what each append expects with what
 //! is there, leaves out what does not fit, and writes the rest. Should another process write to the same stream in
 //! between, the unique index refuses the second, and the batch runs again. It takes the lock alone where it has to win at
-//! last, and where a stream is guarded without being written to.
+//! last, for a moment and not behind an append that hangs.
+//!
+//! Where a stream is guarded without being written to, a row takes the place of its next event and is gone at the end of the
+//! transaction, so that those wait who write to that stream and nobody else. Readers never see such a row; logical
+//! replication passes it on with a position below 0, and at once its end.
 //!
 //! # Why no reader skips an event
 //!
@@ -43,9 +47,11 @@
 //! missing, the store asks who holds the appender lock, and moves its ceiling over the gap only when all of them have
 //! ended: then 100 has appeared or never will. It trusts no clock and no timeout, and waits for nobody but appends: not
 //! for reports, dumps or other databases. An append whose client hangs holds back the log until the server ends it;
-//! connections of this store are ended after the statement timeout, and whoever holds back the log for more than five
-//! seconds is named in a warning, with the process id that `pg_terminate_backend` takes. A prepared transaction that
-//! nobody ends holds it back for ever.
+//! statements of this store are ended after the statement timeout. Three kinds of append no timeout ends: one that waits for a
+//! synchronous standby (`synchronous_standby_names`) that is away, which is committed and stays so, also when its client has
+//! gone; one in a transaction that a program or a human has left open; and a prepared transaction. Whoever holds back the log for
+//! more than five seconds is named in a warning, and `log_holders` of the store tells at any time who it is, since when and what
+//! it waits for; `pg_terminate_backend` takes the process id. Other appends do not wait, unless they write to the same stream or guard it.
 //!
 //! Whoever inserts into `events` by other means takes the lock too: a trigger sees to that. Reading from a replica is
 //! refused, since a replica does not show the locks of its primary.
@@ -93,6 +99,7 @@ mod fences;
 mod figures;
 mod lease;
 mod log;
+mod log_holders;
 mod notify;
 mod parameters;
 mod plain;

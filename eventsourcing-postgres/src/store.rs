@@ -8,8 +8,8 @@ use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
     Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
-    Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
-    StreamQuery,
+    Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError,
+    StoredEvent, StreamQuery,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -22,6 +22,7 @@ use crate::error::unavailable;
 use crate::figures;
 use crate::lease;
 use crate::log::Log;
+use crate::log_holders;
 use crate::notify::Waiting;
 use crate::read;
 use crate::readers::Readers;
@@ -191,6 +192,10 @@ impl EventStore for PostgresStore {
 
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
         self.0.waiting.beyond(position, &self.0.log, &self.0.readers).await
+    }
+
+    async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
+        log_holders::find(&self.0.readers).await
     }
 
     fn log_id(&self) -> LogId {

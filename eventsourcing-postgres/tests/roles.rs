@@ -6,13 +6,16 @@ use std::time::Duration;
 
 use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::store::{
-    CommandId, EventStore, Expected, FiguresQuery, HolderId, Lease, LeaseRequest, LogQuery, Name, NotesQuery, Position,
-    StoreError, StreamQuery, Tracking, Version,
+    CommandId, EventStore, Expected, FiguresQuery, HolderId, Lease, LeaseRequest, LogHolder, LogQuery, Name,
+    NotesQuery, Position, StoreError, StreamQuery, Tracking, Version,
 };
+use eventsourcing_core::{Aggregate, Application, Projection, Recorded, System, event as events};
 use eventsourcing_postgres::PostgresStore;
+use serde::{Deserialize, Serialize};
+use support::by_hand::begin_append;
 use support::server::FORGETFUL;
 use support::{Server, append, append_to, connect, log_of, one_line, reads_of, snapshot, stream};
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 
 /// The documented text, to the letter.
@@ -34,6 +37,124 @@ async fn server_with_roles() -> Server {
     owner.batch_execute(HARDEN).await.expect("a role");
     owner.batch_execute(GRANTS).await.expect("the documented grants");
     server
+}
+
+#[derive(Aggregate, Debug, Serialize, Deserialize)]
+struct Bell {
+    rings: u64,
+}
+
+#[events]
+impl Bell {
+    fn rung() -> Self {
+        Self { rings: 1 }
+    }
+}
+
+struct Bells {
+    _app: Application,
+}
+
+impl From<Application> for Bells {
+    fn from(app: Application) -> Self {
+        Self { _app: app }
+    }
+}
+
+#[derive(Default)]
+struct Ear;
+
+impl Projection<Bell> for Ear {
+    type Error = std::convert::Infallible;
+
+    async fn project(&self, _: &Recorded<Bell>) -> Result<(), Self::Error> {
+        Ok(())
+    }
+}
+
+#[derive(System)]
+#[expect(dead_code, reason = "it is only watched")]
+struct Tower {
+    #[application(aggregates(Bell))]
+    bells: Bells,
+
+    #[projection(follows(bells: Bell))]
+    ear: Ear,
+}
+
+/// What `store` says of who holds back the log, once somebody does.
+async fn holders_of(store: &PostgresStore) -> Vec<LogHolder> {
+    let waiting = async {
+        loop {
+            let holders = store.log_holders().await.expect("an answer");
+            if !holders.is_empty() {
+                return holders;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(Duration::from_secs(20), waiting).await.expect("somebody holds back the log")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn granted_role_is_told_who_holds_back_the_log() {
+    let server = server_with_roles().await;
+    let store = PostgresStore::connect(server.url_of(APP, "postgres")).await.expect("a store");
+    store.append(append()).await.expect("a receipt");
+    assert_eq!(store.log_holders().await.expect("an answer"), []);
+    let outsider = connect(&server.url("postgres")).await;
+    outsider.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'away'").await.expect("a setting");
+    server.reload();
+    let names = "SELECT current_setting('synchronous_standby_names')";
+    while outsider.query_one(names, &[]).await.expect("a setting").get::<_, String>(0).is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+
+    let stream = stream();
+    let hanging = {
+        let (store, append) = (store.clone(), append_to(&stream, Expected::Any));
+        tokio::spawn(async move { store.append(append).await })
+    };
+    let holders = holders_of(&store).await;
+    let [holder] = &*holders else { panic!("one append hangs: {holders:?}") };
+    assert!(holder.doing.contains("waits for a synchronous standby"), "{holder}");
+    assert!(holder.doing.contains("application eventsourcing") && holder.doing.contains(APP), "{holder}");
+    assert!(holder.held_for.is_some_and(|held_for| held_for >= Duration::from_secs(1)), "{holder}");
+    let process = holder.process.expect("a process of the server");
+    let tower = Tower::builder(store.clone()).start().await.expect("a system");
+    let health = tower.health().await.expect("its health");
+    assert_eq!(health.log_holders.len(), 1, "the log is followed, and so its holder is told: {health:?}");
+    assert_eq!(health.log_holders[0].process, Some(process));
+
+    outsider.execute("SELECT pg_terminate_backend($1)", &[&process]).await.expect("the superuser may do that");
+    let error = hanging.await.expect("a task").expect_err("its connection was ended");
+    assert!(!error.proves_nothing_written(), "it is committed: {error}");
+    assert_eq!(store.log_holders().await.expect("an answer"), []);
+    outsider.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.expect("a setting");
+    server.reload();
+    assert_eq!(log_of(&store).await.len(), 2, "what was committed stays");
+    drop(tower);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn granted_role_is_told_of_open_and_prepared_transactions_of_others() {
+    let server = server_with_roles().await;
+    let store = PostgresStore::connect(server.url_of(APP, "postgres")).await.expect("a store");
+    let owner = PostgresStore::connect(server.url("postgres")).await.expect("a store");
+    let open = connect(&server.url("postgres")).await;
+    open.batch_execute("SET search_path = eventsourcing").await.expect("a search path");
+    begin_append(&open, "account", "open").await;
+    let holders = holders_of(&store).await;
+    assert!(holders[0].process.is_some() && holders[0].held_for.is_none(), "{holders:?}");
+    assert!(holders[0].doing.contains("does not tell this role"), "{holders:?}");
+    let holders = holders_of(&owner).await;
+    assert!(holders[0].doing.contains("idle in a transaction"), "{holders:?}");
+    open.batch_execute("PREPARE TRANSACTION 'left behind'").await.expect("a prepared transaction");
+    let holders = holders_of(&store).await;
+    assert!(holders[0].process.is_none() && holders[0].doing.contains("left behind"), "{holders:?}");
+    assert!(holders[0].held_for.is_some(), "{holders:?}");
+    open.batch_execute("ROLLBACK PREPARED 'left behind'").await.expect("it is rolled back");
+    assert_eq!(store.log_holders().await.expect("an answer"), []);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,7 +205,8 @@ async fn granted_role_does_everything_a_program_does() {
     assert_eq!(store.read_log(first).await.expect("a page").events.len(), 3);
 
     let waiting = tokio::spawn(async move { other.wait_beyond(receipt.position).await });
-    store.append(append()).await.expect("a receipt");
+    let guarded = append().with_guard(self::stream(), Expected::NoStream);
+    store.append(guarded).await.expect("an append with a guard");
     timeout(Duration::from_secs(10), waiting).await.expect("woken in time").expect("a task").expect("a head");
 }
 

@@ -270,7 +270,18 @@ pub(crate) fn followers(health: &Health) -> Output {
         })
     };
     let followers = &health.followers;
-    Output::new(table(&header, &[2, 3, 4, 5, 6, 7], followers.iter().map(row)), followers.iter().map(json).collect())
+    let output = Output::new(
+        table(&header, &[2, 3, 4, 5, 6, 7], followers.iter().map(row)),
+        followers.iter().map(json).collect(),
+    );
+    output.note(held_back(health))
+}
+
+/// Why nothing may arrive although every follower works.
+fn held_back(health: &Health) -> Option<String> {
+    let holders: Vec<_> = health.log_holders.iter().map(ToString::to_string).collect();
+    let advice = "an administrator of the server can end such a process with pg_terminate_backend";
+    (!holders.is_empty()).then(|| format!("the log is held back by {}; {advice}", holders.join(", and by ")))
 }
 
 /// What an event did, for people: its name, and an amount or the owner.

@@ -9,6 +9,7 @@ mod figures;
 mod identity;
 mod ids;
 mod lease;
+mod log_holder;
 mod memory;
 mod name;
 mod place;
@@ -28,6 +29,7 @@ pub use figures::{Digest, Figures, FiguresQuery, Slice};
 pub use identity::{EventIdentity, EventRef};
 pub use ids::{CommandId, HolderId, LogId};
 pub use lease::{Lease, LeaseHolder, LeaseRequest, LeaseToken};
+pub use log_holder::LogHolder;
 pub use memory::MemoryStore;
 pub use name::{Name, StreamId};
 pub use place::{Position, Version};
@@ -166,6 +168,15 @@ pub trait EventStore: Send + Sync + 'static {
     /// [`StoreError::Unavailable`].
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError>;
 
+    /// Returns the appends that have held back the log for long, the oldest first: readers wait for them, and for them only. Most
+    /// stores have none, because their readers never wait. For people, who may end them; nothing is promised.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
+        Ok(Vec::new())
+    }
+
     /// Which log this is.
     fn log_id(&self) -> LogId;
 
@@ -235,6 +246,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
         (**self).wait_beyond(position).await
+    }
+
+    async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
+        (**self).log_holders().await
     }
 
     fn log_id(&self) -> LogId {

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::BuildProgress;
-use crate::store::{HolderId, Name, Position};
+use crate::store::{HolderId, LogHolder, Name, Position};
 
 /// What a follower does about an event that its policy or projection cannot deal with.
 ///
@@ -37,6 +37,9 @@ pub enum OnFailure {
 pub struct Health {
     /// Each follower, in the order of declaration; one that follows several logs once for each.
     pub followers: Vec<FollowerHealth>,
+    /// The appends that have held back a followed log for long. While one does, no follower sees what was written behind
+    /// it, and each has the end of what it sees as its head.
+    pub log_holders: Vec<LogHolder>,
 }
 
 /// How one follower is doing.

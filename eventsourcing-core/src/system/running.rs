@@ -1,6 +1,6 @@
 //! [`Running`]: a system at work. Settle, wait, look how it is doing, stop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::Clock;
 use crate::application::AfterSave;
-use crate::store::{EventStore, HolderId, LogId, LogQuery, Name, Position, Receipt};
+use crate::store::{EventStore, HolderId, LogHolder, LogId, LogQuery, Name, Position, Receipt};
 
 /// A running system: derefs to it, so `bank.accounts` is its service.
 ///
@@ -323,7 +323,19 @@ impl<S: System> Running<S> {
                 state,
             });
         }
-        Ok(Health { followers })
+        Ok(Health { followers, log_holders: self.log_holders().await? })
+    }
+
+    /// Who holds back the logs that are followed, each log once.
+    async fn log_holders(&self) -> Result<Vec<LogHolder>, SystemError> {
+        let mut asked = HashSet::new();
+        let mut holders = Vec::new();
+        for feed in &self.engine.feeds {
+            if asked.insert(feed.upstream.log_id()) {
+                holders.extend(feed.upstream.log_holders().await?);
+            }
+        }
+        Ok(holders)
     }
 
     /// How long the first event that is not dealt with has been waiting.

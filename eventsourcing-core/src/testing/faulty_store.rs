@@ -11,8 +11,8 @@ use super::Seed;
 use crate::sql::Database;
 use crate::store::{
     Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
-    Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
-    StreamId, StreamQuery, Version, Written,
+    Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError,
+    StoredEvent, StreamId, StreamQuery, Version, Written,
 };
 
 /// How often a log that is held back is looked at.
@@ -423,6 +423,11 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
             waited = self.store.wait_beyond(position).await;
         }
         reply(Operation::WaitBeyond, fault, waited)
+    }
+
+    /// Never fails.
+    async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
+        self.store.log_holders().await
     }
 
     fn log_id(&self) -> LogId {

@@ -20,6 +20,9 @@ pub(super) struct Health {
     /// Whether all followers work, and nothing is parked.
     healthy: bool,
     followers: Vec<Follower>,
+    /// Appends that hold back the log, each with what it waits for and since when: no follower sees what was written behind them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    log_held_back_by: Vec<String>,
 }
 
 /// How a follower is doing.
@@ -82,7 +85,8 @@ impl From<&FollowerHealth> for Follower {
 pub(super) async fn health(Extract(state): Extract<State>) -> Result<Json<Health>, Problem> {
     let health = state.bank.health().await?;
     let followers = health.followers.iter().map(Follower::from).collect();
-    Ok(Json(Health { healthy: health.is_healthy(), followers }))
+    let log_held_back_by = health.log_holders.iter().map(ToString::to_string).collect();
+    Ok(Json(Health { healthy: health.is_healthy(), followers, log_held_back_by }))
 }
 
 /// A follower that goes on, if it had stopped.
