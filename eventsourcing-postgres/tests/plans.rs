@@ -63,6 +63,7 @@ const READS: &[(&str, &str)] = &[
     ("log.sql", "30000, 60000, 500"),
     ("log_filtered.sql", "30000, 60000, 500, '{account,user}', '{opened}'"),
     ("log_first_of_stream.sql", "30000, 60000, 500, '{account}', '{}'"),
+    ("newest.sql", ""),
     ("notes.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7', 'parked/', 'parked/2', 5"),
     ("receipt.sql", "'00000000-0000-0000-0000-0000000003e7'"),
     ("receipts.sql", "'00000000-0000-0000-0000-0000000003e7', 500"),
@@ -77,6 +78,7 @@ const OTHERS: &[&str] = &[
     "holders.sql",
     "listen.sql",
     "lock_schema.sql",
+    "log_holders.sql",
     "meta.sql",
     "meta_exists.sql",
     "notify.sql",
@@ -118,7 +120,8 @@ async fn every_read_finds_its_rows_by_an_index() {
         for mode in ["force_custom_plan", "force_generic_plan"] {
             let prepare = format!("SET plan_cache_mode = {mode}; PREPARE read AS {query}");
             outsider.batch_execute(&prepare).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
-            let explain = format!("EXPLAIN (COSTS OFF) EXECUTE read({parameters})");
+            let arguments = if parameters.is_empty() { String::new() } else { format!("({parameters})") };
+            let explain = format!("EXPLAIN (COSTS OFF) EXECUTE read{arguments}");
             let plan = outsider.query(&explain, &[]).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
             let plan: Vec<String> = plan.into_iter().map(|line| line.get(0)).collect();
             let plan = plan.join("\n");
