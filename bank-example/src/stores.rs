@@ -38,6 +38,14 @@ pub async fn open_existing(url: &str) -> Result<Stores, OpenError> {
     }
 }
 
+/// Opens the SQLite store that `url` names, if it names one and there is one; `None` if it names a store of another kind.
+pub async fn open_sqlite(url: &str) -> Result<Option<SqliteStore>, OpenError> {
+    match Address::parse(url)? {
+        Address::Sqlite(path) => Ok(Some(SqliteStore::open_existing(path).await?)),
+        Address::Postgres(_) | Address::Memory => Ok(None),
+    }
+}
+
 /// Opens the store that `url` names to be filled by an import. A crash of the machine may take the last moments of it, and
 /// then it goes on from before them: not to wait for the disk at each event makes it many times as fast.
 pub async fn open_to_fill(url: &str) -> Result<Arc<dyn EventStore>, OpenError> {

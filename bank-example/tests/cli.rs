@@ -1,5 +1,9 @@
 //! The bank on the command line: what it prints, how it fails, what it leaves behind.
 
+#[path = "cli/backups.rs"]
+mod backups;
+#[path = "cli/files.rs"]
+mod files;
 mod support;
 
 #[path = "cli/endings.rs"]

@@ -165,6 +165,13 @@ impl FileWatch {
         *approved = Approved { stamp, is_settled: stamp.is_settled(), token: Some(token), names };
     }
 
+    /// Returns why the store cannot go on, after a look at the names.
+    pub(crate) fn fault(&self) -> Option<String> {
+        let _told = self.look();
+        let why = self.lost.get()?;
+        Some(format!("{}: {why}", self.path.display()))
+    }
+
     /// The token that the file shows alone, as of the last look.
     pub(crate) fn token(&self) -> Option<Token> {
         self.approved().token.clone()

@@ -263,6 +263,10 @@ impl EventStore for SqliteStore {
         self.0.log_id
     }
 
+    fn fault(&self) -> Option<String> {
+        self.0.watch.as_ref()?.fault()
+    }
+
     fn database(&self) -> Option<Arc<dyn Database>> {
         Some(Arc::new(SqliteDatabase(self.clone())))
     }

@@ -92,6 +92,14 @@ pub(crate) enum Command {
     /// If it is interrupted, run it again with the same file: it goes on where it was. Until it is finished no other command
     /// opens the store.
     Import { file: PathBuf },
+    /// Copy a bank in an SQLite file, as of one moment, into a new file; the bank may be in use meanwhile
+    ///
+    /// The copy is a bank like any other: check it with `--store sqlite:FILE verify`. docs/backups.md says how to restore it, and how
+    /// to copy a bank on PostgreSQL.
+    Backup {
+        /// Where to; nothing is ever overwritten
+        file: PathBuf,
+    },
     /// Show how the system is put together
     Describe {
         /// As a Mermaid diagram

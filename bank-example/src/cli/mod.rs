@@ -2,6 +2,7 @@
 
 mod archive;
 mod args;
+mod backup;
 mod commands;
 mod console;
 mod demo;
@@ -107,6 +108,7 @@ async fn run(Cli { place, json, codec, command }: Cli) -> Result<Answer, Failure
             let changes = what.changes();
             Ok(Answer::of(schema::run(what)?, json, changes))
         }
+        Command::Backup { file } => Ok(Answer::of(backup::run(&place.url()?, &file, &stop).await?, json, true)),
         Command::Export { file } => Ok(Answer::of(archive::export(&place.url()?, &file, &stop).await?, json, true)),
         Command::Import { file } => Ok(Answer::of(archive::import(&place.url()?, &file, &stop).await?, json, true)),
         Command::Serve(args) => {

@@ -49,9 +49,17 @@ pub fn router(state: State, settings: &Settings) -> Router {
     let state = State { secret: settings.secret(state.bank.accounts.store().log_id()), ..state };
     let pages = security::with_session(pages::router().merge(live::router()), settings);
     let behind_password = pages.merge(assets::router()).nest("/api", api::router());
-    let open = Router::new().route("/healthz", get(async || "ok\n")).route("/readyz", get(ready));
+    let open = Router::new().route("/healthz", get(healthy)).route("/readyz", get(ready));
     let router = security::behind_password(behind_password, settings).merge(open).fallback(pages::not_found);
     security::secured(router, settings).layer(from_fn(api::with_problems)).with_state(state)
+}
+
+/// Fails when only a new start helps; an outage of the store that may pass does not count.
+async fn healthy(Extract(state): Extract<State>) -> Response {
+    match state.bank.fault() {
+        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not healthy: {why}\n")).into_response(),
+        None => "ok\n".into_response(),
+    }
 }
 
 /// Whether requests can be dealt with: the store answers, and no follower has stopped.

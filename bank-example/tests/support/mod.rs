@@ -55,6 +55,11 @@ impl Place {
         Self { url: format!("{host}/{database}?{parameters}"), _folder: None }
     }
 
+    /// Where something was put before.
+    pub fn at(url: String) -> Self {
+        Self { url, _folder: None }
+    }
+
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -63,6 +68,11 @@ impl Place {
 /// The client of PostgreSQL, to look from outside.
 pub fn psql() -> std::path::PathBuf {
     server::program("psql").get_program().into()
+}
+
+/// A program of PostgreSQL.
+pub fn program(name: &str) -> std::process::Command {
+    server::program(name)
 }
 
 pub fn money(text: &str) -> Money {

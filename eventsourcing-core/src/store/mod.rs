@@ -180,6 +180,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// Which log this is.
     fn log_id(&self) -> LogId;
 
+    /// Returns why this store can never be used again and has to be opened anew, or `None`. An outage that may pass is not a
+    /// reason. For liveness checks: a program that is started again helps where this says something.
+    fn fault(&self) -> Option<String> {
+        None
+    }
+
     /// The SQL database in which read models live beside the log, if the store has one. Promise P32.
     fn database(&self) -> Option<Arc<dyn Database>> {
         None
@@ -254,6 +260,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     fn log_id(&self) -> LogId {
         (**self).log_id()
+    }
+
+    fn fault(&self) -> Option<String> {
+        (**self).fault()
     }
 
     fn database(&self) -> Option<Arc<dyn Database>> {

@@ -292,6 +292,13 @@ impl<S: System> Running<S> {
         Ok(Parking::new(&self.engine, self.inline.is_some(), name, this_process()))
     }
 
+    /// Returns why a store of the system can never be used again in this process, or `None`; see
+    /// [`EventStore::fault`](crate::store::EventStore::fault). The program has to be started again then.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        self.engine.feeds.iter().find_map(|feed| feed.upstream.fault())
+    }
+
     /// How the followers are doing: where each is, how far behind, and what is wrong with it.
     ///
     /// # Errors
