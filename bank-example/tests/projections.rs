@@ -2,6 +2,8 @@
 
 #![allow(clippy::print_stderr, reason = "figures for whoever reads along")]
 
+#[path = "projections/names.rs"]
+mod names;
 mod support;
 
 use std::process::{Command, Stdio};

@@ -8,7 +8,7 @@ use std::error::Error;
 pub use sql::{ReadModel, SqlProjection, SqlReadModel, Tx};
 use table::Names;
 pub use table::Table;
-pub(crate) use table::{check_tables, table_of};
+pub(crate) use table::{check_tables, quoted, table_of};
 
 use crate::{Aggregate, Recorded};
 

@@ -18,7 +18,9 @@ impl Table {
 
     /// A table with these columns, as they stand in `CREATE TABLE name (…)`.
     ///
-    /// Its name has lower case letters, digits and `_`, and no other read model of the database has it.
+    /// Its name has lower case letters, digits and `_`, and no other read model of the database has it. A word of SQL will do,
+    /// such as `order`: write it `{order}` in statements, which quotes it. Names that a store has taken for itself on any
+    /// database, such as `events`, are refused on all.
     #[must_use]
     pub const fn new(name: &'static str, columns: &'static str) -> Self {
         Self { name, columns, indexes: &[] }
@@ -30,14 +32,40 @@ impl Table {
         Self { indexes, ..self }
     }
 
+    /// Looks whether a table of a read model may be called `name`, which is the same on every database. Systems look by
+    /// themselves when they start.
+    ///
+    /// # Errors
+    /// Says what is wrong with it and what to do.
+    pub fn check_name(name: &str) -> Result<(), String> {
+        let is_name = name.starts_with(|first: char| first.is_ascii_lowercase())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        if !is_name || name.len() > Self::NAME_BYTES_MAX {
+            return Err(format!(
+                "{name:?} is no name of a table: it begins with a lower case letter, goes on with those, digits and _, \
+                 and has at most {} bytes",
+                Self::NAME_BYTES_MAX
+            ));
+        }
+        if is_of_a_store(name) {
+            return Err(format!(
+                "{name:?} is not a name for a table of a read model: a store or a database uses it for itself, on SQLite or \
+                 on PostgreSQL; give the table another name"
+            ));
+        }
+        Ok(())
+    }
+
     /// The statements that make it in a generation.
     pub(crate) fn creation(&self, generation: u64) -> impl Iterator<Item = String> + use<'_> {
         let table = table_of(self.name, generation);
         let indexes = self.indexes.iter().zip(1..).map({
             let table = table.clone();
-            move |(columns, number)| format!("CREATE INDEX {table}_index_{number} ON {table} ({columns})")
+            move |(columns, number)| {
+                format!("CREATE INDEX {} ON {} ({columns})", quoted(&format!("{table}_index_{number}")), quoted(&table))
+            }
         });
-        std::iter::once(format!("CREATE TABLE {table} ({})", self.columns)).chain(indexes)
+        std::iter::once(format!("CREATE TABLE {} ({})", quoted(&table), self.columns)).chain(indexes)
     }
 }
 
@@ -46,21 +74,68 @@ pub(crate) fn table_of(name: &str, generation: u64) -> String {
     format!("{name}_{generation}")
 }
 
+/// The name as it stands in statements, so that a word of SQL is a name like any other.
+pub(crate) fn quoted(name: &str) -> String {
+    format!("\"{name}\"")
+}
+
+/// What the stores call their own tables, views, sequences and indexes. PostgreSQL keeps them in the schema that read models
+/// live in. A system moves from one store to another, so the names of one are refused on all; a test of each store compares.
+const NAMES_OF_STORES: [&str; 19] = [
+    "events",
+    "events_first",
+    "events_log",
+    "events_position",
+    "events_stream",
+    "leases",
+    "leases_pkey",
+    "meta",
+    "meta_pkey",
+    "notes",
+    "notes_pkey",
+    // A table function that SQLite's store asks with: a table of that name would hide it.
+    "rarray",
+    "readable_events",
+    "receipts",
+    "receipts_pkey",
+    "snapshots",
+    "snapshots_pkey",
+    "tracking",
+    "tracking_pkey",
+];
+/// What the names begin with that SQLite's store and the databases have taken.
+const PREFIXES_OF_STORES: [&str; 3] = ["eventsourcing_", "pg_", "sqlite_"];
+
+/// Returns `true` if a table of this name would stand in the way of a store, on any database.
+fn is_of_a_store(name: &str) -> bool {
+    NAMES_OF_STORES.contains(&name) || PREFIXES_OF_STORES.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Returns `true` if `name` is that of a generation of the table `other`, or of an index on one.
+fn is_of_a_generation(name: &str, other: &str) -> bool {
+    let Some(numbered) = name.strip_prefix(other).and_then(|rest| rest.strip_prefix('_')) else { return false };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match numbered.split_once('_') {
+        None => is_number(numbered),
+        Some((number, "index" | "pkey")) => is_number(number),
+        Some((number, rest)) => is_number(number) && rest.strip_prefix("index_").is_some_and(is_number),
+    }
+}
+
 /// What is wrong with the tables of all read models of a database.
 pub(crate) fn check_tables<'a>(tables: impl IntoIterator<Item = &'a Table>) -> Result<(), String> {
+    let tables: Vec<_> = tables.into_iter().collect();
     let mut seen = HashSet::new();
-    for Table { name, .. } in tables {
-        let is_name = name.starts_with(|first: char| first.is_ascii_lowercase())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
-        if !is_name || name.len() > Table::NAME_BYTES_MAX {
-            return Err(format!(
-                "{name:?} is no name of a table: it begins with a lower case letter, goes on with those, digits and _, \
-                 and has at most {} bytes",
-                Table::NAME_BYTES_MAX
-            ));
-        }
+    for Table { name, .. } in &tables {
+        Table::check_name(name)?;
         if !seen.insert(name) {
             return Err(format!("two read models have a table {name:?}; give one of them another name"));
+        }
+        if let Some(other) = tables.iter().find(|other| is_of_a_generation(name, other.name)) {
+            return Err(format!(
+                "a generation of the table {:?} may be called {name:?}, like another table; give one of them another name",
+                other.name
+            ));
         }
     }
     Ok(())
@@ -88,8 +163,8 @@ impl Names {
                         return Err(unknown_table(sql, name, tables));
                     }
                     match self {
-                        Self::Shown => filled.push_str(name),
-                        Self::Of(generation) => filled.push_str(&table_of(name, generation)),
+                        Self::Shown => filled.push_str(&quoted(name)),
+                        Self::Of(generation) => filled.push_str(&quoted(&table_of(name, generation))),
                     }
                     rest = after;
                 }
@@ -127,9 +202,9 @@ mod tests {
     fn placeholders_become_tables() {
         let sql = "SELECT '{}', '{\"a\": 1}' FROM {feed} JOIN {totals} ON true";
         let shown = Names::Shown.fill_in(sql, TABLES).expect("known tables");
-        assert_eq!(shown, "SELECT '{}', '{\"a\": 1}' FROM feed JOIN totals ON true");
+        assert_eq!(shown, r#"SELECT '{}', '{"a": 1}' FROM "feed" JOIN "totals" ON true"#);
         let second = Names::Of(2).fill_in(sql, TABLES).expect("known tables");
-        assert_eq!(second, "SELECT '{}', '{\"a\": 1}' FROM feed_2 JOIN totals_2 ON true");
+        assert_eq!(second, r#"SELECT '{}', '{"a": 1}' FROM "feed_2" JOIN "totals_2" ON true"#);
     }
 
     #[test]
@@ -144,9 +219,9 @@ mod tests {
         assert_eq!(
             statements,
             [
-                "CREATE TABLE feed_3 (position BIGINT PRIMARY KEY)",
-                "CREATE INDEX feed_3_index_1 ON feed_3 (a)",
-                "CREATE INDEX feed_3_index_2 ON feed_3 (b, c)",
+                r#"CREATE TABLE "feed_3" (position BIGINT PRIMARY KEY)"#,
+                r#"CREATE INDEX "feed_3_index_1" ON "feed_3" (a)"#,
+                r#"CREATE INDEX "feed_3_index_2" ON "feed_3" (b, c)"#,
             ]
         );
     }
@@ -158,6 +233,26 @@ mod tests {
         for wrong in ["", "Feed", "1st", "a-b", "a b", &"a".repeat(41)] {
             let table = Table { name: String::leak(wrong.to_owned()), ..TABLES[0] };
             assert!(check_tables([&table]).is_err(), "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_a_store_or_a_generation_has_are_refused() {
+        let named = |name: &str| Table { name: String::leak(name.to_owned()), ..TABLES[1] };
+        for name in ["events", "tracking", "notes_pkey", "rarray", "eventsourcing_events", "sqlite_schema", "pg_class"]
+        {
+            let error = check_tables([&named(name)]).expect_err(name);
+            assert!(error.contains(name) && error.ends_with("give the table another name"), "{error}");
+        }
+        for name in ["feed_1", "feed_12_index", "feed_12_index_3", "feed_1_pkey"] {
+            for tables in [[named("feed"), named(name)], [named(name), named("feed")]] {
+                let error = check_tables(&tables).expect_err(name);
+                assert!(error.contains(name) && error.contains("generation"), "{error}");
+            }
+        }
+        for name in ["order", "user", "events_by_day", "notes_1", "feed_index_1", "feed_x", "feed_", "feed_2024_totals"]
+        {
+            assert_eq!(check_tables(&[named("feed"), named(name)]), Ok(()), "{name}");
         }
     }
 }

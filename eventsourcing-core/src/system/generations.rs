@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::feed::RETIRED;
 use crate::Table;
-use crate::projection::table_of;
+use crate::projection::{quoted, table_of};
 use crate::sql::{Database, SqlError, Transaction};
 use crate::store::{
     EventStore, HolderId, Lease, LeaseRequest, LeaseToken, LogId, Name, Notebook, NotesQuery, Position, Revision,
@@ -313,17 +313,18 @@ impl Register {
 impl Generation {
     /// Makes readers see it.
     fn showing(&self) -> impl Iterator<Item = String> {
-        let view = |table| format!("CREATE VIEW {table} AS SELECT * FROM {}", table_of(table, self.number));
+        let view =
+            |table| format!("CREATE VIEW {} AS SELECT * FROM {}", quoted(table), quoted(&table_of(table, self.number)));
         self.tables.iter().map(move |table| view(table))
     }
 
     /// Makes readers see nothing, until something else is shown.
     fn hiding(&self) -> impl Iterator<Item = String> {
-        self.tables.iter().map(|table| format!("DROP VIEW {table}"))
+        self.tables.iter().map(|table| format!("DROP VIEW {}", quoted(table)))
     }
 
     fn removal(&self) -> impl Iterator<Item = String> {
-        self.tables.iter().map(|table| format!("DROP TABLE {}", table_of(table, self.number)))
+        self.tables.iter().map(|table| format!("DROP TABLE {}", quoted(&table_of(table, self.number))))
     }
 }
 
