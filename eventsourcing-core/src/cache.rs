@@ -10,7 +10,7 @@ use tokio::sync::OwnedMutexGuard;
 
 use crate::company::Company;
 use crate::root::KeptRoot;
-use crate::store::StreamId;
+use crate::store::{Epoch, StreamId};
 use crate::{Aggregate, Root};
 
 /// The slots of the aggregates used last.
@@ -95,10 +95,12 @@ impl Kept {
         !company.is_full() && self.root.as_ref().is_some_and(|root| root.kind() == TypeId::of::<A>())
     }
 
-    /// Takes out what is in the slot, if it is an `A`.
-    pub(crate) fn take<A: Aggregate>(&mut self) -> Option<(Root<A>, Option<Company>)> {
+    /// Takes out what is in the slot, if it is an `A` and of this epoch. What others have decided on a root of an earlier one is
+    /// refused by the store, so they may be joined.
+    pub(crate) fn take<A: Aggregate>(&mut self, epoch: Epoch) -> Option<(Root<A>, Option<Company>)> {
         let Self { root, company } = std::mem::take(self);
-        let root: Box<dyn Any> = root?;
+        let root = root.filter(|root| company.is_some() || root.epoch() == Some(epoch))?;
+        let root: Box<dyn Any> = root;
         root.downcast().ok().map(|root| (*root, company))
     }
 

@@ -94,7 +94,7 @@ impl Outcome {
     pub(crate) fn of_one(answer: Result<Receipt, StoreError>) -> Self {
         match answer {
             Ok(receipt) => Self::Written(receipt),
-            Err(error @ StoreError::Conflict { .. }) => Self::Again(error),
+            Err(error @ (StoreError::Conflict { .. } | StoreError::OutdatedEpoch { .. })) => Self::Again(error),
             Err(error) => Self::Failed(error),
         }
     }
@@ -105,6 +105,9 @@ impl Outcome {
             StoreError::Conflict { stream, expected, actual } => {
                 let (stream, expected, actual) = (stream.clone(), *expected, *actual);
                 Self::Again(StoreError::Conflict { stream, expected, actual })
+            }
+            StoreError::OutdatedEpoch { asked, current } => {
+                Self::Again(StoreError::OutdatedEpoch { asked: *asked, current: *current })
             }
             StoreError::Unavailable { reason, written, .. } => {
                 let (reason, source) = (reason.clone(), Some(Arc::clone(error).into()));

@@ -42,10 +42,11 @@ pub enum AppError {
 }
 
 impl AppError {
-    /// Whether loading and deciding again can succeed: somebody else was faster, and nothing was written.
+    /// Returns `true` if loading and deciding again can succeed: another command was faster, or events may have been lost since
+    /// the aggregate was loaded. Nothing was written.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Conflict { .. }))
+        matches!(self, Self::Store(StoreError::Conflict { .. } | StoreError::OutdatedEpoch { .. }))
     }
 
     /// Whether waiting and trying again can succeed. It is safe only with a command id: see

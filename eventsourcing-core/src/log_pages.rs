@@ -6,10 +6,14 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, yield_now};
 
-use crate::store::{EventStore, LogPage, LogQuery, Position, StoreError};
+use crate::store::{Epoch, EventRef, EventStore, KnownPlace, LogPage, LogQuery, Position, StoreError};
 
 /// The pages of a log from a position on, in order. Where a page is full, the next one is read while whoever asked deals with this
 /// one: the store works and the program works, and at most one page is held that nobody has asked for yet.
+///
+/// The pages are of one life of the log. If the store may have lost events, the last event that was handed out is compared with
+/// what the log has now: if it is still there the pages go on behind it, without a gap; otherwise they end in
+/// [`StoreError::LogWentBack`].
 ///
 /// For those who read much of a log at once. Whoever wants each event as it comes uses a
 /// [`Subscription`](crate::Subscription).
@@ -41,8 +45,12 @@ use crate::store::{EventStore, LogPage, LogQuery, Position, StoreError};
 /// ```
 pub struct LogPages {
     store: Arc<dyn EventStore>,
-    /// Where the next page begins.
+    /// Where the next page begins, in the epoch in which that is proven; in none before the first page.
     query: LogQuery,
+    /// The last event of the pages that were handed out, or where they began.
+    known: KnownPlace,
+    /// The same, before the last page was handed out.
+    before: KnownPlace,
     /// The next page, if it has been read.
     read: Option<LogPage>,
     /// The one after what has been read.
@@ -56,7 +64,20 @@ impl LogPages {
     /// The events of `store` that `query` wants. The query's limit is the size of the pages.
     #[must_use]
     pub fn new(store: Arc<dyn EventStore>, query: LogQuery) -> Self {
-        Self { store, query, read: None, ahead: None }
+        let known = KnownPlace::new(query.after, None);
+        Self::after_place(store, query, known)
+    }
+
+    /// As [`new`](Self::new), for whoever remembers which event was the last one and not only where it was: the pages begin behind
+    /// it if the log still has it.
+    #[must_use]
+    pub fn after_event(store: Arc<dyn EventStore>, query: LogQuery, last: EventRef) -> Self {
+        Self::after_place(store, query, KnownPlace::new(last.position, Some(last)))
+    }
+
+    pub(crate) fn after_place(store: Arc<dyn EventStore>, query: LogQuery, known: KnownPlace) -> Self {
+        let query = LogQuery { after: known.position, epoch: None, ..query };
+        Self { store, query, known, before: known, read: None, ahead: None }
     }
 
     /// After which position the next page begins.
@@ -69,8 +90,50 @@ impl LogPages {
     /// [`EventStore::wait_beyond`] tells when there is more. Dropping the future loses no event.
     ///
     /// # Errors
-    /// As [`EventStore::read_log`]. The next call reads the same page again.
+    /// [`StoreError::LogWentBack`]: the log has lost what was read from it. Others as [`EventStore::read_log`]. The next call
+    /// reads the same page again.
     pub async fn next(&mut self) -> Result<LogPage, StoreError> {
+        loop {
+            if self.is_outdated() {
+                self.prove().await?;
+            }
+            match self.next_in_epoch().await {
+                Err(StoreError::OutdatedEpoch { .. }) => self.query.epoch = None,
+                page => return page,
+            }
+        }
+    }
+
+    /// Returns `true` if another epoch has begun since the last page.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.query.epoch != Some(self.store.epoch())
+    }
+
+    /// The epoch of the last page; `None` before the first one.
+    pub(crate) fn epoch(&self) -> Option<Epoch> {
+        self.query.epoch
+    }
+
+    /// The last event that was handed out before the last page.
+    pub(crate) fn before(&self) -> KnownPlace {
+        self.before
+    }
+
+    /// Goes on behind `last`, an event of the last page: whoever takes the events of a page one by one has not had those after it.
+    pub(crate) fn return_to(&mut self, last: KnownPlace) {
+        (self.known, self.query.epoch) = (last, None);
+    }
+
+    /// Finds out whether the log still has what was handed out, and forgets what was not.
+    async fn prove(&mut self) -> Result<(), StoreError> {
+        (self.read, self.ahead) = (None, None);
+        let proof = self.known.verify(&*self.store).await?;
+        self.known.event = self.known.event.or(proof.event);
+        (self.query.after, self.query.epoch) = (self.known.position, Some(proof.epoch));
+        Ok(())
+    }
+
+    async fn next_in_epoch(&mut self) -> Result<LogPage, StoreError> {
         if self.read.is_none() {
             let page = self.read().await?;
             self.ahead = self.read_behind(&page);
@@ -82,6 +145,10 @@ impl LogPages {
         }
         let page = self.read.take().expect("it has just been read");
         self.query.after = page.ceiling;
+        self.before = self.known;
+        if let Some(last) = page.events.last() {
+            self.known = KnownPlace::of(last, self.store.log_id());
+        }
         Ok(page)
     }
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::root::{AnyRoot, KeptRoot};
-use crate::store::{Append, EventStore, StoreError, StreamId, StreamQuery, Tracking};
+use crate::store::{Append, Epoch, EventStore, StoreError, StreamId, StreamQuery, Tracking};
 use crate::timers::{Origin, Schedule, Timer, TimerType};
 use crate::{Aggregate, AppError, Application, EventRef, Id, IntoEvents, Metadata, Recorded, Root};
 
@@ -129,7 +129,8 @@ impl Work {
         if let Some(index) = self.index.get(&stream) {
             return Ok(Some(self.root(*index)));
         }
-        if let Some(root) = self.left.0.pop(&stream) {
+        let epoch = Some(self.app.store().epoch());
+        if let Some(root) = self.left.0.pop(&stream).filter(|root| root.epoch() == epoch) {
             return Ok(Some(self.keep(stream, Hand { root, is_left: true })));
         }
         let found = self.app.find(id).await;
@@ -230,10 +231,10 @@ impl Work {
         self.app.encode_work(self.roots.iter().map(|hand| &*hand.root as &dyn AnyRoot), tracking)
     }
 
-    /// What it leaves to the next work, now that it has been written with these snapshots.
-    pub(crate) fn leave(mut self, snapshots: &[StreamId]) -> Left {
+    /// What it leaves to the next work, now that it has been written with these snapshots in this epoch.
+    pub(crate) fn leave(mut self, snapshots: &[StreamId], epoch: Epoch) -> Left {
         for Hand { mut root, .. } in self.roots.into_iter().filter(|hand| hand.root.has_pending()) {
-            root.saved(snapshots);
+            root.saved(snapshots, epoch);
             self.left.0.put(root.key(), root);
         }
         self.left

@@ -9,7 +9,9 @@ use crate::aggregate::{name_of, names_of};
 use crate::codec::{Encoded, Encoding};
 use crate::panics::{Panicked, catch};
 use crate::snapshot::{Progress, SnapshotPolicy};
-use crate::store::{Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot, StreamId, Version};
+use crate::store::{
+    Epoch, Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot, StreamId, Version,
+};
 use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, Misplaced, recorded};
 
 /// An aggregate in hand: read its state through `Deref`, change it by recording events, save it with
@@ -45,6 +47,8 @@ pub struct Root<A: Aggregate> {
     pending: Vec<Pending<A::Event>>,
     /// What events recorded from now on are because of; `None`: whatever the application says.
     cause: Option<Arc<Metadata>>,
+    /// The epoch of the store in which its stored events were read or written; `None`: it has none.
+    epoch: Option<Epoch>,
 }
 
 struct Pending<E> {
@@ -86,7 +90,7 @@ impl<A: Aggregate> Root<A> {
         };
         let pending = vec![Pending { event: first, cause: cause.clone() }];
         let (version, snapshot) = (Version::FIRST, Version::ZERO);
-        let mut root = Self { id, category: A::NAME, state, version, snapshot, pending, cause };
+        let mut root = Self { id, category: A::NAME, state, version, snapshot, pending, cause, epoch: None };
         root.record(events.collect::<Vec<_>>());
         root
     }
@@ -166,7 +170,7 @@ impl<A: Aggregate> Root<A> {
     /// changed it since it was loaded. For rules that look at one aggregate to decide on another.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        Guard { aggregate: A::NAME, stream: self.stream(), version: self.stored_version() }
+        Guard { aggregate: A::NAME, stream: self.stream(), version: self.stored_version(), epoch: self.epoch }
     }
 
     /// The state, without id, version and unsaved events.
@@ -178,6 +182,12 @@ impl<A: Aggregate> Root<A> {
     /// What events recorded from now on are because of.
     pub(crate) fn set_cause(&mut self, cause: Option<Arc<Metadata>>) {
         self.cause = cause;
+    }
+
+    /// What is stored of it was read in this epoch.
+    pub(crate) fn read_in(mut self, epoch: Epoch) -> Self {
+        self.epoch = Some(epoch);
+        self
     }
 
     /// The aggregate that was loaded, or `None` if it has no events.
@@ -224,7 +234,10 @@ impl<A: Aggregate> Loading<A> {
     pub(crate) fn end(self) -> Result<Option<Root<A>>, StoreError> {
         let Self { id, category, state, version, snapshot } = self;
         match state {
-            Some(state) => Ok(Some(Root { id, category, state, version, snapshot, pending: Vec::new(), cause: None })),
+            Some(state) => {
+                let pending = Vec::new();
+                Ok(Some(Root { id, category, state, version, snapshot, pending, cause: None, epoch: None }))
+            }
             None if version == Version::ZERO => Ok(None),
             None => Err(never_created(id, version)),
         }
@@ -296,6 +309,7 @@ pub struct Guard {
     pub(crate) aggregate: &'static str,
     pub(crate) stream: StreamId,
     pub(crate) version: Version,
+    pub(crate) epoch: Option<Epoch>,
 }
 
 /// A root of any kind, as a save sees it.
@@ -321,9 +335,11 @@ pub trait AnyRoot: Send {
     #[doc(hidden)]
     fn is_snapshot_due(&self, policy: Option<&dyn SnapshotPolicy>) -> bool;
     #[doc(hidden)]
-    fn saved(&mut self, snapshots: &[StreamId]);
+    fn epoch(&self) -> Option<Epoch>;
     #[doc(hidden)]
-    fn restore(&mut self, category: &Name, loaded: Loaded) -> Result<(), StoreError>;
+    fn saved(&mut self, snapshots: &[StreamId], epoch: Epoch);
+    #[doc(hidden)]
+    fn restore(&mut self, category: &Name, loaded: Loaded, epoch: Epoch) -> Result<(), StoreError>;
 }
 
 /// A root of any kind that is kept for whoever comes next.
@@ -382,16 +398,21 @@ impl<A: Aggregate> AnyRoot for Root<A> {
         }
     }
 
-    fn saved(&mut self, snapshots: &[StreamId]) {
+    fn epoch(&self) -> Option<Epoch> {
+        self.epoch
+    }
+
+    fn saved(&mut self, snapshots: &[StreamId], epoch: Epoch) {
         self.pending.clear();
+        self.epoch = Some(epoch);
         if snapshots.contains(&self.stream()) {
             self.snapshot = self.version;
         }
     }
 
-    fn restore(&mut self, category: &Name, loaded: Loaded) -> Result<(), StoreError> {
+    fn restore(&mut self, category: &Name, loaded: Loaded, epoch: Epoch) -> Result<(), StoreError> {
         match Self::from_loaded(self.id, name_of::<A>(category).unwrap_or(A::NAME), loaded) {
-            Ok(Some(root)) => *self = root,
+            Ok(Some(root)) => *self = root.read_in(epoch),
             Ok(None) => return Err(not_repeatable(self.id)),
             Err(LoadError::Store(error)) => return Err(error),
             Err(LoadError::Snapshot(error)) => return Err(StoreError::corrupt("a snapshot nobody asked for", error)),

@@ -1,8 +1,8 @@
 //! The store in memory keeps every promise.
 #![cfg(feature = "testing")]
 
-use eventsourcing_core::store::MemoryStore;
-use eventsourcing_core::testing::conformance::Fixture;
+use eventsourcing_core::store::{MemoryBackup, MemoryStore};
+use eventsourcing_core::testing::conformance::{Fixture, RevertingFixture};
 
 struct InMemory(MemoryStore);
 
@@ -18,7 +18,19 @@ impl Fixture for InMemory {
     }
 }
 
-eventsourcing_core::conformance!(InMemory);
+impl RevertingFixture for InMemory {
+    type Moment = MemoryBackup;
+
+    async fn keep(&self) -> MemoryBackup {
+        self.0.backup()
+    }
+
+    async fn go_back(&self, moment: &MemoryBackup) {
+        self.0.restore(moment);
+    }
+}
+
+eventsourcing_core::conformance!(InMemory, reverting);
 
 #[test]
 fn store_in_memory_and_the_model_agree() {

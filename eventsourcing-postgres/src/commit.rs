@@ -23,7 +23,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{Append, Appended, LogId, Position, ReceiptKind, StoreError};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio::task::{JoinHandle, yield_now};
@@ -35,8 +34,10 @@ use crate::batch::{Batch, Hold, Outcome};
 use crate::error::{is_about_one_append, is_lost, is_outdated, is_worth_a_rerun, translate_at_commit, unavailable};
 use crate::notify::Hints;
 use crate::plain::Plain;
+use crate::read;
 use crate::rows::Recorded;
-use crate::session::Sessions;
+use crate::schema::check_sequence;
+use crate::session::{Connection, Sessions};
 use crate::tracking;
 
 /// How many appends wait in the queue before those who append wait themselves.
@@ -72,7 +73,7 @@ pub(crate) struct CommitQueue {
 
 impl CommitQueue {
     /// Starts as many writers; the first one has `client` already.
-    pub(crate) fn start(sessions: &Sessions, log: LogId, client: ClientWrapper, writers: usize, news: &News) -> Self {
+    pub(crate) fn start(sessions: &Sessions, log: LogId, client: Connection, writers: usize, news: &News) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
         let queue = Arc::new(Mutex::new(queue));
         let clients = std::iter::once(Some(client)).chain(std::iter::repeat_with(|| None));
@@ -214,12 +215,22 @@ impl Writer {
     /// Runs the batch once. Whoever has been answered is no longer in it.
     async fn commit(&mut self, batch: &mut Vec<Job>, reruns: u32) -> Next {
         let patience = self.line.sessions.patience;
-        let called = match self.line.client().await {
-            Ok(client) => timeout(patience, carry_out(client, self.log, batch, reruns)).await,
+        let lives = self.line.sessions.lives.clone();
+        let (epoch, highest, called) = match self.line.client().await {
+            Ok(client) => {
+                let epoch = client.epoch;
+                let highest = lives.highest(client.epoch);
+                (epoch, highest, timeout(patience, carry_out(client, self.log, batch, reruns)).await)
+            }
             Err(error) => return refuse_all(batch, error),
         };
         match called {
-            Ok(Ok(outcomes)) => self.answer(batch, outcomes),
+            Ok(Ok(outcomes)) => {
+                self.check_positions(&outcomes, highest);
+                let written = self.answer(batch, outcomes);
+                lives.note(epoch, written);
+                Next::Done
+            }
             Ok(Err(error)) => self.fail(batch, error, reruns),
             Err(_) => {
                 self.line.hang_up();
@@ -228,21 +239,40 @@ impl Writer {
         }
     }
 
-    fn answer(&mut self, batch: &mut Vec<Job>, outcomes: Vec<Outcome>) -> Next {
+    /// Positions that are given out now are higher than those that were known when the batch was sent, or the sequence was set back
+    /// by hand. The events are written, and that is answered; but readers that have passed do not see them, so no more are
+    /// written: every new connection compares the sequence with the log.
+    fn check_positions(&mut self, outcomes: &[Outcome], highest: Position) {
+        let new = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Settled(Ok(Appended { receipt, repeated: false })) if receipt.kind == ReceiptKind::Recorded => {
+                Some(receipt.position)
+            }
+            _ => None,
+        });
+        if let Some(position) = new.min().filter(|position| Position::ZERO < *position && *position <= highest) {
+            let place = &self.line.sessions.place;
+            tracing::error!(%place, %position, %highest, "an event was written before others that were read; its followers do not see it");
+            self.line.hang_up();
+        }
+    }
+
+    /// Returns the highest position that was written.
+    fn answer(&mut self, batch: &mut Vec<Job>, outcomes: Vec<Outcome>) -> Position {
         let written = outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Settled(Ok(Appended { receipt, .. })) if receipt.kind == ReceiptKind::Recorded => {
                 Some(receipt.position)
             }
             _ => None,
         });
-        self.news.publish(written.max().unwrap_or_default());
+        let written = written.max().unwrap_or_default();
+        self.news.publish(written);
         for (job, outcome) in batch.drain(..).zip(outcomes) {
             match outcome {
                 Outcome::Settled(reply) => job.answer(reply),
                 Outcome::AskAgain => self.again.push_back(job),
             }
         }
-        Next::Done
+        written
     }
 
     fn fail(&mut self, batch: &mut Vec<Job>, error: Error, reruns: u32) -> Next {
@@ -262,9 +292,41 @@ impl Writer {
     }
 }
 
+/// What was decided in an earlier epoch is refused, unless the command had been carried out before. That is found out first: what
+/// is written afterwards stands, whatever else fails.
+async fn carry_out(client: &Connection, log: LogId, batch: &[Job], reruns: u32) -> Result<Vec<Outcome>, Error> {
+    let appends: Vec<_> = batch.iter().map(|job| &job.append).collect();
+    let mut refused = Vec::new();
+    for append in &appends {
+        refused.push(match append.check_epoch(client.epoch) {
+            Ok(()) => None,
+            Err(refusal) => Some(first_receipt(client, log, append).await?.ok_or(refusal)),
+        });
+    }
+    if refused.iter().all(Option::is_none) {
+        return write(client, log, &appends, reruns).await;
+    }
+    let present = appends.into_iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+    let present: Vec<_> = present.map(|(append, _)| append).collect();
+    let written = if present.is_empty() { Vec::new() } else { write(client, log, &present, reruns).await? };
+    let mut written = written.into_iter();
+    let outcomes = refused.into_iter().map(|refused| match refused {
+        Some(answer) => Outcome::Settled(answer),
+        None => written.next().expect("each append has an outcome"),
+    });
+    Ok(outcomes.collect())
+}
+
+/// What a repeated command was answered the first time.
+async fn first_receipt(client: &Connection, log: LogId, append: &Append) -> Result<Option<Appended>, Error> {
+    let Some(command_id) = append.command_id else { return Ok(None) };
+    let receipt = read::receipt(client, log, command_id).await?;
+    Ok(receipt.map(|receipt| Appended { receipt, repeated: true }))
+}
+
 /// The short way first, if it is one for all of the batch. One more round trip if it does not lead there.
-async fn carry_out(client: &ClientWrapper, log: LogId, batch: &[Job], reruns: u32) -> Result<Vec<Outcome>, Error> {
-    let appends = || batch.iter().map(|job| &job.append);
+async fn write(client: &Connection, log: LogId, appends: &[&Append], reruns: u32) -> Result<Vec<Outcome>, Error> {
+    let appends = || appends.iter().copied();
     if reruns == 0
         && let Some(plain) = Plain::of(appends())
         && let Some(appended) = plain.write(client, log).await?
@@ -287,7 +349,7 @@ fn refuse_all(batch: &mut Vec<Job>, error: StoreError) -> Next {
 /// A connection that is made again when it has been lost.
 struct Line {
     sessions: Sessions,
-    client: Option<ClientWrapper>,
+    client: Option<Connection>,
     pause: Duration,
     not_before: Option<Instant>,
 }
@@ -295,8 +357,9 @@ struct Line {
 impl Line {
     /// A connection that was alive a moment ago. While the server lets nobody in, those who ask wait a little, so that it
     /// is not stormed when it comes back.
-    async fn client(&mut self) -> Result<&ClientWrapper, StoreError> {
-        if self.client.as_ref().is_some_and(|client| client.is_closed()) {
+    async fn client(&mut self) -> Result<&Connection, StoreError> {
+        let epoch = self.sessions.lives.epoch();
+        if self.client.as_ref().is_some_and(|client| client.is_closed() || client.epoch != epoch) {
             self.hang_up();
         }
         if self.client.is_none() {
@@ -309,11 +372,11 @@ impl Line {
         self.client = None;
     }
 
-    async fn connect(&mut self) -> Result<ClientWrapper, StoreError> {
+    async fn connect(&mut self) -> Result<Connection, StoreError> {
         if let Some(not_before) = self.not_before {
             sleep_until(not_before).await;
         }
-        match self.sessions.open(|_| {}).await {
+        match self.open().await {
             Ok(client) => {
                 (self.pause, self.not_before) = (RETRY_MIN, None);
                 Ok(client)
@@ -324,6 +387,15 @@ impl Line {
                 Err(error.before_commit())
             }
         }
+    }
+}
+
+impl Line {
+    async fn open(&self) -> Result<Connection, StoreError> {
+        let client = self.sessions.open(|_| {}).await?;
+        let checked = timeout(self.sessions.patience, check_sequence(&client, &self.sessions)).await;
+        checked.map_err(|_| unavailable(&self.sessions.place, "the server has not answered in time"))??;
+        Ok(client)
     }
 }
 

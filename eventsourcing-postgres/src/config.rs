@@ -15,8 +15,8 @@ pub enum Durability {
     #[default]
     Full,
     /// Survives a crash of this process. A crash of the server may lose the commits of the last moments, and their
-    /// positions are then given out again: readers that have seen them have seen events that no longer exist. Faster
-    /// for lone appends (`synchronous_commit = off`).
+    /// positions are then given out again: whoever has read them is told so, or goes on with what is there now (promises P33
+    /// to P36). Faster for lone appends (`synchronous_commit = off`).
     Normal,
 }
 

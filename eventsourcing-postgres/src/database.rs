@@ -4,7 +4,7 @@
 //! slow report must not keep a reader of the log waiting.
 
 use async_trait::async_trait;
-use deadpool_postgres::{ClientWrapper, Pool};
+use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, Value};
 use eventsourcing_core::store::StoreError;
 use tokio::time::timeout;
@@ -14,7 +14,7 @@ use tokio_postgres::error::SqlState;
 use crate::address::Place;
 use crate::config::PostgresOptions;
 use crate::error::{is_lost, statement_error, translate, translate_pool, unavailable};
-use crate::readers::{Readers, pool};
+use crate::readers::{Pool, Readers, lend, pool};
 use crate::session::Sessions;
 use crate::statement::{Failure, Statement};
 use crate::transaction::{Lent, OpenTransaction};
@@ -75,7 +75,9 @@ enum Failed {
 impl PostgresDatabase {
     async fn attempt(&self) -> Result<OpenTransaction, Failed> {
         let place = &self.place;
-        let lent = self.transactions.get().await.map_err(|error| Failed::Other(translate_pool(place, error)))?;
+        let lent = lend(&self.transactions, &self.sessions.lives)
+            .await
+            .map_err(|error| Failed::Other(translate_pool(place, error)))?;
         let lent = Lent::new(lent);
         match timeout(self.sessions.patience, lent.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")).await {
             Ok(Ok(())) => Ok(OpenTransaction::new(lent, place.clone(), self.sessions.patience)),

@@ -56,6 +56,18 @@
 //! Whoever inserts into `events` by other means takes the lock too: a trigger sees to that. Reading from a replica is
 //! refused, since a replica does not show the locks of its primary.
 //!
+//! # What happens when a server forgets
+//!
+//! A crash under [`Durability::Normal`], a fail-over to an asynchronous standby and a restore all lose the last commits, and the
+//! positions are given out again. Each ends all connections first. So a connection that finds none of the earlier sessions of this
+//! store on its server begins another *epoch* before it is used: what was decided about the log is forgotten, appends
+//! that were decided before are refused, and every reader compares the last event it has seen with what is there now.
+//! Connections that were ended for another reason cost a look and no more.
+//!
+//! A copy by logical replication, or of the rows alone, leaves the sequence of positions behind. That is found out when a
+//! store connects or a writer reconnects, and the error says which statement sets it right. An event that was written before that is
+//! durable, and followers that have passed its position do not see it.
+//!
 //! # What may be used by whom
 //!
 //! The schema is created, and later migrated, when a store connects with a role that may do so. For everything else
@@ -98,6 +110,7 @@ mod error;
 mod fences;
 mod figures;
 mod lease;
+mod lives;
 mod log;
 mod log_holders;
 mod notify;

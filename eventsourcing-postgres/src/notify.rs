@@ -6,10 +6,11 @@
 
 use std::time::Duration;
 
-use eventsourcing_core::store::{Position, StoreError};
+use eventsourcing_core::store::{Epoch, Position, StoreError};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
+use crate::lives::Lives;
 use crate::log::Log;
 use crate::readers::Readers;
 
@@ -23,47 +24,67 @@ pub(crate) type Hints = watch::Sender<()>;
 /// Where waiting happens.
 pub(crate) struct Waiting {
     hints: Hints,
-    /// The highest position known to be readable.
-    head: watch::Sender<Position>,
+    lives: Lives,
+    /// The highest position known to be readable, in its epoch.
+    head: watch::Sender<(Epoch, Position)>,
     poll_interval: Duration,
     /// Held by whoever looks for all. Dropping a waiting future passes it on.
     turn: Mutex<()>,
 }
 
 impl Waiting {
-    pub(crate) fn new(hints: Hints, poll_interval: Duration) -> Self {
-        Self { hints, head: watch::Sender::new(Position::ZERO), poll_interval, turn: Mutex::new(()) }
+    pub(crate) fn new(hints: Hints, lives: Lives, poll_interval: Duration) -> Self {
+        Self { hints, lives, head: watch::Sender::default(), poll_interval, turn: Mutex::new(()) }
     }
 
-    /// Waits until an event after `position` is readable and returns the head.
+    /// Waits until an event after `position` is readable in this epoch, or in the present one, and returns the head.
     pub(crate) async fn beyond(
         &self,
         position: Position,
+        epoch: Option<Epoch>,
         log: &Log,
         readers: &Readers,
     ) -> Result<Position, StoreError> {
+        let present = self.lives.epoch();
+        present.check(epoch)?;
         let mut known = self.head.subscribe();
-        if *known.borrow_and_update() > position {
+        let is_there = |known: &(Epoch, Position)| known.0 == present && known.1 > position;
+        if is_there(&known.borrow_and_update()) {
             // What is known may be old news, and the head is asked for.
-            return log.head(readers).await;
+            return self.head_in(present, log, readers).await;
         }
         tokio::select! {
             biased;
-            head = known.wait_for(|head| *head > position) => {
-                Ok(*head.expect("the sender lives as long as this store"))
-            }
-            head = self.look(position, log, readers) => head,
+            () = self.lives.ended(present) => Err(self.outdated(present)),
+            head = known.wait_for(is_there) => Ok(head.expect("the sender lives as long as this store").1),
+            head = self.look(position, present, log, readers) => head,
         }
     }
 
-    async fn look(&self, position: Position, log: &Log, readers: &Readers) -> Result<Position, StoreError> {
+    async fn head_in(&self, epoch: Epoch, log: &Log, readers: &Readers) -> Result<Position, StoreError> {
+        let (current, head) = log.head(readers).await?;
+        current.check(Some(epoch))?;
+        Ok(head)
+    }
+
+    fn outdated(&self, asked: Epoch) -> StoreError {
+        StoreError::OutdatedEpoch { asked, current: self.lives.epoch() }
+    }
+
+    async fn look(
+        &self,
+        position: Position,
+        epoch: Epoch,
+        log: &Log,
+        readers: &Readers,
+    ) -> Result<Position, StoreError> {
         let _turn = self.turn.lock().await;
         let mut hints = self.hints.subscribe();
         let mut held_back = HELD_BACK_MIN;
         loop {
             hints.mark_unchanged();
-            let head = log.head(readers).await?;
-            self.publish(head);
+            let head = self.head_in(epoch, log, readers).await?;
+            self.publish(epoch, head);
             if head > position {
                 return Ok(head);
             }
@@ -80,10 +101,10 @@ impl Waiting {
         }
     }
 
-    fn publish(&self, head: Position) {
+    fn publish(&self, epoch: Epoch, head: Position) {
         self.head.send_if_modified(|known| {
-            let news = head > *known;
-            *known = head.max(*known);
+            let news = (epoch, head) > *known;
+            *known = (epoch, head).max(*known);
             news
         });
     }

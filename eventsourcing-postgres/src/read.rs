@@ -96,6 +96,22 @@ pub(crate) async fn seen_then_log(
     }
 }
 
+/// The event at `position`, if there is one, and *then* the highest position of all; one round trip.
+pub(crate) async fn event_then_end(
+    client: &ClientWrapper,
+    position: Position,
+) -> Result<(Option<StoredEvent>, Position), Error> {
+    let log = client.prepare_cached(LOG).await?;
+    let seen = client.prepare_cached(SEEN).await?;
+    let query = LogQuery::after(Position::new(position.as_u64().saturating_sub(1))).limit(1);
+    let (events, seen) = tokio::try_join! {
+        biased;
+        log_events(client, &log, &query, position),
+        seen_after(client, &seen, Position::MAX),
+    }?;
+    Ok((events.into_iter().next(), seen.highest))
+}
+
 /// Who holds the appender lock.
 pub(crate) async fn holders(client: &ClientWrapper) -> Result<Vec<Holder>, Error> {
     let statement = client.prepare_cached(HOLDERS).await?;

@@ -4,22 +4,31 @@ use std::future::Future;
 use std::pin::Pin;
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
-use eventsourcing_core::store::StoreError;
+use deadpool::Runtime;
+use deadpool::managed::{Manager, Metrics, Object, RecycleError, RecycleResult};
+use deadpool_postgres::{ClientWrapper, PoolError};
+use eventsourcing_core::store::{Epoch, StoreError};
 use tokio::time::timeout;
 use tokio_postgres::Error;
 
 use crate::address::Place;
 use crate::error::{is_lost, is_outdated, translate, translate_pool, unavailable};
-use crate::session::Sessions;
+use crate::lives::Lives;
+use crate::session::{Connection, Sessions};
 
 /// A read on its way.
 pub(crate) type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
+
+/// Connections that are made when they are needed; who finds all of them lent waits.
+pub(crate) type Pool = deadpool::managed::Pool<Sessions>;
+/// A connection of a pool, to be given back.
+pub(crate) type Pooled = Object<Sessions>;
 
 /// Lends its connections to one read each; further reads wait their turn.
 pub(crate) struct Readers {
     pool: Pool,
     place: Place,
+    lives: Lives,
     patience: Duration,
 }
 
@@ -33,7 +42,7 @@ enum Failure {
 impl Readers {
     pub(crate) fn new(sessions: &Sessions, connections: usize) -> Result<Self, StoreError> {
         let (pool, place) = (pool(sessions, connections)?, sessions.place.clone());
-        Ok(Self { pool, place, patience: sessions.patience })
+        Ok(Self { pool, place, lives: sessions.lives.clone(), patience: sessions.patience })
     }
 
     /// Runs `read` with a connection, and once more with a new one if the connection turns out to be dead: whoever reads
@@ -43,6 +52,15 @@ impl Readers {
         query: &Q,
         read: for<'a> fn(&'a ClientWrapper, &'a Q) -> Reading<'a, T>,
     ) -> Result<T, StoreError> {
+        self.run_in_epoch(query, read).await.map(|(_, answer)| answer)
+    }
+
+    /// [`run`](Self::run), and the epoch of what was read.
+    pub(crate) async fn run_in_epoch<Q: Sync + ?Sized, T>(
+        &self,
+        query: &Q,
+        read: for<'a> fn(&'a ClientWrapper, &'a Q) -> Reading<'a, T>,
+    ) -> Result<(Epoch, T), StoreError> {
         match self.attempt(query, read).await {
             Ok(answer) => return Ok(answer),
             Err(Failure::Other(error)) => return Err(error),
@@ -65,11 +83,12 @@ impl Readers {
         &self,
         query: &Q,
         read: for<'a> fn(&'a ClientWrapper, &'a Q) -> Reading<'a, T>,
-    ) -> Result<T, Failure> {
-        let lent = self.pool.get().await.map_err(|error| Failure::Other(translate_pool(&self.place, error)))?;
+    ) -> Result<(Epoch, T), Failure> {
+        let lent = lend(&self.pool, &self.lives).await;
+        let lent = lent.map_err(|error| Failure::Other(translate_pool(&self.place, error)))?;
         let answer = timeout(self.patience, read(&lent, query)).await;
         match answer {
-            Ok(Ok(answer)) => Ok(answer),
+            Ok(Ok(answer)) => Ok((lent.epoch, answer)),
             Ok(Err(error)) if is_lost(&error) || is_outdated(&error) => {
                 drop(Object::take(lent));
                 Err(Failure::Lost(translate(&self.place, error)))
@@ -83,15 +102,40 @@ impl Readers {
     }
 }
 
-/// Connections that are made when they are needed; who finds all of them lent waits.
+/// A connection of the present epoch.
+pub(crate) async fn lend(pool: &Pool, lives: &Lives) -> Result<Pooled, PoolError> {
+    loop {
+        let lent = pool.get().await?;
+        if lent.epoch == lives.epoch() {
+            return Ok(lent);
+        }
+        drop(Object::take(lent));
+    }
+}
+
+/// A pool of connections like those of `sessions`.
 pub(crate) fn pool(sessions: &Sessions, connections: usize) -> Result<Pool, StoreError> {
-    let config = ManagerConfig { recycling_method: RecyclingMethod::Fast };
-    let manager = Manager::from_connect(sessions.config.clone(), sessions.clone(), config);
-    let pool = Pool::builder(manager)
+    let pool = Pool::builder(sessions.clone())
         .max_size(connections)
         .runtime(Runtime::Tokio1)
         .wait_timeout(Some(sessions.patience))
         .create_timeout(Some(sessions.connect_timeout))
         .build();
     pool.map_err(|error| StoreError::unavailable(format!("{}: no pool", sessions.place), error))
+}
+
+impl Manager for Sessions {
+    type Type = Connection;
+    type Error = Error;
+
+    async fn create(&self) -> Result<Connection, Error> {
+        self.start(|_| {}).await
+    }
+
+    async fn recycle(&self, connection: &mut Connection, _: &Metrics) -> RecycleResult<Error> {
+        match connection.is_closed() {
+            true => Err(RecycleError::message("the connection was lost")),
+            false => Ok(()),
+        }
+    }
 }

@@ -12,9 +12,11 @@ use uuid::Uuid;
 use crate::address::Place;
 use crate::config::IfAbsent;
 use crate::error::translate;
+use crate::session::Sessions;
 
 const META_EXISTS: &str = include_str!("queries/meta_exists.sql");
 const META: &str = include_str!("queries/meta.sql");
+const SEQUENCE: &str = include_str!("queries/sequence.sql");
 const LOCK: &str = include_str!("queries/lock_schema.sql");
 const SCHEMA: &str = include_str!("schema/0.sql");
 
@@ -91,6 +93,26 @@ async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, Stor
         "{place}: schema version {found} is newer than {SUPPORTED}, the latest this program knows; upgrade the program"
     );
     Err(StoreError::Invalid { reason })
+}
+
+/// Makes sure that the next position is behind the last event. A copy that was made by logical replication, or of the rows alone, leaves
+/// the sequence where it was: what is written then stands before events that were read, and nobody sees it.
+///
+/// # Errors
+/// [`StoreError::Corrupt`]: it is not.
+pub(crate) async fn check_sequence(client: &ClientWrapper, sessions: &Sessions) -> Result<(), StoreError> {
+    let Sessions { place, schema, .. } = sessions;
+    let row = client.query_one(SEQUENCE, &[]).await.map_err(|error| translate(place, error))?;
+    let (given_out, end): (i64, i64) = (row.get(0), row.get(1));
+    if given_out >= end {
+        return Ok(());
+    }
+    let reason = format!(
+        "{place}: the sequence of positions stands at {given_out}, and the log ends at {end}; events would be written before \
+         others that were read, and readers would pass them over. While no program writes let the owner of the tables run \
+         SELECT setval('\"{schema}\".events_position', (SELECT max(position) FROM \"{schema}\".events))"
+    );
+    Err(StoreError::Corrupt { reason, source: None })
 }
 
 async fn log_id(client: &ClientWrapper, place: &Place) -> Result<LogId, StoreError> {

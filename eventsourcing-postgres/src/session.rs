@@ -1,23 +1,24 @@
 //! One connection, as every part of the store needs it: encrypted as asked, watched for dead peers, and with the
 //! settings of `queries/session.sql`, or of `session_of_database.sql` for the statements of read models.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::ops::{Deref, DerefMut};
 use std::time::Duration;
 
-use deadpool_postgres::{ClientWrapper, Connect};
+use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::sql::TRANSACTION_IDLE_MAX;
-use eventsourcing_core::store::StoreError;
+use eventsourcing_core::store::{Epoch, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::TargetSessionAttrs;
 use tokio_postgres::types::Type;
-use tokio_postgres::{AsyncMessage, Client, Config, Error, Notification};
+use tokio_postgres::{AsyncMessage, Config, Error, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::address::{Address, Place};
 use crate::config::{Durability, PostgresOptions};
 use crate::error::{translate, unavailable};
+use crate::lives::Lives;
 use crate::sqlstate::POOLER;
 use crate::tls;
 
@@ -36,11 +37,12 @@ const KEEPALIVES_MISSED_MAX: u32 = 3;
 pub(crate) struct Sessions {
     pub(crate) config: Config,
     pub(crate) place: Place,
+    pub(crate) lives: Lives,
     /// How long one answer is waited for.
     pub(crate) patience: Duration,
     pub(crate) connect_timeout: Duration,
     tls: MakeRustlsConnect,
-    schema: String,
+    pub(crate) schema: String,
     synchronous_commit: &'static str,
     statement_timeout: String,
     idle_timeout: String,
@@ -62,6 +64,7 @@ impl Sessions {
         let statement_timeout = options.statement_timeout.as_millis().to_string();
         Ok(Self {
             config,
+            lives: Lives::new(address.place.clone()),
             place: address.place,
             patience: options.statement_timeout + GRACE,
             connect_timeout,
@@ -91,9 +94,9 @@ impl Sessions {
     pub(crate) async fn open(
         &self,
         heard: impl FnMut(Notification) + Send + 'static,
-    ) -> Result<ClientWrapper, StoreError> {
+    ) -> Result<Connection, StoreError> {
         match timeout(self.connect_timeout, self.start(heard)).await {
-            Ok(Ok((client, task))) => Ok(ClientWrapper::new(client, task)),
+            Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(translate(&self.place, error)),
             Err(_) => Err(unavailable(&self.place, "connecting took longer than the connect timeout")),
         }
@@ -117,10 +120,11 @@ impl Sessions {
         }
     }
 
-    async fn start(
+    /// The settings and the question which life of the log this is share a round trip.
+    pub(crate) async fn start(
         &self,
         mut heard: impl FnMut(Notification) + Send + 'static,
-    ) -> Result<(Client, JoinHandle<()>), Error> {
+    ) -> Result<Connection, Error> {
         let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
         let place = self.place.clone();
         let task = AbortOnDrop(Some(tokio::spawn(async move {
@@ -139,8 +143,12 @@ impl Sessions {
             (&self.statement_timeout as _, Type::TEXT),
             (&self.idle_timeout as _, Type::TEXT),
         ];
-        client.query_typed(self.settings, &settings).await?;
-        Ok((client, task.keep()))
+        let (_, epoch) = tokio::try_join! {
+            biased;
+            client.query_typed(self.settings, &settings),
+            self.lives.admit(&client),
+        }?;
+        Ok(Connection { client: ClientWrapper::new(client, task.keep()), epoch })
     }
 }
 
@@ -159,12 +167,23 @@ fn defaults(options: &PostgresOptions) -> Config {
     config
 }
 
-impl Connect for Sessions {
-    fn connect(
-        &self,
-        _: &Config,
-    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
-        Box::pin(self.start(|_| {}))
+/// A connection, and the epoch of the log in which it was made: all that it shows is of that epoch.
+pub(crate) struct Connection {
+    client: ClientWrapper,
+    pub(crate) epoch: Epoch,
+}
+
+impl Deref for Connection {
+    type Target = ClientWrapper;
+
+    fn deref(&self) -> &ClientWrapper {
+        &self.client
+    }
+}
+
+impl DerefMut for Connection {
+    fn deref_mut(&mut self) -> &mut ClientWrapper {
+        &mut self.client
     }
 }
 

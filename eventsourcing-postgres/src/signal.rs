@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{LogId, Position, StoreError};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,7 +14,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::error::{translate, unavailable};
 use crate::notify::Hints;
-use crate::session::Sessions;
+use crate::session::{Connection, Sessions};
 
 const LISTEN: &str = include_str!("queries/listen.sql");
 const NOTIFY: &str = include_str!("queries/notify.sql");
@@ -76,7 +75,7 @@ impl Line {
     }
 
     /// A connection that listens, with the statement that notifies prepared.
-    async fn connect(&self) -> Result<ClientWrapper, StoreError> {
+    async fn connect(&self) -> Result<Connection, StoreError> {
         let hints = self.hints.clone();
         let client = self.sessions.open(move |_| hints.send_replace(())).await?;
         self.answered(client.prepare_cached(NOTIFY)).await?;
@@ -85,7 +84,7 @@ impl Line {
         Ok(client)
     }
 
-    async fn notify_until_lost(&mut self, client: &ClientWrapper) -> Result<(), StoreError> {
+    async fn notify_until_lost(&mut self, client: &Connection) -> Result<(), StoreError> {
         let statement = self.answered(client.prepare_cached(NOTIFY)).await?;
         loop {
             tokio::select! {
@@ -114,7 +113,7 @@ impl Line {
 }
 
 /// Listening needs no statement that could fail, so whether the line still stands is looked at now and then.
-async fn client_closed(client: &ClientWrapper) {
+async fn client_closed(client: &Connection) {
     while !client.is_closed() {
         sleep(Duration::from_millis(250)).await;
     }

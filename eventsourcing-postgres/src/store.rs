@@ -7,9 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
-    Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError,
-    StoredEvent, StreamQuery,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
+    LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt,
+    Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -21,6 +21,7 @@ use crate::database::PostgresDatabase;
 use crate::error::unavailable;
 use crate::figures;
 use crate::lease;
+use crate::lives::Lives;
 use crate::log::Log;
 use crate::log_holders;
 use crate::notify::Waiting;
@@ -45,6 +46,7 @@ pub struct PostgresStore(Arc<Shared>);
 struct Shared {
     place: Place,
     log_id: LogId,
+    lives: Lives,
     readers: Readers,
     log: Log,
     waiting: Waiting,
@@ -105,7 +107,9 @@ impl PostgresStore {
         let mut client = sessions.open(|_| {}).await?;
         sessions.refuse_shared_connections(&client).await?;
         let migrated = timeout(sessions.patience, schema::migrate(&mut client, &place, options.if_absent)).await;
-        let log_id = migrated.map_err(|_| unavailable(&place, "the server has not answered in time"))??;
+        let late = |_| unavailable(&place, "the server has not answered in time");
+        let log_id = migrated.map_err(late)??;
+        timeout(sessions.patience, schema::check_sequence(&client, &sessions)).await.map_err(late)??;
 
         let readers = Readers::new(&sessions, options.readers)?;
         let database = Arc::new(PostgresDatabase::new(&sessions, &options)?);
@@ -113,8 +117,10 @@ impl PostgresStore {
         let signal = Signal::start(sessions.clone(), log_id, written.subscribe(), hints.clone());
         let news = News { hints: hints.clone(), written };
         let queue = CommitQueue::start(&sessions, log_id, client, options.writers, &news);
-        let (log, waiting) = (Log::new(place.clone()), Waiting::new(hints, options.poll_interval));
-        Ok(Self(Arc::new(Shared { place, log_id, readers, log, waiting, queue, signal, database })))
+        let lives = sessions.lives.clone();
+        let log = Log::new(&sessions);
+        let waiting = Waiting::new(hints, lives.clone(), options.poll_interval);
+        Ok(Self(Arc::new(Shared { place, log_id, lives, readers, log, waiting, queue, signal, database })))
     }
 }
 
@@ -138,7 +144,11 @@ impl EventStore for PostgresStore {
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
-        self.0.log.head(&self.0.readers).await
+        self.0.log.head(&self.0.readers).await.map(|(_, head)| head)
+    }
+
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        self.0.log.visible(&self.0.readers, position).await
     }
 
     async fn newest_position(&self) -> Result<Position, StoreError> {
@@ -190,8 +200,12 @@ impl EventStore for PostgresStore {
         self.0.readers.run(&held, |client, held| Box::pin(lease::release(client, *held))).await
     }
 
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
-        self.0.waiting.beyond(position, &self.0.log, &self.0.readers).await
+    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+        self.0.waiting.beyond(position, epoch, &self.0.log, &self.0.readers).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.0.lives.epoch()
     }
 
     async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {

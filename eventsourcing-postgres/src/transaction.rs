@@ -8,7 +8,7 @@ use std::ops::Deref;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use deadpool_postgres::{ClientWrapper, Object};
+use deadpool::managed::Object;
 use eventsourcing_core::sql::{Row, SqlError, Transaction, TxState, Value};
 use eventsourcing_core::store::{StoreError, Tracking};
 use tokio::runtime::Handle;
@@ -18,6 +18,8 @@ use tokio_postgres::Error;
 use crate::address::Place;
 use crate::commit::APPEND_BYTES_MAX;
 use crate::error::{statement_error, translate_at_commit, translate_before_commit, unavailable};
+use crate::readers::Pooled;
+use crate::session::Connection;
 use crate::statement::{Failure, Statement};
 use crate::tracking;
 
@@ -46,6 +48,7 @@ impl OpenTransaction {
             let reason = format!("a step with notes of {bytes} bytes; at most {APPEND_BYTES_MAX} are allowed");
             return Err(StoreError::Invalid { reason });
         }
+        self.lent.epoch.check(step.epoch)?;
         let made = self.in_time(tracking::make(&self.lent, step)).await?;
         made.map_err(|error| translate_before_commit(&self.place, error))?
     }
@@ -141,10 +144,10 @@ impl Drop for OpenTransaction {
 }
 
 /// A connection that may be in a transaction, and so is closed unless it is given back.
-pub(crate) struct Lent(Option<Object>);
+pub(crate) struct Lent(Option<Pooled>);
 
 impl Lent {
-    pub(crate) fn new(client: Object) -> Self {
+    pub(crate) fn new(client: Pooled) -> Self {
         Self(Some(client))
     }
 
@@ -159,9 +162,9 @@ impl Lent {
 }
 
 impl Deref for Lent {
-    type Target = ClientWrapper;
+    type Target = Connection;
 
-    fn deref(&self) -> &ClientWrapper {
+    fn deref(&self) -> &Connection {
         self.0.as_ref().expect("nobody asks a connection that was given back")
     }
 }

@@ -3,9 +3,10 @@
 mod support;
 
 use eventsourcing_core::store::StoreError;
-use eventsourcing_core::testing::conformance::{DurableFixture, Fixture};
+use eventsourcing_core::testing::conformance::{DurableFixture, Fixture, RevertingFixture};
 use eventsourcing_postgres::PostgresStore;
 use support::Place;
+use support::place::Kept;
 
 /// A database for each promise: so that ending its connections disturbs nobody else.
 struct InDatabase(Place);
@@ -57,7 +58,22 @@ impl DurableFixture for InDatabase {
     }
 }
 
-eventsourcing_core::conformance!(InDatabase, durable, database);
+/// All connections end, and then the rows are put back. Servers that forget are the subject of `lives.rs`.
+impl RevertingFixture for InDatabase {
+    type Moment = Kept;
+
+    async fn keep(&self) -> Kept {
+        // The store makes the tables.
+        drop(self.0.store().await);
+        self.0.keep().await
+    }
+
+    async fn go_back(&self, moment: &Kept) {
+        self.0.put_back(moment).await;
+    }
+}
+
+eventsourcing_core::conformance!(InDatabase, durable, database, reverting);
 
 /// Schemas are made faster than databases, and the model asks for many places.
 struct InSchema(Place);

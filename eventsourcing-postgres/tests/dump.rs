@@ -88,5 +88,5 @@ async fn restored_dump_goes_on_where_it_was() {
     assert!(written > head, "{written} is not beyond {head}");
     let page = store.read_log(LogQuery::after(head)).await.expect("a page");
     assert_eq!((page.events.len(), page.ceiling), (1, written), "readers go on after where they were");
-    assert_eq!(store.wait_beyond(head).await.expect("a head"), written);
+    assert_eq!(store.wait_beyond(head, None).await.expect("a head"), written);
 }

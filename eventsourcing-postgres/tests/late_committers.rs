@@ -61,7 +61,7 @@ async fn open_append_is_waited_for_and_then_seen() {
     }
     let waiting = tokio::spawn({
         let store = store.clone();
-        async move { store.wait_beyond(store.head().await?).await }
+        async move { store.wait_beyond(store.head().await?, None).await }
     });
     sleep(Duration::from_millis(200)).await;
     assert!(!waiting.is_finished(), "nothing more is readable yet");

@@ -204,7 +204,7 @@ async fn granted_role_does_everything_a_program_does() {
     let first = LogQuery::after(Position::ZERO).categories(["account"]).first_of_stream();
     assert_eq!(store.read_log(first).await.expect("a page").events.len(), 3);
 
-    let waiting = tokio::spawn(async move { other.wait_beyond(receipt.position).await });
+    let waiting = tokio::spawn(async move { other.wait_beyond(receipt.position, None).await });
     let guarded = append().with_guard(self::stream(), Expected::NoStream);
     store.append(guarded).await.expect("an append with a guard");
     timeout(Duration::from_secs(10), waiting).await.expect("woken in time").expect("a task").expect("a head");

@@ -17,7 +17,7 @@ const SOON: Duration = Duration::from_secs(10);
 /// A store of this place that waits beyond the head, and the moment it has heard of more.
 fn wait_for_more(store: &PostgresStore, head: Position) -> tokio::task::JoinHandle<(Position, Instant)> {
     let store = store.clone();
-    tokio::spawn(async move { (store.wait_beyond(head).await.expect("a head"), Instant::now()) })
+    tokio::spawn(async move { (store.wait_beyond(head, None).await.expect("a head"), Instant::now()) })
 }
 
 async fn woken_after(waiting: tokio::task::JoinHandle<(Position, Instant)>, start: Instant, max: Duration) -> Duration {

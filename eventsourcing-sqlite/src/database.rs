@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, TxState, Value};
-use eventsourcing_core::store::{StoreError, Tracking};
+use eventsourcing_core::store::{Epoch, StoreError, Tracking};
 use rusqlite::Connection;
 
 use crate::error::translate;
@@ -29,6 +29,7 @@ impl SqliteTransaction {
 
     async fn try_step(&self, step: &Tracking) -> Result<(), StoreError> {
         step.validate()?;
+        Epoch::FIRST.check(step.epoch)?;
         let step = step.clone();
         let made = self.session.run(move |connection| match step::check(connection, &step)? {
             Some(refusal) => Ok(Err(refusal)),

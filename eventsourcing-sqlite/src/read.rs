@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use eventsourcing_core::store::{
-    CommandId, Direction, Figures, FiguresQuery, Filter, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook,
+    CommandId, Direction, Epoch, Figures, FiguresQuery, Filter, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook,
     NotesQuery, Position, Receipt, Revision, Slice, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Version,
+    VisibleLog,
 };
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, params};
@@ -64,7 +65,18 @@ pub(crate) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage> 
         _ => head(&moment)?.max(query.after),
     };
     moment.commit()?;
-    Ok(LogPage { events, ceiling })
+    Ok(LogPage { events, ceiling, epoch: Epoch::FIRST })
+}
+
+/// The end of the log, and the event at `position`.
+pub(crate) fn visible(connection: &Connection, position: Position) -> Result<VisibleLog> {
+    let moment = connection.unchecked_transaction()?;
+    let before = stored(position.as_u64()) - 1;
+    let found = events(moment.prepare_cached(LOG)?, params![before, 1])?.pop();
+    let event = found.filter(|event| event.position == position);
+    let end = head(&moment)?;
+    moment.commit()?;
+    Ok(VisibleLog { epoch: Epoch::FIRST, end, event })
 }
 
 pub(crate) fn head(connection: &Connection) -> Result<Position> {

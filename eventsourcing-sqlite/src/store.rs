@@ -8,9 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
-    Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
-    StreamQuery,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
+    LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice,
+    StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::task::spawn_blocking;
 
@@ -194,6 +194,7 @@ impl SqliteStore {
 impl EventStore for SqliteStore {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         append.validate()?;
+        append.check_epoch(Epoch::FIRST)?;
         self.0.queue.append(append).await
     }
 
@@ -206,6 +207,7 @@ impl EventStore for SqliteStore {
     }
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
+        Epoch::FIRST.check(query.epoch)?;
         self.0.readers.run(move |connection| read::log(connection, &query)).await
     }
 
@@ -216,6 +218,10 @@ impl EventStore for SqliteStore {
     /// Positions are given out by the one who commits: whatever can be seen is decided.
     async fn newest_position(&self) -> Result<Position, StoreError> {
         self.head().await
+    }
+
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        self.0.readers.run(move |connection| read::visible(connection, position)).await
     }
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
@@ -255,8 +261,14 @@ impl EventStore for SqliteStore {
         self.0.queue.release(follower.clone(), upstream, token).await
     }
 
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+        Epoch::FIRST.check(epoch)?;
         self.0.waiting.beyond(position).await
+    }
+
+    /// Always the first: a handle keeps to one file, which forgets nothing.
+    fn epoch(&self) -> Epoch {
+        Epoch::FIRST
     }
 
     fn log_id(&self) -> LogId {

@@ -26,7 +26,7 @@ async fn closed_store_is_unavailable_for_all_clones() {
     let place = Place::new();
     let store = place.store().await;
     let clone = store.clone();
-    let waiting = clone.wait_beyond(Position::ZERO);
+    let waiting = clone.wait_beyond(Position::ZERO, None);
     let (waited, ()) = tokio::join!(waiting, store.close());
     assert!(matches!(waited, Err(StoreError::Unavailable { .. })), "{waited:?}");
     let appended = clone.append(append()).await;

@@ -103,7 +103,7 @@ async fn waiting_hears_of_another_connection_within_the_poll_interval() {
     let mut slowest = Duration::ZERO;
     for round in 0..5 {
         let heard = async {
-            let head = store.wait_beyond(Position::new(round)).await.expect("a head");
+            let head = store.wait_beyond(Position::new(round), None).await.expect("a head");
             (head, Instant::now())
         };
         let committed = async {
@@ -123,7 +123,7 @@ async fn waiting_hears_of_this_process_without_polling() {
     let place = Place::new();
     let store = SqliteOptions::new().with_poll_interval(Duration::from_secs(3600)).open(place.file()).await;
     let store = store.expect("a store");
-    let waiting = timeout(SOON, store.wait_beyond(Position::ZERO));
+    let waiting = timeout(SOON, store.wait_beyond(Position::ZERO, None));
     let (head, appended) = tokio::join!(waiting, async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         store.append(append()).await
@@ -137,8 +137,8 @@ async fn dropped_waiting_passes_the_looking_on() {
     let place = Place::new();
     let store = place.store().await;
     let other = place.store().await;
-    let first = store.wait_beyond(Position::ZERO);
-    let second = store.wait_beyond(Position::ZERO);
+    let first = store.wait_beyond(Position::ZERO, None);
+    let second = store.wait_beyond(Position::ZERO, None);
     tokio::pin!(second);
     assert!(timeout(Duration::from_millis(20), first).await.is_err());
     assert!(timeout(Duration::from_millis(20), &mut second).await.is_err());
@@ -152,6 +152,6 @@ async fn events_that_are_there_already_need_no_waiting() {
     let store = SqliteOptions::new().with_poll_interval(Duration::from_secs(3600)).open(place.file()).await;
     let store = store.expect("a store");
     place.store().await.append(append()).await.expect("a receipt");
-    let head = timeout(SOON, store.wait_beyond(Position::ZERO)).await.expect("no waiting");
+    let head = timeout(SOON, store.wait_beyond(Position::ZERO, None)).await.expect("no waiting");
     assert_eq!(head.expect("a head"), Position::new(1));
 }

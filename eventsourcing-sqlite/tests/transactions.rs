@@ -55,7 +55,10 @@ async fn reads_do_not_wait_for_a_transaction_and_appends_do() {
     assert!(!waiting.is_finished(), "there is one writer");
     transaction.commit().await.expect("it is committed");
     waiting.await.expect("a task").expect("a receipt");
-    assert_eq!(timeout(SOON, store.wait_beyond(Position::new(1))).await.expect("soon").expect("a head").as_u64(), 2);
+    assert_eq!(
+        timeout(SOON, store.wait_beyond(Position::new(1), None)).await.expect("soon").expect("a head").as_u64(),
+        2
+    );
 }
 
 #[tokio::test]

@@ -13,7 +13,7 @@ use axum::http::{HeaderName, header};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Sse};
 use axum::routing::get;
-use eventsourcing_core::store::{EventStore, Name, Position, Receipt};
+use eventsourcing_core::store::{EventStore, Name, Position, Receipt, StoreError};
 use eventsourcing_core::{ReadModel, Running, SystemError};
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
@@ -72,12 +72,22 @@ struct Watcher {
 impl Watcher {
     async fn run(&self, changes: &watch::Sender<Position>) {
         let mut seen = Position::ZERO;
+        let mut epoch = self.store.epoch();
         loop {
-            let Ok(head) = self.store.wait_beyond(seen).await else {
-                tokio::time::sleep(PAUSE).await;
-                continue;
+            let head = match self.store.wait_beyond(seen, Some(epoch)).await {
+                Ok(head) => head,
+                // The log may have gone back: what has been seen is no measure any more.
+                Err(StoreError::OutdatedEpoch { current, .. }) => {
+                    seen = Position::ZERO;
+                    epoch = current;
+                    continue;
+                }
+                Err(_) => {
+                    tokio::time::sleep(PAUSE).await;
+                    continue;
+                }
             };
-            while self.is_late(head).await {
+            while self.store.epoch() == epoch && self.is_late(head).await {
                 changes.send_replace(head);
             }
             changes.send_replace(head);

@@ -38,11 +38,13 @@ impl Attempts {
 }
 
 /// A store looks for the receipt of a command before it judges it. So a refusal proves that no attempt was carried out
-/// before, and if the reason for it holds forever, that none will be: versions only grow, and so do tokens.
+/// before, and if the reason for it holds forever, that none will be: versions only grow, and so do tokens,
+/// and an epoch ends only when nothing that was asked in it is under way any more.
 fn settles_all_attempts(error: &StoreError) -> bool {
     match error {
         StoreError::Conflict { expected: Expected::NoStream | Expected::Exact(_), .. }
-        | StoreError::LeaseLost { .. } => true,
+        | StoreError::LeaseLost { .. }
+        | StoreError::OutdatedEpoch { .. } => true,
         StoreError::TrackingConflict { expected, actual, .. } => actual > expected,
         _ => false,
     }

@@ -90,7 +90,7 @@ impl Application {
         while !turn.admits::<A>() {
             turn = self.settle(slot, turn).await;
         }
-        let kept = turn.take::<A>();
+        let kept = turn.take::<A>(self.store.epoch());
         let mut was_cached = kept.is_some();
         let (mut root, company) = match kept {
             Some(kept) => kept,
@@ -184,8 +184,9 @@ impl Application {
 
     async fn append_root(&self, root: &mut dyn AnyRoot, append: Append) -> Result<Receipt, StoreError> {
         let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
+        let epoch = append.epoch.unwrap_or(self.store.epoch());
         let receipt = self.store.append(append).await?.receipt;
-        root.saved(&snapshots);
+        root.saved(&snapshots, epoch);
         Ok(receipt)
     }
 }

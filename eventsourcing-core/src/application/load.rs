@@ -48,7 +48,18 @@ impl Application {
         }
     }
 
+    /// Pages of two lives of the log do not make one aggregate, so it is read again if another epoch has begun meanwhile.
     async fn load_to<A: Aggregate>(&self, id: Id<A>, to: Version) -> Result<Option<Root<A>>, AppError> {
+        loop {
+            let epoch = self.store.epoch();
+            let found = self.load_once(id, to).await;
+            if self.store.epoch() == epoch {
+                return Ok(found?.map(|root| root.read_in(epoch)));
+            }
+        }
+    }
+
+    async fn load_once<A: Aggregate>(&self, id: Id<A>, to: Version) -> Result<Option<Root<A>>, AppError> {
         for name in names_of::<A>() {
             if let Some(root) = self.load_under(name, id, to).await? {
                 return Ok(Some(root));
@@ -108,7 +119,7 @@ impl Application {
         let root = self.load(id).await?;
         let snapshot = root.encode_snapshot(self.settings.encoding);
         let snapshot = snapshot.map_err(|error| StoreError::Invalid { reason: error.to_string() })?;
-        self.store.append(Append::new(self.now()).with_snapshot(snapshot)).await?;
+        self.store.append(Append::new(self.now()).with_snapshot(snapshot).in_epoch(root.epoch())).await?;
         Ok(())
     }
 
@@ -152,7 +163,7 @@ impl Application {
     /// The store failed.
     pub async fn ids<A: Aggregate>(&self, after: Position, limit: usize) -> Result<IdPage<A>, AppError> {
         let query = LogQuery::after(after).limit(limit).categories(names_of::<A>()).first_of_stream();
-        let LogPage { events, ceiling } = self.store.read_log(query).await?;
+        let LogPage { events, ceiling, .. } = self.store.read_log(query).await?;
         Ok(IdPage { ids: events.iter().map(|event| Id::from_uuid(event.stream.id)).collect(), ceiling })
     }
 }

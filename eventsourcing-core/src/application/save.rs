@@ -49,13 +49,14 @@ impl Application {
             return Ok(self.nothing_recorded().await?);
         }
         let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
+        let epoch = append.epoch.unwrap_or(self.store.epoch());
         let Appended { receipt, repeated } = self.append(append).await?;
         refuse_rejected(&receipt)?;
         for root in roots(&mut parts).filter(|root| root.has_pending()) {
             self.cache.forget(&root.key());
             match repeated {
                 true => self.restore(root).await?,
-                false => root.saved(&snapshots),
+                false => root.saved(&snapshots, epoch),
             }
         }
         Ok(receipt)
@@ -63,6 +64,7 @@ impl Application {
 
     /// Brings a root to where the first time has left it, which may have been under another name.
     async fn restore(&self, root: &mut dyn AnyRoot) -> Result<(), StoreError> {
+        let epoch = self.store.epoch();
         let mut stands_under = root.stream();
         let mut loaded = Loaded::default();
         for stream in std::iter::once(root.stream()).chain(root.other_streams()) {
@@ -71,7 +73,7 @@ impl Application {
                 stands_under = stream;
             }
         }
-        root.restore(&stands_under.category, loaded)
+        root.restore(&stands_under.category, loaded, epoch)
     }
 
     /// The receipt of a decision that nobody has named and that has nothing to record. It is not stored; what the decision
@@ -114,7 +116,8 @@ impl Application {
             match part {
                 Part::Guard(guard) => {
                     self.check_owns(guard.aggregate)?;
-                    append = append.with_guard(guard.stream.clone(), Expected::Exact(guard.version));
+                    let expected = Expected::Exact(guard.version);
+                    append = append.with_guard(guard.stream.clone(), expected).in_epoch(guard.epoch);
                 }
                 Part::Root(root) if root.has_pending() => append = self.encode_root(append, *root, &metadata)?,
                 Part::Root(_) => {}
@@ -137,7 +140,8 @@ impl Application {
             let others = root.other_streams().into_iter();
             append = others.fold(append, |append, other| append.with_guard(other, Expected::Exact(Version::ZERO)));
         }
-        Ok(append.with_events(root.stream(), Expected::Exact(root.expected()), events))
+        let expected = Expected::Exact(root.expected());
+        Ok(append.with_events(root.stream(), expected, events).in_epoch(root.epoch()))
     }
 
     /// One append with everything that a page of work has led to, and the follower's step.

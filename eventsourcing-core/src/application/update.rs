@@ -98,7 +98,7 @@ impl Application {
             turn = self.settle(slot, turn).await;
         }
         let new_ids = self.new_ids();
-        let kept = turn.take().map(|(root, _)| root);
+        let kept = turn.take(self.store.epoch()).map(|(root, _)| root);
         let (receipt, root) = match self.update_cached(kept, &decide).await? {
             Some(updated) => updated,
             None => {

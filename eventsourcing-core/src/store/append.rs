@@ -6,8 +6,8 @@ use std::fmt;
 use jiff::Timestamp;
 
 use super::{
-    CommandId, EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX, ReceiptKind,
-    StoreError, StreamId, Tracking, Version,
+    CommandId, EVENTS_PER_APPEND_MAX, Epoch, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX,
+    ReceiptKind, StoreError, StreamId, Tracking, Version,
 };
 
 /// What an append requires of a stream.
@@ -76,6 +76,8 @@ pub struct Append {
     pub tracking: Option<Tracking>,
     /// Snapshots to keep. A snapshot may not be beyond its stream as this append leaves it.
     pub snapshots: Vec<NewSnapshot>,
+    /// The epoch in which the append was decided; in another one nothing is written. `None`: it relies on nothing that was read.
+    pub epoch: Option<Epoch>,
 }
 
 impl Append {
@@ -89,6 +91,7 @@ impl Append {
             streams: Vec::new(),
             tracking: None,
             snapshots: Vec::new(),
+            epoch: None,
         }
     }
 
@@ -131,6 +134,29 @@ impl Append {
     pub fn with_snapshot(mut self, snapshot: NewSnapshot) -> Self {
         self.snapshots.push(snapshot);
         self
+    }
+
+    /// Writes only in this epoch. Of several epochs the earliest counts.
+    #[must_use]
+    pub fn in_epoch(mut self, epoch: impl Into<Option<Epoch>>) -> Self {
+        self.epoch = earliest(self.epoch, epoch.into());
+        self
+    }
+
+    /// The epoch in which the append and its step were decided: the earliest of the two.
+    #[must_use]
+    pub fn decided_in(&self) -> Option<Epoch> {
+        earliest(self.epoch, self.tracking.as_ref().and_then(|tracking| tracking.epoch))
+    }
+
+    /// Checks that the append and its step were decided in the epoch `current`, if they name one. Stores call it once they know
+    /// that the command has not been carried out before.
+    ///
+    /// # Errors
+    /// [`StoreError::OutdatedEpoch`]: one of them was decided in another epoch.
+    pub fn check_epoch(&self, current: Epoch) -> Result<(), StoreError> {
+        current.check(self.epoch)?;
+        current.check(self.tracking.as_ref().and_then(|tracking| tracking.epoch))
     }
 
     /// How many events are appended, over all streams.
@@ -181,6 +207,10 @@ impl Append {
         }
         Ok(())
     }
+}
+
+fn earliest(one: Option<Epoch>, other: Option<Epoch>) -> Option<Epoch> {
+    one.into_iter().chain(other).min()
 }
 
 fn validate_event(event: &NewEvent) -> Result<(), StoreError> {

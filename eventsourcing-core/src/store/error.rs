@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use super::{Expected, LeaseToken, Name, Position, StreamId, Version};
+use super::{Epoch, EventIdentity, Expected, LeaseToken, LogId, Name, Position, StreamId, Version};
 
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,32 @@ pub enum StoreError {
         expected: u32,
         /// The number of partitions that is recorded.
         actual: u32,
+    },
+    /// Load and decide again: events may have been lost since the epoch that was named. Nothing was written.
+    #[error("the log may have lost events since they were read (epoch {asked}, now {current}); load and decide again")]
+    OutdatedEpoch {
+        /// The epoch of what was asked.
+        asked: Epoch,
+        /// The epoch it is now.
+        current: Epoch,
+    },
+    /// Stop: the log no longer has what was read from it. Its server has lost commits, or an older copy was restored.
+    #[error(
+        "log {log} went back: {}, and it ends at position {end}; its server has lost commits or was restored to an \
+         earlier moment, so compare what was done because of the lost events before you go on",
+        Lost { position: *position, known: *known, found: *found }
+    )]
+    LogWentBack {
+        /// The log.
+        log: LogId,
+        /// The position up to which it was read.
+        position: Position,
+        /// The event that was read there; `None` if only the position is known.
+        known: Option<EventIdentity>,
+        /// The event that is there now.
+        found: Option<EventIdentity>,
+        /// The position of the last event it has now.
+        end: Position,
     },
     /// Wait and retry: the store cannot be reached or is overloaded. `written` says what is known of the append; where
     /// that is nothing, a retry with the same command id is safe.
@@ -149,5 +175,25 @@ impl StoreError {
     /// What is stored cannot be understood, because of `source`.
     pub fn corrupt(reason: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Corrupt { reason: reason.into(), source: Some(source.into()) }
+    }
+}
+
+/// The missing event, in words.
+struct Lost {
+    position: Position,
+    known: Option<EventIdentity>,
+    found: Option<EventIdentity>,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let position = self.position;
+        match (self.known, self.found) {
+            (Some(known), Some(found)) => {
+                write!(f, "at position {position} stood event {known}, and event {found} is there now")
+            }
+            (Some(known), None) => write!(f, "event {known}, read at position {position}, is gone"),
+            (None, _) => write!(f, "it was read up to position {position}"),
+        }
     }
 }

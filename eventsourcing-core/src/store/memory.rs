@@ -12,10 +12,10 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use super::{
-    Append, Appended, CommandId, Cut, Direction, EventStore, Expected, Figures, FiguresQuery, Fingerprint, HolderId,
-    Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogId, LogPage, LogQuery, Name, NewEvent,
-    NewSnapshot, Notebook, NotesQuery, Position, Receipt, ReceiptKind, Slice, StoreError, StoredEvent, StoredSnapshot,
-    StreamId, StreamQuery, Tracking, Version,
+    Append, Appended, CommandId, Cut, Direction, Epoch, EventStore, Expected, Figures, FiguresQuery, Fingerprint,
+    HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogId, LogPage, LogQuery, Name,
+    NewEvent, NewSnapshot, Notebook, NotesQuery, Position, Receipt, ReceiptKind, Slice, StoreError, StoredEvent,
+    StoredSnapshot, StreamId, StreamQuery, Tracking, Version, VisibleLog,
 };
 
 /// A store in memory. Clones share one log.
@@ -32,11 +32,25 @@ use super::{
 pub struct MemoryStore {
     log_id: LogId,
     data: Arc<RwLock<Data>>,
-    head: watch::Sender<Position>,
+    /// The epoch, and where the log ends.
+    head: watch::Sender<(Epoch, Position)>,
 }
 
-#[derive(Default)]
+/// What a [`MemoryStore`] held at one moment.
+#[cfg(feature = "testing")]
+#[derive(Clone)]
+pub struct MemoryBackup(Data);
+
+#[cfg(feature = "testing")]
+impl fmt::Debug for MemoryBackup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MemoryBackup").field("head", &self.0.head()).finish_non_exhaustive()
+    }
+}
+
+#[derive(Clone, Default)]
 struct Data {
+    epoch: Epoch,
     /// The event at position p stands at index p - 1.
     log: Vec<StoredEvent>,
     streams: HashMap<StreamId, Stream>,
@@ -45,13 +59,14 @@ struct Data {
     leases: HashMap<(Name, LogId), Held>,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Stream {
     /// Index into the log of each event, in order of version.
     events: Vec<usize>,
     snapshots: HashMap<Fingerprint, BTreeMap<Version, StoredSnapshot>>,
 }
 
+#[derive(Clone)]
 struct Held {
     holder: HolderId,
     token: LeaseToken,
@@ -63,7 +78,23 @@ impl MemoryStore {
     #[expect(clippy::new_without_default, reason = "two calls give two logs")]
     #[must_use]
     pub fn new() -> Self {
-        Self { log_id: LogId::new(), data: Arc::default(), head: watch::Sender::new(Position::ZERO) }
+        Self { log_id: LogId::new(), data: Arc::default(), head: watch::Sender::default() }
+    }
+
+    /// Everything the store holds at this moment, to be [restored](Self::restore) later.
+    #[cfg(feature = "testing")]
+    #[must_use]
+    pub fn backup(&self) -> MemoryBackup {
+        MemoryBackup(self.read().clone())
+    }
+
+    /// Forgets what was written since `backup`, as a server does that is restored from a copy or has lost its last commits. The next
+    /// epoch begins, and positions are given out again.
+    #[cfg(feature = "testing")]
+    pub fn restore(&self, backup: &MemoryBackup) {
+        let mut data = self.write();
+        *data = Data { epoch: data.epoch.next(), ..backup.0.clone() };
+        self.head.send_replace((data.epoch, data.head()));
     }
 
     /// A panic while the lock is held cannot leave the data half changed: everything is checked before
@@ -85,9 +116,10 @@ impl EventStore for MemoryStore {
         if let Some(receipt) = append.command_id.and_then(|id| data.receipts.get(&id)) {
             return Ok(Appended { receipt: *receipt, repeated: true });
         }
+        append.check_epoch(data.epoch)?;
         data.check(&append)?;
         let receipt = data.apply(self.log_id, append);
-        self.head.send_replace(data.head());
+        self.head.send_replace((data.epoch, data.head()));
         Ok(Appended { receipt, repeated: false })
     }
 
@@ -110,13 +142,14 @@ impl EventStore for MemoryStore {
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let data = self.read();
+        data.epoch.check(query.epoch)?;
         let wanted = data.after(query.after).iter().filter(|event| query.filter.allows(event));
         let events: Vec<_> = wanted.take(query.limit.max(1)).cloned().collect();
         let ceiling = match events.last() {
             Some(last) if events.len() == query.limit.max(1) => last.position,
             _ => data.head().max(query.after),
         };
-        Ok(LogPage { events, ceiling })
+        Ok(LogPage { events, ceiling, epoch: data.epoch })
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
@@ -125,6 +158,13 @@ impl EventStore for MemoryStore {
 
     async fn newest_position(&self) -> Result<Position, StoreError> {
         Ok(self.read().head())
+    }
+
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        let data = self.read();
+        let before = position.as_u64().checked_sub(1).map(Position::new);
+        let event = before.and_then(|before| data.after(before).first().cloned());
+        Ok(VisibleLog { epoch: data.epoch, end: data.head(), event })
     }
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
@@ -175,10 +215,17 @@ impl EventStore for MemoryStore {
         Ok(())
     }
 
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
-        let mut head = self.head.subscribe();
-        let head = head.wait_for(|head| *head > position).await.expect("the sender lives as long as this store");
-        Ok(*head)
+    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+        let mut known = self.head.subscribe();
+        let epoch = epoch.unwrap_or(known.borrow().0);
+        let news = known.wait_for(|(current, head)| *current != epoch || *head > position).await;
+        let (current, head) = *news.expect("the sender lives as long as this store");
+        current.check(Some(epoch))?;
+        Ok(head)
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.head.borrow().0
     }
 
     fn log_id(&self) -> LogId {

@@ -4,6 +4,7 @@
 //! and is proven for each store by `testing::conformance`.
 
 mod append;
+mod epoch;
 mod error;
 mod figures;
 mod identity;
@@ -24,12 +25,16 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use append::{Append, Expected, StreamAppend};
+pub(crate) use epoch::KnownPlace;
+pub use epoch::{Epoch, VisibleLog};
 pub use error::{StoreError, Written};
 pub use figures::{Digest, Figures, FiguresQuery, Slice};
 pub use identity::{EventIdentity, EventRef};
 pub use ids::{CommandId, HolderId, LogId};
 pub use lease::{Lease, LeaseHolder, LeaseRequest, LeaseToken};
 pub use log_holder::LogHolder;
+#[cfg(feature = "testing")]
+pub use memory::MemoryBackup;
 pub use memory::MemoryStore;
 pub use name::{Name, StreamId};
 pub use place::{Position, Version};
@@ -64,6 +69,7 @@ pub trait EventStore: Send + Sync + 'static {
     ///   nothing was written.
     /// - [`StoreError::LeaseLost`]: the step was made with an outdated token; nothing was written.
     /// - [`StoreError::CutChanged`]: the follower is cut into another number of partitions; nothing was written.
+    /// - [`StoreError::OutdatedEpoch`]: events may have been lost since the append was decided; nothing was written.
     /// - [`StoreError::Invalid`]: a limit is exceeded or the append makes no sense; nothing was written.
     /// - [`StoreError::Unavailable`]: [`Written`] says whether it is known that this attempt wrote nothing. Otherwise it is not
     ///   known; retry with the same command id.
@@ -83,9 +89,10 @@ pub trait EventStore: Send + Sync + 'static {
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     async fn load(&self, load: Load) -> Result<Loaded, StoreError>;
 
-    /// Reads a page of the log. Following each page's ceiling visits every event once. Promises P15–P17.
+    /// Reads a page of the log. Following each page's ceiling visits every event once. Promises P15–P17 and P33.
     ///
     /// # Errors
+    /// [`StoreError::OutdatedEpoch`]: events may have been lost since the position was learnt, so prove it anew.
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError>;
 
@@ -94,6 +101,13 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn head(&self) -> Result<Position, StoreError>;
+
+    /// Looks at what is visible of the log at this moment: the event at `position` and the end, decided or not. So it is proven
+    /// that a log still has what was read from it. Promise P35.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError>;
 
     /// The highest position of any event that can be seen, decided or not: at or beyond [`head`](Self::head), and beyond
     /// it while an append with a smaller position may still be under way. Zero in an empty log. Promise P37.
@@ -162,11 +176,14 @@ pub trait EventStore: Send + Sync + 'static {
     /// Waits until an event after `position` is readable, whoever wrote it, and returns the head.
     ///
     /// A lost notification delays the answer by at most the store's poll interval. Dropping the future is
-    /// harmless. Promise P26.
+    /// harmless. `epoch` is the one in which `position` was learnt; `None` stands for the present one. Promises P26 and P36.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`].
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError>;
+    /// [`StoreError::OutdatedEpoch`]: another epoch has begun. [`StoreError::Unavailable`].
+    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError>;
+
+    /// The epoch it is now, as far as this handle knows. Promise P33.
+    fn epoch(&self) -> Epoch;
 
     /// Returns the appends that have held back the log for long, the oldest first: readers wait for them, and for them only. Most
     /// stores have none, because their readers never wait. For people, who may end them; nothing is promised.
@@ -250,8 +267,16 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
         (**self).release(follower, upstream, token).await
     }
 
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
-        (**self).wait_beyond(position).await
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        (**self).visible(position).await
+    }
+
+    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+        (**self).wait_beyond(position, epoch).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        (**self).epoch()
     }
 
     async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {

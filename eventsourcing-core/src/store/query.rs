@@ -1,6 +1,6 @@
 //! What can be read: ranges of a stream, pages of the log, state to load.
 
-use super::{Fingerprint, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version};
+use super::{Epoch, Fingerprint, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version};
 
 /// Which end of a range comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,8 @@ pub struct LogQuery {
     pub limit: usize,
     /// Which events.
     pub filter: Filter,
+    /// The epoch in which `after` was learnt; in another one nothing is read. `None`: the position is valid in any.
+    pub epoch: Option<Epoch>,
 }
 
 impl LogQuery {
@@ -107,7 +109,7 @@ impl LogQuery {
     /// The events after `position`.
     #[must_use]
     pub fn after(position: Position) -> Self {
-        Self { after: position, limit: Self::LIMIT_DEFAULT, filter: Filter::all() }
+        Self { after: position, limit: Self::LIMIT_DEFAULT, filter: Filter::all(), epoch: None }
     }
 
     /// At most `events` events; 0 counts as 1, so that following ceilings always moves on.
@@ -137,6 +139,13 @@ impl LogQuery {
         self.filter.first_of_stream = true;
         self
     }
+
+    /// Reads only in this epoch.
+    #[must_use]
+    pub fn in_epoch(mut self, epoch: Epoch) -> Self {
+        self.epoch = Some(epoch);
+        self
+    }
 }
 
 /// Events of the log, and how far the page reaches.
@@ -147,6 +156,8 @@ pub struct LogPage {
     /// Every wanted event up to here is in this page or an earlier one, and none will appear later. Continue
     /// after it. It moves over events the filter left out, and is never before the position asked for.
     pub ceiling: Position,
+    /// The epoch in which it was read: positions are valid in it.
+    pub epoch: Epoch,
 }
 
 /// What is needed to bring an aggregate to life.

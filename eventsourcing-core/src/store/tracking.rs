@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::append::{invalid, validate_name, validate_size};
-use super::{EventRef, LeaseToken, LogId, Name, Position, StoreError};
+use super::{Epoch, EventRef, LeaseToken, LogId, Name, Position, StoreError};
 
 /// The longest key of a note, in bytes.
 pub const NOTE_KEY_BYTES_MAX: usize = 512;
@@ -37,6 +37,8 @@ pub struct Tracking {
     pub cut: Option<Cut>,
     /// Notes to keep from now on, by their keys, or to forget (`None`). They are written with the step or not at all.
     pub notes: BTreeMap<String, Option<String>>,
+    /// The epoch in which the step was decided; in another one nothing is written. `None`: it relies on nothing that was read.
+    pub epoch: Option<Epoch>,
 }
 
 impl Tracking {
@@ -53,6 +55,7 @@ impl Tracking {
             last_event: None,
             cut: None,
             notes: BTreeMap::new(),
+            epoch: None,
         }
     }
 
@@ -81,6 +84,13 @@ impl Tracking {
     #[must_use]
     pub fn with_cut(mut self, cut: impl Into<Option<Cut>>) -> Self {
         self.cut = cut.into();
+        self
+    }
+
+    /// Makes the step only in this epoch of the follower's home.
+    #[must_use]
+    pub fn in_epoch(mut self, epoch: impl Into<Option<Epoch>>) -> Self {
+        self.epoch = epoch.into();
         self
     }
 

@@ -238,7 +238,7 @@ async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Back
         Next::Wait => {
             let reached = feed.status().borrow().reached;
             tokio::select! {
-                waited = feed.upstream.wait_beyond(reached) => waited.map(drop).map_err(|error| error.to_string()),
+                waited = feed.upstream.wait_beyond(reached, None) => waited.map(drop).map_err(|error| error.to_string()),
                 () = feed.until_behind(reached) => Ok(()),
                 () = tenure.renewal() => Ok(()),
                 () = feed.until_due() => Ok(()),

@@ -160,7 +160,7 @@ impl Tenure {
     pub(crate) async fn stand_by<S>(feed: &Feed<S>, seen: Position, ask_at: Instant) {
         tokio::time::sleep(LOOK_INTERVAL_MIN).await;
         let (home, ..) = feed.home();
-        let written = home.wait_beyond(seen);
+        let written = home.wait_beyond(seen, None);
         let _ = tokio::time::timeout_at(ask_at, written).await;
     }
 

@@ -147,6 +147,10 @@ where
             return Ok(());
         }
         tokio::time::sleep(REST).await;
-        upstream.wait_beyond(reached).await?;
+        match upstream.wait_beyond(reached, None).await {
+            // The followers find out what has become of the log.
+            Ok(_) | Err(StoreError::OutdatedEpoch { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
     }
 }

@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use super::Seed;
 use crate::sql::Database;
 use crate::store::{
-    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
-    Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError,
-    StoredEvent, StreamId, StreamQuery, Version, Written,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
+    LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt,
+    Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
 };
 
 /// How often a log that is held back is looked at.
@@ -33,6 +33,8 @@ pub enum Operation {
     Head,
     /// [`EventStore::newest_position`].
     NewestPosition,
+    /// [`EventStore::visible`].
+    Visible,
     /// [`EventStore::receipt`].
     Receipt,
     /// [`EventStore::receipts`].
@@ -415,12 +417,17 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         reply(Operation::Release, fault, self.store.release(follower, upstream, token).await)
     }
 
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        let fault = self.begin(Operation::Visible).await?;
+        reply(Operation::Visible, fault, self.store.visible(position).await)
+    }
+
+    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::WaitBeyond).await?;
-        let mut waited = self.store.wait_beyond(position).await;
-        while self.lock().hides_after(position) {
+        let mut waited = self.store.wait_beyond(position, epoch).await;
+        while waited.is_ok() && self.lock().hides_after(position) {
             tokio::time::sleep(LOOK_INTERVAL).await;
-            waited = self.store.wait_beyond(position).await;
+            waited = self.store.wait_beyond(position, epoch).await;
         }
         reply(Operation::WaitBeyond, fault, waited)
     }
@@ -428,6 +435,10 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
     /// Never fails.
     async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
         self.store.log_holders().await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.store.epoch()
     }
 
     fn log_id(&self) -> LogId {

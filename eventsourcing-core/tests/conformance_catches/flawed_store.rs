@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
-    Loaded, LogId, LogPage, LogQuery, MemoryStore, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError,
-    StoredEvent, StreamId, StreamQuery, Version,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
+    LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, MemoryBackup, MemoryStore, Name, Notebook, NotesQuery,
+    Position, Receipt, Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog,
 };
-use eventsourcing_core::testing::conformance::{DurableFixture, Fixture};
+use eventsourcing_core::testing::conformance::{DurableFixture, Fixture, RevertingFixture};
 
 /// What is wrong with a store. Everything that is not redefined is right.
 #[async_trait]
@@ -90,8 +90,21 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.release(follower, upstream, token).await
     }
 
-    async fn wait_beyond(&self, store: &MemoryStore, position: Position) -> Result<Position, StoreError> {
-        store.wait_beyond(position).await
+    async fn visible(&self, store: &MemoryStore, position: Position) -> Result<VisibleLog, StoreError> {
+        store.visible(position).await
+    }
+
+    async fn wait_beyond(
+        &self,
+        store: &MemoryStore,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
+        store.wait_beyond(position, epoch).await
+    }
+
+    fn epoch(&self, store: &MemoryStore) -> Epoch {
+        store.epoch()
     }
 
     fn log_id(&self, store: &MemoryStore) -> LogId {
@@ -197,6 +210,18 @@ impl<X: Flaw> DurableFixture for Flawed<X> {
     }
 }
 
+impl<X: Flaw> RevertingFixture for Flawed<X> {
+    type Moment = MemoryBackup;
+
+    async fn keep(&self) -> MemoryBackup {
+        self.store.backup()
+    }
+
+    async fn go_back(&self, moment: &MemoryBackup) {
+        self.store.restore(moment);
+    }
+}
+
 #[async_trait]
 impl<X: Flaw> EventStore for FlawedStore<X> {
     async fn append(&self, append: Append) -> Result<Appended, StoreError> {
@@ -255,8 +280,16 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.flaw.release(&self.store, follower, upstream, token).await
     }
 
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
-        self.flaw.wait_beyond(&self.store, position).await
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        self.flaw.visible(&self.store, position).await
+    }
+
+    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+        self.flaw.wait_beyond(&self.store, position, epoch).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.flaw.epoch(&self.store)
     }
 
     fn log_id(&self) -> LogId {

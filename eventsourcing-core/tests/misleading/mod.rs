@@ -7,9 +7,9 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
-    Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
-    StreamQuery,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
+    LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice,
+    StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 
 /// What becomes of one event on its way to a follower.
@@ -123,8 +123,16 @@ impl EventStore for Misleading {
         self.store.release(follower, upstream, token).await
     }
 
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
-        self.store.wait_beyond(position).await
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        self.store.visible(position).await
+    }
+
+    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+        self.store.wait_beyond(position, epoch).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.store.epoch()
     }
 
     fn log_id(&self) -> LogId {

@@ -51,7 +51,9 @@ async fn follow(store: PostgresStore, query: LogQuery, end: watch::Receiver<Posi
                 assert!(page.ceiling >= after, "the ceiling is never before the position asked for");
                 after = page.ceiling;
             }
-            Err(StoreError::Unavailable { .. }) => sleep(Duration::from_millis(20)).await,
+            Err(StoreError::Unavailable { .. } | StoreError::OutdatedEpoch { .. }) => {
+                sleep(Duration::from_millis(20)).await;
+            }
             Err(error) => panic!("read_log: {error:?}"),
         }
     }
@@ -60,9 +62,11 @@ async fn follow(store: PostgresStore, query: LogQuery, end: watch::Receiver<Posi
 
 async fn wait_for_more(store: &PostgresStore, after: Position, mut end: watch::Receiver<Position>) {
     tokio::select! {
-        waited = store.wait_beyond(after) => match waited {
+        waited = store.wait_beyond(after, None) => match waited {
             Ok(_) => {}
-            Err(StoreError::Unavailable { .. }) => sleep(Duration::from_millis(20)).await,
+            Err(StoreError::Unavailable { .. } | StoreError::OutdatedEpoch { .. }) => {
+                sleep(Duration::from_millis(20)).await;
+            }
             Err(error) => panic!("wait_beyond: {error:?}"),
         },
         _ = end.changed() => {}

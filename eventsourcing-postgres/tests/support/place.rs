@@ -16,6 +16,12 @@ pub(crate) struct Place {
     made: Made,
 }
 
+/// The schema of a copy of all rows of a store.
+pub(crate) struct Kept(String);
+
+/// The tables of a store whose rows change.
+const TABLES: [&str; 6] = ["events", "snapshots", "tracking", "notes", "leases", "receipts"];
+
 enum Made {
     Schema,
     /// The database, and the URL from which it was made.
@@ -82,6 +88,38 @@ impl Place {
         let client = connect(&self.url).await;
         client.batch_execute(&format!("SET search_path = {}, public", self.schema)).await.expect("a search path");
         client
+    }
+
+    /// Keeps all rows of the store, to be [put back](Self::put_back).
+    pub(crate) async fn keep(&self) -> Kept {
+        let kept = format!("kept_{}", Uuid::new_v4().simple());
+        let copies = TABLES.map(|table| format!("CREATE TABLE {kept}.{table} AS TABLE {table};")).concat();
+        let sequence = "CREATE TABLE {kept}.sequence AS SELECT last_value, is_called FROM events_position";
+        let keep = format!("CREATE SCHEMA {kept}; {copies} {}", sequence.replace("{kept}", &kept));
+        self.outsider().await.batch_execute(&keep).await.expect("a copy of all rows");
+        Kept(kept)
+    }
+
+    /// Makes the store's database what it was, while nobody is connected: as a server that has forgotten its last commits.
+    ///
+    /// # Panics
+    /// The place has no database of its own.
+    pub(crate) async fn put_back(&self, Kept(kept): &Kept) {
+        let Made::Database(name, made_from) = &self.made else { panic!("others use this database") };
+        let outside = connect(made_from).await;
+        let inside = self.outsider().await;
+        let allow = |allow| format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allow}");
+        outside.batch_execute(&allow(false)).await.expect("nobody comes in");
+        let others = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
+            WHERE datname = current_database() AND pid <> pg_backend_pid()";
+        inside.execute(others, &[]).await.expect("all others have gone");
+        let back = TABLES.map(|table| {
+            let chosen = if table == "events" { "OVERRIDING SYSTEM VALUE" } else { "" };
+            format!("DELETE FROM {table}; INSERT INTO {table} {chosen} SELECT * FROM {kept}.{table};")
+        });
+        let sequence = format!("SELECT setval('events_position', last_value, is_called) FROM {kept}.sequence");
+        inside.batch_execute(&format!("BEGIN; {} {sequence}; COMMIT", back.concat())).await.expect("as it was");
+        outside.batch_execute(&allow(true)).await.expect("everybody comes in again");
     }
 
     /// Ends every connection to this place's database but one's own.

@@ -113,6 +113,26 @@ impl Server {
         assert!(self.control("stop -m immediate"), "the server does not stop:\n{}", self.log());
     }
 
+    /// Keeps a copy of the whole server, which is stopped meanwhile.
+    pub(crate) fn keep(&self) {
+        self.stop();
+        self.copy("data", "kept");
+        self.start_again();
+    }
+
+    /// Replaces the server by the copy that was [kept](Self::keep).
+    pub(crate) fn put_back(&self) {
+        self.stop();
+        fs::remove_dir_all(self.folder.join("data")).expect("the data can be removed");
+        self.copy("kept", "data");
+        self.start_again();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        let copied = Command::new("cp").arg("-a").args([self.folder.join(from), self.folder.join(to)]).status();
+        assert!(copied.expect("cp").success(), "{from} is not copied");
+    }
+
     /// Stops the server in an orderly way, without waiting for its clients to leave.
     pub(crate) fn stop(&self) {
         assert!(self.control("stop -m fast"), "the server does not stop:\n{}", self.log());

@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, Value};
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
-    Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
-    StreamQuery, Tracking,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
+    LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice,
+    StoreError, StoredEvent, StreamQuery, Tracking, VisibleLog,
 };
 use eventsourcing_core::testing::conformance::Fixture;
 use eventsourcing_sqlite::SqliteStore;
@@ -247,8 +247,16 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.store.release(follower, upstream, token).await
     }
 
-    async fn wait_beyond(&self, position: Position) -> Result<Position, StoreError> {
-        self.store.wait_beyond(position).await
+    async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
+        self.store.visible(position).await
+    }
+
+    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+        self.store.wait_beyond(position, epoch).await
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.store.epoch()
     }
 
     fn log_id(&self) -> LogId {

@@ -74,6 +74,7 @@ macro_rules! changes_steps {
 }
 
 changes_steps! {
+    IgnoresEpochs = |step| step.epoch = None;
     /// Makes one that nobody asked for.
     ForgetsSteps = |step| step = Tracking::new("nobody", step.upstream, Position::ZERO, Position::ZERO);
     IgnoresLeases = |step| step.lease = None;

@@ -1,4 +1,4 @@
-//! The functions of promise P32 are put to the test themselves: for each there is a database that breaks the promise, and
+//! The functions about databases, of P32 and P34, are put to the test themselves: for each there is a database that breaks the promise, and
 //! the function must notice. (The other promises: `conformance_catches` of `eventsourcing-core`, which knows no database.)
 
 mod flawed_database;
@@ -55,6 +55,7 @@ catches! {
     commit_after_a_refused_step_writes_nothing_and_says_so: [flaws::ForgetsRefusals],
     commit_after_a_refused_statement_writes_nothing_and_says_so: [flaws::ForgetsRefusals],
     commit_after_a_dropped_operation_writes_nothing_and_says_so: [flaws::CommitsWhatNobodyWaitedFor],
+    step_in_a_transaction_of_another_epoch_is_refused: [flaws::IgnoresEpochs],
 }
 
 /// A race may go well by chance, and so may a flaw in one go unnoticed: once in several rounds is enough.

@@ -42,7 +42,7 @@ async fn assert_lost(store: &SqliteStore, place: &Place, what: &str) {
 
     sleep(SOON).await;
     assert_says(&store.head().await.expect_err("reads notice"), &place.file(), what);
-    let waited = timeout(SOON * 10, store.wait_beyond(Position::new(1_000))).await.expect("waiting ends");
+    let waited = timeout(SOON * 10, store.wait_beyond(Position::new(1_000), None)).await.expect("waiting ends");
     assert_says(&waited.expect_err("there is nothing to wait for"), &place.file(), what);
     let copied = store.backup(place.folder().join("late.db")).await.expect_err("it cannot be copied");
     assert_says(&copied, &place.file(), what);

@@ -306,7 +306,7 @@ async fn find(application: &Application, position: Position, stream: StreamId) -
         return Ok(event);
     }
     let before = Position::new(position.as_u64().saturating_sub(1));
-    application.store().wait_beyond(before).await?;
+    application.store().wait_beyond(before, None).await?;
     let page = application.log(LogQuery::after(before).limit(1)).await?;
     let found = page.events.into_iter().find(|event| event.position == position);
     found.ok_or_else(|| Problem::new(Kind::Unavailable, "it is done, but cannot be shown yet; ask again"))

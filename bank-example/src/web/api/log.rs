@@ -149,7 +149,7 @@ pub(super) async fn page(
     let (mut events, mut looked_at, mut is_end) = (Vec::new(), 0, false);
     while events.len() < limit && looked_at < LOOKED_AT_MAX && !is_end {
         wanted.limit = limit - events.len();
-        let LogPage { events: found, ceiling } = state.bank.accounts.log(wanted.clone()).await?;
+        let LogPage { events: found, ceiling, .. } = state.bank.accounts.log(wanted.clone()).await?;
         is_end = found.len() < wanted.limit;
         looked_at += found.len();
         events.extend(found.into_iter().filter(is_of_time));
@@ -209,7 +209,7 @@ async fn caused(application: &Application, cause: &StoredEvent) -> Result<Vec<Lo
     let (mut caused, mut looked_at, mut after) = (Vec::new(), 0, cause.position);
     let cause: EventRef = EventRef::new(&cause.stream, cause.version);
     while looked_at < LOOKED_AT_MAX {
-        let LogPage { events, ceiling } = application.log(LogQuery::after(after)).await?;
+        let LogPage { events, ceiling, .. } = application.log(LogQuery::after(after)).await?;
         for event in &events {
             if metadata(event)?.causation.as_ref() == Some(&cause) {
                 caused.push(LogEvent::read(event)?);

@@ -145,7 +145,7 @@ async fn history(
     };
     let query = StreamQuery::new(id.stream()).from(Version::new(from)).to(Version::new(to));
     let events = accounts.store().read_stream(query).await?;
-    let history = LogPage { events, ceiling: Position::ZERO }.decode()?;
+    let history = LogPage { events, ceiling: Position::ZERO, epoch: accounts.store().epoch() }.decode()?;
     Ok((before, history))
 }
 

@@ -79,7 +79,7 @@ pub(crate) enum Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::TrackingConflict { .. } => Self::Moved,
+            StoreError::TrackingConflict { .. } | StoreError::OutdatedEpoch { .. } => Self::Moved,
             StoreError::LeaseLost { .. } => Self::LeaseLost,
             error @ StoreError::Unavailable { .. } => Self::Unavailable(error),
             error => Self::Event(error.into()),
@@ -156,9 +156,10 @@ impl<S: Send + Sync> PolicySink<S> {
             let step = with_changes(&**self.app.store(), step.clone(), &work.schedule.changes).await?;
             let append = encode(&work, step)?;
             let snapshots: Vec<_> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
+            let epoch = append.decided_in().unwrap_or(self.app.store().epoch());
             match self.app.store().append(append).await {
                 Ok(_) => {
-                    *left = work.leave(&snapshots);
+                    *left = work.leave(&snapshots, epoch);
                     return Ok(());
                 }
                 Err(StoreError::Conflict { .. }) if work.has_taken_over() => {}

@@ -1,4 +1,5 @@
-//! How the suite gets at a store: [`Fixture`] for every store, [`DurableFixture`] for those that outlive their process.
+//! How the suite gets at a store: [`Fixture`] for every store, [`DurableFixture`] for those that outlive their process,
+//! [`RevertingFixture`] for those whose server may forget commits.
 
 use std::future::Future;
 use std::time::Duration;
@@ -65,4 +66,18 @@ pub trait DurableFixture: Fixture {
 
     /// The foreign table's definition and rows as text, to be compared with what it was.
     fn foreign_table(&self) -> impl Future<Output = String> + Send;
+}
+
+/// A place that can be brought back to an earlier moment, as a server is that has lost its last commits or was restored from a
+/// copy: joins the suite with `conformance!(MyFixture, reverting)`.
+pub trait RevertingFixture: Fixture {
+    /// Everything that was in the place at one moment.
+    type Moment: Send + Sync;
+
+    /// Keeps what is in the place now.
+    fn keep(&self) -> impl Future<Output = Self::Moment> + Send;
+
+    /// Brings the place back to `moment`. Stores that are open live through it as through the end of their server: their
+    /// connections are cut before anything is forgotten.
+    fn go_back(&self, moment: &Self::Moment) -> impl Future<Output = ()> + Send;
 }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 
 use super::race::within;
-use super::{DurableFixture, Fixture};
+use super::{DurableFixture, Fixture, RevertingFixture};
 
 /// A promise and the function that proves it for the stores of `F`.
 pub struct Promise<F> {
@@ -60,6 +60,12 @@ pub fn durable_promises<F: DurableFixture>() -> Vec<Promise<F>> {
 #[must_use]
 pub fn database_promises<F: Fixture>() -> Vec<Promise<F>> {
     crate::conformance_list!(store_with_database => crate::conformance_data [F])
+}
+
+/// What stores promise besides, whose server may forget commits.
+#[must_use]
+pub fn reverting_promises<F: RevertingFixture>() -> Vec<Promise<F>> {
+    crate::conformance_list!(reverting_store => crate::conformance_data [F])
 }
 
 /// Hands the list to another macro, together with what that macro needs besides.
@@ -145,12 +151,23 @@ macro_rules! conformance_list {
             31 figures_are_what_counting_by_hand_gives,
             31 figures_of_nothing_are_none,
             31 digest_of_an_event_is_the_documented_one,
+            33 nothing_is_done_in_an_epoch_that_is_not_the_present_one,
+            35 visible_log_shows_its_end_and_the_event_at_a_position,
             37 newest_position_is_that_of_the_last_event_that_can_be_seen,
             37 newest_position_covers_every_acknowledged_event,
             38 step_of_an_outdated_cut_is_refused_and_writes_nothing,
             38 cut_is_recorded_with_its_step_or_not_at_all,
             38 of_concurrent_first_steps_one_cut_is_recorded,
             39 last_event_seen_is_written_with_its_step_or_not_at_all,
+        }
+    };
+    (reverting_store => $($callback:tt)::+ [$($argument:tt)*]) => {
+        $($callback)::+! { [$($argument)*]
+            33 log_that_went_back_is_read_as_it_is_now,
+            33 page_of_an_earlier_epoch_is_refused,
+            34 append_of_an_earlier_epoch_is_refused_and_writes_nothing,
+            34 repeated_command_is_recognised_in_the_next_epoch,
+            36 waiting_ends_with_the_epoch,
         }
     };
     (durable_store => $($callback:tt)::+ [$($argument:tt)*]) => {
@@ -184,6 +201,7 @@ macro_rules! conformance_list {
             32 commit_after_a_refused_step_writes_nothing_and_says_so,
             32 commit_after_a_refused_statement_writes_nothing_and_says_so,
             32 commit_after_a_dropped_operation_writes_nothing_and_says_so,
+            34 step_in_a_transaction_of_another_epoch_is_refused,
         }
     };
 }
@@ -225,7 +243,8 @@ macro_rules! conformance_tests {
 /// `conformance!(MyFixture)` is for any [`Fixture`](crate::testing::conformance::Fixture);
 /// `conformance!(MyFixture, durable)` adds what a
 /// [`DurableFixture`](crate::testing::conformance::DurableFixture) promises besides, and `database` what stores promise
-/// that have a [database](crate::store::EventStore::database). A second fixture goes into a module of its own, because
+/// that have a [database](crate::store::EventStore::database), and `reverting` those whose server may forget commits, by a
+/// [`RevertingFixture`](crate::testing::conformance::RevertingFixture). A second fixture goes into a module of its own, because
 /// the tests bear the names of the promises.
 ///
 /// Example: see the module [`conformance`](crate::testing::conformance).
@@ -245,5 +264,17 @@ macro_rules! conformance {
     ($fixture:ty, durable, database) => {
         $crate::conformance!($fixture, durable);
         $crate::conformance_list!(store_with_database => $crate::conformance_tests [$fixture]);
+    };
+    ($fixture:ty, reverting) => {
+        $crate::conformance!($fixture);
+        $crate::conformance_list!(reverting_store => $crate::conformance_tests [$fixture]);
+    };
+    ($fixture:ty, durable, reverting) => {
+        $crate::conformance!($fixture, durable);
+        $crate::conformance_list!(reverting_store => $crate::conformance_tests [$fixture]);
+    };
+    ($fixture:ty, durable, database, reverting) => {
+        $crate::conformance!($fixture, durable, database);
+        $crate::conformance_list!(reverting_store => $crate::conformance_tests [$fixture]);
     };
 }

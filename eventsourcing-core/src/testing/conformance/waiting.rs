@@ -37,7 +37,7 @@ pub async fn waiting_ends_when_another_store_writes<F: Fixture>(fixture: &F) {
 
 /// Returns what waiting returned, when that is the position of a readable event.
 async fn wait_and_read(store: Arc<impl EventStore>, position: Position) -> Position {
-    let woken = store.wait_beyond(position).await.expect("one can wait");
+    let woken = store.wait_beyond(position, None).await.expect("one can wait");
     let page = store.read_log(LogQuery::after(position)).await.expect("the log can be read");
     assert_eq!(positions_of(&page.events).last(), Some(&woken), "the event is readable");
     woken
@@ -53,7 +53,7 @@ async fn woken<F: Fixture>(waiting: Vec<JoinHandle<Position>>) -> Vec<Position> 
 pub async fn waiting_ends_at_once_when_the_event_is_already_there<F: Fixture>(fixture: &F) {
     let (store, stream) = (fixture.open().await, stream());
     for _ in 0..3 {
-        let wait = timeout(Duration::from_millis(5), store.wait_beyond(Position::ZERO));
+        let wait = timeout(Duration::from_millis(5), store.wait_beyond(Position::ZERO, None));
         assert!(wait.await.is_err(), "an empty log gives nothing to return for");
     }
     for text in ["1", "2"] {
@@ -61,7 +61,7 @@ pub async fn waiting_ends_at_once_when_the_event_is_already_there<F: Fixture>(fi
         let fresh = fixture.open().await;
         for store in [&store, &fresh] {
             for after in [Position::ZERO, Position::new(position.as_u64() - 1)] {
-                let wait = within::<F, _>("a wait for an event that is there", store.wait_beyond(after));
+                let wait = within::<F, _>("a wait for an event that is there", store.wait_beyond(after, None));
                 assert_eq!(wait.await.expect("one can wait"), position, "the head is returned");
             }
         }
@@ -76,7 +76,7 @@ pub async fn append_at_the_moment_of_waiting_is_not_missed<F: Fixture>(fixture: 
     let mut head = Position::ZERO;
     for round in 0..30 {
         let waiting = Arc::clone(&reader);
-        let wait = tokio::spawn(async move { waiting.wait_beyond(head).await.expect("one can wait") });
+        let wait = tokio::spawn(async move { waiting.wait_beyond(head, None).await.expect("one can wait") });
         for _ in 0..rng.usize(0..4) {
             tokio::task::yield_now().await;
         }

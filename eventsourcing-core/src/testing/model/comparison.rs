@@ -43,7 +43,8 @@ impl<F: Fixture> Comparison<F> {
             }
             Action::ReadLog { after_event, limit, filter } => {
                 let after = self.position_of_event(*after_event);
-                self.read_log(LogQuery { after, limit: *limit, filter: filter_of(filter) }).await
+                let query = LogQuery { limit: *limit, filter: filter_of(filter), ..LogQuery::after(after) };
+                self.read_log(query).await
             }
             Action::Head => equal("the head", answer("head", self.store.head().await)?, self.model.head()),
             Action::NewestPosition => {

@@ -1,0 +1,113 @@
+//! [`Epoch`]: one life of a log, as one handle of its store has lived through it.
+//!
+//! A server can forget commits: it crashes before it has flushed them, a standby that lacks them takes its place, or an older copy
+//! is restored. It then gives the same positions and versions out again. Whatever was learnt before is therefore valid for
+//! one epoch, and is dropped or proven anew in the next one.
+
+use std::fmt;
+
+use super::{EventIdentity, EventRef, EventStore, LogId, Position, StoreError, StoredEvent};
+
+/// One life of a log as one handle of its store knows it.
+///
+/// A new epoch begins whenever events *may* have been lost. It proves nothing: whoever holds a position compares the last
+/// event it has seen with what the log has now. Epochs of different handles do not compare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// The epoch in which a handle is opened.
+    pub const FIRST: Self = Self(0);
+
+    /// The one that follows.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Checks that what was learnt in the epoch `asked`, if it names one, is valid in this one.
+    ///
+    /// # Errors
+    /// [`StoreError::OutdatedEpoch`]: `asked` is another epoch.
+    pub fn check(self, asked: Option<Self>) -> Result<(), StoreError> {
+        match asked {
+            Some(asked) if asked != self => Err(StoreError::OutdatedEpoch { asked, current: self }),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// The log as it is visible at one moment, decided or not. See [`EventStore::visible`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VisibleLog {
+    /// The epoch in which this was seen.
+    pub epoch: Epoch,
+    /// The position of the last visible event, or zero. Events before it may still appear.
+    pub end: Position,
+    /// The event at the position that was asked for, if there is one.
+    pub event: Option<StoredEvent>,
+}
+
+/// A position in a log, and the event that proves that the log has not gone back behind it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct KnownPlace {
+    /// Everything up to here was read.
+    pub(crate) position: Position,
+    /// The last event that was read. `None`: its identity is not known.
+    pub(crate) event: Option<EventRef>,
+}
+
+impl KnownPlace {
+    pub(crate) fn new(position: Position, event: Option<EventRef>) -> Self {
+        Self { position, event }
+    }
+
+    /// The place of an event that was read from `log`.
+    pub(crate) fn of(event: &StoredEvent, log: LogId) -> Self {
+        Self { position: event.position, event: Some(EventRef::of(event, log)) }
+    }
+
+    /// Compares this place with what `log` has now. Returns the epoch in which it is proven, and the event at its position.
+    ///
+    /// # Errors
+    /// [`StoreError::LogWentBack`]: the log has another event there, or ends before it. Others as [`EventStore::visible`].
+    pub(crate) async fn verify(&self, log: &dyn EventStore) -> Result<Proof, StoreError> {
+        if self.position == Position::ZERO {
+            return Ok(Proof { epoch: log.epoch(), event: None });
+        }
+        let at = self.event.map_or(self.position, |event| event.position);
+        let VisibleLog { epoch, end, event } = log.visible(at).await?;
+        let found = event.map(|event| EventRef::of(&event, log.log_id()));
+        let is_same = self.event.is_none() || self.event == found;
+        if is_same && self.position <= end {
+            return Ok(Proof { epoch, event: found });
+        }
+        let position = if is_same { self.position } else { at };
+        let known = self.event.filter(|_| !is_same).map(|event| event.identity);
+        let found = found.filter(|_| !is_same).map(|event| event.identity);
+        Err(went_back(log.log_id(), position, (known, found), end))
+    }
+}
+
+/// A place that the log still has.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Proof {
+    pub(crate) epoch: Epoch,
+    /// The event at the place, if there is one at exactly its position.
+    pub(crate) event: Option<EventRef>,
+}
+
+fn went_back(
+    log: LogId,
+    position: Position,
+    (known, found): (Option<EventIdentity>, Option<EventIdentity>),
+    end: Position,
+) -> StoreError {
+    StoreError::LogWentBack { log, position, known, found, end }
+}
