@@ -75,6 +75,14 @@ impl LogPages {
         Self::after_place(store, query, KnownPlace::new(last.position, Some(last)))
     }
 
+    /// The pages behind a place that is proven in this epoch.
+    pub(crate) fn behind(store: Arc<dyn EventStore>, query: LogQuery, epoch: Epoch) -> Self {
+        let known = KnownPlace::new(query.after, None);
+        let mut pages = Self::after_place(store, query, known);
+        pages.query.epoch = Some(epoch);
+        pages
+    }
+
     pub(crate) fn after_place(store: Arc<dyn EventStore>, query: LogQuery, known: KnownPlace) -> Self {
         let query = LogQuery { after: known.position, epoch: None, ..query };
         Self { store, query, known, before: known, read: None, ahead: None }

@@ -8,9 +8,14 @@ mod domain;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Jar, JarEvent, NotEnough};
-use eventsourcing_core::store::{EventRef, EventStore, LogQuery, MemoryStore, Position, StoreError, StoredEvent};
-use eventsourcing_core::{AppError, Application, Id, LogPages, Rejected, Root, Subscription};
+use domain::{Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
+use eventsourcing_core::store::{
+    EventRef, EventStore, LogQuery, MemoryStore, Position, Receipt, StoreError, StoredEvent,
+};
+use eventsourcing_core::system::FollowerState;
+use eventsourcing_core::{
+    AppError, Application, Id, LogPages, OnFailure, Rejected, Root, Runner, Running, Stores, Subscription, SystemError,
+};
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -46,7 +51,8 @@ async fn next(subscription: &mut Subscription) -> Option<Result<StoredEvent, Sto
 #[tokio::test]
 async fn cached_aggregate_of_a_forgotten_past_decides_nothing() {
     let store = MemoryStore::new();
-    let (app, other) = (jars(&store), jars(&store));
+    let app = jars(&store);
+    let other = jars(&store);
     let jar = fill(&app, 1).await;
     let backup = store.backup();
     add(&app, jar, 99).await;
@@ -63,7 +69,8 @@ async fn cached_aggregate_of_a_forgotten_past_decides_nothing() {
 #[tokio::test]
 async fn commands_that_share_an_append_decide_nothing_on_a_forgotten_past() {
     let store = MemoryStore::new();
-    let (app, other) = (jars(&store), jars(&store));
+    let app = jars(&store);
+    let other = jars(&store);
     let jar = fill(&app, 1).await;
     let backup = store.backup();
     add(&app, jar, 99).await;
@@ -84,8 +91,10 @@ async fn commands_that_share_an_append_decide_nothing_on_a_forgotten_past() {
 #[tokio::test]
 async fn aggregate_in_hand_is_not_saved_in_another_life_of_its_log() {
     let store = MemoryStore::new();
-    let (app, other) = (jars(&store), jars(&store));
-    let (jar, shelf) = (fill(&app, 1).await, fill(&app, 1).await);
+    let app = jars(&store);
+    let other = jars(&store);
+    let jar = fill(&app, 1).await;
+    let shelf = fill(&app, 1).await;
     let backup = store.backup();
     add(&app, jar, 99).await;
     let mut loaded = app.load(jar).await.unwrap();
@@ -127,7 +136,9 @@ async fn pages_end_where_the_log_went_back() {
         fill(&app, 1).await;
     }
     let start = |limit| LogPages::new(Arc::new(store.clone()), LogQuery::after(Position::ZERO).limit(limit));
-    let (mut behind, mut before, mut none) = (start(8), start(2), start(2));
+    let mut behind = start(8);
+    let mut before = start(2);
+    let mut none = start(2);
     assert_eq!(positions(&behind.next().await.unwrap().events), [1, 2, 3, 4, 5, 6, 7, 8]);
     assert_eq!(positions(&before.next().await.unwrap().events), [1, 2]);
     store.restore(&backup);
@@ -180,7 +191,9 @@ async fn subscription_ends_where_the_log_went_back_and_goes_on_where_it_did_not(
         fill(&app, 1).await;
     }
     let subscribe = || app.subscribe(LogQuery::after(Position::ZERO));
-    let (mut ahead, mut behind, mut waiting) = (subscribe(), subscribe(), subscribe());
+    let mut ahead = subscribe();
+    let mut behind = subscribe();
+    let mut waiting = subscribe();
     for position in 1..=8 {
         let events = [Some(&mut ahead), (position <= 3).then_some(&mut behind), Some(&mut waiting)];
         for subscription in events.into_iter().flatten() {
@@ -217,4 +230,157 @@ async fn subscription_ends_where_the_log_went_back_and_goes_on_where_it_did_not(
     assert_eq!(resumed.position.as_u64(), 4);
     let mut beyond = app.subscribe(LogQuery::after(Position::new(11)));
     assert_went_back(next(&mut beyond).await.unwrap(), 11, 10);
+}
+
+/// The pantry with jars in one store and shelves in the other.
+async fn pantry(jars: &MemoryStore, shelves: &MemoryStore, runner: Runner, on_failure: OnFailure) -> Running<Pantry> {
+    let stores = Stores::shared(jars.clone()).with("shelves", shelves.clone());
+    let builder = Pantry::builder(stores).with_runner(runner).with_on_failure_default(on_failure);
+    builder.start().await.unwrap()
+}
+
+async fn shelf_of(pantry: &Pantry) -> (i64, u64) {
+    pantry.shelves.app.find(shelf()).await.unwrap().map_or((0, 0), |shelf| (shelf.beans, shelf.changes))
+}
+
+async fn settled(pantry: &Running<Pantry>) -> Result<(), SystemError> {
+    tokio::time::timeout(SOON, pantry.settled()).await.expect("it settles or stops")
+}
+
+/// The position and the cause for which `follower` has stopped.
+async fn stopped(pantry: &Running<Pantry>, follower: &str) -> Option<String> {
+    let health = pantry.health().await.unwrap();
+    let states = health.followers.into_iter().filter(|health| health.name == *follower).map(|health| health.state);
+    states.into_iter().find_map(|state| match state {
+        FollowerState::Stopped(failure) => Some(failure.cause),
+        _ => None,
+    })
+}
+
+#[tokio::test]
+async fn follower_of_another_stores_log_stops_where_that_log_went_back() {
+    for on_failure in [OnFailure::Stop, OnFailure::Retry, OnFailure::Park] {
+        let log = MemoryStore::new();
+        let home = MemoryStore::new();
+        let running = pantry(&log, &home, Runner::inline(), on_failure).await;
+        fill(&running.jars.app, 1).await;
+        let backup = log.backup();
+        for _ in 0..3 {
+            fill(&running.jars.app, 10).await;
+        }
+        assert_eq!(shelf_of(&running).await, (31, 4));
+        let lost = log.visible(Position::new(4)).await.unwrap().event.unwrap();
+        log.restore(&backup);
+
+        let identity = EventRef::of(&lost, log.log_id()).identity.to_string();
+        for found in [None, Some(()), Some(())] {
+            if found.is_some() {
+                for _ in 0..5 {
+                    fill(&running.jars.app, 100).await;
+                }
+            }
+            let error = settled(&running).await.expect_err("the shelves have counted beans that are forgotten");
+            let SystemError::FollowerStopped(failure) = &error else { panic!("{error}") };
+            assert!(failure.cause.contains("went back") && failure.cause.contains(&identity), "{failure}");
+            assert_eq!((shelf_of(&running).await, failure.position.as_u64()), ((31, 4), 4), "nothing is counted");
+            assert!(stopped(&running, "shelves").await.is_some() && !running.health().await.unwrap().is_healthy());
+            assert!(running.resume("shelves").await.unwrap(), "it had stopped");
+        }
+        drop(running);
+        let running = pantry(&log, &home, Runner::inline(), on_failure).await;
+        assert!(settled(&running).await.is_err() && stopped(&running, "shelves").await.is_some(), "nor at a new start");
+        assert_eq!(shelf_of(&running).await, (31, 4));
+    }
+}
+
+#[tokio::test]
+async fn followers_go_back_with_their_log_and_on_in_it() {
+    for runner in [Runner::inline(), Runner::concurrent(), Runner::concurrent().without_leases()] {
+        let store = MemoryStore::new();
+        let running = Pantry::builder(store.clone()).with_runner(runner);
+        let running = running.start().await.unwrap();
+        for beans in [1, 2] {
+            fill(&running.jars.app, beans).await;
+        }
+        settled(&running).await.unwrap();
+        let backup = store.backup();
+        for _ in 0..4 {
+            fill(&running.jars.app, 1_000).await;
+        }
+        settled(&running).await.unwrap();
+        assert_eq!(shelf_of(&running).await, (4_003, 6));
+        store.restore(&backup);
+
+        // Events of the other life stand where the lost ones stood, and then behind them.
+        let other = jars(&store);
+        for beans in [10, 20, 30, 40, 50, 60, 70] {
+            fill(&other, beans).await;
+            if beans % 20 == 0 {
+                running.settled_but_for_what_is_seen().await;
+            }
+        }
+        running.settled_but_for_what_is_seen().await;
+        assert_eq!(shelf_of(&running).await, (283, 9), "each event of the log as it is counts once: {runner:?}");
+        assert!(
+            stopped(&running, "seen").await.is_some(),
+            "what a projection in memory has shown cannot be taken back"
+        );
+    }
+}
+
+trait SettledButForWhatIsSeen {
+    async fn settled_but_for_what_is_seen(&self);
+}
+
+impl SettledButForWhatIsSeen for Running<Pantry> {
+    /// Waits for the shelves alone.
+    async fn settled_but_for_what_is_seen(&self) {
+        let jars = self.jars.app.store();
+        let last = jars.head().await.unwrap();
+        let receipt = Receipt::at(jars.log_id(), last);
+        self.after(&receipt, "shelves", SOON).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_a_follower_has_passed_over_in_memory_is_looked_at_again() {
+    for runner in [Runner::inline(), Runner::concurrent()] {
+        let store = MemoryStore::new();
+        let running = Pantry::builder(store.clone()).with_runner(runner);
+        let running = running.start().await.unwrap();
+        let backup = store.backup();
+        let other = Application::new("others", store.clone());
+        for _ in 0..20 {
+            other.save(&mut Root::<Shelf>::create(ShelfEvent::Built)).await.unwrap();
+        }
+        settled(&running).await.unwrap();
+        assert_eq!(running.health().await.unwrap().followers[0].position.as_u64(), 20, "passed over");
+        store.restore(&backup);
+        for _ in 0..5 {
+            fill(&jars(&store), 1).await;
+        }
+        running.settled_but_for_what_is_seen().await;
+        assert_eq!(shelf_of(&running).await, (5, 5), "{runner:?}");
+    }
+}
+
+#[tokio::test]
+async fn wait_for_a_receipt_that_the_log_has_lost_ends_and_says_so() {
+    for runner in [Runner::inline(), Runner::concurrent()] {
+        let store = MemoryStore::new();
+        let running = Pantry::builder(store.clone()).with_runner(runner);
+        let running = running.start().await.unwrap();
+        let jar = fill(&running.jars.app, 1).await;
+        let backup = store.backup();
+        let lost = running.jars.app.update(jar, |jar| jar.add(1)).await.unwrap();
+        store.restore(&backup);
+        let waited = running.after(&lost, "shelves", SOON).await;
+        let Err(SystemError::Store(StoreError::LogWentBack { position, end, .. })) = &waited else {
+            panic!("{runner:?}: {waited:?}");
+        };
+        assert_eq!((*position, end.as_u64() < position.as_u64()), (lost.position, true));
+        let new = running.jars.app.update(jar, |jar| jar.add(5)).await.unwrap();
+        running.after(&new, "shelves", SOON).await.unwrap();
+        assert_eq!(shelf_of(&running).await, (6, 2));
+    }
 }

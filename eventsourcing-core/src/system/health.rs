@@ -102,7 +102,10 @@ pub enum FollowerState {
     /// It has met an event that this release does not know. It is not skipped: a process with a newer release can take over at
     /// any time, and until one does this one tries again now and then.
     WaitingForRelease(FollowerFailure),
-    /// It failed and stopped. Mend the cause, and [resume](super::Running::resume) it or start the system again.
+    /// It failed and stopped, or the log has lost the last event it has dealt with
+    /// ([`LogWentBack`](crate::store::StoreError::LogWentBack)): then a read model in a SQL database can be
+    /// [built anew](super::Running::rebuild), and what a policy has recorded because of lost events has to be looked at. Mend
+    /// the cause, and [resume](super::Running::resume) it or start the system again.
     Stopped(FollowerFailure),
 }
 

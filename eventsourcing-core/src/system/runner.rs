@@ -14,7 +14,7 @@ use super::tenure::{Tenure, Turn};
 use crate::application::AfterSave;
 use crate::panics::catch_async;
 use crate::retry::{Backoff, RetryPolicy};
-use crate::store::{EventStore, LeaseRequest, Position, StoreError};
+use crate::store::{LeaseRequest, Position, StoreError};
 
 /// How the followers of a system are kept running.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,7 +238,7 @@ async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Back
         Next::Wait => {
             let reached = feed.status().borrow().reached;
             tokio::select! {
-                waited = feed.upstream.wait_beyond(reached, None) => waited.map(drop).map_err(|error| error.to_string()),
+                waited = feed.wait_beyond(reached) => waited.map(drop).map_err(|error| error.to_string()),
                 () = feed.until_behind(reached) => Ok(()),
                 () = tenure.renewal() => Ok(()),
                 () = feed.until_due() => Ok(()),

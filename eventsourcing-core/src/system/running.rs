@@ -15,7 +15,7 @@ use super::generations::Register;
 use super::runner::{self, Engine, Inline, Mode};
 use super::seats::Seats;
 use super::tenure::{Tenure, Terms, this_process};
-use super::waiting::{Waiting, reach, reach_inline};
+use super::waiting::{Waiting, reach, reach_inline, unless_lost};
 use super::wiring::{SqlFollower, refused};
 use super::{
     Applications, FollowerHealth, FollowerKind, FollowerState, Health, Parking, Runner, System, SystemError,
@@ -23,7 +23,7 @@ use super::{
 };
 use crate::Clock;
 use crate::application::AfterSave;
-use crate::store::{EventStore, HolderId, LogHolder, LogId, LogQuery, Name, Position, Receipt};
+use crate::store::{EventStore, HolderId, LogHolder, LogId, LogQuery, Name, Position, Receipt, StoreError};
 
 /// A running system: derefs to it, so `bank.accounts` is its service.
 ///
@@ -140,7 +140,7 @@ impl<S: System> Running<S> {
         // In each round one follower may record something for the next one.
         let (rounds, mut since) = (self.engine.feeds.len() + 1, 0);
         let mut before = Vec::new();
-        while since < rounds {
+        'settling: while since < rounds {
             let heads = self.heads().await?;
             if heads == before {
                 break;
@@ -154,7 +154,15 @@ impl<S: System> Running<S> {
                 if feed.looks_on() {
                     continue;
                 }
-                self.reach(feed, *head).await?;
+                match self.reach(feed, *head).await {
+                    // What is written now is something else.
+                    Err(SystemError::Store(StoreError::LogWentBack { .. })) => {
+                        since = 0;
+                        before.clear();
+                        continue 'settling;
+                    }
+                    reached => reached?,
+                }
                 if self.inline.is_none() {
                     feed.until_none_is_due().await?;
                 }
@@ -165,8 +173,15 @@ impl<S: System> Running<S> {
     }
 
     async fn reach(&self, feed: &Feed<S>, head: Position) -> Result<(), SystemError> {
+        if feed.status().borrow().is_at(head, feed.upstream.epoch()) {
+            return Ok(());
+        }
+        unless_lost(&*feed.upstream, head, self.reach_at_last(feed, head)).await
+    }
+
+    async fn reach_at_last(&self, feed: &Feed<S>, head: Position) -> Result<(), SystemError> {
         if self.inline.is_none() {
-            return reach(feed.status(), head).await;
+            return reach(&*feed.upstream, feed.status(), head).await;
         }
         let catch_up = || async {
             self.engine.catch_up().await?;

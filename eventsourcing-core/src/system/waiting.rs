@@ -3,15 +3,17 @@
 //! A receipt is waited for in its own log and at its own position, not at the head: while an append with a smaller position
 //! is under way, an acknowledged event lies beyond what a reader of the log is shown.
 
+use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use tokio::sync::watch;
 
 use super::SystemError;
 use super::feed::{Feed, Holds, Status};
 use crate::application::AfterSave;
-use crate::store::{EventStore, LogId, Name, Position, Receipt, StoreError};
+use crate::store::{Epoch, EventStore, KnownPlace, LogId, Name, Position, Receipt, StoreError};
 
 /// How long the inline runner rests before it looks again at a follower that has not come as far as it should.
 const REST: Duration = Duration::from_millis(2);
@@ -57,7 +59,10 @@ impl Waiting {
     pub(crate) async fn until(&self, receipt: &Receipt, patience: Duration) -> Result<(), SystemError> {
         let there = async {
             for log in self.logs_of(receipt)? {
-                self.reach(log, log.position_of(receipt).await?).await?;
+                let position = log.position_of(receipt).await?;
+                if !log.status.borrow().is_at(position, log.upstream.epoch()) {
+                    unless_lost(&*log.upstream, position, self.reach(log, position)).await?;
+                }
                 if let Some(parked) = log.holds.holding(receipt.position).await? {
                     return Err(SystemError::Parked { follower: self.follower.clone(), parked: Box::new(parked) });
                 }
@@ -84,7 +89,7 @@ impl Waiting {
 
     async fn reach(&self, log: &FollowedLog, position: Position) -> Result<(), SystemError> {
         match self.inline.as_ref().and_then(Weak::upgrade) {
-            None => reach(log.status.clone(), position).await,
+            None => reach(&*log.upstream, log.status.clone(), position).await,
             Some(inline) => {
                 let catch_up = || async {
                     inline.saved().await;
@@ -105,8 +110,7 @@ impl FollowedLog {
     /// The position of this log at which the receipt has arrived. A receipt that does not say its log may be of another
     /// one; if it is of this one its position can be seen.
     ///
-    /// A position beyond the newest one is waited for: nothing here tells a log that has lost its end from one that has not
-    /// come so far.
+    /// An acknowledged event can be seen, so a position beyond the newest one is that of an event which the log has lost.
     async fn position_of(&self, receipt: &Receipt) -> Result<Position, StoreError> {
         match receipt.log {
             LogId::UNKNOWN => Ok(receipt.position.min(self.upstream.newest_position().await?)),
@@ -115,9 +119,53 @@ impl FollowedLog {
     }
 }
 
-/// Waits until the follower has dealt with everything up to `position`.
-pub(crate) async fn reach(mut status: watch::Receiver<Status>, position: Position) -> Result<(), SystemError> {
-    let there = status.wait_for(|status| status.reached >= position || status.state.stopped().is_some()).await;
+/// Waits for `there` as long as `log` has what is at `position`: a follower that comes to the position of an event that was lost has
+/// dealt with another one.
+///
+/// # Errors
+/// [`StoreError::LogWentBack`]: it has lost it. Others: those of `there`.
+pub(crate) async fn unless_lost(
+    log: &dyn EventStore,
+    position: Position,
+    there: impl Future<Output = Result<(), SystemError>>,
+) -> Result<(), SystemError> {
+    let proof = KnownPlace::new(position, None).verify(log).await?;
+    let known = KnownPlace::new(position, proof.event);
+    let mut epoch = proof.epoch;
+    let mut there = pin!(there);
+    loop {
+        let ended = pin!(log.wait_beyond(Position::MAX, Some(epoch)));
+        match select(there.as_mut(), ended).await {
+            Either::Left((done, _)) if log.epoch() == epoch => return done,
+            Either::Left((done, _)) => {
+                known.verify(log).await?;
+                return done;
+            }
+            Either::Right((Err(StoreError::OutdatedEpoch { .. }), _)) => epoch = prove(log, known).await?,
+            Either::Right(_) => tokio::time::sleep(REST).await,
+        }
+    }
+}
+
+/// The epoch in which `known` is proven, as soon as the store answers.
+async fn prove(log: &dyn EventStore, known: KnownPlace) -> Result<Epoch, StoreError> {
+    loop {
+        match known.verify(log).await {
+            Ok(proof) => return Ok(proof.epoch),
+            Err(StoreError::Unavailable { .. }) => tokio::time::sleep(REST).await,
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Waits until the follower has dealt with everything up to `position`, in the present life of `log`.
+pub(crate) async fn reach(
+    log: &dyn EventStore,
+    mut status: watch::Receiver<Status>,
+    position: Position,
+) -> Result<(), SystemError> {
+    let is_there = |status: &Status| status.is_at(position, log.epoch()) || status.state.stopped().is_some();
+    let there = status.wait_for(is_there).await;
     let gone = || SystemError::Invalid { reason: "the system has stopped".to_owned() };
     match there.map_err(|_| gone())?.state.stopped() {
         Some(failure) => Err(failure.clone().into()),
@@ -139,15 +187,15 @@ where
 {
     loop {
         catch_up().await?;
-        let Status { reached, state, .. } = status.borrow().clone();
-        if let Some(failure) = state.stopped() {
+        let status = status.borrow().clone();
+        if let Some(failure) = status.state.stopped() {
             return Err(failure.clone().into());
         }
-        if reached >= position {
+        if status.is_at(position, upstream.epoch()) {
             return Ok(());
         }
         tokio::time::sleep(REST).await;
-        match upstream.wait_beyond(reached, None).await {
+        match upstream.wait_beyond(status.reached, status.epoch).await {
             // The followers find out what has become of the log.
             Ok(_) | Err(StoreError::OutdatedEpoch { .. }) => {}
             Err(error) => return Err(error.into()),

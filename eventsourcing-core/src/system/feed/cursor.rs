@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
+use super::RETIRED;
 use super::parked::{NotesOf, ParkedChange, ParkedStreams};
 use crate::LogPages;
 use crate::store::{
-    EventStore, Figures, LeaseToken, LogId, Name, NotesQuery, Position, Revision, Slice, StoreError, StoredEvent,
-    Tracking,
+    Epoch, EventRef, EventStore, Figures, KnownPlace, LeaseToken, LogId, Name, NotesQuery, Position, Revision, Slice,
+    StoreError, StoredEvent, Tracking,
 };
 
 /// Under which key a follower notes the figures of what it has dealt with in a slice.
@@ -22,9 +23,16 @@ pub(crate) fn figures_key(slice: Slice) -> String {
 pub(crate) struct Cursor {
     follower: Name,
     upstream: LogId,
-    /// The position the store knows.
+    /// The position the store knows: that of an event, unless an earlier release has written it.
     stored: Position,
+    /// The last event it has seen, as the store knows it. `None`: it is not known which one that was.
+    last_event: Option<EventRef>,
     revision: Revision,
+    /// The epoch of its home in which all of this was read.
+    home_epoch: Epoch,
+    /// The epoch of the log in which it is proven that the log has not gone back behind it. `None`: it is not.
+    proven: Option<Epoch>,
+    is_fresh: bool,
     /// Everything up to here is dealt with or passed over.
     pub(crate) reached: Position,
     /// The lease under which it works, if any.
@@ -57,13 +65,15 @@ impl Cursor {
         events: usize,
     ) -> Result<Self, StoreError> {
         loop {
+            let home_epoch = home.epoch();
             let stored = home.tracking(&follower, upstream).await?;
             let slice = Slice::of(stored);
             let book = home.notes(NotesQuery::new(follower.clone(), upstream, figures_key(slice))).await?;
             let notes = NotesOf { home, follower: follower.clone(), upstream };
             let parked = notes.parked_at(book.revision).await?;
             // Otherwise it moved in between.
-            if let (true, Some(parked)) = (book.position == stored, parked) {
+            let is_of_one_moment = book.position == stored && home.epoch() == home_epoch;
+            if let (true, Some(parked)) = (is_of_one_moment, parked) {
                 let figures = book.notes.into_values().map(|note| Ok((slice, read_figures(&note)?)));
                 let figures = figures.collect::<Result<_, StoreError>>()?;
                 let (revision, lease, reached, pages) = (book.revision, None, stored, None);
@@ -71,7 +81,11 @@ impl Cursor {
                     follower,
                     upstream,
                     stored,
+                    last_event: book.last_event,
                     revision,
+                    home_epoch,
+                    proven: None,
+                    is_fresh: true,
                     reached,
                     lease,
                     events,
@@ -89,21 +103,72 @@ impl Cursor {
         self.revision
     }
 
-    /// The step to `to` that goes with having dealt with these events.
-    pub(crate) fn step(&self, to: Position, dealt_with: &[StoredEvent]) -> NextStep {
-        self.step_counting(to, dealt_with, &self.figures)
+    /// Where the log must not have gone back to, and the event that proves it.
+    pub(super) fn place(&self) -> KnownPlace {
+        KnownPlace::new(self.stored, self.last_event)
     }
 
-    fn step_counting(&self, to: Position, dealt_with: &[StoredEvent], known: &BTreeMap<Slice, Figures>) -> NextStep {
+    /// Returns `true` if nothing may have been lost since its place was proven, neither in the log nor at home.
+    pub(super) fn is_proven(&self, home: Epoch, upstream: Epoch) -> bool {
+        self.home_epoch == home && self.proven == Some(upstream)
+    }
+
+    /// Returns `true` as long as nobody has tried to prove it.
+    pub(super) fn is_fresh(&self) -> bool {
+        self.is_fresh
+    }
+
+    /// Makes sure that the log has not gone back behind its place.
+    ///
+    /// # Errors
+    /// [`StoreError::LogWentBack`]: it has.
+    pub(super) async fn verify(&mut self, log: &dyn EventStore) -> Result<(), StoreError> {
+        self.is_fresh = false;
+        if self.stored == RETIRED {
+            self.proven = Some(log.epoch());
+            return Ok(());
+        }
+        let proof = self.place().verify(log).await?;
+        self.proven = Some(proof.epoch);
+        // A step of an earlier release has not said which event it was.
+        self.last_event = self.last_event.or(proof.event);
+        Ok(())
+    }
+
+    pub(super) fn proven(&self) -> Option<Epoch> {
+        self.proven
+    }
+
+    /// The step to `event`, the last one that was seen, that goes with having dealt with these events.
+    pub(crate) fn step_to(&self, event: &StoredEvent, dealt_with: &[StoredEvent]) -> NextStep {
+        let to = EventRef::of(event, self.upstream);
+        self.step_counting(Some(to), dealt_with, &self.figures)
+    }
+
+    /// A step that stays where it is.
+    pub(crate) fn step_in_place(&self) -> NextStep {
+        self.step_counting(None, &[], &self.figures)
+    }
+
+    /// A step ends at an event, so that it can be proven later that the log still has it.
+    fn step_counting(
+        &self,
+        to: Option<EventRef>,
+        dealt_with: &[StoredEvent],
+        known: &BTreeMap<Slice, Figures>,
+    ) -> NextStep {
         let mut figures = BTreeMap::new();
         for event in dealt_with {
             let slice = Slice::of(event.position);
             let known = || known.get(&slice).copied().unwrap_or_default();
             figures.entry(slice).or_insert_with(known).add(&event.stream, event.version);
         }
-        let step = Tracking::new(self.follower.clone(), self.upstream, self.stored, to)
+        let end = to.map_or(self.stored, |event| event.position);
+        let step = Tracking::new(self.follower.clone(), self.upstream, self.stored, end)
+            .with_last_event(to.or(self.last_event))
             .with_lease(self.lease)
-            .with_revision(self.revision);
+            .with_revision(self.revision)
+            .in_epoch(self.home_epoch);
         let tracking = figures
             .iter()
             .fold(step, |step, (slice, figures)| step.with_note(figures_key(*slice), write_figures(figures)));
@@ -113,7 +178,7 @@ impl Cursor {
     /// A step that changes notes only. It is made under no lease: the revision is the stronger guard, and whoever
     /// runs the follower may be another process.
     pub(crate) fn notes_step(&self) -> NextStep {
-        let mut step = self.step(self.reached, &[]);
+        let mut step = self.step_in_place();
         step.tracking.lease = None;
         step
     }
@@ -132,14 +197,17 @@ impl Cursor {
                 entry.insert(note.map_or(Ok(Figures::default()), |note| read_figures(&note))?);
             }
         }
-        let mut step = self.step_counting(self.reached, events, &known);
+        let mut step = self.step_counting(None, events, &known);
         step.tracking.lease = None;
         Ok(step)
     }
 
     /// The step has been made.
     pub(crate) fn done(&mut self, step: NextStep) {
-        (self.stored, self.reached, self.revision) = (step.tracking.to, step.tracking.to, self.revision.next());
+        self.stored = step.tracking.to;
+        self.last_event = step.tracking.last_event;
+        self.reached = self.reached.max(self.stored);
+        self.revision = self.revision.next();
         self.figures.extend(step.figures);
         step.parked.carry_out(&mut self.parked);
         let open = Slice::of(self.stored);

@@ -27,8 +27,8 @@ use super::tenure::{HOLDER_KEY, Introduction};
 use super::{FollowerFailure, FollowerState, Holder, OnFailure, Parked};
 use crate::panics::{Panicked, catch_async};
 use crate::store::{
-    EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name, NotesQuery, Position,
-    StoreError, StoredEvent,
+    Epoch, EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name, NotesQuery,
+    Position, StoreError, StoredEvent,
 };
 use crate::{Clock, LogPages};
 use causes::is_of_newer_release;
@@ -89,6 +89,8 @@ pub(crate) struct Status {
     pub(crate) state: FollowerState,
     /// Whether it holds events back.
     pub(crate) has_parked: bool,
+    /// The epoch of the log in which it was proven where it is; `None` if it was not.
+    pub(crate) epoch: Option<Epoch>,
 }
 
 /// Whether an event waits for people.
@@ -133,8 +135,13 @@ pub(crate) enum Step {
 }
 
 impl Status {
+    /// Returns `true` if everything up to `position` is dealt with, in this life of the log, and the follower has not stopped there.
+    pub(crate) fn is_at(&self, position: Position, epoch: Epoch) -> bool {
+        self.reached >= position && self.epoch == Some(epoch) && self.state.stopped().is_none()
+    }
+
     fn of(cursor: &Cursor, state: FollowerState) -> Self {
-        Self { reached: cursor.reached, state, has_parked: !cursor.parked.is_empty() }
+        Self { reached: cursor.reached, state, has_parked: !cursor.parked.is_empty(), epoch: cursor.proven() }
     }
 }
 
@@ -204,11 +211,19 @@ impl<S> Feed<S> {
             self.stand_by(None).await?;
             return Ok(Step::Idle);
         }
+        if let Some(step) = self.prove(&mut cursor).await? {
+            return Ok(step);
+        }
         if let Some(step) = self.deal_with_timers(system, &mut cursor).await? {
             return Ok(step);
         }
         let page = match self.next_page(&mut cursor).await {
-            Ok(page) => page,
+            Ok(page) if Some(page.epoch) == cursor.proven() => page,
+            // Another epoch has begun: where it goes on is found out before anything else.
+            Ok(_) | Err(StoreError::LogWentBack { .. }) => {
+                cursor.pages = None;
+                return Ok(Step::Moved);
+            }
             Err(error @ StoreError::Unavailable { .. }) => return Err(error),
             Err(error) => return Ok(self.fail(cursor.reached, "the log".into(), error.into())),
         };
@@ -217,14 +232,52 @@ impl<S> Feed<S> {
         step
     }
 
+    /// Makes sure that the log still has what the follower has seen of it, and that nothing has been lost at home: at first, and
+    /// whenever either may have forgotten something. Then it goes on from its stored position, for what it has passed over
+    /// since may hold other events now. `Some`: it has stopped.
+    async fn prove(&self, cursor: &mut Cursor) -> Result<Option<Step>, StoreError> {
+        let home = self.sink.home();
+        while !cursor.is_proven(home.epoch(), self.upstream.epoch()) {
+            if !cursor.is_fresh() {
+                let held_lease = cursor.lease.is_some();
+                if self.refresh(cursor).await? && held_lease {
+                    return Ok(Some(Step::LeaseLost));
+                }
+                self.show(cursor);
+                if cursor.proven().is_some() {
+                    continue;
+                }
+            }
+            match cursor.verify(&*self.upstream).await {
+                Ok(()) => self.show(cursor),
+                Err(error @ StoreError::LogWentBack { .. }) => {
+                    let place = cursor.place().position;
+                    return Ok(Some(self.fail(place, "what it has dealt with".into(), error.into())));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(None)
+    }
+
     /// The next events that it takes; those after them are read meanwhile.
     async fn next_page(&self, cursor: &mut Cursor) -> Result<LogPage, StoreError> {
         let reached = cursor.reached;
+        let epoch = cursor.proven().unwrap_or(self.upstream.epoch());
         let pages = match &mut cursor.pages {
             Some(pages) if pages.after() == reached => pages,
-            pages => pages.insert(LogPages::new(Arc::clone(&self.upstream), self.query_after(reached))),
+            pages => pages.insert(LogPages::behind(Arc::clone(&self.upstream), self.query_after(reached), epoch)),
         };
         Ok(self.of_partition(pages.next().await?))
+    }
+
+    /// Waits until there is an event after `position`, or another epoch has begun in the log.
+    pub(crate) async fn wait_beyond(&self, position: Position) -> Result<(), StoreError> {
+        let epoch = self.status.borrow().epoch;
+        match self.upstream.wait_beyond(position, epoch).await {
+            Ok(_) | Err(StoreError::OutdatedEpoch { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// The events after any position that it takes.
@@ -254,7 +307,11 @@ impl<S> Feed<S> {
         if self.refresh(&mut cursor).await? {
             return Ok(false);
         }
-        let mut step = cursor.step(cursor.reached, &[]);
+        match self.prove(&mut cursor).await? {
+            None => {}
+            Some(step) => return Ok(step != Step::LeaseLost),
+        }
+        let mut step = cursor.step_in_place();
         let note = serde_json::to_string(who).expect("an id and a text");
         step.tracking = step.tracking.with_note(HOLDER_KEY, note);
         match self.sink.pass_over(step.tracking.clone()).await {
@@ -279,21 +336,23 @@ impl<S> Feed<S> {
             self.refresh(&mut *self.cursor.lock().await).await?;
         }
         let head = self.sink.home().head().await?;
+        let epoch = Some(self.upstream.epoch());
         let (mut position, mut has_parked) = self.notes().place().await?;
         if position == RETIRED && self.sink.succeed().await? {
             (position, has_parked) = self.notes().place().await?;
         }
         let reached = self.passed_over(position).await?;
-        self.status.send_replace(Status { reached, state: FollowerState::StandingBy { holder }, has_parked });
+        let state = FollowerState::StandingBy { holder };
+        self.status.send_replace(Status { reached, state, has_parked, epoch });
         Ok(head)
     }
 
     /// Shows how far it is.
     fn show(&self, cursor: &Cursor) {
-        let now = (cursor.reached, !cursor.parked.is_empty());
+        let now = (cursor.reached, !cursor.parked.is_empty(), cursor.proven());
         self.status.send_if_modified(|status| {
-            let before = (status.reached, status.has_parked);
-            (status.reached, status.has_parked) = now;
+            let before = (status.reached, status.has_parked, status.epoch);
+            (status.reached, status.has_parked, status.epoch) = now;
             before != now
         });
     }
@@ -351,12 +410,11 @@ impl<S> Feed<S> {
         let mut rest = &page.events[..];
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(cursor.events.min(rest.len()));
-            let to = if later.is_empty() { page.ceiling } else { piece[piece.len() - 1].position };
-            let outcome = match self.piece(system, cursor, piece, to).await {
+            let outcome = match self.piece(system, cursor, piece).await {
                 Err(Failure::Event(cause))
                     if piece.len() == 1 && !is_of_newer_release(&*cause) && self.parks(cursor) =>
                 {
-                    self.park(cursor, &piece[0], to, cause).await
+                    self.park(cursor, &piece[0], cause).await
                 }
                 outcome => outcome,
             };
@@ -382,9 +440,10 @@ impl<S> Feed<S> {
     }
 
     /// Deals with the events whose streams are not parked, and holds the others back.
-    async fn piece(&self, system: &S, cursor: &mut Cursor, piece: &[StoredEvent], to: Position) -> Result<(), Failure> {
+    async fn piece(&self, system: &S, cursor: &mut Cursor, piece: &[StoredEvent]) -> Result<(), Failure> {
         let (free, held) = sort_out(&cursor.parked, piece);
-        let mut step = cursor.step(to, &free);
+        let last = piece.last().expect("a piece has an event");
+        let mut step = cursor.step_to(last, &free);
         step.tracking = step.parked.hold(&cursor.parked, step.tracking, held);
         match free.is_empty() {
             true => self.sink.pass_over(step.tracking.clone()).await?,
@@ -399,11 +458,11 @@ impl<S> Feed<S> {
     }
 
     /// Puts an event aside, and with it what follows in its stream.
-    async fn park(&self, cursor: &mut Cursor, event: &StoredEvent, to: Position, cause: Cause) -> Result<(), Failure> {
+    async fn park(&self, cursor: &mut Cursor, event: &StoredEvent, cause: Cause) -> Result<(), Failure> {
         let failure = self.failure(event.position, describe(event), cause);
         error!(follower = %self.name, position = %event.position, event = failure.event, error = %failure.cause,
             "event parked; later ones of its aggregate wait behind it");
-        let mut step = cursor.step(to, &[]);
+        let mut step = cursor.step_to(event, &[]);
         let parked = Parked::new(event, failure.cause, self.clock.now());
         step.tracking = step.parked.park(step.tracking, event, parked);
         self.sink.pass_over(step.tracking.clone()).await?;
@@ -418,7 +477,10 @@ impl<S> Feed<S> {
         if cursor.unwritten() < PASSED_OVER_MAX {
             return Ok(());
         }
-        let step = cursor.step(cursor.reached, &[]);
+        // Without an event to end at the step would prove nothing later. The next page may end at one.
+        let seen = self.upstream.visible(cursor.reached).await?;
+        let Some(last) = seen.event.filter(|_| Some(seen.epoch) == cursor.proven()) else { return Ok(()) };
+        let step = cursor.step_to(&last, &[]);
         match self.sink.pass_over(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
             Err(Failure::Moved) => drop(self.refresh(cursor).await?),
@@ -453,7 +515,11 @@ impl<S> Feed<S> {
             *cursor = self.load_cursor(events).await?;
         }
         cursor.lease = lease;
-        Ok(has_succeeded)
+        match cursor.verify(&*self.upstream).await {
+            // It stays unproven: whoever goes on from here finds out as well, and says so.
+            Ok(()) | Err(StoreError::LogWentBack { .. }) => Ok(has_succeeded),
+            Err(error) => Err(error),
+        }
     }
 
     async fn load_cursor(&self, events: usize) -> Result<Cursor, StoreError> {
@@ -463,11 +529,17 @@ impl<S> Feed<S> {
 
     fn fail(&self, position: Position, event: String, source: Cause) -> Step {
         let is_outdated = is_of_newer_release(&*source);
+        let has_gone_back = matches!(source.downcast_ref(), Some(StoreError::LogWentBack { .. }));
         let failure = self.failure(position, event, source);
         let (state, step) = match self.on_failure {
             _ if is_outdated => {
                 warn!(follower = %self.name, %position, error = %failure.cause, "follower waits for a newer release");
                 (FollowerState::WaitingForRelease(failure), Step::Outdated)
+            }
+            // What is lost does not come back by trying again, nor does it belong to one event.
+            _ if has_gone_back => {
+                error!(follower = %self.name, %position, error = %failure.cause, "follower stopped: the log went back");
+                (FollowerState::Stopped(failure), Step::Stopped)
             }
             OnFailure::Stop | OnFailure::Park => {
                 error!(follower = %self.name, %position, error = %failure.cause, "follower stopped");

@@ -78,7 +78,7 @@ impl<S> Feed<S> {
         error!(follower = %self.name, timer = failure.event, error = %failure.cause, "timer parked");
         let count = self.timer_notes().count().await?.1.saturating_sub(1);
         let why = WhyParked { cause: failure.cause, since: self.clock.now(), attempts: 1 };
-        let mut step = cursor.step(cursor.reached, &[]);
+        let mut step = cursor.step_in_place();
         step.tracking = parked(step.tracking, timer, why)
             .without_note(due_key(timer))
             .with_note(parked_timer_key(&timer.key), "")

@@ -140,6 +140,10 @@ impl<S> Feed<S> {
     /// The next events of a parked stream, at most `limit`.
     async fn batch(&self, cursor: &Cursor, stream: &StreamId, limit: usize) -> Result<Option<Batch>, StoreError> {
         let Some(parked) = cursor.parked.get(stream).cloned() else { return Ok(None) };
+        if cursor.proven().is_none() {
+            // What stands in the stream now may be other events than those that wait.
+            cursor.place().verify(&*self.upstream).await?;
+        }
         let held = self.notes().held(stream, limit + 1).await?;
         let Some(first) = held.first() else { return Err(not_held(&parked)) };
         let query = StreamQuery::new(stream.clone()).from(first.version).limit(held.len());

@@ -52,7 +52,7 @@ impl<S> Feed<S> {
             Ok(due) => due,
             Err(failure) => return self.after(cursor, &[], failure).await.map(Some),
         };
-        let step = cursor.step(cursor.reached, &[]);
+        let step = cursor.step_in_place();
         match self.sink.deal_with_timers(system, &due, step.tracking.clone()).await {
             Ok(()) => {
                 cursor.done(step);
