@@ -125,3 +125,34 @@ fn a_served_bank_answers_until_it_is_told_to_stop() {
         text(&place, &["verify"]);
     }
 }
+
+/// What a 500 says about the log is true, without `RUST_LOG`, and there are no colours in a file.
+#[test]
+fn a_problem_of_the_bank_is_in_its_log() {
+    let place = &Place::all_durable()[0];
+    let alice = text(place, &["open", "Alice"]);
+    let file = place.url().strip_prefix("sqlite:").expect("a file");
+    let broken = "UPDATE eventsourcing_events SET payload = CAST('{\"owner\":7}' AS BLOB) WHERE position = 1";
+    let database = rusqlite::Connection::open(file).expect("the database");
+    assert_eq!(database.execute(broken, []).expect("an event is broken"), 1);
+    drop(database);
+    for filter in [None, Some("info")] {
+        let mut served = command(place, &["serve", "--addr", "127.0.0.1:0"]);
+        served.envs(filter.map(|filter| ("RUST_LOG", filter))).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut served = served.spawn().expect("the bank runs");
+        let mut line = String::new();
+        let mut out = BufReader::new(served.stdout.take().expect("a pipe"));
+        out.read_line(&mut line).expect("it says where it is");
+        let address =
+            line.split("http://").nth(1).and_then(|rest| rest.split('/').next()).expect("an address").to_owned();
+        for (path, status) in [(format!("/api/accounts/{alice}"), "500"), (format!("/accounts/{alice}"), "500")] {
+            let answer = ask(&address, &format!("GET {path} HTTP/1.1\r\nHost: {address}"));
+            assert!(answer.split(' ').nth(1) == Some(status) && answer.contains("log"), "{answer}");
+        }
+        let stop = Command::new("kill").args(["-TERM", &served.id().to_string()]).status().expect("kill runs");
+        assert!(stop.success());
+        let log = String::from_utf8(served.wait_with_output().expect("it ends").stderr).expect("UTF-8");
+        assert!(log.matches("ERROR").count() >= 2 && log.contains("cannot decode event Opened"), "{log}");
+        assert!(!log.contains('\u{1b}'), "{log:?}");
+    }
+}

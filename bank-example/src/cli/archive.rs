@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use bank_example::application::summaries::Listing;
 use bank_example::domain::ZERO;
@@ -22,12 +23,15 @@ use super::{NOTHING_DONE, console, opened, progress, stopped, verify};
 
 /// The name of a file that stands for standard output.
 const STDOUT: &str = "-";
+const NO_WHOLE_ARCHIVE: &str = "the output is not a whole archive";
+/// The time that an export has to end while nobody reads it.
+const STANDSTILL_TIME_MAX: Duration = Duration::from_secs(1);
 
 pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Output, Failure> {
     let store = opened(stop, stores::open_existing(store)).await?.store();
     let bar = progress::bar("");
     let outcome = match file.as_os_str() == STDOUT {
-        true => stop.or(export_to_stdout(&*store, &bar), "the output is not a whole archive").await,
+        true => stop.or(export_to_stdout(&*store, &bar, stop), NO_WHOLE_ARCHIVE).await,
         false => stop.or(export_file(&*store, file, &bar), "no archive was written").await,
     };
     bar.finish_and_clear();
@@ -47,7 +51,9 @@ pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Outp
 }
 
 /// An archive that is cut off is none, so a reader that goes away is an error here.
-async fn export_to_stdout(store: &dyn EventStore, bar: &ProgressBar) -> Result<Exported, Failure> {
+async fn export_to_stdout(store: &dyn EventStore, bar: &ProgressBar, stop: &Stop) -> Result<Exported, Failure> {
+    // It may stand still in the middle of a write.
+    stop.must_end_within(STANDSTILL_TIME_MAX, NO_WHOLE_ARCHIVE);
     let mut out = BufWriter::new(std::io::stdout());
     let exported = archive::export::<EventSourcedBank>(store, &mut out, |progress| draw(bar, progress)).await;
     exported.map_err(|error| match error {

@@ -253,7 +253,13 @@ impl BankCommand {
     pub(crate) fn check(self) -> Result<Checked, Failure> {
         Ok(match self {
             Self::Demo => Checked::Demo,
-            Self::Open { owner, once: Once { key } } => Checked::Open { owner, key },
+            Self::Open { owner, once: Once { key } } => {
+                // A name that is refused makes no store. With a key the refusal is kept in one.
+                if key.is_none() {
+                    Account::open(&owner).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
+                }
+                Checked::Open { owner, key }
+            }
             Self::Credit { id: account, amount, once: Once { key } } => {
                 Checked::Credit { id: id(&account)?, amount: money(&amount)?, key }
             }

@@ -15,8 +15,11 @@ const FILTER_DEFAULT: &str = "warn";
 /// Before a password among the parameters of a URL, or in libpq's words.
 const PASSWORD_WORD: &str = "password=";
 
-/// Writes an answer to standard output.
+/// Writes an answer to standard output. An empty one does not wait for whoever stands still in a write.
 pub(super) fn answer(text: &str) -> io::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_bytes())?;
     stdout.flush()

@@ -39,7 +39,7 @@ use output::Output;
 use stop::Stop;
 
 /// How long the followers may take to stop at the end of a command.
-const STOPPING_TIME_MAX: Duration = Duration::from_secs(5);
+const STOPPING_TIME_MAX: Duration = Duration::from_secs(3);
 /// How long reads that are still under way may take at the end of the program.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(2);
 
@@ -58,10 +58,14 @@ pub(crate) fn main() -> ExitCode {
 }
 
 fn carry_out(cli: Cli) -> Result<Answer, Failure> {
+    let stop = Stop::listen()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::Store(format!("the system gives no threads: {error}")))?;
-    let outcome = runtime.block_on(run(cli));
+    let outcome = runtime.block_on(run(cli, &stop));
     runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
+    // All that is left is to write the answer, which may take as long as its reader does.
+    let has_changed = outcome.as_ref().is_ok_and(|answer| answer.has_changed);
+    stop.must_end_within(Duration::ZERO, if has_changed { "done, but the answer was not read" } else { "" });
     outcome
 }
 
@@ -100,30 +104,29 @@ impl Answer {
     }
 }
 
-async fn run(Cli { place, json, codec, command }: Cli) -> Result<Answer, Failure> {
-    let stop = Stop::listen()?;
+async fn run(Cli { place, json, codec, command }: Cli, stop: &Stop) -> Result<Answer, Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
         Command::Describe { mermaid } => Ok(Answer::of(commands::describe(mermaid), json, false)),
         Command::Schema { what } => {
             let changes = what.changes();
             Ok(Answer::of(schema::run(what)?, json, changes))
         }
-        Command::Backup { file } => Ok(Answer::of(backup::run(&place.url()?, &file, &stop).await?, json, true)),
-        Command::Export { file } => Ok(Answer::of(archive::export(&place.url()?, &file, &stop).await?, json, true)),
-        Command::Import { file } => Ok(Answer::of(archive::import(&place.url()?, &file, &stop).await?, json, true)),
+        Command::Backup { file } => Ok(Answer::of(backup::run(&place.url()?, &file, stop).await?, json, true)),
+        Command::Export { file } => Ok(Answer::of(archive::export(&place.url()?, &file, stop).await?, json, true)),
+        Command::Import { file } => Ok(Answer::of(archive::import(&place.url()?, &file, stop).await?, json, true)),
         Command::Serve(args) => {
-            serve::run(&place.url()?, codec.into(), args, &stop).await?;
+            serve::run(&place.url()?, codec.into(), args, stop).await?;
             Ok(Answer::shown(String::new()))
         }
         Command::Watch { after } => {
-            let store = opened(&stop, stores::open_existing(&place.url()?)).await?.store();
-            watch::run(store, after.map(Position::new), json, &stop).await?;
+            let store = opened(stop, stores::open_existing(&place.url()?)).await?.store();
+            watch::run(store, after.map(Position::new), json, stop).await?;
             Ok(Answer::shown(String::new()))
         }
         Command::OfBank(command) => {
             let command = command.check()?;
             let records = command.records();
-            let output = ask(&place.url()?, codec.into(), command, &stop).await?;
+            let output = ask(&place.url()?, codec.into(), command, stop).await?;
             Ok(Answer::of(output, json, records))
         }
     }

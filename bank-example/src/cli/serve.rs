@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bank_example::stores::{self, OpenError};
 use bank_example::system::EventSourcedBank;
@@ -14,6 +15,9 @@ use tokio::net::TcpListener;
 use super::failure::{Failure, one_line};
 use super::stop::Stop;
 use super::{NOTHING_DONE, console, opened, settings};
+
+/// The time to answer requests that are open, and to stop the followers.
+const ENDING_TIME_MAX: Duration = Duration::from_secs(25);
 
 #[derive(Args)]
 pub(crate) struct ServeArgs {
@@ -61,6 +65,7 @@ fn takes_password(begin: &str) -> Failure {
 
 pub(crate) async fn run(store: &str, codec: Codec, args: ServeArgs, stop: &Stop) -> Result<(), Failure> {
     let settings = args.settings()?;
+    stop.must_end_within(ENDING_TIME_MAX, "requests were still open");
     if !settings.may_listen_on(args.addr) {
         return Err(ServeError::Open(args.addr).into());
     }

@@ -5,6 +5,7 @@
 
 use std::future::Future;
 use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -13,6 +14,9 @@ use super::failure::Failure;
 
 /// The time that a command which may have written something is given to end by itself.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// The time after which a command that was asked to end is ended, unless it has another.
+const ENDING_TIME_MAX: Duration = Duration::from_secs(8);
 
 /// A signal that asks the program to end.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,24 +53,65 @@ impl From<Signal> for ExitCode {
 
 /// Tells whether the program was asked to end. Clones are told alike.
 #[derive(Clone, Debug)]
-pub(crate) struct Stop(watch::Receiver<Option<Signal>>);
+pub(crate) struct Stop {
+    requested: watch::Receiver<Option<Signal>>,
+    limit: Arc<Mutex<Limit>>,
+}
+
+/// What happens if the command in hand does not end by itself.
+#[derive(Clone, Debug)]
+struct Limit {
+    time: Duration,
+    message: String,
+}
 
 impl Stop {
-    /// Begins to listen. A second signal ends the process at once, with the signal's exit code.
+    /// Begins to listen, in a thread of its own: a command may stand still in a write that nobody reads, and the runtime
+    /// may have ended already. A second signal ends the process at once, and so does the end of the time that the
+    /// command has.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        let (sender, receiver) = watch::channel(None);
         let cannot = |error| Failure::Store(format!("the signals of the system cannot be listened for: {error}"));
-        let mut signals = Signals::new().map_err(cannot)?;
-        tokio::spawn(async move {
-            sender.send_replace(Some(signals.next().await));
-            std::process::exit(signals.next().await.code().into());
-        });
-        Ok(Self(receiver))
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let mut signals = {
+            let _within = runtime.enter();
+            Signals::new().map_err(cannot)?
+        };
+        let (sender, requested) = watch::channel(None);
+        let limit = Arc::new(Mutex::new(Limit { time: ENDING_TIME_MAX, message: String::new() }));
+        let stop = Self { requested, limit };
+        let limits = stop.clone();
+        let listening = move || {
+            runtime.block_on(async {
+                let first = signals.next().await;
+                let Limit { time, message } = limits.limit();
+                sender.send_replace(Some(first));
+                let code = tokio::select! {
+                    second = signals.next() => second.code(),
+                    () = tokio::time::sleep(time) => {
+                        Failure::Interrupted(first, message).report();
+                        first.code()
+                    }
+                };
+                std::process::exit(code.into());
+            });
+        };
+        std::thread::Builder::new().name("signals".to_owned()).spawn(listening).map_err(cannot)?;
+        Ok(stop)
+    }
+
+    /// Gives the command so much time to end from the moment when it is asked to. Then the process ends with `message`.
+    pub(crate) fn must_end_within(&self, time: Duration, message: &str) {
+        // A panic while the lock is held cannot leave the limit half changed.
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Limit { time, message: message.to_owned() };
+    }
+
+    fn limit(&self) -> Limit {
+        self.limit.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until the program is asked to end.
     pub(crate) async fn requested(&self) -> Signal {
-        let mut receiver = self.0.clone();
+        let mut receiver = self.requested.clone();
         let signal = receiver.wait_for(Option::is_some).await.map(|signal| *signal);
         match signal {
             Ok(Some(signal)) => signal,

@@ -31,7 +31,9 @@ async fn show(store: Arc<dyn EventStore>, after: Option<Position>, json: bool) -
     let mut events = Subscription::new(store, LogQuery::after(after));
     while let Some(event) = events.next().await {
         let line = output::log_line(&event?, json)?;
-        match console::answer(&format!("{line}\n")) {
+        // In a thread of its own: while nobody reads, the program still hears that it should stop.
+        let written = tokio::task::spawn_blocking(move || console::answer(&format!("{line}\n"))).await;
+        match written.map_err(std::io::Error::other).flatten() {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
             Err(error) => return Err(Failure::unwritten(&error)),
             Ok(()) => {}

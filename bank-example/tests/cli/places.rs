@@ -79,6 +79,15 @@ fn commands_that_take_a_store_make_none() {
 }
 
 #[test]
+fn a_name_that_is_refused_makes_no_store() {
+    let bank = Bank::new();
+    for owner in ["", "two\nlines"] {
+        assert!(bank.fails(1, &["open", owner]).contains("the owner's name must have"));
+    }
+    assert_eq!(files(bank.path()), [""; 0]);
+}
+
+#[test]
 fn commands_that_begin_a_bank_make_its_store() {
     for command in [&["open", "Alice"][..], &["demo"]] {
         for place in [None, Some(Place::postgres())] {
