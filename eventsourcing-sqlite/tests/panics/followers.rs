@@ -172,10 +172,7 @@ impl Place {
 
     /// What people do when the cause of failures is gone.
     pub(crate) async fn go_on(&self, what: &str) {
-        for follower in FOLLOWERS {
-            self.shop.resume(follower).await.unwrap();
-        }
-        self.settle(what).await;
+        self.resume_all(what).await;
         for follower in FOLLOWERS {
             let parking = self.shop.parking(follower).unwrap();
             for parked in parking.list().await.unwrap() {
@@ -188,6 +185,21 @@ impl Place {
             }
         }
         self.settle(what).await;
+    }
+
+    /// A partition may still be about to stop, because of a panic of before.
+    async fn resume_all(&self, what: &str) {
+        let began = Instant::now();
+        loop {
+            for follower in FOLLOWERS {
+                self.shop.resume(follower).await.unwrap();
+            }
+            match timeout(PATIENCE, unharmed(self.shop.settled())).await {
+                Ok(Ok(())) => return,
+                Ok(Err(error)) => assert!(began.elapsed() < PATIENCE, "{what}: {error}"),
+                Err(_) => panic!("{what}: it does not settle: {:#?}", self.shop.health().await),
+            }
+        }
     }
 
     pub(crate) async fn settle(&self, what: &str) {
@@ -232,8 +244,7 @@ async fn follow(store: Arc<dyn EventStore>, way: Way, point: Point, when: When, 
     place.go_on(what).await;
     let effects = place.effects(&placed).await;
     assert!(effects.iter().all(|effect| *effect == Place::expected()), "{what}: {effects:?}");
-    let health = place.shop.health().await.unwrap();
-    assert!(health.is_healthy(), "{what}: {health:?}");
+    place.until_healthy(what).await;
     let verification = place.shop.verify().await.unwrap();
     assert!(verification.agrees(), "{what}: {verification}");
     let stopped = timeout(PATIENCE, place.shop.stop()).await;
@@ -242,6 +253,19 @@ async fn follow(store: Arc<dyn EventStore>, way: Way, point: Point, when: When, 
 }
 
 impl Place {
+    /// A follower that failed after its work was done tries again a moment later.
+    async fn until_healthy(&self, what: &str) {
+        let began = Instant::now();
+        loop {
+            let health = self.shop.health().await.unwrap();
+            if health.is_healthy() {
+                return;
+            }
+            assert!(began.elapsed() < PATIENCE, "{what}: {health:?}");
+            sleep(Duration::from_millis(2)).await;
+        }
+    }
+
     /// What is parked holds up nothing else.
     async fn others_went_on(&self, placed: &[Id<Order>], what: &str) {
         self.settle(what).await;
