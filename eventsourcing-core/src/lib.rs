@@ -103,7 +103,7 @@ pub use application::{Application, IdPage, Ids, Save};
 pub use clock::{Clock, IdSource, RandomIds, SystemClock};
 #[cfg(feature = "zstd")]
 pub use codec::Compression;
-pub use codec::{Codec, CodecError};
+pub use codec::{Codec, CodecError, VALUE_DEPTH_MAX};
 pub use error::{AppError, Rejected};
 pub use event::{Event, EventType, IntoEvents};
 pub use id::{Id, ParseIdError};

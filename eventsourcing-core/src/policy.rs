@@ -85,7 +85,8 @@ struct Cause {
 
 impl Work {
     pub(crate) fn new(app: Application, timers: TimerType) -> Self {
-        let (schedule, left) = (Schedule::new(timers), Left::default());
+        let schedule = Schedule::new(timers, app.encoding());
+        let left = Left::default();
         Self { app, roots: Vec::new(), index: HashMap::new(), left, cause: None, met_outage: false, schedule }
     }
 

@@ -437,7 +437,8 @@ fn encode<E: Event>(pending: &Pending<E>, encoding: Encoding, metadata: &[u8]) -
     })
 }
 
-fn with_cause(error: &CodecError) -> String {
+/// The text of an error with that of its cause.
+pub(crate) fn with_cause(error: &CodecError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),

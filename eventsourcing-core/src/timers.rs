@@ -1,6 +1,6 @@
 //! [`Timers`]: what a policy does when a time has come that it has chosen itself.
 
-use std::any::{TypeId, type_name};
+use std::any::{Any, type_name};
 use std::collections::BTreeMap;
 use std::error::Error;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
+use crate::codec::{Cause, Encoding};
 use crate::store::NOTE_KEY_BYTES_MAX;
 use crate::{EventRef, Metadata, Work};
 
@@ -154,16 +155,21 @@ impl Timer {
 pub(crate) enum TimerType {
     /// None: it is not declared to have any.
     None,
-    /// Those with this payload.
-    Of(TypeId, &'static str),
+    /// Timers whose payloads this encodes, which are of the type that is named.
+    Of(EncodePayload, &'static str),
     /// Any. For tests of a policy alone.
     #[cfg(feature = "testing")]
     Any,
 }
 
+/// `None`: it is a payload of another type.
+type EncodePayload = fn(&dyn Any, Encoding) -> Option<Result<String, Cause>>;
+
 impl TimerType {
     pub(crate) fn of<P: Timers>() -> Self {
-        Self::Of(TypeId::of::<P::Timer>(), type_name::<P::Timer>())
+        let encode: EncodePayload =
+            |payload, encoding| payload.downcast_ref::<P::Timer>().map(|payload| encoding.encode_note(payload));
+        Self::Of(encode, type_name::<P::Timer>())
     }
 }
 
@@ -171,6 +177,7 @@ impl TimerType {
 #[derive(Debug)]
 pub(crate) struct Schedule {
     allowed: TimerType,
+    encoding: Encoding,
     /// By their keys; `None`: cancelled, or dealt with.
     pub(crate) changes: BTreeMap<String, Option<Timer>>,
     /// The first mistake. The policy need not look for it; the event fails with it.
@@ -186,13 +193,13 @@ pub(crate) enum TimerError {
     OtherType { key: String, found: &'static str, declared: &'static str },
     #[error("a key of {bytes} bytes; that of a timer has 1 to {TIMER_KEY_BYTES_MAX} bytes and no NUL character")]
     Key { bytes: usize },
-    #[error("the payload of the timer {key:?} cannot be encoded")]
-    Payload { key: String, source: serde_json::Error },
+    #[error("the payload of the timer {key:?} cannot be kept")]
+    Payload { key: String, source: Cause },
 }
 
 impl Schedule {
-    pub(crate) fn new(allowed: TimerType) -> Self {
-        Self { allowed, changes: BTreeMap::new(), mistake: None }
+    pub(crate) fn new(allowed: TimerType, encoding: Encoding) -> Self {
+        Self { allowed, encoding, changes: BTreeMap::new(), mistake: None }
     }
 
     pub(crate) fn put<T: Serialize + 'static>(&mut self, due: Timestamp, key: String, payload: &T, of: Origin) {
@@ -210,14 +217,22 @@ impl Schedule {
         Origin { id, metadata }: Origin,
     ) -> Result<Timer, TimerError> {
         self.check(key)?;
-        if let TimerType::Of(type_id, declared) = self.allowed
-            && type_id != TypeId::of::<T>()
-        {
-            return Err(TimerError::OtherType { key: key.into(), found: type_name::<T>(), declared });
-        }
-        let payload = serde_json::to_value(payload);
-        let payload = payload.map_err(|source| TimerError::Payload { key: key.into(), source })?;
+        let payload = self.encode(key, payload)?;
         Ok(Timer { key: key.into(), id, due: to_microsecond(due), payload, metadata, parked: None })
+    }
+
+    fn encode<T: Serialize + 'static>(&self, key: &str, payload: &T) -> Result<Value, TimerError> {
+        let encoded = match self.allowed {
+            TimerType::None => return Err(TimerError::NotDeclared { key: key.into() }),
+            TimerType::Of(encode, declared) => {
+                let other_type = || TimerError::OtherType { key: key.into(), found: type_name::<T>(), declared };
+                encode(payload, self.encoding).ok_or_else(other_type)?
+            }
+            #[cfg(feature = "testing")]
+            TimerType::Any => Encoding::encode_unread_note(payload),
+        };
+        let value = encoded.and_then(|text| Ok(serde_json::from_str(&text)?));
+        value.map_err(|source| TimerError::Payload { key: key.into(), source })
     }
 
     pub(crate) fn cancel(&mut self, key: String) {

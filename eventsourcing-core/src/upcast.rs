@@ -120,10 +120,25 @@ pub struct StoredPayload<'a> {
 impl StoredPayload<'_> {
     /// The payload as a value of a type that serde can read.
     ///
+    /// A type that reads whatever there is, such as `serde_json::Value`, knows JSON, and may refuse bytes and keys that are
+    /// numbers, which MessagePack has besides. Such a payload is read as the JSON that it would be.
+    ///
     /// # Errors
     /// The bytes are not such a value.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Reason> {
-        Ok(Codec::read(self.codec, self.bytes, PhantomData, || "payload of an earlier version".into())?)
+        let what = || "payload of an earlier version".into();
+        match Codec::read(self.codec, self.bytes, PhantomData, what) {
+            Err(CodecError::Decode { .. }) if !self.is_json() => {
+                let value = Codec::read_value(self.codec, self.bytes, what)?;
+                T::deserialize(value)
+                    .map_err(|source| CodecError::Decode { what: what(), source: source.into() }.into())
+            }
+            read => Ok(read?),
+        }
+    }
+
+    fn is_json(&self) -> bool {
+        matches!(Codec::from_id(self.codec), Ok(Codec::Json))
     }
 }
 
@@ -225,13 +240,13 @@ fn unknown<E: Event>(name: &str, found: u16) -> CodecError {
 }
 
 /// The fields of the event at an index.
-struct Fields<E> {
+pub(crate) struct Fields<E> {
     index: usize,
     of: PhantomData<fn() -> E>,
 }
 
 impl<E> Fields<E> {
-    fn new(index: usize) -> Self {
+    pub(crate) fn new(index: usize) -> Self {
         Self { index, of: PhantomData }
     }
 }

@@ -7,7 +7,7 @@ use tracing::warn;
 
 use super::Application;
 use crate::aggregate::names_of;
-use crate::root::{AnyRoot, LoadError, Loading};
+use crate::root::{AnyRoot, LoadError, Loading, with_cause};
 use crate::store::{
     Append, EventStore, Fingerprint, Load, LogPage, LogQuery, Position, StoreError, StreamQuery, Version,
 };
@@ -118,7 +118,7 @@ impl Application {
         self.check_owns(A::NAME)?;
         let root = self.load(id).await?;
         let snapshot = root.encode_snapshot(self.settings.encoding);
-        let snapshot = snapshot.map_err(|error| StoreError::Invalid { reason: error.to_string() })?;
+        let snapshot = snapshot.map_err(|error| StoreError::Invalid { reason: with_cause(&error) })?;
         self.store.append(Append::new(self.now()).with_snapshot(snapshot).in_epoch(root.epoch())).await?;
         Ok(())
     }

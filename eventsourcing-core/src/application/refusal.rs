@@ -95,8 +95,9 @@ impl Application {
         E: Serialize + DeserializeOwned + Send,
     {
         let Some(command_id) = self.context.command_id else { return Err(Rejected::Domain(refusal)) };
-        let note = serde_json::to_string(&refusal);
-        let note = note.map_err(|error| StoreError::Invalid { reason: format!("a refusal is no JSON: {error}") })?;
+        let note = self.settings.encoding.encode_note(&refusal);
+        let note =
+            note.map_err(|error| StoreError::Invalid { reason: format!("the refusal cannot be kept: {error}") })?;
         let append = rejection(self.now(), self.store.log_id(), command_id, note);
         let Appended { receipt, repeated } = self.append(append).await?;
         match (receipt.kind, repeated) {

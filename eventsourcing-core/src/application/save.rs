@@ -9,7 +9,7 @@ use super::attempts::Attempts;
 use super::parts::{Part, Save};
 use crate::AppError;
 use crate::panics::catch;
-use crate::root::AnyRoot;
+use crate::root::{AnyRoot, with_cause};
 use crate::store::{
     Append, Appended, Expected, Load, Loaded, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, ReceiptKind, StoreError,
     StreamId, Tracking, Version,
@@ -162,7 +162,7 @@ impl Application {
             Ok(None) => return None,
             Ok(Some(Ok(snapshot))) if snapshot.payload.len() <= PAYLOAD_BYTES_MAX => return Some(snapshot),
             Ok(Some(Ok(snapshot))) => format!("it would have {} bytes", snapshot.payload.len()),
-            Ok(Some(Err(error))) => error.to_string(),
+            Ok(Some(Err(error))) => with_cause(&error),
             Err(panic) => panic.to_string(),
         };
         warn!(stream = %root.stream(), reason, "no snapshot is kept");

@@ -3,12 +3,14 @@
 use serde::Serialize;
 use serde::de::DeserializeSeed;
 
+use super::checked::{self, NumbersAsText, Refused, Written};
 use super::{Cause, PAYLOAD_BYTES_EXPECTED};
 
-pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, Cause> {
+pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Result<Written<Vec<u8>>, Refused> {
     let mut bytes = Vec::with_capacity(PAYLOAD_BYTES_EXPECTED);
-    value.serialize(&mut serde_json::Serializer::new(&mut bytes))?;
-    Ok(bytes)
+    let mut serializer = serde_json::Serializer::new(&mut bytes);
+    let Written { is_doubtful, .. } = checked::serialize(value, &mut serializer, NumbersAsText::AsTheyAre)?;
+    Ok(Written { ok: bytes, is_doubtful })
 }
 
 pub(super) fn decode<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<S::Value, Cause> {

@@ -11,16 +11,17 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 use serde::{Serialize, de};
 use serde_json::{Map, Number, Value};
 
+use super::checked::{self, NumbersAsText, Refused, Written};
 use super::{Cause, PAYLOAD_BYTES_EXPECTED, depth};
 
 /// How deep values may be nested, as in JSON. What nests deeper is refused and does not use up the stack.
 const DEPTH_MAX: usize = 128;
 
-pub(super) fn encode(value: &impl Serialize) -> Result<Vec<u8>, Cause> {
+pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Result<Written<Vec<u8>>, Refused> {
     let mut bytes = Vec::with_capacity(PAYLOAD_BYTES_EXPECTED);
     let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
-    value.serialize(&mut serializer)?;
-    Ok(bytes)
+    let Written { is_doubtful, .. } = checked::serialize(value, &mut serializer, NumbersAsText::AsNumbers)?;
+    Ok(Written { ok: bytes, is_doubtful })
 }
 
 pub(super) fn decode<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<S::Value, Cause> {

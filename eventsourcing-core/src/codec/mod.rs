@@ -2,6 +2,7 @@
 //!
 //! Stored bytes name their codec, so that a store may hold several and changing it needs no migration.
 
+mod checked;
 #[cfg(feature = "zstd")]
 mod compression;
 #[cfg(feature = "message-pack")]
@@ -10,23 +11,26 @@ mod json;
 #[cfg(feature = "message-pack")]
 mod message_pack;
 mod payload;
+mod read_back;
+mod trace;
 mod variant;
 
 use std::error::Error;
 use std::marker::PhantomData;
 
-use serde::de::{DeserializeSeed, Deserializer};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer};
 use serde::{Serialize, Serializer};
 
+pub use checked::VALUE_DEPTH_MAX;
 #[cfg(feature = "zstd")]
 pub use compression::Compression;
-pub(crate) use payload::Encoded;
-pub(crate) use payload::Encoding;
+pub(crate) use payload::{Encoded, Encoding};
 pub(crate) use variant::{deserialize_variant, serialize_variant};
 
 use crate::store::{CodecId, PAYLOAD_BYTES_MAX, StoredEvent};
-use crate::upcast::{self, Decoded};
+use crate::upcast::{self, Decoded, Fields};
 use crate::{Aggregate, Event};
+use checked::{Problem, Refused};
 
 /// How payloads are encoded: chosen for what is written, with [`Application::with_codec`](crate::Application::with_codec)
 /// or [`SystemBuilder::with_codec`](crate::SystemBuilder::with_codec). What was written by another codec is read all the
@@ -34,12 +38,11 @@ use crate::{Aggregate, Event};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Codec {
-    /// Compact JSON: readable in every database and log. Floating-point numbers that are not finite become null.
+    /// Compact JSON: readable in every database and log.
     #[default]
     Json,
     /// MessagePack, with the names of fields: everything that serde makes of JSON it makes of this too (defaults, added
-    /// fields, renames), in fewer bytes. Unlike JSON it keeps floating-point numbers that are not finite, and maps with
-    /// keys of any type.
+    /// fields, renames), in fewer bytes.
     #[cfg(feature = "message-pack")]
     #[cfg_attr(docsrs, doc(cfg(feature = "message-pack")))]
     MessagePack,
@@ -201,12 +204,12 @@ impl Codec {
         matches!(id, Self::JSON_COMPRESSED | Self::MESSAGE_PACK_COMPRESSED)
     }
 
-    /// The bytes of an event's fields.
+    /// The bytes of an event's fields, as an application stores them.
     ///
     /// # Errors
-    /// [`CodecError::Encode`], for example in JSON for a map whose keys are not text.
+    /// [`CodecError::Encode`]: a field has a value that would not come back, which is named with what to do about it.
     pub fn encode_event<E: Event>(self, event: &E) -> Result<Vec<u8>, CodecError> {
-        self.encode(&EventFields(event)).map_err(|source| cannot_encode(event, source))
+        Encoding::from(self).encode_event(event).map(|encoded| encoded.payload)
     }
 
     /// The events that come of `stored`, whatever codec and release wrote it: one, or several or none if it was split or
@@ -228,6 +231,15 @@ impl Codec {
         payload::decode(codec, bytes, seed, what)
     }
 
+    /// Stored bytes as a JSON value. `what` they are is said in errors.
+    pub(crate) fn read_value(
+        codec: CodecId,
+        bytes: &[u8],
+        what: impl Fn() -> String,
+    ) -> Result<serde_json::Value, CodecError> {
+        payload::value(codec, bytes, what)
+    }
+
     /// The fields of `stored` as a JSON value, whatever codec wrote them, without knowing their type.
     ///
     /// # Errors
@@ -242,13 +254,39 @@ impl Codec {
 }
 
 impl Encoding {
+    /// Encodes an event as an application stores it.
     pub(crate) fn encode_event<E: Event>(self, event: &E) -> Result<Encoded, CodecError> {
-        self.encode(&EventFields(event)).map_err(|source| cannot_encode(event, source))
+        let index = event.index();
+        let compare = |read: &E| match read.index() == index {
+            true => trace::compare(&EventFields(event), &EventFields(read)),
+            false => Err(Refused::new(Problem::Different {
+                written: event.event_type().name.into(),
+                read: read.event_type().name.into(),
+            })),
+        };
+        let encoded =
+            self.encode(&EventFields(event), |encoded| read_back::check(encoded, || Fields::new(index), compare));
+        encoded.map_err(|source| cannot_encode(event, source))
     }
 
     pub(crate) fn encode_state<A: Aggregate>(self, state: &A) -> Result<Encoded, CodecError> {
-        let encoded = self.encode(&State(state));
+        let compare = |read: &A| trace::compare(&State(state), &State(read));
+        let encoded = self.encode(&State(state), |encoded| read_back::check(encoded, || StateOf(PhantomData), compare));
         encoded.map_err(|source| CodecError::Encode { what: format!("state of {}", A::NAME), source })
+    }
+
+    /// A value that is kept as JSON, whatever codec events have: the payload of a timer, a rejection.
+    pub(crate) fn encode_note<T: Serialize + DeserializeOwned>(self, value: &T) -> Result<String, Cause> {
+        let encoding = Self { reads_back: self.reads_back, ..Codec::Json.into() };
+        let compare = |read: &T| trace::compare(value, read);
+        let encoded = encoding.encode(value, |encoded| read_back::check(encoded, || PhantomData, compare))?;
+        Ok(String::from_utf8(encoded.payload)?)
+    }
+
+    /// The same for a type of which nothing says that it can be read.
+    #[cfg(feature = "testing")]
+    pub(crate) fn encode_unread_note(value: &impl Serialize) -> Result<String, Cause> {
+        Ok(String::from_utf8(json::encode(value)?.ok)?)
     }
 }
 

@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde::de::DeserializeSeed;
+use serde::de::{DeserializeSeed, Deserializer};
 use serde_json::Value;
 
+use super::checked::{Refused, Written};
 #[cfg(feature = "zstd")]
 use super::compression::{self, Compression, DecompressError};
 #[cfg(feature = "message-pack")]
@@ -14,11 +15,25 @@ use super::{Cause, Codec, CodecError, json};
 use crate::store::CodecId;
 
 /// How an application encodes what it writes.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Encoding {
     pub(crate) codec: Codec,
     #[cfg(feature = "zstd")]
     pub(crate) compression: Option<Compression>,
+    /// All that is written is read again, and not only what is doubtful.
+    pub(crate) reads_back: bool,
+}
+
+impl Default for Encoding {
+    fn default() -> Self {
+        Codec::default().into()
+    }
+}
+
+impl From<Codec> for Encoding {
+    fn from(codec: Codec) -> Self {
+        Self { codec, ..Self::JSON }
+    }
 }
 
 /// Bytes, and the codec that they name.
@@ -28,23 +43,80 @@ pub(crate) struct Encoded {
 }
 
 impl Encoding {
-    pub(super) fn encode(self, value: &impl Serialize) -> Result<Encoded, Cause> {
-        let payload = self.codec.encode(value)?;
+    pub(crate) const JSON: Self = Self {
+        codec: Codec::Json,
+        #[cfg(feature = "zstd")]
+        compression: None,
+        reads_back: cfg!(debug_assertions),
+    };
+
+    /// Whatever is not doubtful is not read again, in debug builds neither.
+    #[cfg(feature = "testing")]
+    pub(crate) const fn without_read_back(mut self) -> Self {
+        self.reads_back = false;
+        self
+    }
+
+    /// The bytes of a value. What is doubtful is put to `check`.
+    pub(super) fn encode(
+        self,
+        value: &impl Serialize,
+        check: impl FnOnce(&Encoded) -> Result<(), Refused>,
+    ) -> Result<Encoded, Cause> {
+        let Written { ok: payload, is_doubtful } = self.codec.encode(value)?;
+        let encoded = self.compressed(payload);
+        if self.reads_back || is_doubtful {
+            check(&encoded)?;
+        }
+        Ok(encoded)
+    }
+
+    fn compressed(self, payload: Vec<u8>) -> Encoded {
         #[cfg(feature = "zstd")]
         if let Some(compressed) = self.compression.and_then(|compression| compression.compress(&payload)) {
-            return Ok(Encoded { codec: self.codec.compressed_id(), payload: compressed });
+            return Encoded { codec: self.codec.compressed_id(), payload: compressed };
         }
-        Ok(Encoded { codec: self.codec.id(), payload })
+        Encoded { codec: self.codec.id(), payload }
     }
 }
 
 impl Codec {
-    pub(super) fn encode(self, value: &impl Serialize) -> Result<Vec<u8>, Cause> {
+    pub(super) fn encode(self, value: &impl Serialize) -> Result<Written<Vec<u8>>, Refused> {
         match self {
             Self::Json => json::encode(value),
             #[cfg(feature = "message-pack")]
             Self::MessagePack => message_pack::encode(value),
         }
+    }
+}
+
+/// Returns the field that `seed` cannot read, and the reason.
+pub(super) fn why_unreadable<T>(
+    id: CodecId,
+    bytes: &[u8],
+    seed: impl for<'de> DeserializeSeed<'de, Value = T>,
+) -> (String, Cause) {
+    let mut track = serde_path_to_error::Track::new();
+    let error = match decode(id, bytes, Tracked { seed, track: &mut track }, String::new) {
+        Ok(_) => "it is read now, and was not a moment ago".into(),
+        Err(CodecError::Decode { source, .. }) => source,
+        Err(error) => error.into(),
+    };
+    let path = track.path();
+    (if path.iter().len() == 0 { String::new() } else { path.to_string() }, error)
+}
+
+/// Remembers where reading has come to.
+struct Tracked<'a, S> {
+    seed: S,
+    track: &'a mut serde_path_to_error::Track,
+}
+
+impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Tracked<'_, S> {
+    type Value = S::Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
+        self.seed.deserialize(serde_path_to_error::Deserializer::new(deserializer, self.track))
     }
 }
 

@@ -113,6 +113,13 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
+    /// Has all applications read again what they write; see [`Application::with_read_back`].
+    #[must_use]
+    pub fn with_read_back(mut self, reads_back: bool) -> Self {
+        self.encoding.reads_back = reads_back;
+        self
+    }
+
     /// Changes how one application works: its codec, its snapshots, its retries.
     #[must_use]
     pub fn with_application(
@@ -165,7 +172,8 @@ impl<S: System> SystemBuilder<S> {
     /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the parts do not fit together, or something is being imported into a store.
+    /// [`SystemError::Invalid`]: the parts do not fit together, or
+    /// something is being imported into a store.
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn start(mut self) -> Result<Running<S>, SystemError> {
         let definition = S::definition();

@@ -102,6 +102,7 @@ impl Place {
             .with_runner(way.runner)
             .with_clock(Watch)
             .with_ids(Numbers)
+            .with_read_back(false)
             .with_partitions("shipping", way.partitions)
             .with_on_failure_default(way.on_failure)
             .with_application("orders", |app| app.with_snapshots::<Order>(EachTime(Point::SnapshotPolicy)))

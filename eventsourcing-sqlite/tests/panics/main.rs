@@ -45,7 +45,8 @@ fn stores() -> [(&'static str, Arc<dyn EventStore>); 2] {
 
 /// An application of the shop's orders.
 fn orders(store: impl EventStore) -> Application {
-    let app = Application::new("orders", store).with_clock(Watch).with_ids(Numbers);
+    // As in a release build: what is written is not read by the way.
+    let app = Application::new("orders", store).with_clock(Watch).with_ids(Numbers).with_read_back(false);
     app.with_snapshots::<Order>(EachTime(Point::SnapshotPolicy))
 }
 

@@ -11,6 +11,9 @@ use crate::root::{AnyRoot, LoadError};
 use crate::store::{Loaded, LoadedEvent, Name, NewEvent, Position, StoredEvent, StoredSnapshot, Version};
 use crate::{Aggregate, Codec, CodecError, Event, Id, Root};
 
+/// The laws say themselves what was not read as it was written.
+const ALONE: Encoding = Encoding::JSON.without_read_back();
+
 /// A history that was recorded, encoded as it would be stored.
 pub(super) struct Recording {
     /// Of the root that has recorded it.
@@ -21,7 +24,7 @@ pub(super) struct Recording {
 impl Recording {
     pub(super) fn of<A: Aggregate>(events: &[A::Event], printer: Option<Printer<A>>) -> Result<Self, String> {
         let root = Root::<A>::with_id(id(), events.iter().map(Event::duplicate).collect::<Vec<_>>());
-        let encoded = root.encode(Encoding::default(), b"{}").map_err(|error| with_causes(&error))?;
+        let encoded = root.encode(ALONE, b"{}").map_err(|error| with_causes(&error))?;
         let stored = encoded.into_iter().zip(1..).map(|(event, version)| to_stored::<A>(event, version)).collect();
         Ok(Self { view: View::of(&*root, printer)?, stored })
     }
@@ -67,9 +70,9 @@ impl Recording {
 pub(super) fn check_codec<A: Aggregate>(events: &[A::Event]) -> Result<(), String> {
     for event in events {
         let event_type = event.event_type();
-        let (name, codec) = (Name::from_static(event_type.name), Codec::default());
-        let payload = codec.encode_event(event).map_err(|error| with_causes(&error))?;
-        let written = stored(A::NAME, name, event_type.version, codec, payload);
+        let name = Name::from_static(event_type.name);
+        let payload = encode(event).map_err(|error| with_causes(&error))?;
+        let written = stored(A::NAME, name, event_type.version, Codec::Json, payload);
         let read = read_twice::<A::Event>(&written)?;
         let [(index, payload)] = &*read else {
             return Err(format!("{} is read as {} events", written.name, read.len()));
@@ -80,8 +83,28 @@ pub(super) fn check_codec<A: Aggregate>(events: &[A::Event]) -> Result<(), Strin
             let read = A::Event::TYPES[*index].name;
             return Err(format!("{} {value} is written, and {read} {payload} is read", written.name));
         }
+        read_back(event)?;
     }
     Ok(())
+}
+
+/// By every codec, directly and by way of a JSON value; `Some(None)` is not `None`, which looks the same in JSON.
+fn read_back<E: Event>(event: &E) -> Result<(), String> {
+    let codecs = [
+        Codec::Json,
+        #[cfg(feature = "message-pack")]
+        Codec::MessagePack,
+    ];
+    for codec in codecs {
+        let encoding = Encoding { reads_back: true, ..codec.into() };
+        encoding.encode_event(event).map_err(|error| format!("by the codec {codec:?}, {}", with_causes(&error)))?;
+    }
+    Ok(())
+}
+
+/// Encodes an event as JSON, also if it does not come back.
+pub(super) fn encode<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
+    ALONE.encode_event(event).map(|encoded| encoded.payload)
 }
 
 /// What a stored event is read as: which of the types, and the fields. Reading it again must give the same.
@@ -99,7 +122,7 @@ pub(super) fn read_twice<E: Event>(stored: &StoredEvent) -> Result<Vec<(usize, V
 fn read_once<E: Event>(stored: &StoredEvent) -> Result<Vec<(usize, Value)>, String> {
     let read = || -> Result<Vec<_>, CodecError> {
         let values = Codec::decode_events::<E>(stored)?.map(|event| {
-            let payload = stored_as_json(stored, Codec::Json.encode_event(&event)?);
+            let payload = stored_as_json(stored, encode(&event)?);
             Ok((event.index(), Codec::decode_value(&payload)?))
         });
         values.collect()
@@ -137,7 +160,7 @@ fn load<A: Aggregate>(snapshot: Option<StoredSnapshot>, events: &[StoredEvent]) 
 }
 
 fn snapshot<A: Aggregate>(root: &Root<A>) -> Result<StoredSnapshot, String> {
-    let snapshot = root.encode_snapshot(Encoding::default()).map_err(|error| with_causes(&error))?;
+    let snapshot = root.encode_snapshot(ALONE).map_err(|error| with_causes(&error))?;
     Ok(StoredSnapshot { version: snapshot.version, codec: snapshot.codec, payload: snapshot.payload })
 }
 

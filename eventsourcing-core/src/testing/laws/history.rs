@@ -1,11 +1,12 @@
 //! [`History`]: what happens to an aggregate, one event after the other, as far as it can happen.
 
+use super::checks::encode;
 use super::decide::Decision;
 use super::events::Events;
 use super::panics::catching;
 use super::search::Step;
 use super::view::{Printer, View};
-use crate::{Aggregate, Codec, Event};
+use crate::{Aggregate, Event};
 
 /// What happens to an aggregate.
 pub(super) struct History<A: Aggregate> {
@@ -183,8 +184,7 @@ fn fold<A: Aggregate>(events: &[A::Event]) -> Option<A> {
 /// One line for each event.
 pub(super) fn lines<E: Event>(events: &[E]) -> String {
     let line = |(index, event): (usize, &E)| {
-        let payload =
-            catching(|| Codec::Json.encode_event(event).map_err(|error| error.to_string())).and_then(|encoded| encoded);
+        let payload = catching(|| encode(event).map_err(|error| error.to_string())).and_then(|encoded| encoded);
         let payload = payload.map_or_else(|why| why, |bytes| String::from_utf8_lossy(&bytes).into_owned());
         format!("\n  {} {} {payload}", index + 1, event.event_type().name)
     };
