@@ -110,7 +110,8 @@ pub(super) async fn import(store: &str, file: &Path, stop: &Stop) -> Result<Outp
 /// Has the bank in the store catch up, and looks whether everything has come.
 async fn check(store: &str, done: &str) -> Result<Output, Failure> {
     let runner = Runner::concurrent().without_leases();
-    let builder = EventSourcedBank::builder(stores::open_existing(store).await?).with_runner(runner);
+    let builder = EventSourcedBank::builder(stores::open_existing(store).await?).with_lock(EventSourcedBank::LOCK);
+    let builder = builder.with_runner(runner);
     let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
     bank.settled().await?;
     let verified = verify::run(&bank, false).await?;

@@ -139,7 +139,8 @@ async fn ask(url: &str, codec: Codec, command: Checked, stop: &Stop) -> Result<O
     };
     // The command runs for a moment, and should not wait for the lease of a program that was killed.
     let runner = Runner::concurrent().without_leases();
-    let builder = EventSourcedBank::builder(stores).with_runner(runner).with_codec(codec);
+    let builder = EventSourcedBank::builder(stores).with_lock(EventSourcedBank::LOCK);
+    let builder = builder.with_runner(runner).with_codec(codec);
     // An account that a follower cannot deal with is put aside; the others go on.
     let bank = stop.or(builder.with_on_failure_default(OnFailure::Park).start(), NOTHING_DONE).await??;
     let bank = Arc::new(bank);

@@ -72,8 +72,9 @@ pub(crate) async fn run(store: &str, codec: Codec, args: ServeArgs, stop: &Stop)
     let listener = TcpListener::bind(args.addr).await;
     let listener = listener.map_err(|error| Failure::Usage(format!("cannot listen on {}: {error}", args.addr)))?;
     let address = listener.local_addr().map_err(ServeError::Socket)?;
-    let builder = EventSourcedBank::builder(open_or_make(store, stop).await?).with_runner(Runner::concurrent());
-    let starting = builder.with_codec(codec).with_on_failure_default(OnFailure::Park).start();
+    let builder = EventSourcedBank::builder(open_or_make(store, stop).await?).with_lock(EventSourcedBank::LOCK);
+    let starting =
+        builder.with_runner(Runner::concurrent()).with_codec(codec).with_on_failure_default(OnFailure::Park).start();
     let bank = stop.or(starting, NOTHING_DONE).await??;
     if let Err(error) = console::answer(&format!("the bank is at http://{address}/ until it is interrupted\n")) {
         // A reader that is gone is no reason to stop.

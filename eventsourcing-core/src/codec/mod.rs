@@ -269,6 +269,13 @@ impl Encoding {
         encoded.map_err(|source| cannot_encode(event, source))
     }
 
+    /// The same as JSON, also if the event could not be stored because it is read back as another.
+    #[cfg(feature = "schema")]
+    pub(crate) fn encode_event_unread<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
+        let written = json::encode(&EventFields(event)).map_err(|refused| cannot_encode(event, refused.into()))?;
+        Ok(written.ok)
+    }
+
     pub(crate) fn encode_state<A: Aggregate>(self, state: &A) -> Result<Encoded, CodecError> {
         let compare = |read: &A| trace::compare(&State(state), &State(read));
         let encoded = self.encode(&State(state), |encoded| read_back::check(encoded, || StateOf(PhantomData), compare));

@@ -103,7 +103,9 @@ impl Check<'_> {
         let found: Vec<_> =
             found.into_iter().filter(|difference| !self.is_read_all_the_same(event, difference)).collect();
         if found.is_empty() {
-            return self.unreadable(event).map(|breakage| with_stub(breakage, event, &shape, &found));
+            let unreadable = self.unreadable(event).map(|breakage| with_stub(breakage, event, &shape, &found));
+            // What has grown is written with what is new.
+            return unreadable.or_else(|| written_otherwise(self.aggregate, event).filter(|_| event.payload == shape));
         }
         let next = u32::from(event.version) + 1;
         let remedies = [format!(
@@ -177,6 +179,32 @@ impl Check<'_> {
         ];
         Some(breakage(newest_event, vec![change], remedies))
     }
+}
+
+/// A current version of which the samples are written as other bytes than those that were recorded.
+pub(super) fn written_otherwise(aggregate: &AggregateSchema, event: &LockedEvent) -> Option<Breakage> {
+    aggregate.current(event)?;
+    let change = event.samples().zip(&event.written).find_map(|(sample, recorded)| {
+        match aggregate.is_written_as(&sample, recorded) {
+            Ok(true) => None,
+            Ok(false) => {
+                let now = aggregate.written(&sample).unwrap_or_else(|error| one_line(&error));
+                Some(format!("it is written otherwise\n           recorded  {recorded}\n           now       {now}"))
+            }
+            Err(error) => Some(format!("it cannot be written any more: {}", one_line(&error))),
+        }
+    });
+    let remedies = vec![
+        "if its types are as they were: a crate of this program has turned on a feature that changes how values are \
+         written, such as `preserve_order` or `arbitrary_precision` of serde_json, or `serde-float` of rust_decimal; \
+         `cargo tree -e features` tells which; turn it off, or write the field in a form of your own with \
+         `#[serde(with = …)]`"
+            .into(),
+        "if the new form was meant, and every release that runs reads it: delete `written` from its block in the lock, and \
+         update"
+            .into(),
+    ];
+    change.map(|change| breakage(event, vec![change], remedies))
 }
 
 fn lowered(event: &LockedEvent, now: u16) -> Breakage {

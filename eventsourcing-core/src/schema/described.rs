@@ -6,10 +6,15 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::Value;
 
-use super::lock::Sample;
+use super::lock::{LockedEvent, PROBE_IN_ORDER, Sample};
 use super::shape;
 use crate::aggregate::names_of;
-use crate::{Aggregate, CodecError, Event, EventType, System};
+use crate::codec::Encoding;
+use crate::store::StoredEvent;
+use crate::{Aggregate, Codec, CodecError, Event, EventType, System};
+
+/// The number of times that a sample is written again to tell whether its text has an order.
+const COPIES: usize = 16;
 
 /// Events that say what they are stored as. Written by [`#[event(schema)]`](macro@crate::event).
 #[diagnostic::on_unimplemented(
@@ -42,6 +47,7 @@ pub struct AggregateSchema {
     pub(super) former: Vec<FormerName>,
     payload: fn(usize, &mut SchemaGenerator) -> Schema,
     read: fn(&Sample) -> Result<Vec<Value>, CodecError>,
+    write: fn(&Sample) -> Result<String, CodecError>,
 }
 
 /// A name under which earlier releases have stored events.
@@ -68,6 +74,7 @@ impl AggregateSchema {
             former: former.collect(),
             payload: A::Event::payload_schema,
             read: read::<A>,
+            write: write::<A>,
         }
     }
 
@@ -106,6 +113,33 @@ impl AggregateSchema {
         schema.to_value()
     }
 
+    /// Returns the place of the event among the types, if its version is the one that is written now.
+    pub(super) fn current(&self, event: &LockedEvent) -> Option<usize> {
+        let is_current = |known: &EventType| (known.name, known.version) == (&*event.event, event.version);
+        self.types.iter().position(is_current).filter(|_| self.name == event.aggregate)
+    }
+
+    /// The text that this release writes for an event of its current version that it reads from the sample.
+    pub(super) fn written(&self, sample: &Sample) -> Result<String, CodecError> {
+        (self.write)(sample)
+    }
+
+    /// Returns `true` if the sample is written as that text, in whatever order of the fields. Sets without an order may have
+    /// another one each time.
+    pub(super) fn is_written_as(&self, sample: &Sample, text: &str) -> Result<bool, CodecError> {
+        let written = self.written(sample)?;
+        if written == text {
+            return Ok(true);
+        }
+        let mut others = Vec::new();
+        for _ in 0..COPIES {
+            others.push(self.written(sample)?);
+        }
+        let has_an_order = others.iter().all(|other| *other == written);
+        let is_same = !has_an_order || serde_json::from_str::<Value>(&written).ok() == serde_json::from_str(text).ok();
+        Ok(is_same && signature(&written) == signature(text))
+    }
+
     /// What this release makes of a stored event: the names and payloads of the events it reads in its place.
     pub(super) fn read(&self, sample: &Sample) -> Result<Vec<Value>, CodecError> {
         (self.read)(sample)
@@ -116,6 +150,25 @@ impl fmt::Debug for AggregateSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AggregateSchema").field("name", &self.name).field("types", &self.types).finish_non_exhaustive()
     }
+}
+
+fn write<A: Aggregate>(sample: &Sample) -> Result<String, CodecError> {
+    let read = |payload: String| {
+        Codec::decode_events::<A::Event>(&StoredEvent { payload: payload.into_bytes(), ..sample.to_stored() })
+    };
+    let mut events = read(sample.probing()).or_else(|_| read(sample.payload.to_string()))?;
+    let what = || format!("the sample of version {} of {}", sample.version, sample.event);
+    let none = || CodecError::Decode { what: what(), source: "it is read as no event".into() };
+    let written = Encoding::encode_event_unread(&events.next().ok_or_else(none)?)?;
+    String::from_utf8(written).map_err(|source| CodecError::Encode { what: what(), source: source.into() })
+}
+
+/// The characters of a text, which say how each value in it is written, whatever the order of fields and of sets; and how
+/// often a value of JSON has kept the order of its keys.
+fn signature(text: &str) -> (Vec<char>, usize) {
+    let mut sorted: Vec<_> = text.chars().collect();
+    sorted.sort_unstable();
+    (sorted, text.matches(PROBE_IN_ORDER).count())
 }
 
 fn read<A: Aggregate>(sample: &Sample) -> Result<Vec<Value>, CodecError> {

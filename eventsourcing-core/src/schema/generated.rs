@@ -3,6 +3,7 @@
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value, json};
 
+use super::lock::ANYTHING;
 use super::shape::{Definitions, is_required};
 
 /// Payloads that fit the schema of one: so many that each variant of each enum stands in one of them, and one more without
@@ -30,7 +31,7 @@ struct Sampler<'a> {
 impl Sampler<'_> {
     /// None: there would be no end.
     fn samples(&mut self, schema: &Value) -> Vec<Value> {
-        let Value::Object(schema) = schema else { return vec![json!("anything")] };
+        let Value::Object(schema) = schema else { return vec![json!(ANYTHING)] };
         if let Some((name, referred)) = self.definitions.referred(schema) {
             return self.referred(name, referred);
         }
@@ -91,7 +92,7 @@ impl Sampler<'_> {
             Some("array") => self.lists(schema),
             Some("object") => self.objects(schema),
             _ if schema.contains_key("properties") => self.objects(schema),
-            _ => vec![json!("anything")],
+            _ => vec![json!(ANYTHING)],
         }
     }
 

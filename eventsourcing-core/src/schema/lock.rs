@@ -16,8 +16,17 @@ use crate::aggregate::names_of;
 use crate::store::{Name, Position, StoredEvent, StreamId, Version};
 use crate::{Aggregate, Codec, CodecError};
 
-/// The form of the file. A newer one is refused.
-const FORMAT: u32 = 1;
+/// The form of the file. A newer one is refused. The first did not say what samples are written as.
+const FORMAT: u32 = 2;
+
+/// The sample of a schema that allows anything, usually that of a `serde_json::Value`.
+pub(super) const ANYTHING: &str = "anything";
+
+/// JSON that a `serde_json::Value` writes otherwise if some crate has turned on a feature of `serde_json`: `preserve_order`
+/// keeps the order of the keys, `arbitrary_precision` the last digit.
+pub(super) const PROBE: &str = r#"{"probe":2,"of":1.50}"#;
+/// The beginning of [`PROBE`], as it is when the order is kept.
+pub(super) const PROBE_IN_ORDER: &str = r#"{"probe":2,"#;
 
 /// What every released version of every event of a system looks like.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,6 +48,11 @@ pub struct LockedEvent {
     pub payload: Value,
     /// Payloads as they are stored.
     pub samples: Vec<Value>,
+    /// For each sample the text that is written for the event that is read from it, to the byte. It changes when a dependency
+    /// turns on a feature of a crate by which values are written otherwise, while every sample is read as before. Empty in
+    /// a lock of format 1.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<String>,
 }
 
 /// The file as it is written.
@@ -162,6 +176,7 @@ impl SchemaLock {
     ///     version: 1,
     ///     payload: true.into(),
     ///     samples: vec![serde_json::json!({ "by": "Alice" })],
+    ///     written: vec![r#"{"by":"Alice"}"#.into()],
     /// }])?;
     /// for sample in lock.samples::<Door>() {
     ///     assert_eq!(sample.decode::<Door>()?, [DoorEvent::Opened { by: "Alice".into() }]);
@@ -199,6 +214,11 @@ impl Sample {
         Ok(Codec::decode_events(&self.to_stored())?.collect())
     }
 
+    /// The text of its payload, with [`PROBE`] wherever a schema that allows anything has left its sample.
+    pub(super) fn probing(&self) -> String {
+        self.payload.to_string().replace(&Value::from(ANYTHING).to_string(), PROBE)
+    }
+
     /// The event as the first of a stream, in JSON.
     #[must_use]
     pub fn to_stored(&self) -> StoredEvent {
@@ -225,7 +245,7 @@ impl FromStr for SchemaLock {
             format: u32,
         }
         match serde_json::from_str(text) {
-            Ok(Header { format: FORMAT }) => {}
+            Ok(Header { format: 1..=FORMAT }) => {}
             Ok(Header { format: found }) => return Err(LockError::Format { found }),
             Err(error) => return Err(LockError::Malformed(error)),
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::breakage::Comparison;
-use super::check::{breakages, one_line, without_aggregate};
+use super::check::{breakages, one_line, without_aggregate, written_otherwise};
 use super::compare::differences;
 use super::described::{AggregateSchema, DescribedEvent, DescribedSystem};
 use super::generated;
@@ -95,6 +95,7 @@ impl SystemSchema {
                 version,
                 payload: true.into(),
                 samples: vec![payload],
+                written: Vec::new(),
             }),
         }
         self
@@ -189,7 +190,47 @@ impl SystemSchema {
             let aggregate = self.aggregates.iter().find(|aggregate| aggregate.name == given.aggregate);
             record_given(aggregate.ok_or_else(|| of_nobody(self.name, given))?, given, &mut events)?;
         }
+        for event in &mut events {
+            self.record_written(lock, event)?;
+        }
         SchemaLock::of_events(events)
+    }
+
+    /// Records the texts of the samples of a current version that is new, or has new samples or another shape.
+    fn record_written(&self, lock: &SchemaLock, event: &mut LockedEvent) -> Result<(), LockError> {
+        let Some(aggregate) = self.aggregates.iter().find(|aggregate| aggregate.current(event).is_some()) else {
+            return Ok(());
+        };
+        let is_recorded =
+            lock.events.iter().any(|locked| locked == event && locked.written.len() == locked.samples.len());
+        if !is_recorded {
+            let written = event.samples().map(|sample| {
+                let written = aggregate.written(&sample);
+                written.map_err(|error| LockError::Sample(unwritable(aggregate, event, &sample.payload, &error)))
+            });
+            event.written = written.collect::<Result<_, _>>()?;
+        }
+        Ok(())
+    }
+
+    /// Requires that this program writes the samples of the lock as the one that recorded them, to the byte. It may have
+    /// been built with other features of other crates.
+    ///
+    /// # Errors
+    /// [`LockError::Broken`]: what is written otherwise, and what to do about it.
+    pub fn check_written(&self, lock: &SchemaLock) -> Result<(), LockError> {
+        let breakages = self
+            .aggregates
+            .iter()
+            .flat_map(|aggregate| lock.events.iter().filter_map(|event| written_otherwise(aggregate, event)));
+        match breakages.map(|breakage| breakage.to_string()).collect::<Vec<_>>() {
+            breakages if breakages.is_empty() => Ok(()),
+            breakages => Err(LockError::Broken(format!(
+                "{} would store events otherwise than the schema lock says:\n\n{}",
+                self.name,
+                breakages.join("\n\n")
+            ))),
+        }
     }
 
     /// The current version of an event: its shape, and samples of it if it is new or has grown.
@@ -211,6 +252,7 @@ impl SystemSchema {
                 version: known.version,
                 payload: true.into(),
                 samples: Vec::new(),
+                written: Vec::new(),
             });
             events.len() - 1
         });
@@ -278,6 +320,16 @@ fn undecodable(aggregate: &AggregateSchema, event: &LockedEvent, payload: &Value
     )
 }
 
+fn unwritable(aggregate: &AggregateSchema, event: &LockedEvent, payload: &Value, error: &crate::CodecError) -> String {
+    let LockedEvent { event: name, version, .. } = event;
+    format!(
+        "the event that is read from a sample of version {version} of {name} of {} cannot be stored: {}\n  the sample  \
+         {payload}",
+        aggregate.name,
+        one_line(error),
+    )
+}
+
 /// What the second lock has and the first has not.
 fn news(before: &SchemaLock, after: &SchemaLock) -> Vec<String> {
     after.events.iter().filter_map(|event| news_of(before, event)).collect()
@@ -288,6 +340,9 @@ fn news_of(before: &SchemaLock, event: &LockedEvent) -> Option<String> {
     let same = before.events.iter().filter(same_event).find(|other| other.version == event.version);
     let what = match same {
         Some(same) if same == event => return None,
+        Some(same) if (&same.payload, &same.samples) == (&event.payload, &event.samples) => {
+            "what it is written as is new".into()
+        }
         Some(same) if same.payload == event.payload || same.payload == Value::Bool(true) => "samples are new".into(),
         Some(same) => grown(&same.payload, &event.payload),
         None if before.events.iter().any(|other| same_event(&other)) => "the version is new".into(),

@@ -34,6 +34,8 @@ pub struct SystemBuilder<S> {
     followers: HashMap<&'static str, FollowerSettings>,
     on_failure: OnFailure,
     projections: Given,
+    /// An error if events would be written otherwise than they are locked.
+    lock: Result<(), SystemError>,
     of: PhantomData<fn() -> S>,
 }
 
@@ -73,6 +75,7 @@ impl<S: System> SystemBuilder<S> {
             followers: HashMap::new(),
             on_failure: OnFailure::default(),
             projections: Given::new(),
+            lock: Ok(()),
             of: PhantomData,
         }
     }
@@ -117,6 +120,24 @@ impl<S: System> SystemBuilder<S> {
     #[must_use]
     pub fn with_read_back(mut self, reads_back: bool) -> Self {
         self.encoding.reads_back = reads_back;
+        self
+    }
+
+    /// Has [`start`](Self::start) compare what this program writes with the lock on its events, to the byte. A test that
+    /// compares the two may have been built with other features of other crates than the program that is released.
+    ///
+    /// ```ignore
+    /// Bank::builder(stores).with_lock(include_str!("../events.lock.json")).start().await?
+    /// ```
+    #[cfg(feature = "schema")]
+    #[must_use]
+    pub fn with_lock(mut self, lock: &str) -> Self
+    where
+        S: crate::schema::DescribedSystem,
+    {
+        let schema = crate::schema::SystemSchema::of::<S>();
+        let checked = lock.parse().and_then(|lock| schema.check_written(&lock));
+        self.lock = checked.map_err(|error| SystemError::Invalid { reason: error.to_string() });
         self
     }
 
@@ -172,12 +193,13 @@ impl<S: System> SystemBuilder<S> {
     /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the parts do not fit together, or
+    /// [`SystemError::Invalid`]: the parts do not fit together, what would be stored is not as [locked](Self::with_lock), or
     /// something is being imported into a store.
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn start(mut self) -> Result<Running<S>, SystemError> {
         let definition = S::definition();
         definition.check()?;
+        std::mem::replace(&mut self.lock, Ok(()))?;
         self.stores.check(&definition)?;
         let followers = S::followers();
         let applications = self.applications(&definition, &followers)?;

@@ -17,7 +17,7 @@ mod wrong {
 }
 
 const TEXT: &str = r#"{
-  "format": 1,
+  "format": 2,
   "events": [
     {
       "aggregate": "Account",
@@ -39,6 +39,9 @@ const TEXT: &str = r#"{
         {
           "cents": 1
         }
+      ],
+      "written": [
+        "{\"cents\":1}"
       ]
     },
     {
@@ -60,6 +63,9 @@ const TEXT: &str = r#"{
         {
           "owner": "text"
         }
+      ],
+      "written": [
+        "{\"owner\":\"text\"}"
       ]
     }
   ]
@@ -107,7 +113,7 @@ fn the_one_line_of_a_test_says_what_to_do() {
 fn what_is_no_lock_is_refused() {
     let parse = |text: &str| text.parse::<SchemaLock>().expect_err("no lock").to_string();
     assert!(parse("{").contains("no schema lock"));
-    assert!(parse(&TEXT.replace("\"format\": 1,", "\"format\": 2,")).contains("format 2, this program knows 1"));
+    assert!(parse(&TEXT.replace("\"format\": 2,", "\"format\": 3,")).contains("format 3, this program knows 2"));
     assert!(parse(&TEXT.replace("Opened", "Credited")).contains("version 1 of Credited of Account is locked twice"));
     assert!(parse(&TEXT.replace("samples", "example")).contains("no schema lock"));
 }

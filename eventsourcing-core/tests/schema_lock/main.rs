@@ -10,6 +10,7 @@ mod file;
 mod forbidden;
 mod over_releases;
 mod samples;
+mod written;
 
 use std::fmt::Write as _;
 use std::path::Path;
