@@ -1,7 +1,10 @@
 //! The bank with every codec on every store, several in one stream, and what people see of it.
 #![allow(clippy::unwrap_used)]
 
+#[path = "../support/mod.rs"]
 mod support;
+
+mod values;
 
 use std::process::Command;
 
