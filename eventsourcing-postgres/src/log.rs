@@ -92,7 +92,8 @@ impl Log {
     }
 
     async fn page_in(&self, epoch: Epoch, readers: &Readers, query: &LogQuery) -> Result<LogPage, Unread> {
-        let decided = self.fences(epoch)?.decided();
+        // A position that a follower has recorded was decided by the process that recorded it, whatever this one has seen.
+        let decided = self.fences(epoch)?.decided().max(query.decided);
         if query.after < decided {
             let wanted = (query, decided);
             let reading =
@@ -209,8 +210,10 @@ fn of_epoch<T>(epoch: Epoch, (read_in, answer): (Epoch, T)) -> Result<T, EpochEn
     if read_in == epoch { Ok(answer) } else { Err(EpochEnded) }
 }
 
-/// What of `events`, which begin after `query.after` and lack none that is wanted up to `ceiling`, may be shown.
+/// The part of `events`, which begin after `query.after` and lack none that is wanted up to `ceiling`, may be shown. The
+/// statement that read them began after the caller knew that `query.decided` is decided, so they lack none up to there.
 fn page_of(mut events: Vec<StoredEvent>, query: &LogQuery, ceiling: Position, epoch: Epoch) -> LogPage {
+    let ceiling = ceiling.max(query.decided);
     events.truncate(events.partition_point(|event| event.position <= ceiling));
     let ceiling = match events.last() {
         Some(last) if events.len() >= query.limit.max(1) => last.position,

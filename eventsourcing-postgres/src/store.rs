@@ -7,9 +7,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
-    LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt,
-    Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
+    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook,
+    NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -176,6 +176,10 @@ impl EventStore for PostgresStore {
             .readers
             .run(&wanted, |client, (follower, upstream)| Box::pin(read::tracking(client, follower, *upstream)));
         reading.await
+    }
+
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        self.0.readers.run(&query, |client, query| Box::pin(tracking::followers(client, query))).await
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {

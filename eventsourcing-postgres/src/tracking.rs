@@ -2,13 +2,16 @@
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
-    Cut, EventIdentity, EventRef, LeaseToken, Notebook, NotesQuery, Position, Revision, StoreError, Tracking,
+    Cut, EventIdentity, EventRef, FollowerPosition, FollowersQuery, LeaseToken, LogId, Name, Notebook, NotesQuery,
+    Position, Revision, StoreError, Tracking,
 };
 use tokio_postgres::{Error, Row};
+use uuid::Uuid;
 
 use crate::rows::{self, stored};
 
 const STEP: &str = include_str!("queries/step.sql");
+const FOLLOWERS: &str = include_str!("queries/followers.sql");
 const NOTES: &str = include_str!("queries/notes.sql");
 
 /// The token a step is made under, or what stands for none.
@@ -83,6 +86,24 @@ pub(crate) async fn make(client: &ClientWrapper, step: &Tracking) -> Result<Resu
         .await?;
     let (outcome, number): (i32, i64) = (row.try_get(0)?, row.try_get(1)?);
     Ok(if outcome == 0 { Ok(()) } else { Err(refusal(step, outcome, number.unsigned_abs())) })
+}
+
+pub(crate) async fn followers(client: &ClientWrapper, query: &FollowersQuery) -> Result<Vec<FollowerPosition>, Error> {
+    // No name is empty, so the first page begins after an empty one.
+    let first = (Name::from_static(""), LogId::from_uuid(Uuid::nil()));
+    let (follower, upstream) = query.after.as_ref().unwrap_or(&first);
+    let statement = client.prepare_cached(FOLLOWERS).await?;
+    let limit = rows::at_most(query.limit);
+    let rows = client.query(&statement, &[&follower.as_str(), &upstream.as_uuid(), &limit]).await?;
+    let follower = |row: &Row| {
+        Ok(FollowerPosition {
+            follower: row.try_get::<_, String>(0)?.into(),
+            upstream: LogId::from_uuid(row.try_get(1)?),
+            position: rows::position(row, 2)?,
+            revision: Revision::new(rows::number(row, 3)?),
+        })
+    };
+    rows.iter().map(follower).collect()
 }
 
 /// One statement, so that position, revision and notes are of one moment.

@@ -7,12 +7,13 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use eventsourcing_core::store::{
-    CommandId, Direction, Epoch, Figures, FiguresQuery, Filter, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook,
-    NotesQuery, Position, Receipt, Revision, Slice, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Version,
-    VisibleLog,
+    CommandId, Direction, Epoch, Figures, FiguresQuery, Filter, FollowerPosition, FollowersQuery, Load, Loaded, LogId,
+    LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Revision, Slice, StoredEvent, StoredSnapshot,
+    StreamId, StreamQuery, Version, VisibleLog,
 };
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, params};
+use uuid::Uuid;
 
 use crate::rows::{self, Rows, stored};
 
@@ -28,6 +29,7 @@ const SNAPSHOT: &str = include_str!("queries/snapshot.sql");
 const RECEIPT: &str = include_str!("queries/receipt.sql");
 const RECEIPTS: &str = include_str!("queries/receipts.sql");
 const TRACKING: &str = include_str!("queries/tracking.sql");
+const FOLLOWERS: &str = include_str!("queries/followers.sql");
 const NOTES: &str = include_str!("queries/notes.sql");
 const FIGURES: &str = include_str!("queries/figures.sql");
 const FIGURES_FIRST_OF_STREAM: &str = include_str!("queries/figures_first_of_stream.sql");
@@ -62,7 +64,7 @@ pub(crate) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage> 
     let events = log_events(&moment, query, limit)?;
     let ceiling = match events.last() {
         Some(last) if events.len() == limit => last.position,
-        _ => head(&moment)?.max(query.after),
+        _ => head(&moment)?.max(query.after).max(query.decided),
     };
     moment.commit()?;
     Ok(LogPage { events, ceiling, epoch: Epoch::FIRST })
@@ -109,6 +111,22 @@ pub(crate) fn receipts(
 
 pub(crate) fn tracking(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Position> {
     progress(connection, follower, upstream).map(|notebook| notebook.position)
+}
+
+pub(crate) fn followers(connection: &Connection, query: FollowersQuery) -> Result<Vec<FollowerPosition>> {
+    // No name is empty.
+    let (follower, upstream) = query.after.unwrap_or((Name::from_static(""), LogId::from_uuid(Uuid::nil())));
+    let after = params![follower.as_str(), upstream.as_uuid().into_bytes(), rows_at_most(query.limit)];
+    let mut statement = connection.prepare_cached(FOLLOWERS)?;
+    let followers = statement.query_map(after, |row| {
+        Ok(FollowerPosition {
+            follower: row.get::<_, String>(0)?.into(),
+            upstream: LogId::from_uuid(rows::uuid(row, 1)?),
+            position: rows::position(row, 2)?,
+            revision: Revision::new(rows::number(row, 3)?),
+        })
+    })?;
+    followers.collect()
 }
 
 /// Where a follower is and how many steps it has made, without its notes.
@@ -236,6 +254,7 @@ mod tests {
             RECEIPT,
             RECEIPTS,
             TRACKING,
+            FOLLOWERS,
             NOTES,
             FIGURES,
             FIGURES_FIRST_OF_STREAM,
@@ -299,6 +318,13 @@ mod tests {
     fn receipts_are_a_range_of_their_key() {
         let plan = plan(RECEIPTS);
         assert!(plan.contains("USING PRIMARY KEY (command_id>?)") && !plan.contains("TEMP B-TREE"), "{plan}");
+    }
+
+    #[test]
+    fn followers_are_a_range_of_their_key() {
+        let plan = plan(FOLLOWERS);
+        assert!(plan.contains("USING PRIMARY KEY ((follower,upstream)>(?,?))"), "{plan}");
+        assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     }
 
     #[test]

@@ -8,9 +8,9 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
-    LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice,
-    StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
+    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery,
+    Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::task::spawn_blocking;
 
@@ -237,6 +237,10 @@ impl EventStore for SqliteStore {
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let follower = follower.clone();
         self.0.readers.run(move |connection| read::tracking(connection, &follower, upstream)).await
+    }
+
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        self.0.readers.run(move |connection| read::followers(connection, query)).await
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {

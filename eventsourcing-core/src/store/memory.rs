@@ -10,12 +10,14 @@ use std::time::Instant;
 use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::{
     Append, Appended, CommandId, Cut, Direction, Epoch, EventStore, Expected, Figures, FiguresQuery, Fingerprint,
-    HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogId, LogPage, LogQuery, Name,
-    NewEvent, NewSnapshot, Notebook, NotesQuery, Position, Receipt, ReceiptKind, Slice, StoreError, StoredEvent,
-    StoredSnapshot, StreamId, StreamQuery, Tracking, Version, VisibleLog,
+    FollowerPosition, FollowersQuery, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
+    LoadedEvent, LogId, LogPage, LogQuery, Name, NewEvent, NewSnapshot, Notebook, NotesQuery, Position, Receipt,
+    ReceiptKind, Revision, Slice, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
+    VisibleLog,
 };
 
 /// A store in memory. Clones share one log.
@@ -147,7 +149,7 @@ impl EventStore for MemoryStore {
         let events: Vec<_> = wanted.take(query.limit.max(1)).cloned().collect();
         let ceiling = match events.last() {
             Some(last) if events.len() == query.limit.max(1) => last.position,
-            _ => data.head().max(query.after),
+            _ => data.head().max(query.after).max(query.decided),
         };
         Ok(LogPage { events, ceiling, epoch: data.epoch })
     }
@@ -178,6 +180,10 @@ impl EventStore for MemoryStore {
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         Ok(self.read().position_of(follower, upstream))
+    }
+
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        Ok(self.read().followers(query))
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
@@ -239,6 +245,11 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
+/// The place of a follower in the list of all.
+fn place_of((follower, upstream): &(Name, LogId)) -> (&str, Uuid) {
+    (follower.as_str(), upstream.as_uuid())
+}
+
 impl Data {
     fn head(&self) -> Position {
         Position::new(self.log.len() as u64)
@@ -255,6 +266,19 @@ impl Data {
 
     fn position_of(&self, follower: &Name, upstream: LogId) -> Position {
         self.tracking.get(&(follower.clone(), upstream)).map_or(Position::ZERO, |book| book.position)
+    }
+
+    fn followers(&self, FollowersQuery { after, limit }: FollowersQuery) -> Vec<FollowerPosition> {
+        let is_wanted = |key: &&(Name, LogId)| after.as_ref().is_none_or(|after| place_of(key) > place_of(after));
+        let have_made_a_step = self.tracking.iter().filter(|(_, book)| book.revision > Revision::ZERO);
+        let mut keys: Vec<_> = have_made_a_step.map(|(key, _)| key).filter(is_wanted).collect();
+        keys.sort_unstable_by_key(|key| place_of(key));
+        keys.truncate(limit);
+        let position = |key: &(Name, LogId)| {
+            let Notebook { position, revision, .. } = self.tracking[key];
+            FollowerPosition { follower: key.0.clone(), upstream: key.1, position, revision }
+        };
+        keys.into_iter().map(position).collect()
     }
 
     fn notes(&self, query: NotesQuery) -> Notebook {

@@ -42,7 +42,9 @@ pub use query::{Direction, Filter, Load, Loaded, LogPage, LogQuery, StreamQuery}
 pub use receipt::{Appended, Receipt, ReceiptKind};
 pub(crate) use stored_event::EncodedEvent;
 pub use stored_event::{CodecId, Fingerprint, LoadedEvent, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot};
-pub use tracking::{Cut, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision, Tracking};
+pub use tracking::{
+    Cut, FollowerPosition, FollowersQuery, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision, Tracking,
+};
 
 use crate::sql::Database;
 
@@ -55,7 +57,7 @@ pub const EVENTS_PER_APPEND_MAX: usize = 10_000;
 
 /// Where events, snapshots and tracking live: one log.
 ///
-/// A store is shared by all who use it, in one process or many. Its promises, P1 to P32, P38 and P39, stand in
+/// A store is shared by all who use it, in one process or many. Its promises stand in
 /// `docs/store-contract.md`.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
@@ -137,6 +139,12 @@ pub trait EventStore: Send + Sync + 'static {
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError>;
+
+    /// Lists the followers that have made a step, and where each is. Promise P40.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError>;
 
     /// Where a follower is and what it has noted, as of one moment. Promise P30.
     ///
@@ -245,6 +253,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         (**self).tracking(follower, upstream).await
+    }
+
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        (**self).followers(query).await
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {

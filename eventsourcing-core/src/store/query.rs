@@ -100,6 +100,10 @@ pub struct LogQuery {
     pub filter: Filter,
     /// The epoch in which `after` was learnt; in another one nothing is read. `None`: the position is valid in any.
     pub epoch: Option<Epoch>,
+    /// Up to here the caller knows that no event can appear any more: a follower's step to this position has been
+    /// recorded, or a page has had this ceiling. The page reaches at least this position, unless its limit ends it
+    /// before, also if this store handle has not learnt yet that it is decided.
+    pub decided: Position,
 }
 
 impl LogQuery {
@@ -109,7 +113,8 @@ impl LogQuery {
     /// The events after `position`.
     #[must_use]
     pub fn after(position: Position) -> Self {
-        Self { after: position, limit: Self::LIMIT_DEFAULT, filter: Filter::all(), epoch: None }
+        let decided = Position::ZERO;
+        Self { after: position, limit: Self::LIMIT_DEFAULT, filter: Filter::all(), epoch: None, decided }
     }
 
     /// At most `events` events; 0 counts as 1, so that following ceilings always moves on.
@@ -144,6 +149,13 @@ impl LogQuery {
     #[must_use]
     pub fn in_epoch(mut self, epoch: Epoch) -> Self {
         self.epoch = Some(epoch);
+        self
+    }
+
+    /// The caller knows that no event can appear up to `position`, as [`decided`](Self::decided) says.
+    #[must_use]
+    pub fn decided_up_to(mut self, position: Position) -> Self {
+        self.decided = position;
         self
     }
 }

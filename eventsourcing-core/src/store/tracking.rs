@@ -231,6 +231,49 @@ impl NotesQuery {
     }
 }
 
+/// Which followers are wanted, in the order of the bytes of their names, and under one name in that of the ids of the logs
+/// they follow.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowersQuery {
+    /// Only those after this one; `None` for the first page.
+    pub after: Option<(Name, LogId)>,
+    /// The number of followers at most.
+    pub limit: usize,
+}
+
+impl FollowersQuery {
+    /// All followers.
+    #[must_use]
+    pub fn all() -> Self {
+        Self { after: None, limit: usize::MAX }
+    }
+
+    /// Only those after this follower of this log.
+    #[must_use]
+    pub fn after(self, follower: Name, upstream: LogId) -> Self {
+        Self { after: Some((follower, upstream)), ..self }
+    }
+
+    /// At most this number of followers.
+    #[must_use]
+    pub fn limit(self, followers: usize) -> Self {
+        Self { limit: followers, ..self }
+    }
+}
+
+/// A follower that has made a step in a log, and where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FollowerPosition {
+    /// The follower, as its steps name it.
+    pub follower: Name,
+    /// The log it follows.
+    pub upstream: LogId,
+    /// Where it is.
+    pub position: Position,
+    /// How many steps it has made.
+    pub revision: Revision,
+}
+
 /// Where a follower is and what it has noted, as of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Notebook {

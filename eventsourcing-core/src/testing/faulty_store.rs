@@ -10,9 +10,9 @@ use async_trait::async_trait;
 use super::Seed;
 use crate::sql::Database;
 use crate::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
-    LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt,
-    Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
+    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook,
+    NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
 };
 
 /// How often a log that is held back is looked at.
@@ -41,6 +41,8 @@ pub enum Operation {
     Receipts,
     /// [`EventStore::tracking`].
     Tracking,
+    /// [`EventStore::followers`].
+    Followers,
     /// [`EventStore::notes`].
     Notes,
     /// [`EventStore::figures`].
@@ -247,9 +249,9 @@ impl<S: EventStore> FaultyStore<S> {
         }
     }
 
-    /// What a read sees of a page.
-    fn see(&self, mut page: LogPage, after: Position) -> LogPage {
-        let end = self.lock().sight(page.ceiling).max(after);
+    /// What a read sees of a page, by someone who knows that the log is decided up to `known`.
+    fn see(&self, mut page: LogPage, known: Position) -> LogPage {
+        let end = self.lock().sight(page.ceiling).max(known.min(page.ceiling));
         page.events.retain(|event| event.position <= end);
         page.ceiling = end;
         page
@@ -360,8 +362,8 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let fault = self.begin(Operation::ReadLog).await?;
-        let (after, page) = (query.after, self.store.read_log(query).await);
-        let page = page.map(|page| self.see(page, after));
+        let known = query.after.max(query.decided);
+        let page = self.store.read_log(query).await.map(|page| self.see(page, known));
         reply(Operation::ReadLog, fault, page)
     }
 
@@ -390,6 +392,11 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::Tracking).await?;
         reply(Operation::Tracking, fault, self.store.tracking(follower, upstream).await)
+    }
+
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        let fault = self.begin(Operation::Followers).await?;
+        reply(Operation::Followers, fault, self.store.followers(query).await)
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
-    LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, MemoryBackup, MemoryStore, Name, Notebook, NotesQuery,
-    Position, Receipt, Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
+    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, MemoryBackup, MemoryStore, Name,
+    Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    VisibleLog,
 };
 use eventsourcing_core::testing::conformance::{DurableFixture, Fixture, RevertingFixture};
 
@@ -57,6 +58,10 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
 
     async fn tracking(&self, store: &MemoryStore, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         store.tracking(follower, upstream).await
+    }
+
+    async fn followers(&self, store: &MemoryStore, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        store.followers(query).await
     }
 
     async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
@@ -258,6 +263,10 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         self.flaw.tracking(&self.store, follower, upstream).await
+    }
+
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        self.flaw.followers(&self.store, query).await
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {

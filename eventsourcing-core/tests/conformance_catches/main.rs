@@ -169,6 +169,17 @@ catches! {
         [epochs::AppendsInAnyEpoch, epochs::StaysInTheFirstEpoch],
     repeated_command_is_recognised_in_the_next_epoch: [epochs::ChecksEpochsFirst, epochs::AppendsInAnyEpoch],
     waiting_ends_with_the_epoch: [epochs::WaitsOn],
+    followers_that_have_made_a_step_are_listed_in_order: [
+        tracking::FoldsFollowers,
+        tracking::IgnoresUpstreams,
+        tracking::ListsFollowersAgain,
+        tracking::ListsTooManyFollowers,
+        tracking::LeavesOutTheFirstFollower,
+        tracking::ListsFollowersByUtf16,
+        tracking::ListsFollowersBackwards,
+    ],
+    page_reaches_as_far_as_its_reader_knows_the_log_to_be_decided:
+        [reading::EndsWhereItSeesTheEnd, reading::JumpsToWhatIsDecided],
     repeated_command_is_recognised_after_a_restart: [durability::ForgetsCommandsInACrash],
     position_is_never_used_twice_after_a_restart: [durability::ReusesPositionsAfterACrash],
     acknowledged_appends_survive_a_crash: [durability::LosesTheLastEvent],
@@ -205,7 +216,7 @@ fn every_function_of_the_suite_is_shown_to_catch_something() {
 #[test]
 fn every_promise_is_in_the_list() {
     let numbers: BTreeSet<_> = all_promises().iter().map(|promise| promise.number).collect();
-    assert_eq!(numbers, (1..=31).chain(33..=39).collect());
+    assert_eq!(numbers, (1..=31).chain(33..=41).collect());
 }
 
 fn all_promises() -> Vec<Promise<Flawed<Sound>>> {

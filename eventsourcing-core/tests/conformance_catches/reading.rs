@@ -23,6 +23,31 @@ impl Flaw for LeavesOutTheEnd {
     }
 }
 
+/// A page ends at what this store calls the end of the log, whatever its reader knows.
+#[derive(Default)]
+pub(crate) struct EndsWhereItSeesTheEnd;
+
+#[async_trait]
+impl Flaw for EndsWhereItSeesTheEnd {
+    async fn read_log(&self, store: &MemoryStore, query: LogQuery) -> Result<LogPage, StoreError> {
+        store.read_log(query.decided_up_to(Position::ZERO)).await
+    }
+}
+
+/// A page claims to reach what is decided, and lacks what its limit has cut off.
+#[derive(Default)]
+pub(crate) struct JumpsToWhatIsDecided;
+
+#[async_trait]
+impl Flaw for JumpsToWhatIsDecided {
+    async fn read_log(&self, store: &MemoryStore, query: LogQuery) -> Result<LogPage, StoreError> {
+        let decided = query.decided;
+        let mut page = store.read_log(query).await?;
+        page.ceiling = page.ceiling.max(decided);
+        Ok(page)
+    }
+}
+
 /// A limit backwards keeps the wrong end.
 #[derive(Default)]
 pub(crate) struct LimitsBeforeReversing;

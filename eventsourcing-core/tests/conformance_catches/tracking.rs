@@ -2,7 +2,8 @@
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, LogId, MemoryStore, Name, Notebook, NotesQuery, Position, StoreError, Tracking,
+    Append, Appended, EventStore, FollowerPosition, FollowersQuery, LogId, MemoryStore, Name, Notebook, NotesQuery,
+    Position, StoreError, Tracking,
 };
 use uuid::Uuid;
 
@@ -110,4 +111,39 @@ impl Flaw for HasManyLogIds {
     fn log_id(&self, _: &MemoryStore) -> LogId {
         LogId::new()
     }
+}
+
+/// Makes a store that lists followers wrongly.
+macro_rules! lists_followers {
+    ($($flaw:ident = |$store:ident, $query:ident| $list:expr;)*) => {$(
+        #[derive(Default)]
+        pub(crate) struct $flaw;
+
+        #[async_trait]
+        impl Flaw for $flaw {
+            async fn followers(
+                &self,
+                $store: &MemoryStore,
+                $query: FollowersQuery,
+            ) -> Result<Vec<FollowerPosition>, StoreError> {
+                $list
+            }
+        }
+    )*};
+}
+
+fn by_utf16(follower: &FollowerPosition) -> Vec<u16> {
+    follower.follower.as_str().encode_utf16().collect()
+}
+
+lists_followers! {
+    ListsFollowersAgain = |store, query| store.followers(FollowersQuery::all().limit(query.limit)).await;
+    ListsTooManyFollowers = |store, query| store.followers(query.limit(usize::MAX)).await;
+    LeavesOutTheFirstFollower = |store, query| Ok(store.followers(query).await?.into_iter().skip(1).collect());
+    ListsFollowersBackwards = |store, query| Ok(store.followers(query).await?.into_iter().rev().collect());
+    ListsFollowersByUtf16 = |store, query| {
+        let mut followers = store.followers(query).await?;
+        followers.sort_by_key(by_utf16);
+        Ok(followers)
+    };
 }

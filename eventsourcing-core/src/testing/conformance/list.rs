@@ -159,6 +159,8 @@ macro_rules! conformance_list {
             38 cut_is_recorded_with_its_step_or_not_at_all,
             38 of_concurrent_first_steps_one_cut_is_recorded,
             39 last_event_seen_is_written_with_its_step_or_not_at_all,
+            40 followers_that_have_made_a_step_are_listed_in_order,
+            41 page_reaches_as_far_as_its_reader_knows_the_log_to_be_decided,
         }
     };
     (reverting_store => $($callback:tt)::+ [$($argument:tt)*]) => {

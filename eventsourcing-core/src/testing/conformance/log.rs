@@ -1,4 +1,4 @@
-//! P15 to P19 and P37: what the log shows, also while others write.
+//! P15 to P19, P37 and P41: what the log shows, also while others write.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -65,6 +65,34 @@ pub async fn ceiling_is_never_before_the_position_asked_for<F: Fixture>(fixture:
     }
     let page = store.read_log(LogQuery { limit: 0, ..LogQuery::after(Position::ZERO) }).await;
     assert_eq!(page.expect("the log can be read").events.len(), 1, "a limit of 0 counts as 1");
+}
+
+/// P41: A page reaches as far as its reader knows the log to be decided, unless its limit ends it before, and lacks
+/// nothing on the way.
+pub async fn page_reaches_as_far_as_its_reader_knows_the_log_to_be_decided<F: Fixture>(fixture: &F) {
+    let (writer, reader) = (fixture.open().await, fixture.open().await);
+    for number in 0..5 {
+        let number = number.to_string();
+        writer.append(append_to(&stream(), &number)).await.expect("any version");
+        writer.append(append_to(&other_stream(), &number)).await.expect("any version");
+    }
+    let all = log_of(&writer).await;
+    let head = head_of(&writer).await;
+    for limit in [1, 3, 10, 11] {
+        let query = LogQuery::after(Position::ZERO).limit(limit).decided_up_to(head);
+        let page = reader.read_log(query.clone()).await.expect("the log can be read");
+        let expected = &all[..limit.min(all.len())];
+        assert_eq!(texts_of(&page.events), texts_of(expected), "with a limit of {limit}");
+        let ceiling = if limit < all.len() { expected[limit - 1].position } else { head };
+        assert_eq!(page.ceiling, ceiling, "with a limit of {limit}");
+
+        let page = reader.read_log(query.categories([OTHER_CATEGORY])).await.expect("the log can be read");
+        assert!(page.events.iter().all(|event| event.stream.category == OTHER_CATEGORY), "what is wanted");
+        assert_eq!(page.events.len(), limit.min(5), "with a limit of {limit}");
+    }
+    let beyond = Position::new(head.as_u64() + 7);
+    let page = reader.read_log(LogQuery::after(head).decided_up_to(beyond)).await.expect("the log can be read");
+    assert_eq!((page.events, page.ceiling), (vec![], beyond), "its reader knows that nothing can appear before that");
 }
 
 /// P16: A reader that always continues from the last ceiling sees every acknowledged event exactly once while writers

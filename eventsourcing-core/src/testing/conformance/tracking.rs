@@ -1,6 +1,9 @@
-//! P20 to P22: where followers are, and that their steps are done once.
+//! P20 to P22 and P40: where followers are, that their steps are done once, and which followers there are.
 
-use crate::store::{EventStore, Expected, LogId, LogQuery, Name, Position, StoreError, StreamId, Tracking};
+use crate::store::{
+    Cut, EventStore, Expected, FollowerPosition, FollowersQuery, LogId, LogQuery, Name, Position, Revision, StoreError,
+    StreamId, Tracking,
+};
 use crate::testing::Seed;
 
 use super::Fixture;
@@ -131,4 +134,48 @@ pub async fn log_id_is_the_same_for_every_store_of_one_place<F: Fixture>(fixture
     assert_eq!(log_id, fixture.open().await.log_id());
     let elsewhere = F::new().await;
     assert_ne!(log_id, elsewhere.open().await.log_id());
+}
+
+/// P40: Every follower that has made a step is listed, with the log it follows, its position and its revision: in the order
+/// of the bytes of the names, then of the ids of the logs, after one of them, at most as many as asked for.
+pub async fn followers_that_have_made_a_step_are_listed_in_order<F: Fixture>(fixture: &F) {
+    let store = fixture.open().await;
+    assert_eq!(store.followers(FollowersQuery::all()).await.expect("a list"), [], "there is none yet");
+    let (here, elsewhere) = (store.log_id(), LogId::new());
+    let mut expected = Vec::new();
+    for (number, follower) in (1..).zip(["Z", "a", "a:1/2", "a@1", "b", "\u{e9}", "\u{ffee}", "\u{1f43b}"]) {
+        let mut upstreams = [here, elsewhere];
+        upstreams.sort_unstable_by_key(|upstream| upstream.as_uuid());
+        for upstream in upstreams {
+            for (from, to) in [(0, number), (number, number)] {
+                let step = step_from(from, upstream).by(follower).to(to);
+                store.append(append().with_tracking(step)).await.expect("the follower is there");
+            }
+            let (follower, position, revision) = (Name::from(follower), Position::new(number), Revision::new(2));
+            expected.push(FollowerPosition { follower, upstream, position, revision });
+        }
+    }
+    let refused = store.append(append().with_tracking(step_from(7, here).by("refused").to(8))).await;
+    assert_tracking_conflict(refused, &Name::from("refused"), 0);
+    let partition = step_from(0, here).by("~whole:1/2").to(3).with_cut(Cut::new("~whole", 2));
+    store.append(append().with_tracking(partition)).await.expect("its first step");
+    let (follower, position, revision) = (Name::from("~whole:1/2"), Position::new(3), Revision::new(1));
+    let place = expected.iter().position(|listed| listed.follower.as_str() > "~").expect("two are beyond ASCII");
+    expected.insert(place, FollowerPosition { follower, upstream: here, position, revision });
+
+    let fresh = fixture.open().await;
+    let all = fresh.followers(FollowersQuery::all()).await.expect("a list");
+    assert_eq!(all, expected, "all, and no other");
+    for limit in [1, 3, expected.len()] {
+        let (mut listed, mut query) = (Vec::new(), FollowersQuery::all().limit(limit));
+        while let page = fresh.followers(query.clone()).await.expect("a list")
+            && let Some(last) = page.last()
+        {
+            assert!(page.len() <= limit, "{} of at most {limit}", page.len());
+            query = query.after(last.follower.clone(), last.upstream);
+            listed.extend(page);
+            assert!(listed.len() <= expected.len(), "some are listed again, {limit} at a time");
+        }
+        assert_eq!(listed, expected, "{limit} at a time");
+    }
 }
