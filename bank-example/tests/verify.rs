@@ -7,6 +7,8 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::io::Cursor;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,8 +17,9 @@ use bank_example::application::accounts::AccountService;
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
+use eventsourcing_core::archive::{export, import};
 use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::{EventStore, LogQuery, Position, StoredEvent};
+use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position, StoredEvent};
 use eventsourcing_core::system::{ContentsVerification, EventPlace, Finding};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
@@ -26,6 +29,7 @@ use eventsourcing_core::{
 use eventsourcing_postgres::PostgresStore;
 use eventsourcing_sqlite::SqliteStore;
 use misleading::{Flaw, Misleading, log};
+use support::by_hand::Session;
 use support::{Place, money};
 
 /// What the code of a projection makes of one event.
@@ -396,4 +400,134 @@ async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_sil
         assert!(late.verify().await.expect("an answer").agrees());
         assert!(late.verify_contents().await.expect("an answer")[0].agrees());
     }
+}
+
+/// Runs the program, a process that has seen nothing of the log yet, and requires that it finds nothing wrong.
+async fn assert_the_program_agrees(place: &Place, arguments: &[&str]) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_bank-example"));
+    command.args(["--store", place.url()]).args(arguments).env_remove("RUST_LOG");
+    let run = tokio::task::spawn_blocking(move || command.output().expect("the program runs"));
+    let output = tokio::time::timeout(Duration::from_secs(60), run).await.expect("in time").expect("no panic");
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Requires that nothing seems wrong to a process that has seen nothing of the log yet.
+async fn assert_no_false_alarm(place: &Place, what: &str) {
+    let stores = bank_example::stores::open(place.url()).await.expect("a store");
+    let bank: Running<EventSourcedBank> = start(stores, Runner::inline()).await;
+    let verification = bank.verify().await.expect("an answer");
+    assert!(verification.agrees(), "{what}: {verification}");
+    let contents = tokio::time::timeout(Duration::from_secs(60), bank.verify_contents()).await.expect("in time");
+    let contents = contents.expect("an answer");
+    assert!(contents.iter().all(ContentsVerification::agrees), "{what}: {contents:?}");
+    for follower in bank.health().await.expect("an answer").followers {
+        assert!(follower.position <= follower.head, "{what}: {follower:?} is ahead of its log");
+        assert!(follower.lag == 0 && follower.failure().is_none(), "{what}: {follower:?}");
+    }
+    bank.stop().await.expect("a graceful end");
+}
+
+/// A process that begins while an append is open sees the log only up to the first hole. The followers have come further in
+/// other processes, for which it was decided before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hole_and_an_open_append_raise_no_false_alarm() {
+    let place = Place::postgres();
+    let stores = bank_example::stores::open(place.url()).await.expect("a store");
+    let bank: Running<EventSourcedBank> = start(stores, Runner::concurrent().without_leases()).await;
+    let account = bank.accounts.open("Alice").await.expect("an account");
+    let mut by_hand = Session::new(&place);
+    for _ in 0..3 {
+        by_hand.leave_a_hole();
+        bank.accounts.credit(account, money("1.00")).await.expect("a credit");
+    }
+    bank.settled().await.expect("it catches up");
+
+    by_hand.begin_append();
+    assert_the_program_agrees(&place, &["verify"]).await;
+    assert_the_program_agrees(&place, &["verify", "--contents"]).await;
+    assert_no_false_alarm(&place, "an append is open").await;
+
+    for _ in 0..3 {
+        bank.accounts.credit(account, money("1.00")).await.expect("a credit");
+    }
+    assert_the_program_agrees(&place, &["verify", "--contents"]).await;
+    assert_no_false_alarm(&place, "others append behind it").await;
+    by_hand.run("COMMIT");
+    assert_no_false_alarm(&place, "it has been committed").await;
+    assert_the_program_agrees(&place, &["verify", "--contents"]).await;
+    bank.settled().await.expect("it catches up");
+    bank.stop().await.expect("a graceful end");
+}
+
+/// Late commits, roll-backs and holes drawn from a seed, while two processes follow and new ones verify.
+#[tokio::test(flavor = "multi_thread")]
+async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
+    let (place, seed) = (Place::postgres(), Seed::from_env());
+    let mut rng = seed.rng(0);
+    let mut banks: Vec<Running<EventSourcedBank>> = Vec::new();
+    for _ in 0..2 {
+        let stores = bank_example::stores::open(place.url()).await.expect("a store");
+        banks.push(start(stores, Runner::concurrent().without_leases()).await);
+    }
+    let account = banks[0].accounts.open("Alice").await.expect("an account");
+    for round in 0..6 {
+        let mut open: Vec<_> = (0..3).map(|_| Session::new(&place)).collect();
+        let mut is_open = [false; 3];
+        for _ in 0..12 {
+            let number = rng.usize(..open.len());
+            match rng.u8(..3) {
+                0 => banks[1].accounts.credit(account, money("1.00")).await.map(drop).expect("a credit"),
+                1 => open[number].leave_a_hole(),
+                _ if is_open[number] => {
+                    open[number].run(["COMMIT", "ROLLBACK"][rng.usize(..2)]);
+                    is_open[number] = false;
+                }
+                _ => {
+                    open[number].begin_append();
+                    is_open[number] = true;
+                }
+            }
+        }
+        let what = format!("{seed}, round {round}");
+        let stores = bank_example::stores::open(place.url()).await.expect("a store");
+        let fresh: Running<EventSourcedBank> = start(stores, Runner::inline()).await;
+        for bank in banks.iter().chain([&fresh]) {
+            let verification = bank.verify().await.expect("an answer");
+            assert!(verification.agrees(), "{what}: {verification}");
+        }
+        let contents = tokio::time::timeout(Duration::from_secs(60), fresh.verify_contents()).await.expect("in time");
+        assert!(contents.expect("an answer").iter().all(ContentsVerification::agrees), "{what}");
+        open.iter_mut().zip(is_open).filter(|(_, is_open)| *is_open).for_each(|(session, _)| session.run("COMMIT"));
+    }
+    for bank in &banks {
+        let settled = tokio::time::timeout(Duration::from_secs(60), bank.settled()).await;
+        settled.expect("in time").expect("it catches up");
+    }
+    assert_no_false_alarm(&place, "at the end").await;
+    support::assert_consistent(&banks[0]).await;
+}
+
+/// A policy stands behind every event, so a cut behind the last one is whole, whatever is still open.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_append_does_not_keep_from_exporting_what_every_policy_has_processed() {
+    let place = Place::postgres();
+    let store = PostgresStore::connect(place.url()).await.expect("a store");
+    let mut by_hand = Session::new(&place);
+    write(&store, &Application::new("accounts", store.clone()), 1, 2).await;
+    by_hand.leave_a_hole();
+    let events = write(&store, &Application::new("accounts", store.clone()), 1, 2).await;
+    let bank: Running<CalmBank> = start(store, Runner::inline()).await;
+    bank.stop().await.expect("a graceful end");
+
+    by_hand.begin_append();
+    let (fresh, mut archive) = (PostgresStore::connect(place.url()).await.expect("a store"), Vec::new());
+    assert!(fresh.head().await.expect("a head") < events[3].position, "this process does not see the last events");
+    let exported = export::<CalmBank>(&fresh, &mut archive, |_| {}).await.expect("an archive");
+    assert_eq!((exported.events, exported.head), (4, events[3].position));
+    let copy = MemoryStore::new();
+    import(&copy, &mut Cursor::new(archive), |_| {}).await.expect("it is whole");
+    let bank: Running<CalmBank> = start(copy, Runner::inline()).await;
+    let verification = bank.verify().await.expect("an answer");
+    assert!(verification.agrees(), "{verification}");
 }

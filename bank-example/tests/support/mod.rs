@@ -4,6 +4,7 @@
 #[path = "../../../eventsourcing-postgres/tests/support/server.rs"]
 mod server;
 
+pub mod by_hand;
 pub mod http;
 pub mod serving;
 

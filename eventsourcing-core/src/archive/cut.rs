@@ -34,8 +34,10 @@ pub(super) async fn cut<S: System>(store: &dyn EventStore) -> Result<Cut, Archiv
     let (since, mut followers) = (Instant::now(), followers::<S>(store).await?);
     let mut busy = Name::from_static("a writer");
     while since.elapsed() < PATIENCE {
-        let before = revisions(store, &followers).await?;
-        let head = store.head().await?;
+        let before = places(store, &followers).await?;
+        // The log is decided up to where a policy is, also where an open append hides that from this process.
+        let furthest = before.iter().map(|place| place.position).max().unwrap_or_default();
+        let head = store.head().await?.max(furthest);
         // Counts also what no reader is shown yet, because an append that began before it is still under way.
         if store.figures(FiguresQuery::new(head, Position::MAX)).await?.is_empty() {
             match read_books(store, &mut followers, &before).await? {
@@ -63,23 +65,23 @@ async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>
     Ok(followers)
 }
 
-async fn revisions(store: &dyn EventStore, followers: &[CutFollower]) -> Result<Vec<Revision>, ArchiveError> {
-    let mut revisions = Vec::with_capacity(followers.len());
+/// Where the followers are, with one of their notes at most.
+async fn places(store: &dyn EventStore, followers: &[CutFollower]) -> Result<Vec<Notebook>, ArchiveError> {
+    let mut places = Vec::with_capacity(followers.len());
     for CutFollower { name, .. } in followers {
-        let query = NotesQuery::new(name.clone(), store.log_id(), "").limit(1);
-        revisions.push(store.notes(query).await?.revision);
+        places.push(store.notes(NotesQuery::new(name.clone(), store.log_id(), "").limit(1)).await?);
     }
-    Ok(revisions)
+    Ok(places)
 }
 
 /// Reads what the followers have noted. Returns who has made a step since `before`, if anybody has.
 async fn read_books(
     store: &dyn EventStore,
     followers: &mut [CutFollower],
-    before: &[Revision],
+    before: &[Notebook],
 ) -> Result<Option<Name>, ArchiveError> {
     for (follower, before) in followers.iter_mut().zip(before) {
-        match whole(store, &follower.name, *before).await? {
+        match whole(store, &follower.name, before.revision).await? {
             Some(book) => follower.book = book,
             None => return Ok(Some(follower.name.clone())),
         }

@@ -80,7 +80,7 @@ async fn write_events(
     let (mut after, mut events, mut commands) = (Position::ZERO, 0, Commands::default());
     while after < head {
         progress(events);
-        let page = store.read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE)).await?;
+        let page = store.read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE).decided_up_to(head)).await?;
         for event in page.events.iter().take_while(|event| event.position <= head) {
             places.iter_mut().for_each(|place| place.pass(event));
             let command = commands.ending_at(store, event.position).await?;

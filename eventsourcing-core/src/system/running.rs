@@ -322,7 +322,8 @@ impl<S: System> Running<S> {
         let mut followers = Vec::with_capacity(self.engine.feeds.len());
         for feed in &self.engine.feeds {
             let Status { reached, state, .. } = feed.status().borrow().clone();
-            let head = feed.upstream.head().await?;
+            // What another process has decided may lie beyond the end of the log that this one sees.
+            let head = feed.upstream.head().await?.max(reached);
             let behind = self.behind(feed, reached).await?;
             let (lag, holder) = (feed.lag(reached, head).await?, feed.holder().await?);
             let parked = feed.parked().await?.len() as u64;

@@ -28,7 +28,9 @@ pub(super) struct Check {
     log: Arc<dyn EventStore>,
     takes: Vec<Name>,
     parts: Vec<Part>,
-    /// The end of the log, after the notes were read.
+    /// The end of what is compared: the end of the log as this process sees it after the notes were read, or the position
+    /// of the part that is furthest. A step to a position proves that the log was decided up to there, whatever this
+    /// process has seen of it: an append that is still open may hide from it what another process has read long ago.
     head: Position,
     searches_left: usize,
     verification: FollowerVerification,
@@ -45,7 +47,8 @@ impl Check {
         mut self,
         progress: &mut (impl FnMut(&VerifyProgress) + Send),
     ) -> Result<FollowerVerification, StoreError> {
-        self.head = self.log.head().await?;
+        let furthest = self.parts.iter().map(|part| part.position).max().unwrap_or_default();
+        self.head = self.log.head().await?.max(furthest);
         let (shared, end) = (self.shared_end(), self.end());
         let follower = self.verification.name.clone();
         let mut tell = |position: Position| progress(&VerifyProgress { follower: follower.clone(), position, end });
@@ -137,7 +140,8 @@ impl Check {
         let (mut events, mut after) = (Vec::new(), slice.start());
         let end = slice.end().min(self.head);
         while after < end {
-            let page = self.log.read_log(LogQuery::after(after).categories(self.takes.iter().cloned())).await?;
+            let query = LogQuery::after(after).categories(self.takes.iter().cloned()).decided_up_to(self.head);
+            let page = self.log.read_log(query).await?;
             events.extend(page.events.iter().filter(|event| event.position <= end).map(Known::new));
             after = page.ceiling;
         }
@@ -167,7 +171,7 @@ impl Check {
     ) -> Result<Option<(EventPlace, Option<&'a EventPlace>)>, StoreError> {
         let mut after = Position::ZERO;
         while after < self.head {
-            let page = self.log.read_log(LogQuery::after(after)).await?;
+            let page = self.log.read_log(LogQuery::after(after).decided_up_to(self.head)).await?;
             for event in page.events.iter().map(Known::new) {
                 if let Some(missing) = strays.get(&event.digest) {
                     return Ok(Some((event.place, *missing)));

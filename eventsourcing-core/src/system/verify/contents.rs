@@ -282,9 +282,9 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
     }
 }
 
-/// The next events of the log, none of them after `end`.
+/// The next events of the log, none of them after `end`, where the follower has got to: so the log is decided up to there.
 async fn page_up_to<S>(log: &FollowedLog<S>, after: Position, end: Position) -> Result<LogPage, StoreError> {
-    let query = LogQuery::after(after).limit(EVENTS_PER_PAGE_MAX).categories(log.takes());
+    let query = LogQuery::after(after).limit(EVENTS_PER_PAGE_MAX).categories(log.takes()).decided_up_to(end);
     let mut page = log.upstream.read_log(query).await?;
     page.events.retain(|event| event.position <= end);
     page.ceiling = page.ceiling.min(end);
