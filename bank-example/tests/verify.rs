@@ -463,7 +463,8 @@ async fn a_hole_and_an_open_append_raise_no_false_alarm() {
 /// Late commits, roll-backs and holes drawn from a seed, while two processes follow and new ones verify.
 #[tokio::test(flavor = "multi_thread")]
 async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
-    let (place, seed) = (Place::postgres(), Seed::from_env());
+    let place = Place::postgres();
+    let seed = Seed::from_env();
     let mut rng = seed.rng(0);
     let mut banks: Vec<Running<EventSourcedBank>> = Vec::new();
     for _ in 0..2 {
@@ -521,7 +522,8 @@ async fn an_open_append_does_not_keep_from_exporting_what_every_policy_has_proce
     bank.stop().await.expect("a graceful end");
 
     by_hand.begin_append();
-    let (fresh, mut archive) = (PostgresStore::connect(place.url()).await.expect("a store"), Vec::new());
+    let fresh = PostgresStore::connect(place.url()).await.expect("a store");
+    let mut archive = Vec::new();
     assert!(fresh.head().await.expect("a head") < events[3].position, "this process does not see the last events");
     let exported = export::<CalmBank>(&fresh, &mut archive, |_| {}).await.expect("an archive");
     assert_eq!((exported.events, exported.head), (4, events[3].position));

@@ -39,7 +39,7 @@ impl Session {
         self.run("SELECT nextval('events_position')");
     }
 
-    /// Opens an account in a transaction that stays open: its position is drawn, and it is visible to nobody.
+    /// Opens an account in a transaction that stays open: its position is drawn, and no one can see it.
     pub fn begin_append(&mut self) {
         self.run(
             "BEGIN; INSERT INTO events (stream_id, category, version, name, schema_version, codec, recorded_at, \

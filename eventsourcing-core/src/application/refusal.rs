@@ -144,7 +144,15 @@ pub(crate) async fn rejection_note(
     Ok(store.notes(query).await?.notes.remove(REFUSAL_KEY))
 }
 
+/// The beginning of the names under which refusals are noted.
+const KEEPERS: &str = "refusal:";
+
 /// The name under which the refusal of a command is noted. A follower is named like a field, so none has this name.
 fn keeper(command_id: CommandId) -> Name {
-    format!("refusal:{command_id}").into()
+    format!("{KEEPERS}{command_id}").into()
+}
+
+/// If a refusal is noted under this name: a name that comes after those of all refusals.
+pub(crate) fn is_keeper(name: &Name) -> Option<Name> {
+    name.as_str().starts_with(KEEPERS).then(|| format!("{KEEPERS}~").into())
 }

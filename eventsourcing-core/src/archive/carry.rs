@@ -9,8 +9,8 @@ use super::ArchiveError;
 use super::line::{FollowerLine, Line, Lines, NoteLine};
 use crate::EventRef;
 use crate::store::{
-    Append, EventStore, Figures, Name, NotesQuery, Position, Slice, StoreError, StoredEvent, StreamId, StreamQuery,
-    Tracking, Version,
+    Append, Cut, EventStore, Figures, Name, NotesQuery, Position, Slice, StoreError, StoredEvent, StreamId,
+    StreamQuery, Tracking, Version,
 };
 use crate::system::{Partition, figures_note, is_of_positions, is_put_aside, moved_note, place_of};
 
@@ -133,11 +133,22 @@ impl Carried<'_> {
         }
         let to = if is_last { self.position } else { now.position };
         let step = Tracking::new(name.clone(), store.log_id(), now.position, to).with_revision(now.revision);
-        let step = notes.into_iter().fold(step, |step, (key, note)| step.with_note(key, note));
+        let step = notes.into_iter().fold(step.with_cut(self.cut()), |step, (key, note)| step.with_note(key, note));
         match store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await {
             Ok(_) => Ok(()),
             Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork { follower: name.clone() }),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The cut on which the follower goes on. The line of one that is cut into several takes nothing: its partitions have
+    /// lines of their own.
+    fn cut(&self) -> Option<Cut> {
+        let whole = Partition::whole_name(&self.line.follower);
+        match self.line.partition {
+            Some((_, of)) => Some(Cut::new(whole, of)),
+            None if self.line.takes.is_empty() => None,
+            None => Some(Cut::new(whole, 1)),
         }
     }
 }

@@ -65,7 +65,7 @@ async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>
     Ok(followers)
 }
 
-/// Where the followers are, with one of their notes at most.
+/// Reads the places of the followers, with one of their notes at most.
 async fn places(store: &dyn EventStore, followers: &[CutFollower]) -> Result<Vec<Notebook>, ArchiveError> {
     let mut places = Vec::with_capacity(followers.len());
     for CutFollower { name, .. } in followers {

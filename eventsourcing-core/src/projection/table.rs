@@ -56,6 +56,13 @@ impl Table {
         Ok(())
     }
 
+    /// All that is said of it, in one line: the same for tables that are the same but for line breaks and spaces.
+    pub(crate) fn definition(&self) -> String {
+        let Self { name, columns, indexes } = self;
+        let text = format!("{name} ({columns}) indexes ({})", indexes.join("; "));
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
     /// The statements that make it in a generation.
     pub(crate) fn creation(&self, generation: u64) -> impl Iterator<Item = String> + use<'_> {
         let table = table_of(self.name, generation);

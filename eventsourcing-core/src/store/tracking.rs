@@ -231,8 +231,8 @@ impl NotesQuery {
     }
 }
 
-/// Which followers are wanted, in the order of the bytes of their names, and under one name in that of the ids of the logs
-/// they follow.
+/// A page of the followers of a store, in the order of the bytes of their names, and under one name in that of the ids of
+/// the logs they follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowersQuery {
     /// Only those after this one; `None` for the first page.
@@ -268,9 +268,9 @@ pub struct FollowerPosition {
     pub follower: Name,
     /// The log it follows.
     pub upstream: LogId,
-    /// Where it is.
+    /// Its position in the log.
     pub position: Position,
-    /// How many steps it has made.
+    /// The number of steps it has made.
     pub revision: Revision,
 }
 

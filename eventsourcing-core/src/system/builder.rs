@@ -1,12 +1,13 @@
 //! [`SystemBuilder`]: from a declaration and stores to a running system.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::follower::Target;
+use super::known_followers::{Declared, DeclaredLog, KnownFollowers};
 use super::runner::Engine;
 use super::stores::Given;
 use super::wiring::Wiring;
@@ -20,7 +21,7 @@ use crate::application::Owners;
 use crate::archive::refuse_unfinished;
 use crate::codec::Encoding;
 use crate::projection::check_tables;
-use crate::store::Name;
+use crate::store::{EventStore, LogId, Name};
 use crate::{Application, Clock, Codec, IdSource, RandomIds, ReadModel, SystemClock};
 
 /// Starts a system, with more to choose than its `start` offers.
@@ -36,6 +37,7 @@ pub struct SystemBuilder<S> {
     projections: Given,
     /// An error if events would be written otherwise than they are locked.
     lock: Result<(), SystemError>,
+    removed: BTreeSet<Name>,
     of: PhantomData<fn() -> S>,
 }
 
@@ -45,6 +47,8 @@ pub(super) struct FollowerSettings {
     /// `None`: as all others.
     on_failure: Option<OnFailure>,
     pub(super) partitions: u32,
+    /// It takes other events than it took, on purpose.
+    pub(super) is_change_meant: bool,
 }
 
 impl FollowerSettings {
@@ -55,7 +59,7 @@ impl FollowerSettings {
 
 impl Default for FollowerSettings {
     fn default() -> Self {
-        Self { on_failure: None, partitions: 1 }
+        Self { on_failure: None, partitions: 1, is_change_meant: false }
     }
 }
 
@@ -76,6 +80,7 @@ impl<S: System> SystemBuilder<S> {
             on_failure: OnFailure::default(),
             projections: Given::new(),
             lock: Ok(()),
+            removed: BTreeSet::new(),
             of: PhantomData,
         }
     }
@@ -179,6 +184,33 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
+    /// Says that these policies and foreign projections take other events than they took up to now, on purpose.
+    ///
+    /// The store keeps with each follower the events it takes. A start is refused when it takes others and there are such
+    /// events before its position: it has passed over them, or has processed what its declaration tells nothing of.
+    /// With this it takes the other events from its position on, and what lies before stays as it is;
+    /// [`verify`](Running::verify) names what of an aggregate that it did not follow before it has not processed. A read model
+    /// in tables is built anew instead, by a higher [`VERSION`](crate::SqlReadModel::VERSION).
+    #[must_use]
+    pub fn changed_followers(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
+        for name in names {
+            self.followers.entry(name).or_default().is_change_meant = true;
+        }
+        self
+    }
+
+    /// Says that these policies and foreign projections were taken out of the system on purpose.
+    ///
+    /// A start is refused when a policy or foreign projection that the store knows is not declared any more while
+    /// another one would begin at the first event, because it may be the same one under another name, and would have every
+    /// effect a second time. The names are remembered in the store, so a later release need not repeat them. A name
+    /// that the store does not know is harmless.
+    #[must_use]
+    pub fn removed_followers<N: Into<Name>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
+        self.removed.extend(names.into_iter().map(Into::into));
+        self
+    }
+
     /// Hands over the projection `name`, which writes into something foreign
     /// (`#[projection(foreign, …)]`).
     #[must_use]
@@ -206,18 +238,29 @@ impl<S: System> SystemBuilder<S> {
         for application in applications.all() {
             refuse_unfinished(&**application.store()).await?;
         }
+        let known_followers = self.known_followers(&definition, &followers, &applications);
+        let declarations = known_followers.agree().await?;
         let system = Arc::new(S::assemble(&applications));
         let (stores, clock) = (&self.stores, &self.clock);
-        let mut wiring = Wiring { applications: &applications, stores, clock, read_models: Vec::new() };
+        let known_aggregates = definition.aggregates();
+        let mut wiring =
+            Wiring { applications: &applications, stores, clock, known_aggregates, read_models: Vec::new() };
         let mut feeds = Vec::new();
+        let mut changes_meant = Vec::new();
         for follower in followers {
             let mut settings = self.followers.remove(follower.name).unwrap_or_default();
             settings.on_failure = settings.on_failure.or(Some(self.on_failure));
             feeds.extend(wiring.open(follower, settings).await?);
+            changes_meant.resize(feeds.len(), settings.is_change_meant);
         }
         if let Some(name) = self.followers.keys().next() {
             return Err(unknown_follower(&definition, name));
         }
+        // From here on nothing speaks against the start, and what the followers rely on is recorded.
+        for (feed, is_change_meant) in feeds.iter().zip(changes_meant) {
+            feed.agree(is_change_meant).await?;
+        }
+        declarations.record().await?;
         let read_models = wiring.read_models;
         let engine = Engine::new(system, feeds);
         Running::start(engine, self.runner, &applications, read_models, self.clock, definition.circle()).await
@@ -247,6 +290,36 @@ impl<S: System> SystemBuilder<S> {
                 Ok(Applications::new(applications, self.read_models(followers)?, self.given(definition, followers)?))
             }
         }
+    }
+
+    fn known_followers(
+        &self,
+        definition: &Definition,
+        followers: &[Follower<S>],
+        applications: &Applications,
+    ) -> KnownFollowers {
+        let mut declared = Vec::new();
+        for follower in followers {
+            let home = match follower.target {
+                Target::Events => Arc::clone(applications.application(follower.name).store()),
+                Target::Foreign(_) => self.stores.store(),
+                Target::Memory | Target::Sql { .. } => continue,
+            };
+            let mut logs = BTreeMap::<LogId, DeclaredLog>::new();
+            for (aggregate, route) in &follower.routes {
+                let upstream = Arc::clone(applications.application(route.application).store());
+                let log = logs.entry(upstream.log_id()).or_insert(DeclaredLog { upstream, takes: Vec::new() });
+                log.takes.push(aggregate.clone());
+            }
+            let of_its_own = definition.applications.iter().filter(|application| application.name == follower.name);
+            let owns = of_its_own.flat_map(|application| &application.aggregates).map(ToString::to_string).collect();
+            let logs = logs.into_values().collect();
+            declared.push(Declared { name: Name::from_static(follower.name), home, logs, owns });
+        }
+        let homes = applications.all().map(|application| Arc::clone(application.store()));
+        let stores = homes.chain([self.stores.store()]).map(|store| (store.log_id(), store));
+        let stores = stores.collect::<BTreeMap<_, _>>().into_values().collect();
+        KnownFollowers { system: definition.name, declared, removed: self.removed.clone(), stores }
     }
 
     fn read_models(&self, followers: &[Follower<S>]) -> Result<Vec<ReadModel>, SystemError> {

@@ -3,11 +3,10 @@
 use serde_json::Value;
 
 use super::System;
-use super::feed::{DROPPED_KEYS, FIGURES_KEYS, HELD_KEYS, PARKED_KEYS, Partition, RECORD_KEYS};
+use super::feed::{DROPPED_KEYS, FIGURES_KEYS, HELD_KEYS, PARKED_KEYS, Partition, RECORD_KEYS, partitions_of};
 use super::follower::Target;
 use super::tenure::HOLDER_KEY;
-use super::wiring::PARTITIONS_KEY;
-use crate::store::{EventStore, Name, NotesQuery, Position, StoreError, StreamId, Version};
+use crate::store::{EventStore, Name, Position, StoreError, StreamId, Version};
 
 /// A follower whose effects are elsewhere than in tables of its store: a policy, or a projection into something foreign.
 /// If it began anew it would have them again.
@@ -31,9 +30,7 @@ pub(crate) fn carried<S: System>() -> Vec<Carried> {
 
 /// The partitions in which a follower has run.
 pub(crate) async fn partitions(store: &dyn EventStore, follower: &Name) -> Result<Vec<Partition>, StoreError> {
-    let notes = store.notes(NotesQuery::new(follower.clone(), store.log_id(), PARTITIONS_KEY).limit(1)).await?.notes;
-    let count = notes.get(PARTITIONS_KEY).map_or(Ok(1), |note| note.parse());
-    let count = count.map_err(|error| StoreError::corrupt(format!("the partitions of {follower}"), error))?;
+    let count = partitions_of(store, follower, store.log_id()).await?;
     Ok(Partition::split(count).collect())
 }
 

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::FollowerKind;
+use super::followed_events::AggregateEvents;
 use super::needs::Needs;
 use crate::aggregate::names_of;
 use crate::store::{Name, Position, StoredEvent};
@@ -29,6 +30,8 @@ pub struct Follower<S> {
 pub(crate) struct Route<S> {
     pub(crate) application: &'static str,
     pub(crate) handler: Arc<dyn Handler<S>>,
+    /// The events that it takes of the aggregate.
+    pub(crate) events: AggregateEvents,
 }
 
 /// Where what a follower does with events ends up.
@@ -123,10 +126,16 @@ impl<S: Send + Sync + 'static> Follower<S> {
     }
 
     /// Takes the events of an aggregate, under whichever of its names it stands.
-    fn route<A: Aggregate>(&mut self, application: &'static str, handler: impl Handler<S> + 'static) {
+    fn route<A: Aggregate>(
+        &mut self,
+        application: &'static str,
+        events: &AggregateEvents,
+        handler: impl Handler<S> + 'static,
+    ) {
         let handler: Arc<dyn Handler<S>> = Arc::new(handler);
         for name in names_of::<A>() {
-            self.routes.insert(Name::from_static(name), Route { application, handler: Arc::clone(&handler) });
+            let route = Route { application, handler: Arc::clone(&handler), events: events.clone() };
+            self.routes.insert(Name::from_static(name), route);
         }
     }
 }
@@ -164,7 +173,7 @@ impl<S: Send + Sync + 'static, P: 'static> PolicyFollower<S, P> {
     where
         P: Policy<A>,
     {
-        self.follower.route::<A>(application, React { part: self.part, needs });
+        self.follower.route::<A>(application, &needs.names(), React { part: self.part, needs });
         self
     }
 
@@ -212,7 +221,7 @@ impl<S: Send + Sync + 'static, P: 'static> ProjectionFollower<S, P> {
     where
         P: Projection<A>,
     {
-        self.follower.route::<A>(application, Project { part: self.part, needs });
+        self.follower.route::<A>(application, &needs.names(), Project { part: self.part, needs });
         self
     }
 }
@@ -250,7 +259,7 @@ impl<S: Send + Sync + 'static, P: 'static> SqlProjectionFollower<S, P> {
     where
         P: SqlProjection<A>,
     {
-        self.follower.route::<A>(application, ProjectInSql { part: self.part, needs });
+        self.follower.route::<A>(application, &needs.names(), ProjectInSql { part: self.part, needs });
         self
     }
 }

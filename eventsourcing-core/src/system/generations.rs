@@ -311,6 +311,11 @@ impl Register {
 }
 
 impl Generation {
+    /// Returns `true` if its tables have the names of these.
+    pub(crate) fn has_tables(&self, tables: &[Table]) -> bool {
+        self.tables.iter().map(String::as_str).eq(tables.iter().map(|table| table.name))
+    }
+
     /// Makes readers see it.
     fn showing(&self) -> impl Iterator<Item = String> {
         let view =

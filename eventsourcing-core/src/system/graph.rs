@@ -1,9 +1,10 @@
 //! [`Definition`]: who owns what and who follows whom, as data.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
 use super::SystemError;
+use crate::store::Name;
 
 /// A system as it was declared. Prints itself as text (`Display`) and as a diagram
 /// ([`to_mermaid`](Self::to_mermaid)).
@@ -131,6 +132,12 @@ impl Definition {
             }
         }
         Ok(())
+    }
+
+    /// The stored names of all aggregates.
+    pub(crate) fn aggregates(&self) -> BTreeSet<Name> {
+        let aggregates = self.applications.iter().flat_map(|application| &application.aggregates);
+        aggregates.map(|name| Name::from_static(name)).collect()
     }
 
     /// The policies among which events can go round in a circle, and those between two circles.

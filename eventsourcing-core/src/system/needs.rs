@@ -1,9 +1,10 @@
 //! [`Needs`]: which events of an aggregate a follower needs. The others it passes over without decoding them, so that it
 //! does not matter whether this release knows them.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::marker::PhantomData;
 
+use super::followed_events::AggregateEvents;
 use crate::store::{StoreError, StoredEvent};
 use crate::{Aggregate, Event, Former, Recorded};
 
@@ -41,6 +42,20 @@ impl<A: Aggregate> Needs<A> {
         let former = A::Event::FORMER.iter().filter(is_wanted).map(Former::name);
         let names = current.chain(former).collect();
         Self { only: Some(Only { indices, names }), of: PhantomData }
+    }
+
+    /// The stored names of the events that are needed, of those that this release knows, and of those that are read as
+    /// nothing.
+    pub(crate) fn names(&self) -> AggregateEvents {
+        let former = A::Event::FORMER.iter();
+        let retired: BTreeSet<_> = former.clone().filter(|former| former.is_retired()).map(Former::name).collect();
+        let current = A::Event::TYPES.iter().map(|event| event.name);
+        let known: BTreeSet<_> = current.chain(former.map(Former::name)).collect();
+        let needed = match &self.only {
+            Some(only) => only.names.iter().copied().collect(),
+            None => known.difference(&retired).copied().collect(),
+        };
+        AggregateEvents { are_all: self.only.is_none(), needed, known, retired }
     }
 
     /// The events that come of `stored`, as far as they are needed.

@@ -121,13 +121,18 @@ impl Tenure {
         let now = Instant::now();
         match home.lease(LeaseRequest { follower, upstream, holder, duration }).await? {
             Lease::Held { token, .. } => {
-                if self.held.as_ref().is_none_or(|held| held.token != token) {
-                    if !feed.take_over(token, &introduction(holder)).await? {
-                        // It has just got another name; with the next step it asks under that one.
-                        let theirs = Theirs { holder, ask_at: now };
-                        (self.held, self.theirs) = (None, Some(theirs));
-                        return Ok(());
-                    }
+                let is_renewed = self.held.as_ref().is_some_and(|held| held.token == token);
+                let keeps_its_name = match is_renewed {
+                    true => feed.look_again().await?,
+                    false => feed.take_over(token, &introduction(holder)).await?,
+                };
+                if !keeps_its_name {
+                    // It has just got another name; with the next step it asks under that one.
+                    let theirs = Theirs { holder, ask_at: now };
+                    (self.held, self.theirs) = (None, Some(theirs));
+                    return Ok(());
+                }
+                if !is_renewed {
                     info!(follower = %feed.name, %token, "this process runs the follower");
                 }
                 (self.held, self.theirs) = (Some(Held { token, renew_at: now + duration / 3 }), None);

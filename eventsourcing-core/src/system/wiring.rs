@@ -1,17 +1,16 @@
 //! From followers and stores to feeds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::builder::FollowerSettings;
-use super::feed::{Feed, FeedSettings, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink};
+use super::feed::{Feed, FeedSettings, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink, check_cut};
+use super::followed_events::FollowedEvents;
 use super::follower::{DueHandler, Route, Target};
 use super::generations::{Generation, Generations};
 use super::{Applications, Follower, Stores, SystemError};
 use crate::sql::SqlError;
-use crate::store::{Append, EventStore, LogId, Name, NotesQuery, Position, StoreError, Tracking};
+use crate::store::{Cut, EventStore, LogId, Name};
 use crate::{Clock, MemoryStore, Table};
 
 /// Opens the feeds of a system.
@@ -19,6 +18,8 @@ pub(super) struct Wiring<'a, S> {
     pub(super) applications: &'a Applications,
     pub(super) stores: &'a Stores,
     pub(super) clock: &'a Arc<dyn Clock>,
+    /// The stored names of the aggregates that this release knows.
+    pub(super) known_aggregates: BTreeSet<Name>,
     /// The followers that can be built anew, as far as they are opened.
     pub(super) read_models: Vec<SqlFollower<S>>,
 }
@@ -27,11 +28,12 @@ pub(super) struct Wiring<'a, S> {
 pub(super) struct FollowedLog<S> {
     pub(super) upstream: Arc<dyn EventStore>,
     pub(super) handlers: Handlers<S>,
+    followed: FollowedEvents,
 }
 
 impl<S> FollowedLog<S> {
-    pub(super) fn takes(&self) -> Vec<Name> {
-        self.handlers.keys().cloned().collect()
+    pub(super) fn takes(&self) -> impl Iterator<Item = Name> {
+        self.handlers.keys().cloned()
     }
 }
 
@@ -57,14 +59,21 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         }
         let mut feeds = Vec::new();
         for log in logs {
-            if matches!(target, Target::Events) {
-                let home = Arc::clone(self.applications.application(name.as_str()).store());
-                agree_on_partitions(&*home, &name, log.upstream.log_id(), settings.partitions).await?;
+            let home = match target {
+                Target::Events => Some(Arc::clone(self.applications.application(name.as_str()).store())),
+                Target::Foreign(_) => Some(self.stores.store()),
+                Target::Memory | Target::Sql { .. } => None,
+            };
+            if let Some(home) = home {
+                let cut = Cut::new(name.clone(), settings.partitions);
+                check_cut(&*home, log.upstream.log_id(), &cut).await?;
             }
             for partition in Partition::split(settings.partitions) {
-                let (upstream, takes) = (Arc::clone(&log.upstream), log.takes());
+                let upstream = Arc::clone(&log.upstream);
                 let sink = self.sink(&name, target, log.handlers.clone(), timers.clone());
-                let feed = Feed::open(name.clone(), upstream, takes, partition, sink, &feed_settings).await?;
+                let followed = log.followed.clone();
+                let feed = Feed::open(name.clone(), upstream, followed, partition, sink, &feed_settings).await?;
+                feed.check_events(settings.is_change_meant).await?;
                 refuse_forgotten_timers(&feed).await?;
                 feeds.push(Arc::new(feed));
             }
@@ -81,7 +90,11 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         for (aggregate, route) in routes {
             let upstream = Arc::clone(self.applications.application(route.application).store());
             let log = logs.entry(upstream.log_id());
-            let log = log.or_insert_with(|| FollowedLog { upstream, handlers: BTreeMap::new() });
+            let log = log.or_insert_with(|| {
+                let followed = FollowedEvents::default().with_known_aggregates(&self.known_aggregates);
+                FollowedLog { upstream, handlers: BTreeMap::new(), followed }
+            });
+            log.followed.add(&aggregate, &route.events);
             log.handlers.insert(aggregate, route.handler);
         }
         logs.into_values().collect()
@@ -114,11 +127,28 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
             let reason = format!("{name} is a read model and cannot be split; remove with_partitions({name:?}, …)");
             return Err(SystemError::Invalid { reason });
         }
+        if settings.is_change_meant {
+            let reason = format!(
+                "{name} is a read model in tables; to take other events it is built anew: raise its VERSION, and take it \
+                 out of changed_followers([…])"
+            );
+            return Err(SystemError::Invalid { reason });
+        }
+        let logs = logs.into_iter().map(|log| FollowedLog { followed: log.followed.with_tables(tables), ..log });
+        let logs: Vec<_> = logs.collect();
         let (home, database) = self.stores.read_models(name.as_str())?;
         let upstreams = logs.iter().map(|log| log.upstream.log_id()).collect();
         let generations = Arc::new(Generations::new(name, version, tables, home, database, upstreams));
-        let opened = generations.open().await.map_err(|error| refused(&generations, error))?;
+        let opened = generations.open().await.map_err(|error| refused_first(&generations, error))?;
         let shown = opened.shown.expect("an open read model shows something");
+        if shown.version == version && !shown.has_tables(tables) {
+            let reason = format!(
+                "the read model {name} has other TABLES than those it was built with, in the same VERSION; raise the VERSION, \
+                 and it is built anew",
+                name = generations.name()
+            );
+            return Err(SystemError::Invalid { reason });
+        }
         let follower = SqlFollower { generations, logs, settings: self.feed_settings(settings) };
         let feeds = follower.feeds(|generations, handlers| SqlSink::of_shown(generations, handlers, &shown)).await?;
         self.read_models.push(follower);
@@ -128,22 +158,41 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
 
 impl<S: Send + Sync + 'static> SqlFollower<S> {
     /// The feeds that build a generation.
-    pub(super) async fn building(&self, building: &Generation) -> Result<Vec<Arc<Feed<S>>>, StoreError> {
-        self.feeds(|generations, handlers| SqlSink::of_build(generations, handlers, building)).await
+    pub(super) async fn building(&self, building: &Generation) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
+        let feeds = self.feeds(|generations, handlers| SqlSink::of_build(generations, handlers, building)).await?;
+        for feed in &feeds {
+            feed.agree(false).await?;
+        }
+        Ok(feeds)
     }
 
     async fn feeds(
         &self,
         sink: impl Fn(Arc<Generations>, Handlers<S>) -> SqlSink<S>,
-    ) -> Result<Vec<Arc<Feed<S>>>, StoreError> {
+    ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
         let mut feeds = Vec::new();
         for log in &self.logs {
             let sink = Box::new(sink(Arc::clone(&self.generations), log.handlers.clone()));
-            let (name, upstream) = (self.generations.name().clone(), Arc::clone(&log.upstream));
-            let feed = Feed::open(name, upstream, log.takes(), Partition::WHOLE, sink, &self.settings).await?;
+            let name = self.generations.name().clone();
+            let upstream = Arc::clone(&log.upstream);
+            let followed = log.followed.clone();
+            let feed = Feed::open(name, upstream, followed, Partition::WHOLE, sink, &self.settings).await?;
+            feed.check_events(false).await?;
             feeds.push(Arc::new(feed));
         }
         Ok(feeds)
+    }
+}
+
+/// The refusal of the first tables of a read model, which may be there under another name of it.
+fn refused_first(generations: &Generations, error: SqlError) -> SystemError {
+    match refused(generations, error) {
+        SystemError::Invalid { reason } => {
+            let what_to_do = "if the read model was given another name, keep the one it had, with name = \"…\" in the \
+                              attribute of its field";
+            SystemError::Invalid { reason: format!("{reason}; {what_to_do}") }
+        }
+        other => other,
     }
 }
 
@@ -167,41 +216,5 @@ async fn refuse_forgotten_timers<S>(feed: &Feed<S>) -> Result<(), SystemError> {
                 name = feed.name
             ),
         }),
-    }
-}
-
-/// Under which key a follower that runs in partitions notes how many there are.
-pub(super) const PARTITIONS_KEY: &str = "partitions";
-
-/// Makes sure that the follower has never run in another number of partitions: their positions would not fit these.
-async fn agree_on_partitions(
-    home: &dyn EventStore,
-    follower: &Name,
-    upstream: LogId,
-    partitions: u32,
-) -> Result<(), SystemError> {
-    loop {
-        let book = home.notes(NotesQuery::new(follower.clone(), upstream, PARTITIONS_KEY)).await?;
-        let noted = book.notes.get(PARTITIONS_KEY).cloned();
-        match noted.or_else(|| (book.position > Position::ZERO).then(|| "1".to_owned())) {
-            Some(known) if known == partitions.to_string() => return Ok(()),
-            Some(known) => {
-                let reason = format!(
-                    "follower {follower} has run in {known} partitions and cannot go on in {partitions}; \
-                     start it with_partitions({follower:?}, {known})"
-                );
-                return Err(SystemError::Invalid { reason });
-            }
-            None if partitions == 1 => return Ok(()),
-            None => {}
-        }
-        let step = Tracking::new(follower.clone(), upstream, book.position, book.position)
-            .with_revision(book.revision)
-            .with_note(PARTITIONS_KEY, partitions.to_string());
-        match home.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await {
-            // Another process that starts at this moment was first.
-            Ok(_) | Err(StoreError::TrackingConflict { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
     }
 }

@@ -249,7 +249,7 @@ impl<S: EventStore> FaultyStore<S> {
         }
     }
 
-    /// What a read sees of a page, by someone who knows that the log is decided up to `known`.
+    /// Returns what a reader sees of a page that knows that the log is decided up to `known`.
     fn see(&self, mut page: LogPage, known: Position) -> LogPage {
         let end = self.lock().sight(page.ceiling).max(known.min(page.ceiling));
         page.events.retain(|event| event.position <= end);

@@ -2,6 +2,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "not every test uses all of it")]
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
@@ -28,11 +29,17 @@ pub enum Flaw {
 pub struct Misleading {
     store: Arc<dyn EventStore>,
     flaws: Arc<Mutex<BTreeMap<Position, Flaw>>>,
+    names_no_cuts: Arc<AtomicBool>,
 }
 
 impl Misleading {
     pub fn new(store: impl EventStore) -> Self {
-        Self { store: Arc::new(store), flaws: Arc::default() }
+        Self { store: Arc::new(store), flaws: Arc::default(), names_no_cuts: Arc::default() }
+    }
+
+    /// Hands steps on without their cut, as a release from before cuts were recorded makes them, until it is told otherwise.
+    pub fn name_cuts(&self, names_cuts: bool) {
+        self.names_no_cuts.store(!names_cuts, Ordering::SeqCst);
     }
 
     pub fn break_at(&self, position: Position, flaw: Flaw) {
@@ -65,7 +72,10 @@ pub async fn log(store: &dyn EventStore) -> Vec<StoredEvent> {
 
 #[async_trait]
 impl EventStore for Misleading {
-    async fn append(&self, append: Append) -> Result<Appended, StoreError> {
+    async fn append(&self, mut append: Append) -> Result<Appended, StoreError> {
+        if self.names_no_cuts.load(Ordering::SeqCst) {
+            append.tracking.iter_mut().for_each(|step| step.cut = None);
+        }
         self.store.append(append).await
     }
 

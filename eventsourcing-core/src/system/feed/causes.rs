@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
+use super::events::TakesUnknownEvents;
 use crate::CodecError;
 use crate::panics::{catch, text_of};
 use crate::system::follower::Cause;
@@ -26,5 +27,8 @@ pub(super) fn is_of_newer_release(cause: &(dyn Error + 'static)) -> bool {
 
 fn names_what_is_unknown(cause: &(dyn Error + 'static)) -> bool {
     let mut causes = std::iter::successors(Some(cause), |cause| (**cause).source());
-    causes.any(|cause| cause.downcast_ref::<CodecError>().is_some_and(CodecError::is_of_newer_release))
+    causes.any(|cause| {
+        cause.is::<TakesUnknownEvents>()
+            || cause.downcast_ref::<CodecError>().is_some_and(CodecError::is_of_newer_release)
+    })
 }

@@ -7,9 +7,10 @@ use super::RETIRED;
 use super::parked::{NotesOf, ParkedChange, ParkedStreams};
 use crate::LogPages;
 use crate::store::{
-    Epoch, EventRef, EventStore, Figures, KnownPlace, LeaseToken, LogId, Name, NotesQuery, Position, Revision, Slice,
-    StoreError, StoredEvent, Tracking,
+    Cut, Epoch, EventRef, EventStore, Figures, KnownPlace, LeaseToken, LogId, Name, NotesQuery, Position, Revision,
+    Slice, StoreError, StoredEvent, Tracking,
 };
+use crate::system::followed_events::{EventNames, FollowedEvents, RecordedEvents};
 
 /// Under which key a follower notes the figures of what it has dealt with in a slice.
 pub(crate) const FIGURES_KEYS: &str = "figures/";
@@ -37,6 +38,8 @@ pub(crate) struct Cursor {
     pub(crate) reached: Position,
     /// The lease under which it works, if any.
     pub(crate) lease: Option<LeaseToken>,
+    /// The cut on which each step relies, if the follower may be cut.
+    cut: Option<Cut>,
     /// How many events are dealt with at once. Halved when that fails, doubled when it goes well.
     pub(crate) events: usize,
     /// What has been dealt with in the slice that may still grow.
@@ -45,6 +48,10 @@ pub(crate) struct Cursor {
     pub(super) parked: ParkedStreams,
     /// How many timers are parked at most, if that is known.
     pub(super) parked_timers: Option<usize>,
+    /// The events it takes, as far as they are recorded.
+    pub(super) recorded: Option<RecordedEvents>,
+    /// The recorded events that this release does not know and would pass over.
+    pub(super) unknown_events: EventNames,
     /// The log from where the last page ended.
     pub(super) pages: Option<LogPages>,
 }
@@ -63,6 +70,7 @@ impl Cursor {
         follower: Name,
         upstream: LogId,
         events: usize,
+        followed: &FollowedEvents,
     ) -> Result<Self, StoreError> {
         loop {
             let home_epoch = home.epoch();
@@ -71,13 +79,16 @@ impl Cursor {
             let book = home.notes(NotesQuery::new(follower.clone(), upstream, figures_key(slice))).await?;
             let notes = NotesOf { home, follower: follower.clone(), upstream };
             let parked = notes.parked_at(book.revision).await?;
+            let events_book = home.notes(NotesQuery::new(follower.clone(), upstream, EVENTS_KEY).limit(1)).await?;
+            let has_not_moved = book.position == stored && book.revision == events_book.revision;
             // Otherwise it moved in between.
-            let is_of_one_moment = book.position == stored && home.epoch() == home_epoch;
+            let is_of_one_moment = has_not_moved && home.epoch() == home_epoch;
             if let (true, Some(parked)) = (is_of_one_moment, parked) {
+                let recorded = events_book.notes.get(EVENTS_KEY).map(|note| read_events(note)).transpose()?;
                 let figures = book.notes.into_values().map(|note| Ok((slice, read_figures(&note)?)));
                 let figures = figures.collect::<Result<_, StoreError>>()?;
                 let (revision, lease, reached, pages) = (book.revision, None, stored, None);
-                return Ok(Self {
+                let mut cursor = Self {
                     follower,
                     upstream,
                     stored,
@@ -88,14 +99,30 @@ impl Cursor {
                     is_fresh: true,
                     reached,
                     lease,
+                    cut: None,
                     events,
                     figures,
                     parked,
                     parked_timers: None,
+                    recorded: None,
+                    unknown_events: EventNames::new(),
                     pages,
-                });
+                };
+                cursor.take_note_of(recorded, followed);
+                return Ok(cursor);
             }
         }
+    }
+
+    /// Has each step rely on this cut.
+    pub(super) fn with_cut(self, cut: Option<Cut>) -> Self {
+        Self { cut, ..self }
+    }
+
+    /// This is recorded as what the follower takes.
+    pub(super) fn take_note_of(&mut self, recorded: Option<RecordedEvents>, followed: &FollowedEvents) {
+        self.unknown_events = recorded.as_ref().map(|recorded| followed.unknown_in(recorded)).unwrap_or_default();
+        self.recorded = recorded;
     }
 
     /// How many steps the follower has made, as far as this process knows.
@@ -167,6 +194,7 @@ impl Cursor {
         let step = Tracking::new(self.follower.clone(), self.upstream, self.stored, end)
             .with_last_event(to.or(self.last_event))
             .with_lease(self.lease)
+            .with_cut(self.cut.clone())
             .with_revision(self.revision)
             .in_epoch(self.home_epoch);
         let tracking = figures
@@ -218,6 +246,14 @@ impl Cursor {
     pub(crate) fn unwritten(&self) -> u64 {
         self.reached.as_u64() - self.stored.as_u64()
     }
+}
+
+/// The key under which a follower notes the events it takes.
+pub(crate) const EVENTS_KEY: &str = "events";
+
+fn read_events(note: &str) -> Result<RecordedEvents, StoreError> {
+    serde_json::from_str(note)
+        .map_err(|error| StoreError::corrupt(format!("the events that a follower takes, {note:?}"), error))
 }
 
 pub(crate) fn read_figures(note: &str) -> Result<Figures, StoreError> {

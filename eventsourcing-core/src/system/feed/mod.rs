@@ -5,6 +5,8 @@
 
 mod causes;
 mod cursor;
+mod cuts;
+mod events;
 mod parked;
 mod parked_timers;
 mod partition;
@@ -22,13 +24,14 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tracing::{debug, error, warn};
 
+use super::followed_events::FollowedEvents;
 use super::follower::Cause;
 use super::tenure::{HOLDER_KEY, Introduction};
 use super::{FollowerFailure, FollowerState, Holder, OnFailure, Parked};
 use crate::panics::{Panicked, catch_async};
 use crate::store::{
-    Epoch, EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name, NotesQuery,
-    Position, StoreError, StoredEvent,
+    Cut, Epoch, EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name,
+    NotesQuery, Position, StoreError, StoredEvent,
 };
 use crate::{Clock, LogPages};
 use causes::is_of_newer_release;
@@ -39,6 +42,9 @@ pub(crate) use causes::described;
 #[cfg(feature = "archive")]
 pub(crate) use cursor::figures_note;
 pub(crate) use cursor::{FIGURES_KEYS, read_figures};
+pub(crate) use cuts::check_cut;
+#[cfg(feature = "archive")]
+pub(crate) use cuts::partitions_of;
 #[cfg(feature = "archive")]
 pub(crate) use parked::{DROPPED_KEYS, HELD_KEYS, PARKED_KEYS, RECORD_KEYS};
 pub(crate) use parked::{Exceptions, NotesOf, put_aside};
@@ -63,9 +69,10 @@ pub(crate) struct Feed<S> {
     /// As it is declared.
     pub(crate) name: Name,
     pub(crate) upstream: Arc<dyn EventStore>,
-    /// The stored names of the aggregates whose events it takes.
-    takes: Vec<Name>,
+    followed: FollowedEvents,
     pub(crate) partition: Partition,
+    /// The cut that its steps rely on, if it may be cut.
+    cut: Option<Cut>,
     sink: Box<dyn Sink<S>>,
     on_failure: OnFailure,
     clock: Arc<dyn Clock>,
@@ -150,17 +157,19 @@ impl<S> Feed<S> {
     pub(crate) async fn open(
         name: Name,
         upstream: Arc<dyn EventStore>,
-        takes: Vec<Name>,
+        followed: FollowedEvents,
         partition: Partition,
         sink: Box<dyn Sink<S>>,
         settings: &FeedSettings,
     ) -> Result<Self, StoreError> {
         let follower = partition.name(&sink.follower());
-        let cursor = Cursor::load(&**sink.home(), follower, upstream.log_id(), EVENTS_PER_PAGE_MAX).await?;
+        let cursor = Cursor::load(&**sink.home(), follower, upstream.log_id(), EVENTS_PER_PAGE_MAX, &followed).await?;
+        let cut = sink.is_cut().then(|| Cut::new(name.clone(), partition.count()));
+        let cursor = cursor.with_cut(cut.clone());
         let status = watch::Sender::new(Status::of(&cursor, FollowerState::Running));
         let (cursor, next_due) = (Mutex::new(cursor), std::sync::Mutex::default());
         let FeedSettings { on_failure, clock } = settings.clone();
-        Ok(Self { name, upstream, takes, partition, sink, on_failure, clock, cursor, status, next_due })
+        Ok(Self { name, upstream, followed, partition, cut, sink, on_failure, clock, cursor, status, next_due })
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
@@ -169,7 +178,7 @@ impl<S> Feed<S> {
 
     /// The stored names of the aggregates whose events it takes.
     pub(crate) fn takes(&self) -> impl Iterator<Item = Name> {
-        self.takes.iter().cloned()
+        self.followed.aggregates().cloned()
     }
 
     /// Where its position and its notes are kept, under this name.
@@ -212,6 +221,9 @@ impl<S> Feed<S> {
             return Ok(Step::Idle);
         }
         if let Some(step) = self.prove(&mut cursor).await? {
+            return Ok(step);
+        }
+        if let Some(step) = self.wait_for_other_release(&mut cursor).await? {
             return Ok(step);
         }
         if let Some(step) = self.deal_with_timers(system, &mut cursor).await? {
@@ -321,6 +333,10 @@ impl<S> Feed<S> {
         match self.sink.pass_over(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
             Err(Failure::Unavailable(error)) => return Err(error),
+            Err(Failure::CutChanged(refusal)) => {
+                self.stop_for_cut(cursor.reached, refusal);
+                return Ok(true);
+            }
             // Somebody works on its notes, or has the lease by now; the next step brings it to light.
             Err(_) => drop(self.refresh(&mut cursor).await?),
         }
@@ -435,6 +451,7 @@ impl<S> Feed<S> {
                     return Ok(Step::LeaseLost);
                 }
                 Err(Failure::Unavailable(error)) => return Err(error),
+                Err(Failure::CutChanged(refusal)) => return Ok(self.stop_for_cut(cursor.reached, refusal)),
                 Err(Failure::Event(_)) if piece.len() > 1 => cursor.events = piece.len() / 2,
                 Err(Failure::Event(cause)) => return Ok(self.fail(piece[0].position, describe(&piece[0]), cause)),
             }
@@ -490,6 +507,7 @@ impl<S> Feed<S> {
             Err(Failure::Moved) => drop(self.refresh(cursor).await?),
             // The next event, or the next renewal of the lease, brings it to light.
             Err(Failure::LeaseLost) => {}
+            Err(Failure::CutChanged(refusal)) => drop(self.stop_for_cut(cursor.reached, refusal)),
             Err(Failure::Unavailable(error)) => return Err(error),
             Err(Failure::Event(cause)) => return Err(StoreError::unavailable("a step was refused", cause)),
         }
@@ -528,7 +546,8 @@ impl<S> Feed<S> {
 
     async fn load_cursor(&self, events: usize) -> Result<Cursor, StoreError> {
         let (home, follower, upstream) = self.home();
-        Cursor::load(&**home, follower, upstream, events).await
+        let cursor = Cursor::load(&**home, follower, upstream, events, &self.followed).await?;
+        Ok(cursor.with_cut(self.cut.clone()))
     }
 
     fn fail(&self, position: Position, event: String, source: Cause) -> Step {

@@ -190,7 +190,7 @@ impl<S> Feed<S> {
     /// Lets the follower make its own step first; an error if it is the store that does not answer.
     pub(super) async fn give_way(&self, failure: Failure, backoff: &mut Backoff) -> Result<(), StoreError> {
         match failure {
-            Failure::Unavailable(error) => Err(error),
+            Failure::Unavailable(error) | Failure::CutChanged(error) => Err(error),
             Failure::Event(cause) => Err(StoreError::unavailable("a step was refused", cause)),
             Failure::Moved | Failure::LeaseLost => {
                 let busy = format!("follower {} is busy; try again", self.name);

@@ -39,6 +39,11 @@ pub(crate) trait Sink<S>: Send + Sync {
         Ok(false)
     }
 
+    /// Returns `true` if the follower may be cut into partitions, so that each step names how many there are.
+    fn is_cut(&self) -> bool {
+        false
+    }
+
     /// Whether what it writes to is built by another version, so that it only looks how far that is.
     fn looks_on(&self) -> bool {
         false
@@ -70,6 +75,8 @@ pub(crate) enum Failure {
     Moved,
     /// Somebody else has the lease.
     LeaseLost,
+    /// The follower is cut into another number of partitions than it runs in here.
+    CutChanged(StoreError),
     /// The store does not answer: try again later.
     Unavailable(StoreError),
     /// An event of the piece cannot be dealt with.
@@ -81,6 +88,7 @@ impl From<StoreError> for Failure {
         match error {
             StoreError::TrackingConflict { .. } | StoreError::OutdatedEpoch { .. } => Self::Moved,
             StoreError::LeaseLost { .. } => Self::LeaseLost,
+            error @ StoreError::CutChanged { .. } => Self::CutChanged(error),
             error @ StoreError::Unavailable { .. } => Self::Unavailable(error),
             error => Self::Event(error.into()),
         }
@@ -126,6 +134,10 @@ impl<S: Send + Sync> Sink<S> for PolicySink<S> {
 
     fn home(&self) -> &Arc<dyn EventStore> {
         self.app.store()
+    }
+
+    fn is_cut(&self) -> bool {
+        true
     }
 
     async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
@@ -250,6 +262,10 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
     }
 
     fn is_shared(&self) -> bool {
+        self.is_shared
+    }
+
+    fn is_cut(&self) -> bool {
         self.is_shared
     }
 

@@ -100,6 +100,7 @@ impl<S> Feed<S> {
                 Ok(Step::LeaseLost)
             }
             Failure::Unavailable(error) => Err(error),
+            Failure::CutChanged(refusal) => Ok(self.stop_for_cut(cursor.reached, refusal)),
             Failure::Event(_) if due.len() > 1 => {
                 cursor.events = due.len() / 2;
                 Ok(Step::Moved)
@@ -116,6 +117,7 @@ impl<S> Feed<S> {
                     Ok(()) => return Ok(Step::Moved),
                     Err(Failure::Moved) => return self.moved(cursor).await,
                     Err(Failure::LeaseLost) => return Ok(Step::LeaseLost),
+                    Err(Failure::CutChanged(refusal)) => return Ok(self.stop_for_cut(cursor.reached, refusal)),
                     Err(Failure::Unavailable(error)) => return Err(error),
                     Err(Failure::Event(cause)) => cause,
                 }

@@ -317,7 +317,9 @@ fn failed(failure: Failure, event: &StoredEvent) -> Failed {
             let cause = described(cause).0;
             Failed::Unchecked(format!("it cannot be built: it stands before position {position} ({event}): {cause}"))
         }
-        Failure::Moved | Failure::LeaseLost => unreachable!("an event is projected without a step"),
+        Failure::Moved | Failure::LeaseLost | Failure::CutChanged(_) => {
+            unreachable!("an event is projected without a step")
+        }
     }
 }
 

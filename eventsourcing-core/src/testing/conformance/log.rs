@@ -70,7 +70,8 @@ pub async fn ceiling_is_never_before_the_position_asked_for<F: Fixture>(fixture:
 /// P41: A page reaches as far as its reader knows the log to be decided, unless its limit ends it before, and lacks
 /// nothing on the way.
 pub async fn page_reaches_as_far_as_its_reader_knows_the_log_to_be_decided<F: Fixture>(fixture: &F) {
-    let (writer, reader) = (fixture.open().await, fixture.open().await);
+    let writer = fixture.open().await;
+    let reader = fixture.open().await;
     for number in 0..5 {
         let number = number.to_string();
         writer.append(append_to(&stream(), &number)).await.expect("any version");

@@ -141,7 +141,8 @@ pub async fn log_id_is_the_same_for_every_store_of_one_place<F: Fixture>(fixture
 pub async fn followers_that_have_made_a_step_are_listed_in_order<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     assert_eq!(store.followers(FollowersQuery::all()).await.expect("a list"), [], "there is none yet");
-    let (here, elsewhere) = (store.log_id(), LogId::new());
+    let here = store.log_id();
+    let elsewhere = LogId::new();
     let mut expected = Vec::new();
     for (number, follower) in (1..).zip(["Z", "a", "a:1/2", "a@1", "b", "\u{e9}", "\u{ffee}", "\u{1f43b}"]) {
         let mut upstreams = [here, elsewhere];
@@ -151,23 +152,33 @@ pub async fn followers_that_have_made_a_step_are_listed_in_order<F: Fixture>(fix
                 let step = step_from(from, upstream).by(follower).to(to);
                 store.append(append().with_tracking(step)).await.expect("the follower is there");
             }
-            let (follower, position, revision) = (Name::from(follower), Position::new(number), Revision::new(2));
-            expected.push(FollowerPosition { follower, upstream, position, revision });
+            expected.push(FollowerPosition {
+                follower: follower.into(),
+                upstream,
+                position: Position::new(number),
+                revision: Revision::new(2),
+            });
         }
     }
     let refused = store.append(append().with_tracking(step_from(7, here).by("refused").to(8))).await;
     assert_tracking_conflict(refused, &Name::from("refused"), 0);
     let partition = step_from(0, here).by("~whole:1/2").to(3).with_cut(Cut::new("~whole", 2));
     store.append(append().with_tracking(partition)).await.expect("its first step");
-    let (follower, position, revision) = (Name::from("~whole:1/2"), Position::new(3), Revision::new(1));
-    let place = expected.iter().position(|listed| listed.follower.as_str() > "~").expect("two are beyond ASCII");
-    expected.insert(place, FollowerPosition { follower, upstream: here, position, revision });
+    let place = expected.iter().position(|listed| listed.follower.as_str() > "~").expect("a name beyond ASCII");
+    let partition = FollowerPosition {
+        follower: "~whole:1/2".into(),
+        upstream: here,
+        position: Position::new(3),
+        revision: Revision::new(1),
+    };
+    expected.insert(place, partition);
 
     let fresh = fixture.open().await;
     let all = fresh.followers(FollowersQuery::all()).await.expect("a list");
     assert_eq!(all, expected, "all, and no other");
     for limit in [1, 3, expected.len()] {
-        let (mut listed, mut query) = (Vec::new(), FollowersQuery::all().limit(limit));
+        let mut listed = Vec::new();
+        let mut query = FollowersQuery::all().limit(limit);
         while let page = fresh.followers(query.clone()).await.expect("a list")
             && let Some(last) = page.last()
         {

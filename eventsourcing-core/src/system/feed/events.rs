@@ -1,0 +1,180 @@
+//! Agreeing on which events a follower takes, with what is recorded with it and with other releases.
+
+use tracing::info;
+
+use super::cursor::{Cursor, EVENTS_KEY};
+use super::cuts::agree_on_cut;
+use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, Step, describe};
+use crate::store::{EventStore, LogQuery, NotesQuery, Position, StoreError, StoredEvent};
+use crate::system::SystemError;
+use crate::system::followed_events::{EventNames, RecordedEvents, describe_events};
+
+/// Another release has recorded that the follower takes events that this one does not know.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "another release of the program has recorded that it takes {events}, which this release does not know; it goes on in a \
+     process of that release. If that release was taken back, say so: builder(…).changed_followers([{follower:?}])"
+)]
+pub(super) struct TakesUnknownEvents {
+    follower: String,
+    events: String,
+}
+
+impl<S> Feed<S> {
+    /// Compares which events the follower takes with what is recorded with it. Without a record, as earlier releases of the
+    /// framework leave it, what it takes now counts as what it has always taken.
+    ///
+    /// # Errors
+    /// [`SystemError::Invalid`]: it takes others, and there are such events before its position; unless `is_meant`.
+    pub(crate) async fn check_events(&self, is_meant: bool) -> Result<(), SystemError> {
+        if !self.is_shared() || self.looks_on() || is_meant {
+            return Ok(());
+        }
+        let cursor = self.cursor.lock().await;
+        match &cursor.recorded {
+            Some(recorded) => self.next_record(recorded, cursor.reached).await.map(drop),
+            None => Ok(()),
+        }
+    }
+
+    /// Records the cut of the follower and the events it takes, when nothing speaks against a start any more.
+    ///
+    /// # Errors
+    /// [`SystemError::Invalid`]: another process has recorded something else meanwhile.
+    pub(crate) async fn agree(&self, is_meant: bool) -> Result<(), SystemError> {
+        if !self.is_shared() || self.looks_on() {
+            return Ok(());
+        }
+        if let Some(cut) = &self.cut {
+            let (home, _, upstream) = self.home();
+            agree_on_cut(&**home, upstream, cut).await?;
+        }
+        self.agree_on_events(is_meant).await
+    }
+
+    async fn agree_on_events(&self, is_meant: bool) -> Result<(), SystemError> {
+        loop {
+            let mut cursor = self.cursor.lock().await;
+            let next = match &cursor.recorded {
+                Some(recorded) if !is_meant => self.next_record(recorded, cursor.reached).await?,
+                _ => self.followed.record(),
+            };
+            if cursor.recorded.as_ref() == Some(&next) {
+                return Ok(());
+            }
+            match self.record_events(&mut cursor, next).await {
+                Ok(()) => return Ok(()),
+                // Another process was first; it may have recorded something else.
+                Err(Failure::Moved | Failure::LeaseLost) => drop(self.refresh(&mut cursor).await?),
+                Err(Failure::Unavailable(error) | Failure::CutChanged(error)) => return Err(error.into()),
+                Err(Failure::Event(cause)) => return Err(StoreError::unavailable("a step was refused", cause).into()),
+            }
+        }
+    }
+
+    async fn record_events(&self, cursor: &mut Cursor, record: RecordedEvents) -> Result<(), Failure> {
+        let mut step = cursor.notes_step();
+        let note = serde_json::to_string(&record).expect("names are JSON");
+        step.tracking = step.tracking.with_note(EVENTS_KEY, note);
+        self.sink.pass_over(step.tracking.clone()).await?;
+        cursor.done(step);
+        info!(follower = %self.name, position = %cursor.reached, "the events that the follower takes are recorded");
+        cursor.take_note_of(Some(record), &self.followed);
+        Ok(())
+    }
+
+    /// Returns the record to keep in place of `recorded`, if no event before `position` makes a difference.
+    async fn next_record(&self, recorded: &RecordedEvents, position: Position) -> Result<RecordedEvents, SystemError> {
+        if self.followed.has_other_tables_than(recorded) {
+            let reason = format!(
+                "the read model {name} has other TABLES than those it was built with, in the same VERSION; raise the VERSION, \
+                 and it is built anew",
+                name = self.name
+            );
+            return Err(SystemError::Invalid { reason });
+        }
+        let change = self.followed.change_from(recorded);
+        match self.first_of(&change.all(), position).await? {
+            None => Ok(self.followed.record_over(recorded, &change.dropped)),
+            Some(event) => Err(self.refusal(&change.added, &change.dropped, &event)),
+        }
+    }
+
+    /// The first event up to `position` that is one of these, in words.
+    async fn first_of(&self, events: &EventNames, position: Position) -> Result<Option<String>, StoreError> {
+        let mut after = Position::ZERO;
+        while !events.is_empty() && after < position {
+            let page = self.of_partition(self.upstream.read_log(query_for(events, after, position)).await?);
+            if let Some(event) = page.events.iter().find(|event| is_one_of(events, event)) {
+                return Ok(
+                    (event.position <= position).then(|| format!("{} at position {}", describe(event), event.position))
+                );
+            }
+            after = page.ceiling;
+        }
+        Ok(None)
+    }
+
+    fn refusal(&self, added: &EventNames, dropped: &EventNames, event: &str) -> SystemError {
+        let mut changes = Vec::new();
+        if !added.is_empty() {
+            changes.push(format!("takes besides: {}", describe_events(added)));
+        }
+        if !dropped.is_empty() {
+            changes.push(format!("takes no more: {}", describe_events(dropped)));
+        }
+        let what_to_do = match self.followed.is_of_read_model() {
+            true => "raise its VERSION, and it is built anew".to_owned(),
+            false => format!(
+                "let it take what it took; or give what it takes besides to a follower of another name, which begins at the \
+                 first event; or, if what is before its position may stay as it is, say so: \
+                 builder(…).changed_followers([{name:?}])",
+                name = self.name.as_str()
+            ),
+        };
+        let reason = format!(
+            "follower {name} takes other events than it has taken up to now ({changes}), and there are such events before its \
+             position, such as {event}; {what_to_do}",
+            name = self.name,
+            changes = changes.join("; "),
+        );
+        SystemError::Invalid { reason }
+    }
+
+    /// Reads again where the follower is if anyone has made a step with its notes since this process looked: a release that
+    /// takes events which this one passes over records that, and waits for the lease. False if the follower works under
+    /// another name by now.
+    pub(crate) async fn look_again(&self) -> Result<bool, StoreError> {
+        let mut cursor = self.cursor.lock().await;
+        let (home, follower, upstream) = self.home();
+        let book = home.notes(NotesQuery::new(follower, upstream, EVENTS_KEY).limit(1)).await?;
+        Ok(book.revision == cursor.revision() || !self.refresh(&mut cursor).await?)
+    }
+
+    /// Leaves the follower to another release while that has recorded that the follower takes events which this one does not know, it leaves the
+    /// follower to a process of that release: it would pass over them.
+    pub(super) async fn wait_for_other_release(&self, cursor: &mut Cursor) -> Result<Option<Step>, StoreError> {
+        if cursor.unknown_events.is_empty() {
+            return Ok(None);
+        }
+        // By now it may have been taken back.
+        self.refresh(cursor).await?;
+        if cursor.unknown_events.is_empty() {
+            self.succeed();
+            return Ok(None);
+        }
+        let follower = self.name.as_str().to_owned();
+        let source = TakesUnknownEvents { follower, events: describe_events(&cursor.unknown_events) };
+        Ok(Some(self.fail(cursor.reached, "the events it takes".to_owned(), source.into())))
+    }
+}
+
+/// Asks for these events, and for those of the same names that are of another of their aggregates.
+fn query_for(events: &EventNames, after: Position, position: Position) -> LogQuery {
+    let query = LogQuery::after(after).limit(EVENTS_PER_PAGE_MAX).decided_up_to(position);
+    query.categories(events.keys().cloned()).names(events.values().flatten().cloned())
+}
+
+fn is_one_of(events: &EventNames, event: &StoredEvent) -> bool {
+    events.get(&event.stream.category).is_some_and(|names| names.contains(&event.name))
+}
