@@ -145,7 +145,7 @@ fn hold_back_the_log(url: &str) -> Child {
     const OPEN: &str = "BEGIN; CREATE TEMP TABLE held AS SELECT * FROM eventsourcing.events LIMIT 1;
         UPDATE held SET position = nextval('eventsourcing.events_position'), stream_id = gen_random_uuid();
         INSERT INTO eventsourcing.events OVERRIDING SYSTEM VALUE SELECT * FROM held;
-        SELECT 'held';";
+        SELECT 'held';\n";
     let mut psql = Command::new(crate::support::psql());
     psql.args([url, "-qAt", "-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut psql = psql.spawn().expect("psql runs");
