@@ -87,11 +87,11 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_with_its_message() {
         let number = 7;
-        assert_eq!(catch(|| panic!("plain")).map(|()| ()).unwrap_err().to_string(), "panicked: plain");
-        assert_eq!(catch(|| panic!("number {number}")).map(|()| ()).unwrap_err().to_string(), "panicked: number 7");
-        let other = catch(|| std::panic::panic_any(number)).map(|()| ()).unwrap_err();
+        assert_eq!(catch::<()>(|| panic!("plain")).expect_err("it panics").to_string(), "panicked: plain");
+        assert_eq!(catch::<()>(|| panic!("number {number}")).expect_err("it panics").to_string(), "panicked: number 7");
+        let other = catch::<()>(|| std::panic::panic_any(number)).expect_err("it panics");
         assert_eq!(other.to_string(), "panicked: no message");
-        assert_eq!(catch(|| number).unwrap(), 7);
+        assert_eq!(catch(|| number).expect("it does not panic"), 7);
     }
 
     #[test]

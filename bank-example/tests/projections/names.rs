@@ -551,7 +551,7 @@ async fn every_word_of_sql_is_a_name_of_a_table_on_every_database() {
             assert_eq!(rows[0].get::<i64>("number").expect("a number"), number, "{word}");
         }
         let compared = bank.verify_contents().await.expect("it is built anew and compared");
-        assert!(compared.iter().all(|read_model| read_model.agrees()), "{compared:?}");
+        assert!(compared.iter().all(eventsourcing_core::system::ContentsVerification::agrees), "{compared:?}");
         bank.stop().await.expect("a graceful end");
     }
 }
