@@ -7,9 +7,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, Value};
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, Lease, LeaseHolder, LeaseRequest,
-    LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice,
-    StoreError, StoredEvent, StreamQuery, Tracking, VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
+    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery,
+    Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, Tracking, VisibleLog,
 };
 use eventsourcing_core::testing::conformance::Fixture;
 use eventsourcing_sqlite::SqliteStore;
@@ -225,6 +225,10 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         self.store.tracking(follower, upstream).await
+    }
+
+    async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+        self.store.followers(query).await
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use tracing::error;
 
 use super::{Feed, FollowerState, Step};
-use crate::store::{Append, Cut, EventStore, LogId, Name, Notebook, NotesQuery, Position, StoreError, Tracking};
+use crate::store::{Append, Cut, EventStore, LogId, Notebook, NotesQuery, Position, StoreError, Tracking};
 use crate::system::SystemError;
 use crate::system::follower::Cause;
 
@@ -98,7 +98,11 @@ fn refused(cut: &Cut, recorded: u32) -> SystemError {
 
 /// The number of partitions in which a follower has run.
 #[cfg(feature = "archive")]
-pub(crate) async fn partitions_of(home: &dyn EventStore, follower: &Name, upstream: LogId) -> Result<u32, StoreError> {
+pub(crate) async fn partitions_of(
+    home: &dyn EventStore,
+    follower: &crate::store::Name,
+    upstream: LogId,
+) -> Result<u32, StoreError> {
     let book = home.notes(NotesQuery::new(follower.clone(), upstream, "").limit(0)).await?;
     Ok(book.partitions.unwrap_or(1))
 }
