@@ -151,8 +151,8 @@ async fn no_failure_comes_of_what_others_have_changed() {
 
 #[tokio::test]
 async fn a_lost_reply_leaves_nothing_to_the_next_events() {
-    // Each jar is filled by one append, and the shelf is changed by the next.
-    let store = FaultyStore::new(MemoryStore::new()).with_fault(Operation::Append, 4, Fault::LostReply);
+    // The start records what the system declares. Then each jar is filled by one append, and the shelf is changed by the next.
+    let store = FaultyStore::new(MemoryStore::new()).with_fault(Operation::Append, 5, Fault::LostReply);
     let (_, pantry) = start_on(store).await;
     fill(&pantry, 1).await;
     fill(&pantry, 2).await;

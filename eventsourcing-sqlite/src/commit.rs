@@ -260,7 +260,10 @@ impl Writer {
                 batch.into_iter().zip(outcomes).for_each(|(job, outcome)| job.answer(outcome));
             }
             Err(failure) => {
-                tracing::warn!(path = %self.path.display(), appends = batch.len(), %failure, "a batch failed");
+                // What became of the file was told once, and is the same for every batch from then on.
+                if !matches!(failure, Failure::File(_)) {
+                    tracing::warn!(path = %self.path.display(), appends = batch.len(), %failure, "a batch failed");
+                }
                 batch.into_iter().for_each(|job| job.refuse(failure.for_caller(&self.path)));
             }
         }

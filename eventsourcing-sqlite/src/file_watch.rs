@@ -25,7 +25,7 @@ const READS_LOOK_INTERVAL: Duration = Duration::from_millis(50);
 /// How often a content that does not fit is looked at before that is final, and how long one that cannot be read alone: another
 /// process may just be copying its log into the file.
 const MISFITS_MAX: u32 = 20;
-const UNREADABLE_TIME: Duration = Duration::from_secs(10);
+const UNREADABLE_TIME: Duration = Duration::from_millis(50);
 const LOOK_AGAIN_INTERVAL: Duration = Duration::from_millis(5);
 
 const REMOVED: &str = "was removed or renamed while this store had it open; stop this program, put the file back with its \
@@ -139,7 +139,11 @@ impl FileWatch {
                 Ok(_) => misfits += 1,
                 // No copying process writes another header.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => misfits += 1,
-                Err(error) if since.elapsed() > UNREADABLE_TIME => return Err(translate(&self.path, error)),
+                // Where readers keep a copy from being completed, the file makes no sense without its log until the next one.
+                Err(_) if since.elapsed() > UNREADABLE_TIME => {
+                    self.pass_over(&file);
+                    return Ok(());
+                }
                 Err(_) => {}
             }
             if misfits == MISFITS_MAX {
@@ -156,6 +160,14 @@ impl FileWatch {
             Some(before) => known.allow_after(in_file, before),
             None => known.allow(in_file),
         }
+    }
+
+    /// Looks no more at a content that shows nothing, until somebody writes to the file again.
+    fn pass_over(&self, file: &Metadata) {
+        let stamp = Stamp::of(file);
+        let mut approved = self.approved();
+        approved.is_settled = stamp.is_settled();
+        approved.stamp = stamp;
     }
 
     fn approve(&self, file: &Metadata, token: Token) {

@@ -24,15 +24,17 @@ fn database(store: &SqliteStore) -> Arc<dyn Database> {
 async fn statements_that_control_transactions_are_refused_with_what_to_do() {
     let place = Place::new();
     let store = place.store().await;
-    let mut transaction = database(&store).begin().await.expect("a transaction");
     for sql in ["COMMIT", "rollback", "SAVEPOINT a", "/* nested */ BEGIN"] {
+        let mut transaction = database(&store).begin().await.expect("a transaction");
+        transaction.execute(CREATE, &[]).await.expect("a table");
         let error = transaction.execute(sql, &[]).await.expect_err(sql).to_string();
         assert!(error.contains("ended by its commit, and undone by dropping it"), "{error}");
+        let committed = transaction.commit().await;
+        assert!(matches!(committed, Err(StoreError::Invalid { .. })), "{committed:?}");
         let error = database(&store).query(sql, &[]).await.expect_err(sql);
         assert!(matches!(error, SqlError::Statement { .. }), "{error:?}");
     }
-    transaction.execute(CREATE, &[]).await.expect("the transaction goes on");
-    transaction.commit().await.expect("it is committed");
+    assert!(database(&store).query("SELECT * FROM balances", &[]).await.is_err(), "no table was made");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -143,8 +143,12 @@ async fn in_a_batch(store: Arc<dyn EventStore>, point: Point, when: When, bad: u
     let order = place(&app, 1).await;
     unharmed(app.update(order, |order| order.add(2))).await.unwrap();
     store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+    let appends = store.calls(Operation::Append);
     let busy = spawn(&app, order, 3);
-    sleep(A_WHILE / 3).await;
+    // Until its append is under way, it might meet the panic itself.
+    while store.calls(Operation::Append) == appends {
+        sleep(A_WHILE / 15).await;
+    }
     arm(point, when);
     let mut commands: Vec<_> =
         (0..4).map(|number| spawn(&app, order, if number == bad { POISON } else { 100 + number as u32 })).collect();

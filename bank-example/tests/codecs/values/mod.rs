@@ -118,7 +118,7 @@ async fn values_of_every_shape_come_back_by_every_path_or_are_refused() {
         assert!(accepted > 0 && refused == 0, "{shape}: {accepted} accepted, {refused} refused");
     }
     let unusual = ["ByPair", "Large", "Unsigned", "Fraction", "Nested", "Nest", "Internal", "Untagged"];
-    let refused: usize = unusual.iter().filter_map(|shape| tally.get(shape)).map(|(_, refused)| refused).sum();
+    let refused: usize = unusual.iter().filter_map(|shape| tally.get(*shape)).map(|(_, refused)| refused).sum();
     assert!(refused > 0, "nothing was refused: {tally:?}");
     // A few values of a shape may all be usual ones.
     for shape in unusual.into_iter().filter(|_| values() >= ENOUGH_OF_EACH_SHAPE) {
