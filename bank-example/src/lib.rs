@@ -16,3 +16,8 @@ use stored::amount;
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 pub struct Readme;
+
+impl system::EventSourcedBank {
+    /// The lock on its stored events. Each program compares what it writes with it at its start.
+    pub const LOCK: &str = include_str!("../events.lock.json");
+}

@@ -25,8 +25,3 @@ pub struct EventSourcedBank {
     #[projection(sql, follows(accounts: Account))]
     pub summaries: AccountSummaries,
 }
-
-impl EventSourcedBank {
-    /// The lock on its stored events. Each program compares what it writes with it at its start.
-    pub const LOCK: &str = include_str!("../events.lock.json");
-}

@@ -16,7 +16,7 @@ use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
 use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::Position;
+use eventsourcing_core::store::{Position, StoreError};
 use eventsourcing_core::system::{BuildState, FollowerState};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
@@ -151,7 +151,8 @@ async fn waiting_is_right_across_processes_and_ends_with_a_typed_error() {
     here.stop().await.expect("a graceful end");
     there.credits.after(&beyond).await.expect("the other one takes over");
     beyond.position = Position::MAX;
-    there.credits.after(&beyond).await.expect("nobody waits beyond the end of the log");
+    let lost = there.credits.after(&beyond).await.expect_err("no event of this log was ever there");
+    assert!(matches!(lost, SystemError::Store(StoreError::LogWentBack { .. })), "{lost}");
     there.stop().await.expect("a graceful end");
 }
 

@@ -16,7 +16,7 @@ use eventsourcing_core::store::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
-use crate::error::{translate, unavailable};
+use crate::error::unavailable;
 use crate::file_identity::{Identity, Stamp, names_of};
 use crate::life::{self, Token};
 
