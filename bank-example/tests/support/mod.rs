@@ -2,7 +2,7 @@
 #![allow(dead_code, unreachable_pub, reason = "not every test uses all of it")]
 
 #[path = "../../../eventsourcing-postgres/tests/support/server.rs"]
-mod server;
+pub mod server;
 
 pub mod by_hand;
 pub mod http;

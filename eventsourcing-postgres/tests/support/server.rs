@@ -78,9 +78,7 @@ impl Server {
 
     /// The same, with files besides the data that settings can name.
     pub(crate) fn start_with_files(settings: &[&str], files: &[(&str, &str)]) -> Self {
-        let folder = new_cluster(settings, files);
-        let keeper = Mutex::new(Keeper::new(&folder));
-        let mut server = Self { folder, port: 0, keeper };
+        let mut server = Self::at(new_cluster(settings, files), 0);
         for _ in 0..PORTS_TRIED_MAX {
             server.port = free_port();
             server.configure(&format!("port = {}", server.port));
@@ -92,6 +90,53 @@ impl Server {
             }
         }
         panic!("the server does not start:\n{}", server.log());
+    }
+
+    /// A standby of this server that streams from it, at a port that was free or belonged to a server that is gone.
+    ///
+    /// # Panics
+    /// The copy cannot be made, or does not start.
+    pub(crate) fn standby(&self, port: Option<u16>) -> Self {
+        let folder = new_folder();
+        let mut copy = as_owner(programs().join("pg_basebackup"));
+        let primary = format!("host=127.0.0.1 port={} user=postgres application_name=standby", self.port);
+        copy.args(["--no-sync", "--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]);
+        let output =
+            copy.arg("-d").arg(primary).arg("-D").arg(folder.join("data")).output().expect("pg_basebackup runs");
+        assert!(output.status.success(), "pg_basebackup failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        let standby = Self::at(folder, port.unwrap_or_else(free_port));
+        standby.add_setting(&format!("port = {}", standby.port));
+        assert!(standby.control("start"), "the standby does not start:\n{}", standby.log());
+        standby
+    }
+
+    /// Makes a standby a primary, and returns when it takes writes.
+    pub(crate) fn promote(&self) {
+        assert!(self.control("promote"), "the standby is not promoted:\n{}", self.log());
+    }
+
+    /// Copies the data while the server runs, in place of an earlier copy. See [`Self::restore`].
+    pub(crate) fn back_up(&self) {
+        let saved = self.folder.join("saved");
+        let _ = fs::remove_dir_all(&saved);
+        let mut copy = as_owner(programs().join("pg_basebackup"));
+        copy.args(["--no-sync", "--wal-method=stream", "--checkpoint=fast", "-d", &self.url("postgres"), "-D"]);
+        let output = copy.arg(&saved).output().expect("pg_basebackup runs");
+        assert!(output.status.success(), "pg_basebackup failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Goes back to the data of the last [`Self::back_up`].
+    pub(crate) fn restore(&self) {
+        self.stop();
+        let [data, saved] = ["data", "saved"].map(|name| self.folder.join(name));
+        fs::remove_dir_all(&data).expect("the data is removed");
+        fs::rename(&saved, &data).expect("the copy takes its place");
+        self.start_again();
+    }
+
+    fn at(folder: PathBuf, port: u16) -> Self {
+        let keeper = Mutex::new(Keeper::new(&folder));
+        Self { folder, port, keeper }
     }
 
     /// What connects to `database` as the owner of everything.
@@ -171,6 +216,13 @@ impl Server {
         give_to_owner(&path);
     }
 
+    /// Adds to what a copy has brought with it.
+    fn add_setting(&self, setting: &str) {
+        let path = self.folder.join("data/postgresql.auto.conf");
+        let settings = fs::read_to_string(&path).expect("a file of settings");
+        fs::write(&path, format!("{settings}{setting}\n")).expect("a file of settings");
+    }
+
     fn control(&self, order: &str) -> bool {
         self.keeper.lock().unwrap_or_else(PoisonError::into_inner).obey(order)
     }
@@ -228,6 +280,15 @@ pub(crate) fn program(name: &str) -> Command {
     Command::new(programs().join(name))
 }
 
+/// Carries out a statement with psql.
+///
+/// # Panics
+/// The server refuses it.
+pub(crate) fn execute(url: &str, sql: &str) {
+    let done = program("psql").arg(url).args(["-Xqc", sql]).output().expect("psql runs");
+    assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+}
+
 /// Where PostgreSQL's programs are.
 ///
 /// # Panics
@@ -260,9 +321,7 @@ fn places_of_distributions() -> Vec<PathBuf> {
 
 /// A folder with a new cluster in it, which belongs to whom the server runs as.
 fn new_cluster(settings: &[&str], files: &[(&str, &str)]) -> PathBuf {
-    let folder =
-        tempfile::Builder::new().prefix("eventsourcing-postgres-").tempdir().expect("a temporary folder").keep();
-    give_to_owner(&folder);
+    let folder = new_folder();
     let data = folder.join("data");
     let mut initdb = as_owner(programs().join("initdb"));
     initdb
@@ -278,6 +337,13 @@ fn new_cluster(settings: &[&str], files: &[(&str, &str)]) -> PathBuf {
         fs::write(&path, text).expect("a file");
         give_to_owner(&path);
     }
+    folder
+}
+
+fn new_folder() -> PathBuf {
+    let folder = tempfile::Builder::new().prefix("eventsourcing-postgres-").tempdir();
+    let folder = folder.expect("a temporary folder").keep();
+    give_to_owner(&folder);
     folder
 }
 
