@@ -151,10 +151,11 @@ async fn no_failure_comes_of_what_others_have_changed() {
 
 #[tokio::test]
 async fn a_lost_reply_leaves_nothing_to_the_next_events() {
-    // The start records what the system declares. Then each jar is filled by one append, and the shelf is changed by the next.
-    let store = FaultyStore::new(MemoryStore::new()).with_fault(Operation::Append, 5, Fault::LostReply);
-    let (_, pantry) = start_on(store).await;
+    let (store, pantry) = start().await;
     fill(&pantry, 1).await;
+    // The second jar is filled by the next append, and the shelf is changed by the one after it.
+    let appends = store.calls(Operation::Append);
+    store.fail_call(Operation::Append, appends + 2, Fault::LostReply);
     fill(&pantry, 2).await;
     fill(&pantry, 3).await;
     pantry.settled().await.unwrap();
