@@ -1,4 +1,9 @@
 //! The bank with every codec on every store, several in one stream, and what people see of it.
+#![allow(
+    clippy::self_named_constructors,
+    clippy::enum_variant_names,
+    reason = "events and shapes are named for what they are"
+)]
 #![allow(clippy::unwrap_used)]
 
 #[path = "../support/mod.rs"]
