@@ -1,0 +1,182 @@
+//! Accidents of servers: fail-over, crash, restore.
+
+use std::time::{Duration, Instant};
+
+use eventsourcing_core::testing::Seed;
+use tokio::sync::Mutex;
+
+use crate::checks::{accounts_opened, check};
+use crate::process::{Process, Told};
+use crate::support::server::{self, DURABLE, Server};
+use crate::{ACCIDENTS, PROCESSES, RECOVERY_MAX};
+
+/// How a server comes to forget commits, or not to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Accident {
+    /// The standby was away when the primary died.
+    AsynchronousStandby,
+    /// Each commit waited for the standby.
+    SynchronousStandby,
+    /// The server crashes, and commits do not wait for the disk.
+    CrashUnflushed,
+    /// The server is stopped and goes on from an earlier backup.
+    Restore,
+}
+
+/// The server, and a standby where there is one.
+struct Servers {
+    primary: Server,
+    standby: Option<Server>,
+}
+
+impl Accident {
+    fn settings(self) -> Vec<&'static str> {
+        let unflushed = ["wal_writer_delay = 10s", "wal_writer_flush_after = 1GB"];
+        let more = if self == Self::CrashUnflushed { &unflushed[..] } else { &[] };
+        [DURABLE, more].concat()
+    }
+
+    fn has_standby(self) -> bool {
+        matches!(self, Self::AsynchronousStandby | Self::SynchronousStandby)
+    }
+
+    fn rounds() -> u64 {
+        std::env::var(ACCIDENTS).map_or(2, |rounds| rounds.parse().expect("a number"))
+    }
+}
+
+impl Servers {
+    fn start(accident: Accident) -> Self {
+        let primary = Server::start(&accident.settings());
+        server::execute(&primary.url("postgres"), "CREATE DATABASE bank");
+        let standby = accident.has_standby().then(|| primary.standby(None));
+        Self { primary, standby }
+    }
+
+    /// Names both servers; which one takes writes is found out by whoever connects.
+    fn url(&self) -> String {
+        match &self.standby {
+            None => self.primary.url("bank"),
+            Some(standby) => format!(
+                "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/bank?target_session_attrs=read-write",
+                self.primary.port(),
+                standby.port()
+            ),
+        }
+    }
+
+    /// Before the accident, while commands are given.
+    fn prepare(&self, accident: Accident) {
+        match accident {
+            Accident::SynchronousStandby => self.wait_for_each_commit("*"),
+            Accident::Restore => self.primary.back_up(),
+            Accident::AsynchronousStandby | Accident::CrashUnflushed => {}
+        }
+    }
+
+    fn wait_for_each_commit(&self, standbys: &str) {
+        let primary = self.primary.url("postgres");
+        server::execute(&primary, &format!("ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"));
+        server::execute(&primary, "SELECT pg_reload_conf()");
+    }
+
+    /// The accident itself. Returns when the server takes writes again.
+    async fn suffer(&mut self, accident: Accident, random: &mut fastrand::Rng) {
+        let a_while = Duration::from_millis(random.u64(50..400));
+        match accident {
+            Accident::AsynchronousStandby => {
+                let standby = self.standby.take().expect("a standby");
+                standby.stop();
+                tokio::time::sleep(a_while).await;
+                self.primary.crash();
+                standby.start_again();
+                self.fail_over_to(standby);
+            }
+            Accident::SynchronousStandby => {
+                tokio::time::sleep(a_while).await;
+                self.primary.crash();
+                let standby = self.standby.take().expect("a standby");
+                self.fail_over_to(standby);
+            }
+            Accident::CrashUnflushed => {
+                tokio::time::sleep(a_while).await;
+                self.primary.crash();
+                self.primary.start_again();
+            }
+            Accident::Restore => {
+                tokio::time::sleep(a_while).await;
+                self.primary.restore();
+            }
+        }
+    }
+
+    fn fail_over_to(&mut self, standby: Server) {
+        standby.promote();
+        self.primary = standby;
+    }
+
+    /// A new standby takes the place of the primary that is gone.
+    fn replace_standby(&mut self, port: Option<u16>) {
+        self.standby = port.map(|port| self.primary.standby(Some(port)));
+    }
+}
+
+/// Two storms at once would measure how busy the machine is.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
+
+async fn storm(accident: Accident) {
+    let _turn = ONE_AT_A_TIME.lock().await;
+    let mut random = Seed::from_env().rng(accident as u64);
+    let mut servers = Servers::start(accident);
+    let (url, durability) = (servers.url(), if accident == Accident::CrashUnflushed { "normal" } else { "full" });
+    let accounts = accounts_opened(&url).await;
+    let mut processes: Vec<_> = (0..PROCESSES).map(|_| Process::start(&url, durability, &accounts)).collect();
+    let (mut lost, mut slowest) = (0, Duration::ZERO);
+    for round in 0..Accident::rounds() {
+        processes.iter_mut().for_each(|process| process.listen(|told| told.last_acknowledged.is_some()));
+        servers.prepare(accident);
+        let port = servers.standby.as_ref().map(|_| servers.primary.port());
+        servers.suffer(accident, &mut random).await;
+        let there = Instant::now();
+        for process in &mut processes {
+            process.listen(|told| told.last_acknowledged.is_some_and(|at| at > there));
+            slowest = slowest.max(there.elapsed());
+        }
+        servers.replace_standby(port);
+        lost += check(&url, &mut processes, accident, round).await;
+    }
+    let told = |count: fn(&Told) -> u64| processes.iter().map(|process| count(&process.told)).sum::<u64>();
+    eprintln!(
+        "{accident:?}: {} accidents, {} acknowledged, {lost} forgotten, {} waits true, {} ended, {} subscriptions ended, served again after {slowest:?} at most",
+        Accident::rounds(),
+        told(|told| told.acknowledged_before),
+        told(|told| told.waited),
+        told(|told| told.waits_ended),
+        told(|told| told.subscriptions_ended),
+    );
+    assert!(slowest <= RECOVERY_MAX, "served again after {slowest:?}");
+    match accident {
+        Accident::SynchronousStandby => assert_eq!(lost, 0, "acknowledged commits are lost"),
+        _ => assert!(lost > 0, "the server forgot nothing, so the storm has shown nothing"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn standby_that_lags_behind_takes_over() {
+    storm(Accident::AsynchronousStandby).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn synchronous_standby_takes_over_and_nothing_is_lost() {
+    storm(Accident::SynchronousStandby).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn server_crashes_and_forgets_what_was_not_flushed() {
+    storm(Accident::CrashUnflushed).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn earlier_backup_is_restored() {
+    storm(Accident::Restore).await;
+}

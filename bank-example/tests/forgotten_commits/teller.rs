@@ -1,0 +1,171 @@
+//! A child process: it commands, follows, waits and subscribes, and says what it sees.
+
+use std::io::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bank_example::domain::BankError;
+use bank_example::domain::account::Account;
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::store::{CommandId, EventStore, LogQuery, Position, StoreError, StoredEvent};
+use eventsourcing_core::{AppError, Id, Receipt, Rejected, Running, Subscription, SystemError};
+use eventsourcing_postgres::{Durability, PostgresStore};
+use tokio::sync::{Mutex, RwLock};
+
+use crate::checks::accounts_of;
+use crate::support::money;
+use crate::{CHILD, HANDS, PATIENCE, open};
+
+/// What a child does, and what it knows of the log.
+struct Teller {
+    bank: Running<EventSourcedBank>,
+    store: PostgresStore,
+    accounts: Vec<Id<Account>>,
+    /// Held by each hand during a command, and by whoever wants silence.
+    silence: RwLock<()>,
+    /// The events of accounts that the subscription has delivered since it began.
+    delivered: Mutex<Vec<StoredEvent>>,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn child_commands_follows_waits_and_subscribes() {
+    let Ok(told) = std::env::var(CHILD) else { return };
+    let [url, durability, accounts @ ..] = &*told.split(' ').collect::<Vec<_>>() else { panic!("told {told:?}") };
+    let durability = if *durability == "normal" { Durability::Normal } else { Durability::Full };
+    let accounts = accounts.iter().map(|id| id.parse().expect("an id")).collect();
+    let (bank, store) = open(url, durability).await;
+    let (silence, delivered) = (RwLock::default(), Mutex::default());
+    let teller = Arc::new(Teller { bank, store, accounts, silence, delivered });
+    for _ in 0..HANDS {
+        tokio::spawn(Arc::clone(&teller).command_without_end());
+    }
+    tokio::spawn(Arc::clone(&teller).subscribe_without_end());
+    tokio::task::spawn_blocking(move || obey(&teller)).await.expect("it ends with its standard input");
+}
+
+/// `silence`: nobody commands until `check`, which compares what the child knows with the log.
+fn obey(teller: &Teller) {
+    let runtime = tokio::runtime::Handle::current();
+    let mut _silence = None;
+    for order in std::io::stdin().lines().map_while(Result::ok) {
+        match &*order {
+            "silence" => _silence = Some(runtime.block_on(teller.silence.write())),
+            "check" => runtime.block_on(teller.check()),
+            "go on" => _silence = None,
+            _ => panic!("told {order:?}"),
+        }
+        say(&format!("done {order}"));
+    }
+}
+
+/// A line of its own, whatever the test harness prints.
+fn say(line: &str) {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "\nteller {line}").and_then(|()| stdout.flush()).expect("the parent listens");
+}
+
+impl Teller {
+    async fn command_without_end(self: Arc<Self>) {
+        loop {
+            let quiet = self.silence.read().await;
+            let command = CommandId::new();
+            let account = self.accounts[fastrand::usize(..self.accounts.len())];
+            if let Some(receipt) = self.carry_out(command, account).await {
+                say(&format!("acknowledged {} {}", command.as_uuid(), receipt.position));
+                if fastrand::u8(..4) == 0 {
+                    self.wait_for(command, &receipt).await;
+                }
+            }
+            drop(quiet);
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    /// A credit, or a debit of most of what the account has. The same command is repeated until it is answered.
+    async fn carry_out(&self, command: CommandId, account: Id<Account>) -> Option<Receipt> {
+        let accounts = self.bank.accounts.command(command);
+        let is_credit = fastrand::bool();
+        loop {
+            let decide = |account: &Account| match is_credit {
+                true => account.credit(money("1.00")),
+                false => account.debit((account.balance * money("0.75")).trunc_with_scale(2)),
+            };
+            match accounts.update(account, decide).await {
+                Ok(receipt) => return Some(receipt),
+                Err(Rejected::Domain(BankError::InsufficientFunds { .. } | BankError::InvalidAmount { .. })) => {
+                    return None;
+                }
+                Err(Rejected::App(AppError::Store(StoreError::Unavailable { .. }))) => {}
+                Err(Rejected::App(error)) if error.is_conflict() => {}
+                // The account itself was opened before the first accident.
+                Err(error) => panic!("{account}: {error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits for the activity feed, and looks whether it has the event.
+    async fn wait_for(&self, command: CommandId, receipt: &Receipt) {
+        match self.bank.after(receipt, "activity", PATIENCE).await {
+            Ok(()) => {}
+            // A wait ends with the server's absence too; the caller may wait again.
+            Err(SystemError::Store(StoreError::LogWentBack { .. } | StoreError::Unavailable { .. })) => {
+                return say("wait ended");
+            }
+            Err(error) => return say(&format!("BAD a wait for {} ended in {error:?}", receipt.position)),
+        }
+        let Ok(lines) = self.bank.activity.before(Position::new(receipt.position.as_u64() + 1), 1).await else {
+            return;
+        };
+        let is_there = lines.first().is_some_and(|line| line.position == receipt.position);
+        // The log may have gone back between the two.
+        let still_known = self
+            .store
+            .receipt(command)
+            .await
+            .is_ok_and(|known| known.is_some_and(|known| known.position == receipt.position));
+        match (is_there, still_known) {
+            (true, _) => say("waited"),
+            (false, false) => say("wait overtaken"),
+            (false, true) => say(&format!("BAD a wait for {} returned early", receipt.position)),
+        }
+    }
+
+    async fn subscribe_without_end(self: Arc<Self>) {
+        loop {
+            let query = LogQuery::after(Position::ZERO).categories(["Account"]);
+            let mut subscription = Subscription::new(self.store.clone(), query);
+            self.delivered.lock().await.clear();
+            loop {
+                match subscription.next().await.expect("it ends only when told to") {
+                    Ok(event) => self.delivered.lock().await.push(event),
+                    Err(StoreError::LogWentBack { .. }) => break say("subscription ended"),
+                    Err(error) => return say(&format!("BAD a subscription ended in {error:?}")),
+                }
+            }
+        }
+    }
+
+    /// While nobody commands: followers have caught up, and the subscription has delivered what the log says.
+    async fn check(&self) {
+        let settled = tokio::time::timeout(PATIENCE / 2, self.bank.settled()).await;
+        if !matches!(settled, Ok(Ok(()))) {
+            let health = self.bank.health().await;
+            say(&format!("BAD the followers do not settle: {settled:?} {health:?}"));
+        }
+        let log = accounts_of(&self.store).await;
+        for _ in 0..1_000 {
+            if *self.delivered.lock().await == log {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let delivered = self.delivered.lock().await;
+        let same = delivered.iter().zip(&log).take_while(|(one, other)| one == other).count();
+        say(&format!(
+            "BAD the subscription has delivered {} events, the log has {}, the first {same} agree",
+            delivered.len(),
+            log.len()
+        ));
+    }
+}
