@@ -18,7 +18,7 @@ use crate::store::{EventRef, EventStore, KnownPlace, LogQuery, StoreError, Store
 /// is recorded.
 ///
 /// It reads at most one page beyond the one whose events are taken, so a slow reader is never flooded. While the store does not answer
-/// it waits and tries again. It ends when [`Stop::stop`] is called or it is dropped, or with [`StoreError::LogWentBack`] when the log has lost
+/// it waits and tries again, unless the store can [never be used again](EventStore::fault). It ends when [`Stop::stop`] is called or it is dropped, or with [`StoreError::LogWentBack`] when the log has lost
 /// the last event that was taken; as long as the log has it, the subscription goes on behind it. To go on later, remember the last
 /// event as an [`EventRef`] and subscribe [after it](Self::after_event), or at least its position.
 ///
@@ -125,7 +125,7 @@ impl Reader {
             }
             match self.read().await {
                 Ok(()) => self.backoff.reset(),
-                Err(error @ StoreError::Unavailable { .. }) => {
+                Err(error @ StoreError::Unavailable { .. }) if self.store.fault().is_none() => {
                     if let Err(error) = self.backoff.wait(error).await {
                         return Some(Err(error));
                     }

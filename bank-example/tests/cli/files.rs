@@ -1,7 +1,9 @@
 //! What commands leave behind, and what a served bank says when its file goes away.
 
 use std::fs;
-use std::time::Duration;
+use std::io::Read as _;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -114,4 +116,25 @@ fn served_bank_whose_file_was_removed_acknowledges_nothing_and_is_not_healthy() 
     assert_eq!(client.get("/readyz").expect("an answer").status, 503);
     assert_eq!(client.get("/api/followers").expect("an answer").status, 503);
     assert!(!bank.path().join("bank.db").exists(), "no file was made anew");
+}
+
+/// It would wait for ever for a file that nobody can put back while it runs.
+#[test]
+fn watching_ends_when_the_file_was_removed() {
+    let bank = Bank::new();
+    bank.open("Alice");
+    let mut watch = bank.command(&["watch", "--after", "0"]);
+    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the bank runs");
+    let mut first = [0];
+    watch.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("the first event is shown");
+    fs::remove_file(bank.path().join("bank.db")).expect("it is removed");
+    let since = Instant::now();
+    while watch.try_wait().expect("a status").is_none() && since.elapsed() < Duration::from_secs(15) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let _ended = watch.kill();
+    let output = watch.wait_with_output().expect("its output");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{errors}");
+    assert!(errors.contains("removed or renamed while this store had it open"), "{errors}");
 }

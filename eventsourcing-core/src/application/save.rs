@@ -90,7 +90,8 @@ impl Application {
         }
     }
 
-    /// Appends, again and again while the store is unavailable if the command has an id.
+    /// Appends, again and again while the store is unavailable if the command has an id. A store that can never be used again is
+    /// not asked again.
     pub(super) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         if append.command_id.is_none() {
             return self.store.append(append).await;
@@ -99,7 +100,7 @@ impl Application {
         let mut attempts = Attempts::default();
         loop {
             match self.store.append(append.clone()).await {
-                Err(error @ StoreError::Unavailable { .. }) => {
+                Err(error @ StoreError::Unavailable { .. }) if self.store.fault().is_none() => {
                     attempts.note(&error);
                     backoff.wait(error).await.map_err(|error| attempts.conclude(error))?;
                 }

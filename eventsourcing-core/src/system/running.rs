@@ -131,7 +131,8 @@ impl<S: System> Running<S> {
     ///
     /// It does not wait for what others write meanwhile, unless they go on having policies record events for each other: where
     /// policies follow each other in a circle it ends when nothing goes round any more. While a store does not answer it
-    /// waits; give it a time limit with `tokio::time::timeout` where that matters.
+    /// waits, unless the store can [never be used again](Self::fault); give it a time limit with `tokio::time::timeout` where that
+    /// matters.
     ///
     /// # Errors
     /// [`SystemError::FollowerStopped`]: a follower stopped and will not get there, or with the inline runner waits for a newer

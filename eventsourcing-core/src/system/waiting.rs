@@ -123,7 +123,8 @@ impl FollowedLog {
 /// dealt with another one.
 ///
 /// # Errors
-/// [`StoreError::LogWentBack`]: it has lost it. Others: those of `there`.
+/// [`StoreError::LogWentBack`]: it has lost it. [`StoreError::Unavailable`]: it can never be used again, so no follower will come.
+/// Others: those of `there`.
 pub(crate) async fn unless_lost(
     log: &dyn EventStore,
     position: Position,
@@ -142,6 +143,7 @@ pub(crate) async fn unless_lost(
                 return done;
             }
             Either::Right((Err(StoreError::OutdatedEpoch { .. }), _)) => epoch = prove(log, known).await?,
+            Either::Right((Err(error), _)) if log.fault().is_some() => return Err(error.into()),
             Either::Right(_) => tokio::time::sleep(REST).await,
         }
     }
@@ -152,7 +154,7 @@ async fn prove(log: &dyn EventStore, known: KnownPlace) -> Result<Epoch, StoreEr
     loop {
         match known.verify(log).await {
             Ok(proof) => return Ok(proof.epoch),
-            Err(StoreError::Unavailable { .. }) => tokio::time::sleep(REST).await,
+            Err(StoreError::Unavailable { .. }) if log.fault().is_none() => tokio::time::sleep(REST).await,
             Err(error) => return Err(error),
         }
     }
