@@ -1,22 +1,21 @@
 //! What must hold after each accident.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{EventStore, LogQuery, Position, StoredEvent};
 use eventsourcing_core::{Id, Recorded, Running};
-use eventsourcing_postgres::{Durability, PostgresStore};
 use uuid::Uuid;
 
-use crate::process::Process;
-use crate::servers::Accident;
+use crate::process::{Acknowledged, Process, Told};
 use crate::support::{assert_consistent, money};
-use crate::{ACCOUNTS, open};
+use crate::{ACCOUNTS, RECOVERY_MAX, open, rounds};
 
 pub(crate) async fn accounts_opened(url: &str) -> Vec<Id<Account>> {
-    let (bank, store) = open(url, Durability::Full).await;
+    let (bank, store) = open(url).await;
     let mut accounts = Vec::new();
     for number in 0..ACCOUNTS {
         let id = bank.accounts.open(&format!("Owner {number}")).await.expect("an account");
@@ -25,12 +24,12 @@ pub(crate) async fn accounts_opened(url: &str) -> Vec<Id<Account>> {
     }
     bank.settled().await.expect("the followers settle");
     bank.stop().await.expect("a graceful end");
-    store.close().await;
+    drop(store);
     accounts
 }
 
 /// The events of all accounts.
-pub(crate) async fn accounts_of(store: &PostgresStore) -> Vec<StoredEvent> {
+pub(crate) async fn accounts_of(store: &dyn EventStore) -> Vec<StoredEvent> {
     let mut query = LogQuery::after(Position::ZERO).limit(1_000).categories(["Account"]);
     let mut log = Vec::new();
     loop {
@@ -71,33 +70,71 @@ fn assert_never_below_zero(log: &[Recorded<Account>]) {
     }
 }
 
-/// Looks at everything in silence, and returns how many acknowledged commands the server has forgotten in this round.
-pub(crate) async fn check(url: &str, processes: &mut [Process], accident: Accident, round: u64) -> u64 {
-    for process in &mut *processes {
-        process.order("silence");
-    }
-    let orders = round * 3;
-    processes.iter_mut().for_each(|process| process.listen(|told| told.done > orders));
-    processes.iter_mut().for_each(|process| process.order("check"));
-    processes.iter_mut().for_each(|process| process.listen(|told| told.done > orders + 1));
-
-    let (bank, store) = open(url, Durability::Full).await;
+/// Looks at everything in silence, and returns how many acknowledged commands are forgotten since the last check. None may be
+/// that began after `accident`.
+pub(crate) async fn check(url: &str, processes: &mut [Process], accident: u128, context: &str) -> u64 {
+    order(processes, "silence");
+    order(processes, "check");
+    let (bank, store) = open(url).await;
     assert_consistent(&bank).await;
     let verification = bank.verify().await.expect("the store answers");
-    assert!(verification.agrees(), "{accident:?} {round}: {verification}");
+    assert!(verification.agrees(), "{context}: {verification}");
     assert_never_below_zero(&history_of(&bank).await);
-    let mut lost = 0;
+    let mut forgotten = 0;
     for process in &mut *processes {
-        for (command, position) in &process.told.acknowledged {
-            let known = store.receipt(*command).await.expect("the store answers");
-            lost += u64::from(known.is_none_or(|known| known.position != *position));
+        for Acknowledged { command, position, began } in process.told.acknowledged.drain(..) {
+            let known = store.receipt(command).await.expect("the store answers");
+            let is_forgotten = known.is_none_or(|known| known.position != position);
+            assert!(!is_forgotten || began <= accident, "{context}: position {position} is not in the log");
+            forgotten += u64::from(is_forgotten);
+            process.told.acknowledged_before += 1;
         }
-        process.told.acknowledged_before += process.told.acknowledged.drain(..).count() as u64;
         process.told.last_acknowledged = None;
     }
     bank.stop().await.expect("a graceful end");
-    store.close().await;
-    processes.iter_mut().for_each(|process| process.order("go on"));
-    processes.iter_mut().for_each(|process| process.listen(|told| told.done > orders + 2));
-    lost
+    drop(store);
+    order(processes, "go on");
+    forgotten
+}
+
+/// Has all processes do something at once, and waits until they have done it.
+fn order(processes: &mut [Process], order: &str) {
+    let done: Vec<_> = processes.iter().map(|process| process.told.done).collect();
+    processes.iter_mut().for_each(|process| process.order(order));
+    for (process, before) in processes.iter_mut().zip(done) {
+        process.listen(|told| told.done > before);
+    }
+}
+
+/// How a storm went.
+pub(crate) struct Outcome {
+    pub(crate) forgotten: u64,
+    /// The longest time until a process was served again.
+    pub(crate) slowest: Duration,
+}
+
+impl Outcome {
+    pub(crate) fn report(&self, name: &str, processes: &[Process]) {
+        let told = |count: fn(&Told) -> u64| processes.iter().map(|process| count(&process.told)).sum::<u64>();
+        eprintln!(
+            "{name}: {} accidents, {} acknowledged, {} forgotten, {} waits true, {} ended, {} subscriptions ended, served \
+             again after {:?} at most",
+            rounds(),
+            told(|told| told.acknowledged_before),
+            self.forgotten,
+            told(|told| told.waited),
+            told(|told| told.waits_ended),
+            told(|told| told.subscriptions_ended),
+            self.slowest
+        );
+        assert!(self.slowest <= RECOVERY_MAX, "served again after {:?}", self.slowest);
+    }
+
+    /// Listens until every process has been served since `since`.
+    pub(crate) fn wait_for_service(&mut self, processes: &mut [Process], since: Instant) {
+        for process in processes {
+            process.listen(|told| told.last_acknowledged.is_some_and(|at| at > since));
+            self.slowest = self.slowest.max(since.elapsed());
+        }
+    }
 }

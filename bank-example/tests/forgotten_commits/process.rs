@@ -1,6 +1,7 @@
 //! A child process as its parent sees it, and what it has said.
 
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::mem::take;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
@@ -14,8 +15,11 @@ use crate::{CHILD, PATIENCE};
 
 /// A child process and what it says.
 pub(crate) struct Process {
+    /// What the child is given: where the bank is, how durable, and the accounts.
+    given: String,
     child: Child,
-    orders: ChildStdin,
+    /// Closed when the child shall end.
+    orders: Option<ChildStdin>,
     lines: Receiver<(Instant, String)>,
     pub(crate) told: Told,
 }
@@ -23,40 +27,71 @@ pub(crate) struct Process {
 /// What the children have said so far.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// Since the last accident.
-    pub(crate) acknowledged: Vec<(CommandId, Position)>,
+    /// Since the last check.
+    pub(crate) acknowledged: Vec<Acknowledged>,
     pub(crate) acknowledged_before: u64,
     pub(crate) last_acknowledged: Option<Instant>,
     pub(crate) waited: u64,
     pub(crate) waits_ended: u64,
     pub(crate) subscriptions_ended: u64,
     pub(crate) done: u64,
+    /// Since the last start.
+    pub(crate) state: State,
+}
+
+#[derive(Debug, Default)]
+pub(crate) enum State {
+    #[default]
+    Starting,
+    Open,
+    /// The store was not opened, for this reason.
+    Refused(String),
+    /// The store can never be used again, for this reason.
+    Lost(String),
+    Ended,
+}
+
+#[derive(Debug)]
+pub(crate) struct Acknowledged {
+    pub(crate) command: CommandId,
+    pub(crate) position: Position,
+    /// When the attempt began, in nanoseconds since 1970.
+    pub(crate) began: u128,
 }
 
 impl Process {
     pub(crate) fn start(url: &str, durability: &str, accounts: &[Id<Account>]) -> Self {
         let ids: Vec<_> = accounts.iter().map(ToString::to_string).collect();
-        let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "teller::child_commands_follows_waits_and_subscribes", "--nocapture"])
-            .env(CHILD, format!("{url} {durability} {}", ids.join(" ")))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("a child process");
-        let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
-        let orders = child.stdin.take().expect("a pipe");
-        let (heard, lines) = mpsc::channel();
-        std::thread::spawn(move || {
-            let lines = stdout.lines().map_while(Result::ok);
-            for line in lines.filter_map(|line| line.strip_prefix("teller ").map(str::to_owned)) {
-                let _ = heard.send((Instant::now(), line));
-            }
-        });
-        Self { child, orders, lines, told: Told::default() }
+        let given = format!("{url} {durability} {}", ids.join(" "));
+        let (child, orders, lines) = spawn(&given);
+        Self { given, child, orders: Some(orders), lines, told: Told::default() }
+    }
+
+    /// Has a child that has ended, or was killed, started again.
+    pub(crate) fn start_again(&mut self) {
+        let (child, orders, lines) = spawn(&self.given);
+        *self = Self { given: take(&mut self.given), child, orders: Some(orders), lines, told: take(&mut self.told) };
+        self.told.state = State::Starting;
+    }
+
+    /// Has the child end gracefully.
+    pub(crate) fn end(&mut self) {
+        drop(self.orders.take());
+        self.listen(|told| matches!(told.state, State::Ended | State::Refused(_)));
+        self.child.wait().expect("a status");
+    }
+
+    /// As `kill -9`; what it has said before counts.
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().and_then(|()| self.child.wait()).expect("a status");
+        while let Ok((at, line)) = self.lines.recv() {
+            self.told.take_in(at, &line);
+        }
     }
 
     pub(crate) fn order(&mut self, order: &str) {
-        writeln!(self.orders, "{order}").expect("the child listens");
+        let orders = self.orders.as_mut().expect("the child runs");
+        writeln!(orders, "{order}").expect("the child listens");
     }
 
     /// Listens until `enough` has been said.
@@ -64,6 +99,7 @@ impl Process {
         let begun = Instant::now();
         while !enough(&self.told) {
             let left = PATIENCE.saturating_sub(begun.elapsed());
+            assert!(!left.is_zero(), "a process talks, but does not say what is waited for: {:?}", self.told);
             let (at, line) = self.lines.recv_timeout(left).unwrap_or_else(|error| {
                 panic!(
                     "a process says nothing ({error}); it has ended: {:?}; {:?}",
@@ -79,18 +115,48 @@ impl Process {
     }
 }
 
+fn spawn(given: &str) -> (Child, ChildStdin, Receiver<(Instant, String)>) {
+    let mut child = Command::new(std::env::current_exe().expect("this program"))
+        .args(["--exact", "teller::child_commands_follows_waits_and_subscribes", "--nocapture"])
+        .env(CHILD, given)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("a child process");
+    let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
+    let orders = child.stdin.take().expect("a pipe");
+    let (heard, lines) = mpsc::channel();
+    std::thread::spawn(move || {
+        let lines = stdout.lines().map_while(Result::ok);
+        for line in lines.filter_map(|line| line.strip_prefix("teller ").map(str::to_owned)) {
+            let _ = heard.send((Instant::now(), line));
+        }
+    });
+    (child, orders, lines)
+}
+
 impl Told {
     fn take_in(&mut self, at: Instant, line: &str) {
         match &*line.split(' ').collect::<Vec<_>>() {
-            ["acknowledged", command, position] => {
+            ["acknowledged", command, position, began] => {
                 let command = CommandId::from_uuid(Uuid::parse_str(command).expect("an id"));
-                self.acknowledged.push((command, Position::new(position.parse().expect("a position"))));
+                let position = Position::new(position.parse().expect("a position"));
+                let began = began.parse().expect("a time");
+                self.acknowledged.push(Acknowledged { command, position, began });
                 self.last_acknowledged = Some(at);
             }
             ["waited"] => self.waited += 1,
             ["wait", ..] => self.waits_ended += 1,
             ["subscription", "ended"] => self.subscriptions_ended += 1,
             ["done", ..] => self.done += 1,
+            ["opened"] => self.state = State::Open,
+            ["refused", why @ ..] => self.state = State::Refused(why.join(" ")),
+            ["lost", why @ ..] => self.state = State::Lost(why.join(" ")),
+            // What a stop says of a store that is lost does not matter, only that it comes to an end.
+            ["ended", "Ok(Ok(()))"] => self.state = State::Ended,
+            ["ended", how, ..] if how.starts_with("Ok") && matches!(self.state, State::Lost(_)) => {
+                self.state = State::Ended;
+            }
             _ => panic!("{line}"),
         }
     }

@@ -3,16 +3,15 @@
 use std::time::{Duration, Instant};
 
 use eventsourcing_core::testing::Seed;
-use tokio::sync::Mutex;
 
-use crate::checks::{accounts_opened, check};
-use crate::process::{Process, Told};
+use crate::checks::{Outcome, accounts_opened, check};
+use crate::process::Process;
 use crate::support::server::{self, DURABLE, Server};
-use crate::{ACCIDENTS, PROCESSES, RECOVERY_MAX};
+use crate::{ONE_AT_A_TIME, PROCESSES, now, rounds};
 
 /// How a server comes to forget commits, or not to.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Accident {
+enum Accident {
     /// The standby was away when the primary died.
     AsynchronousStandby,
     /// Each commit waited for the standby.
@@ -38,10 +37,6 @@ impl Accident {
 
     fn has_standby(self) -> bool {
         matches!(self, Self::AsynchronousStandby | Self::SynchronousStandby)
-    }
-
-    fn rounds() -> u64 {
-        std::env::var(ACCIDENTS).map_or(2, |rounds| rounds.parse().expect("a number"))
     }
 }
 
@@ -121,9 +116,6 @@ impl Servers {
     }
 }
 
-/// Two storms at once would measure how busy the machine is.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
-
 async fn storm(accident: Accident) {
     let _turn = ONE_AT_A_TIME.lock().await;
     let mut random = Seed::from_env().rng(accident as u64);
@@ -131,33 +123,21 @@ async fn storm(accident: Accident) {
     let (url, durability) = (servers.url(), if accident == Accident::CrashUnflushed { "normal" } else { "full" });
     let accounts = accounts_opened(&url).await;
     let mut processes: Vec<_> = (0..PROCESSES).map(|_| Process::start(&url, durability, &accounts)).collect();
-    let (mut lost, mut slowest) = (0, Duration::ZERO);
-    for round in 0..Accident::rounds() {
+    let mut outcome = Outcome { forgotten: 0, slowest: Duration::ZERO };
+    for round in 0..rounds() {
         processes.iter_mut().for_each(|process| process.listen(|told| told.last_acknowledged.is_some()));
         servers.prepare(accident);
         let port = servers.standby.as_ref().map(|_| servers.primary.port());
         servers.suffer(accident, &mut random).await;
-        let there = Instant::now();
-        for process in &mut processes {
-            process.listen(|told| told.last_acknowledged.is_some_and(|at| at > there));
-            slowest = slowest.max(there.elapsed());
-        }
+        let happened = now();
+        outcome.wait_for_service(&mut processes, Instant::now());
         servers.replace_standby(port);
-        lost += check(&url, &mut processes, accident, round).await;
+        outcome.forgotten += check(&url, &mut processes, happened, &format!("{accident:?} {round}")).await;
     }
-    let told = |count: fn(&Told) -> u64| processes.iter().map(|process| count(&process.told)).sum::<u64>();
-    eprintln!(
-        "{accident:?}: {} accidents, {} acknowledged, {lost} forgotten, {} waits true, {} ended, {} subscriptions ended, served again after {slowest:?} at most",
-        Accident::rounds(),
-        told(|told| told.acknowledged_before),
-        told(|told| told.waited),
-        told(|told| told.waits_ended),
-        told(|told| told.subscriptions_ended),
-    );
-    assert!(slowest <= RECOVERY_MAX, "served again after {slowest:?}");
+    outcome.report(&format!("{accident:?}"), &processes);
     match accident {
-        Accident::SynchronousStandby => assert_eq!(lost, 0, "acknowledged commits are lost"),
-        _ => assert!(lost > 0, "the server forgot nothing, so the storm has shown nothing"),
+        Accident::SynchronousStandby => assert_eq!(outcome.forgotten, 0, "acknowledged commits are lost"),
+        _ => assert!(outcome.forgotten > 0, "the server forgot nothing, so the storm has shown nothing"),
     }
 }
 

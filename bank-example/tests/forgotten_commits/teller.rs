@@ -2,6 +2,7 @@
 
 use std::io::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bank_example::domain::BankError;
@@ -9,22 +10,37 @@ use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use eventsourcing_core::store::{CommandId, EventStore, LogQuery, Position, StoreError, StoredEvent};
 use eventsourcing_core::{AppError, Id, Receipt, Rejected, Running, Subscription, SystemError};
-use eventsourcing_postgres::{Durability, PostgresStore};
+use eventsourcing_postgres::Durability;
 use tokio::sync::{Mutex, RwLock};
+use tokio::task::JoinSet;
 
 use crate::checks::accounts_of;
 use crate::support::money;
-use crate::{CHILD, HANDS, PATIENCE, open};
+use crate::{CHILD, HANDS, PATIENCE, connect, now, start};
 
 /// What a child does, and what it knows of the log.
 struct Teller {
     bank: Running<EventSourcedBank>,
-    store: PostgresStore,
+    store: Arc<dyn EventStore>,
     accounts: Vec<Id<Account>>,
     /// Held by each hand during a command, and by whoever wants silence.
     silence: RwLock<()>,
     /// The events of accounts that the subscription has delivered since it began.
     delivered: Mutex<Vec<StoredEvent>>,
+    /// The loss of the store was reported.
+    is_lost: AtomicBool,
+}
+
+/// The end of a command.
+enum Answer {
+    Recorded {
+        receipt: Receipt,
+        /// When the attempt began that was answered.
+        began: u128,
+    },
+    Rejected,
+    /// The store can never be used again, for this reason.
+    Lost(String),
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -33,14 +49,35 @@ async fn child_commands_follows_waits_and_subscribes() {
     let [url, durability, accounts @ ..] = &*told.split(' ').collect::<Vec<_>>() else { panic!("told {told:?}") };
     let durability = if *durability == "normal" { Durability::Normal } else { Durability::Full };
     let accounts = accounts.iter().map(|id| id.parse().expect("an id")).collect();
-    let (bank, store) = open(url, durability).await;
-    let (silence, delivered) = (RwLock::default(), Mutex::default());
-    let teller = Arc::new(Teller { bank, store, accounts, silence, delivered });
+    let (bank, store) = match open(url, durability).await {
+        Ok(opened) => opened,
+        Err(error) => return say(&format!("refused {}", one_line(&error))),
+    };
+    say("opened");
+    let (silence, delivered, is_lost) = Default::default();
+    let teller = Arc::new(Teller { bank, store, accounts, silence, delivered, is_lost });
+    let mut tasks = JoinSet::new();
     for _ in 0..HANDS {
-        tokio::spawn(Arc::clone(&teller).command_without_end());
+        tasks.spawn(Arc::clone(&teller).command_without_end());
     }
-    tokio::spawn(Arc::clone(&teller).subscribe_without_end());
-    tokio::task::spawn_blocking(move || obey(&teller)).await.expect("it ends with its standard input");
+    tasks.spawn(Arc::clone(&teller).subscribe_without_end());
+    let obeying = Arc::clone(&teller);
+    tokio::task::spawn_blocking(move || obey(&obeying)).await.expect("it ends with its standard input");
+    tasks.shutdown().await;
+    let Teller { bank, store, .. } = Arc::into_inner(teller).expect("all tasks have ended");
+    let stopped = tokio::time::timeout(PATIENCE / 2, bank.stop()).await;
+    drop(store);
+    say(&format!("ended {stopped:?}"));
+}
+
+/// Opens the bank.
+async fn open(
+    url: &str,
+    durability: Durability,
+) -> Result<(Running<EventSourcedBank>, Arc<dyn EventStore>), SystemError> {
+    let store = connect(url, durability).await?;
+    let bank = start(Arc::clone(&store)).await?;
+    Ok((bank, store))
 }
 
 /// `silence`: nobody commands until `check`, which compares what the child knows with the log.
@@ -64,17 +101,31 @@ fn say(line: &str) {
     writeln!(stdout, "\nteller {line}").and_then(|()| stdout.flush()).expect("the parent listens");
 }
 
+fn one_line(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text = format!("{text}: {error}");
+        source = error.source();
+    }
+    text.replace('\n', " ")
+}
+
 impl Teller {
     async fn command_without_end(self: Arc<Self>) {
         loop {
             let quiet = self.silence.read().await;
             let command = CommandId::new();
             let account = self.accounts[fastrand::usize(..self.accounts.len())];
-            if let Some(receipt) = self.carry_out(command, account).await {
-                say(&format!("acknowledged {} {}", command.as_uuid(), receipt.position));
-                if fastrand::u8(..4) == 0 {
-                    self.wait_for(command, &receipt).await;
+            match self.carry_out(command, account).await {
+                Answer::Recorded { receipt, began } => {
+                    say(&format!("acknowledged {} {} {began}", command.as_uuid(), receipt.position));
+                    if fastrand::u8(..4) == 0 {
+                        self.wait_for(command, &receipt).await;
+                    }
                 }
+                Answer::Rejected => {}
+                Answer::Lost(why) => return self.report_loss(&why).await,
             }
             drop(quiet);
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -82,7 +133,7 @@ impl Teller {
     }
 
     /// A credit, or a debit of most of what the account has. The same command is repeated until it is answered.
-    async fn carry_out(&self, command: CommandId, account: Id<Account>) -> Option<Receipt> {
+    async fn carry_out(&self, command: CommandId, account: Id<Account>) -> Answer {
         let accounts = self.bank.accounts.command(command);
         let is_credit = fastrand::bool();
         loop {
@@ -90,18 +141,49 @@ impl Teller {
                 true => account.credit(money("1.00")),
                 false => account.debit((account.balance * money("0.75")).trunc_with_scale(2)),
             };
+            let began = now();
             match accounts.update(account, decide).await {
-                Ok(receipt) => return Some(receipt),
+                Ok(receipt) => return Answer::Recorded { receipt, began },
                 Err(Rejected::Domain(BankError::InsufficientFunds { .. } | BankError::InvalidAmount { .. })) => {
-                    return None;
+                    return Answer::Rejected;
                 }
                 Err(Rejected::App(AppError::Store(StoreError::Unavailable { .. }))) => {}
                 Err(Rejected::App(error)) if error.is_conflict() => {}
                 // The account itself was opened before the first accident.
-                Err(error) => panic!("{account}: {error:?}"),
+                Err(error) => match self.fault().await {
+                    Some(why) => return Answer::Lost(why),
+                    None => panic!("{account}: {error:?}"),
+                },
+            }
+            if let Some(why) = self.store.fault() {
+                return Answer::Lost(why);
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Why the store cannot be used again, once a read has looked at it: that happens a moment after an accident.
+    async fn fault(&self) -> Option<String> {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let _refused = self.store.head().await;
+        self.store.fault()
+    }
+
+    /// Makes sure that a lost store refuses everything, and says that it is lost.
+    async fn report_loss(&self, why: &str) {
+        if self.is_lost.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        for account in &self.accounts {
+            if let Ok(receipt) = self.bank.accounts.credit(*account, money("1.00")).await {
+                say(&format!("BAD a lost store has acknowledged position {}", receipt.position));
+            }
+        }
+        let reads = [self.store.head().await.is_ok(), self.bank.activity.newest(1).await.is_ok()];
+        if reads.contains(&true) || self.bank.fault().is_none() {
+            say(&format!("BAD a lost store is read: {reads:?}"));
+        }
+        say(&format!("lost {}", why.replace('\n', " ")));
     }
 
     /// Waits for the activity feed, and looks whether it has the event.
@@ -112,6 +194,7 @@ impl Teller {
             Err(SystemError::Store(StoreError::LogWentBack { .. } | StoreError::Unavailable { .. })) => {
                 return say("wait ended");
             }
+            Err(_) if self.fault().await.is_some() => return say("wait ended"),
             Err(error) => return say(&format!("BAD a wait for {} ended in {error:?}", receipt.position)),
         }
         let Ok(lines) = self.bank.activity.before(Position::new(receipt.position.as_u64() + 1), 1).await else {
@@ -127,6 +210,7 @@ impl Teller {
         match (is_there, still_known) {
             (true, _) => say("waited"),
             (false, false) => say("wait overtaken"),
+            (false, true) if self.fault().await.is_some() => say("wait overtaken"),
             (false, true) => say(&format!("BAD a wait for {} returned early", receipt.position)),
         }
     }
@@ -134,12 +218,13 @@ impl Teller {
     async fn subscribe_without_end(self: Arc<Self>) {
         loop {
             let query = LogQuery::after(Position::ZERO).categories(["Account"]);
-            let mut subscription = Subscription::new(self.store.clone(), query);
+            let mut subscription = Subscription::new(Arc::clone(&self.store), query);
             self.delivered.lock().await.clear();
             loop {
                 match subscription.next().await.expect("it ends only when told to") {
                     Ok(event) => self.delivered.lock().await.push(event),
                     Err(StoreError::LogWentBack { .. }) => break say("subscription ended"),
+                    Err(_) if self.fault().await.is_some() => return say("subscription ended"),
                     Err(error) => return say(&format!("BAD a subscription ended in {error:?}")),
                 }
             }
@@ -153,7 +238,7 @@ impl Teller {
             let health = self.bank.health().await;
             say(&format!("BAD the followers do not settle: {settled:?} {health:?}"));
         }
-        let log = accounts_of(&self.store).await;
+        let log = accounts_of(&*self.store).await;
         for _ in 0..1_000 {
             if *self.delivered.lock().await == log {
                 return;
