@@ -171,7 +171,8 @@ async fn an_event_that_is_dropped_doubled_or_swapped_on_its_way_is_found_from_ea
         let mut rng = seed.rng(0);
         let (store, _place) = database(number).await;
         let events = write(&store, &application(&store), 4, 30).await;
-        let [event, other] = two_of(&events, &mut rng);
+        // A follower that has not been shown the last event stands before it, which is no difference.
+        let [event, other] = two_of(&events[..events.len() - 1], &mut rng);
         let flaw = [Flaw::Drop, Flaw::Double, Flaw::SwapFor(Box::new(other.clone()))][number as usize % 3].clone();
         store.break_at(event.position, flaw.clone());
         let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
