@@ -14,7 +14,7 @@ use domain::{
     FAILS_ON, Jar, JarEvent, Jars, MendedPantry, NotEnough, PANICS_ON, Pantry, Shelf, ShelfEvent, Shelves, shelf,
 };
 use eventsourcing_core::snapshot::never;
-use eventsourcing_core::store::{EventStore, LogId, LogQuery, MemoryStore, Name, Position};
+use eventsourcing_core::store::{Acknowledged, EventStore, LogId, LogQuery, MemoryStore, Name, Position};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
 use eventsourcing_core::{
     AppError, Application, Id, Metadata, OnFailure, Policy, Projection, Receipt, Recorded, Root, Runner, Running,
@@ -221,6 +221,20 @@ async fn each_application_may_have_a_store_of_its_own() {
     drop(pantry);
     let again = Pantry::start(stores(), Runner::inline()).await.unwrap();
     assert_eq!(on_the_shelf(&again).await, (11, 2));
+}
+
+#[tokio::test]
+async fn health_says_for_each_log_what_an_acknowledged_command_survives() {
+    let jars = MemoryStore::new();
+    let shelves: Arc<dyn EventStore> = Arc::new(FaultyStore::new(MemoryStore::new()));
+    let stores = Stores::shared(jars.clone()).with("shelves", Arc::clone(&shelves));
+    let pantry = Pantry::start(stores, Runner::inline()).await.unwrap();
+    let health = pantry.health().await.unwrap();
+    let logs = [jars.log_id(), shelves.log_id()];
+    assert_eq!(health.acknowledged, logs.map(|log| (log, Acknowledged::InMemory)).into());
+    assert!(health.is_healthy(), "one machine is no failure");
+    let one = start(jars.clone(), Runner::inline()).await.health().await.unwrap();
+    assert_eq!(one.acknowledged, [(jars.log_id(), Acknowledged::InMemory)].into());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod misleading;
 use std::convert::Infallible;
 
 use domain::{Jar, JarEvent, Jars, Pantry, Seen};
-use eventsourcing_core::store::{MemoryStore, Position, Slice, StoredEvent};
+use eventsourcing_core::store::{Acknowledged, EventStore, MemoryStore, Position, Slice, StoredEvent};
 use eventsourcing_core::system::{EventPlace, Finding, VerifyProgress};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{Application, Policy, Recorded, Root, Runner, Running, System, SystemBuilder, Work};
@@ -247,4 +247,12 @@ async fn the_partition_that_lost_an_event_is_named() {
         assert_eq!(follower, partition(lost));
         assert!(matches!(finding, Finding::Missing(missing) if places(missing) == [place(lost)]), "{verification}");
     }
+}
+
+#[tokio::test]
+async fn store_that_is_not_asked_what_an_acknowledged_append_survives_claims_nothing() {
+    let silent = Misleading::new(MemoryStore::new());
+    assert_eq!(silent.acknowledged().await.unwrap(), Acknowledged::Unknown);
+    let health = caught_up(&silent).await.health().await.unwrap();
+    assert_eq!(health.acknowledged, [(silent.log_id(), Acknowledged::Unknown)].into());
 }

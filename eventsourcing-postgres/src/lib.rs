@@ -99,6 +99,7 @@
 //! instead.
 #![warn(missing_docs)]
 
+mod acknowledged;
 mod address;
 mod batch;
 mod certificate;

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook,
-    NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery,
+    Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
 
+use crate::acknowledged;
 use crate::address::Place;
 use crate::commit::{CommitQueue, News};
 use crate::config::PostgresOptions;
@@ -214,6 +215,10 @@ impl EventStore for PostgresStore {
 
     async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
         log_holders::find(&self.0.readers).await
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        acknowledged::find(&self.0.readers).await
     }
 
     fn log_id(&self) -> LogId {

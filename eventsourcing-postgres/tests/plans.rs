@@ -76,6 +76,7 @@ const READS: &[(&str, &str)] = &[
 ];
 /// What reads no table that grows. The statements inside of `append()` and `step()` are the subject of the second test.
 const OTHERS: &[&str] = &[
+    "acknowledged.sql",
     "append.sql",
     "holders.sql",
     "listen.sql",

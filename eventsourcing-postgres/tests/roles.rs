@@ -1,5 +1,7 @@
 //! A program needs no more than `roles.sql` grants it, and with that it can add to the log but not change it.
 
+#[path = "roles/acknowledged.rs"]
+mod acknowledged;
 mod support;
 
 use std::time::Duration;
@@ -30,7 +32,11 @@ const HARDEN: &str = "
     CREATE ROLE eventsourcing_app LOGIN";
 
 async fn server_with_roles() -> Server {
-    let server = Server::start(FORGETFUL);
+    server_with_roles_and(FORGETFUL).await
+}
+
+async fn server_with_roles_and(settings: &[&str]) -> Server {
+    let server = Server::start(settings);
     let owner = server.url("postgres");
     PostgresStore::connect(&owner).await.expect("the owner makes the schema").close().await;
     let owner = connect(&owner).await;
@@ -125,6 +131,8 @@ async fn granted_role_is_told_who_holds_back_the_log() {
     let health = tower.health().await.expect("its health");
     assert_eq!(health.log_holders.len(), 1, "the log is followed, and so its holder is told: {health:?}");
     assert_eq!(health.log_holders[0].process, Some(process));
+    let acknowledged = &health.acknowledged[&store.log_id()];
+    assert!(acknowledged.to_string().contains("fsync = off"), "this server flushes nothing: {acknowledged}");
 
     outsider.execute("SELECT pg_terminate_backend($1)", &[&process]).await.expect("the superuser may do that");
     let error = hanging.await.expect("a task").expect_err("its connection was ended");

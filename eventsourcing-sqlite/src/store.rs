@@ -8,15 +8,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery,
-    Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name,
+    Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::task::spawn_blocking;
 
 use crate::checkpoint::WriteAheadLog;
 use crate::commit::CommitQueue;
-use crate::config::SqliteOptions;
+use crate::config::{Durability, SqliteOptions};
 use crate::database::SqliteDatabase;
 use crate::file_watch::FileWatch;
 use crate::lease;
@@ -24,6 +24,10 @@ use crate::notify::{Head, Waiting};
 use crate::open::{Opened, open, open_in_memory};
 use crate::read;
 use crate::readers::Readers;
+
+const FULL: &str = "open the file with Durability::Full to have each append wait for the disk";
+const BACKUPS: &str =
+    "backups (docs/backups.md) lack the last events; docs/beyond-one-machine.md has a set-up that loses none";
 
 /// A store in an SQLite file. Clones share its connections.
 ///
@@ -52,7 +56,8 @@ pub struct SqliteStore(Arc<Shared>);
 struct Shared {
     path: Arc<Path>,
     log_id: LogId,
-    /// A store in memory has none.
+    /// A store in memory has neither.
+    durability: Option<Durability>,
     watch: Option<Arc<FileWatch>>,
     readers: Readers,
     waiting: Waiting,
@@ -144,7 +149,7 @@ impl SqliteStore {
         let queue = Arc::new(CommitQueue::start(connection, log_id, &path, None, head.clone())?);
         let readers = || Readers::Writer(Arc::clone(&queue));
         let (readers, waiting) = (readers(), Waiting::new(head, readers(), poll_interval));
-        Ok(Self(Arc::new(Shared { path, log_id, watch: None, readers, waiting, queue })))
+        Ok(Self(Arc::new(Shared { path, log_id, durability: None, watch: None, readers, waiting, queue })))
     }
 
     /// Commits what is queued, waits for the reads under way, and closes the file. All clones are closed with it: what
@@ -160,7 +165,7 @@ impl SqliteStore {
 
     pub(crate) async fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
         let owned = path.to_owned();
-        let SqliteOptions { poll_interval, busy_timeout, .. } = options;
+        let SqliteOptions { poll_interval, busy_timeout, durability, .. } = options;
         let opened = spawn_blocking(move || open(&owned, &options)).await;
         let opened = opened.map_err(|error| StoreError::unavailable("opening was broken off", error))??;
         let Opened { path, log_id, watch, mut writer, readers, watcher } = opened;
@@ -170,7 +175,8 @@ impl SqliteStore {
         let waiting = Waiting::new(head.clone(), watcher, poll_interval);
         let wal = WriteAheadLog::new(&path, Arc::clone(&watch), busy_timeout, &mut writer)?;
         let queue = Arc::new(CommitQueue::start(writer, log_id, &path, Some(wal), head)?);
-        Ok(Self(Arc::new(Shared { path, log_id, watch: Some(watch), readers, waiting, queue })))
+        let shared = Shared { path, log_id, durability: Some(durability), watch: Some(watch), readers, waiting, queue };
+        Ok(Self(Arc::new(shared)))
     }
 
     pub(crate) fn path(&self) -> Arc<Path> {
@@ -273,6 +279,14 @@ impl EventStore for SqliteStore {
     /// Always the first: a handle keeps to one file, which forgets nothing.
     fn epoch(&self) -> Epoch {
         Epoch::FIRST
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        Ok(match self.0.durability {
+            Some(Durability::Full) => Acknowledged::OnDisk { remedy: BACKUPS.to_owned() },
+            Some(Durability::Normal) => Acknowledged::Written { remedy: FULL.to_owned() },
+            None => Acknowledged::InMemory,
+        })
     }
 
     fn log_id(&self) -> LogId {

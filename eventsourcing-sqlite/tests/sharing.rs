@@ -4,10 +4,12 @@ mod fixture;
 
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::{EventStore, LogQuery, Position, StoreError};
-use eventsourcing_sqlite::{SqliteOptions, SqliteStore};
+use eventsourcing_core::store::{Acknowledged, EventStore, LogQuery, Position, StoreError};
+use eventsourcing_core::{Aggregate, Application, Runner, Stores, System, event as events};
+use eventsourcing_sqlite::{Durability, SqliteOptions, SqliteStore};
 use fixture::{Place, append, one_line};
 use rusqlite::{Connection, TransactionBehavior};
+use serde::{Deserialize, Serialize};
 use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -154,4 +156,69 @@ async fn events_that_are_there_already_need_no_waiting() {
     place.store().await.append(append()).await.expect("a receipt");
     let head = timeout(SOON, store.wait_beyond(Position::ZERO, None)).await.expect("no waiting");
     assert_eq!(head.expect("a head"), Position::new(1));
+}
+
+#[derive(Aggregate, Serialize, Deserialize)]
+struct Bread {}
+
+#[events]
+impl Bread {
+    fn baked() -> Self {
+        Self {}
+    }
+}
+
+#[derive(Aggregate, Serialize, Deserialize)]
+struct Meat {}
+
+#[events]
+impl Meat {
+    fn cut() -> Self {
+        Self {}
+    }
+}
+
+struct Shop {
+    _app: Application,
+}
+
+impl From<Application> for Shop {
+    fn from(app: Application) -> Self {
+        Self { _app: app }
+    }
+}
+
+#[derive(System)]
+#[expect(dead_code, reason = "it is only looked at")]
+struct Street {
+    #[application(aggregates(Bread))]
+    baker: Shop,
+    #[application(aggregates(Meat))]
+    butcher: Shop,
+}
+
+async fn acknowledged(store: &impl EventStore) -> Acknowledged {
+    store.acknowledged().await.expect("an answer")
+}
+
+#[tokio::test]
+async fn each_handle_says_what_its_own_appends_survive_and_a_system_the_least() {
+    let place = Place::new();
+    let full = place.store().await;
+    let normal = SqliteOptions::new().with_durability(Durability::Normal).open(place.file()).await.expect("a store");
+    let on_disk = acknowledged(&full).await;
+    assert!(matches!(&on_disk, Acknowledged::OnDisk { remedy } if remedy.contains("docs/backups.md")), "{on_disk:?}");
+    let written = acknowledged(&normal).await;
+    let says_why = matches!(&written, Acknowledged::Written { remedy } if remedy.contains("Durability::Full"));
+    assert!(says_why, "{written:?}");
+    assert_eq!(acknowledged(&SqliteStore::in_memory().expect("a store")).await, Acknowledged::InMemory);
+
+    let (log, one) = (full.log_id(), Stores::shared(full.clone()));
+    let several =
+        [Stores::shared(full.clone()).with("butcher", normal.clone()), Stores::shared(normal).with("baker", full)];
+    for (stores, expected) in [(one, &on_disk)].into_iter().chain(several.map(|stores| (stores, &written))) {
+        let street = Street::start(stores, Runner::inline()).await.expect("a system");
+        let health = street.health().await.expect("its health");
+        assert_eq!(health.acknowledged, [(log, expected.clone())].into());
+    }
 }

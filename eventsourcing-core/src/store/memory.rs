@@ -13,11 +13,11 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Append, Appended, CommandId, Cut, Direction, Epoch, EventStore, Expected, Figures, FiguresQuery, Fingerprint,
-    FollowerPosition, FollowersQuery, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
-    LoadedEvent, LogId, LogPage, LogQuery, Name, NewEvent, NewSnapshot, Notebook, NotesQuery, Position, Receipt,
-    ReceiptKind, Revision, Slice, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
-    VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Cut, Direction, Epoch, EventStore, Expected, Figures, FiguresQuery,
+    Fingerprint, FollowerPosition, FollowersQuery, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
+    Loaded, LoadedEvent, LogId, LogPage, LogQuery, Name, NewEvent, NewSnapshot, Notebook, NotesQuery, Position,
+    Receipt, ReceiptKind, Revision, Slice, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking,
+    Version, VisibleLog,
 };
 
 /// A store in memory. Clones share one log.
@@ -232,6 +232,10 @@ impl EventStore for MemoryStore {
 
     fn epoch(&self) -> Epoch {
         self.head.borrow().0
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        Ok(Acknowledged::InMemory)
     }
 
     fn log_id(&self) -> LogId {

@@ -3,6 +3,7 @@
 //! Everything typed happens above it. What a store promises stands, numbered, in `docs/store-contract.md`,
 //! and is proven for each store by `testing::conformance`.
 
+mod acknowledged;
 mod append;
 mod epoch;
 mod error;
@@ -24,6 +25,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+pub use acknowledged::Acknowledged;
 pub use append::{Append, Expected, StreamAppend};
 pub(crate) use epoch::KnownPlace;
 pub use epoch::{Epoch, VisibleLog};
@@ -202,6 +204,15 @@ pub trait EventStore: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
+    /// Returns the accidents that an append survives which this handle acknowledges, as things are set up at this moment. For
+    /// people, who may want more; a store that does not say so claims nothing.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`].
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        Ok(Acknowledged::Unknown)
+    }
+
     /// Which log this is.
     fn log_id(&self) -> LogId;
 
@@ -293,6 +304,10 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
 
     async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
         (**self).log_holders().await
+    }
+
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        (**self).acknowledged().await
     }
 
     fn log_id(&self) -> LogId {

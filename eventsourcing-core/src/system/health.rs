@@ -1,5 +1,6 @@
 //! [`Health`]: how the followers of a running system are doing, for people and programs that watch it.
 
+use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::BuildProgress;
-use crate::store::{HolderId, LogHolder, Name, Position};
+use crate::store::{Acknowledged, HolderId, LogHolder, LogId, Name, Position};
 
 /// What a follower does about an event that its policy or projection cannot deal with.
 ///
@@ -40,6 +41,9 @@ pub struct Health {
     /// The appends that have held back a followed log for long. While one does, no follower sees what was written behind
     /// it, and each has the end of what it sees as its head.
     pub log_holders: Vec<LogHolder>,
+    /// The accidents that an acknowledged command survives, for each log that an application writes to. It says nothing
+    /// about followers: a system on one machine can be [healthy](Self::is_healthy).
+    pub acknowledged: BTreeMap<LogId, Acknowledged>,
 }
 
 /// How one follower is doing.

@@ -23,7 +23,9 @@ use super::{
 };
 use crate::Clock;
 use crate::application::AfterSave;
-use crate::store::{EventStore, HolderId, LogHolder, LogId, LogQuery, Name, Position, Receipt, StoreError};
+use crate::store::{
+    Acknowledged, EventStore, HolderId, LogHolder, LogId, LogQuery, Name, Position, Receipt, StoreError,
+};
 
 /// A running system: derefs to it, so `bank.accounts` is its service.
 ///
@@ -36,6 +38,8 @@ pub struct Running<S> {
     pub(super) inline: Option<Arc<dyn AfterSave>>,
     /// Those that its applications write to.
     logs: Arc<[LogId]>,
+    /// Those of its applications, each once.
+    stores: Vec<Arc<dyn EventStore>>,
     tasks: Vec<JoinHandle<()>>,
     pub(super) read_models: Vec<SqlFollower<S>>,
     /// By the name of the read model.
@@ -60,8 +64,9 @@ impl<S: System> Running<S> {
         let lease = if let Mode::Concurrent(lease) = runner.0 { lease } else { None };
         let terms = lease.map(|duration| Terms { holder: HolderId::new(), duration });
         let logs = applications.all().map(|application| application.store().log_id()).collect();
+        let stores = applications.stores();
         let (inline, tasks, builds) = (None, Vec::new(), Mutex::default());
-        let mut running = Self { engine, inline, logs, tasks, read_models, builds, terms, stop, clock, circle };
+        let mut running = Self { engine, inline, logs, stores, tasks, read_models, builds, terms, stop, clock, circle };
         running.go_on_building().await?;
         match runner.0 {
             Mode::Concurrent(_) => {
@@ -347,7 +352,19 @@ impl<S: System> Running<S> {
                 state,
             });
         }
-        Ok(Health { followers, log_holders: self.log_holders().await? })
+        let log_holders = self.log_holders().await?;
+        Ok(Health { followers, log_holders, acknowledged: self.acknowledged().await? })
+    }
+
+    /// Two handles of one log may be opened in different ways: then the least is all that can be said of it.
+    async fn acknowledged(&self) -> Result<BTreeMap<LogId, Acknowledged>, SystemError> {
+        let mut logs = BTreeMap::new();
+        for store in &self.stores {
+            let acknowledged = store.acknowledged().await?;
+            let least = logs.entry(store.log_id()).or_insert_with(|| acknowledged.clone());
+            *least = acknowledged.min(least.clone());
+        }
+        Ok(logs)
     }
 
     /// Who holds back the logs that are followed, each log once.

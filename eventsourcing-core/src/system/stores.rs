@@ -144,6 +144,17 @@ impl Applications {
         self.by_name.values()
     }
 
+    /// The stores that applications write to, each once.
+    pub(crate) fn stores(&self) -> Vec<Arc<dyn EventStore>> {
+        let mut stores: Vec<Arc<dyn EventStore>> = Vec::new();
+        for store in self.all().map(Application::store) {
+            if !stores.iter().any(|known| Arc::ptr_eq(known, store)) {
+                stores.push(Arc::clone(store));
+            }
+        }
+        stores
+    }
+
     pub(crate) fn read_models(&self) -> impl Iterator<Item = &ReadModel> {
         self.read_models.iter()
     }

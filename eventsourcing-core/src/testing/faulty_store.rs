@@ -10,9 +10,10 @@ use async_trait::async_trait;
 use super::Seed;
 use crate::sql::Database;
 use crate::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery, Name, Notebook,
-    NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
+    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery,
+    Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    VisibleLog, Written,
 };
 
 /// How often a log that is held back is looked at.
@@ -442,6 +443,11 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
     /// Never fails.
     async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {
         self.store.log_holders().await
+    }
+
+    /// Never fails.
+    async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
+        self.store.acknowledged().await
     }
 
     fn epoch(&self) -> Epoch {

@@ -1,0 +1,165 @@
+//! What a store says an acknowledged append survives is what becomes of it, on real servers.
+
+use std::time::Duration;
+
+use eventsourcing_core::store::{Acknowledged, Appended, EventStore, StoreError};
+use eventsourcing_postgres::{Durability, PostgresOptions, PostgresStore};
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+use tokio_postgres::Client;
+
+use super::{APP, server_with_roles_and};
+use crate::support::server::DURABLE;
+use crate::support::{Server, append, connect, log_of};
+
+/// Longer than a server takes for anything here, and shorter than the statement timeout.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn store_of(server: &Server) -> PostgresStore {
+    PostgresStore::connect(server.url_of(APP, "postgres")).await.expect("a store")
+}
+
+async fn acknowledged(store: &PostgresStore) -> Acknowledged {
+    store.acknowledged().await.expect("an answer")
+}
+
+fn on_standbys(standbys: &str) -> Acknowledged {
+    Acknowledged::OnStandbys { standbys: standbys.to_owned(), flushed: true }
+}
+
+/// Changes a setting of the running server, and returns when new statements go by it.
+async fn set(server: &Server, outsider: &Client, name: &str, value: &str) {
+    outsider.batch_execute(&format!("ALTER SYSTEM SET {name} = '{value}'")).await.expect("a setting");
+    server.reload();
+    let current = "SELECT current_setting($1)";
+    let changed = async {
+        while outsider.query_one(current, &[&name]).await.expect("a setting").get::<_, String>(0) != value {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, changed).await.expect("the server takes the setting");
+}
+
+/// What `store` says once its connections have heard of a change.
+async fn says(store: &PostgresStore, expected: &Acknowledged) {
+    let saying = async {
+        while acknowledged(store).await != *expected {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let said = timeout(PATIENCE, saying).await;
+    assert!(said.is_ok(), "{:?} instead of {expected:?}", acknowledged(store).await);
+}
+
+fn appending(store: &PostgresStore) -> JoinHandle<Result<Appended, StoreError>> {
+    let store = store.clone();
+    tokio::spawn(async move { store.append(append()).await })
+}
+
+/// Returns when a commit waits for a standby, after it has been ended.
+async fn ends_what_waits_for_a_standby(outsider: &Client) {
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let ended = async {
+        while outsider.query(end, &[]).await.expect("the superuser may do that").is_empty() {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("the append waits for a standby");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_says_that_appends_wait_for_standbys_exactly_where_they_do() {
+    let server = server_with_roles_and(DURABLE).await;
+    let outsider = connect(&server.url("postgres")).await;
+    let (full, url) = (store_of(&server).await, server.url_of(APP, "postgres"));
+    let relaxed = PostgresOptions::new().with_durability(Durability::Normal).connect(url).await.expect("a store");
+    let alone = acknowledged(&full).await;
+    assert!(matches!(alone, Acknowledged::OnDisk { .. }), "{alone:?}");
+    assert!(alone.to_string().contains("as far as PostgreSQL knows"), "{alone}");
+    assert!(alone.to_string().contains("set synchronous_standby_names; see docs/beyond-one-machine.md"), "{alone}");
+    full.append(append()).await.expect("no standby to wait for");
+
+    set(&server, &outsider, "synchronous_standby_names", "ANY 1 (away)").await;
+    says(&full, &on_standbys("ANY 1 (away)")).await;
+    // The program decides, whatever the server has by default.
+    for default in ["off", "local", "remote_write", "on", "remote_apply"] {
+        set(&server, &outsider, "synchronous_commit", default).await;
+        let (full, url) = (store_of(&server).await, server.url_of(APP, "postgres"));
+        assert_eq!(acknowledged(&full).await, on_standbys("ANY 1 (away)"), "{default}");
+        let waiting = appending(&full);
+        ends_what_waits_for_a_standby(&outsider).await;
+        let error = waiting.await.expect("a task").expect_err(default);
+        assert!(!error.proves_nothing_written(), "{default}: {error}");
+        let another = PostgresOptions::new().with_durability(Durability::Normal).connect(url).await.expect("a store");
+        for relaxed in [&relaxed, &another] {
+            let written = acknowledged(relaxed).await;
+            let says_why = matches!(&written, Acknowledged::Written { remedy } if remedy.contains("Durability::Full"));
+            assert!(says_why && !written.survives_loss_of_machine(), "{default}: {written:?}");
+            timeout(PATIENCE, relaxed.append(append())).await.expect("it waits for nothing").expect("a receipt");
+        }
+    }
+
+    set(&server, &outsider, "synchronous_standby_names", "").await;
+    says(&full, &alone).await;
+    full.append(append()).await.expect("no standby to wait for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_said_to_survive_the_loss_of_the_machine_is_there_after_a_fail_over() {
+    let primary = server_with_roles_and(DURABLE).await;
+    let standby = primary.standby(None);
+    let outsider = connect(&primary.url("postgres")).await;
+    let store = store_of(&primary).await;
+    assert!(!acknowledged(&store).await.survives_loss_of_machine(), "a standby alone says nothing");
+    set(&primary, &outsider, "synchronous_standby_names", "standby").await;
+    says(&store, &on_standbys("standby")).await;
+    for _ in 0..50 {
+        timeout(PATIENCE, store.append(append())).await.expect("the standby answers").expect("a receipt");
+    }
+    primary.crash();
+    drop(primary);
+    standby.promote();
+    let store = store_of(&standby).await;
+    assert_eq!(log_of(&store).await.len(), 50);
+    let alone = acknowledged(&store).await;
+    assert!(matches!(alone, Acknowledged::OnDisk { .. }), "the new primary has no standby: {alone:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn settings_that_make_standbys_or_disks_irrelevant_are_named() {
+    let names = "synchronous_standby_names = 'away'";
+    let server = server_with_roles_and(&[DURABLE, &["max_wal_senders = 0", names]].concat()).await;
+    let store = store_of(&server).await;
+    let on_disk = acknowledged(&store).await;
+    assert!(matches!(on_disk, Acknowledged::OnDisk { .. }), "{on_disk:?}");
+    assert!(on_disk.to_string().contains("max_wal_senders = 0"), "{on_disk}");
+    timeout(PATIENCE, store.append(append())).await.expect("no commit waits for a standby").expect("a receipt");
+
+    let outsider = connect(&server.url("postgres")).await;
+    for setting in ["fsync", "full_page_writes"] {
+        set(&server, &outsider, setting, "off").await;
+        let said = async {
+            loop {
+                match acknowledged(&store).await {
+                    Acknowledged::Written { remedy } if remedy.contains(&format!("{setting} = off")) => return,
+                    _ => sleep(Duration::from_millis(10)).await,
+                }
+            }
+        };
+        timeout(PATIENCE, said).await.unwrap_or_else(|_| panic!("{setting} is not named"));
+        set(&server, &outsider, setting, "on").await;
+        says(&store, &on_disk).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn store_that_cannot_ask_says_so_and_claims_nothing() {
+    let server = server_with_roles_and(DURABLE).await;
+    let store = store_of(&server).await;
+    assert!(matches!(acknowledged(&store).await, Acknowledged::OnDisk { .. }));
+    server.crash();
+    let error = store.acknowledged().await.expect_err("there is no server");
+    assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
+    server.start_again();
+    assert!(matches!(acknowledged(&store).await, Acknowledged::OnDisk { .. }), "it asks again");
+}
