@@ -59,6 +59,19 @@ pub async fn open_to_fill(url: &str) -> Result<Arc<dyn EventStore>, OpenError> {
     }
 }
 
+/// Returns the address of a store that has been opened, as it can be shown: without user, password and parameters.
+pub fn address_without_secrets(url: &str) -> Result<String, OpenError> {
+    Ok(match Address::parse(url)? {
+        Address::Sqlite(path) => format!("sqlite:{path}"),
+        Address::Postgres(url) => {
+            let address = url.split_once("://").map_or("", |(_, address)| address);
+            let address = address.split(['?', '#']).next().unwrap_or_default();
+            format!("postgres://{}", address.rsplit('@').next().unwrap_or_default())
+        }
+        Address::Memory => "memory:".to_owned(),
+    })
+}
+
 fn in_memory() -> Result<Stores, OpenError> {
     Ok(Stores::shared(MemoryStore::new()).with_read_models(SqliteStore::in_memory()?))
 }
@@ -167,6 +180,21 @@ mod tests {
             assert_eq!(Address::parse(url).expect(url), Address::Postgres(url));
         }
         assert_eq!(Address::parse("memory:").expect("a store"), Address::Memory);
+    }
+
+    #[test]
+    fn addresses_are_shown_without_secrets() {
+        for (url, shown) in [
+            ("sqlite:a b/b@nk.db", "sqlite:a b/b@nk.db"),
+            ("memory:", "memory:"),
+            ("postgres://me:p%40ss@a:1,b:2/db?sslmode=require", "postgres://a:1,b:2/db"),
+            ("postgresql://me@host/db", "postgres://host/db"),
+            ("postgres://host/db?user=me&password=s3cr3t", "postgres://host/db"),
+            ("postgres:///db?host=/tmp&password=s3cr3t", "postgres:///db"),
+            ("postgres://%2Ftmp/db", "postgres://%2Ftmp/db"),
+        ] {
+            assert_eq!(address_without_secrets(url).expect(url), shown);
+        }
     }
 
     #[test]

@@ -251,6 +251,12 @@ async fn the_system_its_followers_and_what_came_of_what_are_shown() {
             shown.iter().map(|follower| follower["name"].as_str().expect("a name")).collect::<BTreeSet<_>>(),
             names
         );
+        let [acknowledged] = &**health["acknowledged"].as_array().expect("a list") else { panic!("{health}") };
+        let store = bank.bank.accounts.store();
+        let expected = store.acknowledged().await.expect("an answer");
+        assert_eq!(acknowledged["log"], json!(store.log_id()));
+        assert_eq!(acknowledged["meaning"], expected.to_string());
+        assert_eq!(acknowledged["survives_loss_of_machine"], expected.survives_loss_of_machine());
         let system = bank.get("/system").await;
         assert_eq!(
             (&system["name"], &system["mermaid"]),

@@ -6,6 +6,8 @@ mod backups;
 mod files;
 mod support;
 
+#[path = "cli/acknowledged.rs"]
+mod acknowledged;
 #[path = "cli/endings.rs"]
 mod endings;
 #[path = "cli/keys.rs"]

@@ -100,7 +100,9 @@ pub(crate) enum Command {
         /// Where to; nothing is ever overwritten
         file: PathBuf,
     },
-    /// Show how the system is put together
+    /// Show how the system is put together, and if it has a store what becomes of an acknowledged event there
+    ///
+    /// The store is opened if one is named, or if there is one in this folder; none is made. A diagram shows the system alone.
     Describe {
         /// As a Mermaid diagram
         #[arg(long)]

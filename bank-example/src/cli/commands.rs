@@ -187,25 +187,3 @@ pub(super) async fn log(bank: &Bank, mut after: Position, limit: usize) -> Resul
     }
     Ok(events)
 }
-
-pub(crate) fn describe(mermaid: bool) -> Output {
-    let definition = EventSourcedBank::definition();
-    let text = if mermaid { definition.to_mermaid() } else { definition.to_string() };
-    let applications = definition
-        .applications
-        .iter()
-        .map(|application| json!({ "name": application.name, "aggregates": application.aggregates }));
-    let followers = definition.followers.iter().map(|follower| {
-        let follows = follower
-            .follows
-            .iter()
-            .map(|follows| json!({ "application": follows.application, "aggregate": follows.aggregate }));
-        json!({ "name": follower.name, "kind": follower.kind.to_string(), "follows": follows.collect::<Vec<_>>() })
-    });
-    let json = json!({
-        "name": definition.name,
-        "applications": applications.collect::<Vec<_>>(),
-        "followers": followers.collect::<Vec<_>>(),
-    });
-    Output::new(text, json)
-}

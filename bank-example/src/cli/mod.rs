@@ -6,6 +6,7 @@ mod backup;
 mod commands;
 mod console;
 mod demo;
+mod describe;
 mod failure;
 mod keyed;
 mod output;
@@ -106,7 +107,7 @@ impl Answer {
 
 async fn run(Cli { place, json, codec, command }: Cli, stop: &Stop) -> Result<Answer, Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
-        Command::Describe { mermaid } => Ok(Answer::of(commands::describe(mermaid), json, false)),
+        Command::Describe { mermaid } => Ok(Answer::of(describe::run(&place, mermaid, stop).await?, json, false)),
         Command::Schema { what } => {
             let changes = what.changes();
             Ok(Answer::of(schema::run(what)?, json, changes))

@@ -270,11 +270,11 @@ pub(crate) fn followers(health: &Health) -> Output {
         })
     };
     let followers = &health.followers;
-    let output = Output::new(
-        table(&header, &[2, 3, 4, 5, 6, 7], followers.iter().map(row)),
-        followers.iter().map(json).collect(),
-    );
-    output.note(held_back(health))
+    let mut text = table(&header, &[2, 3, 4, 5, 6, 7], followers.iter().map(row));
+    for acknowledged in health.acknowledged.values() {
+        text.push_str(&format!("\n\nacknowledged: {acknowledged}"));
+    }
+    Output::new(text, followers.iter().map(json).collect()).note(held_back(health))
 }
 
 /// Why nothing may arrive although every follower works.

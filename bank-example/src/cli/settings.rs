@@ -32,9 +32,13 @@ pub(crate) struct Place {
 impl Place {
     /// The address of the store.
     pub(crate) fn url(&self) -> Result<String, Failure> {
+        Ok(self.named()?.unwrap_or_else(|| STORE_DEFAULT.to_owned()))
+    }
+
+    /// The address of the store, if one was given.
+    pub(crate) fn named(&self) -> Result<Option<String>, Failure> {
         let arguments = (self.store.as_deref(), self.store_file.as_deref());
-        let found = found(arguments, ["--store", "--store-file"], ["BANK_STORE", "BANK_STORE_FILE"])?;
-        Ok(found.unwrap_or_else(|| STORE_DEFAULT.to_owned()))
+        found(arguments, ["--store", "--store-file"], ["BANK_STORE", "BANK_STORE_FILE"])
     }
 }
 

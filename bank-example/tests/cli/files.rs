@@ -22,7 +22,7 @@ fn finished_command_leaves_one_file() {
     let alice = bank.open("Alice");
     let bob = bank.open("Bob");
     let wrong = "00000000-0000-4000-8000-000000000000";
-    let commands: [&[&str]; 29] = [
+    let commands: [&[&str]; 30] = [
         &["demo"],
         &["credit", &alice, "20.00"],
         &["debit", &alice, "5.00"],
@@ -39,6 +39,7 @@ fn finished_command_leaves_one_file() {
         &["account", wrong],
         &["history", &alice],
         &["ledger"],
+        &["describe"],
         &["followers"],
         &["parked"],
         &["parked", "retry", "ledger", wrong],

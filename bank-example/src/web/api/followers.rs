@@ -4,9 +4,11 @@
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
 use eventsourcing_core::SystemError;
+use eventsourcing_core::store::{Acknowledged, LogId};
 use eventsourcing_core::system::{FollowerHealth, FollowerVerification};
 use serde::Serialize;
 use utoipa::ToSchema;
+use uuid::Uuid;
 
 use super::command::Command;
 use super::extract::{Json, Path};
@@ -23,6 +25,32 @@ pub(super) struct Health {
     /// Appends that hold back the log, each with what it waits for and since when: no follower sees what was written behind them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     log_held_back_by: Vec<String>,
+    /// What becomes of an event that was acknowledged; one for each log.
+    acknowledged: Vec<AcknowledgedEvents>,
+}
+
+/// The accidents that an acknowledged event survives.
+#[derive(Debug, Serialize, ToSchema)]
+struct AcknowledgedEvents {
+    /// The log that has the events.
+    log: Uuid,
+    /// `true` if the loss of one machine loses none of them.
+    survives_loss_of_machine: bool,
+    /// The same and more in words, with what to do for more.
+    #[schema(
+        example = "on the disks of one machine and of its synchronous standbys (ANY 1 (b)): it survives the loss of the machine"
+    )]
+    meaning: String,
+}
+
+impl From<(&LogId, &Acknowledged)> for AcknowledgedEvents {
+    fn from((log, acknowledged): (&LogId, &Acknowledged)) -> Self {
+        Self {
+            log: log.as_uuid(),
+            survives_loss_of_machine: acknowledged.survives_loss_of_machine(),
+            meaning: acknowledged.to_string(),
+        }
+    }
 }
 
 /// How a follower is doing.
@@ -86,7 +114,8 @@ pub(super) async fn health(Extract(state): Extract<State>) -> Result<Json<Health
     let health = state.bank.health().await?;
     let followers = health.followers.iter().map(Follower::from).collect();
     let log_held_back_by = health.log_holders.iter().map(ToString::to_string).collect();
-    Ok(Json(Health { healthy: health.is_healthy(), followers, log_held_back_by }))
+    let acknowledged = health.acknowledged.iter().map(AcknowledgedEvents::from).collect();
+    Ok(Json(Health { healthy: health.is_healthy(), followers, log_held_back_by, acknowledged }))
 }
 
 /// A follower that goes on, if it had stopped.
