@@ -220,7 +220,14 @@ impl Writer {
             Ok(client) => {
                 let epoch = client.epoch;
                 let highest = lives.highest(client.epoch);
-                (epoch, highest, timeout(patience, carry_out(client, self.log, batch, reruns)).await)
+                let called = timeout(patience, carry_out(client, self.log, batch, reruns)).await;
+                if matches!(called, Ok(Ok(_)))
+                    && let Err(error) = client.replicated(patience).await
+                {
+                    self.line.hang_up();
+                    return refuse_all(batch, error);
+                }
+                (epoch, highest, called)
             }
             Err(error) => return refuse_all(batch, error),
         };

@@ -88,7 +88,13 @@ impl Readers {
         let lent = lent.map_err(|error| Failure::Other(translate_pool(&self.place, error)))?;
         let answer = timeout(self.patience, read(&lent, query)).await;
         match answer {
-            Ok(Ok(answer)) => Ok((lent.epoch, answer)),
+            Ok(Ok(answer)) => match lent.replicated(self.patience).await {
+                Ok(()) => Ok((lent.epoch, answer)),
+                Err(error) => {
+                    drop(Object::take(lent));
+                    Err(Failure::Other(error))
+                }
+            },
             Ok(Err(error)) if is_lost(&error) || is_outdated(&error) => {
                 drop(Object::take(lent));
                 Err(Failure::Lost(translate(&self.place, error)))

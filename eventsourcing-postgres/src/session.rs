@@ -3,6 +3,8 @@
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
@@ -24,6 +26,10 @@ use crate::tls;
 
 const SESSION: &str = include_str!("queries/session.sql");
 const SESSION_OF_DATABASE: &str = include_str!("queries/session_of_database.sql");
+const WAIT_FOR_STANDBYS: &str = include_str!("queries/wait_for_standbys.sql");
+
+/// The function of the server that warns when the wait of a commit is cancelled. Texts are translated, this is not.
+const WAIT_OF_COMMITS: &str = "SyncRepWaitForLSN";
 
 /// How long this process waits for an answer after the server should have given up.
 const GRACE: Duration = Duration::from_secs(2);
@@ -127,10 +133,16 @@ impl Sessions {
     ) -> Result<Connection, Error> {
         let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
         let place = self.place.clone();
+        let is_wait_cancelled = Arc::new(AtomicBool::new(false));
+        let cancelled = Arc::clone(&is_wait_cancelled);
         let task = AbortOnDrop(Some(tokio::spawn(async move {
             while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
                 match message {
                     Ok(AsyncMessage::Notification(notification)) => heard(notification),
+                    // It is handled before the answer that it belongs to arrives.
+                    Ok(AsyncMessage::Notice(notice)) if notice.routine() == Some(WAIT_OF_COMMITS) => {
+                        cancelled.store(true, Ordering::Release);
+                    }
                     Ok(_) => {}
                     // Dropping it lets everybody know who waits for an answer.
                     Err(error) => return tracing::debug!(%place, %error, "a connection was lost"),
@@ -148,7 +160,12 @@ impl Sessions {
             client.query_typed(self.settings, &settings),
             self.lives.admit(&client),
         }?;
-        Ok(Connection { client: ClientWrapper::new(client, task.keep()), epoch })
+        Ok(Connection {
+            client: ClientWrapper::new(client, task.keep()),
+            epoch,
+            place: self.place.clone(),
+            is_wait_cancelled,
+        })
     }
 }
 
@@ -171,6 +188,35 @@ fn defaults(options: &PostgresOptions) -> Config {
 pub(crate) struct Connection {
     client: ClientWrapper,
     pub(crate) epoch: Epoch,
+    place: Place,
+    /// A commit was confirmed although the synchronous standbys need not have it.
+    is_wait_cancelled: Arc<AtomicBool>,
+}
+
+impl Connection {
+    /// Returns when the synchronous standbys have what was committed on this connection. That is at once, unless the wait of a
+    /// commit was cancelled (`pg_cancel_backend`): the server then confirms it with no more than a warning, while one machine
+    /// has it. So they are waited for again.
+    ///
+    /// # Errors
+    /// It is committed, but it is not known whether they have it.
+    pub(crate) async fn replicated(&self, patience: Duration) -> Result<(), StoreError> {
+        if !self.is_wait_cancelled.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        match timeout(patience, self.wait_again()).await {
+            Ok(waited) => waited.map_err(|error| translate(&self.place, error).at_commit()),
+            Err(_) => Err(unavailable(&self.place, "the synchronous standbys have not answered in time")),
+        }
+    }
+
+    async fn wait_again(&self) -> Result<(), Error> {
+        while self.is_wait_cancelled.swap(false, Ordering::Acquire) {
+            let statement = self.client.prepare_cached(WAIT_FOR_STANDBYS).await?;
+            self.client.query_one(&statement, &[]).await?;
+        }
+        Ok(())
+    }
 }
 
 impl Deref for Connection {

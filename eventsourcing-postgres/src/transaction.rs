@@ -117,6 +117,7 @@ impl Transaction for OpenTransaction {
         self.ask()?;
         match timeout(self.patience, self.lent.batch_execute("COMMIT")).await {
             Ok(Ok(())) => {
+                self.lent.replicated(self.patience).await?;
                 self.lent.give_back();
                 Ok(())
             }

@@ -91,6 +91,7 @@ const OTHERS: &[&str] = &[
     "session_of_database.sql",
     "step.sql",
     "take_lease.sql",
+    "wait_for_standbys.sql",
 ];
 
 fn queries() -> BTreeMap<String, String> {

@@ -17,7 +17,8 @@ pub enum Durability {
     Full,
     /// Survives a crash of the process. A crash of the machine or a power cut may lose the last commits, and their
     /// positions are then given out again: followers in *other* stores could have seen events that no longer exist.
-    /// Much faster for lone appends (`PRAGMA synchronous = NORMAL`).
+    /// Much faster for lone appends (`PRAGMA synchronous = NORMAL`). Open a file in the same way everywhere: a command that was
+    /// carried out like this is answered by a handle with [`Full`](Self::Full) too when it is repeated.
     Normal,
 }
 

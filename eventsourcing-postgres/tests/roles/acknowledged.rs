@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventsourcing_core::store::{Acknowledged, Appended, EventStore, StoreError};
+use eventsourcing_core::store::{Acknowledged, Append, Appended, CommandId, EventStore, StoreError};
 use eventsourcing_postgres::{Durability, PostgresOptions, PostgresStore};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
@@ -51,20 +51,38 @@ async fn says(store: &PostgresStore, expected: &Acknowledged) {
     assert!(said.is_ok(), "{:?} instead of {expected:?}", acknowledged(store).await);
 }
 
-fn appending(store: &PostgresStore) -> JoinHandle<Result<Appended, StoreError>> {
-    let store = store.clone();
-    tokio::spawn(async move { store.append(append()).await })
+fn appending(store: &PostgresStore, append: &Append) -> JoinHandle<Result<Appended, StoreError>> {
+    let (store, append) = (store.clone(), append.clone());
+    tokio::spawn(async move { store.append(append).await })
 }
 
-/// Returns when a commit waits for a standby, after it has been ended.
-async fn ends_what_waits_for_a_standby(outsider: &Client) {
-    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+/// The server's functions that end a process, or what it is at.
+const TERMINATE: &str = "pg_terminate_backend";
+const CANCEL: &str = "pg_cancel_backend";
+
+/// Returns when a commit waits for a standby, after that wait has been ended with `how`.
+async fn ends_what_waits_for_a_standby(outsider: &Client, how: &str) {
+    let end = format!("SELECT {how}(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'");
     let ended = async {
-        while outsider.query(end, &[]).await.expect("the superuser may do that").is_empty() {
+        while outsider.query(&end, &[]).await.expect("the superuser may do that").is_empty() {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, ended).await.expect("the append waits for a standby");
+    timeout(PATIENCE, ended).await.expect("a commit waits for a standby");
+}
+
+/// Ends whatever waits for a standby, until `task` has ended. A read is tried once more on a new connection.
+async fn ends_all_that_waits<T>(outsider: &Client, task: JoinHandle<T>) -> T {
+    ends_what_waits_for_a_standby(outsider, TERMINATE).await;
+    let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+    let ended = async {
+        while !task.is_finished() {
+            outsider.query(end, &[]).await.expect("the superuser may do that");
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(PATIENCE, ended).await.expect("it ends with its connection");
+    task.await.expect("a task")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,8 +104,8 @@ async fn store_says_that_appends_wait_for_standbys_exactly_where_they_do() {
         set(&server, &outsider, "synchronous_commit", default).await;
         let (full, url) = (store_of(&server).await, server.url_of(APP, "postgres"));
         assert_eq!(acknowledged(&full).await, on_standbys("ANY 1 (away)"), "{default}");
-        let waiting = appending(&full);
-        ends_what_waits_for_a_standby(&outsider).await;
+        let waiting = appending(&full, &append());
+        ends_what_waits_for_a_standby(&outsider, TERMINATE).await;
         let error = waiting.await.expect("a task").expect_err(default);
         assert!(!error.proves_nothing_written(), "{default}: {error}");
         let another = PostgresOptions::new().with_durability(Durability::Normal).connect(url).await.expect("a store");
@@ -162,4 +180,64 @@ async fn store_that_cannot_ask_says_so_and_claims_nothing() {
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     server.start_again();
     assert!(matches!(acknowledged(&store).await, Acknowledged::OnDisk { .. }), "it asks again");
+}
+
+/// A wait that is ended leaves the commit in the log of the primary, where it can be seen.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn command_whose_wait_was_ended_is_answered_only_when_the_standbys_have_it() {
+    let server = server_with_roles_and(DURABLE).await;
+    let outsider = connect(&server.url("postgres")).await;
+    let store = store_of(&server).await;
+    set(&server, &outsider, "synchronous_standby_names", "away").await;
+    says(&store, &on_standbys("away")).await;
+    let command = CommandId::new();
+    let append = append().with_command_id(command);
+    let lost = ends_all_that_waits(&outsider, appending(&store, &append)).await;
+    assert!(matches!(lost, Err(StoreError::Unavailable { .. })), "{lost:?}");
+    assert_eq!(log_of(&store).await.len(), 1, "it is committed");
+
+    let repeated = ends_all_that_waits(&outsider, appending(&store, &append)).await;
+    assert!(matches!(repeated, Err(StoreError::Unavailable { .. })), "one machine has it: {repeated:?}");
+    let asking = store.clone();
+    let looked_up = tokio::spawn(async move { asking.receipt(command).await });
+    let looked_up = ends_all_that_waits(&outsider, looked_up).await;
+    assert!(matches!(looked_up, Err(StoreError::Unavailable { .. })), "one machine has it: {looked_up:?}");
+    let unknown = timeout(PATIENCE, store.receipt(CommandId::new())).await.expect("nothing to wait for");
+    assert_eq!(unknown.expect("an answer"), None);
+
+    // A crash ends all waits, and what is in the log of the primary can be seen after it.
+    server.crash();
+    server.start_again();
+    let outsider = connect(&server.url("postgres")).await;
+    let store = store_of(&server).await;
+    let repeated = ends_all_that_waits(&outsider, appending(&store, &append)).await;
+    assert!(matches!(repeated, Err(StoreError::Unavailable { .. })), "one machine has it: {repeated:?}");
+
+    let waiting = appending(&store, &append);
+    set(&server, &outsider, "synchronous_standby_names", "").await;
+    let repeated = timeout(PATIENCE, waiting).await.expect("an answer").expect("a task").expect("a receipt");
+    assert!(repeated.repeated);
+    assert_eq!(store.receipt(command).await.expect("an answer"), Some(repeated.receipt));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn append_whose_wait_is_cancelled_waits_again() {
+    let server = server_with_roles_and(DURABLE).await;
+    let outsider = connect(&server.url("postgres")).await;
+    let store = store_of(&server).await;
+    set(&server, &outsider, "synchronous_standby_names", "away").await;
+    says(&store, &on_standbys("away")).await;
+    for append in [append(), append().with_command_id(CommandId::new())] {
+        let waiting = appending(&store, &append);
+        for _ in 0..3 {
+            ends_what_waits_for_a_standby(&outsider, CANCEL).await;
+        }
+        sleep(Duration::from_millis(200)).await;
+        assert!(!waiting.is_finished(), "it is acknowledged, and one machine has it");
+        ends_all_that_waits(&outsider, waiting).await.expect_err("its connection was ended");
+    }
+    let waiting = appending(&store, &append());
+    ends_what_waits_for_a_standby(&outsider, CANCEL).await;
+    set(&server, &outsider, "synchronous_standby_names", "").await;
+    timeout(PATIENCE, waiting).await.expect("an answer").expect("a task").expect("a receipt");
 }
