@@ -14,6 +14,8 @@ mod endings;
 mod keys;
 #[path = "cli/places.rs"]
 mod places;
+#[path = "cli/restored.rs"]
+mod restored;
 #[path = "cli/signals.rs"]
 mod signals;
 #[path = "cli/temporary.rs"]

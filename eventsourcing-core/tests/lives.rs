@@ -8,11 +8,11 @@ mod domain;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
+use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{
-    EventRef, EventStore, LogQuery, MemoryStore, Position, Receipt, StoreError, StoredEvent,
+    EventRef, EventStore, LogQuery, MemoryStore, NotesQuery, Position, Receipt, StoreError, StoredEvent,
 };
-use eventsourcing_core::system::FollowerState;
+use eventsourcing_core::system::{AcceptedLog, FollowerState, FollowerVerification};
 use eventsourcing_core::{
     AppError, Application, Id, LogPages, OnFailure, Rejected, Root, Runner, Running, Stores, Subscription, SystemError,
 };
@@ -383,4 +383,200 @@ async fn wait_for_a_receipt_that_the_log_has_lost_ends_and_says_so() {
         running.after(&new, "shelves", SOON).await.unwrap();
         assert_eq!(shelf_of(&running).await, (6, 2));
     }
+}
+
+/// The pantry of two stores, whose shelves have counted 1 + 3 × 10 beans, of which the log of jars has only the first.
+async fn pantry_that_went_back(runner: Runner, partitions: u32) -> (MemoryStore, MemoryStore, Running<Pantry>) {
+    let log = MemoryStore::new();
+    let home = MemoryStore::new();
+    let stores = Stores::shared(log.clone()).with("shelves", home.clone());
+    let builder = Pantry::builder(stores).with_runner(runner).with_partitions("shelves", partitions);
+    let running = builder.start().await.unwrap();
+    fill(&running.jars.app, 1).await;
+    let backup = log.backup();
+    for _ in 0..3 {
+        fill(&running.jars.app, 10).await;
+    }
+    settled(&running).await.unwrap();
+    log.restore(&backup);
+    (log, home, running)
+}
+
+async fn accept(running: &Running<Pantry>, kept: u64) -> Result<Vec<AcceptedLog>, SystemError> {
+    running.accept_restored_log("shelves", Position::new(kept)).await
+}
+
+fn why<T: std::fmt::Debug>(refused: Result<T, SystemError>) -> String {
+    match refused {
+        Err(SystemError::Invalid { reason }) => reason,
+        other => panic!("it cannot be accepted, but {other:?}"),
+    }
+}
+
+/// Each follower has processed what its log has, once; the projection in memory has not gone back.
+async fn assert_shelves_agree(running: &Running<Pantry>) {
+    let verification = running.verify().await.unwrap();
+    let shelves = verification.followers.iter().filter(|follower| follower.name == *"shelves");
+    assert!(shelves.clone().count() > 0 && shelves.clone().all(FollowerVerification::agrees), "{verification}");
+}
+
+#[tokio::test]
+async fn follower_accepts_a_restored_log_and_processes_what_is_new_in_it_once() {
+    for runner in [Runner::inline(), Runner::concurrent(), Runner::concurrent().without_leases()] {
+        for partitions in [1, 3] {
+            let (_, _, running) = pantry_that_went_back(runner, partitions).await;
+            for _ in 0..5 {
+                fill(&running.jars.app, 100).await;
+            }
+            if partitions == 1 {
+                assert!(settled(&running).await.is_err(), "the shelves have counted beans that are forgotten");
+            }
+            let accepted = accept(&running, 1).await.unwrap();
+            let events: u64 = accepted.iter().map(|accepted| accepted.events).sum();
+            assert!(events == 3 && accepted.iter().all(|accepted| accepted.to <= Position::new(1)), "{accepted:?}");
+            running.settled_but_for_what_is_seen().await;
+            assert_eq!(
+                shelf_of(&running).await,
+                (531, 9),
+                "what was counted stays, what is new is counted: {runner:?}"
+            );
+            assert_shelves_agree(&running).await;
+            assert_eq!(accept(&running, 1).await.unwrap(), [], "there is nothing left to accept");
+            fill(&running.jars.app, 1_000).await;
+            running.settled_but_for_what_is_seen().await;
+            assert_eq!(shelf_of(&running).await, (1_531, 10), "{runner:?}");
+            assert_shelves_agree(&running).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn follower_that_keeps_nothing_of_a_restored_log_begins_anew() {
+    let (log, home, running) = pantry_that_went_back(Runner::inline(), 1).await;
+    log.restore(&MemoryStore::new().backup());
+    fill(&jars(&log), 100).await;
+    drop(running);
+    // A new start stops at the same place, and can be told the same.
+    let running = pantry(&log, &home, Runner::inline(), OnFailure::Stop).await;
+    assert!(settled(&running).await.is_err());
+    let accepted = accept(&running, 0).await.unwrap();
+    assert_eq!(accepted.len(), 1);
+    assert_eq!((accepted[0].from.as_u64(), accepted[0].to.as_u64(), accepted[0].events), (4, 0, 4));
+    assert!(accepted[0].to_string().contains("goes on after position 0"), "{}", accepted[0]);
+    settled(&running).await.unwrap();
+    assert_eq!(shelf_of(&running).await, (131, 5));
+    assert_shelves_agree(&running).await;
+}
+
+#[tokio::test]
+async fn restored_log_is_accepted_only_where_that_leaves_nothing_out() {
+    let (log, home, running) = pantry_that_went_back(Runner::inline(), 1).await;
+    let before = home.notes(NotesQuery::new("shelves".into(), log.log_id(), "")).await.unwrap();
+    assert!(why(accept(&running, 2).await).contains("the log ends at position 1"));
+    for _ in 0..5 {
+        fill(&running.jars.app, 100).await;
+    }
+    assert!(why(accept(&running, 4).await).contains("follower shelves is at position 4"));
+    assert!(why(accept(&running, 7).await).contains("the log ends at position 6"));
+    assert!(why(running.accept_restored_log("seen", Position::new(1)).await).contains("start the system again"));
+    assert!(why(running.accept_restored_log("cellar", Position::new(1)).await).contains("no follower \"cellar\""));
+    let after = home.notes(NotesQuery::new("shelves".into(), log.log_id(), "")).await.unwrap();
+    assert_eq!(before, after, "nothing is changed");
+
+    let unharmed = pantry(&MemoryStore::new(), &MemoryStore::new(), Runner::inline(), OnFailure::Stop).await;
+    fill(&unharmed.jars.app, 1).await;
+    assert_eq!(accept(&unharmed, 0).await.unwrap(), [], "its log has everything that it has seen");
+    assert_eq!(shelf_of(&unharmed).await, (1, 1));
+    settled(&unharmed).await.unwrap();
+}
+
+#[tokio::test]
+async fn position_beyond_the_restore_is_found_out_where_whole_slices_differ() {
+    let log = MemoryStore::new();
+    let home = MemoryStore::new();
+    let jar = Id::<Jar>::new();
+    let running = pantry(&log, &home, Runner::concurrent(), OnFailure::Stop).await;
+    many_events(&jars(&log), jar, 15_000).await;
+    let backup = log.backup();
+    many_events(&jars(&log), Id::new(), 10_000).await;
+    running.settled_but_for_what_is_seen().await;
+    log.restore(&backup);
+    many_events(&jars(&log), Id::new(), 12_000).await;
+    let refused = why(accept(&running, 21_000).await);
+    assert!(refused.contains("up to position 21000 the log is not what follower shelves has processed"), "{refused}");
+    let accepted = accept(&running, 15_000).await.unwrap();
+    assert_eq!((accepted[0].to.as_u64(), accepted[0].events), (15_000, 10_000));
+    running.settled_but_for_what_is_seen().await;
+    assert_eq!(shelf_of(&running).await.1, 37_000);
+    assert_shelves_agree(&running).await;
+}
+
+/// As many events of one jar, in few appends.
+async fn many_events(app: &Application, jar: Id<Jar>, events: u32) {
+    let mut jar = Root::<Jar>::with_id(jar, JarEvent::Filled { beans: 1 });
+    for event in 1..events {
+        jar.record(JarEvent::Added { beans: 1 });
+        if event % 4_000 == 0 {
+            app.save(&mut jar).await.unwrap();
+        }
+    }
+    app.save(&mut jar).await.unwrap();
+}
+
+#[tokio::test]
+async fn lost_events_that_are_parked_are_forgotten_and_kept_ones_stay_parked() {
+    let log = MemoryStore::new();
+    let home = MemoryStore::new();
+    let running = pantry(&log, &home, Runner::inline(), OnFailure::Park).await;
+    let app = &running.jars.app;
+    let kept = fill(app, FAILS_ON).await;
+    add(app, kept, 1).await;
+    let fine = fill(app, 5).await;
+    let backup = log.backup();
+    add(app, kept, 2).await;
+    add(app, kept, 3).await;
+    let lost = fill(app, FAILS_ON).await;
+    add(app, lost, 4).await;
+    add(app, fine, 6).await;
+    let parking = running.parking("shelves").unwrap();
+    let parked = parking.list().await.unwrap();
+    assert_eq!(parked.len(), 2);
+    let given_up = parked.iter().find(|parked| parked.stream.id == lost.as_uuid()).unwrap();
+    parking.give_up(&given_up.stream, "it is too much").await.unwrap();
+    log.restore(&backup);
+    let other = Root::<Jar>::with_id(lost, JarEvent::Filled { beans: 7 });
+    jars(&log).save(&mut { other }).await.unwrap();
+
+    let accepted = accept(&running, 3).await.unwrap();
+    assert_eq!((accepted[0].to.as_u64(), accepted[0].events), (3, 5));
+    running.settled_but_for_what_is_seen().await;
+    let parked = parking.list().await.unwrap();
+    assert_eq!(parked.len(), 1, "{parked:?}");
+    assert_eq!((parked[0].stream.id, parked[0].waiting, parked[0].position.as_u64()), (kept.as_uuid(), 1, 1));
+    assert_eq!(shelf_of(&running).await, (5 + 6 + 7, 3), "the new event of an old place is counted");
+    assert_eq!(parking.records().await.unwrap(), [], "what was done about lost events is forgotten");
+    assert_shelves_agree(&running).await;
+}
+
+#[tokio::test]
+async fn other_process_goes_on_when_a_restored_log_was_accepted() {
+    let (log, home, running) = pantry_that_went_back(Runner::concurrent(), 1).await;
+    for _ in 0..5 {
+        fill(&jars(&log), 100).await;
+    }
+    while stopped(&running, "shelves").await.is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let other = pantry(&log, &home, Runner::inline(), OnFailure::Stop).await;
+    assert_eq!(accept(&other, 1).await.unwrap().len(), 1);
+    drop(other);
+    let goes_on = async {
+        while stopped(&running, "shelves").await.is_some() {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(SOON, goes_on).await.expect("it goes on by itself");
+    fill(&jars(&log), 1_000).await;
+    running.settled_but_for_what_is_seen().await;
+    assert_eq!(shelf_of(&running).await, (1_531, 10));
 }

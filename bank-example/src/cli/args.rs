@@ -212,6 +212,17 @@ pub(crate) enum BankCommand {
         /// The read model, as in `followers`: activity, summaries
         name: String,
     },
+    /// Have a follower that has stopped because its log was restored to an earlier moment go on in that log
+    ///
+    /// What the follower made of events that the log has lost stays as it is: look at that first. Read models are built anew instead
+    /// (`rebuild`). docs/backups.md says more.
+    AcceptRestored {
+        /// The follower, as in `followers`: accounts, ledger, transfers
+        follower: String,
+        /// The end of the restored log before anything else was recorded in it: what is after it is processed
+        #[arg(long, value_name = "POSITION")]
+        kept: u64,
+    },
     /// Show the log of all events, oldest first
     Log {
         /// Only events after this position
@@ -246,6 +257,7 @@ pub(crate) enum Checked {
     Parked(ParkedCommand),
     Verify { contents: bool },
     Rebuild { name: String },
+    AcceptRestored { follower: String, kept: Position },
     Log { after: Position, limit: usize },
     Activity { limit: usize },
 }
@@ -286,6 +298,7 @@ impl BankCommand {
             Self::Parked { what } => Checked::Parked(what.unwrap_or(ParkedCommand::List).check()?),
             Self::Verify { contents } => Checked::Verify { contents },
             Self::Rebuild { name } => Checked::Rebuild { name },
+            Self::AcceptRestored { follower, kept } => Checked::AcceptRestored { follower, kept: Position::new(kept) },
             Self::Log { after, limit } => {
                 Checked::Log { after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
             }

@@ -18,7 +18,7 @@ use super::failure::Failure;
 use super::keyed::{self, Key};
 use super::output::{self, Output, cents};
 use super::stop::Stop;
-use super::{parked, rebuild, transfers, verify};
+use super::{parked, rebuild, restored, transfers, verify};
 
 type Bank = Running<EventSourcedBank>;
 
@@ -40,7 +40,7 @@ impl Checked {
     pub(crate) fn records(&self) -> bool {
         match self {
             Self::Demo | Self::Open { .. } | Self::Credit { .. } | Self::Debit { .. } | Self::Rebuild { .. } => true,
-            Self::Transfer { .. } | Self::TransferInSteps { .. } => true,
+            Self::Transfer { .. } | Self::TransferInSteps { .. } | Self::AcceptRestored { .. } => true,
             Self::Parked(command) => command.records(),
             Self::Transfers { .. } | Self::Accounts { .. } | Self::Account { .. } | Self::History { .. } => false,
             Self::Ledger | Self::Followers | Self::Verify { .. } | Self::Log { .. } | Self::Activity { .. } => false,
@@ -121,6 +121,7 @@ impl Checked {
                 verify::run(bank, contents).await
             }
             Self::Rebuild { name } => rebuild::run(bank, &name, stop).await,
+            Self::AcceptRestored { follower, kept } => restored::accept(bank, &follower, kept).await,
             Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
             Self::Activity { limit } => {
                 let late = settled(bank).await?;

@@ -13,6 +13,7 @@ mod output;
 mod parked;
 mod progress;
 mod rebuild;
+mod restored;
 mod schema;
 mod serve;
 mod settings;

@@ -13,7 +13,8 @@ pub const NOTE_KEY_BYTES_MAX: usize = 512;
 /// The largest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A follower's step from one position of an upstream log to a later one, or to the same one if only its notes change.
+/// A follower's step from one position of an upstream log to a later one, or to the same one if only its notes change. Promises
+/// P20 and P21.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracking {
     /// Who steps.
@@ -22,8 +23,10 @@ pub struct Tracking {
     pub upstream: LogId,
     /// Where the follower must be; elsewhere nothing is written.
     pub from: Position,
-    /// Where it is afterwards. Not before `from`.
+    /// Where it is afterwards. Not before `from`, unless the step [goes back](Self::goes_back).
     pub to: Position,
+    /// Permits the step to end before it begins: the follower accepts that its log was restored to an earlier moment.
+    pub goes_back: bool,
     /// The lease it is made under; with an outdated one nothing is written. `None`: under none, and then only `from`
     /// keeps two runners of one follower from doing the same work.
     pub lease: Option<LeaseToken>,
@@ -50,6 +53,7 @@ impl Tracking {
             upstream,
             from,
             to,
+            goes_back: false,
             lease: None,
             revision: None,
             last_event: None,
@@ -57,6 +61,12 @@ impl Tracking {
             notes: BTreeMap::new(),
             epoch: None,
         }
+    }
+
+    /// Permits the step to end before it begins.
+    #[must_use]
+    pub fn going_back(self) -> Self {
+        Self { goes_back: true, ..self }
     }
 
     /// Under a lease, or under none.
@@ -111,11 +121,11 @@ impl Tracking {
     /// Checks what no store has to look into its data for. Every store calls it before anything else.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`]: the step goes backwards, names an impossible cut, or exceeds a limit.
+    /// [`StoreError::Invalid`]: the step goes back and does not say so, names an impossible cut, or exceeds a limit.
     pub fn validate(&self) -> Result<(), StoreError> {
         validate_name("follower", &self.follower)?;
         let Self { follower, from, to, .. } = self;
-        if to < from {
+        if to < from && !self.goes_back {
             return Err(invalid(format!("follower {follower} cannot step back from position {from} to {to}")));
         }
         self.cut.iter().try_for_each(Cut::validate)?;

@@ -9,11 +9,11 @@ use tokio::time::Instant;
 use tracing::{error, info};
 
 use super::feed::Feed;
-use super::generations::{Generation, Generations, Switch};
+use super::generations::{Generation, Generations};
 use super::tenure::{Tenure, Terms};
 use super::{FollowerFailure, SystemError, runner};
 use crate::sql::SqlError;
-use crate::store::{EventStore, Name, Position, StoreError};
+use crate::store::{EventStore, KnownPlace, Name, StoreError};
 
 /// How often its progress is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -181,29 +181,50 @@ impl<S: Send + Sync + 'static> Builder<S> {
             let is_shown = register.shown.is_some_and(|shown| shown.number >= self.building.number);
             return Ok(Some(if is_shown { BuildState::Shown } else { BuildState::GivenUp }));
         }
-        let reached = || self.feeds.iter().map(|feed| feed.status().borrow().reached).collect::<Vec<_>>();
-        self.report(sender, &reached(), began, start).await?;
+        self.report(sender, began, start).await?;
         for _ in 0..SWITCH_ATTEMPTS {
-            match self.generations.switch(&self.building, reached).await? {
-                Switch::Behind => break,
-                Switch::Disturbed => {}
-                Switch::Done => return Ok(Some(BuildState::Shown)),
+            let Some(switch) = self.generations.begin_switch(&self.building).await? else { break };
+            // From here on the one that readers see must not move, or the first of its last steps is refused.
+            if !self.has_come_as_far_as(&switch.places).await? {
+                break;
+            }
+            if self.generations.switch(switch).await? {
+                return Ok(Some(BuildState::Shown));
             }
         }
         Ok(None)
     }
 
+    /// Returns `true` if it has come to these places, in each of the logs. A place that the log has lost cannot be come to: then it
+    /// has to be at the end of the log.
+    async fn has_come_as_far_as(&self, places: &[KnownPlace]) -> Result<bool, StoreError> {
+        for (feed, place) in self.feeds.iter().zip(places) {
+            let reached = feed.status().borrow().reached;
+            if reached >= place.position {
+                continue;
+            }
+            if reached < feed.upstream.head().await? {
+                return Ok(false);
+            }
+            match place.verify(&*feed.upstream).await {
+                Ok(_) => return Ok(false),
+                Err(StoreError::LogWentBack { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
     async fn report(
         &self,
         sender: &watch::Sender<BuildProgress>,
-        reached: &[Position],
         began: Instant,
         start: &mut Option<u64>,
     ) -> Result<(), StoreError> {
         let (mut position, mut head) = (0, 0);
-        for (feed, reached) in self.feeds.iter().zip(reached) {
+        for feed in &self.feeds {
             let end = feed.upstream.head().await?;
-            position += (*reached).min(end).as_u64();
+            position += feed.status().borrow().reached.min(end).as_u64();
             head += end.as_u64();
         }
         let done = position.saturating_sub(*start.get_or_insert(position));

@@ -14,8 +14,8 @@ use crate::Table;
 use crate::projection::{quoted, table_of};
 use crate::sql::{Database, SqlError, Transaction};
 use crate::store::{
-    EventStore, HolderId, Lease, LeaseRequest, LeaseToken, LogId, Name, Notebook, NotesQuery, Position, Revision,
-    StoreError, Tracking,
+    EventStore, HolderId, KnownPlace, Lease, LeaseRequest, LeaseToken, LogId, Name, Notebook, NotesQuery, Position,
+    Revision, StoreError, Tracking,
 };
 
 /// Under which key a read model notes its generations.
@@ -57,14 +57,13 @@ pub(crate) struct Register {
     pub(crate) checking: Option<Generation>,
 }
 
-/// What became of an attempt to show what is built.
-pub(crate) enum Switch {
-    /// It is not as far as what readers see.
-    Behind,
-    /// Somebody was at work meanwhile.
-    Disturbed,
-    /// Readers see it.
-    Done,
+/// What it takes to show a generation that is built in place of the one that readers see.
+pub(crate) struct Switch {
+    page: Page,
+    /// Those of the generation that readers see.
+    last_steps: Vec<Tracking>,
+    /// Where that one is in each of the logs. The new one has to come as far.
+    pub(crate) places: Vec<KnownPlace>,
 }
 
 /// The register, and what a step needs that changes it.
@@ -163,35 +162,38 @@ impl Generations {
         .await
     }
 
-    /// Shows readers `built` in place of what they see, if it has come as far: `reached` says how far it is by now in each
-    /// of the logs.
-    pub(crate) async fn switch(
-        &self,
-        built: &Generation,
-        reached: impl Fn() -> Vec<Position>,
-    ) -> Result<Switch, SqlError> {
+    /// Begins to show readers `built` in place of what they see. `None`: it is not being built any more.
+    pub(crate) async fn begin_switch(&self, built: &Generation) -> Result<Option<Switch>, StoreError> {
         let page = self.page().await?;
-        let shown = page.register.shown.clone();
-        let last_steps = self.last_steps(shown.as_ref()).await?;
         if page.register.building.as_ref() != Some(built) {
-            return Ok(Switch::Disturbed);
+            return Ok(None);
         }
-        // From here on the old one must not move, or the first of its last steps is refused.
-        if last_steps.iter().zip(reached()).any(|(step, reached)| reached < step.from) {
-            return Ok(Switch::Behind);
+        let (mut last_steps, mut places) = (Vec::new(), Vec::new());
+        if let Some(shown) = &page.register.shown {
+            for (step, place) in self.spots(shown).await? {
+                last_steps.push(Tracking { to: RETIRED, ..step });
+                places.push(place);
+            }
         }
-        let register = Register { shown: Some(built.clone()), building: None, ..page.register.clone() };
+        Ok(Some(Switch { page, last_steps, places }))
+    }
+
+    /// Shows what is built. Returns `false` if the one that readers see has moved since the switch began, or another process
+    /// was at work: nothing is changed then.
+    pub(crate) async fn switch(&self, Switch { page, last_steps, .. }: Switch) -> Result<bool, SqlError> {
+        let Register { shown, building, .. } = &page.register;
+        let register = Register { shown: building.clone(), building: None, ..page.register.clone() };
         let mut transaction = self.database.begin().await?;
         let switched = async {
             make(&mut *transaction, &last_steps).await?;
             transaction.step(&self.change(&page, &register)).await?;
-            let views = shown.iter().flat_map(Generation::hiding).chain(built.showing());
+            let views = shown.iter().flat_map(Generation::hiding).chain(building.iter().flat_map(Generation::showing));
             run(&mut *transaction, views.chain(shown.iter().flat_map(Generation::removal))).await?;
             Ok(transaction.commit().await?)
         };
         match switched.await {
-            Ok(()) => Ok(Switch::Done),
-            Err(SqlError::Store(StoreError::TrackingConflict { .. })) => Ok(Switch::Disturbed),
+            Ok(()) => Ok(true),
+            Err(SqlError::Store(StoreError::TrackingConflict { .. })) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -262,14 +264,20 @@ impl Generations {
 
     /// The steps that leave a generation where it is in each of the logs, as long as it has made no other.
     pub(crate) async fn steps_on_the_spot(&self, generation: &Generation) -> Result<Vec<Tracking>, StoreError> {
+        Ok(self.spots(generation).await?.into_iter().map(|(step, _)| step).collect())
+    }
+
+    /// Such a step for each log, and the place itself.
+    async fn spots(&self, generation: &Generation) -> Result<Vec<(Tracking, KnownPlace)>, StoreError> {
         let follower = self.follower(generation.number);
-        let mut steps = Vec::new();
+        let mut spots = Vec::new();
         for upstream in &self.upstreams {
             let query = NotesQuery::new(follower.clone(), *upstream, GENERATIONS_KEY).limit(1);
-            let Notebook { position, revision, .. } = self.home.notes(query).await?;
-            steps.push(Tracking::new(follower.clone(), *upstream, position, position).with_revision(revision));
+            let Notebook { position, revision, last_event, .. } = self.home.notes(query).await?;
+            let step = Tracking::new(follower.clone(), *upstream, position, position).with_revision(revision);
+            spots.push((step, KnownPlace::new(position, last_event)));
         }
-        Ok(steps)
+        Ok(spots)
     }
 
     fn generation(&self, number: u64) -> Generation {

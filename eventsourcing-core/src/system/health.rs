@@ -108,8 +108,8 @@ pub enum FollowerState {
     WaitingForRelease(FollowerFailure),
     /// It failed and stopped, or the log has lost the last event it has dealt with
     /// ([`LogWentBack`](crate::store::StoreError::LogWentBack)): then a read model in a SQL database can be
-    /// [built anew](super::Running::rebuild), and what a policy has recorded because of lost events has to be looked at. Mend
-    /// the cause, and [resume](super::Running::resume) it or start the system again.
+    /// [built anew](super::Running::rebuild), and any other follower can
+    /// [accept](super::Running::accept_restored_log) that, when what it made of lost events was looked at. Otherwise mend the cause, and [resume](super::Running::resume) it or start the system again.
     Stopped(FollowerFailure),
 }
 

@@ -15,6 +15,7 @@ mod known_followers;
 mod needs;
 mod parked_timers;
 mod parking;
+mod restored;
 mod resume;
 mod runner;
 mod running;
@@ -45,6 +46,7 @@ pub use graph::{ApplicationDefinition, Definition, FollowerDefinition, FollowerK
 pub use health::{FollowerFailure, FollowerHealth, FollowerState, Health, Holder, OnFailure};
 pub use parked_timers::{ParkedTimer, TimerRecord};
 pub use parking::{Parked, Parking, ParkingAction, ParkingRecord, Retried};
+pub use restored::AcceptedLog;
 pub use runner::Runner;
 pub use running::Running;
 pub use stores::{Applications, Stores};

@@ -246,7 +246,10 @@ async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Back
         }
         Next::TryAgain(why) => Err(why),
         Next::Stopped => {
-            feed.until_resumed().await;
+            tokio::select! {
+                () = feed.until_resumed() => {}
+                () = feed.until_restored_log_is_accepted() => {}
+            }
             Ok(())
         }
     };

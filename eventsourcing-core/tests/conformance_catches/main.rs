@@ -109,6 +109,7 @@ catches! {
     position_is_never_used_twice: [reading::ReusesPositionsOfRefusedAppends],
     tracking_is_written_with_its_append_or_not_at_all: [tracking::TracksFirst],
     step_from_elsewhere_is_refused_and_says_where_the_follower_is: [tracking::StepsFromAnywhere],
+    step_goes_back_only_if_it_says_so: [tracking::StepsBackUnasked, tracking::NeverStepsBack],
     two_runners_of_one_follower_do_each_step_once: [tracking::ChecksTheStepThenWrites],
     followers_are_independent: [tracking::FoldsFollowers, tracking::IgnoresUpstreams],
     log_id_is_the_same_for_every_store_of_one_place: [tracking::HasManyLogIds],

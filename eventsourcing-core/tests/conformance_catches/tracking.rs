@@ -42,6 +42,30 @@ async fn step_from_here(store: &MemoryStore, append: &mut Append) -> Result<(), 
     Ok(())
 }
 
+/// Takes every step for one that says that it goes back.
+#[derive(Default)]
+pub(crate) struct StepsBackUnasked;
+
+#[async_trait]
+impl Flaw for StepsBackUnasked {
+    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+        append.tracking.iter_mut().for_each(|step| step.goes_back = true);
+        store.append(append).await
+    }
+}
+
+/// Stays where it is in a step that goes back.
+#[derive(Default)]
+pub(crate) struct NeverStepsBack;
+
+#[async_trait]
+impl Flaw for NeverStepsBack {
+    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+        append.tracking.iter_mut().for_each(|step| step.to = step.to.max(step.from));
+        store.append(append).await
+    }
+}
+
 #[derive(Default)]
 pub(crate) struct ChecksTheStepThenWrites;
 

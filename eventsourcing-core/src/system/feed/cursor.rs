@@ -267,6 +267,6 @@ pub(crate) fn figures_note(slice: Slice, figures: &Figures) -> (String, String) 
     (figures_key(slice), write_figures(figures))
 }
 
-fn write_figures(figures: &Figures) -> String {
+pub(super) fn write_figures(figures: &Figures) -> String {
     serde_json::to_string(figures).expect("figures are a number and a text")
 }

@@ -10,6 +10,7 @@ mod events;
 mod parked;
 mod parked_timers;
 mod partition;
+mod restored;
 mod resume;
 mod retry;
 mod sink;
@@ -50,6 +51,7 @@ pub(crate) use parked::{DROPPED_KEYS, HELD_KEYS, PARKED_KEYS, RECORD_KEYS};
 pub(crate) use parked::{Exceptions, NotesOf, put_aside};
 pub(crate) use parked_timers::TimerRetry;
 pub(crate) use partition::Partition;
+pub(crate) use restored::Kept;
 pub(crate) use retry::{Order, Retry};
 pub(crate) use sink::{Failure, Handlers, PlainSink, PolicySink, RETIRED, Sink};
 pub(crate) use sql::{SqlSink, project};
@@ -255,9 +257,13 @@ impl<S> Feed<S> {
         let home = self.sink.home();
         while !cursor.is_proven(home.epoch(), self.upstream.epoch()) {
             if !cursor.is_fresh() {
-                let held_lease = cursor.lease.is_some();
+                let (held_lease, before) = (cursor.lease.is_some(), cursor.reached);
                 if self.refresh(cursor).await? && held_lease {
                     return Ok(Some(Step::LeaseLost));
+                }
+                if cursor.reached < before {
+                    warn!(follower = %self.name, %before, position = %cursor.reached,
+                        "the store may have lost commits; the follower goes on from the position that the store has");
                 }
                 self.show(cursor);
                 if cursor.proven().is_some() {

@@ -140,7 +140,7 @@ fn held_key(held: &Held) -> String {
     format!("{}{:020}", held_keys(&held.stream), held.version.as_u64())
 }
 
-fn write(value: &impl Serialize) -> String {
+pub(super) fn write(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("names, numbers and texts are JSON")
 }
 
@@ -262,6 +262,6 @@ pub(crate) fn put_aside(notes: &BTreeMap<String, String>) -> impl Iterator<Item 
     notes.iter().filter(move |(key, _)| is_wanted(key)).map(|(_, note)| read(note))
 }
 
-fn read<T: DeserializeOwned>(note: &str) -> Result<T, StoreError> {
+pub(super) fn read<T: DeserializeOwned>(note: &str) -> Result<T, StoreError> {
     serde_json::from_str(note).map_err(|error| StoreError::corrupt(format!("a note of a follower, {note:?}"), error))
 }

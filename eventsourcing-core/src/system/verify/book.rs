@@ -9,7 +9,11 @@ use crate::system::feed::{FIGURES_KEYS, put_aside, read_figures};
 const NOTES_PER_PAGE: usize = 10_000;
 
 /// The position of a follower and all its notes, as of one moment.
-pub(super) async fn whole(home: &dyn EventStore, follower: Name, upstream: LogId) -> Result<Notebook, StoreError> {
+pub(in crate::system) async fn whole(
+    home: &dyn EventStore,
+    follower: Name,
+    upstream: LogId,
+) -> Result<Notebook, StoreError> {
     let query = NotesQuery::new(follower, upstream, "");
     let mut limit = NOTES_PER_PAGE;
     loop {

@@ -15,15 +15,24 @@ use std::sync::Arc;
 
 use super::feed::{Feed, RETIRED};
 use super::{Running, System, SystemError};
-use crate::store::{EventStore, LogId, Name};
+use crate::store::{EventStore, LogId, Name, Notebook, StoreError};
 use check::{Check, Part};
 
-#[cfg(feature = "archive")]
 pub(crate) use book::accounted;
+pub(super) use book::whole as whole_notebook;
 pub use contents::ContentsVerification;
 pub use tables::{RowDifference, TableDifference};
 
 pub use report::{Difference, EventPlace, Finding, FollowerVerification, Verification, VerifyProgress};
+
+/// Compares what one feed has noted in `notebook` with its log.
+pub(super) async fn compare<S>(feed: &Feed<S>, notebook: &Notebook) -> Result<FollowerVerification, StoreError> {
+    let (_, follower, _) = feed.home();
+    let (position, noted) = (notebook.position, book::accounted(notebook)?);
+    let part = Part { follower, partition: feed.partition, position, noted };
+    let takes = feed.takes().collect();
+    Check::new(feed.name.clone(), Arc::clone(&feed.upstream), takes, vec![part]).run(&mut |_| {}).await
+}
 
 /// Where a follower keeps its notes.
 struct Home<'a> {

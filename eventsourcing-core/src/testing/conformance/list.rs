@@ -119,6 +119,7 @@ macro_rules! conformance_list {
             19 position_is_never_used_twice,
             20 tracking_is_written_with_its_append_or_not_at_all,
             21 step_from_elsewhere_is_refused_and_says_where_the_follower_is,
+            21 step_goes_back_only_if_it_says_so,
             21 two_runners_of_one_follower_do_each_step_once,
             22 followers_are_independent,
             22 log_id_is_the_same_for_every_store_of_one_place,

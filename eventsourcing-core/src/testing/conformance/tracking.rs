@@ -1,8 +1,8 @@
 //! P20 to P22 and P40: where followers are, that their steps are done once, and which followers there are.
 
 use crate::store::{
-    Cut, EventStore, Expected, FollowerPosition, FollowersQuery, LogId, LogQuery, Name, Position, Revision, StoreError,
-    StreamId, Tracking,
+    Cut, EventStore, Expected, FollowerPosition, FollowersQuery, LogId, LogQuery, Name, NotesQuery, Position, Revision,
+    StoreError, StreamId, Tracking,
 };
 use crate::testing::Seed;
 
@@ -46,6 +46,28 @@ pub async fn step_from_elsewhere_is_refused_and_says_where_the_follower_is<F: Fi
 
     store.append(step(10, Position::MAX.as_u64())).await.expect("the follower is at 10");
     assert_eq!(tracking_of(&store, &FOLLOWER, store.log_id()).await, Position::MAX);
+}
+
+/// P21: A step ends before it begins only if it says that it goes back.
+pub async fn step_goes_back_only_if_it_says_so<F: Fixture>(fixture: &F) {
+    let store = fixture.open().await;
+    let log = store.log_id();
+    let make = |step: Tracking| store.append(append().with_tracking(step));
+    make(step_from(0, log).to(10).with_note("kept", "value")).await.expect("the follower starts at 0");
+    let before = Picture::of(&fixture.open().await, &[], &[&FOLLOWER]).await;
+    assert_invalid(make(step_from(10, log).to(9)).await, "a step back that does not say so");
+    assert_tracking_conflict(make(step_from(9, log).to(4).going_back()).await, &FOLLOWER, 10);
+    let fresh = fixture.open().await;
+    assert_eq!(before, Picture::of(&fresh, &[], &[&FOLLOWER]).await, "nothing may be written");
+
+    make(step_from(10, log).to(4).going_back().with_note("why", "restored")).await.expect("the follower is at 10");
+    let notebook = fresh.notes(NotesQuery::new(FOLLOWER, log, "")).await.expect("the notes are read");
+    let keys: Vec<_> = notebook.notes.keys().map(String::as_str).collect();
+    assert_eq!((notebook.position.as_u64(), notebook.revision.as_u64(), keys), (4, 2, vec!["kept", "why"]));
+    assert_tracking_conflict(make(step_from(10, log).to(11)).await, &FOLLOWER, 4);
+    make(step_from(4, log).to(0).going_back()).await.expect("the follower is at 4");
+    make(step_from(0, log).to(3).going_back()).await.expect("a step that may go back may also go forward");
+    assert_eq!(tracking_of(&fresh, &FOLLOWER, log).await, Position::new(3));
 }
 
 /// P21: So two runners of one follower cannot both do the same work.

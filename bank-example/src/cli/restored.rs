@@ -1,0 +1,45 @@
+//! A follower goes on in a log that was restored to an earlier moment.
+
+use std::time::Duration;
+
+use bank_example::system::EventSourcedBank;
+use eventsourcing_core::store::Position;
+use eventsourcing_core::system::AcceptedLog;
+use eventsourcing_core::{Running, SystemError};
+use serde_json::json;
+
+use super::failure::Failure;
+use super::output::Output;
+
+/// How long the follower is given to process what is new.
+const TIME_TO_SETTLE: Duration = Duration::from_secs(5);
+
+pub(super) async fn accept(
+    bank: &Running<EventSourcedBank>,
+    follower: &str,
+    kept: Position,
+) -> Result<Output, Failure> {
+    let accepted = bank.accept_restored_log(follower, kept).await.map_err(|error| match error {
+        SystemError::Invalid { reason } => Failure::Usage(reason),
+        error => error.into(),
+    })?;
+    // Other followers may have stopped as well, and wait for the same command.
+    let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
+    Ok(shown(follower, &accepted))
+}
+
+fn shown(follower: &str, accepted: &[AcceptedLog]) -> Output {
+    let text = match accepted {
+        [] => format!("{follower} has seen nothing that its log lacks, and goes on as it is"),
+        accepted => accepted.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+    };
+    let json = accepted.iter().map(|accepted| {
+        json!({
+            "follower": accepted.follower,
+            "from": accepted.from,
+            "to": accepted.to,
+            "events": accepted.events,
+        })
+    });
+    Output::new(text, json.collect())
+}

@@ -1,0 +1,159 @@
+//! Going back with a log that was restored to an earlier moment: what becomes of a follower's position and notes.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
+
+use super::cursor::{FIGURES_KEYS, figures_key, write_figures};
+use super::parked::{DROPPED_KEYS, HELD_KEYS, Held, PARKED_KEYS, RECORD_KEYS, put_aside, read, write};
+use super::{Feed, RETIRED};
+use crate::store::{
+    EventRef, EventStore, Figures, KnownPlace, LogQuery, Notebook, NotesQuery, Position, Slice, StoreError,
+    StoredEvent, StreamId, Tracking,
+};
+use crate::system::{Parked, ParkingRecord};
+
+/// How often a follower that has stopped because its log went back looks whether somebody has accepted that.
+const ACCEPTED_LOOK_INTERVAL: Duration = Duration::from_secs(2);
+
+/// What is left of a follower's work in a log that was restored.
+pub(crate) struct Kept {
+    /// The step back.
+    pub(crate) step: Tracking,
+    /// Its position and its notes after the step.
+    pub(crate) notebook: Notebook,
+}
+
+impl<S> Feed<S> {
+    /// The end of the log, if the log does not have the last event that the follower has seen, as `book` knows it.
+    pub(crate) async fn end_of_restored_log(&self, book: &Notebook) -> Result<Option<Position>, StoreError> {
+        match KnownPlace::new(book.position, book.last_event).verify(&*self.upstream).await {
+            Ok(_) => Ok(None),
+            Err(StoreError::LogWentBack { end, .. }) => Ok(Some(end)),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes everything after `kept` out of what the follower has noted in `book`.
+    pub(crate) async fn kept_in_restored_log(&self, book: &Notebook, kept: Position) -> Result<Kept, StoreError> {
+        let (_, follower, upstream) = self.home();
+        let last_events = self.last_events(kept).await?;
+        let last = last_events.last();
+        let to = last.map_or(Position::ZERO, |event| event.position);
+        let mut notes = book.notes.clone();
+        forget_parked(&mut notes, to)?;
+        notes.retain(|key, _| !key.starts_with(FIGURES_KEYS) || last.is_some() && *key < figures_key(Slice::of(to)));
+        let figures = self.figures_of(&last_events, &notes)?;
+        if figures != Figures::default() {
+            notes.insert(figures_key(Slice::of(to)), write_figures(&figures));
+        }
+        let step = Tracking::new(follower, upstream, book.position, to)
+            .going_back()
+            .with_revision(book.revision)
+            .with_last_event(last.map(|event| EventRef::of(event, upstream)));
+        let step = step_between(step, &book.notes, &notes);
+        Ok(Kept { step, notebook: Notebook { position: to, notes, ..book.clone() } })
+    }
+
+    /// The events of the last slice that has any up to `kept`, whoever takes them.
+    async fn last_events(&self, kept: Position) -> Result<Vec<StoredEvent>, StoreError> {
+        let mut end = kept;
+        while end > Position::ZERO {
+            let start = Slice::of(end).start();
+            let (mut events, mut after) = (Vec::new(), start);
+            while after < end {
+                let page = self.upstream.read_log(LogQuery::after(after)).await?;
+                if page.ceiling == after {
+                    let reason =
+                        format!("the log is not decided up to position {end}: an append is under way; try again");
+                    return Err(StoreError::unavailable(reason, "its end may still change"));
+                }
+                events.extend(page.events.into_iter().filter(|event| event.position <= end));
+                after = page.ceiling;
+            }
+            if !events.is_empty() {
+                return Ok(events);
+            }
+            end = start;
+        }
+        Ok(Vec::new())
+    }
+
+    /// The figures of those events that the follower takes, without those that it has put aside.
+    fn figures_of(&self, events: &[StoredEvent], notes: &BTreeMap<String, String>) -> Result<Figures, StoreError> {
+        let aside = put_aside(notes).map(|held| Ok(held?.position)).collect::<Result<Vec<_>, StoreError>>()?;
+        let takes: Vec<_> = self.takes().collect();
+        let mut figures = Figures::default();
+        for event in events {
+            let is_its = takes.contains(&event.stream.category) && self.partition.contains(&event.stream);
+            if is_its && !aside.contains(&event.position) {
+                figures.add(&event.stream, event.version);
+            }
+        }
+        Ok(figures)
+    }
+
+    /// Waits until somebody has had the follower accept that its log was restored; for ever if it has stopped for another reason.
+    pub(crate) async fn until_restored_log_is_accepted(&self) {
+        let stopped = self.status.borrow().state.stopped().cloned();
+        let went_back = stopped.filter(|failure| {
+            matches!(failure.source.downcast_ref::<StoreError>(), Some(StoreError::LogWentBack { .. }))
+        });
+        if went_back.is_none() {
+            return std::future::pending().await;
+        }
+        loop {
+            tokio::time::sleep(ACCEPTED_LOOK_INTERVAL).await;
+            // A store that does not answer now is asked again.
+            if let Ok(true) = self.has_accepted_its_log().await {
+                self.resume();
+                return;
+            }
+        }
+    }
+
+    /// Returns `true` if the log has what the follower has seen, or another generation has taken the place of a read model.
+    async fn has_accepted_its_log(&self) -> Result<bool, StoreError> {
+        let (home, follower, upstream) = self.home();
+        let book = home.notes(NotesQuery::new(follower, upstream, "").limit(0)).await?;
+        Ok(book.position == RETIRED || self.end_of_restored_log(&book).await?.is_none())
+    }
+}
+
+/// Forgets what is parked, was given up, or was done about parked events after `to`.
+fn forget_parked(notes: &mut BTreeMap<String, String>, to: Position) -> Result<(), StoreError> {
+    let mut waiting: HashMap<StreamId, u64> = HashMap::new();
+    let mut forgotten = Vec::new();
+    for (key, note) in &*notes {
+        let is_lost = if key.starts_with(HELD_KEYS) {
+            let held: Held = read(note)?;
+            let is_lost = held.position > to;
+            *waiting.entry(held.stream).or_default() += u64::from(!is_lost);
+            is_lost
+        } else if key.starts_with(DROPPED_KEYS) {
+            read::<Held>(note)?.position > to
+        } else if key.starts_with(RECORD_KEYS) {
+            read::<ParkingRecord>(note)?.position > to
+        } else {
+            key.starts_with(PARKED_KEYS) && read::<Parked>(note)?.position > to
+        };
+        if is_lost {
+            forgotten.push(key.clone());
+        }
+    }
+    forgotten.iter().for_each(|key| drop(notes.remove(key)));
+    for (_, note) in notes.iter_mut().filter(|(key, _)| key.starts_with(PARKED_KEYS)) {
+        let parked: Parked = read(note)?;
+        // The first one of those that are held is the one that failed.
+        let waiting = waiting.get(&parked.stream).map_or(0, |held| held.saturating_sub(1));
+        *note = write(&Parked { waiting, ..parked });
+    }
+    Ok(())
+}
+
+/// The step that turns the notes `before` into those `after`.
+fn step_between(mut step: Tracking, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Tracking {
+    for (key, note) in after.iter().filter(|(key, note)| before.get(*key) != Some(note)) {
+        step = step.with_note(key, note);
+    }
+    before.keys().filter(|key| !after.contains_key(*key)).fold(step, Tracking::without_note)
+}

@@ -1,0 +1,151 @@
+//! [`Running::accept_restored_log`]: a follower goes on in a log that was restored to an earlier moment.
+//!
+//! It has processed events that the log does not have any more. What it made of them stays: taking that back is work for
+//! people. Its position and its notes become those of a follower that has never seen these events.
+
+use std::fmt;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::feed::{Feed, Kept};
+use super::verify::{accounted, compare, whole_notebook};
+use super::{Running, System, SystemError, unknown_follower};
+use crate::retry::RetryPolicy;
+use crate::store::{Append, EventStore, LogId, Name, Notebook, Position, StoreError};
+
+/// A follower that goes on in a log that was restored to an earlier moment. From [`Running::accept_restored_log`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AcceptedLog {
+    /// The follower, or the partition of it, as its position is kept under.
+    pub follower: Name,
+    /// The log.
+    pub log: LogId,
+    /// The position of the follower before.
+    pub from: Position,
+    /// The position of the follower now: that of the last event that it keeps as processed, or zero if it begins anew.
+    pub to: Position,
+    /// The number of events that it has processed or put aside and does not keep: the log has lost them, or has them
+    /// processed again.
+    pub events: u64,
+}
+
+impl<S: System> Running<S> {
+    /// Has `follower`, which has stopped with [`LogWentBack`](StoreError::LogWentBack), accept that its log was restored to an
+    /// earlier moment, and go on in it.
+    ///
+    /// `kept` is the last position at which the log is still the one that the follower has processed: the end of the log right
+    /// after the restore, before anything else was recorded. The follower goes on after it, so that everything that was
+    /// recorded since the restore is processed, once. An earlier position than that has events processed again; a later one
+    /// would leave events out. A later one is refused where that can be seen: the follower's notes up to `kept` are
+    /// compared with the log as [`verify`](Self::verify) does, by slices of 10,000 positions, the last one of which cannot be judged.
+    ///
+    /// What the follower has recorded, or written elsewhere, because of the lost events stays, and so do the timers that it
+    /// has scheduled because of them: people have to look at both. Lost events that it had parked are forgotten.
+    ///
+    /// Returns where it went back, one value for each log and partition. A follower that has seen nothing that its log
+    /// lacks is left as it is, so that this can be repeated. This process goes on at once, others within some seconds.
+    ///
+    /// # Errors
+    /// [`SystemError::Invalid`]: there is no such follower; it is a read model, which is [built anew](Self::rebuild), or works in
+    /// memory; `kept` is beyond the end of the log, or not before the position of the follower; or the log up to there is
+    /// not what the follower has processed. [`SystemError::Store`]: a store does not answer. What was accepted in other
+    /// partitions before the error stands; repeat it.
+    pub async fn accept_restored_log(&self, follower: &str, kept: Position) -> Result<Vec<AcceptedLog>, SystemError> {
+        self.refuse_what_is_built_anew(follower)?;
+        let mut accepted = Vec::new();
+        for feed in self.engine.feeds.iter().filter(|feed| feed.name == *follower) {
+            accepted.extend(accept(feed, kept).await?);
+        }
+        if !accepted.is_empty() {
+            self.resume(follower).await?;
+        }
+        Ok(accepted)
+    }
+
+    fn refuse_what_is_built_anew(&self, follower: &str) -> Result<(), SystemError> {
+        let Some(feed) = self.engine.feeds.iter().find(|feed| feed.name == *follower) else {
+            return Err(unknown_follower(&S::definition(), follower));
+        };
+        let why = if self.read_models.iter().any(|read_model| *read_model.generations.name() == *follower) {
+            "is a read model, whose rows may stem from lost events: have it built anew (rebuild)"
+        } else if !feed.is_shared() {
+            "works in the memory of each process: start the system again"
+        } else {
+            return Ok(());
+        };
+        Err(SystemError::Invalid { reason: format!("{follower} {why}") })
+    }
+}
+
+/// `None`: the log has everything that the follower has seen.
+async fn accept<S>(feed: &Arc<Feed<S>>, kept: Position) -> Result<Option<AcceptedLog>, SystemError> {
+    let (home, follower, log) = feed.home();
+    let mut backoff = RetryPolicy::default().start("accepting a restored log");
+    loop {
+        let epoch = home.epoch();
+        let book = whole_notebook(&**home, follower.clone(), log).await?;
+        let Some(end) = feed.end_of_restored_log(&book).await? else { return Ok(None) };
+        refuse_position(&follower, kept, book.position, end)?;
+        let Kept { step, notebook } = feed.kept_in_restored_log(&book, kept).await?;
+        refuse_another_past(feed, &notebook).await?;
+        let accepted = AcceptedLog {
+            follower: follower.clone(),
+            log,
+            from: book.position,
+            to: step.to,
+            events: count(&book)?.saturating_sub(count(&notebook)?),
+        };
+        match home.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step.in_epoch(epoch))).await {
+            Ok(_) => return Ok(Some(accepted)),
+            // Another process has changed its notes meanwhile.
+            Err(error @ (StoreError::TrackingConflict { .. } | StoreError::OutdatedEpoch { .. })) => {
+                backoff.wait(error).await?;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+fn refuse_position(follower: &Name, kept: Position, place: Position, end: Position) -> Result<(), SystemError> {
+    let why = if kept > end {
+        format!("the log ends at position {end}, so it has kept nothing up to position {kept}")
+    } else if kept >= place {
+        format!(
+            "follower {follower} is at position {place} and has seen a lost event, so the log has kept less than that"
+        )
+    } else {
+        return Ok(());
+    };
+    let what_to_do = "give the position at which the restored log ended before anything else was recorded";
+    Err(SystemError::Invalid { reason: format!("{why}; {what_to_do}") })
+}
+
+/// Compares what the follower would have noted with the log.
+async fn refuse_another_past<S>(feed: &Arc<Feed<S>>, notebook: &Notebook) -> Result<(), SystemError> {
+    let verification = compare(feed, notebook).await?;
+    let Some(difference) = verification.differences.first() else { return Ok(()) };
+    let to = notebook.position;
+    let reason = format!(
+        "up to position {to} the log is not what follower {} has processed ({difference}); give an earlier position",
+        feed.name
+    );
+    Err(SystemError::Invalid { reason })
+}
+
+/// The number of events that the follower accounts for.
+fn count(book: &Notebook) -> Result<u64, StoreError> {
+    Ok(accounted(book)?.values().map(|figures| figures.count).sum())
+}
+
+impl fmt::Display for AcceptedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { follower, from, to, events, .. } = self;
+        let plural = if *events == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{follower} goes on after position {to}; it was at {from}, and had processed {events} event{plural} in between"
+        )
+    }
+}
