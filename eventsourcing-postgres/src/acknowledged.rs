@@ -1,5 +1,5 @@
-//! What an acknowledged append survives, as the settings of the server and of this store's sessions have it: for people. What a
-//! service replicates below PostgreSQL cannot be seen from here.
+//! The accidents that an acknowledged append survives, as they follow from the settings of the server and of this store's sessions: for
+//! people. Replication below PostgreSQL, as some services have it, cannot be seen from here.
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{Acknowledged, StoreError};

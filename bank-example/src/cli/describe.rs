@@ -1,4 +1,4 @@
-//! How the system is put together, and what its store promises about an acknowledged event.
+//! Describes the system as it is declared, and the accidents that an acknowledged event survives in its store.
 //!
 //! The description needs no store. If the store cannot be opened, that is part of the answer and no failure.
 
@@ -51,8 +51,8 @@ async fn find(place: &Place) -> Result<StoreShown, Failure> {
 
 async fn open(url: &str) -> Result<StoreShown, stores::OpenError> {
     let store = stores::open_existing(url).await?.store();
-    let (log, acknowledged) = (store.log_id(), store.acknowledged().await?);
-    Ok(StoreShown::Opened { address: stores::address_without_secrets(url)?, log, acknowledged })
+    let acknowledged = store.acknowledged().await?;
+    Ok(StoreShown::Opened { address: stores::address_without_secrets(url)?, log: store.log_id(), acknowledged })
 }
 
 fn as_text(store: &StoreShown) -> String {

@@ -9,7 +9,7 @@ use crate::support::server::{DURABLE, Server, execute};
 use crate::support::{Place, psql};
 use crate::{Bank, beside};
 
-/// What the store itself says.
+/// Asks the store itself.
 fn acknowledged(bank: &Bank) -> Acknowledged {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {

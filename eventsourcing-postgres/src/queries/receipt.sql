@@ -1,4 +1,4 @@
--- The receipt of a command. Whoever reads it takes it for an acknowledgement, but what can be seen need not be as safe as that: the
+-- The receipt of a command. Its reader takes it for an acknowledgement, but a commit that can be seen need not be as safe as that: the
 -- wait for the synchronous standbys was ended (then it is seen all the same), the server crashed meanwhile, or the command was
 -- written by a program that waits for nothing. So a receipt that is found is shown after a commit of its own, as
 -- wait_for_standbys.sql has it, unless everything is on the disk and there is no standby to wait for.

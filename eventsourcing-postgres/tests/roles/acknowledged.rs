@@ -1,4 +1,4 @@
-//! What a store says an acknowledged append survives is what becomes of it, on real servers.
+//! An acknowledged append survives the accidents that the store says it survives: on real servers.
 
 use std::time::Duration;
 
@@ -17,6 +17,11 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn store_of(server: &Server) -> PostgresStore {
     PostgresStore::connect(server.url_of(APP, "postgres")).await.expect("a store")
+}
+
+async fn relaxed_store_of(server: &Server) -> PostgresStore {
+    let options = PostgresOptions::new().with_durability(Durability::Normal);
+    options.connect(server.url_of(APP, "postgres")).await.expect("a store")
 }
 
 async fn acknowledged(store: &PostgresStore) -> Acknowledged {
@@ -40,7 +45,7 @@ async fn set(server: &Server, outsider: &Client, name: &str, value: &str) {
     timeout(PATIENCE, changed).await.expect("the server takes the setting");
 }
 
-/// What `store` says once its connections have heard of a change.
+/// Returns when `store` says what is expected, once its connections have heard of a change.
 async fn says(store: &PostgresStore, expected: &Acknowledged) {
     let saying = async {
         while acknowledged(store).await != *expected {
@@ -89,8 +94,8 @@ async fn ends_all_that_waits<T>(outsider: &Client, task: JoinHandle<T>) -> T {
 async fn store_says_that_appends_wait_for_standbys_exactly_where_they_do() {
     let server = server_with_roles_and(DURABLE).await;
     let outsider = connect(&server.url("postgres")).await;
-    let (full, url) = (store_of(&server).await, server.url_of(APP, "postgres"));
-    let relaxed = PostgresOptions::new().with_durability(Durability::Normal).connect(url).await.expect("a store");
+    let full = store_of(&server).await;
+    let relaxed = relaxed_store_of(&server).await;
     let alone = acknowledged(&full).await;
     assert!(matches!(alone, Acknowledged::OnDisk { .. }), "{alone:?}");
     assert!(alone.to_string().contains("as far as PostgreSQL knows"), "{alone}");
@@ -102,13 +107,13 @@ async fn store_says_that_appends_wait_for_standbys_exactly_where_they_do() {
     // The program decides, whatever the server has by default.
     for default in ["off", "local", "remote_write", "on", "remote_apply"] {
         set(&server, &outsider, "synchronous_commit", default).await;
-        let (full, url) = (store_of(&server).await, server.url_of(APP, "postgres"));
+        let full = store_of(&server).await;
         assert_eq!(acknowledged(&full).await, on_standbys("ANY 1 (away)"), "{default}");
         let waiting = appending(&full, &append());
         ends_what_waits_for_a_standby(&outsider, TERMINATE).await;
         let error = waiting.await.expect("a task").expect_err(default);
         assert!(!error.proves_nothing_written(), "{default}: {error}");
-        let another = PostgresOptions::new().with_durability(Durability::Normal).connect(url).await.expect("a store");
+        let another = relaxed_store_of(&server).await;
         for relaxed in [&relaxed, &another] {
             let written = acknowledged(relaxed).await;
             let says_why = matches!(&written, Acknowledged::Written { remedy } if remedy.contains("Durability::Full"));

@@ -25,7 +25,7 @@ pub(super) struct Health {
     /// Appends that hold back the log, each with what it waits for and since when: no follower sees what was written behind them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     log_held_back_by: Vec<String>,
-    /// What becomes of an event that was acknowledged; one for each log.
+    /// The accidents that an acknowledged event survives, for each log.
     acknowledged: Vec<AcknowledgedEvents>,
 }
 
