@@ -48,7 +48,9 @@ impl Settings {
         match &*self.synchronous_commit {
             "off" => written("connect with Durability::Full to have each append wait for the disk"),
             _ if !self.fsync => written("the server has fsync = off; set it to on"),
-            _ if !self.full_page_writes => written("the server has full_page_writes = off; set it to on"),
+            _ if !self.full_page_writes => written(
+                "the server has full_page_writes = off; set it to on, unless its storage never leaves half a page behind",
+            ),
             _ if self.standbys.is_empty() => on_disk(
                 "as far as PostgreSQL knows no other machine has it: set synchronous_standby_names; see \
                  docs/beyond-one-machine.md",

@@ -16,7 +16,8 @@ pub enum Durability {
     Full,
     /// Survives a crash of this process. A crash of the server may lose the commits of the last moments, and their
     /// positions are then given out again: whoever has read them is told so, or goes on with what is there now (promises P33
-    /// to P36). Faster for lone appends (`synchronous_commit = off`).
+    /// to P36). Faster for lone appends (`synchronous_commit = off`). Connect in the same way everywhere: a command that was
+    /// carried out like this is answered by a store with [`Full`](Self::Full) too when it is repeated.
     Normal,
 }
 

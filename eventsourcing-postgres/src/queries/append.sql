@@ -1,8 +1,6 @@
 -- A command that is repeated is answered when its first time is as safe as an append: see receipt.sql.
 SELECT outcomes, numbers, places,
-       CASE WHEN 1 = ANY (outcomes)
-                 AND (current_setting('synchronous_standby_names') <> ''
-                      OR pg_current_wal_insert_lsn() > pg_current_wal_flush_lsn())
+       CASE WHEN 1 = ANY (outcomes) AND current_setting('synchronous_standby_names') <> ''
             THEN pg_logical_emit_message(true, 'eventsourcing', ''::text)
        END
 FROM append($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,

@@ -1,3 +1,3 @@
--- Commits a message that has no reader, and so returns when everything that can be seen is as safe as an append of this session would be:
--- on the disk, and on the synchronous standbys. The log of the server has one order, so they have what stands before it.
+-- Commits a message that has no reader, and so returns when everything that can be seen is as safe as an append of this session would be.
+-- The log of the server has one order, so the synchronous standbys then have what stands before the message.
 SELECT pg_logical_emit_message(true, 'eventsourcing', ''::text)
