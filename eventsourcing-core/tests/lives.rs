@@ -14,7 +14,8 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_core::system::{AcceptedLog, FollowerState, FollowerVerification};
 use eventsourcing_core::{
-    AppError, Application, Id, LogPages, OnFailure, Rejected, Root, Runner, Running, Stores, Subscription, SystemError,
+    AppError, Application, Id, LogPages, OnFailure, Policy, Recorded, Rejected, Root, Runner, Running, Stores,
+    Subscription, System, SystemError, Work,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -339,6 +340,61 @@ impl SettledButForWhatIsSeen for Running<Pantry> {
         let last = jars.head().await.unwrap();
         let receipt = Receipt::at(jars.log_id(), last);
         self.after(&receipt, "shelves", SOON).await.unwrap();
+    }
+}
+
+/// Makes the shelf hold what the last jar was filled with: what it records depends on what it has seen of the shelf.
+struct Levels {
+    app: Application,
+}
+
+impl From<Application> for Levels {
+    fn from(app: Application) -> Self {
+        Self { app }
+    }
+}
+
+impl Policy<Jar> for Levels {
+    type Error = AppError;
+
+    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+        let JarEvent::Filled { beans } = event.payload else { return Ok(()) };
+        let shelf = work.load_or_create(shelf(), || ShelfEvent::Built).await?;
+        let by = i64::from(beans) - shelf.beans;
+        shelf.record(ShelfEvent::Changed { by });
+        Ok(())
+    }
+}
+
+#[derive(System)]
+struct Levelled {
+    #[application(aggregates(Jar))]
+    jars: domain::Jars,
+
+    #[application(aggregates(Shelf), follows(jars: Jar))]
+    levels: Levels,
+}
+
+#[tokio::test]
+async fn root_that_a_policy_has_carried_over_from_a_forgotten_past_decides_nothing() {
+    for runner in [Runner::inline(), Runner::concurrent()] {
+        let store = MemoryStore::new();
+        let running = Levelled::builder(store.clone()).with_runner(runner).start().await.unwrap();
+        let settled = async || tokio::time::timeout(SOON, running.settled()).await.expect("it settles").unwrap();
+        fill(&running.jars.app, 5).await;
+        settled().await;
+        let backup = store.backup();
+        fill(&running.jars.app, 100).await;
+        settled().await;
+        store.restore(&backup);
+
+        // The shelf gets to the version at which the policy has left it, in another way.
+        let shelves = Application::new("shelves", store.clone());
+        shelves.update(shelf(), |_: &Shelf| Ok::<_, NotEnough>(ShelfEvent::Changed { by: 1 })).await.unwrap();
+        fill(&jars(&store), 7).await;
+        settled().await;
+        let found = running.levels.app.load(shelf()).await.unwrap();
+        assert_eq!((found.beans, found.changes), (7, 3), "{runner:?}");
     }
 }
 

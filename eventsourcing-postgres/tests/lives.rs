@@ -195,6 +195,35 @@ async fn sequence_behind_the_log_is_refused_and_named() {
     }
 }
 
+/// As when a dump is restored into the running server: no connection ends, and the log is shorter.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn log_that_is_cut_short_in_a_living_server_is_read_as_it_is() {
+    let place = Place::with_database().await;
+    let store = place.store().await;
+    let mut subscription = Subscription::new(store.clone(), LogQuery::after(Position::ZERO));
+    for _ in 0..12 {
+        append(&store).await.expect("an event");
+        next(&mut subscription).await.expect("an event").expect("it is there");
+    }
+    let lost = log_of(&store).await.pop().expect("events");
+    let epoch = store.epoch();
+    let app = Application::new("jars", store.clone());
+    let cut = "DELETE FROM events WHERE position > 6; SELECT setval('events_position', 6)";
+    place.outsider().await.batch_execute(cut).await.expect("the owner may");
+
+    assert_eq!(timeout(SOON, head_of(&store)).await.expect("it is found out"), Position::new(6));
+    assert!(store.epoch() > epoch, "nothing that was known of the log holds any more");
+    let ended = next(&mut subscription).await.expect("an error");
+    let Err(StoreError::LogWentBack { position, end, .. }) = ended else { panic!("{ended:?}") };
+    assert_eq!((position, end), (lost.position, Position::new(6)));
+    app.save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 1 })).await.expect("a jar");
+    let decided_before = append_to(&stream(), Expected::NoStream).in_epoch(epoch);
+    let refused = store.append(decided_before).await;
+    assert!(matches!(refused, Err(StoreError::OutdatedEpoch { .. })), "{refused:?}");
+    let positions: Vec<_> = log_of(&store).await.iter().map(|event| event.position.as_u64()).collect();
+    assert_eq!(positions, [1, 2, 3, 4, 5, 6, 7], "what is written where the lost events stood is seen");
+}
+
 /// One lost connection of many is no reason to doubt, and all of them are: but nothing is lost by doubting.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn lost_connections_of_a_living_server_cost_nothing_but_a_look() {
