@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::StoreError;
+use eventsourcing_core::store::{Position, StoreError};
 use rusqlite::Connection;
 
 use crate::error::{translate, translate_before_commit};
@@ -113,6 +113,7 @@ impl WriteAheadLog {
             self.copied = self.length.salts();
             self.mark = Mark::Renew;
         }
+        self.watch.check_before_write(transaction).map_err(StoreError::before_commit)?;
         self.copies_after_commit = self.is_copy_due();
         let marked = match self.mark {
             Mark::Renew => life::renew(transaction, self.watch.token().as_ref()),
@@ -128,8 +129,9 @@ impl WriteAheadLog {
         self.watch.look().map(drop).map_err(StoreError::before_commit)
     }
 
-    /// What has begun is committed.
-    pub(crate) fn committed(&mut self) {
+    /// What has begun is committed. `written` is the last position that was given out, or zero.
+    pub(crate) fn committed(&mut self, written: Position) {
+        self.watch.note_head(written);
         self.is_used = true;
         let pages = self.pages.load(Ordering::Relaxed);
         if pages < self.pages_before {
@@ -152,6 +154,9 @@ impl WriteAheadLog {
 
     /// Copies the log if it is time, between commits. What is committed stays committed, whatever happens.
     pub(crate) fn tidy(&mut self, connection: &mut Connection) {
+        if self.watch.is_restored_in_log() {
+            self.copy(connection);
+        }
         // Not into a file of another life. The next commit tells what is wrong.
         if std::mem::take(&mut self.copies_after_commit) && self.watch.check(connection).is_ok() {
             self.copy(connection);
@@ -315,7 +320,7 @@ mod tests {
             self.log.begin(&transaction).expect("the file is there");
             transaction.execute_batch(sql).expect("a write");
             transaction.commit().expect("a commit");
-            self.log.committed();
+            self.log.committed(Position::ZERO);
             self.log.tidy(&mut self.opened.writer);
         }
 

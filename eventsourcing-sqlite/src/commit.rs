@@ -280,10 +280,10 @@ impl Writer {
             wal.begin(&transaction).map_err(Failure::File)?;
         }
         let outcomes = batch.iter().map(|job| carry_out(&transaction, self.log, &self.path, job));
-        let outcomes = outcomes.collect::<Result<_, _>>().map_err(Failure::before_commit)?;
+        let outcomes = outcomes.collect::<Result<Vec<_>, _>>().map_err(Failure::before_commit)?;
         transaction.commit().map_err(|error| Failure::AtCommit(Arc::new(error)))?;
         if let Some(wal) = &mut self.wal {
-            wal.committed();
+            wal.committed(last_position(&outcomes));
         }
         Ok(outcomes)
     }

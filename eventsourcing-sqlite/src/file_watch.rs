@@ -7,18 +7,19 @@
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::StoreError;
+use eventsourcing_core::store::{Position, StoreError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
-use crate::error::unavailable;
+use crate::error::{translate_before_commit, unavailable};
 use crate::file_identity::{Identity, Stamp, names_of};
 use crate::life::{self, Token};
+use crate::read;
 
 /// How often reads look at the names.
 const READS_LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -32,6 +33,8 @@ const REMOVED: &str = "was removed or renamed while this store had it open; stop
                        -wal or restore a backup, and open the store again";
 const REPLACED: &str = "was replaced while this store had it open; stop this program and open the store again, which then \
                         uses what the path names now";
+const RESTORED: &str = "was restored while this store had it open: it is of an earlier time or of another life than what this store \
+                        has seen; stop this program and open the store again, which then uses what is there now";
 const OVERWRITTEN: &str = "was overwritten while this store had it open, by a copy or a backup; stop this program, restore \
                            the file again, remove its -wal and -shm files, and open the store again";
 
@@ -40,8 +43,11 @@ pub(crate) struct FileWatch {
     path: Arc<Path>,
     parts: [Part; 3],
     approved: Mutex<Approved>,
+    seen: Mutex<Seen>,
     /// Why the store cannot go on.
     lost: OnceLock<String>,
+    /// Another content was written by way of SQLite, into the file that the path names.
+    was_restored: AtomicBool,
     opened: Instant,
     /// When a read looked last, in milliseconds since `opened`.
     read_looked: AtomicU64,
@@ -50,6 +56,16 @@ pub(crate) struct FileWatch {
 struct Part {
     path: PathBuf,
     identity: Identity,
+}
+
+/// The furthest that was seen of the content, file and log together. SQLite's own backup can write another content into them by a
+/// transaction like any other, which changes no name and nothing in the file before the next checkpoint.
+#[derive(Default)]
+struct Seen {
+    token: Option<Token>,
+    head: Position,
+    /// Changes with each commit of another connection.
+    data_version: i64,
 }
 
 /// The state of the file in which its content was found to be right.
@@ -86,11 +102,14 @@ impl FileWatch {
                 Part::beside(&real, "-shm")?,
             ],
             approved: Mutex::new(Approved { stamp: Stamp::of(&found), is_settled: false, token: None, names: 1 }),
+            seen: Mutex::default(),
             lost: OnceLock::new(),
+            was_restored: AtomicBool::new(false),
             opened: Instant::now(),
             read_looked: AtomicU64::new(0),
         };
         watch.check_content(connection)?;
+        watch.check_course(connection)?;
         Ok(watch)
     }
 
@@ -119,7 +138,48 @@ impl FileWatch {
             return Ok(());
         }
         self.read_looked.store(now, Ordering::Relaxed);
-        self.check(connection).map(drop)
+        self.check(connection)?;
+        self.check_course(connection)
+    }
+
+    /// Requires of an open transaction of the writer that what others have committed since the last one goes on from there.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`]: the content is of another life, or of an earlier time.
+    pub(crate) fn check_before_write(&self, writer: &Connection) -> Result<(), StoreError> {
+        let version =
+            writer.prepare_cached("PRAGMA data_version").and_then(|mut get| get.query_row([], |row| row.get(0)));
+        let version = version.map_err(|error| translate_before_commit(&self.path, error))?;
+        if std::mem::replace(&mut self.seen().data_version, version) == version {
+            return Ok(());
+        }
+        self.check_course(writer)
+    }
+
+    /// The writer has committed up to here.
+    pub(crate) fn note_head(&self, head: Position) {
+        let mut seen = self.seen();
+        seen.head = seen.head.max(head);
+    }
+
+    /// Requires that the content goes on from what was seen before.
+    fn check_course(&self, connection: &Connection) -> Result<(), StoreError> {
+        let found = {
+            // Held while the content is read: what was read before somebody noted more would seem to have gone back.
+            let mut seen = self.seen();
+            let found = life::tokens(connection).and_then(|tokens| Ok((tokens, read::head(connection)?)));
+            found.map(|(tokens, head)| {
+                let goes_on = head >= seen.head && seen.token.as_ref().is_none_or(|token| tokens.go_on_from(token));
+                (seen.token, seen.head) = (Some(tokens.last()), head.max(seen.head));
+                goes_on
+            })
+        };
+        match found {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(self.lose_content(connection)),
+            // What else is wrong is found and told by whoever reads what they came for.
+            Err(_) => Ok(()),
+        }
     }
 
     /// Compares the token in the file with those that `connection` sees.
@@ -147,7 +207,7 @@ impl FileWatch {
                 Err(_) => {}
             }
             if misfits == MISFITS_MAX {
-                return Err(self.lose(&self.parts[0], OVERWRITTEN));
+                return Err(self.lose_content(connection));
             }
             thread::sleep(LOOK_AGAIN_INTERVAL);
         }
@@ -194,10 +254,19 @@ impl FileWatch {
         self.check(connection).err()
     }
 
+    /// Returns `true` if another content stands in the log, and the file is still what it was: until the log is copied into it, the
+    /// two seem to be of two lives.
+    pub(crate) fn is_restored_in_log(&self) -> bool {
+        self.was_restored.load(Ordering::Relaxed)
+            && self.parts.iter().all(|part| self.find(part).is_ok())
+            && life::token_in_file(&self.path).is_ok_and(|in_file| self.token() == Some(in_file))
+    }
+
     /// Has SQLite leave file and log as they are when `connection` is closed, if they are not this store's any more: the
     /// log would be copied into a file of another life, or the log of another program would be deleted.
     pub(crate) fn before_closing(&self, connection: &Connection) {
         if self.check(connection).is_err()
+            && !self.is_restored_in_log()
             && let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         {
             tracing::error!(path = %self.path.display(), %error, "the log may be copied into the file");
@@ -234,6 +303,23 @@ impl FileWatch {
         }
     }
 
+    /// The content is not what it was. If the file is, the new content was written by way of SQLite and stands in the log; if file
+    /// and log belong together, it was copied from there into the file. Either way nothing is damaged.
+    fn lose_content(&self, connection: &Connection) -> StoreError {
+        // Another process that has noticed too may just be copying its log into the file.
+        for _ in 0..MISFITS_MAX {
+            if let Ok(in_file) = life::token_in_file(&self.path) {
+                let is_in_log = self.token().as_ref() == Some(&in_file);
+                if is_in_log || life::tokens(connection).is_ok_and(|known| known.allow(&in_file)) {
+                    self.was_restored.store(is_in_log, Ordering::Relaxed);
+                    return self.lose(&self.parts[0], RESTORED);
+                }
+            }
+            thread::sleep(LOOK_AGAIN_INTERVAL);
+        }
+        self.lose(&self.parts[0], OVERWRITTEN)
+    }
+
     fn lose(&self, part: &Part, what: &str) -> StoreError {
         let why = self.lost.get_or_init(|| {
             let why = match part.path == *self.path {
@@ -254,6 +340,11 @@ impl FileWatch {
             tracing::warn!(%path, names, "the file has several names; open it by one of them only, or it is damaged");
         }
         names
+    }
+
+    /// A panic while the lock is held cannot leave it half changed.
+    fn seen(&self) -> MutexGuard<'_, Seen> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A panic while the lock is held cannot leave it half changed.

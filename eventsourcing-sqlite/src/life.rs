@@ -67,6 +67,15 @@ impl Tokens {
         }
     }
 
+    /// Returns `true` if the list has gone on from one that ended in `token`.
+    pub(crate) fn go_on_from(&self, token: &Token) -> bool {
+        match self.index_of(token) {
+            Some(_) => true,
+            // So many checkpoints later it may have been dropped. A list that has no token yet begins with none.
+            None => *token == Token::none() || (self.passed == PASSED_MAX && self.list[0].number() > token.number()),
+        }
+    }
+
     fn index_of(&self, token: &Token) -> Option<usize> {
         match self.list.is_empty() {
             true => (*token == Token::none()).then_some(0),
@@ -85,7 +94,7 @@ impl Tokens {
         tokens
     }
 
-    fn last(self) -> Token {
+    pub(crate) fn last(self) -> Token {
         self.list.into_iter().next_back().unwrap_or_else(Token::none)
     }
 
@@ -208,6 +217,9 @@ mod tests {
         assert!(!known.allow_after(&token("2-b"), &token("3-c")));
         assert!(!known.allow_after(&token("3-c"), &token("4-d")), "what it has shown is not in the list at all");
         assert!(!known.allow_after(&token("1-a"), &token("1-a")), "it is passed");
+        assert!(known.go_on_from(&token("1-a")) && known.go_on_from(&token("3-c")) && known.go_on_from(&Token::none()));
+        assert!(!known.go_on_from(&token("4-d")), "an earlier time");
+        assert!(!list("1-z").go_on_from(&token("3-c")), "another life");
     }
 
     #[test]

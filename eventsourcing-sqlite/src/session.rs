@@ -10,7 +10,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use eventsourcing_core::sql::TRANSACTION_IDLE_MAX;
-use eventsourcing_core::store::StoreError;
+use eventsourcing_core::store::{Position, StoreError};
 use rusqlite::{Connection, ErrorCode, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
@@ -148,7 +148,7 @@ fn commit(transaction: Transaction<'_>, path: &Path, wal: Option<&mut WriteAhead
         _ => translate(path, error).at_commit(),
     });
     if let (Ok(()), Some(wal)) = (&committed, wal) {
-        wal.committed();
+        wal.committed(Position::ZERO);
     }
     committed
 }

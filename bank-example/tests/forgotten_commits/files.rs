@@ -26,6 +26,8 @@ enum Restore {
     ByRename,
     /// The bytes of the backup are written into the file while programs are at work.
     ByCopy,
+    /// SQLite writes the backup into the file by a transaction while programs are at work, as `.restore` of its shell does.
+    BySqlite,
 }
 
 impl Restore {
@@ -35,6 +37,7 @@ impl Restore {
             Self::AfterAllStopped => "no program has it open",
             Self::ByRename => "was replaced",
             Self::ByCopy => "was overwritten",
+            Self::BySqlite => "was restored",
         }
     }
 }
@@ -98,6 +101,14 @@ impl Place {
             Restore::ByRename => {
                 copy(&self.backup, &renamed);
                 fs::rename(renamed, self.file()).expect("it takes the place of the file");
+            }
+            Restore::BySqlite => {
+                let from = rusqlite::Connection::open(&self.backup).expect("a connection");
+                let mut to = rusqlite::Connection::open(self.file()).expect("a connection");
+                to.busy_timeout(PATIENCE).expect("a timeout");
+                let restoring = rusqlite::backup::Backup::new(&from, &mut to).expect("a backup");
+                let pause = Duration::from_millis(1);
+                restoring.run_to_completion(100, pause, None).expect("it is restored");
             }
         }
     }
@@ -203,7 +214,9 @@ async fn storm(restore: Restore) {
                 start_again(processes.iter_mut());
                 since
             }
-            Restore::ByRename | Restore::ByCopy => start_again_after_loss(&place, restore, &mut processes, &mut random),
+            Restore::ByRename | Restore::ByCopy | Restore::BySqlite => {
+                start_again_after_loss(&place, restore, &mut processes, &mut random)
+            }
         };
         outcome.wait_for_service(&mut processes, since);
         outcome.forgotten += check(&place.url(), &mut processes, happened, &format!("{restore:?} {round}")).await;
@@ -228,6 +241,11 @@ async fn backup_is_copied_over_a_file_in_use() {
     storm(Restore::ByCopy).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn backup_is_restored_by_sqlite_into_a_file_in_use() {
+    storm(Restore::BySqlite).await;
+}
+
 /// Whoever waits for a store that can never be used again would wait for ever.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_waits_for_a_lost_file_ends_and_says_so() {
@@ -235,14 +253,19 @@ async fn what_waits_for_a_lost_file_ends_and_says_so() {
     let accounts = accounts_opened(&place.url()).await;
     let elsewhere = SqliteStore::open(place.file()).await.expect("the store opens");
     // Another process has the follower and does nothing, so that a wait for it lasts.
-    let follower = Name::from_static("ledger");
-    let (upstream, holder, duration) = (elsewhere.log_id(), HolderId::new(), LeaseRequest::DURATION_MAX);
-    elsewhere.lease(LeaseRequest { follower, upstream, holder, duration }).await.expect("a lease");
+    let request = LeaseRequest {
+        follower: Name::from_static("ledger"),
+        upstream: elsewhere.log_id(),
+        holder: HolderId::new(),
+        duration: LeaseRequest::DURATION_MAX,
+    };
+    elsewhere.lease(request).await.expect("a lease");
     elsewhere.close().await;
     let (bank, store) = open(&place.url()).await;
     let receipt = bank.accounts.credit(accounts[0], money("1.00")).await.expect("a credit");
     let mut events = Subscription::new(store.clone(), LogQuery::after(receipt.position).categories(["Account"]));
-    let (command, second) = (bank.accounts.command(CommandId::new()), Duration::from_secs(1));
+    let command = bank.accounts.command(CommandId::new());
+    let second = Duration::from_secs(1);
     let waits = async {
         tokio::join!(bank.after(&receipt, "ledger", PATIENCE), bank.settled(), events.next(), async {
             tokio::time::sleep(second / 4).await;

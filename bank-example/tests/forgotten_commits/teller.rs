@@ -54,8 +54,14 @@ async fn child_commands_follows_waits_and_subscribes() {
         Err(error) => return say(&format!("refused {}", one_line(&error))),
     };
     say("opened");
-    let (silence, delivered, is_lost) = Default::default();
-    let teller = Arc::new(Teller { bank, store, accounts, silence, delivered, is_lost });
+    let teller = Arc::new(Teller {
+        bank,
+        store,
+        accounts,
+        silence: RwLock::default(),
+        delivered: Mutex::default(),
+        is_lost: AtomicBool::default(),
+    });
     let mut tasks = JoinSet::new();
     for _ in 0..HANDS {
         tasks.spawn(Arc::clone(&teller).command_without_end());

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use eventsourcing_core::store::{EventStore, LogQuery, Position, StoreError};
 use eventsourcing_sqlite::SqliteStore;
@@ -17,6 +18,16 @@ pub(crate) fn run(program: &str, arguments: &[&Path]) {
 /// Copies in place: a file that exists keeps its inode.
 pub(crate) fn copy(from: &Path, to: &Path) {
     run("cp", &[from, to]);
+}
+
+/// Writes the content of `backup` into `file` by a transaction, as `.restore` of the `sqlite3` shell does.
+pub(crate) fn restore_by_sqlite(backup: &Path, file: &Path) {
+    let from = rusqlite::Connection::open(backup).expect("a connection");
+    let mut to = rusqlite::Connection::open(file).expect("a connection");
+    to.busy_timeout(Duration::from_secs(10)).expect("a timeout");
+    let pages_per_step = 100;
+    let restoring = rusqlite::backup::Backup::new(&from, &mut to).expect("a backup");
+    restoring.run_to_completion(pages_per_step, Duration::from_millis(1), None).expect("it is restored");
 }
 
 pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {

@@ -8,7 +8,9 @@ use eventsourcing_core::store::{EventStore, HolderId, LeaseRequest, Position, St
 use eventsourcing_sqlite::SqliteStore;
 use tokio::time::{sleep, timeout};
 
-use super::hands::{assert_says, assert_sound, beside, copy, events_of, names_in, run, store_with, write};
+use super::hands::{
+    assert_says, assert_sound, beside, copy, events_of, names_in, restore_by_sqlite, run, store_with, write,
+};
 use crate::fixture::{Place, append};
 
 /// Longer than reads take to notice.
@@ -16,6 +18,7 @@ const SOON: Duration = Duration::from_millis(120);
 
 const REMOVED: &str = "removed or renamed while this store had it open; stop this program, put the file back";
 const REPLACED: &str = "replaced while this store had it open; stop this program and open the store again";
+const RESTORED: &str = "restored while this store had it open: it is of an earlier time or of another life";
 const OVERWRITTEN: &str = "overwritten while this store had it open, by a copy or a backup; stop this program";
 
 /// Everything that writes is refused, at once and for ever; reads are after a moment.
@@ -196,6 +199,39 @@ async fn other_store_that_is_copied_over_the_file_is_noticed() {
     assert_lost(&store, &place, OVERWRITTEN).await;
 }
 
+/// The names and the file stay as they are, the new content is in the log.
+#[tokio::test]
+async fn backup_that_sqlite_restores_into_the_file_is_noticed_and_used_from_the_next_start() {
+    for is_of_earlier_life in [false, true] {
+        let place = Place::new();
+        let backup = place.folder().join("backup");
+        let store = store_and_older_backup(&place, &backup).await;
+        if !is_of_earlier_life {
+            fs::remove_file(&backup).expect("it is removed");
+            store.backup(&backup).await.expect("a backup");
+            write(&store, 5).await;
+        }
+        restore_by_sqlite(&backup, &place.file());
+        assert_lost(&store, &place, RESTORED).await;
+        store.close().await;
+        let store = place.store().await;
+        assert_eq!(events_of(&store).await, if is_of_earlier_life { 20 } else { 30 });
+        write(&store, 1).await;
+        store.close().await;
+        assert_sound(&place.file());
+    }
+}
+
+#[tokio::test]
+async fn store_that_only_reads_notices_what_sqlite_restores() {
+    let place = Place::new();
+    let backup = place.folder().join("backup");
+    let store = store_and_older_backup(&place, &backup).await;
+    restore_by_sqlite(&backup, &place.file());
+    sleep(SOON).await;
+    assert_says(&store.head().await.expect_err("it is of an earlier time"), &place.file(), RESTORED);
+}
+
 #[tokio::test]
 async fn emptied_file_is_noticed() {
     let place = Place::new();
@@ -217,7 +253,7 @@ async fn store_that_only_reads_notices_too() {
     assert_eq!(events_of(&store).await, 6);
     copy(&backup, &place.file());
     sleep(SOON).await;
-    assert_says(&store.head().await.expect_err("it is another file"), &place.file(), OVERWRITTEN);
+    assert_says(&store.head().await.expect_err("it is another file"), &place.file(), RESTORED);
 }
 
 #[tokio::test]
