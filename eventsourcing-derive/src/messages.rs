@@ -28,6 +28,9 @@ messages! {
     bad_stored_name(name, fault)
         "the stored name `{name}` {fault}; a stored name has 1 to 255 bytes and no NUL character"
 
+    reserved_name(name, fault)
+        "the name `{name}` {fault}, as do names that the framework stores things under; names of applications, followers and aggregates have no `:`, `@`, `.` or `/`, and do not begin with `eventsourcing`"
+
     // #[derive(Aggregate)]
     aggregate_union(name)
         "`{name}` is a union; an aggregate is a struct or an enum"

@@ -9,6 +9,28 @@ use crate::messages;
 /// As `store::Name::BYTES_MAX`.
 const BYTES_MAX: usize = 255;
 
+/// The characters of names that the framework makes for itself, and their beginning: as `system/notes.rs` of the core.
+const SEPARATORS: [char; 4] = [':', '@', '.', '/'];
+const FRAMEWORK: &str = "eventsourcing";
+
+/// As [`stored_name`], for a name under which positions of followers are kept: that of an application, follower or aggregate.
+pub(crate) fn owner_name(chosen: Option<LitStr>, item: &Ident, errors: &mut Errors) -> LitStr {
+    let name = stored_name(chosen, item, errors);
+    check_is_free(&name, errors);
+    name
+}
+
+/// Reports a name that the framework may make for itself.
+pub(crate) fn check_is_free(name: &LitStr, errors: &mut Errors) {
+    let value = name.value();
+    let fault = match value.chars().find(|character| SEPARATORS.contains(character)) {
+        Some(separator) => format!("contains `{separator}`"),
+        None if value.starts_with(FRAMEWORK) => format!("begins with `{FRAMEWORK}`"),
+        None => return,
+    };
+    errors.report(name, messages::reserved_name(shown(&value), fault));
+}
+
 /// The name the user chose with `name = "…"`, else that of the item.
 pub(crate) fn stored_name(chosen: Option<LitStr>, item: &Ident, errors: &mut Errors) -> LitStr {
     let name = chosen.unwrap_or_else(|| LitStr::new(&item.unraw().to_string(), item.span()));

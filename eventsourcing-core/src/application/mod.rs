@@ -22,7 +22,6 @@ use jiff::Timestamp;
 pub use load::IdPage;
 pub(crate) use ownership::Owners;
 pub use parts::{Ids, Save};
-pub(crate) use refusal::is_keeper;
 #[cfg(feature = "archive")]
 pub(crate) use refusal::{rejection, rejection_note};
 

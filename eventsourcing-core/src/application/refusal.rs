@@ -10,13 +10,10 @@ use serde::de::DeserializeOwned;
 
 use super::Application;
 use crate::store::{
-    Append, Appended, CommandId, EventStore, LogId, Name, NotesQuery, Position, Receipt, ReceiptKind, StoreError,
-    Tracking,
+    Append, Appended, CommandId, EventStore, LogId, NotesQuery, Position, Receipt, ReceiptKind, StoreError, Tracking,
 };
+use crate::system::notes;
 use crate::{AppError, Rejected};
-
-/// Under which key a refusal is noted.
-const REFUSAL_KEY: &str = "refusal";
 
 impl Application {
     /// Carries out this handle's [command](Self::command) once, a refusal included: whoever asks again, in any process, gets
@@ -131,8 +128,8 @@ impl Application {
 
 /// The append that keeps a rejection, noted as it is given.
 pub(crate) fn rejection(at: Timestamp, log: LogId, command_id: CommandId, note: String) -> Append {
-    let step = Tracking::new(keeper(command_id), log, Position::ZERO, Position::ZERO);
-    Append::new(at).with_rejected_command(command_id).with_tracking(step.with_note(REFUSAL_KEY, note))
+    let step = Tracking::new(notes::rejection(command_id), log, Position::ZERO, Position::ZERO);
+    Append::new(at).with_rejected_command(command_id).with_tracking(step.with_note(notes::REJECTION, note))
 }
 
 /// The note of the rejection of a command, if there is one.
@@ -140,19 +137,6 @@ pub(crate) async fn rejection_note(
     store: &dyn EventStore,
     command_id: CommandId,
 ) -> Result<Option<String>, StoreError> {
-    let query = NotesQuery::new(keeper(command_id), store.log_id(), REFUSAL_KEY);
-    Ok(store.notes(query).await?.notes.remove(REFUSAL_KEY))
-}
-
-/// The beginning of the names under which refusals are noted.
-const KEEPERS: &str = "refusal:";
-
-/// The name under which the refusal of a command is noted. A follower is named like a field, so none has this name.
-fn keeper(command_id: CommandId) -> Name {
-    format!("{KEEPERS}{command_id}").into()
-}
-
-/// If a refusal is noted under this name: a name that comes after those of all refusals.
-pub(crate) fn is_keeper(name: &Name) -> Option<Name> {
-    name.as_str().starts_with(KEEPERS).then(|| format!("{KEEPERS}~").into())
+    let query = NotesQuery::new(notes::rejection(command_id), store.log_id(), notes::REJECTION);
+    Ok(store.notes(query).await?.notes.remove(notes::REJECTION))
 }

@@ -12,6 +12,7 @@ use crate::store::{
     Append, Cut, EventStore, Figures, Name, NotesQuery, Position, Slice, StoreError, StoredEvent, StreamId,
     StreamQuery, Tracking, Version,
 };
+use crate::system::notes as keys;
 use crate::system::{Partition, figures_note, is_of_positions, is_put_aside, moved_note, place_of};
 
 /// How many notes go into one step.
@@ -144,7 +145,7 @@ impl Carried<'_> {
     /// The cut on which the follower goes on. The line of one that is cut into several takes nothing: its partitions have
     /// lines of their own.
     fn cut(&self) -> Option<Cut> {
-        let whole = Partition::whole_name(&self.line.follower);
+        let whole = keys::whole(&self.line.follower);
         match self.line.partition {
             Some((_, of)) => Some(Cut::new(whole, of)),
             None if self.line.takes.is_empty() => None,

@@ -11,7 +11,6 @@ use jiff::Timestamp;
 
 use super::carry::Carry;
 use super::line::{AnswerLine, Line, Lines, new_event};
-use super::mark::{IMPORT, UNFINISHED_KEY};
 use super::survey::{Contents, EVENTS_BETWEEN_NEWS, Survey, survey};
 use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::application::rejection;
@@ -19,9 +18,8 @@ use crate::store::{
     Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position, ReceiptKind, Revision,
     StoreError, StoredEvent, StreamAppend, Tracking, Version,
 };
+use crate::system::notes as keys;
 
-/// The note that says which archive the store was filled from.
-const FINISHED_KEY: &str = "finished";
 /// How many answers are written at the same time; each has a commit, and a store may let them share one.
 const ANSWERS_AT_ONCE: usize = 64;
 /// How many bytes of payload and metadata go into one append, or one event more.
@@ -88,22 +86,22 @@ impl<'a> Import<'a> {
     /// Marks the store, or finds the mark of the same import.
     async fn begin(store: &'a dyn EventStore, survey: &Survey) -> Result<Self, ArchiveError> {
         let Notebook { position, revision, notes, .. } =
-            store.notes(NotesQuery::new(IMPORT, store.log_id(), "")).await?;
+            store.notes(NotesQuery::new(keys::IMPORT, store.log_id(), "")).await?;
         let mut import = Self { store, line: position.as_u64(), revision };
         let not_empty = |reason: &str| Err(ArchiveError::NotEmpty { reason: reason.into() });
-        match (notes.get(UNFINISHED_KEY), notes.get(FINISHED_KEY)) {
+        match (notes.get(keys::UNFINISHED), notes.get(keys::FINISHED)) {
             (Some(known), _) if *known == survey.sha256 => {}
             (Some(_), _) => return not_empty("another archive is in it, and that import is not finished"),
             (None, Some(known)) if *known == survey.sha256 => return Err(ArchiveError::Finished),
             (None, _) => {
                 import.refuse_contents().await?;
-                let step = import.step(0).with_note(UNFINISHED_KEY, &survey.sha256);
+                let step = import.step(0).with_note(keys::UNFINISHED, &survey.sha256);
                 import.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
             }
         }
         if let Err(refused) = import.refuse_followers(survey).await {
             if import.line == 0 {
-                let step = import.step(0).without_note(UNFINISHED_KEY);
+                let step = import.step(0).without_note(keys::UNFINISHED);
                 import.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
             }
             return Err(refused);
@@ -135,7 +133,7 @@ impl<'a> Import<'a> {
     fn step(&self, lines: u64) -> Tracking {
         let from = Position::new(self.line);
         let to = Position::new(self.line + lines);
-        Tracking::new(IMPORT, self.store.log_id(), from, to).with_revision(self.revision)
+        Tracking::new(keys::IMPORT, self.store.log_id(), from, to).with_revision(self.revision)
     }
 
     async fn append(&mut self, append: Append) -> Result<(), ArchiveError> {
@@ -145,7 +143,7 @@ impl<'a> Import<'a> {
                 (self.line, self.revision) = (line, self.revision.next());
                 Ok(())
             }
-            Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork { follower: IMPORT }),
+            Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork { follower: keys::IMPORT }),
             Err(error @ StoreError::Conflict { .. }) => Err(ArchiveError::line(line, error)),
             Err(error) => Err(error.into()),
         }
@@ -235,7 +233,7 @@ impl<'a> Import<'a> {
     }
 
     async fn finish(mut self, survey: &Survey) -> Result<(), ArchiveError> {
-        let step = self.step(0).without_note(UNFINISHED_KEY).with_note(FINISHED_KEY, &survey.sha256);
+        let step = self.step(0).without_note(keys::UNFINISHED).with_note(keys::FINISHED, &survey.sha256);
         self.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await
     }
 }

@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use super::System;
-use super::feed::{DROPPED_KEYS, FIGURES_KEYS, HELD_KEYS, PARKED_KEYS, Partition, RECORD_KEYS, partitions_of};
+use super::feed::{Partition, partitions_of};
 use super::follower::Target;
-use super::tenure::HOLDER_KEY;
+use super::notes;
 use crate::store::{EventStore, Name, Position, StoreError, StreamId, Version};
 
 /// A follower whose effects are elsewhere than in tables of its store: a policy, or a projection into something foreign.
@@ -36,17 +36,17 @@ pub(crate) async fn partitions(store: &dyn EventStore, follower: &Name) -> Resul
 
 /// Whether a note stays as it is: its key and its value name no positions, and nobody but the follower has written it.
 pub(crate) fn is_carried_as_it_is(key: &str) -> bool {
-    !is_of_positions(key) && !key.starts_with(FIGURES_KEYS) && key != HOLDER_KEY
+    !is_of_positions(key) && !key.starts_with(notes::FIGURES) && key != notes::HOLDER
 }
 
 /// Whether a note is about one event and its position.
 pub(crate) fn is_of_positions(key: &str) -> bool {
-    [PARKED_KEYS, HELD_KEYS, DROPPED_KEYS, RECORD_KEYS].iter().any(|prefix| key.starts_with(prefix))
+    [notes::PARKED, notes::HELD, notes::DROPPED, notes::PARKING_RECORDS].iter().any(|prefix| key.starts_with(prefix))
 }
 
 /// Whether the event of a note is one that the follower has not dealt with.
 pub(crate) fn is_put_aside(key: &str) -> bool {
-    key.starts_with(HELD_KEYS) || key.starts_with(DROPPED_KEYS)
+    key.starts_with(notes::HELD) || key.starts_with(notes::DROPPED)
 }
 
 /// The event that a note is about.
@@ -65,7 +65,7 @@ pub(crate) fn place_of(note: &str) -> Result<(StreamId, Version), StoreError> {
 pub(crate) fn moved_note(key: &str, note: &str, position: Position) -> Result<(String, String), StoreError> {
     let mut value: Value = serde_json::from_str(note).map_err(|error| unreadable(note, error))?;
     value["position"] = position.as_u64().into();
-    let is_keyed_by_position = key.starts_with(DROPPED_KEYS) || key.starts_with(RECORD_KEYS);
+    let is_keyed_by_position = key.starts_with(notes::DROPPED) || key.starts_with(notes::PARKING_RECORDS);
     let key = match key.rsplit_once('/') {
         Some((before, _)) if is_keyed_by_position => format!("{before}/{:020}", position.as_u64()),
         _ => key.to_owned(),

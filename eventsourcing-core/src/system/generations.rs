@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::feed::RETIRED;
+use super::notes;
 use crate::Table;
 use crate::projection::{quoted, table_of};
 use crate::sql::{Database, SqlError, Transaction};
@@ -18,8 +19,6 @@ use crate::store::{
     Revision, StoreError, Tracking,
 };
 
-/// Under which key a read model notes its generations.
-const GENERATIONS_KEY: &str = "generations";
 /// How long a process that compares is waited for if it gives no sign of life.
 const CHECK_LEASE: Duration = Duration::from_secs(120);
 
@@ -108,7 +107,7 @@ impl Generations {
 
     /// The name under which the position of a generation is kept.
     pub(crate) fn follower(&self, number: u64) -> Name {
-        format!("{}@{number}", self.name).into()
+        notes::generation(&self.name, number)
     }
 
     pub(crate) async fn read(&self) -> Result<Register, StoreError> {
@@ -116,9 +115,9 @@ impl Generations {
     }
 
     async fn page(&self) -> Result<Page, StoreError> {
-        let query = NotesQuery::new(self.name.clone(), self.home.log_id(), GENERATIONS_KEY);
+        let query = NotesQuery::new(self.name.clone(), self.home.log_id(), notes::GENERATIONS);
         let Notebook { position, revision, notes, .. } = self.home.notes(query).await?;
-        let register = notes.get(GENERATIONS_KEY).map_or(Ok(Register::default()), |note| read_register(note))?;
+        let register = notes.get(notes::GENERATIONS).map_or(Ok(Register::default()), |note| read_register(note))?;
         Ok(Page { register, position, revision })
     }
 
@@ -272,7 +271,7 @@ impl Generations {
         let follower = self.follower(generation.number);
         let mut spots = Vec::new();
         for upstream in &self.upstreams {
-            let query = NotesQuery::new(follower.clone(), *upstream, GENERATIONS_KEY).limit(1);
+            let query = NotesQuery::new(follower.clone(), *upstream, notes::GENERATIONS).limit(1);
             let Notebook { position, revision, last_event, .. } = self.home.notes(query).await?;
             let step = Tracking::new(follower.clone(), *upstream, position, position).with_revision(revision);
             spots.push((step, KnownPlace::new(position, last_event)));
@@ -293,7 +292,7 @@ impl Generations {
         let note = serde_json::to_string(register).expect("numbers and texts");
         Tracking::new(self.name.clone(), self.home.log_id(), page.position, page.position)
             .with_revision(page.revision)
-            .with_note(GENERATIONS_KEY, note)
+            .with_note(notes::GENERATIONS, note)
     }
 
     /// Other processes may be about the same.

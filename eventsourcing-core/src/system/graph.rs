@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 
-use super::SystemError;
+use super::{SystemError, notes};
 use crate::store::Name;
 
 /// A system as it was declared. Prints itself as text (`Display`) and as a diagram
@@ -120,8 +120,10 @@ impl Definition {
         lines.join("\n") + "\n"
     }
 
-    /// Checks what cannot be checked while compiling, because two types can have one stored name.
+    /// Checks what cannot be checked while compiling, because two types can have one stored name, or the definition was written
+    /// by hand.
     pub(crate) fn check(&self) -> Result<(), SystemError> {
+        self.check_names()?;
         let mut owners = HashMap::new();
         for ApplicationDefinition { name, aggregates } in &self.applications {
             for aggregate in aggregates {
@@ -129,6 +131,23 @@ impl Definition {
                     let reason = format!("{other} and {name} both own an aggregate with the stored name {aggregate}");
                     return Err(SystemError::Invalid { reason });
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// Names that the framework makes for itself would share what is stored under them.
+    fn check_names(&self) -> Result<(), SystemError> {
+        let applications = self.applications.iter().map(|application| ("application", application.name));
+        let aggregates = self.applications.iter().flat_map(|application| &application.aggregates);
+        let followers = self.followers.iter().map(|follower| ("follower", follower.name));
+        for (what, name) in applications.chain(followers).chain(aggregates.map(|name| ("aggregate", *name))) {
+            if let Some(fault) = notes::reserved(name) {
+                let reason = format!(
+                    "the name of the {what} {name:?} {fault}, as do names that the framework stores things under; choose another \
+                     one with name = \"…\""
+                );
+                return Err(SystemError::Invalid { reason });
             }
         }
         Ok(())
@@ -234,6 +253,19 @@ Bank
         let message = twice.check().expect_err("two owners").to_string();
         assert!(message.contains("accounts and savings both own"), "{message}");
         assert!(bank().check().is_ok());
+    }
+
+    #[test]
+    fn names_that_the_framework_makes_are_refused() {
+        let fault = |definition: Definition| definition.check().expect_err("a reserved name").to_string();
+        let partition = fault(bank().with_application("ledger:1/4", &["Book"]));
+        assert!(partition.contains("the application \"ledger:1/4\" contains `:`"), "{partition}");
+        let aggregate = fault(bank().with_application("books", &["bank.Book"]));
+        assert!(aggregate.contains("the aggregate \"bank.Book\" contains `.`"), "{aggregate}");
+        let generation = fault(bank().with_projection("feed@2", &[("accounts", "Account")]));
+        assert!(generation.contains("the follower \"feed@2\" contains `@`"), "{generation}");
+        let framework = fault(bank().with_projection("eventsourcing", &[("accounts", "Account")]));
+        assert!(framework.contains("begins with `eventsourcing`"), "{framework}");
     }
 
     #[test]

@@ -14,14 +14,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::SystemError;
-use super::feed::{FIGURES_KEYS, Partition};
-use crate::application::is_keeper;
+use super::notes;
 use crate::store::{
     Append, EventStore, FollowersQuery, LogId, LogQuery, Name, NotesQuery, Position, StoreError, Tracking,
 };
 
-/// Notes which followers systems have declared. No name of a part of a system has a point in it.
-const SYSTEMS: Name = Name::from_static("eventsourcing.systems");
 /// The number of followers that are read at once.
 const FOLLOWERS_PER_PAGE: usize = 1_000;
 /// The number of declarations that are read at once.
@@ -195,10 +192,10 @@ impl KnownFollowers {
         if notes.is_empty() {
             return Ok(());
         }
-        let step = Tracking::new(SYSTEMS, book.store.log_id(), Position::ZERO, Position::ZERO);
+        let step = Tracking::new(notes::SYSTEMS, book.store.log_id(), Position::ZERO, Position::ZERO);
         let step = notes.iter().fold(step, |step, (name, declaration)| {
             let note = serde_json::to_string(declaration).expect("names are JSON");
-            step.with_note(format!("{}/{name}", self.system), note)
+            step.with_note(notes::declaration(self.system, name), note)
         });
         book.store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
         Ok(())
@@ -265,7 +262,7 @@ impl Book {
     /// Returns `true` for a follower of a system, and `false` for one that a program runs by hand: those note no figures.
     async fn has_processed_events(&self, known: &Known) -> Result<bool, StoreError> {
         for (part, upstream) in &known.parts {
-            let query = NotesQuery::new(part.clone(), *upstream, FIGURES_KEYS).limit(1);
+            let query = NotesQuery::new(part.clone(), *upstream, notes::FIGURES).limit(1);
             if !self.store.notes(query).await?.notes.is_empty() {
                 return Ok(true);
             }
@@ -282,13 +279,13 @@ async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>
         let page = store.followers(query.clone()).await?;
         let is_last = page.len() < FOLLOWERS_PER_PAGE;
         let Some(last) = page.last() else { return Ok(followers) };
-        query = match is_keeper(&last.follower) {
+        query = match notes::behind_rejections(&last.follower) {
             // There may be a million kept refusals, and they are no followers: on to what comes after all of them.
             Some(beyond_all) => query.after(beyond_all, LogId::from_uuid(Uuid::max())),
             None => query.after(last.follower.clone(), last.upstream),
         };
         for place in page {
-            let Some(whole) = whole_name(&place.follower) else { continue };
+            let Some(whole) = notes::declared(&place.follower) else { continue };
             let known = followers.entry(whole).or_default();
             known.position = known.position.max(place.position);
             known.parts.push((place.follower, place.upstream));
@@ -299,23 +296,9 @@ async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>
     }
 }
 
-/// The name of the follower that a part of it has made a step under; `None` if it is not one of a policy or a foreign
-/// projection: a generation of a read model, or something of the framework itself.
-fn whole_name(part: &Name) -> Option<Name> {
-    let is_generation = |name: &str| {
-        let number = name.rsplit_once('@').map(|(_, number)| number);
-        number.is_some_and(|number| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-    };
-    let name = part.as_str();
-    if is_keeper(part).is_some() || name.starts_with("eventsourcing.") || is_generation(name) {
-        return None;
-    }
-    Some(Partition::whole_name(part))
-}
-
 async fn declarations(store: &dyn EventStore) -> Result<BTreeMap<(String, Name), Declaration>, StoreError> {
     let mut declarations = BTreeMap::new();
-    let mut query = NotesQuery::new(SYSTEMS, store.log_id(), "").limit(DECLARATIONS_PER_PAGE);
+    let mut query = NotesQuery::new(notes::SYSTEMS, store.log_id(), "").limit(DECLARATIONS_PER_PAGE);
     loop {
         let notes = store.notes(query.clone()).await?.notes;
         let Some((last, _)) = notes.last_key_value() else { return Ok(declarations) };
@@ -324,8 +307,8 @@ async fn declarations(store: &dyn EventStore) -> Result<BTreeMap<(String, Name),
             let corrupt =
                 |error| StoreError::corrupt(format!("the declaration of the follower {key}, {note:?}"), error);
             let declaration = serde_json::from_str(note).map_err(corrupt)?;
-            if let Some((system, follower)) = key.rsplit_once('/') {
-                declarations.insert((system.to_owned(), Name::from(follower)), declaration);
+            if let Some((system, follower)) = notes::read_declaration(key) {
+                declarations.insert((system.to_owned(), follower), declaration);
             }
         }
     }

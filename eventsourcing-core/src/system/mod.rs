@@ -13,6 +13,7 @@ mod graph;
 mod health;
 mod known_followers;
 mod needs;
+pub(crate) mod notes;
 mod parked_timers;
 mod parking;
 mod restored;

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::feed::{Feed, Partition};
+use super::notes;
 use super::tenure::Terms;
 use crate::store::{EventStore, Lease, LeaseRequest, LeaseToken, LogId, Name, StoreError};
 
@@ -120,6 +121,6 @@ impl Seats {
     }
 
     fn name(&self, seat: u32) -> Name {
-        format!("{}:seat {}/{}", self.follower, seat + 1, self.number_of_seats).into()
+        notes::seat(&self.follower, seat + 1, self.number_of_seats)
     }
 }

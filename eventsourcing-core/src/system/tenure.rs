@@ -46,9 +46,6 @@ struct Theirs {
     ask_at: Instant,
 }
 
-/// Under which key the process that takes a follower over says who it is.
-pub(crate) const HOLDER_KEY: &str = "holder";
-
 /// Who took a follower over, for people.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Introduction {

@@ -10,7 +10,7 @@ use crate::errors::Errors;
 use crate::fingerprint::Fingerprint;
 use crate::options::Options;
 use crate::runtime_path::RuntimePath;
-use crate::stored_name::{check_stored_name, stored_name};
+use crate::stored_name::{check_is_free, check_stored_name, owner_name};
 
 const OPTIONS: &[&str] = &["name", "former_names", "next_name", "event", "snapshot", "snapshot_version", "crate"];
 
@@ -21,11 +21,12 @@ impl Aggregate {
         let former_names: Vec<LitStr> = options.list("former_names", "former_names(\"Account\")", errors);
         let next_name = options.text("next_name", "next_name = \"Account\"", errors);
         former_names.iter().chain(&next_name).for_each(|name| check_stored_name(name, errors));
+        next_name.iter().for_each(|name| check_is_free(name, errors));
         let event = options.path("event", "event = AccountEvent", errors);
         let snapshot_version = options.version("snapshot_version", "snapshot_version = 2", errors);
         Self {
             runtime: RuntimePath::parse(&options, errors),
-            name: stored_name(chosen, &input.ident, errors),
+            name: owner_name(chosen, &input.ident, errors),
             former_names,
             next_name,
             event: event.unwrap_or_else(|| format_ident!("{}Event", input.ident.unraw()).into()),

@@ -7,7 +7,7 @@ use crate::errors::Errors;
 use crate::messages;
 use crate::options::Options;
 use crate::runtime_path::RuntimePath;
-use crate::stored_name::stored_name;
+use crate::stored_name::{owner_name, stored_name};
 
 impl System {
     pub(super) fn parse(input: DeriveInput, errors: &mut Errors) -> Self {
@@ -78,7 +78,7 @@ impl Part {
         let ident = field.ident.clone().expect("only named fields are parsed");
         let chosen = options.text("name", "name = \"accounts\"", errors);
         Self {
-            name: stored_name(chosen, &ident, errors),
+            name: owner_name(chosen, &ident, errors),
             follows: options.list("follows", "follows(accounts: Account)", errors),
             field: ident,
             ty: field.ty.clone(),

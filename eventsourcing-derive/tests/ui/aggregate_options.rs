@@ -45,6 +45,8 @@ aggregates! {
     FormerIsText #[aggregate(former_names = "Konto")]
     FormerTwice #[aggregate(name = "Account", former_names("Konto", "Account"), next_name = "Konto")]
     NextEmpty #[aggregate(next_name = "")]
+    NameOfAPartition #[aggregate(name = "Account:1/4")]
+    NextNameWithPoint #[aggregate(next_name = "bank.Account")]
     Twice #[aggregate(nam = "x", versoin = 1)]
 }
 

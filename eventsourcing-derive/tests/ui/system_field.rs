@@ -35,6 +35,18 @@ struct SameNames {
 }
 
 #[derive(System)]
+struct NamesOfTheFramework {
+    #[application(name = "ledger:1/4", aggregates(Account))]
+    partition: Accounts,
+    #[application(name = "eventsourcing-ledger", aggregates(Ledger))]
+    framework: Ledgers,
+    #[projection(name = "feed@2", follows(partition: Account))]
+    generation: Feed,
+    #[projection(name = "bank.feed", follows(partition: Account))]
+    hidden: Feed,
+}
+
+#[derive(System)]
 struct TwoOwners {
     #[application(aggregates(Account))]
     accounts: Accounts,

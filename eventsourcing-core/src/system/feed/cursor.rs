@@ -11,14 +11,7 @@ use crate::store::{
     Slice, StoreError, StoredEvent, Tracking,
 };
 use crate::system::followed_events::{EventNames, FollowedEvents, RecordedEvents};
-
-/// Under which key a follower notes the figures of what it has dealt with in a slice.
-pub(crate) const FIGURES_KEYS: &str = "figures/";
-
-/// The key of a slice; the keys are in the order of the slices.
-pub(crate) fn figures_key(slice: Slice) -> String {
-    format!("{FIGURES_KEYS}{:015}", slice.as_u64())
-}
+use crate::system::notes;
 
 /// Where the follower is.
 pub(crate) struct Cursor {
@@ -76,15 +69,15 @@ impl Cursor {
             let home_epoch = home.epoch();
             let stored = home.tracking(&follower, upstream).await?;
             let slice = Slice::of(stored);
-            let book = home.notes(NotesQuery::new(follower.clone(), upstream, figures_key(slice))).await?;
+            let book = home.notes(NotesQuery::new(follower.clone(), upstream, notes::figures(slice))).await?;
             let notes = NotesOf { home, follower: follower.clone(), upstream };
             let parked = notes.parked_at(book.revision).await?;
-            let events_book = home.notes(NotesQuery::new(follower.clone(), upstream, EVENTS_KEY).limit(1)).await?;
+            let events_book = home.notes(NotesQuery::new(follower.clone(), upstream, notes::EVENTS).limit(1)).await?;
             let has_not_moved = book.position == stored && book.revision == events_book.revision;
             // Otherwise it moved in between.
             let is_of_one_moment = has_not_moved && home.epoch() == home_epoch;
             if let (true, Some(parked)) = (is_of_one_moment, parked) {
-                let recorded = events_book.notes.get(EVENTS_KEY).map(|note| read_events(note)).transpose()?;
+                let recorded = events_book.notes.get(notes::EVENTS).map(|note| read_events(note)).transpose()?;
                 let figures = book.notes.into_values().map(|note| Ok((slice, read_figures(&note)?)));
                 let figures = figures.collect::<Result<_, StoreError>>()?;
                 let (revision, lease, reached, pages) = (book.revision, None, stored, None);
@@ -199,7 +192,7 @@ impl Cursor {
             .in_epoch(self.home_epoch);
         let tracking = figures
             .iter()
-            .fold(step, |step, (slice, figures)| step.with_note(figures_key(*slice), write_figures(figures)));
+            .fold(step, |step, (slice, figures)| step.with_note(notes::figures(*slice), write_figures(figures)));
         NextStep { tracking, figures, parked: ParkedChange::default() }
     }
 
@@ -220,7 +213,7 @@ impl Cursor {
         let mut known = self.figures.clone();
         for slice in events.iter().map(|event| Slice::of(event.position)) {
             if let Entry::Vacant(entry) = known.entry(slice) {
-                let query = NotesQuery::new(self.follower.clone(), self.upstream, figures_key(slice));
+                let query = NotesQuery::new(self.follower.clone(), self.upstream, notes::figures(slice));
                 let note = home.notes(query).await?.notes.into_values().next();
                 entry.insert(note.map_or(Ok(Figures::default()), |note| read_figures(&note))?);
             }
@@ -248,9 +241,6 @@ impl Cursor {
     }
 }
 
-/// The key under which a follower notes the events it takes.
-pub(crate) const EVENTS_KEY: &str = "events";
-
 fn read_events(note: &str) -> Result<RecordedEvents, StoreError> {
     serde_json::from_str(note)
         .map_err(|error| StoreError::corrupt(format!("the events that a follower takes, {note:?}"), error))
@@ -264,7 +254,7 @@ pub(crate) fn read_figures(note: &str) -> Result<Figures, StoreError> {
 /// The note of a slice: its key, and the figures.
 #[cfg(feature = "archive")]
 pub(crate) fn figures_note(slice: Slice, figures: &Figures) -> (String, String) {
-    (figures_key(slice), write_figures(figures))
+    (notes::figures(slice), write_figures(figures))
 }
 
 pub(super) fn write_figures(figures: &Figures) -> String {

@@ -2,12 +2,13 @@
 
 use tracing::info;
 
-use super::cursor::{Cursor, EVENTS_KEY};
+use super::cursor::Cursor;
 use super::cuts::agree_on_cut;
 use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, Step, describe};
 use crate::store::{EventStore, LogQuery, NotesQuery, Position, StoreError, StoredEvent};
 use crate::system::SystemError;
 use crate::system::followed_events::{EventNames, RecordedEvents, describe_events};
+use crate::system::notes;
 
 /// Another release has recorded that the follower takes events that this one does not know.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +76,7 @@ impl<S> Feed<S> {
     async fn record_events(&self, cursor: &mut Cursor, record: RecordedEvents) -> Result<(), Failure> {
         let mut step = cursor.notes_step();
         let note = serde_json::to_string(&record).expect("names are JSON");
-        step.tracking = step.tracking.with_note(EVENTS_KEY, note);
+        step.tracking = step.tracking.with_note(notes::EVENTS, note);
         self.sink.pass_over(step.tracking.clone()).await?;
         cursor.done(step);
         info!(follower = %self.name, position = %cursor.reached, "the events that the follower takes are recorded");
@@ -147,7 +148,7 @@ impl<S> Feed<S> {
     pub(crate) async fn look_again(&self) -> Result<bool, StoreError> {
         let mut cursor = self.cursor.lock().await;
         let (home, follower, upstream) = self.home();
-        let book = home.notes(NotesQuery::new(follower, upstream, EVENTS_KEY).limit(1)).await?;
+        let book = home.notes(NotesQuery::new(follower, upstream, notes::EVENTS).limit(1)).await?;
         Ok(book.revision == cursor.revision() || !self.refresh(&mut cursor).await?)
     }
 

@@ -27,7 +27,8 @@ use tracing::{debug, error, warn};
 
 use super::followed_events::FollowedEvents;
 use super::follower::Cause;
-use super::tenure::{HOLDER_KEY, Introduction};
+use super::notes;
+use super::tenure::Introduction;
 use super::{FollowerFailure, FollowerState, Holder, OnFailure, Parked};
 use crate::panics::{Panicked, catch_async};
 use crate::store::{
@@ -42,12 +43,10 @@ use parked::sort_out;
 pub(crate) use causes::described;
 #[cfg(feature = "archive")]
 pub(crate) use cursor::figures_note;
-pub(crate) use cursor::{FIGURES_KEYS, read_figures};
+pub(crate) use cursor::read_figures;
 pub(crate) use cuts::check_cut;
 #[cfg(feature = "archive")]
 pub(crate) use cuts::partitions_of;
-#[cfg(feature = "archive")]
-pub(crate) use parked::{DROPPED_KEYS, HELD_KEYS, PARKED_KEYS, RECORD_KEYS};
 pub(crate) use parked::{Exceptions, NotesOf, put_aside};
 pub(crate) use parked_timers::TimerRetry;
 pub(crate) use partition::Partition;
@@ -335,7 +334,7 @@ impl<S> Feed<S> {
         }
         let mut step = cursor.step_in_place();
         let note = serde_json::to_string(who).expect("an id and a text");
-        step.tracking = step.tracking.with_note(HOLDER_KEY, note);
+        step.tracking = step.tracking.with_note(notes::HOLDER, note);
         match self.sink.pass_over(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
             Err(Failure::Unavailable(error)) => return Err(error),
@@ -410,8 +409,8 @@ impl<S> Feed<S> {
         let Some(LeaseHolder { holder, expires_in, .. }) = home.lease_holder(&follower, upstream).await? else {
             return Ok(None);
         };
-        let notes = home.notes(NotesQuery::new(follower, upstream, HOLDER_KEY)).await?.notes;
-        let who = notes.get(HOLDER_KEY).and_then(|note| serde_json::from_str::<Introduction>(note).ok());
+        let notes = home.notes(NotesQuery::new(follower, upstream, notes::HOLDER)).await?.notes;
+        let who = notes.get(notes::HOLDER).and_then(|note| serde_json::from_str::<Introduction>(note).ok());
         let who = who.filter(|who| who.holder == holder);
         let process = who.map_or_else(|| holder.to_string(), |who| who.process);
         Ok(Some(Holder { holder, process, expires_in }))

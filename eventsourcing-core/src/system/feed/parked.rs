@@ -11,16 +11,8 @@ use crate::Codec;
 use crate::store::{
     EventStore, LogId, Name, NotesQuery, Position, Revision, StoreError, StoredEvent, StreamId, Tracking, Version,
 };
+use crate::system::notes;
 use crate::system::{Parked, ParkingAction, ParkingRecord};
-
-/// One note for each stream that is parked.
-pub(crate) const PARKED_KEYS: &str = "parked/";
-/// One note for each event that is not dealt with: the one that failed, and those behind it.
-pub(crate) const HELD_KEYS: &str = "held/";
-/// One note for each event that was given up.
-pub(crate) const DROPPED_KEYS: &str = "dropped/";
-/// One note for each time somebody did something about a parked stream.
-pub(crate) const RECORD_KEYS: &str = "parking/";
 
 /// How many notes are read at once.
 const NOTES_PER_PAGE: usize = 1_000;
@@ -60,7 +52,7 @@ impl ParkedChange {
 
     /// Parks a stream, or changes what is known of one that is parked.
     pub(super) fn put(&mut self, step: Tracking, parked: Parked) -> Tracking {
-        let step = step.with_note(parked_key(&parked.stream), write(&parked));
+        let step = step.with_note(notes::parked(&parked.stream), write(&parked));
         self.0.insert(parked.stream.clone(), Some(parked));
         step
     }
@@ -68,7 +60,7 @@ impl ParkedChange {
     /// Parks the stream of an event that failed.
     pub(super) fn park(&mut self, step: Tracking, event: &StoredEvent, parked: Parked) -> Tracking {
         let held = Held::of(event);
-        self.put(step.with_note(held_key(&held), write(&held)), parked)
+        self.put(step.with_note(notes::held(&held.stream, held.version), write(&held)), parked)
     }
 
     /// Has these events wait behind the one that failed.
@@ -83,20 +75,20 @@ impl ParkedChange {
             let mut parked = known.expect("only events of parked streams are held");
             parked.waiting += 1;
             let held = Held::of(event);
-            step = self.put(step.with_note(held_key(&held), write(&held)), parked);
+            step = self.put(step.with_note(notes::held(&held.stream, held.version), write(&held)), parked);
         }
         step
     }
 
     /// The event no longer waits.
     pub(super) fn release(step: Tracking, event: &StoredEvent) -> Tracking {
-        step.without_note(held_key(&Held::of(event)))
+        step.without_note(notes::held(&event.stream, event.version))
     }
 
     /// Nothing of the stream waits any more.
     pub(super) fn end(&mut self, step: Tracking, stream: &StreamId) -> Tracking {
         self.0.insert(stream.clone(), None);
-        step.without_note(parked_key(stream))
+        step.without_note(notes::parked(stream))
     }
 }
 
@@ -118,26 +110,12 @@ pub(super) fn sort_out<'a>(
 /// Writes down that an event was given up.
 pub(super) fn note_dropped(step: Tracking, event: &StoredEvent) -> Tracking {
     let held = Held::of(event);
-    step.with_note(format!("{DROPPED_KEYS}{:020}", held.position.as_u64()), write(&held))
+    step.with_note(notes::dropped(held.position), write(&held))
 }
 
 /// Writes down what somebody did.
 pub(super) fn note_record(step: Tracking, record: &ParkingRecord) -> Tracking {
-    // Two records of one microsecond are of different events.
-    let key = format!("{RECORD_KEYS}{:020}/{:020}", record.at.as_microsecond(), record.position.as_u64());
-    step.with_note(key, write(record))
-}
-
-fn parked_key(stream: &StreamId) -> String {
-    format!("{PARKED_KEYS}{}/{}", stream.id, stream.category)
-}
-
-fn held_keys(stream: &StreamId) -> String {
-    format!("{HELD_KEYS}{}/{}/", stream.id, stream.category)
-}
-
-fn held_key(held: &Held) -> String {
-    format!("{}{:020}", held_keys(&held.stream), held.version.as_u64())
+    step.with_note(notes::parking_record(record.at, record.position), write(record))
 }
 
 pub(super) fn write(value: &impl Serialize) -> String {
@@ -157,7 +135,7 @@ impl NotesOf<'_> {
         let mut streams = ParkedStreams::new();
         let mut after = String::new();
         loop {
-            let book = self.home.notes(self.query(PARKED_KEYS).after(after).limit(NOTES_PER_PAGE)).await?;
+            let book = self.home.notes(self.query(notes::PARKED).after(after).limit(NOTES_PER_PAGE)).await?;
             if book.revision != revision {
                 return Ok(None);
             }
@@ -187,7 +165,7 @@ impl NotesOf<'_> {
 
     /// The first events of a stream that wait.
     pub(super) async fn held(&self, stream: &StreamId, limit: usize) -> Result<Vec<Held>, StoreError> {
-        let notes = self.home.notes(self.query(&held_keys(stream)).limit(limit)).await?.notes;
+        let notes = self.home.notes(self.query(&notes::held_in(stream)).limit(limit)).await?.notes;
         let held = notes.values().map(|note| read::<Held>(note)).collect::<Result<Vec<_>, _>>()?;
         // The name of another category may begin like this one.
         Ok(held.into_iter().filter(|held| held.stream == *stream).collect())
@@ -195,13 +173,13 @@ impl NotesOf<'_> {
 
     /// Whether this event waits.
     pub(super) async fn holds(&self, event: &StoredEvent) -> Result<bool, StoreError> {
-        let key = held_key(&Held::of(event));
+        let key = notes::held(&event.stream, event.version);
         Ok(self.home.notes(self.query(&key).limit(1)).await?.notes.contains_key(&key))
     }
 
     /// Where the follower is, and whether it has parked anything.
     pub(super) async fn place(&self) -> Result<(Position, bool), StoreError> {
-        let book = self.home.notes(self.query(PARKED_KEYS).limit(1)).await?;
+        let book = self.home.notes(self.query(notes::PARKED).limit(1)).await?;
         Ok((book.position, !book.notes.is_empty()))
     }
 
@@ -212,8 +190,8 @@ impl NotesOf<'_> {
 
     /// What the follower takes in another way than it stands in the log.
     pub(crate) async fn exceptions(&self) -> Result<Exceptions, StoreError> {
-        let dropped: Vec<Held> = self.all(DROPPED_KEYS).await?;
-        let records: Vec<ParkingRecord> = self.all(RECORD_KEYS).await?;
+        let dropped: Vec<Held> = self.all(notes::DROPPED).await?;
+        let records: Vec<ParkingRecord> = self.all(notes::PARKING_RECORDS).await?;
         let edited = records.into_iter().filter_map(|record| match record.action {
             ParkingAction::Edited { payload } => Some(((record.stream, record.version), payload)),
             _ => None,
@@ -257,9 +235,9 @@ pub(super) fn edited(mut event: StoredEvent, payload: &serde_json::Value) -> Sto
 }
 
 /// The events among these notes that wait, or were given up.
-pub(crate) fn put_aside(notes: &BTreeMap<String, String>) -> impl Iterator<Item = Result<Held, StoreError>> {
-    let is_wanted = |key: &String| key.starts_with(HELD_KEYS) || key.starts_with(DROPPED_KEYS);
-    notes.iter().filter(move |(key, _)| is_wanted(key)).map(|(_, note)| read(note))
+pub(crate) fn put_aside(kept: &BTreeMap<String, String>) -> impl Iterator<Item = Result<Held, StoreError>> {
+    let is_wanted = |key: &String| key.starts_with(notes::HELD) || key.starts_with(notes::DROPPED);
+    kept.iter().filter(move |(key, _)| is_wanted(key)).map(|(_, note)| read(note))
 }
 
 pub(super) fn read<T: DeserializeOwned>(note: &str) -> Result<T, StoreError> {

@@ -9,17 +9,13 @@ use tracing::error;
 use super::cursor::{Cursor, NextStep};
 use super::retry::BUSY;
 use super::sink::Failure;
-use super::timers::{COUNT_KEY, due_key, timer_key, write_timer};
+use super::timers::write_timer;
 use super::{Feed, Order, PARKED_STREAMS_MAX};
 use crate::store::{NotesQuery, Revision, StoreError, Tracking};
 use crate::system::follower::Cause;
+use crate::system::notes;
 use crate::system::{FollowerFailure, OnFailure, ParkingAction, TimerRecord};
 use crate::timers::{Timer, WhyParked};
-
-/// One note for each timer that is parked.
-const PARKED_TIMER_KEYS: &str = "parked-timer/";
-/// One note for each time somebody did something about a parked timer.
-const TIMER_RECORD_KEYS: &str = "timer-parking/";
 
 /// How many notes are read at once.
 const NOTES_PER_PAGE: usize = 1_000;
@@ -47,17 +43,17 @@ impl<S> Feed<S> {
         }
         let (home, follower, upstream) = self.home();
         loop {
-            let query = NotesQuery::new(follower.clone(), upstream, PARKED_TIMER_KEYS).after(after);
+            let query = NotesQuery::new(follower.clone(), upstream, notes::PARKED_TIMERS).after(after);
             let notes = home.notes(query.limit(NOTES_PER_PAGE)).await?.notes;
             let Some((last, _)) = notes.last_key_value() else { return Ok(keys) };
             after = last.clone();
-            keys.extend(notes.into_keys().filter_map(|key| key.strip_prefix(PARKED_TIMER_KEYS).map(str::to_owned)));
+            keys.extend(notes.into_keys().filter_map(|key| key.strip_prefix(notes::PARKED_TIMERS).map(str::to_owned)));
         }
     }
 
     /// What was done about parked timers.
     pub(crate) async fn timer_records(&self) -> Result<Vec<TimerRecord>, StoreError> {
-        self.notes().all(TIMER_RECORD_KEYS).await
+        self.notes().all(notes::TIMER_RECORDS).await
     }
 
     /// Returns `true` if one more timer may be parked.
@@ -80,9 +76,9 @@ impl<S> Feed<S> {
         let why = WhyParked { cause: failure.cause, since: self.clock.now(), attempts: 1 };
         let mut step = cursor.step_in_place();
         step.tracking = parked(step.tracking, timer, why)
-            .without_note(due_key(timer))
-            .with_note(parked_timer_key(&timer.key), "")
-            .with_note(COUNT_KEY, count.to_string());
+            .without_note(notes::due(timer.due, &timer.key))
+            .with_note(notes::parked_timer(&timer.key), "")
+            .with_note(notes::TIMER_COUNT, count.to_string());
         self.sink.pass_over(step.tracking.clone()).await?;
         cursor.done(step);
         cursor.parked_timers = cursor.parked_timers.map(|count| count + 1);
@@ -149,8 +145,8 @@ impl<S> Feed<S> {
             let mut step = cursor.notes_step();
             step.tracking = self
                 .note(step.tracking, &timer, &why, by, action)
-                .without_note(timer_key(key))
-                .without_note(parked_timer_key(key));
+                .without_note(notes::timer(key))
+                .without_note(notes::parked_timer(key));
             match self.sink.pass_over(step.tracking.clone()).await {
                 Ok(()) => {
                     self.noted(&mut cursor, step);
@@ -208,15 +204,11 @@ impl<S> Feed<S> {
         let note = serde_json::to_string(&record).expect("a record is made of JSON");
         // No two steps are made at one revision, whatever the clock says.
         let revision = step.revision.map_or(0, Revision::as_u64);
-        step.with_note(format!("{TIMER_RECORD_KEYS}{:020}/{revision:020}", at.as_microsecond().max(0)), note)
+        step.with_note(notes::timer_record(at, revision), note)
     }
-}
-
-pub(super) fn parked_timer_key(key: &str) -> String {
-    format!("{PARKED_TIMER_KEYS}{key}")
 }
 
 /// The note of a timer says why it is parked.
 fn parked(step: Tracking, timer: &Timer, why: WhyParked) -> Tracking {
-    step.with_note(timer_key(&timer.key), write_timer(&Timer { parked: Some(why), ..timer.clone() }))
+    step.with_note(notes::timer(&timer.key), write_timer(&Timer { parked: Some(why), ..timer.clone() }))
 }

@@ -1,6 +1,7 @@
 //! [`Partition`]: the part of the aggregates whose events one of several feeds of a follower takes.
 
 use crate::store::{Name, StreamId};
+use crate::system::notes;
 
 /// One of several parts of all aggregates. All events of one aggregate are in the same part, so they stay in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,21 +35,11 @@ impl Partition {
         (stream.id.as_u128() as u32) % self.of == self.number
     }
 
-    /// The name of the follower that a part of it keeps its position under this name: the inverse of
-    /// [`name`](Self::name).
-    pub(crate) fn whole_name(part: &Name) -> Name {
-        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-        match part.as_str().rsplit_once(':').and_then(|(whole, part)| Some((whole, part.split_once('/')?))) {
-            Some((whole, (number, of))) if is_number(number) && is_number(of) => whole.into(),
-            _ => part.clone(),
-        }
-    }
-
     /// The name under which the follower's position in this part is kept.
     pub(crate) fn name(self, follower: &Name) -> Name {
         match self {
             Self::WHOLE => follower.clone(),
-            Self { number, of } => format!("{follower}:{}/{of}", number + 1).into(),
+            Self { number, of } => notes::partition(follower, number + 1, of),
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use super::cursor::{FIGURES_KEYS, figures_key, write_figures};
-use super::parked::{DROPPED_KEYS, HELD_KEYS, Held, PARKED_KEYS, RECORD_KEYS, put_aside, read, write};
+use super::cursor::write_figures;
+use super::parked::{Held, put_aside, read, write};
 use super::{Feed, RETIRED};
 use crate::store::{
     EventRef, EventStore, Figures, KnownPlace, LogQuery, Notebook, NotesQuery, Position, Slice, StoreError,
     StoredEvent, StreamId, Tracking,
 };
+use crate::system::notes;
 use crate::system::{Parked, ParkingRecord};
 
 /// How often a follower that has stopped because its log went back looks whether somebody has accepted that.
@@ -41,10 +42,12 @@ impl<S> Feed<S> {
         let to = last.map_or(Position::ZERO, |event| event.position);
         let mut notes = book.notes.clone();
         forget_parked(&mut notes, to)?;
-        notes.retain(|key, _| !key.starts_with(FIGURES_KEYS) || last.is_some() && *key < figures_key(Slice::of(to)));
+        notes.retain(|key, _| {
+            !key.starts_with(notes::FIGURES) || last.is_some() && *key < notes::figures(Slice::of(to))
+        });
         let figures = self.figures_of(&last_events, &notes)?;
         if figures != Figures::default() {
-            notes.insert(figures_key(Slice::of(to)), write_figures(&figures));
+            notes.insert(notes::figures(Slice::of(to)), write_figures(&figures));
         }
         let step = Tracking::new(follower, upstream, book.position, to)
             .going_back()
@@ -124,24 +127,24 @@ fn forget_parked(notes: &mut BTreeMap<String, String>, to: Position) -> Result<(
     let mut waiting: HashMap<StreamId, u64> = HashMap::new();
     let mut forgotten = Vec::new();
     for (key, note) in &*notes {
-        let is_lost = if key.starts_with(HELD_KEYS) {
+        let is_lost = if key.starts_with(notes::HELD) {
             let held: Held = read(note)?;
             let is_lost = held.position > to;
             *waiting.entry(held.stream).or_default() += u64::from(!is_lost);
             is_lost
-        } else if key.starts_with(DROPPED_KEYS) {
+        } else if key.starts_with(notes::DROPPED) {
             read::<Held>(note)?.position > to
-        } else if key.starts_with(RECORD_KEYS) {
+        } else if key.starts_with(notes::PARKING_RECORDS) {
             read::<ParkingRecord>(note)?.position > to
         } else {
-            key.starts_with(PARKED_KEYS) && read::<Parked>(note)?.position > to
+            key.starts_with(notes::PARKED) && read::<Parked>(note)?.position > to
         };
         if is_lost {
             forgotten.push(key.clone());
         }
     }
     forgotten.iter().for_each(|key| drop(notes.remove(key)));
-    for (_, note) in notes.iter_mut().filter(|(key, _)| key.starts_with(PARKED_KEYS)) {
+    for (_, note) in notes.iter_mut().filter(|(key, _)| key.starts_with(notes::PARKED)) {
         let parked: Parked = read(note)?;
         // The first one of those that are held is the one that failed.
         let waiting = waiting.get(&parked.stream).map_or(0, |held| held.saturating_sub(1));

@@ -1,11 +1,12 @@
 //! Trying parked events again, and giving them up.
 
 use super::cursor::{Cursor, NextStep};
-use super::parked::{Held, NotesOf, PARKED_KEYS, ParkedChange, RECORD_KEYS, edited, note_dropped, note_record};
+use super::parked::{Held, NotesOf, ParkedChange, edited, note_dropped, note_record};
 use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, describe};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery, Written};
 use crate::system::follower::Cause;
+use crate::system::notes;
 use crate::system::{FollowerFailure, Parked, ParkingAction, ParkingRecord};
 
 /// How long it is tried to get a step in between those of a busy follower.
@@ -42,12 +43,12 @@ struct Batch {
 impl<S> Feed<S> {
     /// The streams that are parked.
     pub(crate) async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
-        self.notes().all(PARKED_KEYS).await
+        self.notes().all(notes::PARKED).await
     }
 
     /// What was done about them.
     pub(crate) async fn parking_records(&self) -> Result<Vec<ParkingRecord>, StoreError> {
-        self.notes().all(RECORD_KEYS).await
+        self.notes().all(notes::PARKING_RECORDS).await
     }
 
     pub(super) fn notes(&self) -> NotesOf<'_> {

@@ -14,17 +14,12 @@ use jiff::Timestamp;
 
 use super::causes::is_of_newer_release;
 use super::cursor::Cursor;
-use super::parked_timers::parked_timer_key;
 use super::sink::Failure;
 use super::{EVENTS_PER_PAGE_MAX, Feed, Step};
 use crate::store::{EventStore, LogId, Name, Notebook, NotesQuery, Revision, StoreError, Tracking};
-use crate::system::SystemError;
 use crate::system::follower::Cause;
+use crate::system::{SystemError, notes};
 use crate::timers::Timer;
-
-const TIMER_KEYS: &str = "timer/";
-const DUE_KEYS: &str = "due/";
-pub(super) const COUNT_KEY: &str = "timers";
 
 /// How long a runner sleeps at most while a timer is pending: the clock of the application may be another than that of
 /// the runner, and may jump.
@@ -190,46 +185,28 @@ pub(super) async fn with_changes(
     let mut count = before;
     for ((key, timer), old) in changes.iter().zip(old) {
         if let Some(old) = old {
-            step = step.without_note(timer_key(key)).without_note(place_key(&old));
+            step = step.without_note(notes::timer(key)).without_note(place_key(&old));
             count = count.saturating_sub(u64::from(old.parked.is_none()));
         }
         if let Some(timer) = timer {
-            step = step.with_note(timer_key(key), write_timer(timer)).with_note(due_key(timer), "");
+            step =
+                step.with_note(notes::timer(key), write_timer(timer)).with_note(notes::due(timer.due, &timer.key), "");
             count += 1;
         }
     }
     match count == before {
         true => Ok(step),
-        false => Ok(step.with_note(COUNT_KEY, count.to_string())),
+        false => Ok(step.with_note(notes::TIMER_COUNT, count.to_string())),
     }
-}
-
-pub(super) fn timer_key(key: &str) -> String {
-    format!("{TIMER_KEYS}{key}")
 }
 
 /// Where a timer is found: among those that are pending, or those that are parked.
 fn place_key(timer: &Timer) -> String {
-    if timer.parked.is_some() { parked_timer_key(&timer.key) } else { due_key(timer) }
+    if timer.parked.is_some() { notes::parked_timer(&timer.key) } else { notes::due(timer.due, &timer.key) }
 }
 
 pub(super) fn write_timer(timer: &Timer) -> String {
     serde_json::to_string(timer).expect("a timer is made of JSON")
-}
-
-/// Times before 1970 count as its beginning.
-pub(super) fn due_key(timer: &Timer) -> String {
-    format!("{DUE_KEYS}{:020}/{}", timer.due.as_microsecond().max(0), timer.key)
-}
-
-fn read_due_key(note: &str) -> Result<(Timestamp, String), StoreError> {
-    let read = |note: &str| {
-        let (due, key) = note.strip_prefix(DUE_KEYS)?.split_once('/')?;
-        let (micros, second) = (due.parse::<i64>().ok()?, 1_000_000);
-        let due = Timestamp::new(micros / second, i32::try_from(micros % second).ok()? * 1_000).ok()?;
-        Some((due, key.to_owned()))
-    };
-    read(note).ok_or_else(|| StoreError::Corrupt { reason: format!("the note {note:?} names no timer"), source: None })
 }
 
 fn missing(key: &str) -> Failure {
@@ -251,7 +228,7 @@ impl TimerNotes<'_> {
 
     /// Which timers are due next, in that order.
     async fn due_keys(&self, limit: usize) -> Result<Vec<(Timestamp, String)>, StoreError> {
-        self.read(DUE_KEYS.into(), limit).await?.notes.keys().map(|note| read_due_key(note)).collect()
+        self.read(notes::DUE.into(), limit).await?.notes.keys().map(|note| notes::read_due(note)).collect()
     }
 
     /// The timers of these keys, as far as there are any.
@@ -262,8 +239,8 @@ impl TimerNotes<'_> {
 
     /// The key itself comes before those that it begins.
     pub(super) async fn timer(&self, key: &str) -> Result<Option<Timer>, StoreError> {
-        let notes = self.read(timer_key(key), 1).await?.notes;
-        let Some(note) = notes.get(&timer_key(key)) else { return Ok(None) };
+        let notes = self.read(notes::timer(key), 1).await?.notes;
+        let Some(note) = notes.get(&notes::timer(key)) else { return Ok(None) };
         let timer: Timer = serde_json::from_str(note)
             .map_err(|error| StoreError::corrupt(format!("the note of the timer {key:?}"), error))?;
         Ok(Some(Timer { key: key.into(), ..timer }))
@@ -271,8 +248,8 @@ impl TimerNotes<'_> {
 
     /// How many steps the follower has made, and how many timers it has.
     pub(super) async fn count(&self) -> Result<(Revision, u64), StoreError> {
-        let book = self.read(COUNT_KEY.into(), 1).await?;
-        let count = book.notes.get(COUNT_KEY).map_or(Ok(0), |note| note.parse());
+        let book = self.read(notes::TIMER_COUNT.into(), 1).await?;
+        let count = book.notes.get(notes::TIMER_COUNT).map_or(Ok(0), |note| note.parse());
         Ok((book.revision, count.map_err(|error| StoreError::corrupt("the number of timers of a follower", error))?))
     }
 }

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use crate::store::{EventStore, Figures, LogId, Name, Notebook, NotesQuery, Slice, StoreError};
-use crate::system::feed::{FIGURES_KEYS, put_aside, read_figures};
+use crate::system::feed::{put_aside, read_figures};
+use crate::system::notes;
 
 /// How many notes are read at once: those of a log of a hundred million positions.
 const NOTES_PER_PAGE: usize = 10_000;
@@ -55,10 +56,10 @@ pub(crate) fn accounted(notebook: &Notebook) -> Result<BTreeMap<Slice, Figures>,
 /// What it has dealt with.
 fn applied(notebook: &Notebook) -> impl Iterator<Item = Result<(Slice, Figures), StoreError>> {
     let notes = notebook.notes.iter();
-    notes.filter_map(|(key, note)| Some((key.strip_prefix(FIGURES_KEYS)?, note))).map(|(number, note)| {
+    notes.filter_map(|(key, note)| Some((key.strip_prefix(notes::FIGURES)?, note))).map(|(number, note)| {
         let number = number
             .parse()
-            .map_err(|error| StoreError::corrupt(format!("a note of a follower, {FIGURES_KEYS}{number}"), error))?;
+            .map_err(|error| StoreError::corrupt(format!("a note of a follower, {}{number}", notes::FIGURES), error))?;
         Ok((Slice::new(number), read_figures(note)?))
     })
 }
