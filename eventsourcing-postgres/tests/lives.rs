@@ -244,7 +244,7 @@ async fn lost_connections_of_a_living_server_cost_nothing_but_a_look() {
             next(&mut subscription).await.expect("an event").expect("it goes on");
             assert_eq!(store.epoch(), before, "the others are witnesses");
         } else {
-            place.end_all_connections().await;
+            place.end_all_connections_before_a_new_one().await;
             settled(|| store.visible(Position::ZERO)).await.expect("the store is back");
             assert!(store.epoch() > before, "nobody can say what has happened meanwhile");
         }

@@ -130,6 +130,20 @@ impl Place {
     }
 }
 
+impl Place {
+    /// Ends all connections to its own database, and lets no one in until the last one has ended: a store that is faster
+    /// would find one of its former sessions still there.
+    pub(crate) async fn end_all_connections_before_a_new_one(&self) {
+        let Made::Database(name, made_from) = &self.made else { panic!("only a database of its own can be closed") };
+        let elsewhere = connect(made_from).await;
+        let allow = |allowed| format!("ALTER DATABASE {name} ALLOW_CONNECTIONS {allowed}");
+        elsewhere.batch_execute(&allow(false)).await.expect("the superuser may do that");
+        let ended = "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity WHERE datname = $1";
+        while elsewhere.query_one(ended, &[name]).await.expect("an answer").get::<_, i64>(0) > 0 {}
+        elsewhere.batch_execute(&allow(true)).await.expect("the superuser may do that");
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         let Some(given) = given_url() else { return };
