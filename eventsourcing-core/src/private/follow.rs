@@ -4,7 +4,7 @@
 //! only of a type that has it, and the functions that ask for nothing stand in.
 
 use super::required::{ProjectionInMemory, ProjectionInSql, Service};
-use crate::system::{PolicyFollower, ProjectionFollower, SqlProjectionFollower};
+use crate::system::{Needs, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 use crate::{Aggregate, Follower, Policy, Projection, SqlProjection, SqlReadModel};
 
 /// The events that are named, by their variants. `None`: all are needed.
@@ -25,10 +25,7 @@ impl<P: Service + 'static, A: Aggregate> Follow<P, A> {
         S: Send + Sync + 'static,
         P: Policy<A>,
     {
-        match named {
-            None => follower.follows::<A>(application),
-            Some(variants) => follower.follows_only::<A>(application, variants),
-        }
+        follower.route::<A>(application, needs(named))
     }
 }
 
@@ -43,10 +40,7 @@ impl<P: ProjectionInMemory + 'static, A: Aggregate> Follow<P, A> {
         S: Send + Sync + 'static,
         P: Projection<A>,
     {
-        match named {
-            None => follower.follows::<A>(application),
-            Some(variants) => follower.follows_only::<A>(application, variants),
-        }
+        follower.route::<A>(application, needs(named))
     }
 }
 
@@ -61,10 +55,7 @@ impl<P: 'static, A: Aggregate> Follow<P, A> {
         S: Send + Sync + 'static,
         P: Projection<A>,
     {
-        match named {
-            None => follower.follows::<A>(application),
-            Some(variants) => follower.follows_only::<A>(application, variants),
-        }
+        follower.route::<A>(application, needs(named))
     }
 }
 
@@ -79,11 +70,12 @@ impl<P: ProjectionInSql + SqlReadModel, A: Aggregate> Follow<P, A> {
         S: Send + Sync + 'static,
         P: SqlProjection<A>,
     {
-        match named {
-            None => follower.follows::<A>(application),
-            Some(variants) => follower.follows_only::<A>(application, variants),
-        }
+        follower.route::<A>(application, needs(named))
     }
+}
+
+fn needs<A: Aggregate>(named: Named<'_>) -> Needs<A> {
+    named.map_or_else(Needs::all, Needs::only)
 }
 
 /// The projection in a SQL database that is the field of type `P`.

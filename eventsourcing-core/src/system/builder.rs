@@ -301,13 +301,13 @@ impl<S: System> SystemBuilder<S> {
         let mut declared = Vec::new();
         for follower in followers {
             let home = match follower.target {
-                Target::Events => Arc::clone(applications.application(follower.name).store()),
-                Target::Foreign(_) => self.stores.store(),
-                Target::Memory | Target::Sql { .. } => continue,
+                Target::Policy { .. } => Arc::clone(applications.application(follower.name).store()),
+                Target::Foreign { .. } => self.stores.store(),
+                Target::Memory { .. } | Target::Sql { .. } => continue,
             };
             let mut logs = BTreeMap::<LogId, DeclaredLog>::new();
-            for (aggregate, route) in &follower.routes {
-                let upstream = Arc::clone(applications.application(route.application).store());
+            for (aggregate, application) in follower.target.sources() {
+                let upstream = Arc::clone(applications.application(application).store());
                 let log = logs.entry(upstream.log_id()).or_insert(DeclaredLog { upstream, takes: Vec::new() });
                 log.takes.push(aggregate.clone());
             }
@@ -326,8 +326,8 @@ impl<S: System> SystemBuilder<S> {
         let mut all_tables = Vec::new();
         let mut read_models = Vec::new();
         for follower in followers {
-            let Target::Sql { tables, .. } = follower.target else { continue };
-            all_tables.extend(tables);
+            let Target::Sql { tables, .. } = &follower.target else { continue };
+            all_tables.extend(*tables);
             let (_, database) = self.stores.read_models(follower.name)?;
             read_models.push(ReadModel::new(Name::from_static(follower.name), tables, database));
         }
@@ -339,10 +339,10 @@ impl<S: System> SystemBuilder<S> {
     fn given(&mut self, definition: &Definition, followers: &[Follower<S>]) -> Result<Given, SystemError> {
         let mut given = Given::new();
         for follower in followers {
-            let Target::Foreign(of_type) = follower.target else { continue };
+            let Target::Foreign { of_type, .. } = &follower.target else { continue };
             let name = follower.name;
             let reason = match self.projections.remove(name) {
-                Some(projection) if (*projection).type_id() == of_type => {
+                Some(projection) if (*projection).type_id() == *of_type => {
                     given.insert(name, projection);
                     continue;
                 }

@@ -19,11 +19,12 @@ pub(crate) struct Carried {
 /// The followers of a system that go on in another store. All others are built anew from the log.
 pub(crate) fn carried<S: System>() -> Vec<Carried> {
     let followers = S::followers().into_iter();
-    let followers = followers.filter(|follower| matches!(follower.target, Target::Events | Target::Foreign(_)));
+    let followers =
+        followers.filter(|follower| matches!(follower.target, Target::Policy { .. } | Target::Foreign { .. }));
     followers
         .map(|follower| Carried {
             name: Name::from_static(follower.name),
-            takes: follower.routes.keys().cloned().collect(),
+            takes: follower.target.sources().into_iter().map(|(aggregate, _)| aggregate.clone()).collect(),
         })
         .collect()
 }

@@ -10,6 +10,7 @@ mod followed_events;
 mod follower;
 mod generations;
 mod graph;
+mod handlers;
 mod health;
 mod known_followers;
 mod needs;
@@ -34,7 +35,8 @@ pub(crate) use carried::{
 pub(crate) use feed::Failure;
 #[cfg(feature = "archive")]
 pub(crate) use feed::{Partition, figures_note};
-pub(crate) use follower::Cause;
+pub(crate) use handlers::Cause;
+pub(crate) use needs::Needs;
 #[cfg(feature = "archive")]
 pub(crate) use verify::accounted;
 pub(crate) use waiting::Waiting;

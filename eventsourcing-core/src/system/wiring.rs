@@ -6,8 +6,9 @@ use std::sync::Arc;
 use super::builder::FollowerSettings;
 use super::feed::{Feed, FeedSettings, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink, check_cut};
 use super::followed_events::FollowedEvents;
-use super::follower::{DueHandler, Route, Target};
+use super::follower::{Routes, Target};
 use super::generations::{Generation, Generations};
+use super::handlers::HandleSqlEvent;
 use super::{Applications, Follower, Stores, SystemError};
 use crate::sql::SqlError;
 use crate::store::{Cut, EventStore, LogId, Name};
@@ -25,13 +26,16 @@ pub(super) struct Wiring<'a, S> {
 }
 
 /// One log that a follower follows. One store is one log, however many applications it has.
-pub(super) struct FollowedLog<S> {
+pub(super) struct FollowedLog<H: ?Sized> {
     pub(super) upstream: Arc<dyn EventStore>,
-    pub(super) handlers: Handlers<S>,
+    pub(super) handlers: Handlers<H>,
     followed: FollowedEvents,
 }
 
-impl<S> FollowedLog<S> {
+/// As a read model in a SQL database follows it.
+pub(super) type LogOfReadModel<S> = FollowedLog<dyn HandleSqlEvent<S>>;
+
+impl<H: ?Sized> FollowedLog<H> {
     pub(super) fn takes(&self) -> impl Iterator<Item = Name> {
         self.handlers.keys().cloned()
     }
@@ -40,7 +44,7 @@ impl<S> FollowedLog<S> {
 /// A read model in a SQL database.
 pub(super) struct SqlFollower<S> {
     pub(super) generations: Arc<Generations>,
-    pub(super) logs: Vec<FollowedLog<S>>,
+    pub(super) logs: Vec<LogOfReadModel<S>>,
     settings: FeedSettings,
 }
 
@@ -51,28 +55,52 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         follower: Follower<S>,
         settings: FollowerSettings,
     ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
-        let (name, target) = (Name::from_static(follower.name), follower.target);
-        let feed_settings = self.feed_settings(settings);
-        let (logs, timers) = (self.logs(follower.routes), follower.timers);
-        if let Target::Sql { version, tables } = target {
-            return self.open_read_model(name, version, tables, logs, settings).await;
+        let name = Name::from_static(follower.name);
+        match follower.target {
+            Target::Policy { routes, timers } => {
+                let app = self.applications.application(follower.name);
+                let home = Some(Arc::clone(app.store()));
+                let sink = |handlers| boxed(PolicySink::new(app.clone(), handlers, timers.clone()));
+                self.open_feeds(name, home, self.logs(routes), settings, sink).await
+            }
+            Target::Memory { routes } => {
+                let home = || Arc::new(MemoryStore::new());
+                let sink = |handlers| boxed(PlainSink::new(name.clone(), home(), handlers, false));
+                self.open_feeds(name.clone(), None, self.logs(routes), settings, sink).await
+            }
+            Target::Foreign { routes, .. } => {
+                let home = self.stores.store();
+                let sink = |handlers| boxed(PlainSink::new(name.clone(), Arc::clone(&home), handlers, true));
+                self.open_feeds(name.clone(), Some(Arc::clone(&home)), self.logs(routes), settings, sink).await
+            }
+            Target::Sql { version, tables, routes } => {
+                self.open_read_model(name, version, tables, self.logs(routes), settings).await
+            }
         }
+    }
+
+    /// The feeds of a follower that keeps its positions at `home`; `None` if they are gone with this process.
+    async fn open_feeds<H: ?Sized>(
+        &self,
+        name: Name,
+        home: Option<Arc<dyn EventStore>>,
+        logs: Vec<FollowedLog<H>>,
+        settings: FollowerSettings,
+        sink: impl Fn(Handlers<H>) -> Box<dyn Sink<S>> + Send + Sync,
+    ) -> Result<Vec<Arc<Feed<S>>>, SystemError>
+    where
+        Handlers<H>: Send + Sync,
+    {
+        let feed_settings = self.feed_settings(settings);
         let mut feeds = Vec::new();
-        for log in logs {
-            let home = match target {
-                Target::Events => Some(Arc::clone(self.applications.application(name.as_str()).store())),
-                Target::Foreign(_) => Some(self.stores.store()),
-                Target::Memory | Target::Sql { .. } => None,
-            };
-            if let Some(home) = home {
+        for FollowedLog { upstream, handlers, followed } in logs {
+            if let Some(home) = &home {
                 let cut = Cut::new(name.clone(), settings.partitions);
-                check_cut(&*home, log.upstream.log_id(), &cut).await?;
+                check_cut(&**home, upstream.log_id(), &cut).await?;
             }
             for partition in Partition::split(settings.partitions) {
-                let upstream = Arc::clone(&log.upstream);
-                let sink = self.sink(&name, target, log.handlers.clone(), timers.clone());
-                let followed = log.followed.clone();
-                let feed = Feed::open(name.clone(), upstream, followed, partition, sink, &feed_settings).await?;
+                let (log, sink) = (Arc::clone(&upstream), sink(handlers.clone()));
+                let feed = Feed::open(name.clone(), log, followed.clone(), partition, sink, &feed_settings).await?;
                 feed.check_events(settings.is_change_meant).await?;
                 refuse_forgotten_timers(&feed).await?;
                 feeds.push(Arc::new(feed));
@@ -85,8 +113,8 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         FeedSettings { on_failure: settings.on_failure(), clock: Arc::clone(self.clock) }
     }
 
-    fn logs(&self, routes: BTreeMap<Name, Route<S>>) -> Vec<FollowedLog<S>> {
-        let mut logs: BTreeMap<LogId, FollowedLog<S>> = BTreeMap::new();
+    fn logs<H: ?Sized>(&self, routes: Routes<H>) -> Vec<FollowedLog<H>> {
+        let mut logs: BTreeMap<LogId, FollowedLog<H>> = BTreeMap::new();
         for (aggregate, route) in routes {
             let upstream = Arc::clone(self.applications.application(route.application).store());
             let log = logs.entry(upstream.log_id());
@@ -100,27 +128,12 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         logs.into_values().collect()
     }
 
-    fn sink(
-        &self,
-        name: &Name,
-        target: Target,
-        handlers: Handlers<S>,
-        timers: Option<Arc<dyn DueHandler<S>>>,
-    ) -> Box<dyn Sink<S>> {
-        match target {
-            Target::Events => Box::new(PolicySink::new(self.applications.application(name.as_str()), handlers, timers)),
-            Target::Memory => Box::new(PlainSink::new(name.clone(), Arc::new(MemoryStore::new()), handlers, false)),
-            Target::Foreign(_) => Box::new(PlainSink::new(name.clone(), self.stores.store(), handlers, true)),
-            Target::Sql { .. } => unreachable!("a read model in a SQL database has sinks for its generations"),
-        }
-    }
-
     async fn open_read_model(
         &mut self,
         name: Name,
         version: u32,
         tables: &'static [Table],
-        logs: Vec<FollowedLog<S>>,
+        logs: Vec<LogOfReadModel<S>>,
         settings: FollowerSettings,
     ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
         if settings.partitions != 1 {
@@ -168,7 +181,7 @@ impl<S: Send + Sync + 'static> SqlFollower<S> {
 
     async fn feeds(
         &self,
-        sink: impl Fn(Arc<Generations>, Handlers<S>) -> SqlSink<S>,
+        sink: impl Fn(Arc<Generations>, Handlers<dyn HandleSqlEvent<S>>) -> SqlSink<S>,
     ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
         let mut feeds = Vec::new();
         for log in &self.logs {
@@ -182,6 +195,10 @@ impl<S: Send + Sync + 'static> SqlFollower<S> {
         }
         Ok(feeds)
     }
+}
+
+fn boxed<S>(sink: impl Sink<S> + 'static) -> Box<dyn Sink<S>> {
+    Box::new(sink)
 }
 
 /// The refusal of the first tables of a read model, which may be there under another name of it.

@@ -6,7 +6,7 @@ use tracing::error;
 use super::{Feed, FollowerState, Step};
 use crate::store::{Append, Cut, EventStore, LogId, Notebook, NotesQuery, Position, StoreError, Tracking};
 use crate::system::SystemError;
-use crate::system::follower::Cause;
+use crate::system::handlers::Cause;
 
 /// This process runs a follower in another number of partitions than the one that is recorded.
 #[derive(Debug, thiserror::Error)]

@@ -26,7 +26,7 @@ use tokio::sync::{Mutex, watch};
 use tracing::{debug, error, warn};
 
 use super::followed_events::FollowedEvents;
-use super::follower::Cause;
+use super::handlers::Cause;
 use super::notes;
 use super::tenure::Introduction;
 use super::{FollowerFailure, FollowerState, Holder, OnFailure, Parked};

@@ -12,11 +12,14 @@ use super::sink::Failure;
 use super::timers::write_timer;
 use super::{Feed, Order, PARKED_STREAMS_MAX};
 use crate::store::{NotesQuery, Revision, StoreError, Tracking};
-use crate::system::follower::Cause;
+use crate::system::handlers::Cause;
 use crate::system::notes;
 use crate::system::{FollowerFailure, OnFailure, ParkingAction, TimerRecord};
 use crate::timers::{Timer, WhyParked};
 
+/// Why a timer cannot be tried again that a follower has parked in another release.
+const UNDECLARED: &str =
+    "the follower has no timers in this release: write `timers` in its #[application(…)], or discard the timer";
 /// How many notes are read at once.
 const NOTES_PER_PAGE: usize = 1_000;
 
@@ -38,7 +41,7 @@ impl<S> Feed<S> {
 
     async fn parked_timer_keys(&self) -> Result<Vec<String>, StoreError> {
         let (mut keys, mut after) = (Vec::new(), String::new());
-        if self.sink.timers_by().is_none() {
+        if self.sink.timers().is_none() {
             return Ok(keys);
         }
         let (home, follower, upstream) = self.home();
@@ -121,6 +124,7 @@ impl<S> Feed<S> {
         why: &WhyParked,
         order: &Order,
     ) -> Result<(), Failure> {
+        let sink = self.sink.timers().ok_or_else(|| Failure::Event(UNDECLARED.into()))?;
         let action = match order.payload.clone() {
             Some(payload) => ParkingAction::Edited { payload },
             None => ParkingAction::Retried { events: 0 },
@@ -129,7 +133,7 @@ impl<S> Feed<S> {
         let mut step = cursor.notes_step();
         step.tracking = self.note(step.tracking, timer, why, &order.by, action);
         let due = [Timer { payload, parked: None, ..timer.clone() }];
-        self.sink.deal_with_timers(system, &due, step.tracking.clone()).await?;
+        sink.process_timers(system, &due, step.tracking.clone()).await?;
         self.noted(cursor, step);
         Ok(())
     }

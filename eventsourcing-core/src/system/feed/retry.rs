@@ -5,7 +5,7 @@ use super::parked::{Held, NotesOf, ParkedChange, edited, note_dropped, note_reco
 use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, describe};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery, Written};
-use crate::system::follower::Cause;
+use crate::system::handlers::Cause;
 use crate::system::notes;
 use crate::system::{FollowerFailure, Parked, ParkingAction, ParkingRecord};
 

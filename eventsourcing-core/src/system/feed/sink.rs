@@ -12,7 +12,7 @@ use crate::panics::{catch, catch_async, text_of};
 use crate::policy::Left;
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, Position, StoreError, StoredEvent, Tracking};
-use crate::system::follower::{Cause, DueHandler, Handler, Means, Taken};
+use crate::system::handlers::{Cause, HandleEvent, HandlePolicyEvent, HandleTimer, ProjectedEvents};
 use crate::timers::{Timer, TimerType};
 use crate::{Application, Work};
 
@@ -53,20 +53,25 @@ pub(crate) trait Sink<S>: Send + Sync {
     /// unavailable: then it may have been.
     async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure>;
 
-    /// The time by which it is told whether timers are due; `None` if it has none.
-    fn timers_by(&self) -> Option<Timestamp> {
+    /// Processes timers; `None` if the follower has none by its declaration.
+    fn timers(&self) -> Option<&dyn TimerSink<S>> {
         None
-    }
-
-    /// Deals with timers that are due and makes the step, with which they end. After an error as `deal_with`.
-    async fn deal_with_timers(&self, _: &S, _: &[Timer], _: Tracking) -> Result<(), Failure> {
-        unreachable!("only a policy has timers")
     }
 
     /// Makes a step over events that the follower does not take.
     async fn pass_over(&self, step: Tracking) -> Result<(), Failure> {
         append(&**self.home(), Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await
     }
+}
+
+/// Processes the timers of a feed.
+#[async_trait]
+pub(crate) trait TimerSink<S>: Send + Sync {
+    /// The time that says which timers are due.
+    fn now(&self) -> Timestamp;
+
+    /// Processes timers that are due and makes the step, with which they end. After an error as [`Sink::deal_with`].
+    async fn process_timers(&self, system: &S, due: &[Timer], step: Tracking) -> Result<(), Failure>;
 }
 
 /// Why a piece of a page was not dealt with.
@@ -101,20 +106,24 @@ async fn append(home: &dyn EventStore, append: Append) -> Result<(), Failure> {
 }
 
 /// By the stored name of the aggregate.
-pub(crate) type Handlers<S> = BTreeMap<Name, Arc<dyn Handler<S>>>;
+pub(crate) type Handlers<H> = BTreeMap<Name, Arc<H>>;
 
 /// A policy: what it records and the step are one append.
 pub(crate) struct PolicySink<S> {
     app: Application,
-    handlers: Handlers<S>,
+    handlers: Handlers<dyn HandlePolicyEvent<S>>,
     /// What deals with its timers, if it has any.
-    timers: Option<Arc<dyn DueHandler<S>>>,
+    timers: Option<Arc<dyn HandleTimer<S>>>,
     /// What the last work has left to the next one; nothing while a work is under way or after it has failed.
     left: Mutex<Left>,
 }
 
 impl<S> PolicySink<S> {
-    pub(crate) fn new(app: Application, handlers: Handlers<S>, timers: Option<Arc<dyn DueHandler<S>>>) -> Self {
+    pub(crate) fn new(
+        app: Application,
+        handlers: Handlers<dyn HandlePolicyEvent<S>>,
+        timers: Option<Arc<dyn HandleTimer<S>>>,
+    ) -> Self {
         Self { app, handlers, timers, left: Mutex::default() }
     }
 }
@@ -144,11 +153,18 @@ impl<S: Send + Sync> Sink<S> for PolicySink<S> {
         self.carry_out(system, Task::Events(events), step).await
     }
 
-    fn timers_by(&self) -> Option<Timestamp> {
-        self.timers.as_ref().map(|_| self.app.now())
+    fn timers(&self) -> Option<&dyn TimerSink<S>> {
+        self.timers.is_some().then_some(self as &dyn TimerSink<S>)
+    }
+}
+
+#[async_trait]
+impl<S: Send + Sync> TimerSink<S> for PolicySink<S> {
+    fn now(&self) -> Timestamp {
+        self.app.now()
     }
 
-    async fn deal_with_timers(&self, system: &S, due: &[Timer], step: Tracking) -> Result<(), Failure> {
+    async fn process_timers(&self, system: &S, due: &[Timer], step: Tracking) -> Result<(), Failure> {
         self.carry_out(system, Task::Timers(due), step).await
     }
 }
@@ -197,7 +213,7 @@ impl<S: Send + Sync> PolicySink<S> {
     async fn react(&self, system: &S, events: &[StoredEvent], work: &mut Work) -> Result<(), Failure> {
         for event in events {
             let handler = &self.handlers[&event.stream.category];
-            let handled = catching(handler.handle(system, event, Means::Work(work))).await;
+            let handled = catching(handler.react(system, event, work)).await;
             outcome(work, handled)?;
         }
         Ok(())
@@ -240,14 +256,19 @@ fn outcome(work: &mut Work, handled: Result<(), Cause>) -> Result<(), Failure> {
 pub(crate) struct PlainSink<S> {
     follower: Name,
     home: Arc<dyn EventStore>,
-    handlers: Handlers<S>,
+    handlers: Handlers<dyn HandleEvent<S>>,
     is_shared: bool,
-    taken: Taken,
+    projected: ProjectedEvents,
 }
 
 impl<S> PlainSink<S> {
-    pub(crate) fn new(follower: Name, home: Arc<dyn EventStore>, handlers: Handlers<S>, is_shared: bool) -> Self {
-        Self { follower, home, handlers, is_shared, taken: Taken::default() }
+    pub(crate) fn new(
+        follower: Name,
+        home: Arc<dyn EventStore>,
+        handlers: Handlers<dyn HandleEvent<S>>,
+        is_shared: bool,
+    ) -> Self {
+        Self { follower, home, handlers, is_shared, projected: ProjectedEvents::default() }
     }
 }
 
@@ -272,11 +293,11 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
     async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
         for event in events {
             let handler = &self.handlers[&event.stream.category];
-            catching(handler.handle(system, event, Means::Own(&self.taken))).await.map_err(Failure::Event)?;
+            catching(handler.project(system, event, &self.projected)).await.map_err(Failure::Event)?;
         }
         let to = step.to;
         self.pass_over(step).await?;
-        self.taken.forget_up_to(to);
+        self.projected.forget_up_to(to);
         Ok(())
     }
 }

@@ -9,14 +9,14 @@ use tracing::{info, warn};
 use super::sink::{Failure, Handlers, Sink, catching};
 use crate::sql::Transaction;
 use crate::store::{EventStore, Name, StoreError, StoredEvent, Tracking};
-use crate::system::follower::Means;
 use crate::system::generations::{Generation, Generations};
+use crate::system::handlers::HandleSqlEvent;
 use crate::{Table, Tx};
 
 /// Writes one generation of a read model.
 pub(crate) struct SqlSink<S> {
     generations: Arc<Generations>,
-    handlers: Handlers<S>,
+    handlers: Handlers<dyn HandleSqlEvent<S>>,
     /// The generation it writes, or looks at.
     number: AtomicU64,
     /// The version of that generation, if it is not the one of this program.
@@ -30,18 +30,31 @@ const OWN: u64 = u64::MAX;
 
 impl<S> SqlSink<S> {
     /// Writes the generation that readers see, whichever that is.
-    pub(crate) fn of_shown(generations: Arc<Generations>, handlers: Handlers<S>, shown: &Generation) -> Self {
+    pub(crate) fn of_shown(
+        generations: Arc<Generations>,
+        handlers: Handlers<dyn HandleSqlEvent<S>>,
+        shown: &Generation,
+    ) -> Self {
         let sink = Self::new(generations, handlers, shown.number, false);
         sink.take_up(shown);
         sink
     }
 
     /// Writes a generation that is being built.
-    pub(crate) fn of_build(generations: Arc<Generations>, handlers: Handlers<S>, building: &Generation) -> Self {
+    pub(crate) fn of_build(
+        generations: Arc<Generations>,
+        handlers: Handlers<dyn HandleSqlEvent<S>>,
+        building: &Generation,
+    ) -> Self {
         Self::new(generations, handlers, building.number, true)
     }
 
-    fn new(generations: Arc<Generations>, handlers: Handlers<S>, number: u64, builds: bool) -> Self {
+    fn new(
+        generations: Arc<Generations>,
+        handlers: Handlers<dyn HandleSqlEvent<S>>,
+        number: u64,
+        builds: bool,
+    ) -> Self {
         Self { generations, handlers, number: AtomicU64::new(number), other_version: AtomicU64::new(OWN), builds }
     }
 
@@ -102,7 +115,7 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
 /// Takes one event into a generation, within a transaction.
 pub(crate) async fn project<S: Send + Sync>(
     system: &S,
-    handlers: &Handlers<S>,
+    handlers: &Handlers<dyn HandleSqlEvent<S>>,
     event: &StoredEvent,
     tables: &'static [Table],
     generation: u64,
@@ -110,6 +123,6 @@ pub(crate) async fn project<S: Send + Sync>(
 ) -> Result<(), Failure> {
     let handler = &handlers[&event.stream.category];
     let mut tx = Tx::new(transaction, tables, generation);
-    let projected = catching(handler.handle(system, event, Means::Tx(&mut tx))).await;
+    let projected = catching(handler.project(system, event, &mut tx)).await;
     tx.outcome(projected)
 }

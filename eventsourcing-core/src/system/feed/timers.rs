@@ -17,7 +17,7 @@ use super::cursor::Cursor;
 use super::sink::Failure;
 use super::{EVENTS_PER_PAGE_MAX, Feed, Step};
 use crate::store::{EventStore, LogId, Name, Notebook, NotesQuery, Revision, StoreError, Tracking};
-use crate::system::follower::Cause;
+use crate::system::handlers::Cause;
 use crate::system::{SystemError, notes};
 use crate::timers::Timer;
 
@@ -41,14 +41,14 @@ pub(crate) struct Pending {
 impl<S> Feed<S> {
     /// Deals with the timers that are due, those first that have been due for longest. `None`: none is.
     pub(super) async fn deal_with_timers(&self, system: &S, cursor: &mut Cursor) -> Result<Option<Step>, StoreError> {
-        let Some(now) = self.sink.timers_by() else { return Ok(None) };
-        let due = match self.due(cursor, now).await {
+        let Some(sink) = self.sink.timers() else { return Ok(None) };
+        let due = match self.due(cursor, sink.now()).await {
             Ok(due) if due.is_empty() => return Ok(None),
             Ok(due) => due,
             Err(failure) => return self.after(cursor, &[], failure).await.map(Some),
         };
         let step = cursor.step_in_place();
-        match self.sink.deal_with_timers(system, &due, step.tracking.clone()).await {
+        match sink.process_timers(system, &due, step.tracking.clone()).await {
             Ok(()) => {
                 cursor.done(step);
                 self.succeed();
@@ -123,10 +123,15 @@ impl<S> Feed<S> {
         Ok(self.fail(cursor.reached, what, cause))
     }
 
+    /// The time by which timers are due; `None` if it has none by its declaration.
+    fn timers_are_due_by(&self) -> Option<Timestamp> {
+        Some(self.sink.timers()?.now())
+    }
+
     /// Waits until a timer may be due; for ever if it has none by its declaration.
     pub(crate) async fn until_due(&self) {
         let next = *self.next_due.lock().unwrap_or_else(PoisonError::into_inner);
-        let patience = match (self.sink.timers_by(), next) {
+        let patience = match (self.timers_are_due_by(), next) {
             (None, _) => return std::future::pending().await,
             (Some(_), None) => IDLE_MAX,
             (Some(now), Some(due)) => SLEEP_MAX.min(due.duration_since(now).try_into().unwrap_or_default()),
@@ -136,7 +141,7 @@ impl<S> Feed<S> {
 
     /// Waits until none of its timers is due, whichever process deals with them.
     pub(crate) async fn until_none_is_due(&self) -> Result<(), SystemError> {
-        while let Some(now) = self.sink.timers_by() {
+        while let Some(now) = self.timers_are_due_by() {
             if let Some(failure) = self.status.borrow().state.stopped() {
                 return Err(failure.clone().into());
             }
@@ -150,7 +155,7 @@ impl<S> Feed<S> {
 
     /// How many timers it has, and when the next one is due.
     pub(crate) async fn pending(&self) -> Result<Pending, StoreError> {
-        if self.sink.timers_by().is_none() {
+        if self.sink.timers().is_none() {
             return Ok(Pending::default());
         }
         let notes = self.timer_notes();
@@ -160,7 +165,7 @@ impl<S> Feed<S> {
 
     /// Whether it has timers that nobody will deal with: it had them when it was declared otherwise.
     pub(crate) async fn has_forgotten_timers(&self) -> Result<bool, StoreError> {
-        Ok(self.sink.timers_by().is_none() && !self.timer_notes().due_keys(1).await?.is_empty())
+        Ok(self.sink.timers().is_none() && !self.timer_notes().due_keys(1).await?.is_empty())
     }
 
     pub(super) fn timer_notes(&self) -> TimerNotes<'_> {

@@ -11,7 +11,7 @@ use crate::sql::{SqlError, Transaction};
 use crate::store::{EventStore, HolderId, LogPage, LogQuery, Name, Position, StoreError, StoredEvent, Tracking};
 use crate::system::feed::{Exceptions, Failure, NotesOf, RETIRED, describe, described, project};
 use crate::system::generations::{Generation, make};
-use crate::system::wiring::{FollowedLog, SqlFollower};
+use crate::system::wiring::{LogOfReadModel, SqlFollower};
 
 /// How many events are taken in one transaction.
 const EVENTS_PER_PAGE_MAX: usize = 256;
@@ -283,7 +283,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
 }
 
 /// The next events of the log, none of them after `end`, where the follower has got to: so the log is decided up to there.
-async fn page_up_to<S>(log: &FollowedLog<S>, after: Position, end: Position) -> Result<LogPage, StoreError> {
+async fn page_up_to<S>(log: &LogOfReadModel<S>, after: Position, end: Position) -> Result<LogPage, StoreError> {
     let query = LogQuery::after(after).limit(EVENTS_PER_PAGE_MAX).categories(log.takes()).decided_up_to(end);
     let mut page = log.upstream.read_log(query).await?;
     page.events.retain(|event| event.position <= end);
@@ -292,7 +292,7 @@ async fn page_up_to<S>(log: &FollowedLog<S>, after: Position, end: Position) -> 
 }
 
 async fn events_between<S>(
-    log: &FollowedLog<S>,
+    log: &LogOfReadModel<S>,
     mut after: Position,
     end: Position,
 ) -> Result<Vec<StoredEvent>, StoreError> {

@@ -1,0 +1,134 @@
+//! Handlers: what a follower does with one event or timer, whatever the types of the user.
+//!
+//! Each kind of follower has an interface of its own, because each has its effects by other means: a policy in its unit of
+//! work, a read model in its transaction, any other projection by itself.
+
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+
+use super::needs::Needs;
+use crate::store::{Position, StoredEvent};
+use crate::timers::{Timer, TimerType};
+use crate::{Aggregate, Policy, Projection, SqlProjection, Timers, Tx, Work};
+
+/// Why a handler failed: an error of the user, or one of decoding.
+pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+
+/// What a policy does with one event.
+#[async_trait]
+pub(crate) trait HandlePolicyEvent<S>: Send + Sync {
+    async fn react(&self, system: &S, event: &StoredEvent, work: &mut Work) -> Result<(), Cause>;
+}
+
+/// What a projection that has its effects by itself does with one event.
+#[async_trait]
+pub(crate) trait HandleEvent<S>: Send + Sync {
+    /// Skips the parts of the event that are among `projected`, and adds those that it projects.
+    async fn project(&self, system: &S, event: &StoredEvent, projected: &ProjectedEvents) -> Result<(), Cause>;
+}
+
+/// What a projection in a SQL database does with one event.
+#[async_trait]
+pub(crate) trait HandleSqlEvent<S>: Send + Sync {
+    async fn project(&self, system: &S, event: &StoredEvent, tx: &mut Tx<'_>) -> Result<(), Cause>;
+}
+
+/// What a policy does with one timer that is due.
+#[async_trait]
+pub(crate) trait HandleTimer<S>: Send + Sync {
+    fn timer_type(&self) -> TimerType;
+
+    async fn due(&self, system: &S, timer: &Timer, work: &mut Work) -> Result<(), Cause>;
+}
+
+/// Handles the events of the aggregate `A` by the part `P` of a system.
+pub(crate) struct EventHandler<S, P, A> {
+    pub(crate) part: fn(&S) -> &P,
+    pub(crate) needs: Needs<A>,
+}
+
+/// Handles timers by the part `P` of a system.
+pub(crate) struct TimerHandler<S, P> {
+    pub(crate) part: fn(&S) -> &P,
+}
+
+#[async_trait]
+impl<S: Send + Sync, P: Policy<A>, A: Aggregate> HandlePolicyEvent<S> for EventHandler<S, P, A> {
+    async fn react(&self, system: &S, event: &StoredEvent, work: &mut Work) -> Result<(), Cause> {
+        // What is recorded because of the parts of one event has ids of its own: they go on counting.
+        let mut has_begun = false;
+        for event in self.needs.decode(event)? {
+            if !std::mem::replace(&mut has_begun, true) {
+                work.begin(event.event_ref(), &event.metadata);
+            }
+            (self.part)(system).react(&event, work).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<S: Send + Sync, P: Projection<A>, A: Aggregate> HandleEvent<S> for EventHandler<S, P, A> {
+    async fn project(&self, system: &S, event: &StoredEvent, projected: &ProjectedEvents) -> Result<(), Cause> {
+        for event in self.needs.decode(event)? {
+            if !projected.contains(event.position, event.part) {
+                (self.part)(system).project(&event).await?;
+                projected.insert(event.position, event.part);
+            }
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<S: Send + Sync, P: SqlProjection<A>, A: Aggregate> HandleSqlEvent<S> for EventHandler<S, P, A> {
+    async fn project(&self, system: &S, event: &StoredEvent, tx: &mut Tx<'_>) -> Result<(), Cause> {
+        for event in self.needs.decode(event)? {
+            (self.part)(system).project(&event, tx).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<S: Send + Sync, P: Timers> HandleTimer<S> for TimerHandler<S, P> {
+    fn timer_type(&self) -> TimerType {
+        TimerType::of::<P>()
+    }
+
+    async fn due(&self, system: &S, timer: &Timer, work: &mut Work) -> Result<(), Cause> {
+        let due = timer.decode()?;
+        work.begin_due(timer);
+        Ok((self.part)(system).due(&due, work).await?)
+    }
+}
+
+/// The events that a projection has projected since the last step, by position and part.
+///
+/// A page that fails half-way is tried again in smaller pieces. What a projection has done by itself cannot be undone, so
+/// the events before the one that failed are skipped then.
+#[derive(Debug, Default)]
+pub(crate) struct ProjectedEvents(Mutex<BTreeSet<(Position, u32)>>);
+
+impl ProjectedEvents {
+    fn contains(&self, position: Position, part: u32) -> bool {
+        self.events().contains(&(position, part))
+    }
+
+    fn insert(&self, position: Position, part: u32) {
+        self.events().insert((position, part));
+    }
+
+    /// The step up to `position` has been made. What was projected beyond it belongs to a later step, which is smaller than
+    /// the piece that failed.
+    pub(crate) fn forget_up_to(&self, position: Position) {
+        self.events().retain(|(projected, _)| *projected > position);
+    }
+
+    fn events(&self) -> MutexGuard<'_, BTreeSet<(Position, u32)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
