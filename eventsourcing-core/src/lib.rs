@@ -78,17 +78,13 @@ mod policy;
 mod projection;
 mod subscription;
 pub mod system;
-mod timers;
 
 #[cfg(feature = "archive")]
 pub mod archive;
-#[cfg(not(feature = "archive"))]
-mod archive;
 mod clock;
 mod codec;
 pub mod sql;
 pub mod store;
-mod upcast;
 
 #[cfg(any(feature = "schema", feature = "testing"))]
 pub mod schema;
@@ -105,10 +101,12 @@ pub use clock::{Clock, IdSource, RandomIds, SystemClock};
 pub use codec::Compression;
 pub use codec::{Codec, CodecError, VALUE_DEPTH_MAX};
 pub use error::{AppError, Rejected};
+pub use event::legacy::{Decoded, Former};
 pub use event::{Event, EventType, IntoEvents};
 pub use id::{Id, ParseIdError};
 pub use log_pages::LogPages;
 pub use metadata::{EventRef, Metadata};
+pub use policy::timers::{Due, TIMER_KEY_BYTES_MAX, Timers};
 pub use policy::{Policy, Work};
 pub use projection::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx};
 pub use recorded::Recorded;
@@ -119,8 +117,6 @@ pub use subscription::{Stop, Subscription};
 pub use system::{
     Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemBuilder, SystemError,
 };
-pub use timers::{Due, TIMER_KEY_BYTES_MAX, Timers};
-pub use upcast::{Decoded, Former};
 
 #[cfg(feature = "derive")]
 pub use eventsourcing_derive::{Aggregate, System, event};

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use crate::Former;
 use crate::aggregate::name_of;
 use crate::store::{LoadedEvent, LogPage, Position, StoreError, StoredEvent, StreamId, Version};
-use crate::{Aggregate, Codec, CodecError, Decoded, Event, EventRef, Id, Metadata, upcast};
+use crate::{Aggregate, Codec, CodecError, Decoded, Event, EventRef, Id, Metadata, event::legacy};
 
 /// An event of an aggregate as it stands in the log.
 pub struct Recorded<A: Aggregate> {
@@ -94,7 +94,7 @@ pub(crate) fn decode_loaded<A: Aggregate>(
     stream: impl FnOnce() -> StreamId,
     loaded: &LoadedEvent,
 ) -> Result<Decoded<A::Event>, StoreError> {
-    upcast::decode(loaded.into()).map_err(|error| unreadable(&stream(), loaded.version, error))
+    legacy::decode(loaded.into()).map_err(|error| unreadable(&stream(), loaded.version, error))
 }
 
 fn unreadable(stream: &StreamId, version: Version, error: CodecError) -> StoreError {

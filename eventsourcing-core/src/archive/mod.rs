@@ -32,32 +32,19 @@
 //! answers, can be imported too. A payload stands as it is if it is JSON (codec 1), otherwise as `payload_base64`. Either way it comes back byte for byte.
 //! The checksum is of all lines before the last one.
 
-#[cfg(feature = "archive")]
 mod carry;
-#[cfg(feature = "archive")]
 mod cut;
-#[cfg(feature = "archive")]
 mod error;
-#[cfg(feature = "archive")]
 mod export;
-#[cfg(feature = "archive")]
 mod import;
-#[cfg(feature = "archive")]
 mod line;
-mod mark;
-#[cfg(feature = "archive")]
 mod survey;
 
-#[cfg(feature = "archive")]
 pub use error::ArchiveError;
-#[cfg(feature = "archive")]
 pub use export::{Exported, export};
-#[cfg(feature = "archive")]
 pub use import::{Imported, import};
-pub(crate) use mark::refuse_unfinished;
 
 /// How far an export or import is.
-#[cfg(feature = "archive")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -70,7 +57,6 @@ pub struct Progress {
 }
 
 /// What is being done.
-#[cfg(feature = "archive")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
@@ -85,5 +71,4 @@ pub enum Stage {
 }
 
 /// How many events are read from a store at once.
-#[cfg(feature = "archive")]
 const EVENTS_PER_PAGE: usize = 1_000;

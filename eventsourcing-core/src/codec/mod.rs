@@ -28,7 +28,6 @@ pub(crate) use payload::{Encoded, Encoding};
 pub(crate) use variant::{deserialize_variant, serialize_variant};
 
 use crate::store::{CodecId, PAYLOAD_BYTES_MAX, StoredEvent};
-use crate::upcast::{self, Decoded, Fields};
 use crate::{Aggregate, Event};
 use checked::{Problem, Refused};
 
@@ -212,15 +211,6 @@ impl Codec {
         Encoding::from(self).encode_event(event).map(|encoded| encoded.payload)
     }
 
-    /// The events that come of `stored`, whatever codec and release wrote it: one, or several or none if it was split or
-    /// retired since.
-    ///
-    /// # Errors
-    /// Every [`CodecError`] but `Encode`.
-    pub fn decode_events<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecError> {
-        upcast::decode(stored.into())
-    }
-
     /// What `seed` makes of stored bytes. `what` they are is said in errors.
     pub(crate) fn read<T>(
         codec: CodecId,
@@ -306,6 +296,26 @@ struct EventFields<'a, E>(&'a E);
 impl<E: Event> Serialize for EventFields<'_, E> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.serialize_payload(serializer)
+    }
+}
+
+/// The fields of the event at an index.
+pub(crate) struct Fields<E> {
+    index: usize,
+    of: PhantomData<fn() -> E>,
+}
+
+impl<E> Fields<E> {
+    pub(crate) fn new(index: usize) -> Self {
+        Self { index, of: PhantomData }
+    }
+}
+
+impl<'de, E: Event> DeserializeSeed<'de> for Fields<E> {
+    type Value = E;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<E, D::Error> {
+        E::deserialize_payload(self.index, deserializer)
     }
 }
 

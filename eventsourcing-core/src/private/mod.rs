@@ -18,7 +18,7 @@ pub use parameter::{Copied, Missing, Of, Parameter, Unasked, Within};
 pub use required::{Payload, ProjectionInMemory, ProjectionInSql, Service, State};
 pub use upcast::{Certain, NewPayload, OldPayload, Outcome, read};
 
-pub use crate::upcast::{Splitter, StoredPayload, Upcaster};
+pub use crate::event::legacy::{Splitter, StoredPayload, Upcaster};
 
 /// What `schema` writes, which needs the feature.
 #[cfg(feature = "schema")]

@@ -5,7 +5,7 @@ use std::error::Error;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::upcast::StoredPayload;
+use crate::event::legacy::StoredPayload;
 use crate::{Event, IntoEvents};
 
 type Reason = Box<dyn Error + Send + Sync>;

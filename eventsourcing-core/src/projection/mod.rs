@@ -5,6 +5,7 @@ mod table;
 
 use std::error::Error;
 
+pub(crate) use sql::WaitForFollower;
 pub use sql::{ReadModel, SqlProjection, SqlReadModel, Tx};
 use table::Names;
 pub use table::Table;

@@ -5,10 +5,12 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
+
 use super::{Names, Table};
 use crate::sql::{Database, Row, SqlError, Transaction, Value};
 use crate::store::{Name, Receipt, StoreError, Written};
-use crate::system::{Cause, Failure, SystemError, Waiting};
+use crate::system::{Cause, Failure, SystemError};
 use crate::{Aggregate, Recorded};
 
 /// A read model in tables of a SQL database. [`#[derive(System)]`](macro@crate::System) makes it from its [`ReadModel`].
@@ -130,13 +132,19 @@ impl fmt::Debug for Tx<'_> {
     }
 }
 
+/// Waits until the follower that fills a read model has processed what a receipt stands for.
+#[async_trait]
+pub(crate) trait WaitForFollower: Send + Sync {
+    async fn until(&self, receipt: &Receipt, patience: Duration) -> Result<(), SystemError>;
+}
+
 /// What a read model in a SQL database is asked through. Clones are the same one.
 #[derive(Clone)]
 pub struct ReadModel {
     name: Name,
     tables: &'static [Table],
     database: Arc<dyn Database>,
-    waiting: Arc<OnceLock<Waiting>>,
+    waiting: Arc<OnceLock<Box<dyn WaitForFollower>>>,
 }
 
 impl ReadModel {
@@ -148,8 +156,8 @@ impl ReadModel {
     }
 
     /// The followers run from now on.
-    pub(crate) fn attach(&self, waiting: Waiting) {
-        let _ = self.waiting.set(waiting);
+    pub(crate) fn attach(&self, waiting: impl WaitForFollower + 'static) {
+        let _ = self.waiting.set(Box::new(waiting));
     }
 
     pub(crate) fn name(&self) -> &Name {

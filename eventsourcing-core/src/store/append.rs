@@ -1,51 +1,14 @@
 //! What goes into one atomic write, and what comes back.
 
 use std::collections::HashSet;
-use std::fmt;
 
 use jiff::Timestamp;
 
+use super::limits::{invalid, validate_name, validate_size};
 use super::{
-    CommandId, EVENTS_PER_APPEND_MAX, Epoch, METADATA_BYTES_MAX, Name, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX,
-    ReceiptKind, StoreError, StreamId, Tracking, Version,
+    CommandId, EVENTS_PER_APPEND_MAX, Epoch, Expected, METADATA_BYTES_MAX, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX,
+    ReceiptKind, StoreError, StreamId, Tracking,
 };
-
-/// What an append requires of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expected {
-    /// Nothing: append after whatever is there.
-    Any,
-    /// The stream has no event.
-    NoStream,
-    /// The stream has at least one event.
-    Exists,
-    /// The last event of the stream has this version; `Exact(Version::ZERO)` is the same as `NoStream`.
-    Exact(Version),
-}
-
-impl Expected {
-    /// Whether a stream whose last event has version `actual` is as expected.
-    #[must_use]
-    pub fn allows(self, actual: Version) -> bool {
-        match self {
-            Self::Any => true,
-            Self::NoStream => actual == Version::ZERO,
-            Self::Exists => actual > Version::ZERO,
-            Self::Exact(version) => actual == version,
-        }
-    }
-}
-
-impl fmt::Display for Expected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Any => f.write_str("any version"),
-            Self::NoStream => f.write_str("no events"),
-            Self::Exists => f.write_str("at least one event"),
-            Self::Exact(version) => write!(f, "version {version}"),
-        }
-    }
-}
 
 /// The part of an append that concerns one stream. Without events it is a guard: only the expectation counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,26 +185,4 @@ fn validate_event(event: &NewEvent) -> Result<(), StoreError> {
 fn validate_snapshot(snapshot: &NewSnapshot) -> Result<(), StoreError> {
     validate_name("category", &snapshot.stream.category)?;
     validate_size("snapshot", &snapshot.payload, PAYLOAD_BYTES_MAX)
-}
-
-pub(super) fn validate_name(what: &str, name: &Name) -> Result<(), StoreError> {
-    match name.fault() {
-        None => Ok(()),
-        Some(fault) => Err(invalid(format!("{what} {:?} {fault}", shortened(name.as_str())))),
-    }
-}
-
-pub(super) fn validate_size(what: &str, bytes: &[u8], bytes_max: usize) -> Result<(), StoreError> {
-    if bytes.len() > bytes_max {
-        return Err(invalid(format!("{what} of {} bytes; at most {bytes_max} are allowed", bytes.len())));
-    }
-    Ok(())
-}
-
-fn shortened(text: &str) -> String {
-    text.chars().take(40).collect()
-}
-
-pub(super) fn invalid(reason: impl Into<String>) -> StoreError {
-    StoreError::Invalid { reason: reason.into() }
 }

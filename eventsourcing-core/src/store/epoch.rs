@@ -4,27 +4,9 @@
 //! is restored. It then gives the same positions and versions out again. Whatever was learnt before is therefore valid for
 //! one epoch, and is dropped or proven anew in the next one.
 
-use std::fmt;
-
-use super::{EventIdentity, EventRef, EventStore, LogId, Position, StoreError, StoredEvent};
-
-/// One life of a log as one handle of its store knows it.
-///
-/// A new epoch begins whenever events *may* have been lost. It proves nothing: whoever holds a position compares the last
-/// event it has seen with what the log has now. Epochs of different handles do not compare.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(u64);
+use super::{Epoch, EventIdentity, EventRef, EventStore, LogId, Position, StoreError, StoredEvent};
 
 impl Epoch {
-    /// The epoch in which a handle is opened.
-    pub const FIRST: Self = Self(0);
-
-    /// The one that follows.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-
     /// Checks that what was learnt in the epoch `asked`, if it names one, is valid in this one.
     ///
     /// # Errors
@@ -34,12 +16,6 @@ impl Epoch {
             Some(asked) if asked != self => Err(StoreError::OutdatedEpoch { asked, current: self }),
             _ => Ok(()),
         }
-    }
-}
-
-impl fmt::Display for Epoch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
     }
 }
 

@@ -6,9 +6,8 @@
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 
-use super::{LogId, Position, StoredEvent};
+use super::Position;
 
 /// The first 16 bytes of a SHA-256 over everything a store keeps of an event.
 ///
@@ -19,25 +18,6 @@ use super::{LogId, Position, StoredEvent};
 pub struct EventIdentity([u8; 16]);
 
 impl EventIdentity {
-    /// The identity of `event` in the log `log`.
-    #[must_use]
-    pub fn of(event: &StoredEvent, log: LogId) -> Self {
-        let mut hash = Sha256::new()
-            .chain_update(log.as_uuid().as_bytes())
-            .chain_update(event.stream.id.as_bytes())
-            .chain_update(event.position.as_u64().to_be_bytes())
-            .chain_update(event.version.as_u64().to_be_bytes())
-            .chain_update(event.recorded_at.as_microsecond().to_be_bytes())
-            .chain_update(event.schema_version.to_be_bytes())
-            .chain_update([event.codec.0]);
-        let names = [event.stream.category.as_str().as_bytes(), event.name.as_str().as_bytes()];
-        for bytes in names.into_iter().chain([&*event.metadata, &*event.payload]) {
-            hash.update((bytes.len() as u64).to_be_bytes());
-            hash.update(bytes);
-        }
-        Self(hash.finalize()[..16].try_into().expect("a SHA-256 has 32 bytes"))
-    }
-
     /// The identity with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
@@ -86,14 +66,6 @@ pub struct EventRef {
     pub identity: EventIdentity,
 }
 
-impl EventRef {
-    /// Names `event` of the log `log`.
-    #[must_use]
-    pub fn of(event: &StoredEvent, log: LogId) -> Self {
-        Self { position: event.position, identity: EventIdentity::of(event, log) }
-    }
-}
-
 impl fmt::Display for EventRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "position {} ({})", self.position, self.identity)
@@ -105,8 +77,10 @@ mod tests {
     use jiff::Timestamp;
     use uuid::Uuid;
 
+    use sha2::{Digest as _, Sha256};
+
     use super::*;
-    use crate::store::{CodecId, StreamId, Version};
+    use crate::store::{CodecId, LogId, StoredEvent, StreamId, Version};
 
     fn event() -> StoredEvent {
         StoredEvent {

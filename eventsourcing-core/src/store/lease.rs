@@ -1,38 +1,9 @@
 //! Leases: which of many processes runs a follower. A hint with a guard: the token that goes with a lease lets the
 //! store refuse a holder who has slept past its lease.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-use super::{HolderId, LogId, Name, Position, StoreError};
-
-/// Tells the holders of a lease apart: each new holder gets a larger number than all before. (Known as a fencing token
-/// from Martin Kleppmann, "How to do distributed locking", 2016.)
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct LeaseToken(u64);
-
-impl LeaseToken {
-    /// The token with this number.
-    #[must_use]
-    pub const fn new(number: u64) -> Self {
-        Self(number)
-    }
-
-    /// The number itself.
-    #[must_use]
-    pub const fn as_u64(self) -> u64 {
-        self.0
-    }
-}
-
-impl fmt::Display for LeaseToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
-}
+use super::{HolderId, LeaseToken, LogId, Name, Position, StoreError};
 
 /// Asks for a lease, or to keep it for longer.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -85,3 +85,27 @@ impl fmt::Display for Position {
         self.0.fmt(f)
     }
 }
+
+/// One life of a log as one handle of its store knows it.
+///
+/// A new epoch begins whenever events *may* have been lost. It proves nothing: whoever holds a position compares the last
+/// event it has seen with what the log has now. Epochs of different handles do not compare.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(u64);
+
+impl Epoch {
+    /// The epoch in which a handle is opened.
+    pub const FIRST: Self = Self(0);
+
+    /// The one that follows.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}

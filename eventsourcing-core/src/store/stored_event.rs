@@ -1,8 +1,9 @@
 //! Events and snapshots as a store sees them: names, numbers and bytes.
 
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
-use super::{Name, Position, StoreError, StreamId, Version};
+use super::{EventIdentity, EventRef, LogId, Name, Position, StoreError, StreamId, Version};
 
 /// Names the encoding of stored bytes, so that one store may hold several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -138,4 +139,33 @@ pub struct StoredSnapshot {
     pub codec: CodecId,
     /// The state.
     pub payload: Vec<u8>,
+}
+
+impl EventIdentity {
+    /// The identity of `event` in the log `log`.
+    #[must_use]
+    pub fn of(event: &StoredEvent, log: LogId) -> Self {
+        let mut hash = Sha256::new()
+            .chain_update(log.as_uuid().as_bytes())
+            .chain_update(event.stream.id.as_bytes())
+            .chain_update(event.position.as_u64().to_be_bytes())
+            .chain_update(event.version.as_u64().to_be_bytes())
+            .chain_update(event.recorded_at.as_microsecond().to_be_bytes())
+            .chain_update(event.schema_version.to_be_bytes())
+            .chain_update([event.codec.0]);
+        let names = [event.stream.category.as_str().as_bytes(), event.name.as_str().as_bytes()];
+        for bytes in names.into_iter().chain([&*event.metadata, &*event.payload]) {
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        }
+        Self::from_bytes(hash.finalize()[..16].try_into().expect("a SHA-256 has 32 bytes"))
+    }
+}
+
+impl EventRef {
+    /// Names `event` of the log `log`.
+    #[must_use]
+    pub fn of(event: &StoredEvent, log: LogId) -> Self {
+        Self { position: event.position, identity: EventIdentity::of(event, log) }
+    }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::append::{invalid, validate_name, validate_size};
+use super::limits::{invalid, validate_name, validate_size};
 use super::{Epoch, EventRef, LeaseToken, LogId, Name, Position, StoreError};
 
 /// The longest key of a note, in bytes.

@@ -7,8 +7,10 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use super::follower::Target;
+use super::import_guard::refuse_unfinished;
 use super::known_followers::{Declared, DeclaredLog, KnownFollowers};
 use super::runner::Engine;
+use super::settings::FollowerSettings;
 use super::stores::Given;
 use super::wiring::Wiring;
 use super::{
@@ -18,7 +20,6 @@ use super::{
 #[cfg(feature = "zstd")]
 use crate::Compression;
 use crate::application::Owners;
-use crate::archive::refuse_unfinished;
 use crate::codec::Encoding;
 use crate::projection::check_tables;
 use crate::store::{EventStore, LogId, Name};
@@ -39,28 +40,6 @@ pub struct SystemBuilder<S> {
     lock: Result<(), SystemError>,
     removed: BTreeSet<Name>,
     of: PhantomData<fn() -> S>,
-}
-
-/// What may be chosen for each follower.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct FollowerSettings {
-    /// `None`: as all others.
-    on_failure: Option<OnFailure>,
-    pub(super) partitions: u32,
-    /// It takes other events than it took, on purpose.
-    pub(super) is_change_meant: bool,
-}
-
-impl FollowerSettings {
-    pub(super) fn on_failure(self) -> OnFailure {
-        self.on_failure.unwrap_or_default()
-    }
-}
-
-impl Default for FollowerSettings {
-    fn default() -> Self {
-        Self { on_failure: None, partitions: 1, is_change_meant: false }
-    }
 }
 
 type Configure = Box<dyn FnOnce(Application) -> Application + Send>;

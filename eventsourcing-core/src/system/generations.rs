@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::feed::RETIRED;
-use super::notes;
+use super::notes::{self, RETIRED};
 use crate::Table;
 use crate::projection::{quoted, table_of};
 use crate::sql::{Database, SqlError, Transaction};

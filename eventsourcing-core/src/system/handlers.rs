@@ -4,18 +4,15 @@
 //! work, a read model in its transaction, any other projection by itself.
 
 use std::collections::BTreeSet;
-use std::error::Error;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::failure::Cause;
 use super::needs::Needs;
+use crate::policy::timers::{Timer, TimerType};
 use crate::store::{Position, StoredEvent};
-use crate::timers::{Timer, TimerType};
 use crate::{Aggregate, Policy, Projection, SqlProjection, Timers, Tx, Work};
-
-/// Why a handler failed: an error of the user, or one of decoding.
-pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 /// What a policy does with one event.
 #[async_trait]

@@ -5,25 +5,27 @@ mod builder;
 #[cfg(feature = "archive")]
 mod carried;
 mod error;
+mod failure;
 mod feed;
 mod followed_events;
 mod follower;
 mod generations;
 mod graph;
 mod handlers;
-mod health;
+mod import_guard;
 mod known_followers;
+mod leasing;
 mod needs;
 pub(crate) mod notes;
 mod parked_timers;
 mod parking;
+mod report;
 mod restored;
 mod resume;
 mod runner;
 mod running;
-mod seats;
+mod settings;
 mod stores;
-mod tenure;
 mod verify;
 mod waiting;
 mod wiring;
@@ -32,31 +34,28 @@ mod wiring;
 pub(crate) use carried::{
     Carried, carried, is_carried_as_it_is, is_of_positions, is_put_aside, moved_note, partitions, place_of,
 };
-pub(crate) use feed::Failure;
+pub(crate) use failure::{Cause, Failure};
 #[cfg(feature = "archive")]
 pub(crate) use feed::{Partition, figures_note};
-pub(crate) use handlers::Cause;
 pub(crate) use needs::Needs;
 #[cfg(feature = "archive")]
 pub(crate) use verify::accounted;
-pub(crate) use waiting::Waiting;
 
-pub use build::{Build, BuildProgress, BuildState};
+pub use build::Build;
 pub use builder::SystemBuilder;
 pub use error::SystemError;
 pub use follower::{Follower, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 pub use graph::{ApplicationDefinition, Definition, FollowerDefinition, FollowerKind, Follows};
-pub use health::{FollowerFailure, FollowerHealth, FollowerState, Health, Holder, OnFailure};
-pub use parked_timers::{ParkedTimer, TimerRecord};
-pub use parking::{Parked, Parking, ParkingAction, ParkingRecord, Retried};
-pub use restored::AcceptedLog;
+pub use parked_timers::ParkedTimer;
+pub use parking::Parking;
+pub use report::{
+    AcceptedLog, BuildProgress, BuildState, ContentsVerification, Difference, EventPlace, Finding, FollowerFailure,
+    FollowerHealth, FollowerState, FollowerVerification, Health, Holder, OnFailure, Parked, ParkingAction,
+    ParkingRecord, Retried, RowDifference, TableDifference, TimerRecord, Verification, VerifyProgress,
+};
 pub use runner::Runner;
 pub use running::Running;
 pub use stores::{Applications, Stores};
-pub use verify::{
-    ContentsVerification, Difference, EventPlace, Finding, FollowerVerification, RowDifference, TableDifference,
-    Verification, VerifyProgress,
-};
 
 /// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
 #[diagnostic::on_unimplemented(message = "`{Self}` is not a system", label = "derive `System` for `{Self}`")]

@@ -5,8 +5,9 @@
 //! a follower that no application, projection or aggregate can have, because [`reserved`] refuses it.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
-use crate::store::{CommandId, Name, Position, Slice, StoreError, StreamId, Version};
+use crate::store::{CommandId, HolderId, Name, Position, Slice, StoreError, StreamId, Version};
 
 // The keys of a follower's notes. Those that end in a slash begin the keys of many.
 
@@ -46,6 +47,9 @@ pub(crate) const UNFINISHED: &str = "unfinished";
 /// The checksum of an archive that was imported, under [`IMPORT`].
 #[cfg(feature = "archive")]
 pub(crate) const FINISHED: &str = "finished";
+
+/// The position of a generation of a read model that another one has taken the place of. It takes no event any more.
+pub(crate) const RETIRED: Position = Position::MAX;
 
 // Hidden names of followers.
 
@@ -113,6 +117,14 @@ pub(crate) fn declared(part: &Name) -> Option<Name> {
 
 fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// What a process notes under [`HOLDER`] when it takes a follower over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct HolderInfo {
+    pub(crate) holder: HolderId,
+    /// Where to find the process: its number and its host.
+    pub(crate) process: String,
 }
 
 // Keys with parameters.

@@ -1,14 +1,13 @@
 //! Timers that a policy could not deal with and has put aside, and what people do about them.
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::feed::{Order, TimerRetry};
 use super::parking::check_depth;
-use super::{FollowerFailure, Parking, ParkingAction, SystemError};
+use super::{FollowerFailure, Parking, SystemError, TimerRecord};
 use crate::EventRef;
-use crate::timers::Timer;
+use crate::policy::timers::Timer;
 
 /// A timer that a policy could not deal with when it was due, and has put aside.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,24 +27,6 @@ pub struct ParkedTimer {
     pub since: Timestamp,
     /// How often it was tried.
     pub attempts: u32,
-}
-
-/// A record of what somebody did about a parked timer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct TimerRecord {
-    /// When, on the clock of the system.
-    pub at: Timestamp,
-    /// Who.
-    pub by: String,
-    /// The key of the timer.
-    pub key: String,
-    /// The time at which it was due.
-    pub due: Timestamp,
-    /// Why it was parked.
-    pub cause: String,
-    /// What was done, and what came of it. No events wait behind a timer: of those that were retried the number is 0.
-    pub action: ParkingAction,
 }
 
 impl ParkedTimer {

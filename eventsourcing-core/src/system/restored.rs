@@ -3,33 +3,15 @@
 //! It has processed events that the log does not have any more. What it made of them stays: taking that back is work for
 //! people. Its position and its notes become those of a follower that has never seen these events.
 
-use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 
 use super::feed::{Feed, Kept};
 use super::verify::{accounted, compare, whole_notebook};
-use super::{Running, System, SystemError, unknown_follower};
+use super::{AcceptedLog, Running, System, SystemError, unknown_follower};
 use crate::retry::RetryPolicy;
-use crate::store::{Append, EventStore, LogId, Name, Notebook, Position, StoreError};
-
-/// A follower that goes on in a log that was restored to an earlier moment. From [`Running::accept_restored_log`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AcceptedLog {
-    /// The follower, or the partition of it, as its position is kept under.
-    pub follower: Name,
-    /// The log.
-    pub log: LogId,
-    /// The position of the follower before.
-    pub from: Position,
-    /// The position of the follower now: that of the last event that it keeps as processed, or zero if it begins anew.
-    pub to: Position,
-    /// The number of events that it has processed or put aside and does not keep: the log has lost them, or has them
-    /// processed again.
-    pub events: u64,
-}
+use crate::store::{Append, EventStore, Name, Notebook, Position, StoreError};
 
 impl<S: System> Running<S> {
     /// Has `follower`, which has stopped with [`LogWentBack`](StoreError::LogWentBack), accept that its log was restored to an
@@ -137,15 +119,4 @@ async fn refuse_another_past<S>(feed: &Arc<Feed<S>>, notebook: &Notebook) -> Res
 /// The number of events that the follower accounts for.
 fn count(book: &Notebook) -> Result<u64, StoreError> {
     Ok(accounted(book)?.values().map(|figures| figures.count).sum())
-}
-
-impl fmt::Display for AcceptedLog {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { follower, from, to, events, .. } = self;
-        let plural = if *events == 1 { "" } else { "s" };
-        write!(
-            f,
-            "{follower} goes on after position {to}; it was at {from}, and had processed {events} event{plural} in between"
-        )
-    }
 }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::feed::{Feed, Step};
-use super::tenure::{Tenure, Turn};
+use super::leasing::{Tenure, Turn};
 use crate::application::AfterSave;
 use crate::panics::catch_async;
 use crate::retry::{Backoff, RetryPolicy};

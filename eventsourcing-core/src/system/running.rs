@@ -12,9 +12,8 @@ use tokio::task::JoinHandle;
 use super::build::{Build, Builder};
 use super::feed::{Feed, Pending, Status};
 use super::generations::Register;
+use super::leasing::{Seats, Tenure, Terms, this_process};
 use super::runner::{self, Engine, Inline, Mode};
-use super::seats::Seats;
-use super::tenure::{Tenure, Terms, this_process};
 use super::waiting::{Waiting, reach, reach_inline, unless_lost};
 use super::wiring::{SqlFollower, refused};
 use super::{
@@ -23,6 +22,7 @@ use super::{
 };
 use crate::Clock;
 use crate::application::AfterSave;
+use crate::projection::WaitForFollower as _;
 use crate::store::{
     Acknowledged, EventStore, HolderId, LogHolder, LogId, LogQuery, Name, Position, Receipt, StoreError,
 };

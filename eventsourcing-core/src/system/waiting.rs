@@ -7,12 +7,14 @@ use std::pin::pin;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures_util::future::{Either, select};
 use tokio::sync::watch;
 
 use super::SystemError;
 use super::feed::{Feed, Holds, Status};
 use crate::application::AfterSave;
+use crate::projection::WaitForFollower;
 use crate::store::{Epoch, EventStore, KnownPlace, LogId, Name, Position, Receipt, StoreError};
 
 /// How long the inline runner rests before it looks again at a follower that has not come as far as it should.
@@ -55,23 +57,6 @@ impl Waiting {
         self.logs.is_empty()
     }
 
-    /// Until it has dealt with what `receipt` stands for.
-    pub(crate) async fn until(&self, receipt: &Receipt, patience: Duration) -> Result<(), SystemError> {
-        let there = async {
-            for log in self.logs_of(receipt)? {
-                let position = log.position_of(receipt).await?;
-                if !log.status.borrow().is_at(position, log.upstream.epoch()) {
-                    unless_lost(&*log.upstream, position, self.reach(log, position)).await?;
-                }
-                if let Some(parked) = log.holds.holding(receipt.position).await? {
-                    return Err(SystemError::Parked { follower: self.follower.clone(), parked: Box::new(parked) });
-                }
-            }
-            Ok(())
-        };
-        tokio::time::timeout(patience, there).await.unwrap_or_else(|_| Err(self.late(receipt)))
-    }
-
     /// The logs in which the receipt means something to the follower. Of a log that it does not follow it passes over
     /// everything.
     fn logs_of(&self, receipt: &Receipt) -> Result<impl Iterator<Item = &FollowedLog>, SystemError> {
@@ -103,6 +88,25 @@ impl Waiting {
     fn late(&self, receipt: &Receipt) -> SystemError {
         let reached = self.logs.iter().map(|log| log.status.borrow().reached).min().unwrap_or_default();
         SystemError::Late { follower: self.follower.clone(), position: receipt.position, reached }
+    }
+}
+
+#[async_trait]
+impl WaitForFollower for Waiting {
+    async fn until(&self, receipt: &Receipt, patience: Duration) -> Result<(), SystemError> {
+        let there = async {
+            for log in self.logs_of(receipt)? {
+                let position = log.position_of(receipt).await?;
+                if !log.status.borrow().is_at(position, log.upstream.epoch()) {
+                    unless_lost(&*log.upstream, position, self.reach(log, position)).await?;
+                }
+                if let Some(parked) = log.holds.holding(receipt.position).await? {
+                    return Err(SystemError::Parked { follower: self.follower.clone(), parked: Box::new(parked) });
+                }
+            }
+            Ok(())
+        };
+        tokio::time::timeout(patience, there).await.unwrap_or_else(|_| Err(self.late(receipt)))
     }
 }
 

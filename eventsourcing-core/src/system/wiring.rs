@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::builder::FollowerSettings;
 use super::feed::{Feed, FeedSettings, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink, check_cut};
 use super::followed_events::FollowedEvents;
 use super::follower::{Routes, Target};
 use super::generations::{Generation, Generations};
 use super::handlers::HandleSqlEvent;
+use super::settings::FollowerSettings;
 use super::{Applications, Follower, Stores, SystemError};
 use crate::sql::SqlError;
 use crate::store::{Cut, EventStore, LogId, Name};

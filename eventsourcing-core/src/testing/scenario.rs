@@ -10,11 +10,11 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
+use crate::policy::timers::{Timer, TimerType};
 use crate::store::{
     Append, EventStore, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId, StreamQuery, Tracking,
     Version,
 };
-use crate::timers::{Timer, TimerType};
 use crate::{
     Aggregate, Application, Codec, Decoded, Event, Id, IntoEvents, Metadata, Policy, Recorded, Root, Timers, Work,
 };

@@ -7,7 +7,6 @@
 //! One pass, together with the encoding: values are looked at as they pass by. A refusal names the field, whose path is put
 //! together while the error returns, so that the good case pays nothing for it. Serde skips fields before they get here.
 
-mod compound;
 mod key;
 mod problem;
 mod serializer;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::events::TakesUnknownEvents;
 use crate::CodecError;
 use crate::panics::{catch, text_of};
-use crate::system::handlers::Cause;
+use crate::system::Cause;
 
 /// Stands for an error that cannot be shown.
 const UNSHOWABLE: &str = "an error whose own text or source panicked";

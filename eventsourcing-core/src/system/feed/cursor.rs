@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::RETIRED;
 use super::parked::{NotesOf, ParkedChange, ParkedStreams};
 use crate::LogPages;
 use crate::store::{
@@ -11,7 +10,7 @@ use crate::store::{
     Slice, StoreError, StoredEvent, Tracking,
 };
 use crate::system::followed_events::{EventNames, FollowedEvents, RecordedEvents};
-use crate::system::notes;
+use crate::system::notes::{self, RETIRED};
 
 /// Where the follower is.
 pub(crate) struct Cursor {

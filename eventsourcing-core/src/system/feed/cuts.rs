@@ -5,8 +5,8 @@ use tracing::error;
 
 use super::{Feed, FollowerState, Step};
 use crate::store::{Append, Cut, EventStore, LogId, Notebook, NotesQuery, Position, StoreError, Tracking};
+use crate::system::Cause;
 use crate::system::SystemError;
-use crate::system::handlers::Cause;
 
 /// This process runs a follower in another number of partitions than the one that is recorded.
 #[derive(Debug, thiserror::Error)]

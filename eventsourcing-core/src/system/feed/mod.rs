@@ -26,10 +26,8 @@ use tokio::sync::{Mutex, watch};
 use tracing::{debug, error, warn};
 
 use super::followed_events::FollowedEvents;
-use super::handlers::Cause;
-use super::notes;
-use super::tenure::Introduction;
-use super::{FollowerFailure, FollowerState, Holder, OnFailure, Parked};
+use super::notes::{self, HolderInfo, RETIRED};
+use super::{Cause, Failure, FollowerFailure, FollowerState, Holder, OnFailure, Parked};
 use crate::panics::{Panicked, catch_async};
 use crate::store::{
     Cut, Epoch, EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name,
@@ -52,7 +50,7 @@ pub(crate) use parked_timers::TimerRetry;
 pub(crate) use partition::Partition;
 pub(crate) use restored::Kept;
 pub(crate) use retry::{Order, Retry};
-pub(crate) use sink::{Failure, Handlers, PlainSink, PolicySink, RETIRED, Sink};
+pub(crate) use sink::{Handlers, PlainSink, PolicySink, Sink};
 pub(crate) use sql::{SqlSink, project};
 pub(crate) use timers::Pending;
 
@@ -322,7 +320,7 @@ impl<S> Feed<S> {
 
     /// This process runs the follower from now on, from where the last one left it, and says so in its notes. False if it
     /// works under another name by now, for which it has no lease.
-    pub(crate) async fn take_over(&self, token: LeaseToken, who: &Introduction) -> Result<bool, StoreError> {
+    pub(crate) async fn take_over(&self, token: LeaseToken, who: &HolderInfo) -> Result<bool, StoreError> {
         let mut cursor = self.cursor.lock().await;
         cursor.lease = Some(token);
         if self.refresh(&mut cursor).await? {
@@ -410,7 +408,7 @@ impl<S> Feed<S> {
             return Ok(None);
         };
         let notes = home.notes(NotesQuery::new(follower, upstream, notes::HOLDER)).await?.notes;
-        let who = notes.get(notes::HOLDER).and_then(|note| serde_json::from_str::<Introduction>(note).ok());
+        let who = notes.get(notes::HOLDER).and_then(|note| serde_json::from_str::<HolderInfo>(note).ok());
         let who = who.filter(|who| who.holder == holder);
         let process = who.map_or_else(|| holder.to_string(), |who| who.process);
         Ok(Some(Holder { holder, process, expires_in }))

@@ -8,14 +8,13 @@ use tracing::error;
 
 use super::cursor::{Cursor, NextStep};
 use super::retry::BUSY;
-use super::sink::Failure;
 use super::timers::write_timer;
 use super::{Feed, Order, PARKED_STREAMS_MAX};
+use crate::policy::timers::{Timer, WhyParked};
 use crate::store::{NotesQuery, Revision, StoreError, Tracking};
-use crate::system::handlers::Cause;
 use crate::system::notes;
+use crate::system::{Cause, Failure};
 use crate::system::{FollowerFailure, OnFailure, ParkingAction, TimerRecord};
-use crate::timers::{Timer, WhyParked};
 
 /// Why a timer cannot be tried again that a follower has parked in another release.
 const UNDECLARED: &str =

@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
+use super::Feed;
 use super::cursor::write_figures;
 use super::parked::{Held, put_aside, read, write};
-use super::{Feed, RETIRED};
 use crate::store::{
     EventRef, EventStore, Figures, KnownPlace, LogQuery, Notebook, NotesQuery, Position, Slice, StoreError,
     StoredEvent, StreamId, Tracking,
 };
 use crate::system::notes;
+use crate::system::notes::RETIRED;
 use crate::system::{Parked, ParkingRecord};
 
 /// How often a follower that has stopped because its log went back looks whether somebody has accepted that.

@@ -2,12 +2,12 @@
 
 use super::cursor::{Cursor, NextStep};
 use super::parked::{Held, NotesOf, ParkedChange, edited, note_dropped, note_record};
-use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, describe};
+use super::{EVENTS_PER_PAGE_MAX, Feed, describe};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery, Written};
-use crate::system::handlers::Cause;
+use crate::system::Cause;
 use crate::system::notes;
-use crate::system::{FollowerFailure, Parked, ParkingAction, ParkingRecord};
+use crate::system::{Failure, FollowerFailure, Parked, ParkingAction, ParkingRecord};
 
 /// How long it is tried to get a step in between those of a busy follower.
 pub(super) const BUSY: RetryPolicy =

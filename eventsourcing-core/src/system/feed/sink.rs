@@ -10,14 +10,12 @@ use tokio::sync::Mutex;
 use super::timers::with_changes;
 use crate::panics::{catch, catch_async, text_of};
 use crate::policy::Left;
+use crate::policy::timers::{Timer, TimerType};
 use crate::retry::RetryPolicy;
-use crate::store::{Append, EventStore, Name, Position, StoreError, StoredEvent, Tracking};
-use crate::system::handlers::{Cause, HandleEvent, HandlePolicyEvent, HandleTimer, ProjectedEvents};
-use crate::timers::{Timer, TimerType};
+use crate::store::{Append, EventStore, Name, StoreError, StoredEvent, Tracking};
+use crate::system::handlers::{HandleEvent, HandlePolicyEvent, HandleTimer, ProjectedEvents};
+use crate::system::{Cause, Failure};
 use crate::{Application, Work};
-
-/// Where a follower is that another one has taken the place of. It takes no event any more.
-pub(crate) const RETIRED: Position = Position::MAX;
 
 /// Deals with the events of a feed.
 #[async_trait]
@@ -72,32 +70,6 @@ pub(crate) trait TimerSink<S>: Send + Sync {
 
     /// Processes timers that are due and makes the step, with which they end. After an error as [`Sink::deal_with`].
     async fn process_timers(&self, system: &S, due: &[Timer], step: Tracking) -> Result<(), Failure>;
-}
-
-/// Why a piece of a page was not dealt with.
-pub(crate) enum Failure {
-    /// Somebody else runs this follower and has moved it: read again where it is.
-    Moved,
-    /// Somebody else has the lease.
-    LeaseLost,
-    /// The follower is cut into another number of partitions than it runs in here.
-    CutChanged(StoreError),
-    /// The store does not answer: try again later.
-    Unavailable(StoreError),
-    /// An event of the piece cannot be dealt with.
-    Event(Cause),
-}
-
-impl From<StoreError> for Failure {
-    fn from(error: StoreError) -> Self {
-        match error {
-            StoreError::TrackingConflict { .. } | StoreError::OutdatedEpoch { .. } => Self::Moved,
-            StoreError::LeaseLost { .. } => Self::LeaseLost,
-            error @ StoreError::CutChanged { .. } => Self::CutChanged(error),
-            error @ StoreError::Unavailable { .. } => Self::Unavailable(error),
-            error => Self::Event(error.into()),
-        }
-    }
 }
 
 async fn append(home: &dyn EventStore, append: Append) -> Result<(), Failure> {

@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use tracing::{info, warn};
 
-use super::sink::{Failure, Handlers, Sink, catching};
+use super::sink::{Handlers, Sink, catching};
 use crate::sql::Transaction;
 use crate::store::{EventStore, Name, StoreError, StoredEvent, Tracking};
+use crate::system::Failure;
 use crate::system::generations::{Generation, Generations};
 use crate::system::handlers::HandleSqlEvent;
 use crate::{Table, Tx};

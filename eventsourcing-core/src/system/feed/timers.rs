@@ -14,12 +14,11 @@ use jiff::Timestamp;
 
 use super::causes::is_of_newer_release;
 use super::cursor::Cursor;
-use super::sink::Failure;
 use super::{EVENTS_PER_PAGE_MAX, Feed, Step};
+use crate::policy::timers::Timer;
 use crate::store::{EventStore, LogId, Name, Notebook, NotesQuery, Revision, StoreError, Tracking};
-use crate::system::handlers::Cause;
+use crate::system::{Cause, Failure};
 use crate::system::{SystemError, notes};
-use crate::timers::Timer;
 
 /// How long a runner sleeps at most while a timer is pending: the clock of the application may be another than that of
 /// the runner, and may jump.

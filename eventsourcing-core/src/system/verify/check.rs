@@ -4,9 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use super::culprits::{self, Known};
-use super::{Difference, EventPlace, Finding, FollowerVerification, VerifyProgress};
+
 use crate::store::{Digest, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Slice, StoreError};
 use crate::system::feed::Partition;
+use crate::system::report::{Difference, EventPlace, Finding, FollowerVerification, VerifyProgress};
 
 /// For how many slices the store is asked at once.
 const SLICES_AT_ONCE: u64 = 10;

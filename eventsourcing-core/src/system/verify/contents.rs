@@ -3,15 +3,15 @@
 //! A generation is built from the first event on that nobody sees. When it is where the shown one is, their rows are
 //! compared, and it is thrown away.
 
-use std::fmt;
-
-use super::tables::{Asked, TableDifference};
-use super::{Running, System, SystemError, VerifyProgress};
+use super::tables::Asked;
 use crate::sql::{SqlError, Transaction};
-use crate::store::{EventStore, HolderId, LogPage, LogQuery, Name, Position, StoreError, StoredEvent, Tracking};
-use crate::system::feed::{Exceptions, Failure, NotesOf, RETIRED, describe, described, project};
+use crate::store::{EventStore, HolderId, LogPage, LogQuery, Position, StoreError, StoredEvent, Tracking};
+use crate::system::feed::{Exceptions, NotesOf, describe, described, project};
 use crate::system::generations::{Generation, make};
+use crate::system::notes::RETIRED;
+use crate::system::report::{ContentsVerification, VerifyProgress};
 use crate::system::wiring::{LogOfReadModel, SqlFollower};
+use crate::system::{Failure, Running, System, SystemError};
 
 /// How many events are taken in one transaction.
 const EVENTS_PER_PAGE_MAX: usize = 256;
@@ -19,24 +19,6 @@ const EVENTS_PER_PAGE_MAX: usize = 256;
 const ATTEMPTS_WITHOUT_HOLDING: usize = 3;
 /// How often it is tried to keep the follower still.
 const ATTEMPTS_MAX: usize = 10_000;
-
-/// Whether what readers see is what comes of the log.
-#[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct ContentsVerification {
-    /// The read model.
-    pub name: Name,
-    /// Where it was compared; in several logs the sum.
-    pub position: Position,
-    /// How many events it was built from.
-    pub events: u64,
-    /// How many rows readers see.
-    pub rows: u64,
-    /// The tables that are not what they should be.
-    pub differences: Vec<TableDifference>,
-    /// Why nothing can be said about it.
-    pub unchecked: Option<String>,
-}
 
 /// Why the comparison has no result.
 enum Failed {
@@ -335,30 +317,5 @@ impl From<SqlError> for Failed {
             SqlError::Store(error) => Self::Store(error),
             error => Self::Unchecked(format!("the database refuses to compare: {error}")),
         }
-    }
-}
-
-impl ContentsVerification {
-    fn new(name: Name) -> Self {
-        Self { name, position: Position::ZERO, events: 0, rows: 0, differences: Vec::new(), unchecked: None }
-    }
-
-    /// Whether it was compared and is what comes of the log.
-    #[must_use]
-    pub fn agrees(&self) -> bool {
-        self.differences.is_empty() && self.unchecked.is_none()
-    }
-}
-
-impl fmt::Display for ContentsVerification {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, position, events, rows, differences, unchecked } = self;
-        write!(f, "{name}: {rows} rows of {events} events up to position {position}: ")?;
-        match unchecked {
-            Some(why) => write!(f, "not compared: {why}"),
-            None if differences.is_empty() => f.write_str("as built from the log"),
-            None => f.write_str("not as built from the log"),
-        }?;
-        differences.iter().try_for_each(|difference| write!(f, "\n{name}, {difference}"))
     }
 }

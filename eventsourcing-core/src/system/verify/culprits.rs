@@ -4,8 +4,8 @@
 
 use std::collections::HashMap;
 
-use super::{EventPlace, Finding};
 use crate::store::{Digest, Figures, StoredEvent};
+use crate::system::report::{EventPlace, Finding, surplus};
 
 /// An event without what it says.
 #[derive(Clone, Debug)]
@@ -29,11 +29,6 @@ pub(super) fn figures_of<'a>(events: impl IntoIterator<Item = &'a Known>) -> Fig
         figures.merge(Figures { count: 1, digest: event.digest });
     }
     figures
-}
-
-/// How many events too many, or too few if it is negative.
-pub(super) fn surplus(expected: Figures, noted: Figures) -> i128 {
-    i128::from(noted.count) - i128::from(expected.count)
 }
 
 /// What has happened to one or two of `events`, the figures of which are `expected`.

@@ -8,22 +8,19 @@ mod book;
 mod check;
 mod contents;
 mod culprits;
-mod report;
 mod tables;
 
 use std::sync::Arc;
 
-use super::feed::{Feed, RETIRED};
+use super::feed::Feed;
+use super::notes::RETIRED;
+use super::report::{FollowerVerification, Verification, VerifyProgress};
 use super::{Running, System, SystemError};
 use crate::store::{EventStore, LogId, Name, Notebook, StoreError};
 use check::{Check, Part};
 
 pub(crate) use book::accounted;
 pub(super) use book::whole as whole_notebook;
-pub use contents::ContentsVerification;
-pub use tables::{RowDifference, TableDifference};
-
-pub use report::{Difference, EventPlace, Finding, FollowerVerification, Verification, VerifyProgress};
 
 /// Compares what one feed has noted in `notebook` with its log.
 pub(super) async fn compare<S>(feed: &Feed<S>, notebook: &Notebook) -> Result<FollowerVerification, StoreError> {

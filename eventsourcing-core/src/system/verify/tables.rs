@@ -1,39 +1,12 @@
 //! Which rows two generations of a table do not have in common.
 
-use std::fmt;
-
 use crate::Table;
 use crate::projection::table_of;
 use crate::sql::{Database, Row, SqlError, Transaction, Value};
+use crate::system::report::{RowDifference, TableDifference};
 
 /// How many rows of a table are shown of those that differ.
 const ROWS_SHOWN_MAX: usize = 5;
-/// How much of a value is shown, in characters.
-const VALUE_CHARACTERS_MAX: usize = 60;
-
-/// A table that is not what it should be.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct TableDifference {
-    /// Its name, as readers know it.
-    pub table: String,
-    /// How many different rows are not there as often as they should be.
-    pub rows: u64,
-    /// The first of them.
-    pub examples: Vec<RowDifference>,
-}
-
-/// A row that is not there as often as it should be.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct RowDifference {
-    /// The names of its columns, with their values.
-    pub values: Vec<(String, Value)>,
-    /// How often readers see it.
-    pub found: u64,
-    /// How often it is there if the read model is built from the log.
-    pub expected: u64,
-}
 
 /// Whom the tables are asked through.
 pub(super) enum Asked<'a> {
@@ -107,47 +80,4 @@ fn example(row: &Row, columns: usize) -> Result<RowDifference, SqlError> {
         other => Err(SqlError::Column { column: row.columns()[columns].clone(), reason: format!("{other:?}") }),
     };
     Ok(RowDifference { values, found: number(0)?, expected: number(1)? })
-}
-
-impl fmt::Display for TableDifference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, rows, examples } = self;
-        let plural = if *rows == 1 { "" } else { "s" };
-        write!(f, "table {table}, {rows} row{plural}:")?;
-        examples.iter().try_for_each(|example| write!(f, "\n  {example}"))?;
-        match *rows as usize - examples.len() {
-            0 => Ok(()),
-            more => write!(f, "\n  and {more} more"),
-        }
-    }
-}
-
-impl fmt::Display for RowDifference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = self.values.iter().map(|(column, value)| format!("{column}={}", Shown(value)));
-        write!(f, "{}: ", values.collect::<Vec<_>>().join(" "))?;
-        match (self.found, self.expected) {
-            (0, 1) => f.write_str("is missing"),
-            (1, 0) => f.write_str("should not be there"),
-            (found, expected) => write!(f, "is there {found} times instead of {expected}"),
-        }
-    }
-}
-
-/// A value, for people.
-struct Shown<'a>(&'a Value);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Value::Null => f.write_str("NULL"),
-            Value::Integer(number) => number.fmt(f),
-            Value::Real(number) => number.fmt(f),
-            Value::Text(text) if text.chars().count() > VALUE_CHARACTERS_MAX => {
-                write!(f, "{:?}…", text.chars().take(VALUE_CHARACTERS_MAX).collect::<String>())
-            }
-            Value::Text(text) => write!(f, "{text:?}"),
-            Value::Blob(bytes) => write!(f, "{} bytes", bytes.len()),
-        }
-    }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::lessons::Lessons;
+use super::pen::lessons::Lessons;
 use super::pen::{Numbers, Place};
 use crate::{Aggregate, IntoEvents};
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::lessons::Lessons;
 use super::panics::catching;
+use super::pen::lessons::Lessons;
 use super::pen::{Numbers, Pen, Place, Unfit};
 use crate::testing::Seed;
 use crate::{Aggregate, Event};

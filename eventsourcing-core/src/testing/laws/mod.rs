@@ -9,7 +9,6 @@ mod checks;
 mod decide;
 mod events;
 mod history;
-mod lessons;
 mod of;
 mod panics;
 mod parts;
@@ -19,16 +18,15 @@ mod sample;
 mod samples;
 mod search;
 mod texts;
-mod timers;
 mod view;
 
 pub use decide::{Decide, Decision, MayRefuse, NeverRefuses};
 #[doc(hidden)]
 pub use of::{Of, OfAny};
 pub use policy::PolicyLaws;
-pub use sample::Sample;
 #[doc(hidden)]
-pub use timers::TimersOrNone;
+pub use policy::timers::TimersOrNone;
+pub use sample::Sample;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;

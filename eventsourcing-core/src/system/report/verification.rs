@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::culprits::surplus;
 use crate::store::{Figures, LogId, Name, Position, Slice, StreamId, Version};
 
 /// Whether followers have dealt with every event, and with each once.
@@ -112,12 +111,12 @@ impl Verification {
 }
 
 impl FollowerVerification {
-    pub(super) fn new(name: Name, log: LogId, position: Position) -> Self {
+    pub(in crate::system) fn new(name: Name, log: LogId, position: Position) -> Self {
         Self { name, log, position, events: 0, slices: 0, differences: Vec::new(), unchecked: None }
     }
 
     /// What another version of a read model has noted. If that is the same, all is well; if not, it may take other events.
-    pub(super) fn of_other_version(mut self, version: u32) -> Self {
+    pub(in crate::system) fn of_other_version(mut self, version: u32) -> Self {
         if !self.differences.is_empty() {
             self.differences.clear();
             let why =
@@ -181,6 +180,11 @@ impl fmt::Display for Difference {
             },
         }
     }
+}
+
+/// How many events too many, or too few if it is negative.
+pub(in crate::system) fn surplus(expected: Figures, noted: Figures) -> i128 {
+    i128::from(noted.count) - i128::from(expected.count)
 }
 
 fn number_of(events: impl Into<i128>) -> String {

@@ -1,14 +1,12 @@
 //! [`Health`]: how the followers of a running system are doing, for people and programs that watch it.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::BuildProgress;
+use super::{BuildProgress, FollowerFailure};
 use crate::store::{Acknowledged, HolderId, LogHolder, LogId, Name, Position};
 
 /// What a follower does about an event that its policy or projection cannot deal with.
@@ -18,7 +16,7 @@ use crate::store::{Acknowledged, HolderId, LogHolder, LogId, Name, Position};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// Stops before the event until it is [resumed](super::Running::resume) or the system is started again: for mistakes,
+    /// Stops before the event until it is [resumed](crate::Running::resume) or the system is started again: for mistakes,
     /// which waiting does not mend.
     #[default]
     Stop,
@@ -26,7 +24,7 @@ pub enum OnFailure {
     /// The inline runner tries again with each save.
     Retry,
     /// Puts the event aside, holds back the later events of the same aggregate, and goes on with all others. What is
-    /// parked is kept in the store until somebody [deals with it](super::Running::parking). A timer is put aside in the same way,
+    /// parked is kept in the store until somebody [deals with it](crate::Running::parking). A timer is put aside in the same way,
     /// and nothing waits behind it. A follower that has parked 10,000 aggregates, or as many timers, stops: then it is not the
     /// events that are wrong.
     Park,
@@ -108,27 +106,9 @@ pub enum FollowerState {
     WaitingForRelease(FollowerFailure),
     /// It failed and stopped, or the log has lost the last event it has dealt with
     /// ([`LogWentBack`](crate::store::StoreError::LogWentBack)): then a read model in a SQL database can be
-    /// [built anew](super::Running::rebuild), and any other follower can
-    /// [accept](super::Running::accept_restored_log) that, when what it made of lost events was looked at. Otherwise mend the cause, and [resume](super::Running::resume) it or start the system again.
+    /// [built anew](crate::Running::rebuild), and any other follower can
+    /// [accept](crate::Running::accept_restored_log) that, when what it made of lost events was looked at. Otherwise mend the cause, and [resume](crate::Running::resume) it or start the system again.
     Stopped(FollowerFailure),
-}
-
-/// Which follower failed, where and why.
-#[derive(Clone, Debug, thiserror::Error)]
-#[error("follower {follower} stands before position {position} ({event}): {cause}")]
-#[non_exhaustive]
-pub struct FollowerFailure {
-    /// The follower.
-    pub follower: Name,
-    /// The position of the event it cannot deal with.
-    pub position: Position,
-    /// The name, stream and version of that event; or the timer it cannot deal with, before that position.
-    pub event: String,
-    /// What the policy or projection said and what caused that, in one line.
-    pub cause: String,
-    /// What the policy or projection said.
-    #[source]
-    pub source: Arc<dyn Error + Send + Sync>,
 }
 
 impl Health {

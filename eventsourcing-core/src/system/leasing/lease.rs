@@ -6,25 +6,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::feed::Feed;
-use super::seats::Seats;
+use super::membership::Seats;
+use super::{Terms, this_process};
 use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Position, StoreError};
+use crate::system::feed::Feed;
+use crate::system::notes::HolderInfo;
 
 /// How often a follower that stands by looks where the active one is, at most: it is woken by what is written.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(2);
 /// How often it asks for the lease, which may have been given back.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Who holds leases, and for how long at a time.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
-    pub(crate) holder: HolderId,
-    pub(crate) duration: Duration,
-}
 
 /// A follower's hold on its lease.
 pub(crate) struct Tenure {
@@ -44,13 +38,6 @@ struct Held {
 struct Theirs {
     holder: HolderId,
     ask_at: Instant,
-}
-
-/// Who took a follower over, for people.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Introduction {
-    pub(crate) holder: HolderId,
-    pub(crate) process: String,
 }
 
 /// Whose turn it is.
@@ -192,11 +179,6 @@ impl Tenure {
     }
 }
 
-fn introduction(holder: HolderId) -> Introduction {
-    Introduction { holder, process: this_process() }
-}
-
-/// Where to find this process.
-pub(super) fn this_process() -> String {
-    format!("pid {} on {}", std::process::id(), gethostname::gethostname().to_string_lossy())
+fn introduction(holder: HolderId) -> HolderInfo {
+    HolderInfo { holder, process: this_process() }
 }

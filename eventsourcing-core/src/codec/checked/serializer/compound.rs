@@ -8,13 +8,13 @@ use serde::ser::{
     SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
-use super::Part;
-use super::key::{Key, Keys};
-use super::problem::{Inspection, Problem, Segment};
-use super::serializer::Place;
+use super::Place;
+use crate::codec::checked::Part;
+use crate::codec::checked::key::{Key, Keys};
+use crate::codec::checked::problem::{Inspection, Problem, Segment};
 
 /// The elements of a list.
-pub(super) struct Elements<'a, C> {
+pub(in crate::codec::checked) struct Elements<'a, C> {
     inner: C,
     inspection: &'a Inspection,
     place: Place,
@@ -25,7 +25,12 @@ pub(super) struct Elements<'a, C> {
 
 impl<'a, C> Elements<'a, C> {
     #[inline]
-    pub(super) fn new(inner: C, inspection: &'a Inspection, place: Place, variant: Option<&'static str>) -> Self {
+    pub(in crate::codec::checked) fn new(
+        inner: C,
+        inspection: &'a Inspection,
+        place: Place,
+        variant: Option<&'static str>,
+    ) -> Self {
         Self { inner, inspection, place, index: 0, variant }
     }
 
@@ -75,7 +80,7 @@ elements! {
 }
 
 /// The entries of a map.
-pub(super) struct Entries<'a, M> {
+pub(in crate::codec::checked) struct Entries<'a, M> {
     inner: M,
     inspection: &'a Inspection,
     place: Place,
@@ -85,7 +90,7 @@ pub(super) struct Entries<'a, M> {
 
 impl<'a, M: SerializeMap> Entries<'a, M> {
     #[inline]
-    pub(super) fn new(inner: M, inspection: &'a Inspection, place: Place) -> Self {
+    pub(in crate::codec::checked) fn new(inner: M, inspection: &'a Inspection, place: Place) -> Self {
         Self { inner, inspection, place, keys: RefCell::default(), index: 0 }
     }
 
@@ -126,7 +131,7 @@ impl<M: SerializeMap> SerializeMap for Entries<'_, M> {
 }
 
 /// The fields of a variant.
-pub(super) struct Fields<'a, C> {
+pub(in crate::codec::checked) struct Fields<'a, C> {
     inner: C,
     inspection: &'a Inspection,
     place: Place,
@@ -135,7 +140,12 @@ pub(super) struct Fields<'a, C> {
 
 impl<'a, C> Fields<'a, C> {
     #[inline]
-    pub(super) fn new(inner: C, inspection: &'a Inspection, place: Place, variant: &'static str) -> Self {
+    pub(in crate::codec::checked) fn new(
+        inner: C,
+        inspection: &'a Inspection,
+        place: Place,
+        variant: &'static str,
+    ) -> Self {
         Self { inner, inspection, place, variant }
     }
 }
@@ -168,7 +178,7 @@ impl<C: SerializeStructVariant> SerializeStructVariant for Fields<'_, C> {
 const TAGS_MAX: usize = 3;
 
 /// The fields of a struct.
-pub(super) struct Struct<'a, S: Serializer> {
+pub(in crate::codec::checked) struct Struct<'a, S: Serializer> {
     inner: Inner<S>,
     inspection: &'a Inspection,
     place: Place,
@@ -184,11 +194,11 @@ enum Inner<S: Serializer> {
 
 impl<'a, S: Serializer> Struct<'a, S> {
     #[inline]
-    pub(super) fn new(inner: S::SerializeStruct, inspection: &'a Inspection, place: Place) -> Self {
+    pub(in crate::codec::checked) fn new(inner: S::SerializeStruct, inspection: &'a Inspection, place: Place) -> Self {
         Self { inner: Inner::Struct(inner), inspection, place, first: [""; TAGS_MAX], fields: 0 }
     }
 
-    pub(super) fn number(inner: S, inspection: &'a Inspection) -> Self {
+    pub(in crate::codec::checked) fn number(inner: S, inspection: &'a Inspection) -> Self {
         let inner = Inner::Number(inner, None);
         Self { inner, inspection, place: Place::ROOT, first: [""; TAGS_MAX], fields: 0 }
     }

@@ -1,5 +1,7 @@
 //! [`PolicyLaws`]: the law that every policy keeps.
 
+pub(super) mod timers;
+
 use std::any::type_name;
 use std::cell::Cell;
 use std::fmt;
@@ -15,12 +17,12 @@ use super::history::{World, lines};
 use super::panics::catching;
 use super::search::{Step, any_steps, search};
 use super::texts::{KNOWN_IDS, known_id};
-use super::timers::{Pending, Place, TimersOf};
 use super::{Broken, Laws, broken, text};
+use crate::policy::timers::TimerType;
 use crate::store::{MemoryStore, Position, Version};
 use crate::testing::Seed;
-use crate::timers::TimerType;
 use crate::{Aggregate, Application, Event, Id, Metadata, Policy, Recorded, Root, Timers};
+use timers::{Pending, Place, TimersOf};
 
 const LAW: &str = "an event dealt with twice leads to the same";
 

@@ -10,10 +10,10 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::feed::{Feed, Partition};
-use super::notes;
-use super::tenure::Terms;
+use super::Terms;
 use crate::store::{EventStore, Lease, LeaseRequest, LeaseToken, LogId, Name, StoreError};
+use crate::system::feed::{Feed, Partition};
+use crate::system::notes;
 
 /// The seats of one follower in one log, as this process sees them.
 pub(crate) struct Seats {

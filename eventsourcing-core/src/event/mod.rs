@@ -1,8 +1,10 @@
 //! [`Event`]: how the facts about one kind of aggregate are named and stored.
 
+pub(crate) mod legacy;
+
 use serde::{Deserializer, Serializer};
 
-use crate::upcast::Former;
+use legacy::Former;
 
 /// The facts about one kind of aggregate, usually an enum with a variant for each.
 ///

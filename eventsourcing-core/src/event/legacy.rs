@@ -7,10 +7,10 @@ use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 
-use serde::Deserializer;
-use serde::de::{DeserializeOwned, DeserializeSeed};
+use serde::de::DeserializeOwned;
 
-use crate::store::{CodecId, EncodedEvent};
+use crate::codec::Fields;
+use crate::store::{CodecId, EncodedEvent, StoredEvent};
 use crate::{Codec, CodecError, Event};
 
 /// Why an upcaster failed.
@@ -182,6 +182,17 @@ impl<E> Iterator for Decoded<E> {
 
 impl<E> ExactSizeIterator for Decoded<E> {}
 
+impl Codec {
+    /// The events that come of `stored`, whatever codec and release wrote it: one, or several or none if it was split or
+    /// retired since.
+    ///
+    /// # Errors
+    /// Every [`CodecError`] but `Encode`.
+    pub fn decode_events<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecError> {
+        decode(stored.into())
+    }
+}
+
 /// The events that come of `stored`.
 pub(crate) fn decode<E: Event>(stored: EncodedEvent<'_>) -> Result<Decoded<E>, CodecError> {
     let name = stored.name.as_str();
@@ -236,25 +247,5 @@ fn unknown<E: Event>(name: &str, found: u16) -> CodecError {
             let known: Vec<_> = E::TYPES.iter().map(|known| known.name).collect();
             CodecError::UnknownEvent { name: name.into(), known: known.join(", ") }
         }
-    }
-}
-
-/// The fields of the event at an index.
-pub(crate) struct Fields<E> {
-    index: usize,
-    of: PhantomData<fn() -> E>,
-}
-
-impl<E> Fields<E> {
-    pub(crate) fn new(index: usize) -> Self {
-        Self { index, of: PhantomData }
-    }
-}
-
-impl<'de, E: Event> DeserializeSeed<'de> for Fields<E> {
-    type Value = E;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<E, D::Error> {
-        E::deserialize_payload(self.index, deserializer)
     }
 }

@@ -2,13 +2,15 @@
 //!
 //! How each request is answered stands in `answers.rs`.
 
+pub(super) mod lessons;
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _};
 
-use super::lessons::Lessons;
 use super::texts;
+use lessons::Lessons;
 
 /// Where in a type a value stands: the same for all elements of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

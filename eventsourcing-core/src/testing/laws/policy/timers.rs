@@ -6,17 +6,17 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use tokio::runtime::Runtime;
 
-use super::checks::with_causes;
-use super::policy::PolicyLaws;
-use super::{Broken, broken};
+use super::PolicyLaws;
+use crate::policy::timers::{Timer, TimerType};
 use crate::store::{Append, EventStore, LogId, Name, Position, Tracking};
-use crate::timers::{Timer, TimerType};
+use crate::testing::laws::checks::with_causes;
+use crate::testing::laws::{Broken, broken};
 use crate::{Aggregate, Application, Timers, Work};
 
 /// How a policy deals with its timers.
-pub(super) struct TimersOf<P> {
-    pub(super) timer_type: TimerType,
-    pub(super) due: for<'a> fn(&'a P, &'a Timer, &'a mut Work) -> BoxFuture<'a, Result<(), String>>,
+pub(in crate::testing::laws) struct TimersOf<P> {
+    pub(in crate::testing::laws) timer_type: TimerType,
+    pub(in crate::testing::laws) due: for<'a> fn(&'a P, &'a Timer, &'a mut Work) -> BoxFuture<'a, Result<(), String>>,
 }
 
 impl<P> Clone for TimersOf<P> {
@@ -28,7 +28,7 @@ impl<P> Clone for TimersOf<P> {
 impl<P> Copy for TimersOf<P> {}
 
 impl<P: Timers> TimersOf<P> {
-    pub(super) fn new() -> Self {
+    pub(in crate::testing::laws) fn new() -> Self {
         Self { timer_type: TimerType::of::<P>(), due: |policy, timer, work| Box::pin(be_due(policy, timer, work)) }
     }
 }
@@ -53,11 +53,11 @@ impl<P, A: Aggregate> TimersOrNone for PolicyLaws<P, A> {}
 
 /// The timers that are not due yet, by their keys.
 #[derive(Default)]
-pub(super) struct Pending(BTreeMap<String, Timer>);
+pub(in crate::testing::laws) struct Pending(BTreeMap<String, Timer>);
 
 impl Pending {
     /// Takes out the next one that is due by then, or the next of all. Whatever comes of it, it is not due again.
-    pub(super) fn take(&mut self, by: Option<Timestamp>) -> Option<Timer> {
+    pub(in crate::testing::laws) fn take(&mut self, by: Option<Timestamp>) -> Option<Timer> {
         let next = self.0.values().min_by_key(|timer| (timer.due, &timer.key))?;
         let key = by.is_none_or(|by| next.due <= by).then(|| next.key.clone())?;
         self.0.remove(&key)
@@ -77,13 +77,13 @@ impl Pending {
 }
 
 /// Where a policy works, and what has come of it so far.
-pub(super) struct Place<'a> {
-    pub(super) runtime: &'a Runtime,
-    pub(super) app: Application,
-    pub(super) timer_type: TimerType,
-    pub(super) pending: Pending,
+pub(in crate::testing::laws) struct Place<'a> {
+    pub(in crate::testing::laws) runtime: &'a Runtime,
+    pub(in crate::testing::laws) app: Application,
+    pub(in crate::testing::laws) timer_type: TimerType,
+    pub(in crate::testing::laws) pending: Pending,
     /// How many events and timers have led to something.
-    pub(super) led_to: usize,
+    pub(in crate::testing::laws) led_to: usize,
 }
 
 /// What one piece of work leads to.
@@ -95,7 +95,7 @@ struct Consequence {
 
 impl Place<'_> {
     /// Does the same twice, from the same start, and keeps what came of it.
-    pub(super) fn twice(
+    pub(in crate::testing::laws) fn twice(
         &mut self,
         what: &str,
         deal: impl Fn(&Runtime, &mut Work) -> Result<(), String>,

@@ -3,11 +3,11 @@
 //! An import is a follower like any other: its position is the line of the file that it has reached, written in the
 //! same append as the events of that line, and the mark is among its notes.
 
+use super::{SystemError, notes};
 use crate::store::{EventStore, NotesQuery};
-use crate::system::{SystemError, notes};
 
 /// Half a log with policies on it that know nothing of what they have done is worse than none.
-pub(crate) async fn refuse_unfinished(store: &dyn EventStore) -> Result<(), SystemError> {
+pub(super) async fn refuse_unfinished(store: &dyn EventStore) -> Result<(), SystemError> {
     let query = NotesQuery::new(notes::IMPORT, store.log_id(), notes::UNFINISHED).limit(1);
     match store.notes(query).await?.notes.is_empty() {
         true => Ok(()),

@@ -1,13 +1,15 @@
 //! [`Checked`]: hands every value on to the serializer of the codec, unless it would not come back.
 
+mod compound;
+
 use std::fmt::Display;
 
 use serde::Serialize;
 use serde::ser::Serializer;
 
-use super::compound::{Elements, Entries, Fields, Struct};
 use super::problem::{Inspection, Problem, Segment};
 use super::{Part, VALUE_DEPTH_MAX};
+use compound::{Elements, Entries, Fields, Struct};
 
 /// The names by which `serde_json` knows its own: text that is JSON, and a number that is kept as text if some crate of
 /// the program has turned on the feature `arbitrary_precision`.

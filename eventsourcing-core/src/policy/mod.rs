@@ -4,6 +4,8 @@
 //! what the last one [left](Left) instead of loading it again. What was changed through it is checked by the append, what was
 //! only looked at by [`Work::is_current`].
 
+pub(crate) mod timers;
+
 use std::any::Any;
 use std::collections::HashMap;
 use std::error::Error;
@@ -18,8 +20,8 @@ use uuid::Uuid;
 
 use crate::root::{AnyRoot, KeptRoot};
 use crate::store::{Append, Epoch, EventStore, StoreError, StreamId, StreamQuery, Tracking};
-use crate::timers::{Origin, Schedule, Timer, TimerType};
 use crate::{Aggregate, AppError, Application, EventRef, Id, IntoEvents, Metadata, Recorded, Root};
+use timers::{Origin, Schedule, Timer, TimerType};
 
 /// Reacts to the events of `A` by recording events of its own.
 ///

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use super::pen::{Numbers, Pen, Place, Unfit};
+use super::{Numbers, Pen, Place, Unfit};
 
 /// How often a kind of value is refused at a place before it is not tried there any more.
 const REFUSALS_MAX: u8 = 4;
@@ -16,7 +16,7 @@ const REDRAWS_MAX: u64 = 50;
 
 /// What is known of the places in values.
 #[derive(Debug, Default)]
-pub(super) struct Lessons(HashMap<Place, Lesson>);
+pub(in crate::testing::laws) struct Lessons(HashMap<Place, Lesson>);
 
 #[derive(Debug, Default)]
 struct Lesson {
@@ -30,7 +30,7 @@ impl Lessons {
     ///
     /// # Errors
     /// No value was accepted: the last refusal.
-    pub(super) fn learn<T>(
+    pub(in crate::testing::laws) fn learn<T>(
         &mut self,
         place: Place,
         rng: &mut fastrand::Rng,
@@ -59,7 +59,7 @@ impl Lessons {
     }
 
     /// A value made of `choices`, and of others that follow from them if its type does not accept it.
-    pub(super) fn draw<T>(
+    pub(in crate::testing::laws) fn draw<T>(
         &self,
         place: Place,
         choices: &[u64],
@@ -79,7 +79,7 @@ impl Lessons {
 
     /// The kinds to choose from at `place`, of the first `count` kinds: those that were accepted, and if none was or if
     /// others are to be explored, those that were not refused too often.
-    pub(super) fn kinds(&self, place: Place, count: u32, explores: bool) -> Vec<u32> {
+    pub(in crate::testing::laws) fn kinds(&self, place: Place, count: u32, explores: bool) -> Vec<u32> {
         let Some(lesson) = self.0.get(&place) else { return (0..count).collect() };
         let is_open = |kind: u32| lesson.refusals.get(&kind).is_none_or(|refusals| *refusals < REFUSALS_MAX);
         let is_accepted = |kind: u32| lesson.accepted >> kind & 1 == 1;

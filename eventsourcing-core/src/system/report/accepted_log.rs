@@ -1,0 +1,33 @@
+//! [`AcceptedLog`]: where a follower goes on in a log that was restored to an earlier moment.
+
+use std::fmt;
+
+use crate::store::{LogId, Name, Position};
+
+/// A follower that goes on in a log that was restored to an earlier moment. From [`Running::accept_restored_log`](crate::Running::accept_restored_log).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct AcceptedLog {
+    /// The follower, or the partition of it, as its position is kept under.
+    pub follower: Name,
+    /// The log.
+    pub log: LogId,
+    /// The position of the follower before.
+    pub from: Position,
+    /// The position of the follower now: that of the last event that it keeps as processed, or zero if it begins anew.
+    pub to: Position,
+    /// The number of events that it has processed or put aside and does not keep: the log has lost them, or has them
+    /// processed again.
+    pub events: u64,
+}
+
+impl fmt::Display for AcceptedLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { follower, from, to, events, .. } = self;
+        let plural = if *events == 1 { "" } else { "s" };
+        write!(
+            f,
+            "{follower} goes on after position {to}; it was at {from}, and had processed {events} event{plural} in between"
+        )
+    }
+}
