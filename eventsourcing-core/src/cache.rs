@@ -2,6 +2,7 @@
 //! the slot has its turn: within a process, updates of one aggregate do not run into each other.
 
 use std::any::{Any, TypeId};
+use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +12,7 @@ use tokio::sync::OwnedMutexGuard;
 use crate::company::Company;
 use crate::root::KeptRoot;
 use crate::store::{Epoch, StreamId};
-use crate::{Aggregate, Root};
+use crate::{Aggregate, Id, Root};
 
 /// The slots of the aggregates used last.
 pub(crate) struct Cache {
@@ -25,6 +26,13 @@ pub(crate) struct Slot(Arc<tokio::sync::Mutex<Kept>>);
 
 /// Whoever has it is the only one that uses what is in the slot.
 pub(crate) type Turn = OwnedMutexGuard<Kept>;
+
+/// The turns of several aggregates, in the order of their streams.
+///
+/// Everyone takes turns in this order, and whoever holds only one waits for no other: so no two wait for each other.
+#[derive(Default)]
+#[expect(missing_debug_implementations, reason = "never leaves an update")]
+pub struct Turns(BTreeMap<StreamId, Turn>);
 
 /// What is in a slot.
 #[derive(Default)]
@@ -77,6 +85,29 @@ impl Slot {
     pub(crate) fn is_wanted(&self) -> bool {
         // The cache, this slot and the turn have one each; whoever waits has two.
         Arc::strong_count(&self.0) > 3
+    }
+}
+
+impl Turns {
+    pub(crate) fn add(&mut self, stream: StreamId, turn: Turn) {
+        self.0.insert(stream, turn);
+    }
+
+    /// Takes out what is kept of an aggregate, if it is of this epoch and nobody else's events are in it.
+    pub(crate) fn take<A: Aggregate>(&mut self, id: Id<A>, epoch: Epoch) -> Option<Root<A>> {
+        let turn = self.0.get_mut(&id.stream())?;
+        let (root, company) = turn.take(epoch)?;
+        // Whoever takes several turns has written what others have left, so there is no company.
+        company.is_none().then_some(root)
+    }
+
+    /// Keeps a root, unless it has events that are not written.
+    pub(crate) fn put<A: Aggregate>(&mut self, root: Root<A>) {
+        if let Some(turn) = self.0.get_mut(&root.id().stream())
+            && root.pending().len() == 0
+        {
+            turn.put(Box::new(root));
+        }
     }
 }
 

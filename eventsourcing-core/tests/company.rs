@@ -14,7 +14,9 @@ use domain::{Jar, JarEvent, NotEnough};
 use eventsourcing_core::snapshot::{Progress, SnapshotPolicy, every};
 use eventsourcing_core::store::{CommandId, EventStore, Load, MemoryStore, PAYLOAD_BYTES_MAX, StoreError, Version};
 use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
-use eventsourcing_core::{Aggregate, AppError, Application, Clock, Id, Metadata, Receipt, ReceiptKind, Rejected, Root};
+use eventsourcing_core::{
+    Aggregate, AppError, Application, Clock, Id, Metadata, Receipt, ReceiptKind, Rejected, RetryPolicy, Root,
+};
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use tokio::runtime::Builder;
@@ -478,4 +480,96 @@ async fn calls(app: Application, id: Id<Jar>, caller: usize, mut rng: fastrand::
         known.push((command, answer));
     }
     known
+}
+
+fn pour(app: &Application, from: Id<Jar>, to: Id<Jar>) -> tokio::task::JoinHandle<Answer> {
+    let app = app.clone();
+    tokio::spawn(async move {
+        app.update_all((from, to), |(from, to)| {
+            from.execute(|jar| jar.take(1))?;
+            to.execute(|jar| jar.add(1))
+        })
+        .await
+    })
+}
+
+/// A jar for each number of beans.
+async fn jars<const N: usize>(app: &Application, beans: [u32; N]) -> [Id<Jar>; N] {
+    let mut ids = [Id::new(); N];
+    for (id, beans) in ids.iter_mut().zip(beans) {
+        *id = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap();
+    }
+    ids
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn updates_of_several_aggregates_take_turns_in_whichever_order_they_name_them() {
+    const EACH: u32 = 100;
+    for with_ids in [false, true] {
+        // Without a second attempt: whoever runs into another one is given up.
+        let app = Application::new("jars", MemoryStore::new()).with_retry(RetryPolicy::once());
+        let [hot, one, other] = jars(&app, [1_000; 3]).await;
+        let handle = || if with_ids { app.command(CommandId::new()) } else { app.clone() };
+        let mut commands = Vec::new();
+        for _ in 0..EACH {
+            for (from, to) in [(hot, one), (one, hot), (other, hot), (hot, other)] {
+                commands.push(pour(&handle(), from, to));
+            }
+            let alone = handle();
+            commands.push(tokio::spawn(async move { alone.update(hot, |jar| jar.add(1)).await }));
+        }
+        let answers = timeout(Duration::from_secs(60), join_all(commands)).await.expect("no two wait for each other");
+        all_carried_out(answers.into_iter().map(Result::unwrap));
+        let beans = join_all([hot, one, other].map(|id| app.load(id))).await;
+        assert_eq!(beans.into_iter().map(|jar| jar.unwrap().beans).sum::<u32>(), 3_000 + EACH);
+    }
+}
+
+#[tokio::test]
+async fn updates_of_several_aggregates_find_them_in_the_cache() {
+    let store = Arc::new(FaultyStore::new(MemoryStore::new()));
+    store.switch_off();
+    let app = Application::new("jars", store.clone());
+    let [from, to] = jars(&app, [10, 0]).await;
+    pour(&app, from, to).await.unwrap().unwrap();
+    let (loads, appends) = (store.calls(Operation::Load), store.calls(Operation::Append));
+    for _ in 0..3 {
+        pour(&app, from, to).await.unwrap().unwrap();
+    }
+    app.update(to, |jar| jar.add(1)).await.unwrap();
+    pour(&app, to, from).await.unwrap().unwrap();
+    assert_eq!((store.calls(Operation::Load), store.calls(Operation::Append)), (loads, appends + 5), "one append each");
+    assert_eq!(app.load(from).await.unwrap().beans, 7);
+}
+
+#[tokio::test]
+async fn aggregate_that_is_only_looked_at_is_never_taken_from_the_cache() {
+    let store = MemoryStore::new();
+    let app = Application::new("jars", store.clone());
+    let other = Application::new("jars", store);
+    let [from, measure] = jars(&app, [10, 3]).await;
+    pour(&app, from, measure).await.unwrap().unwrap();
+    other.update(measure, |jar| jar.add(5)).await.unwrap();
+    let as_much = |(from, measure): &mut (Root<Jar>, Root<Jar>)| {
+        let beans = measure.beans;
+        from.execute(|jar| jar.take(beans))
+    };
+    app.update_all((from, measure), as_much).await.unwrap();
+    assert_eq!(app.load(from).await.unwrap().beans, 0, "the measure has nine beans, whatever was cached");
+}
+
+#[tokio::test]
+async fn what_several_aggregates_have_decided_in_vain_is_not_kept() {
+    let app = Application::new("jars", MemoryStore::new());
+    let [from, to] = jars(&app, [10, 0]).await;
+    pour(&app, from, to).await.unwrap().unwrap();
+    let refused = app
+        .update_all((from, to), |(from, to)| {
+            from.execute(|jar| jar.take(1))?;
+            to.execute(|jar| jar.take(100))
+        })
+        .await;
+    assert!(matches!(refused, Err(Rejected::Domain(NotEnough { left: 1 }))), "{refused:?}");
+    app.update(from, |jar| jar.take(1)).await.unwrap();
+    assert_eq!((app.load(from).await.unwrap().beans, app.load(to).await.unwrap().beans), (8, 1));
 }

@@ -1,6 +1,8 @@
 //! What can be saved in one append: a root, several, guards, or tuples of these. And what can be updated in one.
 
+use crate::cache::Turns;
 use crate::root::AnyRoot;
+use crate::store::{Epoch, StreamId};
 use crate::{Aggregate, AppError, Application, Guard, Id, Root};
 
 /// What [`Application::save`](crate::Application::save) takes: `&mut root`, `root.guard()`, a slice of roots, a
@@ -86,7 +88,18 @@ pub trait Ids: Copy + Send + Sync {
     fn aggregates() -> impl Iterator<Item = &'static str> + Send;
 
     #[doc(hidden)]
+    fn streams(self) -> Vec<StreamId>;
+
+    #[doc(hidden)]
     fn load(self, app: &Application) -> impl Future<Output = Result<Self::Roots, AppError>> + Send;
+
+    /// The roots that were kept, if all of them were.
+    #[doc(hidden)]
+    fn take(self, turns: &mut Turns, epoch: Epoch) -> Option<Self::Roots>;
+
+    /// Keeps the roots for whoever has the next turn.
+    #[doc(hidden)]
+    fn put(roots: Self::Roots, turns: &mut Turns);
 
     #[doc(hidden)]
     fn parts(roots: &mut Self::Roots) -> Vec<Part<'_>>;
@@ -99,6 +112,24 @@ macro_rules! ids {
 
             fn aggregates() -> impl Iterator<Item = &'static str> + Send {
                 [$($part::NAME),+].into_iter()
+            }
+
+            fn streams(self) -> Vec<StreamId> {
+                #[expect(non_snake_case, reason = "named after their types")]
+                let ($($part,)+) = self;
+                vec![$($part.stream()),+]
+            }
+
+            fn take(self, turns: &mut Turns, epoch: Epoch) -> Option<Self::Roots> {
+                #[expect(non_snake_case, reason = "named after their types")]
+                let ($($part,)+) = self;
+                Some(($(turns.take($part, epoch)?,)+))
+            }
+
+            fn put(roots: Self::Roots, turns: &mut Turns) {
+                #[expect(non_snake_case, reason = "named after their types")]
+                let ($($part,)+) = roots;
+                $(turns.put($part);)+
             }
 
             async fn load(self, app: &Application) -> Result<Self::Roots, AppError> {

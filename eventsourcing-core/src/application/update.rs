@@ -5,8 +5,8 @@ use std::fmt;
 use super::Application;
 use super::parts::{Ids, Part};
 use super::save::refuse_rejected;
-use crate::cache::Slot;
-use crate::store::Receipt;
+use crate::cache::{Slot, Turns};
+use crate::store::{Receipt, StreamId};
 use crate::{Aggregate, AppError, Id, IntoEvents, Rejected, Root};
 
 impl Application {
@@ -139,7 +139,10 @@ impl Application {
     }
 
     /// Loads several aggregates, lets them decide together, and saves what they decided in one append: all or none.
-    /// Otherwise as [`update`](Self::update).
+    ///
+    /// Within a process, updates that have an aggregate in common take turns, with those of [`update`](Self::update) too, and the
+    /// next one finds the aggregates in the [cache](Self::with_cache). Each has an append to itself. Otherwise as
+    /// [`update`](Self::update).
     ///
     /// ```
     /// # use eventsourcing_core::{Aggregate, Application, Id, Receipt, Rejected, event};
@@ -176,14 +179,77 @@ impl Application {
         E: fmt::Display + Send,
     {
         I::aggregates().try_for_each(|aggregate| self.check_owns(aggregate))?;
-        let carried_out = self.retry(|| async {
-            let mut roots = ids.load(self).await?;
-            let decided = decide(&mut roots);
-            self.carry_out(decided, I::parts(&mut roots)).await
-        });
-        let receipt = carried_out.await?;
+        let receipt = self.update_together(ids, &decide).await?;
         self.after_save().await;
         Ok(receipt)
+    }
+
+    /// Loads, decides and writes while it has the turns of all the aggregates.
+    async fn update_together<I, E>(
+        &self,
+        ids: I,
+        decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
+    ) -> Result<Receipt, Rejected<E>>
+    where
+        I: Ids,
+        E: fmt::Display + Send,
+    {
+        let mut turns = self.turns(ids.streams()).await;
+        let new_ids = self.new_ids();
+        let kept = ids.take(&mut turns, self.store.epoch());
+        let (receipt, roots) = match self.update_together_cached::<I, E>(kept, &decide).await? {
+            Some(updated) => updated,
+            None => {
+                new_ids.begin_attempt();
+                self.retry(|| async {
+                    let mut roots = ids.load(self).await?;
+                    let decided = decide(&mut roots);
+                    let receipt = self.carry_out(decided, I::parts(&mut roots)).await?;
+                    Ok((receipt, roots))
+                })
+                .await?
+            }
+        };
+        I::put(roots, &mut turns);
+        Ok(receipt)
+    }
+
+    /// Waits for the turns of several aggregates, and has written what others have decided on them.
+    async fn turns(&self, mut streams: Vec<StreamId>) -> Turns {
+        streams.sort_unstable();
+        streams.dedup();
+        let mut turns = Turns::default();
+        for stream in streams {
+            let slot = self.cache.slot(&stream);
+            let mut turn = slot.turn().await;
+            while turn.company().is_some() {
+                turn = self.settle(&slot, turn).await;
+            }
+            turns.add(stream, turn);
+        }
+        turns
+    }
+
+    /// Lets aggregates from the cache decide together. `None`: not all were there, or one may be stale. Only the append proves
+    /// that they are not, and only of those with events: so what is decided by looking at one that does not change is decided
+    /// again on what is stored.
+    async fn update_together_cached<I: Ids, E>(
+        &self,
+        kept: Option<I::Roots>,
+        decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
+    ) -> Result<Option<(Receipt, I::Roots)>, AppError> {
+        let Some(mut roots) = kept else { return Ok(None) };
+        let have_all_events = |roots: &mut I::Roots| {
+            I::parts(roots).iter().all(|part| matches!(part, Part::Root(root) if root.has_pending()))
+        };
+        if decide(&mut roots).is_err() || !have_all_events(&mut roots) {
+            return Ok(None);
+        }
+        match self.write(I::parts(&mut roots)).await {
+            Ok(receipt) => Ok(Some((receipt, roots))),
+            Err(error) if error.is_conflict() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Writes what was decided. If it was refused, the command may have been carried out before.
