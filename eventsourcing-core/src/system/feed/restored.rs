@@ -1,6 +1,6 @@
 //! Going back with a log that was restored to an earlier moment: what becomes of a follower's position and notes.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::Feed;
@@ -84,7 +84,7 @@ impl<S> Feed<S> {
 
     /// The figures of those events that the follower takes, without those that it has put aside.
     fn figures_of(&self, events: &[StoredEvent], notes: &BTreeMap<String, String>) -> Result<Figures, StoreError> {
-        let aside = put_aside(notes).map(|held| Ok(held?.position)).collect::<Result<Vec<_>, StoreError>>()?;
+        let aside = put_aside(notes).map(|held| Ok(held?.position)).collect::<Result<BTreeSet<_>, StoreError>>()?;
         let takes: Vec<_> = self.takes().collect();
         let mut figures = Figures::default();
         for event in events {
@@ -115,11 +115,14 @@ impl<S> Feed<S> {
         }
     }
 
-    /// Returns `true` if the log has what the follower has seen, or another generation has taken the place of a read model.
+    /// Returns `true` if somebody has moved the follower to a place that the log has, or if another generation has taken the place
+    /// of a read model. That the log has grown is not enough: of a step of an earlier release it is not known which event it saw.
     async fn has_accepted_its_log(&self) -> Result<bool, StoreError> {
+        let stopped_at = self.cursor.lock().await.revision();
         let (home, follower, upstream) = self.home();
         let book = home.notes(NotesQuery::new(follower, upstream, "").limit(0)).await?;
-        Ok(book.position == RETIRED || self.end_of_restored_log(&book).await?.is_none())
+        let is_moved = book.revision != stopped_at;
+        Ok(book.position == RETIRED || is_moved && self.end_of_restored_log(&book).await?.is_none())
     }
 }
 
