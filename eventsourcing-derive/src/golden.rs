@@ -69,7 +69,7 @@ fn no_expansion_names_the_runtime_where_another_path_is_given() {
     ];
     for expansion in expansions {
         let text = expansion.to_string();
-        assert!(text.contains("framework") && !text.contains("eventsourcing_core"), "{text}");
+        assert!(text.contains("framework") && !text.contains("eventsourcing"), "{text}");
     }
 }
 

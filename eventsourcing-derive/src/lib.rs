@@ -1,7 +1,14 @@
-//! The macros of `eventsourcing-core`, which re-exports them: use them from there.
+//! The macros of `eventsourcing-kit` and `eventsourcing-core`, which re-export them: use them from there.
 //!
 //! Each macro is a folder and a pipeline: `parse` reads the source into `model`, `check` reports every mistake,
 //! `expand` writes code and cannot fail. After a mistake a stub is written instead, so that it is the only one reported.
+//!
+//! # The path of the framework
+//!
+//! Expansions name the framework by the name that `eventsourcing-kit` has among the `dependencies` or `dev-dependencies` of
+//! `Cargo.toml`, or else `eventsourcing-core`. Each macro has an option `crate = path` for where that does not fit: a crate that
+//! gets the framework through another one, or one that has `eventsourcing-core` among its `dependencies` and
+//! `eventsourcing-kit` among its `dev-dependencies` only.
 #![warn(missing_docs)]
 
 mod aggregate;
@@ -53,7 +60,7 @@ use proc_macro::TokenStream;
 /// | `event = Path` | the type of its events | the type's name with `Event` |
 /// | `snapshot = expression` | a `SnapshotPolicy`; `every` and `never` need no import | `never()` |
 /// | `snapshot_version = 2` | retires the snapshots of other versions, 1 to 65535 | 1 |
-/// | `crate = path` | where `eventsourcing_core` is | `::eventsourcing_core` |
+/// | `crate = path` | the path of the framework | found in `Cargo.toml`, under any name |
 ///
 /// # Snapshots
 ///
@@ -171,7 +178,7 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// | `split(name = "…", version = 1, with = path)` | `impl` block, `enum`, `struct` | what is read in place of an event that is not recorded any more | none; the version is 1 |
 /// | `schema` | `impl` block, `enum`, `struct` | the events say what they look like when they are stored, for the lock on it; needs the feature `schema` | they do not |
 /// | `enum = Name` | `impl` block | the name of the enum; also say `#[aggregate(event = Name)]` | the type's name with `Event` |
-/// | `crate = path` | `impl` block, `enum`, `struct` | where `eventsourcing_core` is | `::eventsourcing_core` |
+/// | `crate = path` | `impl` block, `enum`, `struct` | the path of the framework | found in `Cargo.toml`, under any name |
 ///
 /// # When events change
 ///
@@ -308,7 +315,7 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// | `#[application(name = "…")]`, `#[projection(name = "…")]` | either | the stored name; give it before you rename the field | the field's name |
 /// | `#[system(name = "…")]` | struct | the name in the definition | the struct's name |
 /// | `#[system(schema)]` | struct | the system says what all its events look like, for the lock on it; they have `#[event(schema)]` | it does not |
-/// | `#[system(crate = path)]` | struct | where `eventsourcing_core` is | `::eventsourcing_core` |
+/// | `#[system(crate = path)]` | struct | the path of the framework | found in `Cargo.toml`, under any name |
 ///
 /// # Events of newer releases
 ///
@@ -407,6 +414,7 @@ pub fn derive_system(input: TokenStream) -> TokenStream {
 /// | `events = [JarEvent::Filled { beans: 1 }]` | examples, which are taken instead of events that are drawn, for each type of event among them |
 /// | `samples = [("Filled", 1, json!({ "beans": "1" }))]` | what earlier releases have stored: name, version and payload |
 /// | `given = [Shelf]` | of a policy: aggregates that are there before; the ids in events are drawn from theirs |
+/// | `crate = path` | the path of the framework, which is otherwise found in `Cargo.toml`, under any name |
 ///
 /// Events are drawn from their types by way of serde: small numbers, a few ids, texts of many kinds, among which a field
 /// finds those that its type can read. A law that nothing could be drawn for fails, and says which option to write.

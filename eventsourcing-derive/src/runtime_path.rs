@@ -1,6 +1,9 @@
-//! Where expansions find `eventsourcing_core`: at the root, unless `crate = …` says otherwise.
+//! The path by which expansions name the framework: the one that `crate = …` gives, or the one found in the user's `Cargo.toml`.
+//!
+//! An expansion names only what the façade and the core both export, so either will do.
 
-use proc_macro2::{Span, TokenStream};
+use proc_macro_crate::{FoundCrate, crate_name};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::ToTokens;
 use syn::{Path, parse_quote};
 
@@ -11,10 +14,33 @@ use crate::source_text::source_text;
 #[derive(Clone)]
 pub(crate) struct RuntimePath(Path);
 
+/// A package of which users depend on one, and the name of its library.
+struct Package {
+    name: &'static str,
+    library: &'static str,
+}
+
+/// The package that users depend on. Packages named `eventsourcing` are of others, so its library has another name.
+const FACADE: Package = Package { name: "eventsourcing-kit", library: "eventsourcing" };
+/// The package that stores and the façade itself depend on.
+const CORE: Package = Package { name: "eventsourcing-core", library: "eventsourcing_core" };
+
 impl RuntimePath {
     pub(crate) fn parse(options: &Options, errors: &mut Errors) -> Self {
-        let path = options.path("crate", "crate = ::eventsourcing_core", errors);
-        Self(path.unwrap_or_else(|| parse_quote!(::eventsourcing_core)))
+        let found = Self::found();
+        let example = format!("crate = {}", source_text(&found));
+        Self(options.path("crate", &example, errors).unwrap_or(found))
+    }
+
+    /// The path of the first package found in the `Cargo.toml` of the crate that is being compiled.
+    ///
+    /// The façade comes first: a crate that depends on both writes its application against the façade. If neither is
+    /// found (a build without Cargo, or a crate that gets the framework through a third one), the name of the façade is left to the
+    /// compiler, which resolves it or says that it is missing.
+    fn found() -> Path {
+        let found = [&FACADE, &CORE].into_iter().find_map(Package::name_in_manifest);
+        let name = Ident::new(found.as_deref().unwrap_or(FACADE.library), Span::call_site());
+        parse_quote!(::#name)
     }
 
     /// The path as if it were written at `place`, so that messages about what it names show that.
@@ -37,8 +63,57 @@ impl RuntimePath {
     }
 }
 
+impl Package {
+    /// The name by which the crate that is being compiled knows the library, if it depends on the package.
+    fn name_in_manifest(&self) -> Option<String> {
+        crate_name(self.name).ok().map(|found| self.name_as_found(found))
+    }
+
+    /// The name of the library. Cargo renames a library only if the dependency stands under another name than its package's.
+    ///
+    /// In the package's own tests and examples, too, the library is a crate like any other.
+    fn name_as_found(&self, found: FoundCrate) -> String {
+        match found {
+            FoundCrate::Name(name) if name != self.name.replace('-', "_") => name,
+            FoundCrate::Name(_) | FoundCrate::Itself => self.library.to_owned(),
+        }
+    }
+}
+
 impl ToTokens for RuntimePath {
     fn to_tokens(&self, tokens: &mut TokenStream) {
         self.0.to_tokens(tokens);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dependency_under_the_name_of_its_package_has_the_name_of_the_library() {
+        assert_eq!(FACADE.name_as_found(FoundCrate::Name("eventsourcing_kit".into())), "eventsourcing");
+        assert_eq!(CORE.name_as_found(FoundCrate::Name("eventsourcing_core".into())), "eventsourcing_core");
+    }
+
+    #[test]
+    fn a_renamed_dependency_has_its_new_name() {
+        for name in ["es", "eventsourcing", "eventsourcing_core", "event_sourcing"] {
+            assert_eq!(FACADE.name_as_found(FoundCrate::Name(name.into())), name);
+        }
+        assert_eq!(CORE.name_as_found(FoundCrate::Name("es".into())), "es");
+    }
+
+    #[test]
+    fn the_tests_of_a_package_find_its_library() {
+        assert_eq!(FACADE.name_as_found(FoundCrate::Itself), "eventsourcing");
+        assert_eq!(CORE.name_as_found(FoundCrate::Itself), "eventsourcing_core");
+    }
+
+    #[test]
+    fn this_package_finds_the_core_among_its_dependencies() {
+        let found = RuntimePath(RuntimePath::found());
+        assert_eq!(found.serde(), "::eventsourcing_core::private::serde");
+        assert_eq!(FACADE.name_in_manifest(), None);
     }
 }
