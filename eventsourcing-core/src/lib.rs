@@ -5,6 +5,9 @@
 //! the events of one application by recording events in another, a [`Projection`] builds a read model of them, and a
 //! [`System`] declares who follows whom and keeps the followers running.
 //!
+//! Programs depend on the package `eventsourcing-kit`, which exports all of this together with the stores. A store depends on
+//! this crate alone.
+//!
 //! ```
 //! use eventsourcing_core::{Aggregate, Application, MemoryStore, Root, event};
 //! use serde::{Deserialize, Serialize};

@@ -122,7 +122,7 @@ pub enum CodecError {
     #[error("unknown codec {0}; was this written by a newer release?")]
     UnknownCodec(u8),
     /// The bytes were written by a codec that this program was built without.
-    #[error("{what} cannot be read by this program; build it with the feature {feature:?} of eventsourcing-core")]
+    #[error("{what} cannot be read by this program; build it with the feature {feature:?} of eventsourcing-kit")]
     MissingFeature {
         /// What the bytes are.
         what: &'static str,
@@ -354,7 +354,7 @@ mod tests {
             match (Codec::from_id(CodecId(number)), missing) {
                 (Ok(_), None) => {}
                 (Err(error), Some(feature)) => {
-                    let expected = format!("build it with the feature {feature:?} of eventsourcing-core");
+                    let expected = format!("build it with the feature {feature:?} of eventsourcing-kit");
                     assert!(error.to_string().ends_with(&expected), "{number}: {error}");
                 }
                 (found, _) => panic!("codec {number}: {found:?}, missing {missing:?}"),

@@ -35,7 +35,7 @@ macro_rules! __described {
 macro_rules! __described {
     ($($implementation:tt)*) => {
         ::core::compile_error!(
-            "`schema` needs the feature `schema` of `eventsourcing-core`: add it to `features` in `Cargo.toml`"
+            "`schema` needs the feature `schema` of `eventsourcing-kit`: add it to `features` in `Cargo.toml`"
         );
     };
 }
