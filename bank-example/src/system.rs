@@ -1,6 +1,6 @@
 //! The bank, declared.
 
-use eventsourcing_core::System;
+use eventsourcing::System;
 
 use crate::application::{accounts::AccountService, activity::ActivityFeed, ledger::LedgerService};
 use crate::application::{summaries::AccountSummaries, transfers::TransferService};

@@ -13,11 +13,11 @@ use bank_example::domain::account::Account;
 use bank_example::domain::transfer::{Order, State, Transfer};
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::archive::{export, import};
-use eventsourcing_core::store::{MemoryStore, Position};
-use eventsourcing_core::testing::{ManualClock, Seed};
-use eventsourcing_core::{Codec, Id, OnFailure, Runner, Running, Stores};
-use eventsourcing_sqlite::SqliteStore;
+use eventsourcing::archive::{export, import};
+use eventsourcing::sqlite::SqliteStore;
+use eventsourcing::store::{MemoryStore, Position};
+use eventsourcing::testing::{ManualClock, Seed};
+use eventsourcing::{Codec, Id, OnFailure, Runner, Running, Stores};
 use jiff::Timestamp;
 use serde_json::Value;
 use support::{Place, assert_consistent, assert_transfers_ended, money, record_what_nobody_can_read};
@@ -293,7 +293,7 @@ async fn a_bank_in_the_middle_of_an_import_is_refused() {
     loop {
         let store = SqliteStore::open(path(&folder, "half.db")).await;
         let head = match store {
-            Ok(store) => eventsourcing_core::store::EventStore::head(&store).await.unwrap(),
+            Ok(store) => eventsourcing::store::EventStore::head(&store).await.unwrap(),
             Err(_) => Position::ZERO,
         };
         if head > Position::ZERO {

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use chromium::{Driver, Served, bank, bank_that, press, screenshot, submit, text, until_text};
-use eventsourcing_core::OnFailure;
+use eventsourcing::OnFailure;
 use fantoccini::{Client, Locator};
 use serde_json::json;
 use support::{Place, an_answer_before_its_transfer, assert_consistent, mend, money, record_what_nobody_can_read};

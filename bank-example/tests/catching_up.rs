@@ -11,7 +11,7 @@ use bank_example::application::accounts::AccountService;
 use bank_example::application::ledger::LedgerService;
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::{GENERAL, Ledger};
-use eventsourcing_core::{Application, Id, Root, Running, System};
+use eventsourcing::{Application, Id, Root, Running, System};
 use support::{Place, money};
 
 const EVENTS: u64 = 100_000;

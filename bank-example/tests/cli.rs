@@ -28,8 +28,8 @@ use std::time::Duration;
 
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{Digest, Figures, StreamId, Version};
-use eventsourcing_core::{Application, Root, Runner};
+use eventsourcing::store::{Digest, Figures, StreamId, Version};
+use eventsourcing::{Application, Root, Runner};
 use serde_json::Value;
 use support::{Place, schedule_what_no_transfer_reads};
 use tempfile::TempDir;

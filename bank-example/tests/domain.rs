@@ -3,8 +3,8 @@
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::{Ledger, LedgerEvent};
 use bank_example::domain::{BankError, Money};
-use eventsourcing_core::Id;
-use eventsourcing_core::testing::{PolicyScenario, Scenario};
+use eventsourcing::Id;
+use eventsourcing::testing::{PolicyScenario, Scenario};
 
 use bank_example::application::ledger::LedgerService;
 

@@ -17,8 +17,8 @@ mod third;
 use std::path::{Path, PathBuf};
 
 use bank_example::domain::Money;
-use eventsourcing_core::Stores;
-use eventsourcing_core::schema::{SchemaLock, SystemSchema};
+use eventsourcing::Stores;
+use eventsourcing::schema::{SchemaLock, SystemSchema};
 use shared::Books;
 use support::{Place, money};
 
@@ -141,7 +141,7 @@ fn the_lock_lets_each_release_follow_on_the_one_before_it_and_no_other_way() {
 
 /// The third release keeps the laws, and reads what each release before it may have stored.
 mod laws {
-    use eventsourcing_core::testing::laws;
+    use eventsourcing::testing::laws;
     use serde_json::json;
 
     use super::third::Account;

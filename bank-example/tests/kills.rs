@@ -15,9 +15,9 @@ use bank_example::domain::account::Account;
 use bank_example::domain::transfer::{Order, State, Transfer};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{LogQuery, Position};
-use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{
+use eventsourcing::store::{LogQuery, Position};
+use eventsourcing::testing::Seed;
+use eventsourcing::{
     Aggregate, Application, Due, Id, Policy, Recorded, Root, Runner, Running, System, Timers, Work, event,
 };
 use jiff::Timestamp;

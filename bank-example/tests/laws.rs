@@ -6,8 +6,8 @@ use bank_example::application::transfers::TransferService;
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::Ledger;
 use bank_example::domain::transfer::{Leg, Transfer};
-use eventsourcing_core::schema::SchemaLock;
-use eventsourcing_core::testing::laws;
+use eventsourcing::schema::SchemaLock;
+use eventsourcing::testing::laws;
 
 laws!(Account, samples = locked().samples::<Account>());
 laws!(Ledger, samples = locked().samples::<Ledger>());

@@ -15,9 +15,9 @@ use bank_example::application::summaries::{AccountSummaries, Listing};
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::{Money, ZERO};
-use eventsourcing_core::sql::SqlError;
+use eventsourcing::sql::SqlError;
 
-use eventsourcing_core::{
+use eventsourcing::{
     AppError, Application, Id, OnFailure, Policy, ReadModel, Recorded, Running, SqlProjection, SqlReadModel, System,
     Table, Tx, Work,
 };

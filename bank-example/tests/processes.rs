@@ -14,9 +14,9 @@ use bank_example::domain::Money;
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{CommandId, Version};
-use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{Application, Id, Runner, Running};
+use eventsourcing::store::{CommandId, Version};
+use eventsourcing::testing::Seed;
+use eventsourcing::{Application, Id, Runner, Running};
 use support::{Place, assert_consistent, money};
 
 const CHILD: &str = "BANK_TEST_CHILD";

@@ -15,11 +15,11 @@ use bank_example::application::accounts::AccountService;
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
-use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::{Position, StoreError};
-use eventsourcing_core::system::{BuildState, FollowerState};
-use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{
+use eventsourcing::sql::SqlError;
+use eventsourcing::store::{Position, StoreError};
+use eventsourcing::system::{BuildState, FollowerState};
+use eventsourcing::testing::Seed;
+use eventsourcing::{
     Id, OnFailure, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, Stores, System,
     SystemError, Table, Tx, values,
 };
@@ -112,7 +112,7 @@ async fn credit(accounts: &AccountService, id: Id<Account>, times: usize) {
 }
 
 async fn start<S: System>(stores: &Stores, runner: Runner) -> Running<S> {
-    eventsourcing_core::SystemBuilder::new(stores.clone()).with_runner(runner).start().await.expect("a start")
+    eventsourcing::SystemBuilder::new(stores.clone()).with_runner(runner).start().await.expect("a start")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -239,7 +239,7 @@ async fn only_read_models_in_a_database_are_built_anew() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_a_database_says_what_to_do() {
-    let refusal = Bank::start(eventsourcing_core::MemoryStore::new(), Runner::inline()).await.expect_err("no database");
+    let refusal = Bank::start(eventsourcing::MemoryStore::new(), Runner::inline()).await.expect_err("no database");
     assert!(matches!(refusal, SystemError::Invalid { .. }));
     assert!(refusal.to_string().contains("with_read_models(SqliteStore::in_memory()?)"), "{refusal}");
     let stores = stores(&Place::all().remove(0)).await;
@@ -364,7 +364,7 @@ struct LargeBank {
 
 /// The events of a large bank, without its followers. One credit in ten is large.
 async fn large_log(stores: &Stores, accounts: usize, events: usize) -> Vec<Id<Account>> {
-    let app = eventsourcing_core::Application::new("accounts", stores.store());
+    let app = eventsourcing::Application::new("accounts", stores.store());
     let mut ids = Vec::new();
     for number in 0..accounts {
         let mut account = Root::<Account>::create(AccountEvent::Opened { owner: format!("Owner {number}") });

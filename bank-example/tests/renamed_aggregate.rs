@@ -5,8 +5,8 @@ mod support;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use eventsourcing_core::store::{CommandId, EventStore, LogQuery, Position, Version};
-use eventsourcing_core::{
+use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, Version};
+use eventsourcing::{
     Aggregate, AppError, Application, Id, Policy, Projection, Recorded, Rejected, Root, Runner, Stores, System, Work,
     event,
 };

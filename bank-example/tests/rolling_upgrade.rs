@@ -21,8 +21,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use bank_example::domain::{Money, ZERO};
-use eventsourcing_core::store::StoreError;
-use eventsourcing_core::{AppError, Application, Id, Rejected, Runner, Stores};
+use eventsourcing::store::StoreError;
+use eventsourcing::{AppError, Application, Id, Rejected, Runner, Stores};
 use shared::Write;
 use support::{Place, money};
 use uuid::Uuid;
@@ -48,7 +48,7 @@ struct Written {
 /// Writes to an account of its own, and to those of all, until nobody listens any more.
 async fn write_until<A: Write>(accounts: &Application, shared: &[Uuid], stop: &AtomicBool) -> Written {
     let mut written = Written::default();
-    let mut own = eventsourcing_core::Root::<A>::create(A::open("a process"));
+    let mut own = eventsourcing::Root::<A>::create(A::open("a process"));
     accounts.save(&mut own).await.expect("an account");
     let own = own.id();
     for number in 0.. {
@@ -181,7 +181,7 @@ async fn two_releases_run_at_once_while_one_replaces_the_other() {
     let mut shared = Vec::new();
     let accounts = Application::new("accounts", stores.store());
     for _ in 0..SHARED {
-        let mut account = eventsourcing_core::Root::<second::Account>::create(second::Account::open("Everybody"));
+        let mut account = eventsourcing::Root::<second::Account>::create(second::Account::open("Everybody"));
         accounts.save(&mut account).await.expect("an account");
         shared.push(account.id().as_uuid());
     }

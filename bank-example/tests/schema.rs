@@ -7,8 +7,8 @@ use bank_example::domain::account::Account;
 use bank_example::domain::ledger::Ledger;
 use bank_example::domain::transfer::{Leg, Transfer};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::Aggregate;
-use eventsourcing_core::schema::{SchemaLock, SystemSchema};
+use eventsourcing::Aggregate;
+use eventsourcing::schema::{SchemaLock, SystemSchema};
 use serde_json::Value;
 
 #[test]

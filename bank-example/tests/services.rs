@@ -7,10 +7,10 @@ use std::sync::Arc;
 use bank_example::domain::BankError;
 use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::snapshot::never;
-use eventsourcing_core::store::{CommandId, EventStore as _, Load, Position, Version};
-use eventsourcing_core::{Aggregate, Application, Id, Rejected, Runner, Stores};
-use eventsourcing_sqlite::SqliteStore;
+use eventsourcing::snapshot::never;
+use eventsourcing::sqlite::SqliteStore;
+use eventsourcing::store::{CommandId, EventStore as _, Load, Position, Version};
+use eventsourcing::{Aggregate, Application, Id, Rejected, Runner, Stores};
 use support::{Place, assert_consistent, money};
 
 /// Every store the bank runs on, empty. The places live as long as the stores are used.
@@ -206,7 +206,7 @@ async fn in_memory() -> Stores {
     bank_example::stores::open("memory:").await.expect("a new store")
 }
 
-type EventSourcedBankStart = std::pin::Pin<Box<dyn Future<Output = eventsourcing_core::Running<EventSourcedBank>>>>;
+type EventSourcedBankStart = std::pin::Pin<Box<dyn Future<Output = eventsourcing::Running<EventSourcedBank>>>>;
 
 #[tokio::test]
 async fn accounts_are_listed_from_the_store() {

@@ -13,8 +13,8 @@ use std::time::Duration;
 use bank_example::domain::Money;
 use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{Id, Runner, Running};
+use eventsourcing::testing::Seed;
+use eventsourcing::{Id, Runner, Running};
 use futures_util::future::join_all;
 use support::{Place, assert_consistent, money};
 

@@ -15,12 +15,12 @@ use bank_example::domain::transfer::{Leg, LegEvent, Order, Side, State, Transfer
 use bank_example::domain::{BankError, Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
-use eventsourcing_core::store::{MemoryStore, Position};
-use eventsourcing_core::testing::{ManualClock, PolicyScenario, Scenario as _};
-use eventsourcing_core::{
+use eventsourcing::sqlite::SqliteStore;
+use eventsourcing::store::{MemoryStore, Position};
+use eventsourcing::testing::{ManualClock, PolicyScenario, Scenario as _};
+use eventsourcing::{
     Aggregate, AppError, Application, Id, Policy, Recorded, Rejected, Runner, Running, Stores, System, Work, event,
 };
-use eventsourcing_sqlite::SqliteStore;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use support::{Place, assert_consistent, assert_transfers_ended, money};
@@ -248,11 +248,11 @@ impl Policy<Reply> for BothBanks {
     }
 }
 
-impl eventsourcing_core::Timers for BothBanks {
+impl eventsourcing::Timers for BothBanks {
     type Timer = Id<Transfer>;
     type Error = AppError;
 
-    async fn due(&self, timer: &eventsourcing_core::Due<Id<Transfer>>, work: &mut Work) -> Result<(), AppError> {
+    async fn due(&self, timer: &eventsourcing::Due<Id<Transfer>>, work: &mut Work) -> Result<(), AppError> {
         self.0.due(timer, work).await
     }
 }
@@ -308,8 +308,8 @@ impl Banks {
         let banks = Self { stores, clock, alice, bob };
         let both = banks.both().await;
         let opened = [AccountEvent::Opened { owner: "Alice".into() }, AccountEvent::Credited { amount: money("100") }];
-        both.accounts.save(&mut eventsourcing_core::Root::with_id(alice, opened)).await.expect("an account");
-        let opened = eventsourcing_core::Root::with_id(giro(bob), GiroEvent::Opened);
+        both.accounts.save(&mut eventsourcing::Root::with_id(alice, opened)).await.expect("an account");
+        let opened = eventsourcing::Root::with_id(giro(bob), GiroEvent::Opened);
         both.partner.save(&mut { opened }).await.expect("a giro");
         banks
     }

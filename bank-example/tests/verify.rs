@@ -17,17 +17,17 @@ use bank_example::application::accounts::AccountService;
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
-use eventsourcing_core::archive::{export, import};
-use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position, StoredEvent};
-use eventsourcing_core::system::{ContentsVerification, EventPlace, Finding};
-use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{
+use eventsourcing::archive::{export, import};
+use eventsourcing::postgres::PostgresStore;
+use eventsourcing::sql::SqlError;
+use eventsourcing::sqlite::SqliteStore;
+use eventsourcing::store::{EventStore, LogQuery, MemoryStore, Position, StoredEvent};
+use eventsourcing::system::{ContentsVerification, EventPlace, Finding};
+use eventsourcing::testing::Seed;
+use eventsourcing::{
     Application, Policy, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, Stores, System,
     SystemBuilder, Table, Tx, Work, values,
 };
-use eventsourcing_postgres::PostgresStore;
-use eventsourcing_sqlite::SqliteStore;
 use misleading::{Flaw, Misleading, log};
 use support::by_hand::Session;
 use support::{Place, money};

@@ -15,7 +15,7 @@ use bank_example::domain::transfer;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{Password, Settings, State, router};
-use eventsourcing_core::{Application, OnFailure, Runner, Running};
+use eventsourcing::{Application, OnFailure, Runner, Running};
 use futures_util::StreamExt as _;
 use support::{
     Place, an_answer_before_its_transfer, assert_consistent, mend, money, record_what_nobody_can_read,

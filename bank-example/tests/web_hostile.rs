@@ -7,7 +7,7 @@ mod support;
 
 use std::sync::Arc;
 
-use eventsourcing_core::store::{EventStore, LogQuery, Position};
+use eventsourcing::store::{EventStore, LogQuery, Position};
 use serde_json::{Value, json};
 use support::Place;
 use support::serving::{Client, Server};

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{Runner, Running};
+use eventsourcing::testing::Seed;
+use eventsourcing::{Runner, Running};
 use serde_json::{Value, json};
 use support::serving::{Client, Server};
 use support::{Place, assert_consistent, money};

@@ -1,7 +1,7 @@
 //! [`AccountService`]: open accounts, move money.
 
 use derive_more::{Deref, From};
-use eventsourcing_core::{Application, Id, Receipt, Rejected};
+use eventsourcing::{Application, Id, Receipt, Rejected};
 
 use crate::domain::{BankError, Money, account::Account};
 

@@ -1,9 +1,9 @@
 //! [`ActivityFeed`]: what happened in the bank.
 
 use derive_more::{Deref, From};
-use eventsourcing_core::sql::{Row, SqlError};
-use eventsourcing_core::store::{Position, Version};
-use eventsourcing_core::{Id, ReadModel, Recorded, SqlProjection, SqlReadModel, Table, Tx, values};
+use eventsourcing::sql::{Row, SqlError};
+use eventsourcing::store::{Position, Version};
+use eventsourcing::{Id, ReadModel, Recorded, SqlProjection, SqlReadModel, Table, Tx, values};
 use jiff::Timestamp;
 
 use super::{cents, money, rows_at_most};

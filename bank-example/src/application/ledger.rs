@@ -1,7 +1,7 @@
 //! [`LedgerService`]: the bookkeeper.
 
 use derive_more::{Deref, From};
-use eventsourcing_core::{AppError, Application, Id, Policy, Recorded, Work};
+use eventsourcing::{AppError, Application, Id, Policy, Recorded, Work};
 
 use crate::domain::account::{Account, AccountEvent};
 use crate::domain::ledger::{GENERAL, Ledger, LedgerEvent};

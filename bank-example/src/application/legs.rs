@@ -1,6 +1,6 @@
 //! What the accounts do about transfers in steps: take money, say whether it may come, and put it where it belongs.
 
-use eventsourcing_core::{AppError, Id, Policy, Recorded, Rejected, Work};
+use eventsourcing::{AppError, Id, Policy, Recorded, Rejected, Work};
 
 use super::accounts::AccountService;
 use crate::domain::account::Account;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use derive_more::{Deref, From};
-use eventsourcing_core::{AppError, Application, Due, Id, Policy, Recorded, Rejected, Timers, Work};
+use eventsourcing::{AppError, Application, Due, Id, Policy, Recorded, Rejected, Timers, Work};
 use jiff::Timestamp;
 
 use crate::domain::BankError;

@@ -9,9 +9,9 @@ use bank_example::application::summaries::Listing;
 use bank_example::domain::ZERO;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::archive::{self, ArchiveError, Exported, Imported, Progress, Stage};
-use eventsourcing_core::store::EventStore;
-use eventsourcing_core::{OnFailure, Runner, Running};
+use eventsourcing::archive::{self, ArchiveError, Exported, Imported, Progress, Stage};
+use eventsourcing::store::EventStore;
+use eventsourcing::{OnFailure, Runner, Running};
 use indicatif::ProgressBar;
 use serde_json::json;
 

@@ -6,8 +6,8 @@ use bank_example::domain::Money;
 use bank_example::domain::account::Account;
 use bank_example::domain::transfer::Transfer;
 use clap::{Parser, Subcommand, ValueEnum};
-use eventsourcing_core::store::{Position, Version};
-use eventsourcing_core::{Codec, Id};
+use eventsourcing::store::{Position, Version};
+use eventsourcing::{Codec, Id};
 
 use super::failure::Failure;
 use super::keyed::Key;
@@ -308,7 +308,7 @@ impl BankCommand {
 }
 
 fn id<A>(text: &str) -> Result<Id<A>, Failure> {
-    text.parse().map_err(|error: eventsourcing_core::ParseIdError| Failure::Usage(error.to_string()))
+    text.parse().map_err(|error: eventsourcing::ParseIdError| Failure::Usage(error.to_string()))
 }
 
 fn money(text: &str) -> Result<Money, Failure> {

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use bank_example::stores;
-use eventsourcing_core::store::StoreError;
-use eventsourcing_sqlite::BackupProgress;
+use eventsourcing::sqlite::BackupProgress;
+use eventsourcing::store::StoreError;
 use serde_json::json;
 
 use super::failure::Failure;

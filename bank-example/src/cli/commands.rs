@@ -8,8 +8,8 @@ use bank_example::domain::account::Account;
 use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::transfer::Order;
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{LogQuery, Position, StoredEvent};
-use eventsourcing_core::{AppError, Id, Receipt, Root, Running};
+use eventsourcing::store::{LogQuery, Position, StoredEvent};
+use eventsourcing::{AppError, Id, Receipt, Root, Running};
 use serde_json::json;
 
 pub(crate) use super::args::Checked;

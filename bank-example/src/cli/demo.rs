@@ -6,8 +6,8 @@ use bank_example::domain::ledger::{Ledger, LedgerEvent};
 use bank_example::domain::transfer::{Order, State};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{LogQuery, Position};
-use eventsourcing_core::{Aggregate, Id, Running};
+use eventsourcing::store::{LogQuery, Position};
+use eventsourcing::{Aggregate, Id, Running};
 use serde_json::json;
 
 use super::commands;

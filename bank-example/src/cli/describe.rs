@@ -4,7 +4,7 @@
 
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{Acknowledged, LogId, StoreError};
+use eventsourcing::store::{Acknowledged, LogId, StoreError};
 use serde_json::{Value, json};
 
 use super::NOTHING_DONE;
@@ -44,7 +44,7 @@ async fn find(place: &Place) -> Result<StoreShown, Failure> {
     match open(&place.url()?).await {
         Ok(shown) => Ok(shown),
         Err(stores::OpenError::Store(StoreError::NoStore { .. })) if !is_named => Ok(StoreShown::None),
-        Err(error @ stores::OpenError::Address { .. }) => Err(error.into()),
+        Err(error @ stores::OpenError::Address(_)) => Err(error.into()),
         Err(error) => Ok(StoreShown::Unavailable { why: one_line(&error) }),
     }
 }

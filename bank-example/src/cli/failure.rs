@@ -7,9 +7,9 @@ use std::process::ExitCode;
 
 use bank_example::domain::BankError;
 use bank_example::stores::OpenError;
-use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::StoreError;
-use eventsourcing_core::{AppError, Rejected, SystemError};
+use eventsourcing::sql::SqlError;
+use eventsourcing::store::StoreError;
+use eventsourcing::{AppError, Rejected, SystemError};
 
 use super::console;
 use super::stop::Signal;
@@ -84,12 +84,12 @@ impl Failure {
 impl From<OpenError> for Failure {
     fn from(error: OpenError) -> Self {
         match error {
-            OpenError::Address { .. } => Self::Usage(error.to_string()),
             OpenError::Store(error @ StoreError::NoStore { .. }) => {
                 let commands = "open, the demo, import and serve make one";
                 Self::Store(format!("{}; {commands}, or correct the address (--store, BANK_STORE)", one_line(&error)))
             }
             OpenError::Store(error) => error.into(),
+            error => Self::Usage(error.to_string()),
         }
     }
 }

@@ -10,8 +10,8 @@ use bank_example::domain::transfer::Transfer;
 use bank_example::system::EventSourcedBank;
 use bank_example::web::State;
 use bank_example::web::api::{KEY_BYTES_MAX, in_process};
-use eventsourcing_core::store::{Position, Version};
-use eventsourcing_core::{Id, Root, Running};
+use eventsourcing::store::{Position, Version};
+use eventsourcing::{Id, Root, Running};
 use serde_json::{Value, json};
 
 use super::commands::shown;

@@ -31,8 +31,8 @@ use std::time::Duration;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use clap::Parser as _;
-use eventsourcing_core::store::Position;
-use eventsourcing_core::{Codec, OnFailure, Runner, Running, Stores, SystemError};
+use eventsourcing::store::Position;
+use eventsourcing::{Codec, OnFailure, Runner, Running, Stores, SystemError};
 
 use args::{BankCommand, Cli, Command};
 use commands::Checked;

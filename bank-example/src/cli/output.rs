@@ -6,9 +6,9 @@ use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::Ledger;
 use bank_example::domain::{Money, ZERO};
 use comfy_table::{CellAlignment, Table, presets};
-use eventsourcing_core::store::{StoreError, StoredEvent};
-use eventsourcing_core::system::{FollowerHealth, Health};
-use eventsourcing_core::{Codec, Recorded, Root, SystemError};
+use eventsourcing::store::{StoreError, StoredEvent};
+use eventsourcing::system::{FollowerHealth, Health};
+use eventsourcing::{Codec, Recorded, Root, SystemError};
 use serde_json::{Value, json};
 
 use super::failure::{Failure, one_line};

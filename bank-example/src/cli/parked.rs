@@ -2,8 +2,8 @@
 
 use bank_example::system::EventSourcedBank;
 use clap::Subcommand;
-use eventsourcing_core::system::{Parked, ParkedTimer, ParkingAction, ParkingRecord, Retried, TimerRecord};
-use eventsourcing_core::{Running, SystemError};
+use eventsourcing::system::{Parked, ParkedTimer, ParkingAction, ParkingRecord, Retried, TimerRecord};
+use eventsourcing::{Running, SystemError};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -170,7 +170,7 @@ fn signed<'a>(
     bank: &'a Bank,
     follower: &str,
     by: Option<String>,
-) -> Result<eventsourcing_core::system::Parking<'a, EventSourcedBank>, Failure> {
+) -> Result<eventsourcing::system::Parking<'a, EventSourcedBank>, Failure> {
     let parking = bank.parking(follower).map_err(unknown)?;
     Ok(match by {
         Some(by) => parking.by(by),

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::system::{Build, BuildState};
-use eventsourcing_core::{Running, SystemError};
+use eventsourcing::system::{Build, BuildState};
+use eventsourcing::{Running, SystemError};
 use serde_json::json;
 
 use super::failure::Failure;

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::Position;
-use eventsourcing_core::system::AcceptedLog;
-use eventsourcing_core::{Running, SystemError};
+use eventsourcing::store::Position;
+use eventsourcing::system::AcceptedLog;
+use eventsourcing::{Running, SystemError};
 use serde_json::json;
 
 use super::failure::Failure;

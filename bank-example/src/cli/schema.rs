@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use bank_example::system::EventSourcedBank;
 use clap::Subcommand;
-use eventsourcing_core::schema::{Breakage, Comparison, LockError, LockedEvent, SchemaLock, SystemSchema};
+use eventsourcing::schema::{Breakage, Comparison, LockError, LockedEvent, SchemaLock, SystemSchema};
 use serde_json::{Value, json};
 
 use super::failure::{Failure, one_line};

@@ -8,8 +8,8 @@ use bank_example::stores::{self, OpenError};
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{self, Password, ServeError, Settings};
 use clap::Args;
-use eventsourcing_core::store::StoreError;
-use eventsourcing_core::{Codec, OnFailure, Runner, Stores};
+use eventsourcing::store::StoreError;
+use eventsourcing::{Codec, OnFailure, Runner, Stores};
 use tokio::net::TcpListener;
 
 use super::failure::{Failure, one_line};

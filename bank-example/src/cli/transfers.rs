@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bank_example::domain::transfer::{Order, State, Transfer};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::Position;
-use eventsourcing_core::{Id, Root, Running};
+use eventsourcing::store::Position;
+use eventsourcing::{Id, Root, Running};
 use serde_json::{Value, json};
 
 use super::commands::PATIENCE;

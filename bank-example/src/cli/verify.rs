@@ -1,8 +1,8 @@
 //! Whether everything has reached everybody, once.
 
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::Running;
-use eventsourcing_core::system::{
+use eventsourcing::Running;
+use eventsourcing::system::{
     ContentsVerification, Difference, EventPlace, Finding, FollowerVerification, Verification,
 };
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ use super::progress;
 
 pub(super) async fn run(bank: &Running<EventSourcedBank>, contents: bool) -> Result<Output, Failure> {
     let bar = progress::bar("");
-    let draw = |progress: &eventsourcing_core::system::VerifyProgress| {
+    let draw = |progress: &eventsourcing::system::VerifyProgress| {
         bar.set_prefix(progress.follower.to_string());
         bar.set_position(progress.position.as_u64());
         bar.set_length(progress.end.as_u64());
@@ -106,7 +106,7 @@ fn event_json(event: &EventPlace) -> Value {
 }
 
 fn contents_json(compared: &ContentsVerification) -> Value {
-    let table = |difference: &eventsourcing_core::system::TableDifference| {
+    let table = |difference: &eventsourcing::system::TableDifference| {
         let examples = difference.examples.iter().map(ToString::to_string).collect::<Vec<_>>();
         json!({ "table": difference.table, "rows": difference.rows, "examples": examples })
     };

@@ -3,8 +3,8 @@
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use eventsourcing_core::Subscription;
-use eventsourcing_core::store::{EventStore, LogQuery, Position};
+use eventsourcing::Subscription;
+use eventsourcing::store::{EventStore, LogQuery, Position};
 
 use super::failure::Failure;
 use super::stop::Stop;

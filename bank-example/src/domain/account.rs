@@ -1,6 +1,6 @@
 //! The account: what one customer owns.
 
-use eventsourcing_core::{Aggregate, event};
+use eventsourcing::{Aggregate, event};
 use serde::{Deserialize, Serialize};
 
 use super::{BankError, Money, ZERO, positive};

@@ -1,6 +1,6 @@
 //! The ledger: what the bank owes its customers in all.
 
-use eventsourcing_core::{Aggregate, Id, event};
+use eventsourcing::{Aggregate, Id, event};
 use serde::{Deserialize, Serialize};
 
 use super::{Money, ZERO, account::Account};

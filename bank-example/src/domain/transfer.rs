@@ -6,7 +6,7 @@
 //! transfer becomes once it has been debited. That decision is one event of one aggregate: whatever the second bank answers
 //! after it, and however late, moves nothing.
 
-use eventsourcing_core::{Aggregate, Id, event};
+use eventsourcing::{Aggregate, Id, event};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

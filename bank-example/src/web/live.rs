@@ -13,8 +13,8 @@ use axum::http::{HeaderName, header};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Sse};
 use axum::routing::get;
-use eventsourcing_core::store::{EventStore, Name, Position, Receipt, StoreError};
-use eventsourcing_core::{ReadModel, Running, SystemError};
+use eventsourcing::store::{EventStore, Name, Position, Receipt, StoreError};
+use eventsourcing::{ReadModel, Running, SystemError};
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 

@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use eventsourcing_core::Running;
+use eventsourcing::Running;
 
 pub use security::{NotAnOrigin, Origin, Password, Settings};
 pub use serve::{ServeError, serve};

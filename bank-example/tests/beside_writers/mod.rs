@@ -17,10 +17,10 @@ use bank_example::application::accounts::AccountService;
 use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{self, Settings, State};
-use eventsourcing_core::store::{EventStore, Name, Position};
-use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{Application, Id, Receipt, Running};
-use eventsourcing_postgres::PostgresStore;
+use eventsourcing::postgres::PostgresStore;
+use eventsourcing::store::{EventStore, Name, Position};
+use eventsourcing::testing::Seed;
+use eventsourcing::{Application, Id, Receipt, Running};
 use serde_json::json;
 
 use crate::support::http::{get, post};

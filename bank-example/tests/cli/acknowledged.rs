@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventsourcing_core::store::Acknowledged;
+use eventsourcing::store::Acknowledged;
 use serde_json::{Value, json};
 
 use crate::support::server::{DURABLE, Server, execute};

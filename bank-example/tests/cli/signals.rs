@@ -184,7 +184,7 @@ fn what_nobody_reads_can_be_interrupted() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
         let stores = bank_example::stores::open(&bank.url()).await.expect("a store");
-        let app = eventsourcing_core::Application::new("accounts", stores.store());
+        let app = eventsourcing::Application::new("accounts", stores.store());
         let credit = bank_example::domain::account::AccountEvent::Credited { amount: crate::support::money("0.01") };
         let mut account =
             app.load::<bank_example::domain::account::Account>(alice.parse().expect("an id")).await.expect("it");

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{EventStore, LogQuery, Position, StoredEvent};
-use eventsourcing_core::{Id, Recorded, Running};
+use eventsourcing::store::{EventStore, LogQuery, Position, StoredEvent};
+use eventsourcing::{Id, Recorded, Running};
 use uuid::Uuid;
 
 use crate::process::{Acknowledged, Process, Told};

@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::Subscription;
-use eventsourcing_core::store::{CommandId, EventStore as _, HolderId, LeaseRequest, LogQuery, Name, StoreError};
-use eventsourcing_core::testing::Seed;
-use eventsourcing_sqlite::SqliteStore;
+use eventsourcing::Subscription;
+use eventsourcing::sqlite::SqliteStore;
+use eventsourcing::store::{CommandId, EventStore as _, HolderId, LeaseRequest, LogQuery, Name, StoreError};
+use eventsourcing::testing::Seed;
 use tempfile::TempDir;
 
 use crate::checks::{Outcome, accounts_opened, check};

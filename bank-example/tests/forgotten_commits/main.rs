@@ -25,10 +25,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{EventStore, StoreError};
-use eventsourcing_core::{Runner, Running, Stores, SystemError};
-use eventsourcing_postgres::{Durability, PostgresOptions};
-use eventsourcing_sqlite::SqliteStore;
+use eventsourcing::postgres::{Durability, PostgresOptions};
+use eventsourcing::sqlite::SqliteStore;
+use eventsourcing::store::{EventStore, StoreError};
+use eventsourcing::{Runner, Running, Stores, SystemError};
 use tokio::sync::Mutex;
 
 const CHILD: &str = "BANK_TEST_CHILD";

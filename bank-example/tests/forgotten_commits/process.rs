@@ -7,8 +7,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Instant;
 
 use bank_example::domain::account::Account;
-use eventsourcing_core::Id;
-use eventsourcing_core::store::{CommandId, Position};
+use eventsourcing::Id;
+use eventsourcing::store::{CommandId, Position};
 use uuid::Uuid;
 
 use crate::{CHILD, PATIENCE};

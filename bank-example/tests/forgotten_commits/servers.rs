@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::testing::Seed;
+use eventsourcing::testing::Seed;
 
 use crate::checks::{Outcome, accounts_opened, check};
 use crate::process::Process;

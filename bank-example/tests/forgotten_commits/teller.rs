@@ -8,9 +8,9 @@ use std::time::Duration;
 use bank_example::domain::BankError;
 use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{CommandId, EventStore, LogQuery, Position, StoreError, StoredEvent};
-use eventsourcing_core::{AppError, Id, Receipt, Rejected, Running, Subscription, SystemError};
-use eventsourcing_postgres::Durability;
+use eventsourcing::postgres::Durability;
+use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, StoreError, StoredEvent};
+use eventsourcing::{AppError, Id, Receipt, Rejected, Running, Subscription, SystemError};
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::JoinSet;
 

@@ -4,8 +4,8 @@ use bank_example::application::accounts::AccountService;
 use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
-use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::{
+use eventsourcing::sql::SqlError;
+use eventsourcing::{
     ReadModel, Recorded, Runner, Running, SqlProjection, SqlReadModel, System, SystemError, Table, Tx, values,
 };
 
@@ -311,7 +311,7 @@ async fn every_word_of_sql_is_a_name_of_a_table_on_every_database() {
             assert_eq!(rows[0].get::<i64>("number").expect("a number"), number, "{word}");
         }
         let compared = bank.verify_contents().await.expect("it is built anew and compared");
-        assert!(compared.iter().all(eventsourcing_core::system::ContentsVerification::agrees), "{compared:?}");
+        assert!(compared.iter().all(eventsourcing::system::ContentsVerification::agrees), "{compared:?}");
         bank.stop().await.expect("a graceful end");
     }
 }
@@ -399,7 +399,7 @@ struct BankOfGenerations {
 /// A refusal says why, and the store has no table of it.
 async fn assert_refused<S: System + std::fmt::Debug>(place: &Place, what: &str) {
     let stores = stores(place).await;
-    match eventsourcing_core::SystemBuilder::<S>::new(stores).start().await {
+    match eventsourcing::SystemBuilder::<S>::new(stores).start().await {
         Err(SystemError::Invalid { reason }) => assert!(reason.contains(what), "{reason}"),
         other => panic!("{what} is refused, but {other:?}"),
     }

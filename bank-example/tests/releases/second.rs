@@ -1,7 +1,7 @@
 //! The second release: a credit says where it was paid in, and a debit is called a withdrawal.
 
 use bank_example::domain::{Money, ZERO};
-use eventsourcing_core::{Aggregate, AppError, Id, Policy, Recorded, SqlProjection, System, Tx, Work, event};
+use eventsourcing::{Aggregate, AppError, Id, Policy, Recorded, SqlProjection, System, Tx, Work, event};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -98,7 +98,7 @@ impl Policy<Account> for Ledgers {
 }
 
 impl SqlProjection<Account> for Movements {
-    type Error = eventsourcing_core::sql::SqlError;
+    type Error = eventsourcing::sql::SqlError;
 
     async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), Self::Error> {
         Self::insert(event, Account::change(&event.payload), tx).await

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use bank_example::domain::{Money, ZERO};
 use derive_more::{Deref, From};
-use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::{Aggregate, Application, ReadModel, Recorded, SqlReadModel, Table, Tx, values};
+use eventsourcing::sql::SqlError;
+use eventsourcing::{Aggregate, Application, ReadModel, Recorded, SqlReadModel, Table, Tx, values};
 use uuid::Uuid;
 
 #[derive(Debug, Deref, From)]
@@ -72,18 +72,18 @@ impl Books {
 macro_rules! release {
     () => {
         pub(crate) async fn start(
-            stores: impl Into<eventsourcing_core::Stores>,
-            runner: eventsourcing_core::Runner,
-        ) -> eventsourcing_core::Running<Bank> {
+            stores: impl Into<eventsourcing::Stores>,
+            runner: eventsourcing::Runner,
+        ) -> eventsourcing::Running<Bank> {
             Bank::start(stores, runner).await.expect("the release starts")
         }
 
         /// Opens three accounts and writes to them all kinds of events that the release has, and to those that are there.
         #[allow(dead_code, reason = "not every test writes with every release")]
-        pub(crate) async fn write(stores: impl Into<eventsourcing_core::Stores>) {
-            let bank = start(stores, eventsourcing_core::Runner::inline()).await;
+        pub(crate) async fn write(stores: impl Into<eventsourcing::Stores>) {
+            let bank = start(stores, eventsourcing::Runner::inline()).await;
             for owner in ["Alice", "Bob", "Carol"] {
-                let mut account = eventsourcing_core::Root::<Account>::create(Account::open(owner));
+                let mut account = eventsourcing::Root::<Account>::create(Account::open(owner));
                 bank.accounts.save(&mut account).await.expect("an account");
             }
             let page = bank.accounts.ids::<Account>(Default::default(), 100).await.expect("ids");
@@ -100,8 +100,8 @@ macro_rules! release {
 
         /// What is in the accounts. The ledger and the read model agree with them, and every follower has dealt with every
         /// event once.
-        pub(crate) async fn books(stores: impl Into<eventsourcing_core::Stores>) -> super::shared::Books {
-            let bank = start(stores, eventsourcing_core::Runner::inline()).await;
+        pub(crate) async fn books(stores: impl Into<eventsourcing::Stores>) -> super::shared::Books {
+            let bank = start(stores, eventsourcing::Runner::inline()).await;
             bank.settled().await.expect("the followers catch up");
             let mut books = super::shared::Books::default();
             let page = bank.accounts.ids::<Account>(Default::default(), 100).await.expect("ids");

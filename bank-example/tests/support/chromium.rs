@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bank_example::system::EventSourcedBank;
 use bank_example::{stores, web};
-use eventsourcing_core::{OnFailure, Runner, Running};
+use eventsourcing::{OnFailure, Runner, Running};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};

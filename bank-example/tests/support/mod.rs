@@ -17,10 +17,8 @@ use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::transfer::{Leg, Order, Side, State, Transfer};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
-use eventsourcing_core::store::{
-    Append, EventStore, Expected, LogQuery, Name, NewEvent, NotesQuery, Position, Tracking,
-};
-use eventsourcing_core::{Codec, Id, Recorded, Root, Running, SystemError};
+use eventsourcing::store::{Append, EventStore, Expected, LogQuery, Name, NewEvent, NotesQuery, Position, Tracking};
+use eventsourcing::{Codec, Id, Recorded, Root, Running, SystemError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use derive_more::{Deref, From};
-use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::{EventStore, LogQuery, Position};
-use eventsourcing_core::system::FollowerState;
-use eventsourcing_core::{
+use eventsourcing::sql::SqlError;
+use eventsourcing::store::{EventStore, LogQuery, Position};
+use eventsourcing::system::FollowerState;
+use eventsourcing::{
     ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, System, Table, Tx, values,
 };
 

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use derive_more::{Deref, From};
-use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::{Append, EventStore, MemoryStore, Position, Tracking};
-use eventsourcing_core::{
+use eventsourcing::sql::SqlError;
+use eventsourcing::store::{Append, EventStore, MemoryStore, Position, Tracking};
+use eventsourcing::{
     Projection, ReadModel, Recorded, SqlProjection, SqlReadModel, Stores, System, SystemBuilder, Table, Tx, values,
 };
 use jiff::Timestamp;
@@ -134,16 +134,16 @@ struct Grown {
 /// Reacts to nothing.
 struct Idle;
 
-impl From<eventsourcing_core::Application> for Idle {
-    fn from(_: eventsourcing_core::Application) -> Self {
+impl From<eventsourcing::Application> for Idle {
+    fn from(_: eventsourcing::Application) -> Self {
         Self
     }
 }
 
-impl eventsourcing_core::Policy<Jar> for Idle {
+impl eventsourcing::Policy<Jar> for Idle {
     type Error = Infallible;
 
-    async fn react(&self, _: &Recorded<Jar>, _: &mut eventsourcing_core::Work) -> Result<(), Infallible> {
+    async fn react(&self, _: &Recorded<Jar>, _: &mut eventsourcing::Work) -> Result<(), Infallible> {
         Ok(())
     }
 }

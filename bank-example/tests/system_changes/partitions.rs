@@ -11,9 +11,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::{Append, EventStore, HolderId, LeaseRequest, LogQuery, NotesQuery, Position, Tracking};
-use eventsourcing_core::system::FollowerState;
-use eventsourcing_core::{Id, OnFailure, Runner, Running, SystemBuilder, SystemError};
+use eventsourcing::store::{Append, EventStore, HolderId, LeaseRequest, LogQuery, NotesQuery, Position, Tracking};
+use eventsourcing::system::FollowerState;
+use eventsourcing::{Id, OnFailure, Runner, Running, SystemBuilder, SystemError};
 use jiff::Timestamp;
 
 use crate::domain::{Jar, JarEvent, NotEnough, Shelf, ShelfEvent};

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use bank_example::stores;
-use eventsourcing_core::store::{
+use eventsourcing::sqlite::SqliteStore;
+use eventsourcing::store::{
     Append, EventStore, FollowersQuery, LogId, LogQuery, MemoryStore, Name, NotesQuery, Position, StoredEvent, Tracking,
 };
-use eventsourcing_core::{
+use eventsourcing::{
     Aggregate, AppError, Application, Id, Policy, Recorded, Root, Runner, Running, Stores, System, SystemBuilder,
     SystemError, Work, event,
 };
-use eventsourcing_sqlite::SqliteStore;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

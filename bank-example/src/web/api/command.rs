@@ -12,8 +12,8 @@ use axum::extract::FromRequestParts;
 use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use eventsourcing_core::store::{CommandId, LogQuery, Position, StoredEvent, StreamId, StreamQuery, Version};
-use eventsourcing_core::{Application, Metadata, Receipt, ReceiptKind, Rejected, SystemError};
+use eventsourcing::store::{CommandId, LogQuery, Position, StoredEvent, StreamId, StreamQuery, Version};
+use eventsourcing::{Application, Metadata, Receipt, ReceiptKind, Rejected, SystemError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -178,7 +178,7 @@ impl Command {
 }
 
 async fn caught_up(state: &State, receipt: &Receipt) -> Result<(), SystemError> {
-    for follower in <EventSourcedBank as eventsourcing_core::System>::definition().followers {
+    for follower in <EventSourcedBank as eventsourcing::System>::definition().followers {
         state.bank.after(receipt, follower.name, PATIENCE).await?;
     }
     Ok(())

@@ -3,9 +3,9 @@
 
 use axum::extract::State as Extract;
 use axum::http::StatusCode;
-use eventsourcing_core::SystemError;
-use eventsourcing_core::store::{Acknowledged, LogId};
-use eventsourcing_core::system::{FollowerHealth, FollowerVerification};
+use eventsourcing::SystemError;
+use eventsourcing::store::{Acknowledged, LogId};
+use eventsourcing::system::{FollowerHealth, FollowerVerification};
 use serde::Serialize;
 use utoipa::ToSchema;
 use uuid::Uuid;

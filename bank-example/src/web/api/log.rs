@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State as Extract;
-use eventsourcing_core::store::{LogPage, LogQuery, Position, StoreError, StoredEvent, StreamId, StreamQuery};
-use eventsourcing_core::{Application, Codec, EventRef, Metadata};
+use eventsourcing::store::{LogPage, LogQuery, Position, StoreError, StoredEvent, StreamId, StreamQuery};
+use eventsourcing::{Application, Codec, EventRef, Metadata};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -2,8 +2,8 @@
 
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
-use eventsourcing_core::store::{StoreError, Version};
-use eventsourcing_core::{AppError, Application, Id, Receipt, Rejected};
+use eventsourcing::store::{StoreError, Version};
+use eventsourcing::{AppError, Application, Id, Receipt, Rejected};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;

@@ -4,8 +4,8 @@
 //! what came of the first one.
 
 use axum::extract::State as Extract;
-use eventsourcing_core::store::StreamId;
-use eventsourcing_core::system::{Parked as Aside, ParkedTimer as TimerAside, Parking, ParkingAction, ParkingRecord};
+use eventsourcing::store::StreamId;
+use eventsourcing::system::{Parked as Aside, ParkedTimer as TimerAside, Parking, ParkingAction, ParkingRecord};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;

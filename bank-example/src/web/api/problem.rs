@@ -6,9 +6,9 @@ use axum::Json;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::{StoreError, Version};
-use eventsourcing_core::{AppError, SystemError};
+use eventsourcing::sql::SqlError;
+use eventsourcing::store::{StoreError, Version};
+use eventsourcing::{AppError, SystemError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

@@ -1,8 +1,8 @@
 //! What followers have made of the accounts: the ledger and the activity feed. They may be a moment behind.
 
 use axum::extract::State as Extract;
-use eventsourcing_core::Id;
-use eventsourcing_core::store::Position;
+use eventsourcing::Id;
+use eventsourcing::store::Position;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;

@@ -5,7 +5,7 @@
 //! 404 of a route, 413, 415, 421, 422 of its body), that `If-Match` does not match (412), that others were faster or nothing
 //! is parked (409), and that the bank has a problem of its own (5xx). Such a request can be sent again with its key.
 
-use eventsourcing_core::{AppError, Rejected};
+use eventsourcing::{AppError, Rejected};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 

@@ -5,8 +5,8 @@ use axum::Router;
 use axum::extract::{Extension, Path, Query, State as Extract};
 use axum::response::Response;
 use axum::routing::get;
-use eventsourcing_core::store::{EventStore as _, LogPage, Position, StreamQuery, Version};
-use eventsourcing_core::{Id, Recorded};
+use eventsourcing::store::{EventStore as _, LogPage, Position, StreamQuery, Version};
+use eventsourcing::{Id, Recorded};
 use serde::Deserialize;
 
 use super::bank::done;

@@ -8,8 +8,8 @@ use axum::Router;
 use axum::extract::{Extension, Query, State as Extract};
 use axum::response::Response;
 use axum::routing::get;
-use eventsourcing_core::Id;
-use eventsourcing_core::store::Position;
+use eventsourcing::Id;
+use eventsourcing::store::Position;
 use serde::Deserialize;
 
 use super::forms::Forms;

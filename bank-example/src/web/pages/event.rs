@@ -7,8 +7,8 @@ use axum::Router;
 use axum::extract::{Extension, Path, State as Extract};
 use axum::response::Response;
 use axum::routing::get;
-use eventsourcing_core::store::{EventStore as _, LogQuery, Position, StoredEvent, StreamId, StreamQuery};
-use eventsourcing_core::{EventRef, Metadata};
+use eventsourcing::store::{EventStore as _, LogQuery, Position, StoredEvent, StreamId, StreamQuery};
+use eventsourcing::{EventRef, Metadata};
 use uuid::Uuid;
 
 use super::{Failure, Frame, InSession, page, shown};

@@ -3,9 +3,9 @@
 use askama::Template;
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
-use eventsourcing_core::sql::SqlError;
-use eventsourcing_core::store::StoreError;
-use eventsourcing_core::{AppError, SystemError};
+use eventsourcing::sql::SqlError;
+use eventsourcing::store::StoreError;
+use eventsourcing::{AppError, SystemError};
 
 /// Why a request has no other answer.
 #[derive(Debug)]

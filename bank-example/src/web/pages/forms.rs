@@ -10,8 +10,8 @@ use axum::extract::{Extension, State as Extract};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
-use eventsourcing_core::store::{CommandId, Position};
-use eventsourcing_core::{AppError, Id, Metadata, Rejected};
+use eventsourcing::store::{CommandId, Position};
+use eventsourcing::{AppError, Id, Metadata, Rejected};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -255,7 +255,7 @@ async fn done(state: &State, kind: Kind, on: Option<Id<Account>>, command: Comma
         let _ = tokio::join!(
             bank.summaries.after(&receipt),
             bank.activity.after(&receipt),
-            bank.after(&receipt, "ledger", eventsourcing_core::ReadModel::PATIENCE),
+            bank.after(&receipt, "ledger", eventsourcing::ReadModel::PATIENCE),
         );
     }
     let page = on.map_or_else(|| "/".to_owned(), |id| format!("/accounts/{id}"));

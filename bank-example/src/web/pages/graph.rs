@@ -1,7 +1,7 @@
 //! [`Graph`]: the declared system as a drawing, from left to right.
 
-use eventsourcing_core::Definition;
-use eventsourcing_core::system::FollowerKind;
+use eventsourcing::Definition;
+use eventsourcing::system::FollowerKind;
 
 const WIDTH: i32 = 180;
 const HEIGHT: i32 = 64;

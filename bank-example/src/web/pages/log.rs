@@ -5,7 +5,7 @@ use axum::Router;
 use axum::extract::{Extension, Query, State as Extract};
 use axum::response::Response;
 use axum::routing::get;
-use eventsourcing_core::store::{EventStore as _, LogQuery, Name, Position, StoredEvent};
+use eventsourcing::store::{EventStore as _, LogQuery, Name, Position, StoredEvent};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::TimeZone;

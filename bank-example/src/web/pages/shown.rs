@@ -1,7 +1,7 @@
 //! How money, times, ids and payloads look on pages.
 
-use eventsourcing_core::Codec;
-use eventsourcing_core::store::StoredEvent;
+use eventsourcing::Codec;
+use eventsourcing::store::StoredEvent;
 use jiff::Timestamp;
 use serde_json::Value;
 use uuid::Uuid;

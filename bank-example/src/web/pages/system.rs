@@ -9,9 +9,9 @@ use axum::extract::{Extension, Query, State as Extract};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use eventsourcing_core::store::{Position, StreamId};
-use eventsourcing_core::system::{FollowerHealth, FollowerState, Parked, ParkedTimer};
-use eventsourcing_core::{Receipt, SystemError};
+use eventsourcing::store::{Position, StreamId};
+use eventsourcing::system::{FollowerHealth, FollowerState, Parked, ParkedTimer};
+use eventsourcing::{Receipt, SystemError};
 use serde::Deserialize;
 use uuid::Uuid;
 

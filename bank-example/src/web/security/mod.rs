@@ -13,7 +13,7 @@ use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 
-use eventsourcing_core::store::LogId;
+use eventsourcing::store::LogId;
 
 pub use origin::{NotAnOrigin, Origin};
 pub(super) use password::Actor;

@@ -13,7 +13,7 @@ use axum::extract::{Form, FromRequest, Request, State as Extract};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use eventsourcing_core::store::LogId;
+use eventsourcing::store::LogId;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};

@@ -12,9 +12,9 @@ mod shapes;
 
 use std::collections::BTreeMap;
 
-use eventsourcing_core::store::MemoryStore;
-use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{Codec, Compression, Rejected, Runner, Running, Stores, SystemBuilder};
+use eventsourcing::store::MemoryStore;
+use eventsourcing::testing::Seed;
+use eventsourcing::{Codec, Compression, Rejected, Runner, Running, Stores, SystemBuilder};
 
 use super::support::Place;
 use paths::{Expected, Warehouse};

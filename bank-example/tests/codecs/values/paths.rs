@@ -4,9 +4,9 @@ use std::convert::Infallible;
 use std::io::Cursor;
 use std::time::Duration;
 
-use eventsourcing_core::archive;
-use eventsourcing_core::store::{CommandId, EventStore, LogQuery, Position, Version};
-use eventsourcing_core::{
+use eventsourcing::archive;
+use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, Version};
+use eventsourcing::{
     Aggregate, AppError, Application, Due, Id, Policy, Projection, Recorded, Rejected, Running, System, Timers, Work,
     event,
 };
