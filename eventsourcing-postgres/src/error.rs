@@ -14,7 +14,7 @@ use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{WasNull, WrongType};
 
 use crate::address::Place;
-use crate::sqlstate::{self, Meaning};
+use crate::sqlstate::{self, Meaning, POOLER};
 
 /// A value in a row that this store never writes.
 #[derive(Debug)]
@@ -148,6 +148,10 @@ fn meaning_of(error: &Error) -> Meaning {
     if is_unreadable(error) {
         return Meaning::Corrupt("a row holds a value that this store never writes".to_owned());
     }
+    if is_of_another_statement(error) {
+        let said = "the answer has another type than what was asked for: somebody has changed the tables, or";
+        return Meaning::Unavailable(format!("{said} {POOLER}"));
+    }
     // The driver speaks in chains: "error connecting to server", because "connection refused".
     let mut why = error.to_string();
     let mut cause = error.source();
@@ -169,7 +173,13 @@ fn meaning_of(error: &Error) -> Meaning {
 }
 
 fn is_unreadable(error: &Error) -> bool {
-    error.source().is_some_and(|cause| cause.is::<Unreadable>() || cause.is::<WrongType>() || cause.is::<WasNull>())
+    error.source().is_some_and(<dyn std::error::Error>::is::<Unreadable>)
+}
+
+/// The types of an answer, and whether it can be NULL, follow from the statement and not from what is stored. A pooler that is not in
+/// session mode runs a prepared statement where another one has its name, and this is all that shows.
+fn is_of_another_statement(error: &Error) -> bool {
+    error.source().is_some_and(|cause| cause.is::<WrongType>() || cause.is::<WasNull>())
 }
 
 fn leaves_connection(error: &DbError) -> bool {
