@@ -20,12 +20,15 @@ use crate::{Aggregate, Codec, CodecError};
 const FORMAT: u32 = 2;
 
 /// The sample of a schema that allows anything, usually that of a `serde_json::Value`.
+#[cfg(feature = "schema")]
 pub(super) const ANYTHING: &str = "anything";
 
 /// JSON that a `serde_json::Value` writes otherwise if some crate has turned on a feature of `serde_json`: `preserve_order`
 /// keeps the order of the keys, `arbitrary_precision` the last digit.
+#[cfg(feature = "schema")]
 pub(super) const PROBE: &str = r#"{"probe":2,"of":1.50}"#;
 /// The beginning of [`PROBE`], as it is when the order is kept.
+#[cfg(feature = "schema")]
 pub(super) const PROBE_IN_ORDER: &str = r#"{"probe":2,"#;
 
 /// What every released version of every event of a system looks like.
@@ -215,6 +218,7 @@ impl Sample {
     }
 
     /// The text of its payload, with [`PROBE`] wherever a schema that allows anything has left its sample.
+    #[cfg(feature = "schema")]
     pub(super) fn probing(&self) -> String {
         self.payload.to_string().replace(&Value::from(ANYTHING).to_string(), PROBE)
     }
