@@ -7,8 +7,8 @@
 //!
 //! Expansions name the framework by the name that `eventsourcing-kit` has among the `dependencies` or `dev-dependencies` of
 //! `Cargo.toml`, or else `eventsourcing-core`. Each macro has an option `crate = path` for where that does not fit: a crate that
-//! gets the framework through another one, or one that has `eventsourcing-core` among its `dependencies` and
-//! `eventsourcing-kit` among its `dev-dependencies` only.
+//! gets the framework through another one, one that has `eventsourcing-core` among its `dependencies` and `eventsourcing-kit` among
+//! its `dev-dependencies` only, or one that renames `eventsourcing-kit` to `eventsourcing_kit` itself.
 #![warn(missing_docs)]
 
 mod aggregate;
