@@ -214,7 +214,7 @@ pub(crate) enum BankCommand {
     },
     /// Have a follower that has stopped because its log was restored to an earlier moment go on in that log
     ///
-    /// What the follower made of events that the log has lost stays as it is: look at that first. Read models are built anew instead
+    /// The effects of events that the log has lost stay as they are: look at them first. Read models are built anew instead
     /// (`rebuild`). docs/backups.md says more.
     AcceptRestored {
         /// The follower, as in `followers`: accounts, ledger, transfers

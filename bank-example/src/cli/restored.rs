@@ -11,7 +11,7 @@ use serde_json::json;
 use super::failure::Failure;
 use super::output::Output;
 
-/// How long the follower is given to process what is new.
+/// The time that the follower is given to process what is new.
 const TIME_TO_SETTLE: Duration = Duration::from_secs(5);
 
 pub(super) async fn accept(

@@ -27,7 +27,7 @@ fn forget_after(bank: &Bank, position: u64) {
     }
 }
 
-/// What a command prints that is carried out while other followers still have stopped, of which it warns.
+/// Returns the output of a command that is carried out while other followers still have stopped, of which it warns.
 fn done(bank: &Bank, arguments: &[&str]) -> String {
     let output = bank.run(arguments);
     assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
@@ -74,7 +74,7 @@ fn followers_go_on_in_a_log_that_was_restored_without_them() {
         assert!(gone_back.iter().all(|(_, why)| why.contains("went back")), "{gone_back:?}");
         assert!(done(&bank, &["credit", &bob, "7"]).contains("credited 7.00"), "the ledger has to wait for it");
 
-        // It waits for somebody to accept that.
+        // This program finds its followers stopped.
         let serving = Server::start(&bank.url());
         let position = kept.to_string();
         let refused = bank.run(&["accept-restored", "activity", "--kept", &position]);

@@ -1,4 +1,4 @@
-//! What must hold after each accident.
+//! The checks after each accident.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -106,7 +106,7 @@ fn order(processes: &mut [Process], order: &str) {
     }
 }
 
-/// How a storm went.
+/// The result of a storm.
 pub(crate) struct Outcome {
     pub(crate) forgotten: u64,
     /// The longest time until a process was served again.

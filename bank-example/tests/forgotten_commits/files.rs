@@ -17,10 +17,10 @@ use crate::process::{Process, State};
 use crate::support::money;
 use crate::{ONE_AT_A_TIME, PATIENCE, PROCESSES, RECOVERY_MAX, now, open, rounds};
 
-/// How a backup comes to the place of the file.
+/// The ways in which a backup comes to the place of the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Restore {
-    /// As `docs/backups.md` says: all programs are stopped, or killed, and the old files are moved away.
+    /// All programs are stopped or killed, and the old files are moved away, as `docs/backups.md` says.
     AfterAllStopped,
     /// A copy of the backup gets the name of the file while programs are at work.
     ByRename,
