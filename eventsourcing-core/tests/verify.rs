@@ -77,7 +77,9 @@ async fn an_event_that_is_dropped_doubled_or_swapped_is_found_and_named_from_eac
         let mut rng = seed.rng(0);
         for kind in 0..3 {
             let store = store_with(6, 50).await;
-            let events = log(&store).await;
+            let mut events = log(&store).await;
+            // Whoever is not told of the last event has not passed it either: it is not lost, but still to come.
+            events.pop();
             let (event, other) = (rng.usize(..events.len()), rng.usize(..events.len() - 1));
             let other = &events[if other < event { other } else { other + 1 }];
             let event = &events[event];
