@@ -20,14 +20,19 @@ use eventsourcing::testing::{ManualClock, Seed};
 use eventsourcing::{Codec, Id, OnFailure, Runner, Running, Stores};
 use jiff::Timestamp;
 use serde_json::Value;
-use support::{Place, assert_consistent, assert_transfers_ended, money, record_what_nobody_can_read};
+use support::{
+    Place, assert_consistent, assert_transfers_ended, money, record_what_nobody_can_read,
+};
 use tempfile::TempDir;
 
 const KILLS: u32 = 20;
 
 fn bank_example(url: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bank-example"));
-    command.args(["--store", url]).args(arguments).env_remove("RUST_LOG");
+    command
+        .args(["--store", url])
+        .args(arguments)
+        .env_remove("RUST_LOG");
     command
 }
 
@@ -45,7 +50,10 @@ fn text(url: &str, arguments: &[&str]) -> String {
 fn failure(url: &str, arguments: &[&str]) -> String {
     let output = run(url, arguments);
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(!output.status.success() && said.lines().count() == 1, "{arguments:?}: {said}");
+    assert!(
+        !output.status.success() && said.lines().count() == 1,
+        "{arguments:?}: {said}"
+    );
     said
 }
 
@@ -65,7 +73,9 @@ async fn start(url: &str, clock: Timestamp) -> Running<EventSourcedBank> {
     let (manual, stores) = (ManualClock::new(), stores::open(url).await.unwrap());
     manual.set(clock);
     let builder = EventSourcedBank::builder(stores).with_clock(manual);
-    let builder = builder.with_runner(Runner::inline().without_leases()).with_on_failure_default(OnFailure::Park);
+    let builder = builder
+        .with_runner(Runner::inline().without_leases())
+        .with_on_failure_default(OnFailure::Park);
     builder.start().await.unwrap()
 }
 
@@ -80,10 +90,18 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
     let mut rng = seed.rng(7);
     for codec in [Codec::Json, Codec::MessagePack] {
         let builder = EventSourcedBank::builder(stores::open(url).await.unwrap()).with_codec(codec);
-        let bank = builder.with_runner(Runner::inline().without_leases()).start().await.unwrap();
+        let bank = builder
+            .with_runner(Runner::inline().without_leases())
+            .start()
+            .await
+            .unwrap();
         let mut accounts = Vec::new();
         for number in 0..5 {
-            let account = bank.accounts.open(&format!("Owner {number} \u{1F980}")).await.unwrap();
+            let account = bank
+                .accounts
+                .open(&format!("Owner {number} \u{1F980}"))
+                .await
+                .unwrap();
             bank.accounts.credit(account, money("1000")).await.unwrap();
             accounts.push(account);
         }
@@ -92,14 +110,30 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
             let amount = money(&format!("{}.{:02}", rng.u32(1..300), rng.u32(..100)));
             // The bank may refuse, for example two equal accounts.
             let _ = bank.accounts.transfer(from, to, amount).await;
-            let _ = bank.transfers.request(Order { from, to, bank: None, amount }).await;
+            let _ = bank
+                .transfers
+                .request(Order {
+                    from,
+                    to,
+                    bank: None,
+                    amount,
+                })
+                .await;
         }
         bank.stop().await.unwrap();
     }
     let bank = start(url, morning()).await;
-    let (alice, mallory) = (bank.accounts.open("Alice").await.unwrap(), bank.accounts.open("Mallory").await.unwrap());
+    let (alice, mallory) = (
+        bank.accounts.open("Alice").await.unwrap(),
+        bank.accounts.open("Mallory").await.unwrap(),
+    );
     bank.accounts.credit(alice, money("50")).await.unwrap();
-    let order = Order { from: alice, to: Id::new(), bank: Some("elsewhere".into()), amount: money("20") };
+    let order = Order {
+        from: alice,
+        to: Id::new(),
+        bank: Some("elsewhere".into()),
+        amount: money("20"),
+    };
     let waiting = bank.transfers.request(order).await.unwrap();
     record_what_nobody_can_read(&bank, mallory).await;
     bank.settled().await.unwrap();
@@ -117,7 +151,11 @@ fn comparable(file: &Path) -> Vec<String> {
                 value[key] = Value::Null;
             }
         }
-        if let Some(note) = value.get("note").and_then(Value::as_str).filter(|note| note.starts_with('{')) {
+        if let Some(note) = value
+            .get("note")
+            .and_then(Value::as_str)
+            .filter(|note| note.starts_with('{'))
+        {
             let mut note: Value = serde_json::from_str(note).unwrap();
             note["position"] = Value::Null;
             value["note"] = note;
@@ -136,15 +174,25 @@ fn assert_same(left: &Path, right: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let (first, server, last) = (sqlite(&folder, "first.db"), Place::postgres(), sqlite(&folder, "last.db"));
+    let (first, server, last) = (
+        sqlite(&folder, "first.db"),
+        Place::postgres(),
+        sqlite(&folder, "last.db"),
+    );
     let (parked, waiting) = use_bank(&first, Seed::from_env()).await;
     let files = ["1.jsonl", "2.jsonl", "3.jsonl"].map(|file| path(&folder, file));
-    assert!(text(&first, &["export", name(&files[0])]).contains("and the places of accounts, transfers, ledger"));
+    assert!(
+        text(&first, &["export", name(&files[0])])
+            .contains("and the places of accounts, transfers, ledger")
+    );
     // On this server positions have holes: nothing but the order of events is the same.
     text(server.url(), &["import", name(&files[0])]);
     text(server.url(), &["export", name(&files[1])]);
     let said = text(&last, &["import", name(&files[1])]);
-    assert!(said.starts_with("imported ") && said.contains("each dealt with once"), "{said}");
+    assert!(
+        said.starts_with("imported ") && said.contains("each dealt with once"),
+        "{said}"
+    );
     text(&last, &["export", name(&files[2])]);
     assert_same(&files[0], &files[1]);
     assert_same(&files[1], &files[2]);
@@ -154,16 +202,31 @@ async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
         let bank = start(url, morning() + TIME_OUT + Duration::from_secs(1)).await;
         bank.settled().await.unwrap();
         let transfer = bank.transfers.load(waiting).await.unwrap();
-        assert!(matches!(transfer.state, State::Compensated { .. }), "{url}: {:?}", transfer.state);
+        assert!(
+            matches!(transfer.state, State::Compensated { .. }),
+            "{url}: {:?}",
+            transfer.state
+        );
         let alice = bank.accounts.load(transfer.order.from).await.unwrap();
-        assert_eq!((alice.balance, alice.version().as_u64()), (money("50"), 4), "{url}");
+        assert_eq!(
+            (alice.balance, alice.version().as_u64()),
+            (money("50"), 4),
+            "{url}"
+        );
         assert_transfers_ended(&bank).await;
         let stream = parked.stream();
         for follower in ["ledger", "activity", "summaries"] {
             let parking = bank.parking(follower).unwrap();
             assert_eq!(parking.list().await.unwrap().len(), 1, "{url}: {follower}");
             let edited = serde_json::json!({ "amount": "12.34" });
-            assert!(parking.retry_edited(&stream, edited).await.unwrap().failure.is_none());
+            assert!(
+                parking
+                    .retry_edited(&stream, edited)
+                    .await
+                    .unwrap()
+                    .failure
+                    .is_none()
+            );
         }
         assert!(bank.verify().await.unwrap().agrees(), "{url}");
         bank.stop().await.unwrap();
@@ -178,17 +241,27 @@ async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
 async fn an_archive_of_a_busy_bank_is_of_one_moment() {
     for place in Place::all_durable() {
         let stores = stores::open(place.url()).await.unwrap();
-        let bank = Arc::new(EventSourcedBank::start(stores.clone(), Runner::concurrent()).await.unwrap());
+        let bank = Arc::new(
+            EventSourcedBank::start(stores.clone(), Runner::concurrent())
+                .await
+                .unwrap(),
+        );
         let worker = tokio::spawn(work(Arc::clone(&bank)));
         let mut counts = Vec::new();
         for _ in 0..8 {
             let mut file = Vec::new();
-            let exported = export::<EventSourcedBank>(&*stores.store(), &mut file, |_| {}).await.unwrap();
+            let exported = export::<EventSourcedBank>(&*stores.store(), &mut file, |_| {})
+                .await
+                .unwrap();
             counts.push(exported.events);
             let copy = MemoryStore::new();
-            import(&copy, &mut std::io::Cursor::new(file), |_| {}).await.unwrap();
+            import(&copy, &mut std::io::Cursor::new(file), |_| {})
+                .await
+                .unwrap();
             let stores = Stores::shared(copy).with_read_models(SqliteStore::in_memory().unwrap());
-            let copy = EventSourcedBank::start(stores, Runner::inline()).await.unwrap();
+            let copy = EventSourcedBank::start(stores, Runner::inline())
+                .await
+                .unwrap();
             assert_consistent(&copy).await;
             assert_transfers_ended(&copy).await;
             assert!(copy.verify().await.unwrap().agrees());
@@ -204,13 +277,21 @@ async fn work(bank: Arc<Running<EventSourcedBank>>) {
     let mut accounts = Vec::new();
     for _ in 0..4 {
         let account = bank.accounts.open("Alice").await.unwrap();
-        bank.accounts.credit(account, money("100000")).await.unwrap();
+        bank.accounts
+            .credit(account, money("100000"))
+            .await
+            .unwrap();
         accounts.push(account);
     }
     for number in 0.. {
         let (from, to) = (accounts[number % 4], accounts[(number + 1) % 4]);
         bank.accounts.credit(from, money("1")).await.unwrap();
-        let order = Order { from, to, bank: None, amount: money("0.50") };
+        let order = Order {
+            from,
+            to,
+            bank: None,
+            amount: money("0.50"),
+        };
         bank.transfers.request(order).await.unwrap();
         tokio::time::sleep(Duration::from_millis(number as u64 % 7)).await;
     }
@@ -219,19 +300,32 @@ async fn work(bank: Arc<Running<EventSourcedBank>>) {
 /// A bank that takes a while to be imported.
 async fn large_bank(events: usize) -> (TempDir, PathBuf) {
     let folder = tempfile::tempdir().unwrap();
-    let stores = Stores::shared(MemoryStore::new()).with_read_models(SqliteStore::in_memory().unwrap());
-    let bank = EventSourcedBank::start(stores.clone(), Runner::concurrent()).await.unwrap();
+    let stores =
+        Stores::shared(MemoryStore::new()).with_read_models(SqliteStore::in_memory().unwrap());
+    let bank = EventSourcedBank::start(stores.clone(), Runner::concurrent())
+        .await
+        .unwrap();
     let mut accounts = Vec::new();
     for number in 0..20 {
-        accounts.push(bank.accounts.open(&format!("Owner {number}")).await.unwrap());
+        accounts.push(
+            bank.accounts
+                .open(&format!("Owner {number}"))
+                .await
+                .unwrap(),
+        );
     }
     for number in 0..events / 2 {
-        bank.accounts.credit(accounts[number % 20], money("1.00")).await.unwrap();
+        bank.accounts
+            .credit(accounts[number % 20], money("1.00"))
+            .await
+            .unwrap();
     }
     bank.settled().await.unwrap();
     let file = path(&folder, "large.jsonl");
     let mut out = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
-    export::<EventSourcedBank>(&*stores.store(), &mut out, |_| {}).await.unwrap();
+    export::<EventSourcedBank>(&*stores.store(), &mut out, |_| {})
+        .await
+        .unwrap();
     (folder, file)
 }
 
@@ -248,7 +342,11 @@ async fn an_import_that_is_killed_again_and_again_ends_as_if_nothing_had_happene
             rounds += 1;
             while kills < KILLS {
                 let mut child = bank_example(&url, &["import", name(&file)]);
-                let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+                let mut child = child
+                    .stdout(Stdio::null())
+                    .stderr(Stdio::piped())
+                    .spawn()
+                    .unwrap();
                 tokio::time::sleep(Duration::from_millis(rng.u64(10..700))).await;
                 if let Some(status) = child.try_wait().unwrap() {
                     assert!(status.success(), "{:?}", child.wait_with_output());
@@ -279,7 +377,9 @@ async fn assert_whole(url: &str, file: &Path, folder: &TempDir, number: u64) {
     let _ = std::fs::remove_file(&again);
     text(url, &["export", name(&again)]);
     assert_same(file, &again);
-    let bank = EventSourcedBank::start(stores::open(url).await.unwrap(), Runner::inline()).await.unwrap();
+    let bank = EventSourcedBank::start(stores::open(url).await.unwrap(), Runner::inline())
+        .await
+        .unwrap();
     assert_consistent(&bank).await;
     assert!(bank.verify().await.unwrap().agrees());
     bank.stop().await.unwrap();
@@ -289,23 +389,40 @@ async fn assert_whole(url: &str, file: &Path, folder: &TempDir, number: u64) {
 async fn a_bank_in_the_middle_of_an_import_is_refused() {
     let (folder, file) = large_bank(3_000).await;
     let url = sqlite(&folder, "half.db");
-    let mut child = bank_example(&url, &["import", name(&file)]).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = bank_example(&url, &["import", name(&file)])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     loop {
         let store = SqliteStore::open(path(&folder, "half.db")).await;
         let head = match store {
-            Ok(store) => eventsourcing::store::EventStore::head(&store).await.unwrap(),
+            Ok(store) => eventsourcing::store::EventStore::head(&store)
+                .await
+                .unwrap(),
             Err(_) => Position::ZERO,
         };
         if head > Position::ZERO {
             break;
         }
-        assert!(child.try_wait().unwrap().is_none(), "it is too fast to be interrupted");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "it is too fast to be interrupted"
+        );
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    for arguments in [&["ledger"][..], &["open", "Bob"], &["verify"], &["log"], &["serve", "--addr", "127.0.0.1:0"]] {
+    for arguments in [
+        &["ledger"][..],
+        &["open", "Bob"],
+        &["verify"],
+        &["log"],
+        &["serve", "--addr", "127.0.0.1:0"],
+    ] {
         let said = failure(&url, arguments);
-        assert!(said.contains("an import into this store is not finished"), "{arguments:?}: {said}");
+        assert!(
+            said.contains("an import into this store is not finished"),
+            "{arguments:?}: {said}"
+        );
     }
     assert!(text(&url, &["import", name(&file)]).contains("of them before it was interrupted"));
     assert_whole(&url, &file, &folder, 9).await;
@@ -315,14 +432,24 @@ async fn a_bank_in_the_middle_of_an_import_is_refused() {
 async fn files_that_are_no_archives_are_refused_in_one_line() {
     let (folder, file) = large_bank(100).await;
     let whole = std::fs::read_to_string(&file).unwrap();
-    let (foreign, cut, gone) = (path(&folder, "foreign"), path(&folder, "cut"), path(&folder, "gone"));
+    let (foreign, cut, gone) = (
+        path(&folder, "foreign"),
+        path(&folder, "cut"),
+        path(&folder, "gone"),
+    );
     std::fs::write(&foreign, "[]\n").unwrap();
     std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
     let url = sqlite(&folder, "new.db");
-    assert_eq!(failure(&url, &["import", name(&foreign)]), "error: line 1: this is no archive of events\n");
+    assert_eq!(
+        failure(&url, &["import", name(&foreign)]),
+        "error: line 1: this is no archive of events\n"
+    );
     let said = failure(&url, &["import", name(&cut)]);
     let line = whole[..whole.len() / 2].lines().count();
-    assert_eq!(said, format!("error: line {line}: the file is cut off within this line\n"));
+    assert_eq!(
+        said,
+        format!("error: line {line}: the file is cut off within this line\n")
+    );
     assert!(failure(&url, &["import", name(&gone)]).contains("cannot be read"));
     // Nothing of it is in the store.
     text(&url, &["import", name(&file)]);
@@ -338,12 +465,23 @@ fn an_export_appears_when_it_is_whole_and_never_replaces_a_file() {
     let url = sqlite(&folder, "bank.db");
     text(&url, &["demo"]);
     let file = path(&folder, "bank.jsonl");
-    std::fs::write(path(&folder, "bank.jsonl.partial"), "what an export that was killed has left").unwrap();
+    std::fs::write(
+        path(&folder, "bank.jsonl.partial"),
+        "what an export that was killed has left",
+    )
+    .unwrap();
     text(&url, &["export", name(&file)]);
     assert!(!path(&folder, "bank.jsonl.partial").exists());
     let written = std::fs::read_to_string(&file).unwrap();
     assert!(failure(&url, &["export", name(&file)]).contains("exists; choose another name"));
     assert_eq!(text(&url, &["export", "-"]), written);
-    let json: Value = serde_json::from_str(&text(&url, &["--json", "export", name(&path(&folder, "2"))])).unwrap();
-    assert_eq!(json["events"].as_u64().unwrap() as usize, written.matches("{\"position\"").count());
+    let json: Value = serde_json::from_str(&text(
+        &url,
+        &["--json", "export", name(&path(&folder, "2"))],
+    ))
+    .unwrap();
+    assert_eq!(
+        json["events"].as_u64().unwrap() as usize,
+        written.matches("{\"position\"").count()
+    );
 }

@@ -14,7 +14,10 @@ use chromium::{Driver, Served, bank, bank_that, press, screenshot, submit, text,
 use eventsourcing::OnFailure;
 use fantoccini::{Client, Locator};
 use serde_json::json;
-use support::{Place, an_answer_before_its_transfer, assert_consistent, mend, money, record_what_nobody_can_read};
+use support::{
+    Place, an_answer_before_its_transfer, assert_consistent, mend, money,
+    record_what_nobody_can_read,
+};
 
 /// How late a page may show what somebody else has done.
 const LIVE: Duration = Duration::from_secs(1);
@@ -24,7 +27,10 @@ static ONE_AT_A_TIME: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(())
 
 /// A file: what another process writes shows too.
 fn place() -> Place {
-    Place::all_durable().into_iter().next().expect("SQLite is the first")
+    Place::all_durable()
+        .into_iter()
+        .next()
+        .expect("SQLite is the first")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -43,42 +49,84 @@ async fn money_moves_before_ones_eyes_and_those_of_others() {
     submit(&client, "debit", &[("account", "Alice"), ("amount", "5")]).await;
     until_text(&client, "#ledger-balance", "15.00").await;
 
-    submit(&client, "debit", &[("account", "Alice"), ("amount", "15.01")]).await;
+    submit(
+        &client,
+        "debit",
+        &[("account", "Alice"), ("amount", "15.01")],
+    )
+    .await;
     until_text(&client, "#debit-amount-error", "The balance is 15.00").await;
-    let field = client.find(Locator::Css("#debit-amount")).await.expect("the field");
-    assert_eq!(field.prop("value").await.expect("a value").as_deref(), Some("15.01"), "what was typed is kept");
-    let focused = client.active_element().await.expect("an element").attr("id").await.expect("an id");
-    assert_eq!(focused.as_deref(), Some("debit-amount"), "the wrong field is where one goes on");
+    let field = client
+        .find(Locator::Css("#debit-amount"))
+        .await
+        .expect("the field");
+    assert_eq!(
+        field.prop("value").await.expect("a value").as_deref(),
+        Some("15.01"),
+        "what was typed is kept"
+    );
+    let focused = client
+        .active_element()
+        .await
+        .expect("an element")
+        .attr("id")
+        .await
+        .expect("an id");
+    assert_eq!(
+        focused.as_deref(),
+        Some("debit-amount"),
+        "the wrong field is where one goes on"
+    );
     screenshot(&client, "overdraft").await;
 
     // A second tab, which nobody touches.
     let first = client.window().await.expect("a tab");
     let second = client.new_window(true).await.expect("a tab").handle;
-    client.switch_to_window(second.clone()).await.expect("it opens");
+    client
+        .switch_to_window(second.clone())
+        .await
+        .expect("it opens");
     client.goto(&served.url("/")).await.expect("a page");
     until_text(&client, "#live-state", "Live").await;
     client.switch_to_window(first).await.expect("it is there");
     client.goto(&served.url("/")).await.expect("a page");
-    submit(&client, "transfer", &[("account", "Alice"), ("to", "Bob"), ("amount", "4")]).await;
+    submit(
+        &client,
+        "transfer",
+        &[("account", "Alice"), ("to", "Bob"), ("amount", "4")],
+    )
+    .await;
     until_text(&client, ".done", "The money has moved").await;
     client.switch_to_window(second).await.expect("it is there");
     until_text(&client, "#activity", "+4.00").await;
 
     // Another process writes.
     let other = bank(place.url()).await;
-    let alice =
-        other.summaries.list(bank_example::application::summaries::Listing::ALL).await.expect("a list")[0].account;
+    let alice = other
+        .summaries
+        .list(bank_example::application::summaries::Listing::ALL)
+        .await
+        .expect("a list")[0]
+        .account;
     let mut slowest = Duration::ZERO;
     for number in 1..=5_u32 {
-        other.accounts.credit(alice, money("1")).await.expect("a credit");
-        slowest = slowest.max(until_text(&client, "#ledger-balance", &format!("{}.00", 15 + number)).await);
+        other
+            .accounts
+            .credit(alice, money("1"))
+            .await
+            .expect("a credit");
+        slowest = slowest
+            .max(until_text(&client, "#ledger-balance", &format!("{}.00", 15 + number)).await);
     }
     eprintln!("what another process wrote was shown after at most {slowest:?}");
     assert!(slowest < LIVE, "{slowest:?}");
     until_text(&client, "#ledger-check", "equal to the sum").await;
     screenshot(&client, "bank").await;
 
-    client.goto(&served.url(&format!("/accounts/{alice}"))).await.expect("a page");
+    client
+        .goto(&served.url(&format!("/accounts/{alice}")))
+        .await
+        .expect("a page");
     travel(&client).await;
     screenshot(&client, "account").await;
     assert_eq!(assert_consistent(&other).await, (money("20"), 9));
@@ -93,17 +141,35 @@ async fn money_moves_before_ones_eyes_and_those_of_others() {
 async fn travel(client: &Client) {
     let slider = client.find(Locator::Css("#at")).await.expect("a slider");
     until_text(client, "#then-version", "9 of 9").await;
-    for (version, balance) in [(8, "15.00"), (7, "14.00"), (6, "13.00"), (5, "12.00"), (4, "11.00")] {
+    for (version, balance) in [
+        (8, "15.00"),
+        (7, "14.00"),
+        (6, "13.00"),
+        (5, "12.00"),
+        (4, "11.00"),
+    ] {
         slider.send_keys("\u{E012}").await.expect("a key");
         until_text(client, "#then-version", &format!("{version} of 9")).await;
         until_text(client, "#then-balance", balance).await;
     }
     slider.send_keys("\u{E012}").await.expect("a key");
     until_text(client, "#then-version", "3 of 9").await;
-    assert!(text(client, "#then-change").await.contains("from 20.00 to 15.00"), "what the event changed");
-    assert_eq!(text(client, "#account-balance").await, "16.00", "now is now");
+    assert!(
+        text(client, "#then-change")
+            .await
+            .contains("from 20.00 to 15.00"),
+        "what the event changed"
+    );
+    assert_eq!(
+        text(client, "#account-balance").await,
+        "16.00",
+        "now is now"
+    );
     let url = client.current_url().await.expect("an address");
-    assert!(url.query().is_some_and(|query| query.contains("at=3")), "the moment can be linked to: {url}");
+    assert!(
+        url.query().is_some_and(|query| query.contains("at=3")),
+        "the moment can be linked to: {url}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -111,7 +177,8 @@ async fn every_page_works_without_a_script() {
     let _turn = ONE_AT_A_TIME.lock().await;
     let (place, driver) = (place(), Driver::start());
     let served = Served::start(place.url()).await;
-    let no_script = json!({ "prefs": { "profile.managed_default_content_settings.javascript": 2 } });
+    let no_script =
+        json!({ "prefs": { "profile.managed_default_content_settings.javascript": 2 } });
     let client = driver.open(&[], no_script).await;
     client.goto(&served.url("/")).await.expect("a page");
     submit(&client, "open", &[("owner", "Alice")]).await;
@@ -120,12 +187,30 @@ async fn every_page_works_without_a_script() {
     until_text(&client, "#debit-amount-error", "The balance is 20.00").await;
     submit(&client, "debit", &[("account", "Alice"), ("amount", "2")]).await;
     until_text(&client, "#ledger-balance", "18.00").await;
-    let live = client.find(Locator::Css("#live-state")).await.expect("the place for it");
-    assert!(!live.is_displayed().await.expect("an answer"), "no script has run");
+    let live = client
+        .find(Locator::Css("#live-state"))
+        .await
+        .expect("the place for it");
+    assert!(
+        !live.is_displayed().await.expect("an answer"),
+        "no script has run"
+    );
 
-    client.find(Locator::LinkText("Alice")).await.expect("a link").click().await.expect("it leads on");
+    client
+        .find(Locator::LinkText("Alice"))
+        .await
+        .expect("a link")
+        .click()
+        .await
+        .expect("it leads on");
     until_text(&client, "#account-balance", "18.00").await;
-    client.find(Locator::LinkText("One event earlier")).await.expect("a link").click().await.expect("it leads back");
+    client
+        .find(Locator::LinkText("One event earlier"))
+        .await
+        .expect("a link")
+        .click()
+        .await
+        .expect("it leads back");
     until_text(&client, "#then-balance", "20.00").await;
     client
         .find(Locator::Css("#at ~ button, .slider + button"))
@@ -136,11 +221,26 @@ async fn every_page_works_without_a_script() {
         .expect("it shows");
     until_text(&client, "#then-version", "2 of 3").await;
     screenshot(&client, "account-without-script").await;
-    for (link, css, shown) in [("System", "#followers", "summaries"), ("Log", "#events", "TransactionAdded")] {
-        client.find(Locator::LinkText(link)).await.expect("a link").click().await.expect("it leads on");
+    for (link, css, shown) in [
+        ("System", "#followers", "summaries"),
+        ("Log", "#events", "TransactionAdded"),
+    ] {
+        client
+            .find(Locator::LinkText(link))
+            .await
+            .expect("a link")
+            .click()
+            .await
+            .expect("it leads on");
         until_text(&client, css, shown).await;
     }
-    client.find(Locator::LinkText("TransactionAdded")).await.expect("a link").click().await.expect("it opens");
+    client
+        .find(Locator::LinkText("TransactionAdded"))
+        .await
+        .expect("a link")
+        .click()
+        .await
+        .expect("it opens");
     until_text(&client, "#cause", "Credited").await;
     client.close().await.expect("it closes");
     served.stop().await;
@@ -165,7 +265,10 @@ async fn the_keyboard_is_enough() {
     client.goto(&served.url("/system")).await.expect("a page");
     type_keys(&client, "\u{E004}").await;
     let skip = client.active_element().await.expect("an element");
-    assert_eq!(skip.attr("class").await.expect("a class").as_deref(), Some("skip"));
+    assert_eq!(
+        skip.attr("class").await.expect("a class").as_deref(),
+        Some("skip")
+    );
     client.close().await.expect("it closes");
     served.stop().await;
 }
@@ -186,7 +289,13 @@ async fn tab_to(client: &Client, id: &str) {
 }
 
 async fn type_keys(client: &Client, keys: &str) {
-    client.active_element().await.expect("an element").send_keys(keys).await.expect("keys");
+    client
+        .active_element()
+        .await
+        .expect("an element")
+        .send_keys(keys)
+        .await
+        .expect("keys");
 }
 
 /// For each text that is seen: whether it stands out enough from what is behind it (WCAG 2.2, AA).
@@ -237,13 +346,21 @@ async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
         .open("Wolfeschlegelsteinhausenbergerdorff-Featherstonehaugh the Third")
         .await
         .expect("an account");
-    other.accounts.credit(id, money("999999999999.99")).await.expect("a credit");
+    other
+        .accounts
+        .credit(id, money("999999999999.99"))
+        .await
+        .expect("a credit");
     other.settled().await.expect("the followers catch up");
     let unlucky = other.accounts.open("Unlucky").await.expect("an account");
     record_what_nobody_can_read(&other, unlucky).await;
     let phone = json!({ "mobileEmulation": { "deviceMetrics": { "width": 360, "height": 740, "pixelRatio": 2.0 } } });
-    let by_day = driver.open(&["--blink-settings=preferredColorScheme=1"], phone.clone()).await;
-    let by_night = driver.open(&["--blink-settings=preferredColorScheme=0"], phone).await;
+    let by_day = driver
+        .open(&["--blink-settings=preferredColorScheme=1"], phone.clone())
+        .await;
+    let by_night = driver
+        .open(&["--blink-settings=preferredColorScheme=0"], phone)
+        .await;
     for (client, when) in [(&by_day, "day"), (&by_night, "night")] {
         for (name, path) in [
             ("bank", "/".to_owned()),
@@ -254,13 +371,31 @@ async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
         ] {
             client.goto(&served.url(&path)).await.expect("a page");
             screenshot(client, &format!("phone-{name}-{when}")).await;
-            let width = client.execute("return document.documentElement.scrollWidth", vec![]).await.expect("an answer");
-            assert!(width.as_u64().is_some_and(|width| width <= 360), "{name} is {width} wide");
-            let dark = client.execute("return matchMedia('(prefers-color-scheme: dark)').matches", vec![]).await;
+            let width = client
+                .execute("return document.documentElement.scrollWidth", vec![])
+                .await
+                .expect("an answer");
+            assert!(
+                width.as_u64().is_some_and(|width| width <= 360),
+                "{name} is {width} wide"
+            );
+            let dark = client
+                .execute(
+                    "return matchMedia('(prefers-color-scheme: dark)').matches",
+                    vec![],
+                )
+                .await;
             assert_eq!(dark.expect("an answer"), json!(when == "night"));
             let texts = client.execute(FAINT, vec![]).await.expect("an answer");
-            assert!(texts[0].as_u64().is_some_and(|count| count > 10), "{name}: {texts}");
-            assert_eq!(texts[1], json!([]), "{name} by {when}: texts that are too faint");
+            assert!(
+                texts[0].as_u64().is_some_and(|count| count > 10),
+                "{name}: {texts}"
+            );
+            assert_eq!(
+                texts[1],
+                json!([]),
+                "{name} by {when}: texts that are too faint"
+            );
             let spilled = client.execute(SPILLED, vec![]).await.expect("an answer");
             assert_eq!(spilled, json!([]), "{name}: what does not fit");
             let nameless = client.execute(NAMELESS, vec![]).await.expect("an answer");
@@ -336,7 +471,10 @@ async fn a_follower_that_has_stopped_is_plain_to_see_and_tries_again_at_the_pres
     until_text(&client, ".done", "goes on where it had stopped").await;
     until_text(&client, "#trouble", "All followers work").await;
     client.close().await.expect("it closes");
-    other.stop().await.expect_err("it has stopped in this process too");
+    other
+        .stop()
+        .await
+        .expect_err("it has stopped in this process too");
     served.stop().await;
 }
 
@@ -347,19 +485,45 @@ async fn the_pictures_of_the_readme_show_a_bank_at_work() {
     let served = Served::start(place.url()).await;
     let bank = bank(place.url()).await;
     let mut ids = Vec::new();
-    for owner in ["Ada Lovelace", "Grace Hopper", "Edsger Dijkstra", "Barbara Liskov", "Tony Hoare"] {
+    for owner in [
+        "Ada Lovelace",
+        "Grace Hopper",
+        "Edsger Dijkstra",
+        "Barbara Liskov",
+        "Tony Hoare",
+    ] {
         ids.push(bank.accounts.open(owner).await.expect("an account"));
     }
-    for (index, amount) in ["1815.12", "1906.09", "59.83", "2008", "19.80"].into_iter().enumerate() {
-        bank.accounts.credit(ids[index], money(amount)).await.expect("a credit");
+    for (index, amount) in ["1815.12", "1906.09", "59.83", "2008", "19.80"]
+        .into_iter()
+        .enumerate()
+    {
+        bank.accounts
+            .credit(ids[index], money(amount))
+            .await
+            .expect("a credit");
     }
-    bank.accounts.debit(ids[1], money("99.95")).await.expect("a debit");
-    bank.accounts.transfer(ids[0], ids[2], money("250")).await.expect("a transfer");
-    bank.accounts.transfer(ids[3], ids[4], money("42")).await.expect("a transfer");
+    bank.accounts
+        .debit(ids[1], money("99.95"))
+        .await
+        .expect("a debit");
+    bank.accounts
+        .transfer(ids[0], ids[2], money("250"))
+        .await
+        .expect("a transfer");
+    bank.accounts
+        .transfer(ids[3], ids[4], money("42"))
+        .await
+        .expect("a transfer");
     bank.settled().await.expect("the followers catch up");
     let client = driver.open(&["--window-size=1200,1240"], json!({})).await;
     for (name, path, css, shown) in [
-        ("bank", "/", "#ledger-check", "equal to the sum of all accounts"),
+        (
+            "bank",
+            "/",
+            "#ledger-check",
+            "equal to the sum of all accounts",
+        ),
         ("system", "/system", "#trouble", "All followers work"),
     ] {
         client.goto(&served.url(path)).await.expect("a page");

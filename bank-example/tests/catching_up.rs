@@ -30,18 +30,27 @@ struct Bookkeeping {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_is_100_000_events_behind_shows_how_it_catches_up() {
     for place in Place::all() {
-        let stores = bank_example::stores::open(place.url()).await.expect("a store");
+        let stores = bank_example::stores::open(place.url())
+            .await
+            .expect("a store");
         let app = Application::new("accounts", stores.store());
         for number in 0..ACCOUNTS {
-            let mut account = Root::<Account>::create(AccountEvent::Opened { owner: format!("Owner {number}") });
+            let mut account = Root::<Account>::create(AccountEvent::Opened {
+                owner: format!("Owner {number}"),
+            });
             for _ in 1..EVENTS / ACCOUNTS {
-                account.record(AccountEvent::Credited { amount: money("0.01") });
+                account.record(AccountEvent::Credited {
+                    amount: money("0.01"),
+                });
             }
             app.save(&mut account).await.expect("a save");
         }
 
         let start = Instant::now();
-        let bank: Running<Bookkeeping> = Bookkeeping::builder(stores).start().await.expect("the bank starts");
+        let bank: Running<Bookkeeping> = Bookkeeping::builder(stores)
+            .start()
+            .await
+            .expect("the bank starts");
         let mut lags = Vec::new();
         loop {
             let health = bank.health().await.expect("an answer");
@@ -55,12 +64,23 @@ async fn a_follower_that_is_100_000_events_behind_shows_how_it_catches_up() {
         }
         let seconds = start.elapsed().as_secs_f64();
         assert!(lags[0] > EVENTS / 2, "it began far behind: {lags:?}");
-        assert!(lags.is_sorted_by(|earlier, later| earlier >= later), "it comes nearer all the time: {lags:?}");
+        assert!(
+            lags.is_sorted_by(|earlier, later| earlier >= later),
+            "it comes nearer all the time: {lags:?}"
+        );
         assert!(lags.len() > 3, "that is shown: {lags:?}");
-        eprintln!("{}: {:.0} events a second", place.url(), EVENTS as f64 / seconds);
+        eprintln!(
+            "{}: {:.0} events a second",
+            place.url(),
+            EVENTS as f64 / seconds
+        );
 
         bank.settled().await.expect("it has caught up");
-        let ledger = bank.ledger.load(Id::<Ledger>::named(GENERAL)).await.expect("the ledger");
+        let ledger = bank
+            .ledger
+            .load(Id::<Ledger>::named(GENERAL))
+            .await
+            .expect("the ledger");
         assert_eq!(ledger.transactions, EVENTS - ACCOUNTS);
         bank.stop().await.expect("a graceful end");
     }

@@ -23,7 +23,9 @@ use shared::Books;
 use support::{Place, money};
 
 async fn open(url: &str) -> Stores {
-    bank_example::stores::open(url).await.expect("the store opens")
+    bank_example::stores::open(url)
+        .await
+        .expect("the store opens")
 }
 
 /// In one go, so that a place in memory is there for all releases.
@@ -41,7 +43,9 @@ fn expected(books: &Books, rounds: u8) -> Vec<Money> {
     let mut balances: Vec<_> = books.0.values().copied().collect();
     balances.sort();
     let amounts = ["1.50", "2.50", "3.50"].map(money);
-    let mut expected: Vec<_> = amounts.map(|amount| amount / Money::TWO * Money::from(2 * rounds)).to_vec();
+    let mut expected: Vec<_> = amounts
+        .map(|amount| amount / Money::TWO * Money::from(2 * rounds))
+        .to_vec();
     expected.sort();
     assert_eq!(balances.len(), expected.len());
     expected
@@ -55,7 +59,12 @@ async fn a_later_release_reads_what_the_first_has_written() {
         let mut balances: Vec<_> = written.0.values().copied().collect();
         balances.sort();
         assert_eq!(balances, expected(&written, 1), "{}", place.url());
-        assert_eq!(second::books(stores.clone()).await, written, "{}", place.url());
+        assert_eq!(
+            second::books(stores.clone()).await,
+            written,
+            "{}",
+            place.url()
+        );
         assert_eq!(third::books(stores).await, written, "{}", place.url());
     }
 }
@@ -75,24 +84,37 @@ async fn each_release_goes_on_where_the_one_before_it_has_stopped() {
         first::write(stores.clone()).await;
         second::write(stores.clone()).await;
         let written = second::books(stores.clone()).await;
-        assert_eq!(third::books(stores.clone()).await, written, "{}", place.url());
+        assert_eq!(
+            third::books(stores.clone()).await,
+            written,
+            "{}",
+            place.url()
+        );
         third::write(stores.clone()).await;
         let grown = third::books(stores).await;
         assert_eq!(grown.0.len(), 9, "{}", place.url());
-        assert!(written.0.iter().all(|(id, balance)| grown.0[id] > *balance), "{}", place.url());
+        assert!(
+            written.0.iter().all(|(id, balance)| grown.0[id] > *balance),
+            "{}",
+            place.url()
+        );
     }
 }
 
 /// A database that was written when the release was the current one.
 fn kept(release: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/releases").join(release).with_extension("db")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/releases")
+        .join(release)
+        .with_extension("db")
 }
 
 /// A copy of a database, which the test may write to.
 async fn copy(release: &str, folder: &Path) -> Stores {
     let copy = folder.join("bank.db");
     let kept = kept(release);
-    std::fs::copy(&kept, &copy).unwrap_or_else(|error| panic!("{}: {error}; BANK_RELEASES=overwrite", kept.display()));
+    std::fs::copy(&kept, &copy)
+        .unwrap_or_else(|error| panic!("{}: {error}; BANK_RELEASES=overwrite", kept.display()));
     open(&format!("sqlite:{}", copy.display())).await
 }
 
@@ -105,7 +127,11 @@ async fn databases_that_were_kept_are_read_by_every_later_release() {
     }
     let folder = tempfile::tempdir().expect("a folder");
     let first = first::books(copy("first", folder.path()).await).await;
-    assert_eq!(first.0.values().copied().collect::<Vec<_>>(), FIRST.map(money), "{first:?}");
+    assert_eq!(
+        first.0.values().copied().collect::<Vec<_>>(),
+        FIRST.map(money),
+        "{first:?}"
+    );
     for release in ["first", "second"] {
         let folder = tempfile::tempdir().expect("a folder");
         let stores = copy(release, folder.path()).await;
@@ -113,7 +139,10 @@ async fn databases_that_were_kept_are_read_by_every_later_release() {
         assert_eq!(third::books(stores.clone()).await, read, "{release}");
         third::write(stores.clone()).await;
         let grown = third::books(stores).await;
-        assert!(read.0.iter().all(|(id, balance)| grown.0[id] > *balance), "{release}");
+        assert!(
+            read.0.iter().all(|(id, balance)| grown.0[id] > *balance),
+            "{release}"
+        );
     }
 }
 
@@ -122,20 +151,42 @@ const FIRST: [&str; 3] = ["1.50", "2.50", "3.50"];
 
 #[test]
 fn the_lock_lets_each_release_follow_on_the_one_before_it_and_no_other_way() {
-    let (first, second, third) =
-        (SystemSchema::of::<first::Bank>(), SystemSchema::of::<second::Bank>(), SystemSchema::of::<third::Bank>());
-    let of_first = first.update(&SchemaLock::default()).expect("nothing was locked");
-    let of_second = second.update(&of_first).expect("the second release follows on the first");
-    let of_third = third.update(&of_second).expect("the third release follows on the second");
-    assert!(third.compare(&of_third).expect("samples are there").is_locked());
-    let versions: Vec<_> =
-        of_third.events().filter(|event| event.event == "Credited").map(|event| event.version).collect();
+    let (first, second, third) = (
+        SystemSchema::of::<first::Bank>(),
+        SystemSchema::of::<second::Bank>(),
+        SystemSchema::of::<third::Bank>(),
+    );
+    let of_first = first
+        .update(&SchemaLock::default())
+        .expect("nothing was locked");
+    let of_second = second
+        .update(&of_first)
+        .expect("the second release follows on the first");
+    let of_third = third
+        .update(&of_second)
+        .expect("the third release follows on the second");
+    assert!(
+        third
+            .compare(&of_third)
+            .expect("samples are there")
+            .is_locked()
+    );
+    let versions: Vec<_> = of_third
+        .events()
+        .filter(|event| event.event == "Credited")
+        .map(|event| event.version)
+        .collect();
     assert_eq!(versions, [1, 2, 3]);
     for back in [first.compare(&of_third), second.compare(&of_third)] {
         assert!(!back.expect("samples are there").breakages.is_empty());
     }
-    let corrected = of_second.samples::<third::Account>().find(|sample| sample.event == "Corrected");
-    let corrected = corrected.expect("the second release corrects").decode::<third::Account>().expect("it is split");
+    let corrected = of_second
+        .samples::<third::Account>()
+        .find(|sample| sample.event == "Corrected");
+    let corrected = corrected
+        .expect("the second release corrects")
+        .decode::<third::Account>()
+        .expect("it is split");
     assert_eq!(corrected.len(), 2);
 }
 
@@ -153,7 +204,11 @@ mod laws {
             ("Credited", 2, json!({ "amount": "1.50", "channel": "web" })),
             ("Credited", 3, json!({ "cents": 150, "channel": "web" })),
             ("Debited", 1, json!({ "amount": "1.50" })),
-            ("Corrected", 1, json!({ "credited": "1.50", "debited": "0.75" })),
+            (
+                "Corrected",
+                1,
+                json!({ "credited": "1.50", "debited": "0.75" })
+            ),
             ("Frozen", 1, json!({ "reason": "a court" })),
         ]
     );

@@ -18,7 +18,8 @@ use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{LogQuery, Position};
 use eventsourcing::testing::Seed;
 use eventsourcing::{
-    Aggregate, Application, Due, Id, Policy, Recorded, Root, Runner, Running, System, Timers, Work, event,
+    Aggregate, Application, Due, Id, Policy, Recorded, Root, Runner, Running, System, Timers, Work,
+    event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -37,8 +38,15 @@ struct Process(Child);
 impl Process {
     fn start(test: &str, url: &str) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("this program"));
-        let command = command.args(["--exact", test, "--nocapture"]).env(CHILD, format!("{test} {url}"));
-        Self(command.stdout(Stdio::null()).spawn().expect("a child process"))
+        let command = command
+            .args(["--exact", test, "--nocapture"])
+            .env(CHILD, format!("{test} {url}"));
+        Self(
+            command
+                .stdout(Stdio::null())
+                .spawn()
+                .expect("a child process"),
+        )
     }
 }
 
@@ -50,7 +58,11 @@ impl Drop for Process {
 
 /// In a child process that runs `test`: the store it works in.
 fn in_child(test: &str) -> Option<String> {
-    std::env::var(CHILD).ok()?.strip_prefix(test)?.strip_prefix(' ').map(str::to_owned)
+    std::env::var(CHILD)
+        .ok()?
+        .strip_prefix(test)?
+        .strip_prefix(' ')
+        .map(str::to_owned)
 }
 
 /// Has processes run `test`, two at a time, one of which is killed every now and then, until `is_done`. Returns how many
@@ -73,7 +85,9 @@ async fn kill_until(
             }
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), done).await.expect("everything happens in the end");
+    tokio::time::timeout(Duration::from_secs(60), done)
+        .await
+        .expect("everything happens in the end");
     kills
 }
 
@@ -134,7 +148,13 @@ impl Timers for Breakfasts {
 
     async fn due(&self, timer: &Due<u64>, work: &mut Work) -> Result<(), Infallible> {
         let id = work.new_id::<Breakfast>();
-        work.create(id, BreakfastEvent::Served { number: timer.payload, ready: timer.at });
+        work.create(
+            id,
+            BreakfastEvent::Served {
+                number: timer.payload,
+                ready: timer.at,
+            },
+        );
         Ok(())
     }
 }
@@ -150,8 +170,12 @@ struct Kitchen {
 }
 
 async fn kitchen(url: &str, runner: Runner) -> Running<Kitchen> {
-    let stores = bank_example::stores::open(url).await.expect("the store opens");
-    Kitchen::start(stores, runner).await.expect("the kitchen starts")
+    let stores = bank_example::stores::open(url)
+        .await
+        .expect("the store opens");
+    Kitchen::start(stores, runner)
+        .await
+        .expect("the kitchen starts")
 }
 
 /// Every eleventh is eaten raw.
@@ -159,15 +183,23 @@ const EGGS: u64 = 1_100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn child_serves_eggs_until_it_is_killed() {
-    let Some(url) = in_child("child_serves_eggs_until_it_is_killed") else { return };
+    let Some(url) = in_child("child_serves_eggs_until_it_is_killed") else {
+        return;
+    };
     let _kitchen = kitchen(&url, Runner::concurrent().with_leases(LEASE)).await;
     std::future::pending::<()>().await;
 }
 
 /// What was served, in the order of the log.
 async fn served(eggs: &Application) -> Vec<Recorded<Breakfast>> {
-    let query = LogQuery::after(Position::ZERO).categories([Breakfast::NAME]).limit(usize::MAX);
-    eggs.log(query).await.expect("the log is read").decode().expect("breakfasts")
+    let query = LogQuery::after(Position::ZERO)
+        .categories([Breakfast::NAME])
+        .limit(usize::MAX);
+    eggs.log(query)
+        .await
+        .expect("the log is read")
+        .decode()
+        .expect("breakfasts")
 }
 
 /// 1,000 timers become due while processes are killed; 100 more are cancelled before that.
@@ -176,7 +208,10 @@ async fn of_1_000_timers_each_is_dealt_with_once_however_often_processes_are_kil
     let seed = Seed::from_env();
     let mut random = seed.rng(0);
     for place in Place::all_durable() {
-        let store = bank_example::stores::open(place.url()).await.expect("the store opens").store();
+        let store = bank_example::stores::open(place.url())
+            .await
+            .expect("the store opens")
+            .store();
         let eggs = Application::new("eggs", store);
         let begin = Timestamp::now();
         let last = begin + Duration::from_millis(6_000);
@@ -185,8 +220,16 @@ async fn of_1_000_timers_each_is_dealt_with_once_however_often_processes_are_kil
             for number in numbers {
                 // Late enough that the cancelled ones are cancelled before they are due.
                 let is_raw = number % 11 == 0;
-                let ready = begin + Duration::from_millis(if is_raw { 60_000 } else { random.u64(1_500..6_000) });
-                let mut egg = Root::<Egg>::create(EggEvent::Boiled { number: *number, ready });
+                let ready = begin
+                    + Duration::from_millis(if is_raw {
+                        60_000
+                    } else {
+                        random.u64(1_500..6_000)
+                    });
+                let mut egg = Root::<Egg>::create(EggEvent::Boiled {
+                    number: *number,
+                    ready,
+                });
                 if is_raw {
                     egg.record(EggEvent::EatenRaw);
                 } else {
@@ -195,8 +238,15 @@ async fn of_1_000_timers_each_is_dealt_with_once_however_often_processes_are_kil
                 eggs.save(&mut egg).await.expect("an egg");
             }
         }
-        let is_done = async || Timestamp::now() > last && served(&eggs).await.len() >= expected.len();
-        let kills = kill_until("child_serves_eggs_until_it_is_killed", place.url(), &mut random, is_done).await;
+        let is_done =
+            async || Timestamp::now() > last && served(&eggs).await.len() >= expected.len();
+        let kills = kill_until(
+            "child_serves_eggs_until_it_is_killed",
+            place.url(),
+            &mut random,
+            is_done,
+        )
+        .await;
         let kitchen = kitchen(place.url(), Runner::concurrent().with_leases(LEASE)).await;
         kitchen.settled().await.expect("everything comes to rest");
         let health = kitchen.health().await.expect("health");
@@ -216,8 +266,12 @@ async fn of_1_000_timers_each_is_dealt_with_once_however_often_processes_are_kil
 }
 
 async fn bank(url: &str, runner: Runner) -> Running<EventSourcedBank> {
-    let stores = bank_example::stores::open(url).await.expect("the store opens");
-    EventSourcedBank::start(stores, runner).await.expect("the bank starts")
+    let stores = bank_example::stores::open(url)
+        .await
+        .expect("the store opens");
+    EventSourcedBank::start(stores, runner)
+        .await
+        .expect("the bank starts")
 }
 
 const ACCOUNTS: u64 = 4;
@@ -225,7 +279,9 @@ const TRANSFERS: u64 = 100;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn child_moves_money_until_it_is_killed() {
-    let Some(url) = in_child("child_moves_money_until_it_is_killed") else { return };
+    let Some(url) = in_child("child_moves_money_until_it_is_killed") else {
+        return;
+    };
     let _bank = bank(&url, Runner::concurrent().with_leases(LEASE)).await;
     std::future::pending::<()>().await;
 }
@@ -235,7 +291,10 @@ async fn every_transfer_ends_and_no_money_is_lost_however_often_processes_are_ki
     let seed = Seed::from_env();
     let mut random = seed.rng(0);
     for place in Place::all_durable() {
-        let store = bank_example::stores::open(place.url()).await.expect("the store opens").store();
+        let store = bank_example::stores::open(place.url())
+            .await
+            .expect("the store opens")
+            .store();
         let accounts = AccountService::from(Application::new("accounts", store.clone()));
         let transfers = TransferService::from(Application::new("transfers", store));
         let mut ids = Vec::new();
@@ -250,9 +309,18 @@ async fn every_transfer_ends_and_no_money_is_lost_however_often_processes_are_ki
                 if requested < TRANSFERS {
                     // Some to nobody, and some of more than there is.
                     let from = random.usize(..4);
-                    let to = if random.u8(..5) == 0 { Id::new() } else { ids[(from + random.usize(1..4)) % 4] };
+                    let to = if random.u8(..5) == 0 {
+                        Id::new()
+                    } else {
+                        ids[(from + random.usize(1..4)) % 4]
+                    };
                     let from = ids[from];
-                    let order = Order { from, to, bank: None, amount: Money::from(random.u32(1..20)) };
+                    let order = Order {
+                        from,
+                        to,
+                        bank: None,
+                        amount: Money::from(random.u32(1..20)),
+                    };
                     transfers.request(order).await.expect("a request");
                     requested += 1;
                 }
@@ -261,21 +329,38 @@ async fn every_transfer_ends_and_no_money_is_lost_however_often_processes_are_ki
         };
         let mut requests = seed.rng(1);
         let is_done = async || is_done(&mut requests).await;
-        let kills = kill_until("child_moves_money_until_it_is_killed", place.url(), &mut random, is_done).await;
+        let kills = kill_until(
+            "child_moves_money_until_it_is_killed",
+            place.url(),
+            &mut random,
+            is_done,
+        )
+        .await;
         let bank = bank(place.url(), Runner::concurrent().with_leases(LEASE)).await;
         let (balance, movements) = assert_consistent(&bank).await;
         let (completed, compensated) = assert_transfers_ended(&bank).await;
         assert_eq!(balance, money("100"), "{seed}: no money is made or lost");
         let expected = ACCOUNTS + 2 * (completed + compensated) as u64;
-        assert_eq!(movements, expected, "{seed}: {completed} completed, {compensated} compensated");
-        assert!(completed > 0 && compensated > 0 && kills >= 5, "{seed}: {completed}, {compensated}, {kills} kills");
+        assert_eq!(
+            movements, expected,
+            "{seed}: {completed} completed, {compensated} compensated"
+        );
+        assert!(
+            completed > 0 && compensated > 0 && kills >= 5,
+            "{seed}: {completed}, {compensated}, {kills} kills"
+        );
         assert_each_is_moved_once(&bank).await;
         bank.stop().await.expect("a graceful end");
     }
 }
 
 async fn all_ended(transfers: &Application) -> bool {
-    for id in transfers.ids::<Transfer>(Position::ZERO, usize::MAX).await.expect("ids").ids {
+    for id in transfers
+        .ids::<Transfer>(Position::ZERO, usize::MAX)
+        .await
+        .expect("ids")
+        .ids
+    {
         if !transfers.load(id).await.expect("a transfer").has_ended() {
             return false;
         }
@@ -286,17 +371,37 @@ async fn all_ended(transfers: &Application) -> bool {
 /// What each account has is what its transfers have moved.
 async fn assert_each_is_moved_once(bank: &EventSourcedBank) {
     let mut expected: BTreeMap<Id<Account>, Money> = BTreeMap::new();
-    for id in bank.transfers.ids::<Transfer>(Position::ZERO, usize::MAX).await.expect("ids").ids {
+    for id in bank
+        .transfers
+        .ids::<Transfer>(Position::ZERO, usize::MAX)
+        .await
+        .expect("ids")
+        .ids
+    {
         let transfer = bank.transfers.load(id).await.expect("a transfer");
-        let Order { from, to, amount, .. } = transfer.order;
+        let Order {
+            from, to, amount, ..
+        } = transfer.order;
         if transfer.state == State::Completed {
             *expected.entry(from).or_insert(ZERO) -= amount;
             *expected.entry(to).or_insert(ZERO) += amount;
         }
     }
-    for id in bank.accounts.ids::<Account>(Position::ZERO, usize::MAX).await.expect("ids").ids {
+    for id in bank
+        .accounts
+        .ids::<Account>(Position::ZERO, usize::MAX)
+        .await
+        .expect("ids")
+        .ids
+    {
         let moved = expected.remove(&id).unwrap_or(ZERO);
-        assert_eq!(bank.accounts.load(id).await.expect("an account").balance, money("25") + moved);
+        assert_eq!(
+            bank.accounts.load(id).await.expect("an account").balance,
+            money("25") + moved
+        );
     }
-    assert!(expected.is_empty(), "money went to accounts that do not exist");
+    assert!(
+        expected.is_empty(),
+        "money went to accounts that do not exist"
+    );
 }

@@ -28,5 +28,6 @@ mod as_decided {
 
 /// What has been stored in each version of each event.
 fn locked() -> SchemaLock {
-    SchemaLock::read(concat!(env!("CARGO_MANIFEST_DIR"), "/events.lock.json")).expect("the lock is committed")
+    SchemaLock::read(concat!(env!("CARGO_MANIFEST_DIR"), "/events.lock.json"))
+        .expect("the lock is committed")
 }

@@ -18,8 +18,8 @@ use bank_example::domain::{Money, ZERO};
 use eventsourcing::sql::SqlError;
 
 use eventsourcing::{
-    AppError, Application, Id, OnFailure, Policy, ReadModel, Recorded, Running, SqlProjection, SqlReadModel, System,
-    Table, Tx, Work,
+    AppError, Application, Id, OnFailure, Policy, ReadModel, Recorded, Running, SqlProjection,
+    SqlReadModel, System, Table, Tx, Work,
 };
 use serde_json::json;
 use support::{Place, money};
@@ -41,8 +41,13 @@ enum Mistake {
 }
 
 fn meet(event: &Recorded<Account>) -> Result<(), Mistake> {
-    let is_bad = matches!(event.payload, AccountEvent::Credited { amount } if amount == money("666.66"));
-    if is_bad && !MENDED.load(Ordering::Relaxed) { Err(Mistake::Beast) } else { Ok(()) }
+    let is_bad =
+        matches!(event.payload, AccountEvent::Credited { amount } if amount == money("666.66"));
+    if is_bad && !MENDED.load(Ordering::Relaxed) {
+        Err(Mistake::Beast)
+    } else {
+        Ok(())
+    }
 }
 
 /// A bookkeeper with a superstition.
@@ -102,8 +107,14 @@ struct Bank {
 const FOLLOWERS: [&str; 2] = ["ledger", "summaries"];
 
 async fn start(place: &Place) -> Running<Bank> {
-    let builder = Bank::builder(bank_example::stores::open(place.url()).await.expect("a store"));
-    let builder = FOLLOWERS.iter().fold(builder, |builder, name| builder.with_on_failure(name, OnFailure::Park));
+    let builder = Bank::builder(
+        bank_example::stores::open(place.url())
+            .await
+            .expect("a store"),
+    );
+    let builder = FOLLOWERS.iter().fold(builder, |builder, name| {
+        builder.with_on_failure(name, OnFailure::Park)
+    });
     builder.start().await.expect("the bank starts")
 }
 
@@ -117,7 +128,12 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
         let bank = Arc::new(start(&place).await);
         let mut ids = Vec::new();
         for number in 0..ACCOUNTS {
-            ids.push(bank.accounts.open(&format!("Owner {number}")).await.expect("an account"));
+            ids.push(
+                bank.accounts
+                    .open(&format!("Owner {number}"))
+                    .await
+                    .expect("an account"),
+            );
         }
 
         let over = Arc::new(AtomicBool::new(false));
@@ -126,7 +142,11 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
             let mut longest = Duration::ZERO;
             while !stop.load(Ordering::Relaxed) {
                 let health = watched.health().await.expect("an answer");
-                longest = health.followers.iter().map(|follower| follower.behind).fold(longest, Duration::max);
+                longest = health
+                    .followers
+                    .iter()
+                    .map(|follower| follower.behind)
+                    .fold(longest, Duration::max);
                 tokio::time::sleep(Duration::from_millis(20)).await;
             }
             longest
@@ -135,11 +155,19 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
         bank.settled().await.expect("the others go on");
         over.store(true, Ordering::Relaxed);
         let longest = watching.await.expect("no panic");
-        eprintln!("{}: the followers were behind by at most {longest:?}", place.url());
+        eprintln!(
+            "{}: the followers were behind by at most {longest:?}",
+            place.url()
+        );
         assert!(longest < Duration::from_secs(2), "behind by {longest:?}");
 
         for name in FOLLOWERS {
-            let parked = bank.parking(name).expect("a follower").list().await.expect("an answer");
+            let parked = bank
+                .parking(name)
+                .expect("a follower")
+                .list()
+                .await
+                .expect("an answer");
             assert_eq!(parked.len(), EVENTS / 1_000, "{parked:?}");
             let held: u64 = parked.iter().map(|parked| parked.waiting).sum();
             assert!(held > 0, "what comes later on these accounts waits");
@@ -149,14 +177,21 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
             let parking = bank.parking(name).expect("a follower").by("the test");
             for parked in parking.list().await.expect("an answer") {
                 let retried = parking.retry(&parked.stream).await.expect("an answer");
-                assert_eq!((retried.events, retried.failure.is_none()), (parked.waiting + 1, true));
+                assert_eq!(
+                    (retried.events, retried.failure.is_none()),
+                    (parked.waiting + 1, true)
+                );
             }
             assert!(parking.list().await.expect("an answer").is_empty());
         }
         assert_equal_to_the_log(&bank, &ids, EVENTS).await;
         let verification = bank.verify().await.expect("an answer");
         assert!(verification.agrees(), "{verification}");
-        Arc::into_inner(bank).expect("nobody else has it").stop().await.expect("a graceful end");
+        Arc::into_inner(bank)
+            .expect("nobody else has it")
+            .stop()
+            .await
+            .expect("a graceful end");
     }
 }
 
@@ -166,27 +201,63 @@ async fn write(accounts: &AccountService, ids: &[Id<Account>], events: usize) {
     for number in 0..events {
         pace.tick().await;
         let is_bad = number % 1_000 == 500;
-        let id = if is_bad { ids[number / 1_000] } else { ids[number % ids.len()] };
+        let id = if is_bad {
+            ids[number / 1_000]
+        } else {
+            ids[number % ids.len()]
+        };
         let amount = money(if is_bad { "666.66" } else { "0.01" });
         accounts.credit(id, amount).await.expect("a credit");
     }
 }
 
 async fn assert_equal_to_the_log(bank: &Running<Bank>, ids: &[Id<Account>], events: usize) {
-    let summaries = bank.summaries.0.list(Listing::ALL).await.expect("an answer");
+    let summaries = bank
+        .summaries
+        .0
+        .list(Listing::ALL)
+        .await
+        .expect("an answer");
     assert_eq!(summaries.len(), ids.len());
     let mut sum = ZERO;
     for (summary, id) in summaries.iter().zip(ids) {
         let account = bank.accounts.load(*id).await.expect("the account");
         let movements = account.version().as_u64() - 1;
-        assert_eq!((summary.account, summary.balance, summary.movements), (*id, account.balance, movements));
-        let last = bank.accounts.history(*id).await.expect("a history").last().expect("an event").recorded_at;
-        assert_eq!(summary.last_movement, Some(last), "its events came in order");
+        assert_eq!(
+            (summary.account, summary.balance, summary.movements),
+            (*id, account.balance, movements)
+        );
+        let last = bank
+            .accounts
+            .history(*id)
+            .await
+            .expect("a history")
+            .last()
+            .expect("an event")
+            .recorded_at;
+        assert_eq!(
+            summary.last_movement,
+            Some(last),
+            "its events came in order"
+        );
         sum += account.balance;
     }
-    let ledger = bank.ledger.0.load(Id::<Ledger>::named(GENERAL)).await.expect("the ledger");
+    let ledger = bank
+        .ledger
+        .0
+        .load(Id::<Ledger>::named(GENERAL))
+        .await
+        .expect("the ledger");
     assert_eq!((ledger.balance, ledger.transactions), (sum, events as u64));
-    let expected: Money = (0..events).map(|number| money(if number % 1_000 == 500 { "666.66" } else { "0.01" })).sum();
+    let expected: Money = (0..events)
+        .map(|number| {
+            money(if number % 1_000 == 500 {
+                "666.66"
+            } else {
+                "0.01"
+            })
+        })
+        .sum();
     assert_eq!(sum, expected);
 }
 
@@ -199,26 +270,55 @@ async fn what_people_gave_up_or_edited_is_known_when_contents_are_verified() {
         let mut ids = Vec::new();
         for owner in ["Ann", "Ben", "Cid"] {
             let id = bank.accounts.open(owner).await.expect("an account");
-            bank.accounts.credit(id, money("666.66")).await.expect("a credit");
-            bank.accounts.credit(id, money("1")).await.expect("a credit");
+            bank.accounts
+                .credit(id, money("666.66"))
+                .await
+                .expect("a credit");
+            bank.accounts
+                .credit(id, money("1"))
+                .await
+                .expect("a credit");
             ids.push(id);
         }
         bank.settled().await.expect("the followers park and go on");
         let contents = async || bank.verify_contents().await.expect("an answer").remove(0);
-        let unchecked = contents().await.unchecked.expect("what is parked cannot be compared");
+        let unchecked = contents()
+            .await
+            .unchecked
+            .expect("what is parked cannot be compared");
         assert!(unchecked.contains("parked"), "{unchecked}");
 
         let parking = bank.parking("summaries").expect("a follower");
-        parking.give_up(&ids[0].stream(), "a test").await.expect("it is given up");
-        parking.retry(&ids[0].stream()).await.expect("what waits is dealt with");
-        parking.retry_edited(&ids[1].stream(), json!({ "amount": "6.66" })).await.expect("it is edited");
+        parking
+            .give_up(&ids[0].stream(), "a test")
+            .await
+            .expect("it is given up");
+        parking
+            .retry(&ids[0].stream())
+            .await
+            .expect("what waits is dealt with");
+        parking
+            .retry_edited(&ids[1].stream(), json!({ "amount": "6.66" }))
+            .await
+            .expect("it is edited");
         MENDED.store(true, Ordering::Relaxed);
-        parking.retry(&ids[2].stream()).await.expect("it is dealt with");
+        parking
+            .retry(&ids[2].stream())
+            .await
+            .expect("it is dealt with");
         assert!(bank.verify().await.expect("an answer").agrees());
         let compared = contents().await;
         assert!(compared.agrees(), "{compared}");
-        let balances: Vec<_> = bank.summaries.0.list(Listing::ALL).await.expect("an answer");
-        let balances: Vec<_> = balances.into_iter().map(|summary| summary.balance).collect();
+        let balances: Vec<_> = bank
+            .summaries
+            .0
+            .list(Listing::ALL)
+            .await
+            .expect("an answer");
+        let balances: Vec<_> = balances
+            .into_iter()
+            .map(|summary| summary.balance)
+            .collect();
         assert_eq!(balances, [money("1"), money("7.66"), money("667.66")]);
         bank.stop().await.expect("a graceful end");
     }

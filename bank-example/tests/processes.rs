@@ -24,8 +24,12 @@ const CREDITS: u64 = 500;
 const KILLS: usize = 15;
 
 async fn open(url: &str) -> Running<EventSourcedBank> {
-    let store = bank_example::stores::open(url).await.expect("the store opens");
-    EventSourcedBank::start(store, Runner::concurrent().without_leases()).await.expect("the bank starts")
+    let store = bank_example::stores::open(url)
+        .await
+        .expect("the store opens");
+    EventSourcedBank::start(store, Runner::concurrent().without_leases())
+        .await
+        .expect("the bank starts")
 }
 
 /// A child process that runs `test` of this program on the store and account given.
@@ -47,9 +51,14 @@ async fn in_child() -> Option<(Running<EventSourcedBank>, Id<Account>)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn child_credits_500_times() {
-    let Some((bank, account)) = in_child().await else { return };
+    let Some((bank, account)) = in_child().await else {
+        return;
+    };
     for _ in 0..CREDITS {
-        bank.accounts.credit(account, money("0.10")).await.expect("no error reaches the user");
+        bank.accounts
+            .credit(account, money("0.10"))
+            .await
+            .expect("no error reaches the user");
     }
     bank.settled().await.expect("the ledger catches up");
     bank.stop().await.expect("a graceful end");
@@ -61,25 +70,41 @@ async fn two_processes_credit_one_account_500_times_each_at_once() {
         let bank = open(place.url()).await;
         let alice = bank.accounts.open("Alice").await.expect("an account");
         let bob = bank.accounts.open("Bob").await.expect("an account");
-        bank.accounts.credit(bob, money("7")).await.expect("a credit");
+        bank.accounts
+            .credit(bob, money("7"))
+            .await
+            .expect("a credit");
         let children = [0, 1].map(|_| child("child_credits_500_times", place.url(), alice));
         for mut child in children {
             assert!(child.wait().expect("the child ends").success());
         }
         let account = bank.accounts.load(alice).await.expect("Alice");
-        assert_eq!((account.balance, account.version()), (money("100"), Version::new(1 + 2 * CREDITS)));
-        assert_eq!(assert_consistent(&bank).await, (money("107"), 1 + 2 * CREDITS));
+        assert_eq!(
+            (account.balance, account.version()),
+            (money("100"), Version::new(1 + 2 * CREDITS))
+        );
+        assert_eq!(
+            assert_consistent(&bank).await,
+            (money("107"), 1 + 2 * CREDITS)
+        );
         bank.stop().await.expect("a graceful end");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn child_credits_until_it_is_killed() {
-    let Some((bank, account)) = in_child().await else { return };
+    let Some((bank, account)) = in_child().await else {
+        return;
+    };
     loop {
-        bank.accounts.credit(account, money("0.01")).await.expect("a credit");
+        bank.accounts
+            .credit(account, money("0.01"))
+            .await
+            .expect("a credit");
         let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "acknowledged").and_then(|()| stdout.flush()).expect("the parent listens");
+        writeln!(stdout, "acknowledged")
+            .and_then(|()| stdout.flush())
+            .expect("the parent listens");
     }
 }
 
@@ -92,7 +117,11 @@ async fn after_kill_9_everything_agrees_and_nothing_acknowledged_is_lost() {
         bank.stop().await.expect("a graceful end");
         let mut credits = 0;
         for _ in 0..KILLS {
-            let acknowledged = killed_after(Duration::from_millis(random.u64(20..250)), place.url(), alice);
+            let acknowledged = killed_after(
+                Duration::from_millis(random.u64(20..250)),
+                place.url(),
+                alice,
+            );
             let bank = open(place.url()).await;
             let (balance, movements) = assert_consistent(&bank).await;
             // The last credit may have been written without being acknowledged.
@@ -115,10 +144,17 @@ fn killed_after(delay: Duration, url: &str, account: Id<Account>) -> u64 {
     let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
     let killer = std::thread::spawn(move || {
         std::thread::sleep(delay);
-        child.kill().and_then(|()| child.wait()).expect("the child is killed")
+        child
+            .kill()
+            .and_then(|()| child.wait())
+            .expect("the child is killed")
     });
     // The test harness prints lines of its own, the first of which may share a line with ours.
-    let acknowledged = stdout.lines().map_while(Result::ok).filter(|line| line.ends_with("acknowledged")).count();
+    let acknowledged = stdout
+        .lines()
+        .map_while(Result::ok)
+        .filter(|line| line.ends_with("acknowledged"))
+        .count();
     killer.join().expect("the killer ends");
     acknowledged as u64
 }
@@ -129,16 +165,24 @@ const PAUSES: usize = 50;
 #[tokio::test(flavor = "multi_thread")]
 async fn child_follows_until_its_parent_ends() {
     let Some(url) = following_child() else { return };
-    let store = bank_example::stores::open(&url).await.expect("the store opens");
+    let store = bank_example::stores::open(&url)
+        .await
+        .expect("the store opens");
     let runner = Runner::concurrent().with_leases(LEASE);
-    let bank = EventSourcedBank::start(store, runner).await.expect("the bank starts");
+    let bank = EventSourcedBank::start(store, runner)
+        .await
+        .expect("the bank starts");
     let mut rest = String::new();
-    tokio::task::block_in_place(|| std::io::stdin().read_to_string(&mut rest)).expect("the parent says nothing");
+    tokio::task::block_in_place(|| std::io::stdin().read_to_string(&mut rest))
+        .expect("the parent says nothing");
     bank.stop().await.expect("a graceful end");
 }
 
 fn following_child() -> Option<String> {
-    std::env::var(CHILD).ok()?.strip_prefix("follow ").map(str::to_owned)
+    std::env::var(CHILD)
+        .ok()?
+        .strip_prefix("follow ")
+        .map(str::to_owned)
 }
 
 /// A child process that runs the bank's followers. Killed when it is dropped, also while it is stopped.
@@ -152,7 +196,11 @@ impl Drop for Follower {
 
 fn follower(url: &str) -> Follower {
     let child = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "child_follows_until_its_parent_ends", "--nocapture"])
+        .args([
+            "--exact",
+            "child_follows_until_its_parent_ends",
+            "--nocapture",
+        ])
         .env(CHILD, format!("follow {url}"))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
@@ -162,7 +210,9 @@ fn follower(url: &str) -> Follower {
 }
 
 fn signal(name: &str, process: &Child) {
-    let sent = Command::new("sh").args(["-c", &format!("kill -{name} {}", process.id())]).status();
+    let sent = Command::new("sh")
+        .args(["-c", &format!("kill -{name} {}", process.id())])
+        .status();
     assert!(sent.expect("a shell").success());
 }
 
@@ -189,7 +239,10 @@ async fn pause(process: &Child, accounts: &AccountService, account: Id<Account>)
 async fn a_paused_and_resumed_process_does_nothing_twice() {
     for place in Place::all_durable() {
         let url = place.url();
-        let store = bank_example::stores::open(url).await.expect("the store opens").store();
+        let store = bank_example::stores::open(url)
+            .await
+            .expect("the store opens")
+            .store();
         let accounts = AccountService::from(Application::new("accounts", store.clone()));
         let ledger = Application::new("ledger", store);
         let alice = accounts.open("Alice").await.expect("an account");
@@ -217,7 +270,10 @@ async fn a_paused_and_resumed_process_does_nothing_twice() {
             assert!(child.wait().expect("the child ends").success());
         }
         let bank = open(url).await;
-        assert_eq!(assert_consistent(&bank).await, (Money::from(PAUSES), PAUSES as u64));
+        assert_eq!(
+            assert_consistent(&bank).await,
+            (Money::from(PAUSES), PAUSES as u64)
+        );
         bank.stop().await.expect("a graceful end");
     }
 }

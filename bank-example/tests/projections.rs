@@ -20,8 +20,8 @@ use eventsourcing::store::{Position, StoreError};
 use eventsourcing::system::{BuildState, FollowerState};
 use eventsourcing::testing::Seed;
 use eventsourcing::{
-    Id, OnFailure, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, Stores, System,
-    SystemError, Table, Tx, values,
+    Id, OnFailure, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, Stores,
+    System, SystemError, Table, Tx, values,
 };
 use support::{Place, money};
 
@@ -31,8 +31,11 @@ struct Credits(ReadModel);
 
 impl SqlReadModel for Credits {
     const VERSION: u32 = 1;
-    const TABLES: &'static [Table] =
-        &[Table::new("credits", "account TEXT PRIMARY KEY, number BIGINT NOT NULL").with_indexes(&["number"])];
+    const TABLES: &'static [Table] = &[Table::new(
+        "credits",
+        "account TEXT PRIMARY KEY, number BIGINT NOT NULL",
+    )
+    .with_indexes(&["number"])];
 }
 
 impl SqlProjection<Account> for Credits {
@@ -44,10 +47,14 @@ impl SqlProjection<Account> for Credits {
 }
 
 async fn count(event: &Recorded<Account>, tx: &mut Tx<'_>, by: i64) -> Result<(), SqlError> {
-    let AccountEvent::Credited { .. } = event.payload else { return Ok(()) };
+    let AccountEvent::Credited { .. } = event.payload else {
+        return Ok(());
+    };
     let sql = "INSERT INTO {credits} (account, number) VALUES ($1, $2) \
                ON CONFLICT (account) DO UPDATE SET number = {credits}.number + $2";
-    tx.execute(sql, &values![event.aggregate_id, by]).await.map(drop)
+    tx.execute(sql, &values![event.aggregate_id, by])
+        .await
+        .map(drop)
 }
 
 impl Credits {
@@ -57,7 +64,12 @@ impl Credits {
 }
 
 async fn number(model: &ReadModel, account: Id<Account>) -> Result<i64, SqlError> {
-    let rows = model.query("SELECT number FROM {credits} WHERE account = $1", &values![account]).await?;
+    let rows = model
+        .query(
+            "SELECT number FROM {credits} WHERE account = $1",
+            &values![account],
+        )
+        .await?;
     rows.first().map_or(Ok(0), |row| row.get("number"))
 }
 
@@ -76,7 +88,10 @@ struct TenfoldCredits(ReadModel);
 impl SqlReadModel for TenfoldCredits {
     const VERSION: u32 = 2;
     const TABLES: &'static [Table] = &[
-        Table::new("credits", "account TEXT PRIMARY KEY, number BIGINT NOT NULL, remark TEXT"),
+        Table::new(
+            "credits",
+            "account TEXT PRIMARY KEY, number BIGINT NOT NULL, remark TEXT",
+        ),
         Table::new("remarks", "remark TEXT"),
     ];
 }
@@ -100,19 +115,27 @@ struct LaterBank {
 }
 
 async fn stores(place: &Place) -> Stores {
-    bank_example::stores::open(place.url()).await.expect("a store")
+    bank_example::stores::open(place.url())
+        .await
+        .expect("a store")
 }
 
 async fn credit(accounts: &AccountService, id: Id<Account>, times: usize) {
     let mut account = accounts.load(id).await.expect("the account is there");
     for _ in 0..times {
-        account.record(AccountEvent::Credited { amount: money("0.01") });
+        account.record(AccountEvent::Credited {
+            amount: money("0.01"),
+        });
     }
     accounts.save(&mut account).await.expect("a save");
 }
 
 async fn start<S: System>(stores: &Stores, runner: Runner) -> Running<S> {
-    eventsourcing::SystemBuilder::new(stores.clone()).with_runner(runner).start().await.expect("a start")
+    eventsourcing::SystemBuilder::new(stores.clone())
+        .with_runner(runner)
+        .start()
+        .await
+        .expect("a start")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -123,9 +146,16 @@ async fn who_wrote_reads_what_came_of_it() {
             let bank: Running<Bank> = start(&stores, runner).await;
             let alice = bank.accounts.open("Alice").await.expect("an account");
             for expected in 1..=20 {
-                let receipt = bank.accounts.credit(alice, money("1")).await.expect("a credit");
+                let receipt = bank
+                    .accounts
+                    .credit(alice, money("1"))
+                    .await
+                    .expect("a credit");
                 bank.credits.after(&receipt).await.expect("it gets there");
-                assert_eq!(bank.credits.number(alice).await.expect("an answer"), expected);
+                assert_eq!(
+                    bank.credits.number(alice).await.expect("an answer"),
+                    expected
+                );
             }
             bank.stop().await.expect("a graceful end");
         }
@@ -141,18 +171,40 @@ async fn waiting_is_right_across_processes_and_ends_with_a_typed_error() {
     let there: Running<Bank> = start(&there, Runner::concurrent()).await;
     let alice = here.accounts.open("Alice").await.expect("an account");
     for expected in 1..=20 {
-        let receipt = here.accounts.credit(alice, money("1")).await.expect("a credit");
+        let receipt = here
+            .accounts
+            .credit(alice, money("1"))
+            .await
+            .expect("a credit");
         for bank in [&here, &there] {
             bank.credits.after(&receipt).await.expect("it gets there");
-            assert_eq!(bank.credits.number(alice).await.expect("an answer"), expected);
+            assert_eq!(
+                bank.credits.number(alice).await.expect("an answer"),
+                expected
+            );
         }
     }
-    let mut beyond = here.accounts.credit(alice, money("1")).await.expect("a credit");
+    let mut beyond = here
+        .accounts
+        .credit(alice, money("1"))
+        .await
+        .expect("a credit");
     here.stop().await.expect("a graceful end");
-    there.credits.after(&beyond).await.expect("the other one takes over");
+    there
+        .credits
+        .after(&beyond)
+        .await
+        .expect("the other one takes over");
     beyond.position = Position::MAX;
-    let lost = there.credits.after(&beyond).await.expect_err("no event of this log was ever there");
-    assert!(matches!(lost, SystemError::Store(StoreError::LogWentBack { .. })), "{lost}");
+    let lost = there
+        .credits
+        .after(&beyond)
+        .await
+        .expect_err("no event of this log was ever there");
+    assert!(
+        matches!(lost, SystemError::Store(StoreError::LogWentBack { .. })),
+        "{lost}"
+    );
     there.stop().await.expect("a graceful end");
 }
 
@@ -170,10 +222,17 @@ async fn a_failing_statement_stops_the_follower_and_leaves_nothing() {
     impl SqlProjection<Account> for Quiet {
         type Error = SqlError;
 
-        async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
-            tx.execute("INSERT INTO {quiet} VALUES ($1)", &values![event.position]).await?;
+        async fn project(
+            &self,
+            event: &Recorded<Account>,
+            tx: &mut Tx<'_>,
+        ) -> Result<(), SqlError> {
+            tx.execute("INSERT INTO {quiet} VALUES ($1)", &values![event.position])
+                .await?;
             if event.version.as_u64() == 4 {
-                let _ = tx.execute("INSERT INTO {quiet} VALUES ($1)", &values![event.position]).await;
+                let _ = tx
+                    .execute("INSERT INTO {quiet} VALUES ($1)", &values![event.position])
+                    .await;
             }
             Ok(())
         }
@@ -192,9 +251,21 @@ async fn a_failing_statement_stops_the_follower_and_leaves_nothing() {
         let alice = bank.accounts.open("Alice").await.expect("an account");
         credit(&bank.accounts, alice, 5).await;
         let stopped = bank.settled().await.expect_err("it stops");
-        assert!(stopped.to_string().contains("version 4): a statement failed and was not reported"), "{stopped}");
-        let rows = bank.quiet.query("SELECT position FROM {quiet} ORDER BY position", &[]).await.expect("an answer");
-        let positions: Vec<i64> = rows.iter().map(|row| row.get("position").expect("a number")).collect();
+        assert!(
+            stopped
+                .to_string()
+                .contains("version 4): a statement failed and was not reported"),
+            "{stopped}"
+        );
+        let rows = bank
+            .quiet
+            .query("SELECT position FROM {quiet} ORDER BY position", &[])
+            .await
+            .expect("an answer");
+        let positions: Vec<i64> = rows
+            .iter()
+            .map(|row| row.get("position").expect("a number"))
+            .collect();
         assert_eq!(positions, [1, 2, 3], "what came before stands");
         assert!(bank.stop().await.is_err());
     }
@@ -214,10 +285,23 @@ async fn a_read_model_is_built_anew_beside_the_one_that_answers() {
                 build.finished().await.expect("it is shown");
                 assert!(matches!(build.progress().state, BuildState::Shown));
                 assert!(bank.build("credits").is_none());
-                assert_eq!(bank.credits.number(alice).await.expect("an answer"), 299 + round);
-                let receipt = bank.accounts.credit(alice, money("1")).await.expect("a credit");
-                bank.credits.after(&receipt).await.expect("it goes on with the new one");
-                assert_eq!(bank.credits.number(alice).await.expect("an answer"), 300 + round);
+                assert_eq!(
+                    bank.credits.number(alice).await.expect("an answer"),
+                    299 + round
+                );
+                let receipt = bank
+                    .accounts
+                    .credit(alice, money("1"))
+                    .await
+                    .expect("a credit");
+                bank.credits
+                    .after(&receipt)
+                    .await
+                    .expect("it goes on with the new one");
+                assert_eq!(
+                    bank.credits.number(alice).await.expect("an answer"),
+                    300 + round
+                );
             }
             bank.stop().await.expect("a graceful end");
         }
@@ -228,23 +312,52 @@ async fn a_read_model_is_built_anew_beside_the_one_that_answers() {
 async fn only_read_models_in_a_database_are_built_anew() {
     let stores = stores(&Place::all().remove(0)).await;
     let bank: Running<EventSourcedBank> = start(&stores, Runner::inline()).await;
-    let refusal = bank.rebuild("ledger").await.expect_err("a policy").to_string();
-    assert!(refusal.contains("ledger cannot be built anew, it is a policy"), "{refusal}");
-    let refusal = bank.rebuild("nothing").await.expect_err("nobody").to_string();
+    let refusal = bank
+        .rebuild("ledger")
+        .await
+        .expect_err("a policy")
+        .to_string();
     assert!(
-        refusal.contains("no follower \"nothing\"; it has accounts, transfers, ledger, activity, summaries"),
+        refusal.contains("ledger cannot be built anew, it is a policy"),
+        "{refusal}"
+    );
+    let refusal = bank
+        .rebuild("nothing")
+        .await
+        .expect_err("nobody")
+        .to_string();
+    assert!(
+        refusal.contains(
+            "no follower \"nothing\"; it has accounts, transfers, ledger, activity, summaries"
+        ),
         "{refusal}"
     );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_without_a_database_says_what_to_do() {
-    let refusal = Bank::start(eventsourcing::MemoryStore::new(), Runner::inline()).await.expect_err("no database");
+    let refusal = Bank::start(eventsourcing::MemoryStore::new(), Runner::inline())
+        .await
+        .expect_err("no database");
     assert!(matches!(refusal, SystemError::Invalid { .. }));
-    assert!(refusal.to_string().contains("with_read_models(SqliteStore::in_memory()?)"), "{refusal}");
+    assert!(
+        refusal
+            .to_string()
+            .contains("with_read_models(SqliteStore::in_memory()?)"),
+        "{refusal}"
+    );
     let stores = stores(&Place::all().remove(0)).await;
-    let refusal = Bank::builder(stores).with_partitions("credits", 4).start().await.expect_err("no partitions");
-    assert!(refusal.to_string().contains("credits is a read model and cannot be split"), "{refusal}");
+    let refusal = Bank::builder(stores)
+        .with_partitions("credits", 4)
+        .start()
+        .await
+        .expect_err("no partitions");
+    assert!(
+        refusal
+            .to_string()
+            .contains("credits is a read model and cannot be split"),
+        "{refusal}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -261,26 +374,55 @@ async fn a_later_version_takes_the_place_of_an_earlier_one_while_both_run() {
         if let Some(build) = late.build("credits") {
             build.finished().await.expect("it is shown");
         }
-        assert_eq!(number(&late.credits, alice).await.expect("an answer"), 5_000);
-        let receipt = early.accounts.credit(alice, money("1")).await.expect("a credit");
-        late.credits.after(&receipt).await.expect("the new one goes on");
-        assert_eq!(number(&late.credits, alice).await.expect("an answer"), 5_010);
-        late.credits.query("SELECT remark FROM {remarks}", &[]).await.expect("its other table is there");
+        assert_eq!(
+            number(&late.credits, alice).await.expect("an answer"),
+            5_000
+        );
+        let receipt = early
+            .accounts
+            .credit(alice, money("1"))
+            .await
+            .expect("a credit");
+        late.credits
+            .after(&receipt)
+            .await
+            .expect("the new one goes on");
+        assert_eq!(
+            number(&late.credits, alice).await.expect("an answer"),
+            5_010
+        );
+        late.credits
+            .query("SELECT remark FROM {remarks}", &[])
+            .await
+            .expect("its other table is there");
 
-        early.credits.after(&receipt).await.expect("the old one sees how far the new one is");
+        early
+            .credits
+            .after(&receipt)
+            .await
+            .expect("the old one sees how far the new one is");
         early.settled().await.expect("it is not waited for");
         let health = early.health().await.expect("an answer");
-        assert!(matches!(health.followers[0].state, FollowerState::StandingBy { .. }), "{health:?}");
+        assert!(
+            matches!(health.followers[0].state, FollowerState::StandingBy { .. }),
+            "{health:?}"
+        );
         early.stop().await.expect("a graceful end");
         late.stop().await.expect("a graceful end");
 
         let again: Running<Bank> = start(&stores, Runner::inline()).await;
         credit(&again.accounts, alice, 1).await;
-        again.settled().await.expect("the old version only looks on");
+        again
+            .settled()
+            .await
+            .expect("the old version only looks on");
         assert_eq!(again.credits.number(alice).await.expect("an answer"), 5_010);
         again.stop().await.expect("a graceful end");
         let late: Running<LaterBank> = start(&stores, Runner::inline()).await;
-        assert_eq!(number(&late.credits, alice).await.expect("an answer"), 5_020);
+        assert_eq!(
+            number(&late.credits, alice).await.expect("an answer"),
+            5_020
+        );
     }
 }
 
@@ -292,14 +434,25 @@ async fn a_build_that_fails_says_so_and_the_old_version_answers() {
 
     impl SqlReadModel for Broken {
         const VERSION: u32 = 3;
-        const TABLES: &'static [Table] = &[Table::new("credits", "account TEXT PRIMARY KEY, number BIGINT NOT NULL")];
+        const TABLES: &'static [Table] = &[Table::new(
+            "credits",
+            "account TEXT PRIMARY KEY, number BIGINT NOT NULL",
+        )];
     }
 
     impl SqlProjection<Account> for Broken {
         type Error = SqlError;
 
-        async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
-            tx.execute("INSERT INTO {credits} (account, amount) VALUES ($1, 1)", &values![event.aggregate_id]).await?;
+        async fn project(
+            &self,
+            event: &Recorded<Account>,
+            tx: &mut Tx<'_>,
+        ) -> Result<(), SqlError> {
+            tx.execute(
+                "INSERT INTO {credits} (account, amount) VALUES ($1, 1)",
+                &values![event.aggregate_id],
+            )
+            .await?;
             Ok(())
         }
     }
@@ -321,9 +474,15 @@ async fn a_build_that_fails_says_so_and_the_old_version_answers() {
         bank.stop().await.expect("a graceful end");
 
         let broken: Running<BrokenBank> = start(&stores, Runner::concurrent()).await;
-        let build = broken.rebuild("credits").await.expect("it joins the one under way");
+        let build = broken
+            .rebuild("credits")
+            .await
+            .expect("it joins the one under way");
         let failure = build.finished().await.expect_err("it fails").to_string();
-        assert!(failure.contains("before position 1 (Opened of Account"), "{failure}");
+        assert!(
+            failure.contains("before position 1 (Opened of Account"),
+            "{failure}"
+        );
         assert_eq!(number(&broken.credits, alice).await.expect("an answer"), 5);
         broken.stop().await.expect("a graceful end");
 
@@ -367,7 +526,9 @@ async fn large_log(stores: &Stores, accounts: usize, events: usize) -> Vec<Id<Ac
     let app = eventsourcing::Application::new("accounts", stores.store());
     let mut ids = Vec::new();
     for number in 0..accounts {
-        let mut account = Root::<Account>::create(AccountEvent::Opened { owner: format!("Owner {number}") });
+        let mut account = Root::<Account>::create(AccountEvent::Opened {
+            owner: format!("Owner {number}"),
+        });
         for number in 1..events / accounts {
             let amount = money(if number % 10 == 0 { "1" } else { "0.01" });
             account.record(AccountEvent::Credited { amount });
@@ -393,11 +554,19 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
         let writing = tokio::spawn(async move {
             let mut credits = 0;
             while !stop.load(Ordering::Relaxed) {
-                let receipt = writer.accounts.credit(last, money("1")).await.expect("a credit");
+                let receipt = writer
+                    .accounts
+                    .credit(last, money("1"))
+                    .await
+                    .expect("a credit");
                 credits += 1;
                 tokio::time::sleep(Duration::from_millis(2)).await;
                 if credits % 10 == 0 {
-                    writer.credits.after_within(&receipt, Duration::from_secs(30)).await.expect("it keeps up");
+                    writer
+                        .credits
+                        .after_within(&receipt, Duration::from_secs(30))
+                        .await
+                        .expect("it keeps up");
                 }
             }
             credits
@@ -406,8 +575,13 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
         let reading = tokio::spawn(async move {
             let (mut answers, mut newest) = (0_u64, 0);
             while !stop.load(Ordering::Relaxed) {
-                let found = number(&reader.credits, first).await.expect("every query is answered");
-                assert!(found >= newest, "it never goes back: {found} after {newest}");
+                let found = number(&reader.credits, first)
+                    .await
+                    .expect("every query is answered");
+                assert!(
+                    found >= newest,
+                    "it never goes back: {found} after {newest}"
+                );
                 (answers, newest) = (answers + 1, found);
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
@@ -421,22 +595,47 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         build.finished().await.expect("it is shown");
-        let (positions, rates): (Vec<_>, Vec<_>) = shown.iter().map(|shown| (shown.position, shown.rate)).unzip();
-        assert!(positions.is_sorted() && rates.iter().any(|rate| *rate > 0.0), "progress is shown: {shown:?}");
-        assert!(shown.iter().any(|shown| shown.remaining.is_some()), "and the time that is left: {shown:?}");
+        let (positions, rates): (Vec<_>, Vec<_>) = shown
+            .iter()
+            .map(|shown| (shown.position, shown.rate))
+            .unzip();
+        assert!(
+            positions.is_sorted() && rates.iter().any(|rate| *rate > 0.0),
+            "progress is shown: {shown:?}"
+        );
+        assert!(
+            shown.iter().any(|shown| shown.remaining.is_some()),
+            "and the time that is left: {shown:?}"
+        );
         tokio::time::sleep(Duration::from_millis(300)).await;
         over.store(true, Ordering::Relaxed);
-        let (credits, answers) = (writing.await.expect("no panic"), reading.await.expect("no panic"));
-        assert!(credits > 10 && answers > 10, "{credits} credits, {answers} answers");
+        let (credits, answers) = (
+            writing.await.expect("no panic"),
+            reading.await.expect("no panic"),
+        );
+        assert!(
+            credits > 10 && answers > 10,
+            "{credits} credits, {answers} answers"
+        );
 
         bank.settled().await.expect("it catches up");
         let each = i64::try_from((EVENTS / ids.len() - 1) / 10).expect("a number");
         for id in &ids {
             let expected = if *id == first { each + credits } else { each };
-            assert_eq!(number(&bank.credits, *id).await.expect("an answer"), expected);
+            assert_eq!(
+                number(&bank.credits, *id).await.expect("an answer"),
+                expected
+            );
         }
-        eprintln!("{}: {credits} credits and {answers} answers meanwhile", place.url());
-        Arc::into_inner(bank).expect("nobody else has it").stop().await.expect("a graceful end");
+        eprintln!(
+            "{}: {credits} credits and {answers} answers meanwhile",
+            place.url()
+        );
+        Arc::into_inner(bank)
+            .expect("nobody else has it")
+            .stop()
+            .await
+            .expect("a graceful end");
     }
 }
 
@@ -454,9 +653,16 @@ async fn a_build_goes_on_where_it_stopped() {
         bank.stop().await.expect("a graceful end");
         let is_interrupted = matches!(build.progress().state, BuildState::Interrupted);
 
-        let bank: Running<Bank> =
-            Bank::builder(stores.clone()).with_on_failure("credits", OnFailure::Retry).start().await.expect("a start");
-        assert_eq!(bank.build("credits").is_some(), is_interrupted, "it goes on by itself");
+        let bank: Running<Bank> = Bank::builder(stores.clone())
+            .with_on_failure("credits", OnFailure::Retry)
+            .start()
+            .await
+            .expect("a start");
+        assert_eq!(
+            bank.build("credits").is_some(),
+            is_interrupted,
+            "it goes on by itself"
+        );
         if let Some(build) = bank.build("credits") {
             build.finished().await.expect("it is shown");
         }
@@ -484,9 +690,13 @@ async fn a_build_that_was_killed_goes_on() {
                 .spawn()
                 .expect("the bank runs");
             tokio::time::sleep(Duration::from_millis(random.u64(50..600))).await;
-            building.kill().and_then(|()| building.wait()).expect("it is killed");
+            building
+                .kill()
+                .and_then(|()| building.wait())
+                .expect("it is killed");
 
-            let bank: Running<EventSourcedBank> = start(&stores, Runner::concurrent().without_leases()).await;
+            let bank: Running<EventSourcedBank> =
+                start(&stores, Runner::concurrent().without_leases()).await;
             let Some(build) = bank.build("summaries") else {
                 bank.stop().await.expect("it had not begun, or was shown");
                 continue;
@@ -496,7 +706,10 @@ async fn a_build_that_was_killed_goes_on() {
             bank.settled().await.expect("it goes on");
             assert!(bank.verify().await.expect("an answer").agrees());
             let contents = bank.verify_contents().await.expect("an answer");
-            let summaries = contents.iter().find(|compared| compared.name == *"summaries").expect("it is compared");
+            let summaries = contents
+                .iter()
+                .find(|compared| compared.name == *"summaries")
+                .expect("it is compared");
             assert!(summaries.agrees(), "{summaries}");
             bank.stop().await.expect("a graceful end");
         }

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, Version};
 use eventsourcing::{
-    Aggregate, AppError, Application, Id, Policy, Projection, Recorded, Rejected, Root, Runner, Stores, System, Work,
-    event,
+    Aggregate, AppError, Application, Id, Policy, Projection, Recorded, Rejected, Root, Runner,
+    Stores, System, Work, event,
 };
 use serde::{Deserialize, Serialize};
 use support::Place;
@@ -50,7 +50,9 @@ impl From<Application> for Ledgers {
 }
 
 async fn count(by: i64, work: &mut Work) -> Result<(), AppError> {
-    let ledger = work.load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened).await?;
+    let ledger = work
+        .load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened)
+        .await?;
     ledger.record(LedgerEvent::Changed { by });
     Ok(())
 }
@@ -132,7 +134,12 @@ release! { third, #[aggregate(former_names("Konto"), snapshot = every(2))] Accou
 async fn places() -> Vec<(Stores, Place)> {
     let mut places = Vec::new();
     for place in Place::all() {
-        places.push((bank_example::stores::open(place.url()).await.expect("the store opens"), place));
+        places.push((
+            bank_example::stores::open(place.url())
+                .await
+                .expect("the store opens"),
+            place,
+        ));
     }
     places
 }
@@ -143,8 +150,16 @@ fn applications(stores: &Stores) -> [Application; 3] {
 }
 
 async fn stored_under(stores: &Stores, id: Uuid) -> Vec<String> {
-    let page = stores.store().read_log(LogQuery::after(Position::ZERO).limit(10_000)).await.expect("the log");
-    page.events.iter().filter(|event| event.stream.id == id).map(|event| event.stream.category.to_string()).collect()
+    let page = stores
+        .store()
+        .read_log(LogQuery::after(Position::ZERO).limit(10_000))
+        .await
+        .expect("the log");
+    page.events
+        .iter()
+        .filter(|event| event.stream.id == id)
+        .map(|event| event.stream.category.to_string())
+        .collect()
 }
 
 #[test]
@@ -162,8 +177,12 @@ async fn a_stream_goes_on_under_the_name_it_was_begun_with_whichever_release_wri
     for (stores, place) in places().await {
         let [first, second, third] = applications(&stores);
         let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        first::open(&first, old).await.expect("an account of the first release");
-        third::open(&third, new).await.expect("an account of the third release");
+        first::open(&first, old)
+            .await
+            .expect("an account of the first release");
+        third::open(&third, new)
+            .await
+            .expect("an account of the third release");
         for _ in 0..3 {
             for id in [old, new] {
                 second::credit(&second, id).await.expect("a credit");
@@ -171,22 +190,55 @@ async fn a_stream_goes_on_under_the_name_it_was_begun_with_whichever_release_wri
             }
             first::credit(&first, old).await.expect("a credit");
         }
-        assert_eq!(stored_under(&stores, old).await, ["Konto"; 10], "{}", place.url());
-        assert_eq!(stored_under(&stores, new).await, ["Account"; 7], "{}", place.url());
-        for (id, cents, version) in [(old, 91, 10), (new, 61, 7)] {
-            let (by_second, by_third) = (second::load(&second, id).await, third::load(&third, id).await);
-            assert_eq!((by_second.cents, by_third.cents), (cents, cents));
-            assert_eq!((by_second.stream(), by_second.version()), (by_third.stream(), Version::new(version)));
-        }
-        let history = third.history(Id::<third::Account>::from_uuid(old)).await.expect("a history");
         assert_eq!(
-            (history.len(), history[0].category, history[0].event_ref().category),
+            stored_under(&stores, old).await,
+            ["Konto"; 10],
+            "{}",
+            place.url()
+        );
+        assert_eq!(
+            stored_under(&stores, new).await,
+            ["Account"; 7],
+            "{}",
+            place.url()
+        );
+        for (id, cents, version) in [(old, 91, 10), (new, 61, 7)] {
+            let (by_second, by_third) = (
+                second::load(&second, id).await,
+                third::load(&third, id).await,
+            );
+            assert_eq!((by_second.cents, by_third.cents), (cents, cents));
+            assert_eq!(
+                (by_second.stream(), by_second.version()),
+                (by_third.stream(), Version::new(version))
+            );
+        }
+        let history = third
+            .history(Id::<third::Account>::from_uuid(old))
+            .await
+            .expect("a history");
+        assert_eq!(
+            (
+                history.len(),
+                history[0].category,
+                history[0].event_ref().category
+            ),
             (10, "Konto", "Konto".into())
         );
-        let at = third.load_at(Id::<third::Account>::from_uuid(old), Version::new(2)).await.expect("it was at 2");
+        let at = third
+            .load_at(Id::<third::Account>::from_uuid(old), Version::new(2))
+            .await
+            .expect("it was at 2");
         assert_eq!(at.cents, 11);
-        let ids = third.ids::<third::Account>(Position::ZERO, 10).await.expect("ids").ids;
-        assert_eq!(ids.iter().map(|id| id.as_uuid()).collect::<Vec<_>>(), [old, new]);
+        let ids = third
+            .ids::<third::Account>(Position::ZERO, 10)
+            .await
+            .expect("ids")
+            .ids;
+        assert_eq!(
+            ids.iter().map(|id| id.as_uuid()).collect::<Vec<_>>(),
+            [old, new]
+        );
     }
 }
 
@@ -198,8 +250,9 @@ async fn two_releases_never_begin_two_streams_of_one_aggregate() {
         for number in 0..40 {
             let id = Uuid::from_u128(100 + number);
             let (old, new) = tokio::join!(second::open(&second, id), third::open(&third, id));
-            let conflicts =
-                [&old, &new].into_iter().filter(|outcome| outcome.as_ref().is_err_and(AppError::is_conflict));
+            let conflicts = [&old, &new]
+                .into_iter()
+                .filter(|outcome| outcome.as_ref().is_err_and(AppError::is_conflict));
             assert_eq!(conflicts.count(), 1, "{old:?} {new:?}");
             begun[usize::from(new.is_ok())] += 1;
             assert_eq!(stored_under(&stores, id).await.len(), 1, "{}", place.url());
@@ -214,36 +267,75 @@ async fn a_command_is_repeated_by_the_next_release() {
         let [_, second, third] = applications(&stores);
         let command = CommandId::new();
         let handle = second.command(command);
-        let opened =
-            handle.create::<second::Account, _, AppError>(|| Ok(second::AccountEvent::Opened { cents: 5 })).await;
+        let opened = handle
+            .create::<second::Account, _, AppError>(|| {
+                Ok(second::AccountEvent::Opened { cents: 5 })
+            })
+            .await;
         let opened = opened.expect("an account").as_uuid();
         let handle = third.command(command);
-        let mut again = Root::<third::Account>::with_id(handle.new_id(), third::AccountEvent::Opened { cents: 7 });
+        let mut again = Root::<third::Account>::with_id(
+            handle.new_id(),
+            third::AccountEvent::Opened { cents: 7 },
+        );
         handle.save(&mut again).await.expect("the first receipt");
-        assert_eq!((again.id().as_uuid(), again.cents, again.stream().category.as_str()), (opened, 5, "Konto"));
+        assert_eq!(
+            (
+                again.id().as_uuid(),
+                again.cents,
+                again.stream().category.as_str()
+            ),
+            (opened, 5, "Konto")
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn followers_take_the_events_under_all_names_once() {
     for (stores, place) in places().await {
-        let bank = first::Bank::start(stores.clone(), Runner::inline()).await.expect("the bank starts");
-        first::open(&bank.accounts.app, Uuid::from_u128(1)).await.expect("an account");
+        let bank = first::Bank::start(stores.clone(), Runner::inline())
+            .await
+            .expect("the bank starts");
+        first::open(&bank.accounts.app, Uuid::from_u128(1))
+            .await
+            .expect("an account");
         bank.stop().await.expect("a graceful end");
-        let bank = second::Bank::start(stores.clone(), Runner::inline()).await.expect("the bank starts");
+        let bank = second::Bank::start(stores.clone(), Runner::inline())
+            .await
+            .expect("the bank starts");
         let [_, _, third] = applications(&stores);
-        third::open(&third, Uuid::from_u128(2)).await.expect("an account");
-        third::credit(&third, Uuid::from_u128(1)).await.expect("a credit");
-        second::credit(&bank.accounts.app, Uuid::from_u128(2)).await.expect("a credit");
+        third::open(&third, Uuid::from_u128(2))
+            .await
+            .expect("an account");
+        third::credit(&third, Uuid::from_u128(1))
+            .await
+            .expect("a credit");
+        second::credit(&bank.accounts.app, Uuid::from_u128(2))
+            .await
+            .expect("a credit");
         bank.settled().await.expect("the followers catch up");
         assert_eq!(bank.count.0.load(Ordering::Relaxed), 4, "{}", place.url());
         bank.stop().await.expect("a graceful end");
 
-        let bank = third::Bank::start(stores.clone(), Runner::inline()).await.expect("the bank starts");
-        third::open(&bank.accounts.app, Uuid::from_u128(3)).await.expect("an account");
+        let bank = third::Bank::start(stores.clone(), Runner::inline())
+            .await
+            .expect("the bank starts");
+        third::open(&bank.accounts.app, Uuid::from_u128(3))
+            .await
+            .expect("an account");
         bank.settled().await.expect("the followers catch up");
-        let ledger = bank.ledger.app.load(Id::<Ledger>::named("General")).await.expect("the ledger");
-        assert_eq!((ledger.cents, ledger.version()), (23, Version::new(6)), "{}", place.url());
+        let ledger = bank
+            .ledger
+            .app
+            .load(Id::<Ledger>::named("General"))
+            .await
+            .expect("the ledger");
+        assert_eq!(
+            (ledger.cents, ledger.version()),
+            (23, Version::new(6)),
+            "{}",
+            place.url()
+        );
         assert!(bank.verify().await.expect("figures").agrees());
         bank.stop().await.expect("a graceful end");
     }

@@ -2,7 +2,10 @@
 //! are replaced one by one. Everybody writes, nothing stops, nothing is lost.
 //!
 //! The children are this very test program. `BANK_UPGRADE_SECONDS` says how long it takes; 5 unless given, 30 before a release.
-#![allow(clippy::print_stdout, reason = "children report on it, and figures are for people")]
+#![allow(
+    clippy::print_stdout,
+    reason = "children report on it, and figures are for people"
+)]
 
 #[path = "releases/second.rs"]
 mod second;
@@ -33,7 +36,8 @@ const LEASE: Duration = Duration::from_millis(500);
 const SHARED: usize = 4;
 
 fn seconds() -> u64 {
-    std::env::var("BANK_UPGRADE_SECONDS").map_or(5, |seconds| seconds.parse().expect("a number of seconds"))
+    std::env::var("BANK_UPGRADE_SECONDS")
+        .map_or(5, |seconds| seconds.parse().expect("a number of seconds"))
 }
 
 /// What a child has written, and was told to have been written.
@@ -46,7 +50,11 @@ struct Written {
 }
 
 /// Writes to an account of its own, and to those of all, until nobody listens any more.
-async fn write_until<A: Write>(accounts: &Application, shared: &[Uuid], stop: &AtomicBool) -> Written {
+async fn write_until<A: Write>(
+    accounts: &Application,
+    shared: &[Uuid],
+    stop: &AtomicBool,
+) -> Written {
     let mut written = Written::default();
     let mut own = eventsourcing::Root::<A>::create(A::open("a process"));
     accounts.save(&mut own).await.expect("an account");
@@ -62,15 +70,21 @@ async fn write_until<A: Write>(accounts: &Application, shared: &[Uuid], stop: &A
         let amount = money("0.50") * Money::from(1 + number as u64 % 7);
         let event = std::sync::Mutex::new(None);
         let decide = |account: &A| {
-            *event.lock().expect("nobody panics") = Some(A::change(&account.write(number, amount)).unwrap_or(ZERO));
+            *event.lock().expect("nobody panics") =
+                Some(A::change(&account.write(number, amount)).unwrap_or(ZERO));
             Ok::<_, std::convert::Infallible>(account.write(number, amount))
         };
         match accounts.update(id, decide).await {
             Ok(_) => {
-                let change = event.into_inner().expect("nobody panics").expect("it decided");
+                let change = event
+                    .into_inner()
+                    .expect("nobody panics")
+                    .expect("it decided");
                 *written.changes.entry(id.as_uuid()).or_default() += change;
             }
-            Err(Rejected::App(AppError::Store(StoreError::Newer { .. }))) if id != own => written.refused += 1,
+            Err(Rejected::App(AppError::Store(StoreError::Newer { .. }))) if id != own => {
+                written.refused += 1
+            }
             Err(error) => panic!("no other error reaches the user: {error}"),
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
@@ -100,12 +114,16 @@ fn report(release: &str, written: &Written) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn child_of_a_release() {
-    let Ok(told) = std::env::var(CHILD) else { return };
+    let Ok(told) = std::env::var(CHILD) else {
+        return;
+    };
     let mut words = told.split(' ');
     let mut word = || words.next().expect("a release, a store and accounts");
     let (release, url) = (word(), word());
     let shared: Vec<Uuid> = words.map(|id| id.parse().expect("an id")).collect();
-    let stores: Stores = bank_example::stores::open(url).await.expect("the store opens");
+    let stores: Stores = bank_example::stores::open(url)
+        .await
+        .expect("the store opens");
     let (runner, stop) = (Runner::concurrent().with_leases(LEASE), told_to_stop());
     let written = match release {
         "second" => {
@@ -143,20 +161,34 @@ impl Process {
             .expect("a child process");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         let lines = std::thread::spawn(move || stdout.lines().map_while(Result::ok).collect());
-        Self { stdin: child.stdin.take(), lines: Some(lines), child }
+        Self {
+            stdin: child.stdin.take(),
+            lines: Some(lines),
+            child,
+        }
     }
 
     /// Ends it as an operator would, and returns what it has written.
     fn stop(mut self) -> Written {
         drop(self.stdin.take());
-        assert!(self.child.wait().expect("the child ends").success(), "a process has failed");
+        assert!(
+            self.child.wait().expect("the child ends").success(),
+            "a process has failed"
+        );
         let mut written = Written::default();
-        for line in self.lines.take().expect("it is stopped once").join().expect("lines") {
+        for line in self
+            .lines
+            .take()
+            .expect("it is stopped once")
+            .join()
+            .expect("lines")
+        {
             let words: Vec<_> = line.split(' ').collect();
             match words[..] {
                 ["written", id, change] => {
                     let id = id.parse().expect("an id");
-                    *written.changes.entry(id).or_default() += change.parse::<Money>().expect("an amount");
+                    *written.changes.entry(id).or_default() +=
+                        change.parse::<Money>().expect("an amount");
                 }
                 ["refused", count] => written.refused = count.parse().expect("a number"),
                 _ => {}
@@ -175,13 +207,16 @@ impl Drop for Process {
 #[tokio::test(flavor = "multi_thread")]
 async fn two_releases_run_at_once_while_one_replaces_the_other() {
     let (place, began) = (Place::postgres(), Instant::now());
-    let stores: Stores = bank_example::stores::open(place.url()).await.expect("the store opens");
+    let stores: Stores = bank_example::stores::open(place.url())
+        .await
+        .expect("the store opens");
     second::write(stores.clone()).await;
     let before = second::books(stores.clone()).await;
     let mut shared = Vec::new();
     let accounts = Application::new("accounts", stores.store());
     for _ in 0..SHARED {
-        let mut account = eventsourcing::Root::<second::Account>::create(second::Account::open("Everybody"));
+        let mut account =
+            eventsourcing::Root::<second::Account>::create(second::Account::open("Everybody"));
         accounts.save(&mut account).await.expect("an account");
         shared.push(account.id().as_uuid());
     }
@@ -210,8 +245,17 @@ async fn two_releases_run_at_once_while_one_replaces_the_other() {
     }
     let refused: u64 = ended.iter().map(|written| written.refused).sum();
     let books = third::books(stores.clone()).await;
-    assert_eq!(books.0, expected, "what is in the accounts (left), and what was acknowledged");
-    assert!(refused > 0, "the old release has met no event of the new one, so nothing was shown");
+    assert_eq!(
+        books.0, expected,
+        "what is in the accounts (left), and what was acknowledged"
+    );
+    assert!(
+        refused > 0,
+        "the old release has met no event of the new one, so nothing was shown"
+    );
     let head = stores.store().head().await.expect("an answer");
-    println!("{} s, {head} positions, {refused} commands refused by the old release", began.elapsed().as_secs());
+    println!(
+        "{} s, {head} positions, {refused} commands refused by the old release",
+        began.elapsed().as_secs()
+    );
 }

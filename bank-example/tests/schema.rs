@@ -18,24 +18,39 @@ fn stored_events_stay_readable() {
 
 /// How many samples of the aggregate there are, all of which come out as one event.
 fn decoded<A: Aggregate>(lock: &SchemaLock) -> usize {
-    let samples =
-        lock.samples::<A>().map(|sample| sample.decode::<A>().unwrap_or_else(|error| panic!("{sample:?}: {error}")));
-    samples.inspect(|events| assert_eq!(events.len(), 1)).count()
+    let samples = lock.samples::<A>().map(|sample| {
+        sample
+            .decode::<A>()
+            .unwrap_or_else(|error| panic!("{sample:?}: {error}"))
+    });
+    samples
+        .inspect(|events| assert_eq!(events.len(), 1))
+        .count()
 }
 
 #[test]
 fn every_golden_event_is_read() {
     let lock = SchemaLock::read("events.lock.json").expect("the lock is committed");
-    let decoded =
-        [decoded::<Account>(&lock), decoded::<Leg>(&lock), decoded::<Transfer>(&lock), decoded::<Ledger>(&lock)];
+    let decoded = [
+        decoded::<Account>(&lock),
+        decoded::<Leg>(&lock),
+        decoded::<Transfer>(&lock),
+        decoded::<Ledger>(&lock),
+    ];
     assert!(decoded.iter().all(|decoded| *decoded > 0), "{decoded:?}");
     let all: usize = lock.events().map(|event| event.samples.len()).sum();
     assert_eq!(decoded.iter().sum::<usize>(), all);
 }
 
 fn run(arguments: &[&str]) -> (Option<i32>, String, String) {
-    let Output { status, stdout, stderr } =
-        Command::new(env!("CARGO_BIN_EXE_bank-example")).args(arguments).output().expect("the bank runs");
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = Command::new(env!("CARGO_BIN_EXE_bank-example"))
+        .args(arguments)
+        .output()
+        .expect("the bank runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (status.code(), text(stdout), text(stderr))
 }
@@ -60,7 +75,12 @@ fn check_is_content_with_what_is_committed() {
     let (code, text, said) = run(&["schema", "check"]);
     assert_eq!((code, &*said), (Some(0), ""), "{text}");
     assert!(text.starts_with("aggregate  event"), "{text}");
-    assert!(text.lines().skip(1).all(|line| line.ends_with("read as it was stored")), "{text}");
+    assert!(
+        text.lines()
+            .skip(1)
+            .all(|line| line.ends_with("read as it was stored")),
+        "{text}"
+    );
     let (code, json, _) = run(&["--json", "schema", "check"]);
     let json: Value = serde_json::from_str(&json).expect("one document");
     assert_eq!((code, &json["locked"]), (Some(0), &true.into()));
@@ -73,10 +93,14 @@ fn check_and_update_refuse_what_would_break_stored_events() {
     let (code, text, said) = run(&["schema", "check", "--lock", &path]);
     assert_eq!(code, Some(1), "{text}");
     assert!(
-        text.contains("$.why was removed") && text.contains("fn refused_1_to_2(old: Refused1) -> Refused2"),
+        text.contains("$.why was removed")
+            && text.contains("fn refused_1_to_2(old: Refused1) -> Refused2"),
         "{text}"
     );
-    assert!(said.contains("of the changes would break events that are stored"), "{said}");
+    assert!(
+        said.contains("of the changes would break events that are stored"),
+        "{said}"
+    );
     assert_eq!(run(&["schema", "update", "--lock", &path]).0, Some(1));
     assert_eq!(std::fs::read_to_string(&path).expect("it is there"), before);
 }
@@ -91,21 +115,43 @@ fn update_writes_what_is_committed() {
     assert!(said.contains("cannot be read"), "{said}");
     let (code, text, _) = run(&["schema", "update", "--lock", lock]);
     assert_eq!(code, Some(0), "{text}");
-    assert!(text.contains("Account / Credited / version 1: the event is new"), "{text}");
+    assert!(
+        text.contains("Account / Credited / version 1: the event is new"),
+        "{text}"
+    );
     let written = std::fs::read_to_string(&path).expect("it was written");
-    assert_eq!(written, std::fs::read_to_string(committed()).expect("the lock is committed"));
-    assert_eq!(run(&["schema", "update", "--lock", lock]).1, "nothing is new\n");
+    assert_eq!(
+        written,
+        std::fs::read_to_string(committed()).expect("the lock is committed")
+    );
+    assert_eq!(
+        run(&["schema", "update", "--lock", lock]).1,
+        "nothing is new\n"
+    );
 }
 
 #[test]
 fn print_shows_documents_for_programs() {
     let (code, schema, _) = run(&["schema", "print"]);
     let schema: Value = serde_json::from_str(&schema).expect("JSON");
-    assert_eq!((code, &schema["title"]), (Some(0), &"The events of EventSourcedBank".into()));
+    assert_eq!(
+        (code, &schema["title"]),
+        (Some(0), &"The events of EventSourcedBank".into())
+    );
     let (code, document, _) = run(&["schema", "print", "--asyncapi"]);
     let document: Value = serde_json::from_str(&document).expect("JSON");
     assert_eq!((code, &document["asyncapi"]), (Some(0), &"3.0.0".into()));
-    let channels = document["channels"].as_object().expect("channels").keys().map(String::as_str);
-    assert_eq!(channels.collect::<Vec<_>>(), ["Account", "Ledger", "Leg", "Transfer"]);
-    assert_eq!(document["operations"]["ledger.receive.Account"]["action"], "receive");
+    let channels = document["channels"]
+        .as_object()
+        .expect("channels")
+        .keys()
+        .map(String::as_str);
+    assert_eq!(
+        channels.collect::<Vec<_>>(),
+        ["Account", "Ledger", "Leg", "Transfer"]
+    );
+    assert_eq!(
+        document["operations"]["ledger.receive.Account"]["action"],
+        "receive"
+    );
 }

@@ -17,11 +17,17 @@ const WHOLE_BANK: [&str; 7] = [
 #[test]
 fn the_bank_is_under_150_lines() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let lines: usize = WHOLE_BANK.iter().map(|file| lines_of_code(&folder.join(file))).sum();
+    let lines: usize = WHOLE_BANK
+        .iter()
+        .map(|file| lines_of_code(&folder.join(file)))
+        .sum();
     assert!(lines < 150, "the bank has {lines} lines");
 }
 
 fn lines_of_code(file: &Path) -> usize {
     let text = fs::read_to_string(file).expect("a source file");
-    text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("//")).count()
+    text.lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty() && !line.starts_with("//"))
+        .count()
 }

@@ -32,21 +32,37 @@ struct Storm {
 }
 
 async fn open(url: &str) -> Running<EventSourcedBank> {
-    let store = bank_example::stores::open(url).await.expect("the store opens");
-    EventSourcedBank::start(store, Runner::concurrent().with_leases(LEASE)).await.expect("the bank starts")
+    let store = bank_example::stores::open(url)
+        .await
+        .expect("the store opens");
+    EventSourcedBank::start(store, Runner::concurrent().with_leases(LEASE))
+        .await
+        .expect("the bank starts")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_credits_and_follows_until_it_is_killed() {
-    let Ok(told) = std::env::var(CHILD) else { return };
-    let [url, hands, accounts @ ..] = &*told.split(' ').collect::<Vec<_>>() else { panic!("told {told:?}") };
-    let accounts: Vec<Id<Account>> = accounts.iter().map(|id| id.parse().expect("an id")).collect();
+    let Ok(told) = std::env::var(CHILD) else {
+        return;
+    };
+    let [url, hands, accounts @ ..] = &*told.split(' ').collect::<Vec<_>>() else {
+        panic!("told {told:?}")
+    };
+    let accounts: Vec<Id<Account>> = accounts
+        .iter()
+        .map(|id| id.parse().expect("an id"))
+        .collect();
     let bank = open(url).await;
     let hand = async || loop {
         let account = accounts[fastrand::usize(..accounts.len())];
-        bank.accounts.credit(account, money("0.01")).await.expect("no error reaches the user");
+        bank.accounts
+            .credit(account, money("0.01"))
+            .await
+            .expect("no error reaches the user");
         let mut stdout = std::io::stdout().lock();
-        writeln!(stdout, "acknowledged").and_then(|()| stdout.flush()).expect("the parent listens");
+        writeln!(stdout, "acknowledged")
+            .and_then(|()| stdout.flush())
+            .expect("the parent listens");
     };
     let hands = hands.parse().expect("a number");
     join_all(std::iter::repeat_with(hand).take(hands)).await;
@@ -62,23 +78,42 @@ impl Teller {
     fn start(url: &str, hands: u64, accounts: &[Id<Account>]) -> Self {
         let ids: Vec<_> = accounts.iter().map(ToString::to_string).collect();
         let mut child = Command::new(std::env::current_exe().expect("this program"))
-            .args(["--exact", "child_credits_and_follows_until_it_is_killed", "--nocapture"])
+            .args([
+                "--exact",
+                "child_credits_and_follows_until_it_is_killed",
+                "--nocapture",
+            ])
             .env(CHILD, format!("{url} {hands} {}", ids.join(" ")))
             .stdout(Stdio::piped())
             .spawn()
             .expect("a child process");
         let stdout = BufReader::new(child.stdout.take().expect("a pipe"));
         // The test harness prints lines of its own, the first of which may share a line with ours.
-        let count =
-            || stdout.lines().map_while(Result::ok).filter(|line| line.ends_with("acknowledged")).count() as u64;
-        Self { child, acknowledged: Some(std::thread::spawn(count)) }
+        let count = || {
+            stdout
+                .lines()
+                .map_while(Result::ok)
+                .filter(|line| line.ends_with("acknowledged"))
+                .count() as u64
+        };
+        Self {
+            child,
+            acknowledged: Some(std::thread::spawn(count)),
+        }
     }
 
     /// Kills it, if it still lives as it should, and says how many credits it acknowledged.
     fn kill(mut self) -> u64 {
-        assert!(self.child.try_wait().expect("a child").is_none(), "the child ended by itself");
+        assert!(
+            self.child.try_wait().expect("a child").is_none(),
+            "the child ended by itself"
+        );
         self.child.kill().expect("the child is killed");
-        self.acknowledged.take().expect("it is killed once").join().expect("a count")
+        self.acknowledged
+            .take()
+            .expect("it is killed once")
+            .join()
+            .expect("a count")
     }
 }
 
@@ -90,29 +125,55 @@ impl Drop for Teller {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_100_kills_ledger_summaries_and_feed_are_what_the_log_says() {
-    Storm { kills: 100, processes: 4, hands: 1, accounts: 10 }.rage().await;
+    Storm {
+        kills: 100,
+        processes: 4,
+        hands: 1,
+        accounts: 10,
+    }
+    .rage()
+    .await;
 }
 
 /// Commands that wait for each other are written in one append.
 #[tokio::test(flavor = "multi_thread")]
 async fn commands_written_together_are_written_once_whoever_is_killed() {
-    Storm { kills: 30, processes: 2, hands: 8, accounts: 1 }.rage().await;
+    Storm {
+        kills: 30,
+        processes: 2,
+        hands: 8,
+        accounts: 1,
+    }
+    .rage()
+    .await;
 }
 
 impl Storm {
     async fn rage(self) {
-        let Self { kills, processes, hands, accounts: count } = self;
+        let Self {
+            kills,
+            processes,
+            hands,
+            accounts: count,
+        } = self;
         let mut random = Seed::from_env().rng(0);
         for place in Place::all_durable() {
             let url = place.url();
             let bank = open(url).await;
             let mut accounts = Vec::new();
             for number in 0..count {
-                accounts.push(bank.accounts.open(&format!("Owner {number}")).await.expect("an account"));
+                accounts.push(
+                    bank.accounts
+                        .open(&format!("Owner {number}"))
+                        .await
+                        .expect("an account"),
+                );
             }
             bank.stop().await.expect("a graceful end");
 
-            let mut tellers: Vec<_> = (0..processes).map(|_| Teller::start(url, hands, &accounts)).collect();
+            let mut tellers: Vec<_> = (0..processes)
+                .map(|_| Teller::start(url, hands, &accounts))
+                .collect();
             let mut acknowledged = 0;
             for _ in 0..kills {
                 tokio::time::sleep(Duration::from_millis(random.u64(20..200))).await;
@@ -126,10 +187,18 @@ impl Storm {
             let (balance, movements) = assert_consistent(&bank).await;
             assert_eq!(balance, money("0.01") * Money::from(movements));
             let unheard = movements.checked_sub(acknowledged);
-            let unheard = unheard.unwrap_or_else(|| panic!("{acknowledged} were acknowledged, {movements} are there"));
+            let unheard = unheard.unwrap_or_else(|| {
+                panic!("{acknowledged} were acknowledged, {movements} are there")
+            });
             // Each kill may have come between a commit and its acknowledgement, of each hand's credit.
-            assert!(unheard <= (kills + processes) * hands, "{unheard} credits nobody asked for");
-            assert!(acknowledged > kills, "the tellers hardly came to do anything: {acknowledged}");
+            assert!(
+                unheard <= (kills + processes) * hands,
+                "{unheard} credits nobody asked for"
+            );
+            assert!(
+                acknowledged > kills,
+                "the tellers hardly came to do anything: {acknowledged}"
+            );
             eprintln!("{acknowledged} credits acknowledged, {movements} recorded");
             let verification = bank.verify().await.expect("the store answers");
             assert!(verification.agrees(), "{verification}");

@@ -19,19 +19,28 @@ use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{MemoryStore, Position};
 use eventsourcing::testing::{ManualClock, PolicyScenario, Scenario as _};
 use eventsourcing::{
-    Aggregate, AppError, Application, Id, Policy, Recorded, Rejected, Runner, Running, Stores, System, Work, event,
+    Aggregate, AppError, Application, Id, Policy, Recorded, Rejected, Runner, Running, Stores,
+    System, Work, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use support::{Place, assert_consistent, assert_transfers_ended, money};
 
 fn order(from: Id<Account>, to: Id<Account>, amount: &str) -> Order {
-    Order { from, to, bank: None, amount: money(amount) }
+    Order {
+        from,
+        to,
+        bank: None,
+        amount: money(amount),
+    }
 }
 
 async fn opened(bank: &EventSourcedBank, amount: &str) -> Id<Account> {
     let account = bank.accounts.open("Alice").await.expect("an account");
-    bank.accounts.credit(account, money(amount)).await.expect("a credit");
+    bank.accounts
+        .credit(account, money(amount))
+        .await
+        .expect("a credit");
     account
 }
 
@@ -41,8 +50,16 @@ async fn balance(accounts: &AccountService, id: Id<Account>) -> Money {
 
 /// Everything in one store, and each application in a store of its own.
 fn arrangements() -> [Stores; 2] {
-    let shared = || Stores::shared(MemoryStore::new()).with_read_models(SqliteStore::in_memory().expect("a database"));
-    [shared(), shared().with("transfers", MemoryStore::new()).with("ledger", MemoryStore::new())]
+    let shared = || {
+        Stores::shared(MemoryStore::new())
+            .with_read_models(SqliteStore::in_memory().expect("a database"))
+    };
+    [
+        shared(),
+        shared()
+            .with("transfers", MemoryStore::new())
+            .with("ledger", MemoryStore::new()),
+    ]
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -50,28 +67,66 @@ async fn every_transfer_ends_within_one_store_and_across_stores() {
     let on_disk: Vec<_> = Place::all_durable();
     let mut all: Vec<Stores> = arrangements().into();
     for place in &on_disk {
-        all.push(bank_example::stores::open(place.url()).await.expect("the store opens"));
+        all.push(
+            bank_example::stores::open(place.url())
+                .await
+                .expect("the store opens"),
+        );
     }
     for stores in all {
         for runner in [Runner::inline(), Runner::concurrent()] {
-            let bank = EventSourcedBank::start(stores.clone(), runner).await.expect("the bank starts");
+            let bank = EventSourcedBank::start(stores.clone(), runner)
+                .await
+                .expect("the bank starts");
             let (alice, bob) = (opened(&bank, "100").await, opened(&bank, "0.01").await);
-            let completed = bank.transfers.request(order(alice, bob, "30")).await.expect("a request");
-            let to_nobody = bank.transfers.request(order(alice, Id::new(), "20")).await.expect("a request");
-            let from_nobody = bank.transfers.request(order(Id::new(), bob, "20")).await.expect("a request");
-            let too_much = bank.transfers.request(order(bob, alice, "1000")).await.expect("a request");
+            let completed = bank
+                .transfers
+                .request(order(alice, bob, "30"))
+                .await
+                .expect("a request");
+            let to_nobody = bank
+                .transfers
+                .request(order(alice, Id::new(), "20"))
+                .await
+                .expect("a request");
+            let from_nobody = bank
+                .transfers
+                .request(order(Id::new(), bob, "20"))
+                .await
+                .expect("a request");
+            let too_much = bank
+                .transfers
+                .request(order(bob, alice, "1000"))
+                .await
+                .expect("a request");
             bank.settled().await.expect("everything comes to rest");
-            let state = async |id: Id<Transfer>| bank.transfers.load(id).await.expect("a transfer").state.clone();
+            let state = async |id: Id<Transfer>| {
+                bank.transfers
+                    .load(id)
+                    .await
+                    .expect("a transfer")
+                    .state
+                    .clone()
+            };
             assert_eq!(state(completed).await, State::Completed);
-            assert!(matches!(state(to_nobody).await, State::Compensated { reason } if reason.contains("not exist")));
-            assert!(matches!(state(from_nobody).await, State::Refused { reason } if reason.contains("not exist")));
-            assert!(matches!(state(too_much).await, State::Refused { reason } if reason.contains("insufficient")));
+            assert!(
+                matches!(state(to_nobody).await, State::Compensated { reason } if reason.contains("not exist"))
+            );
+            assert!(
+                matches!(state(from_nobody).await, State::Refused { reason } if reason.contains("not exist"))
+            );
+            assert!(
+                matches!(state(too_much).await, State::Refused { reason } if reason.contains("insufficient"))
+            );
             assert_eq!(balance(&bank.accounts, alice).await, money("70"));
             assert_eq!(balance(&bank.accounts, bob).await, money("30.01"));
             assert_consistent(&bank).await;
             assert_transfers_ended(&bank).await;
             let health = bank.health().await.expect("health");
-            assert!(health.followers.iter().all(|follower| follower.timers == 0), "no timer is left");
+            assert!(
+                health.followers.iter().all(|follower| follower.timers == 0),
+                "no timer is left"
+            );
             bank.stop().await.expect("a graceful end");
         }
     }
@@ -79,49 +134,90 @@ async fn every_transfer_ends_within_one_store_and_across_stores() {
 
 #[tokio::test]
 async fn what_makes_no_sense_is_refused_before_it_begins() {
-    let bank = EventSourcedBank::start(arrangements()[0].clone(), Runner::inline()).await.expect("the bank starts");
+    let bank = EventSourcedBank::start(arrangements()[0].clone(), Runner::inline())
+        .await
+        .expect("the bank starts");
     let alice = opened(&bank, "1").await;
     let to_herself = bank.transfers.request(order(alice, alice, "1")).await;
-    assert!(matches!(to_herself, Err(Rejected::Domain(BankError::SameAccount))));
+    assert!(matches!(
+        to_herself,
+        Err(Rejected::Domain(BankError::SameAccount))
+    ));
     let nothing = bank.transfers.request(order(alice, Id::new(), "0")).await;
-    assert!(matches!(nothing, Err(Rejected::Domain(BankError::InvalidAmount(_)))));
+    assert!(matches!(
+        nothing,
+        Err(Rejected::Domain(BankError::InvalidAmount(_)))
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_settles_while_others_go_on() {
-    let bank = EventSourcedBank::start(arrangements()[0].clone(), Runner::concurrent()).await.expect("the bank starts");
+    let bank = EventSourcedBank::start(arrangements()[0].clone(), Runner::concurrent())
+        .await
+        .expect("the bank starts");
     let (alice, bob) = (opened(&bank, "100").await, opened(&bank, "1").await);
     let stop = Arc::new(AtomicBool::new(false));
     let busy = {
         let (stop, accounts) = (Arc::clone(&stop), Application::clone(&bank.accounts));
         tokio::spawn(async move {
             while !stop.load(Ordering::SeqCst) {
-                accounts.update(bob, |bob: &Account| bob.credit(money("0.01"))).await.expect("a credit");
+                accounts
+                    .update(bob, |bob: &Account| bob.credit(money("0.01")))
+                    .await
+                    .expect("a credit");
                 tokio::time::sleep(Duration::from_millis(2)).await;
             }
         })
     };
-    let transfer = bank.transfers.request(order(alice, bob, "30")).await.expect("a request");
+    let transfer = bank
+        .transfers
+        .request(order(alice, bob, "30"))
+        .await
+        .expect("a request");
     let settled = tokio::time::timeout(Duration::from_secs(20), bank.settled()).await;
     assert!(!busy.is_finished());
     stop.store(true, Ordering::SeqCst);
     busy.await.expect("no panic");
-    settled.expect("it settles although others go on").expect("no follower stopped");
-    assert_eq!(bank.transfers.load(transfer).await.expect("a transfer").state, State::Completed);
+    settled
+        .expect("it settles although others go on")
+        .expect("no follower stopped");
+    assert_eq!(
+        bank.transfers
+            .load(transfer)
+            .await
+            .expect("a transfer")
+            .state,
+        State::Completed
+    );
     assert_consistent(&bank).await;
 }
 
 fn transfer_of(order: &Order) -> TransferEvent {
-    TransferEvent::Requested { order: order.clone() }
+    TransferEvent::Requested {
+        order: order.clone(),
+    }
 }
 
 #[test]
 fn the_first_decision_stands() {
     let order = order(Id::new(), Id::new(), "5");
-    let debited = || TransferEvent::Debited { order: order.clone() };
-    let compensated = TransferEvent::Compensated { order: order.clone(), reason: "too late".into() };
-    let completed = TransferEvent::Completed { order: order.clone() };
-    for last in [compensated, completed, TransferEvent::Refused { reason: "no".into() }] {
+    let debited = || TransferEvent::Debited {
+        order: order.clone(),
+    };
+    let compensated = TransferEvent::Compensated {
+        order: order.clone(),
+        reason: "too late".into(),
+    };
+    let completed = TransferEvent::Completed {
+        order: order.clone(),
+    };
+    for last in [
+        compensated,
+        completed,
+        TransferEvent::Refused {
+            reason: "no".into(),
+        },
+    ] {
         for side in [Side::Debit, Side::Credit] {
             for refusal in [None, Some("no".to_string())] {
                 let history = [transfer_of(&order), debited(), last.clone()];
@@ -131,7 +227,9 @@ fn the_first_decision_stands() {
             }
         }
         let history = [transfer_of(&order), debited(), last.clone()];
-        Transfer::given(history).when(|transfer| Ok::<_, BankError>(transfer.time_out())).then_nothing();
+        Transfer::given(history)
+            .when(|transfer| Ok::<_, BankError>(transfer.time_out()))
+            .then_nothing();
     }
 }
 
@@ -146,14 +244,24 @@ async fn the_time_of_the_second_bank_is_running_from_the_debit_to_its_answer() {
             .await
             .when(leg(Side::Debit), agreed(Side::Debit))
             .await
-            .then(transfer, TransferEvent::Debited { order: order.clone() })
+            .then(
+                transfer,
+                TransferEvent::Debited {
+                    order: order.clone(),
+                },
+            )
             .then_timer(transfer, Timestamp::UNIX_EPOCH + TIME_OUT, transfer)
     };
     debited()
         .await
         .when(leg(Side::Credit), agreed(Side::Credit))
         .await
-        .then(transfer, TransferEvent::Completed { order: order.clone() })
+        .then(
+            transfer,
+            TransferEvent::Completed {
+                order: order.clone(),
+            },
+        )
         .then_no_timer()
         .then_nothing_else();
     let reason = "the other bank has not answered in time".to_string();
@@ -161,7 +269,13 @@ async fn the_time_of_the_second_bank_is_running_from_the_debit_to_its_answer() {
         .await
         .when_due(transfer)
         .await
-        .then(transfer, TransferEvent::Compensated { order: order.clone(), reason })
+        .then(
+            transfer,
+            TransferEvent::Compensated {
+                order: order.clone(),
+                reason,
+            },
+        )
         .when(leg(Side::Credit), agreed(Side::Credit))
         .await
         .then_no_timer()
@@ -208,12 +322,26 @@ impl Policy<Transfer> for Partner {
     async fn react(&self, event: &Recorded<Transfer>, work: &mut Work) -> Result<(), AppError> {
         match &event.payload {
             TransferEvent::Debited { order } if order.bank.is_some() => {
-                let refusal = work.find(giro(order.to)).await?.is_none().then(|| "no such giro".to_string());
+                let refusal = work
+                    .find(giro(order.to))
+                    .await?
+                    .is_none()
+                    .then(|| "no such giro".to_string());
                 let reply = work.new_id::<Reply>();
-                work.create(reply, ReplyEvent::Given { transfer: event.aggregate_id, refusal });
+                work.create(
+                    reply,
+                    ReplyEvent::Given {
+                        transfer: event.aggregate_id,
+                        refusal,
+                    },
+                );
             }
             TransferEvent::Completed { order } if order.bank.is_some() => {
-                work.load(giro(order.to)).await?.record(GiroEvent::Received { amount: order.amount });
+                work.load(giro(order.to))
+                    .await?
+                    .record(GiroEvent::Received {
+                        amount: order.amount,
+                    });
             }
             _ => {}
         }
@@ -252,7 +380,11 @@ impl eventsourcing::Timers for BothBanks {
     type Timer = Id<Transfer>;
     type Error = AppError;
 
-    async fn due(&self, timer: &eventsourcing::Due<Id<Transfer>>, work: &mut Work) -> Result<(), AppError> {
+    async fn due(
+        &self,
+        timer: &eventsourcing::Due<Id<Transfer>>,
+        work: &mut Work,
+    ) -> Result<(), AppError> {
         self.0.due(timer, work).await
     }
 }
@@ -305,10 +437,25 @@ impl Banks {
         let stores = stores.with("partner", MemoryStore::new());
         let clock = ManualClock::new();
         let (alice, bob) = (Id::named("Alice"), Id::named("Bob"));
-        let banks = Self { stores, clock, alice, bob };
+        let banks = Self {
+            stores,
+            clock,
+            alice,
+            bob,
+        };
         let both = banks.both().await;
-        let opened = [AccountEvent::Opened { owner: "Alice".into() }, AccountEvent::Credited { amount: money("100") }];
-        both.accounts.save(&mut eventsourcing::Root::with_id(alice, opened)).await.expect("an account");
+        let opened = [
+            AccountEvent::Opened {
+                owner: "Alice".into(),
+            },
+            AccountEvent::Credited {
+                amount: money("100"),
+            },
+        ];
+        both.accounts
+            .save(&mut eventsourcing::Root::with_id(alice, opened))
+            .await
+            .expect("an account");
         let opened = eventsourcing::Root::with_id(giro(bob), GiroEvent::Opened);
         both.partner.save(&mut { opened }).await.expect("a giro");
         banks
@@ -316,24 +463,48 @@ impl Banks {
 
     async fn both(&self) -> Running<TwoBanks> {
         let builder = TwoBanks::builder(self.stores.clone()).with_clock(self.clock.clone());
-        builder.with_runner(Runner::inline()).start().await.expect("both banks start")
+        builder
+            .with_runner(Runner::inline())
+            .start()
+            .await
+            .expect("both banks start")
     }
 
     async fn one_only(&self) -> Running<OneBankOnly> {
         let builder = OneBankOnly::builder(self.stores.clone()).with_clock(self.clock.clone());
-        builder.with_runner(Runner::inline()).start().await.expect("one bank starts")
+        builder
+            .with_runner(Runner::inline())
+            .start()
+            .await
+            .expect("one bank starts")
     }
 
     fn order(&self, to: Id<Account>) -> Order {
-        Order { from: self.alice, to, bank: Some("partner".into()), amount: money("30") }
+        Order {
+            from: self.alice,
+            to,
+            bank: Some("partner".into()),
+            amount: money("30"),
+        }
     }
 
     /// What Alice has, what Bob has, and how far the transfer is.
     async fn outcome(&self, transfer: Id<Transfer>) -> (Money, Money, State) {
         let both = self.both().await;
         both.settled().await.expect("everything comes to rest");
-        let bob = both.partner.load(giro(self.bob)).await.expect("a giro").balance;
-        let state = both.transfers.load(transfer).await.expect("a transfer").state.clone();
+        let bob = both
+            .partner
+            .load(giro(self.bob))
+            .await
+            .expect("a giro")
+            .balance;
+        let state = both
+            .transfers
+            .load(transfer)
+            .await
+            .expect("a transfer")
+            .state
+            .clone();
         (balance(&both.accounts, self.alice).await, bob, state)
     }
 }
@@ -342,18 +513,35 @@ impl Banks {
 async fn a_transfer_to_another_bank_is_completed() {
     let banks = Banks::new().await;
     let both = banks.both().await;
-    let transfer = both.transfers.request(banks.order(banks.bob)).await.expect("a request");
-    assert_eq!(banks.outcome(transfer).await, (money("70"), money("30"), State::Completed));
+    let transfer = both
+        .transfers
+        .request(banks.order(banks.bob))
+        .await
+        .expect("a request");
+    assert_eq!(
+        banks.outcome(transfer).await,
+        (money("70"), money("30"), State::Completed)
+    );
     banks.clock.advance(2 * TIME_OUT);
-    assert_eq!(banks.outcome(transfer).await, (money("70"), money("30"), State::Completed), "also when time goes on");
+    assert_eq!(
+        banks.outcome(transfer).await,
+        (money("70"), money("30"), State::Completed),
+        "also when time goes on"
+    );
 }
 
 #[tokio::test]
 async fn a_transfer_that_another_bank_refuses_is_compensated() {
     let banks = Banks::new().await;
     let both = banks.both().await;
-    let transfer = both.transfers.request(banks.order(Id::new())).await.expect("a request");
-    let state = State::Compensated { reason: "no such giro".into() };
+    let transfer = both
+        .transfers
+        .request(banks.order(Id::new()))
+        .await
+        .expect("a request");
+    let state = State::Compensated {
+        reason: "no such giro".into(),
+    };
     assert_eq!(banks.outcome(transfer).await, (money("100"), ZERO, state));
 }
 
@@ -361,19 +549,47 @@ async fn a_transfer_that_another_bank_refuses_is_compensated() {
 async fn a_late_answer_after_the_compensation_moves_nothing() {
     let banks = Banks::new().await;
     let one = banks.one_only().await;
-    let transfer = one.transfers.request(banks.order(banks.bob)).await.expect("a request");
+    let transfer = one
+        .transfers
+        .request(banks.order(banks.bob))
+        .await
+        .expect("a request");
     banks.clock.advance(TIME_OUT - Duration::from_micros(1));
     one.settled().await.expect("everything comes to rest");
-    let state = one.transfers.load(transfer).await.expect("a transfer").state.clone();
-    assert_eq!((balance(&one.accounts, banks.alice).await, state), (money("70"), State::Debited), "on its way");
+    let state = one
+        .transfers
+        .load(transfer)
+        .await
+        .expect("a transfer")
+        .state
+        .clone();
+    assert_eq!(
+        (balance(&one.accounts, banks.alice).await, state),
+        (money("70"), State::Debited),
+        "on its way"
+    );
     banks.clock.advance(Duration::from_micros(1));
     one.settled().await.expect("everything comes to rest");
-    assert_eq!(balance(&one.accounts, banks.alice).await, money("100"), "the money is back");
+    assert_eq!(
+        balance(&one.accounts, banks.alice).await,
+        money("100"),
+        "the money is back"
+    );
     drop(one);
     let (alice, bob, state) = banks.outcome(transfer).await;
-    assert!(matches!(state, State::Compensated { reason } if reason.contains("not answered in time")));
+    assert!(
+        matches!(state, State::Compensated { reason } if reason.contains("not answered in time"))
+    );
     assert_eq!((alice, bob), (money("100"), ZERO));
-    let replies = banks.both().await.partner.ids::<Reply>(Position::ZERO, 10).await.expect("ids").ids.len();
+    let replies = banks
+        .both()
+        .await
+        .partner
+        .ids::<Reply>(Position::ZERO, 10)
+        .await
+        .expect("ids")
+        .ids
+        .len();
     assert_eq!(replies, 1, "the other bank has agreed, too late");
 }
 
@@ -381,8 +597,15 @@ async fn a_late_answer_after_the_compensation_moves_nothing() {
 async fn an_answer_before_the_time_is_over_counts_however_late_it_is_heard() {
     let banks = Banks::new().await;
     let one = banks.one_only().await;
-    let transfer = one.transfers.request(banks.order(banks.bob)).await.expect("a request");
+    let transfer = one
+        .transfers
+        .request(banks.order(banks.bob))
+        .await
+        .expect("a request");
     drop(one);
     banks.clock.advance(TIME_OUT - Duration::from_secs(1));
-    assert_eq!(banks.outcome(transfer).await, (money("70"), money("30"), State::Completed));
+    assert_eq!(
+        banks.outcome(transfer).await,
+        (money("70"), money("30"), State::Completed)
+    );
 }

@@ -25,8 +25,8 @@ use eventsourcing::store::{EventStore, LogQuery, MemoryStore, Position, StoredEv
 use eventsourcing::system::{ContentsVerification, EventPlace, Finding};
 use eventsourcing::testing::Seed;
 use eventsourcing::{
-    Application, Policy, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, Stores, System,
-    SystemBuilder, Table, Tx, Work, values,
+    Application, Policy, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel,
+    Stores, System, SystemBuilder, Table, Tx, Work, values,
 };
 use misleading::{Flaw, Misleading, log};
 use support::by_hand::Session;
@@ -57,7 +57,10 @@ impl SqlReadModel for Tally {
     const VERSION: u32 = 1;
     const TABLES: &'static [Table] = &[
         Table::new("totals", "account TEXT PRIMARY KEY, number BIGINT NOT NULL"),
-        Table::new("entries", "account TEXT NOT NULL, version BIGINT NOT NULL, name TEXT NOT NULL, remark TEXT"),
+        Table::new(
+            "entries",
+            "account TEXT NOT NULL, version BIGINT NOT NULL, name TEXT NOT NULL, remark TEXT",
+        ),
     ];
 }
 
@@ -67,8 +70,12 @@ impl SqlProjection<Account> for Tally {
     async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
         let events = match &*MISTAKE.lock().expect("no panic") {
             Some((position, Mistake::Drops)) if *position == event.position => vec![],
-            Some((position, Mistake::Doubles)) if *position == event.position => vec![event.clone(); 2],
-            Some((position, Mistake::Takes(other))) if *position == event.position => vec![(**other).clone()],
+            Some((position, Mistake::Doubles)) if *position == event.position => {
+                vec![event.clone(); 2]
+            }
+            Some((position, Mistake::Takes(other))) if *position == event.position => {
+                vec![(**other).clone()]
+            }
             _ => vec![event.clone()],
         };
         for event in events {
@@ -76,7 +83,11 @@ impl SqlProjection<Account> for Tally {
                        ON CONFLICT (account) DO UPDATE SET number = {totals}.number + 1";
             tx.execute(sql, &values![event.aggregate_id]).await?;
             let sql = "INSERT INTO {entries} (account, version, name) VALUES ($1, $2, $3)";
-            tx.execute(sql, &values![event.aggregate_id, event.version, event.name()]).await?;
+            tx.execute(
+                sql,
+                &values![event.aggregate_id, event.version, event.name()],
+            )
+            .await?;
         }
         Ok(())
     }
@@ -121,17 +132,34 @@ struct CalmBank {
 /// An empty store that has a database, in memory or on a server.
 async fn database(number: u64) -> (Misleading, Option<Place>) {
     if number % 10 != 9 {
-        return (Misleading::new(SqliteStore::in_memory().expect("a store")), None);
+        return (
+            Misleading::new(SqliteStore::in_memory().expect("a store")),
+            None,
+        );
     }
     let place = Place::postgres();
-    (Misleading::new(PostgresStore::connect(place.url()).await.expect("a store")), Some(place))
+    (
+        Misleading::new(PostgresStore::connect(place.url()).await.expect("a store")),
+        Some(place),
+    )
 }
 
 /// So many events of accounts, and nobody who follows them yet.
-async fn write(store: &impl EventStore, app: &Application, accounts: usize, events_each: usize) -> Vec<StoredEvent> {
+async fn write(
+    store: &impl EventStore,
+    app: &Application,
+    accounts: usize,
+    events_each: usize,
+) -> Vec<StoredEvent> {
     for number in 0..accounts {
-        let mut account = Root::<Account>::create(AccountEvent::Opened { owner: format!("Owner {number}") });
-        (1..events_each).for_each(|_| account.record(AccountEvent::Credited { amount: money("0.01") }));
+        let mut account = Root::<Account>::create(AccountEvent::Opened {
+            owner: format!("Owner {number}"),
+        });
+        (1..events_each).for_each(|_| {
+            account.record(AccountEvent::Credited {
+                amount: money("0.01"),
+            })
+        });
         app.save(&mut account).await.expect("a save");
     }
     log(store).await
@@ -142,18 +170,28 @@ fn application(store: &Misleading) -> Application {
 }
 
 async fn start<S: System>(stores: impl Into<Stores>, runner: Runner) -> Running<S> {
-    SystemBuilder::new(stores).with_runner(runner).start().await.expect("a start")
+    SystemBuilder::new(stores)
+        .with_runner(runner)
+        .start()
+        .await
+        .expect("a start")
 }
 
 /// Two different events of the log.
 fn two_of<'a>(events: &'a [StoredEvent], rng: &mut fastrand::Rng) -> [&'a StoredEvent; 2] {
     let (one, other) = (rng.usize(..events.len()), rng.usize(..events.len() - 1));
-    [&events[one], &events[if other < one { other } else { other + 1 }]]
+    [
+        &events[one],
+        &events[if other < one { other } else { other + 1 }],
+    ]
 }
 
 async fn recorded(app: &Application, event: &StoredEvent) -> Recorded<Account> {
     let before = Position::new(event.position.as_u64() - 1);
-    let page = app.log(LogQuery::after(before).limit(1)).await.expect("the log is read");
+    let page = app
+        .log(LogQuery::after(before).limit(1))
+        .await
+        .expect("the log is read");
     page.decode().expect("an event of an account").remove(0)
 }
 
@@ -173,18 +211,30 @@ async fn an_event_that_is_dropped_doubled_or_swapped_on_its_way_is_found_from_ea
         let events = write(&store, &application(&store), 4, 30).await;
         // A follower that has not been shown the last event stands before it, which is no difference.
         let [event, other] = two_of(&events[..events.len() - 1], &mut rng);
-        let flaw = [Flaw::Drop, Flaw::Double, Flaw::SwapFor(Box::new(other.clone()))][number as usize % 3].clone();
+        let flaw = [
+            Flaw::Drop,
+            Flaw::Double,
+            Flaw::SwapFor(Box::new(other.clone())),
+        ][number as usize % 3]
+            .clone();
         store.break_at(event.position, flaw.clone());
         let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
         store.be_honest();
 
         let verification = bank.verify().await.expect("an answer");
-        let [tally] = &verification.followers[..] else { panic!("{seed}: {verification}") };
-        let [difference] = &tally.differences[..] else { panic!("{seed}: {flaw:?}: {verification}") };
+        let [tally] = &verification.followers[..] else {
+            panic!("{seed}: {verification}")
+        };
+        let [difference] = &tally.differences[..] else {
+            panic!("{seed}: {flaw:?}: {verification}")
+        };
         assert_eq!(difference.follower.as_str(), "tally@1");
         match (&flaw, &difference.finding) {
             (Flaw::Drop, Finding::Missing(found)) | (Flaw::Double, Finding::Doubled(found)) => {
-                assert!(found.len() == 1 && is_at(&found[0], event), "{seed}: {verification}");
+                assert!(
+                    found.len() == 1 && is_at(&found[0], event),
+                    "{seed}: {verification}"
+                );
             }
             (Flaw::SwapFor(_), Finding::Exchanged(found)) => {
                 let is_found = |event| found.iter().any(|place| is_at(place, event));
@@ -213,13 +263,28 @@ async fn a_projection_that_drops_doubles_or_swaps_an_event_is_found_from_each_of
         make_a_mistake(Some((event.position, mistake)));
         let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
         make_a_mistake(None);
-        assert!(bank.verify().await.expect("an answer").agrees(), "{seed}: it was handed each event once");
+        assert!(
+            bank.verify().await.expect("an answer").agrees(),
+            "{seed}: it was handed each event once"
+        );
 
-        let [tally] = &bank.verify_contents().await.expect("an answer")[..] else { panic!("one read model") };
-        assert!(!tally.agrees() && tally.unchecked.is_none(), "{seed}: {tally}");
-        let entries = tally.differences.iter().find(|difference| difference.table == "entries");
+        let [tally] = &bank.verify_contents().await.expect("an answer")[..] else {
+            panic!("one read model")
+        };
+        assert!(
+            !tally.agrees() && tally.unchecked.is_none(),
+            "{seed}: {tally}"
+        );
+        let entries = tally
+            .differences
+            .iter()
+            .find(|difference| difference.table == "entries");
         let entries = entries.unwrap_or_else(|| panic!("{seed}: {tally}"));
-        assert_eq!(entries.rows, if number % 3 == 2 { 2 } else { 1 }, "{seed}: {tally}");
+        assert_eq!(
+            entries.rows,
+            if number % 3 == 2 { 2 } else { 1 },
+            "{seed}: {tally}"
+        );
         let expected = match number % 3 {
             0 => vec![(event, 0)],
             1 => vec![(event, 2)],
@@ -227,15 +292,28 @@ async fn a_projection_that_drops_doubles_or_swaps_an_event_is_found_from_each_of
         };
         for (event, times) in expected {
             let row = format!("account=\"{}\" version={}", event.stream.id, event.version);
-            let is_named =
-                entries.examples.iter().any(|example| example.to_string().starts_with(&row) && example.found == times);
+            let is_named = entries
+                .examples
+                .iter()
+                .any(|example| example.to_string().starts_with(&row) && example.found == times);
             assert!(is_named, "{seed}: {row} {times} times in {tally}");
         }
         nothing_is_left_of_the_comparison(&store).await;
         if number >= 89 {
-            assert!(!bank.verify_contents().await.expect("an answer")[0].agrees(), "nothing was mended by looking");
-            bank.rebuild("tally").await.expect("it begins").finished().await.expect("it is shown");
-            assert!(bank.verify_contents().await.expect("an answer")[0].agrees(), "{seed}");
+            assert!(
+                !bank.verify_contents().await.expect("an answer")[0].agrees(),
+                "nothing was mended by looking"
+            );
+            bank.rebuild("tally")
+                .await
+                .expect("it begins")
+                .finished()
+                .await
+                .expect("it is shown");
+            assert!(
+                bank.verify_contents().await.expect("an answer")[0].agrees(),
+                "{seed}"
+            );
         }
     }
 }
@@ -243,21 +321,30 @@ async fn a_projection_that_drops_doubles_or_swaps_an_event_is_found_from_each_of
 /// Readers see what they saw, and the other tables are gone.
 async fn nothing_is_left_of_the_comparison(store: &impl EventStore) {
     let database = store.database().expect("a database");
-    database.query("SELECT * FROM totals_1", &[]).await.expect("the one that readers see");
+    database
+        .query("SELECT * FROM totals_1", &[])
+        .await
+        .expect("the one that readers see");
     for table in ["totals_2", "entries_2"] {
-        database.query(&format!("SELECT * FROM {table}"), &[]).await.expect_err("it is thrown away");
+        database
+            .query(&format!("SELECT * FROM {table}"), &[])
+            .await
+            .expect_err("it is thrown away");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_on_every_store() {
     let folder = tempfile::tempdir().expect("a folder");
-    let file = SqliteStore::open(folder.path().join("bank.db")).await.expect("a store");
+    let file = SqliteStore::open(folder.path().join("bank.db"))
+        .await
+        .expect("a store");
     let place = Place::postgres();
     let server = PostgresStore::connect(place.url()).await.expect("a store");
     for store in [Misleading::new(file), Misleading::new(server)] {
         let events = write(&store, &application(&store), 20, 5_000).await;
-        let [dropped, doubled, swapped, other] = [12_345, 54_321, 77_777, 77_778].map(|index| &events[index]);
+        let [dropped, doubled, swapped, other] =
+            [12_345, 54_321, 77_777, 77_778].map(|index| &events[index]);
         store.break_at(dropped.position, Flaw::Drop);
         store.break_at(doubled.position, Flaw::Double);
         store.break_at(swapped.position, Flaw::SwapFor(Box::new(other.clone())));
@@ -266,16 +353,33 @@ async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_on_e
         store.be_honest();
 
         let verification = bank.verify().await.expect("an answer");
-        let [calm] = &verification.followers[..] else { panic!("{verification}") };
-        assert_eq!(calm.events, 100_000);
-        let [first, second, third] = &calm.differences[..] else { panic!("{verification}") };
-        let is_named = |found: &[EventPlace], events: &[&StoredEvent]| {
-            found.len() == events.len() && found.iter().zip(events).all(|(place, event)| is_at(place, event))
+        let [calm] = &verification.followers[..] else {
+            panic!("{verification}")
         };
-        assert!(matches!(&first.finding, Finding::Missing(found) if is_named(found, &[dropped])), "{verification}");
-        assert!(matches!(&second.finding, Finding::Doubled(found) if is_named(found, &[doubled])), "{verification}");
+        assert_eq!(calm.events, 100_000);
+        let [first, second, third] = &calm.differences[..] else {
+            panic!("{verification}")
+        };
+        let is_named = |found: &[EventPlace], events: &[&StoredEvent]| {
+            found.len() == events.len()
+                && found
+                    .iter()
+                    .zip(events)
+                    .all(|(place, event)| is_at(place, event))
+        };
+        assert!(
+            matches!(&first.finding, Finding::Missing(found) if is_named(found, &[dropped])),
+            "{verification}"
+        );
+        assert!(
+            matches!(&second.finding, Finding::Doubled(found) if is_named(found, &[doubled])),
+            "{verification}"
+        );
         let both = [swapped, other];
-        assert!(matches!(&third.finding, Finding::Exchanged(found) if is_named(found, &both)), "{verification}");
+        assert!(
+            matches!(&third.finding, Finding::Exchanged(found) if is_named(found, &both)),
+            "{verification}"
+        );
         bank.stop().await.expect("a graceful end");
     }
 }
@@ -284,7 +388,9 @@ async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_on_e
 async fn nobody_is_suspected_while_writers_and_followers_work() {
     let _alone = ONE_AT_A_TIME.lock().await;
     for place in Place::all() {
-        let stores = bank_example::stores::open(place.url()).await.expect("a store");
+        let stores = bank_example::stores::open(place.url())
+            .await
+            .expect("a store");
         let bank: Running<EventSourcedBank> = start(stores.clone(), Runner::concurrent()).await;
         let other: Running<EventSourcedBank> = start(stores.clone(), Runner::concurrent()).await;
         let alice = bank.accounts.open("Alice").await.expect("an account");
@@ -294,7 +400,9 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
         let writer = tokio::spawn(async move {
             let mut credits = 0;
             while !stop.load(Ordering::Relaxed) {
-                app.update(alice, |account: &Account| account.credit(money("0.01"))).await.expect("a credit");
+                app.update(alice, |account: &Account| account.credit(money("0.01")))
+                    .await
+                    .expect("a credit");
                 credits += 1;
                 tokio::time::sleep(Duration::from_millis(25)).await;
             }
@@ -306,7 +414,11 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
             let verification = looks.verify().await.expect("an answer");
             assert!(verification.agrees(), "{}: {verification}", place.url());
             let contents = looks.verify_contents().await.expect("an answer");
-            assert!(contents.iter().all(ContentsVerification::agrees), "{}: {contents:?}", place.url());
+            assert!(
+                contents.iter().all(ContentsVerification::agrees),
+                "{}: {contents:?}",
+                place.url()
+            );
             positions.extend(contents.iter().map(|contents| contents.position));
             round += 1;
         }
@@ -315,8 +427,16 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
         bank.settled().await.expect("it catches up");
         let verification = bank.verify().await.expect("an answer");
         assert!(verification.agrees(), "{verification}");
-        let dealt_with: Vec<_> = verification.followers.iter().map(|follower| follower.events).collect();
-        assert_eq!(dealt_with, [0, 0, events, events, events], "there are no transfers in steps");
+        let dealt_with: Vec<_> = verification
+            .followers
+            .iter()
+            .map(|follower| follower.events)
+            .collect();
+        assert_eq!(
+            dealt_with,
+            [0, 0, events, events, events],
+            "there are no transfers in steps"
+        );
         support::assert_consistent(&bank).await;
         other.stop().await.expect("a graceful end");
         bank.stop().await.expect("a graceful end");
@@ -331,16 +451,27 @@ async fn comparing_contents_cleans_up_and_is_done_by_one_at_a_time() {
     write(&store, &application(&store), 2, 100).await;
     let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
     let (one, other) = tokio::join!(bank.verify_contents(), bank.verify_contents());
-    let both = [one.expect("an answer").remove(0), other.expect("an answer").remove(0)];
+    let both = [
+        one.expect("an answer").remove(0),
+        other.expect("an answer").remove(0),
+    ];
     let [compared, unchecked] = if both[0].unchecked.is_none() {
         both
     } else {
         let [a, b] = both;
         [b, a]
     };
-    assert!(compared.agrees() && compared.events == 200 && compared.rows == 202, "{compared}");
+    assert!(
+        compared.agrees() && compared.events == 200 && compared.rows == 202,
+        "{compared}"
+    );
     if !unchecked.agrees() {
-        assert!(unchecked.to_string().contains("not compared: another process compares it"), "{unchecked}");
+        assert!(
+            unchecked
+                .to_string()
+                .contains("not compared: another process compares it"),
+            "{unchecked}"
+        );
     }
     nothing_is_left_of_the_comparison(&store).await;
     assert!(bank.verify_contents().await.expect("an answer")[0].agrees());
@@ -352,7 +483,10 @@ struct LaterTally(ReadModel);
 
 impl SqlReadModel for LaterTally {
     const VERSION: u32 = 2;
-    const TABLES: &'static [Table] = &[Table::new("entries", "account TEXT NOT NULL, version BIGINT NOT NULL")];
+    const TABLES: &'static [Table] = &[Table::new(
+        "entries",
+        "account TEXT NOT NULL, version BIGINT NOT NULL",
+    )];
 }
 
 impl SqlProjection<Account> for LaterTally {
@@ -360,7 +494,9 @@ impl SqlProjection<Account> for LaterTally {
 
     async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
         let sql = "INSERT INTO {entries} (account, version) VALUES ($1, $2)";
-        tx.execute(sql, &values![event.aggregate_id, event.version]).await.map(drop)
+        tx.execute(sql, &values![event.aggregate_id, event.version])
+            .await
+            .map(drop)
     }
 }
 
@@ -385,19 +521,46 @@ async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_sil
         store.break_at(events[7].position, Flaw::Drop);
         let late: Running<LaterTallyBank> = start(store.clone(), Runner::inline()).await;
         store.be_honest();
-        let rows = late.tally.query("SELECT * FROM {entries}", &[]).await.expect("an answer");
-        assert_eq!(rows.len(), 39, "the later version answers, and has lost an event");
+        let rows = late
+            .tally
+            .query("SELECT * FROM {entries}", &[])
+            .await
+            .expect("an answer");
+        assert_eq!(
+            rows.len(),
+            39,
+            "the later version answers, and has lost an event"
+        );
 
         let of_late = late.verify().await.expect("an answer").to_string();
-        assert!(of_late.contains("tally@2, positions 1–10000") && of_late.contains("is missing"), "{of_late}");
+        assert!(
+            of_late.contains("tally@2, positions 1–10000") && of_late.contains("is missing"),
+            "{of_late}"
+        );
         let of_early = early.verify().await.expect("an answer");
         assert!(!of_early.agrees(), "{of_early}");
-        assert!(of_early.to_string().contains("not checked: version 2 of it answers"), "{of_early}");
+        assert!(
+            of_early
+                .to_string()
+                .contains("not checked: version 2 of it answers"),
+            "{of_early}"
+        );
         let contents = early.verify_contents().await.expect("an answer")[0].to_string();
-        assert!(contents.contains("not compared: version 2 of it answers; ask a program that has it"), "{contents}");
+        assert!(
+            contents.contains("not compared: version 2 of it answers; ask a program that has it"),
+            "{contents}"
+        );
 
-        late.rebuild("tally").await.expect("it begins").finished().await.expect("it is shown");
-        assert!(early.verify().await.expect("an answer").agrees(), "it takes the same events, and has taken each once");
+        late.rebuild("tally")
+            .await
+            .expect("it begins")
+            .finished()
+            .await
+            .expect("it is shown");
+        assert!(
+            early.verify().await.expect("an answer").agrees(),
+            "it takes the same events, and has taken each once"
+        );
         assert!(late.verify().await.expect("an answer").agrees());
         assert!(late.verify_contents().await.expect("an answer")[0].agrees());
     }
@@ -406,25 +569,48 @@ async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_sil
 /// Runs the program, a process that has seen nothing of the log yet, and requires that it finds nothing wrong.
 async fn assert_the_program_agrees(place: &Place, arguments: &[&str]) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_bank-example"));
-    command.args(["--store", place.url()]).args(arguments).env_remove("RUST_LOG");
+    command
+        .args(["--store", place.url()])
+        .args(arguments)
+        .env_remove("RUST_LOG");
     let run = tokio::task::spawn_blocking(move || command.output().expect("the program runs"));
-    let output = tokio::time::timeout(Duration::from_secs(60), run).await.expect("in time").expect("no panic");
+    let output = tokio::time::timeout(Duration::from_secs(60), run)
+        .await
+        .expect("in time")
+        .expect("no panic");
     let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{arguments:?}: {said}{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{arguments:?}: {said}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Requires that nothing seems wrong to a process that has seen nothing of the log yet.
 async fn assert_no_false_alarm(place: &Place, what: &str) {
-    let stores = bank_example::stores::open(place.url()).await.expect("a store");
+    let stores = bank_example::stores::open(place.url())
+        .await
+        .expect("a store");
     let bank: Running<EventSourcedBank> = start(stores, Runner::inline()).await;
     let verification = bank.verify().await.expect("an answer");
     assert!(verification.agrees(), "{what}: {verification}");
-    let contents = tokio::time::timeout(Duration::from_secs(60), bank.verify_contents()).await.expect("in time");
+    let contents = tokio::time::timeout(Duration::from_secs(60), bank.verify_contents())
+        .await
+        .expect("in time");
     let contents = contents.expect("an answer");
-    assert!(contents.iter().all(ContentsVerification::agrees), "{what}: {contents:?}");
+    assert!(
+        contents.iter().all(ContentsVerification::agrees),
+        "{what}: {contents:?}"
+    );
     for follower in bank.health().await.expect("an answer").followers {
-        assert!(follower.position <= follower.head, "{what}: {follower:?} is ahead of its log");
-        assert!(follower.lag == 0 && follower.failure().is_none(), "{what}: {follower:?}");
+        assert!(
+            follower.position <= follower.head,
+            "{what}: {follower:?} is ahead of its log"
+        );
+        assert!(
+            follower.lag == 0 && follower.failure().is_none(),
+            "{what}: {follower:?}"
+        );
     }
     bank.stop().await.expect("a graceful end");
 }
@@ -434,13 +620,19 @@ async fn assert_no_false_alarm(place: &Place, what: &str) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hole_and_an_open_append_raise_no_false_alarm() {
     let place = Place::postgres();
-    let stores = bank_example::stores::open(place.url()).await.expect("a store");
-    let bank: Running<EventSourcedBank> = start(stores, Runner::concurrent().without_leases()).await;
+    let stores = bank_example::stores::open(place.url())
+        .await
+        .expect("a store");
+    let bank: Running<EventSourcedBank> =
+        start(stores, Runner::concurrent().without_leases()).await;
     let account = bank.accounts.open("Alice").await.expect("an account");
     let mut by_hand = Session::new(&place);
     for _ in 0..3 {
         by_hand.leave_a_hole();
-        bank.accounts.credit(account, money("1.00")).await.expect("a credit");
+        bank.accounts
+            .credit(account, money("1.00"))
+            .await
+            .expect("a credit");
     }
     bank.settled().await.expect("it catches up");
 
@@ -450,7 +642,10 @@ async fn a_hole_and_an_open_append_raise_no_false_alarm() {
     assert_no_false_alarm(&place, "an append is open").await;
 
     for _ in 0..3 {
-        bank.accounts.credit(account, money("1.00")).await.expect("a credit");
+        bank.accounts
+            .credit(account, money("1.00"))
+            .await
+            .expect("a credit");
     }
     assert_the_program_agrees(&place, &["verify", "--contents"]).await;
     assert_no_false_alarm(&place, "others append behind it").await;
@@ -469,7 +664,9 @@ async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
     let mut rng = seed.rng(0);
     let mut banks: Vec<Running<EventSourcedBank>> = Vec::new();
     for _ in 0..2 {
-        let stores = bank_example::stores::open(place.url()).await.expect("a store");
+        let stores = bank_example::stores::open(place.url())
+            .await
+            .expect("a store");
         banks.push(start(stores, Runner::concurrent().without_leases()).await);
     }
     let account = banks[0].accounts.open("Alice").await.expect("an account");
@@ -479,7 +676,12 @@ async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
         for _ in 0..12 {
             let number = rng.usize(..open.len());
             match rng.u8(..3) {
-                0 => banks[1].accounts.credit(account, money("1.00")).await.map(drop).expect("a credit"),
+                0 => banks[1]
+                    .accounts
+                    .credit(account, money("1.00"))
+                    .await
+                    .map(drop)
+                    .expect("a credit"),
                 1 => open[number].leave_a_hole(),
                 _ if is_open[number] => {
                     open[number].run(["COMMIT", "ROLLBACK"][rng.usize(..2)]);
@@ -492,15 +694,28 @@ async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
             }
         }
         let what = format!("{seed}, round {round}");
-        let stores = bank_example::stores::open(place.url()).await.expect("a store");
+        let stores = bank_example::stores::open(place.url())
+            .await
+            .expect("a store");
         let fresh: Running<EventSourcedBank> = start(stores, Runner::inline()).await;
         for bank in banks.iter().chain([&fresh]) {
             let verification = bank.verify().await.expect("an answer");
             assert!(verification.agrees(), "{what}: {verification}");
         }
-        let contents = tokio::time::timeout(Duration::from_secs(60), fresh.verify_contents()).await.expect("in time");
-        assert!(contents.expect("an answer").iter().all(ContentsVerification::agrees), "{what}");
-        open.iter_mut().zip(is_open).filter(|(_, is_open)| *is_open).for_each(|(session, _)| session.run("COMMIT"));
+        let contents = tokio::time::timeout(Duration::from_secs(60), fresh.verify_contents())
+            .await
+            .expect("in time");
+        assert!(
+            contents
+                .expect("an answer")
+                .iter()
+                .all(ContentsVerification::agrees),
+            "{what}"
+        );
+        open.iter_mut()
+            .zip(is_open)
+            .filter(|(_, is_open)| *is_open)
+            .for_each(|(session, _)| session.run("COMMIT"));
     }
     for bank in &banks {
         let settled = tokio::time::timeout(Duration::from_secs(60), bank.settled()).await;
@@ -525,11 +740,18 @@ async fn an_open_append_does_not_keep_from_exporting_what_every_policy_has_proce
     by_hand.begin_append();
     let fresh = PostgresStore::connect(place.url()).await.expect("a store");
     let mut archive = Vec::new();
-    assert!(fresh.head().await.expect("a head") < events[3].position, "this process does not see the last events");
-    let exported = export::<CalmBank>(&fresh, &mut archive, |_| {}).await.expect("an archive");
+    assert!(
+        fresh.head().await.expect("a head") < events[3].position,
+        "this process does not see the last events"
+    );
+    let exported = export::<CalmBank>(&fresh, &mut archive, |_| {})
+        .await
+        .expect("an archive");
     assert_eq!((exported.events, exported.head), (4, events[3].position));
     let copy = MemoryStore::new();
-    import(&copy, &mut Cursor::new(archive), |_| {}).await.expect("it is whole");
+    import(&copy, &mut Cursor::new(archive), |_| {})
+        .await
+        .expect("it is whole");
     let bank: Running<CalmBank> = start(copy, Runner::inline()).await;
     let verification = bank.verify().await.expect("an answer");
     assert!(verification.agrees(), "{verification}");

@@ -18,8 +18,9 @@ use bank_example::web::{Password, Settings, State, router};
 use eventsourcing::{Application, OnFailure, Runner, Running};
 use futures_util::StreamExt as _;
 use support::{
-    Place, an_answer_before_its_transfer, assert_consistent, mend, money, record_what_nobody_can_read,
-    record_what_only_a_newer_release_can_read, schedule_what_no_transfer_reads,
+    Place, an_answer_before_its_transfer, assert_consistent, mend, money,
+    record_what_nobody_can_read, record_what_only_a_newer_release_can_read,
+    schedule_what_no_transfer_reads,
 };
 use tower::ServiceExt as _;
 use window::{Browser, encode};
@@ -39,7 +40,9 @@ async fn start_with(place: &Place, settings: &Settings) -> (Bank, Router) {
 async fn start_as(place: &Place, settings: &Settings, transfers: OnFailure) -> (Bank, Router) {
     let stores = stores::open(place.url()).await.expect("a store");
     let builder = EventSourcedBank::builder(stores).with_runner(Runner::concurrent());
-    let builder = builder.with_on_failure_default(OnFailure::Park).with_on_failure("transfers", transfers);
+    let builder = builder
+        .with_on_failure_default(OnFailure::Park)
+        .with_on_failure("transfers", transfers);
     let bank = Arc::new(builder.start().await.expect("the bank starts"));
     let router = router(State::new(Arc::clone(&bank)), settings);
     (bank, router)
@@ -55,14 +58,36 @@ async fn money_moves_without_a_script() {
             assert!(page.shows("The account is open."), "{}", page.html);
         }
         assert!(!browser.page.shows("<b>"), "names are escaped");
-        browser.submit("/credit", &[("account", "alice"), ("amount", "1234.5")]).await;
-        assert!(browser.page.shows("The money is on the account.") && browser.page.shows("+1,234.50"));
-        browser.submit("/debit", &[("account", "Alice"), ("amount", "0.50")]).await;
-        browser.submit("/transfer", &[("account", "Alice"), ("to", "Bob <b>&\"'"), ("amount", "34")]).await;
-        assert!(browser.page.shows("1,200.00") && browser.page.shows("34.00"), "{}", browser.page.html);
+        browser
+            .submit("/credit", &[("account", "alice"), ("amount", "1234.5")])
+            .await;
+        assert!(
+            browser.page.shows("The money is on the account.") && browser.page.shows("+1,234.50")
+        );
+        browser
+            .submit("/debit", &[("account", "Alice"), ("amount", "0.50")])
+            .await;
+        browser
+            .submit(
+                "/transfer",
+                &[
+                    ("account", "Alice"),
+                    ("to", "Bob <b>&\"'"),
+                    ("amount", "34"),
+                ],
+            )
+            .await;
+        assert!(
+            browser.page.shows("1,200.00") && browser.page.shows("34.00"),
+            "{}",
+            browser.page.html
+        );
         assert_eq!(browser.page.text("ledger-balance"), "1,234.00");
         assert_eq!(browser.page.text("ledger-transactions"), "4");
-        assert_eq!(browser.page.text("ledger-check"), "equal to the sum of all accounts");
+        assert_eq!(
+            browser.page.text("ledger-check"),
+            "equal to the sum of all accounts"
+        );
         assert_eq!(assert_consistent(&bank).await, (money("1234.00"), 4));
     }
 }
@@ -75,40 +100,110 @@ async fn an_error_stands_beside_its_field_and_what_was_typed_stays() {
         browser.submit("/open", &[("owner", "Alice")]).await;
         browser.submit("/open", &[("owner", "Twin")]).await;
         browser.submit("/open", &[("owner", "Twin")]).await;
-        browser.submit("/credit", &[("account", "Alice"), ("amount", "10")]).await;
+        browser
+            .submit("/credit", &[("account", "Alice"), ("amount", "10")])
+            .await;
         let nobody = "00000000-0000-7000-8000-000000000000";
         let too_long = "x".repeat(201);
         let cases = [
-            ("/open", "open-owner", vec![("owner", too_long.as_str())], "1 to 200 characters"),
-            ("/open", "open-owner", vec![("owner", "a\u{7}b")], "no control characters"),
-            ("/credit", "credit-amount", vec![("account", "Alice"), ("amount", "ten")], "is not an amount"),
-            ("/credit", "credit-amount", vec![("account", "Alice"), ("amount", "-1")], "must be positive"),
-            ("/credit", "credit-amount", vec![("account", "Alice"), ("amount", "1e99")], "is not an amount"),
-            ("/credit", "credit-account", vec![("account", "Carol"), ("amount", "1")], "No account belongs to"),
-            ("/credit", "credit-account", vec![("account", "Twin"), ("amount", "1")], "Several accounts belong to"),
-            ("/credit", "credit-account", vec![("account", nobody), ("amount", "1")], "no account with this id"),
-            ("/debit", "debit-amount", vec![("account", "Alice"), ("amount", "10.01")], "The balance is 10.00"),
-            ("/debit", "debit-account", vec![("account", ""), ("amount", "1")], "Which account"),
-            ("/transfer", "transfer-to", vec![("account", "Alice"), ("to", "Alice"), ("amount", "1")], "two different"),
+            (
+                "/open",
+                "open-owner",
+                vec![("owner", too_long.as_str())],
+                "1 to 200 characters",
+            ),
+            (
+                "/open",
+                "open-owner",
+                vec![("owner", "a\u{7}b")],
+                "no control characters",
+            ),
+            (
+                "/credit",
+                "credit-amount",
+                vec![("account", "Alice"), ("amount", "ten")],
+                "is not an amount",
+            ),
+            (
+                "/credit",
+                "credit-amount",
+                vec![("account", "Alice"), ("amount", "-1")],
+                "must be positive",
+            ),
+            (
+                "/credit",
+                "credit-amount",
+                vec![("account", "Alice"), ("amount", "1e99")],
+                "is not an amount",
+            ),
+            (
+                "/credit",
+                "credit-account",
+                vec![("account", "Carol"), ("amount", "1")],
+                "No account belongs to",
+            ),
+            (
+                "/credit",
+                "credit-account",
+                vec![("account", "Twin"), ("amount", "1")],
+                "Several accounts belong to",
+            ),
+            (
+                "/credit",
+                "credit-account",
+                vec![("account", nobody), ("amount", "1")],
+                "no account with this id",
+            ),
+            (
+                "/debit",
+                "debit-amount",
+                vec![("account", "Alice"), ("amount", "10.01")],
+                "The balance is 10.00",
+            ),
+            (
+                "/debit",
+                "debit-account",
+                vec![("account", ""), ("amount", "1")],
+                "Which account",
+            ),
+            (
+                "/transfer",
+                "transfer-to",
+                vec![("account", "Alice"), ("to", "Alice"), ("amount", "1")],
+                "two different",
+            ),
             (
                 "/transfer",
                 "transfer-to",
                 vec![("account", "Alice"), ("to", nobody), ("amount", "1")],
                 "no account with",
             ),
-            ("/transfer", "transfer-amount", vec![("account", "Alice"), ("to", nobody), ("amount", "")], "How much"),
+            (
+                "/transfer",
+                "transfer-amount",
+                vec![("account", "Alice"), ("to", nobody), ("amount", "")],
+                "How much",
+            ),
         ];
         for (action, field, fields, why) in cases {
             let page = browser.submit(action, &fields).await;
             assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY, "{fields:?}");
-            assert!(page.text(&format!("{field}-error")).contains(why), "{}", page.text(&format!("{field}-error")));
+            assert!(
+                page.text(&format!("{field}-error")).contains(why),
+                "{}",
+                page.text(&format!("{field}-error"))
+            );
             assert!(page.shows(&format!("aria-describedby=\"{field}-error\"")));
             assert_eq!(page.html.matches("aria-invalid").count(), 1, "{fields:?}");
             for (_, value) in fields {
                 assert!(page.shows(&format!("value=\"{value}\"")), "{value} is kept");
             }
         }
-        assert_eq!(assert_consistent(&bank).await, (money("10.00"), 1), "nothing refused was written");
+        assert_eq!(
+            assert_consistent(&bank).await,
+            (money("10.00"), 1),
+            "nothing refused was written"
+        );
     }
 }
 
@@ -119,13 +214,23 @@ async fn a_form_that_is_sent_twice_is_carried_out_once() {
         browser.get("/").await;
         browser.submit("/open", &[("owner", "Alice")]).await;
         let page = browser.page.clone();
-        browser.submit("/credit", &[("account", "Alice"), ("amount", "10")]).await;
+        browser
+            .submit("/credit", &[("account", "Alice"), ("amount", "10")])
+            .await;
         browser.page = page.clone();
-        browser.submit("/credit", &[("account", "Alice"), ("amount", "10")]).await;
+        browser
+            .submit("/credit", &[("account", "Alice"), ("amount", "10")])
+            .await;
         assert_eq!(browser.page.text("ledger-balance"), "10.00");
         browser.page = page;
-        browser.submit("/credit", &[("account", "Alice"), ("amount", "11")]).await;
-        assert_eq!(browser.page.text("ledger-balance"), "21.00", "another amount is another command");
+        browser
+            .submit("/credit", &[("account", "Alice"), ("amount", "11")])
+            .await;
+        assert_eq!(
+            browser.page.text("ledger-balance"),
+            "21.00",
+            "another amount is another command"
+        );
         assert_consistent(&bank).await;
     }
 }
@@ -135,7 +240,10 @@ async fn many_accounts_are_searched_and_paged() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
         for number in 0..45 {
-            bank.accounts.open(&format!("Owner {number:02}")).await.expect("an account");
+            bank.accounts
+                .open(&format!("Owner {number:02}"))
+                .await
+                .expect("an account");
         }
         bank.settled().await.expect("the followers catch up");
         let mut seen = Vec::new();
@@ -144,17 +252,32 @@ async fn many_accounts_are_searched_and_paged() {
             let page = browser.get(&path).await;
             let rows = page.html.split("<th scope=\"row\">").skip(1).count();
             seen.push(rows);
-            let Some(next) = page.html.split("rel=\"next\"").next().filter(|_| page.shows("rel=\"next\"")) else {
+            let Some(next) = page
+                .html
+                .split("rel=\"next\"")
+                .next()
+                .filter(|_| page.shows("rel=\"next\""))
+            else {
                 break;
             };
             let href = next.rsplit_once("href=\"").expect("a link").1;
-            path = href.split_once('"').expect("an end").0.replace("&#38;", "&").replace("&amp;", "&");
+            path = href
+                .split_once('"')
+                .expect("an end")
+                .0
+                .replace("&#38;", "&")
+                .replace("&amp;", "&");
         }
         assert_eq!(seen, [20, 20, 5]);
         let page = browser.get("/?owner=ner%2004").await;
         assert!(page.shows("Owner 04</a>") && page.html.split("<th scope=\"row\">").count() == 2);
         for nothing in ["%25", "%00", "%5C", "'", "no%0Asuch"] {
-            assert!(browser.get(&format!("/?owner={nothing}x&after=nonsense")).await.shows("No account belongs"));
+            assert!(
+                browser
+                    .get(&format!("/?owner={nothing}x&after=nonsense"))
+                    .await
+                    .shows("No account belongs")
+            );
         }
     }
 }
@@ -165,35 +288,72 @@ async fn an_account_is_shown_as_it_was_at_every_version() {
         let (bank, mut browser) = start(&place).await;
         let id = bank.accounts.open("Alice").await.expect("an account");
         for _ in 0..120 {
-            bank.accounts.credit(id, money("1")).await.expect("a credit");
+            bank.accounts
+                .credit(id, money("1"))
+                .await
+                .expect("a credit");
         }
         let page = browser.get(&format!("/accounts/{id}")).await;
-        assert_eq!((page.text("account-balance"), page.text("account-version")), ("120.00".into(), "121".into()));
-        assert!(page.shows("<svg class=\"chart\"") && page.shows("Earlier events"), "a page of the history");
+        assert_eq!(
+            (page.text("account-balance"), page.text("account-version")),
+            ("120.00".into(), "121".into())
+        );
+        assert!(
+            page.shows("<svg class=\"chart\"") && page.shows("Earlier events"),
+            "a page of the history"
+        );
         assert_eq!(page.html.matches("data-position").count(), 100);
         for at in [1, 2, 60, 121] {
             let page = browser.get(&format!("/accounts/{id}?at={at}")).await;
             assert_eq!(page.text("then-version"), format!("{at} of 121"));
             assert_eq!(page.text("then-balance"), format!("{}.00", at - 1));
-            let change =
-                if at == 1 { "came into being".into() } else { format!("from {}.00 to {}.00", at - 2, at - 1) };
-            assert!(page.text("then-change").contains(&change), "{}", page.text("then-change"));
-            assert!(page.shows(&format!("?at={at}\">{at}</a>")), "the version is listed");
+            let change = if at == 1 {
+                "came into being".into()
+            } else {
+                format!("from {}.00 to {}.00", at - 2, at - 1)
+            };
+            assert!(
+                page.text("then-change").contains(&change),
+                "{}",
+                page.text("then-change")
+            );
+            assert!(
+                page.shows(&format!("?at={at}\">{at}</a>")),
+                "the version is listed"
+            );
         }
         for nonsense in ["0", "99999", "-1", "x", "18446744073709551616"] {
-            let page = browser.get(&format!("/accounts/{id}?at={nonsense}&to={nonsense}")).await;
+            let page = browser
+                .get(&format!("/accounts/{id}?at={nonsense}&to={nonsense}"))
+                .await;
             assert_eq!(page.status, StatusCode::OK, "{nonsense}");
         }
         // A form on the page of an account stays there, with its errors.
         browser.get(&format!("/accounts/{id}")).await;
         let page = browser.submit("/debit", &[("amount", "500")]).await;
         assert_eq!(page.status, StatusCode::UNPROCESSABLE_ENTITY);
-        assert!(page.text("debit-amount-error").contains("The balance is 120.00") && page.shows("then-version"));
+        assert!(
+            page.text("debit-amount-error")
+                .contains("The balance is 120.00")
+                && page.shows("then-version")
+        );
         browser.submit("/debit", &[("amount", "20")]).await;
         assert_eq!(browser.page.text("account-balance"), "100.00");
-        assert!(browser.page.shows("The money has left the account.") && browser.page.shows(">&nbsp; web</td>"));
-        for nobody in ["nobody", "00000000-0000-7000-8000-000000000000", "..%2f..%2fetc%2fpasswd", "%00"] {
-            assert_eq!(browser.get(&format!("/accounts/{nobody}")).await.status, StatusCode::NOT_FOUND, "{nobody}");
+        assert!(
+            browser.page.shows("The money has left the account.")
+                && browser.page.shows(">&nbsp; web</td>")
+        );
+        for nobody in [
+            "nobody",
+            "00000000-0000-7000-8000-000000000000",
+            "..%2f..%2fetc%2fpasswd",
+            "%00",
+        ] {
+            assert_eq!(
+                browser.get(&format!("/accounts/{nobody}")).await.status,
+                StatusCode::NOT_FOUND,
+                "{nobody}"
+            );
         }
     }
 }
@@ -205,32 +365,74 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
         let id = bank.accounts.open("Alice").await.expect("an account");
         bank.settled().await.expect("the followers catch up");
         let page = browser.get("/system").await;
-        assert!(page.shows("All followers work, and nothing is parked.") && page.shows("Nothing is parked:"));
+        assert!(
+            page.shows("All followers work, and nothing is parked.")
+                && page.shows("Nothing is parked:")
+        );
         for follower in ["accounts", "transfers", "ledger", "activity", "summaries"] {
-            assert!(page.shows(&format!("<tr id=\"follower-{follower}\">")), "{follower}");
+            assert!(
+                page.shows(&format!("<tr id=\"follower-{follower}\">")),
+                "{follower}"
+            );
         }
-        assert_eq!(page.html.matches("class=\"edge\"").count(), 5, "an arrow for each thing followed");
+        assert_eq!(
+            page.html.matches("class=\"edge\"").count(),
+            5,
+            "an arrow for each thing followed"
+        );
 
         record_what_nobody_can_read(&bank, id).await;
         bank.settled().await.expect("the followers go on");
         let page = browser.get("/system").await;
-        assert!(page.shows("ledger has put events of 1 aggregate aside") && page.shows("class=\"box failed\""));
+        assert!(
+            page.shows("ledger has put events of 1 aggregate aside")
+                && page.shows("class=\"box failed\"")
+        );
         assert!(page.shows("cannot be read"), "the reason is shown");
         assert_eq!(page.html.matches("<article").count(), 3);
-        assert!(browser.submit("/system/retry", &[]).await.shows("could not deal with it again"));
+        assert!(
+            browser
+                .submit("/system/retry", &[])
+                .await
+                .shows("could not deal with it again")
+        );
         let refused = browser.submit("/system/give-up", &[("reason", " ")]).await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
         for left in (0..3).rev() {
             browser.get("/system").await;
-            let page = browser.submit("/system/give-up", &[("reason", "a test")]).await;
+            let page = browser
+                .submit("/system/give-up", &[("reason", "a test")])
+                .await;
             assert!(page.shows("The event is given up."));
             assert_eq!(page.html.matches("<article").count(), left);
         }
-        assert!(browser.page.shows("All followers work, and nothing is parked."));
-        let records = bank.parking("ledger").expect("a follower").records().await.expect("records");
-        assert_eq!(records.iter().map(|record| record.by.as_str()).collect::<Vec<_>>(), ["web", "web"]);
-        let unknown = [("follower", "nobody"), ("id", "00000000-0000-7000-8000-000000000000")];
-        assert_eq!(browser.post("/system/retry", &unknown).await.status, StatusCode::FORBIDDEN, "without a token");
+        assert!(
+            browser
+                .page
+                .shows("All followers work, and nothing is parked.")
+        );
+        let records = bank
+            .parking("ledger")
+            .expect("a follower")
+            .records()
+            .await
+            .expect("records");
+        assert_eq!(
+            records
+                .iter()
+                .map(|record| record.by.as_str())
+                .collect::<Vec<_>>(),
+            ["web", "web"]
+        );
+        let unknown = [
+            ("follower", "nobody"),
+            ("id", "00000000-0000-7000-8000-000000000000"),
+        ];
+        assert_eq!(
+            browser.post("/system/retry", &unknown).await.status,
+            StatusCode::FORBIDDEN,
+            "without a token"
+        );
         // The account itself cannot be read any more, and its page says so.
         let page = browser.get(&format!("/accounts/{id}")).await;
         assert_eq!(page.status, StatusCode::INTERNAL_SERVER_ERROR);
@@ -247,15 +449,43 @@ async fn a_timer_that_is_parked_is_shown_retried_and_given_up() {
         bank.accounts.open("Alice").await.expect("an account");
         bank.settled().await.expect("the followers go on");
         let page = browser.get("/system").await;
-        assert!(page.shows("transfers has put 1 timer aside") && page.shows("transfers: timer tea"), "{}", page.html);
-        assert!(browser.submit("/system/timers/retry", &[]).await.shows("could not deal with it again"));
-        let refused = browser.submit("/system/timers/discard", &[("reason", " ")]).await;
+        assert!(
+            page.shows("transfers has put 1 timer aside") && page.shows("transfers: timer tea"),
+            "{}",
+            page.html
+        );
+        assert!(
+            browser
+                .submit("/system/timers/retry", &[])
+                .await
+                .shows("could not deal with it again")
+        );
+        let refused = browser
+            .submit("/system/timers/discard", &[("reason", " ")])
+            .await;
         assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY);
         browser.get("/system").await;
-        let page = browser.submit("/system/timers/discard", &[("reason", "a test")]).await;
-        assert!(page.shows("The timer is given up.") && page.shows("nothing is parked"), "{}", page.html);
-        let records = bank.parking("transfers").expect("a follower").timer_records().await.expect("records");
-        assert_eq!(records.iter().map(|record| record.by.as_str()).collect::<Vec<_>>(), ["web", "web"]);
+        let page = browser
+            .submit("/system/timers/discard", &[("reason", "a test")])
+            .await;
+        assert!(
+            page.shows("The timer is given up.") && page.shows("nothing is parked"),
+            "{}",
+            page.html
+        );
+        let records = bank
+            .parking("transfers")
+            .expect("a follower")
+            .timer_records()
+            .await
+            .expect("records");
+        assert_eq!(
+            records
+                .iter()
+                .map(|record| record.by.as_str())
+                .collect::<Vec<_>>(),
+            ["web", "web"]
+        );
     }
 }
 
@@ -263,10 +493,18 @@ async fn a_timer_that_is_parked_is_shown_retried_and_given_up() {
 async fn the_log_is_filtered_and_each_event_opens() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
-        let (alice, bob) =
-            (bank.accounts.open("Alice").await.expect("one"), bank.accounts.open("Bob").await.expect("two"));
-        bank.accounts.credit(alice, money("20")).await.expect("a credit");
-        bank.accounts.transfer(alice, bob, money("5")).await.expect("a transfer");
+        let (alice, bob) = (
+            bank.accounts.open("Alice").await.expect("one"),
+            bank.accounts.open("Bob").await.expect("two"),
+        );
+        bank.accounts
+            .credit(alice, money("20"))
+            .await
+            .expect("a credit");
+        bank.accounts
+            .transfer(alice, bob, money("5"))
+            .await
+            .expect("a transfer");
         bank.settled().await.expect("the followers catch up");
         let rows = |page: &window::Page| page.html.matches("<tr data-position").count();
         for (filter, events) in [
@@ -284,27 +522,66 @@ async fn the_log_is_filtered_and_each_event_opens() {
             ("?name=%00%0A'%22%3Cscript%3E", 0),
         ] {
             let page = browser.get(&format!("/log{filter}")).await;
-            assert_eq!((page.status, rows(&page)), (StatusCode::OK, events), "{filter}");
+            assert_eq!(
+                (page.status, rows(&page)),
+                (StatusCode::OK, events),
+                "{filter}"
+            );
             assert!(!page.shows("<script>"), "{filter}");
         }
         for wrong in ["?id=x", "?from=x", "?to=2020-13-01T00:00"] {
-            assert!(browser.get(&format!("/log{wrong}")).await.shows("The filter is not used."), "{wrong}");
+            assert!(
+                browser
+                    .get(&format!("/log{wrong}"))
+                    .await
+                    .shows("The filter is not used."),
+                "{wrong}"
+            );
         }
         let page = browser.get("/log?name=Debited").await;
-        let position =
-            page.html.split("<tr data-position=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a row");
+        let position = page
+            .html
+            .split("<tr data-position=\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next())
+            .expect("a row");
         let event = browser.get(&format!("/log/{position}")).await;
-        assert!(event.shows("&#34;5.00&#34;") || event.shows("&quot;5.00&quot;"), "{}", event.html);
+        assert!(
+            event.shows("&#34;5.00&#34;") || event.shows("&quot;5.00&quot;"),
+            "{}",
+            event.html
+        );
         assert!(event.text("cause").contains("no event caused it"));
-        assert_eq!(event.html.matches("<li class=\"depth-0").count(), 2, "both sides of the transfer");
-        assert_eq!(event.html.matches("<li class=\"depth-1").count(), 2, "and what the ledger made of them");
+        assert_eq!(
+            event.html.matches("<li class=\"depth-0").count(),
+            2,
+            "both sides of the transfer"
+        );
+        assert_eq!(
+            event.html.matches("<li class=\"depth-1").count(),
+            2,
+            "and what the ledger made of them"
+        );
         let caused = event.html.split_once("id=\"caused\"").expect("a list").1;
-        let next = caused.split_once("href=\"").expect("a link").1.split_once('"').expect("an end").0.to_owned();
+        let next = caused
+            .split_once("href=\"")
+            .expect("a link")
+            .1
+            .split_once('"')
+            .expect("an end")
+            .0
+            .to_owned();
         let consequence = browser.get(&next).await;
         assert!(consequence.html.contains("TransactionAdded"));
-        assert!(consequence.html.contains(&format!("<p id=\"cause\"><a href=\"/log/{position}\">Debited</a>")));
+        assert!(consequence.html.contains(&format!(
+            "<p id=\"cause\"><a href=\"/log/{position}\">Debited</a>"
+        )));
         for nowhere in ["0", "999999", "x", "-1", "18446744073709551616"] {
-            assert_eq!(browser.get(&format!("/log/{nowhere}")).await.status, StatusCode::NOT_FOUND, "{nowhere}");
+            assert_eq!(
+                browser.get(&format!("/log/{nowhere}")).await.status,
+                StatusCode::NOT_FOUND,
+                "{nowhere}"
+            );
         }
     }
 }
@@ -313,22 +590,44 @@ async fn the_log_is_filtered_and_each_event_opens() {
 async fn a_long_log_has_pages_and_says_how_far_it_looked() {
     let (bank, mut browser) = start(&Place::all()[0]).await;
     let id = bank.accounts.open("Alice").await.expect("an account");
-    let event = || AccountEvent::Credited { amount: money("0.01") };
+    let event = || AccountEvent::Credited {
+        amount: money("0.01"),
+    };
     bank.accounts
-        .update(id, |_| Ok::<_, std::convert::Infallible>((0..9_999).map(|_| event()).collect::<Vec<_>>()))
+        .update(id, |_| {
+            Ok::<_, std::convert::Infallible>((0..9_999).map(|_| event()).collect::<Vec<_>>())
+        })
         .await
         .expect("an append");
-    bank.accounts.credit(id, money("1")).await.expect("a credit");
+    bank.accounts
+        .credit(id, money("1"))
+        .await
+        .expect("a credit");
     let (mut path, mut events) = ("/log?after=0&category=Account".to_owned(), 0);
     for _ in 0..3 {
         let page = browser.get(&path).await;
         events += page.html.matches("<tr data-position").count();
-        let before = page.html.split_once("\" rel=\"next\"").expect("a next page").0;
-        path = before.rsplit_once("href=\"").expect("a link").1.replace("&#38;", "&").replace("&amp;", "&");
+        let before = page
+            .html
+            .split_once("\" rel=\"next\"")
+            .expect("a next page")
+            .0;
+        path = before
+            .rsplit_once("href=\"")
+            .expect("a link")
+            .1
+            .replace("&#38;", "&")
+            .replace("&amp;", "&");
     }
     assert_eq!(events, 150);
-    let page = browser.get("/log?after=0&category=Account&to=2020-01-01T00:00").await;
-    assert!(page.shows("Looked through ten thousand events, up to position 10000"), "{}", page.html);
+    let page = browser
+        .get("/log?after=0&category=Account&to=2020-01-01T00:00")
+        .await;
+    assert!(
+        page.shows("Looked through ten thousand events, up to position 10000"),
+        "{}",
+        page.html
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -337,10 +636,16 @@ async fn a_follower_deals_with_what_it_has_parked_when_that_is_asked_for() {
     let (bank, mut browser) = start(place).await;
     let id = bank.accounts.open("Alice").await.expect("an account");
     bank.settled().await.expect("the followers catch up");
-    let file = rusqlite::Connection::open(place.url().trim_start_matches("sqlite:")).expect("the file");
-    file.busy_timeout(Duration::from_secs(5)).expect("it is set");
-    file.execute("ALTER TABLE account_summaries_1 RENAME TO elsewhere", []).expect("a mistake");
-    bank.accounts.credit(id, money("20")).await.expect("a credit");
+    let file =
+        rusqlite::Connection::open(place.url().trim_start_matches("sqlite:")).expect("the file");
+    file.busy_timeout(Duration::from_secs(5))
+        .expect("it is set");
+    file.execute("ALTER TABLE account_summaries_1 RENAME TO elsewhere", [])
+        .expect("a mistake");
+    bank.accounts
+        .credit(id, money("20"))
+        .await
+        .expect("a credit");
     bank.accounts.debit(id, money("5")).await.expect("a debit");
     bank.settled().await.expect("the followers go on");
     let page = browser.get("/system").await;
@@ -350,11 +655,15 @@ async fn a_follower_deals_with_what_it_has_parked_when_that_is_asked_for() {
         page.html
     );
     assert!(page.shows("1 later events of it wait behind"));
-    file.execute("ALTER TABLE elsewhere RENAME TO account_summaries_1", []).expect("it is mended");
+    file.execute("ALTER TABLE elsewhere RENAME TO account_summaries_1", [])
+        .expect("it is mended");
     let page = browser.submit("/system/retry", &[]).await;
     assert!(page.shows("The follower has dealt with everything that waited there."));
     assert!(page.shows("All followers work, and nothing is parked."));
-    assert_eq!(browser.get("/").await.text("ledger-check"), "equal to the sum of all accounts");
+    assert_eq!(
+        browser.get("/").await.text("ledger-check"),
+        "equal to the sum of all accounts"
+    );
     assert_consistent(&bank).await;
 }
 
@@ -363,41 +672,91 @@ async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
     for place in Place::all() {
         let (bank, router) = start_as(&place, &Settings::loopback(), OnFailure::Stop).await;
         let mut browser = Browser::new(router);
-        assert!(!browser.get("/system").await.shows("Try again"), "nothing has stopped");
+        assert!(
+            !browser.get("/system").await.shows("Try again"),
+            "nothing has stopped"
+        );
         let (transfer, order) = an_answer_before_its_transfer(&bank).await;
         let page = browser.get("/system").await;
-        assert!(page.shows("transfers has stopped before position") && page.shows("class=\"box failed\""));
-        assert!(page.shows("does not exist"), "the reason is shown: {}", page.html);
-        assert_eq!(page.html.matches("Try again</button>").count(), 1, "beside the one that has stopped");
+        assert!(
+            page.shows("transfers has stopped before position")
+                && page.shows("class=\"box failed\"")
+        );
+        assert!(
+            page.shows("does not exist"),
+            "the reason is shown: {}",
+            page.html
+        );
+        assert_eq!(
+            page.html.matches("Try again</button>").count(),
+            1,
+            "beside the one that has stopped"
+        );
         let early = page.clone();
 
         let fields = [("follower", "transfers")];
-        assert_eq!(browser.post("/system/resume", &fields).await.status, StatusCode::FORBIDDEN, "without a token");
-        assert!(browser.get("/system").await.shows("transfers has stopped"), "nothing was done");
+        assert_eq!(
+            browser.post("/system/resume", &fields).await.status,
+            StatusCode::FORBIDDEN,
+            "without a token"
+        );
+        assert!(
+            browser.get("/system").await.shows("transfers has stopped"),
+            "nothing was done"
+        );
         let page = browser.submit("/system/resume", &[]).await;
-        assert!(page.shows("The follower has tried again, failed, and stopped; the reason is below."), "{}", page.html);
-        assert!(page.shows("transfers has stopped before position") && page.shows("does not exist"));
-        assert_eq!(browser.submit("/system/resume", &[("follower", "nobody")]).await.status.as_u16(), 422);
+        assert!(
+            page.shows("The follower has tried again, failed, and stopped; the reason is below."),
+            "{}",
+            page.html
+        );
+        assert!(
+            page.shows("transfers has stopped before position") && page.shows("does not exist")
+        );
+        assert_eq!(
+            browser
+                .submit("/system/resume", &[("follower", "nobody")])
+                .await
+                .status
+                .as_u16(),
+            422
+        );
 
         mend(&bank, (transfer, order)).await;
         browser.get("/system").await;
         let page = browser.submit("/system/resume", &[]).await;
-        assert!(page.shows("The follower goes on where it had stopped."), "{}", page.html);
+        assert!(
+            page.shows("The follower goes on where it had stopped."),
+            "{}",
+            page.html
+        );
         bank.settled().await.expect("all followers get there");
         let page = browser.get("/system").await;
-        assert!(page.shows("All followers work, and nothing is parked.") && !page.shows("Try again"));
+        assert!(
+            page.shows("All followers work, and nothing is parked.") && !page.shows("Try again")
+        );
         let transfer = bank.transfers.load(transfer).await.expect("the transfer");
-        assert!(matches!(transfer.state, transfer::State::Refused { .. }), "it came to its end");
+        assert!(
+            matches!(transfer.state, transfer::State::Refused { .. }),
+            "it came to its end"
+        );
         // The button of a page that was not loaded again.
         browser.page = early;
-        assert!(browser.submit("/system/resume", &[]).await.shows("It had not stopped any more"));
+        assert!(
+            browser
+                .submit("/system/resume", &[])
+                .await
+                .shows("It had not stopped any more")
+        );
         assert_consistent(&bank).await;
     }
 }
 
 /// The events of a stream as they come.
 async fn heard(body: &mut BodyDataStream) -> String {
-    let chunk = tokio::time::timeout(Duration::from_secs(10), body.next()).await.expect("something is heard");
+    let chunk = tokio::time::timeout(Duration::from_secs(10), body.next())
+        .await
+        .expect("something is heard");
     String::from_utf8(chunk.expect("it goes on").expect("no error").to_vec()).expect("UTF-8")
 }
 
@@ -407,28 +766,52 @@ async fn what_another_process_writes_is_told_within_a_second() {
         let (bank, router) = start_with(&place, &Settings::loopback()).await;
         let id = bank.accounts.open("Alice").await.expect("an account");
         bank.settled().await.expect("the followers catch up");
-        let response = router.clone().oneshot(Request::get("/live").body(Body::empty()).expect("a request")).await;
+        let response = router
+            .clone()
+            .oneshot(
+                Request::get("/live")
+                    .body(Body::empty())
+                    .expect("a request"),
+            )
+            .await;
         let response = response.expect("an answer");
-        assert_eq!(response.headers()[header::CONTENT_TYPE], "text/event-stream");
+        assert_eq!(
+            response.headers()[header::CONTENT_TYPE],
+            "text/event-stream"
+        );
         let mut stream = response.into_body().into_data_stream();
-        assert!(heard(&mut stream).await.contains("event: tick"), "at once, to say that it is connected");
+        assert!(
+            heard(&mut stream).await.contains("event: tick"),
+            "at once, to say that it is connected"
+        );
         // What is in memory is another process to nobody.
         let other = match place.url() {
             "memory:" => None,
-            url => Some(Application::new("accounts", stores::open(url).await.expect("a store").store())),
+            url => Some(Application::new(
+                "accounts",
+                stores::open(url).await.expect("a store").store(),
+            )),
         };
         let other = other.as_ref().unwrap_or(&bank.accounts);
         let mut browser = Browser::new(router);
         for amount in 1..=3 {
             let begin = Instant::now();
-            other.update(id, |account: &Account| account.credit(money("1"))).await.expect("a credit");
+            other
+                .update(id, |account: &Account| account.credit(money("1")))
+                .await
+                .expect("a credit");
             let shown = format!("{amount}.00");
             while browser.get("/").await.text("ledger-balance") != shown
                 || browser.page.text("ledger-check").contains("apart")
             {
                 while !heard(&mut stream).await.contains("event: changed") {}
             }
-            assert!(begin.elapsed() < Duration::from_secs(1), "{}: {:?}", place.url(), begin.elapsed());
+            assert!(
+                begin.elapsed() < Duration::from_secs(1),
+                "{}: {:?}",
+                place.url(),
+                begin.elapsed()
+            );
         }
     }
 }
@@ -443,35 +826,74 @@ async fn forms_of_other_sites_are_refused() {
 async fn refuses_forms_of_other_sites(place: &Place) {
     let (bank, mut browser) = start(place).await;
     browser.get("/").await;
-    let token = browser.page.html.split("name=\"token\" value=\"").nth(1).expect("a token")[..64].to_owned();
+    let token = browser
+        .page
+        .html
+        .split("name=\"token\" value=\"")
+        .nth(1)
+        .expect("a token")[..64]
+        .to_owned();
     let fields = [("owner", "Mallory"), ("token", &token)];
 
-    for path in ["/open", "/credit", "/debit", "/transfer", "/system/retry", "/system/give-up", "/system/resume"] {
-        let outdated = browser.post(path, &[("owner", "Mallory"), ("follower", "ledger")]).await;
+    for path in [
+        "/open",
+        "/credit",
+        "/debit",
+        "/transfer",
+        "/system/retry",
+        "/system/give-up",
+        "/system/resume",
+    ] {
+        let outdated = browser
+            .post(path, &[("owner", "Mallory"), ("follower", "ledger")])
+            .await;
         assert_eq!(outdated.status, StatusCode::FORBIDDEN, "{path}");
         assert!(outdated.shows("The form is out of date"), "{path}");
     }
     let mut stranger = Browser::new(router(State::new(Arc::clone(&bank)), &Settings::loopback()));
     stranger.get("/").await;
-    assert_eq!(stranger.post("/open", &fields).await.status, StatusCode::FORBIDDEN, "a token of another session");
+    assert_eq!(
+        stranger.post("/open", &fields).await.status,
+        StatusCode::FORBIDDEN,
+        "a token of another session"
+    );
 
     let kind = (header::CONTENT_TYPE, "application/x-www-form-urlencoded");
     for (name, value) in [
         (header::ORIGIN, "http://evil.example"),
         (header::ORIGIN, "null"),
         (header::ORIGIN, "http://localhost:8001"),
-        (header::HeaderName::from_static("sec-fetch-site"), "cross-site"),
-        (header::HeaderName::from_static("sec-fetch-site"), "same-site"),
+        (
+            header::HeaderName::from_static("sec-fetch-site"),
+            "cross-site",
+        ),
+        (
+            header::HeaderName::from_static("sec-fetch-site"),
+            "same-site",
+        ),
     ] {
-        let request = Request::post("/open").header(kind.0.clone(), kind.1).header(name, value);
+        let request = Request::post("/open")
+            .header(kind.0.clone(), kind.1)
+            .header(name, value);
         let answer = browser.send(request, Body::from(encode(&fields))).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{value}");
     }
-    let rebound = browser.send(Request::get("/").header(header::HOST, "evil.example:8000"), Body::empty()).await;
+    let rebound = browser
+        .send(
+            Request::get("/").header(header::HOST, "evil.example:8000"),
+            Body::empty(),
+        )
+        .await;
     assert_eq!(rebound.status, StatusCode::MISDIRECTED_REQUEST);
-    assert_eq!(browser.post("/open", &fields).await.status, StatusCode::SEE_OTHER, "our own form is taken");
+    assert_eq!(
+        browser.post("/open", &fields).await.status,
+        StatusCode::SEE_OTHER,
+        "our own form is taken"
+    );
     let too_large = "x".repeat(100 * 1024);
-    let answer = browser.post("/open", &[("owner", &too_large), ("token", &token)]).await;
+    let answer = browser
+        .post("/open", &[("owner", &too_large), ("token", &token)])
+        .await;
     assert_eq!(answer.status, StatusCode::PAYLOAD_TOO_LARGE);
     assert_consistent(&bank).await;
     assert_eq!(bank.summaries.totals().await.expect("sums").accounts, 1);
@@ -481,7 +903,8 @@ async fn refuses_forms_of_other_sites(place: &Place) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_form_goes_to_any_process_and_what_was_typed_is_never_lost() {
     for place in Place::all_durable() {
-        let protected = |password: &str| Settings::remote(Password::new(password).expect("long enough"));
+        let protected =
+            |password: &str| Settings::remote(Password::new(password).expect("long enough"));
         let (_first, made_by) = start_with(&place, &protected("correct horse")).await;
         let (_second, sent_to) = start_with(&place, &protected("correct horse")).await;
         let (_third, another) = start_with(&place, &protected("wrong horse, at first")).await;
@@ -490,29 +913,53 @@ async fn a_form_goes_to_any_process_and_what_was_typed_is_never_lost() {
         let page = browser.page.clone();
         browser.router = sent_to;
         browser.submit("/open", &[("owner", "Alice")]).await;
-        assert!(browser.page.shows("The account is open."), "{}", browser.page.html);
+        assert!(
+            browser.page.shows("The account is open."),
+            "{}",
+            browser.page.html
+        );
 
         browser.page = page;
         browser.router = another;
         let mut browser = browser.with_password("wrong horse, at first");
         for (form, fields, field) in [
             ("/open", &[("owner", "Bob <b>")][..], "open-owner"),
-            ("/credit", &[("account", "Alice"), ("amount", "12.34")], "credit-amount"),
-            ("/transfer", &[("account", "Alice"), ("to", "Zoe"), ("amount", "5")], "transfer-to"),
+            (
+                "/credit",
+                &[("account", "Alice"), ("amount", "12.34")],
+                "credit-amount",
+            ),
+            (
+                "/transfer",
+                &[("account", "Alice"), ("to", "Zoe"), ("amount", "5")],
+                "transfer-to",
+            ),
         ] {
             let fresh = browser.page.clone();
             let outdated = browser.submit(form, fields).await;
             assert_eq!(outdated.status, StatusCode::FORBIDDEN, "{form}");
-            assert!(outdated.shows("The form is out of date") && outdated.shows(&format!("id=\"{field}\"")), "{form}");
+            assert!(
+                outdated.shows("The form is out of date")
+                    && outdated.shows(&format!("id=\"{field}\"")),
+                "{form}"
+            );
             for (_, value) in fields {
                 let escaped = value.replace('<', "&#60;").replace('>', "&#62;");
-                assert!(outdated.shows(&format!("value=\"{escaped}\"")), "{value} is kept: {}", outdated.html);
+                assert!(
+                    outdated.shows(&format!("value=\"{escaped}\"")),
+                    "{value} is kept: {}",
+                    outdated.html
+                );
             }
             browser.page = fresh;
         }
         // Sent once more, it is carried out.
-        browser.submit("/credit", &[("account", "Alice"), ("amount", "12.34")]).await;
-        browser.submit("/credit", &[("account", "Alice"), ("amount", "12.34")]).await;
+        browser
+            .submit("/credit", &[("account", "Alice"), ("amount", "12.34")])
+            .await;
+        browser
+            .submit("/credit", &[("account", "Alice"), ("amount", "12.34")])
+            .await;
         assert_eq!(browser.page.text("ledger-balance"), "12.34");
     }
 }
@@ -524,24 +971,58 @@ async fn outdated_forms_of_other_pages_are_shown_again_where_they_stood() {
         let (bank, mut browser) = start(&place).await;
         let alice = bank.accounts.open("Alice").await.expect("an account");
         record_what_nobody_can_read(&bank, alice).await;
-        bank.settled().await.expect("the followers have put it aside");
+        bank.settled()
+            .await
+            .expect("the followers have put it aside");
         let id = alice.to_string();
-        let fields =
-            [("follower", "ledger"), ("category", "Account"), ("id", &id), ("reason", "a test"), ("token", "old")];
+        let fields = [
+            ("follower", "ledger"),
+            ("category", "Account"),
+            ("id", &id),
+            ("reason", "a test"),
+            ("token", "old"),
+        ];
         let page = browser.post("/system/give-up", &fields).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN);
-        assert!(page.shows("value=\"a test\"") && page.shows("The form is out of date"), "{}", page.html);
-        assert_eq!(page.html.matches("value=\"a test\"").count(), 1, "beside the event it was typed for");
+        assert!(
+            page.shows("value=\"a test\"") && page.shows("The form is out of date"),
+            "{}",
+            page.html
+        );
         assert_eq!(
-            bank.parking("ledger").expect("a follower").list().await.expect("a list").len(),
+            page.html.matches("value=\"a test\"").count(),
+            1,
+            "beside the event it was typed for"
+        );
+        assert_eq!(
+            bank.parking("ledger")
+                .expect("a follower")
+                .list()
+                .await
+                .expect("a list")
+                .len(),
             1,
             "nothing was done"
         );
-        let bob = bank.accounts.open("Bob").await.expect("an account").to_string();
-        let fields = [("account", &*bob), ("on", &*bob), ("amount", "3.21"), ("token", "old")];
+        let bob = bank
+            .accounts
+            .open("Bob")
+            .await
+            .expect("an account")
+            .to_string();
+        let fields = [
+            ("account", &*bob),
+            ("on", &*bob),
+            ("amount", "3.21"),
+            ("token", "old"),
+        ];
         let page = browser.post("/credit", &fields).await;
         assert_eq!(page.status, StatusCode::FORBIDDEN);
-        assert!(page.shows("value=\"3.21\"") && page.shows("Bob"), "{}", page.html);
+        assert!(
+            page.shows("value=\"3.21\"") && page.shows("Bob"),
+            "{}",
+            page.html
+        );
     }
 }
 
@@ -554,10 +1035,27 @@ async fn every_answer_says_what_browsers_must_not_do() {
 
 async fn says_what_browsers_must_not_do(place: &Place) {
     let (_bank, mut browser) = start(place).await;
-    for path in ["/", "/system", "/log", "/assets/live.js", "/assets/style.css", "/healthz", "/readyz", "/nothing"] {
+    for path in [
+        "/",
+        "/system",
+        "/log",
+        "/assets/live.js",
+        "/assets/style.css",
+        "/healthz",
+        "/readyz",
+        "/nothing",
+    ] {
         let page = browser.get(path).await;
-        let header = |name: &str| page.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        assert!(header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"), "{path}");
+        let header = |name: &str| {
+            page.headers
+                .get(name)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default()
+        };
+        assert!(
+            header("content-security-policy").starts_with("default-src 'none'; script-src 'self'"),
+            "{path}"
+        );
         assert!(!header("content-security-policy").contains("unsafe"));
         assert_eq!(header("x-content-type-options"), "nosniff");
         assert!(
@@ -592,7 +1090,10 @@ async fn asks_for_the_password(place: &Place, settings: &Settings) {
     let admitted = Request::get("/")
         .header(header::HOST, "bank.example")
         .header(header::AUTHORIZATION, "Bearer correct horse battery");
-    assert_eq!(browser.send(admitted, Body::empty()).await.status, StatusCode::OK);
+    assert_eq!(
+        browser.send(admitted, Body::empty()).await.status,
+        StatusCode::OK
+    );
     assert!(bank.health().await.expect("an answer").is_healthy());
 }
 
@@ -604,17 +1105,55 @@ async fn an_event_of_a_newer_release_is_waited_for_and_everybody_can_see_that() 
         bank.settled().await.expect("the followers catch up");
         record_what_only_a_newer_release_can_read(&bank, account).await;
         let began = Instant::now();
-        while !browser.get("/system").await.shows("ledger waits for a newer release") {
-            assert!(began.elapsed() < Duration::from_secs(20), "{}", browser.page.html);
+        while !browser
+            .get("/system")
+            .await
+            .shows("ledger waits for a newer release")
+        {
+            assert!(
+                began.elapsed() < Duration::from_secs(20),
+                "{}",
+                browser.page.html
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        assert!(browser.page.shows("waiting for a newer release") && browser.page.shows("unknown event"));
-        assert!(browser.get("/api/followers").await.shows("\"waiting for a newer release\""), "{}", browser.page.html);
+        assert!(
+            browser.page.shows("waiting for a newer release")
+                && browser.page.shows("unknown event")
+        );
+        assert!(
+            browser
+                .get("/api/followers")
+                .await
+                .shows("\"waiting for a newer release\""),
+            "{}",
+            browser.page.html
+        );
         for name in ["ledger", "activity", "summaries"] {
-            assert!(bank.parking(name).expect("a follower").list().await.expect("notes").is_empty(), "{name}");
+            assert!(
+                bank.parking(name)
+                    .expect("a follower")
+                    .list()
+                    .await
+                    .expect("notes")
+                    .is_empty(),
+                "{name}"
+            );
         }
         let page = browser.get(&format!("/api/accounts/{account}")).await;
-        assert_eq!(page.status, StatusCode::SERVICE_UNAVAILABLE, "{}", page.html);
-        assert!(browser.get(&format!("/accounts/{account}")).await.shows("cannot be read"), "{}", browser.page.html);
+        assert_eq!(
+            page.status,
+            StatusCode::SERVICE_UNAVAILABLE,
+            "{}",
+            page.html
+        );
+        assert!(
+            browser
+                .get(&format!("/accounts/{account}"))
+                .await
+                .shows("cannot be read"),
+            "{}",
+            browser.page.html
+        );
     }
 }

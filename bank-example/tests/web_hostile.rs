@@ -143,7 +143,13 @@ struct Target {
 impl Target {
     /// Sends something hostile. Requires that it is answered well, and that it wrote an event if it was accepted and none
     /// if it was not. Returns the status, or `None` if the connection was closed for too large a body.
-    async fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Option<u16> {
+    async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<u16> {
         let before = self.events().await;
         let answer = self.client.send(method, path, headers, body);
         let status = match answer {
@@ -156,9 +162,14 @@ impl Target {
                 None
             }
         };
-        let is_accepted = method == "POST" && status.is_some_and(|status| (200..400).contains(&status));
+        let is_accepted =
+            method == "POST" && status.is_some_and(|status| (200..400).contains(&status));
         let written = self.events().await - before;
-        assert_eq!(written, usize::from(is_accepted), "{method} {path}: {status:?}");
+        assert_eq!(
+            written,
+            usize::from(is_accepted),
+            "{method} {path}: {status:?}"
+        );
         self.requests += 1;
         status
     }
@@ -174,8 +185,15 @@ impl Target {
 
     /// How many events commands have led to.
     async fn events(&self) -> usize {
-        let query = LogQuery::after(Position::ZERO).categories(["Account", "Transfer"]).limit(usize::MAX);
-        self.store.read_log(query).await.expect("the store answers").events.len()
+        let query = LogQuery::after(Position::ZERO)
+            .categories(["Account", "Transfer"])
+            .limit(usize::MAX);
+        self.store
+            .read_log(query)
+            .await
+            .expect("the store answers")
+            .events
+            .len()
     }
 
     fn json(&mut self, path: &str) -> Value {
@@ -186,8 +204,17 @@ impl Target {
 /// The cookie of a session, and the token of its forms.
 fn session(client: &mut Client) -> (String, String) {
     let page = client.get("/").expect("a page");
-    let cookie = page.header("set-cookie").split(';').next().expect("a cookie").to_owned();
-    let token = page.text.split("name=\"token\" value=\"").nth(1).and_then(|rest| rest.split('"').next());
+    let cookie = page
+        .header("set-cookie")
+        .split(';')
+        .next()
+        .expect("a cookie")
+        .to_owned();
+    let token = page
+        .text
+        .split("name=\"token\" value=\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
     (cookie, token.expect("a token").to_owned())
 }
 
@@ -205,9 +232,16 @@ fn assert_text(page: &support::http::Answer, name: &str) {
         page.text
     );
     let is_markup = name.contains(['<', '>', '"', '\'', '&']);
-    assert!(!is_markup || !page.text.contains(name), "{name} is not escaped: {}", page.text);
+    assert!(
+        !is_markup || !page.text.contains(name),
+        "{name} is not escaped: {}",
+        page.text
+    );
     let policy = page.header("content-security-policy");
-    assert!(policy.contains("default-src 'none'") && policy.contains("script-src 'self'"), "{policy}");
+    assert!(
+        policy.contains("default-src 'none'") && policy.contains("script-src 'self'"),
+        "{policy}"
+    );
     assert!(!policy.contains("unsafe"), "{policy}");
 }
 
@@ -215,8 +249,15 @@ fn assert_text(page: &support::http::Answer, name: &str) {
 async fn of_100_hostile_requests_none_breaks_the_bank_and_none_that_is_refused_writes() {
     for place in Place::all_durable() {
         let server = Server::start(place.url());
-        let store = bank_example::stores::open(place.url()).await.expect("the store opens").store();
-        let mut target = Target { client: server.client(), store, requests: 0 };
+        let store = bank_example::stores::open(place.url())
+            .await
+            .expect("the store opens")
+            .store();
+        let mut target = Target {
+            client: server.client(),
+            store,
+            requests: 0,
+        };
         attack(&mut target).await;
         names_are_text(&mut target);
         eprintln!("{} hostile requests", target.requests);
@@ -228,15 +269,33 @@ async fn of_100_hostile_requests_none_breaks_the_bank_and_none_that_is_refused_w
 async fn attack(target: &mut Target) {
     for name in NAMES {
         let body = json!({ "owner": name }).to_string();
-        assert_eq!(target.send("POST", "/api/accounts", &[JSON], body.as_bytes()).await, Some(201), "{name}");
+        assert_eq!(
+            target
+                .send("POST", "/api/accounts", &[JSON], body.as_bytes())
+                .await,
+            Some(201),
+            "{name}"
+        );
     }
     for body in NO_ACCOUNTS {
-        target.refused("POST", "/api/accounts", &[JSON], body.as_bytes()).await;
+        target
+            .refused("POST", "/api/accounts", &[JSON], body.as_bytes())
+            .await;
     }
-    let account = target.json("/api/log?limit=1")["events"][0]["id"].as_str().expect("an id").to_owned();
+    let account = target.json("/api/log?limit=1")["events"][0]["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
     let credit = format!("/api/accounts/{account}/credit");
     for amount in NO_AMOUNTS {
-        target.refused("POST", &credit, &[JSON], format!("{{\"amount\":{amount}}}").as_bytes()).await;
+        target
+            .refused(
+                "POST",
+                &credit,
+                &[JSON],
+                format!("{{\"amount\":{amount}}}").as_bytes(),
+            )
+            .await;
     }
     for path in PATHS {
         target.refused("GET", path, &[], b"").await;
@@ -251,10 +310,33 @@ async fn attack(target: &mut Target) {
 
 async fn bodies_and_headers(target: &mut Target, credit: &str) {
     let large = "x".repeat(1 << 20);
-    target.refused("POST", "/api/accounts", &[JSON], json!({ "owner": large }).to_string().as_bytes()).await;
-    target.refused("POST", credit, &[JSON], json!({ "amount": large }).to_string().as_bytes()).await;
-    target.refused("POST", "/api/accounts", &[JSON], "[".repeat(60_000).as_bytes()).await;
-    target.refused("POST", "/api/accounts", &[JSON], &[0xff, 0xfe, 0x00]).await;
+    target
+        .refused(
+            "POST",
+            "/api/accounts",
+            &[JSON],
+            json!({ "owner": large }).to_string().as_bytes(),
+        )
+        .await;
+    target
+        .refused(
+            "POST",
+            credit,
+            &[JSON],
+            json!({ "amount": large }).to_string().as_bytes(),
+        )
+        .await;
+    target
+        .refused(
+            "POST",
+            "/api/accounts",
+            &[JSON],
+            "[".repeat(60_000).as_bytes(),
+        )
+        .await;
+    target
+        .refused("POST", "/api/accounts", &[JSON], &[0xff, 0xfe, 0x00])
+        .await;
     let amount = br#"{"amount":"1.00"}"#;
     for headers in [
         &[][..],
@@ -270,7 +352,9 @@ async fn bodies_and_headers(target: &mut Target, credit: &str) {
         target.refused("POST", credit, headers, amount).await;
     }
     let key = "k".repeat(256);
-    target.refused("POST", credit, &[JSON, ("Idempotency-Key", &key)], amount).await;
+    target
+        .refused("POST", credit, &[JSON, ("Idempotency-Key", &key)], amount)
+        .await;
     for method in ["DELETE", "PUT", "PATCH", "TRACE", "CONNECT", "<script>"] {
         target.refused(method, credit, &[JSON], amount).await;
     }
@@ -286,17 +370,36 @@ async fn cross_site(target: &mut Target, credit: &str) {
         ("Sec-Fetch-Site", "cross-site"),
         ("Sec-Fetch-Site", "same-site"),
     ] {
-        target.refused("POST", credit, &[JSON, header], amount).await;
-        target.refused("POST", "/open", &[FORM, header], b"owner=Mallory").await;
+        target
+            .refused("POST", credit, &[JSON, header], amount)
+            .await;
+        target
+            .refused("POST", "/open", &[FORM, header], b"owner=Mallory")
+            .await;
     }
-    target.refused("POST", "/open", &[FORM], b"owner=Mallory").await;
-    target.refused("POST", "/open", &[FORM], b"owner=Mallory&token=").await;
+    target
+        .refused("POST", "/open", &[FORM], b"owner=Mallory")
+        .await;
+    target
+        .refused("POST", "/open", &[FORM], b"owner=Mallory&token=")
+        .await;
     let (cookie, token) = session(&mut target.client);
     let without_cookie = format!("owner=Mallory&token={token}");
-    target.refused("POST", "/open", &[FORM], without_cookie.as_bytes()).await;
-    target.refused("POST", "/open", &[FORM, ("Cookie", &cookie)], b"owner=Mallory&token=0").await;
+    target
+        .refused("POST", "/open", &[FORM], without_cookie.as_bytes())
+        .await;
+    target
+        .refused(
+            "POST",
+            "/open",
+            &[FORM, ("Cookie", &cookie)],
+            b"owner=Mallory&token=0",
+        )
+        .await;
     let foreign = ("Cookie", "bank_session=00000000000000000000000000000000");
-    target.refused("POST", "/open", &[FORM, foreign], without_cookie.as_bytes()).await;
+    target
+        .refused("POST", "/open", &[FORM, foreign], without_cookie.as_bytes())
+        .await;
 }
 
 async fn forms(target: &mut Target, account: &str) {
@@ -307,36 +410,88 @@ async fn forms(target: &mut Target, account: &str) {
         ("/open", format!("owner={}", "x".repeat(1 << 20))),
         ("/open", format!("owner={}", "x".repeat(201))),
         ("/credit", format!("account={account}&amount=1e400")),
-        ("/credit", format!("account={account}&amount={}", "9".repeat(1_000))),
-        ("/credit", format!("account={}&amount=1", encode("<b>nobody</b>\0"))),
+        (
+            "/credit",
+            format!("account={account}&amount={}", "9".repeat(1_000)),
+        ),
+        (
+            "/credit",
+            format!("account={}&amount=1", encode("<b>nobody</b>\0")),
+        ),
         ("/debit", format!("account={account}&amount=-1")),
-        ("/transfer", format!("account={account}&to={account}&amount=1")),
-        ("/transfer", format!("account={account}&to=..%2F..&amount={}", encode("\u{202e}1"))),
-        ("/system/retry", format!("follower=..%2F&category=%00&id={account}")),
+        (
+            "/transfer",
+            format!("account={account}&to={account}&amount=1"),
+        ),
+        (
+            "/transfer",
+            format!(
+                "account={account}&to=..%2F..&amount={}",
+                encode("\u{202e}1")
+            ),
+        ),
+        (
+            "/system/retry",
+            format!("follower=..%2F&category=%00&id={account}"),
+        ),
         ("/system/resume", "follower=..%2F%00".to_owned()),
-        ("/system/give-up", format!("follower=ledger&category=Account&id={account}&reason=%00")),
+        (
+            "/system/give-up",
+            format!("follower=ledger&category=Account&id={account}&reason=%00"),
+        ),
     ] {
-        target.refused("POST", path, &headers, format!("token={token}&{fields}").as_bytes()).await;
+        target
+            .refused(
+                "POST",
+                path,
+                &headers,
+                format!("token={token}&{fields}").as_bytes(),
+            )
+            .await;
     }
 }
 
 /// Each name is what was sent in the API, and only text on every page that shows it.
 fn names_are_text(target: &mut Target) {
-    let accounts: Vec<_> = target.json("/api/log?limit=500&aggregate=Account&event=Opened")["events"]
-        .as_array()
-        .expect("a list")
-        .iter()
-        .map(|event| (event["id"].clone(), event["position"].clone(), event["payload"]["owner"].clone()))
-        .collect();
-    assert_eq!(accounts.iter().map(|(_, _, owner)| owner.as_str().expect("a name")).collect::<Vec<_>>(), NAMES);
+    let accounts: Vec<_> =
+        target.json("/api/log?limit=500&aggregate=Account&event=Opened")["events"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|event| {
+                (
+                    event["id"].clone(),
+                    event["position"].clone(),
+                    event["payload"]["owner"].clone(),
+                )
+            })
+            .collect();
+    assert_eq!(
+        accounts
+            .iter()
+            .map(|(_, _, owner)| owner.as_str().expect("a name"))
+            .collect::<Vec<_>>(),
+        NAMES
+    );
     for (id, position, owner) in accounts {
         let (id, name) = (id.as_str().expect("an id"), owner.as_str().expect("a name"));
         assert_eq!(target.json(&format!("/api/accounts/{id}"))["owner"], name);
-        let pages = ["/".to_owned(), "/log".to_owned(), format!("/accounts/{id}"), format!("/log/{position}")];
+        let pages = [
+            "/".to_owned(),
+            "/log".to_owned(),
+            format!("/accounts/{id}"),
+            format!("/log/{position}"),
+        ];
         for path in pages {
             assert_text(&target.client.get(&path).expect("a page"), name);
         }
     }
     let api = target.client.get("/api/accounts").expect("an answer");
-    assert_eq!((api.header("content-type"), api.header("x-content-type-options")), ("application/json", "nosniff"));
+    assert_eq!(
+        (
+            api.header("content-type"),
+            api.header("x-content-type-options")
+        ),
+        ("application/json", "nosniff")
+    );
 }

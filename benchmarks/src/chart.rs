@@ -20,8 +20,16 @@ const BY_HAND: RGBColor = RGBColor(0x7d, 0x9a, 0x6b);
 /// # Errors
 /// It cannot be drawn.
 pub fn draw(results: &Results) -> Outcome<String> {
-    let shown: Vec<_> = results.trials.iter().filter(|trial| trial.letter != "h").map(bars).collect();
-    let height: u32 = shown.iter().map(|(_, bars)| TITLE + ROW * bars.len() as u32).sum();
+    let shown: Vec<_> = results
+        .trials
+        .iter()
+        .filter(|trial| trial.letter != "h")
+        .map(bars)
+        .collect();
+    let height: u32 = shown
+        .iter()
+        .map(|(_, bars)| TITLE + ROW * bars.len() as u32)
+        .sum();
     let mut svg = String::new();
     {
         let area = SVGBackend::with_string(&mut svg, (WIDTH, height.max(1))).into_drawing_area();
@@ -43,7 +51,12 @@ struct Bar<'a> {
 }
 
 fn bars(trial: &TrialResults) -> (&TrialResults, Vec<Bar<'_>>) {
-    let bars = trial.lanes.iter().filter_map(|lane| Some(Bar { lane, figure: lane.median()? }));
+    let bars = trial.lanes.iter().filter_map(|lane| {
+        Some(Bar {
+            lane,
+            figure: lane.median()?,
+        })
+    });
     (trial, bars.collect())
 }
 
@@ -52,7 +65,8 @@ type Area<'a> = DrawingArea<SVGBackend<'a>, plotters::coord::Shift>;
 fn draw_trial(area: &Area<'_>, top: i32, trial: &TrialResults, bars: &[Bar<'_>]) -> Outcome<()> {
     let title = format!("{}. {} (events/s)", trial.letter, trial.title);
     let font = ("sans-serif", 15).into_font();
-    area.draw_text(&title, &font.color(&BLACK), (10, top + 18)).map_err(|error| error.to_string())?;
+    area.draw_text(&title, &font.color(&BLACK), (10, top + 18))
+        .map_err(|error| error.to_string())?;
     let longest = bars.iter().map(|bar| bar.figure).fold(1.0, f64::max);
     for (row, bar) in (0..).zip(bars) {
         let y = top + TITLE as i32 + row * ROW as i32;
@@ -66,7 +80,10 @@ fn draw_bar(area: &Area<'_>, y: i32, bar: &Bar<'_>, share: f64) -> Outcome<()> {
     let small = ("sans-serif", 12).into_font().color(&BLACK);
     let drawn = (|| {
         area.draw_text(&bar.lane.label, &small, (10, y))?;
-        area.draw(&Rectangle::new([(LABELS, y), (right, y + ROW as i32 - 6)], colour(bar.lane).filled()))?;
+        area.draw(&Rectangle::new(
+            [(LABELS, y), (right, y + ROW as i32 - 6)],
+            colour(bar.lane).filled(),
+        ))?;
         area.draw_text(&number(bar.figure), &small, (right + 6, y))
     })();
     drawn.map_err(|error| error.to_string().into())

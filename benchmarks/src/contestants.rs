@@ -33,7 +33,11 @@ pub struct Entrant {
 }
 
 const fn entrant(name: &'static str, kind: Kind, database: Database) -> Entrant {
-    Entrant { name, kind, database }
+    Entrant {
+        name,
+        kind,
+        database,
+    }
 }
 
 pub const ENTRANTS: &[Entrant] = &[
@@ -56,7 +60,10 @@ pub const ENTRANTS: &[Entrant] = &[
 impl Entrant {
     /// The entrant of this name.
     pub fn named(name: &str) -> Option<Self> {
-        ENTRANTS.iter().find(|entrant| entrant.name == name).copied()
+        ENTRANTS
+            .iter()
+            .find(|entrant| entrant.name == name)
+            .copied()
     }
 }
 

@@ -14,7 +14,10 @@ use crate::trials::{self, Pace};
 
 /// What is compared: cached and merged commands, appends, and loading.
 const LETTERS: [&str; 4] = ["a", "b", "d", "e"];
-const PACE: Pace = Pace { rounds: 3, seconds: 0.7 };
+const PACE: Pace = Pace {
+    rounds: 3,
+    seconds: 0.7,
+};
 /// A ratio that falls below this share of the committed one fails. Neighbours on the machine move it by less.
 const SHARE_MIN: f64 = 2.0 / 3.0;
 
@@ -33,19 +36,33 @@ pub fn run(write: bool) -> Outcome<()> {
     let places = Places::open()?;
     let mut measured = measure(&LETTERS, &places)?;
     if write {
-        return Ok(std::fs::write(file(), serde_json::to_string_pretty(&measured)? + "\n")?);
+        return Ok(std::fs::write(
+            file(),
+            serde_json::to_string_pretty(&measured)? + "\n",
+        )?);
     }
     let committed: Ratios = serde_json::from_slice(&std::fs::read(file())?)?;
     for _ in 1..TRIES {
         let again = letters_of_fallen(&committed, &measured);
         for (name, ratio) in measure(&again, &places)? {
-            measured.entry(name).and_modify(|best| *best = best.max(ratio));
+            measured
+                .entry(name)
+                .and_modify(|best| *best = best.max(ratio));
         }
     }
-    let fallen: Vec<_> = measured.iter().filter(|(name, ratio)| has_fallen(&committed, name, **ratio)).collect();
+    let fallen: Vec<_> = measured
+        .iter()
+        .filter(|(name, ratio)| has_fallen(&committed, name, **ratio))
+        .collect();
     for (name, ratio) in &measured {
-        let before = committed.get(name).copied().map_or_else(|| "new".to_owned(), number);
-        println!("{name:12} ours ÷ raw {:>6}  committed {before:>6}", number(*ratio));
+        let before = committed
+            .get(name)
+            .copied()
+            .map_or_else(|| "new".to_owned(), number);
+        println!(
+            "{name:12} ours ÷ raw {:>6}  committed {before:>6}",
+            number(*ratio)
+        );
     }
     match fallen.as_slice() {
         [] => Ok(()),
@@ -59,35 +76,60 @@ pub fn run(write: bool) -> Outcome<()> {
 }
 
 fn has_fallen(committed: &Ratios, name: &str, ratio: f64) -> bool {
-    committed.get(name).is_some_and(|before| ratio < before * SHARE_MIN)
+    committed
+        .get(name)
+        .is_some_and(|before| ratio < before * SHARE_MIN)
 }
 
 fn letters_of_fallen(committed: &Ratios, measured: &Ratios) -> Vec<&'static str> {
-    let fallen: Vec<_> = measured.iter().filter(|(name, ratio)| has_fallen(committed, name, **ratio)).collect();
-    LETTERS.into_iter().filter(|letter| fallen.iter().any(|(name, _)| name.starts_with(letter))).collect()
+    let fallen: Vec<_> = measured
+        .iter()
+        .filter(|(name, ratio)| has_fallen(committed, name, **ratio))
+        .collect();
+    LETTERS
+        .into_iter()
+        .filter(|letter| fallen.iter().any(|(name, _)| name.starts_with(letter)))
+        .collect()
 }
 
 fn measure(letters: &[&'static str], places: &Places) -> Outcome<Ratios> {
     let mut results = Results::default();
     for letter in letters {
         let mut trial = trials::trial(letter, PACE).ok_or("there is such a workload")?;
-        trial
-            .lanes
-            .retain(|lane| ["ours/sqlite", "raw/sqlite", "ours/postgres", "raw/postgres"].contains(&&*lane.label));
+        trial.lanes.retain(|lane| {
+            ["ours/sqlite", "raw/sqlite", "ours/postgres", "raw/postgres"].contains(&&*lane.label)
+        });
         results.put(referee::run(&trial, PACE, places)?);
     }
-    let pairs =
-        letters.iter().flat_map(|letter| [Database::Sqlite, Database::Postgres].map(|database| (*letter, database)));
-    pairs.map(|(letter, database)| ratio(&results, letter, database)).collect()
+    let pairs = letters.iter().flat_map(|letter| {
+        [Database::Sqlite, Database::Postgres].map(|database| (*letter, database))
+    });
+    pairs
+        .map(|(letter, database)| ratio(&results, letter, database))
+        .collect()
 }
 
 fn ratio(results: &Results, letter: &str, database: Database) -> Outcome<(String, f64)> {
-    let place = if database == Database::Sqlite { "sqlite" } else { "postgres" };
-    let median = |who: &str| {
-        let lane = results.lane(letter, &format!("{who}/{place}")).ok_or("everybody takes part")?;
-        lane.median().ok_or_else(|| format!("{who}/{place} in {letter}: {}", lane.out.as_deref().unwrap_or("no turn")))
+    let place = if database == Database::Sqlite {
+        "sqlite"
+    } else {
+        "postgres"
     };
-    Ok((format!("{letter}/{place}"), median("ours")? / median("raw")?))
+    let median = |who: &str| {
+        let lane = results
+            .lane(letter, &format!("{who}/{place}"))
+            .ok_or("everybody takes part")?;
+        lane.median().ok_or_else(|| {
+            format!(
+                "{who}/{place} in {letter}: {}",
+                lane.out.as_deref().unwrap_or("no turn")
+            )
+        })
+    };
+    Ok((
+        format!("{letter}/{place}"),
+        median("ours")? / median("raw")?,
+    ))
 }
 
 fn file() -> PathBuf {

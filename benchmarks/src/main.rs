@@ -78,7 +78,10 @@ struct Settings {
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::All(settings) => {
-            let letters: Vec<_> = LETTERS.iter().map(|(letter, _)| (*letter).to_owned()).collect();
+            let letters: Vec<_> = LETTERS
+                .iter()
+                .map(|(letter, _)| (*letter).to_owned())
+                .collect();
             run(&letters, &settings)
         }
         Command::Run { letters, settings } => run(&letters, &settings),
@@ -86,7 +89,9 @@ fn main() -> ExitCode {
             list();
             Ok(())
         }
-        Command::Report => Results::read(&folder().join("results.json")).and_then(|results| write(&results)),
+        Command::Report => {
+            Results::read(&folder().join("results.json")).and_then(|results| write(&results))
+        }
         Command::Guard { write } => guard::run(write),
         Command::Worker => contest::worker::work(contestants::enter),
     };
@@ -100,18 +105,28 @@ fn main() -> ExitCode {
 }
 
 fn run(letters: &[String], settings: &Settings) -> Outcome<()> {
-    let pace = Pace { rounds: settings.rounds, seconds: settings.seconds };
+    let pace = Pace {
+        rounds: settings.rounds,
+        seconds: settings.seconds,
+    };
     let trials: Outcome<Vec<_>> = letters
         .iter()
         .map(|letter| {
-            trials::trial(letter, pace).ok_or_else(|| format!("there is no workload {letter}; see list").into())
+            trials::trial(letter, pace)
+                .ok_or_else(|| format!("there is no workload {letter}; see list").into())
         })
         .collect();
     let mut trials = trials?;
     if let Some(only) = &settings.only {
-        trials.iter_mut().for_each(|trial| trial.lanes.retain(|lane| lane.label.contains(only)));
+        trials
+            .iter_mut()
+            .for_each(|trial| trial.lanes.retain(|lane| lane.label.contains(only)));
     }
-    if trials.iter().flat_map(|trial| &trial.lanes).any(|lane| lane.entrant.kind == Kind::Peer) {
+    if trials
+        .iter()
+        .flat_map(|trial| &trial.lanes)
+        .any(|lane| lane.entrant.kind == Kind::Peer)
+    {
         worker::build_peers()?;
     }
     let places = Places::open()?;
@@ -124,7 +139,11 @@ fn run(letters: &[String], settings: &Settings) -> Outcome<()> {
             match (&lane.out, lane.median()) {
                 (Some(reason), _) => println!("  {:28} out: {reason}", lane.label),
                 (None, median) => {
-                    println!("  {:28} {:>12}", lane.label, median.map(report::number).unwrap_or_default())
+                    println!(
+                        "  {:28} {:>12}",
+                        lane.label,
+                        median.map(report::number).unwrap_or_default()
+                    )
                 }
             }
         }

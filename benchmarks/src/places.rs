@@ -10,8 +10,12 @@ use crate::contestants::Database;
 use crate::server::{DURABLE, Server, program};
 
 /// Settings of the server besides durability: enough room that nobody waits for a checkpoint, and files of its log are kept.
-const ROOM: &[&str] =
-    &["shared_buffers = 512MB", "max_wal_size = 8GB", "min_wal_size = 4GB", "checkpoint_timeout = 30min"];
+const ROOM: &[&str] = &[
+    "shared_buffers = 512MB",
+    "max_wal_size = 8GB",
+    "min_wal_size = 4GB",
+    "checkpoint_timeout = 30min",
+];
 /// A server that has run for a while writes its log over old files, of 16 MiB. A new one makes each, and whoever writes waits.
 const LOG_FILES: usize = 160;
 
@@ -29,7 +33,11 @@ impl Places {
     /// There is no room for files.
     pub fn open() -> Outcome<Self> {
         let server = Server::start(&[DURABLE, ROOM].concat());
-        Ok(Self { server, folder: tempfile::tempdir()?, made: AtomicU32::new(0) })
+        Ok(Self {
+            server,
+            folder: tempfile::tempdir()?,
+            made: AtomicU32::new(0),
+        })
     }
 
     /// Makes the files of the log that the server will write over.
@@ -37,7 +45,8 @@ impl Places {
     /// # Errors
     /// There is no room for them.
     pub fn wear_in(&self) -> Outcome<()> {
-        let fill_file = "SELECT pg_logical_emit_message(true, 'benchmark', ''); SELECT pg_switch_wal();";
+        let fill_file =
+            "SELECT pg_logical_emit_message(true, 'benchmark', ''); SELECT pg_switch_wal();";
         self.tell(&fill_file.repeat(LOG_FILES))?;
         self.settle()
     }
@@ -65,7 +74,9 @@ impl Places {
     /// The server does not drop the database.
     pub fn remove(&self, place: &str) -> Outcome<()> {
         match place.strip_prefix(&self.server.url("")) {
-            Some(database) => self.tell(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)")),
+            Some(database) => {
+                self.tell(&format!("DROP DATABASE IF EXISTS {database} WITH (FORCE)"))
+            }
             None => {
                 for file in ["", "-wal", "-shm"] {
                     let _gone = std::fs::remove_file(format!("{place}{file}"));
@@ -88,10 +99,16 @@ impl Places {
     }
 
     fn tell(&self, statement: &str) -> Outcome<()> {
-        let output = program("psql").args([&self.server.url("postgres"), "-qc", statement]).output()?;
+        let output = program("psql")
+            .args([&self.server.url("postgres"), "-qc", statement])
+            .output()?;
         match output.status.success() {
             true => Ok(()),
-            false => Err(format!("{statement}: {}", String::from_utf8_lossy(&output.stderr).trim()).into()),
+            false => Err(format!(
+                "{statement}: {}",
+                String::from_utf8_lossy(&output.stderr).trim()
+            )
+            .into()),
         }
     }
 }

@@ -17,26 +17,39 @@ use crate::worker::Worker;
 /// There is no place for a contestant.
 pub fn run(trial: &Trial, pace: Pace, places: &Places) -> Outcome<TrialResults> {
     let progress = progress(trial, pace);
-    let mut grounds = Grounds { places, made: HashMap::new() };
+    let mut grounds = Grounds {
+        places,
+        made: HashMap::new(),
+    };
     let mut stands: Vec<Stand<'_>> = trial.lanes.iter().map(Stand::new).collect();
     for round in 0..=pace.rounds {
         // The first place goes round: nobody always runs behind the same neighbour.
         let count = stands.len();
         stands.rotate_left(usize::from(count > 0));
         for stand in &mut stands {
-            progress.set_message(format!("{} · {} · {}", trial.letter, round_name(round, pace), stand.lane.label));
+            progress.set_message(format!(
+                "{} · {} · {}",
+                trial.letter,
+                round_name(round, pace),
+                stand.lane.label
+            ));
             stand.take_turn(round, trial.unit, &mut grounds)?;
             progress.inc(1);
         }
     }
     progress.finish_and_clear();
     let results = trial.lanes.iter().filter_map(|lane| {
-        let stand = stands.iter_mut().find(|stand| std::ptr::eq(stand.lane, lane))?;
+        let stand = stands
+            .iter_mut()
+            .find(|stand| std::ptr::eq(stand.lane, lane))?;
         stand.workers.clear();
         stand.figures(trial.unit)
     });
-    let results =
-        TrialResults { letter: trial.letter.to_owned(), title: trial.title.clone(), lanes: results.collect() };
+    let results = TrialResults {
+        letter: trial.letter.to_owned(),
+        title: trial.title.clone(),
+        lanes: results.collect(),
+    };
     drop(stands);
     grounds.clear()?;
     Ok(results)
@@ -81,7 +94,9 @@ impl Grounds<'_> {
     }
 
     fn clear(self) -> Outcome<()> {
-        self.made.values().try_for_each(|place| self.places.remove(place))
+        self.made
+            .values()
+            .try_for_each(|place| self.places.remove(place))
     }
 }
 
@@ -95,7 +110,12 @@ struct Stand<'a> {
 
 impl<'a> Stand<'a> {
     fn new(lane: &'a Lane) -> Self {
-        Self { lane, workers: Vec::new(), turns: Vec::new(), out: None }
+        Self {
+            lane,
+            workers: Vec::new(),
+            turns: Vec::new(),
+            out: None,
+        }
     }
 
     /// The turn of round 0 is not counted.
@@ -112,7 +132,9 @@ impl<'a> Stand<'a> {
             }
         }
         match self.work(round) {
-            Ok(Some(measured)) if round > 0 || unit == Unit::Milliseconds => self.turns.push(measured),
+            Ok(Some(measured)) if round > 0 || unit == Unit::Milliseconds => {
+                self.turns.push(measured)
+            }
             Ok(Some(_)) => {}
             Ok(None) => self.out = Some("has nothing for it".to_owned()),
             Err(error) => self.out = Some(error.to_string()),
@@ -158,7 +180,9 @@ impl<'a> Stand<'a> {
 }
 
 fn prepare(lane: &Lane, worker: &mut Worker) -> Outcome<()> {
-    let Some(before) = &lane.before else { return Ok(()) };
+    let Some(before) = &lane.before else {
+        return Ok(());
+    };
     let done = worker.run(before)?;
     if let (None, Some(instead)) = (done, &lane.before_instead) {
         worker.run(instead)?;
@@ -175,7 +199,13 @@ fn together(ended: Vec<Measured>) -> Option<Measured> {
     let within = ended.iter().map(|part| part.within).max()?;
     let memory_bytes_max = ended.iter().map(|part| part.memory_bytes_max).max()?;
     let latencies = ended.into_iter().flat_map(|part| part.latencies).collect();
-    let sum = Measured { events, within, latencies: Vec::new(), least_share, memory_bytes_max };
+    let sum = Measured {
+        events,
+        within,
+        latencies: Vec::new(),
+        least_share,
+        memory_bytes_max,
+    };
     Some(sum.with_latencies(latencies))
 }
 
@@ -185,7 +215,10 @@ mod tests {
 
     #[test]
     fn what_processes_did_is_added_up_over_the_longest_time() {
-        let parts = vec![Measured::new(10, Duration::from_secs(1)), Measured::new(20, Duration::from_secs(2))];
+        let parts = vec![
+            Measured::new(10, Duration::from_secs(1)),
+            Measured::new(20, Duration::from_secs(2)),
+        ];
         let sum = together(parts).expect("two have worked");
         assert_eq!((sum.events, sum.within), (30, Duration::from_secs(2)));
         assert_eq!(sum.least_share, Some(10.0 / 15.0));

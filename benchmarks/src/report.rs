@@ -21,7 +21,9 @@ pub fn targets(results: &Results) -> String {
     let mut text = "| | what | at least | found | |\n|---|---|---:|---:|---|\n".to_owned();
     for target in TARGETS {
         let verdict = target.verdict(results);
-        let found = verdict.found.map_or_else(|| "not measured".to_owned(), number);
+        let found = verdict
+            .found
+            .map_or_else(|| "not measured".to_owned(), number);
         let word = match verdict {
             Verdict { found: None, .. } => "",
             Verdict { is_met: true, .. } => "met",
@@ -41,10 +43,17 @@ fn table(trial: &TrialResults) -> String {
         false => "| contestant | events/s | spread | ours ÷ this | peak memory |\n|---|---:|---:|---:|---:|\n",
     });
     for lane in &trial.lanes {
-        let row = if latencies { latency_row(lane) } else { rate_row(lane, trial) };
+        let row = if latencies {
+            latency_row(lane)
+        } else {
+            rate_row(lane, trial)
+        };
         text.push_str(&row);
     }
-    let outs = trial.lanes.iter().filter_map(|lane| Some((&lane.label, lane.out.as_ref()?)));
+    let outs = trial
+        .lanes
+        .iter()
+        .filter_map(|lane| Some((&lane.label, lane.out.as_ref()?)));
     for (label, reason) in outs {
         let _ = write!(text, "\n{label} is out: {reason}\n");
     }
@@ -52,16 +61,35 @@ fn table(trial: &TrialResults) -> String {
 }
 
 fn rate_row(lane: &Figures, trial: &TrialResults) -> String {
-    let Some(median) = lane.median() else { return String::new() };
-    let ours = trial.lanes.iter().find(|other| is_our_own(other, lane)).and_then(Figures::median);
+    let Some(median) = lane.median() else {
+        return String::new();
+    };
+    let ours = trial
+        .lanes
+        .iter()
+        .find(|other| is_our_own(other, lane))
+        .and_then(Figures::median);
     let ratio = ours.map_or_else(String::new, |ours| number(ours / median));
     let mib = lane.memory_bytes_max / (1024 * 1024);
-    format!("| {} | {} | {} | {ratio} | {mib} MiB |\n", lane.label, number(median), spread(lane))
+    format!(
+        "| {} | {} | {} | {ratio} | {mib} MiB |\n",
+        lane.label,
+        number(median),
+        spread(lane)
+    )
 }
 
 fn latency_row(lane: &Figures) -> String {
-    let (Some(median), Some(slowest)) = (lane.median(), lane.median_slowest()) else { return String::new() };
-    format!("| {} | {} | {} | {} |\n", lane.label, number(median), spread(lane), number(slowest))
+    let (Some(median), Some(slowest)) = (lane.median(), lane.median_slowest()) else {
+        return String::new();
+    };
+    format!(
+        "| {} | {} | {} | {} |\n",
+        lane.label,
+        number(median),
+        spread(lane),
+        number(slowest)
+    )
 }
 
 /// How far the turns were from the median.
@@ -77,8 +105,10 @@ fn spread(lane: &Figures) -> String {
 
 /// Whether `ours` is what the framework came to on the database of `lane`.
 fn is_our_own(ours: &Figures, lane: &Figures) -> bool {
-    let database = |figures: &Figures| Entrant::named(&figures.contestant).map(|entrant| entrant.database);
-    let is_ours = Entrant::named(&ours.contestant).is_some_and(|entrant| entrant.kind == Kind::Ours);
+    let database =
+        |figures: &Figures| Entrant::named(&figures.contestant).map(|entrant| entrant.database);
+    let is_ours =
+        Entrant::named(&ours.contestant).is_some_and(|entrant| entrant.kind == Kind::Ours);
     is_ours
         && ours.label == ours.contestant
         && database(ours) == database(lane)
@@ -96,7 +126,11 @@ pub fn number(figure: f64) -> String {
 
 fn commas(figure: u64) -> String {
     let digits = figure.to_string();
-    let groups = digits.as_bytes().rchunks(3).rev().map(|group| String::from_utf8_lossy(group));
+    let groups = digits
+        .as_bytes()
+        .rchunks(3)
+        .rev()
+        .map(|group| String::from_utf8_lossy(group));
     groups.collect::<Vec<_>>().join(",")
 }
 
@@ -106,6 +140,9 @@ mod tests {
 
     #[test]
     fn numbers_have_three_digits_that_count() {
-        assert_eq!(["1,234,568", "999", "12.3", "0.75"], [1_234_567.8, 999.4, 12.34, 0.75].map(number));
+        assert_eq!(
+            ["1,234,568", "999", "12.3", "0.75"],
+            [1_234_567.8, 999.4, 12.34, 0.75].map(number)
+        );
     }
 }

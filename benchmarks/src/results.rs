@@ -42,7 +42,10 @@ pub struct Figures {
 
 impl Figures {
     pub fn new(lane: &Lane, unit: Unit, turns: &[Measured], out: Option<String>) -> Self {
-        let quantile = |turn: &Measured, share| turn.quantile(share).map_or(f64::NAN, |it| it.as_secs_f64() * 1_000.0);
+        let quantile = |turn: &Measured, share| {
+            turn.quantile(share)
+                .map_or(f64::NAN, |it| it.as_secs_f64() * 1_000.0)
+        };
         let (figures, slowest) = match unit {
             Unit::EventsPerSecond => (turns.iter().map(Measured::rate).collect(), Vec::new()),
             Unit::Milliseconds => (
@@ -50,10 +53,25 @@ impl Figures {
                 turns.iter().map(|turn| quantile(turn, 0.99)).collect(),
             ),
         };
-        let memory_bytes_max = turns.iter().map(|turn| turn.memory_bytes_max).max().unwrap_or_default();
-        let least_share = turns.iter().filter_map(|turn| turn.least_share).reduce(f64::min);
+        let memory_bytes_max = turns
+            .iter()
+            .map(|turn| turn.memory_bytes_max)
+            .max()
+            .unwrap_or_default();
+        let least_share = turns
+            .iter()
+            .filter_map(|turn| turn.least_share)
+            .reduce(f64::min);
         let (label, contestant) = (lane.label.clone(), lane.entrant.name.to_owned());
-        Self { label, contestant, turns: figures, slowest, memory_bytes_max, least_share, out }
+        Self {
+            label,
+            contestant,
+            turns: figures,
+            slowest,
+            memory_bytes_max,
+            least_share,
+            out,
+        }
     }
 
     /// The median of all turns. `None`: there was none.
@@ -107,12 +125,16 @@ impl Results {
     pub fn put(&mut self, trial: TrialResults) {
         self.trials.retain(|known| known.letter != trial.letter);
         self.trials.push(trial);
-        self.trials.sort_by(|one, other| one.letter.cmp(&other.letter));
+        self.trials
+            .sort_by(|one, other| one.letter.cmp(&other.letter));
     }
 
     /// The figures of a lane of a trial.
     pub fn lane(&self, letter: &str, label: &str) -> Option<&Figures> {
-        self.trial(letter)?.lanes.iter().find(|lane| lane.label == label)
+        self.trial(letter)?
+            .lanes
+            .iter()
+            .find(|lane| lane.label == label)
     }
 
     /// What a lane came to.

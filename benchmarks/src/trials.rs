@@ -71,15 +71,27 @@ impl Lane {
 
 /// The letters and what they stand for.
 pub const LETTERS: &[(&str, &str)] = &[
-    ("a", "command (load, decide, append one event), 1 task over 100 accounts"),
+    (
+        "a",
+        "command (load, decide, append one event), 1 task over 100 accounts",
+    ),
     ("b", "the same, 64 tasks over 1,000 accounts"),
     ("c", "the same, 512 tasks, Zipf over 100,000 accounts"),
     ("d", "appends of 100 events, 1 task"),
     ("e", "rebuild an aggregate of 10,000 events"),
     ("f", "read a log of 1,000,000 events and decode them"),
-    ("g", "ledger pipeline: events through a policy with an aggregate, exactly once"),
-    ("h", "latency from the command's return to the follower at 200 events/s"),
-    ("i", "a and b with 10,000, 1,000,000 and 10,000,000 events in the store"),
+    (
+        "g",
+        "ledger pipeline: events through a policy with an aggregate, exactly once",
+    ),
+    (
+        "h",
+        "latency from the command's return to the follower at 200 events/s",
+    ),
+    (
+        "i",
+        "a and b with 10,000, 1,000,000 and 10,000,000 events in the store",
+    ),
     ("j", "64 tasks in one process and in four"),
 ];
 
@@ -89,21 +101,47 @@ pub fn trial(letter: &str, pace: Pace) -> Option<Trial> {
     let Pace { seconds, .. } = pace;
     let lanes = match letter {
         "a" => lanes(|_| true, move |_| commands("a", 1, 100, false, seconds)),
-        "b" => lanes(|_| true, move |_| commands("b", TASKS, ACCOUNTS, false, seconds)),
-        "c" => lanes(is_on(Database::Postgres), move |_| commands("c", 512, 100_000, true, seconds)),
+        "b" => lanes(
+            |_| true,
+            move |_| commands("b", TASKS, ACCOUNTS, false, seconds),
+        ),
+        "c" => lanes(is_on(Database::Postgres), move |_| {
+            commands("c", 512, 100_000, true, seconds)
+        }),
         "d" => long_appends(seconds),
-        "e" => lanes(|_| true, move |_| Workload::Rebuild { events: 10_000, seconds }),
+        "e" => lanes(
+            |_| true,
+            move |_| Workload::Rebuild {
+                events: 10_000,
+                seconds,
+            },
+        ),
         "f" => logs(),
         "g" => pipelines(),
-        "h" => fresh(lanes(is_ours, |_| Workload::Follow { per_second: 200, seconds: 5.0 })),
+        "h" => fresh(lanes(is_ours, |_| Workload::Follow {
+            per_second: 200,
+            seconds: 5.0,
+        })),
         "i" => sizes(seconds),
         _ => processes(seconds),
     };
-    let unit = if letter == "h" { Unit::Milliseconds } else { Unit::EventsPerSecond };
-    Some(Trial { letter, title: title.to_owned(), lanes, unit })
+    let unit = if letter == "h" {
+        Unit::Milliseconds
+    } else {
+        Unit::EventsPerSecond
+    };
+    Some(Trial {
+        letter,
+        title: title.to_owned(),
+        lanes,
+        unit,
+    })
 }
 
-fn lanes(takes_part: impl Fn(&Entrant) -> bool, workload: impl Fn(u32) -> Workload + Clone + 'static) -> Vec<Lane> {
+fn lanes(
+    takes_part: impl Fn(&Entrant) -> bool,
+    workload: impl Fn(u32) -> Workload + Clone + 'static,
+) -> Vec<Lane> {
     let entrants = ENTRANTS.iter().copied().filter(takes_part);
     let lane = |entrant| {
         let workload = workload.clone();
@@ -121,31 +159,48 @@ fn is_ours(entrant: &Entrant) -> bool {
 }
 
 fn commands(group: &str, tasks: u64, accounts: u64, zipf: bool, seconds: f64) -> Workload {
-    Workload::Commands { tasks, accounts, zipf, group: group.to_owned(), seconds }
+    Workload::Commands {
+        tasks,
+        accounts,
+        zipf,
+        group: group.to_owned(),
+        seconds,
+    }
 }
 
 fn appends(round: u32, seconds: f64) -> Workload {
-    Workload::Appends { events: 100, group: format!("appends/{round}"), seconds }
+    Workload::Appends {
+        events: 100,
+        group: format!("appends/{round}"),
+        seconds,
+    }
 }
 
 /// Memory begins anew each round: otherwise the last rounds show how the machine finds the next gigabyte.
 fn long_appends(seconds: f64) -> Vec<Lane> {
     let mut lanes = lanes(|_| true, move |round| appends(round, seconds));
-    lanes.iter_mut().for_each(|lane| lane.fresh = lane.entrant.database == Database::Memory);
+    lanes
+        .iter_mut()
+        .for_each(|lane| lane.fresh = lane.entrant.database == Database::Memory);
     lanes
 }
 
 fn logs() -> Vec<Lane> {
     let mut lanes = lanes(|_| true, |_| Workload::ReadLog);
     for lane in &mut lanes {
-        lane.before = Some(Workload::Fill { accounts: LOG_EVENTS / 100, events: LOG_EVENTS });
+        lane.before = Some(Workload::Fill {
+            accounts: LOG_EVENTS / 100,
+            events: LOG_EVENTS,
+        });
         lane.before_instead = Some(appends(0, 8.0));
     }
     lanes
 }
 
 fn pipelines() -> Vec<Lane> {
-    fresh(lanes(is_ours, |_| Workload::Pipeline { events: PIPELINE_EVENTS }))
+    fresh(lanes(is_ours, |_| Workload::Pipeline {
+        events: PIPELINE_EVENTS,
+    }))
 }
 
 fn fresh(mut lanes: Vec<Lane>) -> Vec<Lane> {
@@ -154,14 +209,21 @@ fn fresh(mut lanes: Vec<Lane>) -> Vec<Lane> {
 }
 
 fn sizes(seconds: f64) -> Vec<Lane> {
-    let durable = ENTRANTS.iter().filter(|entrant| is_ours(entrant) && entrant.database != Database::Memory);
+    let durable = ENTRANTS
+        .iter()
+        .filter(|entrant| is_ours(entrant) && entrant.database != Database::Memory);
     let sized = durable.flat_map(|entrant| SIZES.map(|(size, events)| (*entrant, size, events)));
     let lanes = sized.flat_map(|(entrant, size, events)| {
         let workloads = [("a", 1, 100), ("b", TASKS, ACCOUNTS)];
         workloads.map(|(letter, tasks, accounts)| {
-            let mut lane = Lane::new(entrant, move |_, _| commands(letter, tasks, accounts, false, seconds));
+            let mut lane = Lane::new(entrant, move |_, _| {
+                commands(letter, tasks, accounts, false, seconds)
+            });
             lane.label = format!("{letter}, {}, {size}", entrant.name);
-            lane.before = Some(Workload::Fill { accounts: events / 100, events });
+            lane.before = Some(Workload::Fill {
+                accounts: events / 100,
+                events,
+            });
             lane
         })
     });
@@ -169,14 +231,26 @@ fn sizes(seconds: f64) -> Vec<Lane> {
 }
 
 fn processes(seconds: f64) -> Vec<Lane> {
-    let durable = ENTRANTS.iter().filter(|entrant| is_ours(entrant) && entrant.database != Database::Memory);
+    let durable = ENTRANTS
+        .iter()
+        .filter(|entrant| is_ours(entrant) && entrant.database != Database::Memory);
     let split = durable.flat_map(|entrant| [1, 4].map(|processes| (*entrant, processes)));
     let lane = |(entrant, processes): (Entrant, u32)| {
         let each = u64::from(processes);
         let mut lane = Lane::new(entrant, move |process, _| {
-            commands(&format!("j/{process}"), TASKS / each, ACCOUNTS / each, false, seconds)
+            commands(
+                &format!("j/{process}"),
+                TASKS / each,
+                ACCOUNTS / each,
+                false,
+                seconds,
+            )
         });
-        lane.label = format!("{}, {processes} process{}", entrant.name, if processes == 1 { "" } else { "es" });
+        lane.label = format!(
+            "{}, {processes} process{}",
+            entrant.name,
+            if processes == 1 { "" } else { "es" }
+        );
         lane.processes = processes;
         lane
     };

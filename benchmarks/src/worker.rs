@@ -29,11 +29,22 @@ impl Worker {
         if entrant.kind != Kind::Peer {
             command.arg("worker");
         }
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
         let orders = process.stdin.take();
-        let answers = BufReader::new(process.stdout.take().ok_or("a worker without output")?).lines();
-        let mut worker = Self { process, orders, answers };
-        worker.send(&Order::Enter { contestant: entrant.name.to_owned(), place: place.to_owned() })?;
+        let answers =
+            BufReader::new(process.stdout.take().ok_or("a worker without output")?).lines();
+        let mut worker = Self {
+            process,
+            orders,
+            answers,
+        };
+        worker.send(&Order::Enter {
+            contestant: entrant.name.to_owned(),
+            place: place.to_owned(),
+        })?;
         match worker.answer()? {
             Answer::Entered => Ok(worker),
             Answer::Failed(reason) => Err(reason.into()),
@@ -78,7 +89,10 @@ impl Worker {
     }
 
     fn answer(&mut self) -> Outcome<Answer> {
-        let line = self.answers.next().ok_or("the worker has ended; see above why")??;
+        let line = self
+            .answers
+            .next()
+            .ok_or("the worker has ended; see above why")??;
         Ok(serde_json::from_str(&line)?)
     }
 }
@@ -97,9 +111,14 @@ impl Drop for Worker {
 pub fn build_peers() -> Outcome<()> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let manifest = peers_folder().join("Cargo.toml");
-    let built =
-        Command::new(cargo).args(["build", "--release", "--locked", "--manifest-path"]).arg(manifest).status()?;
-    built.success().then_some(()).ok_or_else(|| "the program of the peers does not build".into())
+    let built = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--manifest-path"])
+        .arg(manifest)
+        .status()?;
+    built
+        .success()
+        .then_some(())
+        .ok_or_else(|| "the program of the peers does not build".into())
 }
 
 fn peers_program() -> PathBuf {

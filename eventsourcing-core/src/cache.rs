@@ -44,7 +44,10 @@ pub(crate) struct Kept {
 
 impl Cache {
     pub(crate) fn new(aggregates: usize) -> Self {
-        Self { slots: NonZeroUsize::new(aggregates).map(|aggregates| Mutex::new(LruCache::new(aggregates))) }
+        Self {
+            slots: NonZeroUsize::new(aggregates)
+                .map(|aggregates| Mutex::new(LruCache::new(aggregates))),
+        }
     }
 
     /// Another one of the same size, with nothing in it.
@@ -71,7 +74,9 @@ impl Cache {
     }
 
     fn lock(&self) -> Option<MutexGuard<'_, LruCache<StreamId, Slot>>> {
-        self.slots.as_ref().map(|slots| slots.lock().unwrap_or_else(PoisonError::into_inner))
+        self.slots
+            .as_ref()
+            .map(|slots| slots.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -122,13 +127,22 @@ impl Kept {
 
     /// Whether a command on an `A` can go on with what is in the slot: nobody else's events are lost by that.
     pub(crate) fn admits<A: Aggregate>(&mut self) -> bool {
-        let Some(company) = self.company() else { return true };
-        !company.is_full() && self.root.as_ref().is_some_and(|root| root.kind() == TypeId::of::<A>())
+        let Some(company) = self.company() else {
+            return true;
+        };
+        !company.is_full()
+            && self
+                .root
+                .as_ref()
+                .is_some_and(|root| root.kind() == TypeId::of::<A>())
     }
 
     /// Takes out what is in the slot, if it is an `A` and of this epoch. What others have decided on a root of an earlier one is
     /// refused by the store, so they may be joined.
-    pub(crate) fn take<A: Aggregate>(&mut self, epoch: Epoch) -> Option<(Root<A>, Option<Company>)> {
+    pub(crate) fn take<A: Aggregate>(
+        &mut self,
+        epoch: Epoch,
+    ) -> Option<(Root<A>, Option<Company>)> {
         let Self { root, company } = std::mem::take(self);
         let root = root.filter(|root| company.is_some() || root.epoch() == Some(epoch))?;
         let root: Box<dyn Any> = root;
@@ -143,11 +157,17 @@ impl Kept {
 
     /// Keeps a root, all of it written.
     pub(crate) fn put(&mut self, root: Box<dyn KeptRoot>) {
-        *self = Self { root: Some(root), company: None };
+        *self = Self {
+            root: Some(root),
+            company: None,
+        };
     }
 
     /// Keeps a root with events that are not written yet.
     pub(crate) fn put_unwritten(&mut self, root: Box<dyn KeptRoot>, company: Company) {
-        *self = Self { root: Some(root), company: Some(company) };
+        *self = Self {
+            root: Some(root),
+            company: Some(company),
+        };
     }
 }

@@ -43,7 +43,10 @@ pub(crate) enum Outcome {
 
 impl Company {
     pub(crate) fn new() -> Self {
-        Self { stage: watch::Sender::new(Stage::Gathering), commands: 0 }
+        Self {
+            stage: watch::Sender::new(Stage::Gathering),
+            commands: 0,
+        }
     }
 
     pub(crate) fn join(&mut self) -> Member {
@@ -67,7 +70,8 @@ impl Company {
 
     /// Tells everybody what the store has answered.
     pub(crate) fn settle(self, outcome: Result<Receipt, StoreError>) {
-        self.stage.send_replace(Stage::Settled(outcome.map_err(Arc::new)));
+        self.stage
+            .send_replace(Stage::Settled(outcome.map_err(Arc::new)));
     }
 }
 
@@ -75,7 +79,10 @@ impl Member {
     /// Waits until the company is settled, or gone.
     pub(crate) async fn settled(&mut self) {
         // An error says that it is gone.
-        let _ = self.0.wait_for(|stage| matches!(stage, Stage::Settled(_))).await;
+        let _ = self
+            .0
+            .wait_for(|stage| matches!(stage, Stage::Settled(_)))
+            .await;
     }
 
     /// What has become of the company, which is settled or gone.
@@ -94,7 +101,9 @@ impl Outcome {
     pub(crate) fn of_one(answer: Result<Receipt, StoreError>) -> Self {
         match answer {
             Ok(receipt) => Self::Written(receipt),
-            Err(error @ (StoreError::Conflict { .. } | StoreError::OutdatedEpoch { .. })) => Self::Again(error),
+            Err(error @ (StoreError::Conflict { .. } | StoreError::OutdatedEpoch { .. })) => {
+                Self::Again(error)
+            }
             Err(error) => Self::Failed(error),
         }
     }
@@ -102,16 +111,33 @@ impl Outcome {
     /// What the failure of an append means for each of the commands in it.
     fn of_several(error: &Arc<StoreError>) -> Self {
         match &**error {
-            StoreError::Conflict { stream, expected, actual } => {
+            StoreError::Conflict {
+                stream,
+                expected,
+                actual,
+            } => {
                 let (stream, expected, actual) = (stream.clone(), *expected, *actual);
-                Self::Again(StoreError::Conflict { stream, expected, actual })
+                Self::Again(StoreError::Conflict {
+                    stream,
+                    expected,
+                    actual,
+                })
             }
             StoreError::OutdatedEpoch { asked, current } => {
-                Self::Again(StoreError::OutdatedEpoch { asked: *asked, current: *current })
+                Self::Again(StoreError::OutdatedEpoch {
+                    asked: *asked,
+                    current: *current,
+                })
             }
-            StoreError::Unavailable { reason, written, .. } => {
+            StoreError::Unavailable {
+                reason, written, ..
+            } => {
                 let (reason, source) = (reason.clone(), Some(Arc::clone(error).into()));
-                Self::Failed(StoreError::Unavailable { reason, written: *written, source })
+                Self::Failed(StoreError::Unavailable {
+                    reason,
+                    written: *written,
+                    source,
+                })
             }
             _ => Self::Apart,
         }
@@ -120,5 +146,9 @@ impl Outcome {
 
 fn broken_off() -> StoreError {
     let reason = "an append together with other commands was broken off".to_owned();
-    StoreError::Unavailable { reason, written: Written::Unknown, source: None }
+    StoreError::Unavailable {
+        reason,
+        written: Written::Unknown,
+        source: None,
+    }
 }

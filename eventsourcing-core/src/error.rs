@@ -31,7 +31,9 @@ pub enum AppError {
     },
     /// The command was refused when it was first asked for, and that was kept:
     /// [`Application::first_answer`](crate::Application::first_answer) says why.
-    #[error("command {command_id} was refused when it was first asked for; take a new id to have it decided anew")]
+    #[error(
+        "command {command_id} was refused when it was first asked for; take a new id to have it decided anew"
+    )]
     Refused {
         /// The command.
         command_id: CommandId,
@@ -46,7 +48,10 @@ impl AppError {
     /// the aggregate was loaded. Nothing was written.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Store(StoreError::Conflict { .. } | StoreError::OutdatedEpoch { .. }))
+        matches!(
+            self,
+            Self::Store(StoreError::Conflict { .. } | StoreError::OutdatedEpoch { .. })
+        )
     }
 
     /// Whether waiting and trying again can succeed. It is safe only with a command id: see

@@ -42,7 +42,10 @@ impl<A> Id<A> {
     /// The id with these bits.
     #[must_use]
     pub const fn from_uuid(uuid: Uuid) -> Self {
-        Self { uuid, of: PhantomData }
+        Self {
+            uuid,
+            of: PhantomData,
+        }
     }
 
     /// The bits of the id.
@@ -74,7 +77,10 @@ impl<A: Aggregate> Id<A> {
 
     /// The stream under one of the names of the aggregate.
     pub(crate) fn stream_under(self, name: &'static str) -> StreamId {
-        StreamId { category: crate::store::Name::from_static(name), id: self.uuid }
+        StreamId {
+            category: crate::store::Name::from_static(name),
+            id: self.uuid,
+        }
     }
 }
 
@@ -91,7 +97,9 @@ impl<A> FromStr for Id<A> {
     fn from_str(text: &str) -> Result<Self, ParseIdError> {
         match Uuid::try_parse(text) {
             Ok(uuid) => Ok(Self::from_uuid(uuid)),
-            Err(_) => Err(ParseIdError { text: text.chars().take(60).collect() }),
+            Err(_) => Err(ParseIdError {
+                text: text.chars().take(60).collect(),
+            }),
         }
     }
 }

@@ -118,7 +118,8 @@ pub use root::{Guard, Root};
 pub use store::{MemoryStore, Receipt, ReceiptKind};
 pub use subscription::{Stop, Subscription};
 pub use system::{
-    Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemBuilder, SystemError,
+    Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemBuilder,
+    SystemError,
 };
 
 #[cfg(feature = "derive")]

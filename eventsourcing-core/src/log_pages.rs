@@ -6,7 +6,9 @@ use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::task::{JoinHandle, yield_now};
 
-use crate::store::{Epoch, EventRef, EventStore, KnownPlace, LogPage, LogQuery, Position, StoreError};
+use crate::store::{
+    Epoch, EventRef, EventStore, KnownPlace, LogPage, LogQuery, Position, StoreError,
+};
 
 /// The pages of a log from a position on, in order. Where a page is full, the next one is read while whoever asked deals with this
 /// one: the store works and the program works, and at most one page is held that nobody has asked for yet.
@@ -83,9 +85,24 @@ impl LogPages {
         pages
     }
 
-    pub(crate) fn after_place(store: Arc<dyn EventStore>, query: LogQuery, known: KnownPlace) -> Self {
-        let query = LogQuery { after: known.position, epoch: None, ..query };
-        Self { store, query, known, before: known, read: None, ahead: None }
+    pub(crate) fn after_place(
+        store: Arc<dyn EventStore>,
+        query: LogQuery,
+        known: KnownPlace,
+    ) -> Self {
+        let query = LogQuery {
+            after: known.position,
+            epoch: None,
+            ..query
+        };
+        Self {
+            store,
+            query,
+            known,
+            before: known,
+            read: None,
+            ahead: None,
+        }
     }
 
     /// After which position the next page begins.
@@ -174,8 +191,16 @@ impl LogPages {
     fn read_behind(&self, page: &LogPage) -> Option<Ahead> {
         let is_full = page.events.len() >= self.query.limit.max(1);
         let runtime = Handle::try_current().ok().filter(|_| is_full)?;
-        let (store, query) = (Arc::clone(&self.store), LogQuery { after: page.ceiling, ..self.query.clone() });
-        Some(Ahead(runtime.spawn(async move { store.read_log(query).await })))
+        let (store, query) = (
+            Arc::clone(&self.store),
+            LogQuery {
+                after: page.ceiling,
+                ..self.query.clone()
+            },
+        );
+        Some(Ahead(
+            runtime.spawn(async move { store.read_log(query).await }),
+        ))
     }
 }
 
@@ -187,6 +212,8 @@ impl Drop for Ahead {
 
 impl fmt::Debug for LogPages {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogPages").field("query", &self.query).finish_non_exhaustive()
+        f.debug_struct("LogPages")
+            .field("query", &self.query)
+            .finish_non_exhaustive()
     }
 }

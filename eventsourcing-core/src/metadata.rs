@@ -46,7 +46,10 @@ impl Metadata {
     /// Who asked.
     #[must_use]
     pub fn actor(actor: impl Into<String>) -> Self {
-        Self { actor: Some(actor.into()), ..Self::default() }
+        Self {
+            actor: Some(actor.into()),
+            ..Self::default()
+        }
     }
 
     /// Adds the id that groups all that happens because of one command.
@@ -75,9 +78,12 @@ impl Metadata {
     }
 
     pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, StoreError> {
-        let bytes = serde_json::to_vec(self).expect("text, numbers and a map with text keys are JSON");
+        let bytes =
+            serde_json::to_vec(self).expect("text, numbers and a map with text keys are JSON");
         if bytes.len() > METADATA_BYTES_MAX {
-            return Err(StoreError::Invalid { reason: format!("metadata of {} bytes", bytes.len()) });
+            return Err(StoreError::Invalid {
+                reason: format!("metadata of {} bytes", bytes.len()),
+            });
         }
         Ok(bytes)
     }
@@ -87,8 +93,13 @@ impl Metadata {
             return Ok(Self::default());
         }
         serde_json::from_slice(&stored.metadata).map_err(|source| {
-            let StoredEvent { stream, version, .. } = stored;
-            StoreError::corrupt(format!("the metadata of version {version} of {stream} cannot be decoded"), source)
+            let StoredEvent {
+                stream, version, ..
+            } = stored;
+            StoreError::corrupt(
+                format!("the metadata of version {version} of {stream} cannot be decoded"),
+                source,
+            )
         })
     }
 }
@@ -97,6 +108,10 @@ impl EventRef {
     /// The event at `version` of `stream`.
     #[must_use]
     pub fn new(stream: &StreamId, version: Version) -> Self {
-        Self { category: stream.category.as_str().into(), id: stream.id, version }
+        Self {
+            category: stream.category.as_str().into(),
+            id: stream.id,
+            version,
+        }
     }
 }

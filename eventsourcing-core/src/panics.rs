@@ -22,7 +22,9 @@ impl Panicked {
     fn of(payload: &(dyn Any + Send)) -> Self {
         let text = payload.downcast_ref::<&str>().copied();
         let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        Self { message: text.unwrap_or("no message").to_owned() }
+        Self {
+            message: text.unwrap_or("no message").to_owned(),
+        }
     }
 }
 
@@ -87,8 +89,18 @@ mod tests {
     #[test]
     fn a_panic_is_an_error_with_its_message() {
         let number = 7;
-        assert_eq!(catch::<()>(|| panic!("plain")).expect_err("it panics").to_string(), "panicked: plain");
-        assert_eq!(catch::<()>(|| panic!("number {number}")).expect_err("it panics").to_string(), "panicked: number 7");
+        assert_eq!(
+            catch::<()>(|| panic!("plain"))
+                .expect_err("it panics")
+                .to_string(),
+            "panicked: plain"
+        );
+        assert_eq!(
+            catch::<()>(|| panic!("number {number}"))
+                .expect_err("it panics")
+                .to_string(),
+            "panicked: number 7"
+        );
         let other = catch::<()>(|| std::panic::panic_any(number)).expect_err("it panics");
         assert_eq!(other.to_string(), "panicked: no message");
         assert_eq!(catch(|| number).expect("it does not panic"), 7);
@@ -97,6 +109,9 @@ mod tests {
     #[test]
     fn an_error_that_cannot_be_shown_has_no_text() {
         assert_eq!(text_of(&Unshowable), None);
-        assert_eq!(text_of(&std::fmt::Error).as_deref(), Some("an error occurred when formatting an argument"));
+        assert_eq!(
+            text_of(&std::fmt::Error).as_deref(),
+            Some("an error occurred when formatting an argument")
+        );
     }
 }

@@ -47,17 +47,37 @@ impl<A: Aggregate> Recorded<A> {
     }
 
     /// The events that come of `stored`, in order.
-    pub(crate) fn decode(stored: &StoredEvent) -> Result<impl Iterator<Item = Self> + use<A>, StoreError> {
+    pub(crate) fn decode(
+        stored: &StoredEvent,
+    ) -> Result<impl Iterator<Item = Self> + use<A>, StoreError> {
         let (events, metadata) = (decode::<A>(stored)?, Metadata::of(stored)?);
-        let StoredEvent { position, version, recorded_at, .. } = *stored;
+        let StoredEvent {
+            position,
+            version,
+            recorded_at,
+            ..
+        } = *stored;
         let aggregate_id = Id::from_uuid(stored.stream.id);
         let category = name_of::<A>(&stored.stream.category).unwrap_or(A::NAME);
         let several = events.len() > 1;
         let mut metadata = Some(metadata);
         Ok(events.zip(0..).map(move |(payload, part)| {
-            let metadata = if several { metadata.clone() } else { metadata.take() };
+            let metadata = if several {
+                metadata.clone()
+            } else {
+                metadata.take()
+            };
             let metadata = metadata.expect("it is taken by the only event there is");
-            Self { payload, aggregate_id, category, version, position, recorded_at, metadata, part }
+            Self {
+                payload,
+                aggregate_id,
+                category,
+                version,
+                position,
+                recorded_at,
+                metadata,
+                part,
+            }
         }))
     }
 }
@@ -68,7 +88,11 @@ impl LogPage {
     /// # Errors
     /// [`StoreError::Corrupt`] or [`StoreError::Newer`]: an event cannot be decoded; it says which.
     pub fn decode<A: Aggregate>(&self) -> Result<Vec<Recorded<A>>, StoreError> {
-        decode_all(self.events.iter().filter(|event| name_of::<A>(&event.stream.category).is_some()))
+        decode_all(
+            self.events
+                .iter()
+                .filter(|event| name_of::<A>(&event.stream.category).is_some()),
+        )
     }
 }
 
@@ -100,14 +124,21 @@ pub(crate) fn decode_loaded<A: Aggregate>(
 fn unreadable(stream: &StreamId, version: Version, error: CodecError) -> StoreError {
     let reason = format!("version {version} of {stream} cannot be read");
     match error.is_of_newer_release() {
-        true => StoreError::Newer { reason, source: error.into() },
+        true => StoreError::Newer {
+            reason,
+            source: error.into(),
+        },
         false => StoreError::corrupt(reason, error),
     }
 }
 
 impl<A: Aggregate> Clone for Recorded<A> {
     fn clone(&self) -> Self {
-        Self { payload: self.payload.duplicate(), metadata: self.metadata.clone(), ..*self }
+        Self {
+            payload: self.payload.duplicate(),
+            metadata: self.metadata.clone(),
+            ..*self
+        }
     }
 }
 

@@ -23,7 +23,10 @@ impl RetryPolicy {
     /// Once, and never again.
     #[must_use]
     pub const fn once() -> Self {
-        Self { attempts_max: 1, ..Self::COMMANDS }
+        Self {
+            attempts_max: 1,
+            ..Self::COMMANDS
+        }
     }
 
     /// For commands: some five seconds in all, then the caller hears of it.
@@ -31,16 +34,25 @@ impl RetryPolicy {
 
     /// For a follower whose store does not answer: for ever, because giving up would turn an outage of the store
     /// into one of the follower. The waits are bounded.
-    pub(crate) const UNAVAILABLE: Self = Self::new(u32::MAX, Duration::from_millis(20), Duration::from_secs(5));
+    pub(crate) const UNAVAILABLE: Self =
+        Self::new(u32::MAX, Duration::from_millis(20), Duration::from_secs(5));
 
     /// At most `attempts_max` attempts with waits from `delay_first` to `delay_max`.
     #[must_use]
     pub const fn new(attempts_max: u32, delay_first: Duration, delay_max: Duration) -> Self {
-        Self { attempts_max, delay_first, delay_max }
+        Self {
+            attempts_max,
+            delay_first,
+            delay_max,
+        }
     }
 
     pub(crate) fn start(self, what: &'static str) -> Backoff {
-        Backoff { policy: self, what, attempt: 0 }
+        Backoff {
+            policy: self,
+            what,
+            attempt: 0,
+        }
     }
 }
 
@@ -95,7 +107,13 @@ mod tests {
     #[test]
     fn delays_grow_are_bounded_and_differ() {
         let policy = RetryPolicy::default();
-        let delay = |attempt| Backoff { attempt, ..policy.start("test") }.delay();
+        let delay = |attempt| {
+            Backoff {
+                attempt,
+                ..policy.start("test")
+            }
+            .delay()
+        };
         assert!(delay(1) <= policy.delay_first);
         assert!(delay(9) > policy.delay_first * 64);
         assert!((0..100).all(|_| delay(u32::MAX) <= policy.delay_max));
@@ -104,7 +122,11 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn attempts_are_bounded() {
-        let mut backoff = RetryPolicy { attempts_max: 3, ..RetryPolicy::default() }.start("test");
+        let mut backoff = RetryPolicy {
+            attempts_max: 3,
+            ..RetryPolicy::default()
+        }
+        .start("test");
         assert_eq!(backoff.wait("first").await, Ok(()));
         assert_eq!(backoff.wait("second").await, Ok(()));
         assert_eq!(backoff.wait("third").await, Err("third"));

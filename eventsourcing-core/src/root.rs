@@ -10,7 +10,8 @@ use crate::codec::{Encoded, Encoding};
 use crate::panics::{Panicked, catch};
 use crate::snapshot::{Progress, SnapshotPolicy};
 use crate::store::{
-    Epoch, Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot, StreamId, Version,
+    Epoch, Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot, StreamId,
+    Version,
 };
 use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, Misplaced, recorded};
 
@@ -79,18 +80,40 @@ impl<A: Aggregate> Root<A> {
     }
 
     #[track_caller]
-    pub(crate) fn caused(id: Id<A>, decision: impl IntoEvents<A::Event>, cause: Option<Arc<Metadata>>) -> Self {
+    pub(crate) fn caused(
+        id: Id<A>,
+        decision: impl IntoEvents<A::Event>,
+        cause: Option<Arc<Metadata>>,
+    ) -> Self {
         let mut events = decision.into_events().into_iter();
         let Some(first) = events.next() else {
-            panic!("a {} is created by an event, but the decision has none", A::NAME)
+            panic!(
+                "a {} is created by an event, but the decision has none",
+                A::NAME
+            )
         };
         let name = first.event_type().name;
         let Ok(state) = A::fold_first(first.duplicate()) else {
-            panic!("{name} does not create a {}; only an event that does can be its first", A::NAME)
+            panic!(
+                "{name} does not create a {}; only an event that does can be its first",
+                A::NAME
+            )
         };
-        let pending = vec![Pending { event: first, cause: cause.clone() }];
+        let pending = vec![Pending {
+            event: first,
+            cause: cause.clone(),
+        }];
         let (version, snapshot) = (Version::FIRST, Version::ZERO);
-        let mut root = Self { id, category: A::NAME, state, version, snapshot, pending, cause, epoch: None };
+        let mut root = Self {
+            id,
+            category: A::NAME,
+            state,
+            version,
+            snapshot,
+            pending,
+            cause,
+            epoch: None,
+        };
         root.record(events.collect::<Vec<_>>());
         root
     }
@@ -103,7 +126,10 @@ impl<A: Aggregate> Root<A> {
     /// # Panics
     /// As [`record`](Self::record).
     #[track_caller]
-    pub fn execute<D: IntoEvents<A::Event>, E>(&mut self, decide: impl FnOnce(&A) -> Result<D, E>) -> Result<(), E> {
+    pub fn execute<D: IntoEvents<A::Event>, E>(
+        &mut self,
+        decide: impl FnOnce(&A) -> Result<D, E>,
+    ) -> Result<(), E> {
         let decision = decide(&self.state)?;
         self.record(decision);
         Ok(())
@@ -130,10 +156,16 @@ impl<A: Aggregate> Root<A> {
         for event in decision.into_events() {
             let name = event.event_type().name;
             let Ok(()) = self.state.fold_next(event.duplicate()) else {
-                panic!("{name} creates a {}; it cannot happen to one that exists", A::NAME)
+                panic!(
+                    "{name} creates a {}; it cannot happen to one that exists",
+                    A::NAME
+                )
             };
             self.version = self.version.next();
-            self.pending.push(Pending { event, cause: self.cause.clone() });
+            self.pending.push(Pending {
+                event,
+                cause: self.cause.clone(),
+            });
         }
     }
 
@@ -170,7 +202,12 @@ impl<A: Aggregate> Root<A> {
     /// changed it since it was loaded. For rules that look at one aggregate to decide on another.
     #[must_use]
     pub fn guard(&self) -> Guard {
-        Guard { aggregate: A::NAME, stream: self.stream(), version: self.stored_version(), epoch: self.epoch }
+        Guard {
+            aggregate: A::NAME,
+            stream: self.stream(),
+            version: self.stored_version(),
+            epoch: self.epoch,
+        }
     }
 
     /// The state, without id, version and unsaved events.
@@ -193,7 +230,11 @@ impl<A: Aggregate> Root<A> {
     /// The aggregate that was loaded, or `None` if it has no events.
     ///
     /// A snapshot that cannot be decoded is [`LoadError::Snapshot`]: the caller loads again without snapshots.
-    pub(crate) fn from_loaded(id: Id<A>, category: &'static str, loaded: Loaded) -> Result<Option<Self>, LoadError> {
+    pub(crate) fn from_loaded(
+        id: Id<A>,
+        category: &'static str,
+        loaded: Loaded,
+    ) -> Result<Option<Self>, LoadError> {
         let mut loading = Loading::new(id, category);
         loading.take(loaded)?;
         Ok(loading.end()?)
@@ -212,7 +253,13 @@ pub(crate) struct Loading<A: Aggregate> {
 impl<A: Aggregate> Loading<A> {
     /// The aggregate `id`, if it stands under this name.
     pub(crate) fn new(id: Id<A>, category: &'static str) -> Self {
-        Self { id, category, state: None, version: Version::ZERO, snapshot: Version::ZERO }
+        Self {
+            id,
+            category,
+            state: None,
+            version: Version::ZERO,
+            snapshot: Version::ZERO,
+        }
     }
 
     /// What comes next: after a snapshot, if there is one, or after what was taken so far.
@@ -232,11 +279,26 @@ impl<A: Aggregate> Loading<A> {
 
     /// The aggregate, or `None` if it has no events.
     pub(crate) fn end(self) -> Result<Option<Root<A>>, StoreError> {
-        let Self { id, category, state, version, snapshot } = self;
+        let Self {
+            id,
+            category,
+            state,
+            version,
+            snapshot,
+        } = self;
         match state {
             Some(state) => {
                 let pending = Vec::new();
-                Ok(Some(Root { id, category, state, version, snapshot, pending, cause: None, epoch: None }))
+                Ok(Some(Root {
+                    id,
+                    category,
+                    state,
+                    version,
+                    snapshot,
+                    pending,
+                    cause: None,
+                    epoch: None,
+                }))
             }
             None if version == Version::ZERO => Ok(None),
             None => Err(never_created(id, version)),
@@ -248,8 +310,16 @@ impl<A: Aggregate> Loading<A> {
         if event.version == self.version.next() {
             return Ok(());
         }
-        let reason = format!("after version {} of {} comes {}", self.version, self.stream(), event.version);
-        Err(StoreError::Corrupt { reason, source: None })
+        let reason = format!(
+            "after version {} of {} comes {}",
+            self.version,
+            self.stream(),
+            event.version
+        );
+        Err(StoreError::Corrupt {
+            reason,
+            source: None,
+        })
     }
 
     /// The state after the events that come of `loaded`; before the first of all there is none.
@@ -266,7 +336,10 @@ impl<A: Aggregate> Loading<A> {
 
     fn corrupt(&self, event: &LoadedEvent, misplaced: Misplaced) -> StoreError {
         let LoadedEvent { version, name, .. } = event;
-        StoreError::corrupt(format!("version {version} of {} is {name}", self.stream()), misplaced)
+        StoreError::corrupt(
+            format!("version {version} of {} is {name}", self.stream()),
+            misplaced,
+        )
     }
 
     /// The stream in which its events are stored, if it stands under this name.
@@ -291,15 +364,24 @@ impl From<StoreError> for LoadError {
 /// A snapshot is a hint: one that makes the aggregate's own code panic is as useless as one that it refuses.
 fn decode_snapshot<A: Aggregate>(snapshot: &StoredSnapshot) -> Result<A, LoadError> {
     let decoded = catch(|| Codec::decode_state(snapshot.codec, &snapshot.payload));
-    let refused =
-        |panic: Panicked| CodecError::Decode { what: format!("snapshot of {}", A::NAME), source: panic.into() };
-    decoded.unwrap_or_else(|panic| Err(refused(panic))).map_err(LoadError::Snapshot)
+    let refused = |panic: Panicked| CodecError::Decode {
+        what: format!("snapshot of {}", A::NAME),
+        source: panic.into(),
+    };
+    decoded
+        .unwrap_or_else(|panic| Err(refused(panic)))
+        .map_err(LoadError::Snapshot)
 }
 
 fn never_created<A: Aggregate>(id: Id<A>, version: Version) -> StoreError {
-    let reason =
-        format!("all events of {} {id} up to version {version} are retired, so that nothing creates it", A::NAME);
-    StoreError::Corrupt { reason, source: None }
+    let reason = format!(
+        "all events of {} {id} up to version {version} are retired, so that nothing creates it",
+        A::NAME
+    );
+    StoreError::Corrupt {
+        reason,
+        source: None,
+    }
 }
 
 /// See [`Root::guard`].
@@ -376,13 +458,22 @@ impl<A: Aggregate> AnyRoot for Root<A> {
     }
 
     fn encode(&self, encoding: Encoding, metadata: &[u8]) -> Result<Vec<NewEvent>, StoreError> {
-        self.pending.iter().map(|pending| encode(pending, encoding, metadata)).collect()
+        self.pending
+            .iter()
+            .map(|pending| encode(pending, encoding, metadata))
+            .collect()
     }
 
     fn encode_snapshot(&self, encoding: Encoding) -> Result<NewSnapshot, CodecError> {
         let Encoded { codec, payload } = encoding.encode_state(&self.state)?;
         let (stream, version) = (self.stream(), self.version);
-        Ok(NewSnapshot { stream, version, fingerprint: <A as Aggregate>::FINGERPRINT, codec, payload })
+        Ok(NewSnapshot {
+            stream,
+            version,
+            fingerprint: <A as Aggregate>::FINGERPRINT,
+            codec,
+            payload,
+        })
     }
 
     fn kind(&self) -> TypeId {
@@ -391,7 +482,10 @@ impl<A: Aggregate> AnyRoot for Root<A> {
 
     fn is_snapshot_due(&self, policy: Option<&dyn SnapshotPolicy>) -> bool {
         let (before, after) = (self.stored_version(), self.version);
-        let progress = Progress { snapshot: self.snapshot, ..Progress::new(before, after) };
+        let progress = Progress {
+            snapshot: self.snapshot,
+            ..Progress::new(before, after)
+        };
         match policy {
             Some(policy) => policy.is_due(&progress),
             None => A::snapshot_policy().is_due(&progress),
@@ -415,16 +509,24 @@ impl<A: Aggregate> AnyRoot for Root<A> {
             Ok(Some(root)) => *self = root.read_in(epoch),
             Ok(None) => return Err(not_repeatable(self.id)),
             Err(LoadError::Store(error)) => return Err(error),
-            Err(LoadError::Snapshot(error)) => return Err(StoreError::corrupt("a snapshot nobody asked for", error)),
+            Err(LoadError::Snapshot(error)) => {
+                return Err(StoreError::corrupt("a snapshot nobody asked for", error));
+            }
         }
         Ok(())
     }
 }
 
-fn encode<E: Event>(pending: &Pending<E>, encoding: Encoding, metadata: &[u8]) -> Result<NewEvent, StoreError> {
+fn encode<E: Event>(
+    pending: &Pending<E>,
+    encoding: Encoding,
+    metadata: &[u8],
+) -> Result<NewEvent, StoreError> {
     let event_type = pending.event.event_type();
     let encoded = encoding.encode_event(&pending.event);
-    let Encoded { codec, payload } = encoded.map_err(|error| StoreError::Invalid { reason: with_cause(&error) })?;
+    let Encoded { codec, payload } = encoded.map_err(|error| StoreError::Invalid {
+        reason: with_cause(&error),
+    })?;
     Ok(NewEvent {
         name: Name::from_static(event_type.name),
         schema_version: event_type.version,

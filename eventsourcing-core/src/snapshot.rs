@@ -18,7 +18,11 @@ impl Progress {
     /// A step from `before` to `after` of an aggregate without a snapshot.
     #[must_use]
     pub fn new(before: Version, after: Version) -> Self {
-        Self { before, after, snapshot: Version::ZERO }
+        Self {
+            before,
+            after,
+            snapshot: Version::ZERO,
+        }
     }
 }
 

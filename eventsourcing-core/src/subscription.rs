@@ -63,14 +63,25 @@ impl Subscription {
     /// behind it if the log still has it.
     #[must_use]
     pub fn after_event(store: impl EventStore, query: LogQuery, last: EventRef) -> Self {
-        Self::after_place(Arc::new(store), query, KnownPlace::new(last.position, Some(last)))
+        Self::after_place(
+            Arc::new(store),
+            query,
+            KnownPlace::new(last.position, Some(last)),
+        )
     }
 
     fn after_place(store: Arc<dyn EventStore>, query: LogQuery, known: KnownPlace) -> Self {
         let (stop, stopped) = watch::channel(false);
         let backoff = RetryPolicy::UNAVAILABLE.start("subscription");
         let pages = LogPages::after_place(Arc::clone(&store), query, known);
-        let reader = Reader { store, pages, page: VecDeque::new(), taken: known, has_ended: false, backoff };
+        let reader = Reader {
+            store,
+            pages,
+            page: VecDeque::new(),
+            taken: known,
+            has_ended: false,
+            backoff,
+        };
         let events = stream::unfold((reader, stopped), async |(mut reader, mut stopped)| {
             let event = tokio::select! {
                 biased;
@@ -79,7 +90,10 @@ impl Subscription {
             };
             Some((event, (reader, stopped)))
         });
-        Self { events: Box::pin(events), stop: Arc::new(stop) }
+        Self {
+            events: Box::pin(events),
+            stop: Arc::new(stop),
+        }
     }
 
     /// The next event, as soon as there is one; nothing once it has ended. Dropping the future loses no event.
@@ -179,6 +193,8 @@ impl Stream for Subscription {
 
 impl fmt::Debug for Subscription {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Subscription").field("stopped", &*self.stop.borrow()).finish_non_exhaustive()
+        f.debug_struct("Subscription")
+            .field("stopped", &*self.stop.borrow())
+            .finish_non_exhaustive()
     }
 }

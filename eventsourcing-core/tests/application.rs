@@ -9,11 +9,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use domain::{Jar, JarEvent, NotEnough, Shelf, ShelfEvent};
 use eventsourcing_core::snapshot::{every, never};
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Load, LogQuery, MemoryStore, Position, StoreError, StreamQuery, Version,
+    Append, CommandId, EventStore, Load, LogQuery, MemoryStore, Position, StoreError, StreamQuery,
+    Version,
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, ManualClock, Operation};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, Metadata, Receipt, ReceiptKind, Rejected, RetryPolicy, Root,
+    Aggregate, AppError, Application, Id, Metadata, Receipt, ReceiptKind, Rejected, RetryPolicy,
+    Root,
 };
 use jiff::Timestamp;
 
@@ -22,7 +24,9 @@ fn app() -> Application {
 }
 
 async fn jar(app: &Application, beans: u32) -> Id<Jar> {
-    app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap()
+    app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .await
+        .unwrap()
 }
 
 async fn beans(app: &Application, id: Id<Jar>) -> u32 {
@@ -34,9 +38,23 @@ async fn what_is_saved_is_loaded() {
     let app = app();
     let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 3 });
     jar.execute(|jar| jar.add(4)).unwrap();
-    assert_eq!((jar.version().as_u64(), jar.stored_version().as_u64(), jar.pending().len()), (2, 0, 2));
+    assert_eq!(
+        (
+            jar.version().as_u64(),
+            jar.stored_version().as_u64(),
+            jar.pending().len()
+        ),
+        (2, 0, 2)
+    );
     app.save(&mut jar).await.unwrap();
-    assert_eq!((jar.version().as_u64(), jar.stored_version().as_u64(), jar.pending().len()), (2, 2, 0));
+    assert_eq!(
+        (
+            jar.version().as_u64(),
+            jar.stored_version().as_u64(),
+            jar.pending().len()
+        ),
+        (2, 2, 0)
+    );
     jar.record(jar.take(1).unwrap());
     app.save(&mut jar).await.unwrap();
     let loaded = app.load(jar.id()).await.unwrap();
@@ -46,9 +64,30 @@ async fn what_is_saved_is_loaded() {
 #[tokio::test]
 async fn an_unknown_aggregate_is_not_found() {
     let error = app().load(Id::<Jar>::named("nowhere")).await.err().unwrap();
-    assert!(matches!(error, AppError::NotFound { aggregate: "Jar", .. }), "{error}");
-    assert!(app().find(Id::<Jar>::named("nowhere")).await.unwrap().is_none());
-    assert!(app().history(Id::<Jar>::named("nowhere")).await.unwrap().is_empty());
+    assert!(
+        matches!(
+            error,
+            AppError::NotFound {
+                aggregate: "Jar",
+                ..
+            }
+        ),
+        "{error}"
+    );
+    assert!(
+        app()
+            .find(Id::<Jar>::named("nowhere"))
+            .await
+            .unwrap()
+            .is_none()
+    );
+    assert!(
+        app()
+            .history(Id::<Jar>::named("nowhere"))
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }
 
 #[tokio::test]
@@ -64,7 +103,10 @@ async fn a_past_version_is_loaded_and_a_future_one_refused() {
     }
     for version in [0, 27] {
         let error = app.load_at(id, Version::new(version)).await.err().unwrap();
-        assert!(matches!(error, AppError::NoSuchVersion { latest, .. } if latest == Version::new(26)), "{error}");
+        assert!(
+            matches!(error, AppError::NoSuchVersion { latest, .. } if latest == Version::new(26)),
+            "{error}"
+        );
     }
     let mut past = app.load_at(id, Version::new(5)).await.unwrap();
     past.record(JarEvent::Added { beans: 1 });
@@ -79,9 +121,18 @@ async fn several_aggregates_are_saved_together_or_not_at_all() {
     from.execute(|jar| jar.take(4)).unwrap();
     to.execute(|jar| jar.add(4)).unwrap();
     app.update(two, |jar| jar.add(1)).await.unwrap();
-    assert!(app.save((&mut from, &mut to)).await.unwrap_err().is_conflict());
+    assert!(
+        app.save((&mut from, &mut to))
+            .await
+            .unwrap_err()
+            .is_conflict()
+    );
     assert_eq!((beans(&app, one).await, beans(&app, two).await), (10, 1));
-    assert_eq!(from.pending().len(), 1, "after an error the events are still to be saved");
+    assert_eq!(
+        from.pending().len(),
+        1,
+        "after an error the events are still to be saved"
+    );
 
     let mut to = app.load(two).await.unwrap();
     to.execute(|jar| jar.add(4)).unwrap();
@@ -97,7 +148,10 @@ async fn aggregates_of_different_kinds_are_saved_together() {
     let mut shelf = Root::<Shelf>::create([ShelfEvent::Built, ShelfEvent::Changed { by: 3 }]);
     app.save((&mut jar, &mut shelf)).await.unwrap();
     assert_eq!(app.load(shelf.id()).await.unwrap().beans, 3);
-    let mut jars = [Root::<Jar>::create(JarEvent::Filled { beans: 1 }), Root::create(JarEvent::Filled { beans: 2 })];
+    let mut jars = [
+        Root::<Jar>::create(JarEvent::Filled { beans: 1 }),
+        Root::create(JarEvent::Filled { beans: 2 }),
+    ];
     app.save(&mut jars[..]).await.unwrap();
     assert_eq!(beans(&app, jars[1].id()).await, 2);
 }
@@ -109,7 +163,12 @@ async fn a_guard_makes_a_change_elsewhere_a_conflict() {
     let (looked_at, mut changed) = (app.load(one).await.unwrap(), app.load(two).await.unwrap());
     changed.record(JarEvent::Added { beans: 1 });
     app.update(one, |jar| jar.add(1)).await.unwrap();
-    assert!(app.save((&mut changed, looked_at.guard())).await.unwrap_err().is_conflict());
+    assert!(
+        app.save((&mut changed, looked_at.guard()))
+            .await
+            .unwrap_err()
+            .is_conflict()
+    );
     let looked_at = app.load(one).await.unwrap();
     app.save((&mut changed, looked_at.guard())).await.unwrap();
     assert_eq!(beans(&app, two).await, 2);
@@ -121,9 +180,15 @@ async fn nothing_to_save_writes_nothing() {
     let id = jar(&app, 1).await;
     let head = app.store().head().await.unwrap();
     let receipt = app.save(&mut app.load(id).await.unwrap()).await.unwrap();
-    let nothing = Receipt { kind: ReceiptKind::NothingRecorded, ..Receipt::at(app.store().log_id(), head) };
+    let nothing = Receipt {
+        kind: ReceiptKind::NothingRecorded,
+        ..Receipt::at(app.store().log_id(), head)
+    };
     assert_eq!(receipt, nothing);
-    let receipt = app.update(id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)).await.unwrap();
+    let receipt = app
+        .update(id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>))
+        .await
+        .unwrap();
     assert_eq!(receipt, nothing);
     assert_eq!(app.store().head().await.unwrap(), head);
 }
@@ -133,7 +198,10 @@ async fn a_refusal_changes_nothing() {
     let app = app();
     let id = jar(&app, 1).await;
     let refusal = app.update(id, |jar| jar.take(2)).await.unwrap_err();
-    assert!(matches!(refusal, Rejected::Domain(NotEnough { left: 1 })), "{refusal}");
+    assert!(
+        matches!(refusal, Rejected::Domain(NotEnough { left: 1 })),
+        "{refusal}"
+    );
     assert_eq!(app.load(id).await.unwrap().version(), Version::FIRST);
 }
 
@@ -170,13 +238,19 @@ async fn update_all_moves_both_or_neither() {
         })
     };
     pour(3).await.unwrap();
-    assert!(matches!(pour(3).await, Err(Rejected::Domain(NotEnough { left: 2 }))));
+    assert!(matches!(
+        pour(3).await,
+        Err(Rejected::Domain(NotEnough { left: 2 }))
+    ));
     assert_eq!((beans(&app, one).await, beans(&app, two).await), (2, 3));
     let twice = app.update_all((one, one), |(from, to)| {
         from.execute(|jar| jar.take(1))?;
         to.execute(|jar| jar.add(1))
     });
-    assert!(matches!(twice.await, Err(Rejected::App(AppError::Store(StoreError::Invalid { .. })))));
+    assert!(matches!(
+        twice.await,
+        Err(Rejected::App(AppError::Store(StoreError::Invalid { .. })))
+    ));
     assert_eq!(beans(&app, one).await, 2);
 }
 
@@ -185,8 +259,16 @@ async fn a_repeated_command_returns_the_first_receipt_even_if_it_would_be_refuse
     let app = app();
     let id = jar(&app, 5).await;
     let command = CommandId::new();
-    let first = app.command(command).update(id, |jar| jar.take(5)).await.unwrap();
-    let again = app.command(command).update(id, |jar| jar.take(5)).await.unwrap();
+    let first = app
+        .command(command)
+        .update(id, |jar| jar.take(5))
+        .await
+        .unwrap();
+    let again = app
+        .command(command)
+        .update(id, |jar| jar.take(5))
+        .await
+        .unwrap();
     assert_eq!(first, again);
     assert_eq!(first.command_id, Some(command));
     assert_eq!(app.load(id).await.unwrap().version(), Version::new(2));
@@ -201,7 +283,10 @@ async fn a_repeated_creation_gives_the_first_id() {
     let first = jar(&app.command(command), 5).await;
     app.update(first, |jar| jar.add(1)).await.unwrap();
     assert_eq!(jar(&app.command(command), 5).await, first);
-    assert_eq!(app.ids::<Jar>(Position::ZERO, 10).await.unwrap().ids, [first]);
+    assert_eq!(
+        app.ids::<Jar>(Position::ZERO, 10).await.unwrap().ids,
+        [first]
+    );
     let two = app.command(CommandId::new());
     assert_ne!(two.new_id::<Jar>(), two.new_id::<Jar>());
 }
@@ -216,7 +301,10 @@ async fn a_repeated_save_leaves_the_aggregate_as_the_store_has_it() {
     command.save(&mut jar).await.unwrap();
     jar.record(JarEvent::Added { beans: 1 });
     command.save(&mut jar).await.unwrap();
-    assert_eq!((jar.beans, jar.version(), jar.pending().len()), (6, Version::new(2), 0));
+    assert_eq!(
+        (jar.beans, jar.version(), jar.pending().len()),
+        (6, Version::new(2), 0)
+    );
 }
 
 #[tokio::test]
@@ -227,9 +315,16 @@ async fn a_lost_reply_is_retried_only_with_a_command_id() {
     store.fail_next(Operation::Append, Fault::LostReply);
     let error = app.update(id, |jar| jar.add(1)).await.unwrap_err();
     assert!(matches!(error, Rejected::App(error) if error.is_unavailable()));
-    assert_eq!(beans(&app, id).await, 1, "it was written, but nobody said so");
+    assert_eq!(
+        beans(&app, id).await,
+        1,
+        "it was written, but nobody said so"
+    );
     store.fail_next(Operation::Append, Fault::LostReply);
-    app.command(CommandId::new()).update(id, |jar| jar.add(1)).await.unwrap();
+    app.command(CommandId::new())
+        .update(id, |jar| jar.add(1))
+        .await
+        .unwrap();
     assert_eq!(beans(&app, id).await, 2);
 }
 
@@ -244,23 +339,42 @@ async fn an_error_claims_no_more_than_is_known_of_all_attempts_of_a_command() {
         ([Conflict, Unavailable, Unavailable], true),
     ] {
         let store = Arc::new(FaultyStore::new(MemoryStore::new()));
-        let retry = RetryPolicy { attempts_max: 3, ..RetryPolicy::default() };
+        let retry = RetryPolicy {
+            attempts_max: 3,
+            ..RetryPolicy::default()
+        };
         let app = Application::new("jars", store.clone()).with_retry(retry);
         let id = jar(&app, 0).await;
         let next = store.calls(Operation::Append) + 1;
         for (nth, fault) in (next..).zip(faults).chain([(next + 3, Unavailable)]) {
             store.fail_call(Operation::Append, nth, fault);
         }
-        let Err(Rejected::App(error)) = app.command(CommandId::new()).update(id, |jar| jar.add(1)).await else {
+        let Err(Rejected::App(error)) = app
+            .command(CommandId::new())
+            .update(id, |jar| jar.add(1))
+            .await
+        else {
             panic!("{faults:?}: no attempt had an answer")
         };
         store.switch_off();
         let was_written = beans(&app, id).await == 1;
         assert_eq!(was_written, faults.contains(&LostReply), "{faults:?}");
-        assert_eq!(error.proves_nothing_written(), is_proven, "{faults:?}: {error}");
+        assert_eq!(
+            error.proves_nothing_written(),
+            is_proven,
+            "{faults:?}: {error}"
+        );
         let text = error.to_string();
-        assert_eq!(text.contains("wrote nothing"), is_proven, "{faults:?}: {text}");
-        assert_eq!(text.contains("it is not known"), !is_proven, "{faults:?}: {text}");
+        assert_eq!(
+            text.contains("wrote nothing"),
+            is_proven,
+            "{faults:?}: {text}"
+        );
+        assert_eq!(
+            text.contains("it is not known"),
+            !is_proven,
+            "{faults:?}: {text}"
+        );
     }
 }
 
@@ -275,9 +389,15 @@ async fn metadata_is_kept_and_a_correlation_id_made() {
     assert_eq!(history[0].metadata.actor.as_deref(), Some("teller-7"));
     assert_eq!(history[0].metadata.extra["branch"], "Bern");
     assert!(history[0].metadata.correlation_id.is_some());
-    assert_ne!(history[0].metadata.correlation_id, history[1].metadata.correlation_id);
+    assert_ne!(
+        history[0].metadata.correlation_id,
+        history[1].metadata.correlation_id
+    );
     assert_eq!(history[1].payload, JarEvent::Added { beans: 1 });
-    assert_eq!(history[1].recorded_at, history[0].recorded_at, "the clock stood still");
+    assert_eq!(
+        history[1].recorded_at, history[0].recorded_at,
+        "the clock stood still"
+    );
 }
 
 #[tokio::test]
@@ -294,7 +414,12 @@ async fn snapshots_follow_the_aggregates_policy_and_the_applications() {
         }
         let load = Load::new(id.stream()).with_snapshot(<Jar as Aggregate>::FINGERPRINT);
         let loaded = app.store().load(load).await.unwrap();
-        assert_eq!(loaded.snapshot.map_or(0, |snapshot| snapshot.version.as_u64()), newest);
+        assert_eq!(
+            loaded
+                .snapshot
+                .map_or(0, |snapshot| snapshot.version.as_u64()),
+            newest
+        );
         assert_eq!(loaded.events.len() as u64, 23 - newest);
         assert_eq!(beans(&app, id).await, 23);
     }
@@ -311,9 +436,16 @@ async fn a_long_aggregate_is_loaded_page_by_page() {
     app.save(&mut root).await.unwrap();
     let expected = |version: u32| (0..version).sum::<u32>();
     assert_eq!(beans(&app, root.id()).await, expected(4_000));
-    assert_eq!(store.calls(Operation::Load), 3, "two full pages, and a look whether there is more");
+    assert_eq!(
+        store.calls(Operation::Load),
+        3,
+        "two full pages, and a look whether there is more"
+    );
     for version in [1, 1_999, 2_000, 2_001, 3_999] {
-        let past = app.load_at(root.id(), Version::new(version.into())).await.unwrap();
+        let past = app
+            .load_at(root.id(), Version::new(version.into()))
+            .await
+            .unwrap();
         assert_eq!(past.beans, expected(version), "at version {version}");
     }
     app.snapshot(root.id()).await.unwrap();
@@ -348,7 +480,10 @@ async fn a_snapshot_that_cannot_be_decoded_is_passed_over() {
         codec: eventsourcing_core::Codec::Json.id(),
         payload: b"{\"peas\":1}".to_vec(),
     };
-    app.store().append(Append::new(Timestamp::UNIX_EPOCH).with_snapshot(snapshot)).await.unwrap();
+    app.store()
+        .append(Append::new(Timestamp::UNIX_EPOCH).with_snapshot(snapshot))
+        .await
+        .unwrap();
     assert_eq!(beans(&app, id).await, 1);
 }
 
@@ -356,7 +491,11 @@ async fn a_snapshot_that_cannot_be_decoded_is_passed_over() {
 async fn an_event_that_cannot_be_decoded_is_an_error_that_says_which() {
     let app = app();
     let id = jar(&app, 1).await;
-    let mut events = app.store().read_stream(StreamQuery::new(id.stream())).await.unwrap();
+    let mut events = app
+        .store()
+        .read_stream(StreamQuery::new(id.stream()))
+        .await
+        .unwrap();
     let event = events.remove(0);
     let strange = eventsourcing_core::store::NewEvent {
         name: "Polished".into(),
@@ -366,12 +505,24 @@ async fn an_event_that_cannot_be_decoded_is_an_error_that_says_which() {
         metadata: Vec::new(),
     };
     let append = Append::new(Timestamp::UNIX_EPOCH);
-    let append = append.with_events(id.stream(), eventsourcing_core::store::Expected::Any, vec![strange]);
+    let append = append.with_events(
+        id.stream(),
+        eventsourcing_core::store::Expected::Any,
+        vec![strange],
+    );
     app.store().append(append).await.unwrap();
     let error = app.load(id).await.err().unwrap();
-    assert!(error.to_string().contains(&format!("version 2 of Jar {id}")), "{error}");
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("version 2 of Jar {id}")),
+        "{error}"
+    );
     let source = std::error::Error::source(&error).unwrap().to_string();
-    assert!(source.contains("\"Polished\"") && source.contains("Filled, Added, Taken"), "{source}");
+    assert!(
+        source.contains("\"Polished\"") && source.contains("Filled, Added, Taken"),
+        "{source}"
+    );
 }
 
 #[tokio::test]
@@ -382,11 +533,16 @@ async fn ids_are_listed_from_the_store_in_pages() {
         ids.push(jar(&app, beans).await);
         app.update(ids[0], |jar| jar.add(1)).await.unwrap();
     }
-    app.save(&mut Root::<Shelf>::create(ShelfEvent::Built)).await.unwrap();
+    app.save(&mut Root::<Shelf>::create(ShelfEvent::Built))
+        .await
+        .unwrap();
     let first = app.ids::<Jar>(Position::ZERO, 3).await.unwrap();
     let rest = app.ids::<Jar>(first.ceiling, 3).await.unwrap();
     assert_eq!([first.ids, rest.ids].concat(), ids);
-    let page = app.log(LogQuery::after(Position::ZERO).limit(100)).await.unwrap();
+    let page = app
+        .log(LogQuery::after(Position::ZERO).limit(100))
+        .await
+        .unwrap();
     assert_eq!(page.decode::<Shelf>().unwrap().len(), 1);
 }
 
@@ -407,18 +563,28 @@ async fn a_cached_aggregate_is_not_loaded_again() {
 #[tokio::test]
 async fn the_cache_is_checked_whatever_comes_of_a_decision() {
     let store = MemoryStore::new();
-    let (ours, others) = (Application::new("jars", store.clone()), Application::new("jars", store.clone()));
+    let (ours, others) = (
+        Application::new("jars", store.clone()),
+        Application::new("jars", store.clone()),
+    );
     let id = jar(&ours, 1).await;
     ours.update(id, |jar| jar.add(1)).await.unwrap();
     others.update(id, |jar| jar.add(10)).await.unwrap();
-    ours.update(id, |jar| jar.take(12)).await.expect("what others have added can be taken");
+    ours.update(id, |jar| jar.take(12))
+        .await
+        .expect("what others have added can be taken");
     assert_eq!(beans(&ours, id).await, 0);
     others.update(id, |jar| jar.add(5)).await.unwrap();
-    ours.update(id, |jar| jar.add(1)).await.expect("a conflict is decided again");
+    ours.update(id, |jar| jar.add(1))
+        .await
+        .expect("a conflict is decided again");
     assert_eq!(beans(&ours, id).await, 6);
     others.update(id, |jar| jar.take(6)).await.unwrap();
     let refusal = ours.update(id, |jar| jar.take(1)).await.unwrap_err();
-    assert!(matches!(refusal, Rejected::Domain(NotEnough { left: 0 })), "{refusal}");
+    assert!(
+        matches!(refusal, Rejected::Domain(NotEnough { left: 0 })),
+        "{refusal}"
+    );
 
     let mut by_hand = ours.load(id).await.unwrap();
     by_hand.record(JarEvent::Added { beans: 2 });
@@ -447,7 +613,11 @@ async fn updates_of_one_aggregate_take_turns_within_a_process() {
         update.await.unwrap();
     }
     assert_eq!(beans(&app, id).await, 200);
-    assert_eq!(decisions.load(Ordering::Relaxed), 200, "no update runs into another");
+    assert_eq!(
+        decisions.load(Ordering::Relaxed),
+        200,
+        "no update runs into another"
+    );
     assert!(store.calls(Operation::Append) <= 201);
 }
 

@@ -8,8 +8,8 @@ use std::io::Cursor;
 use domain::{FAILS_ON, Jar, JarEvent, NotEnough, Pantry, shelf};
 use eventsourcing_core::archive::{ArchiveError, Exported, Imported, Stage, export, import};
 use eventsourcing_core::store::{
-    Append, CodecId, CommandId, EventStore, Expected, LogQuery, MemoryStore, NewEvent, NotesQuery, Position, Receipt,
-    ReceiptKind, StoreError, StoredEvent, StreamId, Tracking,
+    Append, CodecId, CommandId, EventStore, Expected, LogQuery, MemoryStore, NewEvent, NotesQuery,
+    Position, Receipt, ReceiptKind, StoreError, StoredEvent, StreamId, Tracking,
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, Seed};
 use eventsourcing_core::{Id, OnFailure, Rejected, Runner, Running, SystemBuilder, SystemError};
@@ -27,14 +27,26 @@ async fn imported(store: &dyn EventStore, file: &[u8]) -> Result<Imported, Archi
 }
 
 async fn log(store: &dyn EventStore) -> Vec<StoredEvent> {
-    let mut events = store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap().events;
-    events.iter_mut().for_each(|event| event.position = Position::ZERO);
+    let mut events = store
+        .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+        .await
+        .unwrap()
+        .events;
+    events
+        .iter_mut()
+        .for_each(|event| event.position = Position::ZERO);
     events
 }
 
 fn event(codec: u8, payload: &[u8], metadata: &[u8]) -> NewEvent {
     let (payload, metadata) = (payload.to_vec(), metadata.to_vec());
-    NewEvent { name: "Happened \u{1F980}".into(), schema_version: 7, codec: CodecId(codec), payload, metadata }
+    NewEvent {
+        name: "Happened \u{1F980}".into(),
+        schema_version: 7,
+        codec: CodecId(codec),
+        payload,
+        metadata,
+    }
 }
 
 /// JSON in every dress, and what is none.
@@ -73,18 +85,29 @@ async fn every_byte_of_every_event_comes_back() {
     let store = MemoryStore::new();
     for number in 0..400 {
         let bytes = odd_bytes();
-        let (payload, metadata) = (&bytes[rng.usize(..bytes.len())], &bytes[rng.usize(..bytes.len())]);
+        let (payload, metadata) = (
+            &bytes[rng.usize(..bytes.len())],
+            &bytes[rng.usize(..bytes.len())],
+        );
         let at = Timestamp::from_microsecond(rng.i64(-1_000_000..2_000_000_000_000_000)).unwrap();
         let mut append = Append::new(at);
         for stream in 0..rng.u128(1..4) {
-            let stream = StreamId::new("Any \"category\"", Uuid::from_u128(stream * 1_000 + rng.u128(..3)));
-            let events = (0..rng.usize(1..4)).map(|_| event(number as u8 % 6, payload, metadata)).collect();
+            let stream = StreamId::new(
+                "Any \"category\"",
+                Uuid::from_u128(stream * 1_000 + rng.u128(..3)),
+            );
+            let events = (0..rng.usize(1..4))
+                .map(|_| event(number as u8 % 6, payload, metadata))
+                .collect();
             append = append.with_events(stream, Expected::Any, events);
         }
         store.append(append).await.unwrap();
     }
     let (file, told) = exported(&store).await;
-    assert_eq!((told.events, told.head), (log(&store).await.len() as u64, store.head().await.unwrap()));
+    assert_eq!(
+        (told.events, told.head),
+        (log(&store).await.len() as u64, store.head().await.unwrap())
+    );
     let other = MemoryStore::new();
     let done = imported(&other, &file).await.unwrap();
     assert_eq!((done.events, done.events_before), (told.events, 0));
@@ -92,12 +115,19 @@ async fn every_byte_of_every_event_comes_back() {
 }
 
 async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
-    pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap()
+    pantry
+        .jars
+        .app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .await
+        .unwrap()
 }
 
 async fn start(store: impl EventStore, partitions: u32) -> Running<Pantry> {
     let builder = SystemBuilder::<Pantry>::new(store).with_runner(Runner::inline());
-    let builder = builder.with_on_failure_default(OnFailure::Park).with_partitions("shelves", partitions);
+    let builder = builder
+        .with_on_failure_default(OnFailure::Park)
+        .with_partitions("shelves", partitions);
     builder.start().await.unwrap()
 }
 
@@ -116,7 +146,10 @@ async fn used_pantry(store: &MemoryStore, partitions: u32) {
     let parking = pantry.parking("shelves").unwrap();
     let parked = parking.list().await.unwrap();
     assert_eq!(parked.len(), 4);
-    parking.give_up(&parked[0].stream, "nobody needs it").await.unwrap();
+    parking
+        .give_up(&parked[0].stream, "nobody needs it")
+        .await
+        .unwrap();
     answer_without_events(&pantry).await;
     pantry.stop().await.unwrap();
 }
@@ -126,10 +159,18 @@ async fn answer_without_events(pantry: &Pantry) {
     let jar = fill(pantry, 5).await;
     for beans in 10..80 {
         let command = pantry.jars.app.command(CommandId::new());
-        let rejected = command.once(command.update(jar, |jar| jar.take(beans))).await;
-        assert!(matches!(rejected, Err(Rejected::Domain(NotEnough { left: 5 }))));
+        let rejected = command
+            .once(command.update(jar, |jar| jar.take(beans)))
+            .await;
+        assert!(matches!(
+            rejected,
+            Err(Rejected::Domain(NotEnough { left: 5 }))
+        ));
         let command = pantry.jars.app.command(CommandId::new());
-        let nothing = command.update(jar, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)).await.unwrap();
+        let nothing = command
+            .update(jar, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>))
+            .await
+            .unwrap();
         assert_eq!(nothing.kind, ReceiptKind::NothingRecorded);
     }
 }
@@ -137,7 +178,10 @@ async fn answer_without_events(pantry: &Pantry) {
 /// What commands were answered that have recorded no event, and with what note.
 async fn answers_of(store: &dyn EventStore) -> Vec<(CommandId, ReceiptKind, Option<String>)> {
     let mut answers = Vec::new();
-    for Receipt { kind, command_id, .. } in store.receipts(None, usize::MAX).await.unwrap() {
+    for Receipt {
+        kind, command_id, ..
+    } in store.receipts(None, usize::MAX).await.unwrap()
+    {
         let command = command_id.unwrap();
         let query = NotesQuery::new(format!("refusal:{command}").into(), store.log_id(), "");
         let note = store.notes(query).await.unwrap().notes.remove("refusal");
@@ -154,19 +198,37 @@ async fn policies_go_on_behind_the_same_event_with_what_they_have_parked() {
         let (store, other) = (MemoryStore::new(), MemoryStore::new());
         used_pantry(&store, partitions).await;
         let (file, told) = exported(&store).await;
-        assert_eq!(told.followers.len(), if partitions == 1 { 1 } else { 4 }, "and how many partitions there are");
+        assert_eq!(
+            told.followers.len(),
+            if partitions == 1 { 1 } else { 4 },
+            "and how many partitions there are"
+        );
         imported(&other, &file).await.unwrap();
 
-        let (before, after) = (start(store.clone(), partitions).await, start(other.clone(), partitions).await);
-        assert_eq!(log(&store).await, log(&other).await, "nothing is dealt with again");
+        let (before, after) = (
+            start(store.clone(), partitions).await,
+            start(other.clone(), partitions).await,
+        );
+        assert_eq!(
+            log(&store).await,
+            log(&other).await,
+            "nothing is dealt with again"
+        );
         assert!(after.verify().await.unwrap().agrees());
-        let (parked, still) =
-            (before.parking("shelves").unwrap().list().await.unwrap(), after.parking("shelves").unwrap());
+        let (parked, still) = (
+            before.parking("shelves").unwrap().list().await.unwrap(),
+            after.parking("shelves").unwrap(),
+        );
         assert_eq!(still.list().await.unwrap(), parked);
         for pantry in [&before, &after] {
             let jar = Id::<Jar>::from_uuid(parked[0].stream.id);
             let edited = serde_json::json!({ "beans": 5 });
-            pantry.parking("shelves").unwrap().retry_edited(&jar.stream(), edited).await.unwrap();
+            pantry
+                .parking("shelves")
+                .unwrap()
+                .retry_edited(&jar.stream(), edited)
+                .await
+                .unwrap();
             fill(pantry, 1_000).await;
         }
         assert_eq!(beans(&before).await, beans(&after).await);
@@ -183,8 +245,18 @@ async fn what_a_policy_has_missed_it_has_missed_in_the_other_store_too() {
     let wrong = r#"{"count":7,"digest":"0000000000000000000000000000002a"}"#;
     let step = Tracking::new("shelves", store.log_id(), position, position);
     let step = step.with_note(format!("figures/{:015}", 0), wrong);
-    store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await.unwrap();
-    assert!(!start(store.clone(), 1).await.verify().await.unwrap().agrees());
+    store
+        .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+        .await
+        .unwrap();
+    assert!(
+        !start(store.clone(), 1)
+            .await
+            .verify()
+            .await
+            .unwrap()
+            .agrees()
+    );
     let (file, _) = exported(&store).await;
     imported(&other, &file).await.unwrap();
     let (was, is) = (start(store, 1).await, start(other, 1).await);
@@ -206,20 +278,40 @@ async fn an_import_that_stops_anywhere_goes_on_and_nothing_starts_meanwhile() {
     let appends = counting.calls(Operation::Append);
     assert!(appends > 50, "{appends}");
     for nth in 1..=appends {
-        let fault = if nth % 2 == 0 { Fault::Unavailable } else { Fault::LostReply };
+        let fault = if nth % 2 == 0 {
+            Fault::Unavailable
+        } else {
+            Fault::LostReply
+        };
         let other = MemoryStore::new();
         let faulty = FaultyStore::new(other.clone()).with_fault(Operation::Append, nth, fault);
         let error = imported(&faulty, &file).await.unwrap_err();
-        assert!(matches!(error, ArchiveError::Store(StoreError::Unavailable { .. })), "{error}");
+        assert!(
+            matches!(error, ArchiveError::Store(StoreError::Unavailable { .. })),
+            "{error}"
+        );
         let is_finished = nth == appends && fault == Fault::LostReply;
         if !is_finished {
             let builder = SystemBuilder::<Pantry>::new(other.clone()).with_partitions("shelves", 3);
-            let Err(SystemError::Invalid { reason }) = builder.start().await else { panic!("it starts after {nth}") };
-            assert!(reason.contains("is not finished; run it again with the same file"), "{reason}");
+            let Err(SystemError::Invalid { reason }) = builder.start().await else {
+                panic!("it starts after {nth}")
+            };
+            assert!(
+                reason.contains("is not finished; run it again with the same file"),
+                "{reason}"
+            );
             imported(&other, &file).await.unwrap();
         }
-        assert_eq!(log(&other).await, log(&store).await, "stopped at append {nth}");
-        assert_eq!(answers_of(&other).await, answers_of(&store).await, "stopped at append {nth}");
+        assert_eq!(
+            log(&other).await,
+            log(&store).await,
+            "stopped at append {nth}"
+        );
+        assert_eq!(
+            answers_of(&other).await,
+            answers_of(&store).await,
+            "stopped at append {nth}"
+        );
         let pantry = start(other, 3).await;
         assert!(pantry.verify().await.unwrap().agrees());
         assert_eq!(log(pantry.jars.app.store()).await, log(&store).await);
@@ -239,11 +331,15 @@ async fn only_an_empty_store_is_filled_and_only_once() {
     assert_eq!(error, "this archive is in the store already");
 
     let (half, another) = (MemoryStore::new(), MemoryStore::new());
-    let faulty = FaultyStore::new(half.clone()).with_fault(Operation::Append, 5, Fault::Unavailable);
+    let faulty =
+        FaultyStore::new(half.clone()).with_fault(Operation::Append, 5, Fault::Unavailable);
     imported(&faulty, &file).await.unwrap_err();
     let (other_file, _) = exported(&another).await;
     let error = imported(&half, &other_file).await.unwrap_err().to_string();
-    assert!(error.contains("another archive is in it, and that import is not finished"), "{error}");
+    assert!(
+        error.contains("another archive is in it, and that import is not finished"),
+        "{error}"
+    );
     imported(&half, &file).await.unwrap();
 }
 
@@ -253,12 +349,26 @@ async fn a_store_whose_policies_run_is_not_filled() {
     used_pantry(&store, 1).await;
     let (file, _) = exported(&store).await;
     let other = MemoryStore::new();
-    let running = SystemBuilder::<Pantry>::new(other.clone()).with_runner(Runner::concurrent()).start().await.unwrap();
-    while running.health().await.unwrap().followers.iter().all(|follower| follower.holder.is_none()) {
+    let running = SystemBuilder::<Pantry>::new(other.clone())
+        .with_runner(Runner::concurrent())
+        .start()
+        .await
+        .unwrap();
+    while running
+        .health()
+        .await
+        .unwrap()
+        .followers
+        .iter()
+        .all(|follower| follower.holder.is_none())
+    {
         tokio::time::sleep(std::time::Duration::from_millis(5)).await;
     }
     let error = imported(&other, &file).await.unwrap_err();
-    assert!(matches!(&error, ArchiveError::AtWork { follower } if *follower == *"shelves"), "{error}");
+    assert!(
+        matches!(&error, ArchiveError::AtWork { follower } if *follower == *"shelves"),
+        "{error}"
+    );
     running.stop().await.unwrap();
     imported(&other, &file).await.unwrap();
 }
@@ -271,7 +381,13 @@ async fn a_command_that_is_repeated_after_the_move_is_recognised() {
     let mut commands = Vec::new();
     for beans in 1..30 {
         let command = CommandId::new();
-        pantry.jars.app.command(command).update(jar, |jar| jar.add(beans)).await.unwrap();
+        pantry
+            .jars
+            .app
+            .command(command)
+            .update(jar, |jar| jar.add(beans))
+            .await
+            .unwrap();
         if beans % 3 == 0 {
             fill(&pantry, 1).await;
         }
@@ -284,8 +400,20 @@ async fn a_command_that_is_repeated_after_the_move_is_recognised() {
     for (command, beans) in commands {
         let was = store.receipt(command).await.unwrap().unwrap();
         let is = other.receipt(command).await.unwrap().unwrap();
-        assert_eq!(is, Receipt { log: other.log_id(), ..was });
-        let again = pantry.jars.app.command(command).update(jar, |jar| jar.add(beans)).await.unwrap();
+        assert_eq!(
+            is,
+            Receipt {
+                log: other.log_id(),
+                ..was
+            }
+        );
+        let again = pantry
+            .jars
+            .app
+            .command(command)
+            .update(jar, |jar| jar.add(beans))
+            .await
+            .unwrap();
         assert_eq!(again, is);
     }
     assert_eq!(log(&other).await, log(&store).await);
@@ -293,20 +421,32 @@ async fn a_command_that_is_repeated_after_the_move_is_recognised() {
 
 /// A debit that was refused, money that arrived, and a client that asks again in the other store.
 #[tokio::test]
-async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answered_alike_after_the_move() {
+async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answered_alike_after_the_move()
+ {
     let (store, other) = (MemoryStore::new(), MemoryStore::new());
     let pantry = start(store.clone(), 1).await;
     let jar = fill(&pantry, 3).await;
     let (rejected, nothing) = (CommandId::new(), CommandId::new());
-    let fill_up = |jar: &Jar| Ok::<_, NotEnough>((jar.beans < 3).then_some(JarEvent::Added { beans: 1 }));
+    let fill_up =
+        |jar: &Jar| Ok::<_, NotEnough>((jar.beans < 3).then_some(JarEvent::Added { beans: 1 }));
     let ask = async |pantry: &Pantry| {
         let take = pantry.jars.app.command(rejected);
-        let taken: Result<Receipt, Rejected<NotEnough>> = take.once(take.update(jar, |jar| jar.take(5))).await;
-        let filled = pantry.jars.app.command(nothing).update(jar, fill_up).await.unwrap();
+        let taken: Result<Receipt, Rejected<NotEnough>> =
+            take.once(take.update(jar, |jar| jar.take(5))).await;
+        let filled = pantry
+            .jars
+            .app
+            .command(nothing)
+            .update(jar, fill_up)
+            .await
+            .unwrap();
         (format!("{taken:?}"), filled.kind)
     };
     let first = ask(&pantry).await;
-    assert!(first.0.contains("NotEnough { left: 3 }") && first.1 == ReceiptKind::NothingRecorded, "{first:?}");
+    assert!(
+        first.0.contains("NotEnough { left: 3 }") && first.1 == ReceiptKind::NothingRecorded,
+        "{first:?}"
+    );
     pantry.jars.app.update(jar, |jar| jar.add(8)).await.unwrap();
     assert_eq!(ask(&pantry).await, first);
     pantry.stop().await.unwrap();
@@ -316,17 +456,33 @@ async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answer
     assert_eq!((told.answers, done.answers), (2, 2));
     let pantry = start(other.clone(), 1).await;
     assert_eq!(ask(&pantry).await, first, "though there is enough by now");
-    pantry.jars.app.update(jar, |jar| jar.take(11)).await.unwrap();
-    assert_eq!(ask(&pantry).await, first, "though there is something to fill by now");
+    pantry
+        .jars
+        .app
+        .update(jar, |jar| jar.take(11))
+        .await
+        .unwrap();
+    assert_eq!(
+        ask(&pantry).await,
+        first,
+        "though there is something to fill by now"
+    );
     assert_eq!(answers_of(&other).await, answers_of(&store).await);
     for receipt in other.receipts(None, 9).await.unwrap() {
         assert_eq!(receipt.log, other.log_id());
-        pantry.after(&receipt, "shelves", std::time::Duration::from_secs(9)).await.unwrap();
+        pantry
+            .after(&receipt, "shelves", std::time::Duration::from_secs(9))
+            .await
+            .unwrap();
     }
     let (again, _) = exported(&other).await;
     let third = MemoryStore::new();
     imported(&third, &again).await.unwrap();
-    assert_eq!(answers_of(&third).await, answers_of(&store).await, "from store to store");
+    assert_eq!(
+        answers_of(&third).await,
+        answers_of(&store).await,
+        "from store to store"
+    );
 }
 
 /// Rejections as earlier releases have kept them, and archives as they have written them.
@@ -334,21 +490,41 @@ async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answer
 async fn an_archive_of_format_1_and_an_empty_log_are_imported() {
     let store = MemoryStore::new();
     let command = CommandId::new();
-    store.append(Append::new(Timestamp::UNIX_EPOCH).with_rejected_command(command)).await.unwrap();
+    store
+        .append(Append::new(Timestamp::UNIX_EPOCH).with_rejected_command(command))
+        .await
+        .unwrap();
     let (file, told) = exported(&store).await;
     assert_eq!((told.events, told.answers), (0, 1));
     let other = MemoryStore::new();
     imported(&other, &file).await.unwrap();
-    assert_eq!(other.receipt(command).await.unwrap().unwrap().kind, ReceiptKind::Rejected);
-    assert!(matches!(imported(&other, &file).await.unwrap_err(), ArchiveError::Finished));
+    assert_eq!(
+        other.receipt(command).await.unwrap().unwrap().kind,
+        ReceiptKind::Rejected
+    );
+    assert!(matches!(
+        imported(&other, &file).await.unwrap_err(),
+        ArchiveError::Finished
+    ));
     let used = MemoryStore::new();
-    used.append(Append::new(Timestamp::UNIX_EPOCH).with_command_id(command)).await.unwrap();
+    used.append(Append::new(Timestamp::UNIX_EPOCH).with_command_id(command))
+        .await
+        .unwrap();
     let error = imported(&used, &file).await.unwrap_err();
-    assert!(matches!(error, ArchiveError::NotEmpty { .. }), "it has answered commands: {error}");
+    assert!(
+        matches!(error, ArchiveError::NotEmpty { .. }),
+        "it has answered commands: {error}"
+    );
 
     let (file, _) = exported(&MemoryStore::new()).await;
-    let earlier = sealed(&String::from_utf8(file).unwrap().replacen("\"format\":2", "\"format\":1", 1));
-    imported(&MemoryStore::new(), earlier.as_bytes()).await.unwrap();
+    let earlier = sealed(&String::from_utf8(file).unwrap().replacen(
+        "\"format\":2",
+        "\"format\":1",
+        1,
+    ));
+    imported(&MemoryStore::new(), earlier.as_bytes())
+        .await
+        .unwrap();
 }
 
 #[tokio::test]
@@ -358,8 +534,14 @@ async fn answers_stand_between_events_and_followers_and_belong_to_no_event() {
     let (file, _) = exported(&store).await;
     let text = String::from_utf8(file).unwrap();
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
-    let answer = lines.iter().position(|line| line.starts_with("{\"answer\"")).unwrap();
-    let follower = lines.iter().position(|line| line.starts_with("{\"follower\"")).unwrap();
+    let answer = lines
+        .iter()
+        .position(|line| line.starts_with("{\"answer\""))
+        .unwrap();
+    let follower = lines
+        .iter()
+        .position(|line| line.starts_with("{\"follower\""))
+        .unwrap();
     let moved = |from: usize, to: usize| {
         let mut lines = lines.clone();
         let line = lines.remove(from);
@@ -368,11 +550,22 @@ async fn answers_stand_between_events_and_followers_and_belong_to_no_event() {
     };
     let recorded = text.replacen("\"kind\":\"nothing_recorded\"", "\"kind\":\"recorded\"", 1);
     for (what, file, reason) in [
-        ("an event after an answer", moved(answer - 1, answer), "stands after answers or followers"),
-        ("an answer after a follower", moved(answer, follower), "stands after the followers"),
+        (
+            "an event after an answer",
+            moved(answer - 1, answer),
+            "stands after answers or followers",
+        ),
+        (
+            "an answer after a follower",
+            moved(answer, follower),
+            "stands after the followers",
+        ),
         ("an answer with an event", recorded, "belongs to an event"),
     ] {
-        let error = imported(&MemoryStore::new(), sealed(&file).as_bytes()).await.unwrap_err().to_string();
+        let error = imported(&MemoryStore::new(), sealed(&file).as_bytes())
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(error.contains(reason), "{what}: {error}");
     }
 }
@@ -399,35 +592,101 @@ async fn files_that_are_not_whole_are_refused_with_the_line() {
     let lines: Vec<&str> = text.split_inclusive('\n').collect();
     let count = lines.len();
     let without = |index: usize| [&lines[..index], &lines[index + 1..]].concat().concat();
-    let with = |index: usize, line: &str| [&lines[..index], &[line], &lines[index + 1..]].concat().concat();
+    let with = |index: usize, line: &str| {
+        [&lines[..index], &[line], &lines[index + 1..]]
+            .concat()
+            .concat()
+    };
     let garbled = lines[4].replacen("\"beans\":", "\"beins\":", 1);
     let cut = text[..text.len() - 20].to_owned();
     for (what, file, line, reason) in [
         ("nothing", String::new(), 1, "cut off"),
-        ("foreign", "# A page\n\nof text\n".to_owned(), 1, "no archive of events"),
-        ("foreign JSON", "{\"log\":[]}\n".to_owned(), 1, "no archive of events"),
-        ("a later format", with(0, &lines[0].replacen("\"format\":2", "\"format\":3", 1)), 1, "format 3"),
+        (
+            "foreign",
+            "# A page\n\nof text\n".to_owned(),
+            1,
+            "no archive of events",
+        ),
+        (
+            "foreign JSON",
+            "{\"log\":[]}\n".to_owned(),
+            1,
+            "no archive of events",
+        ),
+        (
+            "a later format",
+            with(0, &lines[0].replacen("\"format\":2", "\"format\":3", 1)),
+            1,
+            "format 3",
+        ),
         ("no end", without(count - 1), count, "its end is missing"),
-        ("cut in the last line", cut, count, "cut off within this line"),
+        (
+            "cut in the last line",
+            cut,
+            count,
+            "cut off within this line",
+        ),
         ("a line less", without(7), count - 1, "there are"),
         ("a line twice", with(8, &lines[8].repeat(2)), 10, "position"),
-        ("lines swapped", with(8, &[lines[9], lines[8]].concat()), 10, "position"),
-        ("an event changed", with(4, &garbled), count, "the checksum does not fit"),
-        ("an event garbled", with(4, "{\"position\":4,\n"), 5, "cannot be read"),
-        ("an unknown line", with(4, "{\"what\":4}\n"), 5, "neither an event"),
-        ("not UTF-8 but something", with(4, "\u{0}\n"), 5, "neither an event"),
-        ("more behind the end", format!("{text}{{}}\n"), count + 1, "has ended"),
+        (
+            "lines swapped",
+            with(8, &[lines[9], lines[8]].concat()),
+            10,
+            "position",
+        ),
+        (
+            "an event changed",
+            with(4, &garbled),
+            count,
+            "the checksum does not fit",
+        ),
+        (
+            "an event garbled",
+            with(4, "{\"position\":4,\n"),
+            5,
+            "cannot be read",
+        ),
+        (
+            "an unknown line",
+            with(4, "{\"what\":4}\n"),
+            5,
+            "neither an event",
+        ),
+        (
+            "not UTF-8 but something",
+            with(4, "\u{0}\n"),
+            5,
+            "neither an event",
+        ),
+        (
+            "more behind the end",
+            format!("{text}{{}}\n"),
+            count + 1,
+            "has ended",
+        ),
     ] {
         let other = MemoryStore::new();
         let error = imported(&other, file.as_bytes()).await.unwrap_err();
-        let ArchiveError::Line { line: found, reason: why } = &error else { panic!("{what}: {error}") };
+        let ArchiveError::Line {
+            line: found,
+            reason: why,
+        } = &error
+        else {
+            panic!("{what}: {error}")
+        };
         assert_eq!(*found, line as u64, "{what}: {error}");
-        assert!(why.contains(reason) && !why.contains('\n'), "{what}: {error}");
+        assert!(
+            why.contains(reason) && !why.contains('\n'),
+            "{what}: {error}"
+        );
         assert!(log(&other).await.is_empty(), "{what}");
         start(other, 1).await;
     }
     let broken = [lines[0].as_bytes(), &[0xFF, b'\n']].concat();
-    let error = imported(&MemoryStore::new(), &broken).await.unwrap_err().to_string();
+    let error = imported(&MemoryStore::new(), &broken)
+        .await
+        .unwrap_err()
+        .to_string();
     assert_eq!(error, "line 2: this is no text");
 }
 
@@ -439,11 +698,21 @@ async fn an_archive_is_not_trusted_about_versions() {
     let (file, _) = exported(&store).await;
     let text = String::from_utf8(file).unwrap();
     let mut lines: Vec<String> = text.split_inclusive('\n').map(str::to_owned).collect();
-    let forged = lines.iter().position(|line| line.contains("\"version\":2")).unwrap();
+    let forged = lines
+        .iter()
+        .position(|line| line.contains("\"version\":2"))
+        .unwrap();
     lines[forged] = lines[forged].replacen("\"version\":2", "\"version\":3", 1);
-    let error = imported(&MemoryStore::new(), sealed(&lines.concat()).as_bytes()).await.unwrap_err();
-    let ArchiveError::Line { line, reason } = &error else { panic!("{error}") };
-    assert!(*line == forged as u64 + 1 && reason.contains("expected version 2"), "{error}");
+    let error = imported(&MemoryStore::new(), sealed(&lines.concat()).as_bytes())
+        .await
+        .unwrap_err();
+    let ArchiveError::Line { line, reason } = &error else {
+        panic!("{error}")
+    };
+    assert!(
+        *line == forged as u64 + 1 && reason.contains("expected version 2"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -452,14 +721,35 @@ async fn it_says_how_far_it_is() {
     for number in 0..2_500_u128 {
         let stream = StreamId::new("Jar", Uuid::from_u128(number));
         let append = Append::new(Timestamp::from_microsecond(number as i64).unwrap());
-        store.append(append.with_events(stream, Expected::Any, vec![event(1, b"{}", b"")])).await.unwrap();
+        store
+            .append(append.with_events(stream, Expected::Any, vec![event(1, b"{}", b"")]))
+            .await
+            .unwrap();
     }
     let (mut file, mut told) = (Vec::new(), Vec::new());
-    export::<Pantry>(&store, &mut file, |progress| told.push(progress)).await.unwrap();
-    import(&MemoryStore::new(), &mut Cursor::new(file), |progress| told.push(progress)).await.unwrap();
-    for stage in [Stage::Exporting, Stage::Reading, Stage::Importing, Stage::Comparing] {
-        let events: Vec<_> = told.iter().filter(|told| told.stage == stage).map(|told| told.events).collect();
-        assert!(events.is_sorted() && events.contains(&2_000), "{stage:?}: {events:?}");
+    export::<Pantry>(&store, &mut file, |progress| told.push(progress))
+        .await
+        .unwrap();
+    import(&MemoryStore::new(), &mut Cursor::new(file), |progress| {
+        told.push(progress)
+    })
+    .await
+    .unwrap();
+    for stage in [
+        Stage::Exporting,
+        Stage::Reading,
+        Stage::Importing,
+        Stage::Comparing,
+    ] {
+        let events: Vec<_> = told
+            .iter()
+            .filter(|told| told.stage == stage)
+            .map(|told| told.events)
+            .collect();
+        assert!(
+            events.is_sorted() && events.contains(&2_000),
+            "{stage:?}: {events:?}"
+        );
         assert!(told.iter().all(|told| told.of == 2_500), "{stage:?}");
     }
 }

@@ -1,11 +1,16 @@
 //! Payloads that are small, and claim to be or become enormous. Alone in its program, because it looks at how much memory
 //! the program has ever used.
-#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "figures for whoever reads along")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "figures for whoever reads along"
+)]
 
 use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, MemoryStore, NewEvent};
 use eventsourcing_core::store::{NewSnapshot, StoreError, Version};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, OnFailure, Policy, Recorded, Root, Runner, System, Work, event,
+    Aggregate, AppError, Application, Id, OnFailure, Policy, Recorded, Root, Runner, System, Work,
+    event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -34,7 +39,9 @@ fn block(byte: u8, last: bool) -> [u8; 4] {
 }
 
 fn blocks(count: usize) -> Vec<u8> {
-    (1..=count).flat_map(|number| block(b' ', number == count)).collect()
+    (1..=count)
+        .flat_map(|number| block(b' ', number == count))
+        .collect()
 }
 
 /// A frame that says nothing about its size, with a window of 128 KiB.
@@ -49,12 +56,17 @@ fn bombs() -> Vec<(&'static str, Vec<u8>)> {
     let claim_with_window = [&MAGIC[..], &[0xC0, 7 << 3], &size, &blocks(240)].concat();
     let huge_window = [&MAGIC[..], &[0x00, 25 << 3], &blocks(240)].concat();
     let many_frames = frame(&blocks(1)).repeat(170);
-    let real = frame(&blocks(usize::try_from(FIFTY_GB).unwrap() / BLOCK_BYTES as usize + 1));
+    let real = frame(&blocks(
+        usize::try_from(FIFTY_GB).unwrap() / BLOCK_BYTES as usize + 1,
+    ));
     let nested = zstd_of(&real);
     vec![
         ("a header that claims 50 GB, and nothing else", claim_alone),
         ("a header that claims 50 GB, and 31 MB", claim_and_more),
-        ("a header that claims 50 GB in a small window, and 31 MB", claim_with_window),
+        (
+            "a header that claims 50 GB in a small window, and 31 MB",
+            claim_with_window,
+        ),
         ("a window of 32 GiB", huge_window),
         ("1 kB that becomes 31 MB", frame(&blocks(240))),
         ("many frames, each of which is small", many_frames),
@@ -76,21 +88,41 @@ fn zstd_of(bytes: &[u8]) -> Vec<u8> {
 
 fn memory_peak_bytes() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
-    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .unwrap();
+    line.split_whitespace()
+        .nth(1)
+        .unwrap()
+        .parse::<u64>()
+        .unwrap()
+        * 1024
 }
 
 async fn put(store: &MemoryStore, codec: u8, payload: Vec<u8>) -> Id<Text> {
     let id = Id::new();
-    let event =
-        NewEvent { name: "Written".into(), schema_version: 1, codec: CodecId(codec), payload, metadata: vec![] };
-    let append = Append::new(Timestamp::UNIX_EPOCH).with_events(id.stream(), Expected::NoStream, vec![event]);
+    let event = NewEvent {
+        name: "Written".into(),
+        schema_version: 1,
+        codec: CodecId(codec),
+        payload,
+        metadata: vec![],
+    };
+    let append = Append::new(Timestamp::UNIX_EPOCH).with_events(
+        id.stream(),
+        Expected::NoStream,
+        vec![event],
+    );
     store.append(append).await.unwrap();
     id
 }
 
 async fn refusal(app: &Application, id: Id<Text>) -> String {
-    let AppError::Store(error @ StoreError::Corrupt { .. }) = app.load(id).await.unwrap_err() else { panic!() };
+    let AppError::Store(error @ StoreError::Corrupt { .. }) = app.load(id).await.unwrap_err()
+    else {
+        panic!()
+    };
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(error) = cause {
@@ -111,24 +143,42 @@ async fn payloads_that_would_become_enormous_are_refused_within_bounded_memory()
         for codec in [3, 4] {
             let id = put(&store, codec, bomb.clone()).await;
             let refusal = refusal(&app, id).await;
-            let expected = format!("version 1 of {} cannot be read: cannot decode event Written: ", id.stream());
+            let expected = format!(
+                "version 1 of {} cannot be read: cannot decode event Written: ",
+                id.stream()
+            );
             assert!(refusal.contains(&expected), "{what}: {refusal}");
         }
     }
     let text = refusal(&app, put(&store, 3, frame(&blocks(240))).await).await;
-    assert!(text.ends_with("it has more than 16777216 bytes when it is decompressed"), "{text}");
+    assert!(
+        text.ends_with("it has more than 16777216 bytes when it is decompressed"),
+        "{text}"
+    );
 
     // The same in a snapshot: it is a hint, and the events are read instead.
     let id = put(&store, 1, br#"{"text":""}"#.to_vec()).await;
     let (stream, version, codec) = (id.stream(), Version::FIRST, CodecId(3));
     let (fingerprint, payload) = (<Text as Aggregate>::FINGERPRINT, frame(&blocks(240)));
-    let snapshot = NewSnapshot { stream, version, fingerprint, codec, payload };
-    store.append(Append::new(Timestamp::UNIX_EPOCH).with_snapshot(snapshot)).await.unwrap();
+    let snapshot = NewSnapshot {
+        stream,
+        version,
+        fingerprint,
+        codec,
+        payload,
+    };
+    store
+        .append(Append::new(Timestamp::UNIX_EPOCH).with_snapshot(snapshot))
+        .await
+        .unwrap();
     app.load(id).await.unwrap();
 
     let growth = memory_peak_bytes().saturating_sub(before);
     eprintln!("the program grew by {growth} bytes");
-    assert!(growth < GROWTH_BYTES_MAX, "the program grew by {growth} bytes");
+    assert!(
+        growth < GROWTH_BYTES_MAX,
+        "the program grew by {growth} bytes"
+    );
 }
 
 /// Claims of MessagePack about lengths reserve nothing either, and depth does not use up the stack.
@@ -140,15 +190,24 @@ async fn lengths_and_depths_that_message_pack_claims_are_refused() {
     for (what, payload) in [
         ("a text of 4 GiB", text(&[0xDB, 0xFF, 0xFF, 0xFF, 0xFF])),
         ("bytes of 4 GiB", text(&[0xC6, 0xFF, 0xFF, 0xFF, 0xFF])),
-        ("a list of 4 G things", text(&[0xDD, 0xFF, 0xFF, 0xFF, 0xFF])),
+        (
+            "a list of 4 G things",
+            text(&[0xDD, 0xFF, 0xFF, 0xFF, 0xFF]),
+        ),
         ("a map of 4 G things", text(&[0xDF, 0xFF, 0xFF, 0xFF, 0xFF])),
         ("lists in lists", text(&[0x91; 1_000_000])),
     ] {
         let id = put(&store, 2, payload).await;
         let refusal = refusal(&app, id).await;
-        assert!(refusal.contains("cannot decode event Written: "), "{what}: {refusal}");
-        let event =
-            store.read_stream(eventsourcing_core::store::StreamQuery::new(id.stream())).await.unwrap().remove(0);
+        assert!(
+            refusal.contains("cannot decode event Written: "),
+            "{what}: {refusal}"
+        );
+        let event = store
+            .read_stream(eventsourcing_core::store::StreamQuery::new(id.stream()))
+            .await
+            .unwrap()
+            .remove(0);
         eventsourcing_core::Codec::decode_value(&event).unwrap_err();
     }
 }
@@ -201,7 +260,12 @@ impl Policy<Tree> for Painter {
 
     async fn react(&self, _: &Recorded<Tree>, work: &mut Work) -> Result<(), AppError> {
         let id = work.new_id::<Text>();
-        work.create(id, TextEvent::Written { text: "a tree".into() });
+        work.create(
+            id,
+            TextEvent::Written {
+                text: "a tree".into(),
+            },
+        );
         Ok(())
     }
 }
@@ -216,8 +280,17 @@ struct Wood {
 
 /// A tree of so many levels, in JSON and in MessagePack.
 fn nested(levels: usize) -> [(u8, Vec<u8>); 2] {
-    let json = format!("{{\"nest\":{}\"Leaf\"{}}}", "{\"Node\":".repeat(levels), "}".repeat(levels));
-    let packed = [&b"\x81\xa4nest"[..], &b"\x81\xa4Node".repeat(levels), b"\xa4Leaf"].concat();
+    let json = format!(
+        "{{\"nest\":{}\"Leaf\"{}}}",
+        "{\"Node\":".repeat(levels),
+        "}".repeat(levels)
+    );
+    let packed = [
+        &b"\x81\xa4nest"[..],
+        &b"\x81\xa4Node".repeat(levels),
+        b"\xa4Leaf",
+    ]
+    .concat();
     [(1, json.into_bytes()), (2, packed)]
 }
 
@@ -238,32 +311,69 @@ async fn what_is_nested_ten_thousand_levels_deep_is_refused_and_ends_no_process(
                     payload,
                     metadata,
                 };
-                let append =
-                    Append::new(Timestamp::UNIX_EPOCH).with_events(id.stream(), Expected::NoStream, vec![event]);
+                let append = Append::new(Timestamp::UNIX_EPOCH).with_events(
+                    id.stream(),
+                    Expected::NoStream,
+                    vec![event],
+                );
                 store.append(append).await.unwrap();
                 deep.push(id);
             }
         }
         let builder = Wood::builder(store.clone()).with_runner(runner);
-        let wood = builder.with_on_failure("painter", OnFailure::Park).start().await.unwrap();
-        let mut tree = Root::<Tree>::create(TreeEvent::Grown { nest: Nest::Node(Box::new(Nest::Leaf)) });
+        let wood = builder
+            .with_on_failure("painter", OnFailure::Park)
+            .start()
+            .await
+            .unwrap();
+        let mut tree = Root::<Tree>::create(TreeEvent::Grown {
+            nest: Nest::Node(Box::new(Nest::Leaf)),
+        });
         wood.trees.app.save(&mut tree).await.unwrap();
         wood.settled().await.unwrap();
         let parked = wood.parking("painter").unwrap().list().await.unwrap();
-        assert_eq!(parked.len(), deep.len(), "the events are put aside, and the follower goes on: {parked:?}");
-        assert!(parked.iter().all(|parked| parked.cause.contains("cannot be read")), "{parked:?}");
+        assert_eq!(
+            parked.len(),
+            deep.len(),
+            "the events are put aside, and the follower goes on: {parked:?}"
+        );
+        assert!(
+            parked
+                .iter()
+                .all(|parked| parked.cause.contains("cannot be read")),
+            "{parked:?}"
+        );
         for id in deep {
             let error = wood.trees.app.load(id).await.unwrap_err();
-            assert!(matches!(error, AppError::Store(StoreError::Corrupt { .. })), "{error}");
+            assert!(
+                matches!(error, AppError::Store(StoreError::Corrupt { .. })),
+                "{error}"
+            );
             wood.trees.app.history(id).await.unwrap_err();
         }
 
         // A snapshot is a hint: the events are read instead.
         for (codec, payload) in nested(10_000) {
-            let (stream, version, fingerprint) = (tree.stream(), Version::FIRST, <Tree as Aggregate>::FINGERPRINT);
-            let snapshot = NewSnapshot { stream, version, fingerprint, codec: CodecId(codec), payload };
-            store.append(Append::new(Timestamp::UNIX_EPOCH).with_snapshot(snapshot)).await.unwrap();
-            assert_eq!(wood.trees.app.load(tree.id()).await.unwrap().nest, tree.nest);
+            let (stream, version, fingerprint) = (
+                tree.stream(),
+                Version::FIRST,
+                <Tree as Aggregate>::FINGERPRINT,
+            );
+            let snapshot = NewSnapshot {
+                stream,
+                version,
+                fingerprint,
+                codec: CodecId(codec),
+                payload,
+            };
+            store
+                .append(Append::new(Timestamp::UNIX_EPOCH).with_snapshot(snapshot))
+                .await
+                .unwrap();
+            assert_eq!(
+                wood.trees.app.load(tree.id()).await.unwrap().nest,
+                tree.nest
+            );
         }
         wood.stop().await.unwrap();
     }

@@ -12,10 +12,13 @@ use std::time::Duration;
 
 use domain::{Jar, JarEvent, NotEnough};
 use eventsourcing_core::snapshot::{Progress, SnapshotPolicy, every};
-use eventsourcing_core::store::{CommandId, EventStore, Load, MemoryStore, PAYLOAD_BYTES_MAX, StoreError, Version};
+use eventsourcing_core::store::{
+    CommandId, EventStore, Load, MemoryStore, PAYLOAD_BYTES_MAX, StoreError, Version,
+};
 use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Clock, Id, Metadata, Receipt, ReceiptKind, Rejected, RetryPolicy, Root,
+    Aggregate, AppError, Application, Clock, Id, Metadata, Receipt, ReceiptKind, Rejected,
+    RetryPolicy, Root,
 };
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
@@ -43,7 +46,10 @@ impl Place {
         let store = Arc::new(store);
         store.switch_off();
         let app = Application::new("jars", store.clone());
-        let id: Id<Jar> = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap();
+        let id: Id<Jar> = app
+            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+            .await
+            .unwrap();
         // From now on it is in the cache.
         app.update(id, |jar| jar.add(0)).await.unwrap();
         store.switch_on();
@@ -59,8 +65,12 @@ impl Place {
     }
 
     /// Gives the commands while the append of another one is under way.
-    async fn while_busy<'a>(&'a self, commands: impl IntoIterator<Item = Command<'a>>) -> Vec<Answer> {
-        self.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+    async fn while_busy<'a>(
+        &'a self,
+        commands: impl IntoIterator<Item = Command<'a>>,
+    ) -> Vec<Answer> {
+        self.store
+            .fail_next(Operation::Append, Fault::Delay(A_WHILE));
         let all = std::iter::once(self.add(0)).chain(commands);
         let mut answers = join_all(all).await;
         answers.remove(0).unwrap();
@@ -72,19 +82,27 @@ impl Place {
         &'a self,
         commands: [Command<'a>; 2],
     ) -> Pin<Box<dyn Future<Output = Vec<Answer>> + Send + 'a>> {
-        self.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+        self.store
+            .fail_next(Operation::Append, Fault::Delay(A_WHILE));
         let (mut first, mut waiting) = (self.add(0), Box::pin(join_all(commands)));
         assert!(timeout(A_WHILE / 2, &mut first).await.is_err());
-        assert!(timeout(Duration::ZERO, &mut waiting).await.is_err(), "they wait behind the first");
+        assert!(
+            timeout(Duration::ZERO, &mut waiting).await.is_err(),
+            "they wait behind the first"
+        );
         first.await.unwrap();
-        assert!(timeout(Duration::ZERO, &mut waiting).await.is_err(), "each has had one turn");
+        assert!(
+            timeout(Duration::ZERO, &mut waiting).await.is_err(),
+            "each has had one turn"
+        );
         waiting
     }
 
     /// Returns when an append is under way that was begun by those who wait for the one that is under way now.
     async fn until_the_next_append_is_under_way(&self) {
         sleep(A_WHILE / 2).await;
-        self.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+        self.store
+            .fail_next(Operation::Append, Fault::Delay(A_WHILE));
         sleep(A_WHILE).await;
     }
 
@@ -107,39 +125,83 @@ fn all_carried_out(answers: impl IntoIterator<Item = Answer>) {
 async fn commands_that_wait_share_an_append() {
     let place = Place::with(0).await;
     let before = place.appends();
-    let answers = place.while_busy((1..=10).map(|beans| place.add(beans))).await;
-    assert_eq!(place.appends(), before + 2, "one is under way, and one is for all who waited");
+    let answers = place
+        .while_busy((1..=10).map(|beans| place.add(beans)))
+        .await;
+    assert_eq!(
+        place.appends(),
+        before + 2,
+        "one is under way, and one is for all who waited"
+    );
     let head = place.store.head().await.unwrap();
     for answer in answers {
-        assert_eq!(answer.unwrap().position, head, "whoever waits for this position sees the command's events");
+        assert_eq!(
+            answer.unwrap().position,
+            head,
+            "whoever waits for this position sees the command's events"
+        );
     }
     let history = place.app.history(place.id).await.unwrap();
-    let added: Vec<_> = history[3..].iter().map(|recorded| recorded.payload.clone()).collect();
-    assert_eq!(added, (1..=10).map(|beans| JarEvent::Added { beans }).collect::<Vec<_>>(), "in the order of asking");
+    let added: Vec<_> = history[3..]
+        .iter()
+        .map(|recorded| recorded.payload.clone())
+        .collect();
+    assert_eq!(
+        added,
+        (1..=10)
+            .map(|beans| JarEvent::Added { beans })
+            .collect::<Vec<_>>(),
+        "in the order of asking"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn each_decides_on_what_the_ones_before_it_have_decided() {
     let place = Place::with(3).await;
     let loads = place.store.calls(Operation::Load);
-    let answers = place.while_busy([place.take(2), place.take(2), place.add(4), place.take(5), place.take(1)]).await;
+    let answers = place
+        .while_busy([
+            place.take(2),
+            place.take(2),
+            place.add(4),
+            place.take(5),
+            place.take(1),
+        ])
+        .await;
     let refused = |answer: &Answer| match answer {
         Err(Rejected::Domain(NotEnough { left })) => Some(*left),
         Err(error) => panic!("{error}"),
         Ok(_) => None,
     };
-    assert_eq!(answers.iter().map(refused).collect::<Vec<_>>(), [None, Some(1), None, None, Some(0)]);
-    assert_eq!(place.store.calls(Operation::Load), loads, "what the append has proved need not be loaded");
+    assert_eq!(
+        answers.iter().map(refused).collect::<Vec<_>>(),
+        [None, Some(1), None, None, Some(0)]
+    );
+    assert_eq!(
+        place.store.calls(Operation::Load),
+        loads,
+        "what the append has proved need not be loaded"
+    );
     assert_eq!(place.jar().await.beans, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_has_nothing_to_record_stands_behind_what_the_others_have_recorded() {
     let place = Place::with(0).await;
-    let nothing: Command<'_> = Box::pin(place.app.update(place.id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)));
+    let nothing: Command<'_> = Box::pin(
+        place
+            .app
+            .update(place.id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)),
+    );
     let answers = place.while_busy([place.add(1), nothing]).await;
     let receipts: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
-    assert_eq!(receipts.iter().map(|receipt| receipt.position.as_u64()).collect::<Vec<_>>(), [4, 4]);
+    assert_eq!(
+        receipts
+            .iter()
+            .map(|receipt| receipt.position.as_u64())
+            .collect::<Vec<_>>(),
+        [4, 4]
+    );
     let kinds: Vec<_> = receipts.iter().map(|receipt| receipt.kind).collect();
     assert_eq!(kinds, [ReceiptKind::Recorded, ReceiptKind::NothingRecorded]);
 }
@@ -147,13 +209,23 @@ async fn whoever_has_nothing_to_record_stands_behind_what_the_others_have_record
 #[tokio::test(start_paused = true)]
 async fn each_event_carries_what_its_own_command_knew() {
     let place = Place::with(0).await;
-    let tellers: Vec<_> = (0..3).map(|number| place.app.with(Metadata::actor(format!("teller-{number}")))).collect();
-    let commands = tellers.iter().map(|app| -> Command<'_> { Box::pin(app.update(place.id, |jar| jar.add(1))) });
+    let tellers: Vec<_> = (0..3)
+        .map(|number| place.app.with(Metadata::actor(format!("teller-{number}"))))
+        .collect();
+    let commands = tellers
+        .iter()
+        .map(|app| -> Command<'_> { Box::pin(app.update(place.id, |jar| jar.add(1))) });
     place.while_busy(commands).await;
     let history = place.app.history(place.id).await.unwrap();
-    let actors: Vec<_> = history[3..].iter().map(|recorded| recorded.metadata.actor.as_deref().unwrap()).collect();
+    let actors: Vec<_> = history[3..]
+        .iter()
+        .map(|recorded| recorded.metadata.actor.as_deref().unwrap())
+        .collect();
     assert_eq!(actors, ["teller-0", "teller-1", "teller-2"]);
-    assert_ne!(history[3].metadata.correlation_id, history[4].metadata.correlation_id);
+    assert_ne!(
+        history[3].metadata.correlation_id,
+        history[4].metadata.correlation_id
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -164,7 +236,13 @@ async fn what_one_of_them_does_wrong_harms_no_other() {
     let wrong: Command<'_> = Box::pin(large.update(place.id, |jar| jar.add(100)));
     let mut answers = place.while_busy([place.add(1), wrong, place.add(2)]).await;
     let error = answers.remove(1).unwrap_err();
-    assert!(matches!(error, Rejected::App(AppError::Store(StoreError::Invalid { .. }))), "{error}");
+    assert!(
+        matches!(
+            error,
+            Rejected::App(AppError::Store(StoreError::Invalid { .. }))
+        ),
+        "{error}"
+    );
     all_carried_out(answers);
     assert_eq!(place.jar().await.beans, 3);
 }
@@ -180,19 +258,29 @@ async fn a_conflict_lets_all_decide_again() {
     };
     let (answers, ()) = join(busy, meanwhile).await;
     all_carried_out(answers);
-    assert_eq!(place.jar().await.beans, 2, "12 were taken, which were there only when it decided again");
+    assert_eq!(
+        place.jar().await.beans,
+        2,
+        "12 were taken, which were there only when it decided again"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn retries_of_a_company_are_bounded() {
-    let rates = FaultRates { conflict: 1.0, ..FaultRates::default() };
+    let rates = FaultRates {
+        conflict: 1.0,
+        ..FaultRates::default()
+    };
     let store = FaultyStore::new(MemoryStore::new()).with_rates(Seed::new(1), rates);
     let place = Place::on(store, 0).await;
     place.store.switch_on();
     let answers = join_all((0..5).map(|_| place.add(1))).await;
     for answer in answers {
         let error = answer.unwrap_err();
-        assert!(matches!(&error, Rejected::App(error) if error.is_conflict()), "{error}");
+        assert!(
+            matches!(&error, Rejected::App(error) if error.is_conflict()),
+            "{error}"
+        );
     }
     place.store.switch_off();
     assert_eq!(place.jar().await.beans, 0);
@@ -207,26 +295,51 @@ async fn an_outage_is_everybodys_answer_and_nothing_is_tried_twice() {
             sleep(A_WHILE / 2).await;
             place.store.fail_next(Operation::Append, fault);
         };
-        let (answers, ()) = join(place.while_busy([place.add(1), place.add(2), place.add(3)]), meanwhile).await;
+        let (answers, ()) = join(
+            place.while_busy([place.add(1), place.add(2), place.add(3)]),
+            meanwhile,
+        )
+        .await;
         for answer in answers {
             let error = answer.unwrap_err();
-            let Rejected::App(error) = error else { panic!("{error}") };
+            let Rejected::App(error) = error else {
+                panic!("{error}")
+            };
             assert!(error.is_unavailable(), "{error}");
-            assert_eq!(error.proves_nothing_written(), fault == Fault::Unavailable, "{error}");
+            assert_eq!(
+                error.proves_nothing_written(),
+                fault == Fault::Unavailable,
+                "{error}"
+            );
         }
-        assert_eq!((place.appends(), place.jar().await.beans), (before + 2, beans));
+        assert_eq!(
+            (place.appends(), place.jar().await.beans),
+            (before + 2, beans)
+        );
         place.add(1).await.unwrap();
-        assert_eq!(place.jar().await.beans, beans + 1, "what is kept is what is stored");
+        assert_eq!(
+            place.jar().await.beans,
+            beans + 1,
+            "what is kept is what is stored"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_away_takes_nobody_along() {
-    for (gone, is_being_written, beans) in
-        [(0, false, 3), (1, false, 3), (2, false, 3), (3, false, 3), (1, true, 4), (2, true, 4), (3, true, 4)]
-    {
+    for (gone, is_being_written, beans) in [
+        (0, false, 3),
+        (1, false, 3),
+        (2, false, 3),
+        (3, false, 3),
+        (1, true, 4),
+        (2, true, 4),
+        (3, true, 4),
+    ] {
         let place = Place::with(0).await;
-        place.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+        place
+            .store
+            .fail_next(Operation::Append, Fault::Delay(A_WHILE));
         let command = |_| {
             let (app, id) = (place.app.clone(), place.id);
             tokio::spawn(async move { app.update(id, |jar| jar.add(1)).await })
@@ -240,7 +353,11 @@ async fn whoever_goes_away_takes_nobody_along() {
         for command in commands {
             command.await.unwrap().unwrap();
         }
-        assert_eq!(place.jar().await.beans, beans, "{gone} has gone, being written: {is_being_written}");
+        assert_eq!(
+            place.jar().await.beans,
+            beans,
+            "{gone} has gone, being written: {is_being_written}"
+        );
     }
 }
 
@@ -268,7 +385,9 @@ async fn a_save_past_the_cache_lets_those_who_have_gathered_decide_again() {
 async fn a_decision_that_panics_harms_no_other() {
     let place = Place::with(0).await;
     let (app, id) = (place.app.clone(), place.id);
-    place.store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
+    place
+        .store
+        .fail_next(Operation::Append, Fault::Delay(A_WHILE));
     let spawn = |beans: u32| {
         let app = app.clone();
         tokio::spawn(async move {
@@ -292,12 +411,30 @@ async fn a_named_command_has_an_append_and_a_receipt_of_its_own() {
     let named = place.app.command(CommandId::new());
     let middle: Command<'_> = Box::pin(named.update(place.id, |jar| jar.add(5)));
     let before = place.appends();
-    let answers = place.while_busy([place.add(1), place.add(2), middle, place.add(3), place.add(4)]).await;
-    assert_eq!(place.appends(), before + 4, "the one under way, those before it, it, those behind it");
+    let answers = place
+        .while_busy([
+            place.add(1),
+            place.add(2),
+            middle,
+            place.add(3),
+            place.add(4),
+        ])
+        .await;
+    assert_eq!(
+        place.appends(),
+        before + 4,
+        "the one under way, those before it, it, those behind it"
+    );
     let history = place.app.history(place.id).await.unwrap();
     let receipt = *answers[2].as_ref().unwrap();
-    assert_eq!(receipt, named.update(place.id, |jar| jar.add(5)).await.unwrap());
-    let own = history.iter().find(|recorded| recorded.position == receipt.position).unwrap();
+    assert_eq!(
+        receipt,
+        named.update(place.id, |jar| jar.add(5)).await.unwrap()
+    );
+    let own = history
+        .iter()
+        .find(|recorded| recorded.position == receipt.position)
+        .unwrap();
     assert_eq!(own.payload, JarEvent::Added { beans: 5 });
     assert_eq!(place.jar().await.beans, 15);
 }
@@ -308,19 +445,28 @@ async fn a_company_has_at_most_256_commands() {
     let before = place.appends();
     let answers = place.while_busy((0..600).map(|_| place.add(1))).await;
     assert!(answers.iter().all(Result::is_ok));
-    assert_eq!((place.appends(), place.jar().await.beans), (before + 1 + 3, 600));
+    assert_eq!(
+        (place.appends(), place.jar().await.beans),
+        (before + 1 + 3, 600)
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_snapshot_that_becomes_due_in_a_company_is_kept() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_snapshots::<Jar>(every(5));
-    let id = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 })).await.unwrap();
+    let id = app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 }))
+        .await
+        .unwrap();
     let place = Place { store, app, id };
     place.while_busy((0..7).map(|_| place.add(1))).await;
     let load = Load::new(id.stream()).with_snapshot(<Jar as Aggregate>::FINGERPRINT);
     let snapshot = place.store.load(load).await.unwrap().snapshot.unwrap();
-    assert_eq!((snapshot.version, place.jar().await.version()), (Version::new(9), Version::new(9)));
+    assert_eq!(
+        (snapshot.version, place.jar().await.version()),
+        (Version::new(9), Version::new(9))
+    );
     assert_eq!(snapshot.payload, br#"{"beans":7}"#);
 }
 
@@ -332,9 +478,14 @@ async fn a_handle_with_other_settings_writes_by_its_own() {
     let theirs: Command<'_> = Box::pin(other.update(place.id, |jar| jar.add(5)));
     all_carried_out(place.while_busy([place.add(1), theirs, place.add(2)]).await);
     let history = place.app.history(place.id).await.unwrap();
-    let at_its_time = history.iter().filter(|recorded| recorded.recorded_at == clock.now());
+    let at_its_time = history
+        .iter()
+        .filter(|recorded| recorded.recorded_at == clock.now());
     let payloads: Vec<_> = at_its_time.map(|recorded| &recorded.payload).collect();
-    assert_eq!((payloads, place.jar().await.beans), (vec![&JarEvent::Added { beans: 5 }], 8));
+    assert_eq!(
+        (payloads, place.jar().await.beans),
+        (vec![&JarEvent::Added { beans: 5 }], 8)
+    );
 }
 
 /// Panics once there are more events than this.
@@ -353,7 +504,10 @@ impl SnapshotPolicy for Panics {
 async fn a_snapshot_policy_that_panics_costs_no_command_its_append() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_snapshots::<Jar>(Panics(3));
-    let id = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 })).await.unwrap();
+    let id = app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 }))
+        .await
+        .unwrap();
     let place = Place { store, app, id };
     let before = place.appends();
     all_carried_out(place.while_busy([place.add(1), place.add(2)]).await);
@@ -378,7 +532,10 @@ impl Clock for Stops {
 async fn a_clock_that_panics_while_a_company_is_written_harms_none_of_them() {
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
     let app = Application::new("jars", store.clone()).with_clock(Stops(AtomicU32::default()));
-    let id: Id<Jar> = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 })).await.unwrap();
+    let id: Id<Jar> = app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 0 }))
+        .await
+        .unwrap();
     app.update(id, |jar| jar.add(0)).await.unwrap();
     let place = Place { store, app, id };
     all_carried_out(place.while_busy([place.add(1), place.add(2)]).await);
@@ -390,14 +547,22 @@ async fn a_clock_that_panics_while_a_company_is_written_harms_none_of_them() {
 fn an_acknowledged_command_is_written_once_and_a_refused_one_never() {
     for number in 0..60 {
         let seed = Seed::new(number);
-        let runtime = Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .start_paused(true)
+            .build()
+            .unwrap();
         runtime.block_on(storm(seed));
     }
 }
 
 #[test]
 fn it_holds_on_several_threads_as_well() {
-    let runtime = Builder::new_multi_thread().worker_threads(4).enable_time().build().unwrap();
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(4)
+        .enable_time()
+        .build()
+        .unwrap();
     runtime.block_on(storm(Seed::from_env()));
 }
 
@@ -418,11 +583,22 @@ async fn storm(seed: Seed) {
         delay_max: Duration::from_millis(3),
         ..FaultRates::default()
     };
-    let place = Place::on(FaultyStore::new(MemoryStore::new()).with_rates(seed, rates), 5).await;
+    let place = Place::on(
+        FaultyStore::new(MemoryStore::new()).with_rates(seed, rates),
+        5,
+    )
+    .await;
     place.store.switch_on();
-    let processes = [place.app.clone(), Application::new("jars", place.store.clone())];
+    let processes = [
+        place.app.clone(),
+        Application::new("jars", place.store.clone()),
+    ];
     let callers = (0..40).map(|caller| {
-        let (app, id, rng) = (processes[caller % 2].clone(), place.id, seed.rng(caller as u64));
+        let (app, id, rng) = (
+            processes[caller % 2].clone(),
+            place.id,
+            seed.rng(caller as u64),
+        );
         tokio::spawn(calls(app, id, caller, rng))
     });
     let mut known = HashMap::new();
@@ -443,14 +619,25 @@ async fn storm(seed: Seed) {
             Known::NotWritten => times == 0,
             Known::Nothing => times <= 1,
         };
-        assert!(is_right, "{command} is {known:?}, and written {times} times; {seed}");
+        assert!(
+            is_right,
+            "{command} is {known:?}, and written {times} times; {seed}"
+        );
     }
     let count = |wanted| known.values().filter(|known| **known == wanted).count();
-    assert!(count(Known::Written) > 100 && count(Known::NotWritten) > 0 && count(Known::Nothing) > 0, "{seed}");
+    assert!(
+        count(Known::Written) > 100 && count(Known::NotWritten) > 0 && count(Known::Nothing) > 0,
+        "{seed}"
+    );
 }
 
 /// One caller's commands, one after the other.
-async fn calls(app: Application, id: Id<Jar>, caller: usize, mut rng: fastrand::Rng) -> Vec<(String, Known)> {
+async fn calls(
+    app: Application,
+    id: Id<Jar>,
+    caller: usize,
+    mut rng: fastrand::Rng,
+) -> Vec<(String, Known)> {
     let mut known = Vec::new();
     for number in 0..10 {
         let command = format!("{caller}.{number}");
@@ -465,7 +652,11 @@ async fn calls(app: Application, id: Id<Jar>, caller: usize, mut rng: fastrand::
             app.update(id, decide).await
         });
         let abort = call.abort_handle();
-        let patience = if rng.u32(0..10) == 0 { rng.u64(0..4) } else { 60_000 };
+        let patience = if rng.u32(0..10) == 0 {
+            rng.u64(0..4)
+        } else {
+            60_000
+        };
         let answer = match timeout(Duration::from_millis(patience), call).await {
             Err(_) => {
                 abort.abort();
@@ -497,7 +688,10 @@ fn pour(app: &Application, from: Id<Jar>, to: Id<Jar>) -> tokio::task::JoinHandl
 async fn jars<const N: usize>(app: &Application, beans: [u32; N]) -> [Id<Jar>; N] {
     let mut ids = [Id::new(); N];
     for (id, beans) in ids.iter_mut().zip(beans) {
-        *id = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap();
+        *id = app
+            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+            .await
+            .unwrap();
     }
     ids
 }
@@ -509,19 +703,32 @@ async fn updates_of_several_aggregates_take_turns_in_whichever_order_they_name_t
         // Without a second attempt: whoever runs into another one is given up.
         let app = Application::new("jars", MemoryStore::new()).with_retry(RetryPolicy::once());
         let [hot, one, other] = jars(&app, [1_000; 3]).await;
-        let handle = || if with_ids { app.command(CommandId::new()) } else { app.clone() };
+        let handle = || {
+            if with_ids {
+                app.command(CommandId::new())
+            } else {
+                app.clone()
+            }
+        };
         let mut commands = Vec::new();
         for _ in 0..EACH {
             for (from, to) in [(hot, one), (one, hot), (other, hot), (hot, other)] {
                 commands.push(pour(&handle(), from, to));
             }
             let alone = handle();
-            commands.push(tokio::spawn(async move { alone.update(hot, |jar| jar.add(1)).await }));
+            commands.push(tokio::spawn(async move {
+                alone.update(hot, |jar| jar.add(1)).await
+            }));
         }
-        let answers = timeout(Duration::from_secs(60), join_all(commands)).await.expect("no two wait for each other");
+        let answers = timeout(Duration::from_secs(60), join_all(commands))
+            .await
+            .expect("no two wait for each other");
         all_carried_out(answers.into_iter().map(Result::unwrap));
         let beans = join_all([hot, one, other].map(|id| app.load(id))).await;
-        assert_eq!(beans.into_iter().map(|jar| jar.unwrap().beans).sum::<u32>(), 3_000 + EACH);
+        assert_eq!(
+            beans.into_iter().map(|jar| jar.unwrap().beans).sum::<u32>(),
+            3_000 + EACH
+        );
     }
 }
 
@@ -538,7 +745,11 @@ async fn updates_of_several_aggregates_find_them_in_the_cache() {
     }
     app.update(to, |jar| jar.add(1)).await.unwrap();
     pour(&app, to, from).await.unwrap().unwrap();
-    assert_eq!((store.calls(Operation::Load), store.calls(Operation::Append)), (loads, appends + 5), "one append each");
+    assert_eq!(
+        (store.calls(Operation::Load), store.calls(Operation::Append)),
+        (loads, appends + 5),
+        "one append each"
+    );
     assert_eq!(app.load(from).await.unwrap().beans, 7);
 }
 
@@ -555,7 +766,11 @@ async fn aggregate_that_is_only_looked_at_is_never_taken_from_the_cache() {
         from.execute(|jar| jar.take(beans))
     };
     app.update_all((from, measure), as_much).await.unwrap();
-    assert_eq!(app.load(from).await.unwrap().beans, 0, "the measure has nine beans, whatever was cached");
+    assert_eq!(
+        app.load(from).await.unwrap().beans,
+        0,
+        "the measure has nine beans, whatever was cached"
+    );
 }
 
 #[tokio::test]
@@ -569,7 +784,16 @@ async fn what_several_aggregates_have_decided_in_vain_is_not_kept() {
             to.execute(|jar| jar.take(100))
         })
         .await;
-    assert!(matches!(refused, Err(Rejected::Domain(NotEnough { left: 1 }))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(Rejected::Domain(NotEnough { left: 1 }))),
+        "{refused:?}"
+    );
     app.update(from, |jar| jar.take(1)).await.unwrap();
-    assert_eq!((app.load(from).await.unwrap().beans, app.load(to).await.unwrap().beans), (8, 1));
+    assert_eq!(
+        (
+            app.load(from).await.unwrap().beans,
+            app.load(to).await.unwrap().beans
+        ),
+        (8, 1)
+    );
 }

@@ -4,12 +4,12 @@
 use std::collections::BTreeSet;
 
 use eventsourcing_core::store::{
-    EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, MemoryStore, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Name,
-    PAYLOAD_BYTES_MAX, StoreError,
+    EVENTS_PER_APPEND_MAX, METADATA_BYTES_MAX, MemoryStore, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX,
+    Name, PAYLOAD_BYTES_MAX, StoreError,
 };
 use eventsourcing_core::testing::conformance::{
-    DurableFixture, Fixture, Promise, RevertingFixture, database_promises, durable_promises, promises,
-    reverting_promises,
+    DurableFixture, Fixture, Promise, RevertingFixture, database_promises, durable_promises,
+    promises, reverting_promises,
 };
 
 const PAGE: &str = include_str!("../../docs/store-contract.md");
@@ -17,7 +17,10 @@ const PAGE: &str = include_str!("../../docs/store-contract.md");
 #[test]
 fn page_names_every_function_with_its_promise_and_no_other() {
     let marked = |promises: Vec<Promise<Listed>>, mark| {
-        promises.into_iter().map(move |promise| (promise.number, promise.name, mark)).collect::<Vec<_>>()
+        promises
+            .into_iter()
+            .map(move |promise| (promise.number, promise.name, mark))
+            .collect::<Vec<_>>()
     };
     let lists = [
         marked(promises(), ""),
@@ -25,7 +28,10 @@ fn page_names_every_function_with_its_promise_and_no_other() {
         marked(database_promises(), "database"),
         marked(reverting_promises(), "reverting"),
     ];
-    assert_eq!(functions_of_the_page(), lists.into_iter().flatten().collect::<BTreeSet<_>>());
+    assert_eq!(
+        functions_of_the_page(),
+        lists.into_iter().flatten().collect::<BTreeSet<_>>()
+    );
 }
 
 /// The number of the promise, the name of the function, and which stores it is for if not for all.
@@ -34,12 +40,18 @@ fn functions_of_the_page() -> BTreeSet<(u8, &'static str, &'static str)> {
     let mut functions = BTreeSet::new();
     for line in PAGE.lines() {
         if let Some(promise) = line.strip_prefix("**P") {
-            let digits = promise.split("**").next().expect("a split has a first part");
+            let digits = promise
+                .split("**")
+                .next()
+                .expect("a split has a first part");
             number = digits.parse().expect("a promise begins with its number");
         }
         if let Some(function) = line.strip_prefix("- `").filter(|rest| !rest.contains('/')) {
             let (name, rest) = function.split_once('`').expect("the name ends");
-            let mark = rest.strip_prefix(" (*").and_then(|mark| mark.strip_suffix("*)")).unwrap_or(rest);
+            let mark = rest
+                .strip_prefix(" (*")
+                .and_then(|mark| mark.strip_suffix("*)"))
+                .unwrap_or(rest);
             functions.insert((number, name, mark));
         }
     }
@@ -48,8 +60,10 @@ fn functions_of_the_page() -> BTreeSet<(u8, &'static str, &'static str)> {
 
 #[test]
 fn page_has_every_promise_once() {
-    let mut numbers: Vec<u8> =
-        PAGE.lines().filter_map(|line| line.strip_prefix("**P")?.split("**").next()?.parse().ok()).collect();
+    let mut numbers: Vec<u8> = PAGE
+        .lines()
+        .filter_map(|line| line.strip_prefix("**P")?.split("**").next()?.parse().ok())
+        .collect();
     numbers.sort_unstable();
     assert_eq!(numbers, (1..=41).collect::<Vec<_>>());
 }
@@ -66,7 +80,10 @@ fn page_states_the_limits_of_the_code() {
         format!("{NOTE_KEY_BYTES_MAX} bytes"),
         "10,000".into(),
     ] {
-        assert!(PAGE.contains(&limit), "the page must state the limit of {limit}");
+        assert!(
+            PAGE.contains(&limit),
+            "the page must state the limit of {limit}"
+        );
     }
 }
 

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position, Version};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, OnFailure, Policy, Projection, Recorded, Root, Runner, System, Work, event,
+    Aggregate, AppError, Application, Id, OnFailure, Policy, Projection, Recorded, Root, Runner,
+    System, Work, event,
 };
 use serde::{Deserialize, Serialize};
 
@@ -50,7 +51,10 @@ mod second {
     #[event(split(name = "Stirred", with = stirred), split(name = "Filled", with = filled), retired("Reserved", "Painted"))]
     impl Jar {
         fn made() -> Self {
-            Self { beans: 0, changes: 0 }
+            Self {
+                beans: 0,
+                changes: 0,
+            }
         }
         fn added(&mut self, beans: u32) {
             self.beans += beans;
@@ -78,7 +82,10 @@ mod second {
     }
 
     fn stirred(old: Stirred) -> Vec<JarEvent> {
-        vec![JarEvent::Added { beans: old.added }, JarEvent::Taken { beans: old.taken }]
+        vec![
+            JarEvent::Added { beans: old.added },
+            JarEvent::Taken { beans: old.taken },
+        ]
     }
 }
 
@@ -87,9 +94,19 @@ use second::{Jar, JarEvent};
 /// A jar of the first release: reserved, filled with 5, painted, stirred (3 more, 2 less).
 async fn old_jar(store: &MemoryStore) -> Id<Jar> {
     use first::JarEvent::{Filled, Painted, Reserved, Stirred};
-    let painted = Painted { colour: "red".into() };
-    let mut jar = Root::<first::Jar>::create([Reserved, Filled { beans: 5 }, painted, Stirred { added: 3, taken: 2 }]);
-    Application::new("jars", store.clone()).save(&mut jar).await.unwrap();
+    let painted = Painted {
+        colour: "red".into(),
+    };
+    let mut jar = Root::<first::Jar>::create([
+        Reserved,
+        Filled { beans: 5 },
+        painted,
+        Stirred { added: 3, taken: 2 },
+    ]);
+    Application::new("jars", store.clone())
+        .save(&mut jar)
+        .await
+        .unwrap();
     Id::from_uuid(jar.id().as_uuid())
 }
 
@@ -98,15 +115,33 @@ async fn an_aggregate_folds_what_its_events_have_become_and_goes_on_from_its_ver
     let store = MemoryStore::new();
     let (id, app) = (old_jar(&store).await, Application::new("jars", store));
     let jar = app.load(id).await.unwrap();
-    assert_eq!((jar.beans, jar.changes, jar.version()), (6, 3, Version::new(4)));
-    app.update(id, |_: &Jar| Ok::<_, AppError>([JarEvent::Added { beans: 1 }, JarEvent::Taken { beans: 3 }]))
-        .await
-        .unwrap();
+    assert_eq!(
+        (jar.beans, jar.changes, jar.version()),
+        (6, 3, Version::new(4))
+    );
+    app.update(id, |_: &Jar| {
+        Ok::<_, AppError>([JarEvent::Added { beans: 1 }, JarEvent::Taken { beans: 3 }])
+    })
+    .await
+    .unwrap();
     let jar = app.load(id).await.unwrap();
-    assert_eq!((jar.beans, jar.changes, jar.version()), (4, 5, Version::new(6)));
+    assert_eq!(
+        (jar.beans, jar.changes, jar.version()),
+        (4, 5, Version::new(6))
+    );
     let history = app.history(id).await.unwrap();
-    let read: Vec<_> = history.iter().map(|event| (event.version.as_u64(), event.part, event.name())).collect();
-    let parts = [(2, 0, "Made"), (2, 1, "Added"), (4, 0, "Added"), (4, 1, "Taken"), (5, 0, "Added"), (6, 0, "Taken")];
+    let read: Vec<_> = history
+        .iter()
+        .map(|event| (event.version.as_u64(), event.part, event.name()))
+        .collect();
+    let parts = [
+        (2, 0, "Made"),
+        (2, 1, "Added"),
+        (4, 0, "Added"),
+        (4, 1, "Taken"),
+        (5, 0, "Added"),
+        (6, 0, "Taken"),
+    ];
     assert_eq!(read, parts);
 }
 
@@ -118,21 +153,42 @@ async fn an_aggregate_is_loaded_at_the_versions_of_stored_events() {
         let jar = app.load_at(id, Version::new(version)).await.unwrap();
         assert_eq!((jar.beans, jar.version()), (beans, Version::new(version)));
     }
-    let error = app.load_at(id, Version::FIRST).await.unwrap_err().to_string();
-    assert!(error.contains("all events of Jar") && error.contains("up to version 1 are retired"), "{error}");
+    let error = app
+        .load_at(id, Version::FIRST)
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("all events of Jar") && error.contains("up to version 1 are retired"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
 async fn a_snapshot_and_the_events_after_it_are_what_all_events_are() {
     let store = MemoryStore::new();
-    let (id, app) = (old_jar(&store).await, Application::new("jars", store.clone()));
+    let (id, app) = (
+        old_jar(&store).await,
+        Application::new("jars", store.clone()),
+    );
     app.snapshot(id).await.unwrap();
-    app.update(id, |_: &Jar| Ok::<_, AppError>(JarEvent::Added { beans: 1 })).await.unwrap();
-    let load = eventsourcing_core::store::Load::new(id.stream()).with_snapshot(<Jar as Aggregate>::FINGERPRINT);
+    app.update(id, |_: &Jar| {
+        Ok::<_, AppError>(JarEvent::Added { beans: 1 })
+    })
+    .await
+    .unwrap();
+    let load = eventsourcing_core::store::Load::new(id.stream())
+        .with_snapshot(<Jar as Aggregate>::FINGERPRINT);
     let loaded = store.load(load);
-    assert_eq!(loaded.await.unwrap().snapshot.unwrap().version, Version::new(4));
+    assert_eq!(
+        loaded.await.unwrap().snapshot.unwrap().version,
+        Version::new(4)
+    );
     let jar = app.load(id).await.unwrap();
-    assert_eq!((jar.beans, jar.changes, jar.version()), (7, 4, Version::new(5)));
+    assert_eq!(
+        (jar.beans, jar.changes, jar.version()),
+        (7, 4, Version::new(5))
+    );
 }
 
 struct Jars;
@@ -192,7 +248,9 @@ impl Projection<Jar> for List {
     type Error = NotYet;
 
     async fn project(&self, event: &Recorded<Jar>) -> Result<(), NotYet> {
-        if matches!(event.payload, JarEvent::Taken { .. }) && self.failures.fetch_add(1, Ordering::Relaxed) < 3 {
+        if matches!(event.payload, JarEvent::Taken { .. })
+            && self.failures.fetch_add(1, Ordering::Relaxed) < 3
+        {
             return Err(NotYet);
         }
         self.seen.lock().unwrap().push((event.position, event.part));
@@ -208,7 +266,9 @@ impl Projection<Jar> for Thefts {
     type Error = std::convert::Infallible;
 
     async fn project(&self, event: &Recorded<Jar>) -> Result<(), Self::Error> {
-        let JarEvent::Taken { beans } = event.payload else { panic!("not needed: {event:?}") };
+        let JarEvent::Taken { beans } = event.payload else {
+            panic!("not needed: {event:?}")
+        };
         self.0.lock().unwrap().push(beans);
         Ok(())
     }
@@ -234,25 +294,48 @@ async fn followers_deal_with_the_parts_of_an_event_in_one_step() {
         old_jar(&store).await;
     }
     let builder = Pantry::builder(store.clone()).with_runner(Runner::inline());
-    let pantry = builder.with_on_failure_default(OnFailure::Retry).start().await.unwrap();
+    let pantry = builder
+        .with_on_failure_default(OnFailure::Retry)
+        .start()
+        .await
+        .unwrap();
     pantry.settled().await.unwrap();
 
-    let notes = pantry.notes.app.log(LogQuery::after(Position::ZERO).categories([Note::NAME])).await.unwrap();
+    let notes = pantry
+        .notes
+        .app
+        .log(LogQuery::after(Position::ZERO).categories([Note::NAME]))
+        .await
+        .unwrap();
     let notes = notes.decode::<Note>().unwrap();
     let ids: HashSet<_> = notes.iter().map(|note| note.aggregate_id).collect();
-    assert_eq!((notes.len(), ids.len()), (12, 12), "four changes of each jar");
-    let causes: HashSet<_> = notes.iter().map(|note| format!("{:?}", note.metadata.causation)).collect();
+    assert_eq!(
+        (notes.len(), ids.len()),
+        (12, 12),
+        "four changes of each jar"
+    );
+    let causes: HashSet<_> = notes
+        .iter()
+        .map(|note| format!("{:?}", note.metadata.causation))
+        .collect();
     assert_eq!(causes.len(), 6, "two stored events of each jar");
 
     let seen = pantry.list.seen.lock().unwrap().clone();
-    assert_eq!(seen.len(), seen.iter().collect::<HashSet<_>>().len(), "nothing is seen twice: {seen:?}");
+    assert_eq!(
+        seen.len(),
+        seen.iter().collect::<HashSet<_>>().len(),
+        "nothing is seen twice: {seen:?}"
+    );
     assert_eq!(seen.len(), 12);
     assert!(seen.is_sorted(), "{seen:?}");
     assert_eq!(*pantry.thefts.0.lock().unwrap(), [2, 2, 2]);
 
     let verification = pantry.verify().await.unwrap();
     assert!(verification.agrees(), "{verification:?}");
-    assert_eq!(verification.followers[0].events, 12, "the stored ones count, retired ones too");
+    assert_eq!(
+        verification.followers[0].events, 12,
+        "the stored ones count, retired ones too"
+    );
     pantry.stop().await.unwrap();
 }
 
@@ -261,13 +344,32 @@ async fn an_event_is_parked_with_all_its_parts() {
     let store = MemoryStore::new();
     let id = old_jar(&store).await;
     let builder = Pantry::builder(store.clone()).with_runner(Runner::inline());
-    let pantry = builder.with_on_failure("list", OnFailure::Park).start().await.unwrap();
+    let pantry = builder
+        .with_on_failure("list", OnFailure::Park)
+        .start()
+        .await
+        .unwrap();
     pantry.settled().await.unwrap();
     let parked = pantry.parking("list").unwrap().list().await.unwrap();
-    assert_eq!(parked.iter().map(|parked| parked.version).collect::<Vec<_>>(), [Version::new(4)]);
-    pantry.parking("list").unwrap().retry(&id.stream()).await.unwrap();
+    assert_eq!(
+        parked
+            .iter()
+            .map(|parked| parked.version)
+            .collect::<Vec<_>>(),
+        [Version::new(4)]
+    );
+    pantry
+        .parking("list")
+        .unwrap()
+        .retry(&id.stream())
+        .await
+        .unwrap();
     let seen = pantry.list.seen.lock().unwrap().clone();
-    assert_eq!(seen.iter().map(|(_, part)| *part).collect::<Vec<_>>(), [0, 1, 0, 1], "{seen:?}");
+    assert_eq!(
+        seen.iter().map(|(_, part)| *part).collect::<Vec<_>>(),
+        [0, 1, 0, 1],
+        "{seen:?}"
+    );
     assert!(pantry.verify().await.unwrap().agrees());
     pantry.stop().await.unwrap();
 }

@@ -9,30 +9,44 @@ use std::time::{Duration, Instant};
 
 use domain::{Jar, JarEvent, Jars, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::MemoryStore;
-use eventsourcing_core::{AppError, Application, Id, Policy, Recorded, Runner, Running, System, Work};
+use eventsourcing_core::{
+    AppError, Application, Id, Policy, Recorded, Runner, Running, System, Work,
+};
 use tokio::sync::Notify;
 
 const LEASE: Duration = Duration::from_secs(1);
 
 async fn start(store: &MemoryStore) -> Running<Pantry> {
-    Pantry::start(store.clone(), Runner::concurrent().with_leases(LEASE)).await.unwrap()
+    Pantry::start(store.clone(), Runner::concurrent().with_leases(LEASE))
+        .await
+        .unwrap()
 }
 
 async fn fill(jars: &Application) {
-    let _: Id<Jar> = jars.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 })).await.unwrap();
+    let _: Id<Jar> = jars
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+        .await
+        .unwrap();
 }
 
 async fn changes(app: &Application) -> u64 {
-    app.find(shelf()).await.unwrap().map_or(0, |shelf| shelf.changes)
+    app.find(shelf())
+        .await
+        .unwrap()
+        .map_or(0, |shelf| shelf.changes)
 }
 
 /// How the shelves of a pantry are doing.
 async fn state(pantry: &Running<Pantry>) -> String {
-    pantry.health().await.unwrap().followers[0].state.to_string()
+    pantry.health().await.unwrap().followers[0]
+        .state
+        .to_string()
 }
 
 async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("within 20 seconds")
+    tokio::time::timeout(Duration::from_secs(20), future)
+        .await
+        .expect("within 20 seconds")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -68,12 +82,19 @@ async fn a_lease_lasts_as_long_as_its_holder() {
     within_seconds(first.settled()).await.unwrap();
     let second = start(&store).await;
     tokio::time::sleep(3 * LEASE).await;
-    assert_eq!((state(&first).await, state(&second).await), ("running".into(), "standing by".into()));
+    assert_eq!(
+        (state(&first).await, state(&second).await),
+        ("running".into(), "standing by".into())
+    );
     within_seconds(first.stop()).await.unwrap();
     fill(&second.jars.app).await;
     let since = Instant::now();
     within_seconds(second.settled()).await.unwrap();
-    assert!(since.elapsed() < LEASE, "it was given back, but taken over after {:?}", since.elapsed());
+    assert!(
+        since.elapsed() < LEASE,
+        "it was given back, but taken over after {:?}",
+        since.elapsed()
+    );
     assert_eq!(state(&second).await, "running");
 }
 
@@ -96,7 +117,11 @@ fn a_dead_holder_is_replaced_within_two_lease_times() {
         died.shutdown_background();
         fill(&heir.jars.app).await;
         within_seconds(heir.settled()).await.unwrap();
-        assert!(since.elapsed() < 2 * LEASE, "replaced after {:?}", since.elapsed());
+        assert!(
+            since.elapsed() < 2 * LEASE,
+            "replaced after {:?}",
+            since.elapsed()
+        );
         assert_eq!(changes(&heir.shelves.app).await, 2);
         assert_eq!(state(&heir).await, "running");
     });
@@ -112,7 +137,11 @@ struct Sleepy {
 
 impl From<Application> for Sleepy {
     fn from(app: Application) -> Self {
-        Self { app, asleep: AtomicBool::new(false), wake: Arc::default() }
+        Self {
+            app,
+            asleep: AtomicBool::new(false),
+            wake: Arc::default(),
+        }
     }
 }
 
@@ -120,8 +149,12 @@ impl Policy<Jar> for Sleepy {
     type Error = AppError;
 
     async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
-        work.load_or_create(shelf(), || ShelfEvent::Built).await?.record(ShelfEvent::Changed { by: 1 });
-        if event.payload == (JarEvent::Filled { beans: 1 }) && !self.asleep.swap(true, Ordering::SeqCst) {
+        work.load_or_create(shelf(), || ShelfEvent::Built)
+            .await?
+            .record(ShelfEvent::Changed { by: 1 });
+        if event.payload == (JarEvent::Filled { beans: 1 })
+            && !self.asleep.swap(true, Ordering::SeqCst)
+        {
             self.wake.notified().await;
         }
         Ok(())
@@ -140,7 +173,9 @@ struct Drowsy {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_slept_past_its_lease_writes_nothing() {
     let store = MemoryStore::new();
-    let sleeper = Drowsy::start(store.clone(), Runner::concurrent().with_leases(LEASE)).await.unwrap();
+    let sleeper = Drowsy::start(store.clone(), Runner::concurrent().with_leases(LEASE))
+        .await
+        .unwrap();
     fill(&sleeper.jars.app).await;
     within_seconds(async {
         while !sleeper.shelves.asleep.load(Ordering::SeqCst) {
@@ -148,16 +183,28 @@ async fn a_holder_that_slept_past_its_lease_writes_nothing() {
         }
     })
     .await;
-    let awake = Drowsy::start(store.clone(), Runner::concurrent().with_leases(LEASE)).await.unwrap();
+    let awake = Drowsy::start(store.clone(), Runner::concurrent().with_leases(LEASE))
+        .await
+        .unwrap();
     awake.shelves.asleep.store(true, Ordering::SeqCst);
     within_seconds(awake.settled()).await.unwrap();
-    assert_eq!(changes(&awake.shelves.app).await, 1, "the lease was taken over");
+    assert_eq!(
+        changes(&awake.shelves.app).await,
+        1,
+        "the lease was taken over"
+    );
     sleeper.shelves.wake.notify_one();
     fill(&sleeper.jars.app).await;
     within_seconds(sleeper.settled()).await.unwrap();
     within_seconds(awake.settled()).await.unwrap();
-    assert_eq!(changes(&sleeper.shelves.app).await, 2, "each event is counted once");
-    let sleeping = sleeper.health().await.unwrap().followers[0].state.to_string();
+    assert_eq!(
+        changes(&sleeper.shelves.app).await,
+        2,
+        "each event is counted once"
+    );
+    let sleeping = sleeper.health().await.unwrap().followers[0]
+        .state
+        .to_string();
     assert_eq!(sleeping, "standing by");
 }
 
@@ -165,12 +212,18 @@ async fn a_holder_that_slept_past_its_lease_writes_nothing() {
 async fn without_leases_all_run_and_nothing_is_done_twice() {
     let store = MemoryStore::new();
     let runner = Runner::concurrent().without_leases();
-    let (one, two) = (Pantry::start(store.clone(), runner).await.unwrap(), Pantry::start(store, runner).await.unwrap());
+    let (one, two) = (
+        Pantry::start(store.clone(), runner).await.unwrap(),
+        Pantry::start(store, runner).await.unwrap(),
+    );
     for _ in 0..20 {
         fill(&one.jars.app).await;
     }
     within_seconds(one.settled()).await.unwrap();
     within_seconds(two.settled()).await.unwrap();
-    assert_eq!((state(&one).await, state(&two).await), ("running".into(), "running".into()));
+    assert_eq!(
+        (state(&one).await, state(&two).await),
+        ("running".into(), "running".into())
+    );
     assert_eq!(changes(&two.shelves.app).await, 20);
 }

@@ -13,7 +13,8 @@ use eventsourcing_core::store::{EventStore, MemoryStore, StreamId};
 use eventsourcing_core::system::{FollowerState, ParkingAction};
 use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
-    AppError, Application, Id, OnFailure, Policy, Recorded, Runner, Running, System, SystemError, Work,
+    AppError, Application, Id, OnFailure, Policy, Recorded, Runner, Running, System, SystemError,
+    Work,
 };
 use serde_json::json;
 
@@ -25,7 +26,10 @@ struct Counter {
 
 impl From<Application> for Counter {
     fn from(app: Application) -> Self {
-        Self { app, mended: AtomicBool::new(false) }
+        Self {
+            app,
+            mended: AtomicBool::new(false),
+        }
     }
 }
 
@@ -42,13 +46,17 @@ impl Policy<Jar> for Counter {
 
     async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), CountError> {
         let by = match event.payload {
-            JarEvent::Filled { beans: 13 } | JarEvent::Added { beans: 13 } if !self.mended.load(Ordering::Relaxed) => {
+            JarEvent::Filled { beans: 13 } | JarEvent::Added { beans: 13 }
+                if !self.mended.load(Ordering::Relaxed) =>
+            {
                 return Err(CountError::Thirteen);
             }
             JarEvent::Filled { beans } | JarEvent::Added { beans } => i64::from(beans),
             JarEvent::Taken { beans } => -i64::from(beans),
         };
-        work.load_or_create(shelf(), || ShelfEvent::Built).await?.record(ShelfEvent::Changed { by });
+        work.load_or_create(shelf(), || ShelfEvent::Built)
+            .await?
+            .record(ShelfEvent::Changed { by });
         Ok(())
     }
 }
@@ -62,7 +70,9 @@ impl eventsourcing_core::Projection<Jar> for List {
 
     async fn project(&self, event: &Recorded<Jar>) -> Result<(), CountError> {
         match event.payload {
-            JarEvent::Filled { beans: 13 } if !self.1.load(Ordering::Relaxed) => Err(CountError::Thirteen),
+            JarEvent::Filled { beans: 13 } if !self.1.load(Ordering::Relaxed) => {
+                Err(CountError::Thirteen)
+            }
             JarEvent::Filled { beans } | JarEvent::Added { beans } | JarEvent::Taken { beans } => {
                 self.0.lock().unwrap().push(beans);
                 Ok(())
@@ -89,15 +99,30 @@ async fn assert_accounted_for(pantry: &Running<Pantry>) {
 
 async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
     let builder = Pantry::builder(store).with_runner(runner);
-    builder.with_on_failure("counter", OnFailure::Park).with_on_failure("list", OnFailure::Park).start().await.unwrap()
+    builder
+        .with_on_failure("counter", OnFailure::Park)
+        .with_on_failure("list", OnFailure::Park)
+        .start()
+        .await
+        .unwrap()
 }
 
 async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
-    pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap()
+    pantry
+        .jars
+        .app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .await
+        .unwrap()
 }
 
 async fn add(pantry: &Pantry, jar: Id<Jar>, beans: u32) -> eventsourcing_core::Receipt {
-    pantry.jars.app.update(jar, |jar| jar.add(beans)).await.unwrap()
+    pantry
+        .jars
+        .app
+        .update(jar, |jar| jar.add(beans))
+        .await
+        .unwrap()
 }
 
 /// The numbers of beans that were counted, in order.
@@ -137,13 +162,28 @@ async fn a_bad_event_waits_and_so_do_those_behind_it_and_all_others_go_on() {
         let health = pantry.health().await.unwrap();
         assert!(!health.is_healthy());
         for follower in &health.followers {
-            assert!(matches!(follower.state, FollowerState::Running), "{follower:?}");
+            assert!(
+                matches!(follower.state, FollowerState::Running),
+                "{follower:?}"
+            );
             assert_eq!((follower.parked, follower.lag), (1, 0), "{follower:?}");
         }
         let parked = pantry.parking("counter").unwrap().list().await.unwrap();
-        let [parked] = &parked[..] else { panic!("{parked:?}") };
-        assert_eq!((&parked.stream, parked.version.as_u64(), parked.name.as_str()), (&stream(bad), 1, "Filled"));
-        assert_eq!((parked.cause.as_str(), parked.attempts, parked.waiting), ("thirteen is unlucky", 1, 2));
+        let [parked] = &parked[..] else {
+            panic!("{parked:?}")
+        };
+        assert_eq!(
+            (
+                &parked.stream,
+                parked.version.as_u64(),
+                parked.name.as_str()
+            ),
+            (&stream(bad), 1, "Filled")
+        );
+        assert_eq!(
+            (parked.cause.as_str(), parked.attempts, parked.waiting),
+            ("thirteen is unlucky", 1, 2)
+        );
         assert_accounted_for(&pantry).await;
         pantry.stop().await.unwrap();
     }
@@ -159,7 +199,13 @@ async fn a_retry_deals_with_everything_that_waits_in_order() {
 
         let again = parking.retry(&stream(bad)).await.unwrap();
         assert_eq!(again.events, 0);
-        assert!(again.failure.unwrap().to_string().contains(" (Filled of Jar"));
+        assert!(
+            again
+                .failure
+                .unwrap()
+                .to_string()
+                .contains(" (Filled of Jar")
+        );
         assert_eq!(parking.list().await.unwrap()[0].attempts, 2);
         assert_eq!(counted(&pantry).await, [1, 3, 5], "nothing of it stands");
 
@@ -170,20 +216,44 @@ async fn a_retry_deals_with_everything_that_waits_in_order() {
         assert!(parking.list().await.unwrap().is_empty());
         add(&pantry, bad, 6).await;
         pantry.settled().await.unwrap();
-        assert_eq!(counted(&pantry).await, [1, 3, 5, 13, 2, 4, 6], "it is dealt with as it comes again");
+        assert_eq!(
+            counted(&pantry).await,
+            [1, 3, 5, 13, 2, 4, 6],
+            "it is dealt with as it comes again"
+        );
 
         let records = parking.records().await.unwrap();
-        let failed = ParkingAction::Failed { cause: "thirteen is unlucky".into() };
-        let actions: Vec<_> = records.iter().map(|record| (record.by.as_str(), record.action.clone())).collect();
-        assert_eq!(actions, [("ann", failed), ("ann", ParkingAction::Retried { events: 3 })]);
+        let failed = ParkingAction::Failed {
+            cause: "thirteen is unlucky".into(),
+        };
+        let actions: Vec<_> = records
+            .iter()
+            .map(|record| (record.by.as_str(), record.action.clone()))
+            .collect();
+        assert_eq!(
+            actions,
+            [
+                ("ann", failed),
+                ("ann", ParkingAction::Retried { events: 3 })
+            ]
+        );
         let nothing = parking.retry(&stream(bad)).await.unwrap_err().to_string();
         assert!(nothing.contains("counter has not parked Jar"), "{nothing}");
 
         pantry.list.1.store(true, Ordering::Relaxed);
-        pantry.parking("list").unwrap().retry(&stream(bad)).await.unwrap();
+        pantry
+            .parking("list")
+            .unwrap()
+            .retry(&stream(bad))
+            .await
+            .unwrap();
         let mut listed = pantry.list.0.lock().unwrap().clone();
         listed.sort_unstable();
-        assert_eq!(listed, [1, 2, 3, 4, 5, 6, 13], "also where targets know nothing of steps");
+        assert_eq!(
+            listed,
+            [1, 2, 3, 4, 5, 6, 13],
+            "also where targets know nothing of steps"
+        );
         assert!(pantry.health().await.unwrap().is_healthy());
         assert_accounted_for(&pantry).await;
         pantry.stop().await.unwrap();
@@ -196,16 +266,37 @@ async fn an_event_can_be_edited_into_a_retry_and_the_log_stays_as_it_is() {
     let bad = with_a_bad_jar(&pantry).await;
     let parking = pantry.parking("counter").unwrap();
     let deep = (0..200).fold(json!(12), |inner, _| json!([inner]));
-    let refused = parking.retry_edited(&stream(bad), deep).await.unwrap_err().to_string();
+    let refused = parking
+        .retry_edited(&stream(bad), deep)
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("at most 100 levels deep"), "{refused}");
-    let wrong = parking.retry_edited(&stream(bad), json!({ "peas": 12 })).await.unwrap();
-    assert!(wrong.failure.unwrap().cause.contains("cannot be read"), "what is no such event is refused");
-    let retried = parking.retry_edited(&stream(bad), json!({ "beans": 12 })).await.unwrap();
+    let wrong = parking
+        .retry_edited(&stream(bad), json!({ "peas": 12 }))
+        .await
+        .unwrap();
+    assert!(
+        wrong.failure.unwrap().cause.contains("cannot be read"),
+        "what is no such event is refused"
+    );
+    let retried = parking
+        .retry_edited(&stream(bad), json!({ "beans": 12 }))
+        .await
+        .unwrap();
     assert_eq!(retried.events, 3);
     assert_eq!(counted(&pantry).await, [1, 3, 5, 12, 2, 4]);
-    assert_eq!(pantry.jars.app.history(bad).await.unwrap()[0].payload, JarEvent::Filled { beans: 13 });
+    assert_eq!(
+        pantry.jars.app.history(bad).await.unwrap()[0].payload,
+        JarEvent::Filled { beans: 13 }
+    );
     let records = parking.records().await.unwrap();
-    assert_eq!(records[1].action, ParkingAction::Edited { payload: json!({ "beans": 12 }) });
+    assert_eq!(
+        records[1].action,
+        ParkingAction::Edited {
+            payload: json!({ "beans": 12 })
+        }
+    );
     assert!(records[1].by.contains("pid "), "{records:?}");
 }
 
@@ -214,18 +305,42 @@ async fn an_event_can_be_given_up_for_a_reason() {
     let pantry = start(MemoryStore::new(), Runner::inline()).await;
     let bad = with_a_bad_jar(&pantry).await;
     let parking = pantry.parking("counter").unwrap();
-    let refused = parking.give_up(&stream(bad), " ").await.unwrap_err().to_string();
+    let refused = parking
+        .give_up(&stream(bad), " ")
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(refused.contains("for a reason"), "{refused}");
     parking.give_up(&stream(bad), "spilled").await.unwrap();
     let parked = parking.list().await.unwrap();
-    assert_eq!((parked[0].version.as_u64(), parked[0].name.as_str(), parked[0].waiting), (2, "Added", 1));
-    assert_eq!(counted(&pantry).await, [1, 3, 5], "those behind it still wait");
+    assert_eq!(
+        (
+            parked[0].version.as_u64(),
+            parked[0].name.as_str(),
+            parked[0].waiting
+        ),
+        (2, "Added", 1)
+    );
+    assert_eq!(
+        counted(&pantry).await,
+        [1, 3, 5],
+        "those behind it still wait"
+    );
     assert_eq!(parking.retry(&stream(bad)).await.unwrap().events, 2);
     assert_eq!(counted(&pantry).await, [1, 3, 5, 2, 4]);
     let records = parking.records().await.unwrap();
-    assert_eq!(records[0].action, ParkingAction::Dropped { reason: "spilled".into() });
+    assert_eq!(
+        records[0].action,
+        ParkingAction::Dropped {
+            reason: "spilled".into()
+        }
+    );
     assert_accounted_for(&pantry).await;
-    let stranger = parking.give_up(&stream(bad), "again").await.unwrap_err().to_string();
+    let stranger = parking
+        .give_up(&stream(bad), "again")
+        .await
+        .unwrap_err()
+        .to_string();
     assert!(stranger.contains("has not parked"), "{stranger}");
 }
 
@@ -237,23 +352,43 @@ async fn a_retry_stops_at_the_next_bad_event_and_what_came_before_stands() {
         add(&pantry, bad, beans).await;
     }
     let parking = pantry.parking("counter").unwrap();
-    let retried = parking.retry_edited(&stream(bad), json!({ "beans": 0 })).await.unwrap();
+    let retried = parking
+        .retry_edited(&stream(bad), json!({ "beans": 0 }))
+        .await
+        .unwrap();
     assert_eq!((retried.events, retried.failure.is_some()), (3, true));
     assert_eq!(counted(&pantry).await, [0, 1, 2]);
     let parked = parking.list().await.unwrap();
-    assert_eq!((parked[0].version.as_u64(), parked[0].waiting, parked[0].attempts), (4, 1, 1));
+    assert_eq!(
+        (
+            parked[0].version.as_u64(),
+            parked[0].waiting,
+            parked[0].attempts
+        ),
+        (4, 1, 1)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_parked_survives_a_restart_and_waits_whatever_is_chosen_then() {
     let store = Arc::new(MemoryStore::new());
     let clock = ManualClock::default();
-    let builder = Pantry::builder(Arc::clone(&store)).with_runner(Runner::inline()).with_clock(clock);
-    let pantry: Running<Pantry> = builder.with_on_failure("counter", OnFailure::Park).start().await.unwrap();
+    let builder = Pantry::builder(Arc::clone(&store))
+        .with_runner(Runner::inline())
+        .with_clock(clock);
+    let pantry: Running<Pantry> = builder
+        .with_on_failure("counter", OnFailure::Park)
+        .start()
+        .await
+        .unwrap();
     let bad = fill(&pantry, 13).await;
     drop(pantry.stop().await);
 
-    let pantry = Pantry::builder(Arc::clone(&store)).with_runner(Runner::inline()).start().await.unwrap();
+    let pantry = Pantry::builder(Arc::clone(&store))
+        .with_runner(Runner::inline())
+        .start()
+        .await
+        .unwrap();
     add(&pantry, bad, 1).await;
     fill(&pantry, 2).await;
     assert_eq!(counted(&pantry).await, [2]);
@@ -273,13 +408,24 @@ async fn whoever_waits_for_an_event_hears_that_it_is_parked() {
         let bad = fill(&pantry, 13).await;
         let receipt = add(&pantry, bad, 1).await;
         for pantry in [&pantry, &onlooker] {
-            let error = pantry.after(&receipt, "counter", Duration::from_secs(20)).await.unwrap_err();
+            let error = pantry
+                .after(&receipt, "counter", Duration::from_secs(20))
+                .await
+                .unwrap_err();
             assert!(matches!(error, SystemError::Parked { .. }), "{error}");
-            assert!(error.to_string().ends_with("at version 1: thirteen is unlucky"), "{error}");
+            assert!(
+                error
+                    .to_string()
+                    .ends_with("at version 1: thirteen is unlucky"),
+                "{error}"
+            );
         }
         let good = fill(&pantry, 1).await;
         let receipt = add(&pantry, good, 1).await;
-        pantry.after(&receipt, "counter", Duration::from_secs(20)).await.unwrap();
+        pantry
+            .after(&receipt, "counter", Duration::from_secs(20))
+            .await
+            .unwrap();
     }
 }
 
@@ -290,9 +436,16 @@ async fn a_follower_that_a_retry_has_set_back_passes_again_over_what_it_does_not
     pantry.settled().await.unwrap();
     // What the counter has recorded is at the end of the log; the list passes over it, which it does not write down.
     pantry.list.1.store(true, Ordering::Relaxed);
-    pantry.parking("list").unwrap().retry(&stream(bad)).await.unwrap();
+    pantry
+        .parking("list")
+        .unwrap()
+        .retry(&stream(bad))
+        .await
+        .unwrap();
     let settled = tokio::time::timeout(Duration::from_secs(20), pantry.settled()).await;
-    settled.expect("it settles without anything new in the log").unwrap();
+    settled
+        .expect("it settles without anything new in the log")
+        .unwrap();
     pantry.stop().await.unwrap();
 }
 
@@ -317,13 +470,24 @@ async fn a_retry_gets_through_while_another_process_runs_the_follower() {
     let other = start(Arc::clone(&store), Runner::concurrent()).await;
     other.counter.mended.store(true, Ordering::Relaxed);
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let retried = other.parking("counter").unwrap().retry(&stream(bad)).await.unwrap();
-    assert!(retried.failure.is_none() && retried.events >= 3, "{retried:?}");
+    let retried = other
+        .parking("counter")
+        .unwrap()
+        .retry(&stream(bad))
+        .await
+        .unwrap();
+    assert!(
+        retried.failure.is_none() && retried.events >= 3,
+        "{retried:?}"
+    );
     tokio::time::sleep(Duration::from_millis(50)).await;
     over.store(true, Ordering::Relaxed);
     let beans = writing.await.unwrap();
     busy.settled().await.unwrap();
-    assert_eq!(counted(&busy).await.iter().sum::<i64>(), 1 + 3 + 5 + 13 + 2 + 4 + beans);
+    assert_eq!(
+        counted(&busy).await.iter().sum::<i64>(),
+        1 + 3 + 5 + 13 + 2 + 4 + beans
+    );
     let of_the_bad_jar = busy.jars.app.history(bad).await.unwrap().len();
     assert!(of_the_bad_jar > 3, "{of_the_bad_jar}");
     assert_eq!(busy.health().await.unwrap().followers[0].parked, 0);
@@ -332,13 +496,17 @@ async fn a_retry_gets_through_while_another_process_runs_the_follower() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_parks_everything_stops() {
     let pantry = start(MemoryStore::new(), Runner::concurrent()).await;
-    let jars = (0..10_001).map(|_| eventsourcing_core::Root::<Jar>::create(JarEvent::Filled { beans: 13 }));
+    let jars = (0..10_001)
+        .map(|_| eventsourcing_core::Root::<Jar>::create(JarEvent::Filled { beans: 13 }));
     let mut jars: Vec<_> = jars.collect();
     for jars in jars.chunks_mut(1_000) {
         pantry.jars.app.save(jars).await.unwrap();
     }
     let stopped = pantry.settled().await.unwrap_err().to_string();
-    assert!(stopped.contains("before position 10001 (Filled of Jar"), "{stopped}");
+    assert!(
+        stopped.contains("before position 10001 (Filled of Jar"),
+        "{stopped}"
+    );
     assert_eq!(pantry.health().await.unwrap().followers[0].parked, 10_000);
 }
 
@@ -346,5 +514,8 @@ async fn a_follower_that_parks_everything_stops() {
 async fn only_followers_have_parked_events() {
     let pantry = start(MemoryStore::new(), Runner::inline()).await;
     let unknown = pantry.parking("jars").unwrap_err().to_string();
-    assert!(unknown.contains("no follower \"jars\"; it has counter, list"), "{unknown}");
+    assert!(
+        unknown.contains("no follower \"jars\"; it has counter, list"),
+        "{unknown}"
+    );
 }

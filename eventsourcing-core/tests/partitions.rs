@@ -15,7 +15,9 @@ const PARTITIONS: u32 = 4;
 
 fn builder(store: &MemoryStore, partitions: u32) -> SystemBuilder<MendedPantry> {
     let runner = Runner::concurrent().with_leases(LEASE);
-    SystemBuilder::new(store.clone()).with_runner(runner).with_partitions("shelves", partitions)
+    SystemBuilder::new(store.clone())
+        .with_runner(runner)
+        .with_partitions("shelves", partitions)
 }
 
 async fn start(store: &MemoryStore) -> Running<MendedPantry> {
@@ -23,7 +25,12 @@ async fn start(store: &MemoryStore) -> Running<MendedPantry> {
 }
 
 async fn fill(pantry: &MendedPantry) -> Id<Jar> {
-    pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 })).await.unwrap()
+    pantry
+        .jars
+        .app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+        .await
+        .unwrap()
 }
 
 /// How many partitions each process runs, once there are so many processes that run any.
@@ -36,7 +43,9 @@ async fn shares(pantry: &Running<MendedPantry>, processes: usize) -> Vec<usize> 
                     *partitions.entry(holder.holder.as_uuid()).or_default() += 1;
                 }
             }
-            if partitions.len() == processes && partitions.values().sum::<usize>() == PARTITIONS as usize {
+            if partitions.len() == processes
+                && partitions.values().sum::<usize>() == PARTITIONS as usize
+            {
                 let mut shares: Vec<_> = partitions.into_values().collect();
                 shares.sort_unstable();
                 return shares;
@@ -44,12 +53,19 @@ async fn shares(pantry: &Running<MendedPantry>, processes: usize) -> Vec<usize> 
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), settle).await.expect("every partition is run")
+    tokio::time::timeout(Duration::from_secs(30), settle)
+        .await
+        .expect("every partition is run")
 }
 
 /// Each event of a jar has reached the shelf once, and those of one jar in their order.
 async fn assert_everything_once_in_order(pantry: &MendedPantry) {
-    let log = pantry.jars.app.log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
+    let log = pantry
+        .jars
+        .app
+        .log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+        .await
+        .unwrap();
     let mut last = BTreeMap::<_, Version>::new();
     for event in log.decode::<Shelf>().unwrap() {
         if event.payload != ShelfEvent::Built {
@@ -60,8 +76,14 @@ async fn assert_everything_once_in_order(pantry: &MendedPantry) {
         }
     }
     let events = log.decode::<Jar>().unwrap().len() as u64;
-    assert_eq!(last.values().map(|version| version.as_u64()).sum::<u64>(), events);
-    assert_eq!(pantry.shelves.app.load(shelf()).await.unwrap().changes, events);
+    assert_eq!(
+        last.values().map(|version| version.as_u64()).sum::<u64>(),
+        events
+    );
+    assert_eq!(
+        pantry.shelves.app.load(shelf()).await.unwrap().changes,
+        events
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,13 +103,18 @@ async fn partitions_spread_over_the_processes_and_move_when_one_leaves() {
     let app = second.jars.app.clone();
     let writer = tokio::spawn(async move {
         for round in 0..400 {
-            app.update(jars[round % jars.len()], |jar| jar.add(1)).await.unwrap();
+            app.update(jars[round % jars.len()], |jar| jar.add(1))
+                .await
+                .unwrap();
         }
     });
     third.stop().await.unwrap();
     assert_eq!(shares(&first, 2).await, [2, 2]);
     writer.await.unwrap();
-    tokio::time::timeout(Duration::from_secs(30), first.settled()).await.expect("in time").unwrap();
+    tokio::time::timeout(Duration::from_secs(30), first.settled())
+        .await
+        .expect("in time")
+        .unwrap();
     assert_everything_once_in_order(&first).await;
     second.stop().await.unwrap();
     assert_eq!(shares(&first, 1).await, [4]);
@@ -99,14 +126,23 @@ async fn without_leases_every_process_runs_all_partitions_and_nothing_happens_tw
     let store = MemoryStore::new();
     let mut copies = Vec::new();
     for _ in 0..3 {
-        let builder = builder(&store, PARTITIONS).with_runner(Runner::concurrent().without_leases());
+        let builder =
+            builder(&store, PARTITIONS).with_runner(Runner::concurrent().without_leases());
         copies.push(builder.start().await.unwrap());
     }
     for round in 0..30 {
         let jar = fill(&copies[round % 3]).await;
-        copies[round % 3].jars.app.update(jar, |jar| jar.add(2)).await.unwrap();
+        copies[round % 3]
+            .jars
+            .app
+            .update(jar, |jar| jar.add(2))
+            .await
+            .unwrap();
     }
-    tokio::time::timeout(Duration::from_secs(30), copies[0].settled()).await.expect("in time").unwrap();
+    tokio::time::timeout(Duration::from_secs(30), copies[0].settled())
+        .await
+        .expect("in time")
+        .unwrap();
     assert_everything_once_in_order(&copies[0]).await;
 }
 
@@ -130,6 +166,12 @@ async fn another_number_of_partitions_is_refused() {
     fill(&pantry).await;
     pantry.settled().await.unwrap();
     pantry.stop().await.unwrap();
-    let refused = builder(&store, 2).start().await.expect_err("its one position does not fit two partitions");
-    assert!(refused.to_string().contains("has run in 1 partitions"), "{refused}");
+    let refused = builder(&store, 2)
+        .start()
+        .await
+        .expect_err("its one position does not fit two partitions");
+    assert!(
+        refused.to_string().contains("has run in 1 partitions"),
+        "{refused}"
+    );
 }

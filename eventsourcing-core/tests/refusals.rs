@@ -8,7 +8,9 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use domain::{Jar, JarEvent, NotEnough};
-use eventsourcing_core::store::{CommandId, EventStore, MemoryStore, Position, StoreError, Version};
+use eventsourcing_core::store::{
+    CommandId, EventStore, MemoryStore, Position, StoreError, Version,
+};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, Seed};
 use eventsourcing_core::{AppError, Application, Id, Receipt, Rejected, RetryPolicy, Root};
 
@@ -19,7 +21,9 @@ fn app(store: impl EventStore) -> Application {
 }
 
 async fn jar(app: &Application, beans: u32) -> Id<Jar> {
-    app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap()
+    app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .await
+        .unwrap()
 }
 
 async fn add(app: &Application, id: Id<Jar>, beans: u32) {
@@ -45,10 +49,18 @@ async fn a_refused_command_stays_refused() {
     let command = CommandId::new();
     let head = app.store().head().await.unwrap();
     assert_eq!(left(take(&app.command(command), id, 5).await), 3);
-    assert_eq!(app.store().head().await.unwrap(), head, "a refusal is no event");
+    assert_eq!(
+        app.store().head().await.unwrap(),
+        head,
+        "a refusal is no event"
+    );
     add(&app, id, 9).await;
     for _ in 0..3 {
-        assert_eq!(left(take(&app.command(command), id, 5).await), 3, "what was left the first time");
+        assert_eq!(
+            left(take(&app.command(command), id, 5).await),
+            3,
+            "what was left the first time"
+        );
     }
     assert_eq!(app.load(id).await.unwrap().version(), Version::new(2));
     take(&app.command(CommandId::new()), id, 5).await.unwrap();
@@ -60,10 +72,17 @@ async fn a_command_that_was_carried_out_gets_its_receipt() {
     let id = jar(&app, 5).await;
     let command = app.command(CommandId::new());
     let first = take(&command, id, 5).await.unwrap();
-    assert_eq!(take(&command, id, 5).await.unwrap(), first, "though nothing is left");
+    assert_eq!(
+        take(&command, id, 5).await.unwrap(),
+        first,
+        "though nothing is left"
+    );
     let late: Taken = command.refuse(NotEnough { left: 0 }).await;
     assert_eq!(late.unwrap(), first, "it cannot be refused any more");
-    assert_eq!(command.first_answer::<NotEnough>().await.unwrap(), Some(Ok(first)));
+    assert_eq!(
+        command.first_answer::<NotEnough>().await.unwrap(),
+        Some(Ok(first))
+    );
 }
 
 #[tokio::test]
@@ -93,22 +112,44 @@ async fn whoever_saves_in_a_refused_command_is_told_and_writes_nothing() {
         Rejected::App(error) => refused(&error),
         Rejected::Domain(_) => false,
     };
-    assert!(by_app(command.update(id, |jar| jar.take(5)).await.unwrap_err()), "from the cache or not");
-    assert!(by_app(command.update(id, |jar| jar.take(5)).await.unwrap_err()));
-    assert!(by_app(command.update(id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>)).await.unwrap_err()));
+    assert!(
+        by_app(command.update(id, |jar| jar.take(5)).await.unwrap_err()),
+        "from the cache or not"
+    );
+    assert!(by_app(
+        command.update(id, |jar| jar.take(5)).await.unwrap_err()
+    ));
+    assert!(by_app(
+        command
+            .update(id, |_: &Jar| Ok::<_, NotEnough>(None::<JarEvent>))
+            .await
+            .unwrap_err()
+    ));
     let both = command.update_all((id, other), |(from, to)| {
         from.execute(|jar| jar.take(5))?;
         to.execute(|jar| jar.add(5))
     });
     assert!(by_app(both.await.unwrap_err()));
-    assert!(by_app(command.create::<Jar, _, _>(|| Ok(JarEvent::Filled { beans: 1 })).await.unwrap_err()));
+    assert!(by_app(
+        command
+            .create::<Jar, _, _>(|| Ok(JarEvent::Filled { beans: 1 }))
+            .await
+            .unwrap_err()
+    ));
     let mut loaded = app.load(id).await.unwrap();
     loaded.record(JarEvent::Added { beans: 1 });
     let error = command.save(&mut loaded).await.unwrap_err();
     assert!(refused(&error), "{error}");
-    assert_eq!(loaded.pending().len(), 1, "what is not saved is still to be saved");
+    assert_eq!(
+        loaded.pending().len(),
+        1,
+        "what is not saved is still to be saved"
+    );
     assert!(refused(&command.first_receipt().await.unwrap_err()));
-    assert_eq!(command.first_answer().await.unwrap(), Some(Err(NotEnough { left: 3 })));
+    assert_eq!(
+        command.first_answer().await.unwrap(),
+        Some(Err(NotEnough { left: 3 }))
+    );
     assert_eq!(app.store().head().await.unwrap(), head);
 }
 
@@ -120,7 +161,13 @@ async fn a_refusal_of_another_type_is_not_mistaken_for_this_one() {
     let text: Result<_, Rejected<String>> = command.refuse("no beans on Sundays".to_owned()).await;
     assert!(matches!(text, Err(Rejected::Domain(text)) if text == "no beans on Sundays"));
     let error = take(&command, id, 1).await.unwrap_err();
-    assert!(matches!(error, Rejected::App(AppError::Store(StoreError::Corrupt { .. }))), "{error}");
+    assert!(
+        matches!(
+            error,
+            Rejected::App(AppError::Store(StoreError::Corrupt { .. }))
+        ),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -130,8 +177,13 @@ async fn a_command_that_is_carried_out_costs_no_more_than_without() {
     let id = jar(&app, 3).await;
     take(&app, id, 1).await.unwrap();
     let calls = || {
-        [Operation::Append, Operation::Load, Operation::Receipt, Operation::Notes]
-            .map(|operation| store.calls(operation))
+        [
+            Operation::Append,
+            Operation::Load,
+            Operation::Receipt,
+            Operation::Notes,
+        ]
+        .map(|operation| store.calls(operation))
     };
     let before = calls();
     take(&app.command(CommandId::new()), id, 1).await.unwrap();
@@ -156,7 +208,10 @@ async fn a_lost_reply_to_a_refusal_changes_nothing() {
         let id = jar(&app, 3).await;
         store.fail_next(Operation::Append, fault);
         let error = take(&command, id, 5).await.unwrap_err();
-        assert!(matches!(error, Rejected::App(error) if error.is_unavailable()), "nobody knows");
+        assert!(
+            matches!(error, Rejected::App(error) if error.is_unavailable()),
+            "nobody knows"
+        );
         add(&app, id, 9).await;
         assert_eq!(take(&command, id, 5).await.is_err(), is_kept);
     }
@@ -171,7 +226,14 @@ async fn a_crash_leaves_the_answer_or_nothing() {
         let calm = app(store.clone());
         let (id, command) = (jar(&calm, 3).await, CommandId::new());
         let crashing = Arc::new(FaultyStore::new(store).with_crash_in(nth));
-        let first = take(&app(Arc::clone(&crashing)).with_retry(RetryPolicy::once()).command(command), id, 5).await;
+        let first = take(
+            &app(Arc::clone(&crashing))
+                .with_retry(RetryPolicy::once())
+                .command(command),
+            id,
+            5,
+        )
+        .await;
         add(&calm, id, 9).await;
         let second = take(&calm.command(command), id, 5).await;
         match &second {
@@ -180,8 +242,15 @@ async fn a_crash_leaves_the_answer_or_nothing() {
             other => panic!("{other:?}"),
         }
         let third = take(&calm.command(command), id, 5).await;
-        assert_eq!(format!("{second:?}"), format!("{third:?}"), "from then on it is the answer");
-        assert_eq!(calm.load(id).await.unwrap().beans, if second.is_ok() { 7 } else { 12 });
+        assert_eq!(
+            format!("{second:?}"),
+            format!("{third:?}"),
+            "from then on it is the answer"
+        );
+        assert_eq!(
+            calm.load(id).await.unwrap().beans,
+            if second.is_ok() { 7 } else { 12 }
+        );
         if !crashing.has_crashed() {
             assert_eq!(left(first), 3);
             break;
@@ -223,7 +292,10 @@ async fn of_concurrent_requests_of_one_command_all_get_one_answer() {
             false => (refused, _) = (refused + 1, assert_eq!(beans, 12)),
         }
     }
-    assert!(done > 0 && refused > 0, "{done} carried out, {refused} refused");
+    assert!(
+        done > 0 && refused > 0,
+        "{done} carried out, {refused} refused"
+    );
 }
 
 #[tokio::test]

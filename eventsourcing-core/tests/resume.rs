@@ -15,8 +15,8 @@ use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::system::FollowerHealth;
 use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
-    AppError, Application, Id, OnFailure, Policy, Recorded, Runner, Running, Stores, System, SystemBuilder,
-    SystemError, Work,
+    AppError, Application, Id, OnFailure, Policy, Recorded, Runner, Running, Stores, System,
+    SystemBuilder, SystemError, Work,
 };
 
 /// Counts all beans. What it does about a jar of [`FAILS_ON`] depends on its mood.
@@ -32,7 +32,10 @@ const PANICKY: u32 = 1;
 
 impl From<Application> for Moody {
     fn from(app: Application) -> Self {
-        Self { app, mood: AtomicU32::new(7) }
+        Self {
+            app,
+            mood: AtomicU32::new(7),
+        }
     }
 }
 
@@ -48,7 +51,8 @@ impl Policy<Jar> for Moody {
     type Error = Grumble;
 
     async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), Grumble> {
-        let (JarEvent::Filled { beans } | JarEvent::Added { beans } | JarEvent::Taken { beans }) = event.payload;
+        let (JarEvent::Filled { beans } | JarEvent::Added { beans } | JarEvent::Taken { beans }) =
+            event.payload;
         match self.mood.load(Ordering::SeqCst) {
             FINE => {}
             PANICKY if beans == FAILS_ON => panic!("mood {PANICKY}"),
@@ -56,7 +60,9 @@ impl Policy<Jar> for Moody {
             _ => {}
         }
         let shelf = work.load_or_create(shelf(), || ShelfEvent::Built).await?;
-        shelf.record(ShelfEvent::Changed { by: i64::from(beans) });
+        shelf.record(ShelfEvent::Changed {
+            by: i64::from(beans),
+        });
         Ok(())
     }
 }
@@ -72,7 +78,11 @@ struct Pantry {
 
 impl Pantry {
     async fn fill(&self, beans: u32) -> Id<Jar> {
-        self.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap()
+        self.jars
+            .app
+            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+            .await
+            .unwrap()
     }
 
     fn cheer_up(&self) {
@@ -93,7 +103,11 @@ impl Pantry {
 const LEASE: Duration = Duration::from_millis(300);
 
 fn runners() -> [Runner; 3] {
-    [Runner::inline(), Runner::concurrent().with_leases(LEASE), Runner::concurrent().without_leases()]
+    [
+        Runner::inline(),
+        Runner::concurrent().with_leases(LEASE),
+        Runner::concurrent().without_leases(),
+    ]
 }
 
 async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
@@ -101,7 +115,9 @@ async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
 }
 
 async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("within 20 seconds")
+    tokio::time::timeout(Duration::from_secs(20), future)
+        .await
+        .expect("within 20 seconds")
 }
 
 /// Requires that a follower has stopped, and says why and where.
@@ -121,7 +137,10 @@ async fn until_states(system: &Running<Pantry>, wanted: &[&str]) {
     let mut states: Vec<String> = Vec::new();
     for _ in 0..2_000 {
         let followers = system.health().await.unwrap().followers;
-        states = followers.iter().map(|follower| follower.state.to_string()).collect();
+        states = followers
+            .iter()
+            .map(|follower| follower.state.to_string())
+            .collect();
         states.sort();
         if states == wanted {
             return;
@@ -145,15 +164,32 @@ async fn a_follower_goes_on_where_it_has_stopped() {
             assert_eq!(pantry.on_the_shelf().await, (1, 1));
 
             pantry.cheer_up();
-            assert!(within_seconds(pantry.resume("shelves")).await.unwrap(), "it had stopped");
+            assert!(
+                within_seconds(pantry.resume("shelves")).await.unwrap(),
+                "it had stopped"
+            );
             within_seconds(pantry.settled()).await.unwrap();
-            assert_eq!(pantry.on_the_shelf().await, (3 + i64::from(FAILS_ON), 3), "each jar once");
+            assert_eq!(
+                pantry.on_the_shelf().await,
+                (3 + i64::from(FAILS_ON), 3),
+                "each jar once"
+            );
             let health = first(&pantry).await;
-            assert!(health.failure().is_none() && health.position >= position, "{health:?}");
-            assert_eq!((health.state.to_string().as_str(), health.lag), ("running", 0));
+            assert!(
+                health.failure().is_none() && health.position >= position,
+                "{health:?}"
+            );
+            assert_eq!(
+                (health.state.to_string().as_str(), health.lag),
+                ("running", 0)
+            );
             pantry.fill(4).await;
             within_seconds(pantry.settled()).await.unwrap();
-            assert_eq!(pantry.on_the_shelf().await.1, 4, "and it goes on from there");
+            assert_eq!(
+                pantry.on_the_shelf().await.1,
+                4,
+                "and it goes on from there"
+            );
             within_seconds(pantry.stop()).await.unwrap();
         }
     }
@@ -177,7 +213,9 @@ async fn one_that_fails_again_stops_again_and_says_why() {
         }
         assert_eq!(pantry.on_the_shelf().await, (0, 0));
         let end = within_seconds(pantry.stop()).await;
-        assert!(matches!(end, Err(SystemError::FollowerStopped(failure)) if failure.cause == "mood 9"));
+        assert!(
+            matches!(end, Err(SystemError::FollowerStopped(failure)) if failure.cause == "mood 9")
+        );
     }
 }
 
@@ -185,17 +223,33 @@ async fn one_that_fails_again_stops_again_and_says_why() {
 async fn one_that_has_not_stopped_is_left_alone_and_one_that_is_unknown_is_an_error() {
     for runner in runners() {
         let builder = Pantry::builder(MemoryStore::new()).with_runner(runner);
-        let pantry = builder.with_on_failure("shelves", OnFailure::Retry).start().await.unwrap();
+        let pantry = builder
+            .with_on_failure("shelves", OnFailure::Retry)
+            .start()
+            .await
+            .unwrap();
         pantry.fill(1).await;
         within_seconds(pantry.settled()).await.unwrap();
         assert!(!pantry.resume("shelves").await.unwrap());
-        assert_eq!((pantry.on_the_shelf().await, first(&pantry).await.state.to_string()), ((1, 1), "running".into()));
+        assert_eq!(
+            (
+                pantry.on_the_shelf().await,
+                first(&pantry).await.state.to_string()
+            ),
+            ((1, 1), "running".into())
+        );
         pantry.fill(FAILS_ON).await;
         until_states(&pantry, &["retrying"]).await;
-        assert!(!pantry.resume("shelves").await.unwrap(), "it tries again by itself");
+        assert!(
+            !pantry.resume("shelves").await.unwrap(),
+            "it tries again by itself"
+        );
         let unknown = pantry.resume("shelf").await.unwrap_err();
         assert!(matches!(unknown, SystemError::Invalid { .. }));
-        assert_eq!(unknown.to_string(), "invalid: Pantry has no follower \"shelf\"; it has shelves");
+        assert_eq!(
+            unknown.to_string(),
+            "invalid: Pantry has no follower \"shelf\"; it has shelves"
+        );
         pantry.cheer_up();
         within_seconds(pantry.stop()).await.unwrap();
     }
@@ -205,14 +259,20 @@ async fn one_that_has_not_stopped_is_left_alone_and_one_that_is_unknown_is_an_er
 async fn a_timer_that_failed_is_dealt_with_once() {
     for runner in runners() {
         let clock = ManualClock::new();
-        let builder = Clockwork::builder(MemoryStore::new()).with_clock(clock.clone()).with_runner(runner);
+        let builder = Clockwork::builder(MemoryStore::new())
+            .with_clock(clock.clone())
+            .with_runner(runner);
         let system = builder.start().await.unwrap();
         system.wishes.make("bad", second(1), "fail first").await;
         system.wishes.make("good", second(2), "then").await;
         clock.set(second(5));
         assert_eq!(stopped(&system).await.0, "the bell is broken");
         assert!(system.resume("bells").await.unwrap());
-        assert_eq!(stopped(&system).await.0, "the bell is broken", "it still is");
+        assert_eq!(
+            stopped(&system).await.0,
+            "the bell is broken",
+            "it still is"
+        );
         system.bells.is_mended.store(true, Ordering::SeqCst);
         assert!(system.resume("bells").await.unwrap());
         within_seconds(system.settled()).await.unwrap();
@@ -274,16 +334,24 @@ async fn many_who_resume_it_at_once_do_no_harm() {
             .collect();
         for number in 0..60 {
             pantry.set_mood([FINE, 7, PANICKY][number % 3]);
-            pantry.fill(if number % 2 == 0 { FAILS_ON } else { 1 }).await;
+            pantry
+                .fill(if number % 2 == 0 { FAILS_ON } else { 1 })
+                .await;
         }
         for resumer in resumers {
             within_seconds(resumer).await.unwrap();
         }
         pantry.cheer_up();
         // A step that has begun in another mood may still stop it.
-        within_seconds(async { while pantry.resume("shelves").await.unwrap() || pantry.settled().await.is_err() {} })
-            .await;
-        assert_eq!(pantry.on_the_shelf().await, (30 * (i64::from(FAILS_ON) + 1), 60), "each jar once");
+        within_seconds(async {
+            while pantry.resume("shelves").await.unwrap() || pantry.settled().await.is_err() {}
+        })
+        .await;
+        assert_eq!(
+            pantry.on_the_shelf().await,
+            (30 * (i64::from(FAILS_ON) + 1), 60),
+            "each jar once"
+        );
     }
 }
 
@@ -341,7 +409,10 @@ async fn a_system_stops_while_its_followers_are_resumed() {
 async fn under_leases_one_process_runs_it_again_and_the_other_stands_by() {
     let store = MemoryStore::new();
     let runner = Runner::concurrent().with_leases(LEASE);
-    let (one, two) = (start(store.clone(), runner).await, start(store, runner).await);
+    let (one, two) = (
+        start(store.clone(), runner).await,
+        start(store, runner).await,
+    );
     one.fill(FAILS_ON).await;
     one.fill(1).await;
     for pantry in [&one, &two] {
@@ -349,7 +420,11 @@ async fn under_leases_one_process_runs_it_again_and_the_other_stands_by() {
     }
     assert!(two.resume("shelves").await.unwrap());
     until_states(&two, &["stopped"]).await;
-    assert_eq!(first(&one).await.state.to_string(), "stopped", "of another process nobody hears");
+    assert_eq!(
+        first(&one).await.state.to_string(),
+        "stopped",
+        "of another process nobody hears"
+    );
     two.cheer_up();
     assert!(two.resume("shelves").await.unwrap());
     within_seconds(two.settled()).await.unwrap();
@@ -371,7 +446,8 @@ async fn under_leases_one_process_runs_it_again_and_the_other_stands_by() {
 async fn partitions_that_have_stopped_go_on_and_stay_shared() {
     let store = MemoryStore::new();
     let start = async || {
-        let builder = SystemBuilder::<Pantry>::new(store.clone()).with_runner(Runner::concurrent().with_leases(LEASE));
+        let builder = SystemBuilder::<Pantry>::new(store.clone())
+            .with_runner(Runner::concurrent().with_leases(LEASE));
         builder.with_partitions("shelves", 4).start().await.unwrap()
     };
     let (one, two) = (start().await, start().await);
@@ -382,7 +458,10 @@ async fn partitions_that_have_stopped_go_on_and_stay_shared() {
     // Each partition has a jar that is too much for the one who runs it.
     let count = async |pantry: &Running<Pantry>| {
         let followers = pantry.health().await.unwrap().followers;
-        followers.iter().filter(|follower| follower.failure().is_some()).count()
+        followers
+            .iter()
+            .filter(|follower| follower.failure().is_some())
+            .count()
     };
     within_seconds(async {
         while count(&one).await + count(&two).await < 4 {
@@ -412,7 +491,14 @@ async fn partitions_that_have_stopped_go_on_and_stay_shared() {
     within_seconds(async {
         let holders = async || {
             let mut holders = BTreeMap::<_, usize>::new();
-            for holder in one.health().await.unwrap().followers.into_iter().filter_map(|follower| follower.holder) {
+            for holder in one
+                .health()
+                .await
+                .unwrap()
+                .followers
+                .into_iter()
+                .filter_map(|follower| follower.holder)
+            {
                 *holders.entry(holder.holder.as_uuid()).or_default() += 1;
             }
             holders.into_values().collect::<Vec<_>>()
@@ -438,7 +524,12 @@ async fn a_follower_on_a_log_of_its_own_goes_on_too() {
         assert!(pantry.resume("shelves").await.unwrap());
         within_seconds(pantry.settled()).await.unwrap();
         assert_eq!(pantry.on_the_shelf().await, (i64::from(FAILS_ON) + 1, 2));
-        let shelf = pantry.shelves.app.log(LogQuery::after(Position::ZERO)).await.unwrap();
+        let shelf = pantry
+            .shelves
+            .app
+            .log(LogQuery::after(Position::ZERO))
+            .await
+            .unwrap();
         assert_eq!(shelf.decode::<Shelf>().unwrap().len(), 3);
         within_seconds(pantry.stop()).await.unwrap();
     }

@@ -108,7 +108,10 @@ release! { another_retired_event,
 async fn store() -> MemoryStore {
     let (store, id) = (MemoryStore::new(), Id::from_uuid(ID));
     let mut jar = Root::<first::Jar>::with_id(id, first::JarEvent::Filled { beans: 3 });
-    Application::new("jars", store.clone()).save(&mut jar).await.unwrap();
+    Application::new("jars", store.clone())
+        .save(&mut jar)
+        .await
+        .unwrap();
     let snapshot = NewSnapshot {
         stream: id.stream(),
         version: jar.version(),
@@ -116,7 +119,10 @@ async fn store() -> MemoryStore {
         codec: Codec::Json.id(),
         payload: br#"{"beans":1000}"#.to_vec(),
     };
-    store.append(Append::new(Timestamp::UNIX_EPOCH).with_snapshot(snapshot)).await.unwrap();
+    store
+        .append(Append::new(Timestamp::UNIX_EPOCH).with_snapshot(snapshot))
+        .await
+        .unwrap();
     store
 }
 

@@ -17,7 +17,10 @@ fn ids_are_the_same_for_the_same_seed_and_different_for_another() {
     assert_eq!(draw(1), draw(1));
     let both: HashSet<_> = draw(1).into_iter().chain(draw(2)).collect();
     assert_eq!(both.len(), 2_000, "no id is drawn twice");
-    assert!(both.iter().all(|id| id.get_version_num() == 4 && id.get_variant() == Variant::RFC4122));
+    assert!(
+        both.iter()
+            .all(|id| id.get_version_num() == 4 && id.get_variant() == Variant::RFC4122)
+    );
 }
 
 #[test]
@@ -32,9 +35,15 @@ fn clock_moves_only_when_told() {
         let clock = ManualClock::new();
         (clock.clone(), clock)
     };
-    assert_eq!((clock.now(), clock.now()), (ManualClock::START, ManualClock::START));
+    assert_eq!(
+        (clock.now(), clock.now()),
+        (ManualClock::START, ManualClock::START)
+    );
     clock.advance(Duration::from_millis(1_500));
-    assert_eq!(same.now().as_microsecond() - ManualClock::START.as_microsecond(), 1_500_000);
+    assert_eq!(
+        same.now().as_microsecond() - ManualClock::START.as_microsecond(),
+        1_500_000
+    );
     same.set(ManualClock::START);
     assert_eq!(clock.now(), ManualClock::START, "a clock can be set back");
 }

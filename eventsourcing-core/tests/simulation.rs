@@ -19,8 +19,8 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_core::testing::{FaultRates, FaultyStore, ManualClock, Seed, SeededIds};
 use eventsourcing_core::{
-    Aggregate, Application, Due, Id, Policy, Projection, Recorded, Rejected, Runner, Running, System, SystemBuilder,
-    Timers, Work, event,
+    Aggregate, Application, Due, Id, Policy, Projection, Recorded, Rejected, Runner, Running,
+    System, SystemBuilder, Timers, Work, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,11 @@ impl Policy<Jar> for Looks {
         match event.payload {
             JarEvent::Taken { .. } => work.cancel(event.aggregate_id),
             JarEvent::Filled { .. } | JarEvent::Added { .. } => {
-                work.schedule(event.recorded_at + REST, event.aggregate_id, &(event.aggregate_id, event.version));
+                work.schedule(
+                    event.recorded_at + REST,
+                    event.aggregate_id,
+                    &(event.aggregate_id, event.version),
+                );
             }
         }
         Ok(())
@@ -72,7 +76,14 @@ impl Timers for Looks {
 
     async fn due(&self, timer: &Due<Self::Timer>, work: &mut Work) -> Result<(), Infallible> {
         let (id, (jar, version)) = (work.new_id::<Look>(), timer.payload);
-        work.create(id, LookEvent::Taken { jar, version, due: timer.at });
+        work.create(
+            id,
+            LookEvent::Taken {
+                jar,
+                version,
+                due: timer.at,
+            },
+        );
         Ok(())
     }
 }
@@ -115,7 +126,11 @@ fn systems_played_from_500_seeds_neither_lose_nor_repeat() {
 
 #[test]
 fn a_seed_plays_the_same_every_time() {
-    let told = |events: Vec<StoredEvent>| events.into_iter().map(|event| (event.stream, event.name, event.payload));
+    let told = |events: Vec<StoredEvent>| {
+        events
+            .into_iter()
+            .map(|event| (event.stream, event.name, event.payload))
+    };
     for seed in (0..20).map(Seed::new) {
         assert!(told(play(seed)).eq(told(play(seed))), "{seed}");
     }
@@ -123,7 +138,11 @@ fn a_seed_plays_the_same_every_time() {
 
 /// Plays a seed in virtual time, checks the end, and returns the log.
 fn play(seed: Seed) -> Vec<StoredEvent> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .unwrap();
     runtime.block_on(async {
         let mut world = World::new(seed);
         for number in 0..COMMANDS {
@@ -160,8 +179,15 @@ impl Command {
             6..8 => What::Take,
             _ => What::Move,
         };
-        let id = CommandId::from_uuid(Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid());
-        Self { id, jar: rng.usize(..8), beans: rng.u32(1..9), what }
+        let id = CommandId::from_uuid(
+            Builder::from_random_bytes(rng.u128(..).to_be_bytes()).into_uuid(),
+        );
+        Self {
+            id,
+            jar: rng.usize(..8),
+            beans: rng.u32(1..9),
+            what,
+        }
     }
 
     /// The outcome is that of the first time; `None`: not known.
@@ -169,10 +195,22 @@ impl Command {
         let (jars, beans) = (jars.command(self.id), self.beans);
         let jar = |offset: usize| known[(self.jar + offset) % known.len()];
         let outcome = match self.what {
-            _ if known.len() < 2 => jars.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.map(Some),
-            What::Fill => jars.create(|| Ok(JarEvent::Filled { beans })).await.map(Some),
-            What::Add => jars.update(jar(0), |jar| jar.add(beans)).await.map(|_| None),
-            What::Take => jars.update(jar(0), |jar| jar.take(beans)).await.map(|_| None),
+            _ if known.len() < 2 => jars
+                .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+                .await
+                .map(Some),
+            What::Fill => jars
+                .create(|| Ok(JarEvent::Filled { beans }))
+                .await
+                .map(Some),
+            What::Add => jars
+                .update(jar(0), |jar| jar.add(beans))
+                .await
+                .map(|_| None),
+            What::Take => jars
+                .update(jar(0), |jar| jar.take(beans))
+                .await
+                .map(|_| None),
             What::Move => {
                 let moved = jars.update_all((jar(0), jar(1)), |(from, to)| {
                     from.execute(|jar| jar.take(beans))?;
@@ -220,15 +258,27 @@ impl World {
     fn new(seed: Seed) -> Self {
         let (rng, clock) = (seed.rng(0), ManualClock::new());
         let (store, jars) = (MemoryStore::new(), Vec::new());
-        Self { seed, rng, store, clock, processes: [None, None], started: 0, jars, beans: 0 }
+        Self {
+            seed,
+            rng,
+            store,
+            clock,
+            processes: [None, None],
+            started: 0,
+            jars,
+            beans: 0,
+        }
     }
 
     /// Asks one process or the other, until one knows what became of it.
     async fn carry_out(&mut self, command: Command) {
         loop {
-            self.clock.advance(Duration::from_millis(self.rng.u64(1..1_000)));
+            self.clock
+                .advance(Duration::from_millis(self.rng.u64(1..1_000)));
             let number = self.rng.usize(..2);
-            let Some(process) = self.process(number).await else { continue };
+            let Some(process) = self.process(number).await else {
+                continue;
+            };
             let jars = process.kitchen.jars.app.clone();
             match command.ask(jars, &self.jars).await {
                 Some(done) => return self.note(command, done),
@@ -267,8 +317,13 @@ impl World {
     async fn start(&mut self) -> Option<Process> {
         self.started += 1;
         let seed = Seed::new(self.seed.as_u64() << 16 | self.started);
-        let rates =
-            FaultRates { unavailable: 0.03, lost_reply: 0.03, conflict: 0.05, late: 0.1, ..FaultRates::default() };
+        let rates = FaultRates {
+            unavailable: 0.03,
+            lost_reply: 0.03,
+            conflict: 0.05,
+            late: 0.1,
+            ..FaultRates::default()
+        };
         let store = FaultyStore::new(self.store.clone()).with_rates(seed, rates);
         let store = Arc::new(store.with_crash_in(self.rng.u64(1..300)));
         let kitchen = self.builder(Arc::clone(&store), seed).start().await;
@@ -278,7 +333,10 @@ impl World {
 
     fn builder(&self, store: impl EventStore, seed: Seed) -> SystemBuilder<Kitchen> {
         let (clock, ids) = (self.clock.clone(), SeededIds::new(seed));
-        SystemBuilder::new(store).with_runner(Runner::inline()).with_clock(clock).with_ids(ids)
+        SystemBuilder::new(store)
+            .with_runner(Runner::inline())
+            .with_clock(clock)
+            .with_ids(ids)
     }
 
     /// What must hold when everything is over.
@@ -291,33 +349,65 @@ impl World {
             }
         }
         self.clock.advance(REST);
-        let kitchen = self.builder(self.store.clone(), Seed::new(0)).start().await.unwrap();
+        let kitchen = self
+            .builder(self.store.clone(), Seed::new(0))
+            .start()
+            .await
+            .unwrap();
         kitchen.settled().await.unwrap();
         self.assert_seen_all(&kitchen).await;
-        let log = self.store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
+        let log = self
+            .store
+            .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+            .await
+            .unwrap();
         let of_jars = log.decode::<Jar>().unwrap();
         let of_shelf = log.decode::<Shelf>().unwrap();
-        let changes = of_shelf.iter().filter(|event| event.payload != ShelfEvent::Built);
+        let changes = of_shelf
+            .iter()
+            .filter(|event| event.payload != ShelfEvent::Built);
         let causes = changes.map(|event| event.metadata.causation.clone().unwrap());
         let causes: BTreeSet<_> = causes.map(|cause| (cause.id, cause.version)).collect();
-        let expected: BTreeSet<_> = of_jars.iter().map(|event| (event.aggregate_id.as_uuid(), event.version)).collect();
-        assert_eq!(causes, expected, "each event of a jar has reached the shelf");
+        let expected: BTreeSet<_> = of_jars
+            .iter()
+            .map(|event| (event.aggregate_id.as_uuid(), event.version))
+            .collect();
+        assert_eq!(
+            causes, expected,
+            "each event of a jar has reached the shelf"
+        );
         let shelf = kitchen.shelves.app.load(shelf()).await.unwrap();
-        assert_eq!((shelf.changes, shelf.beans), (of_jars.len() as u64, self.beans), "once");
+        assert_eq!(
+            (shelf.changes, shelf.beans),
+            (of_jars.len() as u64, self.beans),
+            "once"
+        );
         let mut beans = 0;
         for jar in &self.jars {
             beans += i64::from(kitchen.jars.app.load(*jar).await.unwrap().beans);
         }
         assert_eq!(beans, self.beans, "every command has happened once");
         assert_looked_after(&log);
-        assert_eq!(kitchen.health().await.unwrap().followers[1].timers, 0, "no timer is left");
+        assert_eq!(
+            kitchen.health().await.unwrap().followers[1].timers,
+            0,
+            "no timer is left"
+        );
         log.events
     }
 
     async fn assert_seen_all(&self, kitchen: &Kitchen) {
-        let log = self.store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
+        let log = self
+            .store
+            .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+            .await
+            .unwrap();
         let positions: Vec<_> = log.events.iter().map(|event| event.position).collect();
-        assert_eq!(*kitchen.seen.0.lock().unwrap(), positions, "a projection has seen everything once, in order");
+        assert_eq!(
+            *kitchen.seen.0.lock().unwrap(),
+            positions,
+            "a projection has seen everything once, in order"
+        );
     }
 }
 
@@ -338,10 +428,23 @@ fn assert_looked_after(log: &LogPage) {
     for look in log.decode::<Look>().unwrap() {
         let LookEvent::Taken { jar, version, due } = look.payload;
         let cause = &scheduled[&(jar, version)];
-        assert_eq!((look.metadata.causation, due), (Some(cause.event_ref()), cause.recorded_at + REST));
-        assert!(look.recorded_at >= due, "at {}, but due at {due}", look.recorded_at);
-        assert!(looks.insert((jar, version)), "the timer of {jar:?} at version {version} was due twice");
+        assert_eq!(
+            (look.metadata.causation, due),
+            (Some(cause.event_ref()), cause.recorded_at + REST)
+        );
+        assert!(
+            look.recorded_at >= due,
+            "at {}, but due at {due}",
+            look.recorded_at
+        );
+        assert!(
+            looks.insert((jar, version)),
+            "the timer of {jar:?} at version {version} was due twice"
+        );
     }
-    let missed: Vec<_> = last.into_iter().filter(|jar| !looks.contains(jar)).collect();
+    let missed: Vec<_> = last
+        .into_iter()
+        .filter(|jar| !looks.contains(jar))
+        .collect();
     assert!(missed.is_empty(), "never due: {missed:?}");
 }

@@ -31,15 +31,26 @@ impl Crate {
         let mut modules = BTreeMap::new();
         let mut folders = vec![source.to_owned()];
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(&folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+            for entry in std::fs::read_dir(&folder)
+                .expect("a folder")
+                .map(|entry| entry.expect("an entry").path())
+            {
                 if entry.is_dir() {
                     folders.push(entry);
                 } else if entry.extension().is_some_and(|extension| extension == "rs") {
                     let text = std::fs::read_to_string(&entry).expect("a text");
-                    let relative = entry.strip_prefix(source).expect("a path below").with_extension("");
-                    let mut path: ModulePath =
-                        relative.iter().map(|part| part.to_string_lossy().into_owned()).collect();
-                    if path.last().is_some_and(|last| last == "mod" || last == "lib") {
+                    let relative = entry
+                        .strip_prefix(source)
+                        .expect("a path below")
+                        .with_extension("");
+                    let mut path: ModulePath = relative
+                        .iter()
+                        .map(|part| part.to_string_lossy().into_owned())
+                        .collect();
+                    if path
+                        .last()
+                        .is_some_and(|last| last == "mod" || last == "lib")
+                    {
                         path.pop();
                     }
                     modules.insert(path, Module::parse(&text));
@@ -60,7 +71,13 @@ impl Crate {
                 (from[..from.len().checked_sub(ups)?].to_vec(), &named[ups..])
             }
             name if self.is_child(from, name) => (from.clone(), named),
-            name if self.0[from].brought.get(name).is_some_and(|brought| brought[0] != *name) => (from.clone(), named),
+            name if self.0[from]
+                .brought
+                .get(name)
+                .is_some_and(|brought| brought[0] != *name) =>
+            {
+                (from.clone(), named)
+            }
             _ => return None,
         };
         while let Some(name) = rest.first().filter(|_| hops < 30) {
@@ -84,16 +101,25 @@ impl Crate {
     }
 
     fn is_child(&self, module: &ModulePath, name: &str) -> bool {
-        self.0.contains_key(&[module.as_slice(), &[name.to_owned()]].concat())
+        self.0
+            .contains_key(&[module.as_slice(), &[name.to_owned()]].concat())
     }
 
     /// For each file the other files that it depends on, but for its parents and children.
     fn dependencies(&self) -> BTreeMap<&ModulePath, BTreeSet<ModulePath>> {
         let of = |(path, module): (&ModulePath, &Module)| {
-            let files = module.named.iter().filter_map(|named| self.file_of(path, named, 0));
-            files.filter(|file| !file.starts_with(path) && !path.starts_with(file)).collect()
+            let files = module
+                .named
+                .iter()
+                .filter_map(|named| self.file_of(path, named, 0));
+            files
+                .filter(|file| !file.starts_with(path) && !path.starts_with(file))
+                .collect()
         };
-        self.0.iter().map(|(path, module)| (path, of((path, module)))).collect()
+        self.0
+            .iter()
+            .map(|(path, module)| (path, of((path, module))))
+            .collect()
     }
 
     /// A circle of files that depend on each other, if there is one.
@@ -102,7 +128,9 @@ impl Crate {
         // What depends on nothing that is left is in no circle.
         loop {
             let left: BTreeSet<_> = dependencies.keys().map(|path| (*path).clone()).collect();
-            dependencies.values_mut().for_each(|files| files.retain(|file| left.contains(file)));
+            dependencies
+                .values_mut()
+                .for_each(|files| files.retain(|file| left.contains(file)));
             let before = dependencies.len();
             dependencies.retain(|_, files| !files.is_empty());
             if dependencies.len() == before {
@@ -111,7 +139,11 @@ impl Crate {
         }
         let mut way = vec![(*dependencies.keys().next()?).clone()];
         loop {
-            let next = dependencies[way.last().expect("a beginning")].iter().next().expect("all have one").clone();
+            let next = dependencies[way.last().expect("a beginning")]
+                .iter()
+                .next()
+                .expect("all have one")
+                .clone();
             if let Some(start) = way.iter().position(|file| *file == next) {
                 way.push(next);
                 return Some(way.split_off(start));
@@ -134,14 +166,23 @@ impl Module {
         let with = |name: &syn::Ident| [before, &[name.to_string()]].concat();
         match tree {
             UseTree::Path(path) => self.bring(&path.tree, &with(&path.ident), is_public),
-            UseTree::Group(group) => group.items.iter().for_each(|tree| self.bring(tree, before, is_public)),
+            UseTree::Group(group) => group
+                .items
+                .iter()
+                .for_each(|tree| self.bring(tree, before, is_public)),
             UseTree::Glob(_) if is_public => self.globs.push(before.to_vec()),
             UseTree::Glob(_) => self.named.push(before.to_vec()),
             UseTree::Name(name) if name.ident == "self" => {
-                self.take(before.last().expect("a path before self").clone(), before.to_vec(), is_public);
+                self.take(
+                    before.last().expect("a path before self").clone(),
+                    before.to_vec(),
+                    is_public,
+                );
             }
             UseTree::Name(name) => self.take(name.ident.to_string(), with(&name.ident), is_public),
-            UseTree::Rename(rename) => self.take(rename.rename.to_string(), with(&rename.ident), is_public),
+            UseTree::Rename(rename) => {
+                self.take(rename.rename.to_string(), with(&rename.ident), is_public)
+            }
         }
     }
 
@@ -156,7 +197,11 @@ impl Module {
 
 impl<'ast> Visit<'ast> for Module {
     fn visit_item_mod(&mut self, module: &'ast ItemMod) {
-        if !module.attrs.iter().any(|attribute| attribute.path().is_ident("cfg") && is_of_tests(attribute)) {
+        if !module
+            .attrs
+            .iter()
+            .any(|attribute| attribute.path().is_ident("cfg") && is_of_tests(attribute))
+        {
             visit::visit_item_mod(self, module);
         }
     }
@@ -166,7 +211,11 @@ impl<'ast> Visit<'ast> for Module {
     }
 
     fn visit_path(&mut self, path: &'ast syn::Path) {
-        let names: Vec<_> = path.segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let names: Vec<_> = path
+            .segments
+            .iter()
+            .map(|segment| segment.ident.to_string())
+            .collect();
         if names.len() > 1 && ["crate", "super", "self"].contains(&names[0].as_str()) {
             self.named.push(names);
         }
@@ -175,7 +224,9 @@ impl<'ast> Visit<'ast> for Module {
 }
 
 fn is_of_tests(attribute: &syn::Attribute) -> bool {
-    attribute.parse_args::<syn::Path>().is_ok_and(|path| path.is_ident("test"))
+    attribute
+        .parse_args::<syn::Path>()
+        .is_ok_and(|path| path.is_ident("test"))
 }
 
 fn name_of(item: &Item) -> Option<String> {
@@ -198,7 +249,11 @@ fn this_crate() -> Crate {
 #[test]
 fn files_depend_on_each_other_in_no_circle() {
     let circle = this_crate().circle();
-    let files = circle.iter().flatten().map(|path| path.join("/")).collect::<Vec<_>>();
+    let files = circle
+        .iter()
+        .flatten()
+        .map(|path| path.join("/"))
+        .collect::<Vec<_>>();
     assert!(circle.is_none(), "{}", files.join(" → "));
 }
 
@@ -206,10 +261,18 @@ fn files_depend_on_each_other_in_no_circle() {
 fn reports_depend_on_the_contract_of_stores_alone() {
     for (file, dependencies) in this_crate().dependencies() {
         if file.starts_with(&["system".to_owned(), "report".to_owned()]) {
-            let is_allowed =
-                |path: &&ModulePath| path[0] == "store" || path[0] == "sql" || path.starts_with(&file[..2]);
-            let others: Vec<_> = dependencies.iter().filter(|path| !is_allowed(path)).collect();
-            assert!(others.is_empty(), "{} depends on {others:?}", file.join("/"));
+            let is_allowed = |path: &&ModulePath| {
+                path[0] == "store" || path[0] == "sql" || path.starts_with(&file[..2])
+            };
+            let others: Vec<_> = dependencies
+                .iter()
+                .filter(|path| !is_allowed(path))
+                .collect();
+            assert!(
+                others.is_empty(),
+                "{} depends on {others:?}",
+                file.join("/")
+            );
         }
     }
 }
@@ -221,10 +284,21 @@ fn circles_are_found_through_what_is_handed_on() {
     let write = |file: &str, text: &str| std::fs::write(folder.join(file), text).expect("a file");
     write("lib.rs", "mod parts; mod user; pub use parts::Part;");
     write("parts/mod.rs", "mod one; pub use one::*;");
-    write("parts/one.rs", "use super::super::user::User; pub struct Part(User);");
-    write("user.rs", "#[cfg(test)] mod tests { use crate::Part; } pub struct User;");
+    write(
+        "parts/one.rs",
+        "use super::super::user::User; pub struct Part(User);",
+    );
+    write(
+        "user.rs",
+        "#[cfg(test)] mod tests { use crate::Part; } pub struct User;",
+    );
     assert_eq!(Crate::read(&folder).circle(), None);
-    write("user.rs", "pub struct User; fn made() -> crate::Part { todo() }");
-    let circle = Crate::read(&folder).circle().expect("user names a part, and the part a user");
+    write(
+        "user.rs",
+        "pub struct User; fn made() -> crate::Part { todo() }",
+    );
+    let circle = Crate::read(&folder)
+        .circle()
+        .expect("user names a part, and the part a user");
     assert_eq!(circle.len(), 3, "{circle:?}");
 }

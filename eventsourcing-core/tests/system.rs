@@ -11,14 +11,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::{
-    FAILS_ON, Jar, JarEvent, Jars, MendedPantry, NotEnough, PANICS_ON, Pantry, Shelf, ShelfEvent, Shelves, shelf,
+    FAILS_ON, Jar, JarEvent, Jars, MendedPantry, NotEnough, PANICS_ON, Pantry, Shelf, ShelfEvent,
+    Shelves, shelf,
 };
 use eventsourcing_core::snapshot::never;
-use eventsourcing_core::store::{Acknowledged, EventStore, LogId, LogQuery, MemoryStore, Name, Position};
+use eventsourcing_core::store::{
+    Acknowledged, EventStore, LogId, LogQuery, MemoryStore, Name, Position,
+};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
 use eventsourcing_core::{
-    AppError, Application, Id, Metadata, OnFailure, Policy, Projection, Receipt, Recorded, Root, Runner, Running,
-    Stores, System, SystemBuilder, SystemError, Work,
+    AppError, Application, Id, Metadata, OnFailure, Policy, Projection, Receipt, Recorded, Root,
+    Runner, Running, Stores, System, SystemBuilder, SystemError, Work,
 };
 
 async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
@@ -26,7 +29,12 @@ async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
 }
 
 async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
-    pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap()
+    pantry
+        .jars
+        .app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .await
+        .unwrap()
 }
 
 /// What the shelf holds, and how many changes that took.
@@ -37,13 +45,20 @@ async fn on_the_shelf(pantry: &Pantry) -> (i64, u64) {
 
 /// Everything there is, in order and once.
 async fn assert_seen_all(pantry: &Pantry) {
-    let page = pantry.jars.app.log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
+    let page = pantry
+        .jars
+        .app
+        .log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+        .await
+        .unwrap();
     let positions: Vec<_> = page.events.iter().map(|event| event.position).collect();
     assert_eq!(*pantry.seen.0.lock().unwrap(), positions);
 }
 
 async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("within 20 seconds")
+    tokio::time::timeout(Duration::from_secs(20), future)
+        .await
+        .expect("within 20 seconds")
 }
 
 #[tokio::test]
@@ -51,7 +66,12 @@ async fn inline_followers_have_caught_up_when_a_save_returns() {
     let pantry = start(MemoryStore::new(), Runner::inline()).await;
     let jar = fill(&pantry, 5).await;
     assert_eq!(on_the_shelf(&pantry).await, (5, 1));
-    pantry.jars.app.update(jar, |jar| jar.take(2)).await.unwrap();
+    pantry
+        .jars
+        .app
+        .update(jar, |jar| jar.take(2))
+        .await
+        .unwrap();
     assert_eq!(on_the_shelf(&pantry).await, (3, 2));
     assert_seen_all(&pantry).await;
     pantry.stop().await.unwrap();
@@ -63,10 +83,23 @@ async fn inline_runs_are_deterministic() {
         let pantry = start(MemoryStore::new(), Runner::inline()).await;
         let jar = fill(&pantry, 5).await;
         for beans in 0..20 {
-            pantry.jars.app.update(jar, |jar| jar.add(beans)).await.unwrap();
+            pantry
+                .jars
+                .app
+                .update(jar, |jar| jar.add(beans))
+                .await
+                .unwrap();
         }
-        let page = pantry.jars.app.log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
-        page.events.into_iter().map(|event| (event.position, event.name, event.payload)).collect::<Vec<_>>()
+        let page = pantry
+            .jars
+            .app
+            .log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+            .await
+            .unwrap();
+        page.events
+            .into_iter()
+            .map(|event| (event.position, event.name, event.payload))
+            .collect::<Vec<_>>()
     };
     assert_eq!(run().await, run().await);
 }
@@ -132,22 +165,39 @@ async fn many_copies_of_a_system_do_everything_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_event_stops_its_follower_visibly_and_loses_nothing() {
-    for (runner, bad) in [(Runner::inline(), FAILS_ON), (Runner::concurrent(), PANICS_ON)] {
+    for (runner, bad) in [
+        (Runner::inline(), FAILS_ON),
+        (Runner::concurrent(), PANICS_ON),
+    ] {
         let store = MemoryStore::new();
         let pantry = start(store.clone(), runner).await;
         fill(&pantry, 1).await;
         fill(&pantry, bad).await;
         fill(&pantry, 2).await;
         let error = within_seconds(pantry.settled()).await.unwrap_err();
-        let SystemError::FollowerStopped(stopped) = &error else { panic!("{error}") };
+        let SystemError::FollowerStopped(stopped) = &error else {
+            panic!("{error}")
+        };
         assert_eq!(stopped.follower, *"shelves");
         assert!(stopped.event.starts_with("Filled of Jar"), "{stopped}");
-        assert!(["666 beans are too many", "panicked: what a number"].contains(&stopped.cause.as_str()), "{stopped}");
-        assert_eq!(on_the_shelf(&pantry).await, (1, 1), "what came before the bad event stands");
+        assert!(
+            ["666 beans are too many", "panicked: what a number"].contains(&stopped.cause.as_str()),
+            "{stopped}"
+        );
+        assert_eq!(
+            on_the_shelf(&pantry).await,
+            (1, 1),
+            "what came before the bad event stands"
+        );
         let health = pantry.health().await.unwrap();
         assert!(!health.is_healthy());
-        let [shelves, seen] = &health.followers[..] else { panic!("{health:?}") };
-        assert_eq!((shelves.name.as_str(), shelves.state.to_string().as_str()), ("shelves", "stopped"));
+        let [shelves, seen] = &health.followers[..] else {
+            panic!("{health:?}")
+        };
+        assert_eq!(
+            (shelves.name.as_str(), shelves.state.to_string().as_str()),
+            ("shelves", "stopped")
+        );
         assert!(shelves.failure().unwrap().position > shelves.position);
         assert!(shelves.position < shelves.head && shelves.behind > Duration::ZERO);
         assert_eq!(seen.state.to_string(), "running");
@@ -181,7 +231,9 @@ async fn an_outage_delays_followers_and_nothing_else() {
         // And that it has to load the shelf again.
         let change = |_: &Shelf| Ok::<_, Infallible>(ShelfEvent::Changed { by: 0 });
         jars.update(shelf(), change).await.unwrap();
-        jars.save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 1 })).await.unwrap();
+        jars.save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 1 }))
+            .await
+            .unwrap();
         within_seconds(pantry.settled()).await.unwrap();
     }
     assert_eq!(on_the_shelf(&pantry).await, (6, 6 + 5));
@@ -198,7 +250,10 @@ async fn correlation_causation_and_actor_flow_through_followers() {
     let cause = &pantry.jars.app.history(jar.id()).await.unwrap()[0];
     let effects = pantry.shelves.app.history(shelf()).await.unwrap();
     for effect in &effects {
-        assert_eq!(effect.metadata.correlation_id, cause.metadata.correlation_id);
+        assert_eq!(
+            effect.metadata.correlation_id,
+            cause.metadata.correlation_id
+        );
         assert_eq!(effect.metadata.causation, Some(cause.event_ref()));
         assert_eq!(effect.metadata.actor.as_deref(), Some("cook"));
     }
@@ -216,7 +271,10 @@ async fn each_application_may_have_a_store_of_its_own() {
     assert_eq!(jars.head().await.unwrap(), Position::new(2));
     assert_eq!(shelves.head().await.unwrap(), Position::new(3));
     let name = Name::from_static("shelves");
-    assert_eq!(shelves.tracking(&name, jars.log_id()).await.unwrap(), Position::new(2));
+    assert_eq!(
+        shelves.tracking(&name, jars.log_id()).await.unwrap(),
+        Position::new(2)
+    );
     assert_eq!(pantry.seen.0.lock().unwrap().len(), 5);
     drop(pantry);
     let again = Pantry::start(stores(), Runner::inline()).await.unwrap();
@@ -231,25 +289,46 @@ async fn health_says_for_each_log_what_an_acknowledged_command_survives() {
     let pantry = Pantry::start(stores, Runner::inline()).await.unwrap();
     let health = pantry.health().await.unwrap();
     let logs = [jars.log_id(), shelves.log_id()];
-    assert_eq!(health.acknowledged, logs.map(|log| (log, Acknowledged::InMemory)).into());
+    assert_eq!(
+        health.acknowledged,
+        logs.map(|log| (log, Acknowledged::InMemory)).into()
+    );
     assert!(health.is_healthy(), "one machine is no failure");
-    let one = start(jars.clone(), Runner::inline()).await.health().await.unwrap();
-    assert_eq!(one.acknowledged, [(jars.log_id(), Acknowledged::InMemory)].into());
+    let one = start(jars.clone(), Runner::inline())
+        .await
+        .health()
+        .await
+        .unwrap();
+    assert_eq!(
+        one.acknowledged,
+        [(jars.log_id(), Acknowledged::InMemory)].into()
+    );
 }
 
 #[tokio::test]
 async fn names_of_applications_are_checked_at_the_start() {
     let stores = Stores::shared(MemoryStore::new()).with("shelfs", MemoryStore::new());
-    let error = Pantry::start(stores, Runner::inline()).await.unwrap_err().to_string();
-    assert!(error.contains("\"shelfs\"") && error.contains("jars, shelves"), "{error}");
-    let builder = SystemBuilder::<Pantry>::new(MemoryStore::new()).with_application("jar", |app| app);
+    let error = Pantry::start(stores, Runner::inline())
+        .await
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("\"shelfs\"") && error.contains("jars, shelves"),
+        "{error}"
+    );
+    let builder =
+        SystemBuilder::<Pantry>::new(MemoryStore::new()).with_application("jar", |app| app);
     assert!(builder.start().await.is_err());
 }
 
 #[tokio::test]
 async fn an_application_of_a_system_can_be_configured() {
     let builder = Pantry::builder(MemoryStore::new()).with_runner(Runner::inline());
-    let pantry = builder.with_application("jars", |app| app.with_snapshots::<Jar>(never())).start().await.unwrap();
+    let pantry = builder
+        .with_application("jars", |app| app.with_snapshots::<Jar>(never()))
+        .start()
+        .await
+        .unwrap();
     assert_eq!(pantry.jars.app.name().as_str(), "jars");
     fill(&pantry, 1).await;
     assert_eq!(on_the_shelf(&pantry).await, (1, 1));
@@ -258,8 +337,14 @@ async fn an_application_of_a_system_can_be_configured() {
 #[tokio::test]
 async fn the_definition_says_who_follows_whom() {
     let text = Pantry::definition().to_string();
-    assert!(text.contains("policy       shelves  follows Jar of jars"), "{text}");
-    assert!(text.contains("projection   seen     follows Jar of jars, Shelf of shelves"), "{text}");
+    assert!(
+        text.contains("policy       shelves  follows Jar of jars"),
+        "{text}"
+    );
+    assert!(
+        text.contains("projection   seen     follows Jar of jars, Shelf of shelves"),
+        "{text}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -267,10 +352,18 @@ async fn a_dropped_save_does_not_stop_inline_followers_half_way() {
     let pantry = start(MemoryStore::new(), Runner::inline()).await;
     for round in 0..200 {
         let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
-        let _ = tokio::time::timeout(Duration::from_micros(round), pantry.jars.app.save(&mut jar)).await;
+        let _ = tokio::time::timeout(Duration::from_micros(round), pantry.jars.app.save(&mut jar))
+            .await;
     }
     within_seconds(pantry.settled()).await.unwrap();
-    let jars = pantry.jars.app.ids::<Jar>(Position::ZERO, 1_000).await.unwrap().ids.len();
+    let jars = pantry
+        .jars
+        .app
+        .ids::<Jar>(Position::ZERO, 1_000)
+        .await
+        .unwrap()
+        .ids
+        .len();
     assert_eq!(on_the_shelf(&pantry).await, (jars as i64, jars as u64));
     assert_seen_all(&pantry).await;
 }
@@ -283,7 +376,14 @@ async fn a_policy_is_tested_without_a_system() {
         .await
         .when(jar, JarEvent::Taken { beans: 1 })
         .await
-        .then(shelf(), [ShelfEvent::Built, ShelfEvent::Changed { by: 3 }, ShelfEvent::Changed { by: -1 }])
+        .then(
+            shelf(),
+            [
+                ShelfEvent::Built,
+                ShelfEvent::Changed { by: 3 },
+                ShelfEvent::Changed { by: -1 },
+            ],
+        )
         .then_nothing_else();
     PolicyScenario::<Shelves>::new()
         .given(shelf(), ShelfEvent::Built)
@@ -299,43 +399,63 @@ fn an_aggregate_is_tested_without_anything() {
         .when(|jar| jar.take(2))
         .then(JarEvent::Taken { beans: 2 })
         .then_state(|jar| assert_eq!(jar.beans, 1));
-    Jar::given(JarEvent::Filled { beans: 3 }).when(|jar| jar.take(4)).then_rejected(NotEnough { left: 3 });
-    Shelf::given_nothing().when(|| Ok::<_, NotEnough>(ShelfEvent::Built)).then(ShelfEvent::Built);
+    Jar::given(JarEvent::Filled { beans: 3 })
+        .when(|jar| jar.take(4))
+        .then_rejected(NotEnough { left: 3 });
+    Shelf::given_nothing()
+        .when(|| Ok::<_, NotEnough>(ShelfEvent::Built))
+        .then(ShelfEvent::Built);
 }
 
 #[test]
 #[should_panic(expected = "did not refuse")]
 fn a_scenario_notices_a_missing_refusal() {
-    Jar::given(JarEvent::Filled { beans: 3 }).when(|jar| jar.take(2)).then_rejected(NotEnough { left: 3 });
+    Jar::given(JarEvent::Filled { beans: 3 })
+        .when(|jar| jar.take(2))
+        .then_rejected(NotEnough { left: 3 });
 }
 
 #[test]
 #[should_panic(expected = "decided on (left)")]
 fn a_scenario_notices_other_events() {
-    Jar::given(JarEvent::Filled { beans: 3 }).when(|jar| jar.take(2)).then(JarEvent::Taken { beans: 3 });
+    Jar::given(JarEvent::Filled { beans: 3 })
+        .when(|jar| jar.take(2))
+        .then(JarEvent::Taken { beans: 3 });
 }
 
 /// Servers spawn what their handlers await.
 #[tokio::test]
 async fn everything_can_be_awaited_in_a_spawned_task() {
-    fn spawned<F: Future<Output: Send> + Send + 'static>(future: F) -> tokio::task::JoinHandle<F::Output> {
+    fn spawned<F: Future<Output: Send> + Send + 'static>(
+        future: F,
+    ) -> tokio::task::JoinHandle<F::Output> {
         tokio::spawn(future)
     }
-    let pantry = spawned(Pantry::start(MemoryStore::new(), Runner::inline())).await.unwrap().unwrap();
+    let pantry = spawned(Pantry::start(MemoryStore::new(), Runner::inline()))
+        .await
+        .unwrap()
+        .unwrap();
     let app = pantry.jars.app.clone();
     let both = spawned(async move {
-        let first: Id<Jar> = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 3 })).await.unwrap();
+        let first: Id<Jar> = app
+            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 3 }))
+            .await
+            .unwrap();
         let mut second = Root::<Jar>::create(JarEvent::Filled { beans: 0 });
-        app.save((&mut second, app.load(first).await.unwrap().guard())).await.unwrap();
+        app.save((&mut second, app.load(first).await.unwrap().guard()))
+            .await
+            .unwrap();
         app.update(first, |jar| jar.take(1)).await.unwrap();
         let poured = app.update_all((first, second.id()), |(from, to)| {
             from.execute(|jar| jar.take(1))?;
             to.execute(|jar| jar.add(1))
         });
         poured.await.unwrap();
-        app.retry(|| async { Ok::<_, eventsourcing_core::Rejected<NotEnough>>(app.load(first).await?.beans) })
-            .await
-            .unwrap()
+        app.retry(|| async {
+            Ok::<_, eventsourcing_core::Rejected<NotEnough>>(app.load(first).await?.beans)
+        })
+        .await
+        .unwrap()
     });
     assert_eq!(both.await.unwrap(), 1);
     spawned(async move {
@@ -351,8 +471,17 @@ async fn everything_can_be_awaited_in_a_spawned_task() {
 async fn a_failure_that_passes_is_retried_and_visible_meanwhile() {
     for runner in [Runner::inline(), Runner::concurrent()] {
         let builder = Moody::builder(MemoryStore::new()).with_runner(runner);
-        let moody = builder.with_on_failure("mood", OnFailure::Retry).start().await.unwrap();
-        let jar: Id<Jar> = moody.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 })).await.unwrap();
+        let moody = builder
+            .with_on_failure("mood", OnFailure::Retry)
+            .start()
+            .await
+            .unwrap();
+        let jar: Id<Jar> = moody
+            .jars
+            .app
+            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+            .await
+            .unwrap();
         within_seconds(async {
             while moody.health().await.unwrap().is_healthy() {
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -361,7 +490,14 @@ async fn a_failure_that_passes_is_retried_and_visible_meanwhile() {
         .await;
         let health = moody.health().await.unwrap();
         assert_eq!(health.followers[0].state.to_string(), "retrying");
-        assert!(health.followers[0].failure().unwrap().cause.contains("not now"), "{health:?}");
+        assert!(
+            health.followers[0]
+                .failure()
+                .unwrap()
+                .cause
+                .contains("not now"),
+            "{health:?}"
+        );
         moody.mood.0.store(true, Ordering::Relaxed);
         moody.jars.app.update(jar, |jar| jar.add(1)).await.unwrap();
         within_seconds(moody.settled()).await.unwrap();
@@ -402,9 +538,16 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_wrote_can_wait_for_what_comes_of_it() {
-    for runner in [Runner::inline(), Runner::concurrent(), Runner::concurrent().without_leases()] {
+    for runner in [
+        Runner::inline(),
+        Runner::concurrent(),
+        Runner::concurrent().without_leases(),
+    ] {
         let store = MemoryStore::new();
-        let (ours, others) = (start(store.clone(), runner).await, start(store, runner).await);
+        let (ours, others) = (
+            start(store.clone(), runner).await,
+            start(store, runner).await,
+        );
         for round in 1..=50 {
             let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
             let receipt = ours.jars.app.save(&mut jar).await.unwrap();
@@ -425,19 +568,38 @@ async fn whoever_wrote_can_wait_for_what_comes_of_it() {
 #[tokio::test]
 async fn waiting_for_a_follower_ends_in_any_case() {
     let pantry = start(MemoryStore::new(), Runner::concurrent()).await;
-    let unknown = pantry.after(&Receipt::at(LogId::UNKNOWN, Position::ZERO), "shelf", PATIENCE).await;
-    assert!(unknown.unwrap_err().to_string().contains("\"shelf\"; it has shelves, seen"));
+    let unknown = pantry
+        .after(
+            &Receipt::at(LogId::UNKNOWN, Position::ZERO),
+            "shelf",
+            PATIENCE,
+        )
+        .await;
+    assert!(
+        unknown
+            .unwrap_err()
+            .to_string()
+            .contains("\"shelf\"; it has shelves, seen")
+    );
     let mut bad = Root::<Jar>::create(JarEvent::Filled { beans: FAILS_ON });
     let receipt = pantry.jars.app.save(&mut bad).await.unwrap();
     let stopped = pantry.after(&receipt, "shelves", PATIENCE).await;
-    assert!(matches!(stopped, Err(SystemError::FollowerStopped(_))), "{stopped:?}");
+    assert!(
+        matches!(stopped, Err(SystemError::FollowerStopped(_))),
+        "{stopped:?}"
+    );
 
     let builder = Pantry::builder(MemoryStore::new()).with_on_failure("shelves", OnFailure::Retry);
     let pantry = builder.start().await.unwrap();
     let mut bad = Root::<Jar>::create(JarEvent::Filled { beans: FAILS_ON });
     let receipt = pantry.jars.app.save(&mut bad).await.unwrap();
-    let late = pantry.after(&receipt, "shelves", Duration::from_millis(50)).await;
-    assert!(matches!(late, Err(SystemError::Late { position, .. }) if position == receipt.position), "{late:?}");
+    let late = pantry
+        .after(&receipt, "shelves", Duration::from_millis(50))
+        .await;
+    assert!(
+        matches!(late, Err(SystemError::Late { position, .. }) if position == receipt.position),
+        "{late:?}"
+    );
 }
 
 #[tokio::test]
@@ -446,10 +608,14 @@ async fn a_receipt_of_one_log_is_enough_for_a_follower_of_several() {
     let pantry = Pantry::start(stores, Runner::concurrent()).await.unwrap();
     let mut receipt = None;
     for _ in 0..5 {
-        let mut jar = Root::<Jar>::create([JarEvent::Filled { beans: 1 }, JarEvent::Added { beans: 1 }]);
+        let mut jar =
+            Root::<Jar>::create([JarEvent::Filled { beans: 1 }, JarEvent::Added { beans: 1 }]);
         receipt = Some(pantry.jars.app.save(&mut jar).await.unwrap());
     }
-    pantry.after(&receipt.unwrap(), "seen", PATIENCE).await.unwrap();
+    pantry
+        .after(&receipt.unwrap(), "seen", PATIENCE)
+        .await
+        .unwrap();
     assert!(pantry.seen.0.lock().unwrap().len() >= 10);
 }
 
@@ -468,7 +634,9 @@ impl Policy<Jar> for Places {
     async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
         let place = event.version.as_u64() * 100 + event.position.as_u64();
         let shelf = work.load_or_create(shelf(), || ShelfEvent::Built).await?;
-        shelf.record(ShelfEvent::Changed { by: i64::try_from(place).unwrap() });
+        shelf.record(ShelfEvent::Changed {
+            by: i64::try_from(place).unwrap(),
+        });
         Ok(())
     }
 }
@@ -479,7 +647,10 @@ async fn a_scenario_numbers_the_events_of_each_aggregate_after_what_was_given() 
     PolicyScenario::<Places>::new()
         .given(shelf, ShelfEvent::Built)
         .await
-        .given(given, [JarEvent::Filled { beans: 1 }, JarEvent::Added { beans: 1 }])
+        .given(
+            given,
+            [JarEvent::Filled { beans: 1 }, JarEvent::Added { beans: 1 }],
+        )
         .await
         .when(given, JarEvent::Added { beans: 2 })
         .await

@@ -9,7 +9,9 @@ use std::sync::Arc;
 use domain::{Jar, JarEvent, Jars, NotEnough, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{EventStore, MemoryStore};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
-use eventsourcing_core::{AppError, Application, Id, Policy, Recorded, Runner, Running, System, Work};
+use eventsourcing_core::{
+    AppError, Application, Id, Policy, Recorded, Runner, Running, System, Work,
+};
 
 /// A jar with so many beans makes the policy only look at the shelf.
 const LOOKS: u32 = 1_000;
@@ -45,10 +47,14 @@ impl Policy<Jar> for Keeper {
     type Error = Refused;
 
     async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), Refused> {
-        let JarEvent::Filled { beans } = event.payload else { return Ok(()) };
+        let JarEvent::Filled { beans } = event.payload else {
+            return Ok(());
+        };
         let shelf = work.load_or_create(shelf(), || ShelfEvent::Built).await?;
         if beans < LOOKS {
-            shelf.record(ShelfEvent::Changed { by: i64::from(beans) });
+            shelf.record(ShelfEvent::Changed {
+                by: i64::from(beans),
+            });
             return Ok(());
         }
         let seen = shelf.beans;
@@ -57,7 +63,9 @@ impl Policy<Jar> for Keeper {
             PANICS => assert!(seen != 0, "the shelf is empty"),
             _ => {}
         }
-        work.load_or_create(list(), || ShelfEvent::Built).await?.record(ShelfEvent::Changed { by: seen });
+        work.load_or_create(list(), || ShelfEvent::Built)
+            .await?
+            .record(ShelfEvent::Changed { by: seen });
         Ok(())
     }
 }
@@ -76,20 +84,33 @@ async fn start() -> (Arc<FaultyStore<MemoryStore>>, Running<Pantry>) {
     start_on(FaultyStore::new(MemoryStore::new())).await
 }
 
-async fn start_on(store: FaultyStore<MemoryStore>) -> (Arc<FaultyStore<MemoryStore>>, Running<Pantry>) {
+async fn start_on(
+    store: FaultyStore<MemoryStore>,
+) -> (Arc<FaultyStore<MemoryStore>>, Running<Pantry>) {
     let store = Arc::new(store);
-    let pantry = Pantry::start(Arc::clone(&store), Runner::inline()).await.unwrap();
+    let pantry = Pantry::start(Arc::clone(&store), Runner::inline())
+        .await
+        .unwrap();
     (store, pantry)
 }
 
 async fn fill(pantry: &Pantry, beans: u32) {
-    let _: Id<Jar> = pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans })).await.unwrap();
+    let _: Id<Jar> = pantry
+        .jars
+        .app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans }))
+        .await
+        .unwrap();
 }
 
 /// Puts beans on the shelf past the policy, as another process would.
 async fn change_past(store: &Arc<FaultyStore<MemoryStore>>, by: i64) {
     let app = Application::new("somebody else", Arc::clone(store) as Arc<dyn EventStore>);
-    app.update(shelf(), |_: &Shelf| Ok::<_, Infallible>(ShelfEvent::Changed { by })).await.unwrap();
+    app.update(shelf(), |_: &Shelf| {
+        Ok::<_, Infallible>(ShelfEvent::Changed { by })
+    })
+    .await
+    .unwrap();
 }
 
 async fn beans_of(pantry: &Pantry, id: Id<Shelf>) -> (i64, u64) {
@@ -103,8 +124,16 @@ async fn an_aggregate_that_every_event_changes_is_loaded_once() {
     for beans in 1..=100 {
         fill(&pantry, beans).await;
     }
-    assert_eq!(store.calls(Operation::Load), 1, "to see that there is no shelf yet");
-    assert_eq!(store.calls(Operation::ReadStream), 0, "whatever is changed is checked by the append");
+    assert_eq!(
+        store.calls(Operation::Load),
+        1,
+        "to see that there is no shelf yet"
+    );
+    assert_eq!(
+        store.calls(Operation::ReadStream),
+        0,
+        "whatever is changed is checked by the append"
+    );
     assert_eq!(beans_of(&pantry, shelf()).await, (5_050, 100));
     pantry.stop().await.unwrap();
 }
@@ -116,7 +145,10 @@ async fn an_aggregate_that_others_have_changed_since_is_loaded_again() {
         fill(&pantry, 1).await;
         change_past(&store, 100).await;
         fill(&pantry, 10).await;
-        assert_eq!(beans_of(&pantry, shelf()).await, (round * 111, round as u64 * 3));
+        assert_eq!(
+            beans_of(&pantry, shelf()).await,
+            (round * 111, round as u64 * 3)
+        );
     }
     pantry.stop().await.unwrap();
 }
@@ -144,7 +176,11 @@ async fn no_failure_comes_of_what_others_have_changed() {
         change_past(&store, 7).await;
         fill(&pantry, jar).await;
         pantry.settled().await.unwrap();
-        assert_eq!(beans_of(&pantry, list()).await, (7, 1), "not the 0 that the policy has left");
+        assert_eq!(
+            beans_of(&pantry, list()).await,
+            (7, 1),
+            "not the 0 that the policy has left"
+        );
         pantry.stop().await.unwrap();
     }
 }

@@ -7,28 +7,42 @@ use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use clockwork::{Bell, BellEvent, Bells, Clockwork, Text, Wish, WishEvent, Wishes, made, rung, second, texts};
+use clockwork::{
+    Bell, BellEvent, Bells, Clockwork, Text, Wish, WishEvent, Wishes, made, rung, second, texts,
+};
 use eventsourcing_core::store::{EventStore, MemoryStore};
 use eventsourcing_core::system::ParkingAction;
-use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, PolicyScenario, Seed};
+use eventsourcing_core::testing::{
+    Fault, FaultRates, FaultyStore, ManualClock, Operation, PolicyScenario, Seed,
+};
 use eventsourcing_core::{
-    Application, Id, Metadata, OnFailure, Policy, Recorded, Root, Runner, Running, Stores, System, SystemError,
-    TIMER_KEY_BYTES_MAX, Work,
+    Application, Id, Metadata, OnFailure, Policy, Recorded, Root, Runner, Running, Stores, System,
+    SystemError, TIMER_KEY_BYTES_MAX, Work,
 };
 use jiff::Timestamp;
 
 async fn start(store: impl EventStore, clock: &ManualClock, runner: Runner) -> Running<Clockwork> {
-    Clockwork::builder(store).with_clock(clock.clone()).with_runner(runner).start().await.unwrap()
+    Clockwork::builder(store)
+        .with_clock(clock.clone())
+        .with_runner(runner)
+        .start()
+        .await
+        .unwrap()
 }
 
 /// A system in memory whose time stands still.
 async fn inline() -> (Running<Clockwork>, ManualClock) {
     let clock = ManualClock::new();
-    (start(MemoryStore::new(), &clock, Runner::inline()).await, clock)
+    (
+        start(MemoryStore::new(), &clock, Runner::inline()).await,
+        clock,
+    )
 }
 
 async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(20), future).await.expect("within 20 seconds")
+    tokio::time::timeout(Duration::from_secs(20), future)
+        .await
+        .expect("within 20 seconds")
 }
 
 /// Sets the clock and has everything done that is due by then.
@@ -48,7 +62,14 @@ async fn pending(system: &Running<Clockwork>) -> (u64, Option<Timestamp>) {
 async fn timers_are_due_in_order_and_never_early() {
     let (system, clock) = inline().await;
     for number in [30, 10, 20, 40] {
-        system.wishes.make(&format!("wish {number}"), second(number), &number.to_string()).await;
+        system
+            .wishes
+            .make(
+                &format!("wish {number}"),
+                second(number),
+                &number.to_string(),
+            )
+            .await;
     }
     assert_eq!(pending(&system).await, (4, Some(second(10))));
     clock.set(second(10) - Duration::from_micros(1));
@@ -65,9 +86,15 @@ async fn timers_are_due_in_order_and_never_early() {
 #[tokio::test]
 async fn a_time_is_rounded_up_to_the_microsecond() {
     let (system, clock) = inline().await;
-    system.wishes.make("soon", second(1) + Duration::from_nanos(1), "soon").await;
+    system
+        .wishes
+        .make("soon", second(1) + Duration::from_nanos(1), "soon")
+        .await;
     assert_eq!(at(1, &system, &clock).await, [""; 0]);
-    assert_eq!(pending(&system).await, (1, Some(second(1) + Duration::from_micros(1))));
+    assert_eq!(
+        pending(&system).await,
+        (1, Some(second(1) + Duration::from_micros(1)))
+    );
     clock.advance(Duration::from_micros(1));
     system.settled().await.unwrap();
     assert_eq!(texts(&system.bells.app).await, ["soon"]);
@@ -77,10 +104,17 @@ async fn a_time_is_rounded_up_to_the_microsecond() {
 async fn a_time_that_has_passed_is_due_at_once() {
     let (system, _) = inline().await;
     system.wishes.make("now", ManualClock::START, "now").await;
-    for past in [Timestamp::UNIX_EPOCH, Timestamp::MIN, second(0) - Duration::from_secs(1)] {
+    for past in [
+        Timestamp::UNIX_EPOCH,
+        Timestamp::MIN,
+        second(0) - Duration::from_secs(1),
+    ] {
         system.wishes.make("past", past, "past").await;
     }
-    assert_eq!(texts(&system.bells.app).await, ["now", "past", "past", "past"]);
+    assert_eq!(
+        texts(&system.bells.app).await,
+        ["now", "past", "past", "past"]
+    );
     assert_eq!(pending(&system).await, (0, None));
 }
 
@@ -88,11 +122,17 @@ async fn a_time_that_has_passed_is_due_at_once() {
 async fn a_timer_of_the_same_key_is_replaced() {
     let (system, clock) = inline().await;
     let wish = system.wishes.make("tea", second(10), "early").await;
-    system.wishes.make("tea time", second(15), "another key").await;
+    system
+        .wishes
+        .make("tea time", second(15), "another key")
+        .await;
     system.wishes.repeat(wish, "tea", second(20), "late").await;
     assert_eq!(pending(&system).await, (2, Some(second(15))));
     assert_eq!(at(19, &system, &clock).await, ["another key"]);
-    system.wishes.repeat(wish, "tea", second(19), "at once").await;
+    system
+        .wishes
+        .repeat(wish, "tea", second(19), "at once")
+        .await;
     assert_eq!(at(30, &system, &clock).await, ["another key", "at once"]);
 }
 
@@ -100,7 +140,10 @@ async fn a_timer_of_the_same_key_is_replaced() {
 async fn a_cancelled_timer_is_never_due() {
     let (system, clock) = inline().await;
     let wish = system.wishes.make("tea", second(10), "tea").await;
-    system.wishes.make("tea time", second(10), "another key").await;
+    system
+        .wishes
+        .make("tea time", second(10), "another key")
+        .await;
     system.wishes.withdraw(wish, "tea").await;
     system.wishes.withdraw(wish, "tea").await;
     system.wishes.withdraw(wish, "never scheduled").await;
@@ -115,7 +158,9 @@ async fn a_cancelled_timer_is_never_due() {
 async fn what_one_page_schedules_replaces_and_cancels_counts_as_it_ends() {
     let (store, clock) = (MemoryStore::new(), ManualClock::new());
     // Nobody follows yet, so that all of it is one page.
-    let wishes = Wishes { app: Application::new("wishes", store.clone()) };
+    let wishes = Wishes {
+        app: Application::new("wishes", store.clone()),
+    };
     let wish = wishes.make("tea", second(10), "first").await;
     wishes.make("coffee", second(10), "coffee").await;
     wishes.repeat(wish, "tea", second(20), "second").await;
@@ -134,8 +179,15 @@ async fn a_timer_that_is_due_may_cancel_another_and_schedule_itself_again() {
     system.wishes.make("c", second(10), "hourly").await;
     assert_eq!(at(10, &system, &clock).await, ["cancel b", "hourly"]);
     assert_eq!(pending(&system).await, (1, Some(second(3_610))));
-    assert_eq!(at(3 * 3_600, &system, &clock).await, ["cancel b", "hourly", "hourly", "hourly"]);
-    let ids: BTreeSet<_> = rung(&system.bells.app).await.iter().map(|bell| bell.aggregate_id.as_uuid()).collect();
+    assert_eq!(
+        at(3 * 3_600, &system, &clock).await,
+        ["cancel b", "hourly", "hourly", "hourly"]
+    );
+    let ids: BTreeSet<_> = rung(&system.bells.app)
+        .await
+        .iter()
+        .map(|bell| bell.aggregate_id.as_uuid())
+        .collect();
     assert_eq!(ids.len(), 4, "each has an id of its own");
 }
 
@@ -148,13 +200,23 @@ async fn timers_survive_a_restart() {
             _ => continue,
         };
         for number in number..number + 100 {
-            system.wishes.make(&number.to_string(), second(1_000 - number), &number.to_string()).await;
+            system
+                .wishes
+                .make(
+                    &number.to_string(),
+                    second(1_000 - number),
+                    &number.to_string(),
+                )
+                .await;
         }
         system.stop().await.unwrap();
     }
     clock.set(second(1_000));
     let system = start(store, &clock, Runner::inline()).await;
-    let expected: Vec<_> = (0..300).rev().map(|number: u64| number.to_string()).collect();
+    let expected: Vec<_> = (0..300)
+        .rev()
+        .map(|number: u64| number.to_string())
+        .collect();
     assert_eq!(texts(&system.bells.app).await, expected);
     assert_eq!(pending(&system).await, (0, None));
 }
@@ -166,11 +228,20 @@ async fn a_manual_clock_and_the_inline_runner_are_deterministic() {
         for number in 0..20 {
             let wish = Id::<Wish>::named(&number.to_string());
             let event = made(&number.to_string(), second(number % 7), "hourly");
-            system.wishes.app.save(&mut Root::with_id(wish, event)).await.unwrap();
+            system
+                .wishes
+                .app
+                .save(&mut Root::with_id(wish, event))
+                .await
+                .unwrap();
             clock.advance(Duration::from_millis(700));
         }
         at(7_300, &system, &clock).await;
-        rung(&system.bells.app).await.into_iter().map(|bell| (bell.position, bell.aggregate_id, bell.payload)).collect()
+        rung(&system.bells.app)
+            .await
+            .into_iter()
+            .map(|bell| (bell.position, bell.aggregate_id, bell.payload))
+            .collect()
     };
     let (first, second): (Vec<_>, Vec<_>) = (run().await, run().await);
     assert_eq!(first.len(), 60);
@@ -181,30 +252,56 @@ async fn a_manual_clock_and_the_inline_runner_are_deterministic() {
 async fn what_a_timer_records_is_because_of_the_event_that_scheduled_it() {
     let (system, clock) = inline().await;
     let mut wish = Root::<Wish>::create(made("tea", second(10), "hourly"));
-    system.wishes.app.with(Metadata::actor("teller-7")).save(&mut wish).await.unwrap();
+    system
+        .wishes
+        .app
+        .with(Metadata::actor("teller-7"))
+        .save(&mut wish)
+        .await
+        .unwrap();
     at(3_700, &system, &clock).await;
     let wishes = system.wishes.app.history(wish.id()).await.unwrap();
     let bells = rung(&system.bells.app).await;
     assert_eq!(bells.len(), 2, "also when it was scheduled again");
     for bell in bells {
-        assert_eq!(bell.metadata, Metadata::caused_by(wishes[0].event_ref(), &wishes[0].metadata));
-        assert!(bell.metadata.correlation_id.is_some() && bell.metadata.actor.as_deref() == Some("teller-7"));
+        assert_eq!(
+            bell.metadata,
+            Metadata::caused_by(wishes[0].event_ref(), &wishes[0].metadata)
+        );
+        assert!(
+            bell.metadata.correlation_id.is_some()
+                && bell.metadata.actor.as_deref() == Some("teller-7")
+        );
     }
 }
 
 #[tokio::test]
 async fn a_timer_that_cannot_be_dealt_with_stops_the_follower_visibly() {
-    for (text, cause) in [("fail", "the bell is broken"), ("panic", "panicked: what a noise")] {
+    for (text, cause) in [
+        ("fail", "the bell is broken"),
+        ("panic", "panicked: what a noise"),
+    ] {
         let (system, clock) = inline().await;
         for number in 0..10 {
             let text = if number == 5 { text } else { "ring" };
-            system.wishes.make(&format!("{number}"), second(10 + number), text).await;
+            system
+                .wishes
+                .make(&format!("{number}"), second(10 + number), text)
+                .await;
         }
         clock.set(second(100));
-        let Err(SystemError::FollowerStopped(failure)) = system.settled().await else { panic!("it settled") };
-        assert_eq!(texts(&system.bells.app).await, ["ring"; 5], "what was due before");
+        let Err(SystemError::FollowerStopped(failure)) = system.settled().await else {
+            panic!("it settled")
+        };
+        assert_eq!(
+            texts(&system.bells.app).await,
+            ["ring"; 5],
+            "what was due before"
+        );
         assert_eq!(failure.cause, cause);
-        assert!(failure.event.starts_with("timer \"5\", due at 2020-01-01T00:00:15Z, scheduled by version 1 of Wish"));
+        assert!(failure.event.starts_with(
+            "timer \"5\", due at 2020-01-01T00:00:15Z, scheduled by version 1 of Wish"
+        ));
         assert_eq!(pending(&system).await, (5, Some(second(15))));
         assert!(!system.health().await.unwrap().is_healthy());
         system.wishes.make("later", second(10), "later").await;
@@ -274,7 +371,14 @@ mod next_release {
         async fn react(&self, event: &Recorded<Wish>, work: &mut Work) -> Result<(), AppError> {
             match &event.payload {
                 WishEvent::Made { key, at, text } | WishEvent::Repeated { key, at, text } => {
-                    work.schedule(*at, key, &Wanted { text: text.clone(), loudness: 1 });
+                    work.schedule(
+                        *at,
+                        key,
+                        &Wanted {
+                            text: text.clone(),
+                            loudness: 1,
+                        },
+                    );
                 }
                 WishEvent::Withdrawn { key } => work.cancel(key),
             }
@@ -289,7 +393,14 @@ mod next_release {
         async fn due(&self, timer: &Due<Wanted>, work: &mut Work) -> Result<(), AppError> {
             let (key, text, due) = (timer.key.clone(), timer.payload.text.clone(), timer.at);
             let id = work.new_id::<Bell>();
-            work.create(id, BellEvent::Rung { key, text: format!("{text} {}", timer.payload.loudness), due });
+            work.create(
+                id,
+                BellEvent::Rung {
+                    key,
+                    text: format!("{text} {}", timer.payload.loudness),
+                    due,
+                },
+            );
             Ok(())
         }
     }
@@ -306,17 +417,27 @@ mod next_release {
     pub(crate) type Release = Running<Clockwork>;
 
     /// The next release where the first one has scheduled timers "1" to "3", all of which are due.
-    pub(crate) async fn after_the_first(runner: Runner, on_failure: OnFailure) -> (Release, Id<Wish>) {
+    pub(crate) async fn after_the_first(
+        runner: Runner,
+        on_failure: OnFailure,
+    ) -> (Release, Id<Wish>) {
         let (store, clock) = (MemoryStore::new(), ManualClock::new());
         let first = start(store.clone(), &clock, Runner::inline()).await;
         let mut wish = None;
         for number in 1..=3 {
-            wish = Some(first.wishes.make(&number.to_string(), second(number), "old").await);
+            wish = Some(
+                first
+                    .wishes
+                    .make(&number.to_string(), second(number), "old")
+                    .await,
+            );
         }
         first.stop().await.unwrap();
         clock.set(second(10));
-        let builder =
-            Clockwork::builder(store).with_clock(clock).with_runner(runner).with_on_failure_default(on_failure);
+        let builder = Clockwork::builder(store)
+            .with_clock(clock)
+            .with_runner(runner)
+            .with_on_failure_default(on_failure);
         (builder.start().await.unwrap(), wish.unwrap())
     }
 }
@@ -333,16 +454,35 @@ async fn timers_that_another_release_has_scheduled_are_parked_and_all_else_goes_
         assert_eq!(texts(&system.bells.app).await, ["new 1"]);
         let health = system.health().await.unwrap();
         let bells = &health.followers[0];
-        assert_eq!((bells.parked_timers, bells.timers, bells.next_due), (3, 0, None));
-        assert_eq!((bells.state.to_string().as_str(), health.is_healthy()), ("running", false));
+        assert_eq!(
+            (bells.parked_timers, bells.timers, bells.next_due),
+            (3, 0, None)
+        );
+        assert_eq!(
+            (bells.state.to_string().as_str(), health.is_healthy()),
+            ("running", false)
+        );
 
         let parking = system.parking("bells").unwrap().by("ann");
         let parked = parking.timers().await.unwrap();
         let keys: Vec<_> = parked.iter().map(|timer| timer.key.as_str()).collect();
-        assert_eq!(keys, ["1", "2", "3"], "in the order in which they were parked");
-        assert_eq!((parked[0].due, parked[0].attempts, &parked[0].payload), (second(1), 1, &"old".into()));
+        assert_eq!(
+            keys,
+            ["1", "2", "3"],
+            "in the order in which they were parked"
+        );
+        assert_eq!(
+            (parked[0].due, parked[0].attempts, &parked[0].payload),
+            (second(1), 1, &"old".into())
+        );
         assert_eq!(parked[0].scheduled_by.as_ref().unwrap().category, "Wish");
-        assert!(parked[0].cause.starts_with("the payload of the timer \"1\" is not a "), "{}", parked[0].cause);
+        assert!(
+            parked[0]
+                .cause
+                .starts_with("the payload of the timer \"1\" is not a "),
+            "{}",
+            parked[0].cause
+        );
         assert!(!parked[0].cause.contains("corrupt"), "{}", parked[0].cause);
         within_seconds(system.stop()).await.unwrap();
     }
@@ -355,29 +495,72 @@ async fn parked_timers_are_retried_edited_and_discarded_and_it_is_recorded() {
         within_seconds(system.settled()).await.unwrap();
         let parking = system.parking("bells").unwrap().by("ann");
         let failure = parking.retry_timer("1").await.unwrap().unwrap();
-        assert!(failure.event.starts_with("timer \"1\", due at 2020-01-01T00:00:01Z"), "{failure}");
+        assert!(
+            failure
+                .event
+                .starts_with("timer \"1\", due at 2020-01-01T00:00:01Z"),
+            "{failure}"
+        );
         assert_eq!(parking.timers().await.unwrap()[0].attempts, 2);
         let edited = serde_json::json!({ "text": "edited", "loudness": 7 });
-        assert!(parking.retry_timer_edited("1", edited.clone()).await.unwrap().is_none());
+        assert!(
+            parking
+                .retry_timer_edited("1", edited.clone())
+                .await
+                .unwrap()
+                .is_none()
+        );
         assert_eq!(texts(&system.bells.app).await, ["edited 7"]);
         parking.discard_timer("2", "nobody listens").await.unwrap();
         assert_eq!(parking.timers().await.unwrap().len(), 1);
 
         let records = parking.timer_records().await.unwrap();
-        let actions: Vec<_> = records.iter().map(|record| (record.key.as_str(), &record.by, &record.action)).collect();
-        let (failed, ann) = (ParkingAction::Failed { cause: failure.cause }, "ann".to_owned());
-        let dropped = ParkingAction::Dropped { reason: "nobody listens".into() };
-        let expected =
-            [("1", &ann, &failed), ("1", &ann, &ParkingAction::Edited { payload: edited }), ("2", &ann, &dropped)];
-        assert!(expected.iter().all(|expected| actions.contains(expected)) && actions.len() == 3, "{actions:?}");
+        let actions: Vec<_> = records
+            .iter()
+            .map(|record| (record.key.as_str(), &record.by, &record.action))
+            .collect();
+        let (failed, ann) = (
+            ParkingAction::Failed {
+                cause: failure.cause,
+            },
+            "ann".to_owned(),
+        );
+        let dropped = ParkingAction::Dropped {
+            reason: "nobody listens".into(),
+        };
+        let expected = [
+            ("1", &ann, &failed),
+            ("1", &ann, &ParkingAction::Edited { payload: edited }),
+            ("2", &ann, &dropped),
+        ];
+        assert!(
+            expected.iter().all(|expected| actions.contains(expected)) && actions.len() == 3,
+            "{actions:?}"
+        );
 
         for refused in [
-            parking.retry_timer("1").await.map(drop).unwrap_err().to_string(),
-            parking.discard_timer("4", "never there").await.unwrap_err().to_string(),
+            parking
+                .retry_timer("1")
+                .await
+                .map(drop)
+                .unwrap_err()
+                .to_string(),
+            parking
+                .discard_timer("4", "never there")
+                .await
+                .unwrap_err()
+                .to_string(),
         ] {
-            assert!(refused.contains("bells has not parked a timer"), "{refused}");
+            assert!(
+                refused.contains("bells has not parked a timer"),
+                "{refused}"
+            );
         }
-        let refused = parking.discard_timer("3", " ").await.unwrap_err().to_string();
+        let refused = parking
+            .discard_timer("3", " ")
+            .await
+            .unwrap_err()
+            .to_string();
         assert!(refused.contains("for a reason"), "{refused}");
         parking.discard_timer("3", "nor here").await.unwrap();
         assert!(system.health().await.unwrap().is_healthy());
@@ -393,21 +576,44 @@ async fn a_policy_replaces_and_cancels_a_parked_timer_as_any_other() {
     system.wishes.repeat(wish, "1", second(20), "again").await;
     system.wishes.withdraw(wish, "2").await;
     let parked = system.parking("bells").unwrap().timers().await.unwrap();
-    assert_eq!(parked.iter().map(|timer| timer.key.as_str()).collect::<Vec<_>>(), ["3"]);
+    assert_eq!(
+        parked
+            .iter()
+            .map(|timer| timer.key.as_str())
+            .collect::<Vec<_>>(),
+        ["3"]
+    );
     let health = system.health().await.unwrap();
-    assert_eq!((health.followers[0].timers, health.followers[0].parked_timers), (1, 1));
+    assert_eq!(
+        (
+            health.followers[0].timers,
+            health.followers[0].parked_timers
+        ),
+        (1, 1)
+    );
     assert_eq!(health.followers[0].next_due, Some(second(20)));
     system.wishes.withdraw(wish, "1").await;
     system.wishes.withdraw(wish, "3").await;
     let health = system.health().await.unwrap();
-    assert_eq!((health.followers[0].timers, health.followers[0].parked_timers), (0, 0));
+    assert_eq!(
+        (
+            health.followers[0].timers,
+            health.followers[0].parked_timers
+        ),
+        (0, 0)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timer_that_cannot_be_read_stops_the_follower_or_is_retried_and_claims_no_corruption() {
     let (system, _) = after_the_first(Runner::inline(), OnFailure::Stop).await;
-    let Err(SystemError::FollowerStopped(failure)) = system.settled().await else { panic!("it settled") };
-    assert!(failure.event.starts_with("timer \"1\"") && !failure.cause.contains("corrupt"), "{failure}");
+    let Err(SystemError::FollowerStopped(failure)) = system.settled().await else {
+        panic!("it settled")
+    };
+    assert!(
+        failure.event.starts_with("timer \"1\"") && !failure.cause.contains("corrupt"),
+        "{failure}"
+    );
     let (system, _) = after_the_first(Runner::concurrent(), OnFailure::Retry).await;
     within_seconds(async {
         while system.health().await.unwrap().is_healthy() {
@@ -417,7 +623,10 @@ async fn a_timer_that_cannot_be_read_stops_the_follower_or_is_retried_and_claims
     .await;
     let health = system.health().await.unwrap();
     let failure = health.followers[0].failure().unwrap();
-    assert!(health.followers[0].state.to_string() == "retrying" && !failure.cause.contains("corrupt"), "{failure}");
+    assert!(
+        health.followers[0].state.to_string() == "retrying" && !failure.cause.contains("corrupt"),
+        "{failure}"
+    );
     within_seconds(system.stop()).await.unwrap();
 }
 
@@ -425,8 +634,14 @@ async fn a_timer_that_cannot_be_read_stops_the_follower_or_is_retried_and_claims
 async fn a_timer_that_fails_or_panics_is_parked_and_stays_so_over_a_restart() {
     let (store, clock) = (MemoryStore::new(), ManualClock::new());
     let open = async || {
-        let builder = Clockwork::builder(store.clone()).with_clock(clock.clone()).with_runner(Runner::inline());
-        builder.with_on_failure("bells", OnFailure::Park).start().await.unwrap()
+        let builder = Clockwork::builder(store.clone())
+            .with_clock(clock.clone())
+            .with_runner(Runner::inline());
+        builder
+            .with_on_failure("bells", OnFailure::Park)
+            .start()
+            .await
+            .unwrap()
     };
     let system = open().await;
     for (key, text) in [("1", "ring"), ("2", "fail"), ("3", "panic"), ("4", "ring")] {
@@ -437,7 +652,13 @@ async fn a_timer_that_fails_or_panics_is_parked_and_stays_so_over_a_restart() {
     let system = open().await;
     assert_eq!(at(2, &system, &clock).await.len(), 2);
     let parking = system.parking("bells").unwrap();
-    let causes: Vec<_> = parking.timers().await.unwrap().into_iter().map(|timer| timer.cause).collect();
+    let causes: Vec<_> = parking
+        .timers()
+        .await
+        .unwrap()
+        .into_iter()
+        .map(|timer| timer.cause)
+        .collect();
     assert_eq!(causes, ["the bell is broken", "panicked: what a noise"]);
     system.bells.is_mended.store(true, Ordering::SeqCst);
     assert!(parking.retry_timer("2").await.unwrap().is_none());
@@ -479,10 +700,19 @@ struct Forgetful {
 
 #[tokio::test]
 async fn a_policy_that_is_not_declared_to_have_timers_fails_when_it_schedules_one() {
-    let system = Forgetful::start(MemoryStore::new(), Runner::inline()).await.unwrap();
+    let system = Forgetful::start(MemoryStore::new(), Runner::inline())
+        .await
+        .unwrap();
     system.wishes.make("tea", Timestamp::MAX, "tea").await;
-    let Err(SystemError::FollowerStopped(failure)) = system.settled().await else { panic!("it settled") };
-    assert!(failure.cause.contains("write `timers` in `#[application(…)]`"), "{failure}");
+    let Err(SystemError::FollowerStopped(failure)) = system.settled().await else {
+        panic!("it settled")
+    };
+    assert!(
+        failure
+            .cause
+            .contains("write `timers` in `#[application(…)]`"),
+        "{failure}"
+    );
     assert_eq!(texts(&system.bells.app).await, [""; 0]);
 }
 
@@ -492,10 +722,14 @@ async fn timers_that_are_not_declared_any_more_are_not_forgotten() {
     let system = start(store.clone(), &ManualClock::new(), Runner::inline()).await;
     system.wishes.make("tea", second(1), "tea").await;
     system.stop().await.unwrap();
-    let Err(SystemError::Invalid { reason }) = Forgetful::start(store, Runner::inline()).await else {
+    let Err(SystemError::Invalid { reason }) = Forgetful::start(store, Runner::inline()).await
+    else {
         panic!("it started")
     };
-    assert!(reason.contains("bells has scheduled timers that would never be due: write `timers`"), "{reason}");
+    assert!(
+        reason.contains("bells has scheduled timers that would never be due: write `timers`"),
+        "{reason}"
+    );
 }
 
 #[tokio::test]
@@ -505,14 +739,28 @@ async fn a_mistake_about_a_timer_fails_the_event() {
     system.wishes.make(&longest, second(1), "long").await;
     assert_eq!(at(1, &system, &clock).await, ["long"]);
     for (key, text, cause) in [
-        ("", "empty", "a key of 0 bytes; that of a timer has 1 to 400 bytes and no NUL character"),
-        ("a\0b", "NUL", "a key of 3 bytes; that of a timer has 1 to 400 bytes and no NUL character"),
+        (
+            "",
+            "empty",
+            "a key of 0 bytes; that of a timer has 1 to 400 bytes and no NUL character",
+        ),
+        (
+            "a\0b",
+            "NUL",
+            "a key of 3 bytes; that of a timer has 1 to 400 bytes and no NUL character",
+        ),
         (&format!("{longest}k"), "longer", "a key of 401 bytes"),
-        ("any", "number", "the timer \"number\" is scheduled with a u32, but the policy deals with timers of the type"),
+        (
+            "any",
+            "number",
+            "the timer \"number\" is scheduled with a u32, but the policy deals with timers of the type",
+        ),
     ] {
         let (system, _) = inline().await;
         system.wishes.make(key, second(1), text).await;
-        let Err(SystemError::FollowerStopped(failure)) = system.settled().await else { panic!("it settled") };
+        let Err(SystemError::FollowerStopped(failure)) = system.settled().await else {
+            panic!("it settled")
+        };
         assert!(failure.cause.starts_with(cause), "{failure}");
         assert!(failure.event.starts_with("Made of Wish"), "{failure}");
         assert_eq!(pending(&system).await, (0, None));
@@ -528,12 +776,18 @@ async fn keys_are_taken_as_they_are() {
     }
     let mut expected = keys;
     expected.sort_unstable();
-    assert_eq!(at(1, &system, &clock).await, expected, "those of one moment in the order of their keys");
+    assert_eq!(
+        at(1, &system, &clock).await,
+        expected,
+        "those of one moment in the order of their keys"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_concurrent_follower_sleeps_until_a_timer_is_due() {
-    let system = Clockwork::start(MemoryStore::new(), Runner::concurrent()).await.unwrap();
+    let system = Clockwork::start(MemoryStore::new(), Runner::concurrent())
+        .await
+        .unwrap();
     let due = Timestamp::now() + Duration::from_millis(700);
     system.wishes.make("soon", due, "soon").await;
     system.wishes.make("late", Timestamp::MAX, "late").await;
@@ -553,10 +807,16 @@ async fn a_concurrent_follower_sleeps_until_a_timer_is_due() {
 async fn a_concurrent_follower_notices_a_clock_that_jumps() {
     let clock = ManualClock::new();
     let system = start(MemoryStore::new(), &clock, Runner::concurrent()).await;
-    system.wishes.make("tomorrow", second(24 * 3_600), "tomorrow").await;
+    system
+        .wishes
+        .make("tomorrow", second(24 * 3_600), "tomorrow")
+        .await;
     within_seconds(system.settled()).await.unwrap();
     assert_eq!(texts(&system.bells.app).await, [""; 0]);
-    assert_eq!(within_seconds(at(24 * 3_600, &system, &clock)).await, ["tomorrow"]);
+    assert_eq!(
+        within_seconds(at(24 * 3_600, &system, &clock)).await,
+        ["tomorrow"]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -569,7 +829,10 @@ async fn many_processes_deal_with_each_timer_once() {
         let now = Timestamp::now();
         for number in 0..200 {
             let due = now + Duration::from_millis(number * 3);
-            systems[0].wishes.make(&number.to_string(), due, &number.to_string()).await;
+            systems[0]
+                .wishes
+                .make(&number.to_string(), due, &number.to_string())
+                .await;
         }
         let all: BTreeSet<_> = (0..200).map(|number| number.to_string()).collect();
         within_seconds(async {
@@ -605,24 +868,45 @@ async fn a_holder_that_slept_past_its_lease_over_a_timer_writes_nothing() {
     let awake = Clockwork::start(store, runner).await.unwrap();
     awake.bells.asleep.store(true, Ordering::SeqCst);
     within_seconds(awake.settled()).await.unwrap();
-    assert_eq!(texts(&awake.bells.app).await, ["sleep"], "the lease was taken over");
+    assert_eq!(
+        texts(&awake.bells.app).await,
+        ["sleep"],
+        "the lease was taken over"
+    );
     sleeper.bells.wake.notify_one();
     sleeper.wishes.make("next", Timestamp::now(), "next").await;
     within_seconds(sleeper.settled()).await.unwrap();
-    assert_eq!(texts(&sleeper.bells.app).await, ["sleep", "next"], "each once");
-    assert_eq!(sleeper.health().await.unwrap().followers[0].state.to_string(), "standing by");
+    assert_eq!(
+        texts(&sleeper.bells.app).await,
+        ["sleep", "next"],
+        "each once"
+    );
+    assert_eq!(
+        sleeper.health().await.unwrap().followers[0]
+            .state
+            .to_string(),
+        "standing by"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_takes_longer_than_the_lease_is_done_in_smaller_pieces() {
     let store = MemoryStore::new();
-    let wishes = Wishes { app: Application::new("wishes", store.clone()) };
+    let wishes = Wishes {
+        app: Application::new("wishes", store.clone()),
+    };
     for number in 0..200 {
-        wishes.make(&number.to_string(), Timestamp::UNIX_EPOCH, "now").await;
+        wishes
+            .make(&number.to_string(), Timestamp::UNIX_EPOCH, "now")
+            .await;
     }
     let mut systems = Vec::new();
     for number in 0..2 {
-        let rates = FaultRates { delay: 1.0, delay_max: Duration::from_millis(8), ..FaultRates::default() };
+        let rates = FaultRates {
+            delay: 1.0,
+            delay_max: Duration::from_millis(8),
+            ..FaultRates::default()
+        };
         let slow = FaultyStore::new(store.clone()).with_rates(Seed::new(number), rates);
         let runner = Runner::concurrent().with_leases(Duration::from_millis(60));
         systems.push(Clockwork::start(slow, runner).await.unwrap());
@@ -657,13 +941,23 @@ async fn a_lost_reply_repeats_no_timer() {
 async fn timers_work_across_stores_and_partitions() {
     let clock = ManualClock::new();
     let stores = Stores::shared(MemoryStore::new()).with("bells", MemoryStore::new());
-    let builder = Clockwork::builder(stores).with_clock(clock.clone()).with_partitions("bells", 3);
+    let builder = Clockwork::builder(stores)
+        .with_clock(clock.clone())
+        .with_partitions("bells", 3);
     let system = builder.with_runner(Runner::inline()).start().await.unwrap();
     let mut wishes = Vec::new();
     for number in 0..30 {
         let wish = Id::<Wish>::new();
         let key = wish.to_string();
-        system.wishes.app.save(&mut Root::with_id(wish, made(&key, second(10), &number.to_string()))).await.unwrap();
+        system
+            .wishes
+            .app
+            .save(&mut Root::with_id(
+                wish,
+                made(&key, second(10), &number.to_string()),
+            ))
+            .await
+            .unwrap();
         wishes.push((wish, key));
     }
     for (wish, key) in &wishes[..10] {
@@ -673,7 +967,14 @@ async fn timers_work_across_stores_and_partitions() {
         system.wishes.repeat(*wish, key, second(20), "late").await;
     }
     let health = system.health().await.unwrap();
-    assert_eq!(health.followers.iter().map(|follower| follower.timers).sum::<u64>(), 20);
+    assert_eq!(
+        health
+            .followers
+            .iter()
+            .map(|follower| follower.timers)
+            .sum::<u64>(),
+        20
+    );
     let early: BTreeSet<_> = at(10, &system, &clock).await.into_iter().collect();
     assert_eq!(early, (20..30).map(|number| number.to_string()).collect());
     assert_eq!(at(20, &system, &clock).await[10..], ["late"; 10]);
@@ -690,7 +991,14 @@ async fn a_policy_with_timers_is_tested_with_given_when_then() {
         .then_timer("tea", second(10), Text("tea is ready".into()))
         .when_due("tea")
         .await
-        .then(bell, BellEvent::Rung { key: "tea".into(), text: "tea is ready".into(), due: second(10) })
+        .then(
+            bell,
+            BellEvent::Rung {
+                key: "tea".into(),
+                text: "tea is ready".into(),
+                due: second(10),
+            },
+        )
         .then_no_timer()
         .then_nothing_else();
     scenario()
@@ -700,20 +1008,33 @@ async fn a_policy_with_timers_is_tested_with_given_when_then() {
         .await
         .then_no_timer()
         .then_nothing_else();
-    scenario().when(wish, made("tea", second(10), "fail")).await.when_due("tea").await.then_failed("broken");
-    scenario().when(wish, made("", second(10), "tea")).await.then_failed("a key of 0 bytes");
+    scenario()
+        .when(wish, made("tea", second(10), "fail"))
+        .await
+        .when_due("tea")
+        .await
+        .then_failed("broken");
+    scenario()
+        .when(wish, made("", second(10), "tea"))
+        .await
+        .then_failed("a key of 0 bytes");
 }
 
 #[tokio::test]
 #[should_panic(expected = "timers were also scheduled: [\"tea\"]")]
 async fn a_scenario_notices_a_timer_that_was_not_expected() {
-    PolicyScenario::<Named>::new().when(Id::new(), made("tea", second(1), "tea")).await.then_nothing_else();
+    PolicyScenario::<Named>::new()
+        .when(Id::new(), made("tea", second(1), "tea"))
+        .await
+        .then_nothing_else();
 }
 
 #[tokio::test]
 #[should_panic(expected = "there is no timer \"coffee\"")]
 async fn a_scenario_notices_a_timer_that_is_missing() {
-    let scenario = PolicyScenario::<Named>::new().when(Id::new(), made("tea", second(1), "tea")).await;
+    let scenario = PolicyScenario::<Named>::new()
+        .when(Id::new(), made("tea", second(1), "tea"))
+        .await;
     let _ = scenario.then_timer("coffee", second(1), Text("tea".into()));
 }
 
@@ -738,7 +1059,11 @@ impl eventsourcing_core::Timers for Named {
     type Timer = Text;
     type Error = clockwork::BellError;
 
-    async fn due(&self, timer: &eventsourcing_core::Due<Text>, work: &mut Work) -> Result<(), Self::Error> {
+    async fn due(
+        &self,
+        timer: &eventsourcing_core::Due<Text>,
+        work: &mut Work,
+    ) -> Result<(), Self::Error> {
         let (key, text, due) = (timer.key.clone(), timer.payload.0.clone(), timer.at);
         if text == "fail" {
             return Err(clockwork::BellError::Broken);

@@ -19,7 +19,9 @@ struct Lines(Arc<Mutex<Vec<u8>>>);
 impl Lines {
     fn listen(&self) -> DefaultGuard {
         let lines = self.clone();
-        let subscriber = tracing_subscriber::fmt().with_env_filter("debug").with_ansi(false);
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter("debug")
+            .with_ansi(false);
         tracing::subscriber::set_default(subscriber.with_writer(move || lines.clone()).finish())
     }
 
@@ -43,20 +45,33 @@ async fn retries_are_visible() {
     let lines = Lines::default();
     let _listening = lines.listen();
     let store = Arc::new(FaultyStore::new(MemoryStore::new()));
-    let app =
-        Application::new("jars", store.clone()).with_retry(RetryPolicy { attempts_max: 2, ..RetryPolicy::default() });
-    let id: Id<Jar> = app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 })).await.unwrap();
+    let app = Application::new("jars", store.clone()).with_retry(RetryPolicy {
+        attempts_max: 2,
+        ..RetryPolicy::default()
+    });
+    let id: Id<Jar> = app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+        .await
+        .unwrap();
     store.fail_next(Operation::Append, Fault::Conflict);
     app.update(id, |jar| jar.add(1)).await.unwrap();
     assert!(
-        lines.text().contains("DEBUG") && lines.text().contains("trying again what=\"command\" attempt=1"),
+        lines.text().contains("DEBUG")
+            && lines
+                .text()
+                .contains("trying again what=\"command\" attempt=1"),
         "{}",
         lines.text()
     );
     store.fail_next(Operation::Append, Fault::Unavailable);
-    app.with_retry(RetryPolicy::once()).command(CommandId::new()).update(id, |jar| jar.add(1)).await.unwrap_err();
+    app.with_retry(RetryPolicy::once())
+        .command(CommandId::new())
+        .update(id, |jar| jar.add(1))
+        .await
+        .unwrap_err();
     assert!(
-        lines.text().contains("WARN") && lines.text().contains("gave up what=\"append\" attempts=1"),
+        lines.text().contains("WARN")
+            && lines.text().contains("gave up what=\"append\" attempts=1"),
         "{}",
         lines.text()
     );
@@ -66,11 +81,19 @@ async fn retries_are_visible() {
 async fn a_follower_that_stops_is_an_error() {
     let lines = Lines::default();
     let _listening = lines.listen();
-    let pantry = Pantry::start(MemoryStore::new(), Runner::concurrent()).await.unwrap();
-    let bad = pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: FAILS_ON }));
+    let pantry = Pantry::start(MemoryStore::new(), Runner::concurrent())
+        .await
+        .unwrap();
+    let bad = pantry
+        .jars
+        .app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: FAILS_ON }));
     let _: Id<Jar> = bad.await.expect("the save itself does not fail");
     pantry.settled().await.unwrap_err();
     let text = lines.text();
-    assert!(text.contains("ERROR") && text.contains("follower stopped follower=shelves position=1"), "{text}");
+    assert!(
+        text.contains("ERROR") && text.contains("follower stopped follower=shelves position=1"),
+        "{text}"
+    );
     assert!(text.contains("666 beans are too many"), "{text}");
 }

@@ -9,8 +9,8 @@ use std::time::Duration;
 use eventsourcing_core::store::{MemoryStore, StoreError};
 use eventsourcing_core::system::{FollowerHealth, FollowerState};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, OnFailure, Policy, Projection, Recorded, Root, Runner, Running, System, Work,
-    event,
+    Aggregate, AppError, Application, Id, OnFailure, Policy, Projection, Recorded, Root, Runner,
+    Running, System, Work, event,
 };
 use serde::{Deserialize, Serialize};
 
@@ -46,7 +46,9 @@ impl<A: Aggregate> Policy<A> for App {
     type Error = AppError;
 
     async fn react(&self, _: &Recorded<A>, work: &mut Work) -> Result<(), AppError> {
-        let shelf = work.load_or_create(Id::<Shelf>::named("shelf"), || ShelfEvent::Built).await?;
+        let shelf = work
+            .load_or_create(Id::<Shelf>::named("shelf"), || ShelfEvent::Built)
+            .await?;
         shelf.record(ShelfEvent::Changed);
         Ok(())
     }
@@ -121,22 +123,32 @@ fn counted(mut old: serde_json::Value) -> serde_json::Value {
 /// A jar with two events that the old release does not know.
 async fn new_jar(app: &Application) -> Id<new::Jar> {
     use new::JarEvent::{Added, Filled, Polished};
-    let mut jar = Root::<new::Jar>::create([Filled { beans: 5 }, Polished, Added { beans: 1, times: 2 }]);
+    let mut jar =
+        Root::<new::Jar>::create([Filled { beans: 5 }, Polished, Added { beans: 1, times: 2 }]);
     app.save(&mut jar).await.unwrap();
     jar.id()
 }
 
 async fn old_jar(app: &Application) {
-    let mut jar = Root::<old::Jar>::create([old::JarEvent::Filled { beans: 1 }, old::JarEvent::Added { beans: 1 }]);
+    let mut jar = Root::<old::Jar>::create([
+        old::JarEvent::Filled { beans: 1 },
+        old::JarEvent::Added { beans: 1 },
+    ]);
     app.save(&mut jar).await.unwrap();
 }
 
 fn follower<'a>(followers: &'a [FollowerHealth], name: &str) -> &'a FollowerHealth {
-    followers.iter().find(|follower| follower.name == *name).unwrap()
+    followers
+        .iter()
+        .find(|follower| follower.name == *name)
+        .unwrap()
 }
 
 async fn changes(store: &MemoryStore) -> u64 {
-    let shelf = Application::new("shelves", store.clone()).find(Id::<Shelf>::named("shelf")).await.unwrap();
+    let shelf = Application::new("shelves", store.clone())
+        .find(Id::<Shelf>::named("shelf"))
+        .await
+        .unwrap();
     shelf.map_or(0, |shelf| shelf.changes)
 }
 
@@ -146,21 +158,46 @@ async fn until<F: Future<Output = bool>>(what: &str, mut is_so: impl FnMut() -> 
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    assert!(tokio::time::timeout(Duration::from_secs(30), waiting).await.is_ok(), "{what} within 30 seconds");
+    assert!(
+        tokio::time::timeout(Duration::from_secs(30), waiting)
+            .await
+            .is_ok(),
+        "{what} within 30 seconds"
+    );
 }
 
 #[tokio::test]
 async fn an_aggregate_with_an_unknown_event_is_not_loaded_and_the_error_says_why() {
     let app = Application::new("jars", MemoryStore::new());
     let id: Id<old::Jar> = Id::from_uuid(new_jar(&app).await.as_uuid());
-    let errors = [app.load(id).await.map(drop), app.history(id).await.map(drop)];
+    let errors = [
+        app.load(id).await.map(drop),
+        app.history(id).await.map(drop),
+    ];
     for error in errors.map(Result::unwrap_err) {
         let source = std::error::Error::source(&error).unwrap().to_string();
-        assert!(error.to_string().contains(&format!("version 2 of Jar {id} cannot be read")), "{error}");
-        assert!(source.contains("unknown event \"Polished\"") && source.contains("newer release"), "{source}");
-        assert!(matches!(error, AppError::Store(StoreError::Newer { .. })), "{error:?}");
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("version 2 of Jar {id} cannot be read")),
+            "{error}"
+        );
+        assert!(
+            source.contains("unknown event \"Polished\"") && source.contains("newer release"),
+            "{source}"
+        );
+        assert!(
+            matches!(error, AppError::Store(StoreError::Newer { .. })),
+            "{error:?}"
+        );
     }
-    assert_eq!(app.load_at(id, eventsourcing_core::store::Version::FIRST).await.unwrap().beans, 5);
+    assert_eq!(
+        app.load_at(id, eventsourcing_core::store::Version::FIRST)
+            .await
+            .unwrap()
+            .beans,
+        5
+    );
 }
 
 #[tokio::test]
@@ -172,17 +209,31 @@ async fn who_names_what_it_needs_passes_over_the_rest_and_who_needs_all_waits() 
     old_jar(&pantry.jars.app).await;
     let health = pantry.health().await.unwrap();
     let state = |name: &str| follower(&health.followers, name).state.to_string();
-    assert_eq!((state("filled"), state("all")), ("running".into(), "waiting for a newer release".into()));
+    assert_eq!(
+        (state("filled"), state("all")),
+        ("running".into(), "waiting for a newer release".into())
+    );
     assert_eq!((*pantry.filled.0.lock().unwrap()).len(), 3);
-    assert_eq!(*pantry.all.0.lock().unwrap(), ["Filled", "Added", "Filled"], "nothing is skipped, nothing parked");
+    assert_eq!(
+        *pantry.all.0.lock().unwrap(),
+        ["Filled", "Added", "Filled"],
+        "nothing is skipped, nothing parked"
+    );
     assert!(!health.is_healthy());
-    let FollowerState::WaitingForRelease(failure) = &follower(&health.followers, "shelves").state else {
+    let FollowerState::WaitingForRelease(failure) = &follower(&health.followers, "shelves").state
+    else {
         panic!("{health:?}")
     };
-    assert!(failure.event.starts_with("Polished of Jar") && failure.cause.contains("newer release"), "{failure}");
+    assert!(
+        failure.event.starts_with("Polished of Jar") && failure.cause.contains("newer release"),
+        "{failure}"
+    );
     assert_eq!(changes(&store).await, 3);
     let error = pantry.settled().await.unwrap_err().to_string();
-    assert!(error.contains("Polished") && error.contains("newer release"), "{error}");
+    assert!(
+        error.contains("Polished") && error.contains("newer release"),
+        "{error}"
+    );
     pantry.stop().await.unwrap();
 
     // The newer release goes on where the older one waits, and everything is dealt with once.
@@ -208,17 +259,27 @@ async fn a_process_with_the_newer_release_takes_over_from_one_that_waits() {
         let waits = || async {
             let followers = old.health().await.unwrap().followers;
             followers.iter().any(|follower| {
-                follower.name == *"shelves" && matches!(follower.state, FollowerState::WaitingForRelease(_))
+                follower.name == *"shelves"
+                    && matches!(follower.state, FollowerState::WaitingForRelease(_))
             })
         };
         until("the old release waits", waits).await;
-        assert!(changes(&store).await >= 2, "what it knows it has dealt with");
+        assert!(
+            changes(&store).await >= 2,
+            "what it knows it has dealt with"
+        );
 
         let new = new::start(&store, runner, partitions).await;
-        until("the new release takes over", || async { changes(&store).await == 2 + 8 * 3 }).await;
+        until("the new release takes over", || async {
+            changes(&store).await == 2 + 8 * 3
+        })
+        .await;
         let is_ready = || async {
             let followers = old.health().await.unwrap().followers;
-            followers.iter().filter(|follower| follower.name == *"shelves").all(|follower| follower.failure().is_none())
+            followers
+                .iter()
+                .filter(|follower| follower.name == *"shelves")
+                .all(|follower| follower.failure().is_none())
         };
         until("the old release sees that it is done", is_ready).await;
         old_jar(&old.jars.app).await;

@@ -7,10 +7,14 @@ mod misleading;
 use std::convert::Infallible;
 
 use domain::{Jar, JarEvent, Jars, Pantry, Seen};
-use eventsourcing_core::store::{Acknowledged, EventStore, MemoryStore, Position, Slice, StoredEvent};
+use eventsourcing_core::store::{
+    Acknowledged, EventStore, MemoryStore, Position, Slice, StoredEvent,
+};
 use eventsourcing_core::system::{EventPlace, Finding, VerifyProgress};
 use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{Application, Policy, Recorded, Root, Runner, Running, System, SystemBuilder, Work};
+use eventsourcing_core::{
+    Application, Policy, Recorded, Root, Runner, Running, System, SystemBuilder, Work,
+};
 use misleading::{Flaw, Misleading, log};
 
 /// Reacts to nothing, in any number of partitions.
@@ -56,7 +60,9 @@ async fn store_with(jars: usize, events_each: usize) -> Misleading {
 
 /// Followers that have dealt with what they were told.
 async fn caught_up(store: &Misleading) -> Running<Pantry> {
-    let pantry = Pantry::start(store.clone(), Runner::inline()).await.unwrap();
+    let pantry = Pantry::start(store.clone(), Runner::inline())
+        .await
+        .unwrap();
     pantry.settled().await.unwrap();
     pantry
 }
@@ -66,7 +72,10 @@ fn place(event: &StoredEvent) -> (Position, u64) {
 }
 
 fn places<'a>(events: impl IntoIterator<Item = &'a EventPlace>) -> Vec<(Position, u64)> {
-    events.into_iter().map(|event| (event.position, event.version.as_u64())).collect()
+    events
+        .into_iter()
+        .map(|event| (event.position, event.version.as_u64()))
+        .collect()
 }
 
 #[tokio::test]
@@ -95,10 +104,16 @@ async fn an_event_that_is_dropped_doubled_or_swapped_is_found_and_named_from_eac
             let verification = pantry.verify().await.unwrap();
             assert!(!verification.agrees(), "{seed}: {flaw:?}");
             for follower in &verification.followers {
-                let [difference] = &follower.differences[..] else { panic!("{seed}: {flaw:?}: {verification}") };
-                assert_eq!((difference.slice, &difference.follower), (Slice::of(event.position), &follower.name));
+                let [difference] = &follower.differences[..] else {
+                    panic!("{seed}: {flaw:?}: {verification}")
+                };
+                assert_eq!(
+                    (difference.slice, &difference.follower),
+                    (Slice::of(event.position), &follower.name)
+                );
                 match (&flaw, &difference.finding) {
-                    (Flaw::Drop, Finding::Missing(found)) | (Flaw::Double, Finding::Doubled(found)) => {
+                    (Flaw::Drop, Finding::Missing(found))
+                    | (Flaw::Double, Finding::Doubled(found)) => {
                         assert_eq!(places(found), [place(event)], "{seed}");
                     }
                     (Flaw::SwapFor(_), Finding::Exchanged(found)) => {
@@ -118,29 +133,66 @@ async fn an_event_that_is_dropped_doubled_or_swapped_is_found_and_named_from_eac
 async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_and_named() {
     let store = store_with(20, 5_000).await;
     let events = log(&store).await;
-    let (dropped, doubled, swapped, other) = (&events[12_345], &events[54_321], &events[77_777], &events[99_999]);
+    let (dropped, doubled, swapped, other) = (
+        &events[12_345],
+        &events[54_321],
+        &events[77_777],
+        &events[99_999],
+    );
     store.break_at(dropped.position, Flaw::Drop);
     store.break_at(doubled.position, Flaw::Double);
     store.break_at(swapped.position, Flaw::SwapFor(Box::new(other.clone())));
-    let larder = Larder::start(store.clone(), Runner::inline()).await.unwrap();
+    let larder = Larder::start(store.clone(), Runner::inline())
+        .await
+        .unwrap();
     store.be_honest();
 
     let mut told: Vec<VerifyProgress> = Vec::new();
-    let verification = larder.verify_with(|progress| told.push(progress.clone())).await.unwrap();
+    let verification = larder
+        .verify_with(|progress| told.push(progress.clone()))
+        .await
+        .unwrap();
     for follower in ["calm", "seen"] {
-        let of_follower = told.iter().filter(|told| told.follower.as_str() == follower);
+        let of_follower = told
+            .iter()
+            .filter(|told| told.follower.as_str() == follower);
         let positions: Vec<_> = of_follower.map(|told| told.position).collect();
-        assert!(positions.is_sorted() && positions.len() > 1, "{positions:?}");
-        assert_eq!(positions.last(), told.iter().find(|told| told.follower.as_str() == follower).map(|told| &told.end));
+        assert!(
+            positions.is_sorted() && positions.len() > 1,
+            "{positions:?}"
+        );
+        assert_eq!(
+            positions.last(),
+            told.iter()
+                .find(|told| told.follower.as_str() == follower)
+                .map(|told| &told.end)
+        );
     }
     assert_eq!(verification.followers.len(), 2);
     for follower in &verification.followers {
-        assert_eq!((follower.position.as_u64(), follower.events, follower.slices), (100_000, 100_000, 10));
-        let [first, second, third] = &follower.differences[..] else { panic!("{verification}") };
-        assert!(matches!(&first.finding, Finding::Missing(found) if places(found) == [place(dropped)]), "{first}");
-        assert!(matches!(&second.finding, Finding::Doubled(found) if places(found) == [place(doubled)]), "{second}");
-        let Finding::Replaced { missing, by } = &third.finding else { panic!("{third}") };
-        assert_eq!(places([missing, by]), [place(swapped), place(other)], "another slice was searched");
+        assert_eq!(
+            (follower.position.as_u64(), follower.events, follower.slices),
+            (100_000, 100_000, 10)
+        );
+        let [first, second, third] = &follower.differences[..] else {
+            panic!("{verification}")
+        };
+        assert!(
+            matches!(&first.finding, Finding::Missing(found) if places(found) == [place(dropped)]),
+            "{first}"
+        );
+        assert!(
+            matches!(&second.finding, Finding::Doubled(found) if places(found) == [place(doubled)]),
+            "{second}"
+        );
+        let Finding::Replaced { missing, by } = &third.finding else {
+            panic!("{third}")
+        };
+        assert_eq!(
+            places([missing, by]),
+            [place(swapped), place(other)],
+            "another slice was searched"
+        );
     }
     let text = verification.to_string();
     let named = format!(
@@ -148,24 +200,37 @@ async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_and_
         dropped.stream.id
     );
     assert!(text.contains(&named), "{text}");
-    assert!(text.contains("seen: 100000 events up to position 100000: 3 differences"), "{text}");
+    assert!(
+        text.contains("seen: 100000 events up to position 100000: 3 differences"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
 async fn what_cannot_be_named_is_counted() {
     let store = store_with(1, 20).await;
-    [3, 4, 5].into_iter().for_each(|position| store.break_at(Position::new(position), Flaw::Drop));
+    [3, 4, 5]
+        .into_iter()
+        .for_each(|position| store.break_at(Position::new(position), Flaw::Drop));
     let pantry = caught_up(&store).await;
     store.be_honest();
     let verification = pantry.verify().await.unwrap().to_string();
-    assert!(verification.contains("shelves, positions 1–10000: of 20 events 3 did not come"), "{verification}");
+    assert!(
+        verification.contains("shelves, positions 1–10000: of 20 events 3 did not come"),
+        "{verification}"
+    );
 
     let store = store_with(1, 20).await;
-    [3, 4, 5].into_iter().for_each(|position| store.break_at(Position::new(position), Flaw::Double));
+    [3, 4, 5]
+        .into_iter()
+        .for_each(|position| store.break_at(Position::new(position), Flaw::Double));
     let pantry = caught_up(&store).await;
     store.be_honest();
     let verification = pantry.verify().await.unwrap().to_string();
-    assert!(verification.contains("3 events too many came, besides 20 events"), "{verification}");
+    assert!(
+        verification.contains("3 events too many came, besides 20 events"),
+        "{verification}"
+    );
 }
 
 /// Events that do not belong where they came are looked for in the whole log.
@@ -175,13 +240,21 @@ async fn an_event_from_another_slice_that_came_besides_is_found() {
     let events = log(&store).await;
     let (event, stray) = (&events[7], &events[10_500]);
     store.break_at(event.position, Flaw::Add(Box::new(stray.clone())));
-    let larder = Larder::start(store.clone(), Runner::inline()).await.unwrap();
+    let larder = Larder::start(store.clone(), Runner::inline())
+        .await
+        .unwrap();
     store.be_honest();
     let verification = larder.verify().await.unwrap();
-    let [calm, _] = &verification.followers[..] else { panic!("{verification}") };
-    let [difference] = &calm.differences[..] else { panic!("{verification}") };
+    let [calm, _] = &verification.followers[..] else {
+        panic!("{verification}")
+    };
+    let [difference] = &calm.differences[..] else {
+        panic!("{verification}")
+    };
     assert_eq!(difference.slice, Slice::of(event.position));
-    let Finding::Stray(found) = &difference.finding else { panic!("{verification}") };
+    let Finding::Stray(found) = &difference.finding else {
+        panic!("{verification}")
+    };
     assert_eq!(places([found]), [place(stray)]);
 }
 
@@ -190,8 +263,13 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
     for partitions in [1, 3] {
         let store = MemoryStore::new();
         let start = || {
-            let builder = SystemBuilder::<Larder>::new(store.clone()).with_partitions("calm", partitions);
-            builder.with_runner(Runner::concurrent().with_leases(std::time::Duration::from_millis(300))).start()
+            let builder =
+                SystemBuilder::<Larder>::new(store.clone()).with_partitions("calm", partitions);
+            builder
+                .with_runner(
+                    Runner::concurrent().with_leases(std::time::Duration::from_millis(300)),
+                )
+                .start()
         };
         let (here, there) = (start().await.unwrap(), start().await.unwrap());
         let app = Application::new("jars", store.clone());
@@ -210,7 +288,10 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
         let verification = here.verify().await.unwrap();
         assert!(verification.agrees(), "{verification}");
         assert_eq!(verification.followers[0].events, 4 * 5_000);
-        assert!(least < most, "they were at work: {least} events, then {most}");
+        assert!(
+            least < most,
+            "they were at work: {least} events, then {most}"
+        );
         assert_eq!(here.seen.0.lock().unwrap().len(), 4 * 5_000);
         here.stop().await.unwrap();
         there.stop().await.unwrap();
@@ -239,15 +320,25 @@ async fn the_partition_that_lost_an_event_is_named() {
     let larder = builder.with_runner(Runner::inline()).start().await.unwrap();
     store.be_honest();
     let verification = larder.verify().await.unwrap();
-    let [calm, seen] = &verification.followers[..] else { panic!("{verification}") };
+    let [calm, seen] = &verification.followers[..] else {
+        panic!("{verification}")
+    };
     assert_eq!((calm.events, seen.differences.len()), (25_000, 2));
-    let partition = |event: &StoredEvent| format!("calm:{}/4", event.stream.id.as_u128() as u32 % 4 + 1);
+    let partition =
+        |event: &StoredEvent| format!("calm:{}/4", event.stream.id.as_u128() as u32 % 4 + 1);
     let lost = [&events[1_234], &events[24_998]];
-    let found: Vec<_> = calm.differences.iter().map(|found| (found.follower.to_string(), &found.finding)).collect();
+    let found: Vec<_> = calm
+        .differences
+        .iter()
+        .map(|found| (found.follower.to_string(), &found.finding))
+        .collect();
     assert_eq!(found.len(), 2, "{verification}");
     for ((follower, finding), lost) in found.into_iter().zip(lost) {
         assert_eq!(follower, partition(lost));
-        assert!(matches!(finding, Finding::Missing(missing) if places(missing) == [place(lost)]), "{verification}");
+        assert!(
+            matches!(finding, Finding::Missing(missing) if places(missing) == [place(lost)]),
+            "{verification}"
+        );
     }
 }
 
@@ -256,5 +347,8 @@ async fn store_that_is_not_asked_what_an_acknowledged_append_survives_claims_not
     let silent = Misleading::new(MemoryStore::new());
     assert_eq!(silent.acknowledged().await.unwrap(), Acknowledged::Unknown);
     let health = caught_up(&silent).await.health().await.unwrap();
-    assert_eq!(health.acknowledged, [(silent.log_id(), Acknowledged::Unknown)].into());
+    assert_eq!(
+        health.acknowledged,
+        [(silent.log_id(), Acknowledged::Unknown)].into()
+    );
 }

@@ -25,7 +25,8 @@ impl Fingerprint {
         let mut tokens = tokens.into_iter().peekable();
         while let Some(token) = tokens.next() {
             match token {
-                TokenTree::Punct(punct) if punct.as_char() == '#' && tokens.next_if(is_documentation).is_some() => {}
+                TokenTree::Punct(punct)
+                    if punct.as_char() == '#' && tokens.next_if(is_documentation).is_some() => {}
                 TokenTree::Punct(punct) if punct.as_char() == ',' && tokens.peek().is_none() => {}
                 token => self.token(token),
             }
@@ -56,9 +57,12 @@ impl Fingerprint {
 }
 
 fn is_documentation(token: &TokenTree) -> bool {
-    let TokenTree::Group(group) = token else { return false };
+    let TokenTree::Group(group) = token else {
+        return false;
+    };
     let first = group.stream().into_iter().next();
-    group.delimiter() == Delimiter::Bracket && matches!(first, Some(TokenTree::Ident(word)) if word == "doc")
+    group.delimiter() == Delimiter::Bracket
+        && matches!(first, Some(TokenTree::Ident(word)) if word == "doc")
 }
 
 /// Groups without delimiters come from macros that wrap what they were given; they mean nothing.

@@ -40,8 +40,14 @@ fn no_expansion_names_the_runtime_where_another_path_is_given() {
             #[aggregate(crate = framework, snapshot = every(2))]
             struct Account {}
         }),
-        crate::event::attribute(quote!(crate = framework, schema), quote!(impl Account { fn opened() -> Self {} })),
-        crate::event::attribute(quote!(crate = framework), quote!(impl Account { fn closed(&mut self) {} })),
+        crate::event::attribute(
+            quote!(crate = framework, schema),
+            quote!(impl Account { fn opened() -> Self {} }),
+        ),
+        crate::event::attribute(
+            quote!(crate = framework),
+            quote!(impl Account { fn closed(&mut self) {} }),
+        ),
         crate::event::attribute(
             quote!(crate = framework),
             quote!(
@@ -69,29 +75,47 @@ fn no_expansion_names_the_runtime_where_another_path_is_given() {
     ];
     for expansion in expansions {
         let text = expansion.to_string();
-        assert!(text.contains("framework") && !text.contains("eventsourcing"), "{text}");
+        assert!(
+            text.contains("framework") && !text.contains("eventsourcing"),
+            "{text}"
+        );
     }
 }
 
 fn compare(name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
-    let source = std::fs::read_to_string(folder.join(name).with_extension("rs")).expect("the source can be read");
+    let source = std::fs::read_to_string(folder.join(name).with_extension("rs"))
+        .expect("the source can be read");
     let file = syn::parse_file(&source).expect("the source is Rust");
     let expanded: TokenStream = file.items.into_iter().map(expand).collect();
-    let expanded = prettyplease::unparse(&shown(syn::parse2(expanded).expect("an expansion is Rust")));
+    let expanded =
+        prettyplease::unparse(&shown(syn::parse2(expanded).expect("an expansion is Rust")));
     let golden = folder.join(name).with_extension("expanded.rs");
     if std::env::var_os("BLESS").is_some() {
         std::fs::write(&golden, &expanded).expect("the golden file can be written");
     }
-    let expected = std::fs::read_to_string(&golden).expect("the golden file can be read; BLESS=1 writes it");
-    assert!(expanded == expected, "{name} expands to something else; after BLESS=1 the difference can be reviewed");
+    let expected =
+        std::fs::read_to_string(&golden).expect("the golden file can be read; BLESS=1 writes it");
+    assert!(
+        expanded == expected,
+        "{name} expands to something else; after BLESS=1 the difference can be reviewed"
+    );
 }
 
 /// With what stands in the macro that asks for the feature, as that expands to.
 fn shown(mut file: File) -> File {
     let items = file.items.into_iter().flat_map(|item| match item {
-        Item::Macro(item) if item.mac.path.segments.last().is_some_and(|last| last.ident == "described") => {
-            syn::parse2::<File>(item.mac.tokens).expect("an expansion is Rust").items
+        Item::Macro(item)
+            if item
+                .mac
+                .path
+                .segments
+                .last()
+                .is_some_and(|last| last.ident == "described") =>
+        {
+            syn::parse2::<File>(item.mac.tokens)
+                .expect("an expansion is Rust")
+                .items
         }
         item => vec![item],
     });
@@ -102,12 +126,19 @@ fn shown(mut file: File) -> File {
 /// What the compiler makes of an item with our macros.
 fn expand(mut item: Item) -> TokenStream {
     if let Some(event) = take(attributes(&mut item), "event") {
-        let arguments = event.meta.require_list().map_or_else(|_| TokenStream::new(), |list| list.tokens.clone());
+        let arguments = event
+            .meta
+            .require_list()
+            .map_or_else(|_| TokenStream::new(), |list| list.tokens.clone());
         return crate::event::attribute(arguments, item.to_token_stream());
     }
     match take(attributes(&mut item), "derive") {
-        Some(derive) if mentions(&derive, "Aggregate") => crate::aggregate::derive(item.to_token_stream()),
-        Some(derive) if mentions(&derive, "System") => crate::system::derive(item.to_token_stream()),
+        Some(derive) if mentions(&derive, "Aggregate") => {
+            crate::aggregate::derive(item.to_token_stream())
+        }
+        Some(derive) if mentions(&derive, "System") => {
+            crate::system::derive(item.to_token_stream())
+        }
         _ => item.to_token_stream(),
     }
 }
@@ -122,7 +153,9 @@ fn attributes(item: &mut Item) -> &mut Vec<Attribute> {
 }
 
 fn take(attributes: &mut Vec<Attribute>, name: &str) -> Option<Attribute> {
-    let index = attributes.iter().position(|attribute| attribute.path().is_ident(name))?;
+    let index = attributes
+        .iter()
+        .position(|attribute| attribute.path().is_ident(name))?;
     Some(attributes.remove(index))
 }
 

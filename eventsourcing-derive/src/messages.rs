@@ -181,8 +181,12 @@ mod tests {
     /// Every message as it is shown: the text between the values, in order.
     fn is_shown(template: &str, shown: &str) -> bool {
         shown.lines().any(|line| {
-            let mut pieces = template.split('{').map(|piece| piece.split_once('}').map_or(piece, |(_, text)| text));
-            let rest = pieces.try_fold(line, |rest, piece| rest.find(piece).map(|at| &rest[at + piece.len()..]));
+            let mut pieces = template
+                .split('{')
+                .map(|piece| piece.split_once('}').map_or(piece, |(_, text)| text));
+            let rest = pieces.try_fold(line, |rest, piece| {
+                rest.find(piece).map(|at| &rest[at + piece.len()..])
+            });
             rest.is_some()
         })
     }
@@ -192,10 +196,18 @@ mod tests {
         let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui");
         let files = std::fs::read_dir(folder).expect("tests/ui can be read");
         let paths = files.map(|file| file.expect("tests/ui can be read").path());
-        let shown = paths.filter(|path| path.extension().is_some_and(|extension| extension == "stderr"));
-        let shown: String = shown.map(|path| std::fs::read_to_string(path).expect("a case can be read")).collect();
-        let missing: Vec<_> =
-            CATALOGUE.iter().filter(|(_, text)| !is_shown(text, &shown)).map(|(name, _)| name).collect();
+        let shown = paths.filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "stderr")
+        });
+        let shown: String = shown
+            .map(|path| std::fs::read_to_string(path).expect("a case can be read"))
+            .collect();
+        let missing: Vec<_> = CATALOGUE
+            .iter()
+            .filter(|(_, text)| !is_shown(text, &shown))
+            .map(|(name, _)| name)
+            .collect();
         assert!(missing.is_empty(), "no case in tests/ui shows {missing:?}");
     }
 }

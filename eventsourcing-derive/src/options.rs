@@ -5,7 +5,10 @@ use quote::ToTokens;
 use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::punctuated::Punctuated;
-use syn::{Attribute, Expr, ExprLit, ExprPath, Ident, Lit, LitInt, LitStr, Meta, Path, Token, parenthesized, token};
+use syn::{
+    Attribute, Expr, ExprLit, ExprPath, Ident, Lit, LitInt, LitStr, Meta, Path, Token,
+    parenthesized, token,
+};
 
 use crate::errors::Errors;
 use crate::messages;
@@ -36,12 +39,18 @@ impl Options {
         errors: &mut Errors,
     ) -> Self {
         let mut entries = Vec::new();
-        for written in attributes.iter().filter(|written| written.path().is_ident(attribute)) {
+        for written in attributes
+            .iter()
+            .filter(|written| written.path().is_ident(attribute))
+        {
             match &written.meta {
                 Meta::Path(_) => {}
                 Meta::List(list) => entries.extend(read(attribute, list.tokens.clone(), errors)),
                 Meta::NameValue(meta) => {
-                    errors.report(meta, messages::malformed_options(shown(attribute), "expected parentheses"));
+                    errors.report(
+                        meta,
+                        messages::malformed_options(shown(attribute), "expected parentheses"),
+                    );
                 }
             }
         }
@@ -49,7 +58,12 @@ impl Options {
     }
 
     /// The options between the parentheses of an attribute macro or, if its name ends so, of `macro!`.
-    pub(crate) fn of_arguments(attribute: &str, arguments: TokenStream, known: &[&str], errors: &mut Errors) -> Self {
+    pub(crate) fn of_arguments(
+        attribute: &str,
+        arguments: TokenStream,
+        known: &[&str],
+        errors: &mut Errors,
+    ) -> Self {
         let entries = read(attribute, arguments, errors);
         Self::known(attribute, entries, known, errors)
     }
@@ -58,7 +72,10 @@ impl Options {
         let mut kept: Vec<Entry> = Vec::new();
         for entry in entries {
             if !known.iter().any(|known| entry.key == known) {
-                errors.report(&entry.key, unknown(attribute, &entry.key.to_string(), known));
+                errors.report(
+                    &entry.key,
+                    unknown(attribute, &entry.key.to_string(), known),
+                );
             } else if kept.iter().any(|kept| kept.key == entry.key)
                 && !REPEATABLE.iter().any(|repeatable| entry.key == repeatable)
             {
@@ -73,7 +90,10 @@ impl Options {
     /// The value of `key = "text"`.
     pub(crate) fn text(&self, key: &str, example: &str, errors: &mut Errors) -> Option<LitStr> {
         self.typed(key, "a text", example, errors, |value| match value {
-            Value::Expr(Expr::Lit(ExprLit { lit: Lit::Str(text), .. })) => Some(text.clone()),
+            Value::Expr(Expr::Lit(ExprLit {
+                lit: Lit::Str(text),
+                ..
+            })) => Some(text.clone()),
             _ => None,
         })
     }
@@ -81,7 +101,9 @@ impl Options {
     /// The value of `key = path::to::something`.
     pub(crate) fn path(&self, key: &str, example: &str, errors: &mut Errors) -> Option<Path> {
         self.typed(key, "a path", example, errors, |value| match value {
-            Value::Expr(Expr::Path(ExprPath { qself: None, path, .. })) => Some(path.clone()),
+            Value::Expr(Expr::Path(ExprPath {
+                qself: None, path, ..
+            })) => Some(path.clone()),
             _ => None,
         })
     }
@@ -89,7 +111,9 @@ impl Options {
     /// The value of `key = Name`.
     pub(crate) fn ident(&self, key: &str, example: &str, errors: &mut Errors) -> Option<Ident> {
         self.typed(key, "a name", example, errors, |value| match value {
-            Value::Expr(Expr::Path(ExprPath { qself: None, path, .. })) => path.get_ident().cloned(),
+            Value::Expr(Expr::Path(ExprPath {
+                qself: None, path, ..
+            })) => path.get_ident().cloned(),
             _ => None,
         })
     }
@@ -97,10 +121,19 @@ impl Options {
     /// The value of `key = 2`, a number from 1 to 65535.
     pub(crate) fn version(&self, key: &str, example: &str, errors: &mut Errors) -> Option<u16> {
         let number = |value: &LitInt| value.base10_parse().ok().filter(|version| *version > 0);
-        self.typed(key, "a number from 1 to 65535", example, errors, |value| match value {
-            Value::Expr(Expr::Lit(ExprLit { lit: Lit::Int(value), .. })) => number(value),
-            _ => None,
-        })
+        self.typed(
+            key,
+            "a number from 1 to 65535",
+            example,
+            errors,
+            |value| match value {
+                Value::Expr(Expr::Lit(ExprLit {
+                    lit: Lit::Int(value),
+                    ..
+                })) => number(value),
+                _ => None,
+            },
+        )
     }
 
     /// The value of `key = expression`.
@@ -118,16 +151,29 @@ impl Options {
 
     /// The word `key`, where it stands.
     pub(crate) fn written_word(&self, key: &str, errors: &mut Errors) -> Option<Ident> {
-        self.typed(key, "nothing", key, errors, |value| matches!(value, Value::Missing).then_some(()))?;
-        self.0.iter().find(|entry| entry.key == key).map(|entry| entry.key.clone())
+        self.typed(key, "nothing", key, errors, |value| {
+            matches!(value, Value::Missing).then_some(())
+        })?;
+        self.0
+            .iter()
+            .find(|entry| entry.key == key)
+            .map(|entry| entry.key.clone())
     }
 
     /// The items of `key(item, item)`.
     pub(crate) fn list<T: Parse>(&self, key: &str, example: &str, errors: &mut Errors) -> Vec<T> {
-        let items = self.typed(key, "a list in parentheses", example, errors, |value| match value {
-            Value::List(items) => Punctuated::<T, Token![,]>::parse_terminated.parse2(items.clone()).ok(),
-            _ => None,
-        });
+        let items = self.typed(
+            key,
+            "a list in parentheses",
+            example,
+            errors,
+            |value| match value {
+                Value::List(items) => Punctuated::<T, Token![,]>::parse_terminated
+                    .parse2(items.clone())
+                    .ok(),
+                _ => None,
+            },
+        );
         items.into_iter().flatten().collect()
     }
 
@@ -144,7 +190,10 @@ impl Options {
         let mut each = Vec::new();
         for entry in self.0.iter().filter(|entry| entry.key == key) {
             let Value::List(options) = &entry.value else {
-                errors.report(entry, messages::wrong_value(key, "options in parentheses", example));
+                errors.report(
+                    entry,
+                    messages::wrong_value(key, "options in parentheses", example),
+                );
                 continue;
             };
             let reported = errors.count();
@@ -174,11 +223,18 @@ impl Options {
 /// The keys of an attribute that is not ours. What cannot be read is left to its owner.
 pub(crate) fn foreign_keys(attribute: &Attribute) -> Vec<Ident> {
     let entries = attribute.parse_args_with(Punctuated::<Entry, Token![,]>::parse_terminated);
-    entries.into_iter().flatten().map(|entry| entry.key).collect()
+    entries
+        .into_iter()
+        .flatten()
+        .map(|entry| entry.key)
+        .collect()
 }
 
 /// The word of `known` that was probably meant.
-pub(crate) fn nearest<'a>(found: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    found: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let distance = |known: &str| match known.contains(found) || found.contains(known) {
         true => 1,
         false => strsim::damerau_levenshtein(found, known),
@@ -197,7 +253,10 @@ fn unknown(attribute: &str, option: &str, known: &[&str]) -> String {
 
 /// "`a`, `b` and `c`", for messages.
 pub(crate) fn words(words: &[impl ToString]) -> String {
-    let quoted: Vec<_> = words.iter().map(|word| format!("`{}`", word.to_string())).collect();
+    let quoted: Vec<_> = words
+        .iter()
+        .map(|word| format!("`{}`", word.to_string()))
+        .collect();
     match quoted.split_last() {
         None => "none".into(),
         Some((last, [])) => last.clone(),
@@ -207,14 +266,21 @@ pub(crate) fn words(words: &[impl ToString]) -> String {
 
 /// As it is written in the source.
 fn shown(attribute: &str) -> String {
-    if attribute.ends_with('!') { attribute.into() } else { format!("#[{attribute}]") }
+    if attribute.ends_with('!') {
+        attribute.into()
+    } else {
+        format!("#[{attribute}]")
+    }
 }
 
 fn read(attribute: &str, tokens: TokenStream, errors: &mut Errors) -> Vec<Entry> {
     match Punctuated::<Entry, Token![,]>::parse_terminated.parse2(tokens) {
         Ok(entries) => entries.into_iter().collect(),
         Err(cause) => {
-            errors.report_at(cause.span(), messages::malformed_options(shown(attribute), &cause));
+            errors.report_at(
+                cause.span(),
+                messages::malformed_options(shown(attribute), &cause),
+            );
             Vec::new()
         }
     }

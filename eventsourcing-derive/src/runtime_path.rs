@@ -21,9 +21,15 @@ struct Package {
 }
 
 /// The package that users depend on. Packages named `eventsourcing` are of others, so its library has another name.
-const FACADE: Package = Package { name: "eventsourcing-kit", library: "eventsourcing" };
+const FACADE: Package = Package {
+    name: "eventsourcing-kit",
+    library: "eventsourcing",
+};
 /// The package that stores and the façade itself depend on.
-const CORE: Package = Package { name: "eventsourcing-core", library: "eventsourcing_core" };
+const CORE: Package = Package {
+    name: "eventsourcing-core",
+    library: "eventsourcing_core",
+};
 
 impl RuntimePath {
     pub(crate) fn parse(options: &Options, errors: &mut Errors) -> Self {
@@ -38,8 +44,13 @@ impl RuntimePath {
     /// found (a build without Cargo, or a crate that gets the framework through a third one), the name of the façade is left to the
     /// compiler, which resolves it or says that it is missing.
     fn found() -> Path {
-        let found = [&FACADE, &CORE].into_iter().find_map(Package::name_in_manifest);
-        let name = Ident::new(found.as_deref().unwrap_or(FACADE.library), Span::call_site());
+        let found = [&FACADE, &CORE]
+            .into_iter()
+            .find_map(Package::name_in_manifest);
+        let name = Ident::new(
+            found.as_deref().unwrap_or(FACADE.library),
+            Span::call_site(),
+        );
         parse_quote!(::#name)
     }
 
@@ -66,7 +77,9 @@ impl RuntimePath {
 impl Package {
     /// The name by which the crate that is being compiled knows the library, if it depends on the package.
     fn name_in_manifest(&self) -> Option<String> {
-        crate_name(self.name).ok().map(|found| self.name_as_found(found))
+        crate_name(self.name)
+            .ok()
+            .map(|found| self.name_as_found(found))
     }
 
     /// The name of the library. Cargo renames a library only if the dependency stands under another name than its package's.
@@ -92,13 +105,24 @@ mod tests {
 
     #[test]
     fn a_dependency_under_the_name_of_its_package_has_the_name_of_the_library() {
-        assert_eq!(FACADE.name_as_found(FoundCrate::Name("eventsourcing_kit".into())), "eventsourcing");
-        assert_eq!(CORE.name_as_found(FoundCrate::Name("eventsourcing_core".into())), "eventsourcing_core");
+        assert_eq!(
+            FACADE.name_as_found(FoundCrate::Name("eventsourcing_kit".into())),
+            "eventsourcing"
+        );
+        assert_eq!(
+            CORE.name_as_found(FoundCrate::Name("eventsourcing_core".into())),
+            "eventsourcing_core"
+        );
     }
 
     #[test]
     fn a_renamed_dependency_has_its_new_name() {
-        for name in ["es", "eventsourcing", "eventsourcing_core", "event_sourcing"] {
+        for name in [
+            "es",
+            "eventsourcing",
+            "eventsourcing_core",
+            "event_sourcing",
+        ] {
             assert_eq!(FACADE.name_as_found(FoundCrate::Name(name.into())), name);
         }
         assert_eq!(CORE.name_as_found(FoundCrate::Name("es".into())), "es");

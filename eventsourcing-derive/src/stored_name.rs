@@ -23,7 +23,10 @@ pub(crate) fn owner_name(chosen: Option<LitStr>, item: &Ident, errors: &mut Erro
 /// Reports a name that the framework may make for itself.
 pub(crate) fn check_is_free(name: &LitStr, errors: &mut Errors) {
     let value = name.value();
-    let fault = match value.chars().find(|character| SEPARATORS.contains(character)) {
+    let fault = match value
+        .chars()
+        .find(|character| SEPARATORS.contains(character))
+    {
         Some(separator) => format!("contains `{separator}`"),
         None if value.starts_with(FRAMEWORK) => format!("begins with `{FRAMEWORK}`"),
         None => return,

@@ -50,7 +50,9 @@ mod paid_in {
 
     /// Typed, and cannot fail.
     pub(super) fn from_1(old: InEuros) -> InText {
-        InText { amount: format!("{}.00", old.euros) }
+        InText {
+            amount: format!("{}.00", old.euros),
+        }
     }
 
     /// Typed, and may fail.
@@ -75,7 +77,13 @@ struct Moved {
 }
 
 fn moved(old: Moved) -> [AccountEvent; 2] {
-    [AccountEvent::PaidOut { cents: old.out }, AccountEvent::PaidIn { cents: old.back, note: None }]
+    [
+        AccountEvent::PaidOut { cents: old.out },
+        AccountEvent::PaidIn {
+            cents: old.back,
+            note: None,
+        },
+    ]
 }
 
 fn moved_perhaps(old: Option<i64>) -> Result<Option<AccountEvent>, &'static str> {
@@ -88,7 +96,10 @@ fn moved_perhaps(old: Option<i64>) -> Result<Option<AccountEvent>, &'static str>
 fn stored(name: &'static str, schema_version: u16, payload: &str) -> StoredEvent {
     StoredEvent {
         position: Position::ZERO,
-        stream: StreamId { category: Name::from_static("Account"), id: uuid::Uuid::nil() },
+        stream: StreamId {
+            category: Name::from_static("Account"),
+            id: uuid::Uuid::nil(),
+        },
         version: Version::FIRST,
         recorded_at: SystemClock.now(),
         name: Name::from_static(name),
@@ -123,7 +134,17 @@ fn each_version_comes_through_the_rest_of_the_chain_under_each_name() -> Result<
         assert_eq!(read(name, 3, r#"{"cent":5}"#)?, [paid_in(5)]);
         assert_eq!(read(name, 4, r#"{"cents":5}"#)?, [paid_in(5)]);
         let newer = read(name, 5, "{}").expect_err("no release has stored it");
-        assert!(matches!(newer, CodecError::UnknownVersion { found: 5, known: 4, .. }), "{newer:?}");
+        assert!(
+            matches!(
+                newer,
+                CodecError::UnknownVersion {
+                    found: 5,
+                    known: 4,
+                    ..
+                }
+            ),
+            "{newer:?}"
+        );
     }
     Ok(())
 }
@@ -137,7 +158,10 @@ fn a_new_event_has_the_current_name_and_version() {
 
 #[test]
 fn a_field_with_a_default_needs_no_upcaster() -> Result<(), CodecError> {
-    let noted = AccountEvent::PaidIn { cents: 5, note: Some("gift".into()) };
+    let noted = AccountEvent::PaidIn {
+        cents: 5,
+        note: Some("gift".into()),
+    };
     assert_eq!(read("PaidIn", 4, r#"{"cents":5,"note":"gift"}"#)?, [noted]);
     assert_eq!(read("PaidIn", 4, r#"{"cents":5}"#)?, [paid_in(5)]);
     Ok(())
@@ -152,14 +176,31 @@ fn a_split_event_is_read_as_several_or_none_and_a_retired_one_as_none() -> Resul
     assert_eq!(read("Frozen", 1, r#"{"why":"court"}"#)?, []);
     assert_eq!(read("Frozen", 9, "not even JSON")?, []);
     let newer = read("Moved", 3, "{}").expect_err("no release has stored it");
-    assert!(matches!(newer, CodecError::UnknownVersion { found: 3, known: 2, .. }), "{newer:?}");
+    assert!(
+        matches!(
+            newer,
+            CodecError::UnknownVersion {
+                found: 3,
+                known: 2,
+                ..
+            }
+        ),
+        "{newer:?}"
+    );
     Ok(())
 }
 
 #[test]
 fn what_is_read_is_folded_like_any_event() -> Result<(), Box<dyn Error>> {
-    let mut account = Account::create(AccountEvent::Opened { owner: "Alice".into() })?;
-    for event in [read("Credited", 1, r#"{"euros":7}"#)?, read("Moved", 1, r#"{"out":5,"back":2}"#)?].concat() {
+    let mut account = Account::create(AccountEvent::Opened {
+        owner: "Alice".into(),
+    })?;
+    for event in [
+        read("Credited", 1, r#"{"euros":7}"#)?,
+        read("Moved", 1, r#"{"out":5,"back":2}"#)?,
+    ]
+    .concat()
+    {
         account.apply(event)?;
     }
     assert_eq!((&*account.owner, account.cents), ("Alice", 697));
@@ -185,8 +226,14 @@ fn an_upcaster_that_fails_names_event_versions_and_reason() {
             read("PaidIn", 3, r#"{"cent":"7"}"#),
             "cannot decode event PaidIn, brought from version 3 to 4: invalid type: string",
         ),
-        (read("Moved", 2, "-1"), "version 2 of event Moved cannot be split: a negative amount"),
-        (read("Moved", 1, "{}"), "version 1 of event Moved cannot be split: cannot decode"),
+        (
+            read("Moved", 2, "-1"),
+            "version 2 of event Moved cannot be split: a negative amount",
+        ),
+        (
+            read("Moved", 1, "{}"),
+            "version 1 of event Moved cannot be split: cannot decode",
+        ),
     ];
     for (outcome, expected) in failures {
         let error = outcome.expect_err(expected);
@@ -210,7 +257,8 @@ fn large_numbers_go_through_typed_upcasters_unchanged() -> Result<(), CodecError
         atoms: u128,
     }
     let payload = format!(r#"{{"atoms":{}}}"#, u128::MAX);
-    let read: Vec<AtomsCounted> = Codec::decode_events(&stored("AtomsCounted", 1, &payload))?.collect();
+    let read: Vec<AtomsCounted> =
+        Codec::decode_events(&stored("AtomsCounted", 1, &payload))?.collect();
     assert_eq!(read, [AtomsCounted { atoms: u128::MAX }]);
     Ok(())
 }
@@ -231,11 +279,31 @@ fn an_enum_has_former_events_too() -> Result<(), CodecError> {
         json!({ "by": "somebody" })
     }
     fn slammed(_: Value) -> Vec<DoorEvent> {
-        vec![DoorEvent::Opened, DoorEvent::Closed { by: "the wind".into() }]
+        vec![
+            DoorEvent::Opened,
+            DoorEvent::Closed {
+                by: "the wind".into(),
+            },
+        ]
     }
-    let read = |name, version| Codec::decode_events::<DoorEvent>(&stored(name, version, "{}")).map(Vec::from_iter);
-    assert_eq!(read("Closed", 1)?, [DoorEvent::Closed { by: "somebody".into() }]);
-    assert_eq!(read("Slammed", 1)?, [DoorEvent::Opened, DoorEvent::Closed { by: "the wind".into() }]);
+    let read = |name, version| {
+        Codec::decode_events::<DoorEvent>(&stored(name, version, "{}")).map(Vec::from_iter)
+    };
+    assert_eq!(
+        read("Closed", 1)?,
+        [DoorEvent::Closed {
+            by: "somebody".into()
+        }]
+    );
+    assert_eq!(
+        read("Slammed", 1)?,
+        [
+            DoorEvent::Opened,
+            DoorEvent::Closed {
+                by: "the wind".into()
+            }
+        ]
+    );
     assert_eq!(read("Painted", 1)?, []);
     Ok(())
 }

@@ -25,7 +25,11 @@ macro_rules! aggregate {
 
 #[event(schema)]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "SCREAMING_SNAKE_CASE", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[serde(
+    rename_all = "SCREAMING_SNAKE_CASE",
+    rename_all_fields = "camelCase",
+    deny_unknown_fields
+)]
 enum DoorEvent {
     Opened,
     #[event(name = "Shut")]
@@ -69,28 +73,51 @@ aggregate!(Ping, Pinged);
 aggregate!(Clock, Ticked);
 
 fn lock() -> SchemaLock {
-    let schema = SystemSchema::new("House").with::<Door>().with::<Ping>().with::<Clock>();
-    schema.update(&SchemaLock::default()).unwrap_or_else(|error| panic!("{error}"))
+    let schema = SystemSchema::new("House")
+        .with::<Door>()
+        .with::<Ping>()
+        .with::<Clock>();
+    schema
+        .update(&SchemaLock::default())
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn locked(event: &str) -> LockedEvent {
-    lock().events().find(|locked| locked.event == event).expect("it is locked").clone()
+    lock()
+        .events()
+        .find(|locked| locked.event == event)
+        .expect("it is locked")
+        .clone()
 }
 
 #[test]
 fn each_form_of_a_variant_has_the_payload_that_is_stored() {
-    let samples: Vec<(String, Vec<Value>)> =
-        lock().events().map(|event| (event.event.clone(), event.samples.clone())).collect();
+    let samples: Vec<(String, Vec<Value>)> = lock()
+        .events()
+        .map(|event| (event.event.clone(), event.samples.clone()))
+        .collect();
     let expected = [
         ("Ticked", vec![json!({})]),
         ("Moved", vec![json!([1, 1])]),
         ("Named", vec![json!({ "text": "text" })]),
         ("Opened", vec![json!({})]),
-        ("Painted", vec![json!({ "COLOUR": "Red" }), json!({ "COLOUR": { "Mixed": { "of": [] } } })]),
-        ("Shut", vec![json!({ "closedBy": "text", "afterSeconds": 3 })]),
+        (
+            "Painted",
+            vec![
+                json!({ "COLOUR": "Red" }),
+                json!({ "COLOUR": { "Mixed": { "of": [] } } }),
+            ],
+        ),
+        (
+            "Shut",
+            vec![json!({ "closedBy": "text", "afterSeconds": 3 })],
+        ),
         ("Pinged", vec![json!({ "sentAt": 1 })]),
     ];
-    assert_eq!(samples, expected.map(|(name, samples)| (name.to_owned(), samples)));
+    assert_eq!(
+        samples,
+        expected.map(|(name, samples)| (name.to_owned(), samples))
+    );
 }
 
 #[test]
@@ -102,10 +129,20 @@ fn what_serde_refuses_the_schema_refuses() {
 #[test]
 fn samples_come_out_as_what_they_stand_for() {
     let lock = lock();
-    let door: Vec<_> = lock.samples::<Door>().flat_map(|sample| sample.decode::<Door>().expect("it is read")).collect();
-    assert!(door.contains(&DoorEvent::Closed { closed_by: "text".into(), after_seconds: 3 }));
-    assert!(door.contains(&DoorEvent::Painted { colour: Colour::Mixed { of: Vec::new() } }));
-    let clock: Vec<_> =
-        lock.samples::<Clock>().flat_map(|sample| sample.decode::<Clock>().expect("it is read")).collect();
+    let door: Vec<_> = lock
+        .samples::<Door>()
+        .flat_map(|sample| sample.decode::<Door>().expect("it is read"))
+        .collect();
+    assert!(door.contains(&DoorEvent::Closed {
+        closed_by: "text".into(),
+        after_seconds: 3
+    }));
+    assert!(door.contains(&DoorEvent::Painted {
+        colour: Colour::Mixed { of: Vec::new() }
+    }));
+    let clock: Vec<_> = lock
+        .samples::<Clock>()
+        .flat_map(|sample| sample.decode::<Clock>().expect("it is read"))
+        .collect();
     assert_eq!(clock, [Ticked]);
 }

@@ -4,7 +4,8 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 
 use eventsourcing_core::{
-    Aggregate, Application, Id, MemoryStore, Policy, Projection, Recorded, Root, Runner, System, Work, event,
+    Aggregate, Application, Id, MemoryStore, Policy, Projection, Recorded, Root, Runner, System,
+    Work, event,
 };
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +59,9 @@ impl Policy<Account> for LedgerService {
     type Error = eventsourcing_core::AppError;
 
     async fn react(&self, _: &Recorded<Account>, work: &mut Work) -> Result<(), Self::Error> {
-        let ledger = work.load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Started).await?;
+        let ledger = work
+            .load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Started)
+            .await?;
         ledger.record(LedgerEvent::AccountAdded);
         Ok(())
     }
@@ -109,18 +112,32 @@ fn the_definition_names_applications_and_who_follows_whom() {
         .with_application("books", &["Account"])
         .with_application("ledger", &["general-ledger"])
         .with_policy("ledger", &[("books", "Account")])
-        .with_projection("activity", &[("books", "Account"), ("ledger", "general-ledger")]);
+        .with_projection(
+            "activity",
+            &[("books", "Account"), ("ledger", "general-ledger")],
+        );
     assert_eq!(Bank::definition().to_string(), expected.to_string());
     assert_eq!(<Bank as System>::followers().len(), 2);
 }
 
 #[tokio::test]
-async fn a_started_system_runs_its_policies_and_projections() -> Result<(), Box<dyn std::error::Error>> {
+async fn a_started_system_runs_its_policies_and_projections()
+-> Result<(), Box<dyn std::error::Error>> {
     let bank = Bank::start(MemoryStore::new(), Runner::concurrent()).await?;
     assert_eq!(bank.accounts.app.name().as_str(), "books");
-    bank.accounts.app.save(&mut Root::<Account>::create(AccountEvent::Opened)).await?;
+    bank.accounts
+        .app
+        .save(&mut Root::<Account>::create(AccountEvent::Opened))
+        .await?;
     bank.settled().await?;
-    assert_eq!(bank.ledger.app.load(Id::<Ledger>::named("General")).await?.accounts, 1);
+    assert_eq!(
+        bank.ledger
+            .app
+            .load(Id::<Ledger>::named("General"))
+            .await?
+            .accounts,
+        1
+    );
     let mut lines = bank.activity.lines.lock().expect("no one panics").clone();
     lines.sort_unstable();
     assert_eq!(lines, ["account", "ledger", "ledger"]);
@@ -130,7 +147,10 @@ async fn a_started_system_runs_its_policies_and_projections() -> Result<(), Box<
 
 #[tokio::test]
 async fn a_builder_offers_more_choices() -> Result<(), Box<dyn std::error::Error>> {
-    let bank = Bank::builder(MemoryStore::new()).with_runner(Runner::inline()).start().await?;
+    let bank = Bank::builder(MemoryStore::new())
+        .with_runner(Runner::inline())
+        .start()
+        .await?;
     bank.stop().await?;
     Ok(())
 }

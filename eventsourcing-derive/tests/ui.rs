@@ -21,7 +21,12 @@ fn a_program_with_one_mistake_shows_one_message() {
     let shown = cases.into_iter().map(|case| case.with_extension("stderr"));
     let counted = shown.map(|shown| {
         let text = std::fs::read_to_string(&shown).expect("every case has its messages");
-        (text.lines().filter(|line| line.starts_with("error")).count(), shown)
+        (
+            text.lines()
+                .filter(|line| line.starts_with("error"))
+                .count(),
+            shown,
+        )
     });
     let others: Vec<_> = counted.filter(|(count, _)| *count != 1).collect();
     assert!(others.is_empty(), "not one message: {others:#?}");
@@ -31,5 +36,7 @@ fn cases_of_one_mistake() -> Vec<PathBuf> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/ui/one_mistake");
     let files = std::fs::read_dir(folder).expect("the cases can be read");
     let paths = files.map(|file| file.expect("the cases can be read").path());
-    paths.filter(|path| path.extension().is_some_and(|extension| extension == "rs")).collect()
+    paths
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .collect()
 }

@@ -20,7 +20,9 @@ struct Settings {
 
 /// Asks the server what the commits of this store wait for.
 pub(crate) async fn find(readers: &Readers) -> Result<Acknowledged, StoreError> {
-    let settings = readers.run(&(), |client, ()| Box::pin(settings(client))).await?;
+    let settings = readers
+        .run(&(), |client, ()| Box::pin(settings(client)))
+        .await?;
     Ok(settings.acknowledged())
 }
 
@@ -43,8 +45,12 @@ impl Settings {
     /// A primary that does not flush comes back from a power cut without events that its standbys have, or damaged. Nothing
     /// forces a fail-over then, so the least is what counts.
     fn acknowledged(self) -> Acknowledged {
-        let written = |remedy: &str| Acknowledged::Written { remedy: remedy.to_owned() };
-        let on_disk = |remedy: &str| Acknowledged::OnDisk { remedy: remedy.to_owned() };
+        let written = |remedy: &str| Acknowledged::Written {
+            remedy: remedy.to_owned(),
+        };
+        let on_disk = |remedy: &str| Acknowledged::OnDisk {
+            remedy: remedy.to_owned(),
+        };
         match &*self.synchronous_commit {
             "off" => written("connect with Durability::Full to have each append wait for the disk"),
             _ if !self.fsync => written("the server has fsync = off; set it to on"),
@@ -60,8 +66,14 @@ impl Settings {
                 "as far as PostgreSQL knows no other machine has it: with max_wal_senders = 0 no commit waits for \
                  synchronous_standby_names; see docs/beyond-one-machine.md",
             ),
-            "on" | "remote_apply" => Acknowledged::OnStandbys { standbys: self.standbys, flushed: true },
-            "remote_write" => Acknowledged::OnStandbys { standbys: self.standbys, flushed: false },
+            "on" | "remote_apply" => Acknowledged::OnStandbys {
+                standbys: self.standbys,
+                flushed: true,
+            },
+            "remote_write" => Acknowledged::OnStandbys {
+                standbys: self.standbys,
+                flushed: false,
+            },
             "local" => on_disk(
                 "as far as PostgreSQL knows no other machine has it: synchronous_commit is local, set it to on; see \
                  docs/beyond-one-machine.md",
@@ -87,29 +99,67 @@ mod tests {
 
     #[test]
     fn standbys_count_as_far_as_commits_wait_for_them() {
-        for (synchronous_commit, flushed) in [("on", true), ("remote_apply", true), ("remote_write", false)] {
+        for (synchronous_commit, flushed) in [
+            ("on", true),
+            ("remote_apply", true),
+            ("remote_write", false),
+        ] {
             let standbys = "ANY 1 (a, b)".to_owned();
             let expected = Acknowledged::OnStandbys { standbys, flushed };
             assert_eq!(settings(synchronous_commit).acknowledged(), expected);
         }
         for (settings, why) in [
             (settings("local"), "synchronous_commit is local"),
-            (Settings { wal_senders_max: 0, ..settings("on") }, "max_wal_senders = 0"),
-            (Settings { standbys: String::new(), ..settings("remote_write") }, "set synchronous_standby_names"),
+            (
+                Settings {
+                    wal_senders_max: 0,
+                    ..settings("on")
+                },
+                "max_wal_senders = 0",
+            ),
+            (
+                Settings {
+                    standbys: String::new(),
+                    ..settings("remote_write")
+                },
+                "set synchronous_standby_names",
+            ),
         ] {
             let acknowledged = settings.acknowledged();
-            let is_on_disk = matches!(&acknowledged, Acknowledged::OnDisk { remedy } if remedy.contains(why));
-            assert!(is_on_disk && acknowledged.to_string().contains("as far as PostgreSQL knows"), "{acknowledged}");
+            let is_on_disk =
+                matches!(&acknowledged, Acknowledged::OnDisk { remedy } if remedy.contains(why));
+            assert!(
+                is_on_disk
+                    && acknowledged
+                        .to_string()
+                        .contains("as far as PostgreSQL knows"),
+                "{acknowledged}"
+            );
         }
-        assert_eq!(settings("a level to come").acknowledged(), Acknowledged::Unknown);
+        assert_eq!(
+            settings("a level to come").acknowledged(),
+            Acknowledged::Unknown
+        );
     }
 
     #[test]
     fn server_that_does_not_flush_is_told_whatever_standbys_it_has() {
         for (settings, why) in [
             (settings("off"), "Durability::Full"),
-            (Settings { fsync: false, ..settings("on") }, "fsync = off"),
-            (Settings { full_page_writes: false, ..settings("on") }, "full_page_writes = off"),
+            (
+                Settings {
+                    fsync: false,
+                    ..settings("on")
+                },
+                "fsync = off",
+            ),
+            (
+                Settings {
+                    full_page_writes: false,
+                    ..settings("on")
+                },
+                "full_page_writes = off",
+            ),
         ] {
             let acknowledged = settings.acknowledged();
             assert!(

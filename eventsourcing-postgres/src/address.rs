@@ -49,19 +49,41 @@ pub(crate) struct Place(Arc<str>);
 
 impl Place {
     fn new(config: &Config, schema: &str) -> Self {
-        let port = |index: usize| *config.get_ports().get(index).or(config.get_ports().first()).unwrap_or(&5432);
+        let port = |index: usize| {
+            *config
+                .get_ports()
+                .get(index)
+                .or(config.get_ports().first())
+                .unwrap_or(&5432)
+        };
         let names = config.get_hosts().iter().map(|host| match host {
             Host::Tcp(name) => name.clone(),
             Host::Unix(folder) => folder.display().to_string(),
         });
         let mut names: Vec<_> = names.collect();
         if names.is_empty() {
-            names = config.get_hostaddrs().iter().map(ToString::to_string).collect();
+            names = config
+                .get_hostaddrs()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
         }
-        let hosts = names.iter().enumerate().map(|(index, name)| format!("{name}:{}", port(index)));
+        let hosts = names
+            .iter()
+            .enumerate()
+            .map(|(index, name)| format!("{name}:{}", port(index)));
         let hosts: Vec<_> = hosts.collect();
-        let database = config.get_dbname().or(config.get_user()).unwrap_or_default();
-        Self(format!("database {database} at {}, schema {schema}", hosts.join(",")).into())
+        let database = config
+            .get_dbname()
+            .or(config.get_user())
+            .unwrap_or_default();
+        Self(
+            format!(
+                "database {database} at {}, schema {schema}",
+                hosts.join(",")
+            )
+            .into(),
+        )
     }
 }
 
@@ -74,12 +96,21 @@ impl fmt::Display for Place {
 impl Address {
     /// Understands URLs and words as libpq does. What the text says nothing of is as in `defaults`.
     pub(crate) fn parse(text: &str, schema: &str, defaults: Config) -> Result<Self, StoreError> {
-        let ConnectionString { mut parameters, is_url } = connection_string::parse(text)?;
-        let mut reader = Reader { config: defaults, ..Reader::default() };
+        let ConnectionString {
+            mut parameters,
+            is_url,
+        } = connection_string::parse(text)?;
+        let mut reader = Reader {
+            config: defaults,
+            ..Reader::default()
+        };
         // A later value of the same parameter takes the place of the earlier one.
         while let Some((key, value)) = parameters.pop() {
             parameters.retain(|(other, _)| *other != key);
-            let is_behind_password = !is_url && parameters.iter().any(|(other, _)| other.contains("password"));
+            let is_behind_password = !is_url
+                && parameters
+                    .iter()
+                    .any(|(other, _)| other.contains("password"));
             reader.take(&key, &value, is_behind_password)?;
         }
         reader.finish(schema)
@@ -118,7 +149,11 @@ impl Reader {
             }
             ("port", _) => {
                 for port in value.split(',') {
-                    config.port(if port.is_empty() { 5432 } else { number(key, port)? });
+                    config.port(if port.is_empty() {
+                        5432
+                    } else {
+                        number(key, port)?
+                    });
                 }
             }
             ("user", _) => {
@@ -158,7 +193,12 @@ impl Reader {
     }
 
     /// Times, of which one of 0 stands for the default.
-    fn take_network(&mut self, key: &str, value: &str, is_behind_password: bool) -> Result<(), StoreError> {
+    fn take_network(
+        &mut self,
+        key: &str,
+        value: &str,
+        is_behind_password: bool,
+    ) -> Result<(), StoreError> {
         let config = &mut self.config;
         match key {
             "connect_timeout" => {
@@ -196,7 +236,12 @@ impl Reader {
         Ok(())
     }
 
-    fn take_tls(&mut self, key: &str, value: &str, is_behind_password: bool) -> Result<(), StoreError> {
+    fn take_tls(
+        &mut self,
+        key: &str,
+        value: &str,
+        is_behind_password: bool,
+    ) -> Result<(), StoreError> {
         match (key, value) {
             ("sslmode", "disable" | "prefer" | "require" | "verify-ca" | "verify-full") => {
                 self.mode = Some(value.to_owned());
@@ -236,7 +281,9 @@ impl Reader {
         }
         let fits = |count: usize| count <= 1 || count == hosts;
         let has_both = !config.get_hosts().is_empty() && !config.get_hostaddrs().is_empty();
-        if !fits(config.get_ports().len()) || has_both && config.get_hosts().len() != config.get_hostaddrs().len() {
+        if !fits(config.get_ports().len())
+            || has_both && config.get_hosts().len() != config.get_hostaddrs().len()
+        {
             return Err(invalid(
                 "the connection string needs one port for all hosts or one for each, and as many addresses",
             ));
@@ -246,7 +293,11 @@ impl Reader {
         }
         let tls = self.tls()?;
         let place = Place::new(&self.config, schema);
-        Ok(Address { config: self.config, tls, place })
+        Ok(Address {
+            config: self.config,
+            tls,
+            place,
+        })
     }
 
     fn tls(&mut self) -> Result<Tls, StoreError> {
@@ -268,10 +319,16 @@ impl Reader {
             _ if self.sends_no_certificate => None,
             (None, None) => None,
             (Some(certificate), Some(key)) => Some((certificate.into(), key.into())),
-            _ => return Err(invalid("sslcert and sslkey, the paths of two PEM files, belong together")),
+            _ => {
+                return Err(invalid(
+                    "sslcert and sslkey, the paths of two PEM files, belong together",
+                ));
+            }
         };
         if self.refuses_1_2 && self.refuses_1_3 {
-            return Err(invalid("ssl_min_protocol_version is above ssl_max_protocol_version"));
+            return Err(invalid(
+                "ssl_min_protocol_version is above ssl_max_protocol_version",
+            ));
         }
         Ok(Tls {
             verify,
@@ -285,7 +342,11 @@ impl Reader {
 }
 
 fn number<T: FromStr>(key: &str, text: &str) -> Result<T, StoreError> {
-    let invalid_value = |_| invalid(format!("the connection string has an invalid value for the parameter {key}"));
+    let invalid_value = |_| {
+        invalid(format!(
+            "the connection string has an invalid value for the parameter {key}"
+        ))
+    };
     text.trim().parse().map_err(invalid_value)
 }
 
@@ -295,7 +356,8 @@ mod tests {
     use crate::parameters::{HONOURED, REFUSED};
 
     fn parsed(text: &str) -> Address {
-        Address::parse(text, "eventsourcing", Config::new()).unwrap_or_else(|error| panic!("{text}: {error}"))
+        Address::parse(text, "eventsourcing", Config::new())
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     fn refused(text: &str) -> String {
@@ -314,18 +376,52 @@ mod tests {
             ("?sslmode=disable", SslMode::Disable, Verify::Nothing),
             ("?sslmode=require", SslMode::Require, Verify::Nothing),
             ("?ssl=true", SslMode::Require, Verify::Nothing),
-            ("?sslmode=prefer&sslrootcert=/ca.pem", SslMode::Prefer, Verify::Nothing),
-            ("?sslmode=require&sslrootcert=/ca.pem", SslMode::Require, Verify::Issuer),
-            ("?sslrootcert=/ca.pem&sslmode=verify-ca", SslMode::Require, Verify::Issuer),
-            ("?application_name=x&sslmode=verify-full&sslrootcert=%2Fca.pem", SslMode::Require, Verify::IssuerAndHost),
+            (
+                "?sslmode=prefer&sslrootcert=/ca.pem",
+                SslMode::Prefer,
+                Verify::Nothing,
+            ),
+            (
+                "?sslmode=require&sslrootcert=/ca.pem",
+                SslMode::Require,
+                Verify::Issuer,
+            ),
+            (
+                "?sslrootcert=/ca.pem&sslmode=verify-ca",
+                SslMode::Require,
+                Verify::Issuer,
+            ),
+            (
+                "?application_name=x&sslmode=verify-full&sslrootcert=%2Fca.pem",
+                SslMode::Require,
+                Verify::IssuerAndHost,
+            ),
         ] {
             let address = parsed(&format!("{host}{options}"));
-            assert_eq!((address.config.get_ssl_mode(), address.tls.verify), (mode, verify), "{options}");
-            assert_eq!(address.tls.root_certificate.is_some(), options.contains("sslrootcert"), "{options}");
-            assert!(address.tls.root_certificate.is_none_or(|path| path.to_str() == Some("/ca.pem")));
+            assert_eq!(
+                (address.config.get_ssl_mode(), address.tls.verify),
+                (mode, verify),
+                "{options}"
+            );
+            assert_eq!(
+                address.tls.root_certificate.is_some(),
+                options.contains("sslrootcert"),
+                "{options}"
+            );
+            assert!(
+                address
+                    .tls
+                    .root_certificate
+                    .is_none_or(|path| path.to_str() == Some("/ca.pem"))
+            );
         }
-        let words = parsed("host=db.example user=ada sslmode=verify-full sslrootcert='/ca.pem' dbname=bank");
-        assert_eq!((words.tls.verify, words.tls.root_certificate), (Verify::IssuerAndHost, Some("/ca.pem".into())));
+        let words = parsed(
+            "host=db.example user=ada sslmode=verify-full sslrootcert='/ca.pem' dbname=bank",
+        );
+        assert_eq!(
+            (words.tls.verify, words.tls.root_certificate),
+            (Verify::IssuerAndHost, Some("/ca.pem".into()))
+        );
         assert_eq!(words.config.get_dbname(), Some("bank"));
     }
 
@@ -354,12 +450,20 @@ mod tests {
         assert_eq!(config.get_connect_timeout(), Some(&Duration::from_secs(7)));
         assert_eq!(config.get_keepalives_idle(), Duration::from_secs(8));
         assert_eq!(config.get_keepalives_retries(), Some(3));
-        assert_eq!(config.get_tcp_user_timeout(), Some(&Duration::from_millis(1500)), "libpq counts milliseconds");
+        assert_eq!(
+            config.get_tcp_user_timeout(),
+            Some(&Duration::from_millis(1500)),
+            "libpq counts milliseconds"
+        );
         assert_eq!(config.get_application_name(), Some("f"));
         assert_eq!(config.get_options(), Some("-cgeqo=off"));
         for key in HONOURED {
             // Two paths belong together.
-            let value = if key.starts_with("sslcert") || key == "sslkey" { "" } else { sample(key) };
+            let value = if key.starts_with("sslcert") || key == "sslkey" {
+                ""
+            } else {
+                sample(key)
+            };
             parsed(&format!("postgres://h/b?{key}={value}"));
         }
         assert!(refused("postgres://u:p@h/b?sslmod=require").contains("\"sslmod\""));
@@ -367,10 +471,18 @@ mod tests {
             let error = refused(&format!("postgres://h/b?{key}=something"));
             assert!(error.contains(key) && error.contains(advice), "{error}");
         }
-        for text in ["target_session_attrs=standby", "sslmode=allow", "sslrootcert=system", "sslcert=/c.pem", "mode=ro"]
-        {
+        for text in [
+            "target_session_attrs=standby",
+            "sslmode=allow",
+            "sslrootcert=system",
+            "sslcert=/c.pem",
+            "mode=ro",
+        ] {
             let error = refused(&format!("postgres://h/b?{text}"));
-            assert!(error.contains(text.split('=').next().expect("a key")), "{error}");
+            assert!(
+                error.contains(text.split('=').next().expect("a key")),
+                "{error}"
+            );
         }
     }
 
@@ -384,7 +496,10 @@ mod tests {
     #[test]
     fn password_is_never_shown() {
         let address = parsed("postgres://ada:s3cr3t@db.example:5433/bank");
-        assert_eq!(address.place.to_string(), "database bank at db.example:5433, schema eventsourcing");
+        assert_eq!(
+            address.place.to_string(),
+            "database bank at db.example:5433, schema eventsourcing"
+        );
         assert!(!format!("{address:?}").contains("s3cr3t"), "{address:?}");
         for text in [
             "postgres://ada:s3cr3t@db:port/bank",
@@ -395,13 +510,22 @@ mod tests {
             "postgres://s3cr3t:x",
         ] {
             let error = Address::parse(text, "eventsourcing", Config::new()).expect_err(text);
-            assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{text}: {error}");
+            assert!(
+                !format!("{error} {error:?}").contains("s3cr3t"),
+                "{text}: {error}"
+            );
         }
     }
 
     #[test]
     fn nonsense_is_invalid() {
-        for text in ["", "nonsense", "postgres://", "mysql://host/db", "postgres://host/db?sslmode=perhaps"] {
+        for text in [
+            "",
+            "nonsense",
+            "postgres://",
+            "mysql://host/db",
+            "postgres://host/db?sslmode=perhaps",
+        ] {
             refused(text);
         }
         refused("postgres://h1,h2,h3/b?port=1,2");

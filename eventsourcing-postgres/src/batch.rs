@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Expected, LogId, Name, NewEvent, Position, Receipt, ReceiptKind, StoreError,
-    StreamAppend, StreamId, Tracking, Version,
+    Append, Appended, CommandId, Expected, LogId, Name, NewEvent, Position, Receipt, ReceiptKind,
+    StoreError, StreamAppend, StreamId, Tracking, Version,
 };
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
@@ -115,14 +115,17 @@ struct Written<'a> {
 impl<'a> Batch<'a> {
     /// The batch of `appends`, in this order, each valid.
     pub(crate) fn new(appends: impl Iterator<Item = &'a Append>) -> Self {
-        let (mut batch, mut company, mut written) = (Self::default(), Company::default(), Vec::new());
+        let (mut batch, mut company, mut written) =
+            (Self::default(), Company::default(), Vec::new());
         for (number, append) in (1..).zip(appends) {
             batch.waits.push(!company.admits(append));
             batch.add(number, append, &mut company, &mut written);
             company.join(append);
             batch.appends.push(append);
         }
-        written.sort_by_key(|written: &Written<'_>| (written.stream.id, &written.stream.category, written.part));
+        written.sort_by_key(|written: &Written<'_>| {
+            (written.stream.id, &written.stream.category, written.part)
+        });
         written.iter().for_each(|written| batch.add_events(written));
         batch.sort_commands();
         batch
@@ -143,7 +146,12 @@ impl<'a> Batch<'a> {
             Hold::Alone => self.call_alone(client).await?,
         };
         let verdicts = verdicts(&row)?;
-        Ok(self.appends.iter().zip(&verdicts).map(|(append, verdict)| self.outcome(append, log, verdict)).collect())
+        Ok(self
+            .appends
+            .iter()
+            .zip(&verdicts)
+            .map(|(append, verdict)| self.outcome(append, log, verdict))
+            .collect())
     }
 
     /// Later appends of everybody queue up behind whoever waits for the lock alone, and so nobody waits for it for long. All
@@ -222,12 +230,26 @@ impl<'a> Batch<'a> {
     /// What `verdict` means for `append`, of which it was given.
     fn outcome(&self, append: &Append, log: LogId, verdict: &Verdict) -> Outcome {
         let number = verdict.number.unsigned_abs();
-        let receipt = |kind| Receipt { log, kind, position: Position::new(number), command_id: append.command_id };
+        let receipt = |kind| Receipt {
+            log,
+            kind,
+            position: Position::new(number),
+            command_id: append.command_id,
+        };
         let place = usize::try_from(verdict.place).unwrap_or_default();
         Outcome::Settled(match (verdict.outcome, &append.tracking) {
-            (0, _) => Ok(Appended { receipt: receipt(append.receipt_kind()), repeated: false }),
-            (1, _) => match u8::try_from(verdict.place).ok().and_then(ReceiptKind::from_number) {
-                Some(kind) => Ok(Appended { receipt: receipt(kind), repeated: true }),
+            (0, _) => Ok(Appended {
+                receipt: receipt(append.receipt_kind()),
+                repeated: false,
+            }),
+            (1, _) => match u8::try_from(verdict.place)
+                .ok()
+                .and_then(ReceiptKind::from_number)
+            {
+                Some(kind) => Ok(Appended {
+                    receipt: receipt(kind),
+                    repeated: true,
+                }),
                 None => Err(strange(verdict)),
             },
             (outcome @ (2 | 6 | 7), Some(step)) => Err(tracking::refusal(step, outcome, number)),
@@ -238,34 +260,58 @@ impl<'a> Batch<'a> {
         })
     }
 
-    fn add(&mut self, number: i32, append: &'a Append, company: &mut Company<'a>, written: &mut Vec<Written<'a>>) {
+    fn add(
+        &mut self,
+        number: i32,
+        append: &'a Append,
+        company: &mut Company<'a>,
+        written: &mut Vec<Written<'a>>,
+    ) {
         if let Some(id) = append.command_id {
             self.command_appends.push(number);
             self.command_ids.push(id.as_uuid());
-            self.command_kinds.push(append.receipt_kind().number().into());
+            self.command_kinds
+                .push(append.receipt_kind().number().into());
         }
         if let Some(step) = &append.tracking {
             self.add_step(number, step);
         }
         for part in &append.streams {
             let place = self.add_part(number, &part.stream, part.expected, part.events.len());
-            self.part_before.push(company.parts.insert(&part.stream, place).unwrap_or_default());
+            self.part_before.push(
+                company
+                    .parts
+                    .insert(&part.stream, place)
+                    .unwrap_or_default(),
+            );
             if !part.events.is_empty() {
                 let recorded_at = Recorded::new(append.recorded_at);
-                written.push(Written { part: place, stream: &part.stream, recorded_at, events: &part.events });
+                written.push(Written {
+                    part: place,
+                    stream: &part.stream,
+                    recorded_at,
+                    events: &part.events,
+                });
             }
         }
         for (place, snapshot) in (0..).zip(&append.snapshots) {
             self.snapshot_appends.push(number);
             self.snapshot_places.push(place);
             self.snapshot_stream_ids.push(snapshot.stream.id);
-            self.snapshot_categories.push(snapshot.stream.category.as_str());
-            self.snapshot_fingerprints.push(snapshot.fingerprint.0.cast_signed());
-            self.snapshot_versions.push(stored(snapshot.version.as_u64()));
+            self.snapshot_categories
+                .push(snapshot.stream.category.as_str());
+            self.snapshot_fingerprints
+                .push(snapshot.fingerprint.0.cast_signed());
+            self.snapshot_versions
+                .push(stored(snapshot.version.as_u64()));
             self.snapshot_codecs.push(snapshot.codec.0.into());
             self.snapshot_payloads.push(&snapshot.payload);
-            let own = append.streams.iter().find(|part| part.stream == snapshot.stream);
-            self.snapshot_added.push(own.map_or(0, |part| count(part.events.len())));
+            let own = append
+                .streams
+                .iter()
+                .find(|part| part.stream == snapshot.stream);
+            self.snapshot_added
+                .push(own.map_or(0, |part| count(part.events.len())));
         }
     }
 
@@ -293,7 +339,13 @@ impl<'a> Batch<'a> {
     }
 
     /// Returns the number of the part, from 1.
-    fn add_part(&mut self, number: i32, stream: &'a StreamId, expected: Expected, events: usize) -> i32 {
+    fn add_part(
+        &mut self,
+        number: i32,
+        stream: &'a StreamId,
+        expected: Expected,
+        events: usize,
+    ) -> i32 {
         self.part_appends.push(number);
         self.part_stream_ids.push(stream.id);
         self.part_categories.push(stream.category.as_str());
@@ -323,27 +375,45 @@ impl<'a> Batch<'a> {
     }
 
     fn sort_commands(&mut self) {
-        let appends = self.command_appends.iter().copied().zip(self.command_kinds.iter().copied());
+        let appends = self
+            .command_appends
+            .iter()
+            .copied()
+            .zip(self.command_kinds.iter().copied());
         let mut commands: Vec<_> = self.command_ids.iter().copied().zip(appends).collect();
         commands.sort_unstable();
-        (self.command_ids, (self.command_appends, self.command_kinds)) = commands.into_iter().unzip();
+        (self.command_ids, (self.command_appends, self.command_kinds)) =
+            commands.into_iter().unzip();
     }
 
     fn conflict(&self, append: &Append, place: usize, actual: Version) -> StoreError {
         // `place` counts all parts of the batch; those of one append stand together.
-        let first = self.part_appends.iter().position(|number| Some(number) == self.part_appends.get(place - 1));
+        let first = self
+            .part_appends
+            .iter()
+            .position(|number| Some(number) == self.part_appends.get(place - 1));
         let part = &append.streams[place - 1 - first.unwrap_or_default()];
-        StoreError::Conflict { stream: part.stream.clone(), expected: part.expected, actual }
+        StoreError::Conflict {
+            stream: part.stream.clone(),
+            expected: part.expected,
+            actual,
+        }
     }
 }
 
 fn strange(verdict: &Verdict) -> StoreError {
-    StoreError::Corrupt { reason: format!("append() answered {verdict:?}"), source: None }
+    StoreError::Corrupt {
+        reason: format!("append() answered {verdict:?}"),
+        source: None,
+    }
 }
 
 fn beyond(append: &Append, place: usize, head: Version) -> StoreError {
     let refused = append.snapshots[place].check_within(head).err();
-    refused.unwrap_or_else(|| StoreError::Corrupt { reason: "append() refused a sound snapshot".into(), source: None })
+    refused.unwrap_or_else(|| StoreError::Corrupt {
+        reason: "append() refused a sound snapshot".into(),
+        source: None,
+    })
 }
 
 /// Whether the part is only there to make sure that nobody writes to its stream meanwhile.
@@ -357,15 +427,26 @@ impl<'a> Company<'a> {
     /// The database judges all appends by what is there before the batch. For a part that takes any version, or any but
     /// 0, that is an answer that holds: the streams of the company only grow.
     fn admits(&self, append: &'a Append) -> bool {
-        let exact =
-            append.streams.iter().filter(|part| matches!(part.expected, Expected::NoStream | Expected::Exact(_)));
+        let exact = append
+            .streams
+            .iter()
+            .filter(|part| matches!(part.expected, Expected::NoStream | Expected::Exact(_)));
         let command = append.command_id.map(CommandId::as_uuid);
         let mut written = append.streams.iter().filter(|part| !part.events.is_empty());
-        exact.map(|part| &part.stream).all(|stream| !self.written.contains(stream))
+        exact
+            .map(|part| &part.stream)
+            .all(|stream| !self.written.contains(stream))
             && written.all(|part| !self.guarded.contains(&part.stream))
-            && append.snapshots.iter().all(|snapshot| !self.written.contains(&snapshot.stream))
+            && append
+                .snapshots
+                .iter()
+                .all(|snapshot| !self.written.contains(&snapshot.stream))
             && command.is_none_or(|id| !self.commands.contains(&id))
-            && append.tracking.iter().all(|step| !self.followers.contains(&(&step.follower, step.upstream.as_uuid())))
+            && append.tracking.iter().all(|step| {
+                !self
+                    .followers
+                    .contains(&(&step.follower, step.upstream.as_uuid()))
+            })
             && append
                 .tracking
                 .iter()
@@ -378,15 +459,23 @@ impl<'a> Company<'a> {
         self.written.extend(written.map(|part| &part.stream));
         let guards = append.streams.iter().filter(|part| is_guard(part));
         self.guarded.extend(guards.map(|part| &part.stream));
-        self.commands.extend(append.command_id.map(CommandId::as_uuid));
-        self.followers.extend(append.tracking.iter().map(|step| (&step.follower, step.upstream.as_uuid())));
+        self.commands
+            .extend(append.command_id.map(CommandId::as_uuid));
+        self.followers.extend(
+            append
+                .tracking
+                .iter()
+                .map(|step| (&step.follower, step.upstream.as_uuid())),
+        );
         self.cuts.extend(append.tracking.iter().filter_map(cut_of));
     }
 }
 
 /// The cut that a step relies on, by the whole follower. The first step of a batch may record it.
 fn cut_of(step: &Tracking) -> Option<((&Name, Uuid), u32)> {
-    step.cut.as_ref().map(|cut| ((&cut.follower, step.upstream.as_uuid()), cut.partitions))
+    step.cut
+        .as_ref()
+        .map(|cut| ((&cut.follower, step.upstream.as_uuid()), cut.partitions))
 }
 
 /// What `append()` says of one append.
@@ -401,7 +490,13 @@ fn verdicts(row: &Row) -> Result<Vec<Verdict>, Error> {
     let (outcomes, numbers, places): (Vec<i32>, Vec<i64>, Vec<i32>) =
         (row.try_get(0)?, row.try_get(1)?, row.try_get(2)?);
     let verdicts = outcomes.into_iter().zip(numbers).zip(places);
-    Ok(verdicts.map(|((outcome, number), place)| Verdict { outcome, number, place }).collect())
+    Ok(verdicts
+        .map(|((outcome, number), place)| Verdict {
+            outcome,
+            number,
+            place,
+        })
+        .collect())
 }
 
 /// No batch has as many events as 32 bits can count.
@@ -422,7 +517,13 @@ mod tests {
 
     fn write(number: u128, expected: Expected) -> Append {
         let (name, metadata, payload) = ("deposited".into(), Vec::new(), vec![number as u8]);
-        let event = NewEvent { name, schema_version: 1, codec: CodecId(0), payload, metadata };
+        let event = NewEvent {
+            name,
+            schema_version: 1,
+            codec: CodecId(0),
+            payload,
+            metadata,
+        };
         Append::new(Timestamp::UNIX_EPOCH).with_events(stream(number), expected, vec![event])
     }
 
@@ -437,19 +538,77 @@ mod tests {
     #[test]
     fn appends_that_change_each_others_answer_do_not_share_a_batch() {
         let (id, at_two) = (CommandId::new(), Expected::Exact(Version::new(2)));
-        let step = |to| Tracking::new("audit", LogId::from_uuid(Uuid::nil()), Position::ZERO, Position::new(to));
+        let step = |to| {
+            Tracking::new(
+                "audit",
+                LogId::from_uuid(Uuid::nil()),
+                Position::ZERO,
+                Position::new(to),
+            )
+        };
         let (fingerprint, codec) = (Fingerprint(1), CodecId(0));
-        let snapshot = NewSnapshot { stream: stream(7), version: Version::FIRST, fingerprint, codec, payload: vec![] };
+        let snapshot = NewSnapshot {
+            stream: stream(7),
+            version: Version::FIRST,
+            fingerprint,
+            codec,
+            payload: vec![],
+        };
         for (what, first, second, waits) in [
-            ("different streams", write(7, at_two), write(8, at_two), false),
-            ("exact after a write", write(7, Expected::Any), write(7, at_two), true),
-            ("new after a write", write(7, Expected::NoStream), write(7, Expected::NoStream), true),
-            ("any after a write", write(7, at_two), write(7, Expected::Any), false),
-            ("existing after a write", write(7, at_two), write(7, Expected::Exists), false),
-            ("guard after a write", write(7, at_two), guard(7, at_two), true),
-            ("write after a guard", guard(7, at_two), write(7, at_two), true),
-            ("write after a guard of any version", guard(7, Expected::Exists), write(7, at_two), false),
-            ("guard after a guard", guard(7, at_two), guard_for(2, 7, at_two), false),
+            (
+                "different streams",
+                write(7, at_two),
+                write(8, at_two),
+                false,
+            ),
+            (
+                "exact after a write",
+                write(7, Expected::Any),
+                write(7, at_two),
+                true,
+            ),
+            (
+                "new after a write",
+                write(7, Expected::NoStream),
+                write(7, Expected::NoStream),
+                true,
+            ),
+            (
+                "any after a write",
+                write(7, at_two),
+                write(7, Expected::Any),
+                false,
+            ),
+            (
+                "existing after a write",
+                write(7, at_two),
+                write(7, Expected::Exists),
+                false,
+            ),
+            (
+                "guard after a write",
+                write(7, at_two),
+                guard(7, at_two),
+                true,
+            ),
+            (
+                "write after a guard",
+                guard(7, at_two),
+                write(7, at_two),
+                true,
+            ),
+            (
+                "write after a guard of any version",
+                guard(7, Expected::Exists),
+                write(7, at_two),
+                false,
+            ),
+            (
+                "guard after a guard",
+                guard(7, at_two),
+                guard_for(2, 7, at_two),
+                false,
+            ),
             (
                 "one command",
                 write(7, Expected::Any).with_command_id(id),
@@ -462,9 +621,18 @@ mod tests {
                 write(8, Expected::Any).with_tracking(step(4)),
                 true,
             ),
-            ("snapshot after a write", write(7, Expected::Any), write(8, Expected::Any).with_snapshot(snapshot), true),
+            (
+                "snapshot after a write",
+                write(7, Expected::Any),
+                write(8, Expected::Any).with_snapshot(snapshot),
+                true,
+            ),
         ] {
-            assert_eq!(Batch::new([&first, &second].into_iter()).waits, [false, waits], "{what}");
+            assert_eq!(
+                Batch::new([&first, &second].into_iter()).waits,
+                [false, waits],
+                "{what}"
+            );
         }
     }
 
@@ -477,7 +645,11 @@ mod tests {
             .map(|(append, id)| append.with_command_id(CommandId::from_uuid(Uuid::from_u128(id))))
             .collect();
         let batch = Batch::new(appends.iter());
-        assert_eq!(batch.event_parts, [2, 4, 3, 1], "parts of the same stream keep their order");
+        assert_eq!(
+            batch.event_parts,
+            [2, 4, 3, 1],
+            "parts of the same stream keep their order"
+        );
         assert_eq!(batch.part_before, [0, 0, 0, 2]);
         assert_eq!(batch.command_appends, [2, 1, 4, 3]);
     }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use rustls::client::danger::HandshakeSignatureValid;
 use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls13_signature_with_raw_key};
 use rustls::pki_types::{CertificateDer, ServerName, SubjectPublicKeyInfoDer, UnixTime};
-use rustls::{CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme};
+use rustls::{
+    CertificateError, DigitallySignedStruct, Error, OtherError, PeerMisbehaved, SignatureScheme,
+};
 use webpki::RawPublicKeyEntity;
 use x509_cert::Certificate;
 use x509_cert::der::asn1::{Ia5StringRef, PrintableStringRef, TeletexStringRef, Utf8StringRef};
@@ -35,7 +37,8 @@ struct Names {
 
 impl<'a> ServerCertificate<'a> {
     pub(crate) fn parse(der: &'a CertificateDer<'a>) -> Result<Self, Error> {
-        let read = Certificate::from_der(der).map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
+        let read = Certificate::from_der(der)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))?;
         Ok(Self { der, read })
     }
 
@@ -62,15 +65,29 @@ impl<'a> ServerCertificate<'a> {
         algorithms: &WebPkiSupportedAlgorithms,
         now: UnixTime,
     ) -> bool {
-        let Ok(issuer) = ServerCertificate::parse(issuer) else { return false };
-        if issuer.read.tbs_certificate.subject != self.read.tbs_certificate.issuer || issuer.check_time(now).is_err() {
+        let Ok(issuer) = ServerCertificate::parse(issuer) else {
+            return false;
+        };
+        if issuer.read.tbs_certificate.subject != self.read.tbs_certificate.issuer
+            || issuer.check_time(now).is_err()
+        {
             return false;
         }
-        let (Ok(key), Ok(signed)) = (issuer.public_key(), self.read.tbs_certificate.to_der()) else { return false };
-        let Ok(key) = RawPublicKeyEntity::try_from(&key) else { return false };
-        let Some(signature) = self.read.signature.as_bytes() else { return false };
+        let (Ok(key), Ok(signed)) = (issuer.public_key(), self.read.tbs_certificate.to_der())
+        else {
+            return false;
+        };
+        let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
+            return false;
+        };
+        let Some(signature) = self.read.signature.as_bytes() else {
+            return false;
+        };
         // Each of these is strong enough, so it need not be known which it is.
-        algorithms.all.iter().any(|algorithm| key.verify_signature(*algorithm, &signed, signature).is_ok())
+        algorithms
+            .all
+            .iter()
+            .any(|algorithm| key.verify_signature(*algorithm, &signed, signature).is_ok())
     }
 
     /// Checks that who answers has the key of this certificate.
@@ -95,7 +112,10 @@ impl<'a> ServerCertificate<'a> {
         let key = RawPublicKeyEntity::try_from(&key).map_err(unread)?;
         let offered = algorithms_of(signed.scheme, algorithms)?;
         // In TLS 1.2 a scheme says nothing of the curve, so there are several.
-        match offered.iter().any(|offered| key.verify_signature(*offered, message, signed.signature()).is_ok()) {
+        match offered.iter().any(|offered| {
+            key.verify_signature(*offered, message, signed.signature())
+                .is_ok()
+        }) {
             true => Ok(HandshakeSignatureValid::assertion()),
             false => Err(Error::InvalidCertificate(CertificateError::BadSignature)),
         }
@@ -108,7 +128,10 @@ impl<'a> ServerCertificate<'a> {
             ServerName::DnsName(host) => {
                 let host = host.as_ref();
                 match names.hosts.is_empty() {
-                    true => names.common.as_deref().is_some_and(|name| is_name_of(name, host)),
+                    true => names
+                        .common
+                        .as_deref()
+                        .is_some_and(|name| is_name_of(name, host)),
                     false => names.hosts.iter().any(|name| is_name_of(name, host)),
                 }
             }
@@ -117,20 +140,33 @@ impl<'a> ServerCertificate<'a> {
                 let text = host.to_string();
                 let is_common = || names.common.as_deref().is_some_and(|name| name == text);
                 let has_none = names.addresses.is_empty() && names.hosts.is_empty();
-                names.addresses.contains(&host) || names.hosts.contains(&text) || has_none && is_common()
+                names.addresses.contains(&host)
+                    || names.hosts.contains(&text)
+                    || has_none && is_common()
             }
             _ => false,
         };
         match fits {
             true => Ok(()),
-            false => Err(other(format!("the certificate is for {}, not for {}", names.shown(), host.to_str()))),
+            false => Err(other(format!(
+                "the certificate is for {}, not for {}",
+                names.shown(),
+                host.to_str()
+            ))),
         }
     }
 
     fn names(&self) -> Names {
         let certificate = &self.read.tbs_certificate;
-        let mut names = Names { hosts: Vec::new(), addresses: Vec::new(), common: common_name(&self.read) };
-        let Ok(Some((_, SubjectAltName(alternatives)))) = certificate.get::<SubjectAltName>() else { return names };
+        let mut names = Names {
+            hosts: Vec::new(),
+            addresses: Vec::new(),
+            common: common_name(&self.read),
+        };
+        let Ok(Some((_, SubjectAltName(alternatives)))) = certificate.get::<SubjectAltName>()
+        else {
+            return names;
+        };
         for alternative in alternatives {
             match alternative {
                 GeneralName::DnsName(name) => names.hosts.push(name.as_str().to_owned()),
@@ -143,7 +179,8 @@ impl<'a> ServerCertificate<'a> {
 
     fn public_key(&self) -> Result<SubjectPublicKeyInfoDer<'static>, Error> {
         let key = self.read.tbs_certificate.subject_public_key_info.to_der();
-        key.map(Into::into).map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))
+        key.map(Into::into)
+            .map_err(|_| Error::InvalidCertificate(CertificateError::BadEncoding))
     }
 }
 
@@ -154,13 +191,19 @@ impl Names {
         if names.is_empty() {
             names.extend(self.common.clone());
         }
-        if names.is_empty() { "no host".to_owned() } else { names.join(", ") }
+        if names.is_empty() {
+            "no host".to_owned()
+        } else {
+            names.join(", ")
+        }
     }
 }
 
 /// What a human reads of a certificate that is refused.
 fn other(why: String) -> Error {
-    Error::InvalidCertificate(CertificateError::Other(OtherError(std::sync::Arc::new(Refused(why)))))
+    Error::InvalidCertificate(CertificateError::Other(OtherError(std::sync::Arc::new(
+        Refused(why),
+    ))))
 }
 
 #[derive(Debug)]
@@ -178,25 +221,51 @@ fn algorithms_of(
     scheme: SignatureScheme,
     algorithms: &WebPkiSupportedAlgorithms,
 ) -> Result<&'static [&'static dyn rustls::pki_types::SignatureVerificationAlgorithm], Error> {
-    let found = algorithms.mapping.iter().find(|(offered, _)| *offered == scheme);
+    let found = algorithms
+        .mapping
+        .iter()
+        .find(|(offered, _)| *offered == scheme);
     let not_offered = PeerMisbehaved::SignedHandshakeWithUnadvertisedSigScheme;
-    found.map(|(_, algorithms)| *algorithms).ok_or(Error::PeerMisbehaved(not_offered))
+    found
+        .map(|(_, algorithms)| *algorithms)
+        .ok_or(Error::PeerMisbehaved(not_offered))
 }
 
 /// The last common name of the subject, as OpenSSL takes it.
 fn common_name(certificate: &Certificate) -> Option<String> {
-    let mut parts = certificate.tbs_certificate.subject.0.iter().flat_map(|part| part.0.iter());
+    let mut parts = certificate
+        .tbs_certificate
+        .subject
+        .0
+        .iter()
+        .flat_map(|part| part.0.iter());
     let name = parts.rfind(|part| part.oid == COMMON_NAME)?;
     let value = &name.value;
-    let text = value.decode_as::<Utf8StringRef<'_>>().map(|text| text.as_str().to_owned());
-    let text = text.or_else(|_| value.decode_as::<PrintableStringRef<'_>>().map(|text| text.as_str().to_owned()));
-    let text = text.or_else(|_| value.decode_as::<Ia5StringRef<'_>>().map(|text| text.as_str().to_owned()));
-    text.or_else(|_| value.decode_as::<TeletexStringRef<'_>>().map(|text| text.as_str().to_owned())).ok()
+    let text = value
+        .decode_as::<Utf8StringRef<'_>>()
+        .map(|text| text.as_str().to_owned());
+    let text = text.or_else(|_| {
+        value
+            .decode_as::<PrintableStringRef<'_>>()
+            .map(|text| text.as_str().to_owned())
+    });
+    let text = text.or_else(|_| {
+        value
+            .decode_as::<Ia5StringRef<'_>>()
+            .map(|text| text.as_str().to_owned())
+    });
+    text.or_else(|_| {
+        value
+            .decode_as::<TeletexStringRef<'_>>()
+            .map(|text| text.as_str().to_owned())
+    })
+    .ok()
 }
 
 fn address(bytes: &[u8]) -> Option<IpAddr> {
     let four = <[u8; 4]>::try_from(bytes).map(IpAddr::from);
-    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from)).ok()
+    four.or_else(|_| <[u8; 16]>::try_from(bytes).map(IpAddr::from))
+        .ok()
 }
 
 /// Whether `pattern` is the host, or `*.` before what comes after the host's first label.
@@ -206,7 +275,9 @@ fn is_name_of(pattern: &str, host: &str) -> bool {
     }
     let behind_label = || host.split_once('.').map(|(_, rest)| rest);
     match pattern.strip_prefix("*.") {
-        Some(rest) if !rest.contains('*') => behind_label().is_some_and(|behind| behind.eq_ignore_ascii_case(rest)),
+        Some(rest) if !rest.contains('*') => {
+            behind_label().is_some_and(|behind| behind.eq_ignore_ascii_case(rest))
+        }
         Some(_) => false,
         None => pattern.eq_ignore_ascii_case(host),
     }

@@ -31,7 +31,9 @@ use tokio_postgres::Error;
 
 use crate::address::Place;
 use crate::batch::{Batch, Hold, Outcome};
-use crate::error::{is_about_one_append, is_lost, is_outdated, is_worth_a_rerun, translate_at_commit, unavailable};
+use crate::error::{
+    is_about_one_append, is_lost, is_outdated, is_worth_a_rerun, translate_at_commit, unavailable,
+};
 use crate::notify::Hints;
 use crate::plain::Plain;
 use crate::read;
@@ -73,17 +75,38 @@ pub(crate) struct CommitQueue {
 
 impl CommitQueue {
     /// Starts as many writers; the first one has `client` already.
-    pub(crate) fn start(sessions: &Sessions, log: LogId, client: Connection, writers: usize, news: &News) -> Self {
+    pub(crate) fn start(
+        sessions: &Sessions,
+        log: LogId,
+        client: Connection,
+        writers: usize,
+        news: &News,
+    ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
         let queue = Arc::new(Mutex::new(queue));
         let clients = std::iter::once(Some(client)).chain(std::iter::repeat_with(|| None));
         let writers = clients.take(writers).map(|client| {
-            let line = Line { sessions: sessions.clone(), client, pause: RETRY_MIN, not_before: None };
-            let writer = Writer { line, log, queue: Arc::clone(&queue), again: VecDeque::new(), news: news.clone() };
+            let line = Line {
+                sessions: sessions.clone(),
+                client,
+                pause: RETRY_MIN,
+                not_before: None,
+            };
+            let writer = Writer {
+                line,
+                log,
+                queue: Arc::clone(&queue),
+                again: VecDeque::new(),
+                news: news.clone(),
+            };
             tokio::spawn(writer.run())
         });
         let writers = SyncMutex::new(writers.collect());
-        Self { place: sessions.place.clone(), jobs: SyncMutex::new(Some(jobs)), writers }
+        Self {
+            place: sessions.place.clone(),
+            jobs: SyncMutex::new(Some(jobs)),
+            writers,
+        }
     }
 
     /// Has a writer commit `append`, which is valid. If this future is dropped it may still be committed.
@@ -241,7 +264,13 @@ impl Writer {
             Ok(Err(error)) => self.fail(batch, error, reruns),
             Err(_) => {
                 self.line.hang_up();
-                refuse_all(batch, unavailable(&self.line.sessions.place, "the server has not answered in time"))
+                refuse_all(
+                    batch,
+                    unavailable(
+                        &self.line.sessions.place,
+                        "the server has not answered in time",
+                    ),
+                )
             }
         }
     }
@@ -251,12 +280,16 @@ impl Writer {
     /// written: every new connection compares the sequence with the log.
     fn check_positions(&mut self, outcomes: &[Outcome], highest: Position) {
         let new = outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Settled(Ok(Appended { receipt, repeated: false })) if receipt.kind == ReceiptKind::Recorded => {
-                Some(receipt.position)
-            }
+            Outcome::Settled(Ok(Appended {
+                receipt,
+                repeated: false,
+            })) if receipt.kind == ReceiptKind::Recorded => Some(receipt.position),
             _ => None,
         });
-        if let Some(position) = new.min().filter(|position| Position::ZERO < *position && *position <= highest) {
+        if let Some(position) = new
+            .min()
+            .filter(|position| Position::ZERO < *position && *position <= highest)
+        {
             let place = &self.line.sessions.place;
             tracing::error!(%place, %position, %highest, "an event was written before others that were read; its followers do not see it");
             self.line.hang_up();
@@ -266,7 +299,9 @@ impl Writer {
     /// Returns the highest position that was written.
     fn answer(&mut self, batch: &mut Vec<Job>, outcomes: Vec<Outcome>) -> Position {
         let written = outcomes.iter().filter_map(|outcome| match outcome {
-            Outcome::Settled(Ok(Appended { receipt, .. })) if receipt.kind == ReceiptKind::Recorded => {
+            Outcome::Settled(Ok(Appended { receipt, .. }))
+                if receipt.kind == ReceiptKind::Recorded =>
+            {
                 Some(receipt.position)
             }
             _ => None,
@@ -301,7 +336,12 @@ impl Writer {
 
 /// What was decided in an earlier epoch is refused, unless the command had been carried out before. That is found out first: what
 /// is written afterwards stands, whatever else fails.
-async fn carry_out(client: &Connection, log: LogId, batch: &[Job], reruns: u32) -> Result<Vec<Outcome>, Error> {
+async fn carry_out(
+    client: &Connection,
+    log: LogId,
+    batch: &[Job],
+    reruns: u32,
+) -> Result<Vec<Outcome>, Error> {
     let appends: Vec<_> = batch.iter().map(|job| &job.append).collect();
     let mut refused = Vec::new();
     for append in &appends {
@@ -313,9 +353,16 @@ async fn carry_out(client: &Connection, log: LogId, batch: &[Job], reruns: u32) 
     if refused.iter().all(Option::is_none) {
         return write(client, log, &appends, reruns).await;
     }
-    let present = appends.into_iter().zip(&refused).filter(|(_, refused)| refused.is_none());
+    let present = appends
+        .into_iter()
+        .zip(&refused)
+        .filter(|(_, refused)| refused.is_none());
     let present: Vec<_> = present.map(|(append, _)| append).collect();
-    let written = if present.is_empty() { Vec::new() } else { write(client, log, &present, reruns).await? };
+    let written = if present.is_empty() {
+        Vec::new()
+    } else {
+        write(client, log, &present, reruns).await?
+    };
     let mut written = written.into_iter();
     let outcomes = refused.into_iter().map(|refused| match refused {
         Some(answer) => Outcome::Settled(answer),
@@ -325,31 +372,56 @@ async fn carry_out(client: &Connection, log: LogId, batch: &[Job], reruns: u32) 
 }
 
 /// What a repeated command was answered the first time.
-async fn first_receipt(client: &Connection, log: LogId, append: &Append) -> Result<Option<Appended>, Error> {
-    let Some(command_id) = append.command_id else { return Ok(None) };
+async fn first_receipt(
+    client: &Connection,
+    log: LogId,
+    append: &Append,
+) -> Result<Option<Appended>, Error> {
+    let Some(command_id) = append.command_id else {
+        return Ok(None);
+    };
     let receipt = read::receipt(client, log, command_id).await?;
-    Ok(receipt.map(|receipt| Appended { receipt, repeated: true }))
+    Ok(receipt.map(|receipt| Appended {
+        receipt,
+        repeated: true,
+    }))
 }
 
 /// The short way first, if it is one for all of the batch. One more round trip if it does not lead there.
-async fn write(client: &Connection, log: LogId, appends: &[&Append], reruns: u32) -> Result<Vec<Outcome>, Error> {
+async fn write(
+    client: &Connection,
+    log: LogId,
+    appends: &[&Append],
+    reruns: u32,
+) -> Result<Vec<Outcome>, Error> {
     let appends = || appends.iter().copied();
     if reruns == 0
         && let Some(plain) = Plain::of(appends())
         && let Some(appended) = plain.write(client, log).await?
     {
-        return Ok(appended.into_iter().map(|appended| Outcome::Settled(Ok(appended))).collect());
+        return Ok(appended
+            .into_iter()
+            .map(|appended| Outcome::Settled(Ok(appended)))
+            .collect());
     }
     let arrays = Batch::new(appends());
     // Every other one: where the lock cannot be had, another run beside the others may come through.
     let is_alone = reruns >= RERUNS_TOGETHER && (reruns - RERUNS_TOGETHER).is_multiple_of(2);
-    arrays.carry_out(client, log, if is_alone { Hold::Alone } else { Hold::Shared }).await
+    arrays
+        .carry_out(
+            client,
+            log,
+            if is_alone { Hold::Alone } else { Hold::Shared },
+        )
+        .await
 }
 
 /// Gives everybody in the batch the same answer.
 fn refuse_all(batch: &mut Vec<Job>, error: StoreError) -> Next {
     let error = Arc::new(error);
-    batch.drain(..).for_each(|job| job.answer(Err(same(&error))));
+    batch
+        .drain(..)
+        .for_each(|job| job.answer(Err(same(&error))));
     Next::Done
 }
 
@@ -366,7 +438,11 @@ impl Line {
     /// is not stormed when it comes back.
     async fn client(&mut self) -> Result<&Connection, StoreError> {
         let epoch = self.sessions.lives.epoch();
-        if self.client.as_ref().is_some_and(|client| client.is_closed() || client.epoch != epoch) {
+        if self
+            .client
+            .as_ref()
+            .is_some_and(|client| client.is_closed() || client.epoch != epoch)
+        {
             self.hang_up();
         }
         if self.client.is_none() {
@@ -400,8 +476,14 @@ impl Line {
 impl Line {
     async fn open(&self) -> Result<Connection, StoreError> {
         let client = self.sessions.open(|_| {}).await?;
-        let checked = timeout(self.sessions.patience, check_sequence(&client, &self.sessions)).await;
-        checked.map_err(|_| unavailable(&self.sessions.place, "the server has not answered in time"))??;
+        let checked = timeout(
+            self.sessions.patience,
+            check_sequence(&client, &self.sessions),
+        )
+        .await;
+        checked.map_err(|_| {
+            unavailable(&self.sessions.place, "the server has not answered in time")
+        })??;
         Ok(client)
     }
 }
@@ -411,7 +493,8 @@ impl Job {
     fn check(&self) -> Result<(), StoreError> {
         let bytes = self.bytes();
         if bytes > APPEND_BYTES_MAX {
-            let reason = format!("an append of {bytes} bytes; at most {APPEND_BYTES_MAX} are allowed");
+            let reason =
+                format!("an append of {bytes} bytes; at most {APPEND_BYTES_MAX} are allowed");
             return Err(StoreError::Invalid { reason });
         }
         Recorded::check(self.append.recorded_at)
@@ -419,9 +502,17 @@ impl Job {
 
     fn bytes(&self) -> usize {
         let events = self.append.streams.iter().flat_map(|part| &part.events);
-        let snapshots = self.append.snapshots.iter().map(|snapshot| snapshot.payload.len());
+        let snapshots = self
+            .append
+            .snapshots
+            .iter()
+            .map(|snapshot| snapshot.payload.len());
         let notes = self.append.tracking.iter().map(tracking::bytes_of);
-        events.map(|event| event.payload.len() + event.metadata.len()).chain(snapshots).chain(notes).sum()
+        events
+            .map(|event| event.payload.len() + event.metadata.len())
+            .chain(snapshots)
+            .chain(notes)
+            .sum()
     }
 
     /// Whoever asked may have gone away; the append has happened all the same.
@@ -433,11 +524,21 @@ impl Job {
 /// The same failure for each of a batch.
 fn same(error: &Arc<StoreError>) -> StoreError {
     match &**error {
-        StoreError::Invalid { reason } => StoreError::Invalid { reason: reason.clone() },
-        StoreError::Corrupt { reason, .. } => StoreError::corrupt(reason.clone(), Arc::clone(error)),
-        StoreError::Unavailable { reason, written, .. } => {
+        StoreError::Invalid { reason } => StoreError::Invalid {
+            reason: reason.clone(),
+        },
+        StoreError::Corrupt { reason, .. } => {
+            StoreError::corrupt(reason.clone(), Arc::clone(error))
+        }
+        StoreError::Unavailable {
+            reason, written, ..
+        } => {
             let (reason, source) = (reason.clone(), Some(Arc::clone(error).into()));
-            StoreError::Unavailable { reason, written: *written, source }
+            StoreError::Unavailable {
+                reason,
+                written: *written,
+                source,
+            }
         }
         other => StoreError::unavailable(other.to_string(), Arc::clone(error)),
     }

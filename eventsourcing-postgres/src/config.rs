@@ -151,7 +151,8 @@ impl PostgresOptions {
     /// millisecond counts as one, more than a day as a day.
     #[must_use]
     pub fn with_statement_timeout(mut self, timeout: Duration) -> Self {
-        self.statement_timeout = timeout.clamp(Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
+        self.statement_timeout =
+            timeout.clamp(Duration::from_millis(1), Duration::from_secs(24 * 60 * 60));
         self
     }
 
@@ -168,7 +169,14 @@ impl PostgresOptions {
     /// # Errors
     /// Those of [`PostgresStore::connect_existing`], and [`StoreError::Invalid`] for a schema name that is not allowed.
     pub async fn connect_existing(self, url: impl AsRef<str>) -> Result<PostgresStore, StoreError> {
-        PostgresStore::connect_with(url.as_ref(), Self { if_absent: IfAbsent::Refuse, ..self }).await
+        PostgresStore::connect_with(
+            url.as_ref(),
+            Self {
+                if_absent: IfAbsent::Refuse,
+                ..self
+            },
+        )
+        .await
     }
 
     pub(crate) fn check_schema(&self) -> Result<(), StoreError> {
@@ -181,11 +189,15 @@ impl PostgresOptions {
             bytes if !bytes.iter().copied().all(letter) => {
                 "has more than letters without accents, digits and underscores"
             }
-            _ if name.starts_with("pg_") || name == "information_schema" => "is reserved by PostgreSQL",
+            _ if name.starts_with("pg_") || name == "information_schema" => {
+                "is reserved by PostgreSQL"
+            }
             _ => return Ok(()),
         };
         let shown: String = name.chars().take(Self::SCHEMA_BYTES_MAX + 1).collect();
-        Err(StoreError::Invalid { reason: format!("schema name {shown:?} {fault}") })
+        Err(StoreError::Invalid {
+            reason: format!("schema name {shown:?} {fault}"),
+        })
     }
 }
 
@@ -203,11 +215,26 @@ mod tests {
     fn schema_names_are_identifiers() {
         let longest = "s".repeat(63);
         for name in ["eventsourcing", "_bank", "Bank_2", &longest] {
-            PostgresOptions::new().with_schema(name).check_schema().expect("an identifier");
+            PostgresOptions::new()
+                .with_schema(name)
+                .check_schema()
+                .expect("an identifier");
         }
         let too_long = "s".repeat(64);
-        for name in ["", "2bank", "my bank", "bank\"; DROP", "b\u{e4}nk", "pg_bank", "information_schema", &too_long] {
-            let error = PostgresOptions::new().with_schema(name).check_schema().expect_err(name);
+        for name in [
+            "",
+            "2bank",
+            "my bank",
+            "bank\"; DROP",
+            "b\u{e4}nk",
+            "pg_bank",
+            "information_schema",
+            &too_long,
+        ] {
+            let error = PostgresOptions::new()
+                .with_schema(name)
+                .check_schema()
+                .expect_err(name);
             assert!(matches!(error, StoreError::Invalid { .. }), "{error}");
         }
     }

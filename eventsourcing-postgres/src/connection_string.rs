@@ -20,19 +20,29 @@ pub(crate) struct ConnectionString {
 /// [`StoreError::Invalid`]: it cannot be understood, or not without doubt.
 pub(crate) fn parse(text: &str) -> Result<ConnectionString, StoreError> {
     let text = text.trim();
-    let url = ["postgres://", "postgresql://"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let url = ["postgres://", "postgresql://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme));
     let parameters = match url {
         Some(rest) => parse_url(rest)?,
-        None if text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['=', ' '])) => {
+        None if text
+            .split_once("://")
+            .is_some_and(|(scheme, _)| !scheme.contains(['=', ' '])) =>
+        {
             return Err(misunderstood());
         }
         None => parse_words(text)?,
     };
-    Ok(ConnectionString { parameters, is_url: url.is_some() })
+    Ok(ConnectionString {
+        parameters,
+        is_url: url.is_some(),
+    })
 }
 
 pub(crate) fn invalid(reason: impl Into<String>) -> StoreError {
-    StoreError::Invalid { reason: reason.into() }
+    StoreError::Invalid {
+        reason: reason.into(),
+    }
 }
 
 fn misunderstood() -> StoreError {
@@ -45,7 +55,9 @@ fn misunderstood() -> StoreError {
 fn parse_url(rest: &str) -> Result<Parameters, StoreError> {
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
-    let (path, query) = tail.split_once('?').map_or((tail, None), |(path, query)| (path, Some(query)));
+    let (path, query) = tail
+        .split_once('?')
+        .map_or((tail, None), |(path, query)| (path, Some(query)));
     // An @ behind the authority is hardly meant: a password with a / or a ? in it looks like that.
     if tail.contains('@') {
         return Err(misunderstood());
@@ -65,7 +77,11 @@ fn parse_url(rest: &str) -> Result<Parameters, StoreError> {
         database if database.contains('/') => return Err(misunderstood()),
         database => parameters.push(("dbname".to_owned(), decoded(database)?)),
     }
-    for word in query.unwrap_or_default().split('&').filter(|word| !word.is_empty()) {
+    for word in query
+        .unwrap_or_default()
+        .split('&')
+        .filter(|word| !word.is_empty())
+    {
         let (key, value) = word.split_once('=').ok_or_else(misunderstood)?;
         parameters.push((decoded(key)?, decoded(value)?));
     }
@@ -73,7 +89,9 @@ fn parse_url(rest: &str) -> Result<Parameters, StoreError> {
 }
 
 fn add_user(parameters: &mut Parameters, text: &str) -> Result<(), StoreError> {
-    let (user, password) = text.split_once(':').map_or((text, None), |(user, password)| (user, Some(password)));
+    let (user, password) = text
+        .split_once(':')
+        .map_or((text, None), |(user, password)| (user, Some(password)));
     if !user.is_empty() {
         parameters.push(("user".to_owned(), decoded(user)?));
     }
@@ -97,7 +115,10 @@ fn add_hosts(parameters: &mut Parameters, text: &str) -> Result<(), StoreError> 
         };
         let port = match rest {
             "" => "",
-            rest => rest.strip_prefix(':').filter(|port| is_port(port)).ok_or_else(misunderstood)?,
+            rest => rest
+                .strip_prefix(':')
+                .filter(|port| is_port(port))
+                .ok_or_else(misunderstood)?,
         };
         hosts.push(decoded(host)?);
         ports.push(port);
@@ -142,7 +163,11 @@ fn parse_words(text: &str) -> Result<Parameters, StoreError> {
     while !rest.is_empty() {
         let (key, after) = rest.split_once('=').ok_or_else(|| torn(&parameters))?;
         let key = key.trim_end();
-        if key.is_empty() || !key.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        if key.is_empty()
+            || !key
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        {
             return Err(torn(&parameters));
         }
         let (value, after) = take_value(after.trim_start()).ok_or_else(|| torn(&parameters))?;
@@ -185,17 +210,24 @@ mod tests {
     use super::*;
 
     fn parsed(text: &str) -> Vec<(String, String)> {
-        parse(text).unwrap_or_else(|error| panic!("{text}: {error}")).parameters
+        parse(text)
+            .unwrap_or_else(|error| panic!("{text}: {error}"))
+            .parameters
     }
 
     fn pairs(parameters: &[(&str, &str)]) -> Parameters {
-        parameters.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+        parameters
+            .iter()
+            .map(|(key, value)| ((*key).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     #[test]
     fn urls_are_taken_apart() {
         assert_eq!(
-            parsed("postgres://ada:p%40ss%2F@h1:5433,h2,[::1]:1/bank?sslmode=require&options=-c%20x%3Dy"),
+            parsed(
+                "postgres://ada:p%40ss%2F@h1:5433,h2,[::1]:1/bank?sslmode=require&options=-c%20x%3Dy"
+            ),
             pairs(&[
                 ("user", "ada"),
                 ("password", "p@ss/"),
@@ -210,15 +242,26 @@ mod tests {
             parsed("postgresql://%2Frun%2Fpostgresql/b"),
             pairs(&[("host", "/run/postgresql"), ("dbname", "b")])
         );
-        assert_eq!(parsed("postgres:///b?host=h"), pairs(&[("dbname", "b"), ("host", "h")]));
-        assert_eq!(parsed("postgres://u:a:b#c@h"), pairs(&[("user", "u"), ("password", "a:b#c"), ("host", "h")]));
+        assert_eq!(
+            parsed("postgres:///b?host=h"),
+            pairs(&[("dbname", "b"), ("host", "h")])
+        );
+        assert_eq!(
+            parsed("postgres://u:a:b#c@h"),
+            pairs(&[("user", "u"), ("password", "a:b#c"), ("host", "h")])
+        );
     }
 
     #[test]
     fn words_are_taken_apart() {
         assert_eq!(
             parsed(r"host = h  password='it\'s \\ me' user=ada\ b dbname=''"),
-            pairs(&[("host", "h"), ("password", r"it's \ me"), ("user", "ada b"), ("dbname", "")])
+            pairs(&[
+                ("host", "h"),
+                ("password", r"it's \ me"),
+                ("user", "ada b"),
+                ("dbname", "")
+            ])
         );
     }
 
@@ -243,8 +286,13 @@ mod tests {
             "host=h password='p s3cr3t",
             "host=h password='p' s3cr3t",
         ] {
-            let Err(error) = parse(text) else { panic!("{text} is refused") };
-            assert!(!format!("{error} {error:?}").contains("s3cr3t"), "{text}: {error}");
+            let Err(error) = parse(text) else {
+                panic!("{text} is refused")
+            };
+            assert!(
+                !format!("{error} {error:?}").contains("s3cr3t"),
+                "{text}: {error}"
+            );
         }
     }
 }

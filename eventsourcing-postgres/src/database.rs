@@ -32,7 +32,12 @@ impl PostgresDatabase {
         let sessions = sessions.clone().for_read_models();
         let queries = Readers::new(&sessions, options.readers)?;
         let transactions = pool(&sessions, options.transactions)?;
-        Ok(Self { place: sessions.place.clone(), queries, transactions, sessions })
+        Ok(Self {
+            place: sessions.place.clone(),
+            queries,
+            transactions,
+            sessions,
+        })
     }
 
     /// Closes every connection as soon as nobody uses it. What is asked later is refused.
@@ -45,7 +50,11 @@ impl PostgresDatabase {
 #[async_trait]
 impl Database for PostgresDatabase {
     async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        self.queries.run(&(sql, values), |client, (sql, values)| Box::pin(query(client, sql, values))).await?
+        self.queries
+            .run(&(sql, values), |client, (sql, values)| {
+                Box::pin(query(client, sql, values))
+            })
+            .await?
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
@@ -79,17 +88,33 @@ impl PostgresDatabase {
             .await
             .map_err(|error| Failed::Other(translate_pool(place, error)))?;
         let lent = Lent::new(lent);
-        match timeout(self.sessions.patience, lent.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED")).await {
-            Ok(Ok(())) => Ok(OpenTransaction::new(lent, place.clone(), self.sessions.patience)),
+        match timeout(
+            self.sessions.patience,
+            lent.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+        )
+        .await
+        {
+            Ok(Ok(())) => Ok(OpenTransaction::new(
+                lent,
+                place.clone(),
+                self.sessions.patience,
+            )),
             Ok(Err(error)) if is_lost(&error) => Err(Failed::Lost(translate(place, error))),
             Ok(Err(error)) => Err(Failed::Other(translate(place, error))),
-            Err(_) => Err(Failed::Other(unavailable(place, "the server has not answered in time"))),
+            Err(_) => Err(Failed::Other(unavailable(
+                place,
+                "the server has not answered in time",
+            ))),
         }
     }
 }
 
 /// What is wrong with the statement is the inner error; the outer one may pass with another connection.
-async fn query(client: &ClientWrapper, sql: &str, values: &[Value]) -> Result<Result<Vec<Row>, SqlError>, Error> {
+async fn query(
+    client: &ClientWrapper,
+    sql: &str,
+    values: &[Value],
+) -> Result<Result<Vec<Row>, SqlError>, Error> {
     let mut outcome = query_once(client, sql, values).await;
     if let Err(Failure::Outdated(_)) = outcome {
         client.statement_cache.clear();
@@ -111,7 +136,11 @@ async fn query(client: &ClientWrapper, sql: &str, values: &[Value]) -> Result<Re
 
 /// Three statements in one round trip. All are sent when the future is first polled, so the transaction is over whatever
 /// becomes of the future, and with it whatever the statement has set.
-async fn query_once(client: &ClientWrapper, sql: &str, values: &[Value]) -> Result<Vec<Row>, Failure> {
+async fn query_once(
+    client: &ClientWrapper,
+    sql: &str,
+    values: &[Value],
+) -> Result<Vec<Row>, Failure> {
     let statement = Statement::prepare(client, sql, values).await?;
     let (begun, rows, _) = tokio::join! {
         biased;

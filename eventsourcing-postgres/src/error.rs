@@ -34,7 +34,9 @@ pub(crate) fn translate(place: &Place, error: impl Into<Arc<Error>>) -> StoreErr
     match meaning_of(&error) {
         Meaning::Unavailable(why) => StoreError::unavailable(format!("{place}: {why}"), error),
         Meaning::Corrupt(why) => StoreError::corrupt(format!("{place}: {why}"), error),
-        Meaning::Invalid(why) => StoreError::Invalid { reason: format!("{place}: {why}") },
+        Meaning::Invalid(why) => StoreError::Invalid {
+            reason: format!("{place}: {why}"),
+        },
     }
 }
 
@@ -47,7 +49,11 @@ pub(crate) fn translate_before_commit(place: &Place, error: impl Into<Arc<Error>
 pub(crate) fn translate_at_commit(place: &Place, error: Error) -> StoreError {
     let is_rolled_back = is_rolled_back(&error);
     let error = translate(place, error);
-    if is_rolled_back { error.before_commit() } else { error.at_commit() }
+    if is_rolled_back {
+        error.before_commit()
+    } else {
+        error.at_commit()
+    }
 }
 
 /// What `error` says about the statement `sql` of a read model.
@@ -56,26 +62,35 @@ pub(crate) fn translate_at_commit(place: &Place, error: Error) -> StoreError {
 /// It says nothing about the statement: the server would have refused another one as well.
 pub(crate) fn statement_error(sql: &str, error: Error) -> Result<SqlError, Error> {
     match error.as_db_error() {
-        Some(refusal) if is_about_statement(refusal) => {
-            Ok(SqlError::Statement { sql: sql.to_owned(), reason: reason_of(refusal), source: Some(error.into()) })
-        }
+        Some(refusal) if is_about_statement(refusal) => Ok(SqlError::Statement {
+            sql: sql.to_owned(),
+            reason: reason_of(refusal),
+            source: Some(error.into()),
+        }),
         _ => Err(error),
     }
 }
 
 /// The store cannot be used for a reason that is not the server's. Nothing is known of what was to be written.
 pub(crate) fn unavailable(place: &Place, why: impl fmt::Display) -> StoreError {
-    StoreError::Unavailable { reason: format!("{place}: {why}"), written: Written::Unknown, source: None }
+    StoreError::Unavailable {
+        reason: format!("{place}: {why}"),
+        written: Written::Unknown,
+        source: None,
+    }
 }
 
 /// Why the pool lends no connection.
 pub(crate) fn translate_pool(place: &Place, error: PoolError) -> StoreError {
     match error {
         PoolError::Backend(error) => translate(place, error),
-        PoolError::Timeout(TimeoutType::Wait) => {
-            unavailable(place, "all connections of this kind are busy; PostgresOptions allows for more")
+        PoolError::Timeout(TimeoutType::Wait) => unavailable(
+            place,
+            "all connections of this kind are busy; PostgresOptions allows for more",
+        ),
+        PoolError::Timeout(_) => {
+            unavailable(place, "connecting took longer than the connect timeout")
         }
-        PoolError::Timeout(_) => unavailable(place, "connecting took longer than the connect timeout"),
         PoolError::Closed => unavailable(place, "the store has been closed"),
         error => StoreError::unavailable(format!("{place}: no connection"), error),
     }
@@ -100,7 +115,9 @@ pub(crate) fn is_worth_a_rerun(error: &Error) -> bool {
 
 /// Whether one append may have spoilt the batch for its company: a value, a constraint or a limit.
 pub(crate) fn is_about_one_append(error: &Error) -> bool {
-    error.code().is_some_and(|code| ["21", "22", "23", "54"].contains(&class_of(code)))
+    error
+        .code()
+        .is_some_and(|code| ["21", "22", "23", "54"].contains(&class_of(code)))
 }
 
 /// Whether the connection is of no use any more.
@@ -125,7 +142,11 @@ pub(crate) fn is_about_names(error: &Error) -> bool {
 /// Others in the way, a server that has no room or is told to stop, a replica: none of that is the statement's fault.
 fn is_about_statement(error: &DbError) -> bool {
     let elsewhere = ["40", "53", "57", "58", "XX"].contains(&class_of(error.code()));
-    let in_the_way = [SqlState::LOCK_NOT_AVAILABLE, SqlState::READ_ONLY_SQL_TRANSACTION].contains(error.code());
+    let in_the_way = [
+        SqlState::LOCK_NOT_AVAILABLE,
+        SqlState::READ_ONLY_SQL_TRANSACTION,
+    ]
+    .contains(error.code());
     leaves_connection(error) && !elsewhere && !in_the_way
 }
 
@@ -136,7 +157,9 @@ fn reason_of(error: &DbError) -> String {
     };
     let said = said.replace('\n', " ");
     if *error.code() == SqlState::INSUFFICIENT_PRIVILEGE {
-        return format!("{said}; grant the role what roles.sql of this store lists for read models");
+        return format!(
+            "{said}; grant the role what roles.sql of this store lists for read models"
+        );
     }
     said
 }
@@ -173,13 +196,17 @@ fn meaning_of(error: &Error) -> Meaning {
 }
 
 fn is_unreadable(error: &Error) -> bool {
-    error.source().is_some_and(<dyn std::error::Error>::is::<Unreadable>)
+    error
+        .source()
+        .is_some_and(<dyn std::error::Error>::is::<Unreadable>)
 }
 
 /// The types of an answer, and whether it can be NULL, follow from the statement and not from what is stored. A pooler that is not in
 /// session mode runs a prepared statement where another one has its name, and this is all that shows.
 fn is_of_another_statement(error: &Error) -> bool {
-    error.source().is_some_and(|cause| cause.is::<WrongType>() || cause.is::<WasNull>())
+    error
+        .source()
+        .is_some_and(|cause| cause.is::<WrongType>() || cause.is::<WasNull>())
 }
 
 fn leaves_connection(error: &DbError) -> bool {

@@ -108,7 +108,12 @@ impl Fences {
     pub(crate) fn begin(&mut self, highest: Position) -> Probe {
         self.moment += 1;
         let standing = self.standing.iter().cloned().collect();
-        Probe { begun: self.moment, decided: self.decided, highest, standing }
+        Probe {
+            begun: self.moment,
+            decided: self.decided,
+            highest,
+            standing,
+        }
     }
 
     /// Takes note of the list, and returns up to where a statement that began after it sees everything.
@@ -133,7 +138,11 @@ impl Fences {
                 fence.made = now;
             }
         }
-        let down = self.standing.iter().filter(|fence| fence.is_down()).map(|fence| fence.highest);
+        let down = self
+            .standing
+            .iter()
+            .filter(|fence| fence.is_down())
+            .map(|fence| fence.highest);
         let down = down.max().unwrap_or_default();
         self.advance(ceiling.max(down));
         self.stand(highest, holders);
@@ -152,13 +161,22 @@ impl Fences {
     }
 
     fn stand(&mut self, highest: Position, holders: &[Holder]) {
-        let beyond = self.standing.back().map_or(self.decided, |last| last.highest);
+        let beyond = self
+            .standing
+            .back()
+            .map_or(self.decided, |last| last.highest);
         if highest <= beyond || self.standing.len() >= FENCES_MAX {
             return;
         }
         self.moment += 1;
         let holders = Arc::new(holders.iter().cloned().collect());
-        self.standing.push_back(Fence { highest, holders, made: self.moment, since: Instant::now(), noted: false });
+        self.standing.push_back(Fence {
+            highest,
+            holders,
+            made: self.moment,
+            since: Instant::now(),
+            noted: false,
+        });
     }
 }
 
@@ -172,12 +190,21 @@ impl Fence {
     /// Returns `true` if a prepared transaction has joined the fence: a list that was begun before knows nothing of it, and
     /// must not strike it.
     fn strike(&mut self, present: &[Holder]) -> bool {
-        let mut left: HashSet<_> = present.iter().filter(|holder| self.holders.contains(*holder)).cloned().collect();
+        let mut left: HashSet<_> = present
+            .iter()
+            .filter(|holder| self.holders.contains(*holder))
+            .cloned()
+            .collect();
         if left.len() == self.holders.len() {
             return false;
         }
         let before = left.len();
-        left.extend(present.iter().filter(|holder| holder.process.is_none()).cloned());
+        left.extend(
+            present
+                .iter()
+                .filter(|holder| holder.process.is_none())
+                .cloned(),
+        );
         let has_grown = left.len() > before;
         self.holders = Arc::new(left);
         has_grown
@@ -193,11 +220,17 @@ mod tests {
     }
 
     fn holder(process: i32) -> Holder {
-        Holder { process: Some(process), transaction: format!("{process}/1") }
+        Holder {
+            process: Some(process),
+            transaction: format!("{process}/1"),
+        }
     }
 
     fn prepared(transaction: u32) -> Holder {
-        Holder { process: None, transaction: format!("-1/{transaction}") }
+        Holder {
+            process: None,
+            transaction: format!("-1/{transaction}"),
+        }
     }
 
     /// Looks at the log with `highest` and then at `holders`.
@@ -227,8 +260,16 @@ mod tests {
         let mut fences = Fences::default();
         let (a, b, c) = (holder(1), holder(2), holder(3));
         assert_eq!(look(&mut fences, 9, &[a.clone(), b.clone()]), at(0));
-        assert_eq!(look(&mut fences, 9, &[b.clone(), c.clone()]), at(0), "b holds on");
-        assert_eq!(look(&mut fences, 9, &[c]), at(9), "who came later does not matter");
+        assert_eq!(
+            look(&mut fences, 9, &[b.clone(), c.clone()]),
+            at(0),
+            "b holds on"
+        );
+        assert_eq!(
+            look(&mut fences, 9, &[c]),
+            at(9),
+            "who came later does not matter"
+        );
     }
 
     #[test]
@@ -236,7 +277,9 @@ mod tests {
         let mut fences = Fences::default();
         for round in 1..100_u64 {
             // Each append lasts three rounds, and one begins in each round.
-            let holders: Vec<_> = (round..round + 3).map(|process| holder(process as i32)).collect();
+            let holders: Vec<_> = (round..round + 3)
+                .map(|process| holder(process as i32))
+                .collect();
             let ceiling = look(&mut fences, round * 10, &holders);
             assert_eq!(ceiling, at(round.saturating_sub(3) * 10), "round {round}");
         }
@@ -246,7 +289,10 @@ mod tests {
     fn same_process_with_its_next_transaction_is_somebody_else() {
         let mut fences = Fences::default();
         look(&mut fences, 9, &[holder(1)]);
-        let next = Holder { transaction: "1/2".to_owned(), ..holder(1) };
+        let next = Holder {
+            transaction: "1/2".to_owned(),
+            ..holder(1)
+        };
         assert_eq!(look(&mut fences, 9, &[next]), at(9));
     }
 
@@ -254,9 +300,17 @@ mod tests {
     fn transaction_that_is_prepared_meanwhile_is_waited_for() {
         let mut fences = Fences::default();
         look(&mut fences, 9, &[holder(1)]);
-        assert_eq!(look(&mut fences, 9, &[prepared(700)]), at(0), "the append goes on under another name");
+        assert_eq!(
+            look(&mut fences, 9, &[prepared(700)]),
+            at(0),
+            "the append goes on under another name"
+        );
         assert_eq!(look(&mut fences, 9, &[prepared(700), prepared(701)]), at(0));
-        assert_eq!(look(&mut fences, 9, &[prepared(701)]), at(0), "one that came when somebody went may be them");
+        assert_eq!(
+            look(&mut fences, 9, &[prepared(701)]),
+            at(0),
+            "one that came when somebody went may be them"
+        );
         assert_eq!(look(&mut fences, 9, &[]), at(9));
     }
 
@@ -265,8 +319,16 @@ mod tests {
         let mut fences = Fences::default();
         let early = fences.begin(at(5));
         look(&mut fences, 9, &[holder(2)]);
-        assert_eq!(fences.settle(early, &[]), at(5), "the early list knows nothing of positions beyond 5");
-        assert_eq!(fences.decided(), at(5), "process 2 may have come after the early list was made");
+        assert_eq!(
+            fences.settle(early, &[]),
+            at(5),
+            "the early list knows nothing of positions beyond 5"
+        );
+        assert_eq!(
+            fences.decided(),
+            at(5),
+            "process 2 may have come after the early list was made"
+        );
         assert!(fences.is_holding_back());
         assert_eq!(look(&mut fences, 9, &[]), at(9));
     }
@@ -277,9 +339,21 @@ mod tests {
         look(&mut fences, 9, &[holder(1)]);
         let before = fences.begin(at(9));
         let after = fences.begin(at(9));
-        assert_eq!(fences.settle(after, &[prepared(700)]), at(0), "process 1 has prepared its transaction");
-        assert_eq!(fences.settle(before, &[holder(1)]), at(0), "this list was made before it did");
-        assert_eq!(fences.decided(), at(0), "the prepared transaction may still be committed");
+        assert_eq!(
+            fences.settle(after, &[prepared(700)]),
+            at(0),
+            "process 1 has prepared its transaction"
+        );
+        assert_eq!(
+            fences.settle(before, &[holder(1)]),
+            at(0),
+            "this list was made before it did"
+        );
+        assert_eq!(
+            fences.decided(),
+            at(0),
+            "the prepared transaction may still be committed"
+        );
         assert_eq!(look(&mut fences, 9, &[]), at(9));
     }
 
@@ -289,7 +363,11 @@ mod tests {
         look(&mut fences, 9, &[holder(1), holder(2)]);
         let early = fences.begin(at(9));
         assert_eq!(look(&mut fences, 9, &[holder(1)]), at(0));
-        assert_eq!(fences.settle(early, &[holder(2)]), at(0), "process 1 has ended, by the earlier list");
+        assert_eq!(
+            fences.settle(early, &[holder(2)]),
+            at(0),
+            "process 1 has ended, by the earlier list"
+        );
         assert_eq!(fences.decided(), at(9), "both have ended");
     }
 
@@ -298,8 +376,16 @@ mod tests {
         let mut fences = Fences::default();
         look(&mut fences, 9, &[holder(1)]);
         let mine = fences.begin(at(9));
-        assert_eq!(look(&mut fences, 12, &[]), at(12), "somebody else, with a later list");
-        assert_eq!(fences.settle(mine, &[holder(1)]), at(0), "my statement may have begun before process 1 ended");
+        assert_eq!(
+            look(&mut fences, 12, &[]),
+            at(12),
+            "somebody else, with a later list"
+        );
+        assert_eq!(
+            fences.settle(mine, &[holder(1)]),
+            at(0),
+            "my statement may have begun before process 1 ended"
+        );
         assert_eq!(fences.decided(), at(12));
     }
 
@@ -319,9 +405,15 @@ mod tests {
     fn who_holds_back_the_log_for_long_is_named_once() {
         let mut fences = Fences::default();
         look(&mut fences, 9, &[holder(1)]);
-        assert!(fences.note_stuck(Instant::now()).is_none(), "not for long yet");
+        assert!(
+            fences.note_stuck(Instant::now()).is_none(),
+            "not for long yet"
+        );
         let later = Instant::now() + HELD_BACK_NOTED * 2;
-        assert_eq!(fences.note_stuck(later).map(|(_, holders)| holders), Some(vec![holder(1)]));
+        assert_eq!(
+            fences.note_stuck(later).map(|(_, holders)| holders),
+            Some(vec![holder(1)])
+        );
         assert!(fences.note_stuck(later).is_none());
     }
 }

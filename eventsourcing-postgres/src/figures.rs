@@ -13,16 +13,35 @@ const FIGURES: &str = include_str!("queries/figures.sql");
 
 /// The figures of what is visible in a part of the log. They are of all there is only up to a ceiling that a reader has
 /// been shown, since beyond it an event may still appear below one that is visible: see `fences.rs`.
-pub(crate) async fn count(client: &ClientWrapper, query: &FiguresQuery) -> Result<BTreeMap<Slice, Figures>, Error> {
+pub(crate) async fn count(
+    client: &ClientWrapper,
+    query: &FiguresQuery,
+) -> Result<BTreeMap<Slice, Figures>, Error> {
     let (after, to) = (stored(query.after.as_u64()), stored(query.to.as_u64()));
     let (categories, names) = (list(&query.filter.categories), list(&query.filter.names));
     let statement = client.prepare_cached(FIGURES).await?;
-    let rows = client.query(&statement, &[&after, &to, &categories, &names, &query.filter.first_of_stream]).await?;
-    rows.iter().map(|row| Ok((Slice::new(rows::number(row, 0)?), figures(row)?))).collect()
+    let rows = client
+        .query(
+            &statement,
+            &[
+                &after,
+                &to,
+                &categories,
+                &names,
+                &query.filter.first_of_stream,
+            ],
+        )
+        .await?;
+    rows.iter()
+        .map(|row| Ok((Slice::new(rows::number(row, 0)?), figures(row)?)))
+        .collect()
 }
 
 fn figures(row: &Row) -> Result<Figures, Error> {
     let (high, low): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
     let bits = u128::from(high.cast_unsigned()) << 64 | u128::from(low.cast_unsigned());
-    Ok(Figures { count: rows::number(row, 1)?, digest: Digest::from_bits(bits) })
+    Ok(Figures {
+        count: rows::number(row, 1)?,
+        digest: Digest::from_bits(bits),
+    })
 }

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
-use eventsourcing_core::store::{HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name};
+use eventsourcing_core::store::{
+    HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name,
+};
 use tokio_postgres::Error;
 
 use crate::rows::{self, stored};
@@ -14,18 +16,39 @@ const RELEASE_LEASE: &str = include_str!("queries/release_lease.sql");
 
 /// Asking twice is renewing, so this may run again when a connection was lost.
 pub(crate) async fn take(client: &ClientWrapper, request: &LeaseRequest) -> Result<Lease, Error> {
-    let LeaseRequest { follower, upstream, holder, duration } = request;
+    let LeaseRequest {
+        follower,
+        upstream,
+        holder,
+        duration,
+    } = request;
     let statement = client.prepare_cached(TAKE_LEASE).await?;
-    let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(1);
+    let milliseconds = i64::try_from(duration.as_millis())
+        .unwrap_or(i64::MAX)
+        .max(1);
     let row = client
-        .query_one(&statement, &[&follower.as_str(), &upstream.as_uuid(), &holder.as_uuid(), &milliseconds])
+        .query_one(
+            &statement,
+            &[
+                &follower.as_str(),
+                &upstream.as_uuid(),
+                &holder.as_uuid(),
+                &milliseconds,
+            ],
+        )
         .await?;
     let held_by = HolderId::from_uuid(row.try_get(0)?);
     if held_by == *holder {
         let token = LeaseToken::new(row.try_get::<_, i64>(1)?.unsigned_abs());
-        return Ok(Lease::Held { token, position: rows::position(&row, 3)? });
+        return Ok(Lease::Held {
+            token,
+            position: rows::position(&row, 3)?,
+        });
     }
-    Ok(Lease::Taken { holder: held_by, expires_in: time_left(row.try_get(2)?) })
+    Ok(Lease::Taken {
+        holder: held_by,
+        expires_in: time_left(row.try_get(2)?),
+    })
 }
 
 /// Who holds a lease that has not expired.
@@ -34,10 +57,19 @@ pub(crate) async fn holder(
     (follower, upstream): (&Name, LogId),
 ) -> Result<Option<LeaseHolder>, Error> {
     let statement = client.prepare_cached(LEASE_HOLDER).await?;
-    let row = client.query_opt(&statement, &[&follower.as_str(), &upstream.as_uuid()]).await?;
+    let row = client
+        .query_opt(&statement, &[&follower.as_str(), &upstream.as_uuid()])
+        .await?;
     let held = row.map(|row| {
-        let (holder, token) = (HolderId::from_uuid(row.try_get(0)?), LeaseToken::new(rows::number(&row, 1)?));
-        Ok(LeaseHolder { holder, token, expires_in: time_left(row.try_get(2)?) })
+        let (holder, token) = (
+            HolderId::from_uuid(row.try_get(0)?),
+            LeaseToken::new(rows::number(&row, 1)?),
+        );
+        Ok(LeaseHolder {
+            holder,
+            token,
+            expires_in: time_left(row.try_get(2)?),
+        })
     });
     held.transpose()
 }
@@ -48,8 +80,15 @@ pub(crate) async fn release(
     (follower, upstream, token): (&Name, LogId, LeaseToken),
 ) -> Result<(), Error> {
     let statement = client.prepare_cached(RELEASE_LEASE).await?;
-    let row = (follower.as_str(), upstream.as_uuid(), stored(token.as_u64()));
-    client.execute(&statement, &[&row.0, &row.1, &row.2]).await.map(drop)
+    let row = (
+        follower.as_str(),
+        upstream.as_uuid(),
+        stored(token.as_u64()),
+    );
+    client
+        .execute(&statement, &[&row.0, &row.1, &row.2])
+        .await
+        .map(drop)
 }
 
 fn time_left(milliseconds: i64) -> Duration {

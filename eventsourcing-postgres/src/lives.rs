@@ -54,7 +54,11 @@ pub(crate) struct Session {
 
 impl Lives {
     pub(crate) fn new(place: Place) -> Self {
-        Self(Arc::new(Shared { place, epoch: watch::Sender::new(Epoch::FIRST), known: Mutex::default() }))
+        Self(Arc::new(Shared {
+            place,
+            epoch: watch::Sender::new(Epoch::FIRST),
+            known: Mutex::default(),
+        }))
     }
 
     /// The epoch it is now.
@@ -90,7 +94,11 @@ impl Lives {
     /// The highest position that is known to have been given out in this epoch.
     pub(crate) fn highest(&self, epoch: Epoch) -> Position {
         let known = self.known();
-        if self.epoch() == epoch { known.highest } else { Position::ZERO }
+        if self.epoch() == epoch {
+            known.highest
+        } else {
+            Position::ZERO
+        }
     }
 
     /// Finds out in which epoch a connection was made that nobody has used yet.
@@ -128,8 +136,17 @@ impl Lives {
 async fn look(client: &Client, known: &[Session]) -> Result<(Session, bool), Error> {
     let processes: Vec<i32> = known.iter().map(|session| session.process).collect();
     let starts: Vec<i64> = known.iter().map(|session| session.started).collect();
-    let arguments = [(&processes as _, Type::INT4_ARRAY), (&starts as _, Type::INT8_ARRAY)];
+    let arguments = [
+        (&processes as _, Type::INT4_ARRAY),
+        (&starts as _, Type::INT8_ARRAY),
+    ];
     let rows = client.query_typed(SESSION_IS_KNOWN, &arguments).await?;
     let row = rows.first().expect("a SELECT of expressions has one row");
-    Ok((Session { process: row.try_get(0)?, started: row.try_get(1)? }, row.try_get(2)?))
+    Ok((
+        Session {
+            process: row.try_get(0)?,
+            started: row.try_get(1)?,
+        },
+        row.try_get(2)?,
+    ))
 }

@@ -11,7 +11,9 @@ use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use eventsourcing_core::store::{Epoch, LogPage, LogQuery, Position, StoreError, StoredEvent, VisibleLog};
+use eventsourcing_core::store::{
+    Epoch, LogPage, LogQuery, Position, StoreError, StoredEvent, VisibleLog,
+};
 
 use crate::address::Place;
 use crate::fences::Fences;
@@ -51,11 +53,19 @@ impl From<StoreError> for Unread {
 
 impl Log {
     pub(crate) fn new(sessions: &Sessions) -> Self {
-        Self { place: sessions.place.clone(), lives: sessions.lives.clone(), fences: Mutex::default() }
+        Self {
+            place: sessions.place.clone(),
+            lives: sessions.lives.clone(),
+            fences: Mutex::default(),
+        }
     }
 
     /// A page whose ceiling never passes an event that could still appear.
-    pub(crate) async fn page(&self, readers: &Readers, query: &LogQuery) -> Result<LogPage, StoreError> {
+    pub(crate) async fn page(
+        &self,
+        readers: &Readers,
+        query: &LogQuery,
+    ) -> Result<LogPage, StoreError> {
         loop {
             let epoch = self.lives.epoch();
             epoch.check(query.epoch)?;
@@ -80,8 +90,14 @@ impl Log {
     }
 
     /// The end of what is visible and the event at `position`, decided or not.
-    pub(crate) async fn visible(&self, readers: &Readers, position: Position) -> Result<VisibleLog, StoreError> {
-        let reading = readers.run_in_epoch(&position, |client, at| Box::pin(read::event_then_end(client, *at)));
+    pub(crate) async fn visible(
+        &self,
+        readers: &Readers,
+        position: Position,
+    ) -> Result<VisibleLog, StoreError> {
+        let reading = readers.run_in_epoch(&position, |client, at| {
+            Box::pin(read::event_then_end(client, *at))
+        });
         let (epoch, (event, end)) = reading.await?;
         Ok(VisibleLog { epoch, end, event })
     }
@@ -91,13 +107,19 @@ impl Log {
         self.lock().1.is_holding_back()
     }
 
-    async fn page_in(&self, epoch: Epoch, readers: &Readers, query: &LogQuery) -> Result<LogPage, Unread> {
+    async fn page_in(
+        &self,
+        epoch: Epoch,
+        readers: &Readers,
+        query: &LogQuery,
+    ) -> Result<LogPage, Unread> {
         // A position that a follower has recorded was decided by the process that recorded it, whatever this one has seen.
         let decided = self.fences(epoch)?.decided().max(query.decided);
         if query.after < decided {
             let wanted = (query, decided);
-            let reading =
-                readers.run_in_epoch(&wanted, |client, (query, decided)| Box::pin(read::log(client, query, *decided)));
+            let reading = readers.run_in_epoch(&wanted, |client, (query, decided)| {
+                Box::pin(read::log(client, query, *decided))
+            });
             let page = page_of(of_epoch(epoch, reading.await?)?, query, decided, epoch);
             if page.events.len() >= query.limit.max(1) {
                 return Ok(page);
@@ -108,7 +130,9 @@ impl Log {
 
     async fn head_in(&self, epoch: Epoch, readers: &Readers) -> Result<Position, Unread> {
         let decided = self.fences(epoch)?.decided();
-        let reading = readers.run_in_epoch(&decided, |client, decided| Box::pin(read::seen(client, *decided)));
+        let reading = readers.run_in_epoch(&decided, |client, decided| {
+            Box::pin(read::seen(client, *decided))
+        });
         let seen = of_epoch(epoch, reading.await?)?;
         self.take_note(epoch, decided, seen)?;
         if seen.run_end < seen.highest {
@@ -121,17 +145,24 @@ impl Log {
         Ok(self.fences(epoch)?.decided())
     }
 
-    async fn page_at_end(&self, epoch: Epoch, readers: &Readers, query: &LogQuery) -> Result<LogPage, Unread> {
+    async fn page_at_end(
+        &self,
+        epoch: Epoch,
+        readers: &Readers,
+        query: &LogQuery,
+    ) -> Result<LogPage, Unread> {
         let decided = self.fences(epoch)?.decided();
         let wanted = (decided, query);
-        let reading = readers
-            .run_in_epoch(&wanted, |client, (decided, query)| Box::pin(read::seen_then_log(client, *decided, query)));
+        let reading = readers.run_in_epoch(&wanted, |client, (decided, query)| {
+            Box::pin(read::seen_then_log(client, *decided, query))
+        });
         let (seen, events) = of_epoch(epoch, reading.await?)?;
         self.take_note(epoch, decided, seen)?;
         if seen.run_end >= seen.highest {
             return Ok(page_of(events, query, seen.run_end, epoch));
         }
-        self.page_before_hole(epoch, readers, query, seen.highest).await
+        self.page_before_hole(epoch, readers, query, seen.highest)
+            .await
     }
 
     async fn page_before_hole(
@@ -142,7 +173,9 @@ impl Log {
         highest: Position,
     ) -> Result<LogPage, Unread> {
         let probe = self.fences(epoch)?.begin(highest);
-        let reading = readers.run_in_epoch(query, |client, query| Box::pin(read::holders_then_log(client, query)));
+        let reading = readers.run_in_epoch(query, |client, query| {
+            Box::pin(read::holders_then_log(client, query))
+        });
         let (holders, events) = of_epoch(epoch, reading.await?)?;
         let ceiling = self.fences(epoch)?.settle(probe, &holders);
         self.name_who_is_stuck();
@@ -167,7 +200,10 @@ impl Log {
     fn name_who_is_stuck(&self) {
         if let Some((age, holders)) = self.lock().1.note_stuck(Instant::now()) {
             let processes: Vec<_> = holders.iter().map(|holder| holder.process).collect();
-            let (place, transactions) = (&self.place, holders.iter().map(|holder| &holder.transaction));
+            let (place, transactions) = (
+                &self.place,
+                holders.iter().map(|holder| &holder.transaction),
+            );
             let transactions: Vec<_> = transactions.collect();
             tracing::warn!(%place, ?age, ?processes, ?transactions, "appends under way hold back the log");
         }
@@ -179,7 +215,11 @@ impl Log {
         if fences.0 < epoch {
             *fences = (epoch, Fences::default());
         }
-        if fences.0 == epoch { Ok(FencesGuard(fences)) } else { Err(EpochEnded) }
+        if fences.0 == epoch {
+            Ok(FencesGuard(fences))
+        } else {
+            Err(EpochEnded)
+        }
     }
 
     /// A panic while the lock is held cannot leave the fences half changed: none of their methods panics.
@@ -207,17 +247,30 @@ impl DerefMut for FencesGuard<'_> {
 
 /// What was read, if it is of this epoch.
 fn of_epoch<T>(epoch: Epoch, (read_in, answer): (Epoch, T)) -> Result<T, EpochEnded> {
-    if read_in == epoch { Ok(answer) } else { Err(EpochEnded) }
+    if read_in == epoch {
+        Ok(answer)
+    } else {
+        Err(EpochEnded)
+    }
 }
 
 /// The part of `events`, which begin after `query.after` and lack none that is wanted up to `ceiling`, may be shown. The
 /// statement that read them began after the caller knew that `query.decided` is decided, so they lack none up to there.
-fn page_of(mut events: Vec<StoredEvent>, query: &LogQuery, ceiling: Position, epoch: Epoch) -> LogPage {
+fn page_of(
+    mut events: Vec<StoredEvent>,
+    query: &LogQuery,
+    ceiling: Position,
+    epoch: Epoch,
+) -> LogPage {
     let ceiling = ceiling.max(query.decided);
     events.truncate(events.partition_point(|event| event.position <= ceiling));
     let ceiling = match events.last() {
         Some(last) if events.len() >= query.limit.max(1) => last.position,
         _ => ceiling.max(query.after),
     };
-    LogPage { events, ceiling, epoch }
+    LogPage {
+        events,
+        ceiling,
+        epoch,
+    }
 }

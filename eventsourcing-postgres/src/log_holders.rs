@@ -24,37 +24,58 @@ struct Found {
 
 /// The transactions that have held back the log for long, the oldest first.
 pub(crate) async fn find(readers: &Readers) -> Result<Vec<LogHolder>, StoreError> {
-    let found = readers.run(&(), |client, ()| Box::pin(look(client))).await?;
+    let found = readers
+        .run(&(), |client, ()| Box::pin(look(client)))
+        .await?;
     let is_unknown = |found: &Found| found.holder.held_for.is_none();
     let again = match found.iter().any(is_unknown) {
         true => {
             sleep(SECOND_LOOK).await;
-            readers.run(&(), |client, ()| Box::pin(look(client))).await?
+            readers
+                .run(&(), |client, ()| Box::pin(look(client)))
+                .await?
         }
         false => Vec::new(),
     };
-    let has_stayed = |found: &Found| again.iter().any(|later| later.transaction == found.transaction);
-    let long = found.into_iter().filter(|found| match found.holder.held_for {
-        Some(held_for) => held_for >= HELD_MIN,
-        None => has_stayed(found),
-    });
+    let has_stayed = |found: &Found| {
+        again
+            .iter()
+            .any(|later| later.transaction == found.transaction)
+    };
+    let long = found
+        .into_iter()
+        .filter(|found| match found.holder.held_for {
+            Some(held_for) => held_for >= HELD_MIN,
+            None => has_stayed(found),
+        });
     Ok(long.map(|found| found.holder).collect())
 }
 
 async fn look(client: &ClientWrapper) -> Result<Vec<Found>, Error> {
     let statement = client.prepare_cached(LOG_HOLDERS).await?;
-    client.query(&statement, &[]).await?.iter().map(found).collect()
+    client
+        .query(&statement, &[])
+        .await?
+        .iter()
+        .map(found)
+        .collect()
 }
 
 fn found(row: &Row) -> Result<Found, Error> {
     let milliseconds: Option<i64> = row.try_get(2)?;
-    let held_for = milliseconds.map(|milliseconds| Duration::from_millis(milliseconds.max(0).unsigned_abs()));
-    Ok(Found { transaction: row.try_get(1)?, holder: LogHolder::new(row.try_get(0)?, held_for, doing(row)?) })
+    let held_for =
+        milliseconds.map(|milliseconds| Duration::from_millis(milliseconds.max(0).unsigned_abs()));
+    Ok(Found {
+        transaction: row.try_get(1)?,
+        holder: LogHolder::new(row.try_get(0)?, held_for, doing(row)?),
+    })
 }
 
 fn doing(row: &Row) -> Result<String, Error> {
     if let Some(name) = row.try_get::<_, Option<&str>>(9)? {
-        return Ok(format!("it is called {name:?} and waits for COMMIT PREPARED or ROLLBACK PREPARED"));
+        return Ok(format!(
+            "it is called {name:?} and waits for COMMIT PREPARED or ROLLBACK PREPARED"
+        ));
     }
     let state: Option<&str> = row.try_get(3)?;
     let waits_for: (Option<&str>, Option<&str>) = (row.try_get(4)?, row.try_get(5)?);
@@ -69,7 +90,10 @@ fn doing(row: &Row) -> Result<String, Error> {
         (Some(state), _) => state.to_owned(),
     };
     for (what, column) in [("application", 6), ("from", 7), ("role", 8)] {
-        if let Some(text) = row.try_get::<_, Option<&str>>(column)?.filter(|text| !text.is_empty()) {
+        if let Some(text) = row
+            .try_get::<_, Option<&str>>(column)?
+            .filter(|text| !text.is_empty())
+        {
             doing.push_str(&format!("; {what} {text}"));
         }
     }

@@ -34,7 +34,13 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     pub(crate) fn new(hints: Hints, lives: Lives, poll_interval: Duration) -> Self {
-        Self { hints, lives, head: watch::Sender::default(), poll_interval, turn: Mutex::new(()) }
+        Self {
+            hints,
+            lives,
+            head: watch::Sender::default(),
+            poll_interval,
+            turn: Mutex::new(()),
+        }
     }
 
     /// Waits until an event after `position` is readable in this epoch, or in the present one, and returns the head.
@@ -61,14 +67,22 @@ impl Waiting {
         }
     }
 
-    async fn head_in(&self, epoch: Epoch, log: &Log, readers: &Readers) -> Result<Position, StoreError> {
+    async fn head_in(
+        &self,
+        epoch: Epoch,
+        log: &Log,
+        readers: &Readers,
+    ) -> Result<Position, StoreError> {
         let (current, head) = log.head(readers).await?;
         current.check(Some(epoch))?;
         Ok(head)
     }
 
     fn outdated(&self, asked: Epoch) -> StoreError {
-        StoreError::OutdatedEpoch { asked, current: self.lives.epoch() }
+        StoreError::OutdatedEpoch {
+            asked,
+            current: self.lives.epoch(),
+        }
     }
 
     async fn look(

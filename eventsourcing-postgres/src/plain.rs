@@ -51,14 +51,20 @@ struct Part<'a> {
 impl<'a> Plain<'a> {
     /// `None`: some append needs more than this.
     pub(crate) fn of(appends: impl Iterator<Item = &'a Append>) -> Option<Self> {
-        let mut parts = appends.enumerate().map(|(number, append)| part(number, append)).collect::<Option<Vec<_>>>()?;
+        let mut parts = appends
+            .enumerate()
+            .map(|(number, append)| part(number, append))
+            .collect::<Option<Vec<_>>>()?;
         // In the order in which all batches write: see `batch.rs`.
         parts.sort_unstable_by_key(|part| (part.stream.id, &part.stream.category));
         let mut streams = HashSet::with_capacity(parts.len());
         if !parts.iter().all(|part| streams.insert(part.stream)) {
             return None;
         }
-        let mut plain = Self { ends: vec![0; parts.len()], ..Self::default() };
+        let mut plain = Self {
+            ends: vec![0; parts.len()],
+            ..Self::default()
+        };
         parts.iter().for_each(|part| plain.add(part));
         Some(plain)
     }
@@ -87,7 +93,11 @@ impl<'a> Plain<'a> {
     ///
     /// # Errors
     /// As with `append()`.
-    pub(crate) async fn write(&self, client: &ClientWrapper, log: LogId) -> Result<Option<Vec<Appended>>, Error> {
+    pub(crate) async fn write(
+        &self,
+        client: &ClientWrapper,
+        log: LogId,
+    ) -> Result<Option<Vec<Appended>>, Error> {
         let mut rows = pin!(self.rows(client).await?);
         let mut positions = Vec::with_capacity(self.versions.len());
         while let Some(row) = rows.try_next().await? {
@@ -98,15 +108,20 @@ impl<'a> Plain<'a> {
         }
         let appended = |end: &usize| {
             let receipt = Receipt::at(log, positions[*end]);
-            Appended { receipt, repeated: false }
+            Appended {
+                receipt,
+                repeated: false,
+            }
         };
         Ok(Some(self.ends.iter().map(appended).collect()))
     }
 
     async fn rows(&self, client: &ClientWrapper) -> Result<RowStream, Error> {
-        if let ([stream_id], [category], [before]) =
-            (&*self.part_stream_ids, &*self.part_categories, &*self.part_before)
-        {
+        if let ([stream_id], [category], [before]) = (
+            &*self.part_stream_ids,
+            &*self.part_categories,
+            &*self.part_before,
+        ) {
             let statement = client.prepare_cached(APPEND_TO_STREAM).await?;
             let arguments: [&(dyn ToSql + Sync); 10] = [
                 stream_id,
@@ -143,15 +158,43 @@ impl<'a> Plain<'a> {
 
 /// What a plain append writes; `None` if it is none.
 fn part(number: usize, append: &Append) -> Option<Part<'_>> {
-    let Append { recorded_at, command_id: None, streams, tracking: None, snapshots, .. } = append else { return None };
-    let ([StreamAppend { stream, expected, events }], true) = (&**streams, snapshots.is_empty()) else { return None };
+    let Append {
+        recorded_at,
+        command_id: None,
+        streams,
+        tracking: None,
+        snapshots,
+        ..
+    } = append
+    else {
+        return None;
+    };
+    let (
+        [
+            StreamAppend {
+                stream,
+                expected,
+                events,
+            },
+        ],
+        true,
+    ) = (&**streams, snapshots.is_empty())
+    else {
+        return None;
+    };
     let before = match *expected {
         Expected::NoStream => Version::ZERO,
         Expected::Exact(version) => version,
         Expected::Any | Expected::Exists => return None,
     };
     let recorded_at = Recorded::new(*recorded_at);
-    (!events.is_empty()).then_some(Part { append: number, stream, before, recorded_at, events })
+    (!events.is_empty()).then_some(Part {
+        append: number,
+        stream,
+        before,
+        recorded_at,
+        events,
+    })
 }
 
 #[cfg(test)]
@@ -170,7 +213,11 @@ mod tests {
             metadata: Vec::new(),
         };
         let stream = StreamId::new("counter", Uuid::from_u128(stream));
-        Append::new(Timestamp::UNIX_EPOCH).with_events(stream, expected, (0..events).map(event).collect())
+        Append::new(Timestamp::UNIX_EPOCH).with_events(
+            stream,
+            expected,
+            (0..events).map(event).collect(),
+        )
     }
 
     fn exact(version: u64) -> Expected {
@@ -190,13 +237,20 @@ mod tests {
             write(8, exact(3), 1).with_command_id(CommandId::new()),
             write(8, exact(3), 1).with_guard(other, Expected::Exists),
         ] {
-            assert!(Plain::of([&plain, &append].into_iter()).is_none(), "{append:?}");
+            assert!(
+                Plain::of([&plain, &append].into_iter()).is_none(),
+                "{append:?}"
+            );
         }
     }
 
     #[test]
     fn events_stand_in_the_order_of_their_streams_and_receipts_in_that_of_the_appends() {
-        let appends = [write(9, exact(5), 2), write(3, Expected::NoStream, 1), write(6, exact(1), 2)];
+        let appends = [
+            write(9, exact(5), 2),
+            write(3, Expected::NoStream, 1),
+            write(6, exact(1), 2),
+        ];
         let plain = Plain::of(appends.iter()).expect("all are plain");
         assert_eq!(plain.versions, [1, 2, 3, 6, 7]);
         assert_eq!(plain.part_before, [0, 1, 5]);

@@ -4,8 +4,8 @@
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
-    CommandId, Direction, Filter, Load, Loaded, LogId, LogQuery, Name, Position, Receipt, StoredEvent, StreamId,
-    StreamQuery,
+    CommandId, Direction, Filter, Load, Loaded, LogId, LogQuery, Name, Position, Receipt,
+    StoredEvent, StreamId, StreamQuery,
 };
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, Statement};
@@ -40,7 +40,10 @@ pub(crate) struct Seen {
     pub(crate) highest: Position,
 }
 
-pub(crate) async fn stream(client: &ClientWrapper, query: &StreamQuery) -> Result<Vec<StoredEvent>, Error> {
+pub(crate) async fn stream(
+    client: &ClientWrapper,
+    query: &StreamQuery,
+) -> Result<Vec<StoredEvent>, Error> {
     let sql = match query.direction {
         Direction::Forwards => STREAM_FORWARDS,
         Direction::Backwards => STREAM_BACKWARDS,
@@ -58,11 +61,22 @@ pub(crate) async fn load(client: &ClientWrapper, load: &Load) -> Result<Loaded, 
     let StreamId { category, id } = &load.stream;
     let (after, to) = (stored(load.after.as_u64()), stored(load.to.as_u64()));
     let (category, limit) = (category.as_str(), rows::at_most(load.limit));
-    let fingerprint = load.fingerprint.map(|fingerprint| fingerprint.0.cast_signed());
+    let fingerprint = load
+        .fingerprint
+        .map(|fingerprint| fingerprint.0.cast_signed());
     let params: [&(dyn ToSql + Sync); 6] = [id, &category, &after, &to, &limit, &fingerprint];
-    let (sql, count) = if fingerprint.is_some() { (LOAD_WITH_SNAPSHOT, 6) } else { (LOAD, 5) };
+    let (sql, count) = if fingerprint.is_some() {
+        (LOAD_WITH_SNAPSHOT, 6)
+    } else {
+        (LOAD, 5)
+    };
     let statement = client.prepare_cached(sql).await?;
-    Rows::loaded(client.query_raw(&statement, params.into_iter().take(count)).await?).await
+    Rows::loaded(
+        client
+            .query_raw(&statement, params.into_iter().take(count))
+            .await?,
+    )
+    .await
 }
 
 /// The wanted events up to `ceiling` that are visible.
@@ -144,7 +158,9 @@ pub(crate) async fn receipt(
     command_id: CommandId,
 ) -> Result<Option<Receipt>, Error> {
     let statement = client.prepare_cached(RECEIPT).await?;
-    let row = client.query_opt(&statement, &[&command_id.as_uuid()]).await?;
+    let row = client
+        .query_opt(&statement, &[&command_id.as_uuid()])
+        .await?;
     row.map(|row| rows::receipt(&row, log)).transpose()
 }
 
@@ -156,29 +172,61 @@ pub(crate) async fn receipts(
 ) -> Result<Vec<Receipt>, Error> {
     let statement = client.prepare_cached(RECEIPTS).await?;
     let from = after.map_or(Uuid::nil(), CommandId::as_uuid);
-    let rows = client.query(&statement, &[&from, &rows::at_most(limit.saturating_add(1))]).await?;
-    let receipts = rows.iter().map(|row| rows::receipt(row, log)).collect::<Result<Vec<_>, _>>()?;
-    let beyond = receipts.into_iter().filter(|receipt| after.is_none() || receipt.command_id != after);
+    let rows = client
+        .query(
+            &statement,
+            &[&from, &rows::at_most(limit.saturating_add(1))],
+        )
+        .await?;
+    let receipts = rows
+        .iter()
+        .map(|row| rows::receipt(row, log))
+        .collect::<Result<Vec<_>, _>>()?;
+    let beyond = receipts
+        .into_iter()
+        .filter(|receipt| after.is_none() || receipt.command_id != after);
     Ok(beyond.take(limit).collect())
 }
 
-pub(crate) async fn tracking(client: &ClientWrapper, follower: &Name, upstream: LogId) -> Result<Position, Error> {
+pub(crate) async fn tracking(
+    client: &ClientWrapper,
+    follower: &Name,
+    upstream: LogId,
+) -> Result<Position, Error> {
     let statement = client.prepare_cached(TRACKING).await?;
-    let row = client.query_opt(&statement, &[&follower.as_str(), &upstream.as_uuid()]).await?;
+    let row = client
+        .query_opt(&statement, &[&follower.as_str(), &upstream.as_uuid()])
+        .await?;
     row.map_or(Ok(Position::ZERO), |row| rows::position(&row, 0))
 }
 
 // The functions from here on send their statement when they are first polled, and so in the order in which they are
 // joined above: a connection carries out one statement after the other, each with a snapshot of its own.
 
-async fn seen_after(client: &ClientWrapper, statement: &Statement, decided: Position) -> Result<Seen, Error> {
-    let row = client.query_one(statement, &[&stored(decided.as_u64()), &RUN_EVENTS_MAX]).await?;
-    Ok(Seen { run_end: rows::position(&row, 0)?, highest: rows::position(&row, 1)? })
+async fn seen_after(
+    client: &ClientWrapper,
+    statement: &Statement,
+    decided: Position,
+) -> Result<Seen, Error> {
+    let row = client
+        .query_one(statement, &[&stored(decided.as_u64()), &RUN_EVENTS_MAX])
+        .await?;
+    Ok(Seen {
+        run_end: rows::position(&row, 0)?,
+        highest: rows::position(&row, 1)?,
+    })
 }
 
 async fn lock_holders(client: &ClientWrapper, statement: &Statement) -> Result<Vec<Holder>, Error> {
     let rows = client.query(statement, &[]).await?;
-    rows.iter().map(|row| Ok(Holder { process: row.try_get(0)?, transaction: row.try_get(1)? })).collect()
+    rows.iter()
+        .map(|row| {
+            Ok(Holder {
+                process: row.try_get(0)?,
+                transaction: row.try_get(1)?,
+            })
+        })
+        .collect()
 }
 
 async fn log_statement(client: &ClientWrapper, filter: &Filter) -> Result<Statement, Error> {
@@ -201,7 +249,12 @@ async fn log_events(
     let (categories, names) = (list(&query.filter.categories), list(&query.filter.names));
     let params: [&(dyn ToSql + Sync); 5] = [&after, &ceiling, &limit, &categories, &names];
     let count = if is_plain(&query.filter) { 3 } else { 5 };
-    Rows::events(client.query_raw(statement, params.into_iter().take(count)).await?).await
+    Rows::events(
+        client
+            .query_raw(statement, params.into_iter().take(count))
+            .await?,
+    )
+    .await
 }
 
 fn is_plain(filter: &Filter) -> bool {

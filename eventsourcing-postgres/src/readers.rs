@@ -42,7 +42,12 @@ enum Failure {
 impl Readers {
     pub(crate) fn new(sessions: &Sessions, connections: usize) -> Result<Self, StoreError> {
         let (pool, place) = (pool(sessions, connections)?, sessions.place.clone());
-        Ok(Self { pool, place, lives: sessions.lives.clone(), patience: sessions.patience })
+        Ok(Self {
+            pool,
+            place,
+            lives: sessions.lives.clone(),
+            patience: sessions.patience,
+        })
     }
 
     /// Runs `read` with a connection, and once more with a new one if the connection turns out to be dead: whoever reads
@@ -52,7 +57,9 @@ impl Readers {
         query: &Q,
         read: for<'a> fn(&'a ClientWrapper, &'a Q) -> Reading<'a, T>,
     ) -> Result<T, StoreError> {
-        self.run_in_epoch(query, read).await.map(|(_, answer)| answer)
+        self.run_in_epoch(query, read)
+            .await
+            .map(|(_, answer)| answer)
     }
 
     /// [`run`](Self::run), and the epoch of what was read.
@@ -64,7 +71,9 @@ impl Readers {
         match self.attempt(query, read).await {
             Ok(answer) => return Ok(answer),
             Err(Failure::Other(error)) => return Err(error),
-            Err(Failure::Lost(error)) => tracing::debug!(place = %self.place, %error, "reading again"),
+            Err(Failure::Lost(error)) => {
+                tracing::debug!(place = %self.place, %error, "reading again")
+            }
         }
         // Where one connection has died the idle ones have too.
         self.pool.retain(|_, _| false);
@@ -102,7 +111,10 @@ impl Readers {
             Ok(Err(error)) => Err(Failure::Other(translate(&self.place, error))),
             Err(_) => {
                 drop(Object::take(lent));
-                Err(Failure::Other(unavailable(&self.place, "the server has not answered in time")))
+                Err(Failure::Other(unavailable(
+                    &self.place,
+                    "the server has not answered in time",
+                )))
             }
         }
     }

@@ -4,8 +4,8 @@ use std::error::Error as StdError;
 use std::pin::pin;
 
 use eventsourcing_core::store::{
-    CodecId, CommandId, Loaded, LoadedEvent, LogId, Name, Position, Receipt, ReceiptKind, StoreError, StoredEvent,
-    StoredSnapshot, StreamId, Version,
+    CodecId, CommandId, Loaded, LoadedEvent, LogId, Name, Position, Receipt, ReceiptKind,
+    StoreError, StoredEvent, StoredSnapshot, StreamId, Version,
 };
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -46,13 +46,27 @@ impl Rows {
     pub(crate) async fn loaded(rows: RowStream) -> Result<Loaded, Error> {
         let (mut rows, mut page, mut loaded) = (pin!(rows), Self::default(), Loaded::default());
         while let Some(row) = rows.try_next().await? {
-            let (version, codec) = (version(&row, 0)?, CodecId(row.try_get::<_, Narrow<u8>>(3)?.0));
+            let (version, codec) = (
+                version(&row, 0)?,
+                CodecId(row.try_get::<_, Narrow<u8>>(3)?.0),
+            );
             let (name, payload): (&str, _) = (row.try_get(1)?, row.try_get(4)?);
             if name.is_empty() {
-                loaded.snapshot = Some(StoredSnapshot { version, codec, payload });
+                loaded.snapshot = Some(StoredSnapshot {
+                    version,
+                    codec,
+                    payload,
+                });
             } else {
-                let (name, schema_version) = (page.names.name(name), row.try_get::<_, Narrow<u16>>(2)?.0);
-                loaded.events.push(LoadedEvent { version, name, schema_version, codec, payload });
+                let (name, schema_version) =
+                    (page.names.name(name), row.try_get::<_, Narrow<u16>>(2)?.0);
+                loaded.events.push(LoadedEvent {
+                    version,
+                    name,
+                    schema_version,
+                    codec,
+                    payload,
+                });
             }
         }
         Ok(loaded)
@@ -62,7 +76,10 @@ impl Rows {
     fn event(&mut self, row: &Row) -> Result<StoredEvent, Error> {
         Ok(StoredEvent {
             position: position(row, 0)?,
-            stream: StreamId { id: row.try_get(1)?, category: self.categories.name(row.try_get(2)?) },
+            stream: StreamId {
+                id: row.try_get(1)?,
+                category: self.categories.name(row.try_get(2)?),
+            },
             version: version(row, 3)?,
             name: self.names.name(row.try_get(4)?),
             schema_version: row.try_get::<_, Narrow<u16>>(5)?.0,
@@ -79,7 +96,9 @@ impl Rows {
 pub(crate) fn receipt(row: &Row, log: LogId) -> Result<Receipt, Error> {
     let position = position(row, 1)?;
     let kind = row.try_get::<_, Option<Kind>>(2)?.map(|kind| kind.0);
-    let decided_at = row.try_get::<_, Option<Narrow<u64>>>(3)?.map(|number| Position::new(number.0));
+    let decided_at = row
+        .try_get::<_, Option<Narrow<u64>>>(3)?
+        .map(|number| Position::new(number.0));
     Ok(Receipt {
         log,
         kind: kind.unwrap_or_else(|| ReceiptKind::of_earlier_release(position)),
@@ -134,7 +153,9 @@ impl<'a> FromSql<'a> for Kind {
     fn from_sql(kind: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
         let number = i16::from_sql(kind, raw)?;
         let known = u8::try_from(number).ok().and_then(ReceiptKind::from_number);
-        Ok(Self(known.ok_or_else(|| Unreadable(format!("{number} is no kind of receipt")))?))
+        Ok(Self(known.ok_or_else(|| {
+            Unreadable(format!("{number} is no kind of receipt"))
+        })?))
     }
 
     accepts!(INT2);
@@ -150,7 +171,8 @@ impl<'a, T: TryFrom<i64>> FromSql<'a> for Narrow<T> {
             Type::INT4 => i32::from_sql(kind, raw)?.into(),
             _ => i64::from_sql(kind, raw)?,
         };
-        let narrow = T::try_from(number).map_err(|_| Unreadable(format!("the number {number} is out of range")))?;
+        let narrow = T::try_from(number)
+            .map_err(|_| Unreadable(format!("the number {number} is out of range")))?;
         Ok(Self(narrow))
     }
 
@@ -163,7 +185,9 @@ pub(crate) struct Identity(pub(crate) [u8; 16]);
 impl<'a> FromSql<'a> for Identity {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
         let identity = raw.try_into();
-        Ok(Self(identity.map_err(|_| Unreadable(format!("an identity of {} bytes instead of 16", raw.len())))?))
+        Ok(Self(identity.map_err(|_| {
+            Unreadable(format!("an identity of {} bytes instead of 16", raw.len()))
+        })?))
     }
 
     accepts!(BYTEA);
@@ -185,7 +209,9 @@ impl Recorded {
         if at.as_microsecond() - EPOCH_MICROSECONDS >= EARLIEST_MICROSECONDS {
             return Ok(());
         }
-        Err(StoreError::Invalid { reason: format!("recorded at {at}; PostgreSQL knows no time before 4714 BC") })
+        Err(StoreError::Invalid {
+            reason: format!("recorded at {at}; PostgreSQL knows no time before 4714 BC"),
+        })
     }
 }
 
@@ -202,7 +228,11 @@ impl<'a> FromSql<'a> for Recorded {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
         let since_2000 = i64::from_sql(&Type::INT8, raw)?;
         let at = Timestamp::from_microsecond(since_2000.saturating_add(EPOCH_MICROSECONDS));
-        let at = at.map_err(|_| Unreadable(format!("no such time: {since_2000} microseconds after 2000")))?;
+        let at = at.map_err(|_| {
+            Unreadable(format!(
+                "no such time: {since_2000} microseconds after 2000"
+            ))
+        })?;
         Ok(Self(at))
     }
 

@@ -45,20 +45,37 @@ pub(crate) async fn migrate(
 ) -> Result<LogId, StoreError> {
     let found_first = found(&**client, place).await?;
     if found_first == NONE && if_absent == IfAbsent::Refuse {
-        return Err(StoreError::NoStore { reason: format!("{place}: there is no store of events in this schema") });
+        return Err(StoreError::NoStore {
+            reason: format!("{place}: there is no store of events in this schema"),
+        });
     }
     if found_first < SUPPORTED {
-        let transaction = client.build_transaction().start().await.map_err(|error| translate(place, error))?;
-        transaction.batch_execute(LOCK).await.map_err(|error| translate(place, error))?;
+        let transaction = client
+            .build_transaction()
+            .start()
+            .await
+            .map_err(|error| translate(place, error))?;
+        transaction
+            .batch_execute(LOCK)
+            .await
+            .map_err(|error| translate(place, error))?;
         // Somebody else may have migrated while this process waited for its turn.
         let found = found(&*transaction, place).await?;
-        run_from(found, &transaction).await.map_err(|error| translate(place, error))?;
-        transaction.commit().await.map_err(|error| translate(place, error))?;
+        run_from(found, &transaction)
+            .await
+            .map_err(|error| translate(place, error))?;
+        transaction
+            .commit()
+            .await
+            .map_err(|error| translate(place, error))?;
     }
     log_id(client, place).await
 }
 
-async fn run_from(found: usize, transaction: &tokio_postgres::Transaction<'_>) -> Result<(), Error> {
+async fn run_from(
+    found: usize,
+    transaction: &tokio_postgres::Transaction<'_>,
+) -> Result<(), Error> {
     if found == NONE {
         transaction.batch_execute(SCHEMA).await?;
     }
@@ -70,22 +87,31 @@ async fn run_from(found: usize, transaction: &tokio_postgres::Transaction<'_>) -
 
 /// The schema that is there. Reads only.
 async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, StoreError> {
-    let exists = client.query_one(META_EXISTS, &[]).await.map_err(|error| translate(place, error))?;
-    let (exists, is_usable, encoding): (bool, bool, &str) = (exists.get(0), exists.get(1), exists.get(2));
+    let exists = client
+        .query_one(META_EXISTS, &[])
+        .await
+        .map_err(|error| translate(place, error))?;
+    let (exists, is_usable, encoding): (bool, bool, &str) =
+        (exists.get(0), exists.get(1), exists.get(2));
     if encoding != "UTF8" {
-        let reason = format!("{place}: the database is encoded in {encoding}; create one with ENCODING 'UTF8'");
+        let reason = format!(
+            "{place}: the database is encoded in {encoding}; create one with ENCODING 'UTF8'"
+        );
         return Err(StoreError::Invalid { reason });
     }
     if !exists {
         return Ok(NONE);
     }
     if !is_usable {
-        let reason = format!("{place}: permission denied; grant the role what roles.sql of this store lists");
+        let reason = format!(
+            "{place}: permission denied; grant the role what roles.sql of this store lists"
+        );
         return Err(StoreError::Invalid { reason });
     }
     let text = meta(client, place, "schema_version").await?;
-    let found =
-        text.parse().map_err(|error| StoreError::corrupt(format!("{place}: schema version {text:?}"), error))?;
+    let found = text
+        .parse()
+        .map_err(|error| StoreError::corrupt(format!("{place}: schema version {text:?}"), error))?;
     if found <= SUPPORTED {
         return Ok(found);
     }
@@ -100,9 +126,15 @@ async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, Stor
 ///
 /// # Errors
 /// [`StoreError::Corrupt`]: it is not.
-pub(crate) async fn check_sequence(client: &ClientWrapper, sessions: &Sessions) -> Result<(), StoreError> {
+pub(crate) async fn check_sequence(
+    client: &ClientWrapper,
+    sessions: &Sessions,
+) -> Result<(), StoreError> {
     let Sessions { place, schema, .. } = sessions;
-    let row = client.query_one(SEQUENCE, &[]).await.map_err(|error| translate(place, error))?;
+    let row = client
+        .query_one(SEQUENCE, &[])
+        .await
+        .map_err(|error| translate(place, error))?;
     let (given_out, end): (i64, i64) = (row.get(0), row.get(1));
     if given_out >= end {
         return Ok(());
@@ -112,17 +144,30 @@ pub(crate) async fn check_sequence(client: &ClientWrapper, sessions: &Sessions) 
          others that were read, and readers would pass them over. While no program writes let the owner of the tables run \
          SELECT setval('\"{schema}\".events_position', (SELECT max(position) FROM \"{schema}\".events))"
     );
-    Err(StoreError::Corrupt { reason, source: None })
+    Err(StoreError::Corrupt {
+        reason,
+        source: None,
+    })
 }
 
 async fn log_id(client: &ClientWrapper, place: &Place) -> Result<LogId, StoreError> {
     let text = meta(&**client, place, "log_id").await?;
     let id = Uuid::parse_str(&text);
-    id.map(LogId::from_uuid).map_err(|error| StoreError::corrupt(format!("{place}: log id {text:?}"), error))
+    id.map(LogId::from_uuid)
+        .map_err(|error| StoreError::corrupt(format!("{place}: log id {text:?}"), error))
 }
 
 async fn meta(client: &impl GenericClient, place: &Place, key: &str) -> Result<String, StoreError> {
-    let row = client.query_opt(META, &[&key]).await.map_err(|error| translate(place, error))?;
-    let value = row.map(|row| row.try_get(0)).transpose().map_err(|error| translate(place, error))?;
-    value.ok_or_else(|| StoreError::Corrupt { reason: format!("{place}: the table meta has no {key}"), source: None })
+    let row = client
+        .query_opt(META, &[&key])
+        .await
+        .map_err(|error| translate(place, error))?;
+    let value = row
+        .map(|row| row.try_get(0))
+        .transpose()
+        .map_err(|error| translate(place, error))?;
+    value.ok_or_else(|| StoreError::Corrupt {
+        reason: format!("{place}: the table meta has no {key}"),
+        source: None,
+    })
 }

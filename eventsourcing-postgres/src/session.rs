@@ -66,7 +66,10 @@ impl Sessions {
         if config.get_application_name().is_none() {
             config.application_name("eventsourcing");
         }
-        let connect_timeout = config.get_connect_timeout().copied().unwrap_or(options.connect_timeout);
+        let connect_timeout = config
+            .get_connect_timeout()
+            .copied()
+            .unwrap_or(options.connect_timeout);
         let statement_timeout = options.statement_timeout.as_millis().to_string();
         Ok(Self {
             config,
@@ -76,7 +79,11 @@ impl Sessions {
             connect_timeout,
             tls,
             schema: options.schema.clone(),
-            synchronous_commit: if options.durability == Durability::Full { "on" } else { "off" },
+            synchronous_commit: if options.durability == Durability::Full {
+                "on"
+            } else {
+                "off"
+            },
             idle_timeout: statement_timeout.clone(),
             statement_timeout,
             settings: SESSION,
@@ -104,7 +111,10 @@ impl Sessions {
         match timeout(self.connect_timeout, self.start(heard)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(translate(&self.place, error)),
-            Err(_) => Err(unavailable(&self.place, "connecting took longer than the connect timeout")),
+            Err(_) => Err(unavailable(
+                &self.place,
+                "connecting took longer than the connect timeout",
+            )),
         }
     }
 
@@ -113,16 +123,22 @@ impl Sessions {
     /// A pooler that lends its connections for a statement lends the same one to two clients that ask one after the other,
     /// although neither has left: so the same server process answers both. A busy pooler may pass unnoticed; then the errors of
     /// statements say so.
-    pub(crate) async fn refuse_shared_connections(&self, client: &ClientWrapper) -> Result<(), StoreError> {
+    pub(crate) async fn refuse_shared_connections(
+        &self,
+        client: &ClientWrapper,
+    ) -> Result<(), StoreError> {
         let other = self.open(|_| {}).await?;
         let asked = async { Ok::<_, Error>((process(client).await?, process(&other).await?)) };
         match timeout(self.patience, asked).await {
-            Ok(Ok((one, another))) if one == another => {
-                Err(StoreError::Invalid { reason: format!("{}: {POOLER}", self.place) })
-            }
+            Ok(Ok((one, another))) if one == another => Err(StoreError::Invalid {
+                reason: format!("{}: {POOLER}", self.place),
+            }),
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(translate(&self.place, error)),
-            Err(_) => Err(unavailable(&self.place, "the server has not answered in time")),
+            Err(_) => Err(unavailable(
+                &self.place,
+                "the server has not answered in time",
+            )),
         }
     }
 
@@ -140,7 +156,9 @@ impl Sessions {
                 match message {
                     Ok(AsyncMessage::Notification(notification)) => heard(notification),
                     // It is handled before the answer that it belongs to arrives.
-                    Ok(AsyncMessage::Notice(notice)) if notice.routine() == Some(WAIT_OF_COMMITS) => {
+                    Ok(AsyncMessage::Notice(notice))
+                        if notice.routine() == Some(WAIT_OF_COMMITS) =>
+                    {
                         cancelled.store(true, Ordering::Release);
                     }
                     Ok(_) => {}
@@ -179,7 +197,10 @@ async fn process(client: &ClientWrapper) -> Result<i32, Error> {
 fn defaults(options: &PostgresOptions) -> Config {
     let mut config = Config::new();
     config.connect_timeout(options.connect_timeout);
-    config.keepalives_idle(KEEPALIVE).keepalives_interval(KEEPALIVE).keepalives_retries(KEEPALIVES_MISSED_MAX);
+    config
+        .keepalives_idle(KEEPALIVE)
+        .keepalives_interval(KEEPALIVE)
+        .keepalives_retries(KEEPALIVES_MISSED_MAX);
     config.tcp_user_timeout(KEEPALIVE * KEEPALIVES_MISSED_MAX);
     config
 }
@@ -206,7 +227,10 @@ impl Connection {
         }
         match timeout(patience, self.wait_again()).await {
             Ok(waited) => waited.map_err(|error| translate(&self.place, error).at_commit()),
-            Err(_) => Err(unavailable(&self.place, "the synchronous standbys have not answered in time")),
+            Err(_) => Err(unavailable(
+                &self.place,
+                "the synchronous standbys have not answered in time",
+            )),
         }
     }
 

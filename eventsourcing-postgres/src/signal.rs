@@ -29,11 +29,24 @@ const RETRY_MAX: Duration = Duration::from_secs(2);
 pub(crate) struct Signal(JoinHandle<()>);
 
 impl Signal {
-    pub(crate) fn start(sessions: Sessions, log_id: LogId, written: watch::Receiver<Position>, hints: Hints) -> Self {
+    pub(crate) fn start(
+        sessions: Sessions,
+        log_id: LogId,
+        written: watch::Receiver<Position>,
+        hints: Hints,
+    ) -> Self {
         let sessions = sessions.relaxed();
         // An identifier made of hexadecimal digits; it needs no quoting.
         let channel = format!("eventsourcing_{}", log_id.as_uuid().simple());
-        Self(tokio::spawn(Line { sessions, channel, written, hints }.keep_up()))
+        Self(tokio::spawn(
+            Line {
+                sessions,
+                channel,
+                written,
+                hints,
+            }
+            .keep_up(),
+        ))
     }
 
     pub(crate) fn stop(&self) {
@@ -67,7 +80,9 @@ impl Line {
                         tracing::debug!(%error, "the line between processes was lost; polling until it is back");
                     }
                 }
-                Err(error) => tracing::debug!(%error, "no line between processes; polling until it is there"),
+                Err(error) => {
+                    tracing::debug!(%error, "no line between processes; polling until it is there")
+                }
             }
             sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
@@ -96,7 +111,8 @@ impl Line {
                 }
             }
             let head = self.written.borrow_and_update().to_string();
-            self.answered(client.query(&statement, &[&self.channel, &head])).await?;
+            self.answered(client.query(&statement, &[&self.channel, &head]))
+                .await?;
             sleep(NOTIFY_INTERVAL_MIN).await;
         }
     }
@@ -107,7 +123,10 @@ impl Line {
     ) -> Result<T, StoreError> {
         match timeout(self.sessions.patience, answer).await {
             Ok(answer) => answer.map_err(|error| translate(&self.sessions.place, error)),
-            Err(_) => Err(unavailable(&self.sessions.place, "the server has not answered in time")),
+            Err(_) => Err(unavailable(
+                &self.sessions.place,
+                "the server has not answered in time",
+            )),
         }
     }
 }

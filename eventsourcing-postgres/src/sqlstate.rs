@@ -32,7 +32,9 @@ pub(crate) fn meaning_of(error: &DbError) -> Meaning {
         "26" | "3F" | "42" => meaning_of_name(error, said),
         "22" => Meaning::Invalid(format!("the server refuses a value: {said}")),
         "23" => meaning_of_constraint(error, said),
-        "54" => Meaning::Invalid(format!("a value is larger than PostgreSQL can store: {said}")),
+        "54" => Meaning::Invalid(format!(
+            "a value is larger than PostgreSQL can store: {said}"
+        )),
         "XX" if ["XX001", "XX002"].contains(&error.code().code()) => {
             Meaning::Corrupt(format!("the server's files are damaged: {said}"))
         }
@@ -51,7 +53,9 @@ fn meaning_of_connection(error: &DbError, said: String) -> Meaning {
              server, the database or the role)"
         }
         "28P01" => "check the user and the password of the connection string",
-        "28000" => "check the user of the connection string, and what the server's pg_hba.conf says of it",
+        "28000" => {
+            "check the user of the connection string, and what the server's pg_hba.conf says of it"
+        }
         "3D000" => "create it, or correct the name of the database in the connection string",
         _ if said.contains("pooling") || said.contains("prepared statement") => POOLER,
         _ => return Meaning::Unavailable(said),
@@ -72,7 +76,9 @@ fn meaning_of_resource(error: &DbError, said: String) -> Meaning {
         "53400" => "a limit of the server is reached, for example temp_file_limit",
         "55P03" => "another transaction kept a lock; try again",
         "57014" => "it took longer than the statement timeout, or was cancelled",
-        "57P01" | "57P02" => "the server, or somebody who may, has ended the connection; it is made anew",
+        "57P01" | "57P02" => {
+            "the server, or somebody who may, has ended the connection; it is made anew"
+        }
         "57P03" => "wait until it takes connections again",
         "58030" | "58P01" => "the server cannot read or write its files; look into its log",
         _ => return Meaning::Unavailable(said),
@@ -86,18 +92,24 @@ fn meaning_of_name(error: &DbError, said: String) -> Meaning {
         "42501" if said.contains("for database") => Meaning::Invalid(format!(
             "{said}: the schema is not there yet; let a role that may create it connect once, or create it for this role"
         )),
-        "42501" => Meaning::Invalid(format!("{said}; grant the role what roles.sql of this store lists")),
+        "42501" => Meaning::Invalid(format!(
+            "{said}; grant the role what roles.sql of this store lists"
+        )),
         // Settings of a store that are made once for each connection, and statements that are prepared once.
         "26000" | "42P05" => Meaning::Unavailable(format!("{said}: {POOLER}")),
-        "42704" if said.contains("eventsourcing.") => Meaning::Unavailable(format!("{said}: {POOLER}")),
+        "42704" if said.contains("eventsourcing.") => {
+            Meaning::Unavailable(format!("{said}: {POOLER}"))
+        }
         "42P06" | "42P07" | "42710" | "42723" => Meaning::Invalid(format!(
             "something else has taken a name that this store needs: {said}; choose another schema \
              (PostgresOptions::with_schema)"
         )),
-        "3F000" | "42P01" | "42703" | "42883" | "42704" | "42846" | "42804" => Meaning::Unavailable(format!(
-            "{said}: the tables of this store are not there as it needs them; the schema was dropped or renamed, or is \
+        "3F000" | "42P01" | "42703" | "42883" | "42704" | "42846" | "42804" => {
+            Meaning::Unavailable(format!(
+                "{said}: the tables of this store are not there as it needs them; the schema was dropped or renamed, or is \
              being restored, or a program changed it, or {POOLER}"
-        )),
+            ))
+        }
         _ => Meaning::Unavailable(said),
     }
 }
@@ -109,8 +121,12 @@ fn meaning_of_constraint(error: &DbError, said: String) -> Meaning {
             "{said}: the sequence events_position is behind the events; let the owner of the schema run SELECT \
              setval('events_position', (SELECT max(position) FROM events)) in it"
         )),
-        ("23505" | "23P01", _) => Meaning::Unavailable(format!("{said}; others were first each time, try again")),
-        _ => Meaning::Invalid(format!("a constraint that is not this store's refuses what is written: {said}")),
+        ("23505" | "23P01", _) => {
+            Meaning::Unavailable(format!("{said}; others were first each time, try again"))
+        }
+        _ => Meaning::Invalid(format!(
+            "a constraint that is not this store's refuses what is written: {said}"
+        )),
     }
 }
 

@@ -16,7 +16,9 @@ use crate::values::{self, Parameter};
 const STATEMENTS_KEPT_MAX: usize = 500;
 
 /// What a statement begins with that has a plan, and so is worth keeping. Others may change tables.
-const PLANNED: [&str; 7] = ["select", "insert", "update", "delete", "merge", "values", "with"];
+const PLANNED: [&str; 7] = [
+    "select", "insert", "update", "delete", "merge", "values", "with",
+];
 
 /// Why a statement has no result.
 pub(crate) enum Failure {
@@ -45,9 +47,18 @@ pub(crate) struct Statement<'a> {
 
 impl<'a> Statement<'a> {
     /// Prepares `sql`, unless the connection has done so before.
-    pub(crate) async fn prepare(client: &'a ClientWrapper, sql: &str, values: &'a [Value]) -> Result<Self, Failure> {
-        let refused =
-            |reason: String| Failure::Refused(SqlError::Statement { sql: sql.to_owned(), reason, source: None });
+    pub(crate) async fn prepare(
+        client: &'a ClientWrapper,
+        sql: &str,
+        values: &'a [Value],
+    ) -> Result<Self, Failure> {
+        let refused = |reason: String| {
+            Failure::Refused(SqlError::Statement {
+                sql: sql.to_owned(),
+                reason,
+                source: None,
+            })
+        };
         let verb = verb(sql);
         if controls_transactions(sql) {
             let reason = "a transaction is begun by the database, ended by its commit, and undone by dropping it";
@@ -66,27 +77,46 @@ impl<'a> Statement<'a> {
             (handle, is_old) = find(client, sql, is_kept).await?;
         }
         values::check(&handle, values).map_err(refused)?;
-        Ok(Self { client, handle, parameters: values::parameters(values), is_old })
+        Ok(Self {
+            client,
+            handle,
+            parameters: values::parameters(values),
+            is_old,
+        })
     }
 
     /// Runs it, and returns how many rows it changed. It is sent when the future is first polled.
     pub(crate) async fn execute(&self) -> Result<u64, Failure> {
-        self.client.execute(&self.handle, &self.parameters()).await.map_err(|error| self.failure(error))
+        self.client
+            .execute(&self.handle, &self.parameters())
+            .await
+            .map_err(|error| self.failure(error))
     }
 
     /// Runs it, and returns its rows. It is sent when the future is first polled.
     pub(crate) async fn query(&self) -> Result<Vec<Row>, Failure> {
-        let rows = self.client.query(&self.handle, &self.parameters()).await.map_err(|error| self.failure(error))?;
+        let rows = self
+            .client
+            .query(&self.handle, &self.parameters())
+            .await
+            .map_err(|error| self.failure(error))?;
         Ok(values::rows(&self.handle, &rows)?)
     }
 
     fn parameters(&self) -> Vec<&(dyn ToSql + Sync)> {
-        self.parameters.iter().map(|parameter| parameter as _).collect()
+        self.parameters
+            .iter()
+            .map(|parameter| parameter as _)
+            .collect()
     }
 
     fn failure(&self, error: Error) -> Failure {
         let may_be_outdated = self.is_old && (is_outdated(&error) || is_about_names(&error));
-        if may_be_outdated { Failure::Outdated(error) } else { Failure::Driver(error) }
+        if may_be_outdated {
+            Failure::Outdated(error)
+        } else {
+            Failure::Driver(error)
+        }
     }
 }
 
@@ -102,5 +132,9 @@ async fn find(client: &ClientWrapper, sql: &str, is_kept: bool) -> Result<(Handl
 
 /// The first word.
 fn verb(sql: &str) -> String {
-    sql.trim_start().chars().take_while(char::is_ascii_alphabetic).collect::<String>().to_ascii_lowercase()
+    sql.trim_start()
+        .chars()
+        .take_while(char::is_ascii_alphabetic)
+        .collect::<String>()
+        .to_ascii_lowercase()
 }

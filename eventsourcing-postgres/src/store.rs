@@ -7,9 +7,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery,
-    Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery,
+    FollowerPosition, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
+    LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice,
+    StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
@@ -102,26 +103,51 @@ impl PostgresStore {
         self.0.database.close();
     }
 
-    pub(crate) async fn connect_with(url: &str, options: PostgresOptions) -> Result<Self, StoreError> {
+    pub(crate) async fn connect_with(
+        url: &str,
+        options: PostgresOptions,
+    ) -> Result<Self, StoreError> {
         let sessions = Sessions::new(url, &options)?;
         let place = sessions.place.clone();
         let mut client = sessions.open(|_| {}).await?;
         sessions.refuse_shared_connections(&client).await?;
-        let migrated = timeout(sessions.patience, schema::migrate(&mut client, &place, options.if_absent)).await;
+        let migrated = timeout(
+            sessions.patience,
+            schema::migrate(&mut client, &place, options.if_absent),
+        )
+        .await;
         let late = |_| unavailable(&place, "the server has not answered in time");
         let log_id = migrated.map_err(late)??;
-        timeout(sessions.patience, schema::check_sequence(&client, &sessions)).await.map_err(late)??;
+        timeout(
+            sessions.patience,
+            schema::check_sequence(&client, &sessions),
+        )
+        .await
+        .map_err(late)??;
 
         let readers = Readers::new(&sessions, options.readers)?;
         let database = Arc::new(PostgresDatabase::new(&sessions, &options)?);
         let (hints, written) = (watch::Sender::new(()), watch::Sender::new(Position::ZERO));
         let signal = Signal::start(sessions.clone(), log_id, written.subscribe(), hints.clone());
-        let news = News { hints: hints.clone(), written };
+        let news = News {
+            hints: hints.clone(),
+            written,
+        };
         let queue = CommitQueue::start(&sessions, log_id, client, options.writers, &news);
         let lives = sessions.lives.clone();
         let log = Log::new(&sessions);
         let waiting = Waiting::new(hints, lives.clone(), options.poll_interval);
-        Ok(Self(Arc::new(Shared { place, log_id, lives, readers, log, waiting, queue, signal, database })))
+        Ok(Self(Arc::new(Shared {
+            place,
+            log_id,
+            lives,
+            readers,
+            log,
+            waiting,
+            queue,
+            signal,
+            database,
+        })))
     }
 }
 
@@ -133,11 +159,19 @@ impl EventStore for PostgresStore {
     }
 
     async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
-        self.0.readers.run(&query, |client, query| Box::pin(read::stream(client, query))).await
+        self.0
+            .readers
+            .run(&query, |client, query| {
+                Box::pin(read::stream(client, query))
+            })
+            .await
     }
 
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        self.0.readers.run(&load, |client, load| Box::pin(read::load(client, load))).await
+        self.0
+            .readers
+            .run(&load, |client, load| Box::pin(read::load(client, load)))
+            .await
     }
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
@@ -153,60 +187,116 @@ impl EventStore for PostgresStore {
     }
 
     async fn newest_position(&self) -> Result<Position, StoreError> {
-        self.0.readers.run(&(), |client, ()| Box::pin(read::newest(client))).await
+        self.0
+            .readers
+            .run(&(), |client, ()| Box::pin(read::newest(client)))
+            .await
     }
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         let wanted = (self.0.log_id, command_id);
-        self.0.readers.run(&wanted, |client, (log, id)| Box::pin(read::receipt(client, *log, *id))).await
+        self.0
+            .readers
+            .run(&wanted, |client, (log, id)| {
+                Box::pin(read::receipt(client, *log, *id))
+            })
+            .await
     }
 
-    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
         let wanted = (self.0.log_id, after, limit);
-        let reading = self
-            .0
-            .readers
-            .run(&wanted, |client, (log, after, limit)| Box::pin(read::receipts(client, *log, *after, *limit)));
+        let reading = self.0.readers.run(&wanted, |client, (log, after, limit)| {
+            Box::pin(read::receipts(client, *log, *after, *limit))
+        });
         reading.await
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let wanted = (follower, upstream);
-        let reading = self
-            .0
-            .readers
-            .run(&wanted, |client, (follower, upstream)| Box::pin(read::tracking(client, follower, *upstream)));
+        let reading = self.0.readers.run(&wanted, |client, (follower, upstream)| {
+            Box::pin(read::tracking(client, follower, *upstream))
+        });
         reading.await
     }
 
     async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
-        self.0.readers.run(&query, |client, query| Box::pin(tracking::followers(client, query))).await
+        self.0
+            .readers
+            .run(&query, |client, query| {
+                Box::pin(tracking::followers(client, query))
+            })
+            .await
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
-        self.0.readers.run(&query, |client, query| Box::pin(tracking::notes(client, query))).await
+        self.0
+            .readers
+            .run(&query, |client, query| {
+                Box::pin(tracking::notes(client, query))
+            })
+            .await
     }
 
     async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
-        self.0.readers.run(&query, |client, query| Box::pin(figures::count(client, query))).await
+        self.0
+            .readers
+            .run(&query, |client, query| {
+                Box::pin(figures::count(client, query))
+            })
+            .await
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
         request.validate()?;
-        self.0.readers.run(&request, |client, request| Box::pin(lease::take(client, request))).await
+        self.0
+            .readers
+            .run(&request, |client, request| {
+                Box::pin(lease::take(client, request))
+            })
+            .await
     }
 
-    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
-        self.0.readers.run(&(follower, upstream), |client, lease| Box::pin(lease::holder(client, *lease))).await
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
+        self.0
+            .readers
+            .run(&(follower, upstream), |client, lease| {
+                Box::pin(lease::holder(client, *lease))
+            })
+            .await
     }
 
-    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
         let held = (follower, upstream, token);
-        self.0.readers.run(&held, |client, held| Box::pin(lease::release(client, *held))).await
+        self.0
+            .readers
+            .run(&held, |client, held| {
+                Box::pin(lease::release(client, *held))
+            })
+            .await
     }
 
-    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
-        self.0.waiting.beyond(position, epoch, &self.0.log, &self.0.readers).await
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
+        self.0
+            .waiting
+            .beyond(position, epoch, &self.0.log, &self.0.readers)
+            .await
     }
 
     fn epoch(&self) -> Epoch {
@@ -234,6 +324,9 @@ impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared { place, log_id, .. } = &*self.0;
         let place = place.to_string();
-        f.debug_struct("PostgresStore").field("place", &place).field("log_id", log_id).finish_non_exhaustive()
+        f.debug_struct("PostgresStore")
+            .field("place", &place)
+            .field("log_id", log_id)
+            .finish_non_exhaustive()
     }
 }

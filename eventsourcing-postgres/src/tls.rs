@@ -15,7 +15,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore,
+    SignatureScheme,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 
@@ -33,32 +34,53 @@ pub(crate) fn connector(tls: &Tls) -> Result<MakeRustlsConnect, StoreError> {
         .into_iter()
         .filter_map(|(version, is_allowed)| is_allowed.then_some(version))
         .collect();
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider)).with_protocol_versions(&versions);
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_protocol_versions(&versions);
     let builder = builder.map_err(|error| invalid(format!("TLS cannot be set up: {error}")))?;
     let trust = match (tls.verify, &tls.root_certificate) {
         (Verify::Nothing, _) => None,
         (_, Some(path)) => Some(Trust::read(path, &provider)?),
-        (_, None) => return Err(invalid("sslmode=verify-ca and verify-full need sslrootcert, the path of a PEM file")),
+        (_, None) => {
+            return Err(invalid(
+                "sslmode=verify-ca and verify-full need sslrootcert, the path of a PEM file",
+            ));
+        }
     };
-    let judge = Judge { provider, trust, asks_for_host: tls.verify == Verify::IssuerAndHost };
-    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(judge));
+    let judge = Judge {
+        provider,
+        trust,
+        asks_for_host: tls.verify == Verify::IssuerAndHost,
+    };
+    let builder = builder
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(judge));
     let mut config = match &tls.client_certificate {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
             let chain = read_certificates("sslcert", certificate)?;
-            let unreadable = |error: &dyn std::fmt::Display| invalid(format!("sslkey {}: {error}", key.display()));
+            let unreadable = |error: &dyn std::fmt::Display| {
+                invalid(format!("sslkey {}: {error}", key.display()))
+            };
             let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable(&error))?;
-            builder.with_client_auth_cert(chain, private).map_err(|error| unreadable(&error))?
+            builder
+                .with_client_auth_cert(chain, private)
+                .map_err(|error| unreadable(&error))?
         }
     };
     config.enable_sni = tls.sends_host;
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn read_certificates(parameter: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, StoreError> {
-    let refused = |error: &dyn std::fmt::Display| invalid(format!("{parameter} {}: {error}", path.display()));
+fn read_certificates(
+    parameter: &str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+    let refused =
+        |error: &dyn std::fmt::Display| invalid(format!("{parameter} {}: {error}", path.display()));
     let certificates = CertificateDer::pem_file_iter(path).map_err(|error| refused(&error))?;
-    let certificates = certificates.collect::<Result<Vec<_>, _>>().map_err(|error| refused(&error))?;
+    let certificates = certificates
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| refused(&error))?;
     match certificates.is_empty() {
         true => Err(refused(&"there is no certificate in it")),
         false => Ok(certificates),
@@ -74,14 +96,23 @@ struct Trust {
 
 impl Trust {
     fn read(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, StoreError> {
-        let refused = |error: &dyn std::fmt::Display| invalid(format!("sslrootcert {}: {error}", path.display()));
+        let refused = |error: &dyn std::fmt::Display| {
+            invalid(format!("sslrootcert {}: {error}", path.display()))
+        };
         let certificates = read_certificates("sslrootcert", path)?;
         let mut roots = RootCertStore::empty();
         for certificate in &certificates {
-            roots.add(certificate.clone()).map_err(|error| refused(&error))?;
+            roots
+                .add(certificate.clone())
+                .map_err(|error| refused(&error))?;
         }
-        let chains = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider)).build();
-        Ok(Self { certificates, chains: chains.map_err(|error| refused(&error))? })
+        let chains =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+                .build();
+        Ok(Self {
+            certificates,
+            chains: chains.map_err(|error| refused(&error))?,
+        })
     }
 }
 
@@ -106,10 +137,17 @@ impl Judge {
         host: &ServerName<'_>,
         now: UnixTime,
     ) -> Result<(), Error> {
-        if trust.certificates.iter().any(|trusted| trusted == certificate.der()) {
+        if trust
+            .certificates
+            .iter()
+            .any(|trusted| trusted == certificate.der())
+        {
             return certificate.check_time(now);
         }
-        match trust.chains.verify_server_cert(certificate.der(), chain, host, &[], now) {
+        match trust
+            .chains
+            .verify_server_cert(certificate.der(), chain, host, &[], now)
+        {
             // The name is looked at last: a certificate that gets that far is fine otherwise.
             Ok(_)
             | Err(Error::InvalidCertificate(
@@ -118,7 +156,11 @@ impl Judge {
             Err(Error::InvalidCertificate(error)) if is_about_kind(&error) => {
                 certificate.check_time(now)?;
                 let algorithms = &self.provider.signature_verification_algorithms;
-                match trust.certificates.iter().any(|issuer| certificate.is_signed_by(issuer, algorithms, now)) {
+                match trust
+                    .certificates
+                    .iter()
+                    .any(|issuer| certificate.is_signed_by(issuer, algorithms, now))
+                {
                     true => Ok(()),
                     false => Err(Error::InvalidCertificate(CertificateError::UnknownIssuer)),
                 }
@@ -131,8 +173,13 @@ impl Judge {
 /// What webpki refuses for the kind of the certificate: X.509 below version 3, or that of an authority.
 fn is_about_kind(error: &CertificateError) -> bool {
     use webpki::Error::{CaUsedAsEndEntity, UnsupportedCertVersion};
-    let CertificateError::Other(OtherError(cause)) = error else { return false };
-    matches!(cause.downcast_ref(), Some(CaUsedAsEndEntity | UnsupportedCertVersion))
+    let CertificateError::Other(OtherError(cause)) = error else {
+        return false;
+    };
+    matches!(
+        cause.downcast_ref(),
+        Some(CaUsedAsEndEntity | UnsupportedCertVersion)
+    )
 }
 
 impl ServerCertVerifier for Judge {
@@ -163,7 +210,8 @@ impl ServerCertVerifier for Judge {
         let algorithms = &self.provider.signature_verification_algorithms;
         match verify_tls12_signature(message, certificate, signed, algorithms) {
             Err(Error::InvalidCertificate(error)) if is_about_kind(&error) => {
-                ServerCertificate::parse(certificate)?.check_handshake_1_2(message, signed, algorithms)
+                ServerCertificate::parse(certificate)?
+                    .check_handshake_1_2(message, signed, algorithms)
             }
             verdict => verdict,
         }
@@ -178,13 +226,16 @@ impl ServerCertVerifier for Judge {
         let algorithms = &self.provider.signature_verification_algorithms;
         match verify_tls13_signature(message, certificate, signed, algorithms) {
             Err(Error::InvalidCertificate(error)) if is_about_kind(&error) => {
-                ServerCertificate::parse(certificate)?.check_handshake_1_3(message, signed, algorithms)
+                ServerCertificate::parse(certificate)?
+                    .check_handshake_1_3(message, signed, algorithms)
             }
             verdict => verdict,
         }
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

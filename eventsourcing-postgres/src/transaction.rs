@@ -34,7 +34,12 @@ pub(crate) struct OpenTransaction {
 impl OpenTransaction {
     /// The transaction that has just begun on `lent`.
     pub(crate) fn new(lent: Lent, place: Place, patience: Duration) -> Self {
-        Self { lent, state: TxState::default(), place, patience }
+        Self {
+            lent,
+            state: TxState::default(),
+            place,
+            patience,
+        }
     }
 
     fn ask(&mut self) -> Result<(), StoreError> {
@@ -45,7 +50,9 @@ impl OpenTransaction {
         step.validate()?;
         let bytes = tracking::bytes_of(step);
         if bytes > APPEND_BYTES_MAX {
-            let reason = format!("a step with notes of {bytes} bytes; at most {APPEND_BYTES_MAX} are allowed");
+            let reason = format!(
+                "a step with notes of {bytes} bytes; at most {APPEND_BYTES_MAX} are allowed"
+            );
             return Err(StoreError::Invalid { reason });
         }
         self.lent.epoch.check(step.epoch)?;
@@ -54,17 +61,32 @@ impl OpenTransaction {
     }
 
     async fn try_execute(&self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
-        let execute = async { Statement::prepare(&self.lent, sql, values).await?.execute().await };
-        self.in_time(execute).await?.map_err(|failure| self.translate(sql, failure))
+        let execute = async {
+            Statement::prepare(&self.lent, sql, values)
+                .await?
+                .execute()
+                .await
+        };
+        self.in_time(execute)
+            .await?
+            .map_err(|failure| self.translate(sql, failure))
     }
 
     async fn try_query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let query = async { Statement::prepare(&self.lent, sql, values).await?.query().await };
-        self.in_time(query).await?.map_err(|failure| self.translate(sql, failure))
+        let query = async {
+            Statement::prepare(&self.lent, sql, values)
+                .await?
+                .query()
+                .await
+        };
+        self.in_time(query)
+            .await?
+            .map_err(|failure| self.translate(sql, failure))
     }
 
     async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, StoreError> {
-        let late = |_| unavailable(&self.place, "the server has not answered in time").before_commit();
+        let late =
+            |_| unavailable(&self.place, "the server has not answered in time").before_commit();
         timeout(self.patience, answer).await.map_err(late)
     }
 
@@ -74,17 +96,20 @@ impl OpenTransaction {
             Failure::Refused(error) => error,
             Failure::Outdated(error) => {
                 let why = "a table may have changed since the statement was prepared; begin again";
-                StoreError::unavailable(format!("{place}: {why}"), error).before_commit().into()
+                StoreError::unavailable(format!("{place}: {why}"), error)
+                    .before_commit()
+                    .into()
             }
-            Failure::Driver(error) => {
-                statement_error(sql, error).unwrap_or_else(|error| translate_before_commit(place, error).into())
-            }
+            Failure::Driver(error) => statement_error(sql, error)
+                .unwrap_or_else(|error| translate_before_commit(place, error).into()),
         }
     }
 
     fn translate_commit(&self, error: Error) -> StoreError {
         match statement_error("COMMIT", error) {
-            Ok(error) => StoreError::Invalid { reason: format!("{}: {error}; nothing was written", self.place) },
+            Ok(error) => StoreError::Invalid {
+                reason: format!("{}: {error}; nothing was written", self.place),
+            },
             Err(error) => translate_at_commit(&self.place, error),
         }
     }
@@ -122,7 +147,10 @@ impl Transaction for OpenTransaction {
                 Ok(())
             }
             Ok(Err(error)) => Err(self.translate_commit(error)),
-            Err(_) => Err(unavailable(&self.place, "the server has not answered in time")),
+            Err(_) => Err(unavailable(
+                &self.place,
+                "the server has not answered in time",
+            )),
         }
     }
 }
@@ -134,7 +162,9 @@ impl Drop for OpenTransaction {
         if self.state == TxState::Lost {
             return;
         }
-        let Ok(runtime) = Handle::try_current() else { return };
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
         let patience = self.patience;
         runtime.spawn(async move {
             if let Ok(Ok(())) = timeout(patience, lent.batch_execute("ROLLBACK")).await {
@@ -166,7 +196,9 @@ impl Deref for Lent {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        self.0.as_ref().expect("nobody asks a connection that was given back")
+        self.0
+            .as_ref()
+            .expect("nobody asks a connection that was given back")
     }
 }
 

@@ -21,7 +21,11 @@ type AnyError = Box<dyn StdError + Sync + Send>;
 pub(crate) fn check(statement: &Statement, values: &[Value]) -> Result<(), String> {
     let parameters = statement.params();
     if parameters.len() != values.len() {
-        return Err(format!("{} parameters are expected, but {} values are given", parameters.len(), values.len()));
+        return Err(format!(
+            "{} parameters are expected, but {} values are given",
+            parameters.len(),
+            values.len()
+        ));
     }
     for (number, (value, kind)) in (1..).zip(values.iter().zip(parameters)) {
         fits(value, kind).map_err(|(what, cast)| {
@@ -38,12 +42,20 @@ pub(crate) fn parameters(values: &[Value]) -> Vec<Parameter<'_>> {
 
 /// The rows that `statement` has returned.
 pub(crate) fn rows(statement: &Statement, rows: &[tokio_postgres::Row]) -> Result<Vec<Row>, Error> {
-    let columns: Arc<[String]> = statement.columns().iter().map(|column| column.name().to_owned()).collect();
-    rows.iter().map(|row| Ok(Row::new(Arc::clone(&columns), cells(row)?))).collect()
+    let columns: Arc<[String]> = statement
+        .columns()
+        .iter()
+        .map(|column| column.name().to_owned())
+        .collect();
+    rows.iter()
+        .map(|row| Ok(Row::new(Arc::clone(&columns), cells(row)?)))
+        .collect()
 }
 
 fn cells(row: &tokio_postgres::Row) -> Result<Vec<Value>, Error> {
-    (0..row.len()).map(|column| row.try_get(column).map(|Cell(value)| value)).collect()
+    (0..row.len())
+        .map(|column| row.try_get(column).map(|Cell(value)| value))
+        .collect()
 }
 
 /// What the value is and what it could be cast to, if it does not fit.
@@ -88,7 +100,10 @@ fn holds_fraction(kind: &Type, number: f64) -> bool {
 }
 
 fn is_number(kind: &Type) -> bool {
-    matches!(*kind, Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC)
+    matches!(
+        *kind,
+        Type::INT2 | Type::INT4 | Type::INT8 | Type::FLOAT4 | Type::FLOAT8 | Type::NUMERIC
+    )
 }
 
 fn is_readable(column: &Column) -> Result<(), String> {
@@ -96,7 +111,9 @@ fn is_readable(column: &Column) -> Result<(), String> {
         return Ok(());
     }
     let (name, kind) = (column.name(), column.type_());
-    Err(format!("column {name:?} has the type {kind}; cast it to BIGINT, DOUBLE PRECISION, TEXT or BYTEA"))
+    Err(format!(
+        "column {name:?} has the type {kind}; cast it to BIGINT, DOUBLE PRECISION, TEXT or BYTEA"
+    ))
 }
 
 /// A value on its way to the server. PostgreSQL reads text, and numbers of any length, in its own words.
@@ -160,7 +177,14 @@ impl<'a> FromSql<'a> for Cell {
     }
 
     fn accepts(kind: &Type) -> bool {
-        let others = [Type::BOOL, Type::INT2, Type::INT4, Type::INT8, Type::FLOAT4, Type::FLOAT8];
+        let others = [
+            Type::BOOL,
+            Type::INT2,
+            Type::INT4,
+            Type::INT8,
+            Type::FLOAT4,
+            Type::FLOAT8,
+        ];
         let bytes = [Type::BYTEA, Type::UUID, Type::VOID];
         others.contains(kind) || bytes.contains(kind) || <&str as FromSql<'_>>::accepts(kind)
     }
@@ -208,7 +232,11 @@ mod tests {
             (text, Type::BYTEA, "TEXT"),
             (blob, Type::TEXT, "BYTEA"),
         ] {
-            assert_eq!(fits(&value, &kind).expect_err("something would be lost").1, cast, "{value:?} into {kind}");
+            assert_eq!(
+                fits(&value, &kind).expect_err("something would be lost").1,
+                cast,
+                "{value:?} into {kind}"
+            );
         }
     }
 }

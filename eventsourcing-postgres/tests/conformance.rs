@@ -41,20 +41,37 @@ impl DurableFixture for InDatabase {
 
     async fn make_newer(&self) {
         let newer = "UPDATE meta SET value = '9999' WHERE key = 'schema_version'";
-        self.0.outsider().await.batch_execute(newer).await.expect("the schema is marked");
+        self.0
+            .outsider()
+            .await
+            .batch_execute(newer)
+            .await
+            .expect("the schema is marked");
     }
 
     async fn put_foreign_table(&self) {
         let table = "CREATE TABLE public.events (position bigint PRIMARY KEY, what text);
             INSERT INTO public.events VALUES (7, 'Ada')";
-        self.0.outsider().await.batch_execute(table).await.expect("a foreign table");
+        self.0
+            .outsider()
+            .await
+            .batch_execute(table)
+            .await
+            .expect("a foreign table");
     }
 
     async fn foreign_table(&self) -> String {
-        let all = "SELECT (SELECT string_agg(attname || ' ' || atttypid::regtype, ', ') FROM pg_attribute
+        let all =
+            "SELECT (SELECT string_agg(attname || ' ' || atttypid::regtype, ', ') FROM pg_attribute
                 WHERE attrelid = 'public.events'::regclass AND attnum > 0)
             || ': ' || (SELECT string_agg(position || what, ', ') FROM public.events)";
-        self.0.outsider().await.query_one(all, &[]).await.expect("the foreign table").get(0)
+        self.0
+            .outsider()
+            .await
+            .query_one(all, &[])
+            .await
+            .expect("the foreign table")
+            .get(0)
     }
 }
 

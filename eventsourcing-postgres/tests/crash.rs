@@ -16,8 +16,8 @@ use std::thread;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, LogId, LogQuery, Name, Position, Receipt, StoreError, StoredEvent,
-    StreamId, Tracking, Version,
+    Append, CommandId, EventStore, Expected, LogId, LogQuery, Name, Position, Receipt, StoreError,
+    StoredEvent, StreamId, Tracking, Version,
 };
 use eventsourcing_core::testing::Seed;
 use eventsourcing_postgres::{PostgresOptions, PostgresStore};
@@ -57,7 +57,11 @@ fn append(task: u64, command: CommandId, tracked: Option<Position>) -> Append {
     let events = if task.is_multiple_of(2) { 1 } else { 2 };
     let payload = format!("{} {events}", command.as_uuid());
     let mut append = Append::new(Timestamp::UNIX_EPOCH).with_command_id(command);
-    append = append.with_events(own_stream(task), Expected::Any, vec![event(payload.clone())]);
+    append = append.with_events(
+        own_stream(task),
+        Expected::Any,
+        vec![event(payload.clone())],
+    );
     if events == 2 {
         append = append.with_events(shared_stream(), Expected::Any, vec![event(payload)]);
     }
@@ -96,9 +100,17 @@ fn is_follower(task: u64) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_process_writes_until_it_is_killed() {
-    let (Ok(url), Ok(schema)) = (std::env::var(CHILD_URL), std::env::var(CHILD_SCHEMA)) else { return };
-    let store = PostgresOptions::new().with_schema(&schema).connect(&url).await.expect("a store");
-    let tasks: Vec<_> = (0..TASKS).map(|task| tokio::spawn(write_without_end(store.clone(), task))).collect();
+    let (Ok(url), Ok(schema)) = (std::env::var(CHILD_URL), std::env::var(CHILD_SCHEMA)) else {
+        return;
+    };
+    let store = PostgresOptions::new()
+        .with_schema(&schema)
+        .connect(&url)
+        .await
+        .expect("a store");
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| tokio::spawn(write_without_end(store.clone(), task)))
+        .collect();
     for task in tasks {
         task.await.expect("a task that never ends");
     }
@@ -108,7 +120,9 @@ async fn write_without_end(store: PostgresStore, task: u64) {
     loop {
         let (command, position) = write(&store, task).await;
         let line = format!("{ACKNOWLEDGED} {task} {command} {position}\n");
-        stdout().write_all(line.as_bytes()).expect("the parent listens");
+        stdout()
+            .write_all(line.as_bytes())
+            .expect("the parent listens");
     }
 }
 
@@ -120,7 +134,13 @@ async fn write(store: &PostgresStore, task: u64) -> (CommandId, Position) {
         false => None,
     };
     let append = append(task, command, tracked);
-    (command, available("append", || store.append(append.clone())).await.receipt.position)
+    (
+        command,
+        available("append", || store.append(append.clone()))
+            .await
+            .receipt
+            .position,
+    )
 }
 
 /// What `call` answers as soon as the server is there.
@@ -137,7 +157,9 @@ where
             }
         }
     };
-    timeout(PATIENCE, asking).await.unwrap_or_else(|_| panic!("{what} was not answered for {PATIENCE:?}"))
+    timeout(PATIENCE, asking)
+        .await
+        .unwrap_or_else(|_| panic!("{what} was not answered for {PATIENCE:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -147,7 +169,10 @@ async fn acknowledged_appends_survive_kill_9_of_the_writer() {
     let server = Server::start(DURABLE);
     let place = Place::on(&server);
     let outsider = place.outsider().await;
-    outsider.batch_execute(&format!("CREATE ROLE {CHILD_USER} SUPERUSER LOGIN")).await.expect("a role");
+    outsider
+        .batch_execute(&format!("CREATE ROLE {CHILD_USER} SUPERUSER LOGIN"))
+        .await
+        .expect("a role");
     let child_url = server.url_of(CHILD_USER, "postgres");
     let store = place.store().await;
     let reader = Follower::start(store.clone(), LogQuery::after(Position::ZERO));
@@ -155,13 +180,26 @@ async fn acknowledged_appends_survive_kill_9_of_the_writer() {
     for round in 0..KILLS {
         let life = Duration::from_millis(random.u64(0..LIFE_MILLISECONDS_MAX));
         let wait_for_life = random.u8(..) > 32;
-        acknowledged.extend(block_in_place(|| run_and_kill(&child_url, place.schema(), life, wait_for_life)));
+        acknowledged.extend(block_in_place(|| {
+            run_and_kill(&child_url, place.schema(), life, wait_for_life)
+        }));
         wait_for_the_end_of_the_child(&outsider).await;
-        check(&place.store().await, &acknowledged, &format!("round {round}, {seed}")).await;
+        check(
+            &place.store().await,
+            &acknowledged,
+            &format!("round {round}, {seed}"),
+        )
+        .await;
     }
-    assert!(acknowledged.len() > KILLS, "hardly anything was written; {seed}");
+    assert!(
+        acknowledged.len() > KILLS,
+        "hardly anything was written; {seed}"
+    );
     let seen = check_seen(&store, reader).await;
-    report(&format!("{KILLS} kills: {} commands acknowledged, {seen} events seen", acknowledged.len()));
+    report(&format!(
+        "{KILLS} kills: {} commands acknowledged, {seen} events seen",
+        acknowledged.len()
+    ));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -171,10 +209,18 @@ async fn acknowledged_appends_survive_crashes_of_the_server() {
     let server = Server::start(DURABLE);
     let place = Place::on(&server);
     let (writer, bystander) = (place.store().await, place.store().await);
-    let readers = [&writer, &bystander].map(|store| Follower::start(store.clone(), LogQuery::after(Position::ZERO)));
+    let readers = [&writer, &bystander]
+        .map(|store| Follower::start(store.clone(), LogQuery::after(Position::ZERO)));
     let (stop, written) = (watch::Sender::new(false), Arc::new(AtomicU64::new(0)));
     let tasks: Vec<_> = (0..TASKS)
-        .map(|task| tokio::spawn(write_until(writer.clone(), task, stop.subscribe(), written.clone())))
+        .map(|task| {
+            tokio::spawn(write_until(
+                writer.clone(),
+                task,
+                stop.subscribe(),
+                written.clone(),
+            ))
+        })
         .collect();
     for _ in 0..CRASHES {
         wait_for_more(&written, COMMANDS_MIN).await;
@@ -188,13 +234,24 @@ async fn acknowledged_appends_survive_crashes_of_the_server() {
     stop.send_replace(true);
     let mut acknowledged = Acknowledged::new();
     for task in tasks {
-        acknowledged.extend(timeout(PATIENCE, task).await.expect("a writer ends").expect("a writer"));
+        acknowledged.extend(
+            timeout(PATIENCE, task)
+                .await
+                .expect("a writer ends")
+                .expect("a writer"),
+        );
     }
-    assert!(acknowledged.len() > CRASHES, "hardly anything was written; {seed}");
+    assert!(
+        acknowledged.len() > CRASHES,
+        "hardly anything was written; {seed}"
+    );
     check(&writer, &acknowledged, &seed.to_string()).await;
     for reader in readers {
         let seen = check_seen(&bystander, reader).await;
-        report(&format!("{CRASHES} crashes: {} commands acknowledged, {seen} events seen", acknowledged.len()));
+        report(&format!(
+            "{CRASHES} crashes: {} commands acknowledged, {seen} events seen",
+            acknowledged.len()
+        ));
     }
 }
 
@@ -221,22 +278,36 @@ async fn wait_for_more(written: &AtomicU64, commands: u64) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("nobody has written for {PATIENCE:?}"));
+    timeout(PATIENCE, waiting)
+        .await
+        .unwrap_or_else(|_| panic!("nobody has written for {PATIENCE:?}"));
 }
 
 /// What a child had acknowledged when it was killed.
 fn run_and_kill(url: &str, schema: &str, life: Duration, wait_for_life: bool) -> Acknowledged {
     let program = std::env::current_exe().expect("this program");
-    let arguments = ["--exact", "child_process_writes_until_it_is_killed", "--nocapture"];
+    let arguments = [
+        "--exact",
+        "child_process_writes_until_it_is_killed",
+        "--nocapture",
+    ];
     let mut command = Command::new(program);
-    command.args(arguments).env(CHILD_URL, url).env(CHILD_SCHEMA, schema).stdout(Stdio::piped());
+    command
+        .args(arguments)
+        .env(CHILD_URL, url)
+        .env(CHILD_SCHEMA, schema)
+        .stdout(Stdio::piped());
     let mut child = command.spawn().expect("a child process");
     let lines = listen(child.stdout.take().expect("its standard output"));
     let first = wait_for_life.then(|| lines.recv_timeout(PATIENCE).expect("a child that writes"));
     thread::sleep(life);
     child.kill().expect("kill -9");
     let status = child.wait().expect("a status");
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "the child has ended by itself");
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(9),
+        "the child has ended by itself"
+    );
     first.into_iter().chain(lines).collect()
 }
 
@@ -244,11 +315,19 @@ fn run_and_kill(url: &str, schema: &str, life: Duration, wait_for_life: bool) ->
 async fn wait_for_the_end_of_the_child(outsider: &Client) {
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1";
     let waiting = async {
-        while outsider.query_one(connections, &[&CHILD_USER]).await.expect("a number").get::<_, i64>(0) > 0 {
+        while outsider
+            .query_one(connections, &[&CHILD_USER])
+            .await
+            .expect("a number")
+            .get::<_, i64>(0)
+            > 0
+        {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, waiting).await.expect("the server ends the connections of a killed process");
+    timeout(PATIENCE, waiting)
+        .await
+        .expect("the server ends the connections of a killed process");
 }
 
 /// The acknowledgements as they come, to the end of the output. A last line that is cut off does not count.
@@ -281,28 +360,59 @@ async fn check(store: &PostgresStore, acknowledged: &Acknowledged, context: &str
     check_places(&log, context);
     let written = check_whole(&log, context);
     for (command, (_, position)) in acknowledged {
-        assert_eq!(written.get(command), Some(position), "command {command} was acknowledged; {context}");
+        assert_eq!(
+            written.get(command),
+            Some(position),
+            "command {command} was acknowledged; {context}"
+        );
     }
     for task in (0..TASKS).filter(|task| is_follower(*task)) {
-        let appends = log.iter().filter(|event| event.stream == own_stream(task)).count() as u64;
-        let reached = store.tracking(&follower(task), upstream()).await.expect("a position");
-        assert_eq!(reached, Position::new(appends), "tracking of task {task}; {context}");
+        let appends = log
+            .iter()
+            .filter(|event| event.stream == own_stream(task))
+            .count() as u64;
+        let reached = store
+            .tracking(&follower(task), upstream())
+            .await
+            .expect("a position");
+        assert_eq!(
+            reached,
+            Position::new(appends),
+            "tracking of task {task}; {context}"
+        );
     }
     if let Some((command, (task, position))) = acknowledged.iter().next() {
-        let again = store.append(append(*task, *command, None)).await.expect("the first receipt");
-        let receipt = Receipt { command_id: Some(*command), ..Receipt::at(store.log_id(), *position) };
-        assert_eq!((again.receipt, again.repeated), (receipt, true), "{context}");
+        let again = store
+            .append(append(*task, *command, None))
+            .await
+            .expect("the first receipt");
+        let receipt = Receipt {
+            command_id: Some(*command),
+            ..Receipt::at(store.log_id(), *position)
+        };
+        assert_eq!(
+            (again.receipt, again.repeated),
+            (receipt, true),
+            "{context}"
+        );
     }
 }
 
 /// Positions grow, and the versions of each stream have no holes.
 fn check_places(log: &[StoredEvent], context: &str) {
-    assert!(log.is_sorted_by(|one, next| one.position < next.position), "positions do not grow; {context}");
+    assert!(
+        log.is_sorted_by(|one, next| one.position < next.position),
+        "positions do not grow; {context}"
+    );
     let mut versions: HashMap<&StreamId, Version> = HashMap::new();
     for event in log {
         let version = versions.entry(&event.stream).or_default();
         *version = version.next();
-        assert_eq!(event.version, *version, "stream {}; {context}", event.stream);
+        assert_eq!(
+            event.version, *version,
+            "stream {}; {context}",
+            event.stream
+        );
     }
 }
 
@@ -320,16 +430,29 @@ fn check_whole(log: &[StoredEvent], context: &str) -> HashMap<CommandId, Positio
     for (command, (seen, events, _)) in &found {
         assert_eq!(seen, events, "events of command {command}; {context}");
     }
-    found.into_iter().map(|(command, (_, _, last))| (command, last)).collect()
+    found
+        .into_iter()
+        .map(|(command, (_, _, last))| (command, last))
+        .collect()
 }
 
 /// The reader has seen what there is, no more and no less; how much that is.
 async fn check_seen(store: &PostgresStore, reader: Follower) -> usize {
     let log = log_of(store).await;
-    let seen = reader.seen_until(log.last().expect("events").position).await;
+    let seen = reader
+        .seen_until(log.last().expect("events").position)
+        .await;
     let seen: Vec<_> = seen.into_iter().map(|(_, event)| event).collect();
-    let positions = |events: &[StoredEvent]| events.iter().map(|event| event.position).collect::<HashSet<_>>();
-    let missed: Vec<_> = positions(&log).difference(&positions(&seen)).copied().collect();
+    let positions = |events: &[StoredEvent]| {
+        events
+            .iter()
+            .map(|event| event.position)
+            .collect::<HashSet<_>>()
+    };
+    let missed: Vec<_> = positions(&log)
+        .difference(&positions(&seen))
+        .copied()
+        .collect();
     assert!(missed.is_empty(), "the reader has missed {missed:?}");
     assert!(seen == log, "the reader has seen events that are not there");
     seen.len()

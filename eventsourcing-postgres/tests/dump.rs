@@ -3,24 +3,48 @@
 mod support;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position, Revision, StoreError,
-    Tracking, Version,
+    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position,
+    Revision, StoreError, Tracking, Version,
 };
 use jiff::Timestamp;
 use support::server::{FORGETFUL, program};
-use support::{Place, Server, append, append_to, connect, event, log_of, reads_of, snapshot, stream};
+use support::{
+    Place, Server, append, append_to, connect, event, log_of, reads_of, snapshot, stream,
+};
 use tokio::task::block_in_place;
 
 /// `pg_dump` of the whole database, restored with `psql`, which stops at the first error.
 fn copy(from: &str, to: &str) {
-    let dump = program("pg_dump").args(["--dbname", from]).output().expect("pg_dump runs");
-    assert!(dump.status.success(), "{}", String::from_utf8_lossy(&dump.stderr));
+    let dump = program("pg_dump")
+        .args(["--dbname", from])
+        .output()
+        .expect("pg_dump runs");
+    assert!(
+        dump.status.success(),
+        "{}",
+        String::from_utf8_lossy(&dump.stderr)
+    );
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("dump.sql");
     std::fs::write(&file, dump.stdout).expect("a file");
-    let options = ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--dbname", to, "--file"];
-    let restore = program("psql").args(options).arg(&file).output().expect("psql runs");
-    assert!(restore.status.success(), "{}", String::from_utf8_lossy(&restore.stderr));
+    let options = [
+        "--no-psqlrc",
+        "--quiet",
+        "--set=ON_ERROR_STOP=1",
+        "--dbname",
+        to,
+        "--file",
+    ];
+    let restore = program("psql")
+        .args(options)
+        .arg(&file)
+        .output()
+        .expect("psql runs");
+    assert!(
+        restore.status.success(),
+        "{}",
+        String::from_utf8_lossy(&restore.stderr)
+    );
 }
 
 /// So that the transactions that wrote the log have numbers that do not come again soon in a new cluster.
@@ -39,54 +63,125 @@ fn step(store: &impl EventStore, from: Position, to: Position) -> Tracking {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restored_dump_goes_on_where_it_was() {
     let (old, new) = (Server::start(FORGETFUL), Server::start(FORGETFUL));
-    connect(&old.url("postgres")).await.batch_execute(SPEND_TRANSACTIONS).await.expect("transactions");
+    connect(&old.url("postgres"))
+        .await
+        .batch_execute(SPEND_TRANSACTIONS)
+        .await
+        .expect("transactions");
     let before = Place::on(&old);
     let (store, stream) = (before.store().await, stream());
     for _ in 0..20 {
-        store.append(append_to(&stream, Expected::Any)).await.expect("a receipt");
+        store
+            .append(append_to(&stream, Expected::Any))
+            .await
+            .expect("a receipt");
     }
     let command = append().with_command_id(CommandId::new());
-    let receipt = store.append(command.clone()).await.expect("a receipt").receipt;
+    let receipt = store
+        .append(command.clone())
+        .await
+        .expect("a receipt")
+        .receipt;
     let halfway = Position::new(10);
     let first = step(&store, Position::ZERO, halfway).with_note("parked/1", "why");
     let mut last = Append::new(Timestamp::UNIX_EPOCH).with_tracking(first);
-    last = last.with_events(stream.clone(), Expected::Exact(Version::new(20)), vec![event("tracked")]);
-    store.append(last.with_snapshot(snapshot(&stream, 15))).await.expect("a receipt");
+    last = last.with_events(
+        stream.clone(),
+        Expected::Exact(Version::new(20)),
+        vec![event("tracked")],
+    );
+    store
+        .append(last.with_snapshot(snapshot(&stream, 15)))
+        .await
+        .expect("a receipt");
     let late = before.outsider().await;
     support::by_hand::begin_append(&late, "account", "never").await;
     support::by_hand::roll_back(&late).await;
-    let (log, id, head) = (log_of(&store).await, store.log_id(), store.head().await.expect("a head"));
+    let (log, id, head) = (
+        log_of(&store).await,
+        store.log_id(),
+        store.head().await.expect("a head"),
+    );
     let loaded = store.load(reads_of(&stream).0).await.expect("a state");
 
     block_in_place(|| copy(&old.url("postgres"), &new.url("postgres")));
     store.close().await;
-    let last_number = connect(&old.url("postgres")).await.query_one("SELECT txid_current()", &[]).await;
+    let last_number = connect(&old.url("postgres"))
+        .await
+        .query_one("SELECT txid_current()", &[])
+        .await;
     let last_number: i64 = last_number.expect("a number").get(0);
     drop(old);
 
     let transaction = "SELECT txid_current()";
-    let number: i64 = connect(&new.url("postgres")).await.query_one(transaction, &[]).await.expect("a number").get(0);
-    assert!(number < last_number, "the new cluster counts its transactions anew");
+    let number: i64 = connect(&new.url("postgres"))
+        .await
+        .query_one(transaction, &[])
+        .await
+        .expect("a number")
+        .get(0);
+    assert!(
+        number < last_number,
+        "the new cluster counts its transactions anew"
+    );
     let after = before.moved_to(&new);
     let store = after.store().await;
-    assert_eq!((store.log_id(), store.head().await.expect("a head")), (id, head), "it is the same log");
+    assert_eq!(
+        (store.log_id(), store.head().await.expect("a head")),
+        (id, head),
+        "it is the same log"
+    );
     assert_eq!(log_of(&store).await, log);
-    assert_eq!(store.load(reads_of(&stream).0).await.expect("a state"), loaded);
+    assert_eq!(
+        store.load(reads_of(&stream).0).await.expect("a state"),
+        loaded
+    );
     let again = store.append(command).await.expect("the first receipt");
     assert_eq!((again.receipt, again.repeated), (receipt, true));
     let follower = Name::from_static("mailer");
-    assert_eq!(store.tracking(&follower, id).await.expect("a position"), halfway);
-    let notebook = store.notes(NotesQuery::new(follower, id, "")).await.expect("notes");
+    assert_eq!(
+        store.tracking(&follower, id).await.expect("a position"),
+        halfway
+    );
+    let notebook = store
+        .notes(NotesQuery::new(follower, id, ""))
+        .await
+        .expect("notes");
     let notes = [("parked/1".to_owned(), "why".to_owned())].into();
-    assert_eq!(notebook, Notebook { position: halfway, revision: Revision::new(1), notes, ..Notebook::default() });
-    let stale = Append::new(Timestamp::UNIX_EPOCH).with_tracking(step(&store, Position::ZERO, head));
+    assert_eq!(
+        notebook,
+        Notebook {
+            position: halfway,
+            revision: Revision::new(1),
+            notes,
+            ..Notebook::default()
+        }
+    );
+    let stale =
+        Append::new(Timestamp::UNIX_EPOCH).with_tracking(step(&store, Position::ZERO, head));
     let refused = store.append(stale).await;
-    assert!(matches!(refused, Err(StoreError::TrackingConflict { actual, .. }) if actual == halfway), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::TrackingConflict { actual, .. }) if actual == halfway),
+        "{refused:?}"
+    );
 
-    let next = append_to(&stream, Expected::Exact(Version::new(21))).with_tracking(step(&store, halfway, head));
-    let written = store.append(next).await.expect("a receipt").receipt.position;
+    let next = append_to(&stream, Expected::Exact(Version::new(21)))
+        .with_tracking(step(&store, halfway, head));
+    let written = store
+        .append(next)
+        .await
+        .expect("a receipt")
+        .receipt
+        .position;
     assert!(written > head, "{written} is not beyond {head}");
     let page = store.read_log(LogQuery::after(head)).await.expect("a page");
-    assert_eq!((page.events.len(), page.ceiling), (1, written), "readers go on after where they were");
-    assert_eq!(store.wait_beyond(head, None).await.expect("a head"), written);
+    assert_eq!(
+        (page.events.len(), page.ceiling),
+        (1, written),
+        "readers go on after where they were"
+    );
+    assert_eq!(
+        store.wait_beyond(head, None).await.expect("a head"),
+        written
+    );
 }

@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use eventsourcing_core::store::{Append, CommandId, EventStore, Expected, LogQuery, Position, StoreError, StreamId};
+use eventsourcing_core::store::{
+    Append, CommandId, EventStore, Expected, LogQuery, Position, StoreError, StreamId,
+};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_postgres::PostgresStore;
 use jiff::Timestamp;
@@ -36,15 +38,32 @@ impl Load {
         let failures = Arc::new(AtomicU64::new(0));
         let streams: Vec<_> = (0..WRITERS).map(|_| stream()).collect();
         let writers = (0..WRITERS).zip(&streams).map(|(writer, stream)| {
-            tokio::spawn(write(store.clone(), writer, stream.clone(), stop.subscribe(), Arc::clone(&failures)))
+            tokio::spawn(write(
+                store.clone(),
+                writer,
+                stream.clone(),
+                stop.subscribe(),
+                Arc::clone(&failures),
+            ))
         });
         let writers = writers.collect();
-        let loaders = streams
-            .iter()
-            .map(|stream| tokio::spawn(load(store.clone(), stream.clone(), stop.subscribe(), Arc::clone(&failures))));
+        let loaders = streams.iter().map(|stream| {
+            tokio::spawn(load(
+                store.clone(),
+                stream.clone(),
+                stop.subscribe(),
+                Arc::clone(&failures),
+            ))
+        });
         let loaders = loaders.collect();
         let follower = Follower::start(store.clone(), LogQuery::after(Position::ZERO).limit(37));
-        Self { stop, writers, loaders, follower, failures }
+        Self {
+            stop,
+            writers,
+            loaders,
+            follower,
+            failures,
+        }
     }
 
     fn failures(&self) -> u64 {
@@ -56,21 +75,41 @@ impl Load {
         self.stop.send_replace(true);
         let mut acknowledged = Vec::new();
         for writer in self.writers {
-            acknowledged.extend(timeout(CALL_MAX, writer).await.expect("no append hangs").expect("a writer"));
+            acknowledged.extend(
+                timeout(CALL_MAX, writer)
+                    .await
+                    .expect("no append hangs")
+                    .expect("a writer"),
+            );
         }
         for loader in self.loaders {
-            timeout(CALL_MAX, loader).await.expect("no load hangs").expect("a reader");
+            timeout(CALL_MAX, loader)
+                .await
+                .expect("no load hangs")
+                .expect("a reader");
         }
         assert!(acknowledged.len() > 20, "hardly anything was written");
         let log = log_of(store).await;
-        let mut written: Vec<_> =
-            log.iter().map(|event| String::from_utf8(event.payload.clone()).expect("text")).collect();
-        let seen = self.follower.seen_until(log.last().expect("events").position).await;
-        assert!(seen.into_iter().map(|(_, event)| event).eq(log), "the follower has seen the log");
+        let mut written: Vec<_> = log
+            .iter()
+            .map(|event| String::from_utf8(event.payload.clone()).expect("text"))
+            .collect();
+        let seen = self
+            .follower
+            .seen_until(log.last().expect("events").position)
+            .await;
+        assert!(
+            seen.into_iter().map(|(_, event)| event).eq(log),
+            "the follower has seen the log"
+        );
         written.sort();
         acknowledged.sort();
         assert_eq!(written, acknowledged, "each command was carried out once");
-        report(&format!("{} events; calls that failed: {}", written.len(), self.failures.load(Ordering::SeqCst)));
+        report(&format!(
+            "{} events; calls that failed: {}",
+            written.len(),
+            self.failures.load(Ordering::SeqCst)
+        ));
     }
 }
 
@@ -84,11 +123,9 @@ async fn write(
     let mut acknowledged = Vec::new();
     for number in 0_u64.. {
         let text = format!("{writer} {number}");
-        let append = Append::new(Timestamp::UNIX_EPOCH).with_command_id(CommandId::new()).with_events(
-            stream.clone(),
-            Expected::Any,
-            vec![event(text.clone())],
-        );
+        let append = Append::new(Timestamp::UNIX_EPOCH)
+            .with_command_id(CommandId::new())
+            .with_events(stream.clone(), Expected::Any, vec![event(text.clone())]);
         while timeout(CALL_MAX, store.append(append.clone()))
             .await
             .expect("no append hangs")
@@ -104,10 +141,17 @@ async fn write(
     acknowledged
 }
 
-async fn load(store: PostgresStore, stream: StreamId, stop: watch::Receiver<bool>, failures: Arc<AtomicU64>) {
+async fn load(
+    store: PostgresStore,
+    stream: StreamId,
+    stop: watch::Receiver<bool>,
+    failures: Arc<AtomicU64>,
+) {
     while !*stop.borrow() {
         let (query, _) = reads_of(&stream);
-        let loaded = timeout(CALL_MAX, store.load(query)).await.expect("no load hangs");
+        let loaded = timeout(CALL_MAX, store.load(query))
+            .await
+            .expect("no load hangs");
         if loaded.is_err_and(count(&failures)) {
             sleep(Duration::from_millis(5)).await;
         }
@@ -117,7 +161,10 @@ async fn load(store: PostgresStore, stream: StreamId, stop: watch::Receiver<bool
 /// Counts an error, which has to be that the store is unavailable.
 fn count(failures: &AtomicU64) -> impl FnOnce(StoreError) -> bool {
     move |error| {
-        assert!(matches!(error, StoreError::Unavailable { .. }), "a lost connection is no reason for {error:?}");
+        assert!(
+            matches!(error, StoreError::Unavailable { .. }),
+            "a lost connection is no reason for {error:?}"
+        );
         failures.fetch_add(1, Ordering::SeqCst);
         true
     }
@@ -135,7 +182,10 @@ async fn killed_connections_are_replaced() {
         place.end_all_connections().await;
     }
     sleep(Duration::from_millis(300)).await;
-    assert!(load.failures() > 0, "killing connections was not noticed at all; {seed}");
+    assert!(
+        load.failures() > 0,
+        "killing connections was not noticed at all; {seed}"
+    );
     load.end(&store).await;
 }
 
@@ -164,10 +214,20 @@ async fn calls_to_a_server_that_is_away_are_unavailable_soon() {
     let store = place.store().await;
     block_in_place(|| server.stop());
     for _ in 0..3 {
-        let appended = timeout(CALL_MAX, store.append(support::append())).await.expect("no append hangs");
-        assert!(matches!(appended, Err(StoreError::Unavailable { .. })), "{appended:?}");
-        let head = timeout(CALL_MAX, store.head()).await.expect("no read hangs");
-        assert!(matches!(head, Err(StoreError::Unavailable { .. })), "{head:?}");
+        let appended = timeout(CALL_MAX, store.append(support::append()))
+            .await
+            .expect("no append hangs");
+        assert!(
+            matches!(appended, Err(StoreError::Unavailable { .. })),
+            "{appended:?}"
+        );
+        let head = timeout(CALL_MAX, store.head())
+            .await
+            .expect("no read hangs");
+        assert!(
+            matches!(head, Err(StoreError::Unavailable { .. })),
+            "{head:?}"
+        );
     }
     block_in_place(|| server.start_again());
     let heal = async {

@@ -10,7 +10,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::{Append, CommandId, EventStore, Expected, LogQuery, Position, StoredEvent, StreamId};
+use eventsourcing_core::store::{
+    Append, CommandId, EventStore, Expected, LogQuery, Position, StoredEvent, StreamId,
+};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_postgres::PostgresStore;
 use jiff::Timestamp;
@@ -42,7 +44,8 @@ fn text(event: StoredEvent) -> String {
 
 async fn append_text(store: &PostgresStore, category: &'static str, text: &str) {
     let stream = StreamId::new(category, Uuid::new_v4());
-    let append = Append::new(Timestamp::UNIX_EPOCH).with_events(stream, Expected::Any, vec![event(text)]);
+    let append =
+        Append::new(Timestamp::UNIX_EPOCH).with_events(stream, Expected::Any, vec![event(text)]);
     store.append(append).await.expect("a receipt");
 }
 
@@ -56,8 +59,16 @@ async fn open_append_is_waited_for_and_then_seen() {
     let other = place.store().await;
     for store in [&store, &other] {
         let head = store.head().await.expect("a head");
-        assert_eq!(texts_of(store).await, ["first"], "what lies behind an open append is not read before it");
-        assert_eq!(log_of(store).await.last().expect("an event").position, head, "nor does the head run ahead");
+        assert_eq!(
+            texts_of(store).await,
+            ["first"],
+            "what lies behind an open append is not read before it"
+        );
+        assert_eq!(
+            log_of(store).await.last().expect("an event").position,
+            head,
+            "nor does the head run ahead"
+        );
     }
     let waiting = tokio::spawn({
         let store = store.clone();
@@ -66,7 +77,11 @@ async fn open_append_is_waited_for_and_then_seen() {
     sleep(Duration::from_millis(200)).await;
     assert!(!waiting.is_finished(), "nothing more is readable yet");
     commit(&late).await;
-    timeout(SOON, waiting).await.expect("woken in time").expect("a task").expect("a head");
+    timeout(SOON, waiting)
+        .await
+        .expect("woken in time")
+        .expect("a task")
+        .expect("a head");
     for store in [store, other, place.store().await] {
         assert_eq!(texts_of(&store).await, ["first", "late", "last"]);
     }
@@ -77,24 +92,46 @@ async fn open_append_is_waited_for_and_then_seen() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn newest_position_and_receipts_do_not_wait_for_an_open_append() {
     let place = Place::new();
-    let (store, other, late) = (place.store().await, place.store().await, place.outsider().await);
+    let (store, other, late) = (
+        place.store().await,
+        place.store().await,
+        place.outsider().await,
+    );
     append_text(&store, "account", "first").await;
     let head = store.head().await.expect("a head");
     for round in 0..4 {
         let drawn = begin_append(&late, "account", "late").await;
-        let acknowledged = store.append(append()).await.expect("a receipt").receipt.position;
+        let acknowledged = store
+            .append(append())
+            .await
+            .expect("a receipt")
+            .receipt
+            .position;
         for store in [&store, &other] {
-            assert_eq!(store.newest_position().await.expect("a position"), acknowledged);
+            assert_eq!(
+                store.newest_position().await.expect("a position"),
+                acknowledged
+            );
             let command = || Append::new(Timestamp::UNIX_EPOCH);
-            for append in
-                [command().with_command_id(CommandId::new()), command().with_rejected_command(CommandId::new())]
-            {
+            for append in [
+                command().with_command_id(CommandId::new()),
+                command().with_rejected_command(CommandId::new()),
+            ] {
                 let receipt = store.append(append).await.expect("a receipt").receipt;
                 assert_eq!(receipt.position, acknowledged, "{receipt:?}");
-                assert_eq!(store.receipt(receipt.command_id.expect("it has one")).await.expect("it"), Some(receipt));
+                assert_eq!(
+                    store
+                        .receipt(receipt.command_id.expect("it has one"))
+                        .await
+                        .expect("it"),
+                    Some(receipt)
+                );
             }
             let shown = store.head().await.expect("a head");
-            assert!(head <= shown && shown < drawn && drawn < acknowledged, "{shown} {drawn} {acknowledged}");
+            assert!(
+                head <= shown && shown < drawn && drawn < acknowledged,
+                "{shown} {drawn} {acknowledged}"
+            );
         }
         if round % 2 == 0 {
             commit(&late).await;
@@ -106,8 +143,13 @@ async fn newest_position_and_receipts_do_not_wait_for_an_open_append() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(SOON, decided).await.expect("an append that has ended delays nobody");
-        assert_eq!(store.newest_position().await.expect("a position"), acknowledged);
+        timeout(SOON, decided)
+            .await
+            .expect("an append that has ended delays nobody");
+        assert_eq!(
+            store.newest_position().await.expect("a position"),
+            acknowledged
+        );
     }
 }
 
@@ -120,7 +162,10 @@ async fn append_that_is_rolled_back_or_killed_is_passed_over() {
         begin_append(&late, "account", "never").await;
         append_text(&store, "account", "seen").await;
         let before = log_of(&store).await.len();
-        assert_eq!(before, round, "what lies behind an open append is not read before it");
+        assert_eq!(
+            before, round,
+            "what lies behind an open append is not read before it"
+        );
         if round % 2 == 0 {
             roll_back(&late).await;
         } else {
@@ -131,7 +176,9 @@ async fn append_that_is_rolled_back_or_killed_is_passed_over() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(SOON, seen).await.expect("an append that has ended delays nobody");
+        timeout(SOON, seen)
+            .await
+            .expect("an append that has ended delays nobody");
     }
     assert_eq!(texts_of(&store).await, ["seen"; 6]);
 }
@@ -143,7 +190,9 @@ async fn prepared_append_is_waited_for() {
     let place = Place::on(&server);
     let (store, late) = (place.store().await, place.outsider().await);
     begin_append(&late, "account", "prepared").await;
-    late.batch_execute("PREPARE TRANSACTION 'late'").await.expect("a prepared transaction");
+    late.batch_execute("PREPARE TRANSACTION 'late'")
+        .await
+        .expect("a prepared transaction");
     append_text(&store, "account", "last").await;
     assert_eq!(texts_of(&store).await.len(), 0);
     drop(late);
@@ -152,15 +201,27 @@ async fn prepared_append_is_waited_for() {
     let store = place.store().await;
     append_text(&store, "account", "after the crash").await;
     assert_eq!(texts_of(&store).await.len(), 0, "it is open still");
-    place.outsider().await.batch_execute("COMMIT PREPARED 'late'").await.expect("a commit");
-    assert_eq!(texts_of(&store).await, ["prepared", "last", "after the crash"]);
+    place
+        .outsider()
+        .await
+        .batch_execute("COMMIT PREPARED 'late'")
+        .await
+        .expect("a commit");
+    assert_eq!(
+        texts_of(&store).await,
+        ["prepared", "last", "after the crash"]
+    );
 }
 
 /// An append that stays open does not hold back what was decided before, and new ones do not prolong the wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn later_open_appends_do_not_prolong_the_wait_for_earlier_ones() {
     let place = Place::new();
-    let (store, first, second) = (place.store().await, place.outsider().await, place.outsider().await);
+    let (store, first, second) = (
+        place.store().await,
+        place.outsider().await,
+        place.outsider().await,
+    );
     begin_append(&first, "account", "1").await;
     append_text(&store, "account", "2").await;
     assert_eq!(texts_of(&store).await.len(), 0);
@@ -168,7 +229,11 @@ async fn later_open_appends_do_not_prolong_the_wait_for_earlier_ones() {
     append_text(&store, "account", "4").await;
     assert_eq!(texts_of(&store).await.len(), 0);
     commit(&first).await;
-    assert_eq!(texts_of(&store).await, ["1", "2"], "the first has ended, and the second began after these");
+    assert_eq!(
+        texts_of(&store).await,
+        ["1", "2"],
+        "the first has ended, and the second began after these"
+    );
     roll_back(&second).await;
     assert_eq!(texts_of(&store).await, ["1", "2", "4"]);
 }
@@ -181,9 +246,17 @@ async fn transactions_that_do_not_append_delay_nobody() {
     let start = Instant::now();
     for number in 1..=50 {
         store.append(append()).await.expect("a receipt");
-        assert_eq!(log_of(&store).await.len(), number, "what is acknowledged is readable at once");
+        assert_eq!(
+            log_of(&store).await.len(),
+            number,
+            "what is acknowledged is readable at once"
+        );
     }
-    assert!(start.elapsed() < SOON, "50 appends took {:?}", start.elapsed());
+    assert!(
+        start.elapsed() < SOON,
+        "50 appends took {:?}",
+        start.elapsed()
+    );
     strangers.end().await;
 }
 
@@ -203,11 +276,19 @@ impl Strangers {
         let (writer_here, report) = (connect(place.url()).await, place.outsider().await);
         for writer in [&writer_elsewhere, &writer_here] {
             let work = "CREATE TABLE public.theirs (what text); BEGIN; INSERT INTO public.theirs VALUES ('open')";
-            writer.batch_execute(work).await.expect("an open transaction");
+            writer
+                .batch_execute(work)
+                .await
+                .expect("an open transaction");
         }
         let snapshot = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM events";
         report.batch_execute(snapshot).await.expect("a long report");
-        Self { _elsewhere: elsewhere, writer_elsewhere, writer_here, report }
+        Self {
+            _elsewhere: elsewhere,
+            writer_elsewhere,
+            writer_here,
+            report,
+        }
     }
 
     /// They were open to the end.
@@ -215,7 +296,11 @@ impl Strangers {
         for writer in [&self.writer_elsewhere, &self.writer_here, &self.report] {
             let open = "SELECT now() < statement_timestamp()";
             assert!(
-                writer.query_one(open, &[]).await.expect("a moment").get::<_, bool>(0),
+                writer
+                    .query_one(open, &[])
+                    .await
+                    .expect("a moment")
+                    .get::<_, bool>(0),
                 "the transaction has ended"
             );
             commit(writer).await;
@@ -241,19 +326,28 @@ async fn every_reader_sees_every_event_once_while_writers_are_late() {
         Follower::start(place.store().await, all.clone().limit(7)),
         Follower::start(place.store().await, all.categories([CATEGORIES[0]])),
     ];
-    let reopening = tokio::spawn(read_with_ever_new_stores(place.url().to_owned(), place.options(), stop.subscribe()));
+    let reopening = tokio::spawn(read_with_ever_new_stores(
+        place.url().to_owned(),
+        place.options(),
+        stop.subscribe(),
+    ));
     let naive = tokio::spawn(read_naively(place.outsider().await, stop.subscribe()));
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
         let hand = place.outsider().await;
         let (store, committed, stop) = (store.clone(), Arc::clone(&committed), stop.subscribe());
-        writers.push(tokio::spawn(write(writer, seed, store, hand, committed, stop)));
+        writers.push(tokio::spawn(write(
+            writer, seed, store, hand, committed, stop,
+        )));
     }
 
     sleep(RUN).await;
     stop.send_replace(true);
     for writer in writers {
-        timeout(SOON, writer).await.expect("a writer ends").expect("a writer");
+        timeout(SOON, writer)
+            .await
+            .expect("a writer ends")
+            .expect("a writer");
     }
     strangers.end().await;
 
@@ -262,22 +356,46 @@ async fn every_reader_sees_every_event_once_while_writers_are_late() {
     let end = log_of(&store).await.last().expect("events").position;
     let [one, small, filtered] = readers;
     let mut worst = Duration::ZERO;
-    for (reader, name, category) in
-        [(one, "waiting", None), (small, "small pages", None), (filtered, "one category", Some(CATEGORIES[0]))]
-    {
+    for (reader, name, category) in [
+        (one, "waiting", None),
+        (small, "small pages", None),
+        (filtered, "one category", Some(CATEGORIES[0])),
+    ] {
         let seen = reader.seen_until(end).await;
         let delay = check(name, &seen, &committed, category, seed);
-        assert!(delay < DELAY_MAX, "{name}: an event was seen {delay:?} after its commit; {seed}");
+        assert!(
+            delay < DELAY_MAX,
+            "{name}: an event was seen {delay:?} after its commit; {seed}"
+        );
         worst = worst.max(delay);
     }
-    let seen = timeout(SOON, reopening).await.expect("the reader reaches the end").expect("a reader");
-    assert!(seen.is_sorted_by(|(_, one), (_, next)| one.position < next.position), "once each, in order; {seed}");
+    let seen = timeout(SOON, reopening)
+        .await
+        .expect("the reader reaches the end")
+        .expect("a reader");
+    assert!(
+        seen.is_sorted_by(|(_, one), (_, next)| one.position < next.position),
+        "once each, in order; {seed}"
+    );
     check("ever new stores", &seen, &committed, None, seed);
 
-    let naive = timeout(SOON, naive).await.expect("the naive reader reaches the end").expect("a reader");
-    let lost = log_of(&store).await.iter().filter(|event| !naive.contains(&event.position)).count();
-    report(&format!("{} events committed; the naive reader lost {lost}; worst delay {worst:?}", committed.len()));
-    assert!(lost > 0, "a naive reader must lose events, or this test proves nothing; {seed}");
+    let naive = timeout(SOON, naive)
+        .await
+        .expect("the naive reader reaches the end")
+        .expect("a reader");
+    let lost = log_of(&store)
+        .await
+        .iter()
+        .filter(|event| !naive.contains(&event.position))
+        .count();
+    report(&format!(
+        "{} events committed; the naive reader lost {lost}; worst delay {worst:?}",
+        committed.len()
+    ));
+    assert!(
+        lost > 0,
+        "a naive reader must lose events, or this test proves nothing; {seed}"
+    );
     assert!(committed.len() > 500, "hardly anything was written; {seed}");
 }
 
@@ -300,7 +418,10 @@ fn check(
         if text == "end" {
             continue;
         }
-        assert!(missing.remove(text), "{reader}: {text} was seen but not committed, or seen twice; {seed}");
+        assert!(
+            missing.remove(text),
+            "{reader}: {text} was seen but not committed, or seen twice; {seed}"
+        );
         worst = worst.max(moment.saturating_duration_since(committed[text]));
     }
     assert!(missing.is_empty(), "{reader} has lost {missing:?}; {seed}");
@@ -326,7 +447,10 @@ async fn write(
         if is_held || is_rolled_back {
             begin_append(&hand, category, &text).await;
             if is_held {
-                sleep(Duration::from_millis(random.u64(300..=HELD_MILLISECONDS_MAX))).await;
+                sleep(Duration::from_millis(
+                    random.u64(300..=HELD_MILLISECONDS_MAX),
+                ))
+                .await;
             }
             if is_rolled_back {
                 roll_back(&hand).await;
@@ -336,7 +460,10 @@ async fn write(
         } else {
             append_text(&store, category, &text).await;
         }
-        committed.lock().unwrap_or_else(PoisonError::into_inner).insert(text, Instant::now());
+        committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(text, Instant::now());
     }
 }
 
@@ -353,10 +480,18 @@ async fn read_with_ever_new_stores(
         let life = Instant::now();
         while life.elapsed() < Duration::from_millis(HELD_MILLISECONDS_MAX + 500) {
             let is_over = *stop.borrow();
-            let page = store.read_log(LogQuery::after(after)).await.expect("a page");
+            let page = store
+                .read_log(LogQuery::after(after))
+                .await
+                .expect("a page");
             let now = Instant::now();
             seen.extend(page.events.into_iter().map(|event| (now, event)));
-            if page.ceiling == after && is_over && seen.last().is_some_and(|(_, event)| event.payload == b"end") {
+            if page.ceiling == after
+                && is_over
+                && seen
+                    .last()
+                    .is_some_and(|(_, event)| event.payload == b"end")
+            {
                 return seen;
             }
             after = page.ceiling;

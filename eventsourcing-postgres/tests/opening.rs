@@ -23,16 +23,24 @@ const SECRET: &str = "hunter-number-two";
 /// Why this cannot be opened. In time, in one line, and without the password.
 async fn refusal(place: &Place) -> StoreError {
     let start = Instant::now();
-    let connecting = place.options().with_connect_timeout(CONNECT_TIMEOUT).connect(place.url());
+    let connecting = place
+        .options()
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .connect(place.url());
     let result = timeout(CONNECT_TIMEOUT + MARGIN, connecting).await;
-    let error = match result.unwrap_or_else(|_| panic!("not refused after {:?}: {}", start.elapsed(), place.url())) {
+    let error = match result
+        .unwrap_or_else(|_| panic!("not refused after {:?}: {}", start.elapsed(), place.url()))
+    {
         Ok(_) => panic!("opened: {}", place.url()),
         Err(error) => error,
     };
     let mut cause: Option<&dyn std::error::Error> = Some(&error);
     while let Some(error) = cause {
         for text in [error.to_string(), format!("{error:?}")] {
-            assert!(!text.contains(SECRET) && !text.contains(PASSWORD), "the password is shown: {text}");
+            assert!(
+                !text.contains(SECRET) && !text.contains(PASSWORD),
+                "the password is shown: {text}"
+            );
         }
         cause = error.source();
     }
@@ -41,7 +49,10 @@ async fn refusal(place: &Place) -> StoreError {
 
 fn assert_says(error: &StoreError, wanted: &[&str]) {
     let text = one_line(error).to_lowercase();
-    assert!(wanted.iter().any(|wanted| text.contains(wanted)), "none of {wanted:?} in: {error}\n{error:?}");
+    assert!(
+        wanted.iter().any(|wanted| text.contains(wanted)),
+        "none of {wanted:?} in: {error}\n{error:?}"
+    );
 }
 
 fn guarded_server() -> Server {
@@ -50,7 +61,11 @@ fn guarded_server() -> Server {
 
 async fn make_guarded_user(server: &Server) {
     let role = format!("CREATE ROLE {GUARDED_USER} SUPERUSER LOGIN PASSWORD '{PASSWORD}'");
-    connect(&server.url("postgres")).await.batch_execute(&role).await.expect("a role");
+    connect(&server.url("postgres"))
+        .await
+        .batch_execute(&role)
+        .await
+        .expect("a role");
 }
 
 #[tokio::test]
@@ -81,13 +96,20 @@ async fn unknown_user_and_database_are_named() {
 
 #[tokio::test]
 async fn server_that_is_not_there_is_unavailable() {
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
-    let closed = Place::at(format!("postgres://postgres:{SECRET}@127.0.0.1:{free}/postgres"));
+    let free = TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a port")
+        .port();
+    let closed = Place::at(format!(
+        "postgres://postgres:{SECRET}@127.0.0.1:{free}/postgres"
+    ));
     let error = refusal(&closed).await;
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     assert_says(&error, &["127.0.0.1"]);
 
-    let unknown = Place::at(format!("postgres://postgres:{SECRET}@host.does-not-exist.invalid/postgres"));
+    let unknown = Place::at(format!(
+        "postgres://postgres:{SECRET}@host.does-not-exist.invalid/postgres"
+    ));
     let error = refusal(&unknown).await;
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
     assert_says(&error, &["host.does-not-exist.invalid"]);
@@ -97,7 +119,9 @@ async fn server_that_is_not_there_is_unavailable() {
 async fn server_that_says_nothing_is_unavailable_in_time() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = silent.local_addr().expect("an address").port();
-    let place = Place::at(format!("postgres://postgres:{SECRET}@127.0.0.1:{port}/postgres"));
+    let place = Place::at(format!(
+        "postgres://postgres:{SECRET}@127.0.0.1:{port}/postgres"
+    ));
     let error = refusal(&place).await;
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
 }
@@ -112,7 +136,10 @@ async fn urls_that_make_no_sense_are_invalid() {
         String::new(),
     ] {
         let error = refusal(&Place::at(url.clone())).await;
-        assert!(matches!(error, StoreError::Invalid { .. }), "{url:?}: {error:?}");
+        assert!(
+            matches!(error, StoreError::Invalid { .. }),
+            "{url:?}: {error:?}"
+        );
         one_line(&error);
     }
 }
@@ -130,7 +157,14 @@ async fn newer_schema_is_refused_and_left_alone() {
     assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
     assert_says(&error, &["7777 is newer than"]);
     let version = "SELECT value::bigint FROM meta WHERE key = 'schema_version'";
-    assert_eq!(outsider.query_one(version, &[]).await.expect("a version").get::<_, i64>(0), 7777);
+    assert_eq!(
+        outsider
+            .query_one(version, &[])
+            .await
+            .expect("a version")
+            .get::<_, i64>(0),
+        7777
+    );
 }
 
 /// A program of the first schema is at work while a newer one brings the schema up to date.
@@ -141,29 +175,69 @@ async fn program_of_the_first_schema_goes_on_beside_the_second() {
     let schema = place.schema();
     let first = include_str!("../src/schema/1.sql");
     older
-        .batch_execute(&format!("CREATE SCHEMA {schema}; SET search_path = {schema}; {first}"))
+        .batch_execute(&format!(
+            "CREATE SCHEMA {schema}; SET search_path = {schema}; {first}"
+        ))
         .await
         .expect("the first schema");
     let step = "SELECT outcome FROM step('f', $1, $2, $3, -1, -1, ARRAY['partitions'], ARRAY['4'])";
-    let step = older.prepare(step).await.expect("a statement of the first schema");
+    let step = older
+        .prepare(step)
+        .await
+        .expect("a statement of the first schema");
     let insert = "SELECT outcomes FROM append(false, '{f}', '{1}', $1, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}',
         '{}', '{}', '{}', '{}', '{1}', $1, '{c}', '{-1}', '{1}', '{0}', '{1}', '{1}', $1, '{c}', '{n}', '{1}', '{1}',
         '{1970-01-01}', '{\"\"}', '{\"\"}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')";
-    let insert = older.prepare(insert).await.expect("a statement of the first schema");
+    let insert = older
+        .prepare(insert)
+        .await
+        .expect("a statement of the first schema");
     let upstream = uuid::Uuid::new_v4();
-    let outcome: i32 = older.query_one(&step, &[&upstream, &0_i64, &3_i64]).await.expect("a step").get(0);
+    let outcome: i32 = older
+        .query_one(&step, &[&upstream, &0_i64, &3_i64])
+        .await
+        .expect("a step")
+        .get(0);
     assert_eq!(outcome, 0);
-    older.query_one(&insert, &[&vec![uuid::Uuid::new_v4()]]).await.expect("an append");
+    older
+        .query_one(&insert, &[&vec![uuid::Uuid::new_v4()]])
+        .await
+        .expect("an append");
 
     let newer = place.store().await;
     let notes = NotesQuery::new("f".into(), LogId::from_uuid(upstream), "");
     let before = newer.notes(notes.clone()).await.expect("notes");
-    assert_eq!((before.position.as_u64(), before.partitions, before.last_event), (3, Some(4), None));
-    let outcome: i32 = older.query_one(&step, &[&upstream, &3_i64, &7_i64]).await.expect("a step").get(0);
-    let outcomes: Vec<i32> = older.query_one(&insert, &[&vec![uuid::Uuid::new_v4()]]).await.expect("an append").get(0);
-    assert_eq!((outcome, outcomes), (0, vec![0]), "the older program goes on");
-    assert_eq!(newer.notes(notes).await.expect("notes").position.as_u64(), 7);
-    newer.append(append()).await.expect("the newer program goes on");
+    assert_eq!(
+        (
+            before.position.as_u64(),
+            before.partitions,
+            before.last_event
+        ),
+        (3, Some(4), None)
+    );
+    let outcome: i32 = older
+        .query_one(&step, &[&upstream, &3_i64, &7_i64])
+        .await
+        .expect("a step")
+        .get(0);
+    let outcomes: Vec<i32> = older
+        .query_one(&insert, &[&vec![uuid::Uuid::new_v4()]])
+        .await
+        .expect("an append")
+        .get(0);
+    assert_eq!(
+        (outcome, outcomes),
+        (0, vec![0]),
+        "the older program goes on"
+    );
+    assert_eq!(
+        newer.notes(notes).await.expect("notes").position.as_u64(),
+        7
+    );
+    newer
+        .append(append())
+        .await
+        .expect("the newer program goes on");
     assert_eq!(log_of(&newer).await.len(), 3);
 }
 
@@ -187,18 +261,40 @@ async fn receipts_of_the_first_and_the_second_schema_are_understood_by_both_prog
     let (older, schema) = (place.outsider().await, place.schema());
     let first = include_str!("../src/schema/1.sql");
     let create = format!("CREATE SCHEMA {schema}; SET search_path = {schema}; {first}");
-    older.batch_execute(&create).await.expect("the first schema");
-    let append_as_older = older.prepare(FIRST_SCHEMA_COMMAND).await.expect("a statement of the first schema");
+    older
+        .batch_execute(&create)
+        .await
+        .expect("the first schema");
+    let append_as_older = older
+        .prepare(FIRST_SCHEMA_COMMAND)
+        .await
+        .expect("a statement of the first schema");
     let by_older = async |command: CommandId, events: usize| {
         let streams: Vec<_> = (0..events).map(|_| uuid::Uuid::new_v4()).collect();
-        let row = older.query_one(&append_as_older, &[&command.as_uuid(), &streams]).await.expect("an append");
+        let row = older
+            .query_one(&append_as_older, &[&command.as_uuid(), &streams])
+            .await
+            .expect("an append");
         (row.get::<_, i32>(0), row.get::<_, i64>(1))
     };
     let commands: [CommandId; 4] = std::array::from_fn(|_| CommandId::new());
-    assert_eq!((by_older(commands[0], 0).await, by_older(commands[1], 1).await), ((0, 0), (0, 1)));
+    assert_eq!(
+        (
+            by_older(commands[0], 0).await,
+            by_older(commands[1], 1).await
+        ),
+        ((0, 0), (0, 1))
+    );
 
     let newer = place.store().await;
-    assert_eq!((by_older(commands[2], 0).await, by_older(commands[3], 1).await), ((0, 0), (0, 2)), "it goes on");
+    assert_eq!(
+        (
+            by_older(commands[2], 0).await,
+            by_older(commands[3], 1).await
+        ),
+        ((0, 0), (0, 2)),
+        "it goes on"
+    );
     let log = newer.log_id();
     for (command, kind, position) in [
         (commands[0], ReceiptKind::Rejected, 0),
@@ -206,20 +302,53 @@ async fn receipts_of_the_first_and_the_second_schema_are_understood_by_both_prog
         (commands[2], ReceiptKind::Rejected, 0),
         (commands[3], ReceiptKind::Recorded, 2),
     ] {
-        let receipt = Receipt { log, kind, position: Position::new(position), command_id: Some(command) };
-        assert_eq!(newer.receipt(command).await.expect("an answer"), Some(receipt));
-        let again = newer.append(append().with_command_id(command)).await.expect("the first receipt");
+        let receipt = Receipt {
+            log,
+            kind,
+            position: Position::new(position),
+            command_id: Some(command),
+        };
+        assert_eq!(
+            newer.receipt(command).await.expect("an answer"),
+            Some(receipt)
+        );
+        let again = newer
+            .append(append().with_command_id(command))
+            .await
+            .expect("the first receipt");
         assert_eq!((again.receipt, again.repeated), (receipt, true));
     }
     let (rejected, nothing) = (CommandId::new(), CommandId::new());
     let empty = || Append::new(jiff::Timestamp::UNIX_EPOCH);
-    let answer = newer.append(empty().with_rejected_command(rejected)).await.expect("it is kept").receipt;
-    assert_eq!((answer.kind, answer.position), (ReceiptKind::Rejected, Position::new(2)));
-    newer.append(empty().with_command_id(nothing)).await.expect("it is remembered");
-    assert_eq!(by_older(rejected, 1).await, (1, 0), "by position 0 the older program knows a rejection");
-    assert_eq!(by_older(nothing, 1).await, (1, 2), "and what was carried out by any other");
+    let answer = newer
+        .append(empty().with_rejected_command(rejected))
+        .await
+        .expect("it is kept")
+        .receipt;
+    assert_eq!(
+        (answer.kind, answer.position),
+        (ReceiptKind::Rejected, Position::new(2))
+    );
+    newer
+        .append(empty().with_command_id(nothing))
+        .await
+        .expect("it is remembered");
+    assert_eq!(
+        by_older(rejected, 1).await,
+        (1, 0),
+        "by position 0 the older program knows a rejection"
+    );
+    assert_eq!(
+        by_older(nothing, 1).await,
+        (1, 2),
+        "and what was carried out by any other"
+    );
     let receipts = "SELECT position FROM receipts WHERE command_id = $1";
-    let position: i64 = older.query_one(receipts, &[&rejected.as_uuid()]).await.expect("a receipt").get(0);
+    let position: i64 = older
+        .query_one(receipts, &[&rejected.as_uuid()])
+        .await
+        .expect("a receipt")
+        .get(0);
     assert_eq!(position, 0);
     assert_eq!(log_of(&newer).await.len(), 2);
 }
@@ -238,7 +367,12 @@ async fn many_tasks_make_one_store() {
         });
         let mut ids = HashSet::new();
         for store in opening.collect::<Vec<_>>() {
-            ids.insert(timeout(Duration::from_secs(30), store).await.expect("no opening hangs").expect("a task"));
+            ids.insert(
+                timeout(Duration::from_secs(30), store)
+                    .await
+                    .expect("no opening hangs")
+                    .expect("a task"),
+            );
         }
         assert_eq!(ids.len(), 1, "all have opened the same log");
         assert_eq!(log_of(&place.store().await).await.len(), 12);
@@ -251,46 +385,80 @@ async fn stores_in_two_schemas_of_one_database_are_two_logs() {
     let (one, other) = (one.store().await, other.store().await);
     one.append(append()).await.expect("a receipt");
     assert_ne!(one.log_id(), other.log_id());
-    assert_eq!((log_of(&one).await.len(), log_of(&other).await.len()), (1, 0));
+    assert_eq!(
+        (log_of(&one).await.len(), log_of(&other).await.len()),
+        (1, 0)
+    );
 }
 
 #[tokio::test]
 async fn unusual_schema_names_are_only_names() {
     let database = Place::with_database().await;
     let innocent = connect(database.url()).await;
-    innocent.batch_execute("CREATE TABLE public.innocent ()").await.expect("a table");
-    for schema in ["Upper Case", "quote\"d", "select", "ünïcödé", "a'; DROP TABLE public.innocent; --", "$1"] {
-        let store =
-            match eventsourcing_postgres::PostgresOptions::new().with_schema(schema).connect(database.url()).await {
-                Ok(store) => store,
-                // A store may be choosy about names, as long as it says so.
-                Err(StoreError::Invalid { reason }) => {
-                    assert!(reason.contains("schema"), "{reason}");
-                    continue;
-                }
-                Err(error) => panic!("schema {schema:?}: {error:?}"),
-            };
+    innocent
+        .batch_execute("CREATE TABLE public.innocent ()")
+        .await
+        .expect("a table");
+    for schema in [
+        "Upper Case",
+        "quote\"d",
+        "select",
+        "ünïcödé",
+        "a'; DROP TABLE public.innocent; --",
+        "$1",
+    ] {
+        let store = match eventsourcing_postgres::PostgresOptions::new()
+            .with_schema(schema)
+            .connect(database.url())
+            .await
+        {
+            Ok(store) => store,
+            // A store may be choosy about names, as long as it says so.
+            Err(StoreError::Invalid { reason }) => {
+                assert!(reason.contains("schema"), "{reason}");
+                continue;
+            }
+            Err(error) => panic!("schema {schema:?}: {error:?}"),
+        };
         store.append(append()).await.expect("a receipt");
         assert_eq!(log_of(&store).await.len(), 1, "schema {schema:?}");
         store.close().await;
     }
-    innocent.batch_execute("SELECT FROM public.innocent").await.expect("the table is still there");
+    innocent
+        .batch_execute("SELECT FROM public.innocent")
+        .await
+        .expect("the table is still there");
 }
 
 #[tokio::test]
 async fn foreign_tables_are_left_alone() {
     let place = Place::with_database().await;
     let outsider = place.outsider().await;
-    let foreign = "CREATE TABLE public.events (what text); INSERT INTO public.events VALUES ('theirs')";
-    outsider.batch_execute(foreign).await.expect("a foreign table");
+    let foreign =
+        "CREATE TABLE public.events (what text); INSERT INTO public.events VALUES ('theirs')";
+    outsider
+        .batch_execute(foreign)
+        .await
+        .expect("a foreign table");
     let store = place.store().await;
     store.append(append()).await.expect("a receipt");
     store.close().await;
     let kept = "SELECT count(*) FROM public.events WHERE what = 'theirs'";
-    assert_eq!(outsider.query_one(kept, &[]).await.expect("a number").get::<_, i64>(0), 1);
+    assert_eq!(
+        outsider
+            .query_one(kept, &[])
+            .await
+            .expect("a number")
+            .get::<_, i64>(0),
+        1
+    );
     let strangers = "SELECT count(*) FROM pg_class JOIN pg_namespace n ON n.oid = relnamespace
         WHERE nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast', $1) AND relname <> 'events'";
-    let strangers: i64 = outsider.query_one(strangers, &[&place.schema()]).await.expect("a number").get(0);
+    let strangers: i64 = outsider
+        .query_one(strangers, &[&place.schema()])
+        .await
+        .expect("a number")
+        .get(0);
     assert_eq!(strangers, 0, "everything of the store is in its schema");
 }
 
@@ -300,12 +468,28 @@ async fn foreign_table_of_our_name_in_our_schema_is_refused_and_left_alone() {
     let outsider = place.outsider().await;
     let schema = place.schema();
     let foreign = format!("CREATE SCHEMA {schema}; CREATE TABLE {schema}.events (theirs text)");
-    outsider.batch_execute(&foreign).await.expect("a foreign table");
+    outsider
+        .batch_execute(&foreign)
+        .await
+        .expect("a foreign table");
     let error = refusal(&place).await;
-    assert!(matches!(error, StoreError::Corrupt { .. } | StoreError::Invalid { .. }), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            StoreError::Corrupt { .. } | StoreError::Invalid { .. }
+        ),
+        "{error:?}"
+    );
     one_line(&error);
     let relations = "SELECT count(*) FROM pg_class WHERE relnamespace = $1::text::regnamespace";
-    assert_eq!(outsider.query_one(relations, &[&schema]).await.expect("a number").get::<_, i64>(0), 1);
+    assert_eq!(
+        outsider
+            .query_one(relations, &[&schema])
+            .await
+            .expect("a number")
+            .get::<_, i64>(0),
+        1
+    );
 }
 
 #[tokio::test]
@@ -318,7 +502,10 @@ async fn reopened_store_is_the_same_log() {
 
     let store = place.store().await;
     assert_eq!(store.log_id(), id);
-    assert_eq!(store.head().await.expect("a head"), written.receipt.position);
+    assert_eq!(
+        store.head().await.expect("a head"),
+        written.receipt.position
+    );
     let next = store.append(append()).await.expect("a receipt");
     assert!(next.receipt.position > written.receipt.position);
 }
@@ -342,31 +529,53 @@ async fn closed_store_leaves_no_connection_behind() {
 async fn wait_until_alone(outsider: &tokio_postgres::Client) {
     let others = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()";
     let waiting = async {
-        while outsider.query_one(others, &[]).await.expect("a number").get::<_, i64>(0) > 0 {
+        while outsider
+            .query_one(others, &[])
+            .await
+            .expect("a number")
+            .get::<_, i64>(0)
+            > 0
+        {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(Duration::from_secs(10), waiting).await.expect("no connection is left behind");
+    timeout(Duration::from_secs(10), waiting)
+        .await
+        .expect("no connection is left behind");
 }
 
 #[tokio::test]
 async fn tls_that_is_required_is_not_done_without() {
     let server = guarded_server();
-    let url = format!("{}?sslmode=require", server.url_of(&format!("postgres:{SECRET}"), "postgres"));
+    let url = format!(
+        "{}?sslmode=require",
+        server.url_of(&format!("postgres:{SECRET}"), "postgres")
+    );
     assert_says(&refusal(&Place::at(url)).await, &["tls", "ssl"]);
 }
 
 /// A certificate for `localhost` that vouches for itself: the certificate and its key.
 fn certificate() -> (String, String) {
-    let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
+    let certified =
+        rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     (certified.cert.pem(), certified.signing_key.serialize_pem())
 }
 
 #[tokio::test]
 async fn connections_are_encrypted_where_that_is_asked_for() {
     let (certificate, key) = certificate();
-    let settings = [FORGETFUL, &["ssl = on", "ssl_cert_file = '../server.crt'", "ssl_key_file = '../server.key'"]];
-    let files = [("server.crt", certificate.as_str()), ("server.key", key.as_str())];
+    let settings = [
+        FORGETFUL,
+        &[
+            "ssl = on",
+            "ssl_cert_file = '../server.crt'",
+            "ssl_key_file = '../server.key'",
+        ],
+    ];
+    let files = [
+        ("server.crt", certificate.as_str()),
+        ("server.key", key.as_str()),
+    ];
     let server = Server::start_with_files(&settings.concat(), &files);
     let outsider = connect(&server.url("postgres")).await;
 
@@ -377,23 +586,40 @@ async fn connections_are_encrypted_where_that_is_asked_for() {
     assert_eq!(log_of(&store).await.len(), 1);
     let plain = "SELECT count(*) FROM pg_stat_ssl JOIN pg_stat_activity USING (pid)
         WHERE NOT ssl AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
-    assert_eq!(outsider.query_one(plain, &[]).await.expect("a number").get::<_, i64>(0), 0, "all are encrypted");
+    assert_eq!(
+        outsider
+            .query_one(plain, &[])
+            .await
+            .expect("a number")
+            .get::<_, i64>(0),
+        0,
+        "all are encrypted"
+    );
     store.close().await;
 
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path().join("root.crt");
     std::fs::write(&root, &certificate).expect("a certificate");
-    let verified = Place::at(format!("{base}?sslmode=verify-full&sslrootcert={}", root.display()));
+    let verified = Place::at(format!(
+        "{base}?sslmode=verify-full&sslrootcert={}",
+        root.display()
+    ));
     let store = verified.store().await;
     store.append(append()).await.expect("a receipt");
     store.close().await;
 
     let (stranger, _) = self::certificate();
     std::fs::write(&root, stranger).expect("a certificate");
-    let distrusted = Place::at(format!("{base}?sslmode=verify-full&sslrootcert={}", root.display()));
+    let distrusted = Place::at(format!(
+        "{base}?sslmode=verify-full&sslrootcert={}",
+        root.display()
+    ));
     assert_says(&refusal(&distrusted).await, &["certificate"]);
     let misnamed = base.replace("localhost", "127.0.0.1");
     std::fs::write(&root, &certificate).expect("a certificate");
-    let misnamed = Place::at(format!("{misnamed}?sslmode=verify-full&sslrootcert={}", root.display()));
+    let misnamed = Place::at(format!(
+        "{misnamed}?sslmode=verify-full&sslrootcert={}",
+        root.display()
+    ));
     assert_says(&refusal(&misnamed).await, &["certificate"]);
 }

@@ -8,8 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, FiguresQuery, HolderId, Lease, LeaseRequest, Load, LogQuery, Name,
-    NotesQuery, Position, Revision, StreamId, StreamQuery, Tracking, Version,
+    Append, CommandId, EventStore, Expected, FiguresQuery, HolderId, Lease, LeaseRequest, Load,
+    LogQuery, Name, NotesQuery, Position, Revision, StreamId, StreamQuery, Tracking, Version,
 };
 use eventsourcing_core::{Aggregate, Application, Id, event as events};
 use jiff::Timestamp;
@@ -96,9 +96,15 @@ const OTHERS: &[&str] = &[
 
 fn queries() -> BTreeMap<String, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queries");
-    let files = std::fs::read_dir(folder).expect("the statements").map(|file| file.expect("a file").path());
+    let files = std::fs::read_dir(folder)
+        .expect("the statements")
+        .map(|file| file.expect("a file").path());
     let named = files.map(|path| {
-        let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         (name, std::fs::read_to_string(&path).expect("a statement"))
     });
     named.collect()
@@ -107,7 +113,10 @@ fn queries() -> BTreeMap<String, String> {
 async fn filled(place: &Place) -> Client {
     place.store().await.close().await;
     let outsider = place.outsider().await;
-    outsider.batch_execute(FILL).await.expect("the tables are filled");
+    outsider
+        .batch_execute(FILL)
+        .await
+        .expect("the tables are filled");
     outsider
 }
 
@@ -117,28 +126,51 @@ async fn every_read_finds_its_rows_by_an_index() {
     let outsider = filled(&place).await;
     let mut queries = queries();
     for other in OTHERS {
-        queries.remove(*other).unwrap_or_else(|| panic!("there is no {other} any more"));
+        queries
+            .remove(*other)
+            .unwrap_or_else(|| panic!("there is no {other} any more"));
     }
     for (name, parameters) in READS {
-        let query = queries.remove(*name).unwrap_or_else(|| panic!("there is no {name} any more"));
+        let query = queries
+            .remove(*name)
+            .unwrap_or_else(|| panic!("there is no {name} any more"));
         // The first is what the server chooses once it knows the values, the second what it chooses without.
         for mode in ["force_custom_plan", "force_generic_plan"] {
             let prepare = format!("SET plan_cache_mode = {mode}; PREPARE read AS {query}");
-            outsider.batch_execute(&prepare).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
-            let arguments = if parameters.is_empty() { String::new() } else { format!("({parameters})") };
+            outsider
+                .batch_execute(&prepare)
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let arguments = if parameters.is_empty() {
+                String::new()
+            } else {
+                format!("({parameters})")
+            };
             let explain = format!("EXPLAIN (COSTS OFF) EXECUTE read{arguments}");
-            let plan = outsider.query(&explain, &[]).await.unwrap_or_else(|error| panic!("{name}: {error:?}"));
+            let plan = outsider
+                .query(&explain, &[])
+                .await
+                .unwrap_or_else(|error| panic!("{name}: {error:?}"));
             let plan: Vec<String> = plan.into_iter().map(|line| line.get(0)).collect();
             let plan = plan.join("\n");
             assert!(plan.contains("Index"), "{name}, {mode}:\n{plan}");
             assert!(!plan.contains("Seq Scan"), "{name}, {mode}:\n{plan}");
             let is_bounded = !name.starts_with("append_to_stream") || plan.contains("version >= ");
-            assert!(is_bounded, "{name}, {mode}: a look at a head reads a page of its stream\n{plan}");
-            outsider.batch_execute("DEALLOCATE read").await.expect("a prepared statement");
+            assert!(
+                is_bounded,
+                "{name}, {mode}: a look at a head reads a page of its stream\n{plan}"
+            );
+            outsider
+                .batch_execute("DEALLOCATE read")
+                .await
+                .expect("a prepared statement");
         }
     }
     let names: Vec<_> = queries.into_keys().collect();
-    assert!(names.is_empty(), "statements whose plans nobody looks at: {names:?}");
+    assert!(
+        names.is_empty(),
+        "statements whose plans nobody looks at: {names:?}"
+    );
 }
 
 #[tokio::test]
@@ -151,30 +183,71 @@ async fn nothing_a_store_does_scans_a_table() {
     let (follower, upstream) = (Name::from_static("follower"), store.log_id());
     for number in 0..20_u64 {
         let (holder, duration) = (HolderId::new(), Duration::from_secs(60));
-        let request = LeaseRequest { follower: follower.clone(), upstream, holder, duration };
+        let request = LeaseRequest {
+            follower: follower.clone(),
+            upstream,
+            holder,
+            duration,
+        };
         let lease = store.lease(request).await.expect("a lease");
-        let Lease::Held { token, .. } = lease else { panic!("it was released, but {lease:?}") };
-        let step = Tracking::new(follower.clone(), upstream, Position::new(number), Position::new(number + 1))
-            .with_lease(token)
-            .with_revision(Revision::new(2 * number))
-            .with_note("parked/1", "value")
-            .without_note("parked/2");
+        let Lease::Held { token, .. } = lease else {
+            panic!("it was released, but {lease:?}")
+        };
+        let step = Tracking::new(
+            follower.clone(),
+            upstream,
+            Position::new(number),
+            Position::new(number + 1),
+        )
+        .with_lease(token)
+        .with_revision(Revision::new(2 * number))
+        .with_note("parked/1", "value")
+        .without_note("parked/2");
         let append = Append::new(Timestamp::UNIX_EPOCH)
-            .with_events(stream.clone(), Expected::Exact(Version::new(30 + number)), vec![event("{}")])
+            .with_events(
+                stream.clone(),
+                Expected::Exact(Version::new(30 + number)),
+                vec![event("{}")],
+            )
             .with_command_id(CommandId::new())
             .with_snapshot(snapshot(&stream, 30 + number))
             .with_tracking(step);
         store.append(append.clone()).await.expect("a receipt");
         assert!(store.append(append).await.expect("a receipt").repeated);
-        let in_place = Tracking::new(follower.clone(), upstream, Position::new(number + 1), Position::new(number + 1));
-        let mut transaction = store.database().expect("a database").begin().await.expect("a transaction");
-        let step = in_place.with_lease(token).with_note("parked/2", "value").without_note("parked/1");
-        transaction.step(&step).await.expect("the follower is there");
+        let in_place = Tracking::new(
+            follower.clone(),
+            upstream,
+            Position::new(number + 1),
+            Position::new(number + 1),
+        );
+        let mut transaction = store
+            .database()
+            .expect("a database")
+            .begin()
+            .await
+            .expect("a transaction");
+        let step = in_place
+            .with_lease(token)
+            .with_note("parked/2", "value")
+            .without_note("parked/1");
+        transaction
+            .step(&step)
+            .await
+            .expect("the follower is there");
         transaction.commit().await.expect("it is committed");
         let notes = NotesQuery::new(follower.clone(), upstream, "parked/").limit(5);
         assert_eq!(store.notes(notes).await.expect("notes").notes.len(), 1);
-        assert!(store.lease_holder(&follower, upstream).await.expect("an answer").is_some());
-        store.release(&follower, upstream, token).await.expect("the lease is given back");
+        assert!(
+            store
+                .lease_holder(&follower, upstream)
+                .await
+                .expect("an answer")
+                .is_some()
+        );
+        store
+            .release(&follower, upstream, token)
+            .await
+            .expect("the lease is given back");
         let figures = FiguresQuery::new(Position::new(30_000), Position::new(30_100));
         for query in [figures.clone(), figures.categories(["order"])] {
             assert_eq!(store.figures(query).await.expect("figures").len(), 1);
@@ -182,18 +255,37 @@ async fn nothing_a_store_does_scans_a_table() {
         let loaded = store.load(reads_of(&stream).0).await.expect("a state");
         assert_eq!(loaded.events.len(), 1);
         let fully = Load::new(stream.clone());
-        assert_eq!(store.load(fully).await.expect("a state").events.len(), 31 + number as usize);
-        for query in [StreamQuery::new(stream.clone()).limit(5), StreamQuery::new(stream.clone()).backwards().limit(5)]
-        {
+        assert_eq!(
+            store.load(fully).await.expect("a state").events.len(),
+            31 + number as usize
+        );
+        for query in [
+            StreamQuery::new(stream.clone()).limit(5),
+            StreamQuery::new(stream.clone()).backwards().limit(5),
+        ] {
             assert_eq!(store.read_stream(query).await.expect("a stream").len(), 5);
         }
         let halfway = LogQuery::after(Position::new(30_000)).limit(50);
-        for query in [halfway.clone(), halfway.clone().categories(["order"]), halfway.first_of_stream()] {
-            assert!(!store.read_log(query).await.expect("a page").events.is_empty());
+        for query in [
+            halfway.clone(),
+            halfway.clone().categories(["order"]),
+            halfway.first_of_stream(),
+        ] {
+            assert!(
+                !store
+                    .read_log(query)
+                    .await
+                    .expect("a page")
+                    .events
+                    .is_empty()
+            );
         }
         store.head().await.expect("a head");
         store.receipt(CommandId::new()).await.expect("an answer");
-        store.tracking(&Name::from_static("follower"), store.log_id()).await.expect("a position");
+        store
+            .tracking(&Name::from_static("follower"), store.log_id())
+            .await
+            .expect("a position");
     }
     store.close().await;
     let after = scans_once_all_have_left(&outsider).await;
@@ -204,11 +296,25 @@ async fn scans(outsider: &Client) -> Vec<(String, i64)> {
     let scans = "SELECT relname::text, seq_scan FROM pg_stat_user_tables
         WHERE relname IN ('events', 'snapshots', 'tracking', 'notes', 'leases', 'receipts') ORDER BY relname";
     let force = "SELECT pg_stat_force_next_flush()";
-    if outsider.query_one("SELECT to_regproc('pg_stat_force_next_flush') IS NOT NULL", &[]).await.expect("it").get(0) {
-        outsider.batch_execute(force).await.expect("numbers up to date");
+    if outsider
+        .query_one(
+            "SELECT to_regproc('pg_stat_force_next_flush') IS NOT NULL",
+            &[],
+        )
+        .await
+        .expect("it")
+        .get(0)
+    {
+        outsider
+            .batch_execute(force)
+            .await
+            .expect("numbers up to date");
     }
     let rows = outsider.query(scans, &[]).await.expect("numbers");
-    let rows: Vec<_> = rows.into_iter().map(|row| (row.get(0), row.get(1))).collect();
+    let rows: Vec<_> = rows
+        .into_iter()
+        .map(|row| (row.get(0), row.get(1)))
+        .collect();
     assert_eq!(rows.len(), 6, "{rows:?}");
     rows
 }
@@ -218,7 +324,13 @@ async fn scans_once_all_have_left(outsider: &Client) -> Vec<(String, i64)> {
     let others = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
     for _ in 0..500 {
-        if outsider.query_one(others, &[]).await.expect("a number").get::<_, i64>(0) == 0 {
+        if outsider
+            .query_one(others, &[])
+            .await
+            .expect("a number")
+            .get::<_, i64>(0)
+            == 0
+        {
             return scans(outsider).await;
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -229,9 +341,16 @@ async fn scans_once_all_have_left(outsider: &Client) -> Vec<(String, i64)> {
 /// How many round trips there are on the connections that carry `mark`, since `before`.
 fn round_trips_of(proxy: &Proxy, mark: &[u8], before: usize) -> usize {
     let requests = proxy.requests();
-    let of_mark: Vec<_> = requests[before..].iter().filter(|request| request.contains(mark)).collect();
-    let connections: std::collections::BTreeSet<_> = of_mark.iter().map(|request| request.connection).collect();
-    requests[before..].iter().filter(|request| connections.contains(&request.connection)).count()
+    let of_mark: Vec<_> = requests[before..]
+        .iter()
+        .filter(|request| request.contains(mark))
+        .collect();
+    let connections: std::collections::BTreeSet<_> =
+        of_mark.iter().map(|request| request.connection).collect();
+    requests[before..]
+        .iter()
+        .filter(|request| connections.contains(&request.connection))
+        .count()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -241,25 +360,46 @@ async fn load_and_append_are_one_round_trip_each() {
     let server = Server::start(FORGETFUL);
     let proxy = Proxy::before(server.port()).await;
     let place = Place::at(proxy.url("postgres", "postgres"));
-    let store = place.options().with_readers(1).with_writers(1).connect(place.url()).await.expect("a store");
+    let store = place
+        .options()
+        .with_readers(1)
+        .with_writers(1)
+        .connect(place.url())
+        .await
+        .expect("a store");
     let stream = stream();
     for _ in 0..5 {
-        store.append(append_to(&stream, Expected::Any)).await.expect("a receipt");
+        store
+            .append(append_to(&stream, Expected::Any))
+            .await
+            .expect("a receipt");
     }
-    store.append(append_to(&stream, Expected::Any).with_snapshot(snapshot(&stream, 4))).await.expect("a receipt");
+    store
+        .append(append_to(&stream, Expected::Any).with_snapshot(snapshot(&stream, 4)))
+        .await
+        .expect("a receipt");
     store.load(reads_of(&stream).0).await.expect("a state");
 
     let before = proxy.requests().len();
     for _ in 0..CALLS {
         let loaded = store.load(reads_of(&stream).0).await.expect("a state");
-        assert_eq!((loaded.snapshot.expect("a snapshot").version, loaded.events.len()), (Version::new(4), 2));
+        assert_eq!(
+            (
+                loaded.snapshot.expect("a snapshot").version,
+                loaded.events.len()
+            ),
+            (Version::new(4), 2)
+        );
     }
     let loads = round_trips_of(&proxy, stream.id.as_bytes(), before);
     assert_eq!(loads, CALLS, "round trips of {CALLS} loads");
 
     let before = proxy.requests().len();
     for _ in 0..CALLS {
-        store.append(append_to(&stream, Expected::Any).with_command_id(CommandId::new())).await.expect("a receipt");
+        store
+            .append(append_to(&stream, Expected::Any).with_command_id(CommandId::new()))
+            .await
+            .expect("a receipt");
     }
     let appends = round_trips_of(&proxy, stream.id.as_bytes(), before);
     assert_eq!(appends, CALLS, "round trips of {CALLS} appends");
@@ -287,10 +427,23 @@ async fn command_on_a_cached_aggregate_is_one_round_trip_in_all() {
     let server = Server::start(FORGETFUL);
     let proxy = Proxy::before(server.port()).await;
     let place = Place::at(proxy.url("postgres", "postgres"));
-    let store = place.options().with_readers(1).with_writers(1).connect(place.url()).await.expect("a store");
+    let store = place
+        .options()
+        .with_readers(1)
+        .with_writers(1)
+        .connect(place.url())
+        .await
+        .expect("a store");
     let app = Application::new("counters", store);
-    let counter: Id<Counter> = app.create(|| Ok::<_, Infallible>(CounterEvent::Started)).await.expect("a counter");
-    let count = async || app.update(counter, |_| Ok::<_, Infallible>(CounterEvent::Counted)).await.expect("a receipt");
+    let counter: Id<Counter> = app
+        .create(|| Ok::<_, Infallible>(CounterEvent::Started))
+        .await
+        .expect("a counter");
+    let count = async || {
+        app.update(counter, |_| Ok::<_, Infallible>(CounterEvent::Counted))
+            .await
+            .expect("a receipt")
+    };
     for _ in 0..5 {
         count().await;
     }

@@ -1,7 +1,8 @@
 //! One append inside the writer's transaction: everything is checked before anything is written.
 
 use eventsourcing_core::store::{
-    Append, Appended, LogId, NewSnapshot, Position, Receipt, ReceiptKind, StoreError, StreamAppend, Version,
+    Append, Appended, LogId, NewSnapshot, Position, Receipt, ReceiptKind, StoreError, StreamAppend,
+    Version,
 };
 use jiff::Timestamp;
 use rusqlite::{Result, Transaction, params};
@@ -26,7 +27,10 @@ pub(crate) enum Checked {
 
 /// Looks whether `append` can be written. Reads only.
 pub(crate) fn check(transaction: &Transaction<'_>, log: LogId, append: &Append) -> Result<Checked> {
-    let first = append.command_id.map(|command_id| read::receipt(transaction, log, command_id)).transpose()?;
+    let first = append
+        .command_id
+        .map(|command_id| read::receipt(transaction, log, command_id))
+        .transpose()?;
     if let Some(receipt) = first.flatten() {
         return Ok(Checked::Repeated(receipt));
     }
@@ -40,12 +44,18 @@ pub(crate) fn check(transaction: &Transaction<'_>, log: LogId, append: &Append) 
         let actual = read::stream_version(transaction, &part.stream)?;
         if !part.expected.allows(actual) {
             let (stream, expected) = (part.stream.clone(), part.expected);
-            return Ok(Checked::Refused(StoreError::Conflict { stream, expected, actual }));
+            return Ok(Checked::Refused(StoreError::Conflict {
+                stream,
+                expected,
+                actual,
+            }));
         }
         versions.push(actual);
     }
     for snapshot in &append.snapshots {
-        if let Err(refusal) = snapshot.check_within(version_after(transaction, append, &versions, snapshot)?) {
+        if let Err(refusal) =
+            snapshot.check_within(version_after(transaction, append, &versions, snapshot)?)
+        {
             return Ok(Checked::Refused(refusal));
         }
     }
@@ -70,23 +80,47 @@ pub(crate) fn write(
         (_, Some(_)) => read::head(transaction)?,
         (_, None) => Position::ZERO,
     };
-    append.tracking.iter().try_for_each(|step| step::make(transaction, step))?;
-    append.snapshots.iter().try_for_each(|snapshot| put_snapshot(transaction, snapshot))?;
-    let receipt = Receipt { log, kind, position, command_id: append.command_id };
+    append
+        .tracking
+        .iter()
+        .try_for_each(|step| step::make(transaction, step))?;
+    append
+        .snapshots
+        .iter()
+        .try_for_each(|snapshot| put_snapshot(transaction, snapshot))?;
+    let receipt = Receipt {
+        log,
+        kind,
+        position,
+        command_id: append.command_id,
+    };
     insert_receipt(transaction, &receipt)?;
-    Ok(Appended { receipt, repeated: false })
+    Ok(Appended {
+        receipt,
+        repeated: false,
+    })
 }
 
 /// Earlier programs know a rejection by its position 0, so its own stands in a column that they do not read.
 fn insert_receipt(transaction: &Transaction<'_>, receipt: &Receipt) -> Result<()> {
-    let Some(id) = receipt.command_id else { return Ok(()) };
+    let Some(id) = receipt.command_id else {
+        return Ok(());
+    };
     let place = stored(receipt.position.as_u64());
     let (position, decided_at) = match receipt.kind {
         ReceiptKind::Rejected => (0, Some(place)),
         ReceiptKind::Recorded | ReceiptKind::NothingRecorded => (place, None),
     };
-    let row = params![id.as_uuid().into_bytes(), position, receipt.kind.number(), decided_at];
-    transaction.prepare_cached(INSERT_RECEIPT)?.execute(row).map(drop)
+    let row = params![
+        id.as_uuid().into_bytes(),
+        position,
+        receipt.kind.number(),
+        decided_at
+    ];
+    transaction
+        .prepare_cached(INSERT_RECEIPT)?
+        .execute(row)
+        .map(drop)
 }
 
 fn version_after(
@@ -135,5 +169,8 @@ fn put_snapshot(transaction: &Transaction<'_>, snapshot: &NewSnapshot) -> Result
         snapshot.codec.0,
         snapshot.payload,
     ];
-    transaction.prepare_cached(PUT_SNAPSHOT)?.execute(row).map(drop)
+    transaction
+        .prepare_cached(PUT_SNAPSHOT)?
+        .execute(row)
+        .map(drop)
 }

@@ -102,7 +102,9 @@ impl SqliteStore {
             watch.check(&source)?;
             copy.make(&source, &dropped, progress)
         });
-        copied.await.map_err(|error| StoreError::unavailable("a backup was broken off", error))?
+        copied
+            .await
+            .map_err(|error| StoreError::unavailable("a backup was broken off", error))?
     }
 }
 
@@ -129,7 +131,10 @@ impl Copy {
         }
         let mut partial = target.clone().into_os_string();
         partial.push(format!(".{}.partial", Uuid::new_v4().simple()));
-        Ok(Self { target, partial: partial.into() })
+        Ok(Self {
+            target,
+            partial: partial.into(),
+        })
     }
 
     fn make(
@@ -139,7 +144,9 @@ impl Copy {
         progress: impl FnMut(BackupProgress),
     ) -> Result<BackedUp, StoreError> {
         let cannot = |error| translate(&self.target, error);
-        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+            | OpenFlags::SQLITE_OPEN_CREATE
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let mut copy = Connection::open_with_flags(&self.partial, flags).map_err(cannot)?;
         let head = self.fill(source, &mut copy, dropped, progress)?;
         finish(&copy).map_err(cannot)?;
@@ -161,7 +168,8 @@ impl Copy {
     ) -> Result<Position, StoreError> {
         let cannot = |error| translate(&self.target, error);
         // What a crash leaves of the copy is thrown away, so nothing is flushed before the end.
-        copy.execute_batch("PRAGMA journal_mode = off; PRAGMA synchronous = off").map_err(cannot)?;
+        copy.execute_batch("PRAGMA journal_mode = off; PRAGMA synchronous = off")
+            .map_err(cannot)?;
         let moment = source.unchecked_transaction().map_err(cannot)?;
         let head = read::head(&moment).map_err(cannot)?;
         let backup = Backup::new(&moment, copy).map_err(cannot)?;
@@ -169,7 +177,10 @@ impl Copy {
             let step = backup.step(PAGES_PER_STEP).map_err(cannot)?;
             let done = backup.progress();
             let of = u64::from(done.pagecount.unsigned_abs());
-            progress(BackupProgress { pages: of - u64::from(done.remaining.unsigned_abs()).min(of), of });
+            progress(BackupProgress {
+                pages: of - u64::from(done.remaining.unsigned_abs()).min(of),
+                of,
+            });
             match step {
                 StepResult::Done => return Ok(head),
                 StepResult::Busy | StepResult::Locked => thread::sleep(BUSY_PAUSE),
@@ -216,10 +227,16 @@ fn finish(copy: &Connection) -> rusqlite::Result<()> {
 }
 
 fn exists(path: &Path) -> StoreError {
-    let reason = format!("{}: this exists, and a backup overwrites nothing; choose another name", path.display());
+    let reason = format!(
+        "{}: this exists, and a backup overwrites nothing; choose another name",
+        path.display()
+    );
     StoreError::Invalid { reason }
 }
 
 fn cannot_write(path: &Path, error: std::io::Error) -> StoreError {
-    StoreError::unavailable(format!("{}: cannot be written: {error}", path.display()), error)
+    StoreError::unavailable(
+        format!("{}: cannot be written: {error}", path.display()),
+        error,
+    )
 }

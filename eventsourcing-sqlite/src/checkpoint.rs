@@ -86,7 +86,9 @@ impl WriteAheadLog {
             counted.store(count.unsigned_abs(), Ordering::Relaxed);
             Ok(())
         };
-        writer.wal_hook(Some(hook)).map_err(|error| translate(path, error))?;
+        writer
+            .wal_hook(Some(hook))
+            .map_err(|error| translate(path, error))?;
         Ok(Self {
             path: Arc::clone(path),
             watch,
@@ -108,12 +110,19 @@ impl WriteAheadLog {
     /// # Errors
     /// [`StoreError::Unavailable`]: the path names something else; the transaction has to be rolled back.
     pub(crate) fn begin(&mut self, transaction: &Connection) -> Result<(), StoreError> {
-        if self.watch.check(transaction).map_err(StoreError::before_commit)? == Sight::Written {
+        if self
+            .watch
+            .check(transaction)
+            .map_err(StoreError::before_commit)?
+            == Sight::Written
+        {
             // Somebody else has copied the log, so this commit may begin it anew.
             self.copied = self.length.salts();
             self.mark = Mark::Renew;
         }
-        self.watch.check_before_write(transaction).map_err(StoreError::before_commit)?;
+        self.watch
+            .check_before_write(transaction)
+            .map_err(StoreError::before_commit)?;
         self.copies_after_commit = self.is_copy_due();
         let marked = match self.mark {
             Mark::Renew => life::renew(transaction, self.watch.token().as_ref()),
@@ -126,7 +135,10 @@ impl WriteAheadLog {
 
     /// Looks once more, before a transaction that was open for a while is committed.
     pub(crate) fn before_commit(&self) -> Result<(), StoreError> {
-        self.watch.look().map(drop).map_err(StoreError::before_commit)
+        self.watch
+            .look()
+            .map(drop)
+            .map_err(StoreError::before_commit)
     }
 
     /// What has begun is committed. `written` is the last position that was given out, or zero.
@@ -181,7 +193,8 @@ impl WriteAheadLog {
     }
 
     fn is_copy_due(&self) -> bool {
-        self.pages_before >= self.next_copy || (!self.has_copied && self.opened.elapsed() > CHECKPOINT_FIRST)
+        self.pages_before >= self.next_copy
+            || (!self.has_copied && self.opened.elapsed() > CHECKPOINT_FIRST)
     }
 
     fn copy(&mut self, connection: &mut Connection) {
@@ -197,7 +210,10 @@ impl WriteAheadLog {
 
     fn has_been_copied(&mut self, connection: &Connection, whole: bool) {
         self.has_copied = true;
-        self.next_copy = self.pages_before.max(CHECKPOINT_PAGES - CHECKPOINT_AGAIN_PAGES) + CHECKPOINT_AGAIN_PAGES;
+        self.next_copy = self
+            .pages_before
+            .max(CHECKPOINT_PAGES - CHECKPOINT_AGAIN_PAGES)
+            + CHECKPOINT_AGAIN_PAGES;
         if whole {
             self.copied = self.length.salts();
             self.mark = Mark::Renew;
@@ -208,8 +224,9 @@ impl WriteAheadLog {
 
     /// A commit of nothing but a new token.
     fn renew(&mut self, connection: &mut Connection) {
-        let renewed =
-            connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).and_then(|begun| {
+        let renewed = connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .and_then(|begun| {
                 life::renew(&begun, self.watch.token().as_ref())?;
                 begun.commit()
             });
@@ -233,7 +250,13 @@ struct WalLength {
 impl WalLength {
     fn new(path: &Path, busy_timeout: Duration) -> Self {
         let last_look = Instant::now();
-        Self { file: wal_of(path), bytes_max: WAL_BYTES_MAX, next_try: WAL_BYTES_MAX, last_look, busy_timeout }
+        Self {
+            file: wal_of(path),
+            bytes_max: WAL_BYTES_MAX,
+            next_try: WAL_BYTES_MAX,
+            last_look,
+            busy_timeout,
+        }
     }
 
     /// What the log is told by from itself before it began anew. SQLite holds no locks on the log's file, so it may be
@@ -242,7 +265,10 @@ impl WalLength {
         use std::io::Read;
 
         let mut header = [0; SALTS.end];
-        fs::File::open(&self.file).ok()?.read_exact(&mut header).ok()?;
+        fs::File::open(&self.file)
+            .ok()?
+            .read_exact(&mut header)
+            .ok()?;
         header[SALTS].try_into().ok()
     }
 
@@ -260,7 +286,11 @@ impl WalLength {
     fn shorten(&mut self, connection: &mut Connection, bytes: u64) -> bool {
         let shortened = self.try_to_shorten(connection) || self.try_to_shorten(connection);
         tracing::debug!(wal = %self.file.display(), bytes, shortened, "the write-ahead log was too long");
-        self.next_try = if shortened { self.bytes_max } else { bytes + self.bytes_max };
+        self.next_try = if shortened {
+            self.bytes_max
+        } else {
+            bytes + self.bytes_max
+        };
         shortened
     }
 
@@ -269,8 +299,11 @@ impl WalLength {
     /// SQLite waits for the places that readers of old pages hold. A new reader may take such a place first, and others
     /// share it with that one; a second try knows that these readers are up to date and does not wait for them.
     fn try_to_shorten(&self, connection: &mut Connection) -> bool {
-        let busy = wait_for_readers(connection)
-            .and_then(|()| connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0)));
+        let busy = wait_for_readers(connection).and_then(|()| {
+            connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+                row.get::<_, bool>(0)
+            })
+        });
         let restored = wait_for_locks(connection, self.busy_timeout);
         busy == Ok(false) && restored.is_ok()
     }
@@ -308,11 +341,17 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let mut opened = open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
+            let mut opened =
+                open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
             let timeout = SqliteOptions::BUSY_TIMEOUT_DEFAULT;
             let watch = Arc::clone(&opened.watch);
-            let log = WriteAheadLog::new(&opened.path, watch, timeout, &mut opened.writer).expect("a log");
-            Self { _folder: folder, opened, log }
+            let log = WriteAheadLog::new(&opened.path, watch, timeout, &mut opened.writer)
+                .expect("a log");
+            Self {
+                _folder: folder,
+                opened,
+                log,
+            }
         }
 
         fn commit(&mut self, sql: &str) {
@@ -342,7 +381,9 @@ mod tests {
     }
 
     fn shorten_now(bench: &mut Bench) {
-        bench.log.length.last_look = Instant::now().checked_sub(LOOK_INTERVAL).expect("a time before");
+        bench.log.length.last_look = Instant::now()
+            .checked_sub(LOOK_INTERVAL)
+            .expect("a time before");
         bench.log.tidy(&mut bench.opened.writer);
     }
 
@@ -358,7 +399,10 @@ mod tests {
         shorten_now(&mut bench);
         let before = bytes(&bench);
         assert!(before >= MIB, "a reader needs it");
-        assert!(bench.log.length.next_try > before, "the next commit does not wait again");
+        assert!(
+            bench.log.length.next_try > before,
+            "the next commit does not wait again"
+        );
         reader.commit().expect("the reader ends");
 
         bench.write_mib();
@@ -376,13 +420,23 @@ mod tests {
         assert!(tokens.allow(&before), "the file shows what it was before");
         bench.commit("INSERT INTO big VALUES (1)");
         assert!(bench.log.has_copied);
-        assert!(!tokens.allow(&bench.in_file()), "the token before the copy is a new one");
+        assert!(
+            !tokens.allow(&bench.in_file()),
+            "the token before the copy is a new one"
+        );
         assert!(bench.tokens().allow(&bench.in_file()));
         bench.commit("INSERT INTO big VALUES (2)");
         let begun_anew = bench.tokens();
-        assert!(begun_anew.allow(&bench.in_file()) && !begun_anew.allow(&before), "the file has passed that");
+        assert!(
+            begun_anew.allow(&bench.in_file()) && !begun_anew.allow(&before),
+            "the file has passed that"
+        );
         bench.commit("INSERT INTO big VALUES (3)");
-        assert_eq!((bench.tokens(), bench.log.mark), (begun_anew, Mark::Nothing), "no commit pays for tokens any more");
+        assert_eq!(
+            (bench.tokens(), bench.log.mark),
+            (begun_anew, Mark::Nothing),
+            "no commit pays for tokens any more"
+        );
     }
 
     #[test]
@@ -397,7 +451,11 @@ mod tests {
         let salts = bench.log.length.salts();
         bench.commit("INSERT INTO big VALUES (2)");
         if bench.log.length.salts() == salts {
-            assert!(matches!(bench.log.mark, Mark::Repeat { .. }), "{:?}", bench.log.mark);
+            assert!(
+                matches!(bench.log.mark, Mark::Repeat { .. }),
+                "{:?}",
+                bench.log.mark
+            );
         }
         reader.commit().expect("the reader ends");
         for _ in 0..REPEATS_MAX + 2 {

@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use eventsourcing_core::store::{Append, Appended, Lease, LeaseRequest, LeaseToken, LogId, Name, Position, StoreError};
+use eventsourcing_core::store::{
+    Append, Appended, Lease, LeaseRequest, LeaseToken, LogId, Name, Position, StoreError,
+};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
@@ -52,7 +54,12 @@ enum Turn {
 enum Job {
     Append(Append, Reply<Appended>),
     Lease(LeaseRequest, Reply<Lease>),
-    Release { follower: Name, upstream: LogId, token: LeaseToken, reply: Reply<()> },
+    Release {
+        follower: Name,
+        upstream: LogId,
+        token: LeaseToken,
+        reply: Reply<()>,
+    },
 }
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
@@ -86,14 +93,31 @@ impl CommitQueue {
         let (turns, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
         let (alive, ended) = std::sync::mpsc::channel();
         let closing = Arc::default();
-        let writer = Writer::new(connection, log, Arc::clone(path), wal, head, queue, Arc::clone(&closing));
-        let thread = thread::Builder::new().name("eventsourcing-sqlite".to_owned()).spawn(move || {
-            let _until_the_end = alive;
-            writer.run();
-        });
-        let thread = thread.map_err(|error| StoreError::unavailable("no thread for the writer", error))?;
+        let writer = Writer::new(
+            connection,
+            log,
+            Arc::clone(path),
+            wal,
+            head,
+            queue,
+            Arc::clone(&closing),
+        );
+        let thread = thread::Builder::new()
+            .name("eventsourcing-sqlite".to_owned())
+            .spawn(move || {
+                let _until_the_end = alive;
+                writer.run();
+            });
+        let thread =
+            thread.map_err(|error| StoreError::unavailable("no thread for the writer", error))?;
         let (turns, thread) = (Mutex::new(Some(turns)), Mutex::new(Some(thread)));
-        Ok(Self { path: Arc::clone(path), turns, closing, thread, ended: Mutex::new(ended) })
+        Ok(Self {
+            path: Arc::clone(path),
+            turns,
+            closing,
+            thread,
+            ended: Mutex::new(ended),
+        })
     }
 
     /// Has the writer commit `append`, which is valid. If this future is dropped it may still be committed.
@@ -107,8 +131,19 @@ impl CommitQueue {
     }
 
     /// Has the writer give a lease back.
-    pub(crate) async fn release(&self, follower: Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
-        self.commit(|reply| Job::Release { follower, upstream, token, reply }).await
+    pub(crate) async fn release(
+        &self,
+        follower: Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
+        self.commit(|reply| Job::Release {
+            follower,
+            upstream,
+            token,
+            reply,
+        })
+        .await
     }
 
     /// Has the writer begin a transaction and serve its session. If this future is dropped there is none.
@@ -122,8 +157,15 @@ impl CommitQueue {
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let path = Arc::clone(&self.path);
-        let read = move |connection: &Connection| read(connection).map_err(|error| translate(&path, error));
-        self.ask(|reply| Turn::Read(Box::new(move |connection| drop(reply.send(read(connection)))))).await
+        let read = move |connection: &Connection| {
+            read(connection).map_err(|error| translate(&path, error))
+        };
+        self.ask(|reply| {
+            Turn::Read(Box::new(move |connection| {
+                drop(reply.send(read(connection)))
+            }))
+        })
+        .await
     }
 
     async fn commit<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
@@ -201,7 +243,16 @@ impl Writer {
         queue: mpsc::Receiver<Turn>,
         closing: Arc<AtomicBool>,
     ) -> Self {
-        Self { connection, log, path, head, queue, next: None, closing, wal }
+        Self {
+            connection,
+            log,
+            path,
+            head,
+            queue,
+            next: None,
+            closing,
+            wal,
+        }
     }
 
     fn run(mut self) {
@@ -213,7 +264,13 @@ impl Writer {
                 }
                 Turn::Read(read) => read(&self.connection),
                 Turn::Session(reply) => {
-                    session::serve(&mut self.connection, &self.path, &self.closing, self.wal.as_mut(), reply);
+                    session::serve(
+                        &mut self.connection,
+                        &self.path,
+                        &self.closing,
+                        self.wal.as_mut(),
+                        reply,
+                    );
                 }
             }
             if let Some(wal) = &mut self.wal {
@@ -257,31 +314,45 @@ impl Writer {
         match self.commit(&batch) {
             Ok(outcomes) => {
                 self.head.publish(last_position(&outcomes));
-                batch.into_iter().zip(outcomes).for_each(|(job, outcome)| job.answer(outcome));
+                batch
+                    .into_iter()
+                    .zip(outcomes)
+                    .for_each(|(job, outcome)| job.answer(outcome));
             }
             Err(failure) => {
                 // What became of the file was told once, and is the same for every batch from then on.
                 if !matches!(failure, Failure::File(_)) {
                     tracing::warn!(path = %self.path.display(), appends = batch.len(), %failure, "a batch failed");
                 }
-                batch.into_iter().for_each(|job| job.refuse(failure.for_caller(&self.path)));
+                batch
+                    .into_iter()
+                    .for_each(|job| job.refuse(failure.for_caller(&self.path)));
             }
         }
     }
 
     fn commit(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
-        self.try_to_commit(batch).map_err(|failure| self.explain(failure))
+        self.try_to_commit(batch)
+            .map_err(|failure| self.explain(failure))
     }
 
     fn try_to_commit(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
-        let begin = self.connection.transaction_with_behavior(TransactionBehavior::Immediate);
+        let begin = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = begin.map_err(Failure::before_commit)?;
         if let Some(wal) = &mut self.wal {
             wal.begin(&transaction).map_err(Failure::File)?;
         }
-        let outcomes = batch.iter().map(|job| carry_out(&transaction, self.log, &self.path, job));
-        let outcomes = outcomes.collect::<Result<Vec<_>, _>>().map_err(Failure::before_commit)?;
-        transaction.commit().map_err(|error| Failure::AtCommit(Arc::new(error)))?;
+        let outcomes = batch
+            .iter()
+            .map(|job| carry_out(&transaction, self.log, &self.path, job));
+        let outcomes = outcomes
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(Failure::before_commit)?;
+        transaction
+            .commit()
+            .map_err(|error| Failure::AtCommit(Arc::new(error)))?;
         if let Some(wal) = &mut self.wal {
             wal.committed(last_position(&outcomes));
         }
@@ -290,7 +361,10 @@ impl Writer {
 
     /// What becomes of the file shows as errors of many kinds; it is told what it comes from.
     fn explain(&self, failure: Failure) -> Failure {
-        let cause = self.wal.as_ref().and_then(|wal| wal.cause_of_failure(&self.connection));
+        let cause = self
+            .wal
+            .as_ref()
+            .and_then(|wal| wal.cause_of_failure(&self.connection));
         match (failure, cause) {
             (Failure::BeforeCommit(_), Some(cause)) => Failure::File(cause.before_commit()),
             (Failure::AtCommit(_), Some(cause)) => Failure::File(cause.at_commit()),
@@ -300,13 +374,23 @@ impl Writer {
 }
 
 /// The outcome of one job of the batch; an error is one of the whole batch.
-fn carry_out(transaction: &Transaction<'_>, log: LogId, path: &Path, job: &Job) -> rusqlite::Result<Outcome> {
+fn carry_out(
+    transaction: &Transaction<'_>,
+    log: LogId,
+    path: &Path,
+    job: &Job,
+) -> rusqlite::Result<Outcome> {
     match job {
-        Job::Append(append, _) => carry_out_append(transaction, log, path, append).map(Outcome::Append),
-        Job::Lease(request, _) => lease::take(transaction, request).map(Outcome::Lease),
-        Job::Release { follower, upstream, token, .. } => {
-            lease::release(transaction, follower, *upstream, *token).map(|()| Outcome::Release)
+        Job::Append(append, _) => {
+            carry_out_append(transaction, log, path, append).map(Outcome::Append)
         }
+        Job::Lease(request, _) => lease::take(transaction, request).map(Outcome::Lease),
+        Job::Release {
+            follower,
+            upstream,
+            token,
+            ..
+        } => lease::release(transaction, follower, *upstream, *token).map(|()| Outcome::Release),
     }
 }
 
@@ -320,7 +404,10 @@ fn carry_out_append(
 ) -> rusqlite::Result<Result<Appended, StoreError>> {
     match append::check(transaction, log, append) {
         Ok(Checked::Sound(versions)) => append::write(transaction, log, append, &versions).map(Ok),
-        Ok(Checked::Repeated(receipt)) => Ok(Ok(Appended { receipt, repeated: true })),
+        Ok(Checked::Repeated(receipt)) => Ok(Ok(Appended {
+            receipt,
+            repeated: true,
+        })),
         Ok(Checked::Refused(refusal)) => Ok(Err(refusal)),
         Err(error) if transaction.is_autocommit() => Err(error),
         Err(error) => Ok(Err(translate_before_commit(path, error))),
@@ -337,11 +424,24 @@ fn last_position(outcomes: &[Outcome]) -> Position {
 
 impl Job {
     fn bytes(&self) -> usize {
-        let Self::Append(append, _) = self else { return 0 };
+        let Self::Append(append, _) = self else {
+            return 0;
+        };
         let events = append.streams.iter().flat_map(|part| &part.events);
-        let snapshots = append.snapshots.iter().map(|snapshot| snapshot.payload.len());
-        let notes = append.tracking.iter().flat_map(|step| step.notes.values().flatten()).map(String::len);
-        events.map(|event| event.payload.len() + event.metadata.len()).chain(snapshots).chain(notes).sum()
+        let snapshots = append
+            .snapshots
+            .iter()
+            .map(|snapshot| snapshot.payload.len());
+        let notes = append
+            .tracking
+            .iter()
+            .flat_map(|step| step.notes.values().flatten())
+            .map(String::len);
+        events
+            .map(|event| event.payload.len() + event.metadata.len())
+            .chain(snapshots)
+            .chain(notes)
+            .sum()
     }
 
     /// Whoever asked may have gone away; it has happened all the same.
@@ -372,9 +472,13 @@ impl Failure {
         match self {
             Self::BeforeCommit(error) => translate_before_commit(path, Arc::clone(error)),
             Self::AtCommit(error) => translate(path, Arc::clone(error)).at_commit(),
-            Self::File(StoreError::Unavailable { reason, written, .. }) => {
-                StoreError::Unavailable { reason: reason.clone(), written: *written, source: None }
-            }
+            Self::File(StoreError::Unavailable {
+                reason, written, ..
+            }) => StoreError::Unavailable {
+                reason: reason.clone(),
+                written: *written,
+                source: None,
+            },
             Self::File(error) => unavailable(path, error),
         }
     }
@@ -384,7 +488,10 @@ impl std::fmt::Display for Failure {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::BeforeCommit(error) => write!(f, "{error}, nothing was written"),
-            Self::AtCommit(error) => write!(f, "{error} at commit, not known whether anything was written"),
+            Self::AtCommit(error) => write!(
+                f,
+                "{error} at commit, not known whether anything was written"
+            ),
             Self::File(error) => write!(f, "{error}"),
         }
     }
@@ -414,14 +521,30 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let folder = tempfile::tempdir().expect("a temporary folder");
-            let mut opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
+            let mut opened =
+                crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new())
+                    .expect("a store");
             let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
             let timeout = SqliteOptions::BUSY_TIMEOUT_DEFAULT;
             let watch = Arc::clone(&opened.watch);
-            let wal = WriteAheadLog::new(&opened.path, watch, timeout, &mut opened.writer).expect("a log");
+            let wal = WriteAheadLog::new(&opened.path, watch, timeout, &mut opened.writer)
+                .expect("a log");
             let path = Arc::clone(&opened.path);
-            let writer = Writer::new(opened.writer, opened.log_id, path, Some(wal), Head::new(), queue, Arc::default());
-            Self { _folder: folder, path: opened.path, jobs, writer }
+            let writer = Writer::new(
+                opened.writer,
+                opened.log_id,
+                path,
+                Some(wal),
+                Head::new(),
+                queue,
+                Arc::default(),
+            );
+            Self {
+                _folder: folder,
+                path: opened.path,
+                jobs,
+                writer,
+            }
         }
 
         fn settle_next(&mut self) -> usize {
@@ -429,13 +552,17 @@ mod tests {
         }
 
         fn head(&self) -> u64 {
-            read::head(&self.writer.connection).expect("a head").as_u64()
+            read::head(&self.writer.connection)
+                .expect("a head")
+                .as_u64()
         }
     }
 
     /// How many appends shared the commit.
     fn settle_next(writer: &mut Writer) -> Option<usize> {
-        let Turn::Job(first) = writer.next_turn()? else { panic!("only jobs are queued here") };
+        let Turn::Job(first) = writer.next_turn()? else {
+            panic!("only jobs are queued here")
+        };
         let batch = writer.batch_with(first);
         let appends = batch.len();
         writer.settle(batch);
@@ -444,7 +571,10 @@ mod tests {
 
     fn queue(jobs: &mpsc::Sender<Turn>, append: Append) -> Answer {
         let (reply, outcome) = oneshot::channel();
-        assert!(jobs.try_send(Turn::Job(Job::Append(append, reply))).is_ok(), "the queue has room");
+        assert!(
+            jobs.try_send(Turn::Job(Job::Append(append, reply))).is_ok(),
+            "the queue has room"
+        );
         outcome
     }
 
@@ -454,7 +584,13 @@ mod tests {
 
     fn append(stream: &StreamId, expected: Expected) -> Append {
         let (name, metadata) = ("deposited".into(), Vec::new());
-        let event = NewEvent { name, schema_version: 1, codec: CodecId(0), payload: vec![b'x'; 1000], metadata };
+        let event = NewEvent {
+            name,
+            schema_version: 1,
+            codec: CodecId(0),
+            payload: vec![b'x'; 1000],
+            metadata,
+        };
         Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, vec![event])
     }
 
@@ -466,14 +602,25 @@ mod tests {
     fn gathered_appends_share_one_commit_and_have_their_own_outcomes() {
         let mut bench = Bench::new();
         let shared = stream();
-        let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&shared, Expected::NoStream))).collect();
-        let others: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::NoStream))).collect();
+        let replies: Vec<_> = (0..64)
+            .map(|_| queue(&bench.jobs, append(&shared, Expected::NoStream)))
+            .collect();
+        let others: Vec<_> = (0..64)
+            .map(|_| queue(&bench.jobs, append(&stream(), Expected::NoStream)))
+            .collect();
         assert_eq!(bench.settle_next(), 128, "appends in the one commit");
 
         let outcomes: Vec<_> = replies.into_iter().map(outcome).collect();
         assert!(outcomes[0].is_ok(), "{:?}", outcomes[0]);
-        assert!(outcomes[1..].iter().all(|outcome| matches!(outcome, Err(StoreError::Conflict { .. }))));
-        let mut positions: Vec<_> = others.into_iter().map(|reply| outcome(reply).expect("a receipt")).collect();
+        assert!(
+            outcomes[1..]
+                .iter()
+                .all(|outcome| matches!(outcome, Err(StoreError::Conflict { .. })))
+        );
+        let mut positions: Vec<_> = others
+            .into_iter()
+            .map(|reply| outcome(reply).expect("a receipt"))
+            .collect();
         positions.dedup_by_key(|appended| appended.receipt.position);
         assert_eq!((positions.len(), bench.head()), (64, 65));
     }
@@ -482,40 +629,67 @@ mod tests {
     fn appends_that_queue_up_during_a_commit_share_the_next() {
         let bench = Bench::new();
         let mut other = Connection::open(&bench.path).expect("a second connection");
-        let lock = other.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
-        let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::Any))).collect();
-        let Bench { mut writer, jobs, .. } = bench;
-        let commits = thread::spawn(move || std::iter::from_fn(|| settle_next(&mut writer)).count());
-        let late: Vec<_> = (0..64).map(|_| queue(&jobs, append(&stream(), Expected::Any))).collect();
+        let lock = other
+            .transaction_with_behavior(TransactionBehavior::Immediate)
+            .expect("the lock");
+        let replies: Vec<_> = (0..64)
+            .map(|_| queue(&bench.jobs, append(&stream(), Expected::Any)))
+            .collect();
+        let Bench {
+            mut writer, jobs, ..
+        } = bench;
+        let commits =
+            thread::spawn(move || std::iter::from_fn(|| settle_next(&mut writer)).count());
+        let late: Vec<_> = (0..64)
+            .map(|_| queue(&jobs, append(&stream(), Expected::Any)))
+            .collect();
         let replies: Vec<_> = replies.into_iter().chain(late).collect();
         drop(jobs);
         lock.rollback().expect("the lock is given back");
-        assert!(commits.join().expect("a writer") <= 2, "128 appends need two commits at most");
+        assert!(
+            commits.join().expect("a writer") <= 2,
+            "128 appends need two commits at most"
+        );
         assert!(replies.into_iter().all(|reply| outcome(reply).is_ok()));
     }
 
     #[test]
     fn full_disk_fails_the_batch_and_leaves_nothing_of_it() {
         let mut bench = Bench::new();
-        let pages: i64 =
-            bench.writer.connection.pragma_query_value(None, "page_count", |row| row.get(0)).expect("pages");
+        let pages: i64 = bench
+            .writer
+            .connection
+            .pragma_query_value(None, "page_count", |row| row.get(0))
+            .expect("pages");
         limit_pages(&bench, pages + 3);
-        let replies: Vec<_> = (0..64).map(|_| queue(&bench.jobs, append(&stream(), Expected::Any))).collect();
+        let replies: Vec<_> = (0..64)
+            .map(|_| queue(&bench.jobs, append(&stream(), Expected::Any)))
+            .collect();
         bench.settle_next();
         for reply in replies {
             let error = outcome(reply).expect_err("there is no room").to_string();
-            assert!(error.ends_with("the disk is full; this attempt wrote nothing"), "{error}");
+            assert!(
+                error.ends_with("the disk is full; this attempt wrote nothing"),
+                "{error}"
+            );
         }
         assert_eq!(bench.head(), 0);
 
         limit_pages(&bench, pages + 1000);
         let reply = queue(&bench.jobs, append(&stream(), Expected::Any));
         bench.settle_next();
-        assert!(outcome(reply).is_ok(), "the writer goes on once there is room");
+        assert!(
+            outcome(reply).is_ok(),
+            "the writer goes on once there is room"
+        );
     }
 
     fn limit_pages(bench: &Bench, pages: i64) {
-        let set = bench.writer.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()));
+        let set =
+            bench
+                .writer
+                .connection
+                .pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()));
         set.expect("a limit");
     }
 
@@ -524,9 +698,16 @@ mod tests {
         let mut bench = Bench::new();
         let (follower, upstream) = ("audit", LogId::new());
         let damage = "INSERT INTO eventsourcing_tracking (follower, upstream, position) VALUES ('audit', ?1, -1)";
-        bench.writer.connection.execute(damage, [upstream.as_uuid().into_bytes()]).expect("a damaged row");
+        bench
+            .writer
+            .connection
+            .execute(damage, [upstream.as_uuid().into_bytes()])
+            .expect("a damaged row");
         let tracking = Tracking::new(follower, upstream, Position::ZERO, Position::new(1));
-        let damaged = queue(&bench.jobs, append(&stream(), Expected::Any).with_tracking(tracking));
+        let damaged = queue(
+            &bench.jobs,
+            append(&stream(), Expected::Any).with_tracking(tracking),
+        );
         let sound = queue(&bench.jobs, append(&stream(), Expected::Any));
         assert_eq!(bench.settle_next(), 2);
         assert!(matches!(outcome(damaged), Err(StoreError::Corrupt { .. })));
@@ -557,7 +738,10 @@ mod tests {
             ended: Mutex::new(std::sync::mpsc::channel().1),
         };
         for _ in 0..3 {
-            let error = queue.append(append(&stream(), Expected::Any)).await.expect_err("there is no writer");
+            let error = queue
+                .append(append(&stream(), Expected::Any))
+                .await
+                .expect_err("there is no writer");
             assert!(matches!(error, StoreError::Unavailable { .. }), "{error}");
         }
         queue.close().await;

@@ -118,7 +118,14 @@ impl SqliteOptions {
     /// # Errors
     /// Those of [`SqliteStore::open_existing`].
     pub async fn open_existing(self, path: impl AsRef<Path>) -> Result<SqliteStore, StoreError> {
-        SqliteStore::open_with(path.as_ref(), Self { if_absent: IfAbsent::Refuse, ..self }).await
+        SqliteStore::open_with(
+            path.as_ref(),
+            Self {
+                if_absent: IfAbsent::Refuse,
+                ..self
+            },
+        )
+        .await
     }
 }
 

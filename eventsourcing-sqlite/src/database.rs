@@ -31,23 +31,30 @@ impl SqliteTransaction {
         step.validate()?;
         Epoch::FIRST.check(step.epoch)?;
         let step = step.clone();
-        let made = self.session.run(move |connection| match step::check(connection, &step)? {
-            Some(refusal) => Ok(Err(refusal)),
-            None => make_or_undo(connection, &step).map(Ok),
-        });
-        made.await?.unwrap_or_else(|error| Err(translate(&self.store.path(), error)))
+        let made = self
+            .session
+            .run(move |connection| match step::check(connection, &step)? {
+                Some(refusal) => Ok(Err(refusal)),
+                None => make_or_undo(connection, &step).map(Ok),
+            });
+        made.await?
+            .unwrap_or_else(|error| Err(translate(&self.store.path(), error)))
     }
 
     async fn try_execute(&self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
         let order = Order::new(sql, values);
         let path = self.store.path();
-        self.session.run(move |connection| order.execute(connection, &path)).await?
+        self.session
+            .run(move |connection| order.execute(connection, &path))
+            .await?
     }
 
     async fn try_query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
         let order = Order::new(sql, values);
         let path = self.store.path();
-        self.session.run(move |connection| order.query(connection, &path)).await?
+        self.session
+            .run(move |connection| order.query(connection, &path))
+            .await?
     }
 }
 
@@ -55,12 +62,19 @@ impl SqliteTransaction {
 impl Database for SqliteDatabase {
     async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
         let (order, path) = (Order::new(sql, values), self.0.path());
-        self.0.readers().run(move |connection| Ok(order.read(connection, &path))).await?
+        self.0
+            .readers()
+            .run(move |connection| Ok(order.read(connection, &path)))
+            .await?
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
         let session = self.0.queue().begin().await?;
-        Ok(Box::new(SqliteTransaction { store: self.0.clone(), session, state: TxState::default() }))
+        Ok(Box::new(SqliteTransaction {
+            store: self.0.clone(),
+            session,
+            state: TxState::default(),
+        }))
     }
 }
 

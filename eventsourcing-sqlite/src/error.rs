@@ -23,7 +23,9 @@ pub(crate) fn translate(path: &Path, error: impl Into<Arc<Error>>) -> StoreError
     match meaning_of(&error) {
         Meaning::Unavailable(why) => StoreError::unavailable(format!("{path}: {why}"), error),
         Meaning::Corrupt(why) => StoreError::corrupt(format!("{path}: {why}"), error),
-        Meaning::Invalid(why) => StoreError::Invalid { reason: format!("{path}: {why}") },
+        Meaning::Invalid(why) => StoreError::Invalid {
+            reason: format!("{path}: {why}"),
+        },
     }
 }
 
@@ -35,11 +37,18 @@ pub(crate) fn translate_before_commit(path: &Path, error: impl Into<Arc<Error>>)
 /// The store cannot be used for a reason that is not SQLite's. Nothing is known of what was to be written.
 pub(crate) fn unavailable(path: &Path, why: impl std::fmt::Display) -> StoreError {
     let reason = format!("{}: {why}", path.display());
-    StoreError::Unavailable { reason, written: Written::Unknown, source: None }
+    StoreError::Unavailable {
+        reason,
+        written: Written::Unknown,
+        source: None,
+    }
 }
 
 pub(crate) fn is_busy(error: &Error) -> bool {
-    matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+    )
 }
 
 /// Returns `true` if what SQLite read contradicts itself.
@@ -58,7 +67,9 @@ fn meaning_of(error: &Error) -> Meaning {
         }
         Error::SqliteFailure(failure, _) => meaning_of_code(failure.code),
         Error::SqlInputError { error, .. } => meaning_of_code(error.code),
-        Error::FromSqlConversionFailure(..) | Error::IntegralValueOutOfRange(..) | Error::InvalidColumnType(..) => {
+        Error::FromSqlConversionFailure(..)
+        | Error::IntegralValueOutOfRange(..)
+        | Error::InvalidColumnType(..) => {
             Meaning::Corrupt("a row holds a value that this store never writes")
         }
         _ => Meaning::Corrupt("SQLite answered in a way this store does not expect"),
@@ -67,14 +78,18 @@ fn meaning_of(error: &Error) -> Meaning {
 
 fn meaning_of_code(code: ErrorCode) -> Meaning {
     match code {
-        ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed => {
-            Meaning::Unavailable("another connection kept the file locked for longer than the busy timeout")
-        }
+        ErrorCode::DatabaseBusy
+        | ErrorCode::DatabaseLocked
+        | ErrorCode::FileLockingProtocolFailed => Meaning::Unavailable(
+            "another connection kept the file locked for longer than the busy timeout",
+        ),
         ErrorCode::DiskFull => Meaning::Unavailable("the disk is full"),
-        ErrorCode::SystemIoFailure => Meaning::Unavailable("reading from or writing to the disk failed"),
-        ErrorCode::CannotOpen => {
-            Meaning::Unavailable("the file cannot be opened; the folder must exist, and both must be writable")
+        ErrorCode::SystemIoFailure => {
+            Meaning::Unavailable("reading from or writing to the disk failed")
         }
+        ErrorCode::CannotOpen => Meaning::Unavailable(
+            "the file cannot be opened; the folder must exist, and both must be writable",
+        ),
         ErrorCode::ReadOnly | ErrorCode::PermissionDenied => {
             Meaning::Unavailable("the file or its folder is read-only; make both writable")
         }

@@ -65,7 +65,9 @@ mod of_metadata {
     }
 
     fn since_1970(time: Result<SystemTime>) -> Duration {
-        time.ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok()).unwrap_or_default()
+        time.ok()
+            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
+            .unwrap_or_default()
     }
 }
 
@@ -77,12 +79,17 @@ impl Identity {
 
 impl Stamp {
     pub(crate) fn of(file: &Metadata) -> Self {
-        Self { bytes: file.len(), changed: of_metadata::changed(file) }
+        Self {
+            bytes: file.len(),
+            changed: of_metadata::changed(file),
+        }
     }
 
     /// Returns `true` if a write from now on is certain to leave another stamp.
     pub(crate) fn is_settled(&self) -> bool {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let now = std::time::SystemTime::now()
+            .duration_since(std::time::UNIX_EPOCH)
+            .unwrap_or_default();
         now > self.changed + CLOCK_TICK_MAX
     }
 }

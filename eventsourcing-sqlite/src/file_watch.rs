@@ -91,17 +91,29 @@ pub(crate) enum Sight {
 
 impl FileWatch {
     /// Watches what `connection` has just opened at `path`. `file` is what the path named when it was opened.
-    pub(crate) fn new(path: &Arc<Path>, file: Identity, connection: &Connection) -> Result<Self, StoreError> {
+    pub(crate) fn new(
+        path: &Arc<Path>,
+        file: Identity,
+        connection: &Connection,
+    ) -> Result<Self, StoreError> {
         let real = fs::canonicalize(path).map_err(|error| cannot_look(path, &error))?;
         let found = metadata(path)?;
         let watch = Self {
             path: Arc::clone(path),
             parts: [
-                Part { path: path.to_path_buf(), identity: file },
+                Part {
+                    path: path.to_path_buf(),
+                    identity: file,
+                },
                 Part::beside(&real, "-wal")?,
                 Part::beside(&real, "-shm")?,
             ],
-            approved: Mutex::new(Approved { stamp: Stamp::of(&found), is_settled: false, token: None, names: 1 }),
+            approved: Mutex::new(Approved {
+                stamp: Stamp::of(&found),
+                is_settled: false,
+                token: None,
+                names: 1,
+            }),
             seen: Mutex::default(),
             lost: OnceLock::new(),
             was_restored: AtomicBool::new(false),
@@ -134,7 +146,13 @@ impl FileWatch {
     pub(crate) fn check_now_and_then(&self, connection: &Connection) -> Result<(), StoreError> {
         let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         let interval = u64::try_from(READS_LOOK_INTERVAL.as_millis()).unwrap_or(u64::MAX);
-        if self.lost.get().is_none() && now < self.read_looked.load(Ordering::Relaxed).saturating_add(interval) {
+        if self.lost.get().is_none()
+            && now
+                < self
+                    .read_looked
+                    .load(Ordering::Relaxed)
+                    .saturating_add(interval)
+        {
             return Ok(());
         }
         self.read_looked.store(now, Ordering::Relaxed);
@@ -147,8 +165,9 @@ impl FileWatch {
     /// # Errors
     /// [`StoreError::Unavailable`]: the content is of another life, or of an earlier time.
     pub(crate) fn check_before_write(&self, writer: &Connection) -> Result<(), StoreError> {
-        let version =
-            writer.prepare_cached("PRAGMA data_version").and_then(|mut get| get.query_row([], |row| row.get(0)));
+        let version = writer
+            .prepare_cached("PRAGMA data_version")
+            .and_then(|mut get| get.query_row([], |row| row.get(0)));
         let version = version.map_err(|error| translate_before_commit(&self.path, error))?;
         if std::mem::replace(&mut self.seen().data_version, version) == version {
             return Ok(());
@@ -167,9 +186,14 @@ impl FileWatch {
         let found = {
             // Held while the content is read: what was read before somebody noted more would seem to have gone back.
             let mut seen = self.seen();
-            let found = life::tokens(connection).and_then(|tokens| Ok((tokens, read::head(connection)?)));
+            let found =
+                life::tokens(connection).and_then(|tokens| Ok((tokens, read::head(connection)?)));
             found.map(|(tokens, head)| {
-                let goes_on = head >= seen.head && seen.token.as_ref().is_none_or(|token| tokens.go_on_from(token));
+                let goes_on = head >= seen.head
+                    && seen
+                        .token
+                        .as_ref()
+                        .is_none_or(|token| tokens.go_on_from(token));
                 (seen.token, seen.head) = (Some(tokens.last()), head.max(seen.head));
                 goes_on
             })
@@ -198,7 +222,9 @@ impl FileWatch {
                 }
                 Ok(_) => misfits += 1,
                 // No copying process writes another header.
-                Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => misfits += 1,
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
+                    misfits += 1
+                }
                 // Where readers keep a copy from being completed, the file makes no sense without its log until the next one.
                 Err(_) if since.elapsed() > UNREADABLE_TIME => {
                     self.pass_over(&file);
@@ -215,7 +241,9 @@ impl FileWatch {
 
     /// What the file shows is in the list, and not behind what it has shown before.
     fn fits(&self, connection: &Connection, in_file: &Token) -> bool {
-        let Ok(known) = life::tokens(connection) else { return false };
+        let Ok(known) = life::tokens(connection) else {
+            return false;
+        };
         match &self.approved().token {
             Some(before) => known.allow_after(in_file, before),
             None => known.allow(in_file),
@@ -234,7 +262,12 @@ impl FileWatch {
         let stamp = Stamp::of(file);
         let mut approved = self.approved();
         let names = self.warn_of_names(approved.names, file);
-        *approved = Approved { stamp, is_settled: stamp.is_settled(), token: Some(token), names };
+        *approved = Approved {
+            stamp,
+            is_settled: stamp.is_settled(),
+            token: Some(token),
+            names,
+        };
     }
 
     /// Returns why the store cannot go on, after a look at the names.
@@ -267,7 +300,8 @@ impl FileWatch {
     pub(crate) fn before_closing(&self, connection: &Connection) {
         if self.check(connection).is_err()
             && !self.is_restored_in_log()
-            && let Err(error) = connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+            && let Err(error) =
+                connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         {
             tracing::error!(path = %self.path.display(), %error, "the log may be copied into the file");
         }
@@ -295,7 +329,9 @@ impl FileWatch {
         match fs::metadata(&part.path) {
             Ok(found) if Identity::of(&found) == part.identity => Ok(found),
             Ok(_) => Err(self.lose(part, REPLACED)),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) =>
+            {
                 Err(self.lose(part, REMOVED))
             }
             // Such as a folder whose rights have changed: it passes, and until then nobody knows.

@@ -25,21 +25,44 @@ struct Held {
 }
 
 pub(crate) fn take(transaction: &Transaction<'_>, request: &LeaseRequest) -> Result<Lease> {
-    let LeaseRequest { follower, upstream, holder, duration } = request;
+    let LeaseRequest {
+        follower,
+        upstream,
+        holder,
+        duration,
+    } = request;
     let token = match find(transaction, follower, *upstream)? {
         Some(held) if held.holder == *holder => held.token,
-        Some(Held { holder, milliseconds_left, .. }) if milliseconds_left > 0 => {
+        Some(Held {
+            holder,
+            milliseconds_left,
+            ..
+        }) if milliseconds_left > 0 => {
             let expires_in = Duration::from_millis(milliseconds_left.unsigned_abs());
             return Ok(Lease::Taken { holder, expires_in });
         }
         Some(held) => LeaseToken::new(held.token.as_u64() + 1),
         None => LeaseToken::new(1),
     };
-    let (upstream_bytes, holder) = (upstream.as_uuid().into_bytes(), holder.as_uuid().into_bytes());
-    let milliseconds = i64::try_from(duration.as_millis()).unwrap_or(i64::MAX).max(1);
-    let row = params![follower.as_str(), upstream_bytes, holder, stored(token.as_u64()), milliseconds];
+    let (upstream_bytes, holder) = (
+        upstream.as_uuid().into_bytes(),
+        holder.as_uuid().into_bytes(),
+    );
+    let milliseconds = i64::try_from(duration.as_millis())
+        .unwrap_or(i64::MAX)
+        .max(1);
+    let row = params![
+        follower.as_str(),
+        upstream_bytes,
+        holder,
+        stored(token.as_u64()),
+        milliseconds
+    ];
     transaction.prepare_cached(PUT_LEASE)?.execute(row)?;
-    Ok(Lease::Held { token, position: read::tracking(transaction, follower, *upstream)? })
+    Ok(Lease::Held {
+        token,
+        position: read::tracking(transaction, follower, *upstream)?,
+    })
 }
 
 pub(crate) fn release(
@@ -48,28 +71,52 @@ pub(crate) fn release(
     upstream: LogId,
     token: LeaseToken,
 ) -> Result<()> {
-    let row = params![follower.as_str(), upstream.as_uuid().into_bytes(), stored(token.as_u64())];
+    let row = params![
+        follower.as_str(),
+        upstream.as_uuid().into_bytes(),
+        stored(token.as_u64())
+    ];
     transaction.prepare_cached(RELEASE)?.execute(row).map(drop)
 }
 
 /// Who holds the lease now.
-pub(crate) fn holder(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>> {
+pub(crate) fn holder(
+    connection: &Connection,
+    follower: &Name,
+    upstream: LogId,
+) -> Result<Option<LeaseHolder>> {
     let held = find(connection, follower, upstream)?.filter(|held| held.milliseconds_left > 0);
-    Ok(held.map(|Held { holder, token, milliseconds_left }| {
-        let expires_in = Duration::from_millis(milliseconds_left.unsigned_abs());
-        LeaseHolder { holder, token, expires_in }
-    }))
+    Ok(held.map(
+        |Held {
+             holder,
+             token,
+             milliseconds_left,
+         }| {
+            let expires_in = Duration::from_millis(milliseconds_left.unsigned_abs());
+            LeaseHolder {
+                holder,
+                token,
+                expires_in,
+            }
+        },
+    ))
 }
 
 /// Why a step may not be made: its token is not the newest.
 pub(crate) fn check(connection: &Connection, tracking: &Tracking) -> Result<Option<StoreError>> {
-    let Some(token) = tracking.lease else { return Ok(None) };
+    let Some(token) = tracking.lease else {
+        return Ok(None);
+    };
     let held = find(connection, &tracking.follower, tracking.upstream)?;
     let current = held.map_or(LeaseToken::new(0), |held| held.token);
     if token == current {
         return Ok(None);
     }
-    Ok(Some(StoreError::LeaseLost { follower: tracking.follower.clone(), token, current }))
+    Ok(Some(StoreError::LeaseLost {
+        follower: tracking.follower.clone(),
+        token,
+        current,
+    }))
 }
 
 fn find(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Option<Held>> {
@@ -81,5 +128,8 @@ fn find(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Opt
             milliseconds_left: row.get(2)?,
         })
     };
-    connection.prepare_cached(LEASE)?.query_row(row, held).optional()
+    connection
+        .prepare_cached(LEASE)?
+        .query_row(row, held)
+        .optional()
 }

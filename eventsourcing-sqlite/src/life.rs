@@ -42,11 +42,18 @@ impl Token {
     }
 
     fn after(number: u64) -> Self {
-        Self(format!("{}-{:016x}", number + 1, Uuid::new_v4().as_u64_pair().0))
+        Self(format!(
+            "{}-{:016x}",
+            number + 1,
+            Uuid::new_v4().as_u64_pair().0
+        ))
     }
 
     fn number(&self) -> u64 {
-        self.0.split_once('-').and_then(|(number, _)| number.parse().ok()).unwrap_or_default()
+        self.0
+            .split_once('-')
+            .and_then(|(number, _)| number.parse().ok())
+            .unwrap_or_default()
     }
 }
 
@@ -54,12 +61,15 @@ impl Tokens {
     /// Returns `true` if a file that shows `token` belongs to this list; one without a token belongs to a list that begins so,
     /// and to a store that has no list yet.
     pub(crate) fn allow(&self, token: &Token) -> bool {
-        self.index_of(token).is_some_and(|index| index >= self.passed)
+        self.index_of(token)
+            .is_some_and(|index| index >= self.passed)
     }
 
     /// Returns `true` if `token` is one that the file may show after it has shown `before`.
     pub(crate) fn allow_after(&self, token: &Token, before: &Token) -> bool {
-        let Some(index) = self.index_of(token).filter(|index| *index >= self.passed) else { return false };
+        let Some(index) = self.index_of(token).filter(|index| *index >= self.passed) else {
+            return false;
+        };
         match self.index_of(before) {
             Some(before) => before <= index,
             // So many checkpoints later it may have been dropped.
@@ -72,7 +82,10 @@ impl Tokens {
         match self.index_of(token) {
             Some(_) => true,
             // So many checkpoints later it may have been dropped. A list that has no token yet begins with none.
-            None => *token == Token::none() || (self.passed == PASSED_MAX && self.list[0].number() > token.number()),
+            None => {
+                *token == Token::none()
+                    || (self.passed == PASSED_MAX && self.list[0].number() > token.number())
+            }
         }
     }
 
@@ -95,7 +108,10 @@ impl Tokens {
     }
 
     pub(crate) fn last(self) -> Token {
-        self.list.into_iter().next_back().unwrap_or_else(Token::none)
+        self.list
+            .into_iter()
+            .next_back()
+            .unwrap_or_else(Token::none)
     }
 
     /// With a new token, and the bar where the file is.
@@ -125,14 +141,18 @@ impl Tokens {
 
 /// The list as `connection` sees it: file and log together.
 pub(crate) fn tokens(connection: &Connection) -> Result<Tokens> {
-    Ok(stored(connection)?.map(|text| Tokens::parse(&text)).unwrap_or_default())
+    Ok(stored(connection)?
+        .map(|text| Tokens::parse(&text))
+        .unwrap_or_default())
 }
 
 /// The token that the file at `path` shows without its log.
 ///
 /// An error means as a rule that another process is just copying its log into the file.
 pub(crate) fn token_in_file(path: &Path) -> Result<Token> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
+        | OpenFlags::SQLITE_OPEN_URI
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(uri_without_log(path), flags)?;
     tokens(&connection).map(Tokens::last)
 }
@@ -149,22 +169,39 @@ pub(crate) fn repeat(connection: &Connection) -> Result<()> {
 
 /// Gives a copy a life of its own.
 pub(crate) fn renew_copy(connection: &Connection) -> Result<()> {
-    put(connection, &Tokens { list: vec![Token::after(0)], passed: 0 })
+    put(
+        connection,
+        &Tokens {
+            list: vec![Token::after(0)],
+            passed: 0,
+        },
+    )
 }
 
 fn put(connection: &Connection, tokens: &Tokens) -> Result<()> {
     let put = "INSERT INTO eventsourcing_meta (key, value) VALUES (?1, ?2)
                ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    connection.prepare_cached(put)?.execute([KEY, &tokens.text()]).map(drop)
+    connection
+        .prepare_cached(put)?
+        .execute([KEY, &tokens.text()])
+        .map(drop)
 }
 
 fn stored(connection: &Connection) -> Result<Option<String>> {
-    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'eventsourcing_meta'";
-    if connection.prepare_cached(tables)?.query_row([], |row| row.get::<_, i64>(0))? == 0 {
+    let tables =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'eventsourcing_meta'";
+    if connection
+        .prepare_cached(tables)?
+        .query_row([], |row| row.get::<_, i64>(0))?
+        == 0
+    {
         return Ok(None);
     }
     let select = "SELECT value FROM eventsourcing_meta WHERE key = ?1";
-    connection.prepare_cached(select)?.query_row([KEY], |row| row.get(0)).optional()
+    connection
+        .prepare_cached(select)?
+        .query_row([KEY], |row| row.get(0))
+        .optional()
 }
 
 /// `immutable` has SQLite read the file alone: no log, no locks, nothing written. SQLite itself opens and closes it, since
@@ -173,7 +210,9 @@ fn uri_without_log(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => uri.push(char::from(*byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'-' | b'_' => {
+                uri.push(char::from(*byte))
+            }
             other => uri.push_str(&format!("%{other:02x}")),
         }
     }
@@ -203,11 +242,22 @@ mod tests {
     #[test]
     fn tokens_that_the_file_has_passed_are_not_allowed_but_one() {
         let renewed = list("| 1-a 2-b 3-c").renewed(Some(&token("3-c")));
-        assert!(renewed.text().starts_with("1-a | 2-b 3-c 4-"), "{}", renewed.text());
-        assert!(!renewed.allow(&token("1-a")) && renewed.allow(&token("2-b")) && renewed.allow(&token("3-c")));
+        assert!(
+            renewed.text().starts_with("1-a | 2-b 3-c 4-"),
+            "{}",
+            renewed.text()
+        );
+        assert!(
+            !renewed.allow(&token("1-a"))
+                && renewed.allow(&token("2-b"))
+                && renewed.allow(&token("3-c"))
+        );
         assert_eq!(Tokens::parse(&renewed.text()), renewed);
         let unknown = list("| 1-a 2-b").renewed(None);
-        assert!(unknown.allow(&token("1-a")), "it is not known how far the file is");
+        assert!(
+            unknown.allow(&token("1-a")),
+            "it is not known how far the file is"
+        );
     }
 
     #[test]
@@ -215,9 +265,19 @@ mod tests {
         let known = list("1-a | 2-b 3-c");
         assert!(known.allow_after(&token("3-c"), &token("1-a")));
         assert!(!known.allow_after(&token("2-b"), &token("3-c")));
-        assert!(!known.allow_after(&token("3-c"), &token("4-d")), "what it has shown is not in the list at all");
-        assert!(!known.allow_after(&token("1-a"), &token("1-a")), "it is passed");
-        assert!(known.go_on_from(&token("1-a")) && known.go_on_from(&token("3-c")) && known.go_on_from(&Token::none()));
+        assert!(
+            !known.allow_after(&token("3-c"), &token("4-d")),
+            "what it has shown is not in the list at all"
+        );
+        assert!(
+            !known.allow_after(&token("1-a"), &token("1-a")),
+            "it is passed"
+        );
+        assert!(
+            known.go_on_from(&token("1-a"))
+                && known.go_on_from(&token("3-c"))
+                && known.go_on_from(&Token::none())
+        );
         assert!(!known.go_on_from(&token("4-d")), "an earlier time");
         assert!(!list("1-z").go_on_from(&token("3-c")), "another life");
     }
@@ -243,9 +303,21 @@ mod tests {
         let table = "PRAGMA journal_mode = wal; CREATE TABLE eventsourcing_meta (key TEXT PRIMARY KEY, value TEXT)";
         file.execute_batch(table).expect("a table");
         renew(&file, None).expect("a token");
-        assert_eq!(token_in_file(&path), Ok(Token::none()), "the log is not looked at");
-        file.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).expect("a checkpoint");
-        assert_eq!(token_in_file(&path), Ok(tokens(&file).expect("tokens").last()));
-        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 3, "file, -wal, -shm");
+        assert_eq!(
+            token_in_file(&path),
+            Ok(Token::none()),
+            "the log is not looked at"
+        );
+        file.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+            .expect("a checkpoint");
+        assert_eq!(
+            token_in_file(&path),
+            Ok(tokens(&file).expect("tokens").last())
+        );
+        assert_eq!(
+            std::fs::read_dir(folder.path()).expect("a folder").count(),
+            3,
+            "file, -wal, -shm"
+        );
     }
 }

@@ -42,7 +42,12 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     pub(crate) fn new(head: Head, watcher: Readers, poll_interval: Duration) -> Self {
-        Self { head, watcher, poll_interval, turn: Mutex::new(()) }
+        Self {
+            head,
+            watcher,
+            poll_interval,
+            turn: Mutex::new(()),
+        }
     }
 
     /// Waits until an event after `position` is readable and returns the head.

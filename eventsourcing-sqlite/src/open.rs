@@ -55,16 +55,28 @@ pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
     prepare_writing(&writer, options.durability).map_err(|error| translate(&path, error))?;
     let log_id = schema::migrate(&mut writer, &path)?;
     let reader = || connect_to_read(&path, options);
-    let readers = (0..options.readers).map(|_| reader()).collect::<Result<_, _>>()?;
+    let readers = (0..options.readers)
+        .map(|_| reader())
+        .collect::<Result<_, _>>()?;
     let watcher = reader()?;
     let watch = Arc::new(FileWatch::new(&path, file, &writer)?);
     leave_log_when_closed(&writer, false).map_err(|error| translate(&path, error))?;
     tracing::debug!(path = %path.display(), %log_id, "opened");
-    Ok(Opened { path, log_id, watch, writer, readers, watcher })
+    Ok(Opened {
+        path,
+        log_id,
+        watch,
+        writer,
+        readers,
+        watcher,
+    })
 }
 
 /// Connects a reader, which leaves copying the log to the writer.
-pub(crate) fn connect_to_read(path: &Path, options: &SqliteOptions) -> Result<Connection, StoreError> {
+pub(crate) fn connect_to_read(
+    path: &Path,
+    options: &SqliteOptions,
+) -> Result<Connection, StoreError> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY, options)?;
     leave_log_when_closed(&connection, true).map_err(|error| translate(path, error))?;
     Ok(connection)
@@ -73,12 +85,17 @@ pub(crate) fn connect_to_read(path: &Path, options: &SqliteOptions) -> Result<Co
 /// SQLite copies the log into the file and deletes it when the last connection is closed. Not while it is unknown whether
 /// both belong together.
 fn leave_log_when_closed(connection: &Connection, leave: bool) -> rusqlite::Result<()> {
-    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave).map(drop)
+    connection
+        .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave)
+        .map(drop)
 }
 
 /// Connects the writer, and returns which file it has opened: the one that the path names before and after. On an overlay
 /// file system, where the file is another one once it is opened for writing, the second try finds it settled.
-fn connect_to_what_is_named(path: &Path, options: &SqliteOptions) -> Result<(Connection, Identity), StoreError> {
+fn connect_to_what_is_named(
+    path: &Path,
+    options: &SqliteOptions,
+) -> Result<(Connection, Identity), StoreError> {
     const TRIES_MAX: usize = 5;
     let named = || fs::metadata(path).ok().map(|file| Identity::of(&file));
     for _ in 0..TRIES_MAX {
@@ -95,7 +112,10 @@ fn connect_to_what_is_named(path: &Path, options: &SqliteOptions) -> Result<(Con
             return Ok((connection, after));
         }
     }
-    Err(unavailable(path, "the file is being replaced; open the store again when that is done"))
+    Err(unavailable(
+        path,
+        "the file is being replaced; open the store again when that is done",
+    ))
 }
 
 /// SQLite deletes the log of an empty file without a word, and with it events that may be nowhere else.
@@ -112,7 +132,9 @@ fn refuse_log_without_file(path: &Path) -> Result<(), StoreError> {
          back that it belongs to, or move the log away to begin with an empty store",
         log.display()
     );
-    Err(StoreError::Invalid { reason: format!("{}: {why}", path.display()) })
+    Err(StoreError::Invalid {
+        reason: format!("{}: {why}", path.display()),
+    })
 }
 
 /// Refuses a file that some program has open by another name: a hard link, or a file that is mounted somewhere else. Each name
@@ -180,17 +202,22 @@ fn refuse_stale_log(connection: &Connection, path: &Path) -> Result<(), StoreErr
         log.display(),
         log.display()
     );
-    Err(StoreError::Invalid { reason: format!("{}: {why}", path.display()) })
+    Err(StoreError::Invalid {
+        reason: format!("{}: {why}", path.display()),
+    })
 }
 
 fn no_store(path: &Path, why: &str) -> StoreError {
-    StoreError::NoStore { reason: format!("{}: {why}", path.display()) }
+    StoreError::NoStore {
+        reason: format!("{}: {why}", path.display()),
+    }
 }
 
 /// Makes a store in memory, which has but one connection.
 pub(crate) fn open_in_memory() -> Result<(Arc<Path>, LogId, Connection), StoreError> {
     let path: Arc<Path> = Path::new(":memory:").into();
-    let connection = Connection::open_in_memory().and_then(|connection| prepare(&connection).map(|()| connection));
+    let connection = Connection::open_in_memory()
+        .and_then(|connection| prepare(&connection).map(|()| connection));
     let mut connection = connection.map_err(|error| translate(&path, error))?;
     let log_id = schema::migrate(&mut connection, &path)?;
     Ok((path, log_id, connection))
@@ -199,31 +226,51 @@ pub(crate) fn open_in_memory() -> Result<(Arc<Path>, LogId, Connection), StoreEr
 /// The absolute path, which SQLite takes as it is: it would read `file:…` as a URI and an empty path as a temporary file.
 fn locate(path: &Path) -> Result<PathBuf, StoreError> {
     if path.as_os_str() == ":memory:" {
-        let reason = "this is not the name of a file; use SqliteStore::in_memory or MemoryStore".to_owned();
+        let reason =
+            "this is not the name of a file; use SqliteStore::in_memory or MemoryStore".to_owned();
         return Err(StoreError::Invalid { reason });
     }
-    let cannot = |error| StoreError::unavailable(format!("the path {:?} cannot be used", path.display()), error);
+    let cannot = |error| {
+        StoreError::unavailable(
+            format!("the path {:?} cannot be used", path.display()),
+            error,
+        )
+    };
     let path = std::path::absolute(path).map_err(cannot)?;
     match fs::metadata(&path) {
-        Ok(found) if found.is_dir() => Err(unavailable(&path, "this is a folder; name a file in it")),
+        Ok(found) if found.is_dir() => {
+            Err(unavailable(&path, "this is a folder; name a file in it"))
+        }
         Ok(_) => Ok(path),
         Err(error) if error.kind() == ErrorKind::NotFound => refuse_missing_folder(path),
-        Err(error) => Err(StoreError::unavailable(format!("{}: {error}", path.display()), error)),
+        Err(error) => Err(StoreError::unavailable(
+            format!("{}: {error}", path.display()),
+            error,
+        )),
     }
 }
 
 fn refuse_missing_folder(path: PathBuf) -> Result<PathBuf, StoreError> {
     match path.parent() {
-        Some(folder) if !folder.is_dir() => {
-            Err(unavailable(&path, format_args!("the folder {} does not exist; create it first", folder.display())))
-        }
+        Some(folder) if !folder.is_dir() => Err(unavailable(
+            &path,
+            format_args!(
+                "the folder {} does not exist; create it first",
+                folder.display()
+            ),
+        )),
         _ => Ok(path),
     }
 }
 
-fn connect(path: &Path, flags: OpenFlags, options: &SqliteOptions) -> Result<Connection, StoreError> {
+fn connect(
+    path: &Path,
+    flags: OpenFlags,
+    options: &SqliteOptions,
+) -> Result<Connection, StoreError> {
     let connect = || {
-        let mut connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+        let mut connection =
+            Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         wait_for_locks(&mut connection, options.busy_timeout)?;
         prepare(&connection)?;
         Ok(connection)
@@ -243,7 +290,10 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
 /// Waits at most `timeout` for each lock.
 ///
 /// SQLite's own handler sleeps longer and longer, and so those who have waited longest get the least.
-pub(crate) fn wait_for_locks(connection: &mut Connection, timeout: Duration) -> rusqlite::Result<()> {
+pub(crate) fn wait_for_locks(
+    connection: &mut Connection,
+    timeout: Duration,
+) -> rusqlite::Result<()> {
     let mut since = Instant::now();
     connection.busy_handler(Some(move |tries| {
         if tries == 0 {
@@ -258,19 +308,35 @@ pub(crate) fn wait_for_locks(connection: &mut Connection, timeout: Duration) -> 
 fn refuse_read_only(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     match connection.is_readonly("main") {
         Ok(false) => Ok(()),
-        Ok(true) => Err(unavailable(path, "the file is read-only; make it writable for this user")),
+        Ok(true) => Err(unavailable(
+            path,
+            "the file is read-only; make it writable for this user",
+        )),
         Err(error) => Err(translate(path, error)),
     }
 }
 
 /// When several processes switch at the same time SQLite does not ask the busy handler, so this tries again itself.
-fn switch_to_wal(connection: &Connection, path: &Path, timeout: Duration) -> Result<(), StoreError> {
+fn switch_to_wal(
+    connection: &Connection,
+    path: &Path,
+    timeout: Duration,
+) -> Result<(), StoreError> {
     let since = Instant::now();
     loop {
-        match connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0)) {
+        match connection
+            .pragma_update_and_check(None, "journal_mode", "wal", |row| row.get::<_, String>(0))
+        {
             Ok(mode) if mode == "wal" => return Ok(()),
-            Ok(_) => return Err(unavailable(path, "the file system lacks what SQLite's write-ahead log needs")),
-            Err(error) if is_busy(&error) && since.elapsed() < timeout => thread::sleep(LOCK_RETRY_INTERVAL),
+            Ok(_) => {
+                return Err(unavailable(
+                    path,
+                    "the file system lacks what SQLite's write-ahead log needs",
+                ));
+            }
+            Err(error) if is_busy(&error) && since.elapsed() < timeout => {
+                thread::sleep(LOCK_RETRY_INTERVAL)
+            }
             Err(error) => return Err(translate(path, error)),
         }
     }
@@ -297,15 +363,23 @@ mod tests {
     }
 
     fn pragma(connection: &Connection, name: &str) -> i64 {
-        connection.pragma_query_value(None, name, |row| row.get(0)).expect("a pragma")
+        connection
+            .pragma_query_value(None, name, |row| row.get(0))
+            .expect("a pragma")
     }
 
     #[test]
     fn durability_sets_how_sqlite_flushes() {
         let (_folder, full) = writer_with(Durability::Full);
-        assert_eq!((pragma(&full, "synchronous"), pragma(&full, "fullfsync")), (2, 1));
+        assert_eq!(
+            (pragma(&full, "synchronous"), pragma(&full, "fullfsync")),
+            (2, 1)
+        );
         let (_folder, normal) = writer_with(Durability::Normal);
-        assert_eq!((pragma(&normal, "synchronous"), pragma(&normal, "fullfsync")), (1, 0));
+        assert_eq!(
+            (pragma(&normal, "synchronous"), pragma(&normal, "fullfsync")),
+            (1, 0)
+        );
     }
 
     #[test]
@@ -314,8 +388,11 @@ mod tests {
         let path = folder.path().join("log.db");
         let options = SqliteOptions::new();
         drop(open(&path, &options).expect("a fresh store"));
-        let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, &options).expect("a connection");
-        let error = refuse_read_only(&connection, &path).expect_err("it cannot write").to_string();
+        let connection =
+            connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY, &options).expect("a connection");
+        let error = refuse_read_only(&connection, &path)
+            .expect_err("it cannot write")
+            .to_string();
         assert!(error.contains("read-only; make it writable"), "{error}");
     }
 }

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use eventsourcing_core::store::{
-    CommandId, Direction, Epoch, Figures, FiguresQuery, Filter, FollowerPosition, FollowersQuery, Load, Loaded, LogId,
-    LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Revision, Slice, StoredEvent, StoredSnapshot,
-    StreamId, StreamQuery, Version, VisibleLog,
+    CommandId, Direction, Epoch, Figures, FiguresQuery, Filter, FollowerPosition, FollowersQuery,
+    Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt,
+    Revision, Slice, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Version, VisibleLog,
 };
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, params};
@@ -42,18 +42,38 @@ pub(crate) fn stream(connection: &Connection, query: &StreamQuery) -> Result<Vec
     let StreamId { category, id } = &query.stream;
     let (from, to) = (stored(query.from.as_u64()), stored(query.to.as_u64()));
     let statement = connection.prepare_cached(sql)?;
-    events(statement, params![id.as_bytes(), category.as_str(), from, to, rows_at_most(query.limit)])
+    events(
+        statement,
+        params![
+            id.as_bytes(),
+            category.as_str(),
+            from,
+            to,
+            rows_at_most(query.limit)
+        ],
+    )
 }
 
 pub(crate) fn load(connection: &Connection, load: Load) -> Result<Loaded> {
     let moment = connection.unchecked_transaction()?;
     let snapshot = snapshot(&moment, &load)?;
-    let after = snapshot.as_ref().map_or(load.after, |snapshot| snapshot.version);
+    let after = snapshot
+        .as_ref()
+        .map_or(load.after, |snapshot| snapshot.version);
     let StreamId { category, id } = &load.stream;
     let (from, to) = (stored(after.next().as_u64()), stored(load.to.as_u64()));
-    let key = params![id.as_bytes(), category.as_str(), from, to, rows_at_most(load.limit)];
+    let key = params![
+        id.as_bytes(),
+        category.as_str(),
+        from,
+        to,
+        rows_at_most(load.limit)
+    ];
     let mut rows = Rows::default();
-    let events = moment.prepare_cached(LOAD)?.query_map(key, |row| rows.loaded(row))?.collect::<Result<_>>()?;
+    let events = moment
+        .prepare_cached(LOAD)?
+        .query_map(key, |row| rows.loaded(row))?
+        .collect::<Result<_>>()?;
     moment.commit()?;
     Ok(Loaded { snapshot, events })
 }
@@ -67,7 +87,11 @@ pub(crate) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage> 
         _ => head(&moment)?.max(query.after).max(query.decided),
     };
     moment.commit()?;
-    Ok(LogPage { events, ceiling, epoch: Epoch::FIRST })
+    Ok(LogPage {
+        events,
+        ceiling,
+        epoch: Epoch::FIRST,
+    })
 }
 
 /// The end of the log, and the event at `position`.
@@ -78,22 +102,38 @@ pub(crate) fn visible(connection: &Connection, position: Position) -> Result<Vis
     let event = found.filter(|event| event.position == position);
     let end = head(&moment)?;
     moment.commit()?;
-    Ok(VisibleLog { epoch: Epoch::FIRST, end, event })
+    Ok(VisibleLog {
+        epoch: Epoch::FIRST,
+        end,
+        event,
+    })
 }
 
 pub(crate) fn head(connection: &Connection) -> Result<Position> {
-    connection.prepare_cached(HEAD)?.query_row([], |row| rows::position(row, 0))
+    connection
+        .prepare_cached(HEAD)?
+        .query_row([], |row| rows::position(row, 0))
 }
 
 pub(crate) fn stream_version(connection: &Connection, stream: &StreamId) -> Result<Version> {
     let key = params![stream.id.as_bytes(), stream.category.as_str()];
-    let version = connection.prepare_cached(STREAM_VERSION)?.query_row(key, |row| rows::version(row, 0));
+    let version = connection
+        .prepare_cached(STREAM_VERSION)?
+        .query_row(key, |row| rows::version(row, 0));
     Ok(version.optional()?.unwrap_or_default())
 }
 
-pub(crate) fn receipt(connection: &Connection, log: LogId, command_id: CommandId) -> Result<Option<Receipt>> {
+pub(crate) fn receipt(
+    connection: &Connection,
+    log: LogId,
+    command_id: CommandId,
+) -> Result<Option<Receipt>> {
     let mut statement = connection.prepare_cached(RECEIPT)?;
-    statement.query_row([command_id.as_uuid().as_bytes()], |row| rows::receipt(row, log)).optional()
+    statement
+        .query_row([command_id.as_uuid().as_bytes()], |row| {
+            rows::receipt(row, log)
+        })
+        .optional()
 }
 
 pub(crate) fn receipts(
@@ -105,18 +145,33 @@ pub(crate) fn receipts(
     // No bytes are before any bytes.
     let after = after.map_or(Vec::new(), |id| id.as_uuid().as_bytes().to_vec());
     let mut statement = connection.prepare_cached(RECEIPTS)?;
-    let receipts = statement.query_map(params![after, rows_at_most(limit)], |row| rows::receipt(row, log))?;
+    let receipts = statement.query_map(params![after, rows_at_most(limit)], |row| {
+        rows::receipt(row, log)
+    })?;
     receipts.collect()
 }
 
-pub(crate) fn tracking(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Position> {
+pub(crate) fn tracking(
+    connection: &Connection,
+    follower: &Name,
+    upstream: LogId,
+) -> Result<Position> {
     progress(connection, follower, upstream).map(|notebook| notebook.position)
 }
 
-pub(crate) fn followers(connection: &Connection, query: FollowersQuery) -> Result<Vec<FollowerPosition>> {
+pub(crate) fn followers(
+    connection: &Connection,
+    query: FollowersQuery,
+) -> Result<Vec<FollowerPosition>> {
     // No name is empty.
-    let (follower, upstream) = query.after.unwrap_or((Name::from_static(""), LogId::from_uuid(Uuid::nil())));
-    let after = params![follower.as_str(), upstream.as_uuid().into_bytes(), rows_at_most(query.limit)];
+    let (follower, upstream) = query
+        .after
+        .unwrap_or((Name::from_static(""), LogId::from_uuid(Uuid::nil())));
+    let after = params![
+        follower.as_str(),
+        upstream.as_uuid().into_bytes(),
+        rows_at_most(query.limit)
+    ];
     let mut statement = connection.prepare_cached(FOLLOWERS)?;
     let followers = statement.query_map(after, |row| {
         Ok(FollowerPosition {
@@ -130,7 +185,11 @@ pub(crate) fn followers(connection: &Connection, query: FollowersQuery) -> Resul
 }
 
 /// Where a follower is and how many steps it has made, without its notes.
-pub(crate) fn progress(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Notebook> {
+pub(crate) fn progress(
+    connection: &Connection,
+    follower: &Name,
+    upstream: LogId,
+) -> Result<Notebook> {
     let key = params![follower.as_str(), upstream.as_uuid().into_bytes()];
     let progress = connection.prepare_cached(TRACKING)?.query_row(key, |row| {
         Ok(Notebook {
@@ -153,9 +212,19 @@ pub(crate) fn notes(connection: &Connection, query: &NotesQuery) -> Result<Noteb
 }
 
 fn wanted_notes(connection: &Connection, query: &NotesQuery) -> Result<BTreeMap<String, String>> {
-    let NotesQuery { follower, upstream, prefix, after, limit } = query;
+    let NotesQuery {
+        follower,
+        upstream,
+        prefix,
+        after,
+        limit,
+    } = query;
     let mut statement = connection.prepare_cached(NOTES)?;
-    let mut rows = statement.query(params![follower.as_str(), upstream.as_uuid().into_bytes(), prefix.max(after)])?;
+    let mut rows = statement.query(params![
+        follower.as_str(),
+        upstream.as_uuid().into_bytes(),
+        prefix.max(after)
+    ])?;
     let mut notes = BTreeMap::new();
     while notes.len() < *limit
         && let Some(row) = rows.next()?
@@ -171,30 +240,71 @@ fn wanted_notes(connection: &Connection, query: &NotesQuery) -> Result<BTreeMap<
     Ok(notes)
 }
 
-pub(crate) fn figures(connection: &Connection, query: &FiguresQuery) -> Result<BTreeMap<Slice, Figures>> {
-    let FiguresQuery { after, to, filter: Filter { categories, names, first_of_stream } } = query;
-    let mut statement = connection.prepare_cached(if *first_of_stream { FIGURES_FIRST_OF_STREAM } else { FIGURES })?;
+pub(crate) fn figures(
+    connection: &Connection,
+    query: &FiguresQuery,
+) -> Result<BTreeMap<Slice, Figures>> {
+    let FiguresQuery {
+        after,
+        to,
+        filter:
+            Filter {
+                categories,
+                names,
+                first_of_stream,
+            },
+    } = query;
+    let mut statement = connection.prepare_cached(if *first_of_stream {
+        FIGURES_FIRST_OF_STREAM
+    } else {
+        FIGURES
+    })?;
     let (after, to) = (stored(after.as_u64()), stored(to.as_u64()));
-    let wanted = params![after, to, categories.is_empty(), list(categories), names.is_empty(), list(names)];
-    let (mut slices, mut identities, mut found) = (BTreeMap::new(), Rows::default(), statement.query(wanted)?);
+    let wanted = params![
+        after,
+        to,
+        categories.is_empty(),
+        list(categories),
+        names.is_empty(),
+        list(names)
+    ];
+    let (mut slices, mut identities, mut found) =
+        (BTreeMap::new(), Rows::default(), statement.query(wanted)?);
     while let Some(row) = found.next()? {
         let (stream, version) = identities.identity(row)?;
-        let figures: &mut Figures = slices.entry(Slice::of(rows::position(row, 0)?)).or_default();
+        let figures: &mut Figures = slices
+            .entry(Slice::of(rows::position(row, 0)?))
+            .or_default();
         figures.add(&stream, version);
     }
     Ok(slices)
 }
 
 fn snapshot(connection: &Connection, load: &Load) -> Result<Option<StoredSnapshot>> {
-    let Some(fingerprint) = load.fingerprint else { return Ok(None) };
+    let Some(fingerprint) = load.fingerprint else {
+        return Ok(None);
+    };
     let StreamId { category, id } = &load.stream;
     let (from, to) = (stored(load.after.next().as_u64()), stored(load.to.as_u64()));
-    let key = params![id.as_bytes(), category.as_str(), fingerprint.0.cast_signed(), from, to];
-    connection.prepare_cached(SNAPSHOT)?.query_row(key, rows::snapshot).optional()
+    let key = params![
+        id.as_bytes(),
+        category.as_str(),
+        fingerprint.0.cast_signed(),
+        from,
+        to
+    ];
+    connection
+        .prepare_cached(SNAPSHOT)?
+        .query_row(key, rows::snapshot)
+        .optional()
 }
 
 fn log_events(connection: &Connection, query: &LogQuery, limit: usize) -> Result<Vec<StoredEvent>> {
-    let Filter { categories, names, first_of_stream } = &query.filter;
+    let Filter {
+        categories,
+        names,
+        first_of_stream,
+    } = &query.filter;
     let (after, limit) = (stored(query.after.as_u64()), rows_at_most(limit));
     let sql = match first_of_stream {
         true => LOG_FIRST_OF_STREAM,
@@ -203,17 +313,31 @@ fn log_events(connection: &Connection, query: &LogQuery, limit: usize) -> Result
         }
         false => LOG_FILTERED,
     };
-    let wanted = params![after, limit, categories.is_empty(), list(categories), names.is_empty(), list(names)];
+    let wanted = params![
+        after,
+        limit,
+        categories.is_empty(),
+        list(categories),
+        names.is_empty(),
+        list(names)
+    ];
     events(connection.prepare_cached(sql)?, wanted)
 }
 
 fn events(mut statement: CachedStatement<'_>, params: impl Params) -> Result<Vec<StoredEvent>> {
     let mut rows = Rows::default();
-    statement.query_map(params, |row| rows.event(row))?.collect()
+    statement
+        .query_map(params, |row| rows.event(row))?
+        .collect()
 }
 
 fn list(names: &[Name]) -> Rc<Vec<Value>> {
-    Rc::new(names.iter().map(|name| Value::Text(name.as_str().to_owned())).collect())
+    Rc::new(
+        names
+            .iter()
+            .map(|name| Value::Text(name.as_str().to_owned()))
+            .collect(),
+    )
 }
 
 fn rows_at_most(limit: usize) -> i64 {
@@ -230,9 +354,16 @@ mod tests {
     /// What SQLite plans to do for `sql`, in its words.
     fn plan(sql: &str) -> String {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
-        let mut statement = opened.writer.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).expect("a plan");
-        let steps = statement.raw_query().mapped(|row| row.get::<_, String>(3)).collect::<Result<Vec<_>>>();
+        let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new())
+            .expect("a store");
+        let mut statement = opened
+            .writer
+            .prepare(&format!("EXPLAIN QUERY PLAN {sql}"))
+            .expect("a plan");
+        let steps = statement
+            .raw_query()
+            .mapped(|row| row.get::<_, String>(3))
+            .collect::<Result<Vec<_>>>();
         steps.expect("steps").join("; ")
     }
 
@@ -240,7 +371,8 @@ mod tests {
     #[test]
     fn no_read_is_prepared_again_for_other_values() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new()).expect("a store");
+        let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new())
+            .expect("a store");
         for sql in [
             STREAM_FORWARDS,
             STREAM_BACKWARDS,
@@ -262,7 +394,9 @@ mod tests {
             let mut statement = opened.writer.prepare(sql).expect("a statement");
             for value in 1..=3 {
                 for index in 1..=statement.parameter_count() {
-                    statement.raw_bind_parameter(index, value).expect("a parameter");
+                    statement
+                        .raw_bind_parameter(index, value)
+                        .expect("a parameter");
                 }
                 let mut rows = statement.raw_query();
                 while rows.next().expect("a step").is_some() {}
@@ -275,7 +409,10 @@ mod tests {
     fn streams_are_found_by_their_index_and_not_sorted() {
         for sql in [STREAM_FORWARDS, STREAM_BACKWARDS, STREAM_VERSION, LOAD] {
             let plan = plan(sql);
-            assert!(plan.contains("INDEX eventsourcing_events_stream (stream_id=? AND category=?"), "{plan}");
+            assert!(
+                plan.contains("INDEX eventsourcing_events_stream (stream_id=? AND category=?"),
+                "{plan}"
+            );
             assert!(!plan.contains("TEMP B-TREE FOR ORDER"), "{plan}");
         }
     }
@@ -284,14 +421,20 @@ mod tests {
     fn newest_usable_snapshot_is_one_step_away() {
         let plan = plan(SNAPSHOT);
         let wanted = "(stream_id=? AND category=? AND fingerprint=? AND version>? AND version<?)";
-        assert!(plan.contains(wanted) && !plan.contains("TEMP B-TREE"), "{plan}");
+        assert!(
+            plan.contains(wanted) && !plan.contains("TEMP B-TREE"),
+            "{plan}"
+        );
     }
 
     #[test]
     fn pages_of_the_log_are_ranges_of_the_log() {
         for sql in [LOG, LOG_FILTERED] {
             let plan = plan(sql);
-            assert!(plan.contains("USING INTEGER PRIMARY KEY (rowid>?)"), "{plan}");
+            assert!(
+                plan.contains("USING INTEGER PRIMARY KEY (rowid>?)"),
+                "{plan}"
+            );
             assert!(!plan.contains("TEMP B-TREE FOR ORDER"), "{plan}");
         }
     }
@@ -299,9 +442,15 @@ mod tests {
     #[test]
     fn figures_are_counted_over_a_range_of_the_log() {
         let all = plan(FIGURES);
-        assert!(all.contains("USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"), "{all}");
+        assert!(
+            all.contains("USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
+            "{all}"
+        );
         let first = plan(FIGURES_FIRST_OF_STREAM);
-        assert!(first.contains("INDEX eventsourcing_events_first (position>? AND position<?)"), "{first}");
+        assert!(
+            first.contains("INDEX eventsourcing_events_first (position>? AND position<?)"),
+            "{first}"
+        );
         for plan in [all, first] {
             assert!(!plan.contains("TEMP B-TREE FOR"), "{plan}");
         }
@@ -310,32 +459,48 @@ mod tests {
     #[test]
     fn notes_are_found_in_the_order_of_their_keys() {
         let plan = plan(NOTES);
-        assert!(plan.contains("USING PRIMARY KEY (follower=? AND upstream=? AND key>?)"), "{plan}");
+        assert!(
+            plan.contains("USING PRIMARY KEY (follower=? AND upstream=? AND key>?)"),
+            "{plan}"
+        );
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     }
 
     #[test]
     fn receipts_are_a_range_of_their_key() {
         let plan = plan(RECEIPTS);
-        assert!(plan.contains("USING PRIMARY KEY (command_id>?)") && !plan.contains("TEMP B-TREE"), "{plan}");
+        assert!(
+            plan.contains("USING PRIMARY KEY (command_id>?)") && !plan.contains("TEMP B-TREE"),
+            "{plan}"
+        );
     }
 
     #[test]
     fn followers_are_a_range_of_their_key() {
         let plan = plan(FOLLOWERS);
-        assert!(plan.contains("USING PRIMARY KEY ((follower,upstream)>(?,?))"), "{plan}");
+        assert!(
+            plan.contains("USING PRIMARY KEY ((follower,upstream)>(?,?))"),
+            "{plan}"
+        );
         assert!(!plan.contains("TEMP B-TREE"), "{plan}");
     }
 
     #[test]
     fn progress_of_a_follower_is_one_step_away() {
-        assert!(plan(TRACKING).contains("USING PRIMARY KEY (follower=? AND upstream=?)"), "{}", plan(TRACKING));
+        assert!(
+            plan(TRACKING).contains("USING PRIMARY KEY (follower=? AND upstream=?)"),
+            "{}",
+            plan(TRACKING)
+        );
     }
 
     #[test]
     fn first_events_are_found_without_the_others() {
         let plan = plan(LOG_FIRST_OF_STREAM);
-        assert!(plan.contains("INDEX eventsourcing_events_first (position>?)"), "{plan}");
+        assert!(
+            plan.contains("INDEX eventsourcing_events_first (position>?)"),
+            "{plan}"
+        );
         assert!(!plan.contains("TEMP B-TREE FOR ORDER"), "{plan}");
     }
 }

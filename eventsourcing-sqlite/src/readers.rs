@@ -22,7 +22,11 @@ pub(crate) enum Readers {
 }
 
 impl Readers {
-    pub(crate) fn new(path: Arc<Path>, watch: Arc<FileWatch>, connections: Vec<Connection>) -> Self {
+    pub(crate) fn new(
+        path: Arc<Path>,
+        watch: Arc<FileWatch>,
+        connections: Vec<Connection>,
+    ) -> Self {
         Self::Pool(Pool::new(path, watch, connections))
     }
 
@@ -66,7 +70,13 @@ impl Pool {
     fn new(path: Arc<Path>, watch: Arc<FileWatch>, connections: Vec<Connection>) -> Self {
         let count = u32::try_from(connections.len()).expect("fewer connections than file handles");
         let permits = Arc::new(Semaphore::new(connections.len()));
-        Self { path, watch, count, permits, idle: Arc::new(Idle(Mutex::new(connections))) }
+        Self {
+            path,
+            watch,
+            count,
+            permits,
+            idle: Arc::new(Idle(Mutex::new(connections))),
+        }
     }
 
     async fn run<T: Send + 'static>(
@@ -81,9 +91,15 @@ impl Pool {
         let answer = spawn_blocking(move || {
             watch.check_now_and_then(lent.connection())?;
             let answer = read(lent.connection());
-            answer.map_err(|error| watch.cause_of_failure(lent.connection()).unwrap_or_else(|| translate(&path, error)))
+            answer.map_err(|error| {
+                watch
+                    .cause_of_failure(lent.connection())
+                    .unwrap_or_else(|| translate(&path, error))
+            })
         });
-        answer.await.map_err(|error| StoreError::unavailable("a read was broken off", error))?
+        answer
+            .await
+            .map_err(|error| StoreError::unavailable("a read was broken off", error))?
     }
 
     async fn close(&self) {
@@ -98,7 +114,10 @@ impl Drop for Pool {
     fn drop(&mut self) {
         let since = Instant::now();
         let all = self.count as usize;
-        while !self.permits.is_closed() && self.idle.lock().len() < all && since.elapsed() < DROP_PATIENCE {
+        while !self.permits.is_closed()
+            && self.idle.lock().len() < all
+            && since.elapsed() < DROP_PATIENCE
+        {
             thread::sleep(Duration::from_millis(1));
         }
         self.idle.lock().clear();
@@ -122,11 +141,17 @@ struct Lent {
 impl Lent {
     fn new(idle: Arc<Idle>, permit: OwnedSemaphorePermit) -> Self {
         let connection = idle.lock().pop();
-        Self { connection, idle, _permit: permit }
+        Self {
+            connection,
+            idle,
+            _permit: permit,
+        }
     }
 
     fn connection(&self) -> &Connection {
-        self.connection.as_ref().expect("whoever holds a permit finds a connection")
+        self.connection
+            .as_ref()
+            .expect("whoever holds a permit finds a connection")
     }
 }
 

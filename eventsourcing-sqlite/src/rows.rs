@@ -1,8 +1,8 @@
 //! From rows to events. Names repeat from row to row, so a page holds each name once.
 
 use eventsourcing_core::store::{
-    CodecId, CommandId, EventIdentity, EventRef, LoadedEvent, LogId, Name, Position, Receipt, ReceiptKind, StoredEvent,
-    StoredSnapshot, StreamId, Version,
+    CodecId, CommandId, EventIdentity, EventRef, LoadedEvent, LogId, Name, Position, Receipt,
+    ReceiptKind, StoredEvent, StoredSnapshot, StreamId, Version,
 };
 use jiff::Timestamp;
 use rusqlite::types::{FromSqlError, Type};
@@ -49,13 +49,23 @@ impl Rows {
 
     /// Which event stands in a row that begins like one of the table.
     pub(crate) fn identity(&mut self, row: &Row<'_>) -> Result<(StreamId, Version)> {
-        Ok((StreamId { category: self.categories.name(row, 2)?, id: uuid(row, 1)? }, version(row, 3)?))
+        Ok((
+            StreamId {
+                category: self.categories.name(row, 2)?,
+                id: uuid(row, 1)?,
+            },
+            version(row, 3)?,
+        ))
     }
 }
 
 /// The snapshot in a row of version, codec and payload.
 pub(crate) fn snapshot(row: &Row<'_>) -> Result<StoredSnapshot> {
-    Ok(StoredSnapshot { version: version(row, 0)?, codec: CodecId(row.get(1)?), payload: bytes(row, 2)? })
+    Ok(StoredSnapshot {
+        version: version(row, 0)?,
+        codec: CodecId(row.get(1)?),
+        payload: bytes(row, 2)?,
+    })
 }
 
 /// The receipt in a row of command, position, kind and position of a rejection. Earlier programs have written neither of
@@ -65,12 +75,19 @@ pub(crate) fn receipt(row: &Row<'_>, log: LogId) -> Result<Receipt> {
     let position = position(row, 1)?;
     let kind = match row.get::<_, Option<u8>>(2)? {
         None => ReceiptKind::of_earlier_release(position),
-        Some(number) => {
-            ReceiptKind::from_number(number).ok_or_else(|| Error::IntegralValueOutOfRange(2, number.into()))?
-        }
+        Some(number) => ReceiptKind::from_number(number)
+            .ok_or_else(|| Error::IntegralValueOutOfRange(2, number.into()))?,
     };
-    let decided_at = row.get::<_, Option<i64>>(3)?.map(|_| self::position(row, 3)).transpose()?;
-    Ok(Receipt { log, kind, position: decided_at.unwrap_or(position), command_id })
+    let decided_at = row
+        .get::<_, Option<i64>>(3)?
+        .map(|_| self::position(row, 3))
+        .transpose()?;
+    Ok(Receipt {
+        log,
+        kind,
+        position: decided_at.unwrap_or(position),
+        command_id,
+    })
 }
 
 pub(crate) fn position(row: &Row<'_>, column: usize) -> Result<Position> {
@@ -82,9 +99,18 @@ pub(crate) fn version(row: &Row<'_>, column: usize) -> Result<Version> {
 }
 
 /// The event that two columns name, or `None` where they are NULL.
-pub(crate) fn event_ref(row: &Row<'_>, position: usize, identity: usize) -> Result<Option<EventRef>> {
-    let Some(bytes) = row.get::<_, Option<[u8; 16]>>(identity)? else { return Ok(None) };
-    Ok(Some(EventRef { position: self::position(row, position)?, identity: EventIdentity::from_bytes(bytes) }))
+pub(crate) fn event_ref(
+    row: &Row<'_>,
+    position: usize,
+    identity: usize,
+) -> Result<Option<EventRef>> {
+    let Some(bytes) = row.get::<_, Option<[u8; 16]>>(identity)? else {
+        return Ok(None);
+    };
+    Ok(Some(EventRef {
+        position: self::position(row, position)?,
+        identity: EventIdentity::from_bytes(bytes),
+    }))
 }
 
 /// As SQLite stores it. Nothing is lost: neither place goes beyond the largest signed number.
@@ -97,7 +123,10 @@ struct Shared(Vec<Name>);
 
 impl Shared {
     fn name(&mut self, row: &Row<'_>, column: usize) -> Result<Name> {
-        let text = row.get_ref(column)?.as_str().map_err(|error| unreadable(column, Type::Text, error))?;
+        let text = row
+            .get_ref(column)?
+            .as_str()
+            .map_err(|error| unreadable(column, Type::Text, error))?;
         if let Some(known) = self.0.iter().find(|known| known.as_str() == text) {
             return Ok(known.clone());
         }
@@ -125,7 +154,10 @@ pub(crate) fn uuid(row: &Row<'_>, column: usize) -> Result<Uuid> {
 }
 
 fn bytes(row: &Row<'_>, column: usize) -> Result<Vec<u8>> {
-    let bytes = row.get_ref(column)?.as_blob().map_err(|error| unreadable(column, Type::Blob, error))?;
+    let bytes = row
+        .get_ref(column)?
+        .as_blob()
+        .map_err(|error| unreadable(column, Type::Blob, error))?;
     Ok(bytes.to_vec())
 }
 

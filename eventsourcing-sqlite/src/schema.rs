@@ -60,13 +60,16 @@ pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<LogId,
 }
 
 fn run_from(found: usize, transaction: Transaction<'_>) -> rusqlite::Result<()> {
-    MIGRATIONS[found..].iter().try_for_each(|script| transaction.execute_batch(script))?;
+    MIGRATIONS[found..]
+        .iter()
+        .try_for_each(|script| transaction.execute_batch(script))?;
     name_log(&transaction)?;
     transaction.commit()
 }
 
 fn version(connection: &Connection) -> rusqlite::Result<usize> {
-    let tables = "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'eventsourcing_meta'";
+    let tables =
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'eventsourcing_meta'";
     if connection.query_row(tables, [], |row| row.get::<_, i64>(0))? == 0 {
         return Ok(NONE);
     }
@@ -75,18 +78,25 @@ fn version(connection: &Connection) -> rusqlite::Result<usize> {
 }
 
 fn name_log(connection: &Connection) -> rusqlite::Result<()> {
-    let insert = "INSERT INTO eventsourcing_meta (key, value) VALUES ('log_id', ?1) ON CONFLICT DO NOTHING";
-    connection.execute(insert, [LogId::new().to_string()]).map(drop)
+    let insert =
+        "INSERT INTO eventsourcing_meta (key, value) VALUES ('log_id', ?1) ON CONFLICT DO NOTHING";
+    connection
+        .execute(insert, [LogId::new().to_string()])
+        .map(drop)
 }
 
 fn log_id(connection: &Connection) -> rusqlite::Result<LogId> {
     let id = meta(connection, "log_id")?.unwrap_or_default();
-    Uuid::parse_str(&id).map(LogId::from_uuid).map_err(unreadable)
+    Uuid::parse_str(&id)
+        .map(LogId::from_uuid)
+        .map_err(unreadable)
 }
 
 fn meta(connection: &Connection, key: &str) -> rusqlite::Result<Option<String>> {
     let select = "SELECT value FROM eventsourcing_meta WHERE key = ?1";
-    connection.query_row(select, [key], |row| row.get(0)).optional()
+    connection
+        .query_row(select, [key], |row| row.get(0))
+        .optional()
 }
 
 fn unreadable(error: impl std::error::Error + Send + Sync + 'static) -> rusqlite::Error {

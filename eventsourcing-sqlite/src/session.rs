@@ -39,20 +39,31 @@ impl Session {
         operation: impl FnOnce(&Connection) -> T + Send + 'static,
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
-        let operation = Operation::Run(Box::new(move |connection| drop(reply.send(operation(connection)))));
-        self.operations.send(operation).map_err(|_| self.has_ended())?;
+        let operation = Operation::Run(Box::new(move |connection| {
+            drop(reply.send(operation(connection)))
+        }));
+        self.operations
+            .send(operation)
+            .map_err(|_| self.has_ended())?;
         answer.await.map_err(|_| self.has_ended())
     }
 
     /// If this future is dropped after it was polled it is committed all the same.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
-        self.operations.send(Operation::Commit(reply)).map_err(|_| self.has_ended())?;
+        self.operations
+            .send(Operation::Commit(reply))
+            .map_err(|_| self.has_ended())?;
         answer.await.map_err(|_| self.has_ended())?
     }
 
     fn has_ended(&self) -> StoreError {
-        unavailable(&self.path, self.ended.get().unwrap_or(&"the writer has stopped; open the store again"))
+        unavailable(
+            &self.path,
+            self.ended
+                .get()
+                .unwrap_or(&"the writer has stopped; open the store again"),
+        )
     }
 }
 
@@ -73,7 +84,11 @@ pub(crate) fn serve(
     };
     let (operations, asked) = mpsc::channel();
     let ended = Arc::new(OnceLock::new());
-    let session = Session { path: Arc::clone(path), operations, ended: Arc::clone(&ended) };
+    let session = Session {
+        path: Arc::clone(path),
+        operations,
+        ended: Arc::clone(&ended),
+    };
     if reply.send(Ok(session)).is_ok() {
         // Told before `asked` is dropped, so that whoever asks too late finds it.
         let _first = ended.set(serve_until_the_end(transaction, path, closing, wal, &asked));
@@ -120,7 +135,10 @@ fn serve_until_the_end(
     }
 }
 
-fn next(asked: &mpsc::Receiver<Operation>, closing: &AtomicBool) -> Result<Operation, &'static str> {
+fn next(
+    asked: &mpsc::Receiver<Operation>,
+    closing: &AtomicBool,
+) -> Result<Operation, &'static str> {
     let since = Instant::now();
     while since.elapsed() < TRANSACTION_IDLE_MAX {
         match asked.recv_timeout(CLOSING_LOOK_INTERVAL) {
@@ -136,17 +154,26 @@ fn next(asked: &mpsc::Receiver<Operation>, closing: &AtomicBool) -> Result<Opera
     Err("the transaction was left idle for too long and has been undone; begin another one")
 }
 
-fn commit(transaction: Transaction<'_>, path: &Path, wal: Option<&mut WriteAheadLog>) -> Result<(), StoreError> {
+fn commit(
+    transaction: Transaction<'_>,
+    path: &Path,
+    wal: Option<&mut WriteAheadLog>,
+) -> Result<(), StoreError> {
     if let Some(wal) = &wal {
         wal.before_commit()?;
     }
-    let committed = transaction.commit().map_err(|error| match error.sqlite_error_code() {
-        Some(ErrorCode::ConstraintViolation) => {
-            let reason = format!("{}: a deferred constraint does not hold: {error}", path.display());
-            StoreError::Invalid { reason }
-        }
-        _ => translate(path, error).at_commit(),
-    });
+    let committed = transaction
+        .commit()
+        .map_err(|error| match error.sqlite_error_code() {
+            Some(ErrorCode::ConstraintViolation) => {
+                let reason = format!(
+                    "{}: a deferred constraint does not hold: {error}",
+                    path.display()
+                );
+                StoreError::Invalid { reason }
+            }
+            _ => translate(path, error).at_commit(),
+        });
     if let (Ok(()), Some(wal)) = (&committed, wal) {
         wal.committed(Position::ZERO);
     }

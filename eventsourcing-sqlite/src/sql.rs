@@ -25,7 +25,10 @@ enum Fault {
 
 impl Order {
     pub(crate) fn new(sql: &str, values: &[Value]) -> Self {
-        Self { sql: sql.to_owned(), values: values.to_vec() }
+        Self {
+            sql: sql.to_owned(),
+            values: values.to_vec(),
+        }
     }
 
     /// Returns how many rows have changed.
@@ -36,7 +39,11 @@ impl Order {
             let mut rows = statement.raw_query();
             while rows.next()?.is_some() {}
             // SQLite keeps the count of the statement before, if this one is not of a kind that changes rows.
-            Ok(if connection.total_changes() == before { 0 } else { connection.changes() })
+            Ok(if connection.total_changes() == before {
+                0
+            } else {
+                connection.changes()
+            })
         };
         changed().map_err(|fault| self.error(path, fault))
     }
@@ -52,7 +59,9 @@ impl Order {
         let rows = || {
             let mut statement = self.prepare(connection)?;
             if !statement.readonly() {
-                return Err(Fault::Wrong("a query only reads; execute the statement in a transaction".to_owned()));
+                return Err(Fault::Wrong(
+                    "a query only reads; execute the statement in a transaction".to_owned(),
+                ));
             }
             rows(&mut statement)
         };
@@ -74,9 +83,13 @@ impl Order {
         let mut highest = 0;
         for index in 1..=statement.parameter_count() {
             let name = statement.parameter_name(index).unwrap_or("?");
-            let number = name.strip_prefix('$').and_then(|digits| digits.parse::<usize>().ok());
+            let number = name
+                .strip_prefix('$')
+                .and_then(|digits| digits.parse::<usize>().ok());
             let Some(number) = number.filter(|number| *number > 0) else {
-                return Err(Fault::Wrong(format!("a parameter is written {name}; write $1, $2 and so on")));
+                return Err(Fault::Wrong(format!(
+                    "a parameter is written {name}; write $1, $2 and so on"
+                )));
             };
             highest = highest.max(number);
             if let Some(value) = self.values.get(number - 1) {
@@ -87,13 +100,21 @@ impl Order {
             return Ok(());
         }
         let given = self.values.len();
-        Err(Fault::Wrong(format!("the highest parameter is ${highest}, but the number of values is {given}")))
+        Err(Fault::Wrong(format!(
+            "the highest parameter is ${highest}, but the number of values is {given}"
+        )))
     }
 
     fn error(&self, path: &Path, fault: Fault) -> SqlError {
         match fault {
-            Fault::Wrong(reason) => SqlError::Statement { sql: self.sql.clone(), reason, source: None },
-            Fault::Sqlite(error) if is_of_the_file(&error) => SqlError::Store(translate(path, error)),
+            Fault::Wrong(reason) => SqlError::Statement {
+                sql: self.sql.clone(),
+                reason,
+                source: None,
+            },
+            Fault::Sqlite(error) if is_of_the_file(&error) => {
+                SqlError::Store(translate(path, error))
+            }
             Fault::Sqlite(error) => SqlError::statement(&self.sql, error),
         }
     }
@@ -123,7 +144,9 @@ fn rows(statement: &mut Statement<'_>) -> Result<Vec<Row>, Fault> {
     while let Some(row) = found.next()? {
         let names = || row.as_ref().column_names().map(str::to_owned).collect();
         let columns = columns.get_or_insert_with(names);
-        let values = (0..columns.len()).map(|index| value(row.get_ref(index)?)).collect::<Result<_, _>>()?;
+        let values = (0..columns.len())
+            .map(|index| value(row.get_ref(index)?))
+            .collect::<Result<_, _>>()?;
         rows.push(Row::new(Arc::clone(columns), values));
     }
     Ok(rows)
@@ -167,9 +190,19 @@ mod tests {
     #[test]
     fn parameters_of_other_kinds_are_refused_with_what_to_write() {
         let connection = Connection::open_in_memory().expect("memory");
-        for sql in ["SELECT ?", "SELECT ?1", "SELECT :a", "SELECT $0", "SELECT @1", "SELECT $a"] {
+        for sql in [
+            "SELECT ?",
+            "SELECT ?1",
+            "SELECT :a",
+            "SELECT $0",
+            "SELECT @1",
+            "SELECT $a",
+        ] {
             let order = Order::new(sql, &[Value::Null]);
-            let error = order.read(&connection, Path::new("log.db")).expect_err(sql).to_string();
+            let error = order
+                .read(&connection, Path::new("log.db"))
+                .expect_err(sql)
+                .to_string();
             assert!(error.contains("write $1, $2 and so on"), "{error}");
         }
     }
@@ -177,9 +210,16 @@ mod tests {
     #[test]
     fn fault_of_the_file_is_no_fault_of_the_statement() {
         let connection = Connection::open_in_memory().expect("memory");
-        connection.execute_batch("CREATE TABLE big (bytes); PRAGMA max_page_count = 10").expect("a small database");
-        let order = Order::new("INSERT INTO big VALUES (zeroblob($1))", &[Value::Integer(1_000_000)]);
-        let error = order.execute(&connection, Path::new("log.db")).expect_err("there is no room");
+        connection
+            .execute_batch("CREATE TABLE big (bytes); PRAGMA max_page_count = 10")
+            .expect("a small database");
+        let order = Order::new(
+            "INSERT INTO big VALUES (zeroblob($1))",
+            &[Value::Integer(1_000_000)],
+        );
+        let error = order
+            .execute(&connection, Path::new("log.db"))
+            .expect_err("there is no room");
         assert!(error.is_unavailable(), "{error:?}");
     }
 }

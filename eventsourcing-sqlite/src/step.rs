@@ -20,23 +20,44 @@ pub(crate) fn check(connection: &Connection, step: &Tracking) -> Result<Option<S
     if let Some(refusal) = check_cut(connection, step)? {
         return Ok(Some(refusal));
     }
-    let Tracking { follower, upstream, from, .. } = step;
-    let Notebook { position: actual, revision, .. } = read::progress(connection, follower, *upstream)?;
+    let Tracking {
+        follower,
+        upstream,
+        from,
+        ..
+    } = step;
+    let Notebook {
+        position: actual,
+        revision,
+        ..
+    } = read::progress(connection, follower, *upstream)?;
     if actual == *from && step.revision.is_none_or(|wanted| wanted == revision) {
         return Ok(None);
     }
-    Ok(Some(StoreError::TrackingConflict { follower: follower.clone(), expected: *from, actual }))
+    Ok(Some(StoreError::TrackingConflict {
+        follower: follower.clone(),
+        expected: *from,
+        actual,
+    }))
 }
 
 /// The writer is alone, so a cut that is not recorded now is not recorded by anyone else before the step is made.
 fn check_cut(connection: &Connection, step: &Tracking) -> Result<Option<StoreError>> {
-    let Some(Cut { follower, partitions }) = &step.cut else { return Ok(None) };
+    let Some(Cut {
+        follower,
+        partitions,
+    }) = &step.cut
+    else {
+        return Ok(None);
+    };
     let recorded = read::progress(connection, follower, step.upstream)?.partitions;
-    Ok(recorded.filter(|actual| actual != partitions).map(|actual| StoreError::CutChanged {
-        follower: follower.clone(),
-        expected: *partitions,
-        actual,
-    }))
+    Ok(recorded
+        .filter(|actual| actual != partitions)
+        .map(|actual| StoreError::CutChanged {
+            follower: follower.clone(),
+            expected: *partitions,
+            actual,
+        }))
 }
 
 /// Makes `step`, which has been checked.
@@ -46,13 +67,25 @@ pub(crate) fn make(connection: &Connection, step: &Tracking) -> Result<()> {
     let identity = step.last_event.map(|event| *event.identity.as_bytes());
     let row = params![follower, upstream, stored(step.to.as_u64()), seen, identity];
     connection.prepare_cached(PUT_TRACKING)?.execute(row)?;
-    if let Some(Cut { follower, partitions }) = &step.cut {
-        connection.prepare_cached(PUT_CUT)?.execute(params![follower.as_str(), upstream, partitions])?;
+    if let Some(Cut {
+        follower,
+        partitions,
+    }) = &step.cut
+    {
+        connection.prepare_cached(PUT_CUT)?.execute(params![
+            follower.as_str(),
+            upstream,
+            partitions
+        ])?;
     }
     for (key, value) in &step.notes {
         match value {
-            Some(value) => connection.prepare_cached(PUT_NOTE)?.execute(params![follower, upstream, key, value])?,
-            None => connection.prepare_cached(REMOVE_NOTE)?.execute(params![follower, upstream, key])?,
+            Some(value) => connection
+                .prepare_cached(PUT_NOTE)?
+                .execute(params![follower, upstream, key, value])?,
+            None => connection
+                .prepare_cached(REMOVE_NOTE)?
+                .execute(params![follower, upstream, key])?,
         };
     }
     Ok(())

@@ -8,9 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name,
-    Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery,
+    FollowerPosition, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
+    LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError,
+    StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::task::spawn_blocking;
 
@@ -26,8 +27,7 @@ use crate::read;
 use crate::readers::Readers;
 
 const FULL: &str = "open the file with Durability::Full to have each append wait for the disk";
-const BACKUPS: &str =
-    "backups (docs/backups.md) lack the last events; docs/beyond-one-machine.md has a set-up that loses none";
+const BACKUPS: &str = "backups (docs/backups.md) lack the last events; docs/beyond-one-machine.md has a set-up that loses none";
 
 /// A store in an SQLite file. Clones share its connections.
 ///
@@ -146,10 +146,24 @@ impl SqliteStore {
         let (path, log_id, connection) = open_in_memory()?;
         let head = Head::new();
         let poll_interval = SqliteOptions::POLL_INTERVAL_DEFAULT;
-        let queue = Arc::new(CommitQueue::start(connection, log_id, &path, None, head.clone())?);
+        let queue = Arc::new(CommitQueue::start(
+            connection,
+            log_id,
+            &path,
+            None,
+            head.clone(),
+        )?);
         let readers = || Readers::Writer(Arc::clone(&queue));
         let (readers, waiting) = (readers(), Waiting::new(head, readers(), poll_interval));
-        Ok(Self(Arc::new(Shared { path, log_id, durability: None, watch: None, readers, waiting, queue })))
+        Ok(Self(Arc::new(Shared {
+            path,
+            log_id,
+            durability: None,
+            watch: None,
+            readers,
+            waiting,
+            queue,
+        })))
     }
 
     /// Commits what is queued, waits for the reads under way, and closes the file. All clones are closed with it: what
@@ -165,17 +179,38 @@ impl SqliteStore {
 
     pub(crate) async fn open_with(path: &Path, options: SqliteOptions) -> Result<Self, StoreError> {
         let owned = path.to_owned();
-        let SqliteOptions { poll_interval, busy_timeout, durability, .. } = options;
+        let SqliteOptions {
+            poll_interval,
+            busy_timeout,
+            durability,
+            ..
+        } = options;
         let opened = spawn_blocking(move || open(&owned, &options)).await;
-        let opened = opened.map_err(|error| StoreError::unavailable("opening was broken off", error))??;
-        let Opened { path, log_id, watch, mut writer, readers, watcher } = opened;
+        let opened =
+            opened.map_err(|error| StoreError::unavailable("opening was broken off", error))??;
+        let Opened {
+            path,
+            log_id,
+            watch,
+            mut writer,
+            readers,
+            watcher,
+        } = opened;
         let head = Head::new();
         let readers = Readers::new(Arc::clone(&path), Arc::clone(&watch), readers);
         let watcher = Readers::new(Arc::clone(&path), Arc::clone(&watch), vec![watcher]);
         let waiting = Waiting::new(head.clone(), watcher, poll_interval);
         let wal = WriteAheadLog::new(&path, Arc::clone(&watch), busy_timeout, &mut writer)?;
         let queue = Arc::new(CommitQueue::start(writer, log_id, &path, Some(wal), head)?);
-        let shared = Shared { path, log_id, durability: Some(durability), watch: Some(watch), readers, waiting, queue };
+        let shared = Shared {
+            path,
+            log_id,
+            durability: Some(durability),
+            watch: Some(watch),
+            readers,
+            waiting,
+            queue,
+        };
         Ok(Self(Arc::new(shared)))
     }
 
@@ -205,16 +240,25 @@ impl EventStore for SqliteStore {
     }
 
     async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
-        self.0.readers.run(move |connection| read::stream(connection, &query)).await
+        self.0
+            .readers
+            .run(move |connection| read::stream(connection, &query))
+            .await
     }
 
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
-        self.0.readers.run(|connection| read::load(connection, load)).await
+        self.0
+            .readers
+            .run(|connection| read::load(connection, load))
+            .await
     }
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         Epoch::FIRST.check(query.epoch)?;
-        self.0.readers.run(move |connection| read::log(connection, &query)).await
+        self.0
+            .readers
+            .run(move |connection| read::log(connection, &query))
+            .await
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
@@ -227,34 +271,59 @@ impl EventStore for SqliteStore {
     }
 
     async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
-        self.0.readers.run(move |connection| read::visible(connection, position)).await
+        self.0
+            .readers
+            .run(move |connection| read::visible(connection, position))
+            .await
     }
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         let log = self.0.log_id;
-        self.0.readers.run(move |connection| read::receipt(connection, log, command_id)).await
+        self.0
+            .readers
+            .run(move |connection| read::receipt(connection, log, command_id))
+            .await
     }
 
-    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
         let log = self.0.log_id;
-        self.0.readers.run(move |connection| read::receipts(connection, log, after, limit)).await
+        self.0
+            .readers
+            .run(move |connection| read::receipts(connection, log, after, limit))
+            .await
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let follower = follower.clone();
-        self.0.readers.run(move |connection| read::tracking(connection, &follower, upstream)).await
+        self.0
+            .readers
+            .run(move |connection| read::tracking(connection, &follower, upstream))
+            .await
     }
 
     async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
-        self.0.readers.run(move |connection| read::followers(connection, query)).await
+        self.0
+            .readers
+            .run(move |connection| read::followers(connection, query))
+            .await
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
-        self.0.readers.run(move |connection| read::notes(connection, &query)).await
+        self.0
+            .readers
+            .run(move |connection| read::notes(connection, &query))
+            .await
     }
 
     async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
-        self.0.readers.run(move |connection| read::figures(connection, &query)).await
+        self.0
+            .readers
+            .run(move |connection| read::figures(connection, &query))
+            .await
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
@@ -262,16 +331,35 @@ impl EventStore for SqliteStore {
         self.0.queue.lease(request).await
     }
 
-    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
         let follower = follower.clone();
-        self.0.readers.run(move |connection| lease::holder(connection, &follower, upstream)).await
+        self.0
+            .readers
+            .run(move |connection| lease::holder(connection, &follower, upstream))
+            .await
     }
 
-    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
-        self.0.queue.release(follower.clone(), upstream, token).await
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
+        self.0
+            .queue
+            .release(follower.clone(), upstream, token)
+            .await
     }
 
-    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
         Epoch::FIRST.check(epoch)?;
         self.0.waiting.beyond(position).await
     }
@@ -283,8 +371,12 @@ impl EventStore for SqliteStore {
 
     async fn acknowledged(&self) -> Result<Acknowledged, StoreError> {
         Ok(match self.0.durability {
-            Some(Durability::Full) => Acknowledged::OnDisk { remedy: BACKUPS.to_owned() },
-            Some(Durability::Normal) => Acknowledged::Written { remedy: FULL.to_owned() },
+            Some(Durability::Full) => Acknowledged::OnDisk {
+                remedy: BACKUPS.to_owned(),
+            },
+            Some(Durability::Normal) => Acknowledged::Written {
+                remedy: FULL.to_owned(),
+            },
             None => Acknowledged::InMemory,
         })
     }
@@ -305,6 +397,9 @@ impl EventStore for SqliteStore {
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Shared { path, log_id, .. } = &*self.0;
-        f.debug_struct("SqliteStore").field("path", path).field("log_id", log_id).finish_non_exhaustive()
+        f.debug_struct("SqliteStore")
+            .field("path", path)
+            .field("log_id", log_id)
+            .finish_non_exhaustive()
     }
 }

@@ -55,8 +55,17 @@ mod tests {
     fn folder_takes_files_if_one_can_be_made_in_it() {
         let folder = tempfile::tempdir().expect("a folder");
         assert!(takes_files(folder.path()));
-        assert_eq!(std::fs::read_dir(folder.path()).expect("the folder").count(), 0, "nothing is left in it");
+        assert_eq!(
+            std::fs::read_dir(folder.path())
+                .expect("the folder")
+                .count(),
+            0,
+            "nothing is left in it"
+        );
         assert!(!takes_files(&folder.path().join("missing")));
-        assert!(!takes_files(Path::new("/proc")), "the superuser may write, but nothing can be made there");
+        assert!(
+            !takes_files(Path::new("/proc")),
+            "the superuser may write, but nothing can be made there"
+        );
     }
 }

@@ -31,7 +31,10 @@ impl Fixture for InFolder {
     type Store = SqliteStore;
 
     async fn new() -> Self {
-        Self { folder: tempfile::tempdir().expect("a folder"), crashes: Mutex::default() }
+        Self {
+            folder: tempfile::tempdir().expect("a folder"),
+            crashes: Mutex::default(),
+        }
     }
 
     async fn open(&self) -> SqliteStore {
@@ -54,24 +57,33 @@ impl DurableFixture for InFolder {
         *self.crashes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         let after = self.file();
         fs::copy(&before, &after).expect("the database is copied");
-        fs::copy(before.with_extension("db-wal"), after.with_extension("db-wal")).expect("its log is copied");
+        fs::copy(
+            before.with_extension("db-wal"),
+            after.with_extension("db-wal"),
+        )
+        .expect("its log is copied");
         drop(store);
     }
 
     async fn make_newer(&self) {
         let newer = "UPDATE eventsourcing_meta SET value = '9999' WHERE key = 'schema_version'";
-        self.connection().execute(newer, []).expect("the schema is marked");
+        self.connection()
+            .execute(newer, [])
+            .expect("the schema is marked");
     }
 
     async fn put_foreign_table(&self) {
-        let table =
-            "CREATE TABLE events (position INTEGER PRIMARY KEY, what TEXT); INSERT INTO events VALUES (7, 'Ada')";
-        self.connection().execute_batch(table).expect("a foreign table");
+        let table = "CREATE TABLE events (position INTEGER PRIMARY KEY, what TEXT); INSERT INTO events VALUES (7, 'Ada')";
+        self.connection()
+            .execute_batch(table)
+            .expect("a foreign table");
     }
 
     async fn foreign_table(&self) -> String {
         let all = "SELECT sql || (SELECT group_concat(position || what) FROM events) FROM sqlite_schema WHERE name = 'events'";
-        self.connection().query_row(all, [], |row| row.get(0)).expect("the foreign table")
+        self.connection()
+            .query_row(all, [], |row| row.get(0))
+            .expect("the foreign table")
     }
 }
 

@@ -15,8 +15,8 @@ use std::thread;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, LogId, LogQuery, Name, Position, Receipt, StoredEvent, StreamId, Tracking,
-    Version,
+    Append, CommandId, EventStore, Expected, LogId, LogQuery, Name, Position, Receipt, StoredEvent,
+    StreamId, Tracking, Version,
 };
 use eventsourcing_sqlite::SqliteStore;
 use fixture::{Place, event};
@@ -40,7 +40,11 @@ fn append(task: u64, command: CommandId, tracked: Option<Position>) -> Append {
     let events = if task.is_multiple_of(2) { 1 } else { 2 };
     let payload = format!("{} {events}", command.as_uuid());
     let mut append = Append::new(Timestamp::UNIX_EPOCH).with_command_id(command);
-    append = append.with_events(own_stream(task), Expected::Any, vec![event(payload.clone())]);
+    append = append.with_events(
+        own_stream(task),
+        Expected::Any,
+        vec![event(payload.clone())],
+    );
     if events == 2 {
         append = append.with_events(shared_stream(), Expected::Any, vec![event(payload)]);
     }
@@ -79,9 +83,13 @@ fn is_follower(task: u64) -> bool {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_process_writes_until_it_is_killed() {
-    let Some(path) = std::env::var_os(CHILD_PATH) else { return };
+    let Some(path) = std::env::var_os(CHILD_PATH) else {
+        return;
+    };
     let store = SqliteStore::open(&path).await.expect("a store");
-    let tasks: Vec<_> = (0..TASKS).map(|task| tokio::spawn(write_without_end(store.clone(), task))).collect();
+    let tasks: Vec<_> = (0..TASKS)
+        .map(|task| tokio::spawn(write_without_end(store.clone(), task)))
+        .collect();
     for task in tasks {
         task.await.expect("a task that never ends");
     }
@@ -91,18 +99,32 @@ async fn write_without_end(store: SqliteStore, task: u64) {
     loop {
         let command = CommandId::new();
         let tracked = match is_follower(task) {
-            true => Some(store.tracking(&follower(task), upstream()).await.expect("a position")),
+            true => Some(
+                store
+                    .tracking(&follower(task), upstream())
+                    .await
+                    .expect("a position"),
+            ),
             false => None,
         };
-        let receipt = store.append(append(task, command, tracked)).await.expect("a receipt").receipt;
+        let receipt = store
+            .append(append(task, command, tracked))
+            .await
+            .expect("a receipt")
+            .receipt;
         let line = format!("{ACKNOWLEDGED} {task} {command} {}\n", receipt.position);
-        stdout().write_all(line.as_bytes()).expect("the parent listens");
+        stdout()
+            .write_all(line.as_bytes())
+            .expect("the parent listens");
     }
 }
 
 #[tokio::test]
 async fn acknowledged_appends_survive_kill_9() {
-    let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
+    let seed = std::env::var(SEED).map_or_else(
+        |_| fastrand::u64(..),
+        |seed| seed.parse().expect("a number"),
+    );
     let mut random = fastrand::Rng::with_seed(seed);
     let place = Place::new();
     let mut acknowledged = HashMap::new();
@@ -121,15 +143,29 @@ async fn acknowledged_appends_survive_kill_9() {
         let context = format!("round {round}, {SEED}={seed}");
         check(&place, &acknowledged, &context).await;
     }
-    assert!(acknowledged.len() > KILLS, "hardly anything was written, {SEED}={seed}");
+    assert!(
+        acknowledged.len() > KILLS,
+        "hardly anything was written, {SEED}={seed}"
+    );
 }
 
 /// What a child had acknowledged when it was killed: tasks and positions.
-fn run_and_kill(path: &Path, life: Duration, wait_for_life: bool) -> Vec<(CommandId, (u64, Position))> {
+fn run_and_kill(
+    path: &Path,
+    life: Duration,
+    wait_for_life: bool,
+) -> Vec<(CommandId, (u64, Position))> {
     let program = std::env::current_exe().expect("this program");
-    let arguments = ["--exact", "child_process_writes_until_it_is_killed", "--nocapture"];
+    let arguments = [
+        "--exact",
+        "child_process_writes_until_it_is_killed",
+        "--nocapture",
+    ];
     let mut command = Command::new(program);
-    command.args(arguments).env(CHILD_PATH, path).stdout(Stdio::piped());
+    command
+        .args(arguments)
+        .env(CHILD_PATH, path)
+        .stdout(Stdio::piped());
     let mut child = command.spawn().expect("a child process");
     let lines = listen(child.stdout.take().expect("its standard output"));
     let first = wait_for_life.then(|| lines.recv().expect("a child that writes"));
@@ -137,7 +173,11 @@ fn run_and_kill(path: &Path, life: Duration, wait_for_life: bool) -> Vec<(Comman
     child.kill().expect("kill -9");
     let status = child.wait().expect("a status");
     #[cfg(unix)]
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(9), "the child has ended by itself");
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&status),
+        Some(9),
+        "the child has ended by itself"
+    );
     assert!(!status.success());
     first.into_iter().chain(lines).collect()
 }
@@ -169,21 +209,49 @@ fn parse(line: &str) -> Option<(CommandId, (u64, Position))> {
 
 async fn check(place: &Place, acknowledged: &HashMap<CommandId, (u64, Position)>, context: &str) {
     let store = place.store().await;
-    let log = store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.expect("the log").events;
+    let log = store
+        .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+        .await
+        .expect("the log")
+        .events;
     check_places(&log, context);
     let written = check_whole(&log, context);
     for (command, (_, position)) in acknowledged {
-        assert_eq!(written.get(command), Some(position), "command {command} was acknowledged; {context}");
+        assert_eq!(
+            written.get(command),
+            Some(position),
+            "command {command} was acknowledged; {context}"
+        );
     }
     for task in (0..TASKS).filter(|task| is_follower(*task)) {
-        let appends = log.iter().filter(|event| event.stream == own_stream(task)).count() as u64;
-        let reached = store.tracking(&follower(task), upstream()).await.expect("a position");
-        assert_eq!(reached, Position::new(appends), "tracking of task {task}; {context}");
+        let appends = log
+            .iter()
+            .filter(|event| event.stream == own_stream(task))
+            .count() as u64;
+        let reached = store
+            .tracking(&follower(task), upstream())
+            .await
+            .expect("a position");
+        assert_eq!(
+            reached,
+            Position::new(appends),
+            "tracking of task {task}; {context}"
+        );
     }
     if let Some((command, (task, position))) = acknowledged.iter().next() {
-        let again = store.append(append(*task, *command, None)).await.expect("the first receipt");
-        let receipt = Receipt { command_id: Some(*command), ..Receipt::at(store.log_id(), *position) };
-        assert_eq!((again.receipt, again.repeated), (receipt, true), "{context}");
+        let again = store
+            .append(append(*task, *command, None))
+            .await
+            .expect("the first receipt");
+        let receipt = Receipt {
+            command_id: Some(*command),
+            ..Receipt::at(store.log_id(), *position)
+        };
+        assert_eq!(
+            (again.receipt, again.repeated),
+            (receipt, true),
+            "{context}"
+        );
     }
     store.close().await;
     check_file(&place.file(), context);
@@ -191,12 +259,19 @@ async fn check(place: &Place, acknowledged: &HashMap<CommandId, (u64, Position)>
 
 /// Positions grow, and the versions of each stream have no holes.
 fn check_places(log: &[StoredEvent], context: &str) {
-    assert!(log.is_sorted_by(|one, next| one.position < next.position), "positions do not grow; {context}");
+    assert!(
+        log.is_sorted_by(|one, next| one.position < next.position),
+        "positions do not grow; {context}"
+    );
     let mut versions: HashMap<&StreamId, Version> = HashMap::new();
     for event in log {
         let version = versions.entry(&event.stream).or_default();
         *version = version.next();
-        assert_eq!(event.version, *version, "stream {}; {context}", event.stream);
+        assert_eq!(
+            event.version, *version,
+            "stream {}; {context}",
+            event.stream
+        );
     }
 }
 
@@ -214,11 +289,16 @@ fn check_whole(log: &[StoredEvent], context: &str) -> HashMap<CommandId, Positio
     for (command, (seen, events, _)) in &found {
         assert_eq!(seen, events, "events of command {command}; {context}");
     }
-    found.into_iter().map(|(command, (_, _, last))| (command, last)).collect()
+    found
+        .into_iter()
+        .map(|(command, (_, _, last))| (command, last))
+        .collect()
 }
 
 fn check_file(path: &Path, context: &str) {
     let file = rusqlite::Connection::open(path).expect("a connection");
-    let verdict: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a verdict");
+    let verdict: String = file
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .expect("a verdict");
     assert_eq!(verdict, "ok", "{context}");
 }

@@ -27,14 +27,30 @@ async fn statements_that_control_transactions_are_refused_with_what_to_do() {
     for sql in ["COMMIT", "rollback", "SAVEPOINT a", "/* nested */ BEGIN"] {
         let mut transaction = database(&store).begin().await.expect("a transaction");
         transaction.execute(CREATE, &[]).await.expect("a table");
-        let error = transaction.execute(sql, &[]).await.expect_err(sql).to_string();
-        assert!(error.contains("ended by its commit, and undone by dropping it"), "{error}");
+        let error = transaction
+            .execute(sql, &[])
+            .await
+            .expect_err(sql)
+            .to_string();
+        assert!(
+            error.contains("ended by its commit, and undone by dropping it"),
+            "{error}"
+        );
         let committed = transaction.commit().await;
-        assert!(matches!(committed, Err(StoreError::Invalid { .. })), "{committed:?}");
+        assert!(
+            matches!(committed, Err(StoreError::Invalid { .. })),
+            "{committed:?}"
+        );
         let error = database(&store).query(sql, &[]).await.expect_err(sql);
         assert!(matches!(error, SqlError::Statement { .. }), "{error:?}");
     }
-    assert!(database(&store).query("SELECT * FROM balances", &[]).await.is_err(), "no table was made");
+    assert!(
+        database(&store)
+            .query("SELECT * FROM balances", &[])
+            .await
+            .is_err(),
+        "no table was made"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -48,15 +64,28 @@ async fn reads_do_not_wait_for_a_transaction_and_appends_do() {
         let store = store.clone();
         async move { store.append(append()).await }
     });
-    let head = timeout(SOON, store.head()).await.expect("no waiting").expect("a head");
-    let one = timeout(SOON, async { database(&store).query("SELECT 1 AS one", &[]).await }).await;
-    assert_eq!((head, one.expect("no waiting").expect("a row").len()), (Position::new(1), 1));
+    let head = timeout(SOON, store.head())
+        .await
+        .expect("no waiting")
+        .expect("a head");
+    let one = timeout(SOON, async {
+        database(&store).query("SELECT 1 AS one", &[]).await
+    })
+    .await;
+    assert_eq!(
+        (head, one.expect("no waiting").expect("a row").len()),
+        (Position::new(1), 1)
+    );
     sleep(Duration::from_millis(50)).await;
     assert!(!waiting.is_finished(), "there is one writer");
     transaction.commit().await.expect("it is committed");
     waiting.await.expect("a task").expect("a receipt");
     assert_eq!(
-        timeout(SOON, store.wait_beyond(Position::new(1), None)).await.expect("soon").expect("a head").as_u64(),
+        timeout(SOON, store.wait_beyond(Position::new(1), None))
+            .await
+            .expect("soon")
+            .expect("a head")
+            .as_u64(),
         2
     );
 }
@@ -67,10 +96,17 @@ async fn transaction_waits_for_the_lock_of_another_process_and_not_for_ever() {
     let options = SqliteOptions::new().with_busy_timeout(Duration::from_millis(50));
     let store = options.open(place.file()).await.expect("a store");
     let mut outsider = Connection::open(place.file()).expect("a connection");
-    let lock = outsider.transaction_with_behavior(TransactionBehavior::Immediate).expect("the lock");
-    let Err(error) = database(&store).begin().await else { panic!("the lock is taken") };
+    let lock = outsider
+        .transaction_with_behavior(TransactionBehavior::Immediate)
+        .expect("the lock");
+    let Err(error) = database(&store).begin().await else {
+        panic!("the lock is taken")
+    };
     assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
-    assert!(one_line(&error).ends_with("busy timeout; this attempt wrote nothing"), "{error}");
+    assert!(
+        one_line(&error).ends_with("busy timeout; this attempt wrote nothing"),
+        "{error}"
+    );
     lock.rollback().expect("the lock is given back");
     drop(database(&store).begin().await.expect("a transaction"));
     store.append(append()).await.expect("a receipt");
@@ -81,9 +117,19 @@ async fn transaction_that_was_left_idle_says_so() {
     let store = SqliteStore::in_memory().expect("memory");
     let mut transaction = database(&store).begin().await.expect("a transaction");
     transaction.execute(CREATE, &[]).await.expect("a table");
-    timeout(TRANSACTION_IDLE_MAX * 2, store.append(append())).await.expect("not for ever").expect("a receipt");
-    let error = transaction.execute("SELECT 1", &[]).await.expect_err("it was undone").to_string();
-    assert!(error.ends_with("left idle for too long and has been undone; begin another one"), "{error}");
+    timeout(TRANSACTION_IDLE_MAX * 2, store.append(append()))
+        .await
+        .expect("not for ever")
+        .expect("a receipt");
+    let error = transaction
+        .execute("SELECT 1", &[])
+        .await
+        .expect_err("it was undone")
+        .to_string();
+    assert!(
+        error.ends_with("left idle for too long and has been undone; begin another one"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -95,12 +141,27 @@ async fn deferred_constraint_that_does_not_hold_undoes_the_transaction() {
         "CREATE TABLE entries (account TEXT REFERENCES balances DEFERRABLE INITIALLY DEFERRED)",
         "INSERT INTO entries VALUES ('Ada')",
     ] {
-        transaction.execute(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        transaction
+            .execute(sql, &[])
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
-    let error = transaction.commit().await.expect_err("there is no balance of Ada");
+    let error = transaction
+        .commit()
+        .await
+        .expect_err("there is no balance of Ada");
     assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
-    assert!(one_line(&error).contains("a deferred constraint does not hold"), "{error}");
-    assert!(database(&store).query("SELECT * FROM entries", &[]).await.is_err(), "nothing was kept");
+    assert!(
+        one_line(&error).contains("a deferred constraint does not hold"),
+        "{error}"
+    );
+    assert!(
+        database(&store)
+            .query("SELECT * FROM entries", &[])
+            .await
+            .is_err(),
+        "nothing was kept"
+    );
     store.append(append()).await.expect("the store goes on");
 }
 
@@ -108,13 +169,25 @@ async fn deferred_constraint_that_does_not_hold_undoes_the_transaction() {
 async fn full_disk_undoes_the_transaction() {
     let store = SqliteStore::in_memory().expect("memory");
     let mut transaction = database(&store).begin().await.expect("a transaction");
-    transaction.execute("PRAGMA max_page_count = 100", &[]).await.expect("a small database");
-    transaction.execute("CREATE TABLE big (bytes BYTEA)", &[]).await.expect("a table");
+    transaction
+        .execute("PRAGMA max_page_count = 100", &[])
+        .await
+        .expect("a small database");
+    transaction
+        .execute("CREATE TABLE big (bytes BYTEA)", &[])
+        .await
+        .expect("a table");
     let big = values![vec![0_u8; 1024 * 1024]];
-    let error = transaction.execute("INSERT INTO big (bytes) VALUES ($1)", &big).await.expect_err("there is no room");
+    let error = transaction
+        .execute("INSERT INTO big (bytes) VALUES ($1)", &big)
+        .await
+        .expect_err("there is no room");
     assert!(error.is_unavailable(), "{error:?}");
     drop(transaction);
-    let none = database(&store).query("SELECT * FROM big", &[]).await.expect_err("it was undone");
+    let none = database(&store)
+        .query("SELECT * FROM big", &[])
+        .await
+        .expect_err("it was undone");
     assert!(matches!(none, SqlError::Statement { .. }), "{none:?}");
     store.append(append()).await.expect("the store goes on");
 }

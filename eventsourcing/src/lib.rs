@@ -94,7 +94,9 @@ pub use eventsourcing_core::{Codec, CodecError, VALUE_DEPTH_MAX};
 
 pub use eventsourcing_core::{Due, Policy, TIMER_KEY_BYTES_MAX, Timers, Work};
 pub use eventsourcing_core::{LogPages, Stop, Subscription};
-pub use eventsourcing_core::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx, values};
+pub use eventsourcing_core::{
+    Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx, values,
+};
 
 pub use eventsourcing_core::{Applications, Definition, Follower, System, SystemError};
 pub use eventsourcing_core::{OnFailure, Runner, Running, Stores, SystemBuilder};

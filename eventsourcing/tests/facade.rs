@@ -97,7 +97,9 @@ impl Policy<Account> for Ledgers {
             AccountEvent::Credited { amount } => amount,
             AccountEvent::Debited { amount } => -amount,
         };
-        work.load_or_create(general(), || LedgerEvent::Begun).await?.record(LedgerEvent::Changed { by });
+        work.load_or_create(general(), || LedgerEvent::Begun)
+            .await?
+            .record(LedgerEvent::Changed { by });
         work.schedule(event.recorded_at, event.aggregate_id, &by);
         Ok(())
     }
@@ -122,8 +124,10 @@ impl From<ReadModel> for Movements {
 
 impl SqlReadModel for Movements {
     const VERSION: u32 = 1;
-    const TABLES: &'static [Table] =
-        &[Table::new("movements", "position BIGINT PRIMARY KEY, name TEXT NOT NULL, account TEXT NOT NULL")];
+    const TABLES: &'static [Table] = &[Table::new(
+        "movements",
+        "position BIGINT PRIMARY KEY, name TEXT NOT NULL, account TEXT NOT NULL",
+    )];
 }
 
 impl SqlProjection<Account> for Movements {
@@ -131,7 +135,11 @@ impl SqlProjection<Account> for Movements {
 
     async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
         let sql = "INSERT INTO {movements} (position, name, account) VALUES ($1, $2, $3)";
-        tx.execute(sql, &values![event.position, event.name(), event.aggregate_id]).await?;
+        tx.execute(
+            sql,
+            &values![event.position, event.name(), event.aggregate_id],
+        )
+        .await?;
         Ok(())
     }
 }
@@ -161,18 +169,41 @@ struct Bank {
 
 /// Opens an account, moves money, and looks at all that follows from it. Returns the account.
 async fn one_day(bank: &Running<Bank>) -> Result<Id<Account>, Box<dyn Error>> {
-    let opened = || Ok::<_, Infallible>(AccountEvent::Opened { owner: "Alice".to_owned() });
+    let opened = || {
+        Ok::<_, Infallible>(AccountEvent::Opened {
+            owner: "Alice".to_owned(),
+        })
+    };
     let alice: Id<Account> = bank.accounts.0.create(opened).await?;
-    bank.accounts.0.update(alice, |_| Ok::<_, Infallible>(AccountEvent::Credited { amount: 5 })).await?;
+    bank.accounts
+        .0
+        .update(alice, |_| {
+            Ok::<_, Infallible>(AccountEvent::Credited { amount: 5 })
+        })
+        .await?;
     let pay = bank.accounts.0.command(CommandId::new());
     pay.update(alice, |account| account.debit(3)).await?;
     pay.update(alice, |account| account.debit(3)).await?; // A repetition changes nothing.
-    let refused = bank.accounts.0.update(alice, |account| account.debit(3)).await;
-    assert!(matches!(refused, Err(Rejected::Domain(InsufficientFunds))), "{refused:?}");
+    let refused = bank
+        .accounts
+        .0
+        .update(alice, |account| account.debit(3))
+        .await;
+    assert!(
+        matches!(refused, Err(Rejected::Domain(InsufficientFunds))),
+        "{refused:?}"
+    );
     bank.settled().await?;
     assert_eq!(bank.ledger.0.load(general()).await?.sum, 2);
-    let rows = bank.movements.0.query("SELECT name FROM {movements} ORDER BY position", &[]).await?;
-    let names: Vec<String> = rows.iter().map(|row| row.get("name")).collect::<Result<_, _>>()?;
+    let rows = bank
+        .movements
+        .0
+        .query("SELECT name FROM {movements} ORDER BY position", &[])
+        .await?;
+    let names: Vec<String> = rows
+        .iter()
+        .map(|row| row.get("name"))
+        .collect::<Result<_, _>>()?;
     assert_eq!(names, ["Credited", "Debited"]);
     Ok(alice)
 }
@@ -206,7 +237,9 @@ async fn opening_what_should_exist_creates_nothing() -> Tested {
     let file = folder.path().join("bank.db");
     let url = format!("sqlite:{}", file.display());
     match store::open_existing(&url).await {
-        Err(OpenError::Store(StoreError::NoStore { reason })) => assert!(reason.contains("bank.db"), "{reason}"),
+        Err(OpenError::Store(StoreError::NoStore { reason })) => {
+            assert!(reason.contains("bank.db"), "{reason}")
+        }
         other => panic!("not refused as a store that is not there: {other:?}"),
     }
     assert!(!file.exists(), "a store was created");
@@ -222,8 +255,20 @@ async fn the_options_of_a_backend_reach_its_store() -> Tested {
     let survives = |stores: Stores| async move { stores.store().acknowledged().await };
     let default = survives(OpenOptions::new().open(&url).await?).await?;
     let normal = SqliteOptions::new().with_durability(Durability::Normal);
-    let chosen = survives(OpenOptions::new().with_sqlite(normal.clone()).open(&url).await?).await?;
-    let existing = survives(OpenOptions::new().with_sqlite(normal).open_existing(&url).await?).await?;
+    let chosen = survives(
+        OpenOptions::new()
+            .with_sqlite(normal.clone())
+            .open(&url)
+            .await?,
+    )
+    .await?;
+    let existing = survives(
+        OpenOptions::new()
+            .with_sqlite(normal)
+            .open_existing(&url)
+            .await?,
+    )
+    .await?;
     assert_ne!(format!("{default:?}"), format!("{chosen:?}"));
     assert_eq!(format!("{chosen:?}"), format!("{existing:?}"));
     Ok(())
@@ -231,10 +276,19 @@ async fn the_options_of_a_backend_reach_its_store() -> Tested {
 
 #[tokio::test]
 async fn an_address_that_cannot_be_meant_opens_nothing() {
-    for url in ["bank.db", "memory:bank", "oracle:x", "sqlite:", "postgres://bank:p@s3cr3t@host/b"] {
+    for url in [
+        "bank.db",
+        "memory:bank",
+        "oracle:x",
+        "sqlite:",
+        "postgres://bank:p@s3cr3t@host/b",
+    ] {
         let error = store::open(url).await.expect_err(url);
         let text = error.to_string();
-        assert!(matches!(error, OpenError::Address(_)) && !text.contains("s3cr3t"), "{url}: {text}");
+        assert!(
+            matches!(error, OpenError::Address(_)) && !text.contains("s3cr3t"),
+            "{url}: {text}"
+        );
         let existing = store::open_existing(url).await.expect_err(url);
         assert_eq!(existing.to_string(), text);
     }
@@ -247,19 +301,34 @@ fn the_facade_exports_every_name_of_the_core() -> Tested {
     let facade = std::fs::read_to_string(folder.join("src/lib.rs"))?;
     let exported = exports(&facade);
     let missing: Vec<_> = exports(&core).difference(&exported).cloned().collect();
-    assert!(missing.is_empty(), "eventsourcing/src/lib.rs does not export {missing:?}");
-    assert!(exported.contains("Aggregate") && exported.contains("SystemBuilder"), "no names were found: {exported:?}");
+    assert!(
+        missing.is_empty(),
+        "eventsourcing/src/lib.rs does not export {missing:?}"
+    );
+    assert!(
+        exported.contains("Aggregate") && exported.contains("SystemBuilder"),
+        "no names were found: {exported:?}"
+    );
     Ok(())
 }
 
 /// Returns the names that the `pub use` and `pub mod` items of a crate root export.
 fn exports(root: &str) -> BTreeSet<String> {
-    let code: String = root.lines().filter(|line| !line.starts_with("//") && !line.starts_with('#')).collect();
+    let code: String = root
+        .lines()
+        .filter(|line| !line.starts_with("//") && !line.starts_with('#'))
+        .collect();
     let items = code.split(';').map(str::trim);
-    let exported = items.filter_map(|item| item.strip_prefix("pub use ").or(item.strip_prefix("pub mod ")));
+    let exported = items.filter_map(|item| {
+        item.strip_prefix("pub use ")
+            .or(item.strip_prefix("pub mod "))
+    });
     let names = exported.flat_map(|path| {
         let names = path.rsplit_once("::").map_or(path, |(_, names)| names);
-        names.trim_matches(['{', '}']).split(',').map(|name| name.rsplit(' ').next().unwrap_or_default().to_owned())
+        names
+            .trim_matches(['{', '}'])
+            .split(',')
+            .map(|name| name.rsplit(' ').next().unwrap_or_default().to_owned())
     });
     names.filter(|name| !name.is_empty()).collect()
 }

@@ -43,12 +43,32 @@ impl SqlProjection<Account> for ActivityFeed {
     async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
         let (owner, amount) = match &event.payload {
             AccountEvent::Opened { owner } => (Some(owner), None),
-            AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => (None, Some(cents(*amount))),
+            AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => {
+                (None, Some(cents(*amount)))
+            }
         };
         let sql = "INSERT INTO {activity} (position, account, version, name, recorded_at, owner, amount) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        let Recorded { position, aggregate_id, version, recorded_at, .. } = *event;
-        tx.execute(sql, &values![position, aggregate_id, version, event.name(), recorded_at, owner, amount]).await?;
+        let Recorded {
+            position,
+            aggregate_id,
+            version,
+            recorded_at,
+            ..
+        } = *event;
+        tx.execute(
+            sql,
+            &values![
+                position,
+                aggregate_id,
+                version,
+                event.name(),
+                recorded_at,
+                owner,
+                amount
+            ],
+        )
+        .await?;
         Ok(())
     }
 }
@@ -60,9 +80,15 @@ impl ActivityFeed {
     }
 
     /// The newest lines before `position`, newest first: the next page.
-    pub async fn before(&self, position: Position, limit: usize) -> Result<Vec<Activity>, SqlError> {
+    pub async fn before(
+        &self,
+        position: Position,
+        limit: usize,
+    ) -> Result<Vec<Activity>, SqlError> {
         let sql = "SELECT * FROM {activity} WHERE position < $1 ORDER BY position DESC LIMIT $2";
-        let rows = self.query(sql, &values![position, rows_at_most(limit)]).await?;
+        let rows = self
+            .query(sql, &values![position, rows_at_most(limit)])
+            .await?;
         rows.iter().map(Activity::read).collect()
     }
 }

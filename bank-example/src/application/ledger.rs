@@ -19,8 +19,13 @@ impl Policy<Account> for LedgerService {
             AccountEvent::Credited { amount } => amount,
             AccountEvent::Debited { amount } => -amount,
         };
-        let ledger = work.load_or_create(Id::<Ledger>::named(GENERAL), || LedgerEvent::Opened).await?;
-        ledger.record(LedgerEvent::TransactionAdded { account: event.aggregate_id, amount });
+        let ledger = work
+            .load_or_create(Id::<Ledger>::named(GENERAL), || LedgerEvent::Opened)
+            .await?;
+        ledger.record(LedgerEvent::TransactionAdded {
+            account: event.aggregate_id,
+            amount,
+        });
         Ok(())
     }
 }

@@ -18,11 +18,19 @@ impl Policy<Transfer> for AccountService {
                 answer(transfer, Side::Debit, refusal, work);
             }
             TransferEvent::Debited { order } if order.bank.is_none() => {
-                let refusal = work.find(order.to).await?.is_none().then(|| no_account(order.to));
+                let refusal = work
+                    .find(order.to)
+                    .await?
+                    .is_none()
+                    .then(|| no_account(order.to));
                 answer(transfer, Side::Credit, refusal, work);
             }
-            TransferEvent::Completed { order } if order.bank.is_none() => credit(order.to, order.amount, work).await?,
-            TransferEvent::Compensated { order, .. } => credit(order.from, order.amount, work).await?,
+            TransferEvent::Completed { order } if order.bank.is_none() => {
+                credit(order.to, order.amount, work).await?
+            }
+            TransferEvent::Compensated { order, .. } => {
+                credit(order.from, order.amount, work).await?
+            }
             TransferEvent::Debited { .. } | TransferEvent::Completed { .. } => {}
             TransferEvent::Refused { .. } => {}
         }
@@ -34,19 +42,30 @@ impl Policy<Transfer> for AccountService {
 async fn debit(order: &Order, work: &mut Work) -> Result<Option<String>, AppError> {
     Ok(match work.find(order.from).await? {
         None => Some(no_account(order.from)),
-        Some(account) => {
-            account.execute(|account| account.debit(order.amount)).err().map(|refusal| refusal.to_string())
-        }
+        Some(account) => account
+            .execute(|account| account.debit(order.amount))
+            .err()
+            .map(|refusal| refusal.to_string()),
     })
 }
 
 /// An account that money may come to stays: a bank that has agreed cannot refuse any more.
-async fn credit(id: Id<Account>, amount: Money, work: &mut Work) -> Result<(), Rejected<BankError>> {
-    work.load(id).await?.execute(|account| account.credit(amount)).map_err(Rejected::Domain)
+async fn credit(
+    id: Id<Account>,
+    amount: Money,
+    work: &mut Work,
+) -> Result<(), Rejected<BankError>> {
+    work.load(id)
+        .await?
+        .execute(|account| account.credit(amount))
+        .map_err(Rejected::Domain)
 }
 
 fn answer(transfer: Id<Transfer>, side: Side, refusal: Option<String>, work: &mut Work) {
-    work.create(Leg::id(transfer, side), Leg::answer(transfer, side, refusal));
+    work.create(
+        Leg::id(transfer, side),
+        Leg::answer(transfer, side, refusal),
+    );
 }
 
 fn no_account(id: Id<Account>) -> String {

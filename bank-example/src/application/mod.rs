@@ -13,7 +13,9 @@ use crate::domain::Money;
 
 /// How money stands in tables: databases agree on whole numbers.
 fn cents(amount: Money) -> i64 {
-    (amount * Money::ONE_HUNDRED).to_i64().expect("an amount is at most 999999999999.99")
+    (amount * Money::ONE_HUNDRED)
+        .to_i64()
+        .expect("an amount is at most 999999999999.99")
 }
 
 fn money(cents: i64) -> Money {

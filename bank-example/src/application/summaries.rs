@@ -51,7 +51,11 @@ pub struct Listing<'a> {
 
 impl Listing<'_> {
     /// Every account.
-    pub const ALL: Self = Self { owner: "", after: Position::ZERO, limit: usize::MAX };
+    pub const ALL: Self = Self {
+        owner: "",
+        after: Position::ZERO,
+        limit: usize::MAX,
+    };
 }
 
 impl SqlReadModel for AccountSummaries {
@@ -73,7 +77,13 @@ impl SqlProjection<Account> for AccountSummaries {
                 let sql = "INSERT INTO {account_summaries} \
                            (account, owner, owner_in_lower_case, balance, version, movements, last_movement, opened) \
                            VALUES ($1, $2, $3, 0, $4, 0, NULL, $5)";
-                let row = values![event.aggregate_id, owner, owner.to_lowercase(), event.version, event.position];
+                let row = values![
+                    event.aggregate_id,
+                    owner,
+                    owner.to_lowercase(),
+                    event.version,
+                    event.position
+                ];
                 return tx.execute(sql, &row).await.map(drop);
             }
             AccountEvent::Credited { amount } => cents(*amount),
@@ -82,7 +92,12 @@ impl SqlProjection<Account> for AccountSummaries {
         let sql = "UPDATE {account_summaries} \
                    SET balance = balance + $2, version = $3, movements = movements + 1, last_movement = $4 \
                    WHERE account = $1";
-        tx.execute(sql, &values![event.aggregate_id, change, event.version, event.recorded_at]).await.map(drop)
+        tx.execute(
+            sql,
+            &values![event.aggregate_id, change, event.version, event.recorded_at],
+        )
+        .await
+        .map(drop)
     }
 }
 
@@ -91,13 +106,26 @@ impl AccountSummaries {
     pub async fn list(&self, listing: Listing<'_>) -> Result<Vec<AccountSummary>, SqlError> {
         let sql = "SELECT * FROM {account_summaries} \
                    WHERE opened > $1 AND owner_in_lower_case LIKE $2 ESCAPE '!' ORDER BY opened LIMIT $3";
-        let values = values![listing.after, containing(&listing.owner.to_lowercase()), rows_at_most(listing.limit)];
-        self.query(sql, &values).await?.iter().map(AccountSummary::read).collect()
+        let values = values![
+            listing.after,
+            containing(&listing.owner.to_lowercase()),
+            rows_at_most(listing.limit)
+        ];
+        self.query(sql, &values)
+            .await?
+            .iter()
+            .map(AccountSummary::read)
+            .collect()
     }
 
     /// The line about one account, if there is one yet.
     pub async fn find(&self, account: Id<Account>) -> Result<Option<AccountSummary>, SqlError> {
-        let rows = self.query("SELECT * FROM {account_summaries} WHERE account = $1", &values![account]).await?;
+        let rows = self
+            .query(
+                "SELECT * FROM {account_summaries} WHERE account = $1",
+                &values![account],
+            )
+            .await?;
         rows.first().map(AccountSummary::read).transpose()
     }
 
@@ -117,7 +145,10 @@ impl AccountSummaries {
 
 /// The pattern of texts that contain `part`.
 fn containing(part: &str) -> String {
-    let escaped: String = part.chars().flat_map(|c| "!%_".contains(c).then_some('!').into_iter().chain([c])).collect();
+    let escaped: String = part
+        .chars()
+        .flat_map(|c| "!%_".contains(c).then_some('!').into_iter().chain([c]))
+        .collect();
     format!("%{escaped}%")
 }
 

@@ -28,10 +28,14 @@ impl Policy<Leg> for TransferService {
 
     async fn react(&self, event: &Recorded<Leg>, work: &mut Work) -> Result<(), AppError> {
         match event.payload.clone() {
-            LegEvent::Agreed { transfer, side } => hear(transfer, side, None, event.recorded_at, work).await,
-            LegEvent::Refused { transfer, side, reason } => {
-                hear(transfer, side, Some(reason), event.recorded_at, work).await
+            LegEvent::Agreed { transfer, side } => {
+                hear(transfer, side, None, event.recorded_at, work).await
             }
+            LegEvent::Refused {
+                transfer,
+                side,
+                reason,
+            } => hear(transfer, side, Some(reason), event.recorded_at, work).await,
         }
     }
 }
@@ -45,7 +49,9 @@ pub async fn hear(
     work: &mut Work,
 ) -> Result<(), AppError> {
     let transfer = work.load(id).await?;
-    let Some(decision) = transfer.answer(side, refusal) else { return Ok(()) };
+    let Some(decision) = transfer.answer(side, refusal) else {
+        return Ok(());
+    };
     let is_debited = matches!(decision, TransferEvent::Debited { .. });
     transfer.record(decision);
     match is_debited {

@@ -31,8 +31,14 @@ pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Outp
     let store = opened(stop, stores::open_existing(store)).await?.store();
     let bar = progress::bar("");
     let outcome = match file.as_os_str() == STDOUT {
-        true => stop.or(export_to_stdout(&*store, &bar, stop), NO_WHOLE_ARCHIVE).await,
-        false => stop.or(export_file(&*store, file, &bar), "no archive was written").await,
+        true => {
+            stop.or(export_to_stdout(&*store, &bar, stop), NO_WHOLE_ARCHIVE)
+                .await
+        }
+        false => {
+            stop.or(export_file(&*store, file, &bar), "no archive was written")
+                .await
+        }
     };
     bar.finish_and_clear();
     let exported = outcome.flatten()?;
@@ -47,15 +53,23 @@ pub(super) async fn export(store: &str, file: &Path, stop: &Stop) -> Result<Outp
         console::say("done", &text);
         return Ok(Output::nothing());
     }
-    Ok(Output::new(text, json!({ "events": exported.events, "head": exported.head, "followers": followers })))
+    Ok(Output::new(
+        text,
+        json!({ "events": exported.events, "head": exported.head, "followers": followers }),
+    ))
 }
 
 /// An archive that is cut off is none, so a reader that goes away is an error here.
-async fn export_to_stdout(store: &dyn EventStore, bar: &ProgressBar, stop: &Stop) -> Result<Exported, Failure> {
+async fn export_to_stdout(
+    store: &dyn EventStore,
+    bar: &ProgressBar,
+    stop: &Stop,
+) -> Result<Exported, Failure> {
     // It may stand still in the middle of a write.
     stop.must_end_within(STANDSTILL_TIME_MAX, NO_WHOLE_ARCHIVE);
     let mut out = BufWriter::new(std::io::stdout());
-    let exported = archive::export::<EventSourcedBank>(store, &mut out, |progress| draw(bar, progress)).await;
+    let exported =
+        archive::export::<EventSourcedBank>(store, &mut out, |progress| draw(bar, progress)).await;
     exported.map_err(|error| match error {
         ArchiveError::File(error) => Failure::unwritten(&error),
         error => failed(error),
@@ -63,15 +77,26 @@ async fn export_to_stdout(store: &dyn EventStore, bar: &ProgressBar, stop: &Stop
 }
 
 /// The file has its name when it is whole.
-async fn export_file(store: &dyn EventStore, file: &Path, bar: &ProgressBar) -> Result<Exported, Failure> {
+async fn export_file(
+    store: &dyn EventStore,
+    file: &Path,
+    bar: &ProgressBar,
+) -> Result<Exported, Failure> {
     if file.exists() {
-        return Err(Failure::Usage(format!("{} exists; choose another name", file.display())));
+        return Err(Failure::Usage(format!(
+            "{} exists; choose another name",
+            file.display()
+        )));
     }
     let partial = PathBuf::from(format!("{}.partial", file.display()));
-    let cannot_write = |error| Failure::Usage(format!("{} cannot be written: {error}", partial.display()));
+    let cannot_write =
+        |error| Failure::Usage(format!("{} cannot be written: {error}", partial.display()));
     let mut out = BufWriter::new(File::create(&partial).map_err(cannot_write)?);
     let exported = export_into(store, &mut out, bar).await?;
-    out.get_ref().sync_all().and_then(|()| std::fs::rename(&partial, file)).map_err(cannot_write)?;
+    out.get_ref()
+        .sync_all()
+        .and_then(|()| std::fs::rename(&partial, file))
+        .map_err(cannot_write)?;
     Ok(exported)
 }
 
@@ -80,12 +105,15 @@ async fn export_into(
     out: &mut (dyn Write + Send),
     bar: &ProgressBar,
 ) -> Result<Exported, Failure> {
-    archive::export::<EventSourcedBank>(store, out, |progress| draw(bar, progress)).await.map_err(failed)
+    archive::export::<EventSourcedBank>(store, out, |progress| draw(bar, progress))
+        .await
+        .map_err(failed)
 }
 
 pub(super) async fn import(store: &str, file: &Path, stop: &Stop) -> Result<Output, Failure> {
     let opened = File::open(file);
-    let opened = opened.map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))?;
+    let opened = opened
+        .map_err(|error| Failure::Usage(format!("{} cannot be read: {error}", file.display())))?;
     let bar = progress::bar("");
     let again = "run the import again with the same file: it goes on where it was";
     let filled = stop.or(stores::open_to_fill(store), NOTHING_DONE).await??;
@@ -95,8 +123,16 @@ pub(super) async fn import(store: &str, file: &Path, stop: &Stop) -> Result<Outp
     bar.finish_and_clear();
     drop(filled);
     let done = match imported? {
-        Ok(Imported { events, events_before: 0, .. }) => format!("imported {events} events"),
-        Ok(Imported { events, events_before, .. }) => {
+        Ok(Imported {
+            events,
+            events_before: 0,
+            ..
+        }) => format!("imported {events} events"),
+        Ok(Imported {
+            events,
+            events_before,
+            ..
+        }) => {
             format!("imported {events} events, {events_before} of them before it was interrupted")
         }
         // Perhaps it was interrupted while it looked at the bank.
@@ -104,15 +140,21 @@ pub(super) async fn import(store: &str, file: &Path, stop: &Stop) -> Result<Outp
         Err(error) => return Err(failed(error)),
     };
     let checked = stop.or(check(store, &done), "").await.flatten();
-    checked.map_err(|failure| failure.after_it_was_done(format_args!("{done}, and not checked; see verify")))
+    checked.map_err(|failure| {
+        failure.after_it_was_done(format_args!("{done}, and not checked; see verify"))
+    })
 }
 
 /// Has the bank in the store catch up, and looks whether everything has come.
 async fn check(store: &str, done: &str) -> Result<Output, Failure> {
     let runner = Runner::concurrent().without_leases();
-    let builder = EventSourcedBank::builder(stores::open_existing(store).await?).with_lock(EventSourcedBank::LOCK);
+    let builder = EventSourcedBank::builder(stores::open_existing(store).await?)
+        .with_lock(EventSourcedBank::LOCK);
     let builder = builder.with_runner(runner);
-    let bank = builder.with_on_failure_default(OnFailure::Park).start().await?;
+    let bank = builder
+        .with_on_failure_default(OnFailure::Park)
+        .start()
+        .await?;
     bank.settled().await?;
     let verified = verify::run(&bank, false).await?;
     let agrees = ledger_agrees(&bank).await?;
@@ -126,8 +168,18 @@ async fn check(store: &str, done: &str) -> Result<Output, Failure> {
 
 /// The ledger has what the accounts have, unless events wait for it.
 async fn ledger_agrees(bank: &Running<EventSourcedBank>) -> Result<Result<(), Failure>, Failure> {
-    let has_parked = bank.health().await?.followers.iter().any(|follower| follower.parked > 0);
-    let accounts = bank.summaries.list(Listing::ALL).await?.iter().fold(ZERO, |sum, account| sum + account.balance);
+    let has_parked = bank
+        .health()
+        .await?
+        .followers
+        .iter()
+        .any(|follower| follower.parked > 0);
+    let accounts = bank
+        .summaries
+        .list(Listing::ALL)
+        .await?
+        .iter()
+        .fold(ZERO, |sum, account| sum + account.balance);
     let ledger = ledger(bank).await?.map_or(ZERO, |ledger| ledger.balance);
     Ok(match has_parked || ledger == accounts {
         true => Ok(()),

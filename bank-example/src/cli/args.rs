@@ -168,7 +168,12 @@ pub(crate) enum BankCommand {
     /// List accounts in the order in which they were opened
     Accounts {
         /// Only those whose owner has this in the name
-        #[arg(long, value_name = "PART", default_value = "", hide_default_value = true)]
+        #[arg(
+            long,
+            value_name = "PART",
+            default_value = "",
+            hide_default_value = true
+        )]
         owner: String,
         /// Only those opened after this position: `opened` of the last one of the page before
         #[arg(long, value_name = "POSITION", default_value_t = 0)]
@@ -243,23 +248,67 @@ pub(crate) enum BankCommand {
 /// A command whose ids and amounts can be read.
 pub(crate) enum Checked {
     Demo,
-    Open { owner: String, key: Option<Key> },
-    Credit { id: Id<Account>, amount: Money, key: Option<Key> },
-    Debit { id: Id<Account>, amount: Money, key: Option<Key> },
-    Transfer { from: Id<Account>, to: Id<Account>, amount: Money, key: Option<Key> },
-    TransferInSteps { from: Id<Account>, to: Id<Account>, amount: Money, key: Option<Key> },
-    Transfers { id: Option<Id<Transfer>> },
-    Accounts { owner: String, after: Position, limit: usize },
-    Account { id: Id<Account>, at: Option<Version> },
-    History { id: Id<Account> },
+    Open {
+        owner: String,
+        key: Option<Key>,
+    },
+    Credit {
+        id: Id<Account>,
+        amount: Money,
+        key: Option<Key>,
+    },
+    Debit {
+        id: Id<Account>,
+        amount: Money,
+        key: Option<Key>,
+    },
+    Transfer {
+        from: Id<Account>,
+        to: Id<Account>,
+        amount: Money,
+        key: Option<Key>,
+    },
+    TransferInSteps {
+        from: Id<Account>,
+        to: Id<Account>,
+        amount: Money,
+        key: Option<Key>,
+    },
+    Transfers {
+        id: Option<Id<Transfer>>,
+    },
+    Accounts {
+        owner: String,
+        after: Position,
+        limit: usize,
+    },
+    Account {
+        id: Id<Account>,
+        at: Option<Version>,
+    },
+    History {
+        id: Id<Account>,
+    },
     Ledger,
     Followers,
     Parked(ParkedCommand),
-    Verify { contents: bool },
-    Rebuild { name: String },
-    AcceptRestored { follower: String, kept: Position },
-    Log { after: Position, limit: usize },
-    Activity { limit: usize },
+    Verify {
+        contents: bool,
+    },
+    Rebuild {
+        name: String,
+    },
+    AcceptRestored {
+        follower: String,
+        kept: Position,
+    },
+    Log {
+        after: Position,
+        limit: usize,
+    },
+    Activity {
+        limit: usize,
+    },
 }
 
 impl BankCommand {
@@ -267,52 +316,106 @@ impl BankCommand {
     pub(crate) fn check(self) -> Result<Checked, Failure> {
         Ok(match self {
             Self::Demo => Checked::Demo,
-            Self::Open { owner, once: Once { key } } => {
+            Self::Open {
+                owner,
+                once: Once { key },
+            } => {
                 // A name that is refused makes no store. With a key the refusal is kept in one.
                 if key.is_none() {
-                    Account::open(&owner).map_err(|refusal| Failure::Refused(refusal.to_string()))?;
+                    Account::open(&owner)
+                        .map_err(|refusal| Failure::Refused(refusal.to_string()))?;
                 }
                 Checked::Open { owner, key }
             }
-            Self::Credit { id: account, amount, once: Once { key } } => {
-                Checked::Credit { id: id(&account)?, amount: money(&amount)?, key }
-            }
-            Self::Debit { id: account, amount, once: Once { key } } => {
-                Checked::Debit { id: id(&account)?, amount: money(&amount)?, key }
-            }
-            Self::Transfer { from, to, amount, in_steps, once: Once { key } } => {
+            Self::Credit {
+                id: account,
+                amount,
+                once: Once { key },
+            } => Checked::Credit {
+                id: id(&account)?,
+                amount: money(&amount)?,
+                key,
+            },
+            Self::Debit {
+                id: account,
+                amount,
+                once: Once { key },
+            } => Checked::Debit {
+                id: id(&account)?,
+                amount: money(&amount)?,
+                key,
+            },
+            Self::Transfer {
+                from,
+                to,
+                amount,
+                in_steps,
+                once: Once { key },
+            } => {
                 let (from, to, amount) = (id(&from)?, id(&to)?, money(&amount)?);
                 match in_steps {
-                    true => Checked::TransferInSteps { from, to, amount, key },
-                    false => Checked::Transfer { from, to, amount, key },
+                    true => Checked::TransferInSteps {
+                        from,
+                        to,
+                        amount,
+                        key,
+                    },
+                    false => Checked::Transfer {
+                        from,
+                        to,
+                        amount,
+                        key,
+                    },
                 }
             }
-            Self::Transfers { id: transfer } => Checked::Transfers { id: transfer.as_deref().map(id).transpose()? },
-            Self::Accounts { owner, after, limit } => {
-                Checked::Accounts { owner, after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
-            }
-            Self::Account { id: account, at } => Checked::Account { id: id(&account)?, at: at.map(Version::new) },
+            Self::Transfers { id: transfer } => Checked::Transfers {
+                id: transfer.as_deref().map(id).transpose()?,
+            },
+            Self::Accounts {
+                owner,
+                after,
+                limit,
+            } => Checked::Accounts {
+                owner,
+                after: Position::new(after),
+                limit: limit.unwrap_or(usize::MAX),
+            },
+            Self::Account { id: account, at } => Checked::Account {
+                id: id(&account)?,
+                at: at.map(Version::new),
+            },
             Self::History { id: account } => Checked::History { id: id(&account)? },
             Self::Ledger => Checked::Ledger,
             Self::Followers => Checked::Followers,
             Self::Parked { what } => Checked::Parked(what.unwrap_or(ParkedCommand::List).check()?),
             Self::Verify { contents } => Checked::Verify { contents },
             Self::Rebuild { name } => Checked::Rebuild { name },
-            Self::AcceptRestored { follower, kept } => Checked::AcceptRestored { follower, kept: Position::new(kept) },
-            Self::Log { after, limit } => {
-                Checked::Log { after: Position::new(after), limit: limit.unwrap_or(usize::MAX) }
-            }
-            Self::Activity { limit } => Checked::Activity { limit: limit.unwrap_or(usize::MAX) },
+            Self::AcceptRestored { follower, kept } => Checked::AcceptRestored {
+                follower,
+                kept: Position::new(kept),
+            },
+            Self::Log { after, limit } => Checked::Log {
+                after: Position::new(after),
+                limit: limit.unwrap_or(usize::MAX),
+            },
+            Self::Activity { limit } => Checked::Activity {
+                limit: limit.unwrap_or(usize::MAX),
+            },
         })
     }
 }
 
 fn id<A>(text: &str) -> Result<Id<A>, Failure> {
-    text.parse().map_err(|error: eventsourcing::ParseIdError| Failure::Usage(error.to_string()))
+    text.parse()
+        .map_err(|error: eventsourcing::ParseIdError| Failure::Usage(error.to_string()))
 }
 
 fn money(text: &str) -> Result<Money, Failure> {
     let shown: String = text.chars().take(50).collect();
-    let message = || Failure::Usage(format!("{shown:?} is not an amount; write it like 20 or 20.00"));
+    let message = || {
+        Failure::Usage(format!(
+            "{shown:?} is not an amount; write it like 20 or 20.00"
+        ))
+    };
     Money::from_str_exact(text).map_err(|_| message())
 }

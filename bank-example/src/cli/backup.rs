@@ -33,6 +33,12 @@ pub(super) async fn run(url: &str, file: &Path, stop: &Stop) -> Result<Output, F
         error => error.into(),
     })?;
     let file = file.display().to_string();
-    let text = format!("copied {} bytes, up to position {}, to {file}", copied.bytes, copied.head);
-    Ok(Output::new(text, json!({ "file": file, "bytes": copied.bytes, "head": copied.head })))
+    let text = format!(
+        "copied {} bytes, up to position {}, to {file}",
+        copied.bytes, copied.head
+    );
+    Ok(Output::new(
+        text,
+        json!({ "file": file, "bytes": copied.bytes, "head": copied.head }),
+    ))
 }

@@ -39,18 +39,33 @@ impl Checked {
     /// Returns `true` if the command records something when it is carried out.
     pub(crate) fn records(&self) -> bool {
         match self {
-            Self::Demo | Self::Open { .. } | Self::Credit { .. } | Self::Debit { .. } | Self::Rebuild { .. } => true,
-            Self::Transfer { .. } | Self::TransferInSteps { .. } | Self::AcceptRestored { .. } => true,
+            Self::Demo
+            | Self::Open { .. }
+            | Self::Credit { .. }
+            | Self::Debit { .. }
+            | Self::Rebuild { .. } => true,
+            Self::Transfer { .. } | Self::TransferInSteps { .. } | Self::AcceptRestored { .. } => {
+                true
+            }
             Self::Parked(command) => command.records(),
-            Self::Transfers { .. } | Self::Accounts { .. } | Self::Account { .. } | Self::History { .. } => false,
-            Self::Ledger | Self::Followers | Self::Verify { .. } | Self::Log { .. } | Self::Activity { .. } => false,
+            Self::Transfers { .. }
+            | Self::Accounts { .. }
+            | Self::Account { .. }
+            | Self::History { .. } => false,
+            Self::Ledger
+            | Self::Followers
+            | Self::Verify { .. }
+            | Self::Log { .. }
+            | Self::Activity { .. } => false,
         }
     }
 
     /// The key that makes the command the same one whenever it is repeated.
     pub(crate) fn key(&self) -> Option<&Key> {
         match self {
-            Self::Open { key, .. } | Self::Credit { key, .. } | Self::Debit { key, .. } => key.as_ref(),
+            Self::Open { key, .. } | Self::Credit { key, .. } | Self::Debit { key, .. } => {
+                key.as_ref()
+            }
             Self::Transfer { key, .. } | Self::TransferInSteps { key, .. } => key.as_ref(),
             _ => None,
         }
@@ -59,52 +74,127 @@ impl Checked {
     pub(crate) async fn run(self, bank: &Arc<Bank>, stop: &Stop) -> Result<Output, Failure> {
         match self {
             Self::Demo => demo::run(bank, stop).await,
-            Self::Open { owner, key: Some(key) } => keyed::open(bank, &key, &owner).await,
-            Self::Credit { id, amount, key: Some(key) } => keyed::credit(bank, &key, id, amount).await,
-            Self::Debit { id, amount, key: Some(key) } => keyed::debit(bank, &key, id, amount).await,
-            Self::Transfer { from, to, amount, key: Some(key) } => {
-                keyed::transfer(bank, &key, [from, to], amount).await
-            }
-            Self::TransferInSteps { from, to, amount, key: Some(key) } => {
-                keyed::transfer_in_steps(bank, &key, [from, to], amount, stop).await
-            }
+            Self::Open {
+                owner,
+                key: Some(key),
+            } => keyed::open(bank, &key, &owner).await,
+            Self::Credit {
+                id,
+                amount,
+                key: Some(key),
+            } => keyed::credit(bank, &key, id, amount).await,
+            Self::Debit {
+                id,
+                amount,
+                key: Some(key),
+            } => keyed::debit(bank, &key, id, amount).await,
+            Self::Transfer {
+                from,
+                to,
+                amount,
+                key: Some(key),
+            } => keyed::transfer(bank, &key, [from, to], amount).await,
+            Self::TransferInSteps {
+                from,
+                to,
+                amount,
+                key: Some(key),
+            } => keyed::transfer_in_steps(bank, &key, [from, to], amount, stop).await,
             Self::Open { owner, key: None } => {
                 let id = bank.accounts.open(&owner).await?;
                 Ok(Output::new(id.to_string(), json!({ "id": id })))
             }
-            Self::Credit { id, amount, key: None } => {
+            Self::Credit {
+                id,
+                amount,
+                key: None,
+            } => {
                 let receipt = bank.accounts.credit(id, amount).await?;
-                moved(bank, stop, receipt, &[id], &format!("credited {}", cents(amount))).await
+                moved(
+                    bank,
+                    stop,
+                    receipt,
+                    &[id],
+                    &format!("credited {}", cents(amount)),
+                )
+                .await
             }
-            Self::Debit { id, amount, key: None } => {
+            Self::Debit {
+                id,
+                amount,
+                key: None,
+            } => {
                 let receipt = bank.accounts.debit(id, amount).await?;
-                moved(bank, stop, receipt, &[id], &format!("debited {}", cents(amount))).await
+                moved(
+                    bank,
+                    stop,
+                    receipt,
+                    &[id],
+                    &format!("debited {}", cents(amount)),
+                )
+                .await
             }
-            Self::Transfer { from, to, amount, key: None } => {
+            Self::Transfer {
+                from,
+                to,
+                amount,
+                key: None,
+            } => {
                 let receipt = bank.accounts.transfer(from, to, amount).await?;
-                moved(bank, stop, receipt, &[from, to], &format!("transferred {}", cents(amount))).await
+                moved(
+                    bank,
+                    stop,
+                    receipt,
+                    &[from, to],
+                    &format!("transferred {}", cents(amount)),
+                )
+                .await
             }
-            Self::TransferInSteps { from, to, amount, key: None } => {
-                let order = Order { from, to, bank: None, amount };
+            Self::TransferInSteps {
+                from,
+                to,
+                amount,
+                key: None,
+            } => {
+                let order = Order {
+                    from,
+                    to,
+                    bank: None,
+                    amount,
+                };
                 transfers::ended(&transfers::run(bank, order, stop).await?)
             }
             Self::Transfers { id: Some(id) } => Ok(transfers::one(&bank.transfers.load(id).await?)),
             Self::Transfers { id: None } => transfers::all(bank).await,
-            Self::Accounts { owner, after, limit } => {
+            Self::Accounts {
+                owner,
+                after,
+                limit,
+            } => {
                 let late = settled(bank).await?;
-                let listing = Listing { owner: &owner, after, limit };
-                let output = output::summaries(&bank.summaries.list(listing).await?, !owner.is_empty());
+                let listing = Listing {
+                    owner: &owner,
+                    after,
+                    limit,
+                };
+                let output =
+                    output::summaries(&bank.summaries.list(listing).await?, !owner.is_empty());
                 Ok(output.note(late).note(parked::warning(bank).await?))
             }
             Self::Account { id, at: None } => Ok(output::account(&bank.accounts.load(id).await?)),
-            Self::Account { id, at: Some(version) } => Ok(output::account(&bank.accounts.load_at(id, version).await?)),
+            Self::Account {
+                id,
+                at: Some(version),
+            } => Ok(output::account(&bank.accounts.load_at(id, version).await?)),
             Self::History { id } => {
                 bank.accounts.load(id).await?;
                 Ok(output::history(&bank.accounts.history(id).await?))
             }
             Self::Ledger => {
                 let late = settled(bank).await?;
-                Ok(output::ledger(ledger(bank).await?.as_deref()).note(late).note(parked::warning(bank).await?))
+                Ok(output::ledger(ledger(bank).await?.as_deref())
+                    .note(late)
+                    .note(parked::warning(bank).await?))
             }
             Self::Parked(command) => {
                 // Whatever keeps other followers from settling is not what is asked for.
@@ -121,7 +211,9 @@ impl Checked {
                 verify::run(bank, contents).await
             }
             Self::Rebuild { name } => rebuild::run(bank, &name, stop).await,
-            Self::AcceptRestored { follower, kept } => restored::accept(bank, &follower, kept).await,
+            Self::AcceptRestored { follower, kept } => {
+                restored::accept(bank, &follower, kept).await
+            }
             Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
             Self::Activity { limit } => {
                 let late = settled(bank).await?;
@@ -145,18 +237,27 @@ async fn settled(bank: &Bank) -> Result<Option<String>, Failure> {
 }
 
 /// Waits until the movement has reached the ledger, and shows the accounts it touched.
-async fn moved(bank: &Bank, stop: &Stop, receipt: Receipt, ids: &[Id<Account>], what: &str) -> Result<Output, Failure> {
+async fn moved(
+    bank: &Bank,
+    stop: &Stop,
+    receipt: Receipt,
+    ids: &[Id<Account>],
+    what: &str,
+) -> Result<Output, Failure> {
     // It is recorded, whatever becomes of the ledger: an error would invite a second try.
     let heard_of = stop.or(bank.after(&receipt, "ledger", PATIENCE), "").await;
     let mut accounts = Vec::new();
     for id in ids {
         let loaded = bank.accounts.load(*id).await.map_err(Failure::from);
-        accounts.push(loaded.map_err(|error| error.after_it_was_done("the account cannot be shown"))?);
+        accounts
+            .push(loaded.map_err(|error| error.after_it_was_done("the account cannot be shown"))?);
     }
     let output = shown(&accounts, what);
     Ok(match heard_of {
         Ok(heard_of) => output.warn(heard_of),
-        Err(_) => output.note(Some("interrupted before the ledger was known to have it".to_owned())),
+        Err(_) => output.note(Some(
+            "interrupted before the ledger was known to have it".to_owned(),
+        )),
     })
 }
 
@@ -174,11 +275,18 @@ pub(super) async fn ledger(bank: &Bank) -> Result<Option<Root<Ledger>>, AppError
     bank.ledger.find(Id::named(GENERAL)).await
 }
 
-pub(super) async fn log(bank: &Bank, mut after: Position, limit: usize) -> Result<Vec<StoredEvent>, AppError> {
+pub(super) async fn log(
+    bank: &Bank,
+    mut after: Position,
+    limit: usize,
+) -> Result<Vec<StoredEvent>, AppError> {
     let mut events = Vec::new();
     while events.len() < limit {
         let wanted = PAGE.min(limit - events.len());
-        let page = bank.accounts.log(LogQuery::after(after).limit(wanted)).await?;
+        let page = bank
+            .accounts
+            .log(LogQuery::after(after).limit(wanted))
+            .await?;
         after = page.ceiling;
         let last = page.events.len() < wanted;
         events.extend(page.events);

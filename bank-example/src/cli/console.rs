@@ -32,7 +32,10 @@ pub(super) fn say(kind: &str, message: &str) {
 
 /// Writes one line to standard error without a kind in front.
 pub(super) fn line(message: &str) {
-    let line: String = message.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+    let line: String = message
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
     // If standard error is closed too, the exit code is all that is left to say.
     let _ = writeln!(io::stderr().lock(), "{}", without_credentials(&line));
 }
@@ -40,16 +43,25 @@ pub(super) fn line(message: &str) {
 /// Logs to standard error: warnings and errors, or the events that `RUST_LOG` asks for; in colour on a terminal only.
 pub(super) fn log_to_stderr() {
     let wanted = std::env::var("RUST_LOG").unwrap_or_default();
-    let filter = if wanted.trim().is_empty() { FILTER_DEFAULT } else { &wanted };
+    let filter = if wanted.trim().is_empty() {
+        FILTER_DEFAULT
+    } else {
+        &wanted
+    };
     let (filter, error) = match EnvFilter::try_new(filter) {
         Ok(filter) => (filter, None),
         Err(error) => (EnvFilter::new(FILTER_DEFAULT), Some(error)),
     };
-    let format = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(wants_colour());
+    let format = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(wants_colour());
     // The subscriber would report a line it cannot write with a macro that panics when standard error is closed.
     format.with_writer(Log).log_internal_errors(false).init();
     if let Some(error) = error {
-        say("warning", &format!("RUST_LOG cannot be read, so warnings and errors are logged: {error}"));
+        say(
+            "warning",
+            &format!("RUST_LOG cannot be read, so warnings and errors are logged: {error}"),
+        );
     }
 }
 
@@ -57,7 +69,9 @@ pub(super) fn log_to_stderr() {
 /// (<https://no-color.org>).
 fn wants_colour() -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
-    io::stderr().is_terminal() && !is_set("NO_COLOR") && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    io::stderr().is_terminal()
+        && !is_set("NO_COLOR")
+        && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
 }
 
 /// Makes writers of whole lines of the log.
@@ -78,7 +92,9 @@ impl Write for LogLine {
     /// Takes the whole line, also when it cannot be written: the program goes on without its log.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let text = String::from_utf8_lossy(bytes);
-        let _ = io::stderr().lock().write_all(without_credentials(&text).as_bytes());
+        let _ = io::stderr()
+            .lock()
+            .write_all(without_credentials(&text).as_bytes());
         Ok(bytes.len())
     }
 
@@ -91,16 +107,21 @@ impl Write for LogLine {
 /// between the scheme and the last `@` of the line goes, since a password that was not encoded may hold anything. So does the
 /// value of `password=`.
 pub(super) fn without_credentials(text: &str) -> String {
-    text.split_inclusive('\n').map(without_credentials_in_line).collect()
+    text.split_inclusive('\n')
+        .map(without_credentials_in_line)
+        .collect()
 }
 
 fn without_credentials_in_line(line: &str) -> String {
     let scheme = line.find("://").map(|at| at + "://".len());
-    let line = match scheme.and_then(|begin| line[begin..].rfind('@').map(|at| (begin, begin + at))) {
+    let line = match scheme.and_then(|begin| line[begin..].rfind('@').map(|at| (begin, begin + at)))
+    {
         Some((begin, end)) => format!("{}…{}", &line[..begin], &line[end..]),
         None => line.to_owned(),
     };
-    let Some((before, rest)) = line.split_once(PASSWORD_WORD) else { return line };
+    let Some((before, rest)) = line.split_once(PASSWORD_WORD) else {
+        return line;
+    };
     let end = rest.find(['&', '\n']).unwrap_or(rest.trim_end().len());
     format!("{before}{PASSWORD_WORD}…{}", &rest[end..])
 }
@@ -112,10 +133,19 @@ mod tests {
     #[test]
     fn credentials_are_taken_out_however_they_were_typed() {
         for (text, shown) in [
-            ("postgres://bank:p@ss@host/b is away", "postgres://…@host/b is away"),
+            (
+                "postgres://bank:p@ss@host/b is away",
+                "postgres://…@host/b is away",
+            ),
             ("'postgres://bank:p ss/?#@host/b'", "'postgres://…@host/b'"),
-            ("a\npostgress://me:secret@host\nb@c", "a\npostgress://…@host\nb@c"),
-            ("postgres://me@host/b?password=s3 cr3t&x=y", "postgres://…@host/b?password=…&x=y"),
+            (
+                "a\npostgress://me:secret@host\nb@c",
+                "a\npostgress://…@host\nb@c",
+            ),
+            (
+                "postgres://me@host/b?password=s3 cr3t&x=y",
+                "postgres://…@host/b?password=…&x=y",
+            ),
             ("host=b password=s3cr3t\n", "host=b password=…\n"),
             ("nothing@to.hide", "nothing@to.hide"),
             ("http://localhost:8000/", "http://localhost:8000/"),

@@ -24,9 +24,14 @@ pub(crate) async fn run(bank: &Bank, stop: &Stop) -> Result<Output, Failure> {
     let ids = a_day(bank, stop).await?;
     bank.settled().await?;
     let growth = growth(bank, before, &ids).await?;
-    let expected = Growth { balance: Money::new(50_00, 2), transactions: 12 };
+    let expected = Growth {
+        balance: Money::new(50_00, 2),
+        transactions: 12,
+    };
     if growth != expected {
-        return Err(Failure::Store(format!("the ledger grew by {growth}, but the accounts by {expected}")));
+        return Err(Failure::Store(format!(
+            "the ledger grew by {growth}, but the accounts by {expected}"
+        )));
     }
     show(bank, before, &growth).await
 }
@@ -44,11 +49,20 @@ async fn a_day(bank: &Bank, stop: &Stop) -> Result<[Id<Account>; 2], Failure> {
     bank.accounts.debit(bob, Money::from(12)).await?;
     bank.accounts.transfer(bob, alice, Money::from(5)).await?;
     for (to, amount) in [(bob, 3), (bank.accounts.new_id(), 2)] {
-        let order = Order { from: alice, to, bank: None, amount: Money::from(amount) };
+        let order = Order {
+            from: alice,
+            to,
+            bank: None,
+            amount: Money::from(amount),
+        };
         let transfer = transfers::run(bank, order, stop).await?;
         let (is_completed, is_ours) = (transfer.state == State::Completed, to == bob);
         if is_completed != is_ours || !transfer.has_ended() {
-            return Err(Failure::Store(format!("transfer {} has come to {:?}", transfer.id(), transfer.state)));
+            return Err(Failure::Store(format!(
+                "transfer {} has come to {:?}",
+                transfer.id(),
+                transfer.state
+            )));
         }
     }
     Ok([alice, bob])
@@ -62,16 +76,27 @@ struct Growth {
 
 impl std::fmt::Display for Growth {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{} in {} transactions", cents(self.balance), self.transactions)
+        write!(
+            f,
+            "{} in {} transactions",
+            cents(self.balance),
+            self.transactions
+        )
     }
 }
 
 /// What the ledger has recorded about these accounts: others may use the bank at the same time.
 async fn growth(bank: &Bank, before: Position, ids: &[Id<Account>]) -> Result<Growth, Failure> {
-    let mut growth = Growth { balance: ZERO, transactions: 0 };
+    let mut growth = Growth {
+        balance: ZERO,
+        transactions: 0,
+    };
     let mut after = before;
     loop {
-        let page = bank.ledger.log(LogQuery::after(after).categories([Ledger::NAME])).await?;
+        let page = bank
+            .ledger
+            .log(LogQuery::after(after).categories([Ledger::NAME]))
+            .await?;
         if page.events.is_empty() {
             return Ok(growth);
         }

@@ -31,7 +31,10 @@ pub(super) async fn run(place: &Place, mermaid: bool, stop: &Stop) -> Result<Out
     let definition = EventSourcedBank::definition();
     // A diagram is for a file or a page; it shows the same wherever it is drawn.
     if mermaid {
-        return Ok(Output::new(definition.to_mermaid(), as_json(&StoreShown::None)));
+        return Ok(Output::new(
+            definition.to_mermaid(),
+            as_json(&StoreShown::None),
+        ));
     }
     let store = stop.or(find(place), NOTHING_DONE).await??;
     let text = format!("{}\n{}", definition.to_string().trim_end(), as_text(&store));
@@ -43,22 +46,34 @@ async fn find(place: &Place) -> Result<StoreShown, Failure> {
     let is_named = place.named()?.is_some();
     match open(&place.url()?).await {
         Ok(shown) => Ok(shown),
-        Err(stores::OpenError::Store(StoreError::NoStore { .. })) if !is_named => Ok(StoreShown::None),
+        Err(stores::OpenError::Store(StoreError::NoStore { .. })) if !is_named => {
+            Ok(StoreShown::None)
+        }
         Err(error @ stores::OpenError::Address(_)) => Err(error.into()),
-        Err(error) => Ok(StoreShown::Unavailable { why: one_line(&error) }),
+        Err(error) => Ok(StoreShown::Unavailable {
+            why: one_line(&error),
+        }),
     }
 }
 
 async fn open(url: &str) -> Result<StoreShown, stores::OpenError> {
     let store = stores::open_existing(url).await?.store();
     let acknowledged = store.acknowledged().await?;
-    Ok(StoreShown::Opened { address: stores::address_without_secrets(url)?, log: store.log_id(), acknowledged })
+    Ok(StoreShown::Opened {
+        address: stores::address_without_secrets(url)?,
+        log: store.log_id(),
+        acknowledged,
+    })
 }
 
 fn as_text(store: &StoreShown) -> String {
     match store {
         StoreShown::None => String::new(),
-        StoreShown::Opened { address, log, acknowledged } => {
+        StoreShown::Opened {
+            address,
+            log,
+            acknowledged,
+        } => {
             format!("\nstore         {address}\nlog           {log}\nacknowledged  {acknowledged}")
         }
         StoreShown::Unavailable { why } => format!("\nstore         not available: {why}"),
@@ -67,10 +82,9 @@ fn as_text(store: &StoreShown) -> String {
 
 fn as_json(store: &StoreShown) -> Value {
     let definition = EventSourcedBank::definition();
-    let applications = definition
-        .applications
-        .iter()
-        .map(|application| json!({ "name": application.name, "aggregates": application.aggregates }));
+    let applications = definition.applications.iter().map(
+        |application| json!({ "name": application.name, "aggregates": application.aggregates }),
+    );
     let followers = definition.followers.iter().map(|follower| {
         let follows = follower
             .follows
@@ -80,7 +94,11 @@ fn as_json(store: &StoreShown) -> Value {
     });
     let store = match store {
         StoreShown::None => Value::Null,
-        StoreShown::Opened { address, log, acknowledged } => json!({
+        StoreShown::Opened {
+            address,
+            log,
+            acknowledged,
+        } => json!({
             "address": address,
             "log": log,
             "acknowledged": {

@@ -33,9 +33,15 @@ impl Failure {
     /// What the argument parser found, in one line.
     pub(crate) fn usage(error: &clap::Error) -> Self {
         let text = error.render().to_string();
-        let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
+        let lines = text
+            .lines()
+            .take_while(|line| !line.trim().is_empty())
+            .map(str::trim);
         let line = without_addresses(&lines.collect::<Vec<_>>().join(" "));
-        Self::Usage(format!("{} (see --help)", line.trim_start_matches("error: ")))
+        Self::Usage(format!(
+            "{} (see --help)",
+            line.trim_start_matches("error: ")
+        ))
     }
 
     /// Standard output does not take the answer.
@@ -45,7 +51,9 @@ impl Failure {
 
     /// The command was carried out, and standard output does not take its answer.
     pub(crate) fn unwritten_though_done(error: &std::io::Error) -> Self {
-        Self::Unanswered(format!("done, but the answer could not be written: {error}"))
+        Self::Unanswered(format!(
+            "done, but the answer could not be written: {error}"
+        ))
     }
 
     /// The command was carried out, but its answer could not be given: `what` says which part of it, `self` says why.
@@ -61,14 +69,20 @@ impl Failure {
     /// Prints the failure and returns its exit code.
     pub(crate) fn report(&self) -> ExitCode {
         match self {
-            Self::Refused(message) | Self::Usage(message) | Self::Store(message) | Self::Unanswered(message) => {
+            Self::Refused(message)
+            | Self::Usage(message)
+            | Self::Store(message)
+            | Self::Unanswered(message) => {
                 console::say("error", message);
             }
             Self::Interrupted(signal, message) if message.is_empty() => {
                 console::say("error", &format!("interrupted by {}", signal.name()));
             }
             Self::Interrupted(signal, message) => {
-                console::say("error", &format!("interrupted by {}: {message}", signal.name()));
+                console::say(
+                    "error",
+                    &format!("interrupted by {}: {message}", signal.name()),
+                );
             }
         }
         match self {
@@ -86,7 +100,10 @@ impl From<OpenError> for Failure {
         match error {
             OpenError::Store(error @ StoreError::NoStore { .. }) => {
                 let commands = "open, the demo, import and serve make one";
-                Self::Store(format!("{}; {commands}, or correct the address (--store, BANK_STORE)", one_line(&error)))
+                Self::Store(format!(
+                    "{}; {commands}, or correct the address (--store, BANK_STORE)",
+                    one_line(&error)
+                ))
             }
             OpenError::Store(error) => error.into(),
             error => Self::Usage(error.to_string()),
@@ -97,7 +114,9 @@ impl From<OpenError> for Failure {
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Conflict { .. } | StoreError::TrackingConflict { .. } => Self::Refused(one_line(&error)),
+            StoreError::Conflict { .. } | StoreError::TrackingConflict { .. } => {
+                Self::Refused(one_line(&error))
+            }
             _ => Self::Store(one_line(&error)),
         }
     }
@@ -153,7 +172,9 @@ pub(crate) fn one_line(error: &dyn Error) -> String {
 /// The parser shows a word that it does not understand. An address that stands where it does not belong may hold a password
 /// anywhere, so nothing of it is shown but the scheme.
 fn without_addresses(line: &str) -> String {
-    let Some((before, rest)) = line.split_once("://") else { return line.to_owned() };
+    let Some((before, rest)) = line.split_once("://") else {
+        return line.to_owned();
+    };
     let end = rest.rfind('\'').unwrap_or(rest.len());
     format!("{before}://…{}", &rest[end..])
 }

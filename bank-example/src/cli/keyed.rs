@@ -36,7 +36,9 @@ impl std::str::FromStr for Key {
     fn from_str(text: &str) -> Result<Self, String> {
         match (1..=KEY_BYTES_MAX).contains(&text.len()) && !text.contains(char::is_control) {
             true => Ok(Self(text.to_owned())),
-            false => Err(format!("a key has 1 to {KEY_BYTES_MAX} bytes and no control characters")),
+            false => Err(format!(
+                "a key has 1 to {KEY_BYTES_MAX} bytes and no control characters"
+            )),
         }
     }
 }
@@ -53,7 +55,11 @@ impl Answered {
     }
 
     fn id<A>(&self, pointer: &str) -> Result<Id<A>, Failure> {
-        let id = self.body.pointer(pointer).and_then(Value::as_str).and_then(|id| id.parse().ok());
+        let id = self
+            .body
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .and_then(|id| id.parse().ok());
         id.ok_or_else(|| Failure::Store(format!("the answer has no id at {pointer}")))
     }
 
@@ -69,12 +75,38 @@ pub(super) async fn open(bank: &Arc<Bank>, key: &Key, owner: &str) -> Result<Out
     Ok(answered.note(Output::new(id.to_string(), json!({ "id": id }))))
 }
 
-pub(super) async fn credit(bank: &Arc<Bank>, key: &Key, id: Id<Account>, amount: Money) -> Result<Output, Failure> {
-    moves(bank, key, id, "credit", &format!("credited {}", cents(amount)), amount).await
+pub(super) async fn credit(
+    bank: &Arc<Bank>,
+    key: &Key,
+    id: Id<Account>,
+    amount: Money,
+) -> Result<Output, Failure> {
+    moves(
+        bank,
+        key,
+        id,
+        "credit",
+        &format!("credited {}", cents(amount)),
+        amount,
+    )
+    .await
 }
 
-pub(super) async fn debit(bank: &Arc<Bank>, key: &Key, id: Id<Account>, amount: Money) -> Result<Output, Failure> {
-    moves(bank, key, id, "debit", &format!("debited {}", cents(amount)), amount).await
+pub(super) async fn debit(
+    bank: &Arc<Bank>,
+    key: &Key,
+    id: Id<Account>,
+    amount: Money,
+) -> Result<Output, Failure> {
+    moves(
+        bank,
+        key,
+        id,
+        "debit",
+        &format!("debited {}", cents(amount)),
+        amount,
+    )
+    .await
 }
 
 /// Shows the account as the command has left it, whatever has happened to it since.
@@ -112,8 +144,15 @@ pub(super) async fn transfer(
 /// The account as it was at a position of the log.
 async fn as_of(bank: &Bank, id: Id<Account>, position: Position) -> Result<Root<Account>, Failure> {
     let history = bank.accounts.history(id).await.map_err(unshown)?;
-    let version = history.iter().take_while(|event| event.position <= position).last().map(|event| event.version);
-    bank.accounts.load_at(id, version.unwrap_or_default()).await.map_err(unshown)
+    let version = history
+        .iter()
+        .take_while(|event| event.position <= position)
+        .last()
+        .map(|event| event.version);
+    bank.accounts
+        .load_at(id, version.unwrap_or_default())
+        .await
+        .map_err(unshown)
 }
 
 pub(super) async fn transfer_in_steps(
@@ -124,27 +163,43 @@ pub(super) async fn transfer_in_steps(
     stop: &Stop,
 ) -> Result<Output, Failure> {
     let body = json!({ "from": from, "to": to, "amount": amount.to_string() });
-    let id = put(bank, key, "/transfers", &body).await?.id::<Transfer>("/id")?;
+    let id = put(bank, key, "/transfers", &body)
+        .await?
+        .id::<Transfer>("/id")?;
     transfers::ended(&transfers::end(bank, id, stop).await?)
 }
 
 fn unshown(error: impl Into<Failure>) -> Failure {
-    error.into().after_it_was_done("the account cannot be shown")
+    error
+        .into()
+        .after_it_was_done("the account cannot be shown")
 }
 
-async fn put(bank: &Arc<Bank>, Key(key): &Key, path: &str, body: &Value) -> Result<Answered, Failure> {
+async fn put(
+    bank: &Arc<Bank>,
+    Key(key): &Key,
+    path: &str,
+    body: &Value,
+) -> Result<Answered, Failure> {
     let answer = in_process::command(State::new(Arc::clone(bank)), path, key, ACTOR, body).await;
-    let answer = answer.map_err(|error| Failure::Store(format!("the answer cannot be understood: {error}")))?;
+    let answer = answer
+        .map_err(|error| Failure::Store(format!("the answer cannot be understood: {error}")))?;
     if answer.status.is_success() {
-        return Ok(Answered { body: answer.body, is_late: answer.is_late });
+        return Ok(Answered {
+            body: answer.body,
+            is_late: answer.is_late,
+        });
     }
     let text = |field: &str| answer.body[field].as_str().unwrap_or_default().to_owned();
     let detail = text("detail");
     Err(match answer.status.as_u16() {
-        _ if text("type").ends_with(":key-reused") => {
-            Failure::Refused("the key belongs to another command; take a new key for a new command".to_owned())
-        }
+        _ if text("type").ends_with(":key-reused") => Failure::Refused(
+            "the key belongs to another command; take a new key for a new command".to_owned(),
+        ),
         400..500 => Failure::Refused(detail),
-        _ => Failure::Store(format!("{}: {detail}; repeating the command with its key is safe", text("title"))),
+        _ => Failure::Store(format!(
+            "{}: {detail}; repeating the command with its key is safe",
+            text("title")
+        )),
     })
 }

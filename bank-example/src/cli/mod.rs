@@ -61,13 +61,23 @@ pub(crate) fn main() -> ExitCode {
 
 fn carry_out(cli: Cli) -> Result<Answer, Failure> {
     let stop = Stop::listen()?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::Store(format!("the system gives no threads: {error}")))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build();
+    let runtime =
+        runtime.map_err(|error| Failure::Store(format!("the system gives no threads: {error}")))?;
     let outcome = runtime.block_on(run(cli, &stop));
     runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
     // All that is left is to write the answer, which may take as long as its reader does.
     let has_changed = outcome.as_ref().is_ok_and(|answer| answer.has_changed);
-    stop.must_end_within(Duration::ZERO, if has_changed { "done, but the answer was not read" } else { "" });
+    stop.must_end_within(
+        Duration::ZERO,
+        if has_changed {
+            "done, but the answer was not read"
+        } else {
+            ""
+        },
+    );
     outcome
 }
 
@@ -81,13 +91,24 @@ struct Answer {
 
 impl Answer {
     fn shown(text: String) -> Self {
-        Self { text, failure: None, has_changed: false }
+        Self {
+            text,
+            failure: None,
+            has_changed: false,
+        }
     }
 
     fn of(mut output: Output, json: bool, has_changed: bool) -> Self {
-        output.warning.iter().for_each(|warning| console::say("warning", warning));
+        output
+            .warning
+            .iter()
+            .for_each(|warning| console::say("warning", warning));
         let failure = output.failure.take();
-        Self { text: output.render(json), failure, has_changed }
+        Self {
+            text: output.render(json),
+            failure,
+            has_changed,
+        }
     }
 
     fn give(self) -> ExitCode {
@@ -106,22 +127,48 @@ impl Answer {
     }
 }
 
-async fn run(Cli { place, json, codec, command }: Cli, stop: &Stop) -> Result<Answer, Failure> {
+async fn run(
+    Cli {
+        place,
+        json,
+        codec,
+        command,
+    }: Cli,
+    stop: &Stop,
+) -> Result<Answer, Failure> {
     match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
-        Command::Describe { mermaid } => Ok(Answer::of(describe::run(&place, mermaid, stop).await?, json, false)),
+        Command::Describe { mermaid } => Ok(Answer::of(
+            describe::run(&place, mermaid, stop).await?,
+            json,
+            false,
+        )),
         Command::Schema { what } => {
             let changes = what.changes();
             Ok(Answer::of(schema::run(what)?, json, changes))
         }
-        Command::Backup { file } => Ok(Answer::of(backup::run(&place.url()?, &file, stop).await?, json, true)),
-        Command::Export { file } => Ok(Answer::of(archive::export(&place.url()?, &file, stop).await?, json, true)),
-        Command::Import { file } => Ok(Answer::of(archive::import(&place.url()?, &file, stop).await?, json, true)),
+        Command::Backup { file } => Ok(Answer::of(
+            backup::run(&place.url()?, &file, stop).await?,
+            json,
+            true,
+        )),
+        Command::Export { file } => Ok(Answer::of(
+            archive::export(&place.url()?, &file, stop).await?,
+            json,
+            true,
+        )),
+        Command::Import { file } => Ok(Answer::of(
+            archive::import(&place.url()?, &file, stop).await?,
+            json,
+            true,
+        )),
         Command::Serve(args) => {
             serve::run(&place.url()?, codec.into(), args, stop).await?;
             Ok(Answer::shown(String::new()))
         }
         Command::Watch { after } => {
-            let store = opened(stop, stores::open_existing(&place.url()?)).await?.store();
+            let store = opened(stop, stores::open_existing(&place.url()?))
+                .await?
+                .store();
             watch::run(store, after.map(Position::new), json, stop).await?;
             Ok(Answer::shown(String::new()))
         }
@@ -144,10 +191,17 @@ async fn ask(url: &str, codec: Codec, command: Checked, stop: &Stop) -> Result<O
     let builder = EventSourcedBank::builder(stores).with_lock(EventSourcedBank::LOCK);
     let builder = builder.with_runner(runner).with_codec(codec);
     // An account that a follower cannot deal with is put aside; the others go on.
-    let bank = stop.or(builder.with_on_failure_default(OnFailure::Park).start(), NOTHING_DONE).await??;
+    let bank = stop
+        .or(
+            builder.with_on_failure_default(OnFailure::Park).start(),
+            NOTHING_DONE,
+        )
+        .await??;
     let bank = Arc::new(bank);
     let unknown = match command.key() {
-        Some(_) => "it is not known whether the command was carried out; repeating it with its key is safe",
+        Some(_) => {
+            "it is not known whether the command was carried out; repeating it with its key is safe"
+        }
         None => "it is not known whether the command was carried out; look before you repeat it",
     };
     let outcome = match command.records() {
@@ -174,6 +228,12 @@ async fn opened(
 
 /// Stops the followers of a bank.
 async fn stopped(bank: Running<EventSourcedBank>) -> Result<(), SystemError> {
-    let late = |_| Err(SystemError::Invalid { reason: "the followers did not stop in time".to_owned() });
-    tokio::time::timeout(STOPPING_TIME_MAX, bank.stop()).await.unwrap_or_else(late)
+    let late = |_| {
+        Err(SystemError::Invalid {
+            reason: "the followers did not stop in time".to_owned(),
+        })
+    };
+    tokio::time::timeout(STOPPING_TIME_MAX, bank.stop())
+        .await
+        .unwrap_or_else(late)
 }

@@ -25,7 +25,12 @@ pub(crate) struct Output {
 
 impl Output {
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
-        Self { text: text.into(), json, warning: None, failure: None }
+        Self {
+            text: text.into(),
+            json,
+            warning: None,
+            failure: None,
+        }
     }
 
     /// For a command that has written what it had to say.
@@ -61,33 +66,65 @@ impl Output {
 }
 
 /// Columns of equal width; those at `right` hold numbers.
-pub(super) fn table(header: &[&str], right: &[usize], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+pub(super) fn table(
+    header: &[&str],
+    right: &[usize],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> String {
     let mut table = Table::new();
-    table.load_style(presets::NOTHING).set_header(header).add_rows(rows);
+    table
+        .load_style(presets::NOTHING)
+        .set_header(header)
+        .add_rows(rows);
     for (index, column) in table.column_iter_mut().enumerate() {
-        let alignment = if right.contains(&index) { CellAlignment::Right } else { CellAlignment::Left };
+        let alignment = if right.contains(&index) {
+            CellAlignment::Right
+        } else {
+            CellAlignment::Left
+        };
         column.set_padding((0, 2)).set_cell_alignment(alignment);
     }
-    let lines: Vec<_> = table.lines().map(|line| line.trim_end().to_string()).collect();
+    let lines: Vec<_> = table
+        .lines()
+        .map(|line| line.trim_end().to_string())
+        .collect();
     lines.join("\n")
 }
 
 pub(crate) fn accounts(accounts: &[Root<Account>]) -> Output {
     let row = |account: &Root<Account>| {
-        vec![account.id().to_string(), account.owner.clone(), cents(account.balance), account.version().to_string()]
+        vec![
+            account.id().to_string(),
+            account.owner.clone(),
+            cents(account.balance),
+            account.version().to_string(),
+        ]
     };
     let text = match accounts {
         [] => "no accounts yet; open one with: bank-example open OWNER".to_string(),
-        accounts => table(&["account", "owner", "balance", "version"], &[2, 3], accounts.iter().map(row)),
+        accounts => table(
+            &["account", "owner", "balance", "version"],
+            &[2, 3],
+            accounts.iter().map(row),
+        ),
     };
     Output::new(text, accounts.iter().map(account_json).collect())
 }
 
 pub(crate) fn summaries(accounts: &[AccountSummary], is_search: bool) -> Output {
     let row = |account: &AccountSummary| {
-        let last = account.last_movement.map(|last| last.to_string()).unwrap_or_default();
+        let last = account
+            .last_movement
+            .map(|last| last.to_string())
+            .unwrap_or_default();
         let movements = account.movements.to_string();
-        vec![account.account.to_string(), account.owner.clone(), cents(account.balance), movements, last]
+        vec![
+            account.account.to_string(),
+            account.owner.clone(),
+            cents(account.balance),
+            movements,
+            last,
+        ]
     };
     let text = match accounts {
         [] if is_search => "no such account".to_string(),
@@ -112,7 +149,10 @@ pub(crate) fn summaries(accounts: &[AccountSummary], is_search: bool) -> Output 
 }
 
 pub(crate) fn account(account: &Root<Account>) -> Output {
-    Output::new(accounts(std::slice::from_ref(account)).text, account_json(account))
+    Output::new(
+        accounts(std::slice::from_ref(account)).text,
+        account_json(account),
+    )
 }
 
 fn account_json(account: &Root<Account>) -> Value {
@@ -125,17 +165,33 @@ fn account_json(account: &Root<Account>) -> Value {
 }
 
 pub(crate) fn ledger(ledger: Option<&Ledger>) -> Output {
-    let (balance, transactions) = ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
-    let text = format!("balance       {}\ntransactions  {transactions}", cents(balance));
-    Output::new(text, json!({ "balance": cents(balance), "transactions": transactions }))
+    let (balance, transactions) =
+        ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
+    let text = format!(
+        "balance       {}\ntransactions  {transactions}",
+        cents(balance)
+    );
+    Output::new(
+        text,
+        json!({ "balance": cents(balance), "transactions": transactions }),
+    )
 }
 
 pub(crate) fn history(history: &[Recorded<Account>]) -> Output {
     let row = |event: &Recorded<Account>| {
         let (name, detail) = movement(&event.payload);
-        vec![event.version.to_string(), name.into(), detail, event.recorded_at.to_string()]
+        vec![
+            event.version.to_string(),
+            name.into(),
+            detail,
+            event.recorded_at.to_string(),
+        ]
     };
-    let text = table(&["version", "event", "amount or owner", "recorded at"], &[0, 2], history.iter().map(row));
+    let text = table(
+        &["version", "event", "amount or owner", "recorded at"],
+        &[0, 2],
+        history.iter().map(row),
+    );
     let json = |event: &Recorded<Account>| {
         json!({
             "name": event.name(),
@@ -151,10 +207,23 @@ pub(crate) fn history(history: &[Recorded<Account>]) -> Output {
 
 pub(crate) fn activity(lines: &[Activity]) -> Output {
     let row = |line: &Activity| {
-        let detail = line.owner.clone().or_else(|| line.amount.map(cents)).unwrap_or_default();
-        vec![line.recorded_at.to_string(), line.name.clone(), detail, line.account.to_string()]
+        let detail = line
+            .owner
+            .clone()
+            .or_else(|| line.amount.map(cents))
+            .unwrap_or_default();
+        vec![
+            line.recorded_at.to_string(),
+            line.name.clone(),
+            detail,
+            line.account.to_string(),
+        ]
     };
-    let text = table(&["recorded at", "what", "amount or owner", "account"], &[2], lines.iter().map(row));
+    let text = table(
+        &["recorded at", "what", "amount or owner", "account"],
+        &[2],
+        lines.iter().map(row),
+    );
     let json = |line: &Activity| {
         json!({
             "name": line.name,
@@ -216,15 +285,24 @@ fn log_json(event: &StoredEvent) -> Result<Value, StoreError> {
 }
 
 fn value(event: &StoredEvent) -> Result<Value, StoreError> {
-    let unreadable =
-        |error| StoreError::corrupt(format!("the event at position {} cannot be read", event.position), error);
+    let unreadable = |error| {
+        StoreError::corrupt(
+            format!("the event at position {} cannot be read", event.position),
+            error,
+        )
+    };
     Codec::decode_value(event).map_err(unreadable)
 }
 
 pub(crate) fn followers(health: &Health) -> Output {
     let row = |follower: &FollowerHealth| {
-        let why = follower.failure().map(|failure| format!("before {}: {}", failure.event, failure.cause));
-        let build = follower.build.as_ref().map(|build| format!("building, at {} of {}", build.position, build.head));
+        let why = follower
+            .failure()
+            .map(|failure| format!("before {}: {}", failure.event, failure.cause));
+        let build = follower
+            .build
+            .as_ref()
+            .map(|build| format!("building, at {} of {}", build.position, build.head));
         vec![
             follower.name.to_string(),
             follower.state.to_string(),
@@ -234,8 +312,15 @@ pub(crate) fn followers(health: &Health) -> Output {
             format!("{:.1} s", follower.behind.as_secs_f64()),
             (follower.parked + follower.parked_timers).to_string(),
             follower.timers.to_string(),
-            follower.next_due.map(|due| due.to_string()).unwrap_or_default(),
-            follower.holder.as_ref().map(|holder| holder.process.clone()).unwrap_or_default(),
+            follower
+                .next_due
+                .map(|due| due.to_string())
+                .unwrap_or_default(),
+            follower
+                .holder
+                .as_ref()
+                .map(|holder| holder.process.clone())
+                .unwrap_or_default(),
             why.or(build).unwrap_or_default(),
         ]
     };
@@ -281,7 +366,12 @@ pub(crate) fn followers(health: &Health) -> Output {
 fn held_back(health: &Health) -> Option<String> {
     let holders: Vec<_> = health.log_holders.iter().map(ToString::to_string).collect();
     let advice = "an administrator of the server can end such a process with pg_terminate_backend";
-    (!holders.is_empty()).then(|| format!("the log is held back by {}; {advice}", holders.join(", and by ")))
+    (!holders.is_empty()).then(|| {
+        format!(
+            "the log is held back by {}; {advice}",
+            holders.join(", and by ")
+        )
+    })
 }
 
 /// What an event did, for people: its name, and an amount or the owner.
@@ -297,7 +387,9 @@ fn movement(event: &AccountEvent) -> (&'static str, String) {
 fn payload(event: &AccountEvent) -> Value {
     match event {
         AccountEvent::Opened { owner } => json!({ "owner": owner }),
-        AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => json!({ "amount": cents(*amount) }),
+        AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => {
+            json!({ "amount": cents(*amount) })
+        }
     }
 }
 

@@ -2,7 +2,9 @@
 
 use bank_example::system::EventSourcedBank;
 use clap::Subcommand;
-use eventsourcing::system::{Parked, ParkedTimer, ParkingAction, ParkingRecord, Retried, TimerRecord};
+use eventsourcing::system::{
+    Parked, ParkedTimer, ParkingAction, ParkingRecord, Retried, TimerRecord,
+};
 use eventsourcing::{Running, SystemError};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -65,9 +67,9 @@ impl Which {
             ("all", ..) => Ok(Self::All),
             (_, Some(key), _) => Ok(Self::Timer(key.to_owned())),
             (_, None, Ok(id)) => Ok(Self::Account(id)),
-            (_, None, Err(_)) => {
-                Err(Failure::Usage(format!("{text:?} is no id of an account; write one, timer:KEY, or all")))
-            }
+            (_, None, Err(_)) => Err(Failure::Usage(format!(
+                "{text:?} is no id of an account; write one, timer:KEY, or all"
+            ))),
         }
     }
 }
@@ -77,21 +79,23 @@ impl ParkedCommand {
     pub(crate) fn check(self) -> Result<Self, Failure> {
         match &self {
             Self::Retry { id, payload, .. } => match (Which::read(id)?, payload) {
-                (Which::All, Some(_)) => {
-                    Err(Failure::Usage("a payload goes with one account or timer, not with all".to_owned()))
-                }
+                (Which::All, Some(_)) => Err(Failure::Usage(
+                    "a payload goes with one account or timer, not with all".to_owned(),
+                )),
                 (Which::Account(_), Some(payload)) if !payload.is_object() => {
                     let example = "{\"amount\":\"20.00\"}";
-                    Err(Failure::Usage(format!("the payload of an event is a JSON object such as {example}")))
+                    Err(Failure::Usage(format!(
+                        "the payload of an event is a JSON object such as {example}"
+                    )))
                 }
                 _ => Ok(self),
             },
-            Self::Drop { id, .. } if matches!(Which::read(id)?, Which::All) => {
-                Err(Failure::Usage("give up one account or timer at a time".to_owned()))
-            }
-            Self::Drop { reason, .. } if reason.trim().is_empty() => {
-                Err(Failure::Usage("say why the event is given up: --reason WHY".to_owned()))
-            }
+            Self::Drop { id, .. } if matches!(Which::read(id)?, Which::All) => Err(Failure::Usage(
+                "give up one account or timer at a time".to_owned(),
+            )),
+            Self::Drop { reason, .. } if reason.trim().is_empty() => Err(Failure::Usage(
+                "say why the event is given up: --reason WHY".to_owned(),
+            )),
             _ => Ok(self),
         }
     }
@@ -108,17 +112,39 @@ impl ParkedCommand {
                 let (mut records, mut of_timers) = (Vec::new(), Vec::new());
                 for name in followers() {
                     let parking = bank.parking(name)?;
-                    records.extend(parking.records().await?.into_iter().map(|record| (name, record)));
-                    of_timers.extend(parking.timer_records().await?.into_iter().map(|record| (name, record)));
+                    records.extend(
+                        parking
+                            .records()
+                            .await?
+                            .into_iter()
+                            .map(|record| (name, record)),
+                    );
+                    of_timers.extend(
+                        parking
+                            .timer_records()
+                            .await?
+                            .into_iter()
+                            .map(|record| (name, record)),
+                    );
                 }
                 Ok(record(&records, &of_timers))
             }
-            Self::Retry { follower, id, payload, by } => match Which::read(&id)? {
+            Self::Retry {
+                follower,
+                id,
+                payload,
+                by,
+            } => match Which::read(&id)? {
                 Which::All => retry(bank, &follower, None, payload, by).await,
                 Which::Account(id) => retry(bank, &follower, Some(id), payload, by).await,
                 Which::Timer(key) => retry_timer(bank, &follower, &key, payload, by).await,
             },
-            Self::Drop { follower, id, reason, by } => match Which::read(&id)? {
+            Self::Drop {
+                follower,
+                id,
+                reason,
+                by,
+            } => match Which::read(&id)? {
                 Which::Account(id) => give_up(bank, &follower, id, &reason, by).await,
                 Which::Timer(key) => discard(bank, &follower, &key, &reason, by).await,
                 Which::All => unreachable!("checked: one at a time"),
@@ -128,14 +154,23 @@ impl ParkedCommand {
 }
 
 fn followers() -> impl Iterator<Item = &'static str> {
-    EventSourcedBank::definition().followers.into_iter().map(|follower| follower.name)
+    EventSourcedBank::definition()
+        .followers
+        .into_iter()
+        .map(|follower| follower.name)
 }
 
 /// Everything that is parked.
 async fn all(bank: &Bank) -> Result<Vec<(&'static str, Parked)>, SystemError> {
     let mut all = Vec::new();
     for name in followers() {
-        all.extend(bank.parking(name)?.list().await?.into_iter().map(|parked| (name, parked)));
+        all.extend(
+            bank.parking(name)?
+                .list()
+                .await?
+                .into_iter()
+                .map(|parked| (name, parked)),
+        );
     }
     Ok(all)
 }
@@ -144,7 +179,13 @@ async fn all(bank: &Bank) -> Result<Vec<(&'static str, Parked)>, SystemError> {
 async fn all_timers(bank: &Bank) -> Result<Vec<(&'static str, ParkedTimer)>, SystemError> {
     let mut all = Vec::new();
     for name in followers() {
-        all.extend(bank.parking(name)?.timers().await?.into_iter().map(|timer| (name, timer)));
+        all.extend(
+            bank.parking(name)?
+                .timers()
+                .await?
+                .into_iter()
+                .map(|timer| (name, timer)),
+        );
     }
     Ok(all)
 }
@@ -152,8 +193,14 @@ async fn all_timers(bank: &Bank) -> Result<Vec<(&'static str, ParkedTimer)>, Sys
 /// What a command that shows read models should say besides.
 pub(crate) async fn warning(bank: &Bank) -> Result<Option<String>, SystemError> {
     let parked = all(bank).await?;
-    let (Some((follower, first)), count) = (parked.first(), parked.len()) else { return Ok(None) };
-    let others = if count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+    let (Some((follower, first)), count) = (parked.first(), parked.len()) else {
+        return Ok(None);
+    };
+    let others = if count > 1 {
+        format!(" and {} more", count - 1)
+    } else {
+        String::new()
+    };
     Ok(Some(format!(
         "{follower} has parked {}{others}, which are not in what it shows; see: bank-example parked",
         first.stream
@@ -163,7 +210,11 @@ pub(crate) async fn warning(bank: &Bank) -> Result<Option<String>, SystemError> 
 async fn find(bank: &Bank, follower: &str, id: Uuid) -> Result<Parked, Failure> {
     let parked = bank.parking(follower).map_err(unknown)?.list().await?;
     let found = parked.into_iter().find(|parked| parked.stream.id == id);
-    found.ok_or_else(|| Failure::Refused(format!("{follower} has not parked {id}; see: bank-example parked")))
+    found.ok_or_else(|| {
+        Failure::Refused(format!(
+            "{follower} has not parked {id}; see: bank-example parked"
+        ))
+    })
 }
 
 fn signed<'a>(
@@ -204,9 +255,14 @@ async fn retry(
         };
         let outcome = outcome.map_err(|error| match events {
             0 => error.into(),
-            _ => Failure::from(error).after_it_was_done(format_args!("only for the first {events} events")),
+            _ => Failure::from(error)
+                .after_it_was_done(format_args!("only for the first {events} events")),
         })?;
-        let Retried { events: dealt_with, failure, .. } = outcome;
+        let Retried {
+            events: dealt_with,
+            failure,
+            ..
+        } = outcome;
         events += dealt_with;
         failures.extend(failure);
     }
@@ -224,8 +280,15 @@ async fn retry(
             parked.len()
         )));
     }
-    let and_timers = if timers.is_empty() { String::new() } else { format!(", and {} timers", timers.len()) };
-    let text = format!("{follower} has dealt with {events} events of {} accounts{and_timers}", parked.len());
+    let and_timers = if timers.is_empty() {
+        String::new()
+    } else {
+        format!(", and {} timers", timers.len())
+    };
+    let text = format!(
+        "{follower} has dealt with {events} events of {} accounts{and_timers}",
+        parked.len()
+    );
     let accounts = parked.len();
     let json = json!({ "follower": follower, "accounts": accounts, "events": events, "timers": timers.len() });
     Ok(Output::new(text, json))
@@ -245,38 +308,71 @@ async fn retry_timer(
         None => parking.retry_timer(key).await?,
     };
     match failure {
-        Some(failure) => Err(Failure::Refused(format!("the timer stays parked: {failure}"))),
+        Some(failure) => Err(Failure::Refused(format!(
+            "the timer stays parked: {failure}"
+        ))),
         None => {
             let text = format!("{follower} has dealt with timer {key:?}");
-            Ok(Output::new(text, json!({ "follower": follower, "timer": key })))
+            Ok(Output::new(
+                text,
+                json!({ "follower": follower, "timer": key }),
+            ))
         }
     }
 }
 
-async fn give_up(bank: &Bank, follower: &str, id: Uuid, reason: &str, by: Option<String>) -> Result<Output, Failure> {
+async fn give_up(
+    bank: &Bank,
+    follower: &str,
+    id: Uuid,
+    reason: &str,
+    by: Option<String>,
+) -> Result<Output, Failure> {
     let parked = find(bank, follower, id).await?;
-    signed(bank, follower, by)?.give_up(&parked.stream, reason).await?;
+    signed(bank, follower, by)?
+        .give_up(&parked.stream, reason)
+        .await?;
     let waiting = parked.waiting;
     let next = match waiting {
         0 => String::new(),
         _ => format!("; {waiting} behind it still wait: bank-example parked retry {follower} {id}"),
     };
-    let text = format!("gave up version {} of {}{next}", parked.version, parked.stream);
-    Ok(Output::new(text, json!({ "follower": follower, "id": id, "waiting": waiting })))
+    let text = format!(
+        "gave up version {} of {}{next}",
+        parked.version, parked.stream
+    );
+    Ok(Output::new(
+        text,
+        json!({ "follower": follower, "id": id, "waiting": waiting }),
+    ))
 }
 
-async fn discard(bank: &Bank, follower: &str, key: &str, reason: &str, by: Option<String>) -> Result<Output, Failure> {
+async fn discard(
+    bank: &Bank,
+    follower: &str,
+    key: &str,
+    reason: &str,
+    by: Option<String>,
+) -> Result<Output, Failure> {
     find_timer(bank, follower, key).await?;
-    signed(bank, follower, by)?.discard_timer(key, reason).await?;
+    signed(bank, follower, by)?
+        .discard_timer(key, reason)
+        .await?;
     let text = format!("gave up timer {key:?} of {follower}");
-    Ok(Output::new(text, json!({ "follower": follower, "timer": key })))
+    Ok(Output::new(
+        text,
+        json!({ "follower": follower, "timer": key }),
+    ))
 }
 
 async fn find_timer(bank: &Bank, follower: &str, key: &str) -> Result<ParkedTimer, Failure> {
     let parked = bank.parking(follower).map_err(unknown)?.timers().await?;
     let found = parked.into_iter().find(|timer| timer.key == key);
-    found
-        .ok_or_else(|| Failure::Refused(format!("{follower} has not parked a timer {key:?}; see: bank-example parked")))
+    found.ok_or_else(|| {
+        Failure::Refused(format!(
+            "{follower} has not parked a timer {key:?}; see: bank-example parked"
+        ))
+    })
 }
 
 fn listing(parked: &[(&'static str, Parked)], timers: &[(&'static str, ParkedTimer)]) -> Output {
@@ -292,7 +388,16 @@ fn listing(parked: &[(&'static str, Parked)], timers: &[(&'static str, ParkedTim
             parked.cause.clone(),
         ]
     };
-    let header = ["follower", "account", "version", "event", "behind it", "attempts", "since", "why"];
+    let header = [
+        "follower",
+        "account",
+        "version",
+        "event",
+        "behind it",
+        "attempts",
+        "since",
+        "why",
+    ];
     let mut parts = Vec::new();
     if !parked.is_empty() {
         parts.push(table(&header, &[2, 4, 5], parked.iter().map(row)));
@@ -301,7 +406,11 @@ fn listing(parked: &[(&'static str, Parked)], timers: &[(&'static str, ParkedTim
         let header = ["follower", "timer", "due", "attempts", "since", "why"];
         parts.push(table(&header, &[3], timers.iter().map(timer_row)));
     }
-    let text = if parts.is_empty() { "nothing is parked".to_owned() } else { parts.join("\n") };
+    let text = if parts.is_empty() {
+        "nothing is parked".to_owned()
+    } else {
+        parts.join("\n")
+    };
     let json = |(follower, parked): &(&str, Parked)| {
         json!({
             "follower": follower,
@@ -315,7 +424,14 @@ fn listing(parked: &[(&'static str, Parked)], timers: &[(&'static str, ParkedTim
             "cause": parked.cause,
         })
     };
-    Output::new(text, parked.iter().map(json).chain(timers.iter().map(timer_json)).collect())
+    Output::new(
+        text,
+        parked
+            .iter()
+            .map(json)
+            .chain(timers.iter().map(timer_json))
+            .collect(),
+    )
 }
 
 fn timer_row((follower, timer): &(&str, ParkedTimer)) -> Vec<String> {
@@ -341,25 +457,70 @@ fn timer_json((follower, timer): &(&str, ParkedTimer)) -> Value {
     })
 }
 
-fn record(records: &[(&'static str, ParkingRecord)], of_timers: &[(&'static str, TimerRecord)]) -> Output {
+fn record(
+    records: &[(&'static str, ParkingRecord)],
+    of_timers: &[(&'static str, TimerRecord)],
+) -> Output {
     let row = |(follower, record): &(&str, ParkingRecord)| {
         let (id, version) = (record.stream.id.to_string(), record.version.to_string());
-        let ParkingRecord { at, by, name, action, .. } = record;
-        let row = [at.to_string(), by.clone(), (*follower).to_owned(), id, version, name.to_string(), done(action)];
-        (*at, row.to_vec(), json!({ "follower": follower, "record": record }))
+        let ParkingRecord {
+            at,
+            by,
+            name,
+            action,
+            ..
+        } = record;
+        let row = [
+            at.to_string(),
+            by.clone(),
+            (*follower).to_owned(),
+            id,
+            version,
+            name.to_string(),
+            done(action),
+        ];
+        (
+            *at,
+            row.to_vec(),
+            json!({ "follower": follower, "record": record }),
+        )
     };
     let timer_row = |(follower, record): &(&str, TimerRecord)| {
-        let TimerRecord { at, by, key, action, .. } = record;
+        let TimerRecord {
+            at,
+            by,
+            key,
+            action,
+            ..
+        } = record;
         let (timer, nothing) = (format!("timer:{key}"), String::new());
-        let row = [at.to_string(), by.clone(), (*follower).to_owned(), timer, nothing.clone(), nothing, done(action)];
-        (*at, row.to_vec(), json!({ "follower": follower, "record": record }))
+        let row = [
+            at.to_string(),
+            by.clone(),
+            (*follower).to_owned(),
+            timer,
+            nothing.clone(),
+            nothing,
+            done(action),
+        ];
+        (
+            *at,
+            row.to_vec(),
+            json!({ "follower": follower, "record": record }),
+        )
     };
-    let mut all: Vec<_> = records.iter().map(row).chain(of_timers.iter().map(timer_row)).collect();
+    let mut all: Vec<_> = records
+        .iter()
+        .map(row)
+        .chain(of_timers.iter().map(timer_row))
+        .collect();
     all.sort_by_key(|(at, ..)| *at);
     let text = match &all[..] {
         [] => "nobody has done anything about a parked event".to_owned(),
         all => {
-            let header = ["at", "by", "follower", "account", "version", "event", "what"];
+            let header = [
+                "at", "by", "follower", "account", "version", "event", "what",
+            ];
             table(&header, &[4], all.iter().map(|(_, row, _)| row.clone()))
         }
     };

@@ -8,8 +8,12 @@ const TEMPLATE: &str = "{prefix} [{bar:30}] {human_pos} of {human_len}  {msg}";
 
 /// A bar on stderr, without a length yet. It draws nothing unless stderr is a terminal.
 pub(super) fn bar(what: &str) -> ProgressBar {
-    let style = ProgressStyle::with_template(TEMPLATE).expect("the template is well-formed").progress_chars("=> ");
-    ProgressBar::new(0).with_style(style).with_prefix(what.to_owned())
+    let style = ProgressStyle::with_template(TEMPLATE)
+        .expect("the template is well-formed")
+        .progress_chars("=> ");
+    ProgressBar::new(0)
+        .with_style(style)
+        .with_prefix(what.to_owned())
 }
 
 /// How fast it goes, and how long it will take.

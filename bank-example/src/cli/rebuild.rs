@@ -15,7 +15,11 @@ use super::{console, progress};
 /// How often the bar is drawn.
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
-pub(super) async fn run(bank: &Running<EventSourcedBank>, name: &str, stop: &Stop) -> Result<Output, Failure> {
+pub(super) async fn run(
+    bank: &Running<EventSourcedBank>,
+    name: &str,
+    stop: &Stop,
+) -> Result<Output, Failure> {
     let build = bank.rebuild(name).await.map_err(|error| match error {
         SystemError::Invalid { reason } => Failure::Usage(reason),
         error => error.into(),
@@ -31,7 +35,10 @@ pub(super) async fn run(bank: &Running<EventSourcedBank>, name: &str, stop: &Sto
     }
     let position = build.progress().position;
     let text = format!("{name} is built anew, up to position {position}, and answers");
-    Ok(Output::new(text, json!({ "name": name, "position": position })))
+    Ok(Output::new(
+        text,
+        json!({ "name": name, "position": position }),
+    ))
 }
 
 async fn show(build: &Build) -> Result<(), Failure> {

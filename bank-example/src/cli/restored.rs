@@ -19,10 +19,13 @@ pub(super) async fn accept(
     follower: &str,
     kept: Position,
 ) -> Result<Output, Failure> {
-    let accepted = bank.accept_restored_log(follower, kept).await.map_err(|error| match error {
-        SystemError::Invalid { reason } => Failure::Usage(reason),
-        error => error.into(),
-    })?;
+    let accepted = bank
+        .accept_restored_log(follower, kept)
+        .await
+        .map_err(|error| match error {
+            SystemError::Invalid { reason } => Failure::Usage(reason),
+            error => error.into(),
+        })?;
     // Other followers may have stopped as well, and wait for the same command.
     let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
     Ok(shown(follower, &accepted))
@@ -31,7 +34,11 @@ pub(super) async fn accept(
 fn shown(follower: &str, accepted: &[AcceptedLog]) -> Output {
     let text = match accepted {
         [] => format!("{follower} has seen nothing that its log lacks, and goes on as it is"),
-        accepted => accepted.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"),
+        accepted => accepted
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("\n"),
     };
     let json = accepted.iter().map(|accepted| {
         json!({

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use bank_example::system::EventSourcedBank;
 use clap::Subcommand;
-use eventsourcing::schema::{Breakage, Comparison, LockError, LockedEvent, SchemaLock, SystemSchema};
+use eventsourcing::schema::{
+    Breakage, Comparison, LockError, LockedEvent, SchemaLock, SystemSchema,
+};
 use serde_json::{Value, json};
 
 use super::failure::{Failure, one_line};
@@ -57,7 +59,9 @@ pub(super) fn run(command: SchemaCommand) -> Result<Output, Failure> {
         }
         SchemaCommand::Update(LockFile { path }) => update(&schema, path),
         SchemaCommand::Print { asyncapi: false } => Ok(document(&schema.to_json_schema())),
-        SchemaCommand::Print { asyncapi: true } => Ok(document(&schema.to_asyncapi(env!("CARGO_PKG_VERSION")))),
+        SchemaCommand::Print { asyncapi: true } => {
+            Ok(document(&schema.to_asyncapi(env!("CARGO_PKG_VERSION"))))
+        }
     }
 }
 
@@ -72,16 +76,22 @@ fn check(comparison: &Comparison, lock: &SchemaLock) -> Output {
             outcome(comparison, event),
         ]
     });
-    let mut text = table(&["aggregate", "event", "version", "samples", "outcome"], &[2, 3], rows);
+    let mut text = table(
+        &["aggregate", "event", "version", "samples", "outcome"],
+        &[2, 3],
+        rows,
+    );
     if !comparison.is_locked() {
         text = format!("{text}\n\n{comparison}");
     }
     let failure = match (comparison.breakages.len(), comparison.unrecorded.len()) {
         (0, 0) => None,
-        (0, new) => {
-            Some(format!("the lock does not know {new} of the changes; record them: bank-example schema update"))
-        }
-        (broken, _) => Some(format!("{broken} of the changes would break events that are stored")),
+        (0, new) => Some(format!(
+            "the lock does not know {new} of the changes; record them: bank-example schema update"
+        )),
+        (broken, _) => Some(format!(
+            "{broken} of the changes would break events that are stored"
+        )),
     };
     let json = json!({
         "locked": comparison.is_locked(),
@@ -120,13 +130,22 @@ fn update(schema: &SystemSchema, path: PathBuf) -> Result<Output, Failure> {
         Ok(recorded) => {
             let text = match &*recorded {
                 [] => "nothing is new".into(),
-                recorded => format!("recorded in {}:\n  {}", path.display(), recorded.join("\n  ")),
+                recorded => format!(
+                    "recorded in {}:\n  {}",
+                    path.display(),
+                    recorded.join("\n  ")
+                ),
             };
             Ok(Output::new(text, json!({ "recorded": recorded })))
         }
         Err(LockError::Broken(text)) => {
-            let failure = Failure::Refused("nothing was recorded: a change would break events that are stored".into());
-            Ok(Output::new(text.clone(), json!({ "recorded": [], "text": text })).fail(Some(failure)))
+            let failure = Failure::Refused(
+                "nothing was recorded: a change would break events that are stored".into(),
+            );
+            Ok(
+                Output::new(text.clone(), json!({ "recorded": [], "text": text }))
+                    .fail(Some(failure)),
+            )
         }
         Err(error) => Err(error.into()),
     }

@@ -40,7 +40,9 @@ impl ServeArgs {
     fn settings(&self) -> Result<Settings, Failure> {
         let password = settings::password(self.password_file.as_deref())?;
         let password = password
-            .map(|text| Password::new(&text).ok_or_else(|| takes_password("the bank takes a password")))
+            .map(|text| {
+                Password::new(&text).ok_or_else(|| takes_password("the bank takes a password"))
+            })
             .transpose()?;
         let origins = settings::origins(&self.origin)?;
         let settings = match (password, self.allow_remote) {
@@ -63,20 +65,32 @@ fn takes_password(begin: &str) -> Failure {
     ))
 }
 
-pub(crate) async fn run(store: &str, codec: Codec, args: ServeArgs, stop: &Stop) -> Result<(), Failure> {
+pub(crate) async fn run(
+    store: &str,
+    codec: Codec,
+    args: ServeArgs,
+    stop: &Stop,
+) -> Result<(), Failure> {
     let settings = args.settings()?;
     stop.must_end_within(ENDING_TIME_MAX, "requests were still open");
     if !settings.may_listen_on(args.addr) {
         return Err(ServeError::Open(args.addr).into());
     }
     let listener = TcpListener::bind(args.addr).await;
-    let listener = listener.map_err(|error| Failure::Usage(format!("cannot listen on {}: {error}", args.addr)))?;
+    let listener = listener
+        .map_err(|error| Failure::Usage(format!("cannot listen on {}: {error}", args.addr)))?;
     let address = listener.local_addr().map_err(ServeError::Socket)?;
-    let builder = EventSourcedBank::builder(open_or_make(store, stop).await?).with_lock(EventSourcedBank::LOCK);
-    let starting =
-        builder.with_runner(Runner::concurrent()).with_codec(codec).with_on_failure_default(OnFailure::Park).start();
+    let builder = EventSourcedBank::builder(open_or_make(store, stop).await?)
+        .with_lock(EventSourcedBank::LOCK);
+    let starting = builder
+        .with_runner(Runner::concurrent())
+        .with_codec(codec)
+        .with_on_failure_default(OnFailure::Park)
+        .start();
     let bank = stop.or(starting, NOTHING_DONE).await??;
-    if let Err(error) = console::answer(&format!("the bank is at http://{address}/ until it is interrupted\n")) {
+    if let Err(error) = console::answer(&format!(
+        "the bank is at http://{address}/ until it is interrupted\n"
+    )) {
         // A reader that is gone is no reason to stop.
         tracing::warn!(%error, %address, "the address of the bank cannot be written to standard output");
     }

@@ -38,13 +38,21 @@ impl Place {
     /// The address of the store, if one was given.
     pub(crate) fn named(&self) -> Result<Option<String>, Failure> {
         let arguments = (self.store.as_deref(), self.store_file.as_deref());
-        found(arguments, ["--store", "--store-file"], ["BANK_STORE", "BANK_STORE_FILE"])
+        found(
+            arguments,
+            ["--store", "--store-file"],
+            ["BANK_STORE", "BANK_STORE_FILE"],
+        )
     }
 }
 
 /// The password of the served bank, if there is one.
 pub(super) fn password(file: Option<&Path>) -> Result<Option<String>, Failure> {
-    found((None, file), ["--password", "--password-file"], ["BANK_PASSWORD", "BANK_PASSWORD_FILE"])
+    found(
+        (None, file),
+        ["--password", "--password-file"],
+        ["BANK_PASSWORD", "BANK_PASSWORD_FILE"],
+    )
 }
 
 /// Where browsers find the bank, as the argument or else `BANK_ORIGIN` says.
@@ -54,7 +62,10 @@ pub(super) fn origins(argument: &[String]) -> Result<Vec<Origin>, Failure> {
         ([], Some(value)) => (ORIGIN_VARIABLE, in_variable(ORIGIN_VARIABLE, &value)?),
         (argument, _) => ("--origin", argument.join(",")),
     };
-    let origins = origins.split(',').map(str::parse).collect::<Result<_, NotAnOrigin>>();
+    let origins = origins
+        .split(',')
+        .map(str::parse)
+        .collect::<Result<_, NotAnOrigin>>();
     origins.map_err(|error| Failure::Usage(format!("{name}: {error}")))
 }
 
@@ -79,20 +90,25 @@ fn found(
 }
 
 fn both(one: &str, other: &str) -> Failure {
-    Failure::Usage(format!("{one} and {other} are both given; give one of them"))
+    Failure::Usage(format!(
+        "{one} and {other} are both given; give one of them"
+    ))
 }
 
 /// An empty variable is more likely a mistake of a script than a wish, and "no password" would be a dangerous reading of it.
 fn in_variable(name: &str, value: &OsStr) -> Result<String, Failure> {
     match value.to_str() {
-        Some("") => Err(Failure::Usage(format!("{name} is empty; give it a value, or unset it"))),
+        Some("") => Err(Failure::Usage(format!(
+            "{name} is empty; give it a value, or unset it"
+        ))),
         Some(value) => Ok(value.to_owned()),
         None => Err(Failure::Usage(format!("{name} is not UTF-8"))),
     }
 }
 
 fn in_file(name: &str, path: &Path) -> Result<String, Failure> {
-    let wrong = |why: String| Failure::Usage(format!("the file of {name}, {}: {why}", path.display()));
+    let wrong =
+        |why: String| Failure::Usage(format!("the file of {name}, {}: {why}", path.display()));
     let about = std::fs::metadata(path).map_err(|error| wrong(error.to_string()))?;
     if about.len() > FILE_BYTES_MAX {
         return Err(wrong(format!("it has more than {FILE_BYTES_MAX} bytes")));

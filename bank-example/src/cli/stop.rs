@@ -70,14 +70,24 @@ impl Stop {
     /// may have ended already. A second signal ends the process at once, and so does the end of the time that the
     /// command has.
     pub(crate) fn listen() -> Result<Self, Failure> {
-        let cannot = |error| Failure::Store(format!("the signals of the system cannot be listened for: {error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot)?;
+        let cannot = |error| {
+            Failure::Store(format!(
+                "the signals of the system cannot be listened for: {error}"
+            ))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(cannot)?;
         let mut signals = {
             let _within = runtime.enter();
             Signals::new().map_err(cannot)?
         };
         let (sender, requested) = watch::channel(None);
-        let limit = Arc::new(Mutex::new(Limit { time: ENDING_TIME_MAX, message: String::new() }));
+        let limit = Arc::new(Mutex::new(Limit {
+            time: ENDING_TIME_MAX,
+            message: String::new(),
+        }));
         let stop = Self { requested, limit };
         let limits = stop.clone();
         let listening = move || {
@@ -95,24 +105,36 @@ impl Stop {
                 std::process::exit(code.into());
             });
         };
-        std::thread::Builder::new().name("signals".to_owned()).spawn(listening).map_err(cannot)?;
+        std::thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(listening)
+            .map_err(cannot)?;
         Ok(stop)
     }
 
     /// Gives the command so much time to end from the moment when it is asked to. Then the process ends with `message`.
     pub(crate) fn must_end_within(&self, time: Duration, message: &str) {
         // A panic while the lock is held cannot leave the limit half changed.
-        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Limit { time, message: message.to_owned() };
+        *self.limit.lock().unwrap_or_else(PoisonError::into_inner) = Limit {
+            time,
+            message: message.to_owned(),
+        };
     }
 
     fn limit(&self) -> Limit {
-        self.limit.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.limit
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Waits until the program is asked to end.
     pub(crate) async fn requested(&self) -> Signal {
         let mut receiver = self.requested.clone();
-        let signal = receiver.wait_for(Option::is_some).await.map(|signal| *signal);
+        let signal = receiver
+            .wait_for(Option::is_some)
+            .await
+            .map(|signal| *signal);
         match signal {
             Ok(Some(signal)) => signal,
             // The listener lives as long as the runtime does.
@@ -124,7 +146,11 @@ impl Stop {
     ///
     /// # Errors
     /// [`Failure::Interrupted`], with `message` if there is something to say besides.
-    pub(crate) async fn or<T>(&self, work: impl Future<Output = T>, message: &str) -> Result<T, Failure> {
+    pub(crate) async fn or<T>(
+        &self,
+        work: impl Future<Output = T>,
+        message: &str,
+    ) -> Result<T, Failure> {
         tokio::select! {
             done = work => Ok(done),
             signal = self.requested() => Err(Failure::Interrupted(signal, message.to_owned())),
@@ -135,7 +161,11 @@ impl Stop {
     ///
     /// # Errors
     /// [`Failure::Interrupted`] with `message`.
-    pub(crate) async fn or_late<T>(&self, work: impl Future<Output = T>, message: &str) -> Result<T, Failure> {
+    pub(crate) async fn or_late<T>(
+        &self,
+        work: impl Future<Output = T>,
+        message: &str,
+    ) -> Result<T, Failure> {
         tokio::select! {
             done = work => Ok(done),
             signal = self.requested_a_while_ago() => Err(Failure::Interrupted(signal, message.to_owned())),
@@ -160,7 +190,10 @@ struct Signals {
 impl Signals {
     fn new() -> std::io::Result<Self> {
         use tokio::signal::unix::{SignalKind, signal};
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+        })
     }
 
     async fn next(&mut self) -> Signal {

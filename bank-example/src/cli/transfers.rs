@@ -27,7 +27,11 @@ pub(super) async fn run(bank: &Bank, order: Order, stop: &Stop) -> Result<Root<T
 }
 
 /// Waits until a transfer that was begun has ended.
-pub(super) async fn end(bank: &Bank, id: Id<Transfer>, stop: &Stop) -> Result<Root<Transfer>, Failure> {
+pub(super) async fn end(
+    bank: &Bank,
+    id: Id<Transfer>,
+    stop: &Stop,
+) -> Result<Root<Transfer>, Failure> {
     let ended = async {
         while !bank.transfers.load(id).await?.has_ended() {
             tokio::time::sleep(LOOK_INTERVAL).await;
@@ -35,11 +39,14 @@ pub(super) async fn end(bank: &Bank, id: Id<Transfer>, stop: &Stop) -> Result<Ro
         Ok::<_, Failure>(bank.settled().await?)
     };
     let looked = async {
-        stop.or(tokio::time::timeout(PATIENCE, ended), "").await?.unwrap_or(Ok(()))?;
+        stop.or(tokio::time::timeout(PATIENCE, ended), "")
+            .await?
+            .unwrap_or(Ok(()))?;
         Ok(bank.transfers.load(id).await?)
     };
-    let unseen =
-        |failure: Failure| failure.after_it_was_done(format_args!("how transfer {id} ends was not waited for"));
+    let unseen = |failure: Failure| {
+        failure.after_it_was_done(format_args!("how transfer {id} ends was not waited for"))
+    };
     looked.await.map_err(unseen)
 }
 
@@ -47,10 +54,12 @@ pub(super) async fn end(bank: &Bank, id: Id<Transfer>, stop: &Stop) -> Result<Ro
 pub(super) fn ended(transfer: &Root<Transfer>) -> Result<Output, Failure> {
     let id = transfer.id();
     match &transfer.state {
-        State::Refused { reason } => Err(Failure::Refused(format!("transfer {id} was refused: {reason}"))),
-        State::Compensated { reason } => {
-            Err(Failure::Refused(format!("transfer {id} was compensated, the money is back: {reason}")))
-        }
+        State::Refused { reason } => Err(Failure::Refused(format!(
+            "transfer {id} was refused: {reason}"
+        ))),
+        State::Compensated { reason } => Err(Failure::Refused(format!(
+            "transfer {id} was compensated, the money is back: {reason}"
+        ))),
         State::Requested | State::Debited | State::Completed => Ok(one(transfer)),
     }
 }
@@ -76,9 +85,18 @@ pub(super) async fn all(bank: &Bank) -> Result<Output, Failure> {
 
 fn list(transfers: &[Root<Transfer>]) -> Output {
     let row = |transfer: &Root<Transfer>| {
-        let Order { from, to, amount, .. } = &transfer.order;
+        let Order {
+            from, to, amount, ..
+        } = &transfer.order;
         let (state, reason) = state(transfer);
-        vec![transfer.id().to_string(), from.to_string(), to.to_string(), cents(*amount), state.into(), reason.into()]
+        vec![
+            transfer.id().to_string(),
+            from.to_string(),
+            to.to_string(),
+            cents(*amount),
+            state.into(),
+            reason.into(),
+        ]
     };
     let text = match transfers {
         [] => "no transfers in steps yet; begin one with: bank-example transfer FROM TO AMOUNT --in-steps".to_string(),
@@ -88,7 +106,9 @@ fn list(transfers: &[Root<Transfer>]) -> Output {
 }
 
 fn json(transfer: &Root<Transfer>) -> Value {
-    let Order { from, to, amount, .. } = &transfer.order;
+    let Order {
+        from, to, amount, ..
+    } = &transfer.order;
     let (state, reason) = state(transfer);
     let reason = Some(reason).filter(|reason| !reason.is_empty());
     json!({ "id": transfer.id(), "from": from, "to": to, "amount": cents(*amount), "state": state, "reason": reason })

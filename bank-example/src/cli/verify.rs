@@ -11,7 +11,10 @@ use super::failure::Failure;
 use super::output::{Output, table};
 use super::progress;
 
-pub(super) async fn run(bank: &Running<EventSourcedBank>, contents: bool) -> Result<Output, Failure> {
+pub(super) async fn run(
+    bank: &Running<EventSourcedBank>,
+    contents: bool,
+) -> Result<Output, Failure> {
     let bar = progress::bar("");
     let draw = |progress: &eventsourcing::system::VerifyProgress| {
         bar.set_prefix(progress.follower.to_string());
@@ -29,19 +32,35 @@ pub(super) async fn run(bank: &Running<EventSourcedBank>, contents: bool) -> Res
 
 fn show(verification: &Verification, contents: Option<&[ContentsVerification]>) -> Output {
     let compared = contents.unwrap_or_default();
-    let odd = verification.followers.iter().filter(|follower| !follower.agrees()).count()
-        + compared.iter().filter(|read_model| !read_model.agrees()).count();
-    let rows = verification.followers.iter().map(|follower| row(follower, contents));
+    let odd = verification
+        .followers
+        .iter()
+        .filter(|follower| !follower.agrees())
+        .count()
+        + compared
+            .iter()
+            .filter(|read_model| !read_model.agrees())
+            .count();
+    let rows = verification
+        .followers
+        .iter()
+        .map(|follower| row(follower, contents));
     let header = ["follower", "events", "position", "outcome"];
     let mut lines = vec![table(&header, &[1, 2], rows)];
     lines.extend(verification.differences().map(ToString::to_string));
-    lines.extend(compared.iter().filter(|read_model| !read_model.agrees()).map(ToString::to_string));
+    lines.extend(
+        compared
+            .iter()
+            .filter(|read_model| !read_model.agrees())
+            .map(ToString::to_string),
+    );
     let json = json!({
         "agrees": odd == 0,
         "followers": verification.followers.iter().map(follower_json).collect::<Vec<_>>(),
         "contents": contents.map(|contents| contents.iter().map(contents_json).collect::<Vec<_>>()),
     });
-    let failure = (odd > 0).then(|| Failure::Refused(format!("{odd} of the checks did not agree with the log")));
+    let failure = (odd > 0)
+        .then(|| Failure::Refused(format!("{odd} of the checks did not agree with the log")));
     Output::new(lines.join("\n"), json).fail(failure)
 }
 
@@ -52,14 +71,27 @@ fn row(follower: &FollowerVerification, contents: Option<&[ContentsVerification]
         (None, 1) => "not what is in the log, see below".to_owned(),
         (None, differences) => format!("not what is in the log in {differences} places, see below"),
     };
-    let compared = contents.and_then(|contents| contents.iter().find(|compared| compared.name == follower.name));
+    let compared = contents.and_then(|contents| {
+        contents
+            .iter()
+            .find(|compared| compared.name == follower.name)
+    });
     let outcome = match compared {
         None => dealt_with,
-        Some(compared) if compared.agrees() => format!("{dealt_with}; {} rows as built anew", compared.rows),
-        Some(compared) if compared.unchecked.is_some() => format!("{dealt_with}; rows not compared"),
+        Some(compared) if compared.agrees() => {
+            format!("{dealt_with}; {} rows as built anew", compared.rows)
+        }
+        Some(compared) if compared.unchecked.is_some() => {
+            format!("{dealt_with}; rows not compared")
+        }
         Some(compared) => format!("{dealt_with}; {} rows, not as built anew", compared.rows),
     };
-    vec![follower.name.to_string(), follower.events.to_string(), follower.position.to_string(), outcome]
+    vec![
+        follower.name.to_string(),
+        follower.events.to_string(),
+        follower.position.to_string(),
+        outcome,
+    ]
 }
 
 fn follower_json(follower: &FollowerVerification) -> Value {
@@ -107,7 +139,11 @@ fn event_json(event: &EventPlace) -> Value {
 
 fn contents_json(compared: &ContentsVerification) -> Value {
     let table = |difference: &eventsourcing::system::TableDifference| {
-        let examples = difference.examples.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let examples = difference
+            .examples
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>();
         json!({ "table": difference.table, "rows": difference.rows, "examples": examples })
     };
     json!({

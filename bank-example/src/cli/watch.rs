@@ -23,7 +23,11 @@ pub(crate) async fn run(
     }
 }
 
-async fn show(store: Arc<dyn EventStore>, after: Option<Position>, json: bool) -> Result<(), Failure> {
+async fn show(
+    store: Arc<dyn EventStore>,
+    after: Option<Position>,
+    json: bool,
+) -> Result<(), Failure> {
     let after = match after {
         Some(after) => after,
         None => store.head().await?,
@@ -32,7 +36,8 @@ async fn show(store: Arc<dyn EventStore>, after: Option<Position>, json: bool) -
     while let Some(event) = events.next().await {
         let line = output::log_line(&event?, json)?;
         // In a thread of its own: while nobody reads, the program still hears that it should stop.
-        let written = tokio::task::spawn_blocking(move || console::answer(&format!("{line}\n"))).await;
+        let written =
+            tokio::task::spawn_blocking(move || console::answer(&format!("{line}\n"))).await;
         match written.map_err(std::io::Error::other).flatten() {
             Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
             Err(error) => return Err(Failure::unwritten(&error)),

@@ -17,7 +17,10 @@ pub struct Account {
 #[event(schema)]
 impl Account {
     fn opened(owner: String) -> Self {
-        Self { owner, balance: ZERO }
+        Self {
+            owner,
+            balance: ZERO,
+        }
     }
     fn credited(&mut self, #[schemars(schema_with = "crate::amount")] amount: Money) {
         self.balance += amount;
@@ -31,17 +34,26 @@ impl Account {
 impl Account {
     pub fn open(owner: &str) -> Result<AccountEvent, BankError> {
         match owner.chars().count() {
-            1..=200 if !owner.contains(char::is_control) => Ok(AccountEvent::Opened { owner: owner.into() }),
+            1..=200 if !owner.contains(char::is_control) => Ok(AccountEvent::Opened {
+                owner: owner.into(),
+            }),
             _ => Err(BankError::InvalidOwner),
         }
     }
     pub fn credit(&self, amount: Money) -> Result<AccountEvent, BankError> {
-        Ok(AccountEvent::Credited { amount: positive(amount)? })
+        Ok(AccountEvent::Credited {
+            amount: positive(amount)?,
+        })
     }
     pub fn debit(&self, amount: Money) -> Result<AccountEvent, BankError> {
         if positive(amount)? > self.balance {
-            return Err(BankError::InsufficientFunds { balance: self.balance, amount });
+            return Err(BankError::InsufficientFunds {
+                balance: self.balance,
+                amount,
+            });
         }
-        Ok(AccountEvent::Debited { amount: positive(amount)? })
+        Ok(AccountEvent::Debited {
+            amount: positive(amount)?,
+        })
     }
 }

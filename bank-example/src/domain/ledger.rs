@@ -20,9 +20,16 @@ pub struct Ledger {
 #[event(schema)]
 impl Ledger {
     fn opened() -> Self {
-        Self { balance: ZERO, transactions: 0 }
+        Self {
+            balance: ZERO,
+            transactions: 0,
+        }
     }
-    fn transaction_added(&mut self, _account: Id<Account>, #[schemars(schema_with = "crate::amount")] amount: Money) {
+    fn transaction_added(
+        &mut self,
+        _account: Id<Account>,
+        #[schemars(schema_with = "crate::amount")] amount: Money,
+    ) {
         self.balance += amount;
         self.transactions += 1;
     }

@@ -11,7 +11,9 @@ pub use rust_decimal::Decimal as Money;
 pub enum BankError {
     #[error("insufficient funds: the balance is {balance:.2}, {amount:.2} was asked for")]
     InsufficientFunds { balance: Money, amount: Money },
-    #[error("{0} is not an amount: it must be positive, at most 999999999999.99, with at most two decimal places")]
+    #[error(
+        "{0} is not an amount: it must be positive, at most 999999999999.99, with at most two decimal places"
+    )]
     InvalidAmount(Money),
     #[error("the owner's name must have 1 to 200 characters and no control characters")]
     InvalidOwner,
@@ -24,7 +26,10 @@ pub const ZERO: Money = Money::from_parts(0, 0, 0, false, 2);
 
 /// An amount that may be moved, to the cent.
 fn positive(mut amount: Money) -> Result<Money, BankError> {
-    if amount <= ZERO || amount >= Money::from(1_000_000_000_000_u64) || amount.normalize().scale() > 2 {
+    if amount <= ZERO
+        || amount >= Money::from(1_000_000_000_000_u64)
+        || amount.normalize().scale() > 2
+    {
         return Err(BankError::InvalidAmount(amount));
     }
     amount.rescale(2);

@@ -49,7 +49,10 @@ pub enum State {
 #[event(schema)]
 impl Transfer {
     fn requested(order: Order) -> Self {
-        Self { order, state: State::Requested }
+        Self {
+            order,
+            state: State::Requested,
+        }
     }
     fn refused(&mut self, reason: String) {
         self.state = State::Refused { reason };
@@ -78,15 +81,22 @@ impl Transfer {
         let order = self.order.clone();
         match (&self.state, side, refusal) {
             (State::Requested, Side::Debit, None) => Some(TransferEvent::Debited { order }),
-            (State::Requested, Side::Debit, Some(reason)) => Some(TransferEvent::Refused { reason }),
+            (State::Requested, Side::Debit, Some(reason)) => {
+                Some(TransferEvent::Refused { reason })
+            }
             (State::Debited, Side::Credit, None) => Some(TransferEvent::Completed { order }),
-            (State::Debited, Side::Credit, Some(reason)) => Some(TransferEvent::Compensated { order, reason }),
+            (State::Debited, Side::Credit, Some(reason)) => {
+                Some(TransferEvent::Compensated { order, reason })
+            }
             _ => None,
         }
     }
     /// The second bank has had its time.
     pub fn time_out(&self) -> Option<TransferEvent> {
-        self.answer(Side::Credit, Some("the other bank has not answered in time".into()))
+        self.answer(
+            Side::Credit,
+            Some("the other bank has not answered in time".into()),
+        )
     }
     /// Whether nothing more will happen.
     pub fn has_ended(&self) -> bool {
@@ -124,7 +134,11 @@ impl Leg {
     pub fn answer(transfer: Id<Transfer>, side: Side, refusal: Option<String>) -> LegEvent {
         match refusal {
             None => LegEvent::Agreed { transfer, side },
-            Some(reason) => LegEvent::Refused { transfer, side, reason },
+            Some(reason) => LegEvent::Refused {
+                transfer,
+                side,
+                reason,
+            },
         }
     }
 }

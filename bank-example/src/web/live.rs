@@ -47,7 +47,10 @@ impl Live {
         let (sender, changes) = watch::channel(Position::ZERO);
         let watcher = Watcher {
             store: Arc::clone(bank.accounts.store()),
-            read_models: [ReadModel::clone(&bank.activity), ReadModel::clone(&bank.summaries)],
+            read_models: [
+                ReadModel::clone(&bank.activity),
+                ReadModel::clone(&bank.summaries),
+            ],
         };
         tokio::spawn(async move {
             tokio::select! {
@@ -55,7 +58,10 @@ impl Live {
                 () = watcher.run(&sender) => {}
             }
         });
-        Self { changes, stopping: Arc::new(watch::Sender::new(false)) }
+        Self {
+            changes,
+            stopping: Arc::new(watch::Sender::new(false)),
+        }
     }
 
     /// Ends all streams, so that nobody has to wait for them.
@@ -105,13 +111,19 @@ impl Watcher {
             summaries.after_within(&receipt, PATIENCE),
             tokio::time::timeout(PATIENCE, self.ledger_at(head)),
         );
-        let is_late = |waited: Result<(), SystemError>| matches!(waited, Err(SystemError::Late { .. }));
+        let is_late =
+            |waited: Result<(), SystemError>| matches!(waited, Err(SystemError::Late { .. }));
         is_late(activity) || is_late(summaries) || ledger.is_err()
     }
 
     async fn ledger_at(&self, position: Position) {
         let name = Name::from_static("ledger");
-        while self.store.tracking(&name, self.store.log_id()).await.is_ok_and(|reached| reached < position) {
+        while self
+            .store
+            .tracking(&name, self.store.log_id())
+            .await
+            .is_ok_and(|reached| reached < position)
+        {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -126,8 +138,10 @@ async fn events(Extract(state): Extract<State>) -> impl IntoResponse {
 }
 
 /// Has every message passed on as it comes.
-const UNBUFFERED: [(HeaderName, &str); 2] =
-    [(HeaderName::from_static("x-accel-buffering"), "no"), (header::CACHE_CONTROL, "no-cache, no-store, no-transform")];
+const UNBUFFERED: [(HeaderName, &str); 2] = [
+    (HeaderName::from_static("x-accel-buffering"), "no"),
+    (header::CACHE_CONTROL, "no-cache, no-store, no-transform"),
+];
 
 fn messages(state: &State) -> impl Stream<Item = Result<Event, Infallible>> + use<> {
     let mut changes = state.live.changes.clone();
@@ -143,6 +157,9 @@ fn messages(state: &State) -> impl Stream<Item = Result<Event, Infallible>> + us
             () = tokio::time::sleep(TICK) => "tick",
         };
         let position = changes.borrow().to_string();
-        Some((Ok(Event::default().event(name).data(position)), (changes, stopping, false)))
+        Some((
+            Ok(Event::default().event(name).data(position)),
+            (changes, stopping, false),
+        ))
     })
 }

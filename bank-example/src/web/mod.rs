@@ -40,24 +40,41 @@ impl State {
     #[must_use]
     pub fn new(bank: Arc<Running<EventSourcedBank>>) -> Self {
         let secret = Settings::loopback().secret(bank.accounts.store().log_id());
-        Self { live: Live::watch(&bank), bank, secret }
+        Self {
+            live: Live::watch(&bank),
+            bank,
+            secret,
+        }
     }
 }
 
 /// Everything that can be asked over HTTP, with all that keeps it safe.
 pub fn router(state: State, settings: &Settings) -> Router {
-    let state = State { secret: settings.secret(state.bank.accounts.store().log_id()), ..state };
+    let state = State {
+        secret: settings.secret(state.bank.accounts.store().log_id()),
+        ..state
+    };
     let pages = security::with_session(pages::router().merge(live::router()), settings);
     let behind_password = pages.merge(assets::router()).nest("/api", api::router());
-    let open = Router::new().route("/healthz", get(healthy)).route("/readyz", get(ready));
-    let router = security::behind_password(behind_password, settings).merge(open).fallback(pages::not_found);
-    security::secured(router, settings).layer(from_fn(api::with_problems)).with_state(state)
+    let open = Router::new()
+        .route("/healthz", get(healthy))
+        .route("/readyz", get(ready));
+    let router = security::behind_password(behind_password, settings)
+        .merge(open)
+        .fallback(pages::not_found);
+    security::secured(router, settings)
+        .layer(from_fn(api::with_problems))
+        .with_state(state)
 }
 
 /// Fails when only a new start helps; an outage of the store that may pass does not count.
 async fn healthy(Extract(state): Extract<State>) -> Response {
     match state.bank.fault() {
-        Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not healthy: {why}\n")).into_response(),
+        Some(why) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not healthy: {why}\n"),
+        )
+            .into_response(),
         None => "ok\n".into_response(),
     }
 }
@@ -65,12 +82,21 @@ async fn healthy(Extract(state): Extract<State>) -> Response {
 /// Whether requests can be dealt with: the store answers, and no follower has stopped.
 async fn ready(Extract(state): Extract<State>) -> Response {
     match state.bank.health().await {
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {error}\n")).into_response(),
-        Ok(health) => match health.followers.iter().find(|follower| follower.failure().is_some()) {
-            Some(failed) => {
-                (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {} is {}\n", failed.name, failed.state))
-                    .into_response()
-            }
+        Err(error) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {error}\n"),
+        )
+            .into_response(),
+        Ok(health) => match health
+            .followers
+            .iter()
+            .find(|follower| follower.failure().is_some())
+        {
+            Some(failed) => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                format!("not ready: {} is {}\n", failed.name, failed.state),
+            )
+                .into_response(),
             None => "ready\n".into_response(),
         },
     }

@@ -70,7 +70,8 @@ pub async fn serve(
 async fn accept(listener: TcpListener, router: Router, stopping: impl Future<Output = ()>) {
     let connections = GracefulShutdown::new();
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIME_MAX);
+    http.timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIME_MAX);
     tokio::pin!(stopping);
     loop {
         let socket = tokio::select! {
@@ -94,7 +95,10 @@ async fn accept(listener: TcpListener, router: Router, stopping: impl Future<Out
         });
     }
     drop(listener);
-    if tokio::time::timeout(FAREWELL, connections.shutdown()).await.is_err() {
+    if tokio::time::timeout(FAREWELL, connections.shutdown())
+        .await
+        .is_err()
+    {
         tracing::warn!("requests were still open when the bank stopped");
     }
 }

@@ -59,14 +59,18 @@ struct Holder(Process);
 impl Holder {
     fn start(place: &Place) -> Self {
         let mut command = Command::new(psql());
-        let command = command.arg(place.url()).args(["-qX", "-v", "ON_ERROR_STOP=1"]);
+        let command = command
+            .arg(place.url())
+            .args(["-qX", "-v", "ON_ERROR_STOP=1"]);
         let command = command.stdin(Stdio::piped()).stdout(Stdio::null());
         Self(Process(command.spawn().expect("psql runs")))
     }
 
     fn tell(&mut self, what: &str) {
         let stdin = self.0.0.stdin.as_mut().expect("a pipe");
-        writeln!(stdin, "{what}").and_then(|()| stdin.flush()).expect("psql listens");
+        writeln!(stdin, "{what}")
+            .and_then(|()| stdin.flush())
+            .expect("psql listens");
     }
 
     fn begin(&mut self) {
@@ -78,12 +82,19 @@ impl Holder {
     }
 
     fn sleep(&mut self, milliseconds: u64) {
-        self.tell(&format!("SELECT pg_sleep({});", milliseconds as f64 / 1_000.0));
+        self.tell(&format!(
+            "SELECT pg_sleep({});",
+            milliseconds as f64 / 1_000.0
+        ));
     }
 }
 
 /// Holds appends open, one after the other, until it is told to stop.
-fn hold_appends(place: &Place, mut random: fastrand::Rng, stop: &Arc<AtomicU64>) -> std::thread::JoinHandle<u64> {
+fn hold_appends(
+    place: &Place,
+    mut random: fastrand::Rng,
+    stop: &Arc<AtomicU64>,
+) -> std::thread::JoinHandle<u64> {
     let (mut holder, stop) = (Holder::start(place), Arc::clone(stop));
     std::thread::spawn(move || {
         let mut held = 0;
@@ -91,7 +102,11 @@ fn hold_appends(place: &Place, mut random: fastrand::Rng, stop: &Arc<AtomicU64>)
             let milliseconds = random.u64(0..HELD_MILLISECONDS_MAX);
             holder.begin();
             holder.sleep(milliseconds);
-            holder.tell(if random.u8(0..3) == 0 { "ROLLBACK;" } else { "COMMIT;" });
+            holder.tell(if random.u8(0..3) == 0 {
+                "ROLLBACK;"
+            } else {
+                "COMMIT;"
+            });
             held += 1;
             // Statements are sent ahead of their answers, but not far.
             std::thread::sleep(Duration::from_millis(milliseconds + random.u64(0..20)));
@@ -103,13 +118,18 @@ fn hold_appends(place: &Place, mut random: fastrand::Rng, stop: &Arc<AtomicU64>)
 /// In a child process, which writes and follows nothing.
 #[tokio::test]
 async fn child_credits_until_the_parent_has_enough() {
-    let Ok(told) = std::env::var(CHILD) else { return };
+    let Ok(told) = std::env::var(CHILD) else {
+        return;
+    };
     let (account, url) = told.split_once(' ').expect("an account and a store");
     let account = account.parse().expect("an id");
     let store = PostgresStore::connect(url).await.expect("the store opens");
     let accounts = AccountService::from(Application::new("accounts", store));
     loop {
-        accounts.credit(account, money("0.01")).await.expect("a credit");
+        accounts
+            .credit(account, money("0.01"))
+            .await
+            .expect("a credit");
         tokio::time::sleep(PAUSE).await;
     }
 }
@@ -118,17 +138,31 @@ async fn child_credits_until_the_parent_has_enough() {
 async fn shows(bank: &Bank, follower: &str, account: Id<Account>, receipt: &Receipt) -> bool {
     match follower {
         "activity" => {
-            let lines = bank.activity.before(Position::new(receipt.position.as_u64() + 1), 1).await.expect("the feed");
-            lines.first().is_some_and(|line| line.position == receipt.position && line.account == account)
+            let lines = bank
+                .activity
+                .before(Position::new(receipt.position.as_u64() + 1), 1)
+                .await
+                .expect("the feed");
+            lines
+                .first()
+                .is_some_and(|line| line.position == receipt.position && line.account == account)
         }
         "summaries" => {
-            let version = bank.accounts.load(account).await.expect("the account").version();
+            let version = bank
+                .accounts
+                .load(account)
+                .await
+                .expect("the account")
+                .version();
             let shown = bank.summaries.find(account).await.expect("the summaries");
             shown.is_some_and(|shown| shown.version == version)
         }
         ledger => {
             let store = bank.accounts.store();
-            let reached = store.tracking(&Name::from(ledger), store.log_id()).await.expect("a position");
+            let reached = store
+                .tracking(&Name::from(ledger), store.log_id())
+                .await
+                .expect("a position");
             reached >= receipt.position
         }
     }
@@ -140,17 +174,35 @@ async fn early_of(bank: &Arc<Bank>, calls: u64) -> u64 {
     let callers = (0..(calls / 5).clamp(1, CALLERS_MAX)).map(|caller| {
         let (bank, left, early) = (Arc::clone(bank), Arc::clone(&left), Arc::clone(&early));
         tokio::spawn(async move {
-            let account = bank.accounts.open(&format!("Caller {caller}")).await.expect("an account");
-            while left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok() {
+            let account = bank
+                .accounts
+                .open(&format!("Caller {caller}"))
+                .await
+                .expect("an account");
+            while left
+                .fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| {
+                    left.checked_sub(1)
+                })
+                .is_ok()
+            {
                 let number = left.load(Ordering::SeqCst) as usize;
-                let receipt = bank.accounts.credit(account, money("0.01")).await.expect("a credit");
+                let receipt = bank
+                    .accounts
+                    .credit(account, money("0.01"))
+                    .await
+                    .expect("a credit");
                 let follower = FOLLOWERS[number % FOLLOWERS.len()];
                 if number.is_multiple_of(29) {
                     bank.settled().await.expect("all followers get there");
                 } else {
-                    bank.after(&receipt, follower, PATIENCE).await.expect("it gets there");
+                    bank.after(&receipt, follower, PATIENCE)
+                        .await
+                        .expect("it gets there");
                 }
-                early.fetch_add(u64::from(!shows(&bank, follower, account, &receipt).await), Ordering::SeqCst);
+                early.fetch_add(
+                    u64::from(!shows(&bank, follower, account, &receipt).await),
+                    Ordering::SeqCst,
+                );
             }
         })
     });
@@ -162,32 +214,54 @@ async fn early_of(bank: &Arc<Bank>, calls: u64) -> u64 {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_wait_ends_early_beside_eight_writing_processes() {
-    let calls = std::env::var(CALLS_VARIABLE).map_or(CALLS, |text| text.parse().expect("a number of calls"));
+    let calls = std::env::var(CALLS_VARIABLE)
+        .map_or(CALLS, |text| text.parse().expect("a number of calls"));
     let seed = Seed::from_env();
     let place = Place::postgres();
     let bank = Arc::new(open(place.url()).await);
     let mut writers = Vec::new();
     for number in 0..WRITERS {
-        let account = bank.accounts.open(&format!("Writer {number}")).await.expect("an account");
-        writers.push(Process(child("beside_writers::child_credits_until_the_parent_has_enough", place.url(), account)));
+        let account = bank
+            .accounts
+            .open(&format!("Writer {number}"))
+            .await
+            .expect("an account");
+        writers.push(Process(child(
+            "beside_writers::child_credits_until_the_parent_has_enough",
+            place.url(),
+            account,
+        )));
     }
     let stop = Arc::new(AtomicU64::new(0));
-    let holders: Vec<_> = (0..HOLDERS).map(|number| hold_appends(&place, seed.rng(number as u64), &stop)).collect();
+    let holders: Vec<_> = (0..HOLDERS)
+        .map(|number| hold_appends(&place, seed.rng(number as u64), &stop))
+        .collect();
 
     let begun = Instant::now();
     let early = early_of(&bank, calls).await;
     let elapsed = begun.elapsed();
     stop.store(1, Ordering::SeqCst);
-    let held: u64 = holders.into_iter().map(|holder| holder.join().expect("a holder")).sum();
+    let held: u64 = holders
+        .into_iter()
+        .map(|holder| holder.join().expect("a holder"))
+        .sum();
     for mut writer in writers {
-        assert!(writer.0.try_wait().expect("its state").is_none(), "all have written to the end");
+        assert!(
+            writer.0.try_wait().expect("its state").is_none(),
+            "all have written to the end"
+        );
     }
-    report(&format!("{early} of {calls} waits ended early, beside {held} appends held open, in {elapsed:?}"));
+    report(&format!(
+        "{early} of {calls} waits ended early, beside {held} appends held open, in {elapsed:?}"
+    ));
     assert_eq!(early, 0, "of {calls} waits; seed {seed:?}");
     assert!(held > 0, "some appends were held open");
 }
 
-#[expect(clippy::print_stderr, reason = "the harness keeps it back unless asked")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the harness keeps it back unless asked"
+)]
 fn report(line: &str) {
     eprintln!("{line}");
 }
@@ -205,8 +279,13 @@ async fn a_request_that_waits_for_read_models_is_not_answered_before_they_show_i
     holder.sleep(1_500);
     holder.tell("COMMIT;");
     let is_open = async || {
-        let sql = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1163067393";
-        let answer = Command::new(psql()).arg(place.url()).args(["-qAtc", sql]).output().expect("psql runs");
+        let sql =
+            "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND classid = 1163067393";
+        let answer = Command::new(psql())
+            .arg(place.url())
+            .args(["-qAtc", sql])
+            .output()
+            .expect("psql runs");
         String::from_utf8_lossy(&answer.stdout).trim() != "0"
     };
     while !is_open().await {

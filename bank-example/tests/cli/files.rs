@@ -12,7 +12,10 @@ use super::support::serving::Server;
 
 fn assert_tidy(bank: &Bank, arguments: &[&str]) {
     for name in ["bank.db-wal", "bank.db-shm", "bank.db-journal"] {
-        assert!(!bank.path().join(name).exists(), "{arguments:?} has left {name}");
+        assert!(
+            !bank.path().join(name).exists(),
+            "{arguments:?} has left {name}"
+        );
     }
 }
 
@@ -75,7 +78,10 @@ fn copy_after_each_command_is_complete() {
         bank.text(&["credit", &alice, "1.00"]);
         let copy = Bank::new();
         fs::copy(bank.path().join("bank.db"), copy.path().join("bank.db")).expect("a copy");
-        assert_eq!(copy.json(&["account", &alice])["balance"], format!("{number}.00"));
+        assert_eq!(
+            copy.json(&["account", &alice])["balance"],
+            format!("{number}.00")
+        );
         copy.text(&["verify"]);
     }
 }
@@ -85,7 +91,11 @@ fn served_bank_leaves_one_file_when_it_is_told_to_stop() {
     let bank = Bank::new();
     let alice = bank.open("Alice");
     let server = Server::start(&bank.url());
-    let credited = server.client().post(&format!("/api/accounts/{alice}/credit"), "1", &json!({ "amount": "1.00" }));
+    let credited = server.client().post(
+        &format!("/api/accounts/{alice}/credit"),
+        "1",
+        &json!({ "amount": "1.00" }),
+    );
     assert_eq!(credited.expect("an answer").status, 200);
     server.stop();
     assert_tidy(&bank, &["serve"]);
@@ -99,7 +109,13 @@ fn served_bank_whose_file_was_removed_acknowledges_nothing_and_is_not_healthy() 
     let mut client = server.client();
     let path = format!("/api/accounts/{alice}/credit");
     let body = json!({ "amount": "1.00" });
-    assert_eq!(client.post(&path, "first", &body).expect("an answer").status, 200);
+    assert_eq!(
+        client
+            .post(&path, "first", &body)
+            .expect("an answer")
+            .status,
+        200
+    );
     assert_eq!(client.get("/healthz").expect("an answer").status, 200);
     for ending in ["", "-wal", "-shm"] {
         fs::remove_file(bank.path().join(format!("bank.db{ending}"))).expect("it is removed");
@@ -110,13 +126,19 @@ fn served_bank_whose_file_was_removed_acknowledges_nothing_and_is_not_healthy() 
     }
     let healthy = client.get("/healthz").expect("an answer");
     assert!(
-        healthy.status == 503 && healthy.text.contains("removed or renamed while this store had it open"),
+        healthy.status == 503
+            && healthy
+                .text
+                .contains("removed or renamed while this store had it open"),
         "{healthy:?}"
     );
     std::thread::sleep(Duration::from_millis(200));
     assert_eq!(client.get("/readyz").expect("an answer").status, 503);
     assert_eq!(client.get("/api/followers").expect("an answer").status, 503);
-    assert!(!bank.path().join("bank.db").exists(), "no file was made anew");
+    assert!(
+        !bank.path().join("bank.db").exists(),
+        "no file was made anew"
+    );
 }
 
 /// It would wait for ever for a file that nobody can put back while it runs.
@@ -125,17 +147,30 @@ fn watching_ends_when_the_file_was_removed() {
     let bank = Bank::new();
     bank.open("Alice");
     let mut watch = bank.command(&["watch", "--after", "0"]);
-    let mut watch = watch.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the bank runs");
+    let mut watch = watch
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the bank runs");
     let mut first = [0];
-    watch.stdout.as_mut().expect("a pipe").read_exact(&mut first).expect("the first event is shown");
+    watch
+        .stdout
+        .as_mut()
+        .expect("a pipe")
+        .read_exact(&mut first)
+        .expect("the first event is shown");
     fs::remove_file(bank.path().join("bank.db")).expect("it is removed");
     let since = Instant::now();
-    while watch.try_wait().expect("a status").is_none() && since.elapsed() < Duration::from_secs(15) {
+    while watch.try_wait().expect("a status").is_none() && since.elapsed() < Duration::from_secs(15)
+    {
         std::thread::sleep(Duration::from_millis(20));
     }
     let _ended = watch.kill();
     let output = watch.wait_with_output().expect("its output");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(3), "{errors}");
-    assert!(errors.contains("removed or renamed while this store had it open"), "{errors}");
+    assert!(
+        errors.contains("removed or renamed while this store had it open"),
+        "{errors}"
+    );
 }

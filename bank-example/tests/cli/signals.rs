@@ -24,8 +24,14 @@ fn as_process_1(bank: &Bank, arguments: &[&str]) -> Child {
     if !is_superuser() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.args(["--pid", "--fork", "--kill-child"]).arg(plain.get_program()).args(plain.get_args());
-    command.current_dir(bank.path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+        .args(["--pid", "--fork", "--kill-child"])
+        .arg(plain.get_program())
+        .args(plain.get_args());
+    command
+        .current_dir(bank.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
     command.spawn().expect("unshare runs (Debian: util-linux)")
 }
 
@@ -35,23 +41,35 @@ fn inner(outer: &Child) -> u32 {
     let begin = Instant::now();
     loop {
         let children = std::fs::read_to_string(&children).expect("the kernel lists children");
-        let child = children.split_whitespace().next().and_then(|child| child.parse().ok());
+        let child = children
+            .split_whitespace()
+            .next()
+            .and_then(|child| child.parse().ok());
         // Before that it is a copy of unshare.
         if let Some(child) = child
-            && std::fs::read_to_string(format!("/proc/{child}/comm")).is_ok_and(|name| name.starts_with("bank"))
+            && std::fs::read_to_string(format!("/proc/{child}/comm"))
+                .is_ok_and(|name| name.starts_with("bank"))
         {
             return child;
         }
-        assert!(begin.elapsed() < Duration::from_secs(20), "the bank does not begin");
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "the bank does not begin"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
 fn listens_for_signals(process: u32) -> bool {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
-    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
+    let caught = status
+        .lines()
+        .find_map(|line| line.strip_prefix("SigCgt:"))
+        .unwrap_or_default();
     let caught = u64::from_str_radix(caught.trim(), 16).unwrap_or_default();
-    [2, 15].iter().all(|signal| caught & (1 << (signal - 1)) != 0)
+    [2, 15]
+        .iter()
+        .all(|signal| caught & (1 << (signal - 1)) != 0)
 }
 
 /// Sends the signal once the program listens, and returns its exit code and what it has said.
@@ -60,20 +78,32 @@ fn ends(bank: &Bank, arguments: &[&str], signal: &str) -> (Option<i32>, String) 
     let inner = inner(&outer);
     let begin = Instant::now();
     while !listens_for_signals(inner) {
-        assert!(begin.elapsed() < Duration::from_secs(20), "{arguments:?} does not listen for signals");
+        assert!(
+            begin.elapsed() < Duration::from_secs(20),
+            "{arguments:?} does not listen for signals"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     // Into the middle of its work, also on a machine that is busy.
     std::thread::sleep(Duration::from_secs(1));
     let sent = Instant::now();
-    let kill = Command::new("kill").args([&format!("-{signal}"), &inner.to_string()]).status().expect("kill runs");
+    let kill = Command::new("kill")
+        .args([&format!("-{signal}"), &inner.to_string()])
+        .status()
+        .expect("kill runs");
     assert!(kill.success(), "{arguments:?} has ended by itself");
     while outer.try_wait().expect("it is waited for").is_none() {
-        assert!(sent.elapsed() < ENDING_TIME_MAX, "{arguments:?} ignores SIG{signal}");
+        assert!(
+            sent.elapsed() < ENDING_TIME_MAX,
+            "{arguments:?} ignores SIG{signal}"
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
     let output = outer.wait_with_output().expect("it has ended");
-    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&output.stderr).into_owned(),
+    )
 }
 
 #[test]
@@ -83,7 +113,11 @@ fn what_runs_until_it_is_interrupted_ends_well() {
     for arguments in [&["watch"][..], &["serve", "--addr", "127.0.0.1:0"]] {
         for signal in ["TERM", "INT"] {
             let (code, said) = ends(&bank, arguments, signal);
-            assert_eq!((code, said.as_str()), (Some(0), ""), "{arguments:?}, SIG{signal}");
+            assert_eq!(
+                (code, said.as_str()),
+                (Some(0), ""),
+                "{arguments:?}, SIG{signal}"
+            );
         }
     }
     bank.text(&["verify"]);
@@ -93,7 +127,10 @@ fn what_runs_until_it_is_interrupted_ends_well() {
 #[test]
 fn every_command_can_be_interrupted_while_it_waits_for_the_store() {
     let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let url = format!("postgres://bank@{}/bank", silent.local_addr().expect("an address"));
+    let url = format!(
+        "postgres://bank@{}/bank",
+        silent.local_addr().expect("an address")
+    );
     let bank = Bank::new();
     std::fs::write(bank.path().join("bank.jsonl"), "").expect("a file");
     let id = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
@@ -137,7 +174,10 @@ fn ends_at_the_beginning(bank: &Bank, arguments: &[&str], signal: &str, code: i3
     let (ended, said) = ends(bank, arguments, signal);
     assert_eq!(ended, Some(code), "{arguments:?}: {said}");
     let line = said.lines().last().unwrap_or_default();
-    assert!(line.starts_with(&format!("error: interrupted by SIG{signal}")), "{arguments:?}: {said}");
+    assert!(
+        line.starts_with(&format!("error: interrupted by SIG{signal}")),
+        "{arguments:?}: {said}"
+    );
 }
 
 /// Begins an append by hand and leaves it open: no follower gets past it, and whoever waits for one waits.
@@ -147,11 +187,19 @@ fn hold_back_the_log(url: &str) -> Child {
         INSERT INTO eventsourcing.events OVERRIDING SYSTEM VALUE SELECT * FROM held;
         SELECT 'held';\n";
     let mut psql = Command::new(crate::support::psql());
-    psql.args([url, "-qAt", "-v", "ON_ERROR_STOP=1"]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    psql.args([url, "-qAt", "-v", "ON_ERROR_STOP=1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
     let mut psql = psql.spawn().expect("psql runs");
-    psql.stdin.as_mut().expect("a pipe").write_all(OPEN.as_bytes()).expect("it reads");
+    psql.stdin
+        .as_mut()
+        .expect("a pipe")
+        .write_all(OPEN.as_bytes())
+        .expect("it reads");
     let mut line = String::new();
-    BufReader::new(psql.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("it answers");
+    BufReader::new(psql.stdout.as_mut().expect("a pipe"))
+        .read_line(&mut line)
+        .expect("it answers");
     assert_eq!(line.trim(), "held");
     psql
 }
@@ -159,16 +207,29 @@ fn hold_back_the_log(url: &str) -> Child {
 /// A command that has recorded something says so, though it is interrupted while it waits for what comes of it.
 #[test]
 fn what_is_recorded_is_said_to_be_done() {
-    let bank = Bank { place: Some(Place::postgres()), ..Bank::new() };
+    let bank = Bank {
+        place: Some(Place::postgres()),
+        ..Bank::new()
+    };
     let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
     bank.text(&["credit", &alice, "100"]);
     let mut held = hold_back_the_log(&bank.url());
     let (code, said) = ends(&bank, &["credit", &alice, "20"], "TERM");
     assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("warning: interrupted before the ledger was known to have it"), "{said}");
-    let (code, said) = ends(&bank, &["transfer", &alice, &bob, "20", "--in-steps"], "INT");
+    assert!(
+        said.contains("warning: interrupted before the ledger was known to have it"),
+        "{said}"
+    );
+    let (code, said) = ends(
+        &bank,
+        &["transfer", &alice, &bob, "20", "--in-steps"],
+        "INT",
+    );
     assert_eq!(code, Some(130), "{said}");
-    assert!(said.contains("interrupted by SIGINT: done, but how transfer"), "{said}");
+    assert!(
+        said.contains("interrupted by SIGINT: done, but how transfer"),
+        "{said}"
+    );
     held.kill().and_then(|()| held.wait()).expect("it is ended");
     bank.text(&["ledger"]);
     assert_eq!(bank.json(&["transfers"])[0]["state"], "completed");
@@ -183,11 +244,17 @@ fn what_nobody_reads_can_be_interrupted() {
     let alice = bank.open("Alice");
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(async {
-        let stores = bank_example::stores::open(&bank.url()).await.expect("a store");
+        let stores = bank_example::stores::open(&bank.url())
+            .await
+            .expect("a store");
         let app = eventsourcing::Application::new("accounts", stores.store());
-        let credit = bank_example::domain::account::AccountEvent::Credited { amount: crate::support::money("0.01") };
-        let mut account =
-            app.load::<bank_example::domain::account::Account>(alice.parse().expect("an id")).await.expect("it");
+        let credit = bank_example::domain::account::AccountEvent::Credited {
+            amount: crate::support::money("0.01"),
+        };
+        let mut account = app
+            .load::<bank_example::domain::account::Account>(alice.parse().expect("an id"))
+            .await
+            .expect("it");
         (0..2_000).for_each(|_| account.record(credit.clone()));
         app.save(&mut account).await.expect("a save");
     });
@@ -199,20 +266,35 @@ fn what_nobody_reads_can_be_interrupted() {
         (&["export", "-"], 143),
         (&["watch", "--after", "0"], 0),
     ] {
-        let mut child = bank.command(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("it runs");
+        let mut child = bank
+            .command(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("it runs");
         let out = child.stdout.take().expect("a pipe");
         std::thread::sleep(Duration::from_millis(2_500));
         let sent = Instant::now();
-        let kill = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill runs");
+        let kill = Command::new("kill")
+            .args(["-TERM", &child.id().to_string()])
+            .status()
+            .expect("kill runs");
         assert!(kill.success());
         while child.try_wait().expect("it is waited for").is_none() {
-            assert!(sent.elapsed() < ENDING_TIME_MAX, "{arguments:?} ignores SIGTERM");
+            assert!(
+                sent.elapsed() < ENDING_TIME_MAX,
+                "{arguments:?} ignores SIGTERM"
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
         let output = child.wait_with_output().expect("it has ended");
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
-        assert_eq!(code == 143, said.contains("interrupted by SIGTERM"), "{arguments:?}: {said}");
+        assert_eq!(
+            code == 143,
+            said.contains("interrupted by SIGTERM"),
+            "{arguments:?}: {said}"
+        );
         drop(out);
     }
 }

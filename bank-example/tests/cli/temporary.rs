@@ -20,8 +20,17 @@ fn on_a_read_only_root(bank: &Bank, words: &[&str]) -> Output {
     if !crate::signals::is_superuser() {
         command.args(["--user", "--map-root-user"]);
     }
-    command.args(["--mount", "sh", "-c", READ_ONLY_ROOT, "sh"]).arg(bank.path()).args(words);
-    for variable in ["TMPDIR", "SQLITE_TMPDIR", "RUST_LOG", "BANK_STORE", "BANK_STORE_FILE"] {
+    command
+        .args(["--mount", "sh", "-c", READ_ONLY_ROOT, "sh"])
+        .arg(bank.path())
+        .args(words);
+    for variable in [
+        "TMPDIR",
+        "SQLITE_TMPDIR",
+        "RUST_LOG",
+        "BANK_STORE",
+        "BANK_STORE_FILE",
+    ] {
         command.env_remove(variable);
     }
     command.output().expect("unshare runs (Debian: util-linux)")
@@ -34,7 +43,10 @@ fn nothing_fails_for_want_of_a_folder_for_temporary_data() {
     for path in ["/tmp/x", "/var/tmp/x", "/x"] {
         let touched = on_a_read_only_root(&bank, &["touch", path]);
         let said = String::from_utf8_lossy(&touched.stderr).into_owned();
-        assert!(!touched.status.success() && said.contains("Read-only file system"), "{path}: {said}");
+        assert!(
+            !touched.status.success() && said.contains("Read-only file system"),
+            "{path}: {said}"
+        );
     }
     // The program stands in a folder that may be covered.
     let program = bank.path().join("bank-example");
@@ -46,11 +58,24 @@ fn nothing_fails_for_want_of_a_folder_for_temporary_data() {
         &["rebuild", "summaries"],
         &["demo"],
         &["export", "/mnt/out.jsonl"],
-        &["--store", "sqlite:/mnt/other.db", "import", "/mnt/out.jsonl"],
+        &[
+            "--store",
+            "sqlite:/mnt/other.db",
+            "import",
+            "/mnt/out.jsonl",
+        ],
     ] {
-        let store: &[&str] = if words[0] == "--store" { &[] } else { &["--store", "sqlite:/mnt/bank.db"] };
+        let store: &[&str] = if words[0] == "--store" {
+            &[]
+        } else {
+            &["--store", "sqlite:/mnt/bank.db"]
+        };
         let output = on_a_read_only_root(&bank, &[&["/mnt/bank-example"], store, words].concat());
-        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "{words:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     bank.text(&["verify", "--contents"]);
 }

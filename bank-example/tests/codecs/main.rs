@@ -31,7 +31,9 @@ async fn bank(stores: &Stores, encoding: usize) -> Running<EventSourcedBank> {
         0 => builder,
         1 => builder.with_codec(Codec::MessagePack),
         2 => builder.with_compression(everything),
-        _ => builder.with_codec(Codec::MessagePack).with_compression(everything),
+        _ => builder
+            .with_codec(Codec::MessagePack)
+            .with_compression(everything),
     };
     builder.start().await.unwrap()
 }
@@ -64,14 +66,24 @@ async fn a_bank_may_switch_its_codec_as_often_as_it_likes() {
             assert!(bank.verify().await.unwrap().agrees(), "{}", place.url());
             bank.stop().await.unwrap();
         }
-        let log = stores.store().read_log(LogQuery::after(Position::ZERO)).await.unwrap().events;
+        let log = stores
+            .store()
+            .read_log(LogQuery::after(Position::ZERO))
+            .await
+            .unwrap()
+            .events;
         for codec in 1..=4 {
-            assert!(log.iter().any(|event| event.codec.0 == codec), "codec {codec} was in use");
+            assert!(
+                log.iter().any(|event| event.codec.0 == codec),
+                "codec {codec} was in use"
+            );
         }
         for event in &log {
             let fields = Codec::decode_value(event).unwrap();
             match event.name.as_str() {
-                "Opened" if event.stream.category == *"Account" => assert_eq!(fields["owner"], long_name()),
+                "Opened" if event.stream.category == *"Account" => {
+                    assert_eq!(fields["owner"], long_name())
+                }
                 "Credited" => assert!(matches!(&fields["amount"], Value::String(_)), "{fields}"),
                 _ => assert!(fields.is_object(), "{fields}"),
             }
@@ -82,23 +94,37 @@ async fn a_bank_may_switch_its_codec_as_often_as_it_likes() {
 /// The log, the history, the pages and the API.
 #[tokio::test(flavor = "multi_thread")]
 async fn people_see_what_is_stored_whatever_codec_wrote_it() {
-    let Some(place) = Place::all_durable().into_iter().next() else { panic!("a file") };
+    let Some(place) = Place::all_durable().into_iter().next() else {
+        panic!("a file")
+    };
     let stores = stores::open(place.url()).await.unwrap();
     let mut account = Id::new();
     for encoding in 0..4 {
         let bank = bank(&stores, encoding).await;
-        account = bank.accounts.open(&format!("Owner {encoding} {}", &long_name()[..150])).await.unwrap();
+        account = bank
+            .accounts
+            .open(&format!("Owner {encoding} {}", &long_name()[..150]))
+            .await
+            .unwrap();
         bank.accounts.credit(account, money("12.34")).await.unwrap();
         bank.stop().await.unwrap();
     }
-    let (text, json) = (run(place.url(), &["log"]), run(place.url(), &["--json", "log"]));
+    let (text, json) = (
+        run(place.url(), &["log"]),
+        run(place.url(), &["--json", "log"]),
+    );
     let server = Server::start(place.url());
     let mut client = server.client();
     let mut get = |path: &str| client.get(path).unwrap().text;
     let (page, api) = (get("/log"), get("/api/log?limit=100"));
     for encoding in 0..4 {
         let owner = format!("Owner {encoding} Alice");
-        assert!([&text, &json, &page, &api].iter().all(|shown| shown.contains(&owner)), "{encoding}");
+        assert!(
+            [&text, &json, &page, &api]
+                .iter()
+                .all(|shown| shown.contains(&owner)),
+            "{encoding}"
+        );
     }
     assert!(run(place.url(), &["history", &account.to_string()]).contains("12.34"));
     let events: Vec<Value> = serde_json::from_str(&json).unwrap();
@@ -106,15 +132,25 @@ async fn people_see_what_is_stored_whatever_codec_wrote_it() {
         let page = get(&format!("/log/{}", event["position"]));
         for (field, value) in event["payload"].as_object().unwrap() {
             let value = value.as_str().unwrap_or_default();
-            assert!(page.contains(field) && page.contains(value), "{event}: {page}");
+            assert!(
+                page.contains(field) && page.contains(value),
+                "{event}: {page}"
+            );
         }
     }
 }
 
 fn run(url: &str, arguments: &[&str]) -> String {
-    let output = Command::new(env!("CARGO_BIN_EXE_bank-example")).args(["--store", url]).args(arguments).output();
+    let output = Command::new(env!("CARGO_BIN_EXE_bank-example"))
+        .args(["--store", url])
+        .args(arguments)
+        .output();
     let output = output.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -125,9 +161,19 @@ async fn codec_of_new_events_is_chosen_on_the_command_line() {
         run(place.url(), &["open", "Alice"]);
         run(place.url(), &["--codec", "message-pack", "open", "Bob"]);
         let log = stores::open(place.url()).await.unwrap().store();
-        let events = log.read_log(LogQuery::after(Position::ZERO).categories(["Account"])).await.unwrap().events;
-        assert_eq!(events.iter().map(|event| event.codec.0).collect::<Vec<_>>(), [1, 2]);
+        let events = log
+            .read_log(LogQuery::after(Position::ZERO).categories(["Account"]))
+            .await
+            .unwrap()
+            .events;
+        assert_eq!(
+            events.iter().map(|event| event.codec.0).collect::<Vec<_>>(),
+            [1, 2]
+        );
         let accounts = run(place.url(), &["accounts"]);
-        assert!(accounts.contains("Alice") && accounts.contains("Bob"), "{accounts}");
+        assert!(
+            accounts.contains("Alice") && accounts.contains("Bob"),
+            "{accounts}"
+        );
     }
 }

@@ -18,8 +18,15 @@ pub(crate) async fn accounts_opened(url: &str) -> Vec<Id<Account>> {
     let (bank, store) = open(url).await;
     let mut accounts = Vec::new();
     for number in 0..ACCOUNTS {
-        let id = bank.accounts.open(&format!("Owner {number}")).await.expect("an account");
-        bank.accounts.credit(id, money("100.00")).await.expect("a credit");
+        let id = bank
+            .accounts
+            .open(&format!("Owner {number}"))
+            .await
+            .expect("an account");
+        bank.accounts
+            .credit(id, money("100.00"))
+            .await
+            .expect("a credit");
         accounts.push(id);
     }
     bank.settled().await.expect("the followers settle");
@@ -30,10 +37,15 @@ pub(crate) async fn accounts_opened(url: &str) -> Vec<Id<Account>> {
 
 /// The events of all accounts.
 pub(crate) async fn accounts_of(store: &dyn EventStore) -> Vec<StoredEvent> {
-    let mut query = LogQuery::after(Position::ZERO).limit(1_000).categories(["Account"]);
+    let mut query = LogQuery::after(Position::ZERO)
+        .limit(1_000)
+        .categories(["Account"]);
     let mut log = Vec::new();
     loop {
-        let page = store.read_log(query.clone()).await.expect("the log is read");
+        let page = store
+            .read_log(query.clone())
+            .await
+            .expect("the log is read");
         if page.events.is_empty() && page.ceiling == query.after {
             return log;
         }
@@ -44,10 +56,16 @@ pub(crate) async fn accounts_of(store: &dyn EventStore) -> Vec<StoredEvent> {
 
 /// The events of all accounts, as the bank reads them.
 async fn history_of(bank: &Running<EventSourcedBank>) -> Vec<Recorded<Account>> {
-    let mut query = LogQuery::after(Position::ZERO).limit(1_000).categories(["Account"]);
+    let mut query = LogQuery::after(Position::ZERO)
+        .limit(1_000)
+        .categories(["Account"]);
     let mut history = Vec::new();
     loop {
-        let page = bank.accounts.log(query.clone()).await.expect("the log is read");
+        let page = bank
+            .accounts
+            .log(query.clone())
+            .await
+            .expect("the log is read");
         if page.events.is_empty() && page.ceiling == query.after {
             return history;
         }
@@ -66,13 +84,23 @@ fn assert_never_below_zero(log: &[Recorded<Account>]) {
             AccountEvent::Credited { amount } => *balance += amount,
             AccountEvent::Debited { amount } => *balance -= amount,
         }
-        assert!(*balance >= ZERO, "{} is below zero at position {}", event.aggregate_id, event.position);
+        assert!(
+            *balance >= ZERO,
+            "{} is below zero at position {}",
+            event.aggregate_id,
+            event.position
+        );
     }
 }
 
 /// Looks at everything in silence, and returns how many acknowledged commands are forgotten since the last check. None may be
 /// that began after `accident`.
-pub(crate) async fn check(url: &str, processes: &mut [Process], accident: u128, context: &str) -> u64 {
+pub(crate) async fn check(
+    url: &str,
+    processes: &mut [Process],
+    accident: u128,
+    context: &str,
+) -> u64 {
     order(processes, "silence");
     order(processes, "check");
     let (bank, store) = open(url).await;
@@ -82,10 +110,18 @@ pub(crate) async fn check(url: &str, processes: &mut [Process], accident: u128, 
     assert_never_below_zero(&history_of(&bank).await);
     let mut forgotten = 0;
     for process in &mut *processes {
-        for Acknowledged { command, position, began } in process.told.acknowledged.drain(..) {
+        for Acknowledged {
+            command,
+            position,
+            began,
+        } in process.told.acknowledged.drain(..)
+        {
             let known = store.receipt(command).await.expect("the store answers");
             let is_forgotten = known.is_none_or(|known| known.position != position);
-            assert!(!is_forgotten || began <= accident, "{context}: position {position} is not in the log");
+            assert!(
+                !is_forgotten || began <= accident,
+                "{context}: position {position} is not in the log"
+            );
             forgotten += u64::from(is_forgotten);
             process.told.acknowledged_before += 1;
         }
@@ -100,7 +136,9 @@ pub(crate) async fn check(url: &str, processes: &mut [Process], accident: u128, 
 /// Has all processes do something at once, and waits until they have done it.
 fn order(processes: &mut [Process], order: &str) {
     let done: Vec<_> = processes.iter().map(|process| process.told.done).collect();
-    processes.iter_mut().for_each(|process| process.order(order));
+    processes
+        .iter_mut()
+        .for_each(|process| process.order(order));
     for (process, before) in processes.iter_mut().zip(done) {
         process.listen(|told| told.done > before);
     }
@@ -115,7 +153,12 @@ pub(crate) struct Outcome {
 
 impl Outcome {
     pub(crate) fn report(&self, name: &str, processes: &[Process]) {
-        let told = |count: fn(&Told) -> u64| processes.iter().map(|process| count(&process.told)).sum::<u64>();
+        let told = |count: fn(&Told) -> u64| {
+            processes
+                .iter()
+                .map(|process| count(&process.told))
+                .sum::<u64>()
+        };
         eprintln!(
             "{name}: {} accidents, {} acknowledged, {} forgotten, {} waits true, {} ended, {} subscriptions ended, served \
              again after {:?} at most",
@@ -127,7 +170,11 @@ impl Outcome {
             told(|told| told.subscriptions_ended),
             self.slowest
         );
-        assert!(self.slowest <= RECOVERY_MAX, "served again after {:?}", self.slowest);
+        assert!(
+            self.slowest <= RECOVERY_MAX,
+            "served again after {:?}",
+            self.slowest
+        );
     }
 
     /// Listens until every process has been served since `since`.

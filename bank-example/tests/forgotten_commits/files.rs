@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use eventsourcing::Subscription;
 use eventsourcing::sqlite::SqliteStore;
-use eventsourcing::store::{CommandId, EventStore as _, HolderId, LeaseRequest, LogQuery, Name, StoreError};
+use eventsourcing::store::{
+    CommandId, EventStore as _, HolderId, LeaseRequest, LogQuery, Name, StoreError,
+};
 use eventsourcing::testing::Seed;
 use tempfile::TempDir;
 
@@ -75,7 +77,9 @@ impl Place {
     /// Copies the bank in use, in place of the backup before.
     async fn back_up(&self) {
         let _none = fs::remove_file(&self.backup);
-        let store = SqliteStore::open_existing(self.file()).await.expect("the store opens");
+        let store = SqliteStore::open_existing(self.file())
+            .await
+            .expect("the store opens");
         store.backup(&self.backup).await.expect("a backup");
         store.close().await;
     }
@@ -108,21 +112,33 @@ impl Place {
                 to.busy_timeout(PATIENCE).expect("a timeout");
                 let restoring = rusqlite::backup::Backup::new(&from, &mut to).expect("a backup");
                 let pause = Duration::from_millis(1);
-                restoring.run_to_completion(100, pause, None).expect("it is restored");
+                restoring
+                    .run_to_completion(100, pause, None)
+                    .expect("it is restored");
             }
         }
     }
 
     fn assert_sound(&self) {
         let connection = rusqlite::Connection::open(self.file()).expect("a connection");
-        let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a verdict");
+        let verdict: String = connection
+            .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+            .expect("a verdict");
         assert_eq!(verdict, "ok");
     }
 }
 
 /// Copies in place: a file that exists keeps its inode.
 fn copy(from: &Path, to: &Path) {
-    assert!(Command::new("cp").args([from, to]).status().expect("cp runs").success(), "{}", to.display());
+    assert!(
+        Command::new("cp")
+            .args([from, to])
+            .status()
+            .expect("cp runs")
+            .success(),
+        "{}",
+        to.display()
+    );
 }
 
 /// Stops all processes, each gracefully or as `kill -9` does, and moves the old files away.
@@ -139,7 +155,10 @@ fn stop_all(place: &Place, processes: &mut [Process], random: &mut fastrand::Rng
     }
     if are_graceful {
         let [_, log, index] = place.parts();
-        assert!(!log.exists() && !index.exists(), "programs that have ended leave one file");
+        assert!(
+            !log.exists() && !index.exists(),
+            "programs that have ended leave one file"
+        );
     }
     place.move_old_files_away();
 }
@@ -155,8 +174,14 @@ fn start_again_after_loss(
     let mut since = Instant::now();
     for process in &mut *processes {
         process.listen(|told| matches!(told.state, State::Lost(_)));
-        assert!(since.elapsed() <= RECOVERY_MAX, "noticed after {:?}", since.elapsed());
-        let State::Lost(why) = &process.told.state else { unreachable!("it is lost") };
+        assert!(
+            since.elapsed() <= RECOVERY_MAX,
+            "noticed after {:?}",
+            since.elapsed()
+        );
+        let State::Lost(why) = &process.told.state else {
+            unreachable!("it is lost")
+        };
         assert!(why.contains(restore.fault()), "{restore:?}: {why}");
         match random.bool() {
             true => process.end(),
@@ -175,19 +200,29 @@ fn start_again_after_loss(
     }
     start_again(processes.iter_mut().filter(|process| is_refused(process)));
     for process in processes.iter() {
-        assert!(!is_refused(process), "what the message says does not help: {:?}", process.told.state);
+        assert!(
+            !is_refused(process),
+            "what the message says does not help: {:?}",
+            process.told.state
+        );
     }
     since
 }
 
 fn start_again<'a>(processes: impl Iterator<Item = &'a mut Process>) {
     let mut processes: Vec<_> = processes.collect();
-    processes.iter_mut().for_each(|process| process.start_again());
-    processes.iter_mut().for_each(|process| process.listen(|told| !matches!(told.state, State::Starting)));
+    processes
+        .iter_mut()
+        .for_each(|process| process.start_again());
+    processes
+        .iter_mut()
+        .for_each(|process| process.listen(|told| !matches!(told.state, State::Starting)));
 }
 
 fn assert_says_what_to_do(process: &Process) {
-    let State::Refused(why) = &process.told.state else { return };
+    let State::Refused(why) = &process.told.state else {
+        return;
+    };
     let is_told = why.contains("remove") && why.contains("-wal") && why.contains("-shm");
     assert!(is_told, "it is not said what to do: {why}");
 }
@@ -197,10 +232,17 @@ async fn storm(restore: Restore) {
     let mut random = Seed::from_env().rng(100 + restore as u64);
     let place = Place::new();
     let accounts = accounts_opened(&place.url()).await;
-    let mut processes: Vec<_> = (0..PROCESSES).map(|_| Process::start(&place.url(), "full", &accounts)).collect();
-    let mut outcome = Outcome { forgotten: 0, slowest: Duration::ZERO };
+    let mut processes: Vec<_> = (0..PROCESSES)
+        .map(|_| Process::start(&place.url(), "full", &accounts))
+        .collect();
+    let mut outcome = Outcome {
+        forgotten: 0,
+        slowest: Duration::ZERO,
+    };
     for round in 0..rounds() {
-        processes.iter_mut().for_each(|process| process.listen(|told| told.last_acknowledged.is_some()));
+        processes
+            .iter_mut()
+            .for_each(|process| process.listen(|told| told.last_acknowledged.is_some()));
         place.back_up().await;
         tokio::time::sleep(Duration::from_millis(random.u64(50..400))).await;
         if restore == Restore::AfterAllStopped {
@@ -219,11 +261,20 @@ async fn storm(restore: Restore) {
             }
         };
         outcome.wait_for_service(&mut processes, since);
-        outcome.forgotten += check(&place.url(), &mut processes, happened, &format!("{restore:?} {round}")).await;
+        outcome.forgotten += check(
+            &place.url(),
+            &mut processes,
+            happened,
+            &format!("{restore:?} {round}"),
+        )
+        .await;
         place.assert_sound();
     }
     outcome.report(&format!("{restore:?}"), &processes);
-    assert!(outcome.forgotten > 0, "nothing was forgotten, so the storm has shown nothing");
+    assert!(
+        outcome.forgotten > 0,
+        "nothing was forgotten, so the storm has shown nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -251,7 +302,9 @@ async fn backup_is_restored_by_sqlite_into_a_file_in_use() {
 async fn what_waits_for_a_lost_file_ends_and_says_so() {
     let place = Place::new();
     let accounts = accounts_opened(&place.url()).await;
-    let elsewhere = SqliteStore::open(place.file()).await.expect("the store opens");
+    let elsewhere = SqliteStore::open(place.file())
+        .await
+        .expect("the store opens");
     // Another process has the follower and does nothing, so that a wait for it lasts.
     let request = LeaseRequest {
         follower: Name::from_static("ledger"),
@@ -262,24 +315,52 @@ async fn what_waits_for_a_lost_file_ends_and_says_so() {
     elsewhere.lease(request).await.expect("a lease");
     elsewhere.close().await;
     let (bank, store) = open(&place.url()).await;
-    let receipt = bank.accounts.credit(accounts[0], money("1.00")).await.expect("a credit");
-    let mut events = Subscription::new(store.clone(), LogQuery::after(receipt.position).categories(["Account"]));
+    let receipt = bank
+        .accounts
+        .credit(accounts[0], money("1.00"))
+        .await
+        .expect("a credit");
+    let mut events = Subscription::new(
+        store.clone(),
+        LogQuery::after(receipt.position).categories(["Account"]),
+    );
     let command = bank.accounts.command(CommandId::new());
     let second = Duration::from_secs(1);
     let waits = async {
-        tokio::join!(bank.after(&receipt, "ledger", PATIENCE), bank.settled(), events.next(), async {
-            tokio::time::sleep(second / 4).await;
-            fs::remove_file(place.file()).expect("it is removed");
-            tokio::time::timeout(second, command.update(accounts[0], |account| account.credit(money("1.00")))).await
-        })
+        tokio::join!(
+            bank.after(&receipt, "ledger", PATIENCE),
+            bank.settled(),
+            events.next(),
+            async {
+                tokio::time::sleep(second / 4).await;
+                fs::remove_file(place.file()).expect("it is removed");
+                tokio::time::timeout(
+                    second,
+                    command.update(accounts[0], |account| account.credit(money("1.00"))),
+                )
+                .await
+            }
+        )
     };
-    let (waited, settled, event, commanded) =
-        tokio::time::timeout(second * 2, waits).await.expect("everything ends soon");
-    for error in [waited.expect_err("no follower comes"), settled.expect_err("no follower comes")] {
+    let (waited, settled, event, commanded) = tokio::time::timeout(second * 2, waits)
+        .await
+        .expect("everything ends soon");
+    for error in [
+        waited.expect_err("no follower comes"),
+        settled.expect_err("no follower comes"),
+    ] {
         assert!(error.to_string().contains("was removed"), "{error}");
     }
-    let error = event.expect("an error comes first").expect_err("no event comes");
-    assert!(matches!(&error, StoreError::Unavailable { .. }) && error.to_string().contains("was removed"), "{error}");
-    let error = commanded.expect("no command tries again").expect_err("the store is lost");
+    let error = event
+        .expect("an error comes first")
+        .expect_err("no event comes");
+    assert!(
+        matches!(&error, StoreError::Unavailable { .. })
+            && error.to_string().contains("was removed"),
+        "{error}"
+    );
+    let error = commanded
+        .expect("no command tries again")
+        .expect_err("the store is lost");
     assert!(error.to_string().contains("was removed"), "{error}");
 }

@@ -54,14 +54,22 @@ fn rounds() -> u64 {
 
 /// Nanoseconds since 1970, on the clock that all processes share.
 fn now() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_nanos()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time after 1970")
+        .as_nanos()
 }
 
 /// Opens the store at `url`, a file or a server.
 async fn connect(url: &str, durability: Durability) -> Result<Arc<dyn EventStore>, StoreError> {
     match url.strip_prefix("sqlite:") {
         Some(path) => Ok(Arc::new(SqliteStore::open(path).await?)),
-        None => Ok(Arc::new(PostgresOptions::new().with_durability(durability).connect(url).await?)),
+        None => Ok(Arc::new(
+            PostgresOptions::new()
+                .with_durability(durability)
+                .connect(url)
+                .await?,
+        )),
     }
 }
 
@@ -72,6 +80,11 @@ async fn start(store: Arc<dyn EventStore>) -> Result<Running<EventSourcedBank>, 
 
 /// Opens the bank at `url`, where nothing happens at the moment.
 async fn open(url: &str) -> (Running<EventSourcedBank>, Arc<dyn EventStore>) {
-    let store = connect(url, Durability::Full).await.expect("the store opens");
-    (start(Arc::clone(&store)).await.expect("the bank starts"), store)
+    let store = connect(url, Durability::Full)
+        .await
+        .expect("the store opens");
+    (
+        start(Arc::clone(&store)).await.expect("the bank starts"),
+        store,
+    )
 }

@@ -64,13 +64,25 @@ impl Process {
         let ids: Vec<_> = accounts.iter().map(ToString::to_string).collect();
         let given = format!("{url} {durability} {}", ids.join(" "));
         let (child, orders, lines) = spawn(&given);
-        Self { given, child, orders: Some(orders), lines, told: Told::default() }
+        Self {
+            given,
+            child,
+            orders: Some(orders),
+            lines,
+            told: Told::default(),
+        }
     }
 
     /// Has a child that has ended, or was killed, started again.
     pub(crate) fn start_again(&mut self) {
         let (child, orders, lines) = spawn(&self.given);
-        *self = Self { given: take(&mut self.given), child, orders: Some(orders), lines, told: take(&mut self.told) };
+        *self = Self {
+            given: take(&mut self.given),
+            child,
+            orders: Some(orders),
+            lines,
+            told: take(&mut self.told),
+        };
         self.told.state = State::Starting;
     }
 
@@ -83,7 +95,10 @@ impl Process {
 
     /// As `kill -9`; what it has said before counts.
     pub(crate) fn kill(&mut self) {
-        self.child.kill().and_then(|()| self.child.wait()).expect("a status");
+        self.child
+            .kill()
+            .and_then(|()| self.child.wait())
+            .expect("a status");
         while let Ok((at, line)) = self.lines.recv() {
             self.told.take_in(at, &line);
         }
@@ -99,7 +114,11 @@ impl Process {
         let begun = Instant::now();
         while !enough(&self.told) {
             let left = PATIENCE.saturating_sub(begun.elapsed());
-            assert!(!left.is_zero(), "a process talks, but does not say what is waited for: {:?}", self.told);
+            assert!(
+                !left.is_zero(),
+                "a process talks, but does not say what is waited for: {:?}",
+                self.told
+            );
             let (at, line) = self.lines.recv_timeout(left).unwrap_or_else(|error| {
                 panic!(
                     "a process says nothing ({error}); it has ended: {:?}; {:?}",
@@ -117,7 +136,11 @@ impl Process {
 
 fn spawn(given: &str) -> (Child, ChildStdin, Receiver<(Instant, String)>) {
     let mut child = Command::new(std::env::current_exe().expect("this program"))
-        .args(["--exact", "teller::child_commands_follows_waits_and_subscribes", "--nocapture"])
+        .args([
+            "--exact",
+            "teller::child_commands_follows_waits_and_subscribes",
+            "--nocapture",
+        ])
         .env(CHILD, given)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -142,7 +165,11 @@ impl Told {
                 let command = CommandId::from_uuid(Uuid::parse_str(command).expect("an id"));
                 let position = Position::new(position.parse().expect("a position"));
                 let began = began.parse().expect("a time");
-                self.acknowledged.push(Acknowledged { command, position, began });
+                self.acknowledged.push(Acknowledged {
+                    command,
+                    position,
+                    began,
+                });
                 self.last_acknowledged = Some(at);
             }
             ["waited"] => self.waited += 1,

@@ -31,7 +31,11 @@ struct Servers {
 impl Accident {
     fn settings(self) -> Vec<&'static str> {
         let unflushed = ["wal_writer_delay = 10s", "wal_writer_flush_after = 1GB"];
-        let more = if self == Self::CrashUnflushed { &unflushed[..] } else { &[] };
+        let more = if self == Self::CrashUnflushed {
+            &unflushed[..]
+        } else {
+            &[]
+        };
         [DURABLE, more].concat()
     }
 
@@ -71,7 +75,10 @@ impl Servers {
 
     fn wait_for_each_commit(&self, standbys: &str) {
         let primary = self.primary.url("postgres");
-        server::execute(&primary, &format!("ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"));
+        server::execute(
+            &primary,
+            &format!("ALTER SYSTEM SET synchronous_standby_names = '{standbys}'"),
+        );
         server::execute(&primary, "SELECT pg_reload_conf()");
     }
 
@@ -120,24 +127,49 @@ async fn storm(accident: Accident) {
     let _turn = ONE_AT_A_TIME.lock().await;
     let mut random = Seed::from_env().rng(accident as u64);
     let mut servers = Servers::start(accident);
-    let (url, durability) = (servers.url(), if accident == Accident::CrashUnflushed { "normal" } else { "full" });
+    let (url, durability) = (
+        servers.url(),
+        if accident == Accident::CrashUnflushed {
+            "normal"
+        } else {
+            "full"
+        },
+    );
     let accounts = accounts_opened(&url).await;
-    let mut processes: Vec<_> = (0..PROCESSES).map(|_| Process::start(&url, durability, &accounts)).collect();
-    let mut outcome = Outcome { forgotten: 0, slowest: Duration::ZERO };
+    let mut processes: Vec<_> = (0..PROCESSES)
+        .map(|_| Process::start(&url, durability, &accounts))
+        .collect();
+    let mut outcome = Outcome {
+        forgotten: 0,
+        slowest: Duration::ZERO,
+    };
     for round in 0..rounds() {
-        processes.iter_mut().for_each(|process| process.listen(|told| told.last_acknowledged.is_some()));
+        processes
+            .iter_mut()
+            .for_each(|process| process.listen(|told| told.last_acknowledged.is_some()));
         servers.prepare(accident);
         let port = servers.standby.as_ref().map(|_| servers.primary.port());
         servers.suffer(accident, &mut random).await;
         let happened = now();
         outcome.wait_for_service(&mut processes, Instant::now());
         servers.replace_standby(port);
-        outcome.forgotten += check(&url, &mut processes, happened, &format!("{accident:?} {round}")).await;
+        outcome.forgotten += check(
+            &url,
+            &mut processes,
+            happened,
+            &format!("{accident:?} {round}"),
+        )
+        .await;
     }
     outcome.report(&format!("{accident:?}"), &processes);
     match accident {
-        Accident::SynchronousStandby => assert_eq!(outcome.forgotten, 0, "acknowledged commits are lost"),
-        _ => assert!(outcome.forgotten > 0, "the server forgot nothing, so the storm has shown nothing"),
+        Accident::SynchronousStandby => {
+            assert_eq!(outcome.forgotten, 0, "acknowledged commits are lost")
+        }
+        _ => assert!(
+            outcome.forgotten > 0,
+            "the server forgot nothing, so the storm has shown nothing"
+        ),
     }
 }
 

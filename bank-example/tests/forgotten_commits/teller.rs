@@ -45,10 +45,21 @@ enum Answer {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_commands_follows_waits_and_subscribes() {
-    let Ok(told) = std::env::var(CHILD) else { return };
-    let [url, durability, accounts @ ..] = &*told.split(' ').collect::<Vec<_>>() else { panic!("told {told:?}") };
-    let durability = if *durability == "normal" { Durability::Normal } else { Durability::Full };
-    let accounts = accounts.iter().map(|id| id.parse().expect("an id")).collect();
+    let Ok(told) = std::env::var(CHILD) else {
+        return;
+    };
+    let [url, durability, accounts @ ..] = &*told.split(' ').collect::<Vec<_>>() else {
+        panic!("told {told:?}")
+    };
+    let durability = if *durability == "normal" {
+        Durability::Normal
+    } else {
+        Durability::Full
+    };
+    let accounts = accounts
+        .iter()
+        .map(|id| id.parse().expect("an id"))
+        .collect();
     let (bank, store) = match open(url, durability).await {
         Ok(opened) => opened,
         Err(error) => return say(&format!("refused {}", one_line(&error))),
@@ -68,7 +79,9 @@ async fn child_commands_follows_waits_and_subscribes() {
     }
     tasks.spawn(Arc::clone(&teller).subscribe_without_end());
     let obeying = Arc::clone(&teller);
-    tokio::task::spawn_blocking(move || obey(&obeying)).await.expect("it ends with its standard input");
+    tokio::task::spawn_blocking(move || obey(&obeying))
+        .await
+        .expect("it ends with its standard input");
     tasks.shutdown().await;
     let Teller { bank, store, .. } = Arc::into_inner(teller).expect("all tasks have ended");
     let stopped = tokio::time::timeout(PATIENCE / 2, bank.stop()).await;
@@ -104,7 +117,9 @@ fn obey(teller: &Teller) {
 /// A line of its own, whatever the test harness prints.
 fn say(line: &str) {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "\nteller {line}").and_then(|()| stdout.flush()).expect("the parent listens");
+    writeln!(stdout, "\nteller {line}")
+        .and_then(|()| stdout.flush())
+        .expect("the parent listens");
 }
 
 fn one_line(error: &dyn std::error::Error) -> String {
@@ -125,7 +140,11 @@ impl Teller {
             let account = self.accounts[fastrand::usize(..self.accounts.len())];
             match self.carry_out(command, account).await {
                 Answer::Recorded { receipt, began } => {
-                    say(&format!("acknowledged {} {} {began}", command.as_uuid(), receipt.position));
+                    say(&format!(
+                        "acknowledged {} {} {began}",
+                        command.as_uuid(),
+                        receipt.position
+                    ));
                     if fastrand::u8(..4) == 0 {
                         self.wait_for(command, &receipt).await;
                     }
@@ -150,7 +169,9 @@ impl Teller {
             let began = now();
             match accounts.update(account, decide).await {
                 Ok(receipt) => return Answer::Recorded { receipt, began },
-                Err(Rejected::Domain(BankError::InsufficientFunds { .. } | BankError::InvalidAmount { .. })) => {
+                Err(Rejected::Domain(
+                    BankError::InsufficientFunds { .. } | BankError::InvalidAmount { .. },
+                )) => {
                     return Answer::Rejected;
                 }
                 Err(Rejected::App(AppError::Store(StoreError::Unavailable { .. }))) => {}
@@ -182,10 +203,16 @@ impl Teller {
         }
         for account in &self.accounts {
             if let Ok(receipt) = self.bank.accounts.credit(*account, money("1.00")).await {
-                say(&format!("BAD a lost store has acknowledged position {}", receipt.position));
+                say(&format!(
+                    "BAD a lost store has acknowledged position {}",
+                    receipt.position
+                ));
             }
         }
-        let reads = [self.store.head().await.is_ok(), self.bank.activity.newest(1).await.is_ok()];
+        let reads = [
+            self.store.head().await.is_ok(),
+            self.bank.activity.newest(1).await.is_ok(),
+        ];
         if reads.contains(&true) || self.bank.fault().is_none() {
             say(&format!("BAD a lost store is read: {reads:?}"));
         }
@@ -197,16 +224,30 @@ impl Teller {
         match self.bank.after(receipt, "activity", PATIENCE).await {
             Ok(()) => {}
             // A wait ends with the server's absence too; the caller may wait again.
-            Err(SystemError::Store(StoreError::LogWentBack { .. } | StoreError::Unavailable { .. })) => {
+            Err(SystemError::Store(
+                StoreError::LogWentBack { .. } | StoreError::Unavailable { .. },
+            )) => {
                 return say("wait ended");
             }
             Err(_) if self.fault().await.is_some() => return say("wait ended"),
-            Err(error) => return say(&format!("BAD a wait for {} ended in {error:?}", receipt.position)),
+            Err(error) => {
+                return say(&format!(
+                    "BAD a wait for {} ended in {error:?}",
+                    receipt.position
+                ));
+            }
         }
-        let Ok(lines) = self.bank.activity.before(Position::new(receipt.position.as_u64() + 1), 1).await else {
+        let Ok(lines) = self
+            .bank
+            .activity
+            .before(Position::new(receipt.position.as_u64() + 1), 1)
+            .await
+        else {
             return;
         };
-        let is_there = lines.first().is_some_and(|line| line.position == receipt.position);
+        let is_there = lines
+            .first()
+            .is_some_and(|line| line.position == receipt.position);
         // The log may have gone back between the two.
         let still_known = self
             .store
@@ -217,7 +258,10 @@ impl Teller {
             (true, _) => say("waited"),
             (false, false) => say("wait overtaken"),
             (false, true) if self.fault().await.is_some() => say("wait overtaken"),
-            (false, true) => say(&format!("BAD a wait for {} returned early", receipt.position)),
+            (false, true) => say(&format!(
+                "BAD a wait for {} returned early",
+                receipt.position
+            )),
         }
     }
 
@@ -227,7 +271,11 @@ impl Teller {
             let mut subscription = Subscription::new(Arc::clone(&self.store), query);
             self.delivered.lock().await.clear();
             loop {
-                match subscription.next().await.expect("it ends only when told to") {
+                match subscription
+                    .next()
+                    .await
+                    .expect("it ends only when told to")
+                {
                     Ok(event) => self.delivered.lock().await.push(event),
                     Err(StoreError::LogWentBack { .. }) => break say("subscription ended"),
                     Err(_) if self.fault().await.is_some() => return say("subscription ended"),
@@ -242,7 +290,9 @@ impl Teller {
         let settled = tokio::time::timeout(PATIENCE / 2, self.bank.settled()).await;
         if !matches!(settled, Ok(Ok(()))) {
             let health = self.bank.health().await;
-            say(&format!("BAD the followers do not settle: {settled:?} {health:?}"));
+            say(&format!(
+                "BAD the followers do not settle: {settled:?} {health:?}"
+            ));
         }
         let log = accounts_of(&*self.store).await;
         for _ in 0..1_000 {
@@ -252,7 +302,11 @@ impl Teller {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let delivered = self.delivered.lock().await;
-        let same = delivered.iter().zip(&log).take_while(|(one, other)| one == other).count();
+        let same = delivered
+            .iter()
+            .zip(&log)
+            .take_while(|(one, other)| one == other)
+            .count();
         say(&format!(
             "BAD the subscription has delivered {} events, the log has {}, the first {same} agree",
             delivered.len(),

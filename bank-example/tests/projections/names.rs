@@ -6,7 +6,8 @@ use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
 use eventsourcing::sql::SqlError;
 use eventsourcing::{
-    ReadModel, Recorded, Runner, Running, SqlProjection, SqlReadModel, System, SystemError, Table, Tx, values,
+    ReadModel, Recorded, Runner, Running, SqlProjection, SqlReadModel, System, SystemError, Table,
+    Tx, values,
 };
 
 use super::support::Place;
@@ -282,8 +283,10 @@ impl SqlProjection<Account> for Words {
     async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
         for (word, number) in WORDS.iter().zip(0_i64..) {
             let insert = format!("INSERT INTO {{{word}}} (account, number) VALUES ($1, $2)");
-            tx.execute(&insert, &values![event.aggregate_id, number]).await?;
-            let changed = format!("UPDATE {{{word}}} SET number = {{{word}}}.number + 1 WHERE number = $1");
+            tx.execute(&insert, &values![event.aggregate_id, number])
+                .await?;
+            let changed =
+                format!("UPDATE {{{word}}} SET number = {{{word}}}.number + 1 WHERE number = $1");
             tx.execute(&changed, &values![number]).await?;
         }
         Ok(())
@@ -306,12 +309,27 @@ async fn every_word_of_sql_is_a_name_of_a_table_on_every_database() {
         bank.accounts.open("Alice").await.expect("an account");
         bank.settled().await.expect("the read model follows");
         for (word, number) in WORDS.iter().zip(1_i64..) {
-            let rows = bank.words.query(&format!("SELECT number FROM {{{word}}}"), &[]).await;
+            let rows = bank
+                .words
+                .query(&format!("SELECT number FROM {{{word}}}"), &[])
+                .await;
             let rows = rows.unwrap_or_else(|error| panic!("{word}: {error}"));
-            assert_eq!(rows[0].get::<i64>("number").expect("a number"), number, "{word}");
+            assert_eq!(
+                rows[0].get::<i64>("number").expect("a number"),
+                number,
+                "{word}"
+            );
         }
-        let compared = bank.verify_contents().await.expect("it is built anew and compared");
-        assert!(compared.iter().all(eventsourcing::system::ContentsVerification::agrees), "{compared:?}");
+        let compared = bank
+            .verify_contents()
+            .await
+            .expect("it is built anew and compared");
+        assert!(
+            compared
+                .iter()
+                .all(eventsourcing::system::ContentsVerification::agrees),
+            "{compared:?}"
+        );
         bank.stop().await.expect("a graceful end");
     }
 }
@@ -320,9 +338,21 @@ async fn every_word_of_sql_is_a_name_of_a_table_on_every_database() {
 async fn words_of_the_test_are_all_that_postgresql_reserves() {
     let stores = stores(&Place::postgres()).await;
     let database = stores.store().database().expect("a database");
-    let rows = database.query("SELECT word FROM pg_get_keywords() WHERE catcode <> 'U'", &[]).await.expect("the words");
-    let words: Vec<String> = rows.iter().map(|row| row.get("word").expect("a text")).collect();
-    let missing: Vec<_> = words.iter().filter(|word| !WORDS.contains(&word.as_str())).collect();
+    let rows = database
+        .query(
+            "SELECT word FROM pg_get_keywords() WHERE catcode <> 'U'",
+            &[],
+        )
+        .await
+        .expect("the words");
+    let words: Vec<String> = rows
+        .iter()
+        .map(|row| row.get("word").expect("a text"))
+        .collect();
+    let missing: Vec<_> = words
+        .iter()
+        .filter(|word| !WORDS.contains(&word.as_str()))
+        .collect();
     assert!(words.len() > 100 && missing.is_empty(), "{missing:?}");
 }
 
@@ -409,10 +439,19 @@ async fn assert_refused<S: System + std::fmt::Debug>(place: &Place, what: &str) 
 async fn what_one_database_refuses_all_refuse_at_the_start() {
     for place in Place::all() {
         assert_refused::<BankOfTracking>(&place, "\"tracking\" is not a name for a table").await;
-        assert_refused::<BankOfSqlites>(&place, "\"sqlite_balances\" is not a name for a table").await;
-        assert_refused::<BankOfGenerations>(&place, "a generation of the table \"balances\" may be called").await;
-        let bank: Running<EventSourcedBank> = start(&stores(&place).await, Runner::concurrent()).await;
-        bank.accounts.open("Alice").await.expect("the bank itself starts");
+        assert_refused::<BankOfSqlites>(&place, "\"sqlite_balances\" is not a name for a table")
+            .await;
+        assert_refused::<BankOfGenerations>(
+            &place,
+            "a generation of the table \"balances\" may be called",
+        )
+        .await;
+        let bank: Running<EventSourcedBank> =
+            start(&stores(&place).await, Runner::concurrent()).await;
+        bank.accounts
+            .open("Alice")
+            .await
+            .expect("the bank itself starts");
         bank.stop().await.expect("a graceful end");
     }
 }

@@ -1,7 +1,9 @@
 //! The first release of a small bank. Amounts are decimal texts, as the bank itself keeps them.
 
 use bank_example::domain::{Money, ZERO};
-use eventsourcing::{Aggregate, AppError, Id, Policy, Recorded, SqlProjection, System, Tx, Work, event};
+use eventsourcing::{
+    Aggregate, AppError, Id, Policy, Recorded, SqlProjection, System, Tx, Work, event,
+};
 use serde::{Deserialize, Serialize};
 
 use super::shared::{Accounts, Change, Ledgers, Movements, Write};
@@ -17,7 +19,11 @@ pub(crate) struct Account {
 #[event(schema)]
 impl Account {
     fn opened(owner: String) -> Self {
-        Self { owner, balance: ZERO, frozen: false }
+        Self {
+            owner,
+            balance: ZERO,
+            frozen: false,
+        }
     }
     fn credited(&mut self, amount: Money) {
         self.balance += amount;
@@ -38,13 +44,20 @@ impl Write for Account {
     const VARIETY: usize = 4;
 
     fn open(owner: &str) -> AccountEvent {
-        AccountEvent::Opened { owner: owner.into() }
+        AccountEvent::Opened {
+            owner: owner.into(),
+        }
     }
     fn write(&self, number: usize, amount: Money) -> AccountEvent {
         match number % Self::VARIETY {
             0 => AccountEvent::Credited { amount },
-            1 => AccountEvent::Corrected { credited: amount, debited: amount / Money::TWO },
-            2 => AccountEvent::Frozen { reason: "a court".into() },
+            1 => AccountEvent::Corrected {
+                credited: amount,
+                debited: amount / Money::TWO,
+            },
+            2 => AccountEvent::Frozen {
+                reason: "a court".into(),
+            },
             _ => AccountEvent::Debited { amount },
         }
     }
@@ -81,9 +94,16 @@ impl Policy<Account> for Ledgers {
     type Error = AppError;
 
     async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
-        let Some(amount) = Account::change(&event.payload) else { return Ok(()) };
-        let ledger = work.load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened).await?;
-        ledger.record(LedgerEvent::TransactionAdded { account: event.aggregate_id, amount });
+        let Some(amount) = Account::change(&event.payload) else {
+            return Ok(());
+        };
+        let ledger = work
+            .load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened)
+            .await?;
+        ledger.record(LedgerEvent::TransactionAdded {
+            account: event.aggregate_id,
+            amount,
+        });
         Ok(())
     }
 }

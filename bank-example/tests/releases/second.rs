@@ -1,7 +1,9 @@
 //! The second release: a credit says where it was paid in, and a debit is called a withdrawal.
 
 use bank_example::domain::{Money, ZERO};
-use eventsourcing::{Aggregate, AppError, Id, Policy, Recorded, SqlProjection, System, Tx, Work, event};
+use eventsourcing::{
+    Aggregate, AppError, Id, Policy, Recorded, SqlProjection, System, Tx, Work, event,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +21,12 @@ pub(crate) struct Account {
 #[event(schema)]
 impl Account {
     fn opened(owner: String) -> Self {
-        Self { owner, balance: ZERO, frozen: false, channels: Vec::new() }
+        Self {
+            owner,
+            balance: ZERO,
+            frozen: false,
+            channels: Vec::new(),
+        }
     }
     #[event(version = 2, upcast(from = 1, with = at_the_counter))]
     fn credited(&mut self, amount: Money, channel: String) {
@@ -47,13 +54,24 @@ impl Write for Account {
     const VARIETY: usize = 4;
 
     fn open(owner: &str) -> AccountEvent {
-        AccountEvent::Opened { owner: owner.into() }
+        AccountEvent::Opened {
+            owner: owner.into(),
+        }
     }
     fn write(&self, number: usize, amount: Money) -> AccountEvent {
         match number % Self::VARIETY {
-            0 => AccountEvent::Credited { amount, channel: "web".into() },
-            1 => AccountEvent::Corrected { credited: amount, debited: amount / Money::TWO },
-            2 => AccountEvent::Frozen { reason: "a court".into(), by: Some("a judge".into()) },
+            0 => AccountEvent::Credited {
+                amount,
+                channel: "web".into(),
+            },
+            1 => AccountEvent::Corrected {
+                credited: amount,
+                debited: amount / Money::TWO,
+            },
+            2 => AccountEvent::Frozen {
+                reason: "a court".into(),
+                by: Some("a judge".into()),
+            },
             _ => AccountEvent::Withdrawn { amount },
         }
     }
@@ -90,9 +108,16 @@ impl Policy<Account> for Ledgers {
     type Error = AppError;
 
     async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
-        let Some(amount) = Account::change(&event.payload) else { return Ok(()) };
-        let ledger = work.load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened).await?;
-        ledger.record(LedgerEvent::TransactionAdded { account: event.aggregate_id, amount });
+        let Some(amount) = Account::change(&event.payload) else {
+            return Ok(());
+        };
+        let ledger = work
+            .load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened)
+            .await?;
+        ledger.record(LedgerEvent::TransactionAdded {
+            account: event.aggregate_id,
+            amount,
+        });
         Ok(())
     }
 }

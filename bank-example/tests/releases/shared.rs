@@ -34,8 +34,10 @@ pub(crate) trait Write: Aggregate {
 
 impl SqlReadModel for Movements {
     const VERSION: u32 = 1;
-    const TABLES: &'static [Table] =
-        &[Table::new("movements", "position BIGINT, part BIGINT, cents BIGINT NOT NULL, PRIMARY KEY (position, part)")];
+    const TABLES: &'static [Table] = &[Table::new(
+        "movements",
+        "position BIGINT, part BIGINT, cents BIGINT NOT NULL, PRIMARY KEY (position, part)",
+    )];
 }
 
 impl Movements {
@@ -44,16 +46,24 @@ impl Movements {
         change: Change,
         tx: &mut Tx<'_>,
     ) -> Result<(), SqlError> {
-        let Some(mut amount) = change else { return Ok(()) };
+        let Some(mut amount) = change else {
+            return Ok(());
+        };
         amount.rescale(2);
         let cents = i64::try_from(amount.mantissa()).expect("a small amount");
         let sql = "INSERT INTO {movements} (position, part, cents) VALUES ($1, $2, $3)";
-        tx.execute(sql, &values![event.position, i64::from(event.part), cents]).await?;
+        tx.execute(sql, &values![event.position, i64::from(event.part), cents])
+            .await?;
         Ok(())
     }
 
     pub(crate) async fn sum(&self) -> Money {
-        let rows = self.query("SELECT CAST(coalesce(sum(cents), 0) AS BIGINT) AS cents FROM {movements}", &[]).await;
+        let rows = self
+            .query(
+                "SELECT CAST(coalesce(sum(cents), 0) AS BIGINT) AS cents FROM {movements}",
+                &[],
+            )
+            .await;
         Money::new(rows.expect("a sum")[0].get("cents").expect("cents"), 2)
     }
 }
@@ -75,7 +85,9 @@ macro_rules! release {
             stores: impl Into<eventsourcing::Stores>,
             runner: eventsourcing::Runner,
         ) -> eventsourcing::Running<Bank> {
-            Bank::start(stores, runner).await.expect("the release starts")
+            Bank::start(stores, runner)
+                .await
+                .expect("the release starts")
         }
 
         /// Opens three accounts and writes to them all kinds of events that the release has, and to those that are there.
@@ -86,11 +98,16 @@ macro_rules! release {
                 let mut account = eventsourcing::Root::<Account>::create(Account::open(owner));
                 bank.accounts.save(&mut account).await.expect("an account");
             }
-            let page = bank.accounts.ids::<Account>(Default::default(), 100).await.expect("ids");
+            let page = bank
+                .accounts
+                .ids::<Account>(Default::default(), 100)
+                .await
+                .expect("ids");
             for (id, amount) in page.ids.into_iter().zip(1_u8..) {
                 for number in 0..2 * Account::VARIETY {
                     let amount = Money::from(amount) + Money::new(50, 2);
-                    let write = |account: &Account| Ok::<_, AppError>(account.write(number, amount));
+                    let write =
+                        |account: &Account| Ok::<_, AppError>(account.write(number, amount));
                     bank.accounts.update(id, write).await.expect("an event");
                 }
             }
@@ -100,22 +117,46 @@ macro_rules! release {
 
         /// What is in the accounts. The ledger and the read model agree with them, and every follower has dealt with every
         /// event once.
-        pub(crate) async fn books(stores: impl Into<eventsourcing::Stores>) -> super::shared::Books {
+        pub(crate) async fn books(
+            stores: impl Into<eventsourcing::Stores>,
+        ) -> super::shared::Books {
             let bank = start(stores, eventsourcing::Runner::inline()).await;
             bank.settled().await.expect("the followers catch up");
             let mut books = super::shared::Books::default();
-            let page = bank.accounts.ids::<Account>(Default::default(), 100).await.expect("ids");
+            let page = bank
+                .accounts
+                .ids::<Account>(Default::default(), 100)
+                .await
+                .expect("ids");
             for id in page.ids {
                 let account = bank.accounts.load(id).await.expect("an account");
                 let history = bank.accounts.history(id).await.expect("its history");
-                let replayed = history.iter().filter_map(|event| Account::change(&event.payload));
+                let replayed = history
+                    .iter()
+                    .filter_map(|event| Account::change(&event.payload));
                 let replayed = replayed.fold(ZERO, |balance, change| balance + change);
-                assert_eq!(replayed, account.balance(), "the history and what snapshots have led to");
+                assert_eq!(
+                    replayed,
+                    account.balance(),
+                    "the history and what snapshots have led to"
+                );
                 books.0.insert(id.as_uuid(), account.balance());
             }
-            let ledger = bank.ledger.find(Id::<Ledger>::named("General")).await.expect("a ledger");
-            assert_eq!(ledger.map_or(ZERO, |ledger| ledger.balance), books.sum(), "the ledger and the accounts");
-            assert_eq!(bank.movements.sum().await, books.sum(), "the read model and the accounts");
+            let ledger = bank
+                .ledger
+                .find(Id::<Ledger>::named("General"))
+                .await
+                .expect("a ledger");
+            assert_eq!(
+                ledger.map_or(ZERO, |ledger| ledger.balance),
+                books.sum(),
+                "the ledger and the accounts"
+            );
+            assert_eq!(
+                bank.movements.sum().await,
+                books.sum(),
+                "the read model and the accounts"
+            );
             let verification = bank.verify().await.expect("figures");
             assert!(verification.agrees(), "{verification:?}");
             bank.stop().await.expect("a graceful end");

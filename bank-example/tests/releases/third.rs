@@ -2,7 +2,9 @@
 //! The ledger notes why.
 
 use bank_example::domain::{Money, ZERO};
-use eventsourcing::{Aggregate, AppError, Id, Policy, Recorded, SqlProjection, System, Tx, Work, event};
+use eventsourcing::{
+    Aggregate, AppError, Id, Policy, Recorded, SqlProjection, System, Tx, Work, event,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,7 +21,11 @@ pub(crate) struct Account {
 #[event(schema, split(name = "Corrected", with = corrected), retired("Frozen"))]
 impl Account {
     fn opened(owner: String) -> Self {
-        Self { owner, balance: ZERO, channels: Vec::new() }
+        Self {
+            owner,
+            balance: ZERO,
+            channels: Vec::new(),
+        }
     }
     #[event(version = 3, upcast(from = 1, with = at_the_counter), upcast(from = 2, with = in_cents))]
     fn credited(&mut self, cents: i64, channel: String) {
@@ -59,7 +65,10 @@ struct InCents {
 }
 
 fn in_cents(old: InMoney) -> Result<InCents, String> {
-    Ok(InCents { cents: cents(old.amount)?, channel: old.channel })
+    Ok(InCents {
+        cents: cents(old.amount)?,
+        channel: old.channel,
+    })
 }
 
 #[derive(Deserialize)]
@@ -70,19 +79,31 @@ struct Corrected {
 
 fn corrected(old: Corrected) -> Result<[AccountEvent; 2], String> {
     let (cents, channel) = (cents(old.credited)?, "correction".into());
-    Ok([AccountEvent::Credited { cents, channel }, AccountEvent::Withdrawn { amount: old.debited }])
+    Ok([
+        AccountEvent::Credited { cents, channel },
+        AccountEvent::Withdrawn {
+            amount: old.debited,
+        },
+    ])
 }
 
 impl Write for Account {
     const VARIETY: usize = 2;
 
     fn open(owner: &str) -> AccountEvent {
-        AccountEvent::Opened { owner: owner.into() }
+        AccountEvent::Opened {
+            owner: owner.into(),
+        }
     }
     fn write(&self, number: usize, amount: Money) -> AccountEvent {
         match number % Self::VARIETY {
-            0 => AccountEvent::Credited { cents: cents(amount).expect("a small amount"), channel: "web".into() },
-            _ => AccountEvent::Withdrawn { amount: amount / Money::TWO },
+            0 => AccountEvent::Credited {
+                cents: cents(amount).expect("a small amount"),
+                channel: "web".into(),
+            },
+            _ => AccountEvent::Withdrawn {
+                amount: amount / Money::TWO,
+            },
         }
     }
     fn change(event: &AccountEvent) -> Change {
@@ -123,10 +144,18 @@ impl Policy<Account> for Ledgers {
     type Error = AppError;
 
     async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
-        let Some(amount) = Account::change(&event.payload) else { return Ok(()) };
+        let Some(amount) = Account::change(&event.payload) else {
+            return Ok(());
+        };
         let (account, why) = (event.aggregate_id, event.name().to_owned());
-        let ledger = work.load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened).await?;
-        ledger.record(LedgerEvent::TransactionAdded { account, amount, why });
+        let ledger = work
+            .load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened)
+            .await?;
+        ledger.record(LedgerEvent::TransactionAdded {
+            account,
+            amount,
+            why,
+        });
         Ok(())
     }
 }

@@ -13,8 +13,7 @@ use crate::support::serving::{Client, Server};
 use crate::{PASSWORD, text};
 
 const PAGE: &str = include_str!("../../../docs/serving.md");
-const MISSING: &str =
-    "nginx does not start; the tests of proxies need it: apt-get install --no-install-recommends nginx";
+const MISSING: &str = "nginx does not start; the tests of proxies need it: apt-get install --no-install-recommends nginx";
 const ADMITTED: (&str, &str) = ("Authorization", "Bearer correct horse battery");
 const FORM: (&str, &str) = ("Content-Type", "application/x-www-form-urlencoded");
 /// What browsers say of a form of the page that they show, if they came over TLS or from this machine.
@@ -22,8 +21,14 @@ const SAME_ORIGIN: (&str, &str) = ("Sec-Fetch-Site", "same-origin");
 
 /// The blocks of nginx on the page: the one with everything, and the one with nothing but an upstream.
 fn documented() -> [String; 2] {
-    let mut blocks = PAGE.split("```nginx\n").skip(1).map(|rest| rest.split("```").next().expect("an end").to_owned());
-    [blocks.next().expect("a block"), blocks.next().expect("another block")]
+    let mut blocks = PAGE
+        .split("```nginx\n")
+        .skip(1)
+        .map(|rest| rest.split("```").next().expect("an end").to_owned());
+    [
+        blocks.next().expect("a block"),
+        blocks.next().expect("another block"),
+    ]
 }
 
 /// An nginx in front of the bank. It ends with the test.
@@ -44,7 +49,8 @@ impl Nginx {
         if servers.len() < 2 {
             block = without_lines(&block, "127.0.0.1:8001");
         }
-        block = without_lines(&block, "ssl_certificate").replace("server_name bank.example", "server_name _");
+        block = without_lines(&block, "ssl_certificate")
+            .replace("server_name bank.example", "server_name _");
         for listen in ["listen 443 ssl;", "listen 80;"] {
             block = block.replace(listen, &format!("listen {address};"));
         }
@@ -61,11 +67,27 @@ impl Nginx {
         );
         let file = folder.path().join("nginx.conf");
         std::fs::write(&file, settings).expect("a file");
-        let program = if std::path::Path::new("/usr/sbin/nginx").exists() { "/usr/sbin/nginx" } else { "nginx" };
+        let program = if std::path::Path::new("/usr/sbin/nginx").exists() {
+            "/usr/sbin/nginx"
+        } else {
+            "nginx"
+        };
         let mut command = Command::new(program);
-        command.arg("-p").arg(folder.path()).arg("-c").arg(&file).args(["-e", "stderr"]).stdout(Stdio::null());
-        let process = command.spawn().unwrap_or_else(|error| panic!("{MISSING}\n{error}"));
-        let mut nginx = Self { process, address, _folder: folder };
+        command
+            .arg("-p")
+            .arg(folder.path())
+            .arg("-c")
+            .arg(&file)
+            .args(["-e", "stderr"])
+            .stdout(Stdio::null());
+        let process = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("{MISSING}\n{error}"));
+        let mut nginx = Self {
+            process,
+            address,
+            _folder: folder,
+        };
         nginx.wait_until_it_listens();
         nginx
     }
@@ -74,13 +96,20 @@ impl Nginx {
         let begin = Instant::now();
         while TcpStream::connect(self.address).is_err() {
             let ended = self.process.try_wait().expect("it is waited for");
-            assert!(ended.is_none() && begin.elapsed() < Duration::from_secs(20), "{MISSING}");
+            assert!(
+                ended.is_none() && begin.elapsed() < Duration::from_secs(20),
+                "{MISSING}"
+            );
             std::thread::sleep(Duration::from_millis(20));
         }
     }
 
     fn browser(&self) -> Browser {
-        Browser { client: Client::to(self.address), cookie: None, page: String::new() }
+        Browser {
+            client: Client::to(self.address),
+            cookie: None,
+            page: String::new(),
+        }
     }
 }
 
@@ -91,11 +120,17 @@ impl Drop for Nginx {
 }
 
 fn without_lines(block: &str, part: &str) -> String {
-    block.lines().filter(|line| !line.contains(part)).collect::<Vec<_>>().join("\n")
+    block
+        .lines()
+        .filter(|line| !line.contains(part))
+        .collect::<Vec<_>>()
+        .join("\n")
 }
 
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port")
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a port")
 }
 
 /// A person with a browser, as far as headers show.
@@ -110,7 +145,10 @@ impl Browser {
         let cookie = self.cookie.clone();
         let mut headers = vec![ADMITTED];
         headers.extend(cookie.as_deref().map(|cookie| ("Cookie", cookie)));
-        let answer = self.client.send("GET", path, &headers, b"").expect("an answer");
+        let answer = self
+            .client
+            .send("GET", path, &headers, b"")
+            .expect("an answer");
         if let Some(cookie) = answer.headers.get("set-cookie") {
             let cookie = cookie.to_str().expect("text");
             self.cookie = cookie.split(';').next().map(str::to_owned);
@@ -123,19 +161,36 @@ impl Browser {
     fn open(&mut self, owner: &str, origin: &str, further: &[(&str, &str)]) -> Answer {
         let hidden = |name: &str| {
             let begin = format!("name=\"{name}\" value=\"");
-            let value = self.page.split(&begin).nth(1).and_then(|rest| rest.split('"').next());
-            value.unwrap_or_else(|| panic!("no {name} in {}", self.page)).to_owned()
+            let value = self
+                .page
+                .split(&begin)
+                .nth(1)
+                .and_then(|rest| rest.split('"').next());
+            value
+                .unwrap_or_else(|| panic!("no {name} in {}", self.page))
+                .to_owned()
         };
-        let body = format!("owner={owner}&token={}&nonce={}", hidden("token"), hidden("nonce"));
+        let body = format!(
+            "owner={owner}&token={}&nonce={}",
+            hidden("token"),
+            hidden("nonce")
+        );
         let cookie = self.cookie.clone().unwrap_or_default();
         let mut headers = vec![ADMITTED, FORM, ("Cookie", &cookie), ("Origin", origin)];
         headers.extend(further);
-        self.client.send("POST", "/open", &headers, body.as_bytes()).expect("an answer")
+        self.client
+            .send("POST", "/open", &headers, body.as_bytes())
+            .expect("an answer")
     }
 }
 
 fn protected(place: &Place, arguments: &[&str]) -> Server {
-    Server::start_with(place.url(), "127.0.0.1:0", arguments, &[("BANK_PASSWORD", PASSWORD)])
+    Server::start_with(
+        place.url(),
+        "127.0.0.1:0",
+        arguments,
+        &[("BANK_PASSWORD", PASSWORD)],
+    )
 }
 
 #[test]
@@ -145,17 +200,35 @@ fn without_a_password_nobody_gets_in_through_a_proxy() {
     let bank = Server::start(place.url());
     for block in documented() {
         // Whatever the proxy tells of itself, or does not.
-        for line in ["", "proxy_set_header X-Real-IP $remote_addr;", "proxy_set_header Via \"1.1 proxy\";"] {
+        for line in [
+            "",
+            "proxy_set_header X-Real-IP $remote_addr;",
+            "proxy_set_header Via \"1.1 proxy\";",
+        ] {
             let block = block.replacen("proxy_pass", &format!("{line}\n        proxy_pass"), 1);
             let nginx = Nginx::start(&block, &[bank.address]);
-            for path in ["/", "/api/accounts", "/healthz", "/readyz", "/live", "/assets/style.css"] {
+            for path in [
+                "/",
+                "/api/accounts",
+                "/healthz",
+                "/readyz",
+                "/live",
+                "/assets/style.css",
+            ] {
                 let answer = nginx.browser().get(path);
                 assert_eq!(answer.status, 403, "{path} behind {block}: {answer:?}");
-                assert!(answer.text.contains("BANK_PASSWORD") && !answer.text.contains("Alice"), "{answer:?}");
+                assert!(
+                    answer.text.contains("BANK_PASSWORD") && !answer.text.contains("Alice"),
+                    "{answer:?}"
+                );
             }
         }
     }
-    assert_eq!(bank.client().get("/").expect("an answer").status, 200, "this machine is served");
+    assert_eq!(
+        bank.client().get("/").expect("an answer").status,
+        200,
+        "this machine is served"
+    );
 }
 
 #[test]
@@ -173,7 +246,10 @@ fn without_a_password_no_mark_of_a_proxy_and_no_other_name_is_answered() {
         ("CF-Connecting-IP", "192.0.2.1"),
     ] {
         for path in ["/", "/api/ledger", "/healthz", "/live", "/nothing"] {
-            let answer = bank.client().send("GET", path, &[(name, value)], b"").expect("an answer");
+            let answer = bank
+                .client()
+                .send("GET", path, &[(name, value)], b"")
+                .expect("an answer");
             assert_eq!(answer.status, 403, "{name} {path}: {answer:?}");
             assert!(answer.text.contains("BANK_PASSWORD"), "{answer:?}");
         }
@@ -181,8 +257,14 @@ fn without_a_password_no_mark_of_a_proxy_and_no_other_name_is_answered() {
     for (head, status) in [
         ("GET / HTTP/1.1\r\nHost: bank.example", "421"),
         ("GET / HTTP/1.1\r\nHost: 192.0.2.1:8000", "421"),
-        ("GET / HTTP/1.1\r\nHost: localhost\r\nHost: bank.example", "4"),
-        ("GET http://bank.example/ HTTP/1.1\r\nHost: localhost", "421"),
+        (
+            "GET / HTTP/1.1\r\nHost: localhost\r\nHost: bank.example",
+            "4",
+        ),
+        (
+            "GET http://bank.example/ HTTP/1.1\r\nHost: localhost",
+            "421",
+        ),
         ("GET / HTTP/1.0\r\nHost: localhost", "403"),
         ("GET / HTTP/1.1\r\nHost: LOCALHOST:1", "200"),
         ("GET / HTTP/1.1\r\nHost: 127.0.0.2", "200"),
@@ -199,31 +281,58 @@ fn a_password_is_asked_for_wherever_the_bank_listens() {
     let place = &Place::all_durable()[0];
     let bank = protected(place, &[]);
     assert_eq!(bank.client().get("/").expect("an answer").status, 401);
-    assert_eq!(bank.client().send("GET", "/", &[ADMITTED], b"").expect("an answer").status, 200);
+    assert_eq!(
+        bank.client()
+            .send("GET", "/", &[ADMITTED], b"")
+            .expect("an answer")
+            .status,
+        200
+    );
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("password");
     std::fs::write(&file, format!("{PASSWORD}\n")).expect("a file");
     let file = file.to_str().expect("UTF-8");
-    for (arguments, variables) in
-        [(&["--password-file", file][..], &[][..]), (&[], &[("BANK_PASSWORD_FILE", file)][..])]
-    {
+    for (arguments, variables) in [
+        (&["--password-file", file][..], &[][..]),
+        (&[], &[("BANK_PASSWORD_FILE", file)][..]),
+    ] {
         let bank = Server::start_with(place.url(), "127.0.0.1:0", arguments, variables);
         assert_eq!(bank.client().get("/").expect("an answer").status, 401);
-        assert_eq!(bank.client().send("GET", "/", &[ADMITTED], b"").expect("an answer").status, 200);
+        assert_eq!(
+            bank.client()
+                .send("GET", "/", &[ADMITTED], b"")
+                .expect("an answer")
+                .status,
+            200
+        );
     }
-    for (variable, value) in
-        [("BANK_PASSWORD", ""), ("BANK_PASSWORD", "too short"), ("BANK_PASSWORD_FILE", "/no/such/file")]
-    {
-        let output = crate::command(place, &["serve", "--addr", "127.0.0.1:0"]).env(variable, value).output();
+    for (variable, value) in [
+        ("BANK_PASSWORD", ""),
+        ("BANK_PASSWORD", "too short"),
+        ("BANK_PASSWORD_FILE", "/no/such/file"),
+    ] {
+        let output = crate::command(place, &["serve", "--addr", "127.0.0.1:0"])
+            .env(variable, value)
+            .output();
         let output = output.expect("the bank runs");
         let line = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.code() == Some(2) && !line.contains("too short"), "{variable}={value}: {line}");
+        assert!(
+            output.status.code() == Some(2) && !line.contains("too short"),
+            "{variable}={value}: {line}"
+        );
     }
-    for origin in ["bank.example", "https://bank.example/path", "https://me@bank.example"] {
+    for origin in [
+        "bank.example",
+        "https://bank.example/path",
+        "https://me@bank.example",
+    ] {
         let line = crate::fails(place, 2, &["serve", "--origin", origin]);
         assert!(line.contains("https://bank.example"), "{line}");
     }
-    assert!(crate::fails(place, 2, &["serve", "--origin", "https://bank.example"]).contains("takes a password"));
+    assert!(
+        crate::fails(place, 2, &["serve", "--origin", "https://bank.example"])
+            .contains("takes a password")
+    );
 }
 
 /// Two processes of one bank, asked in turn, and restarted meanwhile.
@@ -245,8 +354,14 @@ fn forms_go_to_any_process_and_survive_restarts() {
         browser.get("/");
         first.stop();
         second.kill();
-        let [_first, _second] = servers
-            .map(|address| Server::start_with(place.url(), &address.to_string(), &[], &[("BANK_PASSWORD", PASSWORD)]));
+        let [_first, _second] = servers.map(|address| {
+            Server::start_with(
+                place.url(),
+                &address.to_string(),
+                &[],
+                &[("BANK_PASSWORD", PASSWORD)],
+            )
+        });
         let answer = browser.open("AfterTheRestart", &here, &[]);
         assert_eq!(answer.status, 303, "{answer:?}");
         assert!(text(&place, &["accounts"]).contains("AfterTheRestart"));
@@ -261,29 +376,54 @@ fn forms_pass_a_proxy_that_rewrites_host() {
     let nginx = Nginx::start(&documented()[1], &[bank.address]);
     let mut browser = nginx.browser();
     browser.get("/");
-    assert_eq!(browser.open("Alice", "https://bank.example", &[SAME_ORIGIN]).status, 303);
-    let foreign = browser.open("Mallory", "https://evil.example", &[("Sec-Fetch-Site", "cross-site")]);
+    assert_eq!(
+        browser
+            .open("Alice", "https://bank.example", &[SAME_ORIGIN])
+            .status,
+        303
+    );
+    let foreign = browser.open(
+        "Mallory",
+        "https://evil.example",
+        &[("Sec-Fetch-Site", "cross-site")],
+    );
     assert_eq!(foreign.status, 403);
     assert_eq!(browser.open("Mallory", "null", &[SAME_ORIGIN]).status, 403);
     let unknown = browser.open("Bob", "http://bank.example", &[]);
-    assert!(unknown.status == 403 && unknown.text.contains("--origin"), "it says what to do: {unknown:?}");
+    assert!(
+        unknown.status == 403 && unknown.text.contains("--origin"),
+        "it says what to do: {unknown:?}"
+    );
     drop(bank);
 
     for bank in [
-        protected(place, &["--origin", "http://other.example,HTTP://Bank.Example:80/"]),
+        protected(
+            place,
+            &["--origin", "http://other.example,HTTP://Bank.Example:80/"],
+        ),
         Server::start_with(
             place.url(),
             "127.0.0.1:0",
             &[],
-            &[("BANK_PASSWORD", PASSWORD), ("BANK_ORIGIN", "http://bank.example")],
+            &[
+                ("BANK_PASSWORD", PASSWORD),
+                ("BANK_ORIGIN", "http://bank.example"),
+            ],
         ),
     ] {
         let nginx = Nginx::start(&documented()[1], &[bank.address]);
         let mut browser = nginx.browser();
         browser.get("/");
         assert_eq!(browser.open("Bob", "http://bank.example", &[]).status, 303);
-        assert_eq!(browser.open("Mallory", "https://bank.example", &[]).status, 403, "another scheme is another site");
-        assert_eq!(browser.open("Mallory", "http://evil.example", &[]).status, 403);
+        assert_eq!(
+            browser.open("Mallory", "https://bank.example", &[]).status,
+            403,
+            "another scheme is another site"
+        );
+        assert_eq!(
+            browser.open("Mallory", "http://evil.example", &[]).status,
+            403
+        );
     }
     assert!(!text(place, &["accounts"]).contains("Mallory"));
 }
@@ -296,21 +436,37 @@ fn streams_pass_a_proxy_that_gathers_answers() {
     for block in documented() {
         let nginx = Nginx::start(&block, &[bank.address]);
         let mut socket = TcpStream::connect(nginx.address).expect("nginx listens");
-        socket.set_read_timeout(Some(Duration::from_secs(8))).expect("it is set");
-        let request =
-            format!("GET /live HTTP/1.1\r\nHost: {}\r\n{}: {}\r\n\r\n", nginx.address, ADMITTED.0, ADMITTED.1);
+        socket
+            .set_read_timeout(Some(Duration::from_secs(8)))
+            .expect("it is set");
+        let request = format!(
+            "GET /live HTTP/1.1\r\nHost: {}\r\n{}: {}\r\n\r\n",
+            nginx.address, ADMITTED.0, ADMITTED.1
+        );
         socket.write_all(request.as_bytes()).expect("it reads");
-        let mut lines = BufReader::new(socket).lines().map(|line| line.expect("the stream goes on"));
+        let mut lines = BufReader::new(socket)
+            .lines()
+            .map(|line| line.expect("the stream goes on"));
         let mut wait_for = |wanted: &str| {
-            let seen: Vec<_> = lines.by_ref().take_while(|line| !line.contains(wanted)).collect();
+            let seen: Vec<_> = lines
+                .by_ref()
+                .take_while(|line| !line.contains(wanted))
+                .collect();
             seen.join("\n").to_ascii_lowercase()
         };
         let head = wait_for("event: tick");
-        assert!(head.contains("200 ok") && head.contains("no-transform"), "{head}");
+        assert!(
+            head.contains("200 ok") && head.contains("no-transform"),
+            "{head}"
+        );
         text(place, &["open", "Bob"]);
         let begin = Instant::now();
         wait_for("event: changed");
-        assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() < Duration::from_secs(3),
+            "{:?}",
+            begin.elapsed()
+        );
         wait_for("event: tick");
     }
     let mut direct = bank.client();

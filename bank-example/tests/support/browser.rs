@@ -24,12 +24,20 @@ pub struct Page {
 
 impl Browser {
     pub fn new(router: Router) -> Self {
-        Self { router, cookie: None, password: None, page: Page::default() }
+        Self {
+            router,
+            cookie: None,
+            password: None,
+            page: Page::default(),
+        }
     }
 
     /// Says this password from now on.
     pub fn with_password(self, password: &str) -> Self {
-        Self { password: Some(format!("Bearer {password}")), ..self }
+        Self {
+            password: Some(format!("Bearer {password}")),
+            ..self
+        }
     }
 
     pub async fn get(&mut self, path: &str) -> Page {
@@ -45,7 +53,10 @@ impl Browser {
             all.retain(|(known, _)| known != name);
             all.push(((*name).to_owned(), (*value).to_owned()));
         }
-        let pairs: Vec<_> = all.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        let pairs: Vec<_> = all
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect();
         let answer = self.post(action, &pairs).await;
         match answer.headers.get(header::LOCATION) {
             Some(location) => {
@@ -66,23 +77,42 @@ impl Browser {
 
     pub async fn send(&mut self, request: axum::http::request::Builder, body: Body) -> Page {
         let mut request = request.body(body).expect("a request");
-        request.headers_mut().entry(header::HOST).or_insert("localhost:8000".parse().expect("a value"));
+        request
+            .headers_mut()
+            .entry(header::HOST)
+            .or_insert("localhost:8000".parse().expect("a value"));
         if let Some(cookie) = &self.cookie {
-            request.headers_mut().insert(header::COOKIE, cookie.parse().expect("a value"));
+            request
+                .headers_mut()
+                .insert(header::COOKIE, cookie.parse().expect("a value"));
         }
         if let Some(password) = &self.password {
-            request.headers_mut().insert(header::AUTHORIZATION, password.parse().expect("a value"));
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, password.parse().expect("a value"));
         }
-        let response = self.router.clone().oneshot(request).await.expect("the router answers");
+        let response = self
+            .router
+            .clone()
+            .oneshot(request)
+            .await
+            .expect("the router answers");
         let (parts, body) = response.into_parts();
         if let Some(cookie) = parts.headers.get(header::SET_COOKIE) {
             let cookie = cookie.to_str().expect("text");
-            assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"), "{cookie}");
+            assert!(
+                cookie.contains("HttpOnly") && cookie.contains("SameSite=Strict"),
+                "{cookie}"
+            );
             self.cookie = cookie.split(';').next().map(str::to_owned);
         }
         let bytes = to_bytes(body, usize::MAX).await.expect("a body");
         let html = String::from_utf8(bytes.to_vec()).expect("UTF-8");
-        self.page = Page { status: parts.status, headers: parts.headers, html };
+        self.page = Page {
+            status: parts.status,
+            headers: parts.headers,
+            html,
+        };
         self.page.clone()
     }
 }
@@ -90,8 +120,11 @@ impl Browser {
 impl Page {
     /// The text of the element with this id, without tags.
     pub fn text(&self, id: &str) -> String {
-        let rest =
-            self.html.split_once(&format!("id=\"{id}\"")).unwrap_or_else(|| panic!("no {id} in {}", self.html)).1;
+        let rest = self
+            .html
+            .split_once(&format!("id=\"{id}\""))
+            .unwrap_or_else(|| panic!("no {id} in {}", self.html))
+            .1;
         let inner = rest.split_once('>').expect("a tag").1;
         inner.split_once('<').expect("an end").0.trim().to_owned()
     }
@@ -99,12 +132,19 @@ impl Page {
     /// The form's hidden fields.
     fn form(&self, action: &str) -> Vec<(String, String)> {
         let begin = format!("action=\"{action}\"");
-        let rest = self.html.split_once(&begin).unwrap_or_else(|| panic!("no form {action} in {}", self.html)).1;
+        let rest = self
+            .html
+            .split_once(&begin)
+            .unwrap_or_else(|| panic!("no form {action} in {}", self.html))
+            .1;
         let form = rest.split_once("</form>").expect("an end").0;
         let inputs = form.split("<input type=\"hidden\" name=\"").skip(1);
         let pair = |input: &str| {
             let (name, rest) = input.split_once("\" value=\"").expect("a value");
-            (name.to_owned(), rest.split_once('"').expect("an end").0.to_owned())
+            (
+                name.to_owned(),
+                rest.split_once('"').expect("an end").0.to_owned(),
+            )
         };
         inputs.map(pair).collect()
     }
@@ -116,6 +156,11 @@ impl Page {
 
 /// As forms are sent.
 pub fn encode(fields: &[(&str, &str)]) -> String {
-    let escape = |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
-    fields.iter().map(|(name, value)| format!("{}={}", escape(name), escape(value))).collect::<Vec<_>>().join("&")
+    let escape =
+        |text: &str| -> String { text.bytes().map(|byte| format!("%{byte:02X}")).collect() };
+    fields
+        .iter()
+        .map(|(name, value)| format!("{}={}", escape(name), escape(value)))
+        .collect::<Vec<_>>()
+        .join("&")
 }

@@ -15,11 +15,21 @@ pub struct Session {
 impl Session {
     pub fn new(place: &Place) -> Self {
         let mut command = server::program("psql");
-        command.arg(place.url()).args(["-qAtX", "-v", "ON_ERROR_STOP=1"]);
-        let mut process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("psql runs");
+        command
+            .arg(place.url())
+            .args(["-qAtX", "-v", "ON_ERROR_STOP=1"]);
+        let mut process = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("psql runs");
         let orders = process.stdin.take().expect("a pipe");
         let answers = BufReader::new(process.stdout.take().expect("a pipe"));
-        let mut session = Self { process, orders, answers };
+        let mut session = Self {
+            process,
+            orders,
+            answers,
+        };
         session.run("SET search_path TO eventsourcing");
         session
     }
@@ -30,7 +40,10 @@ impl Session {
         let mut line = String::new();
         while line.trim_end() != "carried out" {
             line.clear();
-            assert!(self.answers.read_line(&mut line).expect("an answer") > 0, "psql refuses: {statements}");
+            assert!(
+                self.answers.read_line(&mut line).expect("an answer") > 0,
+                "psql refuses: {statements}"
+            );
         }
     }
 

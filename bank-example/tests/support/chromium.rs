@@ -31,11 +31,18 @@ pub struct Driver {
 
 impl Driver {
     pub fn start() -> Self {
-        let command = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let command = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
         let mut process = command.unwrap_or_else(|error| panic!("{MISSING}\n{error}"));
         let mut lines = BufReader::new(process.stdout.take().expect("it is piped")).lines();
         let port = loop {
-            let line = lines.next().unwrap_or_else(|| panic!("{MISSING}")).expect("text");
+            let line = lines
+                .next()
+                .unwrap_or_else(|| panic!("{MISSING}"))
+                .expect("text");
             if let Some((_, port)) = line.split_once("successfully on port ") {
                 break port.trim_end_matches('.').parse().expect("a port");
             }
@@ -47,7 +54,13 @@ impl Driver {
 
     /// A browser with these arguments beside the usual ones, and these other options.
     pub async fn open(&self, arguments: &[&str], options: Value) -> Client {
-        let usual = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"];
+        let usual = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--hide-scrollbars",
+        ];
         let size = "--window-size=1200,1500";
         let mut all: Vec<&str> = usual.iter().copied().chain([size]).collect();
         all.extend(arguments);
@@ -58,7 +71,10 @@ impl Driver {
         let mut builder = ClientBuilder::new(HttpConnector::new());
         builder.capabilities(capabilities.as_object().expect("an object").clone());
         let address = format!("http://127.0.0.1:{}", self.port);
-        builder.connect(&address).await.unwrap_or_else(|error| panic!("{MISSING}\n{error}"))
+        builder
+            .connect(&address)
+            .await
+            .unwrap_or_else(|error| panic!("{MISSING}\n{error}"))
     }
 }
 
@@ -89,7 +105,11 @@ impl Served {
             let until = async { drop(stopped.await) };
             web::serve(bank, listener, &web::Settings::loopback(), until).await
         });
-        Self { address, stop, server }
+        Self {
+            address,
+            stop,
+            server,
+        }
     }
 
     pub fn url(&self, path: &str) -> String {
@@ -99,7 +119,9 @@ impl Served {
     /// Ends it, and requires that it ends well and soon.
     pub async fn stop(self) {
         let _ = self.stop.send(());
-        let ended = tokio::time::timeout(PATIENCE, self.server).await.expect("it ends, also while pages are open");
+        let ended = tokio::time::timeout(PATIENCE, self.server)
+            .await
+            .expect("it ends, also while pages are open");
         ended.expect("no panic").expect("a graceful end");
     }
 }
@@ -111,14 +133,26 @@ pub async fn bank(url: &str) -> Running<EventSourcedBank> {
 
 /// A bank whose followers do that about what they cannot deal with.
 pub async fn bank_that(on_failure: OnFailure, url: &str) -> Running<EventSourcedBank> {
-    let builder =
-        EventSourcedBank::builder(stores::open(url).await.expect("a store")).with_runner(Runner::concurrent());
-    builder.with_on_failure_default(on_failure).start().await.expect("the bank starts")
+    let builder = EventSourcedBank::builder(stores::open(url).await.expect("a store"))
+        .with_runner(Runner::concurrent());
+    builder
+        .with_on_failure_default(on_failure)
+        .start()
+        .await
+        .expect("the bank starts")
 }
 
 pub async fn text(client: &Client, css: &str) -> String {
-    let element = client.wait().at_most(PATIENCE).for_element(Locator::Css(css)).await;
-    element.unwrap_or_else(|error| panic!("no {css}: {error}")).text().await.expect("a text")
+    let element = client
+        .wait()
+        .at_most(PATIENCE)
+        .for_element(Locator::Css(css))
+        .await;
+    element
+        .unwrap_or_else(|error| panic!("no {css}: {error}"))
+        .text()
+        .await
+        .expect("a text")
 }
 
 /// Waits until the text of an element is this one, and returns how long it took.
@@ -134,7 +168,10 @@ pub async fn until_text(client: &Client, css: &str, wanted: &str) -> Duration {
         if shown.contains(wanted) {
             return begin.elapsed();
         }
-        assert!(begin.elapsed() < PATIENCE, "{css} says {shown:?}, not {wanted:?}");
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "{css} says {shown:?}, not {wanted:?}"
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
@@ -144,7 +181,11 @@ pub async fn submit(client: &Client, form: &str, fields: &[(&str, &str)]) {
     for (name, value) in fields {
         let css = format!("#{form}-{name}");
         // The page may not be all there yet.
-        let field = client.wait().at_most(PATIENCE).for_element(Locator::Css(&css)).await;
+        let field = client
+            .wait()
+            .at_most(PATIENCE)
+            .for_element(Locator::Css(&css))
+            .await;
         let field = field.unwrap_or_else(|error| panic!("no {css}: {error}"));
         field.clear().await.expect("it can be emptied");
         field.send_keys(value).await.expect("it can be typed into");
@@ -155,7 +196,10 @@ pub async fn submit(client: &Client, form: &str, fields: &[(&str, &str)]) {
 /// Presses a button that leads to another page, and waits until the page is another one: what is asked for next is not to be
 /// found on this one.
 pub async fn press(client: &Client, css: &str) {
-    let (begin, page) = (Instant::now(), client.find(Locator::Css("html")).await.expect("a page"));
+    let (begin, page) = (
+        Instant::now(),
+        client.find(Locator::Css("html")).await.expect("a page"),
+    );
     let is_late = || begin.elapsed() > PATIENCE;
     // The button may be replaced at this very moment.
     while !is_pressed(client, css).await {

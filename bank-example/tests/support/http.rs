@@ -21,7 +21,9 @@ impl Answer {
     }
 
     pub fn header(&self, name: &str) -> &str {
-        self.headers.get(name).map_or("", |value| value.to_str().expect("text"))
+        self.headers
+            .get(name)
+            .map_or("", |value| value.to_str().expect("text"))
     }
 }
 
@@ -33,15 +35,30 @@ pub async fn send(
     headers: &[(&str, &str)],
     body: impl Into<Body>,
 ) -> Answer {
-    let mut request = Request::builder().method(method).uri(path).header("host", "localhost");
+    let mut request = Request::builder()
+        .method(method)
+        .uri(path)
+        .header("host", "localhost");
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(body.into()).unwrap_or_else(|error| panic!("{method} {path}: {error}"));
-    let response = router.clone().oneshot(request).await.expect("a router answers");
+    let request = request
+        .body(body.into())
+        .unwrap_or_else(|error| panic!("{method} {path}: {error}"));
+    let response = router
+        .clone()
+        .oneshot(request)
+        .await
+        .expect("a router answers");
     let (status, headers) = (response.status().as_u16(), response.headers().clone());
-    let bytes = to_bytes(response.into_body(), usize::MAX).await.expect("a body that ends");
-    Answer { status, headers, text: String::from_utf8(bytes.to_vec()).expect("UTF-8") }
+    let bytes = to_bytes(response.into_body(), usize::MAX)
+        .await
+        .expect("a body that ends");
+    Answer {
+        status,
+        headers,
+        text: String::from_utf8(bytes.to_vec()).expect("UTF-8"),
+    }
 }
 
 pub async fn get(router: &Router, path: &str) -> Answer {
@@ -50,11 +67,21 @@ pub async fn get(router: &Router, path: &str) -> Answer {
 
 /// A command without a key.
 pub async fn post(router: &Router, path: &str, body: Value) -> Answer {
-    send(router, "POST", path, &[("content-type", "application/json")], body.to_string()).await
+    send(
+        router,
+        "POST",
+        path,
+        &[("content-type", "application/json")],
+        body.to_string(),
+    )
+    .await
 }
 
 /// A command with a key.
 pub async fn post_with_key(router: &Router, path: &str, key: &str, body: Value) -> Answer {
-    let headers = [("content-type", "application/json"), ("idempotency-key", key)];
+    let headers = [
+        ("content-type", "application/json"),
+        ("idempotency-key", key),
+    ];
     send(router, "POST", path, &headers, body.to_string()).await
 }

@@ -17,7 +17,9 @@ use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::transfer::{Leg, Order, Side, State, Transfer};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
-use eventsourcing::store::{Append, EventStore, Expected, LogQuery, Name, NewEvent, NotesQuery, Position, Tracking};
+use eventsourcing::store::{
+    Append, EventStore, Expected, LogQuery, Name, NewEvent, NotesQuery, Position, Tracking,
+};
 use eventsourcing::{Codec, Id, Recorded, Root, Running, SystemError};
 use jiff::Timestamp;
 use tempfile::TempDir;
@@ -31,14 +33,29 @@ pub struct Place {
 impl Place {
     /// One for each kind of store.
     pub fn all() -> Vec<Self> {
-        [vec![Self { url: "memory:".into(), _folder: None }], Self::all_durable()].into_iter().flatten().collect()
+        [
+            vec![Self {
+                url: "memory:".into(),
+                _folder: None,
+            }],
+            Self::all_durable(),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
     }
 
     /// One for each kind of store that outlives its process.
     pub fn all_durable() -> Vec<Self> {
         let folder = tempfile::tempdir().expect("a folder");
         let url = format!("sqlite:{}", folder.path().join("bank.db").display());
-        vec![Self { url, _folder: Some(folder) }, Self::postgres()]
+        vec![
+            Self {
+                url,
+                _folder: Some(folder),
+            },
+            Self::postgres(),
+        ]
     }
 
     /// A database of its own on the server that the tests of this program share.
@@ -47,11 +64,22 @@ impl Place {
         let (server, number) = (server::shared_url(), NUMBER.fetch_add(1, Ordering::Relaxed));
         let database = format!("bank_{}_{number}", std::process::id());
         let create = format!("CREATE DATABASE {database}");
-        let created = server::program("psql").arg(&server).args(["-qc", &create]).output().expect("psql runs");
-        assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stderr));
+        let created = server::program("psql")
+            .arg(&server)
+            .args(["-qc", &create])
+            .output()
+            .expect("psql runs");
+        assert!(
+            created.status.success(),
+            "{}",
+            String::from_utf8_lossy(&created.stderr)
+        );
         let (authority, parameters) = server.split_once('?').unwrap_or((&server, ""));
         let (host, _) = authority.rsplit_once('/').expect("a URL with a database");
-        Self { url: format!("{host}/{database}?{parameters}"), _folder: None }
+        Self {
+            url: format!("{host}/{database}?{parameters}"),
+            _folder: None,
+        }
     }
 
     /// Where something was put before.
@@ -85,41 +113,95 @@ pub async fn assert_consistent(bank: &Running<EventSourcedBank>) -> (Money, u64)
     let mut log = Vec::new();
     let mut after = Position::ZERO;
     loop {
-        let page = bank.accounts.log(LogQuery::after(after).categories(["Account"])).await.expect("the log is read");
+        let page = bank
+            .accounts
+            .log(LogQuery::after(after).categories(["Account"]))
+            .await
+            .expect("the log is read");
         if page.events.is_empty() {
             break;
         }
         log.extend(page.decode::<Account>().expect("events of accounts"));
         after = page.ceiling;
     }
-    let movements = log.iter().filter(|event| !matches!(event.payload, AccountEvent::Opened { .. })).count() as u64;
+    let movements = log
+        .iter()
+        .filter(|event| !matches!(event.payload, AccountEvent::Opened { .. }))
+        .count() as u64;
 
     let mut sum = ZERO;
-    for id in bank.accounts.ids::<Account>(Position::ZERO, 10_000).await.expect("ids are listed").ids {
+    for id in bank
+        .accounts
+        .ids::<Account>(Position::ZERO, 10_000)
+        .await
+        .expect("ids are listed")
+        .ids
+    {
         let account = bank.accounts.load(id).await.expect("the account is there");
-        assert!(account.balance >= ZERO, "account {id} has {}", account.balance);
+        assert!(
+            account.balance >= ZERO,
+            "account {id} has {}",
+            account.balance
+        );
         sum += account.balance;
     }
-    let ledger = bank.ledger.find(Id::<Ledger>::named(GENERAL)).await.expect("the ledger is read");
-    let (balance, transactions) = ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
-    assert_eq!((balance, transactions), (sum, movements), "the ledger (left) and the accounts");
+    let ledger = bank
+        .ledger
+        .find(Id::<Ledger>::named(GENERAL))
+        .await
+        .expect("the ledger is read");
+    let (balance, transactions) =
+        ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
+    assert_eq!(
+        (balance, transactions),
+        (sum, movements),
+        "the ledger (left) and the accounts"
+    );
 
-    let mut activity = bank.activity.newest(usize::MAX).await.expect("the feed is read");
+    let mut activity = bank
+        .activity
+        .newest(usize::MAX)
+        .await
+        .expect("the feed is read");
     activity.reverse();
-    assert_eq!(activity.len(), log.len(), "the activity feed has each event once");
+    assert_eq!(
+        activity.len(),
+        log.len(),
+        "the activity feed has each event once"
+    );
     for (line, event) in activity.iter().zip(&log) {
         assert_eq!(*line, line_of(event));
     }
-    let summaries = bank.summaries.list(Listing::ALL).await.expect("the summaries are read");
-    assert_eq!(summaries, summaries_of(&log), "the summaries (left) and what the log says");
+    let summaries = bank
+        .summaries
+        .list(Listing::ALL)
+        .await
+        .expect("the summaries are read");
+    assert_eq!(
+        summaries,
+        summaries_of(&log),
+        "the summaries (left) and what the log says"
+    );
     (balance, transactions)
 }
 
 /// Requires that every transfer in steps has ended, and returns how many were completed and how many were compensated.
 pub async fn assert_transfers_ended(bank: &Running<EventSourcedBank>) -> (usize, usize) {
     let (mut completed, mut compensated) = (0, 0);
-    for id in bank.transfers.ids::<Transfer>(Position::ZERO, 10_000).await.expect("ids are listed").ids {
-        match &bank.transfers.load(id).await.expect("the transfer is there").state {
+    for id in bank
+        .transfers
+        .ids::<Transfer>(Position::ZERO, 10_000)
+        .await
+        .expect("ids are listed")
+        .ids
+    {
+        match &bank
+            .transfers
+            .load(id)
+            .await
+            .expect("the transfer is there")
+            .state
+        {
             State::Completed => completed += 1,
             State::Compensated { .. } => compensated += 1,
             State::Refused { .. } => {}
@@ -135,11 +217,19 @@ pub async fn record_what_nobody_can_read(bank: &Running<EventSourcedBank>, accou
 }
 
 /// An event of an account as a newer release may write it.
-pub async fn record_what_only_a_newer_release_can_read(bank: &Running<EventSourcedBank>, account: Id<Account>) {
+pub async fn record_what_only_a_newer_release_can_read(
+    bank: &Running<EventSourcedBank>,
+    account: Id<Account>,
+) {
     record(bank, account, "InterestPaid", br#"{"rate":"0.01"}"#).await;
 }
 
-async fn record(bank: &Running<EventSourcedBank>, account: Id<Account>, name: &str, payload: &[u8]) {
+async fn record(
+    bank: &Running<EventSourcedBank>,
+    account: Id<Account>,
+    name: &str,
+    payload: &[u8],
+) {
     let event = NewEvent {
         name: name.into(),
         schema_version: 1,
@@ -147,33 +237,59 @@ async fn record(bank: &Running<EventSourcedBank>, account: Id<Account>, name: &s
         payload: payload.to_vec(),
         metadata: Vec::new(),
     };
-    let append = Append::new(Timestamp::now()).with_events(account.stream(), Expected::Exists, vec![event]);
-    bank.accounts.store().append(append).await.expect("the store does not look at payloads");
+    let append =
+        Append::new(Timestamp::now()).with_events(account.stream(), Expected::Exists, vec![event]);
+    bank.accounts
+        .store()
+        .append(append)
+        .await
+        .expect("the store does not look at payloads");
 }
 
 /// An answer to a transfer that there is not, as when events were restored in the wrong order: what leads transfers cannot deal
 /// with it. Waits until it has stopped, and returns what is missing.
-pub async fn an_answer_before_its_transfer(bank: &Running<EventSourcedBank>) -> (Id<Transfer>, Order) {
-    let (transfer, poor) = (Id::new(), bank.accounts.open("Poor").await.expect("an account"));
+pub async fn an_answer_before_its_transfer(
+    bank: &Running<EventSourcedBank>,
+) -> (Id<Transfer>, Order) {
+    let (transfer, poor) = (
+        Id::new(),
+        bank.accounts.open("Poor").await.expect("an account"),
+    );
     let answer = Leg::answer(transfer, Side::Credit, None);
     let mut leg = Root::with_id(Leg::id(transfer, Side::Credit), answer);
     bank.accounts.save(&mut leg).await.expect("it is written");
     let stopped = bank.settled().await.expect_err("it stops");
-    assert!(matches!(stopped, SystemError::FollowerStopped(_)), "{stopped}");
-    (transfer, Order { from: poor, to: Id::new(), bank: None, amount: money("1.00") })
+    assert!(
+        matches!(stopped, SystemError::FollowerStopped(_)),
+        "{stopped}"
+    );
+    (
+        transfer,
+        Order {
+            from: poor,
+            to: Id::new(),
+            bank: None,
+            amount: money("1.00"),
+        },
+    )
 }
 
 /// Writes what is missing.
 pub async fn mend(bank: &Running<EventSourcedBank>, (transfer, order): (Id<Transfer>, Order)) {
     let mut transfer = Root::with_id(transfer, Transfer::request(order).expect("an order"));
-    bank.transfers.save(&mut transfer).await.expect("it is written");
+    bank.transfers
+        .save(&mut transfer)
+        .await
+        .expect("it is written");
 }
 
 /// What the activity feed should say about an event.
 fn line_of(event: &Recorded<Account>) -> Activity {
     let (owner, amount) = match event.payload.clone() {
         AccountEvent::Opened { owner } => (Some(owner), None),
-        AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => (None, Some(amount)),
+        AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => {
+            (None, Some(amount))
+        }
     };
     Activity {
         position: event.position,
@@ -194,10 +310,21 @@ fn summaries_of(log: &[Recorded<Account>]) -> Vec<AccountSummary> {
         if let AccountEvent::Opened { owner } = &event.payload {
             let (owner, version, opened) = (owner.clone(), event.version, event.position);
             let (balance, movements, last_movement) = (ZERO, 0, None);
-            summaries.push(AccountSummary { account, owner, balance, version, movements, last_movement, opened });
+            summaries.push(AccountSummary {
+                account,
+                owner,
+                balance,
+                version,
+                movements,
+                last_movement,
+                opened,
+            });
             continue;
         }
-        let summary = summaries.iter_mut().find(|summary| summary.account == account).expect("it was opened before");
+        let summary = summaries
+            .iter_mut()
+            .find(|summary| summary.account == account)
+            .expect("it was opened before");
         match event.payload {
             AccountEvent::Opened { .. } => {}
             AccountEvent::Credited { amount } => summary.balance += amount,
@@ -213,8 +340,14 @@ fn summaries_of(log: &[Recorded<Account>]) -> Vec<AccountSummary> {
 /// Schedules a timer of the transfers that is due, as another release may have done: its payload is not the id of a transfer.
 pub async fn schedule_what_no_transfer_reads(store: &dyn EventStore, key: &str) {
     let (follower, log) = (Name::from_static("transfers"), store.log_id());
-    let book = store.notes(NotesQuery::new(follower.clone(), log, "timers")).await.expect("notes");
-    let count: u64 = book.notes.get("timers").map_or(0, |count| count.parse().expect("a number"));
+    let book = store
+        .notes(NotesQuery::new(follower.clone(), log, "timers"))
+        .await
+        .expect("notes");
+    let count: u64 = book
+        .notes
+        .get("timers")
+        .map_or(0, |count| count.parse().expect("a number"));
     let due: Timestamp = "2020-01-01T00:00:00Z".parse().expect("a time");
     let timer = serde_json::json!({
         "id": uuid::Uuid::new_v4(), "due": due, "payload": { "transfer": 7 }, "metadata": {},
@@ -223,5 +356,8 @@ pub async fn schedule_what_no_transfer_reads(store: &dyn EventStore, key: &str) 
         .with_note(format!("timer/{key}"), timer.to_string())
         .with_note(format!("due/{:020}/{key}", due.as_microsecond()), "")
         .with_note("timers", (count + 1).to_string());
-    store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await.expect("a step");
+    store
+        .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+        .await
+        .expect("a step");
 }

@@ -24,17 +24,39 @@ impl Server {
     }
 
     /// One that listens there, with further arguments and variables.
-    pub fn start_with(url: &str, address: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Self {
+    pub fn start_with(
+        url: &str,
+        address: &str,
+        arguments: &[&str],
+        variables: &[(&str, &str)],
+    ) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_bank-example"));
-        for variable in ["RUST_LOG", "BANK_PASSWORD", "BANK_PASSWORD_FILE", "BANK_ORIGIN"] {
+        for variable in [
+            "RUST_LOG",
+            "BANK_PASSWORD",
+            "BANK_PASSWORD_FILE",
+            "BANK_ORIGIN",
+        ] {
             command.env_remove(variable);
         }
-        command.args(["--store", url, "serve", "--addr", address]).args(arguments).envs(variables.iter().copied());
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("the program starts");
+        command
+            .args(["--store", url, "serve", "--addr", address])
+            .args(arguments)
+            .envs(variables.iter().copied());
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.take().expect("a pipe")).read_line(&mut line).expect("it says where it is");
-        let address = line.split_once("http://").and_then(|(_, rest)| rest.split_once('/'));
-        let address = address.and_then(|(address, _)| address.parse().ok()).unwrap_or_else(|| panic!("{line:?}"));
+        BufReader::new(child.stdout.take().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("it says where it is");
+        let address = line
+            .split_once("http://")
+            .and_then(|(_, rest)| rest.split_once('/'));
+        let address = address
+            .and_then(|(address, _)| address.parse().ok())
+            .unwrap_or_else(|| panic!("{line:?}"));
         Self { child, address }
     }
 
@@ -43,7 +65,10 @@ impl Server {
     }
 
     pub fn client(&self) -> Client {
-        Client { address: self.address, stream: None }
+        Client {
+            address: self.address,
+            stream: None,
+        }
     }
 
     /// As `kill -9` does.
@@ -55,8 +80,17 @@ impl Server {
     /// Has it end gracefully.
     pub fn stop(mut self) {
         let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs").success());
-        assert!(self.child.wait().expect("it has ended").success(), "it ends gracefully");
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .expect("kill runs")
+                .success()
+        );
+        assert!(
+            self.child.wait().expect("it has ended").success(),
+            "it ends gracefully"
+        );
     }
 }
 
@@ -79,7 +113,10 @@ impl Client {
 
     /// One that speaks to whatever listens there.
     pub fn to(address: SocketAddr) -> Self {
-        Self { address, stream: None }
+        Self {
+            address,
+            stream: None,
+        }
     }
 
     /// The head of an answer that may have no end. The connection is not used again.
@@ -95,12 +132,21 @@ impl Client {
 
     /// A command of the API.
     pub fn post(&mut self, path: &str, key: &str, body: &Value) -> io::Result<Answer> {
-        let headers = [("Content-Type", "application/json"), ("Idempotency-Key", key)];
+        let headers = [
+            ("Content-Type", "application/json"),
+            ("Idempotency-Key", key),
+        ];
         self.send("POST", path, &headers, body.to_string().as_bytes())
     }
 
     /// Sends what it is given, well-formed or not.
-    pub fn send(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Answer> {
+    pub fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> io::Result<Answer> {
         let mut request = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.address);
         for (name, value) in headers {
             request += &format!("{name}: {value}\r\n");
@@ -133,12 +179,18 @@ fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
     if stream.read_line(&mut line)? == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    let status = line.split(' ').nth(1).and_then(|status| status.parse().ok()).ok_or(io::ErrorKind::InvalidData)?;
+    let status = line
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .ok_or(io::ErrorKind::InvalidData)?;
     let (mut headers, mut bytes) = (axum::http::HeaderMap::new(), 0);
     loop {
         line.clear();
         stream.read_line(&mut line)?;
-        let Some((name, value)) = line.trim_end().split_once(": ") else { break };
+        let Some((name, value)) = line.trim_end().split_once(": ") else {
+            break;
+        };
         if name.eq_ignore_ascii_case("content-length") {
             bytes = value.parse().map_err(|_| io::ErrorKind::InvalidData)?;
         }
@@ -148,5 +200,9 @@ fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
     let mut body = vec![0; bytes];
     stream.read_exact(&mut body)?;
     let text = String::from_utf8(body).map_err(|_| io::ErrorKind::InvalidData)?;
-    Ok(Answer { status, headers, text })
+    Ok(Answer {
+        status,
+        headers,
+        text,
+    })
 }

@@ -7,7 +7,8 @@ use eventsourcing::sql::SqlError;
 use eventsourcing::store::{EventStore, LogQuery, Position};
 use eventsourcing::system::FollowerState;
 use eventsourcing::{
-    ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, System, Table, Tx, values,
+    ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, System, Table, Tx,
+    values,
 };
 
 use crate::domain::{Jar, Jars};
@@ -51,7 +52,10 @@ struct Early {
 
 async fn make_lid(home: &Home) {
     let mut lid = Root::<Lid>::create([LidEvent::Made, LidEvent::Closed]);
-    home.application("lids").save(&mut lid).await.expect("a lid");
+    home.application("lids")
+        .save(&mut lid)
+        .await
+        .expect("a lid");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,11 +75,28 @@ async fn a_policy_that_takes_more_is_refused_if_it_has_passed_over_some_of_it() 
         home.assert_refused(home.builder::<OfEach>(), &parts).await;
         home.run::<OfFilled>().await;
 
-        finish(home.builder::<OfAll>().changed_followers(["audits"]).start().await.expect("it was meant")).await;
-        assert_eq!(home.audited().await, 3, "{}: what lies before stays as it is", home.url());
+        finish(
+            home.builder::<OfAll>()
+                .changed_followers(["audits"])
+                .start()
+                .await
+                .expect("it was meant"),
+        )
+        .await;
+        assert_eq!(
+            home.audited().await,
+            3,
+            "{}: what lies before stays as it is",
+            home.url()
+        );
         home.fill(1).await;
         home.run::<OfAll>().await;
-        assert_eq!(home.audited().await, 5, "{}: it takes more from now on, and need not say so again", home.url());
+        assert_eq!(
+            home.audited().await,
+            5,
+            "{}: it takes more from now on, and need not say so again",
+            home.url()
+        );
         home.run::<OfEach>().await;
     }
 }
@@ -85,8 +106,19 @@ async fn a_policy_that_takes_less_or_something_else_is_refused_if_it_has_process
     for home in Home::all().await {
         home.fill(2).await;
         home.run::<OfAll>().await;
-        home.assert_refused(home.builder::<OfFilled>(), &["takes no more: Added, Taken of Jar"]).await;
-        finish(home.builder::<OfFilled>().changed_followers(["audits"]).start().await.expect("it was meant")).await;
+        home.assert_refused(
+            home.builder::<OfFilled>(),
+            &["takes no more: Added, Taken of Jar"],
+        )
+        .await;
+        finish(
+            home.builder::<OfFilled>()
+                .changed_followers(["audits"])
+                .start()
+                .await
+                .expect("it was meant"),
+        )
+        .await;
         let parts = ["takes besides: Added of Jar; takes no more: Filled of Jar"];
         home.assert_refused(home.builder::<OfAdded>(), &parts).await;
         home.run::<OfFilled>().await;
@@ -105,7 +137,11 @@ async fn a_change_that_no_event_before_the_position_is_touched_by_is_recorded_an
         home.run::<OfLidsToo>().await;
         assert_eq!(home.audited().await, 3, "{}", home.url());
         // By now there is one.
-        home.assert_refused(home.builder::<OfFilled>(), &["takes no more: Closed, Made of Lid"]).await;
+        home.assert_refused(
+            home.builder::<OfFilled>(),
+            &["takes no more: Closed, Made of Lid"],
+        )
+        .await;
     }
 }
 
@@ -116,7 +152,8 @@ async fn a_follower_without_a_record_records_what_it_takes_when_it_is_started() 
         home.run::<OfFilled>().await;
         home.forget("audits", "events").await;
         home.run::<OfFilled>().await;
-        home.assert_refused(home.builder::<OfAll>(), &["takes besides"]).await;
+        home.assert_refused(home.builder::<OfAll>(), &["takes besides"])
+            .await;
     }
 }
 
@@ -124,12 +161,33 @@ async fn a_follower_without_a_record_records_what_it_takes_when_it_is_started() 
 async fn each_partition_is_asked_for_itself() {
     for home in Home::all().await {
         home.fill(6).await;
-        finish(home.builder::<OfFilled>().with_partitions("audits", 2).start().await.expect("a start")).await;
-        home.assert_refused(home.builder::<OfAll>().with_partitions("audits", 2), &["takes besides"]).await;
-        let meant = home.builder::<OfAll>().with_partitions("audits", 2).changed_followers(["audits"]);
+        finish(
+            home.builder::<OfFilled>()
+                .with_partitions("audits", 2)
+                .start()
+                .await
+                .expect("a start"),
+        )
+        .await;
+        home.assert_refused(
+            home.builder::<OfAll>().with_partitions("audits", 2),
+            &["takes besides"],
+        )
+        .await;
+        let meant = home
+            .builder::<OfAll>()
+            .with_partitions("audits", 2)
+            .changed_followers(["audits"]);
         finish(meant.start().await.expect("it was meant")).await;
         home.fill(2).await;
-        finish(home.builder::<OfAll>().with_partitions("audits", 2).start().await.expect("a start")).await;
+        finish(
+            home.builder::<OfAll>()
+                .with_partitions("audits", 2)
+                .start()
+                .await
+                .expect("a start"),
+        )
+        .await;
         assert_eq!(home.audited().await, 6 + 4, "{}", home.url());
     }
 }
@@ -141,32 +199,68 @@ async fn an_older_release_leaves_the_follower_to_a_newer_one_that_takes_what_it_
     for home in Home::all().await {
         let leased = Runner::concurrent().with_leases(Duration::from_millis(300));
         home.fill(1).await;
-        let older: Running<Early> = home.builder().with_runner(leased).start().await.expect("a start");
+        let older: Running<Early> = home
+            .builder()
+            .with_runner(leased)
+            .start()
+            .await
+            .expect("a start");
         let caught_up = tokio::time::timeout(Duration::from_secs(60), older.settled()).await;
         caught_up.expect("in time").expect("it catches up");
 
-        let newer: Running<OfLidsToo> = home.builder().with_runner(leased).start().await.expect("a start");
+        let newer: Running<OfLidsToo> = home
+            .builder()
+            .with_runner(leased)
+            .start()
+            .await
+            .expect("a start");
         make_lid(&home).await;
         let caught_up = tokio::time::timeout(Duration::from_secs(60), newer.settled()).await;
         caught_up.expect("in time").expect("it catches up");
-        assert_eq!(home.audited().await, 3, "{}: a jar, and two events of a lid", home.url());
+        assert_eq!(
+            home.audited().await,
+            3,
+            "{}: a jar, and two events of a lid",
+            home.url()
+        );
         let audits = older.health().await.expect("an answer").followers.remove(0);
-        let waits = matches!(audits.state, FollowerState::WaitingForRelease(_) | FollowerState::StandingBy { .. });
+        let waits = matches!(
+            audits.state,
+            FollowerState::WaitingForRelease(_) | FollowerState::StandingBy { .. }
+        );
         assert!(waits, "{}: {audits:?}", home.url());
         newer.stop().await.expect("a graceful end");
 
         make_lid(&home).await;
-        let second_older: Running<Early> = home.builder().with_runner(leased).start().await.expect("it may run");
+        let second_older: Running<Early> = home
+            .builder()
+            .with_runner(leased)
+            .start()
+            .await
+            .expect("it may run");
         let failure = until_it_waits(&second_older).await;
         assert!(failure.contains("Closed, Made of Lid"), "{failure}");
-        assert!(failure.contains(".changed_followers([\"audits\"])"), "{failure}");
+        assert!(
+            failure.contains(".changed_followers([\"audits\"])"),
+            "{failure}"
+        );
         second_older.stop().await.expect("a graceful end");
         older.stop().await.expect("a graceful end");
         home.run::<OfLidsToo>().await;
-        assert_eq!(home.audited().await, 5, "{}: nothing was passed over", home.url());
+        assert_eq!(
+            home.audited().await,
+            5,
+            "{}: nothing was passed over",
+            home.url()
+        );
 
         // Taken back for good.
-        let early = home.builder::<Early>().changed_followers(["audits"]).start().await.expect("it was meant");
+        let early = home
+            .builder::<Early>()
+            .changed_followers(["audits"])
+            .start()
+            .await
+            .expect("it was meant");
         home.fill(1).await;
         finish(early).await;
         assert_eq!(home.audited().await, 6, "{}", home.url());
@@ -184,7 +278,9 @@ async fn until_it_waits(early: &Running<Early>) -> String {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(60), looking).await.expect("it waits in time")
+    tokio::time::timeout(Duration::from_secs(60), looking)
+        .await
+        .expect("it waits in time")
 }
 
 macro_rules! tally {
@@ -224,14 +320,21 @@ macro_rules! tally {
 }
 
 async fn rows(tally: &ReadModel) -> usize {
-    tally.query("SELECT jar FROM {jars_seen}", &[]).await.expect("rows").len()
+    tally
+        .query("SELECT jar FROM {jars_seen}", &[])
+        .await
+        .expect("rows")
+        .len()
 }
 
 const TABLES: &[Table] = &[Table::new("jars_seen", "jar TEXT NOT NULL")];
 const REFORMATTED: &[Table] = &[Table::new("jars_seen", "jar TEXT\n    NOT NULL")];
 const WIDER: &[Table] = &[Table::new("jars_seen", "jar TEXT NOT NULL, remark TEXT")];
 const INDEXED: &[Table] = &[Table::new("jars_seen", "jar TEXT NOT NULL").with_indexes(&["jar"])];
-const MORE: &[Table] = &[Table::new("jars_seen", "jar TEXT NOT NULL"), Table::new("remarks", "remark TEXT")];
+const MORE: &[Table] = &[
+    Table::new("jars_seen", "jar TEXT NOT NULL"),
+    Table::new("remarks", "remark TEXT"),
+];
 
 tally!(first, 1, TABLES, jars: Jar(Filled));
 tally!(reformatted, 1, REFORMATTED, jars: Jar(Filled));
@@ -251,27 +354,64 @@ async fn a_read_model_with_other_tables_or_events_needs_another_version() {
         finish(first).await;
         home.run::<reformatted::Tallied>().await;
         let parts = ["read model tally has other TABLES", "raise the VERSION"];
-        home.assert_refused(home.builder::<wider::Tallied>(), &parts).await;
-        home.assert_refused(home.builder::<indexed::Tallied>(), &parts).await;
-        home.assert_refused(home.builder::<more::Tallied>(), &parts).await;
-        let parts = ["follower tally takes other events", "takes besides: Added, Taken of Jar", "raise its VERSION"];
-        home.assert_refused(home.builder::<all::Tallied>(), &parts).await;
+        home.assert_refused(home.builder::<wider::Tallied>(), &parts)
+            .await;
+        home.assert_refused(home.builder::<indexed::Tallied>(), &parts)
+            .await;
+        home.assert_refused(home.builder::<more::Tallied>(), &parts)
+            .await;
+        let parts = [
+            "follower tally takes other events",
+            "takes besides: Added, Taken of Jar",
+            "raise its VERSION",
+        ];
+        home.assert_refused(home.builder::<all::Tallied>(), &parts)
+            .await;
         let meant = home.builder::<all::Tallied>().changed_followers(["tally"]);
-        home.assert_refused(meant, &["tally is a read model in tables", "raise its VERSION"]).await;
+        home.assert_refused(
+            meant,
+            &["tally is a read model in tables", "raise its VERSION"],
+        )
+        .await;
 
         let second = home.start::<second::Tallied>().await;
-        assert_eq!(rows(&second.tally).await, 6, "{}: it is built anew", home.url());
-        second.rebuild("tally").await.expect("it begins").finished().await.expect("it is shown");
+        assert_eq!(
+            rows(&second.tally).await,
+            6,
+            "{}: it is built anew",
+            home.url()
+        );
+        second
+            .rebuild("tally")
+            .await
+            .expect("it begins")
+            .finished()
+            .await
+            .expect("it is shown");
         finish(second).await;
-        home.assert_refused(home.builder::<third::Tallied>(), &["takes no more: Added, Taken of Jar"]).await;
+        home.assert_refused(
+            home.builder::<third::Tallied>(),
+            &["takes no more: Added, Taken of Jar"],
+        )
+        .await;
         let first = home.start::<first::Tallied>().await;
-        assert_eq!(first.health().await.expect("an answer").followers[0].failure().map(ToString::to_string), None);
+        assert_eq!(
+            first.health().await.expect("an answer").followers[0]
+                .failure()
+                .map(ToString::to_string),
+            None
+        );
         first.stop().await.expect("a graceful end");
         let second = home.start::<second::Tallied>().await;
         let contents = second.verify_contents().await.expect("an answer").remove(0);
         assert!(contents.agrees(), "{contents}");
         finish(second).await;
-        let page = home.stores.store().read_log(LogQuery::after(Position::ZERO)).await.expect("the log");
+        let page = home
+            .stores
+            .store()
+            .read_log(LogQuery::after(Position::ZERO))
+            .await
+            .expect("the log");
         assert_eq!(page.events.len(), 6);
     }
 }
@@ -283,8 +423,13 @@ async fn tables_of_other_names_are_noticed_without_a_record_too() {
         home.fill(1).await;
         home.run::<first::Tallied>().await;
         home.forget_in_read_models("tally@1", "events").await;
-        home.assert_refused(home.builder::<more::Tallied>(), &["has other TABLES", "raise the VERSION"]).await;
+        home.assert_refused(
+            home.builder::<more::Tallied>(),
+            &["has other TABLES", "raise the VERSION"],
+        )
+        .await;
         home.run::<first::Tallied>().await;
-        home.assert_refused(home.builder::<all::Tallied>(), &["takes besides"]).await;
+        home.assert_refused(home.builder::<all::Tallied>(), &["takes besides"])
+            .await;
     }
 }

@@ -8,7 +8,8 @@ use derive_more::{Deref, From};
 use eventsourcing::sql::SqlError;
 use eventsourcing::store::{Append, EventStore, MemoryStore, Position, Tracking};
 use eventsourcing::{
-    Projection, ReadModel, Recorded, SqlProjection, SqlReadModel, Stores, System, SystemBuilder, Table, Tx, values,
+    Projection, ReadModel, Recorded, SqlProjection, SqlReadModel, Stores, System, SystemBuilder,
+    Table, Tx, values,
 };
 use jiff::Timestamp;
 
@@ -86,15 +87,29 @@ async fn a_policy_of_another_name_is_refused_before_it_repeats_anything() {
         home.run::<Pantry>().await;
         assert_eq!(home.changes_of_the_shelf().await, 10);
 
-        let parts =
-            ["follower shelves", "racks would begin", "name = \"shelves\"", ".removed_followers([\"shelves\"])"];
+        let parts = [
+            "follower shelves",
+            "racks would begin",
+            "name = \"shelves\"",
+            ".removed_followers([\"shelves\"])",
+        ];
         home.assert_refused(home.builder::<Renamed>(), &parts).await;
         home.run::<RenamedField>().await;
-        assert_eq!(home.changes_of_the_shelf().await, 10, "{}: each effect once", home.url());
+        assert_eq!(
+            home.changes_of_the_shelf().await,
+            10,
+            "{}: each effect once",
+            home.url()
+        );
         home.assert_refused(home.builder::<Renamed>(), &parts).await;
         home.fill(1).await;
         home.run::<RenamedField>().await;
-        assert_eq!(home.changes_of_the_shelf().await, 12, "{}: it goes on", home.url());
+        assert_eq!(
+            home.changes_of_the_shelf().await,
+            12,
+            "{}: it goes on",
+            home.url()
+        );
     }
 }
 
@@ -103,18 +118,34 @@ async fn a_follower_that_was_removed_on_purpose_is_named_once_and_not_missed_any
     for home in Home::all().await {
         home.fill(2).await;
         home.run::<Pantry>().await;
-        home.assert_refused(home.builder::<Replaced>(), &["follower shelves", "audits would begin"]).await;
-        let builder = home.builder::<Replaced>().removed_followers(["shelves", "never there"]);
+        home.assert_refused(
+            home.builder::<Replaced>(),
+            &["follower shelves", "audits would begin"],
+        )
+        .await;
+        let builder = home
+            .builder::<Replaced>()
+            .removed_followers(["shelves", "never there"]);
         finish(builder.start().await.expect("it was meant")).await;
-        assert_eq!((home.audited().await, home.changes_of_the_shelf().await), (4, 4));
+        assert_eq!(
+            (home.audited().await, home.changes_of_the_shelf().await),
+            (4, 4)
+        );
         home.fill(1).await;
         home.run::<Replaced>().await;
-        assert_eq!((home.audited().await, home.changes_of_the_shelf().await), (6, 4));
+        assert_eq!(
+            (home.audited().await, home.changes_of_the_shelf().await),
+            (6, 4)
+        );
 
         // It is remembered for whatever comes later.
         home.run::<Grown>().await;
         let builder = home.builder::<Replaced>().removed_followers(["audits"]);
-        home.assert_refused(builder, &["Pantry declares the follower audits; take it out of removed_followers"]).await;
+        home.assert_refused(
+            builder,
+            &["Pantry declares the follower audits; take it out of removed_followers"],
+        )
+        .await;
     }
 }
 
@@ -143,7 +174,11 @@ impl From<eventsourcing::Application> for Idle {
 impl eventsourcing::Policy<Jar> for Idle {
     type Error = Infallible;
 
-    async fn react(&self, _: &Recorded<Jar>, _: &mut eventsourcing::Work) -> Result<(), Infallible> {
+    async fn react(
+        &self,
+        _: &Recorded<Jar>,
+        _: &mut eventsourcing::Work,
+    ) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -154,14 +189,22 @@ async fn two_programs_on_one_store_do_not_miss_each_others_followers() {
         home.fill(2).await;
         let pantry = home.start::<Pantry>().await;
         let office = home.start::<Office>().await;
-        assert_eq!((home.changes_of_the_shelf().await, home.audited().await), (4, 4), "{}", home.url());
+        assert_eq!(
+            (home.changes_of_the_shelf().await, home.audited().await),
+            (4, 4),
+            "{}",
+            home.url()
+        );
         finish(pantry).await;
         // Each may grow while the other one is there.
         home.run::<Pantry>().await;
         finish(office).await;
         home.run::<Office>().await;
 
-        let parts = ["Copycat does not declare the follower shelves", "racks would begin"];
+        let parts = [
+            "Copycat does not declare the follower shelves",
+            "racks would begin",
+        ];
         home.assert_refused(home.builder::<Copycat>(), &parts).await;
     }
 }
@@ -181,7 +224,12 @@ async fn an_older_release_beside_a_newer_one_goes_on() {
         home.run::<Pantry>().await;
         home.fill(1).await;
         home.run::<Extended>().await;
-        assert_eq!((home.changes_of_the_shelf().await, home.audited().await), (6, 6), "{}", home.url());
+        assert_eq!(
+            (home.changes_of_the_shelf().await, home.audited().await),
+            (6, 6),
+            "{}",
+            home.url()
+        );
     }
 }
 
@@ -191,12 +239,19 @@ async fn followers_of_a_store_without_declarations_are_missed_if_they_have_proce
         home.fill(2).await;
         home.run::<Pantry>().await;
         home.forget("eventsourcing.systems", "").await;
-        home.assert_refused(home.builder::<Renamed>(), &["follower shelves", "racks would begin"]).await;
+        home.assert_refused(
+            home.builder::<Renamed>(),
+            &["follower shelves", "racks would begin"],
+        )
+        .await;
 
         // A program that follows the log by hand has no declaration, and is none of the system's.
         let store = home.stores.store();
         let by_hand = Tracking::new("billing", store.log_id(), Position::ZERO, Position::new(3));
-        store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(by_hand)).await.expect("a step");
+        store
+            .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(by_hand))
+            .await
+            .expect("a step");
         home.run::<Extended>().await;
         assert_eq!(home.audited().await, 4);
     }
@@ -210,8 +265,11 @@ async fn a_policy_in_partitions_is_known_by_the_name_of_the_whole() {
         finish(builder.start().await.expect("a start")).await;
         assert_eq!(home.changes_of_the_shelf().await, 16);
         for partitions in [1, 4] {
-            let builder = home.builder::<Renamed>().with_partitions("racks", partitions);
-            home.assert_refused(builder, &["follower shelves", "racks would begin"]).await;
+            let builder = home
+                .builder::<Renamed>()
+                .with_partitions("racks", partitions);
+            home.assert_refused(builder, &["follower shelves", "racks would begin"])
+                .await;
         }
         let builder = home.builder::<RenamedField>().with_partitions("shelves", 4);
         finish(builder.start().await.expect("a start")).await;
@@ -225,7 +283,12 @@ async fn what_could_repeat_nothing_is_not_refused() {
         home.run::<Pantry>().await;
         home.run::<Renamed>().await;
         home.fill(1).await;
-        assert_eq!(home.changes_of_the_shelf().await, 0, "{}: neither has run since", home.url());
+        assert_eq!(
+            home.changes_of_the_shelf().await,
+            0,
+            "{}: neither has run since",
+            home.url()
+        );
         home.run::<Renamed>().await;
         assert_eq!(home.changes_of_the_shelf().await, 2, "{}", home.url());
     }
@@ -238,8 +301,14 @@ async fn a_policy_that_moves_to_a_store_of_its_own_without_its_position_is_refus
         home.run::<Pantry>().await;
         let stores = home.stores.clone().with("shelves", MemoryStore::new());
         let builder = SystemBuilder::<Pantry>::new(stores);
-        home.assert_refused(builder, &["shelves has kept its position in another store", "the store that it had"])
-            .await;
+        home.assert_refused(
+            builder,
+            &[
+                "shelves has kept its position in another store",
+                "the store that it had",
+            ],
+        )
+        .await;
     }
 }
 
@@ -281,15 +350,41 @@ async fn a_foreign_projection_of_another_name_is_refused_and_keeps_to_its_cut() 
         let sent = Arc::new(AtomicU64::new(0));
         let search = || Search(Arc::clone(&sent));
         home.fill(3).await;
-        let builder = || home.builder::<Searched>().with_projection("search", search());
+        let builder = || {
+            home.builder::<Searched>()
+                .with_projection("search", search())
+        };
         finish(builder().start().await.expect("a start")).await;
-        let renamed = || home.builder::<SearchedElsewhere>().with_projection("index", search());
-        home.assert_refused(renamed(), &["follower search", "index would begin"]).await;
+        let renamed = || {
+            home.builder::<SearchedElsewhere>()
+                .with_projection("index", search())
+        };
+        home.assert_refused(renamed(), &["follower search", "index would begin"])
+            .await;
         let cut = builder().with_partitions("search", 2);
-        home.assert_refused(cut, &["follower search has run in 1 partitions", "with_partitions(\"search\", 1)"]).await;
+        home.assert_refused(
+            cut,
+            &[
+                "follower search has run in 1 partitions",
+                "with_partitions(\"search\", 1)",
+            ],
+        )
+        .await;
         assert_eq!(sent.load(Ordering::SeqCst), 6, "{}", home.url());
-        finish(renamed().removed_followers(["search"]).start().await.expect("it was meant")).await;
-        assert_eq!(sent.load(Ordering::SeqCst), 12, "{}: it is another one", home.url());
+        finish(
+            renamed()
+                .removed_followers(["search"])
+                .start()
+                .await
+                .expect("it was meant"),
+        )
+        .await;
+        assert_eq!(
+            sent.load(Ordering::SeqCst),
+            12,
+            "{}: it is another one",
+            home.url()
+        );
     }
 }
 
@@ -305,7 +400,12 @@ impl SqlProjection<Jar> for Tally {
     type Error = SqlError;
 
     async fn project(&self, event: &Recorded<Jar>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
-        tx.execute("INSERT INTO {tally} (jar) VALUES ($1)", &values![event.aggregate_id]).await.map(drop)
+        tx.execute(
+            "INSERT INTO {tally} (jar) VALUES ($1)",
+            &values![event.aggregate_id],
+        )
+        .await
+        .map(drop)
     }
 }
 
@@ -335,9 +435,18 @@ async fn a_read_model_of_another_name_cannot_write_into_the_tables_a_second_time
     for home in Home::all().await {
         home.fill(3).await;
         let tallied = home.start::<Tallied>().await;
-        let parts = ["refuses the tables of the read model counts", "name = \"…\""];
-        home.assert_refused(home.builder::<TalliedElsewhere>(), &parts).await;
-        let rows = tallied.tally.query("SELECT jar FROM {tally}", &[]).await.expect("rows").len();
+        let parts = [
+            "refuses the tables of the read model counts",
+            "name = \"…\"",
+        ];
+        home.assert_refused(home.builder::<TalliedElsewhere>(), &parts)
+            .await;
+        let rows = tallied
+            .tally
+            .query("SELECT jar FROM {tally}", &[])
+            .await
+            .expect("rows")
+            .len();
         assert_eq!(rows, 6, "{}", home.url());
         finish(tallied).await;
     }
@@ -350,10 +459,14 @@ async fn kept_refusals_are_no_followers_and_are_passed_over() {
     for number in 0..2_500 {
         let keeper = format!("refusal:{}", uuid::Uuid::from_u128(number));
         let step = Tracking::new(keeper, store.log_id(), Position::ZERO, Position::ZERO);
-        store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await.expect("a step");
+        store
+            .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+            .await
+            .expect("a step");
     }
     let home = Home::of(Stores::shared(store));
     home.fill(2).await;
     home.run::<Pantry>().await;
-    home.assert_refused(home.builder::<Renamed>(), &["follower shelves"]).await;
+    home.assert_refused(home.builder::<Renamed>(), &["follower shelves"])
+        .await;
 }

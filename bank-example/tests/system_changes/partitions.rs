@@ -2,7 +2,10 @@
 //!
 //! Processes are this very test program. `EVENTSOURCING_CUT_SECONDS` says for how long jars are filled while the releases
 //! change; 4 unless given, 60 before a release.
-#![allow(clippy::print_stdout, reason = "children report by it, and figures are for people")]
+#![allow(
+    clippy::print_stdout,
+    reason = "children report by it, and figures are for people"
+)]
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -11,7 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use eventsourcing::store::{Append, EventStore, HolderId, LeaseRequest, LogQuery, NotesQuery, Position, Tracking};
+use eventsourcing::store::{
+    Append, EventStore, HolderId, LeaseRequest, LogQuery, NotesQuery, Position, Tracking,
+};
 use eventsourcing::system::FollowerState;
 use eventsourcing::{Id, OnFailure, Runner, Running, SystemBuilder, SystemError};
 use jiff::Timestamp;
@@ -25,12 +30,17 @@ const CHILD: &str = "EVENTSOURCING_CUT_CHILD";
 const LEASE: Duration = Duration::from_millis(400);
 
 fn seconds() -> u64 {
-    std::env::var("EVENTSOURCING_CUT_SECONDS").map_or(4, |seconds| seconds.parse().expect("a number of seconds"))
+    std::env::var("EVENTSOURCING_CUT_SECONDS")
+        .map_or(4, |seconds| seconds.parse().expect("a number of seconds"))
 }
 
 /// Each event of a jar has changed the shelf once.
 async fn assert_each_effect_once(home: &Home) {
-    let page = home.application("shelves").log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.expect("a log");
+    let page = home
+        .application("shelves")
+        .log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+        .await
+        .expect("a log");
     let mut causes = BTreeMap::<_, u32>::new();
     for event in page.decode::<Shelf>().expect("events of the shelf") {
         if event.payload != ShelfEvent::Built {
@@ -40,8 +50,19 @@ async fn assert_each_effect_once(home: &Home) {
     }
     let events = page.decode::<Jar>().expect("events of jars").len();
     let twice: Vec<_> = causes.iter().filter(|(_, times)| **times != 1).collect();
-    assert!(twice.is_empty(), "{}: {} effects came more than once, such as {:?}", home.url(), twice.len(), twice[0]);
-    assert_eq!(causes.len(), events, "{}: effects (left) and events", home.url());
+    assert!(
+        twice.is_empty(),
+        "{}: {} effects came more than once, such as {:?}",
+        home.url(),
+        twice.len(),
+        twice[0]
+    );
+    assert_eq!(
+        causes.len(),
+        events,
+        "{}: effects (left) and events",
+        home.url()
+    );
 }
 
 /// Release A has not processed an event yet when release B begins.
@@ -49,12 +70,28 @@ async fn assert_each_effect_once(home: &Home) {
 async fn a_release_with_another_number_is_refused_before_anything_has_been_processed() {
     for home in Home::all().await {
         let unleased = Runner::concurrent().without_leases();
-        let first: Running<Pantry> = home.builder().with_runner(unleased).start().await.expect("a start");
-        let parts = ["follower shelves has run in 1 partitions", "with_partitions(\"shelves\", 1)"];
-        home.assert_refused(home.builder::<Pantry>().with_partitions("shelves", 4), &parts).await;
+        let first: Running<Pantry> = home
+            .builder()
+            .with_runner(unleased)
+            .start()
+            .await
+            .expect("a start");
+        let parts = [
+            "follower shelves has run in 1 partitions",
+            "with_partitions(\"shelves\", 1)",
+        ];
+        home.assert_refused(
+            home.builder::<Pantry>().with_partitions("shelves", 4),
+            &parts,
+        )
+        .await;
         home.fill(5).await;
         finish(first).await;
-        home.assert_refused(home.builder::<Pantry>().with_partitions("shelves", 4), &parts).await;
+        home.assert_refused(
+            home.builder::<Pantry>().with_partitions("shelves", 4),
+            &parts,
+        )
+        .await;
         assert_each_effect_once(&home).await;
     }
 }
@@ -65,10 +102,16 @@ async fn of_releases_that_start_at_once_those_of_one_number_run() {
     for home in Home::all().await {
         home.fill(4).await;
         for leases in [true, false] {
-            let runner =
-                if leases { Runner::concurrent().with_leases(LEASE) } else { Runner::concurrent().without_leases() };
+            let runner = if leases {
+                Runner::concurrent().with_leases(LEASE)
+            } else {
+                Runner::concurrent().without_leases()
+            };
             let starts = [1, 4, 2, 1, 4, 2].map(|partitions| {
-                let builder = home.builder::<Pantry>().with_runner(runner).with_partitions("shelves", partitions);
+                let builder = home
+                    .builder::<Pantry>()
+                    .with_runner(runner)
+                    .with_partitions("shelves", partitions);
                 tokio::spawn(async move { (partitions, builder.start().await) })
             });
             let mut running = Vec::new();
@@ -76,14 +119,21 @@ async fn of_releases_that_start_at_once_those_of_one_number_run() {
                 match start.await.expect("no panic") {
                     (partitions, Ok(pantry)) => running.push((partitions, pantry)),
                     (partitions, Err(SystemError::Invalid { reason })) => {
-                        assert!(reason.contains("start it with_partitions(\"shelves\""), "{partitions}: {reason}");
+                        assert!(
+                            reason.contains("start it with_partitions(\"shelves\""),
+                            "{partitions}: {reason}"
+                        );
                     }
                     (partitions, Err(error)) => panic!("{}: {partitions}: {error}", home.url()),
                 }
             }
             let (first, _) = running.first().expect("one of them runs");
             let first = *first;
-            assert!(running.iter().all(|(partitions, _)| *partitions == first), "{}", home.url());
+            assert!(
+                running.iter().all(|(partitions, _)| *partitions == first),
+                "{}",
+                home.url()
+            );
             home.fill(4).await;
             for (_, pantry) in running {
                 finish(pantry).await;
@@ -101,22 +151,57 @@ async fn a_follower_whose_cut_is_outdated_stops_and_says_what_to_do() {
         for home in Home::all().await {
             let store = Misleading::new(home.stores.store());
             store.name_cuts(false);
-            let builder = SystemBuilder::<Pantry>::new(store.clone()).with_on_failure_default(on_failure);
-            let older = builder.with_runner(Runner::concurrent().without_leases()).start().await.expect("a start");
-            let newer = home.builder::<Pantry>().with_partitions("shelves", 4).start().await.expect("a start");
+            let builder =
+                SystemBuilder::<Pantry>::new(store.clone()).with_on_failure_default(on_failure);
+            let older = builder
+                .with_runner(Runner::concurrent().without_leases())
+                .start()
+                .await
+                .expect("a start");
+            let newer = home
+                .builder::<Pantry>()
+                .with_partitions("shelves", 4)
+                .start()
+                .await
+                .expect("a start");
             store.name_cuts(true);
             home.fill(3).await;
 
-            let stopped = tokio::time::timeout(Duration::from_secs(30), older.settled()).await.expect("in time");
+            let stopped = tokio::time::timeout(Duration::from_secs(30), older.settled())
+                .await
+                .expect("in time");
             let text = stopped.expect_err("it cannot go on").to_string();
-            assert!(text.contains("recorded to run in 4 partitions, and this process runs it in 1"), "{text}");
-            assert!(text.contains("start it with_partitions(\"shelves\", 4)"), "{text}");
+            assert!(
+                text.contains("recorded to run in 4 partitions, and this process runs it in 1"),
+                "{text}"
+            );
+            assert!(
+                text.contains("start it with_partitions(\"shelves\", 4)"),
+                "{text}"
+            );
             let health = older.health().await.expect("an answer");
-            assert!(matches!(health.followers[0].state, FollowerState::Stopped(_)), "{on_failure:?}: {health:?}");
-            assert_eq!((health.is_healthy(), health.followers[0].parked), (false, 0), "{on_failure:?}");
-            assert_eq!(home.changes_of_the_shelf().await, 0, "{}: {on_failure:?}", home.url());
-            assert!(older.resume("shelves").await.expect("an answer"), "it had stopped");
-            let stopped = tokio::time::timeout(Duration::from_secs(30), older.settled()).await.expect("in time");
+            assert!(
+                matches!(health.followers[0].state, FollowerState::Stopped(_)),
+                "{on_failure:?}: {health:?}"
+            );
+            assert_eq!(
+                (health.is_healthy(), health.followers[0].parked),
+                (false, 0),
+                "{on_failure:?}"
+            );
+            assert_eq!(
+                home.changes_of_the_shelf().await,
+                0,
+                "{}: {on_failure:?}",
+                home.url()
+            );
+            assert!(
+                older.resume("shelves").await.expect("an answer"),
+                "it had stopped"
+            );
+            let stopped = tokio::time::timeout(Duration::from_secs(30), older.settled())
+                .await
+                .expect("in time");
             assert!(stopped.is_err(), "{}: it stops again", home.url());
             older.stop().await.expect_err("it had stopped");
             finish(newer).await;
@@ -137,10 +222,24 @@ async fn partitions_do_not_begin_beside_a_process_that_runs_the_whole() {
             duration: Duration::from_millis(500),
         };
         store.lease(request).await.expect("a lease");
-        let parts = ["another process runs follower shelves in one partition", "stop that process"];
-        home.assert_refused(home.builder::<Pantry>().with_partitions("shelves", 4), &parts).await;
+        let parts = [
+            "another process runs follower shelves in one partition",
+            "stop that process",
+        ];
+        home.assert_refused(
+            home.builder::<Pantry>().with_partitions("shelves", 4),
+            &parts,
+        )
+        .await;
         tokio::time::sleep(Duration::from_millis(600)).await;
-        finish(home.builder::<Pantry>().with_partitions("shelves", 4).start().await.expect("it has gone")).await;
+        finish(
+            home.builder::<Pantry>()
+                .with_partitions("shelves", 4)
+                .start()
+                .await
+                .expect("it has gone"),
+        )
+        .await;
     }
 }
 
@@ -151,11 +250,18 @@ async fn a_position_without_a_cut_is_one_of_the_whole() {
         home.fill(1).await;
         let store = home.stores.store();
         let step = Tracking::new("shelves", store.log_id(), Position::ZERO, Position::new(1));
-        store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await.expect("a step");
+        store
+            .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+            .await
+            .expect("a step");
         let refused = home.builder::<Pantry>().with_partitions("shelves", 2);
-        home.assert_refused(refused, &["has run in 1 partitions"]).await;
+        home.assert_refused(refused, &["has run in 1 partitions"])
+            .await;
         home.run::<Pantry>().await;
-        let book = store.notes(NotesQuery::new("shelves".into(), store.log_id(), "").limit(0)).await.expect("a book");
+        let book = store
+            .notes(NotesQuery::new("shelves".into(), store.log_id(), "").limit(0))
+            .await
+            .expect("a book");
         assert_eq!(book.partitions, Some(1));
     }
 }
@@ -194,7 +300,10 @@ impl Process {
 
     fn stop(mut self) {
         drop(self.stdin.take());
-        assert!(self.child.wait().expect("the child ends").success(), "a process has failed");
+        assert!(
+            self.child.wait().expect("the child ends").success(),
+            "a process has failed"
+        );
     }
 }
 
@@ -215,15 +324,24 @@ fn told_to_stop() -> Arc<AtomicBool> {
 }
 
 async fn fill(pantry: &Pantry) -> Id<Jar> {
-    pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 })).await.expect("a jar")
+    pantry
+        .jars
+        .app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+        .await
+        .expect("a jar")
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn child_of_a_release() {
-    let Ok(told) = std::env::var(CHILD) else { return };
+    let Ok(told) = std::env::var(CHILD) else {
+        return;
+    };
     let (partitions, url) = told.split_once(' ').expect("a number and a store");
     let home = Home::of(bank_example::stores::open(url).await.expect("a store"));
-    let builder = home.builder::<Pantry>().with_runner(Runner::concurrent().with_leases(LEASE));
+    let builder = home
+        .builder::<Pantry>()
+        .with_runner(Runner::concurrent().with_leases(LEASE));
     let builder = builder.with_partitions("shelves", partitions.parse().expect("a number"));
     let pantry = match builder.start().await {
         Ok(pantry) => pantry,
@@ -232,15 +350,26 @@ async fn child_of_a_release() {
     };
     println!("\nrunning");
     let stop = told_to_stop();
-    let jar: Id<Jar> =
-        pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 })).await.expect("a jar");
+    let jar: Id<Jar> = pantry
+        .jars
+        .app
+        .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 1 }))
+        .await
+        .expect("a jar");
     for number in 0.. {
         if stop.load(Ordering::Relaxed) {
             break;
         }
         match number % 5 {
             0 => drop(fill(&pantry).await),
-            _ => drop(pantry.jars.app.update(jar, |jar| jar.add(1)).await.expect("an update")),
+            _ => drop(
+                pantry
+                    .jars
+                    .app
+                    .update(jar, |jar| jar.add(1))
+                    .await
+                    .expect("an update"),
+            ),
         }
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
@@ -254,29 +383,53 @@ async fn releases_with_other_numbers_replace_each_other_under_load() {
     let step = Duration::from_millis(seconds() * 1_000 / 4);
     for place in Place::all_durable() {
         let url = place.url().to_owned();
-        tokio::task::spawn_blocking(move || replace_each_other(&url, step)).await.expect("no panic");
-        let home = Home::of(bank_example::stores::open(place.url()).await.expect("a store"));
+        tokio::task::spawn_blocking(move || replace_each_other(&url, step))
+            .await
+            .expect("no panic");
+        let home = Home::of(
+            bank_example::stores::open(place.url())
+                .await
+                .expect("a store"),
+        );
         home.run::<Pantry>().await;
         assert_each_effect_once(&home).await;
-        println!("{}: {} jars, {:?}", place.url(), home.count("Filled").await, began.elapsed());
+        println!(
+            "{}: {} jars, {:?}",
+            place.url(),
+            home.count("Filled").await,
+            began.elapsed()
+        );
     }
 }
 
 fn replace_each_other(url: &str, step: Duration) {
     let mut old = [Process::start(url, 1), Process::start(url, 1)];
-    old.iter_mut().for_each(|process| process.runs().expect("the first release runs"));
+    old.iter_mut()
+        .for_each(|process| process.runs().expect("the first release runs"));
     for partitions in [4, 2, 4] {
-        let reason = Process::start(url, partitions).runs().expect_err("another number is refused");
+        let reason = Process::start(url, partitions)
+            .runs()
+            .expect_err("another number is refused");
         assert!(reason.contains("has run in 1 partitions"), "{reason}");
         std::thread::sleep(step);
     }
     let [first, second] = old;
     first.stop();
-    let reason = Process::start(url, 2).runs().expect_err("also while one process has gone");
-    assert!(reason.contains("start it with_partitions(\"shelves\", 1)"), "{reason}");
+    let reason = Process::start(url, 2)
+        .runs()
+        .expect_err("also while one process has gone");
+    assert!(
+        reason.contains("start it with_partitions(\"shelves\", 1)"),
+        "{reason}"
+    );
     second.stop();
-    let reason = Process::start(url, 4).runs().expect_err("also when all have gone");
-    assert!(reason.contains("start it with_partitions(\"shelves\", 1)"), "{reason}");
+    let reason = Process::start(url, 4)
+        .runs()
+        .expect_err("also when all have gone");
+    assert!(
+        reason.contains("start it with_partitions(\"shelves\", 1)"),
+        "{reason}"
+    );
     let mut last = Process::start(url, 1);
     last.runs().expect("what it says is right");
     std::thread::sleep(step);

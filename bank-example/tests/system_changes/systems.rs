@@ -5,11 +5,12 @@ use std::sync::Arc;
 use bank_example::stores;
 use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{
-    Append, EventStore, FollowersQuery, LogId, LogQuery, MemoryStore, Name, NotesQuery, Position, StoredEvent, Tracking,
+    Append, EventStore, FollowersQuery, LogId, LogQuery, MemoryStore, Name, NotesQuery, Position,
+    StoredEvent, Tracking,
 };
 use eventsourcing::{
-    Aggregate, AppError, Application, Id, Policy, Recorded, Root, Runner, Running, Stores, System, SystemBuilder,
-    SystemError, Work, event,
+    Aggregate, AppError, Application, Id, Policy, Recorded, Root, Runner, Running, Stores, System,
+    SystemBuilder, SystemError, Work, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -29,17 +30,28 @@ impl Home {
     pub(crate) async fn all() -> Vec<Self> {
         let read_models = SqliteStore::in_memory().expect("a store");
         let in_memory = Stores::shared(MemoryStore::new()).with_read_models(read_models.clone());
-        let mut homes = vec![Self { stores: in_memory, read_models: Arc::new(read_models), place: None }];
+        let mut homes = vec![Self {
+            stores: in_memory,
+            read_models: Arc::new(read_models),
+            place: None,
+        }];
         for place in Place::all_durable() {
             let home = Self::of(stores::open(place.url()).await.expect("a store"));
-            homes.push(Self { place: Some(place), ..home });
+            homes.push(Self {
+                place: Some(place),
+                ..home
+            });
         }
         homes
     }
 
     /// In stores of which the shared one keeps everything.
     pub(crate) fn of(stores: Stores) -> Self {
-        Self { read_models: stores.store(), stores, place: None }
+        Self {
+            read_models: stores.store(),
+            stores,
+            place: None,
+        }
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -51,7 +63,10 @@ impl Home {
     }
 
     pub(crate) async fn start<S: System>(&self) -> Running<S> {
-        self.builder().start().await.unwrap_or_else(|error| panic!("{}: {error}", self.url()))
+        self.builder()
+            .start()
+            .await
+            .unwrap_or_else(|error| panic!("{}: {error}", self.url()))
     }
 
     /// Starts a system, lets it catch up and stops it.
@@ -60,43 +75,87 @@ impl Home {
     }
 
     /// Requires that the system is not started, that the reason has these parts, and that nothing was written.
-    pub(crate) async fn assert_refused<S: System>(&self, builder: SystemBuilder<S>, parts: &[&str]) {
+    pub(crate) async fn assert_refused<S: System>(
+        &self,
+        builder: SystemBuilder<S>,
+        parts: &[&str],
+    ) {
         let before = self.picture().await;
         let Err(SystemError::Invalid { reason }) = builder.start().await else {
             panic!("{}: it starts", self.url());
         };
         for part in parts {
-            assert!(reason.contains(part), "{}: {part:?} is missing in: {reason}", self.url());
+            assert!(
+                reason.contains(part),
+                "{}: {part:?} is missing in: {reason}",
+                self.url()
+            );
         }
-        assert_eq!(self.picture().await, before, "{}: nothing may be written", self.url());
+        assert_eq!(
+            self.picture().await,
+            before,
+            "{}: nothing may be written",
+            self.url()
+        );
     }
 
     /// The log, and where the followers are.
     async fn picture(&self) -> (Vec<StoredEvent>, Vec<(Name, u64, u64)>) {
-        let followers = self.stores.store().followers(FollowersQuery::all()).await.expect("a list");
-        let places =
-            followers.into_iter().map(|place| (place.follower, place.position.as_u64(), place.revision.as_u64()));
+        let followers = self
+            .stores
+            .store()
+            .followers(FollowersQuery::all())
+            .await
+            .expect("a list");
+        let places = followers.into_iter().map(|place| {
+            (
+                place.follower,
+                place.position.as_u64(),
+                place.revision.as_u64(),
+            )
+        });
         (self.log().await, places.collect())
     }
 
     pub(crate) async fn log(&self) -> Vec<StoredEvent> {
         let query = LogQuery::after(Position::ZERO).limit(usize::MAX);
-        self.stores.store().read_log(query).await.expect("the log is read").events
+        self.stores
+            .store()
+            .read_log(query)
+            .await
+            .expect("the log is read")
+            .events
     }
 
     /// Counts the events of this name.
     pub(crate) async fn count(&self, name: &str) -> usize {
-        self.log().await.iter().filter(|event| event.name == *name).count()
+        self.log()
+            .await
+            .iter()
+            .filter(|event| event.name == *name)
+            .count()
     }
 
     /// Removes the notes of a follower whose keys begin like this, as if an earlier release had never written them.
     pub(crate) async fn forget(&self, follower: &str, prefix: &str) {
-        forget(&*self.stores.store(), follower, self.stores.store().log_id(), prefix).await;
+        forget(
+            &*self.stores.store(),
+            follower,
+            self.stores.store().log_id(),
+            prefix,
+        )
+        .await;
     }
 
     /// Does what [`forget`](Self::forget) does to a generation of a read model in tables.
     pub(crate) async fn forget_in_read_models(&self, follower: &str, prefix: &str) {
-        forget(&*self.read_models, follower, self.stores.store().log_id(), prefix).await;
+        forget(
+            &*self.read_models,
+            follower,
+            self.stores.store().log_id(),
+            prefix,
+        )
+        .await;
     }
 
     /// Records in the name of a program that is not run.
@@ -107,17 +166,29 @@ impl Home {
     /// Fills this many jars, and adds to each once.
     pub(crate) async fn fill(&self, jars: usize) {
         for _ in 0..jars {
-            let mut jar = Root::<Jar>::create([JarEvent::Filled { beans: 2 }, JarEvent::Added { beans: 1 }]);
-            self.application("jars").save(&mut jar).await.expect("a jar");
+            let mut jar =
+                Root::<Jar>::create([JarEvent::Filled { beans: 2 }, JarEvent::Added { beans: 1 }]);
+            self.application("jars")
+                .save(&mut jar)
+                .await
+                .expect("a jar");
         }
     }
 
     pub(crate) async fn changes_of_the_shelf(&self) -> u64 {
-        self.application("shelves").find(shelf()).await.expect("an answer").map_or(0, |shelf| shelf.changes)
+        self.application("shelves")
+            .find(shelf())
+            .await
+            .expect("an answer")
+            .map_or(0, |shelf| shelf.changes)
     }
 
     pub(crate) async fn audited(&self) -> u64 {
-        self.application("audits").find(audit()).await.expect("an answer").map_or(0, |audit| audit.entries)
+        self.application("audits")
+            .find(audit())
+            .await
+            .expect("an answer")
+            .map_or(0, |audit| audit.entries)
     }
 }
 
@@ -156,7 +227,9 @@ impl From<Application> for Audits {
 }
 
 async fn enter(work: &mut Work) -> Result<(), AppError> {
-    work.load_or_create(audit(), || AuditEvent::Begun).await?.record(AuditEvent::Entered);
+    work.load_or_create(audit(), || AuditEvent::Begun)
+        .await?
+        .record(AuditEvent::Entered);
     Ok(())
 }
 
@@ -211,9 +284,18 @@ pub(crate) struct Pantry {
 }
 
 async fn forget(store: &dyn EventStore, follower: &str, upstream: LogId, prefix: &str) {
-    let book = store.notes(NotesQuery::new(follower.into(), upstream, prefix)).await.expect("notes");
-    assert!(!book.notes.is_empty(), "{follower} has noted nothing under {prefix:?}");
+    let book = store
+        .notes(NotesQuery::new(follower.into(), upstream, prefix))
+        .await
+        .expect("notes");
+    assert!(
+        !book.notes.is_empty(),
+        "{follower} has noted nothing under {prefix:?}"
+    );
     let step = Tracking::new(follower, upstream, book.position, book.position);
     let step = book.notes.into_keys().fold(step, Tracking::without_note);
-    store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await.expect("a step");
+    store
+        .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+        .await
+        .expect("a step");
 }

@@ -4,7 +4,8 @@ use uuid::Uuid;
 
 /// The text in every credit. With it the fields of a credit are about 100 bytes of JSON:
 /// `{"amount":25,"reference":"invoice 2026-0042, monthly payment for electricity, thank you"}`.
-pub const REFERENCE: &str = "invoice 2026-0042, monthly payment for electricity, thank you very much";
+pub const REFERENCE: &str =
+    "invoice 2026-0042, monthly payment for electricity, thank you very much";
 
 /// The amount of the credit with this number: small, and not always the same.
 #[must_use]

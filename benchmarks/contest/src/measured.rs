@@ -27,7 +27,13 @@ impl Measured {
     /// So many events in that time.
     #[must_use]
     pub fn new(events: u64, within: Duration) -> Self {
-        Self { events, within, latencies: Vec::new(), least_share: None, memory_bytes_max: memory_bytes_max() }
+        Self {
+            events,
+            within,
+            latencies: Vec::new(),
+            least_share: None,
+            memory_bytes_max: memory_bytes_max(),
+        }
     }
 
     /// How long each event took, in any order.
@@ -48,7 +54,9 @@ impl Measured {
     #[must_use]
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let last = self.latencies.len().checked_sub(1)?;
-        self.latencies.get((last as f64 * share).round() as usize).copied()
+        self.latencies
+            .get((last as f64 * share).round() as usize)
+            .copied()
     }
 }
 
@@ -56,5 +64,6 @@ impl Measured {
 fn memory_bytes_max() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()).map_or(0, |kib| kib * 1024)
+    line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok())
+        .map_or(0, |kib| kib * 1024)
 }

@@ -56,7 +56,9 @@ where
                 (Order::Run(workload), Some(contestant)) => {
                     // As a task, like everything in a server: a runtime's main future wakes another thread with every step.
                     let contestant = Arc::clone(contestant);
-                    tokio::spawn(async move { workload.run(contestant).await }).await?.map(Answer::Ran)
+                    tokio::spawn(async move { workload.run(contestant).await })
+                        .await?
+                        .map(Answer::Ran)
                 }
                 (Order::Run(_), None) => Err("nobody has entered".into()),
             }
@@ -76,5 +78,8 @@ fn answer_with(answer: &Answer) -> Outcome<()> {
 /// An error and its causes.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+    causes
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(": ")
 }

@@ -74,19 +74,40 @@ impl Workload {
     /// What the contestant fails with.
     pub async fn run(&self, contestant: Arc<dyn Contestant>) -> Outcome<Option<Measured>> {
         match *self {
-            Self::Commands { tasks, accounts, zipf, ref group, seconds } => {
-                let choice = Choice { accounts, zipf, group: group.as_str().into() };
+            Self::Commands {
+                tasks,
+                accounts,
+                zipf,
+                ref group,
+                seconds,
+            } => {
+                let choice = Choice {
+                    accounts,
+                    zipf,
+                    group: group.as_str().into(),
+                };
                 commands(contestant, tasks, choice, seconds).await.map(Some)
             }
-            Self::Appends { events, ref group, seconds } => {
-                appends(&*contestant, events, group, seconds).await.map(Some)
+            Self::Appends {
+                events,
+                ref group,
+                seconds,
+            } => appends(&*contestant, events, group, seconds)
+                .await
+                .map(Some),
+            Self::Rebuild { events, seconds } => {
+                rebuild(&*contestant, events, seconds).await.map(Some)
             }
-            Self::Rebuild { events, seconds } => rebuild(&*contestant, events, seconds).await.map(Some),
             Self::ReadLog => read_log(&*contestant).await,
             Self::Fill { accounts, events } => fill(&*contestant, accounts, events).await,
             Self::Pipeline { events } => contestant.pipeline(events).await,
-            Self::Follow { per_second, seconds } => {
-                contestant.follow(per_second, Duration::from_secs_f64(seconds)).await
+            Self::Follow {
+                per_second,
+                seconds,
+            } => {
+                contestant
+                    .follow(per_second, Duration::from_secs_f64(seconds))
+                    .await
             }
         }
     }
@@ -100,17 +121,25 @@ struct Choice {
     group: Arc<str>,
 }
 
-async fn commands(contestant: Arc<dyn Contestant>, tasks: u64, choice: Choice, seconds: f64) -> Outcome<Measured> {
+async fn commands(
+    contestant: Arc<dyn Contestant>,
+    tasks: u64,
+    choice: Choice,
+    seconds: f64,
+) -> Outcome<Measured> {
     let (start, done) = (Instant::now(), Arc::new(AtomicU64::new(0)));
     let end = start + Duration::from_secs_f64(seconds);
     let mut running = JoinSet::new();
     for task in 0..tasks {
-        let (contestant, choice, done) = (Arc::clone(&contestant), choice.clone(), Arc::clone(&done));
+        let (contestant, choice, done) =
+            (Arc::clone(&contestant), choice.clone(), Arc::clone(&done));
         running.spawn(async move {
             let mut numbers = choice.numbers(task, tasks);
             while Instant::now() < end {
                 let number = numbers();
-                contestant.credit(account(&choice.group, number), amount(number)).await?;
+                contestant
+                    .credit(account(&choice.group, number), amount(number))
+                    .await?;
                 done.fetch_add(1, Ordering::Relaxed);
             }
             Outcome::Ok(())
@@ -140,7 +169,12 @@ impl Choice {
     }
 }
 
-async fn appends(contestant: &dyn Contestant, events: u64, group: &str, seconds: f64) -> Outcome<Measured> {
+async fn appends(
+    contestant: &dyn Contestant,
+    events: u64,
+    group: &str,
+    seconds: f64,
+) -> Outcome<Measured> {
     let (start, mut appended) = (Instant::now(), 0);
     while start.elapsed().as_secs_f64() < seconds {
         contestant.append(account(group, appended), events).await?;
@@ -161,7 +195,9 @@ async fn rebuild(contestant: &dyn Contestant, events: u64, seconds: f64) -> Outc
     while start.elapsed().as_secs_f64() < seconds {
         let balance = contestant.rebuild(long).await?;
         if balance != expected {
-            return Err(format!("the account was rebuilt to {balance} instead of {expected}").into());
+            return Err(
+                format!("the account was rebuilt to {balance} instead of {expected}").into(),
+            );
         }
         rebuilt += 1;
     }
@@ -174,7 +210,11 @@ async fn read_log(contestant: &dyn Contestant) -> Outcome<Option<Measured>> {
     Ok(events.map(|events| Measured::new(events, start.elapsed())))
 }
 
-async fn fill(contestant: &dyn Contestant, accounts: u64, events: u64) -> Outcome<Option<Measured>> {
+async fn fill(
+    contestant: &dyn Contestant,
+    accounts: u64,
+    events: u64,
+) -> Outcome<Option<Measured>> {
     let start = Instant::now();
     let can = contestant.fill(accounts, events).await?;
     Ok(can.then(|| Measured::new(events, start.elapsed())))

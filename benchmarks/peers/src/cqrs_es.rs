@@ -15,7 +15,9 @@ use async_trait::async_trait;
 use contest::{Contestant, Outcome, REFERENCE, amount};
 use cqrs_es::event_sink::EventSink;
 use cqrs_es::persist::{PersistedEventStore, QueryReplay};
-use cqrs_es::{Aggregate, AggregateContext, AggregateError, DomainEvent, EventEnvelope, EventStore, Query};
+use cqrs_es::{
+    Aggregate, AggregateContext, AggregateError, DomainEvent, EventEnvelope, EventStore, Query,
+};
 use postgres_es::{PostgresCqrs, PostgresEventRepository, postgres_cqrs};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -152,7 +154,11 @@ impl Contestant for Bank {
     async fn credit(&self, account: Uuid, amount: u64) -> Outcome<()> {
         let account = account.to_string();
         loop {
-            match self.cqrs.execute(&account, AccountCommand::Credit { amount }).await {
+            match self
+                .cqrs
+                .execute(&account, AccountCommand::Credit { amount })
+                .await
+            {
                 Err(AggregateError::AggregateConflict) => {}
                 done => return Ok(done?),
             }
@@ -160,19 +166,29 @@ impl Contestant for Bank {
     }
 
     async fn append(&self, account: Uuid, events: u64) -> Outcome<()> {
-        Ok(self.cqrs.execute(&account.to_string(), AccountCommand::Write { events }).await?)
+        Ok(self
+            .cqrs
+            .execute(&account.to_string(), AccountCommand::Write { events })
+            .await?)
     }
 
     async fn rebuild(&self, account: Uuid) -> Outcome<u64> {
         let mut loaded = self.store.load_aggregate(&account.to_string()).await?;
         let account = loaded.aggregate();
-        if account.open { Ok(account.balance) } else { Err("there is no such account".into()) }
+        if account.open {
+            Ok(account.balance)
+        } else {
+            Err("there is no such account".into())
+        }
     }
 
     async fn read_log(&self) -> Outcome<Option<u64>> {
-        let repository = PostgresEventRepository::new(self.pool.clone()).with_streaming_channel_size(EVENTS_AHEAD);
+        let repository = PostgresEventRepository::new(self.pool.clone())
+            .with_streaming_channel_size(EVENTS_AHEAD);
         let read = Arc::new(AtomicU64::new(0));
-        QueryReplay::new(repository, Count(Arc::clone(&read))).replay_all().await?;
+        QueryReplay::new(repository, Count(Arc::clone(&read)))
+            .replay_all()
+            .await?;
         Ok(Some(read.load(Ordering::Relaxed)))
     }
 }

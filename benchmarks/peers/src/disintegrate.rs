@@ -15,10 +15,12 @@ use async_trait::async_trait;
 use contest::{Contestant, Outcome, REFERENCE, amount};
 use disintegrate::serde::json::Json;
 use disintegrate::{
-    Decision, DecisionError, Event, EventSourcedStateStore, EventStore, LoadState, NoSnapshot, StateMutate, StateQuery,
-    StreamItem, StreamQuery, query,
+    Decision, DecisionError, Event, EventSourcedStateStore, EventStore, LoadState, NoSnapshot,
+    StateMutate, StateQuery, StreamItem, StreamQuery, query,
 };
-use disintegrate_postgres::{Error, Migrator, PgDecisionMaker, PgEventId, PgEventStore, decision_maker};
+use disintegrate_postgres::{
+    Error, Migrator, PgDecisionMaker, PgEventId, PgEventStore, decision_maker,
+};
 use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use sqlx::Executor;
@@ -54,7 +56,10 @@ struct Account {
 
 impl Account {
     fn new(account_id: Uuid) -> Self {
-        Self { account_id, ..Self::default() }
+        Self {
+            account_id,
+            ..Self::default()
+        }
     }
 }
 
@@ -107,16 +112,26 @@ impl Decision for Write {
 
     fn process(&self, _account: &Account) -> Result<Vec<AccountEvent>, Infallible> {
         let credits = (1..self.events).map(|number| credited(self.account_id, amount(number)));
-        Ok(std::iter::once(opened(self.account_id, 0)).chain(credits).collect())
+        Ok(std::iter::once(opened(self.account_id, 0))
+            .chain(credits)
+            .collect())
     }
 }
 
 fn opened(account_id: Uuid, amount: u64) -> AccountEvent {
-    AccountEvent::AccountOpened { account_id, amount, reference: REFERENCE.into() }
+    AccountEvent::AccountOpened {
+        account_id,
+        amount,
+        reference: REFERENCE.into(),
+    }
 }
 
 fn credited(account_id: Uuid, amount: u64) -> AccountEvent {
-    AccountEvent::AccountCredited { account_id, amount, reference: REFERENCE.into() }
+    AccountEvent::AccountCredited {
+        account_id,
+        amount,
+        reference: REFERENCE.into(),
+    }
 }
 
 type Events = PgEventStore<AccountEvent, Json<AccountEvent>>;
@@ -143,12 +158,21 @@ impl Bank {
 /// of the library uses. The function is made without a look inside, and then again with the number in decimal.
 async fn make_tables(place: &str) -> Outcome<()> {
     let unchecked = pool::connection(place)?.options([("check_function_bodies", "off")]);
-    let pool = PgPoolOptions::new().max_connections(1).connect_with(unchecked).await?;
+    let pool = PgPoolOptions::new()
+        .max_connections(1)
+        .connect_with(unchecked)
+        .await?;
     let events: Events = PgEventStore::new_uninitialized(pool.clone(), Json::default());
     Migrator::new(events).init_event_store().await?;
     let body: String =
-        sqlx::query_scalar("SELECT pg_get_functiondef('event_store_begin_epoch'::regproc)").fetch_one(&pool).await?;
-    pool.execute(body.replace("0xFFFFFFFF", &0xFFFF_FFFF_u32.to_string()).as_str()).await?;
+        sqlx::query_scalar("SELECT pg_get_functiondef('event_store_begin_epoch'::regproc)")
+            .fetch_one(&pool)
+            .await?;
+    pool.execute(
+        body.replace("0xFFFFFFFF", &0xFFFF_FFFF_u32.to_string())
+            .as_str(),
+    )
+    .await?;
     Ok(())
 }
 
@@ -175,13 +199,19 @@ impl Contestant for Bank {
     async fn rebuild(&self, account_id: Uuid) -> Outcome<u64> {
         let loaded = self.states.load(Account::new(account_id)).await?;
         let account = loaded.state();
-        if account.open { Ok(account.balance) } else { Err("there is no such account".into()) }
+        if account.open {
+            Ok(account.balance)
+        } else {
+            Err("there is no such account".into())
+        }
     }
 
     async fn read_log(&self) -> Outcome<Option<u64>> {
         let all: StreamQuery<PgEventId, AccountEvent> = query!(AccountEvent);
         let items = self.events.stream(&all);
-        let read = items.try_fold(0, async |read, item| Ok(read + u64::from(matches!(item, StreamItem::Event(_)))));
+        let read = items.try_fold(0, async |read, item| {
+            Ok(read + u64::from(matches!(item, StreamItem::Event(_))))
+        });
         Ok(Some(read.await?))
     }
 }

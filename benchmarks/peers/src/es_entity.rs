@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use contest::{Contestant, Outcome, REFERENCE, amount};
 use es_entity::errlanes::{self, Fail, Fault};
 use es_entity::{
-    EntityEvents, EntityEventsBuilder, EntityHydrationError, EsEntity, EsEvent, EsRepo, FromCaller, IntoEvents,
-    TryFromEvents,
+    EntityEvents, EntityEventsBuilder, EntityHydrationError, EsEntity, EsEvent, EsRepo, FromCaller,
+    IntoEvents, TryFromEvents,
 };
 use serde::{Deserialize, Serialize};
 use sqlx::PgPool;
@@ -28,8 +28,15 @@ es_entity::entity_id! { AccountId }
 #[serde(tag = "type", rename_all = "snake_case")]
 #[es_event(id = "AccountId")]
 enum AccountEvent {
-    Opened { id: AccountId, amount: u64, reference: String },
-    Credited { amount: u64, reference: String },
+    Opened {
+        id: AccountId,
+        amount: u64,
+        reference: String,
+    },
+    Credited {
+        amount: u64,
+        reference: String,
+    },
 }
 
 #[derive(EsEntity)]
@@ -42,7 +49,10 @@ struct Account {
 impl Account {
     fn credit(&mut self, amount: u64) {
         self.balance += amount;
-        self.events.push(AccountEvent::Credited { amount, reference: REFERENCE.into() });
+        self.events.push(AccountEvent::Credited {
+            amount,
+            reference: REFERENCE.into(),
+        });
     }
 }
 
@@ -73,11 +83,21 @@ struct NewAccount {
 impl IntoEvents<AccountEvent> for NewAccount {
     type IdSource = FromCaller;
 
-    fn into_events(self, builder: EntityEventsBuilder<AccountEvent, FromCaller>) -> EntityEvents<AccountEvent> {
+    fn into_events(
+        self,
+        builder: EntityEventsBuilder<AccountEvent, FromCaller>,
+    ) -> EntityEvents<AccountEvent> {
         let reference = || REFERENCE.to_owned();
-        let opened = AccountEvent::Opened { id: self.id, amount: self.amount, reference: reference() };
+        let opened = AccountEvent::Opened {
+            id: self.id,
+            amount: self.amount,
+            reference: reference(),
+        };
         let credits = self.credits.into_iter();
-        let credits = credits.map(|amount| AccountEvent::Credited { amount, reference: reference() });
+        let credits = credits.map(|amount| AccountEvent::Credited {
+            amount,
+            reference: reference(),
+        });
         builder.initial_events(self.id, std::iter::once(opened).chain(credits))
     }
 }
@@ -95,7 +115,9 @@ pub(crate) struct Bank {
 impl Bank {
     pub(crate) async fn open(place: &str) -> Outcome<Self> {
         let pool = pool::open_with_tables(place, "accounts", TABLES).await?;
-        Ok(Self { accounts: Accounts { pool } })
+        Ok(Self {
+            accounts: Accounts { pool },
+        })
     }
 }
 
@@ -113,7 +135,15 @@ impl Contestant for Bank {
                         done => return done.map(drop).map_err(Into::into),
                     }
                 }
-                None => match self.accounts.create(NewAccount { id, amount, credits: Vec::new() }).await {
+                None => match self
+                    .accounts
+                    .create(NewAccount {
+                        id,
+                        amount,
+                        credits: Vec::new(),
+                    })
+                    .await
+                {
                     // Another opened it.
                     Err(Fail::Rejected(_) | Fail::Transient(_)) => {}
                     done => return done.map(drop).map_err(Into::into),
@@ -124,11 +154,21 @@ impl Contestant for Bank {
 
     async fn append(&self, account: Uuid, events: u64) -> Outcome<()> {
         let credits = (1..events).map(amount).collect();
-        self.accounts.create(NewAccount { id: account.into(), amount: 0, credits }).await?;
+        self.accounts
+            .create(NewAccount {
+                id: account.into(),
+                amount: 0,
+                credits,
+            })
+            .await?;
         Ok(())
     }
 
     async fn rebuild(&self, account: Uuid) -> Outcome<u64> {
-        Ok(self.accounts.find_by_id(AccountId::from(account)).await?.balance)
+        Ok(self
+            .accounts
+            .find_by_id(AccountId::from(account))
+            .await?
+            .balance)
     }
 }

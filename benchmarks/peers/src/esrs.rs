@@ -52,23 +52,38 @@ impl Aggregate for Account {
     type Event = AccountEvent;
     type Error = Infallible;
 
-    fn handle_command(state: &AccountState, command: AccountCommand) -> Result<Vec<AccountEvent>, Infallible> {
+    fn handle_command(
+        state: &AccountState,
+        command: AccountCommand,
+    ) -> Result<Vec<AccountEvent>, Infallible> {
         let reference = || REFERENCE.to_owned();
-        let opened = |amount| AccountEvent::Opened { amount, reference: reference() };
-        let credited = |amount| AccountEvent::Credited { amount, reference: reference() };
+        let opened = |amount| AccountEvent::Opened {
+            amount,
+            reference: reference(),
+        };
+        let credited = |amount| AccountEvent::Credited {
+            amount,
+            reference: reference(),
+        };
         Ok(match command {
             AccountCommand::Credit { amount } if state.open => vec![credited(amount)],
             AccountCommand::Credit { amount } => vec![opened(amount)],
-            AccountCommand::Write { events } => {
-                std::iter::once(opened(0)).chain((1..events).map(|number| credited(amount(number)))).collect()
-            }
+            AccountCommand::Write { events } => std::iter::once(opened(0))
+                .chain((1..events).map(|number| credited(amount(number))))
+                .collect(),
         })
     }
 
     fn apply_event(state: AccountState, event: AccountEvent) -> AccountState {
         match event {
-            AccountEvent::Opened { amount, .. } => AccountState { open: true, balance: amount },
-            AccountEvent::Credited { amount, .. } => AccountState { balance: state.balance + amount, ..state },
+            AccountEvent::Opened { amount, .. } => AccountState {
+                open: true,
+                balance: amount,
+            },
+            AccountEvent::Credited { amount, .. } => AccountState {
+                balance: state.balance + amount,
+                ..state
+            },
         }
     }
 }
@@ -82,8 +97,15 @@ pub(crate) struct Bank {
 impl Bank {
     pub(crate) async fn open(place: &str) -> Outcome<Self> {
         let pool = pool::open(place).await?;
-        let store = PgStoreBuilder::new(pool.clone()).with_event_id_format(UuidFormat::V7).try_build().await?;
-        Ok(Self { pool, accounts: AggregateManager::new(store.clone()), store })
+        let store = PgStoreBuilder::new(pool.clone())
+            .with_event_id_format(UuidFormat::V7)
+            .try_build()
+            .await?;
+        Ok(Self {
+            pool,
+            accounts: AggregateManager::new(store.clone()),
+            store,
+        })
     }
 }
 
@@ -93,7 +115,11 @@ impl Contestant for Bank {
         loop {
             let loaded = self.accounts.load(account).await?;
             let state = loaded.unwrap_or_else(|| AggregateState::with_id(account));
-            match self.accounts.handle_command(state, AccountCommand::Credit { amount }).await {
+            match self
+                .accounts
+                .handle_command(state, AccountCommand::Credit { amount })
+                .await
+            {
                 Err(error) if is_conflict(&error) => {}
                 done => return done?.map(drop).map_err(Into::into),
             }
@@ -102,18 +128,28 @@ impl Contestant for Bank {
 
     async fn append(&self, account: Uuid, events: u64) -> Outcome<()> {
         let state = AggregateState::with_id(account);
-        self.accounts.handle_command(state, AccountCommand::Write { events }).await??;
+        self.accounts
+            .handle_command(state, AccountCommand::Write { events })
+            .await??;
         Ok(())
     }
 
     async fn rebuild(&self, account: Uuid) -> Outcome<u64> {
-        let state = self.accounts.load(account).await?.ok_or("there is no such account")?;
+        let state = self
+            .accounts
+            .load(account)
+            .await?
+            .ok_or("there is no such account")?;
         Ok(state.inner().balance)
     }
 
     async fn read_log(&self) -> Outcome<Option<u64>> {
         let events = self.store.stream_events(&self.pool);
-        Ok(Some(events.try_fold(0, async |read, _event| Ok(read + 1)).await?))
+        Ok(Some(
+            events
+                .try_fold(0, async |read, _event| Ok(read + 1))
+                .await?,
+        ))
     }
 }
 

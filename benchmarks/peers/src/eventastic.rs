@@ -13,7 +13,9 @@ use contest::{Contestant, Outcome, REFERENCE, amount};
 use eventastic::aggregate::{Aggregate, Context, Root, SaveError, SideEffect};
 use eventastic::event::DomainEvent;
 use eventastic::repository::{RepositoryError, RepositoryReader};
-use eventastic_postgres::{NoEncryption, PostgresRepository, SideEffectDbError, SideEffectStorage, TableConfig};
+use eventastic_postgres::{
+    NoEncryption, PostgresRepository, SideEffectDbError, SideEffectStorage, TableConfig,
+};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use sqlx::{Postgres, Transaction};
@@ -23,17 +25,35 @@ use crate::pool;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum AccountEvent {
-    Opened { event_id: Uuid, account_id: Uuid, amount: u64, reference: String },
-    Credited { event_id: Uuid, amount: u64, reference: String },
+    Opened {
+        event_id: Uuid,
+        account_id: Uuid,
+        amount: u64,
+        reference: String,
+    },
+    Credited {
+        event_id: Uuid,
+        amount: u64,
+        reference: String,
+    },
 }
 
 impl AccountEvent {
     fn opened(account_id: Uuid, amount: u64) -> Self {
-        Self::Opened { event_id: Uuid::now_v7(), account_id, amount, reference: REFERENCE.into() }
+        Self::Opened {
+            event_id: Uuid::now_v7(),
+            account_id,
+            amount,
+            reference: REFERENCE.into(),
+        }
     }
 
     fn credited(amount: u64) -> Self {
-        Self::Credited { event_id: Uuid::now_v7(), amount, reference: REFERENCE.into() }
+        Self::Credited {
+            event_id: Uuid::now_v7(),
+            amount,
+            reference: REFERENCE.into(),
+        }
     }
 }
 
@@ -66,7 +86,12 @@ impl Aggregate for Account {
 
     fn apply_new(event: &AccountEvent) -> Result<Self, &'static str> {
         match event {
-            AccountEvent::Opened { account_id, amount, .. } => Ok(Self { id: *account_id, balance: *amount }),
+            AccountEvent::Opened {
+                account_id, amount, ..
+            } => Ok(Self {
+                id: *account_id,
+                balance: *amount,
+            }),
             AccountEvent::Credited { .. } => Err("the account is not open"),
         }
     }
@@ -119,7 +144,8 @@ impl Bank {
     pub(crate) async fn open(place: &str) -> Outcome<Self> {
         let tables = TableConfig::new("events", "snapshots");
         let (connection, settings) = (pool::connection(place)?, pool::settings());
-        let accounts = PostgresRepository::new(connection, settings, tables, Nowhere, NoEncryption).await?;
+        let accounts =
+            PostgresRepository::new(connection, settings, tables, Nowhere, NoEncryption).await?;
         accounts.run_migrations().await?;
         Ok(Self { accounts })
     }
@@ -132,7 +158,9 @@ impl Bank {
                 account.record_that(AccountEvent::credited(amount))?;
                 account
             }
-            Err(RepositoryError::AggregateNotFound) => Account::record_new(AccountEvent::opened(id, amount))?,
+            Err(RepositoryError::AggregateNotFound) => {
+                Account::record_new(AccountEvent::opened(id, amount))?
+            }
             Err(error) => return Err(error.to_string().into()),
         };
         match transaction.store(&mut account).await {

@@ -34,7 +34,12 @@ use crate::pool::CONNECTIONS;
 
 /// The runtime that the peer lives on. It is never dropped, which would be forbidden to tasks.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-    Builder::new().threaded_scheduler().core_threads(2).enable_all().build().expect("threads can be started")
+    Builder::new()
+        .threaded_scheduler()
+        .core_threads(2)
+        .enable_all()
+        .build()
+        .expect("threads can be started")
 });
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -72,8 +77,14 @@ impl Aggregate for Account {
 
     fn apply(state: AccountState, event: AccountEvent) -> Result<AccountState, Infallible> {
         Ok(match event {
-            AccountEvent::Opened { amount, .. } => AccountState { open: true, balance: amount },
-            AccountEvent::Credited { amount, .. } => AccountState { balance: state.balance + amount, ..state },
+            AccountEvent::Opened { amount, .. } => AccountState {
+                open: true,
+                balance: amount,
+            },
+            AccountEvent::Credited { amount, .. } => AccountState {
+                balance: state.balance + amount,
+                ..state
+            },
         })
     }
 
@@ -89,14 +100,20 @@ impl Aggregate for Account {
 
 fn decide(state: &AccountState, command: &AccountCommand) -> Vec<AccountEvent> {
     let reference = || REFERENCE.to_owned();
-    let opened = |amount| AccountEvent::Opened { amount, reference: reference() };
-    let credited = |amount| AccountEvent::Credited { amount, reference: reference() };
+    let opened = |amount| AccountEvent::Opened {
+        amount,
+        reference: reference(),
+    };
+    let credited = |amount| AccountEvent::Credited {
+        amount,
+        reference: reference(),
+    };
     match *command {
         AccountCommand::Credit { amount } if state.open => vec![credited(amount)],
         AccountCommand::Credit { amount } => vec![opened(amount)],
-        AccountCommand::Write { events } => {
-            std::iter::once(opened(0)).chain((1..events).map(|number| credited(amount(number)))).collect()
-        }
+        AccountCommand::Write { events } => std::iter::once(opened(0))
+            .chain((1..events).map(|number| credited(amount(number))))
+            .collect(),
     }
 }
 
@@ -120,7 +137,10 @@ impl Bank {
             }
             Ok(stores)
         });
-        Ok(Self { stores: stores.await?, turn: AtomicUsize::new(0) })
+        Ok(Self {
+            stores: stores.await?,
+            turn: AtomicUsize::new(0),
+        })
     }
 
     /// The connections take turns.
@@ -156,7 +176,11 @@ impl Contestant for Bank {
         let accounts = self.accounts();
         on_its_runtime(async move {
             let account = accounts.get(account.to_string()).await?;
-            if account.open { Ok(account.balance) } else { Err("there is no such account".into()) }
+            if account.open {
+                Ok(account.balance)
+            } else {
+                Err("there is no such account".into())
+            }
         })
         .await
     }
@@ -165,7 +189,11 @@ impl Contestant for Bank {
         let store = self.store();
         on_its_runtime(async move {
             let events = store.stream_all(Select::All).await?;
-            Ok(Some(events.try_fold(0, async |read, _event| Ok(read + 1)).await?))
+            Ok(Some(
+                events
+                    .try_fold(0, async |read, _event| Ok(read + 1))
+                    .await?,
+            ))
         })
         .await
     }
@@ -184,9 +212,13 @@ async fn credit(mut accounts: Accounts, id: String, amount: u64) -> Outcome<()> 
 
 /// The version that the function in the database finds is another, or another got in between.
 fn is_conflict(error: &Error) -> bool {
-    let Error::Postgres(error) = error else { return false };
+    let Error::Postgres(error) = error else {
+        return false;
+    };
     matches!(error.code(), Some(code) if *code == SqlState::UNIQUE_VIOLATION)
-        || error.to_string().contains("invalid aggregate version provided")
+        || error
+            .to_string()
+            .contains("invalid aggregate version provided")
 }
 
 async fn connect(place: &str) -> Outcome<Client> {
@@ -199,6 +231,8 @@ async fn connect(place: &str) -> Outcome<Client> {
     Ok(client)
 }
 
-async fn on_its_runtime<T: Send + 'static>(work: impl Future<Output = Outcome<T>> + Send + 'static) -> Outcome<T> {
+async fn on_its_runtime<T: Send + 'static>(
+    work: impl Future<Output = Outcome<T>> + Send + 'static,
+) -> Outcome<T> {
     RUNTIME.spawn(work).await?
 }

@@ -18,7 +18,15 @@ use std::sync::Arc;
 use contest::{Contestant, Outcome};
 
 /// The names of the peers.
-pub const PEERS: &[&str] = &["cqrs-es", "disintegrate", "es-entity", "esrs", "eventastic", "eventually", "mire"];
+pub const PEERS: &[&str] = &[
+    "cqrs-es",
+    "disintegrate",
+    "es-entity",
+    "esrs",
+    "eventastic",
+    "eventually",
+    "mire",
+];
 
 /// The peer of this name in the PostgreSQL database at `place`, an address. Makes its tables, if they are not there.
 ///
@@ -33,6 +41,8 @@ pub async fn enter(peer: String, place: String) -> Outcome<Arc<dyn Contestant>> 
         "eventastic" => Arc::new(eventastic::Bank::open(&place).await?),
         "eventually" => Arc::new(eventually::Bank::open(&place).await?),
         "mire" => Arc::new(mire::Bank::open(&place).await?),
-        _ => return Err(format!("there is no peer {peer}; name one of {}", PEERS.join(", ")).into()),
+        _ => {
+            return Err(format!("there is no peer {peer}; name one of {}", PEERS.join(", ")).into());
+        }
     })
 }

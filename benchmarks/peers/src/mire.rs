@@ -14,7 +14,10 @@ use std::str::FromStr;
 
 use async_trait::async_trait;
 use contest::{Contestant, Outcome, REFERENCE, amount};
-use mire::{Aggregate, AggregateRoot, Command, CommandError, DomainRepository, EventData, EventStore, EventStoreError};
+use mire::{
+    Aggregate, AggregateRoot, Command, CommandError, DomainRepository, EventData, EventStore,
+    EventStoreError,
+};
 use serde::{Deserialize, Serialize};
 use sqlx_09::ConnectOptions;
 use sqlx_09::postgres::{PgConnectOptions, PgPoolOptions};
@@ -86,12 +89,20 @@ impl Bank {
     pub(crate) async fn open(place: &str) -> Outcome<Self> {
         let connection = PgConnectOptions::from_str(place)?.disable_statement_logging();
         // The settings of the peers on the older sqlx.
-        let settings = PgPoolOptions::new().min_connections(CONNECTIONS).max_connections(CONNECTIONS);
-        let settings = settings.test_before_acquire(false).idle_timeout(None).max_lifetime(None);
-        let store =
-            EventStore::new(settings.connect_with(connection).await?).with_hydration_limits(PAGE_EVENTS, PAGE_BYTES);
+        let settings = PgPoolOptions::new()
+            .min_connections(CONNECTIONS)
+            .max_connections(CONNECTIONS);
+        let settings = settings
+            .test_before_acquire(false)
+            .idle_timeout(None)
+            .max_lifetime(None);
+        let store = EventStore::new(settings.connect_with(connection).await?)
+            .with_hydration_limits(PAGE_EVENTS, PAGE_BYTES);
         store.migrate().await?;
-        Ok(Self { accounts: store.repository(), store })
+        Ok(Self {
+            accounts: store.repository(),
+            store,
+        })
     }
 }
 
@@ -109,14 +120,24 @@ impl Contestant for Bank {
 
     async fn append(&self, account: Uuid, events: u64) -> Outcome<()> {
         let mut account = AggregateRoot::<Account>::new(&account.to_string());
-        account.record(AccountEvent::Opened { amount: 0, reference: REFERENCE.into() });
+        account.record(AccountEvent::Opened {
+            amount: 0,
+            reference: REFERENCE.into(),
+        });
         let credits = (1..events).map(amount);
-        account.record_many(credits.map(|amount| AccountEvent::Credited { amount, reference: REFERENCE.into() }));
+        account.record_many(credits.map(|amount| AccountEvent::Credited {
+            amount,
+            reference: REFERENCE.into(),
+        }));
         Ok(self.store.save(&mut account).await?)
     }
 
     async fn rebuild(&self, account: Uuid) -> Outcome<u64> {
-        let account = self.store.load::<Account>(&account.to_string()).await?.ok_or("there is no such account")?;
+        let account = self
+            .store
+            .load::<Account>(&account.to_string())
+            .await?
+            .ok_or("there is no such account")?;
         Ok(account.state.balance)
     }
 
@@ -124,9 +145,17 @@ impl Contestant for Bank {
         let (mut read, mut after) = (0, (0, 0));
         loop {
             let account = Account::stream_category();
-            let page = self.store.read_category_after_bounded(account, after.0, after.1, PAGE_EVENTS, PAGE_BYTES);
+            let page = self.store.read_category_after_bounded(
+                account,
+                after.0,
+                after.1,
+                PAGE_EVENTS,
+                PAGE_BYTES,
+            );
             let page = page.await?;
-            let Some(last) = page.last() else { return Ok(Some(read)) };
+            let Some(last) = page.last() else {
+                return Ok(Some(read));
+            };
             after = (last.transaction_id, last.global_position);
             for recorded in page {
                 let _event: AccountEvent = serde_json::from_value(recorded.data)?;

@@ -36,7 +36,10 @@ pub(crate) async fn open(place: &str) -> Outcome<PgPool> {
 /// A pool for the database at `place`, where `tables` are made unless `table`, one of them, is there.
 pub(crate) async fn open_with_tables(place: &str, table: &str, tables: &str) -> Outcome<PgPool> {
     let pool = open(place).await?;
-    let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(table).fetch_one(&pool).await?;
+    let there: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+        .bind(table)
+        .fetch_one(&pool)
+        .await?;
     if !there {
         pool.execute(tables).await?;
     }

@@ -24,30 +24,53 @@ async fn keeps_a_bank(peer: &str, has_log: bool) {
     let server = Server::start(DURABLE);
     let bank = enter(peer, &server).await;
     let (shared, long) = (account("shared", 0), account("long", 0));
-    assert!(bank.rebuild(shared).await.is_err(), "{peer} knows an account that nobody opened");
+    assert!(
+        bank.rebuild(shared).await.is_err(),
+        "{peer} knows an account that nobody opened"
+    );
 
     let mut tasks = JoinSet::new();
     for task in 0..TASKS {
         let bank = Arc::clone(&bank);
         tasks.spawn(async move {
             for number in 0..CREDITS_OF_A_TASK {
-                bank.credit(shared, amount(task * CREDITS_OF_A_TASK + number)).await.expect("a credit");
+                bank.credit(shared, amount(task * CREDITS_OF_A_TASK + number))
+                    .await
+                    .expect("a credit");
             }
         });
     }
     tasks.join_all().await;
     let credited: u64 = (0..TASKS * CREDITS_OF_A_TASK).map(amount).sum();
-    assert_eq!(bank.rebuild(shared).await.expect("the account"), credited, "{peer} lost credits");
+    assert_eq!(
+        bank.rebuild(shared).await.expect("the account"),
+        credited,
+        "{peer} lost credits"
+    );
 
-    bank.append(long, EVENTS_OF_AN_APPEND).await.expect("an append");
+    bank.append(long, EVENTS_OF_AN_APPEND)
+        .await
+        .expect("an append");
     let appended: u64 = (1..EVENTS_OF_AN_APPEND).map(amount).sum();
-    assert_eq!(bank.rebuild(long).await.expect("the account"), appended, "{peer} lost events of an append");
+    assert_eq!(
+        bank.rebuild(long).await.expect("the account"),
+        appended,
+        "{peer} lost events of an append"
+    );
 
     // Who comes later finds what is there.
     let bank = enter(peer, &server).await;
-    assert_eq!(bank.rebuild(shared).await.expect("the account"), credited, "{peer} forgot");
+    assert_eq!(
+        bank.rebuild(shared).await.expect("the account"),
+        credited,
+        "{peer} forgot"
+    );
     let log = has_log.then_some(TASKS * CREDITS_OF_A_TASK + EVENTS_OF_AN_APPEND);
-    assert_eq!(bank.read_log().await.expect("a log"), log, "{peer} reads another log");
+    assert_eq!(
+        bank.read_log().await.expect("a log"),
+        log,
+        "{peer} reads another log"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -87,6 +110,13 @@ async fn mire() {
 
 #[tokio::test]
 async fn a_stranger_does_not_enter() {
-    let refused = peers::enter("nobody".into(), String::new()).await.err().expect("a refusal").to_string();
-    assert!(peers::PEERS.iter().all(|peer| refused.contains(peer)), "{refused}");
+    let refused = peers::enter("nobody".into(), String::new())
+        .await
+        .err()
+        .expect("a refusal")
+        .to_string();
+    assert!(
+        peers::PEERS.iter().all(|peer| refused.contains(peer)),
+        "{refused}"
+    );
 }

@@ -46,13 +46,26 @@ struct Row {
 
 impl Row {
     fn opened() -> Outcome<Self> {
-        let payload = serde_json::to_vec(&Opened { owner: "Alice".to_owned() })?;
-        Ok(Self { version: 1, name: OPENED, payload })
+        let payload = serde_json::to_vec(&Opened {
+            owner: "Alice".to_owned(),
+        })?;
+        Ok(Self {
+            version: 1,
+            name: OPENED,
+            payload,
+        })
     }
 
     fn credited(version: i64, amount: u64) -> Outcome<Self> {
-        let payload = serde_json::to_vec(&Credited { amount, reference: REFERENCE.to_owned() })?;
-        Ok(Self { version, name: CREDITED, payload })
+        let payload = serde_json::to_vec(&Credited {
+            amount,
+            reference: REFERENCE.to_owned(),
+        })?;
+        Ok(Self {
+            version,
+            name: CREDITED,
+            payload,
+        })
     }
 
     /// A new account with so many events.
@@ -66,6 +79,8 @@ impl Row {
 fn decode(name: &str, payload: &[u8]) -> Outcome<u64> {
     match name {
         CREDITED => Ok(serde_json::from_slice::<Credited>(payload)?.amount),
-        _ => serde_json::from_slice::<Opened>(payload).map(|_| 0).map_err(Into::into),
+        _ => serde_json::from_slice::<Opened>(payload)
+            .map(|_| 0)
+            .map_err(Into::into),
     }
 }

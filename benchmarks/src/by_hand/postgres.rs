@@ -28,7 +28,8 @@ const TABLE: &str = "
     )";
 const INSERT: &str = "INSERT INTO events (stream_id, version, name, metadata, payload)
     SELECT $1, version, name, $5, payload FROM unnest($2::bigint[], $3::text[], $4::bytea[]) AS row (version, name, payload)";
-const STREAM: &str = "SELECT version, name, payload FROM events WHERE stream_id = $1 ORDER BY version";
+const STREAM: &str =
+    "SELECT version, name, payload FROM events WHERE stream_id = $1 ORDER BY version";
 const LOG: &str = "SELECT position, name, payload, stream_id, version, recorded_at, metadata
     FROM events WHERE position > $1 ORDER BY position LIMIT 1000";
 
@@ -61,8 +62,17 @@ impl Postgres {
         for _ in 0..CONNECTIONS {
             sessions.push(Arc::new(Session::connect(url).await?));
         }
-        let (sent, room) = (Mutex::default(), Arc::new(Semaphore::new(PIPELINED_INSERTS)));
-        Ok(Self { sessions, next: AtomicUsize::new(0), effort, sent, room })
+        let (sent, room) = (
+            Mutex::default(),
+            Arc::new(Semaphore::new(PIPELINED_INSERTS)),
+        );
+        Ok(Self {
+            sessions,
+            next: AtomicUsize::new(0),
+            effort,
+            sent,
+            room,
+        })
     }
 
     fn session(&self) -> &Arc<Session> {
@@ -71,7 +81,10 @@ impl Postgres {
 
     /// Sends an insert on the first connection, behind those on their way.
     async fn send(&self, account: Uuid, rows: Vec<Row>) -> Outcome<()> {
-        let (session, room) = (Arc::clone(&self.sessions[0]), Arc::clone(&self.room).acquire_owned().await?);
+        let (session, room) = (
+            Arc::clone(&self.sessions[0]),
+            Arc::clone(&self.room).acquire_owned().await?,
+        );
         let mut sent = self.sent.lock().await;
         while let Some(ended) = sent.try_join_next() {
             ended??;
@@ -89,7 +102,11 @@ impl Contestant for Postgres {
     async fn credit(&self, account: Uuid, amount: u64) -> Outcome<()> {
         loop {
             let (version, _) = self.session().load(account).await?;
-            let row = if version == 0 { Row::opened()? } else { Row::credited(version + 1, amount)? };
+            let row = if version == 0 {
+                Row::opened()?
+            } else {
+                Row::credited(version + 1, amount)?
+            };
             match self.session().insert(account, &[row]).await {
                 Err(error) if error.code() == Some(&SqlState::UNIQUE_VIOLATION) => {}
                 outcome => return Ok(outcome?),
@@ -126,7 +143,8 @@ impl Contestant for Postgres {
 
     async fn fill(&self, accounts: u64, events: u64) -> Outcome<bool> {
         for number in 0..accounts {
-            self.send(account("filling", number), Row::written(events / accounts)?).await?;
+            self.send(account("filling", number), Row::written(events / accounts)?)
+                .await?;
         }
         self.flush().await?;
         Ok(true)
@@ -137,10 +155,22 @@ impl Session {
     async fn connect(url: &str) -> Outcome<Self> {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
         tokio::spawn(connection);
-        client.batch_execute(&format!("SELECT pg_advisory_lock(1); {TABLE}; SELECT pg_advisory_unlock(1)")).await?;
-        let (insert, stream, log) =
-            (client.prepare(INSERT).await?, client.prepare(STREAM).await?, client.prepare(LOG).await?);
-        Ok(Self { client, insert, stream, log })
+        client
+            .batch_execute(&format!(
+                "SELECT pg_advisory_lock(1); {TABLE}; SELECT pg_advisory_unlock(1)"
+            ))
+            .await?;
+        let (insert, stream, log) = (
+            client.prepare(INSERT).await?,
+            client.prepare(STREAM).await?,
+            client.prepare(LOG).await?,
+        );
+        Ok(Self {
+            client,
+            insert,
+            stream,
+            log,
+        })
     }
 
     /// The version and the balance of an account; 0 if it is not there.
@@ -157,7 +187,12 @@ impl Session {
         let versions: Vec<_> = rows.iter().map(|row| row.version).collect();
         let names: Vec<_> = rows.iter().map(|row| row.name).collect();
         let payloads: Vec<_> = rows.iter().map(|row| row.payload.as_slice()).collect();
-        self.client.execute(&self.insert, &[&account, &versions, &names, &payloads, &METADATA]).await?;
+        self.client
+            .execute(
+                &self.insert,
+                &[&account, &versions, &names, &payloads, &METADATA],
+            )
+            .await?;
         Ok(())
     }
 

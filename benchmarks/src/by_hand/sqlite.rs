@@ -24,7 +24,8 @@ const TABLE: &str = "
     ) STRICT;";
 const INSERT: &str = "INSERT INTO events (stream_id, version, recorded_at, name, metadata, payload)
     VALUES (?1, ?2, unixepoch('subsec') * 1000, ?3, ?4, ?5)";
-const STREAM: &str = "SELECT version, name, payload FROM events WHERE stream_id = ?1 ORDER BY version";
+const STREAM: &str =
+    "SELECT version, name, payload FROM events WHERE stream_id = ?1 ORDER BY version";
 const LOG: &str = "SELECT position, name, payload, stream_id, version, recorded_at, metadata
     FROM events WHERE position > ?1 ORDER BY position LIMIT 1000";
 
@@ -40,7 +41,10 @@ impl Sqlite {
     pub fn open(path: &str, effort: Effort) -> Outcome<Self> {
         let connection = Connection::open(path)?;
         connection.execute_batch(TABLE)?;
-        Ok(Self { connection: Arc::new(Mutex::new(connection)), effort })
+        Ok(Self {
+            connection: Arc::new(Mutex::new(connection)),
+            effort,
+        })
     }
 
     /// Runs `task` on a thread where waiting for the disk keeps nobody else from working.
@@ -59,7 +63,11 @@ impl Contestant for Sqlite {
     async fn credit(&self, account: Uuid, amount: u64) -> Outcome<()> {
         self.run(move |connection| {
             let (version, _) = load(connection, account)?;
-            let row = if version == 0 { Row::opened() } else { Row::credited(version + 1, amount) };
+            let row = if version == 0 {
+                Row::opened()
+            } else {
+                Row::credited(version + 1, amount)
+            };
             insert(connection, account, &row?)
         })
         .await
@@ -67,7 +75,8 @@ impl Contestant for Sqlite {
 
     async fn append(&self, account: Uuid, events: u64) -> Outcome<()> {
         self.run(move |connection| {
-            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let transaction =
+                connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             insert_all(&transaction, account, events)?;
             Ok(transaction.commit()?)
         })
@@ -75,7 +84,9 @@ impl Contestant for Sqlite {
     }
 
     async fn rebuild(&self, account: Uuid) -> Outcome<u64> {
-        let found = self.run(move |connection| load(connection, account)).await?;
+        let found = self
+            .run(move |connection| load(connection, account))
+            .await?;
         match found {
             (0, _) => Err("there is no such account".into()),
             (_, balance) => Ok(balance),
@@ -84,7 +95,9 @@ impl Contestant for Sqlite {
 
     async fn read_log(&self) -> Outcome<Option<u64>> {
         let effort = self.effort;
-        self.run(move |connection| read_log(connection, effort)).await.map(Some)
+        self.run(move |connection| read_log(connection, effort))
+            .await
+            .map(Some)
     }
 
     async fn fill(&self, accounts: u64, events: u64) -> Outcome<bool> {
@@ -118,12 +131,20 @@ fn load(connection: &Connection, account: Uuid) -> Outcome<(i64, u64)> {
 
 fn insert(connection: &Connection, account: Uuid, row: &Row) -> Outcome<()> {
     let mut statement = connection.prepare_cached(INSERT)?;
-    statement.execute(params![account, row.version, row.name, METADATA, row.payload])?;
+    statement.execute(params![
+        account,
+        row.version,
+        row.name,
+        METADATA,
+        row.payload
+    ])?;
     Ok(())
 }
 
 fn insert_all(transaction: &Transaction<'_>, account: Uuid, events: u64) -> Outcome<()> {
-    Row::written(events)?.iter().try_for_each(|row| insert(transaction, account, row))
+    Row::written(events)?
+        .iter()
+        .try_for_each(|row| insert(transaction, account, row))
 }
 
 fn read_log(connection: &Connection, effort: Effort) -> Outcome<u64> {

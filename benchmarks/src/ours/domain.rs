@@ -23,10 +23,15 @@ impl Account {
 
 impl Account {
     pub fn open() -> AccountEvent {
-        AccountEvent::Opened { owner: "Alice".to_owned() }
+        AccountEvent::Opened {
+            owner: "Alice".to_owned(),
+        }
     }
     pub fn credit(&self, amount: u64) -> Result<AccountEvent, Infallible> {
-        Ok(AccountEvent::Credited { amount, reference: REFERENCE.to_owned() })
+        Ok(AccountEvent::Credited {
+            amount,
+            reference: REFERENCE.to_owned(),
+        })
     }
 }
 
@@ -39,7 +44,10 @@ pub struct Ledger {
 #[event]
 impl Ledger {
     fn opened() -> Self {
-        Self { balance: 0, transactions: 0 }
+        Self {
+            balance: 0,
+            transactions: 0,
+        }
     }
     fn added(&mut self, amount: u64) {
         self.balance += amount;

@@ -73,11 +73,17 @@ impl Contestant for Ours {
     }
 
     async fn rebuild(&self, account: Uuid) -> Outcome<u64> {
-        Ok(self.app.load(Id::<Account>::from_uuid(account)).await?.balance)
+        Ok(self
+            .app
+            .load(Id::<Account>::from_uuid(account))
+            .await?
+            .balance)
     }
 
     async fn read_log(&self) -> Outcome<Option<u64>> {
-        let mut pages = self.app.log_pages(LogQuery::after(Position::ZERO).limit(EVENTS_PER_PAGE));
+        let mut pages = self
+            .app
+            .log_pages(LogQuery::after(Position::ZERO).limit(EVENTS_PER_PAGE));
         let mut events = 0;
         loop {
             let page = pages.next().await?;
@@ -95,7 +101,9 @@ impl Contestant for Ours {
         let app = self.app.clone().with_cache(0);
         for first in (0..accounts).step_by(accounts_per_filling as usize) {
             let filled = first..accounts.min(first + accounts_per_filling);
-            let mut roots: Vec<_> = filled.map(|number| written(account("filling", number), per_account)).collect();
+            let mut roots: Vec<_> = filled
+                .map(|number| written(account("filling", number), per_account))
+                .collect();
             app.save(roots.as_mut_slice()).await?;
         }
         Ok(true)
@@ -108,11 +116,19 @@ impl Contestant for Ours {
         let running = running.await?;
         running.settled().await?;
         let within = start.elapsed();
-        let ledger = running.ledger.app.load(Id::<Ledger>::named("General")).await?;
+        let ledger = running
+            .ledger
+            .app
+            .load(Id::<Ledger>::named("General"))
+            .await?;
         let expected = events - (events / 1_000).max(1);
         running.stop().await?;
         if ledger.transactions != expected {
-            return Err(format!("the ledger has {} transactions instead of {expected}", ledger.transactions).into());
+            return Err(format!(
+                "the ledger has {} transactions instead of {expected}",
+                ledger.transactions
+            )
+            .into());
         }
         Ok(Some(Measured::new(events, within)))
     }
@@ -120,16 +136,27 @@ impl Contestant for Ours {
     async fn follow(&self, per_second: u32, time: Duration) -> Outcome<Option<Measured>> {
         let (seen, mut arrivals) = mpsc::unbounded_channel();
         let watched = Watched::builder(Arc::clone(&self.store));
-        let running = watched.with_projection("arrivals", Arrivals { seen }).start().await?;
+        let running = watched
+            .with_projection("arrivals", Arrivals { seen })
+            .start()
+            .await?;
         let id = Id::<Account>::from_uuid(account("followed", 0));
-        running.accounts.app.save(&mut Root::with_id(id, Account::open())).await?;
+        running
+            .accounts
+            .app
+            .save(&mut Root::with_id(id, Account::open()))
+            .await?;
         running.settled().await?;
 
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
         let (start, mut returns) = (Instant::now(), Vec::new());
         while start.elapsed() < time {
             ticks.tick().await;
-            running.accounts.app.update(id, |account: &Account| account.credit(1)).await?;
+            running
+                .accounts
+                .app
+                .update(id, |account: &Account| account.credit(1))
+                .await?;
             returns.push(Instant::now());
         }
         let mut latencies = Vec::with_capacity(returns.len());
@@ -138,7 +165,9 @@ impl Contestant for Ours {
             latencies.push(arrived.saturating_duration_since(returned));
         }
         running.stop().await?;
-        Ok(Some(Measured::new(latencies.len() as u64, start.elapsed()).with_latencies(latencies)))
+        Ok(Some(
+            Measured::new(latencies.len() as u64, start.elapsed()).with_latencies(latencies),
+        ))
     }
 }
 

@@ -49,8 +49,12 @@ impl Policy<Account> for Books {
     type Error = AppError;
 
     async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
-        let AccountEvent::Credited { amount, .. } = event.payload else { return Ok(()) };
-        let ledger = work.load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened).await?;
+        let AccountEvent::Credited { amount, .. } = event.payload else {
+            return Ok(());
+        };
+        let ledger = work
+            .load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened)
+            .await?;
         ledger.record(LedgerEvent::Added { amount });
         Ok(())
     }

@@ -12,7 +12,15 @@ pub(super) struct Attempts {
 impl Attempts {
     /// Remembers how an attempt ended, before the next one is made.
     pub(super) fn note(&mut self, error: &StoreError) {
-        if let (StoreError::Unavailable { reason, written: Written::Unknown, .. }, None) = (error, &self.unanswered) {
+        if let (
+            StoreError::Unavailable {
+                reason,
+                written: Written::Unknown,
+                ..
+            },
+            None,
+        ) = (error, &self.unanswered)
+        {
             self.unanswered = Some(reason.clone());
         }
     }
@@ -26,9 +34,11 @@ impl Attempts {
             Some(first) if !settles_all_attempts(&last) => {
                 let reason = unknown_after(first, &last);
                 match last {
-                    StoreError::Unavailable { source, .. } => {
-                        StoreError::Unavailable { reason, written: Written::Unknown, source }
-                    }
+                    StoreError::Unavailable { source, .. } => StoreError::Unavailable {
+                        reason,
+                        written: Written::Unknown,
+                        source,
+                    },
                     other => StoreError::unavailable(reason, other),
                 }
             }
@@ -42,10 +52,15 @@ impl Attempts {
 /// and an epoch ends only when nothing that was asked in it is under way any more.
 fn settles_all_attempts(error: &StoreError) -> bool {
     match error {
-        StoreError::Conflict { expected: Expected::NoStream | Expected::Exact(_), .. }
+        StoreError::Conflict {
+            expected: Expected::NoStream | Expected::Exact(_),
+            ..
+        }
         | StoreError::LeaseLost { .. }
         | StoreError::OutdatedEpoch { .. } => true,
-        StoreError::TrackingConflict { expected, actual, .. } => actual > expected,
+        StoreError::TrackingConflict {
+            expected, actual, ..
+        } => actual > expected,
         _ => false,
     }
 }
@@ -70,12 +85,20 @@ mod tests {
     use crate::store::{StreamId, Version};
 
     fn unavailable(reason: &str, written: Written) -> StoreError {
-        StoreError::Unavailable { reason: reason.to_owned(), written, source: None }
+        StoreError::Unavailable {
+            reason: reason.to_owned(),
+            written,
+            source: None,
+        }
     }
 
     fn conflict(expected: Expected) -> StoreError {
         let stream = StreamId::new("Jar", Uuid::nil());
-        StoreError::Conflict { stream, expected, actual: Version::FIRST }
+        StoreError::Conflict {
+            stream,
+            expected,
+            actual: Version::FIRST,
+        }
     }
 
     fn after_a_lost_reply(last: StoreError) -> StoreError {
@@ -87,14 +110,27 @@ mod tests {
 
     #[test]
     fn unknown_attempt_is_not_forgotten() {
-        let invalid = StoreError::Invalid { reason: "permission denied".into() };
-        let corrupt = StoreError::Corrupt { reason: "damaged".into(), source: None };
-        for last in [unavailable("refused", Written::Nothing), invalid, corrupt, conflict(Expected::Exists)] {
+        let invalid = StoreError::Invalid {
+            reason: "permission denied".into(),
+        };
+        let corrupt = StoreError::Corrupt {
+            reason: "damaged".into(),
+            source: None,
+        };
+        for last in [
+            unavailable("refused", Written::Nothing),
+            invalid,
+            corrupt,
+            conflict(Expected::Exists),
+        ] {
             let why = last.to_string();
             let error = after_a_lost_reply(last);
             assert!(!error.proves_nothing_written(), "{error}");
             let text = error.to_string();
-            assert!(text.contains("the reply is lost") && text.contains("not known"), "{why}: {text}");
+            assert!(
+                text.contains("the reply is lost") && text.contains("not known"),
+                "{why}: {text}"
+            );
             assert!(!text.contains("wrote nothing"), "{text}");
         }
     }

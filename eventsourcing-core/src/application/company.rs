@@ -50,7 +50,12 @@ impl Application {
     {
         let (mut backoff, mut may_be_stale) = (self.settings.retry.start("command"), true);
         loop {
-            let Decided { answer, fate, has_events, was_cached } = self.decide(slot, id, &decide).await?;
+            let Decided {
+                answer,
+                fate,
+                has_events,
+                was_cached,
+            } = self.decide(slot, id, &decide).await?;
             let outcome = match fate {
                 Fate::Sealed(outcome) => outcome,
                 Fate::Shared(member) => self.outcome(slot, member).await,
@@ -59,7 +64,11 @@ impl Application {
                 Outcome::Written(receipt) => {
                     answer.map_err(Rejected::Domain)?;
                     // What the others have recorded proves what it was decided on, and lies at or before their receipt.
-                    let kind = if has_events { receipt.kind } else { ReceiptKind::NothingRecorded };
+                    let kind = if has_events {
+                        receipt.kind
+                    } else {
+                        ReceiptKind::NothingRecorded
+                    };
                     return Ok(Receipt { kind, ..receipt });
                 }
                 Outcome::Nothing => {
@@ -116,7 +125,12 @@ impl Application {
                 Fate::Shared(member)
             }
         };
-        Ok(Decided { answer, fate, has_events, was_cached })
+        Ok(Decided {
+            answer,
+            fate,
+            has_events,
+            was_cached,
+        })
     }
 
     /// Writes at once what nobody waits to go on from.
@@ -162,8 +176,12 @@ impl Application {
     /// Encoding is code of the user, which may fail or panic for one command. Then nothing has begun: the company goes, and
     /// each of its commands is tried alone, where it harms no other.
     async fn write_company(&self, kept: &mut Kept) {
-        let Some((mut root, company)) = kept.take_company() else { return };
-        let Ok(Ok(append)) = catch(|| self.encode_alone(&*root)) else { return };
+        let Some((mut root, company)) = kept.take_company() else {
+            return;
+        };
+        let Ok(Ok(append)) = catch(|| self.encode_alone(&*root)) else {
+            return;
+        };
         company.begin();
         let outcome = self.append_root(&mut *root, append).await;
         if outcome.is_ok() {
@@ -182,8 +200,16 @@ impl Application {
         self.encode_root(Append::new(self.now()), root, &[])
     }
 
-    async fn append_root(&self, root: &mut dyn AnyRoot, append: Append) -> Result<Receipt, StoreError> {
-        let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
+    async fn append_root(
+        &self,
+        root: &mut dyn AnyRoot,
+        append: Append,
+    ) -> Result<Receipt, StoreError> {
+        let snapshots: Vec<StreamId> = append
+            .snapshots
+            .iter()
+            .map(|snapshot| snapshot.stream.clone())
+            .collect();
         let epoch = append.epoch.unwrap_or(self.store.epoch());
         let receipt = self.store.append(append).await?.receipt;
         root.saved(&snapshots, epoch);

@@ -9,7 +9,8 @@ use super::Application;
 use crate::aggregate::names_of;
 use crate::root::{AnyRoot, LoadError, Loading, with_cause};
 use crate::store::{
-    Append, EventStore, Fingerprint, Load, LogPage, LogQuery, Position, StoreError, StreamQuery, Version,
+    Append, EventStore, Fingerprint, Load, LogPage, LogQuery, Position, StoreError, StreamQuery,
+    Version,
 };
 use crate::{Aggregate, AppError, Id, LogPages, Recorded, Root, Subscription, recorded};
 
@@ -22,7 +23,10 @@ impl Application {
     /// # Errors
     /// [`AppError::NotFound`]: it has no events. Others as [`EventStore::load`].
     pub async fn load<A: Aggregate>(&self, id: Id<A>) -> Result<Root<A>, AppError> {
-        self.find(id).await?.ok_or(AppError::NotFound { aggregate: A::NAME, id: id.as_uuid() })
+        self.find(id).await?.ok_or(AppError::NotFound {
+            aggregate: A::NAME,
+            id: id.as_uuid(),
+        })
     }
 
     /// Loads an aggregate as it is now, if there is one.
@@ -38,18 +42,31 @@ impl Application {
     /// # Errors
     /// [`AppError::NotFound`], [`AppError::NoSuchVersion`]: it has not come that far. Others as
     /// [`EventStore::load`].
-    pub async fn load_at<A: Aggregate>(&self, id: Id<A>, version: Version) -> Result<Root<A>, AppError> {
+    pub async fn load_at<A: Aggregate>(
+        &self,
+        id: Id<A>,
+        version: Version,
+    ) -> Result<Root<A>, AppError> {
         match self.load_to(id, version).await? {
             Some(root) if root.version() == version => Ok(root),
             _ => {
                 let latest = self.load(id).await?.version();
-                Err(AppError::NoSuchVersion { aggregate: A::NAME, id: id.as_uuid(), asked: version, latest })
+                Err(AppError::NoSuchVersion {
+                    aggregate: A::NAME,
+                    id: id.as_uuid(),
+                    asked: version,
+                    latest,
+                })
             }
         }
     }
 
     /// Pages of two lives of the log do not make one aggregate, so it is read again if another epoch has begun meanwhile.
-    async fn load_to<A: Aggregate>(&self, id: Id<A>, to: Version) -> Result<Option<Root<A>>, AppError> {
+    async fn load_to<A: Aggregate>(
+        &self,
+        id: Id<A>,
+        to: Version,
+    ) -> Result<Option<Root<A>>, AppError> {
         loop {
             let epoch = self.store.epoch();
             let found = self.load_once(id, to).await;
@@ -59,7 +76,11 @@ impl Application {
         }
     }
 
-    async fn load_once<A: Aggregate>(&self, id: Id<A>, to: Version) -> Result<Option<Root<A>>, AppError> {
+    async fn load_once<A: Aggregate>(
+        &self,
+        id: Id<A>,
+        to: Version,
+    ) -> Result<Option<Root<A>>, AppError> {
         for name in names_of::<A>() {
             if let Some(root) = self.load_under(name, id, to).await? {
                 return Ok(Some(root));
@@ -75,7 +96,14 @@ impl Application {
         id: Id<A>,
         to: Version,
     ) -> Result<Option<Root<A>>, AppError> {
-        match self.load_pages(Loading::new(id, name), to, Some(<A as Aggregate>::FINGERPRINT)).await {
+        match self
+            .load_pages(
+                Loading::new(id, name),
+                to,
+                Some(<A as Aggregate>::FINGERPRINT),
+            )
+            .await
+        {
             Err(LoadError::Snapshot(error)) => {
                 warn!(aggregate = name, %id, %error, "a snapshot cannot be used; reading all events");
             }
@@ -83,7 +111,9 @@ impl Application {
             Ok(root) => return Ok(root),
         }
         match self.load_pages(Loading::new(id, name), to, None).await {
-            Err(LoadError::Snapshot(error)) => Err(StoreError::corrupt("a snapshot nobody asked for", error).into()),
+            Err(LoadError::Snapshot(error)) => {
+                Err(StoreError::corrupt("a snapshot nobody asked for", error).into())
+            }
             Err(LoadError::Store(error)) => Err(error.into()),
             Ok(root) => Ok(root),
         }
@@ -96,12 +126,21 @@ impl Application {
         to: Version,
         fingerprint: Option<Fingerprint>,
     ) -> Result<Option<Root<A>>, LoadError> {
-        let query = Load { fingerprint, ..Load::new(loading.stream()).to(to).limit(EVENTS_PER_PAGE) };
+        let query = Load {
+            fingerprint,
+            ..Load::new(loading.stream()).to(to).limit(EVENTS_PER_PAGE)
+        };
         let mut page = self.store.load(query.clone()).await?;
         while page.events.len() >= EVENTS_PER_PAGE
             && let Some(last) = page.events.last().map(|event| event.version)
         {
-            let next = self.store.load(Load { fingerprint: None, ..query.clone() }.after(last));
+            let next = self.store.load(
+                Load {
+                    fingerprint: None,
+                    ..query.clone()
+                }
+                .after(last),
+            );
             let (next, taken) = join(next, async { loading.take(page) }).await;
             taken?;
             page = next?;
@@ -118,8 +157,16 @@ impl Application {
         self.check_owns(A::NAME)?;
         let root = self.load(id).await?;
         let snapshot = root.encode_snapshot(self.settings.encoding);
-        let snapshot = snapshot.map_err(|error| StoreError::Invalid { reason: with_cause(&error) })?;
-        self.store.append(Append::new(self.now()).with_snapshot(snapshot).in_epoch(root.epoch())).await?;
+        let snapshot = snapshot.map_err(|error| StoreError::Invalid {
+            reason: with_cause(&error),
+        })?;
+        self.store
+            .append(
+                Append::new(self.now())
+                    .with_snapshot(snapshot)
+                    .in_epoch(root.epoch()),
+            )
+            .await?;
         Ok(())
     }
 
@@ -129,7 +176,10 @@ impl Application {
     /// The store failed, or an event cannot be decoded.
     pub async fn history<A: Aggregate>(&self, id: Id<A>) -> Result<Vec<Recorded<A>>, AppError> {
         for name in names_of::<A>() {
-            let events = self.store.read_stream(StreamQuery::new(id.stream_under(name))).await?;
+            let events = self
+                .store
+                .read_stream(StreamQuery::new(id.stream_under(name)))
+                .await?;
             if !events.is_empty() {
                 return Ok(recorded::decode_all(&events)?);
             }
@@ -161,10 +211,25 @@ impl Application {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn ids<A: Aggregate>(&self, after: Position, limit: usize) -> Result<IdPage<A>, AppError> {
-        let query = LogQuery::after(after).limit(limit).categories(names_of::<A>()).first_of_stream();
-        let LogPage { events, ceiling, .. } = self.store.read_log(query).await?;
-        Ok(IdPage { ids: events.iter().map(|event| Id::from_uuid(event.stream.id)).collect(), ceiling })
+    pub async fn ids<A: Aggregate>(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> Result<IdPage<A>, AppError> {
+        let query = LogQuery::after(after)
+            .limit(limit)
+            .categories(names_of::<A>())
+            .first_of_stream();
+        let LogPage {
+            events, ceiling, ..
+        } = self.store.read_log(query).await?;
+        Ok(IdPage {
+            ids: events
+                .iter()
+                .map(|event| Id::from_uuid(event.stream.id))
+                .collect(),
+            ceiling,
+        })
     }
 }
 

@@ -192,7 +192,9 @@ impl Application {
     /// Keeps snapshots of `A` as `policy` says instead of the aggregate's own policy.
     #[must_use]
     pub fn with_snapshots<A: Aggregate>(mut self, policy: impl SnapshotPolicy) -> Self {
-        self.settings_mut().snapshots.insert(TypeId::of::<A>(), Arc::new(policy));
+        self.settings_mut()
+            .snapshots
+            .insert(TypeId::of::<A>(), Arc::new(policy));
         self
     }
 
@@ -213,8 +215,16 @@ impl Application {
     /// A handle whose events carry this metadata.
     #[must_use]
     pub fn with(&self, metadata: Metadata) -> Self {
-        let Context { command_id, ref new_ids, .. } = *self.context;
-        self.in_context(Context { metadata, command_id, new_ids: Arc::clone(new_ids) })
+        let Context {
+            command_id,
+            ref new_ids,
+            ..
+        } = *self.context;
+        self.in_context(Context {
+            metadata,
+            command_id,
+            new_ids: Arc::clone(new_ids),
+        })
     }
 
     /// A handle for one command that may be retried: what it saves is written once, however often it is asked.
@@ -231,11 +241,18 @@ impl Application {
     #[must_use]
     pub fn command(&self, command_id: CommandId) -> Self {
         let metadata = self.context.metadata.clone();
-        self.in_context(Context { metadata, command_id: Some(command_id), ..Context::default() })
+        self.in_context(Context {
+            metadata,
+            command_id: Some(command_id),
+            ..Context::default()
+        })
     }
 
     fn in_context(&self, context: Context) -> Self {
-        Self { context: Arc::new(context), ..self.clone() }
+        Self {
+            context: Arc::new(context),
+            ..self.clone()
+        }
     }
 
     /// The name of the application in its system.
@@ -287,6 +304,8 @@ impl Application {
 
 impl fmt::Debug for Application {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Application").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Application")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

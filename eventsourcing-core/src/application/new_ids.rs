@@ -15,7 +15,10 @@ pub(super) struct NewIds<'a> {
 impl Application {
     pub(super) fn new_ids(&self) -> NewIds<'_> {
         let drawn = &*self.context.new_ids;
-        NewIds { drawn, drawn_before: drawn.load(Ordering::Relaxed) }
+        NewIds {
+            drawn,
+            drawn_before: drawn.load(Ordering::Relaxed),
+        }
     }
 }
 

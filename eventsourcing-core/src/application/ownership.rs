@@ -20,13 +20,19 @@ impl Owners {
     pub(crate) fn of(definition: &Definition) -> Self {
         let owned = definition.applications.iter().flat_map(|application| {
             let name = application.name;
-            application.aggregates.iter().map(move |aggregate| Owned { aggregate, application: name })
+            application.aggregates.iter().map(move |aggregate| Owned {
+                aggregate,
+                application: name,
+            })
         });
         Self(owned.collect())
     }
 
     fn owner(&self, aggregate: &str) -> Option<&'static str> {
-        self.0.iter().find(|owned| owned.aggregate == aggregate).map(|owned| owned.application)
+        self.0
+            .iter()
+            .find(|owned| owned.aggregate == aggregate)
+            .map(|owned| owned.application)
     }
 }
 
@@ -36,12 +42,16 @@ impl Application {
     /// # Errors
     /// [`StoreError::Invalid`]: another application owns the aggregate, or none does.
     pub(super) fn check_owns(&self, aggregate: &'static str) -> Result<(), StoreError> {
-        let Some(owners) = &self.settings.owners else { return Ok(()) };
+        let Some(owners) = &self.settings.owners else {
+            return Ok(());
+        };
         let name = &self.name;
         let reason = match owners.owner(aggregate) {
             Some(owner) if owner == name.as_str() => return Ok(()),
             Some(owner) => {
-                format!("application {name} cannot save {aggregate}, which {owner} owns; save it through {owner}")
+                format!(
+                    "application {name} cannot save {aggregate}, which {owner} owns; save it through {owner}"
+                )
             }
             None => format!(
                 "application {name} cannot save {aggregate}, which no application of the system owns; write it into \

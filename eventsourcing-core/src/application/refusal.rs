@@ -10,7 +10,8 @@ use serde::de::DeserializeOwned;
 
 use super::Application;
 use crate::store::{
-    Append, Appended, CommandId, EventStore, LogId, NotesQuery, Position, Receipt, ReceiptKind, StoreError, Tracking,
+    Append, Appended, CommandId, EventStore, LogId, NotesQuery, Position, Receipt, ReceiptKind,
+    StoreError, Tracking,
 };
 use crate::system::notes;
 use crate::{AppError, Rejected};
@@ -91,10 +92,13 @@ impl Application {
     where
         E: Serialize + DeserializeOwned + Send,
     {
-        let Some(command_id) = self.context.command_id else { return Err(Rejected::Domain(refusal)) };
+        let Some(command_id) = self.context.command_id else {
+            return Err(Rejected::Domain(refusal));
+        };
         let note = self.settings.encoding.encode_note(&refusal);
-        let note =
-            note.map_err(|error| StoreError::Invalid { reason: format!("the refusal cannot be kept: {error}") })?;
+        let note = note.map_err(|error| StoreError::Invalid {
+            reason: format!("the refusal cannot be kept: {error}"),
+        })?;
         let append = rejection(self.now(), self.store.log_id(), command_id, note);
         let Appended { receipt, repeated } = self.append(append).await?;
         match (receipt.kind, repeated) {
@@ -109,10 +113,14 @@ impl Application {
     ///
     /// # Errors
     /// The store failed, or what is kept is no refusal of this type.
-    pub async fn first_answer<E: DeserializeOwned>(&self) -> Result<Option<Result<Receipt, E>>, AppError> {
+    pub async fn first_answer<E: DeserializeOwned>(
+        &self,
+    ) -> Result<Option<Result<Receipt, E>>, AppError> {
         match self.first_receipt().await {
             Ok(receipt) => Ok(receipt.map(Ok)),
-            Err(AppError::Refused { command_id }) => Ok(Some(Err(self.refusal(command_id).await?))),
+            Err(AppError::Refused { command_id }) => {
+                Ok(Some(Err(self.refusal(command_id).await?)))
+            }
             Err(error) => Err(error),
         }
     }
@@ -128,8 +136,15 @@ impl Application {
 
 /// The append that keeps a rejection, noted as it is given.
 pub(crate) fn rejection(at: Timestamp, log: LogId, command_id: CommandId, note: String) -> Append {
-    let step = Tracking::new(notes::rejection(command_id), log, Position::ZERO, Position::ZERO);
-    Append::new(at).with_rejected_command(command_id).with_tracking(step.with_note(notes::REJECTION, note))
+    let step = Tracking::new(
+        notes::rejection(command_id),
+        log,
+        Position::ZERO,
+        Position::ZERO,
+    );
+    Append::new(at)
+        .with_rejected_command(command_id)
+        .with_tracking(step.with_note(notes::REJECTION, note))
 }
 
 /// The note of the rejection of a command, if there is one.
@@ -137,6 +152,10 @@ pub(crate) async fn rejection_note(
     store: &dyn EventStore,
     command_id: CommandId,
 ) -> Result<Option<String>, StoreError> {
-    let query = NotesQuery::new(notes::rejection(command_id), store.log_id(), notes::REJECTION);
+    let query = NotesQuery::new(
+        notes::rejection(command_id),
+        store.log_id(),
+        notes::REJECTION,
+    );
     Ok(store.notes(query).await?.notes.remove(notes::REJECTION))
 }

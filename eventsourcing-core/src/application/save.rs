@@ -11,8 +11,8 @@ use crate::AppError;
 use crate::panics::catch;
 use crate::root::{AnyRoot, with_cause};
 use crate::store::{
-    Append, Appended, Expected, Load, Loaded, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, ReceiptKind, StoreError,
-    StreamId, Tracking, Version,
+    Append, Appended, Expected, Load, Loaded, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, ReceiptKind,
+    StoreError, StreamId, Tracking, Version,
 };
 
 impl Application {
@@ -48,7 +48,11 @@ impl Application {
         if append.event_count() == 0 && append.command_id.is_none() {
             return Ok(self.nothing_recorded().await?);
         }
-        let snapshots: Vec<StreamId> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
+        let snapshots: Vec<StreamId> = append
+            .snapshots
+            .iter()
+            .map(|snapshot| snapshot.stream.clone())
+            .collect();
         let epoch = append.epoch.unwrap_or(self.store.epoch());
         let Appended { receipt, repeated } = self.append(append).await?;
         refuse_rejected(&receipt)?;
@@ -80,7 +84,12 @@ impl Application {
     /// has seen was stored before the store is asked.
     pub(super) async fn nothing_recorded(&self) -> Result<Receipt, StoreError> {
         let position = self.store.newest_position().await?;
-        Ok(Receipt { log: self.store.log_id(), kind: ReceiptKind::NothingRecorded, position, command_id: None })
+        Ok(Receipt {
+            log: self.store.log_id(),
+            kind: ReceiptKind::NothingRecorded,
+            position,
+            command_id: None,
+        })
     }
 
     /// Gives an inline runner its turn.
@@ -102,7 +111,10 @@ impl Application {
             match self.store.append(append.clone()).await {
                 Err(error @ StoreError::Unavailable { .. }) if self.store.fault().is_none() => {
                     attempts.note(&error);
-                    backoff.wait(error).await.map_err(|error| attempts.conclude(error))?;
+                    backoff
+                        .wait(error)
+                        .await
+                        .map_err(|error| attempts.conclude(error))?;
                 }
                 outcome => return outcome.map_err(|error| attempts.conclude(error)),
             }
@@ -118,9 +130,13 @@ impl Application {
                 Part::Guard(guard) => {
                     self.check_owns(guard.aggregate)?;
                     let expected = Expected::Exact(guard.version);
-                    append = append.with_guard(guard.stream.clone(), expected).in_epoch(guard.epoch);
+                    append = append
+                        .with_guard(guard.stream.clone(), expected)
+                        .in_epoch(guard.epoch);
                 }
-                Part::Root(root) if root.has_pending() => append = self.encode_root(append, *root, &metadata)?,
+                Part::Root(root) if root.has_pending() => {
+                    append = self.encode_root(append, *root, &metadata)?
+                }
                 Part::Root(_) => {}
             }
         }
@@ -139,10 +155,14 @@ impl Application {
         if root.expected() == Version::ZERO {
             // Nor may it have been begun under another name, by whichever release.
             let others = root.other_streams().into_iter();
-            append = others.fold(append, |append, other| append.with_guard(other, Expected::Exact(Version::ZERO)));
+            append = others.fold(append, |append, other| {
+                append.with_guard(other, Expected::Exact(Version::ZERO))
+            });
         }
         let expected = Expected::Exact(root.expected());
-        Ok(append.with_events(root.stream(), expected, events).in_epoch(root.epoch()))
+        Ok(append
+            .with_events(root.stream(), expected, events)
+            .in_epoch(root.epoch()))
     }
 
     /// One append with everything that a page of work has led to, and the follower's step.
@@ -152,16 +172,23 @@ impl Application {
         tracking: Tracking,
     ) -> Result<Append, StoreError> {
         let append = Append::new(self.now()).with_tracking(tracking);
-        roots.filter(|root| root.has_pending()).try_fold(append, |append, root| self.encode_root(append, root, &[]))
+        roots
+            .filter(|root| root.has_pending())
+            .try_fold(append, |append, root| self.encode_root(append, root, &[]))
     }
 
     /// `None`: there will be no snapshot. None is due, or it cannot be made, which is not worth failing a command for.
     fn snapshot_of(&self, root: &dyn AnyRoot) -> Option<NewSnapshot> {
         let policy = self.settings.snapshots.get(&root.kind()).map(AsRef::as_ref);
-        let snapshot = || root.is_snapshot_due(policy).then(|| root.encode_snapshot(self.settings.encoding));
+        let snapshot = || {
+            root.is_snapshot_due(policy)
+                .then(|| root.encode_snapshot(self.settings.encoding))
+        };
         let reason = match catch(snapshot) {
             Ok(None) => return None,
-            Ok(Some(Ok(snapshot))) if snapshot.payload.len() <= PAYLOAD_BYTES_MAX => return Some(snapshot),
+            Ok(Some(Ok(snapshot))) if snapshot.payload.len() <= PAYLOAD_BYTES_MAX => {
+                return Some(snapshot);
+            }
             Ok(Some(Ok(snapshot))) => format!("it would have {} bytes", snapshot.payload.len()),
             Ok(Some(Err(error))) => with_cause(&error),
             Err(panic) => panic.to_string(),
@@ -179,7 +206,9 @@ pub(super) fn refuse_rejected(receipt: &Receipt) -> Result<(), AppError> {
     }
 }
 
-pub(super) fn roots<'p, 'a: 'p>(parts: &'p mut [Part<'a>]) -> impl Iterator<Item = &'p mut (dyn AnyRoot + 'a)> {
+pub(super) fn roots<'p, 'a: 'p>(
+    parts: &'p mut [Part<'a>],
+) -> impl Iterator<Item = &'p mut (dyn AnyRoot + 'a)> {
     parts.iter_mut().filter_map(|part| match part {
         Part::Root(root) => Some(&mut **root),
         Part::Guard(_) => None,

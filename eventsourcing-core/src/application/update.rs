@@ -21,7 +21,10 @@ impl Application {
     ///
     /// # Panics
     /// As [`Root::create`].
-    pub async fn create<A, D, E>(&self, decide: impl FnOnce() -> Result<D, E> + Send) -> Result<Id<A>, Rejected<E>>
+    pub async fn create<A, D, E>(
+        &self,
+        decide: impl FnOnce() -> Result<D, E> + Send,
+    ) -> Result<Id<A>, Rejected<E>>
     where
         A: Aggregate,
         D: IntoEvents<A::Event>,
@@ -30,8 +33,15 @@ impl Application {
         let _new_ids = self.new_ids();
         let id = self.new_id();
         match decide() {
-            Ok(decided) => self.save(&mut Root::<A>::with_id(id, decided)).await.map(drop)?,
-            Err(refusal) => drop(self.first_receipt().await?.ok_or(Rejected::Domain(refusal))?),
+            Ok(decided) => self
+                .save(&mut Root::<A>::with_id(id, decided))
+                .await
+                .map(drop)?,
+            Err(refusal) => drop(
+                self.first_receipt()
+                    .await?
+                    .ok_or(Rejected::Domain(refusal))?,
+            ),
         }
         Ok(id)
     }
@@ -127,7 +137,9 @@ impl Application {
         A: Aggregate,
         D: IntoEvents<A::Event>,
     {
-        let Some(mut root) = cached else { return Ok(None) };
+        let Some(mut root) = cached else {
+            return Ok(None);
+        };
         if root.execute(decide).is_err() || root.pending().len() == 0 {
             return Ok(None);
         }
@@ -238,9 +250,13 @@ impl Application {
         kept: Option<I::Roots>,
         decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
     ) -> Result<Option<(Receipt, I::Roots)>, AppError> {
-        let Some(mut roots) = kept else { return Ok(None) };
+        let Some(mut roots) = kept else {
+            return Ok(None);
+        };
         let have_all_events = |roots: &mut I::Roots| {
-            I::parts(roots).iter().all(|part| matches!(part, Part::Root(root) if root.has_pending()))
+            I::parts(roots)
+                .iter()
+                .all(|part| matches!(part, Part::Root(root) if root.has_pending()))
         };
         if decide(&mut roots).is_err() || !have_all_events(&mut roots) {
             return Ok(None);
@@ -253,7 +269,11 @@ impl Application {
     }
 
     /// Writes what was decided. If it was refused, the command may have been carried out before.
-    async fn carry_out<E>(&self, decided: Result<(), E>, parts: Vec<Part<'_>>) -> Result<Receipt, Rejected<E>> {
+    async fn carry_out<E>(
+        &self,
+        decided: Result<(), E>,
+        parts: Vec<Part<'_>>,
+    ) -> Result<Receipt, Rejected<E>> {
         if let Err(refusal) = decided {
             return self.first_receipt().await?.ok_or(Rejected::Domain(refusal));
         }

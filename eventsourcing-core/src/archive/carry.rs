@@ -9,8 +9,8 @@ use super::ArchiveError;
 use super::line::{FollowerLine, Line, Lines, NoteLine};
 use crate::EventRef;
 use crate::store::{
-    Append, Cut, EventStore, Figures, Name, NotesQuery, Position, Slice, StoreError, StoredEvent, StreamId,
-    StreamQuery, Tracking, Version,
+    Append, Cut, EventStore, Figures, Name, NotesQuery, Position, Slice, StoreError, StoredEvent,
+    StreamId, StreamQuery, Tracking, Version,
 };
 use crate::system::notes as keys;
 use crate::system::{Partition, figures_note, is_of_positions, is_put_aside, moved_note, place_of};
@@ -34,18 +34,30 @@ struct Carried<'a> {
 }
 
 impl<'a> Carry<'a> {
-    pub(super) async fn new(store: &'a dyn EventStore, lines: &'a [FollowerLine]) -> Result<Self, ArchiveError> {
+    pub(super) async fn new(
+        store: &'a dyn EventStore,
+        lines: &'a [FollowerLine],
+    ) -> Result<Self, ArchiveError> {
         let mut followers = Vec::new();
         for line in lines {
             let position = match &line.after {
                 None => Position::ZERO,
-                Some(EventRef { category, id, version }) => {
-                    position_of(store, &StreamId::new(category.as_str(), *id), *version).await?
-                }
+                Some(EventRef {
+                    category,
+                    id,
+                    version,
+                }) => position_of(store, &StreamId::new(category.as_str(), *id), *version).await?,
             };
             let (number, of) = line.partition.unwrap_or((0, 1));
-            let partition = Partition::split(of).nth(number as usize).unwrap_or(Partition::WHOLE);
-            followers.push(Carried { line, partition, position, figures: BTreeMap::new() });
+            let partition = Partition::split(of)
+                .nth(number as usize)
+                .unwrap_or(Partition::WHOLE);
+            followers.push(Carried {
+                line,
+                partition,
+                position,
+                figures: BTreeMap::new(),
+            });
         }
         Ok(Self { store, followers })
     }
@@ -53,10 +65,19 @@ impl<'a> Carry<'a> {
     /// Takes note of an event that is in the store.
     pub(super) fn pass(&mut self, event: &StoredEvent) {
         for follower in &mut self.followers {
-            let Carried { line, partition, position, figures } = follower;
-            let is_its = line.takes.contains(&event.stream.category) && partition.contains(&event.stream);
+            let Carried {
+                line,
+                partition,
+                position,
+                figures,
+            } = follower;
+            let is_its =
+                line.takes.contains(&event.stream.category) && partition.contains(&event.stream);
             if is_its && event.position <= *position {
-                figures.entry(Slice::of(event.position)).or_default().add(&event.stream, event.version);
+                figures
+                    .entry(Slice::of(event.position))
+                    .or_default()
+                    .add(&event.stream, event.version);
             }
         }
     }
@@ -64,7 +85,10 @@ impl<'a> Carry<'a> {
     /// Writes where they are and what they have noted; doing so again changes nothing.
     pub(super) async fn write<R: BufRead + Seek>(self, file: &mut R) -> Result<(), ArchiveError> {
         let mut lines = Lines::new(file);
-        let mut notes = NotesOfFile { lines: &mut lines, ahead: None };
+        let mut notes = NotesOfFile {
+            lines: &mut lines,
+            ahead: None,
+        };
         for follower in self.followers {
             follower.write(self.store, &mut notes).await?;
         }
@@ -91,7 +115,11 @@ impl Carried<'_> {
             }
         }
         self.step(store, chunk, false).await?;
-        let figures = self.figures.iter().map(|(slice, figures)| figures_note(*slice, figures)).collect::<Vec<_>>();
+        let figures = self
+            .figures
+            .iter()
+            .map(|(slice, figures)| figures_note(*slice, figures))
+            .collect::<Vec<_>>();
         for chunk in figures.chunks(NOTES_PER_STEP) {
             self.step(store, chunk.to_vec(), false).await?;
         }
@@ -127,17 +155,32 @@ impl Carried<'_> {
         is_last: bool,
     ) -> Result<(), ArchiveError> {
         let name = &self.line.follower;
-        let now = store.notes(NotesQuery::new(name.clone(), store.log_id(), "").limit(1)).await?;
+        let now = store
+            .notes(NotesQuery::new(name.clone(), store.log_id(), "").limit(1))
+            .await?;
         if now.position != Position::ZERO && now.position != self.position {
-            let reason = format!("{name} is at position {} and belongs to {}", now.position, self.position);
+            let reason = format!(
+                "{name} is at position {} and belongs to {}",
+                now.position, self.position
+            );
             return Err(ArchiveError::Different { reason });
         }
         let to = if is_last { self.position } else { now.position };
-        let step = Tracking::new(name.clone(), store.log_id(), now.position, to).with_revision(now.revision);
-        let step = notes.into_iter().fold(step.with_cut(self.cut()), |step, (key, note)| step.with_note(key, note));
-        match store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await {
+        let step = Tracking::new(name.clone(), store.log_id(), now.position, to)
+            .with_revision(now.revision);
+        let step = notes
+            .into_iter()
+            .fold(step.with_cut(self.cut()), |step, (key, note)| {
+                step.with_note(key, note)
+            });
+        match store
+            .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+            .await
+        {
             Ok(_) => Ok(()),
-            Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork { follower: name.clone() }),
+            Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork {
+                follower: name.clone(),
+            }),
             Err(error) => Err(error.into()),
         }
     }
@@ -155,11 +198,17 @@ impl Carried<'_> {
 }
 
 /// Where an event is in this store.
-async fn position_of(store: &dyn EventStore, stream: &StreamId, version: Version) -> Result<Position, ArchiveError> {
+async fn position_of(
+    store: &dyn EventStore,
+    stream: &StreamId,
+    version: Version,
+) -> Result<Position, ArchiveError> {
     let query = StreamQuery::new(stream.clone()).from(version).to(version);
     match store.read_stream(query).await?.first() {
         Some(event) => Ok(event.position),
-        None => Err(ArchiveError::Different { reason: format!("version {version} of {stream} is not there") }),
+        None => Err(ArchiveError::Different {
+            reason: format!("version {version} of {stream} is not there"),
+        }),
     }
 }
 
@@ -181,7 +230,9 @@ impl<R: BufRead> NotesOfFile<'_, R> {
     fn read(&mut self) -> Result<Option<NoteLine>, ArchiveError> {
         loop {
             let number = self.lines.number + 1;
-            let Some(text) = self.lines.next_line()? else { return Ok(None) };
+            let Some(text) = self.lines.next_line()? else {
+                return Ok(None);
+            };
             if !text.starts_with("{\"of\"") {
                 continue;
             }

@@ -36,10 +36,18 @@ pub(super) async fn cut<S: System>(store: &dyn EventStore) -> Result<Cut, Archiv
     while since.elapsed() < PATIENCE {
         let before = places(store, &followers).await?;
         // The log is decided up to where a policy is, also where an open append hides that from this process.
-        let furthest = before.iter().map(|place| place.position).max().unwrap_or_default();
+        let furthest = before
+            .iter()
+            .map(|place| place.position)
+            .max()
+            .unwrap_or_default();
         let head = store.head().await?.max(furthest);
         // Counts also what no reader is shown yet, because an append that began before it is still under way.
-        if store.figures(FiguresQuery::new(head, Position::MAX)).await?.is_empty() {
+        if store
+            .figures(FiguresQuery::new(head, Position::MAX))
+            .await?
+            .is_empty()
+        {
             match read_books(store, &mut followers, &before).await? {
                 None => return Ok(Cut { head, followers }),
                 Some(moved) => busy = moved,
@@ -53,23 +61,39 @@ pub(super) async fn cut<S: System>(store: &dyn EventStore) -> Result<Cut, Archiv
 /// Who is carried over. What they have noted is read later.
 async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>, ArchiveError> {
     let mut followers = Vec::new();
-    let unread = |name, takes, partition| CutFollower { name, takes, partition, book: Notebook::default() };
+    let unread = |name, takes, partition| CutFollower {
+        name,
+        takes,
+        partition,
+        book: Notebook::default(),
+    };
     for Carried { name, takes } in carried::<S>() {
         let partitions = partitions(store, &name).await?;
         if partitions.len() > 1 {
             // How many there are is noted under the name of the whole, which deals with nothing.
             followers.push(unread(name.clone(), Vec::new(), Partition::WHOLE));
         }
-        followers.extend(partitions.into_iter().map(|part| unread(part.name(&name), takes.clone(), part)));
+        followers.extend(
+            partitions
+                .into_iter()
+                .map(|part| unread(part.name(&name), takes.clone(), part)),
+        );
     }
     Ok(followers)
 }
 
 /// Reads the places of the followers, with one of their notes at most.
-async fn places(store: &dyn EventStore, followers: &[CutFollower]) -> Result<Vec<Notebook>, ArchiveError> {
+async fn places(
+    store: &dyn EventStore,
+    followers: &[CutFollower],
+) -> Result<Vec<Notebook>, ArchiveError> {
     let mut places = Vec::with_capacity(followers.len());
     for CutFollower { name, .. } in followers {
-        places.push(store.notes(NotesQuery::new(name.clone(), store.log_id(), "").limit(1)).await?);
+        places.push(
+            store
+                .notes(NotesQuery::new(name.clone(), store.log_id(), "").limit(1))
+                .await?,
+        );
     }
     Ok(places)
 }
@@ -90,12 +114,20 @@ async fn read_books(
 }
 
 /// All notes of a follower, if it is still at `revision`.
-async fn whole(store: &dyn EventStore, name: &Name, revision: Revision) -> Result<Option<Notebook>, ArchiveError> {
+async fn whole(
+    store: &dyn EventStore,
+    name: &Name,
+    revision: Revision,
+) -> Result<Option<Notebook>, ArchiveError> {
     let query = NotesQuery::new(name.clone(), store.log_id(), "").limit(NOTES_PER_PAGE);
     let mut book = store.notes(query.clone()).await?;
     let mut read = book.notes.len();
     while book.revision == revision && read == NOTES_PER_PAGE {
-        let last = book.notes.last_key_value().map(|(key, _)| key.clone()).unwrap_or_default();
+        let last = book
+            .notes
+            .last_key_value()
+            .map(|(key, _)| key.clone())
+            .unwrap_or_default();
         let page = store.notes(query.clone().after(last)).await?;
         read = page.notes.len();
         book.revision = page.revision;

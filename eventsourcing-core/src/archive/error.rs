@@ -33,7 +33,9 @@ pub enum ArchiveError {
         follower: Name,
     },
     /// What is in the store is not what is in the file. The store stays marked as unfinished.
-    #[error("the store has not become what the file says: {reason}; begin anew with an empty store")]
+    #[error(
+        "the store has not become what the file says: {reason}; begin anew with an empty store"
+    )]
     Different {
         /// What differs.
         reason: String,
@@ -48,6 +50,9 @@ pub enum ArchiveError {
 
 impl ArchiveError {
     pub(super) fn line(line: u64, reason: impl ToString) -> Self {
-        Self::Line { line, reason: reason.to_string() }
+        Self::Line {
+            line,
+            reason: reason.to_string(),
+        }
     }
 }

@@ -12,8 +12,8 @@ use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::EventRef;
 use crate::application::rejection_note;
 use crate::store::{
-    CommandId, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Receipt, ReceiptKind, Slice, StoreError,
-    StoredEvent,
+    CommandId, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Receipt, ReceiptKind,
+    Slice, StoreError, StoredEvent,
 };
 use crate::system::{System, accounted, is_carried_as_it_is, is_of_positions};
 
@@ -46,27 +46,54 @@ pub async fn export<S: System>(
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Exported, ArchiveError> {
     let Cut { head, followers } = cut::<S>(store).await?;
-    let counted = store.figures(FiguresQuery::new(Position::ZERO, head)).await?;
+    let counted = store
+        .figures(FiguresQuery::new(Position::ZERO, head))
+        .await?;
     let of = counted.values().map(|figures| figures.count).sum();
-    let names: Vec<_> = followers.iter().map(|follower| follower.name.clone()).collect();
-    let mut out = Hashed { out, hash: Sha256::new() };
+    let names: Vec<_> = followers
+        .iter()
+        .map(|follower| follower.name.clone())
+        .collect();
+    let mut out = Hashed {
+        out,
+        hash: Sha256::new(),
+    };
     out.line(&Header::new(store.log_id(), head, of, names.clone()))?;
     let mut places: Vec<_> = followers.into_iter().map(Place::new).collect();
 
     let events = write_events(store, head, &mut places, &mut out, |events| {
-        progress(Progress { stage: Stage::Exporting, events, of });
+        progress(Progress {
+            stage: Stage::Exporting,
+            events,
+            of,
+        });
     });
     let events = events.await?;
     if events != of {
         let reason = format!("it has {events} events up to position {head}, and counts {of}");
-        return Err(StoreError::Corrupt { reason, source: None }.into());
+        return Err(StoreError::Corrupt {
+            reason,
+            source: None,
+        }
+        .into());
     }
     let answers = write_answers(store, head, &mut out).await?;
-    places.into_iter().try_for_each(|place| place.write(&mut out))?;
+    places
+        .into_iter()
+        .try_for_each(|place| place.write(&mut out))?;
     let sha256 = hex(out.hash.clone());
-    out.line(&End { end: true, events, sha256 })?;
+    out.line(&End {
+        end: true,
+        events,
+        sha256,
+    })?;
     out.out.flush().map_err(ArchiveError::File)?;
-    Ok(Exported { events, answers, head, followers: names })
+    Ok(Exported {
+        events,
+        answers,
+        head,
+        followers: names,
+    })
 }
 
 /// Writes the events up to `head`, and returns how many there are.
@@ -80,8 +107,18 @@ async fn write_events(
     let (mut after, mut events, mut commands) = (Position::ZERO, 0, Commands::default());
     while after < head {
         progress(events);
-        let page = store.read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE).decided_up_to(head)).await?;
-        for event in page.events.iter().take_while(|event| event.position <= head) {
+        let page = store
+            .read_log(
+                LogQuery::after(after)
+                    .limit(EVENTS_PER_PAGE)
+                    .decided_up_to(head),
+            )
+            .await?;
+        for event in page
+            .events
+            .iter()
+            .take_while(|event| event.position <= head)
+        {
             places.iter_mut().for_each(|place| place.pass(event));
             let command = commands.ending_at(store, event.position).await?;
             out.text(&event_line(event, command))?;
@@ -94,21 +131,40 @@ async fn write_events(
 }
 
 /// Writes the answers without an event that were decided on the events up to `head`, and returns how many there are.
-async fn write_answers(store: &dyn EventStore, head: Position, out: &mut Hashed<'_>) -> Result<u64, ArchiveError> {
+async fn write_answers(
+    store: &dyn EventStore,
+    head: Position,
+    out: &mut Hashed<'_>,
+) -> Result<u64, ArchiveError> {
     let (mut after, mut answers) = (None, 0);
     loop {
         let receipts = store.receipts(after, RECEIPTS_PER_PAGE).await?;
-        let Some(last) = receipts.last() else { return Ok(answers) };
+        let Some(last) = receipts.last() else {
+            return Ok(answers);
+        };
         after = last.command_id;
-        for Receipt { kind, position, command_id, .. } in receipts {
-            let Some(answer) = command_id.filter(|_| kind != ReceiptKind::Recorded && position <= head) else {
+        for Receipt {
+            kind,
+            position,
+            command_id,
+            ..
+        } in receipts
+        {
+            let Some(answer) =
+                command_id.filter(|_| kind != ReceiptKind::Recorded && position <= head)
+            else {
                 continue;
             };
             let note = match kind {
                 ReceiptKind::Rejected => rejection_note(store, answer).await?,
                 ReceiptKind::Recorded | ReceiptKind::NothingRecorded => None,
             };
-            out.line(&AnswerLine { answer, kind, position, note })?;
+            out.line(&AnswerLine {
+                answer,
+                kind,
+                position,
+                note,
+            })?;
             answers += 1;
         }
     }
@@ -145,12 +201,17 @@ impl Commands {
         let mut after = None;
         loop {
             let receipts = store.receipts(after, RECEIPTS_PER_PAGE).await?;
-            let Some(last) = receipts.last() else { return Ok(()) };
+            let Some(last) = receipts.last() else {
+                return Ok(());
+            };
             after = last.command_id;
             let within = receipts.iter().filter(|receipt| {
-                receipt.kind == ReceiptKind::Recorded && start <= receipt.position && receipt.position <= self.end
+                receipt.kind == ReceiptKind::Recorded
+                    && start <= receipt.position
+                    && receipt.position <= self.end
             });
-            self.by_position.extend(within.filter_map(|receipt| Some((receipt.position, receipt.command_id?))));
+            self.by_position
+                .extend(within.filter_map(|receipt| Some((receipt.position, receipt.command_id?))));
         }
     }
 }
@@ -166,24 +227,47 @@ struct Place {
 
 impl Place {
     fn new(follower: CutFollower) -> Self {
-        Self { follower, after: None, expected: BTreeMap::new() }
+        Self {
+            follower,
+            after: None,
+            expected: BTreeMap::new(),
+        }
     }
 
     fn pass(&mut self, event: &StoredEvent) {
-        let (StoredEvent { position, stream, version, .. }, follower) = (event, &self.follower);
+        let (
+            StoredEvent {
+                position,
+                stream,
+                version,
+                ..
+            },
+            follower,
+        ) = (event, &self.follower);
         if *position > follower.book.position {
             return;
         }
         self.after = Some(EventRef::new(stream, *version));
         if follower.takes.contains(&stream.category) && follower.partition.contains(stream) {
-            self.expected.entry(Slice::of(*position)).or_default().add(stream, *version);
+            self.expected
+                .entry(Slice::of(*position))
+                .or_default()
+                .add(stream, *version);
         }
     }
 
     fn write(self, out: &mut Hashed<'_>) -> Result<(), ArchiveError> {
-        let CutFollower { name, takes, partition, book } = self.follower;
+        let CutFollower {
+            name,
+            takes,
+            partition,
+            book,
+        } = self.follower;
         let (expected, noted) = (sum(self.expected), sum(accounted(&book)?));
-        let difference = (noted.count.cast_signed() - expected.count.cast_signed(), noted.digest ^ expected.digest);
+        let difference = (
+            noted.count.cast_signed() - expected.count.cast_signed(),
+            noted.digest ^ expected.digest,
+        );
         out.line(&FollowerLine {
             follower: name.clone(),
             takes,
@@ -191,23 +275,35 @@ impl Place {
             after: self.after,
             differs_by: (expected != noted).then_some(difference),
         })?;
-        let notes = book.notes.into_iter().filter(|(key, _)| is_carried_as_it_is(key) || is_of_positions(key));
+        let notes = book
+            .notes
+            .into_iter()
+            .filter(|(key, _)| is_carried_as_it_is(key) || is_of_positions(key));
         for (key, note) in notes {
-            out.line(&NoteLine { of: name.clone(), key, note })?;
+            out.line(&NoteLine {
+                of: name.clone(),
+                key,
+                note,
+            })?;
         }
         Ok(())
     }
 }
 
 fn sum(slices: BTreeMap<Slice, Figures>) -> Figures {
-    slices.into_values().fold(Figures::default(), |mut sum, figures| {
-        sum.merge(figures);
-        sum
-    })
+    slices
+        .into_values()
+        .fold(Figures::default(), |mut sum, figures| {
+            sum.merge(figures);
+            sum
+        })
 }
 
 pub(super) fn hex(hash: Sha256) -> String {
-    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
 /// Writes, and hashes what it writes.
@@ -222,7 +318,9 @@ impl Hashed<'_> {
     }
 
     fn text(&mut self, line: &str) -> Result<(), ArchiveError> {
-        let written = self.write_all(line.as_bytes()).and_then(|()| self.write_all(b"\n"));
+        let written = self
+            .write_all(line.as_bytes())
+            .and_then(|()| self.write_all(b"\n"));
         written.map_err(ArchiveError::File)
     }
 }

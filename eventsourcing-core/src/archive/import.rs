@@ -15,8 +15,8 @@ use super::survey::{Contents, EVENTS_BETWEEN_NEWS, Survey, survey};
 use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::application::rejection;
 use crate::store::{
-    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position, ReceiptKind, Revision,
-    StoreError, StoredEvent, StreamAppend, Tracking, Version,
+    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position,
+    ReceiptKind, Revision, StoreError, StoredEvent, StreamAppend, Tracking, Version,
 };
 use crate::system::notes as keys;
 
@@ -59,19 +59,32 @@ pub async fn import<R: BufRead + Seek + Send>(
     let survey = survey(file, &mut progress)?;
     let mut import = Import::begin(store, &survey).await?;
     let mut lines = Lines::new(&mut *file);
-    let events_before = import.write_events(&mut lines, survey.events, &mut progress).await?;
+    let events_before = import
+        .write_events(&mut lines, survey.events, &mut progress)
+        .await?;
     import.write_answers(&mut lines, &survey).await?;
     rewind(file)?;
     let mut carry = Carry::new(store, &survey.followers).await?;
     compare(store, &survey, &mut carry, &mut progress).await?;
     carry.write(file).await?;
     import.finish(&survey).await?;
-    let followers = survey.followers.iter().map(|line| line.follower.clone()).collect();
-    Ok(Imported { events: survey.events, answers: survey.answers, events_before, followers })
+    let followers = survey
+        .followers
+        .iter()
+        .map(|line| line.follower.clone())
+        .collect();
+    Ok(Imported {
+        events: survey.events,
+        answers: survey.answers,
+        events_before,
+        followers,
+    })
 }
 
 fn rewind(file: &mut impl Seek) -> Result<(), ArchiveError> {
-    file.seek(SeekFrom::Start(0)).map(drop).map_err(ArchiveError::File)
+    file.seek(SeekFrom::Start(0))
+        .map(drop)
+        .map_err(ArchiveError::File)
 }
 
 /// An import as the store knows it.
@@ -85,24 +98,44 @@ struct Import<'a> {
 impl<'a> Import<'a> {
     /// Marks the store, or finds the mark of the same import.
     async fn begin(store: &'a dyn EventStore, survey: &Survey) -> Result<Self, ArchiveError> {
-        let Notebook { position, revision, notes, .. } =
-            store.notes(NotesQuery::new(keys::IMPORT, store.log_id(), "")).await?;
-        let mut import = Self { store, line: position.as_u64(), revision };
-        let not_empty = |reason: &str| Err(ArchiveError::NotEmpty { reason: reason.into() });
+        let Notebook {
+            position,
+            revision,
+            notes,
+            ..
+        } = store
+            .notes(NotesQuery::new(keys::IMPORT, store.log_id(), ""))
+            .await?;
+        let mut import = Self {
+            store,
+            line: position.as_u64(),
+            revision,
+        };
+        let not_empty = |reason: &str| {
+            Err(ArchiveError::NotEmpty {
+                reason: reason.into(),
+            })
+        };
         match (notes.get(keys::UNFINISHED), notes.get(keys::FINISHED)) {
             (Some(known), _) if *known == survey.sha256 => {}
-            (Some(_), _) => return not_empty("another archive is in it, and that import is not finished"),
+            (Some(_), _) => {
+                return not_empty("another archive is in it, and that import is not finished");
+            }
             (None, Some(known)) if *known == survey.sha256 => return Err(ArchiveError::Finished),
             (None, _) => {
                 import.refuse_contents().await?;
                 let step = import.step(0).with_note(keys::UNFINISHED, &survey.sha256);
-                import.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
+                import
+                    .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+                    .await?;
             }
         }
         if let Err(refused) = import.refuse_followers(survey).await {
             if import.line == 0 {
                 let step = import.step(0).without_note(keys::UNFINISHED);
-                import.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
+                import
+                    .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+                    .await?;
             }
             return Err(refused);
         }
@@ -112,19 +145,32 @@ impl<'a> Import<'a> {
     async fn refuse_contents(&self) -> Result<(), ArchiveError> {
         match self.store.newest_position().await? {
             Position::ZERO => {}
-            newest => return Err(ArchiveError::NotEmpty { reason: format!("its log is at position {newest}") }),
+            newest => {
+                return Err(ArchiveError::NotEmpty {
+                    reason: format!("its log is at position {newest}"),
+                });
+            }
         }
         match self.store.receipts(None, 1).await?.is_empty() {
             true => Ok(()),
-            false => Err(ArchiveError::NotEmpty { reason: "it has answered commands, though without an event".into() }),
+            false => Err(ArchiveError::NotEmpty {
+                reason: "it has answered commands, though without an event".into(),
+            }),
         }
     }
 
     /// Those who run the system on this store would deal with what is imported.
     async fn refuse_followers(&self, survey: &Survey) -> Result<(), ArchiveError> {
         for follower in survey.followers.iter().map(|line| &line.follower) {
-            if self.store.lease_holder(follower, self.store.log_id()).await?.is_some() {
-                return Err(ArchiveError::AtWork { follower: follower.clone() });
+            if self
+                .store
+                .lease_holder(follower, self.store.log_id())
+                .await?
+                .is_some()
+            {
+                return Err(ArchiveError::AtWork {
+                    follower: follower.clone(),
+                });
             }
         }
         Ok(())
@@ -137,13 +183,18 @@ impl<'a> Import<'a> {
     }
 
     async fn append(&mut self, append: Append) -> Result<(), ArchiveError> {
-        let line = append.tracking.as_ref().map_or(self.line, |step| step.to.as_u64());
+        let line = append
+            .tracking
+            .as_ref()
+            .map_or(self.line, |step| step.to.as_u64());
         match self.store.append(append).await {
             Ok(_) => {
                 (self.line, self.revision) = (line, self.revision.next());
                 Ok(())
             }
-            Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork { follower: keys::IMPORT }),
+            Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork {
+                follower: keys::IMPORT,
+            }),
             Err(error @ StoreError::Conflict { .. }) => Err(ArchiveError::line(line, error)),
             Err(error) => Err(error.into()),
         }
@@ -163,14 +214,20 @@ impl<'a> Import<'a> {
         let mut group = Group::default();
         let mut events = before;
         while events < of {
-            let Line::Event(event, command) = lines.parsed(Line::parse)? else { break };
+            let Line::Event(event, command) = lines.parsed(Line::parse)? else {
+                break;
+            };
             if !group.takes(&event) {
                 self.write(std::mem::take(&mut group)).await?;
             }
             group.push(*event, command);
             events += 1;
             if events.is_multiple_of(EVENTS_BETWEEN_NEWS) || events == of {
-                progress(Progress { stage: Stage::Importing, events, of });
+                progress(Progress {
+                    stage: Stage::Importing,
+                    events,
+                    of,
+                });
             }
         }
         self.write(group).await?;
@@ -179,7 +236,11 @@ impl<'a> Import<'a> {
 
     /// Writes the answers that are not there yet. Each is an append of its own, and the step over them comes after them:
     /// those of an interrupted import are found again by their commands.
-    async fn write_answers<R: BufRead>(&mut self, lines: &mut Lines<R>, survey: &Survey) -> Result<(), ArchiveError> {
+    async fn write_answers<R: BufRead>(
+        &mut self,
+        lines: &mut Lines<R>,
+        survey: &Survey,
+    ) -> Result<(), ArchiveError> {
         let mut left = survey.answers;
         while lines.number < self.line {
             lines.next_line()?;
@@ -188,44 +249,68 @@ impl<'a> Import<'a> {
         while left > 0 {
             let mut answers = Vec::with_capacity(ANSWERS_AT_ONCE);
             while left > 0 && answers.len() < ANSWERS_AT_ONCE {
-                let Line::Answer(answer) = lines.parsed(Line::parse)? else { break };
+                let Line::Answer(answer) = lines.parsed(Line::parse)? else {
+                    break;
+                };
                 answers.push(self.write_answer(answer));
                 left -= 1;
             }
             try_join_all(answers).await?;
             let step = self.step(lines.number - self.line);
-            self.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
+            self.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+                .await?;
         }
         Ok(())
     }
 
     async fn write_answer(&self, line: AnswerLine) -> Result<(), ArchiveError> {
-        let AnswerLine { answer, kind, note, .. } = line;
+        let AnswerLine {
+            answer, kind, note, ..
+        } = line;
         let append = match (kind, note) {
-            (ReceiptKind::Rejected, Some(note)) => rejection(Timestamp::UNIX_EPOCH, self.store.log_id(), answer, note),
-            (ReceiptKind::Rejected, None) => Append::new(Timestamp::UNIX_EPOCH).with_rejected_command(answer),
+            (ReceiptKind::Rejected, Some(note)) => {
+                rejection(Timestamp::UNIX_EPOCH, self.store.log_id(), answer, note)
+            }
+            (ReceiptKind::Rejected, None) => {
+                Append::new(Timestamp::UNIX_EPOCH).with_rejected_command(answer)
+            }
             _ => Append::new(Timestamp::UNIX_EPOCH).with_command_id(answer),
         };
         match self.store.append(append).await?.receipt.kind {
             found if found == kind => Ok(()),
-            _ => Err(ArchiveError::Different { reason: format!("command {answer} has another answer here") }),
+            _ => Err(ArchiveError::Different {
+                reason: format!("command {answer} has another answer here"),
+            }),
         }
     }
 
     async fn write(&mut self, group: Group) -> Result<(), ArchiveError> {
-        let Some(first) = group.events.first() else { return Ok(()) };
+        let Some(first) = group.events.first() else {
+            return Ok(());
+        };
         let mut append = Append::new(first.recorded_at);
         // The first line of the file is no event.
         let lines = group.events.len() as u64 + u64::from(self.line == 0);
         append.tracking = Some(self.step(lines));
         append.command_id = group.command;
         for event in group.events {
-            match append.streams.last_mut().filter(|part| part.stream == event.stream) {
+            match append
+                .streams
+                .last_mut()
+                .filter(|part| part.stream == event.stream)
+            {
                 Some(part) => part.events.push(new_event(event)),
                 None => {
-                    let (stream, before) = (event.stream.clone(), event.version.as_u64().saturating_sub(1));
+                    let (stream, before) = (
+                        event.stream.clone(),
+                        event.version.as_u64().saturating_sub(1),
+                    );
                     let expected = Expected::Exact(Version::new(before));
-                    append.streams.push(StreamAppend { stream, expected, events: vec![new_event(event)] });
+                    append.streams.push(StreamAppend {
+                        stream,
+                        expected,
+                        events: vec![new_event(event)],
+                    });
                 }
             }
         }
@@ -233,8 +318,12 @@ impl<'a> Import<'a> {
     }
 
     async fn finish(mut self, survey: &Survey) -> Result<(), ArchiveError> {
-        let step = self.step(0).without_note(keys::UNFINISHED).with_note(keys::FINISHED, &survey.sha256);
-        self.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await
+        let step = self
+            .step(0)
+            .without_note(keys::UNFINISHED)
+            .with_note(keys::FINISHED, &survey.sha256);
+        self.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+            .await
     }
 }
 
@@ -249,10 +338,15 @@ struct Group {
 
 impl Group {
     fn takes(&self, event: &StoredEvent) -> bool {
-        let Some(last) = self.events.last() else { return true };
+        let Some(last) = self.events.last() else {
+            return true;
+        };
         let continues = match last.stream == event.stream {
             true => last.version.next() == event.version,
-            false => self.events.iter().all(|earlier| earlier.stream != event.stream),
+            false => self
+                .events
+                .iter()
+                .all(|earlier| earlier.stream != event.stream),
         };
         let has_room = self.events.len() < EVENTS_PER_PAGE && self.bytes < BYTES_PER_APPEND;
         continues && has_room && self.command.is_none() && last.recorded_at == event.recorded_at
@@ -274,7 +368,9 @@ async fn compare(
 ) -> Result<(), ArchiveError> {
     let (mut contents, mut after) = (Contents::default(), Position::ZERO);
     loop {
-        let page = store.read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE)).await?;
+        let page = store
+            .read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE))
+            .await?;
         if page.events.is_empty() {
             break;
         }
@@ -283,7 +379,11 @@ async fn compare(
             carry.pass(&event);
             contents.add(event);
         }
-        progress(Progress { stage: Stage::Comparing, events: contents.events, of: survey.events });
+        progress(Progress {
+            stage: Stage::Comparing,
+            events: contents.events,
+            of: survey.events,
+        });
     }
     let (found, expected) = (contents.digest(), survey.contents.clone().digest());
     let reason = match found == expected {

@@ -11,7 +11,8 @@ use uuid::Uuid;
 
 use super::ArchiveError;
 use crate::store::{
-    CodecId, CommandId, Digest, LogId, Name, NewEvent, Position, ReceiptKind, StoredEvent, StreamId, Version,
+    CodecId, CommandId, Digest, LogId, Name, NewEvent, Position, ReceiptKind, StoredEvent,
+    StreamId, Version,
 };
 use crate::{Codec, EventRef};
 
@@ -124,7 +125,14 @@ pub(super) enum Line {
 
 impl Header {
     pub(super) fn new(log: LogId, head: Position, events: u64, followers: Vec<Name>) -> Self {
-        Self { archive: ARCHIVE.into(), format: FORMAT, log, head, events, followers }
+        Self {
+            archive: ARCHIVE.into(),
+            format: FORMAT,
+            log,
+            head,
+            events,
+            followers,
+        }
     }
 
     /// Reads the first line of a file.
@@ -134,12 +142,13 @@ impl Header {
             archive: String,
             format: u32,
         }
-        let any: Any = serde_json::from_str(text).map_err(|_| "this is no archive of events".to_owned())?;
+        let any: Any =
+            serde_json::from_str(text).map_err(|_| "this is no archive of events".to_owned())?;
         match any {
             Any { archive, .. } if archive != ARCHIVE => Err("this is no archive of events".into()),
-            Any { format, .. } if !(1..=FORMAT).contains(&format) => {
-                Err(format!("the archive is of format {format}, this program reads formats up to {FORMAT}"))
-            }
+            Any { format, .. } if !(1..=FORMAT).contains(&format) => Err(format!(
+                "the archive is of format {format}, this program reads formats up to {FORMAT}"
+            )),
             Any { .. } => serde_json::from_str(text).map_err(|error| one_line(&error)),
         }
     }
@@ -150,13 +159,18 @@ impl Line {
     pub(super) fn parse(text: &str) -> Result<Self, String> {
         let parsed = match text.split(':').next().unwrap_or_default() {
             "{\"position\"" => {
-                return serde_json::from_str::<EventLine>(text).map_err(|error| one_line(&error))?.event();
+                return serde_json::from_str::<EventLine>(text)
+                    .map_err(|error| one_line(&error))?
+                    .event();
             }
             "{\"answer\"" => serde_json::from_str(text).map(Self::Answer),
             "{\"follower\"" => serde_json::from_str(text).map(Self::Follower),
             "{\"of\"" => serde_json::from_str(text).map(Self::Note),
             "{\"end\"" => serde_json::from_str(text).map(Self::End),
-            _ => return Err("this is neither an event, nor an answer, nor where a follower was, nor the end".into()),
+            _ => return Err(
+                "this is neither an event, nor an answer, nor where a follower was, nor the end"
+                    .into(),
+            ),
         };
         parsed.map_err(|error| one_line(&error))
     }
@@ -168,7 +182,17 @@ fn one_line(error: &serde_json::Error) -> String {
 
 /// The line of an event, without the end of the line.
 pub(super) fn event_line(event: &StoredEvent, command: Option<CommandId>) -> String {
-    let StoredEvent { position, stream, version, recorded_at, name, schema_version, codec, payload, metadata } = event;
+    let StoredEvent {
+        position,
+        stream,
+        version,
+        recorded_at,
+        name,
+        schema_version,
+        codec,
+        payload,
+        metadata,
+    } = event;
     let (payload, payload_base64) = embedded(payload, *codec == Codec::Json.id());
     let (metadata, metadata_base64) = embedded(metadata, true);
     let line = EventLine {
@@ -194,7 +218,9 @@ fn embedded(bytes: &[u8], is_json: bool) -> (Option<Box<RawValue>>, Option<Strin
     if bytes.is_empty() {
         return (None, None);
     }
-    let text = std::str::from_utf8(bytes).ok().filter(|text| is_json && !text.contains(['\n', '\r']));
+    let text = std::str::from_utf8(bytes)
+        .ok()
+        .filter(|text| is_json && !text.contains(['\n', '\r']));
     let value = text.and_then(|text| serde_json::from_str::<Box<RawValue>>(text).ok());
     match value.filter(|value| value.get().as_bytes() == bytes && value.get() != "null") {
         Some(value) => (Some(value), None),
@@ -205,7 +231,9 @@ fn embedded(bytes: &[u8], is_json: bool) -> (Option<Box<RawValue>>, Option<Strin
 fn taken_out(value: Option<Box<RawValue>>, base64: Option<String>) -> Result<Vec<u8>, String> {
     match (value, base64) {
         (Some(value), None) => Ok(value.get().as_bytes().to_vec()),
-        (None, Some(base64)) => BASE64.decode(base64).map_err(|error| format!("this is no base64: {error}")),
+        (None, Some(base64)) => BASE64
+            .decode(base64)
+            .map_err(|error| format!("this is no base64: {error}")),
         (None, None) => Ok(Vec::new()),
         (Some(_), Some(_)) => Err("an event has its payload and its metadata once".into()),
     }
@@ -215,7 +243,10 @@ impl EventLine {
     fn event(self) -> Result<Line, String> {
         let event = StoredEvent {
             position: self.position,
-            stream: StreamId { category: self.category, id: self.id },
+            stream: StreamId {
+                category: self.category,
+                id: self.id,
+            },
             version: self.version,
             recorded_at: self.recorded_at,
             name: self.name,
@@ -230,8 +261,21 @@ impl EventLine {
 
 /// The event as another store takes it.
 pub(super) fn new_event(event: StoredEvent) -> NewEvent {
-    let StoredEvent { name, schema_version, codec, payload, metadata, .. } = event;
-    NewEvent { name, schema_version, codec, payload, metadata }
+    let StoredEvent {
+        name,
+        schema_version,
+        codec,
+        payload,
+        metadata,
+        ..
+    } = event;
+    NewEvent {
+        name,
+        schema_version,
+        codec,
+        payload,
+        metadata,
+    }
 }
 
 /// Reads the lines of a file one by one, and knows their numbers.
@@ -244,13 +288,21 @@ pub(super) struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     pub(super) fn new(file: R) -> Self {
-        Self { file, buffer: Vec::new(), number: 0 }
+        Self {
+            file,
+            buffer: Vec::new(),
+            number: 0,
+        }
     }
 
     /// The next line, with its end; `None` at the end of the file.
     pub(super) fn next_line(&mut self) -> Result<Option<&str>, ArchiveError> {
         self.buffer.clear();
-        let read = self.file.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut self.buffer);
+        let read = self
+            .file
+            .by_ref()
+            .take(LINE_BYTES_MAX)
+            .read_until(b'\n', &mut self.buffer);
         if read.map_err(ArchiveError::File)? == 0 {
             return Ok(None);
         }
@@ -265,9 +317,15 @@ impl<R: BufRead> Lines<R> {
     }
 
     /// Reads the next line, which must be there, by `parse`.
-    pub(super) fn parsed<T>(&mut self, parse: impl Fn(&str) -> Result<T, String>) -> Result<T, ArchiveError> {
+    pub(super) fn parsed<T>(
+        &mut self,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<T, ArchiveError> {
         let Some(text) = self.next_line()? else {
-            return Err(ArchiveError::line(self.number + 1, "the file is cut off: its end is missing"));
+            return Err(ArchiveError::line(
+                self.number + 1,
+                "the file is cut off: its end is missing",
+            ));
         };
         parse(text.trim_end()).map_err(|reason| ArchiveError::line(self.number, reason))
     }

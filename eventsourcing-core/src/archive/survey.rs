@@ -37,11 +37,17 @@ pub(super) fn survey<R: BufRead + Seek>(
         if let Line::End(end) = line {
             break end;
         }
-        surveyor.take(line, &header).map_err(|reason| ArchiveError::line(lines.number, reason))?;
+        surveyor
+            .take(line, &header)
+            .map_err(|reason| ArchiveError::line(lines.number, reason))?;
         hash.update(text);
         let events = surveyor.contents.events;
         if events.is_multiple_of(EVENTS_BETWEEN_NEWS) {
-            progress(Progress { stage: Stage::Reading, events, of: header.events });
+            progress(Progress {
+                stage: Stage::Reading,
+                events,
+                of: header.events,
+            });
         }
     };
     let (number, sha256) = (lines.number, hex(hash));
@@ -49,11 +55,25 @@ pub(super) fn survey<R: BufRead + Seek>(
         return Err(ArchiveError::line(number, reason));
     }
     if lines.next_line()?.is_some() {
-        return Err(ArchiveError::line(number + 1, "the archive has ended in the line before"));
+        return Err(ArchiveError::line(
+            number + 1,
+            "the archive has ended in the line before",
+        ));
     }
     file.seek(SeekFrom::Start(0)).map_err(ArchiveError::File)?;
-    let Surveyor { contents, answers, followers, .. } = surveyor;
-    Ok(Survey { events: contents.events, answers, followers, sha256, contents })
+    let Surveyor {
+        contents,
+        answers,
+        followers,
+        ..
+    } = surveyor;
+    Ok(Survey {
+        events: contents.events,
+        answers,
+        followers,
+        sha256,
+        contents,
+    })
 }
 
 /// What has been read so far.
@@ -69,18 +89,30 @@ impl Surveyor {
     fn take(&mut self, line: Line, header: &Header) -> Result<(), String> {
         match line {
             Line::Event(event, _) if !self.followers.is_empty() || self.answers > 0 => {
-                return Err(format!("the event at position {} stands after answers or followers", event.position));
+                return Err(format!(
+                    "the event at position {} stands after answers or followers",
+                    event.position
+                ));
             }
             Line::Answer(AnswerLine { answer, .. }) if !self.followers.is_empty() => {
-                return Err(format!("the answer to command {answer} stands after the followers"));
+                return Err(format!(
+                    "the answer to command {answer} stands after the followers"
+                ));
             }
-            Line::Answer(AnswerLine { answer, position, kind, .. })
-                if kind == ReceiptKind::Recorded || position > header.head =>
-            {
-                return Err(format!("the answer to command {answer} belongs to an event, which is not in the file"));
+            Line::Answer(AnswerLine {
+                answer,
+                position,
+                kind,
+                ..
+            }) if kind == ReceiptKind::Recorded || position > header.head => {
+                return Err(format!(
+                    "the answer to command {answer} belongs to an event, which is not in the file"
+                ));
             }
             Line::Answer(_) => self.answers += 1,
-            Line::Event(event, _) if event.position <= self.last || event.position > header.head => {
+            Line::Event(event, _)
+                if event.position <= self.last || event.position > header.head =>
+            {
                 return Err(format!("position {} after {}", event.position, self.last));
             }
             Line::Event(event, _) => {
@@ -88,8 +120,16 @@ impl Surveyor {
                 self.contents.add(*event);
             }
             Line::Follower(follower) => self.followers.push(follower),
-            Line::Note(note) if self.followers.last().is_none_or(|follower| follower.follower != note.of) => {
-                return Err(format!("the note is not of the follower before it but of {}", note.of));
+            Line::Note(note)
+                if self
+                    .followers
+                    .last()
+                    .is_none_or(|follower| follower.follower != note.of) =>
+            {
+                return Err(format!(
+                    "the note is not of the follower before it but of {}",
+                    note.of
+                ));
             }
             Line::Note(_) | Line::End(_) => {}
         }
@@ -104,7 +144,12 @@ impl Surveyor {
                 "there are {events} events, the first line promises {promised}, the last {at_the_end}"
             ));
         }
-        if !self.followers.iter().map(|follower| &follower.follower).eq(&header.followers) {
+        if !self
+            .followers
+            .iter()
+            .map(|follower| &follower.follower)
+            .eq(&header.followers)
+        {
             return Some("the followers are not those that the first line promises".into());
         }
         (end.sha256 != sha256).then(|| "the checksum does not fit: the file was changed".into())

@@ -26,7 +26,9 @@ impl Compression {
     /// By zstd, above [`ABOVE_BYTES_DEFAULT`](Self::ABOVE_BYTES_DEFAULT).
     #[must_use]
     pub const fn zstd() -> Self {
-        Self { above_bytes: Self::ABOVE_BYTES_DEFAULT }
+        Self {
+            above_bytes: Self::ABOVE_BYTES_DEFAULT,
+        }
     }
 
     /// Leaves payloads of up to so many bytes alone.
@@ -67,7 +69,9 @@ pub(super) fn decompress(bytes: &[u8]) -> Result<Vec<u8>, DecompressError> {
         let mut decoder = zstd::stream::read::Decoder::with_buffer(bytes)?;
         decoder.window_log_max(WINDOW_BYTES_LOG2_MAX)?;
         let mut decompressed = Vec::new();
-        decoder.take(PAYLOAD_BYTES_MAX as u64 + 1).read_to_end(&mut decompressed)?;
+        decoder
+            .take(PAYLOAD_BYTES_MAX as u64 + 1)
+            .read_to_end(&mut decompressed)?;
         Ok(decompressed)
     };
     match read().map_err(DecompressError::Broken)? {

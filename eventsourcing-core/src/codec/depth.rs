@@ -6,7 +6,12 @@
 /// Returns `true` if no value in `bytes` is nested deeper than `depth_max` levels. What is no MessagePack is left to the deserializer.
 pub(super) fn is_at_most(depth_max: usize, bytes: &[u8]) -> bool {
     // Each level has a byte of its own. So what is small, as most payloads are, need not be looked at.
-    bytes.len() <= depth_max || Walk { rest: bytes, open: Vec::new() }.stays_within(depth_max)
+    bytes.len() <= depth_max
+        || Walk {
+            rest: bytes,
+            open: Vec::new(),
+        }
+        .stays_within(depth_max)
 }
 
 struct Walk<'a> {
@@ -79,7 +84,11 @@ impl Walk<'_> {
     fn take(&mut self, bytes: usize) -> Option<u64> {
         let (number, rest) = self.rest.split_at_checked(bytes)?;
         self.rest = rest;
-        Some(number.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
+        Some(
+            number
+                .iter()
+                .fold(0, |number, byte| number << 8 | u64::from(*byte)),
+        )
     }
 }
 
@@ -100,7 +109,14 @@ mod tests {
     #[test]
     fn depth_is_that_of_lists_and_maps() {
         for levels in [0, 1, 7, 127, 128] {
-            assert!(Walk { rest: &nested(levels), open: Vec::new() }.stays_within(128), "{levels}");
+            assert!(
+                Walk {
+                    rest: &nested(levels),
+                    open: Vec::new()
+                }
+                .stays_within(128),
+                "{levels}"
+            );
         }
         for levels in [129, 130, 500] {
             assert!(!is_at_most(128, &nested(levels)), "{levels}");
@@ -110,13 +126,26 @@ mod tests {
     #[test]
     fn what_stands_beside_each_other_is_not_nested() {
         let texts = ["a".repeat(20), "b".repeat(200), "c".repeat(70_000)];
-        let numbers =
-            json!([0, 200, 70_000, 5_000_000_000_u64, -1, -200, -70_000, -5_000_000_000_i64, 1.5, null, true]);
-        let value: Value = json!({ "texts": texts, "numbers": numbers, "many": vec![json!([[]]); 70_000] });
+        let numbers = json!([
+            0,
+            200,
+            70_000,
+            5_000_000_000_u64,
+            -1,
+            -200,
+            -70_000,
+            -5_000_000_000_i64,
+            1.5,
+            null,
+            true
+        ]);
+        let value: Value =
+            json!({ "texts": texts, "numbers": numbers, "many": vec![json!([[]]); 70_000] });
         let bytes = rmp_serde::to_vec(&value).expect("any value can be written");
         assert!(is_at_most(3, &bytes));
         assert!(!is_at_most(1, &bytes));
-        let blobs = rmp_serde::to_vec(&serde_bytes_like(&[0x91; 300])).expect("bytes can be written");
+        let blobs =
+            rmp_serde::to_vec(&serde_bytes_like(&[0x91; 300])).expect("bytes can be written");
         assert!(is_at_most(1, &blobs), "bytes are not looked into");
     }
 
@@ -133,8 +162,20 @@ mod tests {
 
     #[test]
     fn what_ends_too_early_is_left_to_the_deserializer() {
-        for bytes in [&[0xDD, 0xFF][..], &[0xDB, 0xFF, 0xFF, 0xFF, 0xFF], &[0x91], &[0xC9, 0xFF, 0xFF, 0xFF, 0xFF, 1]] {
-            assert!(Walk { rest: bytes, open: Vec::new() }.stays_within(1), "{bytes:?}");
+        for bytes in [
+            &[0xDD, 0xFF][..],
+            &[0xDB, 0xFF, 0xFF, 0xFF, 0xFF],
+            &[0x91],
+            &[0xC9, 0xFF, 0xFF, 0xFF, 0xFF, 1],
+        ] {
+            assert!(
+                Walk {
+                    rest: bytes,
+                    open: Vec::new()
+                }
+                .stays_within(1),
+                "{bytes:?}"
+            );
         }
     }
 }

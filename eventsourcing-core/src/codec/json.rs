@@ -9,11 +9,18 @@ use super::{Cause, PAYLOAD_BYTES_EXPECTED};
 pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Result<Written<Vec<u8>>, Refused> {
     let mut bytes = Vec::with_capacity(PAYLOAD_BYTES_EXPECTED);
     let mut serializer = serde_json::Serializer::new(&mut bytes);
-    let Written { is_doubtful, .. } = checked::serialize(value, &mut serializer, NumbersAsText::AsTheyAre)?;
-    Ok(Written { ok: bytes, is_doubtful })
+    let Written { is_doubtful, .. } =
+        checked::serialize(value, &mut serializer, NumbersAsText::AsTheyAre)?;
+    Ok(Written {
+        ok: bytes,
+        is_doubtful,
+    })
 }
 
-pub(super) fn decode<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<S::Value, Cause> {
+pub(super) fn decode<'de, S: DeserializeSeed<'de>>(
+    bytes: &'de [u8],
+    seed: S,
+) -> Result<S::Value, Cause> {
     let mut deserializer = serde_json::Deserializer::from_slice(bytes);
     let value = seed.deserialize(&mut deserializer)?;
     deserializer.end()?;

@@ -7,7 +7,9 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::marker::PhantomData;
 
-use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::{
+    Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor,
+};
 use serde::{Serialize, de};
 use serde_json::{Map, Number, Value};
 
@@ -19,12 +21,21 @@ const DEPTH_MAX: usize = 128;
 
 pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Result<Written<Vec<u8>>, Refused> {
     let mut bytes = Vec::with_capacity(PAYLOAD_BYTES_EXPECTED);
-    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
-    let Written { is_doubtful, .. } = checked::serialize(value, &mut serializer, NumbersAsText::AsNumbers)?;
-    Ok(Written { ok: bytes, is_doubtful })
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes)
+        .with_struct_map()
+        .with_human_readable();
+    let Written { is_doubtful, .. } =
+        checked::serialize(value, &mut serializer, NumbersAsText::AsNumbers)?;
+    Ok(Written {
+        ok: bytes,
+        is_doubtful,
+    })
 }
 
-pub(super) fn decode<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) -> Result<S::Value, Cause> {
+pub(super) fn decode<'de, S: DeserializeSeed<'de>>(
+    bytes: &'de [u8],
+    seed: S,
+) -> Result<S::Value, Cause> {
     if !depth::is_at_most(DEPTH_MAX, bytes) {
         return Err(format!("it is nested deeper than {DEPTH_MAX} levels").into());
     }
@@ -32,7 +43,11 @@ pub(super) fn decode<'de, S: DeserializeSeed<'de>>(bytes: &'de [u8], seed: S) ->
     deserializer.set_max_depth(DEPTH_MAX);
     let value = seed.deserialize(&mut deserializer)?;
     match IgnoredAny::deserialize(&mut deserializer) {
-        Err(rmp_serde::decode::Error::InvalidMarkerRead(end)) if end.kind() == ErrorKind::UnexpectedEof => Ok(value),
+        Err(rmp_serde::decode::Error::InvalidMarkerRead(end))
+            if end.kind() == ErrorKind::UnexpectedEof =>
+        {
+            Ok(value)
+        }
         _ => Err("trailing bytes".into()),
     }
 }
@@ -76,7 +91,9 @@ impl<'de> Visitor<'de> for AsJsonVisitor {
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<AsJson, E> {
-        Ok(AsJson(Number::from_f64(value).map_or(Value::Null, Value::Number)))
+        Ok(AsJson(
+            Number::from_f64(value).map_or(Value::Null, Value::Number),
+        ))
     }
 
     fn visit_str<E>(self, value: &str) -> Result<AsJson, E> {
@@ -99,7 +116,10 @@ impl<'de> Visitor<'de> for AsJsonVisitor {
         AsJson::deserialize(deserializer)
     }
 
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<AsJson, D::Error> {
+    fn visit_newtype_struct<D: Deserializer<'de>>(
+        self,
+        deserializer: D,
+    ) -> Result<AsJson, D::Error> {
         // An extension of MessagePack: its number and its bytes.
         AsJson::deserialize(deserializer)
     }
@@ -117,7 +137,9 @@ impl<'de> Visitor<'de> for AsJsonVisitor {
         while let Some((AsJson(key), AsJson(value))) = entries.next_entry()? {
             let key = key_of(key);
             if object.contains_key(&key) {
-                return Err(de::Error::custom(format_args!("the key {key:?} stands twice in a map")));
+                return Err(de::Error::custom(format_args!(
+                    "the key {key:?} stands twice in a map"
+                )));
             }
             object.insert(key, value);
         }

@@ -70,7 +70,9 @@ pub enum CodecError {
         source: Cause,
     },
     /// The bytes are compressed, and more than a payload may have: [`PAYLOAD_BYTES_MAX`].
-    #[error("cannot decode {what}: it has more than {PAYLOAD_BYTES_MAX} bytes when it is decompressed")]
+    #[error(
+        "cannot decode {what}: it has more than {PAYLOAD_BYTES_MAX} bytes when it is decompressed"
+    )]
     TooLarge {
         /// The event or state.
         what: String,
@@ -101,7 +103,9 @@ pub enum CodecError {
     },
     /// No such event is known to this program. If this is the newest release, it has lost a former name, or does not say
     /// that the event is retired.
-    #[error("unknown event {name:?}; this program knows {known}; was it written by a newer release?")]
+    #[error(
+        "unknown event {name:?}; this program knows {known}; was it written by a newer release?"
+    )]
     UnknownEvent {
         /// The stored name.
         name: String,
@@ -122,7 +126,9 @@ pub enum CodecError {
     #[error("unknown codec {0}; was this written by a newer release?")]
     UnknownCodec(u8),
     /// The bytes were written by a codec that this program was built without.
-    #[error("{what} cannot be read by this program; build it with the feature {feature:?} of eventsourcing-kit")]
+    #[error(
+        "{what} cannot be read by this program; build it with the feature {feature:?} of eventsourcing-kit"
+    )]
     MissingFeature {
         /// What the bytes are.
         what: &'static str,
@@ -145,7 +151,11 @@ impl CodecError {
 }
 
 fn hint(found: u16, known: u16) -> &'static str {
-    if found > known { "; was it written by a newer release?" } else { "" }
+    if found > known {
+        "; was it written by a newer release?"
+    } else {
+        ""
+    }
 }
 
 /// What an encoder or decoder said.
@@ -185,16 +195,20 @@ impl Codec {
     /// [`CodecError::UnknownCodec`], [`CodecError::MissingFeature`].
     pub const fn from_id(id: CodecId) -> Result<Self, CodecError> {
         if Self::is_compressed(id) && cfg!(not(feature = "zstd")) {
-            return Err(CodecError::MissingFeature { what: "a compressed payload", feature: "zstd" });
+            return Err(CodecError::MissingFeature {
+                what: "a compressed payload",
+                feature: "zstd",
+            });
         }
         match id {
             Self::JSON | Self::JSON_COMPRESSED => Ok(Self::Json),
             #[cfg(feature = "message-pack")]
             Self::MESSAGE_PACK | Self::MESSAGE_PACK_COMPRESSED => Ok(Self::MessagePack),
             #[cfg(not(feature = "message-pack"))]
-            Self::MESSAGE_PACK | Self::MESSAGE_PACK_COMPRESSED => {
-                Err(CodecError::MissingFeature { what: "MessagePack", feature: "message-pack" })
-            }
+            Self::MESSAGE_PACK | Self::MESSAGE_PACK_COMPRESSED => Err(CodecError::MissingFeature {
+                what: "MessagePack",
+                feature: "message-pack",
+            }),
             CodecId(number) => Err(CodecError::UnknownCodec(number)),
         }
     }
@@ -208,7 +222,9 @@ impl Codec {
     /// # Errors
     /// [`CodecError::Encode`]: a field has a value that would not come back, which is named with what to do about it.
     pub fn encode_event<E: Event>(self, event: &E) -> Result<Vec<u8>, CodecError> {
-        Encoding::from(self).encode_event(event).map(|encoded| encoded.payload)
+        Encoding::from(self)
+            .encode_event(event)
+            .map(|encoded| encoded.payload)
     }
 
     /// What `seed` makes of stored bytes. `what` they are is said in errors.
@@ -235,11 +251,15 @@ impl Codec {
     /// # Errors
     /// [`CodecError::UnknownCodec`], [`CodecError::MissingFeature`], [`CodecError::TooLarge`], [`CodecError::Decode`].
     pub fn decode_value(stored: &StoredEvent) -> Result<serde_json::Value, CodecError> {
-        payload::value(stored.codec, &stored.payload, || format!("event {}", stored.name))
+        payload::value(stored.codec, &stored.payload, || {
+            format!("event {}", stored.name)
+        })
     }
 
     pub(crate) fn decode_state<A: Aggregate>(id: CodecId, bytes: &[u8]) -> Result<A, CodecError> {
-        payload::decode(id, bytes, StateOf(PhantomData), || format!("snapshot of {}", A::NAME))
+        payload::decode(id, bytes, StateOf(PhantomData), || {
+            format!("snapshot of {}", A::NAME)
+        })
     }
 }
 
@@ -254,29 +274,44 @@ impl Encoding {
                 read: read.event_type().name.into(),
             })),
         };
-        let encoded =
-            self.encode(&EventFields(event), |encoded| read_back::check(encoded, || Fields::new(index), compare));
+        let encoded = self.encode(&EventFields(event), |encoded| {
+            read_back::check(encoded, || Fields::new(index), compare)
+        });
         encoded.map_err(|source| cannot_encode(event, source))
     }
 
     /// The same as JSON, also if the event could not be stored because it is read back as another.
     #[cfg(feature = "schema")]
     pub(crate) fn encode_event_unread<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
-        let written = json::encode(&EventFields(event)).map_err(|refused| cannot_encode(event, refused.into()))?;
+        let written = json::encode(&EventFields(event))
+            .map_err(|refused| cannot_encode(event, refused.into()))?;
         Ok(written.ok)
     }
 
     pub(crate) fn encode_state<A: Aggregate>(self, state: &A) -> Result<Encoded, CodecError> {
         let compare = |read: &A| trace::compare(&State(state), &State(read));
-        let encoded = self.encode(&State(state), |encoded| read_back::check(encoded, || StateOf(PhantomData), compare));
-        encoded.map_err(|source| CodecError::Encode { what: format!("state of {}", A::NAME), source })
+        let encoded = self.encode(&State(state), |encoded| {
+            read_back::check(encoded, || StateOf(PhantomData), compare)
+        });
+        encoded.map_err(|source| CodecError::Encode {
+            what: format!("state of {}", A::NAME),
+            source,
+        })
     }
 
     /// A value that is kept as JSON, whatever codec events have: the payload of a timer, a rejection.
-    pub(crate) fn encode_note<T: Serialize + DeserializeOwned>(self, value: &T) -> Result<String, Cause> {
-        let encoding = Self { reads_back: self.reads_back, ..Codec::Json.into() };
+    pub(crate) fn encode_note<T: Serialize + DeserializeOwned>(
+        self,
+        value: &T,
+    ) -> Result<String, Cause> {
+        let encoding = Self {
+            reads_back: self.reads_back,
+            ..Codec::Json.into()
+        };
         let compare = |read: &T| trace::compare(value, read);
-        let encoded = encoding.encode(value, |encoded| read_back::check(encoded, || PhantomData, compare))?;
+        let encoded = encoding.encode(value, |encoded| {
+            read_back::check(encoded, || PhantomData, compare)
+        })?;
         Ok(String::from_utf8(encoded.payload)?)
     }
 
@@ -288,7 +323,10 @@ impl Encoding {
 }
 
 fn cannot_encode<E: Event>(event: &E, source: Cause) -> CodecError {
-    CodecError::Encode { what: format!("event {}", event.event_type().name), source }
+    CodecError::Encode {
+        what: format!("event {}", event.event_type().name),
+        source,
+    }
 }
 
 struct EventFields<'a, E>(&'a E);
@@ -307,7 +345,10 @@ pub(crate) struct Fields<E> {
 
 impl<E> Fields<E> {
     pub(crate) fn new(index: usize) -> Self {
-        Self { index, of: PhantomData }
+        Self {
+            index,
+            of: PhantomData,
+        }
     }
 }
 
@@ -349,17 +390,28 @@ mod tests {
             (1, None),
             (2, (!packs).then_some("message-pack")),
             (3, (!compresses).then_some("zstd")),
-            (4, if compresses { (!packs).then_some("message-pack") } else { Some("zstd") }),
+            (
+                4,
+                if compresses {
+                    (!packs).then_some("message-pack")
+                } else {
+                    Some("zstd")
+                },
+            ),
         ] {
             match (Codec::from_id(CodecId(number)), missing) {
                 (Ok(_), None) => {}
                 (Err(error), Some(feature)) => {
-                    let expected = format!("build it with the feature {feature:?} of eventsourcing-kit");
+                    let expected =
+                        format!("build it with the feature {feature:?} of eventsourcing-kit");
                     assert!(error.to_string().ends_with(&expected), "{number}: {error}");
                 }
                 (found, _) => panic!("codec {number}: {found:?}, missing {missing:?}"),
             }
         }
-        assert!(matches!(Codec::from_id(CodecId(5)), Err(CodecError::UnknownCodec(5))));
+        assert!(matches!(
+            Codec::from_id(CodecId(5)),
+            Err(CodecError::UnknownCodec(5))
+        ));
     }
 }

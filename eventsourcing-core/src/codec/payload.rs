@@ -32,7 +32,10 @@ impl Default for Encoding {
 
 impl From<Codec> for Encoding {
     fn from(codec: Codec) -> Self {
-        Self { codec, ..Self::JSON }
+        Self {
+            codec,
+            ..Self::JSON
+        }
     }
 }
 
@@ -63,7 +66,10 @@ impl Encoding {
         value: &impl Serialize,
         check: impl FnOnce(&Encoded) -> Result<(), Refused>,
     ) -> Result<Encoded, Cause> {
-        let Written { ok: payload, is_doubtful } = self.codec.encode(value)?;
+        let Written {
+            ok: payload,
+            is_doubtful,
+        } = self.codec.encode(value)?;
         let encoded = self.compressed(payload);
         if self.reads_back || is_doubtful {
             check(&encoded)?;
@@ -73,10 +79,19 @@ impl Encoding {
 
     fn compressed(self, payload: Vec<u8>) -> Encoded {
         #[cfg(feature = "zstd")]
-        if let Some(compressed) = self.compression.and_then(|compression| compression.compress(&payload)) {
-            return Encoded { codec: self.codec.compressed_id(), payload: compressed };
+        if let Some(compressed) = self
+            .compression
+            .and_then(|compression| compression.compress(&payload))
+        {
+            return Encoded {
+                codec: self.codec.compressed_id(),
+                payload: compressed,
+            };
         }
-        Encoded { codec: self.codec.id(), payload }
+        Encoded {
+            codec: self.codec.id(),
+            payload,
+        }
     }
 }
 
@@ -97,13 +112,28 @@ pub(super) fn why_unreadable<T>(
     seed: impl for<'de> DeserializeSeed<'de, Value = T>,
 ) -> (String, Cause) {
     let mut track = serde_path_to_error::Track::new();
-    let error = match decode(id, bytes, Tracked { seed, track: &mut track }, String::new) {
+    let error = match decode(
+        id,
+        bytes,
+        Tracked {
+            seed,
+            track: &mut track,
+        },
+        String::new,
+    ) {
         Ok(_) => "it is read now, and was not a moment ago".into(),
         Err(CodecError::Decode { source, .. }) => source,
         Err(error) => error.into(),
     };
     let path = track.path();
-    (if path.iter().len() == 0 { String::new() } else { path.to_string() }, error)
+    (
+        if path.iter().len() == 0 {
+            String::new()
+        } else {
+            path.to_string()
+        },
+        error,
+    )
 }
 
 /// Remembers where reading has come to.
@@ -116,7 +146,11 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Tracked<'_, S> {
     type Value = S::Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<S::Value, D::Error> {
-        self.seed.deserialize(serde_path_to_error::Deserializer::new(deserializer, self.track))
+        self.seed
+            .deserialize(serde_path_to_error::Deserializer::new(
+                deserializer,
+                self.track,
+            ))
     }
 }
 
@@ -134,11 +168,18 @@ pub(super) fn decode<T>(
         #[cfg(feature = "message-pack")]
         Codec::MessagePack => message_pack::decode(&bytes, seed),
     };
-    decoded.map_err(|source| CodecError::Decode { what: what(), source })
+    decoded.map_err(|source| CodecError::Decode {
+        what: what(),
+        source,
+    })
 }
 
 /// Stored bytes as a JSON value.
-pub(super) fn value(id: CodecId, bytes: &[u8], what: impl Fn() -> String) -> Result<Value, CodecError> {
+pub(super) fn value(
+    id: CodecId,
+    bytes: &[u8],
+    what: impl Fn() -> String,
+) -> Result<Value, CodecError> {
     let codec = Codec::from_id(id)?;
     let bytes = decompressed(id, bytes, &what)?;
     let value = match codec {
@@ -146,22 +187,38 @@ pub(super) fn value(id: CodecId, bytes: &[u8], what: impl Fn() -> String) -> Res
         #[cfg(feature = "message-pack")]
         Codec::MessagePack => message_pack::value(&bytes),
     };
-    value.map_err(|source| CodecError::Decode { what: what(), source })
+    value.map_err(|source| CodecError::Decode {
+        what: what(),
+        source,
+    })
 }
 
 #[cfg(feature = "zstd")]
-fn decompressed<'a>(id: CodecId, bytes: &'a [u8], what: impl Fn() -> String) -> Result<Cow<'a, [u8]>, CodecError> {
+fn decompressed<'a>(
+    id: CodecId,
+    bytes: &'a [u8],
+    what: impl Fn() -> String,
+) -> Result<Cow<'a, [u8]>, CodecError> {
     if !Codec::is_compressed(id) {
         return Ok(Cow::Borrowed(bytes));
     }
-    compression::decompress(bytes).map(Cow::Owned).map_err(|error| match error {
-        DecompressError::TooLarge => CodecError::TooLarge { what: what() },
-        DecompressError::Broken(source) => CodecError::Decode { what: what(), source: source.into() },
-    })
+    compression::decompress(bytes)
+        .map(Cow::Owned)
+        .map_err(|error| match error {
+            DecompressError::TooLarge => CodecError::TooLarge { what: what() },
+            DecompressError::Broken(source) => CodecError::Decode {
+                what: what(),
+                source: source.into(),
+            },
+        })
 }
 
 /// [`Codec::from_id`] has refused what is compressed.
 #[cfg(not(feature = "zstd"))]
-fn decompressed<'a>(_: CodecId, bytes: &'a [u8], _: impl Fn() -> String) -> Result<Cow<'a, [u8]>, CodecError> {
+fn decompressed<'a>(
+    _: CodecId,
+    bytes: &'a [u8],
+    _: impl Fn() -> String,
+) -> Result<Cow<'a, [u8]>, CodecError> {
     Ok(Cow::Borrowed(bytes))
 }

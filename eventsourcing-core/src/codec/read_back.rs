@@ -31,7 +31,8 @@ where
     }
     let value = payload::value(*codec, payload, String::new);
     let value = value.map_err(|error| unreadable(String::new(), with_causes(&error).into()))?;
-    let json = serde_json::to_vec(&value).map_err(|error| unreadable(String::new(), error.into()))?;
+    let json =
+        serde_json::to_vec(&value).map_err(|error| unreadable(String::new(), error.into()))?;
     compare(&read(Codec::Json.id(), &json, &seed)?)
 }
 

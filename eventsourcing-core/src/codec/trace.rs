@@ -10,8 +10,8 @@ use std::marker::PhantomData;
 use serde::Serialize;
 use serde::de::value::Error;
 use serde::ser::{
-    SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple, SerializeTupleStruct,
-    SerializeTupleVariant, Serializer,
+    SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
+    SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
 use super::checked::{Problem, Refused};
@@ -93,7 +93,9 @@ impl Trace for u64 {
 
     /// The same in whatever order.
     fn map(entries: Vec<(Self, Self)>) -> Self {
-        let sum = entries.iter().fold(0_u64, |sum, entry| sum.wrapping_add(hash_of(entry)));
+        let sum = entries
+            .iter()
+            .fold(0_u64, |sum, entry| sum.wrapping_add(hash_of(entry)));
         hash_of((entries.len(), sum))
     }
 
@@ -162,12 +164,19 @@ impl Tree {
                 }
                 Self::List(*kind, items)
             }
-            Self::Map(entries) => {
-                Self::map(entries.iter().map(|(key, value)| (key.sorted(), value.sorted())).collect())
-            }
-            Self::Fields(kind, fields) => {
-                Self::Fields(*kind, fields.iter().map(|(name, value)| (*name, value.sorted())).collect())
-            }
+            Self::Map(entries) => Self::map(
+                entries
+                    .iter()
+                    .map(|(key, value)| (key.sorted(), value.sorted()))
+                    .collect(),
+            ),
+            Self::Fields(kind, fields) => Self::Fields(
+                *kind,
+                fields
+                    .iter()
+                    .map(|(name, value)| (*name, value.sorted()))
+                    .collect(),
+            ),
         }
     }
 
@@ -191,13 +200,18 @@ impl Tree {
 impl fmt::Display for Tree {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Leaf("i8" | "i16" | "i32" | "i64" | "i128" | "u8" | "u16" | "u32" | "u64" | "u128", text) => {
-                f.write_str(text)
-            }
+            Self::Leaf(
+                "i8" | "i16" | "i32" | "i64" | "i128" | "u8" | "u16" | "u32" | "u64" | "u128",
+                text,
+            ) => f.write_str(text),
             Self::Leaf(_, text) => f.write_str(text),
             Self::List(Kind::Some, items) => list(f, "Some(", items, ")"),
-            Self::List(Kind::Newtype(name) | Kind::Struct(name), items) => list(f, &format!("{name}("), items, ")"),
-            Self::List(Kind::Variant(_, variant), items) => list(f, &format!("{variant}("), items, ")"),
+            Self::List(Kind::Newtype(name) | Kind::Struct(name), items) => {
+                list(f, &format!("{name}("), items, ")")
+            }
+            Self::List(Kind::Variant(_, variant), items) => {
+                list(f, &format!("{variant}("), items, ")")
+            }
             Self::List(Kind::Tuple, items) => list(f, "(", items, ")"),
             Self::List(Kind::Sequence, items) => list(f, "[", items, "]"),
             Self::Map(entries) => {
@@ -209,7 +223,9 @@ impl fmt::Display for Tree {
                     Kind::Struct(name) | Kind::Variant(_, name) => name,
                     _ => "",
                 };
-                let fields = fields.iter().map(|(name, value)| format!("{name}: {value}"));
+                let fields = fields
+                    .iter()
+                    .map(|(name, value)| format!("{name}: {value}"));
                 write!(f, "{name} {{ {} }}", fields.collect::<Vec<_>>().join(", "))
             }
         }
@@ -224,15 +240,24 @@ fn list(f: &mut fmt::Formatter<'_>, begin: &str, items: &[Tree], end: &str) -> f
 /// Both sides where they first differ, and the way there.
 fn first_difference(written: &Tree, read: &Tree, path: &mut String) -> (String, String) {
     match (written, read) {
-        (Tree::List(kind, ours), Tree::List(other, theirs)) if kind == other && ours.len() == theirs.len() => {
-            if let Some((index, (one, two))) = ours.iter().zip(theirs).enumerate().find(|(_, (one, two))| one != two) {
+        (Tree::List(kind, ours), Tree::List(other, theirs))
+            if kind == other && ours.len() == theirs.len() =>
+        {
+            if let Some((index, (one, two))) = ours
+                .iter()
+                .zip(theirs)
+                .enumerate()
+                .find(|(_, (one, two))| one != two)
+            {
                 if !matches!(kind, Kind::Some | Kind::Newtype(_)) {
                     path.push_str(&format!("[{index}]"));
                 }
                 return first_difference(one, two, path);
             }
         }
-        (Tree::Fields(kind, ours), Tree::Fields(other, theirs)) if kind == other && ours.len() == theirs.len() => {
+        (Tree::Fields(kind, ours), Tree::Fields(other, theirs))
+            if kind == other && ours.len() == theirs.len() =>
+        {
             let mut pairs = ours.iter().zip(theirs);
             if let Some(((name, one), (same, two))) = pairs.find(|(one, two)| one != two)
                 && name == same
@@ -256,7 +281,10 @@ fn first_difference(written: &Tree, read: &Tree, path: &mut String) -> (String, 
     let two = read.shown();
     match one == two {
         // Only their types differ.
-        true => (format!("{one} ({})", type_of(written)), format!("{two} ({})", type_of(read))),
+        true => (
+            format!("{one} ({})", type_of(written)),
+            format!("{two} ({})", type_of(read)),
+        ),
         false => (one, two),
     }
 }
@@ -289,7 +317,13 @@ struct Within<T> {
 
 impl<T> Within<T> {
     fn new(kind: Kind) -> Self {
-        Self { kind, items: Vec::new(), fields: Vec::new(), entries: Vec::new(), key: None }
+        Self {
+            kind,
+            items: Vec::new(),
+            fields: Vec::new(),
+            entries: Vec::new(),
+            key: None,
+        }
     }
 }
 
@@ -340,7 +374,12 @@ impl<T: Trace> Serializer for Tracer<T> {
         Ok(T::leaf(Leaf::Unit))
     }
 
-    fn serialize_unit_variant(self, name: &'static str, _: u32, variant: &'static str) -> Result<T, Error> {
+    fn serialize_unit_variant(
+        self,
+        name: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<T, Error> {
         Ok(T::leaf(Leaf::Variant(name, variant)))
     }
 
@@ -348,7 +387,11 @@ impl<T: Trace> Serializer for Tracer<T> {
         Ok(T::list(Kind::Some, vec![value.serialize(self)?]))
     }
 
-    fn serialize_newtype_struct<V: Serialize + ?Sized>(self, name: &'static str, value: &V) -> Result<T, Error> {
+    fn serialize_newtype_struct<V: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &V,
+    ) -> Result<T, Error> {
         Ok(T::list(Kind::Newtype(name), vec![value.serialize(self)?]))
     }
 
@@ -359,7 +402,10 @@ impl<T: Trace> Serializer for Tracer<T> {
         variant: &'static str,
         value: &V,
     ) -> Result<T, Error> {
-        Ok(T::list(Kind::Variant(name, variant), vec![value.serialize(self)?]))
+        Ok(T::list(
+            Kind::Variant(name, variant),
+            vec![value.serialize(self)?],
+        ))
     }
 
     fn serialize_seq(self, _: Option<usize>) -> Result<Within<T>, Error> {

@@ -5,17 +5,21 @@
 
 use serde::de::value::U32Deserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, IntoDeserializer, VariantAccess, Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IgnoredAny, IntoDeserializer,
+    VariantAccess, Visitor,
 };
 use serde::ser::{
-    Error as _, Impossible, SerializeStruct, SerializeStructVariant, SerializeTupleStruct, SerializeTupleVariant,
-    Serializer,
+    Error as _, Impossible, SerializeStruct, SerializeStructVariant, SerializeTupleStruct,
+    SerializeTupleVariant, Serializer,
 };
 use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 
 /// Writes the fields of the variant that `event` is. A variant without fields is an empty map, so that it can be
 /// given fields later.
-pub(crate) fn serialize_variant<E: Serialize, S: Serializer>(event: &E, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn serialize_variant<E: Serialize, S: Serializer>(
+    event: &E,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
     event.serialize(VariantSerializer(serializer))
 }
 
@@ -25,15 +29,20 @@ where
     E: Deserialize<'de>,
     D: Deserializer<'de>,
 {
-    let index = u32::try_from(index).map_err(|_| D::Error::custom("an event has at most 2^32 variants"))?;
-    E::deserialize(VariantDeserializer { index, payload: deserializer })
+    let index =
+        u32::try_from(index).map_err(|_| D::Error::custom("an event has at most 2^32 variants"))?;
+    E::deserialize(VariantDeserializer {
+        index,
+        payload: deserializer,
+    })
 }
 
 struct VariantSerializer<S>(S);
 
 struct Fields<T>(T);
 
-const NOT_AN_ENUM: &str = "an event is an enum in serde's usual form, without tag, untagged, into or with";
+const NOT_AN_ENUM: &str =
+    "an event is an enum in serde's usual form, without tag, untagged, into or with";
 
 macro_rules! refuse {
     ($($method:ident($($argument:ty),*) -> $ok:ty;)*) => {
@@ -54,7 +63,12 @@ impl<S: Serializer> Serializer for VariantSerializer<S> {
     type SerializeStruct = Impossible<S::Ok, S::Error>;
     type SerializeStructVariant = Fields<S::SerializeStruct>;
 
-    fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<S::Ok, S::Error> {
+    fn serialize_unit_variant(
+        self,
+        _: &'static str,
+        _: u32,
+        variant: &'static str,
+    ) -> Result<S::Ok, S::Error> {
         self.0.serialize_struct(variant, 0)?.end()
     }
 
@@ -92,7 +106,11 @@ impl<S: Serializer> Serializer for VariantSerializer<S> {
         Err(S::Error::custom(NOT_AN_ENUM))
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<S::Ok, S::Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: &T,
+    ) -> Result<S::Ok, S::Error> {
         Err(S::Error::custom(NOT_AN_ENUM))
     }
 
@@ -139,7 +157,11 @@ impl<T: SerializeStruct> SerializeStructVariant for Fields<T> {
     type Ok = T::Ok;
     type Error = T::Error;
 
-    fn serialize_field<V: Serialize + ?Sized>(&mut self, key: &'static str, value: &V) -> Result<(), T::Error> {
+    fn serialize_field<V: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &V,
+    ) -> Result<(), T::Error> {
         self.0.serialize_field(key, value)
     }
 
@@ -183,7 +205,10 @@ impl<'de, D: Deserializer<'de>> EnumAccess<'de> for VariantDeserializer<D> {
     type Error = D::Error;
     type Variant = Payload<D>;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Payload<D>), D::Error> {
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Payload<D>), D::Error> {
         let index: U32Deserializer<D::Error> = self.index.into_deserializer();
         Ok((seed.deserialize(index)?, Payload(self.payload)))
     }

@@ -31,7 +31,10 @@ pub struct Former<E: 'static> {
 
 enum Reading<E: 'static> {
     /// One event, which stands there in `TYPES`; the upcasters lead from each version to the next one.
-    As { index: usize, upcasters: &'static [Upcaster] },
+    As {
+        index: usize,
+        upcasters: &'static [Upcaster],
+    },
     /// Other events.
     Split { version: u16, splitter: Splitter<E> },
     /// None.
@@ -43,19 +46,28 @@ impl<E> Former<E> {
     /// `upcasters` leads from version 1 to version 2.
     #[must_use]
     pub const fn read_as(name: &'static str, index: usize, upcasters: &'static [Upcaster]) -> Self {
-        Self { name, reading: Reading::As { index, upcasters } }
+        Self {
+            name,
+            reading: Reading::As { index, upcasters },
+        }
     }
 
     /// Events of the name, in this version, are read as others.
     #[must_use]
     pub const fn split(name: &'static str, version: u16, splitter: Splitter<E>) -> Self {
-        Self { name, reading: Reading::Split { version, splitter } }
+        Self {
+            name,
+            reading: Reading::Split { version, splitter },
+        }
     }
 
     /// Events of the name are passed over, whatever their version.
     #[must_use]
     pub const fn retired(name: &'static str) -> Self {
-        Self { name, reading: Reading::Retired }
+        Self {
+            name,
+            reading: Reading::Retired,
+        }
     }
 
     /// The stored name.
@@ -92,7 +104,9 @@ impl<E> Former<E> {
     fn reads(&self, name: &str, version: u16) -> bool {
         self.name == name
             && match self.reading {
-                Reading::As { upcasters, .. } => (1..=upcasters.len() + 1).contains(&usize::from(version)),
+                Reading::As { upcasters, .. } => {
+                    (1..=upcasters.len() + 1).contains(&usize::from(version))
+                }
                 Reading::Split { version: known, .. } => version == known,
                 Reading::Retired => true,
             }
@@ -130,8 +144,13 @@ impl StoredPayload<'_> {
         match Codec::read(self.codec, self.bytes, PhantomData, what) {
             Err(CodecError::Decode { .. }) if !self.is_json() => {
                 let value = Codec::read_value(self.codec, self.bytes, what)?;
-                T::deserialize(value)
-                    .map_err(|source| CodecError::Decode { what: what(), source: source.into() }.into())
+                T::deserialize(value).map_err(|source| {
+                    CodecError::Decode {
+                        what: what(),
+                        source: source.into(),
+                    }
+                    .into()
+                })
             }
             read => Ok(read?),
         }
@@ -174,7 +193,10 @@ impl<E> Iterator for Decoded<E> {
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         match &self.0 {
-            Events::One(event) => (usize::from(event.is_some()), Some(usize::from(event.is_some()))),
+            Events::One(event) => (
+                usize::from(event.is_some()),
+                Some(usize::from(event.is_some())),
+            ),
             Events::Several(events) => events.size_hint(),
         }
     }
@@ -214,38 +236,74 @@ fn decode_former<E: Event>(stored: EncodedEvent<'_>) -> Result<Decoded<E>, Codec
             bring_up_to_date(stored, index, upcasters).map(Decoded::one)
         }
         Reading::Split { splitter, .. } => {
-            let payload = StoredPayload { codec: stored.codec, bytes: stored.payload };
+            let payload = StoredPayload {
+                codec: stored.codec,
+                bytes: stored.payload,
+            };
             let events = splitter(&payload);
-            let failed = |source| CodecError::Split { name: name.into(), version, source };
+            let failed = |source| CodecError::Split {
+                name: name.into(),
+                version,
+                source,
+            };
             events.map(Decoded::several).map_err(failed)
         }
         Reading::Retired => Ok(Decoded::several(Vec::new())),
     }
 }
 
-fn bring_up_to_date<E: Event>(stored: EncodedEvent<'_>, index: usize, upcasters: &[Upcaster]) -> Result<E, CodecError> {
+fn bring_up_to_date<E: Event>(
+    stored: EncodedEvent<'_>,
+    index: usize,
+    upcasters: &[Upcaster],
+) -> Result<E, CodecError> {
     let (mut codec, mut bytes) = (stored.codec, stored.payload);
     let mut upcast;
     for (upcaster, from) in upcasters.iter().zip(stored.schema_version..) {
-        let failed = |source| CodecError::Upcast { name: stored.name.to_string(), from, to: from + 1, source };
+        let failed = |source| CodecError::Upcast {
+            name: stored.name.to_string(),
+            from,
+            to: from + 1,
+            source,
+        };
         upcast = upcaster(&StoredPayload { codec, bytes }).map_err(failed)?;
         (codec, bytes) = (Codec::Json.id(), &upcast);
     }
     let what = || {
         let (found, known) = (stored.schema_version, E::TYPES[index].version);
-        format!("event {}, brought from version {found} to {known}", stored.name)
+        format!(
+            "event {}, brought from version {found} to {known}",
+            stored.name
+        )
     };
     Codec::read(codec, bytes, Fields::new(index), what)
 }
 
 fn unknown<E: Event>(name: &str, found: u16) -> CodecError {
-    let formers = E::FORMER.iter().map(|former| (former.name, former.version_max().unwrap_or(u16::MAX)));
-    let known = E::TYPES.iter().map(|known| (known.name, known.version)).chain(formers);
-    match known.clone().filter(|(known, _)| *known == name).map(|(_, version)| version).max() {
-        Some(known) => CodecError::UnknownVersion { name: name.into(), found, known },
+    let formers = E::FORMER
+        .iter()
+        .map(|former| (former.name, former.version_max().unwrap_or(u16::MAX)));
+    let known = E::TYPES
+        .iter()
+        .map(|known| (known.name, known.version))
+        .chain(formers);
+    match known
+        .clone()
+        .filter(|(known, _)| *known == name)
+        .map(|(_, version)| version)
+        .max()
+    {
+        Some(known) => CodecError::UnknownVersion {
+            name: name.into(),
+            found,
+            known,
+        },
         None => {
             let known: Vec<_> = E::TYPES.iter().map(|known| known.name).collect();
-            CodecError::UnknownEvent { name: name.into(), known: known.join(", ") }
+            CodecError::UnknownEvent {
+                name: name.into(),
+                known: known.join(", "),
+            }
         }
     }
 }

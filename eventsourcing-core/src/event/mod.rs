@@ -46,7 +46,10 @@ pub trait Event: Sized + Send + Sync + 'static {
     ///
     /// # Errors
     /// What the deserializer reports.
-    fn deserialize_payload<'de, D: Deserializer<'de>>(index: usize, deserializer: D) -> Result<Self, D::Error>;
+    fn deserialize_payload<'de, D: Deserializer<'de>>(
+        index: usize,
+        deserializer: D,
+    ) -> Result<Self, D::Error>;
 
     /// The stored name and version of this event.
     fn event_type(&self) -> EventType {

@@ -38,7 +38,11 @@ pub trait Policy<A: Aggregate>: Send + Sync + 'static {
     type Error: Error + Send + Sync + 'static;
 
     /// Deals with one event.
-    fn react(&self, event: &Recorded<A>, work: &mut Work) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn react(
+        &self,
+        event: &Recorded<A>,
+        work: &mut Work,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// What a policy records while it deals with events: the aggregates it has loaded or created, all saved in one
@@ -89,7 +93,15 @@ impl Work {
     pub(crate) fn new(app: Application, timers: TimerType) -> Self {
         let schedule = Schedule::new(timers, app.encoding());
         let left = Left::default();
-        Self { app, roots: Vec::new(), index: HashMap::new(), left, cause: None, met_outage: false, schedule }
+        Self {
+            app,
+            roots: Vec::new(),
+            index: HashMap::new(),
+            left,
+            cause: None,
+            met_outage: false,
+            schedule,
+        }
     }
 
     /// The same, with aggregates that need not be loaded.
@@ -100,16 +112,38 @@ impl Work {
 
     /// What is recorded from now on is because of `event`.
     pub(crate) fn begin(&mut self, event: EventRef, metadata: &Metadata) {
-        let EventRef { category, id: namespace, version } = &event;
-        let (namespace, name) = (*namespace, format!("{}/{category}/{version}", self.app.name()));
+        let EventRef {
+            category,
+            id: namespace,
+            version,
+        } = &event;
+        let (namespace, name) = (
+            *namespace,
+            format!("{}/{category}/{version}", self.app.name()),
+        );
         let metadata = Arc::new(Metadata::caused_by(event, metadata));
-        self.cause = Some(Cause { metadata, namespace, name, new_ids: 0, timers: 0 });
+        self.cause = Some(Cause {
+            metadata,
+            namespace,
+            name,
+            new_ids: 0,
+            timers: 0,
+        });
     }
 
     /// What is recorded from now on is because of `timer`, which ends with this work.
     pub(crate) fn begin_due(&mut self, timer: &Timer) {
-        let (metadata, name) = (Arc::new(timer.metadata.clone()), self.app.name().to_string());
-        self.cause = Some(Cause { metadata, namespace: timer.id, name, new_ids: 0, timers: 0 });
+        let (metadata, name) = (
+            Arc::new(timer.metadata.clone()),
+            self.app.name().to_string(),
+        );
+        self.cause = Some(Cause {
+            metadata,
+            namespace: timer.id,
+            name,
+            new_ids: 0,
+            timers: 0,
+        });
         self.schedule.changes.insert(timer.key.clone(), None);
     }
 
@@ -119,7 +153,10 @@ impl Work {
     /// [`AppError::NotFound`]: it has no events. Others as
     /// [`EventStore::load`](crate::store::EventStore::load).
     pub async fn load<A: Aggregate>(&mut self, id: Id<A>) -> Result<&mut Root<A>, AppError> {
-        let not_found = AppError::NotFound { aggregate: A::NAME, id: id.as_uuid() };
+        let not_found = AppError::NotFound {
+            aggregate: A::NAME,
+            id: id.as_uuid(),
+        };
         self.find(id).await?.ok_or(not_found)
     }
 
@@ -127,14 +164,28 @@ impl Work {
     ///
     /// # Errors
     /// As [`EventStore::load`](crate::store::EventStore::load).
-    pub async fn find<A: Aggregate>(&mut self, id: Id<A>) -> Result<Option<&mut Root<A>>, AppError> {
+    pub async fn find<A: Aggregate>(
+        &mut self,
+        id: Id<A>,
+    ) -> Result<Option<&mut Root<A>>, AppError> {
         let stream = id.stream();
         if let Some(index) = self.index.get(&stream) {
             return Ok(Some(self.root(*index)));
         }
         let epoch = Some(self.app.store().epoch());
-        if let Some(root) = self.left.0.pop(&stream).filter(|root| root.epoch() == epoch) {
-            return Ok(Some(self.keep(stream, Hand { root, is_left: true })));
+        if let Some(root) = self
+            .left
+            .0
+            .pop(&stream)
+            .filter(|root| root.epoch() == epoch)
+        {
+            return Ok(Some(self.keep(
+                stream,
+                Hand {
+                    root,
+                    is_left: true,
+                },
+            )));
         }
         let found = self.app.find(id).await;
         self.met_outage |= found.as_ref().is_err_and(AppError::is_unavailable);
@@ -170,7 +221,11 @@ impl Work {
     /// # Panics
     /// As [`Root::create`].
     #[track_caller]
-    pub fn create<A: Aggregate>(&mut self, id: Id<A>, decision: impl IntoEvents<A::Event>) -> &mut Root<A> {
+    pub fn create<A: Aggregate>(
+        &mut self,
+        id: Id<A>,
+        decision: impl IntoEvents<A::Event>,
+    ) -> &mut Root<A> {
         let root = Root::caused(id, decision, self.metadata());
         self.keep(id.stream(), Hand::new(root))
     }
@@ -182,7 +237,10 @@ impl Work {
             None => self.app.new_id(),
             Some(cause) => {
                 cause.new_ids += 1;
-                Id::derived(cause.namespace, &format!("{}/{}", cause.name, cause.new_ids))
+                Id::derived(
+                    cause.namespace,
+                    &format!("{}/{}", cause.name, cause.new_ids),
+                )
             }
         }
     }
@@ -197,10 +255,21 @@ impl Work {
     ///
     /// A mistake fails the event, even if the policy goes on: the key is not allowed, the payload cannot be encoded or is
     /// not a [`Timers::Timer`](crate::Timers::Timer), or the system does not declare `timers` for the policy.
-    pub fn schedule<T: Serialize + 'static>(&mut self, at: Timestamp, key: impl fmt::Display, payload: &T) {
-        let (key, cause) = (key.to_string(), self.cause.as_mut().expect("work is because of something"));
+    pub fn schedule<T: Serialize + 'static>(
+        &mut self,
+        at: Timestamp,
+        key: impl fmt::Display,
+        payload: &T,
+    ) {
+        let (key, cause) = (
+            key.to_string(),
+            self.cause.as_mut().expect("work is because of something"),
+        );
         cause.timers += 1;
-        let id = Uuid::new_v5(&cause.namespace, format!("{}/timer {}/{key}", cause.name, cause.timers).as_bytes());
+        let id = Uuid::new_v5(
+            &cause.namespace,
+            format!("{}/timer {}/{key}", cause.name, cause.timers).as_bytes(),
+        );
         let metadata = Metadata::clone(&cause.metadata);
         self.schedule.put(at, key, payload, Origin { id, metadata });
     }
@@ -220,8 +289,14 @@ impl Work {
 
     /// Whether what was taken over and only looked at is still as it was. What was changed is checked by the append.
     pub(crate) async fn is_current(&self) -> Result<bool, StoreError> {
-        for Hand { root, .. } in self.roots.iter().filter(|hand| hand.is_left && !hand.root.has_pending()) {
-            let next = StreamQuery::new(root.stream()).from(root.expected().next()).limit(1);
+        for Hand { root, .. } in self
+            .roots
+            .iter()
+            .filter(|hand| hand.is_left && !hand.root.has_pending())
+        {
+            let next = StreamQuery::new(root.stream())
+                .from(root.expected().next())
+                .limit(1);
             if !self.app.store().read_stream(next).await?.is_empty() {
                 return Ok(false);
             }
@@ -231,12 +306,19 @@ impl Work {
 
     /// One append with all that was recorded and the follower's step.
     pub(crate) fn to_append(&self, tracking: Tracking) -> Result<Append, StoreError> {
-        self.app.encode_work(self.roots.iter().map(|hand| &*hand.root as &dyn AnyRoot), tracking)
+        self.app.encode_work(
+            self.roots.iter().map(|hand| &*hand.root as &dyn AnyRoot),
+            tracking,
+        )
     }
 
     /// What it leaves to the next work, now that it has been written with these snapshots in this epoch.
     pub(crate) fn leave(mut self, snapshots: &[StreamId], epoch: Epoch) -> Left {
-        for Hand { mut root, .. } in self.roots.into_iter().filter(|hand| hand.root.has_pending()) {
+        for Hand { mut root, .. } in self
+            .roots
+            .into_iter()
+            .filter(|hand| hand.root.has_pending())
+        {
             root.saved(snapshots, epoch);
             self.left.0.put(root.key(), root);
         }
@@ -253,8 +335,9 @@ impl Work {
     fn root<A: Aggregate>(&mut self, index: usize) -> &mut Root<A> {
         let cause = self.metadata();
         let root: &mut dyn Any = &mut *self.roots[index].root;
-        let root =
-            root.downcast_mut::<Root<A>>().expect("one stored name belongs to one type of aggregate within a system");
+        let root = root
+            .downcast_mut::<Root<A>>()
+            .expect("one stored name belongs to one type of aggregate within a system");
         root.set_cause(cause);
         root
     }
@@ -266,12 +349,18 @@ impl Work {
 
 impl Hand {
     fn new(root: impl KeptRoot) -> Self {
-        Self { root: Box::new(root), is_left: false }
+        Self {
+            root: Box::new(root),
+            is_left: false,
+        }
     }
 }
 
 impl fmt::Debug for Work {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Work").field("app", &self.app).field("aggregates", &self.roots.len()).finish_non_exhaustive()
+        f.debug_struct("Work")
+            .field("app", &self.app)
+            .field("aggregates", &self.roots.len())
+            .finish_non_exhaustive()
     }
 }

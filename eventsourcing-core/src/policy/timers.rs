@@ -80,7 +80,11 @@ pub trait Timers: Send + Sync + 'static {
 
     /// Deals with a timer that is due. What is said of [`Policy`](crate::Policy) counts here too: only what goes through
     /// `work` happens exactly once.
-    fn due(&self, timer: &Due<Self::Timer>, work: &mut Work) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn due(
+        &self,
+        timer: &Due<Self::Timer>,
+        work: &mut Work,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// A timer that is due.
@@ -136,17 +140,36 @@ pub(crate) struct UnreadablePayload {
 impl Timer {
     /// As the policy is told of it.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<Due<T>, UnreadablePayload> {
-        let unreadable = |source| UnreadablePayload { key: self.key.clone(), expected: type_name::<T>(), source };
+        let unreadable = |source| UnreadablePayload {
+            key: self.key.clone(),
+            expected: type_name::<T>(),
+            source,
+        };
         let payload = T::deserialize(&self.payload).map_err(unreadable)?;
-        Ok(Due { key: self.key.clone(), at: self.due, payload, metadata: self.metadata.clone() })
+        Ok(Due {
+            key: self.key.clone(),
+            at: self.due,
+            payload,
+            metadata: self.metadata.clone(),
+        })
     }
 
     /// For people.
     pub(crate) fn describe(&self) -> String {
         let cause = self.metadata.causation.as_ref();
-        let cause = cause
-            .map(|EventRef { category, id, version }| format!(", scheduled by version {version} of {category} {id}"));
-        format!("timer {:?}, due at {}{}", self.key, self.due, cause.unwrap_or_default())
+        let cause = cause.map(
+            |EventRef {
+                 category,
+                 id,
+                 version,
+             }| format!(", scheduled by version {version} of {category} {id}"),
+        );
+        format!(
+            "timer {:?}, due at {}{}",
+            self.key,
+            self.due,
+            cause.unwrap_or_default()
+        )
     }
 }
 
@@ -167,8 +190,11 @@ type EncodePayload = fn(&dyn Any, Encoding) -> Option<Result<String, Cause>>;
 
 impl TimerType {
     pub(crate) fn of<P: Timers>() -> Self {
-        let encode: EncodePayload =
-            |payload, encoding| payload.downcast_ref::<P::Timer>().map(|payload| encoding.encode_note(payload));
+        let encode: EncodePayload = |payload, encoding| {
+            payload
+                .downcast_ref::<P::Timer>()
+                .map(|payload| encoding.encode_note(payload))
+        };
         Self::Of(encode, type_name::<P::Timer>())
     }
 }
@@ -187,11 +213,21 @@ pub(crate) struct Schedule {
 /// A mistake of a policy about its timers.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum TimerError {
-    #[error("the timer {key:?} would never be due: implement `Timers` and write `timers` in `#[application(…)]`")]
+    #[error(
+        "the timer {key:?} would never be due: implement `Timers` and write `timers` in `#[application(…)]`"
+    )]
     NotDeclared { key: String },
-    #[error("the timer {key:?} is scheduled with a {found}, but the policy deals with timers of the type {declared}")]
-    OtherType { key: String, found: &'static str, declared: &'static str },
-    #[error("a key of {bytes} bytes; that of a timer has 1 to {TIMER_KEY_BYTES_MAX} bytes and no NUL character")]
+    #[error(
+        "the timer {key:?} is scheduled with a {found}, but the policy deals with timers of the type {declared}"
+    )]
+    OtherType {
+        key: String,
+        found: &'static str,
+        declared: &'static str,
+    },
+    #[error(
+        "a key of {bytes} bytes; that of a timer has 1 to {TIMER_KEY_BYTES_MAX} bytes and no NUL character"
+    )]
     Key { bytes: usize },
     #[error("the payload of the timer {key:?} cannot be kept")]
     Payload { key: String, source: Cause },
@@ -199,10 +235,21 @@ pub(crate) enum TimerError {
 
 impl Schedule {
     pub(crate) fn new(allowed: TimerType, encoding: Encoding) -> Self {
-        Self { allowed, encoding, changes: BTreeMap::new(), mistake: None }
+        Self {
+            allowed,
+            encoding,
+            changes: BTreeMap::new(),
+            mistake: None,
+        }
     }
 
-    pub(crate) fn put<T: Serialize + 'static>(&mut self, due: Timestamp, key: String, payload: &T, of: Origin) {
+    pub(crate) fn put<T: Serialize + 'static>(
+        &mut self,
+        due: Timestamp,
+        key: String,
+        payload: &T,
+        of: Origin,
+    ) {
         match self.timer(due, &key, payload, of) {
             Ok(timer) => drop(self.changes.insert(key, Some(timer))),
             Err(mistake) => drop(self.mistake.get_or_insert(mistake)),
@@ -218,21 +265,35 @@ impl Schedule {
     ) -> Result<Timer, TimerError> {
         self.check(key)?;
         let payload = self.encode(key, payload)?;
-        Ok(Timer { key: key.into(), id, due: to_microsecond(due), payload, metadata, parked: None })
+        Ok(Timer {
+            key: key.into(),
+            id,
+            due: to_microsecond(due),
+            payload,
+            metadata,
+            parked: None,
+        })
     }
 
     fn encode<T: Serialize + 'static>(&self, key: &str, payload: &T) -> Result<Value, TimerError> {
         let encoded = match self.allowed {
             TimerType::None => return Err(TimerError::NotDeclared { key: key.into() }),
             TimerType::Of(encode, declared) => {
-                let other_type = || TimerError::OtherType { key: key.into(), found: type_name::<T>(), declared };
+                let other_type = || TimerError::OtherType {
+                    key: key.into(),
+                    found: type_name::<T>(),
+                    declared,
+                };
                 encode(payload, self.encoding).ok_or_else(other_type)?
             }
             #[cfg(feature = "testing")]
             TimerType::Any => Encoding::encode_unread_note(payload),
         };
         let value = encoded.and_then(|text| Ok(serde_json::from_str(&text)?));
-        value.map_err(|source| TimerError::Payload { key: key.into(), source })
+        value.map_err(|source| TimerError::Payload {
+            key: key.into(),
+            source,
+        })
     }
 
     pub(crate) fn cancel(&mut self, key: String) {
@@ -265,6 +326,8 @@ pub(crate) struct Origin {
 
 /// Never earlier: timers are in the order of whole microseconds.
 fn to_microsecond(time: Timestamp) -> Timestamp {
-    let up = TimestampRound::new().smallest(Unit::Microsecond).mode(jiff::RoundMode::Ceil);
+    let up = TimestampRound::new()
+        .smallest(Unit::Microsecond)
+        .mode(jiff::RoundMode::Ceil);
     time.round(up).unwrap_or(time)
 }

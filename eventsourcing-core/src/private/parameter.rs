@@ -102,7 +102,10 @@ impl<T: Serialize> Of<'_, T> {
 
 impl<T: DeserializeOwned> Of<'_, T> {
     /// See [`Event::deserialize_payload`](crate::Event::deserialize_payload).
-    pub fn deserialize_variant<'de, D: Deserializer<'de>>(index: usize, deserializer: D) -> Result<T, D::Error> {
+    pub fn deserialize_variant<'de, D: Deserializer<'de>>(
+        index: usize,
+        deserializer: D,
+    ) -> Result<T, D::Error> {
         codec::deserialize_variant(index, deserializer)
     }
 }

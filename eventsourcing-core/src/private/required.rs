@@ -45,13 +45,19 @@ pub trait Payload: Sized {
     fn serialize_variant<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
     /// See [`Event::deserialize_payload`](crate::Event::deserialize_payload), of an enum.
-    fn deserialize_variant<'de, D: Deserializer<'de>>(index: usize, deserializer: D) -> Result<Self, D::Error>;
+    fn deserialize_variant<'de, D: Deserializer<'de>>(
+        index: usize,
+        deserializer: D,
+    ) -> Result<Self, D::Error>;
 
     /// See [`Event::serialize_payload`](crate::Event::serialize_payload), of a struct.
     fn serialize_struct<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
     /// See [`Event::deserialize_payload`](crate::Event::deserialize_payload), of a struct.
-    fn deserialize_struct<'de, D: Deserializer<'de>>(index: usize, deserializer: D) -> Result<Self, D::Error>;
+    fn deserialize_struct<'de, D: Deserializer<'de>>(
+        index: usize,
+        deserializer: D,
+    ) -> Result<Self, D::Error>;
 }
 
 #[diagnostic::do_not_recommend]
@@ -64,7 +70,10 @@ impl<T: Clone + Serialize + DeserializeOwned> Payload for T {
         codec::serialize_variant(self, serializer)
     }
 
-    fn deserialize_variant<'de, D: Deserializer<'de>>(index: usize, deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize_variant<'de, D: Deserializer<'de>>(
+        index: usize,
+        deserializer: D,
+    ) -> Result<Self, D::Error> {
         codec::deserialize_variant(index, deserializer)
     }
 
@@ -72,7 +81,10 @@ impl<T: Clone + Serialize + DeserializeOwned> Payload for T {
         self.serialize(serializer)
     }
 
-    fn deserialize_struct<'de, D: Deserializer<'de>>(_: usize, deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize_struct<'de, D: Deserializer<'de>>(
+        _: usize,
+        deserializer: D,
+    ) -> Result<Self, D::Error> {
         Self::deserialize(deserializer)
     }
 }

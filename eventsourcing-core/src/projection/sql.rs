@@ -58,7 +58,11 @@ pub trait SqlProjection<A: Aggregate>: Send + Sync + 'static {
 
     /// Takes one event into the read model. It writes through `tx` and nowhere else, and does nothing slow: on SQLite
     /// everybody who writes waits for it.
-    fn project(&self, event: &Recorded<A>, tx: &mut Tx<'_>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn project(
+        &self,
+        event: &Recorded<A>,
+        tx: &mut Tx<'_>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// The transaction in which a read model takes events.
@@ -76,8 +80,17 @@ struct Failed {
 }
 
 impl<'a> Tx<'a> {
-    pub(crate) fn new(transaction: &'a mut dyn Transaction, tables: &'static [Table], generation: u64) -> Self {
-        Self { transaction, tables, generation, failed: None }
+    pub(crate) fn new(
+        transaction: &'a mut dyn Transaction,
+        tables: &'static [Table],
+        generation: u64,
+    ) -> Self {
+        Self {
+            transaction,
+            tables,
+            generation,
+            failed: None,
+        }
     }
 
     /// Runs one statement, such as `INSERT INTO {openings} (account) VALUES ($1)`, and returns how many rows it changed.
@@ -102,7 +115,10 @@ impl<'a> Tx<'a> {
 
     fn remember<T>(&mut self, outcome: Result<T, SqlError>) -> Result<T, SqlError> {
         if let (Err(error), None) = (&outcome, &self.failed) {
-            self.failed = Some(Failed { is_unavailable: error.is_unavailable(), reason: error.to_string() });
+            self.failed = Some(Failed {
+                is_unavailable: error.is_unavailable(),
+                reason: error.to_string(),
+            });
         }
         outcome
     }
@@ -112,23 +128,37 @@ impl<'a> Tx<'a> {
         match (self.failed, projected) {
             (None, Ok(())) => Ok(()),
             (None, Err(cause)) => Err(Failure::Event(cause)),
-            (Some(Failed { is_unavailable: true, reason }), Ok(())) => {
-                Err(Failure::Unavailable(StoreError::Unavailable { reason, written: Written::Nothing, source: None }))
-            }
-            (Some(Failed { is_unavailable: true, reason }), Err(cause)) => {
-                Err(Failure::Unavailable(StoreError::unavailable(reason, cause)))
-            }
+            (
+                Some(Failed {
+                    is_unavailable: true,
+                    reason,
+                }),
+                Ok(()),
+            ) => Err(Failure::Unavailable(StoreError::Unavailable {
+                reason,
+                written: Written::Nothing,
+                source: None,
+            })),
+            (
+                Some(Failed {
+                    is_unavailable: true,
+                    reason,
+                }),
+                Err(cause),
+            ) => Err(Failure::Unavailable(StoreError::unavailable(reason, cause))),
             (Some(_), Err(cause)) => Err(Failure::Event(cause)),
-            (Some(Failed { reason, .. }), Ok(())) => {
-                Err(Failure::Event(format!("a statement failed and was not reported: {reason}").into()))
-            }
+            (Some(Failed { reason, .. }), Ok(())) => Err(Failure::Event(
+                format!("a statement failed and was not reported: {reason}").into(),
+            )),
         }
     }
 }
 
 impl fmt::Debug for Tx<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tx").field("generation", &self.generation).finish_non_exhaustive()
+        f.debug_struct("Tx")
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,7 +182,12 @@ impl ReadModel {
     pub const PATIENCE: Duration = Duration::from_secs(5);
 
     pub(crate) fn new(name: Name, tables: &'static [Table], database: Arc<dyn Database>) -> Self {
-        Self { name, tables, database, waiting: Arc::default() }
+        Self {
+            name,
+            tables,
+            database,
+            waiting: Arc::default(),
+        }
     }
 
     /// The followers run from now on.
@@ -189,18 +224,24 @@ impl ReadModel {
     ///
     /// # Errors
     /// As [`Running::after`](crate::Running::after).
-    pub async fn after_within(&self, receipt: &Receipt, patience: Duration) -> Result<(), SystemError> {
+    pub async fn after_within(
+        &self,
+        receipt: &Receipt,
+        patience: Duration,
+    ) -> Result<(), SystemError> {
         match self.waiting.get() {
             Some(waiting) => waiting.until(receipt, patience).await,
-            None => {
-                Err(SystemError::Invalid { reason: format!("{} waits for a system that has not started", self.name) })
-            }
+            None => Err(SystemError::Invalid {
+                reason: format!("{} waits for a system that has not started", self.name),
+            }),
         }
     }
 }
 
 impl fmt::Debug for ReadModel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReadModel").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("ReadModel")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

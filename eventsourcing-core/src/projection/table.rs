@@ -23,7 +23,11 @@ impl Table {
     /// database, such as `events`, are refused on all.
     #[must_use]
     pub const fn new(name: &'static str, columns: &'static str) -> Self {
-        Self { name, columns, indexes: &[] }
+        Self {
+            name,
+            columns,
+            indexes: &[],
+        }
     }
 
     /// With an index on each of these lists of columns.
@@ -39,7 +43,9 @@ impl Table {
     /// Says what is wrong with it and what to do.
     pub fn check_name(name: &str) -> Result<(), String> {
         let is_name = name.starts_with(|first: char| first.is_ascii_lowercase())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         if !is_name || name.len() > Self::NAME_BYTES_MAX {
             return Err(format!(
                 "{name:?} is no name of a table: it begins with a lower case letter, goes on with those, digits and _, \
@@ -58,7 +64,11 @@ impl Table {
 
     /// All that is said of it, in one line: the same for tables that are the same but for line breaks and spaces.
     pub(crate) fn definition(&self) -> String {
-        let Self { name, columns, indexes } = self;
+        let Self {
+            name,
+            columns,
+            indexes,
+        } = self;
         let text = format!("{name} ({columns}) indexes ({})", indexes.join("; "));
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
@@ -69,10 +79,19 @@ impl Table {
         let indexes = self.indexes.iter().zip(1..).map({
             let table = table.clone();
             move |(columns, number)| {
-                format!("CREATE INDEX {} ON {} ({columns})", quoted(&format!("{table}_index_{number}")), quoted(&table))
+                format!(
+                    "CREATE INDEX {} ON {} ({columns})",
+                    quoted(&format!("{table}_index_{number}")),
+                    quoted(&table)
+                )
             }
         });
-        std::iter::once(format!("CREATE TABLE {} ({})", quoted(&table), self.columns)).chain(indexes)
+        std::iter::once(format!(
+            "CREATE TABLE {} ({})",
+            quoted(&table),
+            self.columns
+        ))
+        .chain(indexes)
     }
 }
 
@@ -115,17 +134,27 @@ const PREFIXES_OF_STORES: [&str; 3] = ["eventsourcing_", "pg_", "sqlite_"];
 
 /// Returns `true` if a table of this name would stand in the way of a store, on any database.
 fn is_of_a_store(name: &str) -> bool {
-    NAMES_OF_STORES.contains(&name) || PREFIXES_OF_STORES.iter().any(|prefix| name.starts_with(prefix))
+    NAMES_OF_STORES.contains(&name)
+        || PREFIXES_OF_STORES
+            .iter()
+            .any(|prefix| name.starts_with(prefix))
 }
 
 /// Returns `true` if `name` is that of a generation of the table `other`, or of an index on one.
 fn is_of_a_generation(name: &str, other: &str) -> bool {
-    let Some(numbered) = name.strip_prefix(other).and_then(|rest| rest.strip_prefix('_')) else { return false };
+    let Some(numbered) = name
+        .strip_prefix(other)
+        .and_then(|rest| rest.strip_prefix('_'))
+    else {
+        return false;
+    };
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     match numbered.split_once('_') {
         None => is_number(numbered),
         Some((number, "index" | "pkey")) => is_number(number),
-        Some((number, rest)) => is_number(number) && rest.strip_prefix("index_").is_some_and(is_number),
+        Some((number, rest)) => {
+            is_number(number) && rest.strip_prefix("index_").is_some_and(is_number)
+        }
     }
 }
 
@@ -136,9 +165,14 @@ pub(crate) fn check_tables<'a>(tables: impl IntoIterator<Item = &'a Table>) -> R
     for Table { name, .. } in &tables {
         Table::check_name(name)?;
         if !seen.insert(name) {
-            return Err(format!("two read models have a table {name:?}; give one of them another name"));
+            return Err(format!(
+                "two read models have a table {name:?}; give one of them another name"
+            ));
         }
-        if let Some(other) = tables.iter().find(|other| is_of_a_generation(name, other.name)) {
+        if let Some(other) = tables
+            .iter()
+            .find(|other| is_of_a_generation(name, other.name))
+        {
             return Err(format!(
                 "a generation of the table {:?} may be called {name:?}, like another table; give one of them another name",
                 other.name
@@ -171,7 +205,9 @@ impl Names {
                     }
                     match self {
                         Self::Shown => filled.push_str(&quoted(name)),
-                        Self::Of(generation) => filled.push_str(&quoted(&table_of(name, generation))),
+                        Self::Of(generation) => {
+                            filled.push_str(&quoted(&table_of(name, generation)))
+                        }
                     }
                     rest = after;
                 }
@@ -187,13 +223,26 @@ impl Names {
 }
 
 fn is_placeholder(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    !name.is_empty()
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 fn unknown_table(sql: &str, name: &str, tables: &[Table]) -> SqlError {
-    let known: Vec<_> = tables.iter().map(|table| format!("{{{}}}", table.name)).collect();
-    let reason = format!("the read model has no table {{{name}}}; it has {}", known.join(", "));
-    SqlError::Statement { sql: sql.to_owned(), reason, source: None }
+    let known: Vec<_> = tables
+        .iter()
+        .map(|table| format!("{{{}}}", table.name))
+        .collect();
+    let reason = format!(
+        "the read model has no table {{{name}}}; it has {}",
+        known.join(", ")
+    );
+    SqlError::Statement {
+        sql: sql.to_owned(),
+        reason,
+        source: None,
+    }
 }
 
 #[cfg(test)]
@@ -209,15 +258,27 @@ mod tests {
     fn placeholders_become_tables() {
         let sql = "SELECT '{}', '{\"a\": 1}' FROM {feed} JOIN {totals} ON true";
         let shown = Names::Shown.fill_in(sql, TABLES).expect("known tables");
-        assert_eq!(shown, r#"SELECT '{}', '{"a": 1}' FROM "feed" JOIN "totals" ON true"#);
+        assert_eq!(
+            shown,
+            r#"SELECT '{}', '{"a": 1}' FROM "feed" JOIN "totals" ON true"#
+        );
         let second = Names::Of(2).fill_in(sql, TABLES).expect("known tables");
-        assert_eq!(second, r#"SELECT '{}', '{"a": 1}' FROM "feed_2" JOIN "totals_2" ON true"#);
+        assert_eq!(
+            second,
+            r#"SELECT '{}', '{"a": 1}' FROM "feed_2" JOIN "totals_2" ON true"#
+        );
     }
 
     #[test]
     fn an_unknown_placeholder_is_an_error_that_names_the_tables() {
-        let error = Names::Shown.fill_in("SELECT * FROM {fed}", TABLES).expect_err("no such table").to_string();
-        assert!(error.contains("no table {fed}; it has {feed}, {totals}"), "{error}");
+        let error = Names::Shown
+            .fill_in("SELECT * FROM {fed}", TABLES)
+            .expect_err("no such table")
+            .to_string();
+        assert!(
+            error.contains("no table {fed}; it has {feed}, {totals}"),
+            "{error}"
+        );
     }
 
     #[test]
@@ -236,30 +297,65 @@ mod tests {
     #[test]
     fn names_are_checked() {
         assert!(check_tables(TABLES).is_ok());
-        assert!(check_tables(TABLES.iter().chain(TABLES)).expect_err("twice").contains("two read models"));
+        assert!(
+            check_tables(TABLES.iter().chain(TABLES))
+                .expect_err("twice")
+                .contains("two read models")
+        );
         for wrong in ["", "Feed", "1st", "a-b", "a b", &"a".repeat(41)] {
-            let table = Table { name: String::leak(wrong.to_owned()), ..TABLES[0] };
+            let table = Table {
+                name: String::leak(wrong.to_owned()),
+                ..TABLES[0]
+            };
             assert!(check_tables([&table]).is_err(), "{wrong:?}");
         }
     }
 
     #[test]
     fn names_that_a_store_or_a_generation_has_are_refused() {
-        let named = |name: &str| Table { name: String::leak(name.to_owned()), ..TABLES[1] };
-        for name in ["events", "tracking", "notes_pkey", "rarray", "eventsourcing_events", "sqlite_schema", "pg_class"]
-        {
+        let named = |name: &str| Table {
+            name: String::leak(name.to_owned()),
+            ..TABLES[1]
+        };
+        for name in [
+            "events",
+            "tracking",
+            "notes_pkey",
+            "rarray",
+            "eventsourcing_events",
+            "sqlite_schema",
+            "pg_class",
+        ] {
             let error = check_tables([&named(name)]).expect_err(name);
-            assert!(error.contains(name) && error.ends_with("give the table another name"), "{error}");
+            assert!(
+                error.contains(name) && error.ends_with("give the table another name"),
+                "{error}"
+            );
         }
         for name in ["feed_1", "feed_12_index", "feed_12_index_3", "feed_1_pkey"] {
             for tables in [[named("feed"), named(name)], [named(name), named("feed")]] {
                 let error = check_tables(&tables).expect_err(name);
-                assert!(error.contains(name) && error.contains("generation"), "{error}");
+                assert!(
+                    error.contains(name) && error.contains("generation"),
+                    "{error}"
+                );
             }
         }
-        for name in ["order", "user", "events_by_day", "notes_1", "feed_index_1", "feed_x", "feed_", "feed_2024_totals"]
-        {
-            assert_eq!(check_tables(&[named("feed"), named(name)]), Ok(()), "{name}");
+        for name in [
+            "order",
+            "user",
+            "events_by_day",
+            "notes_1",
+            "feed_index_1",
+            "feed_x",
+            "feed_",
+            "feed_2024_totals",
+        ] {
+            assert_eq!(
+                check_tables(&[named("feed"), named(name)]),
+                Ok(()),
+                "{name}"
+            );
         }
     }
 }

@@ -57,7 +57,10 @@ impl SystemSchema {
             });
             (message_key(aggregate, index), message)
         });
-        let channels = self.aggregates.iter().map(|aggregate| (key(aggregate.name), channel(aggregate)));
+        let channels = self
+            .aggregates
+            .iter()
+            .map(|aggregate| (key(aggregate.name), channel(aggregate)));
         let channels = channels.collect::<Map<_, _>>();
         json!({
             "asyncapi": "3.0.0",
@@ -75,22 +78,31 @@ impl SystemSchema {
     /// Who sends what, and who receives it.
     fn operations(&self) -> Value {
         let definition = self.definition.iter();
-        let sent = definition.clone().flat_map(|definition| &definition.applications).flat_map(|application| {
-            application.aggregates.iter().map(|aggregate| {
-                let summary = format!("the application {} records what happens to {aggregate}", application.name);
-                operation(application.name, "send", aggregate, &summary)
-            })
-        });
-        let received = definition.flat_map(|definition| &definition.followers).flat_map(|follower| {
-            follower.follows.iter().map(|follows| {
-                let what = match follower.kind {
-                    FollowerKind::Policy => "reacts to",
-                    FollowerKind::Projection => "shows",
-                };
-                let summary = format!("the {} {} {what} {follows}", follower.kind, follower.name);
-                operation(follower.name, "receive", follows.aggregate, &summary)
-            })
-        });
+        let sent = definition
+            .clone()
+            .flat_map(|definition| &definition.applications)
+            .flat_map(|application| {
+                application.aggregates.iter().map(|aggregate| {
+                    let summary = format!(
+                        "the application {} records what happens to {aggregate}",
+                        application.name
+                    );
+                    operation(application.name, "send", aggregate, &summary)
+                })
+            });
+        let received = definition
+            .flat_map(|definition| &definition.followers)
+            .flat_map(|follower| {
+                follower.follows.iter().map(|follows| {
+                    let what = match follower.kind {
+                        FollowerKind::Policy => "reacts to",
+                        FollowerKind::Projection => "shows",
+                    };
+                    let summary =
+                        format!("the {} {} {what} {follows}", follower.kind, follower.name);
+                    operation(follower.name, "receive", follows.aggregate, &summary)
+                })
+            });
         Value::Object(sent.chain(received).collect())
     }
 
@@ -114,7 +126,8 @@ fn generator(settings: SchemaSettings, definitions: &'static str) -> SchemaGener
 
 fn channel(aggregate: &AggregateSchema) -> Value {
     let messages = (0..aggregate.types.len()).map(|index| {
-        let message = json!({ "$ref": format!("#/components/messages/{}", message_key(aggregate, index)) });
+        let message =
+            json!({ "$ref": format!("#/components/messages/{}", message_key(aggregate, index)) });
         (key(aggregate.types[index].name), message)
     });
     json!({
@@ -128,11 +141,18 @@ fn channel(aggregate: &AggregateSchema) -> Value {
 fn operation(who: &str, action: &str, aggregate: &str, summary: &str) -> (String, Value) {
     let channel = json!({ "$ref": format!("#/channels/{}", key(aggregate)) });
     let operation = json!({ "action": action, "channel": channel, "summary": summary });
-    (format!("{}.{action}.{}", key(who), key(aggregate)), operation)
+    (
+        format!("{}.{action}.{}", key(who), key(aggregate)),
+        operation,
+    )
 }
 
 fn message_key(aggregate: &AggregateSchema, index: usize) -> String {
-    format!("{}.{}", key(aggregate.name), key(aggregate.types[index].name))
+    format!(
+        "{}.{}",
+        key(aggregate.name),
+        key(aggregate.types[index].name)
+    )
 }
 
 /// A name as AsyncAPI allows it for a component: other characters as their code points, so that two names stay two.

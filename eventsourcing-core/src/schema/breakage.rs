@@ -49,10 +49,17 @@ impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.breakages.len(), self.unrecorded.len()) {
             (0, 0) => {
-                let Self { versions, samples, .. } = self;
-                write!(f, "{versions} versions of events are as locked, {samples} samples were decoded")?;
+                let Self {
+                    versions, samples, ..
+                } = self;
+                write!(
+                    f,
+                    "{versions} versions of events are as locked, {samples} samples were decoded"
+                )?;
             }
-            (0, _) => f.write_str("nothing that is stored breaks, but the lock does not know yet:")?,
+            (0, _) => {
+                f.write_str("nothing that is stored breaks, but the lock does not know yet:")?
+            }
             _ => f.write_str("events that are stored would be read otherwise, or not at all:")?,
         }
         for breakage in &self.breakages {
@@ -75,7 +82,11 @@ impl fmt::Display for Breakage {
             write!(f, "\n  changed  {change}")?;
         }
         for (index, remedy) in self.remedies.iter().enumerate() {
-            write!(f, "\n  {}  {remedy}", if index == 0 { "to do  " } else { "or     " })?;
+            write!(
+                f,
+                "\n  {}  {remedy}",
+                if index == 0 { "to do  " } else { "or     " }
+            )?;
         }
         if !self.stub.is_empty() {
             f.write_str("\n")?;
@@ -96,9 +107,17 @@ impl fmt::Display for Difference {
         let path = &self.path;
         match &self.what {
             What::FieldRemoved { field } => write!(f, "{} was removed", path.field(field)),
-            What::FieldAdded { field } => write!(f, "{} was added, and must be there", path.field(field)),
-            What::MadeRequired { field } => write!(f, "{} could be missing, and must be there now", path.field(field)),
-            What::VariantRemoved { variant, .. } => write!(f, "{path} may not be `{variant}` any more"),
+            What::FieldAdded { field } => {
+                write!(f, "{} was added, and must be there", path.field(field))
+            }
+            What::MadeRequired { field } => write!(
+                f,
+                "{} could be missing, and must be there now",
+                path.field(field)
+            ),
+            What::VariantRemoved { variant, .. } => {
+                write!(f, "{path} may not be `{variant}` any more")
+            }
             What::NullRefused => write!(f, "{path} could be null, and may not be any more"),
             What::Retyped { was, now } => write!(f, "{path} was {was}, and is {now}"),
         }
@@ -109,15 +128,15 @@ impl Difference {
     /// What helps without a new version, if it is only that.
     pub(super) fn remedy(&self) -> Option<String> {
         match &self.what {
-            What::FieldRemoved { field } => {
-                Some(format!("if it was only renamed: `#[serde(alias = \"{field}\")]` on the field that it is now"))
-            }
-            What::FieldAdded { field } | What::MadeRequired { field } => {
-                Some(format!("if older events mean the default: `#[serde(default)]` on `{field}`"))
-            }
-            What::VariantRemoved { variant, .. } => {
-                Some(format!("if it was only renamed: `#[serde(alias = \"{variant}\")]` on the variant that it is now"))
-            }
+            What::FieldRemoved { field } => Some(format!(
+                "if it was only renamed: `#[serde(alias = \"{field}\")]` on the field that it is now"
+            )),
+            What::FieldAdded { field } | What::MadeRequired { field } => Some(format!(
+                "if older events mean the default: `#[serde(default)]` on `{field}`"
+            )),
+            What::VariantRemoved { variant, .. } => Some(format!(
+                "if it was only renamed: `#[serde(alias = \"{variant}\")]` on the variant that it is now"
+            )),
             What::NullRefused | What::Retyped { .. } => None,
         }
     }

@@ -26,10 +26,15 @@ pub(super) fn without_aggregate(aggregate: &str, known: &[&str]) -> Breakage {
         aggregate: aggregate.into(),
         event: String::new(),
         version: 0,
-        changes: vec![format!("the system has no aggregate `{aggregate}` any more; it has {}", known.join(", "))],
+        changes: vec![format!(
+            "the system has no aggregate `{aggregate}` any more; it has {}",
+            known.join(", ")
+        )],
         remedies: vec![
             format!("if only its type was renamed: `#[aggregate(name = \"{aggregate}\")]`"),
-            format!("if its stored name was to change: `#[aggregate(former_names(\"{aggregate}\"))]`, in two releases"),
+            format!(
+                "if its stored name was to change: `#[aggregate(former_names(\"{aggregate}\"))]`, in two releases"
+            ),
             "let an application own it as long as stores hold its events".into(),
             "if no store holds any of its events: delete its blocks from the lock".into(),
         ],
@@ -44,7 +49,9 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn locked(&self, event: &LockedEvent) -> Option<Breakage> {
-        let Some(index) = self.read_as(&event.event) else { return self.gone(event) };
+        let Some(index) = self.read_as(&event.event) else {
+            return self.gone(event);
+        };
         let version = index.map(|index| self.aggregate.types[index].version);
         match (index, version) {
             (Some(index), Some(version)) if self.newest(index) > version => {
@@ -57,32 +64,54 @@ impl Check<'_> {
 
     /// Which event is read in place of those of this name; `None`: others, or none.
     fn read_as(&self, name: &str) -> Option<Option<usize>> {
-        let own = self.aggregate.types.iter().position(|known| known.name == name);
-        let former = || self.aggregate.former.iter().find(|former| former.name == name);
-        own.map(Some).or_else(|| former().map(|former| former.index))
+        let own = self
+            .aggregate
+            .types
+            .iter()
+            .position(|known| known.name == name);
+        let former = || {
+            self.aggregate
+                .former
+                .iter()
+                .find(|former| former.name == name)
+        };
+        own.map(Some)
+            .or_else(|| former().map(|former| former.index))
     }
 
     /// The highest version that is locked under any name of the event; 0 if there is none.
     fn newest(&self, index: usize) -> u16 {
-        let same = self.locked.iter().filter(|event| self.read_as(&event.event) == Some(Some(index)));
+        let same = self
+            .locked
+            .iter()
+            .filter(|event| self.read_as(&event.event) == Some(Some(index)));
         same.map(|event| event.version).max().unwrap_or(0)
     }
 
     /// Nothing is read in its place. Said once for all its versions.
     fn gone(&self, event: &LockedEvent) -> Option<Breakage> {
-        let newest = self.locked.iter().filter(|other| other.event == event.event).map(|other| other.version).max();
+        let newest = self
+            .locked
+            .iter()
+            .filter(|other| other.event == event.event)
+            .map(|other| other.version)
+            .max();
         if newest != Some(event.version) {
             return None;
         }
         let name = &event.event;
         let renamed = match self.lookalike(event) {
             Some(now) => format!("if it is `{now}` now: `former_names(\"{name}\")` on that"),
-            None => format!("if it was renamed: `former_names(\"{name}\")` on the event that it is now"),
+            None => {
+                format!("if it was renamed: `former_names(\"{name}\")` on the event that it is now")
+            }
         };
         let remedies = vec![
             renamed,
             "keep its method: it is read as long as stores hold it".into(),
-            format!("if it is read as others now: `split(name = \"{name}\", with = function)` on the block"),
+            format!(
+                "if it is read as others now: `split(name = \"{name}\", with = function)` on the block"
+            ),
             format!("if it means nothing any more: `retired(\"{name}\")` on the block"),
         ];
         let change = format!("no event is `{name}` any more, and none says that it was");
@@ -93,34 +122,55 @@ impl Check<'_> {
     fn lookalike(&self, event: &LockedEvent) -> Option<&'static str> {
         let unknown = |index: &usize| self.newest(*index) == 0;
         let mut new = (0..self.aggregate.types.len()).filter(unknown);
-        new.find(|index| self.aggregate.shape(*index) == event.payload).map(|index| self.aggregate.types[index].name)
+        new.find(|index| self.aggregate.shape(*index) == event.payload)
+            .map(|index| self.aggregate.types[index].name)
     }
 
     /// The same version: whatever was stored must be read as it was meant.
     fn changed(&self, event: &LockedEvent, index: usize) -> Option<Breakage> {
         let shape = self.aggregate.shape(index);
-        let found = if event.payload == Value::Bool(true) { Vec::new() } else { differences(&event.payload, &shape) };
-        let found: Vec<_> =
-            found.into_iter().filter(|difference| !self.is_read_all_the_same(event, difference)).collect();
+        let found = if event.payload == Value::Bool(true) {
+            Vec::new()
+        } else {
+            differences(&event.payload, &shape)
+        };
+        let found: Vec<_> = found
+            .into_iter()
+            .filter(|difference| !self.is_read_all_the_same(event, difference))
+            .collect();
         if found.is_empty() {
-            let unreadable = self.unreadable(event).map(|breakage| with_stub(breakage, event, &shape, &found));
+            let unreadable = self
+                .unreadable(event)
+                .map(|breakage| with_stub(breakage, event, &shape, &found));
             // What has grown is written with what is new.
-            return unreadable.or_else(|| written_otherwise(self.aggregate, event).filter(|_| event.payload == shape));
+            return unreadable.or_else(|| {
+                written_otherwise(self.aggregate, event).filter(|_| event.payload == shape)
+            });
         }
         let next = u32::from(event.version) + 1;
         let remedies = [format!(
             "raise it to `version = {next}`, and say how that is made of version {}: see below",
             event.version
         )];
-        let remedies =
-            remedies.into_iter().chain(found.iter().filter_map(Difference::remedy)).chain([unreleased(event)]);
+        let remedies = remedies
+            .into_iter()
+            .chain(found.iter().filter_map(Difference::remedy))
+            .chain([unreleased(event)]);
         let changes = found.iter().map(ToString::to_string).collect();
-        Some(with_stub(breakage(event, changes, remedies.collect()), event, &shape, &found))
+        Some(with_stub(
+            breakage(event, changes, remedies.collect()),
+            event,
+            &shape,
+            &found,
+        ))
     }
 
     /// A schema does not show under which other names serde reads something. What it makes of the samples does.
     fn is_read_all_the_same(&self, event: &LockedEvent, difference: &Difference) -> bool {
-        let read: Result<Vec<_>, _> = event.samples().map(|sample| self.aggregate.read(&sample)).collect();
+        let read: Result<Vec<_>, _> = event
+            .samples()
+            .map(|sample| self.aggregate.read(&sample))
+            .collect();
         let Ok(read) = read else { return false };
         let mut samples = event.samples.iter().zip(&read);
         match &difference.what {
@@ -128,13 +178,24 @@ impl Check<'_> {
             What::FieldRemoved { field } => samples.any(|(sample, read)| {
                 let mut without = sample.clone();
                 difference.path.remove(field, &mut without)
-                    && self.aggregate.read(&event.sample(without)).map_or(true, |without| without != *read)
+                    && self
+                        .aggregate
+                        .read(&event.sample(without))
+                        .map_or(true, |without| without != *read)
             }),
             What::VariantRemoved { variant, added } => samples.any(|(sample, read)| {
                 let is = |value: &&Value, name: &str| is_variant(value, name);
-                let was = difference.path.values(sample).into_iter().any(|value| is(&value, variant));
-                let now = read.iter().flat_map(|payload| difference.path.values(payload));
-                was && now.into_iter().any(|value| added.iter().any(|name| is(&value, name)))
+                let was = difference
+                    .path
+                    .values(sample)
+                    .into_iter()
+                    .any(|value| is(&value, variant));
+                let now = read
+                    .iter()
+                    .flat_map(|payload| difference.path.values(payload));
+                was && now
+                    .into_iter()
+                    .any(|value| added.iter().any(|name| is(&value, name)))
             }),
             What::MadeRequired { .. } | What::NullRefused | What::Retyped { .. } => false,
         }
@@ -142,18 +203,27 @@ impl Check<'_> {
 
     /// A version that is read as another one: the samples are the proof.
     fn unreadable(&self, event: &LockedEvent) -> Option<Breakage> {
-        let failed = event.samples().find_map(|sample| Some((self.aggregate.read(&sample).err()?, sample.payload)));
+        let failed = event
+            .samples()
+            .find_map(|sample| Some((self.aggregate.read(&sample).err()?, sample.payload)));
         let (error, payload) = failed?;
         let remedy = match &error {
             CodecError::UnknownVersion { .. } => format!(
                 "say how version {} is read, too: `split(name = \"{}\", version = {}, with = function)`",
                 event.version, event.event, event.version
             ),
-            CodecError::Upcast { from, .. } => format!("let the upcaster from version {from} read this; it was stored"),
-            CodecError::Split { .. } => "let the function that splits it read this; it was stored".into(),
+            CodecError::Upcast { from, .. } => {
+                format!("let the upcaster from version {from} read this; it was stored")
+            }
+            CodecError::Split { .. } => {
+                "let the function that splits it read this; it was stored".into()
+            }
             _ => "let its type read this, or upcast it; it was stored".into(),
         };
-        let change = format!("a stored event cannot be read: {}\n           {payload}", one_line(&error));
+        let change = format!(
+            "a stored event cannot be read: {}\n           {payload}",
+            one_line(&error)
+        );
         Some(breakage(event, vec![change], vec![remedy]))
     }
 
@@ -163,7 +233,10 @@ impl Check<'_> {
         if newest == 0 || now.version <= newest + 1 {
             return None;
         }
-        let same = self.locked.iter().filter(|event| self.read_as(&event.event) == Some(Some(index)));
+        let same = self
+            .locked
+            .iter()
+            .filter(|event| self.read_as(&event.event) == Some(Some(index)));
         let newest_event = same.max_by_key(|event| event.version)?;
         let versions: BTreeSet<u16> = (newest + 1..now.version).collect();
         let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
@@ -174,7 +247,10 @@ impl Check<'_> {
             versions.join(", ")
         );
         let remedies = vec![
-            format!("write `version = {}`, with one upcaster for each step up to it", newest + 1),
+            format!(
+                "write `version = {}`, with one upcaster for each step up to it",
+                newest + 1
+            ),
             "if the versions between were released: take the lock of those releases".into(),
         ];
         Some(breakage(newest_event, vec![change], remedies))
@@ -182,7 +258,10 @@ impl Check<'_> {
 }
 
 /// A current version of which the samples are written as other bytes than those that were recorded.
-pub(super) fn written_otherwise(aggregate: &AggregateSchema, event: &LockedEvent) -> Option<Breakage> {
+pub(super) fn written_otherwise(
+    aggregate: &AggregateSchema,
+    event: &LockedEvent,
+) -> Option<Breakage> {
     aggregate.current(event)?;
     let change = event.samples().zip(&event.written).find_map(|(sample, recorded)| {
         match aggregate.is_written_as(&sample, recorded) {
@@ -208,30 +287,62 @@ pub(super) fn written_otherwise(aggregate: &AggregateSchema, event: &LockedEvent
 }
 
 fn lowered(event: &LockedEvent, now: u16) -> Breakage {
-    let LockedEvent { event: name, version, .. } = event;
+    let LockedEvent {
+        event: name,
+        version,
+        ..
+    } = event;
     let change = format!("`{name}` is version {now} now, but version {version} was released");
-    let remedies = vec![format!("write `version = {version}`, with its upcasters, or a higher one"), unreleased(event)];
+    let remedies = vec![
+        format!("write `version = {version}`, with its upcasters, or a higher one"),
+        unreleased(event),
+    ];
     breakage(event, vec![change], remedies)
 }
 
 fn breakage(event: &LockedEvent, changes: Vec<String>, remedies: Vec<String>) -> Breakage {
-    let LockedEvent { aggregate, event, version, .. } = event.clone();
-    Breakage { aggregate, event, version, changes, remedies, stub: String::new() }
+    let LockedEvent {
+        aggregate,
+        event,
+        version,
+        ..
+    } = event.clone();
+    Breakage {
+        aggregate,
+        event,
+        version,
+        changes,
+        remedies,
+        stub: String::new(),
+    }
 }
 
-fn with_stub(breakage: Breakage, event: &LockedEvent, shape: &Value, found: &[Difference]) -> Breakage {
-    Breakage { stub: upcaster(&event.event, event.version, &event.payload, shape, found), ..breakage }
+fn with_stub(
+    breakage: Breakage,
+    event: &LockedEvent,
+    shape: &Value,
+    found: &[Difference],
+) -> Breakage {
+    Breakage {
+        stub: upcaster(&event.event, event.version, &event.payload, shape, found),
+        ..breakage
+    }
 }
 
 fn unreleased(event: &LockedEvent) -> String {
-    format!("if version {} was never released: delete its block from the lock, and update", event.version)
+    format!(
+        "if version {} was never released: delete its block from the lock, and update",
+        event.version
+    )
 }
 
 /// Whether it is the variant, in any of the forms in which serde writes one.
 fn is_variant(value: &Value, variant: &str) -> bool {
     match value {
         Value::String(name) => name == variant,
-        Value::Object(fields) => fields.contains_key(variant) || fields.values().any(|tag| tag == variant),
+        Value::Object(fields) => {
+            fields.contains_key(variant) || fields.values().any(|tag| tag == variant)
+        }
         _ => false,
     }
 }

@@ -98,10 +98,14 @@ impl Comparison<'_> {
         let (locked, now) = (self.locked.alternatives(locked), self.now.alternatives(now));
         let is_choice = locked.is_choice || now.is_choice;
         match (&*locked.schemas, &*now.schemas) {
-            ([locked], [now]) if !is_choice || label(locked).is_none() || label(locked) == label(now) => {
+            ([locked], [now])
+                if !is_choice || label(locked).is_none() || label(locked) == label(now) =>
+            {
                 self.compare_one(locked, now, path);
             }
-            (all, now) => all.iter().for_each(|locked| self.find(locked, all, now, path)),
+            (all, now) => all
+                .iter()
+                .for_each(|locked| self.find(locked, all, now, path)),
         }
         self.within.pop();
     }
@@ -120,7 +124,10 @@ impl Comparison<'_> {
             Some(same) => vec![same],
             None => now.iter().filter(|now| label(now).is_none()).collect(),
         };
-        let tried = candidates.iter().map(|now| self.tried(locked, now, path)).collect::<Vec<_>>();
+        let tried = candidates
+            .iter()
+            .map(|now| self.tried(locked, now, path))
+            .collect::<Vec<_>>();
         match (&*tried, name) {
             (tried, _) if tried.iter().any(Vec::is_empty) => {}
             ([only], None) => self.found.extend(only.iter().cloned()),
@@ -128,17 +135,32 @@ impl Comparison<'_> {
             (_, Some(name)) if name == "null" => self.add(path, What::NullRefused),
             (_, Some(variant)) => {
                 let was: Vec<_> = all.iter().filter_map(label).collect();
-                let added = now.iter().filter_map(label).filter(|label| !was.contains(label)).collect();
+                let added = now
+                    .iter()
+                    .filter_map(label)
+                    .filter(|label| !was.contains(label))
+                    .collect();
                 self.add(path, What::VariantRemoved { variant, added });
             }
             (_, None) => {
                 let now: Vec<_> = now.iter().map(words).collect();
-                self.add(path, What::Retyped { was: words(locked), now: now.join(" or ") });
+                self.add(
+                    path,
+                    What::Retyped {
+                        was: words(locked),
+                        now: now.join(" or "),
+                    },
+                );
             }
         }
     }
 
-    fn tried(&mut self, locked: &Map<String, Value>, now: &Map<String, Value>, path: &Path) -> Vec<Difference> {
+    fn tried(
+        &mut self,
+        locked: &Map<String, Value>,
+        now: &Map<String, Value>,
+        path: &Path,
+    ) -> Vec<Difference> {
         let before = self.found.len();
         self.compare_one(locked, now, path);
         self.found.split_off(before)
@@ -155,7 +177,13 @@ impl Comparison<'_> {
             (None, None) => has_type(locked) == has_type(now) && detail_fits(locked, now),
         };
         if !fits {
-            return self.add(path, What::Retyped { was: words(locked), now: words(now) });
+            return self.add(
+                path,
+                What::Retyped {
+                    was: words(locked),
+                    now: words(now),
+                },
+            );
         }
         match has_type(locked) {
             Some("object") => self.compare_objects(locked, now, path),
@@ -164,29 +192,65 @@ impl Comparison<'_> {
         }
     }
 
-    fn compare_objects(&mut self, locked: &Map<String, Value>, now: &Map<String, Value>, path: &Path) {
+    fn compare_objects(
+        &mut self,
+        locked: &Map<String, Value>,
+        now: &Map<String, Value>,
+        path: &Path,
+    ) {
         let (was, fields) = (fields(locked), fields(now));
         for (field, schema) in &was {
-            match fields.iter().find(|(name, _)| name == field).map(|(_, now)| *now).or_else(|| values(now)) {
+            match fields
+                .iter()
+                .find(|(name, _)| name == field)
+                .map(|(_, now)| *now)
+                .or_else(|| values(now))
+            {
                 Some(now_schema) => {
                     let made_required = !is_required(locked, field) && is_required(now, field);
-                    self.compare_field(schema, now_schema, &path.then(Step::Field((*field).clone())), made_required);
+                    self.compare_field(
+                        schema,
+                        now_schema,
+                        &path.then(Step::Field((*field).clone())),
+                        made_required,
+                    );
                     if made_required {
-                        self.add(path, What::MadeRequired { field: (*field).clone() });
+                        self.add(
+                            path,
+                            What::MadeRequired {
+                                field: (*field).clone(),
+                            },
+                        );
                     }
                 }
-                None => self.add(path, What::FieldRemoved { field: (*field).clone() }),
+                None => self.add(
+                    path,
+                    What::FieldRemoved {
+                        field: (*field).clone(),
+                    },
+                ),
             }
         }
         for (field, _) in fields {
             if is_required(now, field) && !was.iter().any(|(name, _)| *name == field) {
-                self.add(path, What::FieldAdded { field: field.clone() });
+                self.add(
+                    path,
+                    What::FieldAdded {
+                        field: field.clone(),
+                    },
+                );
             }
         }
         match (values(locked), values(now)) {
             (Some(locked), Some(now)) => self.compare(locked, now, &path.then(Step::Values)),
             (Some(_), None) => {
-                self.add(path, What::Retyped { was: "a map".into(), now: "an object with fixed fields".into() });
+                self.add(
+                    path,
+                    What::Retyped {
+                        was: "a map".into(),
+                        now: "an object with fixed fields".into(),
+                    },
+                );
             }
             (None, _) => {}
         }
@@ -198,19 +262,32 @@ impl Comparison<'_> {
         self.compare(locked, now, path);
         if made_required {
             let mut found = self.found.split_off(before);
-            found.retain(|difference| difference.what != What::NullRefused || difference.path != *path);
+            found.retain(|difference| {
+                difference.what != What::NullRefused || difference.path != *path
+            });
             self.found.extend(found);
         }
     }
 
-    fn compare_lists(&mut self, locked: &Map<String, Value>, now: &Map<String, Value>, path: &Path) {
+    fn compare_lists(
+        &mut self,
+        locked: &Map<String, Value>,
+        now: &Map<String, Value>,
+        path: &Path,
+    ) {
         let (was, first) = (list(locked, "prefixItems"), list(now, "prefixItems"));
         let (fewest, most) = (
             |schema: &Map<String, Value>| number(schema, "minItems").unwrap_or(0),
             |schema: &Map<String, Value>| number(schema, "maxItems").unwrap_or(i128::MAX),
         );
         if was.len() != first.len() || fewest(now) > fewest(locked) || most(now) < most(locked) {
-            return self.add(path, What::Retyped { was: length(locked), now: length(now) });
+            return self.add(
+                path,
+                What::Retyped {
+                    was: length(locked),
+                    now: length(now),
+                },
+            );
         }
         for (index, (locked, now)) in was.iter().zip(first).enumerate() {
             self.compare(locked, now, &path.then(Step::Item(index)));
@@ -221,7 +298,10 @@ impl Comparison<'_> {
     }
 
     fn add(&mut self, path: &Path, what: What) {
-        let difference = Difference { path: path.clone(), what };
+        let difference = Difference {
+            path: path.clone(),
+            what,
+        };
         if !self.found.contains(&difference) {
             self.found.push(difference);
         }
@@ -240,14 +320,20 @@ fn detail_fits(locked: &Map<String, Value>, now: &Map<String, Value>) -> bool {
             }
         }
         Some("number")
-            if locked.get("format") == Some(&json!("float")) && now.get("format") == Some(&json!("double")) =>
+            if locked.get("format") == Some(&json!("float"))
+                && now.get("format") == Some(&json!("double")) =>
         {
             compared.push("format");
         }
         _ => {}
     }
-    let keywords = locked.keys().chain(now.keys()).filter(|keyword| !compared.contains(&keyword.as_str()));
-    keywords.into_iter().all(|keyword| locked.get(keyword) == now.get(keyword))
+    let keywords = locked
+        .keys()
+        .chain(now.keys())
+        .filter(|keyword| !compared.contains(&keyword.as_str()));
+    keywords
+        .into_iter()
+        .all(|keyword| locked.get(keyword) == now.get(keyword))
 }
 
 /// The whole numbers that may stand there.
@@ -271,11 +357,18 @@ fn range(schema: &Map<String, Value>) -> (i128, i128) {
 
 fn number(schema: &Map<String, Value>, keyword: &str) -> Option<i128> {
     let number = schema.get(keyword)?;
-    number.as_i64().map(i128::from).or_else(|| number.as_u64().map(i128::from))
+    number
+        .as_i64()
+        .map(i128::from)
+        .or_else(|| number.as_u64().map(i128::from))
 }
 
 fn length(schema: &Map<String, Value>) -> String {
-    match (list(schema, "prefixItems").len(), number(schema, "minItems"), number(schema, "maxItems")) {
+    match (
+        list(schema, "prefixItems").len(),
+        number(schema, "minItems"),
+        number(schema, "maxItems"),
+    ) {
         (0, Some(least), Some(most)) if least == most => format!("a list of {most}"),
         (0, _, _) => "a list".into(),
         (items, ..) => format!("a list of {items}"),
@@ -283,7 +376,10 @@ fn length(schema: &Map<String, Value>) -> String {
 }
 
 fn has_type(schema: &Map<String, Value>) -> Option<&str> {
-    schema.get("type").and_then(Value::as_str).or_else(|| schema.contains_key("properties").then_some("object"))
+    schema
+        .get("type")
+        .and_then(Value::as_str)
+        .or_else(|| schema.contains_key("properties").then_some("object"))
 }
 
 fn type_of(value: &Value) -> Option<&'static str> {
@@ -297,17 +393,31 @@ fn type_of(value: &Value) -> Option<&'static str> {
 }
 
 fn fields(schema: &Map<String, Value>) -> Vec<(&String, &Value)> {
-    schema.get("properties").and_then(Value::as_object).into_iter().flatten().collect()
+    schema
+        .get("properties")
+        .and_then(Value::as_object)
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// The schema of the values of a map.
 fn values(schema: &Map<String, Value>) -> Option<&Value> {
-    let by_pattern = schema.get("patternProperties").and_then(Value::as_object).and_then(|by| by.values().next());
-    schema.get("additionalProperties").filter(|values| **values != json!(false)).or(by_pattern)
+    let by_pattern = schema
+        .get("patternProperties")
+        .and_then(Value::as_object)
+        .and_then(|by| by.values().next());
+    schema
+        .get("additionalProperties")
+        .filter(|values| **values != json!(false))
+        .or(by_pattern)
 }
 
 fn list<'a>(schema: &'a Map<String, Value>, keyword: &str) -> &'a [Value] {
-    schema.get(keyword).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    schema
+        .get(keyword)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 impl Path {
@@ -324,7 +434,10 @@ impl Path {
     pub(super) fn values<'a>(&self, payload: &'a Value) -> Vec<&'a Value> {
         let mut values = vec![payload];
         for step in &self.0 {
-            values = values.into_iter().flat_map(|value| step.values(value)).collect();
+            values = values
+                .into_iter()
+                .flat_map(|value| step.values(value))
+                .collect();
         }
         values
     }
@@ -333,7 +446,10 @@ impl Path {
     pub(super) fn remove(&self, field: &str, payload: &mut Value) -> bool {
         let mut values = vec![payload];
         for step in &self.0 {
-            values = values.into_iter().flat_map(|value| step.values_mut(value)).collect();
+            values = values
+                .into_iter()
+                .flat_map(|value| step.values_mut(value))
+                .collect();
         }
         let objects = values.into_iter().filter_map(Value::as_object_mut);
         objects.filter_map(|object| object.remove(field)).count() > 0
@@ -353,7 +469,9 @@ impl Step {
 
     fn values_mut<'a>(&self, value: &'a mut Value) -> Vec<&'a mut Value> {
         match (self, value) {
-            (Self::Field(field), Value::Object(fields)) => fields.get_mut(field).into_iter().collect(),
+            (Self::Field(field), Value::Object(fields)) => {
+                fields.get_mut(field).into_iter().collect()
+            }
             (Self::Items, Value::Array(items)) => items.iter_mut().collect(),
             (Self::Item(index), Value::Array(items)) => items.get_mut(*index).into_iter().collect(),
             (Self::Values, Value::Object(values)) => values.values_mut().collect(),

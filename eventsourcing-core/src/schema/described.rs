@@ -66,7 +66,10 @@ impl AggregateSchema {
         A: Aggregate,
         A::Event: DescribedEvent,
     {
-        let former = A::Event::FORMER.iter().map(|former| FormerName { name: former.name(), index: former.index() });
+        let former = A::Event::FORMER.iter().map(|former| FormerName {
+            name: former.name(),
+            index: former.index(),
+        });
         Self {
             name: A::NAME,
             names: names_of::<A>().collect(),
@@ -91,7 +94,9 @@ impl AggregateSchema {
 
     /// What the type reads of the event at `index`.
     pub(super) fn described(&self, index: usize) -> Value {
-        let settings = SchemaSettings::draft2020_12().for_deserialize().with(|settings| settings.meta_schema = None);
+        let settings = SchemaSettings::draft2020_12()
+            .for_deserialize()
+            .with(|settings| settings.meta_schema = None);
         let mut generator = settings.into_generator();
         let mut schema = (self.payload)(index, &mut generator);
         let definitions = generator.take_definitions(true);
@@ -109,14 +114,20 @@ impl AggregateSchema {
     /// What the event at `index` is stored as, with all that is said of it.
     pub(super) fn document(&self, index: usize, generator: &mut SchemaGenerator) -> Value {
         let mut schema = (self.payload)(index, generator);
-        generator.transforms_mut().for_each(|transform| transform.transform(&mut schema));
+        generator
+            .transforms_mut()
+            .for_each(|transform| transform.transform(&mut schema));
         schema.to_value()
     }
 
     /// Returns the place of the event among the types, if its version is the one that is written now.
     pub(super) fn current(&self, event: &LockedEvent) -> Option<usize> {
-        let is_current = |known: &EventType| (known.name, known.version) == (&*event.event, event.version);
-        self.types.iter().position(is_current).filter(|_| self.name == event.aggregate)
+        let is_current =
+            |known: &EventType| (known.name, known.version) == (&*event.event, event.version);
+        self.types
+            .iter()
+            .position(is_current)
+            .filter(|_| self.name == event.aggregate)
     }
 
     /// The text that this release writes for an event of its current version that it reads from the sample.
@@ -136,7 +147,8 @@ impl AggregateSchema {
             others.push(self.written(sample)?);
         }
         let has_an_order = others.iter().all(|other| *other == written);
-        let is_same = !has_an_order || serde_json::from_str::<Value>(&written).ok() == serde_json::from_str(text).ok();
+        let is_same = !has_an_order
+            || serde_json::from_str::<Value>(&written).ok() == serde_json::from_str(text).ok();
         Ok(is_same && signature(&written) == signature(text))
     }
 
@@ -148,19 +160,36 @@ impl AggregateSchema {
 
 impl fmt::Debug for AggregateSchema {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AggregateSchema").field("name", &self.name).field("types", &self.types).finish_non_exhaustive()
+        f.debug_struct("AggregateSchema")
+            .field("name", &self.name)
+            .field("types", &self.types)
+            .finish_non_exhaustive()
     }
 }
 
 fn write<A: Aggregate>(sample: &Sample) -> Result<String, CodecError> {
     let read = |payload: String| {
-        Codec::decode_events::<A::Event>(&StoredEvent { payload: payload.into_bytes(), ..sample.to_stored() })
+        Codec::decode_events::<A::Event>(&StoredEvent {
+            payload: payload.into_bytes(),
+            ..sample.to_stored()
+        })
     };
     let mut events = read(sample.probing()).or_else(|_| read(sample.payload.to_string()))?;
-    let what = || format!("the sample of version {} of {}", sample.version, sample.event);
-    let none = || CodecError::Decode { what: what(), source: "it is read as no event".into() };
+    let what = || {
+        format!(
+            "the sample of version {} of {}",
+            sample.version, sample.event
+        )
+    };
+    let none = || CodecError::Decode {
+        what: what(),
+        source: "it is read as no event".into(),
+    };
     let written = Encoding::encode_event_unread(&events.next().ok_or_else(none)?)?;
-    String::from_utf8(written).map_err(|source| CodecError::Encode { what: what(), source: source.into() })
+    String::from_utf8(written).map_err(|source| CodecError::Encode {
+        what: what(),
+        source: source.into(),
+    })
 }
 
 /// The characters of a text, which say how each value in it is written, whatever the order of fields and of sets; and how
@@ -175,7 +204,10 @@ fn read<A: Aggregate>(sample: &Sample) -> Result<Vec<Value>, CodecError> {
     let written = sample.decode::<A>()?.into_iter().map(|event| {
         let name = event.event_type().name;
         let payload = event.serialize_payload(serde_json::value::Serializer);
-        payload.map_err(|source| CodecError::Encode { what: format!("event {name}"), source: source.into() })
+        payload.map_err(|source| CodecError::Encode {
+            what: format!("event {name}"),
+            source: source.into(),
+        })
     });
     written.collect()
 }

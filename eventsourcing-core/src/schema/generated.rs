@@ -10,8 +10,18 @@ use super::shape::{Definitions, is_required};
 /// the fields that may be missing.
 pub(super) fn samples(schema: &Value) -> Vec<Value> {
     let definitions = Definitions::of(schema);
-    let full = Sampler { definitions, only_required: false, within: Vec::new() }.samples(schema);
-    let bare = Sampler { definitions, only_required: true, within: Vec::new() }.samples(schema);
+    let full = Sampler {
+        definitions,
+        only_required: false,
+        within: Vec::new(),
+    }
+    .samples(schema);
+    let bare = Sampler {
+        definitions,
+        only_required: true,
+        within: Vec::new(),
+    }
+    .samples(schema);
     let mut samples: Vec<Value> = Vec::new();
     for sample in full.into_iter().chain(bare.into_iter().take(1)) {
         if !samples.contains(&sample) {
@@ -31,14 +41,23 @@ struct Sampler<'a> {
 impl Sampler<'_> {
     /// None: there would be no end.
     fn samples(&mut self, schema: &Value) -> Vec<Value> {
-        let Value::Object(schema) = schema else { return vec![json!(ANYTHING)] };
+        let Value::Object(schema) = schema else {
+            return vec![json!(ANYTHING)];
+        };
         if let Some((name, referred)) = self.definitions.referred(schema) {
             return self.referred(name, referred);
         }
-        if let Some(examples) = schema.get("examples").and_then(Value::as_array).filter(|some| !some.is_empty()) {
+        if let Some(examples) = schema
+            .get("examples")
+            .and_then(Value::as_array)
+            .filter(|some| !some.is_empty())
+        {
             return examples.clone();
         }
-        if schema.contains_key("oneOf") || schema.contains_key("anyOf") || schema.contains_key("allOf") {
+        if schema.contains_key("oneOf")
+            || schema.contains_key("anyOf")
+            || schema.contains_key("allOf")
+        {
             return self.choices(schema);
         }
         if let Some(value) = schema.get("const") {
@@ -62,27 +81,44 @@ impl Sampler<'_> {
 
     /// Of each kind of value; `null` only if nothing else can stand there.
     fn choices(&mut self, schema: &Map<String, Value>) -> Vec<Value> {
-        let own = schema.get("oneOf").or_else(|| schema.get("anyOf")).and_then(Value::as_array);
+        let own = schema
+            .get("oneOf")
+            .or_else(|| schema.get("anyOf"))
+            .and_then(Value::as_array);
         let samples = match own {
             // Fields beside a choice: a flattened enum.
             Some(_) if schema.contains_key("properties") => self.alternatives(schema),
-            Some(choices) => choices.iter().flat_map(|choice| self.samples(choice)).collect(),
+            Some(choices) => choices
+                .iter()
+                .flat_map(|choice| self.samples(choice))
+                .collect(),
             None => self.alternatives(schema),
         };
         match samples.iter().any(|sample| !sample.is_null()) {
-            true => samples.into_iter().filter(|sample| !sample.is_null()).collect(),
+            true => samples
+                .into_iter()
+                .filter(|sample| !sample.is_null())
+                .collect(),
             false => samples,
         }
     }
 
     fn alternatives(&mut self, schema: &Map<String, Value>) -> Vec<Value> {
-        let alternatives = self.definitions.alternatives(&Value::Object(schema.clone())).schemas;
-        alternatives.iter().flat_map(|schema| self.samples(&Value::Object(schema.clone()))).collect()
+        let alternatives = self
+            .definitions
+            .alternatives(&Value::Object(schema.clone()))
+            .schemas;
+        alternatives
+            .iter()
+            .flat_map(|schema| self.samples(&Value::Object(schema.clone())))
+            .collect()
     }
 
     fn of_type(&mut self, schema: &Map<String, Value>) -> Vec<Value> {
         let types = schema.get("type");
-        let first = types.and_then(Value::as_array).and_then(|types| types.iter().find(|ty| **ty != json!("null")));
+        let first = types
+            .and_then(Value::as_array)
+            .and_then(|types| types.iter().find(|ty| **ty != json!("null")));
         match first.or(types).and_then(Value::as_str) {
             Some("null") => vec![Value::Null],
             Some("boolean") => vec![json!(true)],
@@ -103,17 +139,27 @@ impl Sampler<'_> {
             return together(&items).into_iter().map(Value::Array).collect();
         }
         let fewest = schema.get("minItems").and_then(Value::as_u64).unwrap_or(0) as usize;
-        let items = schema.get("items").map_or_else(Vec::new, |items| self.samples(items));
+        let items = schema
+            .get("items")
+            .map_or_else(Vec::new, |items| self.samples(items));
         match (items.is_empty() || self.only_required, fewest) {
             (true, 0) => vec![json!([])],
-            (_, fewest) => items.into_iter().map(|item| Value::Array(vec![item; fewest.max(1)])).collect(),
+            (_, fewest) => items
+                .into_iter()
+                .map(|item| Value::Array(vec![item; fewest.max(1)]))
+                .collect(),
         }
     }
 
     fn objects(&mut self, schema: &Map<String, Value>) -> Vec<Value> {
         let mut names = Vec::new();
         let mut values = Vec::new();
-        for (name, field) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        for (name, field) in schema
+            .get("properties")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flatten()
+        {
             let is_required = is_required(schema, name);
             if self.only_required && !is_required {
                 continue;
@@ -129,14 +175,26 @@ impl Sampler<'_> {
             }
         }
         self.add_entry(schema, &mut names, &mut values);
-        let objects = together(&values).into_iter().map(|values| names.iter().cloned().zip(values).collect());
+        let objects = together(&values)
+            .into_iter()
+            .map(|values| names.iter().cloned().zip(values).collect());
         objects.map(Value::Object).collect()
     }
 
     /// One entry of a map.
-    fn add_entry(&mut self, schema: &Map<String, Value>, names: &mut Vec<String>, values: &mut Vec<Vec<Value>>) {
-        let by_pattern = schema.get("patternProperties").and_then(Value::as_object).and_then(|by| by.iter().next());
-        let by_name = schema.get("additionalProperties").filter(|values| values.is_object());
+    fn add_entry(
+        &mut self,
+        schema: &Map<String, Value>,
+        names: &mut Vec<String>,
+        values: &mut Vec<Vec<Value>>,
+    ) {
+        let by_pattern = schema
+            .get("patternProperties")
+            .and_then(Value::as_object)
+            .and_then(|by| by.iter().next());
+        let by_name = schema
+            .get("additionalProperties")
+            .filter(|values| values.is_object());
         let entry = match (by_pattern, by_name) {
             (Some((pattern, values)), _) => (matching(pattern), values),
             (None, Some(values)) => (Some("key".into()), values),
@@ -160,7 +218,14 @@ fn together(columns: &[Vec<Value>]) -> Vec<Vec<Value>> {
         return Vec::new();
     }
     let rows = columns.iter().map(Vec::len).max().unwrap_or(1);
-    (0..rows).map(|row| columns.iter().map(|column| column[row % column.len()].clone()).collect()).collect()
+    (0..rows)
+        .map(|row| {
+            columns
+                .iter()
+                .map(|column| column[row % column.len()].clone())
+                .collect()
+        })
+        .collect()
 }
 
 fn whole_number(schema: &Map<String, Value>) -> Value {
@@ -183,12 +248,31 @@ fn text(schema: &Map<String, Value>) -> Value {
         Some("email") => Some("alice@example.com"),
         _ => None,
     };
-    let by_pattern = || schema.get("pattern").and_then(Value::as_str).and_then(matching);
-    let sample = by_format.map(ToOwned::to_owned).or_else(by_pattern).unwrap_or_else(|| "text".into());
-    let length = |keyword: &str| schema.get(keyword).and_then(Value::as_u64).map(|length| length as usize);
+    let by_pattern = || {
+        schema
+            .get("pattern")
+            .and_then(Value::as_str)
+            .and_then(matching)
+    };
+    let sample = by_format
+        .map(ToOwned::to_owned)
+        .or_else(by_pattern)
+        .unwrap_or_else(|| "text".into());
+    let length = |keyword: &str| {
+        schema
+            .get(keyword)
+            .and_then(Value::as_u64)
+            .map(|length| length as usize)
+    };
     let longest = length("maxLength").unwrap_or(usize::MAX);
-    let filled = sample.chars().chain(std::iter::repeat_n('x', length("minLength").unwrap_or(0)));
-    json!(filled.take(longest.min(sample.chars().count().max(length("minLength").unwrap_or(0)))).collect::<String>())
+    let filled = sample
+        .chars()
+        .chain(std::iter::repeat_n('x', length("minLength").unwrap_or(0)));
+    json!(
+        filled
+            .take(longest.min(sample.chars().count().max(length("minLength").unwrap_or(0))))
+            .collect::<String>()
+    )
 }
 
 /// A short text that matches the pattern. `None`: it is none that can be read.
@@ -204,22 +288,43 @@ fn push_match(pattern: &Hir, text: &mut String) {
         HirKind::Literal(literal) => text.push_str(&String::from_utf8_lossy(&literal.0)),
         HirKind::Class(class) => text.extend(member(class)),
         HirKind::Repetition(repetition) => {
-            let times = if repetition.max.is_none() { repetition.min.max(1) } else { repetition.min };
+            let times = if repetition.max.is_none() {
+                repetition.min.max(1)
+            } else {
+                repetition.min
+            };
             (0..times).for_each(|_| push_match(&repetition.sub, text));
         }
         HirKind::Capture(group) => push_match(&group.sub, text),
         HirKind::Concat(parts) => parts.iter().for_each(|part| push_match(part, text)),
-        HirKind::Alternation(choices) => choices.iter().take(1).for_each(|choice| push_match(choice, text)),
+        HirKind::Alternation(choices) => choices
+            .iter()
+            .take(1)
+            .for_each(|choice| push_match(choice, text)),
     }
 }
 
 /// A character of the class, one that is easy to read if there is one.
 fn member(class: &Class) -> Option<char> {
     let ranges: Vec<(char, char)> = match class {
-        Class::Unicode(class) => class.ranges().iter().map(|range| (range.start(), range.end())).collect(),
-        Class::Bytes(class) => class.ranges().iter().map(|range| (range.start().into(), range.end().into())).collect(),
+        Class::Unicode(class) => class
+            .ranges()
+            .iter()
+            .map(|range| (range.start(), range.end()))
+            .collect(),
+        Class::Bytes(class) => class
+            .ranges()
+            .iter()
+            .map(|range| (range.start().into(), range.end().into()))
+            .collect(),
     };
     let plain = ['1', 'a', 'A', '-', ' '].into_iter();
-    let mut plain = plain.filter(|plain| ranges.iter().any(|(first, last)| first <= plain && plain <= last));
-    plain.next().or_else(|| ranges.first().map(|(first, _)| *first))
+    let mut plain = plain.filter(|plain| {
+        ranges
+            .iter()
+            .any(|(first, last)| first <= plain && plain <= last)
+    });
+    plain
+        .next()
+        .or_else(|| ranges.first().map(|(first, _)| *first))
 }

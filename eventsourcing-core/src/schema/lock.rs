@@ -105,13 +105,17 @@ pub enum LockError {
     #[error("this is no schema lock; take it back from version control")]
     Malformed(#[source] serde_json::Error),
     /// A newer release of the framework has written it.
-    #[error("the schema lock has format {found}, this program knows {FORMAT}; was it written by a newer release?")]
+    #[error(
+        "the schema lock has format {found}, this program knows {FORMAT}; was it written by a newer release?"
+    )]
     Format {
         /// The format of the file.
         found: u32,
     },
     /// One block says the same version of the same event twice.
-    #[error("version {version} of {event} of {aggregate} is locked twice; keep the block that was there first")]
+    #[error(
+        "version {version} of {event} of {aggregate} is locked twice; keep the block that was there first"
+    )]
     Repeated {
         /// The stored name of the aggregate.
         aggregate: String,
@@ -136,7 +140,11 @@ impl SchemaLock {
     pub fn read(path: impl AsRef<Path>) -> Result<Self, LockError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path);
-        text.map_err(|source| LockError::Read { path: path.into(), source })?.parse()
+        text.map_err(|source| LockError::Read {
+            path: path.into(),
+            source,
+        })?
+        .parse()
     }
 
     /// Writes the lock into a file.
@@ -145,7 +153,10 @@ impl SchemaLock {
     /// [`LockError::Write`].
     pub fn write(&self, path: impl AsRef<Path>) -> Result<(), LockError> {
         let path = path.as_ref();
-        std::fs::write(path, self.to_string()).map_err(|source| LockError::Write { path: path.into(), source })
+        std::fs::write(path, self.to_string()).map_err(|source| LockError::Write {
+            path: path.into(),
+            source,
+        })
     }
 
     /// A lock of these events. They are sorted.
@@ -155,9 +166,21 @@ impl SchemaLock {
     pub fn of_events(events: impl IntoIterator<Item = LockedEvent>) -> Result<Self, LockError> {
         let mut events: Vec<_> = events.into_iter().collect();
         events.sort_by(|one, other| one.key().cmp(&other.key()));
-        if let Some(pair) = events.windows(2).find(|pair| pair[0].key() == pair[1].key()) {
-            let LockedEvent { aggregate, event, version, .. } = pair[0].clone();
-            return Err(LockError::Repeated { aggregate, event, version });
+        if let Some(pair) = events
+            .windows(2)
+            .find(|pair| pair[0].key() == pair[1].key())
+        {
+            let LockedEvent {
+                aggregate,
+                event,
+                version,
+                ..
+            } = pair[0].clone();
+            return Err(LockError::Repeated {
+                aggregate,
+                event,
+                version,
+            });
         }
         Ok(Self { events })
     }
@@ -188,7 +211,10 @@ impl SchemaLock {
     /// ```
     pub fn samples<A: Aggregate>(&self) -> impl Iterator<Item = Sample> {
         let is_of = |event: &&LockedEvent| names_of::<A>().any(|name| event.aggregate == name);
-        self.events.iter().filter(is_of).flat_map(LockedEvent::samples)
+        self.events
+            .iter()
+            .filter(is_of)
+            .flat_map(LockedEvent::samples)
     }
 }
 
@@ -199,12 +225,24 @@ impl LockedEvent {
 
     /// Its golden events.
     pub fn samples(&self) -> impl Iterator<Item = Sample> {
-        self.samples.iter().map(|payload| self.sample(payload.clone()))
+        self.samples
+            .iter()
+            .map(|payload| self.sample(payload.clone()))
     }
 
     pub(super) fn sample(&self, payload: Value) -> Sample {
-        let Self { aggregate, event, version, .. } = self;
-        Sample { aggregate: aggregate.clone(), event: event.clone(), version: *version, payload }
+        let Self {
+            aggregate,
+            event,
+            version,
+            ..
+        } = self;
+        Sample {
+            aggregate: aggregate.clone(),
+            event: event.clone(),
+            version: *version,
+            payload,
+        }
     }
 }
 
@@ -220,7 +258,9 @@ impl Sample {
     /// The text of its payload, with [`PROBE`] wherever a schema that allows anything has left its sample.
     #[cfg(feature = "schema")]
     pub(super) fn probing(&self) -> String {
-        self.payload.to_string().replace(&Value::from(ANYTHING).to_string(), PROBE)
+        self.payload
+            .to_string()
+            .replace(&Value::from(ANYTHING).to_string(), PROBE)
     }
 
     /// The event as the first of a stream, in JSON.
@@ -228,7 +268,10 @@ impl Sample {
     pub fn to_stored(&self) -> StoredEvent {
         StoredEvent {
             position: Position::new(1),
-            stream: StreamId { category: Name::from(self.aggregate.as_str()), id: Uuid::nil() },
+            stream: StreamId {
+                category: Name::from(self.aggregate.as_str()),
+                id: Uuid::nil(),
+            },
             version: Version::FIRST,
             recorded_at: Timestamp::UNIX_EPOCH,
             name: Name::from(self.event.as_str()),
@@ -266,7 +309,10 @@ impl fmt::Display for SchemaLock {
             samples: event.samples.iter().map(sorted).collect(),
             ..event.clone()
         });
-        let file = File { format: FORMAT, events: events.collect() };
+        let file = File {
+            format: FORMAT,
+            events: events.collect(),
+        };
         let text = serde_json::to_string_pretty(&file).map_err(|_| fmt::Error)?;
         writeln!(f, "{text}")
     }
@@ -275,7 +321,10 @@ impl fmt::Display for SchemaLock {
 fn sorted(value: &Value) -> Value {
     match value {
         Value::Object(entries) => {
-            let mut entries: Vec<_> = entries.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+            let mut entries: Vec<_> = entries
+                .iter()
+                .map(|(key, value)| (key.clone(), sorted(value)))
+                .collect();
             entries.sort_by(|(one, _), (other, _)| one.cmp(other));
             Value::Object(entries.into_iter().collect::<Map<_, _>>())
         }

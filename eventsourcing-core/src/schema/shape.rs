@@ -3,25 +3,56 @@
 use serde_json::{Map, Value, json};
 
 /// What is said of a value, and does not change which values there are.
-const REMARKS: &[&str] =
-    &["title", "description", "examples", "deprecated", "readOnly", "writeOnly", "$comment", "$schema", "$id"];
+const REMARKS: &[&str] = &[
+    "title",
+    "description",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "$comment",
+    "$schema",
+    "$id",
+];
 
 /// Keywords whose value is no schema.
-const DATA: &[&str] = &["const", "enum", "default", "required", "type", "format", "pattern"];
+const DATA: &[&str] = &[
+    "const", "enum", "default", "required", "type", "format", "pattern",
+];
 
 /// Keywords whose value is a map from names to schemas.
-const NAMED: &[&str] = &["properties", "patternProperties", "$defs", "dependentSchemas"];
+const NAMED: &[&str] = &[
+    "properties",
+    "patternProperties",
+    "$defs",
+    "dependentSchemas",
+];
 
 /// Keywords that matter to texts, and to numbers.
-const OF_TEXT: &[&str] = &["pattern", "minLength", "maxLength", "contentEncoding", "contentMediaType"];
-const OF_NUMBER: &[&str] = &["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"];
+const OF_TEXT: &[&str] = &[
+    "pattern",
+    "minLength",
+    "maxLength",
+    "contentEncoding",
+    "contentMediaType",
+];
+const OF_NUMBER: &[&str] = &[
+    "minimum",
+    "maximum",
+    "exclusiveMinimum",
+    "exclusiveMaximum",
+    "multipleOf",
+];
 
 /// The schema without titles, descriptions and examples.
 pub(super) fn without_remarks(schema: &Value) -> Value {
     match schema {
         Value::Object(keywords) => {
-            let kept = keywords.iter().filter(|(keyword, _)| !REMARKS.contains(&keyword.as_str()));
-            let kept = kept.map(|(keyword, value)| (keyword.clone(), keyword_without_remarks(keyword, value)));
+            let kept = keywords
+                .iter()
+                .filter(|(keyword, _)| !REMARKS.contains(&keyword.as_str()));
+            let kept = kept
+                .map(|(keyword, value)| (keyword.clone(), keyword_without_remarks(keyword, value)));
             Value::Object(kept.collect())
         }
         Value::Array(schemas) => schemas.iter().map(without_remarks).collect(),
@@ -33,9 +64,10 @@ fn keyword_without_remarks(keyword: &str, value: &Value) -> Value {
     match value {
         Value::Array(names) if keyword == "required" => in_order(names),
         value if DATA.contains(&keyword) => value.clone(),
-        Value::Object(named) if NAMED.contains(&keyword) => {
-            named.iter().map(|(name, schema)| (name.clone(), without_remarks(schema))).collect()
-        }
+        Value::Object(named) if NAMED.contains(&keyword) => named
+            .iter()
+            .map(|(name, schema)| (name.clone(), without_remarks(schema)))
+            .collect(),
         value => without_remarks(value),
     }
 }
@@ -60,19 +92,32 @@ impl<'a> Definitions<'a> {
     /// What a reference means, if the schema is one.
     pub(super) fn referred(self, schema: &Map<String, Value>) -> Option<(&'a str, &'a Value)> {
         let reference = schema.get("$ref")?.as_str()?;
-        let (name, _) = self.0.get("$defs")?.as_object()?.get_key_value(reference.strip_prefix("#/$defs/")?)?;
+        let (name, _) = self
+            .0
+            .get("$defs")?
+            .as_object()?
+            .get_key_value(reference.strip_prefix("#/$defs/")?)?;
         Some((name, &self.0["$defs"][name]))
     }
 
     /// The kinds of values there are, and whether they are written as alternatives.
     pub(super) fn alternatives(self, schema: &Value) -> Alternatives {
-        let mut found = Alternatives { schemas: Vec::new(), is_choice: false };
+        let mut found = Alternatives {
+            schemas: Vec::new(),
+            is_choice: false,
+        };
         self.collect(schema, &Map::new(), &mut Vec::new(), &mut found);
         found
     }
 
     /// Adds the alternatives of `schema`, each of which has `base` besides. `within`: the references that are being followed.
-    fn collect(self, schema: &Value, base: &Map<String, Value>, within: &mut Vec<String>, found: &mut Alternatives) {
+    fn collect(
+        self,
+        schema: &Value,
+        base: &Map<String, Value>,
+        within: &mut Vec<String>,
+        found: &mut Alternatives,
+    ) {
         let mut schema = match schema {
             Value::Object(schema) => schema.clone(),
             Value::Bool(false) => return,
@@ -84,7 +129,12 @@ impl<'a> Definitions<'a> {
                 return;
             }
             within.push(name.into());
-            self.collect(referred, &merged(base, &without(&schema, "$ref")), within, found);
+            self.collect(
+                referred,
+                &merged(base, &without(&schema, "$ref")),
+                within,
+                found,
+            );
             within.pop();
             return;
         }
@@ -96,7 +146,9 @@ impl<'a> Definitions<'a> {
             if let Some(Value::Array(choices)) = schema.remove(keyword) {
                 found.is_choice = true;
                 let base = merged(base, &schema);
-                choices.iter().for_each(|choice| self.collect(choice, &base, within, found));
+                choices
+                    .iter()
+                    .for_each(|choice| self.collect(choice, &base, within, found));
                 return;
             }
         }
@@ -132,7 +184,8 @@ impl Alternatives {
             self.is_choice = true;
             for ty in types {
                 schema.insert("type".into(), ty.clone());
-                self.schemas.push(of_type(&schema, ty.as_str().unwrap_or_default()));
+                self.schemas
+                    .push(of_type(&schema, ty.as_str().unwrap_or_default()));
             }
         } else {
             self.schemas.push(schema);
@@ -193,7 +246,9 @@ pub(super) fn label(schema: &Map<String, Value>) -> Option<String> {
         return Some("null".into());
     }
     let fields = schema.get("properties")?.as_object()?;
-    let tag = fields.iter().find_map(|(name, schema)| Some((name, schema.get("const")?)));
+    let tag = fields
+        .iter()
+        .find_map(|(name, schema)| Some((name, schema.get("const")?)));
     if let Some((_, value)) = tag {
         return Some(text(value));
     }
@@ -205,11 +260,16 @@ pub(super) fn label(schema: &Map<String, Value>) -> Option<String> {
 }
 
 fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned)
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), ToOwned::to_owned)
 }
 
 pub(super) fn is_required(schema: &Map<String, Value>, field: &str) -> bool {
-    schema.get("required").and_then(Value::as_array).is_some_and(|names| names.iter().any(|name| name == field))
+    schema
+        .get("required")
+        .and_then(Value::as_array)
+        .is_some_and(|names| names.iter().any(|name| name == field))
 }
 
 /// A type in a few words.
@@ -218,9 +278,15 @@ pub(super) fn words(schema: &Map<String, Value>) -> String {
         return value.to_string();
     }
     let Some(ty) = schema.get("type").and_then(Value::as_str) else {
-        return if schema.contains_key("properties") { "an object".into() } else { "anything".into() };
+        return if schema.contains_key("properties") {
+            "an object".into()
+        } else {
+            "anything".into()
+        };
     };
-    let detail = ["format", "pattern"].into_iter().find_map(|keyword| schema.get(keyword)?.as_str());
+    let detail = ["format", "pattern"]
+        .into_iter()
+        .find_map(|keyword| schema.get(keyword)?.as_str());
     match (ty, detail) {
         ("string", Some(detail)) => format!("a text ({detail})"),
         ("string", None) if schema.get("maxLength") == Some(&json!(1)) => "a character".into(),

@@ -6,13 +6,31 @@ use super::compare::{Difference, Step, What};
 use super::shape::{Definitions, is_required};
 
 /// From `old` to the version of `event` after it. What cannot be known is a comment, which does not compile.
-pub(super) fn upcaster(event: &str, from: u16, old: &Value, new: &Value, found: &[Difference]) -> String {
+pub(super) fn upcaster(
+    event: &str,
+    from: u16,
+    old: &Value,
+    new: &Value,
+    found: &[Difference],
+) -> String {
     let to = u32::from(from) + 1;
     let function = format!("{}_{from}_to_{to}", snake_case(event));
-    let others = if from > 1 { "/* those that are there */, " } else { "" };
-    let attribute = format!("#[event(version = {to}, {others}upcast(from = {from}, with = {function}))]\n\n");
+    let others = if from > 1 {
+        "/* those that are there */, "
+    } else {
+        ""
+    };
+    let attribute =
+        format!("#[event(version = {to}, {others}upcast(from = {from}, with = {function}))]\n\n");
     let written = match (fields(old), fields(new)) {
-        (Some(was), Some(now)) => typed(&camel_case(event), &function, from, &was, &now, &Changed::of(found)),
+        (Some(was), Some(now)) => typed(
+            &camel_case(event),
+            &function,
+            from,
+            &was,
+            &now,
+            &Changed::of(found),
+        ),
         _ => format!(
             "/// {from} → {to}.\nfn {function}(old: serde_json::Value) -> serde_json::Value {{\n    /* version {to} of old */\n}}\n"
         ),
@@ -30,14 +48,19 @@ struct Changed<'a> {
 
 impl<'a> Changed<'a> {
     fn of(found: &'a [Difference]) -> Self {
-        let within = found.iter().filter_map(|difference| match difference.path.0.first() {
-            Some(Step::Field(field)) => Some(field.as_str()),
-            _ => None,
-        });
+        let within = found
+            .iter()
+            .filter_map(|difference| match difference.path.0.first() {
+                Some(Step::Field(field)) => Some(field.as_str()),
+                _ => None,
+            });
         let is_lost = |difference: &Difference| {
             difference.path.0.is_empty() && matches!(difference.what, What::FieldRemoved { .. })
         };
-        Self { within: within.collect(), has_lost_fields: found.iter().any(is_lost) }
+        Self {
+            within: within.collect(),
+            has_lost_fields: found.iter().any(is_lost),
+        }
     }
 }
 
@@ -51,11 +74,26 @@ struct Field {
     is_optional: bool,
 }
 
-fn typed(event: &str, function: &str, from: u16, old: &[Field], new: &[Field], changed: &Changed<'_>) -> String {
+fn typed(
+    event: &str,
+    function: &str,
+    from: u16,
+    old: &[Field],
+    new: &[Field],
+    changed: &Changed<'_>,
+) -> String {
     let to = u32::from(from) + 1;
     let (was, now) = (format!("{event}{from}"), format!("{event}{to}"));
-    let values: String =
-        new.iter().map(|field| format!("        {}: {},\n", field.ident, value(field, old, from, changed))).collect();
+    let values: String = new
+        .iter()
+        .map(|field| {
+            format!(
+                "        {}: {},\n",
+                field.ident,
+                value(field, old, from, changed)
+            )
+        })
+        .collect();
     format!(
         "#[derive(serde::Deserialize)]\nstruct {was} {{\n{}}}\n\n#[derive(serde::Serialize)]\nstruct {now} {{\n{}}}\n\n/// {from} → {to}.\nfn {function}(old: {was}) -> {now} {{\n    {now} {{\n{values}    }}\n}}\n",
         declared(old, false),
@@ -93,34 +131,68 @@ fn value(field: &Field, old: &[Field], from: u16, changed: &Changed<'_>) -> Stri
 /// The fields of a payload that is an object with fixed fields.
 fn fields(payload: &Value) -> Option<Vec<Field>> {
     let definitions = Definitions::of(payload);
-    let [object] = &*definitions.alternatives(payload).schemas else { return None };
+    let [object] = &*definitions.alternatives(payload).schemas else {
+        return None;
+    };
     if object.get("type")?.as_str()? != "object" {
         return None;
     }
     let fields = object.get("properties").and_then(Value::as_object);
-    let fields = fields.into_iter().flatten().enumerate().map(|(index, (name, schema))| {
-        let ty = rust_type(schema, definitions);
-        let is_optional = !is_required(object, name);
-        let ty = if is_optional && !ty.starts_with("Option<") { format!("Option<{ty}>") } else { ty };
-        Field { name: name.clone(), ident: ident(name, index), ty, is_optional }
-    });
+    let fields = fields
+        .into_iter()
+        .flatten()
+        .enumerate()
+        .map(|(index, (name, schema))| {
+            let ty = rust_type(schema, definitions);
+            let is_optional = !is_required(object, name);
+            let ty = if is_optional && !ty.starts_with("Option<") {
+                format!("Option<{ty}>")
+            } else {
+                ty
+            };
+            Field {
+                name: name.clone(),
+                ident: ident(name, index),
+                ty,
+                is_optional,
+            }
+        });
     Some(fields.collect())
 }
 
 fn rust_type(schema: &Value, definitions: Definitions<'_>) -> String {
     let alternatives = definitions.alternatives(schema).schemas;
-    let is_null = |schema: &&Map<String, Value>| schema.get("type").and_then(Value::as_str) == Some("null");
-    let others: Vec<_> = alternatives.iter().filter(|schema| !is_null(schema)).collect();
-    let first = others.first().map_or_else(|| "serde_json::Value".into(), |schema| of_one(schema, definitions));
-    let ty = match others.iter().all(|other| of_one(other, definitions) == first) {
+    let is_null =
+        |schema: &&Map<String, Value>| schema.get("type").and_then(Value::as_str) == Some("null");
+    let others: Vec<_> = alternatives
+        .iter()
+        .filter(|schema| !is_null(schema))
+        .collect();
+    let first = others.first().map_or_else(
+        || "serde_json::Value".into(),
+        |schema| of_one(schema, definitions),
+    );
+    let ty = match others
+        .iter()
+        .all(|other| of_one(other, definitions) == first)
+    {
         true => first,
         false => "serde_json::Value".into(),
     };
-    if others.len() < alternatives.len() { format!("Option<{ty}>") } else { ty }
+    if others.len() < alternatives.len() {
+        format!("Option<{ty}>")
+    } else {
+        ty
+    }
 }
 
 fn of_one(schema: &Map<String, Value>, definitions: Definitions<'_>) -> String {
-    let text = |keyword: &str| schema.get(keyword).and_then(Value::as_str).unwrap_or_default();
+    let text = |keyword: &str| {
+        schema
+            .get(keyword)
+            .and_then(Value::as_str)
+            .unwrap_or_default()
+    };
     let is_text = schema.get("const").is_some_and(Value::is_string);
     match (text("type"), text("format")) {
         ("string", _) => "String".into(),
@@ -151,12 +223,22 @@ fn of_format(format: &str) -> &'static str {
         ("uint", "usize"),
         ("uint128", "u128"),
     ];
-    known.iter().find(|(known, _)| *known == format).map_or("i64", |(_, ty)| ty)
+    known
+        .iter()
+        .find(|(known, _)| *known == format)
+        .map_or("i64", |(_, ty)| ty)
 }
 
 fn ident(name: &str, index: usize) -> String {
-    let first = name.chars().next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
-    match first && name.chars().all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
+    let first = name
+        .chars()
+        .next()
+        .is_some_and(|first| first.is_ascii_alphabetic() || first == '_');
+    match first
+        && name
+            .chars()
+            .all(|letter| letter.is_ascii_alphanumeric() || letter == '_')
+    {
         true if KEYWORDS.contains(&name) => format!("r#{name}"),
         true => name.into(),
         false => format!("field{index}"),
@@ -164,14 +246,18 @@ fn ident(name: &str, index: usize) -> String {
 }
 
 const KEYWORDS: &[&str] = &[
-    "as", "async", "await", "break", "const", "continue", "dyn", "else", "enum", "extern", "false", "fn", "for", "gen",
-    "if", "impl", "in", "let", "loop", "match", "mod", "move", "mut", "pub", "ref", "return", "static", "struct",
-    "trait", "true", "try", "type", "unsafe", "use", "where", "while", "yield",
+    "as", "async", "await", "break", "const", "continue", "dyn", "else", "enum", "extern", "false",
+    "fn", "for", "gen", "if", "impl", "in", "let", "loop", "match", "mod", "move", "mut", "pub",
+    "ref", "return", "static", "struct", "trait", "true", "try", "type", "unsafe", "use", "where",
+    "while", "yield",
 ];
 
 fn snake_case(event: &str) -> String {
     let mut name = String::new();
-    for letter in event.chars().filter(|letter| letter.is_alphanumeric() || *letter == '_') {
+    for letter in event
+        .chars()
+        .filter(|letter| letter.is_alphanumeric() || *letter == '_')
+    {
         if letter.is_uppercase() && !name.is_empty() && !name.ends_with('_') {
             name.push('_');
         }
@@ -181,10 +267,14 @@ fn snake_case(event: &str) -> String {
 }
 
 fn camel_case(event: &str) -> String {
-    let words = event.split(|letter: char| !letter.is_alphanumeric()).filter(|word| !word.is_empty());
+    let words = event
+        .split(|letter: char| !letter.is_alphanumeric())
+        .filter(|word| !word.is_empty());
     let words = words.map(|word| {
         let mut letters = word.chars();
-        letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+        letters.next().map_or_else(String::new, |first| {
+            first.to_uppercase().chain(letters).collect()
+        })
     });
     words.collect()
 }

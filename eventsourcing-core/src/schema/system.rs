@@ -57,13 +57,23 @@ impl SystemSchema {
     #[must_use]
     pub fn of<S: DescribedSystem>() -> Self {
         let definition = S::definition();
-        Self { name: definition.name, aggregates: S::aggregates(), definition: Some(definition), given: Vec::new() }
+        Self {
+            name: definition.name,
+            aggregates: S::aggregates(),
+            definition: Some(definition),
+            given: Vec::new(),
+        }
     }
 
     /// The schema of aggregates that no [`System`](crate::System) names. Add them one by one.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        Self { name, aggregates: Vec::new(), definition: None, given: Vec::new() }
+        Self {
+            name,
+            aggregates: Vec::new(),
+            definition: None,
+            given: Vec::new(),
+        }
     }
 
     /// Adds the events of an aggregate.
@@ -83,10 +93,16 @@ impl SystemSchema {
     /// # Panics
     /// The payload is no JSON.
     #[must_use]
-    pub fn with_sample<A: Aggregate>(mut self, event: &str, version: u16, payload: impl serde::Serialize) -> Self {
+    pub fn with_sample<A: Aggregate>(
+        mut self,
+        event: &str,
+        version: u16,
+        payload: impl serde::Serialize,
+    ) -> Self {
         let payload = serde_json::to_value(payload).expect("a sample can be written as JSON");
-        let same =
-            |given: &&mut LockedEvent| (&*given.aggregate, &*given.event, given.version) == (A::NAME, event, version);
+        let same = |given: &&mut LockedEvent| {
+            (&*given.aggregate, &*given.event, given.version) == (A::NAME, event, version)
+        };
         match self.given.iter_mut().find(same) {
             Some(given) => given.samples.push(payload),
             None => self.given.push(LockedEvent {
@@ -111,7 +127,11 @@ impl SystemSchema {
     pub fn assert_locked(&self, path: impl AsRef<Path>) {
         let path = path.as_ref();
         let update = std::env::var_os("EVENTS_LOCK").is_some_and(|wish| wish == "update");
-        let outcome = if update { self.update_file(path).map(drop) } else { Ok(()) };
+        let outcome = if update {
+            self.update_file(path).map(drop)
+        } else {
+            Ok(())
+        };
         match outcome.and_then(|()| self.compare(&SchemaLock::read(path)?)) {
             Ok(comparison) if comparison.is_locked() => {}
             Ok(comparison) if comparison.breakages.is_empty() => {
@@ -132,7 +152,9 @@ impl SystemSchema {
     pub fn update_file(&self, path: impl AsRef<Path>) -> Result<Vec<String>, LockError> {
         let path = path.as_ref();
         let lock = match SchemaLock::read(path) {
-            Err(LockError::Read { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Err(LockError::Read { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
                 SchemaLock::default()
             }
             lock => lock?,
@@ -149,7 +171,10 @@ impl SystemSchema {
     /// # Errors
     /// [`LockError::Broken`]: a change would break stored events. [`LockError::Sample`]: a sample cannot be made.
     pub fn update(&self, lock: &SchemaLock) -> Result<SchemaLock, LockError> {
-        let comparison = Comparison { breakages: self.breakages(lock), ..Comparison::default() };
+        let comparison = Comparison {
+            breakages: self.breakages(lock),
+            ..Comparison::default()
+        };
         match comparison.breakages.is_empty() {
             true => self.merge(lock),
             false => Err(LockError::Broken(comparison.to_string())),
@@ -162,21 +187,52 @@ impl SystemSchema {
     /// [`LockError::Sample`]: a sample of what is new cannot be made.
     pub fn compare(&self, lock: &SchemaLock) -> Result<Comparison, LockError> {
         let breakages = self.breakages(lock);
-        let unrecorded = if breakages.is_empty() { news(lock, &self.merge(lock)?) } else { Vec::new() };
+        let unrecorded = if breakages.is_empty() {
+            news(lock, &self.merge(lock)?)
+        } else {
+            Vec::new()
+        };
         let samples = lock.events.iter().map(|event| event.samples.len()).sum();
-        Ok(Comparison { breakages, unrecorded, versions: lock.events.len(), samples })
+        Ok(Comparison {
+            breakages,
+            unrecorded,
+            versions: lock.events.len(),
+            samples,
+        })
     }
 
     fn breakages(&self, lock: &SchemaLock) -> Vec<super::Breakage> {
         let of_known = self.aggregates.iter().flat_map(|aggregate| {
-            let locked: Vec<_> = lock.events.iter().filter(|event| aggregate.is_called(&event.aggregate)).collect();
+            let locked: Vec<_> = lock
+                .events
+                .iter()
+                .filter(|event| aggregate.is_called(&event.aggregate))
+                .collect();
             breakages(aggregate, &locked)
         });
-        let known: Vec<_> = self.aggregates.iter().map(|aggregate| aggregate.name).collect();
-        let mut gone: Vec<_> = lock.events.iter().map(|event| event.aggregate.as_str()).collect();
-        gone.retain(|name| !self.aggregates.iter().any(|aggregate| aggregate.is_called(name)));
+        let known: Vec<_> = self
+            .aggregates
+            .iter()
+            .map(|aggregate| aggregate.name)
+            .collect();
+        let mut gone: Vec<_> = lock
+            .events
+            .iter()
+            .map(|event| event.aggregate.as_str())
+            .collect();
+        gone.retain(|name| {
+            !self
+                .aggregates
+                .iter()
+                .any(|aggregate| aggregate.is_called(name))
+        });
         gone.dedup();
-        of_known.chain(gone.into_iter().map(|aggregate| without_aggregate(aggregate, &known))).collect()
+        of_known
+            .chain(
+                gone.into_iter()
+                    .map(|aggregate| without_aggregate(aggregate, &known)),
+            )
+            .collect()
     }
 
     fn merge(&self, lock: &SchemaLock) -> Result<SchemaLock, LockError> {
@@ -187,8 +243,15 @@ impl SystemSchema {
             }
         }
         for given in &self.given {
-            let aggregate = self.aggregates.iter().find(|aggregate| aggregate.name == given.aggregate);
-            record_given(aggregate.ok_or_else(|| of_nobody(self.name, given))?, given, &mut events)?;
+            let aggregate = self
+                .aggregates
+                .iter()
+                .find(|aggregate| aggregate.name == given.aggregate);
+            record_given(
+                aggregate.ok_or_else(|| of_nobody(self.name, given))?,
+                given,
+                &mut events,
+            )?;
         }
         for event in &mut events {
             self.record_written(lock, event)?;
@@ -198,15 +261,23 @@ impl SystemSchema {
 
     /// Records the texts of the samples of a current version that is new, or has new samples or another shape.
     fn record_written(&self, lock: &SchemaLock, event: &mut LockedEvent) -> Result<(), LockError> {
-        let Some(aggregate) = self.aggregates.iter().find(|aggregate| aggregate.current(event).is_some()) else {
+        let Some(aggregate) = self
+            .aggregates
+            .iter()
+            .find(|aggregate| aggregate.current(event).is_some())
+        else {
             return Ok(());
         };
-        let is_recorded =
-            lock.events.iter().any(|locked| locked == event && locked.written.len() == locked.samples.len());
+        let is_recorded = lock
+            .events
+            .iter()
+            .any(|locked| locked == event && locked.written.len() == locked.samples.len());
         if !is_recorded {
             let written = event.samples().map(|sample| {
                 let written = aggregate.written(&sample);
-                written.map_err(|error| LockError::Sample(unwritable(aggregate, event, &sample.payload, &error)))
+                written.map_err(|error| {
+                    LockError::Sample(unwritable(aggregate, event, &sample.payload, &error))
+                })
             });
             event.written = written.collect::<Result<_, _>>()?;
         }
@@ -219,11 +290,15 @@ impl SystemSchema {
     /// # Errors
     /// [`LockError::Broken`]: what is written otherwise, and what to do about it.
     pub fn check_written(&self, lock: &SchemaLock) -> Result<(), LockError> {
-        let breakages = self
-            .aggregates
-            .iter()
-            .flat_map(|aggregate| lock.events.iter().filter_map(|event| written_otherwise(aggregate, event)));
-        match breakages.map(|breakage| breakage.to_string()).collect::<Vec<_>>() {
+        let breakages = self.aggregates.iter().flat_map(|aggregate| {
+            lock.events
+                .iter()
+                .filter_map(|event| written_otherwise(aggregate, event))
+        });
+        match breakages
+            .map(|breakage| breakage.to_string())
+            .collect::<Vec<_>>()
+        {
             breakages if breakages.is_empty() => Ok(()),
             breakages => Err(LockError::Broken(format!(
                 "{} would store events otherwise than the schema lock says:\n\n{}",
@@ -242,7 +317,8 @@ impl SystemSchema {
     ) -> Result<(), LockError> {
         let (known, payload) = (aggregate.types[index], aggregate.shape(index));
         let place = |event: &LockedEvent| {
-            (&*event.aggregate, &*event.event, event.version) == (aggregate.name, known.name, known.version)
+            (&*event.aggregate, &*event.event, event.version)
+                == (aggregate.name, known.name, known.version)
         };
         let place = events.iter().position(place).unwrap_or_else(|| {
             let (aggregate, event) = (aggregate.name.into(), known.name.into());
@@ -261,14 +337,17 @@ impl SystemSchema {
             event.payload = payload;
             if !self.is_given(event) {
                 let samples = generated::samples(&aggregate.described(index));
-                samples.into_iter().try_for_each(|sample| add_sample(aggregate, event, sample))?;
+                samples
+                    .into_iter()
+                    .try_for_each(|sample| add_sample(aggregate, event, sample))?;
             }
         }
         Ok(())
     }
 
     fn is_given(&self, event: &LockedEvent) -> bool {
-        let key = |event: &LockedEvent| (event.aggregate.clone(), event.event.clone(), event.version);
+        let key =
+            |event: &LockedEvent| (event.aggregate.clone(), event.event.clone(), event.version);
         self.given.iter().any(|given| key(given) == key(event))
     }
 }
@@ -279,37 +358,66 @@ fn record_given(
     events: &mut Vec<LockedEvent>,
 ) -> Result<(), LockError> {
     let same = |event: &LockedEvent| {
-        (&event.aggregate, &event.event, event.version) == (&given.aggregate, &given.event, given.version)
+        (&event.aggregate, &event.event, event.version)
+            == (&given.aggregate, &given.event, given.version)
     };
     let place = events.iter().position(same).unwrap_or_else(|| {
-        events.push(LockedEvent { samples: Vec::new(), ..given.clone() });
+        events.push(LockedEvent {
+            samples: Vec::new(),
+            ..given.clone()
+        });
         events.len() - 1
     });
-    given.samples.iter().try_for_each(|sample| add_sample(aggregate, &mut events[place], sample.clone()))
+    given
+        .samples
+        .iter()
+        .try_for_each(|sample| add_sample(aggregate, &mut events[place], sample.clone()))
 }
 
 fn of_nobody(system: &str, given: &LockedEvent) -> LockError {
-    let LockedEvent { aggregate, event, .. } = given;
+    let LockedEvent {
+        aggregate, event, ..
+    } = given;
     LockError::Sample(format!(
         "a sample is given of {event} of {aggregate}, but {system} has no aggregate `{aggregate}`"
     ))
 }
 
 /// Adds a sample that can be decoded.
-fn add_sample(aggregate: &AggregateSchema, event: &mut LockedEvent, payload: Value) -> Result<(), LockError> {
+fn add_sample(
+    aggregate: &AggregateSchema,
+    event: &mut LockedEvent,
+    payload: Value,
+) -> Result<(), LockError> {
     if event.samples.contains(&payload) {
         return Ok(());
     }
     let sample = event.sample(payload);
     match aggregate.read(&sample) {
         Ok(_) => event.samples.push(sample.payload),
-        Err(error) => return Err(LockError::Sample(undecodable(aggregate, event, &sample.payload, &error))),
+        Err(error) => {
+            return Err(LockError::Sample(undecodable(
+                aggregate,
+                event,
+                &sample.payload,
+                &error,
+            )));
+        }
     }
     Ok(())
 }
 
-fn undecodable(aggregate: &AggregateSchema, event: &LockedEvent, payload: &Value, error: &crate::CodecError) -> String {
-    let LockedEvent { event: name, version, .. } = event;
+fn undecodable(
+    aggregate: &AggregateSchema,
+    event: &LockedEvent,
+    payload: &Value,
+    error: &crate::CodecError,
+) -> String {
+    let LockedEvent {
+        event: name,
+        version,
+        ..
+    } = event;
     format!(
         "the sample of version {version} of {name} of {} cannot be read: {}\n  the sample  {payload}\n  to do       \
          correct the type's `JsonSchema`; give it an example with `#[schemars(example = …)]`, or give the payload with \
@@ -320,8 +428,17 @@ fn undecodable(aggregate: &AggregateSchema, event: &LockedEvent, payload: &Value
     )
 }
 
-fn unwritable(aggregate: &AggregateSchema, event: &LockedEvent, payload: &Value, error: &crate::CodecError) -> String {
-    let LockedEvent { event: name, version, .. } = event;
+fn unwritable(
+    aggregate: &AggregateSchema,
+    event: &LockedEvent,
+    payload: &Value,
+    error: &crate::CodecError,
+) -> String {
+    let LockedEvent {
+        event: name,
+        version,
+        ..
+    } = event;
     format!(
         "the event that is read from a sample of version {version} of {name} of {} cannot be stored: {}\n  the sample  \
          {payload}",
@@ -332,27 +449,44 @@ fn unwritable(aggregate: &AggregateSchema, event: &LockedEvent, payload: &Value,
 
 /// What the second lock has and the first has not.
 fn news(before: &SchemaLock, after: &SchemaLock) -> Vec<String> {
-    after.events.iter().filter_map(|event| news_of(before, event)).collect()
+    after
+        .events
+        .iter()
+        .filter_map(|event| news_of(before, event))
+        .collect()
 }
 
 fn news_of(before: &SchemaLock, event: &LockedEvent) -> Option<String> {
-    let same_event = |other: &&LockedEvent| (&other.aggregate, &other.event) == (&event.aggregate, &event.event);
-    let same = before.events.iter().filter(same_event).find(|other| other.version == event.version);
+    let same_event =
+        |other: &&LockedEvent| (&other.aggregate, &other.event) == (&event.aggregate, &event.event);
+    let same = before
+        .events
+        .iter()
+        .filter(same_event)
+        .find(|other| other.version == event.version);
     let what = match same {
         Some(same) if same == event => return None,
         Some(same) if (&same.payload, &same.samples) == (&event.payload, &event.samples) => {
             "what it is written as is new".into()
         }
-        Some(same) if same.payload == event.payload || same.payload == Value::Bool(true) => "samples are new".into(),
+        Some(same) if same.payload == event.payload || same.payload == Value::Bool(true) => {
+            "samples are new".into()
+        }
         Some(same) => grown(&same.payload, &event.payload),
         None if before.events.iter().any(|other| same_event(&other)) => "the version is new".into(),
         None => "the event is new".into(),
     };
-    Some(format!("{} / {} / version {}: {what}", event.aggregate, event.event, event.version))
+    Some(format!(
+        "{} / {} / version {}: {what}",
+        event.aggregate, event.event, event.version
+    ))
 }
 
 fn grown(before: &Value, after: &Value) -> String {
-    let novelties: Vec<_> = differences(after, before).iter().map(super::compare::Difference::novelty).collect();
+    let novelties: Vec<_> = differences(after, before)
+        .iter()
+        .map(super::compare::Difference::novelty)
+        .collect();
     match &*novelties {
         [] => "it is described otherwise, and read as before".into(),
         novelties => novelties.join(", "),

@@ -36,7 +36,11 @@ impl SqlError {
     /// The database refuses `sql`, because of `source`.
     pub fn statement(sql: &str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         let source = source.into();
-        Self::Statement { sql: sql.to_owned(), reason: source.to_string(), source: Some(source) }
+        Self::Statement {
+            sql: sql.to_owned(),
+            reason: source.to_string(),
+            source: Some(source),
+        }
     }
 
     /// Whether waiting may mend it.

@@ -94,9 +94,15 @@ impl Row {
     /// # Errors
     /// [`SqlError::Column`]: there is no such column, or its value is not a `T`.
     pub fn get<T: FromValue>(&self, column: &str) -> Result<T, SqlError> {
-        let wrong = |reason: String| SqlError::Column { column: column.to_owned(), reason };
+        let wrong = |reason: String| SqlError::Column {
+            column: column.to_owned(),
+            reason,
+        };
         let Some(index) = self.columns.iter().position(|name| name == column) else {
-            return Err(wrong(format!("there is none; the row has {}", self.columns.join(", "))));
+            return Err(wrong(format!(
+                "there is none; the row has {}",
+                self.columns.join(", ")
+            )));
         };
         let value = self.values[index].clone();
         T::from_value(value).map_err(|value| wrong(format!("{value:?} is not {}", T::EXPECTED)))

@@ -36,11 +36,18 @@ impl TxState {
             }
             Self::Refused => {
                 let why = "a step or a statement of this transaction was refused; drop it, nothing was written";
-                Err(StoreError::Invalid { reason: format!("{place}: {why}") })
+                Err(StoreError::Invalid {
+                    reason: format!("{place}: {why}"),
+                })
             }
             Self::Lost => {
-                let reason = format!("{place}: the transaction was undone, since an answer stayed out");
-                Err(StoreError::Unavailable { reason, written: Written::Nothing, source: None })
+                let reason =
+                    format!("{place}: the transaction was undone, since an answer stayed out");
+                Err(StoreError::Unavailable {
+                    reason,
+                    written: Written::Nothing,
+                    source: None,
+                })
             }
         }
     }
@@ -74,13 +81,24 @@ impl TxState {
 /// does not, so both readings count.
 #[must_use]
 pub fn controls_transactions(sql: &str) -> bool {
-    const WORDS: [&str; 9] =
-        ["ABORT", "BEGIN", "COMMIT", "END", "PREPARE", "RELEASE", "ROLLBACK", "SAVEPOINT", "START"];
-    [after_flat_comment, after_nested_comment].into_iter().any(|after_comment| {
-        let rest = skip_comments(sql, after_comment);
-        let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
-        WORDS.contains(&word.to_ascii_uppercase().as_str())
-    })
+    const WORDS: [&str; 9] = [
+        "ABORT",
+        "BEGIN",
+        "COMMIT",
+        "END",
+        "PREPARE",
+        "RELEASE",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "START",
+    ];
+    [after_flat_comment, after_nested_comment]
+        .into_iter()
+        .any(|after_comment| {
+            let rest = skip_comments(sql, after_comment);
+            let word: String = rest.chars().take_while(char::is_ascii_alphabetic).collect();
+            WORDS.contains(&word.to_ascii_uppercase().as_str())
+        })
 }
 
 fn skip_comments(mut sql: &str, after_block_comment: fn(&str) -> &str) -> &str {
@@ -89,7 +107,9 @@ fn skip_comments(mut sql: &str, after_block_comment: fn(&str) -> &str) -> &str {
             character.is_whitespace() || matches!(character, ';' | '\u{feff}' | '\u{b}')
         });
         sql = match (sql.strip_prefix("--"), sql.strip_prefix("/*")) {
-            (Some(comment), _) => comment.split_once(['\n', '\r']).map_or("", |(_, rest)| rest),
+            (Some(comment), _) => comment
+                .split_once(['\n', '\r'])
+                .map_or("", |(_, rest)| rest),
             (_, Some(comment)) => after_block_comment(comment),
             _ => return sql,
         };
@@ -105,7 +125,9 @@ fn after_nested_comment(mut comment: &str) -> &str {
     while depth > 0 {
         let opening = comment.find("/*").unwrap_or(comment.len());
         match comment.find("*/") {
-            Some(closing) if closing < opening => (depth, comment) = (depth - 1, &comment[closing + 2..]),
+            Some(closing) if closing < opening => {
+                (depth, comment) = (depth - 1, &comment[closing + 2..])
+            }
             Some(_) => (depth, comment) = (depth + 1, &comment[opening + 2..]),
             None => return "",
         }

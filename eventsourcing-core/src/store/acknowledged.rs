@@ -86,7 +86,10 @@ mod tests {
 
     fn each() -> [Acknowledged; 6] {
         let remedy = || "set it".to_owned();
-        let on_standbys = |flushed| Acknowledged::OnStandbys { standbys: "ANY 1 (a, b)".to_owned(), flushed };
+        let on_standbys = |flushed| Acknowledged::OnStandbys {
+            standbys: "ANY 1 (a, b)".to_owned(),
+            flushed,
+        };
         [
             Acknowledged::Unknown,
             Acknowledged::InMemory,
@@ -99,7 +102,10 @@ mod tests {
 
     #[test]
     fn only_what_is_on_the_disks_of_two_machines_survives_the_loss_of_one() {
-        let survives: Vec<_> = each().iter().map(Acknowledged::survives_loss_of_machine).collect();
+        let survives: Vec<_> = each()
+            .iter()
+            .map(Acknowledged::survives_loss_of_machine)
+            .collect();
         assert_eq!(survives, [false, false, false, false, false, true]);
         assert!(each().is_sorted(), "from the least to the most");
     }
@@ -108,8 +114,15 @@ mod tests {
     fn text_is_one_line_that_says_what_to_do_for_more() {
         for acknowledged in each() {
             let text = acknowledged.to_string();
-            assert!(!text.contains('\n') && !text.contains("  ") && !text.ends_with('.'), "{text}");
-            assert_eq!(text.contains("; "), !acknowledged.survives_loss_of_machine(), "{text}");
+            assert!(
+                !text.contains('\n') && !text.contains("  ") && !text.ends_with('.'),
+                "{text}"
+            );
+            assert_eq!(
+                text.contains("; "),
+                !acknowledged.survives_loss_of_machine(),
+                "{text}"
+            );
         }
     }
 }

@@ -6,8 +6,8 @@ use jiff::Timestamp;
 
 use super::limits::{invalid, validate_name, validate_size};
 use super::{
-    CommandId, EVENTS_PER_APPEND_MAX, Epoch, Expected, METADATA_BYTES_MAX, NewEvent, NewSnapshot, PAYLOAD_BYTES_MAX,
-    ReceiptKind, StoreError, StreamId, Tracking,
+    CommandId, EVENTS_PER_APPEND_MAX, Epoch, Expected, METADATA_BYTES_MAX, NewEvent, NewSnapshot,
+    PAYLOAD_BYTES_MAX, ReceiptKind, StoreError, StreamId, Tracking,
 };
 
 /// The part of an append that concerns one stream. Without events it is a guard: only the expectation counts.
@@ -60,8 +60,17 @@ impl Append {
 
     /// Adds `events` for `stream`, on the condition that it is as `expected`.
     #[must_use]
-    pub fn with_events(mut self, stream: StreamId, expected: Expected, events: Vec<NewEvent>) -> Self {
-        self.streams.push(StreamAppend { stream, expected, events });
+    pub fn with_events(
+        mut self,
+        stream: StreamId,
+        expected: Expected,
+        events: Vec<NewEvent>,
+    ) -> Self {
+        self.streams.push(StreamAppend {
+            stream,
+            expected,
+            events,
+        });
         self
     }
 
@@ -109,7 +118,10 @@ impl Append {
     /// The epoch in which the append and its step were decided: the earliest of the two.
     #[must_use]
     pub fn decided_in(&self) -> Option<Epoch> {
-        earliest(self.epoch, self.tracking.as_ref().and_then(|tracking| tracking.epoch))
+        earliest(
+            self.epoch,
+            self.tracking.as_ref().and_then(|tracking| tracking.epoch),
+        )
     }
 
     /// Checks that the append and its step were decided in the epoch `current`, if they name one. Stores call it once they know
@@ -145,14 +157,24 @@ impl Append {
     /// twice, steps backwards, or exceeds a limit.
     pub fn validate(&self) -> Result<(), StoreError> {
         let events = self.event_count();
-        if events == 0 && self.tracking.is_none() && self.snapshots.is_empty() && self.command_id.is_none() {
-            return Err(invalid("an append needs at least one event, a tracking step, a snapshot or a command id"));
+        if events == 0
+            && self.tracking.is_none()
+            && self.snapshots.is_empty()
+            && self.command_id.is_none()
+        {
+            return Err(invalid(
+                "an append needs at least one event, a tracking step, a snapshot or a command id",
+            ));
         }
         if self.is_rejection && (events > 0 || self.command_id.is_none()) {
-            return Err(invalid("a rejection has no event, and names the command that is rejected"));
+            return Err(invalid(
+                "a rejection has no event, and names the command that is rejected",
+            ));
         }
         if events > EVENTS_PER_APPEND_MAX {
-            return Err(invalid(format!("{events} events in one append; at most {EVENTS_PER_APPEND_MAX} are allowed")));
+            return Err(invalid(format!(
+                "{events} events in one append; at most {EVENTS_PER_APPEND_MAX} are allowed"
+            )));
         }
         self.validate_streams()?;
         self.tracking.iter().try_for_each(Tracking::validate)?;
@@ -164,7 +186,10 @@ impl Append {
         for part in &self.streams {
             validate_name("category", &part.stream.category)?;
             if self.streams.len() > 1 && !seen.insert(&part.stream) {
-                return Err(invalid(format!("stream {} appears twice in one append", part.stream)));
+                return Err(invalid(format!(
+                    "stream {} appears twice in one append",
+                    part.stream
+                )));
             }
             part.events.iter().try_for_each(validate_event)?;
         }

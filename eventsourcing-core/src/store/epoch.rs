@@ -13,7 +13,10 @@ impl Epoch {
     /// [`StoreError::OutdatedEpoch`]: `asked` is another epoch.
     pub fn check(self, asked: Option<Self>) -> Result<(), StoreError> {
         match asked {
-            Some(asked) if asked != self => Err(StoreError::OutdatedEpoch { asked, current: self }),
+            Some(asked) if asked != self => Err(StoreError::OutdatedEpoch {
+                asked,
+                current: self,
+            }),
             _ => Ok(()),
         }
     }
@@ -46,7 +49,10 @@ impl KnownPlace {
 
     /// The place of an event that was read from `log`.
     pub(crate) fn of(event: &StoredEvent, log: LogId) -> Self {
-        Self { position: event.position, event: Some(EventRef::of(event, log)) }
+        Self {
+            position: event.position,
+            event: Some(EventRef::of(event, log)),
+        }
     }
 
     /// Compares this place with what `log` has now. Returns the epoch in which it is proven, and the event at its position.
@@ -55,14 +61,20 @@ impl KnownPlace {
     /// [`StoreError::LogWentBack`]: the log has another event there, or ends before it. Others as [`EventStore::visible`].
     pub(crate) async fn verify(&self, log: &dyn EventStore) -> Result<Proof, StoreError> {
         if self.position == Position::ZERO {
-            return Ok(Proof { epoch: log.epoch(), event: None });
+            return Ok(Proof {
+                epoch: log.epoch(),
+                event: None,
+            });
         }
         let at = self.event.map_or(self.position, |event| event.position);
         let VisibleLog { epoch, end, event } = log.visible(at).await?;
         let found = event.map(|event| EventRef::of(&event, log.log_id()));
         let is_same = self.event.is_none() || self.event == found;
         if is_same && self.position <= end {
-            return Ok(Proof { epoch, event: found });
+            return Ok(Proof {
+                epoch,
+                event: found,
+            });
         }
         let position = if is_same { self.position } else { at };
         let known = self.event.filter(|_| !is_same).map(|event| event.identity);
@@ -85,5 +97,11 @@ fn went_back(
     (known, found): (Option<EventIdentity>, Option<EventIdentity>),
     end: Position,
 ) -> StoreError {
-    StoreError::LogWentBack { log, position, known, found, end }
+    StoreError::LogWentBack {
+        log,
+        position,
+        known,
+        found,
+        end,
+    }
 }

@@ -50,7 +50,9 @@ pub enum StoreError {
         actual: u32,
     },
     /// Load and decide again: events may have been lost since the epoch that was named. Nothing was written.
-    #[error("the log may have lost events since they were read (epoch {asked}, now {current}); load and decide again")]
+    #[error(
+        "the log may have lost events since they were read (epoch {asked}, now {current}); load and decide again"
+    )]
     OutdatedEpoch {
         /// The epoch of what was asked.
         asked: Epoch,
@@ -143,15 +145,26 @@ impl fmt::Display for Written {
 
 impl StoreError {
     /// The store cannot be reached, because of `source`. Nothing is known of what was to be written.
-    pub fn unavailable(reason: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Unavailable { reason: reason.into(), written: Written::Unknown, source: Some(source.into()) }
+    pub fn unavailable(
+        reason: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Unavailable {
+            reason: reason.into(),
+            written: Written::Unknown,
+            source: Some(source.into()),
+        }
     }
 
     /// The same error, where it is known that the attempt wrote nothing.
     #[must_use]
     pub fn before_commit(self) -> Self {
         match self {
-            Self::Unavailable { reason, source, .. } => Self::Unavailable { reason, written: Written::Nothing, source },
+            Self::Unavailable { reason, source, .. } => Self::Unavailable {
+                reason,
+                written: Written::Nothing,
+                source,
+            },
             other => other,
         }
     }
@@ -161,7 +174,11 @@ impl StoreError {
     #[must_use]
     pub fn at_commit(self) -> Self {
         match self {
-            Self::Unavailable { reason, source, .. } => Self::Unavailable { reason, written: Written::Unknown, source },
+            Self::Unavailable { reason, source, .. } => Self::Unavailable {
+                reason,
+                written: Written::Unknown,
+                source,
+            },
             other => Self::unavailable(other.to_string(), other),
         }
     }
@@ -169,12 +186,24 @@ impl StoreError {
     /// Returns `true` if the attempt that ended in this error is known to have written nothing.
     #[must_use]
     pub fn proves_nothing_written(&self) -> bool {
-        !matches!(self, Self::Unavailable { written: Written::Unknown, .. })
+        !matches!(
+            self,
+            Self::Unavailable {
+                written: Written::Unknown,
+                ..
+            }
+        )
     }
 
     /// What is stored cannot be understood, because of `source`.
-    pub fn corrupt(reason: impl Into<String>, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Corrupt { reason: reason.into(), source: Some(source.into()) }
+    pub fn corrupt(
+        reason: impl Into<String>,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
+        Self::Corrupt {
+            reason: reason.into(),
+            source: Some(source.into()),
+        }
     }
 }
 
@@ -190,7 +219,10 @@ impl fmt::Display for Lost {
         let position = self.position;
         match (self.known, self.found) {
             (Some(known), Some(found)) => {
-                write!(f, "at position {position} stood event {known}, and event {found} is there now")
+                write!(
+                    f,
+                    "at position {position} stood event {known}, and event {found} is there now"
+                )
             }
             (Some(known), None) => write!(f, "event {known}, read at position {position}, is gone"),
             (None, _) => write!(f, "it was read up to position {position}"),

@@ -9,7 +9,9 @@ use sha2::{Digest as _, Sha256};
 use super::{Filter, Position, StoredEvent, StreamId, Version};
 
 /// A part of the log: the positions from n times [`Slice::POSITIONS`] plus 1 to n plus 1 times as many.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Slice(u64);
 
@@ -95,7 +97,9 @@ impl Digest {
             .chain_update(version.as_u64().to_be_bytes())
             .chain_update(stream.category.as_str())
             .finalize();
-        Self(u128::from_be_bytes(hash[..16].try_into().expect("a SHA-256 has 32 bytes")))
+        Self(u128::from_be_bytes(
+            hash[..16].try_into().expect("a SHA-256 has 32 bytes"),
+        ))
     }
 
     /// The digest with these bits.
@@ -140,7 +144,9 @@ impl Serialize for Digest {
 impl<'de> Deserialize<'de> for Digest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-        u128::from_str_radix(&text, 16).map(Self).map_err(serde::de::Error::custom)
+        u128::from_str_radix(&text, 16)
+            .map(Self)
+            .map_err(serde::de::Error::custom)
     }
 }
 
@@ -159,13 +165,22 @@ impl FiguresQuery {
     /// Of all events in these positions.
     #[must_use]
     pub fn new(after: Position, to: Position) -> Self {
-        Self { after, to, filter: Filter::all() }
+        Self {
+            after,
+            to,
+            filter: Filter::all(),
+        }
     }
 
     /// Only events of these categories, besides those named before.
     #[must_use]
-    pub fn categories<N: Into<super::Name>>(mut self, categories: impl IntoIterator<Item = N>) -> Self {
-        self.filter.categories.extend(categories.into_iter().map(Into::into));
+    pub fn categories<N: Into<super::Name>>(
+        mut self,
+        categories: impl IntoIterator<Item = N>,
+    ) -> Self {
+        self.filter
+            .categories
+            .extend(categories.into_iter().map(Into::into));
         self
     }
 }
@@ -174,7 +189,9 @@ impl Figures {
     /// Of these events.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a StoredEvent>) -> Self {
         let mut figures = Self::default();
-        events.into_iter().for_each(|event| figures.add(&event.stream, event.version));
+        events
+            .into_iter()
+            .for_each(|event| figures.add(&event.stream, event.version));
         figures
     }
 }

@@ -101,23 +101,60 @@ mod tests {
         let log = LogId::from_uuid(Uuid::from_u128(9));
         let identity = EventIdentity::of(&event(), log);
         let others = [
-            StoredEvent { position: Position::new(8), ..event() },
-            StoredEvent { stream: StreamId::new("jar", Uuid::from_u128(2)), ..event() },
-            StoredEvent { stream: StreamId::new("box", Uuid::from_u128(1)), ..event() },
-            StoredEvent { version: Version::new(3), ..event() },
-            StoredEvent { recorded_at: Timestamp::from_microsecond(1).expect("a time"), ..event() },
-            StoredEvent { name: "Emptied".into(), ..event() },
-            StoredEvent { schema_version: 2, ..event() },
-            StoredEvent { codec: CodecId(2), ..event() },
-            StoredEvent { payload: b"Payload".to_vec(), ..event() },
-            StoredEvent { metadata: b"Metadata".to_vec(), ..event() },
+            StoredEvent {
+                position: Position::new(8),
+                ..event()
+            },
+            StoredEvent {
+                stream: StreamId::new("jar", Uuid::from_u128(2)),
+                ..event()
+            },
+            StoredEvent {
+                stream: StreamId::new("box", Uuid::from_u128(1)),
+                ..event()
+            },
+            StoredEvent {
+                version: Version::new(3),
+                ..event()
+            },
+            StoredEvent {
+                recorded_at: Timestamp::from_microsecond(1).expect("a time"),
+                ..event()
+            },
+            StoredEvent {
+                name: "Emptied".into(),
+                ..event()
+            },
+            StoredEvent {
+                schema_version: 2,
+                ..event()
+            },
+            StoredEvent {
+                codec: CodecId(2),
+                ..event()
+            },
+            StoredEvent {
+                payload: b"Payload".to_vec(),
+                ..event()
+            },
+            StoredEvent {
+                metadata: b"Metadata".to_vec(),
+                ..event()
+            },
             // The same bytes, cut in another place.
-            StoredEvent { payload: b"ypayload".to_vec(), metadata: b"metadat".to_vec(), ..event() },
+            StoredEvent {
+                payload: b"ypayload".to_vec(),
+                metadata: b"metadat".to_vec(),
+                ..event()
+            },
         ];
         for other in &others {
             assert_ne!(EventIdentity::of(other, log), identity, "{other:?}");
         }
-        assert_ne!(EventIdentity::of(&event(), LogId::from_uuid(Uuid::from_u128(8))), identity);
+        assert_ne!(
+            EventIdentity::of(&event(), LogId::from_uuid(Uuid::from_u128(8))),
+            identity
+        );
         assert_eq!(EventIdentity::of(&event(), log), identity);
     }
 
@@ -135,14 +172,21 @@ mod tests {
             bytes.extend((part.len() as u64).to_be_bytes());
             bytes.extend(part.as_bytes());
         }
-        assert_eq!(EventIdentity::of(&event(), log).as_bytes()[..], Sha256::digest(&bytes)[..16]);
+        assert_eq!(
+            EventIdentity::of(&event(), log).as_bytes()[..],
+            Sha256::digest(&bytes)[..16]
+        );
     }
 
     #[test]
     fn identity_is_written_as_32_digits() {
-        let identity = EventIdentity::from_bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
+        let identity =
+            EventIdentity::from_bytes([0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15]);
         let text = serde_json::to_string(&identity).expect("text");
         assert_eq!(text, "\"000102030405060708090a0b0c0d0e0f\"");
-        assert_eq!(serde_json::from_str::<EventIdentity>(&text).expect("an identity"), identity);
+        assert_eq!(
+            serde_json::from_str::<EventIdentity>(&text).expect("an identity"),
+            identity
+        );
     }
 }

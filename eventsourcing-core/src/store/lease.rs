@@ -28,7 +28,9 @@ impl LeaseRequest {
     /// [`StoreError::Invalid`]: the follower's name or the duration is beyond the limits.
     pub fn validate(&self) -> Result<(), StoreError> {
         if let Some(fault) = self.follower.fault() {
-            return Err(StoreError::Invalid { reason: format!("follower {:?} {fault}", self.follower) });
+            return Err(StoreError::Invalid {
+                reason: format!("follower {:?} {fault}", self.follower),
+            });
         }
         if self.duration.is_zero() || self.duration > Self::DURATION_MAX {
             return Err(StoreError::Invalid {

@@ -19,7 +19,11 @@ pub struct LogHolder {
 impl LogHolder {
     /// A holder.
     pub fn new(process: Option<i32>, held_for: Option<Duration>, doing: impl Into<String>) -> Self {
-        Self { process, held_for, doing: doing.into() }
+        Self {
+            process,
+            held_for,
+            doing: doing.into(),
+        }
     }
 }
 

@@ -13,11 +13,12 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::{
-    Acknowledged, Append, Appended, CommandId, Cut, Direction, Epoch, EventStore, Expected, Figures, FiguresQuery,
-    Fingerprint, FollowerPosition, FollowersQuery, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load,
-    Loaded, LoadedEvent, LogId, LogPage, LogQuery, Name, NewEvent, NewSnapshot, Notebook, NotesQuery, Position,
-    Receipt, ReceiptKind, Revision, Slice, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking,
-    Version, VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Cut, Direction, Epoch, EventStore, Expected,
+    Figures, FiguresQuery, Fingerprint, FollowerPosition, FollowersQuery, HolderId, Lease,
+    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogId, LogPage, LogQuery,
+    Name, NewEvent, NewSnapshot, Notebook, NotesQuery, Position, Receipt, ReceiptKind, Revision,
+    Slice, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
+    VisibleLog,
 };
 
 /// A store in memory. Clones share one log.
@@ -46,7 +47,9 @@ pub struct MemoryBackup(Data);
 #[cfg(feature = "testing")]
 impl fmt::Debug for MemoryBackup {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryBackup").field("head", &self.0.head()).finish_non_exhaustive()
+        f.debug_struct("MemoryBackup")
+            .field("head", &self.0.head())
+            .finish_non_exhaustive()
     }
 }
 
@@ -80,7 +83,11 @@ impl MemoryStore {
     #[expect(clippy::new_without_default, reason = "two calls give two logs")]
     #[must_use]
     pub fn new() -> Self {
-        Self { log_id: LogId::new(), data: Arc::default(), head: watch::Sender::default() }
+        Self {
+            log_id: LogId::new(),
+            data: Arc::default(),
+            head: watch::Sender::default(),
+        }
     }
 
     /// Everything the store holds at this moment, to be [restored](Self::restore) later.
@@ -95,7 +102,10 @@ impl MemoryStore {
     #[cfg(feature = "testing")]
     pub fn restore(&self, backup: &MemoryBackup) {
         let mut data = self.write();
-        *data = Data { epoch: data.epoch.next(), ..backup.0.clone() };
+        *data = Data {
+            epoch: data.epoch.next(),
+            ..backup.0.clone()
+        };
         self.head.send_replace((data.epoch, data.head()));
     }
 
@@ -116,13 +126,19 @@ impl EventStore for MemoryStore {
         append.validate()?;
         let mut data = self.write();
         if let Some(receipt) = append.command_id.and_then(|id| data.receipts.get(&id)) {
-            return Ok(Appended { receipt: *receipt, repeated: true });
+            return Ok(Appended {
+                receipt: *receipt,
+                repeated: true,
+            });
         }
         append.check_epoch(data.epoch)?;
         data.check(&append)?;
         let receipt = data.apply(self.log_id, append);
         self.head.send_replace((data.epoch, data.head()));
-        Ok(Appended { receipt, repeated: false })
+        Ok(Appended {
+            receipt,
+            repeated: false,
+        })
     }
 
     async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
@@ -136,22 +152,37 @@ impl EventStore for MemoryStore {
 
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
         let data = self.read();
-        let snapshot = load.fingerprint.and_then(|fingerprint| data.snapshot(&load, fingerprint));
-        let after = snapshot.as_ref().map_or(load.after, |snapshot| snapshot.version);
-        let events = data.range(&load.stream, after.next(), load.to).take(load.limit).map(LoadedEvent::from).collect();
+        let snapshot = load
+            .fingerprint
+            .and_then(|fingerprint| data.snapshot(&load, fingerprint));
+        let after = snapshot
+            .as_ref()
+            .map_or(load.after, |snapshot| snapshot.version);
+        let events = data
+            .range(&load.stream, after.next(), load.to)
+            .take(load.limit)
+            .map(LoadedEvent::from)
+            .collect();
         Ok(Loaded { snapshot, events })
     }
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let data = self.read();
         data.epoch.check(query.epoch)?;
-        let wanted = data.after(query.after).iter().filter(|event| query.filter.allows(event));
+        let wanted = data
+            .after(query.after)
+            .iter()
+            .filter(|event| query.filter.allows(event));
         let events: Vec<_> = wanted.take(query.limit.max(1)).cloned().collect();
         let ceiling = match events.last() {
             Some(last) if events.len() == query.limit.max(1) => last.position,
             _ => data.head().max(query.after).max(query.decided),
         };
-        Ok(LogPage { events, ceiling, epoch: data.epoch })
+        Ok(LogPage {
+            events,
+            ceiling,
+            epoch: data.epoch,
+        })
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
@@ -166,16 +197,30 @@ impl EventStore for MemoryStore {
         let data = self.read();
         let before = position.as_u64().checked_sub(1).map(Position::new);
         let event = before.and_then(|before| data.after(before).first().cloned());
-        Ok(VisibleLog { epoch: data.epoch, end: data.head(), event })
+        Ok(VisibleLog {
+            epoch: data.epoch,
+            end: data.head(),
+            event,
+        })
     }
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         Ok(self.read().receipts.get(&command_id).copied())
     }
 
-    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
-        Ok(self.read().receipts.range((from, Bound::Unbounded)).map(|(_, receipt)| *receipt).take(limit).collect())
+        Ok(self
+            .read()
+            .receipts
+            .range((from, Bound::Unbounded))
+            .map(|(_, receipt)| *receipt)
+            .take(limit)
+            .collect())
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
@@ -192,10 +237,16 @@ impl EventStore for MemoryStore {
 
     async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
         let data = self.read();
-        let range = data.after(query.after).iter().take_while(|event| event.position <= query.to);
+        let range = data
+            .after(query.after)
+            .iter()
+            .take_while(|event| event.position <= query.to);
         let mut slices = BTreeMap::<_, Figures>::new();
         for event in range.filter(|event| query.filter.allows(event)) {
-            slices.entry(Slice::of(event.position)).or_default().add(&event.stream, event.version);
+            slices
+                .entry(Slice::of(event.position))
+                .or_default()
+                .add(&event.stream, event.version);
         }
         Ok(slices)
     }
@@ -205,13 +256,29 @@ impl EventStore for MemoryStore {
         Ok(self.write().lease(request, Instant::now()))
     }
 
-    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
         let (data, now) = (self.read(), Instant::now());
-        let held = data.leases.get(&(follower.clone(), upstream)).filter(|held| held.until > now);
-        Ok(held.map(|held| LeaseHolder { holder: held.holder, token: held.token, expires_in: held.until - now }))
+        let held = data
+            .leases
+            .get(&(follower.clone(), upstream))
+            .filter(|held| held.until > now);
+        Ok(held.map(|held| LeaseHolder {
+            holder: held.holder,
+            token: held.token,
+            expires_in: held.until - now,
+        }))
     }
 
-    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
         let mut data = self.write();
         if let Some(held) = data.leases.get_mut(&(follower.clone(), upstream))
             && held.token == token
@@ -221,10 +288,16 @@ impl EventStore for MemoryStore {
         Ok(())
     }
 
-    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
         let mut known = self.head.subscribe();
         let epoch = epoch.unwrap_or(known.borrow().0);
-        let news = known.wait_for(|(current, head)| *current != epoch || *head > position).await;
+        let news = known
+            .wait_for(|(current, head)| *current != epoch || *head > position)
+            .await;
         let (current, head) = *news.expect("the sender lives as long as this store");
         current.check(Some(epoch))?;
         Ok(head)
@@ -245,7 +318,9 @@ impl EventStore for MemoryStore {
 
 impl fmt::Debug for MemoryStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MemoryStore").field("log_id", &self.log_id).finish_non_exhaustive()
+        f.debug_struct("MemoryStore")
+            .field("log_id", &self.log_id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -265,47 +340,102 @@ impl Data {
     }
 
     fn version_of(&self, stream: &StreamId) -> Version {
-        Version::new(self.streams.get(stream).map_or(0, |stream| stream.events.len() as u64))
+        Version::new(
+            self.streams
+                .get(stream)
+                .map_or(0, |stream| stream.events.len() as u64),
+        )
     }
 
     fn position_of(&self, follower: &Name, upstream: LogId) -> Position {
-        self.tracking.get(&(follower.clone(), upstream)).map_or(Position::ZERO, |book| book.position)
+        self.tracking
+            .get(&(follower.clone(), upstream))
+            .map_or(Position::ZERO, |book| book.position)
     }
 
     fn followers(&self, FollowersQuery { after, limit }: FollowersQuery) -> Vec<FollowerPosition> {
-        let is_wanted = |key: &&(Name, LogId)| after.as_ref().is_none_or(|after| place_of(key) > place_of(after));
-        let have_made_a_step = self.tracking.iter().filter(|(_, book)| book.revision > Revision::ZERO);
-        let mut keys: Vec<_> = have_made_a_step.map(|(key, _)| key).filter(is_wanted).collect();
+        let is_wanted = |key: &&(Name, LogId)| {
+            after
+                .as_ref()
+                .is_none_or(|after| place_of(key) > place_of(after))
+        };
+        let have_made_a_step = self
+            .tracking
+            .iter()
+            .filter(|(_, book)| book.revision > Revision::ZERO);
+        let mut keys: Vec<_> = have_made_a_step
+            .map(|(key, _)| key)
+            .filter(is_wanted)
+            .collect();
         keys.sort_unstable_by_key(|key| place_of(key));
         keys.truncate(limit);
         let position = |key: &(Name, LogId)| {
-            let Notebook { position, revision, .. } = self.tracking[key];
-            FollowerPosition { follower: key.0.clone(), upstream: key.1, position, revision }
+            let Notebook {
+                position, revision, ..
+            } = self.tracking[key];
+            FollowerPosition {
+                follower: key.0.clone(),
+                upstream: key.1,
+                position,
+                revision,
+            }
         };
         keys.into_iter().map(position).collect()
     }
 
     fn notes(&self, query: NotesQuery) -> Notebook {
-        let NotesQuery { follower, upstream, prefix, after, limit } = query;
-        let Some(book) = self.tracking.get(&(follower, upstream)) else { return Notebook::default() };
-        let from = if after < prefix { Bound::Included(&*prefix) } else { Bound::Excluded(&*after) };
+        let NotesQuery {
+            follower,
+            upstream,
+            prefix,
+            after,
+            limit,
+        } = query;
+        let Some(book) = self.tracking.get(&(follower, upstream)) else {
+            return Notebook::default();
+        };
+        let from = if after < prefix {
+            Bound::Included(&*prefix)
+        } else {
+            Bound::Excluded(&*after)
+        };
         let wanted = book.notes.range::<str, _>((from, Bound::Unbounded));
-        let wanted = wanted.take_while(|(key, _)| key.starts_with(&prefix)).take(limit);
-        let notes = wanted.map(|(key, value)| (key.clone(), value.clone())).collect();
+        let wanted = wanted
+            .take_while(|(key, _)| key.starts_with(&prefix))
+            .take(limit);
+        let notes = wanted
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect();
         Notebook { notes, ..*book }
     }
 
-    fn range(&self, stream: &StreamId, from: Version, to: Version) -> impl DoubleEndedIterator<Item = &StoredEvent> {
-        let indices = self.streams.get(stream).map_or(&[][..], |stream| &stream.events);
+    fn range(
+        &self,
+        stream: &StreamId,
+        from: Version,
+        to: Version,
+    ) -> impl DoubleEndedIterator<Item = &StoredEvent> {
+        let indices = self
+            .streams
+            .get(stream)
+            .map_or(&[][..], |stream| &stream.events);
         let start = Version::since(from, Version::FIRST).min(indices.len() as u64) as usize;
         let end = to.as_u64().min(indices.len() as u64) as usize;
-        indices[start..end.max(start)].iter().map(|index| &self.log[*index])
+        indices[start..end.max(start)]
+            .iter()
+            .map(|index| &self.log[*index])
     }
 
     fn snapshot(&self, load: &Load, fingerprint: Fingerprint) -> Option<StoredSnapshot> {
-        let snapshots = self.streams.get(&load.stream)?.snapshots.get(&fingerprint)?;
+        let snapshots = self
+            .streams
+            .get(&load.stream)?
+            .snapshots
+            .get(&fingerprint)?;
         let newest = snapshots.range(..=load.to).next_back();
-        newest.filter(|(version, _)| **version > load.after).map(|(_, snapshot)| snapshot.clone())
+        newest
+            .filter(|(version, _)| **version > load.after)
+            .map(|(_, snapshot)| snapshot.clone())
     }
 
     fn check(&self, append: &Append) -> Result<(), StoreError> {
@@ -315,55 +445,96 @@ impl Data {
         for part in &append.streams {
             self.check_expected(&part.stream, part.expected)?;
         }
-        append.snapshots.iter().try_for_each(|snapshot| self.check_snapshot(append, snapshot))
+        append
+            .snapshots
+            .iter()
+            .try_for_each(|snapshot| self.check_snapshot(append, snapshot))
     }
 
     fn check_tracking(&self, tracking: &Tracking) -> Result<(), StoreError> {
         self.check_lease(tracking)?;
         self.check_cut(tracking)?;
-        let book = self.tracking.get(&(tracking.follower.clone(), tracking.upstream));
-        let (actual, revision) = book.map_or_else(Default::default, |book| (book.position, book.revision));
+        let book = self
+            .tracking
+            .get(&(tracking.follower.clone(), tracking.upstream));
+        let (actual, revision) =
+            book.map_or_else(Default::default, |book| (book.position, book.revision));
         if actual == tracking.from && tracking.revision.is_none_or(|wanted| wanted == revision) {
             return Ok(());
         }
-        Err(StoreError::TrackingConflict { follower: tracking.follower.clone(), expected: tracking.from, actual })
+        Err(StoreError::TrackingConflict {
+            follower: tracking.follower.clone(),
+            expected: tracking.from,
+            actual,
+        })
     }
 
     fn check_lease(&self, tracking: &Tracking) -> Result<(), StoreError> {
-        let Some(token) = tracking.lease else { return Ok(()) };
-        let held = self.leases.get(&(tracking.follower.clone(), tracking.upstream));
+        let Some(token) = tracking.lease else {
+            return Ok(());
+        };
+        let held = self
+            .leases
+            .get(&(tracking.follower.clone(), tracking.upstream));
         let current = held.map_or(LeaseToken::new(0), |held| held.token);
         if token == current {
             return Ok(());
         }
-        Err(StoreError::LeaseLost { follower: tracking.follower.clone(), token, current })
+        Err(StoreError::LeaseLost {
+            follower: tracking.follower.clone(),
+            token,
+            current,
+        })
     }
 
     fn check_cut(&self, tracking: &Tracking) -> Result<(), StoreError> {
-        let Some(Cut { follower, partitions }) = &tracking.cut else { return Ok(()) };
+        let Some(Cut {
+            follower,
+            partitions,
+        }) = &tracking.cut
+        else {
+            return Ok(());
+        };
         let whole = self.tracking.get(&(follower.clone(), tracking.upstream));
         match whole.and_then(|book| book.partitions) {
-            Some(actual) if actual != *partitions => {
-                Err(StoreError::CutChanged { follower: follower.clone(), expected: *partitions, actual })
-            }
+            Some(actual) if actual != *partitions => Err(StoreError::CutChanged {
+                follower: follower.clone(),
+                expected: *partitions,
+                actual,
+            }),
             _ => Ok(()),
         }
     }
 
     fn lease(&mut self, request: LeaseRequest, now: Instant) -> Lease {
-        let LeaseRequest { follower, upstream, holder, duration } = request;
+        let LeaseRequest {
+            follower,
+            upstream,
+            holder,
+            duration,
+        } = request;
         let position = self.position_of(&follower, upstream);
         let until = now + duration;
         let key = (follower, upstream);
         let token = match self.leases.get(&key) {
             Some(held) if held.holder != holder && held.until > now => {
-                return Lease::Taken { holder: held.holder, expires_in: held.until - now };
+                return Lease::Taken {
+                    holder: held.holder,
+                    expires_in: held.until - now,
+                };
             }
             Some(held) if held.holder == holder => held.token,
             Some(held) => LeaseToken::new(held.token.as_u64() + 1),
             None => LeaseToken::new(1),
         };
-        self.leases.insert(key, Held { holder, token, until });
+        self.leases.insert(
+            key,
+            Held {
+                holder,
+                token,
+                until,
+            },
+        );
         Lease::Held { token, position }
     }
 
@@ -372,11 +543,18 @@ impl Data {
         if expected.allows(actual) {
             return Ok(());
         }
-        Err(StoreError::Conflict { stream: stream.clone(), expected, actual })
+        Err(StoreError::Conflict {
+            stream: stream.clone(),
+            expected,
+            actual,
+        })
     }
 
     fn check_snapshot(&self, append: &Append, snapshot: &NewSnapshot) -> Result<(), StoreError> {
-        let part = append.streams.iter().find(|part| part.stream == snapshot.stream);
+        let part = append
+            .streams
+            .iter()
+            .find(|part| part.stream == snapshot.stream);
         let appended = part.map_or(0, |part| part.events.len() as u64);
         snapshot.check_within(self.version_of(&snapshot.stream).plus(appended))
     }
@@ -398,16 +576,39 @@ impl Data {
             (ReceiptKind::NothingRecorded, None) => Position::ZERO,
             _ => self.head(),
         };
-        let receipt = Receipt { log, kind, position, command_id: append.command_id };
+        let receipt = Receipt {
+            log,
+            kind,
+            position,
+            command_id: append.command_id,
+        };
         if let Some(id) = append.command_id {
             self.receipts.insert(id, receipt);
         }
         receipt
     }
 
-    fn step(&mut self, Tracking { follower, upstream, to, last_event, cut, notes, .. }: Tracking) {
-        if let Some(Cut { follower, partitions }) = cut {
-            self.tracking.entry((follower, upstream)).or_default().partitions = Some(partitions);
+    fn step(
+        &mut self,
+        Tracking {
+            follower,
+            upstream,
+            to,
+            last_event,
+            cut,
+            notes,
+            ..
+        }: Tracking,
+    ) {
+        if let Some(Cut {
+            follower,
+            partitions,
+        }) = cut
+        {
+            self.tracking
+                .entry((follower, upstream))
+                .or_default()
+                .partitions = Some(partitions);
         }
         let book = self.tracking.entry((follower, upstream)).or_default();
         book.position = to;
@@ -429,18 +630,47 @@ impl Data {
         stream.events.push(self.log.len());
         let version = Version::new(stream.events.len() as u64);
         let position = Position::new(self.log.len() as u64 + 1);
-        let recorded_at = Timestamp::from_microsecond(recorded_at.as_microsecond()).unwrap_or(recorded_at);
-        let NewEvent { name, schema_version, codec, payload, metadata } = event;
+        let recorded_at =
+            Timestamp::from_microsecond(recorded_at.as_microsecond()).unwrap_or(recorded_at);
+        let NewEvent {
+            name,
+            schema_version,
+            codec,
+            payload,
+            metadata,
+        } = event;
         let stream = id.clone();
-        let event =
-            StoredEvent { position, stream, version, recorded_at, name, schema_version, codec, payload, metadata };
+        let event = StoredEvent {
+            position,
+            stream,
+            version,
+            recorded_at,
+            name,
+            schema_version,
+            codec,
+            payload,
+            metadata,
+        };
         self.log.push(event);
     }
 
     fn keep_snapshot(&mut self, snapshot: NewSnapshot) {
-        let NewSnapshot { stream, version, fingerprint, codec, payload } = snapshot;
-        let stored = StoredSnapshot { version, codec, payload };
+        let NewSnapshot {
+            stream,
+            version,
+            fingerprint,
+            codec,
+            payload,
+        } = snapshot;
+        let stored = StoredSnapshot {
+            version,
+            codec,
+            payload,
+        };
         let snapshots = &mut self.streams.entry(stream).or_default().snapshots;
-        snapshots.entry(fingerprint).or_default().insert(version, stored);
+        snapshots
+            .entry(fingerprint)
+            .or_default()
+            .insert(version, stored);
     }
 }

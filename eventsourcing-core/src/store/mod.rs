@@ -46,9 +46,12 @@ pub use place::{Epoch, Position, Version};
 pub use query::{Direction, Filter, Load, Loaded, LogPage, LogQuery, StreamQuery};
 pub use receipt::{Appended, Receipt, ReceiptKind};
 pub(crate) use stored_event::EncodedEvent;
-pub use stored_event::{CodecId, Fingerprint, LoadedEvent, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot};
+pub use stored_event::{
+    CodecId, Fingerprint, LoadedEvent, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot,
+};
 pub use tracking::{
-    Cut, FollowerPosition, FollowersQuery, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision, Tracking,
+    Cut, FollowerPosition, FollowersQuery, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook,
+    NotesQuery, Revision, Tracking,
 };
 
 use crate::sql::Database;
@@ -137,7 +140,11 @@ pub trait EventStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError>;
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError>;
 
     /// How far `follower` has come in the log `upstream`; zero if it has never been seen. Promise P22.
     ///
@@ -177,14 +184,23 @@ pub trait EventStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError>;
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError>;
 
     /// Gives the lease on a follower back, so that nobody has to wait until it expires. Nothing happens if `token` is
     /// outdated. Promise P23.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError>;
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError>;
 
     /// Waits until an event after `position` is readable, whoever wrote it, and returns the head.
     ///
@@ -193,7 +209,11 @@ pub trait EventStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::OutdatedEpoch`]: another epoch has begun. [`StoreError::Unavailable`].
-    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError>;
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError>;
 
     /// The epoch it is now, as far as this handle knows. Promise P33.
     fn epoch(&self) -> Epoch;
@@ -261,7 +281,11 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
         (**self).receipt(command_id).await
     }
 
-    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
         (**self).receipts(after, limit).await
     }
 
@@ -285,11 +309,20 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
         (**self).lease(request).await
     }
 
-    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
         (**self).lease_holder(follower, upstream).await
     }
 
-    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
         (**self).release(follower, upstream, token).await
     }
 
@@ -297,7 +330,11 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
         (**self).visible(position).await
     }
 
-    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
         (**self).wait_beyond(position, epoch).await
     }
 

@@ -137,7 +137,10 @@ impl StreamId {
     /// The stream of the aggregate `id` of `category`.
     #[must_use]
     pub fn new(category: impl Into<Name>, id: Uuid) -> Self {
-        Self { category: category.into(), id }
+        Self {
+            category: category.into(),
+            id,
+        }
     }
 }
 

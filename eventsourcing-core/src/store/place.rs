@@ -7,12 +7,16 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The place of an event in its stream: 1, 2, 3 … without holes. [`Version::ZERO`] is a stream without events.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Version(u64);
 
 /// The place of an event in the log of its store: grows, may have holes. [`Position::ZERO`] is before the first event.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Position(u64);
 
@@ -27,7 +31,11 @@ impl Version {
     /// The version with this number; numbers beyond [`Version::MAX`] become [`Version::MAX`].
     #[must_use]
     pub const fn new(number: u64) -> Self {
-        Self(if number > Self::MAX.0 { Self::MAX.0 } else { number })
+        Self(if number > Self::MAX.0 {
+            Self::MAX.0
+        } else {
+            number
+        })
     }
 
     /// The number itself.
@@ -64,7 +72,11 @@ impl Position {
     /// The position with this number; numbers beyond [`Position::MAX`] become [`Position::MAX`].
     #[must_use]
     pub const fn new(number: u64) -> Self {
-        Self(if number > Self::MAX.0 { Self::MAX.0 } else { number })
+        Self(if number > Self::MAX.0 {
+            Self::MAX.0
+        } else {
+            number
+        })
     }
 
     /// The number itself.

@@ -1,6 +1,8 @@
 //! What can be read: ranges of a stream, pages of the log, state to load.
 
-use super::{Epoch, Fingerprint, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version};
+use super::{
+    Epoch, Fingerprint, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version,
+};
 
 /// Which end of a range comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,7 +32,13 @@ impl StreamQuery {
     /// The whole stream, oldest first.
     #[must_use]
     pub fn new(stream: StreamId) -> Self {
-        Self { stream, from: Version::ZERO, to: Version::MAX, limit: usize::MAX, direction: Direction::Forwards }
+        Self {
+            stream,
+            from: Version::ZERO,
+            to: Version::MAX,
+            limit: usize::MAX,
+            direction: Direction::Forwards,
+        }
     }
 
     /// Nothing before `version`.
@@ -114,7 +122,13 @@ impl LogQuery {
     #[must_use]
     pub fn after(position: Position) -> Self {
         let decided = Position::ZERO;
-        Self { after: position, limit: Self::LIMIT_DEFAULT, filter: Filter::all(), epoch: None, decided }
+        Self {
+            after: position,
+            limit: Self::LIMIT_DEFAULT,
+            filter: Filter::all(),
+            epoch: None,
+            decided,
+        }
     }
 
     /// At most `events` events; 0 counts as 1, so that following ceilings always moves on.
@@ -127,7 +141,9 @@ impl LogQuery {
     /// Only events of these categories, besides those named before.
     #[must_use]
     pub fn categories<N: Into<Name>>(mut self, categories: impl IntoIterator<Item = N>) -> Self {
-        self.filter.categories.extend(categories.into_iter().map(Into::into));
+        self.filter
+            .categories
+            .extend(categories.into_iter().map(Into::into));
         self
     }
 
@@ -191,31 +207,49 @@ impl Load {
     /// All events of `stream`.
     #[must_use]
     pub fn new(stream: StreamId) -> Self {
-        Self { stream, after: Version::ZERO, to: Version::MAX, fingerprint: None, limit: usize::MAX }
+        Self {
+            stream,
+            after: Version::ZERO,
+            to: Version::MAX,
+            fingerprint: None,
+            limit: usize::MAX,
+        }
     }
 
     /// Only what comes after `version`.
     #[must_use]
     pub fn after(self, version: Version) -> Self {
-        Self { after: version, ..self }
+        Self {
+            after: version,
+            ..self
+        }
     }
 
     /// Nothing after `version`.
     #[must_use]
     pub fn to(self, version: Version) -> Self {
-        Self { to: version, ..self }
+        Self {
+            to: version,
+            ..self
+        }
     }
 
     /// Instead of what a snapshot with this fingerprint shows, the snapshot.
     #[must_use]
     pub fn with_snapshot(self, fingerprint: Fingerprint) -> Self {
-        Self { fingerprint: Some(fingerprint), ..self }
+        Self {
+            fingerprint: Some(fingerprint),
+            ..self
+        }
     }
 
     /// At most `events` events, the oldest of those wanted. To go on, ask for what comes after the last one.
     #[must_use]
     pub fn limit(self, events: usize) -> Self {
-        Self { limit: events, ..self }
+        Self {
+            limit: events,
+            ..self
+        }
     }
 }
 

@@ -58,7 +58,12 @@ impl Receipt {
     /// A receipt that stands for everything up to `position` of `log`: to wait for it.
     #[must_use]
     pub const fn at(log: LogId, position: Position) -> Self {
-        Self { log, kind: ReceiptKind::Recorded, position, command_id: None }
+        Self {
+            log,
+            kind: ReceiptKind::Recorded,
+            position,
+            command_id: None,
+        }
     }
 }
 
@@ -67,7 +72,11 @@ impl ReceiptKind {
     /// stored an answer without events only if it was a rejection, and stored it at position zero.
     #[must_use]
     pub const fn of_earlier_release(position: Position) -> Self {
-        if position.as_u64() == 0 { Self::Rejected } else { Self::Recorded }
+        if position.as_u64() == 0 {
+            Self::Rejected
+        } else {
+            Self::Recorded
+        }
     }
 
     /// The number of the kind in the tables of stores.
@@ -105,12 +114,24 @@ struct AnyReceipt {
 }
 
 impl From<AnyReceipt> for Receipt {
-    fn from(AnyReceipt { log, kind, position, command_id }: AnyReceipt) -> Self {
+    fn from(
+        AnyReceipt {
+            log,
+            kind,
+            position,
+            command_id,
+        }: AnyReceipt,
+    ) -> Self {
         let of_earlier_release = match command_id {
             None if position == Position::ZERO => ReceiptKind::NothingRecorded,
             _ => ReceiptKind::of_earlier_release(position),
         };
-        Self { log: log.unwrap_or(LogId::UNKNOWN), kind: kind.unwrap_or(of_earlier_release), position, command_id }
+        Self {
+            log: log.unwrap_or(LogId::UNKNOWN),
+            kind: kind.unwrap_or(of_earlier_release),
+            position,
+            command_id,
+        }
     }
 }
 
@@ -133,9 +154,18 @@ mod tests {
 
     #[test]
     fn receipts_come_back_from_their_json() {
-        for kind in [ReceiptKind::Recorded, ReceiptKind::NothingRecorded, ReceiptKind::Rejected] {
+        for kind in [
+            ReceiptKind::Recorded,
+            ReceiptKind::NothingRecorded,
+            ReceiptKind::Rejected,
+        ] {
             for command_id in [None, Some(CommandId::new())] {
-                let receipt = Receipt { log: LogId::new(), kind, position: Position::new(7), command_id };
+                let receipt = Receipt {
+                    log: LogId::new(),
+                    kind,
+                    position: Position::new(7),
+                    command_id,
+                };
                 let text = serde_json::to_string(&receipt).expect("it is JSON");
                 assert_eq!(read(&text), receipt, "{text}");
                 assert_eq!(ReceiptKind::from_number(kind.number()), Some(kind));
@@ -152,8 +182,14 @@ mod tests {
             (0, format!("\"{id}\""), ReceiptKind::Rejected),
             (0, "null".to_owned(), ReceiptKind::NothingRecorded),
         ] {
-            let receipt = read(&format!("{{\"position\":{position},\"command_id\":{command}}}"));
-            assert_eq!((receipt.kind, receipt.log), (kind, LogId::UNKNOWN), "{position} {command}");
+            let receipt = read(&format!(
+                "{{\"position\":{position},\"command_id\":{command}}}"
+            ));
+            assert_eq!(
+                (receipt.kind, receipt.log),
+                (kind, LogId::UNKNOWN),
+                "{position} {command}"
+            );
         }
     }
 }

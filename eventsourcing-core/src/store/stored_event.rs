@@ -65,8 +65,21 @@ pub struct LoadedEvent {
 
 impl From<&StoredEvent> for LoadedEvent {
     fn from(event: &StoredEvent) -> Self {
-        let StoredEvent { version, ref name, schema_version, codec, ref payload, .. } = *event;
-        Self { version, name: name.clone(), schema_version, codec, payload: payload.clone() }
+        let StoredEvent {
+            version,
+            ref name,
+            schema_version,
+            codec,
+            ref payload,
+            ..
+        } = *event;
+        Self {
+            version,
+            name: name.clone(),
+            schema_version,
+            codec,
+            payload: payload.clone(),
+        }
     }
 }
 
@@ -81,15 +94,37 @@ pub(crate) struct EncodedEvent<'a> {
 
 impl<'a> From<&'a StoredEvent> for EncodedEvent<'a> {
     fn from(event: &'a StoredEvent) -> Self {
-        let StoredEvent { name, schema_version, codec, payload, .. } = event;
-        Self { name, schema_version: *schema_version, codec: *codec, payload }
+        let StoredEvent {
+            name,
+            schema_version,
+            codec,
+            payload,
+            ..
+        } = event;
+        Self {
+            name,
+            schema_version: *schema_version,
+            codec: *codec,
+            payload,
+        }
     }
 }
 
 impl<'a> From<&'a LoadedEvent> for EncodedEvent<'a> {
     fn from(event: &'a LoadedEvent) -> Self {
-        let LoadedEvent { name, schema_version, codec, payload, .. } = event;
-        Self { name, schema_version: *schema_version, codec: *codec, payload }
+        let LoadedEvent {
+            name,
+            schema_version,
+            codec,
+            payload,
+            ..
+        } = event;
+        Self {
+            name,
+            schema_version: *schema_version,
+            codec: *codec,
+            payload,
+        }
     }
 }
 
@@ -123,7 +158,9 @@ impl NewSnapshot {
         if Version::FIRST <= self.version && self.version <= head {
             return Ok(());
         }
-        let Self { stream, version, .. } = self;
+        let Self {
+            stream, version, ..
+        } = self;
         Err(StoreError::Invalid {
             reason: format!("snapshot of {stream} at version {version}; the stream is at {head}"),
         })
@@ -153,12 +190,19 @@ impl EventIdentity {
             .chain_update(event.recorded_at.as_microsecond().to_be_bytes())
             .chain_update(event.schema_version.to_be_bytes())
             .chain_update([event.codec.0]);
-        let names = [event.stream.category.as_str().as_bytes(), event.name.as_str().as_bytes()];
+        let names = [
+            event.stream.category.as_str().as_bytes(),
+            event.name.as_str().as_bytes(),
+        ];
         for bytes in names.into_iter().chain([&*event.metadata, &*event.payload]) {
             hash.update((bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         }
-        Self::from_bytes(hash.finalize()[..16].try_into().expect("a SHA-256 has 32 bytes"))
+        Self::from_bytes(
+            hash.finalize()[..16]
+                .try_into()
+                .expect("a SHA-256 has 32 bytes"),
+        )
     }
 }
 
@@ -166,6 +210,9 @@ impl EventRef {
     /// Names `event` of the log `log`.
     #[must_use]
     pub fn of(event: &StoredEvent, log: LogId) -> Self {
-        Self { position: event.position, identity: EventIdentity::of(event, log) }
+        Self {
+            position: event.position,
+            identity: EventIdentity::of(event, log),
+        }
     }
 }

@@ -66,7 +66,10 @@ impl Tracking {
     /// Permits the step to end before it begins.
     #[must_use]
     pub fn going_back(self) -> Self {
-        Self { goes_back: true, ..self }
+        Self {
+            goes_back: true,
+            ..self
+        }
     }
 
     /// Under a lease, or under none.
@@ -124,12 +127,18 @@ impl Tracking {
     /// [`StoreError::Invalid`]: the step goes back and does not say so, names an impossible cut, or exceeds a limit.
     pub fn validate(&self) -> Result<(), StoreError> {
         validate_name("follower", &self.follower)?;
-        let Self { follower, from, to, .. } = self;
+        let Self {
+            follower, from, to, ..
+        } = self;
         if to < from && !self.goes_back {
-            return Err(invalid(format!("follower {follower} cannot step back from position {from} to {to}")));
+            return Err(invalid(format!(
+                "follower {follower} cannot step back from position {from} to {to}"
+            )));
         }
         self.cut.iter().try_for_each(Cut::validate)?;
-        self.notes.iter().try_for_each(|(key, value)| validate_note(key, value.as_deref()))
+        self.notes
+            .iter()
+            .try_for_each(|(key, value)| validate_note(key, value.as_deref()))
     }
 }
 
@@ -149,7 +158,10 @@ impl Cut {
     /// The cut of `follower` into `partitions`.
     #[must_use]
     pub fn new(follower: impl Into<Name>, partitions: u32) -> Self {
-        Self { follower: follower.into(), partitions }
+        Self {
+            follower: follower.into(),
+            partitions,
+        }
     }
 
     fn validate(&self) -> Result<(), StoreError> {
@@ -157,8 +169,13 @@ impl Cut {
         if (1..=Self::PARTITIONS_MAX).contains(&self.partitions) {
             return Ok(());
         }
-        let Self { follower, partitions } = self;
-        Err(invalid(format!("follower {follower} cannot be cut into {partitions} partitions")))
+        let Self {
+            follower,
+            partitions,
+        } = self;
+        Err(invalid(format!(
+            "follower {follower} cannot be cut into {partitions} partitions"
+        )))
     }
 }
 
@@ -171,7 +188,9 @@ fn validate_note(key: &str, value: Option<&str>) -> Result<(), StoreError> {
 }
 
 /// How many steps a follower has made in a log. Tells apart what its notes were at different times.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Revision(u64);
 
@@ -223,7 +242,13 @@ impl NotesQuery {
     /// All notes whose keys begin with `prefix`.
     #[must_use]
     pub fn new(follower: Name, upstream: LogId, prefix: impl Into<String>) -> Self {
-        Self { follower, upstream, prefix: prefix.into(), after: String::new(), limit: usize::MAX }
+        Self {
+            follower,
+            upstream,
+            prefix: prefix.into(),
+            after: String::new(),
+            limit: usize::MAX,
+        }
     }
 
     /// Only keys after this one.
@@ -255,19 +280,28 @@ impl FollowersQuery {
     /// All followers.
     #[must_use]
     pub fn all() -> Self {
-        Self { after: None, limit: usize::MAX }
+        Self {
+            after: None,
+            limit: usize::MAX,
+        }
     }
 
     /// Only those after this follower of this log.
     #[must_use]
     pub fn after(self, follower: Name, upstream: LogId) -> Self {
-        Self { after: Some((follower, upstream)), ..self }
+        Self {
+            after: Some((follower, upstream)),
+            ..self
+        }
     }
 
     /// At most this number of followers.
     #[must_use]
     pub fn limit(self, followers: usize) -> Self {
-        Self { limit: followers, ..self }
+        Self {
+            limit: followers,
+            ..self
+        }
     }
 }
 

@@ -52,7 +52,9 @@ impl Build {
     /// in its place, or the system was stopped.
     pub async fn finished(&self) -> Result<(), SystemError> {
         let mut progress = self.progress.clone();
-        let _ = progress.wait_for(|progress| !matches!(progress.state, BuildState::Building)).await;
+        let _ = progress
+            .wait_for(|progress| !matches!(progress.state, BuildState::Building))
+            .await;
         let reason = match self.progress().state {
             BuildState::Shown => return Ok(()),
             BuildState::Failed(failure) => return Err(failure.into()),
@@ -61,17 +63,23 @@ impl Build {
                 "was interrupted; it goes on when the system is started again"
             }
         };
-        Err(SystemError::Invalid { reason: format!("the build of {} {reason}", self.name) })
+        Err(SystemError::Invalid {
+            reason: format!("the build of {} {reason}", self.name),
+        })
     }
 
     pub(super) fn is_going_on(&self) -> bool {
-        matches!(self.progress.borrow().state, BuildState::Building) && self.progress.has_changed().is_ok()
+        matches!(self.progress.borrow().state, BuildState::Building)
+            && self.progress.has_changed().is_ok()
     }
 }
 
 impl fmt::Debug for Build {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Build").field("name", &self.name).field("progress", &*self.progress.borrow()).finish()
+        f.debug_struct("Build")
+            .field("name", &self.name)
+            .field("progress", &*self.progress.borrow())
+            .finish()
     }
 }
 
@@ -87,15 +95,32 @@ pub(super) struct Builder<S> {
 
 impl<S: Send + Sync + 'static> Builder<S> {
     /// Builds in tasks of its own, until the generation is shown or `stopping` says so.
-    pub(super) fn spawn(self, mut stopping: watch::Receiver<bool>) -> (Build, tokio::task::JoinHandle<()>) {
-        let beginning = BuildProgress { position: 0, head: 0, rate: 0.0, remaining: None, state: BuildState::Building };
+    pub(super) fn spawn(
+        self,
+        mut stopping: watch::Receiver<bool>,
+    ) -> (Build, tokio::task::JoinHandle<()>) {
+        let beginning = BuildProgress {
+            position: 0,
+            head: 0,
+            rate: 0.0,
+            remaining: None,
+            state: BuildState::Building,
+        };
         let (sender, progress) = watch::channel(beginning);
-        let build = Build { name: self.generations.name().clone(), progress };
+        let build = Build {
+            name: self.generations.name().clone(),
+            progress,
+        };
         let task = tokio::spawn(async move {
             let (stop, stop_feeds) = watch::channel(false);
             let start = |feed: &Arc<Feed<S>>| {
                 let tenure = Tenure::new(self.terms, None);
-                runner::spawn(Arc::clone(&self.system), Arc::clone(feed), tenure, stop_feeds.clone())
+                runner::spawn(
+                    Arc::clone(&self.system),
+                    Arc::clone(feed),
+                    tenure,
+                    stop_feeds.clone(),
+                )
             };
             let tasks: Vec<_> = self.feeds.iter().map(start).collect();
             let end = tokio::select! {
@@ -142,17 +167,29 @@ impl<S: Send + Sync + 'static> Builder<S> {
         began: Instant,
         start: &mut Option<u64>,
     ) -> Result<Option<BuildState>, SqlError> {
-        if let Some(failure) = self.feeds.iter().find_map(|feed| feed.status().borrow().state.stopped().cloned()) {
+        if let Some(failure) = self
+            .feeds
+            .iter()
+            .find_map(|feed| feed.status().borrow().state.stopped().cloned())
+        {
             return Ok(Some(BuildState::Failed(failure)));
         }
         let register = self.generations.read().await?;
         if register.building.as_ref() != Some(&self.building) {
-            let is_shown = register.shown.is_some_and(|shown| shown.number >= self.building.number);
-            return Ok(Some(if is_shown { BuildState::Shown } else { BuildState::GivenUp }));
+            let is_shown = register
+                .shown
+                .is_some_and(|shown| shown.number >= self.building.number);
+            return Ok(Some(if is_shown {
+                BuildState::Shown
+            } else {
+                BuildState::GivenUp
+            }));
         }
         self.report(sender, began, start).await?;
         for _ in 0..SWITCH_ATTEMPTS {
-            let Some(switch) = self.generations.begin_switch(&self.building).await? else { break };
+            let Some(switch) = self.generations.begin_switch(&self.building).await? else {
+                break;
+            };
             // From here on the one that readers see must not move, or the first of its last steps is refused.
             if !self.has_come_as_far_as(&switch.places).await? {
                 break;
@@ -199,9 +236,17 @@ impl<S: Send + Sync + 'static> Builder<S> {
         let done = position.saturating_sub(*start.get_or_insert(position));
         let rate = done as f64 / began.elapsed().as_secs_f64().max(0.001);
         let left = head.saturating_sub(position) as f64;
-        let remaining = (rate > 0.0).then(|| Duration::try_from_secs_f64(left / rate).ok()).flatten();
+        let remaining = (rate > 0.0)
+            .then(|| Duration::try_from_secs_f64(left / rate).ok())
+            .flatten();
         let state = BuildState::Building;
-        sender.send_replace(BuildProgress { position, head, rate, remaining, state });
+        sender.send_replace(BuildProgress {
+            position,
+            head,
+            rate,
+            remaining,
+            state,
+        });
         Ok(())
     }
 }

@@ -14,8 +14,8 @@ use super::settings::FollowerSettings;
 use super::stores::Given;
 use super::wiring::Wiring;
 use super::{
-    Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemError, unknown_application,
-    unknown_follower,
+    Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemError,
+    unknown_application, unknown_follower,
 };
 #[cfg(feature = "zstd")]
 use crate::Compression;
@@ -121,7 +121,9 @@ impl<S: System> SystemBuilder<S> {
     {
         let schema = crate::schema::SystemSchema::of::<S>();
         let checked = lock.parse().and_then(|lock| schema.check_written(&lock));
-        self.lock = checked.map_err(|error| SystemError::Invalid { reason: error.to_string() });
+        self.lock = checked.map_err(|error| SystemError::Invalid {
+            reason: error.to_string(),
+        });
         self
     }
 
@@ -193,7 +195,11 @@ impl<S: System> SystemBuilder<S> {
     /// Hands over the projection `name`, which writes into something foreign
     /// (`#[projection(foreign, …)]`).
     #[must_use]
-    pub fn with_projection(mut self, name: &'static str, projection: impl Any + Send + Sync) -> Self {
+    pub fn with_projection(
+        mut self,
+        name: &'static str,
+        projection: impl Any + Send + Sync,
+    ) -> Self {
         self.projections.insert(name, Box::new(projection));
         self
     }
@@ -222,8 +228,13 @@ impl<S: System> SystemBuilder<S> {
         let system = Arc::new(S::assemble(&applications));
         let (stores, clock) = (&self.stores, &self.clock);
         let known_aggregates = definition.aggregates();
-        let mut wiring =
-            Wiring { applications: &applications, stores, clock, known_aggregates, read_models: Vec::new() };
+        let mut wiring = Wiring {
+            applications: &applications,
+            stores,
+            clock,
+            known_aggregates,
+            read_models: Vec::new(),
+        };
         let mut feeds = Vec::new();
         let mut changes_meant = Vec::new();
         for follower in followers {
@@ -242,7 +253,15 @@ impl<S: System> SystemBuilder<S> {
         declarations.record().await?;
         let read_models = wiring.read_models;
         let engine = Engine::new(system, feeds);
-        Running::start(engine, self.runner, &applications, read_models, self.clock, definition.circle()).await
+        Running::start(
+            engine,
+            self.runner,
+            &applications,
+            read_models,
+            self.clock,
+            definition.circle(),
+        )
+        .await
     }
 
     fn applications(
@@ -252,7 +271,11 @@ impl<S: System> SystemBuilder<S> {
     ) -> Result<Applications, SystemError> {
         let mut applications = Vec::new();
         let owners = Arc::new(Owners::of(definition));
-        for name in definition.applications.iter().map(|application| application.name) {
+        for name in definition
+            .applications
+            .iter()
+            .map(|application| application.name)
+        {
             let application = Application::new(Name::from_static(name), self.stores.of(name))
                 .with_clock(Arc::clone(&self.clock))
                 .with_ids(Arc::clone(&self.ids))
@@ -265,9 +288,11 @@ impl<S: System> SystemBuilder<S> {
         }
         match self.configure.keys().next() {
             Some(name) => Err(unknown_application(definition, name)),
-            None => {
-                Ok(Applications::new(applications, self.read_models(followers)?, self.given(definition, followers)?))
-            }
+            None => Ok(Applications::new(
+                applications,
+                self.read_models(followers)?,
+                self.given(definition, followers)?,
+            )),
         }
     }
 
@@ -280,52 +305,91 @@ impl<S: System> SystemBuilder<S> {
         let mut declared = Vec::new();
         for follower in followers {
             let home = match follower.target {
-                Target::Policy { .. } => Arc::clone(applications.application(follower.name).store()),
+                Target::Policy { .. } => {
+                    Arc::clone(applications.application(follower.name).store())
+                }
                 Target::Foreign { .. } => self.stores.store(),
                 Target::Memory { .. } | Target::Sql { .. } => continue,
             };
             let mut logs = BTreeMap::<LogId, DeclaredLog>::new();
             for (aggregate, application) in follower.target.sources() {
                 let upstream = Arc::clone(applications.application(application).store());
-                let log = logs.entry(upstream.log_id()).or_insert(DeclaredLog { upstream, takes: Vec::new() });
+                let log = logs.entry(upstream.log_id()).or_insert(DeclaredLog {
+                    upstream,
+                    takes: Vec::new(),
+                });
                 log.takes.push(aggregate.clone());
             }
-            let of_its_own = definition.applications.iter().filter(|application| application.name == follower.name);
-            let owns = of_its_own.flat_map(|application| &application.aggregates).map(ToString::to_string).collect();
+            let of_its_own = definition
+                .applications
+                .iter()
+                .filter(|application| application.name == follower.name);
+            let owns = of_its_own
+                .flat_map(|application| &application.aggregates)
+                .map(ToString::to_string)
+                .collect();
             let logs = logs.into_values().collect();
-            declared.push(Declared { name: Name::from_static(follower.name), home, logs, owns });
+            declared.push(Declared {
+                name: Name::from_static(follower.name),
+                home,
+                logs,
+                owns,
+            });
         }
-        let homes = applications.all().map(|application| Arc::clone(application.store()));
-        let stores = homes.chain([self.stores.store()]).map(|store| (store.log_id(), store));
+        let homes = applications
+            .all()
+            .map(|application| Arc::clone(application.store()));
+        let stores = homes
+            .chain([self.stores.store()])
+            .map(|store| (store.log_id(), store));
         let stores = stores.collect::<BTreeMap<_, _>>().into_values().collect();
-        KnownFollowers { system: definition.name, declared, removed: self.removed.clone(), stores }
+        KnownFollowers {
+            system: definition.name,
+            declared,
+            removed: self.removed.clone(),
+            stores,
+        }
     }
 
     fn read_models(&self, followers: &[Follower<S>]) -> Result<Vec<ReadModel>, SystemError> {
         let mut all_tables = Vec::new();
         let mut read_models = Vec::new();
         for follower in followers {
-            let Target::Sql { tables, .. } = &follower.target else { continue };
+            let Target::Sql { tables, .. } = &follower.target else {
+                continue;
+            };
             all_tables.extend(*tables);
             let (_, database) = self.stores.read_models(follower.name)?;
-            read_models.push(ReadModel::new(Name::from_static(follower.name), tables, database));
+            read_models.push(ReadModel::new(
+                Name::from_static(follower.name),
+                tables,
+                database,
+            ));
         }
         check_tables(all_tables).map_err(|reason| SystemError::Invalid { reason })?;
         Ok(read_models)
     }
 
     /// Every projection into something foreign, and nothing else.
-    fn given(&mut self, definition: &Definition, followers: &[Follower<S>]) -> Result<Given, SystemError> {
+    fn given(
+        &mut self,
+        definition: &Definition,
+        followers: &[Follower<S>],
+    ) -> Result<Given, SystemError> {
         let mut given = Given::new();
         for follower in followers {
-            let Target::Foreign { of_type, .. } = &follower.target else { continue };
+            let Target::Foreign { of_type, .. } = &follower.target else {
+                continue;
+            };
             let name = follower.name;
             let reason = match self.projections.remove(name) {
                 Some(projection) if (*projection).type_id() == *of_type => {
                     given.insert(name, projection);
                     continue;
                 }
-                Some(_) => format!("with_projection({name:?}, …) hands over another type than the system declares"),
+                Some(_) => format!(
+                    "with_projection({name:?}, …) hands over another type than the system declares"
+                ),
                 None => format!(
                     "{name} writes into something foreign; hand it over: builder(…).with_projection({name:?}, …)"
                 ),
@@ -334,8 +398,15 @@ impl<S: System> SystemBuilder<S> {
         }
         match self.projections.keys().next() {
             None => Ok(given),
-            Some(name) if definition.followers.iter().any(|follower| follower.name == *name) => {
-                let reason = format!("{name} is not a foreign projection; write #[projection(foreign, …)] above it");
+            Some(name)
+                if definition
+                    .followers
+                    .iter()
+                    .any(|follower| follower.name == *name) =>
+            {
+                let reason = format!(
+                    "{name} is not a foreign projection; write #[projection(foreign, …)] above it"
+                );
                 Err(SystemError::Invalid { reason })
             }
             Some(name) => Err(unknown_follower(definition, name)),

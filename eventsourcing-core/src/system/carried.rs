@@ -19,18 +19,30 @@ pub(crate) struct Carried {
 /// The followers of a system that go on in another store. All others are built anew from the log.
 pub(crate) fn carried<S: System>() -> Vec<Carried> {
     let followers = S::followers().into_iter();
-    let followers =
-        followers.filter(|follower| matches!(follower.target, Target::Policy { .. } | Target::Foreign { .. }));
+    let followers = followers.filter(|follower| {
+        matches!(
+            follower.target,
+            Target::Policy { .. } | Target::Foreign { .. }
+        )
+    });
     followers
         .map(|follower| Carried {
             name: Name::from_static(follower.name),
-            takes: follower.target.sources().into_iter().map(|(aggregate, _)| aggregate.clone()).collect(),
+            takes: follower
+                .target
+                .sources()
+                .into_iter()
+                .map(|(aggregate, _)| aggregate.clone())
+                .collect(),
         })
         .collect()
 }
 
 /// The partitions in which a follower has run.
-pub(crate) async fn partitions(store: &dyn EventStore, follower: &Name) -> Result<Vec<Partition>, StoreError> {
+pub(crate) async fn partitions(
+    store: &dyn EventStore,
+    follower: &Name,
+) -> Result<Vec<Partition>, StoreError> {
     let count = partitions_of(store, follower, store.log_id()).await?;
     Ok(Partition::split(count).collect())
 }
@@ -42,7 +54,14 @@ pub(crate) fn is_carried_as_it_is(key: &str) -> bool {
 
 /// Whether a note is about one event and its position.
 pub(crate) fn is_of_positions(key: &str) -> bool {
-    [notes::PARKED, notes::HELD, notes::DROPPED, notes::PARKING_RECORDS].iter().any(|prefix| key.starts_with(prefix))
+    [
+        notes::PARKED,
+        notes::HELD,
+        notes::DROPPED,
+        notes::PARKING_RECORDS,
+    ]
+    .iter()
+    .any(|prefix| key.starts_with(prefix))
 }
 
 /// Whether the event of a note is one that the follower has not dealt with.
@@ -58,15 +77,21 @@ pub(crate) fn place_of(note: &str) -> Result<(StreamId, Version), StoreError> {
         stream: StreamId,
         version: Version,
     }
-    let Place { stream, version } = serde_json::from_str(note).map_err(|error| unreadable(note, error))?;
+    let Place { stream, version } =
+        serde_json::from_str(note).map_err(|error| unreadable(note, error))?;
     Ok((stream, version))
 }
 
 /// The same note where its event is at `position`.
-pub(crate) fn moved_note(key: &str, note: &str, position: Position) -> Result<(String, String), StoreError> {
+pub(crate) fn moved_note(
+    key: &str,
+    note: &str,
+    position: Position,
+) -> Result<(String, String), StoreError> {
     let mut value: Value = serde_json::from_str(note).map_err(|error| unreadable(note, error))?;
     value["position"] = position.as_u64().into();
-    let is_keyed_by_position = key.starts_with(notes::DROPPED) || key.starts_with(notes::PARKING_RECORDS);
+    let is_keyed_by_position =
+        key.starts_with(notes::DROPPED) || key.starts_with(notes::PARKING_RECORDS);
     let key = match key.rsplit_once('/') {
         Some((before, _)) if is_keyed_by_position => format!("{before}/{:020}", position.as_u64()),
         _ => key.to_owned(),

@@ -60,10 +60,12 @@ pub(crate) struct Change {
 
 impl FollowedEvents {
     pub(crate) fn add(&mut self, aggregate: &Name, events: &AggregateEvents) {
-        let names = |names: &BTreeSet<&'static str>| names.iter().copied().map(Name::from_static).collect();
+        let names =
+            |names: &BTreeSet<&'static str>| names.iter().copied().map(Name::from_static).collect();
         self.needed.insert(aggregate.clone(), names(&events.needed));
         self.known.insert(aggregate.clone(), names(&events.known));
-        self.retired.insert(aggregate.clone(), names(&events.retired));
+        self.retired
+            .insert(aggregate.clone(), names(&events.retired));
         if events.are_all {
             self.whole.insert(aggregate.clone());
         }
@@ -86,28 +88,50 @@ impl FollowedEvents {
 
     /// Returns the first record, or one in place of a record that counts no more.
     pub(crate) fn record(&self) -> RecordedEvents {
-        RecordedEvents { events: self.needed.clone(), tables: self.tables.clone() }
+        RecordedEvents {
+            events: self.needed.clone(),
+            tables: self.tables.clone(),
+        }
     }
 
     /// Returns the record in place of `recorded`, of which `dropped` counts no more. Events that only another release
     /// knows stay.
-    pub(crate) fn record_over(&self, recorded: &RecordedEvents, dropped: &EventNames) -> RecordedEvents {
+    pub(crate) fn record_over(
+        &self,
+        recorded: &RecordedEvents,
+        dropped: &EventNames,
+    ) -> RecordedEvents {
         let mut events = without(&recorded.events, dropped);
         for (aggregate, names) in &self.needed {
-            events.entry(aggregate.clone()).or_default().extend(names.iter().cloned());
+            events
+                .entry(aggregate.clone())
+                .or_default()
+                .extend(names.iter().cloned());
         }
-        RecordedEvents { events, tables: self.tables.clone() }
+        RecordedEvents {
+            events,
+            tables: self.tables.clone(),
+        }
     }
 
     /// Returns how these events differ from the recorded ones, except for events that this release does not know.
     pub(crate) fn change_from(&self, recorded: &RecordedEvents) -> Change {
         let gone = without(&without(&recorded.events, &self.needed), &self.retired);
         let dropped = gone.iter().map(|(aggregate, names)| {
-            let known = names.iter().filter(|name| self.knows(aggregate, name)).cloned().collect();
+            let known = names
+                .iter()
+                .filter(|name| self.knows(aggregate, name))
+                .cloned()
+                .collect();
             (aggregate.clone(), known)
         });
-        let dropped = dropped.filter(|(_, names): &(Name, BTreeSet<Name>)| !names.is_empty()).collect();
-        Change { added: without(&self.needed, &recorded.events), dropped }
+        let dropped = dropped
+            .filter(|(_, names): &(Name, BTreeSet<Name>)| !names.is_empty())
+            .collect();
+        Change {
+            added: without(&self.needed, &recorded.events),
+            dropped,
+        }
     }
 
     /// The events that a follower takes by what is recorded, that this release does not know, and that it would pass over.
@@ -144,7 +168,9 @@ impl Change {
     pub(crate) fn all(&self) -> EventNames {
         let mut all = self.added.clone();
         for (aggregate, names) in &self.dropped {
-            all.entry(aggregate.clone()).or_default().extend(names.iter().cloned());
+            all.entry(aggregate.clone())
+                .or_default()
+                .extend(names.iter().cloned());
         }
         all
     }
@@ -153,7 +179,10 @@ impl Change {
 fn without(events: &EventNames, others: &EventNames) -> EventNames {
     let rest = events.iter().map(|(aggregate, names)| {
         let others = others.get(aggregate);
-        let rest = names.iter().filter(|name| others.is_none_or(|others| !others.contains(*name))).cloned();
+        let rest = names
+            .iter()
+            .filter(|name| others.is_none_or(|others| !others.contains(*name)))
+            .cloned();
         (aggregate.clone(), rest.collect::<BTreeSet<_>>())
     });
     rest.filter(|(_, names)| !names.is_empty()).collect()
@@ -165,7 +194,11 @@ pub(crate) fn describe_events(events: &EventNames) -> String {
         let names: Vec<_> = names.iter().map(Name::as_str).collect();
         format!("{} of {aggregate}", names.join(", "))
     };
-    events.iter().map(of_aggregate).collect::<Vec<_>>().join("; ")
+    events
+        .iter()
+        .map(of_aggregate)
+        .collect::<Vec<_>>()
+        .join("; ")
 }
 
 #[cfg(test)]
@@ -174,7 +207,10 @@ mod tests {
 
     fn names(events: &[(&'static str, &[&'static str])]) -> EventNames {
         let names = |names: &[&'static str]| names.iter().copied().map(Name::from_static).collect();
-        events.iter().map(|(aggregate, events)| (Name::from_static(aggregate), names(events))).collect()
+        events
+            .iter()
+            .map(|(aggregate, events)| (Name::from_static(aggregate), names(events)))
+            .collect()
     }
 
     /// A follower of `Jar`, which has the events `a` to `d` and a retired one, `old`.
@@ -183,27 +219,56 @@ mod tests {
         let known = BTreeSet::from(["a", "b", "c", "d", "old"]);
         let needed = needed.iter().copied().collect();
         let retired = BTreeSet::from(["old"]);
-        followed.add(&"Jar".into(), &AggregateEvents { are_all: false, needed, known, retired });
+        followed.add(
+            &"Jar".into(),
+            &AggregateEvents {
+                are_all: false,
+                needed,
+                known,
+                retired,
+            },
+        );
         followed.with_known_aggregates(&BTreeSet::from(["Jar".into(), "Shelf".into()]))
     }
 
     fn recorded(events: &[(&'static str, &[&'static str])]) -> RecordedEvents {
-        RecordedEvents { events: names(events), tables: None }
+        RecordedEvents {
+            events: names(events),
+            tables: None,
+        }
     }
 
     #[test]
     fn what_is_added_dropped_and_unknown_is_told_apart() {
         let follower = follower(&["a", "b"]);
-        let before = recorded(&[("Jar", &["b", "c", "new", "old"]), ("Lid", &["x"]), ("Shelf", &["y"])]);
+        let before = recorded(&[
+            ("Jar", &["b", "c", "new", "old"]),
+            ("Lid", &["x"]),
+            ("Shelf", &["y"]),
+        ]);
         let change = follower.change_from(&before);
         assert_eq!(change.added, names(&[("Jar", &["a"])]));
-        assert_eq!(change.dropped, names(&[("Jar", &["c"]), ("Shelf", &["y"])]), "a retired event is not missed");
-        assert_eq!(change.all(), names(&[("Jar", &["a", "c"]), ("Shelf", &["y"])]));
+        assert_eq!(
+            change.dropped,
+            names(&[("Jar", &["c"]), ("Shelf", &["y"])]),
+            "a retired event is not missed"
+        );
+        assert_eq!(
+            change.all(),
+            names(&[("Jar", &["a", "c"]), ("Shelf", &["y"])])
+        );
         let unknown = names(&[("Jar", &["new"]), ("Lid", &["x"])]);
-        assert_eq!(follower.unknown_in(&before), unknown, "another release has recorded them");
+        assert_eq!(
+            follower.unknown_in(&before),
+            unknown,
+            "another release has recorded them"
+        );
 
         let after = follower.record_over(&before, &change.dropped);
-        assert_eq!(after, recorded(&[("Jar", &["a", "b", "new", "old"]), ("Lid", &["x"])]));
+        assert_eq!(
+            after,
+            recorded(&[("Jar", &["a", "b", "new", "old"]), ("Lid", &["x"])])
+        );
         assert_eq!(follower.change_from(&after), Change::default());
         assert_eq!(follower.unknown_in(&after), unknown);
     }
@@ -225,12 +290,25 @@ mod tests {
     #[test]
     fn tables_are_compared_apart_from_how_they_are_laid_out() {
         const TABLES: &[Table] =
-            &[Table::new("jars", "id TEXT PRIMARY KEY,\n    beans BIGINT").with_indexes(&["beans"])];
-        const SAME: &[Table] = &[Table::new("jars", "id TEXT  PRIMARY KEY, beans BIGINT").with_indexes(&["beans"])];
+            &[Table::new("jars", "id TEXT PRIMARY KEY,\n    beans BIGINT")
+                .with_indexes(&["beans"])];
+        const SAME: &[Table] =
+            &[Table::new("jars", "id TEXT  PRIMARY KEY, beans BIGINT").with_indexes(&["beans"])];
         const OTHER: &[Table] = &[Table::new("jars", "id TEXT PRIMARY KEY, beans BIGINT")];
         let recorded = follower(&["a"]).with_tables(TABLES).record();
-        assert!(!follower(&["a"]).with_tables(SAME).has_other_tables_than(&recorded));
-        assert!(follower(&["a"]).with_tables(OTHER).has_other_tables_than(&recorded));
-        assert!(!follower(&["a"]).has_other_tables_than(&recorded), "no read model");
+        assert!(
+            !follower(&["a"])
+                .with_tables(SAME)
+                .has_other_tables_than(&recorded)
+        );
+        assert!(
+            follower(&["a"])
+                .with_tables(OTHER)
+                .has_other_tables_than(&recorded)
+        );
+        assert!(
+            !follower(&["a"]).has_other_tables_than(&recorded),
+            "no read model"
+        );
     }
 }

@@ -6,7 +6,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::followed_events::AggregateEvents;
-use super::handlers::{EventHandler, HandleEvent, HandlePolicyEvent, HandleSqlEvent, HandleTimer, TimerHandler};
+use super::handlers::{
+    EventHandler, HandleEvent, HandlePolicyEvent, HandleSqlEvent, HandleTimer, TimerHandler,
+};
 use super::needs::Needs;
 use crate::aggregate::names_of;
 use crate::store::Name;
@@ -21,13 +23,23 @@ pub struct Follower<S> {
 /// Where a follower has its effects, and the handlers that have them.
 pub(crate) enum Target<S> {
     /// A policy, in its own application.
-    Policy { routes: Routes<dyn HandlePolicyEvent<S>>, timers: Option<Arc<dyn HandleTimer<S>>> },
+    Policy {
+        routes: Routes<dyn HandlePolicyEvent<S>>,
+        timers: Option<Arc<dyn HandleTimer<S>>>,
+    },
     /// A projection in the memory of this process, which is gone with it.
     Memory { routes: Routes<dyn HandleEvent<S>> },
     /// A read model in tables, in this version.
-    Sql { version: u32, tables: &'static [Table], routes: Routes<dyn HandleSqlEvent<S>> },
+    Sql {
+        version: u32,
+        tables: &'static [Table],
+        routes: Routes<dyn HandleSqlEvent<S>>,
+    },
     /// A projection into something that knows nothing of steps. The projection is of this type, and is given to the builder.
-    Foreign { of_type: TypeId, routes: Routes<dyn HandleEvent<S>> },
+    Foreign {
+        of_type: TypeId,
+        routes: Routes<dyn HandleEvent<S>>,
+    },
 }
 
 /// By the stored name of the aggregate.
@@ -70,22 +82,49 @@ pub struct SqlProjectionFollower<S, P> {
 impl<S: Send + Sync + 'static> Follower<S> {
     /// The policy that `part` finds in the system.
     pub fn policy<P>(name: &'static str, part: fn(&S) -> &P) -> PolicyFollower<S, P> {
-        PolicyFollower { name, part, routes: BTreeMap::new(), timers: None }
+        PolicyFollower {
+            name,
+            part,
+            routes: BTreeMap::new(),
+            timers: None,
+        }
     }
 
     /// The projection in memory that `part` finds in the system.
     pub fn projection<P>(name: &'static str, part: fn(&S) -> &P) -> ProjectionFollower<S, P> {
-        ProjectionFollower { name, part, routes: BTreeMap::new(), foreign: None }
+        ProjectionFollower {
+            name,
+            part,
+            routes: BTreeMap::new(),
+            foreign: None,
+        }
     }
 
     /// The projection into something foreign that `part` finds in the system.
-    pub fn foreign_projection<P: 'static>(name: &'static str, part: fn(&S) -> &P) -> ProjectionFollower<S, P> {
-        ProjectionFollower { name, part, routes: BTreeMap::new(), foreign: Some(TypeId::of::<P>()) }
+    pub fn foreign_projection<P: 'static>(
+        name: &'static str,
+        part: fn(&S) -> &P,
+    ) -> ProjectionFollower<S, P> {
+        ProjectionFollower {
+            name,
+            part,
+            routes: BTreeMap::new(),
+            foreign: Some(TypeId::of::<P>()),
+        }
     }
 
     /// The projection in a SQL database that `part` finds in the system.
-    pub fn sql_projection<P: SqlReadModel>(name: &'static str, part: fn(&S) -> &P) -> SqlProjectionFollower<S, P> {
-        SqlProjectionFollower { name, part, routes: BTreeMap::new(), version: P::VERSION, tables: P::TABLES }
+    pub fn sql_projection<P: SqlReadModel>(
+        name: &'static str,
+        part: fn(&S) -> &P,
+    ) -> SqlProjectionFollower<S, P> {
+        SqlProjectionFollower {
+            name,
+            part,
+            routes: BTreeMap::new(),
+            version: P::VERSION,
+            tables: P::TABLES,
+        }
     }
 }
 
@@ -157,13 +196,30 @@ impl<S: Send + Sync + 'static, P: 'static> PolicyFollower<S, P> {
 }
 
 impl<S, P> From<PolicyFollower<S, P>> for Follower<S> {
-    fn from(PolicyFollower { name, routes, timers, .. }: PolicyFollower<S, P>) -> Self {
-        Self { name, target: Target::Policy { routes, timers } }
+    fn from(
+        PolicyFollower {
+            name,
+            routes,
+            timers,
+            ..
+        }: PolicyFollower<S, P>,
+    ) -> Self {
+        Self {
+            name,
+            target: Target::Policy { routes, timers },
+        }
     }
 }
 
 impl<S, P> From<ProjectionFollower<S, P>> for Follower<S> {
-    fn from(ProjectionFollower { name, routes, foreign, .. }: ProjectionFollower<S, P>) -> Self {
+    fn from(
+        ProjectionFollower {
+            name,
+            routes,
+            foreign,
+            ..
+        }: ProjectionFollower<S, P>,
+    ) -> Self {
         let target = match foreign {
             None => Target::Memory { routes },
             Some(of_type) => Target::Foreign { of_type, routes },
@@ -173,8 +229,23 @@ impl<S, P> From<ProjectionFollower<S, P>> for Follower<S> {
 }
 
 impl<S, P> From<SqlProjectionFollower<S, P>> for Follower<S> {
-    fn from(SqlProjectionFollower { name, routes, version, tables, .. }: SqlProjectionFollower<S, P>) -> Self {
-        Self { name, target: Target::Sql { version, tables, routes } }
+    fn from(
+        SqlProjectionFollower {
+            name,
+            routes,
+            version,
+            tables,
+            ..
+        }: SqlProjectionFollower<S, P>,
+    ) -> Self {
+        Self {
+            name,
+            target: Target::Sql {
+                version,
+                tables,
+                routes,
+            },
+        }
     }
 }
 
@@ -190,7 +261,10 @@ impl<S> Target<S> {
 }
 
 fn sources<H: ?Sized>(routes: &Routes<H>) -> Vec<(&Name, &'static str)> {
-    routes.iter().map(|(aggregate, route)| (aggregate, route.application)).collect()
+    routes
+        .iter()
+        .map(|(aggregate, route)| (aggregate, route.application))
+        .collect()
 }
 
 impl<S> fmt::Debug for Follower<S> {
@@ -201,7 +275,16 @@ impl<S> fmt::Debug for Follower<S> {
             Target::Sql { .. } => "projection in a SQL database",
             Target::Foreign { .. } => "foreign projection",
         };
-        let follows: Vec<_> = self.target.sources().into_iter().map(|(aggregate, _)| aggregate).collect();
-        f.debug_struct("Follower").field("name", &self.name).field("kind", &kind).field("follows", &follows).finish()
+        let follows: Vec<_> = self
+            .target
+            .sources()
+            .into_iter()
+            .map(|(aggregate, _)| aggregate)
+            .collect();
+        f.debug_struct("Follower")
+            .field("name", &self.name)
+            .field("kind", &kind)
+            .field("follows", &follows)
+            .finish()
     }
 }

@@ -14,8 +14,8 @@ use crate::Table;
 use crate::projection::{quoted, table_of};
 use crate::sql::{Database, SqlError, Transaction};
 use crate::store::{
-    EventStore, HolderId, KnownPlace, Lease, LeaseRequest, LeaseToken, LogId, Name, Notebook, NotesQuery, Position,
-    Revision, StoreError, Tracking,
+    EventStore, HolderId, KnownPlace, Lease, LeaseRequest, LeaseToken, LogId, Name, Notebook,
+    NotesQuery, Position, Revision, StoreError, Tracking,
 };
 
 /// How long a process that compares is waited for if it gives no sign of life.
@@ -80,7 +80,14 @@ impl Generations {
         database: Arc<dyn Database>,
         upstreams: Vec<LogId>,
     ) -> Self {
-        Self { name, version, tables, home, database, upstreams }
+        Self {
+            name,
+            version,
+            tables,
+            home,
+            database,
+            upstreams,
+        }
     }
 
     pub(crate) fn name(&self) -> &Name {
@@ -115,9 +122,20 @@ impl Generations {
 
     async fn page(&self) -> Result<Page, StoreError> {
         let query = NotesQuery::new(self.name.clone(), self.home.log_id(), notes::GENERATIONS);
-        let Notebook { position, revision, notes, .. } = self.home.notes(query).await?;
-        let register = notes.get(notes::GENERATIONS).map_or(Ok(Register::default()), |note| read_register(note))?;
-        Ok(Page { register, position, revision })
+        let Notebook {
+            position,
+            revision,
+            notes,
+            ..
+        } = self.home.notes(query).await?;
+        let register = notes
+            .get(notes::GENERATIONS)
+            .map_or(Ok(Register::default()), |note| read_register(note))?;
+        Ok(Page {
+            register,
+            position,
+            revision,
+        })
     }
 
     /// The generations there are; the first one is made and shown at once.
@@ -128,10 +146,17 @@ impl Generations {
                 return Ok(page.register);
             }
             let first = self.generation(1);
-            let register = Register { shown: Some(first.clone()), ..Register::default() };
+            let register = Register {
+                shown: Some(first.clone()),
+                ..Register::default()
+            };
             let mut transaction = self.database.begin().await?;
             transaction.step(&self.change(&page, &register)).await?;
-            run(&mut *transaction, self.creation(&first).chain(first.showing())).await?;
+            run(
+                &mut *transaction,
+                self.creation(&first).chain(first.showing()),
+            )
+            .await?;
             transaction.commit().await?;
             Ok(register)
         })
@@ -144,16 +169,29 @@ impl Generations {
         self.until_nobody_interferes(|| async {
             let page = self.page().await?;
             let building = page.register.building.clone();
-            if let Some(building) = building.clone().filter(|building| building.version == self.version) {
+            if let Some(building) = building
+                .clone()
+                .filter(|building| building.version == self.version)
+            {
                 return Ok(building);
             }
             let next = self.generation(page.register.newest() + 1);
             let given_up = self.last_steps(building.as_ref()).await?;
             let mut transaction = self.database.begin().await?;
-            let register = Register { building: Some(next.clone()), ..page.register.clone() };
+            let register = Register {
+                building: Some(next.clone()),
+                ..page.register.clone()
+            };
             transaction.step(&self.change(&page, &register)).await?;
             make(&mut *transaction, &given_up).await?;
-            run(&mut *transaction, building.iter().flat_map(Generation::removal).chain(self.creation(&next))).await?;
+            run(
+                &mut *transaction,
+                building
+                    .iter()
+                    .flat_map(Generation::removal)
+                    .chain(self.creation(&next)),
+            )
+            .await?;
             transaction.commit().await?;
             Ok(next)
         })
@@ -161,7 +199,10 @@ impl Generations {
     }
 
     /// Begins to show readers `built` in place of what they see. `None`: it is not being built any more.
-    pub(crate) async fn begin_switch(&self, built: &Generation) -> Result<Option<Switch>, StoreError> {
+    pub(crate) async fn begin_switch(
+        &self,
+        built: &Generation,
+    ) -> Result<Option<Switch>, StoreError> {
         let page = self.page().await?;
         if page.register.building.as_ref() != Some(built) {
             return Ok(None);
@@ -169,24 +210,49 @@ impl Generations {
         let (mut last_steps, mut places) = (Vec::new(), Vec::new());
         if let Some(shown) = &page.register.shown {
             for (step, place) in self.spots(shown).await? {
-                last_steps.push(Tracking { to: RETIRED, ..step });
+                last_steps.push(Tracking {
+                    to: RETIRED,
+                    ..step
+                });
                 places.push(place);
             }
         }
-        Ok(Some(Switch { page, last_steps, places }))
+        Ok(Some(Switch {
+            page,
+            last_steps,
+            places,
+        }))
     }
 
     /// Shows what is built. Returns `false` if the one that readers see has moved since the switch began, or another process
     /// was at work: nothing is changed then.
-    pub(crate) async fn switch(&self, Switch { page, last_steps, .. }: Switch) -> Result<bool, SqlError> {
-        let Register { shown, building, .. } = &page.register;
-        let register = Register { shown: building.clone(), building: None, ..page.register.clone() };
+    pub(crate) async fn switch(
+        &self,
+        Switch {
+            page, last_steps, ..
+        }: Switch,
+    ) -> Result<bool, SqlError> {
+        let Register {
+            shown, building, ..
+        } = &page.register;
+        let register = Register {
+            shown: building.clone(),
+            building: None,
+            ..page.register.clone()
+        };
         let mut transaction = self.database.begin().await?;
         let switched = async {
             make(&mut *transaction, &last_steps).await?;
             transaction.step(&self.change(&page, &register)).await?;
-            let views = shown.iter().flat_map(Generation::hiding).chain(building.iter().flat_map(Generation::showing));
-            run(&mut *transaction, views.chain(shown.iter().flat_map(Generation::removal))).await?;
+            let views = shown
+                .iter()
+                .flat_map(Generation::hiding)
+                .chain(building.iter().flat_map(Generation::showing));
+            run(
+                &mut *transaction,
+                views.chain(shown.iter().flat_map(Generation::removal)),
+            )
+            .await?;
             Ok(transaction.commit().await?)
         };
         match switched.await {
@@ -198,7 +264,10 @@ impl Generations {
 
     /// A generation that readers never see, for `holder` to fill and to [remove](Self::end_check). One that a process has
     /// left behind is removed. `None`: another process is at it.
-    pub(crate) async fn begin_check(&self, holder: HolderId) -> Result<Option<Generation>, SqlError> {
+    pub(crate) async fn begin_check(
+        &self,
+        holder: HolderId,
+    ) -> Result<Option<Generation>, SqlError> {
         self.until_nobody_interferes(|| async {
             let page = self.page().await?;
             let left_behind = page.register.checking.clone();
@@ -209,10 +278,19 @@ impl Generations {
                 }
             }
             let mut transaction = self.database.begin().await?;
-            let register = Register { checking: Some(next.clone()), ..page.register.clone() };
+            let register = Register {
+                checking: Some(next.clone()),
+                ..page.register.clone()
+            };
             transaction.step(&self.change(&page, &register)).await?;
-            run(&mut *transaction, left_behind.iter().flat_map(Generation::removal).chain(self.creation(&next)))
-                .await?;
+            run(
+                &mut *transaction,
+                left_behind
+                    .iter()
+                    .flat_map(Generation::removal)
+                    .chain(self.creation(&next)),
+            )
+            .await?;
             transaction.commit().await?;
             Ok(Some(next))
         })
@@ -226,7 +304,15 @@ impl Generations {
         holder: HolderId,
     ) -> Result<Option<LeaseToken>, StoreError> {
         let (follower, upstream) = (self.follower(checking.number), self.home.log_id());
-        let lease = self.home.lease(LeaseRequest { follower, upstream, holder, duration: CHECK_LEASE }).await?;
+        let lease = self
+            .home
+            .lease(LeaseRequest {
+                follower,
+                upstream,
+                holder,
+                duration: CHECK_LEASE,
+            })
+            .await?;
         Ok(match lease {
             Lease::Held { token, .. } => Some(token),
             Lease::Taken { .. } => None,
@@ -234,74 +320,131 @@ impl Generations {
     }
 
     /// Removes what was only compared.
-    pub(crate) async fn end_check(&self, checked: &Generation, holder: HolderId) -> Result<(), SqlError> {
+    pub(crate) async fn end_check(
+        &self,
+        checked: &Generation,
+        holder: HolderId,
+    ) -> Result<(), SqlError> {
         self.until_nobody_interferes(|| async {
             let page = self.page().await?;
             if page.register.checking.as_ref() != Some(checked) {
                 return Ok(());
             }
             let mut transaction = self.database.begin().await?;
-            let register = Register { checking: None, ..page.register.clone() };
+            let register = Register {
+                checking: None,
+                ..page.register.clone()
+            };
             transaction.step(&self.change(&page, &register)).await?;
             run(&mut *transaction, checked.removal()).await?;
             Ok(transaction.commit().await?)
         })
         .await?;
         if let Some(token) = self.claim(checked, holder).await? {
-            self.home.release(&self.follower(checked.number), self.home.log_id(), token).await?;
+            self.home
+                .release(&self.follower(checked.number), self.home.log_id(), token)
+                .await?;
         }
         Ok(())
     }
 
     /// The steps after which a generation takes no event any more, from where it is in each of the logs.
-    async fn last_steps(&self, generation: Option<&Generation>) -> Result<Vec<Tracking>, StoreError> {
-        let Some(generation) = generation else { return Ok(Vec::new()) };
+    async fn last_steps(
+        &self,
+        generation: Option<&Generation>,
+    ) -> Result<Vec<Tracking>, StoreError> {
+        let Some(generation) = generation else {
+            return Ok(Vec::new());
+        };
         let steps = self.steps_on_the_spot(generation).await?;
-        Ok(steps.into_iter().map(|step| Tracking { to: RETIRED, ..step }).collect())
+        Ok(steps
+            .into_iter()
+            .map(|step| Tracking {
+                to: RETIRED,
+                ..step
+            })
+            .collect())
     }
 
     /// The steps that leave a generation where it is in each of the logs, as long as it has made no other.
-    pub(crate) async fn steps_on_the_spot(&self, generation: &Generation) -> Result<Vec<Tracking>, StoreError> {
-        Ok(self.spots(generation).await?.into_iter().map(|(step, _)| step).collect())
+    pub(crate) async fn steps_on_the_spot(
+        &self,
+        generation: &Generation,
+    ) -> Result<Vec<Tracking>, StoreError> {
+        Ok(self
+            .spots(generation)
+            .await?
+            .into_iter()
+            .map(|(step, _)| step)
+            .collect())
     }
 
     /// Such a step for each log, and the place itself.
-    async fn spots(&self, generation: &Generation) -> Result<Vec<(Tracking, KnownPlace)>, StoreError> {
+    async fn spots(
+        &self,
+        generation: &Generation,
+    ) -> Result<Vec<(Tracking, KnownPlace)>, StoreError> {
         let follower = self.follower(generation.number);
         let mut spots = Vec::new();
         for upstream in &self.upstreams {
             let query = NotesQuery::new(follower.clone(), *upstream, notes::GENERATIONS).limit(1);
-            let Notebook { position, revision, last_event, .. } = self.home.notes(query).await?;
-            let step = Tracking::new(follower.clone(), *upstream, position, position).with_revision(revision);
+            let Notebook {
+                position,
+                revision,
+                last_event,
+                ..
+            } = self.home.notes(query).await?;
+            let step = Tracking::new(follower.clone(), *upstream, position, position)
+                .with_revision(revision);
             spots.push((step, KnownPlace::new(position, last_event)));
         }
         Ok(spots)
     }
 
     fn generation(&self, number: u64) -> Generation {
-        let tables = self.tables.iter().map(|table| table.name.to_owned()).collect();
-        Generation { number, version: self.version, tables }
+        let tables = self
+            .tables
+            .iter()
+            .map(|table| table.name.to_owned())
+            .collect();
+        Generation {
+            number,
+            version: self.version,
+            tables,
+        }
     }
 
     fn creation(&self, generation: &Generation) -> impl Iterator<Item = String> {
-        self.tables.iter().flat_map(|table| table.creation(generation.number))
+        self.tables
+            .iter()
+            .flat_map(|table| table.creation(generation.number))
     }
 
     fn change(&self, page: &Page, register: &Register) -> Tracking {
         let note = serde_json::to_string(register).expect("numbers and texts");
-        Tracking::new(self.name.clone(), self.home.log_id(), page.position, page.position)
-            .with_revision(page.revision)
-            .with_note(notes::GENERATIONS, note)
+        Tracking::new(
+            self.name.clone(),
+            self.home.log_id(),
+            page.position,
+            page.position,
+        )
+        .with_revision(page.revision)
+        .with_note(notes::GENERATIONS, note)
     }
 
     /// Other processes may be about the same.
-    async fn until_nobody_interferes<T, F>(&self, attempt: impl Fn() -> F + Send) -> Result<T, SqlError>
+    async fn until_nobody_interferes<T, F>(
+        &self,
+        attempt: impl Fn() -> F + Send,
+    ) -> Result<T, SqlError>
     where
         F: Future<Output = Result<T, SqlError>> + Send,
     {
         loop {
             match attempt().await {
-                Err(SqlError::Store(StoreError::TrackingConflict { .. })) => tokio::task::yield_now().await,
+                Err(SqlError::Store(StoreError::TrackingConflict { .. })) => {
+                    tokio::task::yield_now().await
+                }
                 outcome => return outcome,
             }
         }
@@ -311,35 +454,60 @@ impl Generations {
 impl Register {
     /// The largest number of a generation that there is.
     fn newest(&self) -> u64 {
-        let Self { shown, building, checking } = self;
-        shown.iter().chain(building).chain(checking).map(|generation| generation.number).max().unwrap_or_default()
+        let Self {
+            shown,
+            building,
+            checking,
+        } = self;
+        shown
+            .iter()
+            .chain(building)
+            .chain(checking)
+            .map(|generation| generation.number)
+            .max()
+            .unwrap_or_default()
     }
 }
 
 impl Generation {
     /// Returns `true` if its tables have the names of these.
     pub(crate) fn has_tables(&self, tables: &[Table]) -> bool {
-        self.tables.iter().map(String::as_str).eq(tables.iter().map(|table| table.name))
+        self.tables
+            .iter()
+            .map(String::as_str)
+            .eq(tables.iter().map(|table| table.name))
     }
 
     /// Makes readers see it.
     fn showing(&self) -> impl Iterator<Item = String> {
-        let view =
-            |table| format!("CREATE VIEW {} AS SELECT * FROM {}", quoted(table), quoted(&table_of(table, self.number)));
+        let view = |table| {
+            format!(
+                "CREATE VIEW {} AS SELECT * FROM {}",
+                quoted(table),
+                quoted(&table_of(table, self.number))
+            )
+        };
         self.tables.iter().map(move |table| view(table))
     }
 
     /// Makes readers see nothing, until something else is shown.
     fn hiding(&self) -> impl Iterator<Item = String> {
-        self.tables.iter().map(|table| format!("DROP VIEW {}", quoted(table)))
+        self.tables
+            .iter()
+            .map(|table| format!("DROP VIEW {}", quoted(table)))
     }
 
     fn removal(&self) -> impl Iterator<Item = String> {
-        self.tables.iter().map(|table| format!("DROP TABLE {}", quoted(&table_of(table, self.number))))
+        self.tables
+            .iter()
+            .map(|table| format!("DROP TABLE {}", quoted(&table_of(table, self.number))))
     }
 }
 
-async fn run(transaction: &mut dyn Transaction, statements: impl Iterator<Item = String>) -> Result<(), SqlError> {
+async fn run(
+    transaction: &mut dyn Transaction,
+    statements: impl Iterator<Item = String>,
+) -> Result<(), SqlError> {
     for statement in statements {
         transaction.execute(&statement, &[]).await?;
     }
@@ -347,7 +515,10 @@ async fn run(transaction: &mut dyn Transaction, statements: impl Iterator<Item =
 }
 
 /// Makes several steps.
-pub(crate) async fn make(transaction: &mut dyn Transaction, steps: &[Tracking]) -> Result<(), StoreError> {
+pub(crate) async fn make(
+    transaction: &mut dyn Transaction,
+    steps: &[Tracking],
+) -> Result<(), StoreError> {
     for step in steps {
         transaction.step(step).await?;
     }
@@ -355,6 +526,7 @@ pub(crate) async fn make(transaction: &mut dyn Transaction, steps: &[Tracking]) 
 }
 
 fn read_register(note: &str) -> Result<Register, StoreError> {
-    serde_json::from_str(note)
-        .map_err(|error| StoreError::corrupt(format!("the generations of a read model, {note:?}"), error))
+    serde_json::from_str(note).map_err(|error| {
+        StoreError::corrupt(format!("the generations of a read model, {note:?}"), error)
+    })
 }

@@ -65,13 +65,20 @@ impl Definition {
     /// A system without parts. `#[derive(System)]` adds them.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
-        Self { name, applications: Vec::new(), followers: Vec::new() }
+        Self {
+            name,
+            applications: Vec::new(),
+            followers: Vec::new(),
+        }
     }
 
     /// Adds an application that owns `aggregates`.
     #[must_use]
     pub fn with_application(mut self, name: &'static str, aggregates: &[&'static str]) -> Self {
-        self.applications.push(ApplicationDefinition { name, aggregates: aggregates.to_vec() });
+        self.applications.push(ApplicationDefinition {
+            name,
+            aggregates: aggregates.to_vec(),
+        });
         self
     }
 
@@ -83,7 +90,11 @@ impl Definition {
 
     /// Adds a projection that follows pairs of application and aggregate.
     #[must_use]
-    pub fn with_projection(self, name: &'static str, follows: &[(&'static str, &'static str)]) -> Self {
+    pub fn with_projection(
+        self,
+        name: &'static str,
+        follows: &[(&'static str, &'static str)],
+    ) -> Self {
         self.with_follower(name, FollowerKind::Projection, follows)
     }
 
@@ -93,8 +104,18 @@ impl Definition {
         kind: FollowerKind,
         follows: &[(&'static str, &'static str)],
     ) -> Self {
-        let follows = follows.iter().map(|&(application, aggregate)| Follows { application, aggregate }).collect();
-        self.followers.push(FollowerDefinition { name, kind, follows });
+        let follows = follows
+            .iter()
+            .map(|&(application, aggregate)| Follows {
+                application,
+                aggregate,
+            })
+            .collect();
+        self.followers.push(FollowerDefinition {
+            name,
+            kind,
+            follows,
+        });
         self
     }
 
@@ -103,7 +124,10 @@ impl Definition {
     pub fn to_mermaid(&self) -> String {
         let mut lines = vec!["flowchart LR".to_string()];
         for ApplicationDefinition { name, aggregates } in &self.applications {
-            lines.push(format!("    {name}[\"{name}<br/>{}\"]", aggregates.join(", ")));
+            lines.push(format!(
+                "    {name}[\"{name}<br/>{}\"]",
+                aggregates.join(", ")
+            ));
         }
         for follower in &self.followers {
             if follower.kind == FollowerKind::Projection {
@@ -111,11 +135,12 @@ impl Definition {
             }
         }
         for FollowerDefinition { name, follows, .. } in &self.followers {
-            lines.extend(
-                follows
-                    .iter()
-                    .map(|follows| format!("    {} -- {} --> {name}", follows.application, follows.aggregate)),
-            );
+            lines.extend(follows.iter().map(|follows| {
+                format!(
+                    "    {} -- {} --> {name}",
+                    follows.application, follows.aggregate
+                )
+            }));
         }
         lines.join("\n") + "\n"
     }
@@ -128,7 +153,9 @@ impl Definition {
         for ApplicationDefinition { name, aggregates } in &self.applications {
             for aggregate in aggregates {
                 if let Some(other) = owners.insert(aggregate, name) {
-                    let reason = format!("{other} and {name} both own an aggregate with the stored name {aggregate}");
+                    let reason = format!(
+                        "{other} and {name} both own an aggregate with the stored name {aggregate}"
+                    );
                     return Err(SystemError::Invalid { reason });
                 }
             }
@@ -138,10 +165,22 @@ impl Definition {
 
     /// Names that the framework makes for itself would share what is stored under them.
     fn check_names(&self) -> Result<(), SystemError> {
-        let applications = self.applications.iter().map(|application| ("application", application.name));
-        let aggregates = self.applications.iter().flat_map(|application| &application.aggregates);
-        let followers = self.followers.iter().map(|follower| ("follower", follower.name));
-        for (what, name) in applications.chain(followers).chain(aggregates.map(|name| ("aggregate", *name))) {
+        let applications = self
+            .applications
+            .iter()
+            .map(|application| ("application", application.name));
+        let aggregates = self
+            .applications
+            .iter()
+            .flat_map(|application| &application.aggregates);
+        let followers = self
+            .followers
+            .iter()
+            .map(|follower| ("follower", follower.name));
+        for (what, name) in applications
+            .chain(followers)
+            .chain(aggregates.map(|name| ("aggregate", *name)))
+        {
             if let Some(fault) = notes::reserved(name) {
                 let reason = format!(
                     "the name of the {what} {name:?} {fault}, as do names that the framework stores things under; choose another \
@@ -155,17 +194,31 @@ impl Definition {
 
     /// The stored names of all aggregates.
     pub(crate) fn aggregates(&self) -> BTreeSet<Name> {
-        let aggregates = self.applications.iter().flat_map(|application| &application.aggregates);
+        let aggregates = self
+            .applications
+            .iter()
+            .flat_map(|application| &application.aggregates);
         aggregates.map(|name| Name::from_static(name)).collect()
     }
 
     /// The policies among which events can go round in a circle, and those between two circles.
     pub(crate) fn circle(&self) -> Vec<&'static str> {
-        let mut left: Vec<_> = self.followers.iter().filter(|follower| follower.kind == FollowerKind::Policy).collect();
+        let mut left: Vec<_> = self
+            .followers
+            .iter()
+            .filter(|follower| follower.kind == FollowerKind::Policy)
+            .collect();
         loop {
             let names: Vec<_> = left.iter().map(|follower| follower.name).collect();
-            let followed: Vec<_> = left.iter().flat_map(|follower| follower.applications()).collect();
-            left.retain(|follower| follower.applications().any(|application| names.contains(&application)));
+            let followed: Vec<_> = left
+                .iter()
+                .flat_map(|follower| follower.applications())
+                .collect();
+            left.retain(|follower| {
+                follower
+                    .applications()
+                    .any(|application| names.contains(&application))
+            });
             left.retain(|follower| followed.contains(&follower.name));
             if left.len() == names.len() {
                 return names;
@@ -183,15 +236,32 @@ impl FollowerDefinition {
 
 impl fmt::Display for Definition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let names = self.applications.iter().map(|part| part.name).chain(self.followers.iter().map(|part| part.name));
+        let names = self
+            .applications
+            .iter()
+            .map(|part| part.name)
+            .chain(self.followers.iter().map(|part| part.name));
         let width = names.map(str::len).max().unwrap_or(0);
         write!(f, "{}", self.name)?;
         for ApplicationDefinition { name, aggregates } in &self.applications {
-            write!(f, "\n  application  {name:width$}  owns {}", aggregates.join(", "))?;
+            write!(
+                f,
+                "\n  application  {name:width$}  owns {}",
+                aggregates.join(", ")
+            )?;
         }
-        for FollowerDefinition { name, kind, follows } in &self.followers {
+        for FollowerDefinition {
+            name,
+            kind,
+            follows,
+        } in &self.followers
+        {
             let follows: Vec<_> = follows.iter().map(ToString::to_string).collect();
-            write!(f, "\n  {kind:11}  {name:width$}  follows {}", follows.join(", "))?;
+            write!(
+                f,
+                "\n  {kind:11}  {name:width$}  follows {}",
+                follows.join(", ")
+            )?;
         }
         Ok(())
     }
@@ -251,29 +321,48 @@ Bank
     fn one_stored_name_has_one_owner() {
         let twice = bank().with_application("savings", &["Account"]);
         let message = twice.check().expect_err("two owners").to_string();
-        assert!(message.contains("accounts and savings both own"), "{message}");
+        assert!(
+            message.contains("accounts and savings both own"),
+            "{message}"
+        );
         assert!(bank().check().is_ok());
     }
 
     #[test]
     fn names_that_the_framework_makes_are_refused() {
-        let fault = |definition: Definition| definition.check().expect_err("a reserved name").to_string();
+        let fault =
+            |definition: Definition| definition.check().expect_err("a reserved name").to_string();
         let partition = fault(bank().with_application("ledger:1/4", &["Book"]));
-        assert!(partition.contains("the application \"ledger:1/4\" contains `:`"), "{partition}");
+        assert!(
+            partition.contains("the application \"ledger:1/4\" contains `:`"),
+            "{partition}"
+        );
         let aggregate = fault(bank().with_application("books", &["bank.Book"]));
-        assert!(aggregate.contains("the aggregate \"bank.Book\" contains `.`"), "{aggregate}");
+        assert!(
+            aggregate.contains("the aggregate \"bank.Book\" contains `.`"),
+            "{aggregate}"
+        );
         let generation = fault(bank().with_projection("feed@2", &[("accounts", "Account")]));
-        assert!(generation.contains("the follower \"feed@2\" contains `@`"), "{generation}");
+        assert!(
+            generation.contains("the follower \"feed@2\" contains `@`"),
+            "{generation}"
+        );
         let framework = fault(bank().with_projection("eventsourcing", &[("accounts", "Account")]));
-        assert!(framework.contains("begins with `eventsourcing`"), "{framework}");
+        assert!(
+            framework.contains("begins with `eventsourcing`"),
+            "{framework}"
+        );
     }
 
     #[test]
     fn finds_circles_of_policies() {
         assert_eq!(bank().circle(), [""; 0]);
-        let circle =
-            bank().with_policy("accounts", &[("audit", "Finding")]).with_policy("audit", &[("ledger", "Ledger")]);
-        let circle = circle.with_policy("report", &[("ledger", "Ledger")]).with_policy("source", &[("feed", "Rate")]);
+        let circle = bank()
+            .with_policy("accounts", &[("audit", "Finding")])
+            .with_policy("audit", &[("ledger", "Ledger")]);
+        let circle = circle
+            .with_policy("report", &[("ledger", "Ledger")])
+            .with_policy("source", &[("feed", "Rate")]);
         assert_eq!(circle.circle(), ["ledger", "accounts", "audit"]);
     }
 }

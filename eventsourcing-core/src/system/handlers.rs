@@ -24,7 +24,12 @@ pub(crate) trait HandlePolicyEvent<S>: Send + Sync {
 #[async_trait]
 pub(crate) trait HandleEvent<S>: Send + Sync {
     /// Skips the parts of the event that are among `projected`, and adds those that it projects.
-    async fn project(&self, system: &S, event: &StoredEvent, projected: &ProjectedEvents) -> Result<(), Cause>;
+    async fn project(
+        &self,
+        system: &S,
+        event: &StoredEvent,
+        projected: &ProjectedEvents,
+    ) -> Result<(), Cause>;
 }
 
 /// What a projection in a SQL database does with one event.
@@ -69,7 +74,12 @@ impl<S: Send + Sync, P: Policy<A>, A: Aggregate> HandlePolicyEvent<S> for EventH
 
 #[async_trait]
 impl<S: Send + Sync, P: Projection<A>, A: Aggregate> HandleEvent<S> for EventHandler<S, P, A> {
-    async fn project(&self, system: &S, event: &StoredEvent, projected: &ProjectedEvents) -> Result<(), Cause> {
+    async fn project(
+        &self,
+        system: &S,
+        event: &StoredEvent,
+        projected: &ProjectedEvents,
+    ) -> Result<(), Cause> {
         for event in self.needs.decode(event)? {
             if !projected.contains(event.position, event.part) {
                 (self.part)(system).project(&event).await?;
@@ -81,7 +91,9 @@ impl<S: Send + Sync, P: Projection<A>, A: Aggregate> HandleEvent<S> for EventHan
 }
 
 #[async_trait]
-impl<S: Send + Sync, P: SqlProjection<A>, A: Aggregate> HandleSqlEvent<S> for EventHandler<S, P, A> {
+impl<S: Send + Sync, P: SqlProjection<A>, A: Aggregate> HandleSqlEvent<S>
+    for EventHandler<S, P, A>
+{
     async fn project(&self, system: &S, event: &StoredEvent, tx: &mut Tx<'_>) -> Result<(), Cause> {
         for event in self.needs.decode(event)? {
             (self.part)(system).project(&event, tx).await?;

@@ -16,7 +16,8 @@ use uuid::Uuid;
 use super::SystemError;
 use super::notes;
 use crate::store::{
-    Append, EventStore, FollowersQuery, LogId, LogQuery, Name, NotesQuery, Position, StoreError, Tracking,
+    Append, EventStore, FollowersQuery, LogId, LogQuery, Name, NotesQuery, Position, StoreError,
+    Tracking,
 };
 
 /// The number of followers that are read at once.
@@ -94,11 +95,15 @@ struct Known {
 impl KnownFollowers {
     /// Reads what the stores know, and refuses a start that could have effects a second time.
     pub(super) async fn agree(&self) -> Result<KnownDeclarations<'_>, SystemError> {
-        if let Some(name) =
-            self.removed.iter().find(|name| self.declared.iter().any(|declared| declared.name == **name))
+        if let Some(name) = self
+            .removed
+            .iter()
+            .find(|name| self.declared.iter().any(|declared| declared.name == **name))
         {
             let system = self.system;
-            let reason = format!("{system} declares the follower {name}; take it out of removed_followers([…])");
+            let reason = format!(
+                "{system} declares the follower {name}; take it out of removed_followers([…])"
+            );
             return Err(SystemError::Invalid { reason });
         }
         let mut books = Vec::with_capacity(self.stores.len());
@@ -115,7 +120,9 @@ impl KnownFollowers {
             return Ok(());
         }
         let missing = self.missing(books, &beginning).await?;
-        let Some(first_missing) = missing.first() else { return Ok(()) };
+        let Some(first_missing) = missing.first() else {
+            return Ok(());
+        };
         for declared in beginning {
             if declared.has_events().await? {
                 return Err(self.refusal(declared, first_missing, &missing));
@@ -126,11 +133,18 @@ impl KnownFollowers {
 
     /// Returns the declared followers that have never made a step.
     fn beginning(&self, books: &[Book]) -> Vec<&Declared> {
-        self.declared.iter().filter(|declared| books.iter().all(|book| !book.knows(declared))).collect()
+        self.declared
+            .iter()
+            .filter(|declared| books.iter().all(|book| !book.knows(declared)))
+            .collect()
     }
 
     /// The followers that have processed events, and that this system should have or may have had under another name.
-    async fn missing(&self, books: &[Book], beginning: &[&Declared]) -> Result<Vec<Name>, StoreError> {
+    async fn missing(
+        &self,
+        books: &[Book],
+        beginning: &[&Declared],
+    ) -> Result<Vec<Name>, StoreError> {
         let mut missing = Vec::new();
         for book in books {
             for (name, known) in self.not_declared(book) {
@@ -148,10 +162,18 @@ impl KnownFollowers {
 
     /// The followers that have come anywhere in a store, and that are neither declared there nor removed.
     fn not_declared<'a>(&self, book: &'a Book) -> Vec<(&'a Name, &'a Known)> {
-        let is_declared =
-            |name: &Name| self.declared.iter().any(|declared| declared.name == *name && declared.is_at_home_in(book));
-        let have_moved = book.followers.iter().filter(|(_, known)| known.position > Position::ZERO);
-        have_moved.filter(|(name, _)| !is_declared(name) && !self.removed.contains(*name)).collect()
+        let is_declared = |name: &Name| {
+            self.declared
+                .iter()
+                .any(|declared| declared.name == *name && declared.is_at_home_in(book))
+        };
+        let have_moved = book
+            .followers
+            .iter()
+            .filter(|(_, known)| known.position > Position::ZERO);
+        have_moved
+            .filter(|(name, _)| !is_declared(name) && !self.removed.contains(*name))
+            .collect()
     }
 
     fn refusal(&self, begins: &Declared, missing: &Name, all_missing: &[Name]) -> SystemError {
@@ -163,7 +185,10 @@ impl KnownFollowers {
                  every effect a second time; give its application the store that it had"
             )
         } else {
-            let names: Vec<_> = all_missing.iter().map(|name| format!("{:?}", name.as_str())).collect();
+            let names: Vec<_> = all_missing
+                .iter()
+                .map(|name| format!("{:?}", name.as_str()))
+                .collect();
             format!(
                 "{system} does not declare the follower {missing} any more, which the store knows, and {begins} would begin \
                  at the first event of a log that has events for it. If {begins} is {missing} under another name, every \
@@ -180,24 +205,51 @@ impl KnownFollowers {
     /// revision cannot get in the way of another process that does the same.
     async fn record(&self, book: &Book) -> Result<(), StoreError> {
         let mut notes = BTreeMap::new();
-        for declared in self.declared.iter().filter(|declared| declared.is_at_home_in(book)) {
-            let declaration = Declaration { owns: declared.owns.clone(), removed: false };
+        for declared in self
+            .declared
+            .iter()
+            .filter(|declared| declared.is_at_home_in(book))
+        {
+            let declaration = Declaration {
+                owns: declared.owns.clone(),
+                removed: false,
+            };
             notes.insert(declared.name.clone(), declaration);
         }
-        for name in self.removed.iter().filter(|name| book.followers.contains_key(*name)) {
-            let owns = book.declaration(self.system, name).map(|known| known.owns.clone()).unwrap_or_default();
-            notes.insert(name.clone(), Declaration { owns, removed: true });
+        for name in self
+            .removed
+            .iter()
+            .filter(|name| book.followers.contains_key(*name))
+        {
+            let owns = book
+                .declaration(self.system, name)
+                .map(|known| known.owns.clone())
+                .unwrap_or_default();
+            notes.insert(
+                name.clone(),
+                Declaration {
+                    owns,
+                    removed: true,
+                },
+            );
         }
         notes.retain(|name, declaration| book.declaration(self.system, name) != Some(declaration));
         if notes.is_empty() {
             return Ok(());
         }
-        let step = Tracking::new(notes::SYSTEMS, book.store.log_id(), Position::ZERO, Position::ZERO);
+        let step = Tracking::new(
+            notes::SYSTEMS,
+            book.store.log_id(),
+            Position::ZERO,
+            Position::ZERO,
+        );
         let step = notes.iter().fold(step, |step, (name, declaration)| {
             let note = serde_json::to_string(declaration).expect("names are JSON");
             step.with_note(notes::declaration(self.system, name), note)
         });
-        book.store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await?;
+        book.store
+            .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+            .await?;
         Ok(())
     }
 }
@@ -228,7 +280,9 @@ impl Declared {
 
 impl DeclaredLog {
     fn first_after(&self, position: Position) -> LogQuery {
-        LogQuery::after(position).limit(1).categories(self.takes.iter().cloned())
+        LogQuery::after(position)
+            .limit(1)
+            .categories(self.takes.iter().cloned())
     }
 }
 
@@ -236,7 +290,11 @@ impl Book {
     async fn read(store: &Arc<dyn EventStore>) -> Result<Self, StoreError> {
         let followers = known_followers(&**store).await?;
         let declarations = declarations(&**store).await?;
-        Ok(Self { store: Arc::clone(store), followers, declarations })
+        Ok(Self {
+            store: Arc::clone(store),
+            followers,
+            declarations,
+        })
     }
 
     /// Returns `true` if the follower is at home here and has made a step.
@@ -245,7 +303,8 @@ impl Book {
     }
 
     fn declaration(&self, system: &str, follower: &Name) -> Option<&Declaration> {
-        self.declarations.get(&(system.to_owned(), follower.clone()))
+        self.declarations
+            .get(&(system.to_owned(), follower.clone()))
     }
 
     /// Returns `true` if a follower that is not declared may be one that `system` has lost; `None` if no system has
@@ -254,8 +313,16 @@ impl Book {
         if let Some(own) = self.declaration(system, follower) {
             return Some(!own.removed);
         }
-        let others: Vec<_> = self.declarations.iter().filter(|((_, name), _)| name == follower).collect();
-        let is_of = |other: &Declaration| beginning.iter().any(|begins| !begins.owns.is_disjoint(&other.owns));
+        let others: Vec<_> = self
+            .declarations
+            .iter()
+            .filter(|((_, name), _)| name == follower)
+            .collect();
+        let is_of = |other: &Declaration| {
+            beginning
+                .iter()
+                .any(|begins| !begins.owns.is_disjoint(&other.owns))
+        };
         (!others.is_empty()).then(|| others.iter().any(|(_, other)| is_of(other)))
     }
 
@@ -278,14 +345,18 @@ async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>
     loop {
         let page = store.followers(query.clone()).await?;
         let is_last = page.len() < FOLLOWERS_PER_PAGE;
-        let Some(last) = page.last() else { return Ok(followers) };
+        let Some(last) = page.last() else {
+            return Ok(followers);
+        };
         query = match notes::behind_rejections(&last.follower) {
             // There may be a million kept refusals, and they are no followers: on to what comes after all of them.
             Some(beyond_all) => query.after(beyond_all, LogId::from_uuid(Uuid::max())),
             None => query.after(last.follower.clone(), last.upstream),
         };
         for place in page {
-            let Some(whole) = notes::declared(&place.follower) else { continue };
+            let Some(whole) = notes::declared(&place.follower) else {
+                continue;
+            };
             let known = followers.entry(whole).or_default();
             known.position = known.position.max(place.position);
             known.parts.push((place.follower, place.upstream));
@@ -296,16 +367,25 @@ async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>
     }
 }
 
-async fn declarations(store: &dyn EventStore) -> Result<BTreeMap<(String, Name), Declaration>, StoreError> {
+async fn declarations(
+    store: &dyn EventStore,
+) -> Result<BTreeMap<(String, Name), Declaration>, StoreError> {
     let mut declarations = BTreeMap::new();
-    let mut query = NotesQuery::new(notes::SYSTEMS, store.log_id(), "").limit(DECLARATIONS_PER_PAGE);
+    let mut query =
+        NotesQuery::new(notes::SYSTEMS, store.log_id(), "").limit(DECLARATIONS_PER_PAGE);
     loop {
         let notes = store.notes(query.clone()).await?.notes;
-        let Some((last, _)) = notes.last_key_value() else { return Ok(declarations) };
+        let Some((last, _)) = notes.last_key_value() else {
+            return Ok(declarations);
+        };
         query = query.after(last.clone());
         for (key, note) in &notes {
-            let corrupt =
-                |error| StoreError::corrupt(format!("the declaration of the follower {key}, {note:?}"), error);
+            let corrupt = |error| {
+                StoreError::corrupt(
+                    format!("the declaration of the follower {key}, {note:?}"),
+                    error,
+                )
+            };
             let declaration = serde_json::from_str(note).map_err(corrupt)?;
             if let Some((system, follower)) = notes::read_declaration(key) {
                 declarations.insert((system.to_owned(), follower), declaration);

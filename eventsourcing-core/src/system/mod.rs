@@ -32,7 +32,8 @@ mod wiring;
 
 #[cfg(feature = "archive")]
 pub(crate) use carried::{
-    Carried, carried, is_carried_as_it_is, is_of_positions, is_put_aside, moved_note, partitions, place_of,
+    Carried, carried, is_carried_as_it_is, is_of_positions, is_put_aside, moved_note, partitions,
+    place_of,
 };
 pub(crate) use failure::{Cause, Failure};
 #[cfg(feature = "archive")]
@@ -49,16 +50,20 @@ pub use graph::{ApplicationDefinition, Definition, FollowerDefinition, FollowerK
 pub use parked_timers::ParkedTimer;
 pub use parking::Parking;
 pub use report::{
-    AcceptedLog, BuildProgress, BuildState, ContentsVerification, Difference, EventPlace, Finding, FollowerFailure,
-    FollowerHealth, FollowerState, FollowerVerification, Health, Holder, OnFailure, Parked, ParkingAction,
-    ParkingRecord, Retried, RowDifference, TableDifference, TimerRecord, Verification, VerifyProgress,
+    AcceptedLog, BuildProgress, BuildState, ContentsVerification, Difference, EventPlace, Finding,
+    FollowerFailure, FollowerHealth, FollowerState, FollowerVerification, Health, Holder,
+    OnFailure, Parked, ParkingAction, ParkingRecord, Retried, RowDifference, TableDifference,
+    TimerRecord, Verification, VerifyProgress,
 };
 pub use runner::Runner;
 pub use running::Running;
 pub use stores::{Applications, Stores};
 
 /// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
-#[diagnostic::on_unimplemented(message = "`{Self}` is not a system", label = "derive `System` for `{Self}`")]
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a system",
+    label = "derive `System` for `{Self}`"
+)]
 pub trait System: Sized + Send + Sync + 'static {
     /// What the system consists of.
     fn definition() -> Definition;
@@ -71,15 +76,31 @@ pub trait System: Sized + Send + Sync + 'static {
 }
 
 fn unknown_application(definition: &Definition, name: &str) -> SystemError {
-    let known: Vec<_> = definition.applications.iter().map(|application| application.name).collect();
+    let known: Vec<_> = definition
+        .applications
+        .iter()
+        .map(|application| application.name)
+        .collect();
     SystemError::Invalid {
-        reason: format!("{} has no application {name:?}; it has {}", definition.name, known.join(", ")),
+        reason: format!(
+            "{} has no application {name:?}; it has {}",
+            definition.name,
+            known.join(", ")
+        ),
     }
 }
 
 fn unknown_follower(definition: &Definition, name: &str) -> SystemError {
-    let known: Vec<_> = definition.followers.iter().map(|follower| follower.name).collect();
+    let known: Vec<_> = definition
+        .followers
+        .iter()
+        .map(|follower| follower.name)
+        .collect();
     SystemError::Invalid {
-        reason: format!("{} has no follower {name:?}; it has {}", definition.name, known.join(", ")),
+        reason: format!(
+            "{} has no follower {name:?}; it has {}",
+            definition.name,
+            known.join(", ")
+        ),
     }
 }

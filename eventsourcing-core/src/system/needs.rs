@@ -24,7 +24,10 @@ struct Only {
 
 impl<A: Aggregate> Needs<A> {
     pub(crate) fn all() -> Self {
-        Self { only: None, of: PhantomData }
+        Self {
+            only: None,
+            of: PhantomData,
+        }
     }
 
     /// Those of these variants.
@@ -32,7 +35,10 @@ impl<A: Aggregate> Needs<A> {
     /// # Panics
     /// If there is no such variant.
     pub(crate) fn only(variants: &[&str]) -> Self {
-        let indices: HashSet<_> = variants.iter().map(|variant| index_of::<A>(variant)).collect();
+        let indices: HashSet<_> = variants
+            .iter()
+            .map(|variant| index_of::<A>(variant))
+            .collect();
         let current = indices.iter().map(|index| A::Event::TYPES[*index].name);
         // Which events a former one is split into is not known before it is.
         let is_wanted = |former: &&Former<A::Event>| match former.index() {
@@ -41,27 +47,49 @@ impl<A: Aggregate> Needs<A> {
         };
         let former = A::Event::FORMER.iter().filter(is_wanted).map(Former::name);
         let names = current.chain(former).collect();
-        Self { only: Some(Only { indices, names }), of: PhantomData }
+        Self {
+            only: Some(Only { indices, names }),
+            of: PhantomData,
+        }
     }
 
     /// The stored names of the events that are needed, of those that this release knows, and of those that are read as
     /// nothing.
     pub(crate) fn names(&self) -> AggregateEvents {
         let former = A::Event::FORMER.iter();
-        let retired: BTreeSet<_> = former.clone().filter(|former| former.is_retired()).map(Former::name).collect();
+        let retired: BTreeSet<_> = former
+            .clone()
+            .filter(|former| former.is_retired())
+            .map(Former::name)
+            .collect();
         let current = A::Event::TYPES.iter().map(|event| event.name);
         let known: BTreeSet<_> = current.chain(former.map(Former::name)).collect();
         let needed = match &self.only {
             Some(only) => only.names.iter().copied().collect(),
             None => known.difference(&retired).copied().collect(),
         };
-        AggregateEvents { are_all: self.only.is_none(), needed, known, retired }
+        AggregateEvents {
+            are_all: self.only.is_none(),
+            needed,
+            known,
+            retired,
+        }
     }
 
     /// The events that come of `stored`, as far as they are needed.
-    pub(crate) fn decode(&self, stored: &StoredEvent) -> Result<impl Iterator<Item = Recorded<A>>, StoreError> {
-        let needed = self.only.as_ref().is_none_or(|only| only.names.contains(stored.name.as_str()));
-        let events = if needed { Some(Recorded::decode(stored)?) } else { None };
+    pub(crate) fn decode(
+        &self,
+        stored: &StoredEvent,
+    ) -> Result<impl Iterator<Item = Recorded<A>>, StoreError> {
+        let needed = self
+            .only
+            .as_ref()
+            .is_none_or(|only| only.names.contains(stored.name.as_str()));
+        let events = if needed {
+            Some(Recorded::decode(stored)?)
+        } else {
+            None
+        };
         let is_needed = |event: &Recorded<A>| match &self.only {
             None => true,
             Some(only) => only.indices.contains(&event.payload.index()),
@@ -75,5 +103,11 @@ fn index_of<A: Aggregate>(variant: &str) -> usize {
     known
         .iter()
         .position(|known| *known == variant)
-        .unwrap_or_else(|| panic!("{} has no event `{variant}`; it has {}", A::NAME, known.join(", ")))
+        .unwrap_or_else(|| {
+            panic!(
+                "{} has no event `{variant}`; it has {}",
+                A::NAME,
+                known.join(", ")
+            )
+        })
 }

@@ -67,10 +67,14 @@ const SEPARATORS: [char; 4] = [':', '@', '.', '/'];
 ///
 /// The macros refuse the same names while compiling (`eventsourcing-derive/src/stored_name.rs`).
 pub(crate) fn reserved(name: &str) -> Option<String> {
-    if let Some(separator) = name.chars().find(|character| SEPARATORS.contains(character)) {
+    if let Some(separator) = name
+        .chars()
+        .find(|character| SEPARATORS.contains(character))
+    {
         return Some(format!("contains `{separator}`"));
     }
-    name.starts_with(FRAMEWORK).then(|| format!("begins with `{FRAMEWORK}`"))
+    name.starts_with(FRAMEWORK)
+        .then(|| format!("begins with `{FRAMEWORK}`"))
 }
 
 /// The name under which partition `number`, from 1, of `follower` keeps its position and its notes.
@@ -97,12 +101,18 @@ pub(crate) fn rejection(command_id: CommandId) -> Name {
 /// Returns a name behind those of all rejections if `name` is that of a rejection. Followers are listed in the order of their
 /// names, so all rejections can be skipped at once.
 pub(crate) fn behind_rejections(name: &Name) -> Option<Name> {
-    name.as_str().starts_with(REJECTIONS).then(|| format!("{REJECTIONS}~").into())
+    name.as_str()
+        .starts_with(REJECTIONS)
+        .then(|| format!("{REJECTIONS}~").into())
 }
 
 /// Returns the follower that `part` is a partition of, or `part` itself.
 pub(crate) fn whole(part: &Name) -> Name {
-    match part.as_str().rsplit_once(':').and_then(|(whole, part)| Some((whole, part.split_once('/')?))) {
+    match part
+        .as_str()
+        .rsplit_once(':')
+        .and_then(|(whole, part)| Some((whole, part.split_once('/')?)))
+    {
         Some((whole, (number, of))) if is_number(number) && is_number(of) => whole.into(),
         _ => part.clone(),
     }
@@ -153,7 +163,11 @@ pub(crate) fn dropped(position: Position) -> String {
 
 /// Two records of one microsecond are of different events.
 pub(crate) fn parking_record(at: Timestamp, position: Position) -> String {
-    format!("{PARKING_RECORDS}{:020}/{:020}", at.as_microsecond(), position.as_u64())
+    format!(
+        "{PARKING_RECORDS}{:020}/{:020}",
+        at.as_microsecond(),
+        position.as_u64()
+    )
 }
 
 pub(crate) fn timer(key: &str) -> String {
@@ -173,9 +187,15 @@ pub(crate) fn read_due(note: &str) -> Result<(Timestamp, String), StoreError> {
         let second = 1_000_000;
         // `from_microsecond` does not take the microseconds of the last second that a timestamp can have, as of `Timestamp::MAX`.
         let nanoseconds = i32::try_from(microseconds % second).ok()? * 1_000;
-        Some((Timestamp::new(microseconds / second, nanoseconds).ok()?, key.to_owned()))
+        Some((
+            Timestamp::new(microseconds / second, nanoseconds).ok()?,
+            key.to_owned(),
+        ))
     };
-    read(note).ok_or_else(|| StoreError::Corrupt { reason: format!("the note {note:?} names no timer"), source: None })
+    read(note).ok_or_else(|| StoreError::Corrupt {
+        reason: format!("the note {note:?} names no timer"),
+        source: None,
+    })
 }
 
 pub(crate) fn parked_timer(key: &str) -> String {
@@ -184,7 +204,10 @@ pub(crate) fn parked_timer(key: &str) -> String {
 
 /// Records of one microsecond are of different revisions of the follower.
 pub(crate) fn timer_record(at: Timestamp, revision: u64) -> String {
-    format!("{TIMER_RECORDS}{:020}/{revision:020}", at.as_microsecond().max(0))
+    format!(
+        "{TIMER_RECORDS}{:020}/{revision:020}",
+        at.as_microsecond().max(0)
+    )
 }
 
 /// The key under [`SYSTEMS`] of the declaration of a follower by a system.
@@ -194,7 +217,8 @@ pub(crate) fn declaration(system: &str, follower: &Name) -> String {
 
 /// Reads what [`declaration`] has written: the system, and the follower.
 pub(crate) fn read_declaration(key: &str) -> Option<(&str, Name)> {
-    key.rsplit_once('/').map(|(system, follower)| (system, Name::from(follower)))
+    key.rsplit_once('/')
+        .map(|(system, follower)| (system, Name::from(follower)))
 }
 
 #[cfg(test)]
@@ -213,9 +237,19 @@ mod tests {
             (SYSTEMS, None),
         ] {
             assert!(reserved(hidden.as_str()).is_some(), "{hidden}");
-            assert_eq!(declared(&hidden).as_ref().map(Name::as_str), known, "{hidden}");
+            assert_eq!(
+                declared(&hidden).as_ref().map(Name::as_str),
+                known,
+                "{hidden}"
+            );
         }
-        for name in ["ledger", "Ledger 2", "ledger-1", "konto_übersicht", "my eventsourcing"] {
+        for name in [
+            "ledger",
+            "Ledger 2",
+            "ledger-1",
+            "konto_übersicht",
+            "my eventsourcing",
+        ] {
             assert_eq!(reserved(name), None);
             assert_eq!(declared(&Name::from(name)), Some(name.into()));
         }
@@ -229,27 +263,60 @@ mod tests {
         let at = Timestamp::from_microsecond(1_700_000_000_000_001).expect("a time");
         let ledger = Name::from_static("ledger");
         for (written, expected) in [
-            (figures(Slice::new(12)), "figures/000000000000012".to_owned()),
+            (
+                figures(Slice::new(12)),
+                "figures/000000000000012".to_owned(),
+            ),
             (parked(&stream), format!("parked/{id}/Jar")),
-            (held(&stream, Version::new(3)), format!("held/{id}/Jar/00000000000000000003")),
-            (dropped(Position::new(7)), "dropped/00000000000000000007".to_owned()),
-            (parking_record(at, Position::new(7)), "parking/00001700000000000001/00000000000000000007".to_owned()),
+            (
+                held(&stream, Version::new(3)),
+                format!("held/{id}/Jar/00000000000000000003"),
+            ),
+            (
+                dropped(Position::new(7)),
+                "dropped/00000000000000000007".to_owned(),
+            ),
+            (
+                parking_record(at, Position::new(7)),
+                "parking/00001700000000000001/00000000000000000007".to_owned(),
+            ),
             (timer("rent 5"), "timer/rent 5".to_owned()),
-            (due(at, "rent/5"), "due/00001700000000000001/rent/5".to_owned()),
+            (
+                due(at, "rent/5"),
+                "due/00001700000000000001/rent/5".to_owned(),
+            ),
             (parked_timer("rent"), "parked-timer/rent".to_owned()),
-            (timer_record(at, 9), "timer-parking/00001700000000000001/00000000000000000009".to_owned()),
+            (
+                timer_record(at, 9),
+                "timer-parking/00001700000000000001/00000000000000000009".to_owned(),
+            ),
             (declaration("Bank", &ledger), "Bank/ledger".to_owned()),
-            (partition(&ledger, 1, 4).to_string(), "ledger:1/4".to_owned()),
-            (seat(&ledger, 1, 4).to_string(), "ledger:seat 1/4".to_owned()),
+            (
+                partition(&ledger, 1, 4).to_string(),
+                "ledger:1/4".to_owned(),
+            ),
+            (
+                seat(&ledger, 1, 4).to_string(),
+                "ledger:seat 1/4".to_owned(),
+            ),
             (generation(&ledger, 2).to_string(), "ledger@2".to_owned()),
-            (rejection(CommandId::from_uuid(uuid::Uuid::nil())).to_string(), format!("refusal:{id}")),
+            (
+                rejection(CommandId::from_uuid(uuid::Uuid::nil())).to_string(),
+                format!("refusal:{id}"),
+            ),
         ] {
             assert_eq!(written, expected);
         }
-        assert_eq!(read_due(&due(at, "rent/5")).expect("it was written"), (at, "rent/5".to_owned()));
+        assert_eq!(
+            read_due(&due(at, "rent/5")).expect("it was written"),
+            (at, "rent/5".to_owned())
+        );
         let last = Timestamp::MAX;
         let (read, _) = read_due(&due(last, "never")).expect("it was written");
         assert_eq!(read.as_microsecond(), last.as_microsecond());
-        assert_eq!(read_declaration("My/Bank/ledger"), Some(("My/Bank", ledger)));
+        assert_eq!(
+            read_declaration("My/Bank/ledger"),
+            Some(("My/Bank", ledger))
+        );
     }
 }

@@ -32,10 +32,25 @@ pub struct ParkedTimer {
 impl ParkedTimer {
     /// `None`: it is not parked.
     fn of(timer: Timer) -> Option<Self> {
-        let Timer { key, due, payload, metadata, parked, .. } = timer;
+        let Timer {
+            key,
+            due,
+            payload,
+            metadata,
+            parked,
+            ..
+        } = timer;
         let why = parked?;
         let (cause, since, attempts) = (why.cause, why.since, why.attempts);
-        Some(Self { key, due, payload, scheduled_by: metadata.causation, cause, since, attempts })
+        Some(Self {
+            key,
+            due,
+            payload,
+            scheduled_by: metadata.causation,
+            cause,
+            since,
+            attempts,
+        })
     }
 }
 
@@ -49,7 +64,12 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     pub async fn timers(&self) -> Result<Vec<ParkedTimer>, SystemError> {
         let mut all = Vec::new();
         for feed in self.feeds() {
-            all.extend(feed.parked_timers().await?.into_iter().filter_map(ParkedTimer::of));
+            all.extend(
+                feed.parked_timers()
+                    .await?
+                    .into_iter()
+                    .filter_map(ParkedTimer::of),
+            );
         }
         all.sort_by(|one, other| (one.since, &one.key).cmp(&(other.since, &other.key)));
         Ok(all)
@@ -83,7 +103,11 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     ///
     /// # Errors
     /// As [`retry_timer`](Self::retry_timer).
-    pub async fn retry_timer_edited(&self, key: &str, payload: Value) -> Result<Option<FollowerFailure>, SystemError> {
+    pub async fn retry_timer_edited(
+        &self,
+        key: &str,
+        payload: Value,
+    ) -> Result<Option<FollowerFailure>, SystemError> {
         self.try_timer(key, Some(payload)).await
     }
 
@@ -93,7 +117,9 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     /// [`SystemError::Invalid`]: no such timer is parked, or no reason is given. [`SystemError::Store`]: a store does not answer.
     pub async fn discard_timer(&self, key: &str, reason: &str) -> Result<(), SystemError> {
         if reason.trim().is_empty() {
-            return Err(SystemError::Invalid { reason: "a timer is discarded for a reason; say which".to_owned() });
+            return Err(SystemError::Invalid {
+                reason: "a timer is discarded for a reason; say which".to_owned(),
+            });
         }
         for feed in self.feeds() {
             if feed.discard_timer(key, reason, &self.by).await? {
@@ -103,9 +129,16 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
         Err(self.no_such_timer(key))
     }
 
-    async fn try_timer(&self, key: &str, payload: Option<Value>) -> Result<Option<FollowerFailure>, SystemError> {
+    async fn try_timer(
+        &self,
+        key: &str,
+        payload: Option<Value>,
+    ) -> Result<Option<FollowerFailure>, SystemError> {
         payload.as_ref().map_or(Ok(()), check_depth)?;
-        let order = Order { by: self.by.clone(), payload };
+        let order = Order {
+            by: self.by.clone(),
+            payload,
+        };
         for feed in self.feeds() {
             let failure = match feed.retry_timer(&self.engine.system, key, &order).await? {
                 TimerRetry::NotParked => continue,
@@ -121,6 +154,8 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     }
 
     fn no_such_timer(&self, key: &str) -> SystemError {
-        SystemError::Invalid { reason: format!("{} has not parked a timer {key:?}", self.follower) }
+        SystemError::Invalid {
+            reason: format!("{} has not parked a timer {key:?}", self.follower),
+        }
     }
 }

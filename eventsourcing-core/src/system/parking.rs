@@ -26,8 +26,18 @@ pub struct Parking<'a, S> {
 }
 
 impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
-    pub(super) fn new(engine: &'a Arc<Engine<S>>, is_inline: bool, follower: Name, by: String) -> Self {
-        Self { engine, is_inline, follower, by }
+    pub(super) fn new(
+        engine: &'a Arc<Engine<S>>,
+        is_inline: bool,
+        follower: Name,
+        by: String,
+    ) -> Self {
+        Self {
+            engine,
+            is_inline,
+            follower,
+            by,
+        }
     }
 
     /// Records `who` as the one who does what follows; otherwise it is the process.
@@ -77,7 +87,11 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     ///
     /// # Errors
     /// As [`retry`](Self::retry).
-    pub async fn retry_edited(&self, stream: &StreamId, payload: serde_json::Value) -> Result<Retried, SystemError> {
+    pub async fn retry_edited(
+        &self,
+        stream: &StreamId,
+        payload: serde_json::Value,
+    ) -> Result<Retried, SystemError> {
         self.try_again(stream, Some(payload)).await
     }
 
@@ -89,7 +103,9 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     /// answer.
     pub async fn give_up(&self, stream: &StreamId, reason: &str) -> Result<(), SystemError> {
         if reason.trim().is_empty() {
-            return Err(SystemError::Invalid { reason: "an event is given up for a reason; say which".to_owned() });
+            return Err(SystemError::Invalid {
+                reason: "an event is given up for a reason; say which".to_owned(),
+            });
         }
         for feed in self.feeds() {
             if feed.give_up_parked(stream, reason, &self.by).await? {
@@ -99,14 +115,30 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         Err(self.not_parked(stream))
     }
 
-    async fn try_again(&self, stream: &StreamId, payload: Option<serde_json::Value>) -> Result<Retried, SystemError> {
+    async fn try_again(
+        &self,
+        stream: &StreamId,
+        payload: Option<serde_json::Value>,
+    ) -> Result<Retried, SystemError> {
         payload.as_ref().map_or(Ok(()), check_depth)?;
-        let order = Order { by: self.by.clone(), payload };
+        let order = Order {
+            by: self.by.clone(),
+            payload,
+        };
         for feed in self.feeds() {
-            let retried = match feed.retry_parked(&self.engine.system, stream, &order).await? {
+            let retried = match feed
+                .retry_parked(&self.engine.system, stream, &order)
+                .await?
+            {
                 Retry::NotParked => continue,
-                Retry::Done { events } => Retried { events, failure: None },
-                Retry::Failed { events, failure } => Retried { events, failure: Some(failure) },
+                Retry::Done { events } => Retried {
+                    events,
+                    failure: None,
+                },
+                Retry::Failed { events, failure } => Retried {
+                    events,
+                    failure: Some(failure),
+                },
             };
             if self.is_inline {
                 self.engine.catch_up().await?;
@@ -117,11 +149,16 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     }
 
     pub(super) fn feeds(&self) -> impl Iterator<Item = &'a Arc<Feed<S>>> {
-        self.engine.feeds.iter().filter(|feed| feed.name == self.follower)
+        self.engine
+            .feeds
+            .iter()
+            .filter(|feed| feed.name == self.follower)
     }
 
     fn not_parked(&self, stream: &StreamId) -> SystemError {
-        SystemError::Invalid { reason: format!("{} has not parked {stream}", self.follower) }
+        SystemError::Invalid {
+            reason: format!("{} has not parked {stream}", self.follower),
+        }
     }
 }
 
@@ -130,12 +167,18 @@ pub(super) fn check_depth(payload: &serde_json::Value) -> Result<(), SystemError
     let mut left = vec![(payload, 1)];
     while let Some((value, depth)) = left.pop() {
         if depth > PAYLOAD_DEPTH_MAX {
-            let reason = format!("a payload nests at most {PAYLOAD_DEPTH_MAX} levels deep; write a flatter one");
+            let reason = format!(
+                "a payload nests at most {PAYLOAD_DEPTH_MAX} levels deep; write a flatter one"
+            );
             return Err(SystemError::Invalid { reason });
         }
         match value {
-            serde_json::Value::Array(values) => left.extend(values.iter().map(|value| (value, depth + 1))),
-            serde_json::Value::Object(fields) => left.extend(fields.values().map(|value| (value, depth + 1))),
+            serde_json::Value::Array(values) => {
+                left.extend(values.iter().map(|value| (value, depth + 1)))
+            }
+            serde_json::Value::Object(fields) => {
+                left.extend(fields.values().map(|value| (value, depth + 1)))
+            }
             _ => {}
         }
     }
@@ -144,6 +187,8 @@ pub(super) fn check_depth(payload: &serde_json::Value) -> Result<(), SystemError
 
 impl<S> std::fmt::Debug for Parking<'_, S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parking").field("follower", &self.follower).finish_non_exhaustive()
+        f.debug_struct("Parking")
+            .field("follower", &self.follower)
+            .finish_non_exhaustive()
     }
 }

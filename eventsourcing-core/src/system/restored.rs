@@ -34,10 +34,19 @@ impl<S: System> Running<S> {
     /// memory; `kept` is beyond the end of the log, or not before the position of the follower; or the log up to there is
     /// not what the follower has processed. [`SystemError::Store`]: a store does not answer. What was accepted in other
     /// partitions before the error stands; repeat it.
-    pub async fn accept_restored_log(&self, follower: &str, kept: Position) -> Result<Vec<AcceptedLog>, SystemError> {
+    pub async fn accept_restored_log(
+        &self,
+        follower: &str,
+        kept: Position,
+    ) -> Result<Vec<AcceptedLog>, SystemError> {
         self.refuse_what_is_built_anew(follower)?;
         let mut accepted = Vec::new();
-        for feed in self.engine.feeds.iter().filter(|feed| feed.name == *follower) {
+        for feed in self
+            .engine
+            .feeds
+            .iter()
+            .filter(|feed| feed.name == *follower)
+        {
             accepted.extend(accept(feed, kept).await?);
         }
         if !accepted.is_empty() {
@@ -50,25 +59,36 @@ impl<S: System> Running<S> {
         let Some(feed) = self.engine.feeds.iter().find(|feed| feed.name == *follower) else {
             return Err(unknown_follower(&S::definition(), follower));
         };
-        let why = if self.read_models.iter().any(|read_model| *read_model.generations.name() == *follower) {
+        let why = if self
+            .read_models
+            .iter()
+            .any(|read_model| *read_model.generations.name() == *follower)
+        {
             "is a read model, whose rows may stem from lost events: have it built anew (rebuild)"
         } else if !feed.is_shared() {
             "works in the memory of each process: start the system again"
         } else {
             return Ok(());
         };
-        Err(SystemError::Invalid { reason: format!("{follower} {why}") })
+        Err(SystemError::Invalid {
+            reason: format!("{follower} {why}"),
+        })
     }
 }
 
 /// `None`: the log has everything that the follower has seen.
-async fn accept<S>(feed: &Arc<Feed<S>>, kept: Position) -> Result<Option<AcceptedLog>, SystemError> {
+async fn accept<S>(
+    feed: &Arc<Feed<S>>,
+    kept: Position,
+) -> Result<Option<AcceptedLog>, SystemError> {
     let (home, follower, log) = feed.home();
     let mut backoff = RetryPolicy::default().start("accepting a restored log");
     loop {
         let epoch = home.epoch();
         let book = whole_notebook(&**home, follower.clone(), log).await?;
-        let Some(end) = feed.end_of_restored_log(&book).await? else { return Ok(None) };
+        let Some(end) = feed.end_of_restored_log(&book).await? else {
+            return Ok(None);
+        };
         refuse_position(&follower, kept, book.position, end)?;
         let Kept { step, notebook } = feed.kept_in_restored_log(&book, kept).await?;
         refuse_another_past(feed, &notebook).await?;
@@ -79,10 +99,15 @@ async fn accept<S>(feed: &Arc<Feed<S>>, kept: Position) -> Result<Option<Accepte
             to: step.to,
             events: count(&book)?.saturating_sub(count(&notebook)?),
         };
-        match home.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step.in_epoch(epoch))).await {
+        match home
+            .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step.in_epoch(epoch)))
+            .await
+        {
             Ok(_) => return Ok(Some(accepted)),
             // Another process has changed its notes meanwhile.
-            Err(error @ (StoreError::TrackingConflict { .. } | StoreError::OutdatedEpoch { .. })) => {
+            Err(
+                error @ (StoreError::TrackingConflict { .. } | StoreError::OutdatedEpoch { .. }),
+            ) => {
                 backoff.wait(error).await?;
             }
             Err(error) => return Err(error.into()),
@@ -90,7 +115,12 @@ async fn accept<S>(feed: &Arc<Feed<S>>, kept: Position) -> Result<Option<Accepte
     }
 }
 
-fn refuse_position(follower: &Name, kept: Position, place: Position, end: Position) -> Result<(), SystemError> {
+fn refuse_position(
+    follower: &Name,
+    kept: Position,
+    place: Position,
+    end: Position,
+) -> Result<(), SystemError> {
     let why = if kept > end {
         format!("the log ends at position {end}, so it has kept nothing up to position {kept}")
     } else if kept >= place {
@@ -100,14 +130,22 @@ fn refuse_position(follower: &Name, kept: Position, place: Position, end: Positi
     } else {
         return Ok(());
     };
-    let what_to_do = "give the position at which the restored log ended before anything else was recorded";
-    Err(SystemError::Invalid { reason: format!("{why}; {what_to_do}") })
+    let what_to_do =
+        "give the position at which the restored log ended before anything else was recorded";
+    Err(SystemError::Invalid {
+        reason: format!("{why}; {what_to_do}"),
+    })
 }
 
 /// Compares what the follower would have noted with the log.
-async fn refuse_another_past<S>(feed: &Arc<Feed<S>>, notebook: &Notebook) -> Result<(), SystemError> {
+async fn refuse_another_past<S>(
+    feed: &Arc<Feed<S>>,
+    notebook: &Notebook,
+) -> Result<(), SystemError> {
     let verification = compare(feed, notebook).await?;
-    let Some(difference) = verification.differences.first() else { return Ok(()) };
+    let Some(difference) = verification.differences.first() else {
+        return Ok(());
+    };
     let to = notebook.position;
     let reason = format!(
         "up to position {to} the log is not what follower {} has processed ({difference}); give an earlier position",

@@ -28,7 +28,12 @@ impl<S: System> Running<S> {
 
     /// How many had stopped.
     fn resume_feeds(&self, follower: &str) -> Result<usize, SystemError> {
-        let mut feeds = self.engine.feeds.iter().filter(|feed| feed.name == *follower).peekable();
+        let mut feeds = self
+            .engine
+            .feeds
+            .iter()
+            .filter(|feed| feed.name == *follower)
+            .peekable();
         match feeds.peek() {
             Some(_) => Ok(feeds.filter(|feed| feed.resume()).count()),
             None => Err(unknown_follower(&S::definition(), follower)),

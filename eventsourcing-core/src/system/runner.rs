@@ -91,7 +91,11 @@ tokio::task_local! {
 
 impl<S: Send + Sync + 'static> Engine<S> {
     pub(crate) fn new(system: Arc<S>, feeds: Vec<Arc<Feed<S>>>) -> Arc<Self> {
-        Arc::new(Self { system, feeds, running: Mutex::new(()) })
+        Arc::new(Self {
+            system,
+            feeds,
+            running: Mutex::new(()),
+        })
     }
 
     /// Runs every follower until none has anything to do.
@@ -103,7 +107,12 @@ impl<S: Send + Sync + 'static> Engine<S> {
         }
         let engine = Arc::clone(self);
         let run = tokio::spawn(INSIDE.scope((), async move { engine.run_until_idle().await }));
-        run.await.unwrap_or_else(|error| Err(StoreError::unavailable("the followers were interrupted", error)))
+        run.await.unwrap_or_else(|error| {
+            Err(StoreError::unavailable(
+                "the followers were interrupted",
+                error,
+            ))
+        })
     }
 
     async fn run_until_idle(&self) -> Result<(), StoreError> {

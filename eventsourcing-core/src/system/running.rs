@@ -17,14 +17,15 @@ use super::runner::{self, Engine, Inline, Mode};
 use super::waiting::{Waiting, reach, reach_inline, unless_lost};
 use super::wiring::{SqlFollower, refused};
 use super::{
-    Applications, FollowerHealth, FollowerKind, FollowerState, Health, Parking, Runner, System, SystemError,
-    unknown_follower,
+    Applications, FollowerHealth, FollowerKind, FollowerState, Health, Parking, Runner, System,
+    SystemError, unknown_follower,
 };
 use crate::Clock;
 use crate::application::AfterSave;
 use crate::projection::WaitForFollower as _;
 use crate::store::{
-    Acknowledged, EventStore, HolderId, LogHolder, LogId, LogQuery, Name, Position, Receipt, StoreError,
+    Acknowledged, EventStore, HolderId, LogHolder, LogId, LogQuery, Name, Position, Receipt,
+    StoreError,
 };
 
 /// A running system: derefs to it, so `bank.accounts` is its service.
@@ -61,12 +62,34 @@ impl<S: System> Running<S> {
         circle: Vec<&'static str>,
     ) -> Result<Self, SystemError> {
         let (stop, stopping) = watch::channel(false);
-        let lease = if let Mode::Concurrent(lease) = runner.0 { lease } else { None };
-        let terms = lease.map(|duration| Terms { holder: HolderId::new(), duration });
-        let logs = applications.all().map(|application| application.store().log_id()).collect();
+        let lease = if let Mode::Concurrent(lease) = runner.0 {
+            lease
+        } else {
+            None
+        };
+        let terms = lease.map(|duration| Terms {
+            holder: HolderId::new(),
+            duration,
+        });
+        let logs = applications
+            .all()
+            .map(|application| application.store().log_id())
+            .collect();
         let stores = applications.stores();
         let (inline, tasks, builds) = (None, Vec::new(), Mutex::default());
-        let mut running = Self { engine, inline, logs, stores, tasks, read_models, builds, terms, stop, clock, circle };
+        let mut running = Self {
+            engine,
+            inline,
+            logs,
+            stores,
+            tasks,
+            read_models,
+            builds,
+            terms,
+            stop,
+            clock,
+            circle,
+        };
         running.go_on_building().await?;
         match runner.0 {
             Mode::Concurrent(_) => {
@@ -88,8 +111,15 @@ impl<S: System> Running<S> {
     /// Builds what this version needs, or has begun to build.
     async fn go_on_building(&self) -> Result<(), SystemError> {
         for read_model in &self.read_models {
-            let (Register { shown, building, .. }, own) =
-                (read_model.generations.read().await?, read_model.generations.version());
+            let (
+                Register {
+                    shown, building, ..
+                },
+                own,
+            ) = (
+                read_model.generations.read().await?,
+                read_model.generations.version(),
+            );
             let is_newer = shown.is_some_and(|shown| shown.version < own);
             if is_newer || building.is_some_and(|building| building.version == own) {
                 self.begin_build(read_model).await?;
@@ -107,7 +137,12 @@ impl<S: System> Running<S> {
             all_seats.extend(seats.clone());
             let tenure = Tenure::new(terms, seats);
             let system = Arc::clone(&self.engine.system);
-            self.tasks.push(runner::spawn(system, Arc::clone(feed), tenure, stopping.clone()));
+            self.tasks.push(runner::spawn(
+                system,
+                Arc::clone(feed),
+                tenure,
+                stopping.clone(),
+            ));
         }
     }
 
@@ -151,7 +186,11 @@ impl<S: System> Running<S> {
             if heads == before {
                 break;
             }
-            since = if self.goes_round(&before, &heads).await? { 0 } else { since + 1 };
+            since = if self.goes_round(&before, &heads).await? {
+                0
+            } else {
+                since + 1
+            };
             if self.inline.is_some() {
                 self.engine.catch_up().await?;
                 self.refuse_to_wait_for_a_release()?;
@@ -202,7 +241,11 @@ impl<S: System> Running<S> {
             FollowerState::WaitingForRelease(failure) => Some(failure.clone()),
             _ => None,
         };
-        self.engine.feeds.iter().find_map(waits).map_or(Ok(()), |failure| Err(failure.into()))
+        self.engine
+            .feeds
+            .iter()
+            .find_map(waits)
+            .map_or(Ok(()), |failure| Err(failure.into()))
     }
 
     /// Waits until `follower` has dealt with what `receipt` stands for, so that whoever wrote can read what came of it.
@@ -220,7 +263,12 @@ impl<S: System> Running<S> {
     /// [`SystemError::Parked`]: it has put the last event of the receipt aside.
     /// [`SystemError::Invalid`]: there is no such follower, or the receipt is of a log that no application of this system
     /// writes to. [`SystemError::Store`]: a store does not answer.
-    pub async fn after(&self, receipt: &Receipt, follower: &str, patience: Duration) -> Result<(), SystemError> {
+    pub async fn after(
+        &self,
+        receipt: &Receipt,
+        follower: &str,
+        patience: Duration,
+    ) -> Result<(), SystemError> {
         let waiting = self.waiting(follower.into());
         if waiting.is_for_nobody() {
             return Err(unknown_follower(&S::definition(), follower));
@@ -232,11 +280,20 @@ impl<S: System> Running<S> {
     }
 
     fn waiting(&self, follower: Name) -> Waiting {
-        Waiting::new(follower, &self.engine.feeds, Arc::clone(&self.logs), self.inline.as_ref().map(Arc::downgrade))
+        Waiting::new(
+            follower,
+            &self.engine.feeds,
+            Arc::clone(&self.logs),
+            self.inline.as_ref().map(Arc::downgrade),
+        )
     }
 
     /// Whether there is more for the followers among which events can go round in a circle.
-    async fn goes_round(&self, before: &[Position], heads: &[Position]) -> Result<bool, SystemError> {
+    async fn goes_round(
+        &self,
+        before: &[Position],
+        heads: &[Position],
+    ) -> Result<bool, SystemError> {
         for (feed, (before, head)) in self.engine.feeds.iter().zip(before.iter().zip(heads)) {
             if self.circle.contains(&feed.name.as_str()) && feed.lag(*before, *head).await? > 0 {
                 return Ok(true);
@@ -261,43 +318,73 @@ impl<S: System> Running<S> {
     /// [`SystemError::Invalid`]: it is not a read model in a SQL database; or its tables are refused.
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn rebuild(&self, name: &str) -> Result<Build, SystemError> {
-        if let Some(read_model) = self.read_models.iter().find(|read_model| *read_model.generations.name() == *name) {
+        if let Some(read_model) = self
+            .read_models
+            .iter()
+            .find(|read_model| *read_model.generations.name() == *name)
+        {
             return self.begin_build(read_model).await;
         }
         let definition = S::definition();
-        let Some(follower) = definition.followers.iter().find(|follower| follower.name == name) else {
+        let Some(follower) = definition
+            .followers
+            .iter()
+            .find(|follower| follower.name == name)
+        else {
             return Err(unknown_follower(&definition, name));
         };
         let why = match follower.kind {
             FollowerKind::Policy => "a policy: what it has recorded are facts, which stay",
-            FollowerKind::Projection => "not in a SQL database: start the system again, or empty its target",
+            FollowerKind::Projection => {
+                "not in a SQL database: start the system again, or empty its target"
+            }
         };
-        Err(SystemError::Invalid { reason: format!("{name} cannot be built anew, it is {why}") })
+        Err(SystemError::Invalid {
+            reason: format!("{name} cannot be built anew, it is {why}"),
+        })
     }
 
     /// The build of the read model `name` that is under way in this process, such as that of a new version.
     #[must_use]
     pub fn build(&self, name: &str) -> Option<Build> {
-        self.builds().into_iter().find(|build| *build.name() == *name)
+        self.builds()
+            .into_iter()
+            .find(|build| *build.name() == *name)
     }
 
     /// Those under way.
     fn builds(&self) -> Vec<Build> {
         let builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
-        builds.values().map(|(build, _)| build.clone()).filter(Build::is_going_on).collect()
+        builds
+            .values()
+            .map(|(build, _)| build.clone())
+            .filter(Build::is_going_on)
+            .collect()
     }
 
     async fn begin_build(&self, read_model: &SqlFollower<S>) -> Result<Build, SystemError> {
         let generations = &read_model.generations;
-        let building = generations.begin_build().await.map_err(|error| refused(generations, error))?;
+        let building = generations
+            .begin_build()
+            .await
+            .map_err(|error| refused(generations, error))?;
         let feeds = read_model.building(&building).await?;
         let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((build, _)) = builds.get(generations.name()).filter(|(build, _)| build.is_going_on()) {
+        if let Some((build, _)) = builds
+            .get(generations.name())
+            .filter(|(build, _)| build.is_going_on())
+        {
             return Ok(build.clone());
         }
         let (system, generations) = (Arc::clone(&self.engine.system), Arc::clone(generations));
         let name = generations.name().clone();
-        let builder = Builder { system, generations, building, feeds, terms: self.terms };
+        let builder = Builder {
+            system,
+            generations,
+            building,
+            feeds,
+            terms: self.terms,
+        };
         let (build, task) = builder.spawn(self.stop.subscribe());
         builds.insert(name, (build.clone(), task));
         Ok(build)
@@ -309,15 +396,26 @@ impl<S: System> Running<S> {
     /// [`SystemError::Invalid`]: there is no such follower.
     pub fn parking(&self, follower: &str) -> Result<Parking<'_, S>, SystemError> {
         let known = self.engine.feeds.iter().find(|feed| feed.name == *follower);
-        let name = known.ok_or_else(|| unknown_follower(&S::definition(), follower))?.name.clone();
-        Ok(Parking::new(&self.engine, self.inline.is_some(), name, this_process()))
+        let name = known
+            .ok_or_else(|| unknown_follower(&S::definition(), follower))?
+            .name
+            .clone();
+        Ok(Parking::new(
+            &self.engine,
+            self.inline.is_some(),
+            name,
+            this_process(),
+        ))
     }
 
     /// Returns why a store of the system can never be used again in this process, or `None`; see
     /// [`EventStore::fault`](crate::store::EventStore::fault). The program has to be started again then.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
-        self.engine.feeds.iter().find_map(|feed| feed.upstream.fault())
+        self.engine
+            .feeds
+            .iter()
+            .find_map(|feed| feed.upstream.fault())
     }
 
     /// How the followers are doing: where each is, how far behind, and what is wrong with it.
@@ -353,7 +451,11 @@ impl<S: System> Running<S> {
             });
         }
         let log_holders = self.log_holders().await?;
-        Ok(Health { followers, log_holders, acknowledged: self.acknowledged().await? })
+        Ok(Health {
+            followers,
+            log_holders,
+            acknowledged: self.acknowledged().await?,
+        })
     }
 
     /// Two handles of one log may be opened in different ways: then the least is all that can be said of it.
@@ -361,7 +463,9 @@ impl<S: System> Running<S> {
         let mut logs = BTreeMap::new();
         for store in &self.stores {
             let acknowledged = store.acknowledged().await?;
-            let least = logs.entry(store.log_id()).or_insert_with(|| acknowledged.clone());
+            let least = logs
+                .entry(store.log_id())
+                .or_insert_with(|| acknowledged.clone());
             *least = acknowledged.min(least.clone());
         }
         Ok(logs)
@@ -381,9 +485,17 @@ impl<S: System> Running<S> {
 
     /// How long the first event that is not dealt with has been waiting.
     async fn behind(&self, feed: &Feed<S>, reached: Position) -> Result<Duration, SystemError> {
-        let next = feed.upstream.read_log(LogQuery::after(reached).limit(1).categories(feed.takes())).await?;
-        let since = next.events.first().map(|event| self.clock.now().duration_since(event.recorded_at));
-        Ok(since.and_then(|since| since.try_into().ok()).unwrap_or_default())
+        let next = feed
+            .upstream
+            .read_log(LogQuery::after(reached).limit(1).categories(feed.takes()))
+            .await?;
+        let since = next
+            .events
+            .first()
+            .map(|event| self.clock.now().duration_since(event.recorded_at));
+        Ok(since
+            .and_then(|since| since.try_into().ok())
+            .unwrap_or_default())
     }
 
     /// Ends the followers after the page they are at. What they have not reached waits for the next start.
@@ -392,10 +504,16 @@ impl<S: System> Running<S> {
     /// [`SystemError::FollowerStopped`]: a follower had stopped before. All others have ended as they should.
     pub async fn stop(mut self) -> Result<(), SystemError> {
         self.stop.send_replace(true);
-        let builds = std::mem::take(&mut *self.builds.lock().unwrap_or_else(PoisonError::into_inner));
-        for task in self.tasks.drain(..).chain(builds.into_values().map(|(_, task)| task)) {
-            task.await
-                .map_err(|error| SystemError::Invalid { reason: format!("a follower's task failed: {error}") })?;
+        let builds =
+            std::mem::take(&mut *self.builds.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in self
+            .tasks
+            .drain(..)
+            .chain(builds.into_values().map(|(_, task)| task))
+        {
+            task.await.map_err(|error| SystemError::Invalid {
+                reason: format!("a follower's task failed: {error}"),
+            })?;
         }
         let stopped = |feed: &Arc<Feed<S>>| feed.status().borrow().state.stopped().cloned();
         match self.engine.feeds.iter().find_map(stopped) {
@@ -415,6 +533,8 @@ impl<S> Deref for Running<S> {
 
 impl<S> fmt::Debug for Running<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running").field("followers", &self.engine.feeds.len()).finish_non_exhaustive()
+        f.debug_struct("Running")
+            .field("followers", &self.engine.feeds.len())
+            .finish_non_exhaustive()
     }
 }

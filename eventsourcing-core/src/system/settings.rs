@@ -20,6 +20,10 @@ impl FollowerSettings {
 
 impl Default for FollowerSettings {
     fn default() -> Self {
-        Self { on_failure: None, partitions: 1, is_change_meant: false }
+        Self {
+            on_failure: None,
+            partitions: 1,
+            is_change_meant: false,
+        }
     }
 }

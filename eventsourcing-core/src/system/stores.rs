@@ -28,7 +28,11 @@ impl Stores {
     /// One store for all.
     #[must_use]
     pub fn shared(store: impl EventStore) -> Self {
-        Self { shared: Arc::new(store), own: BTreeMap::new(), read_models: None }
+        Self {
+            shared: Arc::new(store),
+            own: BTreeMap::new(),
+            read_models: None,
+        }
     }
 
     /// Gives `application` a store of its own.
@@ -71,7 +75,12 @@ impl Stores {
     }
 
     pub(crate) fn check(&self, definition: &Definition) -> Result<(), SystemError> {
-        let unknown = |name: &&String| definition.applications.iter().all(|application| application.name != *name);
+        let unknown = |name: &&String| {
+            definition
+                .applications
+                .iter()
+                .all(|application| application.name != *name)
+        };
         match self.own.keys().find(unknown) {
             None => Ok(()),
             Some(name) => Err(super::unknown_application(definition, name)),
@@ -87,7 +96,9 @@ impl<S: EventStore> From<S> for Stores {
 
 impl fmt::Debug for Stores {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stores").field("own", &self.own.keys()).finish_non_exhaustive()
+        f.debug_struct("Stores")
+            .field("own", &self.own.keys())
+            .finish_non_exhaustive()
     }
 }
 
@@ -107,7 +118,11 @@ impl Applications {
         read_models: Vec<ReadModel>,
         given: Given,
     ) -> Self {
-        Self { by_name: applications.into_iter().collect(), read_models, given: Mutex::new(given) }
+        Self {
+            by_name: applications.into_iter().collect(),
+            read_models,
+            given: Mutex::new(given),
+        }
     }
 
     /// The application of this name.
@@ -116,7 +131,10 @@ impl Applications {
     /// If the system's definition has none: `assemble` and `definition` come from one declaration.
     #[must_use]
     pub fn application(&self, name: &str) -> Application {
-        self.by_name.get(name).cloned().expect("every assembled application is in the definition")
+        self.by_name
+            .get(name)
+            .cloned()
+            .expect("every assembled application is in the definition")
     }
 
     /// What the read model of this name is asked through.
@@ -125,8 +143,13 @@ impl Applications {
     /// If no follower of the system is a read model of this name.
     #[must_use]
     pub fn read_model(&self, name: &str) -> ReadModel {
-        let found = self.read_models.iter().find(|read_model| *read_model.name() == *name);
-        found.cloned().expect("every assembled read model is among the followers")
+        let found = self
+            .read_models
+            .iter()
+            .find(|read_model| *read_model.name() == *name);
+        found
+            .cloned()
+            .expect("every assembled read model is among the followers")
     }
 
     /// The projection of this name that was handed over. Once.
@@ -135,9 +158,14 @@ impl Applications {
     /// If no follower of the system is a foreign projection of this name and type.
     #[must_use]
     pub fn projection<P: Any>(&self, name: &str) -> P {
-        let given = self.given.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+        let given = self
+            .given
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
         let projection = given.and_then(|given| (given as Box<dyn Any>).downcast().ok());
-        *projection.expect("every foreign projection was handed over before the system is assembled")
+        *projection
+            .expect("every foreign projection was handed over before the system is assembled")
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Application> {
@@ -162,6 +190,8 @@ impl Applications {
 
 impl fmt::Debug for Applications {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Applications").field("by_name", &self.by_name).finish_non_exhaustive()
+        f.debug_struct("Applications")
+            .field("by_name", &self.by_name)
+            .finish_non_exhaustive()
     }
 }

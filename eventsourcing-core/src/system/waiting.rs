@@ -46,11 +46,23 @@ impl Waiting {
     ) -> Self {
         let of_follower = feeds.into_iter().filter(|feed| feed.name == follower);
         let logs = of_follower.map(|feed| {
-            let (upstream, holds) = (Arc::clone(&feed.upstream), Arc::clone(feed) as Arc<dyn Holds>);
-            FollowedLog { upstream, status: feed.status(), holds }
+            let (upstream, holds) = (
+                Arc::clone(&feed.upstream),
+                Arc::clone(feed) as Arc<dyn Holds>,
+            );
+            FollowedLog {
+                upstream,
+                status: feed.status(),
+                holds,
+            }
         });
         let logs = logs.collect();
-        Self { follower, logs, known, inline }
+        Self {
+            follower,
+            logs,
+            known,
+            inline,
+        }
     }
 
     pub(crate) fn is_for_nobody(&self) -> bool {
@@ -59,7 +71,10 @@ impl Waiting {
 
     /// The logs in which the receipt means something to the follower. Of a log that it does not follow it passes over
     /// everything.
-    fn logs_of(&self, receipt: &Receipt) -> Result<impl Iterator<Item = &FollowedLog>, SystemError> {
+    fn logs_of(
+        &self,
+        receipt: &Receipt,
+    ) -> Result<impl Iterator<Item = &FollowedLog>, SystemError> {
         let log_id = receipt.log;
         if log_id != LogId::UNKNOWN && !self.known.contains(&log_id) {
             let reason = format!(
@@ -68,7 +83,8 @@ impl Waiting {
             );
             return Err(SystemError::Invalid { reason });
         }
-        let is_meant = move |log: &&FollowedLog| log_id == LogId::UNKNOWN || log.upstream.log_id() == log_id;
+        let is_meant =
+            move |log: &&FollowedLog| log_id == LogId::UNKNOWN || log.upstream.log_id() == log_id;
         Ok(self.logs.iter().filter(is_meant))
     }
 
@@ -86,8 +102,17 @@ impl Waiting {
     }
 
     fn late(&self, receipt: &Receipt) -> SystemError {
-        let reached = self.logs.iter().map(|log| log.status.borrow().reached).min().unwrap_or_default();
-        SystemError::Late { follower: self.follower.clone(), position: receipt.position, reached }
+        let reached = self
+            .logs
+            .iter()
+            .map(|log| log.status.borrow().reached)
+            .min()
+            .unwrap_or_default();
+        SystemError::Late {
+            follower: self.follower.clone(),
+            position: receipt.position,
+            reached,
+        }
     }
 }
 
@@ -101,12 +126,17 @@ impl WaitForFollower for Waiting {
                     unless_lost(&*log.upstream, position, self.reach(log, position)).await?;
                 }
                 if let Some(parked) = log.holds.holding(receipt.position).await? {
-                    return Err(SystemError::Parked { follower: self.follower.clone(), parked: Box::new(parked) });
+                    return Err(SystemError::Parked {
+                        follower: self.follower.clone(),
+                        parked: Box::new(parked),
+                    });
                 }
             }
             Ok(())
         };
-        tokio::time::timeout(patience, there).await.unwrap_or_else(|_| Err(self.late(receipt)))
+        tokio::time::timeout(patience, there)
+            .await
+            .unwrap_or_else(|_| Err(self.late(receipt)))
     }
 }
 
@@ -146,7 +176,9 @@ pub(crate) async fn unless_lost(
                 known.verify(log).await?;
                 return done;
             }
-            Either::Right((Err(StoreError::OutdatedEpoch { .. }), _)) => epoch = prove(log, known).await?,
+            Either::Right((Err(StoreError::OutdatedEpoch { .. }), _)) => {
+                epoch = prove(log, known).await?
+            }
             Either::Right((Err(error), _)) if log.fault().is_some() => return Err(error.into()),
             Either::Right(_) => tokio::time::sleep(REST).await,
         }
@@ -158,7 +190,9 @@ async fn prove(log: &dyn EventStore, known: KnownPlace) -> Result<Epoch, StoreEr
     loop {
         match known.verify(log).await {
             Ok(proof) => return Ok(proof.epoch),
-            Err(StoreError::Unavailable { .. }) if log.fault().is_none() => tokio::time::sleep(REST).await,
+            Err(StoreError::Unavailable { .. }) if log.fault().is_none() => {
+                tokio::time::sleep(REST).await
+            }
             Err(error) => return Err(error),
         }
     }
@@ -170,9 +204,12 @@ pub(crate) async fn reach(
     mut status: watch::Receiver<Status>,
     position: Position,
 ) -> Result<(), SystemError> {
-    let is_there = |status: &Status| status.is_at(position, log.epoch()) || status.state.stopped().is_some();
+    let is_there =
+        |status: &Status| status.is_at(position, log.epoch()) || status.state.stopped().is_some();
     let there = status.wait_for(is_there).await;
-    let gone = || SystemError::Invalid { reason: "the system has stopped".to_owned() };
+    let gone = || SystemError::Invalid {
+        reason: "the system has stopped".to_owned(),
+    };
     match there.map_err(|_| gone())?.state.stopped() {
         Some(failure) => Err(failure.clone().into()),
         None => Ok(()),

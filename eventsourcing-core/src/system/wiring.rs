@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::feed::{Feed, FeedSettings, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink, check_cut};
+use super::feed::{
+    Feed, FeedSettings, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink, check_cut,
+};
 use super::followed_events::FollowedEvents;
 use super::follower::{Routes, Target};
 use super::generations::{Generation, Generations};
@@ -61,20 +63,41 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
                 let app = self.applications.application(follower.name);
                 let home = Some(Arc::clone(app.store()));
                 let sink = |handlers| boxed(PolicySink::new(app.clone(), handlers, timers.clone()));
-                self.open_feeds(name, home, self.logs(routes), settings, sink).await
+                self.open_feeds(name, home, self.logs(routes), settings, sink)
+                    .await
             }
             Target::Memory { routes } => {
                 let home = || Arc::new(MemoryStore::new());
                 let sink = |handlers| boxed(PlainSink::new(name.clone(), home(), handlers, false));
-                self.open_feeds(name.clone(), None, self.logs(routes), settings, sink).await
+                self.open_feeds(name.clone(), None, self.logs(routes), settings, sink)
+                    .await
             }
             Target::Foreign { routes, .. } => {
                 let home = self.stores.store();
-                let sink = |handlers| boxed(PlainSink::new(name.clone(), Arc::clone(&home), handlers, true));
-                self.open_feeds(name.clone(), Some(Arc::clone(&home)), self.logs(routes), settings, sink).await
+                let sink = |handlers| {
+                    boxed(PlainSink::new(
+                        name.clone(),
+                        Arc::clone(&home),
+                        handlers,
+                        true,
+                    ))
+                };
+                self.open_feeds(
+                    name.clone(),
+                    Some(Arc::clone(&home)),
+                    self.logs(routes),
+                    settings,
+                    sink,
+                )
+                .await
             }
-            Target::Sql { version, tables, routes } => {
-                self.open_read_model(name, version, tables, self.logs(routes), settings).await
+            Target::Sql {
+                version,
+                tables,
+                routes,
+            } => {
+                self.open_read_model(name, version, tables, self.logs(routes), settings)
+                    .await
             }
         }
     }
@@ -93,14 +116,27 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
     {
         let feed_settings = self.feed_settings(settings);
         let mut feeds = Vec::new();
-        for FollowedLog { upstream, handlers, followed } in logs {
+        for FollowedLog {
+            upstream,
+            handlers,
+            followed,
+        } in logs
+        {
             if let Some(home) = &home {
                 let cut = Cut::new(name.clone(), settings.partitions);
                 check_cut(&**home, upstream.log_id(), &cut).await?;
             }
             for partition in Partition::split(settings.partitions) {
                 let (log, sink) = (Arc::clone(&upstream), sink(handlers.clone()));
-                let feed = Feed::open(name.clone(), log, followed.clone(), partition, sink, &feed_settings).await?;
+                let feed = Feed::open(
+                    name.clone(),
+                    log,
+                    followed.clone(),
+                    partition,
+                    sink,
+                    &feed_settings,
+                )
+                .await?;
                 feed.check_events(settings.is_change_meant).await?;
                 refuse_forgotten_timers(&feed).await?;
                 feeds.push(Arc::new(feed));
@@ -110,7 +146,10 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
     }
 
     fn feed_settings(&self, settings: FollowerSettings) -> FeedSettings {
-        FeedSettings { on_failure: settings.on_failure(), clock: Arc::clone(self.clock) }
+        FeedSettings {
+            on_failure: settings.on_failure(),
+            clock: Arc::clone(self.clock),
+        }
     }
 
     fn logs<H: ?Sized>(&self, routes: Routes<H>) -> Vec<FollowedLog<H>> {
@@ -119,8 +158,13 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
             let upstream = Arc::clone(self.applications.application(route.application).store());
             let log = logs.entry(upstream.log_id());
             let log = log.or_insert_with(|| {
-                let followed = FollowedEvents::default().with_known_aggregates(&self.known_aggregates);
-                FollowedLog { upstream, handlers: BTreeMap::new(), followed }
+                let followed =
+                    FollowedEvents::default().with_known_aggregates(&self.known_aggregates);
+                FollowedLog {
+                    upstream,
+                    handlers: BTreeMap::new(),
+                    followed,
+                }
             });
             log.followed.add(&aggregate, &route.events);
             log.handlers.insert(aggregate, route.handler);
@@ -137,7 +181,9 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         settings: FollowerSettings,
     ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
         if settings.partitions != 1 {
-            let reason = format!("{name} is a read model and cannot be split; remove with_partitions({name:?}, …)");
+            let reason = format!(
+                "{name} is a read model and cannot be split; remove with_partitions({name:?}, …)"
+            );
             return Err(SystemError::Invalid { reason });
         }
         if settings.is_change_meant {
@@ -147,12 +193,20 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
             );
             return Err(SystemError::Invalid { reason });
         }
-        let logs = logs.into_iter().map(|log| FollowedLog { followed: log.followed.with_tables(tables), ..log });
+        let logs = logs.into_iter().map(|log| FollowedLog {
+            followed: log.followed.with_tables(tables),
+            ..log
+        });
         let logs: Vec<_> = logs.collect();
         let (home, database) = self.stores.read_models(name.as_str())?;
         let upstreams = logs.iter().map(|log| log.upstream.log_id()).collect();
-        let generations = Arc::new(Generations::new(name, version, tables, home, database, upstreams));
-        let opened = generations.open().await.map_err(|error| refused_first(&generations, error))?;
+        let generations = Arc::new(Generations::new(
+            name, version, tables, home, database, upstreams,
+        ));
+        let opened = generations
+            .open()
+            .await
+            .map_err(|error| refused_first(&generations, error))?;
         let shown = opened.shown.expect("an open read model shows something");
         if shown.version == version && !shown.has_tables(tables) {
             let reason = format!(
@@ -162,8 +216,14 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
             );
             return Err(SystemError::Invalid { reason });
         }
-        let follower = SqlFollower { generations, logs, settings: self.feed_settings(settings) };
-        let feeds = follower.feeds(|generations, handlers| SqlSink::of_shown(generations, handlers, &shown)).await?;
+        let follower = SqlFollower {
+            generations,
+            logs,
+            settings: self.feed_settings(settings),
+        };
+        let feeds = follower
+            .feeds(|generations, handlers| SqlSink::of_shown(generations, handlers, &shown))
+            .await?;
         self.read_models.push(follower);
         Ok(feeds)
     }
@@ -171,8 +231,13 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
 
 impl<S: Send + Sync + 'static> SqlFollower<S> {
     /// The feeds that build a generation.
-    pub(super) async fn building(&self, building: &Generation) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
-        let feeds = self.feeds(|generations, handlers| SqlSink::of_build(generations, handlers, building)).await?;
+    pub(super) async fn building(
+        &self,
+        building: &Generation,
+    ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
+        let feeds = self
+            .feeds(|generations, handlers| SqlSink::of_build(generations, handlers, building))
+            .await?;
         for feed in &feeds {
             feed.agree(false).await?;
         }
@@ -189,7 +254,15 @@ impl<S: Send + Sync + 'static> SqlFollower<S> {
             let name = self.generations.name().clone();
             let upstream = Arc::clone(&log.upstream);
             let followed = log.followed.clone();
-            let feed = Feed::open(name, upstream, followed, Partition::WHOLE, sink, &self.settings).await?;
+            let feed = Feed::open(
+                name,
+                upstream,
+                followed,
+                Partition::WHOLE,
+                sink,
+                &self.settings,
+            )
+            .await?;
             feed.check_events(false).await?;
             feeds.push(Arc::new(feed));
         }
@@ -207,7 +280,9 @@ fn refused_first(generations: &Generations, error: SqlError) -> SystemError {
         SystemError::Invalid { reason } => {
             let what_to_do = "if the read model was given another name, keep the one it had, with name = \"…\" in the \
                               attribute of its field";
-            SystemError::Invalid { reason: format!("{reason}; {what_to_do}") }
+            SystemError::Invalid {
+                reason: format!("{reason}; {what_to_do}"),
+            }
         }
         other => other,
     }
@@ -218,7 +293,10 @@ pub(super) fn refused(generations: &Generations, error: SqlError) -> SystemError
     match error {
         SqlError::Store(error) => error.into(),
         error => SystemError::Invalid {
-            reason: format!("the database refuses the tables of the read model {}: {error}", generations.name()),
+            reason: format!(
+                "the database refuses the tables of the read model {}: {error}",
+                generations.name()
+            ),
         },
     }
 }

@@ -38,7 +38,9 @@ impl ManualClock {
     /// A clock that shows [`START`](Self::START).
     #[must_use]
     pub fn new() -> Self {
-        Self { now: Arc::new(Mutex::new(Self::START)) }
+        Self {
+            now: Arc::new(Mutex::new(Self::START)),
+        }
     }
 
     /// Sets the clock, forwards or backwards.
@@ -52,7 +54,9 @@ impl ManualClock {
     /// The time would be later than [`Timestamp::MAX`].
     pub fn advance(&self, by: Duration) {
         let mut now = self.lock();
-        *now = now.checked_add(by).expect("a test stays before the year 10000");
+        *now = now
+            .checked_add(by)
+            .expect("a test stays before the year 10000");
     }
 
     fn lock(&self) -> MutexGuard<'_, Timestamp> {
@@ -93,7 +97,9 @@ impl SeededIds {
     /// The row of ids that belongs to `seed`.
     #[must_use]
     pub fn new(seed: Seed) -> Self {
-        Self { rng: Arc::new(Mutex::new(seed.rng(0))) }
+        Self {
+            rng: Arc::new(Mutex::new(seed.rng(0))),
+        }
     }
 }
 

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use super::Seed;
 use crate::sql::Database;
 use crate::store::{
-    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogHolder, LogId, LogPage, LogQuery,
-    Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version,
-    VisibleLog, Written,
+    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery,
+    FollowerPosition, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
+    LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice,
+    StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
 };
 
 /// How often a log that is held back is looked at.
@@ -152,7 +152,11 @@ impl<S: EventStore> FaultyStore<S> {
             is_held_back: false,
             rng,
         };
-        Self { store, on: AtomicBool::new(true), plan: Mutex::new(plan) }
+        Self {
+            store,
+            on: AtomicBool::new(true),
+            plan: Mutex::new(plan),
+        }
     }
 
     /// Makes the `nth` call of `operation`, counted from 1, fail with `fault`.
@@ -224,7 +228,11 @@ impl<S: EventStore> FaultyStore<S> {
     /// How many times `operation` was called.
     #[must_use]
     pub fn calls(&self, operation: Operation) -> u64 {
-        self.lock().calls.get(&operation).copied().unwrap_or_default()
+        self.lock()
+            .calls
+            .get(&operation)
+            .copied()
+            .unwrap_or_default()
     }
 
     /// The store inside, where nothing fails and nothing is counted.
@@ -236,7 +244,9 @@ impl<S: EventStore> FaultyStore<S> {
     async fn begin(&self, operation: Operation) -> Result<Option<Fault>, StoreError> {
         let fault = {
             let mut plan = self.lock();
-            let fault = plan.fault_of_next(operation).filter(|_| self.on.load(Ordering::SeqCst));
+            let fault = plan
+                .fault_of_next(operation)
+                .filter(|_| self.on.load(Ordering::SeqCst));
             plan.live_on(fault)
         };
         match fault {
@@ -259,15 +269,24 @@ impl<S: EventStore> FaultyStore<S> {
     }
 
     async fn conflict(&self, append: &Append) -> StoreError {
-        let Some(part) = append.streams.first() else { return unavailable(Operation::Append) };
+        let Some(part) = append.streams.first() else {
+            return unavailable(Operation::Append);
+        };
         match self.version_of(&part.stream).await {
-            Ok(actual) => StoreError::Conflict { stream: part.stream.clone(), expected: part.expected, actual },
+            Ok(actual) => StoreError::Conflict {
+                stream: part.stream.clone(),
+                expected: part.expected,
+                actual,
+            },
             Err(error) => error,
         }
     }
 
     async fn version_of(&self, stream: &StreamId) -> Result<Version, StoreError> {
-        let newest = self.store.read_stream(StreamQuery::new(stream.clone()).backwards().limit(1)).await?;
+        let newest = self
+            .store
+            .read_stream(StreamQuery::new(stream.clone()).backwards().limit(1))
+            .await?;
         Ok(newest.last().map_or(Version::ZERO, |event| event.version))
     }
 
@@ -291,7 +310,11 @@ impl Plan {
             Some(0) => Some(Fault::Unavailable),
             Some(left) => {
                 *left -= 1;
-                if *left == 0 { Some(Fault::LostReply) } else { fault }
+                if *left == 0 {
+                    Some(Fault::LostReply)
+                } else {
+                    fault
+                }
             }
         }
     }
@@ -310,9 +333,24 @@ impl Plan {
     }
 
     fn random_fault(&mut self, operation: Operation) -> Option<Fault> {
-        let FaultRates { unavailable, lost_reply, conflict, delay, delay_max, .. } = self.rates;
-        let conflict = if operation == Operation::Append { conflict } else { 0.0 };
-        let kinds = [(unavailable, Fault::Unavailable), (lost_reply, Fault::LostReply), (conflict, Fault::Conflict)];
+        let FaultRates {
+            unavailable,
+            lost_reply,
+            conflict,
+            delay,
+            delay_max,
+            ..
+        } = self.rates;
+        let conflict = if operation == Operation::Append {
+            conflict
+        } else {
+            0.0
+        };
+        let kinds = [
+            (unavailable, Fault::Unavailable),
+            (lost_reply, Fault::LostReply),
+            (conflict, Fault::Conflict),
+        ];
         for (rate, fault) in kinds {
             if self.rng.f64() < rate {
                 return Some(fault);
@@ -325,16 +363,29 @@ impl Plan {
 /// The store cannot be reached, and the operation is not carried out.
 fn unavailable(operation: Operation) -> StoreError {
     let reason = format!("{operation:?} is not carried out, as the test wants it");
-    StoreError::Unavailable { reason, written: Written::Nothing, source: None }
+    StoreError::Unavailable {
+        reason,
+        written: Written::Nothing,
+        source: None,
+    }
 }
 
 fn lost_reply(operation: Operation) -> StoreError {
-    let reason = format!("{operation:?} is carried out and the reply is lost, as the test wants it");
-    StoreError::Unavailable { reason, written: Written::Unknown, source: None }
+    let reason =
+        format!("{operation:?} is carried out and the reply is lost, as the test wants it");
+    StoreError::Unavailable {
+        reason,
+        written: Written::Unknown,
+        source: None,
+    }
 }
 
 /// What the caller gets to hear of an operation that was carried out.
-fn reply<T>(operation: Operation, fault: Option<Fault>, result: Result<T, StoreError>) -> Result<T, StoreError> {
+fn reply<T>(
+    operation: Operation,
+    fault: Option<Fault>,
+    result: Result<T, StoreError>,
+) -> Result<T, StoreError> {
     match fault {
         Some(Fault::LostReply) => Err(lost_reply(operation)),
         _ => result,
@@ -353,7 +404,11 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
 
     async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
         let fault = self.begin(Operation::ReadStream).await?;
-        reply(Operation::ReadStream, fault, self.store.read_stream(query).await)
+        reply(
+            Operation::ReadStream,
+            fault,
+            self.store.read_stream(query).await,
+        )
     }
 
     async fn load(&self, load: Load) -> Result<Loaded, StoreError> {
@@ -364,40 +419,72 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let fault = self.begin(Operation::ReadLog).await?;
         let known = query.after.max(query.decided);
-        let page = self.store.read_log(query).await.map(|page| self.see(page, known));
+        let page = self
+            .store
+            .read_log(query)
+            .await
+            .map(|page| self.see(page, known));
         reply(Operation::ReadLog, fault, page)
     }
 
     async fn head(&self) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::Head).await?;
         let head = self.store.head().await;
-        reply(Operation::Head, fault, head.map(|head| self.lock().sight(head)))
+        reply(
+            Operation::Head,
+            fault,
+            head.map(|head| self.lock().sight(head)),
+        )
     }
 
     /// Also of what reads do not see yet.
     async fn newest_position(&self) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::NewestPosition).await?;
-        reply(Operation::NewestPosition, fault, self.store.newest_position().await)
+        reply(
+            Operation::NewestPosition,
+            fault,
+            self.store.newest_position().await,
+        )
     }
 
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
         let fault = self.begin(Operation::Receipt).await?;
-        reply(Operation::Receipt, fault, self.store.receipt(command_id).await)
+        reply(
+            Operation::Receipt,
+            fault,
+            self.store.receipt(command_id).await,
+        )
     }
 
-    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
         let fault = self.begin(Operation::Receipts).await?;
-        reply(Operation::Receipts, fault, self.store.receipts(after, limit).await)
+        reply(
+            Operation::Receipts,
+            fault,
+            self.store.receipts(after, limit).await,
+        )
     }
 
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::Tracking).await?;
-        reply(Operation::Tracking, fault, self.store.tracking(follower, upstream).await)
+        reply(
+            Operation::Tracking,
+            fault,
+            self.store.tracking(follower, upstream).await,
+        )
     }
 
     async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
         let fault = self.begin(Operation::Followers).await?;
-        reply(Operation::Followers, fault, self.store.followers(query).await)
+        reply(
+            Operation::Followers,
+            fault,
+            self.store.followers(query).await,
+        )
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
@@ -415,22 +502,47 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         reply(Operation::Lease, fault, self.store.lease(request).await)
     }
 
-    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
         let fault = self.begin(Operation::LeaseHolder).await?;
-        reply(Operation::LeaseHolder, fault, self.store.lease_holder(follower, upstream).await)
+        reply(
+            Operation::LeaseHolder,
+            fault,
+            self.store.lease_holder(follower, upstream).await,
+        )
     }
 
-    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
         let fault = self.begin(Operation::Release).await?;
-        reply(Operation::Release, fault, self.store.release(follower, upstream, token).await)
+        reply(
+            Operation::Release,
+            fault,
+            self.store.release(follower, upstream, token).await,
+        )
     }
 
     async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
         let fault = self.begin(Operation::Visible).await?;
-        reply(Operation::Visible, fault, self.store.visible(position).await)
+        reply(
+            Operation::Visible,
+            fault,
+            self.store.visible(position).await,
+        )
     }
 
-    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
         let fault = self.begin(Operation::WaitBeyond).await?;
         let mut waited = self.store.wait_beyond(position, epoch).await;
         while waited.is_ok() && self.lock().hides_after(position) {

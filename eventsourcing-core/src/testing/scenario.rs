@@ -1,5 +1,8 @@
 //! Given, when, then: for aggregates and for policies. A test reads like the rule it checks.
-#![allow(missing_debug_implementations, reason = "the steps of a test live for one expression")]
+#![allow(
+    missing_debug_implementations,
+    reason = "the steps of a test live for one expression"
+)]
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -12,11 +15,12 @@ use uuid::Uuid;
 
 use crate::policy::timers::{Timer, TimerType};
 use crate::store::{
-    Append, EventStore, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId, StreamQuery, Tracking,
-    Version,
+    Append, EventStore, LogId, MemoryStore, Name, NewEvent, Position, StoredEvent, StreamId,
+    StreamQuery, Tracking, Version,
 };
 use crate::{
-    Aggregate, Application, Codec, Decoded, Event, Id, IntoEvents, Metadata, Policy, Recorded, Root, Timers, Work,
+    Aggregate, Application, Codec, Decoded, Event, Id, IntoEvents, Metadata, Policy, Recorded,
+    Root, Timers, Work,
 };
 
 /// Starts a test of an aggregate. Implemented for every aggregate; import it to use it.
@@ -56,7 +60,9 @@ pub trait Scenario: Aggregate {
     /// If the events are not a history: see [`Root::create`].
     #[track_caller]
     fn given(events: impl IntoEvents<Self::Event>) -> Given<Self> {
-        Given { root: Root::create(events) }
+        Given {
+            root: Root::create(events),
+        }
     }
 
     /// Nothing has happened: the aggregate does not exist yet.
@@ -75,9 +81,15 @@ pub struct Given<A: Aggregate> {
 
 impl<A: Aggregate> Given<A> {
     /// What is asked of the aggregate.
-    pub fn when<D: IntoEvents<A::Event>, E>(self, decide: impl FnOnce(&A) -> Result<D, E>) -> Then<A, E> {
+    pub fn when<D: IntoEvents<A::Event>, E>(
+        self,
+        decide: impl FnOnce(&A) -> Result<D, E>,
+    ) -> Then<A, E> {
         let outcome = decide(&self.root).map(IntoEvents::into_events);
-        Then { root: Some(self.root), outcome }
+        Then {
+            root: Some(self.root),
+            outcome,
+        }
     }
 }
 
@@ -89,8 +101,14 @@ pub struct GivenNothing<A> {
 
 impl<A: Aggregate> GivenNothing<A> {
     /// What is asked.
-    pub fn when<D: IntoEvents<A::Event>, E>(self, decide: impl FnOnce() -> Result<D, E>) -> Then<A, E> {
-        Then { root: None, outcome: decide().map(IntoEvents::into_events) }
+    pub fn when<D: IntoEvents<A::Event>, E>(
+        self,
+        decide: impl FnOnce() -> Result<D, E>,
+    ) -> Then<A, E> {
+        Then {
+            root: None,
+            outcome: decide().map(IntoEvents::into_events),
+        }
     }
 }
 
@@ -116,8 +134,16 @@ impl<A: Aggregate, E> Then<A, E> {
             Ok(events) => events,
             Err(refusal) => panic!("{} refused: {refusal:?}", A::NAME),
         };
-        assert_eq!(events, expected.into_events(), "the events that {} decided on (left) and those expected", A::NAME);
-        Decided { root: self.root, events }
+        assert_eq!(
+            events,
+            expected.into_events(),
+            "the events that {} decided on (left) and those expected",
+            A::NAME
+        );
+        Decided {
+            root: self.root,
+            events,
+        }
     }
 
     /// It was not refused, and nothing happens.
@@ -144,7 +170,12 @@ impl<A: Aggregate, E> Then<A, E> {
         E: Debug + PartialEq,
     {
         match self.outcome {
-            Err(refusal) => assert_eq!(refusal, expected, "the refusal of {} (left) and the one expected", A::NAME),
+            Err(refusal) => assert_eq!(
+                refusal,
+                expected,
+                "the refusal of {} (left) and the one expected",
+                A::NAME
+            ),
             Ok(events) => panic!("{} did not refuse, but decided on {events:?}", A::NAME),
         }
     }
@@ -240,7 +271,16 @@ impl<P: From<Application>> PolicyScenario<P> {
         let (policy, upstream) = (P::from(app.clone()), Position::ZERO);
         let (timers, scheduled) = (BTreeMap::new(), BTreeMap::new());
         let (told, recorded) = (HashMap::new(), Vec::new());
-        Self { policy, app, upstream, told, recorded, timers, scheduled, failure: None }
+        Self {
+            policy,
+            app,
+            upstream,
+            told,
+            recorded,
+            timers,
+            scheduled,
+            failure: None,
+        }
     }
 }
 
@@ -256,7 +296,10 @@ impl<P> PolicyScenario<P> {
     /// # Panics
     /// If the events are not a history: see [`Root::create`].
     pub async fn given<A: Aggregate>(self, id: Id<A>, events: impl IntoEvents<A::Event>) -> Self {
-        self.app.save(&mut Root::with_id(id, events)).await.expect("a new aggregate in an empty store in memory");
+        self.app
+            .save(&mut Root::with_id(id, events))
+            .await
+            .expect("a new aggregate in an empty store in memory");
         self
     }
 
@@ -289,7 +332,12 @@ impl<P> PolicyScenario<P> {
     /// Counts one more event of the aggregate.
     async fn next_version(&mut self, stream: StreamId) -> Version {
         let last = StreamQuery::new(stream.clone()).backwards().limit(1);
-        let given = self.app.store().read_stream(last).await.expect("a store in memory");
+        let given = self
+            .app
+            .store()
+            .read_stream(last)
+            .await
+            .expect("a store in memory");
         let given = given.first().map_or(0, |event| event.version.as_u64());
         let told = self.told.entry(stream).or_default();
         *told += 1;
@@ -306,8 +354,13 @@ impl<P> PolicyScenario<P> {
     {
         self.assert_no_failure();
         let key = key.to_string();
-        let timer = self.timers.remove(&key).unwrap_or_else(|| panic!("there is no timer {key:?}"));
-        let due = timer.decode::<P::Timer>().unwrap_or_else(|error| panic!("{}", error_text(&error)));
+        let timer = self
+            .timers
+            .remove(&key)
+            .unwrap_or_else(|| panic!("there is no timer {key:?}"));
+        let due = timer
+            .decode::<P::Timer>()
+            .unwrap_or_else(|error| panic!("{}", error_text(&error)));
         let mut work = Work::new(self.app.clone(), TimerType::Any);
         work.begin_due(&timer);
         let dealt_with = self.policy.due(&due, &mut work).await;
@@ -316,7 +369,10 @@ impl<P> PolicyScenario<P> {
     }
 
     async fn keep(&mut self, mut work: Work, outcome: Result<(), impl Error>) {
-        let mistake = work.schedule.take_mistake().map(|mistake| error_text(&mistake));
+        let mistake = work
+            .schedule
+            .take_mistake()
+            .map(|mistake| error_text(&mistake));
         if let Some(failure) = outcome.err().map(|error| error_text(&error)).or(mistake) {
             self.failure = Some(failure);
             return;
@@ -329,12 +385,29 @@ impl<P> PolicyScenario<P> {
                 self.timers.insert(key, timer);
             }
         }
-        let step = Tracking::new(Name::from_static("policy"), LogId::new(), Position::ZERO, self.upstream);
+        let step = Tracking::new(
+            Name::from_static("policy"),
+            LogId::new(),
+            Position::ZERO,
+            self.upstream,
+        );
         let append = work.to_append(step);
-        let append = Append { tracking: None, ..append.expect("events that can be encoded") };
-        self.recorded.extend(append.streams.iter().map(|part| (part.stream.clone(), part.events.clone())));
+        let append = Append {
+            tracking: None,
+            ..append.expect("events that can be encoded")
+        };
+        self.recorded.extend(
+            append
+                .streams
+                .iter()
+                .map(|part| (part.stream.clone(), part.events.clone())),
+        );
         if append.event_count() > 0 {
-            self.app.store().append(append).await.expect("nobody else writes to this store");
+            self.app
+                .store()
+                .append(append)
+                .await
+                .expect("nobody else writes to this store");
         }
     }
 
@@ -353,8 +426,14 @@ impl<P> PolicyScenario<P> {
         let Some(timer) = self.timers.get(&key) else {
             panic!("there is no timer {key:?}, but {:?}", self.timers.keys())
         };
-        let due = timer.decode::<T>().unwrap_or_else(|error| panic!("{}", error_text(&error)));
-        assert_eq!((due.at, due.payload), (at, expected), "the timer {key:?} (left) and the one expected");
+        let due = timer
+            .decode::<T>()
+            .unwrap_or_else(|error| panic!("{}", error_text(&error)));
+        assert_eq!(
+            (due.at, due.payload),
+            (at, expected),
+            "the timer {key:?} (left) and the one expected"
+        );
         self
     }
 
@@ -365,7 +444,11 @@ impl<P> PolicyScenario<P> {
     #[track_caller]
     pub fn then_no_timer(self) -> Self {
         self.assert_no_failure();
-        assert!(self.timers.is_empty(), "there are still timers: {:?}", self.timers.keys());
+        assert!(
+            self.timers.is_empty(),
+            "there are still timers: {:?}",
+            self.timers.keys()
+        );
         self
     }
 
@@ -380,10 +463,18 @@ impl<P> PolicyScenario<P> {
     {
         self.assert_no_failure();
         let stream = id.stream();
-        let of_stream = self.recorded.extract_if(.., |(recorded, _)| *recorded == stream);
-        let events: Vec<A::Event> =
-            of_stream.flat_map(|(_, events)| events).flat_map(|event| decode(&stream, event)).collect();
-        assert_eq!(events, expected.into_events(), "the events recorded for {stream} (left) and those expected");
+        let of_stream = self
+            .recorded
+            .extract_if(.., |(recorded, _)| *recorded == stream);
+        let events: Vec<A::Event> = of_stream
+            .flat_map(|(_, events)| events)
+            .flat_map(|event| decode(&stream, event))
+            .collect();
+        assert_eq!(
+            events,
+            expected.into_events(),
+            "the events recorded for {stream} (left) and those expected"
+        );
         self
     }
 
@@ -394,9 +485,21 @@ impl<P> PolicyScenario<P> {
     #[track_caller]
     pub fn then_nothing_else(self) {
         self.assert_no_failure();
-        let others: Vec<_> = self.recorded.iter().map(|(stream, _)| stream.to_string()).collect();
-        assert!(others.is_empty(), "events were also recorded for {}", others.join(", "));
-        assert!(self.scheduled.is_empty(), "timers were also scheduled: {:?}", self.scheduled.keys());
+        let others: Vec<_> = self
+            .recorded
+            .iter()
+            .map(|(stream, _)| stream.to_string())
+            .collect();
+        assert!(
+            others.is_empty(),
+            "events were also recorded for {}",
+            others.join(", ")
+        );
+        assert!(
+            self.scheduled.is_empty(),
+            "timers were also scheduled: {:?}",
+            self.scheduled.keys()
+        );
     }
 
     /// The policy failed, with an error whose text contains `expected`.
@@ -406,7 +509,10 @@ impl<P> PolicyScenario<P> {
     #[track_caller]
     pub fn then_failed(self, expected: &str) {
         match self.failure {
-            Some(failure) => assert!(failure.contains(expected), "the policy failed with {failure:?}"),
+            Some(failure) => assert!(
+                failure.contains(expected),
+                "the policy failed with {failure:?}"
+            ),
             None => panic!("the policy did not fail"),
         }
     }
@@ -420,10 +526,26 @@ impl<P> PolicyScenario<P> {
 }
 
 fn decode<E: Event>(stream: &StreamId, event: NewEvent) -> Decoded<E> {
-    let NewEvent { name, schema_version, codec, payload, metadata } = event;
+    let NewEvent {
+        name,
+        schema_version,
+        codec,
+        payload,
+        metadata,
+    } = event;
     let (position, version, recorded_at) = (Position::ZERO, Version::ZERO, Timestamp::UNIX_EPOCH);
     let stream = stream.clone();
-    let stored = StoredEvent { position, stream, version, recorded_at, name, schema_version, codec, payload, metadata };
+    let stored = StoredEvent {
+        position,
+        stream,
+        version,
+        recorded_at,
+        name,
+        schema_version,
+        codec,
+        payload,
+        metadata,
+    };
     Codec::decode_events(&stored).expect("an event that was encoded just now")
 }
 

@@ -33,7 +33,10 @@ impl Seed {
     #[must_use]
     pub fn from_env() -> Self {
         let seed = match env::var(Self::VARIABLE) {
-            Ok(text) => Self(text.parse().unwrap_or_else(|_| panic!("{} must be a number: {text:?}", Self::VARIABLE))),
+            Ok(text) => Self(
+                text.parse()
+                    .unwrap_or_else(|_| panic!("{} must be a number: {text:?}", Self::VARIABLE)),
+            ),
             Err(_) => Self(fastrand::u64(..)),
         };
         seed.print();
@@ -43,7 +46,10 @@ impl Seed {
     /// A generator for one of the tasks of a test: the same for the same seed and `task`.
     #[must_use]
     pub fn rng(self, task: u64) -> fastrand::Rng {
-        fastrand::Rng::with_seed(self.0.wrapping_add(task.wrapping_mul(0x9E37_79B9_7F4A_7C15)))
+        fastrand::Rng::with_seed(
+            self.0
+                .wrapping_add(task.wrapping_mul(0x9E37_79B9_7F4A_7C15)),
+        )
     }
 
     /// The number itself.
@@ -52,7 +58,10 @@ impl Seed {
         self.0
     }
 
-    #[expect(clippy::print_stderr, reason = "the harness keeps it back unless the test fails")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "the harness keeps it back unless the test fails"
+    )]
     fn print(self) {
         eprintln!("to draw the same again: {self}");
     }

@@ -1,5 +1,10 @@
 //! A small domain for the tests of timers: wishes say when a bell shall ring.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "not every test uses all of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "not every test uses all of it"
+)]
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +13,8 @@ use std::time::Duration;
 use eventsourcing_core::store::{LogQuery, Position};
 use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Due, Id, Policy, Receipt, Recorded, Root, System, Timers, Work, event,
+    Aggregate, AppError, Application, Due, Id, Policy, Receipt, Recorded, Root, System, Timers,
+    Work, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -59,7 +65,11 @@ impl Wishes {
     }
     pub async fn repeat(&self, wish: Id<Wish>, key: &str, at: Timestamp, text: &str) {
         let mut wish = self.app.load(wish).await.unwrap();
-        wish.record(WishEvent::Repeated { key: key.into(), at, text: text.into() });
+        wish.record(WishEvent::Repeated {
+            key: key.into(),
+            at,
+            text: text.into(),
+        });
         self.app.save(&mut wish).await.unwrap();
     }
     pub async fn withdraw(&self, wish: Id<Wish>, key: &str) -> Receipt {
@@ -70,7 +80,11 @@ impl Wishes {
 }
 
 pub fn made(key: &str, at: Timestamp, text: &str) -> WishEvent {
-    WishEvent::Made { key: key.into(), at, text: text.into() }
+    WishEvent::Made {
+        key: key.into(),
+        at,
+        text: text.into(),
+    }
 }
 
 /// What a bell is to say.
@@ -89,7 +103,12 @@ pub struct Bells {
 
 impl From<Application> for Bells {
     fn from(app: Application) -> Self {
-        Self { app, is_mended: AtomicBool::default(), asleep: AtomicBool::default(), wake: Arc::default() }
+        Self {
+            app,
+            is_mended: AtomicBool::default(),
+            asleep: AtomicBool::default(),
+            wake: Arc::default(),
+        }
     }
 }
 
@@ -106,7 +125,9 @@ impl Policy<Wish> for Bells {
 
     async fn react(&self, event: &Recorded<Wish>, work: &mut Work) -> Result<(), AppError> {
         match &event.payload {
-            WishEvent::Made { at, text, .. } if text == "number" => work.schedule(*at, "number", &7_u32),
+            WishEvent::Made { at, text, .. } if text == "number" => {
+                work.schedule(*at, "number", &7_u32)
+            }
             WishEvent::Made { key, at, text } | WishEvent::Repeated { key, at, text } => {
                 work.schedule(*at, key, &Text(text.clone()));
             }
@@ -121,7 +142,12 @@ impl Timers for Bells {
     type Error = BellError;
 
     async fn due(&self, timer: &Due<Text>, work: &mut Work) -> Result<(), BellError> {
-        let Due { key, at, payload: Text(text), .. } = timer;
+        let Due {
+            key,
+            at,
+            payload: Text(text),
+            ..
+        } = timer;
         match text.split_once(' ').unwrap_or((text, "")) {
             ("fail", _) if !self.is_mended.load(Ordering::SeqCst) => return Err(BellError::Broken),
             ("panic", _) => panic!("what a noise"),
@@ -131,7 +157,14 @@ impl Timers for Bells {
             _ => {}
         }
         let id = work.new_id::<Bell>();
-        work.create(id, BellEvent::Rung { key: key.clone(), text: text.clone(), due: *at });
+        work.create(
+            id,
+            BellEvent::Rung {
+                key: key.clone(),
+                text: text.clone(),
+                due: *at,
+            },
+        );
         Ok(())
     }
 }
@@ -147,7 +180,10 @@ pub struct Clockwork {
 
 /// What has rung, in the order in which it did.
 pub async fn rung(app: &Application) -> Vec<Recorded<Bell>> {
-    let log = app.log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap();
+    let log = app
+        .log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+        .await
+        .unwrap();
     log.decode().unwrap()
 }
 

@@ -46,15 +46,27 @@ enum NestEvent {
 
 /// Values with so many levels beneath that of the event.
 fn nested(levels: usize) -> [NestEvent; 5] {
-    let tagged = (1..levels).fold(Tagged_::Leaf, |inner, _| Tagged_::Node { inner: Box::new(inner) });
+    let tagged = (1..levels).fold(Tagged_::Leaf, |inner, _| Tagged_::Node {
+        inner: Box::new(inner),
+    });
     let untagged = (0..levels).fold(Untagged::Number(1), |inner, level| match level % 2 {
         0 => Untagged::List(vec![inner]),
-        _ => Untagged::Node { inner: Box::new(inner) },
+        _ => Untagged::Node {
+            inner: Box::new(inner),
+        },
     });
-    let flat = Flat { id: 0, more: BTreeMap::new() };
-    let flat = (1..levels).fold(flat, |flat, _| Flat { id: 1, more: BTreeMap::from([("more".to_owned(), flat)]) });
+    let flat = Flat {
+        id: 0,
+        more: BTreeMap::new(),
+    };
+    let flat = (1..levels).fold(flat, |flat, _| Flat {
+        id: 1,
+        more: BTreeMap::from([("more".to_owned(), flat)]),
+    });
     let usual = (0..levels / 2).fold(Usual::Leaf, |usual, _| Usual::List(vec![usual]));
-    let json = (0..levels).fold(serde_json::Value::from(1), |json, _| serde_json::json!([json]));
+    let json = (0..levels).fold(serde_json::Value::from(1), |json, _| {
+        serde_json::json!([json])
+    });
     [
         NestEvent::Tagged { nest: tagged },
         NestEvent::Untagged { nest: untagged },
@@ -66,7 +78,12 @@ fn nested(levels: usize) -> [NestEvent; 5] {
 
 /// On the stack that threads of tokio have.
 fn on_a_usual_stack(test: impl FnOnce() + Send + 'static) {
-    std::thread::Builder::new().stack_size(2 * 1024 * 1024).spawn(test).unwrap().join().unwrap();
+    std::thread::Builder::new()
+        .stack_size(2 * 1024 * 1024)
+        .spawn(test)
+        .unwrap()
+        .join()
+        .unwrap();
 }
 
 #[test]
@@ -75,7 +92,10 @@ fn deepest_values_that_are_accepted_are_written_and_read_on_a_usual_stack() {
         for event in nested(VALUE_DEPTH_MAX - 1) {
             for codec in CODECS {
                 let stored = stored(codec, &event);
-                assert!(decode_event::<NestEvent>(&stored).unwrap() == event, "{codec:?}");
+                assert!(
+                    decode_event::<NestEvent>(&stored).unwrap() == event,
+                    "{codec:?}"
+                );
                 Codec::decode_value(&stored).unwrap();
             }
         }
@@ -89,20 +109,37 @@ fn deeper_values_are_refused_however_deep() {
         let test = move || {
             for event in nested(levels) {
                 for codec in CODECS {
-                    let refused = codec.encode_event(&event).unwrap_err().source().unwrap().to_string();
+                    let refused = codec
+                        .encode_event(&event)
+                        .unwrap_err()
+                        .source()
+                        .unwrap()
+                        .to_string();
                     let says = format!("nested deeper than {VALUE_DEPTH_MAX} levels");
-                    assert!(refused.starts_with("field `nest") && refused.contains(&says), "{refused}");
+                    assert!(
+                        refused.starts_with("field `nest") && refused.contains(&says),
+                        "{refused}"
+                    );
                 }
             }
         };
-        std::thread::Builder::new().stack_size(64 * 1024 * 1024).spawn(test).unwrap().join().unwrap();
+        std::thread::Builder::new()
+            .stack_size(64 * 1024 * 1024)
+            .spawn(test)
+            .unwrap()
+            .join()
+            .unwrap();
     }
 }
 
 /// JSON and MessagePack of so many levels, as another program could have written them.
 fn stored_levels(levels: usize) -> Vec<StoredEvent> {
     let json = |begin: &str, middle: &str, end: &str, name| {
-        let text = format!("{{\"nest\":{}{middle}{}}}", begin.repeat(levels), end.repeat(levels));
+        let text = format!(
+            "{{\"nest\":{}{middle}{}}}",
+            begin.repeat(levels),
+            end.repeat(levels)
+        );
         stored_bytes(Codec::Json.id(), name, text.into_bytes())
     };
     let packed = |begin: &[u8], middle: &[u8], name| {
@@ -110,14 +147,23 @@ fn stored_levels(levels: usize) -> Vec<StoredEvent> {
         stored_bytes(Codec::MessagePack.id(), name, bytes)
     };
     vec![
-        json("{\"kind\":\"Node\",\"inner\":", "{\"kind\":\"Leaf\"}", "}", "Tagged"),
+        json(
+            "{\"kind\":\"Node\",\"inner\":",
+            "{\"kind\":\"Leaf\"}",
+            "}",
+            "Tagged",
+        ),
         json("{\"inner\":", "1", "}", "Untagged"),
         json("[", "1", "]", "Untagged"),
         json("{\"id\":1,\"more\":", "{\"id\":1}", "}", "Flat"),
         json("{\"List\":[", "\"Leaf\"", "]}", "Usual"),
         json("[", "1", "]", "Json"),
         json("{\"a\":", "1", "}", "Unknown"),
-        packed(b"\x82\xa4kind\xa4Node\xa5inner", b"\x81\xa4kind\xa4Leaf", "Tagged"),
+        packed(
+            b"\x82\xa4kind\xa4Node\xa5inner",
+            b"\x81\xa4kind\xa4Leaf",
+            "Tagged",
+        ),
         packed(b"\x81\xa5inner", b"\x01", "Untagged"),
         packed(b"\x91", b"\x01", "Untagged"),
         packed(b"\x82\xa2id\x01\xa4more", b"\x81\xa2id\x01", "Flat"),
@@ -134,7 +180,11 @@ fn stored_bytes_of_any_depth_are_read_or_refused_on_a_usual_stack() {
             for stored in stored_levels(levels) {
                 let read = decode_event::<NestEvent>(&stored);
                 let value = Codec::decode_value(&stored);
-                assert!(levels < 200 || (read.is_err() && value.is_err()), "{levels} levels of {}", stored.name);
+                assert!(
+                    levels < 200 || (read.is_err() && value.is_err()),
+                    "{levels} levels of {}",
+                    stored.name
+                );
                 drop(read);
             }
         }

@@ -8,7 +8,9 @@ mod refused;
 use std::collections::BTreeMap;
 use std::error::Error as _;
 
-use eventsourcing_core::store::{CodecId, EventStore, LogQuery, MemoryStore, Name, Position, StoreError};
+use eventsourcing_core::store::{
+    CodecId, EventStore, LogQuery, MemoryStore, Name, Position, StoreError,
+};
 use eventsourcing_core::store::{StoredEvent, StreamId, Version};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
@@ -53,7 +55,10 @@ enum Shape {
     Point,
     Circle(f64),
     Line(i32, i32),
-    Box { inner: std::boxed::Box<Self>, id: Uuid },
+    Box {
+        inner: std::boxed::Box<Self>,
+        id: Uuid,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +74,11 @@ fn decode_event<E: Event>(stored: &StoredEvent) -> Result<E, CodecError> {
 }
 
 fn stored<E: Event>(codec: Codec, event: &E) -> StoredEvent {
-    stored_bytes(codec.id(), event.event_type().name, codec.encode_event(event).unwrap())
+    stored_bytes(
+        codec.id(),
+        event.event_type().name,
+        codec.encode_event(event).unwrap(),
+    )
 }
 
 fn stored_bytes(codec: CodecId, name: &'static str, payload: Vec<u8>) -> StoredEvent {
@@ -113,12 +122,22 @@ impl Random {
             0 => Shape::Point,
             1 => Shape::Circle(self.fraction()),
             2 => Shape::Line(self.0.i32(..), self.0.i32(..)),
-            _ => Shape::Box { inner: std::boxed::Box::new(self.shape(depth - 1)), id: self.id() },
+            _ => Shape::Box {
+                inner: std::boxed::Box::new(self.shape(depth - 1)),
+                id: self.id(),
+            },
         }
     }
 
     fn tagged(&mut self) -> Tagged {
-        if self.0.bool() { Tagged::One { id: self.id(), at: self.at() } } else { Tagged::Two }
+        if self.0.bool() {
+            Tagged::One {
+                id: self.id(),
+                at: self.at(),
+            }
+        } else {
+            Tagged::Two
+        }
     }
 
     fn event(&mut self) -> ValueEvent {
@@ -127,8 +146,18 @@ impl Random {
             1 => ValueEvent::Number(self.0.u64(..)),
             2 => ValueEvent::Pair(self.0.i32(..), self.text()),
             _ => ValueEvent::Kept {
-                small: (self.0.i8(..), self.0.u16(..), self.0.bool(), self.0.char(..)),
-                large: (self.0.u64(..), self.0.i64(..), self.0.i64(..).into(), self.0.u64(..).into()),
+                small: (
+                    self.0.i8(..),
+                    self.0.u16(..),
+                    self.0.bool(),
+                    self.0.char(..),
+                ),
+                large: (
+                    self.0.u64(..),
+                    self.0.i64(..),
+                    self.0.i64(..).into(),
+                    self.0.u64(..).into(),
+                ),
                 fraction: self.fraction(),
                 half: f32::from(self.0.i16(..)) / 7.0,
                 text: self.text(),
@@ -136,10 +165,14 @@ impl Random {
                 id: self.id(),
                 at: self.at(),
                 shapes: (0..self.0.usize(..4)).map(|_| self.shape(5)).collect(),
-                by_number: (0..self.0.usize(..4)).map(|_| (self.0.i32(..), self.text())).collect(),
+                by_number: (0..self.0.usize(..4))
+                    .map(|_| (self.0.i32(..), self.text()))
+                    .collect(),
                 unit: (),
                 marker: Marker,
-                more: (0..self.0.usize(..3)).map(|n| (format!("more {n}"), self.tagged())).collect(),
+                more: (0..self.0.usize(..3))
+                    .map(|n| (format!("more {n}"), self.tagged()))
+                    .collect(),
             },
         }
     }
@@ -152,7 +185,11 @@ fn random_events_come_back_from_every_codec() {
         let event = random.event();
         for codec in CODECS {
             let stored = stored(codec, &event);
-            assert_eq!(decode_event::<ValueEvent>(&stored).unwrap(), event, "{codec:?}");
+            assert_eq!(
+                decode_event::<ValueEvent>(&stored).unwrap(),
+                event,
+                "{codec:?}"
+            );
         }
     }
 }
@@ -190,7 +227,8 @@ fn events_look_the_same_as_json_whatever_codec_wrote_them() {
             unit: (),
             tagged: random.tagged(),
         };
-        let [json, packed] = CODECS.map(|codec| Codec::decode_value(&stored(codec, &event)).unwrap());
+        let [json, packed] =
+            CODECS.map(|codec| Codec::decode_value(&stored(codec, &event)).unwrap());
         assert_eq!(json, packed);
         let again: Looked = serde_json::from_value(packed).unwrap();
         assert_eq!(again, event);
@@ -218,10 +256,22 @@ fn fields_are_added_removed_and_renamed_as_in_json() {
         #[serde(alias = "amount")]
         value: u32,
     }
-    let before = before::Moved { amount: 5, reason: "rent".into(), gone: vec![1, 2] };
-    let expected = Moved { added: None, why: "rent".into(), value: 5 };
+    let before = before::Moved {
+        amount: 5,
+        reason: "rent".into(),
+        gone: vec![1, 2],
+    };
+    let expected = Moved {
+        added: None,
+        why: "rent".into(),
+        value: 5,
+    };
     for codec in CODECS {
-        assert_eq!(decode_event::<Moved>(&stored(codec, &before)).unwrap(), expected, "{codec:?}");
+        assert_eq!(
+            decode_event::<Moved>(&stored(codec, &before)).unwrap(),
+            expected,
+            "{codec:?}"
+        );
     }
 }
 
@@ -243,11 +293,20 @@ mod as_map {
 
     type Pairs = Vec<((u8, u8), u8)>;
 
-    pub(super) fn serialize<S: Serializer>(pairs: &Pairs, serializer: S) -> Result<S::Ok, S::Error> {
-        pairs.iter().copied().collect::<BTreeMap<_, _>>().serialize(serializer)
+    pub(super) fn serialize<S: Serializer>(
+        pairs: &Pairs,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        pairs
+            .iter()
+            .copied()
+            .collect::<BTreeMap<_, _>>()
+            .serialize(serializer)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Pairs, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Pairs, D::Error> {
         Ok(BTreeMap::deserialize(deserializer)?.into_iter().collect())
     }
 }
@@ -259,15 +318,25 @@ fn packed(name: &'static str, pieces: &[&[u8]]) -> StoredEvent {
 
 #[test]
 fn maps_whose_keys_are_no_text_are_refused_and_earlier_ones_are_read() {
-    let event = Mapped { by_pair: BTreeMap::new(), by_list: vec![(vec![1], 2)], map: vec![((1, 2), 3)] };
+    let event = Mapped {
+        by_pair: BTreeMap::new(),
+        by_list: vec![(vec![1], 2)],
+        map: vec![((1, 2), 3)],
+    };
     for codec in CODECS {
         let error = codec.encode_event(&event).unwrap_err();
         assert_eq!(error.to_string(), "cannot encode event Mapped");
         let cause = error.source().unwrap().to_string();
-        assert!(cause.starts_with("field `map`: a key of a map is text"), "{cause}");
+        assert!(
+            cause.starts_with("field `map`: a key of a map is text"),
+            "{cause}"
+        );
     }
     // MessagePack took them once.
-    let stored = packed("Mapped", &[b"\x83\xa7by_pair\x80\xa7by_list\x91\x92\x91\x01\x02\xa3map\x81\x92\x01\x02\x03"]);
+    let stored = packed(
+        "Mapped",
+        &[b"\x83\xa7by_pair\x80\xa7by_list\x91\x92\x91\x01\x02\xa3map\x81\x92\x01\x02\x03"],
+    );
     assert_eq!(decode_event::<Mapped>(&stored).unwrap(), event);
     assert_eq!(Codec::decode_value(&stored).unwrap()["map"]["[1,2]"], 3);
 }
@@ -291,7 +360,9 @@ mod bytes {
         serializer.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
         struct Bytes;
         impl<'de> Visitor<'de> for Bytes {
             type Value = Vec<u8>;
@@ -316,13 +387,22 @@ mod bytes {
 #[test]
 fn bytes_and_numbers_at_the_edge_come_back_from_every_codec() {
     for value in [f64::MIN_POSITIVE, f64::MAX, 5e-324, 0.1 + 0.2, -0.0, 1e16] {
-        let event = Measured { value, raw: (0..=255).collect() };
+        let event = Measured {
+            value,
+            raw: (0..=255).collect(),
+        };
         for codec in CODECS {
             let stored = stored(codec, &event);
             let again: Measured = decode_event(&stored).unwrap();
-            assert_eq!((again.value.to_bits(), &again.raw), (value.to_bits(), &event.raw));
+            assert_eq!(
+                (again.value.to_bits(), &again.raw),
+                (value.to_bits(), &event.raw)
+            );
             let shown = Codec::decode_value(&stored).unwrap();
-            assert_eq!((shown["value"].as_f64(), shown["raw"][255].as_u64()), (Some(value), Some(255)));
+            assert_eq!(
+                (shown["value"].as_f64(), shown["raw"][255].as_u64()),
+                (Some(value), Some(255))
+            );
         }
     }
 }
@@ -331,14 +411,32 @@ fn bytes_and_numbers_at_the_edge_come_back_from_every_codec() {
 fn numbers_that_are_not_finite_are_refused_and_earlier_ones_are_read() {
     for value in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
         for codec in CODECS {
-            let error = codec.encode_event(&Measured { value, raw: Vec::new() }).unwrap_err();
+            let error = codec
+                .encode_event(&Measured {
+                    value,
+                    raw: Vec::new(),
+                })
+                .unwrap_err();
             let cause = error.source().unwrap().to_string();
-            assert!(cause.starts_with("field `value`: ") && cause.contains("is not a finite number"), "{cause}");
+            assert!(
+                cause.starts_with("field `value`: ") && cause.contains("is not a finite number"),
+                "{cause}"
+            );
         }
         // MessagePack took them once.
-        let stored = packed("Measured", &[b"\x82\xa5value\xcb", &value.to_be_bytes(), b"\xa3raw\xc4\x02\x01\x02"]);
+        let stored = packed(
+            "Measured",
+            &[
+                b"\x82\xa5value\xcb",
+                &value.to_be_bytes(),
+                b"\xa3raw\xc4\x02\x01\x02",
+            ],
+        );
         let again: Measured = decode_event(&stored).unwrap();
-        assert_eq!((again.value.to_bits(), &*again.raw), (value.to_bits(), &[1, 2][..]));
+        assert_eq!(
+            (again.value.to_bits(), &*again.raw),
+            (value.to_bits(), &[1, 2][..])
+        );
         assert!(Codec::decode_value(&stored).unwrap()["value"].is_null());
     }
 }
@@ -353,8 +451,21 @@ fn earlier_forms_of_message_pack_are_read() {
         marker: Marker,
     }
     let large = u128::MAX - 5;
-    let stored = packed("Edge", &[b"\x82\xa5large\xc4\x10", &large.to_be_bytes(), b"\xa6marker\x90"]);
-    assert_eq!(decode_event::<Edge>(&stored).unwrap(), Edge { large, marker: Marker });
+    let stored = packed(
+        "Edge",
+        &[
+            b"\x82\xa5large\xc4\x10",
+            &large.to_be_bytes(),
+            b"\xa6marker\x90",
+        ],
+    );
+    assert_eq!(
+        decode_event::<Edge>(&stored).unwrap(),
+        Edge {
+            large,
+            marker: Marker
+        }
+    );
 }
 
 #[test]
@@ -365,10 +476,15 @@ fn broken_bytes_are_errors_in_every_codec() {
             let mut broken = stored(codec, &ValueEvent::Pair(7, "seven".into()));
             match random.0.bool() {
                 true => broken.payload.push(random.0.u8(b'0'..=b'9')),
-                false => broken.payload.truncate(random.0.usize(..broken.payload.len())),
+                false => broken
+                    .payload
+                    .truncate(random.0.usize(..broken.payload.len())),
             }
             let error = decode_event::<ValueEvent>(&broken).unwrap_err();
-            assert!(matches!(error, CodecError::Decode { .. }), "{codec:?}: {error}");
+            assert!(
+                matches!(error, CodecError::Decode { .. }),
+                "{codec:?}: {error}"
+            );
             Codec::decode_value(&broken).unwrap_err();
         }
     }
@@ -390,7 +506,10 @@ fn random_bytes_never_panic() {
 #[test]
 fn unknown_codecs_are_named() {
     let error = Codec::decode_value(&stored_bytes(CodecId(77), "Nothing", vec![])).unwrap_err();
-    assert_eq!(error.to_string(), "unknown codec 77; was this written by a newer release?");
+    assert_eq!(
+        error.to_string(),
+        "unknown codec 77; was this written by a newer release?"
+    );
 }
 
 /// Text that is long and says little, with a history of snapshots.
@@ -420,7 +539,9 @@ fn encodings(store: &MemoryStore) -> [Application; 5] {
         app(),
         app().with_codec(Codec::MessagePack),
         app().with_compression(Compression::zstd()),
-        app().with_codec(Codec::MessagePack).with_compression(Compression::zstd()),
+        app()
+            .with_codec(Codec::MessagePack)
+            .with_compression(Compression::zstd()),
         app().with_codec(Codec::MessagePack).with_compression(eager),
     ]
 }
@@ -430,12 +551,19 @@ async fn codecs_may_be_switched_at_any_time_also_within_a_stream() {
     let mut random = Random(Seed::from_env().rng(4));
     let store = MemoryStore::new();
     let apps = encodings(&store);
-    let id = apps[0].create(|| Ok::<_, NoError>(DiaryEvent::Begun { text: "a".into() })).await.unwrap();
+    let id = apps[0]
+        .create(|| Ok::<_, NoError>(DiaryEvent::Begun { text: "a".into() }))
+        .await
+        .unwrap();
     let mut texts = vec!["a".to_owned()];
     for _ in 0..100 {
         let text = "dear diary ".repeat(random.0.usize(..400));
         let app = &apps[random.0.usize(..apps.len())];
-        app.update(id, |_: &Diary| Ok::<_, NoError>(DiaryEvent::Continued { text: text.clone() })).await.unwrap();
+        app.update(id, |_: &Diary| {
+            Ok::<_, NoError>(DiaryEvent::Continued { text: text.clone() })
+        })
+        .await
+        .unwrap();
         texts.push(text);
     }
     for reader in encodings(&store) {
@@ -449,7 +577,11 @@ async fn codecs_may_be_switched_at_any_time_also_within_a_stream() {
         });
         assert_eq!(read.collect::<Vec<_>>(), texts);
     }
-    let log = store.read_log(LogQuery::after(Position::ZERO)).await.unwrap().events;
+    let log = store
+        .read_log(LogQuery::after(Position::ZERO))
+        .await
+        .unwrap()
+        .events;
     let mut found: Vec<_> = log.iter().map(|event| event.codec.0).collect();
     found.sort_unstable();
     found.dedup();
@@ -464,9 +596,20 @@ async fn codecs_may_be_switched_at_any_time_also_within_a_stream() {
 enum NoError {}
 
 async fn codec_of(app: &Application, text: &str) -> u8 {
-    let id: Id<Diary> = app.create(|| Ok::<_, NoError>(DiaryEvent::Begun { text: text.into() })).await.unwrap();
-    let events = app.store().read_log(LogQuery::after(Position::ZERO).limit(10_000)).await.unwrap().events;
-    let event = events.into_iter().find(|event| event.stream.id == id.as_uuid()).unwrap();
+    let id: Id<Diary> = app
+        .create(|| Ok::<_, NoError>(DiaryEvent::Begun { text: text.into() }))
+        .await
+        .unwrap();
+    let events = app
+        .store()
+        .read_log(LogQuery::after(Position::ZERO).limit(10_000))
+        .await
+        .unwrap()
+        .events;
+    let event = events
+        .into_iter()
+        .find(|event| event.stream.id == id.as_uuid())
+        .unwrap();
     assert_eq!(app.load(id).await.unwrap().text, text);
     event.codec.0
 }
@@ -475,14 +618,34 @@ async fn codec_of(app: &Application, text: &str) -> u8 {
 async fn only_what_is_larger_than_the_threshold_and_becomes_smaller_is_compressed() {
     let app = Application::new("diaries", MemoryStore::new()).with_compression(Compression::zstd());
     let overhead = r#"{"text":""}"#.len();
-    assert_eq!(codec_of(&app, &"a".repeat(Compression::ABOVE_BYTES_DEFAULT - overhead)).await, 1);
-    assert_eq!(codec_of(&app, &"a".repeat(Compression::ABOVE_BYTES_DEFAULT - overhead + 1)).await, 3);
+    assert_eq!(
+        codec_of(
+            &app,
+            &"a".repeat(Compression::ABOVE_BYTES_DEFAULT - overhead)
+        )
+        .await,
+        1
+    );
+    assert_eq!(
+        codec_of(
+            &app,
+            &"a".repeat(Compression::ABOVE_BYTES_DEFAULT - overhead + 1)
+        )
+        .await,
+        3
+    );
     let mut rng = Seed::from_env().rng(5);
     // JSON text cannot do without some redundancy, and MessagePack nearly can.
-    let noise: String = (0..600).map(|_| rng.char('\u{4e00}'..='\u{9fff}')).collect();
+    let noise: String = (0..600)
+        .map(|_| rng.char('\u{4e00}'..='\u{9fff}'))
+        .collect();
     let tiny = Compression::zstd().above_bytes(0);
     let packed = app.with_codec(Codec::MessagePack).with_compression(tiny);
-    assert_eq!(codec_of(&packed, "x").await, 2, "a frame alone is larger than that");
+    assert_eq!(
+        codec_of(&packed, "x").await,
+        2,
+        "a frame alone is larger than that"
+    );
     assert!([2, 4].contains(&codec_of(&packed, &noise).await));
 }
 
@@ -490,10 +653,17 @@ async fn only_what_is_larger_than_the_threshold_and_becomes_smaller_is_compresse
 async fn what_is_too_large_is_refused_however_well_it_compresses() {
     let app = Application::new("diaries", MemoryStore::new()).with_compression(Compression::zstd());
     let text = "a".repeat(17 * 1024 * 1024);
-    let refused =
-        app.create::<Diary, _, _>(|| Ok::<_, NoError>(DiaryEvent::Begun { text: text.clone() })).await.unwrap_err();
-    let Rejected::App(AppError::Store(StoreError::Invalid { reason })) = refused else { panic!("{refused}") };
-    assert!(reason.starts_with("payload of 17825803 bytes; at most 16777216"), "{reason}");
+    let refused = app
+        .create::<Diary, _, _>(|| Ok::<_, NoError>(DiaryEvent::Begun { text: text.clone() }))
+        .await
+        .unwrap_err();
+    let Rejected::App(AppError::Store(StoreError::Invalid { reason })) = refused else {
+        panic!("{refused}")
+    };
+    assert!(
+        reason.starts_with("payload of 17825803 bytes; at most 16777216"),
+        "{reason}"
+    );
     let largest = "a".repeat(16 * 1024 * 1024 - r#"{"text":""}"#.len());
     assert_eq!(codec_of(&app, &largest).await, 3);
 }
@@ -513,12 +683,20 @@ async fn an_event_that_cannot_be_encoded_is_refused_with_the_cause() {
     let drawn = || Ok::<_, NoError>(GridEvent::Drawn { cells: cells() });
     let refused = app.create::<Grid, _, _>(drawn).await.unwrap_err();
     assert!(
-        refused.to_string().contains("cannot encode event Drawn: field `cells`: a key of a map is text"),
+        refused
+            .to_string()
+            .contains("cannot encode event Drawn: field `cells`: a key of a map is text"),
         "{refused}"
     );
-    let refused = app.with_codec(Codec::MessagePack).create::<Grid, _, _>(drawn).await.unwrap_err();
+    let refused = app
+        .with_codec(Codec::MessagePack)
+        .create::<Grid, _, _>(drawn)
+        .await
+        .unwrap_err();
     assert!(
-        refused.to_string().contains("cannot encode event Drawn: field `cells`: a key of a map is text"),
+        refused
+            .to_string()
+            .contains("cannot encode event Drawn: field `cells`: a key of a map is text"),
         "{refused}"
     );
 }

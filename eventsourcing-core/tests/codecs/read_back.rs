@@ -85,7 +85,9 @@ impl TryFrom<u8> for Percent {
     type Error = String;
 
     fn try_from(percent: u8) -> Result<Self, String> {
-        (percent <= 100).then_some(Self(percent)).ok_or_else(|| format!("{percent} is more than everything"))
+        (percent <= 100)
+            .then_some(Self(percent))
+            .ok_or_else(|| format!("{percent} is more than everything"))
     }
 }
 
@@ -113,12 +115,22 @@ fn refusal(codec: Codec, event: &PutEvent, reads_back: bool) -> Option<String> {
             Err(eventsourcing_core::Misplaced)
         }
     }
-    let app = Application::new("puts", MemoryStore::new()).with_codec(codec).with_read_back(reads_back);
-    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let app = Application::new("puts", MemoryStore::new())
+        .with_codec(codec)
+        .with_read_back(reads_back);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
     runtime.block_on(async {
-        let created = app.create::<Put, _, _>(|| Ok::<_, NoError>(event.clone())).await;
+        let created = app
+            .create::<Put, _, _>(|| Ok::<_, NoError>(event.clone()))
+            .await;
         if created.is_err() {
-            assert_eq!(app.store().head().await.unwrap(), Position::ZERO, "nothing is written");
+            assert_eq!(
+                app.store().head().await.unwrap(),
+                Position::ZERO,
+                "nothing is written"
+            );
         }
         created.err().map(|error| error.to_string())
     })
@@ -129,28 +141,61 @@ fn refusal(codec: Codec, event: &PutEvent, reads_back: bool) -> Option<String> {
 fn what_is_doubtful_is_always_read_back() {
     let by_number = BTreeMap::from([(1, 2)]);
     let tagged = |inner| PutEvent::Tagged { inner: vec![inner] };
-    let flat_option = |maybe| PutEvent::FlatOption { flat: FlatOption { id: 1, maybe } };
+    let flat_option = |maybe| PutEvent::FlatOption {
+        flat: FlatOption { id: 1, maybe },
+    };
     for codec in CODECS {
         for (event, says) in [
-            (tagged(Tagged_::ByNumber { map: by_number.clone() }), "field `inner[0]"),
+            (
+                tagged(Tagged_::ByNumber {
+                    map: by_number.clone(),
+                }),
+                "field `inner[0]",
+            ),
             (tagged(Tagged_::Large { number: 5 }), "field `inner[0]"),
-            (PutEvent::Flat { flat: Flat { by_number: by_number.clone() } }, "field `flat"),
-            (PutEvent::FlatLarge { flat: FlatLarge { large: Large { number: 5 } } }, "field `flat"),
+            (
+                PutEvent::Flat {
+                    flat: Flat {
+                        by_number: by_number.clone(),
+                    },
+                },
+                "field `flat",
+            ),
+            (
+                PutEvent::FlatLarge {
+                    flat: FlatLarge {
+                        large: Large { number: 5 },
+                    },
+                },
+                "field `flat",
+            ),
             (flat_option(Some(Maybe { a: Some(1) })), ""),
-            (tagged(Tagged_::Ids { ids: (0..9).collect() }), ""),
+            (
+                tagged(Tagged_::Ids {
+                    ids: (0..9).collect(),
+                }),
+                "",
+            ),
         ] {
             let refusal = refusal(codec, &event, false);
             match (says, &refusal) {
                 ("", None) => {}
                 ("", Some(refusal)) => panic!("{event:?}: {refusal}"),
                 (says, Some(refusal)) => {
-                    assert!(refusal.contains(says) && refusal.contains("not be read back"), "{event:?}: {refusal}");
+                    assert!(
+                        refusal.contains(says) && refusal.contains("not be read back"),
+                        "{event:?}: {refusal}"
+                    );
                 }
                 (_, None) => panic!("{codec:?} {event:?} was accepted"),
             }
         }
-        let refusal = refusal(codec, &flat_option(None), false).expect("it would come back as Some");
-        assert!(refusal.contains("field `flat") && refusal.contains("read back as"), "{refusal}");
+        let refusal =
+            refusal(codec, &flat_option(None), false).expect("it would come back as Some");
+        assert!(
+            refusal.contains("field `flat") && refusal.contains("read back as"),
+            "{refusal}"
+        );
     }
 }
 
@@ -163,27 +208,52 @@ fn types_that_are_written_and_read_in_two_ways_are_found_where_reading_back_is_o
                 PutEvent::Alike(Alike::Large(5)),
                 "cannot encode event Alike: 5 (u64) is written, and read back as 5 (u8)",
             ),
-            (PutEvent::Alike(others.clone()), "is written, and read back as"),
             (
-                PutEvent::OneWay { one_way: OneWay { written: 5 } },
+                PutEvent::Alike(others.clone()),
+                "is written, and read back as",
+            ),
+            (
+                PutEvent::OneWay {
+                    one_way: OneWay { written: 5 },
+                },
                 "field `one_way.written`: 5 is written, and read back as 0",
             ),
             (
-                PutEvent::Mismatched { deep: vec![Mismatched(5)] },
+                PutEvent::Mismatched {
+                    deep: vec![Mismatched(5)],
+                },
                 "field `deep[0]`: it can be written and not be read back",
             ),
-            (PutEvent::Percent { percent: Percent(101) }, "field `percent`: it can be written and not be read back"),
+            (
+                PutEvent::Percent {
+                    percent: Percent(101),
+                },
+                "field `percent`: it can be written and not be read back",
+            ),
         ] {
-            assert_eq!(refusal(codec, &event, false), None, "{event:?}: nothing shows from outside");
-            let refusal = refusal(codec, &event, true).unwrap_or_else(|| panic!("{codec:?} {event:?} was accepted"));
+            assert_eq!(
+                refusal(codec, &event, false),
+                None,
+                "{event:?}: nothing shows from outside"
+            );
+            let refusal = refusal(codec, &event, true)
+                .unwrap_or_else(|| panic!("{codec:?} {event:?} was accepted"));
             assert!(refusal.contains(says), "{event:?}: {refusal}");
         }
         for event in [
             PutEvent::Alike(Alike::Small(5)),
             PutEvent::Alike(Alike::Large(256)),
-            PutEvent::Percent { percent: Percent(100) },
-            PutEvent::OneWay { one_way: OneWay { written: 0 } },
-            PutEvent::Tagged { inner: vec![Tagged_::Ids { ids: (0..50).collect() }] },
+            PutEvent::Percent {
+                percent: Percent(100),
+            },
+            PutEvent::OneWay {
+                one_way: OneWay { written: 0 },
+            },
+            PutEvent::Tagged {
+                inner: vec![Tagged_::Ids {
+                    ids: (0..50).collect(),
+                }],
+            },
         ] {
             assert_eq!(refusal(codec, &event, true), None, "{event:?}");
         }
@@ -207,7 +277,12 @@ fn number_that_is_kept_as_text_is_a_number_in_message_pack() {
     impl<'de> Deserialize<'de> for AsText {
         fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             let number = serde_json::Number::deserialize(deserializer)?.to_string();
-            Ok(Self(["5", "-7", "0.25", "18446744073709551615"].into_iter().find(|text| *text == number).unwrap()))
+            Ok(Self(
+                ["5", "-7", "0.25", "18446744073709551615"]
+                    .into_iter()
+                    .find(|text| *text == number)
+                    .unwrap(),
+            ))
         }
     }
     #[event]
@@ -216,7 +291,9 @@ fn number_that_is_kept_as_text_is_a_number_in_message_pack() {
         grams: AsText,
     }
     for text in ["5", "-7", "0.25", "18446744073709551615"] {
-        let event = Weighed { grams: AsText(text) };
+        let event = Weighed {
+            grams: AsText(text),
+        };
         let stored = stored(Codec::MessagePack, &event);
         assert_eq!(
             Codec::decode_value(&stored).unwrap(),
@@ -224,9 +301,16 @@ fn number_that_is_kept_as_text_is_a_number_in_message_pack() {
         );
     }
     for text in ["0.10", "1e400", "18446744073709551616"] {
-        let refused = Codec::MessagePack.encode_event(&Weighed { grams: AsText(text) }).unwrap_err();
+        let refused = Codec::MessagePack
+            .encode_event(&Weighed {
+                grams: AsText(text),
+            })
+            .unwrap_err();
         let cause = refused.source().unwrap().to_string();
-        assert!(cause.contains("field `grams`") && cause.contains("has no exact form in MessagePack"), "{cause}");
+        assert!(
+            cause.contains("field `grams`") && cause.contains("has no exact form in MessagePack"),
+            "{cause}"
+        );
     }
 }
 
@@ -272,12 +356,19 @@ mod second {
             marker: Marker,
         ) -> Self {
             let Marker = marker;
-            Self { raw, by_number, large }
+            Self {
+                raw,
+                by_number,
+                large,
+            }
         }
     }
 
     fn as_it_is(old: Value) -> Value {
-        assert!(old["raw"].is_array() && old["by_number"]["-3"].is_string() && old["large"].is_u64(), "{old}");
+        assert!(
+            old["raw"].is_array() && old["by_number"]["-3"].is_string() && old["large"].is_u64(),
+            "{old}"
+        );
         old
     }
 }
@@ -291,10 +382,27 @@ async fn upcaster_takes_as_a_value_whatever_was_stored_by_either_codec() {
         let by_number = BTreeMap::from([(-3, "three".to_owned())]);
         let raw = vec![0, 200, 255];
         let large = u128::from(u64::MAX);
-        let kept = first::ChestEvent::Kept { raw: raw.clone(), by_number: by_number.clone(), large, marker: Marker };
+        let kept = first::ChestEvent::Kept {
+            raw: raw.clone(),
+            by_number: by_number.clone(),
+            large,
+            marker: Marker,
+        };
         let id: Id<first::Chest> = app.create(|| Ok::<_, NoError>(kept.clone())).await.unwrap();
-        let chest = app.load(Id::<second::Chest>::from_uuid(id.as_uuid())).await.unwrap().into_state();
-        assert_eq!(chest, second::Chest { raw, by_number, large }, "{codec:?}");
+        let chest = app
+            .load(Id::<second::Chest>::from_uuid(id.as_uuid()))
+            .await
+            .unwrap()
+            .into_state();
+        assert_eq!(
+            chest,
+            second::Chest {
+                raw,
+                by_number,
+                large
+            },
+            "{codec:?}"
+        );
     }
 }
 
@@ -314,10 +422,22 @@ fn reading_back_does_not_mind_what_serde_does_not_see() {
     struct Noted {
         skipped: Skipped,
     }
-    let event = Noted { skipped: Skipped { kept: 1, skipped: 2, missing: None } };
+    let event = Noted {
+        skipped: Skipped {
+            kept: 1,
+            skipped: 2,
+            missing: None,
+        },
+    };
     for codec in CODECS {
         let again: Noted = decode_event(&stored(codec, &event)).unwrap();
-        assert_eq!(again.skipped, Skipped { skipped: 0, ..event.skipped.clone() });
+        assert_eq!(
+            again.skipped,
+            Skipped {
+                skipped: 0,
+                ..event.skipped.clone()
+            }
+        );
     }
     drop(Rc::new(event));
 }

@@ -8,7 +8,8 @@ use eventsourcing_core::store::CommandId;
 use eventsourcing_core::system::FollowerState;
 use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
-    AppError, Due, Metadata, OnFailure, Policy, Recorded, Root, Runner, System, Timers, VALUE_DEPTH_MAX, Work,
+    AppError, Due, Metadata, OnFailure, Policy, Recorded, Root, Runner, System, Timers,
+    VALUE_DEPTH_MAX, Work,
 };
 
 use super::*;
@@ -62,7 +63,10 @@ struct Crate {
 #[event]
 impl Crate {
     fn made(odd: Odd) -> Self {
-        Self { last: odd, count: 1 }
+        Self {
+            last: odd,
+            count: 1,
+        }
     }
     fn filled(&mut self, odd: Odd) {
         self.last = odd;
@@ -75,27 +79,53 @@ fn odds() -> Vec<(Odd, &'static str, &'static str)> {
     let null = "comes back as `None`";
     let key = "a key of a map";
     let large = "does not fit into 64 bits";
-    let collision = Inner { size: 1, kind: "odd".into() };
+    let collision = Inner {
+        size: 1,
+        kind: "odd".into(),
+    };
     let map = BTreeMap::from([("a".to_owned(), 1), ("kind".to_owned(), 2)]);
-    let twice = Twice { size: 1, more: HashMap::from([("size".to_owned(), 2)]) };
+    let twice = Twice {
+        size: 1,
+        more: HashMap::from([("size".to_owned(), 2)]),
+    };
     let deep = (0..=VALUE_DEPTH_MAX).fold(Odd::Fine(1), |odd, _| Odd::List(vec![odd]));
     vec![
         (Odd::Fraction(f64::NAN), "odd.Fraction", finite),
         (Odd::Fraction(f64::NEG_INFINITY), "odd.Fraction", finite),
         (Odd::Half(f32::INFINITY), "odd.Half", finite),
-        (Odd::List(vec![Odd::Fine(1), Odd::Half(f32::NAN)]), "odd.List[1].Half", finite),
+        (
+            Odd::List(vec![Odd::Fine(1), Odd::Half(f32::NAN)]),
+            "odd.List[1].Half",
+            finite,
+        ),
         (Odd::Nested(Some(None)), "odd.Nested", null),
         (Odd::OptionOfUnit(Some(())), "odd.OptionOfUnit", null),
-        (Odd::OptionOfMarker(Some(Marker)), "odd.OptionOfMarker", null),
-        (Odd::OptionOfJson(Some(serde_json::Value::Null)), "odd.OptionOfJson", null),
+        (
+            Odd::OptionOfMarker(Some(Marker)),
+            "odd.OptionOfMarker",
+            null,
+        ),
+        (
+            Odd::OptionOfJson(Some(serde_json::Value::Null)),
+            "odd.OptionOfJson",
+            null,
+        ),
         (Odd::ByPair([((1, 2), true)].into()), "odd.ByPair", key),
         (Odd::ByOption([(None, true)].into()), "odd.ByOption", key),
         (Odd::Large(u128::MAX), "odd.Large", large),
         (Odd::Small(i128::MIN), "odd.Small", large),
         (Odd::ByLarge([(1 << 64, 1)].into()), "odd.ByLarge", large),
         (deep, "", "is nested deeper than 100 levels"),
-        (Odd::Collision(Collision::Inner(collision)), "odd.Collision", "`kind` is written twice"),
-        (Odd::Collision(Collision::Map(map)), "odd.Collision", "`kind` is written twice"),
+        (
+            Odd::Collision(Collision::Inner(collision)),
+            "odd.Collision",
+            "`kind` is written twice",
+        ),
+        (
+            Odd::Collision(Collision::Map(map)),
+            "odd.Collision",
+            "`kind` is written twice",
+        ),
         (Odd::Twice(twice), "odd.Twice", "`size` is written twice"),
     ]
 }
@@ -112,7 +142,10 @@ fn fine() -> Vec<Odd> {
         Odd::Large(u64::MAX.into()),
         Odd::Small(i64::MIN.into()),
         Odd::ByLarge([(7, 1)].into()),
-        Odd::Twice(Twice { size: 1, more: HashMap::from([("weight".to_owned(), 2)]) }),
+        Odd::Twice(Twice {
+            size: 1,
+            more: HashMap::from([("weight".to_owned(), 2)]),
+        }),
         (0..VALUE_DEPTH_MAX / 2 - 2).fold(Odd::Fine(1), |odd, _| Odd::List(vec![odd])),
     ]
 }
@@ -125,7 +158,8 @@ fn apps(store: &MemoryStore) -> [Application; 2] {
 
 fn assert_names(error: &impl std::fmt::Display, event: &str, field: &str, problem: &str) {
     let text = error.to_string();
-    let is_named = text.contains(&format!("cannot encode event {event}: field `{field}")) && text.contains(problem);
+    let is_named = text.contains(&format!("cannot encode event {event}: field `{field}"))
+        && text.contains(problem);
     assert!(is_named, "{event} {field} {problem}: {text}");
 }
 
@@ -137,15 +171,31 @@ async fn odd_value_is_refused_with_its_event_and_field_and_nothing_is_written() 
         let id: Id<Crate> = app.create(made).await.unwrap();
         for (odd, field, problem) in odds() {
             let head = store.head().await.unwrap();
-            let refused = app.create::<Crate, _, _>(|| Ok::<_, NoError>(CrateEvent::Made { odd: odd.clone() })).await;
+            let refused = app
+                .create::<Crate, _, _>(|| Ok::<_, NoError>(CrateEvent::Made { odd: odd.clone() }))
+                .await;
             assert_names(&refused.unwrap_err(), "Made", field, problem);
             let filled = || CrateEvent::Filled { odd: odd.clone() };
-            let refused = app.update(id, |_: &Crate| Ok::<_, NoError>(filled())).await.unwrap_err();
-            assert!(matches!(refused, Rejected::App(AppError::Store(StoreError::Invalid { .. }))), "{refused}");
+            let refused = app
+                .update(id, |_: &Crate| Ok::<_, NoError>(filled()))
+                .await
+                .unwrap_err();
+            assert!(
+                matches!(
+                    refused,
+                    Rejected::App(AppError::Store(StoreError::Invalid { .. }))
+                ),
+                "{refused}"
+            );
             assert_names(&refused, "Filled", field, problem);
             let mut root = app.load(id).await.unwrap();
             root.record(filled());
-            assert_names(&app.save(&mut root).await.unwrap_err(), "Filled", field, problem);
+            assert_names(
+                &app.save(&mut root).await.unwrap_err(),
+                "Filled",
+                field,
+                problem,
+            );
             assert_eq!(store.head().await.unwrap(), head, "{odd:?}");
         }
         // Nothing of it is left in the cache.
@@ -154,7 +204,9 @@ async fn odd_value_is_refused_with_its_event_and_field_and_nothing_is_written() 
                 assert_eq!(state.count, count - 1);
                 Ok::<_, NoError>(CrateEvent::Filled { odd: odd.clone() })
             };
-            app.update(id, filled).await.unwrap_or_else(|error| panic!("{odd:?}: {error}"));
+            app.update(id, filled)
+                .await
+                .unwrap_or_else(|error| panic!("{odd:?}: {error}"));
             assert_eq!(app.load(id).await.unwrap().last, odd);
         }
     }
@@ -167,14 +219,25 @@ async fn other_commands_of_a_shared_append_are_unharmed() {
         let made = || Ok::<_, NoError>(CrateEvent::Made { odd: Odd::Fine(0) });
         let id: Id<Crate> = app.create(made).await.unwrap();
         let update = |number: u8| {
-            let odd = if number == 5 { Odd::Fraction(f64::NAN) } else { Odd::Fine(number) };
+            let odd = if number == 5 {
+                Odd::Fraction(f64::NAN)
+            } else {
+                Odd::Fine(number)
+            };
             let app = app.clone();
-            async move { app.update(id, |_: &Crate| Ok::<_, NoError>(CrateEvent::Filled { odd: odd.clone() })).await }
+            async move {
+                app.update(id, |_: &Crate| {
+                    Ok::<_, NoError>(CrateEvent::Filled { odd: odd.clone() })
+                })
+                .await
+            }
         };
         let outcomes = futures_util::future::join_all((1..=20).map(update)).await;
         for (outcome, number) in outcomes.into_iter().zip(1..) {
             match outcome {
-                Err(error) if number == 5 => assert_names(&error, "Filled", "odd.Fraction", "finite"),
+                Err(error) if number == 5 => {
+                    assert_names(&error, "Filled", "odd.Fraction", "finite")
+                }
                 outcome => drop(outcome.unwrap_or_else(|error| panic!("{number}: {error}"))),
             }
         }
@@ -193,10 +256,17 @@ struct Gauge {
 #[event]
 impl Gauge {
     fn installed() -> Self {
-        Self { readings: 0, mean: f64::NAN }
+        Self {
+            readings: 0,
+            mean: f64::NAN,
+        }
     }
     fn read(&mut self, value: f64) {
-        self.mean = if self.readings == 0 { value } else { f64::midpoint(self.mean, value) };
+        self.mean = if self.readings == 0 {
+            value
+        } else {
+            f64::midpoint(self.mean, value)
+        };
         self.readings += 1;
     }
 }
@@ -205,17 +275,38 @@ impl Gauge {
 async fn snapshot_that_would_not_come_back_is_not_kept() {
     let store = MemoryStore::new();
     let app = Application::new("gauges", store.clone()).with_read_back(false);
-    let id: Id<Gauge> = app.create(|| Ok::<_, NoError>(GaugeEvent::Installed)).await.unwrap();
+    let id: Id<Gauge> = app
+        .create(|| Ok::<_, NoError>(GaugeEvent::Installed))
+        .await
+        .unwrap();
     let kept = async || {
         let load = eventsourcing_core::store::Load::new(id.stream());
         let fingerprint = Some(<Gauge as Aggregate>::FINGERPRINT);
-        store.load(eventsourcing_core::store::Load { fingerprint, ..load }).await.unwrap().snapshot
+        store
+            .load(eventsourcing_core::store::Load {
+                fingerprint,
+                ..load
+            })
+            .await
+            .unwrap()
+            .snapshot
     };
     assert!(kept().await.is_none());
     let refused = app.snapshot(id).await.unwrap_err().to_string();
-    assert!(refused.contains("state of Gauge") && refused.contains("`mean`: NaN is not a finite number"), "{refused}");
-    assert!(app.load(id).await.unwrap().mean.is_nan(), "it is folded from its events");
-    app.update(id, |_: &Gauge| Ok::<_, NoError>(GaugeEvent::Read { value: 2.0 })).await.unwrap();
+    assert!(
+        refused.contains("state of Gauge")
+            && refused.contains("`mean`: NaN is not a finite number"),
+        "{refused}"
+    );
+    assert!(
+        app.load(id).await.unwrap().mean.is_nan(),
+        "it is folded from its events"
+    );
+    app.update(id, |_: &Gauge| {
+        Ok::<_, NoError>(GaugeEvent::Read { value: 2.0 })
+    })
+    .await
+    .unwrap();
     assert_eq!(kept().await.unwrap().version.as_u64(), 2);
 }
 
@@ -236,16 +327,46 @@ async fn refusal_that_would_not_come_back_is_not_kept() {
             let command = app.command(CommandId::new());
             let decide = |_: &Crate| Err::<CrateEvent, _>(NoRatio { ratio, of });
             let refused = command.once(command.update(id, decide)).await.unwrap_err();
-            let Rejected::App(AppError::Store(StoreError::Invalid { reason })) = refused else { panic!("{refused}") };
-            assert!(reason.contains(&format!("cannot be kept: field `{field}`")), "{reason}");
-            assert_eq!(command.first_answer::<NoRatio>().await.unwrap(), None, "nothing is kept");
-            command.update(id, |_: &Crate| Ok::<_, NoError>(CrateEvent::Filled { odd: Odd::Fine(1) })).await.unwrap();
+            let Rejected::App(AppError::Store(StoreError::Invalid { reason })) = refused else {
+                panic!("{refused}")
+            };
+            assert!(
+                reason.contains(&format!("cannot be kept: field `{field}`")),
+                "{reason}"
+            );
+            assert_eq!(
+                command.first_answer::<NoRatio>().await.unwrap(),
+                None,
+                "nothing is kept"
+            );
+            command
+                .update(id, |_: &Crate| {
+                    Ok::<_, NoError>(CrateEvent::Filled { odd: Odd::Fine(1) })
+                })
+                .await
+                .unwrap();
         }
         let command = app.command(CommandId::new());
-        let decide = |_: &Crate| Err::<CrateEvent, _>(NoRatio { ratio: -0.5, of: Some(Some(1)) });
+        let decide = |_: &Crate| {
+            Err::<CrateEvent, _>(NoRatio {
+                ratio: -0.5,
+                of: Some(Some(1)),
+            })
+        };
         command.once(command.update(id, decide)).await.unwrap_err();
-        let kept = command.first_answer::<NoRatio>().await.unwrap().unwrap().unwrap_err();
-        assert_eq!(kept, NoRatio { ratio: -0.5, of: Some(Some(1)) });
+        let kept = command
+            .first_answer::<NoRatio>()
+            .await
+            .unwrap()
+            .unwrap()
+            .unwrap_err();
+        assert_eq!(
+            kept,
+            NoRatio {
+                ratio: -0.5,
+                of: Some(Some(1))
+            }
+        );
     }
 }
 
@@ -288,7 +409,9 @@ impl Policy<Crate> for Copies {
                 let id = work.new_id();
                 work.create::<Double>(id, DoubleEvent::Begun { half: half(odd) });
             }
-            CrateEvent::Filled { odd } => work.schedule(event.recorded_at, event.aggregate_id, &half(odd)),
+            CrateEvent::Filled { odd } => {
+                work.schedule(event.recorded_at, event.aggregate_id, &half(odd))
+            }
         }
         Ok(())
     }
@@ -300,7 +423,12 @@ impl Timers for Copies {
 
     async fn due(&self, timer: &Due<f64>, work: &mut Work) -> Result<(), AppError> {
         let id = work.new_id();
-        work.create::<Double>(id, DoubleEvent::Begun { half: timer.payload });
+        work.create::<Double>(
+            id,
+            DoubleEvent::Begun {
+                half: timer.payload,
+            },
+        );
         Ok(())
     }
 }
@@ -326,27 +454,61 @@ struct Copying {
 #[tokio::test]
 async fn odd_value_that_a_policy_records_or_schedules_fails_its_event_and_no_other() {
     for codec in CODECS {
-        let builder = Copying::builder(MemoryStore::new()).with_runner(Runner::inline()).with_codec(codec);
+        let builder = Copying::builder(MemoryStore::new())
+            .with_runner(Runner::inline())
+            .with_codec(codec);
         let builder = builder.with_clock(ManualClock::new()).with_read_back(false);
-        let system = builder.with_on_failure("copies", OnFailure::Park).start().await.unwrap();
+        let system = builder
+            .with_on_failure("copies", OnFailure::Park)
+            .start()
+            .await
+            .unwrap();
         let mut ids = Vec::new();
         for value in [1, 0, 1] {
-            let made = || Ok::<_, NoError>(CrateEvent::Made { odd: Odd::Fine(value) });
+            let made = || {
+                Ok::<_, NoError>(CrateEvent::Made {
+                    odd: Odd::Fine(value),
+                })
+            };
             ids.push(system.boxes.app.create::<Crate, _, _>(made).await.unwrap());
         }
         for value in [1, 0] {
-            let filled = |_: &Crate| Ok::<_, NoError>(CrateEvent::Filled { odd: Odd::Fine(value) });
+            let filled = |_: &Crate| {
+                Ok::<_, NoError>(CrateEvent::Filled {
+                    odd: Odd::Fine(value),
+                })
+            };
             system.boxes.app.update(ids[2], filled).await.unwrap();
         }
         system.settled().await.unwrap();
         let health = system.health().await.unwrap();
-        assert!(matches!(health.followers[0].state, FollowerState::Running), "{:?}", health.followers[0].state);
+        assert!(
+            matches!(health.followers[0].state, FollowerState::Running),
+            "{:?}",
+            health.followers[0].state
+        );
         let parked = system.parking("copies").unwrap().list().await.unwrap();
         let reasons: Vec<_> = parked.iter().map(|parked| format!("{parked:?}")).collect();
         assert_eq!(parked.len(), 2, "{reasons:?}");
-        assert!(reasons.iter().any(|reason| reason.contains("cannot encode event Begun: field `half`")), "{reasons:?}");
-        assert!(reasons.iter().any(|reason| reason.contains("payload of the timer")), "{reasons:?}");
-        let copies = system.copies.app.ids::<Double>(Position::ZERO, 10).await.unwrap().ids;
+        assert!(
+            reasons
+                .iter()
+                .any(|reason| reason.contains("cannot encode event Begun: field `half`")),
+            "{reasons:?}"
+        );
+        assert!(
+            reasons
+                .iter()
+                .any(|reason| reason.contains("payload of the timer")),
+            "{reasons:?}"
+        );
+        let copies = system
+            .copies
+            .app
+            .ids::<Double>(Position::ZERO, 10)
+            .await
+            .unwrap()
+            .ids;
         assert_eq!(copies.len(), 3, "two events and one timer");
         for id in copies {
             assert_eq!(system.copies.app.load(id).await.unwrap().half, 0.5);
@@ -358,9 +520,15 @@ async fn odd_value_that_a_policy_records_or_schedules_fails_its_event_and_no_oth
 #[tokio::test]
 async fn metadata_of_every_kind_comes_back() {
     let app = Application::new("boxes", MemoryStore::new());
-    let metadata = Metadata::actor("a\0\u{2028}\"\\\u{10FFFF}").with("", "empty").with("\0", "\n").with("kind", "null");
+    let metadata = Metadata::actor("a\0\u{2028}\"\\\u{10FFFF}")
+        .with("", "empty")
+        .with("\0", "\n")
+        .with("kind", "null");
     let mut root = Root::<Crate>::create(CrateEvent::Made { odd: Odd::Fine(1) });
     app.with(metadata.clone()).save(&mut root).await.unwrap();
     let read = app.history(root.id()).await.unwrap().remove(0).metadata;
-    assert_eq!((&read.actor, &read.extra), (&metadata.actor, &metadata.extra));
+    assert_eq!(
+        (&read.actor, &read.extra),
+        (&metadata.actor, &metadata.extra)
+    );
 }

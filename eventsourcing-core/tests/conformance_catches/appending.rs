@@ -5,8 +5,9 @@ use std::sync::Mutex;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, Expected, Load, Loaded, LogPage, LogQuery, MemoryStore, Name,
-    PAYLOAD_BYTES_MAX, Position, Receipt, ReceiptKind, StoreError, StoredEvent, StreamQuery, Version,
+    Append, Appended, CommandId, EventStore, Expected, Load, Loaded, LogPage, LogQuery,
+    MemoryStore, Name, PAYLOAD_BYTES_MAX, Position, Receipt, ReceiptKind, StoreError, StoredEvent,
+    StreamQuery, Version,
 };
 use jiff::Timestamp;
 
@@ -110,10 +111,19 @@ pub(crate) struct WritesStreamByStream;
 
 #[async_trait]
 impl Flaw for WritesStreamByStream {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         let streams = std::mem::take(&mut append.streams);
         for part in streams {
-            store.append(Append { streams: vec![part], ..Append::new(append.recorded_at) }).await?;
+            store
+                .append(Append {
+                    streams: vec![part],
+                    ..Append::new(append.recorded_at)
+                })
+                .await?;
         }
         store.append(append).await
     }
@@ -125,10 +135,19 @@ pub(crate) struct WritesInSteps;
 
 #[async_trait]
 impl Flaw for WritesInSteps {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         while append.streams.len() > 1 {
             let part = append.streams.remove(0);
-            store.append(Append { streams: vec![part], ..Append::new(append.recorded_at) }).await?;
+            store
+                .append(Append {
+                    streams: vec![part],
+                    ..Append::new(append.recorded_at)
+                })
+                .await?;
             tokio::task::yield_now().await;
         }
         store.append(append).await
@@ -140,10 +159,17 @@ pub(crate) struct WritesAndConflicts;
 
 #[async_trait]
 impl Flaw for WritesAndConflicts {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         let result = store.append(append.clone()).await;
         if let Err(StoreError::Conflict { .. }) = result {
-            append.streams.iter_mut().for_each(|part| part.expected = Expected::Any);
+            append
+                .streams
+                .iter_mut()
+                .for_each(|part| part.expected = Expected::Any);
             store.append(append).await?;
         }
         result
@@ -157,9 +183,13 @@ pub(crate) struct HidesTheActualVersion;
 impl Flaw for HidesTheActualVersion {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         store.append(append).await.map_err(|error| match error {
-            StoreError::Conflict { stream, expected, .. } => {
-                StoreError::Conflict { stream, expected, actual: Version::ZERO }
-            }
+            StoreError::Conflict {
+                stream, expected, ..
+            } => StoreError::Conflict {
+                stream,
+                expected,
+                actual: Version::ZERO,
+            },
             other => other,
         })
     }
@@ -170,10 +200,17 @@ pub(crate) struct ChecksThenWrites;
 
 #[async_trait]
 impl Flaw for ChecksThenWrites {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         check_expectations(store, &append).await?;
         dawdle().await;
-        append.streams.iter_mut().for_each(|part| part.expected = Expected::Any);
+        append
+            .streams
+            .iter_mut()
+            .for_each(|part| part.expected = Expected::Any);
         store.append(append).await
     }
 }
@@ -183,7 +220,11 @@ async fn check_expectations(store: &MemoryStore, append: &Append) -> Result<(), 
         let actual = version_of(store, &part.stream).await;
         if !part.expected.allows(actual) {
             let (stream, expected) = (part.stream.clone(), part.expected);
-            return Err(StoreError::Conflict { stream, expected, actual });
+            return Err(StoreError::Conflict {
+                stream,
+                expected,
+                actual,
+            });
         }
     }
     Ok(())
@@ -195,8 +236,16 @@ pub(crate) struct ConflictsAtAnyVersion;
 
 #[async_trait]
 impl Flaw for ConflictsAtAnyVersion {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        for part in append.streams.iter_mut().filter(|part| part.expected == Expected::Any) {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        for part in append
+            .streams
+            .iter_mut()
+            .filter(|part| part.expected == Expected::Any)
+        {
             part.expected = Expected::Exact(version_of(store, &part.stream).await);
         }
         dawdle().await;
@@ -226,7 +275,12 @@ impl Flaw for LosesReceipts {
 
 fn nothing_of(store: &MemoryStore, command_id: Option<CommandId>) -> Receipt {
     let (log, kind, position) = (store.log_id(), ReceiptKind::NothingRecorded, Position::ZERO);
-    Receipt { log, kind, position, command_id }
+    Receipt {
+        log,
+        kind,
+        position,
+        command_id,
+    }
 }
 
 /// As a join with the events would.
@@ -235,8 +289,15 @@ pub(crate) struct LosesReceiptsWithoutEvents;
 
 #[async_trait]
 impl Flaw for LosesReceiptsWithoutEvents {
-    async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
-        Ok(store.receipt(command_id).await?.filter(|receipt| receipt.kind == ReceiptKind::Recorded))
+    async fn receipt(
+        &self,
+        store: &MemoryStore,
+        command_id: CommandId,
+    ) -> Result<Option<Receipt>, StoreError> {
+        Ok(store
+            .receipt(command_id)
+            .await?
+            .filter(|receipt| receipt.kind == ReceiptKind::Recorded))
     }
 }
 
@@ -245,8 +306,15 @@ pub(crate) struct InventsReceipts;
 
 #[async_trait]
 impl Flaw for InventsReceipts {
-    async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
-        Ok(Some(Receipt { command_id: Some(command_id), ..Receipt::at(store.log_id(), store.head().await?) }))
+    async fn receipt(
+        &self,
+        store: &MemoryStore,
+        command_id: CommandId,
+    ) -> Result<Option<Receipt>, StoreError> {
+        Ok(Some(Receipt {
+            command_id: Some(command_id),
+            ..Receipt::at(store.log_id(), store.head().await?)
+        }))
     }
 }
 
@@ -277,10 +345,24 @@ lists_receipts! {
 }
 
 /// Carries a command out without remembering its id.
-pub(crate) async fn append_unnamed(store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
+pub(crate) async fn append_unnamed(
+    store: &MemoryStore,
+    append: Append,
+) -> Result<Appended, StoreError> {
     let command_id = append.command_id;
-    let appended = store.append(Append { command_id: None, ..append }).await?;
-    Ok(Appended { receipt: Receipt { command_id, ..appended.receipt }, ..appended })
+    let appended = store
+        .append(Append {
+            command_id: None,
+            ..append
+        })
+        .await?;
+    Ok(Appended {
+        receipt: Receipt {
+            command_id,
+            ..appended.receipt
+        },
+        ..appended
+    })
 }
 
 #[derive(Default)]
@@ -302,11 +384,22 @@ pub(crate) struct RemembersRefusedCommands {
 #[async_trait]
 impl Flaw for RemembersRefusedCommands {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
-        let Some(id) = append.command_id else { return store.append(append).await };
+        let Some(id) = append.command_id else {
+            return store.append(append).await;
+        };
         let valid = append.validate().is_ok();
-        if valid && self.refused.lock().expect("no panic meanwhile").contains(&id) {
+        if valid
+            && self
+                .refused
+                .lock()
+                .expect("no panic meanwhile")
+                .contains(&id)
+        {
             let receipt = nothing_of(store, Some(id));
-            return Ok(Appended { receipt, repeated: true });
+            return Ok(Appended {
+                receipt,
+                repeated: true,
+            });
         }
         let result = store.append(append).await;
         if result.is_err() {
@@ -324,14 +417,27 @@ pub(crate) struct RemembersCommandsTooLate {
 #[async_trait]
 impl Flaw for RemembersCommandsTooLate {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
-        let Some(id) = append.command_id else { return store.append(append).await };
-        let known = self.receipts.lock().expect("no panic meanwhile").get(&id).copied();
+        let Some(id) = append.command_id else {
+            return store.append(append).await;
+        };
+        let known = self
+            .receipts
+            .lock()
+            .expect("no panic meanwhile")
+            .get(&id)
+            .copied();
         if let Some(receipt) = known {
-            return Ok(Appended { receipt, repeated: true });
+            return Ok(Appended {
+                receipt,
+                repeated: true,
+            });
         }
         dawdle().await;
         let appended = append_unnamed(store, append).await?;
-        self.receipts.lock().expect("no panic meanwhile").insert(id, appended.receipt);
+        self.receipts
+            .lock()
+            .expect("no panic meanwhile")
+            .insert(id, appended.receipt);
         Ok(appended)
     }
 }
@@ -344,7 +450,10 @@ impl Flaw for AcceptsNothing {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         if append.event_count() == 0 && append.tracking.is_none() && append.snapshots.is_empty() {
             let receipt = nothing_of(store, append.command_id);
-            return Ok(Appended { receipt, repeated: false });
+            return Ok(Appended {
+                receipt,
+                repeated: false,
+            });
         }
         store.append(append).await
     }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, LogId, LogPage, LogQuery, MemoryStore, Position, StoreError,
+    Append, Appended, CommandId, EventStore, LogId, LogPage, LogQuery, MemoryStore, Position,
+    StoreError,
 };
 
 use super::appending::append_unnamed;
@@ -22,11 +23,16 @@ pub(crate) struct ForgetsCommandsInACrash {
 #[async_trait]
 impl Flaw for ForgetsCommandsInACrash {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
-        let forgotten = append.command_id.filter(|id| self.forgotten.lock().expect("no panic").contains(id));
+        let forgotten = append
+            .command_id
+            .filter(|id| self.forgotten.lock().expect("no panic").contains(id));
         if forgotten.is_some() {
             return append_unnamed(store, append).await;
         }
-        self.current.lock().expect("no panic").extend(append.command_id);
+        self.current
+            .lock()
+            .expect("no panic")
+            .extend(append.command_id);
         store.append(append).await
     }
 
@@ -47,7 +53,8 @@ impl Flaw for ReusesPositionsAfterACrash {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         let mut appended = store.append(append).await?;
         let position = appended.receipt.position.as_u64();
-        appended.receipt.position = Position::new(position.saturating_sub(self.crashes.load(Ordering::SeqCst)));
+        appended.receipt.position =
+            Position::new(position.saturating_sub(self.crashes.load(Ordering::SeqCst)));
         Ok(appended)
     }
 
@@ -66,7 +73,13 @@ pub(crate) struct LosesTheLastEvent {
 impl Flaw for LosesTheLastEvent {
     async fn read_log(&self, store: &MemoryStore, query: LogQuery) -> Result<LogPage, StoreError> {
         let mut page = store.read_log(query).await?;
-        page.events.retain(|event| !self.lost.lock().expect("no panic").contains(&event.position));
+        page.events.retain(|event| {
+            !self
+                .lost
+                .lock()
+                .expect("no panic")
+                .contains(&event.position)
+        });
         Ok(page)
     }
 
@@ -85,7 +98,9 @@ pub(crate) struct FailsWhenOthersOpen {
 impl Flaw for FailsWhenOthersOpen {
     async fn open(&self, _: &Place) -> Result<(), StoreError> {
         if self.opening.swap(true, Ordering::SeqCst) {
-            return Err(StoreError::Invalid { reason: "the table exists already".into() });
+            return Err(StoreError::Invalid {
+                reason: "the table exists already".into(),
+            });
         }
         dawdle().await;
         self.opening.store(false, Ordering::SeqCst);
@@ -126,7 +141,9 @@ pub(crate) struct BlamesTheConnection;
 #[async_trait]
 impl Flaw for BlamesTheConnection {
     async fn open(&self, place: &Place) -> Result<(), StoreError> {
-        place.refuse_newer().map_err(|error| StoreError::unavailable("a newer schema", error))
+        place
+            .refuse_newer()
+            .map_err(|error| StoreError::unavailable("a newer schema", error))
     }
 }
 
@@ -171,6 +188,8 @@ pub(crate) struct WaitsForWhatIsMissing;
 #[async_trait]
 impl Flaw for WaitsForWhatIsMissing {
     async fn open_existing(&self, place: &Place) -> Result<(), StoreError> {
-        place.refuse_missing().map_err(|error| StoreError::unavailable("the store is not there", error))
+        place
+            .refuse_missing()
+            .map_err(|error| StoreError::unavailable("the store is not there", error))
     }
 }

@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, Epoch, EventStore, LogPage, LogQuery, MemoryStore, Position, StoreError, VisibleLog,
+    Append, Appended, Epoch, EventStore, LogPage, LogQuery, MemoryStore, Position, StoreError,
+    VisibleLog,
 };
 
 use super::flawed_store::Flaw;
@@ -15,7 +16,11 @@ pub(crate) struct AppendsInAnyEpoch;
 
 #[async_trait]
 impl Flaw for AppendsInAnyEpoch {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         append.epoch = None;
         append.tracking = append.tracking.map(|step| step.in_epoch(None));
         store.append(append).await
@@ -28,7 +33,11 @@ pub(crate) struct StepsInAnyEpoch;
 
 #[async_trait]
 impl Flaw for StepsInAnyEpoch {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         append.tracking = append.tracking.map(|step| step.in_epoch(None));
         store.append(append).await
     }
@@ -52,7 +61,12 @@ pub(crate) struct ReadsInAnyEpoch;
 #[async_trait]
 impl Flaw for ReadsInAnyEpoch {
     async fn read_log(&self, store: &MemoryStore, query: LogQuery) -> Result<LogPage, StoreError> {
-        store.read_log(LogQuery { epoch: None, ..query }).await
+        store
+            .read_log(LogQuery {
+                epoch: None,
+                ..query
+            })
+            .await
     }
 }
 
@@ -66,7 +80,9 @@ pub(crate) struct NeverGoesBack {
 impl Flaw for NeverGoesBack {
     async fn read_log(&self, store: &MemoryStore, query: LogQuery) -> Result<LogPage, StoreError> {
         let mut page = store.read_log(query).await?;
-        let highest = self.highest.fetch_max(page.ceiling.as_u64(), Ordering::SeqCst);
+        let highest = self
+            .highest
+            .fetch_max(page.ceiling.as_u64(), Ordering::SeqCst);
         page.ceiling = page.ceiling.max(Position::new(highest));
         Ok(page)
     }
@@ -89,12 +105,27 @@ impl Flaw for StaysInTheFirstEpoch {
     }
 
     async fn read_log(&self, store: &MemoryStore, query: LogQuery) -> Result<LogPage, StoreError> {
-        let page = store.read_log(LogQuery { epoch: None, ..query }).await?;
-        Ok(LogPage { epoch: Epoch::FIRST, ..page })
+        let page = store
+            .read_log(LogQuery {
+                epoch: None,
+                ..query
+            })
+            .await?;
+        Ok(LogPage {
+            epoch: Epoch::FIRST,
+            ..page
+        })
     }
 
-    async fn visible(&self, store: &MemoryStore, position: Position) -> Result<VisibleLog, StoreError> {
-        Ok(VisibleLog { epoch: Epoch::FIRST, ..store.visible(position).await? })
+    async fn visible(
+        &self,
+        store: &MemoryStore,
+        position: Position,
+    ) -> Result<VisibleLog, StoreError> {
+        Ok(VisibleLog {
+            epoch: Epoch::FIRST,
+            ..store.visible(position).await?
+        })
     }
 
     fn epoch(&self, _: &MemoryStore) -> Epoch {
@@ -107,8 +138,15 @@ pub(crate) struct HidesTheEvent;
 
 #[async_trait]
 impl Flaw for HidesTheEvent {
-    async fn visible(&self, store: &MemoryStore, position: Position) -> Result<VisibleLog, StoreError> {
-        Ok(VisibleLog { event: None, ..store.visible(position).await? })
+    async fn visible(
+        &self,
+        store: &MemoryStore,
+        position: Position,
+    ) -> Result<VisibleLog, StoreError> {
+        Ok(VisibleLog {
+            event: None,
+            ..store.visible(position).await?
+        })
     }
 }
 
@@ -118,10 +156,21 @@ pub(crate) struct ShowsTheNextEvent;
 
 #[async_trait]
 impl Flaw for ShowsTheNextEvent {
-    async fn visible(&self, store: &MemoryStore, position: Position) -> Result<VisibleLog, StoreError> {
+    async fn visible(
+        &self,
+        store: &MemoryStore,
+        position: Position,
+    ) -> Result<VisibleLog, StoreError> {
         let before = Position::new(position.as_u64().saturating_sub(1));
-        let next = store.read_log(LogQuery::after(before).limit(1)).await?.events.pop();
-        Ok(VisibleLog { event: next, ..store.visible(position).await? })
+        let next = store
+            .read_log(LogQuery::after(before).limit(1))
+            .await?
+            .events
+            .pop();
+        Ok(VisibleLog {
+            event: next,
+            ..store.visible(position).await?
+        })
     }
 }
 
@@ -130,9 +179,16 @@ pub(crate) struct EndsAtTheEvent;
 
 #[async_trait]
 impl Flaw for EndsAtTheEvent {
-    async fn visible(&self, store: &MemoryStore, position: Position) -> Result<VisibleLog, StoreError> {
+    async fn visible(
+        &self,
+        store: &MemoryStore,
+        position: Position,
+    ) -> Result<VisibleLog, StoreError> {
         let seen = store.visible(position).await?;
-        Ok(VisibleLog { end: seen.end.min(position), ..seen })
+        Ok(VisibleLog {
+            end: seen.end.min(position),
+            ..seen
+        })
     }
 }
 

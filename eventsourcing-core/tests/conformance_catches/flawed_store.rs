@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, MemoryBackup, MemoryStore, Name,
-    Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent, StreamId, StreamQuery, Version,
-    VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage,
+    LogQuery, MemoryBackup, MemoryStore, Name, Notebook, NotesQuery, Position, Receipt, Slice,
+    StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog,
 };
 use eventsourcing_core::testing::conformance::{DurableFixture, Fixture, RevertingFixture};
 
@@ -23,7 +23,11 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.append(append).await
     }
 
-    async fn read_stream(&self, store: &MemoryStore, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn read_stream(
+        &self,
+        store: &MemoryStore,
+        query: StreamQuery,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         store.read_stream(query).await
     }
 
@@ -43,7 +47,11 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.newest_position().await
     }
 
-    async fn receipt(&self, store: &MemoryStore, command_id: CommandId) -> Result<Option<Receipt>, StoreError> {
+    async fn receipt(
+        &self,
+        store: &MemoryStore,
+        command_id: CommandId,
+    ) -> Result<Option<Receipt>, StoreError> {
         store.receipt(command_id).await
     }
 
@@ -56,11 +64,20 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.receipts(after, limit).await
     }
 
-    async fn tracking(&self, store: &MemoryStore, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+    async fn tracking(
+        &self,
+        store: &MemoryStore,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Position, StoreError> {
         store.tracking(follower, upstream).await
     }
 
-    async fn followers(&self, store: &MemoryStore, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
+    async fn followers(
+        &self,
+        store: &MemoryStore,
+        query: FollowersQuery,
+    ) -> Result<Vec<FollowerPosition>, StoreError> {
         store.followers(query).await
     }
 
@@ -68,7 +85,11 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.notes(query).await
     }
 
-    async fn figures(&self, store: &MemoryStore, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+    async fn figures(
+        &self,
+        store: &MemoryStore,
+        query: FiguresQuery,
+    ) -> Result<BTreeMap<Slice, Figures>, StoreError> {
         store.figures(query).await
     }
 
@@ -95,7 +116,11 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.release(follower, upstream, token).await
     }
 
-    async fn visible(&self, store: &MemoryStore, position: Position) -> Result<VisibleLog, StoreError> {
+    async fn visible(
+        &self,
+        store: &MemoryStore,
+        position: Position,
+    ) -> Result<VisibleLog, StoreError> {
         store.visible(position).await
     }
 
@@ -147,7 +172,9 @@ pub(crate) struct Place {
 impl Place {
     pub(crate) fn refuse_newer(&self) -> Result<(), StoreError> {
         if self.newer.load(Ordering::SeqCst) {
-            return Err(StoreError::Invalid { reason: "the schema is newer than this program".into() });
+            return Err(StoreError::Invalid {
+                reason: "the schema is newer than this program".into(),
+            });
         }
         Ok(())
     }
@@ -155,7 +182,9 @@ impl Place {
     pub(crate) fn refuse_missing(&self) -> Result<(), StoreError> {
         match self.made.load(Ordering::SeqCst) {
             true => Ok(()),
-            false => Err(StoreError::NoStore { reason: "there is no store".into() }),
+            false => Err(StoreError::NoStore {
+                reason: "there is no store".into(),
+            }),
         }
     }
 }
@@ -178,12 +207,19 @@ impl<X: Flaw> Fixture for Flawed<X> {
     const PATIENCE: Duration = X::PATIENCE;
 
     async fn new() -> Self {
-        Self { store: MemoryStore::new(), flaw: Arc::default(), place: Place::default() }
+        Self {
+            store: MemoryStore::new(),
+            flaw: Arc::default(),
+            place: Place::default(),
+        }
     }
 
     async fn open(&self) -> FlawedStore<X> {
         self.place.made.store(true, Ordering::SeqCst);
-        FlawedStore { store: self.store.clone(), flaw: Arc::clone(&self.flaw) }
+        FlawedStore {
+            store: self.store.clone(),
+            flaw: Arc::clone(&self.flaw),
+        }
     }
 }
 
@@ -207,11 +243,16 @@ impl<X: Flaw> DurableFixture for Flawed<X> {
     }
 
     async fn put_foreign_table(&self) {
-        *self.place.foreign_table.lock().expect("no panic meanwhile") = "customers: Ada, Bob".into();
+        *self.place.foreign_table.lock().expect("no panic meanwhile") =
+            "customers: Ada, Bob".into();
     }
 
     async fn foreign_table(&self) -> String {
-        self.place.foreign_table.lock().expect("no panic meanwhile").clone()
+        self.place
+            .foreign_table
+            .lock()
+            .expect("no panic meanwhile")
+            .clone()
     }
 }
 
@@ -257,7 +298,11 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.flaw.receipt(&self.store, command_id).await
     }
 
-    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
         self.flaw.receipts(&self.store, after, limit).await
     }
 
@@ -281,19 +326,36 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.flaw.lease(&self.store, request).await
     }
 
-    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
-        self.flaw.lease_holder(&self.store, follower, upstream).await
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
+        self.flaw
+            .lease_holder(&self.store, follower, upstream)
+            .await
     }
 
-    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
-        self.flaw.release(&self.store, follower, upstream, token).await
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
+        self.flaw
+            .release(&self.store, follower, upstream, token)
+            .await
     }
 
     async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError> {
         self.flaw.visible(&self.store, position).await
     }
 
-    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
         self.flaw.wait_beyond(&self.store, position, epoch).await
     }
 
@@ -307,7 +369,9 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
 }
 
 pub(crate) fn invalid(reason: &str) -> StoreError {
-    StoreError::Invalid { reason: reason.into() }
+    StoreError::Invalid {
+        reason: reason.into(),
+    }
 }
 
 pub(crate) async fn version_of(store: &MemoryStore, stream: &StreamId) -> Version {

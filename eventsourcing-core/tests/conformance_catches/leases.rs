@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, MemoryStore, Name,
-    StoreError,
+    Append, Appended, EventStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId,
+    MemoryStore, Name, StoreError,
 };
 
 use super::flawed_store::{Flaw, dawdle};
@@ -50,14 +50,28 @@ pub(crate) struct LooksThenGives(Mutex<HashMap<Name, HolderId>>);
 #[async_trait]
 impl Flaw for LooksThenGives {
     async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
-        let holder = self.0.lock().expect("no panic meanwhile").get(&request.follower).copied();
+        let holder = self
+            .0
+            .lock()
+            .expect("no panic meanwhile")
+            .get(&request.follower)
+            .copied();
         dawdle().await;
         if let Some(holder) = holder.filter(|holder| *holder != request.holder) {
-            return Ok(Lease::Taken { holder, expires_in: request.duration });
+            return Ok(Lease::Taken {
+                holder,
+                expires_in: request.duration,
+            });
         }
-        self.0.lock().expect("no panic meanwhile").insert(request.follower.clone(), request.holder);
+        self.0
+            .lock()
+            .expect("no panic meanwhile")
+            .insert(request.follower.clone(), request.holder);
         let position = store.tracking(&request.follower, request.upstream).await?;
-        Ok(Lease::Held { token: LeaseToken::new(1), position })
+        Ok(Lease::Held {
+            token: LeaseToken::new(1),
+            position,
+        })
     }
 }
 
@@ -68,7 +82,10 @@ pub(crate) struct GivesEveryoneTheSameToken;
 impl Flaw for GivesEveryoneTheSameToken {
     async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
         Ok(match store.lease(request).await? {
-            Lease::Held { position, .. } => Lease::Held { token: LeaseToken::new(1), position },
+            Lease::Held { position, .. } => Lease::Held {
+                token: LeaseToken::new(1),
+                position,
+            },
             taken @ Lease::Taken { .. } => taken,
         })
     }
@@ -81,13 +98,21 @@ pub(crate) struct ForgetsRenewals(Mutex<HashMap<HolderId, Lease>>);
 #[async_trait]
 impl Flaw for ForgetsRenewals {
     async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
-        let known = self.0.lock().expect("no panic meanwhile").get(&request.holder).copied();
+        let known = self
+            .0
+            .lock()
+            .expect("no panic meanwhile")
+            .get(&request.holder)
+            .copied();
         if let Some(lease) = known {
             return Ok(lease);
         }
         let holder = request.holder;
         let lease = store.lease(request).await?;
-        self.0.lock().expect("no panic meanwhile").insert(holder, lease);
+        self.0
+            .lock()
+            .expect("no panic meanwhile")
+            .insert(holder, lease);
         Ok(lease)
     }
 }
@@ -97,8 +122,15 @@ pub(crate) struct IgnoresTokens;
 
 #[async_trait]
 impl Flaw for IgnoresTokens {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        append.tracking.iter_mut().for_each(|tracking| tracking.lease = None);
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        append
+            .tracking
+            .iter_mut()
+            .for_each(|tracking| tracking.lease = None);
         store.append(append).await
     }
 }
@@ -112,7 +144,12 @@ impl Flaw for WritesPastTheLease {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         let outcome = store.append(append.clone()).await;
         if matches!(outcome, Err(StoreError::LeaseLost { .. })) {
-            store.append(Append { tracking: None, ..append }).await?;
+            store
+                .append(Append {
+                    tracking: None,
+                    ..append
+                })
+                .await?;
         }
         outcome
     }
@@ -123,7 +160,13 @@ pub(crate) struct NeverReleases;
 
 #[async_trait]
 impl Flaw for NeverReleases {
-    async fn release(&self, _: &MemoryStore, _: &Name, _: LogId, _: LeaseToken) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        _: &MemoryStore,
+        _: &Name,
+        _: LogId,
+        _: LeaseToken,
+    ) -> Result<(), StoreError> {
         Ok(())
     }
 }
@@ -134,9 +177,17 @@ pub(crate) struct ReleasesForAnybody;
 
 #[async_trait]
 impl Flaw for ReleasesForAnybody {
-    async fn release(&self, store: &MemoryStore, follower: &Name, log: LogId, _: LeaseToken) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        store: &MemoryStore,
+        follower: &Name,
+        log: LogId,
+        _: LeaseToken,
+    ) -> Result<(), StoreError> {
         for number in 0..10 {
-            store.release(follower, log, LeaseToken::new(number)).await?;
+            store
+                .release(follower, log, LeaseToken::new(number))
+                .await?;
         }
         Ok(())
     }
@@ -147,7 +198,12 @@ pub(crate) struct NamesNobody;
 
 #[async_trait]
 impl Flaw for NamesNobody {
-    async fn lease_holder(&self, _: &MemoryStore, _: &Name, _: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+    async fn lease_holder(
+        &self,
+        _: &MemoryStore,
+        _: &Name,
+        _: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
         Ok(None)
     }
 }
@@ -159,16 +215,42 @@ pub(crate) struct NamesWhoeverWasLast(Mutex<HashMap<(Name, LogId), LeaseHolder>>
 #[async_trait]
 impl Flaw for NamesWhoeverWasLast {
     async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
-        let (LeaseRequest { holder, duration: expires_in, .. }, key) =
-            (request.clone(), (request.follower.clone(), request.upstream));
+        let (
+            LeaseRequest {
+                holder,
+                duration: expires_in,
+                ..
+            },
+            key,
+        ) = (
+            request.clone(),
+            (request.follower.clone(), request.upstream),
+        );
         let lease = store.lease(request).await?;
         if let Lease::Held { token, .. } = lease {
-            self.0.lock().expect("no panic meanwhile").insert(key, LeaseHolder { holder, token, expires_in });
+            self.0.lock().expect("no panic meanwhile").insert(
+                key,
+                LeaseHolder {
+                    holder,
+                    token,
+                    expires_in,
+                },
+            );
         }
         Ok(lease)
     }
 
-    async fn lease_holder(&self, _: &MemoryStore, who: &Name, log: LogId) -> Result<Option<LeaseHolder>, StoreError> {
-        Ok(self.0.lock().expect("no panic meanwhile").get(&(who.clone(), log)).copied())
+    async fn lease_holder(
+        &self,
+        _: &MemoryStore,
+        who: &Name,
+        log: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
+        Ok(self
+            .0
+            .lock()
+            .expect("no panic meanwhile")
+            .get(&(who.clone(), log))
+            .copied())
     }
 }

@@ -21,7 +21,9 @@ mod waiting;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use eventsourcing_core::testing::conformance::{self, Promise, durable_promises, promises, reverting_promises};
+use eventsourcing_core::testing::conformance::{
+    self, Promise, durable_promises, promises, reverting_promises,
+};
 
 use flawed_store::{Flaw, Flawed, Sound};
 
@@ -210,18 +212,28 @@ async fn assert_caught<X: Flaw>(promise: Promise<Flawed<X>>) {
 
 #[test]
 fn every_function_of_the_suite_is_shown_to_catch_something() {
-    let functions = all_promises().into_iter().map(|promise| promise.name).collect::<BTreeSet<_>>();
+    let functions = all_promises()
+        .into_iter()
+        .map(|promise| promise.name)
+        .collect::<BTreeSet<_>>();
     assert_eq!(functions, tested_functions());
 }
 
 #[test]
 fn every_promise_is_in_the_list() {
-    let numbers: BTreeSet<_> = all_promises().iter().map(|promise| promise.number).collect();
+    let numbers: BTreeSet<_> = all_promises()
+        .iter()
+        .map(|promise| promise.number)
+        .collect();
     assert_eq!(numbers, (1..=31).chain(33..=41).collect());
 }
 
 fn all_promises() -> Vec<Promise<Flawed<Sound>>> {
-    promises().into_iter().chain(durable_promises()).chain(reverting_promises()).collect()
+    promises()
+        .into_iter()
+        .chain(durable_promises())
+        .chain(reverting_promises())
+        .collect()
 }
 
 /// What the flawed stores are made of keeps every promise, so that it is the flaw that is noticed.

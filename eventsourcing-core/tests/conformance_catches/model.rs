@@ -14,10 +14,21 @@ const ACTIONS_TO_SHOW_MAX: usize = 8;
 fn actions_to_notice<X: Flaw>() -> usize {
     let panic = catch_unwind(|| check_against_model::<Flawed<X>>(20_000));
     let panic = panic.expect_err("the flaw must be noticed");
-    let message = panic.downcast_ref::<String>().expect("panics of the comparison carry a message");
-    assert!(message.contains("EVENTSOURCING_TEST_SEED="), "the seed is named: {message}");
-    let words = message.strip_prefix("the store and the model differ after ").expect("it says so");
-    words.split(' ').next().and_then(|count| count.parse().ok()).expect("it says after how many actions")
+    let message = panic
+        .downcast_ref::<String>()
+        .expect("panics of the comparison carry a message");
+    assert!(
+        message.contains("EVENTSOURCING_TEST_SEED="),
+        "the seed is named: {message}"
+    );
+    let words = message
+        .strip_prefix("the store and the model differ after ")
+        .expect("it says so");
+    words
+        .split(' ')
+        .next()
+        .and_then(|count| count.parse().ok())
+        .expect("it says after how many actions")
 }
 
 macro_rules! notices {

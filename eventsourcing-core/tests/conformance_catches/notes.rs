@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, MemoryStore, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision, StoreError, Tracking,
+    Append, Appended, EventStore, MemoryStore, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision,
+    StoreError, Tracking,
 };
 
 use super::flawed_store::{Flaw, dawdle};
@@ -76,9 +77,13 @@ changes_steps! {
 
 async fn all_notes(
     store: &MemoryStore,
-    Tracking { follower, upstream, .. }: &Tracking,
+    Tracking {
+        follower, upstream, ..
+    }: &Tracking,
 ) -> Result<Notebook, StoreError> {
-    store.notes(NotesQuery::new(follower.clone(), *upstream, "")).await
+    store
+        .notes(NotesQuery::new(follower.clone(), *upstream, ""))
+        .await
 }
 
 /// Keeps the notes, and then perhaps refuses the rest.
@@ -87,11 +92,21 @@ pub(crate) struct NotesFirst;
 
 #[async_trait]
 impl Flaw for NotesFirst {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         append.validate()?;
         if let Some(step) = &mut append.tracking {
-            let notes = Tracking { to: step.from, notes: std::mem::take(&mut step.notes), ..step.clone() };
-            store.append(Append::new(append.recorded_at).with_tracking(notes)).await?;
+            let notes = Tracking {
+                to: step.from,
+                notes: std::mem::take(&mut step.notes),
+                ..step.clone()
+            };
+            store
+                .append(Append::new(append.recorded_at).with_tracking(notes))
+                .await?;
             step.revision = None;
         }
         store.append(append).await
@@ -104,12 +119,26 @@ pub(crate) struct ChecksRevisionsThenSteps;
 
 #[async_trait]
 impl Flaw for ChecksRevisionsThenSteps {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         if let Some(step) = &mut append.tracking {
-            let Notebook { position, revision, .. } = all_notes(store, step).await?;
+            let Notebook {
+                position, revision, ..
+            } = all_notes(store, step).await?;
             let Tracking { follower, from, .. } = step.clone();
-            if step.revision.take().is_some_and(|wanted| wanted != revision) {
-                return Err(StoreError::TrackingConflict { follower, expected: from, actual: position });
+            if step
+                .revision
+                .take()
+                .is_some_and(|wanted| wanted != revision)
+            {
+                return Err(StoreError::TrackingConflict {
+                    follower,
+                    expected: from,
+                    actual: position,
+                });
             }
         }
         dawdle().await;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, Direction, EventStore, Load, Loaded, LoadedEvent, LogPage, LogQuery, MemoryStore, Name, Position,
-    StoreError, StoredEvent, StreamQuery, Version,
+    Append, Appended, Direction, EventStore, Load, Loaded, LoadedEvent, LogPage, LogQuery,
+    MemoryStore, Name, Position, StoreError, StoredEvent, StreamQuery, Version,
 };
 
 use super::flawed_store::{Flaw, dawdle};
@@ -17,7 +17,11 @@ pub(crate) struct LeavesOutTheEnd;
 
 #[async_trait]
 impl Flaw for LeavesOutTheEnd {
-    async fn read_stream(&self, store: &MemoryStore, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn read_stream(
+        &self,
+        store: &MemoryStore,
+        query: StreamQuery,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         let to = Version::new(query.to.as_u64().saturating_sub(1));
         store.read_stream(query.to(to)).await
     }
@@ -54,9 +58,18 @@ pub(crate) struct LimitsBeforeReversing;
 
 #[async_trait]
 impl Flaw for LimitsBeforeReversing {
-    async fn read_stream(&self, store: &MemoryStore, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn read_stream(
+        &self,
+        store: &MemoryStore,
+        query: StreamQuery,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         let direction = query.direction;
-        let mut events = store.read_stream(StreamQuery { direction: Direction::Forwards, ..query }).await?;
+        let mut events = store
+            .read_stream(StreamQuery {
+                direction: Direction::Forwards,
+                ..query
+            })
+            .await?;
         if direction == Direction::Backwards {
             events.reverse();
         }
@@ -69,10 +82,17 @@ pub(crate) struct MissesUnknownStreams;
 
 #[async_trait]
 impl Flaw for MissesUnknownStreams {
-    async fn read_stream(&self, store: &MemoryStore, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn read_stream(
+        &self,
+        store: &MemoryStore,
+        query: StreamQuery,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         let events = store.read_stream(query).await?;
         if events.is_empty() {
-            return Err(StoreError::Corrupt { reason: "there is no such stream".into(), source: None });
+            return Err(StoreError::Corrupt {
+                reason: "there is no such stream".into(),
+                source: None,
+            });
         }
         Ok(events)
     }
@@ -86,8 +106,15 @@ impl Flaw for LoadsTheSnapshotsEventToo {
     async fn load(&self, store: &MemoryStore, load: Load) -> Result<Loaded, StoreError> {
         let mut loaded = store.load(load.clone()).await?;
         if let Some(snapshot) = &loaded.snapshot {
-            let query = StreamQuery::new(load.stream).from(snapshot.version).to(load.to);
-            loaded.events = store.read_stream(query).await?.iter().map(LoadedEvent::from).collect();
+            let query = StreamQuery::new(load.stream)
+                .from(snapshot.version)
+                .to(load.to);
+            loaded.events = store
+                .read_stream(query)
+                .await?
+                .iter()
+                .map(LoadedEvent::from)
+                .collect();
         }
         Ok(loaded)
     }
@@ -134,16 +161,32 @@ const ONLY_CATEGORY: Name = Name::from_static("Everything");
 
 #[async_trait]
 impl Flaw for ForgetsCategories {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        append.streams.iter_mut().for_each(|part| part.stream.category = ONLY_CATEGORY);
-        append.snapshots.iter_mut().for_each(|snapshot| snapshot.stream.category = ONLY_CATEGORY);
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        append
+            .streams
+            .iter_mut()
+            .for_each(|part| part.stream.category = ONLY_CATEGORY);
+        append
+            .snapshots
+            .iter_mut()
+            .for_each(|snapshot| snapshot.stream.category = ONLY_CATEGORY);
         store.append(append).await
     }
 
-    async fn read_stream(&self, store: &MemoryStore, mut query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError> {
+    async fn read_stream(
+        &self,
+        store: &MemoryStore,
+        mut query: StreamQuery,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
         let category = std::mem::replace(&mut query.stream.category, ONLY_CATEGORY);
         let mut events = store.read_stream(query).await?;
-        events.iter_mut().for_each(|event| event.stream.category = category.clone());
+        events
+            .iter_mut()
+            .for_each(|event| event.stream.category = category.clone());
         Ok(events)
     }
 }
@@ -203,8 +246,14 @@ impl Flaw for ShowsTheNewestLate {
         let mut page = store.read_log(query).await?;
         let head = store.head().await?;
         let written = *self.written.lock().expect("no panic");
-        let just_now = written.is_some_and(|written| written.elapsed() < Duration::from_micros(300));
-        if just_now && page.events.last().is_some_and(|event| event.position == head) {
+        let just_now =
+            written.is_some_and(|written| written.elapsed() < Duration::from_micros(300));
+        if just_now
+            && page
+                .events
+                .last()
+                .is_some_and(|event| event.position == head)
+        {
             page.events.pop();
         }
         Ok(page)
@@ -216,7 +265,11 @@ pub(crate) struct IgnoresNames;
 
 #[async_trait]
 impl Flaw for IgnoresNames {
-    async fn read_log(&self, store: &MemoryStore, mut query: LogQuery) -> Result<LogPage, StoreError> {
+    async fn read_log(
+        &self,
+        store: &MemoryStore,
+        mut query: LogQuery,
+    ) -> Result<LogPage, StoreError> {
         query.filter.names.clear();
         store.read_log(query).await
     }
@@ -227,7 +280,11 @@ pub(crate) struct IgnoresFirstOfStream;
 
 #[async_trait]
 impl Flaw for IgnoresFirstOfStream {
-    async fn read_log(&self, store: &MemoryStore, mut query: LogQuery) -> Result<LogPage, StoreError> {
+    async fn read_log(
+        &self,
+        store: &MemoryStore,
+        mut query: LogQuery,
+    ) -> Result<LogPage, StoreError> {
         query.filter.first_of_stream = false;
         store.read_log(query).await
     }
@@ -253,12 +310,15 @@ pub(crate) struct HeadCountsRefusedAppends {
 impl Flaw for HeadCountsRefusedAppends {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         let result = store.append(append).await;
-        self.refused.fetch_add(u64::from(result.is_err()), Ordering::SeqCst);
+        self.refused
+            .fetch_add(u64::from(result.is_err()), Ordering::SeqCst);
         result
     }
 
     async fn head(&self, store: &MemoryStore) -> Result<Position, StoreError> {
-        Ok(Position::new(store.head().await?.as_u64() + self.refused.load(Ordering::SeqCst)))
+        Ok(Position::new(
+            store.head().await?.as_u64() + self.refused.load(Ordering::SeqCst),
+        ))
     }
 }
 
@@ -271,10 +331,12 @@ pub(crate) struct ReusesPositionsOfRefusedAppends {
 impl Flaw for ReusesPositionsOfRefusedAppends {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         let result = store.append(append).await;
-        self.refused.fetch_add(u64::from(result.is_err()), Ordering::SeqCst);
+        self.refused
+            .fetch_add(u64::from(result.is_err()), Ordering::SeqCst);
         let mut appended = result?;
         let position = appended.receipt.position.as_u64();
-        appended.receipt.position = Position::new(position.saturating_sub(self.refused.load(Ordering::SeqCst)));
+        appended.receipt.position =
+            Position::new(position.saturating_sub(self.refused.load(Ordering::SeqCst)));
         Ok(appended)
     }
 }

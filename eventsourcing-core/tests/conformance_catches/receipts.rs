@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, EventStore, LogId, MemoryStore, Position, Receipt, ReceiptKind, StoreError,
+    Append, Appended, CommandId, EventStore, LogId, MemoryStore, Position, Receipt, ReceiptKind,
+    StoreError,
 };
 
 use super::flawed_store::Flaw;
@@ -78,10 +79,17 @@ pub(crate) struct ForgetsKindsInACrash {
 
 #[async_trait]
 impl Flaw for ForgetsKindsInACrash {
-    async fn receipt(&self, store: &MemoryStore, id: CommandId) -> Result<Option<Receipt>, StoreError> {
+    async fn receipt(
+        &self,
+        store: &MemoryStore,
+        id: CommandId,
+    ) -> Result<Option<Receipt>, StoreError> {
         let receipt = store.receipt(id).await?;
         Ok(match self.has_crashed.load(Ordering::SeqCst) {
-            true => receipt.map(|receipt| Receipt { kind: ReceiptKind::Recorded, ..receipt }),
+            true => receipt.map(|receipt| Receipt {
+                kind: ReceiptKind::Recorded,
+                ..receipt
+            }),
             false => receipt,
         })
     }
@@ -101,12 +109,15 @@ pub(crate) struct NewestCountsRefusedAppends {
 impl Flaw for NewestCountsRefusedAppends {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         let result = store.append(append).await;
-        self.refused.fetch_add(u64::from(result.is_err()), Ordering::SeqCst);
+        self.refused
+            .fetch_add(u64::from(result.is_err()), Ordering::SeqCst);
         result
     }
 
     async fn newest_position(&self, store: &MemoryStore) -> Result<Position, StoreError> {
-        Ok(Position::new(store.newest_position().await?.as_u64() + self.refused.load(Ordering::SeqCst)))
+        Ok(Position::new(
+            store.newest_position().await?.as_u64() + self.refused.load(Ordering::SeqCst),
+        ))
     }
 }
 
@@ -120,6 +131,8 @@ pub(crate) struct NewestIsRemembered {
 impl Flaw for NewestIsRemembered {
     async fn newest_position(&self, store: &MemoryStore) -> Result<Position, StoreError> {
         let newest = store.newest_position().await?;
-        Ok(Position::new(self.last.swap(newest.as_u64(), Ordering::SeqCst)))
+        Ok(Position::new(
+            self.last.swap(newest.as_u64(), Ordering::SeqCst),
+        ))
     }
 }

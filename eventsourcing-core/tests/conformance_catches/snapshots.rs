@@ -14,9 +14,21 @@ pub(crate) struct FindsTheOldest;
 impl Flaw for FindsTheOldest {
     async fn load(&self, store: &MemoryStore, load: Load) -> Result<Loaded, StoreError> {
         for version in 1..=version_of(store, &load.stream).await.min(load.to).as_u64() {
-            let snapshot = store.load(Load { to: Version::new(version), ..load.clone() }).await?.snapshot;
+            let snapshot = store
+                .load(Load {
+                    to: Version::new(version),
+                    ..load.clone()
+                })
+                .await?
+                .snapshot;
             if snapshot.is_some() {
-                let mut events = store.load(Load { fingerprint: None, ..load }).await?.events;
+                let mut events = store
+                    .load(Load {
+                        fingerprint: None,
+                        ..load
+                    })
+                    .await?
+                    .events;
                 events.retain(|event| event.version.as_u64() > version);
                 return Ok(Loaded { snapshot, events });
             }
@@ -31,7 +43,12 @@ pub(crate) struct GoesBeyond;
 #[async_trait]
 impl Flaw for GoesBeyond {
     async fn load(&self, store: &MemoryStore, load: Load) -> Result<Loaded, StoreError> {
-        store.load(Load { to: Version::MAX, ..load }).await
+        store
+            .load(Load {
+                to: Version::MAX,
+                ..load
+            })
+            .await
     }
 }
 
@@ -42,13 +59,25 @@ const ONLY_FINGERPRINT: Fingerprint = Fingerprint(1);
 
 #[async_trait]
 impl Flaw for IgnoresFingerprints {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        append.snapshots.iter_mut().for_each(|snapshot| snapshot.fingerprint = ONLY_FINGERPRINT);
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        append
+            .snapshots
+            .iter_mut()
+            .for_each(|snapshot| snapshot.fingerprint = ONLY_FINGERPRINT);
         store.append(append).await
     }
 
     async fn load(&self, store: &MemoryStore, load: Load) -> Result<Loaded, StoreError> {
-        store.load(Load { fingerprint: load.fingerprint.map(|_| ONLY_FINGERPRINT), ..load }).await
+        store
+            .load(Load {
+                fingerprint: load.fingerprint.map(|_| ONLY_FINGERPRINT),
+                ..load
+            })
+            .await
     }
 }
 
@@ -57,7 +86,11 @@ pub(crate) struct DropsSnapshotsBeyond;
 
 #[async_trait]
 impl Flaw for DropsSnapshotsBeyond {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         let result = store.append(append.clone()).await;
         if let Err(StoreError::Invalid { .. }) = result {
             append.snapshots.clear();
@@ -76,7 +109,9 @@ impl Flaw for CannotDoWithout {
     async fn load(&self, store: &MemoryStore, load: Load) -> Result<Loaded, StoreError> {
         let mut loaded = store.load(load).await?;
         if loaded.snapshot.is_none() {
-            loaded.events.retain(|event| event.version > Version::new(5));
+            loaded
+                .events
+                .retain(|event| event.version > Version::new(5));
         }
         Ok(loaded)
     }

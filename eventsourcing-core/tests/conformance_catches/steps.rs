@@ -13,7 +13,11 @@ pub(crate) struct IgnoresCuts;
 
 #[async_trait]
 impl Flaw for IgnoresCuts {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         append.validate()?;
         append.tracking.iter_mut().for_each(|step| step.cut = None);
         store.append(append).await
@@ -28,10 +32,19 @@ pub(crate) struct RecordsCutsOfRefusedSteps;
 impl Flaw for RecordsCutsOfRefusedSteps {
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         append.validate()?;
-        if let Some(Tracking { follower, upstream, cut: Some(cut), .. }) = &append.tracking {
+        if let Some(Tracking {
+            follower,
+            upstream,
+            cut: Some(cut),
+            ..
+        }) = &append.tracking
+        {
             let actual = store.tracking(follower, *upstream).await?;
-            let step = Tracking::new(follower.clone(), *upstream, actual, actual).with_cut(cut.clone());
-            store.append(Append::new(append.recorded_at).with_tracking(step)).await?;
+            let step =
+                Tracking::new(follower.clone(), *upstream, actual, actual).with_cut(cut.clone());
+            store
+                .append(Append::new(append.recorded_at).with_tracking(step))
+                .await?;
         }
         store.append(append).await
     }
@@ -43,17 +56,39 @@ pub(crate) struct ChecksTheCutThenWrites;
 
 #[async_trait]
 impl Flaw for ChecksTheCutThenWrites {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        let Some(Tracking { upstream, cut: Some(Cut { follower, partitions }), .. }) = append.tracking.clone() else {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        let Some(Tracking {
+            upstream,
+            cut: Some(Cut {
+                follower,
+                partitions,
+            }),
+            ..
+        }) = append.tracking.clone()
+        else {
             return store.append(append).await;
         };
-        let recorded = store.notes(NotesQuery::new(follower.clone(), upstream, "")).await?.partitions;
+        let recorded = store
+            .notes(NotesQuery::new(follower.clone(), upstream, ""))
+            .await?
+            .partitions;
         if let Some(actual) = recorded.filter(|recorded| *recorded != partitions) {
-            return Err(StoreError::CutChanged { follower, expected: partitions, actual });
+            return Err(StoreError::CutChanged {
+                follower,
+                expected: partitions,
+                actual,
+            });
         }
         dawdle().await;
         // Whether another step has recorded a cut meanwhile is not looked at again.
-        let recorded = store.notes(NotesQuery::new(follower, upstream, "")).await?.partitions;
+        let recorded = store
+            .notes(NotesQuery::new(follower, upstream, ""))
+            .await?
+            .partitions;
         if let Some(step) = append.tracking.as_mut().filter(|_| recorded.is_some()) {
             step.cut = None;
         }
@@ -69,7 +104,12 @@ pub(crate) struct ForgetsTheLastEvent;
 impl Flaw for ForgetsTheLastEvent {
     async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
         let notebook = store.notes(query).await?;
-        let last_event = notebook.last_event.filter(|event| event.position == notebook.position);
-        Ok(Notebook { last_event, ..notebook })
+        let last_event = notebook
+            .last_event
+            .filter(|event| event.position == notebook.position);
+        Ok(Notebook {
+            last_event,
+            ..notebook
+        })
     }
 }

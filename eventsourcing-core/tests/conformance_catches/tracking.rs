@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, FollowerPosition, FollowersQuery, LogId, MemoryStore, Name, Notebook, NotesQuery,
-    Position, StoreError, Tracking,
+    Append, Appended, EventStore, FollowerPosition, FollowersQuery, LogId, MemoryStore, Name,
+    Notebook, NotesQuery, Position, StoreError, Tracking,
 };
 use uuid::Uuid;
 
@@ -14,10 +14,16 @@ pub(crate) struct TracksFirst;
 
 #[async_trait]
 impl Flaw for TracksFirst {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         append.validate()?;
         if let Some(tracking) = append.tracking.take() {
-            store.append(Append::new(append.recorded_at).with_tracking(tracking)).await?;
+            store
+                .append(Append::new(append.recorded_at).with_tracking(tracking))
+                .await?;
         }
         store.append(append).await
     }
@@ -28,7 +34,11 @@ pub(crate) struct StepsFromAnywhere;
 
 #[async_trait]
 impl Flaw for StepsFromAnywhere {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
         step_from_here(store, &mut append).await?;
         store.append(append).await
     }
@@ -36,7 +46,9 @@ impl Flaw for StepsFromAnywhere {
 
 async fn step_from_here(store: &MemoryStore, append: &mut Append) -> Result<(), StoreError> {
     if let Some(tracking) = &mut append.tracking {
-        tracking.from = store.tracking(&tracking.follower, tracking.upstream).await?;
+        tracking.from = store
+            .tracking(&tracking.follower, tracking.upstream)
+            .await?;
         tracking.to = tracking.to.max(tracking.from);
     }
     Ok(())
@@ -48,8 +60,15 @@ pub(crate) struct StepsBackUnasked;
 
 #[async_trait]
 impl Flaw for StepsBackUnasked {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        append.tracking.iter_mut().for_each(|step| step.goes_back = true);
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        append
+            .tracking
+            .iter_mut()
+            .for_each(|step| step.goes_back = true);
         store.append(append).await
     }
 }
@@ -60,8 +79,15 @@ pub(crate) struct NeverStepsBack;
 
 #[async_trait]
 impl Flaw for NeverStepsBack {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        append.tracking.iter_mut().for_each(|step| step.to = step.to.max(step.from));
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        append
+            .tracking
+            .iter_mut()
+            .for_each(|step| step.to = step.to.max(step.from));
         store.append(append).await
     }
 }
@@ -71,11 +97,25 @@ pub(crate) struct ChecksTheStepThenWrites;
 
 #[async_trait]
 impl Flaw for ChecksTheStepThenWrites {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        if let Some(Tracking { follower, upstream, from, .. }) = append.tracking.clone() {
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        if let Some(Tracking {
+            follower,
+            upstream,
+            from,
+            ..
+        }) = append.tracking.clone()
+        {
             let actual = store.tracking(&follower, upstream).await?;
             if actual != from {
-                return Err(StoreError::TrackingConflict { follower, expected: from, actual });
+                return Err(StoreError::TrackingConflict {
+                    follower,
+                    expected: from,
+                    actual,
+                });
             }
         }
         dawdle().await;
@@ -93,17 +133,34 @@ fn folded(follower: &Name) -> Name {
 
 #[async_trait]
 impl Flaw for FoldsFollowers {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        append.tracking.iter_mut().for_each(|tracking| tracking.follower = folded(&tracking.follower));
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        append
+            .tracking
+            .iter_mut()
+            .for_each(|tracking| tracking.follower = folded(&tracking.follower));
         store.append(append).await
     }
 
-    async fn tracking(&self, store: &MemoryStore, follower: &Name, upstream: LogId) -> Result<Position, StoreError> {
+    async fn tracking(
+        &self,
+        store: &MemoryStore,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Position, StoreError> {
         store.tracking(&folded(follower), upstream).await
     }
 
     async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
-        store.notes(NotesQuery { follower: folded(&query.follower), ..query }).await
+        store
+            .notes(NotesQuery {
+                follower: folded(&query.follower),
+                ..query
+            })
+            .await
     }
 }
 
@@ -114,17 +171,34 @@ const ONLY_UPSTREAM: LogId = LogId::from_uuid(Uuid::nil());
 
 #[async_trait]
 impl Flaw for IgnoresUpstreams {
-    async fn append(&self, store: &MemoryStore, mut append: Append) -> Result<Appended, StoreError> {
-        append.tracking.iter_mut().for_each(|tracking| tracking.upstream = ONLY_UPSTREAM);
+    async fn append(
+        &self,
+        store: &MemoryStore,
+        mut append: Append,
+    ) -> Result<Appended, StoreError> {
+        append
+            .tracking
+            .iter_mut()
+            .for_each(|tracking| tracking.upstream = ONLY_UPSTREAM);
         store.append(append).await
     }
 
-    async fn tracking(&self, store: &MemoryStore, follower: &Name, _: LogId) -> Result<Position, StoreError> {
+    async fn tracking(
+        &self,
+        store: &MemoryStore,
+        follower: &Name,
+        _: LogId,
+    ) -> Result<Position, StoreError> {
         store.tracking(follower, ONLY_UPSTREAM).await
     }
 
     async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
-        store.notes(NotesQuery { upstream: ONLY_UPSTREAM, ..query }).await
+        store
+            .notes(NotesQuery {
+                upstream: ONLY_UPSTREAM,
+                ..query
+            })
+            .await
     }
 }
 

@@ -32,7 +32,12 @@ pub(crate) struct WakesForNothing;
 
 #[async_trait]
 impl Flaw for WakesForNothing {
-    async fn wait_beyond(&self, store: &MemoryStore, _: Position, _: Option<Epoch>) -> Result<Position, StoreError> {
+    async fn wait_beyond(
+        &self,
+        store: &MemoryStore,
+        _: Position,
+        _: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
         store.head().await
     }
 }

@@ -1,10 +1,17 @@
 //! A small domain for the tests: jars of beans, and a shelf that counts what is in them.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "not every test uses all of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "not every test uses all of it"
+)]
 
 use std::sync::Mutex;
 
 use eventsourcing_core::store::Position;
-use eventsourcing_core::{Aggregate, AppError, Application, Id, Policy, Projection, Recorded, System, Work, event};
+use eventsourcing_core::{
+    Aggregate, AppError, Application, Id, Policy, Projection, Recorded, System, Work, event,
+};
 use serde::{Deserialize, Serialize};
 
 #[derive(Aggregate, Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -53,7 +60,10 @@ pub struct Shelf {
 #[event]
 impl Shelf {
     fn built() -> Self {
-        Self { beans: 0, changes: 0 }
+        Self {
+            beans: 0,
+            changes: 0,
+        }
     }
     fn changed(&mut self, by: i64) {
         self.beans += by;
@@ -114,7 +124,9 @@ async fn count(event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
         JarEvent::Filled { beans } | JarEvent::Added { beans } => i64::from(beans),
         JarEvent::Taken { beans } => -i64::from(beans),
     };
-    work.load_or_create(shelf(), || ShelfEvent::Built).await?.record(ShelfEvent::Changed { by });
+    work.load_or_create(shelf(), || ShelfEvent::Built)
+        .await?
+        .record(ShelfEvent::Changed { by });
     Ok(())
 }
 

@@ -11,7 +11,11 @@ impl TryFrom<String> for Password {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        if text == "xyzzy" { Ok(Self(text)) } else { Err("not the password") }
+        if text == "xyzzy" {
+            Ok(Self(text))
+        } else {
+            Err("not the password")
+        }
     }
 }
 
@@ -39,7 +43,12 @@ mod undrawable {
         }
     }
 
-    laws!(Cave, events = [CaveEvent::Entered { password: Password("xyzzy".into()) }]);
+    laws!(
+        Cave,
+        events = [CaveEvent::Entered {
+            password: Password("xyzzy".into())
+        }]
+    );
 }
 
 #[test]
@@ -98,7 +107,13 @@ mod everything {
     impl Everything {
         fn begun(words: HashSet<String>, counts: HashMap<String, u32>) -> Self {
             let (shapes, details) = (Vec::new(), BTreeMap::new());
-            Self { shapes, words, counts, details, sum: 0.0 }
+            Self {
+                shapes,
+                words,
+                counts,
+                details,
+                sum: 0.0,
+            }
         }
         fn drawn(&mut self, shape: Shape) {
             self.shapes.push(shape);

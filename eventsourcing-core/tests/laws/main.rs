@@ -18,7 +18,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use eventsourcing_core::testing::laws::{Laws, PolicyLaws, Sample};
 use eventsourcing_core::testing::{Seed, laws};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Due, Fold, Id, Misplaced, Policy, Recorded, Timers, Work, event,
+    Aggregate, AppError, Application, Due, Fold, Id, Misplaced, Policy, Recorded, Timers, Work,
+    event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -40,5 +41,8 @@ fn assert_says(message: &str, parts: &[&str]) {
 }
 
 fn now() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_nanos()
 }

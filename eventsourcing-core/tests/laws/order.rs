@@ -65,5 +65,11 @@ fn a_misplaced_event_that_changes_the_state_is_found() {
 #[test]
 fn what_nothing_creates_tests_nothing() {
     let message = broken(|| Laws::<misplaced::Wall>::new().replay_gives_what_was_recorded());
-    assert_says(&message, &["is not tested: no event that was drawn creates a Wall", "`laws!(Wall, events = […])`"]);
+    assert_says(
+        &message,
+        &[
+            "is not tested: no event that was drawn creates a Wall",
+            "`laws!(Wall, events = […])`",
+        ],
+    );
 }

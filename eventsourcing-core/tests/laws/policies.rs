@@ -31,7 +31,11 @@ macro_rules! policy {
         impl Policy<Jar> for $name {
             type Error = AppError;
 
-            async fn react(&self, $event: &Recorded<Jar>, $work: &mut Work) -> Result<(), AppError> {
+            async fn react(
+                &self,
+                $event: &Recorded<Jar>,
+                $work: &mut Work,
+            ) -> Result<(), AppError> {
                 $body;
                 Ok(())
             }
@@ -41,26 +45,50 @@ macro_rules! policy {
 
 policy!(Careful, |event, work| {
     let id = work.new_id::<Shelf>();
-    work.create(id, ShelfEvent::Built { at: event.recorded_at });
+    work.create(
+        id,
+        ShelfEvent::Built {
+            at: event.recorded_at,
+        },
+    );
     work.schedule(event.recorded_at, id, &id);
 });
 policy!(ReadsTheClock, |_event, work| {
     let id = work.new_id::<Shelf>();
-    work.create(id, ShelfEvent::Built { at: Timestamp::now() });
+    work.create(
+        id,
+        ShelfEvent::Built {
+            at: Timestamp::now(),
+        },
+    );
 });
 policy!(InventsIds, |event, work| {
     if let JarEvent::Taken { .. } = event.payload {
-        work.create(Id::<Shelf>::new(), ShelfEvent::Built { at: event.recorded_at });
+        work.create(
+            Id::<Shelf>::new(),
+            ShelfEvent::Built {
+                at: event.recorded_at,
+            },
+        );
     }
 });
 policy!(SchedulesAtRandom, |event, work| {
     let id = work.new_id::<Shelf>();
-    work.create(id, ShelfEvent::Built { at: event.recorded_at });
+    work.create(
+        id,
+        ShelfEvent::Built {
+            at: event.recorded_at,
+        },
+    );
     work.schedule(event.recorded_at, event.aggregate_id, &now().to_string());
 });
 policy!(NeedsAShelf, |event, work| {
-    let shelf = work.load(Id::<Shelf>::from_uuid(event.aggregate_id.as_uuid())).await?;
-    shelf.record(ShelfEvent::JarAdded { jar: event.aggregate_id });
+    let shelf = work
+        .load(Id::<Shelf>::from_uuid(event.aggregate_id.as_uuid()))
+        .await?;
+    shelf.record(ShelfEvent::JarAdded {
+        jar: event.aggregate_id,
+    });
 });
 
 /// A policy with timers, of which the bodies are given.
@@ -91,7 +119,11 @@ policy_with_timers!(
     |timer, work| {
         let id = work.new_id::<Shelf>();
         work.create(id, ShelfEvent::Built { at: timer.at });
-        work.schedule(timer.at + std::time::Duration::from_secs(60), &timer.key, &timer.payload);
+        work.schedule(
+            timer.at + std::time::Duration::from_secs(60),
+            &timer.key,
+            &timer.payload,
+        );
     }
 );
 policy_with_timers!(
@@ -99,7 +131,12 @@ policy_with_timers!(
     |event, work| work.schedule(event.recorded_at, "late", &"tick".to_owned()),
     |_timer, work| {
         let id = work.new_id::<Shelf>();
-        work.create(id, ShelfEvent::Built { at: Timestamp::now() });
+        work.create(
+            id,
+            ShelfEvent::Built {
+                at: Timestamp::now(),
+            },
+        );
     }
 );
 policy_with_timers!(
@@ -139,32 +176,58 @@ fn a_policy_that_reads_the_clock_is_found() {
 fn a_policy_that_invents_ids_is_found() {
     assert_says(
         &dealt_with::<InventsIds>(),
-        &["InventsIds breaks the law", "event 2 led to", "\n  2 Taken {\"beans\":0}\n"],
+        &[
+            "InventsIds breaks the law",
+            "event 2 led to",
+            "\n  2 Taken {\"beans\":0}\n",
+        ],
     );
 }
 
 #[test]
 fn a_policy_that_schedules_at_random_is_found() {
-    assert_says(&dealt_with::<SchedulesAtRandom>(), &["SchedulesAtRandom breaks the law", "\n  timer "]);
+    assert_says(
+        &dealt_with::<SchedulesAtRandom>(),
+        &["SchedulesAtRandom breaks the law", "\n  timer "],
+    );
 }
 
 fn with_timers<P: From<Application> + Policy<Jar> + Timers>() -> String {
-    broken(|| PolicyLaws::<P, Jar>::new().with_timers().an_event_dealt_with_twice_leads_to_the_same())
+    broken(|| {
+        PolicyLaws::<P, Jar>::new()
+            .with_timers()
+            .an_event_dealt_with_twice_leads_to_the_same()
+    })
 }
 
 #[test]
 fn what_a_policy_does_when_a_timer_is_due_is_put_to_the_law() {
-    assert_says(&with_timers::<ReadsTheClockWhenDue>(), &["breaks the law", "timer \"late\" led to\n  Shelf"]);
-    assert_says(&with_timers::<PanicsWhenDue>(), &["breaks the law", "it panicked: what a noise"]);
+    assert_says(
+        &with_timers::<ReadsTheClockWhenDue>(),
+        &["breaks the law", "timer \"late\" led to\n  Shelf"],
+    );
+    assert_says(
+        &with_timers::<PanicsWhenDue>(),
+        &["breaks the law", "it panicked: what a noise"],
+    );
 }
 
 #[test]
 fn a_timer_of_another_type_leads_to_nothing() {
-    assert_says(&with_timers::<SchedulesAnotherType>(), &["is not tested: no event of Jar led to anything"]);
+    assert_says(
+        &with_timers::<SchedulesAnotherType>(),
+        &["is not tested: no event of Jar led to anything"],
+    );
 }
 
 #[test]
 fn a_policy_that_does_nothing_tests_nothing() {
     let message = dealt_with::<NeedsAShelf>();
-    assert_says(&message, &["is not tested: no event of Jar led to anything", "`given = […]`"]);
+    assert_says(
+        &message,
+        &[
+            "is not tested: no event of Jar led to anything",
+            "`given = […]`",
+        ],
+    );
 }

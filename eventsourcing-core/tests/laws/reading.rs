@@ -20,7 +20,10 @@ macro_rules! scale {
                 }
             }
 
-            fn written<S: serde::Serializer>($grams: &u32, serializer: S) -> Result<S::Ok, S::Error> {
+            fn written<S: serde::Serializer>(
+                $grams: &u32,
+                serializer: S,
+            ) -> Result<S::Ok, S::Error> {
                 serializer.serialize_u32($written)
             }
         }
@@ -40,7 +43,10 @@ fn an_event_that_is_read_as_another_is_found() {
         ],
     );
     let message = broken(|| Laws::<rounding::Scale>::new().replay_gives_what_was_recorded());
-    assert_says(&message, &["the state that recorded them is {\"grams\":1}, and the state replayed is {\"grams\":0}"]);
+    assert_says(
+        &message,
+        &["the state that recorded them is {\"grams\":1}, and the state replayed is {\"grams\":0}"],
+    );
 }
 
 /// An event of which there have been two versions before, under two names.
@@ -85,7 +91,9 @@ mod upcast {
     }
 
     pub(super) fn check(samples: impl IntoIterator<Item = (&'static str, u16, Value)>) {
-        Laws::<Purse>::new().with_samples(samples).what_is_stored_can_be_read();
+        Laws::<Purse>::new()
+            .with_samples(samples)
+            .what_is_stored_can_be_read();
     }
 }
 
@@ -101,13 +109,19 @@ fn an_upcaster_that_fails_on_an_old_sample_is_found() {
         ],
     );
     let message = broken(|| upcast::check([("Swapped", 1, json!({}))]));
-    assert_says(&message, &["version 1 of event Swapped cannot be split: by how much?"]);
+    assert_says(
+        &message,
+        &["version 1 of event Swapped cannot be split: by how much?"],
+    );
 }
 
 #[test]
 fn an_upcaster_that_reads_the_clock_is_found() {
     let message = broken(|| upcast::check([("TakenOut", 1, json!({ "cents": 5 }))]));
-    assert_says(&message, &["the sample of version 1 of TakenOut", "and read again as"]);
+    assert_says(
+        &message,
+        &["the sample of version 1 of TakenOut", "and read again as"],
+    );
 }
 
 #[test]
@@ -149,7 +163,10 @@ mod well_upcast {
     }
 
     fn swapped(_: Value) -> [PurseEvent; 2] {
-        [PurseEvent::PutIn { cents: 1 }, PurseEvent::PutIn { cents: -1 }]
+        [
+            PurseEvent::PutIn { cents: 1 },
+            PurseEvent::PutIn { cents: -1 },
+        ]
     }
 
     laws!(
@@ -166,6 +183,9 @@ mod well_upcast {
     fn a_sample_of_what_never_was_is_found() {
         let law = || Laws::<Purse>::new().with_samples([Sample::new("Burnt", 1, json!({}))]);
         let message = broken(|| law().what_is_stored_can_be_read());
-        assert_says(&message, &["the sample of version 1 of Burnt, {}, cannot be read: unknown event \"Burnt\""]);
+        assert_says(
+            &message,
+            &["the sample of version 1 of Burnt, {}, cannot be read: unknown event \"Burnt\""],
+        );
     }
 }

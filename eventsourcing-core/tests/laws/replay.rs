@@ -16,7 +16,9 @@ macro_rules! clock {
             #[event]
             impl Watch {
                 fn wound() -> Self {
-                    Self { at: (now() / $per_tick) as u64 }
+                    Self {
+                        at: (now() / $per_tick) as u64,
+                    }
                 }
             }
         }
@@ -74,7 +76,9 @@ mod forgetful_event {
 
     impl Shop {
         pub(super) fn sell(&self, price: u16) -> ShopEvent {
-            ShopEvent::Sold { price: price.into() }
+            ShopEvent::Sold {
+                price: price.into(),
+            }
         }
     }
 }
@@ -82,6 +86,17 @@ mod forgetful_event {
 #[test]
 fn an_event_that_forgets_a_field_is_found() {
     use forgetful_event::Shop;
-    let message = broken(|| Laws::<Shop>::new().with_decision(Shop::sell).replay_gives_what_was_recorded());
-    assert_says(&message, &["replay gives what was recorded", "the state replayed is {\"takings\":0}", "2 Sold {}"]);
+    let message = broken(|| {
+        Laws::<Shop>::new()
+            .with_decision(Shop::sell)
+            .replay_gives_what_was_recorded()
+    });
+    assert_says(
+        &message,
+        &[
+            "replay gives what was recorded",
+            "the state replayed is {\"takings\":0}",
+            "2 Sold {}",
+        ],
+    );
 }

@@ -16,7 +16,10 @@ mod forgetful_state {
     #[event]
     impl Account {
         fn opened() -> Self {
-            Self { balance: 0, rate: 3 }
+            Self {
+                balance: 0,
+                rate: 3,
+            }
         }
         fn credited(&mut self, amount: u8) {
             self.balance += i64::from(amount) * self.rate;
@@ -38,7 +41,10 @@ mod forgetful_only_to_debug {
     #[event]
     impl Account {
         fn opened() -> Self {
-            Self { balance: 0, frozen: false }
+            Self {
+                balance: 0,
+                frozen: false,
+            }
         }
         fn frozen(&mut self) {
             self.frozen = true;
@@ -54,8 +60,9 @@ mod forgetful_only_to_debug {
 
 #[test]
 fn a_snapshot_that_drops_a_field_is_found() {
-    let message =
-        broken(|| Laws::<forgetful_state::Account>::new().a_snapshot_and_the_events_after_it_are_all_events());
+    let message = broken(|| {
+        Laws::<forgetful_state::Account>::new().a_snapshot_and_the_events_after_it_are_all_events()
+    });
     assert_says(
         &message,
         &[
@@ -71,10 +78,16 @@ fn a_snapshot_that_drops_a_field_is_found() {
 fn a_snapshot_that_drops_a_field_that_only_debug_shows_is_found() {
     use forgetful_only_to_debug::Account;
     let law = || Laws::<Account>::new().with_decision(Account::freeze);
-    let message = broken(|| law().with_debug().a_snapshot_and_the_events_after_it_are_all_events());
+    let message = broken(|| {
+        law()
+            .with_debug()
+            .a_snapshot_and_the_events_after_it_are_all_events()
+    });
     assert_says(
         &message,
-        &["make Account { balance: 0, frozen: false }, and all events make Account { balance: 0, frozen: true }"],
+        &[
+            "make Account { balance: 0, frozen: false }, and all events make Account { balance: 0, frozen: true }",
+        ],
     );
     assert_says(&message, &["\n  1 Opened {}\n  2 Frozen {}\n"]);
 }

@@ -1,5 +1,10 @@
 //! A store that tells whoever follows its log something else than what is in it.
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "not every test uses all of it")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "not every test uses all of it"
+)]
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,9 +13,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery,
-    Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage,
+    LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
+    StreamQuery, VisibleLog,
 };
 
 /// What becomes of one event on its way to a follower.
@@ -34,7 +40,11 @@ pub struct Misleading {
 
 impl Misleading {
     pub fn new(store: impl EventStore) -> Self {
-        Self { store: Arc::new(store), flaws: Arc::default(), names_no_cuts: Arc::default() }
+        Self {
+            store: Arc::new(store),
+            flaws: Arc::default(),
+            names_no_cuts: Arc::default(),
+        }
     }
 
     /// Hands steps on without their cut, as a release from before cuts were recorded makes them, until it is told otherwise.
@@ -62,12 +72,19 @@ impl Misleading {
 }
 
 fn moved(event: &StoredEvent, position: Position) -> StoredEvent {
-    StoredEvent { position, ..event.clone() }
+    StoredEvent {
+        position,
+        ..event.clone()
+    }
 }
 
 /// The whole log as it is.
 pub async fn log(store: &dyn EventStore) -> Vec<StoredEvent> {
-    store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.unwrap().events
+    store
+        .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+        .await
+        .unwrap()
+        .events
 }
 
 #[async_trait]
@@ -89,7 +106,11 @@ impl EventStore for Misleading {
 
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError> {
         let mut page = self.store.read_log(query).await?;
-        page.events = page.events.into_iter().flat_map(|event| self.mislead(event)).collect();
+        page.events = page
+            .events
+            .into_iter()
+            .flat_map(|event| self.mislead(event))
+            .collect();
         Ok(page)
     }
 
@@ -105,7 +126,11 @@ impl EventStore for Misleading {
         self.store.receipt(command_id).await
     }
 
-    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
         self.store.receipts(after, limit).await
     }
 
@@ -129,11 +154,20 @@ impl EventStore for Misleading {
         self.store.lease(request).await
     }
 
-    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
         self.store.lease_holder(follower, upstream).await
     }
 
-    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
         self.store.release(follower, upstream, token).await
     }
 
@@ -141,7 +175,11 @@ impl EventStore for Misleading {
         self.store.visible(position).await
     }
 
-    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
         self.store.wait_beyond(position, epoch).await
     }
 

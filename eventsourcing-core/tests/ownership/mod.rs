@@ -1,8 +1,11 @@
 //! Within a system an application saves its own aggregates and no others, on every path.
 
-use eventsourcing_core::store::{CommandId, EventStore, LogQuery, MemoryStore, Position, StoreError};
+use eventsourcing_core::store::{
+    CommandId, EventStore, LogQuery, MemoryStore, Position, StoreError,
+};
 use eventsourcing_core::{
-    AppError, Application, Id, Metadata, OnFailure, Policy, Recorded, Rejected, Root, Runner, Stores, System, Work,
+    AppError, Application, Id, Metadata, OnFailure, Policy, Recorded, Rejected, Root, Runner,
+    Stores, System, Work,
 };
 
 use crate::domain::{Jar, JarEvent, Jars, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
@@ -28,8 +31,13 @@ use stranger::{Lid, LidEvent};
 /// What is refused because of who owns it.
 #[track_caller]
 fn assert_not_owned<T>(saved: Result<T, AppError>, owner: &str) {
-    let Err(AppError::Store(StoreError::Invalid { reason })) = saved else { panic!("it is not refused") };
-    assert!(reason.starts_with("application shelves cannot save ") && reason.contains(owner), "{reason}");
+    let Err(AppError::Store(StoreError::Invalid { reason })) = saved else {
+        panic!("it is not refused")
+    };
+    assert!(
+        reason.starts_with("application shelves cannot save ") && reason.contains(owner),
+        "{reason}"
+    );
 }
 
 fn app_error<T>(rejected: Result<T, Rejected<NotEnough>>) -> Result<T, AppError> {
@@ -43,15 +51,35 @@ fn app_error<T>(rejected: Result<T, Rejected<NotEnough>>) -> Result<T, AppError>
 async fn an_application_saves_no_aggregate_that_another_one_owns() {
     for (what, stores) in [
         ("one store", Stores::shared(MemoryStore::new())),
-        ("a store of its own", Stores::shared(MemoryStore::new()).with("shelves", MemoryStore::new())),
+        (
+            "a store of its own",
+            Stores::shared(MemoryStore::new()).with("shelves", MemoryStore::new()),
+        ),
     ] {
         let builder = Pantry::builder(stores).with_runner(Runner::inline());
-        let pantry = builder.with_application("shelves", |app| app.with_cache(7)).start().await.unwrap();
-        let jar: Id<Jar> = pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 3 })).await.unwrap();
-        let other: Id<Jar> =
-            pantry.jars.app.create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 4 })).await.unwrap();
-        let heads =
-            async || (pantry.jars.app.store().head().await.unwrap(), pantry.shelves.app.store().head().await.unwrap());
+        let pantry = builder
+            .with_application("shelves", |app| app.with_cache(7))
+            .start()
+            .await
+            .unwrap();
+        let jar: Id<Jar> = pantry
+            .jars
+            .app
+            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 3 }))
+            .await
+            .unwrap();
+        let other: Id<Jar> = pantry
+            .jars
+            .app
+            .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: 4 }))
+            .await
+            .unwrap();
+        let heads = async || {
+            (
+                pantry.jars.app.store().head().await.unwrap(),
+                pantry.shelves.app.store().head().await.unwrap(),
+            )
+        };
         let before = heads().await;
         let handles = [
             pantry.shelves.app.clone(),
@@ -67,11 +95,20 @@ async fn an_application_saves_no_aggregate_that_another_one_owns() {
             let found = pantry.jars.app.load(jar).await.unwrap();
             assert_not_owned(app.save((&mut shelf, found.guard())).await, "jars owns");
             assert_not_owned(
-                app_error(app.create::<Jar, _, _>(|| Ok(JarEvent::Filled { beans: 1 })).await),
+                app_error(
+                    app.create::<Jar, _, _>(|| Ok(JarEvent::Filled { beans: 1 }))
+                        .await,
+                ),
                 "jars owns",
             );
-            assert_not_owned(app_error(app.update(jar, |jar: &Jar| jar.add(1)).await), "jars owns");
-            assert_not_owned(app_error(app.update(jar, |_: &Jar| Ok(None::<JarEvent>)).await), "jars owns");
+            assert_not_owned(
+                app_error(app.update(jar, |jar: &Jar| jar.add(1)).await),
+                "jars owns",
+            );
+            assert_not_owned(
+                app_error(app.update(jar, |_: &Jar| Ok(None::<JarEvent>)).await),
+                "jars owns",
+            );
             let both = app.update_all((jar, other), |(jar, _)| jar.execute(|jar| jar.add(1)));
             assert_not_owned(app_error(both.await), "jars owns");
             assert_not_owned(app.snapshot(jar).await, "jars owns");
@@ -81,11 +118,19 @@ async fn an_application_saves_no_aggregate_that_another_one_owns() {
         assert_eq!(heads().await, before, "{what}: nothing is written");
         let mut shelf = Root::<Shelf>::create(ShelfEvent::Built);
         pantry.shelves.app.save(&mut shelf).await.unwrap();
-        pantry.jars.app.save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 1 })).await.unwrap();
+        pantry
+            .jars
+            .app
+            .save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 1 }))
+            .await
+            .unwrap();
     }
     // Nobody owns anything outside of a system.
     let alone = Application::new("shelves", MemoryStore::new());
-    alone.save(&mut Root::<Lid>::create(LidEvent::Made)).await.unwrap();
+    alone
+        .save(&mut Root::<Lid>::create(LidEvent::Made))
+        .await
+        .unwrap();
 }
 
 /// A policy that puts a lid on each jar, which is not among its aggregates, or fills another jar.
@@ -106,7 +151,10 @@ impl Policy<Jar> for Meddler {
                 let id = work.new_id();
                 work.create::<Lid>(id, LidEvent::Made);
             }
-            JarEvent::Filled { beans: 2 } => work.load(event.aggregate_id).await?.record(JarEvent::Added { beans: 1 }),
+            JarEvent::Filled { beans: 2 } => work
+                .load(event.aggregate_id)
+                .await?
+                .record(JarEvent::Added { beans: 1 }),
             _ => {
                 work.load_or_create(shelf(), || ShelfEvent::Built).await?;
             }
@@ -126,19 +174,39 @@ struct Meddled {
 
 #[tokio::test]
 async fn a_policy_records_nothing_for_an_aggregate_that_its_application_does_not_own() {
-    for (beans, why) in [(1, "cannot save Lid, which no application"), (2, "cannot save Jar, which jars owns")] {
+    for (beans, why) in [
+        (1, "cannot save Lid, which no application"),
+        (2, "cannot save Jar, which jars owns"),
+    ] {
         let builder = Meddled::builder(MemoryStore::new()).with_runner(Runner::inline());
-        let system = builder.with_on_failure("shelves", OnFailure::Park).start().await.unwrap();
+        let system = builder
+            .with_on_failure("shelves", OnFailure::Park)
+            .start()
+            .await
+            .unwrap();
         let fill = async |beans| {
-            system.jars.app.create::<Jar, _, NotEnough>(|| Ok(JarEvent::Filled { beans })).await.unwrap();
+            system
+                .jars
+                .app
+                .create::<Jar, _, NotEnough>(|| Ok(JarEvent::Filled { beans }))
+                .await
+                .unwrap();
         };
         fill(beans).await;
         fill(3).await;
         system.settled().await.unwrap();
-        let log = system.jars.app.log(LogQuery::after(Position::ZERO)).await.unwrap();
+        let log = system
+            .jars
+            .app
+            .log(LogQuery::after(Position::ZERO))
+            .await
+            .unwrap();
         let names: Vec<_> = log.events.iter().map(|event| event.name.as_str()).collect();
         assert_eq!(names, ["Filled", "Filled", "Built"]);
         let parked = system.parking("shelves").unwrap().list().await.unwrap();
-        assert!(parked.len() == 1 && parked[0].cause.contains(why), "{parked:?}");
+        assert!(
+            parked.len() == 1 && parked[0].cause.contains(why),
+            "{parked:?}"
+        );
     }
 }

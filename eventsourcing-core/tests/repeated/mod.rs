@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use eventsourcing_core::store::{CommandId, EventStore, MemoryStore, Position, StoreError};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
-use eventsourcing_core::{AppError, Application, Id, Metadata, Receipt, ReceiptKind, Rejected, RetryPolicy, Root};
+use eventsourcing_core::{
+    AppError, Application, Id, Metadata, Receipt, ReceiptKind, Rejected, RetryPolicy, Root,
+};
 
 use crate::domain::{Jar, JarEvent, NotEnough};
 use crate::{add, app, jar};
@@ -14,7 +16,9 @@ type Answer = Result<Receipt, Rejected<NotEnough>>;
 
 /// Sees to it that there are at least so many beans.
 fn fill_up(jar: &Jar, beans: u32) -> Result<Option<JarEvent>, NotEnough> {
-    Ok((jar.beans < beans).then(|| JarEvent::Added { beans: beans - jar.beans }))
+    Ok((jar.beans < beans).then(|| JarEvent::Added {
+        beans: beans - jar.beans,
+    }))
 }
 
 /// The ways of asking for at least `beans` in the first jar.
@@ -29,31 +33,42 @@ enum Way {
 }
 
 impl Way {
-    const ALL: [Self; 6] = [Self::Update, Self::Once, Self::UpdateAll, Self::Save, Self::SaveSeveral, Self::Retry];
+    const ALL: [Self; 6] = [
+        Self::Update,
+        Self::Once,
+        Self::UpdateAll,
+        Self::Save,
+        Self::SaveSeveral,
+        Self::Retry,
+    ];
 
     async fn ask(self, app: &Application, [one, two]: [Id<Jar>; 2], beans: u32) -> Answer {
         match self {
             Self::Update => app.update(one, |jar| fill_up(jar, beans)).await,
             Self::Once => app.once(app.update(one, |jar| fill_up(jar, beans))).await,
             Self::UpdateAll => {
-                let decide = |(one, _): &mut (Root<Jar>, Root<Jar>)| one.execute(|jar| fill_up(jar, beans));
+                let decide =
+                    |(one, _): &mut (Root<Jar>, Root<Jar>)| one.execute(|jar| fill_up(jar, beans));
                 app.update_all((one, two), decide).await
             }
             Self::Save => {
                 let mut root = app.load(one).await?;
-                root.execute(|jar| fill_up(jar, beans)).map_err(Rejected::Domain)?;
+                root.execute(|jar| fill_up(jar, beans))
+                    .map_err(Rejected::Domain)?;
                 Ok(app.save(&mut root).await?)
             }
             Self::SaveSeveral => {
                 let (mut root, mut other) = (app.load(one).await?, app.load(two).await?);
-                root.execute(|jar| fill_up(jar, beans)).map_err(Rejected::Domain)?;
+                root.execute(|jar| fill_up(jar, beans))
+                    .map_err(Rejected::Domain)?;
                 let guard = other.guard();
                 Ok(app.save((&mut root, &mut other, guard)).await?)
             }
             Self::Retry => {
                 app.retry(|| async {
                     let mut root = app.load(one).await?;
-                    root.execute(|jar| fill_up(jar, beans)).map_err(Rejected::Domain)?;
+                    root.execute(|jar| fill_up(jar, beans))
+                        .map_err(Rejected::Domain)?;
                     Ok(app.save(&mut root).await?)
                 })
                 .await
@@ -73,26 +88,63 @@ async fn a_command_that_had_nothing_to_record_gets_its_first_receipt() {
                 add(&ours, jars[0], 0).await;
             }
             let (command, newest) = (CommandId::new(), store.newest_position().await.unwrap());
-            let before = [store.calls(Operation::Append), store.calls(Operation::Receipt)];
+            let before = [
+                store.calls(Operation::Append),
+                store.calls(Operation::Receipt),
+            ];
             let first = way.ask(&ours.command(command), jars, 3).await.unwrap();
-            assert_eq!((first.kind, first.command_id), (ReceiptKind::NothingRecorded, Some(command)), "{way:?}");
-            assert_eq!((first.position, first.log), (newest, store.log_id()), "{way:?}: what it was decided on");
+            assert_eq!(
+                (first.kind, first.command_id),
+                (ReceiptKind::NothingRecorded, Some(command)),
+                "{way:?}"
+            );
+            assert_eq!(
+                (first.position, first.log),
+                (newest, store.log_id()),
+                "{way:?}: what it was decided on"
+            );
             let [appends, receipts] = before;
-            let after = [store.calls(Operation::Append), store.calls(Operation::Receipt)];
-            assert_eq!(after, [appends + 1, receipts], "{way:?}: one write, and no read for it");
-            assert_eq!(store.head().await.unwrap(), newest, "{way:?}: it is no event");
+            let after = [
+                store.calls(Operation::Append),
+                store.calls(Operation::Receipt),
+            ];
+            assert_eq!(
+                after,
+                [appends + 1, receipts],
+                "{way:?}: one write, and no read for it"
+            );
+            assert_eq!(
+                store.head().await.unwrap(),
+                newest,
+                "{way:?}: it is no event"
+            );
 
             let take = |jar: &Jar| jar.take(2);
             others.update(jars[0], take).await.unwrap();
             for app in [&ours, &others] {
                 let command = app.command(command);
                 let again = way.ask(&command, jars, 3).await;
-                assert_eq!(again.unwrap(), first, "{way:?}, though by now there is something to record");
-                assert_eq!(way.ask(&command, jars, 3).await.unwrap(), first, "{way:?}: with the same handle");
+                assert_eq!(
+                    again.unwrap(),
+                    first,
+                    "{way:?}, though by now there is something to record"
+                );
+                assert_eq!(
+                    way.ask(&command, jars, 3).await.unwrap(),
+                    first,
+                    "{way:?}: with the same handle"
+                );
                 assert_eq!(command.first_receipt().await.unwrap(), Some(first));
             }
-            assert_eq!(ours.load(jars[0]).await.unwrap().beans, 1, "{way:?}: the others' word stands");
-            let new = way.ask(&ours.command(CommandId::new()), jars, 3).await.unwrap();
+            assert_eq!(
+                ours.load(jars[0]).await.unwrap().beans,
+                1,
+                "{way:?}: the others' word stands"
+            );
+            let new = way
+                .ask(&ours.command(CommandId::new()), jars, 3)
+                .await
+                .unwrap();
             assert_eq!(new.kind, ReceiptKind::Recorded, "{way:?}: another command");
             assert_eq!(ours.load(jars[0]).await.unwrap().beans, 3);
         }
@@ -108,8 +160,16 @@ async fn without_an_id_nothing_is_written_and_the_receipt_stands_for_what_was_th
         let appends = store.calls(Operation::Append);
         let receipt = way.ask(&app, jars, 3).await.unwrap();
         assert_eq!(store.calls(Operation::Append), appends, "{way:?}");
-        assert_eq!((receipt.kind, receipt.command_id), (ReceiptKind::NothingRecorded, None), "{way:?}");
-        assert_eq!((receipt.position, receipt.log), (store.head().await.unwrap(), store.log_id()), "{way:?}");
+        assert_eq!(
+            (receipt.kind, receipt.command_id),
+            (ReceiptKind::NothingRecorded, None),
+            "{way:?}"
+        );
+        assert_eq!(
+            (receipt.position, receipt.log),
+            (store.head().await.unwrap(), store.log_id()),
+            "{way:?}"
+        );
     }
 }
 
@@ -122,12 +182,22 @@ async fn a_rejection_and_nothing_to_record_exclude_each_other() {
     let late: Answer = command.refuse(NotEnough { left: 0 }).await;
     assert_eq!(late.unwrap(), first, "it cannot be rejected any more");
     let refuses = |jar: &Jar| jar.take(99);
-    assert_eq!(command.update(jars[0], refuses).await.unwrap(), first, "nor by the domain");
-    assert_eq!(command.first_answer::<NotEnough>().await.unwrap(), Some(Ok(first)));
+    assert_eq!(
+        command.update(jars[0], refuses).await.unwrap(),
+        first,
+        "nor by the domain"
+    );
+    assert_eq!(
+        command.first_answer::<NotEnough>().await.unwrap(),
+        Some(Ok(first))
+    );
 
     let command = app.command(CommandId::new());
     let rejected: Answer = command.refuse(NotEnough { left: 7 }).await;
-    assert!(matches!(rejected, Err(Rejected::Domain(NotEnough { left: 7 }))));
+    assert!(matches!(
+        rejected,
+        Err(Rejected::Domain(NotEnough { left: 7 }))
+    ));
     for way in Way::ALL {
         match way.ask(&command, jars, 3).await {
             Err(Rejected::Domain(NotEnough { left: 7 })) if matches!(way, Way::Once) => {}
@@ -145,15 +215,29 @@ async fn a_lost_reply_about_nothing_changes_nothing() {
     let command = app.command(CommandId::new());
     store.fail_next(Operation::Append, Fault::LostReply);
     let first = Way::Update.ask(&command, jars, 3).await.unwrap();
-    assert_eq!(first.kind, ReceiptKind::NothingRecorded, "it is tried again");
+    assert_eq!(
+        first.kind,
+        ReceiptKind::NothingRecorded,
+        "it is tried again"
+    );
     let hasty = app.clone().with_retry(RetryPolicy::once());
     for (fault, is_kept) in [(Fault::LostReply, true), (Fault::Unavailable, false)] {
         let command = hasty.command(CommandId::new());
         store.fail_next(Operation::Append, fault);
         let error = Way::Update.ask(&command, jars, 3).await.unwrap_err();
-        assert!(matches!(error, Rejected::App(error) if error.is_unavailable()), "nobody knows");
+        assert!(
+            matches!(error, Rejected::App(error) if error.is_unavailable()),
+            "nobody knows"
+        );
         let kind = Way::Update.ask(&command, jars, 9).await.unwrap().kind;
-        assert_eq!(kind, if is_kept { ReceiptKind::NothingRecorded } else { ReceiptKind::Recorded });
+        assert_eq!(
+            kind,
+            if is_kept {
+                ReceiptKind::NothingRecorded
+            } else {
+                ReceiptKind::Recorded
+            }
+        );
     }
 }
 
@@ -168,10 +252,21 @@ enum Drawing {
 }
 
 impl Drawing {
-    const ALL: [Self; 5] = [Self::Retry, Self::Update, Self::UpdateAll, Self::Create, Self::CreateInRetry];
+    const ALL: [Self; 5] = [
+        Self::Retry,
+        Self::Update,
+        Self::UpdateAll,
+        Self::Create,
+        Self::CreateInRetry,
+    ];
 
     /// Carries out a command that draws an id in each attempt, and notes all that are drawn.
-    async fn run(self, app: &Application, jars: [Id<Jar>; 2], drawn: &Mutex<Vec<Id<Jar>>>) -> Result<(), AppError> {
+    async fn run(
+        self,
+        app: &Application,
+        jars: [Id<Jar>; 2],
+        drawn: &Mutex<Vec<Id<Jar>>>,
+    ) -> Result<(), AppError> {
         let draw = || {
             let id = app.new_id::<Jar>();
             drawn.lock().unwrap().push(id);
@@ -186,11 +281,17 @@ impl Drawing {
                     let mut root = app.load(one).await?;
                     root.record(JarEvent::Added { beans: 1 });
                     let mut new = Root::with_id(draw(), JarEvent::Filled { beans: 1 });
-                    app.save((&mut root, &mut new)).await.map(drop).map_err(Rejected::App)
+                    app.save((&mut root, &mut new))
+                        .await
+                        .map(drop)
+                        .map_err(Rejected::App)
                 };
                 app.retry(attempt).await
             }
-            Self::Update => app.update(one, |jar| drop_id(draw(), jar.add(1))).await.map(drop),
+            Self::Update => app
+                .update(one, |jar| drop_id(draw(), jar.add(1)))
+                .await
+                .map(drop),
             Self::UpdateAll => {
                 let decide = |(one, two): &mut (Root<Jar>, Root<Jar>)| {
                     one.execute(|jar| drop_id(draw(), jar.add(1)))?;
@@ -230,11 +331,21 @@ async fn ids_of_new_aggregates_are_the_same_in_every_attempt() {
             drawing.run(&handle, jars, &drawn).await.unwrap();
             let head = store.head().await.unwrap();
             drawing.run(&handle, jars, &drawn).await.unwrap();
-            drawing.run(&app.command(command), jars, &drawn).await.unwrap();
-            assert_eq!(store.head().await.unwrap(), head, "{drawing:?}: it was carried out once");
+            drawing
+                .run(&app.command(command), jars, &drawn)
+                .await
+                .unwrap();
+            assert_eq!(
+                store.head().await.unwrap(),
+                head,
+                "{drawing:?}: it was carried out once"
+            );
             let drawn = drawn.into_inner().unwrap();
             assert!(drawn.len() >= 3, "{drawing:?} has drawn {drawn:?}");
-            assert!(drawn.iter().all(|id| *id == drawn[0]), "{drawing:?} (cached: {is_cached}): {drawn:?}");
+            assert!(
+                drawn.iter().all(|id| *id == drawn[0]),
+                "{drawing:?} (cached: {is_cached}): {drawn:?}"
+            );
         }
     }
 }
@@ -252,9 +363,16 @@ async fn a_repetition_after_a_lost_reply_draws_the_same_ids() {
         assert!(unknown.is_unavailable(), "{drawing:?}: {unknown}");
         let head = store.head().await.unwrap();
         drawing.run(&handle, jars, &drawn).await.unwrap();
-        assert_eq!(store.head().await.unwrap(), head, "{drawing:?}: it was carried out before");
+        assert_eq!(
+            store.head().await.unwrap(),
+            head,
+            "{drawing:?}: it was carried out before"
+        );
         let drawn = drawn.into_inner().unwrap();
-        assert!(drawn.iter().all(|id| *id == drawn[0]), "{drawing:?}: {drawn:?}");
+        assert!(
+            drawn.iter().all(|id| *id == drawn[0]),
+            "{drawing:?}: {drawn:?}"
+        );
     }
 }
 
@@ -266,11 +384,15 @@ async fn a_dropped_attempt_gives_its_ids_back() {
     for drawing in Drawing::ALL {
         let (handle, drawn) = (app.command(CommandId::new()), Mutex::default());
         store.fail_next(Operation::Append, Fault::Delay(Duration::from_secs(9)));
-        let hasty = tokio::time::timeout(Duration::from_secs(1), drawing.run(&handle, jars, &drawn));
+        let hasty =
+            tokio::time::timeout(Duration::from_secs(1), drawing.run(&handle, jars, &drawn));
         assert!(hasty.await.is_err(), "{drawing:?} has to wait");
         drawing.run(&handle, jars, &drawn).await.unwrap();
         let drawn = drawn.into_inner().unwrap();
-        assert!(drawn.iter().all(|id| *id == drawn[0]), "{drawing:?}: {drawn:?}");
+        assert!(
+            drawn.iter().all(|id| *id == drawn[0]),
+            "{drawing:?}: {drawn:?}"
+        );
     }
 }
 
@@ -283,7 +405,10 @@ async fn ids_that_were_drawn_before_are_not_drawn_again() {
     let saved: Result<_, Rejected<NotEnough>> = command
         .retry(|| async {
             let with = command.with(Metadata::actor("teller"));
-            attempts.lock().unwrap().push([command.new_id::<Jar>(), with.new_id()]);
+            attempts
+                .lock()
+                .unwrap()
+                .push([command.new_id::<Jar>(), with.new_id()]);
             if attempts.lock().unwrap().len() < 3 {
                 let conflict = StoreError::Conflict {
                     stream: before.stream(),
@@ -299,7 +424,10 @@ async fn ids_that_were_drawn_before_are_not_drawn_again() {
     let attempts = attempts.into_inner().unwrap();
     assert_eq!(attempts, [attempts[0]; 3]);
     let [one, two] = attempts[0];
-    assert!(before != one && before != two && one != two, "{before} {attempts:?}");
+    assert!(
+        before != one && before != two && one != two,
+        "{before} {attempts:?}"
+    );
 }
 
 #[tokio::test]
@@ -314,17 +442,30 @@ async fn a_creation_is_answered_as_an_update_is() {
         app.command(command).create::<Jar, _, _>(decide).await
     };
     let id = create(true, command).await.unwrap();
-    assert_eq!(create(false, command).await.unwrap(), id, "it was carried out, though it would be refused by now");
+    assert_eq!(
+        create(false, command).await.unwrap(),
+        id,
+        "it was carried out, though it would be refused by now"
+    );
     let other = CommandId::new();
     let refused = create(false, other).await.unwrap_err();
-    assert!(matches!(refused, Rejected::Domain(NotEnough { left: 0 })), "nothing is kept");
+    assert!(
+        matches!(refused, Rejected::Domain(NotEnough { left: 0 })),
+        "nothing is kept"
+    );
     assert_ne!(create(true, other).await.unwrap(), id);
 
     let kept = CommandId::new();
     let _: Answer = app.command(kept).refuse(NotEnough { left: 7 }).await;
     for allowed in [true, false] {
         let error = create(allowed, kept).await.unwrap_err();
-        assert!(matches!(error, Rejected::App(AppError::Refused { .. })), "{error}");
+        assert!(
+            matches!(error, Rejected::App(AppError::Refused { .. })),
+            "{error}"
+        );
     }
-    assert_eq!(app.ids::<Jar>(Position::ZERO, 9).await.unwrap().ids.len(), 2);
+    assert_eq!(
+        app.ids::<Jar>(Position::ZERO, 9).await.unwrap().ids.len(),
+        2
+    );
 }

@@ -119,11 +119,19 @@ mod renamed_aggregate {
 
 #[test]
 fn an_aggregate_may_have_another_stored_name() {
-    let lock = nothing::before::schema().update(&SchemaLock::default()).expect("nothing was locked");
+    let lock = nothing::before::schema()
+        .update(&SchemaLock::default())
+        .expect("nothing was locked");
     let konto = SystemSchema::new("Bank").with::<renamed_aggregate::Konto>();
     let comparison = konto.compare(&lock).expect("samples can be made");
-    let expected = ["Konto / Credited / version 1: the event is new", "Konto / Opened / version 1: the event is new"];
-    assert_eq!((comparison.breakages.len(), &*comparison.unrecorded), (0, &expected.map(String::from)[..]));
+    let expected = [
+        "Konto / Credited / version 1: the event is new",
+        "Konto / Opened / version 1: the event is new",
+    ];
+    assert_eq!(
+        (comparison.breakages.len(), &*comparison.unrecorded),
+        (0, &expected.map(String::from)[..])
+    );
     let both = konto.update(&lock).expect("it is allowed");
     assert_eq!(both.samples::<renamed_aggregate::Konto>().count(), 4);
 }
@@ -133,14 +141,33 @@ fn every_other_change_passes_and_is_recorded() {
     let mut said = Vec::new();
     for change in all() {
         let lock = change.lock_before();
-        let comparison = change.after.compare(&lock).unwrap_or_else(|error| panic!("{}: {error}", change.name));
-        assert!(comparison.breakages.is_empty(), "{}: {comparison}", change.name);
-        let updated = change.after.update(&lock).unwrap_or_else(|error| panic!("{}: {error}", change.name));
+        let comparison = change
+            .after
+            .compare(&lock)
+            .unwrap_or_else(|error| panic!("{}: {error}", change.name));
+        assert!(
+            comparison.breakages.is_empty(),
+            "{}: {comparison}",
+            change.name
+        );
+        let updated = change
+            .after
+            .update(&lock)
+            .unwrap_or_else(|error| panic!("{}: {error}", change.name));
         let again = change.after.compare(&updated).expect("it was updated");
         assert!(again.is_locked(), "{}: {again}", change.name);
-        let kept = lock.events().flat_map(eventsourcing_core::schema::LockedEvent::samples);
-        let now: Vec<_> = updated.events().flat_map(eventsourcing_core::schema::LockedEvent::samples).collect();
-        assert!(kept.into_iter().all(|sample| now.contains(&sample)), "{} lost a sample", change.name);
+        let kept = lock
+            .events()
+            .flat_map(eventsourcing_core::schema::LockedEvent::samples);
+        let now: Vec<_> = updated
+            .events()
+            .flat_map(eventsourcing_core::schema::LockedEvent::samples)
+            .collect();
+        assert!(
+            kept.into_iter().all(|sample| now.contains(&sample)),
+            "{} lost a sample",
+            change.name
+        );
         said.push((change.name, comparison.to_string()));
     }
     compare_with("allowed.txt", &said);

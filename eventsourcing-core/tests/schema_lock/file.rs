@@ -74,14 +74,18 @@ const TEXT: &str = r#"{
 
 #[test]
 fn the_file_is_sorted_with_one_block_for_each_version() {
-    let lock = first::schema().update(&SchemaLock::default()).expect("it is recorded");
+    let lock = first::schema()
+        .update(&SchemaLock::default())
+        .expect("it is recorded");
     assert_eq!(lock.to_string(), TEXT);
     assert_eq!(TEXT.parse::<SchemaLock>().expect("a lock"), lock);
 }
 
 fn said(schema: &SystemSchema, path: &std::path::Path) -> Option<String> {
     let outcome = catch_unwind(AssertUnwindSafe(|| schema.assert_locked(path)));
-    outcome.err().map(|panic| *panic.downcast::<String>().expect("it panics with a text"))
+    outcome
+        .err()
+        .map(|panic| *panic.downcast::<String>().expect("it panics with a text"))
 }
 
 #[test]
@@ -90,17 +94,32 @@ fn the_one_line_of_a_test_says_what_to_do() {
     std::fs::create_dir_all(&folder).expect("a folder");
     let path = folder.join("events.lock.json");
     let missing = said(&first::schema(), &path).expect("there is no lock");
-    assert!(missing.contains("cannot be read; `EVENTS_LOCK=update cargo test` makes one"), "{missing}");
+    assert!(
+        missing.contains("cannot be read; `EVENTS_LOCK=update cargo test` makes one"),
+        "{missing}"
+    );
     first::schema().update_file(&path).expect("it is made");
     assert_eq!(said(&first::schema(), &path), None);
     let unrecorded = said(&second::schema(), &path).expect("a field is not recorded");
-    assert!(unrecorded.contains("Account / Credited / version 1: $.note is new"), "{unrecorded}");
-    assert!(unrecorded.contains("to record it: EVENTS_LOCK=update cargo test"), "{unrecorded}");
+    assert!(
+        unrecorded.contains("Account / Credited / version 1: $.note is new"),
+        "{unrecorded}"
+    );
+    assert!(
+        unrecorded.contains("to record it: EVENTS_LOCK=update cargo test"),
+        "{unrecorded}"
+    );
     let broken = said(&wrong::schema(), &path).expect("a field is gone");
     assert!(broken.contains("$.cents was removed"), "{broken}");
-    let refused = wrong::schema().update_file(&path).expect_err("it breaks stored events");
+    let refused = wrong::schema()
+        .update_file(&path)
+        .expect_err("it breaks stored events");
     assert!(matches!(refused, LockError::Broken(_)), "{refused}");
-    assert_eq!(std::fs::read_to_string(&path).expect("it is there"), TEXT, "a refused update has changed the file");
+    assert_eq!(
+        std::fs::read_to_string(&path).expect("it is there"),
+        TEXT,
+        "a refused update has changed the file"
+    );
     assert_eq!(
         second::schema().update_file(&path).expect("it is allowed"),
         ["Account / Credited / version 1: $.note is new"]
@@ -113,7 +132,13 @@ fn the_one_line_of_a_test_says_what_to_do() {
 fn what_is_no_lock_is_refused() {
     let parse = |text: &str| text.parse::<SchemaLock>().expect_err("no lock").to_string();
     assert!(parse("{").contains("no schema lock"));
-    assert!(parse(&TEXT.replace("\"format\": 2,", "\"format\": 3,")).contains("format 3, this program knows 2"));
-    assert!(parse(&TEXT.replace("Opened", "Credited")).contains("version 1 of Credited of Account is locked twice"));
+    assert!(
+        parse(&TEXT.replace("\"format\": 2,", "\"format\": 3,"))
+            .contains("format 3, this program knows 2")
+    );
+    assert!(
+        parse(&TEXT.replace("Opened", "Credited"))
+            .contains("version 1 of Credited of Account is locked twice")
+    );
     assert!(parse(&TEXT.replace("samples", "example")).contains("no schema lock"));
 }

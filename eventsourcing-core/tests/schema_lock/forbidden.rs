@@ -210,11 +210,29 @@ fn every_change_that_breaks_stored_events_is_found_and_says_what_to_do() {
             change.after = eventsourcing_core::schema::SystemSchema::new("Bank")
                 .with::<aggregate_renamed::after::renamed::Konto>();
         }
-        let comparison = change.after.compare(&lock).unwrap_or_else(|error| panic!("{}: {error}", change.name));
-        assert!(!comparison.breakages.is_empty(), "{}: {comparison}", change.name);
-        assert!(comparison.breakages.iter().all(|breakage| !breakage.remedies.is_empty()), "{}", change.name);
+        let comparison = change
+            .after
+            .compare(&lock)
+            .unwrap_or_else(|error| panic!("{}: {error}", change.name));
+        assert!(
+            !comparison.breakages.is_empty(),
+            "{}: {comparison}",
+            change.name
+        );
+        assert!(
+            comparison
+                .breakages
+                .iter()
+                .all(|breakage| !breakage.remedies.is_empty()),
+            "{}",
+            change.name
+        );
         let refused = change.after.update(&lock);
-        assert!(matches!(refused, Err(LockError::Broken(_))), "{} is recorded", change.name);
+        assert!(
+            matches!(refused, Err(LockError::Broken(_))),
+            "{} is recorded",
+            change.name
+        );
         said.push((change.name, comparison.to_string()));
     }
     compare_with("forbidden.txt", &said);

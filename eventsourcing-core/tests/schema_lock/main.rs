@@ -2,7 +2,10 @@
 //!
 //! What is said of each stands in `forbidden.txt` and `allowed.txt`, to be read and reviewed; `BLESS=1` writes them anew.
 
-#![allow(unreachable_pub, reason = "the types of each release are as public as its events")]
+#![allow(
+    unreachable_pub,
+    reason = "the types of each release are as public as its events"
+)]
 
 mod allowed;
 mod documents;
@@ -26,7 +29,9 @@ pub(crate) struct Change {
 
 impl Change {
     pub(crate) fn lock_before(&self) -> SchemaLock {
-        self.before.update(&SchemaLock::default()).unwrap_or_else(|error| panic!("{}: {error}", self.name))
+        self.before
+            .update(&SchemaLock::default())
+            .unwrap_or_else(|error| panic!("{}: {error}", self.name))
     }
 }
 
@@ -88,7 +93,9 @@ macro_rules! release {
 
 /// Compares what is said of each change with the file of that name.
 pub(crate) fn compare_with(file: &str, said: &[(&str, String)]) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/schema_lock").join(file);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("tests/schema_lock")
+        .join(file);
     let mut text = String::new();
     for (name, said) in said {
         writeln!(text, "=== {name}\n\n{said}\n").expect("a text grows");
@@ -97,6 +104,11 @@ pub(crate) fn compare_with(file: &str, said: &[(&str, String)]) {
         std::fs::write(&path, &text).expect("the file can be written");
     }
     let expected = std::fs::read_to_string(&path).expect("the file can be read; BLESS=1 writes it");
-    let differs = said.iter().find(|(_, said)| !expected.contains(said.as_str()));
-    assert!(text == expected, "{file} says something else, first of {differs:#?}; after BLESS=1 it can be reviewed");
+    let differs = said
+        .iter()
+        .find(|(_, said)| !expected.contains(said.as_str()));
+    assert!(
+        text == expected,
+        "{file} says something else, first of {differs:#?}; after BLESS=1 it can be reviewed"
+    );
 }

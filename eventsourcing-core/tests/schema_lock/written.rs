@@ -33,7 +33,10 @@ impl<'de> Deserialize<'de> for Price {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         match Value::deserialize(deserializer)? {
             Value::String(text) => text.parse().map(Self).map_err(serde::de::Error::custom),
-            number => number.as_f64().map(Self).ok_or_else(|| serde::de::Error::custom("no price")),
+            number => number
+                .as_f64()
+                .map(Self)
+                .ok_or_else(|| serde::de::Error::custom("no price")),
         }
     }
 }
@@ -73,7 +76,10 @@ impl<'de> Deserialize<'de> for Remarks {
             fn visit_str<E>(self, text: &str) -> Result<Remarks, E> {
                 Ok(Remarks(vec![("text".into(), text.into())]))
             }
-            fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Remarks, A::Error> {
+            fn visit_map<A: serde::de::MapAccess<'de>>(
+                self,
+                mut map: A,
+            ) -> Result<Remarks, A::Error> {
                 let mut entries = Vec::new();
                 while let Some(entry) = map.next_entry()? {
                     entries.push(entry);
@@ -124,17 +130,23 @@ struct Market {
 }
 
 fn schema() -> SystemSchema {
-    let shops: Value =
-        (0..9).map(|number| (format!("shop {number}"), json!(number))).collect::<serde_json::Map<_, _>>().into();
+    let shops: Value = (0..9)
+        .map(|number| (format!("shop {number}"), json!(number)))
+        .collect::<serde_json::Map<_, _>>()
+        .into();
     SystemSchema::of::<Market>().with_sample::<Article>("Shipped", 1, json!({ "by_shop": shops }))
 }
 
 fn lock() -> SchemaLock {
-    schema().update(&SchemaLock::default()).expect("it is recorded")
+    schema()
+        .update(&SchemaLock::default())
+        .expect("it is recorded")
 }
 
 async fn start(lock: &str) -> Result<(), SystemError> {
-    let builder = Market::builder(MemoryStore::new()).with_runner(Runner::inline()).with_lock(lock);
+    let builder = Market::builder(MemoryStore::new())
+        .with_runner(Runner::inline())
+        .with_lock(lock);
     builder.start().await.map(drop)
 }
 
@@ -149,19 +161,42 @@ async fn feature_that_changes_what_is_written_is_found_by_the_test_and_at_the_st
         start(&text).await.expect("it is as locked");
     }
     for (feature, recorded, now) in [
-        (&AS_NUMBERS, r#"recorded  {"price":"1.50"}"#, r#"now       {"price":1.5}"#),
-        (&IN_ORDER, r#"{"remarks":{"of":1.5,"probe":2}}"#, r#"{"remarks":{"probe":2,"of":1.5}}"#),
+        (
+            &AS_NUMBERS,
+            r#"recorded  {"price":"1.50"}"#,
+            r#"now       {"price":1.5}"#,
+        ),
+        (
+            &IN_ORDER,
+            r#"{"remarks":{"of":1.5,"probe":2}}"#,
+            r#"{"remarks":{"probe":2,"of":1.5}}"#,
+        ),
     ] {
         feature.set(true);
         let comparison = schema().compare(&lock).expect("a comparison").to_string();
-        let refused = schema().update(&lock).expect_err("it is not recorded by the way").to_string();
-        let stopped = start(&text).await.expect_err("it does not start").to_string();
+        let refused = schema()
+            .update(&lock)
+            .expect_err("it is not recorded by the way")
+            .to_string();
+        let stopped = start(&text)
+            .await
+            .expect_err("it does not start")
+            .to_string();
         feature.set(false);
         for said in [&comparison, &refused, &stopped] {
-            let all = ["it is written otherwise", recorded, now, "`cargo tree -e features`", "delete `written`"];
+            let all = [
+                "it is written otherwise",
+                recorded,
+                now,
+                "`cargo tree -e features`",
+                "delete `written`",
+            ];
             assert!(all.iter().all(|part| said.contains(part)), "{said}");
         }
-        assert!(stopped.contains("Market would store events otherwise than the schema lock says"), "{stopped}");
+        assert!(
+            stopped.contains("Market would store events otherwise than the schema lock says"),
+            "{stopped}"
+        );
     }
     start(&text).await.expect("it is as locked again");
 }
@@ -174,7 +209,9 @@ async fn lock_of_the_first_format_is_brought_up_to_date() {
         event.as_object_mut().expect("an event").remove("written");
     }
     let first: SchemaLock = without.to_string().parse().expect("a lock");
-    start(&without.to_string()).await.expect("it says nothing of what is written");
+    start(&without.to_string())
+        .await
+        .expect("it says nothing of what is written");
     let comparison = schema().compare(&first).expect("a comparison");
     assert_eq!(
         comparison.unrecorded,
@@ -199,8 +236,16 @@ fn form_that_was_meant_to_change_is_recorded_once_the_old_one_is_deleted() {
     });
     let without = SchemaLock::of_events(without).expect("a lock");
     let updated = schema().update(&without).expect("it is recorded");
-    assert!(updated.to_string().contains(r#""{\"price\":1.5}""#), "{updated}");
-    assert!(schema().compare(&updated).expect("a comparison").is_locked());
+    assert!(
+        updated.to_string().contains(r#""{\"price\":1.5}""#),
+        "{updated}"
+    );
+    assert!(
+        schema()
+            .compare(&updated)
+            .expect("a comparison")
+            .is_locked()
+    );
     AS_NUMBERS.set(false);
 }
 
@@ -210,6 +255,12 @@ async fn text_that_is_no_lock_does_not_start() {
     assert!(refused.contains("this is no schema lock"), "{refused}");
     let newer = lock().to_string().replace("\"format\": 2", "\"format\": 3");
     let refused = start(&newer).await.expect_err("a newer one").to_string();
-    assert!(refused.contains("format 3, this program knows 2"), "{refused}");
-    assert!(matches!(newer.parse::<SchemaLock>(), Err(LockError::Format { found: 3 })));
+    assert!(
+        refused.contains("format 3, this program knows 2"),
+        "{refused}"
+    );
+    assert!(matches!(
+        newer.parse::<SchemaLock>(),
+        Err(LockError::Format { found: 3 })
+    ));
 }

@@ -34,7 +34,9 @@ fn is_late<T>(waited: &Result<T, SystemError>) -> bool {
     matches!(waited, Err(SystemError::Late { .. }))
 }
 
-const RUNNERS: [fn() -> Runner; 3] = [Runner::inline, Runner::concurrent, || Runner::concurrent().without_leases()];
+const RUNNERS: [fn() -> Runner; 3] = [Runner::inline, Runner::concurrent, || {
+    Runner::concurrent().without_leases()
+}];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receipt_is_waited_for_beyond_what_the_log_shows() {
@@ -46,15 +48,27 @@ async fn a_receipt_is_waited_for_beyond_what_the_log_shows() {
             pantry.settled().await.unwrap();
             store.hold_back(store.newest_position().await.unwrap());
             let receipt = write(&pantry).await;
-            pantry.after(&before, "seen", PATIENCE).await.expect("what was there before is not held back");
+            pantry
+                .after(&before, "seen", PATIENCE)
+                .await
+                .expect("what was there before is not held back");
             let waited = pantry.after(&receipt, "seen", SOON).await;
-            assert!(is_late(&waited) && !has_seen(&pantry, receipt.position), "{waited:?}");
-            assert!(timeout(SOON, pantry.settled()).await.is_err(), "what is written has not been dealt with");
+            assert!(
+                is_late(&waited) && !has_seen(&pantry, receipt.position),
+                "{waited:?}"
+            );
+            assert!(
+                timeout(SOON, pantry.settled()).await.is_err(),
+                "what is written has not been dealt with"
+            );
 
             store.let_go();
             pantry.after(&receipt, "seen", PATIENCE).await.unwrap();
             assert!(has_seen(&pantry, receipt.position));
-            timeout(PATIENCE, pantry.settled()).await.expect("nothing is held back").unwrap();
+            timeout(PATIENCE, pantry.settled())
+                .await
+                .expect("nothing is held back")
+                .unwrap();
         }
         pantry.stop().await.unwrap();
     }
@@ -67,12 +81,15 @@ async fn a_wait_that_has_begun_ends_when_the_log_goes_on() {
         let pantry = start(Arc::clone(&store), runner()).await;
         store.hold_back(Position::ZERO);
         let receipt = write(&pantry).await;
-        let (waited, settled, ()) =
-            tokio::join!(pantry.after(&receipt, "seen", PATIENCE), timeout(PATIENCE, pantry.settled()), async {
+        let (waited, settled, ()) = tokio::join!(
+            pantry.after(&receipt, "seen", PATIENCE),
+            timeout(PATIENCE, pantry.settled()),
+            async {
                 tokio::time::sleep(SOON).await;
                 assert!(!has_seen(&pantry, receipt.position));
                 store.let_go();
-            });
+            }
+        );
         waited.unwrap();
         settled.expect("it settles").unwrap();
         assert!(has_seen(&pantry, receipt.position));
@@ -87,11 +104,19 @@ async fn a_receipt_of_nothing_stands_for_what_it_was_decided_on() {
     pantry.settled().await.unwrap();
     store.hold_back(store.newest_position().await.unwrap());
     let written = pantry.jars.app.update(jar, |jar| jar.add(1)).await.unwrap();
-    let is_full = |jar: &Jar| Ok::<_, NotEnough>((jar.beans < 4).then_some(JarEvent::Added { beans: 9 }));
-    let named = pantry.jars.app.command(eventsourcing_core::store::CommandId::new());
+    let is_full =
+        |jar: &Jar| Ok::<_, NotEnough>((jar.beans < 4).then_some(JarEvent::Added { beans: 9 }));
+    let named = pantry
+        .jars
+        .app
+        .command(eventsourcing_core::store::CommandId::new());
     for app in [&pantry.jars.app, &named] {
         let receipt = app.update(jar, is_full).await.unwrap();
-        assert_eq!(receipt.kind, ReceiptKind::NothingRecorded, "it has seen the bean that was added");
+        assert_eq!(
+            receipt.kind,
+            ReceiptKind::NothingRecorded,
+            "it has seen the bean that was added"
+        );
         assert!(receipt.position >= written.position);
         assert!(is_late(&pantry.after(&receipt, "seen", SOON).await));
     }
@@ -122,16 +147,28 @@ async fn a_receipt_is_waited_for_in_its_own_log() {
         };
         jars.hold_back(jars.newest_position().await.unwrap());
         let (of_jars, receipt) = (write(&pantry).await, of_shelves().await);
-        assert_eq!((of_jars.log, receipt.log), (jars.log_id(), shelves.log_id()));
-        pantry.after(&receipt, "seen", PATIENCE).await.expect("the other log does not matter");
-        pantry.after(&receipt, "shelves", PATIENCE).await.expect("it does not follow this log at all");
+        assert_eq!(
+            (of_jars.log, receipt.log),
+            (jars.log_id(), shelves.log_id())
+        );
+        pantry
+            .after(&receipt, "seen", PATIENCE)
+            .await
+            .expect("the other log does not matter");
+        pantry
+            .after(&receipt, "shelves", PATIENCE)
+            .await
+            .expect("it does not follow this log at all");
         assert!(is_late(&pantry.after(&of_jars, "seen", SOON).await));
         jars.let_go();
         pantry.after(&of_jars, "seen", PATIENCE).await.unwrap();
 
         shelves.hold_back(shelves.newest_position().await.unwrap());
         let (of_jars, receipt) = (write(&pantry).await, of_shelves().await);
-        pantry.after(&of_jars, "seen", PATIENCE).await.expect("the other log does not matter");
+        pantry
+            .after(&of_jars, "seen", PATIENCE)
+            .await
+            .expect("the other log does not matter");
         assert!(is_late(&pantry.after(&receipt, "seen", SOON).await));
         shelves.let_go();
         pantry.after(&receipt, "seen", PATIENCE).await.unwrap();
@@ -144,7 +181,10 @@ async fn a_receipt_of_a_log_that_nobody_knows_is_refused() {
     let foreign = Receipt::at(LogId::new(), Position::new(1));
     let error = pantry.after(&foreign, "seen", PATIENCE).await.unwrap_err();
     assert!(matches!(error, SystemError::Invalid { .. }), "{error}");
-    assert!(error.to_string().contains(&foreign.log.to_string()), "{error}");
+    assert!(
+        error.to_string().contains(&foreign.log.to_string()),
+        "{error}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -162,6 +202,12 @@ async fn a_receipt_of_an_earlier_release_is_waited_for_in_every_log() {
     jars.let_go();
     pantry.after(&earlier, "seen", PATIENCE).await.unwrap();
     assert!(has_seen(&pantry, written.position));
-    let far = Receipt { position: Position::new(1_000_000), ..earlier };
-    pantry.after(&far, "seen", PATIENCE).await.expect("it may be of a longer log");
+    let far = Receipt {
+        position: Position::new(1_000_000),
+        ..earlier
+    };
+    pantry
+        .after(&far, "seen", PATIENCE)
+        .await
+        .expect("it may be of a longer log");
 }

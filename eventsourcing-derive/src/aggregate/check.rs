@@ -20,7 +20,10 @@ impl Aggregate {
         let mut seen = HashSet::from([self.name.value()]);
         for name in self.former_names.iter().chain(&self.next_name) {
             if !seen.insert(name.value()) {
-                errors.report(name, messages::aggregate_name_repeated(name.value(), &self.input.ident));
+                errors.report(
+                    name,
+                    messages::aggregate_name_repeated(name.value(), &self.input.ident),
+                );
             }
         }
     }
@@ -28,14 +31,20 @@ impl Aggregate {
     /// serde knows no unions.
     fn check_is_no_union(&self, errors: &mut Errors) {
         if let Data::Union(_) = self.input.data {
-            errors.report(&self.input.ident, messages::aggregate_union(&self.input.ident));
+            errors.report(
+                &self.input.ident,
+                messages::aggregate_union(&self.input.ident),
+            );
         }
     }
 
     /// The stored name would mean several types.
     fn check_is_not_generic(&self, errors: &mut Errors) {
         if !self.input.generics.params.is_empty() {
-            errors.report(&self.input.generics, messages::aggregate_generic(&self.input.ident));
+            errors.report(
+                &self.input.generics,
+                messages::aggregate_generic(&self.input.ident),
+            );
         }
     }
 }

@@ -60,7 +60,13 @@ impl Aggregate {
         bodies: &[TokenStream; 4],
         conditions: &TokenStream,
     ) -> TokenStream {
-        let Self { input, runtime, name, event, .. } = self;
+        let Self {
+            input,
+            runtime,
+            name,
+            event,
+            ..
+        } = self;
         let ident = &input.ident;
         let (impl_generics, type_generics, _) = input.generics.split_for_impl();
         let (other_names, snapshot_policy) = (self.other_names(), self.snapshot_policy());
@@ -100,10 +106,12 @@ impl Aggregate {
 
     fn other_names(&self) -> TokenStream {
         let (former, next) = (&self.former_names, &self.next_name);
-        let first = former.first().map(|first| quote!(const FIRST_NAME: &'static str = #first;));
+        let first = former
+            .first()
+            .map(|first| quote!(const FIRST_NAME: &'static str = #first;));
         let others: Vec<_> = former.iter().chain(next).collect();
-        let others =
-            (!others.is_empty()).then(|| quote!(const OTHER_NAMES: &'static [&'static str] = &[#(#others),*];));
+        let others = (!others.is_empty())
+            .then(|| quote!(const OTHER_NAMES: &'static [&'static str] = &[#(#others),*];));
         quote!(#others #first)
     }
 

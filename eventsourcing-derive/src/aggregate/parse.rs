@@ -12,16 +12,30 @@ use crate::options::Options;
 use crate::runtime_path::RuntimePath;
 use crate::stored_name::{check_is_free, check_stored_name, owner_name};
 
-const OPTIONS: &[&str] = &["name", "former_names", "next_name", "event", "snapshot", "snapshot_version", "crate"];
+const OPTIONS: &[&str] = &[
+    "name",
+    "former_names",
+    "next_name",
+    "event",
+    "snapshot",
+    "snapshot_version",
+    "crate",
+];
 
 impl Aggregate {
     pub(super) fn parse(input: DeriveInput, errors: &mut Errors) -> Self {
         let options = Options::of_attributes("aggregate", &input.attrs, OPTIONS, errors);
         let chosen = options.text("name", "name = \"Account\"", errors);
-        let former_names: Vec<LitStr> = options.list("former_names", "former_names(\"Account\")", errors);
+        let former_names: Vec<LitStr> =
+            options.list("former_names", "former_names(\"Account\")", errors);
         let next_name = options.text("next_name", "next_name = \"Account\"", errors);
-        former_names.iter().chain(&next_name).for_each(|name| check_stored_name(name, errors));
-        next_name.iter().for_each(|name| check_is_free(name, errors));
+        former_names
+            .iter()
+            .chain(&next_name)
+            .for_each(|name| check_stored_name(name, errors));
+        next_name
+            .iter()
+            .for_each(|name| check_is_free(name, errors));
         let event = options.path("event", "event = AccountEvent", errors);
         let snapshot_version = options.version("snapshot_version", "snapshot_version = 2", errors);
         Self {
@@ -64,7 +78,10 @@ fn add_fields(shape: &mut Fingerprint, fields: &Fields) {
 }
 
 fn add_serde(shape: &mut Fingerprint, attributes: &[Attribute]) {
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
+    for attribute in attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("serde"))
+    {
         shape.add(&attribute.meta);
     }
 }

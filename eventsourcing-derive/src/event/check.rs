@@ -80,7 +80,10 @@ impl Events {
         let mut seen = HashSet::new();
         for event in &self.types {
             if !seen.insert(event.name.value()) {
-                errors.report(&event.name, messages::repeated_event_name(event.name.value()));
+                errors.report(
+                    &event.name,
+                    messages::repeated_event_name(event.name.value()),
+                );
             }
         }
     }
@@ -107,7 +110,10 @@ fn check_serde(
     message: fn(&Ident, &Ident) -> String,
     errors: &mut Errors,
 ) {
-    let keys = attributes.iter().filter(|attribute| attribute.path().is_ident("serde")).flat_map(foreign_keys);
+    let keys = attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("serde"))
+        .flat_map(foreign_keys);
     for key in keys.filter(|key| refused.iter().any(|refused| key == refused)) {
         errors.report(&key, message(ident, &key));
     }
@@ -115,5 +121,7 @@ fn check_serde(
 
 /// The attribute that keeps something out of some builds.
 pub(super) fn conditional(attributes: &[Attribute]) -> Option<&Attribute> {
-    attributes.iter().find(|attribute| attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr"))
+    attributes
+        .iter()
+        .find(|attribute| attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr"))
 }

@@ -24,7 +24,10 @@ impl Events {
     pub(super) fn implementation(&self) -> TokenStream {
         let (runtime, ident) = (&self.runtime, self.ident());
         let types = self.types.iter().map(|event| event.expand(self));
-        let variants = self.types.iter().map(|event| event.ident.unraw().to_string());
+        let variants = self
+            .types
+            .iter()
+            .map(|event| event.ident.unraw().to_string());
         let former = self.former();
         let methods = match &self.item {
             EventItem::Enum(_) => self.enum_methods(),
@@ -88,8 +91,11 @@ impl Events {
     }
 
     fn index(&self) -> TokenStream {
-        let arms =
-            self.types.iter().enumerate().map(|(index, EventType { ident, .. })| quote!(Self::#ident { .. } => #index));
+        let arms = self
+            .types
+            .iter()
+            .enumerate()
+            .map(|(index, EventType { ident, .. })| quote!(Self::#ident { .. } => #index));
         quote!(match self { #(#arms,)* })
     }
 
@@ -126,7 +132,10 @@ impl Events {
         ])
     }
 
-    fn methods(&self, [index, duplicate, serialize, deserialize]: [&TokenStream; 4]) -> TokenStream {
+    fn methods(
+        &self,
+        [index, duplicate, serialize, deserialize]: [&TokenStream; 4],
+    ) -> TokenStream {
         let runtime = &self.runtime;
         quote! {
             fn index(&self) -> usize {

@@ -49,7 +49,11 @@ impl Upcast {
         let with = options.path("with", "with = function", errors);
         let missing = [("from", from.is_none()), ("with", with.is_none())];
         report_missing(at, &missing, messages::upcast_incomplete, reported, errors);
-        Some(Self { at: at.clone(), from: from?, with: with? })
+        Some(Self {
+            at: at.clone(),
+            from: from?,
+            with: with?,
+        })
     }
 }
 
@@ -71,9 +75,17 @@ fn report_missing(
 impl Gone {
     pub(super) fn parse(options: &Options, errors: &mut Errors) -> Self {
         let retired: Vec<LitStr> = options.list("retired", "retired(\"Frozen\")", errors);
-        retired.iter().for_each(|name| check_stored_name(name, errors));
-        let (known, example) = (&["name", "version", "with"], "split(name = \"Moved\", with = function)");
-        Self { splits: options.each("split", example, known, errors, Split::parse), retired }
+        retired
+            .iter()
+            .for_each(|name| check_stored_name(name, errors));
+        let (known, example) = (
+            &["name", "version", "with"],
+            "split(name = \"Moved\", with = function)",
+        );
+        Self {
+            splits: options.each("split", example, known, errors, Split::parse),
+            retired,
+        }
     }
 }
 
@@ -87,13 +99,19 @@ impl Split {
         report_missing(at, &missing, messages::split_incomplete, reported, errors);
         let (name, with) = (name?, with?);
         check_stored_name(&name, errors);
-        (errors.count() == reported).then_some(Self { name, version: version.unwrap_or(1), with })
+        (errors.count() == reported).then_some(Self {
+            name,
+            version: version.unwrap_or(1),
+            with,
+        })
     }
 }
 
 impl Events {
     pub(super) fn check_former(&self, errors: &mut Errors) {
-        self.types.iter().for_each(|event| event.check_upcasts(errors));
+        self.types
+            .iter()
+            .for_each(|event| event.check_upcasts(errors));
         self.check_splits(errors);
         self.check_former_names_differ(errors);
     }
@@ -102,7 +120,9 @@ impl Events {
     fn check_splits(&self, errors: &mut Errors) {
         let mut versions: BTreeMap<String, (&LitStr, HashSet<u16>)> = BTreeMap::new();
         for Split { name, version, .. } in &self.gone.splits {
-            let (_, known) = versions.entry(name.value()).or_insert_with(|| (name, HashSet::new()));
+            let (_, known) = versions
+                .entry(name.value())
+                .or_insert_with(|| (name, HashSet::new()));
             if !known.insert(*version) {
                 errors.report(name, messages::split_repeated(version, name.value()));
             }
@@ -135,7 +155,11 @@ impl Events {
     /// `const FORMER` and its fingerprint, if there is anything.
     pub(super) fn former(&self) -> Option<TokenStream> {
         let runtime = &self.runtime;
-        let types = self.types.iter().enumerate().flat_map(|(index, event)| event.former(index, runtime));
+        let types = self
+            .types
+            .iter()
+            .enumerate()
+            .flat_map(|(index, event)| event.former(index, runtime));
         let gone = self.gone.expand(runtime);
         let former: Vec<_> = types.chain(gone).collect();
         if former.is_empty() {
@@ -161,7 +185,12 @@ impl Events {
                 fingerprint.add(quote!(#ident #from #with));
             }
         }
-        for Split { name, version, with } in &self.gone.splits {
+        for Split {
+            name,
+            version,
+            with,
+        } in &self.gone.splits
+        {
             let version = Literal::u16_unsuffixed(*version);
             fingerprint.add(quote!(split #name #version #with));
         }
@@ -187,7 +216,9 @@ impl EventType {
                 errors.report(at, messages::upcast_repeated(from, &self.ident));
             }
         }
-        let missing: Vec<_> = (1..self.version).filter(|version| !known.contains(version)).collect();
+        let missing: Vec<_> = (1..self.version)
+            .filter(|version| !known.contains(version))
+            .collect();
         if let Some(first) = missing.first() {
             let next = first + 1;
             let message = match missing.len() {
@@ -215,24 +246,39 @@ impl EventType {
     fn upcasters(&self, runtime: &RuntimePath) -> Vec<TokenStream> {
         let mut upcasts: Vec<_> = self.upcasts.iter().collect();
         upcasts.sort_by_key(|upcast| upcast.from);
-        upcasts.into_iter().map(|upcast| reader(&upcast.with, runtime, &quote!(payload()))).collect()
+        upcasts
+            .into_iter()
+            .map(|upcast| reader(&upcast.with, runtime, &quote!(payload())))
+            .collect()
     }
 }
 
 impl Gone {
     fn expand(&self, runtime: &RuntimePath) -> Vec<TokenStream> {
-        let splits = self.splits.iter().map(|Split { name, version, with }| {
-            let splitter = reader(with, runtime, &quote!(events::<Self>()));
-            quote!(#runtime::Former::split(#name, #version, #splitter))
-        });
-        let retired = self.retired.iter().map(|name| quote!(#runtime::Former::retired(#name)));
+        let splits = self.splits.iter().map(
+            |Split {
+                 name,
+                 version,
+                 with,
+             }| {
+                let splitter = reader(with, runtime, &quote!(events::<Self>()));
+                quote!(#runtime::Former::split(#name, #version, #splitter))
+            },
+        );
+        let retired = self
+            .retired
+            .iter()
+            .map(|name| quote!(#runtime::Former::retired(#name)));
         splits.chain(retired).collect()
     }
 }
 
 /// A function of payloads that calls the user's. What its types lack is reported where it is named.
 fn reader(with: &Path, runtime: &RuntimePath, outcome: &TokenStream) -> TokenStream {
-    let (located, span) = (runtime.located_at(with.span()), Span::call_site().located_at(with.span()));
+    let (located, span) = (
+        runtime.located_at(with.span()),
+        Span::call_site().located_at(with.span()),
+    );
     let outcome = outcome.clone().into_iter().map(|mut token| {
         token.set_span(span);
         token

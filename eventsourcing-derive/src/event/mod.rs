@@ -22,7 +22,16 @@ use crate::runtime_path::RuntimePath;
 use former::Gone;
 use model::Events;
 
-const STRUCT_OPTIONS: &[&str] = &["name", "former_names", "version", "upcast", "split", "retired", "schema", "crate"];
+const STRUCT_OPTIONS: &[&str] = &[
+    "name",
+    "former_names",
+    "version",
+    "upcast",
+    "split",
+    "retired",
+    "schema",
+    "crate",
+];
 
 pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStream {
     match syn::parse2(item.clone()) {
@@ -36,8 +45,16 @@ pub(crate) fn attribute(arguments: TokenStream, item: TokenStream) -> TokenStrea
 
 fn expand_enum(arguments: TokenStream, item: ItemEnum) -> TokenStream {
     let mut errors = Errors::default();
-    let options = Options::of_arguments("event", arguments, &["split", "retired", "schema", "crate"], &mut errors);
-    let (runtime, gone) = (RuntimePath::parse(&options, &mut errors), Gone::parse(&options, &mut errors));
+    let options = Options::of_arguments(
+        "event",
+        arguments,
+        &["split", "retired", "schema", "crate"],
+        &mut errors,
+    );
+    let (runtime, gone) = (
+        RuntimePath::parse(&options, &mut errors),
+        Gone::parse(&options, &mut errors),
+    );
     let schema = options.written_word("schema", &mut errors);
     let events = Events::of_enum(item, runtime, gone, schema, &mut errors);
     events.check(&mut errors);

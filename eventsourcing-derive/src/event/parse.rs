@@ -22,7 +22,13 @@ impl Events {
     ) -> Self {
         let types = EventType::of_variants(&mut item, errors);
         let schema = Schema::of_enum(&mut item, schema);
-        Self { runtime, item: EventItem::Enum(item), types, gone, schema }
+        Self {
+            runtime,
+            item: EventItem::Enum(item),
+            types,
+            gone,
+            schema,
+        }
     }
 
     /// Of the enum that the block form writes.
@@ -35,36 +41,67 @@ impl Events {
     ) -> Self {
         let types = EventType::of_variants(&mut item, errors);
         let schema = Schema::of_enum(&mut item, schema);
-        Self { runtime, item: EventItem::Block(item), types, gone, schema }
+        Self {
+            runtime,
+            item: EventItem::Block(item),
+            types,
+            gone,
+            schema,
+        }
     }
 
     pub(super) fn of_struct(mut item: ItemStruct, options: &Options, errors: &mut Errors) -> Self {
-        let (runtime, gone) = (RuntimePath::parse(options, errors), Gone::parse(options, errors));
+        let (runtime, gone) = (
+            RuntimePath::parse(options, errors),
+            Gone::parse(options, errors),
+        );
         let types = vec![EventType::new(&item.ident, Vec::new(), options, errors)];
         let schema = Schema::of_struct(&mut item, options.written_word("schema", errors));
-        Self { runtime, item: EventItem::Struct(item), types, gone, schema }
+        Self {
+            runtime,
+            item: EventItem::Struct(item),
+            types,
+            gone,
+            schema,
+        }
     }
 }
 
 impl EventType {
     fn of_variants(item: &mut ItemEnum, errors: &mut Errors) -> Vec<Self> {
-        item.variants.iter_mut().map(|variant| Self::of_variant(variant, errors)).collect()
+        item.variants
+            .iter_mut()
+            .map(|variant| Self::of_variant(variant, errors))
+            .collect()
     }
 
     fn of_variant(variant: &mut Variant, errors: &mut Errors) -> Self {
         let reported = errors.count();
         let options = Options::of_attributes("event", &variant.attrs, VARIANT_OPTIONS, errors);
-        variant.attrs.retain(|attribute| !attribute.path().is_ident("event"));
+        variant
+            .attrs
+            .retain(|attribute| !attribute.path().is_ident("event"));
         let event = Self::new(&variant.ident, variant.attrs.clone(), &options, errors);
-        Self { is_unclear: errors.count() > reported, ..event }
+        Self {
+            is_unclear: errors.count() > reported,
+            ..event
+        }
     }
 
-    fn new(ident: &syn::Ident, attributes: Vec<Attribute>, options: &Options, errors: &mut Errors) -> Self {
+    fn new(
+        ident: &syn::Ident,
+        attributes: Vec<Attribute>,
+        options: &Options,
+        errors: &mut Errors,
+    ) -> Self {
         let reported = errors.count();
         let chosen = options.text("name", "name = \"Opened\"", errors);
         let version = options.version("version", "version = 2", errors);
-        let former_names: Vec<_> = options.list("former_names", "former_names(\"Credited\")", errors);
-        former_names.iter().for_each(|name| check_stored_name(name, errors));
+        let former_names: Vec<_> =
+            options.list("former_names", "former_names(\"Credited\")", errors);
+        former_names
+            .iter()
+            .for_each(|name| check_stored_name(name, errors));
         Self {
             ident: ident.clone(),
             attributes,

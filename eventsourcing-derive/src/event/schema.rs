@@ -8,7 +8,9 @@ use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::punctuated::Punctuated;
 use syn::spanned::Spanned;
-use syn::{Attribute, Field, Fields, Ident, ItemEnum, ItemStruct, LitStr, Meta, Token, Type, parse_quote};
+use syn::{
+    Attribute, Field, Fields, Ident, ItemEnum, ItemStruct, LitStr, Meta, Token, Type, parse_quote,
+};
 
 use super::block::{distinct, is_made_up, named_types, without_self};
 use super::model::Events;
@@ -55,7 +57,10 @@ impl Schema {
         if !derives_schema(&item.attrs) {
             for variant in &mut item.variants {
                 without_schemars(&mut variant.attrs);
-                variant.fields.iter_mut().for_each(|field| without_schemars(&mut field.attrs));
+                variant
+                    .fields
+                    .iter_mut()
+                    .for_each(|field| without_schemars(&mut field.attrs));
             }
         }
         Some(Self { at, payloads })
@@ -65,18 +70,28 @@ impl Schema {
     pub(super) fn of_struct(item: &mut ItemStruct, at: Option<Ident>) -> Option<Self> {
         let at = at?;
         let attributes = item.attrs.iter().filter_map(told).collect();
-        let payload = Payload { attributes, fields: item.fields.clone() };
+        let payload = Payload {
+            attributes,
+            fields: item.fields.clone(),
+        };
         if !derives_schema(&item.attrs) {
             without_schemars(&mut item.attrs);
-            item.fields.iter_mut().for_each(|field| without_schemars(&mut field.attrs));
+            item.fields
+                .iter_mut()
+                .for_each(|field| without_schemars(&mut field.attrs));
         }
-        Some(Self { at, payloads: vec![payload] })
+        Some(Self {
+            at,
+            payloads: vec![payload],
+        })
     }
 
     /// What a field looks like that is stored `with` something, nobody can know but the user.
     pub(super) fn check(&self, errors: &mut Errors) {
         for field in self.payloads.iter().flat_map(|payload| &payload.fields) {
-            let key = keys(field, "serde").into_iter().find(|key| is_any(key, STORED_OTHERWISE));
+            let key = keys(field, "serde")
+                .into_iter()
+                .find(|key| is_any(key, STORED_OTHERWISE));
             if let Some(key) = key.filter(|_| !has(field, "schemars", DESCRIBED_OTHERWISE)) {
                 errors.report(&key, messages::field_stored_otherwise(&key));
             }
@@ -87,16 +102,25 @@ impl Schema {
 /// What serde is told of the variant and of all variants, as it would be told of a struct.
 fn attributes_of_variant(of_enum: &[Attribute], of_variant: &[Attribute]) -> Vec<Attribute> {
     let own: Vec<_> = of_variant.iter().filter_map(told).collect();
-    let renames_itself = of_variant.iter().filter(|attribute| attribute.path().is_ident("serde"));
-    let renames_itself = renames_itself.flat_map(foreign_keys).any(|key| key == "rename_all");
-    let inherited = of_enum.iter().filter(|attribute| attribute.path().is_ident("serde")).flat_map(metas);
-    let inherited = inherited.filter_map(|meta| match meta.path().get_ident()?.to_string().as_str() {
-        "rename_all_fields" if !renames_itself => Some(renamed(meta)),
-        "deny_unknown_fields" => Some(meta),
-        _ => None,
-    });
+    let renames_itself = of_variant
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("serde"));
+    let renames_itself = renames_itself
+        .flat_map(foreign_keys)
+        .any(|key| key == "rename_all");
+    let inherited = of_enum
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("serde"))
+        .flat_map(metas);
+    let inherited =
+        inherited.filter_map(|meta| match meta.path().get_ident()?.to_string().as_str() {
+            "rename_all_fields" if !renames_itself => Some(renamed(meta)),
+            "deny_unknown_fields" => Some(meta),
+            _ => None,
+        });
     let inherited: Vec<_> = inherited.collect();
-    let inherited: Option<Attribute> = (!inherited.is_empty()).then(|| parse_quote!(#[serde(#(#inherited),*)]));
+    let inherited: Option<Attribute> =
+        (!inherited.is_empty()).then(|| parse_quote!(#[serde(#(#inherited),*)]));
     own.into_iter().chain(inherited).collect()
 }
 
@@ -115,9 +139,15 @@ fn renamed(mut meta: Meta) -> Meta {
 fn told(attribute: &Attribute) -> Option<Attribute> {
     match attribute.path().get_ident()?.to_string().as_str() {
         "doc" | "schemars" => (!is_made_up(attribute)).then(|| attribute.clone()),
-        "serde" => {
-            only(attribute, |key| ["rename_all", "deny_unknown_fields", "transparent", "default"].contains(&key))
-        }
+        "serde" => only(attribute, |key| {
+            [
+                "rename_all",
+                "deny_unknown_fields",
+                "transparent",
+                "default",
+            ]
+            .contains(&key)
+        }),
         _ => None,
     }
 }
@@ -126,14 +156,19 @@ fn told(attribute: &Attribute) -> Option<Attribute> {
 fn told_of_field(attribute: &Attribute) -> Option<Attribute> {
     match attribute.path().get_ident()?.to_string().as_str() {
         "doc" | "schemars" => (!is_made_up(attribute)).then(|| attribute.clone()),
-        "serde" => only(attribute, |key| !NOT_OF_SCHEMA.contains(&key) && !STORED_OTHERWISE.contains(&key)),
+        "serde" => only(attribute, |key| {
+            !NOT_OF_SCHEMA.contains(&key) && !STORED_OTHERWISE.contains(&key)
+        }),
         _ => None,
     }
 }
 
 fn only(attribute: &Attribute, keep: impl Fn(&str) -> bool) -> Option<Attribute> {
-    let kept =
-        metas(attribute).into_iter().filter(|meta| meta.path().get_ident().is_some_and(|key| keep(&key.to_string())));
+    let kept = metas(attribute).into_iter().filter(|meta| {
+        meta.path()
+            .get_ident()
+            .is_some_and(|key| keep(&key.to_string()))
+    });
     let kept: Vec<_> = kept.collect();
     (!kept.is_empty()).then(|| parse_quote!(#[serde(#(#kept),*)]))
 }
@@ -145,9 +180,9 @@ fn metas(attribute: &Attribute) -> Vec<Meta> {
 }
 
 fn derives_schema(attributes: &[Attribute]) -> bool {
-    attributes
-        .iter()
-        .any(|attribute| attribute.path().is_ident("derive") && source_text(attribute).contains("JsonSchema"))
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("derive") && source_text(attribute).contains("JsonSchema")
+    })
 }
 
 fn without_schemars(attributes: &mut Vec<Attribute>) {
@@ -155,7 +190,12 @@ fn without_schemars(attributes: &mut Vec<Attribute>) {
 }
 
 fn keys(field: &Field, attribute: &str) -> Vec<Ident> {
-    field.attrs.iter().filter(|written| written.path().is_ident(attribute)).flat_map(foreign_keys).collect()
+    field
+        .attrs
+        .iter()
+        .filter(|written| written.path().is_ident(attribute))
+        .flat_map(foreign_keys)
+        .collect()
 }
 
 fn has(field: &Field, attribute: &str, known: &[&str]) -> bool {
@@ -176,8 +216,14 @@ impl Events {
     pub(super) fn description(&self) -> Option<TokenStream> {
         let schema = self.schema.as_ref()?;
         let (runtime, ident) = (&self.runtime, self.ident());
-        let names: Vec<_> = (0..schema.payloads.len()).map(|index| format_ident!("__Payload{index}")).collect();
-        let payloads = schema.payloads.iter().zip(&names).map(|(payload, name)| payload.expand(name, self));
+        let names: Vec<_> = (0..schema.payloads.len())
+            .map(|index| format_ident!("__Payload{index}"))
+            .collect();
+        let payloads = schema
+            .payloads
+            .iter()
+            .zip(&names)
+            .map(|(payload, name)| payload.expand(name, self));
         let indices = 0..names.len();
         let requirements = schema.requirements(self);
         let implementation = quote! {
@@ -234,7 +280,11 @@ impl Schema {
 
     /// Does nothing, but compiles only if every field can be described.
     fn requirements(&self, events: &Events) -> Option<TokenStream> {
-        let types: Vec<_> = self.payloads.iter().flat_map(|payload| payload.described_types(events)).collect();
+        let types: Vec<_> = self
+            .payloads
+            .iter()
+            .flat_map(|payload| payload.described_types(events))
+            .collect();
         let named = distinct(types.iter().flat_map(named_types));
         let asked = named.iter().map(|ty| {
             let located = events.runtime.located_at(ty.span());
@@ -271,7 +321,9 @@ impl Payload {
 
     /// Fields without names stand where the user wrote them, so that the compiler would warn that nobody reads them.
     fn reading(&self, name: &Ident) -> Option<TokenStream> {
-        let Fields::Unnamed(fields) = &self.fields else { return None };
+        let Fields::Unnamed(fields) = &self.fields else {
+            return None;
+        };
         let fields = (0..fields.unnamed.len()).map(|index| format_ident!("_field{index}"));
         Some(quote!(const _: fn(#name<true>) = |#name(#(#fields),*)| {};))
     }
@@ -282,18 +334,31 @@ impl Payload {
     fn bound(&self, events: &Events) -> Option<TokenStream> {
         let schemars = events.runtime.schemars();
         let types = self.described_types(events);
-        let types = distinct(&types).into_iter().filter(|ty| !source_text(ty).contains("$crate"));
+        let types = distinct(&types)
+            .into_iter()
+            .filter(|ty| !source_text(ty).contains("$crate"));
         let types: Vec<_> = types.collect();
-        let span = if types.len() == 1 { types[0].span() } else { Span::call_site() };
-        let bounds =
-            types.iter().map(|ty| format!("for<'any> {}: {schemars}::JsonSchema + 'any", ty.to_token_stream()));
+        let span = if types.len() == 1 {
+            types[0].span()
+        } else {
+            Span::call_site()
+        };
+        let bounds = types.iter().map(|ty| {
+            format!(
+                "for<'any> {}: {schemars}::JsonSchema + 'any",
+                ty.to_token_stream()
+            )
+        });
         let bounds = bounds.collect::<Vec<_>>().join(", ");
         let text = LitStr::new(&bounds, span);
         (!bounds.is_empty()).then(|| quote!(, bound = #text))
     }
 
     fn described_types(&self, events: &Events) -> Vec<Type> {
-        let fields = self.fields.iter().filter(|field| is_described_by_its_type(field));
+        let fields = self
+            .fields
+            .iter()
+            .filter(|field| is_described_by_its_type(field));
         fields.map(|field| type_of(field, events)).collect()
     }
 }

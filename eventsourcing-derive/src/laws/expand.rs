@@ -16,19 +16,43 @@ const OF_AGGREGATES: &[&str] = &[
 
 impl Laws {
     pub(super) fn expand(&self) -> TokenStream {
-        let Self { runtime, module, subject, events } = self;
-        let events = events.as_ref().map(|events| quote_spanned!(events.span()=> .with_events(#events)));
+        let Self {
+            runtime,
+            module,
+            subject,
+            events,
+        } = self;
+        let events = events
+            .as_ref()
+            .map(|events| quote_spanned!(events.span()=> .with_events(#events)));
         let (laws, names): (_, &[&str]) = match subject {
-            Subject::Aggregate { aggregate, decisions, samples } => {
-                let decisions = decisions.iter().map(|decide| quote_spanned!(decide.span()=> .with_decision(#decide)));
-                let samples = samples.as_ref().map(|samples| quote_spanned!(samples.span()=> .with_samples(#samples)));
+            Subject::Aggregate {
+                aggregate,
+                decisions,
+                samples,
+            } => {
+                let decisions = decisions
+                    .iter()
+                    .map(|decide| quote_spanned!(decide.span()=> .with_decision(#decide)));
+                let samples = samples
+                    .as_ref()
+                    .map(|samples| quote_spanned!(samples.span()=> .with_samples(#samples)));
                 let of = quote_spanned!(aggregate.span()=> Of::<#aggregate>::new().laws());
                 (quote!(#of #events #(#decisions)* #samples), OF_AGGREGATES)
             }
-            Subject::Policy { policy, aggregate, given } => {
-                let given = given.iter().map(|given| quote_spanned!(given.span()=> .with_given::<#given>()));
+            Subject::Policy {
+                policy,
+                aggregate,
+                given,
+            } => {
+                let given = given
+                    .iter()
+                    .map(|given| quote_spanned!(given.span()=> .with_given::<#given>()));
                 let of = quote_spanned!(policy.span()=> PolicyLaws::<#policy, #aggregate>::new());
-                (quote!(#of #events #(#given)* .with_timers()), &["an_event_dealt_with_twice_leads_to_the_same"])
+                (
+                    quote!(#of #events #(#given)* .with_timers()),
+                    &["an_event_dealt_with_twice_leads_to_the_same"],
+                )
             }
         };
         let names = names.iter().map(|name| Ident::new(name, Span::call_site()));

@@ -18,8 +18,16 @@ struct Laws {
 }
 
 enum Subject {
-    Aggregate { aggregate: Box<Type>, decisions: Vec<Expr>, samples: Option<Expr> },
-    Policy { policy: Box<Type>, aggregate: Box<Type>, given: Vec<Expr> },
+    Aggregate {
+        aggregate: Box<Type>,
+        decisions: Vec<Expr>,
+        samples: Option<Expr>,
+    },
+    Policy {
+        policy: Box<Type>,
+        aggregate: Box<Type>,
+        given: Vec<Expr>,
+    },
 }
 
 pub(crate) fn expand(input: TokenStream) -> TokenStream {

@@ -17,12 +17,24 @@ const OF_POLICIES: &[&str] = &["events", "given", "crate"];
 impl Laws {
     /// `None` only after a mistake was reported.
     pub(super) fn parse(input: TokenStream, errors: &mut Errors) -> Option<Self> {
-        let Ok(Head { policy, aggregate, options }) = Head::parse.parse2(input.clone()) else {
-            let place = input.into_iter().next().map_or_else(Span::call_site, |token| token.span());
+        let Ok(Head {
+            policy,
+            aggregate,
+            options,
+        }) = Head::parse.parse2(input.clone())
+        else {
+            let place = input
+                .into_iter()
+                .next()
+                .map_or_else(Span::call_site, |token| token.span());
             errors.report_at(place, messages::laws_of_nothing());
             return None;
         };
-        let known = if policy.is_some() { OF_POLICIES } else { OF_AGGREGATES };
+        let known = if policy.is_some() {
+            OF_POLICIES
+        } else {
+            OF_AGGREGATES
+        };
         let options = Options::of_arguments("laws!", options, known, errors);
         let runtime = RuntimePath::parse(&options, errors);
         let events = options.expr("events", "events = [AccountEvent::Closed]", errors);
@@ -30,16 +42,32 @@ impl Laws {
         let subject = match policy {
             Some(policy) => {
                 let given = list(&options, "given", "given = [Account]", errors);
-                Subject::Policy { policy, aggregate, given }
+                Subject::Policy {
+                    policy,
+                    aggregate,
+                    given,
+                }
             }
             None => {
                 let decisions = list(&options, "decide", "decide = [Account::credit]", errors);
-                let samples =
-                    options.expr("samples", "samples = [(\"Credited\", 1, json!({ \"amount\": 1 }))]", errors);
-                Subject::Aggregate { aggregate, decisions, samples }
+                let samples = options.expr(
+                    "samples",
+                    "samples = [(\"Credited\", 1, json!({ \"amount\": 1 }))]",
+                    errors,
+                );
+                Subject::Aggregate {
+                    aggregate,
+                    decisions,
+                    samples,
+                }
             }
         };
-        Some(Self { runtime, module, subject, events })
+        Some(Self {
+            runtime,
+            module,
+            subject,
+            events,
+        })
     }
 }
 
@@ -52,7 +80,9 @@ struct Head {
 impl Parse for Head {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let word = input.fork().parse::<Ident>();
-        let is_policy = word.is_ok_and(|word| word == "policy") && !input.peek2(Token![,]) && !input.peek2(Token![::]);
+        let is_policy = word.is_ok_and(|word| word == "policy")
+            && !input.peek2(Token![,])
+            && !input.peek2(Token![::]);
         let policy = match is_policy {
             true => {
                 input.parse::<Ident>()?;
@@ -66,7 +96,11 @@ impl Parse for Head {
         if !input.is_empty() {
             input.parse::<Token![,]>()?;
         }
-        Ok(Self { policy, aggregate, options: input.parse()? })
+        Ok(Self {
+            policy,
+            aggregate,
+            options: input.parse()?,
+        })
     }
 }
 
@@ -75,7 +109,10 @@ fn list(options: &Options, key: &str, example: &str, errors: &mut Errors) -> Vec
         None => Vec::new(),
         Some(Expr::Array(ExprArray { elems, .. })) => elems.into_iter().collect(),
         Some(other) => {
-            errors.report(other, messages::wrong_value(key, "a list in brackets", example));
+            errors.report(
+                other,
+                messages::wrong_value(key, "a list in brackets", example),
+            );
             Vec::new()
         }
     }
@@ -83,18 +120,30 @@ fn list(options: &Options, key: &str, example: &str, errors: &mut Errors) -> Vec
 
 /// `account_laws`, `ledger_service_of_account_laws`.
 fn module(policy: Option<&Type>, aggregate: &Type) -> Ident {
-    let words: Vec<_> = policy.into_iter().chain([aggregate]).map(in_lower_case).collect();
+    let words: Vec<_> = policy
+        .into_iter()
+        .chain([aggregate])
+        .map(in_lower_case)
+        .collect();
     Ident::new(&format!("{}_laws", words.join("_of_")), Span::call_site())
 }
 
 /// The last name in the type, in lower case with underscores.
 fn in_lower_case(ty: &Type) -> String {
     let name = match ty {
-        Type::Path(path) => path.path.segments.last().map(|segment| segment.ident.to_string()),
+        Type::Path(path) => path
+            .path
+            .segments
+            .last()
+            .map(|segment| segment.ident.to_string()),
         other => Some(other.to_token_stream().to_string()),
     };
     let mut words = String::new();
-    for letter in name.unwrap_or_default().trim_start_matches("r#").chars().filter(|c| c.is_alphanumeric() || *c == '_')
+    for letter in name
+        .unwrap_or_default()
+        .trim_start_matches("r#")
+        .chars()
+        .filter(|c| c.is_alphanumeric() || *c == '_')
     {
         if letter.is_uppercase() && !words.is_empty() {
             words.push('_');

@@ -23,7 +23,10 @@ impl System {
     /// The stored names would mean several systems.
     fn check_is_not_generic(&self, errors: &mut Errors) {
         if !self.input.generics.params.is_empty() {
-            errors.report(&self.input.generics, messages::system_generic(&self.input.ident));
+            errors.report(
+                &self.input.generics,
+                messages::system_generic(&self.input.ident),
+            );
         }
     }
 
@@ -44,10 +47,17 @@ impl System {
             match owners.insert(source_text(aggregate), part) {
                 None => {}
                 Some(first) if first.field == part.field => {
-                    errors.report(aggregate, messages::repeated_aggregate(source_text(aggregate)));
+                    errors.report(
+                        aggregate,
+                        messages::repeated_aggregate(source_text(aggregate)),
+                    );
                 }
                 Some(first) => {
-                    let message = messages::aggregate_of_two(source_text(aggregate), &first.field, &part.field);
+                    let message = messages::aggregate_of_two(
+                        source_text(aggregate),
+                        &first.field,
+                        &part.field,
+                    );
                     errors.report(aggregate, message);
                 }
             }
@@ -64,15 +74,23 @@ impl Part {
             Role::Application { aggregates, .. } if aggregates.is_empty() => {
                 errors.report(&self.field, messages::application_idle(&self.field));
             }
-            Role::Application { timers: Some(timers), .. } => {
+            Role::Application {
+                timers: Some(timers),
+                ..
+            } => {
                 errors.report(timers, messages::timers_of_nobody(&self.field));
             }
             Role::Application { timers: None, .. } => {}
-            Role::Projection(_) => errors.report(&self.field, messages::projection_idle(&self.field)),
+            Role::Projection(_) => {
+                errors.report(&self.field, messages::projection_idle(&self.field))
+            }
         }
     }
 }
 
 fn owned(part: &Part) -> impl Iterator<Item = (&Part, &Path)> {
-    part.aggregates().unwrap_or_default().iter().map(move |aggregate| (part, aggregate))
+    part.aggregates()
+        .unwrap_or_default()
+        .iter()
+        .map(move |aggregate| (part, aggregate))
 }

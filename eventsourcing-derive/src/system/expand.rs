@@ -13,7 +13,12 @@ use crate::source_text::source_text;
 impl System {
     pub(super) fn expand(&self) -> TokenStream {
         let nothing = TokenStream::new();
-        let implementation = self.implementation(&self.definition(), &self.assemble(), &self.followers(), &nothing);
+        let implementation = self.implementation(
+            &self.definition(),
+            &self.assemble(),
+            &self.followers(),
+            &nothing,
+        );
         let starters = self.starters(&nothing);
         let description = self.description(&self.aggregate_schemas(), &nothing);
         quote!(#implementation #starters #description)
@@ -23,7 +28,11 @@ impl System {
     pub(super) fn stub(&self, messages: TokenStream) -> TokenStream {
         let body = quote!(::core::unreachable!());
         let conditions = quote!(where Self: ::core::marker::Send + ::core::marker::Sync + 'static);
-        let names = self.parts.iter().flat_map(Part::mentioned).map(|aggregate| self.name_of(aggregate));
+        let names = self
+            .parts
+            .iter()
+            .flat_map(Part::mentioned)
+            .map(|aggregate| self.name_of(aggregate));
         let definition = quote! {
             let _: &[&str] = &[#(#names),*];
             #body
@@ -63,7 +72,11 @@ impl System {
 
     /// `impl DescribedSystem`, if there is to be a schema. Through a macro that says what is missing if the feature is not
     /// there, which only the runtime knows.
-    fn description(&self, aggregates: &TokenStream, conditions: &TokenStream) -> Option<TokenStream> {
+    fn description(
+        &self,
+        aggregates: &TokenStream,
+        conditions: &TokenStream,
+    ) -> Option<TokenStream> {
         let (word, ident) = (self.schema.as_ref()?, &self.input.ident);
         let (runtime, located) = (&self.runtime, self.runtime.located_at(word.span()));
         let (impl_generics, type_generics, _) = self.input.generics.split_for_impl();
@@ -81,7 +94,10 @@ impl System {
 
     fn aggregate_schemas(&self) -> TokenStream {
         let runtime = &self.runtime;
-        let owned = self.parts.iter().flat_map(|part| part.aggregates().unwrap_or_default());
+        let owned = self
+            .parts
+            .iter()
+            .flat_map(|part| part.aggregates().unwrap_or_default());
         let schemas: Vec<_> = owned
             .map(|aggregate| {
                 let located = runtime.located_at(aggregate.span());
@@ -104,7 +120,11 @@ impl System {
     }
 
     fn followers(&self) -> TokenStream {
-        let followers: Vec<_> = self.parts.iter().filter_map(|part| part.follower(self)).collect();
+        let followers: Vec<_> = self
+            .parts
+            .iter()
+            .filter_map(|part| part.follower(self))
+            .collect();
         let (runtime, count) = (&self.runtime, followers.len());
         quote!(::core::convert::From::<[#runtime::Follower<Self>; #count]>::from([#(#followers),*]))
     }
@@ -151,13 +171,20 @@ impl System {
     }
 
     fn followed(&self, follow: &Follow) -> &LitStr {
-        &self.part(&follow.field).expect("checked: the followed field exists").name
+        &self
+            .part(&follow.field)
+            .expect("checked: the followed field exists")
+            .name
     }
 
     /// Where `ty` is written first. What it lacks is asked for there each time, and so reported once.
     fn first_mention<'a>(&'a self, ty: &'a Type) -> &'a Type {
         let text = source_text(ty);
-        self.parts.iter().map(|part| &part.ty).find(|first| source_text(first) == text).unwrap_or(ty)
+        self.parts
+            .iter()
+            .map(|part| &part.ty)
+            .find(|first| source_text(first) == text)
+            .unwrap_or(ty)
     }
 
     /// Does nothing, but compiles only if there are such events.
@@ -175,7 +202,9 @@ impl System {
     fn name_of(&self, aggregate: &Path) -> TokenStream {
         let (runtime, text) = (&self.runtime, source_text(aggregate));
         let mut mentioned = self.parts.iter().flat_map(Part::mentioned);
-        let aggregate = mentioned.find(|first| source_text(first) == text).unwrap_or(aggregate);
+        let aggregate = mentioned
+            .find(|first| source_text(first) == text)
+            .unwrap_or(aggregate);
         quote_spanned!(aggregate.span()=> <#aggregate as #runtime::Aggregate>::NAME)
     }
 }
@@ -183,12 +212,17 @@ impl System {
 impl Part {
     fn definition(&self, system: &System) -> TokenStream {
         let name = &self.name;
-        let sources: Vec<_> = self.follows.iter().map(|follow| system.source(follow)).collect();
+        let sources: Vec<_> = self
+            .follows
+            .iter()
+            .map(|follow| system.source(follow))
+            .collect();
         match &self.role {
             Role::Projection(_) => quote!(.with_projection(#name, &[#(#sources),*])),
             Role::Application { aggregates, .. } => {
                 let aggregates = aggregates.iter().map(|aggregate| system.name_of(aggregate));
-                let policy = (!sources.is_empty()).then(|| quote!(.with_policy(#name, &[#(#sources),*])));
+                let policy =
+                    (!sources.is_empty()).then(|| quote!(.with_policy(#name, &[#(#sources),*])));
                 quote!(.with_application(#name, &[#(#aggregates),*]) #policy)
             }
         }
@@ -216,7 +250,12 @@ impl Part {
 
     /// `None`: an application without a policy.
     fn follower(&self, system: &System) -> Option<TokenStream> {
-        let Self { field, name, follows, .. } = self;
+        let Self {
+            field,
+            name,
+            follows,
+            ..
+        } = self;
         let (runtime, ty) = (&system.runtime, system.first_mention(&self.ty));
         let kind = match self.role {
             _ if follows.is_empty() => return None,

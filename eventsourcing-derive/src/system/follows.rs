@@ -66,14 +66,28 @@ fn check_events(follow: &Follow, errors: &mut Errors) {
     let mut seen = HashSet::new();
     for event in events {
         match event_name(event) {
-            None => errors.report(event, messages::follows_strange_event(source_text(event), &aggregate)),
-            Some(name) if !seen.insert(name) => errors.report(name, messages::repeated_followed_event(name)),
+            None => errors.report(
+                event,
+                messages::follows_strange_event(source_text(event), &aggregate),
+            ),
+            Some(name) if !seen.insert(name) => {
+                errors.report(name, messages::repeated_followed_event(name))
+            }
             Some(_) => {}
         }
     }
 }
 
 fn not_owned(followed: &Part, follow: &Follow) -> String {
-    let owned: Vec<_> = followed.aggregates().unwrap_or_default().iter().map(source_text).collect();
-    messages::follows_not_owned(&followed.field, source_text(&follow.aggregate), words(&owned))
+    let owned: Vec<_> = followed
+        .aggregates()
+        .unwrap_or_default()
+        .iter()
+        .map(source_text)
+        .collect();
+    messages::follows_not_owned(
+        &followed.field,
+        source_text(&follow.aggregate),
+        words(&owned),
+    )
 }

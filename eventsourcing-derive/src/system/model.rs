@@ -31,7 +31,10 @@ pub(super) struct Part {
 
 pub(super) enum Role {
     /// Writes the events of these aggregates, and of those its policy needs. Its policy has timers if the word stands there.
-    Application { aggregates: Vec<Path>, timers: Option<Ident> },
+    Application {
+        aggregates: Vec<Path>,
+        timers: Option<Ident>,
+    },
     /// Reads only.
     Projection(Target),
 }
@@ -78,7 +81,8 @@ impl Part {
     /// Whether one of its aggregates may be what `aggregate` means, written with more or less of its path.
     pub(super) fn owns(&self, aggregate: &Path) -> bool {
         let last = |path: &Path| path.segments.last().map(|last| last.ident.clone());
-        self.aggregates().is_some_and(|owned| owned.iter().any(|owned| last(owned) == last(aggregate)))
+        self.aggregates()
+            .is_some_and(|owned| owned.iter().any(|owned| last(owned) == last(aggregate)))
     }
 }
 
@@ -86,7 +90,11 @@ impl Parse for Follow {
     fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
         let field = input.parse()?;
         input.parse::<Token![:]>()?;
-        Ok(Self { field, aggregate: input.parse()?, events: named_events(input)? })
+        Ok(Self {
+            field,
+            aggregate: input.parse()?,
+            events: named_events(input)?,
+        })
     }
 }
 
@@ -96,7 +104,11 @@ fn named_events(input: ParseStream<'_>) -> syn::Result<Option<Vec<Type>>> {
     }
     let events;
     parenthesized!(events in input);
-    Ok(Some(Punctuated::<Type, Token![,]>::parse_terminated(&events)?.into_iter().collect()))
+    Ok(Some(
+        Punctuated::<Type, Token![,]>::parse_terminated(&events)?
+            .into_iter()
+            .collect(),
+    ))
 }
 
 impl Follow {

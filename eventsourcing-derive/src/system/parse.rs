@@ -11,11 +11,22 @@ use crate::stored_name::{owner_name, stored_name};
 
 impl System {
     pub(super) fn parse(input: DeriveInput, errors: &mut Errors) -> Self {
-        let options = Options::of_attributes("system", &input.attrs, &["name", "schema", "crate"], errors);
+        let options =
+            Options::of_attributes("system", &input.attrs, &["name", "schema", "crate"], errors);
         let chosen = options.text("name", "name = \"Bank\"", errors);
         let schema = options.written_word("schema", errors);
-        let (runtime, name) = (RuntimePath::parse(&options, errors), stored_name(chosen, &input.ident, errors));
-        let mut system = Self { runtime, name, schema, parts: Vec::new(), unclear: Vec::new(), input };
+        let (runtime, name) = (
+            RuntimePath::parse(&options, errors),
+            stored_name(chosen, &input.ident, errors),
+        );
+        let mut system = Self {
+            runtime,
+            name,
+            schema,
+            parts: Vec::new(),
+            unclear: Vec::new(),
+            input,
+        };
         for field in fields(&system.input, errors) {
             match Part::parse(&field, errors) {
                 Some(part) => system.parts.push(part),
@@ -42,7 +53,9 @@ impl Part {
         let ident = field.ident.as_ref()?;
         match &*roles(field) {
             [] => errors.report(ident, messages::field_without_role(ident)),
-            [role] if role.path().is_ident("application") => return Some(Self::application(field, errors)),
+            [role] if role.path().is_ident("application") => {
+                return Some(Self::application(field, errors));
+            }
             [_] => return Some(Self::projection(field, errors)),
             [_, second, ..] => errors.report(second, messages::field_with_two_roles(ident)),
         }
@@ -55,7 +68,13 @@ impl Part {
         let options = Options::of_attributes("application", &field.attrs, &known, errors);
         let aggregates = options.list("aggregates", "aggregates(Account, Ledger)", errors);
         let timers = options.written_word("timers", errors);
-        Self::new(field, &options, Role::Application { aggregates, timers }, reported, errors)
+        Self::new(
+            field,
+            &options,
+            Role::Application { aggregates, timers },
+            reported,
+            errors,
+        )
     }
 
     fn projection(field: &Field, errors: &mut Errors) -> Self {
@@ -67,14 +86,23 @@ impl Part {
             (true, false) => Target::Sql,
             (false, true) => Target::Foreign,
             (true, true) => {
-                errors.report(&field.ident, messages::projection_of_two_kinds(field.ident.as_ref().expect("named")));
+                errors.report(
+                    &field.ident,
+                    messages::projection_of_two_kinds(field.ident.as_ref().expect("named")),
+                );
                 Target::Sql
             }
         };
         Self::new(field, &options, Role::Projection(target), reported, errors)
     }
 
-    fn new(field: &Field, options: &Options, role: Role, reported: usize, errors: &mut Errors) -> Self {
+    fn new(
+        field: &Field,
+        options: &Options,
+        role: Role,
+        reported: usize,
+        errors: &mut Errors,
+    ) -> Self {
         let ident = field.ident.clone().expect("only named fields are parsed");
         let chosen = options.text("name", "name = \"accounts\"", errors);
         Self {
@@ -89,7 +117,8 @@ impl Part {
 }
 
 fn roles(field: &Field) -> Vec<&Attribute> {
-    let is_role =
-        |attribute: &&Attribute| attribute.path().is_ident("application") || attribute.path().is_ident("projection");
+    let is_role = |attribute: &&Attribute| {
+        attribute.path().is_ident("application") || attribute.path().is_ident("projection")
+    };
     field.attrs.iter().filter(is_role).collect()
 }

@@ -34,9 +34,16 @@ impl Workshop {
 
     fn openssl(&self, arguments: &str) -> String {
         let mut command = Command::new("openssl");
-        let output = command.args(arguments.split_whitespace()).current_dir(self.0.path()).output();
+        let output = command
+            .args(arguments.split_whitespace())
+            .current_dir(self.0.path())
+            .output();
         let output = output.expect("openssl is missing; install it (apt-get install openssl)");
-        assert!(output.status.success(), "openssl {arguments}:\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "openssl {arguments}:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -56,10 +63,20 @@ impl Workshop {
 
     /// With an elliptic curve, of version 1.
     fn self_signed_v1(&self, name: &str, common_name: &str) {
-        self.openssl(&format!("ecparam -genkey -name secp384r1 -noout -out {name}.key"));
-        self.openssl(&format!("req -new -key {name}.key -subj /CN={common_name} -out {name}.csr"));
-        self.openssl(&format!("x509 -req -days 9 -in {name}.csr -signkey {name}.key -out {name}.crt"));
-        assert!(self.openssl(&format!("x509 -in {name}.crt -noout -text")).contains("Version: 1"), "of version 1");
+        self.openssl(&format!(
+            "ecparam -genkey -name secp384r1 -noout -out {name}.key"
+        ));
+        self.openssl(&format!(
+            "req -new -key {name}.key -subj /CN={common_name} -out {name}.csr"
+        ));
+        self.openssl(&format!(
+            "x509 -req -days 9 -in {name}.csr -signkey {name}.key -out {name}.crt"
+        ));
+        assert!(
+            self.openssl(&format!("x509 -in {name}.crt -noout -text"))
+                .contains("Version: 1"),
+            "of version 1"
+        );
     }
 
     fn signed_v1(&self, name: &str, common_name: &str) {
@@ -67,12 +84,20 @@ impl Workshop {
         self.openssl(&format!(
             "x509 -req -days 9 -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -out {name}.crt"
         ));
-        assert!(self.openssl(&format!("x509 -in {name}.crt -noout -text")).contains("Version: 1"), "of version 1");
+        assert!(
+            self.openssl(&format!("x509 -in {name}.crt -noout -text"))
+                .contains("Version: 1"),
+            "of version 1"
+        );
     }
 
     fn signed(&self, name: &str, common_name: &str, alternative_name: &str) {
         self.request(name, common_name);
-        fs::write(self.path("extensions"), format!("subjectAltName={alternative_name}\n")).expect("a file");
+        fs::write(
+            self.path("extensions"),
+            format!("subjectAltName={alternative_name}\n"),
+        )
+        .expect("a file");
         self.openssl(&format!(
             "x509 -req -days 9 -in {name}.csr -CA ca.crt -CAkey ca.key -CAcreateserial -extfile extensions -out {name}.crt"
         ));
@@ -94,8 +119,12 @@ impl Workshop {
 }
 
 fn server_with(workshop: &Workshop, name: &str) -> Server {
-    let tls =
-        ["ssl = on", "ssl_cert_file = '../server.crt'", "ssl_key_file = '../server.key'", "ssl_ca_file = '../ca.crt'"];
+    let tls = [
+        "ssl = on",
+        "ssl_cert_file = '../server.crt'",
+        "ssl_key_file = '../server.key'",
+        "ssl_ca_file = '../ca.crt'",
+    ];
     let files = [
         ("server.crt", workshop.read(&format!("{name}.crt"))),
         ("server.key", workshop.read(&format!("{name}.key"))),
@@ -116,7 +145,9 @@ fn change_certificate(server: &Server, workshop: &Workshop, name: &str) {
 fn psql_connects(url: &str) -> bool {
     // Nothing in a home folder may count.
     let mut psql = program("psql");
-    psql.env("HOME", "/nonexistent").env("PGCONNECT_TIMEOUT", "10").args([url, "-XAtc", "SELECT 1"]);
+    psql.env("HOME", "/nonexistent")
+        .env("PGCONNECT_TIMEOUT", "10")
+        .args([url, "-XAtc", "SELECT 1"]);
     psql.output().expect("psql runs").status.success()
 }
 
@@ -136,29 +167,51 @@ struct Question<'a> {
 }
 
 async fn ask(server: &Server, workshop: &Workshop, what: &str, question: &Question<'_>) {
-    let Question { host, options, refusal } = question;
+    let Question {
+        host,
+        options,
+        refusal,
+    } = question;
     let folder = workshop.0.path().display().to_string();
     let options = options.replace("sslrootcert=", &format!("sslrootcert={folder}/"));
-    let url = format!("{}?{options}", server.url("postgres").replace("127.0.0.1", host));
+    let url = format!(
+        "{}?{options}",
+        server.url("postgres").replace("127.0.0.1", host)
+    );
     let answer = try_to_append(&Place::at(url.clone())).await;
     let of_psql = block_in_place(|| psql_connects(&url));
-    assert_eq!(answer.is_ok(), of_psql, "{what}, {host}, {options}: psql says {of_psql}, the store {answer:?}");
+    assert_eq!(
+        answer.is_ok(),
+        of_psql,
+        "{what}, {host}, {options}: psql says {of_psql}, the store {answer:?}"
+    );
     match answer {
         Ok(()) => assert_eq!(*refusal, "", "{what}, {host}, {options} is taken"),
         Err(error) => {
             assert!(matches!(error, StoreError::Unavailable { .. }), "{error:?}");
             let text = one_line(&error);
-            assert!(!refusal.is_empty() && text.contains(refusal), "{what}, {host}, {options}: {text}");
+            assert!(
+                !refusal.is_empty() && text.contains(refusal),
+                "{what}, {host}, {options}: {text}"
+            );
         }
     }
 }
 
 const fn taken<'a>(host: &'a str, options: &'a str) -> Question<'a> {
-    Question { host, options, refusal: "" }
+    Question {
+        host,
+        options,
+        refusal: "",
+    }
 }
 
 const fn refused<'a>(host: &'a str, options: &'a str, refusal: &'a str) -> Question<'a> {
-    Question { host, options, refusal }
+    Question {
+        host,
+        options,
+        refusal,
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -170,7 +223,12 @@ async fn certificates_are_taken_and_refused_as_by_libpq() {
     workshop.signed("signed", "localhost", "DNS:db.example,DNS:*.localhost");
     workshop.signed("address", "db.example", "IP:127.0.0.1");
     workshop.expired("expired", "localhost");
-    let unjudged = |host| [taken(host, "sslmode=prefer"), taken(host, "sslmode=require")];
+    let unjudged = |host| {
+        [
+            taken(host, "sslmode=prefer"),
+            taken(host, "sslmode=require"),
+        ]
+    };
     let server = server_with(&workshop, "plain");
     let local = "localhost";
     let unknown_issuer = "UnknownIssuer";
@@ -180,29 +238,59 @@ async fn certificates_are_taken_and_refused_as_by_libpq() {
             vec![
                 taken(local, "sslmode=verify-full&sslrootcert=plain.crt"),
                 taken("127.0.0.1", "sslmode=verify-ca&sslrootcert=plain.crt"),
-                refused("127.0.0.1", "sslmode=verify-full&sslrootcert=plain.crt", "for localhost, not for 127.0.0.1"),
+                refused(
+                    "127.0.0.1",
+                    "sslmode=verify-full&sslrootcert=plain.crt",
+                    "for localhost, not for 127.0.0.1",
+                ),
                 taken(local, "sslmode=require&sslrootcert=plain.crt"),
                 taken(local, "sslmode=prefer&sslrootcert=ca.crt"),
                 refused(local, "sslmode=require&sslrootcert=ca.crt", unknown_issuer),
-                refused(local, "sslmode=verify-ca&sslrootcert=other-ca.crt", unknown_issuer),
+                refused(
+                    local,
+                    "sslmode=verify-ca&sslrootcert=other-ca.crt",
+                    unknown_issuer,
+                ),
             ],
         ),
         (
             "old",
             vec![
                 taken(local, "sslmode=verify-full&sslrootcert=old.crt"),
-                taken(local, "sslmode=verify-ca&sslrootcert=old.crt&ssl_max_protocol_version=TLSv1.2"),
-                refused("127.0.0.1", "sslmode=verify-full&sslrootcert=old.crt", "for localhost, not for 127.0.0.1"),
-                refused(local, "sslmode=verify-ca&sslrootcert=ca.crt", unknown_issuer),
+                taken(
+                    local,
+                    "sslmode=verify-ca&sslrootcert=old.crt&ssl_max_protocol_version=TLSv1.2",
+                ),
+                refused(
+                    "127.0.0.1",
+                    "sslmode=verify-full&sslrootcert=old.crt",
+                    "for localhost, not for 127.0.0.1",
+                ),
+                refused(
+                    local,
+                    "sslmode=verify-ca&sslrootcert=ca.crt",
+                    unknown_issuer,
+                ),
             ],
         ),
         (
             "old-signed",
             vec![
                 taken(local, "sslmode=verify-full&sslrootcert=ca.crt"),
-                taken(local, "sslmode=verify-full&sslrootcert=ca.crt&ssl_min_protocol_version=TLSv1.3"),
-                refused(local, "sslmode=verify-ca&sslrootcert=other-ca.crt", unknown_issuer),
-                refused("127.0.0.1", "sslmode=verify-full&sslrootcert=ca.crt", "for localhost, not for 127.0.0.1"),
+                taken(
+                    local,
+                    "sslmode=verify-full&sslrootcert=ca.crt&ssl_min_protocol_version=TLSv1.3",
+                ),
+                refused(
+                    local,
+                    "sslmode=verify-ca&sslrootcert=other-ca.crt",
+                    unknown_issuer,
+                ),
+                refused(
+                    "127.0.0.1",
+                    "sslmode=verify-full&sslrootcert=ca.crt",
+                    "for localhost, not for 127.0.0.1",
+                ),
             ],
         ),
         (
@@ -214,17 +302,32 @@ async fn certificates_are_taken_and_refused_as_by_libpq() {
                     "sslmode=verify-full&sslrootcert=ca.crt",
                     "for db.example, *.localhost, not for localhost",
                 ),
-                refused(local, "sslmode=verify-ca&sslrootcert=other-ca.crt", unknown_issuer),
+                refused(
+                    local,
+                    "sslmode=verify-ca&sslrootcert=other-ca.crt",
+                    unknown_issuer,
+                ),
             ],
         ),
         (
             "address",
             vec![
                 taken("127.0.0.1", "sslmode=verify-full&sslrootcert=ca.crt"),
-                refused(local, "sslmode=verify-full&sslrootcert=ca.crt", "for 127.0.0.1, not for localhost"),
+                refused(
+                    local,
+                    "sslmode=verify-full&sslrootcert=ca.crt",
+                    "for 127.0.0.1, not for localhost",
+                ),
             ],
         ),
-        ("expired", vec![refused(local, "sslmode=verify-ca&sslrootcert=expired.crt", "xpired")]),
+        (
+            "expired",
+            vec![refused(
+                local,
+                "sslmode=verify-ca&sslrootcert=expired.crt",
+                "xpired",
+            )],
+        ),
     ] {
         block_in_place(|| change_certificate(&server, &workshop, name));
         for question in unjudged(local).iter().chain(&questions) {
@@ -238,28 +341,51 @@ async fn client_shows_its_certificate() {
     let workshop = Workshop::new();
     workshop.self_signed("plain", "localhost");
     workshop.signed("client", "postgres", "DNS:client.example");
-    fs::set_permissions(workshop.path("client.key"), std::os::unix::fs::PermissionsExt::from_mode(0o600))
-        .expect("rights");
+    fs::set_permissions(
+        workshop.path("client.key"),
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .expect("rights");
     let server = server_with(&workshop, "plain");
     server.put("data/pg_hba.conf", "hostssl all all 127.0.0.1/32 cert\n");
     block_in_place(|| server.stop());
     block_in_place(|| server.start_again());
     let url = format!("{}?sslmode=require", server.url("postgres"));
     let shown = |name: &str| path_of(&workshop.path(name));
-    let with = format!("{url}&sslcert={}&sslkey={}", shown("client.crt"), shown("client.key"));
+    let with = format!(
+        "{url}&sslcert={}&sslkey={}",
+        shown("client.crt"),
+        shown("client.key")
+    );
     assert!(block_in_place(|| psql_connects(&with)));
-    try_to_append(&Place::at(with.clone())).await.expect("the certificate is shown");
+    try_to_append(&Place::at(with.clone()))
+        .await
+        .expect("the certificate is shown");
     for without in [url, format!("{with}&sslcertmode=disable")] {
-        let error = try_to_append(&Place::at(without)).await.expect_err("there is no certificate");
+        let error = try_to_append(&Place::at(without))
+            .await
+            .expect_err("there is no certificate");
         assert!(one_line(&error).contains("certificate"), "{error}");
     }
-    for (certificate, key) in
-        [("nothing.crt", "client.key"), ("client.crt", "client.crt"), ("client.key", "client.key")]
-    {
-        let url = format!("{}?sslcert={}&sslkey={}", server.url("postgres"), shown(certificate), shown(key));
-        let error = try_to_append(&Place::at(url)).await.expect_err("these are no certificate and its key");
+    for (certificate, key) in [
+        ("nothing.crt", "client.key"),
+        ("client.crt", "client.crt"),
+        ("client.key", "client.key"),
+    ] {
+        let url = format!(
+            "{}?sslcert={}&sslkey={}",
+            server.url("postgres"),
+            shown(certificate),
+            shown(key)
+        );
+        let error = try_to_append(&Place::at(url))
+            .await
+            .expect_err("these are no certificate and its key");
         assert!(matches!(error, StoreError::Invalid { .. }), "{error:?}");
-        assert!(one_line(&error).contains("sslcert") || one_line(&error).contains("sslkey"), "{error}");
+        assert!(
+            one_line(&error).contains("sslcert") || one_line(&error).contains("sslkey"),
+            "{error}"
+        );
     }
 }
 

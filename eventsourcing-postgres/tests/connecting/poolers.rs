@@ -24,19 +24,37 @@ struct Pooler {
 impl Pooler {
     async fn start(server: &Server, mode: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+        let port = TcpListener::bind("127.0.0.1:0")
+            .and_then(|listener| listener.local_addr())
+            .expect("a port")
+            .port();
         configure(folder.path(), server.port(), port, mode);
         let mut command = Command::new(program());
-        command.arg(folder.path().join("pgbouncer.ini")).stdout(Stdio::null()).stderr(Stdio::null());
+        command
+            .arg(folder.path().join("pgbouncer.ini"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
         if let Some((user, group)) = user_of_servers() {
-            std::os::unix::fs::chown(folder.path(), Some(user), Some(group)).expect("the superuser may do that");
+            std::os::unix::fs::chown(folder.path(), Some(user), Some(group))
+                .expect("the superuser may do that");
             command.uid(user).gid(group);
         }
         let process = command.spawn().expect("pgbouncer starts");
-        let pooler = Self { process, folder, server_port: server.port(), port };
+        let pooler = Self {
+            process,
+            folder,
+            server_port: server.port(),
+            port,
+        };
         let start = Instant::now();
-        while tokio::net::TcpStream::connect(("127.0.0.1", port)).await.is_err() {
-            assert!(start.elapsed() < Duration::from_secs(20), "pgbouncer does not listen");
+        while tokio::net::TcpStream::connect(("127.0.0.1", port))
+            .await
+            .is_err()
+        {
+            assert!(
+                start.elapsed() < Duration::from_secs(20),
+                "pgbouncer does not listen"
+            );
             sleep(Duration::from_millis(20)).await;
         }
         pooler
@@ -49,8 +67,15 @@ impl Pooler {
     /// Changes the mode for those who are connected too.
     async fn change_to(&self, mode: &str) {
         configure(self.folder.path(), self.server_port, self.port, mode);
-        let console = connect(&format!("postgres://pooler@127.0.0.1:{}/pgbouncer", self.port)).await;
-        console.simple_query("RELOAD").await.expect("the console obeys");
+        let console = connect(&format!(
+            "postgres://pooler@127.0.0.1:{}/pgbouncer",
+            self.port
+        ))
+        .await;
+        console
+            .simple_query("RELOAD")
+            .await
+            .expect("the console obeys");
     }
 }
 
@@ -76,12 +101,16 @@ fn configure(folder: &Path, server_port: u16, port: u16, mode: &str) {
 fn program() -> PathBuf {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
-    let found = folders.map(|folder| folder.join("pgbouncer")).find(|program| program.is_file());
+    let found = folders
+        .map(|folder| folder.join("pgbouncer"))
+        .find(|program| program.is_file());
     found.expect("PgBouncer is missing; install it (apt-get install pgbouncer)")
 }
 
 fn options() -> PostgresOptions {
-    PostgresOptions::new().with_connect_timeout(Duration::from_secs(4)).with_statement_timeout(Duration::from_secs(4))
+    PostgresOptions::new()
+        .with_connect_timeout(Duration::from_secs(4))
+        .with_statement_timeout(Duration::from_secs(4))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -102,21 +131,37 @@ async fn pooler_in_another_mode_is_named_when_a_store_connects_and_nothing_is_ma
     for mode in ["transaction", "statement"] {
         let pooler = Pooler::start(&server, mode).await;
         for _ in 0..3 {
-            let error = options().connect(pooler.url()).await.expect_err("this pooler is of no use");
-            assert!(matches!(error, StoreError::Invalid { .. }), "{mode}: {error:?}");
+            let error = options()
+                .connect(pooler.url())
+                .await
+                .expect_err("this pooler is of no use");
+            assert!(
+                matches!(error, StoreError::Invalid { .. }),
+                "{mode}: {error:?}"
+            );
             let text = one_line(&error);
-            assert!(text.contains("pooler") && text.contains("session mode"), "{mode}: {text}");
+            assert!(
+                text.contains("pooler") && text.contains("session mode"),
+                "{mode}: {text}"
+            );
         }
     }
     let made = "SELECT count(*) FROM pg_namespace WHERE nspname = 'eventsourcing'";
-    let made = connect(&server.url("postgres")).await.query_one(made, &[]).await.expect("a number");
+    let made = connect(&server.url("postgres"))
+        .await
+        .query_one(made, &[])
+        .await
+        .expect("a number");
     assert_eq!(made.get::<_, i64>(0), 0);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn pooler_that_changes_its_mode_under_a_store_is_named_and_nothing_is_called_corrupt() {
     let server = Server::start(FORGETFUL);
-    let direct = options().connect(server.url("postgres")).await.expect("a store");
+    let direct = options()
+        .connect(server.url("postgres"))
+        .await
+        .expect("a store");
     for mode in ["transaction", "statement"] {
         let pooler = Pooler::start(&server, "session").await;
         let store = options().connect(pooler.url()).await.expect("a store");
@@ -125,7 +170,10 @@ async fn pooler_that_changes_its_mode_under_a_store_is_named_and_nothing_is_call
         let mut named = 0;
         for _ in 0..30 {
             for error in errors_of(&store).await {
-                assert!(matches!(error, StoreError::Unavailable { .. }), "{mode}: {error:?}");
+                assert!(
+                    matches!(error, StoreError::Unavailable { .. }),
+                    "{mode}: {error:?}"
+                );
                 named += usize::from(one_line(&error).contains("session mode"));
             }
         }
@@ -138,12 +186,22 @@ async fn pooler_that_changes_its_mode_under_a_store_is_named_and_nothing_is_call
 /// Does everything at once, so that connections get mixed up.
 async fn errors_of(store: &eventsourcing_postgres::PostgresStore) -> Vec<StoreError> {
     let (load, _) = reads_of(&stream());
-    let (one, two, three) = (store.append(append()), store.append(append()), store.load(load.clone()));
-    let (four, five) = (store.read_log(LogQuery::after(Position::ZERO)), store.head());
-    let (one, two, three, four, five, six) = tokio::join!(one, two, three, four, five, store.load(load));
+    let (one, two, three) = (
+        store.append(append()),
+        store.append(append()),
+        store.load(load.clone()),
+    );
+    let (four, five) = (
+        store.read_log(LogQuery::after(Position::ZERO)),
+        store.head(),
+    );
+    let (one, two, three, four, five, six) =
+        tokio::join!(one, two, three, four, five, store.load(load));
     let begun = match store.database().expect("a database").begin().await {
         Ok(mut transaction) => {
-            let executed = transaction.execute("CREATE TABLE IF NOT EXISTS pooled (a BIGINT)", &[]).await;
+            let executed = transaction
+                .execute("CREATE TABLE IF NOT EXISTS pooled (a BIGINT)", &[])
+                .await;
             match executed.err() {
                 Some(eventsourcing_core::sql::SqlError::Store(error)) => Some(error),
                 _ => transaction.commit().await.err(),
@@ -151,5 +209,16 @@ async fn errors_of(store: &eventsourcing_postgres::PostgresStore) -> Vec<StoreEr
         }
         Err(error) => Some(error),
     };
-    [one.err(), two.err(), three.err(), four.err(), five.err(), six.err(), begun].into_iter().flatten().collect()
+    [
+        one.err(),
+        two.err(),
+        three.err(),
+        four.err(),
+        five.err(),
+        six.err(),
+        begun,
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }

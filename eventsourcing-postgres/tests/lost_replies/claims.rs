@@ -5,9 +5,13 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventsourcing_core::store::{Append, CommandId, EventStore, Expected, LogId, Position, StoreError, Tracking};
+use eventsourcing_core::store::{
+    Append, CommandId, EventStore, Expected, LogId, Position, StoreError, Tracking,
+};
 use eventsourcing_core::testing::Seed;
-use eventsourcing_core::{Aggregate, AppError, Application, Id, Rejected, RetryPolicy, event as events};
+use eventsourcing_core::{
+    Aggregate, AppError, Application, Id, Rejected, RetryPolicy, event as events,
+};
 use eventsourcing_postgres::{PostgresOptions, PostgresStore};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -67,15 +71,33 @@ struct Lane {
 impl Lane {
     async fn open(number: u64, seed: Seed, server: &Server) -> Self {
         let proxy = Proxy::before(server.port()).await;
-        let options = PostgresOptions::new().with_connect_timeout(TIMEOUT * 4).with_statement_timeout(TIMEOUT);
-        let store = options.connect(&proxy.url("postgres", "postgres")).await.expect("a store");
+        let options = PostgresOptions::new()
+            .with_connect_timeout(TIMEOUT * 4)
+            .with_statement_timeout(TIMEOUT);
+        let store = options
+            .connect(&proxy.url("postgres", "postgres"))
+            .await
+            .expect("a store");
         let store = Arc::new(store);
         let retry = RetryPolicy::new(3, Duration::from_millis(1), Duration::from_millis(4));
         let app = Application::new("diaries", Arc::clone(&store)).with_retry(retry);
-        let begun = app.create(|| Ok::<_, String>(DiaryEvent::Begun { text: format!("lane {number}") })).await;
+        let begun = app
+            .create(|| {
+                Ok::<_, String>(DiaryEvent::Begun {
+                    text: format!("lane {number}"),
+                })
+            })
+            .await;
         let diary = begun.expect("nothing fails yet");
         let follower = format!("lane {number}");
-        Self { random: seed.rng(number), proxy, store, app, diary, follower }
+        Self {
+            random: seed.rng(number),
+            proxy,
+            store,
+            app,
+            diary,
+            follower,
+        }
     }
 
     /// Tries to carry out so many commands, and returns what was said of each.
@@ -124,7 +146,8 @@ impl Lane {
 
     async fn write(&self, kind: u8, text: &str) -> Said {
         let text = text.to_owned();
-        let continued = || |_: &Diary| Ok::<_, String>(DiaryEvent::Continued { text: text.clone() });
+        let continued =
+            || |_: &Diary| Ok::<_, String>(DiaryEvent::Continued { text: text.clone() });
         let command = self.app.command(CommandId::new());
         let begun = || Ok::<_, String>(DiaryEvent::Begun { text: text.clone() });
         match kind {
@@ -180,12 +203,23 @@ fn said_of<T>(outcome: Result<T, Rejected<String>>) -> Said {
 
 /// What the error says in its type it says in its text, and the other way round.
 fn said_of_error(error: Option<&StoreError>) -> Said {
-    let Some(error) = error else { return Said::Written };
-    assert!(matches!(error, StoreError::Unavailable { .. }), "a broken network is no reason for {error:?}");
+    let Some(error) = error else {
+        return Said::Written;
+    };
+    assert!(
+        matches!(error, StoreError::Unavailable { .. }),
+        "a broken network is no reason for {error:?}"
+    );
     let text = error.to_string();
-    let claims = ["nothing was written", "wrote nothing", "not written"].iter().any(|claim| text.contains(claim));
+    let claims = ["nothing was written", "wrote nothing", "not written"]
+        .iter()
+        .any(|claim| text.contains(claim));
     assert_eq!(claims, error.proves_nothing_written(), "{text}");
-    if claims { Said::NothingWritten } else { Said::NotKnown }
+    if claims {
+        Said::NothingWritten
+    } else {
+        Said::NotKnown
+    }
 }
 
 /// Ends or cancels statements of the server at random.
@@ -193,12 +227,19 @@ async fn disturb(server_url: String, mut random: fastrand::Rng) {
     let client = connect(&server_url).await;
     loop {
         sleep(Duration::from_millis(random.u64(5..80))).await;
-        let what = if random.bool() { "pg_cancel_backend" } else { "pg_terminate_backend" };
+        let what = if random.bool() {
+            "pg_cancel_backend"
+        } else {
+            "pg_terminate_backend"
+        };
         let one = format!(
             "SELECT {what}(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND state = 'active'
              AND application_name = 'eventsourcing' ORDER BY random() LIMIT 1"
         );
-        client.simple_query(&one).await.expect("the superuser may do that");
+        client
+            .simple_query(&one)
+            .await
+            .expect("the superuser may do that");
     }
 }
 
@@ -207,24 +248,37 @@ async fn all_quiet(server_url: &str) {
     let client = connect(server_url).await;
     let busy = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
         AND application_name = 'eventsourcing' AND state <> 'idle'";
-    while client.query_one(busy, &[]).await.expect("a count").get::<_, i64>(0) > 0 {
+    while client
+        .query_one(busy, &[])
+        .await
+        .expect("a count")
+        .get::<_, i64>(0)
+        > 0
+    {
         sleep(Duration::from_millis(20)).await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_fails_what_is_said_not_to_be_written_is_not_there() {
-    let commands = std::env::var(COMMANDS_VARIABLE).map_or(COMMANDS_DEFAULT, |text| text.parse().expect("a number"));
+    let commands = std::env::var(COMMANDS_VARIABLE)
+        .map_or(COMMANDS_DEFAULT, |text| text.parse().expect("a number"));
     let seed = Seed::from_env();
     let server = Server::start(FORGETFUL);
     let direct = format!("{}?application_name=judge", server.url("postgres"));
-    let direct = PostgresOptions::new().connect(&direct).await.expect("a store");
+    let direct = PostgresOptions::new()
+        .connect(&direct)
+        .await
+        .expect("a store");
     let mut lanes = Vec::new();
     for number in 0..LANES {
         lanes.push(Lane::open(number, seed, &server).await);
     }
     let disturbing = tokio::spawn(disturb(server.url("postgres"), seed.rng(99)));
-    let lanes: Vec<_> = lanes.into_iter().map(|lane| tokio::spawn(lane.run(commands as u64 / LANES))).collect();
+    let lanes: Vec<_> = lanes
+        .into_iter()
+        .map(|lane| tokio::spawn(lane.run(commands as u64 / LANES)))
+        .collect();
     let mut said = HashMap::new();
     for lane in lanes {
         said.extend(lane.await.expect("a lane comes to its end"));
@@ -236,7 +290,10 @@ async fn whatever_fails_what_is_said_not_to_be_written_is_not_there() {
 
 async fn judge(direct: &PostgresStore, said: HashMap<String, Said>, seed: Seed) {
     let log = log_of(direct).await;
-    let log: Vec<_> = log.iter().map(|event| String::from_utf8_lossy(&event.payload)).collect();
+    let log: Vec<_> = log
+        .iter()
+        .map(|event| String::from_utf8_lossy(&event.payload))
+        .collect();
     let mut written: HashMap<&str, usize> = HashMap::new();
     for payload in &log {
         *written.entry(text_of(payload)).or_default() += 1;
@@ -247,17 +304,33 @@ async fn judge(direct: &PostgresStore, said: HashMap<String, Said>, seed: Seed) 
         *counts.entry((*said, times)).or_default() += 1;
         match said {
             Said::Written => assert_eq!(times, 1, "{text:?} was acknowledged; {seed}"),
-            Said::NothingWritten => assert_eq!(times, 0, "of {text:?} was said that nothing was written; {seed}"),
+            Said::NothingWritten => assert_eq!(
+                times, 0,
+                "of {text:?} was said that nothing was written; {seed}"
+            ),
             Said::NotKnown => assert!(times <= 1, "{text:?} was written {times} times; {seed}"),
         }
     }
     report(&format!("{} commands: {counts:?}", said.len()));
-    for seen in [(Said::Written, 1), (Said::NothingWritten, 0), (Said::NotKnown, 0), (Said::NotKnown, 1)] {
-        assert!(counts.get(&seen).is_some_and(|count| *count >= said.len() / 100), "hardly any {seen:?}; {seed}");
+    for seen in [
+        (Said::Written, 1),
+        (Said::NothingWritten, 0),
+        (Said::NotKnown, 0),
+        (Said::NotKnown, 1),
+    ] {
+        assert!(
+            counts
+                .get(&seen)
+                .is_some_and(|count| *count >= said.len() / 100),
+            "hardly any {seen:?}; {seed}"
+        );
     }
 }
 
 /// The text of an event, of whichever kind.
 fn text_of(payload: &str) -> &str {
-    payload.strip_prefix("{\"text\":\"").and_then(|rest| rest.strip_suffix("\"}")).unwrap_or(payload)
+    payload
+        .strip_prefix("{\"text\":\"")
+        .and_then(|rest| rest.strip_suffix("\"}"))
+        .unwrap_or(payload)
 }

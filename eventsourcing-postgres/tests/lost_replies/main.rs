@@ -22,11 +22,15 @@ const COMMANDS: usize = 200;
 const RETRIES_MAX: usize = 20;
 
 fn options() -> PostgresOptions {
-    PostgresOptions::new().with_connect_timeout(TIMEOUT).with_statement_timeout(TIMEOUT)
+    PostgresOptions::new()
+        .with_connect_timeout(TIMEOUT)
+        .with_statement_timeout(TIMEOUT)
 }
 
 async fn within_deadline<T>(call: impl Future<Output = T>) -> T {
-    timeout(DEADLINE, call).await.expect("every call ends within its deadline")
+    timeout(DEADLINE, call)
+        .await
+        .expect("every call ends within its deadline")
 }
 
 /// Asks until there is an answer; returns it and how often the store was unavailable.
@@ -56,17 +60,21 @@ async fn retry_after_a_lost_reply_writes_nothing_twice() {
     let mut random = seed.rng(0);
     let server = Server::start(FORGETFUL);
     let proxy = Proxy::before(server.port()).await;
-    let store = options().connect(&proxy.url("postgres", "postgres")).await.expect("a store");
-    let direct = options().connect(&server.url("postgres")).await.expect("a store");
+    let store = options()
+        .connect(&proxy.url("postgres", "postgres"))
+        .await
+        .expect("a store");
+    let direct = options()
+        .connect(&server.url("postgres"))
+        .await
+        .expect("a store");
     let stream = stream();
     let (mut texts, mut lost_replies) = (Vec::new(), 0);
     for number in 0..COMMANDS {
         let text = format!("command number {number}.");
-        let append = Append::new(Timestamp::UNIX_EPOCH).with_command_id(CommandId::new()).with_events(
-            stream.clone(),
-            Expected::Any,
-            vec![event(text.clone())],
-        );
+        let append = Append::new(Timestamp::UNIX_EPOCH)
+            .with_command_id(CommandId::new())
+            .with_events(stream.clone(), Expected::Any, vec![event(text.clone())]);
         let fault = any_fault(&mut random, number);
         proxy.arm(text.clone(), fault);
         let (appended, _) = insist(&store, &append).await;
@@ -78,14 +86,30 @@ async fn retry_after_a_lost_reply_writes_nothing_twice() {
             "what was written before the reply was lost is recognised: {fault:?}; {seed}"
         );
         let (again, _) = insist(&store, &append).await;
-        assert_eq!(again, Appended { receipt: appended.receipt, repeated: true }, "{seed}");
+        assert_eq!(
+            again,
+            Appended {
+                receipt: appended.receipt,
+                repeated: true
+            },
+            "{seed}"
+        );
         let elsewhere = direct.append(append).await.expect("a receipt");
-        assert_eq!(elsewhere, again, "another store knows the same receipt; {seed}");
+        assert_eq!(
+            elsewhere, again,
+            "another store knows the same receipt; {seed}"
+        );
         texts.push(text);
     }
-    assert!(lost_replies > COMMANDS / 3, "hardly a reply was lost: {lost_replies}; {seed}");
+    assert!(
+        lost_replies > COMMANDS / 3,
+        "hardly a reply was lost: {lost_replies}; {seed}"
+    );
     let log = log_of(&direct).await;
-    let written: Vec<_> = log.into_iter().map(|event| String::from_utf8(event.payload).expect("text")).collect();
+    let written: Vec<_> = log
+        .into_iter()
+        .map(|event| String::from_utf8(event.payload).expect("text"))
+        .collect();
     assert_eq!(written, texts, "every command was carried out once; {seed}");
     report(&format!("{COMMANDS} commands, {lost_replies} replies lost"));
 }
@@ -130,7 +154,10 @@ async fn silent_network_ends_every_call_in_time_and_passes() {
 async fn cut_connections_are_replaced() {
     let server = Server::start(FORGETFUL);
     let proxy = Proxy::before(server.port()).await;
-    let store = options().connect(&proxy.url("postgres", "postgres")).await.expect("a store");
+    let store = options()
+        .connect(&proxy.url("postgres", "postgres"))
+        .await
+        .expect("a store");
     for _ in 0..20 {
         proxy.cut();
         insist(&store, &append().with_command_id(CommandId::new())).await;

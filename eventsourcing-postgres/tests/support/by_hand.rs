@@ -25,14 +25,23 @@ const APPEND: &str = "
 pub(crate) async fn begin_append(client: &Client, category: &str, payload: &str) -> Position {
     client.batch_execute("BEGIN").await.expect("a transaction");
     let stream = Uuid::new_v4().to_string();
-    let row = client.query_one(APPEND, &[&stream, &category, &payload]).await.expect("an append");
+    let row = client
+        .query_one(APPEND, &[&stream, &category, &payload])
+        .await
+        .expect("an append");
     Position::new(u64::try_from(row.get::<_, i64>(0)).expect("a position"))
 }
 
 pub(crate) async fn commit(client: &Client) {
-    client.batch_execute("COMMIT").await.expect("the transaction is committed");
+    client
+        .batch_execute("COMMIT")
+        .await
+        .expect("the transaction is committed");
 }
 
 pub(crate) async fn roll_back(client: &Client) {
-    client.batch_execute("ROLLBACK").await.expect("the transaction is rolled back");
+    client
+        .batch_execute("ROLLBACK")
+        .await
+        .expect("the transaction is rolled back");
 }

@@ -30,25 +30,41 @@ impl Follower {
     /// What it has seen up to `end`, with the moment it has seen it: once each, in order.
     pub(crate) async fn seen_until(self, end: Position) -> Vec<(Instant, StoredEvent)> {
         self.end.send_replace(end);
-        let seen = timeout(CATCHING_UP_MAX, self.task).await.expect("the reader reaches the end").expect("a reader");
+        let seen = timeout(CATCHING_UP_MAX, self.task)
+            .await
+            .expect("the reader reaches the end")
+            .expect("a reader");
         let in_order = seen.is_sorted_by(|(_, one), (_, next)| one.position < next.position);
         assert!(in_order, "every event is seen once, in order of position");
         seen
     }
 }
 
-async fn follow(store: PostgresStore, query: LogQuery, end: watch::Receiver<Position>) -> Vec<(Instant, StoredEvent)> {
+async fn follow(
+    store: PostgresStore,
+    query: LogQuery,
+    end: watch::Receiver<Position>,
+) -> Vec<(Instant, StoredEvent)> {
     let (mut seen, mut after) = (Vec::new(), query.after);
     while after < *end.borrow() {
-        let page = LogQuery { after, ..query.clone() };
-        match timeout(CALL_MAX, store.read_log(page)).await.expect("read_log never hangs") {
+        let page = LogQuery {
+            after,
+            ..query.clone()
+        };
+        match timeout(CALL_MAX, store.read_log(page))
+            .await
+            .expect("read_log never hangs")
+        {
             Ok(page) => {
                 let now = Instant::now();
                 seen.extend(page.events.into_iter().map(|event| (now, event)));
                 if page.ceiling == after {
                     wait_for_more(&store, after, end.clone()).await;
                 }
-                assert!(page.ceiling >= after, "the ceiling is never before the position asked for");
+                assert!(
+                    page.ceiling >= after,
+                    "the ceiling is never before the position asked for"
+                );
                 after = page.ceiling;
             }
             Err(StoreError::Unavailable { .. } | StoreError::OutdatedEpoch { .. }) => {

@@ -10,8 +10,8 @@ pub(crate) mod server;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Append, CodecId, EventStore, Expected, Fingerprint, Load, LogQuery, NewEvent, NewSnapshot, Position, StoreError,
-    StoredEvent, StreamId, Version,
+    Append, CodecId, EventStore, Expected, Fingerprint, Load, LogQuery, NewEvent, NewSnapshot,
+    Position, StoreError, StoredEvent, StreamId, Version,
 };
 use jiff::Timestamp;
 use tokio::time::timeout;
@@ -30,7 +30,13 @@ pub(crate) fn stream() -> StreamId {
 
 pub(crate) fn event(payload: impl Into<Vec<u8>>) -> NewEvent {
     let (payload, metadata) = (payload.into(), Vec::new());
-    NewEvent { name: "deposited".into(), schema_version: 1, codec: CodecId(0), payload, metadata }
+    NewEvent {
+        name: "deposited".into(),
+        schema_version: 1,
+        codec: CodecId(0),
+        payload,
+        metadata,
+    }
 }
 
 /// One event for a stream of its own.
@@ -46,7 +52,10 @@ pub(crate) fn append_to(stream: &StreamId, expected: Expected) -> Append {
 pub(crate) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
     let (mut log, mut after) = (Vec::new(), Position::ZERO);
     loop {
-        let page = store.read_log(LogQuery::after(after)).await.expect("a page");
+        let page = store
+            .read_log(LogQuery::after(after))
+            .await
+            .expect("a page");
         if page.ceiling == after {
             return log;
         }
@@ -62,7 +71,13 @@ pub(crate) fn reads_of(stream: &StreamId) -> (Load, LogQuery) {
 
 pub(crate) fn snapshot(stream: &StreamId, version: u64) -> NewSnapshot {
     let (stream, version) = (stream.clone(), Version::new(version));
-    NewSnapshot { stream, version, fingerprint: FINGERPRINT, codec: CodecId(0), payload: b"state".to_vec() }
+    NewSnapshot {
+        stream,
+        version,
+        fingerprint: FINGERPRINT,
+        codec: CodecId(0),
+        payload: b"state".to_vec(),
+    }
 }
 
 /// The text of an error that a human can read in one line.
@@ -78,14 +93,19 @@ pub(crate) fn one_line(error: &StoreError) -> String {
 /// The server does not answer.
 pub(crate) async fn connect(url: &str) -> Client {
     let connecting = tokio_postgres::connect(url, NoTls);
-    let (client, connection) =
-        timeout(Duration::from_secs(20), connecting).await.expect("an answer").expect("a connection");
+    let (client, connection) = timeout(Duration::from_secs(20), connecting)
+        .await
+        .expect("an answer")
+        .expect("a connection");
     tokio::spawn(connection);
     client
 }
 
 /// A number somebody may want to know.
-#[expect(clippy::print_stderr, reason = "the harness keeps it back unless asked")]
+#[expect(
+    clippy::print_stderr,
+    reason = "the harness keeps it back unless asked"
+)]
 pub(crate) fn report(line: &str) {
     eprintln!("{line}");
 }

@@ -76,7 +76,9 @@ struct Network {
 impl Proxy {
     /// In front of the server at `port` of the loopback.
     pub(crate) async fn before(port: u16) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a free port");
         let port_of_proxy = listener.local_addr().expect("an address").port();
         let network = Arc::new(Network {
             server: (Ipv4Addr::LOCALHOST, port).into(),
@@ -88,7 +90,11 @@ impl Proxy {
             cuts: watch::Sender::new(0),
         });
         let listening = tokio::spawn(listen(listener, Arc::clone(&network)));
-        Self { port: port_of_proxy, network, listening }
+        Self {
+            port: port_of_proxy,
+            network,
+            listening,
+        }
     }
 
     /// The way to the server of `url` that leads through here.
@@ -98,7 +104,11 @@ impl Proxy {
 
     /// What the server was asked so far, on all connections. Each entry is a round trip.
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.network.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.network
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// `fault` befalls the next request that contains `mark`.
@@ -115,7 +125,10 @@ impl Proxy {
     pub(crate) async fn leave(&self) {
         self.network.away.send_replace(true);
         self.cut();
-        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).await.is_ok() {
+        while TcpStream::connect((Ipv4Addr::LOCALHOST, self.port))
+            .await
+            .is_ok()
+        {
             sleep(Duration::from_millis(1)).await;
         }
     }
@@ -195,7 +208,9 @@ async fn listen(listener: TcpListener, network: Arc<Network>) {
         }
         let open = match listener.take() {
             Some(open) => open,
-            None => TcpListener::bind(address).await.expect("the port is still free"),
+            None => TcpListener::bind(address)
+                .await
+                .expect("the port is still free"),
         };
         tokio::select! {
             accepted = open.accept() => {
@@ -212,7 +227,9 @@ async fn listen(listener: TcpListener, network: Arc<Network>) {
 async fn connect_through(client: TcpStream, network: Arc<Network>) {
     let mut cuts = network.cuts.subscribe();
     network.while_silent().await;
-    let Ok(server) = TcpStream::connect(network.server).await else { return };
+    let Ok(server) = TcpStream::connect(network.server).await else {
+        return;
+    };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
@@ -236,8 +253,14 @@ async fn pass_requests(
     while let Ok(read @ 1..) = client.read(&mut bytes).await {
         network.while_silent().await;
         let finished = requests.take(&bytes[..read]);
-        let fault = finished.iter().find_map(|request| network.fault_of(request));
-        network.requests.lock().unwrap_or_else(PoisonError::into_inner).extend(finished);
+        let fault = finished
+            .iter()
+            .find_map(|request| network.fault_of(request));
+        network
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .extend(finished);
         match fault {
             Some(Fault::CutBeforeRequest) => return,
             Some(Fault::CutWithinRequest) => {
@@ -304,7 +327,12 @@ impl Requests {
     const WANTS_TLS: [u8; 4] = 80_877_103_i32.to_be_bytes();
 
     fn of(connection: u64) -> Self {
-        Self { connection, begun: false, unfinished: Vec::new(), request: Vec::new() }
+        Self {
+            connection,
+            begun: false,
+            unfinished: Vec::new(),
+            request: Vec::new(),
+        }
     }
 
     /// The requests that end with `bytes`: those after which the client waits for the server.
@@ -319,7 +347,10 @@ impl Requests {
             // Sync and Query are what a server answers to.
             if kind == b'S' || kind == b'Q' {
                 let bytes = std::mem::take(&mut self.request);
-                finished.push(Request { connection: self.connection, bytes });
+                finished.push(Request {
+                    connection: self.connection,
+                    bytes,
+                });
             }
         }
         finished
@@ -330,6 +361,7 @@ impl Requests {
         let head = usize::from(self.begun);
         let length = self.unfinished.get(head..head + 4)?;
         let length = head + u32::from_be_bytes(length.try_into().expect("four bytes")) as usize;
-        (self.unfinished.len() >= length).then(|| (if self.begun { self.unfinished[0] } else { 0 }, length))
+        (self.unfinished.len() >= length)
+            .then(|| (if self.begun { self.unfinished[0] } else { 0 }, length))
     }
 }

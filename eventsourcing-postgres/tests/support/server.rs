@@ -99,20 +99,45 @@ impl Server {
     pub(crate) fn standby(&self, port: Option<u16>) -> Self {
         let folder = new_folder();
         let mut copy = as_owner(programs().join("pg_basebackup"));
-        let primary = format!("host=127.0.0.1 port={} user=postgres application_name=standby", self.port);
-        copy.args(["--no-sync", "--write-recovery-conf", "--wal-method=stream", "--checkpoint=fast"]);
-        let output =
-            copy.arg("-d").arg(primary).arg("-D").arg(folder.join("data")).output().expect("pg_basebackup runs");
-        assert!(output.status.success(), "pg_basebackup failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        let primary = format!(
+            "host=127.0.0.1 port={} user=postgres application_name=standby",
+            self.port
+        );
+        copy.args([
+            "--no-sync",
+            "--write-recovery-conf",
+            "--wal-method=stream",
+            "--checkpoint=fast",
+        ]);
+        let output = copy
+            .arg("-d")
+            .arg(primary)
+            .arg("-D")
+            .arg(folder.join("data"))
+            .output()
+            .expect("pg_basebackup runs");
+        assert!(
+            output.status.success(),
+            "pg_basebackup failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         let standby = Self::at(folder, port.unwrap_or_else(free_port));
         standby.add_setting(&format!("port = {}", standby.port));
-        assert!(standby.control("start"), "the standby does not start:\n{}", standby.log());
+        assert!(
+            standby.control("start"),
+            "the standby does not start:\n{}",
+            standby.log()
+        );
         standby
     }
 
     /// Makes a standby a primary, and returns when it takes writes.
     pub(crate) fn promote(&self) {
-        assert!(self.control("promote"), "the standby is not promoted:\n{}", self.log());
+        assert!(
+            self.control("promote"),
+            "the standby is not promoted:\n{}",
+            self.log()
+        );
     }
 
     /// Copies the data while the server runs, in place of an earlier copy. See [`Self::restore`].
@@ -120,9 +145,20 @@ impl Server {
         let saved = self.folder.join("saved");
         let _ = fs::remove_dir_all(&saved);
         let mut copy = as_owner(programs().join("pg_basebackup"));
-        copy.args(["--no-sync", "--wal-method=stream", "--checkpoint=fast", "-d", &self.url("postgres"), "-D"]);
+        copy.args([
+            "--no-sync",
+            "--wal-method=stream",
+            "--checkpoint=fast",
+            "-d",
+            &self.url("postgres"),
+            "-D",
+        ]);
         let output = copy.arg(&saved).output().expect("pg_basebackup runs");
-        assert!(output.status.success(), "pg_basebackup failed:\n{}", String::from_utf8_lossy(&output.stderr));
+        assert!(
+            output.status.success(),
+            "pg_basebackup failed:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
 
     /// Goes back to the data of the last [`Self::back_up`].
@@ -136,7 +172,11 @@ impl Server {
 
     fn at(folder: PathBuf, port: u16) -> Self {
         let keeper = Mutex::new(Keeper::new(&folder));
-        Self { folder, port, keeper }
+        Self {
+            folder,
+            port,
+            keeper,
+        }
     }
 
     /// What connects to `database` as the owner of everything.
@@ -155,7 +195,11 @@ impl Server {
 
     /// Stops the server as a crash would: no goodbye, no flushing.
     pub(crate) fn crash(&self) {
-        assert!(self.control("stop -m immediate"), "the server does not stop:\n{}", self.log());
+        assert!(
+            self.control("stop -m immediate"),
+            "the server does not stop:\n{}",
+            self.log()
+        );
     }
 
     /// Keeps a copy of the whole server, which is stopped meanwhile.
@@ -174,18 +218,29 @@ impl Server {
     }
 
     fn copy(&self, from: &str, to: &str) {
-        let copied = Command::new("cp").arg("-a").args([self.folder.join(from), self.folder.join(to)]).status();
+        let copied = Command::new("cp")
+            .arg("-a")
+            .args([self.folder.join(from), self.folder.join(to)])
+            .status();
         assert!(copied.expect("cp").success(), "{from} is not copied");
     }
 
     /// Stops the server in an orderly way, without waiting for its clients to leave.
     pub(crate) fn stop(&self) {
-        assert!(self.control("stop -m fast"), "the server does not stop:\n{}", self.log());
+        assert!(
+            self.control("stop -m fast"),
+            "the server does not stop:\n{}",
+            self.log()
+        );
     }
 
     /// Starts a stopped server again, at the same port.
     pub(crate) fn start_again(&self) {
-        assert!(self.control("start"), "the server does not start again:\n{}", self.log());
+        assert!(
+            self.control("start"),
+            "the server does not start again:\n{}",
+            self.log()
+        );
     }
 
     /// Puts a file into the server's folder, beside its data, for it alone to read.
@@ -197,7 +252,11 @@ impl Server {
 
     /// Has the server read its settings and its certificate again, which it does soon.
     pub(crate) fn reload(&self) {
-        assert!(self.control("reload"), "the server does not reload:\n{}", self.log());
+        assert!(
+            self.control("reload"),
+            "the server does not reload:\n{}",
+            self.log()
+        );
     }
 
     /// Adds a setting, which counts when the server starts again.
@@ -207,7 +266,11 @@ impl Server {
 
     /// Starts a stopped server again, and does not wait until it takes connections.
     pub(crate) fn start_without_waiting(&self) {
-        assert!(self.control("start -W"), "the server does not start again:\n{}", self.log());
+        assert!(
+            self.control("start -W"),
+            "the server does not start again:\n{}",
+            self.log()
+        );
     }
 
     fn configure(&self, setting: &str) {
@@ -224,12 +287,17 @@ impl Server {
     }
 
     fn control(&self, order: &str) -> bool {
-        self.keeper.lock().unwrap_or_else(PoisonError::into_inner).obey(order)
+        self.keeper
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .obey(order)
     }
 
     /// What the server and `pg_ctl` have to say.
     fn log(&self) -> String {
-        ["control", "log"].map(|name| fs::read_to_string(self.folder.join(name)).unwrap_or_default()).concat()
+        ["control", "log"]
+            .map(|name| fs::read_to_string(self.folder.join(name)).unwrap_or_default())
+            .concat()
     }
 }
 
@@ -237,19 +305,35 @@ impl Keeper {
     fn new(folder: &Path) -> Self {
         let mut command = as_owner("sh");
         // In a group of its own it outlives what the terminal sends to the tests, and can still clean up.
-        command.args(["-c", KEEPER]).arg(programs()).arg(folder).process_group(0);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        command
+            .args(["-c", KEEPER])
+            .arg(programs())
+            .arg(folder)
+            .process_group(0);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
         let mut process = command.spawn().expect("a shell");
         let orders = process.stdin.take();
         let answers = BufReader::new(process.stdout.take().expect("its standard output"));
-        Self { process, orders, answers }
+        Self {
+            process,
+            orders,
+            answers,
+        }
     }
 
     fn obey(&mut self, order: &str) -> bool {
-        let orders = self.orders.as_mut().expect("open until the server is dropped");
+        let orders = self
+            .orders
+            .as_mut()
+            .expect("open until the server is dropped");
         writeln!(orders, "{order}").expect("the keeper listens");
         let mut answer = String::new();
-        self.answers.read_line(&mut answer).expect("the keeper answers");
+        self.answers
+            .read_line(&mut answer)
+            .expect("the keeper answers");
         answer.trim() == "0"
     }
 }
@@ -266,13 +350,17 @@ pub(crate) fn shared_url() -> String {
     static SHARED: OnceLock<Server> = OnceLock::new();
     match given_url() {
         Some(url) => url,
-        None => SHARED.get_or_init(|| Server::start(FORGETFUL)).url("postgres"),
+        None => SHARED
+            .get_or_init(|| Server::start(FORGETFUL))
+            .url("postgres"),
     }
 }
 
 /// The server that was given, if one was.
 pub(crate) fn given_url() -> Option<String> {
-    std::env::var(URL_VARIABLE).ok().filter(|url| !url.is_empty())
+    std::env::var(URL_VARIABLE)
+        .ok()
+        .filter(|url| !url.is_empty())
 }
 
 /// A program of PostgreSQL, to be run by anybody.
@@ -285,8 +373,16 @@ pub(crate) fn program(name: &str) -> Command {
 /// # Panics
 /// The server refuses it.
 pub(crate) fn execute(url: &str, sql: &str) {
-    let done = program("psql").arg(url).args(["-Xqc", sql]).output().expect("psql runs");
-    assert!(done.status.success(), "{sql}: {}", String::from_utf8_lossy(&done.stderr));
+    let done = program("psql")
+        .arg(url)
+        .args(["-Xqc", sql])
+        .output()
+        .expect("psql runs");
+    assert!(
+        done.status.success(),
+        "{sql}: {}",
+        String::from_utf8_lossy(&done.stderr)
+    );
 }
 
 /// Where PostgreSQL's programs are.
@@ -308,15 +404,25 @@ fn programs() -> &'static Path {
 }
 
 fn is_complete(folder: &Path) -> bool {
-    ["initdb", "postgres", "pg_ctl", "pg_dump", "psql"].iter().all(|program| folder.join(program).is_file())
+    ["initdb", "postgres", "pg_ctl", "pg_dump", "psql"]
+        .iter()
+        .all(|program| folder.join(program).is_file())
 }
 
 /// Where Debian and its kin keep the programs, the newest release first.
 fn places_of_distributions() -> Vec<PathBuf> {
-    let Ok(releases) = fs::read_dir("/usr/lib/postgresql") else { return Vec::new() };
-    let mut releases: Vec<_> = releases.filter_map(|release| Some(release.ok()?.path())).collect();
+    let Ok(releases) = fs::read_dir("/usr/lib/postgresql") else {
+        return Vec::new();
+    };
+    let mut releases: Vec<_> = releases
+        .filter_map(|release| Some(release.ok()?.path()))
+        .collect();
     releases.sort_by_key(|release| release.file_name()?.to_str()?.parse::<u32>().ok());
-    releases.iter().rev().map(|release| release.join("bin")).collect()
+    releases
+        .iter()
+        .rev()
+        .map(|release| release.join("bin"))
+        .collect()
 }
 
 /// A folder with a new cluster in it, which belongs to whom the server runs as.
@@ -325,13 +431,27 @@ fn new_cluster(settings: &[&str], files: &[(&str, &str)]) -> PathBuf {
     let data = folder.join("data");
     let mut initdb = as_owner(programs().join("initdb"));
     initdb
-        .args(["--no-sync", "--auth=trust", "--username=postgres", "--no-locale", "--encoding=UTF8", "-D"])
+        .args([
+            "--no-sync",
+            "--auth=trust",
+            "--username=postgres",
+            "--no-locale",
+            "--encoding=UTF8",
+            "-D",
+        ])
         .arg(&data);
     let output = initdb.current_dir(&folder).output().expect("initdb runs");
-    assert!(output.status.success(), "initdb failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "initdb failed:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 
     let settings = format!("{SETTINGS}{}\n", settings.join("\n"));
-    let own = [("data/postgresql.conf", settings.as_str()), ("data/pg_hba.conf", WHO_MAY_CONNECT)];
+    let own = [
+        ("data/postgresql.conf", settings.as_str()),
+        ("data/pg_hba.conf", WHO_MAY_CONNECT),
+    ];
     for (name, text) in own.iter().chain(files) {
         let path = folder.join(name);
         fs::write(&path, text).expect("a file");
@@ -341,20 +461,28 @@ fn new_cluster(settings: &[&str], files: &[(&str, &str)]) -> PathBuf {
 }
 
 fn new_folder() -> PathBuf {
-    let folder = tempfile::Builder::new().prefix("eventsourcing-postgres-").tempdir();
+    let folder = tempfile::Builder::new()
+        .prefix("eventsourcing-postgres-")
+        .tempdir();
     let folder = folder.expect("a temporary folder").keep();
     give_to_owner(&folder);
     folder
 }
 
 fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port").port()
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .expect("a free port")
+        .port()
 }
 
 /// A command for whom the server runs as. PostgreSQL refuses to run as the superuser.
 fn as_owner(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
-    command.env_clear().env("LC_ALL", "C").env("PATH", std::env::var_os("PATH").unwrap_or_default());
+    command
+        .env_clear()
+        .env("LC_ALL", "C")
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default());
     if let Some((user, group)) = owner() {
         command.uid(user).gid(group).current_dir("/");
     }
@@ -379,11 +507,17 @@ pub(crate) fn user_of_servers() -> Option<(u32, u32)> {
 fn owner() -> Option<(u32, u32)> {
     let superuser = fs::metadata("/proc/self").is_ok_and(|this| this.uid() == 0);
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    superuser.then(|| user(&users, "postgres").or_else(|| user(&users, "nobody")).unwrap_or((65_534, 65_534)))
+    superuser.then(|| {
+        user(&users, "postgres")
+            .or_else(|| user(&users, "nobody"))
+            .unwrap_or((65_534, 65_534))
+    })
 }
 
 fn user(users: &str, name: &str) -> Option<(u32, u32)> {
-    let line = users.lines().find(|line| line.split(':').next() == Some(name))?;
+    let line = users
+        .lines()
+        .find(|line| line.split(':').next() == Some(name))?;
     let mut fields = line.split(':').skip(2);
     Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, Value};
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition, FollowersQuery, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery,
-    Position, Receipt, Slice, StoreError, StoredEvent, StreamQuery, Tracking, VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage,
+    LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
+    StreamQuery, Tracking, VisibleLog,
 };
 use eventsourcing_core::testing::conformance::Fixture;
 use eventsourcing_sqlite::SqliteStore;
@@ -33,7 +34,11 @@ pub(crate) trait Flaw: Send + Sync + 'static {
         transaction.step(&step).await
     }
 
-    async fn execute(transaction: &mut dyn Transaction, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+    async fn execute(
+        transaction: &mut dyn Transaction,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<u64, SqlError> {
         transaction.execute(sql, values).await
     }
 
@@ -41,7 +46,11 @@ pub(crate) trait Flaw: Send + Sync + 'static {
         transaction.commit().await
     }
 
-    async fn query(database: &dyn Database, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+    async fn query(
+        database: &dyn Database,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<Vec<Row>, SqlError> {
         database.query(sql, values).await
     }
 }
@@ -95,12 +104,18 @@ impl<X: Flaw> Fixture for Flawed<X> {
     async fn new() -> Self {
         let store = SqliteStore::in_memory().expect("memory");
         let database = store.database().expect("a database");
-        let database = Arc::new(FlawedDatabase { database, flaw: std::marker::PhantomData });
+        let database = Arc::new(FlawedDatabase {
+            database,
+            flaw: std::marker::PhantomData,
+        });
         Self(FlawedStore { store, database })
     }
 
     async fn open(&self) -> FlawedStore<X> {
-        FlawedStore { store: self.0.store.clone(), database: Arc::clone(&self.0.database) }
+        FlawedStore {
+            store: self.0.store.clone(),
+            database: Arc::clone(&self.0.database),
+        }
     }
 }
 
@@ -111,8 +126,16 @@ impl<X: Flaw> Database for FlawedDatabase<X> {
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        let (database, transaction) = (Arc::clone(&self.database), Some(X::begin(&*self.database).await?));
-        Ok(Box::new(FlawedTransaction::<X> { database, transaction, done: Vec::new(), flaw: std::marker::PhantomData }))
+        let (database, transaction) = (
+            Arc::clone(&self.database),
+            Some(X::begin(&*self.database).await?),
+        );
+        Ok(Box::new(FlawedTransaction::<X> {
+            database,
+            transaction,
+            done: Vec::new(),
+            flaw: std::marker::PhantomData,
+        }))
     }
 }
 
@@ -130,17 +153,25 @@ impl<X: Flaw> FlawedTransaction<X> {
         for operation in self.done.clone() {
             match operation {
                 Operation::Step(step) => self.transaction().await?.step(&step).await?,
-                Operation::Execute(sql, values) => drop(self.transaction().await?.execute(&sql, &values).await?),
+                Operation::Execute(sql, values) => {
+                    drop(self.transaction().await?.execute(&sql, &values).await?)
+                }
             }
         }
         Ok(())
     }
 
-    async fn finish<T, E: From<StoreError>>(&mut self, operation: Operation, outcome: Result<T, E>) -> Result<T, E> {
+    async fn finish<T, E: From<StoreError>>(
+        &mut self,
+        operation: Operation,
+        outcome: Result<T, E>,
+    ) -> Result<T, E> {
         match &outcome {
             Ok(_) if X::FORGETS_REFUSALS => self.done.push(operation),
             Ok(_) => self.after_operation().await?,
-            Err(_) if X::FORGETS_REFUSALS => self.forget_refusal().await.expect("it went well before"),
+            Err(_) if X::FORGETS_REFUSALS => {
+                self.forget_refusal().await.expect("it went well before")
+            }
             Err(_) => {}
         }
         outcome
@@ -150,7 +181,11 @@ impl<X: Flaw> FlawedTransaction<X> {
         if !X::COMMITS_EACH_OPERATION {
             return Ok(());
         }
-        self.transaction.take().expect("it has begun").commit().await
+        self.transaction
+            .take()
+            .expect("it has begun")
+            .commit()
+            .await
     }
 }
 
@@ -163,12 +198,17 @@ impl<X: Flaw> Transaction for FlawedTransaction<X> {
 
     async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
         let executed = X::execute(self.transaction().await?, sql, values).await;
-        self.finish(Operation::Execute(sql.to_owned(), values.to_vec()), executed).await
+        self.finish(
+            Operation::Execute(sql.to_owned(), values.to_vec()),
+            executed,
+        )
+        .await
     }
 
     async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
         let rows = self.transaction().await?.query(sql, values).await;
-        self.finish(Operation::Execute(sql.to_owned(), values.to_vec()), rows).await
+        self.finish(Operation::Execute(sql.to_owned(), values.to_vec()), rows)
+            .await
     }
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
@@ -219,7 +259,11 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.store.receipt(command_id).await
     }
 
-    async fn receipts(&self, after: Option<CommandId>, limit: usize) -> Result<Vec<Receipt>, StoreError> {
+    async fn receipts(
+        &self,
+        after: Option<CommandId>,
+        limit: usize,
+    ) -> Result<Vec<Receipt>, StoreError> {
         self.store.receipts(after, limit).await
     }
 
@@ -243,11 +287,20 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.store.lease(request).await
     }
 
-    async fn lease_holder(&self, follower: &Name, upstream: LogId) -> Result<Option<LeaseHolder>, StoreError> {
+    async fn lease_holder(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+    ) -> Result<Option<LeaseHolder>, StoreError> {
         self.store.lease_holder(follower, upstream).await
     }
 
-    async fn release(&self, follower: &Name, upstream: LogId, token: LeaseToken) -> Result<(), StoreError> {
+    async fn release(
+        &self,
+        follower: &Name,
+        upstream: LogId,
+        token: LeaseToken,
+    ) -> Result<(), StoreError> {
         self.store.release(follower, upstream, token).await
     }
 
@@ -255,7 +308,11 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.store.visible(position).await
     }
 
-    async fn wait_beyond(&self, position: Position, epoch: Option<Epoch>) -> Result<Position, StoreError> {
+    async fn wait_beyond(
+        &self,
+        position: Position,
+        epoch: Option<Epoch>,
+    ) -> Result<Position, StoreError> {
         self.store.wait_beyond(position, epoch).await
     }
 

@@ -89,7 +89,14 @@ impl Flaw for StepsFromAnywhere {
         match transaction.step(&step).await {
             Err(StoreError::TrackingConflict { actual, .. }) => {
                 let (from, to) = (actual, step.to.max(actual));
-                transaction.step(&Tracking { from, to, revision: None, ..step }).await
+                transaction
+                    .step(&Tracking {
+                        from,
+                        to,
+                        revision: None,
+                        ..step
+                    })
+                    .await
             }
             outcome => outcome,
         }
@@ -129,7 +136,9 @@ struct Detached(Arc<Mutex<Option<Box<dyn Transaction>>>>);
 #[async_trait]
 impl Flaw for CommitsWhatNobodyWaitedFor {
     async fn begin(database: &dyn Database) -> Result<Box<dyn Transaction>, StoreError> {
-        Ok(Box::new(Detached(Arc::new(Mutex::new(Some(database.begin().await?))))))
+        Ok(Box::new(Detached(Arc::new(Mutex::new(Some(
+            database.begin().await?,
+        ))))))
     }
 }
 
@@ -145,14 +154,26 @@ impl Transaction for Detached {
     async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
         let mut transaction = Arc::clone(&self.0).lock_owned().await;
         let order = (sql.to_owned(), values.to_vec());
-        let executed = tokio::spawn(async move { transaction.as_mut().expect(OPEN).execute(&order.0, &order.1).await });
+        let executed = tokio::spawn(async move {
+            transaction
+                .as_mut()
+                .expect(OPEN)
+                .execute(&order.0, &order.1)
+                .await
+        });
         executed.await.expect("no panic")
     }
 
     async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
         let mut transaction = Arc::clone(&self.0).lock_owned().await;
         let order = (sql.to_owned(), values.to_vec());
-        let rows = tokio::spawn(async move { transaction.as_mut().expect(OPEN).query(&order.0, &order.1).await });
+        let rows = tokio::spawn(async move {
+            transaction
+                .as_mut()
+                .expect(OPEN)
+                .query(&order.0, &order.1)
+                .await
+        });
         rows.await.expect("no panic")
     }
 
@@ -171,11 +192,23 @@ impl Transaction for Busy {
     }
 
     async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
-        self.0.lock().await.as_mut().expect(OPEN).execute(sql, values).await
+        self.0
+            .lock()
+            .await
+            .as_mut()
+            .expect(OPEN)
+            .execute(sql, values)
+            .await
     }
 
     async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        self.0.lock().await.as_mut().expect(OPEN).query(sql, values).await
+        self.0
+            .lock()
+            .await
+            .as_mut()
+            .expect(OPEN)
+            .query(sql, values)
+            .await
     }
 
     async fn commit(self: Box<Self>) -> Result<(), StoreError> {
@@ -224,13 +257,20 @@ pub(crate) struct TakesParametersInTheOrderTheyOccur;
 
 #[async_trait]
 impl Flaw for TakesParametersInTheOrderTheyOccur {
-    async fn execute(transaction: &mut dyn Transaction, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+    async fn execute(
+        transaction: &mut dyn Transaction,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<u64, SqlError> {
         let mut parts = sql.split('$');
         let mut in_order = parts.next().unwrap_or_default().to_owned();
         let mut count = 0;
         for part in parts {
             count += 1;
-            in_order += &format!("${count}{}", part.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+            in_order += &format!(
+                "${count}{}",
+                part.trim_start_matches(|digit: char| digit.is_ascii_digit())
+            );
         }
         let mut values = values.to_vec();
         values.resize(count, Value::Null);
@@ -242,7 +282,11 @@ pub(crate) struct AlwaysCountsOne;
 
 #[async_trait]
 impl Flaw for AlwaysCountsOne {
-    async fn execute(transaction: &mut dyn Transaction, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+    async fn execute(
+        transaction: &mut dyn Transaction,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<u64, SqlError> {
         transaction.execute(sql, values).await.map(|_| 1)
     }
 }
@@ -252,9 +296,15 @@ pub(crate) struct BlamesTheStore;
 
 #[async_trait]
 impl Flaw for BlamesTheStore {
-    async fn execute(transaction: &mut dyn Transaction, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
+    async fn execute(
+        transaction: &mut dyn Transaction,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<u64, SqlError> {
         let outcome = transaction.execute(sql, values).await;
-        outcome.map_err(|error| SqlError::Store(StoreError::unavailable("something went wrong", error)))
+        outcome.map_err(|error| {
+            SqlError::Store(StoreError::unavailable("something went wrong", error))
+        })
     }
 }
 
@@ -262,7 +312,11 @@ pub(crate) struct WritesInQueries;
 
 #[async_trait]
 impl Flaw for WritesInQueries {
-    async fn query(database: &dyn Database, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
+    async fn query(
+        database: &dyn Database,
+        sql: &str,
+        values: &[Value],
+    ) -> Result<Vec<Row>, SqlError> {
         let mut transaction = database.begin().await?;
         let rows = transaction.query(sql, values).await?;
         transaction.commit().await?;

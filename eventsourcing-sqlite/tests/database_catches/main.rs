@@ -76,15 +76,22 @@ async fn assert_caught<X: Flaw>(promise: Promise<Flawed<X>>) {
 
 #[test]
 fn every_function_about_databases_is_shown_to_catch_something() {
-    let functions = database_promises::<Flawed<Sound>>().into_iter().map(|promise| promise.name);
+    let functions = database_promises::<Flawed<Sound>>()
+        .into_iter()
+        .map(|promise| promise.name);
     assert_eq!(functions.collect::<BTreeSet<_>>(), tested_functions());
 }
 
 /// What the flawed databases are made of keeps every promise, so that it is the flaw that is noticed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn database_without_flaw_keeps_the_promises() {
-    let prove = |promise: Promise<Flawed<Sound>>| tokio::spawn(async move { promise.prove().await });
-    for proof in database_promises().into_iter().map(prove).collect::<Vec<_>>() {
+    let prove =
+        |promise: Promise<Flawed<Sound>>| tokio::spawn(async move { promise.prove().await });
+    for proof in database_promises()
+        .into_iter()
+        .map(prove)
+        .collect::<Vec<_>>()
+    {
         proof.await.expect("no panic");
     }
 }

@@ -33,23 +33,32 @@ const ACKNOWLEDGED: &str = "acknowledged";
 const REFUSED: &str = "refused";
 
 fn nanoseconds() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("a time after 1970").as_nanos()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time after 1970")
+        .as_nanos()
 }
 
 fn say(line: &str) {
-    stdout().write_all(line.as_bytes()).expect("the parent listens");
+    stdout()
+        .write_all(line.as_bytes())
+        .expect("the parent listens");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn child_process_writes_until_it_is_refused() {
-    let Some(path) = std::env::var_os(CHILD_PATH) else { return };
+    let Some(path) = std::env::var_os(CHILD_PATH) else {
+        return;
+    };
     // The test harness has begun a line.
     say("\n");
     let store = match SqliteStore::open(&path).await {
         Ok(store) => store,
         Err(error) => return say(&format!("{REFUSED} {error}\n")),
     };
-    let writers: Vec<_> = (0..TASKS).map(|_| tokio::spawn(write_without_end(store.clone()))).collect();
+    let writers: Vec<_> = (0..TASKS)
+        .map(|_| tokio::spawn(write_without_end(store.clone())))
+        .collect();
     // The parent closes the standard input when the child has to end.
     let ended = tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new()));
     ended.await.expect("a thread").expect("standard input");
@@ -111,22 +120,38 @@ impl Writer {
         let mut child = command.spawn().expect("a child process");
         let output = BufReader::new(child.stdout.take().expect("its standard output"));
         let (said, lines) = mpsc::channel();
-        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| said.send(line)));
+        thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| said.send(line))
+        });
         let input = child.stdin.take();
-        Self { child, input, lines }
+        Self {
+            child,
+            input,
+            lines,
+        }
     }
 
     /// Waits for the first append that is acknowledged or refused.
     fn wait_for_life(&self, said: &mut Said) {
         while said.acknowledged.is_empty() && said.refusals.is_empty() {
-            said.hear(&self.lines.recv_timeout(Duration::from_secs(60)).expect("a child that writes"));
+            said.hear(
+                &self
+                    .lines
+                    .recv_timeout(Duration::from_secs(60))
+                    .expect("a child that writes"),
+            );
         }
     }
 
     fn listen_for_refusals(&self, said: &mut Said) {
         let until = Instant::now() + AFTERWARDS;
         while said.refusals.len() < REFUSALS
-            && let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now()))
+            && let Ok(line) = self
+                .lines
+                .recv_timeout(until.saturating_duration_since(Instant::now()))
         {
             said.hear(&line);
         }
@@ -164,7 +189,11 @@ impl Said {
     }
 
     fn since(&self, moment: u128) -> Vec<Uuid> {
-        self.acknowledged.iter().filter(|(_, began)| *began > moment).map(|(id, _)| *id).collect()
+        self.acknowledged
+            .iter()
+            .filter(|(_, began)| *began > moment)
+            .map(|(id, _)| *id)
+            .collect()
     }
 }
 
@@ -220,7 +249,12 @@ impl Scene {
         store_with(&place, random.usize(1..40)).await;
         fs::rename(place.file(), &file).expect("it is moved");
         copy(&file, &backup);
-        Self { place, folder, file, backup }
+        Self {
+            place,
+            folder,
+            file,
+            backup,
+        }
     }
 
     fn each_part(&self, change: impl Fn(&Path)) {
@@ -242,7 +276,8 @@ impl Scene {
             Accident::Rename => {
                 fs::create_dir(&elsewhere).expect("a folder");
                 self.each_part(|part| {
-                    fs::rename(part, elsewhere.join(part.file_name().expect("a name"))).expect("it is renamed");
+                    fs::rename(part, elsewhere.join(part.file_name().expect("a name")))
+                        .expect("it is renamed");
                 });
             }
             Accident::RenameFileOnly => fs::rename(&self.file, elsewhere).expect("it is renamed"),
@@ -274,11 +309,21 @@ impl Scene {
             return None;
         }
         let store = SqliteStore::open(&self.file).await.ok()?;
-        let page = store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.expect("the log");
+        let page = store
+            .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+            .await
+            .expect("the log");
         store.close().await;
         assert_sound(&self.file);
-        let text = |event: &eventsourcing_core::store::StoredEvent| String::from_utf8(event.payload.clone());
-        Some(page.events.iter().filter_map(|event| text(event).ok()?.parse().ok()).collect())
+        let text = |event: &eventsourcing_core::store::StoredEvent| {
+            String::from_utf8(event.payload.clone())
+        };
+        Some(
+            page.events
+                .iter()
+                .filter_map(|event| text(event).ok()?.parse().ok())
+                .collect(),
+        )
     }
 }
 
@@ -301,7 +346,8 @@ async fn play(accident: Accident, random: &mut fastrand::Rng, context: &str) -> 
     if killed_before {
         running = Some(Writer::start(&scene.file));
     }
-    let second = (accident == Accident::SecondName).then(|| Writer::start(&scene.place.folder().join("elsewhere")));
+    let second = (accident == Accident::SecondName)
+        .then(|| Writer::start(&scene.place.folder().join("elsewhere")));
     if let Some(running) = &running {
         running.listen_for_refusals(&mut said);
     }
@@ -309,7 +355,10 @@ async fn play(accident: Accident, random: &mut fastrand::Rng, context: &str) -> 
         let mut by_second_name = Said::default();
         second.wait_for_life(&mut by_second_name);
         second.end(&mut by_second_name);
-        assert!(by_second_name.acknowledged.is_empty(), "the second name was written to; {context}");
+        assert!(
+            by_second_name.acknowledged.is_empty(),
+            "the second name was written to; {context}"
+        );
     }
     let writer = running.expect("it runs");
     match random.bool() {
@@ -326,10 +375,15 @@ async fn play(accident: Accident, random: &mut fastrand::Rng, context: &str) -> 
             said.refusals
         );
     }
-    let has_all = found.is_some_and(|events| said.acknowledged.iter().all(|(id, _)| events.contains(id)));
+    let has_all =
+        found.is_some_and(|events| said.acknowledged.iter().all(|(id, _)| events.contains(id)));
     match accident {
         Accident::Copy | Accident::SecondName => {
-            assert!(said.refusals.is_empty(), "a false alarm: {:?}; {context}", said.refusals);
+            assert!(
+                said.refusals.is_empty(),
+                "a false alarm: {:?}; {context}",
+                said.refusals
+            );
             assert!(has_all, "an append is missing; {context}");
         }
         // A store that cannot tell yet lets its appends wait.
@@ -338,20 +392,31 @@ async fn play(accident: Accident, random: &mut fastrand::Rng, context: &str) -> 
         Accident::RestoreInPlace | Accident::RestoreBesideOldLog if said.refusals.is_empty() => {
             assert!(has_all, "an append is missing; {context}");
         }
-        _ => assert!(!said.refusals.is_empty(), "it was not noticed; {context}; {:?}", names_in(scene.place.folder())),
+        _ => assert!(
+            !said.refusals.is_empty(),
+            "it was not noticed; {context}; {:?}",
+            names_in(scene.place.folder())
+        ),
     }
     afterwards.len()
 }
 
 #[tokio::test]
 async fn appends_after_an_accident_are_refused_or_in_the_file_that_the_path_names() {
-    let seed = std::env::var(SEED).map_or_else(|_| fastrand::u64(..), |seed| seed.parse().expect("a number"));
-    let accidents = std::env::var(ACCIDENTS).map_or(ALL.len(), |count| count.parse().expect("a number"));
+    let seed = std::env::var(SEED).map_or_else(
+        |_| fastrand::u64(..),
+        |seed| seed.parse().expect("a number"),
+    );
+    let accidents =
+        std::env::var(ACCIDENTS).map_or(ALL.len(), |count| count.parse().expect("a number"));
     let mut random = fastrand::Rng::with_seed(seed);
     let mut afterwards = 0;
     for number in 0..accidents {
         // Each once, then as they come.
-        let accident = ALL.get(number).copied().unwrap_or_else(|| ALL[random.usize(..ALL.len())]);
+        let accident = ALL
+            .get(number)
+            .copied()
+            .unwrap_or_else(|| ALL[random.usize(..ALL.len())]);
         let context = format!("accident {number}: {accident:?}, {SEED}={seed}");
         afterwards += play(accident, &mut random, &context).await;
     }

@@ -20,7 +20,8 @@ async fn backup_under_load_is_of_one_moment_and_holds_what_was_acknowledged() {
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..4)
         .map(|_| {
-            let (store, acknowledged, stop) = (store.clone(), Arc::clone(&acknowledged), Arc::clone(&stop));
+            let (store, acknowledged, stop) =
+                (store.clone(), Arc::clone(&acknowledged), Arc::clone(&stop));
             tokio::spawn(async move {
                 let stream = stream();
                 while !stop.load(Ordering::Relaxed) {
@@ -36,15 +37,32 @@ async fn backup_under_load_is_of_one_moment_and_holds_what_was_acknowledged() {
         let before = acknowledged.load(Ordering::SeqCst);
         let copy = place.folder().join(format!("copy-{round}.db"));
         let copied = store.backup(&copy).await.expect("a backup");
-        assert!(copied.head.as_u64() >= before, "what was acknowledged before is in it");
+        assert!(
+            copied.head.as_u64() >= before,
+            "what was acknowledged before is in it"
+        );
         assert_eq!(copied.bytes, fs::metadata(&copy).expect("a file").len());
         assert_sound(&copy);
         let store = SqliteStore::open(&copy).await.expect("a store");
-        assert_eq!((store.log_id(), store.head().await.expect("a head")), (place.store().await.log_id(), copied.head));
-        let events = store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.expect("the log").events;
+        assert_eq!(
+            (store.log_id(), store.head().await.expect("a head")),
+            (place.store().await.log_id(), copied.head)
+        );
+        let events = store
+            .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+            .await
+            .expect("the log")
+            .events;
         assert_eq!(events.len() % 2, 0, "no append is in it by half");
-        assert_eq!(events.len() as u64, copied.head.as_u64(), "no event is missing");
-        store.append(append()).await.expect("the copy is a store like any other");
+        assert_eq!(
+            events.len() as u64,
+            copied.head.as_u64(),
+            "no event is missing"
+        );
+        store
+            .append(append())
+            .await
+            .expect("the copy is a store like any other");
         store.close().await;
     }
     stop.store(true, Ordering::Relaxed);
@@ -68,14 +86,24 @@ async fn backup_overwrites_nothing() {
     for path in [&taken, &link, &place.file(), &place.folder().to_path_buf()] {
         let refused = store.backup(path).await.expect_err("it exists");
         assert!(matches!(refused, StoreError::Invalid { .. }), "{refused:?}");
-        assert_says(&refused, path, "a backup overwrites nothing; choose another name");
+        assert_says(
+            &refused,
+            path,
+            "a backup overwrites nothing; choose another name",
+        );
     }
     assert_eq!(fs::read_to_string(&taken).expect("a file"), "mine");
     let folder = place.folder().join("missing").join("copy.db");
     let refused = store.backup(&folder).await.expect_err("there is no folder");
-    assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+    assert!(
+        matches!(refused, StoreError::Unavailable { .. }),
+        "{refused:?}"
+    );
     assert_says(&refused, &folder, "the folder must exist");
-    assert_eq!(names_in(place.folder()), ["link", "log.db", "log.db-shm", "log.db-wal", "taken"]);
+    assert_eq!(
+        names_in(place.folder()),
+        ["link", "log.db", "log.db-shm", "log.db-wal", "taken"]
+    );
 }
 
 #[tokio::test]
@@ -102,16 +130,32 @@ async fn backup_tells_how_far_it_is_and_is_broken_off_when_dropped() {
         let told = Arc::clone(&told);
         move |progress: BackupProgress| told.lock().expect("no panic").push(progress)
     };
-    let copied = store.backup_with(place.folder().join("copy.db"), tell).await.expect("a backup");
+    let copied = store
+        .backup_with(place.folder().join("copy.db"), tell)
+        .await
+        .expect("a backup");
     assert!(copied.bytes > 48 * 1024 * 1024);
     let told = told.lock().expect("no panic").clone();
-    assert!(told.len() > 5 && told.is_sorted_by_key(|progress| progress.pages), "{told:?}");
-    assert!(told.last().is_some_and(|last| last.pages == last.of), "{told:?}");
+    assert!(
+        told.len() > 5 && told.is_sorted_by_key(|progress| progress.pages),
+        "{told:?}"
+    );
+    assert!(
+        told.last().is_some_and(|last| last.pages == last.of),
+        "{told:?}"
+    );
 
     let slow = |_| std::thread::sleep(Duration::from_millis(50));
-    let broken_off = timeout(Duration::from_millis(60), store.backup_with(place.folder().join("late.db"), slow)).await;
+    let broken_off = timeout(
+        Duration::from_millis(60),
+        store.backup_with(place.folder().join("late.db"), slow),
+    )
+    .await;
     assert!(broken_off.is_err(), "it is dropped");
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(names_in(place.folder()), ["copy.db", "log.db", "log.db-shm", "log.db-wal"]);
+    assert_eq!(
+        names_in(place.folder()),
+        ["copy.db", "log.db", "log.db-shm", "log.db-wal"]
+    );
     write(&store, 1).await;
 }

@@ -11,8 +11,15 @@ use eventsourcing_sqlite::SqliteStore;
 use crate::fixture::{Place, append};
 
 pub(crate) fn run(program: &str, arguments: &[&Path]) {
-    let output = Command::new(program).args(arguments).output().expect("the program is installed");
-    assert!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(program)
+        .args(arguments)
+        .output()
+        .expect("the program is installed");
+    assert!(
+        output.status.success(),
+        "{program} {arguments:?}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// Copies in place: a file that exists keeps its inode.
@@ -27,7 +34,9 @@ pub(crate) fn restore_by_sqlite(backup: &Path, file: &Path) {
     to.busy_timeout(Duration::from_secs(10)).expect("a timeout");
     let pages_per_step = 100;
     let restoring = rusqlite::backup::Backup::new(&from, &mut to).expect("a backup");
-    restoring.run_to_completion(pages_per_step, Duration::from_millis(1), None).expect("it is restored");
+    restoring
+        .run_to_completion(pages_per_step, Duration::from_millis(1), None)
+        .expect("it is restored");
 }
 
 pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {
@@ -39,7 +48,9 @@ pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {
 /// What is in the folder, by name.
 pub(crate) fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("a folder");
-    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.expect("an entry").file_name().into_string();
+    let name = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.expect("an entry").file_name().into_string()
+    };
     let mut names: Vec<_> = entries.map(|entry| name(entry).expect("UTF-8")).collect();
     names.sort();
     names
@@ -47,12 +58,20 @@ pub(crate) fn names_in(folder: &Path) -> Vec<String> {
 
 pub(crate) async fn write(store: &SqliteStore, appends: usize) {
     for _ in 0..appends {
-        store.append(append()).await.expect("nothing has happened yet");
+        store
+            .append(append())
+            .await
+            .expect("nothing has happened yet");
     }
 }
 
 pub(crate) async fn events_of(store: &SqliteStore) -> usize {
-    store.read_log(LogQuery::after(Position::ZERO).limit(usize::MAX)).await.expect("the log").events.len()
+    store
+        .read_log(LogQuery::after(Position::ZERO).limit(usize::MAX))
+        .await
+        .expect("the log")
+        .events
+        .len()
 }
 
 /// A closed store with so many events.
@@ -64,13 +83,19 @@ pub(crate) async fn store_with(place: &Place, appends: usize) {
 
 pub(crate) fn assert_sound(file: &Path) {
     let connection = rusqlite::Connection::open(file).expect("a connection");
-    let verdict: String = connection.query_row("PRAGMA integrity_check", [], |row| row.get(0)).expect("a verdict");
+    let verdict: String = connection
+        .query_row("PRAGMA integrity_check", [], |row| row.get(0))
+        .expect("a verdict");
     assert_eq!(verdict, "ok", "{}", file.display());
 }
 
 /// An error that is about the file at `path` and says `what`.
 pub(crate) fn assert_says(error: &StoreError, path: &Path, what: &str) {
     let text = crate::fixture::one_line(error);
-    assert!(text.contains(&path.display().to_string()), "{text} does not name {}", path.display());
+    assert!(
+        text.contains(&path.display().to_string()),
+        "{text} does not name {}",
+        path.display()
+    );
     assert!(text.contains(what), "{text} does not say {what:?}");
 }

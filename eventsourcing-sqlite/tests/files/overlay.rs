@@ -22,36 +22,80 @@ async fn file_of_a_lower_layer_is_opened_and_written() {
     for folder in ["lower", "upper", "work", "merged"] {
         std::fs::create_dir(layers.folder().join(folder)).expect("a folder");
     }
-    std::fs::copy(place.file(), layers.folder().join("lower/log.db")).expect("a file of the lower layer");
+    std::fs::copy(place.file(), layers.folder().join("lower/log.db"))
+        .expect("a file of the lower layer");
     let program = std::env::current_exe().expect("this program");
-    let arguments = ["--exact", "files::overlay::child_writes_on_an_overlay", "--nocapture"];
-    let root = std::fs::metadata("/proc/self").is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
-    let namespaces: &[&str] = if root { &["--mount"] } else { &["--mount", "--user", "--map-root-user"] };
+    let arguments = [
+        "--exact",
+        "files::overlay::child_writes_on_an_overlay",
+        "--nocapture",
+    ];
+    let root = std::fs::metadata("/proc/self")
+        .is_ok_and(|own| std::os::unix::fs::MetadataExt::uid(&own) == 0);
+    let namespaces: &[&str] = if root {
+        &["--mount"]
+    } else {
+        &["--mount", "--user", "--map-root-user"]
+    };
     let mut command = Command::new("unshare");
-    command.args(namespaces).arg(program).args(arguments).env(CHILD_LAYERS, layers.folder());
-    let output = command.output().expect("unshare of util-linux is installed");
-    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success() && said.contains("written on an overlay"), "{said}");
-    assert_eq!(events_of(&SqliteStore::open(layers.folder().join("upper/log.db")).await.expect("a store")).await, 8);
+    command
+        .args(namespaces)
+        .arg(program)
+        .args(arguments)
+        .env(CHILD_LAYERS, layers.folder());
+    let output = command
+        .output()
+        .expect("unshare of util-linux is installed");
+    let said = format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert!(
+        output.status.success() && said.contains("written on an overlay"),
+        "{said}"
+    );
+    assert_eq!(
+        events_of(
+            &SqliteStore::open(layers.folder().join("upper/log.db"))
+                .await
+                .expect("a store")
+        )
+        .await,
+        8
+    );
     assert_sound(&layers.folder().join("lower/log.db"));
 }
 
 #[tokio::test]
 async fn child_writes_on_an_overlay() {
-    let Some(layers) = std::env::var_os(CHILD_LAYERS) else { return };
+    let Some(layers) = std::env::var_os(CHILD_LAYERS) else {
+        return;
+    };
     let layers = Path::new(&layers);
     let layer = |name: &str| layers.join(name).display().to_string();
-    let options = format!("lowerdir={},upperdir={},workdir={}", layer("lower"), layer("upper"), layer("work"));
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        layer("lower"),
+        layer("upper"),
+        layer("work")
+    );
     let merged = layers.join("merged");
     let arguments = ["-t", "overlay", "overlay", "-o", &options].map(Path::new);
     run("mount", &[&arguments[..], &[&merged]].concat());
-    let store = SqliteStore::open(merged.join("log.db")).await.expect("a store on an overlay");
+    let store = SqliteStore::open(merged.join("log.db"))
+        .await
+        .expect("a store on an overlay");
     write(&store, 1).await;
-    let second = SqliteStore::open(merged.join("log.db")).await.expect("a second store");
+    let second = SqliteStore::open(merged.join("log.db"))
+        .await
+        .expect("a second store");
     write(&second, 1).await;
     write(&store, 1).await;
     second.close().await;
     store.close().await;
     run("umount", &[&merged]);
-    std::io::stdout().write_all(b"written on an overlay\n").expect("the parent listens");
+    std::io::stdout()
+        .write_all(b"written on an overlay\n")
+        .expect("the parent listens");
 }

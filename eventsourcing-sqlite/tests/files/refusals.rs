@@ -4,36 +4,58 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use eventsourcing_core::store::{EventStore, HolderId, LeaseRequest, Position, StoreError, Tracking};
+use eventsourcing_core::store::{
+    EventStore, HolderId, LeaseRequest, Position, StoreError, Tracking,
+};
 use eventsourcing_sqlite::SqliteStore;
 use tokio::time::{sleep, timeout};
 
 use super::hands::{
-    assert_says, assert_sound, beside, copy, events_of, names_in, restore_by_sqlite, run, store_with, write,
+    assert_says, assert_sound, beside, copy, events_of, names_in, restore_by_sqlite, run,
+    store_with, write,
 };
 use crate::fixture::{Place, append};
 
 /// Longer than reads take to notice.
 const SOON: Duration = Duration::from_millis(120);
 
-const REMOVED: &str = "removed or renamed while this store had it open; stop this program, put the file back";
-const REPLACED: &str = "replaced while this store had it open; stop this program and open the store again";
-const RESTORED: &str = "restored while this store had it open: it is of an earlier time or of another life";
-const OVERWRITTEN: &str = "overwritten while this store had it open, by a copy or a backup; stop this program";
+const REMOVED: &str =
+    "removed or renamed while this store had it open; stop this program, put the file back";
+const REPLACED: &str =
+    "replaced while this store had it open; stop this program and open the store again";
+const RESTORED: &str =
+    "restored while this store had it open: it is of an earlier time or of another life";
+const OVERWRITTEN: &str =
+    "overwritten while this store had it open, by a copy or a backup; stop this program";
 
 /// Everything that writes is refused, at once and for ever; reads are after a moment.
 async fn assert_lost(store: &SqliteStore, place: &Place, what: &str) {
     for _ in 0..2 {
-        let refused = store.append(append()).await.expect_err("the path names something else");
-        assert!(matches!(refused, StoreError::Unavailable { .. }), "{refused:?}");
+        let refused = store
+            .append(append())
+            .await
+            .expect_err("the path names something else");
+        assert!(
+            matches!(refused, StoreError::Unavailable { .. }),
+            "{refused:?}"
+        );
         assert!(refused.proves_nothing_written(), "{refused:?}");
         assert_says(&refused, &place.file(), what);
     }
     let upstream = store.log_id();
     let step = Tracking::new("follower", upstream, Position::ZERO, Position::new(1));
-    assert_says(&store.append(append().with_tracking(step)).await.expect_err("a step"), &place.file(), what);
+    assert_says(
+        &store
+            .append(append().with_tracking(step))
+            .await
+            .expect_err("a step"),
+        &place.file(),
+        what,
+    );
     let database = store.database().expect("a database");
-    let Err(begun) = database.begin().await else { panic!("a transaction has begun") };
+    let Err(begun) = database.begin().await else {
+        panic!("a transaction has begun")
+    };
     assert_says(&begun, &place.file(), what);
     let request = LeaseRequest {
         follower: "follower".into(),
@@ -41,13 +63,30 @@ async fn assert_lost(store: &SqliteStore, place: &Place, what: &str) {
         holder: HolderId::new(),
         duration: Duration::from_secs(1),
     };
-    assert_says(&store.lease(request).await.expect_err("a lease"), &place.file(), what);
+    assert_says(
+        &store.lease(request).await.expect_err("a lease"),
+        &place.file(),
+        what,
+    );
 
     sleep(SOON).await;
-    assert_says(&store.head().await.expect_err("reads notice"), &place.file(), what);
-    let waited = timeout(SOON * 10, store.wait_beyond(Position::new(1_000), None)).await.expect("waiting ends");
-    assert_says(&waited.expect_err("there is nothing to wait for"), &place.file(), what);
-    let copied = store.backup(place.folder().join("late.db")).await.expect_err("it cannot be copied");
+    assert_says(
+        &store.head().await.expect_err("reads notice"),
+        &place.file(),
+        what,
+    );
+    let waited = timeout(SOON * 10, store.wait_beyond(Position::new(1_000), None))
+        .await
+        .expect("waiting ends");
+    assert_says(
+        &waited.expect_err("there is nothing to wait for"),
+        &place.file(),
+        what,
+    );
+    let copied = store
+        .backup(place.folder().join("late.db"))
+        .await
+        .expect_err("it cannot be copied");
     assert_says(&copied, &place.file(), what);
 }
 
@@ -80,13 +119,21 @@ async fn renamed_folder_is_noticed() {
     let place = Place::new();
     let folder = place.folder().join("old");
     fs::create_dir(&folder).expect("a folder");
-    let store = SqliteStore::open(folder.join("log.db")).await.expect("a store");
+    let store = SqliteStore::open(folder.join("log.db"))
+        .await
+        .expect("a store");
     write(&store, 1).await;
     fs::rename(&folder, place.folder().join("new")).expect("it is renamed");
-    let refused = store.append(append()).await.expect_err("the path names nothing");
+    let refused = store
+        .append(append())
+        .await
+        .expect_err("the path names nothing");
     assert_says(&refused, &folder.join("log.db"), REMOVED);
     fs::rename(place.folder().join("new"), &folder).expect("it is renamed back");
-    assert!(store.append(append()).await.is_err(), "it is final for this store");
+    assert!(
+        store.append(append()).await.is_err(),
+        "it is final for this store"
+    );
 }
 
 #[tokio::test]
@@ -101,7 +148,10 @@ async fn replaced_file_is_noticed_and_the_new_one_is_left_alone() {
     let before = fs::read(place.file()).expect("a file");
     assert_lost(&store, &place, REPLACED).await;
     store.close().await;
-    assert!(fs::read(place.file()).expect("a file") == before, "the new file has changed");
+    assert!(
+        fs::read(place.file()).expect("a file") == before,
+        "the new file has changed"
+    );
 }
 
 #[tokio::test]
@@ -111,11 +161,23 @@ async fn link_that_points_elsewhere_is_noticed() {
     std::os::unix::fs::symlink(place.file(), &link).expect("a link");
     let store = SqliteStore::open(&link).await.expect("a store");
     write(&store, 3).await;
-    assert!(beside(&place.file(), "-wal").exists(), "the log lies beside the file and not beside the link");
+    assert!(
+        beside(&place.file(), "-wal").exists(),
+        "the log lies beside the file and not beside the link"
+    );
     let other = place.folder().join("other.db");
-    SqliteStore::open(&other).await.expect("another store").close().await;
-    fs::remove_file(&link).and_then(|()| std::os::unix::fs::symlink(&other, &link)).expect("another link");
-    let refused = store.append(append()).await.expect_err("the path names something else");
+    SqliteStore::open(&other)
+        .await
+        .expect("another store")
+        .close()
+        .await;
+    fs::remove_file(&link)
+        .and_then(|()| std::os::unix::fs::symlink(&other, &link))
+        .expect("another link");
+    let refused = store
+        .append(append())
+        .await
+        .expect_err("the path names something else");
     assert_says(&refused, &link, REPLACED);
 }
 
@@ -135,7 +197,10 @@ async fn removed_or_replaced_log_is_noticed() {
                 }
                 false => fs::remove_file(&part).expect("it is removed"),
             }
-            let refused = store.append(append()).await.expect_err("the log is another one");
+            let refused = store
+                .append(append())
+                .await
+                .expect_err("the log is another one");
             assert_says(&refused, &part, what);
         }
     }
@@ -164,8 +229,14 @@ async fn older_backup_that_is_copied_over_the_file_is_noticed_and_not_damaged() 
         fs::read(place.file()).expect("a file") == fs::read(&backup).expect("a backup"),
         "the restored file has changed"
     );
-    let refused = SqliteStore::open(place.file()).await.expect_err("the log is of a later time");
-    assert_says(&refused, &place.file(), "belongs to another file or to an earlier life of this one");
+    let refused = SqliteStore::open(place.file())
+        .await
+        .expect_err("the log is of a later time");
+    assert_says(
+        &refused,
+        &place.file(),
+        "belongs to another file or to an earlier life of this one",
+    );
     for ending in ["-wal", "-shm"] {
         let _not_there = fs::remove_file(beside(&place.file(), ending));
     }
@@ -215,7 +286,10 @@ async fn backup_that_sqlite_restores_into_the_file_is_noticed_and_used_from_the_
         assert_lost(&store, &place, RESTORED).await;
         store.close().await;
         let store = place.store().await;
-        assert_eq!(events_of(&store).await, if is_of_earlier_life { 20 } else { 30 });
+        assert_eq!(
+            events_of(&store).await,
+            if is_of_earlier_life { 20 } else { 30 }
+        );
         write(&store, 1).await;
         store.close().await;
         assert_sound(&place.file());
@@ -229,7 +303,11 @@ async fn store_that_only_reads_notices_what_sqlite_restores() {
     let store = store_and_older_backup(&place, &backup).await;
     restore_by_sqlite(&backup, &place.file());
     sleep(SOON).await;
-    assert_says(&store.head().await.expect_err("it is of an earlier time"), &place.file(), RESTORED);
+    assert_says(
+        &store.head().await.expect_err("it is of an earlier time"),
+        &place.file(),
+        RESTORED,
+    );
 }
 
 #[tokio::test]
@@ -238,7 +316,10 @@ async fn emptied_file_is_noticed() {
     store_with(&place, 3).await;
     let store = place.store().await;
     write(&store, 3).await;
-    run("truncate", &[Path::new("-s"), Path::new("0"), &place.file()]);
+    run(
+        "truncate",
+        &[Path::new("-s"), Path::new("0"), &place.file()],
+    );
     assert_lost(&store, &place, OVERWRITTEN).await;
 }
 
@@ -253,7 +334,11 @@ async fn store_that_only_reads_notices_too() {
     assert_eq!(events_of(&store).await, 6);
     copy(&backup, &place.file());
     sleep(SOON).await;
-    assert_says(&store.head().await.expect_err("it is another file"), &place.file(), RESTORED);
+    assert_says(
+        &store.head().await.expect_err("it is another file"),
+        &place.file(),
+        RESTORED,
+    );
 }
 
 #[tokio::test]
@@ -267,11 +352,16 @@ async fn what_writes_to_the_file_and_changes_nothing_is_no_accident() {
         match round % 4 {
             0 => run("touch", &[&place.file()]),
             1 => run("chmod", &[Path::new("640"), &place.file()]),
-            2 => fs::hard_link(place.file(), place.folder().join(format!("second-name-{round}"))).expect("a link"),
+            2 => fs::hard_link(
+                place.file(),
+                place.folder().join(format!("second-name-{round}")),
+            )
+            .expect("a link"),
             _ => {
                 let outsider = rusqlite::Connection::open(place.file()).expect("a connection");
                 let mode = ["PASSIVE", "FULL", "RESTART", "TRUNCATE"][round / 4 % 4];
-                let copied = outsider.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
+                let copied =
+                    outsider.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
                 copied.expect("a checkpoint");
             }
         }
@@ -281,5 +371,9 @@ async fn what_writes_to_the_file_and_changes_nothing_is_no_accident() {
     write(&second, 1).await;
     second.close().await;
     assert_sound(&place.file());
-    assert!(names_in(place.folder()).iter().all(|name| !name.ends_with("-wal") && !name.ends_with("-shm")));
+    assert!(
+        names_in(place.folder())
+            .iter()
+            .all(|name| !name.ends_with("-wal") && !name.ends_with("-shm"))
+    );
 }

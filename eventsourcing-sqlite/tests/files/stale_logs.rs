@@ -15,7 +15,10 @@ async fn files_of_a_killed_process(place: &Place, appends: usize) -> Place {
     write(&store, appends).await;
     let killed = Place::new();
     for ending in ["", "-wal"] {
-        copy(&beside(&place.file(), ending), &beside(&killed.file(), ending));
+        copy(
+            &beside(&place.file(), ending),
+            &beside(&killed.file(), ending),
+        );
     }
     store.close().await;
     killed
@@ -25,18 +28,26 @@ async fn assert_refused(place: &Place, what: &str) {
     let pick = |ending: &str| fs::read(beside(&place.file(), ending)).ok();
     let before = [pick(""), pick("-wal")];
     for _ in 0..2 {
-        let refused = SqliteStore::open(place.file()).await.expect_err("file and log are of two lives");
+        let refused = SqliteStore::open(place.file())
+            .await
+            .expect_err("file and log are of two lives");
         assert!(matches!(refused, StoreError::Invalid { .. }), "{refused:?}");
         assert_says(&refused, &place.file(), what);
     }
-    assert!([pick(""), pick("-wal")] == before, "file and log are as they were");
+    assert!(
+        [pick(""), pick("-wal")] == before,
+        "file and log are as they were"
+    );
 }
 
 #[tokio::test]
 async fn backup_beside_an_old_log_is_refused_and_not_damaged() {
     let place = Place::new();
     store_with(&place, 30).await;
-    let backups = [place.folder().join("by-cp"), place.folder().join("by-backup")];
+    let backups = [
+        place.folder().join("by-cp"),
+        place.folder().join("by-backup"),
+    ];
     copy(&place.file(), &backups[0]);
     let store = place.store().await;
     store.backup(&backups[1]).await.expect("a backup");
@@ -45,7 +56,11 @@ async fn backup_beside_an_old_log_is_refused_and_not_damaged() {
     for backup in &backups {
         let killed = files_of_a_killed_process(&place, 5).await;
         copy(backup, &killed.file());
-        assert_refused(&killed, "belongs to another file or to an earlier life of this one").await;
+        assert_refused(
+            &killed,
+            "belongs to another file or to an earlier life of this one",
+        )
+        .await;
         fs::remove_file(beside(&killed.file(), "-wal")).expect("what the message says");
         let store = killed.store().await;
         assert_eq!(events_of(&store).await, 30);
@@ -61,7 +76,11 @@ async fn other_store_beside_an_old_log_is_refused() {
     store_with(&other, 3).await;
     let killed = files_of_a_killed_process(&place, 5).await;
     copy(&other.file(), &killed.file());
-    assert_refused(&killed, "belongs to another file or to an earlier life of this one").await;
+    assert_refused(
+        &killed,
+        "belongs to another file or to an earlier life of this one",
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -71,11 +90,23 @@ async fn log_without_its_file_is_refused_and_kept() {
     let killed = files_of_a_killed_process(&place, 5).await;
     let file = fs::read(killed.file()).expect("a file");
     fs::remove_file(killed.file()).expect("it is removed");
-    assert_refused(&killed, "the file is missing or empty, but its write-ahead log").await;
+    assert_refused(
+        &killed,
+        "the file is missing or empty, but its write-ahead log",
+    )
+    .await;
     fs::write(killed.file(), "").expect("an empty file");
-    assert_refused(&killed, "the file is missing or empty, but its write-ahead log").await;
+    assert_refused(
+        &killed,
+        "the file is missing or empty, but its write-ahead log",
+    )
+    .await;
     fs::write(killed.file(), file).expect("it is put back");
-    assert_eq!(events_of(&killed.store().await).await, 8, "what the message says helps");
+    assert_eq!(
+        events_of(&killed.store().await).await,
+        8,
+        "what the message says helps"
+    );
 }
 
 #[tokio::test]
@@ -95,13 +126,22 @@ async fn files_of_a_killed_process_belong_together() {
 async fn log_of_an_older_release_is_taken_as_it_is() {
     let place = Place::new();
     let file = rusqlite::Connection::open(place.file()).expect("a file");
-    file.execute_batch("PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0").expect("a log");
-    file.execute_batch(include_str!("../../src/schema/1.sql")).expect("the first schema");
+    file.execute_batch("PRAGMA journal_mode = wal; PRAGMA wal_autocheckpoint = 0")
+        .expect("a log");
+    file.execute_batch(include_str!("../../src/schema/1.sql"))
+        .expect("the first schema");
     let log_id = eventsourcing_core::store::LogId::new().to_string();
-    file.execute("INSERT INTO eventsourcing_meta VALUES ('log_id', ?1)", [log_id]).expect("its log");
+    file.execute(
+        "INSERT INTO eventsourcing_meta VALUES ('log_id', ?1)",
+        [log_id],
+    )
+    .expect("its log");
     let killed = Place::new();
     for ending in ["", "-wal"] {
-        copy(&beside(&place.file(), ending), &beside(&killed.file(), ending));
+        copy(
+            &beside(&place.file(), ending),
+            &beside(&killed.file(), ending),
+        );
     }
     let store = killed.store().await;
     write(&store, 2).await;

@@ -35,7 +35,11 @@ pub(crate) const OF_COMMANDS: &[Point] = &[
 ];
 
 /// Those whose panic costs a snapshot and nothing else.
-const OF_SNAPSHOTS: &[Point] = &[Point::EncodeState, Point::DecodeState, Point::SnapshotPolicy];
+const OF_SNAPSHOTS: &[Point] = &[
+    Point::EncodeState,
+    Point::DecodeState,
+    Point::SnapshotPolicy,
+];
 
 fn spawn(app: &Application, order: Id<Order>, quantity: u32) -> JoinHandle<Answer> {
     let app = app.clone();
@@ -43,9 +47,14 @@ fn spawn(app: &Application, order: Id<Order>, quantity: u32) -> JoinHandle<Answe
 }
 
 async fn answered<T>(task: JoinHandle<T>, what: &str) -> Result<T, String> {
-    let joined = timeout(PATIENCE, task).await.unwrap_or_else(|_| panic!("{what}: no answer"));
+    let joined = timeout(PATIENCE, task)
+        .await
+        .unwrap_or_else(|_| panic!("{what}: no answer"));
     joined.map_err(|error| match error.try_into_panic() {
-        Ok(panic) => panic.downcast_ref::<String>().cloned().expect("the injected panic"),
+        Ok(panic) => panic
+            .downcast_ref::<String>()
+            .cloned()
+            .expect("the injected panic"),
         Err(error) => panic!("{what}: {error}"),
     })
 }
@@ -53,7 +62,10 @@ async fn answered<T>(task: JoinHandle<T>, what: &str) -> Result<T, String> {
 /// The quantities of an order, as they stand in the store.
 async fn quantities(app: &Application, order: Id<Order>) -> Vec<u32> {
     let history = unharmed(app.history(order)).await.unwrap();
-    history.iter().map(|event| event.payload.quantity()).collect()
+    history
+        .iter()
+        .map(|event| event.payload.quantity())
+        .collect()
 }
 
 /// Each kind of command alone, on an order whose history has everything that can be read.
@@ -82,20 +94,37 @@ async fn alone(store: Arc<dyn EventStore>, point: Point, when: When, what: &str)
     let order = place(&app, POISON).await;
     append_former(&*store, order, Version::FIRST).await;
     let refused = app.command(CommandId::new());
-    unharmed(refused.once(refused.update(order, |order| order.refuse(POISON)))).await.unwrap_err();
+    unharmed(refused.once(refused.update(order, |order| order.refuse(POISON))))
+        .await
+        .unwrap_err();
     arm(point, when);
     let mut calls: Vec<JoinHandle<()>> = Vec::new();
     // Nothing is in its cache: everything is read.
     let fresh = orders(Arc::clone(&store));
     let kept = refused.clone();
-    calls.push(tokio::spawn(async move { drop(fresh.update(order, |order| order.add(POISON)).await) }));
-    calls.push(tokio::spawn(async move { drop(kept.once(kept.update(order, |order| order.refuse(POISON))).await) }));
-    let (creator, refusing) = (app.clone(), app.command(CommandId::new()));
     calls.push(tokio::spawn(async move {
-        drop(creator.create::<Order, _, Refusal>(|| Ok(placed(POISON))).await);
+        drop(fresh.update(order, |order| order.add(POISON)).await)
     }));
     calls.push(tokio::spawn(async move {
-        drop(refusing.once(refusing.update(order, |order| order.refuse(POISON))).await);
+        drop(
+            kept.once(kept.update(order, |order| order.refuse(POISON)))
+                .await,
+        )
+    }));
+    let (creator, refusing) = (app.clone(), app.command(CommandId::new()));
+    calls.push(tokio::spawn(async move {
+        drop(
+            creator
+                .create::<Order, _, Refusal>(|| Ok(placed(POISON)))
+                .await,
+        );
+    }));
+    calls.push(tokio::spawn(async move {
+        drop(
+            refusing
+                .once(refusing.update(order, |order| order.refuse(POISON)))
+                .await,
+        );
     }));
     let mut panics = 0;
     for call in calls {
@@ -106,14 +135,20 @@ async fn alone(store: Arc<dyn EventStore>, point: Point, when: When, what: &str)
     }
     let fired = disarm();
     if OF_SNAPSHOTS.contains(&point) {
-        assert_eq!(panics, 0, "{what}: a snapshot is not worth failing a command for");
+        assert_eq!(
+            panics, 0,
+            "{what}: a snapshot is not worth failing a command for"
+        );
     } else {
         assert!(panics > 0 || fired == 0, "{what}: a panic was swallowed");
     }
     // Both applications go on, and what they decide on is what is stored.
     for app in [app.clone(), orders(Arc::clone(&store))] {
         let before: u32 = quantities(&app, order).await.iter().sum();
-        answered(spawn(&app, order, 1), what).await.unwrap().unwrap();
+        answered(spawn(&app, order, 1), what)
+            .await
+            .unwrap()
+            .unwrap();
         let now = app.load(order).await.unwrap();
         assert_eq!(now.total, before + 1, "{what}");
     }
@@ -141,7 +176,9 @@ async fn in_a_batch(store: Arc<dyn EventStore>, point: Point, when: When, bad: u
     let store = Arc::new(FaultyStore::new(store));
     let app = orders(Arc::clone(&store));
     let order = place(&app, 1).await;
-    unharmed(app.update(order, |order| order.add(2))).await.unwrap();
+    unharmed(app.update(order, |order| order.add(2)))
+        .await
+        .unwrap();
     store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
     let appends = store.calls(Operation::Append);
     let busy = spawn(&app, order, 3);
@@ -150,20 +187,37 @@ async fn in_a_batch(store: Arc<dyn EventStore>, point: Point, when: When, bad: u
         sleep(A_WHILE / 15).await;
     }
     arm(point, when);
-    let mut commands: Vec<_> =
-        (0..4).map(|number| spawn(&app, order, if number == bad { POISON } else { 100 + number as u32 })).collect();
+    let mut commands: Vec<_> = (0..4)
+        .map(|number| {
+            spawn(
+                &app,
+                order,
+                if number == bad {
+                    POISON
+                } else {
+                    100 + number as u32
+                },
+            )
+        })
+        .collect();
     answered(busy, what).await.unwrap().unwrap();
     // These points are reached for whoever asks, and the first one to ask has the panic.
     let is_of_nobody = matches!(point, Point::Clock | Point::NewId);
     let mut expected = vec![1, 2, 3];
     let poisonous = answered(commands.remove(bad), what).await;
-    for (command, number) in commands.into_iter().zip((0..4).filter(|number| *number != bad)) {
+    for (command, number) in commands
+        .into_iter()
+        .zip((0..4).filter(|number| *number != bad))
+    {
         match answered(command, what).await {
             Ok(answer) => {
                 answer.unwrap_or_else(|error| panic!("{what}: {error}"));
                 expected.push(100 + number as u32);
             }
-            Err(message) => assert!(is_of_nobody, "{what}: another command was harmed: {message}"),
+            Err(message) => assert!(
+                is_of_nobody,
+                "{what}: another command was harmed: {message}"
+            ),
         }
     }
     match poisonous {
@@ -177,7 +231,17 @@ async fn in_a_batch(store: Arc<dyn EventStore>, point: Point, when: When, bad: u
     let mut stored = quantities(&app, order).await;
     stored.sort_unstable();
     expected.sort_unstable();
-    assert_eq!(stored, expected, "{what}: each that was acknowledged is there once");
-    answered(spawn(&app, order, 7), what).await.unwrap().unwrap();
-    assert_eq!(app.load(order).await.unwrap().total, expected.iter().sum::<u32>() + 7, "{what}");
+    assert_eq!(
+        stored, expected,
+        "{what}: each that was acknowledged is there once"
+    );
+    answered(spawn(&app, order, 7), what)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        app.load(order).await.unwrap().total,
+        expected.iter().sum::<u32>() + 7,
+        "{what}"
+    );
 }

@@ -10,8 +10,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::points::{POISON, Point, When, arm, disarm, turn, unharmed};
 use crate::shop::{
-    EachTime, FOLLOWERS, Mirror, Numbers, Order, PATIENCE, Parcel, ParcelEvent, Shop, Watch, Weight, parcel_of,
-    poisonous_parcel,
+    EachTime, FOLLOWERS, Mirror, Numbers, Order, PATIENCE, Parcel, ParcelEvent, Shop, Watch,
+    Weight, parcel_of, poisonous_parcel,
 };
 use crate::{append_former, orders, place, runtime, stores, takes_all, whens};
 
@@ -50,22 +50,38 @@ pub(crate) struct Way {
 
 impl Way {
     pub(crate) fn new(runner: Runner, on_failure: OnFailure) -> Self {
-        Self { runner, partitions: 1, on_failure }
+        Self {
+            runner,
+            partitions: 1,
+            on_failure,
+        }
     }
 }
 
 fn ways() -> Vec<Way> {
     let mut ways = Vec::new();
-    for runner in [Runner::inline(), Runner::concurrent(), Runner::concurrent().without_leases()] {
+    for runner in [
+        Runner::inline(),
+        Runner::concurrent(),
+        Runner::concurrent().without_leases(),
+    ] {
         for partitions in [1, 3] {
             for on_failure in [OnFailure::Stop, OnFailure::Retry, OnFailure::Park] {
-                ways.push(Way { runner, partitions, on_failure });
+                ways.push(Way {
+                    runner,
+                    partitions,
+                    on_failure,
+                });
             }
         }
     }
     if !takes_all() {
         // One of each kind of runner, of partitions, and of what is done about failures.
-        let way = |runner, partitions, on_failure| Way { runner, partitions, on_failure };
+        let way = |runner, partitions, on_failure| Way {
+            runner,
+            partitions,
+            on_failure,
+        };
         ways = vec![
             way(Runner::inline(), 1, OnFailure::Stop),
             way(Runner::concurrent(), 1, OnFailure::Park),
@@ -78,9 +94,13 @@ fn ways() -> Vec<Way> {
 
 /// The parcel that the policy looks at for the poisonous order.
 async fn store_a_poisonous_parcel(store: Arc<dyn EventStore>) {
-    let filled = ParcelEvent::Filled { weight: Weight(POISON) };
+    let filled = ParcelEvent::Filled {
+        weight: Weight(POISON),
+    };
     let mut parcel = Root::<Parcel>::with_id(poisonous_parcel(), [ParcelEvent::Packed, filled]);
-    unharmed(Application::new("shipping", store).save(&mut parcel)).await.unwrap();
+    unharmed(Application::new("shipping", store).save(&mut parcel))
+        .await
+        .unwrap();
 }
 
 /// A shop at work, and what it has mirrored elsewhere.
@@ -105,10 +125,18 @@ impl Place {
             .with_read_back(false)
             .with_partitions("shipping", way.partitions)
             .with_on_failure_default(way.on_failure)
-            .with_application("orders", |app| app.with_snapshots::<Order>(EachTime(Point::SnapshotPolicy)))
-            .with_application("shipping", |app| app.with_snapshots::<Parcel>(EachTime(Point::OwnSnapshotPolicy)))
+            .with_application("orders", |app| {
+                app.with_snapshots::<Order>(EachTime(Point::SnapshotPolicy))
+            })
+            .with_application("shipping", |app| {
+                app.with_snapshots::<Parcel>(EachTime(Point::OwnSnapshotPolicy))
+            })
             .with_projection("mirror", Mirror(Arc::clone(&mirrored)));
-        Self { shop: shop.start().await.unwrap(), mirrored, store }
+        Self {
+            shop: shop.start().await.unwrap(),
+            mirrored,
+            store,
+        }
     }
 
     /// Five orders, each with something behind its first event; one is poisonous in every way.
@@ -121,7 +149,9 @@ impl Place {
         }
         append_former(&*self.store, placed[2], Version::FIRST).await;
         for (order, quantity) in placed.iter().zip([5, 6, 7, 8, 9]) {
-            unharmed(app.update(*order, |order| order.add(quantity))).await.unwrap();
+            unharmed(app.update(*order, |order| order.add(quantity)))
+                .await
+                .unwrap();
         }
         placed
     }
@@ -135,7 +165,14 @@ impl Place {
     async fn effects(&self, placed: &[Id<Order>]) -> [Vec<u32>; 5] {
         let (mut filled, mut reminded, mut reported) = (Vec::new(), Vec::new(), Vec::new());
         for order in placed {
-            for event in self.shop.shipping.app.history::<Parcel>(parcel_of(*order)).await.unwrap() {
+            for event in self
+                .shop
+                .shipping
+                .app
+                .history::<Parcel>(parcel_of(*order))
+                .await
+                .unwrap()
+            {
                 match event.payload {
                     ParcelEvent::Packed => {}
                     ParcelEvent::Filled { weight } => filled.push(weight.0),
@@ -143,30 +180,56 @@ impl Place {
                 }
             }
         }
-        for row in self.shop.report.0.query("SELECT quantity FROM {report}", &[]).await.unwrap() {
+        for row in self
+            .shop
+            .report
+            .0
+            .query("SELECT quantity FROM {report}", &[])
+            .await
+            .unwrap()
+        {
             reported.push(u32::try_from(row.get::<i64>("quantity").unwrap()).unwrap());
         }
         let listed = self.shop.list.0.lock().unwrap().clone();
-        let mut effects = [filled, reminded, listed, self.mirrored.lock().unwrap().clone(), reported];
-        effects.iter_mut().for_each(|quantities| quantities.sort_unstable());
+        let mut effects = [
+            filled,
+            reminded,
+            listed,
+            self.mirrored.lock().unwrap().clone(),
+            reported,
+        ];
+        effects
+            .iter_mut()
+            .for_each(|quantities| quantities.sort_unstable());
         effects
     }
 
     async fn is_complete(&self, placed: &[Id<Order>]) -> bool {
-        unharmed(self.effects(placed)).await.iter().all(|effect| *effect == Self::expected())
+        unharmed(self.effects(placed))
+            .await
+            .iter()
+            .all(|effect| *effect == Self::expected())
     }
 
     /// Returns when everything is done, or it can be seen that something is wrong.
     async fn until_done_or_failing(&self, placed: &[Id<Order>], what: &str) {
         let began = Instant::now();
         loop {
-            if let Ok(Err(_)) = timeout(Duration::from_millis(100), unharmed(self.shop.settled())).await {
+            if let Ok(Err(_)) =
+                timeout(Duration::from_millis(100), unharmed(self.shop.settled())).await
+            {
                 return;
             }
-            if self.is_complete(placed).await || !unharmed(self.shop.health()).await.unwrap().is_healthy() {
+            if self.is_complete(placed).await
+                || !unharmed(self.shop.health()).await.unwrap().is_healthy()
+            {
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "{what}: a silent end: {:?}", self.effects(placed).await);
+            assert!(
+                began.elapsed() < PATIENCE,
+                "{what}: a silent end: {:?}",
+                self.effects(placed).await
+            );
             sleep(Duration::from_millis(2)).await;
         }
     }
@@ -198,7 +261,10 @@ impl Place {
             match timeout(PATIENCE, unharmed(self.shop.settled())).await {
                 Ok(Ok(())) => return,
                 Ok(Err(error)) => assert!(began.elapsed() < PATIENCE, "{what}: {error}"),
-                Err(_) => panic!("{what}: it does not settle: {:#?}", self.shop.health().await),
+                Err(_) => panic!(
+                    "{what}: it does not settle: {:#?}",
+                    self.shop.health().await
+                ),
             }
         }
     }
@@ -206,7 +272,10 @@ impl Place {
     pub(crate) async fn settle(&self, what: &str) {
         match timeout(PATIENCE, unharmed(self.shop.settled())).await {
             Ok(settled) => settled.unwrap_or_else(|error| panic!("{what}: {error}")),
-            Err(_) => panic!("{what}: it does not settle: {:#?}", self.shop.health().await),
+            Err(_) => panic!(
+                "{what}: it does not settle: {:#?}",
+                self.shop.health().await
+            ),
         }
     }
 }
@@ -232,7 +301,13 @@ fn a_panic_in_a_follower_is_seen_and_nothing_is_lost_or_repeated() {
     }
 }
 
-async fn follow(store: Arc<dyn EventStore>, way: Way, point: Point, when: When, what: &str) -> bool {
+async fn follow(
+    store: Arc<dyn EventStore>,
+    way: Way,
+    point: Point,
+    when: When,
+    what: &str,
+) -> bool {
     let place = Place::open(store, way).await;
     arm(point, when);
     let placed = place.fill().await;
@@ -244,12 +319,17 @@ async fn follow(store: Arc<dyn EventStore>, way: Way, point: Point, when: When, 
     let fired = disarm();
     place.go_on(what).await;
     let effects = place.effects(&placed).await;
-    assert!(effects.iter().all(|effect| *effect == Place::expected()), "{what}: {effects:?}");
+    assert!(
+        effects.iter().all(|effect| *effect == Place::expected()),
+        "{what}: {effects:?}"
+    );
     place.until_healthy(what).await;
     let verification = place.shop.verify().await.unwrap();
     assert!(verification.agrees(), "{what}: {verification}");
     let stopped = timeout(PATIENCE, place.shop.stop()).await;
-    stopped.unwrap_or_else(|_| panic!("{what}: it does not stop")).unwrap_or_else(|error| panic!("{what}: {error}"));
+    stopped
+        .unwrap_or_else(|_| panic!("{what}: it does not stop"))
+        .unwrap_or_else(|error| panic!("{what}: {error}"));
     fired > 0
 }
 
@@ -270,7 +350,10 @@ impl Place {
     /// What is parked holds up nothing else.
     async fn others_went_on(&self, placed: &[Id<Order>], what: &str) {
         self.settle(what).await;
-        let others: Vec<_> = Self::expected().into_iter().filter(|quantity| ![POISON, 7].contains(quantity)).collect();
+        let others: Vec<_> = Self::expected()
+            .into_iter()
+            .filter(|quantity| ![POISON, 7].contains(quantity))
+            .collect();
         for mut effect in unharmed(self.effects(placed)).await {
             effect.retain(|quantity| ![POISON, 7].contains(quantity));
             assert_eq!(effect, others, "{what}");

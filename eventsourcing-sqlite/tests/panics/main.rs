@@ -13,7 +13,9 @@ mod shop;
 
 use std::sync::Arc;
 
-use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, MemoryStore, NewEvent, Version};
+use eventsourcing_core::store::{
+    Append, CodecId, EventStore, Expected, MemoryStore, NewEvent, Version,
+};
 use eventsourcing_core::{Application, Id, Root};
 use eventsourcing_sqlite::SqliteStore;
 use jiff::Timestamp;
@@ -28,30 +30,44 @@ fn takes_all() -> bool {
 
 fn whens() -> Vec<When> {
     let once = if takes_all() { 6 } else { 1 };
-    std::iter::once(When::Always).chain((0..once).map(When::OnceAfter)).collect()
+    std::iter::once(When::Always)
+        .chain((0..once).map(When::OnceAfter))
+        .collect()
 }
 
 fn runtime() -> Runtime {
-    Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+    Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime")
 }
 
 /// A new store of each kind.
 fn stores() -> [(&'static str, Arc<dyn EventStore>); 2] {
     [
         ("memory", Arc::new(MemoryStore::new())),
-        ("sqlite", Arc::new(SqliteStore::in_memory().expect("a database in memory"))),
+        (
+            "sqlite",
+            Arc::new(SqliteStore::in_memory().expect("a database in memory")),
+        ),
     ]
 }
 
 /// An application of the shop's orders.
 fn orders(store: impl EventStore) -> Application {
     // As in a release build: what is written is not read by the way.
-    let app = Application::new("orders", store).with_clock(Watch).with_ids(Numbers).with_read_back(false);
+    let app = Application::new("orders", store)
+        .with_clock(Watch)
+        .with_ids(Numbers)
+        .with_read_back(false);
     app.with_snapshots::<Order>(EachTime(Point::SnapshotPolicy))
 }
 
 fn placed(quantity: u32) -> OrderEvent {
-    OrderEvent::Placed { quantity: Quantity(quantity) }
+    OrderEvent::Placed {
+        quantity: Quantity(quantity),
+    }
 }
 
 /// Places an order without a panic, whatever is armed.
@@ -71,7 +87,8 @@ async fn append_former(store: &dyn EventStore, order: Id<Order>, after: Version)
         metadata: Vec::new(),
     };
     let events = vec![former("Doubled"), former("Added")];
-    let append = Append::new(Timestamp::now()).with_events(order.stream(), Expected::Exact(after), events);
+    let append =
+        Append::new(Timestamp::now()).with_events(order.stream(), Expected::Exact(after), events);
     store.append(append).await.unwrap();
 }
 

@@ -122,7 +122,12 @@ pub(crate) fn turn() -> MutexGuard<'static, ()> {
 
 pub(crate) fn arm(point: Point, when: When) {
     hush();
-    *armed() = Some(Armed { point, when, reached: 0, fired: 0 });
+    *armed() = Some(Armed {
+        point,
+        when,
+        reached: 0,
+        fired: 0,
+    });
 }
 
 /// Returns how often the point has panicked since it was armed.
@@ -154,7 +159,9 @@ pub(crate) fn reach(point: Point, quantity: u32) {
 pub(crate) fn reach_always(point: Point) {
     let fires = {
         let mut armed = armed();
-        let Some(armed) = armed.as_mut().filter(|armed| armed.point == point) else { return };
+        let Some(armed) = armed.as_mut().filter(|armed| armed.point == point) else {
+            return;
+        };
         if EXEMPT.try_with(|()| ()).is_ok() {
             return;
         }

@@ -9,8 +9,14 @@ use crate::shop::PATIENCE;
 use crate::{runtime, stores, whens};
 
 /// The points that building a read model reaches.
-const OF_READ_MODELS: &[Point] =
-    &[Point::DecodeEvent, Point::Upcast, Point::Split, Point::Clock, Point::ProjectInSql, Point::NewId];
+const OF_READ_MODELS: &[Point] = &[
+    Point::DecodeEvent,
+    Point::Upcast,
+    Point::Split,
+    Point::Clock,
+    Point::ProjectInSql,
+    Point::NewId,
+];
 
 fn ways() -> [Way; 2] {
     [Runner::inline(), Runner::concurrent()].map(|runner| Way::new(runner, OnFailure::Stop))
@@ -41,15 +47,26 @@ fn a_panic_while_a_read_model_is_built_anew_fails_the_build_and_the_old_one_answ
 async fn build(place: &Place, point: Point, when: When, what: &str) -> u32 {
     arm(point, when);
     let build = unharmed(place.shop.rebuild("report")).await.unwrap();
-    let built = timeout(PATIENCE, build.finished()).await.unwrap_or_else(|_| panic!("{what}: a silent end"));
+    let built = timeout(PATIENCE, build.finished())
+        .await
+        .unwrap_or_else(|_| panic!("{what}: a silent end"));
     let fired = disarm();
     assert!(built.is_ok() || fired > 0, "{what}: {built:?}");
     if let Err(error) = built {
         assert!(error.to_string().contains("injected"), "{what}: {error}");
-        let rows = place.shop.report.0.query("SELECT quantity FROM {report}", &[]).await.unwrap();
+        let rows = place
+            .shop
+            .report
+            .0
+            .query("SELECT quantity FROM {report}", &[])
+            .await
+            .unwrap();
         assert_eq!(rows.len(), 13, "{what}: the old one answers");
         let again = place.shop.rebuild("report").await.unwrap();
-        timeout(PATIENCE, again.finished()).await.unwrap_or_else(|_| panic!("{what}: a silent end")).unwrap();
+        timeout(PATIENCE, again.finished())
+            .await
+            .unwrap_or_else(|_| panic!("{what}: a silent end"))
+            .unwrap();
     }
     place.settle(what).await;
     for contents in place.shop.verify_contents().await.unwrap() {
@@ -80,13 +97,19 @@ fn a_panic_while_contents_are_verified_is_said_and_changes_nothing() {
 
 async fn verify(place: &Place, point: Point, when: When, what: &str) -> u32 {
     arm(point, when);
-    let events =
-        timeout(PATIENCE, place.shop.verify()).await.unwrap_or_else(|_| panic!("{what}: a silent end")).unwrap();
+    let events = timeout(PATIENCE, place.shop.verify())
+        .await
+        .unwrap_or_else(|_| panic!("{what}: a silent end"))
+        .unwrap();
     assert!(events.agrees(), "{what}: {events}");
     let contents = timeout(PATIENCE, place.shop.verify_contents()).await;
-    let contents = contents.unwrap_or_else(|_| panic!("{what}: a silent end")).unwrap();
+    let contents = contents
+        .unwrap_or_else(|_| panic!("{what}: a silent end"))
+        .unwrap();
     let fired = disarm();
-    let unchecked = contents.iter().find_map(|contents| contents.unchecked.clone());
+    let unchecked = contents
+        .iter()
+        .find_map(|contents| contents.unchecked.clone());
     match unchecked {
         None => assert_eq!(fired, 0, "{what}: it was compared in spite of a panic"),
         Some(why) => assert!(why.contains("injected"), "{what}: {why}"),

@@ -8,8 +8,9 @@ use std::time::Duration;
 use eventsourcing_core::snapshot::{Progress, SnapshotPolicy};
 use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Clock, Due, Id, IdSource, Policy, Projection, RandomIds, ReadModel, Recorded,
-    SqlProjection, SqlReadModel, System, SystemClock, Table, Timers, Tx, Work, event, values,
+    Aggregate, AppError, Application, Clock, Due, Id, IdSource, Policy, Projection, RandomIds,
+    ReadModel, Recorded, SqlProjection, SqlReadModel, System, SystemClock, Table, Timers, Tx, Work,
+    event, values,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -79,7 +80,10 @@ pub(crate) struct Order {
 impl Order {
     fn placed(quantity: Quantity) -> Self {
         reach(Point::FoldFirst, quantity.0);
-        Self { total: quantity.0, last: Last(quantity.0) }
+        Self {
+            total: quantity.0,
+            last: Last(quantity.0),
+        }
     }
     #[event(version = 2, upcast(from = 1, with = in_quantities))]
     fn added(&mut self, quantity: Quantity) {
@@ -102,12 +106,21 @@ struct InQuantities {
 
 fn in_quantities(old: Amount) -> InQuantities {
     reach(Point::Upcast, old.amount);
-    InQuantities { quantity: old.amount }
+    InQuantities {
+        quantity: old.amount,
+    }
 }
 
 fn doubled(old: Amount) -> [OrderEvent; 2] {
     reach(Point::Split, old.amount);
-    [OrderEvent::Added { quantity: Quantity(old.amount) }, OrderEvent::Added { quantity: Quantity(old.amount) }]
+    [
+        OrderEvent::Added {
+            quantity: Quantity(old.amount),
+        },
+        OrderEvent::Added {
+            quantity: Quantity(old.amount),
+        },
+    ]
 }
 
 impl OrderEvent {
@@ -126,10 +139,14 @@ pub(crate) struct Refusal {
 impl Order {
     pub(crate) fn add(&self, quantity: u32) -> Result<OrderEvent, Refusal> {
         reach(Point::Decide, quantity);
-        Ok(OrderEvent::Added { quantity: Quantity(quantity) })
+        Ok(OrderEvent::Added {
+            quantity: Quantity(quantity),
+        })
     }
     pub(crate) fn refuse(&self, quantity: u32) -> Result<OrderEvent, Refusal> {
-        Err(Refusal { refused: Refused(quantity) })
+        Err(Refusal {
+            refused: Refused(quantity),
+        })
     }
 }
 
@@ -180,7 +197,9 @@ pub(crate) struct Parcel {
 #[event]
 impl Parcel {
     fn packed() -> Self {
-        Self { last: LastWeight(0) }
+        Self {
+            last: LastWeight(0),
+        }
     }
     fn filled(&mut self, weight: Weight) {
         reach(Point::FoldRecorded, weight.0);
@@ -237,7 +256,13 @@ struct Key<'a>(&'a Recorded<Order>);
 
 impl fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recorded { aggregate_id, version, part, payload, .. } = self.0;
+        let Recorded {
+            aggregate_id,
+            version,
+            part,
+            payload,
+            ..
+        } = self.0;
         reach(Point::TimerKey, payload.quantity());
         write!(f, "{aggregate_id}/{version}/{part}")
     }
@@ -258,7 +283,9 @@ impl Policy<Order> for Shipping {
     async fn react(&self, event: &Recorded<Order>, work: &mut Work) -> Result<(), ShippingError> {
         let quantity = event.payload.quantity();
         reach(Point::React, quantity);
-        let is_about_errors = [Point::ErrorDisplay, Point::ErrorDebug, Point::ErrorSource].into_iter().any(is_armed);
+        let is_about_errors = [Point::ErrorDisplay, Point::ErrorDebug, Point::ErrorSource]
+            .into_iter()
+            .any(is_armed);
         if quantity == POISON && is_about_errors {
             return Err(Unshowable.into());
         }
@@ -269,8 +296,12 @@ impl Policy<Order> for Shipping {
             reach(Point::CreateWithin, quantity);
             ParcelEvent::Packed
         };
-        let parcel = work.load_or_create(parcel_of(event.aggregate_id), create).await?;
-        parcel.record(ParcelEvent::Filled { weight: Weight(quantity) });
+        let parcel = work
+            .load_or_create(parcel_of(event.aggregate_id), create)
+            .await?;
+        parcel.record(ParcelEvent::Filled {
+            weight: Weight(quantity),
+        });
         work.schedule(event.recorded_at, Key(event), &Reminder(quantity));
         Ok(())
     }
@@ -283,8 +314,15 @@ impl Timers for Shipping {
     async fn due(&self, timer: &Due<Reminder>, work: &mut Work) -> Result<(), AppError> {
         let Reminder(weight) = timer.payload;
         reach(Point::Due, weight);
-        let order = timer.key.split('/').next().and_then(|id| id.parse().ok()).expect("the key begins with an id");
-        work.load(parcel_of(Id::from_uuid(order))).await?.record(ParcelEvent::Reminded { weight });
+        let order = timer
+            .key
+            .split('/')
+            .next()
+            .and_then(|id| id.parse().ok())
+            .expect("the key begins with an id");
+        work.load(parcel_of(Id::from_uuid(order)))
+            .await?
+            .record(ParcelEvent::Reminded { weight });
         Ok(())
     }
 }
@@ -329,7 +367,10 @@ impl From<ReadModel> for Report {
 
 impl SqlReadModel for Report {
     const VERSION: u32 = 1;
-    const TABLES: &'static [Table] = &[Table::new("report", "position BIGINT, part BIGINT, quantity BIGINT")];
+    const TABLES: &'static [Table] = &[Table::new(
+        "report",
+        "position BIGINT, part BIGINT, quantity BIGINT",
+    )];
 }
 
 impl SqlProjection<Order> for Report {
@@ -338,7 +379,8 @@ impl SqlProjection<Order> for Report {
     async fn project(&self, event: &Recorded<Order>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
         let quantity = event.payload.quantity();
         let sql = "INSERT INTO {report} (position, part, quantity) VALUES ($1, $2, $3)";
-        tx.execute(sql, &values![event.position, event.part, quantity]).await?;
+        tx.execute(sql, &values![event.position, event.part, quantity])
+            .await?;
         reach(Point::ProjectInSql, quantity);
         Ok(())
     }

@@ -138,7 +138,10 @@ impl OpenOptions {
 
     #[cfg(not(feature = "sqlite"))]
     async fn open_file(self, _: &str, _: IfAbsent) -> Result<Stores, OpenError> {
-        Err(OpenError::FeatureMissing { scheme: "sqlite", feature: "sqlite" })
+        Err(OpenError::FeatureMissing {
+            scheme: "sqlite",
+            feature: "sqlite",
+        })
     }
 
     #[cfg(feature = "postgres")]
@@ -152,7 +155,10 @@ impl OpenOptions {
 
     #[cfg(not(feature = "postgres"))]
     async fn connect(self, _: &str, _: IfAbsent) -> Result<Stores, OpenError> {
-        Err(OpenError::FeatureMissing { scheme: "postgres", feature: "postgres" })
+        Err(OpenError::FeatureMissing {
+            scheme: "postgres",
+            feature: "postgres",
+        })
     }
 }
 

@@ -36,7 +36,9 @@ pub(super) enum Address {
 
 /// An address that cannot be meant. The text does not show the address: a mistyped one may hold a password anywhere.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the store's address {reason}; use sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE or memory:")]
+#[error(
+    "the store's address {reason}; use sqlite:PATH, postgres://USER:PASSWORD@HOST/DATABASE or memory:"
+)]
 pub struct InvalidStoreUrl {
     reason: String,
 }
@@ -60,7 +62,9 @@ impl FromStr for StoreUrl {
     type Err = InvalidStoreUrl;
 
     fn from_str(url: &str) -> Result<Self, InvalidStoreUrl> {
-        Address::parse(url).map(Self).map_err(|reason| InvalidStoreUrl { reason })
+        Address::parse(url)
+            .map(Self)
+            .map_err(|reason| InvalidStoreUrl { reason })
     }
 }
 
@@ -72,7 +76,11 @@ impl fmt::Display for StoreUrl {
             Address::Postgres(url) => {
                 let address = url.split_once("://").map_or("", |(_, address)| address);
                 let address = address.split(['?', '#']).next().unwrap_or_default();
-                write!(f, "postgres://{}", address.rsplit('@').next().unwrap_or_default())
+                write!(
+                    f,
+                    "postgres://{}",
+                    address.rsplit('@').next().unwrap_or_default()
+                )
             }
         }
     }
@@ -87,14 +95,20 @@ impl fmt::Debug for StoreUrl {
 impl Address {
     fn parse(url: &str) -> Result<Self, String> {
         if url != url.trim() || url.contains(char::is_control) {
-            return Err("begins or ends with a space, or has a character that cannot be seen".to_owned());
+            return Err(
+                "begins or ends with a space, or has a character that cannot be seen".to_owned(),
+            );
         }
         match url.split_once(':') {
             Some(("sqlite", path)) => file(path).map(|path| Self::Sqlite(path.to_owned())),
-            Some(("postgres" | "postgresql", rest)) => server(rest).map(|()| Self::Postgres(url.to_owned())),
+            Some(("postgres" | "postgresql", rest)) => {
+                server(rest).map(|()| Self::Postgres(url.to_owned()))
+            }
             Some(("memory", "")) => Ok(Self::Memory),
             Some(("memory", _)) => Err("has something after memory:".to_owned()),
-            Some((scheme, _)) if is_scheme(scheme) => Err(format!("begins with {scheme}:, which is no store")),
+            Some((scheme, _)) if is_scheme(scheme) => {
+                Err(format!("begins with {scheme}:, which is no store"))
+            }
             _ => Err("names no kind of store".to_owned()),
         }
     }
@@ -116,9 +130,16 @@ fn file(path: &str) -> Result<&str, String> {
             "has // before the path of the file; write sqlite:bank.db for a file in this folder, sqlite:/bank.db for one in /"
         }
         _ if path.contains('?') => "has parameters; a file takes none",
-        _ if path.ends_with(['/', '\\']) || [".", ".."].contains(&path) => "names a folder; name a file in it",
-        _ if path.starts_with("~/") => "has a ~ that the shell has left as it is; write the whole path",
-        _ if ["-wal", "-shm", "-journal"].iter().any(|end| path.ends_with(end)) => {
+        _ if path.ends_with(['/', '\\']) || [".", ".."].contains(&path) => {
+            "names a folder; name a file in it"
+        }
+        _ if path.starts_with("~/") => {
+            "has a ~ that the shell has left as it is; write the whole path"
+        }
+        _ if ["-wal", "-shm", "-journal"]
+            .iter()
+            .any(|end| path.ends_with(end)) =>
+        {
             "names a file that SQLite keeps beside the one with the events"
         }
         _ => return Ok(path),
@@ -137,7 +158,11 @@ fn server(rest: &str) -> Result<(), String> {
     match rest.matches('@').count() {
         0 => {}
         1 if authority.contains('@') => {}
-        _ => return Err(format!("has an @ that does not separate a password from a host; {encode}")),
+        _ => {
+            return Err(format!(
+                "has an @ that does not separate a password from a host; {encode}"
+            ));
+        }
     }
     let hosts = authority.rsplit('@').next().unwrap_or_default();
     if hosts.is_empty() && !rest.contains("host=") {
@@ -155,7 +180,14 @@ mod tests {
 
     #[test]
     fn addresses_that_can_be_meant_are_understood() {
-        for path in ["bank.db", "/bank.db", "./a b/bank.db", "data/bänk.db", "C:\\bank.db", "b@nk.db"] {
+        for path in [
+            "bank.db",
+            "/bank.db",
+            "./a b/bank.db",
+            "data/bänk.db",
+            "C:\\bank.db",
+            "b@nk.db",
+        ] {
             let url: StoreUrl = format!("sqlite:{path}").parse().expect(path);
             assert_eq!(url.sqlite_file(), Some(Path::new(path)));
         }
@@ -167,7 +199,11 @@ mod tests {
             "postgres://%2Ftmp/db",
         ] {
             let parsed: StoreUrl = url.parse().expect(url);
-            assert!(*parsed.address() == Address::Postgres(url.to_owned()) && parsed.sqlite_file().is_none(), "{url}");
+            assert!(
+                *parsed.address() == Address::Postgres(url.to_owned())
+                    && parsed.sqlite_file().is_none(),
+                "{url}"
+            );
         }
         assert!(*"memory:".parse::<StoreUrl>().expect("a store").address() == Address::Memory);
     }
@@ -177,9 +213,15 @@ mod tests {
         for (url, shown) in [
             ("sqlite:a b/b@nk.db", "sqlite:a b/b@nk.db"),
             ("memory:", "memory:"),
-            ("postgres://me:p%40ss@a:1,b:2/db?sslmode=require", "postgres://a:1,b:2/db"),
+            (
+                "postgres://me:p%40ss@a:1,b:2/db?sslmode=require",
+                "postgres://a:1,b:2/db",
+            ),
             ("postgresql://me@host/db", "postgres://host/db"),
-            ("postgres://host/db?user=me&password=s3cr3t", "postgres://host/db"),
+            (
+                "postgres://host/db?user=me&password=s3cr3t",
+                "postgres://host/db",
+            ),
             ("postgres:///db?host=/tmp&password=s3cr3t", "postgres:///db"),
             ("postgres://%2Ftmp/db", "postgres://%2Ftmp/db"),
         ] {
@@ -191,8 +233,18 @@ mod tests {
 
     #[test]
     fn addresses_that_cannot_be_meant_are_refused_and_not_shown() {
-        let of_files =
-            ["//x.db", "", "x.db?mode=ro", "file:x.db", ":memory:", "data/", ".", "x.db-wal", "~/x.db", " x.db"];
+        let of_files = [
+            "//x.db",
+            "",
+            "x.db?mode=ro",
+            "file:x.db",
+            ":memory:",
+            "data/",
+            ".",
+            "x.db-wal",
+            "~/x.db",
+            " x.db",
+        ];
         let of_files = of_files.map(|path| format!("sqlite:{path}"));
         let others = [
             "",
@@ -222,7 +274,10 @@ mod tests {
         for url in of_files.iter().map(String::as_str).chain(others) {
             let error = url.parse::<StoreUrl>().expect_err(url);
             let text = format!("{error} {error:?}");
-            assert!(text.contains("sqlite:PATH") && !text.contains("s3cr3t"), "{url}: {text}");
+            assert!(
+                text.contains("sqlite:PATH") && !text.contains("s3cr3t"),
+                "{url}: {text}"
+            );
         }
     }
 }

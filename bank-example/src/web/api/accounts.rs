@@ -36,7 +36,12 @@ pub(super) struct Account {
 impl From<&Root<Aggregate>> for Account {
     fn from(account: &Root<Aggregate>) -> Self {
         let (id, version) = (account.id().as_uuid(), account.version().as_u64());
-        Self { id, owner: account.owner.clone(), balance: Amount(account.balance), version }
+        Self {
+            id,
+            owner: account.owner.clone(),
+            balance: Amount(account.balance),
+            version,
+        }
     }
 }
 
@@ -75,11 +80,19 @@ pub(super) async fn open(
     let once = command.of("POST /accounts", &request);
     let id = once.handle(&state.bank.accounts).new_id::<Aggregate>();
     let run = async |handle: Application| {
-        AccountService::from(handle.clone()).open(&request.owner).await?;
-        Ok(handle.first_receipt().await?.ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))?)
+        AccountService::from(handle.clone())
+            .open(&request.owner)
+            .await?;
+        Ok(handle
+            .first_receipt()
+            .await?
+            .ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))?)
     };
-    let done = once.carry_out(&state.bank.accounts, id.stream(), run).await?;
-    let location = HeaderValue::from_str(&format!("/api/accounts/{id}")).expect("hexadecimal digits");
+    let done = once
+        .carry_out(&state.bank.accounts, id.stream(), run)
+        .await?;
+    let location =
+        HeaderValue::from_str(&format!("/api/accounts/{id}")).expect("hexadecimal digits");
     let answer = changed(&state, &command, id, done).await?;
     Ok((StatusCode::CREATED, [(LOCATION, location)], answer).into_response())
 }
@@ -94,7 +107,10 @@ pub(super) async fn changed(
     let waited = command.wait(state, &done.receipt).await;
     let account = state.bank.accounts.load_at(id, done.event.version).await?;
     let tag = [(ETAG, etag(account.version()))];
-    let answer = Changed { account: (&account).into(), position: done.receipt.position.as_u64() };
+    let answer = Changed {
+        account: (&account).into(),
+        position: done.receipt.position.as_u64(),
+    };
     let mut response = (tag, Json(answer)).into_response();
     response.headers_mut().extend(waited);
     Ok(response)
@@ -164,11 +180,28 @@ pub(super) async fn list(
     Extract(state): Extract<State>,
     Query(query): Query<AccountsQuery>,
 ) -> Result<Json<Accounts>, Problem> {
-    let (owner, limit) = (text("owner", query.owner)?.unwrap_or_default(), limit(query.limit)?);
+    let (owner, limit) = (
+        text("owner", query.owner)?.unwrap_or_default(),
+        limit(query.limit)?,
+    );
     let after = Position::new(query.after.unwrap_or_default());
-    let accounts = state.bank.summaries.list(Listing { owner: &owner, after, limit }).await?;
-    let next = accounts.last().filter(|_| accounts.len() == limit).map(|last| last.opened.as_u64());
-    Ok(Json(Accounts { accounts: accounts.into_iter().map(Summary::from).collect(), next }))
+    let accounts = state
+        .bank
+        .summaries
+        .list(Listing {
+            owner: &owner,
+            after,
+            limit,
+        })
+        .await?;
+    let next = accounts
+        .last()
+        .filter(|_| accounts.len() == limit)
+        .map(|last| last.opened.as_u64());
+    Ok(Json(Accounts {
+        accounts: accounts.into_iter().map(Summary::from).collect(),
+        next,
+    }))
 }
 
 /// Shows an account as it is now.
@@ -187,7 +220,11 @@ pub(super) async fn one(
     Path(id): Path<Uuid>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let account = state.bank.accounts.load(Id::<Aggregate>::from_uuid(id)).await?;
+    let account = state
+        .bank
+        .accounts
+        .load(Id::<Aggregate>::from_uuid(id))
+        .await?;
     let tag = etag(account.version());
     if headers.get(IF_NONE_MATCH) == Some(&tag) {
         return Ok((StatusCode::NOT_MODIFIED, [(ETAG, tag)]).into_response());
@@ -210,7 +247,14 @@ pub(super) async fn at(
     Path((id, version)): Path<(Uuid, u64)>,
 ) -> Result<Json<Account>, Problem> {
     let id = Id::<Aggregate>::from_uuid(id);
-    Ok(Json((&state.bank.accounts.load_at(id, Version::new(version)).await?).into()))
+    Ok(Json(
+        (&state
+            .bank
+            .accounts
+            .load_at(id, Version::new(version))
+            .await?)
+            .into(),
+    ))
 }
 
 /// Everything that has happened to an account, oldest first.
@@ -254,6 +298,15 @@ pub(super) async fn history(
     if events.is_empty() {
         state.bank.accounts.load(id).await?;
     }
-    let next = events.last().filter(|_| events.len() == limit).map(|last| last.version.as_u64());
-    Ok(Json(History { events: events.iter().map(LogEvent::read).collect::<Result<_, _>>()?, next }))
+    let next = events
+        .last()
+        .filter(|_| events.len() == limit)
+        .map(|last| last.version.as_u64());
+    Ok(Json(History {
+        events: events
+            .iter()
+            .map(LogEvent::read)
+            .collect::<Result<_, _>>()?,
+        next,
+    }))
 }

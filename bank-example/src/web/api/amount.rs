@@ -42,7 +42,8 @@ impl<'de> Deserialize<'de> for Amount {
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Amount, E> {
-                parse(text).ok_or_else(|| E::invalid_value(de::Unexpected::Str(&shortened(text)), &self))
+                parse(text)
+                    .ok_or_else(|| E::invalid_value(de::Unexpected::Str(&shortened(text)), &self))
             }
         }
         deserializer.deserialize_str(Text)
@@ -73,12 +74,21 @@ mod tests {
 
     #[test]
     fn only_plain_decimals_are_amounts() {
-        for (text, amount) in
-            [("20", "20.00"), ("0.5", "0.50"), ("-1.00", "-1.00"), ("999999999999.99", "999999999999.99")]
-        {
-            assert_eq!(parse(text).map(|amount| amount.to_string()).as_deref(), Some(amount));
+        for (text, amount) in [
+            ("20", "20.00"),
+            ("0.5", "0.50"),
+            ("-1.00", "-1.00"),
+            ("999999999999.99", "999999999999.99"),
+        ] {
+            assert_eq!(
+                parse(text).map(|amount| amount.to_string()).as_deref(),
+                Some(amount)
+            );
         }
-        let odd = ["", "-", ".5", "5.", "1e3", "+1", "1_000", "0x10", "1,00", " 1", "NaN", "1.0.0", "\u{661}"];
+        let odd = [
+            "", "-", ".5", "5.", "1e3", "+1", "1_000", "0x10", "1,00", " 1", "NaN", "1.0.0",
+            "\u{661}",
+        ];
         for text in odd.into_iter().chain([&*"9".repeat(40), &*"9".repeat(30)]) {
             assert_eq!(parse(text), None, "{text}");
         }

@@ -12,7 +12,9 @@ use axum::extract::FromRequestParts;
 use axum::http::header::IF_MATCH;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use eventsourcing::store::{CommandId, LogQuery, Position, StoredEvent, StreamId, StreamQuery, Version};
+use eventsourcing::store::{
+    CommandId, LogQuery, Position, StoredEvent, StreamId, StreamQuery, Version,
+};
 use eventsourcing::{Application, Metadata, Receipt, ReceiptKind, Rejected, SystemError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -82,8 +84,16 @@ impl FromRequestParts<State> for Command {
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
         let Query(Waiting { wait }) = Query::from_request_parts(parts, state).await?;
         let (key, expected) = (key(&parts.headers)?, expected(&parts.headers)?);
-        let actor = parts.extensions.get::<Actor>().map_or_else(|| "api".to_owned(), |actor| actor.0.clone());
-        Ok(Self { key, expected, actor, wait: wait.is_some() })
+        let actor = parts
+            .extensions
+            .get::<Actor>()
+            .map_or_else(|| "api".to_owned(), |actor| actor.0.clone());
+        Ok(Self {
+            key,
+            expected,
+            actor,
+            wait: wait.is_some(),
+        })
     }
 }
 
@@ -91,19 +101,29 @@ fn key(headers: &HeaderMap) -> Result<Option<String>, Problem> {
     let mut keys = headers.get_all(IDEMPOTENCY_KEY).iter();
     let (Some(key), None) = (keys.next(), keys.next()) else {
         return match headers.contains_key(IDEMPOTENCY_KEY) {
-            true => Err(Problem::new(Kind::BadRequest, "there is more than one Idempotency-Key")),
+            true => Err(Problem::new(
+                Kind::BadRequest,
+                "there is more than one Idempotency-Key",
+            )),
             false => Ok(None),
         };
     };
     match std::str::from_utf8(key.as_bytes()) {
         Ok(key) if (1..=KEY_BYTES_MAX).contains(&key.len()) => Ok(Some(key.to_owned())),
-        _ => Err(Problem::new(Kind::BadRequest, format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} bytes of UTF-8"))),
+        _ => Err(Problem::new(
+            Kind::BadRequest,
+            format!("an Idempotency-Key has 1 to {KEY_BYTES_MAX} bytes of UTF-8"),
+        )),
     }
 }
 
 fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
-    let lines: Vec<_> =
-        headers.get_all(IF_MATCH).iter().map(HeaderValue::to_str).collect::<Result<_, _>>().map_err(odd)?;
+    let lines: Vec<_> = headers
+        .get_all(IF_MATCH)
+        .iter()
+        .map(HeaderValue::to_str)
+        .collect::<Result<_, _>>()
+        .map_err(odd)?;
     if lines.is_empty() {
         return Ok(None);
     }
@@ -116,15 +136,25 @@ fn expected(headers: &HeaderMap) -> Result<Option<Expected>, Problem> {
         return Err(odd(()));
     }
     // A tag that no account has matches nothing, and neither does a weak one.
-    let versions = tags.into_iter().filter(|tag| !tag.starts_with("W/")).map(|tag| {
-        let inner = tag.strip_prefix('"').and_then(|tag| tag.strip_suffix('"')).ok_or_else(|| odd(()))?;
-        Ok(inner.parse().map_or(Version::ZERO, Version::new))
-    });
-    versions.collect::<Result<_, _>>().map(|versions| Some(Expected::OneOf(versions)))
+    let versions = tags
+        .into_iter()
+        .filter(|tag| !tag.starts_with("W/"))
+        .map(|tag| {
+            let inner = tag
+                .strip_prefix('"')
+                .and_then(|tag| tag.strip_suffix('"'))
+                .ok_or_else(|| odd(()))?;
+            Ok(inner.parse().map_or(Version::ZERO, Version::new))
+        });
+    versions
+        .collect::<Result<_, _>>()
+        .map(|versions| Some(Expected::OneOf(versions)))
 }
 
 fn odd<E>(_: E) -> Problem {
-    let what = format!("If-Match is the ETag of the account, such as \"3\", at most {VERSIONS_MAX} of them, or *");
+    let what = format!(
+        "If-Match is the ETag of the account, such as \"3\", at most {VERSIONS_MAX} of them, or *"
+    );
     Problem::new(Kind::BadRequest, what)
 }
 
@@ -140,7 +170,11 @@ impl Expected {
 
 /// Somebody has changed what was expected at another version.
 pub(super) fn moved(latest: Version) -> Problem {
-    Problem::new(Kind::PreconditionFailed, format!("the account is at version {latest}")).with_latest(latest)
+    Problem::new(
+        Kind::PreconditionFailed,
+        format!("the account is at version {latest}"),
+    )
+    .with_latest(latest)
 }
 
 /// The tag of an account at a version.
@@ -153,7 +187,10 @@ impl Command {
     pub(super) fn unconditional(&self) -> Result<(), Problem> {
         match self.expected {
             None => Ok(()),
-            Some(_) => Err(Problem::new(Kind::PreconditionFailed, "there is nothing yet that If-Match could match")),
+            Some(_) => Err(Problem::new(
+                Kind::PreconditionFailed,
+                "there is nothing yet that If-Match could match",
+            )),
         }
     }
 
@@ -161,18 +198,33 @@ impl Command {
     pub(super) fn of(&self, operation: &str, request: &impl Serialize) -> Once {
         let request = serde_json::to_string(request).expect("text and numbers are JSON");
         let mark = Uuid::new_v5(&REQUESTS, format!("{operation}\n{request}").as_bytes());
-        let key = self.key.as_ref().map(|key| Uuid::new_v5(&KEYS, key.as_bytes()));
+        let key = self
+            .key
+            .as_ref()
+            .map(|key| Uuid::new_v5(&KEYS, key.as_bytes()));
         let id = key.map_or_else(CommandId::new, CommandId::from_uuid);
-        Once { id, mark: key.map(|_| mark), actor: self.actor.clone() }
+        Once {
+            id,
+            mark: key.map(|_| mark),
+            actor: self.actor.clone(),
+        }
     }
 
     /// Waits for the read models if that is asked for. What is done is done, whether they get there in time or not.
-    pub(super) async fn wait(&self, state: &State, receipt: &Receipt) -> Option<(HeaderName, HeaderValue)> {
+    pub(super) async fn wait(
+        &self,
+        state: &State,
+        receipt: &Receipt,
+    ) -> Option<(HeaderName, HeaderValue)> {
         if !self.wait {
             return None;
         }
         let caught_up = tokio::time::timeout(PATIENCE, caught_up(state, receipt)).await;
-        let outcome = if matches!(caught_up, Ok(Ok(()))) { "caught-up" } else { "late" };
+        let outcome = if matches!(caught_up, Ok(Ok(()))) {
+            "caught-up"
+        } else {
+            "late"
+        };
         Some((READ_MODELS, HeaderValue::from_static(outcome)))
     }
 }
@@ -240,7 +292,9 @@ impl Once {
 
     /// What was answered the first time, if it was. Without a key there is nothing to look for.
     async fn first_receipt(&self, application: &Application) -> Result<Option<Receipt>, Problem> {
-        let Some(mark) = self.mark else { return Ok(None) };
+        let Some(mark) = self.mark else {
+            return Ok(None);
+        };
         match self.handle(application).first_answer::<Kept>().await? {
             Some(Err(kept)) => Err(kept.told_to(mark)),
             Some(Ok(receipt)) => Ok(Some(receipt)),
@@ -249,10 +303,17 @@ impl Once {
     }
 
     /// It is refused, unless another request with the same key was faster.
-    async fn refuse(&self, application: &Application, refused: Refused) -> Result<Receipt, Problem> {
+    async fn refuse(
+        &self,
+        application: &Application,
+        refused: Refused,
+    ) -> Result<Receipt, Problem> {
         match (refused, self.mark) {
             (Refused::ByTheBank(problem), Some(mark)) => {
-                let answered = self.handle(application).refuse(Kept::new(mark, problem)).await;
+                let answered = self
+                    .handle(application)
+                    .refuse(Kept::new(mark, problem))
+                    .await;
                 answered.map_err(|rejected| match rejected {
                     Rejected::Domain(kept) => kept.told_to(mark),
                     Rejected::App(error) => error.into(),
@@ -268,14 +329,22 @@ impl Once {
     pub(super) fn signed(&self, by: &str) -> String {
         match self.mark {
             None => by.to_owned(),
-            Some(mark) => format!("{by} (key {}, request {})", self.id.as_uuid().simple(), mark.simple()),
+            Some(mark) => format!(
+                "{by} (key {}, request {})",
+                self.id.as_uuid().simple(),
+                mark.simple()
+            ),
         }
     }
 
     /// Whether a record is signed by this request.
     pub(super) fn has_signed(&self, by: &str) -> Result<bool, Problem> {
-        let Some(mark) = self.mark else { return Ok(false) };
-        let Some((_, signature)) = by.rsplit_once(" (key ") else { return Ok(false) };
+        let Some(mark) = self.mark else {
+            return Ok(false);
+        };
+        let Some((_, signature)) = by.rsplit_once(" (key ") else {
+            return Ok(false);
+        };
         match signature.strip_prefix(&*self.id.as_uuid().simple().to_string()) {
             None => Ok(false),
             Some(rest) if rest == format!(", request {})", mark.simple()) => Ok(true),
@@ -286,7 +355,11 @@ impl Once {
     fn check(&self, event: &StoredEvent) -> Result<(), Problem> {
         let Some(mark) = self.mark else { return Ok(()) };
         let metadata: Metadata = serde_json::from_slice(&event.metadata).unwrap_or_default();
-        match metadata.extra.get(MARK).is_some_and(|found| *found == mark.to_string()) {
+        match metadata
+            .extra
+            .get(MARK)
+            .is_some_and(|found| *found == mark.to_string())
+        {
             true => Ok(()),
             false => Err(reused()),
         }
@@ -299,7 +372,11 @@ pub(super) fn reused() -> Problem {
 
 /// The event at `position`, which is known to be stored. Its stream shows it at once; the log, which shows also those of long
 /// ago and of other streams, as soon as all before it have been written.
-async fn find(application: &Application, position: Position, stream: StreamId) -> Result<StoredEvent, Problem> {
+async fn find(
+    application: &Application,
+    position: Position,
+    stream: StreamId,
+) -> Result<StoredEvent, Problem> {
     let recent = StreamQuery::new(stream).backwards().limit(RECENT);
     let recent = application.store().read_stream(recent).await?;
     if let Some(event) = recent.into_iter().find(|event| event.position == position) {
@@ -308,8 +385,16 @@ async fn find(application: &Application, position: Position, stream: StreamId) -
     let before = Position::new(position.as_u64().saturating_sub(1));
     application.store().wait_beyond(before, None).await?;
     let page = application.log(LogQuery::after(before).limit(1)).await?;
-    let found = page.events.into_iter().find(|event| event.position == position);
-    found.ok_or_else(|| Problem::new(Kind::Unavailable, "it is done, but cannot be shown yet; ask again"))
+    let found = page
+        .events
+        .into_iter()
+        .find(|event| event.position == position);
+    found.ok_or_else(|| {
+        Problem::new(
+            Kind::Unavailable,
+            "it is done, but cannot be shown yet; ask again",
+        )
+    })
 }
 
 #[cfg(test)]
@@ -317,12 +402,16 @@ mod tests {
     use super::*;
 
     fn if_match(line: &'static str) -> Result<Option<Expected>, Problem> {
-        expected(&HeaderMap::from_iter([(IF_MATCH, HeaderValue::from_static(line))]))
+        expected(&HeaderMap::from_iter([(
+            IF_MATCH,
+            HeaderValue::from_static(line),
+        )]))
     }
 
     #[test]
     fn if_match_names_versions() {
-        let versions = |numbers: &[u64]| Expected::OneOf(numbers.iter().copied().map(Version::new).collect());
+        let versions =
+            |numbers: &[u64]| Expected::OneOf(numbers.iter().copied().map(Version::new).collect());
         assert_eq!(expected(&HeaderMap::new()).expect("nothing is fine"), None);
         for (line, wanted) in [
             ("*", Expected::Any),
@@ -331,20 +420,37 @@ mod tests {
             ("W/\"3\"", versions(&[])),
             ("\"abc\"", versions(&[0])),
         ] {
-            assert_eq!(if_match(line).expect("it is well-formed"), Some(wanted), "{line}");
+            assert_eq!(
+                if_match(line).expect("it is well-formed"),
+                Some(wanted),
+                "{line}"
+            );
         }
-        for line in ["3", "", "\"3", "\"1\",", "\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\""] {
+        for line in [
+            "3",
+            "",
+            "\"3",
+            "\"1\",",
+            "\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\",\"1\"",
+        ] {
             assert!(if_match(line).is_err(), "{line}");
         }
     }
 
     #[test]
     fn the_id_of_a_command_follows_from_its_key_for_ever() {
-        let command =
-            |key: &str| Command { key: Some(key.to_owned()), expected: None, actor: "api".to_owned(), wait: false };
+        let command = |key: &str| Command {
+            key: Some(key.to_owned()),
+            expected: None,
+            actor: "api".to_owned(),
+            wait: false,
+        };
         let (one, other) = (command("a").of("open", &1), command("a").of("open", &2));
         assert_eq!(one.id.to_string(), "dce3fa79-2a59-535a-8129-b39dae265801");
-        assert_eq!(one.mark.map(|mark| mark.to_string()).as_deref(), Some("abc4ade6-8af5-52fa-b5dc-234e016111a6"));
+        assert_eq!(
+            one.mark.map(|mark| mark.to_string()).as_deref(),
+            Some("abc4ade6-8af5-52fa-b5dc-234e016111a6")
+        );
         assert!(one.id == other.id && one.mark != other.mark);
         assert_ne!(one.id, command("b").of("open", &1).id);
     }

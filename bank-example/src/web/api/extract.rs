@@ -37,7 +37,10 @@ impl<T: Serialize> IntoResponse for Json<T> {
 pub(super) fn limit(asked: Option<usize>) -> Result<usize, Problem> {
     match asked.unwrap_or(PAGE) {
         limit @ 1..=PAGE_MAX => Ok(limit),
-        limit => Err(Problem::new(Kind::Invalid, format!("limit: {limit} is not between 1 and {PAGE_MAX}"))),
+        limit => Err(Problem::new(
+            Kind::Invalid,
+            format!("limit: {limit} is not between 1 and {PAGE_MAX}"),
+        )),
     }
 }
 
@@ -47,7 +50,9 @@ pub(super) fn text(field: &str, text: Option<String>) -> Result<Option<String>, 
         Some(text) if text.chars().count() > TEXT_CHARACTERS_MAX => {
             format!("{field}: it has more than {TEXT_CHARACTERS_MAX} characters")
         }
-        Some(text) if text.contains(char::is_control) => format!("{field}: it has a control character"),
+        Some(text) if text.contains(char::is_control) => {
+            format!("{field}: it has a control character")
+        }
         _ => return Ok(text),
     };
     Err(Problem::new(Kind::Invalid, fault))

@@ -114,8 +114,17 @@ pub(super) async fn health(Extract(state): Extract<State>) -> Result<Json<Health
     let health = state.bank.health().await?;
     let followers = health.followers.iter().map(Follower::from).collect();
     let log_held_back_by = health.log_holders.iter().map(ToString::to_string).collect();
-    let acknowledged = health.acknowledged.iter().map(AcknowledgedEvents::from).collect();
-    Ok(Json(Health { healthy: health.is_healthy(), followers, log_held_back_by, acknowledged }))
+    let acknowledged = health
+        .acknowledged
+        .iter()
+        .map(AcknowledgedEvents::from)
+        .collect();
+    Ok(Json(Health {
+        healthy: health.is_healthy(),
+        followers,
+        log_held_back_by,
+        acknowledged,
+    }))
 }
 
 /// A follower that goes on, if it had stopped.
@@ -200,16 +209,28 @@ pub(super) async fn system() -> Json<Declared> {
     let applications = definition
         .applications
         .into_iter()
-        .map(|application| DeclaredApplication { name: application.name, aggregates: application.aggregates });
+        .map(|application| DeclaredApplication {
+            name: application.name,
+            aggregates: application.aggregates,
+        });
     let followers = definition.followers.into_iter().map(|follower| {
-        let follows = follower
-            .follows
-            .iter()
-            .map(|follows| Followed { application: follows.application, aggregate: follows.aggregate });
-        DeclaredFollower { name: follower.name, kind: follower.kind.to_string(), follows: follows.collect() }
+        let follows = follower.follows.iter().map(|follows| Followed {
+            application: follows.application,
+            aggregate: follows.aggregate,
+        });
+        DeclaredFollower {
+            name: follower.name,
+            kind: follower.kind.to_string(),
+            follows: follows.collect(),
+        }
     });
     let (applications, followers) = (applications.collect(), followers.collect());
-    Json(Declared { name: definition.name, applications, followers, mermaid })
+    Json(Declared {
+        name: definition.name,
+        applications,
+        followers,
+        mermaid,
+    })
 }
 
 /// Whether every follower has dealt with every event once.
@@ -241,7 +262,11 @@ impl From<&FollowerVerification> for VerifiedFollower {
             events: verified.events,
             position: verified.position.as_u64(),
             agrees: verified.agrees(),
-            differences: verified.differences.iter().map(ToString::to_string).collect(),
+            differences: verified
+                .differences
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             unchecked: verified.unchecked.clone(),
         }
     }
@@ -255,6 +280,13 @@ impl From<&FollowerVerification> for VerifiedFollower {
     ))]
 pub(super) async fn verify(Extract(state): Extract<State>) -> Result<Json<Verified>, Problem> {
     let verification = state.bank.verify().await?;
-    let followers = verification.followers.iter().map(VerifiedFollower::from).collect();
-    Ok(Json(Verified { agrees: verification.agrees(), followers }))
+    let followers = verification
+        .followers
+        .iter()
+        .map(VerifiedFollower::from)
+        .collect();
+    Ok(Json(Verified {
+        agrees: verification.agrees(),
+        followers,
+    }))
 }

@@ -31,7 +31,13 @@ pub struct Answer {
 ///
 /// # Errors
 /// The answer is not JSON: a mistake of this program.
-pub async fn command(state: State, path: &str, key: &str, actor: &str, body: &Value) -> Result<Answer, axum::Error> {
+pub async fn command(
+    state: State,
+    path: &str,
+    key: &str,
+    actor: &str,
+    body: &Value,
+) -> Result<Answer, axum::Error> {
     let request = Request::post(format!("{path}?wait=read-models"))
         .header(header::CONTENT_TYPE, "application/json")
         .header(IDEMPOTENCY_KEY, key.as_bytes())
@@ -43,8 +49,18 @@ pub async fn command(state: State, path: &str, key: &str, actor: &str, body: &Va
         Ok(response) => response,
         Err(never) => match never {},
     };
-    let (status, is_late) = (response.status(), response.headers().get(READ_MODELS).is_some_and(|how| how == "late"));
+    let (status, is_late) = (
+        response.status(),
+        response
+            .headers()
+            .get(READ_MODELS)
+            .is_some_and(|how| how == "late"),
+    );
     let bytes = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await?;
     let body = serde_json::from_slice(&bytes).map_err(axum::Error::new)?;
-    Ok(Answer { status, body, is_late })
+    Ok(Answer {
+        status,
+        body,
+        is_late,
+    })
 }

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use axum::extract::State as Extract;
-use eventsourcing::store::{LogPage, LogQuery, Position, StoreError, StoredEvent, StreamId, StreamQuery};
+use eventsourcing::store::{
+    LogPage, LogQuery, Position, StoreError, StoredEvent, StreamId, StreamQuery,
+};
 use eventsourcing::{Application, Codec, EventRef, Metadata};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -79,8 +81,18 @@ impl LogEvent {
 }
 
 impl From<EventRef> for Cause {
-    fn from(EventRef { category, id, version }: EventRef) -> Self {
-        Self { aggregate: category, id, version: version.as_u64() }
+    fn from(
+        EventRef {
+            category,
+            id,
+            version,
+        }: EventRef,
+    ) -> Self {
+        Self {
+            aggregate: category,
+            id,
+            version: version.as_u64(),
+        }
     }
 }
 
@@ -91,8 +103,15 @@ fn metadata(event: &StoredEvent) -> Result<Metadata, Problem> {
     }
 }
 
-fn unreadable(event: &StoredEvent, error: impl std::error::Error + Send + Sync + 'static) -> Problem {
-    StoreError::corrupt(format!("the event at position {} cannot be read", event.position), error).into()
+fn unreadable(
+    event: &StoredEvent,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> Problem {
+    StoreError::corrupt(
+        format!("the event at position {} cannot be read", event.position),
+        error,
+    )
+    .into()
 }
 
 /// Which events are wanted.
@@ -142,27 +161,42 @@ pub(super) async fn page(
 ) -> Result<Json<Page>, Problem> {
     let limit = limit(query.limit)?;
     let mut wanted = LogQuery::after(Position::new(query.after.unwrap_or_default())).limit(limit);
-    wanted = wanted.categories(name("aggregate", query.aggregate)?).names(name("event", query.event)?);
+    wanted = wanted
+        .categories(name("aggregate", query.aggregate)?)
+        .names(name("event", query.event)?);
     let is_of_time = |event: &StoredEvent| {
-        query.from.is_none_or(|from| from <= event.recorded_at) && query.to.is_none_or(|to| event.recorded_at < to)
+        query.from.is_none_or(|from| from <= event.recorded_at)
+            && query.to.is_none_or(|to| event.recorded_at < to)
     };
     let (mut events, mut looked_at, mut is_end) = (Vec::new(), 0, false);
     while events.len() < limit && looked_at < LOOKED_AT_MAX && !is_end {
         wanted.limit = limit - events.len();
-        let LogPage { events: found, ceiling, .. } = state.bank.accounts.log(wanted.clone()).await?;
+        let LogPage {
+            events: found,
+            ceiling,
+            ..
+        } = state.bank.accounts.log(wanted.clone()).await?;
         is_end = found.len() < wanted.limit;
         looked_at += found.len();
         events.extend(found.into_iter().filter(is_of_time));
         wanted.after = ceiling;
     }
     let next = (!is_end).then_some(wanted.after.as_u64());
-    Ok(Json(Page { events: events.iter().map(LogEvent::read).collect::<Result<_, _>>()?, next }))
+    Ok(Json(Page {
+        events: events
+            .iter()
+            .map(LogEvent::read)
+            .collect::<Result<_, _>>()?,
+        next,
+    }))
 }
 
 /// A name that an event may have: an empty one would be no filter.
 fn name(field: &str, name: Option<String>) -> Result<Option<String>, Problem> {
     match text(field, name)? {
-        Some(name) if name.is_empty() => Err(Problem::new(Kind::Invalid, format!("{field}: it is empty"))),
+        Some(name) if name.is_empty() => {
+            Err(Problem::new(Kind::Invalid, format!("{field}: it is empty")))
+        }
         name => Ok(name),
     }
 }
@@ -185,23 +219,43 @@ pub(super) struct Related {
         (status = OK, body = Related),
         (status = "default", body = Problem, content_type = "application/problem+json"),
     ))]
-pub(super) async fn one(Extract(state): Extract<State>, Path(position): Path<u64>) -> Result<Json<Related>, Problem> {
+pub(super) async fn one(
+    Extract(state): Extract<State>,
+    Path(position): Path<u64>,
+) -> Result<Json<Related>, Problem> {
     let application: &Application = &state.bank.accounts;
     let before = LogQuery::after(Position::new(position.saturating_sub(1))).limit(1);
-    let found = application.log(before).await?.events.into_iter().find(|event| event.position.as_u64() == position);
-    let event = found.ok_or_else(|| Problem::new(Kind::NotFound, format!("no event is at position {position}")))?;
+    let found = application
+        .log(before)
+        .await?
+        .events
+        .into_iter()
+        .find(|event| event.position.as_u64() == position);
+    let event = found.ok_or_else(|| {
+        Problem::new(
+            Kind::NotFound,
+            format!("no event is at position {position}"),
+        )
+    })?;
     let cause = match metadata(&event)?.causation {
         Some(cause) => find(application, &cause).await?,
         None => None,
     };
     let caused = caused(application, &event).await?;
     let cause = cause.as_ref().map(LogEvent::read).transpose()?;
-    Ok(Json(Related { event: LogEvent::read(&event)?, cause, caused }))
+    Ok(Json(Related {
+        event: LogEvent::read(&event)?,
+        cause,
+        caused,
+    }))
 }
 
 async fn find(application: &Application, event: &EventRef) -> Result<Option<StoredEvent>, Problem> {
     let stream = StreamId::new(event.category.as_str(), event.id);
-    let query = StreamQuery::new(stream).from(event.version).to(event.version).limit(1);
+    let query = StreamQuery::new(stream)
+        .from(event.version)
+        .to(event.version)
+        .limit(1);
     Ok(application.store().read_stream(query).await?.pop())
 }
 
@@ -209,7 +263,9 @@ async fn caused(application: &Application, cause: &StoredEvent) -> Result<Vec<Lo
     let (mut caused, mut looked_at, mut after) = (Vec::new(), 0, cause.position);
     let cause: EventRef = EventRef::new(&cause.stream, cause.version);
     while looked_at < LOOKED_AT_MAX {
-        let LogPage { events, ceiling, .. } = application.log(LogQuery::after(after)).await?;
+        let LogPage {
+            events, ceiling, ..
+        } = application.log(LogQuery::after(after)).await?;
         for event in &events {
             if metadata(event)?.causation.as_ref() == Some(&cause) {
                 caused.push(LogEvent::read(event)?);

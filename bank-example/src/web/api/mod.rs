@@ -59,8 +59,15 @@ pub fn router() -> Router<State> {
     let (router, document) = parts();
     router
         .route("/openapi.json", get(async move || Json(document)))
-        .fallback(async || Problem::new(Kind::NotFound, "there is nothing here; see /api/openapi.json"))
-        .method_not_allowed_fallback(async || Problem::new(Kind::MethodNotAllowed, "see /api/openapi.json"))
+        .fallback(async || {
+            Problem::new(
+                Kind::NotFound,
+                "there is nothing here; see /api/openapi.json",
+            )
+        })
+        .method_not_allowed_fallback(async || {
+            Problem::new(Kind::MethodNotAllowed, "see /api/openapi.json")
+        })
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
 }
 
@@ -68,7 +75,11 @@ pub fn router() -> Router<State> {
 pub async fn with_problems(request: Request, next: Next) -> Response {
     let is_of_api = request.uri().path().starts_with("/api/");
     let response = next.run(request).await;
-    if is_of_api { problem::told(response).await } else { response }
+    if is_of_api {
+        problem::told(response).await
+    } else {
+        response
+    }
 }
 
 /// What the API is, for programs that make clients of it.

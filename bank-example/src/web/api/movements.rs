@@ -95,7 +95,9 @@ async fn moves(
             Ok(handle.save(&mut account).await.map_err(as_moved)?)
         }
     };
-    let done = once.carry_out(&state.bank.accounts, id.stream(), run).await?;
+    let done = once
+        .carry_out(&state.bank.accounts, id.stream(), run)
+        .await?;
     changed(&state, &command, id, done).await
 }
 
@@ -148,16 +150,29 @@ pub(super) async fn transfer(
     Json(request): Json<NewTransfer>,
 ) -> Result<Response, Problem> {
     let once = command.of(&format!("POST /accounts/{from}/transfer"), &request);
-    let (giving, taking) = (Id::<Aggregate>::from_uuid(from), Id::<Aggregate>::from_uuid(request.to));
+    let (giving, taking) = (
+        Id::<Aggregate>::from_uuid(from),
+        Id::<Aggregate>::from_uuid(request.to),
+    );
     let Amount(amount) = request.amount;
     let run = async |handle: Application| match &command.expected {
-        None => Ok(AccountService::from(handle).transfer(giving, taking, amount).await?),
+        None => Ok(AccountService::from(handle)
+            .transfer(giving, taking, amount)
+            .await?),
         Some(expected) => expecting(handle, expected, (giving, taking), amount).await,
     };
-    let Done { receipt, .. } = once.carry_out(&state.bank.accounts, taking.stream(), run).await?;
+    let Done { receipt, .. } = once
+        .carry_out(&state.bank.accounts, taking.stream(), run)
+        .await?;
     let waited = command.wait(&state, &receipt).await;
     let position = receipt.position.as_u64();
-    let mut response = Json(Transferred { from, to: request.to, amount: request.amount, position }).into_response();
+    let mut response = Json(Transferred {
+        from,
+        to: request.to,
+        amount: request.amount,
+        position,
+    })
+    .into_response();
     response.headers_mut().extend(waited);
     Ok(response)
 }
@@ -176,8 +191,12 @@ async fn expecting(
         if !expected.allows(giving.version()) {
             return Err(Reason::Moved(giving.version()));
         }
-        giving.execute(|account| account.debit(amount)).map_err(Reason::Bank)?;
-        taking.execute(|account| account.credit(amount)).map_err(Reason::Bank)
+        giving
+            .execute(|account| account.debit(amount))
+            .map_err(Reason::Bank)?;
+        taking
+            .execute(|account| account.credit(amount))
+            .map_err(Reason::Bank)
     });
     transferred.await.map_err(|rejected| match rejected {
         Rejected::Domain(Reason::Moved(latest)) => moved(latest).into(),

@@ -5,7 +5,9 @@
 
 use axum::extract::State as Extract;
 use eventsourcing::store::StreamId;
-use eventsourcing::system::{Parked as Aside, ParkedTimer as TimerAside, Parking, ParkingAction, ParkingRecord};
+use eventsourcing::system::{
+    Parked as Aside, ParkedTimer as TimerAside, Parking, ParkingAction, ParkingRecord,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -42,8 +44,22 @@ struct ParkedTimer {
 
 impl ParkedTimer {
     fn new(follower: &'static str, timer: TimerAside) -> Self {
-        let TimerAside { key, due, cause, since, attempts, .. } = timer;
-        Self { follower, key, due: due.to_string(), attempts, since: since.to_string(), cause }
+        let TimerAside {
+            key,
+            due,
+            cause,
+            since,
+            attempts,
+            ..
+        } = timer;
+        Self {
+            follower,
+            key,
+            due: due.to_string(),
+            attempts,
+            since: since.to_string(),
+            cause,
+        }
     }
 }
 
@@ -95,14 +111,29 @@ pub(super) async fn list(Extract(state): Extract<State>) -> Result<Json<AllParke
     let (mut parked, mut timers) = (Vec::new(), Vec::new());
     for name in followers() {
         let parking = state.bank.parking(name)?;
-        parked.extend(parking.list().await?.into_iter().map(|aside| Parked::new(name, aside)));
-        timers.extend(parking.timers().await?.into_iter().map(|timer| ParkedTimer::new(name, timer)));
+        parked.extend(
+            parking
+                .list()
+                .await?
+                .into_iter()
+                .map(|aside| Parked::new(name, aside)),
+        );
+        timers.extend(
+            parking
+                .timers()
+                .await?
+                .into_iter()
+                .map(|timer| ParkedTimer::new(name, timer)),
+        );
     }
     Ok(Json(AllParked { parked, timers }))
 }
 
 fn followers() -> impl Iterator<Item = &'static str> {
-    EventSourcedBank::definition().followers.into_iter().map(|follower| follower.name)
+    EventSourcedBank::definition()
+        .followers
+        .into_iter()
+        .map(|follower| follower.name)
 }
 
 /// What was done about parked events, oldest first.
@@ -213,12 +244,16 @@ pub(super) async fn retry(
     let retried = match (find(&parking, id).await?, request.payload) {
         (None, _) => Err(not_parked(&follower, id)),
         (Some(stream), None) => parking.retry(&stream).await.map_err(Problem::from),
-        (Some(stream), Some(payload)) => parking.retry_edited(&stream, payload.into()).await.map_err(Problem::from),
+        (Some(stream), Some(payload)) => parking
+            .retry_edited(&stream, payload.into())
+            .await
+            .map_err(Problem::from),
     };
     match retried {
-        Ok(retried) => {
-            Ok(Json(Outcome { events: retried.events, failure: retried.failure.map(|failure| failure.cause) }))
-        }
+        Ok(retried) => Ok(Json(Outcome {
+            events: retried.events,
+            failure: retried.failure.map(|failure| failure.cause),
+        })),
         // Another request with the same key may have been faster.
         Err(problem) => first(&parking, &once).await?.map(Json).ok_or(problem),
     }
@@ -266,10 +301,16 @@ pub(super) async fn give_up(
     }
     let given_up = match find(&parking, id).await? {
         None => Err(not_parked(&follower, id)),
-        Some(stream) => parking.give_up(&stream, &reason).await.map_err(Problem::from),
+        Some(stream) => parking
+            .give_up(&stream, &reason)
+            .await
+            .map_err(Problem::from),
     };
     match given_up {
-        Ok(()) => Ok(Json(Outcome { events: 0, failure: None })),
+        Ok(()) => Ok(Json(Outcome {
+            events: 0,
+            failure: None,
+        })),
         Err(problem) => first(&parking, &once).await?.map(Json).ok_or(problem),
     }
 }
@@ -278,8 +319,16 @@ fn parking<'a>(state: &'a State, follower: &str) -> Result<Parking<'a, EventSour
     state.bank.parking(follower).map_err(|_| unknown(follower))
 }
 
-async fn find(parking: &Parking<'_, EventSourcedBank>, id: Uuid) -> Result<Option<StreamId>, Problem> {
-    Ok(parking.list().await?.into_iter().map(|parked| parked.stream).find(|stream| stream.id == id))
+async fn find(
+    parking: &Parking<'_, EventSourcedBank>,
+    id: Uuid,
+) -> Result<Option<StreamId>, Problem> {
+    Ok(parking
+        .list()
+        .await?
+        .into_iter()
+        .map(|parked| parked.stream)
+        .find(|stream| stream.id == id))
 }
 
 fn not_parked(follower: &str, id: Uuid) -> Problem {
@@ -287,13 +336,19 @@ fn not_parked(follower: &str, id: Uuid) -> Problem {
 }
 
 /// What came of the request the first time, from what was recorded then. One request may have left several records.
-async fn first(parking: &Parking<'_, EventSourcedBank>, once: &Once) -> Result<Option<Outcome>, Problem> {
+async fn first(
+    parking: &Parking<'_, EventSourcedBank>,
+    once: &Once,
+) -> Result<Option<Outcome>, Problem> {
     let mut outcome = None;
     for record in parking.records().await? {
         if !once.has_signed(&record.by)? {
             continue;
         }
-        let Outcome { events, failure } = outcome.get_or_insert(Outcome { events: 0, failure: None });
+        let Outcome { events, failure } = outcome.get_or_insert(Outcome {
+            events: 0,
+            failure: None,
+        });
         match record.action {
             ParkingAction::Retried { events: more } => *events += more,
             ParkingAction::Edited { .. } => *events += 1,

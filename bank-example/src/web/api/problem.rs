@@ -76,21 +76,31 @@ pub(super) enum Kind {
 impl Kind {
     fn parts(self) -> (&'static str, &'static str, StatusCode) {
         match self {
-            Self::BadRequest => {
-                ("urn:bank-example:problem:bad-request", "the request cannot be understood", StatusCode::BAD_REQUEST)
-            }
-            Self::Unauthorized => {
-                ("urn:bank-example:problem:unauthorized", "the bank asks for a password", StatusCode::UNAUTHORIZED)
-            }
-            Self::Forbidden => {
-                ("urn:bank-example:problem:forbidden", "this may not be asked from there", StatusCode::FORBIDDEN)
-            }
+            Self::BadRequest => (
+                "urn:bank-example:problem:bad-request",
+                "the request cannot be understood",
+                StatusCode::BAD_REQUEST,
+            ),
+            Self::Unauthorized => (
+                "urn:bank-example:problem:unauthorized",
+                "the bank asks for a password",
+                StatusCode::UNAUTHORIZED,
+            ),
+            Self::Forbidden => (
+                "urn:bank-example:problem:forbidden",
+                "this may not be asked from there",
+                StatusCode::FORBIDDEN,
+            ),
             Self::Misdirected => (
                 "urn:bank-example:problem:misdirected",
                 "the bank is served under another name",
                 StatusCode::MISDIRECTED_REQUEST,
             ),
-            Self::NotFound => ("urn:bank-example:problem:not-found", "there is no such thing", StatusCode::NOT_FOUND),
+            Self::NotFound => (
+                "urn:bank-example:problem:not-found",
+                "there is no such thing",
+                StatusCode::NOT_FOUND,
+            ),
             Self::MethodNotAllowed => (
                 "urn:bank-example:problem:method-not-allowed",
                 "this cannot be done here",
@@ -101,34 +111,46 @@ impl Kind {
                 "there is not enough money on the account",
                 StatusCode::CONFLICT,
             ),
-            Self::Conflict => {
-                ("urn:bank-example:problem:conflict", "others were faster, too often; ask again", StatusCode::CONFLICT)
-            }
-            Self::NotParked => ("urn:bank-example:problem:not-parked", "nothing is parked there", StatusCode::CONFLICT),
+            Self::Conflict => (
+                "urn:bank-example:problem:conflict",
+                "others were faster, too often; ask again",
+                StatusCode::CONFLICT,
+            ),
+            Self::NotParked => (
+                "urn:bank-example:problem:not-parked",
+                "nothing is parked there",
+                StatusCode::CONFLICT,
+            ),
             Self::PreconditionFailed => (
                 "urn:bank-example:problem:precondition-failed",
                 "it is not at the expected version",
                 StatusCode::PRECONDITION_FAILED,
             ),
-            Self::TooLarge => {
-                ("urn:bank-example:problem:too-large", "the body is too large", StatusCode::PAYLOAD_TOO_LARGE)
-            }
+            Self::TooLarge => (
+                "urn:bank-example:problem:too-large",
+                "the body is too large",
+                StatusCode::PAYLOAD_TOO_LARGE,
+            ),
             Self::UnsupportedMediaType => (
                 "urn:bank-example:problem:unsupported-media-type",
                 "the body must be application/json",
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
             ),
-            Self::Invalid => {
-                ("urn:bank-example:problem:invalid", "a value is not allowed", StatusCode::UNPROCESSABLE_ENTITY)
-            }
+            Self::Invalid => (
+                "urn:bank-example:problem:invalid",
+                "a value is not allowed",
+                StatusCode::UNPROCESSABLE_ENTITY,
+            ),
             Self::KeyReused => (
                 "urn:bank-example:problem:key-reused",
                 "the Idempotency-Key belongs to another request",
                 StatusCode::UNPROCESSABLE_ENTITY,
             ),
-            Self::Unavailable => {
-                ("urn:bank-example:problem:unavailable", "the store does not answer", StatusCode::SERVICE_UNAVAILABLE)
-            }
+            Self::Unavailable => (
+                "urn:bank-example:problem:unavailable",
+                "the store does not answer",
+                StatusCode::SERVICE_UNAVAILABLE,
+            ),
             Self::Internal => (
                 "urn:bank-example:problem:internal",
                 "the bank has a problem of its own",
@@ -144,7 +166,15 @@ impl Problem {
         let (kind, title, status) = (kind.into(), title.into(), status.as_u16());
         let detail: String = detail.into().chars().take(DETAIL_CHARACTERS_MAX).collect();
         let detail = detail.into();
-        Self { kind, title, status, detail, balance: None, amount: None, latest: None }
+        Self {
+            kind,
+            title,
+            status,
+            detail,
+            balance: None,
+            amount: None,
+            latest: None,
+        }
     }
 
     pub(super) fn with_latest(mut self, latest: Version) -> Self {
@@ -166,7 +196,10 @@ impl IntoResponse for Problem {
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
         if status == StatusCode::SERVICE_UNAVAILABLE {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER_SECONDS));
+            headers.insert(
+                header::RETRY_AFTER,
+                HeaderValue::from_static(RETRY_AFTER_SECONDS),
+            );
         }
         response
     }
@@ -182,10 +215,16 @@ pub(super) async fn told(response: Response) -> Response {
         StatusCode::SERVICE_UNAVAILABLE => Kind::Unavailable,
         _ => return Response::from_parts(parts, body),
     };
-    if parts.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == PROBLEM_JSON) {
+    if parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == PROBLEM_JSON)
+    {
         return Response::from_parts(parts, body);
     }
-    let text = axum::body::to_bytes(body, TEXT_BYTES_MAX).await.unwrap_or_default();
+    let text = axum::body::to_bytes(body, TEXT_BYTES_MAX)
+        .await
+        .unwrap_or_default();
     let problem = Problem::new(kind, String::from_utf8_lossy(&text).trim()).into_response();
     parts.headers.remove(header::CONTENT_LENGTH);
     parts.headers.extend(problem.headers().clone());
@@ -201,9 +240,10 @@ impl From<BankError> for Problem {
                 amount: Some(Amount(amount).to_string().into()),
                 ..Self::new(Kind::InsufficientFunds, detail)
             },
-            BankError::InvalidAmount(amount) => {
-                Self { amount: Some(amount.to_string().into()), ..Self::new(Kind::Invalid, detail) }
-            }
+            BankError::InvalidAmount(amount) => Self {
+                amount: Some(amount.to_string().into()),
+                ..Self::new(Kind::Invalid, detail)
+            },
             BankError::InvalidOwner | BankError::SameAccount => Self::new(Kind::Invalid, detail),
         }
     }
@@ -212,12 +252,16 @@ impl From<BankError> for Problem {
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         match error {
-            StoreError::Unavailable { .. } => Self::new(Kind::Unavailable, "wait for a moment and ask again"),
+            StoreError::Unavailable { .. } => {
+                Self::new(Kind::Unavailable, "wait for a moment and ask again")
+            }
             StoreError::Newer { .. } => Self::new(
                 Kind::Unavailable,
                 "a newer release has written here; ask again, a process with it may answer",
             ),
-            StoreError::Conflict { actual, .. } => Self::new(Kind::Conflict, error.to_string()).with_latest(actual),
+            StoreError::Conflict { actual, .. } => {
+                Self::new(Kind::Conflict, error.to_string()).with_latest(actual)
+            }
             StoreError::TrackingConflict { .. } | StoreError::LeaseLost { .. } => {
                 Self::new(Kind::Conflict, error.to_string())
             }
@@ -230,7 +274,9 @@ impl From<AppError> for Problem {
     fn from(error: AppError) -> Self {
         match error {
             AppError::NotFound { .. } => Self::new(Kind::NotFound, error.to_string()),
-            AppError::NoSuchVersion { latest, .. } => Self::new(Kind::NotFound, error.to_string()).with_latest(latest),
+            AppError::NoSuchVersion { latest, .. } => {
+                Self::new(Kind::NotFound, error.to_string()).with_latest(latest)
+            }
             AppError::Refused { .. } => Self::new(Kind::Conflict, error.to_string()),
             AppError::Store(error) => error.into(),
             error => Self::internal(&error),

@@ -33,11 +33,21 @@ pub(super) struct Ledger {
         (status = "default", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn ledger(Extract(state): Extract<State>) -> Result<Json<Ledger>, Problem> {
-    let ledger = state.bank.ledger.find(Id::<Aggregate>::named(GENERAL)).await?;
-    let (balance, transactions) = ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
+    let ledger = state
+        .bank
+        .ledger
+        .find(Id::<Aggregate>::named(GENERAL))
+        .await?;
+    let (balance, transactions) =
+        ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
     let sum = state.bank.summaries.totals().await?.balance;
     let (agrees, balance, sum_of_accounts) = (balance == sum, Amount(balance), Amount(sum));
-    Ok(Json(Ledger { balance, transactions, sum_of_accounts, agrees }))
+    Ok(Json(Ledger {
+        balance,
+        transactions,
+        sum_of_accounts,
+        agrees,
+    }))
 }
 
 /// Which part of the feed is wanted.
@@ -104,7 +114,17 @@ pub(super) async fn activity(
     Query(query): Query<ActivityQuery>,
 ) -> Result<Json<Feed>, Problem> {
     let limit = limit(query.limit)?;
-    let lines = state.bank.activity.before(query.before.map_or(Position::MAX, Position::new), limit).await?;
-    let next = lines.last().filter(|_| lines.len() == limit).map(|last| last.position.as_u64());
-    Ok(Json(Feed { activity: lines.into_iter().map(Activity::from).collect(), next }))
+    let lines = state
+        .bank
+        .activity
+        .before(query.before.map_or(Position::MAX, Position::new), limit)
+        .await?;
+    let next = lines
+        .last()
+        .filter(|_| lines.len() == limit)
+        .map(|last| last.position.as_u64());
+    Ok(Json(Feed {
+        activity: lines.into_iter().map(Activity::from).collect(),
+        next,
+    }))
 }

@@ -68,6 +68,10 @@ impl Kept {
 
     /// The answer, for whoever asks with this mark.
     pub(super) fn told_to(self, request: Uuid) -> Problem {
-        if self.request == request { self.problem } else { reused() }
+        if self.request == request {
+            self.problem
+        } else {
+            reused()
+        }
     }
 }

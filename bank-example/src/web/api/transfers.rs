@@ -69,9 +69,18 @@ impl From<&Root<Aggregate>> for TransferInSteps {
             Stage::Completed => (StepState::Completed, None),
             Stage::Compensated { reason } => (StepState::Compensated, Some(reason.clone())),
         };
-        let Order { from, to, amount, .. } = &transfer.order;
+        let Order {
+            from, to, amount, ..
+        } = &transfer.order;
         let (id, from, to) = (transfer.id().as_uuid(), from.as_uuid(), to.as_uuid());
-        Self { id, from, to, amount: Amount(*amount), state, reason }
+        Self {
+            id,
+            from,
+            to,
+            amount: Amount(*amount),
+            state,
+            reason,
+        }
     }
 }
 
@@ -91,16 +100,31 @@ pub(super) async fn request(
     command.unconditional()?;
     let once = command.of("POST /transfers", &request);
     let id = once.handle(&state.bank.transfers).new_id::<Aggregate>();
-    let NewTransferInSteps { from, to, amount: Amount(amount) } = request;
-    let order = Order { from: Id::from_uuid(from), to: Id::from_uuid(to), bank: None, amount };
+    let NewTransferInSteps {
+        from,
+        to,
+        amount: Amount(amount),
+    } = request;
+    let order = Order {
+        from: Id::from_uuid(from),
+        to: Id::from_uuid(to),
+        bank: None,
+        amount,
+    };
     let run = async |handle: Application| {
         TransferService::from(handle.clone()).request(order).await?;
-        Ok(handle.first_receipt().await?.ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))?)
+        Ok(handle
+            .first_receipt()
+            .await?
+            .ok_or_else(|| Problem::new(Kind::Unavailable, "ask again"))?)
     };
-    let done = once.carry_out(&state.bank.transfers, id.stream(), run).await?;
+    let done = once
+        .carry_out(&state.bank.transfers, id.stream(), run)
+        .await?;
     let waited = command.wait(&state, &done.receipt).await;
     let transfer = state.bank.transfers.load_at(id, done.event.version).await?;
-    let location = HeaderValue::from_str(&format!("/api/transfers/{id}")).expect("hexadecimal digits");
+    let location =
+        HeaderValue::from_str(&format!("/api/transfers/{id}")).expect("hexadecimal digits");
     let answer = Json(TransferInSteps::from(&transfer));
     let mut response = (StatusCode::ACCEPTED, [(LOCATION, location)], answer).into_response();
     response.headers_mut().extend(waited);
@@ -140,10 +164,16 @@ pub(super) async fn list(
     Query(query): Query<TransfersQuery>,
 ) -> Result<Json<Transfers>, Problem> {
     let limit = limit(query.limit)?;
-    let page = state.bank.transfers.ids::<Aggregate>(Position::new(query.after.unwrap_or_default()), limit).await?;
+    let page = state
+        .bank
+        .transfers
+        .ids::<Aggregate>(Position::new(query.after.unwrap_or_default()), limit)
+        .await?;
     let mut transfers = Vec::with_capacity(page.ids.len());
     for id in &page.ids {
-        transfers.push(TransferInSteps::from(&state.bank.transfers.load(*id).await?));
+        transfers.push(TransferInSteps::from(
+            &state.bank.transfers.load(*id).await?,
+        ));
     }
     let next = (page.ids.len() == limit).then_some(page.ceiling.as_u64());
     Ok(Json(Transfers { transfers, next }))
@@ -160,5 +190,12 @@ pub(super) async fn one(
     Extract(state): Extract<State>,
     Path(id): Path<Uuid>,
 ) -> Result<Json<TransferInSteps>, Problem> {
-    Ok(Json((&state.bank.transfers.load(Id::<Aggregate>::from_uuid(id)).await?).into()))
+    Ok(Json(
+        (&state
+            .bank
+            .transfers
+            .load(Id::<Aggregate>::from_uuid(id))
+            .await?)
+            .into(),
+    ))
 }

@@ -84,8 +84,17 @@ async fn account(
     Path(id): Path<String>,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    let id = id.parse::<Id<Account>>().map_err(|error| Failure::NotFound(error.to_string()))?;
-    show(&state, id, &asked, Frame::new("bank", &state, session), Forms::empty(Some(id))).await
+    let id = id
+        .parse::<Id<Account>>()
+        .map_err(|error| Failure::NotFound(error.to_string()))?;
+    show(
+        &state,
+        id,
+        &asked,
+        Frame::new("bank", &state, session),
+        Forms::empty(Some(id)),
+    )
+    .await
 }
 
 /// The page with forms that were filled in.
@@ -99,7 +108,13 @@ pub(super) async fn with_forms(
     show(state, id, &Asked::default(), frame, forms).await
 }
 
-async fn show(state: &State, id: Id<Account>, asked: &Asked, frame: Frame, forms: Forms) -> Result<Response, Failure> {
+async fn show(
+    state: &State,
+    id: Id<Account>,
+    asked: &Asked,
+    frame: Frame,
+    forms: Forms,
+) -> Result<Response, Failure> {
     let account = state.bank.accounts.load(id).await?;
     let latest = account.version().as_u64();
     let at = asked.at.parse().unwrap_or(latest).clamp(1, latest);
@@ -114,11 +129,21 @@ async fn show(state: &State, id: Id<Account>, asked: &Asked, frame: Frame, forms
         balance: shown::money(account.balance),
         latest,
         at,
-        then: then(state, id, at, &history[usize::try_from(at - from).unwrap_or_default()]).await?,
+        then: then(
+            state,
+            id,
+            at,
+            &history[usize::try_from(at - from).unwrap_or_default()],
+        )
+        .await?,
         chart: Chart::new(from, &balances, at),
         from,
         to,
-        events: history.iter().zip(&balances).map(|(event, balance)| EventShown::new(event, *balance)).collect(),
+        events: history
+            .iter()
+            .zip(&balances)
+            .map(|(event, balance)| EventShown::new(event, *balance))
+            .collect(),
         forms,
     })
 }
@@ -127,7 +152,11 @@ async fn show(state: &State, id: Id<Account>, asked: &Asked, frame: Frame, forms
 fn window(at: u64, to: Option<u64>, latest: u64) -> (u64, u64) {
     let first = |to: u64| to.saturating_sub(EVENTS_PER_PAGE - 1).max(1);
     let to = to.unwrap_or(latest).clamp(1, latest);
-    let to = if (first(to)..=to).contains(&at) { to } else { latest.min(at + EVENTS_PER_PAGE / 2) };
+    let to = if (first(to)..=to).contains(&at) {
+        to
+    } else {
+        latest.min(at + EVENTS_PER_PAGE / 2)
+    };
     (first(to), to)
 }
 
@@ -143,9 +172,16 @@ async fn history(
         1 => ZERO,
         from => accounts.load_at(id, Version::new(from - 1)).await?.balance,
     };
-    let query = StreamQuery::new(id.stream()).from(Version::new(from)).to(Version::new(to));
+    let query = StreamQuery::new(id.stream())
+        .from(Version::new(from))
+        .to(Version::new(to));
     let events = accounts.store().read_stream(query).await?;
-    let history = LogPage { events, ceiling: Position::ZERO, epoch: accounts.store().epoch() }.decode()?;
+    let history = LogPage {
+        events,
+        ceiling: Position::ZERO,
+        epoch: accounts.store().epoch(),
+    }
+    .decode()?;
     Ok((before, history))
 }
 
@@ -165,12 +201,19 @@ fn change(event: &Recorded<Account>) -> Option<Money> {
     }
 }
 
-async fn then(state: &State, id: Id<Account>, at: u64, event: &Recorded<Account>) -> Result<Then, Failure> {
+async fn then(
+    state: &State,
+    id: Id<Account>,
+    at: u64,
+    event: &Recorded<Account>,
+) -> Result<Then, Failure> {
     let accounts = &state.bank.accounts;
     let account = accounts.load_at(id, Version::new(at)).await?;
     let before = match at {
         1 => None,
-        at => Some(shown::money(accounts.load_at(id, Version::new(at - 1)).await?.balance)),
+        at => Some(shown::money(
+            accounts.load_at(id, Version::new(at - 1)).await?.balance,
+        )),
     };
     Ok(Then {
         owner: account.owner.clone(),
@@ -191,10 +234,20 @@ impl EventShown {
         if let Some(cause) = &metadata.causation {
             rest.push((
                 "because of".to_owned(),
-                format!("{} {} at {}", cause.category, shown::short(cause.id), cause.version),
+                format!(
+                    "{} {} at {}",
+                    cause.category,
+                    shown::short(cause.id),
+                    cause.version
+                ),
             ));
         }
-        rest.extend(metadata.extra.iter().map(|(key, value)| (key.clone(), value.clone())));
+        rest.extend(
+            metadata
+                .extra
+                .iter()
+                .map(|(key, value)| (key.clone(), value.clone())),
+        );
         Self {
             version: event.version.as_u64(),
             position: event.position,
@@ -218,9 +271,18 @@ mod tests {
         assert_eq!(window(5, None, 5), (1, 5));
         assert_eq!(window(1_000, None, 1_000), (901, 1_000));
         assert_eq!(window(950, Some(960), 1_000), (861, 960));
-        for (at, to) in [(1, None), (500, None), (500, Some(1)), (500, Some(u64::MAX)), (1_000, Some(3))] {
+        for (at, to) in [
+            (1, None),
+            (500, None),
+            (500, Some(1)),
+            (500, Some(u64::MAX)),
+            (1_000, Some(3)),
+        ] {
             let (from, to) = window(at, to, 1_000);
-            assert!((from..=to).contains(&at) && to - from < EVENTS_PER_PAGE && to <= 1_000, "{at}: {from} to {to}");
+            assert!(
+                (from..=to).contains(&at) && to - from < EVENTS_PER_PAGE && to <= 1_000,
+                "{at}: {from} to {to}"
+            );
         }
     }
 }

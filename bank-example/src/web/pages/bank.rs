@@ -87,19 +87,38 @@ async fn bank(
     Extension(session): InSession,
     Query(asked): Query<Asked>,
 ) -> Result<Response, Failure> {
-    show(&state, &asked, Frame::new("bank", &state, session), Forms::empty(None)).await
+    show(
+        &state,
+        &asked,
+        Frame::new("bank", &state, session),
+        Forms::empty(None),
+    )
+    .await
 }
 
 /// The page with forms that were filled in.
-pub(super) async fn with_forms(state: &State, session: Session, forms: Forms) -> Result<Response, Failure> {
+pub(super) async fn with_forms(
+    state: &State,
+    session: Session,
+    forms: Forms,
+) -> Result<Response, Failure> {
     let frame = Frame::new("bank", state, session).at(Some("/".to_owned()));
     show(state, &Asked::default(), frame, forms).await
 }
 
-async fn show(state: &State, asked: &Asked, frame: Frame, forms: Forms) -> Result<Response, Failure> {
+async fn show(
+    state: &State,
+    asked: &Asked,
+    frame: Frame,
+    forms: Forms,
+) -> Result<Response, Failure> {
     let owner = shown::typed(&asked.owner);
     let after = Position::new(asked.after.parse().unwrap_or(0));
-    let listing = Listing { owner: &owner, after, limit: ACCOUNTS_PER_PAGE + 1 };
+    let listing = Listing {
+        owner: &owner,
+        after,
+        limit: ACCOUNTS_PER_PAGE + 1,
+    };
     let mut accounts = state.bank.summaries.list(listing).await?;
     let is_more = accounts.len() > ACCOUNTS_PER_PAGE;
     accounts.truncate(ACCOUNTS_PER_PAGE);
@@ -130,17 +149,30 @@ pub(super) fn done(done: &str) -> Option<&'static str> {
 
 async fn ledger(state: &State) -> Result<LedgerShown, Failure> {
     let ledger = state.bank.ledger.find(Id::<Ledger>::named(GENERAL)).await?;
-    let (balance, transactions) = ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
+    let (balance, transactions) =
+        ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
     let totals = state.bank.summaries.totals().await?;
     let (check, check_text) = if (balance, transactions) == (totals.balance, totals.movements) {
         ("agrees", "equal to the sum of all accounts".to_owned())
     } else if transactions != totals.movements {
         let apart = transactions.abs_diff(totals.movements);
-        ("behind", format!("{apart} movements apart from the accounts, catching up"))
+        (
+            "behind",
+            format!("{apart} movements apart from the accounts, catching up"),
+        )
     } else {
-        ("differs", format!("the accounts hold {}", shown::money(totals.balance)))
+        (
+            "differs",
+            format!("the accounts hold {}", shown::money(totals.balance)),
+        )
     };
-    Ok(LedgerShown { balance: shown::money(balance), transactions, accounts: totals.accounts, check, check_text })
+    Ok(LedgerShown {
+        balance: shown::money(balance),
+        transactions,
+        accounts: totals.accounts,
+        check,
+        check_text,
+    })
 }
 
 async fn activity(state: &State) -> Result<Vec<Line>, Failure> {
@@ -152,13 +184,28 @@ async fn activity(state: &State) -> Result<Vec<Line>, Failure> {
             vacant.insert(summary.map(|summary| summary.owner).unwrap_or_default());
         }
     }
-    Ok(lines.into_iter().map(|line| Line::new(&line, owners[&line.account].clone())).collect())
+    Ok(lines
+        .into_iter()
+        .map(|line| Line::new(&line, owners[&line.account].clone()))
+        .collect())
 }
 
 impl AccountShown {
     fn new(summary: AccountSummary) -> Self {
-        let AccountSummary { account, owner, balance, movements, .. } = summary;
-        Self { id: account, short: shown::short(account.as_uuid()), owner, balance: shown::money(balance), movements }
+        let AccountSummary {
+            account,
+            owner,
+            balance,
+            movements,
+            ..
+        } = summary;
+        Self {
+            id: account,
+            short: shown::short(account.as_uuid()),
+            owner,
+            balance: shown::money(balance),
+            movements,
+        }
     }
 }
 

@@ -29,8 +29,12 @@ impl Chart {
         let highest = balances.iter().copied().max().unwrap_or(ZERO);
         let scale = highest.max(Money::ONE).to_f64().unwrap_or(1.0);
         let width = (RIGHT - LEFT) / balances.len().max(1) as f64;
-        let y = |balance: Money| BOTTOM - balance.to_f64().unwrap_or_default() / scale * (BOTTOM - TOP);
-        let mut curve = format!("M{LEFT:.1} {:.1}", y(balances.first().copied().unwrap_or(ZERO)));
+        let y =
+            |balance: Money| BOTTOM - balance.to_f64().unwrap_or_default() / scale * (BOTTOM - TOP);
+        let mut curve = format!(
+            "M{LEFT:.1} {:.1}",
+            y(balances.first().copied().unwrap_or(ZERO))
+        );
         for (index, balance) in balances.iter().enumerate() {
             let right = LEFT + width * (index + 1) as f64;
             write!(curve, "V{:.1}H{right:.1}", y(*balance)).expect("a string takes everything");

@@ -7,7 +7,9 @@ use axum::Router;
 use axum::extract::{Extension, Path, State as Extract};
 use axum::response::Response;
 use axum::routing::get;
-use eventsourcing::store::{EventStore as _, LogQuery, Position, StoredEvent, StreamId, StreamQuery};
+use eventsourcing::store::{
+    EventStore as _, LogQuery, Position, StoredEvent, StreamId, StreamQuery,
+};
 use eventsourcing::{EventRef, Metadata};
 use uuid::Uuid;
 
@@ -69,7 +71,8 @@ async fn event(
         Ok(position) if position > 0 => at(&state, Position::new(position)).await?,
         _ => None,
     };
-    let event = event.ok_or_else(|| Failure::NotFound("There is no event at this position.".to_owned()))?;
+    let event =
+        event.ok_or_else(|| Failure::NotFound("There is no event at this position.".to_owned()))?;
     let metadata = metadata(&event);
     let cause = match &metadata.causation {
         Some(cause) => of_ref(&state, cause).await?,
@@ -92,8 +95,14 @@ async fn event(
         metadata: pretty(&event.metadata),
         actor: metadata.actor.unwrap_or_default(),
         correlation: metadata.correlation_id,
-        cause: cause.as_ref().map(|cause| Node::new(cause, 0, event.position)),
-        consequences: events.iter().filter(caused).map(|other| Node::new(other, 0, event.position)).collect(),
+        cause: cause
+            .as_ref()
+            .map(|cause| Node::new(cause, 0, event.position)),
+        consequences: events
+            .iter()
+            .filter(caused)
+            .map(|other| Node::new(other, 0, event.position))
+            .collect(),
         tree: tree(&events, event.position),
         stopped_at,
     })
@@ -101,12 +110,28 @@ async fn event(
 
 async fn at(state: &State, position: Position) -> Result<Option<StoredEvent>, Failure> {
     let before = Position::new(position.as_u64() - 1);
-    let page = state.bank.accounts.log(LogQuery::after(before).limit(1)).await?;
-    Ok(page.events.into_iter().find(|event| event.position == position))
+    let page = state
+        .bank
+        .accounts
+        .log(LogQuery::after(before).limit(1))
+        .await?;
+    Ok(page
+        .events
+        .into_iter()
+        .find(|event| event.position == position))
 }
 
-async fn of_ref(state: &State, EventRef { category, id, version }: &EventRef) -> Result<Option<StoredEvent>, Failure> {
-    let query = StreamQuery::new(StreamId::new(category.as_str(), *id)).from(*version).to(*version);
+async fn of_ref(
+    state: &State,
+    EventRef {
+        category,
+        id,
+        version,
+    }: &EventRef,
+) -> Result<Option<StoredEvent>, Failure> {
+    let query = StreamQuery::new(StreamId::new(category.as_str(), *id))
+        .from(*version)
+        .to(*version);
     Ok(state.bank.accounts.store().read_stream(query).await?.pop())
 }
 
@@ -117,8 +142,8 @@ fn metadata(event: &StoredEvent) -> Metadata {
 
 /// As JSON for people, or as it is.
 fn pretty(bytes: &[u8]) -> String {
-    let value =
-        serde_json::from_slice::<serde_json::Value>(bytes).and_then(|value| serde_json::to_string_pretty(&value));
+    let value = serde_json::from_slice::<serde_json::Value>(bytes)
+        .and_then(|value| serde_json::to_string_pretty(&value));
     value.unwrap_or_else(|_| String::from_utf8_lossy(bytes).into_owned())
 }
 
@@ -128,9 +153,16 @@ struct Related {
 }
 
 /// The events of the same command, from a little before its first cause on, as far as a page may look.
-async fn related(state: &State, event: &StoredEvent, correlation: Option<Uuid>) -> Result<Related, Failure> {
+async fn related(
+    state: &State,
+    event: &StoredEvent,
+    correlation: Option<Uuid>,
+) -> Result<Related, Failure> {
     let Some(correlation) = correlation else {
-        return Ok(Related { events: vec![event.clone()], stopped_at: None });
+        return Ok(Related {
+            events: vec![event.clone()],
+            stopped_at: None,
+        });
     };
     let first = first_cause(state, event).await?;
     let after = Position::new(first.as_u64().saturating_sub(POSITIONS_BEFORE));
@@ -139,20 +171,32 @@ async fn related(state: &State, event: &StoredEvent, correlation: Option<Uuid>) 
     while scanned < EVENTS_SCANNED_MAX {
         let page = state.bank.accounts.log(query.clone()).await?;
         let read = page.events.len();
-        events.extend(page.events.into_iter().filter(|other| metadata(other).correlation_id == Some(correlation)));
+        events.extend(
+            page.events
+                .into_iter()
+                .filter(|other| metadata(other).correlation_id == Some(correlation)),
+        );
         if read < EVENTS_PER_READ {
-            return Ok(Related { events, stopped_at: None });
+            return Ok(Related {
+                events,
+                stopped_at: None,
+            });
         }
         scanned += read;
         query.after = page.ceiling;
     }
-    Ok(Related { events, stopped_at: Some(query.after) })
+    Ok(Related {
+        events,
+        stopped_at: Some(query.after),
+    })
 }
 
 async fn first_cause(state: &State, event: &StoredEvent) -> Result<Position, Failure> {
     let mut first = event.clone();
     for _ in 0..CAUSES_MAX {
-        let Some(cause) = metadata(&first).causation else { break };
+        let Some(cause) = metadata(&first).causation else {
+            break;
+        };
         match of_ref(state, &cause).await? {
             Some(cause) if cause.position < first.position => first = cause,
             _ => break,
@@ -163,18 +207,36 @@ async fn first_cause(state: &State, event: &StoredEvent) -> Result<Position, Fai
 
 /// The events with what each has caused behind it, one step deeper.
 fn tree(events: &[StoredEvent], this: Position) -> Vec<Node> {
-    let known: HashSet<EventRef> = events.iter().map(|event| EventRef::new(&event.stream, event.version)).collect();
+    let known: HashSet<EventRef> = events
+        .iter()
+        .map(|event| EventRef::new(&event.stream, event.version))
+        .collect();
     let mut caused: HashMap<Option<EventRef>, Vec<&StoredEvent>> = HashMap::new();
     for event in events {
-        let cause = metadata(event).causation.filter(|cause| known.contains(cause));
+        let cause = metadata(event)
+            .causation
+            .filter(|cause| known.contains(cause));
         caused.entry(cause).or_default().push(event);
     }
-    let mut open: Vec<_> = caused.remove(&None).unwrap_or_default().into_iter().rev().map(|event| (event, 0)).collect();
+    let mut open: Vec<_> = caused
+        .remove(&None)
+        .unwrap_or_default()
+        .into_iter()
+        .rev()
+        .map(|event| (event, 0))
+        .collect();
     let mut nodes = Vec::new();
     while let Some((event, depth)) = open.pop() {
         nodes.push(Node::new(event, depth, this));
         let own = Some(EventRef::new(&event.stream, event.version));
-        open.extend(caused.remove(&own).unwrap_or_default().into_iter().rev().map(|event| (event, depth + 1)));
+        open.extend(
+            caused
+                .remove(&own)
+                .unwrap_or_default()
+                .into_iter()
+                .rev()
+                .map(|event| (event, depth + 1)),
+        );
     }
     nodes
 }
@@ -184,7 +246,12 @@ impl Node {
         Self {
             position: event.position,
             name: event.name.to_string(),
-            of: format!("{} {}, version {}", event.stream.category, shown::short(event.stream.id), event.version),
+            of: format!(
+                "{} {}, version {}",
+                event.stream.category,
+                shown::short(event.stream.id),
+                event.version
+            ),
             depth,
             is_this: event.position == this,
         }

@@ -32,7 +32,11 @@ impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let (status, title, text) = match &self {
             Self::NotFound(text) => (StatusCode::NOT_FOUND, "Not found", text.as_str()),
-            Self::Refused(text) => (StatusCode::UNPROCESSABLE_ENTITY, "That does not work", text.as_str()),
+            Self::Refused(text) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "That does not work",
+                text.as_str(),
+            ),
             Self::Unreadable(error) => {
                 tracing::error!(%error, "what is stored cannot be read");
                 let title = "What is stored cannot be read";
@@ -44,12 +48,19 @@ impl IntoResponse for Failure {
             }
             Self::Broken(error) => {
                 tracing::error!(%error, "a page cannot be shown");
-                let text =
-                    "The store did not answer as it should. Try again in a moment; the log of the program says more.";
-                (StatusCode::SERVICE_UNAVAILABLE, "The bank is not available", text)
+                let text = "The store did not answer as it should. Try again in a moment; the log of the program says more.";
+                (
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "The bank is not available",
+                    text,
+                )
             }
         };
-        let frame = super::Frame { section: "", token: String::new(), address: None };
+        let frame = super::Frame {
+            section: "",
+            token: String::new(),
+            address: None,
+        };
         match (FailurePage { frame, title, text }).render() {
             Ok(html) => (status, Html(html)).into_response(),
             Err(_) => (status, text.to_owned()).into_response(),
@@ -60,7 +71,9 @@ impl IntoResponse for Failure {
 impl From<AppError> for Failure {
     fn from(error: AppError) -> Self {
         match error {
-            AppError::NotFound { .. } | AppError::NoSuchVersion { .. } => Self::NotFound(error.to_string()),
+            AppError::NotFound { .. } | AppError::NoSuchVersion { .. } => {
+                Self::NotFound(error.to_string())
+            }
             AppError::Store(error) => error.into(),
             error => Self::Broken(error.into()),
         }

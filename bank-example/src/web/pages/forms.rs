@@ -40,7 +40,10 @@ pub(super) struct Field {
 
 impl Field {
     fn new(value: &str) -> Self {
-        Self { value: value.to_owned(), error: None }
+        Self {
+            value: value.to_owned(),
+            error: None,
+        }
     }
 }
 
@@ -72,8 +75,18 @@ impl Forms {
     /// As they are at first.
     pub(super) fn empty(on: Option<Id<Account>>) -> Self {
         let on = on.map(|id| id.to_string()).unwrap_or_default();
-        let form = || Filled { account: Field::new(&on), nonce: Uuid::new_v4().to_string(), ..Filled::default() };
-        Self { open: form(), credit: form(), debit: form(), transfer: form(), on }
+        let form = || Filled {
+            account: Field::new(&on),
+            nonce: Uuid::new_v4().to_string(),
+            ..Filled::default()
+        };
+        Self {
+            open: form(),
+            credit: form(),
+            debit: form(),
+            transfer: form(),
+            on,
+        }
     }
 
     fn of(&mut self, kind: Kind) -> &mut Filled {
@@ -131,37 +144,77 @@ pub(super) const OUTDATED: &str = "The form is out of date, so nothing was done.
 
 type Form = Sent<Fields>;
 
-async fn open(Extract(state): Extract<State>, session: InSession, form: Form) -> Result<Response, Failure> {
+async fn open(
+    Extract(state): Extract<State>,
+    session: InSession,
+    form: Form,
+) -> Result<Response, Failure> {
     run(&state, session, Kind::Open, form, async |bank, fields| {
         let owner = fields.owner.trim();
-        bank.open(owner).await.map(drop).map_err(|rejected| refusal(rejected, None))
+        bank.open(owner)
+            .await
+            .map(drop)
+            .map_err(|rejected| refusal(rejected, None))
     })
     .await
 }
 
-async fn credit(Extract(state): Extract<State>, session: InSession, form: Form) -> Result<Response, Failure> {
+async fn credit(
+    Extract(state): Extract<State>,
+    session: InSession,
+    form: Form,
+) -> Result<Response, Failure> {
     run(&state, session, Kind::Credit, form, async |bank, fields| {
-        let id = meant(&state, &fields.account).await.map_err(Refusal::Account)?;
-        bank.credit(id, amount(&fields.amount)?).await.map(drop).map_err(|rejected| refusal(rejected, None))
+        let id = meant(&state, &fields.account)
+            .await
+            .map_err(Refusal::Account)?;
+        bank.credit(id, amount(&fields.amount)?)
+            .await
+            .map(drop)
+            .map_err(|rejected| refusal(rejected, None))
     })
     .await
 }
 
-async fn debit(Extract(state): Extract<State>, session: InSession, form: Form) -> Result<Response, Failure> {
+async fn debit(
+    Extract(state): Extract<State>,
+    session: InSession,
+    form: Form,
+) -> Result<Response, Failure> {
     run(&state, session, Kind::Debit, form, async |bank, fields| {
-        let id = meant(&state, &fields.account).await.map_err(Refusal::Account)?;
-        bank.debit(id, amount(&fields.amount)?).await.map(drop).map_err(|rejected| refusal(rejected, None))
+        let id = meant(&state, &fields.account)
+            .await
+            .map_err(Refusal::Account)?;
+        bank.debit(id, amount(&fields.amount)?)
+            .await
+            .map(drop)
+            .map_err(|rejected| refusal(rejected, None))
     })
     .await
 }
 
-async fn transfer(Extract(state): Extract<State>, session: InSession, form: Form) -> Result<Response, Failure> {
-    run(&state, session, Kind::Transfer, form, async |bank, fields| {
-        let from = meant(&state, &fields.account).await.map_err(Refusal::Account)?;
-        let to = meant(&state, &fields.to).await.map_err(Refusal::To)?;
-        let amount = amount(&fields.amount)?;
-        bank.transfer(from, to, amount).await.map(drop).map_err(|rejected| refusal(rejected, Some(to)))
-    })
+async fn transfer(
+    Extract(state): Extract<State>,
+    session: InSession,
+    form: Form,
+) -> Result<Response, Failure> {
+    run(
+        &state,
+        session,
+        Kind::Transfer,
+        form,
+        async |bank, fields| {
+            let from = meant(&state, &fields.account)
+                .await
+                .map_err(Refusal::Account)?;
+            let to = meant(&state, &fields.to).await.map_err(Refusal::To)?;
+            let amount = amount(&fields.amount)?;
+            bank.transfer(from, to, amount)
+                .await
+                .map(drop)
+                .map_err(|rejected| refusal(rejected, Some(to)))
+        },
+    )
     .await
 }
 
@@ -181,7 +234,11 @@ where
     };
     let on = on(&fields);
     let command = command(kind, &fields);
-    let application = state.bank.accounts.with(Metadata::actor(actor)).command(command);
+    let application = state
+        .bank
+        .accounts
+        .with(Metadata::actor(actor))
+        .command(command);
     let mut forms = Forms::empty(on);
     fill_in(forms.of(kind), &fields);
     let refusal = match carry_out(application.into(), fields).await {
@@ -190,12 +247,21 @@ where
     };
     let is_unclear = matches!(refusal, Refusal::Whole(_));
     explain(forms.of(kind), refusal);
-    let status = if is_unclear { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::UNPROCESSABLE_ENTITY };
+    let status = if is_unclear {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::UNPROCESSABLE_ENTITY
+    };
     shown_again(state, session, on, forms, status).await
 }
 
 /// Shows a form again with what was typed and with a token of this session, to be sent once more.
-async fn outdated(state: &State, session: InSession, kind: Kind, fields: &Fields) -> Result<Response, Failure> {
+async fn outdated(
+    state: &State,
+    session: InSession,
+    kind: Kind,
+    fields: &Fields,
+) -> Result<Response, Failure> {
     let on = on(fields);
     let mut forms = Forms::empty(on);
     fill_in(forms.of(kind), fields);
@@ -224,7 +290,14 @@ fn on(fields: &Fields) -> Option<Id<Account>> {
 
 /// What a form asks for: the same form with the same content is the same command.
 fn command(kind: Kind, fields: &Fields) -> CommandId {
-    let Fields { owner, account, to, amount, nonce, .. } = fields;
+    let Fields {
+        owner,
+        account,
+        to,
+        amount,
+        nonce,
+        ..
+    } = fields;
     let namespace = Uuid::try_parse(nonce).unwrap_or_else(|_| Uuid::new_v4());
     let asked = format!("{kind:?}\n{owner}\n{account}\n{to}\n{amount}");
     CommandId::from_uuid(Uuid::new_v5(&namespace, asked.as_bytes()))
@@ -235,7 +308,8 @@ fn fill_in(form: &mut Filled, fields: &Fields) {
     form.account = Field::new(&fields.account);
     form.to = Field::new(&fields.to);
     form.amount = Field::new(&fields.amount);
-    form.nonce = Uuid::try_parse(&fields.nonce).map_or_else(|_| form.nonce.clone(), |nonce| nonce.to_string());
+    form.nonce = Uuid::try_parse(&fields.nonce)
+        .map_or_else(|_| form.nonce.clone(), |nonce| nonce.to_string());
 }
 
 fn explain(form: &mut Filled, refusal: Refusal) {
@@ -249,7 +323,12 @@ fn explain(form: &mut Filled, refusal: Refusal) {
 }
 
 /// Waits until the page shows what was done, and leads there. It is recorded, whatever becomes of the read models.
-async fn done(state: &State, kind: Kind, on: Option<Id<Account>>, command: CommandId) -> Result<Response, Failure> {
+async fn done(
+    state: &State,
+    kind: Kind,
+    on: Option<Id<Account>>,
+    command: CommandId,
+) -> Result<Response, Failure> {
     let bank = &state.bank;
     if let Some(receipt) = bank.accounts.store().receipt(command).await? {
         let _ = tokio::join!(
@@ -275,26 +354,46 @@ async fn meant(state: &State, typed: &str) -> Result<Id<Account>, String> {
     let mut found = Vec::new();
     let mut after = Position::ZERO;
     while found.len() < 2 {
-        let page = state.bank.summaries.list(Listing { owner: &owner, after, limit: 100 }).await;
-        let page = page.map_err(|_| "The accounts cannot be searched just now; give the id.".to_owned())?;
+        let page = state
+            .bank
+            .summaries
+            .list(Listing {
+                owner: &owner,
+                after,
+                limit: 100,
+            })
+            .await;
+        let page =
+            page.map_err(|_| "The accounts cannot be searched just now; give the id.".to_owned())?;
         let Some(last) = page.last() else { break };
         after = last.opened;
-        found
-            .extend(page.iter().filter(|summary| summary.owner.to_lowercase() == owner).map(|summary| summary.account));
+        found.extend(
+            page.iter()
+                .filter(|summary| summary.owner.to_lowercase() == owner)
+                .map(|summary| summary.account),
+        );
     }
     match found[..] {
         [] => Err(format!("No account belongs to “{typed}”.")),
         [id] => Ok(id),
-        _ => Err(format!("Several accounts belong to “{typed}”; give the id of one.")),
+        _ => Err(format!(
+            "Several accounts belong to “{typed}”; give the id of one."
+        )),
     }
 }
 
 fn amount(typed: &str) -> Result<Money, Refusal> {
     let shown: String = shown::typed(typed).chars().take(40).collect();
     if shown.is_empty() {
-        return Err(Refusal::Amount("How much? Write it like 20 or 20.00.".to_owned()));
+        return Err(Refusal::Amount(
+            "How much? Write it like 20 or 20.00.".to_owned(),
+        ));
     }
-    let wrong = |_| Refusal::Amount(format!("“{shown}” is not an amount. Write it like 20 or 20.00."));
+    let wrong = |_| {
+        Refusal::Amount(format!(
+            "“{shown}” is not an amount. Write it like 20 or 20.00."
+        ))
+    };
     Money::from_str_exact(typed.trim()).map_err(wrong)
 }
 
@@ -315,7 +414,11 @@ fn refusal(rejected: Rejected<BankError>, to: Option<Id<Account>>) -> Refusal {
         }
         Rejected::App(AppError::NotFound { id, .. }) => {
             let why = "There is no account with this id.".to_owned();
-            if to.is_some_and(|to| to.as_uuid() == id) { Refusal::To(why) } else { Refusal::Account(why) }
+            if to.is_some_and(|to| to.as_uuid() == id) {
+                Refusal::To(why)
+            } else {
+                Refusal::Account(why)
+            }
         }
         Rejected::App(error) => {
             tracing::error!(%error, "a command failed");
@@ -327,6 +430,9 @@ fn refusal(rejected: Rejected<BankError>, to: Option<Id<Account>>) -> Refusal {
 
 fn sentence(text: &str) -> String {
     let mut characters = text.chars();
-    let first = characters.next().map(|first| first.to_uppercase().to_string()).unwrap_or_default();
+    let first = characters
+        .next()
+        .map(|first| first.to_uppercase().to_string())
+        .unwrap_or_default();
     format!("{first}{}.", characters.as_str())
 }

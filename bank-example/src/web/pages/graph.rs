@@ -69,26 +69,69 @@ impl Graph {
         let mut arrows = Vec::new();
         for follower in &definition.followers {
             for follows in &follower.follows {
-                let (Some(from), Some(to)) = (find(follows.application), find(follower.name)) else { continue };
-                arrows.push(Arrow::new(follows.aggregate, (from.x, centre(from)), (to.x, centre(to))));
+                let (Some(from), Some(to)) = (find(follows.application), find(follower.name))
+                else {
+                    continue;
+                };
+                arrows.push(Arrow::new(
+                    follows.aggregate,
+                    (from.x, centre(from)),
+                    (to.x, centre(to)),
+                ));
             }
         }
-        let width = boxes.iter().map(|row| row.x + WIDTH).max().unwrap_or_default() + MARGIN;
-        let height = boxes.iter().map(|row| row.y + HEIGHT).max().unwrap_or_default() + MARGIN;
-        Self { width, height, boxes, arrows, description: definition.to_string() }
+        let width = boxes
+            .iter()
+            .map(|row| row.x + WIDTH)
+            .max()
+            .unwrap_or_default()
+            + MARGIN;
+        let height = boxes
+            .iter()
+            .map(|row| row.y + HEIGHT)
+            .max()
+            .unwrap_or_default()
+            + MARGIN;
+        Self {
+            width,
+            height,
+            boxes,
+            arrows,
+            description: definition.to_string(),
+        }
     }
 }
 
 fn boxes(definition: &Definition, conditions: &[(&str, Condition)]) -> Vec<Box> {
     let condition = |name: &str| {
-        let of_name = conditions.iter().filter(|(known, _)| *known == name).map(|(_, condition)| *condition);
+        let of_name = conditions
+            .iter()
+            .filter(|(known, _)| *known == name)
+            .map(|(_, condition)| *condition);
         // One that follows several logs stands there several times.
-        of_name.max_by_key(|condition| *condition as u8).unwrap_or(Condition::Source)
+        of_name
+            .max_by_key(|condition| *condition as u8)
+            .unwrap_or(Condition::Source)
     };
-    let new = |name, about, radius| Box { name, about, condition: condition(name), radius, x: 0, y: 0 };
-    let applications = definition.applications.iter().map(|part| new(part.name, part.aggregates.join(", "), 8));
-    let projections = definition.followers.iter().filter(|follower| follower.kind == FollowerKind::Projection);
-    applications.chain(projections.map(|part| new(part.name, "read model".to_owned(), HEIGHT / 2))).collect()
+    let new = |name, about, radius| Box {
+        name,
+        about,
+        condition: condition(name),
+        radius,
+        x: 0,
+        y: 0,
+    };
+    let applications = definition
+        .applications
+        .iter()
+        .map(|part| new(part.name, part.aggregates.join(", "), 8));
+    let projections = definition
+        .followers
+        .iter()
+        .filter(|follower| follower.kind == FollowerKind::Projection);
+    applications
+        .chain(projections.map(|part| new(part.name, "read model".to_owned(), HEIGHT / 2)))
+        .collect()
 }
 
 /// Each box one column right of what it follows; the first one declared begins, however they go round.
@@ -99,8 +142,13 @@ fn place(boxes: &mut [Box], definition: &Definition) {
         let mut open = vec![begin];
         while let Some(from) = open.pop() {
             for (index, part) in boxes.iter().enumerate() {
-                let follows = definition.followers.iter().filter(|follower| follower.name == part.name);
-                let is_next = follows.flat_map(|follower| &follower.follows).any(|f| f.application == boxes[from].name);
+                let follows = definition
+                    .followers
+                    .iter()
+                    .filter(|follower| follower.name == part.name);
+                let is_next = follows
+                    .flat_map(|follower| &follower.follows)
+                    .any(|f| f.application == boxes[from].name);
                 if is_next && columns[index].is_none() {
                     columns[index] = columns[from].map(|column| column + 1);
                     open.insert(0, index);
@@ -109,7 +157,11 @@ fn place(boxes: &mut [Box], definition: &Definition) {
         }
     }
     let columns: Vec<i32> = columns.into_iter().flatten().collect();
-    let tallest = (0..).take(boxes.len()).map(|column| of_column(&columns, column)).max().unwrap_or_default();
+    let tallest = (0..)
+        .take(boxes.len())
+        .map(|column| of_column(&columns, column))
+        .max()
+        .unwrap_or_default();
     let mut rows = vec![0; boxes.len() + 1];
     for (part, column) in boxes.iter_mut().zip(&columns) {
         let row = &mut rows[usize::try_from(*column).unwrap_or_default()];
@@ -136,11 +188,18 @@ impl Arrow {
         let right_y = if is_forwards { end_y } else { begin_y };
         Self {
             label,
-            path: format!("M{begin} {begin_y}C{middle} {begin_y} {middle} {end_y} {} {end_y}", end + tip),
+            path: format!(
+                "M{begin} {begin_y}C{middle} {begin_y} {middle} {end_y} {} {end_y}",
+                end + tip
+            ),
             tip: format!("M{end} {end_y}l{tip} -5v10z"),
             // Beside the right one of the two boxes, where arrows are apart, on the outer side of the bend.
             x: end.max(begin) - 48,
-            y: if is_forwards && end_y <= begin_y { end_y - 9 } else { right_y + 20 },
+            y: if is_forwards && end_y <= begin_y {
+                end_y - 9
+            } else {
+                right_y + 20
+            },
         }
     }
 }
@@ -153,15 +212,32 @@ mod tests {
     #[test]
     fn the_bank_is_drawn_with_an_arrow_for_each_thing_followed() {
         let definition = EventSourcedBank::definition();
-        let graph = Graph::new(&definition, &[("ledger", Condition::Running), ("ledger", Condition::Failed)]);
+        let graph = Graph::new(
+            &definition,
+            &[
+                ("ledger", Condition::Running),
+                ("ledger", Condition::Failed),
+            ],
+        );
         assert_eq!(graph.boxes.len(), 5);
         assert_eq!(graph.arrows.len(), 5);
-        let find = |name: &str| graph.boxes.iter().find(|part| part.name == name).expect("a box");
+        let find = |name: &str| {
+            graph
+                .boxes
+                .iter()
+                .find(|part| part.name == name)
+                .expect("a box")
+        };
         assert_eq!(find("ledger").condition, Condition::Failed);
         assert!(find("accounts").x < find("ledger").x);
         for (index, part) in graph.boxes.iter().enumerate() {
             let others = graph.boxes[..index].iter();
-            assert!(others.clone().all(|other| (other.x, other.y) != (part.x, part.y)), "no box covers another");
+            assert!(
+                others
+                    .clone()
+                    .all(|other| (other.x, other.y) != (part.x, part.y)),
+                "no box covers another"
+            );
         }
     }
 }

@@ -78,9 +78,15 @@ impl Wanted {
     fn read(asked: &Asked) -> Result<Self, String> {
         let id = match asked.id.as_str() {
             "" => None,
-            id => Some(Uuid::try_parse(id).map_err(|_| "The aggregate's id is not an id.".to_owned())?),
+            id => Some(
+                Uuid::try_parse(id).map_err(|_| "The aggregate's id is not an id.".to_owned())?,
+            ),
         };
-        Ok(Self { id, from: moment(&asked.from)?, to: moment(&asked.to)? })
+        Ok(Self {
+            id,
+            from: moment(&asked.from)?,
+            to: moment(&asked.to)?,
+        })
     }
 
     fn is_all(&self) -> bool {
@@ -99,8 +105,13 @@ fn moment(typed: &str) -> Result<Option<Timestamp>, String> {
     if typed.is_empty() {
         return Ok(None);
     }
-    let moment = typed.parse::<DateTime>().ok().and_then(|moment| TimeZone::UTC.to_timestamp(moment).ok());
-    moment.map(Some).ok_or_else(|| "A time looks like 2026-01-31T12:00.".to_owned())
+    let moment = typed
+        .parse::<DateTime>()
+        .ok()
+        .and_then(|moment| TimeZone::UTC.to_timestamp(moment).ok());
+    moment
+        .map(Some)
+        .ok_or_else(|| "A time looks like 2026-01-31T12:00.".to_owned())
 }
 
 async fn log(
@@ -127,9 +138,16 @@ async fn log(
     page(&LogPage {
         frame: Frame::new("log", &state, session),
         head,
-        categories: definition.applications.iter().flat_map(|part| part.aggregates.iter().copied()).collect(),
+        categories: definition
+            .applications
+            .iter()
+            .flat_map(|part| part.aggregates.iter().copied())
+            .collect(),
         error,
-        next: found.next.filter(|next| *next < head).map(|next| address(&asked, next)),
+        next: found
+            .next
+            .filter(|next| *next < head)
+            .map(|next| address(&asked, next)),
         stopped_at: found.is_cut_off.then_some(found.next).flatten(),
         events: found.events.iter().map(EventShown::new).collect(),
         asked,
@@ -149,19 +167,44 @@ fn begin(asked: &Asked, wanted: &Wanted, head: Position) -> Position {
 
 fn query(asked: &Asked, after: Position) -> LogQuery {
     let given = |text: &str| (!text.is_empty()).then(|| Name::from(text));
-    LogQuery::after(after).categories(given(&asked.category)).names(given(&asked.name))
+    LogQuery::after(after)
+        .categories(given(&asked.category))
+        .names(given(&asked.name))
 }
 
 /// The address of the same filters from another position on.
 fn address(asked: &Asked, after: Position) -> String {
-    let Asked { category, id, name, from, to, .. } = asked;
+    let Asked {
+        category,
+        id,
+        name,
+        from,
+        to,
+        ..
+    } = asked;
     let escape = |text: &str| -> String {
         let is_plain = |byte: &u8| byte.is_ascii_alphanumeric();
-        text.bytes().map(|b| if is_plain(&b) { char::from(b).to_string() } else { format!("%{b:02X}") }).collect()
+        text.bytes()
+            .map(|b| {
+                if is_plain(&b) {
+                    char::from(b).to_string()
+                } else {
+                    format!("%{b:02X}")
+                }
+            })
+            .collect()
     };
-    let filters = [("category", category), ("id", id), ("name", name), ("from", from), ("to", to)];
+    let filters = [
+        ("category", category),
+        ("id", id),
+        ("name", name),
+        ("from", from),
+        ("to", to),
+    ];
     let given = filters.iter().filter(|(_, value)| !value.is_empty());
-    given.fold(format!("/log?after={after}"), |address, (key, value)| format!("{address}&{key}={}", escape(value)))
+    given.fold(format!("/log?after={after}"), |address, (key, value)| {
+        format!("{address}&{key}={}", escape(value))
+    })
 }
 
 struct Found {
@@ -171,7 +214,11 @@ struct Found {
 }
 
 async fn find(state: &State, query: LogQuery, wanted: &Wanted) -> Result<Found, Failure> {
-    let limit = if wanted.is_all() { EVENTS_PER_PAGE } else { EVENTS_PER_READ };
+    let limit = if wanted.is_all() {
+        EVENTS_PER_PAGE
+    } else {
+        EVENTS_PER_READ
+    };
     let mut query = query.limit(limit);
     let (mut events, mut scanned) = (Vec::new(), 0);
     while scanned < EVENTS_SCANNED_MAX {
@@ -181,16 +228,28 @@ async fn find(state: &State, query: LogQuery, wanted: &Wanted) -> Result<Found, 
             let position = event.position;
             events.push(event);
             if events.len() == EVENTS_PER_PAGE {
-                return Ok(Found { events, next: Some(position), is_cut_off: false });
+                return Ok(Found {
+                    events,
+                    next: Some(position),
+                    is_cut_off: false,
+                });
             }
         }
         if read < limit {
-            return Ok(Found { events, next: None, is_cut_off: false });
+            return Ok(Found {
+                events,
+                next: None,
+                is_cut_off: false,
+            });
         }
         scanned += read;
         query.after = page.ceiling;
     }
-    Ok(Found { events, next: Some(query.after), is_cut_off: true })
+    Ok(Found {
+        events,
+        next: Some(query.after),
+        is_cut_off: true,
+    })
 }
 
 impl EventShown {

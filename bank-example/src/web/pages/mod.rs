@@ -22,8 +22,11 @@ use super::State;
 use super::security::Session;
 
 pub(super) fn router() -> Router<State> {
-    let shown =
-        bank::router().merge(account::router()).merge(system::router()).merge(log::router()).merge(event::router());
+    let shown = bank::router()
+        .merge(account::router())
+        .merge(system::router())
+        .merge(log::router())
+        .merge(event::router());
     shown.merge(forms::router())
 }
 
@@ -44,7 +47,11 @@ struct Frame {
 
 impl Frame {
     fn new(section: &'static str, state: &State, session: Session) -> Self {
-        Self { section, token: state.secret.token(session), address: None }
+        Self {
+            section,
+            token: state.secret.token(session),
+            address: None,
+        }
     }
 
     fn at(self, address: Option<String>) -> Self {

@@ -19,7 +19,14 @@ pub(super) fn money(amount: Money) -> String {
         }
         grouped.push(digit);
     }
-    format!("{}{grouped}.{cents}", if amount.is_sign_negative() && !amount.is_zero() { "−" } else { "" })
+    format!(
+        "{}{grouped}.{cents}",
+        if amount.is_sign_negative() && !amount.is_zero() {
+            "−"
+        } else {
+            ""
+        }
+    )
 }
 
 /// A moment, for people.
@@ -43,7 +50,11 @@ pub(super) fn payload(event: &StoredEvent, show: impl Fn(&Value) -> String) -> S
 
 /// What was typed, without what no text of ours contains and databases refuse; not longer than anything that is found.
 pub(super) fn typed(text: &str) -> String {
-    text.trim().chars().filter(|c| !c.is_control()).take(200).collect()
+    text.trim()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(200)
+        .collect()
 }
 
 #[cfg(test)]
@@ -52,10 +63,16 @@ mod tests {
 
     #[test]
     fn money_is_grouped_by_thousands() {
-        for (amount, text) in
-            [("0", "0.00"), ("999.5", "999.50"), ("1000", "1,000.00"), ("-1234567.89", "−1,234,567.89")]
-        {
-            assert_eq!(money(Money::from_str_exact(amount).expect("an amount")), text);
+        for (amount, text) in [
+            ("0", "0.00"),
+            ("999.5", "999.50"),
+            ("1000", "1,000.00"),
+            ("-1234567.89", "−1,234,567.89"),
+        ] {
+            assert_eq!(
+                money(Money::from_str_exact(amount).expect("an amount")),
+                text
+            );
         }
     }
 }

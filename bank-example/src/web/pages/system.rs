@@ -106,34 +106,61 @@ async fn system(
 }
 
 /// Shows the page again that a form with the token of another session stood on, with what was typed.
-async fn outdated(state: &State, Extension(session): InSession, typed: &Stream) -> Result<Response, Failure> {
+async fn outdated(
+    state: &State,
+    Extension(session): InSession,
+    typed: &Stream,
+) -> Result<Response, Failure> {
     let mut shown = system_page(state, session, None).await?;
     shown.refused = Some(OUTDATED);
     shown.frame.address = Some("/system".to_owned());
     for parked in &mut shown.parked {
-        if parked.follower == typed.follower && parked.category == typed.category && parked.id.to_string() == typed.id {
+        if parked.follower == typed.follower
+            && parked.category == typed.category
+            && parked.id.to_string() == typed.id
+        {
             parked.reason.clone_from(&typed.reason);
         }
     }
     Ok((StatusCode::FORBIDDEN, page(&shown)?).into_response())
 }
 
-async fn system_page(state: &State, session: Session, done: Option<&'static str>) -> Result<SystemPage, Failure> {
+async fn system_page(
+    state: &State,
+    session: Session,
+    done: Option<&'static str>,
+) -> Result<SystemPage, Failure> {
     let definition = EventSourcedBank::definition();
     let health = state.bank.health().await?;
-    let conditions: Vec<_> =
-        health.followers.iter().map(|follower| (follower.name.as_str(), condition(follower))).collect();
+    let conditions: Vec<_> = health
+        .followers
+        .iter()
+        .map(|follower| (follower.name.as_str(), condition(follower)))
+        .collect();
     let kind = |name: &str| {
-        let known = definition.followers.iter().find(|follower| follower.name == name);
-        known.map(|follower| follower.kind.to_string()).unwrap_or_default()
+        let known = definition
+            .followers
+            .iter()
+            .find(|follower| follower.name == name);
+        known
+            .map(|follower| follower.kind.to_string())
+            .unwrap_or_default()
     };
-    let followers = health.followers.iter().map(|follower| FollowerShown::new(follower, kind(follower.name.as_str())));
+    let followers = health
+        .followers
+        .iter()
+        .map(|follower| FollowerShown::new(follower, kind(follower.name.as_str())));
     Ok(SystemPage {
         frame: Frame::new("system", state, session),
         done,
         refused: None,
         name: definition.name,
-        head: health.followers.iter().map(|follower| follower.head).max().unwrap_or_default(),
+        head: health
+            .followers
+            .iter()
+            .map(|follower| follower.head)
+            .max()
+            .unwrap_or_default(),
         trouble: health.followers.iter().filter_map(trouble).collect(),
         graph: Graph::new(&definition, &conditions),
         followers: followers.collect(),
@@ -159,37 +186,50 @@ fn trouble(follower: &FollowerHealth) -> Option<String> {
             "{name} has stopped before position {}. Mend the cause and have it try again, below: it goes on there.",
             failure.position
         )),
-        FollowerState::Retrying(failure) => {
-            Some(format!("{name} failed at position {} and tries again.", failure.position))
-        }
+        FollowerState::Retrying(failure) => Some(format!(
+            "{name} failed at position {} and tries again.",
+            failure.position
+        )),
         FollowerState::WaitingForRelease(failure) => Some(format!(
             "{name} waits for a newer release: this one does not know the event at position {}. Start the bank with that \
              release; it skips nothing meanwhile.",
             failure.position
         )),
-        _ if follower.parked > 0 => {
-            Some(format!("{name} has put events of {} aside, see below.", plural(follower.parked, "aggregate")))
-        }
-        _ if follower.parked_timers > 0 => {
-            Some(format!("{name} has put {} aside, see below.", plural(follower.parked_timers, "timer")))
-        }
+        _ if follower.parked > 0 => Some(format!(
+            "{name} has put events of {} aside, see below.",
+            plural(follower.parked, "aggregate")
+        )),
+        _ if follower.parked_timers > 0 => Some(format!(
+            "{name} has put {} aside, see below.",
+            plural(follower.parked_timers, "timer")
+        )),
         _ => None,
     }
 }
 
 fn plural(count: u64, of: &str) -> String {
-    if count == 1 { format!("1 {of}") } else { format!("{count} {of}s") }
+    if count == 1 {
+        format!("1 {of}")
+    } else {
+        format!("{count} {of}s")
+    }
 }
 
 fn done(done: &str) -> Option<&'static str> {
     match done {
         "retried" => Some("The follower has dealt with everything that waited there."),
         "failed" => Some("The follower could not deal with it again; the reason is below."),
-        "given-up" => Some("The event is given up. Those behind it, if there are any, wait to be retried."),
+        "given-up" => {
+            Some("The event is given up. Those behind it, if there are any, wait to be retried.")
+        }
         "timer-retried" => Some("The follower has dealt with the timer."),
         "discarded" => Some("The timer is given up."),
-        "resumed" => Some("The follower goes on where it had stopped. If it fails again, the reason will be below."),
-        "stopped" => Some("The follower has tried again, failed, and stopped; the reason is below."),
+        "resumed" => Some(
+            "The follower goes on where it had stopped. If it fails again, the reason will be below.",
+        ),
+        "stopped" => {
+            Some("The follower has tried again, failed, and stopped; the reason is below.")
+        }
         "works" => Some("It had not stopped any more: somebody else was faster."),
         "gone" => Some("It was not parked any more: somebody else was faster."),
         _ => None,
@@ -200,7 +240,11 @@ async fn parked(state: &State) -> Result<Vec<ParkedShown>, Failure> {
     let mut all = Vec::new();
     for follower in EventSourcedBank::definition().followers {
         let parked = state.bank.parking(follower.name)?.list().await?;
-        all.extend(parked.into_iter().map(|parked| ParkedShown::new(follower.name, parked)));
+        all.extend(
+            parked
+                .into_iter()
+                .map(|parked| ParkedShown::new(follower.name, parked)),
+        );
     }
     Ok(all)
 }
@@ -209,7 +253,11 @@ async fn parked_timers(state: &State) -> Result<Vec<TimerShown>, Failure> {
     let mut all = Vec::new();
     for follower in EventSourcedBank::definition().followers {
         let timers = state.bank.parking(follower.name)?.timers().await?;
-        all.extend(timers.into_iter().map(|timer| TimerShown::new(follower.name, timer)));
+        all.extend(
+            timers
+                .into_iter()
+                .map(|timer| TimerShown::new(follower.name, timer)),
+        );
     }
     Ok(all)
 }
@@ -220,8 +268,14 @@ struct Stopped {
     follower: String,
 }
 
-async fn resume(Extract(state): Extract<State>, session: InSession, form: Sent<Stopped>) -> Result<Response, Failure> {
-    let Sent::Signed { fields, .. } = form else { return outdated(&state, session, &Stream::default()).await };
+async fn resume(
+    Extract(state): Extract<State>,
+    session: InSession,
+    form: Sent<Stopped>,
+) -> Result<Response, Failure> {
+    let Sent::Signed { fields, .. } = form else {
+        return outdated(&state, session, &Stream::default()).await;
+    };
     let follower = &fields.follower;
     let before = stopped_before(&state, follower).await?;
     let outcome = match (state.bank.resume(follower).await?, before) {
@@ -235,8 +289,12 @@ async fn resume(Extract(state): Extract<State>, session: InSession, form: Sent<S
 /// Where a follower has stopped.
 async fn stopped_before(state: &State, follower: &str) -> Result<Option<Position>, Failure> {
     let followers = state.bank.health().await?.followers;
-    let mut stopped = followers.iter().filter(|health| health.name == *follower && has_stopped(health));
-    Ok(stopped.find_map(FollowerHealth::failure).map(|failure| failure.position))
+    let mut stopped = followers
+        .iter()
+        .filter(|health| health.name == *follower && has_stopped(health));
+    Ok(stopped
+        .find_map(FollowerHealth::failure)
+        .map(|failure| failure.position))
 }
 
 async fn came_of_it(state: &State, follower: &str, position: Position) -> &'static str {
@@ -262,12 +320,17 @@ struct Stream {
 
 impl Stream {
     fn id(&self) -> Result<StreamId, Failure> {
-        let id = Uuid::try_parse(&self.id).map_err(|_| Failure::Refused("That is not an id.".to_owned()))?;
+        let id = Uuid::try_parse(&self.id)
+            .map_err(|_| Failure::Refused("That is not an id.".to_owned()))?;
         Ok(StreamId::new(shown::typed(&self.category), id))
     }
 }
 
-async fn retry(Extract(state): Extract<State>, session: InSession, form: Sent<Stream>) -> Result<Response, Failure> {
+async fn retry(
+    Extract(state): Extract<State>,
+    session: InSession,
+    form: Sent<Stream>,
+) -> Result<Response, Failure> {
     let (fields, actor) = match form {
         Sent::Signed { fields, actor } => (fields, actor),
         Sent::Outdated { fields } => return outdated(&state, session, &fields).await,
@@ -282,16 +345,28 @@ async fn retry(Extract(state): Extract<State>, session: InSession, form: Sent<St
     Ok(Redirect::to(&format!("/system?done={outcome}")).into_response())
 }
 
-async fn give_up(Extract(state): Extract<State>, session: InSession, form: Sent<Stream>) -> Result<Response, Failure> {
+async fn give_up(
+    Extract(state): Extract<State>,
+    session: InSession,
+    form: Sent<Stream>,
+) -> Result<Response, Failure> {
     let (fields, actor) = match form {
         Sent::Signed { fields, actor } => (fields, actor),
         Sent::Outdated { fields } => return outdated(&state, session, &fields).await,
     };
     let reason = shown::typed(&fields.reason);
     if reason.is_empty() {
-        return Err(Failure::Refused("An event is given up for a reason; say which. Nothing was done.".to_owned()));
+        return Err(Failure::Refused(
+            "An event is given up for a reason; say which. Nothing was done.".to_owned(),
+        ));
     }
-    let outcome = match state.bank.parking(&fields.follower)?.by(actor).give_up(&fields.id()?, &reason).await {
+    let outcome = match state
+        .bank
+        .parking(&fields.follower)?
+        .by(actor)
+        .give_up(&fields.id()?, &reason)
+        .await
+    {
         Ok(()) => "given-up",
         Err(SystemError::Invalid { .. }) => "gone",
         Err(error) => return Err(error.into()),
@@ -315,7 +390,13 @@ async fn retry_timer(
     let Sent::Signed { fields, actor } = form else {
         return outdated(&state, session, &Stream::default()).await;
     };
-    let outcome = match state.bank.parking(&fields.follower)?.by(actor).retry_timer(&fields.key).await {
+    let outcome = match state
+        .bank
+        .parking(&fields.follower)?
+        .by(actor)
+        .retry_timer(&fields.key)
+        .await
+    {
         Ok(None) => "timer-retried",
         Ok(Some(_)) => "failed",
         Err(SystemError::Invalid { .. }) => "gone",
@@ -334,9 +415,17 @@ async fn discard_timer(
     };
     let reason = shown::typed(&fields.reason);
     if reason.is_empty() {
-        return Err(Failure::Refused("A timer is given up for a reason; say which. Nothing was done.".to_owned()));
+        return Err(Failure::Refused(
+            "A timer is given up for a reason; say which. Nothing was done.".to_owned(),
+        ));
     }
-    let outcome = match state.bank.parking(&fields.follower)?.by(actor).discard_timer(&fields.key, &reason).await {
+    let outcome = match state
+        .bank
+        .parking(&fields.follower)?
+        .by(actor)
+        .discard_timer(&fields.key, &reason)
+        .await
+    {
         Ok(()) => "discarded",
         Err(SystemError::Invalid { .. }) => "gone",
         Err(error) => return Err(error.into()),
@@ -353,7 +442,9 @@ impl FollowerShown {
         };
         let state = match &follower.state {
             FollowerState::Stopped(_) => "stopped".to_owned(),
-            _ if follower.has_parked() => format!("{} parked", follower.parked + follower.parked_timers),
+            _ if follower.has_parked() => {
+                format!("{} parked", follower.parked + follower.parked_timers)
+            }
             state => state.to_string(),
         };
         Self {
@@ -368,12 +459,19 @@ impl FollowerShown {
             } else {
                 format!("{:.1} s behind", follower.behind.as_secs_f64())
             },
-            holder: follower.holder.as_ref().map(|holder| holder.process.clone()).unwrap_or_default(),
+            holder: follower
+                .holder
+                .as_ref()
+                .map(|holder| holder.process.clone())
+                .unwrap_or_default(),
             timers,
             parked: follower.parked + follower.parked_timers,
-            failure: follower
-                .failure()
-                .map(|failure| format!("{} ({}): {}", failure.position, failure.event, failure.cause)),
+            failure: follower.failure().map(|failure| {
+                format!(
+                    "{} ({}): {}",
+                    failure.position, failure.event, failure.cause
+                )
+            }),
             has_stopped: has_stopped(follower),
         }
     }
@@ -399,7 +497,21 @@ impl ParkedShown {
 
 impl TimerShown {
     fn new(follower: &'static str, timer: ParkedTimer) -> Self {
-        let ParkedTimer { key, due, cause, since, attempts, .. } = timer;
-        Self { follower, key, due: shown::time(due), cause, since: shown::time(since), attempts }
+        let ParkedTimer {
+            key,
+            due,
+            cause,
+            since,
+            attempts,
+            ..
+        } = timer;
+        Self {
+            follower,
+            key,
+            due: shown::time(due),
+            cause,
+            since: shown::time(since),
+            attempts,
+        }
     }
 }

@@ -46,7 +46,11 @@ impl Settings {
     /// Serves everyone who knows the password, from wherever.
     #[must_use]
     pub fn remote(password: Password) -> Self {
-        Self { password: Some(password), listens_anywhere: true, ..Self::default() }
+        Self {
+            password: Some(password),
+            listens_anywhere: true,
+            ..Self::default()
+        }
     }
 
     /// Serves only those who know the password, for instance through a proxy on this machine.
@@ -89,7 +93,10 @@ impl Settings {
 /// The rules for all of `router`. They come last.
 pub(super) fn secured(router: Router<State>, settings: &Settings) -> Router<State> {
     let same = from_fn_with_state(settings.clone(), origin::same);
-    let router = router.layer(DefaultBodyLimit::max(BODY_BYTES_MAX)).layer(from_fn(in_time)).layer(same);
+    let router = router
+        .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+        .layer(from_fn(in_time))
+        .layer(same);
     let router = match settings.has_password() {
         true => router,
         false => router.layer(from_fn(origin::this_machine)),
@@ -111,7 +118,9 @@ async fn in_time(request: Request, next: Next) -> Response {
         StatusCode::SERVICE_UNAVAILABLE,
         "this took too long; reload this page to ask again: what a form asks for is done once at most\n",
     );
-    tokio::time::timeout(REQUEST_TIME_MAX, next.run(request)).await.unwrap_or_else(|_| late.into_response())
+    tokio::time::timeout(REQUEST_TIME_MAX, next.run(request))
+        .await
+        .unwrap_or_else(|_| late.into_response())
 }
 
 /// Nothing but our own script and style, nowhere embedded, nothing kept by others.
@@ -124,26 +133,43 @@ const HEADERS: [(HeaderName, &str); 6] = [
     (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
     (header::X_FRAME_OPTIONS, "DENY"),
     (header::REFERRER_POLICY, "same-origin"),
-    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
-    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        "same-origin",
+    ),
+    (
+        HeaderName::from_static("cross-origin-resource-policy"),
+        "same-origin",
+    ),
 ];
 
 async fn with_headers(request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     for (name, value) in HEADERS {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+        response
+            .headers_mut()
+            .insert(name, HeaderValue::from_static(value));
     }
-    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    response
+        .headers_mut()
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
 /// One line for each request: the route, not the path, for paths and queries hold ids and names.
 async fn logged(request: Request, next: Next) -> Response {
     let method = request.method().clone();
-    let route = request.extensions().get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map(|path| path.as_str().to_owned());
     let begin = Instant::now();
     let response = next.run(request).await;
-    let (route, status) = (route.as_deref().unwrap_or("none"), response.status().as_u16());
+    let (route, status) = (
+        route.as_deref().unwrap_or("none"),
+        response.status().as_u16(),
+    );
     tracing::info!(%method, route, status, milliseconds = begin.elapsed().as_millis(), "request");
     response
 }

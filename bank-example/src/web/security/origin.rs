@@ -53,7 +53,11 @@ impl FromStr for Origin {
 
 /// Refuses changes that another site asks for. Browsers always say where a change comes from; a program that says nothing is
 /// not a browser, and carries no one's cookies.
-pub(super) async fn same(State(settings): State<Settings>, request: Request, next: Next) -> Response {
+pub(super) async fn same(
+    State(settings): State<Settings>,
+    request: Request,
+    next: Next,
+) -> Response {
     if request.method().is_safe() || is_own(request.headers(), &settings) {
         return next.run(request).await;
     }
@@ -67,10 +71,20 @@ fn is_own(headers: &HeaderMap, settings: &Settings) -> bool {
     if site.is_some_and(|site| !["same-origin", "none"].contains(&site)) {
         return false;
     }
-    let Some(origin) = headers.get(header::ORIGIN) else { return true };
-    let Some((_, authority)) = origin.to_str().ok().and_then(|origin| origin.split_once("://")) else { return false };
+    let Some(origin) = headers.get(header::ORIGIN) else {
+        return true;
+    };
+    let Some((_, authority)) = origin
+        .to_str()
+        .ok()
+        .and_then(|origin| origin.split_once("://"))
+    else {
+        return false;
+    };
     // The scheme may be that of a proxy in front of us.
-    if Some(authority) == text(headers, &header::HOST) || is_named(origin.to_str().unwrap_or_default(), settings) {
+    if Some(authority) == text(headers, &header::HOST)
+        || is_named(origin.to_str().unwrap_or_default(), settings)
+    {
         return true;
     }
     // A proxy may have put another name in the place of Host. What no page can forge is what the browser itself says, but
@@ -79,7 +93,9 @@ fn is_own(headers: &HeaderMap, settings: &Settings) -> bool {
 }
 
 fn is_named(origin: &str, settings: &Settings) -> bool {
-    origin.parse().is_ok_and(|origin: Origin| settings.origins.contains(&origin))
+    origin
+        .parse()
+        .is_ok_and(|origin: Origin| settings.origins.contains(&origin))
 }
 
 /// Refuses whatever may come from elsewhere: through a proxy, or under a name of somebody's own that leads here and would
@@ -129,7 +145,11 @@ fn proxy_mark(request: &Request) -> Option<&str> {
 
 fn is_addressed_to_this_machine(request: &Request) -> bool {
     let hosts = request.headers().get_all(header::HOST);
-    hosts.iter().map(|host| host.to_str().unwrap_or_default()).chain(request.uri().host()).all(is_this_machine)
+    hosts
+        .iter()
+        .map(|host| host.to_str().unwrap_or_default())
+        .chain(request.uri().host())
+        .all(is_this_machine)
 }
 
 fn is_this_machine(host: &str) -> bool {
@@ -137,7 +157,10 @@ fn is_this_machine(host: &str) -> bool {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
-    let address = match name.strip_prefix('[').and_then(|name| name.strip_suffix(']')) {
+    let address = match name
+        .strip_prefix('[')
+        .and_then(|name| name.strip_suffix(']'))
+    {
         Some(inner) => inner.parse().map(IpAddr::V6).ok(),
         None => name.parse().map(IpAddr::V4).ok(),
     };
@@ -154,9 +177,15 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_its_names() {
-        for host in
-            ["localhost", "LocalHost:8000", "127.0.0.1:80", "127.0.0.2", "[::1]:8000", "[::1]", "[0:0:0:0:0:0:0:1]:1"]
-        {
+        for host in [
+            "localhost",
+            "LocalHost:8000",
+            "127.0.0.1:80",
+            "127.0.0.2",
+            "[::1]:8000",
+            "[::1]",
+            "[0:0:0:0:0:0:0:1]:1",
+        ] {
             assert!(is_this_machine(host), "{host}");
         }
         for host in [
@@ -185,11 +214,20 @@ mod tests {
             ("https://bank.example:8443", "https://bank.example:8443"),
             ("http://[2001:db8::1]:8000", "http://[2001:db8::1]:8000"),
         ] {
-            assert_eq!(typed.parse::<Origin>().expect(typed), Origin(sent.to_owned()));
+            assert_eq!(
+                typed.parse::<Origin>().expect(typed),
+                Origin(sent.to_owned())
+            );
         }
-        for text in
-            ["", "bank.example", "https://", "ftp://bank.example", "https://bank.example/a", "https://me@bank", "*"]
-        {
+        for text in [
+            "",
+            "bank.example",
+            "https://",
+            "ftp://bank.example",
+            "https://bank.example/a",
+            "https://me@bank",
+            "*",
+        ] {
             assert!(text.parse::<Origin>().is_err(), "{text}");
         }
     }

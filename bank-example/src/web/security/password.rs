@@ -24,7 +24,11 @@ impl Password {
 
     /// The digest of the password and of `purpose`, which tells nothing about the password.
     pub(super) fn secret(&self, purpose: &[u8]) -> [u8; 32] {
-        Sha256::new().chain_update(self.0).chain_update(purpose).finalize().into()
+        Sha256::new()
+            .chain_update(self.0)
+            .chain_update(purpose)
+            .finalize()
+            .into()
     }
 
     /// Of digests, so that the time it takes tells nothing about the password.
@@ -48,17 +52,31 @@ impl std::fmt::Debug for Password {
 pub(in crate::web) struct Actor(pub(in crate::web) String);
 
 /// Lets those pass who know the password: as that of any user (`Basic`), or as a token (`Bearer`).
-pub(super) async fn ask(State(password): State<Password>, mut request: Request, next: Next) -> Response {
-    let given = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+pub(super) async fn ask(
+    State(password): State<Password>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let given = request
+        .headers()
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok());
     match given.and_then(|given| admitted(&password, given)) {
         Some(actor) => {
             request.extensions_mut().insert(actor);
             next.run(request).await
         }
         None => {
-            let challenge =
-                (header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"bank\", charset=\"UTF-8\""));
-            (StatusCode::UNAUTHORIZED, [challenge], "the bank asks for a password\n").into_response()
+            let challenge = (
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"bank\", charset=\"UTF-8\""),
+            );
+            (
+                StatusCode::UNAUTHORIZED,
+                [challenge],
+                "the bank asks for a password\n",
+            )
+                .into_response()
         }
     }
 }
@@ -74,7 +92,13 @@ fn admitted(password: &Password, given: &str) -> Option<Actor> {
     let decoded = String::from_utf8(STANDARD.decode(rest).ok()?).ok()?;
     let (user, given) = decoded.split_once(':')?;
     let user: String = user.chars().filter(|c| !c.is_control()).take(100).collect();
-    password.is(given).then(|| Actor(if user.is_empty() { "web".to_owned() } else { user }))
+    password.is(given).then(|| {
+        Actor(if user.is_empty() {
+            "web".to_owned()
+        } else {
+            user
+        })
+    })
 }
 
 #[cfg(test)]
@@ -87,9 +111,18 @@ mod tests {
         let password = Password::new("correct horse").expect("long enough");
         let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
         let who = |given: &str| admitted(&password, given).map(|actor| actor.0);
-        assert_eq!(who(&basic("teller:correct horse")).as_deref(), Some("teller"));
+        assert_eq!(
+            who(&basic("teller:correct horse")).as_deref(),
+            Some("teller")
+        );
         assert_eq!(who("Bearer correct horse").as_deref(), Some("token"));
-        for wrong in [&basic("teller:wrong"), &basic("correct horse"), "Basic %%%", "Digest correct horse", ""] {
+        for wrong in [
+            &basic("teller:wrong"),
+            &basic("correct horse"),
+            "Basic %%%",
+            "Digest correct horse",
+            "",
+        ] {
             assert_eq!(who(wrong), None, "{wrong}");
         }
     }

@@ -39,7 +39,10 @@ impl Secret {
 
     /// The token of forms in this session.
     pub(in crate::web) fn token(&self, session: Session) -> String {
-        let digest = Sha256::new().chain_update(self.0).chain_update(session.0).finalize();
+        let digest = Sha256::new()
+            .chain_update(self.0)
+            .chain_update(session.0)
+            .finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 }
@@ -66,7 +69,10 @@ async fn in_session(Extract(has_tls): Extract<bool>, mut request: Request, next:
     let mut response = next.run(request).await;
     if known.is_none() {
         let secure = if has_tls { "; Secure" } else { "" };
-        let cookie = format!("{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict{secure}", session.0.simple());
+        let cookie = format!(
+            "{COOKIE}={}; Path=/; HttpOnly; SameSite=Strict{secure}",
+            session.0.simple()
+        );
         let cookie = HeaderValue::from_str(&cookie).expect("hexadecimal digits and ASCII");
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
@@ -74,8 +80,13 @@ async fn in_session(Extract(has_tls): Extract<bool>, mut request: Request, next:
 }
 
 fn of_cookie(headers: &HeaderMap) -> Option<Session> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|cookies| cookies.to_str().ok());
-    let mut pairs = cookies.flat_map(|cookies| cookies.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|cookies| cookies.to_str().ok());
+    let mut pairs = cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .filter_map(|pair| pair.trim().split_once('='));
     let (_, value) = pairs.find(|(name, _)| *name == COOKIE)?;
     Uuid::try_parse(value).ok().map(Session)
 }
@@ -102,8 +113,12 @@ impl<T: DeserializeOwned> FromRequest<State> for Sent<T> {
 
     async fn from_request(request: Request, state: &State) -> Result<Self, Response> {
         let session = request.extensions().get::<Session>().copied();
-        let actor = request.extensions().get::<Actor>().map_or_else(|| "web".to_owned(), |actor| actor.0.clone());
-        let form: Result<Form<WithToken<T>>, FormRejection> = Form::from_request(request, state).await;
+        let actor = request
+            .extensions()
+            .get::<Actor>()
+            .map_or_else(|| "web".to_owned(), |actor| actor.0.clone());
+        let form: Result<Form<WithToken<T>>, FormRejection> =
+            Form::from_request(request, state).await;
         let Form(WithToken { token, fields }) = form.map_err(IntoResponse::into_response)?;
         match session.is_some_and(|session| state.secret.token(session) == token) {
             true => Ok(Self::Signed { fields, actor }),

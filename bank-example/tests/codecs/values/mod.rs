@@ -41,13 +41,19 @@ fn encoded(builder: SystemBuilder<Warehouse>, encoding: usize) -> SystemBuilder<
         0 => builder,
         1 => builder.with_codec(Codec::MessagePack),
         2 => builder.with_compression(everything),
-        _ => builder.with_codec(Codec::MessagePack).with_compression(everything),
+        _ => builder
+            .with_codec(Codec::MessagePack)
+            .with_compression(everything),
     }
 }
 
 async fn start(stores: &Stores, encoding: usize) -> Running<Warehouse> {
-    let builder = Warehouse::builder(stores.clone()).with_runner(Runner::concurrent().without_leases());
-    encoded(builder, encoding).start().await.expect("the system starts")
+    let builder =
+        Warehouse::builder(stores.clone()).with_runner(Runner::concurrent().without_leases());
+    encoded(builder, encoding)
+        .start()
+        .await
+        .expect("the system starts")
 }
 
 /// The numbers of accepted and of refused values of each shape.
@@ -55,11 +61,22 @@ type Tally = BTreeMap<String, (usize, usize)>;
 
 fn name_of(shape: &Shape) -> String {
     let text = format!("{shape:?}");
-    text.split(|character: char| !character.is_alphanumeric()).next().unwrap_or_default().into()
+    text.split(|character: char| !character.is_alphanumeric())
+        .next()
+        .unwrap_or_default()
+        .into()
 }
 
-async fn check(place: &Place, encoding: usize, count: usize, source: &mut Source, tally: &mut Tally) {
-    let stores = bank_example::stores::open(place.url()).await.expect("a store");
+async fn check(
+    place: &Place,
+    encoding: usize,
+    count: usize,
+    source: &mut Source,
+    tally: &mut Tally,
+) {
+    let stores = bank_example::stores::open(place.url())
+        .await
+        .expect("a store");
     let system = start(&stores, encoding).await;
     let mut expected = Expected::default();
     for number in 0..count {
@@ -74,13 +91,19 @@ async fn check(place: &Place, encoding: usize, count: usize, source: &mut Source
             Err(Rejected::App(error)) => {
                 *refused += 1;
                 let text = error.to_string();
-                assert!(text.contains("cannot encode event Kept"), "{shape:?}: {text}");
+                assert!(
+                    text.contains("cannot encode event Kept"),
+                    "{shape:?}: {text}"
+                );
                 // Nothing of it is written: the log has exactly what was accepted, as is looked at in the end.
             }
             Err(Rejected::Domain(never)) => match never {},
         }
         if number % CHUNK == CHUNK - 1 {
-            system.settled().await.unwrap_or_else(|error| panic!("{}: {error}", place.url()));
+            system
+                .settled()
+                .await
+                .unwrap_or_else(|error| panic!("{}: {error}", place.url()));
         }
     }
     expected.check_all(&system).await;
@@ -101,27 +124,56 @@ async fn values_of_every_shape_come_back_by_every_path_or_are_refused() {
     let mut tally = Tally::new();
     for (kind, task) in ["memory", "sqlite", "postgres"].into_iter().zip(0..) {
         for encoding in 0..ENCODINGS {
-            let place = Place::all().into_iter().find(|place| place.url().starts_with(kind)).expect("such a store");
+            let place = Place::all()
+                .into_iter()
+                .find(|place| place.url().starts_with(kind))
+                .expect("such a store");
             let mut source = Source(seed.rng(task * ENCODINGS as u64 + encoding as u64));
-            check(&place, encoding, values() / ENCODINGS, &mut source, &mut tally).await;
+            check(
+                &place,
+                encoding,
+                values() / ENCODINGS,
+                &mut source,
+                &mut tally,
+            )
+            .await;
         }
     }
-    #[expect(clippy::print_stderr, reason = "figures for the reader of the test's output")]
+    #[expect(
+        clippy::print_stderr,
+        reason = "figures for the reader of the test's output"
+    )]
     for (shape, (accepted, refused)) in &tally {
         eprintln!("{shape}: {accepted} came back, {refused} were refused");
     }
     // Whatever is usual is not refused.
-    for shape in
-        ["Small", "Whole", "Long", "Text", "Bytes", "Unit", "Option", "Set", "HashSet", "ByHash", "ByPlain", "ById"]
-    {
+    for shape in [
+        "Small", "Whole", "Long", "Text", "Bytes", "Unit", "Option", "Set", "HashSet", "ByHash",
+        "ByPlain", "ById",
+    ] {
         let (accepted, refused) = tally.get(shape).copied().unwrap_or_default();
-        assert!(accepted > 0 && refused == 0, "{shape}: {accepted} accepted, {refused} refused");
+        assert!(
+            accepted > 0 && refused == 0,
+            "{shape}: {accepted} accepted, {refused} refused"
+        );
     }
-    let unusual = ["ByPair", "Large", "Unsigned", "Fraction", "Nested", "Nest", "Internal", "Untagged"];
-    let refused: usize = unusual.iter().filter_map(|shape| tally.get(*shape)).map(|(_, refused)| refused).sum();
+    let unusual = [
+        "ByPair", "Large", "Unsigned", "Fraction", "Nested", "Nest", "Internal", "Untagged",
+    ];
+    let refused: usize = unusual
+        .iter()
+        .filter_map(|shape| tally.get(*shape))
+        .map(|(_, refused)| refused)
+        .sum();
     assert!(refused > 0, "nothing was refused: {tally:?}");
     // A few values of a shape may all be usual ones.
-    for shape in unusual.into_iter().filter(|_| values() >= ENOUGH_OF_EACH_SHAPE) {
-        assert!(tally.get(shape).is_some_and(|(_, refused)| *refused > 0), "no {shape} was refused: {tally:?}");
+    for shape in unusual
+        .into_iter()
+        .filter(|_| values() >= ENOUGH_OF_EACH_SHAPE)
+    {
+        assert!(
+            tally.get(shape).is_some_and(|(_, refused)| *refused > 0),
+            "no {shape} was refused: {tally:?}"
+        );
     }
 }

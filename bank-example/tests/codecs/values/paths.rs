@@ -7,8 +7,8 @@ use std::time::Duration;
 use eventsourcing::archive;
 use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, Version};
 use eventsourcing::{
-    Aggregate, AppError, Application, Due, Id, Policy, Projection, Recorded, Rejected, Running, System, Timers, Work,
-    event,
+    Aggregate, AppError, Application, Due, Id, Policy, Projection, Recorded, Rejected, Running,
+    System, Timers, Work, event,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -28,7 +28,10 @@ pub(super) struct Good {
 #[event]
 impl Good {
     fn kept(shape: Shape) -> Self {
-        Self { shape, looked_at: 0 }
+        Self {
+            shape,
+            looked_at: 0,
+        }
     }
     fn looked_at(&mut self) {
         self.looked_at += 1;
@@ -124,7 +127,13 @@ impl From<Application> for Goods {
 
 impl Goods {
     pub(super) async fn keep(&self, shape: &Shape) -> Result<Id<Good>, Rejected<Infallible>> {
-        self.app.create(|| Ok(GoodEvent::Kept { shape: shape.clone() })).await
+        self.app
+            .create(|| {
+                Ok(GoodEvent::Kept {
+                    shape: shape.clone(),
+                })
+            })
+            .await
     }
 }
 
@@ -155,8 +164,16 @@ impl Policy<Good> for Copies {
 
     async fn react(&self, event: &Recorded<Good>, work: &mut Work) -> Result<(), AppError> {
         if let GoodEvent::Kept { shape } = &event.payload {
-            work.create(copy_of(event.aggregate_id), CopiedEvent::Copied { shape: shape.clone() });
-            let later = Later { of: event.aggregate_id, shape: shape.clone() };
+            work.create(
+                copy_of(event.aggregate_id),
+                CopiedEvent::Copied {
+                    shape: shape.clone(),
+                },
+            );
+            let later = Later {
+                of: event.aggregate_id,
+                shape: shape.clone(),
+            };
             work.schedule(event.recorded_at, event.aggregate_id, &later);
         }
         Ok(())
@@ -169,7 +186,9 @@ impl Timers for Copies {
 
     async fn due(&self, timer: &Due<Later>, work: &mut Work) -> Result<(), AppError> {
         let copy = work.load(copy_of(timer.payload.of)).await?;
-        copy.record(CopiedEvent::BecameDue { shape: timer.payload.shape.clone() });
+        copy.record(CopiedEvent::BecameDue {
+            shape: timer.payload.shape.clone(),
+        });
         Ok(())
     }
 }
@@ -183,7 +202,10 @@ impl Projection<Good> for Memory {
 
     async fn project(&self, event: &Recorded<Good>) -> Result<(), Infallible> {
         if let GoodEvent::Kept { shape } = &event.payload {
-            self.0.lock().expect("no panic").insert(event.aggregate_id.as_uuid(), shape.clone());
+            self.0
+                .lock()
+                .expect("no panic")
+                .insert(event.aggregate_id.as_uuid(), shape.clone());
         }
         Ok(())
     }
@@ -224,13 +246,29 @@ pub(super) async fn check_own(system: &Running<Warehouse>, id: Id<Good>, shape: 
             Ok::<_, Infallible>(GoodEvent::LookedAt)
         }
     };
-    app.update(id, look("a load for a command")).await.expect("it can go on");
-    app.update(id, look("the cache")).await.expect("it can go on");
+    app.update(id, look("a load for a command"))
+        .await
+        .expect("it can go on");
+    app.update(id, look("the cache"))
+        .await
+        .expect("it can go on");
     check_stored(app, id, shape).await;
     let command = app.command(CommandId::new());
-    let no = |_: &Good| Err::<GoodEvent, _>(No { because_of: shape.clone() });
-    command.once(command.update(id, no)).await.expect_err("it refuses");
-    let kept = command.first_answer::<No>().await.expect("it can be read").expect("it is kept").expect_err("no");
+    let no = |_: &Good| {
+        Err::<GoodEvent, _>(No {
+            because_of: shape.clone(),
+        })
+    };
+    command
+        .once(command.update(id, no))
+        .await
+        .expect_err("it refuses");
+    let kept = command
+        .first_answer::<No>()
+        .await
+        .expect("it can be read")
+        .expect("it is kept")
+        .expect_err("no");
     assert_same("a kept rejection", &kept.because_of, shape);
 }
 
@@ -241,11 +279,19 @@ async fn check_stored(app: &Application, id: Id<Good>, shape: &Shape) {
     let past = app.load_at(id, Version::FIRST).await.expect("a good");
     assert_same("a load of the past", &past.shape, shape);
     let history = app.history(id).await.expect("a history");
-    let Some(GoodEvent::Kept { shape: kept }) = history.first().map(|event| &event.payload) else { panic!("{id}") };
+    let Some(GoodEvent::Kept { shape: kept }) = history.first().map(|event| &event.payload) else {
+        panic!("{id}")
+    };
     assert_same("the history", kept, shape);
-    let upcast = app.load(Id::<by_value::Good>::from_uuid(uuid)).await.expect("the next release reads it");
+    let upcast = app
+        .load(Id::<by_value::Good>::from_uuid(uuid))
+        .await
+        .expect("the next release reads it");
     assert_same("an upcaster of JSON", &upcast.shape, shape);
-    let upcast = app.load(Id::<by_type::Good>::from_uuid(uuid)).await.expect("the next release reads it");
+    let upcast = app
+        .load(Id::<by_type::Good>::from_uuid(uuid))
+        .await
+        .expect("the next release reads it");
     assert_same("an upcaster of the type", &upcast.shape, shape);
 }
 
@@ -261,7 +307,9 @@ impl Expected {
     /// Requires that each value is found on every path.
     pub(super) async fn check_all(&self, system: &Running<Warehouse>) {
         let settled = tokio::time::timeout(Duration::from_secs(600), system.settled()).await;
-        settled.expect("in ten minutes").unwrap_or_else(|error| panic!("{error}"));
+        settled
+            .expect("in ten minutes")
+            .unwrap_or_else(|error| panic!("{error}"));
         let health = system.health().await.expect("health");
         assert!(health.is_healthy(), "{health:?}");
         for (id, shape) in &self.0 {
@@ -269,7 +317,13 @@ impl Expected {
             let copy = system.copies.app.load(copy_of(*id)).await.expect("a copy");
             assert_same("a policy", &copy.shape, shape);
             assert_same("a timer", copy.due.as_ref().expect("it was due"), shape);
-            let seen = system.memory.0.lock().expect("no panic").get(&id.as_uuid()).cloned();
+            let seen = system
+                .memory
+                .0
+                .lock()
+                .expect("no panic")
+                .get(&id.as_uuid())
+                .cloned();
             assert_same("a projection", &seen.expect("it was seen"), shape);
         }
         self.check_log(system).await;
@@ -279,10 +333,21 @@ impl Expected {
         let mut after = Position::ZERO;
         let mut found = 0;
         loop {
-            let page = system.goods.app.log(LogQuery::after(after).categories(["Good"])).await.expect("a page");
+            let page = system
+                .goods
+                .app
+                .log(LogQuery::after(after).categories(["Good"]))
+                .await
+                .expect("a page");
             for event in page.decode::<Good>().expect("it can be read") {
-                let GoodEvent::Kept { shape: kept } = &event.payload else { continue };
-                let shape = self.0.iter().find(|(id, _)| *id == event.aggregate_id).map(|(_, shape)| shape);
+                let GoodEvent::Kept { shape: kept } = &event.payload else {
+                    continue;
+                };
+                let shape = self
+                    .0
+                    .iter()
+                    .find(|(id, _)| *id == event.aggregate_id)
+                    .map(|(_, shape)| shape);
                 assert_same("the log", kept, shape.expect("it was accepted"));
                 found += 1;
             }
@@ -297,10 +362,14 @@ impl Expected {
 
 pub(super) async fn export(store: &dyn EventStore) -> Vec<u8> {
     let mut archive = Vec::new();
-    archive::export::<Warehouse>(store, &mut archive, |_| {}).await.expect("it is exported");
+    archive::export::<Warehouse>(store, &mut archive, |_| {})
+        .await
+        .expect("it is exported");
     archive
 }
 
 pub(super) async fn import(store: &dyn EventStore, archive: Vec<u8>) {
-    archive::import(store, &mut Cursor::new(archive), |_| {}).await.expect("it is imported");
+    archive::import(store, &mut Cursor::new(archive), |_| {})
+        .await
+        .expect("it is imported");
 }

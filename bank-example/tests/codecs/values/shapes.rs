@@ -14,7 +14,12 @@ use uuid::Uuid;
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) enum Shape {
     Small(i8, u8, bool),
-    Whole { i16: i16, u16: u16, i32: i32, u32: u32 },
+    Whole {
+        i16: i16,
+        u16: u16,
+        i32: i32,
+        u32: u32,
+    },
     Long(i64, u64),
     Large(i128),
     Unsigned(u128),
@@ -104,7 +109,10 @@ pub(super) enum External {
     Unit,
     Newtype(Box<Shape>),
     Tuple(Plain, f64),
-    Fields { shape: Box<Shape>, maybe: Option<f64> },
+    Fields {
+        shape: Box<Shape>,
+        maybe: Option<f64>,
+    },
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,7 +224,9 @@ impl PartialEq for Skipped {
 
 impl fmt::Debug for Skipped {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Skipped").field("kept", &self.kept).finish_non_exhaustive()
+        f.debug_struct("Skipped")
+            .field("kept", &self.kept)
+            .finish_non_exhaustive()
     }
 }
 
@@ -271,7 +281,9 @@ impl TryFrom<u8> for Percent {
     type Error = String;
 
     fn try_from(percent: u8) -> Result<Self, String> {
-        (percent <= 100).then_some(Self(percent)).ok_or_else(|| format!("{percent} is more than everything"))
+        (percent <= 100)
+            .then_some(Self(percent))
+            .ok_or_else(|| format!("{percent} is more than everything"))
     }
 }
 
@@ -288,7 +300,9 @@ mod bytes {
         serializer.serialize_bytes(bytes)
     }
 
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
         struct Bytes;
         impl<'de> Visitor<'de> for Bytes {
             type Value = Vec<u8>;
@@ -331,7 +345,18 @@ impl Source {
     }
 
     fn fraction(&mut self) -> f64 {
-        let edges = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, -0.0, 0.0, 5e-324, f64::MAX, 1e16, 0.1, 1.0];
+        let edges = [
+            f64::NAN,
+            f64::INFINITY,
+            f64::NEG_INFINITY,
+            -0.0,
+            0.0,
+            5e-324,
+            f64::MAX,
+            1e16,
+            0.1,
+            1.0,
+        ];
         match self.0.u32(..8) {
             0 => edges[self.0.usize(..edges.len())],
             1 => self.0.i32(..).into(),
@@ -341,7 +366,14 @@ impl Source {
 
     fn half(&mut self) -> f32 {
         match self.0.u32(..8) {
-            0 => [f32::NAN, f32::INFINITY, -0.0, f32::MIN_POSITIVE, f32::MAX, 0.1][self.0.usize(..6)],
+            0 => [
+                f32::NAN,
+                f32::INFINITY,
+                -0.0,
+                f32::MIN_POSITIVE,
+                f32::MAX,
+                0.1,
+            ][self.0.usize(..6)],
             _ => f32::from_bits(self.0.u32(..)),
         }
     }
@@ -383,7 +415,10 @@ impl Source {
     }
 
     fn inner(&mut self) -> Inner {
-        Inner { size: self.0.i64(..), fraction: self.fraction() }
+        Inner {
+            size: self.0.i64(..),
+            fraction: self.fraction(),
+        }
     }
 
     fn external(&mut self) -> External {
@@ -391,21 +426,34 @@ impl Source {
             0 => External::Unit,
             1 => External::Newtype(self.boxed()),
             2 => External::Tuple(self.plain(), self.fraction()),
-            _ => External::Fields { shape: self.boxed(), maybe: self.maybe(Self::fraction) },
+            _ => External::Fields {
+                shape: self.boxed(),
+                maybe: self.maybe(Self::fraction),
+            },
         }
     }
 
     fn internal(&mut self) -> Internal {
         match self.0.u32(..10) {
             0 => Internal::Unit,
-            1 | 2 => Internal::Fields { shape: self.boxed() },
+            1 | 2 => Internal::Fields {
+                shape: self.boxed(),
+            },
             3 => Internal::Struct(self.inner()),
             4 => Internal::Map(self.some(|source| (source.text(), source.0.u8(..)))),
-            5 => Internal::ByNumber { map: self.some(|source| (source.0.i32(..), source.0.u8(..))) },
-            6 => Internal::Large { number: self.large() },
-            7 => Internal::Other(InternalToo::Char { char: self.0.char(..) }),
+            5 => Internal::ByNumber {
+                map: self.some(|source| (source.0.i32(..), source.0.u8(..))),
+            },
+            6 => Internal::Large {
+                number: self.large(),
+            },
+            7 => Internal::Other(InternalToo::Char {
+                char: self.0.char(..),
+            }),
             8 => Internal::Other(InternalToo::Half { half: self.half() }),
-            _ => Internal::Bytes { bytes: self.bytes() },
+            _ => Internal::Bytes {
+                bytes: self.bytes(),
+            },
         }
     }
 
@@ -414,7 +462,9 @@ impl Source {
             0 => Adjacent::Unit,
             1 => Adjacent::Newtype(self.maybe(Self::boxed)),
             2 => Adjacent::Tuple(self.0.i32(..), self.text()),
-            _ => Adjacent::Fields { by_number: self.some(|source| (source.0.i32(..), source.0.u8(..))) },
+            _ => Adjacent::Fields {
+                by_number: self.some(|source| (source.0.i32(..), source.0.u8(..))),
+            },
         }
     }
 
@@ -443,14 +493,20 @@ impl Source {
             3 => self.0.u64(..).into(),
             4 => self.fraction().into(),
             5 => self.text().into(),
-            6 => (0..self.0.usize(..4)).map(|_| self.json(depth - 1)).collect(),
+            6 => (0..self.0.usize(..4))
+                .map(|_| self.json(depth - 1))
+                .collect(),
             _ => Value::Object(self.some(|source| (source.text(), source.json(depth - 1)))),
         }
     }
 
     fn missing(&mut self) -> Missing {
         let number = if self.0.bool() { 7 } else { self.0.u8(..) };
-        Missing { maybe: self.maybe(|source| source.maybe(|source| source.0.u8(..))), number, list: self.bytes() }
+        Missing {
+            maybe: self.maybe(|source| source.maybe(|source| source.0.u8(..))),
+            number,
+            list: self.bytes(),
+        }
     }
 
     fn nest(&mut self) -> Nest {
@@ -484,7 +540,12 @@ impl Source {
     fn single(&mut self, number: u32) -> Shape {
         match number {
             0 => Shape::Small(self.0.i8(..), self.0.u8(..), self.0.bool()),
-            1 => Shape::Whole { i16: self.0.i16(..), u16: self.0.u16(..), i32: self.0.i32(..), u32: self.0.u32(..) },
+            1 => Shape::Whole {
+                i16: self.0.i16(..),
+                u16: self.0.u16(..),
+                i32: self.0.i32(..),
+                u32: self.0.u32(..),
+            },
             2 => Shape::Long(self.0.i64(..), self.0.u64(..)),
             3 => Shape::Large(self.signed()),
             4 => Shape::Unsigned(self.large()),
@@ -529,14 +590,20 @@ impl Source {
             38 => Shape::ByChar(self.some(|source| (source.0.char(..), source.0.u8(..)))),
             39 => Shape::ByPlain(self.some(|source| (source.plain(), source.0.u8(..)))),
             40 => Shape::ByName(self.some(|source| (Name(source.text()), source.0.u8(..)))),
-            _ => Shape::ById(self.some(|source| (Uuid::from_u128(source.0.u128(..)), source.0.u8(..)))),
+            _ => Shape::ById(
+                self.some(|source| (Uuid::from_u128(source.0.u128(..)), source.0.u8(..))),
+            ),
         }
     }
 
     fn composed(&mut self, number: u32) -> Shape {
         match number {
-            42 => Shape::ByPair(self.some(|source| ((source.0.u8(..), source.0.u8(..)), source.0.bool()))),
-            43 => Shape::ByOption(self.some(|source| (source.maybe(|source| source.0.u8(..)), source.0.u8(..)))),
+            42 => Shape::ByPair(
+                self.some(|source| ((source.0.u8(..), source.0.u8(..)), source.0.bool())),
+            ),
+            43 => Shape::ByOption(
+                self.some(|source| (source.maybe(|source| source.0.u8(..)), source.0.u8(..))),
+            ),
             44 => Shape::ByList(self.some(|source| (source.bytes(), source.0.u8(..)))),
             45 => Shape::ByLarge(self.some(|source| (source.large(), source.0.u8(..)))),
             46 => Shape::External(self.external()),
@@ -545,24 +612,51 @@ impl Source {
             49 => Shape::Untagged(self.untagged(2)),
             50 => {
                 let more = self.some(|source| (source.text(), source.shape()));
-                Shape::Flat(Flat { id: self.0.u32(..), inner: self.inner(), more })
+                Shape::Flat(Flat {
+                    id: self.0.u32(..),
+                    inner: self.inner(),
+                    more,
+                })
             }
             51 => {
                 let external = self.external();
                 let internal = self.internal();
-                Shape::FlatEnum(FlatEnum { id: self.0.u32(..), external, internal })
+                Shape::FlatEnum(FlatEnum {
+                    id: self.0.u32(..),
+                    external,
+                    internal,
+                })
             }
-            52 => Shape::FlatByNumber(FlatByNumber { map: self.some(|source| (source.0.i32(..), source.0.u8(..))) }),
-            53 => Shape::FlatOption(FlatOption { id: self.0.u32(..), missing: self.maybe(Self::missing) }),
-            54 => Shape::Skipped(Skipped { kept: self.0.u8(..), skipped: self.0.u8(..) }),
+            52 => Shape::FlatByNumber(FlatByNumber {
+                map: self.some(|source| (source.0.i32(..), source.0.u8(..))),
+            }),
+            53 => Shape::FlatOption(FlatOption {
+                id: self.0.u32(..),
+                missing: self.maybe(Self::missing),
+            }),
+            54 => Shape::Skipped(Skipped {
+                kept: self.0.u8(..),
+                skipped: self.0.u8(..),
+            }),
             55 => Shape::Missing(self.missing()),
-            56 => Shape::OneWay(OneWay { written: self.0.u8(..2) }),
+            56 => Shape::OneWay(OneWay {
+                written: self.0.u8(..2),
+            }),
             57 => match self.0.bool() {
-                true => Shape::Collision(Collision::Struct(Colliding { size: 1, kind: self.text() })),
-                false => Shape::Collision(Collision::Map(self.some(|source| (source.text(), source.text())))),
+                true => Shape::Collision(Collision::Struct(Colliding {
+                    size: 1,
+                    kind: self.text(),
+                })),
+                false => Shape::Collision(Collision::Map(
+                    self.some(|source| (source.text(), source.text())),
+                )),
             },
             58 => Shape::Json(self.json(3)),
-            59 => Shape::Result(if self.0.bool() { Ok(self.0.u8(..)) } else { Err(self.text()) }),
+            59 => Shape::Result(if self.0.bool() {
+                Ok(self.0.u8(..))
+            } else {
+                Err(self.text())
+            }),
             _ => Shape::Nest(self.nest()),
         }
     }

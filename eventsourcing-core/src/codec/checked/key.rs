@@ -31,7 +31,9 @@ impl Keys {
 
     fn iter(&self) -> impl Iterator<Item = &str> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        starts.zip(&self.ends).map(|(start, end)| &self.text[start..*end])
+        starts
+            .zip(&self.ends)
+            .map(|(start, end)| &self.text[start..*end])
     }
 
     /// The key of the entry that is being written, the last of so many, if all of them are text.
@@ -58,8 +60,16 @@ pub(super) struct Key<'a, T: ?Sized> {
 
 impl<T: Serialize + ?Sized> Serialize for Key<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let Self { value, keys, inspection } = *self;
-        value.serialize(KeySerializer { inner: serializer, keys, inspection })
+        let Self {
+            value,
+            keys,
+            inspection,
+        } = *self;
+        value.serialize(KeySerializer {
+            inner: serializer,
+            keys,
+            inspection,
+        })
     }
 }
 
@@ -116,12 +126,21 @@ impl<S: Serializer> Serializer for KeySerializer<'_, S> {
         self.serialize_str(&key.to_string())
     }
 
-    fn serialize_unit_variant(self, name: &'static str, index: u32, key: &'static str) -> Result<S::Ok, S::Error> {
+    fn serialize_unit_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        key: &'static str,
+    ) -> Result<S::Ok, S::Error> {
         self.keys.borrow_mut().push(key);
         self.inner.serialize_unit_variant(name, index, key)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, key: &T) -> Result<S::Ok, S::Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        key: &T,
+    ) -> Result<S::Ok, S::Error> {
         // Written as what is within.
         key.serialize(self)
     }

@@ -35,14 +35,21 @@ pub(super) struct Written<T> {
 }
 
 /// Writes `value` by `serializer`, if each part of it comes back from every codec.
-pub(super) fn serialize<T, S>(value: &T, serializer: S, numbers: NumbersAsText) -> Result<Written<S::Ok>, Refused>
+pub(super) fn serialize<T, S>(
+    value: &T,
+    serializer: S,
+    numbers: NumbersAsText,
+) -> Result<Written<S::Ok>, Refused>
 where
     T: Serialize + ?Sized,
     S: Serializer,
 {
     let inspection = Inspection::new(numbers);
     match value.serialize(Checked::new(serializer, &inspection, Place::ROOT)) {
-        Ok(ok) => Ok(Written { ok, is_doubtful: inspection.is_doubtful() }),
+        Ok(ok) => Ok(Written {
+            ok,
+            is_doubtful: inspection.is_doubtful(),
+        }),
         Err(error) => Err(inspection.into_refused(&error)),
     }
 }
@@ -57,7 +64,8 @@ struct Part<'a, T: ?Sized> {
 impl<T: Serialize + ?Sized> Serialize for Part<'_, T> {
     #[inline]
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.value.serialize(Checked::new(serializer, self.inspection, self.place))
+        self.value
+            .serialize(Checked::new(serializer, self.inspection, self.place))
     }
 }
 
@@ -88,8 +96,14 @@ mod tests {
     }
 
     fn accepted(value: &impl Serialize) -> String {
-        let bytes = json::encode(value).unwrap_or_else(|refused| panic!("{refused}")).ok;
-        assert_eq!(bytes, serde_json::to_vec(value).expect("it is JSON"), "the same bytes as without the check");
+        let bytes = json::encode(value)
+            .unwrap_or_else(|refused| panic!("{refused}"))
+            .ok;
+        assert_eq!(
+            bytes,
+            serde_json::to_vec(value).expect("it is JSON"),
+            "the same bytes as without the check"
+        );
         String::from_utf8(bytes).expect("UTF-8")
     }
 
@@ -100,9 +114,17 @@ mod tests {
 
     #[test]
     fn refusal_names_the_field_by_its_path() {
-        let reading = Reading { values: vec![BTreeMap::new(), BTreeMap::from([("a", 1.0), ("b", f64::NAN)])] };
+        let reading = Reading {
+            values: vec![
+                BTreeMap::new(),
+                BTreeMap::from([("a", 1.0), ("b", f64::NAN)]),
+            ],
+        };
         let refusal = refusal(&reading);
-        assert!(refusal.starts_with("field `values[1].b`: NaN is not a finite number"), "{refusal}");
+        assert!(
+            refusal.starts_with("field `values[1].b`: NaN is not a finite number"),
+            "{refusal}"
+        );
     }
 
     #[test]
@@ -132,7 +154,10 @@ mod tests {
             accepted(&(u128::from(u64::MAX), i128::from(i64::MIN))),
             "[18446744073709551615,-9223372036854775808]"
         );
-        for refusal in [refusal(&(u128::from(u64::MAX) + 1)), refusal(&(i128::from(i64::MIN) - 1))] {
+        for refusal in [
+            refusal(&(u128::from(u64::MAX) + 1)),
+            refusal(&(i128::from(i64::MIN) - 1)),
+        ] {
             assert!(refusal.contains("does not fit into 64 bits"), "{refusal}");
         }
     }
@@ -173,13 +198,28 @@ mod tests {
         let more = |key| HashMap::from([(key, 1), ("x", 2)]);
         for (refusal, key) in [
             (refusal(&Tagged::Inner(Inner { size: 1, kind: 2 })), "kind"),
-            (refusal(&Tagged::Map(BTreeMap::from([("a", 1), ("kind", 2)]))), "kind"),
-            (refusal(&Outer { a: 1, more: more("a") }), "a"),
+            (
+                refusal(&Tagged::Map(BTreeMap::from([("a", 1), ("kind", 2)]))),
+                "kind",
+            ),
+            (
+                refusal(&Outer {
+                    a: 1,
+                    more: more("a"),
+                }),
+                "a",
+            ),
         ] {
-            assert!(refusal.contains(&format!("`{key}` is written twice")), "{refusal}");
+            assert!(
+                refusal.contains(&format!("`{key}` is written twice")),
+                "{refusal}"
+            );
         }
         accepted(&Tagged::Map(BTreeMap::from([("a", 1), ("l", 2)])));
-        accepted(&Outer { a: 1, more: more("b") });
+        accepted(&Outer {
+            a: 1,
+            more: more("b"),
+        });
     }
 
     /// A value of any depth.
@@ -195,7 +235,10 @@ mod tests {
         // Each level is a map of the variant, and a list.
         accepted(&nested(VALUE_DEPTH_MAX / 2));
         let refusal = refusal(&nested(VALUE_DEPTH_MAX / 2 + 1));
-        assert!(refusal.contains("nested deeper than 100 levels"), "{refusal}");
+        assert!(
+            refusal.contains("nested deeper than 100 levels"),
+            "{refusal}"
+        );
     }
 
     /// Wrappers that leave no trace in what is stored.
@@ -224,7 +267,10 @@ mod tests {
                 Err(serde::ser::Error::custom("not today"))
             }
         }
-        assert_eq!(refusal(&BTreeMap::from([("mood", [Moody])])), "field `mood[0]`: not today");
+        assert_eq!(
+            refusal(&BTreeMap::from([("mood", [Moody])])),
+            "field `mood[0]`: not today"
+        );
         assert_eq!(refusal(&Moody), "not today");
     }
 }

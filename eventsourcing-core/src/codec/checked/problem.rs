@@ -38,7 +38,10 @@ pub(in crate::codec) enum NumbersAsText {
     /// The codec is JSON, in which every number is text.
     AsTheyAre,
     /// The number that it is, so that the feature does not change what is stored.
-    #[cfg_attr(not(feature = "message-pack"), expect(dead_code, reason = "JSON is the only codec"))]
+    #[cfg_attr(
+        not(feature = "message-pack"),
+        expect(dead_code, reason = "JSON is the only codec")
+    )]
     AsNumbers,
 }
 
@@ -71,7 +74,10 @@ pub(super) struct Inspection {
 
 impl Inspection {
     pub(super) fn new(numbers: NumbersAsText) -> Self {
-        Self { writes_numbers_as_text: numbers == NumbersAsText::AsTheyAre, ..Self::default() }
+        Self {
+            writes_numbers_as_text: numbers == NumbersAsText::AsTheyAre,
+            ..Self::default()
+        }
     }
 
     pub(super) fn writes_numbers_as_text(&self) -> bool {
@@ -98,8 +104,14 @@ impl Inspection {
     }
 
     pub(super) fn into_refused(self, error: &impl fmt::Display) -> Refused {
-        let problem = self.problem.into_inner().unwrap_or_else(|| Problem::Told(error.to_string()));
-        Refused { field: shown(self.path.into_inner().iter().rev()), problem }
+        let problem = self
+            .problem
+            .into_inner()
+            .unwrap_or_else(|| Problem::Told(error.to_string()));
+        Refused {
+            field: shown(self.path.into_inner().iter().rev()),
+            problem,
+        }
     }
 }
 
@@ -118,7 +130,10 @@ fn shown<'a>(path: impl Iterator<Item = &'a Segment>) -> String {
 
 impl Refused {
     pub(in crate::codec) fn new(problem: Problem) -> Self {
-        Self { field: String::new(), problem }
+        Self {
+            field: String::new(),
+            problem,
+        }
     }
 
     /// The value at this path within another one.

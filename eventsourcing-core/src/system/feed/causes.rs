@@ -29,6 +29,8 @@ fn names_what_is_unknown(cause: &(dyn Error + 'static)) -> bool {
     let mut causes = std::iter::successors(Some(cause), |cause| (**cause).source());
     causes.any(|cause| {
         cause.is::<TakesUnknownEvents>()
-            || cause.downcast_ref::<CodecError>().is_some_and(CodecError::is_of_newer_release)
+            || cause
+                .downcast_ref::<CodecError>()
+                .is_some_and(CodecError::is_of_newer_release)
     })
 }

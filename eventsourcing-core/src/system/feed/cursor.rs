@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 use super::parked::{NotesOf, ParkedChange, ParkedStreams};
 use crate::LogPages;
 use crate::store::{
-    Cut, Epoch, EventRef, EventStore, Figures, KnownPlace, LeaseToken, LogId, Name, NotesQuery, Position, Revision,
-    Slice, StoreError, StoredEvent, Tracking,
+    Cut, Epoch, EventRef, EventStore, Figures, KnownPlace, LeaseToken, LogId, Name, NotesQuery,
+    Position, Revision, Slice, StoreError, StoredEvent, Tracking,
 };
 use crate::system::followed_events::{EventNames, FollowedEvents, RecordedEvents};
 use crate::system::notes::{self, RETIRED};
@@ -68,16 +68,35 @@ impl Cursor {
             let home_epoch = home.epoch();
             let stored = home.tracking(&follower, upstream).await?;
             let slice = Slice::of(stored);
-            let book = home.notes(NotesQuery::new(follower.clone(), upstream, notes::figures(slice))).await?;
-            let notes = NotesOf { home, follower: follower.clone(), upstream };
+            let book = home
+                .notes(NotesQuery::new(
+                    follower.clone(),
+                    upstream,
+                    notes::figures(slice),
+                ))
+                .await?;
+            let notes = NotesOf {
+                home,
+                follower: follower.clone(),
+                upstream,
+            };
             let parked = notes.parked_at(book.revision).await?;
-            let events_book = home.notes(NotesQuery::new(follower.clone(), upstream, notes::EVENTS).limit(1)).await?;
+            let events_book = home
+                .notes(NotesQuery::new(follower.clone(), upstream, notes::EVENTS).limit(1))
+                .await?;
             let has_not_moved = book.position == stored && book.revision == events_book.revision;
             // Otherwise it moved in between.
             let is_of_one_moment = has_not_moved && home.epoch() == home_epoch;
             if let (true, Some(parked)) = (is_of_one_moment, parked) {
-                let recorded = events_book.notes.get(notes::EVENTS).map(|note| read_events(note)).transpose()?;
-                let figures = book.notes.into_values().map(|note| Ok((slice, read_figures(&note)?)));
+                let recorded = events_book
+                    .notes
+                    .get(notes::EVENTS)
+                    .map(|note| read_events(note))
+                    .transpose()?;
+                let figures = book
+                    .notes
+                    .into_values()
+                    .map(|note| Ok((slice, read_figures(&note)?)));
                 let figures = figures.collect::<Result<_, StoreError>>()?;
                 let (revision, lease, reached, pages) = (book.revision, None, stored, None);
                 let mut cursor = Self {
@@ -112,8 +131,15 @@ impl Cursor {
     }
 
     /// This is recorded as what the follower takes.
-    pub(super) fn take_note_of(&mut self, recorded: Option<RecordedEvents>, followed: &FollowedEvents) {
-        self.unknown_events = recorded.as_ref().map(|recorded| followed.unknown_in(recorded)).unwrap_or_default();
+    pub(super) fn take_note_of(
+        &mut self,
+        recorded: Option<RecordedEvents>,
+        followed: &FollowedEvents,
+    ) {
+        self.unknown_events = recorded
+            .as_ref()
+            .map(|recorded| followed.unknown_in(recorded))
+            .unwrap_or_default();
         self.recorded = recorded;
     }
 
@@ -180,7 +206,10 @@ impl Cursor {
         for event in dealt_with {
             let slice = Slice::of(event.position);
             let known = || known.get(&slice).copied().unwrap_or_default();
-            figures.entry(slice).or_insert_with(known).add(&event.stream, event.version);
+            figures
+                .entry(slice)
+                .or_insert_with(known)
+                .add(&event.stream, event.version);
         }
         let end = to.map_or(self.stored, |event| event.position);
         let step = Tracking::new(self.follower.clone(), self.upstream, self.stored, end)
@@ -189,10 +218,14 @@ impl Cursor {
             .with_cut(self.cut.clone())
             .with_revision(self.revision)
             .in_epoch(self.home_epoch);
-        let tracking = figures
-            .iter()
-            .fold(step, |step, (slice, figures)| step.with_note(notes::figures(*slice), write_figures(figures)));
-        NextStep { tracking, figures, parked: ParkedChange::default() }
+        let tracking = figures.iter().fold(step, |step, (slice, figures)| {
+            step.with_note(notes::figures(*slice), write_figures(figures))
+        });
+        NextStep {
+            tracking,
+            figures,
+            parked: ParkedChange::default(),
+        }
     }
 
     /// A step that changes notes only. It is made under no lease: the revision is the stronger guard, and whoever
@@ -212,7 +245,8 @@ impl Cursor {
         let mut known = self.figures.clone();
         for slice in events.iter().map(|event| Slice::of(event.position)) {
             if let Entry::Vacant(entry) = known.entry(slice) {
-                let query = NotesQuery::new(self.follower.clone(), self.upstream, notes::figures(slice));
+                let query =
+                    NotesQuery::new(self.follower.clone(), self.upstream, notes::figures(slice));
                 let note = home.notes(query).await?.notes.into_values().next();
                 entry.insert(note.map_or(Ok(Figures::default()), |note| read_figures(&note))?);
             }
@@ -241,8 +275,9 @@ impl Cursor {
 }
 
 fn read_events(note: &str) -> Result<RecordedEvents, StoreError> {
-    serde_json::from_str(note)
-        .map_err(|error| StoreError::corrupt(format!("the events that a follower takes, {note:?}"), error))
+    serde_json::from_str(note).map_err(|error| {
+        StoreError::corrupt(format!("the events that a follower takes, {note:?}"), error)
+    })
 }
 
 pub(crate) fn read_figures(note: &str) -> Result<Figures, StoreError> {

@@ -4,7 +4,9 @@ use jiff::Timestamp;
 use tracing::error;
 
 use super::{Feed, FollowerState, Step};
-use crate::store::{Append, Cut, EventStore, LogId, Notebook, NotesQuery, Position, StoreError, Tracking};
+use crate::store::{
+    Append, Cut, EventStore, LogId, Notebook, NotesQuery, Position, StoreError, Tracking,
+};
 use crate::system::Cause;
 use crate::system::SystemError;
 
@@ -24,14 +26,22 @@ impl<S> Feed<S> {
     /// Stops, whatever is configured for events that fail: with another cut no step can be made any more.
     pub(super) fn stop_for_cut(&self, position: Position, refusal: StoreError) -> Step {
         let cause: Cause = match refusal {
-            StoreError::CutChanged { follower, expected: own, actual: recorded } => {
-                OutdatedCut { follower: follower.as_str().to_owned(), recorded, own }.into()
+            StoreError::CutChanged {
+                follower,
+                expected: own,
+                actual: recorded,
+            } => OutdatedCut {
+                follower: follower.as_str().to_owned(),
+                recorded,
+                own,
             }
+            .into(),
             other => other.into(),
         };
         let failure = self.failure(position, "the number of its partitions".to_owned(), cause);
         error!(follower = %self.name, %position, error = %failure.cause, "follower stopped");
-        self.status.send_modify(|status| status.state = FollowerState::Stopped(failure));
+        self.status
+            .send_modify(|status| status.state = FollowerState::Stopped(failure));
         Step::Stopped
     }
 }
@@ -41,10 +51,19 @@ impl<S> Feed<S> {
 ///
 /// # Errors
 /// [`SystemError::Invalid`]: the follower runs in another number of partitions.
-pub(crate) async fn check_cut(home: &dyn EventStore, upstream: LogId, cut: &Cut) -> Result<Notebook, SystemError> {
-    let book = home.notes(NotesQuery::new(cut.follower.clone(), upstream, "").limit(0)).await?;
+pub(crate) async fn check_cut(
+    home: &dyn EventStore,
+    upstream: LogId,
+    cut: &Cut,
+) -> Result<Notebook, SystemError> {
+    let book = home
+        .notes(NotesQuery::new(cut.follower.clone(), upstream, "").limit(0))
+        .await?;
     // Before cuts were recorded, a follower that has come anywhere under its own name ran whole.
-    match book.partitions.or((book.position > Position::ZERO).then_some(1)) {
+    match book
+        .partitions
+        .or((book.position > Position::ZERO).then_some(1))
+    {
         Some(recorded) if recorded != cut.partitions => return Err(refused(cut, recorded)),
         Some(_) => {}
         None => refuse_beside_the_whole(home, upstream, cut).await?,
@@ -53,7 +72,11 @@ pub(crate) async fn check_cut(home: &dyn EventStore, upstream: LogId, cut: &Cut)
 }
 
 /// Records the cut of a follower before anything is done under it, or refuses it.
-pub(super) async fn agree_on_cut(home: &dyn EventStore, upstream: LogId, cut: &Cut) -> Result<(), SystemError> {
+pub(super) async fn agree_on_cut(
+    home: &dyn EventStore,
+    upstream: LogId,
+    cut: &Cut,
+) -> Result<(), SystemError> {
     loop {
         let book = check_cut(home, upstream, cut).await?;
         if book.partitions.is_some() {
@@ -62,7 +85,10 @@ pub(super) async fn agree_on_cut(home: &dyn EventStore, upstream: LogId, cut: &C
         let step = Tracking::new(cut.follower.clone(), upstream, book.position, book.position)
             .with_revision(book.revision)
             .with_cut(cut.clone());
-        match home.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await {
+        match home
+            .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+            .await
+        {
             Ok(_) => return Ok(()),
             // Another process that starts at this moment was first.
             Err(StoreError::TrackingConflict { .. }) => {}
@@ -73,8 +99,15 @@ pub(super) async fn agree_on_cut(home: &dyn EventStore, upstream: LogId, cut: &C
 }
 
 /// A process of a release that records no cut has made no step yet, and would go on beside the partitions.
-async fn refuse_beside_the_whole(home: &dyn EventStore, upstream: LogId, cut: &Cut) -> Result<(), SystemError> {
-    let Cut { follower, partitions } = cut;
+async fn refuse_beside_the_whole(
+    home: &dyn EventStore,
+    upstream: LogId,
+    cut: &Cut,
+) -> Result<(), SystemError> {
+    let Cut {
+        follower,
+        partitions,
+    } = cut;
     if *partitions == 1 || home.lease_holder(follower, upstream).await?.is_none() {
         return Ok(());
     }
@@ -87,7 +120,10 @@ async fn refuse_beside_the_whole(home: &dyn EventStore, upstream: LogId, cut: &C
 }
 
 fn refused(cut: &Cut, recorded: u32) -> SystemError {
-    let Cut { follower, partitions } = cut;
+    let Cut {
+        follower,
+        partitions,
+    } = cut;
     let reason = format!(
         "follower {follower} has run in {recorded} partitions and cannot go on in {partitions}; start it \
          with_partitions({name:?}, {recorded})",
@@ -103,6 +139,8 @@ pub(crate) async fn partitions_of(
     follower: &crate::store::Name,
     upstream: LogId,
 ) -> Result<u32, StoreError> {
-    let book = home.notes(NotesQuery::new(follower.clone(), upstream, "").limit(0)).await?;
+    let book = home
+        .notes(NotesQuery::new(follower.clone(), upstream, "").limit(0))
+        .await?;
     Ok(book.partitions.unwrap_or(1))
 }

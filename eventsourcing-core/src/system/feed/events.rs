@@ -67,13 +67,21 @@ impl<S> Feed<S> {
                 Ok(()) => return Ok(()),
                 // Another process was first; it may have recorded something else.
                 Err(Failure::Moved | Failure::LeaseLost) => drop(self.refresh(&mut cursor).await?),
-                Err(Failure::Unavailable(error) | Failure::CutChanged(error)) => return Err(error.into()),
-                Err(Failure::Event(cause)) => return Err(StoreError::unavailable("a step was refused", cause).into()),
+                Err(Failure::Unavailable(error) | Failure::CutChanged(error)) => {
+                    return Err(error.into());
+                }
+                Err(Failure::Event(cause)) => {
+                    return Err(StoreError::unavailable("a step was refused", cause).into());
+                }
             }
         }
     }
 
-    async fn record_events(&self, cursor: &mut Cursor, record: RecordedEvents) -> Result<(), Failure> {
+    async fn record_events(
+        &self,
+        cursor: &mut Cursor,
+        record: RecordedEvents,
+    ) -> Result<(), Failure> {
         let mut step = cursor.notes_step();
         let note = serde_json::to_string(&record).expect("names are JSON");
         step.tracking = step.tracking.with_note(notes::EVENTS, note);
@@ -85,7 +93,11 @@ impl<S> Feed<S> {
     }
 
     /// Returns the record to keep in place of `recorded`, if no event before `position` makes a difference.
-    async fn next_record(&self, recorded: &RecordedEvents, position: Position) -> Result<RecordedEvents, SystemError> {
+    async fn next_record(
+        &self,
+        recorded: &RecordedEvents,
+        position: Position,
+    ) -> Result<RecordedEvents, SystemError> {
         if self.followed.has_other_tables_than(recorded) {
             let reason = format!(
                 "the read model {name} has other TABLES than those it was built with, in the same VERSION; raise the VERSION, \
@@ -102,14 +114,21 @@ impl<S> Feed<S> {
     }
 
     /// The first event up to `position` that is one of these, in words.
-    async fn first_of(&self, events: &EventNames, position: Position) -> Result<Option<String>, StoreError> {
+    async fn first_of(
+        &self,
+        events: &EventNames,
+        position: Position,
+    ) -> Result<Option<String>, StoreError> {
         let mut after = Position::ZERO;
         while !events.is_empty() && after < position {
-            let page = self.of_partition(self.upstream.read_log(query_for(events, after, position)).await?);
+            let page = self.of_partition(
+                self.upstream
+                    .read_log(query_for(events, after, position))
+                    .await?,
+            );
             if let Some(event) = page.events.iter().find(|event| is_one_of(events, event)) {
-                return Ok(
-                    (event.position <= position).then(|| format!("{} at position {}", describe(event), event.position))
-                );
+                return Ok((event.position <= position)
+                    .then(|| format!("{} at position {}", describe(event), event.position)));
             }
             after = page.ceiling;
         }
@@ -148,13 +167,18 @@ impl<S> Feed<S> {
     pub(crate) async fn look_again(&self) -> Result<bool, StoreError> {
         let mut cursor = self.cursor.lock().await;
         let (home, follower, upstream) = self.home();
-        let book = home.notes(NotesQuery::new(follower, upstream, notes::EVENTS).limit(1)).await?;
+        let book = home
+            .notes(NotesQuery::new(follower, upstream, notes::EVENTS).limit(1))
+            .await?;
         Ok(book.revision == cursor.revision() || !self.refresh(&mut cursor).await?)
     }
 
     /// Leaves the follower to another release while that has recorded that the follower takes events which this one does not know, it leaves the
     /// follower to a process of that release: it would pass over them.
-    pub(super) async fn wait_for_other_release(&self, cursor: &mut Cursor) -> Result<Option<Step>, StoreError> {
+    pub(super) async fn wait_for_other_release(
+        &self,
+        cursor: &mut Cursor,
+    ) -> Result<Option<Step>, StoreError> {
         if cursor.unknown_events.is_empty() {
             return Ok(None);
         }
@@ -165,17 +189,30 @@ impl<S> Feed<S> {
             return Ok(None);
         }
         let follower = self.name.as_str().to_owned();
-        let source = TakesUnknownEvents { follower, events: describe_events(&cursor.unknown_events) };
-        Ok(Some(self.fail(cursor.reached, "the events it takes".to_owned(), source.into())))
+        let source = TakesUnknownEvents {
+            follower,
+            events: describe_events(&cursor.unknown_events),
+        };
+        Ok(Some(self.fail(
+            cursor.reached,
+            "the events it takes".to_owned(),
+            source.into(),
+        )))
     }
 }
 
 /// Asks for these events, and for those of the same names that are of another of their aggregates.
 fn query_for(events: &EventNames, after: Position, position: Position) -> LogQuery {
-    let query = LogQuery::after(after).limit(EVENTS_PER_PAGE_MAX).decided_up_to(position);
-    query.categories(events.keys().cloned()).names(events.values().flatten().cloned())
+    let query = LogQuery::after(after)
+        .limit(EVENTS_PER_PAGE_MAX)
+        .decided_up_to(position);
+    query
+        .categories(events.keys().cloned())
+        .names(events.values().flatten().cloned())
 }
 
 fn is_one_of(events: &EventNames, event: &StoredEvent) -> bool {
-    events.get(&event.stream.category).is_some_and(|names| names.contains(&event.name))
+    events
+        .get(&event.stream.category)
+        .is_some_and(|names| names.contains(&event.name))
 }

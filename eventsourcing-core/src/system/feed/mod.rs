@@ -30,8 +30,8 @@ use super::notes::{self, HolderInfo, RETIRED};
 use super::{Cause, Failure, FollowerFailure, FollowerState, Holder, OnFailure, Parked};
 use crate::panics::{Panicked, catch_async};
 use crate::store::{
-    Cut, Epoch, EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage, LogQuery, Name,
-    NotesQuery, Position, StoreError, StoredEvent,
+    Cut, Epoch, EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage,
+    LogQuery, Name, NotesQuery, Position, StoreError, StoredEvent,
 };
 use crate::{Clock, LogPages};
 use causes::is_of_newer_release;
@@ -112,12 +112,22 @@ impl<S: Send + Sync> Holds for Feed<S> {
         if position == Position::ZERO || !self.status.borrow().has_parked {
             return Ok(None);
         }
-        let query = LogQuery::after(Position::new(position.as_u64() - 1)).limit(1).categories(self.takes());
-        let found = self.upstream.read_log(query).await?.events.into_iter().next();
+        let query = LogQuery::after(Position::new(position.as_u64() - 1))
+            .limit(1)
+            .categories(self.takes());
+        let found = self
+            .upstream
+            .read_log(query)
+            .await?
+            .events
+            .into_iter()
+            .next();
         match found.filter(|event| event.position == position) {
-            Some(event) if self.notes().holds(&event).await? => {
-                Ok(self.parked().await?.into_iter().find(|parked| parked.stream == event.stream))
-            }
+            Some(event) if self.notes().holds(&event).await? => Ok(self
+                .parked()
+                .await?
+                .into_iter()
+                .find(|parked| parked.stream == event.stream)),
             _ => Ok(None),
         }
     }
@@ -147,7 +157,12 @@ impl Status {
     }
 
     fn of(cursor: &Cursor, state: FollowerState) -> Self {
-        Self { reached: cursor.reached, state, has_parked: !cursor.parked.is_empty(), epoch: cursor.proven() }
+        Self {
+            reached: cursor.reached,
+            state,
+            has_parked: !cursor.parked.is_empty(),
+            epoch: cursor.proven(),
+        }
     }
 }
 
@@ -162,13 +177,34 @@ impl<S> Feed<S> {
         settings: &FeedSettings,
     ) -> Result<Self, StoreError> {
         let follower = partition.name(&sink.follower());
-        let cursor = Cursor::load(&**sink.home(), follower, upstream.log_id(), EVENTS_PER_PAGE_MAX, &followed).await?;
-        let cut = sink.is_cut().then(|| Cut::new(name.clone(), partition.count()));
+        let cursor = Cursor::load(
+            &**sink.home(),
+            follower,
+            upstream.log_id(),
+            EVENTS_PER_PAGE_MAX,
+            &followed,
+        )
+        .await?;
+        let cut = sink
+            .is_cut()
+            .then(|| Cut::new(name.clone(), partition.count()));
         let cursor = cursor.with_cut(cut.clone());
         let status = watch::Sender::new(Status::of(&cursor, FollowerState::Running));
         let (cursor, next_due) = (Mutex::new(cursor), std::sync::Mutex::default());
         let FeedSettings { on_failure, clock } = settings.clone();
-        Ok(Self { name, upstream, followed, partition, cut, sink, on_failure, clock, cursor, status, next_due })
+        Ok(Self {
+            name,
+            upstream,
+            followed,
+            partition,
+            cut,
+            sink,
+            on_failure,
+            clock,
+            cursor,
+            status,
+            next_due,
+        })
     }
 
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
@@ -182,7 +218,11 @@ impl<S> Feed<S> {
 
     /// Where its position and its notes are kept, under this name.
     pub(crate) fn home(&self) -> (&Arc<dyn EventStore>, Name, LogId) {
-        (self.sink.home(), self.partition.name(&self.sink.follower()), self.upstream.log_id())
+        (
+            self.sink.home(),
+            self.partition.name(&self.sink.follower()),
+            self.upstream.log_id(),
+        )
     }
 
     /// Whether all processes share what it writes to, so that one of them at a time should run it.
@@ -271,7 +311,11 @@ impl<S> Feed<S> {
                 Ok(()) => self.show(cursor),
                 Err(error @ StoreError::LogWentBack { .. }) => {
                     let place = cursor.place().position;
-                    return Ok(Some(self.fail(place, "what it has dealt with".into(), error.into())));
+                    return Ok(Some(self.fail(
+                        place,
+                        "what it has dealt with".into(),
+                        error.into(),
+                    )));
                 }
                 Err(error) => return Err(error),
             }
@@ -285,7 +329,11 @@ impl<S> Feed<S> {
         let epoch = cursor.proven().unwrap_or(self.upstream.epoch());
         let pages = match &mut cursor.pages {
             Some(pages) if pages.after() == reached => pages,
-            pages => pages.insert(LogPages::behind(Arc::clone(&self.upstream), self.query_after(reached), epoch)),
+            pages => pages.insert(LogPages::behind(
+                Arc::clone(&self.upstream),
+                self.query_after(reached),
+                epoch,
+            )),
         };
         Ok(self.of_partition(pages.next().await?))
     }
@@ -305,11 +353,14 @@ impl<S> Feed<S> {
     }
 
     fn query_after(&self, position: Position) -> LogQuery {
-        LogQuery::after(position).limit(EVENTS_PER_PAGE_MAX).categories(self.takes())
+        LogQuery::after(position)
+            .limit(EVENTS_PER_PAGE_MAX)
+            .categories(self.takes())
     }
 
     fn of_partition(&self, mut page: LogPage) -> LogPage {
-        page.events.retain(|event| self.partition.contains(&event.stream));
+        page.events
+            .retain(|event| self.partition.contains(&event.stream));
         page
     }
 
@@ -320,7 +371,11 @@ impl<S> Feed<S> {
 
     /// This process runs the follower from now on, from where the last one left it, and says so in its notes. False if it
     /// works under another name by now, for which it has no lease.
-    pub(crate) async fn take_over(&self, token: LeaseToken, who: &HolderInfo) -> Result<bool, StoreError> {
+    pub(crate) async fn take_over(
+        &self,
+        token: LeaseToken,
+        who: &HolderInfo,
+    ) -> Result<bool, StoreError> {
         let mut cursor = self.cursor.lock().await;
         cursor.lease = Some(token);
         if self.refresh(&mut cursor).await? {
@@ -346,7 +401,11 @@ impl<S> Feed<S> {
         self.status.send_modify(|status| {
             // What it waits for may still not be there.
             let waits = matches!(status.state, FollowerState::WaitingForRelease(_));
-            let state = if waits { status.state.clone() } else { FollowerState::Running };
+            let state = if waits {
+                status.state.clone()
+            } else {
+                FollowerState::Running
+            };
             *status = Status::of(&cursor, state);
         });
         Ok(true)
@@ -366,7 +425,12 @@ impl<S> Feed<S> {
         }
         let reached = self.passed_over(position).await?;
         let state = FollowerState::StandingBy { holder };
-        self.status.send_replace(Status { reached, state, has_parked, epoch });
+        self.status.send_replace(Status {
+            reached,
+            state,
+            has_parked,
+            epoch,
+        });
         Ok(head)
     }
 
@@ -387,7 +451,13 @@ impl<S> Feed<S> {
         }
         if self.partition == Partition::WHOLE {
             let query = FiguresQuery::new(reached, head).categories(self.takes());
-            return Ok(self.upstream.figures(query).await?.values().map(|figures| figures.count).sum());
+            return Ok(self
+                .upstream
+                .figures(query)
+                .await?
+                .values()
+                .map(|figures| figures.count)
+                .sum());
         }
         let (mut events, mut position) = (0, reached);
         while position < head {
@@ -404,14 +474,26 @@ impl<S> Feed<S> {
             return Ok(None);
         }
         let (home, follower, upstream) = self.home();
-        let Some(LeaseHolder { holder, expires_in, .. }) = home.lease_holder(&follower, upstream).await? else {
+        let Some(LeaseHolder {
+            holder, expires_in, ..
+        }) = home.lease_holder(&follower, upstream).await?
+        else {
             return Ok(None);
         };
-        let notes = home.notes(NotesQuery::new(follower, upstream, notes::HOLDER)).await?.notes;
-        let who = notes.get(notes::HOLDER).and_then(|note| serde_json::from_str::<HolderInfo>(note).ok());
+        let notes = home
+            .notes(NotesQuery::new(follower, upstream, notes::HOLDER))
+            .await?
+            .notes;
+        let who = notes
+            .get(notes::HOLDER)
+            .and_then(|note| serde_json::from_str::<HolderInfo>(note).ok());
         let who = who.filter(|who| who.holder == holder);
         let process = who.map_or_else(|| holder.to_string(), |who| who.process);
-        Ok(Some(Holder { holder, process, expires_in }))
+        Ok(Some(Holder {
+            holder,
+            process,
+            expires_in,
+        }))
     }
 
     /// Before the first event after `position` that the follower takes, or the end of the log: the one who runs it does not
@@ -428,7 +510,12 @@ impl<S> Feed<S> {
     }
 
     /// Deals with a page in pieces, which get smaller when one fails, until the one bad event stands alone.
-    async fn deal_with(&self, system: &S, cursor: &mut Cursor, page: LogPage) -> Result<Step, StoreError> {
+    async fn deal_with(
+        &self,
+        system: &S,
+        cursor: &mut Cursor,
+        page: LogPage,
+    ) -> Result<Step, StoreError> {
         let before = cursor.reached;
         let mut rest = &page.events[..];
         while !rest.is_empty() {
@@ -454,24 +541,41 @@ impl<S> Feed<S> {
                     return Ok(Step::LeaseLost);
                 }
                 Err(Failure::Unavailable(error)) => return Err(error),
-                Err(Failure::CutChanged(refusal)) => return Ok(self.stop_for_cut(cursor.reached, refusal)),
+                Err(Failure::CutChanged(refusal)) => {
+                    return Ok(self.stop_for_cut(cursor.reached, refusal));
+                }
                 Err(Failure::Event(_)) if piece.len() > 1 => cursor.events = piece.len() / 2,
-                Err(Failure::Event(cause)) => return Ok(self.fail(piece[0].position, describe(&piece[0]), cause)),
+                Err(Failure::Event(cause)) => {
+                    return Ok(self.fail(piece[0].position, describe(&piece[0]), cause));
+                }
             }
         }
         self.pass_over(cursor, page.ceiling).await?;
-        Ok(if cursor.reached == before { Step::Idle } else { Step::Moved })
+        Ok(if cursor.reached == before {
+            Step::Idle
+        } else {
+            Step::Moved
+        })
     }
 
     /// Deals with the events whose streams are not parked, and holds the others back.
-    async fn piece(&self, system: &S, cursor: &mut Cursor, piece: &[StoredEvent]) -> Result<(), Failure> {
+    async fn piece(
+        &self,
+        system: &S,
+        cursor: &mut Cursor,
+        piece: &[StoredEvent],
+    ) -> Result<(), Failure> {
         let (free, held) = sort_out(&cursor.parked, piece);
         let last = piece.last().expect("a piece has an event");
         let mut step = cursor.step_to(last, &free);
         step.tracking = step.parked.hold(&cursor.parked, step.tracking, held);
         match free.is_empty() {
             true => self.sink.pass_over(step.tracking.clone()).await?,
-            false => self.sink.deal_with(system, &free, step.tracking.clone()).await?,
+            false => {
+                self.sink
+                    .deal_with(system, &free, step.tracking.clone())
+                    .await?
+            }
         }
         cursor.done(step);
         Ok(())
@@ -482,7 +586,12 @@ impl<S> Feed<S> {
     }
 
     /// Puts an event aside, and with it what follows in its stream.
-    async fn park(&self, cursor: &mut Cursor, event: &StoredEvent, cause: Cause) -> Result<(), Failure> {
+    async fn park(
+        &self,
+        cursor: &mut Cursor,
+        event: &StoredEvent,
+        cause: Cause,
+    ) -> Result<(), Failure> {
         let failure = self.failure(event.position, describe(event), cause);
         error!(follower = %self.name, position = %event.position, event = failure.event, error = %failure.cause,
             "event parked; later ones of its aggregate wait behind it");
@@ -503,7 +612,9 @@ impl<S> Feed<S> {
         }
         // Without an event to end at the step would prove nothing later. The next page may end at one.
         let seen = self.upstream.visible(cursor.reached).await?;
-        let Some(last) = seen.event.filter(|_| Some(seen.epoch) == cursor.proven()) else { return Ok(()) };
+        let Some(last) = seen.event.filter(|_| Some(seen.epoch) == cursor.proven()) else {
+            return Ok(());
+        };
         let step = cursor.step_to(&last, &[]);
         match self.sink.pass_over(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
@@ -512,7 +623,9 @@ impl<S> Feed<S> {
             Err(Failure::LeaseLost) => {}
             Err(Failure::CutChanged(refusal)) => drop(self.stop_for_cut(cursor.reached, refusal)),
             Err(Failure::Unavailable(error)) => return Err(error),
-            Err(Failure::Event(cause)) => return Err(StoreError::unavailable("a step was refused", cause)),
+            Err(Failure::Event(cause)) => {
+                return Err(StoreError::unavailable("a step was refused", cause));
+            }
         }
         Ok(())
     }
@@ -582,7 +695,13 @@ impl<S> Feed<S> {
 
     fn failure(&self, position: Position, event: String, source: Cause) -> FollowerFailure {
         let (follower, (cause, source)) = (self.name.clone(), described(source));
-        FollowerFailure { follower, position, event, cause, source }
+        FollowerFailure {
+            follower,
+            position,
+            event,
+            cause,
+            source,
+        }
     }
 
     /// Whatever was wrong is mended.
@@ -597,5 +716,8 @@ impl<S> Feed<S> {
 
 /// Its name, stream and version.
 pub(crate) fn describe(event: &StoredEvent) -> String {
-    format!("{} of {}, version {}", event.name, event.stream, event.version)
+    format!(
+        "{} of {}, version {}",
+        event.name, event.stream, event.version
+    )
 }

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::Codec;
 use crate::store::{
-    EventStore, LogId, Name, NotesQuery, Position, Revision, StoreError, StoredEvent, StreamId, Tracking, Version,
+    EventStore, LogId, Name, NotesQuery, Position, Revision, StoreError, StoredEvent, StreamId,
+    Tracking, Version,
 };
 use crate::system::notes;
 use crate::system::{Parked, ParkingAction, ParkingRecord};
@@ -31,7 +32,11 @@ pub(crate) struct Held {
 
 impl Held {
     pub(super) fn of(event: &StoredEvent) -> Self {
-        Self { stream: event.stream.clone(), version: event.version, position: event.position }
+        Self {
+            stream: event.stream.clone(),
+            version: event.version,
+            position: event.position,
+        }
     }
 }
 
@@ -60,7 +65,10 @@ impl ParkedChange {
     /// Parks the stream of an event that failed.
     pub(super) fn park(&mut self, step: Tracking, event: &StoredEvent, parked: Parked) -> Tracking {
         let held = Held::of(event);
-        self.put(step.with_note(notes::held(&held.stream, held.version), write(&held)), parked)
+        self.put(
+            step.with_note(notes::held(&held.stream, held.version), write(&held)),
+            parked,
+        )
     }
 
     /// Has these events wait behind the one that failed.
@@ -71,11 +79,19 @@ impl ParkedChange {
         events: impl IntoIterator<Item = &'a StoredEvent>,
     ) -> Tracking {
         for event in events {
-            let known = self.0.get(&event.stream).cloned().flatten().or_else(|| streams.get(&event.stream).cloned());
+            let known = self
+                .0
+                .get(&event.stream)
+                .cloned()
+                .flatten()
+                .or_else(|| streams.get(&event.stream).cloned());
             let mut parked = known.expect("only events of parked streams are held");
             parked.waiting += 1;
             let held = Held::of(event);
-            step = self.put(step.with_note(notes::held(&held.stream, held.version), write(&held)), parked);
+            step = self.put(
+                step.with_note(notes::held(&held.stream, held.version), write(&held)),
+                parked,
+            );
         }
         step
     }
@@ -100,7 +116,9 @@ pub(super) fn sort_out<'a>(
     if streams.is_empty() {
         return (Cow::Borrowed(events), Vec::new());
     }
-    let (held, free): (Vec<_>, Vec<_>) = events.iter().partition(|event| streams.contains_key(&event.stream));
+    let (held, free): (Vec<_>, Vec<_>) = events
+        .iter()
+        .partition(|event| streams.contains_key(&event.stream));
     match held.is_empty() {
         true => (Cow::Borrowed(events), held),
         false => (Cow::Owned(free.into_iter().cloned().collect()), held),
@@ -115,7 +133,10 @@ pub(super) fn note_dropped(step: Tracking, event: &StoredEvent) -> Tracking {
 
 /// Writes down what somebody did.
 pub(super) fn note_record(step: Tracking, record: &ParkingRecord) -> Tracking {
-    step.with_note(notes::parking_record(record.at, record.position), write(record))
+    step.with_note(
+        notes::parking_record(record.at, record.position),
+        write(record),
+    )
 }
 
 pub(super) fn write(value: &impl Serialize) -> String {
@@ -131,15 +152,23 @@ pub(crate) struct NotesOf<'a> {
 
 impl NotesOf<'_> {
     /// The streams that are parked, if the follower is still at `revision`.
-    pub(super) async fn parked_at(&self, revision: Revision) -> Result<Option<ParkedStreams>, StoreError> {
+    pub(super) async fn parked_at(
+        &self,
+        revision: Revision,
+    ) -> Result<Option<ParkedStreams>, StoreError> {
         let mut streams = ParkedStreams::new();
         let mut after = String::new();
         loop {
-            let book = self.home.notes(self.query(notes::PARKED).after(after).limit(NOTES_PER_PAGE)).await?;
+            let book = self
+                .home
+                .notes(self.query(notes::PARKED).after(after).limit(NOTES_PER_PAGE))
+                .await?;
             if book.revision != revision {
                 return Ok(None);
             }
-            let Some((last, _)) = book.notes.last_key_value() else { return Ok(Some(streams)) };
+            let Some((last, _)) = book.notes.last_key_value() else {
+                return Ok(Some(streams));
+            };
             after = last.clone();
             for note in book.notes.values() {
                 let parked: Parked = read(note)?;
@@ -150,12 +179,20 @@ impl NotesOf<'_> {
 
     /// All notes whose keys begin with `prefix`, in the order of their keys. Those of different pages may be of different
     /// moments.
-    pub(crate) async fn all<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, StoreError> {
+    pub(crate) async fn all<T: DeserializeOwned>(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<T>, StoreError> {
         let mut found = Vec::new();
         let mut after = String::new();
         loop {
-            let book = self.home.notes(self.query(prefix).after(after).limit(NOTES_PER_PAGE)).await?;
-            let Some((last, _)) = book.notes.last_key_value() else { return Ok(found) };
+            let book = self
+                .home
+                .notes(self.query(prefix).after(after).limit(NOTES_PER_PAGE))
+                .await?;
+            let Some((last, _)) = book.notes.last_key_value() else {
+                return Ok(found);
+            };
             after = last.clone();
             for note in book.notes.values() {
                 found.push(read(note)?);
@@ -164,17 +201,36 @@ impl NotesOf<'_> {
     }
 
     /// The first events of a stream that wait.
-    pub(super) async fn held(&self, stream: &StreamId, limit: usize) -> Result<Vec<Held>, StoreError> {
-        let notes = self.home.notes(self.query(&notes::held_in(stream)).limit(limit)).await?.notes;
-        let held = notes.values().map(|note| read::<Held>(note)).collect::<Result<Vec<_>, _>>()?;
+    pub(super) async fn held(
+        &self,
+        stream: &StreamId,
+        limit: usize,
+    ) -> Result<Vec<Held>, StoreError> {
+        let notes = self
+            .home
+            .notes(self.query(&notes::held_in(stream)).limit(limit))
+            .await?
+            .notes;
+        let held = notes
+            .values()
+            .map(|note| read::<Held>(note))
+            .collect::<Result<Vec<_>, _>>()?;
         // The name of another category may begin like this one.
-        Ok(held.into_iter().filter(|held| held.stream == *stream).collect())
+        Ok(held
+            .into_iter()
+            .filter(|held| held.stream == *stream)
+            .collect())
     }
 
     /// Whether this event waits.
     pub(super) async fn holds(&self, event: &StoredEvent) -> Result<bool, StoreError> {
         let key = notes::held(&event.stream, event.version);
-        Ok(self.home.notes(self.query(&key).limit(1)).await?.notes.contains_key(&key))
+        Ok(self
+            .home
+            .notes(self.query(&key).limit(1))
+            .await?
+            .notes
+            .contains_key(&key))
     }
 
     /// Where the follower is, and whether it has parked anything.
@@ -192,12 +248,22 @@ impl NotesOf<'_> {
     pub(crate) async fn exceptions(&self) -> Result<Exceptions, StoreError> {
         let dropped: Vec<Held> = self.all(notes::DROPPED).await?;
         let records: Vec<ParkingRecord> = self.all(notes::PARKING_RECORDS).await?;
-        let edited = records.into_iter().filter_map(|record| match record.action {
-            ParkingAction::Edited { payload } => Some(((record.stream, record.version), payload)),
-            _ => None,
-        });
-        let dropped = dropped.into_iter().map(|held| (held.stream, held.version)).collect();
-        Ok(Exceptions { dropped, edited: edited.collect() })
+        let edited = records
+            .into_iter()
+            .filter_map(|record| match record.action {
+                ParkingAction::Edited { payload } => {
+                    Some(((record.stream, record.version), payload))
+                }
+                _ => None,
+            });
+        let dropped = dropped
+            .into_iter()
+            .map(|held| (held.stream, held.version))
+            .collect();
+        Ok(Exceptions {
+            dropped,
+            edited: edited.collect(),
+        })
     }
 
     fn query(&self, prefix: &str) -> NotesQuery {
@@ -235,11 +301,16 @@ pub(super) fn edited(mut event: StoredEvent, payload: &serde_json::Value) -> Sto
 }
 
 /// The events among these notes that wait, or were given up.
-pub(crate) fn put_aside(kept: &BTreeMap<String, String>) -> impl Iterator<Item = Result<Held, StoreError>> {
+pub(crate) fn put_aside(
+    kept: &BTreeMap<String, String>,
+) -> impl Iterator<Item = Result<Held, StoreError>> {
     let is_wanted = |key: &String| key.starts_with(notes::HELD) || key.starts_with(notes::DROPPED);
-    kept.iter().filter(move |(key, _)| is_wanted(key)).map(|(_, note)| read(note))
+    kept.iter()
+        .filter(move |(key, _)| is_wanted(key))
+        .map(|(_, note)| read(note))
 }
 
 pub(super) fn read<T: DeserializeOwned>(note: &str) -> Result<T, StoreError> {
-    serde_json::from_str(note).map_err(|error| StoreError::corrupt(format!("a note of a follower, {note:?}"), error))
+    serde_json::from_str(note)
+        .map_err(|error| StoreError::corrupt(format!("a note of a follower, {note:?}"), error))
 }

@@ -17,8 +17,7 @@ use crate::system::{Cause, Failure};
 use crate::system::{FollowerFailure, OnFailure, ParkingAction, TimerRecord};
 
 /// Why a timer cannot be tried again that a follower has parked in another release.
-const UNDECLARED: &str =
-    "the follower has no timers in this release: write `timers` in its #[application(…)], or discard the timer";
+const UNDECLARED: &str = "the follower has no timers in this release: write `timers` in its #[application(…)], or discard the timer";
 /// How many notes are read at once.
 const NOTES_PER_PAGE: usize = 1_000;
 
@@ -34,7 +33,12 @@ impl<S> Feed<S> {
     /// The timers that are parked, in the order of their keys.
     pub(crate) async fn parked_timers(&self) -> Result<Vec<Timer>, StoreError> {
         let keys = self.parked_timer_keys().await?;
-        let timers = self.timer_notes().timers(&keys).await?.into_iter().flatten();
+        let timers = self
+            .timer_notes()
+            .timers(&keys)
+            .await?
+            .into_iter()
+            .flatten();
         Ok(timers.filter(|timer| timer.parked.is_some()).collect())
     }
 
@@ -45,11 +49,18 @@ impl<S> Feed<S> {
         }
         let (home, follower, upstream) = self.home();
         loop {
-            let query = NotesQuery::new(follower.clone(), upstream, notes::PARKED_TIMERS).after(after);
+            let query =
+                NotesQuery::new(follower.clone(), upstream, notes::PARKED_TIMERS).after(after);
             let notes = home.notes(query.limit(NOTES_PER_PAGE)).await?.notes;
-            let Some((last, _)) = notes.last_key_value() else { return Ok(keys) };
+            let Some((last, _)) = notes.last_key_value() else {
+                return Ok(keys);
+            };
             after = last.clone();
-            keys.extend(notes.into_keys().filter_map(|key| key.strip_prefix(notes::PARKED_TIMERS).map(str::to_owned)));
+            keys.extend(
+                notes
+                    .into_keys()
+                    .filter_map(|key| key.strip_prefix(notes::PARKED_TIMERS).map(str::to_owned)),
+            );
         }
     }
 
@@ -64,18 +75,32 @@ impl<S> Feed<S> {
             return Ok(false);
         }
         // What is known is never too low: it is counted again before the follower stops.
-        if cursor.parked_timers.is_none_or(|count| count >= PARKED_STREAMS_MAX) {
+        if cursor
+            .parked_timers
+            .is_none_or(|count| count >= PARKED_STREAMS_MAX)
+        {
             cursor.parked_timers = Some(self.parked_timer_keys().await?.len());
         }
-        Ok(cursor.parked_timers.is_some_and(|count| count < PARKED_STREAMS_MAX))
+        Ok(cursor
+            .parked_timers
+            .is_some_and(|count| count < PARKED_STREAMS_MAX))
     }
 
     /// Puts a timer aside that is due.
-    pub(super) async fn park_timer(&self, cursor: &mut Cursor, timer: &Timer, cause: Cause) -> Result<(), Failure> {
+    pub(super) async fn park_timer(
+        &self,
+        cursor: &mut Cursor,
+        timer: &Timer,
+        cause: Cause,
+    ) -> Result<(), Failure> {
         let failure = self.failure(cursor.reached, timer.describe(), cause);
         error!(follower = %self.name, timer = failure.event, error = %failure.cause, "timer parked");
         let count = self.timer_notes().count().await?.1.saturating_sub(1);
-        let why = WhyParked { cause: failure.cause, since: self.clock.now(), attempts: 1 };
+        let why = WhyParked {
+            cause: failure.cause,
+            since: self.clock.now(),
+            attempts: 1,
+        };
         let mut step = cursor.step_in_place();
         step.tracking = parked(step.tracking, timer, why)
             .without_note(notes::due(timer.due, &timer.key))
@@ -88,7 +113,12 @@ impl<S> Feed<S> {
     }
 
     /// Deals again with a parked timer. If this is dropped half-way, that has happened wholly or not at all.
-    pub(crate) async fn retry_timer(&self, system: &S, key: &str, order: &Order) -> Result<TimerRetry, StoreError> {
+    pub(crate) async fn retry_timer(
+        &self,
+        system: &S,
+        key: &str,
+        order: &Order,
+    ) -> Result<TimerRetry, StoreError> {
         let (mut backoff, mut is_busy) = (BUSY.start("retry of a parked timer"), false);
         loop {
             let mut cursor = self.cursor.lock().await;
@@ -98,11 +128,19 @@ impl<S> Feed<S> {
                 self.give_way(failure, &mut backoff).await?;
                 continue;
             }
-            let Some((timer, why)) = self.parked_timer(key).await? else { return Ok(TimerRetry::NotParked) };
-            let failure = match self.try_timer(system, &mut cursor, &timer, &why, order).await {
+            let Some((timer, why)) = self.parked_timer(key).await? else {
+                return Ok(TimerRetry::NotParked);
+            };
+            let failure = match self
+                .try_timer(system, &mut cursor, &timer, &why, order)
+                .await
+            {
                 Ok(()) => return Ok(TimerRetry::Done),
                 Err(Failure::Event(cause)) => {
-                    match self.timer_failed_again(&mut cursor, &timer, why, &order.by, cause).await {
+                    match self
+                        .timer_failed_again(&mut cursor, &timer, why, &order.by, cause)
+                        .await
+                    {
                         Ok(failure) => return Ok(TimerRetry::Failed(failure)),
                         Err(failure) => failure,
                     }
@@ -123,28 +161,48 @@ impl<S> Feed<S> {
         why: &WhyParked,
         order: &Order,
     ) -> Result<(), Failure> {
-        let sink = self.sink.timers().ok_or_else(|| Failure::Event(UNDECLARED.into()))?;
+        let sink = self
+            .sink
+            .timers()
+            .ok_or_else(|| Failure::Event(UNDECLARED.into()))?;
         let action = match order.payload.clone() {
             Some(payload) => ParkingAction::Edited { payload },
             None => ParkingAction::Retried { events: 0 },
         };
-        let payload: Value = order.payload.clone().unwrap_or_else(|| timer.payload.clone());
+        let payload: Value = order
+            .payload
+            .clone()
+            .unwrap_or_else(|| timer.payload.clone());
         let mut step = cursor.notes_step();
         step.tracking = self.note(step.tracking, timer, why, &order.by, action);
-        let due = [Timer { payload, parked: None, ..timer.clone() }];
-        sink.process_timers(system, &due, step.tracking.clone()).await?;
+        let due = [Timer {
+            payload,
+            parked: None,
+            ..timer.clone()
+        }];
+        sink.process_timers(system, &due, step.tracking.clone())
+            .await?;
         self.noted(cursor, step);
         Ok(())
     }
 
     /// Never deals with a parked timer. Returns `false` if it is not parked here.
-    pub(crate) async fn discard_timer(&self, key: &str, reason: &str, by: &str) -> Result<bool, StoreError> {
+    pub(crate) async fn discard_timer(
+        &self,
+        key: &str,
+        reason: &str,
+        by: &str,
+    ) -> Result<bool, StoreError> {
         let mut backoff = BUSY.start("discarding a parked timer");
         loop {
             let mut cursor = self.cursor.lock().await;
             self.refresh(&mut cursor).await?;
-            let Some((timer, why)) = self.parked_timer(key).await? else { return Ok(false) };
-            let action = ParkingAction::Dropped { reason: reason.to_owned() };
+            let Some((timer, why)) = self.parked_timer(key).await? else {
+                return Ok(false);
+            };
+            let action = ParkingAction::Dropped {
+                reason: reason.to_owned(),
+            };
             let mut step = cursor.notes_step();
             step.tracking = self
                 .note(step.tracking, &timer, &why, by, action)
@@ -179,10 +237,20 @@ impl<S> Feed<S> {
     ) -> Result<FollowerFailure, Failure> {
         let failure = self.failure(cursor.reached, timer.describe(), cause);
         let mut step = cursor.notes_step();
-        let action = ParkingAction::Failed { cause: failure.cause.clone() };
+        let action = ParkingAction::Failed {
+            cause: failure.cause.clone(),
+        };
         let tracking = self.note(step.tracking, timer, &why, by, action);
         let attempts = why.attempts.saturating_add(1);
-        step.tracking = parked(tracking, timer, WhyParked { cause: failure.cause.clone(), attempts, ..why });
+        step.tracking = parked(
+            tracking,
+            timer,
+            WhyParked {
+                cause: failure.cause.clone(),
+                attempts,
+                ..why
+            },
+        );
         self.sink.pass_over(step.tracking.clone()).await?;
         self.noted(cursor, step);
         Ok(failure)
@@ -194,7 +262,14 @@ impl<S> Feed<S> {
     }
 
     /// Adds to a step the record of what somebody does about a timer.
-    fn note(&self, step: Tracking, timer: &Timer, why: &WhyParked, by: &str, action: ParkingAction) -> Tracking {
+    fn note(
+        &self,
+        step: Tracking,
+        timer: &Timer,
+        why: &WhyParked,
+        by: &str,
+        action: ParkingAction,
+    ) -> Tracking {
         let at = self.clock.now();
         let record = TimerRecord {
             at,
@@ -213,5 +288,11 @@ impl<S> Feed<S> {
 
 /// The note of a timer says why it is parked.
 fn parked(step: Tracking, timer: &Timer, why: WhyParked) -> Tracking {
-    step.with_note(notes::timer(&timer.key), write_timer(&Timer { parked: Some(why), ..timer.clone() }))
+    step.with_note(
+        notes::timer(&timer.key),
+        write_timer(&Timer {
+            parked: Some(why),
+            ..timer.clone()
+        }),
+    )
 }

@@ -17,7 +17,10 @@ impl Partition {
 
     /// `of` parts, which together are everything.
     pub(crate) fn split(of: u32) -> impl Iterator<Item = Self> {
-        (0..of.max(1)).map(move |number| Self { number, of: of.max(1) })
+        (0..of.max(1)).map(move |number| Self {
+            number,
+            of: of.max(1),
+        })
     }
 
     /// Its number, from 0.

@@ -7,8 +7,8 @@ use super::Feed;
 use super::cursor::write_figures;
 use super::parked::{Held, put_aside, read, write};
 use crate::store::{
-    EventRef, EventStore, Figures, KnownPlace, LogQuery, Notebook, NotesQuery, Position, Slice, StoreError,
-    StoredEvent, StreamId, Tracking,
+    EventRef, EventStore, Figures, KnownPlace, LogQuery, Notebook, NotesQuery, Position, Slice,
+    StoreError, StoredEvent, StreamId, Tracking,
 };
 use crate::system::notes;
 use crate::system::notes::RETIRED;
@@ -27,8 +27,14 @@ pub(crate) struct Kept {
 
 impl<S> Feed<S> {
     /// The end of the log, if the log does not have the last event that the follower has seen, as `book` knows it.
-    pub(crate) async fn end_of_restored_log(&self, book: &Notebook) -> Result<Option<Position>, StoreError> {
-        match KnownPlace::new(book.position, book.last_event).verify(&*self.upstream).await {
+    pub(crate) async fn end_of_restored_log(
+        &self,
+        book: &Notebook,
+    ) -> Result<Option<Position>, StoreError> {
+        match KnownPlace::new(book.position, book.last_event)
+            .verify(&*self.upstream)
+            .await
+        {
             Ok(_) => Ok(None),
             Err(StoreError::LogWentBack { end, .. }) => Ok(Some(end)),
             Err(error) => Err(error),
@@ -36,7 +42,11 @@ impl<S> Feed<S> {
     }
 
     /// Takes everything after `kept` out of what the follower has noted in `book`.
-    pub(crate) async fn kept_in_restored_log(&self, book: &Notebook, kept: Position) -> Result<Kept, StoreError> {
+    pub(crate) async fn kept_in_restored_log(
+        &self,
+        book: &Notebook,
+        kept: Position,
+    ) -> Result<Kept, StoreError> {
         let (_, follower, upstream) = self.home();
         let last_events = self.last_events(kept).await?;
         let last = last_events.last();
@@ -44,7 +54,8 @@ impl<S> Feed<S> {
         let mut notes = book.notes.clone();
         forget_parked(&mut notes, to)?;
         notes.retain(|key, _| {
-            !key.starts_with(notes::FIGURES) || last.is_some() && *key < notes::figures(Slice::of(to))
+            !key.starts_with(notes::FIGURES)
+                || last.is_some() && *key < notes::figures(Slice::of(to))
         });
         let figures = self.figures_of(&last_events, &notes)?;
         if figures != Figures::default() {
@@ -55,7 +66,14 @@ impl<S> Feed<S> {
             .with_revision(book.revision)
             .with_last_event(last.map(|event| EventRef::of(event, upstream)));
         let step = step_between(step, &book.notes, &notes);
-        Ok(Kept { step, notebook: Notebook { position: to, notes, ..book.clone() } })
+        Ok(Kept {
+            step,
+            notebook: Notebook {
+                position: to,
+                notes,
+                ..book.clone()
+            },
+        })
     }
 
     /// The events of the last slice that has any up to `kept`, whoever takes them.
@@ -67,11 +85,16 @@ impl<S> Feed<S> {
             while after < end {
                 let page = self.upstream.read_log(LogQuery::after(after)).await?;
                 if page.ceiling == after {
-                    let reason =
-                        format!("the log is not decided up to position {end}: an append is under way; try again");
+                    let reason = format!(
+                        "the log is not decided up to position {end}: an append is under way; try again"
+                    );
                     return Err(StoreError::unavailable(reason, "its end may still change"));
                 }
-                events.extend(page.events.into_iter().filter(|event| event.position <= end));
+                events.extend(
+                    page.events
+                        .into_iter()
+                        .filter(|event| event.position <= end),
+                );
                 after = page.ceiling;
             }
             if !events.is_empty() {
@@ -83,12 +106,19 @@ impl<S> Feed<S> {
     }
 
     /// The figures of those events that the follower takes, without those that it has put aside.
-    fn figures_of(&self, events: &[StoredEvent], notes: &BTreeMap<String, String>) -> Result<Figures, StoreError> {
-        let aside = put_aside(notes).map(|held| Ok(held?.position)).collect::<Result<BTreeSet<_>, StoreError>>()?;
+    fn figures_of(
+        &self,
+        events: &[StoredEvent],
+        notes: &BTreeMap<String, String>,
+    ) -> Result<Figures, StoreError> {
+        let aside = put_aside(notes)
+            .map(|held| Ok(held?.position))
+            .collect::<Result<BTreeSet<_>, StoreError>>()?;
         let takes: Vec<_> = self.takes().collect();
         let mut figures = Figures::default();
         for event in events {
-            let is_its = takes.contains(&event.stream.category) && self.partition.contains(&event.stream);
+            let is_its =
+                takes.contains(&event.stream.category) && self.partition.contains(&event.stream);
             if is_its && !aside.contains(&event.position) {
                 figures.add(&event.stream, event.version);
             }
@@ -100,7 +130,10 @@ impl<S> Feed<S> {
     pub(crate) async fn until_restored_log_is_accepted(&self) {
         let stopped = self.status.borrow().state.stopped().cloned();
         let went_back = stopped.filter(|failure| {
-            matches!(failure.source.downcast_ref::<StoreError>(), Some(StoreError::LogWentBack { .. }))
+            matches!(
+                failure.source.downcast_ref::<StoreError>(),
+                Some(StoreError::LogWentBack { .. })
+            )
         });
         if went_back.is_none() {
             return std::future::pending().await;
@@ -120,9 +153,14 @@ impl<S> Feed<S> {
     async fn has_accepted_its_log(&self) -> Result<bool, StoreError> {
         let stopped_at = self.cursor.lock().await.revision();
         let (home, follower, upstream) = self.home();
-        let book = home.notes(NotesQuery::new(follower, upstream, "").limit(0)).await?;
+        let book = home
+            .notes(NotesQuery::new(follower, upstream, "").limit(0))
+            .await?;
         let is_moved = book.revision != stopped_at;
-        Ok(book.position == RETIRED || is_moved && self.end_of_restored_log(&book).await?.is_none())
+        Ok(
+            book.position == RETIRED
+                || is_moved && self.end_of_restored_log(&book).await?.is_none(),
+        )
     }
 }
 
@@ -148,19 +186,34 @@ fn forget_parked(notes: &mut BTreeMap<String, String>, to: Position) -> Result<(
         }
     }
     forgotten.iter().for_each(|key| drop(notes.remove(key)));
-    for (_, note) in notes.iter_mut().filter(|(key, _)| key.starts_with(notes::PARKED)) {
+    for (_, note) in notes
+        .iter_mut()
+        .filter(|(key, _)| key.starts_with(notes::PARKED))
+    {
         let parked: Parked = read(note)?;
         // The first one of those that are held is the one that failed.
-        let waiting = waiting.get(&parked.stream).map_or(0, |held| held.saturating_sub(1));
+        let waiting = waiting
+            .get(&parked.stream)
+            .map_or(0, |held| held.saturating_sub(1));
         *note = write(&Parked { waiting, ..parked });
     }
     Ok(())
 }
 
 /// The step that turns the notes `before` into those `after`.
-fn step_between(mut step: Tracking, before: &BTreeMap<String, String>, after: &BTreeMap<String, String>) -> Tracking {
-    for (key, note) in after.iter().filter(|(key, note)| before.get(*key) != Some(note)) {
+fn step_between(
+    mut step: Tracking,
+    before: &BTreeMap<String, String>,
+    after: &BTreeMap<String, String>,
+) -> Tracking {
+    for (key, note) in after
+        .iter()
+        .filter(|(key, note)| before.get(*key) != Some(note))
+    {
         step = step.with_note(key, note);
     }
-    before.keys().filter(|key| !after.contains_key(*key)).fold(step, Tracking::without_note)
+    before
+        .keys()
+        .filter(|key| !after.contains_key(*key))
+        .fold(step, Tracking::without_note)
 }

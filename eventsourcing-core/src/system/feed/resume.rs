@@ -32,7 +32,9 @@ impl<S> Feed<S> {
     /// Waits until it is resumed; not at all if it has not stopped.
     pub(crate) async fn until_resumed(&self) {
         let mut status = self.status();
-        let resumed = status.wait_for(|status| status.state.stopped().is_none()).await;
+        let resumed = status
+            .wait_for(|status| status.state.stopped().is_none())
+            .await;
         resumed.expect("the sender lives as long as this feed");
     }
 }

@@ -10,8 +10,11 @@ use crate::system::notes;
 use crate::system::{Failure, FollowerFailure, Parked, ParkingAction, ParkingRecord};
 
 /// How long it is tried to get a step in between those of a busy follower.
-pub(super) const BUSY: RetryPolicy =
-    RetryPolicy::new(200, std::time::Duration::from_millis(1), std::time::Duration::from_millis(50));
+pub(super) const BUSY: RetryPolicy = RetryPolicy::new(
+    200,
+    std::time::Duration::from_millis(1),
+    std::time::Duration::from_millis(50),
+);
 
 /// How parked events are to be tried again.
 pub(crate) struct Order {
@@ -28,7 +31,10 @@ pub(crate) enum Retry {
     /// Nothing of the stream waits any more.
     Done { events: u64 },
     /// It failed at the next event.
-    Failed { events: u64, failure: FollowerFailure },
+    Failed {
+        events: u64,
+        failure: FollowerFailure,
+    },
 }
 
 /// Events of a parked stream.
@@ -53,12 +59,21 @@ impl<S> Feed<S> {
 
     pub(super) fn notes(&self) -> NotesOf<'_> {
         let (home, follower, upstream) = self.home();
-        NotesOf { home: &**home, follower, upstream }
+        NotesOf {
+            home: &**home,
+            follower,
+            upstream,
+        }
     }
 
     /// Deals with the events of a parked stream in order, until one fails or none waits. If this is dropped half-way, what was
     /// dealt with stands.
-    pub(crate) async fn retry_parked(&self, system: &S, stream: &StreamId, order: &Order) -> Result<Retry, StoreError> {
+    pub(crate) async fn retry_parked(
+        &self,
+        system: &S,
+        stream: &StreamId,
+        order: &Order,
+    ) -> Result<Retry, StoreError> {
         let mut backoff = BUSY.start("retry of a parked event");
         let (mut events, mut payload) = (0, order.payload.clone());
         let (mut at_once, mut is_busy) = (EVENTS_PER_PAGE_MAX, false);
@@ -72,17 +87,29 @@ impl<S> Feed<S> {
             }
             at_once = if payload.is_some() { 1 } else { at_once };
             let Some(mut batch) = self.batch(&cursor, stream, at_once).await? else {
-                return Ok(if events == 0 { Retry::NotParked } else { Retry::Done { events } });
+                return Ok(if events == 0 {
+                    Retry::NotParked
+                } else {
+                    Retry::Done { events }
+                });
             };
             if let Some(payload) = &payload {
                 batch.now = vec![edited(batch.now.remove(0), payload)];
             }
             let action = match payload.clone() {
                 Some(payload) => ParkingAction::Edited { payload },
-                None => ParkingAction::Retried { events: batch.now.len() as u64 },
+                None => ParkingAction::Retried {
+                    events: batch.now.len() as u64,
+                },
             };
-            let step = self.release(&cursor, &batch, self.record(&batch, &order.by, action)).await?;
-            match self.sink.deal_with(system, &batch.now, step.tracking.clone()).await {
+            let step = self
+                .release(&cursor, &batch, self.record(&batch, &order.by, action))
+                .await?;
+            match self
+                .sink
+                .deal_with(system, &batch.now, step.tracking.clone())
+                .await
+            {
                 Ok(()) => {
                     cursor.done(step);
                     self.show(&cursor);
@@ -91,7 +118,10 @@ impl<S> Feed<S> {
                     backoff.reset();
                 }
                 Err(Failure::Event(_)) if batch.now.len() > 1 => at_once = 1,
-                Err(Failure::Event(cause)) => match self.failed_again(&mut cursor, &batch, &order.by, cause).await {
+                Err(Failure::Event(cause)) => match self
+                    .failed_again(&mut cursor, &batch, &order.by, cause)
+                    .await
+                {
                     Ok(failure) => return Ok(Retry::Failed { events, failure }),
                     Err(failure) => self.give_way(failure, &mut backoff).await?,
                 },
@@ -114,13 +144,26 @@ impl<S> Feed<S> {
     }
 
     /// Never deals with the event that the stream is parked for. False if it is not parked here.
-    pub(crate) async fn give_up_parked(&self, stream: &StreamId, reason: &str, by: &str) -> Result<bool, StoreError> {
+    pub(crate) async fn give_up_parked(
+        &self,
+        stream: &StreamId,
+        reason: &str,
+        by: &str,
+    ) -> Result<bool, StoreError> {
         let mut backoff = BUSY.start("giving up a parked event");
         loop {
             let mut cursor = self.cursor.lock().await;
             self.refresh(&mut cursor).await?;
-            let Some(batch) = self.batch(&cursor, stream, 1).await? else { return Ok(false) };
-            let record = self.record(&batch, by, ParkingAction::Dropped { reason: reason.to_owned() });
+            let Some(batch) = self.batch(&cursor, stream, 1).await? else {
+                return Ok(false);
+            };
+            let record = self.record(
+                &batch,
+                by,
+                ParkingAction::Dropped {
+                    reason: reason.to_owned(),
+                },
+            );
             let mut step = cursor.notes_step();
             step.tracking = note_record(note_dropped(step.tracking, &batch.now[0]), &record);
             let step = leave(step, &batch);
@@ -139,17 +182,32 @@ impl<S> Feed<S> {
     }
 
     /// The next events of a parked stream, at most `limit`.
-    async fn batch(&self, cursor: &Cursor, stream: &StreamId, limit: usize) -> Result<Option<Batch>, StoreError> {
-        let Some(parked) = cursor.parked.get(stream).cloned() else { return Ok(None) };
+    async fn batch(
+        &self,
+        cursor: &Cursor,
+        stream: &StreamId,
+        limit: usize,
+    ) -> Result<Option<Batch>, StoreError> {
+        let Some(parked) = cursor.parked.get(stream).cloned() else {
+            return Ok(None);
+        };
         if cursor.proven().is_none() {
             // What stands in the stream now may be other events than those that wait.
             cursor.place().verify(&*self.upstream).await?;
         }
         let held = self.notes().held(stream, limit + 1).await?;
-        let Some(first) = held.first() else { return Err(not_held(&parked)) };
-        let query = StreamQuery::new(stream.clone()).from(first.version).limit(held.len());
+        let Some(first) = held.first() else {
+            return Err(not_held(&parked));
+        };
+        let query = StreamQuery::new(stream.clone())
+            .from(first.version)
+            .limit(held.len());
         let mut now = self.upstream.read_stream(query).await?;
-        if !now.iter().map(|event| event.version).eq(held.iter().map(|held: &Held| held.version)) {
+        if !now
+            .iter()
+            .map(|event| event.version)
+            .eq(held.iter().map(|held: &Held| held.version))
+        {
             return Err(not_held(&parked));
         }
         let next = if now.len() > limit { now.pop() } else { None };
@@ -157,7 +215,12 @@ impl<S> Feed<S> {
     }
 
     /// The step that goes with having dealt with a batch.
-    async fn release(&self, cursor: &Cursor, batch: &Batch, record: ParkingRecord) -> Result<NextStep, StoreError> {
+    async fn release(
+        &self,
+        cursor: &Cursor,
+        batch: &Batch,
+        record: ParkingRecord,
+    ) -> Result<NextStep, StoreError> {
         let (home, ..) = self.home();
         let mut step = cursor.late_step(&**home, &batch.now).await?;
         step.tracking = note_record(step.tracking, &record);
@@ -173,10 +236,20 @@ impl<S> Feed<S> {
         cause: Cause,
     ) -> Result<FollowerFailure, Failure> {
         let failure = self.failure(batch.now[0].position, describe(&batch.now[0]), cause);
-        let record = self.record(batch, by, ParkingAction::Failed { cause: failure.cause.clone() });
+        let record = self.record(
+            batch,
+            by,
+            ParkingAction::Failed {
+                cause: failure.cause.clone(),
+            },
+        );
         let mut step = cursor.notes_step();
         let attempts = batch.parked.attempts.saturating_add(1);
-        let parked = Parked { cause: failure.cause.clone(), attempts, ..batch.parked.clone() };
+        let parked = Parked {
+            cause: failure.cause.clone(),
+            attempts,
+            ..batch.parked.clone()
+        };
         step.tracking = step.parked.put(note_record(step.tracking, &record), parked);
         self.sink.pass_over(step.tracking.clone()).await?;
         cursor.done(step);
@@ -184,19 +257,43 @@ impl<S> Feed<S> {
     }
 
     fn record(&self, batch: &Batch, by: &str, action: ParkingAction) -> ParkingRecord {
-        let Parked { stream, version, position, name, cause, .. } = batch.parked.clone();
-        ParkingRecord { at: self.clock.now(), by: by.to_owned(), stream, version, position, name, cause, action }
+        let Parked {
+            stream,
+            version,
+            position,
+            name,
+            cause,
+            ..
+        } = batch.parked.clone();
+        ParkingRecord {
+            at: self.clock.now(),
+            by: by.to_owned(),
+            stream,
+            version,
+            position,
+            name,
+            cause,
+            action,
+        }
     }
 
     /// Lets the follower make its own step first; an error if it is the store that does not answer.
-    pub(super) async fn give_way(&self, failure: Failure, backoff: &mut Backoff) -> Result<(), StoreError> {
+    pub(super) async fn give_way(
+        &self,
+        failure: Failure,
+        backoff: &mut Backoff,
+    ) -> Result<(), StoreError> {
         match failure {
             Failure::Unavailable(error) | Failure::CutChanged(error) => Err(error),
             Failure::Event(cause) => Err(StoreError::unavailable("a step was refused", cause)),
             Failure::Moved | Failure::LeaseLost => {
                 let busy = format!("follower {} is busy; try again", self.name);
                 let waited = backoff.wait(busy).await;
-                waited.map_err(|reason| StoreError::Unavailable { reason, written: Written::Unknown, source: None })
+                waited.map_err(|reason| StoreError::Unavailable {
+                    reason,
+                    written: Written::Unknown,
+                    source: None,
+                })
             }
         }
     }
@@ -207,7 +304,10 @@ fn leave(mut step: NextStep, batch: &Batch) -> NextStep {
     let tracking = batch.now.iter().fold(step.tracking, ParkedChange::release);
     step.tracking = match &batch.next {
         None => step.parked.end(tracking, &batch.parked.stream),
-        Some(next) => step.parked.put(tracking, behind(&batch.parked, next, batch.now.len() as u64)),
+        Some(next) => step.parked.put(
+            tracking,
+            behind(&batch.parked, next, batch.now.len() as u64),
+        ),
     };
     step
 }
@@ -225,6 +325,9 @@ fn behind(parked: &Parked, next: &StoredEvent, events: u64) -> Parked {
 }
 
 fn not_held(parked: &Parked) -> StoreError {
-    let reason = format!("the events that wait behind version {} of {}", parked.version, parked.stream);
+    let reason = format!(
+        "the events that wait behind version {} of {}",
+        parked.version, parked.stream
+    );
     StoreError::corrupt(reason, "they are not all there")
 }

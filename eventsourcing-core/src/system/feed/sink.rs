@@ -49,7 +49,12 @@ pub(crate) trait Sink<S>: Send + Sync {
 
     /// Deals with the events and makes the step. After an error the step has not been made, unless the store is
     /// unavailable: then it may have been.
-    async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure>;
+    async fn deal_with(
+        &self,
+        system: &S,
+        events: &[StoredEvent],
+        step: Tracking,
+    ) -> Result<(), Failure>;
 
     /// Processes timers; `None` if the follower has none by its declaration.
     fn timers(&self) -> Option<&dyn TimerSink<S>> {
@@ -58,7 +63,11 @@ pub(crate) trait Sink<S>: Send + Sync {
 
     /// Makes a step over events that the follower does not take.
     async fn pass_over(&self, step: Tracking) -> Result<(), Failure> {
-        append(&**self.home(), Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await
+        append(
+            &**self.home(),
+            Append::new(Timestamp::UNIX_EPOCH).with_tracking(step),
+        )
+        .await
     }
 }
 
@@ -69,7 +78,12 @@ pub(crate) trait TimerSink<S>: Send + Sync {
     fn now(&self) -> Timestamp;
 
     /// Processes timers that are due and makes the step, with which they end. After an error as [`Sink::deal_with`].
-    async fn process_timers(&self, system: &S, due: &[Timer], step: Tracking) -> Result<(), Failure>;
+    async fn process_timers(
+        &self,
+        system: &S,
+        due: &[Timer],
+        step: Tracking,
+    ) -> Result<(), Failure>;
 }
 
 async fn append(home: &dyn EventStore, append: Append) -> Result<(), Failure> {
@@ -96,7 +110,12 @@ impl<S> PolicySink<S> {
         handlers: Handlers<dyn HandlePolicyEvent<S>>,
         timers: Option<Arc<dyn HandleTimer<S>>>,
     ) -> Self {
-        Self { app, handlers, timers, left: Mutex::default() }
+        Self {
+            app,
+            handlers,
+            timers,
+            left: Mutex::default(),
+        }
     }
 }
 
@@ -121,7 +140,12 @@ impl<S: Send + Sync> Sink<S> for PolicySink<S> {
         true
     }
 
-    async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
+    async fn deal_with(
+        &self,
+        system: &S,
+        events: &[StoredEvent],
+        step: Tracking,
+    ) -> Result<(), Failure> {
         self.carry_out(system, Task::Events(events), step).await
     }
 
@@ -136,7 +160,12 @@ impl<S: Send + Sync> TimerSink<S> for PolicySink<S> {
         self.app.now()
     }
 
-    async fn process_timers(&self, system: &S, due: &[Timer], step: Tracking) -> Result<(), Failure> {
+    async fn process_timers(
+        &self,
+        system: &S,
+        due: &[Timer],
+        step: Tracking,
+    ) -> Result<(), Failure> {
         self.carry_out(system, Task::Timers(due), step).await
     }
 }
@@ -146,16 +175,22 @@ impl<S: Send + Sync> PolicySink<S> {
         let mut left = self.left.lock().await;
         let mut backoff = RetryPolicy::default().start("follower");
         loop {
-            let mut work = Work::new(self.app.clone(), self.timer_type()).with_left(std::mem::take(&mut *left));
+            let mut work = Work::new(self.app.clone(), self.timer_type())
+                .with_left(std::mem::take(&mut *left));
             let handled = self.handle(system, task, &mut work).await;
             // Nothing may come of what others have changed meanwhile, neither a failure nor a step.
             if work.has_taken_over() && (handled.is_err() || !work.is_current().await?) {
                 continue;
             }
             handled?;
-            let step = with_changes(&**self.app.store(), step.clone(), &work.schedule.changes).await?;
+            let step =
+                with_changes(&**self.app.store(), step.clone(), &work.schedule.changes).await?;
             let append = encode(&work, step)?;
-            let snapshots: Vec<_> = append.snapshots.iter().map(|snapshot| snapshot.stream.clone()).collect();
+            let snapshots: Vec<_> = append
+                .snapshots
+                .iter()
+                .map(|snapshot| snapshot.stream.clone())
+                .collect();
             let epoch = append.decided_in().unwrap_or(self.app.store().epoch());
             match self.app.store().append(append).await {
                 Ok(_) => {
@@ -164,7 +199,10 @@ impl<S: Send + Sync> PolicySink<S> {
                 }
                 Err(StoreError::Conflict { .. }) if work.has_taken_over() => {}
                 Err(error @ StoreError::Conflict { .. }) => {
-                    backoff.wait(error).await.map_err(|error| Failure::Event(error.into()))?;
+                    backoff
+                        .wait(error)
+                        .await
+                        .map_err(|error| Failure::Event(error.into()))?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -172,7 +210,9 @@ impl<S: Send + Sync> PolicySink<S> {
     }
 
     fn timer_type(&self) -> TimerType {
-        self.timers.as_ref().map_or(TimerType::None, |timers| timers.timer_type())
+        self.timers
+            .as_ref()
+            .map_or(TimerType::None, |timers| timers.timer_type())
     }
 
     async fn handle(&self, system: &S, task: Task<'_>, work: &mut Work) -> Result<(), Failure> {
@@ -182,7 +222,12 @@ impl<S: Send + Sync> PolicySink<S> {
         }
     }
 
-    async fn react(&self, system: &S, events: &[StoredEvent], work: &mut Work) -> Result<(), Failure> {
+    async fn react(
+        &self,
+        system: &S,
+        events: &[StoredEvent],
+        work: &mut Work,
+    ) -> Result<(), Failure> {
         for event in events {
             let handler = &self.handlers[&event.stream.category];
             let handled = catching(handler.react(system, event, work)).await;
@@ -240,7 +285,13 @@ impl<S> PlainSink<S> {
         handlers: Handlers<dyn HandleEvent<S>>,
         is_shared: bool,
     ) -> Self {
-        Self { follower, home, handlers, is_shared, projected: ProjectedEvents::default() }
+        Self {
+            follower,
+            home,
+            handlers,
+            is_shared,
+            projected: ProjectedEvents::default(),
+        }
     }
 }
 
@@ -262,10 +313,17 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
         self.is_shared
     }
 
-    async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
+    async fn deal_with(
+        &self,
+        system: &S,
+        events: &[StoredEvent],
+        step: Tracking,
+    ) -> Result<(), Failure> {
         for event in events {
             let handler = &self.handlers[&event.stream.category];
-            catching(handler.project(system, event, &self.projected)).await.map_err(Failure::Event)?;
+            catching(handler.project(system, event, &self.projected))
+                .await
+                .map_err(Failure::Event)?;
         }
         let to = step.to;
         self.pass_over(step).await?;
@@ -275,6 +333,10 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
 }
 
 /// Turns a panic of user code into an error, so that a follower never ends silently.
-pub(super) async fn catching(handling: impl Future<Output = Result<(), Cause>>) -> Result<(), Cause> {
-    catch_async(handling).await.unwrap_or_else(|panic| Err(panic.into()))
+pub(super) async fn catching(
+    handling: impl Future<Output = Result<(), Cause>>,
+) -> Result<(), Cause> {
+    catch_async(handling)
+        .await
+        .unwrap_or_else(|panic| Err(panic.into()))
 }

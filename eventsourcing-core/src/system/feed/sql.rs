@@ -56,7 +56,13 @@ impl<S> SqlSink<S> {
         number: u64,
         builds: bool,
     ) -> Self {
-        Self { generations, handlers, number: AtomicU64::new(number), other_version: AtomicU64::new(OWN), builds }
+        Self {
+            generations,
+            handlers,
+            number: AtomicU64::new(number),
+            other_version: AtomicU64::new(OWN),
+            builds,
+        }
     }
 
     fn number(&self) -> u64 {
@@ -67,7 +73,11 @@ impl<S> SqlSink<S> {
     fn take_up(&self, shown: &Generation) -> bool {
         let before = self.number.swap(shown.number, Ordering::AcqRel);
         let own = self.generations.version();
-        let other = if shown.version == own { OWN } else { shown.version.into() };
+        let other = if shown.version == own {
+            OWN
+        } else {
+            shown.version.into()
+        };
         let looked_on = self.other_version.swap(other, Ordering::AcqRel) != OWN;
         let follower = self.generations.name();
         if other != OWN && !looked_on {
@@ -101,12 +111,25 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
         self.other_version.load(Ordering::Acquire) != OWN
     }
 
-    async fn deal_with(&self, system: &S, events: &[StoredEvent], step: Tracking) -> Result<(), Failure> {
+    async fn deal_with(
+        &self,
+        system: &S,
+        events: &[StoredEvent],
+        step: Tracking,
+    ) -> Result<(), Failure> {
         let generation = self.number();
         let mut transaction = self.generations.database().begin().await?;
         transaction.step(&step).await?;
         for event in events {
-            project(system, &self.handlers, event, self.generations.tables(), generation, &mut *transaction).await?;
+            project(
+                system,
+                &self.handlers,
+                event,
+                self.generations.tables(),
+                generation,
+                &mut *transaction,
+            )
+            .await?;
         }
         transaction.commit().await?;
         Ok(())

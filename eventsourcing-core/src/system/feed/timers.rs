@@ -39,15 +39,24 @@ pub(crate) struct Pending {
 
 impl<S> Feed<S> {
     /// Deals with the timers that are due, those first that have been due for longest. `None`: none is.
-    pub(super) async fn deal_with_timers(&self, system: &S, cursor: &mut Cursor) -> Result<Option<Step>, StoreError> {
-        let Some(sink) = self.sink.timers() else { return Ok(None) };
+    pub(super) async fn deal_with_timers(
+        &self,
+        system: &S,
+        cursor: &mut Cursor,
+    ) -> Result<Option<Step>, StoreError> {
+        let Some(sink) = self.sink.timers() else {
+            return Ok(None);
+        };
         let due = match self.due(cursor, sink.now()).await {
             Ok(due) if due.is_empty() => return Ok(None),
             Ok(due) => due,
             Err(failure) => return self.after(cursor, &[], failure).await.map(Some),
         };
         let step = cursor.step_in_place();
-        match sink.process_timers(system, &due, step.tracking.clone()).await {
+        match sink
+            .process_timers(system, &due, step.tracking.clone())
+            .await
+        {
             Ok(()) => {
                 cursor.done(step);
                 self.succeed();
@@ -62,11 +71,17 @@ impl<S> Feed<S> {
     async fn due(&self, cursor: &Cursor, now: Timestamp) -> Result<Vec<Timer>, Failure> {
         let notes = self.timer_notes();
         let next = notes.due_keys(1).await?.pop();
-        *self.next_due.lock().unwrap_or_else(PoisonError::into_inner) = next.as_ref().map(|(due, _)| *due);
+        *self.next_due.lock().unwrap_or_else(PoisonError::into_inner) =
+            next.as_ref().map(|(due, _)| *due);
         if next.is_none_or(|(due, _)| due > now) {
             return Ok(Vec::new());
         }
-        let keys = notes.due_keys(cursor.events).await?.into_iter().filter(|(due, _)| *due <= now).map(|(_, key)| key);
+        let keys = notes
+            .due_keys(cursor.events)
+            .await?
+            .into_iter()
+            .filter(|(due, _)| *due <= now)
+            .map(|(_, key)| key);
         let keys: Vec<_> = keys.collect();
         let mut timers = Vec::with_capacity(keys.len());
         for (key, timer) in keys.iter().zip(notes.timers(&keys).await?) {
@@ -80,7 +95,12 @@ impl<S> Feed<S> {
         Ok(timers)
     }
 
-    async fn after(&self, cursor: &mut Cursor, due: &[Timer], failure: Failure) -> Result<Step, StoreError> {
+    async fn after(
+        &self,
+        cursor: &mut Cursor,
+        due: &[Timer],
+        failure: Failure,
+    ) -> Result<Step, StoreError> {
         match failure {
             Failure::Moved => {
                 if cursor.lease.is_some() {
@@ -104,14 +124,21 @@ impl<S> Feed<S> {
     }
 
     /// Puts a timer aside that cannot be dealt with, if that is wanted, and fails otherwise.
-    async fn after_timer(&self, cursor: &mut Cursor, timer: Option<&Timer>, cause: Cause) -> Result<Step, StoreError> {
+    async fn after_timer(
+        &self,
+        cursor: &mut Cursor,
+        timer: Option<&Timer>,
+        cause: Cause,
+    ) -> Result<Step, StoreError> {
         let cause = match timer {
             Some(timer) if !is_of_newer_release(&*cause) && self.parks_timers(cursor).await? => {
                 match self.park_timer(cursor, timer, cause).await {
                     Ok(()) => return Ok(Step::Moved),
                     Err(Failure::Moved) => return self.moved(cursor).await,
                     Err(Failure::LeaseLost) => return Ok(Step::LeaseLost),
-                    Err(Failure::CutChanged(refusal)) => return Ok(self.stop_for_cut(cursor.reached, refusal)),
+                    Err(Failure::CutChanged(refusal)) => {
+                        return Ok(self.stop_for_cut(cursor.reached, refusal));
+                    }
                     Err(Failure::Unavailable(error)) => return Err(error),
                     Err(Failure::Event(cause)) => cause,
                 }
@@ -133,7 +160,9 @@ impl<S> Feed<S> {
         let patience = match (self.timers_are_due_by(), next) {
             (None, _) => return std::future::pending().await,
             (Some(_), None) => IDLE_MAX,
-            (Some(now), Some(due)) => SLEEP_MAX.min(due.duration_since(now).try_into().unwrap_or_default()),
+            (Some(now), Some(due)) => {
+                SLEEP_MAX.min(due.duration_since(now).try_into().unwrap_or_default())
+            }
         };
         tokio::time::sleep(patience).await;
     }
@@ -159,7 +188,10 @@ impl<S> Feed<S> {
         }
         let notes = self.timer_notes();
         let next_due = notes.due_keys(1).await?.pop().map(|(due, _)| due);
-        Ok(Pending { timers: notes.count().await?.1, next_due })
+        Ok(Pending {
+            timers: notes.count().await?.1,
+            next_due,
+        })
     }
 
     /// Whether it has timers that nobody will deal with: it had them when it was declared otherwise.
@@ -169,7 +201,11 @@ impl<S> Feed<S> {
 
     pub(super) fn timer_notes(&self) -> TimerNotes<'_> {
         let (home, follower, upstream) = self.home();
-        TimerNotes { home: &**home, follower, upstream }
+        TimerNotes {
+            home: &**home,
+            follower,
+            upstream,
+        }
     }
 }
 
@@ -182,19 +218,26 @@ pub(super) async fn with_changes(
     if changes.is_empty() {
         return Ok(step);
     }
-    let notes = TimerNotes { home, follower: step.follower.clone(), upstream: step.upstream };
+    let notes = TimerNotes {
+        home,
+        follower: step.follower.clone(),
+        upstream: step.upstream,
+    };
     let keys: Vec<_> = changes.keys().cloned().collect();
     // If somebody changes them meanwhile the step is refused: it is one from the revision that this process knows.
     let (before, old) = (notes.count().await?.1, notes.timers(&keys).await?);
     let mut count = before;
     for ((key, timer), old) in changes.iter().zip(old) {
         if let Some(old) = old {
-            step = step.without_note(notes::timer(key)).without_note(place_key(&old));
+            step = step
+                .without_note(notes::timer(key))
+                .without_note(place_key(&old));
             count = count.saturating_sub(u64::from(old.parked.is_none()));
         }
         if let Some(timer) = timer {
-            step =
-                step.with_note(notes::timer(key), write_timer(timer)).with_note(notes::due(timer.due, &timer.key), "");
+            step = step
+                .with_note(notes::timer(key), write_timer(timer))
+                .with_note(notes::due(timer.due, &timer.key), "");
             count += 1;
         }
     }
@@ -206,7 +249,11 @@ pub(super) async fn with_changes(
 
 /// Where a timer is found: among those that are pending, or those that are parked.
 fn place_key(timer: &Timer) -> String {
-    if timer.parked.is_some() { notes::parked_timer(&timer.key) } else { notes::due(timer.due, &timer.key) }
+    if timer.parked.is_some() {
+        notes::parked_timer(&timer.key)
+    } else {
+        notes::due(timer.due, &timer.key)
+    }
 }
 
 pub(super) fn write_timer(timer: &Timer) -> String {
@@ -215,7 +262,11 @@ pub(super) fn write_timer(timer: &Timer) -> String {
 
 fn missing(key: &str) -> Failure {
     let reason = format!("the timer {key:?} is due, but there is no note of it");
-    StoreError::Corrupt { reason, source: None }.into()
+    StoreError::Corrupt {
+        reason,
+        source: None,
+    }
+    .into()
 }
 
 /// The notes of one follower about its timers.
@@ -227,33 +278,57 @@ pub(super) struct TimerNotes<'a> {
 
 impl TimerNotes<'_> {
     pub(super) async fn read(&self, prefix: String, limit: usize) -> Result<Notebook, StoreError> {
-        self.home.notes(NotesQuery::new(self.follower.clone(), self.upstream, prefix).limit(limit)).await
+        self.home
+            .notes(NotesQuery::new(self.follower.clone(), self.upstream, prefix).limit(limit))
+            .await
     }
 
     /// Which timers are due next, in that order.
     async fn due_keys(&self, limit: usize) -> Result<Vec<(Timestamp, String)>, StoreError> {
-        self.read(notes::DUE.into(), limit).await?.notes.keys().map(|note| notes::read_due(note)).collect()
+        self.read(notes::DUE.into(), limit)
+            .await?
+            .notes
+            .keys()
+            .map(|note| notes::read_due(note))
+            .collect()
     }
 
     /// The timers of these keys, as far as there are any.
     pub(super) async fn timers(&self, keys: &[String]) -> Result<Vec<Option<Timer>>, StoreError> {
         let reads: Vec<_> = keys.iter().map(|key| self.timer(key)).collect();
-        stream::iter(reads).buffered(READS_AT_ONCE).try_collect().await
+        stream::iter(reads)
+            .buffered(READS_AT_ONCE)
+            .try_collect()
+            .await
     }
 
     /// The key itself comes before those that it begins.
     pub(super) async fn timer(&self, key: &str) -> Result<Option<Timer>, StoreError> {
         let notes = self.read(notes::timer(key), 1).await?.notes;
-        let Some(note) = notes.get(&notes::timer(key)) else { return Ok(None) };
-        let timer: Timer = serde_json::from_str(note)
-            .map_err(|error| StoreError::corrupt(format!("the note of the timer {key:?}"), error))?;
-        Ok(Some(Timer { key: key.into(), ..timer }))
+        let Some(note) = notes.get(&notes::timer(key)) else {
+            return Ok(None);
+        };
+        let timer: Timer = serde_json::from_str(note).map_err(|error| {
+            StoreError::corrupt(format!("the note of the timer {key:?}"), error)
+        })?;
+        Ok(Some(Timer {
+            key: key.into(),
+            ..timer
+        }))
     }
 
     /// How many steps the follower has made, and how many timers it has.
     pub(super) async fn count(&self) -> Result<(Revision, u64), StoreError> {
         let book = self.read(notes::TIMER_COUNT.into(), 1).await?;
-        let count = book.notes.get(notes::TIMER_COUNT).map_or(Ok(0), |note| note.parse());
-        Ok((book.revision, count.map_err(|error| StoreError::corrupt("the number of timers of a follower", error))?))
+        let count = book
+            .notes
+            .get(notes::TIMER_COUNT)
+            .map_or(Ok(0), |note| note.parse());
+        Ok((
+            book.revision,
+            count.map_err(|error| {
+                StoreError::corrupt("the number of timers of a follower", error)
+            })?,
+        ))
     }
 }

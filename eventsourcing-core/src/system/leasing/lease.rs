@@ -52,7 +52,12 @@ pub(crate) enum Turn {
 
 impl Tenure {
     pub(crate) fn new(terms: Option<Terms>, seats: Option<Arc<Seats>>) -> Self {
-        Self { terms, seats, held: None, theirs: None }
+        Self {
+            terms,
+            seats,
+            held: None,
+            theirs: None,
+        }
     }
 
     /// Takes the lease, or renews it when it is time to.
@@ -60,11 +65,17 @@ impl Tenure {
         if feed.looks_on() {
             return self.look_on(feed).await;
         }
-        let Some(terms) = self.terms.filter(|_| feed.is_shared()) else { return Ok(Turn::Ours) };
+        let Some(terms) = self.terms.filter(|_| feed.is_shared()) else {
+            return Ok(Turn::Ours);
+        };
         if !self.wants(feed).await? {
             return self.look_on(feed).await;
         }
-        if self.held.as_ref().is_some_and(|held| Instant::now() < held.renew_at) {
+        if self
+            .held
+            .as_ref()
+            .is_some_and(|held| Instant::now() < held.renew_at)
+        {
             return Ok(Turn::Ours);
         }
         match &self.theirs {
@@ -73,9 +84,10 @@ impl Tenure {
         }
         match &self.theirs {
             None => Ok(Turn::Ours),
-            Some(Theirs { holder, ask_at }) => {
-                Ok(Turn::Theirs { seen: feed.stand_by(Some(*holder)).await?, ask_at: *ask_at })
-            }
+            Some(Theirs { holder, ask_at }) => Ok(Turn::Theirs {
+                seen: feed.stand_by(Some(*holder)).await?,
+                ask_at: *ask_at,
+            }),
         }
     }
 
@@ -83,7 +95,10 @@ impl Tenure {
     async fn look_on<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
         self.give_back(feed).await;
         let (holder, ask_at) = (self.holder_of(feed).await?, Instant::now() + ASK_INTERVAL);
-        Ok(Turn::Theirs { seen: feed.stand_by(holder).await?, ask_at })
+        Ok(Turn::Theirs {
+            seen: feed.stand_by(holder).await?,
+            ask_at,
+        })
     }
 
     async fn wants<S>(&self, feed: &Feed<S>) -> Result<bool, StoreError> {
@@ -96,14 +111,25 @@ impl Tenure {
     /// Who runs the follower, as far as anybody does.
     async fn holder_of<S>(&self, feed: &Feed<S>) -> Result<Option<HolderId>, StoreError> {
         let (home, follower, upstream) = feed.home();
-        Ok(home.lease_holder(&follower, upstream).await?.map(|held| held.holder))
+        Ok(home
+            .lease_holder(&follower, upstream)
+            .await?
+            .map(|held| held.holder))
     }
 
     async fn ask<S>(&mut self, terms: Terms, feed: &Feed<S>) -> Result<(), StoreError> {
         let Terms { holder, duration } = terms;
         let (home, follower, upstream) = feed.home();
         let now = Instant::now();
-        match home.lease(LeaseRequest { follower, upstream, holder, duration }).await? {
+        match home
+            .lease(LeaseRequest {
+                follower,
+                upstream,
+                holder,
+                duration,
+            })
+            .await?
+        {
             Lease::Held { token, .. } => {
                 let is_renewed = self.held.as_ref().is_some_and(|held| held.token == token);
                 let keeps_its_name = match is_renewed {
@@ -112,14 +138,23 @@ impl Tenure {
                 };
                 if !keeps_its_name {
                     // It has just got another name; with the next step it asks under that one.
-                    let theirs = Theirs { holder, ask_at: now };
+                    let theirs = Theirs {
+                        holder,
+                        ask_at: now,
+                    };
                     (self.held, self.theirs) = (None, Some(theirs));
                     return Ok(());
                 }
                 if !is_renewed {
                     info!(follower = %feed.name, %token, "this process runs the follower");
                 }
-                (self.held, self.theirs) = (Some(Held { token, renew_at: now + duration / 3 }), None);
+                (self.held, self.theirs) = (
+                    Some(Held {
+                        token,
+                        renew_at: now + duration / 3,
+                    }),
+                    None,
+                );
             }
             Lease::Taken { holder, expires_in } => {
                 if self.theirs.is_none() {
@@ -180,5 +215,8 @@ impl Tenure {
 }
 
 fn introduction(holder: HolderId) -> HolderInfo {
-    HolderInfo { holder, process: this_process() }
+    HolderInfo {
+        holder,
+        process: this_process(),
+    }
 }

@@ -43,9 +43,21 @@ impl Seats {
             return None;
         }
         let (home, _, upstream) = feed.home();
-        let view = Mutex::new(View { mine: None, taken: Vec::new(), look_at: Instant::now(), aside_until: None });
+        let view = Mutex::new(View {
+            mine: None,
+            taken: Vec::new(),
+            look_at: Instant::now(),
+            aside_until: None,
+        });
         let (home, follower) = (Arc::clone(home), feed.name.clone());
-        Some(Arc::new(Self { terms, home, follower, upstream, number_of_seats, view }))
+        Some(Arc::new(Self {
+            terms,
+            home,
+            follower,
+            upstream,
+            number_of_seats,
+            view,
+        }))
     }
 
     /// Whether they are the seats of the follower that `feed` is a partition of.
@@ -64,9 +76,14 @@ impl Seats {
             self.look(&mut view).await?;
             view.look_at = now + self.terms.duration / 3;
         }
-        let Some((mine, _)) = view.mine else { return Ok(false) };
+        let Some((mine, _)) = view.mine else {
+            return Ok(false);
+        };
         let sitting = view.taken.iter().filter(|taken| **taken).count() as u32;
-        let before_me = view.taken[..mine as usize].iter().filter(|taken| **taken).count() as u32;
+        let before_me = view.taken[..mine as usize]
+            .iter()
+            .filter(|taken| **taken)
+            .count() as u32;
         Ok(partition.number() % sitting == before_me)
     }
 
@@ -83,7 +100,14 @@ impl Seats {
                 view.mine = self.sit(seat).await?;
             }
             let is_mine = view.mine.is_some_and(|(mine, _)| mine == seat);
-            taken.push(is_mine || self.home.lease_holder(&self.name(seat), self.upstream).await?.is_some());
+            taken.push(
+                is_mine
+                    || self
+                        .home
+                        .lease_holder(&self.name(seat), self.upstream)
+                        .await?
+                        .is_some(),
+            );
         }
         if taken != view.taken || view.mine != before {
             let sitting = taken.iter().filter(|taken| **taken).count();
@@ -95,7 +119,12 @@ impl Seats {
 
     async fn sit(&self, seat: u32) -> Result<Option<(u32, LeaseToken)>, StoreError> {
         let Terms { holder, duration } = self.terms;
-        let request = LeaseRequest { follower: self.name(seat), upstream: self.upstream, holder, duration };
+        let request = LeaseRequest {
+            follower: self.name(seat),
+            upstream: self.upstream,
+            holder,
+            duration,
+        };
         Ok(match self.home.lease(request).await? {
             Lease::Held { token, .. } => Some((seat, token)),
             Lease::Taken { .. } => None,
@@ -104,8 +133,14 @@ impl Seats {
 
     /// Leaves the seat, so that others move up at once.
     pub(crate) async fn leave(&self) {
-        let Some((seat, token)) = self.view.lock().await.mine.take() else { return };
-        if let Err(error) = self.home.release(&self.name(seat), self.upstream, token).await {
+        let Some((seat, token)) = self.view.lock().await.mine.take() else {
+            return;
+        };
+        if let Err(error) = self
+            .home
+            .release(&self.name(seat), self.upstream, token)
+            .await
+        {
             debug!(follower = %self.follower, %error, "the seat is not left; its lease will expire");
         }
     }

@@ -19,5 +19,9 @@ pub(crate) struct Terms {
 
 /// Where to find this process.
 pub(super) fn this_process() -> String {
-    format!("pid {} on {}", std::process::id(), gethostname::gethostname().to_string_lossy())
+    format!(
+        "pid {} on {}",
+        std::process::id(),
+        gethostname::gethostname().to_string_lossy()
+    )
 }

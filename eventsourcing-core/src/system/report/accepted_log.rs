@@ -23,7 +23,13 @@ pub struct AcceptedLog {
 
 impl fmt::Display for AcceptedLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { follower, from, to, events, .. } = self;
+        let Self {
+            follower,
+            from,
+            to,
+            events,
+            ..
+        } = self;
         let plural = if *events == 1 { "" } else { "s" };
         write!(
             f,

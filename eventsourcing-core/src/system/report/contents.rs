@@ -52,7 +52,14 @@ pub struct RowDifference {
 
 impl ContentsVerification {
     pub(in crate::system) fn new(name: Name) -> Self {
-        Self { name, position: Position::ZERO, events: 0, rows: 0, differences: Vec::new(), unchecked: None }
+        Self {
+            name,
+            position: Position::ZERO,
+            events: 0,
+            rows: 0,
+            differences: Vec::new(),
+            unchecked: None,
+        }
     }
 
     /// Whether it was compared and is what comes of the log.
@@ -64,23 +71,41 @@ impl ContentsVerification {
 
 impl fmt::Display for ContentsVerification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, position, events, rows, differences, unchecked } = self;
-        write!(f, "{name}: {rows} rows of {events} events up to position {position}: ")?;
+        let Self {
+            name,
+            position,
+            events,
+            rows,
+            differences,
+            unchecked,
+        } = self;
+        write!(
+            f,
+            "{name}: {rows} rows of {events} events up to position {position}: "
+        )?;
         match unchecked {
             Some(why) => write!(f, "not compared: {why}"),
             None if differences.is_empty() => f.write_str("as built from the log"),
             None => f.write_str("not as built from the log"),
         }?;
-        differences.iter().try_for_each(|difference| write!(f, "\n{name}, {difference}"))
+        differences
+            .iter()
+            .try_for_each(|difference| write!(f, "\n{name}, {difference}"))
     }
 }
 
 impl fmt::Display for TableDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, rows, examples } = self;
+        let Self {
+            table,
+            rows,
+            examples,
+        } = self;
         let plural = if *rows == 1 { "" } else { "s" };
         write!(f, "table {table}, {rows} row{plural}:")?;
-        examples.iter().try_for_each(|example| write!(f, "\n  {example}"))?;
+        examples
+            .iter()
+            .try_for_each(|example| write!(f, "\n  {example}"))?;
         match *rows as usize - examples.len() {
             0 => Ok(()),
             more => write!(f, "\n  and {more} more"),
@@ -90,7 +115,10 @@ impl fmt::Display for TableDifference {
 
 impl fmt::Display for RowDifference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = self.values.iter().map(|(column, value)| format!("{column}={}", Shown(value)));
+        let values = self
+            .values
+            .iter()
+            .map(|(column, value)| format!("{column}={}", Shown(value)));
         write!(f, "{}: ", values.collect::<Vec<_>>().join(" "))?;
         match (self.found, self.expected) {
             (0, 1) => f.write_str("is missing"),
@@ -110,7 +138,11 @@ impl fmt::Display for Shown<'_> {
             Value::Integer(number) => number.fmt(f),
             Value::Real(number) => number.fmt(f),
             Value::Text(text) if text.chars().count() > VALUE_CHARACTERS_MAX => {
-                write!(f, "{:?}…", text.chars().take(VALUE_CHARACTERS_MAX).collect::<String>())
+                write!(
+                    f,
+                    "{:?}…",
+                    text.chars().take(VALUE_CHARACTERS_MAX).collect::<String>()
+                )
             }
             Value::Text(text) => write!(f, "{text:?}"),
             Value::Blob(bytes) => write!(f, "{} bytes", bytes.len()),

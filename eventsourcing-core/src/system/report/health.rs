@@ -115,7 +115,8 @@ impl Health {
     /// Whether all followers work, and nothing is parked.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
-        let works = |follower: &FollowerHealth| follower.failure().is_none() && !follower.has_parked();
+        let works =
+            |follower: &FollowerHealth| follower.failure().is_none() && !follower.has_parked();
         self.followers.iter().all(works)
     }
 }
@@ -140,14 +141,19 @@ impl FollowerState {
     pub fn failure(&self) -> Option<&FollowerFailure> {
         match self {
             Self::Running | Self::StandingBy { .. } => None,
-            Self::Retrying(failure) | Self::WaitingForRelease(failure) | Self::Stopped(failure) => Some(failure),
+            Self::Retrying(failure) | Self::WaitingForRelease(failure) | Self::Stopped(failure) => {
+                Some(failure)
+            }
         }
     }
 
     pub(crate) fn stopped(&self) -> Option<&FollowerFailure> {
         match self {
             Self::Stopped(failure) => Some(failure),
-            Self::Running | Self::StandingBy { .. } | Self::Retrying(_) | Self::WaitingForRelease(_) => None,
+            Self::Running
+            | Self::StandingBy { .. }
+            | Self::Retrying(_)
+            | Self::WaitingForRelease(_) => None,
         }
     }
 }

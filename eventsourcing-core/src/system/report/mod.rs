@@ -17,4 +17,6 @@ pub use failure::FollowerFailure;
 pub use health::{FollowerHealth, FollowerState, Health, Holder, OnFailure};
 pub use parking::{Parked, ParkingAction, ParkingRecord, Retried, TimerRecord};
 pub(super) use verification::surplus;
-pub use verification::{Difference, EventPlace, Finding, FollowerVerification, Verification, VerifyProgress};
+pub use verification::{
+    Difference, EventPlace, Finding, FollowerVerification, Verification, VerifyProgress,
+};

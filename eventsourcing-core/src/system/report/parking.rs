@@ -31,8 +31,23 @@ pub struct Parked {
 
 impl Parked {
     pub(in crate::system) fn new(event: &StoredEvent, cause: String, since: Timestamp) -> Self {
-        let StoredEvent { stream, version, position, name, .. } = event.clone();
-        Self { stream, version, position, name, cause, since, attempts: 1, waiting: 0 }
+        let StoredEvent {
+            stream,
+            version,
+            position,
+            name,
+            ..
+        } = event.clone();
+        Self {
+            stream,
+            version,
+            position,
+            name,
+            cause,
+            since,
+            attempts: 1,
+            waiting: 0,
+        }
     }
 }
 

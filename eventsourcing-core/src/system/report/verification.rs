@@ -106,21 +106,32 @@ impl Verification {
 
     /// The differences of all followers.
     pub fn differences(&self) -> impl Iterator<Item = &Difference> {
-        self.followers.iter().flat_map(|follower| &follower.differences)
+        self.followers
+            .iter()
+            .flat_map(|follower| &follower.differences)
     }
 }
 
 impl FollowerVerification {
     pub(in crate::system) fn new(name: Name, log: LogId, position: Position) -> Self {
-        Self { name, log, position, events: 0, slices: 0, differences: Vec::new(), unchecked: None }
+        Self {
+            name,
+            log,
+            position,
+            events: 0,
+            slices: 0,
+            differences: Vec::new(),
+            unchecked: None,
+        }
     }
 
     /// What another version of a read model has noted. If that is the same, all is well; if not, it may take other events.
     pub(in crate::system) fn of_other_version(mut self, version: u32) -> Self {
         if !self.differences.is_empty() {
             self.differences.clear();
-            let why =
-                format!("version {version} of it answers, which may take other events; ask a program that has it");
+            let why = format!(
+                "version {version} of it answers, which may take other events; ask a program that has it"
+            );
             self.unchecked = Some(why);
         }
         self
@@ -138,13 +149,21 @@ impl fmt::Display for Verification {
         for (number, follower) in self.followers.iter().enumerate() {
             write!(f, "{}{follower}", if number == 0 { "" } else { "\n" })?;
         }
-        self.differences().try_for_each(|difference| write!(f, "\n{difference}"))
+        self.differences()
+            .try_for_each(|difference| write!(f, "\n{difference}"))
     }
 }
 
 impl fmt::Display for FollowerVerification {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, position, events, differences, unchecked, .. } = self;
+        let Self {
+            name,
+            position,
+            events,
+            differences,
+            unchecked,
+            ..
+        } = self;
         write!(f, "{name}: {events} events up to position {position}: ")?;
         match (unchecked, differences.len()) {
             (Some(why), _) => write!(f, "not checked: {why}"),
@@ -157,25 +176,49 @@ impl fmt::Display for FollowerVerification {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { follower, slice, expected, noted, finding } = self;
+        let Self {
+            follower,
+            slice,
+            expected,
+            noted,
+            finding,
+        } = self;
         write!(f, "{follower}, positions {slice}: ")?;
         match finding {
             Finding::Missing(events) => {
                 all_of(f, events)?;
-                f.write_str(if events.len() == 1 { " is missing" } else { " are missing" })
+                f.write_str(if events.len() == 1 {
+                    " is missing"
+                } else {
+                    " are missing"
+                })
             }
             Finding::Doubled(events) => {
                 all_of(f, events)?;
                 f.write_str(" came twice")
             }
             Finding::Exchanged([one, other]) => {
-                write!(f, "of {one} and {other} one is missing and the other came twice")
+                write!(
+                    f,
+                    "of {one} and {other} one is missing and the other came twice"
+                )
             }
-            Finding::Replaced { missing, by } => write!(f, "{missing} is missing, and in its place came {by}"),
+            Finding::Replaced { missing, by } => {
+                write!(f, "{missing} is missing, and in its place came {by}")
+            }
             Finding::Stray(event) => write!(f, "{event} came, and does not belong there"),
             Finding::Unclear => match surplus(*expected, *noted) {
-                0 => write!(f, "of {} some are not those that came", number_of(expected.count)),
-                more @ 1.. => write!(f, "{} too many came, besides {}", number_of(more), number_of(expected.count)),
+                0 => write!(
+                    f,
+                    "of {} some are not those that came",
+                    number_of(expected.count)
+                ),
+                more @ 1.. => write!(
+                    f,
+                    "{} too many came, besides {}",
+                    number_of(more),
+                    number_of(expected.count)
+                ),
                 less => write!(f, "of {} {} did not come", number_of(expected.count), -less),
             },
         }
@@ -201,7 +244,15 @@ fn all_of(f: &mut fmt::Formatter<'_>, events: &[EventPlace]) -> fmt::Result {
 
 impl fmt::Display for EventPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { name, stream, version, position } = self;
-        write!(f, "{name} of {stream}, version {version}, at position {position}")
+        let Self {
+            name,
+            stream,
+            version,
+            position,
+        } = self;
+        write!(
+            f,
+            "{name} of {stream}, version {version}, at position {position}"
+        )
     }
 }

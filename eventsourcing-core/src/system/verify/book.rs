@@ -27,11 +27,19 @@ pub(in crate::system) async fn whole(
 }
 
 /// `None`: the follower has made a step in between.
-async fn in_pages(home: &dyn EventStore, query: &NotesQuery, limit: usize) -> Result<Option<Notebook>, StoreError> {
+async fn in_pages(
+    home: &dyn EventStore,
+    query: &NotesQuery,
+    limit: usize,
+) -> Result<Option<Notebook>, StoreError> {
     let mut notebook = home.notes(query.clone().limit(limit)).await?;
     let mut read = notebook.notes.len();
     while read >= limit {
-        let last = notebook.notes.last_key_value().map(|(key, _)| key.clone()).unwrap_or_default();
+        let last = notebook
+            .notes
+            .last_key_value()
+            .map(|(key, _)| key.clone())
+            .unwrap_or_default();
         let page = home.notes(query.clone().after(last).limit(limit)).await?;
         if page.revision != notebook.revision {
             return Ok(None);
@@ -48,7 +56,10 @@ pub(crate) fn accounted(notebook: &Notebook) -> Result<BTreeMap<Slice, Figures>,
     let mut figures = applied(notebook).collect::<Result<BTreeMap<_, _>, _>>()?;
     for held in put_aside(&notebook.notes) {
         let held = held?;
-        figures.entry(Slice::of(held.position)).or_default().add(&held.stream, held.version);
+        figures
+            .entry(Slice::of(held.position))
+            .or_default()
+            .add(&held.stream, held.version);
     }
     Ok(figures)
 }
@@ -56,12 +67,17 @@ pub(crate) fn accounted(notebook: &Notebook) -> Result<BTreeMap<Slice, Figures>,
 /// What it has dealt with.
 fn applied(notebook: &Notebook) -> impl Iterator<Item = Result<(Slice, Figures), StoreError>> {
     let notes = notebook.notes.iter();
-    notes.filter_map(|(key, note)| Some((key.strip_prefix(notes::FIGURES)?, note))).map(|(number, note)| {
-        let number = number
-            .parse()
-            .map_err(|error| StoreError::corrupt(format!("a note of a follower, {}{number}", notes::FIGURES), error))?;
-        Ok((Slice::new(number), read_figures(note)?))
-    })
+    notes
+        .filter_map(|(key, note)| Some((key.strip_prefix(notes::FIGURES)?, note)))
+        .map(|(number, note)| {
+            let number = number.parse().map_err(|error| {
+                StoreError::corrupt(
+                    format!("a note of a follower, {}{number}", notes::FIGURES),
+                    error,
+                )
+            })?;
+            Ok((Slice::new(number), read_figures(note)?))
+        })
 }
 
 #[cfg(test)]
@@ -75,12 +91,24 @@ mod tests {
     async fn a_notebook_of_many_pages_is_read_whole() {
         let store = MemoryStore::new();
         let step = Tracking::new("follower", store.log_id(), Position::ZERO, Position::new(7));
-        let step = (0..25).fold(step, |step, number| step.with_note(format!("note {number}"), "x"));
-        store.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step)).await.expect("a step");
+        let step = (0..25).fold(step, |step, number| {
+            step.with_note(format!("note {number}"), "x")
+        });
+        store
+            .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
+            .await
+            .expect("a step");
         let query = NotesQuery::new("follower".into(), store.log_id(), "");
         for limit in [1, 5, 10, 24, 25, 26] {
-            let notebook = in_pages(&store, &query, limit).await.expect("an answer").expect("nobody steps");
-            assert_eq!((notebook.position, notebook.notes.len()), (Position::new(7), 25), "{limit} at once");
+            let notebook = in_pages(&store, &query, limit)
+                .await
+                .expect("an answer")
+                .expect("nobody steps");
+            assert_eq!(
+                (notebook.position, notebook.notes.len()),
+                (Position::new(7), 25),
+                "{limit} at once"
+            );
         }
     }
 }

@@ -5,9 +5,13 @@ use std::sync::Arc;
 
 use super::culprits::{self, Known};
 
-use crate::store::{Digest, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Slice, StoreError};
+use crate::store::{
+    Digest, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Slice, StoreError,
+};
 use crate::system::feed::Partition;
-use crate::system::report::{Difference, EventPlace, Finding, FollowerVerification, VerifyProgress};
+use crate::system::report::{
+    Difference, EventPlace, Finding, FollowerVerification, VerifyProgress,
+};
 
 /// For how many slices the store is asked at once.
 const SLICES_AT_ONCE: u64 = 10;
@@ -38,25 +42,54 @@ pub(super) struct Check {
 }
 
 impl Check {
-    pub(super) fn new(name: Name, log: Arc<dyn EventStore>, takes: Vec<Name>, parts: Vec<Part>) -> Self {
-        let position = parts.iter().map(|part| part.position).min().unwrap_or_default();
+    pub(super) fn new(
+        name: Name,
+        log: Arc<dyn EventStore>,
+        takes: Vec<Name>,
+        parts: Vec<Part>,
+    ) -> Self {
+        let position = parts
+            .iter()
+            .map(|part| part.position)
+            .min()
+            .unwrap_or_default();
         let verification = FollowerVerification::new(name, log.log_id(), position);
-        Self { log, takes, parts, head: Position::ZERO, searches_left: SEARCHES_MAX, verification }
+        Self {
+            log,
+            takes,
+            parts,
+            head: Position::ZERO,
+            searches_left: SEARCHES_MAX,
+            verification,
+        }
     }
 
     pub(super) async fn run(
         mut self,
         progress: &mut (impl FnMut(&VerifyProgress) + Send),
     ) -> Result<FollowerVerification, StoreError> {
-        let furthest = self.parts.iter().map(|part| part.position).max().unwrap_or_default();
+        let furthest = self
+            .parts
+            .iter()
+            .map(|part| part.position)
+            .max()
+            .unwrap_or_default();
         self.head = self.log.head().await?.max(furthest);
         let (shared, end) = (self.shared_end(), self.end());
         let follower = self.verification.name.clone();
-        let mut tell = |position: Position| progress(&VerifyProgress { follower: follower.clone(), position, end });
+        let mut tell = |position: Position| {
+            progress(&VerifyProgress {
+                follower: follower.clone(),
+                position,
+                end,
+            })
+        };
         let mut reached = Position::ZERO;
         tell(reached);
         while reached < shared {
-            let next = Slice::new(slice_after(reached).as_u64() + SLICES_AT_ONCE).start().min(shared);
+            let next = Slice::new(slice_after(reached).as_u64() + SLICES_AT_ONCE)
+                .start()
+                .min(shared);
             self.compare_together(reached, next).await?;
             reached = next;
             tell(reached);
@@ -82,8 +115,17 @@ impl Check {
 
     /// The end of what any part has dealt with, or claims to.
     fn end(&self) -> Position {
-        let furthest = self.parts.iter().map(|part| part.position.min(self.head)).max().unwrap_or_default();
-        let noted = self.parts.iter().filter_map(|part| part.noted.last_key_value().map(|(slice, _)| *slice)).max();
+        let furthest = self
+            .parts
+            .iter()
+            .map(|part| part.position.min(self.head))
+            .max()
+            .unwrap_or_default();
+        let noted = self
+            .parts
+            .iter()
+            .filter_map(|part| part.noted.last_key_value().map(|(slice, _)| *slice))
+            .max();
         match noted {
             Some(slice) if slice.start() >= furthest => slice.end(),
             _ => furthest,
@@ -92,13 +134,18 @@ impl Check {
 
     /// Compares the figures of all parts together, from the start of a slice up to `to`.
     async fn compare_together(&mut self, after: Position, to: Position) -> Result<(), StoreError> {
-        let expected = self.log.figures(FiguresQuery::new(after, to).categories(self.takes.iter().cloned())).await?;
+        let expected = self
+            .log
+            .figures(FiguresQuery::new(after, to).categories(self.takes.iter().cloned()))
+            .await?;
         self.verification.events += expected.values().map(|figures| figures.count).sum::<u64>();
         self.verification.slices += slices_up_to(to) - slice_after(after).as_u64();
         let noted = self.noted_together(after, to);
         let slices: BTreeSet<_> = expected.keys().chain(noted.keys()).copied().collect();
         for slice in slices {
-            if expected.get(&slice).copied().unwrap_or_default() != noted.get(&slice).copied().unwrap_or_default() {
+            if expected.get(&slice).copied().unwrap_or_default()
+                != noted.get(&slice).copied().unwrap_or_default()
+            {
                 self.look_into(slice).await?;
             }
         }
@@ -122,15 +169,26 @@ impl Check {
         let mut events_in_all = 0;
         for index in 0..self.parts.len() {
             let part = &self.parts[index];
-            let is_its =
-                |event: &&Known| event.place.position <= part.position && part.partition.contains(&event.place.stream);
+            let is_its = |event: &&Known| {
+                event.place.position <= part.position
+                    && part.partition.contains(&event.place.stream)
+            };
             let own: Vec<_> = events.iter().filter(is_its).collect();
             let expected = culprits::figures_of(own.iter().copied());
-            let (follower, noted) = (part.follower.clone(), part.noted.get(&slice).copied().unwrap_or_default());
+            let (follower, noted) = (
+                part.follower.clone(),
+                part.noted.get(&slice).copied().unwrap_or_default(),
+            );
             events_in_all += expected.count;
             if expected != noted {
                 let finding = self.finding(&own, expected, noted).await?;
-                self.verification.differences.push(Difference { follower, slice, expected, noted, finding });
+                self.verification.differences.push(Difference {
+                    follower,
+                    slice,
+                    expected,
+                    noted,
+                    finding,
+                });
             }
         }
         Ok(events_in_all)
@@ -141,15 +199,27 @@ impl Check {
         let (mut events, mut after) = (Vec::new(), slice.start());
         let end = slice.end().min(self.head);
         while after < end {
-            let query = LogQuery::after(after).categories(self.takes.iter().cloned()).decided_up_to(self.head);
+            let query = LogQuery::after(after)
+                .categories(self.takes.iter().cloned())
+                .decided_up_to(self.head);
             let page = self.log.read_log(query).await?;
-            events.extend(page.events.iter().filter(|event| event.position <= end).map(Known::new));
+            events.extend(
+                page.events
+                    .iter()
+                    .filter(|event| event.position <= end)
+                    .map(Known::new),
+            );
             after = page.ceiling;
         }
         Ok(events)
     }
 
-    async fn finding(&mut self, own: &[&Known], expected: Figures, noted: Figures) -> Result<Finding, StoreError> {
+    async fn finding(
+        &mut self,
+        own: &[&Known],
+        expected: Figures,
+        noted: Figures,
+    ) -> Result<Finding, StoreError> {
         if let Some(finding) = culprits::among(own, expected, noted) {
             return Ok(finding);
         }
@@ -159,10 +229,15 @@ impl Check {
         }
         self.searches_left -= 1;
         let found = self.search(&strays).await?;
-        Ok(found.map_or(Finding::Unclear, |(by, missing)| match missing {
-            Some(missing) => Finding::Replaced { missing: missing.clone(), by },
-            None => Finding::Stray(by),
-        }))
+        Ok(
+            found.map_or(Finding::Unclear, |(by, missing)| match missing {
+                Some(missing) => Finding::Replaced {
+                    missing: missing.clone(),
+                    by,
+                },
+                None => Finding::Stray(by),
+            }),
+        )
     }
 
     /// The first event of the whole log, whoever takes it, that is among the strays.
@@ -172,7 +247,10 @@ impl Check {
     ) -> Result<Option<(EventPlace, Option<&'a EventPlace>)>, StoreError> {
         let mut after = Position::ZERO;
         while after < self.head {
-            let page = self.log.read_log(LogQuery::after(after).decided_up_to(self.head)).await?;
+            let page = self
+                .log
+                .read_log(LogQuery::after(after).decided_up_to(self.head))
+                .await?;
             for event in page.events.iter().map(Known::new) {
                 if let Some(missing) = strays.get(&event.digest) {
                     return Ok(Some((event.place, *missing)));

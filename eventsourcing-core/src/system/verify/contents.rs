@@ -5,7 +5,9 @@
 
 use super::tables::Asked;
 use crate::sql::{SqlError, Transaction};
-use crate::store::{EventStore, HolderId, LogPage, LogQuery, Position, StoreError, StoredEvent, Tracking};
+use crate::store::{
+    EventStore, HolderId, LogPage, LogQuery, Position, StoreError, StoredEvent, Tracking,
+};
 use crate::system::feed::{Exceptions, NotesOf, describe, described, project};
 use crate::system::generations::{Generation, make};
 use crate::system::notes::RETIRED;
@@ -55,7 +57,10 @@ impl<S: System> Running<S> {
         let mut verifications = Vec::with_capacity(self.read_models.len());
         for read_model in &self.read_models {
             let mut verification = ContentsVerification::new(read_model.generations.name().clone());
-            match self.compare(read_model, &mut verification, &mut progress).await {
+            match self
+                .compare(read_model, &mut verification, &mut progress)
+                .await
+            {
                 Ok(()) => {}
                 Err(Failed::Unchecked(why)) => verification.unchecked = Some(why),
                 Err(Failed::Store(error)) => return Err(error.into()),
@@ -78,7 +83,14 @@ impl<S: System> Running<S> {
         };
         let reached = vec![Position::ZERO; read_model.logs.len()];
         let (system, exceptions) = (&*self.engine.system, Vec::new());
-        let mut fresh = Fresh { system, read_model, holder, generation, reached, exceptions };
+        let mut fresh = Fresh {
+            system,
+            read_model,
+            holder,
+            generation,
+            reached,
+            exceptions,
+        };
         let compared = fresh.compare(verification, progress).await;
         let ended = generations.end_check(&fresh.generation, holder).await;
         compared?;
@@ -130,15 +142,24 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
             }
             tokio::task::yield_now().await;
         }
-        Err(Failed::Unchecked("its follower is never still; try again when less is written".to_owned()))
+        Err(Failed::Unchecked(
+            "its follower is never still; try again when less is written".to_owned(),
+        ))
     }
 
     async fn shown(&self) -> Result<Shown, Failed> {
         let generations = &self.read_model.generations;
         loop {
-            let generation = generations.read().await?.shown.expect("an open read model shows something");
+            let generation = generations
+                .read()
+                .await?
+                .shown
+                .expect("an open read model shows something");
             if generation.version != generations.version() {
-                let why = format!("version {} of it answers; ask a program that has it", generation.version);
+                let why = format!(
+                    "version {} of it answers; ask a program that has it",
+                    generation.version
+                );
                 return Err(Failed::Unchecked(why));
             }
             let steps = generations.steps_on_the_spot(&generation).await?;
@@ -169,7 +190,11 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
                 verification.events += page.events.len() as u64;
                 self.reached[index] = page.ceiling;
                 let (follower, position) = (verification.name.clone(), sum(self.reached.iter()));
-                progress(&VerifyProgress { follower, position, end: shown.position() });
+                progress(&VerifyProgress {
+                    follower,
+                    position,
+                    end: shown.position(),
+                });
             }
         }
         Ok(())
@@ -180,10 +205,19 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         let generations = &self.read_model.generations;
         let mut exceptions = Vec::with_capacity(shown.steps.len());
         for log in &self.read_model.logs {
-            let (follower, upstream) = (generations.follower(shown.generation.number), log.upstream.log_id());
-            let notes = NotesOf { home: &**generations.home(), follower, upstream };
+            let (follower, upstream) = (
+                generations.follower(shown.generation.number),
+                log.upstream.log_id(),
+            );
+            let notes = NotesOf {
+                home: &**generations.home(),
+                follower,
+                upstream,
+            };
             if notes.has_parked().await? {
-                return Err(Failed::Unchecked("it has parked events; deal with them first".to_owned()));
+                return Err(Failed::Unchecked(
+                    "it has parked events; deal with them first".to_owned(),
+                ));
             }
             exceptions.push(notes.exceptions().await?);
         }
@@ -191,9 +225,16 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
     }
 
     async fn keep_claim(&self) -> Result<(), Failed> {
-        match self.read_model.generations.claim(&self.generation, self.holder).await? {
+        match self
+            .read_model
+            .generations
+            .claim(&self.generation, self.holder)
+            .await?
+        {
             Some(_) => Ok(()),
-            None => Err(Failed::Unchecked("another process has begun to compare it".to_owned())),
+            None => Err(Failed::Unchecked(
+                "another process has begun to compare it".to_owned(),
+            )),
         }
     }
 
@@ -205,17 +246,27 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
     ) -> Result<(), Failed> {
         let (tables, number) = (self.read_model.generations.tables(), self.generation.number);
         let handlers = &self.read_model.logs[index].handlers;
-        for event in events.iter().filter_map(|event| self.exceptions[index].taken(event)) {
-            let projected = project(self.system, handlers, &event, tables, number, transaction).await;
+        for event in events
+            .iter()
+            .filter_map(|event| self.exceptions[index].taken(event))
+        {
+            let projected =
+                project(self.system, handlers, &event, tables, number, transaction).await;
             projected.map_err(|failure| failed(failure, &event))?;
         }
         Ok(())
     }
 
     /// True if the shown one has made no step meanwhile.
-    async fn compare_beside(&self, shown: &Shown, verification: &mut ContentsVerification) -> Result<bool, Failed> {
+    async fn compare_beside(
+        &self,
+        shown: &Shown,
+        verification: &mut ContentsVerification,
+    ) -> Result<bool, Failed> {
         let database = self.read_model.generations.database();
-        let compared = self.tables(Asked::Database(database), shown, verification).await;
+        let compared = self
+            .tables(Asked::Database(database), shown, verification)
+            .await;
         // Before errors are looked at: its tables may be gone.
         if self.shown().await? != *shown {
             return Ok(false);
@@ -243,7 +294,8 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
             self.take(index, events, &mut *transaction).await?;
         }
         // Dropping the transaction undoes the steps, and what was taken within it.
-        self.tables(Asked::Transaction(&mut *transaction), &shown, verification).await?;
+        self.tables(Asked::Transaction(&mut *transaction), &shown, verification)
+            .await?;
         verification.events += rest.iter().map(|events| events.len() as u64).sum::<u64>();
         Ok(true)
     }
@@ -254,9 +306,15 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         shown: &Shown,
         verification: &mut ContentsVerification,
     ) -> Result<(), SqlError> {
-        (verification.rows, verification.differences, verification.position) = (0, Vec::new(), shown.position());
+        (
+            verification.rows,
+            verification.differences,
+            verification.position,
+        ) = (0, Vec::new(), shown.position());
         for table in self.read_model.generations.tables() {
-            let compared = asked.compare(table, shown.generation.number, self.generation.number).await?;
+            let compared = asked
+                .compare(table, shown.generation.number, self.generation.number)
+                .await?;
             verification.rows += compared.rows;
             verification.differences.extend(compared.difference);
         }
@@ -265,8 +323,15 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
 }
 
 /// The next events of the log, none of them after `end`, where the follower has got to: so the log is decided up to there.
-async fn page_up_to<S>(log: &LogOfReadModel<S>, after: Position, end: Position) -> Result<LogPage, StoreError> {
-    let query = LogQuery::after(after).limit(EVENTS_PER_PAGE_MAX).categories(log.takes()).decided_up_to(end);
+async fn page_up_to<S>(
+    log: &LogOfReadModel<S>,
+    after: Position,
+    end: Position,
+) -> Result<LogPage, StoreError> {
+    let query = LogQuery::after(after)
+        .limit(EVENTS_PER_PAGE_MAX)
+        .categories(log.takes())
+        .decided_up_to(end);
     let mut page = log.upstream.read_log(query).await?;
     page.events.retain(|event| event.position <= end);
     page.ceiling = page.ceiling.min(end);
@@ -297,7 +362,9 @@ fn failed(failure: Failure, event: &StoredEvent) -> Failed {
         Failure::Unavailable(error) => Failed::Store(error),
         Failure::Event(cause) => {
             let cause = described(cause).0;
-            Failed::Unchecked(format!("it cannot be built: it stands before position {position} ({event}): {cause}"))
+            Failed::Unchecked(format!(
+                "it cannot be built: it stands before position {position} ({event}): {cause}"
+            ))
         }
         Failure::Moved | Failure::LeaseLost | Failure::CutChanged(_) => {
             unreachable!("an event is projected without a step")

@@ -16,9 +16,23 @@ pub(super) struct Known {
 
 impl Known {
     pub(super) fn new(event: &StoredEvent) -> Self {
-        let StoredEvent { name, stream, version, position, .. } = event;
-        let place = EventPlace { name: name.clone(), stream: stream.clone(), version: *version, position: *position };
-        Self { digest: Digest::of(stream, *version), place }
+        let StoredEvent {
+            name,
+            stream,
+            version,
+            position,
+            ..
+        } = event;
+        let place = EventPlace {
+            name: name.clone(),
+            stream: stream.clone(),
+            version: *version,
+            position: *position,
+        };
+        Self {
+            digest: Digest::of(stream, *version),
+            place,
+        }
     }
 }
 
@@ -26,7 +40,10 @@ impl Known {
 pub(super) fn figures_of<'a>(events: impl IntoIterator<Item = &'a Known>) -> Figures {
     let mut figures = Figures::default();
     for event in events {
-        figures.merge(Figures { count: 1, digest: event.digest });
+        figures.merge(Figures {
+            count: 1,
+            digest: event.digest,
+        });
     }
     figures
 }
@@ -45,7 +62,10 @@ pub(super) fn among(events: &[&Known], expected: Figures, noted: Figures) -> Opt
 }
 
 fn one_of(events: &[&Known], digest: Digest) -> Option<EventPlace> {
-    events.iter().find(|event| event.digest == digest).map(|event| event.place.clone())
+    events
+        .iter()
+        .find(|event| event.digest == digest)
+        .map(|event| event.place.clone())
 }
 
 fn two_of(events: &[&Known], difference: Digest) -> Option<[EventPlace; 2]> {
@@ -68,7 +88,10 @@ pub(super) fn strays<'a>(
     let difference = expected.digest ^ noted.digest;
     match surplus(expected, noted) {
         1 => HashMap::from([(difference, None)]),
-        0 => events.iter().map(|event| (event.digest ^ difference, Some(&event.place))).collect(),
+        0 => events
+            .iter()
+            .map(|event| (event.digest ^ difference, Some(&event.place)))
+            .collect(),
         _ => HashMap::new(),
     }
 }
@@ -86,7 +109,10 @@ mod tests {
             version: Version::new(version),
             position: Position::new(version * 10),
         };
-        let known = |place: EventPlace| Known { digest: Digest::of(&place.stream, place.version), place };
+        let known = |place: EventPlace| Known {
+            digest: Digest::of(&place.stream, place.version),
+            place,
+        };
         (1..=1_000).map(|version| known(place(version))).collect()
     }
 
@@ -96,7 +122,10 @@ mod tests {
         let all: Vec<_> = events.iter().collect();
         let mut noted = Figures::default();
         for (index, event) in events.iter().enumerate() {
-            let times = times.iter().find(|(odd, _)| *odd == index).map_or(1, |(_, times)| *times);
+            let times = times
+                .iter()
+                .find(|(odd, _)| *odd == index)
+                .map_or(1, |(_, times)| *times);
             (0..times).for_each(|_| noted.merge(figures_of([event])));
         }
         among(&all, figures_of(all.iter().copied()), noted)
@@ -107,17 +136,33 @@ mod tests {
         let place = |index: usize| events()[index].place.clone();
         assert_eq!(finding(&[(4, 0)]), Some(Finding::Missing(vec![place(4)])));
         assert_eq!(finding(&[(4, 2)]), Some(Finding::Doubled(vec![place(4)])));
-        assert_eq!(finding(&[(4, 0), (900, 2)]), Some(Finding::Exchanged([place(4), place(900)])));
-        assert_eq!(finding(&[(4, 2), (900, 0)]), Some(Finding::Exchanged([place(4), place(900)])));
-        assert_eq!(finding(&[(4, 0), (900, 0)]), Some(Finding::Missing(vec![place(4), place(900)])));
-        assert_eq!(finding(&[(4, 2), (900, 2)]), Some(Finding::Doubled(vec![place(4), place(900)])));
+        assert_eq!(
+            finding(&[(4, 0), (900, 2)]),
+            Some(Finding::Exchanged([place(4), place(900)]))
+        );
+        assert_eq!(
+            finding(&[(4, 2), (900, 0)]),
+            Some(Finding::Exchanged([place(4), place(900)]))
+        );
+        assert_eq!(
+            finding(&[(4, 0), (900, 0)]),
+            Some(Finding::Missing(vec![place(4), place(900)]))
+        );
+        assert_eq!(
+            finding(&[(4, 2), (900, 2)]),
+            Some(Finding::Doubled(vec![place(4), place(900)]))
+        );
     }
 
     #[test]
     fn what_two_events_do_not_explain_is_blamed_on_none() {
         assert_eq!(finding(&[(4, 0), (5, 0), (6, 0)]), None);
         assert_eq!(finding(&[(4, 0), (5, 0), (6, 2)]), None);
-        assert_eq!(finding(&[(4, 3)]), None, "which event came three times its figures do not say");
+        assert_eq!(
+            finding(&[(4, 3)]),
+            None,
+            "which event came three times its figures do not say"
+        );
     }
 
     #[test]
@@ -126,9 +171,15 @@ mod tests {
         let (stray, all) = (&events[999], events[..999].iter().collect::<Vec<_>>());
         let expected = figures_of(all.iter().copied());
         let one_more = figures_of(&events);
-        assert_eq!(strays(&all, expected, one_more).get(&stray.digest), Some(&None));
+        assert_eq!(
+            strays(&all, expected, one_more).get(&stray.digest),
+            Some(&None)
+        );
         let in_its_place = figures_of(events.iter().filter(|event| event.place != events[3].place));
         assert_eq!(among(&all, expected, in_its_place), None);
-        assert_eq!(strays(&all, expected, in_its_place).get(&stray.digest), Some(&Some(&events[3].place)));
+        assert_eq!(
+            strays(&all, expected, in_its_place).get(&stray.digest),
+            Some(&Some(&events[3].place))
+        );
     }
 }

@@ -23,12 +23,27 @@ pub(crate) use book::accounted;
 pub(super) use book::whole as whole_notebook;
 
 /// Compares what one feed has noted in `notebook` with its log.
-pub(super) async fn compare<S>(feed: &Feed<S>, notebook: &Notebook) -> Result<FollowerVerification, StoreError> {
+pub(super) async fn compare<S>(
+    feed: &Feed<S>,
+    notebook: &Notebook,
+) -> Result<FollowerVerification, StoreError> {
     let (_, follower, _) = feed.home();
     let (position, noted) = (notebook.position, book::accounted(notebook)?);
-    let part = Part { follower, partition: feed.partition, position, noted };
+    let part = Part {
+        follower,
+        partition: feed.partition,
+        position,
+        noted,
+    };
     let takes = feed.takes().collect();
-    Check::new(feed.name.clone(), Arc::clone(&feed.upstream), takes, vec![part]).run(&mut |_| {}).await
+    Check::new(
+        feed.name.clone(),
+        Arc::clone(&feed.upstream),
+        takes,
+        vec![part],
+    )
+    .run(&mut |_| {})
+    .await
 }
 
 /// Where a follower keeps its notes.
@@ -62,8 +77,9 @@ impl<S: System> Running<S> {
         mut progress: impl FnMut(&VerifyProgress) + Send,
     ) -> Result<Verification, SystemError> {
         let mut followers = Vec::new();
-        let is_same =
-            |a: &Arc<Feed<S>>, b: &Arc<Feed<S>>| a.name == b.name && a.upstream.log_id() == b.upstream.log_id();
+        let is_same = |a: &Arc<Feed<S>>, b: &Arc<Feed<S>>| {
+            a.name == b.name && a.upstream.log_id() == b.upstream.log_id()
+        };
         for partitions in self.engine.feeds.chunk_by(is_same) {
             followers.push(self.verify_follower(partitions, &mut progress).await?);
         }
@@ -82,7 +98,12 @@ impl<S: System> Running<S> {
             parts.push(part);
             other_version = version;
         }
-        let check = Check::new(first.name.clone(), Arc::clone(&first.upstream), first.takes().collect(), parts);
+        let check = Check::new(
+            first.name.clone(),
+            Arc::clone(&first.upstream),
+            first.takes().collect(),
+            parts,
+        );
         let verification = check.run(progress).await?;
         Ok(match other_version {
             Some(version) => verification.of_other_version(version),
@@ -93,12 +114,25 @@ impl<S: System> Running<S> {
     /// What a follower has noted, as of one moment.
     async fn part(&self, feed: &Feed<S>) -> Result<(Part, Option<u32>), SystemError> {
         loop {
-            let Home { store, follower, upstream, other_version } = self.home(feed).await?;
+            let Home {
+                store,
+                follower,
+                upstream,
+                other_version,
+            } = self.home(feed).await?;
             let notebook = book::whole(store, follower.clone(), upstream).await?;
             // Otherwise another generation has just taken its place.
             if notebook.position != RETIRED {
                 let (position, noted) = (notebook.position, book::accounted(&notebook)?);
-                return Ok((Part { follower, partition: feed.partition, position, noted }, other_version));
+                return Ok((
+                    Part {
+                        follower,
+                        partition: feed.partition,
+                        position,
+                        noted,
+                    },
+                    other_version,
+                ));
             }
         }
     }
@@ -107,13 +141,25 @@ impl<S: System> Running<S> {
     async fn home<'a>(&self, feed: &'a Feed<S>) -> Result<Home<'a>, SystemError> {
         let (store, mut follower, upstream) = feed.home();
         let mut other_version = None;
-        if let Some(read_model) = self.read_models.iter().find(|read_model| *read_model.generations.name() == feed.name)
+        if let Some(read_model) = self
+            .read_models
+            .iter()
+            .find(|read_model| *read_model.generations.name() == feed.name)
         {
             let generations = &read_model.generations;
-            let shown = generations.read().await?.shown.expect("an open read model shows something");
+            let shown = generations
+                .read()
+                .await?
+                .shown
+                .expect("an open read model shows something");
             follower = generations.follower(shown.number);
             other_version = Some(shown.version).filter(|version| *version != generations.version());
         }
-        Ok(Home { store: &**store, follower, upstream, other_version })
+        Ok(Home {
+            store: &**store,
+            follower,
+            upstream,
+            other_version,
+        })
     }
 }

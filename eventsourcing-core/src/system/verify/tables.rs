@@ -32,26 +32,55 @@ impl Asked<'_> {
     }
 
     /// Compares a table as readers see it with another generation, whatever the order of the rows.
-    pub(super) async fn compare(&mut self, table: &Table, shown: u64, fresh: u64) -> Result<Compared, SqlError> {
+    pub(super) async fn compare(
+        &mut self,
+        table: &Table,
+        shown: u64,
+        fresh: u64,
+    ) -> Result<Compared, SqlError> {
         let name = table.name.to_owned();
         let (shown, fresh) = (table_of(table.name, shown), table_of(table.name, fresh));
-        let rows = self.query(&format!("SELECT COUNT(*) AS number FROM {shown}")).await?;
+        let rows = self
+            .query(&format!("SELECT COUNT(*) AS number FROM {shown}"))
+            .await?;
         let rows = rows.first().map_or(Ok(0), |row| row.get("number"))?;
-        let Some(columns) = self.columns(&shown, &fresh).await? else { return Ok(Compared { rows, difference: None }) };
-        let differing = self.query(&differing_rows(&columns, &shown, &fresh)).await?;
-        let Some(first) = differing.first() else { return Ok(Compared { rows, difference: None }) };
+        let Some(columns) = self.columns(&shown, &fresh).await? else {
+            return Ok(Compared {
+                rows,
+                difference: None,
+            });
+        };
+        let differing = self
+            .query(&differing_rows(&columns, &shown, &fresh))
+            .await?;
+        let Some(first) = differing.first() else {
+            return Ok(Compared {
+                rows,
+                difference: None,
+            });
+        };
         let difference = TableDifference {
             table: name,
             rows: first.get("rows that differ")?,
-            examples: differing.iter().map(|row| example(row, columns.len())).collect::<Result<_, _>>()?,
+            examples: differing
+                .iter()
+                .map(|row| example(row, columns.len()))
+                .collect::<Result<_, _>>()?,
         };
-        Ok(Compared { rows, difference: Some(difference) })
+        Ok(Compared {
+            rows,
+            difference: Some(difference),
+        })
     }
 
     /// The names of the columns; `None` if neither table has a row.
     async fn columns(&mut self, shown: &str, fresh: &str) -> Result<Option<Vec<String>>, SqlError> {
         for table in [shown, fresh] {
-            if let Some(row) = self.query(&format!("SELECT * FROM {table} LIMIT 1")).await?.first() {
+            if let Some(row) = self
+                .query(&format!("SELECT * FROM {table} LIMIT 1"))
+                .await?
+                .first()
+            {
                 return Ok(Some(row.columns().to_vec()));
             }
         }
@@ -74,10 +103,23 @@ fn differing_rows(columns: &[String], shown: &str, fresh: &str) -> String {
 }
 
 fn example(row: &Row, columns: usize) -> Result<RowDifference, SqlError> {
-    let values = row.columns().iter().cloned().zip(row.values().iter().cloned()).take(columns).collect();
+    let values = row
+        .columns()
+        .iter()
+        .cloned()
+        .zip(row.values().iter().cloned())
+        .take(columns)
+        .collect();
     let number = |index: usize| match row.values().get(columns + index) {
         Some(Value::Integer(number)) => Ok(number.unsigned_abs()),
-        other => Err(SqlError::Column { column: row.columns()[columns].clone(), reason: format!("{other:?}") }),
+        other => Err(SqlError::Column {
+            column: row.columns()[columns].clone(),
+            reason: format!("{other:?}"),
+        }),
     };
-    Ok(RowDifference { values, found: number(0)?, expected: number(1)? })
+    Ok(RowDifference {
+        values,
+        found: number(0)?,
+        expected: number(1)?,
+    })
 }

@@ -4,7 +4,8 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 use crate::store::{
-    Append, CodecId, Expected, Fingerprint, LogId, Name, NewEvent, NewSnapshot, Position, StreamId, Tracking, Version,
+    Append, CodecId, Expected, Fingerprint, LogId, Name, NewEvent, NewSnapshot, Position, StreamId,
+    Tracking, Version,
 };
 
 pub(super) const CATEGORY: Name = Name::from_static("Account");
@@ -49,7 +50,9 @@ pub(super) fn named_event(name: &str, text: &str) -> NewEvent {
 
 /// Events with the payloads `"1"` to `"count"`.
 pub(super) fn numbered_events(count: usize) -> Vec<NewEvent> {
-    (1..=count).map(|number| event(&number.to_string())).collect()
+    (1..=count)
+        .map(|number| event(&number.to_string()))
+        .collect()
 }
 
 /// A snapshot that says in its payload which version it shows.
@@ -57,7 +60,11 @@ pub(super) fn snapshot(stream: &StreamId, version: u64) -> NewSnapshot {
     snapshot_by(FINGERPRINT, stream, version)
 }
 
-pub(super) fn snapshot_by(fingerprint: Fingerprint, stream: &StreamId, version: u64) -> NewSnapshot {
+pub(super) fn snapshot_by(
+    fingerprint: Fingerprint,
+    stream: &StreamId,
+    version: u64,
+) -> NewSnapshot {
     NewSnapshot {
         stream: stream.clone(),
         version: Version::new(version),
@@ -69,7 +76,11 @@ pub(super) fn snapshot_by(fingerprint: Fingerprint, stream: &StreamId, version: 
 
 /// The step of [`FOLLOWER`] that begins at `from`.
 pub(super) fn step_from(from: u64, upstream: LogId) -> Step {
-    Step { follower: FOLLOWER, from, upstream }
+    Step {
+        follower: FOLLOWER,
+        from,
+        upstream,
+    }
 }
 
 pub(super) struct Step {
@@ -80,11 +91,18 @@ pub(super) struct Step {
 
 impl Step {
     pub(super) fn by(self, follower: impl Into<Name>) -> Self {
-        Self { follower: follower.into(), ..self }
+        Self {
+            follower: follower.into(),
+            ..self
+        }
     }
 
     pub(super) fn to(self, to: u64) -> Tracking {
-        let Self { follower, from, upstream } = self;
+        let Self {
+            follower,
+            from,
+            upstream,
+        } = self;
         Tracking::new(follower, upstream, Position::new(from), Position::new(to))
     }
 }

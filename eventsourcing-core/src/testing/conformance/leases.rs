@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::store::{
-    EventStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name, Position, StoreError,
+    EventStore, HolderId, Lease, LeaseHolder, LeaseRequest, LeaseToken, LogId, Name, Position,
+    StoreError,
 };
 
 use super::Fixture;
@@ -19,18 +20,33 @@ const LONG: Duration = Duration::from_secs(600);
 const SHORT: Duration = Duration::from_millis(300);
 
 fn request(holder: HolderId, upstream: LogId, duration: Duration) -> LeaseRequest {
-    LeaseRequest { follower: FOLLOWER, upstream, holder, duration }
+    LeaseRequest {
+        follower: FOLLOWER,
+        upstream,
+        holder,
+        duration,
+    }
 }
 
 async fn held(store: &impl EventStore, holder: HolderId, duration: Duration) -> LeaseToken {
-    match store.lease(request(holder, store.log_id(), duration)).await.expect("leases can be asked for") {
+    match store
+        .lease(request(holder, store.log_id(), duration))
+        .await
+        .expect("leases can be asked for")
+    {
         Lease::Held { token, .. } => token,
-        Lease::Taken { holder, expires_in } => panic!("the lease is free, but {holder} has it for {expires_in:?}"),
+        Lease::Taken { holder, expires_in } => {
+            panic!("the lease is free, but {holder} has it for {expires_in:?}")
+        }
     }
 }
 
 async fn assert_taken(store: &impl EventStore, asks: HolderId, holds: HolderId) {
-    match store.lease(request(asks, store.log_id(), LONG)).await.expect("leases can be asked for") {
+    match store
+        .lease(request(asks, store.log_id(), LONG))
+        .await
+        .expect("leases can be asked for")
+    {
         Lease::Taken { holder, expires_in } => {
             assert_eq!(holder, holds, "the one who holds the lease");
             assert!(expires_in <= LONG, "it lasts {expires_in:?}");
@@ -45,7 +61,11 @@ pub async fn lease_is_held_by_one_holder_at_a_time<F: Fixture>(fixture: &F) {
     let (ours, theirs) = (HolderId::new(), HolderId::new());
     let token = held(&store, ours, LONG).await;
     assert_taken(&other, theirs, ours).await;
-    assert_eq!(held(&other, ours, LONG).await, token, "renewed by its holder");
+    assert_eq!(
+        held(&other, ours, LONG).await,
+        token,
+        "renewed by its holder"
+    );
     assert_taken(&store, theirs, ours).await;
 }
 
@@ -56,11 +76,17 @@ pub async fn of_many_who_ask_at_once_one_gets_the_lease<F: Fixture>(fixture: &F)
         let follower = Name::from(format!("follower-{round}"));
         let askers = (0..6).map(|asker| {
             let (store, follower) = (stores[asker % stores.len()].clone(), follower.clone());
-            let request = LeaseRequest { follower, ..request(HolderId::new(), store.log_id(), LONG) };
+            let request = LeaseRequest {
+                follower,
+                ..request(HolderId::new(), store.log_id(), LONG)
+            };
             async move { store.lease(request).await.expect("leases can be asked for") }
         });
         let answers = race::<F, _>(Start::Together, askers).await;
-        let holders = answers.iter().filter(|answer| matches!(answer, Lease::Held { .. })).count();
+        let holders = answers
+            .iter()
+            .filter(|answer| matches!(answer, Lease::Held { .. }))
+            .count();
         assert_eq!(holders, 1, "{answers:?}");
     }
 }
@@ -72,10 +98,18 @@ pub async fn expired_lease_is_taken_over_with_a_larger_token<F: Fixture>(fixture
     let first = held(&store, ours, SHORT).await;
     let mut step = step_from(0, store.log_id()).to(7);
     step.lease = Some(first);
-    store.append(append().with_tracking(step)).await.expect("the lease is held");
+    store
+        .append(append().with_tracking(step))
+        .await
+        .expect("the lease is held");
     sleep(SHORT + SHORT / 3).await;
-    let answer = other.lease(request(theirs, store.log_id(), LONG)).await.expect("leases can be asked for");
-    let Lease::Held { token, position } = answer else { panic!("it has expired, but {answer:?}") };
+    let answer = other
+        .lease(request(theirs, store.log_id(), LONG))
+        .await
+        .expect("leases can be asked for");
+    let Lease::Held { token, position } = answer else {
+        panic!("it has expired, but {answer:?}")
+    };
     assert!(token > first, "{token} after {first}");
     assert_eq!(position, Position::new(7));
     assert_taken(&store, ours, theirs).await;
@@ -100,22 +134,42 @@ pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
         append_to(&stream, "work").with_tracking(step)
     };
     let nobodys = store.append(step(0, Some(LeaseToken::new(1)))).await;
-    assert!(matches!(nobodys, Err(StoreError::LeaseLost { .. })), "nobody has a lease, but {nobodys:?}");
+    assert!(
+        matches!(nobodys, Err(StoreError::LeaseLost { .. })),
+        "nobody has a lease, but {nobodys:?}"
+    );
 
     let outdated = held(&store, HolderId::new(), SHORT).await;
-    store.append(step(0, Some(outdated))).await.expect("the lease is held");
+    store
+        .append(step(0, Some(outdated)))
+        .await
+        .expect("the lease is held");
     sleep(SHORT + SHORT / 3).await;
-    store.append(step(1, Some(outdated))).await.expect("it has expired, but nobody else has it");
+    store
+        .append(step(1, Some(outdated)))
+        .await
+        .expect("it has expired, but nobody else has it");
     let newest = held(&store, HolderId::new(), LONG).await;
     let before = Picture::of(&store, &[&stream], &[&FOLLOWER]).await;
     match store.append(step(2, Some(outdated))).await {
-        Err(StoreError::LeaseLost { follower, token, current }) => {
+        Err(StoreError::LeaseLost {
+            follower,
+            token,
+            current,
+        }) => {
             assert_eq!((follower, token, current), (FOLLOWER, outdated, newest));
         }
         other => panic!("the token is outdated, but {other:?}"),
     }
-    assert_eq!(before, Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await, "nothing may be written");
-    store.append(step(2, Some(newest))).await.expect("the newest token");
+    assert_eq!(
+        before,
+        Picture::of(&fixture.open().await, &[&stream], &[&FOLLOWER]).await,
+        "nothing may be written"
+    );
+    store
+        .append(step(2, Some(newest)))
+        .await
+        .expect("the newest token");
     store.append(step(3, None)).await.expect("no token");
     assert_eq!(stream_of(&store, &stream).await.len(), 4);
 }
@@ -125,10 +179,16 @@ pub async fn released_lease_is_free_at_once<F: Fixture>(fixture: &F) {
     let (store, other) = (fixture.open().await, fixture.open().await);
     let (ours, theirs) = (HolderId::new(), HolderId::new());
     let first = held(&store, ours, LONG).await;
-    store.release(&FOLLOWER, store.log_id(), first).await.expect("leases can be released");
+    store
+        .release(&FOLLOWER, store.log_id(), first)
+        .await
+        .expect("leases can be released");
     let second = held(&other, theirs, LONG).await;
     assert!(second > first, "{second} after {first}");
-    store.release(&FOLLOWER, store.log_id(), first).await.expect("leases can be released");
+    store
+        .release(&FOLLOWER, store.log_id(), first)
+        .await
+        .expect("leases can be released");
     assert_taken(&store, ours, theirs).await;
 }
 
@@ -136,27 +196,66 @@ pub async fn released_lease_is_free_at_once<F: Fixture>(fixture: &F) {
 pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
     let (store, other) = (fixture.open().await, fixture.open().await);
     let seen = async |follower: &Name, upstream| {
-        let holder = other.lease_holder(follower, upstream).await.expect("holders can be seen");
-        holder.map(|LeaseHolder { holder, token, expires_in }| {
-            assert!(!expires_in.is_zero() && expires_in <= LONG, "it lasts {expires_in:?}");
-            (holder, token)
-        })
+        let holder = other
+            .lease_holder(follower, upstream)
+            .await
+            .expect("holders can be seen");
+        holder.map(
+            |LeaseHolder {
+                 holder,
+                 token,
+                 expires_in,
+             }| {
+                assert!(
+                    !expires_in.is_zero() && expires_in <= LONG,
+                    "it lasts {expires_in:?}"
+                );
+                (holder, token)
+            },
+        )
     };
     let (ours, theirs) = (HolderId::new(), HolderId::new());
-    assert_eq!(seen(&FOLLOWER, store.log_id()).await, None, "nobody has asked for it");
+    assert_eq!(
+        seen(&FOLLOWER, store.log_id()).await,
+        None,
+        "nobody has asked for it"
+    );
     let first = held(&store, ours, SHORT).await;
-    assert_eq!(held(&store, ours, LONG).await, first, "renewed by its holder");
+    assert_eq!(
+        held(&store, ours, LONG).await,
+        first,
+        "renewed by its holder"
+    );
     assert_taken(&store, theirs, ours).await;
-    assert_eq!(seen(&FOLLOWER, store.log_id()).await, Some((ours, first)), "whoever asks in vain changes nothing");
+    assert_eq!(
+        seen(&FOLLOWER, store.log_id()).await,
+        Some((ours, first)),
+        "whoever asks in vain changes nothing"
+    );
     assert_eq!(seen(&FOLLOWER, LogId::new()).await, None, "another log");
-    assert_eq!(seen(&"Statements".into(), store.log_id()).await, None, "another follower");
-    store.release(&FOLLOWER, store.log_id(), first).await.expect("leases can be released");
-    assert_eq!(seen(&FOLLOWER, store.log_id()).await, None, "it was given back");
+    assert_eq!(
+        seen(&"Statements".into(), store.log_id()).await,
+        None,
+        "another follower"
+    );
+    store
+        .release(&FOLLOWER, store.log_id(), first)
+        .await
+        .expect("leases can be released");
+    assert_eq!(
+        seen(&FOLLOWER, store.log_id()).await,
+        None,
+        "it was given back"
+    );
 
     let second = held(&store, theirs, SHORT).await;
     assert!(second > first, "{second} after {first}");
     sleep(SHORT + SHORT / 3).await;
-    assert_eq!(seen(&FOLLOWER, store.log_id()).await, None, "it has expired");
+    assert_eq!(
+        seen(&FOLLOWER, store.log_id()).await,
+        None,
+        "it has expired"
+    );
     let third = held(&store, ours, LONG).await;
     assert_eq!(seen(&FOLLOWER, store.log_id()).await, Some((ours, third)));
 }
@@ -165,14 +264,36 @@ pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
 pub async fn leases_are_independent<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     held(&store, HolderId::new(), LONG).await;
-    let elsewhere = store.lease(request(HolderId::new(), LogId::new(), LONG)).await;
-    assert!(matches!(elsewhere, Ok(Lease::Held { .. })), "another log, but {elsewhere:?}");
-    let other = LeaseRequest { follower: "FOLLOWER".into(), ..request(HolderId::new(), store.log_id(), LONG) };
+    let elsewhere = store
+        .lease(request(HolderId::new(), LogId::new(), LONG))
+        .await;
+    assert!(
+        matches!(elsewhere, Ok(Lease::Held { .. })),
+        "another log, but {elsewhere:?}"
+    );
+    let other = LeaseRequest {
+        follower: "FOLLOWER".into(),
+        ..request(HolderId::new(), store.log_id(), LONG)
+    };
     let other = store.lease(other).await;
-    assert!(matches!(other, Ok(Lease::Held { .. })), "another follower, but {other:?}");
-    let nameless = LeaseRequest { follower: "".into(), ..request(HolderId::new(), store.log_id(), LONG) };
+    assert!(
+        matches!(other, Ok(Lease::Held { .. })),
+        "another follower, but {other:?}"
+    );
+    let nameless = LeaseRequest {
+        follower: "".into(),
+        ..request(HolderId::new(), store.log_id(), LONG)
+    };
     assert_invalid(store.lease(nameless).await, "no name");
-    for duration in [Duration::ZERO, LeaseRequest::DURATION_MAX + Duration::from_secs(1)] {
-        assert_invalid(store.lease(request(HolderId::new(), store.log_id(), duration)).await, "no such duration");
+    for duration in [
+        Duration::ZERO,
+        LeaseRequest::DURATION_MAX + Duration::from_secs(1),
+    ] {
+        assert_invalid(
+            store
+                .lease(request(HolderId::new(), store.log_id(), duration))
+                .await,
+            "no such duration",
+        );
     }
 }

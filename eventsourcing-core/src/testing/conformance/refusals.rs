@@ -21,21 +21,34 @@ const OTHER: Name = Name::from_static("other");
 async fn begin_and_write(store: &impl EventStore) -> Box<dyn Transaction> {
     let mut transaction = begin(store).await;
     let step = step_from(0, store.log_id()).by(OTHER).to(1);
-    transaction.step(&step).await.expect("the other follower is at 0");
+    transaction
+        .step(&step)
+        .await
+        .expect("the other follower is at 0");
     write(&mut *transaction, "before").await;
     transaction
 }
 
 async fn write(transaction: &mut dyn Transaction, account: &str) {
-    transaction.execute(INSERT, &values![account]).await.expect("the table is there");
+    transaction
+        .execute(INSERT, &values![account])
+        .await
+        .expect("the table is there");
 }
 
 async fn assert_nothing_written<F: Fixture>(fixture: &F, what: &str) {
     let fresh = fixture.open().await;
-    let rows = database_of(&fresh).query("SELECT account FROM entries", &[]).await.expect("the table is there");
+    let rows = database_of(&fresh)
+        .query("SELECT account FROM entries", &[])
+        .await
+        .expect("the table is there");
     assert_eq!(rows, [], "after {what}");
     for follower in [&OTHER, &FOLLOWER] {
-        assert_eq!(tracking_of(&fresh, follower, fresh.log_id()).await, Position::ZERO, "{follower} after {what}");
+        assert_eq!(
+            tracking_of(&fresh, follower, fresh.log_id()).await,
+            Position::ZERO,
+            "{follower} after {what}"
+        );
     }
 }
 
@@ -48,7 +61,10 @@ pub async fn commit_after_a_refused_step_writes_nothing_and_says_so<F: Fixture>(
     let steps: [(&str, Tracking); 3] = [
         ("a step from elsewhere", step_from(3, log_id).to(4)),
         ("a step backwards", step_from(4, log_id).to(3)),
-        ("a follower without a name", step_from(0, log_id).by("").to(1)),
+        (
+            "a follower without a name",
+            step_from(0, log_id).by("").to(1),
+        ),
     ];
     for (what, step) in &steps {
         for goes_on in [false, true] {
@@ -60,15 +76,33 @@ pub async fn commit_after_a_refused_step_writes_nothing_and_says_so<F: Fixture>(
             }
             if goes_on {
                 let sound = step_from(0, log_id).to(1);
-                assert!(transaction.step(&sound).await.is_err(), "a step after {what}");
-                assert!(transaction.execute(INSERT, &values!["after"]).await.is_err(), "a statement after {what}");
-                assert!(transaction.query("SELECT account FROM entries", &[]).await.is_err(), "a query after {what}");
+                assert!(
+                    transaction.step(&sound).await.is_err(),
+                    "a step after {what}"
+                );
+                assert!(
+                    transaction
+                        .execute(INSERT, &values!["after"])
+                        .await
+                        .is_err(),
+                    "a statement after {what}"
+                );
+                assert!(
+                    transaction
+                        .query("SELECT account FROM entries", &[])
+                        .await
+                        .is_err(),
+                    "a query after {what}"
+                );
             }
             assert_invalid(transaction.commit().await, what);
             assert_nothing_written(fixture, what).await;
         }
     }
-    assert_eq!(before, Picture::of(&fixture.open().await, &[], &[&FOLLOWER, &OTHER]).await);
+    assert_eq!(
+        before,
+        Picture::of(&fixture.open().await, &[], &[&FOLLOWER, &OTHER]).await
+    );
     assert_goes_on(&store).await;
 }
 
@@ -82,7 +116,10 @@ pub async fn commit_after_a_refused_statement_writes_nothing_and_says_so<F: Fixt
         ("INSERT INTO entries (account) VALUES ($1)", vec![]),
         ("not a statement", vec![]),
         ("SELECT account FROM missing", vec![]),
-        ("SELECT account FROM entries WHERE account = $1", values!["Ada", 2_i64].to_vec()),
+        (
+            "SELECT account FROM entries WHERE account = $1",
+            values!["Ada", 2_i64].to_vec(),
+        ),
         ("COMMIT", vec![]),
         ("/* at last */ COMMIT", vec![]),
         ("-- at last\nEND", vec![]),
@@ -102,7 +139,13 @@ pub async fn commit_after_a_refused_statement_writes_nothing_and_says_so<F: Fixt
             };
             assert!(refused.is_err(), "{sql} is refused");
             if queried {
-                assert!(transaction.execute(INSERT, &values!["after"]).await.is_err(), "a statement after {sql}");
+                assert!(
+                    transaction
+                        .execute(INSERT, &values!["after"])
+                        .await
+                        .is_err(),
+                    "a statement after {sql}"
+                );
             }
             assert_invalid(transaction.commit().await, sql);
             assert_nothing_written(fixture, sql).await;
@@ -131,7 +174,10 @@ pub async fn commit_after_a_dropped_operation_writes_nothing_and_says_so<F: Fixt
         }
         dropped += 1;
         let committed = transaction.commit().await;
-        assert!(matches!(committed, Err(StoreError::Unavailable { .. })), "an answer stayed out, but {committed:?}");
+        assert!(
+            matches!(committed, Err(StoreError::Unavailable { .. })),
+            "an answer stayed out, but {committed:?}"
+        );
         assert_nothing_written(fixture, "a dropped future").await;
     }
     assert!(dropped > 0, "every operation is answered at once");
@@ -146,9 +192,15 @@ async fn drop_after_one_poll(operation: impl Future) -> bool {
 /// Appends and transactions go on as if nothing had happened.
 async fn assert_goes_on(store: &impl EventStore) {
     let stream = stream();
-    store.append(append_to(&stream, "one")).await.expect("any version");
+    store
+        .append(append_to(&stream, "one"))
+        .await
+        .expect("any version");
     commit(begin_and_write(store).await).await;
-    let rows = database_of(store).query("SELECT account FROM entries", &[]).await.expect("the table is there");
+    let rows = database_of(store)
+        .query("SELECT account FROM entries", &[])
+        .await
+        .expect("the table is there");
     assert_eq!(rows.len(), 1);
     assert_eq!(stream_of(store, &stream).await.len(), 1);
 }

@@ -4,19 +4,25 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::store::{
-    Appended, EventStore, Load, Loaded, LogId, LogQuery, Name, Notebook, NotesQuery, Position, StoreError, StoredEvent,
-    StreamId, StreamQuery, Version,
+    Appended, EventStore, Load, Loaded, LogId, LogQuery, Name, Notebook, NotesQuery, Position,
+    StoreError, StoredEvent, StreamId, StreamQuery, Version,
 };
 
 use super::given::FINGERPRINT;
 
 /// All events of a stream.
 pub(super) async fn stream_of(store: &impl EventStore, stream: &StreamId) -> Vec<StoredEvent> {
-    store.read_stream(StreamQuery::new(stream.clone())).await.expect("a stream can be read")
+    store
+        .read_stream(StreamQuery::new(stream.clone()))
+        .await
+        .expect("a stream can be read")
 }
 
 pub(super) async fn version_of(store: &impl EventStore, stream: &StreamId) -> Version {
-    stream_of(store, stream).await.last().map_or(Version::ZERO, |event| event.version)
+    stream_of(store, stream)
+        .await
+        .last()
+        .map_or(Version::ZERO, |event| event.version)
 }
 
 /// All events of the log, by following ceilings up to the head.
@@ -29,7 +35,10 @@ pub(super) async fn follow(store: &impl EventStore, mut query: LogQuery) -> Vec<
     let head = head_of(store).await;
     let mut events = Vec::new();
     while query.after < head {
-        let page = store.read_log(query.clone()).await.expect("the log can be read");
+        let page = store
+            .read_log(query.clone())
+            .await
+            .expect("the log can be read");
         if page.ceiling <= query.after {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -44,16 +53,33 @@ pub(super) async fn head_of(store: &impl EventStore) -> Position {
 }
 
 pub(super) async fn newest_of(store: &impl EventStore) -> Position {
-    store.newest_position().await.expect("the newest position can be read")
+    store
+        .newest_position()
+        .await
+        .expect("the newest position can be read")
 }
 
-pub(super) async fn tracking_of(store: &impl EventStore, follower: &Name, upstream: LogId) -> Position {
-    store.tracking(follower, upstream).await.expect("tracking can be read")
+pub(super) async fn tracking_of(
+    store: &impl EventStore,
+    follower: &Name,
+    upstream: LogId,
+) -> Position {
+    store
+        .tracking(follower, upstream)
+        .await
+        .expect("tracking can be read")
 }
 
 /// Where the follower is, and all its notes.
-pub(super) async fn notebook_of(store: &impl EventStore, follower: &Name, upstream: LogId) -> Notebook {
-    store.notes(NotesQuery::new(follower.clone(), upstream, "")).await.expect("notes can be read")
+pub(super) async fn notebook_of(
+    store: &impl EventStore,
+    follower: &Name,
+    upstream: LogId,
+) -> Notebook {
+    store
+        .notes(NotesQuery::new(follower.clone(), upstream, ""))
+        .await
+        .expect("notes can be read")
 }
 
 /// The whole stream and the snapshot written with the usual fingerprint.
@@ -75,7 +101,11 @@ pub(super) fn versions_of(events: &[StoredEvent]) -> Vec<u64> {
 }
 
 pub(super) fn loaded_versions(loaded: &Loaded) -> Vec<u64> {
-    loaded.events.iter().map(|event| event.version.as_u64()).collect()
+    loaded
+        .events
+        .iter()
+        .map(|event| event.version.as_u64())
+        .collect()
 }
 
 pub(super) fn positions_of(events: &[StoredEvent]) -> Vec<Position> {
@@ -84,8 +114,14 @@ pub(super) fn positions_of(events: &[StoredEvent]) -> Vec<Position> {
 
 pub(super) fn assert_positions_grow(events: &[StoredEvent]) {
     let positions = positions_of(events);
-    assert!(positions.is_sorted_by(|one, next| one < next), "positions must grow: {positions:?}");
-    assert!(positions.iter().all(|position| *position > Position::ZERO), "positions start after zero: {positions:?}");
+    assert!(
+        positions.is_sorted_by(|one, next| one < next),
+        "positions must grow: {positions:?}"
+    );
+    assert!(
+        positions.iter().all(|position| *position > Position::ZERO),
+        "positions start after zero: {positions:?}"
+    );
 }
 
 /// Everything a reader can see of a few streams and followers. Two are equal if nothing was written in between.
@@ -100,7 +136,11 @@ pub(super) struct Picture {
 }
 
 impl Picture {
-    pub(super) async fn of(store: &impl EventStore, streams: &[&StreamId], followers: &[&Name]) -> Self {
+    pub(super) async fn of(
+        store: &impl EventStore,
+        streams: &[&StreamId],
+        followers: &[&Name],
+    ) -> Self {
         let mut picture = Self {
             head: head_of(store).await,
             log: log_of(store).await,
@@ -111,11 +151,17 @@ impl Picture {
         };
         for stream in streams {
             picture.streams.push(stream_of(store, stream).await);
-            picture.loaded.push(loaded(store, stream, Version::MAX).await);
+            picture
+                .loaded
+                .push(loaded(store, stream, Version::MAX).await);
         }
         for follower in followers {
-            picture.tracking.push(tracking_of(store, follower, store.log_id()).await);
-            picture.notebooks.push(notebook_of(store, follower, store.log_id()).await);
+            picture
+                .tracking
+                .push(tracking_of(store, follower, store.log_id()).await);
+            picture
+                .notebooks
+                .push(notebook_of(store, follower, store.log_id()).await);
         }
         picture
     }
@@ -123,15 +169,27 @@ impl Picture {
 
 pub(super) fn assert_conflict(result: Result<Appended, StoreError>, on: &StreamId, at: Version) {
     match result {
-        Err(StoreError::Conflict { stream, actual, .. }) => assert_eq!((&stream, actual), (on, at), "what conflicts"),
+        Err(StoreError::Conflict { stream, actual, .. }) => {
+            assert_eq!((&stream, actual), (on, at), "what conflicts")
+        }
         other => panic!("expected a conflict on {on} at version {at}, found {other:?}"),
     }
 }
 
-pub(super) fn assert_tracking_conflict<T: Debug>(result: Result<T, StoreError>, of: &Name, at: u64) {
+pub(super) fn assert_tracking_conflict<T: Debug>(
+    result: Result<T, StoreError>,
+    of: &Name,
+    at: u64,
+) {
     match result {
-        Err(StoreError::TrackingConflict { follower, actual, .. }) => {
-            assert_eq!((&follower, actual.as_u64()), (of, at), "where the follower is");
+        Err(StoreError::TrackingConflict {
+            follower, actual, ..
+        }) => {
+            assert_eq!(
+                (&follower, actual.as_u64()),
+                (of, at),
+                "where the follower is"
+            );
         }
         other => panic!("expected a conflict of follower {of} at position {at}, found {other:?}"),
     }
@@ -139,7 +197,9 @@ pub(super) fn assert_tracking_conflict<T: Debug>(result: Result<T, StoreError>, 
 
 pub(super) fn assert_invalid<T>(result: Result<T, StoreError>, what: &str) {
     match result {
-        Err(StoreError::Invalid { reason }) => assert!(!reason.is_empty(), "{what}: the reason is missing"),
+        Err(StoreError::Invalid { reason }) => {
+            assert!(!reason.is_empty(), "{what}: the reason is missing")
+        }
         Err(other) => panic!("{what} must be invalid, found {other:?}"),
         Ok(_) => panic!("{what} must be invalid, but was accepted"),
     }

@@ -92,11 +92,19 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         visitor.visit_unit()
     }
 
-    fn deserialize_unit_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_unit_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
         visitor.visit_unit()
     }
 
-    fn deserialize_newtype_struct<V: Visitor<'de>>(self, _: &'static str, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        _: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
         visitor.visit_newtype_struct(self.part(0)?)
     }
 
@@ -104,7 +112,11 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         visitor.visit_seq(self.elements())
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
         visitor.visit_seq(self.parts(length))
     }
 
@@ -143,8 +155,13 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         visitor: V,
     ) -> Result<V::Value, Unfit> {
         let kind = self.kind(variants.len() as u32) as usize;
-        let variant = variants.get(kind).ok_or_else(|| Unfit::custom("an enum without variants"))?;
-        visitor.visit_enum(Variant { name: variant, fields: self.part(kind)? })
+        let variant = variants
+            .get(kind)
+            .ok_or_else(|| Unfit::custom("an enum without variants"))?;
+        visitor.visit_enum(Variant {
+            name: variant,
+            fields: self.part(kind)?,
+        })
     }
 
     fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {

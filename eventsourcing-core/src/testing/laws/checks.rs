@@ -8,7 +8,9 @@ use super::sample::stored;
 use super::view::{Printer, View, is_same, sorted};
 use crate::codec::Encoding;
 use crate::root::{AnyRoot, LoadError};
-use crate::store::{Loaded, LoadedEvent, Name, NewEvent, Position, StoredEvent, StoredSnapshot, Version};
+use crate::store::{
+    Loaded, LoadedEvent, Name, NewEvent, Position, StoredEvent, StoredSnapshot, Version,
+};
 use crate::{Aggregate, Codec, CodecError, Event, Id, Root};
 
 /// The laws say themselves what was not read as it was written.
@@ -22,15 +24,33 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    pub(super) fn of<A: Aggregate>(events: &[A::Event], printer: Option<Printer<A>>) -> Result<Self, String> {
-        let root = Root::<A>::with_id(id(), events.iter().map(Event::duplicate).collect::<Vec<_>>());
-        let encoded = root.encode(ALONE, b"{}").map_err(|error| with_causes(&error))?;
-        let stored = encoded.into_iter().zip(1..).map(|(event, version)| to_stored::<A>(event, version)).collect();
-        Ok(Self { view: View::of(&*root, printer)?, stored })
+    pub(super) fn of<A: Aggregate>(
+        events: &[A::Event],
+        printer: Option<Printer<A>>,
+    ) -> Result<Self, String> {
+        let root = Root::<A>::with_id(
+            id(),
+            events.iter().map(Event::duplicate).collect::<Vec<_>>(),
+        );
+        let encoded = root
+            .encode(ALONE, b"{}")
+            .map_err(|error| with_causes(&error))?;
+        let stored = encoded
+            .into_iter()
+            .zip(1..)
+            .map(|(event, version)| to_stored::<A>(event, version))
+            .collect();
+        Ok(Self {
+            view: View::of(&*root, printer)?,
+            stored,
+        })
     }
 
     /// The law that decide-then-fold equals replay.
-    pub(super) fn check_replay<A: Aggregate>(&self, printer: Option<Printer<A>>) -> Result<(), String> {
+    pub(super) fn check_replay<A: Aggregate>(
+        &self,
+        printer: Option<Printer<A>>,
+    ) -> Result<(), String> {
         for _ in 0..2 {
             let replayed = self.replay::<A>(printer)?;
             if !self.view.is_same(&replayed) {
@@ -48,7 +68,10 @@ impl Recording {
     }
 
     /// The law that a snapshot and the events after it equal all events, at every version.
-    pub(super) fn check_snapshots<A: Aggregate>(&self, printer: Option<Printer<A>>) -> Result<(), String> {
+    pub(super) fn check_snapshots<A: Aggregate>(
+        &self,
+        printer: Option<Printer<A>>,
+    ) -> Result<(), String> {
         let whole = self.replay::<A>(printer)?;
         for at in 1..=self.stored.len() {
             let (before, after) = self.stored.split_at(at);
@@ -78,10 +101,17 @@ pub(super) fn check_codec<A: Aggregate>(events: &[A::Event]) -> Result<(), Strin
             return Err(format!("{} is read as {} events", written.name, read.len()));
         };
         let value = Codec::decode_value(&written).map_err(|error| with_causes(&error))?;
-        let again = || read_once::<A::Event>(&written).ok().and_then(|mut read| Some(read.pop()?.1));
+        let again = || {
+            read_once::<A::Event>(&written)
+                .ok()
+                .and_then(|mut read| Some(read.pop()?.1))
+        };
         if *index != event.index() || !is_same(payload, &value, again) {
             let read = A::Event::TYPES[*index].name;
-            return Err(format!("{} {value} is written, and {read} {payload} is read", written.name));
+            return Err(format!(
+                "{} {value} is written, and {read} {payload} is read",
+                written.name
+            ));
         }
         read_back(event)?;
     }
@@ -96,8 +126,13 @@ fn read_back<E: Event>(event: &E) -> Result<(), String> {
         Codec::MessagePack,
     ];
     for codec in codecs {
-        let encoding = Encoding { reads_back: true, ..codec.into() };
-        encoding.encode_event(event).map_err(|error| format!("by the codec {codec:?}, {}", with_causes(&error)))?;
+        let encoding = Encoding {
+            reads_back: true,
+            ..codec.into()
+        };
+        encoding
+            .encode_event(event)
+            .map_err(|error| format!("by the codec {codec:?}, {}", with_causes(&error)))?;
     }
     Ok(())
 }
@@ -110,12 +145,18 @@ pub(super) fn encode<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
 /// What a stored event is read as: which of the types, and the fields. Reading it again must give the same.
 pub(super) fn read_twice<E: Event>(stored: &StoredEvent) -> Result<Vec<(usize, Value)>, String> {
     let (once, again) = (read_once::<E>(stored)?, read_once::<E>(stored)?);
-    let is_same = |((index, payload), (index_again, payload_again)): (&(usize, Value), &(usize, Value))| {
-        index == index_again && sorted(payload) == sorted(payload_again)
-    };
+    let is_same =
+        |((index, payload), (index_again, payload_again)): (&(usize, Value), &(usize, Value))| {
+            index == index_again && sorted(payload) == sorted(payload_again)
+        };
     match once.len() == again.len() && once.iter().zip(&again).all(is_same) {
         true => Ok(once),
-        false => Err(format!("{} is read as {}, and read again as {}", stored.name, shown(&once), shown(&again))),
+        false => Err(format!(
+            "{} is read as {}, and read again as {}",
+            stored.name,
+            shown(&once),
+            shown(&again)
+        )),
     }
 }
 
@@ -131,11 +172,18 @@ fn read_once<E: Event>(stored: &StoredEvent) -> Result<Vec<(usize, Value)>, Stri
 }
 
 fn shown(read: &[(usize, Value)]) -> String {
-    read.iter().map(|(_, payload)| payload.to_string()).collect::<Vec<_>>().join(", ")
+    read.iter()
+        .map(|(_, payload)| payload.to_string())
+        .collect::<Vec<_>>()
+        .join(", ")
 }
 
 fn stored_as_json(of: &StoredEvent, payload: Vec<u8>) -> StoredEvent {
-    StoredEvent { codec: Codec::Json.id(), payload, ..of.clone() }
+    StoredEvent {
+        codec: Codec::Json.id(),
+        payload,
+        ..of.clone()
+    }
 }
 
 fn id<A: Aggregate>() -> Id<A> {
@@ -143,25 +191,61 @@ fn id<A: Aggregate>() -> Id<A> {
 }
 
 fn to_stored<A: Aggregate>(event: NewEvent, version: u64) -> StoredEvent {
-    let NewEvent { name, schema_version, codec, payload, metadata } = event;
+    let NewEvent {
+        name,
+        schema_version,
+        codec,
+        payload,
+        metadata,
+    } = event;
     let (position, stream) = (Position::new(version), id::<A>().stream());
     let (version, recorded_at) = (Version::new(version), jiff::Timestamp::UNIX_EPOCH);
-    StoredEvent { position, stream, version, recorded_at, name, schema_version, codec, payload, metadata }
+    StoredEvent {
+        position,
+        stream,
+        version,
+        recorded_at,
+        name,
+        schema_version,
+        codec,
+        payload,
+        metadata,
+    }
 }
 
-fn load<A: Aggregate>(snapshot: Option<StoredSnapshot>, events: &[StoredEvent]) -> Result<Root<A>, String> {
-    match Root::from_loaded(id(), A::NAME, Loaded { snapshot, events: events.iter().map(LoadedEvent::from).collect() })
-    {
+fn load<A: Aggregate>(
+    snapshot: Option<StoredSnapshot>,
+    events: &[StoredEvent],
+) -> Result<Root<A>, String> {
+    match Root::from_loaded(
+        id(),
+        A::NAME,
+        Loaded {
+            snapshot,
+            events: events.iter().map(LoadedEvent::from).collect(),
+        },
+    ) {
         Ok(Some(root)) => Ok(root),
         Ok(None) => Err("nothing is there to load".into()),
-        Err(LoadError::Store(error)) => Err(format!("they cannot be loaded: {}", with_causes(&error))),
-        Err(LoadError::Snapshot(error)) => Err(format!("the snapshot cannot be read: {}", with_causes(&error))),
+        Err(LoadError::Store(error)) => {
+            Err(format!("they cannot be loaded: {}", with_causes(&error)))
+        }
+        Err(LoadError::Snapshot(error)) => Err(format!(
+            "the snapshot cannot be read: {}",
+            with_causes(&error)
+        )),
     }
 }
 
 fn snapshot<A: Aggregate>(root: &Root<A>) -> Result<StoredSnapshot, String> {
-    let snapshot = root.encode_snapshot(ALONE).map_err(|error| with_causes(&error))?;
-    Ok(StoredSnapshot { version: snapshot.version, codec: snapshot.codec, payload: snapshot.payload })
+    let snapshot = root
+        .encode_snapshot(ALONE)
+        .map_err(|error| with_causes(&error))?;
+    Ok(StoredSnapshot {
+        version: snapshot.version,
+        codec: snapshot.codec,
+        payload: snapshot.payload,
+    })
 }
 
 /// An error and what caused it.

@@ -43,9 +43,13 @@ fn decision<A: Aggregate, T: DeserializeOwned + 'static>(
 ) -> Decision<A> {
     let place = Place::of(1_000_000 + number);
     Decision {
-        learn: Box::new(move |lessons, rng| lessons.learn(place, rng, |pen, place| T::deserialize(pen.at(place)))),
+        learn: Box::new(move |lessons, rng| {
+            lessons.learn(place, rng, |pen, place| T::deserialize(pen.at(place)))
+        }),
         ask: Box::new(move |lessons, state, choices| {
-            let arguments = lessons.draw(place, choices, Numbers::Any, |pen, place| T::deserialize(pen.at(place)))?;
+            let arguments = lessons.draw(place, choices, Numbers::Any, |pen, place| {
+                T::deserialize(pen.at(place))
+            })?;
             decide(state, arguments)
         }),
     }

@@ -21,14 +21,24 @@ impl<A: Aggregate> Events<A> {
     /// # Errors
     /// Of one of the events no value can be made, or none creates the aggregate: what to do about it.
     pub(super) fn new(examples: &[A::Event], seed: Seed) -> Result<Self, String> {
-        let mut events = Self { lessons: Lessons::default(), examples: Vec::new(), creating: Vec::new() };
+        let mut events = Self {
+            lessons: Lessons::default(),
+            examples: Vec::new(),
+            creating: Vec::new(),
+        };
         let mut rng = seed.rng(1);
         for (index, event_type) in A::Event::TYPES.iter().enumerate() {
-            let examples = examples.iter().filter(|example| example.index() == index).map(Event::duplicate);
+            let examples = examples
+                .iter()
+                .filter(|example| example.index() == index)
+                .map(Event::duplicate);
             events.examples.push(examples.collect());
             if events.examples[index].is_empty() {
-                let learned = events.lessons.learn(Place::of(index), &mut rng, make::<A>(index));
-                learned.map_err(|refusal| cannot_be_drawn::<A>(index, event_type.name, &refusal))?;
+                let learned = events
+                    .lessons
+                    .learn(Place::of(index), &mut rng, make::<A>(index));
+                learned
+                    .map_err(|refusal| cannot_be_drawn::<A>(index, event_type.name, &refusal))?;
             }
         }
         events.creating = events.find_creating(&mut rng);
@@ -45,7 +55,9 @@ impl<A: Aggregate> Events<A> {
     /// An event of this type. The same choices make the same.
     pub(super) fn draw(&self, index: usize, choices: &[u64]) -> Option<A::Event> {
         match &*self.examples[index] {
-            [] => self.lessons.draw(Place::of(index), choices, Numbers::Small, make::<A>(index)),
+            [] => self
+                .lessons
+                .draw(Place::of(index), choices, Numbers::Small, make::<A>(index)),
             examples => {
                 let choice = choices.first().copied().unwrap_or(0);
                 Some(examples[(choice % examples.len() as u64) as usize].duplicate())
@@ -60,7 +72,8 @@ impl<A: Aggregate> Events<A> {
             let choices: Vec<u64> = (0..24).map(|_| rng.u64(..)).collect();
             let event = self.draw(index, &choices);
             // What panics is tried again, and reported, when the law is checked.
-            if event.is_some_and(|event| catching(|| A::fold_first(event).is_ok()).unwrap_or(true)) {
+            if event.is_some_and(|event| catching(|| A::fold_first(event).is_ok()).unwrap_or(true))
+            {
                 creating.insert(index);
             }
         }

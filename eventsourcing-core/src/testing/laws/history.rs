@@ -42,10 +42,19 @@ pub(super) struct World<A: Aggregate> {
 
 impl<A: Aggregate> World<A> {
     pub(super) fn play(&self, steps: &[Step]) -> History<A> {
-        let (mut history, mut state) = (History { events: Vec::new(), fault: None, decided: 0 }, None);
+        let (mut history, mut state) = (
+            History {
+                events: Vec::new(),
+                fault: None,
+                decided: 0,
+            },
+            None,
+        );
         for step in steps {
             let done = match &mut state {
-                None => self.create(step, &mut history).map(|created| state = created),
+                None => self
+                    .create(step, &mut history)
+                    .map(|created| state = created),
                 Some(state) => self.go_on(state, step, &mut history),
             };
             if let Err(fault) = done {
@@ -62,7 +71,9 @@ impl<A: Aggregate> World<A> {
             0 => usize::from(step.kind / 4) % A::Event::TYPES.len(),
             _ => self.creating(step),
         };
-        let Some(event) = self.events.draw(index, &step.choices) else { return Ok(None) };
+        let Some(event) = self.events.draw(index, &step.choices) else {
+            return Ok(None);
+        };
         history.events.push(event.duplicate());
         match catching(|| A::fold_first(event)) {
             Ok(Ok(state)) => return Ok(Some(state)),
@@ -83,9 +94,21 @@ impl<A: Aggregate> World<A> {
         }
     }
 
-    fn happen(&self, state: &mut A, index: usize, step: &Step, history: &mut History<A>) -> Result<(), Fault> {
-        let Some(event) = self.events.draw(index, &step.choices) else { return Ok(()) };
-        let before = self.events.creating.contains(&index).then(|| View::of(state, self.printer));
+    fn happen(
+        &self,
+        state: &mut A,
+        index: usize,
+        step: &Step,
+        history: &mut History<A>,
+    ) -> Result<(), Fault> {
+        let Some(event) = self.events.draw(index, &step.choices) else {
+            return Ok(());
+        };
+        let before = self
+            .events
+            .creating
+            .contains(&index)
+            .then(|| View::of(state, self.printer));
         history.events.push(event.duplicate());
         match catching(|| state.fold_next(event)) {
             Ok(Ok(())) => Ok(()),
@@ -118,8 +141,13 @@ impl<A: Aggregate> World<A> {
                 Ok(Ok(())) => {}
                 Ok(Err(_)) => {
                     return Err(Fault {
-                        reason: format!("a decision of a {} that exists decided on {name}, which creates one", A::NAME),
-                        advice: "let the decision return what can happen to an aggregate that exists".into(),
+                        reason: format!(
+                            "a decision of a {} that exists decided on {name}, which creates one",
+                            A::NAME
+                        ),
+                        advice:
+                            "let the decision return what can happen to an aggregate that exists"
+                                .into(),
                     });
                 }
                 Err(panic) => return Err(self.panic(panic)),
@@ -131,8 +159,14 @@ impl<A: Aggregate> World<A> {
     /// An event that creates, for an aggregate that exists. It is tried on a copy: if it can happen, it was not decided on.
     fn create_again(&self, step: &Step, history: &mut History<A>) -> Result<(), Fault> {
         let events = history.events.iter().map(Event::duplicate).collect();
-        let mut copy = History { events, fault: None, decided: 0 };
-        let Ok(Some(mut state)) = catching(|| fold::<A>(&copy.events)) else { return Ok(()) };
+        let mut copy = History {
+            events,
+            fault: None,
+            decided: 0,
+        };
+        let Ok(Some(mut state)) = catching(|| fold::<A>(&copy.events)) else {
+            return Ok(());
+        };
         let outcome = self.happen(&mut state, self.creating(step), step, &mut copy);
         if outcome.is_err() {
             history.events = copy.events;
@@ -146,7 +180,9 @@ impl<A: Aggregate> World<A> {
     }
 
     fn is_as_before(&self, before: Option<Result<View, String>>, state: &A) -> Result<(), Fault> {
-        let (Some(Ok(before)), Ok(after)) = (before, View::of(state, self.printer)) else { return Ok(()) };
+        let (Some(Ok(before)), Ok(after)) = (before, View::of(state, self.printer)) else {
+            return Ok(());
+        };
         match before.is_same(&after) {
             true => Ok(()),
             false => Err(Fault {
@@ -167,9 +203,15 @@ impl<A: Aggregate> World<A> {
                  decisions, and only what they decide on happens: `laws!({0}, decide = [{0}::…])`",
                 A::NAME
             ),
-            false => "let a decision refuse what the fold cannot take, or fold it without panicking".into(),
+            false => {
+                "let a decision refuse what the fold cannot take, or fold it without panicking"
+                    .into()
+            }
         };
-        Fault { reason: format!("the last of them was folded, and {panic}"), advice }
+        Fault {
+            reason: format!("the last of them was folded, and {panic}"),
+            advice,
+        }
     }
 }
 
@@ -177,15 +219,21 @@ impl<A: Aggregate> World<A> {
 fn fold<A: Aggregate>(events: &[A::Event]) -> Option<A> {
     let (first, rest) = events.split_first()?;
     let mut state = A::fold_first(first.duplicate()).ok()?;
-    rest.iter().try_for_each(|event| state.fold_next(event.duplicate())).ok()?;
+    rest.iter()
+        .try_for_each(|event| state.fold_next(event.duplicate()))
+        .ok()?;
     Some(state)
 }
 
 /// One line for each event.
 pub(super) fn lines<E: Event>(events: &[E]) -> String {
     let line = |(index, event): (usize, &E)| {
-        let payload = catching(|| encode(event).map_err(|error| error.to_string())).and_then(|encoded| encoded);
-        let payload = payload.map_or_else(|why| why, |bytes| String::from_utf8_lossy(&bytes).into_owned());
+        let payload = catching(|| encode(event).map_err(|error| error.to_string()))
+            .and_then(|encoded| encoded);
+        let payload = payload.map_or_else(
+            |why| why,
+            |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+        );
         format!("\n  {} {} {payload}", index + 1, event.event_type().name)
     };
     events.iter().enumerate().map(line).collect()

@@ -73,7 +73,13 @@ impl<A: Aggregate> Laws<A> {
     /// The laws, put to events that are drawn from their types.
     #[must_use]
     pub fn new() -> Self {
-        Self { examples: Vec::new(), decisions: Vec::new(), samples: Vec::new(), printer: None, seed: None }
+        Self {
+            examples: Vec::new(),
+            decisions: Vec::new(),
+            samples: Vec::new(),
+            printer: None,
+            seed: None,
+        }
     }
 
     /// Takes these instead of events that are drawn, for each type of event that is among them.
@@ -86,7 +92,8 @@ impl<A: Aggregate> Laws<A> {
     /// Once the aggregate is created only that happens to it which this decides on, or another decision given so.
     #[must_use]
     pub fn with_decision<Kind>(mut self, decide: impl Decide<A, Kind>) -> Self {
-        self.decisions.push(decide.into_decision(self.decisions.len()));
+        self.decisions
+            .push(decide.into_decision(self.decisions.len()));
         self
     }
 
@@ -120,10 +127,17 @@ impl<A: Aggregate> Laws<A> {
     /// # Panics
     /// The law is broken, or nothing could be tested.
     pub fn folding_never_panics(self) {
-        self.run("folding never panics", Faults::Count, |history| match history.fault {
-            None => Ok(()),
-            Some(fault) => Err(Broken { reason: fault.reason, advice: fault.advice }),
-        });
+        self.run(
+            "folding never panics",
+            Faults::Count,
+            |history| match history.fault {
+                None => Ok(()),
+                Some(fault) => Err(Broken {
+                    reason: fault.reason,
+                    advice: fault.advice,
+                }),
+            },
+        );
     }
 
     /// The state that recorded events is the one that is replayed from them, each time, also a second later.
@@ -137,8 +151,11 @@ impl<A: Aggregate> Laws<A> {
         let (began, printer, recordings) = (Instant::now(), self.printer, RefCell::new(Vec::new()));
         let seed = self.seed.unwrap_or_else(Seed::from_env);
         self.with_seed(seed).run(LAW, Faults::Forget, |history| {
-            let recording = Recording::of::<A>(&history.events, printer).map_err(|reason| broken(reason, advice))?;
-            recording.check_replay::<A>(printer).map_err(|reason| broken(reason, advice))?;
+            let recording = Recording::of::<A>(&history.events, printer)
+                .map_err(|reason| broken(reason, advice))?;
+            recording
+                .check_replay::<A>(printer)
+                .map_err(|reason| broken(reason, advice))?;
             let mut recordings = recordings.borrow_mut();
             if recordings.len() < LATER_REPLAYS_MAX {
                 recordings.push((history.events, recording));
@@ -150,7 +167,12 @@ impl<A: Aggregate> Laws<A> {
         recordings.sort_by_key(|(events, _)| events.len());
         for (events, recording) in recordings {
             if let Err(reason) = recording.check_replay::<A>(printer) {
-                fail::<A>(LAW, &events, &broken(format!("a second later, {reason}"), advice), Some(seed));
+                fail::<A>(
+                    LAW,
+                    &events,
+                    &broken(format!("a second later, {reason}"), advice),
+                    Some(seed),
+                );
             }
         }
     }
@@ -163,10 +185,17 @@ impl<A: Aggregate> Laws<A> {
         let advice = "let serde write and read every field of the state that the fold or a decision looks at: no `skip`, no \
                       lossy `with`";
         let printer = self.printer;
-        self.run("a snapshot and the events after it are all events", Faults::Forget, |history| {
-            let recording = Recording::of::<A>(&history.events, printer).map_err(|reason| broken(reason, advice))?;
-            recording.check_snapshots::<A>(printer).map_err(|reason| broken(reason, advice))
-        });
+        self.run(
+            "a snapshot and the events after it are all events",
+            Faults::Forget,
+            |history| {
+                let recording = Recording::of::<A>(&history.events, printer)
+                    .map_err(|reason| broken(reason, advice))?;
+                recording
+                    .check_snapshots::<A>(printer)
+                    .map_err(|reason| broken(reason, advice))
+            },
+        );
     }
 
     /// An event that is written is read as the same event. What earlier releases have stored is read too: there is a sample
@@ -187,8 +216,9 @@ impl<A: Aggregate> Laws<A> {
 
     fn run(self, law: &str, faults: Faults, check: impl Fn(History<A>) -> Result<(), Broken>) {
         let seed = self.seed.unwrap_or_else(Seed::from_env);
-        let world =
-            self.world(seed).unwrap_or_else(|reason| panic!("the law that {law} is not tested: {reason}\n{seed}"));
+        let world = self
+            .world(seed)
+            .unwrap_or_else(|reason| panic!("the law that {law} is not tested: {reason}\n{seed}"));
         let (tested, decided) = (Cell::new(0), Cell::new(0));
         let outcome = search(seed, |steps, _| {
             let mut history = world.play(steps);
@@ -201,13 +231,18 @@ impl<A: Aggregate> Laws<A> {
                 return Ok(());
             }
             let shown = lines(&history.events);
-            let outcome = catching(|| check(history)).unwrap_or_else(|panic| Err(broken(panic, "mend the panic")));
+            let outcome = catching(|| check(history))
+                .unwrap_or_else(|panic| Err(broken(panic, "mend the panic")));
             outcome.map_err(|broken| text(A::NAME, law, &shown, &broken, Some(seed)))
         });
         if let Err(text) = outcome {
             panic!("{text}");
         }
-        assert!(tested.get() > 0, "the law that {law} is not tested: no history of {} was found\n{seed}", A::NAME);
+        assert!(
+            tested.get() > 0,
+            "the law that {law} is not tested: no history of {} was found\n{seed}",
+            A::NAME
+        );
         assert!(
             world.decisions.is_empty() || decided.get() > 0,
             "the law that {law} is not tested: every decision of {} refused whatever was drawn; give `events = […]` from \
@@ -228,7 +263,11 @@ impl<A: Aggregate> Laws<A> {
                 )
             })?;
         }
-        Ok(World { events, decisions: self.decisions, printer: self.printer })
+        Ok(World {
+            events,
+            decisions: self.decisions,
+            printer: self.printer,
+        })
     }
 }
 
@@ -240,7 +279,10 @@ impl<A: Aggregate> Default for Laws<A> {
 
 impl<A: Aggregate> fmt::Debug for Laws<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Laws").field("aggregate", &A::NAME).field("samples", &self.samples).finish_non_exhaustive()
+        f.debug_struct("Laws")
+            .field("aggregate", &A::NAME)
+            .field("samples", &self.samples)
+            .finish_non_exhaustive()
     }
 }
 
@@ -260,7 +302,10 @@ struct Broken {
 }
 
 fn broken(reason: impl Into<String>, advice: impl Into<String>) -> Broken {
-    Broken { reason: reason.into(), advice: advice.into() }
+    Broken {
+        reason: reason.into(),
+        advice: advice.into(),
+    }
 }
 
 fn text(who: &str, law: &str, shown: &str, broken: &Broken, seed: Option<Seed>) -> String {

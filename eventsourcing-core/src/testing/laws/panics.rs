@@ -36,7 +36,10 @@ fn install() {
             let message = payload.downcast_ref::<&str>().copied();
             let message = message.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
             let message = message.unwrap_or("no message");
-            let place = panic.location().map(|location| format!(", at {location}")).unwrap_or_default();
+            let place = panic
+                .location()
+                .map(|location| format!(", at {location}"))
+                .unwrap_or_default();
             LAST.set(format!("it panicked: {message}{place}"));
         }));
     });

@@ -4,8 +4,8 @@ use std::vec;
 
 use serde::de::value::StrDeserializer;
 use serde::de::{
-    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess, VariantAccess,
-    Visitor,
+    DeserializeSeed, Deserializer, EnumAccess, Error as _, IntoDeserializer, MapAccess, SeqAccess,
+    VariantAccess, Visitor,
 };
 
 use super::pen::{Draw, Unfit};
@@ -15,16 +15,27 @@ const KEYS: usize = usize::MAX - 1;
 
 impl<'a> Draw<'a> {
     pub(super) fn parts(self, count: usize) -> Parts<'a> {
-        Parts { parts: (0..count).collect::<Vec<_>>().into_iter(), keys: None, of: self }
+        Parts {
+            parts: (0..count).collect::<Vec<_>>().into_iter(),
+            keys: None,
+            of: self,
+        }
     }
 
     /// As many elements of one kind.
     pub(super) fn elements(self) -> Parts<'a> {
-        Parts { parts: vec![0; self.list_length()].into_iter(), keys: None, of: self }
+        Parts {
+            parts: vec![0; self.list_length()].into_iter(),
+            keys: None,
+            of: self,
+        }
     }
 
     pub(super) fn fields(self, keys: &'static [&'static str]) -> Parts<'a> {
-        Parts { keys: Some(keys), ..self.parts(keys.len()) }
+        Parts {
+            keys: Some(keys),
+            ..self.parts(keys.len())
+        }
     }
 }
 
@@ -38,8 +49,14 @@ pub(super) struct Parts<'a> {
 impl<'de> SeqAccess<'de> for Parts<'_> {
     type Error = Unfit;
 
-    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Unfit> {
-        self.parts.next().map(|part| self.of.read_part(part, seed)).transpose()
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Unfit> {
+        self.parts
+            .next()
+            .map(|part| self.of.read_part(part, seed))
+            .transpose()
     }
 
     fn size_hint(&self) -> Option<usize> {
@@ -50,8 +67,13 @@ impl<'de> SeqAccess<'de> for Parts<'_> {
 impl<'de> MapAccess<'de> for Parts<'_> {
     type Error = Unfit;
 
-    fn next_key_seed<K: DeserializeSeed<'de>>(&mut self, seed: K) -> Result<Option<K::Value>, Unfit> {
-        let Some(part) = self.parts.as_slice().first().copied() else { return Ok(None) };
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Unfit> {
+        let Some(part) = self.parts.as_slice().first().copied() else {
+            return Ok(None);
+        };
         match self.keys {
             Some(keys) => seed.deserialize(keys[part].into_deserializer()).map(Some),
             None => self.of.read_part(KEYS, seed).map(Some),
@@ -59,7 +81,10 @@ impl<'de> MapAccess<'de> for Parts<'_> {
     }
 
     fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Unfit> {
-        let part = self.parts.next().ok_or_else(|| Unfit::custom("a value without a key"))?;
+        let part = self
+            .parts
+            .next()
+            .ok_or_else(|| Unfit::custom("a value without a key"))?;
         self.of.read_part(part, seed)
     }
 }
@@ -74,7 +99,10 @@ impl<'de, 'a> EnumAccess<'de> for Variant<'a> {
     type Error = Unfit;
     type Variant = Fields<'a>;
 
-    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Fields<'a>), Unfit> {
+    fn variant_seed<V: DeserializeSeed<'de>>(
+        self,
+        seed: V,
+    ) -> Result<(V::Value, Fields<'a>), Unfit> {
         let name: StrDeserializer<'_, Unfit> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, Fields(self.fields)))
     }
@@ -97,7 +125,11 @@ impl<'de> VariantAccess<'de> for Fields<'_> {
         self.0.deserialize_tuple(length, visitor)
     }
 
-    fn struct_variant<V: Visitor<'de>>(self, fields: &'static [&'static str], visitor: V) -> Result<V::Value, Unfit> {
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Unfit> {
         self.0.deserialize_struct("variant", fields, visitor)
     }
 }

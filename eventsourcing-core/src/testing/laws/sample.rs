@@ -30,12 +30,23 @@ impl Sample {
     /// A sample of these.
     #[must_use]
     pub fn new(name: impl Into<String>, version: u16, payload: Value) -> Self {
-        Self { name: name.into(), version, payload }
+        Self {
+            name: name.into(),
+            version,
+            payload,
+        }
     }
 
     pub(super) fn to_stored(&self, category: &'static str) -> StoredEvent {
-        let bytes = serde_json::to_vec(&self.payload).expect("a value of JSON can be written as JSON");
-        stored(category, self.name.as_str().into(), self.version, Codec::Json, bytes)
+        let bytes =
+            serde_json::to_vec(&self.payload).expect("a value of JSON can be written as JSON");
+        stored(
+            category,
+            self.name.as_str().into(),
+            self.version,
+            Codec::Json,
+            bytes,
+        )
     }
 }
 
@@ -54,10 +65,19 @@ impl From<crate::schema::Sample> for Sample {
 }
 
 /// An event that stands at version 1 of a stream.
-pub(super) fn stored(category: &'static str, name: Name, version: u16, codec: Codec, payload: Vec<u8>) -> StoredEvent {
+pub(super) fn stored(
+    category: &'static str,
+    name: Name,
+    version: u16,
+    codec: Codec,
+    payload: Vec<u8>,
+) -> StoredEvent {
     StoredEvent {
         position: Position::new(1),
-        stream: StreamId { category: Name::from_static(category), id: Uuid::nil() },
+        stream: StreamId {
+            category: Name::from_static(category),
+            id: Uuid::nil(),
+        },
         version: Version::FIRST,
         recorded_at: Timestamp::UNIX_EPOCH,
         name,

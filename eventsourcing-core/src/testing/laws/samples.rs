@@ -17,10 +17,15 @@ struct Version<'a> {
 pub(super) fn check<A: Aggregate>(samples: &[Sample]) -> Result<(), Broken> {
     samples.iter().try_for_each(read::<A>)?;
     let is_covered = |version: &Version<'_>| {
-        let is_one = |sample: &Sample| sample.version == version.number && version.names.contains(&&*sample.name);
+        let is_one = |sample: &Sample| {
+            sample.version == version.number && version.names.contains(&&*sample.name)
+        };
         samples.iter().any(is_one)
     };
-    match earlier_versions::<A::Event>().into_iter().find(|version| !is_covered(version)) {
+    match earlier_versions::<A::Event>()
+        .into_iter()
+        .find(|version| !is_covered(version))
+    {
         None => Ok(()),
         Some(Version { names, number }) => {
             let name = names[0];
@@ -28,7 +33,10 @@ pub(super) fn check<A: Aggregate>(samples: &[Sample]) -> Result<(), Broken> {
                 "give one as it is stored: `laws!({}, samples = [(\"{name}\", {number}, json!({{ … }}))])`",
                 A::NAME
             );
-            Err(broken(format!("there is no sample of version {number} of {name}, which stores may hold"), advice))
+            Err(broken(
+                format!("there is no sample of version {number} of {name}, which stores may hold"),
+                advice,
+            ))
         }
     }
 }
@@ -47,12 +55,23 @@ fn read<A: Aggregate>(sample: &Sample) -> Result<(), Broken> {
 
 /// Retired events are not among them: their payload is not looked at.
 fn earlier_versions<E: Event>() -> Vec<Version<'static>> {
-    let splits = E::FORMER.iter().filter(|former| former.index().is_none() && !former.is_retired());
-    let splits = splits.map(|former| Version { names: vec![former.name()], number: former.version_max().unwrap_or(1) });
+    let splits = E::FORMER
+        .iter()
+        .filter(|former| former.index().is_none() && !former.is_retired());
+    let splits = splits.map(|former| Version {
+        names: vec![former.name()],
+        number: former.version_max().unwrap_or(1),
+    });
     let upcast = E::TYPES.iter().enumerate().flat_map(|(index, event_type)| {
-        let names = E::FORMER.iter().filter(move |former| former.index() == Some(index)).map(Former::name);
+        let names = E::FORMER
+            .iter()
+            .filter(move |former| former.index() == Some(index))
+            .map(Former::name);
         let names: Vec<_> = [event_type.name].into_iter().chain(names).collect();
-        (1..event_type.version).map(move |number| Version { names: names.clone(), number })
+        (1..event_type.version).map(move |number| Version {
+            names: names.clone(),
+            number,
+        })
     });
     upcast.chain(splits).collect()
 }

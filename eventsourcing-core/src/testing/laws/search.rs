@@ -25,16 +25,23 @@ pub(super) fn any_steps(seed: Seed, case: u64) -> Vec<Step> {
     let mut rng = seed.rng(1_000 + case);
     let step = |rng: &mut fastrand::Rng| Step {
         kind: rng.u16(..),
-        choices: (0..rng.usize(..=CHOICES_MAX)).map(|_| rng.u16(..).into()).collect(),
+        choices: (0..rng.usize(..=CHOICES_MAX))
+            .map(|_| rng.u16(..).into())
+            .collect(),
     };
-    (0..rng.usize(1..=STEPS_MAX)).map(|_| step(&mut rng)).collect()
+    (0..rng.usize(1..=STEPS_MAX))
+        .map(|_| step(&mut rng))
+        .collect()
 }
 
 /// Checks histories until one breaks the law.
 ///
 /// # Errors
 /// What the check says of the shortest that was found.
-pub(super) fn search(seed: Seed, check: impl Fn(&[Step], u64) -> Result<(), String>) -> Result<(), String> {
+pub(super) fn search(
+    seed: Seed,
+    check: impl Fn(&[Step], u64) -> Result<(), String>,
+) -> Result<(), String> {
     for case in 0..CASES {
         let steps = any_steps(seed, case);
         if let Err(message) = check(&steps, case) {
@@ -44,7 +51,11 @@ pub(super) fn search(seed: Seed, check: impl Fn(&[Step], u64) -> Result<(), Stri
     Ok(())
 }
 
-fn shrink(mut steps: Vec<Step>, mut message: String, breaks: impl Fn(&[Step]) -> Option<String>) -> String {
+fn shrink(
+    mut steps: Vec<Step>,
+    mut message: String,
+    breaks: impl Fn(&[Step]) -> Option<String>,
+) -> String {
     let mut tries = 0..SHRINKS_MAX;
     loop {
         let mut tried = plainer(&steps).take_while(|_| tries.next().is_some());
@@ -59,7 +70,10 @@ fn shrink(mut steps: Vec<Step>, mut message: String, breaks: impl Fn(&[Step]) ->
 
 /// Each is a little plainer than `steps`, so that taking one of them again and again comes to an end.
 fn plainer(steps: &[Step]) -> impl Iterator<Item = Vec<Step>> {
-    let halves = [steps.len() / 2].into_iter().filter(|half| *half > 0).map(|half| steps[..half].to_vec());
+    let halves = [steps.len() / 2]
+        .into_iter()
+        .filter(|half| *half > 0)
+        .map(|half| steps[..half].to_vec());
     let without_one = (0..steps.len()).rev().map(|at| {
         let mut fewer = steps.to_vec();
         fewer.remove(at);
@@ -80,14 +94,20 @@ fn plainer_step(step: &Step) -> Vec<Step> {
     let mut plainer = Vec::new();
     for fewer in [0, choices.len() / 2, choices.len().saturating_sub(1)] {
         if fewer < choices.len() {
-            plainer.push(Step { kind: *kind, choices: choices[..fewer].to_vec() });
+            plainer.push(Step {
+                kind: *kind,
+                choices: choices[..fewer].to_vec(),
+            });
         }
     }
     for (at, choice) in choices.iter().enumerate() {
         for smaller in smaller(*choice) {
             let mut choices = choices.clone();
             choices[at] = smaller;
-            plainer.push(Step { kind: *kind, choices });
+            plainer.push(Step {
+                kind: *kind,
+                choices,
+            });
         }
     }
     plainer
@@ -96,8 +116,13 @@ fn plainer_step(step: &Step) -> Vec<Step> {
 /// Some numbers below this one, the smallest first. Its last four bits may mean something else than those before.
 fn smaller(choice: u64) -> impl Iterator<Item = u64> {
     let (number, rest) = (choice >> 4, choice & 15);
-    let halves = (0..16).map(move |bits| number >> bits).take_while(|cut| *cut > 0);
+    let halves = (0..16)
+        .map(move |bits| number >> bits)
+        .take_while(|cut| *cut > 0);
     let numbers = halves.map(move |cut| (number - cut) << 4 | rest);
-    let all = [0, choice & !15].into_iter().chain(numbers).chain([choice.saturating_sub(1)]);
+    let all = [0, choice & !15]
+        .into_iter()
+        .chain(numbers)
+        .chain([choice.saturating_sub(1)]);
     all.filter(move |smaller| *smaller < choice)
 }

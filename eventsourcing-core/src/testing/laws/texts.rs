@@ -15,10 +15,23 @@ pub(super) const KINDS: &[Kind] = &[
     |number| pick(number, &["2020-01-01", "2024-02-29", "1999-12-31"]),
     |number| pick(number, &["12:00:00", "00:00:00", "23:59:59.999999"]),
     |number| pick(number, &["2020-01-01T12:00:00", "2024-02-29T00:00:00"]),
-    |number| pick(number, &["2020-01-01T12:00:00+00:00[UTC]", "2024-02-29T00:00:00+00:00[UTC]"]),
+    |number| {
+        pick(
+            number,
+            &[
+                "2020-01-01T12:00:00+00:00[UTC]",
+                "2024-02-29T00:00:00+00:00[UTC]",
+            ],
+        )
+    },
     |number| pick(number, &["PT1H", "PT0S", "P1D", "PT90S"]),
     |number| pick(number, &["a@example.com", "alice.b+c@example.org"]),
-    |number| pick(number, &["https://example.com/", "https://example.org/a?b=c#d"]),
+    |number| {
+        pick(
+            number,
+            &["https://example.com/", "https://example.org/a?b=c#d"],
+        )
+    },
     |number| pick(number, &["127.0.0.1", "10.0.0.1", "255.255.255.255"]),
     |number| pick(number, &["::1", "2001:db8::1"]),
     |number| pick(number, &["127.0.0.1:80", "[::1]:8080"]),
@@ -26,14 +39,34 @@ pub(super) const KINDS: &[Kind] = &[
     |number| pick(number, &["DE", "US", "JP"]),
     |number| pick(number, &["en", "de-AT", "ja"]),
     |number| pick(number, &["1.0.0", "0.1.0-alpha.1"]),
-    |number| pick(number, &["00", "00ff00ff", "0123456789abcdef0123456789abcdef"]),
+    |number| {
+        pick(
+            number,
+            &["00", "00ff00ff", "0123456789abcdef0123456789abcdef"],
+        )
+    },
     |number| pick(number, &["true", "false"]),
 ];
 
-const WORDS: &[&str] = &["a", "Alice", "", "two words", "Zoë Ænima 🦀 长 العربية", "\"quoted\\\"\tand\n", "null", "0"];
+const WORDS: &[&str] = &[
+    "a",
+    "Alice",
+    "",
+    "two words",
+    "Zoë Ænima 🦀 长 العربية",
+    "\"quoted\\\"\tand\n",
+    "null",
+    "0",
+];
 
 /// What may stand where the numbers are not kept small.
-const LARGE_AMOUNTS: &[&str] = &["0", "-1", "0.001", "1000000000000", "79228162514264337593543950335"];
+const LARGE_AMOUNTS: &[&str] = &[
+    "0",
+    "-1",
+    "0.001",
+    "1000000000000",
+    "79228162514264337593543950335",
+];
 
 /// One of a few ids, so that events are about the same things.
 pub(super) fn known_id(number: u64) -> Uuid {

@@ -24,9 +24,15 @@ impl View {
     /// # Errors
     /// The state cannot be written.
     pub(super) fn of<A: Aggregate>(state: &A, printer: Option<Printer<A>>) -> Result<Self, String> {
-        let bytes = to_json(state).map_err(|error| format!("the state cannot be written: {error}"))?;
+        let bytes =
+            to_json(state).map_err(|error| format!("the state cannot be written: {error}"))?;
         let json = serde_json::from_slice(&bytes).map_err(|error| error.to_string())?;
-        Ok(Self { bytes, json, printed: printer.map(|print| print(state)), copy: copy::<A> })
+        Ok(Self {
+            bytes,
+            json,
+            printed: printer.map(|print| print(state)),
+            copy: copy::<A>,
+        })
     }
 
     pub(super) fn is_same(&self, other: &Self) -> bool {
@@ -71,13 +77,18 @@ pub(super) fn sorted(json: &Value) -> Value {
             elements.sort_by_key(Value::to_string);
             Value::Array(elements)
         }
-        Value::Object(fields) => fields.iter().map(|(key, value)| (key.clone(), sorted(value))).collect(),
+        Value::Object(fields) => fields
+            .iter()
+            .map(|(key, value)| (key.clone(), sorted(value)))
+            .collect(),
         other => other.clone(),
     }
 }
 
 fn words(text: &str) -> Vec<&str> {
-    let mut words: Vec<_> = text.split(|c: char| !c.is_alphanumeric() && c != '-').collect();
+    let mut words: Vec<_> = text
+        .split(|c: char| !c.is_alphanumeric() && c != '-')
+        .collect();
     words.sort_unstable();
     words
 }

@@ -8,14 +8,42 @@ use proptest::prelude::{Just, Strategy, any, prop_oneof};
 #[derive(Clone, Debug)]
 pub(super) enum Action {
     Append(Write),
-    ReadStream { stream: usize, from: u64, to: u64, limit: usize, backwards: bool },
-    Load { stream: usize, after: u64, to: u64, limit: usize, fingerprint: Option<u64> },
-    ReadLog { after_event: usize, limit: usize, filter: Wanted },
+    ReadStream {
+        stream: usize,
+        from: u64,
+        to: u64,
+        limit: usize,
+        backwards: bool,
+    },
+    Load {
+        stream: usize,
+        after: u64,
+        to: u64,
+        limit: usize,
+        fingerprint: Option<u64>,
+    },
+    ReadLog {
+        after_event: usize,
+        limit: usize,
+        filter: Wanted,
+    },
     Head,
     NewestPosition,
-    Receipts { after: Option<usize>, limit: usize },
-    Tracking { follower: usize, upstream: usize },
-    Notes { follower: usize, upstream: usize, prefix: usize, after: usize, limit: usize },
+    Receipts {
+        after: Option<usize>,
+        limit: usize,
+    },
+    Tracking {
+        follower: usize,
+        upstream: usize,
+    },
+    Notes {
+        follower: usize,
+        upstream: usize,
+        prefix: usize,
+        after: usize,
+        limit: usize,
+    },
     Reopen,
 }
 
@@ -109,13 +137,37 @@ pub(super) fn any_action() -> impl Strategy<Value = Action> {
 
 fn any_load() -> impl Strategy<Value = Action> {
     let after = prop_oneof![3 => Just(0), 1 => 0..VERSIONS];
-    (0..STREAMS, after, any_version(), any_limit(), option::of(0..FINGERPRINTS))
-        .prop_map(|(stream, after, to, limit, fingerprint)| Action::Load { stream, after, to, limit, fingerprint })
+    (
+        0..STREAMS,
+        after,
+        any_version(),
+        any_limit(),
+        option::of(0..FINGERPRINTS),
+    )
+        .prop_map(|(stream, after, to, limit, fingerprint)| Action::Load {
+            stream,
+            after,
+            to,
+            limit,
+            fingerprint,
+        })
 }
 
 fn any_range() -> impl Strategy<Value = Action> {
-    (0..STREAMS, 0..VERSIONS, any_version(), any_limit(), any::<bool>())
-        .prop_map(|(stream, from, to, limit, backwards)| Action::ReadStream { stream, from, to, limit, backwards })
+    (
+        0..STREAMS,
+        0..VERSIONS,
+        any_version(),
+        any_limit(),
+        any::<bool>(),
+    )
+        .prop_map(|(stream, from, to, limit, backwards)| Action::ReadStream {
+            stream,
+            from,
+            to,
+            limit,
+            backwards,
+        })
 }
 
 fn any_version() -> impl Strategy<Value = u64> {
@@ -128,31 +180,47 @@ fn any_limit() -> impl Strategy<Value = usize> {
 
 fn any_filter() -> impl Strategy<Value = Wanted> {
     let wanted = (vec(0..CATEGORIES, 0..3), vec(0..NAMES, 0..3), any::<bool>());
-    wanted.prop_map(|(categories, names, first_of_stream)| Wanted { categories, names, first_of_stream })
+    wanted.prop_map(|(categories, names, first_of_stream)| Wanted {
+        categories,
+        names,
+        first_of_stream,
+    })
 }
 
 fn any_write() -> impl Strategy<Value = Write> {
     let write = (
         -2_000_000_000..2_000_000_000_i64,
         vec(any_part(), 0..3),
-        (option::weighted(0.3, 0..COMMANDS), proptest::bool::weighted(0.1)),
+        (
+            option::weighted(0.3, 0..COMMANDS),
+            proptest::bool::weighted(0.1),
+        ),
         option::weighted(0.3, any_step()),
         vec(any_snapshot(), 0..2),
     );
-    write.prop_map(|(recorded_nanosecond, parts, (command, is_rejection), step, snapshots)| Write {
-        recorded_nanosecond,
-        parts,
-        command,
-        is_rejection,
-        step,
-        snapshots,
-    })
+    write.prop_map(
+        |(recorded_nanosecond, parts, (command, is_rejection), step, snapshots)| Write {
+            recorded_nanosecond,
+            parts,
+            command,
+            is_rejection,
+            step,
+            snapshots,
+        },
+    )
 }
 
 fn any_part() -> impl Strategy<Value = Part> {
-    let events = vec((0..NAMES, vec(any::<u8>(), 0..3)).prop_map(|(name, payload)| Event { name, payload }), 0..4);
+    let events = vec(
+        (0..NAMES, vec(any::<u8>(), 0..3)).prop_map(|(name, payload)| Event { name, payload }),
+        0..4,
+    );
     let part = (0..STREAMS, any_expectation(), events);
-    part.prop_map(|(stream, expectation, events)| Part { stream, expectation, events })
+    part.prop_map(|(stream, expectation, events)| Part {
+        stream,
+        expectation,
+        events,
+    })
 }
 
 fn any_expectation() -> impl Strategy<Value = Expectation> {
@@ -183,12 +251,22 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 fn any_notes() -> impl Strategy<Value = Action> {
     let of = (0..FOLLOWERS, 0..UPSTREAMS);
-    (of, 0..=NOTE_KEYS, 0..=NOTE_KEYS, any_limit()).prop_map(|((follower, upstream), prefix, after, limit)| {
-        Action::Notes { follower, upstream, prefix, after, limit }
-    })
+    (of, 0..=NOTE_KEYS, 0..=NOTE_KEYS, any_limit()).prop_map(
+        |((follower, upstream), prefix, after, limit)| Action::Notes {
+            follower,
+            upstream,
+            prefix,
+            after,
+            limit,
+        },
+    )
 }
 
 fn any_snapshot() -> impl Strategy<Value = Snapshot> {
     let snapshot = (0..STREAMS, 0..VERSIONS, 0..FINGERPRINTS);
-    snapshot.prop_map(|(stream, version, fingerprint)| Snapshot { stream, version, fingerprint })
+    snapshot.prop_map(|(stream, version, fingerprint)| Snapshot {
+        stream,
+        version,
+        fingerprint,
+    })
 }

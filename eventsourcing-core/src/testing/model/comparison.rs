@@ -5,11 +5,14 @@ use std::fmt::Debug;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::action::{Action, Expectation, FOLLOWERS, NOTE_KEYS, STREAMS, Step, UPSTREAMS, Wanted, Write};
+use super::action::{
+    Action, Expectation, FOLLOWERS, NOTE_KEYS, STREAMS, Step, UPSTREAMS, Wanted, Write,
+};
 use super::plain_store::{PlainStore, Refusal, Verdict};
 use crate::store::{
-    Append, Appended, CodecId, CommandId, EventStore, Expected, Filter, Fingerprint, Load, LogId, LogQuery, Name,
-    NewEvent, NewSnapshot, NotesQuery, Position, Revision, StoreError, StreamId, StreamQuery, Tracking, Version,
+    Append, Appended, CodecId, CommandId, EventStore, Expected, Filter, Fingerprint, Load, LogId,
+    LogQuery, Name, NewEvent, NewSnapshot, NotesQuery, Position, Revision, StoreError, StreamId,
+    StreamQuery, Tracking, Version,
 };
 use crate::testing::conformance::Fixture;
 
@@ -23,7 +26,11 @@ impl<F: Fixture> Comparison<F> {
     pub(super) async fn new() -> Self {
         let fixture = F::new().await;
         let store = fixture.open().await;
-        Self { fixture, store, model: PlainStore::default() }
+        Self {
+            fixture,
+            store,
+            model: PlainStore::default(),
+        }
     }
 
     /// # Errors
@@ -31,22 +38,56 @@ impl<F: Fixture> Comparison<F> {
     pub(super) async fn act(&mut self, action: &Action) -> Result<(), String> {
         match action {
             Action::Append(write) => self.append(write).await,
-            Action::ReadStream { stream, from, to, limit, backwards } => {
-                let query =
-                    StreamQuery::new(stream_id(*stream)).from(Version::new(*from)).to(Version::new(*to)).limit(*limit);
-                self.read_stream(if *backwards { query.backwards() } else { query }).await
+            Action::ReadStream {
+                stream,
+                from,
+                to,
+                limit,
+                backwards,
+            } => {
+                let query = StreamQuery::new(stream_id(*stream))
+                    .from(Version::new(*from))
+                    .to(Version::new(*to))
+                    .limit(*limit);
+                self.read_stream(if *backwards { query.backwards() } else { query })
+                    .await
             }
-            Action::Load { stream, after, to, limit, fingerprint } => {
+            Action::Load {
+                stream,
+                after,
+                to,
+                limit,
+                fingerprint,
+            } => {
                 let (stream, fingerprint) = (stream_id(*stream), fingerprint.map(Fingerprint));
                 let (after, to) = (Version::new(*after), Version::new(*to));
-                self.load(Load { stream, after, to, fingerprint, limit: *limit }).await
+                self.load(Load {
+                    stream,
+                    after,
+                    to,
+                    fingerprint,
+                    limit: *limit,
+                })
+                .await
             }
-            Action::ReadLog { after_event, limit, filter } => {
+            Action::ReadLog {
+                after_event,
+                limit,
+                filter,
+            } => {
                 let after = self.position_of_event(*after_event);
-                let query = LogQuery { limit: *limit, filter: filter_of(filter), ..LogQuery::after(after) };
+                let query = LogQuery {
+                    limit: *limit,
+                    filter: filter_of(filter),
+                    ..LogQuery::after(after)
+                };
                 self.read_log(query).await
             }
-            Action::Head => equal("the head", answer("head", self.store.head().await)?, self.model.head()),
+            Action::Head => equal(
+                "the head",
+                answer("head", self.store.head().await)?,
+                self.model.head(),
+            ),
             Action::NewestPosition => {
                 let newest = answer("newest_position", self.store.newest_position().await)?;
                 equal("the newest position", newest, self.model.head())
@@ -57,10 +98,17 @@ impl<F: Fixture> Comparison<F> {
                 equal("receipts", listed, self.model.receipts(after, *limit))
             }
             Action::Tracking { follower, upstream } => self.tracking(*follower, *upstream).await,
-            Action::Notes { follower, upstream, prefix, after, limit } => {
+            Action::Notes {
+                follower,
+                upstream,
+                prefix,
+                after,
+                limit,
+            } => {
                 let (follower, upstream) = (follower_name(*follower), self.log_id(*upstream));
-                let query =
-                    NotesQuery::new(follower, upstream, note_key(*prefix)).after(note_key(*after)).limit(*limit);
+                let query = NotesQuery::new(follower, upstream, note_key(*prefix))
+                    .after(note_key(*after))
+                    .limit(*limit);
                 self.notes(query).await
             }
             Action::Reopen => {
@@ -75,18 +123,31 @@ impl<F: Fixture> Comparison<F> {
         self.act(&Action::Reopen).await?;
         self.act(&Action::Head).await?;
         self.act(&Action::NewestPosition).await?;
-        self.act(&Action::Receipts { after: None, limit: usize::MAX }).await?;
+        self.act(&Action::Receipts {
+            after: None,
+            limit: usize::MAX,
+        })
+        .await?;
         let mut query = LogQuery::after(Position::ZERO);
         while query.after < self.model.head() {
             query.after = self.page(query.clone()).await?;
         }
         for stream in 0..STREAMS {
-            self.read_stream(StreamQuery::new(stream_id(stream))).await?;
-            self.load(Load::new(stream_id(stream)).with_snapshot(Fingerprint(0))).await?;
+            self.read_stream(StreamQuery::new(stream_id(stream)))
+                .await?;
+            self.load(Load::new(stream_id(stream)).with_snapshot(Fingerprint(0)))
+                .await?;
         }
-        for (follower, upstream) in (0..FOLLOWERS).flat_map(|follower| (0..UPSTREAMS).map(move |log| (follower, log))) {
+        for (follower, upstream) in
+            (0..FOLLOWERS).flat_map(|follower| (0..UPSTREAMS).map(move |log| (follower, log)))
+        {
             self.tracking(follower, upstream).await?;
-            self.notes(NotesQuery::new(follower_name(follower), self.log_id(upstream), "")).await?;
+            self.notes(NotesQuery::new(
+                follower_name(follower),
+                self.log_id(upstream),
+                "",
+            ))
+            .await?;
         }
         Ok(())
     }
@@ -95,9 +156,14 @@ impl<F: Fixture> Comparison<F> {
         let append = self.append_of(write);
         let result = self.store.append(append.clone()).await;
         match self.model.judge(&append) {
-            Verdict::Repeated(receipt) => {
-                equal("a repeated append", answer("append", result)?, Appended { receipt, repeated: true })
-            }
+            Verdict::Repeated(receipt) => equal(
+                "a repeated append",
+                answer("append", result)?,
+                Appended {
+                    receipt,
+                    repeated: true,
+                },
+            ),
             Verdict::Refused(refusals) => refused(result, &refusals),
             Verdict::Accepted => self.accepted(append, answer("append", result)?).await,
         }
@@ -105,23 +171,46 @@ impl<F: Fixture> Comparison<F> {
 
     async fn accepted(&mut self, append: Append, appended: Appended) -> Result<(), String> {
         let count = append.event_count();
-        let (head, query) = (self.model.head(), LogQuery::after(self.model.head()).limit(count + 1));
+        let (head, query) = (
+            self.model.head(),
+            LogQuery::after(self.model.head()).limit(count + 1),
+        );
         let new = answer("read_log", self.store.read_log(query).await)?.events;
         let positions: Vec<_> = new.iter().map(|event| event.position).collect();
-        equal("how many events an append has added", positions.len(), count)?;
-        let all: Vec<_> = [head].into_iter().chain(positions.iter().copied()).collect();
+        equal(
+            "how many events an append has added",
+            positions.len(),
+            count,
+        )?;
+        let all: Vec<_> = [head]
+            .into_iter()
+            .chain(positions.iter().copied())
+            .collect();
         if !all.is_sorted_by(|one, next| one < next) {
             return Err(format!("positions must grow: {all:?}"));
         }
-        let receipt = self.model.carry_out(self.store.log_id(), append, &positions);
-        equal("an append", appended, Appended { receipt, repeated: false })?;
+        let receipt = self
+            .model
+            .carry_out(self.store.log_id(), append, &positions);
+        equal(
+            "an append",
+            appended,
+            Appended {
+                receipt,
+                repeated: false,
+            },
+        )?;
         let written = &self.model.log()[self.model.log().len() - count..];
         equal("what an append has added", new.as_slice(), written)
     }
 
     async fn read_stream(&self, query: StreamQuery) -> Result<(), String> {
         let model = self.model.stream(&query);
-        equal("read_stream", answer("read_stream", self.store.read_stream(query).await)?, model)
+        equal(
+            "read_stream",
+            answer("read_stream", self.store.read_stream(query).await)?,
+            model,
+        )
     }
 
     async fn load(&self, load: Load) -> Result<(), String> {
@@ -139,7 +228,10 @@ impl<F: Fixture> Comparison<F> {
         let page = answer("read_log", self.store.read_log(query.clone()).await)?;
         let more = query.after < self.model.head();
         if page.ceiling < query.after || (more && page.ceiling == query.after) {
-            return Err(format!("{query:?} gets on to ceiling {} only", page.ceiling));
+            return Err(format!(
+                "{query:?} gets on to ceiling {} only",
+                page.ceiling
+            ));
         }
         if page.events.len() > query.limit.max(1) {
             return Err(format!("{query:?} returns {} events", page.events.len()));
@@ -152,28 +244,45 @@ impl<F: Fixture> Comparison<F> {
     async fn tracking(&self, follower: usize, upstream: usize) -> Result<(), String> {
         let (follower, upstream) = (follower_name(follower), self.log_id(upstream));
         let store = answer("tracking", self.store.tracking(&follower, upstream).await)?;
-        equal("tracking", store, self.model.position_of(&follower, upstream))
+        equal(
+            "tracking",
+            store,
+            self.model.position_of(&follower, upstream),
+        )
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<(), String> {
         let model = self.model.notebook(&query);
-        equal("notes", answer("notes", self.store.notes(query).await)?, model)
+        equal(
+            "notes",
+            answer("notes", self.store.notes(query).await)?,
+            model,
+        )
     }
 
     fn append_of(&self, write: &Write) -> Append {
         let nanosecond = i128::from(write.recorded_nanosecond);
-        let mut append = Append::new(Timestamp::from_nanosecond(nanosecond).expect("close to 1970"));
+        let mut append =
+            Append::new(Timestamp::from_nanosecond(nanosecond).expect("close to 1970"));
         append.command_id = write.command.map(command_id);
         append.is_rejection = write.is_rejection;
         append.tracking = write.step.as_ref().map(|step| self.tracking_of(step));
         for part in &write.parts {
             let stream = stream_id(part.stream);
             let expected = self.expected(part.expectation, &stream);
-            let events = part.events.iter().map(|event| new_event(event.name, &event.payload)).collect();
+            let events = part
+                .events
+                .iter()
+                .map(|event| new_event(event.name, &event.payload))
+                .collect();
             append = append.with_events(stream, expected, events);
         }
         for snapshot in &write.snapshots {
-            append = append.with_snapshot(new_snapshot(snapshot.stream, snapshot.version, snapshot.fingerprint));
+            append = append.with_snapshot(new_snapshot(
+                snapshot.stream,
+                snapshot.version,
+                snapshot.fingerprint,
+            ));
         }
         append
     }
@@ -190,15 +299,22 @@ impl<F: Fixture> Comparison<F> {
 
     fn tracking_of(&self, step: &Step) -> Tracking {
         let (follower, upstream) = (follower_name(step.follower), self.log_id(step.upstream));
-        let from = step.from.map_or_else(|| self.model.position_of(&follower, upstream), Position::new);
+        let from = step.from.map_or_else(
+            || self.model.position_of(&follower, upstream),
+            Position::new,
+        );
         let to = Position::new((from.as_u64() + step.length_and_one).saturating_sub(1));
         let revision = step.revision.map(|revision| match revision {
             Some(number) => Revision::new(number),
             None => self.model.revision_of(&follower, upstream),
         });
         let mut tracking = Tracking::new(follower, upstream, from, to).with_revision(revision);
-        let notes =
-            step.notes.iter().map(|(key, value)| (note_key(*key).to_owned(), value.map(|value| value.to_string())));
+        let notes = step.notes.iter().map(|(key, value)| {
+            (
+                note_key(*key).to_owned(),
+                value.map(|value| value.to_string()),
+            )
+        });
         tracking.notes.extend(notes);
         tracking
     }
@@ -215,7 +331,11 @@ impl<F: Fixture> Comparison<F> {
     }
 
     fn log_id(&self, upstream: usize) -> LogId {
-        if upstream == 0 { self.store.log_id() } else { LogId::from_uuid(Uuid::from_u128(upstream as u128)) }
+        if upstream == 0 {
+            self.store.log_id()
+        } else {
+            LogId::from_uuid(Uuid::from_u128(upstream as u128))
+        }
     }
 }
 
@@ -227,22 +347,44 @@ fn equal<T: Debug + PartialEq>(what: &str, store: T, model: T) -> Result<(), Str
     if store == model {
         return Ok(());
     }
-    Err(format!("{what}: the store says {store:?}, the model {model:?}"))
+    Err(format!(
+        "{what}: the store says {store:?}, the model {model:?}"
+    ))
 }
 
 fn refused(result: Result<Appended, StoreError>, refusals: &[Refusal]) -> Result<(), String> {
     let refusal = match result {
         Err(StoreError::Invalid { .. }) => Refusal::Invalid,
-        Err(StoreError::Conflict { stream, expected, actual }) => Refusal::Conflict { stream, expected, actual },
-        Err(StoreError::TrackingConflict { follower, expected, actual }) => {
-            Refusal::TrackingConflict { follower, expected, actual }
+        Err(StoreError::Conflict {
+            stream,
+            expected,
+            actual,
+        }) => Refusal::Conflict {
+            stream,
+            expected,
+            actual,
+        },
+        Err(StoreError::TrackingConflict {
+            follower,
+            expected,
+            actual,
+        }) => Refusal::TrackingConflict {
+            follower,
+            expected,
+            actual,
+        },
+        other => {
+            return Err(format!(
+                "append: the store says {other:?}, the model refuses it: {refusals:?}"
+            ));
         }
-        other => return Err(format!("append: the store says {other:?}, the model refuses it: {refusals:?}")),
     };
     if refusals.contains(&refusal) {
         return Ok(());
     }
-    Err(format!("append: the store refuses it because of {refusal:?}, the model because of {refusals:?}"))
+    Err(format!(
+        "append: the store refuses it because of {refusal:?}, the model because of {refusals:?}"
+    ))
 }
 
 /// The third stream has the id of the first and another category.
@@ -274,20 +416,40 @@ fn note_key(number: usize) -> &'static str {
 
 fn filter_of(wanted: &Wanted) -> Filter {
     Filter {
-        categories: wanted.categories.iter().copied().map(category_name).collect(),
+        categories: wanted
+            .categories
+            .iter()
+            .copied()
+            .map(category_name)
+            .collect(),
         names: wanted.names.iter().copied().map(event_name).collect(),
         first_of_stream: wanted.first_of_stream,
     }
 }
 
 fn new_event(name: usize, payload: &[u8]) -> NewEvent {
-    let (metadata, codec) = (payload.iter().rev().copied().collect(), CodecId(payload.len() as u8));
-    NewEvent { name: event_name(name), schema_version: 1 + name as u16, codec, payload: payload.to_vec(), metadata }
+    let (metadata, codec) = (
+        payload.iter().rev().copied().collect(),
+        CodecId(payload.len() as u8),
+    );
+    NewEvent {
+        name: event_name(name),
+        schema_version: 1 + name as u16,
+        codec,
+        payload: payload.to_vec(),
+        metadata,
+    }
 }
 
 /// A snapshot that is written twice is the same both times, because it says what it shows.
 fn new_snapshot(stream: usize, version: u64, fingerprint: u64) -> NewSnapshot {
     let payload = format!("{stream} at {version} by {fingerprint}").into_bytes();
     let (version, fingerprint) = (Version::new(version), Fingerprint(fingerprint));
-    NewSnapshot { stream: stream_id(stream), version, fingerprint, codec: CodecId(9), payload }
+    NewSnapshot {
+        stream: stream_id(stream),
+        version,
+        fingerprint,
+        codec: CodecId(9),
+        payload,
+    }
 }

@@ -45,11 +45,20 @@ const ACTIONS_MAX: usize = 40;
 /// The store and the model differ. The message shows the shortest sequence that was found, and the seed.
 pub fn check_against_model<F: Fixture>(cases: u32) {
     let seed = Seed::from_env();
-    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime can be built");
-    let config = Config { cases, failure_persistence: None, ..Config::default() };
-    let outcome = TestRunner::new_with_rng(config, rng(seed)).run(&vec(any_action(), 1..=ACTIONS_MAX), |actions| {
-        compare::<F>(&runtime, &actions).map_err(TestCaseError::fail)
-    });
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be built");
+    let config = Config {
+        cases,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let outcome = TestRunner::new_with_rng(config, rng(seed))
+        .run(&vec(any_action(), 1..=ACTIONS_MAX), |actions| {
+            compare::<F>(&runtime, &actions).map_err(TestCaseError::fail)
+        });
     match outcome {
         Ok(()) => {}
         Err(TestError::Fail(reason, actions)) => panic!(

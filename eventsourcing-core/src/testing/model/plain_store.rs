@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::store::{
-    Append, CommandId, Direction, Expected, Filter, Load, Loaded, LoadedEvent, LogId, Name, NewSnapshot, Notebook,
-    NotesQuery, Position, Receipt, ReceiptKind, Revision, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking,
-    Version,
+    Append, CommandId, Direction, Expected, Filter, Load, Loaded, LoadedEvent, LogId, Name,
+    NewSnapshot, Notebook, NotesQuery, Position, Receipt, ReceiptKind, Revision, StoredEvent,
+    StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
 };
 
 #[derive(Default)]
@@ -31,8 +31,16 @@ pub(super) enum Verdict {
 #[derive(Debug, PartialEq)]
 pub(super) enum Refusal {
     Invalid,
-    Conflict { stream: StreamId, expected: Expected, actual: Version },
-    TrackingConflict { follower: Name, expected: Position, actual: Position },
+    Conflict {
+        stream: StreamId,
+        expected: Expected,
+        actual: Version,
+    },
+    TrackingConflict {
+        follower: Name,
+        expected: Position,
+        actual: Position,
+    },
 }
 
 impl PlainStore {
@@ -44,15 +52,31 @@ impl PlainStore {
             return Verdict::Repeated(receipt);
         }
         let mut refusals = self.conflicts(append);
-        refusals.extend(append.tracking.as_ref().and_then(|tracking| self.tracking_conflict(tracking)));
-        if append.snapshots.iter().any(|snapshot| self.is_beyond(append, snapshot)) {
+        refusals.extend(
+            append
+                .tracking
+                .as_ref()
+                .and_then(|tracking| self.tracking_conflict(tracking)),
+        );
+        if append
+            .snapshots
+            .iter()
+            .any(|snapshot| self.is_beyond(append, snapshot))
+        {
             refusals.push(Refusal::Invalid);
         }
-        if refusals.is_empty() { Verdict::Accepted } else { Verdict::Refused(refusals) }
+        if refusals.is_empty() {
+            Verdict::Accepted
+        } else {
+            Verdict::Refused(refusals)
+        }
     }
 
     fn receipt_of(&self, id: CommandId) -> Option<Receipt> {
-        self.receipts.iter().find(|receipt| receipt.command_id == Some(id)).copied()
+        self.receipts
+            .iter()
+            .find(|receipt| receipt.command_id == Some(id))
+            .copied()
     }
 
     fn conflicts(&self, append: &Append) -> Vec<Refusal> {
@@ -66,22 +90,40 @@ impl PlainStore {
                 Expected::Exact(version) => actual == version,
             };
             if !as_expected {
-                conflicts.push(Refusal::Conflict { stream: part.stream.clone(), expected, actual });
+                conflicts.push(Refusal::Conflict {
+                    stream: part.stream.clone(),
+                    expected,
+                    actual,
+                });
             }
         }
         conflicts
     }
 
     fn tracking_conflict(&self, step: &Tracking) -> Option<Refusal> {
-        let Tracking { follower, upstream, from, revision, .. } = step;
+        let Tracking {
+            follower,
+            upstream,
+            from,
+            revision,
+            ..
+        } = step;
         let actual = self.position_of(follower, *upstream);
-        let outdated = revision.is_some_and(|revision| revision != self.revision_of(follower, *upstream));
-        let conflict = Refusal::TrackingConflict { follower: follower.clone(), expected: *from, actual };
+        let outdated =
+            revision.is_some_and(|revision| revision != self.revision_of(follower, *upstream));
+        let conflict = Refusal::TrackingConflict {
+            follower: follower.clone(),
+            expected: *from,
+            actual,
+        };
         (actual != *from || outdated).then_some(conflict)
     }
 
     fn is_beyond(&self, append: &Append, snapshot: &NewSnapshot) -> bool {
-        let parts = append.streams.iter().filter(|part| part.stream == snapshot.stream);
+        let parts = append
+            .streams
+            .iter()
+            .filter(|part| part.stream == snapshot.stream);
         let appended: usize = parts.map(|part| part.events.len()).sum();
         let end = self.version_of(&snapshot.stream).as_u64() + appended as u64;
         snapshot.version.as_u64() == 0 || snapshot.version.as_u64() > end
@@ -89,13 +131,20 @@ impl PlainStore {
 
     /// Carries `append` out. `positions` are those that the store under test has given its events: they are its
     /// own business as long as they grow.
-    pub(super) fn carry_out(&mut self, log: LogId, append: Append, positions: &[Position]) -> Receipt {
+    pub(super) fn carry_out(
+        &mut self,
+        log: LogId,
+        append: Append,
+        positions: &[Position],
+    ) -> Receipt {
         let mut positions_left = positions.iter();
         for part in append.streams {
             for event in part.events {
                 let version = Version::new(self.version_of(&part.stream).as_u64() + 1);
                 self.log.push(StoredEvent {
-                    position: *positions_left.next().expect("there is a position for each event"),
+                    position: *positions_left
+                        .next()
+                        .expect("there is a position for each event"),
                     stream: part.stream.clone(),
                     version,
                     recorded_at: Timestamp::from_microsecond(append.recorded_at.as_microsecond())
@@ -116,13 +165,21 @@ impl PlainStore {
             (None, Some(_)) => (ReceiptKind::NothingRecorded, self.head()),
             (None, None) => (ReceiptKind::NothingRecorded, Position::ZERO),
         };
-        let receipt = Receipt { log, kind, position, command_id: append.command_id };
+        let receipt = Receipt {
+            log,
+            kind,
+            position,
+            command_id: append.command_id,
+        };
         self.receipts.push(receipt);
         receipt
     }
 
     pub(super) fn receipts(&self, after: Option<CommandId>, limit: usize) -> Vec<Receipt> {
-        let named = self.receipts.iter().filter(|receipt| receipt.command_id.is_some() && receipt.command_id > after);
+        let named = self
+            .receipts
+            .iter()
+            .filter(|receipt| receipt.command_id.is_some() && receipt.command_id > after);
         let mut receipts: Vec<_> = named.copied().collect();
         receipts.sort_by_key(|receipt| receipt.command_id);
         receipts.truncate(limit);
@@ -134,11 +191,18 @@ impl PlainStore {
     }
 
     pub(super) fn head(&self) -> Position {
-        self.log.last().map_or(Position::ZERO, |event| event.position)
+        self.log
+            .last()
+            .map_or(Position::ZERO, |event| event.position)
     }
 
     pub(super) fn version_of(&self, stream: &StreamId) -> Version {
-        Version::new(self.log.iter().filter(|event| event.stream == *stream).count() as u64)
+        Version::new(
+            self.log
+                .iter()
+                .filter(|event| event.stream == *stream)
+                .count() as u64,
+        )
     }
 
     pub(super) fn position_of(&self, follower: &Name, upstream: LogId) -> Position {
@@ -148,34 +212,65 @@ impl PlainStore {
     }
 
     pub(super) fn revision_of(&self, follower: &Name, upstream: LogId) -> Revision {
-        let steps = self.tracking.iter().filter(|step| step.follower == *follower && step.upstream == upstream);
+        let steps = self
+            .tracking
+            .iter()
+            .filter(|step| step.follower == *follower && step.upstream == upstream);
         Revision::new(steps.count() as u64)
     }
 
     fn partitions_of(&self, follower: &Name, upstream: LogId) -> Option<u32> {
-        let cuts = self.tracking.iter().filter(|step| step.upstream == upstream).filter_map(|step| step.cut.as_ref());
-        cuts.filter(|cut| cut.follower == *follower).map(|cut| cut.partitions).next()
+        let cuts = self
+            .tracking
+            .iter()
+            .filter(|step| step.upstream == upstream)
+            .filter_map(|step| step.cut.as_ref());
+        cuts.filter(|cut| cut.follower == *follower)
+            .map(|cut| cut.partitions)
+            .next()
     }
 
     pub(super) fn notebook(&self, query: &NotesQuery) -> Notebook {
-        let NotesQuery { follower, upstream, prefix, after, limit } = query;
+        let NotesQuery {
+            follower,
+            upstream,
+            prefix,
+            after,
+            limit,
+        } = query;
         let mut notes = BTreeMap::new();
-        let steps = self.tracking.iter().filter(|step| step.follower == *follower && step.upstream == *upstream);
+        let steps = self
+            .tracking
+            .iter()
+            .filter(|step| step.follower == *follower && step.upstream == *upstream);
         for (key, value) in steps.flat_map(|step| &step.notes) {
             notes.remove(key);
             notes.extend(value.clone().map(|value| (key.clone(), value)));
         }
         notes.retain(|key, _| key.starts_with(prefix) && key > after);
-        let (position, revision) = (self.position_of(follower, *upstream), self.revision_of(follower, *upstream));
-        let steps = self.tracking.iter().filter(|step| step.follower == *follower && step.upstream == *upstream);
+        let (position, revision) = (
+            self.position_of(follower, *upstream),
+            self.revision_of(follower, *upstream),
+        );
+        let steps = self
+            .tracking
+            .iter()
+            .filter(|step| step.follower == *follower && step.upstream == *upstream);
         let last_event = steps.filter_map(|step| step.last_event).next_back();
         let partitions = self.partitions_of(follower, *upstream);
-        Notebook { position, revision, last_event, partitions, notes: notes.into_iter().take(*limit).collect() }
+        Notebook {
+            position,
+            revision,
+            last_event,
+            partitions,
+            notes: notes.into_iter().take(*limit).collect(),
+        }
     }
 
     pub(super) fn stream(&self, query: &StreamQuery) -> Vec<StoredEvent> {
         let of_stream = self.log.iter().filter(|event| event.stream == query.stream);
-        let wanted = of_stream.filter(|event| query.from <= event.version && event.version <= query.to);
+        let wanted =
+            of_stream.filter(|event| query.from <= event.version && event.version <= query.to);
         let mut events: Vec<_> = wanted.cloned().collect();
         if query.direction == Direction::Backwards {
             events.reverse();
@@ -185,7 +280,10 @@ impl PlainStore {
     }
 
     pub(super) fn load(&self, load: &Load) -> Loaded {
-        let of_stream = self.snapshots.iter().filter(|snapshot| snapshot.stream == load.stream);
+        let of_stream = self
+            .snapshots
+            .iter()
+            .filter(|snapshot| snapshot.stream == load.stream);
         let usable = of_stream.filter(|snapshot| {
             Some(snapshot.fingerprint) == load.fingerprint
                 && load.after < snapshot.version
@@ -193,21 +291,40 @@ impl PlainStore {
         });
         let newest = usable.max_by_key(|snapshot| snapshot.version);
         let after = newest.map_or(load.after, |snapshot| snapshot.version);
-        let query = StreamQuery::new(load.stream.clone()).from(after.next()).to(load.to).limit(load.limit);
+        let query = StreamQuery::new(load.stream.clone())
+            .from(after.next())
+            .to(load.to)
+            .limit(load.limit);
         let events = self.stream(&query).iter().map(LoadedEvent::from).collect();
-        let snapshot = newest.cloned().map(|NewSnapshot { version, codec, payload, .. }| StoredSnapshot {
-            version,
-            codec,
-            payload,
-        });
+        let snapshot = newest.cloned().map(
+            |NewSnapshot {
+                 version,
+                 codec,
+                 payload,
+                 ..
+             }| StoredSnapshot {
+                version,
+                codec,
+                payload,
+            },
+        );
         Loaded { snapshot, events }
     }
 
     /// The events after one position and up to another that `filter` wants.
-    pub(super) fn wanted(&self, filter: &Filter, after: Position, up_to: Position) -> Vec<StoredEvent> {
-        let within = self.log.iter().filter(|event| after < event.position && event.position <= up_to);
+    pub(super) fn wanted(
+        &self,
+        filter: &Filter,
+        after: Position,
+        up_to: Position,
+    ) -> Vec<StoredEvent> {
+        let within = self
+            .log
+            .iter()
+            .filter(|event| after < event.position && event.position <= up_to);
         let wants = |event: &&StoredEvent| {
-            let category = filter.categories.is_empty() || filter.categories.contains(&event.stream.category);
+            let category =
+                filter.categories.is_empty() || filter.categories.contains(&event.stream.category);
             let name = filter.names.is_empty() || filter.names.contains(&event.name);
             let first = !filter.first_of_stream || event.version.as_u64() == 1;
             category && name && first
@@ -218,11 +335,19 @@ impl PlainStore {
 
 fn makes_no_sense(append: &Append) -> bool {
     let streams: Vec<_> = append.streams.iter().map(|part| &part.stream).collect();
-    let named_twice = streams.iter().enumerate().any(|(number, stream)| streams[..number].contains(stream));
+    let named_twice = streams
+        .iter()
+        .enumerate()
+        .any(|(number, stream)| streams[..number].contains(stream));
     let has_events = append.streams.iter().any(|part| !part.events.is_empty());
-    let nothing =
-        !has_events && append.tracking.is_none() && append.snapshots.is_empty() && append.command_id.is_none();
+    let nothing = !has_events
+        && append.tracking.is_none()
+        && append.snapshots.is_empty()
+        && append.command_id.is_none();
     let odd_rejection = append.is_rejection && (has_events || append.command_id.is_none());
-    let backwards = append.tracking.as_ref().is_some_and(|step| step.to < step.from);
+    let backwards = append
+        .tracking
+        .as_ref()
+        .is_some_and(|step| step.to < step.from);
     named_twice || nothing || odd_rejection || backwards
 }

@@ -25,26 +25,42 @@ impl Block {
 
     /// The enum could not name the parameters.
     fn check_is_not_generic(&self, errors: &mut Errors) {
-        let Type::Path(path) = &*self.item.self_ty else { return };
+        let Type::Path(path) = &*self.item.self_ty else {
+            return;
+        };
         let arguments = path.path.segments.last().map(|last| &last.arguments);
         if !self.item.generics.params.is_empty() {
-            errors.report(&self.item.generics, messages::block_generic(&self.aggregate));
+            errors.report(
+                &self.item.generics,
+                messages::block_generic(&self.aggregate),
+            );
         } else if let Some(arguments) = arguments.filter(|arguments| !arguments.is_empty()) {
             errors.report(arguments, messages::block_generic(&self.aggregate));
         }
     }
 
     fn check_has_methods_only(&self, errors: &mut Errors) {
-        for item in self.item.items.iter().filter(|item| !matches!(item, ImplItem::Fn(_))) {
+        for item in self
+            .item
+            .items
+            .iter()
+            .filter(|item| !matches!(item, ImplItem::Fn(_)))
+        {
             errors.report(item, messages::block_item());
         }
     }
 
     fn check_variants_differ(&self, errors: &mut Errors) {
         for (index, method) in self.methods.iter().enumerate() {
-            if let Some(first) = self.methods[..index].iter().find(|earlier| earlier.variant == method.variant) {
+            if let Some(first) = self.methods[..index]
+                .iter()
+                .find(|earlier| earlier.variant == method.variant)
+            {
                 let (first, second) = (&first.signature.ident, &method.signature.ident);
-                errors.report(second, messages::variant_repeated(first, second, &method.variant));
+                errors.report(
+                    second,
+                    messages::variant_repeated(first, second, &method.variant),
+                );
             }
         }
     }
@@ -52,7 +68,10 @@ impl Block {
     /// Without a first event there is no aggregate. Silent after other mistakes, which may hide the creating method.
     fn check_creates(&self, errors: &mut Errors) {
         if errors.count() == 0 && !self.methods.iter().any(Method::creates) {
-            errors.report(&self.item.self_ty, messages::block_never_creates(&self.aggregate));
+            errors.report(
+                &self.item.self_ty,
+                messages::block_never_creates(&self.aggregate),
+            );
         }
     }
 
@@ -114,11 +133,15 @@ impl Method {
     }
 
     fn check_receiver(&self, errors: &mut Errors) {
-        let Some(receiver) = self.signature.receiver() else { return };
+        let Some(receiver) = self.signature.receiver() else {
+            return;
+        };
         let name = &self.signature.ident;
         match &receiver.kind {
             ReceiverKind::Reference(_, _, Some(_)) => {}
-            ReceiverKind::Reference(_, _, None) => errors.report(receiver, messages::receiver_shared(name)),
+            ReceiverKind::Reference(_, _, None) => {
+                errors.report(receiver, messages::receiver_shared(name))
+            }
             ReceiverKind::Value => errors.report(receiver, messages::receiver_owned(name)),
             _ => errors.report(receiver, messages::receiver_typed(name)),
         }
@@ -137,7 +160,9 @@ impl Method {
     /// Parameters are fields, and fields have names.
     fn check_patterns(&self, errors: &mut Errors) {
         for parameter in &self.signature.inputs {
-            let FnArg::Typed(parameter) = parameter else { continue };
+            let FnArg::Typed(parameter) = parameter else {
+                continue;
+            };
             match &*parameter.pat {
                 Pat::Ident(name) if name.by_ref.is_some() || name.subpat.is_some() => {
                     errors.report(name, messages::parameter_pattern(&self.signature.ident));
@@ -146,15 +171,23 @@ impl Method {
                     errors.report(name, messages::parameter_mut(&name.ident));
                 }
                 Pat::Ident(_) => {}
-                pattern => errors.report(pattern, messages::parameter_pattern(&self.signature.ident)),
+                pattern => {
+                    errors.report(pattern, messages::parameter_pattern(&self.signature.ident))
+                }
             }
         }
     }
 
     fn check_fields_differ(&self, errors: &mut Errors) {
         for (index, Field { ident, .. }) in self.fields.iter().enumerate() {
-            if self.fields[..index].iter().any(|earlier| earlier.ident == *ident) {
-                errors.report(ident, messages::field_repeated(&self.signature.ident, ident));
+            if self.fields[..index]
+                .iter()
+                .any(|earlier| earlier.ident == *ident)
+            {
+                errors.report(
+                    ident,
+                    messages::field_repeated(&self.signature.ident, ident),
+                );
             }
         }
     }
@@ -162,7 +195,9 @@ impl Method {
     /// A field outlives the call that made it.
     fn check_types(&self, errors: &mut Errors) {
         for parameter in &self.signature.inputs {
-            let FnArg::Typed(parameter) = parameter else { continue };
+            let FnArg::Typed(parameter) = parameter else {
+                continue;
+            };
             if let Some(message) = unstorable(&parameter.ty) {
                 errors.report(&parameter.ty, message);
             }

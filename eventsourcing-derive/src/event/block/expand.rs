@@ -13,7 +13,9 @@ use crate::fingerprint::Fingerprint;
 impl Block {
     /// The enum that a user could have written instead, with all its options.
     pub(super) fn to_enum(&self) -> ItemEnum {
-        let Self { runtime, events, .. } = self;
+        let Self {
+            runtime, events, ..
+        } = self;
         let serde = runtime.serde();
         let documentation = self.documentation();
         let variants = self.variants().map(|method| method.to_variant(self));
@@ -40,18 +42,36 @@ impl Block {
     }
 
     fn documentation(&self) -> Vec<Attribute> {
-        let written: Vec<_> = self.item.attrs.iter().filter(|attribute| is_documentation(attribute)).cloned().collect();
+        let written: Vec<_> = self
+            .item
+            .attrs
+            .iter()
+            .filter(|attribute| is_documentation(attribute))
+            .cloned()
+            .collect();
         match undocumented(&written) {
             false => written,
-            true => vec![documentation(&format!("What has happened to [`{}`].", self.aggregate))],
+            true => vec![documentation(&format!(
+                "What has happened to [`{}`].",
+                self.aggregate
+            ))],
         }
     }
 
     fn fold(&self) -> TokenStream {
-        let Self { runtime, item, events, .. } = self;
+        let Self {
+            runtime,
+            item,
+            events,
+            ..
+        } = self;
         let aggregate = &item.self_ty;
         let fingerprint = self.fingerprint();
-        let deprecated = self.methods.iter().any(Method::is_deprecated).then(|| quote!(#[allow(deprecated)]));
+        let deprecated = self
+            .methods
+            .iter()
+            .any(Method::is_deprecated)
+            .then(|| quote!(#[allow(deprecated)]));
         let creations = self.methods.iter().map(|method| method.creation(self));
         let changes = self.methods.iter().map(|method| method.change(self));
         quote! {
@@ -87,11 +107,19 @@ impl Block {
 
 impl Method {
     fn to_variant(&self, block: &Block) -> TokenStream {
-        let Self { signature, variant_attributes, variant, fields, .. } = self;
+        let Self {
+            signature,
+            variant_attributes,
+            variant,
+            fields,
+            ..
+        } = self;
         let name = &signature.ident;
-        let documentation =
-            undocumented(variant_attributes).then(|| documentation(&format!("{EVENT}{}`.", name.unraw())));
-        let fields = fields.iter().map(|field| field.to_documented_field(name, block));
+        let documentation = undocumented(variant_attributes)
+            .then(|| documentation(&format!("{EVENT}{}`.", name.unraw())));
+        let fields = fields
+            .iter()
+            .map(|field| field.to_documented_field(name, block));
         match fields.len() {
             0 => quote!(#documentation #(#variant_attributes)* #variant),
             _ => quote!(#documentation #(#variant_attributes)* #variant { #(#fields,)* }),
@@ -120,7 +148,9 @@ impl Method {
     }
 
     fn misplaced(&self, block: &Block) -> TokenStream {
-        let Block { runtime, events, .. } = block;
+        let Block {
+            runtime, events, ..
+        } = block;
         let variant = &self.variant;
         quote!(#events::#variant { .. } => ::core::result::Result::Err(#runtime::Misplaced))
     }
@@ -143,20 +173,32 @@ impl Method {
     /// Names of ours for the fields: the user's might be constants, or begin with an underscore.
     pub(super) fn values(&self, prefix: &str) -> Vec<Ident> {
         let fields = self.fields.iter().enumerate();
-        fields.map(|(index, field)| format_ident!("{prefix}{index}", span = field.ident.span())).collect()
+        fields
+            .map(|(index, field)| format_ident!("{prefix}{index}", span = field.ident.span()))
+            .collect()
     }
 }
 
 impl Field {
     fn to_documented_field(&self, method: &Ident, block: &Block) -> TokenStream {
-        let text = || format!("{PARAMETER}{}` of `{}`.", self.ident.unraw(), method.unraw());
+        let text = || {
+            format!(
+                "{PARAMETER}{}` of `{}`.",
+                self.ident.unraw(),
+                method.unraw()
+            )
+        };
         let documentation = undocumented(&self.attributes).then(|| documentation(&text()));
         let (bound, field) = (block.serde_bound(self), self.to_field());
         quote!(#documentation #bound #field)
     }
 
     fn to_field(&self) -> TokenStream {
-        let Self { attributes, ident, ty } = self;
+        let Self {
+            attributes,
+            ident,
+            ty,
+        } = self;
         quote!(#(#attributes)* #ident: #ty)
     }
 }
@@ -171,7 +213,9 @@ const PARAMETER: &str = "The parameter `";
 /// Whether it says nothing that the user has written.
 pub(in crate::event) fn is_made_up(attribute: &Attribute) -> bool {
     let text = attribute.to_token_stream().to_string();
-    [EVENT, PARAMETER].iter().any(|beginning| text.contains(&format!("\"{beginning}")))
+    [EVENT, PARAMETER]
+        .iter()
+        .any(|beginning| text.contains(&format!("\"{beginning}")))
 }
 
 /// For what the user has not documented: the enum is public, and the lint `missing_docs` may be on.

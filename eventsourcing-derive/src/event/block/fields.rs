@@ -46,12 +46,17 @@ fn borrows(ty: &Type) -> bool {
 
 /// Whether the type is or contains `impl Trait`.
 fn is_open(ty: &Type) -> bool {
-    any_token(ty.to_token_stream(), &|token| matches!(token, TokenTree::Ident(word) if word == "impl"))
+    any_token(
+        ty.to_token_stream(),
+        &|token| matches!(token, TokenTree::Ident(word) if word == "impl"),
+    )
 }
 
 /// What to write instead of a reference.
 fn owned(ty: &Type) -> TokenStream {
-    let Type::Reference(reference) = ty else { return quote!(String) };
+    let Type::Reference(reference) = ty else {
+        return quote!(String);
+    };
     match &*reference.elem {
         Type::Slice(slice) => {
             let item = &slice.elem;
@@ -65,7 +70,12 @@ fn owned(ty: &Type) -> TokenStream {
 /// The types that stand in `ty`, one level deep.
 pub(super) fn parts(ty: &Type) -> Vec<&Type> {
     match ty {
-        Type::Path(path) => path.path.segments.iter().flat_map(|segment| arguments(&segment.arguments)).collect(),
+        Type::Path(path) => path
+            .path
+            .segments
+            .iter()
+            .flat_map(|segment| arguments(&segment.arguments))
+            .collect(),
         Type::Tuple(tuple) => tuple.elems.iter().collect(),
         Type::Array(array) => vec![&array.elem],
         Type::Paren(paren) => parts(&paren.elem),
@@ -75,7 +85,9 @@ pub(super) fn parts(ty: &Type) -> Vec<&Type> {
 }
 
 fn arguments(arguments: &PathArguments) -> Vec<&Type> {
-    let PathArguments::AngleBracketed(arguments) = arguments else { return Vec::new() };
+    let PathArguments::AngleBracketed(arguments) = arguments else {
+        return Vec::new();
+    };
     let types = arguments.args.iter().filter_map(|argument| match argument {
         GenericArgument::Type(ty) => Some(ty),
         _ => None,
@@ -87,7 +99,10 @@ fn arguments(arguments: &PathArguments) -> Vec<&Type> {
 pub(super) fn stands_for_its_parts(ty: &Type) -> bool {
     match ty {
         Type::Path(path) => path.path.segments.last().is_some_and(|last| {
-            ["Option", "Vec", "Box", "VecDeque"].iter().any(|name| last.ident == name) && !last.arguments.is_empty()
+            ["Option", "Vec", "Box", "VecDeque"]
+                .iter()
+                .any(|name| last.ident == name)
+                && !last.arguments.is_empty()
         }),
         Type::Tuple(_) | Type::Array(_) => true,
         Type::Paren(paren) => stands_for_its_parts(&paren.elem),

@@ -9,8 +9,11 @@ use super::model::{Block, Method};
 
 impl Block {
     pub(super) fn implementations(&self) -> TokenStream {
-        let (clone, debug, partial_eq) = (self.clone_arms(), self.debug_arms(), self.partial_eq_arms());
-        let Self { runtime, events, .. } = self;
+        let (clone, debug, partial_eq) =
+            (self.clone_arms(), self.debug_arms(), self.partial_eq_arms());
+        let Self {
+            runtime, events, ..
+        } = self;
         quote! {
             #[automatically_derived]
             impl ::core::clone::Clone for #events {
@@ -39,7 +42,9 @@ impl Block {
     }
 
     fn clone_arms(&self) -> TokenStream {
-        let Self { runtime, events, .. } = self;
+        let Self {
+            runtime, events, ..
+        } = self;
         let arms = self.methods.iter().map(|method| {
             let (variant, pattern) = (&method.variant, method.pattern(self, "field"));
             let (names, values) = (method.names(), method.values("field"));
@@ -51,7 +56,10 @@ impl Block {
     fn debug_arms(&self) -> TokenStream {
         let runtime = &self.runtime;
         let arms = self.methods.iter().map(|method| {
-            let (variant, pattern) = (method.variant.unraw().to_string(), method.pattern(self, "field"));
+            let (variant, pattern) = (
+                method.variant.unraw().to_string(),
+                method.pattern(self, "field"),
+            );
             let names = method.names().map(|name| name.unraw().to_string());
             let values = method.values("field");
             match values.len() {

@@ -24,7 +24,13 @@ pub(super) fn expand(arguments: TokenStream, item: ItemImpl) -> TokenStream {
     let mut errors = Errors::default();
     let (block, gone, schema) = Block::parse(arguments, item, &mut errors);
     block.check(&mut errors);
-    let events = Events::of_block(block.to_enum(), block.runtime.clone(), gone, schema, &mut errors);
+    let events = Events::of_block(
+        block.to_enum(),
+        block.runtime.clone(),
+        gone,
+        schema,
+        &mut errors,
+    );
     events.check_variants(&mut errors);
     match errors.finish() {
         Ok(()) => block.expand(&events),

@@ -36,8 +36,11 @@ pub(super) struct Field {
 impl Block {
     /// The methods without those whose variant another has taken; that is reported elsewhere.
     pub(super) fn variants(&self) -> impl Iterator<Item = &Method> {
-        let repeated =
-            |index: usize, method: &Method| self.methods[..index].iter().any(|m| m.variant == method.variant);
+        let repeated = |index: usize, method: &Method| {
+            self.methods[..index]
+                .iter()
+                .any(|m| m.variant == method.variant)
+        };
         self.methods
             .iter()
             .enumerate()
@@ -53,7 +56,9 @@ impl Method {
     }
 
     pub(super) fn is_deprecated(&self) -> bool {
-        self.attributes.iter().any(|attribute| attribute.path().is_ident("deprecated"))
+        self.attributes
+            .iter()
+            .any(|attribute| attribute.path().is_ident("deprecated"))
     }
 
     /// The return type, unless it is `()`.

@@ -36,22 +36,40 @@ impl Block {
         let methods = methods.collect();
         item.attrs.push(lints());
         let events = events.unwrap_or_else(|| format_ident!("{}Event", aggregate.unraw()));
-        (Self { runtime, methods, events, aggregate, item }, gone, schema)
+        (
+            Self {
+                runtime,
+                methods,
+                events,
+                aggregate,
+                item,
+            },
+            gone,
+            schema,
+        )
     }
 }
 
 impl Method {
     fn parse(method: &mut ImplItemFn, aggregate: &Type, errors: &mut Errors) -> Self {
         let attributes = method.attrs.clone();
-        method.attrs.retain(|attribute| !belongs_to_variant(attribute) || is_documentation(attribute));
+        method
+            .attrs
+            .retain(|attribute| !belongs_to_variant(attribute) || is_documentation(attribute));
         let inputs = method.sig.inputs.iter_mut();
-        let fields = inputs.filter_map(|input| Field::parse(input, aggregate)).collect();
+        let fields = inputs
+            .filter_map(|input| Field::parse(input, aggregate))
+            .collect();
         let signature = method.sig.clone();
         method.sig.variadic = None; // Reported, and the compiler shall not report it again.
         Self {
             signature,
             body: method.block.clone(),
-            variant_attributes: attributes.iter().filter(|attribute| belongs_to_variant(attribute)).cloned().collect(),
+            variant_attributes: attributes
+                .iter()
+                .filter(|attribute| belongs_to_variant(attribute))
+                .cloned()
+                .collect(),
             attributes,
             variant: variant_of(&method.sig.ident, errors),
             fields,
@@ -64,14 +82,24 @@ impl Field {
     ///
     /// `None`: not a parameter with a name, which is reported elsewhere.
     fn parse(input: &mut FnArg, aggregate: &Type) -> Option<Self> {
-        let FnArg::Typed(parameter) = input else { return None };
-        let Pat::Ident(pattern) = &*parameter.pat else { return None };
+        let FnArg::Typed(parameter) = input else {
+            return None;
+        };
+        let Pat::Ident(pattern) = &*parameter.pat else {
+            return None;
+        };
         let moves = |attribute: &Attribute| is_of_storage(attribute) || is_documentation(attribute);
         let (attributes, kept) = parameter.attrs.drain(..).partition(moves);
         parameter.attrs = kept;
-        parameter.attrs.push(parse_quote!(#[allow(unused_variables)]));
+        parameter
+            .attrs
+            .push(parse_quote!(#[allow(unused_variables)]));
         let ident = without_underscores(&pattern.ident);
-        Some(Self { attributes, ident, ty: without_self(&parameter.ty, aggregate) })
+        Some(Self {
+            attributes,
+            ident,
+            ty: without_self(&parameter.ty, aggregate),
+        })
     }
 }
 
@@ -138,5 +166,7 @@ fn variant_of(method: &Ident, errors: &mut Errors) -> Ident {
 
 fn capitalised(word: &str) -> String {
     let mut letters = word.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(letters).collect()
+    })
 }

@@ -20,7 +20,9 @@ impl Block {
 
     /// The enum without derives, which would report the same mistakes again.
     fn stub_enum(&self) -> TokenStream {
-        let Self { runtime, events, .. } = self;
+        let Self {
+            runtime, events, ..
+        } = self;
         let variants = self.variants().map(Method::stub_variant);
         let body = quote!(::core::unreachable!());
         quote! {
@@ -52,7 +54,12 @@ impl Block {
 
     /// The block and its fold. Nothing where there can be no block, of which the compiler would complain once more.
     fn stub_block(&self) -> TokenStream {
-        let Self { runtime, item, events, .. } = self;
+        let Self {
+            runtime,
+            item,
+            events,
+            ..
+        } = self;
         let aggregate = &item.self_ty;
         if !matches!(**aggregate, Type::Path(_)) {
             return TokenStream::new();
@@ -78,7 +85,11 @@ impl Method {
     fn stub_variant(&self) -> TokenStream {
         let variant = &self.variant;
         let mut seen = HashSet::new();
-        let fields = self.fields.iter().filter(|field| seen.insert(&field.ident)).map(Field::stub_field);
+        let fields = self
+            .fields
+            .iter()
+            .filter(|field| seen.insert(&field.ident))
+            .map(Field::stub_field);
         let fields: Vec<_> = fields.collect();
         match &*fields {
             [] => quote!(#variant),

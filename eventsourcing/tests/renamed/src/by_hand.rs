@@ -24,8 +24,16 @@ enum DoorEvent {
 struct Nothing {}
 
 impl Event for DoorEvent {
-    const TYPES: &'static [EventType] =
-        &[EventType { name: "Built", version: 1 }, EventType { name: "Opened", version: 1 }];
+    const TYPES: &'static [EventType] = &[
+        EventType {
+            name: "Built",
+            version: 1,
+        },
+        EventType {
+            name: "Opened",
+            version: 1,
+        },
+    ];
 
     fn index(&self) -> usize {
         *self as usize
@@ -36,7 +44,10 @@ impl Event for DoorEvent {
     fn serialize_payload<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         Nothing {}.serialize(serializer)
     }
-    fn deserialize_payload<'de, D: Deserializer<'de>>(index: usize, deserializer: D) -> Result<Self, D::Error> {
+    fn deserialize_payload<'de, D: Deserializer<'de>>(
+        index: usize,
+        deserializer: D,
+    ) -> Result<Self, D::Error> {
         Nothing::deserialize(deserializer)?;
         Ok([Self::Built, Self::Opened][index])
     }
@@ -84,7 +95,9 @@ impl Aggregate for Door {
 async fn an_aggregate_without_macros_is_saved_and_loaded() -> Result<(), Box<dyn Error>> {
     let app = Application::new("doors", es::store::open("memory:").await?.store());
     let id: Id<Door> = app.create(|| Ok::<_, Infallible>(DoorEvent::Built)).await?;
-    let receipt = app.update(id, |_| Ok::<_, Infallible>(DoorEvent::Opened)).await?;
+    let receipt = app
+        .update(id, |_| Ok::<_, Infallible>(DoorEvent::Opened))
+        .await?;
     assert_eq!(receipt.position, Position::new(2));
     assert_eq!(*app.load(id).await?, Door { open: true });
     Ok(())

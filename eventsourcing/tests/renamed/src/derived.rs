@@ -40,7 +40,9 @@ struct InBeans {
 }
 
 fn in_beans(old: InDozens) -> InBeans {
-    InBeans { beans: old.dozens * 12 }
+    InBeans {
+        beans: old.dozens * 12,
+    }
 }
 
 #[derive(Deserialize)]
@@ -50,7 +52,13 @@ struct Moved {
 }
 
 fn moved(old: Moved) -> [JarEvent; 2] {
-    [JarEvent::Taken { beans: old.out }, JarEvent::Added { beans: old.back, note: None }]
+    [
+        JarEvent::Taken { beans: old.out },
+        JarEvent::Added {
+            beans: old.back,
+            note: None,
+        },
+    ]
 }
 
 impl Jar {
@@ -120,7 +128,9 @@ impl Policy<Jar> for Shelves {
             JarEvent::Filled { beans } | JarEvent::Added { beans, .. } => i64::from(beans),
             JarEvent::Taken { beans } => -i64::from(beans),
         };
-        work.load_or_create(shelf(), || ShelfEvent::Built).await?.record(ShelfEvent::Changed { by });
+        work.load_or_create(shelf(), || ShelfEvent::Built)
+            .await?
+            .record(ShelfEvent::Changed { by });
         Ok(())
     }
 }
@@ -148,10 +158,22 @@ struct Pantry {
 }
 
 async fn fill(pantry: &Running<Pantry>) -> Result<Id<Jar>, Box<dyn Error>> {
-    let jar: Id<Jar> = pantry.jars.0.create(|| Ok::<_, Infallible>(JarEvent::Filled { beans: 5 })).await?;
-    pantry.jars.0.update(jar, |jar| jar.take(3)).await.map_err(|error| format!("{error:?}"))?;
+    let jar: Id<Jar> = pantry
+        .jars
+        .0
+        .create(|| Ok::<_, Infallible>(JarEvent::Filled { beans: 5 }))
+        .await?;
+    pantry
+        .jars
+        .0
+        .update(jar, |jar| jar.take(3))
+        .await
+        .map_err(|error| format!("{error:?}"))?;
     let refused = pantry.jars.0.update(jar, |jar| jar.take(3)).await;
-    assert!(matches!(&refused, Err(Rejected::Domain(why)) if why == "only 2 beans are left"), "{refused:?}");
+    assert!(
+        matches!(&refused, Err(Rejected::Domain(why)) if why == "only 2 beans are left"),
+        "{refused:?}"
+    );
     pantry.settled().await?;
     assert_eq!(pantry.shelves.0.load(shelf()).await?.beans, 2);
     Ok(jar)
@@ -176,7 +198,10 @@ mod laws {
     es::testing::laws!(
         Jar,
         decide = [Jar::take],
-        samples = [("Filled", 1, json!({ "dozens": 1 })), ("Moved", 1, json!({ "out": 1, "back": 1 }))]
+        samples = [
+            ("Filled", 1, json!({ "dozens": 1 })),
+            ("Moved", 1, json!({ "out": 1, "back": 1 }))
+        ]
     );
     es::testing::laws!(policy Shelves: Jar);
 
@@ -184,16 +209,22 @@ mod laws {
     fn a_rule_is_tested_without_a_store() {
         use es::testing::Scenario as _;
 
-        Jar::given([JarEvent::Filled { beans: 1 }]).when(|jar| jar.take(1)).then([JarEvent::Taken { beans: 1 }]);
+        Jar::given([JarEvent::Filled { beans: 1 }])
+            .when(|jar| jar.take(1))
+            .then([JarEvent::Taken { beans: 1 }]);
     }
 }
 
 #[cfg(feature = "schema")]
 #[test]
 fn a_system_says_what_its_events_look_like() -> Tested {
-    let lock = es::schema::SystemSchema::of::<Pantry>().update(&es::schema::SchemaLock::default())?;
+    let lock =
+        es::schema::SystemSchema::of::<Pantry>().update(&es::schema::SchemaLock::default())?;
     let text = lock.to_string();
-    assert!(text.contains("Filled") && text.contains("Changed"), "{text}");
+    assert!(
+        text.contains("Filled") && text.contains("Changed"),
+        "{text}"
+    );
     Ok(())
 }
 
@@ -210,14 +241,18 @@ async fn a_log_moves_to_another_store() -> Tested {
     es::archive::export::<Pantry>(&old.store(), &mut archive, |_| {}).await?;
     let new = es::store::open("memory:").await?;
     es::archive::import(&new.store(), &mut Cursor::new(archive), |_| {}).await?;
-    assert_eq!(Application::new("jars", new.store()).load(jar).await?.beans, 2);
+    assert_eq!(
+        Application::new("jars", new.store()).load(jar).await?.beans,
+        2
+    );
     Ok(())
 }
 
 #[cfg(feature = "message-pack")]
 #[tokio::test]
 async fn payloads_can_be_message_pack() -> Tested {
-    let builder = Pantry::builder(es::store::open("memory:").await?).with_codec(es::Codec::MessagePack);
+    let builder =
+        Pantry::builder(es::store::open("memory:").await?).with_codec(es::Codec::MessagePack);
     let pantry = builder.with_runner(Runner::inline()).start().await?;
     fill(&pantry).await?;
     pantry.stop().await?;
@@ -227,11 +262,17 @@ async fn payloads_can_be_message_pack() -> Tested {
 #[cfg(feature = "zstd")]
 #[tokio::test]
 async fn payloads_can_be_compressed() -> Tested {
-    let builder = Pantry::builder(es::store::open("memory:").await?).with_compression(es::Compression::zstd());
+    let builder = Pantry::builder(es::store::open("memory:").await?)
+        .with_compression(es::Compression::zstd());
     let pantry = builder.with_runner(Runner::inline()).start().await?;
     let jar = fill(&pantry).await?;
     let note = Some("beans ".repeat(1_000));
-    let added = |_: &Jar| Ok::<_, Infallible>(JarEvent::Added { beans: 1, note: note.clone() });
+    let added = |_: &Jar| {
+        Ok::<_, Infallible>(JarEvent::Added {
+            beans: 1,
+            note: note.clone(),
+        })
+    };
     pantry.jars.0.update(jar, added).await?;
     assert_eq!(pantry.jars.0.load(jar).await?.beans, 3);
     pantry.stop().await?;

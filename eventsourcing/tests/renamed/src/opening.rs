@@ -13,9 +13,16 @@ async fn refusal(url: &str) -> OpenError {
 #[cfg(any(not(feature = "sqlite"), not(feature = "postgres")))]
 async fn assert_asks_for_feature(scheme_and_feature: &str, url: &str) {
     let error = refusal(url).await;
-    let named = matches!(error, OpenError::FeatureMissing { feature, .. } if feature == scheme_and_feature);
+    let named =
+        matches!(error, OpenError::FeatureMissing { feature, .. } if feature == scheme_and_feature);
     let text = error.to_string();
-    assert!(named && text.contains(&format!("the feature {scheme_and_feature:?} of eventsourcing-kit")), "{text}");
+    assert!(
+        named
+            && text.contains(&format!(
+                "the feature {scheme_and_feature:?} of eventsourcing-kit"
+            )),
+        "{text}"
+    );
     assert!(!text.contains("s3cr3t"), "{text}");
 }
 
@@ -32,7 +39,11 @@ async fn a_file_asks_for_the_feature_that_opens_it() {
 #[tokio::test]
 async fn a_server_asks_for_the_feature_that_connects() {
     for scheme in ["postgres", "postgresql"] {
-        assert_asks_for_feature("postgres", &format!("{scheme}://bank:s3cr3t@localhost/bank")).await;
+        assert_asks_for_feature(
+            "postgres",
+            &format!("{scheme}://bank:s3cr3t@localhost/bank"),
+        )
+        .await;
     }
 }
 
@@ -42,7 +53,14 @@ async fn a_file_is_opened() {
     let folder = tempfile::tempdir().expect("a folder");
     let url = format!("sqlite:{}/bank.db", folder.path().display());
     let created = open(&url).await.expect("a new store").store().log_id();
-    assert_eq!(open_existing(&url).await.expect("the same store").store().log_id(), created);
+    assert_eq!(
+        open_existing(&url)
+            .await
+            .expect("the same store")
+            .store()
+            .log_id(),
+        created
+    );
 }
 
 #[cfg(feature = "postgres")]
@@ -59,7 +77,15 @@ async fn a_server_is_connected_to() {
 
 #[tokio::test]
 async fn a_store_in_memory_is_opened_with_any_features() {
-    assert!(open("memory:").await.expect("a store").store().head().await.is_ok());
+    assert!(
+        open("memory:")
+            .await
+            .expect("a store")
+            .store()
+            .head()
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]

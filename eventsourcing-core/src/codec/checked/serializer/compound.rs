@@ -4,8 +4,8 @@ use std::cell::RefCell;
 
 use serde::Serialize;
 use serde::ser::{
-    Error as _, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant, SerializeTuple,
-    SerializeTupleStruct, SerializeTupleVariant, Serializer,
+    Error as _, SerializeMap, SerializeSeq, SerializeStruct, SerializeStructVariant,
+    SerializeTuple, SerializeTupleStruct, SerializeTupleVariant, Serializer,
 };
 
 use super::Place;
@@ -31,7 +31,13 @@ impl<'a, C> Elements<'a, C> {
         place: Place,
         variant: Option<&'static str>,
     ) -> Self {
-        Self { inner, inspection, place, index: 0, variant }
+        Self {
+            inner,
+            inspection,
+            place,
+            index: 0,
+            variant,
+        }
     }
 
     #[inline]
@@ -40,7 +46,11 @@ impl<'a, C> Elements<'a, C> {
         value: &T,
         write: impl FnOnce(&mut C, &Part<'_, T>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let part = Part { value, inspection: self.inspection, place: self.place };
+        let part = Part {
+            value,
+            inspection: self.inspection,
+            place: self.place,
+        };
         let index = self.index;
         self.index += 1;
         write(&mut self.inner, &part).map_err(|error| {
@@ -90,8 +100,18 @@ pub(in crate::codec::checked) struct Entries<'a, M> {
 
 impl<'a, M: SerializeMap> Entries<'a, M> {
     #[inline]
-    pub(in crate::codec::checked) fn new(inner: M, inspection: &'a Inspection, place: Place) -> Self {
-        Self { inner, inspection, place, keys: RefCell::default(), index: 0 }
+    pub(in crate::codec::checked) fn new(
+        inner: M,
+        inspection: &'a Inspection,
+        place: Place,
+    ) -> Self {
+        Self {
+            inner,
+            inspection,
+            place,
+            keys: RefCell::default(),
+            index: 0,
+        }
     }
 
     /// The key that was written last; the number of the entry if it is no text.
@@ -111,12 +131,20 @@ impl<M: SerializeMap> SerializeMap for Entries<'_, M> {
     #[inline]
     fn serialize_key<T: Serialize + ?Sized>(&mut self, key: &T) -> Result<(), M::Error> {
         self.index += 1;
-        self.inner.serialize_key(&Key { value: key, keys: &self.keys, inspection: self.inspection })
+        self.inner.serialize_key(&Key {
+            value: key,
+            keys: &self.keys,
+            inspection: self.inspection,
+        })
     }
 
     #[inline]
     fn serialize_value<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), M::Error> {
-        let part = Part { value, inspection: self.inspection, place: self.place };
+        let part = Part {
+            value,
+            inspection: self.inspection,
+            place: self.place,
+        };
         let written = self.inner.serialize_value(&part);
         written.map_err(|error| self.inspection.within(self.segment(), error))
     }
@@ -146,7 +174,12 @@ impl<'a, C> Fields<'a, C> {
         place: Place,
         variant: &'static str,
     ) -> Self {
-        Self { inner, inspection, place, variant }
+        Self {
+            inner,
+            inspection,
+            place,
+            variant,
+        }
     }
 }
 
@@ -155,8 +188,16 @@ impl<C: SerializeStructVariant> SerializeStructVariant for Fields<'_, C> {
     type Error = C::Error;
 
     #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), C::Error> {
-        let part = Part { value, inspection: self.inspection, place: self.place };
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), C::Error> {
+        let part = Part {
+            value,
+            inspection: self.inspection,
+            place: self.place,
+        };
         self.inner.serialize_field(key, &part).map_err(|error| {
             let error = self.inspection.within(Segment::Field(key), error);
             self.inspection.within(Segment::Field(self.variant), error)
@@ -194,13 +235,29 @@ enum Inner<S: Serializer> {
 
 impl<'a, S: Serializer> Struct<'a, S> {
     #[inline]
-    pub(in crate::codec::checked) fn new(inner: S::SerializeStruct, inspection: &'a Inspection, place: Place) -> Self {
-        Self { inner: Inner::Struct(inner), inspection, place, first: [""; TAGS_MAX], fields: 0 }
+    pub(in crate::codec::checked) fn new(
+        inner: S::SerializeStruct,
+        inspection: &'a Inspection,
+        place: Place,
+    ) -> Self {
+        Self {
+            inner: Inner::Struct(inner),
+            inspection,
+            place,
+            first: [""; TAGS_MAX],
+            fields: 0,
+        }
     }
 
     pub(in crate::codec::checked) fn number(inner: S, inspection: &'a Inspection) -> Self {
         let inner = Inner::Number(inner, None);
-        Self { inner, inspection, place: Place::ROOT, first: [""; TAGS_MAX], fields: 0 }
+        Self {
+            inner,
+            inspection,
+            place: Place::ROOT,
+            first: [""; TAGS_MAX],
+            fields: 0,
+        }
     }
 
     #[inline]
@@ -222,11 +279,19 @@ impl<S: Serializer> SerializeStruct for Struct<'_, S> {
     type Error = S::Error;
 
     #[inline]
-    fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), S::Error> {
+    fn serialize_field<T: Serialize + ?Sized>(
+        &mut self,
+        key: &'static str,
+        value: &T,
+    ) -> Result<(), S::Error> {
         self.check_differs(key)?;
         match &mut self.inner {
             Inner::Struct(inner) => {
-                let part = Part { value, inspection: self.inspection, place: self.place };
+                let part = Part {
+                    value,
+                    inspection: self.inspection,
+                    place: self.place,
+                };
                 let written = inner.serialize_field(key, &part);
                 written.map_err(|error| self.inspection.within(Segment::Field(key), error))
             }
@@ -249,13 +314,19 @@ impl<S: Serializer> SerializeStruct for Struct<'_, S> {
     fn end(self) -> Result<S::Ok, S::Error> {
         match self.inner {
             Inner::Struct(inner) => inner.end(),
-            Inner::Number(inner, text) => write_number(inner, text.unwrap_or_default(), self.inspection),
+            Inner::Number(inner, text) => {
+                write_number(inner, text.unwrap_or_default(), self.inspection)
+            }
         }
     }
 }
 
 /// The number that stands in the text, if a number of 64 bits is exactly that.
-fn write_number<S: Serializer>(serializer: S, text: String, inspection: &Inspection) -> Result<S::Ok, S::Error> {
+fn write_number<S: Serializer>(
+    serializer: S,
+    text: String,
+    inspection: &Inspection,
+) -> Result<S::Ok, S::Error> {
     if let Ok(number) = text.parse() {
         return serializer.serialize_u64(number);
     }
@@ -263,7 +334,10 @@ fn write_number<S: Serializer>(serializer: S, text: String, inspection: &Inspect
         return serializer.serialize_i64(number);
     }
     match text.parse::<f64>() {
-        Ok(number) if number.is_finite() && serde_json::to_string(&number).is_ok_and(|same| same == text) => {
+        Ok(number)
+            if number.is_finite()
+                && serde_json::to_string(&number).is_ok_and(|same| same == text) =>
+        {
             serializer.serialize_f64(number)
         }
         _ => inspection.refuse(Problem::NumberAsText(text)),

@@ -31,10 +31,18 @@ pub(super) struct Place {
 const WRAPPERS_MAX: usize = 2 * VALUE_DEPTH_MAX;
 
 impl Place {
-    pub(super) const ROOT: Self = Self { depth: 0, wrappers: 0, in_option: false };
+    pub(super) const ROOT: Self = Self {
+        depth: 0,
+        wrappers: 0,
+        in_option: false,
+    };
 
     fn wrapped(self, in_option: bool) -> Self {
-        Self { wrappers: self.wrappers + 1, in_option, ..self }
+        Self {
+            wrappers: self.wrappers + 1,
+            in_option,
+            ..self
+        }
     }
 }
 
@@ -47,13 +55,21 @@ pub(super) struct Checked<'a, S> {
 impl<'a, S: Serializer> Checked<'a, S> {
     #[inline]
     pub(super) fn new(inner: S, inspection: &'a Inspection, place: Place) -> Self {
-        Self { inner, inspection, place }
+        Self {
+            inner,
+            inspection,
+            place,
+        }
     }
 
     /// The place of what is within so many more levels.
     #[inline]
     fn deeper(&self, levels: usize) -> Result<Place, S::Error> {
-        let place = Place { depth: self.place.depth + levels, in_option: false, ..self.place };
+        let place = Place {
+            depth: self.place.depth + levels,
+            in_option: false,
+            ..self.place
+        };
         if place.depth > VALUE_DEPTH_MAX {
             return self.inspection.refuse(Problem::TooDeep);
         }
@@ -69,7 +85,11 @@ impl<'a, S: Serializer> Checked<'a, S> {
         if place.wrappers > WRAPPERS_MAX {
             return self.inspection.refuse(Problem::TooDeep);
         }
-        Ok(Part { value, inspection: self.inspection, place })
+        Ok(Part {
+            value,
+            inspection: self.inspection,
+            place,
+        })
     }
 
     fn null_is_read_back(&self) -> Result<(), S::Error> {
@@ -184,12 +204,21 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
     }
 
     #[inline]
-    fn serialize_unit_variant(self, name: &'static str, index: u32, variant: &'static str) -> Result<S::Ok, S::Error> {
+    fn serialize_unit_variant(
+        self,
+        name: &'static str,
+        index: u32,
+        variant: &'static str,
+    ) -> Result<S::Ok, S::Error> {
         self.inner.serialize_unit_variant(name, index, variant)
     }
 
     #[inline]
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, name: &'static str, value: &T) -> Result<S::Ok, S::Error> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        name: &'static str,
+        value: &T,
+    ) -> Result<S::Ok, S::Error> {
         let part = self.wrapped(value, self.place.in_option)?;
         self.inner.serialize_newtype_struct(name, &part)
     }
@@ -202,27 +231,52 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         variant: &'static str,
         value: &T,
     ) -> Result<S::Ok, S::Error> {
-        let part = Part { value, inspection: self.inspection, place: self.deeper(1)? };
-        let written = self.inner.serialize_newtype_variant(name, index, variant, &part);
+        let part = Part {
+            value,
+            inspection: self.inspection,
+            place: self.deeper(1)?,
+        };
+        let written = self
+            .inner
+            .serialize_newtype_variant(name, index, variant, &part);
         written.map_err(|error| self.inspection.within(Segment::Field(variant), error))
     }
 
     #[inline]
     fn serialize_seq(self, len: Option<usize>) -> Result<Self::SerializeSeq, S::Error> {
         let place = self.deeper(1)?;
-        Ok(Elements::new(self.inner.serialize_seq(len)?, self.inspection, place, None))
+        Ok(Elements::new(
+            self.inner.serialize_seq(len)?,
+            self.inspection,
+            place,
+            None,
+        ))
     }
 
     #[inline]
     fn serialize_tuple(self, len: usize) -> Result<Self::SerializeTuple, S::Error> {
         let place = self.deeper(1)?;
-        Ok(Elements::new(self.inner.serialize_tuple(len)?, self.inspection, place, None))
+        Ok(Elements::new(
+            self.inner.serialize_tuple(len)?,
+            self.inspection,
+            place,
+            None,
+        ))
     }
 
     #[inline]
-    fn serialize_tuple_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeTupleStruct, S::Error> {
+    fn serialize_tuple_struct(
+        self,
+        name: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeTupleStruct, S::Error> {
         let place = self.deeper(1)?;
-        Ok(Elements::new(self.inner.serialize_tuple_struct(name, len)?, self.inspection, place, None))
+        Ok(Elements::new(
+            self.inner.serialize_tuple_struct(name, len)?,
+            self.inspection,
+            place,
+            None,
+        ))
     }
 
     #[inline]
@@ -234,7 +288,9 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         len: usize,
     ) -> Result<Self::SerializeTupleVariant, S::Error> {
         let place = self.deeper(2)?;
-        let inner = self.inner.serialize_tuple_variant(name, index, variant, len)?;
+        let inner = self
+            .inner
+            .serialize_tuple_variant(name, index, variant, len)?;
         Ok(Elements::new(inner, self.inspection, place, Some(variant)))
     }
 
@@ -245,11 +301,19 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
             self.inspection.doubt();
         }
         let place = self.deeper(1)?;
-        Ok(Entries::new(self.inner.serialize_map(len)?, self.inspection, place))
+        Ok(Entries::new(
+            self.inner.serialize_map(len)?,
+            self.inspection,
+            place,
+        ))
     }
 
     #[inline]
-    fn serialize_struct(self, name: &'static str, len: usize) -> Result<Self::SerializeStruct, S::Error> {
+    fn serialize_struct(
+        self,
+        name: &'static str,
+        len: usize,
+    ) -> Result<Self::SerializeStruct, S::Error> {
         let place = self.deeper(1)?;
         if name == RAW_VALUE || name == NUMBER {
             self.inspection.doubt();
@@ -257,7 +321,11 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
                 return Ok(Struct::number(self.inner, self.inspection));
             }
         }
-        Ok(Struct::new(self.inner.serialize_struct(name, len)?, self.inspection, place))
+        Ok(Struct::new(
+            self.inner.serialize_struct(name, len)?,
+            self.inspection,
+            place,
+        ))
     }
 
     #[inline]
@@ -269,7 +337,9 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         len: usize,
     ) -> Result<Self::SerializeStructVariant, S::Error> {
         let place = self.deeper(2)?;
-        let inner = self.inner.serialize_struct_variant(name, index, variant, len)?;
+        let inner = self
+            .inner
+            .serialize_struct_variant(name, index, variant, len)?;
         Ok(Fields::new(inner, self.inspection, place, variant))
     }
 }

@@ -69,7 +69,9 @@ impl Lessons {
         if let Ok(value) = make(&Pen::new(self, choices, numbers), place) {
             return Some(value);
         }
-        let seed = choices.iter().fold(0, |seed: u64, choice| seed.rotate_left(7) ^ choice);
+        let seed = choices
+            .iter()
+            .fold(0, |seed: u64, choice| seed.rotate_left(7) ^ choice);
         let mut rng = fastrand::Rng::with_seed(seed);
         (0..REDRAWS_MAX).find_map(|_| {
             let choices: Vec<u64> = (0..24).map(|_| rng.u64(..)).collect();
@@ -79,12 +81,26 @@ impl Lessons {
 
     /// The kinds to choose from at `place`, of the first `count` kinds: those that were accepted, and if none was or if
     /// others are to be explored, those that were not refused too often.
-    pub(in crate::testing::laws) fn kinds(&self, place: Place, count: u32, explores: bool) -> Vec<u32> {
-        let Some(lesson) = self.0.get(&place) else { return (0..count).collect() };
-        let is_open = |kind: u32| lesson.refusals.get(&kind).is_none_or(|refusals| *refusals < REFUSALS_MAX);
+    pub(in crate::testing::laws) fn kinds(
+        &self,
+        place: Place,
+        count: u32,
+        explores: bool,
+    ) -> Vec<u32> {
+        let Some(lesson) = self.0.get(&place) else {
+            return (0..count).collect();
+        };
+        let is_open = |kind: u32| {
+            lesson
+                .refusals
+                .get(&kind)
+                .is_none_or(|refusals| *refusals < REFUSALS_MAX)
+        };
         let is_accepted = |kind: u32| lesson.accepted >> kind & 1 == 1;
         let explores = explores || lesson.accepted == 0;
-        (0..count).filter(|kind| is_accepted(*kind) || explores && is_open(*kind)).collect()
+        (0..count)
+            .filter(|kind| is_accepted(*kind) || explores && is_open(*kind))
+            .collect()
     }
 
     fn accept(&mut self, trace: &[(Place, u32)]) {
@@ -95,7 +111,13 @@ impl Lessons {
 
     fn refuse(&mut self, culprit: Option<(Place, u32)>) {
         if let Some((place, kind)) = culprit {
-            let refusals = self.0.entry(place).or_default().refusals.entry(kind).or_default();
+            let refusals = self
+                .0
+                .entry(place)
+                .or_default()
+                .refusals
+                .entry(kind)
+                .or_default();
             *refusals = refusals.saturating_add(1);
         }
     }

@@ -75,12 +75,22 @@ impl Trace {
 impl<'a> Pen<'a> {
     pub(super) fn new(lessons: &'a Lessons, choices: &'a [u64], numbers: Numbers) -> Self {
         let (used, trace) = (Cell::new(0), RefCell::default());
-        Self { lessons, choices, used, numbers, explores: false, trace }
+        Self {
+            lessons,
+            choices,
+            used,
+            numbers,
+            explores: false,
+            trace,
+        }
     }
 
     /// A pen that tries kinds of values of which nothing is known.
     pub(super) fn exploring(lessons: &'a Lessons, choices: &'a [u64]) -> Self {
-        Self { explores: true, ..Self::new(lessons, choices, Numbers::Small) }
+        Self {
+            explores: true,
+            ..Self::new(lessons, choices, Numbers::Small)
+        }
     }
 
     pub(super) fn into_trace(self) -> Trace {
@@ -89,7 +99,11 @@ impl<'a> Pen<'a> {
 
     /// Something to deserialize a value from.
     pub(super) fn at(&'a self, place: Place) -> Draw<'a> {
-        Draw { pen: self, place, depth: 0 }
+        Draw {
+            pen: self,
+            place,
+            depth: 0,
+        }
     }
 
     pub(super) fn choice(&self) -> u64 {
@@ -119,7 +133,11 @@ impl<'a> Draw<'a> {
     pub(super) fn part(self, number: usize) -> Result<Self, Unfit> {
         match self.depth {
             DEPTH_MAX => Err(Unfit::custom("it is nested too deeply")),
-            depth => Ok(Self { place: self.place.part(number), depth: depth + 1, ..self }),
+            depth => Ok(Self {
+                place: self.place.part(number),
+                depth: depth + 1,
+                ..self
+            }),
         }
     }
 
@@ -142,7 +160,11 @@ impl<'a> Draw<'a> {
     }
 
     /// A part of a value. If it is refused after it was read, what was drawn for it last is to blame.
-    pub(super) fn read_part<'de, T: DeserializeSeed<'de>>(self, number: usize, seed: T) -> Result<T::Value, Unfit> {
+    pub(super) fn read_part<'de, T: DeserializeSeed<'de>>(
+        self,
+        number: usize,
+        seed: T,
+    ) -> Result<T::Value, Unfit> {
         let before = self.pen.trace.borrow().kinds.len();
         seed.deserialize(self.part(number)?).inspect_err(|_| {
             let mut trace = self.pen.trace.borrow_mut();
@@ -162,7 +184,8 @@ impl<'a> Draw<'a> {
     /// A number whose amount is at most `max`, negative only if it may be `signed`. Most are small.
     pub(super) fn whole(self, max: u128, signed: bool) -> i128 {
         let choice = self.pen.choice();
-        let (is_negative, class, number) = (choice & 1 == 1, choice >> 1 & 7, u128::from(choice >> 4));
+        let (is_negative, class, number) =
+            (choice & 1 == 1, choice >> 1 & 7, u128::from(choice >> 4));
         let small = (max / 32).min(999) + 1;
         let amount = match (class, self.pen.numbers) {
             (0..=3, _) => number % small.min(10),
@@ -171,7 +194,11 @@ impl<'a> Draw<'a> {
             _ => number % small,
         };
         let amount = i128::try_from(amount).unwrap_or(i128::MAX);
-        if signed && is_negative { -amount } else { amount }
+        if signed && is_negative {
+            -amount
+        } else {
+            amount
+        }
     }
 
     /// Whole and quarter numbers, which add up without rounding.

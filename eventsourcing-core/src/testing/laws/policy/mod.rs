@@ -47,7 +47,13 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
     /// The law, put to events that are drawn from their types.
     #[must_use]
     pub fn new() -> Self {
-        Self { examples: Vec::new(), given: Vec::new(), seed: None, timers: None, of: PhantomData }
+        Self {
+            examples: Vec::new(),
+            given: Vec::new(),
+            seed: None,
+            timers: None,
+            of: PhantomData,
+        }
     }
 
     /// Takes these instead of events that are drawn, for each type of event that is among them.
@@ -61,7 +67,8 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
     /// for events are those of these aggregates.
     #[must_use]
     pub fn with_given<G: Aggregate>(mut self) -> Self {
-        self.given.push(|seed| Ok(Box::new(Laws::<G>::new().world(seed)?)));
+        self.given
+            .push(|seed| Ok(Box::new(Laws::<G>::new().world(seed)?)));
         self
     }
 
@@ -79,27 +86,42 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
     /// The law is broken, or nothing that happens leads to anything.
     pub fn an_event_dealt_with_twice_leads_to_the_same(self) {
         let seed = self.seed.unwrap_or_else(Seed::from_env);
-        let untested =
-            |reason: &dyn fmt::Display| -> ! { panic!("the law that {LAW} is not tested: {reason}\n{seed}") };
+        let untested = |reason: &dyn fmt::Display| -> ! {
+            panic!("the law that {LAW} is not tested: {reason}\n{seed}")
+        };
         let who = type_name::<P>().rsplit("::").next().unwrap_or_default();
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime can be built");
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime can be built");
         let given: Result<Vec<_>, _> = self.given.iter().map(|given| given(seed)).collect();
         let events = Events::<A>::new(&self.examples, seed);
         let (given, events) = match (given, events) {
             (Ok(given), Ok(events)) => (given, events),
             (Err(reason), _) | (_, Err(reason)) => untested(&reason),
         };
-        let world = World { events, decisions: Vec::new(), printer: None };
+        let world = World {
+            events,
+            decisions: Vec::new(),
+            printer: None,
+        };
         let consequences = Cell::new(0);
         let outcome = search(seed, |steps, case| {
             let mut history = world.play(steps);
             history.forget_fault();
             let steps_before = any_steps(seed, GIVEN + case);
             let (steps, events) = (&*steps_before, &*history.events);
-            let delivery = Delivery::<P, _> { runtime: &runtime, given: &given, steps, events, timers: self.timers };
-            let led_to =
-                catching(|| delivery.check::<A>()).unwrap_or_else(|panic| Err(broken(panic, "mend the panic")));
-            let led_to = led_to.map_err(|broken| text(who, LAW, &lines(&history.events), &broken, Some(seed)))?;
+            let delivery = Delivery::<P, _> {
+                runtime: &runtime,
+                given: &given,
+                steps,
+                events,
+                timers: self.timers,
+            };
+            let led_to = catching(|| delivery.check::<A>())
+                .unwrap_or_else(|panic| Err(broken(panic, "mend the panic")));
+            let led_to = led_to
+                .map_err(|broken| text(who, LAW, &lines(&history.events), &broken, Some(seed)))?;
             consequences.set(consequences.get() + led_to);
             Ok(())
         });
@@ -134,7 +156,9 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> Default for PolicyLaws<P, A
 
 impl<P, A: Aggregate> fmt::Debug for PolicyLaws<P, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PolicyLaws").field("aggregate", &A::NAME).finish_non_exhaustive()
+        f.debug_struct("PolicyLaws")
+            .field("aggregate", &A::NAME)
+            .finish_non_exhaustive()
     }
 }
 
@@ -146,12 +170,16 @@ trait Drawn {
 
 impl<G: Aggregate> Drawn for World<G> {
     fn save(&self, steps: &[Step], runtime: &Runtime, app: &Application) {
-        for (id, steps) in (0..KNOWN_IDS).zip(steps.chunks(steps.len().div_ceil(KNOWN_IDS as usize))) {
+        for (id, steps) in
+            (0..KNOWN_IDS).zip(steps.chunks(steps.len().div_ceil(KNOWN_IDS as usize)))
+        {
             let mut history = self.play(steps);
             history.forget_fault();
             if !history.events.is_empty() {
                 let mut root = Root::<G>::with_id(Id::from_uuid(known_id(id)), history.events);
-                runtime.block_on(app.save(&mut root)).expect("a new aggregate in an empty store in memory");
+                runtime
+                    .block_on(app.save(&mut root))
+                    .expect("a new aggregate in an empty store in memory");
             }
         }
     }
@@ -174,16 +202,29 @@ impl<P, E: Event> Delivery<'_, P, E> {
         A: Aggregate<Event = E>,
     {
         let app = Application::new("policy", MemoryStore::new());
-        self.given.iter().for_each(|given| given.save(self.steps, self.runtime, &app));
+        self.given
+            .iter()
+            .for_each(|given| given.save(self.steps, self.runtime, &app));
         let policy = P::from(app.clone());
-        let timer_type = self.timers.as_ref().map_or(TimerType::Any, |timers| timers.timer_type);
-        let mut place = Place { runtime: self.runtime, app, timer_type, pending: Pending::default(), led_to: 0 };
+        let timer_type = self
+            .timers
+            .as_ref()
+            .map_or(TimerType::Any, |timers| timers.timer_type);
+        let mut place = Place {
+            runtime: self.runtime,
+            app,
+            timer_type,
+            pending: Pending::default(),
+            led_to: 0,
+        };
         for (event, number) in self.events.iter().zip(1..) {
             self.run_timers(&policy, &mut place, Some(Timestamp::UNIX_EPOCH))?;
             let event = recorded::<A>(event, number);
             place.twice(&format!("event {number}"), |runtime, work| {
                 work.begin(event.event_ref(), &event.metadata);
-                runtime.block_on(policy.react(&event, work)).map_err(|error| with_causes(&error))
+                runtime
+                    .block_on(policy.react(&event, work))
+                    .map_err(|error| with_causes(&error))
             })?;
         }
         self.run_timers(&policy, &mut place, None)?;
@@ -191,11 +232,20 @@ impl<P, E: Event> Delivery<'_, P, E> {
     }
 
     /// Has the timers become due that are due by then, or all.
-    fn run_timers(&self, policy: &P, place: &mut Place<'_>, by: Option<Timestamp>) -> Result<(), Broken> {
-        let Some(timers) = &self.timers else { return Ok(()) };
+    fn run_timers(
+        &self,
+        policy: &P,
+        place: &mut Place<'_>,
+        by: Option<Timestamp>,
+    ) -> Result<(), Broken> {
+        let Some(timers) = &self.timers else {
+            return Ok(());
+        };
         // A timer may schedule itself again without end.
         for _ in 0..TIMERS_MAX {
-            let Some(timer) = place.pending.take(by) else { break };
+            let Some(timer) = place.pending.take(by) else {
+                break;
+            };
             place.twice(&format!("timer {:?}", timer.key), |runtime, work| {
                 runtime.block_on((timers.due)(policy, &timer, work))
             })?;

@@ -16,7 +16,8 @@ use crate::{Aggregate, Application, Timers, Work};
 /// How a policy deals with its timers.
 pub(in crate::testing::laws) struct TimersOf<P> {
     pub(in crate::testing::laws) timer_type: TimerType,
-    pub(in crate::testing::laws) due: for<'a> fn(&'a P, &'a Timer, &'a mut Work) -> BoxFuture<'a, Result<(), String>>,
+    pub(in crate::testing::laws) due:
+        for<'a> fn(&'a P, &'a Timer, &'a mut Work) -> BoxFuture<'a, Result<(), String>>,
 }
 
 impl<P> Clone for TimersOf<P> {
@@ -29,14 +30,20 @@ impl<P> Copy for TimersOf<P> {}
 
 impl<P: Timers> TimersOf<P> {
     pub(in crate::testing::laws) fn new() -> Self {
-        Self { timer_type: TimerType::of::<P>(), due: |policy, timer, work| Box::pin(be_due(policy, timer, work)) }
+        Self {
+            timer_type: TimerType::of::<P>(),
+            due: |policy, timer, work| Box::pin(be_due(policy, timer, work)),
+        }
     }
 }
 
 async fn be_due<P: Timers>(policy: &P, timer: &Timer, work: &mut Work) -> Result<(), String> {
     let due = timer.decode().map_err(|error| with_causes(&error))?;
     work.begin_due(timer);
-    policy.due(&due, work).await.map_err(|error| with_causes(&error))
+    policy
+        .due(&due, work)
+        .await
+        .map_err(|error| with_causes(&error))
 }
 
 /// The laws of a policy without timers. Its method comes after that of [`PolicyLaws`], which asks for
@@ -58,8 +65,13 @@ pub(in crate::testing::laws) struct Pending(BTreeMap<String, Timer>);
 impl Pending {
     /// Takes out the next one that is due by then, or the next of all. Whatever comes of it, it is not due again.
     pub(in crate::testing::laws) fn take(&mut self, by: Option<Timestamp>) -> Option<Timer> {
-        let next = self.0.values().min_by_key(|timer| (timer.due, &timer.key))?;
-        let key = by.is_none_or(|by| next.due <= by).then(|| next.key.clone())?;
+        let next = self
+            .0
+            .values()
+            .min_by_key(|timer| (timer.due, &timer.key))?;
+        let key = by
+            .is_none_or(|by| next.due <= by)
+            .then(|| next.key.clone())?;
         self.0.remove(&key)
     }
 
@@ -103,7 +115,10 @@ impl Place<'_> {
         let (first, second) = (self.once(&deal), self.once(&deal));
         if first.shown != second.shown {
             return Err(broken(
-                format!("{what} led to{}\nand dealt with once more to{}", first.shown, second.shown),
+                format!(
+                    "{what} led to{}\nand dealt with once more to{}",
+                    first.shown, second.shown
+                ),
                 "let the policy depend on nothing but the event and what `work` loads: ids from `work.new_id()`, times \
                  from `event.recorded_at`, nothing random, no map or set that is read in no order",
             ));
@@ -118,17 +133,36 @@ impl Place<'_> {
     fn once(&self, deal: impl Fn(&Runtime, &mut Work) -> Result<(), String>) -> Consequence {
         let mut work = Work::new(self.app.clone(), self.timer_type);
         let dealt_with = deal(self.runtime, &mut work);
-        let mistake = work.schedule.take_mistake().map(|mistake| with_causes(&mistake));
-        let step = Tracking::new(Name::from_static("policy"), LogId::new(), Position::ZERO, Position::ZERO);
+        let mistake = work
+            .schedule
+            .take_mistake()
+            .map(|mistake| with_causes(&mistake));
+        let step = Tracking::new(
+            Name::from_static("policy"),
+            LogId::new(),
+            Position::ZERO,
+            Position::ZERO,
+        );
         let append = dealt_with
             .and_then(|()| mistake.map_or(Ok(()), Err))
             .and_then(|()| work.to_append(step).map_err(|error| with_causes(&error)));
         match append {
-            Err(failure) => Consequence { shown: format!("\n  a failure: {failure}"), outcome: None },
+            Err(failure) => Consequence {
+                shown: format!("\n  a failure: {failure}"),
+                outcome: None,
+            },
             Ok(append) => {
-                let (append, timers) =
-                    (Append { tracking: None, ..append }, std::mem::take(&mut work.schedule.changes));
-                Consequence { shown: shown(&append, &timers), outcome: Some((append, timers)) }
+                let (append, timers) = (
+                    Append {
+                        tracking: None,
+                        ..append
+                    },
+                    std::mem::take(&mut work.schedule.changes),
+                );
+                Consequence {
+                    shown: shown(&append, &timers),
+                    outcome: Some((append, timers)),
+                }
             }
         }
     }
@@ -136,7 +170,12 @@ impl Place<'_> {
     /// What was drawn cannot always happen: an aggregate may be created twice.
     fn keep(&mut self, append: Append, timers: BTreeMap<String, Option<Timer>>) {
         let has_events = append.event_count() > 0;
-        if has_events && self.runtime.block_on(self.app.store().append(append)).is_err() {
+        if has_events
+            && self
+                .runtime
+                .block_on(self.app.store().append(append))
+                .is_err()
+        {
             return;
         }
         self.led_to += usize::from(self.pending.change(timers) || has_events);
@@ -151,6 +190,8 @@ fn shown(append: &Append, timers: &BTreeMap<String, Option<Timer>>) -> String {
             format!("\n  {} {} {payload} {metadata}", part.stream, event.name)
         })
     });
-    let timers = timers.iter().map(|(key, timer)| format!("\n  timer {key}: {timer:?}"));
+    let timers = timers
+        .iter()
+        .map(|(key, timer)| format!("\n  timer {key}: {timer:?}"));
     events.chain(timers).collect()
 }
