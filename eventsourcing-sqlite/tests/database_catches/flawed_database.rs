@@ -154,7 +154,7 @@ impl<X: Flaw> FlawedTransaction<X> {
             match operation {
                 Operation::Step(step) => self.transaction().await?.step(&step).await?,
                 Operation::Execute(sql, values) => {
-                    drop(self.transaction().await?.execute(&sql, &values).await?)
+                    self.transaction().await?.execute(&sql, &values).await?;
                 }
             }
         }
