@@ -14,7 +14,7 @@ use bank_example::web::{self, Password, Settings, State};
 use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{Append, CodecId, Expected, MemoryStore, NewEvent};
 use eventsourcing::testing::{FaultRates, FaultyStore, Seed};
-use eventsourcing::{Id, OnFailure, Runner, Running, Stores};
+use eventsourcing::{Id, OnFailure, Runner, RunningSystem, Stores};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::http::{Answer, get, post, post_with_key, send};
@@ -33,7 +33,7 @@ const NOBODY: &str = "00000000-0000-0000-0000-00000000dead";
 
 /// A bank that is served.
 struct Served {
-    bank: Arc<Running<EventSourcedBank>>,
+    bank: Arc<RunningSystem<EventSourcedBank>>,
     router: Router,
 }
 
@@ -91,7 +91,10 @@ impl Served {
 
     /// How many events there are.
     async fn events(&self) -> usize {
-        self.bank.settled().await.expect("all followers get there");
+        self.bank
+            .wait_until_caught_up()
+            .await
+            .expect("all followers get there");
         self.get("/log?limit=500").await["events"]
             .as_array()
             .expect("a list")
@@ -248,7 +251,10 @@ async fn lists_come_in_pages() {
             bank.open(if number % 2 == 0 { "Even" } else { "Odd 100%" })
                 .await;
         }
-        bank.bank.settled().await.expect("all followers get there");
+        bank.bank
+            .wait_until_caught_up()
+            .await
+            .expect("all followers get there");
         let owners = async |query: &str| {
             let (mut owners, mut next) = (Vec::new(), json!(0));
             while !next.is_null() {
@@ -341,7 +347,10 @@ async fn a_transfer_in_steps_is_begun_and_looked_at_until_it_ends() {
             .strip_prefix("/api")
             .expect("a path of the API")
             .to_owned();
-        bank.bank.settled().await.expect("all followers get there");
+        bank.bank
+            .wait_until_caught_up()
+            .await
+            .expect("all followers get there");
         assert_eq!(bank.get(&location).await["state"], "completed");
         let again = bank.again("/transfers", "t", order).await;
         assert_eq!(
@@ -352,7 +361,10 @@ async fn a_transfer_in_steps_is_begun_and_looked_at_until_it_ends() {
 
         let order = json!({ "from": alice, "to": NOBODY, "amount": "1.00" });
         assert_eq!(bank.post("/transfers", order).await.status, 202);
-        bank.bank.settled().await.expect("all followers get there");
+        bank.bank
+            .wait_until_caught_up()
+            .await
+            .expect("all followers get there");
         let transfers = bank.get("/transfers").await["transfers"].clone();
         assert_eq!(
             (transfers.as_array().map(Vec::len), &transfers[1]["state"]),
@@ -1397,7 +1409,7 @@ async fn parked_events_are_listed_retried_and_given_up_once() {
         write_garbage(&bank, &alice, Expected::Any).await;
         write_garbage(&bank, &alice, Expected::Any).await;
         bank.bank
-            .settled()
+            .wait_until_caught_up()
             .await
             .expect("what is parked is dealt with");
         assert_eq!(bank.get("/followers").await["healthy"], false);
@@ -1493,7 +1505,10 @@ async fn a_follower_that_has_stopped_is_resumed() {
             (resume().await.status, resume().await.json()),
             (202, json!({ "follower": "transfers" }))
         );
-        bank.bank.settled().await.expect_err("it stops again");
+        bank.bank
+            .wait_until_caught_up()
+            .await
+            .expect_err("it stops again");
         assert_eq!(
             (
                 &state().await["state"],
@@ -1511,7 +1526,7 @@ async fn a_follower_that_has_stopped_is_resumed() {
         mend(&bank.bank, order).await;
         let first = resume().await;
         assert_eq!(first.status, 202);
-        bank.bank.settled().await.expect("it goes on");
+        bank.bank.wait_until_caught_up().await.expect("it goes on");
         assert_eq!(state().await["state"], "running");
         let again = resume().await;
         assert_eq!(
@@ -1654,7 +1669,10 @@ async fn the_document_names_every_route_and_its_examples_work() {
             write_garbage(&bank, &alice, Expected::Any).await;
             write_garbage(&bank, &alice, Expected::Any).await;
         }
-        bank.bank.settled().await.expect("all followers get there");
+        bank.bank
+            .wait_until_caught_up()
+            .await
+            .expect("all followers get there");
         let (uri, headers, body) = example(path, operation);
         let headers: Vec<_> = headers
             .iter()

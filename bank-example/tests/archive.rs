@@ -8,7 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use bank_example::application::transfers::TIME_OUT;
+use bank_example::application::transfers::TIMEOUT;
 use bank_example::domain::account::Account;
 use bank_example::domain::transfer::{Order, State, Transfer};
 use bank_example::stores;
@@ -17,7 +17,7 @@ use eventsourcing::archive::{export, import};
 use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{MemoryStore, Position};
 use eventsourcing::testing::{ManualClock, Seed};
-use eventsourcing::{Codec, Id, OnFailure, Runner, Running, Stores};
+use eventsourcing::{Codec, Id, OnFailure, Runner, RunningSystem, Stores};
 use jiff::Timestamp;
 use serde_json::Value;
 use support::{
@@ -69,7 +69,7 @@ fn name(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-async fn start(url: &str, clock: Timestamp) -> Running<EventSourcedBank> {
+async fn start(url: &str, clock: Timestamp) -> RunningSystem<EventSourcedBank> {
     let (manual, stores) = (ManualClock::new(), stores::open(url).await.unwrap());
     manual.set(clock);
     let builder = EventSourcedBank::builder(stores).with_clock(manual);
@@ -136,7 +136,7 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
     };
     let waiting = bank.transfers.request(order).await.unwrap();
     record_what_nobody_can_read(&bank, mallory).await;
-    bank.settled().await.unwrap();
+    bank.wait_until_caught_up().await.unwrap();
     bank.stop().await.unwrap();
     (mallory, waiting)
 }
@@ -199,8 +199,8 @@ async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
 
     // The transfer to the other bank is still waiting, and its time runs out once.
     for url in [&first, server.url(), &last] {
-        let bank = start(url, morning() + TIME_OUT + Duration::from_secs(1)).await;
-        bank.settled().await.unwrap();
+        let bank = start(url, morning() + TIMEOUT + Duration::from_secs(1)).await;
+        bank.wait_until_caught_up().await.unwrap();
         let transfer = bank.transfers.load(waiting).await.unwrap();
         assert!(
             matches!(transfer.state, State::Compensated { .. }),
@@ -273,7 +273,7 @@ async fn an_archive_of_a_busy_bank_is_of_one_moment() {
 }
 
 /// Moves money for ever: so often that the bank is never idle, and so seldom that it comes to rest now and then.
-async fn work(bank: Arc<Running<EventSourcedBank>>) {
+async fn work(bank: Arc<RunningSystem<EventSourcedBank>>) {
     let mut accounts = Vec::new();
     for _ in 0..4 {
         let account = bank.accounts.open("Alice").await.unwrap();
@@ -320,7 +320,7 @@ async fn large_bank(events: usize) -> (TempDir, PathBuf) {
             .await
             .unwrap();
     }
-    bank.settled().await.unwrap();
+    bank.wait_until_caught_up().await.unwrap();
     let file = path(&folder, "large.jsonl");
     let mut out = std::io::BufWriter::new(std::fs::File::create(&file).unwrap());
     export::<EventSourcedBank>(&*stores.store(), &mut out, |_| {})

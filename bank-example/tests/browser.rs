@@ -351,7 +351,10 @@ async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
         .credit(id, money("999999999999.99"))
         .await
         .expect("a credit");
-    other.settled().await.expect("the followers catch up");
+    other
+        .wait_until_caught_up()
+        .await
+        .expect("the followers catch up");
     let unlucky = other.accounts.open("Unlucky").await.expect("an account");
     record_what_nobody_can_read(&other, unlucky).await;
     let phone = json!({ "mobileEmulation": { "deviceMetrics": { "width": 360, "height": 740, "pixelRatio": 2.0 } } });
@@ -416,7 +419,10 @@ async fn what_is_parked_is_plain_to_see_and_can_be_given_up() {
     let client = driver.open(&[], json!({})).await;
     let other = bank(place.url()).await;
     let id = other.accounts.open("Alice").await.expect("an account");
-    other.settled().await.expect("the followers catch up");
+    other
+        .wait_until_caught_up()
+        .await
+        .expect("the followers catch up");
     client.goto(&served.url("/system")).await.expect("a page");
     until_text(&client, "#trouble", "All followers work").await;
     until_text(&client, "#live-state", "Live").await;
@@ -515,7 +521,9 @@ async fn the_pictures_of_the_readme_show_a_bank_at_work() {
         .transfer(ids[3], ids[4], money("42"))
         .await
         .expect("a transfer");
-    bank.settled().await.expect("the followers catch up");
+    bank.wait_until_caught_up()
+        .await
+        .expect("the followers catch up");
     let client = driver.open(&["--window-size=1200,1240"], json!({})).await;
     for (name, path, css, shown) in [
         (

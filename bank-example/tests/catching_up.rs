@@ -11,7 +11,7 @@ use bank_example::application::accounts::AccountService;
 use bank_example::application::ledger::LedgerService;
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::{GENERAL, Ledger};
-use eventsourcing::{Application, Id, Root, Running, System};
+use eventsourcing::{Application, Id, Root, RunningSystem, System};
 use support::{Place, money};
 
 const EVENTS: u64 = 100_000;
@@ -47,7 +47,7 @@ async fn a_follower_that_is_100_000_events_behind_shows_how_it_catches_up() {
         }
 
         let start = Instant::now();
-        let bank: Running<Bookkeeping> = Bookkeeping::builder(stores)
+        let bank: RunningSystem<Bookkeeping> = Bookkeeping::builder(stores)
             .start()
             .await
             .expect("the bank starts");
@@ -75,7 +75,7 @@ async fn a_follower_that_is_100_000_events_behind_shows_how_it_catches_up() {
             EVENTS as f64 / seconds
         );
 
-        bank.settled().await.expect("it has caught up");
+        bank.wait_until_caught_up().await.expect("it has caught up");
         let ledger = bank
             .ledger
             .load(Id::<Ledger>::named(GENERAL))

@@ -28,7 +28,7 @@ use std::time::Duration;
 
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::system::EventSourcedBank;
-use eventsourcing::store::{Digest, Figures, StreamId, Version};
+use eventsourcing::store::{EventHash, LogChecksum, StreamId, Version};
 use eventsourcing::{Application, Root, Runner};
 use serde_json::Value;
 use support::{Place, schedule_what_no_transfer_reads};
@@ -775,13 +775,13 @@ fn verify_names_the_event_that_the_ledger_lost() {
     let noted: String = file
         .query_row(&select, [], |row| row.get(0))
         .expect("a note");
-    let mut figures: Figures = serde_json::from_str(&noted).expect("figures");
+    let mut checksums: LogChecksum = serde_json::from_str(&noted).expect("figures");
     let lost = StreamId::new("Account", alice.parse().expect("an id"));
-    figures = Figures {
-        count: figures.count - 1,
-        digest: figures.digest ^ Digest::of(&lost, Version::new(2)),
+    checksums = LogChecksum {
+        count: checksums.count - 1,
+        digest: checksums.digest ^ EventHash::of(&lost, Version::new(2)),
     };
-    let forged = serde_json::to_string(&figures).expect("figures");
+    let forged = serde_json::to_string(&checksums).expect("figures");
     let update = format!("UPDATE eventsourcing_notes SET value = ?1 {which}");
     assert_eq!(file.execute(&update, [forged]).expect("an update"), 1);
     drop(file);
@@ -897,7 +897,7 @@ fn a_build_that_is_interrupted_is_shown_and_goes_on() {
         let serving = EventSourcedBank::start(stores, Runner::concurrent())
             .await
             .expect("a start");
-        serving.settled().await.expect("it catches up");
+        serving.wait_until_caught_up().await.expect("it catches up");
         serving.stop().await.expect("a graceful end");
     });
     let mut rebuild = bank.command(&["rebuild", "activity"]);

@@ -18,8 +18,8 @@ use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{LogQuery, Position};
 use eventsourcing::testing::Seed;
 use eventsourcing::{
-    Aggregate, Application, Due, Id, Policy, Recorded, Root, Runner, Running, System, Timers, Work,
-    event,
+    Aggregate, Application, Due, Id, Policy, RecordedEvent, Root, Runner, RunningSystem, System,
+    Timers, UnitOfWork, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -133,7 +133,11 @@ impl From<Application> for Breakfasts {
 impl Policy<Egg> for Breakfasts {
     type Error = Infallible;
 
-    async fn react(&self, event: &Recorded<Egg>, work: &mut Work) -> Result<(), Infallible> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Egg>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Infallible> {
         match event.payload {
             EggEvent::Boiled { number, ready } => work.schedule(ready, event.aggregate_id, &number),
             EggEvent::EatenRaw => work.cancel(event.aggregate_id),
@@ -146,7 +150,7 @@ impl Timers for Breakfasts {
     type Timer = u64;
     type Error = Infallible;
 
-    async fn due(&self, timer: &Due<u64>, work: &mut Work) -> Result<(), Infallible> {
+    async fn due(&self, timer: &Due<u64>, work: &mut UnitOfWork) -> Result<(), Infallible> {
         let id = work.new_id::<Breakfast>();
         work.create(
             id,
@@ -169,7 +173,7 @@ struct Kitchen {
     breakfasts: Breakfasts,
 }
 
-async fn kitchen(url: &str, runner: Runner) -> Running<Kitchen> {
+async fn kitchen(url: &str, runner: Runner) -> RunningSystem<Kitchen> {
     let stores = bank_example::stores::open(url)
         .await
         .expect("the store opens");
@@ -191,7 +195,7 @@ async fn child_serves_eggs_until_it_is_killed() {
 }
 
 /// What was served, in the order of the log.
-async fn served(eggs: &Application) -> Vec<Recorded<Breakfast>> {
+async fn served(eggs: &Application) -> Vec<RecordedEvent<Breakfast>> {
     let query = LogQuery::after(Position::ZERO)
         .categories([Breakfast::NAME])
         .limit(usize::MAX);
@@ -248,7 +252,10 @@ async fn of_1_000_timers_each_is_dealt_with_once_however_often_processes_are_kil
         )
         .await;
         let kitchen = kitchen(place.url(), Runner::concurrent().with_leases(LEASE)).await;
-        kitchen.settled().await.expect("everything comes to rest");
+        kitchen
+            .wait_until_caught_up()
+            .await
+            .expect("everything comes to rest");
         let health = kitchen.health().await.expect("health");
         assert_eq!(health.followers[0].timers, 0, "{seed}: none is left");
         let breakfasts = served(&kitchen.breakfasts.0).await;
@@ -265,7 +272,7 @@ async fn of_1_000_timers_each_is_dealt_with_once_however_often_processes_are_kil
     }
 }
 
-async fn bank(url: &str, runner: Runner) -> Running<EventSourcedBank> {
+async fn bank(url: &str, runner: Runner) -> RunningSystem<EventSourcedBank> {
     let stores = bank_example::stores::open(url)
         .await
         .expect("the store opens");

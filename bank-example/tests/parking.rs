@@ -18,8 +18,8 @@ use bank_example::domain::{Money, ZERO};
 use eventsourcing::sql::SqlError;
 
 use eventsourcing::{
-    AppError, Application, Id, OnFailure, Policy, ReadModel, Recorded, Running, SqlProjection,
-    SqlReadModel, System, Table, Tx, Work,
+    Application, ApplicationError, Id, OnFailure, Policy, ReadModel, RecordedEvent, RunningSystem,
+    SqlProjection, SqlReadModel, System, Table, Tx, UnitOfWork,
 };
 use serde_json::json;
 use support::{Place, money};
@@ -35,12 +35,12 @@ enum Mistake {
     #[error("666.66 is the number of the beast")]
     Beast,
     #[error(transparent)]
-    App(#[from] AppError),
+    App(#[from] ApplicationError),
     #[error(transparent)]
     Sql(#[from] SqlError),
 }
 
-fn meet(event: &Recorded<Account>) -> Result<(), Mistake> {
+fn meet(event: &RecordedEvent<Account>) -> Result<(), Mistake> {
     let is_bad =
         matches!(event.payload, AccountEvent::Credited { amount } if amount == money("666.66"));
     if is_bad && !MENDED.load(Ordering::Relaxed) {
@@ -63,7 +63,11 @@ impl From<Application> for Superstitious {
 impl Policy<Account> for Superstitious {
     type Error = Mistake;
 
-    async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), Mistake> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Account>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Mistake> {
         meet(event)?;
         Ok(self.0.react(event, work).await?)
     }
@@ -87,7 +91,11 @@ impl SqlReadModel for SuperstitiousSummaries {
 impl SqlProjection<Account> for SuperstitiousSummaries {
     type Error = Mistake;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), Mistake> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), Mistake> {
         self.0.project(event, tx).await?;
         // After it has written, so that what is undone shows.
         meet(event)
@@ -106,7 +114,7 @@ struct Bank {
 
 const FOLLOWERS: [&str; 2] = ["ledger", "summaries"];
 
-async fn start(place: &Place) -> Running<Bank> {
+async fn start(place: &Place) -> RunningSystem<Bank> {
     let builder = Bank::builder(
         bank_example::stores::open(place.url())
             .await
@@ -152,7 +160,7 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
             longest
         });
         write(&bank.accounts, &ids, EVENTS).await;
-        bank.settled().await.expect("the others go on");
+        bank.wait_until_caught_up().await.expect("the others go on");
         over.store(true, Ordering::Relaxed);
         let longest = watching.await.expect("no panic");
         eprintln!(
@@ -211,7 +219,7 @@ async fn write(accounts: &AccountService, ids: &[Id<Account>], events: usize) {
     }
 }
 
-async fn assert_equal_to_the_log(bank: &Running<Bank>, ids: &[Id<Account>], events: usize) {
+async fn assert_equal_to_the_log(bank: &RunningSystem<Bank>, ids: &[Id<Account>], events: usize) {
     let summaries = bank
         .summaries
         .0
@@ -280,7 +288,9 @@ async fn what_people_gave_up_or_edited_is_known_when_contents_are_verified() {
                 .expect("a credit");
             ids.push(id);
         }
-        bank.settled().await.expect("the followers park and go on");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers park and go on");
         let contents = async || bank.verify_contents().await.expect("an answer").remove(0);
         let unchecked = contents()
             .await

@@ -16,14 +16,14 @@ use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{CommandId, Version};
 use eventsourcing::testing::Seed;
-use eventsourcing::{Application, Id, Runner, Running};
+use eventsourcing::{Application, Id, Runner, RunningSystem};
 use support::{Place, assert_consistent, money};
 
 const CHILD: &str = "BANK_TEST_CHILD";
 const CREDITS: u64 = 500;
 const KILLS: usize = 15;
 
-async fn open(url: &str) -> Running<EventSourcedBank> {
+async fn open(url: &str) -> RunningSystem<EventSourcedBank> {
     let store = bank_example::stores::open(url)
         .await
         .expect("the store opens");
@@ -43,7 +43,7 @@ fn child(test: &str, url: &str, account: Id<Account>) -> Child {
 }
 
 /// In a child process: the bank it works on and the account.
-async fn in_child() -> Option<(Running<EventSourcedBank>, Id<Account>)> {
+async fn in_child() -> Option<(RunningSystem<EventSourcedBank>, Id<Account>)> {
     let told = std::env::var(CHILD).ok()?;
     let (account, url) = told.split_once(' ').expect("an account and a store");
     Some((open(url).await, account.parse().expect("an id")))
@@ -60,7 +60,9 @@ async fn child_credits_500_times() {
             .await
             .expect("no error reaches the user");
     }
-    bank.settled().await.expect("the ledger catches up");
+    bank.wait_until_caught_up()
+        .await
+        .expect("the ledger catches up");
     bank.stop().await.expect("a graceful end");
 }
 

@@ -20,8 +20,8 @@ use eventsourcing::store::{Position, StoreError};
 use eventsourcing::system::{BuildState, FollowerState};
 use eventsourcing::testing::Seed;
 use eventsourcing::{
-    Id, OnFailure, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, Stores,
-    System, SystemError, Table, Tx, values,
+    DEFAULT_TIMEOUT, Id, OnFailure, ReadModel, RecordedEvent, Root, Runner, RunningSystem,
+    SqlProjection, SqlReadModel, Stores, System, SystemError, Table, Tx, values,
 };
 use support::{Place, money};
 
@@ -41,12 +41,16 @@ impl SqlReadModel for Credits {
 impl SqlProjection<Account> for Credits {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
         count(event, tx, 1).await
     }
 }
 
-async fn count(event: &Recorded<Account>, tx: &mut Tx<'_>, by: i64) -> Result<(), SqlError> {
+async fn count(event: &RecordedEvent<Account>, tx: &mut Tx<'_>, by: i64) -> Result<(), SqlError> {
     let AccountEvent::Credited { .. } = event.payload else {
         return Ok(());
     };
@@ -99,7 +103,11 @@ impl SqlReadModel for TenfoldCredits {
 impl SqlProjection<Account> for TenfoldCredits {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
         count(event, tx, 10).await
     }
 }
@@ -130,7 +138,7 @@ async fn credit(accounts: &AccountService, id: Id<Account>, times: usize) {
     accounts.save(&mut account).await.expect("a save");
 }
 
-async fn start<S: System>(stores: &Stores, runner: Runner) -> Running<S> {
+async fn start<S: System>(stores: &Stores, runner: Runner) -> RunningSystem<S> {
     eventsourcing::SystemBuilder::new(stores.clone())
         .with_runner(runner)
         .start()
@@ -143,7 +151,7 @@ async fn who_wrote_reads_what_came_of_it() {
     for place in Place::all() {
         let stores = stores(&place).await;
         for runner in [Runner::inline(), Runner::concurrent()] {
-            let bank: Running<Bank> = start(&stores, runner).await;
+            let bank: RunningSystem<Bank> = start(&stores, runner).await;
             let alice = bank.accounts.open("Alice").await.expect("an account");
             for expected in 1..=20 {
                 let receipt = bank
@@ -151,7 +159,10 @@ async fn who_wrote_reads_what_came_of_it() {
                     .credit(alice, money("1"))
                     .await
                     .expect("a credit");
-                bank.credits.after(&receipt).await.expect("it gets there");
+                bank.credits
+                    .wait_for(&receipt, DEFAULT_TIMEOUT)
+                    .await
+                    .expect("it gets there");
                 assert_eq!(
                     bank.credits.number(alice).await.expect("an answer"),
                     expected
@@ -167,8 +178,8 @@ async fn waiting_is_right_across_processes_and_ends_with_a_typed_error() {
     let place = Place::postgres();
     // Two connections to one database are as good as two processes.
     let (here, there) = (stores(&place).await, stores(&place).await);
-    let here: Running<Bank> = start(&here, Runner::concurrent()).await;
-    let there: Running<Bank> = start(&there, Runner::concurrent()).await;
+    let here: RunningSystem<Bank> = start(&here, Runner::concurrent()).await;
+    let there: RunningSystem<Bank> = start(&there, Runner::concurrent()).await;
     let alice = here.accounts.open("Alice").await.expect("an account");
     for expected in 1..=20 {
         let receipt = here
@@ -177,7 +188,10 @@ async fn waiting_is_right_across_processes_and_ends_with_a_typed_error() {
             .await
             .expect("a credit");
         for bank in [&here, &there] {
-            bank.credits.after(&receipt).await.expect("it gets there");
+            bank.credits
+                .wait_for(&receipt, DEFAULT_TIMEOUT)
+                .await
+                .expect("it gets there");
             assert_eq!(
                 bank.credits.number(alice).await.expect("an answer"),
                 expected
@@ -192,13 +206,13 @@ async fn waiting_is_right_across_processes_and_ends_with_a_typed_error() {
     here.stop().await.expect("a graceful end");
     there
         .credits
-        .after(&beyond)
+        .wait_for(&beyond, DEFAULT_TIMEOUT)
         .await
         .expect("the other one takes over");
     beyond.position = Position::MAX;
     let lost = there
         .credits
-        .after(&beyond)
+        .wait_for(&beyond, DEFAULT_TIMEOUT)
         .await
         .expect_err("no event of this log was ever there");
     assert!(
@@ -224,7 +238,7 @@ async fn a_failing_statement_stops_the_follower_and_leaves_nothing() {
 
         async fn project(
             &self,
-            event: &Recorded<Account>,
+            event: &RecordedEvent<Account>,
             tx: &mut Tx<'_>,
         ) -> Result<(), SqlError> {
             tx.execute("INSERT INTO {quiet} VALUES ($1)", &values![event.position])
@@ -247,10 +261,11 @@ async fn a_failing_statement_stops_the_follower_and_leaves_nothing() {
     }
 
     for place in Place::all() {
-        let bank: Running<QuietBank> = start(&stores(&place).await, Runner::concurrent()).await;
+        let bank: RunningSystem<QuietBank> =
+            start(&stores(&place).await, Runner::concurrent()).await;
         let alice = bank.accounts.open("Alice").await.expect("an account");
         credit(&bank.accounts, alice, 5).await;
-        let stopped = bank.settled().await.expect_err("it stops");
+        let stopped = bank.wait_until_caught_up().await.expect_err("it stops");
         assert!(
             stopped
                 .to_string()
@@ -276,10 +291,10 @@ async fn a_read_model_is_built_anew_beside_the_one_that_answers() {
     for place in Place::all() {
         let stores = stores(&place).await;
         for runner in [Runner::inline(), Runner::concurrent()] {
-            let bank: Running<Bank> = start(&stores, runner).await;
+            let bank: RunningSystem<Bank> = start(&stores, runner).await;
             let alice = bank.accounts.open("Alice").await.expect("an account");
             credit(&bank.accounts, alice, 300).await;
-            bank.settled().await.expect("it catches up");
+            bank.wait_until_caught_up().await.expect("it catches up");
             for round in 1..=3 {
                 let build = bank.rebuild("credits").await.expect("it begins");
                 build.finished().await.expect("it is shown");
@@ -295,7 +310,7 @@ async fn a_read_model_is_built_anew_beside_the_one_that_answers() {
                     .await
                     .expect("a credit");
                 bank.credits
-                    .after(&receipt)
+                    .wait_for(&receipt, DEFAULT_TIMEOUT)
                     .await
                     .expect("it goes on with the new one");
                 assert_eq!(
@@ -311,7 +326,7 @@ async fn a_read_model_is_built_anew_beside_the_one_that_answers() {
 #[tokio::test(flavor = "multi_thread")]
 async fn only_read_models_in_a_database_are_built_anew() {
     let stores = stores(&Place::all().remove(0)).await;
-    let bank: Running<EventSourcedBank> = start(&stores, Runner::inline()).await;
+    let bank: RunningSystem<EventSourcedBank> = start(&stores, Runner::inline()).await;
     let refusal = bank
         .rebuild("ledger")
         .await
@@ -364,13 +379,13 @@ async fn a_store_without_a_database_says_what_to_do() {
 async fn a_later_version_takes_the_place_of_an_earlier_one_while_both_run() {
     for place in Place::all() {
         let stores = stores(&place).await;
-        let early: Running<Bank> = start(&stores, Runner::concurrent()).await;
+        let early: RunningSystem<Bank> = start(&stores, Runner::concurrent()).await;
         let alice = early.accounts.open("Alice").await.expect("an account");
         credit(&early.accounts, alice, 500).await;
-        early.settled().await.expect("it catches up");
+        early.wait_until_caught_up().await.expect("it catches up");
         assert_eq!(early.credits.number(alice).await.expect("an answer"), 500);
 
-        let late: Running<LaterBank> = start(&stores, Runner::concurrent()).await;
+        let late: RunningSystem<LaterBank> = start(&stores, Runner::concurrent()).await;
         if let Some(build) = late.build("credits") {
             build.finished().await.expect("it is shown");
         }
@@ -384,7 +399,7 @@ async fn a_later_version_takes_the_place_of_an_earlier_one_while_both_run() {
             .await
             .expect("a credit");
         late.credits
-            .after(&receipt)
+            .wait_for(&receipt, DEFAULT_TIMEOUT)
             .await
             .expect("the new one goes on");
         assert_eq!(
@@ -398,10 +413,13 @@ async fn a_later_version_takes_the_place_of_an_earlier_one_while_both_run() {
 
         early
             .credits
-            .after(&receipt)
+            .wait_for(&receipt, DEFAULT_TIMEOUT)
             .await
             .expect("the old one sees how far the new one is");
-        early.settled().await.expect("it is not waited for");
+        early
+            .wait_until_caught_up()
+            .await
+            .expect("it is not waited for");
         let health = early.health().await.expect("an answer");
         assert!(
             matches!(health.followers[0].state, FollowerState::StandingBy { .. }),
@@ -410,15 +428,15 @@ async fn a_later_version_takes_the_place_of_an_earlier_one_while_both_run() {
         early.stop().await.expect("a graceful end");
         late.stop().await.expect("a graceful end");
 
-        let again: Running<Bank> = start(&stores, Runner::inline()).await;
+        let again: RunningSystem<Bank> = start(&stores, Runner::inline()).await;
         credit(&again.accounts, alice, 1).await;
         again
-            .settled()
+            .wait_until_caught_up()
             .await
             .expect("the old version only looks on");
         assert_eq!(again.credits.number(alice).await.expect("an answer"), 5_010);
         again.stop().await.expect("a graceful end");
-        let late: Running<LaterBank> = start(&stores, Runner::inline()).await;
+        let late: RunningSystem<LaterBank> = start(&stores, Runner::inline()).await;
         assert_eq!(
             number(&late.credits, alice).await.expect("an answer"),
             5_020
@@ -445,7 +463,7 @@ async fn a_build_that_fails_says_so_and_the_old_version_answers() {
 
         async fn project(
             &self,
-            event: &Recorded<Account>,
+            event: &RecordedEvent<Account>,
             tx: &mut Tx<'_>,
         ) -> Result<(), SqlError> {
             tx.execute(
@@ -468,12 +486,12 @@ async fn a_build_that_fails_says_so_and_the_old_version_answers() {
 
     for place in Place::all() {
         let stores = stores(&place).await;
-        let bank: Running<Bank> = start(&stores, Runner::inline()).await;
+        let bank: RunningSystem<Bank> = start(&stores, Runner::inline()).await;
         let alice = bank.accounts.open("Alice").await.expect("an account");
         credit(&bank.accounts, alice, 5).await;
         bank.stop().await.expect("a graceful end");
 
-        let broken: Running<BrokenBank> = start(&stores, Runner::concurrent()).await;
+        let broken: RunningSystem<BrokenBank> = start(&stores, Runner::concurrent()).await;
         let build = broken
             .rebuild("credits")
             .await
@@ -487,7 +505,7 @@ async fn a_build_that_fails_says_so_and_the_old_version_answers() {
         broken.stop().await.expect("a graceful end");
 
         // A release that works takes its place.
-        let late: Running<LaterBank> = start(&stores, Runner::inline()).await;
+        let late: RunningSystem<LaterBank> = start(&stores, Runner::inline()).await;
         assert_eq!(number(&late.credits, alice).await.expect("an answer"), 50);
     }
 }
@@ -505,7 +523,11 @@ impl SqlReadModel for LargeCredits {
 impl SqlProjection<Account> for LargeCredits {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
         match event.payload {
             AccountEvent::Credited { amount } if amount >= money("1") => count(event, tx, 1).await,
             _ => Ok(()),
@@ -545,8 +567,9 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
     for place in Place::all() {
         let stores = stores(&place).await;
         let ids = large_log(&stores, 200, EVENTS).await;
-        let bank: Arc<Running<LargeBank>> = Arc::new(start(&stores, Runner::concurrent()).await);
-        bank.settled().await.expect("it catches up");
+        let bank: Arc<RunningSystem<LargeBank>> =
+            Arc::new(start(&stores, Runner::concurrent()).await);
+        bank.wait_until_caught_up().await.expect("it catches up");
         let over = Arc::new(AtomicBool::new(false));
 
         let (writer, stop) = (Arc::clone(&bank), Arc::clone(&over));
@@ -564,7 +587,7 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
                 if credits % 10 == 0 {
                     writer
                         .credits
-                        .after_within(&receipt, Duration::from_secs(30))
+                        .wait_for(&receipt, Duration::from_secs(30))
                         .await
                         .expect("it keeps up");
                 }
@@ -618,7 +641,7 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
             "{credits} credits, {answers} answers"
         );
 
-        bank.settled().await.expect("it catches up");
+        bank.wait_until_caught_up().await.expect("it catches up");
         let each = i64::try_from((EVENTS / ids.len() - 1) / 10).expect("a number");
         for id in &ids {
             let expected = if *id == first { each + credits } else { each };
@@ -644,8 +667,8 @@ async fn a_build_goes_on_where_it_stopped() {
     for place in Place::all() {
         let stores = stores(&place).await;
         let ids = large_log(&stores, 20, 20_000).await;
-        let bank: Running<Bank> = start(&stores, Runner::concurrent()).await;
-        bank.settled().await.expect("it catches up");
+        let bank: RunningSystem<Bank> = start(&stores, Runner::concurrent()).await;
+        bank.wait_until_caught_up().await.expect("it catches up");
         let build = bank.rebuild("credits").await.expect("it begins");
         while build.progress().position == 0 {
             tokio::task::yield_now().await;
@@ -653,7 +676,7 @@ async fn a_build_goes_on_where_it_stopped() {
         bank.stop().await.expect("a graceful end");
         let is_interrupted = matches!(build.progress().state, BuildState::Interrupted);
 
-        let bank: Running<Bank> = Bank::builder(stores.clone())
+        let bank: RunningSystem<Bank> = Bank::builder(stores.clone())
             .with_on_failure("credits", OnFailure::Retry)
             .start()
             .await
@@ -678,8 +701,8 @@ async fn a_build_that_was_killed_goes_on() {
     for place in Place::all_durable() {
         let stores = stores(&place).await;
         large_log(&stores, 20, 8_000).await;
-        let bank: Running<EventSourcedBank> = start(&stores, Runner::concurrent()).await;
-        bank.settled().await.expect("it catches up");
+        let bank: RunningSystem<EventSourcedBank> = start(&stores, Runner::concurrent()).await;
+        bank.wait_until_caught_up().await.expect("it catches up");
         bank.stop().await.expect("a graceful end");
         let mut interrupted = 0;
         while interrupted < 2 {
@@ -695,7 +718,7 @@ async fn a_build_that_was_killed_goes_on() {
                 .and_then(|()| building.wait())
                 .expect("it is killed");
 
-            let bank: Running<EventSourcedBank> =
+            let bank: RunningSystem<EventSourcedBank> =
                 start(&stores, Runner::concurrent().without_leases()).await;
             let Some(build) = bank.build("summaries") else {
                 bank.stop().await.expect("it had not begun, or was shown");
@@ -703,7 +726,7 @@ async fn a_build_that_was_killed_goes_on() {
             };
             interrupted += 1;
             build.finished().await.expect("it is shown");
-            bank.settled().await.expect("it goes on");
+            bank.wait_until_caught_up().await.expect("it goes on");
             assert!(bank.verify().await.expect("an answer").agrees());
             let contents = bank.verify_contents().await.expect("an answer");
             let summaries = contents

@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, Version};
 use eventsourcing::{
-    Aggregate, AppError, Application, Id, Policy, Projection, Recorded, Rejected, Root, Runner,
-    Stores, System, Work, event,
+    Aggregate, Application, ApplicationError, CommandError, Id, Policy, Projection, RecordedEvent,
+    Root, Runner, Stores, System, UnitOfWork, event,
 };
 use serde::{Deserialize, Serialize};
 use support::Place;
@@ -49,7 +49,7 @@ impl From<Application> for Ledgers {
     }
 }
 
-async fn count(by: i64, work: &mut Work) -> Result<(), AppError> {
+async fn count(by: i64, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
     let ledger = work
         .load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened)
         .await?;
@@ -63,7 +63,7 @@ struct Count(AtomicU64);
 impl<A: Aggregate> Projection<A> for Count {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, _: &Recorded<A>) -> Result<(), Self::Error> {
+    async fn project(&self, _: &RecordedEvent<A>) -> Result<(), Self::Error> {
         self.0.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
@@ -92,9 +92,9 @@ macro_rules! release {
             }
 
             impl Policy<$aggregate> for Ledgers {
-                type Error = AppError;
+                type Error = ApplicationError;
 
-                async fn react(&self, event: &Recorded<$aggregate>, work: &mut Work) -> Result<(), AppError> {
+                async fn react(&self, event: &RecordedEvent<$aggregate>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
                     let ($event::Opened { cents } | $event::Credited { cents }) = event.payload;
                     count(cents, work).await
                 }
@@ -110,13 +110,13 @@ macro_rules! release {
                 pub(crate) count: Count,
             }
 
-            pub(crate) async fn open(app: &Application, id: Uuid) -> Result<(), AppError> {
+            pub(crate) async fn open(app: &Application, id: Uuid) -> Result<(), ApplicationError> {
                 let mut root = Root::<$aggregate>::with_id(Id::from_uuid(id), $event::Opened { cents: 1 });
                 app.save(&mut root).await.map(drop)
             }
 
-            pub(crate) async fn credit(app: &Application, id: Uuid) -> Result<(), Rejected<AppError>> {
-                let credit = |_: &$aggregate| Ok::<_, AppError>($event::Credited { cents: 10 });
+            pub(crate) async fn credit(app: &Application, id: Uuid) -> Result<(), CommandError<ApplicationError>> {
+                let credit = |_: &$aggregate| Ok::<_, ApplicationError>($event::Credited { cents: 10 });
                 app.update(Id::from_uuid(id), credit).await.map(drop)
             }
 
@@ -252,7 +252,7 @@ async fn two_releases_never_begin_two_streams_of_one_aggregate() {
             let (old, new) = tokio::join!(second::open(&second, id), third::open(&third, id));
             let conflicts = [&old, &new]
                 .into_iter()
-                .filter(|outcome| outcome.as_ref().is_err_and(AppError::is_conflict));
+                .filter(|outcome| outcome.as_ref().is_err_and(ApplicationError::is_conflict));
             assert_eq!(conflicts.count(), 1, "{old:?} {new:?}");
             begun[usize::from(new.is_ok())] += 1;
             assert_eq!(stored_under(&stores, id).await.len(), 1, "{}", place.url());
@@ -268,7 +268,7 @@ async fn a_command_is_repeated_by_the_next_release() {
         let command = CommandId::new();
         let handle = second.command(command);
         let opened = handle
-            .create::<second::Account, _, AppError>(|| {
+            .create::<second::Account, _, ApplicationError>(|| {
                 Ok(second::AccountEvent::Opened { cents: 5 })
             })
             .await;
@@ -313,7 +313,9 @@ async fn followers_take_the_events_under_all_names_once() {
         second::credit(&bank.accounts.app, Uuid::from_u128(2))
             .await
             .expect("a credit");
-        bank.settled().await.expect("the followers catch up");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers catch up");
         assert_eq!(bank.count.0.load(Ordering::Relaxed), 4, "{}", place.url());
         bank.stop().await.expect("a graceful end");
 
@@ -323,7 +325,9 @@ async fn followers_take_the_events_under_all_names_once() {
         third::open(&bank.accounts.app, Uuid::from_u128(3))
             .await
             .expect("an account");
-        bank.settled().await.expect("the followers catch up");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers catch up");
         let ledger = bank
             .ledger
             .app

@@ -25,7 +25,7 @@ use std::time::{Duration, Instant};
 
 use bank_example::domain::{Money, ZERO};
 use eventsourcing::store::StoreError;
-use eventsourcing::{AppError, Application, Id, Rejected, Runner, Stores};
+use eventsourcing::{Application, ApplicationError, CommandError, Id, Runner, Stores};
 use shared::Write;
 use support::{Place, money};
 use uuid::Uuid;
@@ -82,9 +82,9 @@ async fn write_until<A: Write>(
                     .expect("it decided");
                 *written.changes.entry(id.as_uuid()).or_default() += change;
             }
-            Err(Rejected::App(AppError::Store(StoreError::Newer { .. }))) if id != own => {
-                written.refused += 1
-            }
+            Err(CommandError::Application(ApplicationError::Store(StoreError::Newer {
+                ..
+            }))) if id != own => written.refused += 1,
             Err(error) => panic!("no other error reaches the user: {error}"),
         }
         tokio::time::sleep(Duration::from_millis(2)).await;

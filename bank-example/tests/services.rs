@@ -10,7 +10,7 @@ use bank_example::system::EventSourcedBank;
 use eventsourcing::snapshot::never;
 use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{CommandId, EventStore as _, Load, Position, Version};
-use eventsourcing::{Aggregate, Application, Id, Rejected, Runner, Stores};
+use eventsourcing::{Aggregate, Application, CommandError, Id, Runner, Stores};
 use support::{Place, assert_consistent, money};
 
 /// Every store the bank runs on, empty. The places live as long as the stores are used.
@@ -94,7 +94,7 @@ async fn a_command_that_was_refused_stays_refused_and_one_that_was_carried_out_d
             amount: money("5"),
         };
         assert!(
-            matches!(debit(&bank.accounts, refused).await, Err(Rejected::Domain(refusal)) if refusal == funds("0.00"))
+            matches!(debit(&bank.accounts, refused).await, Err(CommandError::Rejected(refusal)) if refusal == funds("0.00"))
         );
         bank.accounts
             .credit(alice, money("7"))
@@ -103,7 +103,7 @@ async fn a_command_that_was_refused_stays_refused_and_one_that_was_carried_out_d
         for application in [&bank.accounts, &other] {
             let again = debit(application, refused).await;
             assert!(
-                matches!(&again, Err(Rejected::Domain(refusal)) if *refusal == funds("0.00")),
+                matches!(&again, Err(CommandError::Rejected(refusal)) if *refusal == funds("0.00")),
                 "{again:?}"
             );
             let told = application
@@ -141,15 +141,15 @@ async fn a_refused_transfer_changes_nothing() {
         let too_much = bank.accounts.transfer(alice, bob, money("20.01")).await;
         assert!(matches!(
             too_much,
-            Err(Rejected::Domain(BankError::InsufficientFunds { .. }))
+            Err(CommandError::Rejected(BankError::InsufficientFunds { .. }))
         ));
         let to_herself = bank.accounts.transfer(alice, alice, money("1")).await;
         assert!(matches!(
             to_herself,
-            Err(Rejected::Domain(BankError::SameAccount))
+            Err(CommandError::Rejected(BankError::SameAccount))
         ));
         let to_nobody = bank.accounts.transfer(alice, Id::new(), money("1")).await;
-        assert!(matches!(to_nobody, Err(Rejected::App(_))));
+        assert!(matches!(to_nobody, Err(CommandError::Application(_))));
         assert_eq!(stores.store().head().await.expect("a head"), head);
     }
 }
@@ -310,7 +310,7 @@ async fn in_memory() -> Stores {
 }
 
 type EventSourcedBankStart =
-    std::pin::Pin<Box<dyn Future<Output = eventsourcing::Running<EventSourcedBank>>>>;
+    std::pin::Pin<Box<dyn Future<Output = eventsourcing::RunningSystem<EventSourcedBank>>>>;
 
 #[tokio::test]
 async fn accounts_are_listed_from_the_store() {

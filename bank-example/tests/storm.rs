@@ -14,7 +14,7 @@ use bank_example::domain::Money;
 use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::testing::Seed;
-use eventsourcing::{Id, Runner, Running};
+use eventsourcing::{Id, Runner, RunningSystem};
 use futures_util::future::join_all;
 use support::{Place, assert_consistent, money};
 
@@ -31,7 +31,7 @@ struct Storm {
     accounts: usize,
 }
 
-async fn open(url: &str) -> Running<EventSourcedBank> {
+async fn open(url: &str) -> RunningSystem<EventSourcedBank> {
     let store = bank_example::stores::open(url)
         .await
         .expect("the store opens");

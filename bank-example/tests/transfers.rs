@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bank_example::application::accounts::AccountService;
 use bank_example::application::ledger::LedgerService;
-use bank_example::application::transfers::{TIME_OUT, TransferService, hear};
+use bank_example::application::transfers::{TIMEOUT, TransferService, hear};
 use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::ledger::Ledger;
 use bank_example::domain::transfer::{Leg, LegEvent, Order, Side, State, Transfer, TransferEvent};
@@ -19,8 +19,8 @@ use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{MemoryStore, Position};
 use eventsourcing::testing::{ManualClock, PolicyScenario, Scenario as _};
 use eventsourcing::{
-    Aggregate, AppError, Application, Id, Policy, Recorded, Rejected, Runner, Running, Stores,
-    System, Work, event,
+    Aggregate, Application, ApplicationError, CommandError, Id, Policy, RecordedEvent, Runner,
+    RunningSystem, Stores, System, UnitOfWork, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -99,7 +99,9 @@ async fn every_transfer_ends_within_one_store_and_across_stores() {
                 .request(order(bob, alice, "1000"))
                 .await
                 .expect("a request");
-            bank.settled().await.expect("everything comes to rest");
+            bank.wait_until_caught_up()
+                .await
+                .expect("everything comes to rest");
             let state = async |id: Id<Transfer>| {
                 bank.transfers
                     .load(id)
@@ -141,12 +143,12 @@ async fn what_makes_no_sense_is_refused_before_it_begins() {
     let to_herself = bank.transfers.request(order(alice, alice, "1")).await;
     assert!(matches!(
         to_herself,
-        Err(Rejected::Domain(BankError::SameAccount))
+        Err(CommandError::Rejected(BankError::SameAccount))
     ));
     let nothing = bank.transfers.request(order(alice, Id::new(), "0")).await;
     assert!(matches!(
         nothing,
-        Err(Rejected::Domain(BankError::InvalidAmount(_)))
+        Err(CommandError::Rejected(BankError::InvalidAmount(_)))
     ));
 }
 
@@ -174,7 +176,7 @@ async fn a_bank_settles_while_others_go_on() {
         .request(order(alice, bob, "30"))
         .await
         .expect("a request");
-    let settled = tokio::time::timeout(Duration::from_secs(20), bank.settled()).await;
+    let settled = tokio::time::timeout(Duration::from_secs(20), bank.wait_until_caught_up()).await;
     assert!(!busy.is_finished());
     stop.store(true, Ordering::SeqCst);
     busy.await.expect("no panic");
@@ -250,7 +252,7 @@ async fn the_time_of_the_second_bank_is_running_from_the_debit_to_its_answer() {
                     order: order.clone(),
                 },
             )
-            .then_timer(transfer, Timestamp::UNIX_EPOCH + TIME_OUT, transfer)
+            .then_timer(transfer, Timestamp::UNIX_EPOCH + TIMEOUT, transfer)
     };
     debited()
         .await
@@ -317,9 +319,13 @@ fn giro(to: Id<Account>) -> Id<Giro> {
 }
 
 impl Policy<Transfer> for Partner {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Transfer>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Transfer>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         match &event.payload {
             TransferEvent::Debited { order } if order.bank.is_some() => {
                 let refusal = work
@@ -360,17 +366,25 @@ impl From<Application> for BothBanks {
 }
 
 impl Policy<Leg> for BothBanks {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Leg>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Leg>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         self.0.react(event, work).await
     }
 }
 
 impl Policy<Reply> for BothBanks {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Reply>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Reply>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let ReplyEvent::Given { transfer, refusal } = event.payload.clone();
         hear(transfer, Side::Credit, refusal, event.recorded_at, work).await
     }
@@ -378,13 +392,13 @@ impl Policy<Reply> for BothBanks {
 
 impl eventsourcing::Timers for BothBanks {
     type Timer = Id<Transfer>;
-    type Error = AppError;
+    type Error = ApplicationError;
 
     async fn due(
         &self,
         timer: &eventsourcing::Due<Id<Transfer>>,
-        work: &mut Work,
-    ) -> Result<(), AppError> {
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         self.0.due(timer, work).await
     }
 }
@@ -461,7 +475,7 @@ impl Banks {
         banks
     }
 
-    async fn both(&self) -> Running<TwoBanks> {
+    async fn both(&self) -> RunningSystem<TwoBanks> {
         let builder = TwoBanks::builder(self.stores.clone()).with_clock(self.clock.clone());
         builder
             .with_runner(Runner::inline())
@@ -470,7 +484,7 @@ impl Banks {
             .expect("both banks start")
     }
 
-    async fn one_only(&self) -> Running<OneBankOnly> {
+    async fn one_only(&self) -> RunningSystem<OneBankOnly> {
         let builder = OneBankOnly::builder(self.stores.clone()).with_clock(self.clock.clone());
         builder
             .with_runner(Runner::inline())
@@ -491,7 +505,9 @@ impl Banks {
     /// What Alice has, what Bob has, and how far the transfer is.
     async fn outcome(&self, transfer: Id<Transfer>) -> (Money, Money, State) {
         let both = self.both().await;
-        both.settled().await.expect("everything comes to rest");
+        both.wait_until_caught_up()
+            .await
+            .expect("everything comes to rest");
         let bob = both
             .partner
             .load(giro(self.bob))
@@ -522,7 +538,7 @@ async fn a_transfer_to_another_bank_is_completed() {
         banks.outcome(transfer).await,
         (money("70"), money("30"), State::Completed)
     );
-    banks.clock.advance(2 * TIME_OUT);
+    banks.clock.advance(2 * TIMEOUT);
     assert_eq!(
         banks.outcome(transfer).await,
         (money("70"), money("30"), State::Completed),
@@ -554,8 +570,10 @@ async fn a_late_answer_after_the_compensation_moves_nothing() {
         .request(banks.order(banks.bob))
         .await
         .expect("a request");
-    banks.clock.advance(TIME_OUT - Duration::from_micros(1));
-    one.settled().await.expect("everything comes to rest");
+    banks.clock.advance(TIMEOUT - Duration::from_micros(1));
+    one.wait_until_caught_up()
+        .await
+        .expect("everything comes to rest");
     let state = one
         .transfers
         .load(transfer)
@@ -569,7 +587,9 @@ async fn a_late_answer_after_the_compensation_moves_nothing() {
         "on its way"
     );
     banks.clock.advance(Duration::from_micros(1));
-    one.settled().await.expect("everything comes to rest");
+    one.wait_until_caught_up()
+        .await
+        .expect("everything comes to rest");
     assert_eq!(
         balance(&one.accounts, banks.alice).await,
         money("100"),
@@ -603,7 +623,7 @@ async fn an_answer_before_the_time_is_over_counts_however_late_it_is_heard() {
         .await
         .expect("a request");
     drop(one);
-    banks.clock.advance(TIME_OUT - Duration::from_secs(1));
+    banks.clock.advance(TIMEOUT - Duration::from_secs(1));
     assert_eq!(
         banks.outcome(transfer).await,
         (money("70"), money("30"), State::Completed)

@@ -1,4 +1,4 @@
-//! On every store: what a follower was not handed once is found by its figures, and what a projection has made of its
+//! On every store: what a follower was not handed once is found by its checksums, and what a projection has made of its
 //! events is found by its rows.
 
 #[path = "../../eventsourcing-core/tests/misleading/mod.rs"]
@@ -25,8 +25,8 @@ use eventsourcing::store::{EventStore, LogQuery, MemoryStore, Position, StoredEv
 use eventsourcing::system::{ContentsVerification, EventPlace, Finding};
 use eventsourcing::testing::Seed;
 use eventsourcing::{
-    Application, Policy, ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel,
-    Stores, System, SystemBuilder, Table, Tx, Work, values,
+    Application, Policy, ReadModel, RecordedEvent, Root, Runner, RunningSystem, SqlProjection,
+    SqlReadModel, Stores, System, SystemBuilder, Table, Tx, UnitOfWork, values,
 };
 use misleading::{Flaw, Misleading, log};
 use support::by_hand::Session;
@@ -36,7 +36,7 @@ use support::{Place, money};
 enum Mistake {
     Drops,
     Doubles,
-    Takes(Box<Recorded<Account>>),
+    Takes(Box<RecordedEvent<Account>>),
 }
 
 /// Where the projection goes wrong, as long as it does.
@@ -67,7 +67,11 @@ impl SqlReadModel for Tally {
 impl SqlProjection<Account> for Tally {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
         let events = match &*MISTAKE.lock().expect("no panic") {
             Some((position, Mistake::Drops)) if *position == event.position => vec![],
             Some((position, Mistake::Doubles)) if *position == event.position => {
@@ -115,7 +119,11 @@ impl From<Application> for Calm {
 impl Policy<Account> for Calm {
     type Error = Infallible;
 
-    async fn react(&self, _: &Recorded<Account>, _: &mut Work) -> Result<(), Infallible> {
+    async fn react(
+        &self,
+        _: &RecordedEvent<Account>,
+        _: &mut UnitOfWork,
+    ) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -169,7 +177,7 @@ fn application(store: &Misleading) -> Application {
     Application::new("accounts", store.clone())
 }
 
-async fn start<S: System>(stores: impl Into<Stores>, runner: Runner) -> Running<S> {
+async fn start<S: System>(stores: impl Into<Stores>, runner: Runner) -> RunningSystem<S> {
     SystemBuilder::new(stores)
         .with_runner(runner)
         .start()
@@ -186,7 +194,7 @@ fn two_of<'a>(events: &'a [StoredEvent], rng: &mut fastrand::Rng) -> [&'a Stored
     ]
 }
 
-async fn recorded(app: &Application, event: &StoredEvent) -> Recorded<Account> {
+async fn recorded(app: &Application, event: &StoredEvent) -> RecordedEvent<Account> {
     let before = Position::new(event.position.as_u64() - 1);
     let page = app
         .log(LogQuery::after(before).limit(1))
@@ -218,7 +226,7 @@ async fn an_event_that_is_dropped_doubled_or_swapped_on_its_way_is_found_from_ea
         ][number as usize % 3]
             .clone();
         store.break_at(event.position, flaw.clone());
-        let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
+        let bank: RunningSystem<TallyBank> = start(store.clone(), Runner::inline()).await;
         store.be_honest();
 
         let verification = bank.verify().await.expect("an answer");
@@ -261,7 +269,7 @@ async fn a_projection_that_drops_doubles_or_swaps_an_event_is_found_from_each_of
             _ => Mistake::Takes(Box::new(recorded(&application(&store), other).await)),
         };
         make_a_mistake(Some((event.position, mistake)));
-        let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
+        let bank: RunningSystem<TallyBank> = start(store.clone(), Runner::inline()).await;
         make_a_mistake(None);
         assert!(
             bank.verify().await.expect("an answer").agrees(),
@@ -348,8 +356,8 @@ async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_on_e
         store.break_at(dropped.position, Flaw::Drop);
         store.break_at(doubled.position, Flaw::Double);
         store.break_at(swapped.position, Flaw::SwapFor(Box::new(other.clone())));
-        let bank: Running<CalmBank> = start(store.clone(), Runner::concurrent()).await;
-        bank.settled().await.expect("it catches up");
+        let bank: RunningSystem<CalmBank> = start(store.clone(), Runner::concurrent()).await;
+        bank.wait_until_caught_up().await.expect("it catches up");
         store.be_honest();
 
         let verification = bank.verify().await.expect("an answer");
@@ -391,8 +399,10 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
         let stores = bank_example::stores::open(place.url())
             .await
             .expect("a store");
-        let bank: Running<EventSourcedBank> = start(stores.clone(), Runner::concurrent()).await;
-        let other: Running<EventSourcedBank> = start(stores.clone(), Runner::concurrent()).await;
+        let bank: RunningSystem<EventSourcedBank> =
+            start(stores.clone(), Runner::concurrent()).await;
+        let other: RunningSystem<EventSourcedBank> =
+            start(stores.clone(), Runner::concurrent()).await;
         let alice = bank.accounts.open("Alice").await.expect("an account");
         let app = Application::new("accounts", stores.store());
         let over = Arc::new(AtomicBool::new(false));
@@ -424,7 +434,7 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
         }
         over.store(true, Ordering::Relaxed);
         let events = 1 + writer.await.expect("no panic");
-        bank.settled().await.expect("it catches up");
+        bank.wait_until_caught_up().await.expect("it catches up");
         let verification = bank.verify().await.expect("an answer");
         assert!(verification.agrees(), "{verification}");
         let dealt_with: Vec<_> = verification
@@ -449,7 +459,7 @@ async fn comparing_contents_cleans_up_and_is_done_by_one_at_a_time() {
     let _alone = ONE_AT_A_TIME.lock().await;
     let (store, _place) = database(9).await;
     write(&store, &application(&store), 2, 100).await;
-    let bank: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
+    let bank: RunningSystem<TallyBank> = start(store.clone(), Runner::inline()).await;
     let (one, other) = tokio::join!(bank.verify_contents(), bank.verify_contents());
     let both = [
         one.expect("an answer").remove(0),
@@ -492,7 +502,11 @@ impl SqlReadModel for LaterTally {
 impl SqlProjection<Account> for LaterTally {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
         let sql = "INSERT INTO {entries} (account, version) VALUES ($1, $2)";
         tx.execute(sql, &values![event.aggregate_id, event.version])
             .await
@@ -517,9 +531,9 @@ async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_sil
     for number in [0, 9] {
         let (store, _place) = database(number).await;
         let events = write(&store, &application(&store), 2, 20).await;
-        let early: Running<TallyBank> = start(store.clone(), Runner::inline()).await;
+        let early: RunningSystem<TallyBank> = start(store.clone(), Runner::inline()).await;
         store.break_at(events[7].position, Flaw::Drop);
-        let late: Running<LaterTallyBank> = start(store.clone(), Runner::inline()).await;
+        let late: RunningSystem<LaterTallyBank> = start(store.clone(), Runner::inline()).await;
         store.be_honest();
         let rows = late
             .tally
@@ -591,7 +605,7 @@ async fn assert_no_false_alarm(place: &Place, what: &str) {
     let stores = bank_example::stores::open(place.url())
         .await
         .expect("a store");
-    let bank: Running<EventSourcedBank> = start(stores, Runner::inline()).await;
+    let bank: RunningSystem<EventSourcedBank> = start(stores, Runner::inline()).await;
     let verification = bank.verify().await.expect("an answer");
     assert!(verification.agrees(), "{what}: {verification}");
     let contents = tokio::time::timeout(Duration::from_secs(60), bank.verify_contents())
@@ -623,7 +637,7 @@ async fn a_hole_and_an_open_append_raise_no_false_alarm() {
     let stores = bank_example::stores::open(place.url())
         .await
         .expect("a store");
-    let bank: Running<EventSourcedBank> =
+    let bank: RunningSystem<EventSourcedBank> =
         start(stores, Runner::concurrent().without_leases()).await;
     let account = bank.accounts.open("Alice").await.expect("an account");
     let mut by_hand = Session::new(&place);
@@ -634,7 +648,7 @@ async fn a_hole_and_an_open_append_raise_no_false_alarm() {
             .await
             .expect("a credit");
     }
-    bank.settled().await.expect("it catches up");
+    bank.wait_until_caught_up().await.expect("it catches up");
 
     by_hand.begin_append();
     assert_the_program_agrees(&place, &["verify"]).await;
@@ -652,7 +666,7 @@ async fn a_hole_and_an_open_append_raise_no_false_alarm() {
     by_hand.run("COMMIT");
     assert_no_false_alarm(&place, "it has been committed").await;
     assert_the_program_agrees(&place, &["verify", "--contents"]).await;
-    bank.settled().await.expect("it catches up");
+    bank.wait_until_caught_up().await.expect("it catches up");
     bank.stop().await.expect("a graceful end");
 }
 
@@ -662,7 +676,7 @@ async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
     let place = Place::postgres();
     let seed = Seed::from_env();
     let mut rng = seed.rng(0);
-    let mut banks: Vec<Running<EventSourcedBank>> = Vec::new();
+    let mut banks: Vec<RunningSystem<EventSourcedBank>> = Vec::new();
     for _ in 0..2 {
         let stores = bank_example::stores::open(place.url())
             .await
@@ -697,7 +711,7 @@ async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
         let stores = bank_example::stores::open(place.url())
             .await
             .expect("a store");
-        let fresh: Running<EventSourcedBank> = start(stores, Runner::inline()).await;
+        let fresh: RunningSystem<EventSourcedBank> = start(stores, Runner::inline()).await;
         for bank in banks.iter().chain([&fresh]) {
             let verification = bank.verify().await.expect("an answer");
             assert!(verification.agrees(), "{what}: {verification}");
@@ -718,7 +732,8 @@ async fn late_commits_and_holes_drawn_from_a_seed_raise_no_false_alarm() {
             .for_each(|(session, _)| session.run("COMMIT"));
     }
     for bank in &banks {
-        let settled = tokio::time::timeout(Duration::from_secs(60), bank.settled()).await;
+        let settled =
+            tokio::time::timeout(Duration::from_secs(60), bank.wait_until_caught_up()).await;
         settled.expect("in time").expect("it catches up");
     }
     assert_no_false_alarm(&place, "at the end").await;
@@ -734,7 +749,7 @@ async fn an_open_append_does_not_keep_from_exporting_what_every_policy_has_proce
     write(&store, &Application::new("accounts", store.clone()), 1, 2).await;
     by_hand.leave_a_hole();
     let events = write(&store, &Application::new("accounts", store.clone()), 1, 2).await;
-    let bank: Running<CalmBank> = start(store, Runner::inline()).await;
+    let bank: RunningSystem<CalmBank> = start(store, Runner::inline()).await;
     bank.stop().await.expect("a graceful end");
 
     by_hand.begin_append();
@@ -752,7 +767,7 @@ async fn an_open_append_does_not_keep_from_exporting_what_every_policy_has_proce
     import(&copy, &mut Cursor::new(archive), |_| {})
         .await
         .expect("it is whole");
-    let bank: Running<CalmBank> = start(copy, Runner::inline()).await;
+    let bank: RunningSystem<CalmBank> = start(copy, Runner::inline()).await;
     let verification = bank.verify().await.expect("an answer");
     assert!(verification.agrees(), "{verification}");
 }

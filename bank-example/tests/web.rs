@@ -15,7 +15,7 @@ use bank_example::domain::transfer;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use bank_example::web::{Password, Settings, State, router};
-use eventsourcing::{Application, OnFailure, Runner, Running};
+use eventsourcing::{Application, OnFailure, Runner, RunningSystem};
 use futures_util::StreamExt as _;
 use support::{
     Place, an_answer_before_its_transfer, assert_consistent, mend, money,
@@ -25,7 +25,7 @@ use support::{
 use tower::ServiceExt as _;
 use window::{Browser, encode};
 
-type Bank = Arc<Running<EventSourcedBank>>;
+type Bank = Arc<RunningSystem<EventSourcedBank>>;
 
 async fn start(place: &Place) -> (Bank, Browser) {
     let (bank, router) = start_with(place, &Settings::loopback()).await;
@@ -245,7 +245,9 @@ async fn many_accounts_are_searched_and_paged() {
                 .await
                 .expect("an account");
         }
-        bank.settled().await.expect("the followers catch up");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers catch up");
         let mut seen = Vec::new();
         let mut path = "/?owner=OWNER".to_owned();
         loop {
@@ -363,7 +365,9 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
         let id = bank.accounts.open("Alice").await.expect("an account");
-        bank.settled().await.expect("the followers catch up");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers catch up");
         let page = browser.get("/system").await;
         assert!(
             page.shows("All followers work, and nothing is parked.")
@@ -382,7 +386,9 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
         );
 
         record_what_nobody_can_read(&bank, id).await;
-        bank.settled().await.expect("the followers go on");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers go on");
         let page = browser.get("/system").await;
         assert!(
             page.shows("ledger has put events of 1 aggregate aside")
@@ -444,10 +450,14 @@ async fn what_is_parked_is_shown_retried_and_given_up() {
 async fn a_timer_that_is_parked_is_shown_retried_and_given_up() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
-        bank.settled().await.expect("the followers catch up");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers catch up");
         schedule_what_no_transfer_reads(&**bank.transfers.store(), "tea").await;
         bank.accounts.open("Alice").await.expect("an account");
-        bank.settled().await.expect("the followers go on");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers go on");
         let page = browser.get("/system").await;
         assert!(
             page.shows("transfers has put 1 timer aside") && page.shows("transfers: timer tea"),
@@ -505,7 +515,9 @@ async fn the_log_is_filtered_and_each_event_opens() {
             .transfer(alice, bob, money("5"))
             .await
             .expect("a transfer");
-        bank.settled().await.expect("the followers catch up");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers catch up");
         let rows = |page: &window::Page| page.html.matches("<tr data-position").count();
         for (filter, events) in [
             ("", 9),
@@ -635,7 +647,9 @@ async fn a_follower_deals_with_what_it_has_parked_when_that_is_asked_for() {
     let place = &Place::all_durable()[0];
     let (bank, mut browser) = start(place).await;
     let id = bank.accounts.open("Alice").await.expect("an account");
-    bank.settled().await.expect("the followers catch up");
+    bank.wait_until_caught_up()
+        .await
+        .expect("the followers catch up");
     let file =
         rusqlite::Connection::open(place.url().trim_start_matches("sqlite:")).expect("the file");
     file.busy_timeout(Duration::from_secs(5))
@@ -647,7 +661,9 @@ async fn a_follower_deals_with_what_it_has_parked_when_that_is_asked_for() {
         .await
         .expect("a credit");
     bank.accounts.debit(id, money("5")).await.expect("a debit");
-    bank.settled().await.expect("the followers go on");
+    bank.wait_until_caught_up()
+        .await
+        .expect("the followers go on");
     let page = browser.get("/system").await;
     assert!(
         page.shows("summaries has put events of 1 aggregate aside") && page.shows("no such table"),
@@ -730,7 +746,9 @@ async fn a_follower_that_has_stopped_tries_again_when_that_is_asked_for() {
             "{}",
             page.html
         );
-        bank.settled().await.expect("all followers get there");
+        bank.wait_until_caught_up()
+            .await
+            .expect("all followers get there");
         let page = browser.get("/system").await;
         assert!(
             page.shows("All followers work, and nothing is parked.") && !page.shows("Try again")
@@ -765,7 +783,9 @@ async fn what_another_process_writes_is_told_within_a_second() {
     for place in Place::all() {
         let (bank, router) = start_with(&place, &Settings::loopback()).await;
         let id = bank.accounts.open("Alice").await.expect("an account");
-        bank.settled().await.expect("the followers catch up");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers catch up");
         let response = router
             .clone()
             .oneshot(
@@ -971,7 +991,7 @@ async fn outdated_forms_of_other_pages_are_shown_again_where_they_stood() {
         let (bank, mut browser) = start(&place).await;
         let alice = bank.accounts.open("Alice").await.expect("an account");
         record_what_nobody_can_read(&bank, alice).await;
-        bank.settled()
+        bank.wait_until_caught_up()
             .await
             .expect("the followers have put it aside");
         let id = alice.to_string();
@@ -1102,7 +1122,9 @@ async fn an_event_of_a_newer_release_is_waited_for_and_everybody_can_see_that() 
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
         let account = bank.accounts.open("Alice").await.expect("an account");
-        bank.settled().await.expect("the followers catch up");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the followers catch up");
         record_what_only_a_newer_release_can_read(&bank, account).await;
         let began = Instant::now();
         while !browser

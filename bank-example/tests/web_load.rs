@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing::testing::Seed;
-use eventsourcing::{Runner, Running};
+use eventsourcing::{Runner, RunningSystem};
 use serde_json::{Value, json};
 use support::serving::{Client, Server};
 use support::{Place, assert_consistent, money};
@@ -24,7 +24,7 @@ const SECONDS_VARIABLE: &str = "BANK_LOAD_SECONDS";
 const TELLERS: usize = 8;
 const KILLS: u64 = 3;
 
-async fn open(url: &str) -> Running<EventSourcedBank> {
+async fn open(url: &str) -> RunningSystem<EventSourcedBank> {
     let stores = bank_example::stores::open(url)
         .await
         .expect("the store opens");

@@ -38,14 +38,14 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
     /// The state that the first event of a stream creates: [`Fold::create`].
     ///
     /// # Errors
-    /// [`Misplaced`]: the event cannot be the first.
-    fn fold_first(event: Self::Event) -> Result<Self, Misplaced>;
+    /// [`UnexpectedEvent`]: the event cannot be the first.
+    fn fold_first(event: Self::Event) -> Result<Self, UnexpectedEvent>;
 
     /// Changes the state as a later event says: [`Fold::apply`].
     ///
     /// # Errors
-    /// [`Misplaced`]: the event can only be the first. The state is as before.
-    fn fold_next(&mut self, event: Self::Event) -> Result<(), Misplaced>;
+    /// [`UnexpectedEvent`]: the event can only be the first. The state is as before.
+    fn fold_next(&mut self, event: Self::Event) -> Result<(), UnexpectedEvent>;
 
     /// Writes the state for a snapshot.
     ///
@@ -76,7 +76,7 @@ pub(crate) fn name_of<A: Aggregate>(category: &Name) -> Option<&'static str> {
 /// exists) and depend on nothing but the state and the event.
 ///
 /// ```
-/// use eventsourcing_core::{Aggregate, Fold, Misplaced, event};
+/// use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent, event};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Aggregate, Serialize, Deserialize)]
@@ -87,15 +87,15 @@ pub(crate) fn name_of<A: Aggregate>(category: &Name) -> Option<&'static str> {
 /// enum DoorEvent { Built, Opened, Closed }
 ///
 /// impl Fold<DoorEvent> for Door {
-///     fn create(event: DoorEvent) -> Result<Self, Misplaced> {
+///     fn create(event: DoorEvent) -> Result<Self, UnexpectedEvent> {
 ///         match event {
 ///             DoorEvent::Built => Ok(Door { open: false }),
-///             DoorEvent::Opened | DoorEvent::Closed => Err(Misplaced),
+///             DoorEvent::Opened | DoorEvent::Closed => Err(UnexpectedEvent),
 ///         }
 ///     }
-///     fn apply(&mut self, event: DoorEvent) -> Result<(), Misplaced> {
+///     fn apply(&mut self, event: DoorEvent) -> Result<(), UnexpectedEvent> {
 ///         match event {
-///             DoorEvent::Built => return Err(Misplaced),
+///             DoorEvent::Built => return Err(UnexpectedEvent),
 ///             DoorEvent::Opened => self.open = true,
 ///             DoorEvent::Closed => self.open = false,
 ///         }
@@ -115,17 +115,17 @@ pub trait Fold<E>: Sized {
     /// The state that the first event of a stream creates.
     ///
     /// # Errors
-    /// [`Misplaced`]: the event cannot be the first.
-    fn create(event: E) -> Result<Self, Misplaced>;
+    /// [`UnexpectedEvent`]: the event cannot be the first.
+    fn create(event: E) -> Result<Self, UnexpectedEvent>;
 
     /// Changes the state as the event says.
     ///
     /// # Errors
-    /// [`Misplaced`]: the event can only be the first. The state is as before.
-    fn apply(&mut self, event: E) -> Result<(), Misplaced>;
+    /// [`UnexpectedEvent`]: the event can only be the first. The state is as before.
+    fn apply(&mut self, event: E) -> Result<(), UnexpectedEvent>;
 }
 
 /// An event stands where it cannot: a creating event in the middle of a stream, or another one at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event that creates must be the first of its stream, and no other can be")]
-pub struct Misplaced;
+pub struct UnexpectedEvent;

@@ -8,7 +8,7 @@ use crate::store::{CommandId, StoreError, Version};
 /// [`StoreError::Unavailable`] says.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
-pub enum AppError {
+pub enum ApplicationError {
     /// There is no such aggregate.
     #[error("{aggregate} {id} does not exist")]
     NotFound {
@@ -29,13 +29,13 @@ pub enum AppError {
         /// The newest version there is.
         latest: Version,
     },
-    /// The command was refused when it was first asked for, and that was kept:
+    /// The command was rejected when it was first sent, and that was kept:
     /// [`Application::first_answer`](crate::Application::first_answer) says why.
     #[error(
-        "command {command_id} was refused when it was first asked for; take a new id to have it decided anew"
+        "command {command_id} was rejected when it was first sent; use a new id to have it decided again"
     )]
-    Refused {
-        /// The command.
+    Rejected {
+        /// The id of the command.
         command_id: CommandId,
     },
     /// The store refused or could not be reached.
@@ -43,7 +43,7 @@ pub enum AppError {
     Store(#[from] StoreError),
 }
 
-impl AppError {
+impl ApplicationError {
     /// Returns `true` if loading and deciding again can succeed: another command was faster, or events may have been lost since
     /// the aggregate was loaded. Nothing was written.
     #[must_use]
@@ -74,23 +74,23 @@ impl AppError {
 
 /// Why a command was not carried out: the domain refused it, or the application could not.
 #[derive(Debug, thiserror::Error)]
-pub enum Rejected<E> {
+pub enum CommandError<E> {
     /// The aggregate refused. Nothing was written.
     #[error(transparent)]
-    Domain(E),
+    Rejected(E),
     /// The application failed.
     #[error(transparent)]
-    App(#[from] AppError),
+    Application(#[from] ApplicationError),
 }
 
-impl<E> From<StoreError> for Rejected<E> {
+impl<E> From<StoreError> for CommandError<E> {
     fn from(error: StoreError) -> Self {
-        Self::App(error.into())
+        Self::Application(error.into())
     }
 }
 
-impl<E> Rejected<E> {
+impl<E> CommandError<E> {
     pub(crate) fn is_conflict(&self) -> bool {
-        matches!(self, Self::App(error) if error.is_conflict())
+        matches!(self, Self::Application(error) if error.is_conflict())
     }
 }

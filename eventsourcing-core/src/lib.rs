@@ -97,29 +97,29 @@ pub mod testing;
 #[doc(hidden)]
 pub mod private;
 
-pub use aggregate::{Aggregate, Fold, Misplaced};
-pub use application::{Application, IdPage, Ids, Save};
+pub use aggregate::{Aggregate, Fold, UnexpectedEvent};
+pub use application::{Application, IdPage, RootIds, Saveable};
 pub use clock::{Clock, IdSource, RandomIds, SystemClock};
 #[cfg(feature = "zstd")]
 pub use codec::Compression;
 pub use codec::{Codec, CodecError, VALUE_DEPTH_MAX};
-pub use error::{AppError, Rejected};
-pub use event::legacy::{Decoded, Former};
+pub use error::{ApplicationError, CommandError};
+pub use event::legacy::{DecodedEvents, LegacyEvent};
 pub use event::{Event, EventType, IntoEvents};
 pub use id::{Id, ParseIdError};
 pub use log_pages::LogPages;
 pub use metadata::{EventRef, Metadata};
 pub use policy::timers::{Due, TIMER_KEY_BYTES_MAX, Timers};
-pub use policy::{Policy, Work};
+pub use policy::{Policy, UnitOfWork};
 pub use projection::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx};
-pub use recorded::Recorded;
+pub use recorded::RecordedEvent;
 pub use retry::RetryPolicy;
-pub use root::{Guard, Root};
+pub use root::{Root, StreamGuard};
 pub use store::{MemoryStore, Receipt, ReceiptKind};
-pub use subscription::{Stop, Subscription};
+pub use subscription::{Subscription, SubscriptionHandle};
 pub use system::{
-    Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemBuilder,
-    SystemError,
+    Applications, DEFAULT_TIMEOUT, Definition, Follower, OnFailure, Runner, RunningSystem, Stores,
+    System, SystemBuilder, SystemError,
 };
 
 #[cfg(feature = "derive")]

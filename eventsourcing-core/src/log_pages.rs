@@ -21,7 +21,7 @@ use crate::store::{
 /// [`Subscription`](crate::Subscription).
 ///
 /// ```
-/// # use eventsourcing_core::{Aggregate, Application, MemoryStore, Recorded, Root, event};
+/// # use eventsourcing_core::{Aggregate, Application, MemoryStore, RecordedEvent, Root, event};
 /// # use eventsourcing_core::store::{LogQuery, Position};
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Aggregate, Serialize, Deserialize)] struct Door { open: bool }
@@ -39,7 +39,7 @@ use crate::store::{
 ///     if page.events.is_empty() {
 ///         break;
 ///     }
-///     let doors: Vec<Recorded<Door>> = page.decode()?;
+///     let doors: Vec<RecordedEvent<Door>> = page.decode()?;
 ///     events += doors.len();
 /// }
 /// assert_eq!(events, 2);

@@ -1,4 +1,4 @@
-//! [`Recorded`]: an event with everything that is known about it.
+//! [`RecordedEvent`]: an event with everything that is known about it.
 //!
 //! Of one stored event come several of these, or none, if it was split or retired since.
 
@@ -7,13 +7,15 @@ use std::fmt;
 use jiff::Timestamp;
 
 #[cfg(doc)]
-use crate::Former;
+use crate::LegacyEvent;
 use crate::aggregate::name_of;
 use crate::store::{LoadedEvent, LogPage, Position, StoreError, StoredEvent, StreamId, Version};
-use crate::{Aggregate, Codec, CodecError, Decoded, Event, EventRef, Id, Metadata, event::legacy};
+use crate::{
+    Aggregate, Codec, CodecError, DecodedEvents, Event, EventRef, Id, Metadata, event::legacy,
+};
 
 /// An event of an aggregate as it stands in the log.
-pub struct Recorded<A: Aggregate> {
+pub struct RecordedEvent<A: Aggregate> {
     /// What happened.
     pub payload: A::Event,
     /// To which aggregate.
@@ -28,12 +30,12 @@ pub struct Recorded<A: Aggregate> {
     pub recorded_at: Timestamp,
     /// Who asked, and because of what.
     pub metadata: Metadata,
-    /// Which of the events that come of the stored one, from 0. It is 0 unless the stored event is [split](Former): then
+    /// Which of the events that come of the stored one, from 0. It is 0 unless the stored event is [split](LegacyEvent): then
     /// they share position and version, and this tells them apart.
     pub part: u32,
 }
 
-impl<A: Aggregate> Recorded<A> {
+impl<A: Aggregate> RecordedEvent<A> {
     /// The stored name of the event.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -87,7 +89,7 @@ impl LogPage {
     ///
     /// # Errors
     /// [`StoreError::Corrupt`] or [`StoreError::Newer`]: an event cannot be decoded; it says which.
-    pub fn decode<A: Aggregate>(&self) -> Result<Vec<Recorded<A>>, StoreError> {
+    pub fn decode<A: Aggregate>(&self) -> Result<Vec<RecordedEvent<A>>, StoreError> {
         decode_all(
             self.events
                 .iter()
@@ -99,17 +101,17 @@ impl LogPage {
 /// The events that come of these stored ones.
 pub(crate) fn decode_all<'a, A: Aggregate>(
     stored: impl IntoIterator<Item = &'a StoredEvent>,
-) -> Result<Vec<Recorded<A>>, StoreError> {
+) -> Result<Vec<RecordedEvent<A>>, StoreError> {
     let stored = stored.into_iter();
     let mut events = Vec::with_capacity(stored.size_hint().0);
     for stored in stored {
-        events.extend(Recorded::decode(stored)?);
+        events.extend(RecordedEvent::decode(stored)?);
     }
     Ok(events)
 }
 
 /// The events that come of `stored`. A failure says of which event.
-fn decode<A: Aggregate>(stored: &StoredEvent) -> Result<Decoded<A::Event>, StoreError> {
+fn decode<A: Aggregate>(stored: &StoredEvent) -> Result<DecodedEvents<A::Event>, StoreError> {
     Codec::decode_events(stored).map_err(|error| unreadable(&stored.stream, stored.version, error))
 }
 
@@ -117,7 +119,7 @@ fn decode<A: Aggregate>(stored: &StoredEvent) -> Result<Decoded<A::Event>, Store
 pub(crate) fn decode_loaded<A: Aggregate>(
     stream: impl FnOnce() -> StreamId,
     loaded: &LoadedEvent,
-) -> Result<Decoded<A::Event>, StoreError> {
+) -> Result<DecodedEvents<A::Event>, StoreError> {
     legacy::decode(loaded.into()).map_err(|error| unreadable(&stream(), loaded.version, error))
 }
 
@@ -132,7 +134,7 @@ fn unreadable(stream: &StreamId, version: Version, error: CodecError) -> StoreEr
     }
 }
 
-impl<A: Aggregate> Clone for Recorded<A> {
+impl<A: Aggregate> Clone for RecordedEvent<A> {
     fn clone(&self) -> Self {
         Self {
             payload: self.payload.duplicate(),
@@ -142,9 +144,9 @@ impl<A: Aggregate> Clone for Recorded<A> {
     }
 }
 
-impl<A: Aggregate<Event: fmt::Debug>> fmt::Debug for Recorded<A> {
+impl<A: Aggregate<Event: fmt::Debug>> fmt::Debug for RecordedEvent<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Recorded")
+        f.debug_struct("RecordedEvent")
             .field("payload", &self.payload)
             .field("aggregate_id", &self.aggregate_id)
             .field("category", &self.category)

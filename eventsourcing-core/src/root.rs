@@ -13,7 +13,9 @@ use crate::store::{
     Epoch, Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot, StreamId,
     Version,
 };
-use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, Misplaced, recorded};
+use crate::{
+    Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, UnexpectedEvent, recorded,
+};
 
 /// An aggregate in hand: read its state through `Deref`, change it by recording events, save it with
 /// [`Application::save`](crate::Application::save).
@@ -201,8 +203,8 @@ impl<A: Aggregate> Root<A> {
     /// A guard on this aggregate, to be saved together with others: the save is a conflict if somebody has
     /// changed it since it was loaded. For rules that look at one aggregate to decide on another.
     #[must_use]
-    pub fn guard(&self) -> Guard {
-        Guard {
+    pub fn guard(&self) -> StreamGuard {
+        StreamGuard {
             aggregate: A::NAME,
             stream: self.stream(),
             version: self.stored_version(),
@@ -334,7 +336,7 @@ impl<A: Aggregate> Loading<A> {
         Ok(())
     }
 
-    fn corrupt(&self, event: &LoadedEvent, misplaced: Misplaced) -> StoreError {
+    fn corrupt(&self, event: &LoadedEvent, misplaced: UnexpectedEvent) -> StoreError {
         let LoadedEvent { version, name, .. } = event;
         StoreError::corrupt(
             format!("version {version} of {} is {name}", self.stream()),
@@ -386,7 +388,7 @@ fn never_created<A: Aggregate>(id: Id<A>, version: Version) -> StoreError {
 
 /// See [`Root::guard`].
 #[derive(Clone, Debug)]
-pub struct Guard {
+pub struct StreamGuard {
     /// The stored name of the aggregate; its stream may have been begun under another.
     pub(crate) aggregate: &'static str,
     pub(crate) stream: StreamId,

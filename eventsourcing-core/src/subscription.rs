@@ -18,7 +18,7 @@ use crate::store::{EventRef, EventStore, KnownPlace, LogQuery, StoreError, Store
 /// is recorded.
 ///
 /// It reads at most one page beyond the one whose events are taken, so a slow reader is never flooded. While the store does not answer
-/// it waits and tries again, unless the store can [never be used again](EventStore::fault). It ends when [`Stop::stop`] is called or it is dropped, or with [`StoreError::LogWentBack`] when the log has lost
+/// it waits and tries again, unless the store can [never be used again](EventStore::fault). It ends when [`SubscriptionHandle::stop`] is called or it is dropped, or with [`StoreError::LogWentBack`] when the log has lost
 /// the last event that was taken; as long as the log has it, the subscription goes on behind it. To go on later, remember the last
 /// event as an [`EventRef`] and subscribe [after it](Self::after_event), or at least its position.
 ///
@@ -49,7 +49,7 @@ pub struct Subscription {
 
 /// Ends a [`Subscription`] from elsewhere.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<watch::Sender<bool>>);
+pub struct SubscriptionHandle(Arc<watch::Sender<bool>>);
 
 impl Subscription {
     /// The events of `store` that `query` wants. The query's limit is the size of the pages that are read.
@@ -107,12 +107,12 @@ impl Subscription {
 
     /// What ends this subscription from elsewhere.
     #[must_use]
-    pub fn stopper(&self) -> Stop {
-        Stop(Arc::clone(&self.stop))
+    pub fn stopper(&self) -> SubscriptionHandle {
+        SubscriptionHandle(Arc::clone(&self.stop))
     }
 }
 
-impl Stop {
+impl SubscriptionHandle {
     /// Ends the subscription, also while it waits. Events that were not taken yet are not delivered.
     pub fn stop(&self) {
         self.0.send_replace(true);

@@ -14,8 +14,8 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, ManualClock, Operation};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, Metadata, Receipt, ReceiptKind, Rejected, RetryPolicy,
-    Root,
+    Aggregate, Application, ApplicationError, CommandError, Id, Metadata, Receipt, ReceiptKind,
+    RetryPolicy, Root,
 };
 use jiff::Timestamp;
 
@@ -67,7 +67,7 @@ async fn an_unknown_aggregate_is_not_found() {
     assert!(
         matches!(
             error,
-            AppError::NotFound {
+            ApplicationError::NotFound {
                 aggregate: "Jar",
                 ..
             }
@@ -104,7 +104,7 @@ async fn a_past_version_is_loaded_and_a_future_one_refused() {
     for version in [0, 27] {
         let error = app.load_at(id, Version::new(version)).await.err().unwrap();
         assert!(
-            matches!(error, AppError::NoSuchVersion { latest, .. } if latest == Version::new(26)),
+            matches!(error, ApplicationError::NoSuchVersion { latest, .. } if latest == Version::new(26)),
             "{error}"
         );
     }
@@ -199,7 +199,7 @@ async fn a_refusal_changes_nothing() {
     let id = jar(&app, 1).await;
     let refusal = app.update(id, |jar| jar.take(2)).await.unwrap_err();
     assert!(
-        matches!(refusal, Rejected::Domain(NotEnough { left: 1 })),
+        matches!(refusal, CommandError::Rejected(NotEnough { left: 1 })),
         "{refusal}"
     );
     assert_eq!(app.load(id).await.unwrap().version(), Version::FIRST);
@@ -240,7 +240,7 @@ async fn update_all_moves_both_or_neither() {
     pour(3).await.unwrap();
     assert!(matches!(
         pour(3).await,
-        Err(Rejected::Domain(NotEnough { left: 2 }))
+        Err(CommandError::Rejected(NotEnough { left: 2 }))
     ));
     assert_eq!((beans(&app, one).await, beans(&app, two).await), (2, 3));
     let twice = app.update_all((one, one), |(from, to)| {
@@ -249,7 +249,9 @@ async fn update_all_moves_both_or_neither() {
     });
     assert!(matches!(
         twice.await,
-        Err(Rejected::App(AppError::Store(StoreError::Invalid { .. })))
+        Err(CommandError::Application(ApplicationError::Store(
+            StoreError::Invalid { .. }
+        )))
     ));
     assert_eq!(beans(&app, one).await, 2);
 }
@@ -273,7 +275,7 @@ async fn a_repeated_command_returns_the_first_receipt_even_if_it_would_be_refuse
     assert_eq!(first.command_id, Some(command));
     assert_eq!(app.load(id).await.unwrap().version(), Version::new(2));
     let other = app.update(id, |jar| jar.take(5)).await.unwrap_err();
-    assert!(matches!(other, Rejected::Domain(_)));
+    assert!(matches!(other, CommandError::Rejected(_)));
 }
 
 #[tokio::test]
@@ -314,7 +316,7 @@ async fn a_lost_reply_is_retried_only_with_a_command_id() {
     let id = jar(&app, 0).await;
     store.fail_next(Operation::Append, Fault::LostReply);
     let error = app.update(id, |jar| jar.add(1)).await.unwrap_err();
-    assert!(matches!(error, Rejected::App(error) if error.is_unavailable()));
+    assert!(matches!(error, CommandError::Application(error) if error.is_unavailable()));
     assert_eq!(
         beans(&app, id).await,
         1,
@@ -349,7 +351,7 @@ async fn an_error_claims_no_more_than_is_known_of_all_attempts_of_a_command() {
         for (nth, fault) in (next..).zip(faults).chain([(next + 3, Unavailable)]) {
             store.fail_call(Operation::Append, nth, fault);
         }
-        let Err(Rejected::App(error)) = app
+        let Err(CommandError::Application(error)) = app
             .command(CommandId::new())
             .update(id, |jar| jar.add(1))
             .await
@@ -582,7 +584,7 @@ async fn the_cache_is_checked_whatever_comes_of_a_decision() {
     others.update(id, |jar| jar.take(6)).await.unwrap();
     let refusal = ours.update(id, |jar| jar.take(1)).await.unwrap_err();
     assert!(
-        matches!(refusal, Rejected::Domain(NotEnough { left: 0 })),
+        matches!(refusal, CommandError::Rejected(NotEnough { left: 0 })),
         "{refusal}"
     );
 

@@ -12,7 +12,9 @@ use eventsourcing_core::store::{
     Position, Receipt, ReceiptKind, StoreError, StoredEvent, StreamId, Tracking,
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, Seed};
-use eventsourcing_core::{Id, OnFailure, Rejected, Runner, Running, SystemBuilder, SystemError};
+use eventsourcing_core::{
+    CommandError, Id, OnFailure, Runner, RunningSystem, SystemBuilder, SystemError,
+};
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -123,7 +125,7 @@ async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
         .unwrap()
 }
 
-async fn start(store: impl EventStore, partitions: u32) -> Running<Pantry> {
+async fn start(store: impl EventStore, partitions: u32) -> RunningSystem<Pantry> {
     let builder = SystemBuilder::<Pantry>::new(store).with_runner(Runner::inline());
     let builder = builder
         .with_on_failure_default(OnFailure::Park)
@@ -164,7 +166,7 @@ async fn answer_without_events(pantry: &Pantry) {
             .await;
         assert!(matches!(
             rejected,
-            Err(Rejected::Domain(NotEnough { left: 5 }))
+            Err(CommandError::Rejected(NotEnough { left: 5 }))
         ));
         let command = pantry.jars.app.command(CommandId::new());
         let nothing = command
@@ -260,7 +262,7 @@ async fn what_a_policy_has_missed_it_has_missed_in_the_other_store_too() {
     let (file, _) = exported(&store).await;
     imported(&other, &file).await.unwrap();
     let (was, is) = (start(store, 1).await, start(other, 1).await);
-    let noted = async |pantry: &Running<Pantry>| {
+    let noted = async |pantry: &RunningSystem<Pantry>| {
         let verification = pantry.verify().await.unwrap();
         let difference = verification.differences().next().unwrap().clone();
         (difference.expected, difference.noted)
@@ -431,7 +433,7 @@ async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answer
         |jar: &Jar| Ok::<_, NotEnough>((jar.beans < 3).then_some(JarEvent::Added { beans: 1 }));
     let ask = async |pantry: &Pantry| {
         let take = pantry.jars.app.command(rejected);
-        let taken: Result<Receipt, Rejected<NotEnough>> =
+        let taken: Result<Receipt, CommandError<NotEnough>> =
             take.once(take.update(jar, |jar| jar.take(5))).await;
         let filled = pantry
             .jars
@@ -471,7 +473,7 @@ async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answer
     for receipt in other.receipts(None, 9).await.unwrap() {
         assert_eq!(receipt.log, other.log_id());
         pantry
-            .after(&receipt, "shelves", std::time::Duration::from_secs(9))
+            .wait_for(&receipt, "shelves", std::time::Duration::from_secs(9))
             .await
             .unwrap();
     }

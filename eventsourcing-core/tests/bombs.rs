@@ -9,8 +9,8 @@
 use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, MemoryStore, NewEvent};
 use eventsourcing_core::store::{NewSnapshot, StoreError, Version};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, OnFailure, Policy, Recorded, Root, Runner, System, Work,
-    event,
+    Aggregate, Application, ApplicationError, Id, OnFailure, Policy, RecordedEvent, Root, Runner,
+    System, UnitOfWork, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -119,7 +119,8 @@ async fn put(store: &MemoryStore, codec: u8, payload: Vec<u8>) -> Id<Text> {
 }
 
 async fn refusal(app: &Application, id: Id<Text>) -> String {
-    let AppError::Store(error @ StoreError::Corrupt { .. }) = app.load(id).await.unwrap_err()
+    let ApplicationError::Store(error @ StoreError::Corrupt { .. }) =
+        app.load(id).await.unwrap_err()
     else {
         panic!()
     };
@@ -256,9 +257,13 @@ impl From<Application> for Painter {
 }
 
 impl Policy<Tree> for Painter {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, _: &Recorded<Tree>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        _: &RecordedEvent<Tree>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let id = work.new_id::<Text>();
         work.create(
             id,
@@ -330,7 +335,7 @@ async fn what_is_nested_ten_thousand_levels_deep_is_refused_and_ends_no_process(
             nest: Nest::Node(Box::new(Nest::Leaf)),
         });
         wood.trees.app.save(&mut tree).await.unwrap();
-        wood.settled().await.unwrap();
+        wood.wait_until_caught_up().await.unwrap();
         let parked = wood.parking("painter").unwrap().list().await.unwrap();
         assert_eq!(
             parked.len(),
@@ -346,7 +351,7 @@ async fn what_is_nested_ten_thousand_levels_deep_is_refused_and_ends_no_process(
         for id in deep {
             let error = wood.trees.app.load(id).await.unwrap_err();
             assert!(
-                matches!(error, AppError::Store(StoreError::Corrupt { .. })),
+                matches!(error, ApplicationError::Store(StoreError::Corrupt { .. })),
                 "{error}"
             );
             wood.trees.app.history(id).await.unwrap_err();

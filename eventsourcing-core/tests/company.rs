@@ -17,15 +17,15 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_core::testing::{Fault, FaultRates, FaultyStore, ManualClock, Operation, Seed};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Clock, Id, Metadata, Receipt, ReceiptKind, Rejected,
-    RetryPolicy, Root,
+    Aggregate, Application, ApplicationError, Clock, CommandError, Id, Metadata, Receipt,
+    ReceiptKind, RetryPolicy, Root,
 };
 use futures_util::future::{join, join_all};
 use jiff::Timestamp;
 use tokio::runtime::Builder;
 use tokio::time::{sleep, timeout};
 
-type Answer = Result<Receipt, Rejected<NotEnough>>;
+type Answer = Result<Receipt, CommandError<NotEnough>>;
 type Command<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
 const A_WHILE: Duration = Duration::from_secs(1);
@@ -169,7 +169,7 @@ async fn each_decides_on_what_the_ones_before_it_have_decided() {
         ])
         .await;
     let refused = |answer: &Answer| match answer {
-        Err(Rejected::Domain(NotEnough { left })) => Some(*left),
+        Err(CommandError::Rejected(NotEnough { left })) => Some(*left),
         Err(error) => panic!("{error}"),
         Ok(_) => None,
     };
@@ -239,7 +239,7 @@ async fn what_one_of_them_does_wrong_harms_no_other() {
     assert!(
         matches!(
             error,
-            Rejected::App(AppError::Store(StoreError::Invalid { .. }))
+            CommandError::Application(ApplicationError::Store(StoreError::Invalid { .. }))
         ),
         "{error}"
     );
@@ -278,7 +278,7 @@ async fn retries_of_a_company_are_bounded() {
     for answer in answers {
         let error = answer.unwrap_err();
         assert!(
-            matches!(&error, Rejected::App(error) if error.is_conflict()),
+            matches!(&error, CommandError::Application(error) if error.is_conflict()),
             "{error}"
         );
     }
@@ -302,7 +302,7 @@ async fn an_outage_is_everybodys_answer_and_nothing_is_tried_twice() {
         .await;
         for answer in answers {
             let error = answer.unwrap_err();
-            let Rejected::App(error) = error else {
+            let CommandError::Application(error) = error else {
                 panic!("{error}")
             };
             assert!(error.is_unavailable(), "{error}");
@@ -662,10 +662,14 @@ async fn calls(
                 abort.abort();
                 Known::Nothing
             }
-            Ok(Err(_)) | Ok(Ok(Err(Rejected::Domain(_)))) => Known::NotWritten,
+            Ok(Err(_)) | Ok(Ok(Err(CommandError::Rejected(_)))) => Known::NotWritten,
             Ok(Ok(Ok(_))) => Known::Written,
-            Ok(Ok(Err(Rejected::App(error)))) if error.is_unavailable() => Known::Nothing,
-            Ok(Ok(Err(Rejected::App(error)))) if error.is_conflict() => Known::NotWritten,
+            Ok(Ok(Err(CommandError::Application(error)))) if error.is_unavailable() => {
+                Known::Nothing
+            }
+            Ok(Ok(Err(CommandError::Application(error)))) if error.is_conflict() => {
+                Known::NotWritten
+            }
             Ok(Ok(Err(error))) => panic!("{error}"),
         };
         known.push((command, answer));
@@ -785,7 +789,7 @@ async fn what_several_aggregates_have_decided_in_vain_is_not_kept() {
         })
         .await;
     assert!(
-        matches!(refused, Err(Rejected::Domain(NotEnough { left: 1 }))),
+        matches!(refused, Err(CommandError::Rejected(NotEnough { left: 1 }))),
         "{refused:?}"
     );
     app.update(from, |jar| jar.take(1)).await.unwrap();

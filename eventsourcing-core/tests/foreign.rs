@@ -9,7 +9,9 @@ use std::sync::{Arc, Mutex};
 use domain::{Jar, JarEvent, Jars, NotEnough};
 use eventsourcing_core::store::{EventStore, MemoryStore, Position};
 use eventsourcing_core::testing::{FaultRates, FaultyStore, Seed};
-use eventsourcing_core::{Id, Projection, Recorded, Runner, Running, System, SystemBuilder};
+use eventsourcing_core::{
+    Id, Projection, RecordedEvent, Runner, RunningSystem, System, SystemBuilder,
+};
 
 /// A search engine, say: it outlives the process.
 #[derive(Default)]
@@ -25,7 +27,7 @@ struct Search(Arc<Mutex<Engine>>);
 impl Projection<Jar> for Search {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, event: &Recorded<Jar>) -> Result<(), Self::Error> {
+    async fn project(&self, event: &RecordedEvent<Jar>) -> Result<(), Self::Error> {
         let mut engine = self.0.lock().unwrap();
         engine.sent.push(event.position);
         if engine
@@ -50,7 +52,7 @@ struct Pantry {
     search: Search,
 }
 
-async fn start(store: impl EventStore, engine: &Arc<Mutex<Engine>>) -> Running<Pantry> {
+async fn start(store: impl EventStore, engine: &Arc<Mutex<Engine>>) -> RunningSystem<Pantry> {
     let builder = Pantry::builder(store).with_runner(Runner::inline());
     builder
         .with_projection("search", Search(Arc::clone(engine)))
@@ -74,7 +76,7 @@ async fn it_goes_on_where_it_stopped_when_the_process_is_another() {
     for beans in 1..=3 {
         let pantry = start(Arc::clone(&store), &engine).await;
         fill(&pantry, beans).await;
-        pantry.settled().await.unwrap();
+        pantry.wait_until_caught_up().await.unwrap();
         pantry.stop().await.unwrap();
     }
     let engine = engine.lock().unwrap();
@@ -116,7 +118,7 @@ fn what_is_sent_twice_has_the_position_it_had_and_nothing_is_left_out() {
                 work(store, &engine).await;
             }
             let pantry = start(Arc::clone(&store), &engine).await;
-            pantry.settled().await.unwrap();
+            pantry.wait_until_caught_up().await.unwrap();
             let head = store.head().await.unwrap().as_u64();
             let engine = engine.lock().unwrap();
             let taken: Vec<_> = engine

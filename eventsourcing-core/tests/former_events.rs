@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position, Version};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, OnFailure, Policy, Projection, Recorded, Root, Runner,
-    System, Work, event,
+    Aggregate, Application, ApplicationError, Id, OnFailure, Policy, Projection, RecordedEvent,
+    Root, Runner, System, UnitOfWork, event,
 };
 use serde::{Deserialize, Serialize};
 
@@ -120,7 +120,7 @@ async fn an_aggregate_folds_what_its_events_have_become_and_goes_on_from_its_ver
         (6, 3, Version::new(4))
     );
     app.update(id, |_: &Jar| {
-        Ok::<_, AppError>([JarEvent::Added { beans: 1 }, JarEvent::Taken { beans: 3 }])
+        Ok::<_, ApplicationError>([JarEvent::Added { beans: 1 }, JarEvent::Taken { beans: 3 }])
     })
     .await
     .unwrap();
@@ -173,7 +173,7 @@ async fn a_snapshot_and_the_events_after_it_are_what_all_events_are() {
     );
     app.snapshot(id).await.unwrap();
     app.update(id, |_: &Jar| {
-        Ok::<_, AppError>(JarEvent::Added { beans: 1 })
+        Ok::<_, ApplicationError>(JarEvent::Added { beans: 1 })
     })
     .await
     .unwrap();
@@ -223,9 +223,13 @@ impl From<Application> for Notes {
 }
 
 impl Policy<Jar> for Notes {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let text = format!("{:?}", event.payload);
         let id = work.new_id();
         work.create::<Note>(id, NoteEvent::Written { text });
@@ -247,7 +251,7 @@ struct NotYet;
 impl Projection<Jar> for List {
     type Error = NotYet;
 
-    async fn project(&self, event: &Recorded<Jar>) -> Result<(), NotYet> {
+    async fn project(&self, event: &RecordedEvent<Jar>) -> Result<(), NotYet> {
         if matches!(event.payload, JarEvent::Taken { .. })
             && self.failures.fetch_add(1, Ordering::Relaxed) < 3
         {
@@ -265,7 +269,7 @@ struct Thefts(Mutex<Vec<u32>>);
 impl Projection<Jar> for Thefts {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, event: &Recorded<Jar>) -> Result<(), Self::Error> {
+    async fn project(&self, event: &RecordedEvent<Jar>) -> Result<(), Self::Error> {
         let JarEvent::Taken { beans } = event.payload else {
             panic!("not needed: {event:?}")
         };
@@ -299,7 +303,7 @@ async fn followers_deal_with_the_parts_of_an_event_in_one_step() {
         .start()
         .await
         .unwrap();
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
 
     let notes = pantry
         .notes
@@ -349,7 +353,7 @@ async fn an_event_is_parked_with_all_its_parts() {
         .start()
         .await
         .unwrap();
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
     let parked = pantry.parking("list").unwrap().list().await.unwrap();
     assert_eq!(
         parked

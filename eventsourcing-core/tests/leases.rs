@@ -10,13 +10,14 @@ use std::time::{Duration, Instant};
 use domain::{Jar, JarEvent, Jars, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::MemoryStore;
 use eventsourcing_core::{
-    AppError, Application, Id, Policy, Recorded, Runner, Running, System, Work,
+    Application, ApplicationError, Id, Policy, RecordedEvent, Runner, RunningSystem, System,
+    UnitOfWork,
 };
 use tokio::sync::Notify;
 
 const LEASE: Duration = Duration::from_secs(1);
 
-async fn start(store: &MemoryStore) -> Running<Pantry> {
+async fn start(store: &MemoryStore) -> RunningSystem<Pantry> {
     Pantry::start(store.clone(), Runner::concurrent().with_leases(LEASE))
         .await
         .unwrap()
@@ -37,7 +38,7 @@ async fn changes(app: &Application) -> u64 {
 }
 
 /// How the shelves of a pantry are doing.
-async fn state(pantry: &Running<Pantry>) -> String {
+async fn state(pantry: &RunningSystem<Pantry>) -> String {
     pantry.health().await.unwrap().followers[0]
         .state
         .to_string()
@@ -60,7 +61,7 @@ async fn one_runs_a_follower_and_the_others_stand_by() {
         fill(&copies[round % 3].jars.app).await;
     }
     for copy in &copies {
-        within_seconds(copy.settled()).await.unwrap();
+        within_seconds(copy.wait_until_caught_up()).await.unwrap();
         assert_eq!(changes(&copy.shelves.app).await, 30);
         assert!(copy.health().await.unwrap().is_healthy());
     }
@@ -79,7 +80,7 @@ async fn one_runs_a_follower_and_the_others_stand_by() {
 async fn a_lease_lasts_as_long_as_its_holder() {
     let store = MemoryStore::new();
     let first = start(&store).await;
-    within_seconds(first.settled()).await.unwrap();
+    within_seconds(first.wait_until_caught_up()).await.unwrap();
     let second = start(&store).await;
     tokio::time::sleep(3 * LEASE).await;
     assert_eq!(
@@ -89,7 +90,7 @@ async fn a_lease_lasts_as_long_as_its_holder() {
     within_seconds(first.stop()).await.unwrap();
     fill(&second.jars.app).await;
     let since = Instant::now();
-    within_seconds(second.settled()).await.unwrap();
+    within_seconds(second.wait_until_caught_up()).await.unwrap();
     assert!(
         since.elapsed() < LEASE,
         "it was given back, but taken over after {:?}",
@@ -105,7 +106,7 @@ fn a_dead_holder_is_replaced_within_two_lease_times() {
     let holder = died.block_on(async {
         let holder = start(&store).await;
         fill(&holder.jars.app).await;
-        within_seconds(holder.settled()).await.unwrap();
+        within_seconds(holder.wait_until_caught_up()).await.unwrap();
         holder
     });
     let lives = tokio::runtime::Runtime::new().unwrap();
@@ -116,7 +117,7 @@ fn a_dead_holder_is_replaced_within_two_lease_times() {
         // Its tasks end where they are, and nothing is given back.
         died.shutdown_background();
         fill(&heir.jars.app).await;
-        within_seconds(heir.settled()).await.unwrap();
+        within_seconds(heir.wait_until_caught_up()).await.unwrap();
         assert!(
             since.elapsed() < 2 * LEASE,
             "replaced after {:?}",
@@ -146,9 +147,13 @@ impl From<Application> for Sleepy {
 }
 
 impl Policy<Jar> for Sleepy {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         work.load_or_create(shelf(), || ShelfEvent::Built)
             .await?
             .record(ShelfEvent::Changed { by: 1 });
@@ -187,7 +192,7 @@ async fn a_holder_that_slept_past_its_lease_writes_nothing() {
         .await
         .unwrap();
     awake.shelves.asleep.store(true, Ordering::SeqCst);
-    within_seconds(awake.settled()).await.unwrap();
+    within_seconds(awake.wait_until_caught_up()).await.unwrap();
     assert_eq!(
         changes(&awake.shelves.app).await,
         1,
@@ -195,8 +200,10 @@ async fn a_holder_that_slept_past_its_lease_writes_nothing() {
     );
     sleeper.shelves.wake.notify_one();
     fill(&sleeper.jars.app).await;
-    within_seconds(sleeper.settled()).await.unwrap();
-    within_seconds(awake.settled()).await.unwrap();
+    within_seconds(sleeper.wait_until_caught_up())
+        .await
+        .unwrap();
+    within_seconds(awake.wait_until_caught_up()).await.unwrap();
     assert_eq!(
         changes(&sleeper.shelves.app).await,
         2,
@@ -219,8 +226,8 @@ async fn without_leases_all_run_and_nothing_is_done_twice() {
     for _ in 0..20 {
         fill(&one.jars.app).await;
     }
-    within_seconds(one.settled()).await.unwrap();
-    within_seconds(two.settled()).await.unwrap();
+    within_seconds(one.wait_until_caught_up()).await.unwrap();
+    within_seconds(two.wait_until_caught_up()).await.unwrap();
     assert_eq!(
         (state(&one).await, state(&two).await),
         ("running".into(), "running".into())

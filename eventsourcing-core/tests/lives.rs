@@ -15,8 +15,8 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_core::system::{AcceptedLog, FollowerState, FollowerVerification};
 use eventsourcing_core::{
-    AppError, Application, Id, LogPages, OnFailure, Policy, Recorded, Rejected, Root, Runner,
-    Running, Stores, Subscription, System, SystemError, Work,
+    Application, ApplicationError, CommandError, Id, LogPages, OnFailure, Policy, RecordedEvent,
+    Root, Runner, RunningSystem, Stores, Subscription, System, SystemError, UnitOfWork,
 };
 
 const SOON: Duration = Duration::from_secs(20);
@@ -75,7 +75,7 @@ async fn cached_aggregate_of_a_forgotten_past_decides_nothing() {
 
     let refused = app.update(jar, |jar| jar.take(50)).await;
     assert!(
-        matches!(refused, Err(Rejected::Domain(NotEnough { left: 2 }))),
+        matches!(refused, Err(CommandError::Rejected(NotEnough { left: 2 }))),
         "{refused:?}"
     );
     let refused = app
@@ -84,7 +84,7 @@ async fn cached_aggregate_of_a_forgotten_past_decides_nothing() {
         })
         .await;
     assert!(
-        matches!(refused, Err(Rejected::Domain(NotEnough { left: 2 }))),
+        matches!(refused, Err(CommandError::Rejected(NotEnough { left: 2 }))),
         "{refused:?}"
     );
     assert_eq!(app.load(jar).await.unwrap().beans, 2);
@@ -145,7 +145,7 @@ async fn aggregate_in_hand_is_not_saved_in_another_life_of_its_log() {
         assert!(
             matches!(
                 refused,
-                Err(AppError::Store(StoreError::OutdatedEpoch { .. }))
+                Err(ApplicationError::Store(StoreError::OutdatedEpoch { .. }))
             ),
             "{refused:?}"
         );
@@ -334,7 +334,7 @@ async fn pantry(
     shelves: &MemoryStore,
     runner: Runner,
     on_failure: OnFailure,
-) -> Running<Pantry> {
+) -> RunningSystem<Pantry> {
     let stores = Stores::shared(jars.clone()).with("shelves", shelves.clone());
     let builder = Pantry::builder(stores)
         .with_runner(runner)
@@ -352,14 +352,14 @@ async fn shelf_of(pantry: &Pantry) -> (i64, u64) {
         .map_or((0, 0), |shelf| (shelf.beans, shelf.changes))
 }
 
-async fn settled(pantry: &Running<Pantry>) -> Result<(), SystemError> {
-    tokio::time::timeout(SOON, pantry.settled())
+async fn settled(pantry: &RunningSystem<Pantry>) -> Result<(), SystemError> {
+    tokio::time::timeout(SOON, pantry.wait_until_caught_up())
         .await
         .expect("it settles or stops")
 }
 
 /// The position and the cause for which `follower` has stopped.
-async fn stopped(pantry: &Running<Pantry>, follower: &str) -> Option<String> {
+async fn stopped(pantry: &RunningSystem<Pantry>, follower: &str) -> Option<String> {
     let health = pantry.health().await.unwrap();
     let states = health
         .followers
@@ -472,13 +472,13 @@ trait SettledButForWhatIsSeen {
     async fn settled_but_for_what_is_seen(&self);
 }
 
-impl SettledButForWhatIsSeen for Running<Pantry> {
+impl SettledButForWhatIsSeen for RunningSystem<Pantry> {
     /// Waits for the shelves alone.
     async fn settled_but_for_what_is_seen(&self) {
         let jars = self.jars.app.store();
         let last = jars.head().await.unwrap();
         let receipt = Receipt::at(jars.log_id(), last);
-        self.after(&receipt, "shelves", SOON).await.unwrap();
+        self.wait_for(&receipt, "shelves", SOON).await.unwrap();
     }
 }
 
@@ -494,9 +494,13 @@ impl From<Application> for Levels {
 }
 
 impl Policy<Jar> for Levels {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let JarEvent::Filled { beans } = event.payload else {
             return Ok(());
         };
@@ -526,7 +530,7 @@ async fn root_that_a_policy_has_carried_over_from_a_forgotten_past_decides_nothi
             .await
             .unwrap();
         let settled = async || {
-            tokio::time::timeout(SOON, running.settled())
+            tokio::time::timeout(SOON, running.wait_until_caught_up())
                 .await
                 .expect("it settles")
                 .unwrap()
@@ -599,7 +603,7 @@ async fn wait_for_a_receipt_that_the_log_has_lost_ends_and_says_so() {
             .await
             .unwrap();
         store.restore(&backup);
-        let waited = running.after(&lost, "shelves", SOON).await;
+        let waited = running.wait_for(&lost, "shelves", SOON).await;
         let Err(SystemError::Store(StoreError::LogWentBack { position, end, .. })) = &waited else {
             panic!("{runner:?}: {waited:?}");
         };
@@ -613,7 +617,7 @@ async fn wait_for_a_receipt_that_the_log_has_lost_ends_and_says_so() {
             .update(jar, |jar| jar.add(5))
             .await
             .unwrap();
-        running.after(&new, "shelves", SOON).await.unwrap();
+        running.wait_for(&new, "shelves", SOON).await.unwrap();
         assert_eq!(shelf_of(&running).await, (6, 2));
     }
 }
@@ -622,7 +626,7 @@ async fn wait_for_a_receipt_that_the_log_has_lost_ends_and_says_so() {
 async fn pantry_that_went_back(
     runner: Runner,
     partitions: u32,
-) -> (MemoryStore, MemoryStore, Running<Pantry>) {
+) -> (MemoryStore, MemoryStore, RunningSystem<Pantry>) {
     let log = MemoryStore::new();
     let home = MemoryStore::new();
     let stores = Stores::shared(log.clone()).with("shelves", home.clone());
@@ -640,7 +644,10 @@ async fn pantry_that_went_back(
     (log, home, running)
 }
 
-async fn accept(running: &Running<Pantry>, kept: u64) -> Result<Vec<AcceptedLog>, SystemError> {
+async fn accept(
+    running: &RunningSystem<Pantry>,
+    kept: u64,
+) -> Result<Vec<AcceptedLog>, SystemError> {
     running
         .accept_restored_log("shelves", Position::new(kept))
         .await
@@ -654,7 +661,7 @@ fn why<T: std::fmt::Debug>(refused: Result<T, SystemError>) -> String {
 }
 
 /// Each follower has processed what its log has, once; the projection in memory has not gone back.
-async fn assert_shelves_agree(running: &Running<Pantry>) {
+async fn assert_shelves_agree(running: &RunningSystem<Pantry>) {
     let verification = running.verify().await.unwrap();
     let shelves = verification
         .followers

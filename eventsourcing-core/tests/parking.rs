@@ -13,8 +13,8 @@ use eventsourcing_core::store::{EventStore, MemoryStore, StreamId};
 use eventsourcing_core::system::{FollowerState, ParkingAction};
 use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
-    AppError, Application, Id, OnFailure, Policy, Recorded, Runner, Running, System, SystemError,
-    Work,
+    Application, ApplicationError, Id, OnFailure, Policy, RecordedEvent, Runner, RunningSystem,
+    System, SystemError, UnitOfWork,
 };
 use serde_json::json;
 
@@ -38,13 +38,17 @@ enum CountError {
     #[error("thirteen is unlucky")]
     Thirteen,
     #[error(transparent)]
-    App(#[from] AppError),
+    App(#[from] ApplicationError),
 }
 
 impl Policy<Jar> for Counter {
     type Error = CountError;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), CountError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), CountError> {
         let by = match event.payload {
             JarEvent::Filled { beans: 13 } | JarEvent::Added { beans: 13 }
                 if !self.mended.load(Ordering::Relaxed) =>
@@ -68,7 +72,7 @@ struct List(std::sync::Mutex<Vec<u32>>, AtomicBool);
 impl eventsourcing_core::Projection<Jar> for List {
     type Error = CountError;
 
-    async fn project(&self, event: &Recorded<Jar>) -> Result<(), CountError> {
+    async fn project(&self, event: &RecordedEvent<Jar>) -> Result<(), CountError> {
         match event.payload {
             JarEvent::Filled { beans: 13 } if !self.1.load(Ordering::Relaxed) => {
                 Err(CountError::Thirteen)
@@ -92,12 +96,12 @@ struct Pantry {
 }
 
 /// Parked events, and those that people gave up, are accounted for.
-async fn assert_accounted_for(pantry: &Running<Pantry>) {
+async fn assert_accounted_for(pantry: &RunningSystem<Pantry>) {
     let verification = pantry.verify().await.unwrap();
     assert!(verification.agrees(), "{verification}");
 }
 
-async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
+async fn start(store: impl EventStore, runner: Runner) -> RunningSystem<Pantry> {
     let builder = Pantry::builder(store).with_runner(runner);
     builder
         .with_on_failure("counter", OnFailure::Park)
@@ -155,7 +159,7 @@ async fn a_bad_event_waits_and_so_do_those_behind_it_and_all_others_go_on() {
     for runner in [Runner::inline(), Runner::concurrent()] {
         let pantry = start(MemoryStore::new(), runner).await;
         let bad = with_a_bad_jar(&pantry).await;
-        pantry.settled().await.unwrap();
+        pantry.wait_until_caught_up().await.unwrap();
         assert_eq!(counted(&pantry).await, [1, 3, 5]);
         assert_eq!(*pantry.list.0.lock().unwrap(), [1, 3, 5]);
 
@@ -194,7 +198,7 @@ async fn a_retry_deals_with_everything_that_waits_in_order() {
     for runner in [Runner::inline(), Runner::concurrent()] {
         let pantry = start(MemoryStore::new(), runner).await;
         let bad = with_a_bad_jar(&pantry).await;
-        pantry.settled().await.unwrap();
+        pantry.wait_until_caught_up().await.unwrap();
         let parking = pantry.parking("counter").unwrap().by("ann");
 
         let again = parking.retry(&stream(bad)).await.unwrap();
@@ -215,7 +219,7 @@ async fn a_retry_deals_with_everything_that_waits_in_order() {
         assert_eq!(counted(&pantry).await, [1, 3, 5, 13, 2, 4]);
         assert!(parking.list().await.unwrap().is_empty());
         add(&pantry, bad, 6).await;
-        pantry.settled().await.unwrap();
+        pantry.wait_until_caught_up().await.unwrap();
         assert_eq!(
             counted(&pantry).await,
             [1, 3, 5, 13, 2, 4, 6],
@@ -376,7 +380,7 @@ async fn what_is_parked_survives_a_restart_and_waits_whatever_is_chosen_then() {
     let builder = Pantry::builder(Arc::clone(&store))
         .with_runner(Runner::inline())
         .with_clock(clock);
-    let pantry: Running<Pantry> = builder
+    let pantry: RunningSystem<Pantry> = builder
         .with_on_failure("counter", OnFailure::Park)
         .start()
         .await
@@ -409,7 +413,7 @@ async fn whoever_waits_for_an_event_hears_that_it_is_parked() {
         let receipt = add(&pantry, bad, 1).await;
         for pantry in [&pantry, &onlooker] {
             let error = pantry
-                .after(&receipt, "counter", Duration::from_secs(20))
+                .wait_for(&receipt, "counter", Duration::from_secs(20))
                 .await
                 .unwrap_err();
             assert!(matches!(error, SystemError::Parked { .. }), "{error}");
@@ -423,7 +427,7 @@ async fn whoever_waits_for_an_event_hears_that_it_is_parked() {
         let good = fill(&pantry, 1).await;
         let receipt = add(&pantry, good, 1).await;
         pantry
-            .after(&receipt, "counter", Duration::from_secs(20))
+            .wait_for(&receipt, "counter", Duration::from_secs(20))
             .await
             .unwrap();
     }
@@ -433,7 +437,7 @@ async fn whoever_waits_for_an_event_hears_that_it_is_parked() {
 async fn a_follower_that_a_retry_has_set_back_passes_again_over_what_it_does_not_take() {
     let pantry = start(MemoryStore::new(), Runner::concurrent()).await;
     let bad = with_a_bad_jar(&pantry).await;
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
     // What the counter has recorded is at the end of the log; the list passes over it, which it does not write down.
     pantry.list.1.store(true, Ordering::Relaxed);
     pantry
@@ -442,7 +446,8 @@ async fn a_follower_that_a_retry_has_set_back_passes_again_over_what_it_does_not
         .retry(&stream(bad))
         .await
         .unwrap();
-    let settled = tokio::time::timeout(Duration::from_secs(20), pantry.settled()).await;
+    let settled =
+        tokio::time::timeout(Duration::from_secs(20), pantry.wait_until_caught_up()).await;
     settled
         .expect("it settles without anything new in the log")
         .unwrap();
@@ -454,7 +459,7 @@ async fn a_retry_gets_through_while_another_process_runs_the_follower() {
     let store = Arc::new(MemoryStore::new());
     let busy = Arc::new(start(Arc::clone(&store), Runner::concurrent()).await);
     let bad = with_a_bad_jar(&busy).await;
-    busy.settled().await.unwrap();
+    busy.wait_until_caught_up().await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
     let (writer, stop) = (Arc::clone(&busy), Arc::clone(&over));
     let writing = tokio::spawn(async move {
@@ -483,7 +488,7 @@ async fn a_retry_gets_through_while_another_process_runs_the_follower() {
     tokio::time::sleep(Duration::from_millis(50)).await;
     over.store(true, Ordering::Relaxed);
     let beans = writing.await.unwrap();
-    busy.settled().await.unwrap();
+    busy.wait_until_caught_up().await.unwrap();
     assert_eq!(
         counted(&busy).await.iter().sum::<i64>(),
         1 + 3 + 5 + 13 + 2 + 4 + beans
@@ -502,7 +507,7 @@ async fn a_follower_that_parks_everything_stops() {
     for jars in jars.chunks_mut(1_000) {
         pantry.jars.app.save(jars).await.unwrap();
     }
-    let stopped = pantry.settled().await.unwrap_err().to_string();
+    let stopped = pantry.wait_until_caught_up().await.unwrap_err().to_string();
     assert!(
         stopped.contains("before position 10001 (Filled of Jar"),
         "{stopped}"

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use domain::{Jar, JarEvent, MendedPantry, NotEnough, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{LogQuery, MemoryStore, Position, Version};
-use eventsourcing_core::{Id, Runner, Running, SystemBuilder, SystemError};
+use eventsourcing_core::{Id, Runner, RunningSystem, SystemBuilder, SystemError};
 
 const LEASE: Duration = Duration::from_millis(600);
 const PARTITIONS: u32 = 4;
@@ -20,7 +20,7 @@ fn builder(store: &MemoryStore, partitions: u32) -> SystemBuilder<MendedPantry> 
         .with_partitions("shelves", partitions)
 }
 
-async fn start(store: &MemoryStore) -> Running<MendedPantry> {
+async fn start(store: &MemoryStore) -> RunningSystem<MendedPantry> {
     builder(store, PARTITIONS).start().await.unwrap()
 }
 
@@ -34,7 +34,7 @@ async fn fill(pantry: &MendedPantry) -> Id<Jar> {
 }
 
 /// How many partitions each process runs, once there are so many processes that run any.
-async fn shares(pantry: &Running<MendedPantry>, processes: usize) -> Vec<usize> {
+async fn shares(pantry: &RunningSystem<MendedPantry>, processes: usize) -> Vec<usize> {
     let settle = async {
         loop {
             let mut partitions = BTreeMap::<_, usize>::new();
@@ -111,7 +111,7 @@ async fn partitions_spread_over_the_processes_and_move_when_one_leaves() {
     third.stop().await.unwrap();
     assert_eq!(shares(&first, 2).await, [2, 2]);
     writer.await.unwrap();
-    tokio::time::timeout(Duration::from_secs(30), first.settled())
+    tokio::time::timeout(Duration::from_secs(30), first.wait_until_caught_up())
         .await
         .expect("in time")
         .unwrap();
@@ -139,7 +139,7 @@ async fn without_leases_every_process_runs_all_partitions_and_nothing_happens_tw
             .await
             .unwrap();
     }
-    tokio::time::timeout(Duration::from_secs(30), copies[0].settled())
+    tokio::time::timeout(Duration::from_secs(30), copies[0].wait_until_caught_up())
         .await
         .expect("in time")
         .unwrap();
@@ -151,7 +151,7 @@ async fn another_number_of_partitions_is_refused() {
     let store = MemoryStore::new();
     let pantry = start(&store).await;
     fill(&pantry).await;
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
     pantry.stop().await.unwrap();
     for partitions in [1, 2, 5] {
         let Err(SystemError::Invalid { reason }) = builder(&store, partitions).start().await else {
@@ -164,7 +164,7 @@ async fn another_number_of_partitions_is_refused() {
     let store = MemoryStore::new();
     let pantry = builder(&store, 1).start().await.unwrap();
     fill(&pantry).await;
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
     pantry.stop().await.unwrap();
     let refused = builder(&store, 2)
         .start()

@@ -12,9 +12,11 @@ use eventsourcing_core::store::{
     CommandId, EventStore, MemoryStore, Position, StoreError, Version,
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, Seed};
-use eventsourcing_core::{AppError, Application, Id, Receipt, Rejected, RetryPolicy, Root};
+use eventsourcing_core::{
+    Application, ApplicationError, CommandError, Id, Receipt, RetryPolicy, Root,
+};
 
-type Taken = Result<Receipt, Rejected<NotEnough>>;
+type Taken = Result<Receipt, CommandError<NotEnough>>;
 
 fn app(store: impl EventStore) -> Application {
     Application::new("jars", store)
@@ -37,7 +39,7 @@ async fn take(app: &Application, id: Id<Jar>, beans: u32) -> Taken {
 
 fn left(taken: Taken) -> u32 {
     match taken {
-        Err(Rejected::Domain(NotEnough { left })) => left,
+        Err(CommandError::Rejected(NotEnough { left })) => left,
         other => panic!("it is refused, but {other:?}"),
     }
 }
@@ -107,10 +109,10 @@ async fn whoever_saves_in_a_refused_command_is_told_and_writes_nothing() {
     add(&app, id, 9).await;
     let head = app.store().head().await.unwrap();
 
-    let refused = |error: &AppError| matches!(error, AppError::Refused { .. });
-    let by_app = |rejected: Rejected<NotEnough>| match rejected {
-        Rejected::App(error) => refused(&error),
-        Rejected::Domain(_) => false,
+    let refused = |error: &ApplicationError| matches!(error, ApplicationError::Rejected { .. });
+    let by_app = |rejected: CommandError<NotEnough>| match rejected {
+        CommandError::Application(error) => refused(&error),
+        CommandError::Rejected(_) => false,
     };
     assert!(
         by_app(command.update(id, |jar| jar.take(5)).await.unwrap_err()),
@@ -158,13 +160,14 @@ async fn a_refusal_of_another_type_is_not_mistaken_for_this_one() {
     let app = app(MemoryStore::new());
     let id = jar(&app, 3).await;
     let command = app.command(CommandId::new());
-    let text: Result<_, Rejected<String>> = command.refuse("no beans on Sundays".to_owned()).await;
-    assert!(matches!(text, Err(Rejected::Domain(text)) if text == "no beans on Sundays"));
+    let text: Result<_, CommandError<String>> =
+        command.refuse("no beans on Sundays".to_owned()).await;
+    assert!(matches!(text, Err(CommandError::Rejected(text)) if text == "no beans on Sundays"));
     let error = take(&command, id, 1).await.unwrap_err();
     assert!(
         matches!(
             error,
-            Rejected::App(AppError::Store(StoreError::Corrupt { .. }))
+            CommandError::Application(ApplicationError::Store(StoreError::Corrupt { .. }))
         ),
         "{error}"
     );
@@ -209,7 +212,7 @@ async fn a_lost_reply_to_a_refusal_changes_nothing() {
         store.fail_next(Operation::Append, fault);
         let error = take(&command, id, 5).await.unwrap_err();
         assert!(
-            matches!(error, Rejected::App(error) if error.is_unavailable()),
+            matches!(error, CommandError::Application(error) if error.is_unavailable()),
             "nobody knows"
         );
         add(&app, id, 9).await;
@@ -237,7 +240,7 @@ async fn a_crash_leaves_the_answer_or_nothing() {
         add(&calm, id, 9).await;
         let second = take(&calm.command(command), id, 5).await;
         match &second {
-            Err(Rejected::Domain(NotEnough { left: 3 })) => kept += 1,
+            Err(CommandError::Rejected(NotEnough { left: 3 })) => kept += 1,
             Ok(receipt) if receipt.position > Position::ZERO => anew += 1,
             other => panic!("{other:?}"),
         }
@@ -308,7 +311,7 @@ async fn creations_and_whole_saves_are_refused_once_too() {
                 let mut jar = Root::<Jar>::with_id(Id::named("jar"), JarEvent::Filled { beans: 1 });
                 match allowed {
                     true => Ok(command.save(&mut jar).await?),
-                    false => Err(Rejected::Domain(NotEnough { left: 0 })),
+                    false => Err(CommandError::Rejected(NotEnough { left: 0 })),
                 }
             })
             .await

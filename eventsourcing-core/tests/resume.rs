@@ -15,8 +15,8 @@ use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::system::FollowerHealth;
 use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
-    AppError, Application, Id, OnFailure, Policy, Recorded, Runner, Running, Stores, System,
-    SystemBuilder, SystemError, Work,
+    Application, ApplicationError, Id, OnFailure, Policy, RecordedEvent, Runner, RunningSystem,
+    Stores, System, SystemBuilder, SystemError, UnitOfWork,
 };
 
 /// Counts all beans. What it does about a jar of [`FAILS_ON`] depends on its mood.
@@ -44,13 +44,17 @@ enum Grumble {
     #[error("mood {0}")]
     Mood(u32),
     #[error(transparent)]
-    App(#[from] AppError),
+    App(#[from] ApplicationError),
 }
 
 impl Policy<Jar> for Moody {
     type Error = Grumble;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), Grumble> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Grumble> {
         let (JarEvent::Filled { beans } | JarEvent::Added { beans } | JarEvent::Taken { beans }) =
             event.payload;
         match self.mood.load(Ordering::SeqCst) {
@@ -110,7 +114,7 @@ fn runners() -> [Runner; 3] {
     ]
 }
 
-async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
+async fn start(store: impl EventStore, runner: Runner) -> RunningSystem<Pantry> {
     Pantry::start(store, runner).await.unwrap()
 }
 
@@ -121,19 +125,19 @@ async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Requires that a follower has stopped, and says why and where.
-async fn stopped<S: System>(system: &Running<S>) -> (String, Position) {
-    match within_seconds(system.settled()).await {
+async fn stopped<S: System>(system: &RunningSystem<S>) -> (String, Position) {
+    match within_seconds(system.wait_until_caught_up()).await {
         Err(SystemError::FollowerStopped(failure)) => (failure.cause, failure.position),
         other => panic!("a follower has stopped, but {other:?}"),
     }
 }
 
-async fn first<S: System>(system: &Running<S>) -> FollowerHealth {
+async fn first<S: System>(system: &RunningSystem<S>) -> FollowerHealth {
     system.health().await.unwrap().followers.remove(0)
 }
 
 /// Waits until the states of the followers are these, in any order.
-async fn until_states(system: &Running<Pantry>, wanted: &[&str]) {
+async fn until_states(system: &RunningSystem<Pantry>, wanted: &[&str]) {
     let mut states: Vec<String> = Vec::new();
     for _ in 0..2_000 {
         let followers = system.health().await.unwrap().followers;
@@ -168,7 +172,7 @@ async fn a_follower_goes_on_where_it_has_stopped() {
                 within_seconds(pantry.resume("shelves")).await.unwrap(),
                 "it had stopped"
             );
-            within_seconds(pantry.settled()).await.unwrap();
+            within_seconds(pantry.wait_until_caught_up()).await.unwrap();
             assert_eq!(
                 pantry.on_the_shelf().await,
                 (3 + i64::from(FAILS_ON), 3),
@@ -184,7 +188,7 @@ async fn a_follower_goes_on_where_it_has_stopped() {
                 ("running", 0)
             );
             pantry.fill(4).await;
-            within_seconds(pantry.settled()).await.unwrap();
+            within_seconds(pantry.wait_until_caught_up()).await.unwrap();
             assert_eq!(
                 pantry.on_the_shelf().await.1,
                 4,
@@ -229,7 +233,7 @@ async fn one_that_has_not_stopped_is_left_alone_and_one_that_is_unknown_is_an_er
             .await
             .unwrap();
         pantry.fill(1).await;
-        within_seconds(pantry.settled()).await.unwrap();
+        within_seconds(pantry.wait_until_caught_up()).await.unwrap();
         assert!(!pantry.resume("shelves").await.unwrap());
         assert_eq!(
             (
@@ -275,7 +279,7 @@ async fn a_timer_that_failed_is_dealt_with_once() {
         );
         system.bells.is_mended.store(true, Ordering::SeqCst);
         assert!(system.resume("bells").await.unwrap());
-        within_seconds(system.settled()).await.unwrap();
+        within_seconds(system.wait_until_caught_up()).await.unwrap();
         assert_eq!(texts(&system.bells.app).await, ["fail first", "then"]);
         within_seconds(system.stop()).await.unwrap();
     }
@@ -309,7 +313,7 @@ async fn whoever_waits_meanwhile_is_told_the_truth() {
         pantry.cheer_up();
         let waiting = {
             let pantry = Arc::clone(&pantry);
-            tokio::spawn(async move { while pantry.settled().await.is_err() {} })
+            tokio::spawn(async move { while pantry.wait_until_caught_up().await.is_err() {} })
         };
         assert!(pantry.resume("shelves").await.unwrap());
         within_seconds(waiting).await.unwrap();
@@ -344,7 +348,9 @@ async fn many_who_resume_it_at_once_do_no_harm() {
         pantry.cheer_up();
         // A step that has begun in another mood may still stop it.
         within_seconds(async {
-            while pantry.resume("shelves").await.unwrap() || pantry.settled().await.is_err() {}
+            while pantry.resume("shelves").await.unwrap()
+                || pantry.wait_until_caught_up().await.is_err()
+            {}
         })
         .await;
         assert_eq!(
@@ -395,7 +401,7 @@ async fn a_system_stops_while_its_followers_are_resumed() {
             pantry.cheer_up();
             // It may have met the event in its former mood, and stop at it only now.
             within_seconds(async {
-                while pantry.settled().await.is_err() {
+                while pantry.wait_until_caught_up().await.is_err() {
                     pantry.resume("shelves").await.unwrap();
                 }
             })
@@ -427,16 +433,16 @@ async fn under_leases_one_process_runs_it_again_and_the_other_stands_by() {
     );
     two.cheer_up();
     assert!(two.resume("shelves").await.unwrap());
-    within_seconds(two.settled()).await.unwrap();
+    within_seconds(two.wait_until_caught_up()).await.unwrap();
     until_states(&two, &["running"]).await;
     // It has been moved on meanwhile, so it does not matter that this process could not deal with the event.
     assert!(one.resume("shelves").await.unwrap());
-    within_seconds(one.settled()).await.unwrap();
+    within_seconds(one.wait_until_caught_up()).await.unwrap();
     until_states(&one, &["standing by"]).await;
     assert_eq!(one.on_the_shelf().await, (i64::from(FAILS_ON) + 1, 2));
     within_seconds(two.stop()).await.unwrap();
     one.fill(2).await;
-    within_seconds(one.settled()).await.unwrap();
+    within_seconds(one.wait_until_caught_up()).await.unwrap();
     until_states(&one, &["running"]).await;
     assert_eq!(one.on_the_shelf().await.1, 3);
     within_seconds(one.stop()).await.unwrap();
@@ -456,7 +462,7 @@ async fn partitions_that_have_stopped_go_on_and_stay_shared() {
         one.fill(FAILS_ON).await;
     }
     // Each partition has a jar that is too much for the one who runs it.
-    let count = async |pantry: &Running<Pantry>| {
+    let count = async |pantry: &RunningSystem<Pantry>| {
         let followers = pantry.health().await.unwrap().followers;
         followers
             .iter()
@@ -485,7 +491,7 @@ async fn partitions_that_have_stopped_go_on_and_stay_shared() {
     })
     .await;
     for pantry in [&one, &two] {
-        within_seconds(pantry.settled()).await.unwrap();
+        within_seconds(pantry.wait_until_caught_up()).await.unwrap();
     }
     assert_eq!(one.on_the_shelf().await, all, "each jar once");
     within_seconds(async {
@@ -522,7 +528,7 @@ async fn a_follower_on_a_log_of_its_own_goes_on_too() {
         stopped(&pantry).await;
         pantry.cheer_up();
         assert!(pantry.resume("shelves").await.unwrap());
-        within_seconds(pantry.settled()).await.unwrap();
+        within_seconds(pantry.wait_until_caught_up()).await.unwrap();
         assert_eq!(pantry.on_the_shelf().await, (i64::from(FAILS_ON) + 1, 2));
         let shelf = pantry
             .shelves

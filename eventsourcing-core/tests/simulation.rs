@@ -19,8 +19,8 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_core::testing::{FaultRates, FaultyStore, ManualClock, Seed, SeededIds};
 use eventsourcing_core::{
-    Aggregate, Application, Due, Id, Policy, Projection, Recorded, Rejected, Runner, Running,
-    System, SystemBuilder, Timers, Work, event,
+    Aggregate, Application, CommandError, Due, Id, Policy, Projection, RecordedEvent, Runner,
+    RunningSystem, System, SystemBuilder, Timers, UnitOfWork, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,11 @@ impl From<Application> for Looks {
 impl Policy<Jar> for Looks {
     type Error = Infallible;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), Infallible> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Infallible> {
         match event.payload {
             JarEvent::Taken { .. } => work.cancel(event.aggregate_id),
             JarEvent::Filled { .. } | JarEvent::Added { .. } => {
@@ -74,7 +78,7 @@ impl Timers for Looks {
     type Timer = (Id<Jar>, Version);
     type Error = Infallible;
 
-    async fn due(&self, timer: &Due<Self::Timer>, work: &mut Work) -> Result<(), Infallible> {
+    async fn due(&self, timer: &Due<Self::Timer>, work: &mut UnitOfWork) -> Result<(), Infallible> {
         let (id, (jar, version)) = (work.new_id::<Look>(), timer.payload);
         work.create(
             id,
@@ -91,7 +95,7 @@ impl Timers for Looks {
 impl Projection<Look> for Seen {
     type Error = Infallible;
 
-    async fn project(&self, event: &Recorded<Look>) -> Result<(), Infallible> {
+    async fn project(&self, event: &RecordedEvent<Look>) -> Result<(), Infallible> {
         self.0.lock().unwrap().push(event.position);
         Ok(())
     }
@@ -222,10 +226,10 @@ impl Command {
         match outcome {
             Ok(Some(filled)) => Some(Done::Filled(filled)),
             Ok(None) => Some(Done::Changed),
-            Err(Rejected::Domain(NotEnough { .. })) => Some(Done::Refused),
-            Err(Rejected::App(error)) if error.is_unavailable() => None,
+            Err(CommandError::Rejected(NotEnough { .. })) => Some(Done::Refused),
+            Err(CommandError::Application(error)) if error.is_unavailable() => None,
             // What is created expects nobody to be first, and does not try again by itself.
-            Err(Rejected::App(error)) if error.is_conflict() => None,
+            Err(CommandError::Application(error)) if error.is_conflict() => None,
             Err(error) => panic!("{error}"),
         }
     }
@@ -251,7 +255,7 @@ struct World {
 
 struct Process {
     store: Arc<FaultyStore<MemoryStore>>,
-    kitchen: Running<Kitchen>,
+    kitchen: RunningSystem<Kitchen>,
 }
 
 impl World {
@@ -344,7 +348,7 @@ impl World {
         let survivors = std::mem::take(&mut self.processes).into_iter().flatten();
         for Process { store, kitchen } in survivors.filter(|process| !process.store.has_crashed()) {
             store.switch_off();
-            if kitchen.settled().await.is_ok() {
+            if kitchen.wait_until_caught_up().await.is_ok() {
                 self.assert_seen_all(&kitchen).await;
             }
         }
@@ -354,7 +358,7 @@ impl World {
             .start()
             .await
             .unwrap();
-        kitchen.settled().await.unwrap();
+        kitchen.wait_until_caught_up().await.unwrap();
         self.assert_seen_all(&kitchen).await;
         let log = self
             .store

@@ -20,11 +20,12 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation, PolicyScenario, Scenario};
 use eventsourcing_core::{
-    AppError, Application, Id, Metadata, OnFailure, Policy, Projection, Receipt, Recorded, Root,
-    Runner, Running, Stores, System, SystemBuilder, SystemError, Work,
+    Application, ApplicationError, Id, Metadata, OnFailure, Policy, Projection, Receipt,
+    RecordedEvent, Root, Runner, RunningSystem, Stores, System, SystemBuilder, SystemError,
+    UnitOfWork,
 };
 
-async fn start(store: impl EventStore, runner: Runner) -> Running<Pantry> {
+async fn start(store: impl EventStore, runner: Runner) -> RunningSystem<Pantry> {
     Pantry::start(store, runner).await.unwrap()
 }
 
@@ -120,7 +121,7 @@ async fn concurrent_followers_settle() {
     for task in tasks {
         task.await.unwrap();
     }
-    within_seconds(pantry.settled()).await.unwrap();
+    within_seconds(pantry.wait_until_caught_up()).await.unwrap();
     assert_eq!(on_the_shelf(&pantry).await, (8 * 51, 8 * 51));
     assert_seen_all(&pantry).await;
     within_seconds(pantry.stop()).await.unwrap();
@@ -131,7 +132,7 @@ async fn followers_go_on_where_they_stopped_and_catch_up_at_the_start() {
     let store = MemoryStore::new();
     let pantry = start(store.clone(), Runner::concurrent()).await;
     let jar = fill(&pantry, 1).await;
-    within_seconds(pantry.settled()).await.unwrap();
+    within_seconds(pantry.wait_until_caught_up()).await.unwrap();
     let jars = pantry.jars.app.clone();
     within_seconds(pantry.stop()).await.unwrap();
     jars.update(jar, |jar| jar.add(1)).await.unwrap();
@@ -154,7 +155,7 @@ async fn many_copies_of_a_system_do_everything_once() {
         expected += 1;
     }
     for copy in &copies {
-        within_seconds(copy.settled()).await.unwrap();
+        within_seconds(copy.wait_until_caught_up()).await.unwrap();
         assert_seen_all(copy).await;
     }
     assert_eq!(on_the_shelf(&copies[0]).await, (expected, expected as u64));
@@ -174,7 +175,9 @@ async fn a_failing_event_stops_its_follower_visibly_and_loses_nothing() {
         fill(&pantry, 1).await;
         fill(&pantry, bad).await;
         fill(&pantry, 2).await;
-        let error = within_seconds(pantry.settled()).await.unwrap_err();
+        let error = within_seconds(pantry.wait_until_caught_up())
+            .await
+            .unwrap_err();
         let SystemError::FollowerStopped(stopped) = &error else {
             panic!("{error}")
         };
@@ -204,7 +207,7 @@ async fn a_failing_event_stops_its_follower_visibly_and_loses_nothing() {
         assert!(within_seconds(pantry.stop()).await.is_err());
 
         let mended = MendedPantry::start(store, runner).await.unwrap();
-        within_seconds(mended.settled()).await.unwrap();
+        within_seconds(mended.wait_until_caught_up()).await.unwrap();
         let shelf = mended.shelves.app.load(shelf()).await.unwrap();
         assert_eq!((shelf.beans, shelf.changes), (3 + i64::from(bad), 3));
         within_seconds(mended.stop()).await.unwrap();
@@ -217,7 +220,7 @@ async fn an_outage_delays_followers_and_nothing_else() {
     let faulty = Arc::new(FaultyStore::new(memory.clone()));
     let pantry = start(faulty.clone(), Runner::concurrent()).await;
     fill(&pantry, 1).await;
-    within_seconds(pantry.settled()).await.unwrap();
+    within_seconds(pantry.wait_until_caught_up()).await.unwrap();
     for (operation, fault) in [
         (Operation::Append, Fault::Unavailable),
         (Operation::Append, Fault::LostReply),
@@ -234,7 +237,7 @@ async fn an_outage_delays_followers_and_nothing_else() {
         jars.save(&mut Root::<Jar>::create(JarEvent::Filled { beans: 1 }))
             .await
             .unwrap();
-        within_seconds(pantry.settled()).await.unwrap();
+        within_seconds(pantry.wait_until_caught_up()).await.unwrap();
     }
     assert_eq!(on_the_shelf(&pantry).await, (6, 6 + 5));
     assert_seen_all(&pantry).await;
@@ -355,7 +358,7 @@ async fn a_dropped_save_does_not_stop_inline_followers_half_way() {
         let _ = tokio::time::timeout(Duration::from_micros(round), pantry.jars.app.save(&mut jar))
             .await;
     }
-    within_seconds(pantry.settled()).await.unwrap();
+    within_seconds(pantry.wait_until_caught_up()).await.unwrap();
     let jars = pantry
         .jars
         .app
@@ -452,14 +455,14 @@ async fn everything_can_be_awaited_in_a_spawned_task() {
         });
         poured.await.unwrap();
         app.retry(|| async {
-            Ok::<_, eventsourcing_core::Rejected<NotEnough>>(app.load(first).await?.beans)
+            Ok::<_, eventsourcing_core::CommandError<NotEnough>>(app.load(first).await?.beans)
         })
         .await
         .unwrap()
     });
     assert_eq!(both.await.unwrap(), 1);
     spawned(async move {
-        pantry.settled().await.unwrap();
+        pantry.wait_until_caught_up().await.unwrap();
         pantry.stop().await
     })
     .await
@@ -500,7 +503,7 @@ async fn a_failure_that_passes_is_retried_and_visible_meanwhile() {
         );
         moody.mood.0.store(true, Ordering::Relaxed);
         moody.jars.app.update(jar, |jar| jar.add(1)).await.unwrap();
-        within_seconds(moody.settled()).await.unwrap();
+        within_seconds(moody.wait_until_caught_up()).await.unwrap();
         assert!(moody.health().await.unwrap().is_healthy());
         within_seconds(moody.stop()).await.unwrap();
     }
@@ -517,7 +520,7 @@ struct NotNow;
 impl Projection<Jar> for Mood {
     type Error = NotNow;
 
-    async fn project(&self, _: &Recorded<Jar>) -> Result<(), NotNow> {
+    async fn project(&self, _: &RecordedEvent<Jar>) -> Result<(), NotNow> {
         match self.0.load(Ordering::Relaxed) {
             true => Ok(()),
             false => Err(NotNow),
@@ -534,7 +537,7 @@ struct Moody {
     mood: Mood,
 }
 
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_wrote_can_wait_for_what_comes_of_it() {
@@ -552,16 +555,16 @@ async fn whoever_wrote_can_wait_for_what_comes_of_it() {
             let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
             let receipt = ours.jars.app.save(&mut jar).await.unwrap();
             for pantry in [&ours, &others] {
-                pantry.after(&receipt, "shelves", PATIENCE).await.unwrap();
+                pantry.wait_for(&receipt, "shelves", TIMEOUT).await.unwrap();
                 assert_eq!(on_the_shelf(pantry).await, (round, round as u64));
-                pantry.after(&receipt, "seen", PATIENCE).await.unwrap();
+                pantry.wait_for(&receipt, "seen", TIMEOUT).await.unwrap();
                 assert!(pantry.seen.0.lock().unwrap().contains(&receipt.position));
             }
         }
         // What it does not take it has dealt with, too.
         let mut shelf = Root::<Shelf>::create(ShelfEvent::Built);
         let receipt = ours.shelves.app.save(&mut shelf).await.unwrap();
-        ours.after(&receipt, "shelves", PATIENCE).await.unwrap();
+        ours.wait_for(&receipt, "shelves", TIMEOUT).await.unwrap();
     }
 }
 
@@ -569,10 +572,10 @@ async fn whoever_wrote_can_wait_for_what_comes_of_it() {
 async fn waiting_for_a_follower_ends_in_any_case() {
     let pantry = start(MemoryStore::new(), Runner::concurrent()).await;
     let unknown = pantry
-        .after(
+        .wait_for(
             &Receipt::at(LogId::UNKNOWN, Position::ZERO),
             "shelf",
-            PATIENCE,
+            TIMEOUT,
         )
         .await;
     assert!(
@@ -583,7 +586,7 @@ async fn waiting_for_a_follower_ends_in_any_case() {
     );
     let mut bad = Root::<Jar>::create(JarEvent::Filled { beans: FAILS_ON });
     let receipt = pantry.jars.app.save(&mut bad).await.unwrap();
-    let stopped = pantry.after(&receipt, "shelves", PATIENCE).await;
+    let stopped = pantry.wait_for(&receipt, "shelves", TIMEOUT).await;
     assert!(
         matches!(stopped, Err(SystemError::FollowerStopped(_))),
         "{stopped:?}"
@@ -594,10 +597,10 @@ async fn waiting_for_a_follower_ends_in_any_case() {
     let mut bad = Root::<Jar>::create(JarEvent::Filled { beans: FAILS_ON });
     let receipt = pantry.jars.app.save(&mut bad).await.unwrap();
     let late = pantry
-        .after(&receipt, "shelves", Duration::from_millis(50))
+        .wait_for(&receipt, "shelves", Duration::from_millis(50))
         .await;
     assert!(
-        matches!(late, Err(SystemError::Late { position, .. }) if position == receipt.position),
+        matches!(late, Err(SystemError::TimedOut { position, .. }) if position == receipt.position),
         "{late:?}"
     );
 }
@@ -613,7 +616,7 @@ async fn a_receipt_of_one_log_is_enough_for_a_follower_of_several() {
         receipt = Some(pantry.jars.app.save(&mut jar).await.unwrap());
     }
     pantry
-        .after(&receipt.unwrap(), "seen", PATIENCE)
+        .wait_for(&receipt.unwrap(), "seen", TIMEOUT)
         .await
         .unwrap();
     assert!(pantry.seen.0.lock().unwrap().len() >= 10);
@@ -629,9 +632,13 @@ impl From<Application> for Places {
 }
 
 impl Policy<Jar> for Places {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let place = event.version.as_u64() * 100 + event.position.as_u64();
         let shelf = work.load_or_create(shelf(), || ShelfEvent::Built).await?;
         shelf.record(ShelfEvent::Changed {

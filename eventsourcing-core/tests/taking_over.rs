@@ -10,7 +10,8 @@ use domain::{Jar, JarEvent, Jars, NotEnough, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{EventStore, MemoryStore};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
 use eventsourcing_core::{
-    AppError, Application, Id, Policy, Recorded, Runner, Running, System, Work,
+    Application, ApplicationError, Id, Policy, RecordedEvent, Runner, RunningSystem, System,
+    UnitOfWork,
 };
 
 /// A jar with so many beans makes the policy only look at the shelf.
@@ -36,7 +37,7 @@ enum Refused {
     #[error("the shelf is empty")]
     Empty,
     #[error(transparent)]
-    App(#[from] AppError),
+    App(#[from] ApplicationError),
 }
 
 fn list() -> Id<Shelf> {
@@ -46,7 +47,11 @@ fn list() -> Id<Shelf> {
 impl Policy<Jar> for Keeper {
     type Error = Refused;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), Refused> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Refused> {
         let JarEvent::Filled { beans } = event.payload else {
             return Ok(());
         };
@@ -80,13 +85,13 @@ struct Pantry {
 }
 
 /// A pantry whose policy deals with each jar before the next one is filled.
-async fn start() -> (Arc<FaultyStore<MemoryStore>>, Running<Pantry>) {
+async fn start() -> (Arc<FaultyStore<MemoryStore>>, RunningSystem<Pantry>) {
     start_on(FaultyStore::new(MemoryStore::new())).await
 }
 
 async fn start_on(
     store: FaultyStore<MemoryStore>,
-) -> (Arc<FaultyStore<MemoryStore>>, Running<Pantry>) {
+) -> (Arc<FaultyStore<MemoryStore>>, RunningSystem<Pantry>) {
     let store = Arc::new(store);
     let pantry = Pantry::start(Arc::clone(&store), Runner::inline())
         .await
@@ -175,7 +180,7 @@ async fn no_failure_comes_of_what_others_have_changed() {
         fill(&pantry, 0).await;
         change_past(&store, 7).await;
         fill(&pantry, jar).await;
-        pantry.settled().await.unwrap();
+        pantry.wait_until_caught_up().await.unwrap();
         assert_eq!(
             beans_of(&pantry, list()).await,
             (7, 1),
@@ -194,7 +199,7 @@ async fn a_lost_reply_leaves_nothing_to_the_next_events() {
     store.fail_call(Operation::Append, appends + 2, Fault::LostReply);
     fill(&pantry, 2).await;
     fill(&pantry, 3).await;
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
     assert_eq!(beans_of(&pantry, shelf()).await, (6, 3), "each jar once");
     pantry.stop().await.unwrap();
 }

@@ -16,12 +16,16 @@ use eventsourcing_core::testing::{
     Fault, FaultRates, FaultyStore, ManualClock, Operation, PolicyScenario, Seed,
 };
 use eventsourcing_core::{
-    Application, Id, Metadata, OnFailure, Policy, Recorded, Root, Runner, Running, Stores, System,
-    SystemError, TIMER_KEY_BYTES_MAX, Work,
+    Application, Id, Metadata, OnFailure, Policy, RecordedEvent, Root, Runner, RunningSystem,
+    Stores, System, SystemError, TIMER_KEY_BYTES_MAX, UnitOfWork,
 };
 use jiff::Timestamp;
 
-async fn start(store: impl EventStore, clock: &ManualClock, runner: Runner) -> Running<Clockwork> {
+async fn start(
+    store: impl EventStore,
+    clock: &ManualClock,
+    runner: Runner,
+) -> RunningSystem<Clockwork> {
     Clockwork::builder(store)
         .with_clock(clock.clone())
         .with_runner(runner)
@@ -31,7 +35,7 @@ async fn start(store: impl EventStore, clock: &ManualClock, runner: Runner) -> R
 }
 
 /// A system in memory whose time stands still.
-async fn inline() -> (Running<Clockwork>, ManualClock) {
+async fn inline() -> (RunningSystem<Clockwork>, ManualClock) {
     let clock = ManualClock::new();
     (
         start(MemoryStore::new(), &clock, Runner::inline()).await,
@@ -46,14 +50,14 @@ async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Sets the clock and has everything done that is due by then.
-async fn at(second_: u64, system: &Running<Clockwork>, clock: &ManualClock) -> Vec<String> {
+async fn at(second_: u64, system: &RunningSystem<Clockwork>, clock: &ManualClock) -> Vec<String> {
     clock.set(second(second_));
-    system.settled().await.unwrap();
+    system.wait_until_caught_up().await.unwrap();
     texts(&system.bells.app).await
 }
 
 /// How many timers there are, and when the next one is due.
-async fn pending(system: &Running<Clockwork>) -> (u64, Option<Timestamp>) {
+async fn pending(system: &RunningSystem<Clockwork>) -> (u64, Option<Timestamp>) {
     let health = system.health().await.unwrap();
     (health.followers[0].timers, health.followers[0].next_due)
 }
@@ -73,7 +77,7 @@ async fn timers_are_due_in_order_and_never_early() {
     }
     assert_eq!(pending(&system).await, (4, Some(second(10))));
     clock.set(second(10) - Duration::from_micros(1));
-    system.settled().await.unwrap();
+    system.wait_until_caught_up().await.unwrap();
     assert_eq!(texts(&system.bells.app).await, [""; 0]);
     assert_eq!(at(10, &system, &clock).await, ["10"]);
     assert_eq!(at(39, &system, &clock).await, ["10", "20", "30"]);
@@ -96,7 +100,7 @@ async fn a_time_is_rounded_up_to_the_microsecond() {
         (1, Some(second(1) + Duration::from_micros(1)))
     );
     clock.advance(Duration::from_micros(1));
-    system.settled().await.unwrap();
+    system.wait_until_caught_up().await.unwrap();
     assert_eq!(texts(&system.bells.app).await, ["soon"]);
 }
 
@@ -290,7 +294,7 @@ async fn a_timer_that_cannot_be_dealt_with_stops_the_follower_visibly() {
                 .await;
         }
         clock.set(second(100));
-        let Err(SystemError::FollowerStopped(failure)) = system.settled().await else {
+        let Err(SystemError::FollowerStopped(failure)) = system.wait_until_caught_up().await else {
             panic!("it settled")
         };
         assert_eq!(
@@ -317,7 +321,7 @@ async fn a_mended_follower_goes_on_at_the_timer_where_it_stopped() {
     system.wishes.make("1", second(1), "fail").await;
     system.wishes.make("2", second(2), "2").await;
     clock.set(second(3));
-    system.settled().await.unwrap_err();
+    system.wait_until_caught_up().await.unwrap_err();
     drop(system);
     clock.set(second(0));
     let system = start(store, &clock, Runner::inline()).await;
@@ -337,14 +341,14 @@ async fn a_follower_that_retries_deals_with_the_timer_when_the_cause_has_passed(
     })
     .await;
     system.bells.is_mended.store(true, Ordering::SeqCst);
-    within_seconds(system.settled()).await.unwrap();
+    within_seconds(system.wait_until_caught_up()).await.unwrap();
     assert_eq!(texts(&system.bells.app).await, ["fail"]);
     assert!(system.health().await.unwrap().is_healthy());
 }
 
 /// The next release: its timers say how loud a bell rings.
 mod next_release {
-    use eventsourcing_core::{AppError, Due, Timers};
+    use eventsourcing_core::{ApplicationError, Due, Timers};
     use serde::{Deserialize, Serialize};
 
     use super::*;
@@ -366,9 +370,13 @@ mod next_release {
     }
 
     impl Policy<Wish> for Bells {
-        type Error = AppError;
+        type Error = ApplicationError;
 
-        async fn react(&self, event: &Recorded<Wish>, work: &mut Work) -> Result<(), AppError> {
+        async fn react(
+            &self,
+            event: &RecordedEvent<Wish>,
+            work: &mut UnitOfWork,
+        ) -> Result<(), ApplicationError> {
             match &event.payload {
                 WishEvent::Made { key, at, text } | WishEvent::Repeated { key, at, text } => {
                     work.schedule(
@@ -388,9 +396,13 @@ mod next_release {
 
     impl Timers for Bells {
         type Timer = Wanted;
-        type Error = AppError;
+        type Error = ApplicationError;
 
-        async fn due(&self, timer: &Due<Wanted>, work: &mut Work) -> Result<(), AppError> {
+        async fn due(
+            &self,
+            timer: &Due<Wanted>,
+            work: &mut UnitOfWork,
+        ) -> Result<(), ApplicationError> {
             let (key, text, due) = (timer.key.clone(), timer.payload.text.clone(), timer.at);
             let id = work.new_id::<Bell>();
             work.create(
@@ -414,7 +426,7 @@ mod next_release {
         pub(crate) bells: Bells,
     }
 
-    pub(crate) type Release = Running<Clockwork>;
+    pub(crate) type Release = RunningSystem<Clockwork>;
 
     /// The next release where the first one has scheduled timers "1" to "3", all of which are due.
     pub(crate) async fn after_the_first(
@@ -448,9 +460,9 @@ use next_release::after_the_first;
 async fn timers_that_another_release_has_scheduled_are_parked_and_all_else_goes_on() {
     for runner in [Runner::inline(), Runner::concurrent()] {
         let (system, _) = after_the_first(runner, OnFailure::Park).await;
-        within_seconds(system.settled()).await.unwrap();
+        within_seconds(system.wait_until_caught_up()).await.unwrap();
         system.wishes.make("4", second(4), "new").await;
-        within_seconds(system.settled()).await.unwrap();
+        within_seconds(system.wait_until_caught_up()).await.unwrap();
         assert_eq!(texts(&system.bells.app).await, ["new 1"]);
         let health = system.health().await.unwrap();
         let bells = &health.followers[0];
@@ -492,7 +504,7 @@ async fn timers_that_another_release_has_scheduled_are_parked_and_all_else_goes_
 async fn parked_timers_are_retried_edited_and_discarded_and_it_is_recorded() {
     for runner in [Runner::inline(), Runner::concurrent()] {
         let (system, _) = after_the_first(runner, OnFailure::Park).await;
-        within_seconds(system.settled()).await.unwrap();
+        within_seconds(system.wait_until_caught_up()).await.unwrap();
         let parking = system.parking("bells").unwrap().by("ann");
         let failure = parking.retry_timer("1").await.unwrap().unwrap();
         assert!(
@@ -564,7 +576,7 @@ async fn parked_timers_are_retried_edited_and_discarded_and_it_is_recorded() {
         assert!(refused.contains("for a reason"), "{refused}");
         parking.discard_timer("3", "nor here").await.unwrap();
         assert!(system.health().await.unwrap().is_healthy());
-        within_seconds(system.settled()).await.unwrap();
+        within_seconds(system.wait_until_caught_up()).await.unwrap();
         assert_eq!(texts(&system.bells.app).await, ["edited 7"], "each once");
         within_seconds(system.stop()).await.unwrap();
     }
@@ -607,7 +619,7 @@ async fn a_policy_replaces_and_cancels_a_parked_timer_as_any_other() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_timer_that_cannot_be_read_stops_the_follower_or_is_retried_and_claims_no_corruption() {
     let (system, _) = after_the_first(Runner::inline(), OnFailure::Stop).await;
-    let Err(SystemError::FollowerStopped(failure)) = system.settled().await else {
+    let Err(SystemError::FollowerStopped(failure)) = system.wait_until_caught_up().await else {
         panic!("it settled")
     };
     assert!(
@@ -679,9 +691,13 @@ impl From<Application> for Undeclared {
 }
 
 impl Policy<Wish> for Undeclared {
-    type Error = eventsourcing_core::AppError;
+    type Error = eventsourcing_core::ApplicationError;
 
-    async fn react(&self, event: &Recorded<Wish>, work: &mut Work) -> Result<(), Self::Error> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Wish>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Self::Error> {
         if let WishEvent::Made { key, at, text } = &event.payload {
             work.schedule(*at, key, &Text(text.clone()));
         }
@@ -704,7 +720,7 @@ async fn a_policy_that_is_not_declared_to_have_timers_fails_when_it_schedules_on
         .await
         .unwrap();
     system.wishes.make("tea", Timestamp::MAX, "tea").await;
-    let Err(SystemError::FollowerStopped(failure)) = system.settled().await else {
+    let Err(SystemError::FollowerStopped(failure)) = system.wait_until_caught_up().await else {
         panic!("it settled")
     };
     assert!(
@@ -758,7 +774,7 @@ async fn a_mistake_about_a_timer_fails_the_event() {
     ] {
         let (system, _) = inline().await;
         system.wishes.make(key, second(1), text).await;
-        let Err(SystemError::FollowerStopped(failure)) = system.settled().await else {
+        let Err(SystemError::FollowerStopped(failure)) = system.wait_until_caught_up().await else {
             panic!("it settled")
         };
         assert!(failure.cause.starts_with(cause), "{failure}");
@@ -811,7 +827,7 @@ async fn a_concurrent_follower_notices_a_clock_that_jumps() {
         .wishes
         .make("tomorrow", second(24 * 3_600), "tomorrow")
         .await;
-    within_seconds(system.settled()).await.unwrap();
+    within_seconds(system.wait_until_caught_up()).await.unwrap();
     assert_eq!(texts(&system.bells.app).await, [""; 0]);
     assert_eq!(
         within_seconds(at(24 * 3_600, &system, &clock)).await,
@@ -842,7 +858,7 @@ async fn many_processes_deal_with_each_timer_once() {
         })
         .await;
         for system in &systems {
-            within_seconds(system.settled()).await.unwrap();
+            within_seconds(system.wait_until_caught_up()).await.unwrap();
         }
         let rung = texts(&systems[0].bells.app).await;
         assert_eq!(rung.len(), 200, "once");
@@ -867,7 +883,7 @@ async fn a_holder_that_slept_past_its_lease_over_a_timer_writes_nothing() {
     .await;
     let awake = Clockwork::start(store, runner).await.unwrap();
     awake.bells.asleep.store(true, Ordering::SeqCst);
-    within_seconds(awake.settled()).await.unwrap();
+    within_seconds(awake.wait_until_caught_up()).await.unwrap();
     assert_eq!(
         texts(&awake.bells.app).await,
         ["sleep"],
@@ -875,7 +891,9 @@ async fn a_holder_that_slept_past_its_lease_over_a_timer_writes_nothing() {
     );
     sleeper.bells.wake.notify_one();
     sleeper.wishes.make("next", Timestamp::now(), "next").await;
-    within_seconds(sleeper.settled()).await.unwrap();
+    within_seconds(sleeper.wait_until_caught_up())
+        .await
+        .unwrap();
     assert_eq!(
         texts(&sleeper.bells.app).await,
         ["sleep", "next"],
@@ -917,7 +935,9 @@ async fn what_takes_longer_than_the_lease_is_done_in_smaller_pieces() {
         }
     })
     .await;
-    within_seconds(systems[0].settled()).await.unwrap();
+    within_seconds(systems[0].wait_until_caught_up())
+        .await
+        .unwrap();
     assert_eq!(rung(&wishes.app).await.len(), 200, "once");
 }
 
@@ -931,7 +951,7 @@ async fn a_lost_reply_repeats_no_timer() {
         system.wishes.make("2", second(2), "2").await;
         clock.set(second(2));
         store.fail_next(Operation::Append, fault);
-        let _ = system.settled().await;
+        let _ = system.wait_until_caught_up().await;
         assert_eq!(at(3, &system, &clock).await, ["1", "2"], "after {fault:?}");
         assert_eq!(pending(&system).await, (0, None));
     }
@@ -1048,9 +1068,13 @@ impl From<Application> for Named {
 }
 
 impl Policy<Wish> for Named {
-    type Error = eventsourcing_core::AppError;
+    type Error = eventsourcing_core::ApplicationError;
 
-    async fn react(&self, event: &Recorded<Wish>, work: &mut Work) -> Result<(), Self::Error> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Wish>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Self::Error> {
         self.0.react(event, work).await
     }
 }
@@ -1062,7 +1086,7 @@ impl eventsourcing_core::Timers for Named {
     async fn due(
         &self,
         timer: &eventsourcing_core::Due<Text>,
-        work: &mut Work,
+        work: &mut UnitOfWork,
     ) -> Result<(), Self::Error> {
         let (key, text, due) = (timer.key.clone(), timer.payload.0.clone(), timer.at);
         if text == "fail" {

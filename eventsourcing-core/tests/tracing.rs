@@ -89,7 +89,7 @@ async fn a_follower_that_stops_is_an_error() {
         .app
         .create(|| Ok::<_, NotEnough>(JarEvent::Filled { beans: FAILS_ON }));
     let _: Id<Jar> = bad.await.expect("the save itself does not fail");
-    pantry.settled().await.unwrap_err();
+    pantry.wait_until_caught_up().await.unwrap_err();
     let text = lines.text();
     assert!(
         text.contains("ERROR") && text.contains("follower stopped follower=shelves position=1"),

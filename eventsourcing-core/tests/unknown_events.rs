@@ -9,8 +9,8 @@ use std::time::Duration;
 use eventsourcing_core::store::{MemoryStore, StoreError};
 use eventsourcing_core::system::{FollowerHealth, FollowerState};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, OnFailure, Policy, Projection, Recorded, Root, Runner,
-    Running, System, Work, event,
+    Aggregate, Application, ApplicationError, Id, OnFailure, Policy, Projection, RecordedEvent,
+    Root, Runner, RunningSystem, System, UnitOfWork, event,
 };
 use serde::{Deserialize, Serialize};
 
@@ -43,9 +43,13 @@ impl From<Application> for App {
 }
 
 impl<A: Aggregate> Policy<A> for App {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, _: &Recorded<A>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        _: &RecordedEvent<A>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let shelf = work
             .load_or_create(Id::<Shelf>::named("shelf"), || ShelfEvent::Built)
             .await?;
@@ -60,7 +64,7 @@ struct Names(Mutex<Vec<&'static str>>);
 impl<A: Aggregate> Projection<A> for Names {
     type Error = Infallible;
 
-    async fn project(&self, event: &Recorded<A>) -> Result<(), Infallible> {
+    async fn project(&self, event: &RecordedEvent<A>) -> Result<(), Infallible> {
         self.0.lock().unwrap().push(event.name());
         Ok(())
     }
@@ -98,7 +102,7 @@ macro_rules! release {
                 pub(crate) all: Names,
             }
 
-            pub(crate) async fn start(store: &MemoryStore, runner: Runner, partitions: u32) -> Running<Pantry> {
+            pub(crate) async fn start(store: &MemoryStore, runner: Runner, partitions: u32) -> RunningSystem<Pantry> {
                 let builder = Pantry::builder(store.clone()).with_runner(runner);
                 let builder = builder.with_on_failure("all", OnFailure::Park).with_on_failure("shelves", OnFailure::Stop);
                 builder.with_partitions("shelves", partitions).start().await.unwrap()
@@ -187,7 +191,7 @@ async fn an_aggregate_with_an_unknown_event_is_not_loaded_and_the_error_says_why
             "{source}"
         );
         assert!(
-            matches!(error, AppError::Store(StoreError::Newer { .. })),
+            matches!(error, ApplicationError::Store(StoreError::Newer { .. })),
             "{error:?}"
         );
     }
@@ -229,7 +233,7 @@ async fn who_names_what_it_needs_passes_over_the_rest_and_who_needs_all_waits() 
         "{failure}"
     );
     assert_eq!(changes(&store).await, 3);
-    let error = pantry.settled().await.unwrap_err().to_string();
+    let error = pantry.wait_until_caught_up().await.unwrap_err().to_string();
     assert!(
         error.contains("Polished") && error.contains("newer release"),
         "{error}"
@@ -238,7 +242,7 @@ async fn who_names_what_it_needs_passes_over_the_rest_and_who_needs_all_waits() 
 
     // The newer release goes on where the older one waits, and everything is dealt with once.
     let pantry = new::start(&store, Runner::inline(), 1).await;
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
     assert_eq!(changes(&store).await, 7);
     assert_eq!(pantry.all.0.lock().unwrap().len(), 7);
     assert!(pantry.verify().await.unwrap().agrees());
@@ -252,7 +256,7 @@ async fn a_process_with_the_newer_release_takes_over_from_one_that_waits() {
         let runner = Runner::concurrent().with_leases(LEASE);
         let old = old::start(&store, runner, partitions).await;
         old_jar(&old.jars.app).await;
-        old.settled().await.unwrap();
+        old.wait_until_caught_up().await.unwrap();
         for _ in 0..8 {
             new_jar(&old.jars.app).await;
         }
@@ -283,7 +287,7 @@ async fn a_process_with_the_newer_release_takes_over_from_one_that_waits() {
         };
         until("the old release sees that it is done", is_ready).await;
         old_jar(&old.jars.app).await;
-        new.settled().await.unwrap();
+        new.wait_until_caught_up().await.unwrap();
         assert_eq!(changes(&store).await, 2 + 8 * 3 + 2);
         assert!(new.verify().await.unwrap().agrees());
         new.stop().await.unwrap();

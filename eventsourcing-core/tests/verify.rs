@@ -8,12 +8,13 @@ use std::convert::Infallible;
 
 use domain::{Jar, JarEvent, Jars, Pantry, Seen};
 use eventsourcing_core::store::{
-    Acknowledged, EventStore, MemoryStore, Position, Slice, StoredEvent,
+    Acknowledged, EventStore, LogSlice, MemoryStore, Position, StoredEvent,
 };
 use eventsourcing_core::system::{EventPlace, Finding, VerifyProgress};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
-    Application, Policy, Recorded, Root, Runner, Running, System, SystemBuilder, Work,
+    Application, Policy, RecordedEvent, Root, Runner, RunningSystem, System, SystemBuilder,
+    UnitOfWork,
 };
 use misleading::{Flaw, Misleading, log};
 
@@ -29,7 +30,7 @@ impl From<Application> for Calm {
 impl Policy<Jar> for Calm {
     type Error = Infallible;
 
-    async fn react(&self, _: &Recorded<Jar>, _: &mut Work) -> Result<(), Infallible> {
+    async fn react(&self, _: &RecordedEvent<Jar>, _: &mut UnitOfWork) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -59,11 +60,11 @@ async fn store_with(jars: usize, events_each: usize) -> Misleading {
 }
 
 /// Followers that have dealt with what they were told.
-async fn caught_up(store: &Misleading) -> Running<Pantry> {
+async fn caught_up(store: &Misleading) -> RunningSystem<Pantry> {
     let pantry = Pantry::start(store.clone(), Runner::inline())
         .await
         .unwrap();
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
     pantry
 }
 
@@ -109,7 +110,7 @@ async fn an_event_that_is_dropped_doubled_or_swapped_is_found_and_named_from_eac
                 };
                 assert_eq!(
                     (difference.slice, &difference.follower),
-                    (Slice::of(event.position), &follower.name)
+                    (LogSlice::of(event.position), &follower.name)
                 );
                 match (&flaw, &difference.finding) {
                     (Flaw::Drop, Finding::Missing(found))
@@ -251,7 +252,7 @@ async fn an_event_from_another_slice_that_came_besides_is_found() {
     let [difference] = &calm.differences[..] else {
         panic!("{verification}")
     };
-    assert_eq!(difference.slice, Slice::of(event.position));
+    assert_eq!(difference.slice, LogSlice::of(event.position));
     let Finding::Stray(found) = &difference.finding else {
         panic!("{verification}")
     };
@@ -284,7 +285,7 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
         for writer in writers {
             writer.await.unwrap();
         }
-        here.settled().await.unwrap();
+        here.wait_until_caught_up().await.unwrap();
         let verification = here.verify().await.unwrap();
         assert!(verification.agrees(), "{verification}");
         assert_eq!(verification.followers[0].events, 4 * 5_000);

@@ -93,7 +93,7 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// the state. A method that returns `Self` creates the aggregate, a `&mut self` method changes it.
 ///
 /// ```
-/// use eventsourcing_core::{Aggregate, Event, Fold, Misplaced, event};
+/// use eventsourcing_core::{Aggregate, Event, Fold, UnexpectedEvent, event};
 /// use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Aggregate, Serialize, Deserialize)]
@@ -121,7 +121,7 @@ pub fn derive_aggregate(input: TokenStream) -> TokenStream {
 /// account.apply(AccountEvent::Credited { amount: 5, note: None })?;
 /// assert_eq!(account.balance, 5);
 /// assert_eq!(AccountEvent::OwnerRenamed { owner: "Bob".into() }.event_type().name, "OwnerChanged");
-/// # Ok::<(), Misplaced>(())
+/// # Ok::<(), UnexpectedEvent>(())
 /// ```
 ///
 /// The block keeps its methods. Beside it stands the enum, documented as the block and its methods are, with `Clone`,
@@ -254,7 +254,7 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 /// use std::convert::Infallible;
 ///
-/// use eventsourcing_core::{Aggregate, Application, MemoryStore, Projection, Recorded, Runner, System, event};
+/// use eventsourcing_core::{Aggregate, Application, MemoryStore, Projection, RecordedEvent, Runner, System, event};
 /// use serde::{Deserialize, Serialize};
 ///
 /// # #[derive(Aggregate, Serialize, Deserialize)]
@@ -279,7 +279,7 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// impl Projection<Account> for ActivityFeed {
 ///     type Error = Infallible;
 ///
-///     async fn project(&self, event: &Recorded<Account>) -> Result<(), Infallible> {
+///     async fn project(&self, event: &RecordedEvent<Account>) -> Result<(), Infallible> {
 ///         Ok(())
 ///     }
 /// }
@@ -296,7 +296,7 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let bank = Bank::start(MemoryStore::new(), Runner::concurrent()).await?;
-/// bank.settled().await?;
+/// bank.wait_until_caught_up().await?;
 /// bank.stop().await?;
 /// # Ok(())
 /// # }
@@ -334,7 +334,7 @@ pub fn event(arguments: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// ```text
 /// impl Bank {
-///     async fn start(stores: impl Into<Stores>, runner: Runner) -> Result<Running<Self>, SystemError>;
+///     async fn start(stores: impl Into<Stores>, runner: Runner) -> Result<RunningSystem<Self>, SystemError>;
 ///     fn builder(stores: impl Into<Stores>) -> SystemBuilder<Self>;
 ///     fn definition() -> Definition;
 /// }
@@ -348,7 +348,7 @@ pub fn derive_system(input: TokenStream) -> TokenStream {
 ///
 /// ```
 /// use eventsourcing_core::testing::laws;
-/// # use eventsourcing_core::{Aggregate, AppError, Application, Id, Policy, Recorded, Work, event};
+/// # use eventsourcing_core::{Aggregate, ApplicationError, Application, Id, Policy, RecordedEvent, UnitOfWork, event};
 /// # use serde::{Deserialize, Serialize};
 ///
 /// #[derive(Aggregate, Debug, Serialize, Deserialize)]
@@ -373,8 +373,8 @@ pub fn derive_system(input: TokenStream) -> TokenStream {
 /// # struct Keeper;
 /// # impl From<Application> for Keeper { fn from(_: Application) -> Self { Self } }
 /// # impl Policy<Jar> for Keeper {
-/// #     type Error = AppError;
-/// #     async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+/// #     type Error = ApplicationError;
+/// #     async fn react(&self, event: &RecordedEvent<Jar>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
 /// #         let shelf = work.load_or_create(Id::<Shelf>::named("shelf"), || ShelfEvent::Built).await?;
 /// #         shelf.record(ShelfEvent::JarAdded { jar: event.aggregate_id });
 /// #         Ok(())
@@ -394,7 +394,7 @@ pub fn derive_system(input: TokenStream) -> TokenStream {
 ///
 /// # The laws of an aggregate
 ///
-/// - `folding_never_panics`, whatever happens in whatever order; what is misplaced is [`Misplaced`] and changes nothing.
+/// - `folding_never_panics`, whatever happens in whatever order; what is misplaced is [`UnexpectedEvent`] and changes nothing.
 /// - `replay_gives_what_was_recorded`: the state that recorded events is the one that is replayed from them, each time.
 /// - `a_snapshot_and_the_events_after_it_are_all_events`, at every version.
 /// - `what_is_stored_can_be_read`: events as they were written, and samples of all that earlier releases have stored.
@@ -421,7 +421,7 @@ pub fn derive_system(input: TokenStream) -> TokenStream {
 ///
 /// A failure shows the shortest history that was found, what to do, and the seed: `EVENTSOURCING_TEST_SEED` plays it again.
 ///
-/// [`Misplaced`]: https://docs.rs/eventsourcing-core/latest/eventsourcing_core/struct.Misplaced.html
+/// [`UnexpectedEvent`]: https://docs.rs/eventsourcing-core/latest/eventsourcing_core/struct.UnexpectedEvent.html
 #[proc_macro]
 pub fn laws(input: TokenStream) -> TokenStream {
     laws::expand(input.into()).into()

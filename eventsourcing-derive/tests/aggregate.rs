@@ -2,7 +2,7 @@
 
 use eventsourcing_core::snapshot::{Progress, SnapshotPolicy};
 use eventsourcing_core::store::Version;
-use eventsourcing_core::{Aggregate, Fold, Misplaced, event};
+use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent, event};
 use serde::{Deserialize, Serialize};
 
 #[event]
@@ -13,11 +13,11 @@ struct Happened;
 macro_rules! fold {
     ($($name:ident)*) => {
         $(impl Fold<Happened> for $name {
-            fn create(_: Happened) -> Result<Self, Misplaced> {
-                Err(Misplaced)
+            fn create(_: Happened) -> Result<Self, UnexpectedEvent> {
+                Err(UnexpectedEvent)
             }
-            fn apply(&mut self, _: Happened) -> Result<(), Misplaced> {
-                Err(Misplaced)
+            fn apply(&mut self, _: Happened) -> Result<(), UnexpectedEvent> {
+                Err(UnexpectedEvent)
             }
         })*
     };

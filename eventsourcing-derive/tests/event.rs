@@ -4,7 +4,8 @@ use std::error::Error;
 
 use eventsourcing_core::store::{Name, Position, StoredEvent, StreamId, Version};
 use eventsourcing_core::{
-    Aggregate, Clock, Codec, CodecError, Event, EventType, Fold, Misplaced, SystemClock, event,
+    Aggregate, Clock, Codec, CodecError, Event, EventType, Fold, SystemClock, UnexpectedEvent,
+    event,
 };
 use serde::{Deserialize, Serialize};
 
@@ -136,7 +137,7 @@ fn comes_back<E: Event + PartialEq + std::fmt::Debug>(event: E) -> Result<(), Bo
 }
 
 #[test]
-fn a_method_that_returns_self_creates_and_the_others_change() -> Result<(), Misplaced> {
+fn a_method_that_returns_self_creates_and_the_others_change() -> Result<(), UnexpectedEvent> {
     let mut account = Account::create(AccountEvent::Opened {
         owner: "Alice".into(),
     })?;
@@ -153,8 +154,8 @@ fn a_method_that_returns_self_creates_and_the_others_change() -> Result<(), Misp
 }
 
 #[test]
-fn a_misplaced_event_is_refused_and_changes_nothing() -> Result<(), Misplaced> {
-    assert_eq!(Account::create(AccountEvent::Frozen), Err(Misplaced));
+fn a_misplaced_event_is_refused_and_changes_nothing() -> Result<(), UnexpectedEvent> {
+    assert_eq!(Account::create(AccountEvent::Frozen), Err(UnexpectedEvent));
     let mut account = Account::create(AccountEvent::Imported {
         owner: "Alice".into(),
         balance: 7,
@@ -164,7 +165,7 @@ fn a_misplaced_event_is_refused_and_changes_nothing() -> Result<(), Misplaced> {
         account.apply(AccountEvent::Opened {
             owner: "Bob".into()
         }),
-        Err(Misplaced)
+        Err(UnexpectedEvent)
     );
     assert_eq!(account, before);
     Ok(())

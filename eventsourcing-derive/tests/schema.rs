@@ -1,7 +1,7 @@
 //! `#[event(schema)]` on what is written by hand: the schema is that of what serde stores, and so are the samples made of it.
 
 use eventsourcing_core::schema::{LockedEvent, SchemaLock, SystemSchema};
-use eventsourcing_core::{Aggregate, Fold, Misplaced, event};
+use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent, event};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -13,10 +13,10 @@ macro_rules! aggregate {
         struct $name {}
 
         impl Fold<$event> for $name {
-            fn create(_: $event) -> Result<Self, Misplaced> {
+            fn create(_: $event) -> Result<Self, UnexpectedEvent> {
                 Ok(Self {})
             }
-            fn apply(&mut self, _: $event) -> Result<(), Misplaced> {
+            fn apply(&mut self, _: $event) -> Result<(), UnexpectedEvent> {
                 Ok(())
             }
         }

@@ -4,8 +4,8 @@ use std::convert::Infallible;
 use std::sync::Mutex;
 
 use eventsourcing_core::{
-    Aggregate, Application, Id, MemoryStore, Policy, Projection, Recorded, Root, Runner, System,
-    Work, event,
+    Aggregate, Application, Id, MemoryStore, Policy, Projection, RecordedEvent, Root, Runner,
+    System, UnitOfWork, event,
 };
 use serde::{Deserialize, Serialize};
 
@@ -56,9 +56,13 @@ impl From<Application> for LedgerService {
 }
 
 impl Policy<Account> for LedgerService {
-    type Error = eventsourcing_core::AppError;
+    type Error = eventsourcing_core::ApplicationError;
 
-    async fn react(&self, _: &Recorded<Account>, work: &mut Work) -> Result<(), Self::Error> {
+    async fn react(
+        &self,
+        _: &RecordedEvent<Account>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Self::Error> {
         let ledger = work
             .load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Started)
             .await?;
@@ -81,7 +85,7 @@ impl ActivityFeed {
 impl Projection<Account> for ActivityFeed {
     type Error = Infallible;
 
-    async fn project(&self, _: &Recorded<Account>) -> Result<(), Infallible> {
+    async fn project(&self, _: &RecordedEvent<Account>) -> Result<(), Infallible> {
         self.add("account");
         Ok(())
     }
@@ -90,7 +94,7 @@ impl Projection<Account> for ActivityFeed {
 impl Projection<Ledger> for ActivityFeed {
     type Error = Infallible;
 
-    async fn project(&self, _: &Recorded<Ledger>) -> Result<(), Infallible> {
+    async fn project(&self, _: &RecordedEvent<Ledger>) -> Result<(), Infallible> {
         self.add("ledger");
         Ok(())
     }
@@ -129,7 +133,7 @@ async fn a_started_system_runs_its_policies_and_projections()
         .app
         .save(&mut Root::<Account>::create(AccountEvent::Opened))
         .await?;
-    bank.settled().await?;
+    bank.wait_until_caught_up().await?;
     assert_eq!(
         bank.ledger
             .app

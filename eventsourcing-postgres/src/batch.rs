@@ -15,7 +15,7 @@ use eventsourcing_core::store::{
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
 
-use crate::rows::{Recorded, stored};
+use crate::rows::{RecordedAt, stored};
 use crate::tracking;
 
 const APPEND: &str = include_str!("queries/append.sql");
@@ -77,7 +77,7 @@ pub(crate) struct Batch<'a> {
     event_names: Vec<&'a str>,
     event_schema_versions: Vec<i32>,
     event_codecs: Vec<i16>,
-    event_recorded_at: Vec<Recorded>,
+    event_recorded_at: Vec<RecordedAt>,
     event_metadata: Vec<&'a [u8]>,
     event_payloads: Vec<&'a [u8]>,
     snapshot_appends: Vec<i32>,
@@ -108,7 +108,7 @@ struct Company<'a> {
 struct Written<'a> {
     part: i32,
     stream: &'a StreamId,
-    recorded_at: Recorded,
+    recorded_at: RecordedAt,
     events: &'a [NewEvent],
 }
 
@@ -285,7 +285,7 @@ impl<'a> Batch<'a> {
                     .unwrap_or_default(),
             );
             if !part.events.is_empty() {
-                let recorded_at = Recorded::new(append.recorded_at);
+                let recorded_at = RecordedAt::new(append.recorded_at);
                 written.push(Written {
                     part: place,
                     stream: &part.stream,

@@ -37,7 +37,7 @@ use crate::error::{
 use crate::notify::Hints;
 use crate::plain::Plain;
 use crate::read;
-use crate::rows::Recorded;
+use crate::rows::RecordedAt;
 use crate::schema::check_sequence;
 use crate::session::{Connection, Sessions};
 use crate::tracking;
@@ -497,7 +497,7 @@ impl Job {
                 format!("an append of {bytes} bytes; at most {APPEND_BYTES_MAX} are allowed");
             return Err(StoreError::Invalid { reason });
         }
-        Recorded::check(self.append.recorded_at)
+        RecordedAt::check(self.append.recorded_at)
     }
 
     fn bytes(&self) -> usize {

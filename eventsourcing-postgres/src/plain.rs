@@ -15,7 +15,7 @@ use tokio_postgres::types::ToSql;
 use tokio_postgres::{Error, RowStream};
 use uuid::Uuid;
 
-use crate::rows::{self, Recorded, stored};
+use crate::rows::{self, RecordedAt, stored};
 
 const APPEND_TO_STREAM: &str = include_str!("queries/append_to_stream.sql");
 const APPEND_TO_STREAMS: &str = include_str!("queries/append_to_streams.sql");
@@ -32,7 +32,7 @@ pub(crate) struct Plain<'a> {
     names: Vec<&'a str>,
     schema_versions: Vec<i32>,
     codecs: Vec<i16>,
-    recorded_at: Vec<Recorded>,
+    recorded_at: Vec<RecordedAt>,
     metadata: Vec<&'a [u8]>,
     payloads: Vec<&'a [u8]>,
     /// The last event of each append, in the order in which the appends were given.
@@ -44,7 +44,7 @@ struct Part<'a> {
     append: usize,
     stream: &'a StreamId,
     before: Version,
-    recorded_at: Recorded,
+    recorded_at: RecordedAt,
     events: &'a [NewEvent],
 }
 
@@ -187,7 +187,7 @@ fn part(number: usize, append: &Append) -> Option<Part<'_>> {
         Expected::Exact(version) => version,
         Expected::Any | Expected::Exists => return None,
     };
-    let recorded_at = Recorded::new(*recorded_at);
+    let recorded_at = RecordedAt::new(*recorded_at);
     (!events.is_empty()).then_some(Part {
         append: number,
         stream,

@@ -84,7 +84,7 @@ impl Rows {
             name: self.names.name(row.try_get(4)?),
             schema_version: row.try_get::<_, Narrow<u16>>(5)?.0,
             codec: CodecId(row.try_get::<_, Narrow<u8>>(6)?.0),
-            recorded_at: row.try_get::<_, Recorded>(7)?.0,
+            recorded_at: row.try_get::<_, RecordedAt>(7)?.0,
             metadata: row.try_get(8)?,
             payload: row.try_get(9)?,
         })
@@ -195,9 +195,9 @@ impl<'a> FromSql<'a> for Identity {
 
 /// A time of recording, to the microsecond.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Recorded(Timestamp);
+pub(crate) struct RecordedAt(Timestamp);
 
-impl Recorded {
+impl RecordedAt {
     /// `at`, which has been checked.
     pub(crate) fn new(at: Timestamp) -> Self {
         Self(at)
@@ -215,7 +215,7 @@ impl Recorded {
     }
 }
 
-impl ToSql for Recorded {
+impl ToSql for RecordedAt {
     fn to_sql(&self, _: &Type, out: &mut BytesMut) -> Result<IsNull, AnyError> {
         (self.0.as_microsecond() - EPOCH_MICROSECONDS).to_sql(&Type::INT8, out)
     }
@@ -224,7 +224,7 @@ impl ToSql for Recorded {
     to_sql_checked!();
 }
 
-impl<'a> FromSql<'a> for Recorded {
+impl<'a> FromSql<'a> for RecordedAt {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, AnyError> {
         let since_2000 = i64::from_sql(&Type::INT8, raw)?;
         let at = Timestamp::from_microsecond(since_2000.saturating_add(EPOCH_MICROSECONDS));

@@ -7,21 +7,21 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery,
-    FollowerPosition, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
-    LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice,
-    StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
+    LogChecksumsQuery, LogHolder, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position,
+    Receipt, StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::acknowledged;
 use crate::address::Place;
+use crate::checksums;
 use crate::commit::{CommitQueue, News};
 use crate::config::PostgresOptions;
 use crate::database::PostgresDatabase;
 use crate::error::unavailable;
-use crate::figures;
 use crate::lease;
 use crate::lives::Lives;
 use crate::log::Log;
@@ -232,7 +232,7 @@ impl EventStore for PostgresStore {
             .await
     }
 
-    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         self.0
             .readers
             .run(&query, |client, query| {
@@ -241,11 +241,14 @@ impl EventStore for PostgresStore {
             .await
     }
 
-    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
         self.0
             .readers
             .run(&query, |client, query| {
-                Box::pin(figures::count(client, query))
+                Box::pin(checksums::count(client, query))
             })
             .await
     }

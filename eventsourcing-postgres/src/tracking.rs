@@ -2,8 +2,8 @@
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
-    Cut, EventIdentity, EventRef, FollowerPosition, FollowersQuery, LeaseToken, LogId, Name,
-    Notebook, NotesQuery, Position, Revision, StoreError, Tracking,
+    Cut, EventIdentity, EventRef, FollowerNotes, FollowerPosition, FollowersQuery, LeaseToken,
+    LogId, Name, NotesQuery, Position, Revision, StoreError, Tracking,
 };
 use tokio_postgres::{Error, Row};
 use uuid::Uuid;
@@ -153,7 +153,10 @@ pub(crate) async fn followers(
 }
 
 /// One statement, so that position, revision and notes are of one moment.
-pub(crate) async fn notes(client: &ClientWrapper, query: &NotesQuery) -> Result<Notebook, Error> {
+pub(crate) async fn notes(
+    client: &ClientWrapper,
+    query: &NotesQuery,
+) -> Result<FollowerNotes, Error> {
     let NotesQuery {
         follower,
         upstream,
@@ -168,9 +171,9 @@ pub(crate) async fn notes(client: &ClientWrapper, query: &NotesQuery) -> Result<
         .query(&statement, &[&follower, &upstream, prefix, after, &limit])
         .await?;
     let Some(first) = rows.first() else {
-        return Ok(Notebook::default());
+        return Ok(FollowerNotes::default());
     };
-    Ok(Notebook {
+    Ok(FollowerNotes {
         position: rows::position(first, 0)?,
         revision: Revision::new(rows::number(first, 1)?),
         last_event: last_event(first)?,

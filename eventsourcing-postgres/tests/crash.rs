@@ -38,7 +38,7 @@ const LIFE_MILLISECONDS_MAX: u64 = 150;
 /// How much is written between two crashes of a server, at least.
 const COMMANDS_MIN: u64 = 50;
 const TASKS: u64 = 6;
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Set for a child process: the server and schema it writes to.
 const CHILD_URL: &str = "EVENTSOURCING_TEST_CHILD_URL";
@@ -157,9 +157,9 @@ where
             }
         }
     };
-    timeout(PATIENCE, asking)
+    timeout(TIMEOUT, asking)
         .await
-        .unwrap_or_else(|_| panic!("{what} was not answered for {PATIENCE:?}"))
+        .unwrap_or_else(|_| panic!("{what} was not answered for {TIMEOUT:?}"))
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -235,7 +235,7 @@ async fn acknowledged_appends_survive_crashes_of_the_server() {
     let mut acknowledged = Acknowledged::new();
     for task in tasks {
         acknowledged.extend(
-            timeout(PATIENCE, task)
+            timeout(TIMEOUT, task)
                 .await
                 .expect("a writer ends")
                 .expect("a writer"),
@@ -278,9 +278,9 @@ async fn wait_for_more(written: &AtomicU64, commands: u64) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, waiting)
+    timeout(TIMEOUT, waiting)
         .await
-        .unwrap_or_else(|_| panic!("nobody has written for {PATIENCE:?}"));
+        .unwrap_or_else(|_| panic!("nobody has written for {TIMEOUT:?}"));
 }
 
 /// What a child had acknowledged when it was killed.
@@ -299,7 +299,7 @@ fn run_and_kill(url: &str, schema: &str, life: Duration, wait_for_life: bool) ->
         .stdout(Stdio::piped());
     let mut child = command.spawn().expect("a child process");
     let lines = listen(child.stdout.take().expect("its standard output"));
-    let first = wait_for_life.then(|| lines.recv_timeout(PATIENCE).expect("a child that writes"));
+    let first = wait_for_life.then(|| lines.recv_timeout(TIMEOUT).expect("a child that writes"));
     thread::sleep(life);
     child.kill().expect("kill -9");
     let status = child.wait().expect("a status");
@@ -325,7 +325,7 @@ async fn wait_for_the_end_of_the_child(outsider: &Client) {
             sleep(Duration::from_millis(5)).await;
         }
     };
-    timeout(PATIENCE, waiting)
+    timeout(TIMEOUT, waiting)
         .await
         .expect("the server ends the connections of a killed process");
 }

@@ -3,7 +3,7 @@
 mod support;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position,
+    Append, CommandId, EventStore, Expected, FollowerNotes, LogQuery, Name, NotesQuery, Position,
     Revision, StoreError, Tracking, Version,
 };
 use jiff::Timestamp;
@@ -150,11 +150,11 @@ async fn restored_dump_goes_on_where_it_was() {
     let notes = [("parked/1".to_owned(), "why".to_owned())].into();
     assert_eq!(
         notebook,
-        Notebook {
+        FollowerNotes {
             position: halfway,
             revision: Revision::new(1),
             notes,
-            ..Notebook::default()
+            ..FollowerNotes::default()
         }
     );
     let stale =

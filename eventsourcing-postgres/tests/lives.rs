@@ -12,7 +12,7 @@ use std::time::Duration;
 use eventsourcing_core::store::{
     EventRef, EventStore, Expected, LogQuery, Position, StoreError, StoredEvent, StreamId,
 };
-use eventsourcing_core::{Aggregate, Application, Rejected, Root, Subscription, event};
+use eventsourcing_core::{Aggregate, Application, CommandError, Root, Subscription, event};
 use eventsourcing_postgres::{Durability, PostgresStore};
 use serde::{Deserialize, Serialize};
 use support::server::DURABLE;
@@ -162,13 +162,16 @@ async fn live_through(forgetting: Forgetting) {
     // Nobody decides on what is forgotten, although every version is as it should be.
     let stored = other.load(jar.id()).await.expect("a jar").beans;
     let refused = settled(|| app.update(jar.id(), |jar| jar.take(stored + 50))).await;
-    assert!(matches!(refused, Err(Rejected::Domain(_))), "{refused:?}");
+    assert!(
+        matches!(refused, Err(CommandError::Rejected(_))),
+        "{refused:?}"
+    );
     stale.record(JarEvent::Taken { beans: 1 });
     let saved = app.save(&mut stale).await;
     assert!(
         saved
             .as_ref()
-            .is_err_and(eventsourcing_core::AppError::is_conflict),
+            .is_err_and(eventsourcing_core::ApplicationError::is_conflict),
         "{saved:?}"
     );
     assert_eq!(

@@ -8,8 +8,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, Expected, FiguresQuery, HolderId, Lease, LeaseRequest, Load,
-    LogQuery, Name, NotesQuery, Position, Revision, StreamId, StreamQuery, Tracking, Version,
+    Append, CommandId, EventStore, Expected, HolderId, Lease, LeaseRequest, Load,
+    LogChecksumsQuery, LogQuery, Name, NotesQuery, Position, Revision, StreamId, StreamQuery,
+    Tracking, Version,
 };
 use eventsourcing_core::{Aggregate, Application, Id, event as events};
 use jiff::Timestamp;
@@ -45,7 +46,7 @@ const FILL: &str = "
 
 /// What each read, and the look before a write, asks for in the middle of the tables.
 const READS: &[(&str, &str)] = &[
-    ("figures.sql", "30000, 40000, '{account,user}', '{opened}', false"),
+    ("checksums.sql", "30000, 40000, '{account,user}', '{opened}', false"),
     ("lease_holder.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7'"),
     (
         "append_to_stream.sql",
@@ -248,9 +249,9 @@ async fn nothing_a_store_does_scans_a_table() {
             .release(&follower, upstream, token)
             .await
             .expect("the lease is given back");
-        let figures = FiguresQuery::new(Position::new(30_000), Position::new(30_100));
-        for query in [figures.clone(), figures.categories(["order"])] {
-            assert_eq!(store.figures(query).await.expect("figures").len(), 1);
+        let checksums = LogChecksumsQuery::new(Position::new(30_000), Position::new(30_100));
+        for query in [checksums.clone(), checksums.categories(["order"])] {
+            assert_eq!(store.checksums(query).await.expect("figures").len(), 1);
         }
         let loaded = store.load(reads_of(&stream).0).await.expect("a state");
         assert_eq!(loaded.events.len(), 1);

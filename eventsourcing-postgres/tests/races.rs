@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 const STORES: usize = 4;
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 async fn stores(place: &Place) -> Vec<PostgresStore> {
     let mut stores = Vec::new();
@@ -31,7 +31,7 @@ async fn finished<T>(tasks: Vec<JoinHandle<T>>) -> Vec<T> {
     let mut results = Vec::new();
     for task in tasks {
         results.push(
-            timeout(PATIENCE, task)
+            timeout(TIMEOUT, task)
                 .await
                 .expect("the race ends within a minute")
                 .expect("a task"),

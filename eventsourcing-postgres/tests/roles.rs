@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::store::{
-    CommandId, EventStore, Expected, FiguresQuery, HolderId, Lease, LeaseRequest, LogHolder,
+    CommandId, EventStore, Expected, HolderId, Lease, LeaseRequest, LogChecksumsQuery, LogHolder,
     LogQuery, Name, NotesQuery, Position, StoreError, StreamQuery, Tracking, Version,
 };
-use eventsourcing_core::{Aggregate, Application, Projection, Recorded, System, event as events};
+use eventsourcing_core::{
+    Aggregate, Application, Projection, RecordedEvent, System, event as events,
+};
 use eventsourcing_postgres::PostgresStore;
 use serde::{Deserialize, Serialize};
 use support::by_hand::begin_append;
@@ -80,7 +82,7 @@ struct Ear;
 impl Projection<Bell> for Ear {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, _: &Recorded<Bell>) -> Result<(), Self::Error> {
+    async fn project(&self, _: &RecordedEvent<Bell>) -> Result<(), Self::Error> {
         Ok(())
     }
 }
@@ -358,12 +360,15 @@ async fn granted_role_does_everything_a_program_does() {
         (log.len(), store.head().await.expect("a head")),
         (4, receipt.position)
     );
-    let figures = store
-        .figures(FiguresQuery::new(Position::ZERO, receipt.position))
+    let checksums = store
+        .checksums(LogChecksumsQuery::new(Position::ZERO, receipt.position))
         .await
         .expect("figures");
     assert_eq!(
-        figures.values().map(|figures| figures.count).sum::<u64>(),
+        checksums
+            .values()
+            .map(|checksums| checksums.count)
+            .sum::<u64>(),
         4
     );
     let first = LogQuery::after(Position::ZERO)

@@ -143,7 +143,7 @@ fn refuse_log_without_file(path: &Path) -> Result<(), StoreError> {
 /// Whoever has the file open by this name has a log beside it. Where there is none, and yet somebody has locks on the file, it
 /// is by another name. Other processes that look at the same moment are gone at the next try.
 fn refuse_use_by_another_name(path: &Path) -> Result<(), StoreError> {
-    const PATIENCE: Duration = Duration::from_secs(2);
+    const TIMEOUT: Duration = Duration::from_secs(2);
     let since = Instant::now();
     loop {
         let is_empty = fs::metadata(path).map_or(0, |file| file.len()) == 0;
@@ -151,7 +151,7 @@ fn refuse_use_by_another_name(path: &Path) -> Result<(), StoreError> {
             return Ok(());
         }
         match lock_alone(path) {
-            Err(error) if is_busy(&error) && since.elapsed() < PATIENCE => {
+            Err(error) if is_busy(&error) && since.elapsed() < TIMEOUT => {
                 thread::sleep(Duration::from_millis(fastrand::u64(1..8)));
             }
             Err(error) if is_busy(&error) => break,

@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use eventsourcing_core::store::{
-    CommandId, Direction, Epoch, Figures, FiguresQuery, Filter, FollowerPosition, FollowersQuery,
-    Load, Loaded, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt,
-    Revision, Slice, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Version, VisibleLog,
+    CommandId, Direction, Epoch, Filter, FollowerNotes, FollowerPosition, FollowersQuery, Load,
+    Loaded, LogChecksum, LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery,
+    Position, Receipt, Revision, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Version,
+    VisibleLog,
 };
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, params};
@@ -31,8 +32,8 @@ const RECEIPTS: &str = include_str!("queries/receipts.sql");
 const TRACKING: &str = include_str!("queries/tracking.sql");
 const FOLLOWERS: &str = include_str!("queries/followers.sql");
 const NOTES: &str = include_str!("queries/notes.sql");
-const FIGURES: &str = include_str!("queries/figures.sql");
-const FIGURES_FIRST_OF_STREAM: &str = include_str!("queries/figures_first_of_stream.sql");
+const CHECKSUMS: &str = include_str!("queries/checksums.sql");
+const FIGURES_FIRST_OF_STREAM: &str = include_str!("queries/checksums_first_of_stream.sql");
 
 pub(crate) fn stream(connection: &Connection, query: &StreamQuery) -> Result<Vec<StoredEvent>> {
     let sql = match query.direction {
@@ -189,10 +190,10 @@ pub(crate) fn progress(
     connection: &Connection,
     follower: &Name,
     upstream: LogId,
-) -> Result<Notebook> {
+) -> Result<FollowerNotes> {
     let key = params![follower.as_str(), upstream.as_uuid().into_bytes()];
     let progress = connection.prepare_cached(TRACKING)?.query_row(key, |row| {
-        Ok(Notebook {
+        Ok(FollowerNotes {
             position: rows::position(row, 0)?,
             revision: Revision::new(rows::number(row, 1)?),
             last_event: rows::event_ref(row, 2, 3)?,
@@ -203,7 +204,7 @@ pub(crate) fn progress(
     Ok(progress.optional()?.unwrap_or_default())
 }
 
-pub(crate) fn notes(connection: &Connection, query: &NotesQuery) -> Result<Notebook> {
+pub(crate) fn notes(connection: &Connection, query: &NotesQuery) -> Result<FollowerNotes> {
     let moment = connection.unchecked_transaction()?;
     let mut notebook = progress(&moment, &query.follower, query.upstream)?;
     notebook.notes = wanted_notes(&moment, query)?;
@@ -240,11 +241,11 @@ fn wanted_notes(connection: &Connection, query: &NotesQuery) -> Result<BTreeMap<
     Ok(notes)
 }
 
-pub(crate) fn figures(
+pub(crate) fn checksums(
     connection: &Connection,
-    query: &FiguresQuery,
-) -> Result<BTreeMap<Slice, Figures>> {
-    let FiguresQuery {
+    query: &LogChecksumsQuery,
+) -> Result<BTreeMap<LogSlice, LogChecksum>> {
+    let LogChecksumsQuery {
         after,
         to,
         filter:
@@ -257,7 +258,7 @@ pub(crate) fn figures(
     let mut statement = connection.prepare_cached(if *first_of_stream {
         FIGURES_FIRST_OF_STREAM
     } else {
-        FIGURES
+        CHECKSUMS
     })?;
     let (after, to) = (stored(after.as_u64()), stored(to.as_u64()));
     let wanted = params![
@@ -272,10 +273,10 @@ pub(crate) fn figures(
         (BTreeMap::new(), Rows::default(), statement.query(wanted)?);
     while let Some(row) = found.next()? {
         let (stream, version) = identities.identity(row)?;
-        let figures: &mut Figures = slices
-            .entry(Slice::of(rows::position(row, 0)?))
+        let checksums: &mut LogChecksum = slices
+            .entry(LogSlice::of(rows::position(row, 0)?))
             .or_default();
-        figures.add(&stream, version);
+        checksums.add(&stream, version);
     }
     Ok(slices)
 }
@@ -388,7 +389,7 @@ mod tests {
             TRACKING,
             FOLLOWERS,
             NOTES,
-            FIGURES,
+            CHECKSUMS,
             FIGURES_FIRST_OF_STREAM,
         ] {
             let mut statement = opened.writer.prepare(sql).expect("a statement");
@@ -440,8 +441,8 @@ mod tests {
     }
 
     #[test]
-    fn figures_are_counted_over_a_range_of_the_log() {
-        let all = plan(FIGURES);
+    fn checksums_are_counted_over_a_range_of_the_log() {
+        let all = plan(CHECKSUMS);
         assert!(
             all.contains("USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
             "{all}"

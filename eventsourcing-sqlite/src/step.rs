@@ -1,6 +1,6 @@
 //! One step of a follower inside the writer's transaction, be it that of an append or of a read model.
 
-use eventsourcing_core::store::{Cut, Notebook, StoreError, Tracking};
+use eventsourcing_core::store::{Cut, FollowerNotes, StoreError, Tracking};
 use rusqlite::{Connection, Result, params};
 
 use crate::lease;
@@ -26,7 +26,7 @@ pub(crate) fn check(connection: &Connection, step: &Tracking) -> Result<Option<S
         from,
         ..
     } = step;
-    let Notebook {
+    let FollowerNotes {
         position: actual,
         revision,
         ..

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery,
-    FollowerPosition, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
-    LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError,
-    StoredEvent, StreamQuery, VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
+    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position, Receipt,
+    StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::task::spawn_blocking;
 
@@ -312,17 +312,20 @@ impl EventStore for SqliteStore {
             .await
     }
 
-    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         self.0
             .readers
             .run(move |connection| read::notes(connection, &query))
             .await
     }
 
-    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
         self.0
             .readers
-            .run(move |connection| read::figures(connection, &query))
+            .run(move |connection| read::checksums(connection, &query))
             .await
     }
 

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use eventsourcing_core::store::{
-    Append, CommandId, EventStore, HolderId, LeaseRequest, LeaseToken, LogId, LogQuery, Name,
-    Notebook, NotesQuery, Position, Receipt, ReceiptKind, Revision, StoreError, Tracking,
+    Append, CommandId, EventStore, FollowerNotes, HolderId, LeaseRequest, LeaseToken, LogId,
+    LogQuery, Name, NotesQuery, Position, Receipt, ReceiptKind, Revision, StoreError, Tracking,
 };
 use eventsourcing_sqlite::SqliteStore;
 use fixture::{Place, append, one_line};
@@ -260,9 +260,9 @@ async fn follower_of_an_older_schema_goes_on_where_it_was_and_takes_notes() {
     let store = place.store().await;
     let (follower, notes) = (Name::from("f"), NotesQuery::new("f".into(), upstream, ""));
     let before = store.notes(notes.clone()).await.expect("notes");
-    let expected = Notebook {
+    let expected = FollowerNotes {
         position: Position::new(41),
-        ..Notebook::default()
+        ..FollowerNotes::default()
     };
     assert_eq!((store.log_id(), before), (log_id, expected));
     assert_eq!(

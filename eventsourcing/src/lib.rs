@@ -77,29 +77,33 @@
 
 pub mod prelude;
 
-pub use eventsourcing_core::{Aggregate, Fold, Misplaced};
-pub use eventsourcing_core::{Event, EventRef, EventType, IntoEvents, Metadata, Recorded};
-pub use eventsourcing_core::{Guard, Id, ParseIdError, Root};
+pub use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent};
+pub use eventsourcing_core::{Event, EventRef, EventType, IntoEvents, Metadata, RecordedEvent};
+pub use eventsourcing_core::{Id, ParseIdError, Root, StreamGuard};
 
 #[cfg(feature = "derive")]
 pub use eventsourcing_core::event;
 
-pub use eventsourcing_core::{AppError, Application, IdPage, Ids, Rejected, RetryPolicy, Save};
+pub use eventsourcing_core::{
+    Application, ApplicationError, CommandError, IdPage, RetryPolicy, RootIds, Saveable,
+};
 pub use eventsourcing_core::{Clock, IdSource, RandomIds, SystemClock};
-pub use eventsourcing_core::{Decoded, Former};
+pub use eventsourcing_core::{DecodedEvents, LegacyEvent};
 
 #[cfg(feature = "zstd")]
 pub use eventsourcing_core::Compression;
 pub use eventsourcing_core::{Codec, CodecError, VALUE_DEPTH_MAX};
 
-pub use eventsourcing_core::{Due, Policy, TIMER_KEY_BYTES_MAX, Timers, Work};
-pub use eventsourcing_core::{LogPages, Stop, Subscription};
+pub use eventsourcing_core::{Due, Policy, TIMER_KEY_BYTES_MAX, Timers, UnitOfWork};
+pub use eventsourcing_core::{LogPages, Subscription, SubscriptionHandle};
 pub use eventsourcing_core::{
     Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx, values,
 };
 
 pub use eventsourcing_core::{Applications, Definition, Follower, System, SystemError};
-pub use eventsourcing_core::{OnFailure, Runner, Running, Stores, SystemBuilder};
+pub use eventsourcing_core::{
+    DEFAULT_TIMEOUT, OnFailure, Runner, RunningSystem, Stores, SystemBuilder,
+};
 
 pub mod store;
 

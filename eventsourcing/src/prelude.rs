@@ -12,17 +12,17 @@ pub use crate::{Aggregate, Event, Id, Root};
 #[doc(no_inline)]
 pub use crate::store::{CommandId, Position, StoreError, Version};
 #[doc(no_inline)]
-pub use crate::{AppError, Application, Metadata, Receipt, Recorded, Rejected};
+pub use crate::{Application, ApplicationError, CommandError, Metadata, Receipt, RecordedEvent};
 
 #[doc(no_inline)]
 pub use crate::sql::SqlError;
 #[doc(no_inline)]
-pub use crate::{Due, Policy, Timers, Work};
+pub use crate::{Due, Policy, Timers, UnitOfWork};
 #[doc(no_inline)]
 pub use crate::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx, values};
 
 #[doc(no_inline)]
-pub use crate::{OnFailure, Runner, Running, Stores, System, SystemError};
+pub use crate::{DEFAULT_TIMEOUT, OnFailure, Runner, RunningSystem, Stores, System, SystemError};
 
 #[cfg(feature = "postgres")]
 #[doc(no_inline)]

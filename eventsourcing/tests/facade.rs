@@ -89,9 +89,13 @@ impl From<Application> for Ledgers {
 }
 
 impl Policy<Account> for Ledgers {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Account>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let by = match event.payload {
             AccountEvent::Opened { .. } => return Ok(()),
             AccountEvent::Credited { amount } => amount,
@@ -109,7 +113,7 @@ impl Timers for Ledgers {
     type Timer = i64;
     type Error = Infallible;
 
-    async fn due(&self, _: &Due<i64>, _: &mut Work) -> Result<(), Infallible> {
+    async fn due(&self, _: &Due<i64>, _: &mut UnitOfWork) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -133,7 +137,11 @@ impl SqlReadModel for Movements {
 impl SqlProjection<Account> for Movements {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
         let sql = "INSERT INTO {movements} (position, name, account) VALUES ($1, $2, $3)";
         tx.execute(
             sql,
@@ -150,7 +158,7 @@ struct Counter;
 impl Projection<Account> for Counter {
     type Error = Infallible;
 
-    async fn project(&self, _: &Recorded<Account>) -> Result<(), Infallible> {
+    async fn project(&self, _: &RecordedEvent<Account>) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -168,7 +176,7 @@ struct Bank {
 }
 
 /// Opens an account, moves money, and looks at all that follows from it. Returns the account.
-async fn one_day(bank: &Running<Bank>) -> Result<Id<Account>, Box<dyn Error>> {
+async fn one_day(bank: &RunningSystem<Bank>) -> Result<Id<Account>, Box<dyn Error>> {
     let opened = || {
         Ok::<_, Infallible>(AccountEvent::Opened {
             owner: "Alice".to_owned(),
@@ -190,10 +198,10 @@ async fn one_day(bank: &Running<Bank>) -> Result<Id<Account>, Box<dyn Error>> {
         .update(alice, |account| account.debit(3))
         .await;
     assert!(
-        matches!(refused, Err(Rejected::Domain(InsufficientFunds))),
+        matches!(refused, Err(CommandError::Rejected(InsufficientFunds))),
         "{refused:?}"
     );
-    bank.settled().await?;
+    bank.wait_until_caught_up().await?;
     assert_eq!(bank.ledger.0.load(general()).await?.sum, 2);
     let rows = bank
         .movements

@@ -1,7 +1,7 @@
 //! [`AccountService`]: open accounts, move money.
 
 use derive_more::{Deref, From};
-use eventsourcing::{Application, Id, Receipt, Rejected};
+use eventsourcing::{Application, CommandError, Id, Receipt};
 
 use crate::domain::{BankError, Money, account::Account};
 
@@ -10,10 +10,10 @@ use crate::domain::{BankError, Money, account::Account};
 pub struct AccountService(Application);
 
 /// Where the movement is recorded, or why there was none.
-type Moved = Result<Receipt, Rejected<BankError>>;
+type Moved = Result<Receipt, CommandError<BankError>>;
 
 impl AccountService {
-    pub async fn open(&self, owner: &str) -> Result<Id<Account>, Rejected<BankError>> {
+    pub async fn open(&self, owner: &str) -> Result<Id<Account>, CommandError<BankError>> {
         self.create(|| Account::open(owner)).await
     }
     pub async fn credit(&self, id: Id<Account>, amount: Money) -> Moved {
@@ -25,7 +25,7 @@ impl AccountService {
     /// Moves money from one account to another, in one append: both or neither.
     pub async fn transfer(&self, from: Id<Account>, to: Id<Account>, amount: Money) -> Moved {
         if from == to {
-            return Err(Rejected::Domain(BankError::SameAccount));
+            return Err(CommandError::Rejected(BankError::SameAccount));
         }
         self.update_all((from, to), |(from, to)| {
             from.execute(|account| account.debit(amount))?;

@@ -3,7 +3,7 @@
 use derive_more::{Deref, From};
 use eventsourcing::sql::{Row, SqlError};
 use eventsourcing::store::{Position, Version};
-use eventsourcing::{Id, ReadModel, Recorded, SqlProjection, SqlReadModel, Table, Tx, values};
+use eventsourcing::{Id, ReadModel, RecordedEvent, SqlProjection, SqlReadModel, Table, Tx, values};
 use jiff::Timestamp;
 
 use super::{cents, money, rows_at_most};
@@ -40,7 +40,11 @@ impl SqlReadModel for ActivityFeed {
 impl SqlProjection<Account> for ActivityFeed {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
         let (owner, amount) = match &event.payload {
             AccountEvent::Opened { owner } => (Some(owner), None),
             AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => {
@@ -49,7 +53,7 @@ impl SqlProjection<Account> for ActivityFeed {
         };
         let sql = "INSERT INTO {activity} (position, account, version, name, recorded_at, owner, amount) \
                    VALUES ($1, $2, $3, $4, $5, $6, $7)";
-        let Recorded {
+        let RecordedEvent {
             position,
             aggregate_id,
             version,

@@ -1,7 +1,7 @@
 //! [`LedgerService`]: the bookkeeper.
 
 use derive_more::{Deref, From};
-use eventsourcing::{AppError, Application, Id, Policy, Recorded, Work};
+use eventsourcing::{Application, ApplicationError, Id, Policy, RecordedEvent, UnitOfWork};
 
 use crate::domain::account::{Account, AccountEvent};
 use crate::domain::ledger::{GENERAL, Ledger, LedgerEvent};
@@ -11,9 +11,13 @@ use crate::domain::ledger::{GENERAL, Ledger, LedgerEvent};
 pub struct LedgerService(Application);
 
 impl Policy<Account> for LedgerService {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Account>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let amount = match event.payload {
             AccountEvent::Opened { .. } => return Ok(()),
             AccountEvent::Credited { amount } => amount,

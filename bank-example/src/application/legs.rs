@@ -1,6 +1,6 @@
 //! What the accounts do about transfers in steps: take money, say whether it may come, and put it where it belongs.
 
-use eventsourcing::{AppError, Id, Policy, Recorded, Rejected, Work};
+use eventsourcing::{ApplicationError, CommandError, Id, Policy, RecordedEvent, UnitOfWork};
 
 use super::accounts::AccountService;
 use crate::domain::account::Account;
@@ -8,9 +8,13 @@ use crate::domain::transfer::{Leg, Order, Side, Transfer, TransferEvent};
 use crate::domain::{BankError, Money};
 
 impl Policy<Transfer> for AccountService {
-    type Error = Rejected<BankError>;
+    type Error = CommandError<BankError>;
 
-    async fn react(&self, event: &Recorded<Transfer>, work: &mut Work) -> Result<(), Self::Error> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Transfer>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Self::Error> {
         let transfer = event.aggregate_id;
         match &event.payload {
             TransferEvent::Requested { order } => {
@@ -39,7 +43,7 @@ impl Policy<Transfer> for AccountService {
 }
 
 /// Takes the money, or says why not.
-async fn debit(order: &Order, work: &mut Work) -> Result<Option<String>, AppError> {
+async fn debit(order: &Order, work: &mut UnitOfWork) -> Result<Option<String>, ApplicationError> {
     Ok(match work.find(order.from).await? {
         None => Some(no_account(order.from)),
         Some(account) => account
@@ -53,15 +57,15 @@ async fn debit(order: &Order, work: &mut Work) -> Result<Option<String>, AppErro
 async fn credit(
     id: Id<Account>,
     amount: Money,
-    work: &mut Work,
-) -> Result<(), Rejected<BankError>> {
+    work: &mut UnitOfWork,
+) -> Result<(), CommandError<BankError>> {
     work.load(id)
         .await?
         .execute(|account| account.credit(amount))
-        .map_err(Rejected::Domain)
+        .map_err(CommandError::Rejected)
 }
 
-fn answer(transfer: Id<Transfer>, side: Side, refusal: Option<String>, work: &mut Work) {
+fn answer(transfer: Id<Transfer>, side: Side, refusal: Option<String>, work: &mut UnitOfWork) {
     work.create(
         Leg::id(transfer, side),
         Leg::answer(transfer, side, refusal),

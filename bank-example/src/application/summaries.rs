@@ -3,7 +3,7 @@
 use derive_more::{Deref, From};
 use eventsourcing::sql::{Row, SqlError};
 use eventsourcing::store::{Position, Version};
-use eventsourcing::{Id, ReadModel, Recorded, SqlProjection, SqlReadModel, Table, Tx, values};
+use eventsourcing::{Id, ReadModel, RecordedEvent, SqlProjection, SqlReadModel, Table, Tx, values};
 use jiff::Timestamp;
 
 use super::{cents, money, rows_at_most};
@@ -71,7 +71,11 @@ impl SqlReadModel for AccountSummaries {
 impl SqlProjection<Account> for AccountSummaries {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
         let change = match &event.payload {
             AccountEvent::Opened { owner } => {
                 let sql = "INSERT INTO {account_summaries} \

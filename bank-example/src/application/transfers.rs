@@ -3,14 +3,16 @@
 use std::time::Duration;
 
 use derive_more::{Deref, From};
-use eventsourcing::{AppError, Application, Due, Id, Policy, Recorded, Rejected, Timers, Work};
+use eventsourcing::{
+    Application, ApplicationError, CommandError, Due, Id, Policy, RecordedEvent, Timers, UnitOfWork,
+};
 use jiff::Timestamp;
 
 use crate::domain::BankError;
 use crate::domain::transfer::{Leg, LegEvent, Order, Side, Transfer, TransferEvent};
 
 /// How long the second bank may take to answer before the money goes back.
-pub const TIME_OUT: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Leads transfers in steps. Derefs to its application, for all that only reads.
 #[derive(Debug, Deref, From)]
@@ -18,15 +20,19 @@ pub struct TransferService(Application);
 
 impl TransferService {
     /// Begins a transfer. What becomes of it the banks decide.
-    pub async fn request(&self, order: Order) -> Result<Id<Transfer>, Rejected<BankError>> {
+    pub async fn request(&self, order: Order) -> Result<Id<Transfer>, CommandError<BankError>> {
         self.create(|| Transfer::request(order)).await
     }
 }
 
 impl Policy<Leg> for TransferService {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Leg>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Leg>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         match event.payload.clone() {
             LegEvent::Agreed { transfer, side } => {
                 hear(transfer, side, None, event.recorded_at, work).await
@@ -46,8 +52,8 @@ pub async fn hear(
     side: Side,
     refusal: Option<String>,
     at: Timestamp,
-    work: &mut Work,
-) -> Result<(), AppError> {
+    work: &mut UnitOfWork,
+) -> Result<(), ApplicationError> {
     let transfer = work.load(id).await?;
     let Some(decision) = transfer.answer(side, refusal) else {
         return Ok(());
@@ -55,7 +61,7 @@ pub async fn hear(
     let is_debited = matches!(decision, TransferEvent::Debited { .. });
     transfer.record(decision);
     match is_debited {
-        true => work.schedule(at + TIME_OUT, id, &id),
+        true => work.schedule(at + TIMEOUT, id, &id),
         false => work.cancel(id),
     }
     Ok(())
@@ -63,9 +69,13 @@ pub async fn hear(
 
 impl Timers for TransferService {
     type Timer = Id<Transfer>;
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn due(&self, timer: &Due<Id<Transfer>>, work: &mut Work) -> Result<(), AppError> {
+    async fn due(
+        &self,
+        timer: &Due<Id<Transfer>>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let transfer = work.load(timer.payload).await?;
         transfer.record(transfer.time_out());
         Ok(())

@@ -11,7 +11,7 @@ use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::archive::{self, ArchiveError, Exported, Imported, Progress, Stage};
 use eventsourcing::store::EventStore;
-use eventsourcing::{OnFailure, Runner, Running};
+use eventsourcing::{OnFailure, Runner, RunningSystem};
 use indicatif::ProgressBar;
 use serde_json::json;
 
@@ -155,7 +155,7 @@ async fn check(store: &str, done: &str) -> Result<Output, Failure> {
         .with_on_failure_default(OnFailure::Park)
         .start()
         .await?;
-    bank.settled().await?;
+    bank.wait_until_caught_up().await?;
     let verified = verify::run(&bank, false).await?;
     let agrees = ledger_agrees(&bank).await?;
     let stopped = stopped(bank).await;
@@ -167,7 +167,9 @@ async fn check(store: &str, done: &str) -> Result<Output, Failure> {
 }
 
 /// The ledger has what the accounts have, unless events wait for it.
-async fn ledger_agrees(bank: &Running<EventSourcedBank>) -> Result<Result<(), Failure>, Failure> {
+async fn ledger_agrees(
+    bank: &RunningSystem<EventSourcedBank>,
+) -> Result<Result<(), Failure>, Failure> {
     let has_parked = bank
         .health()
         .await?

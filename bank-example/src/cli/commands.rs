@@ -9,7 +9,7 @@ use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::transfer::Order;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{LogQuery, Position, StoredEvent};
-use eventsourcing::{AppError, Id, Receipt, Root, Running};
+use eventsourcing::{ApplicationError, Id, Receipt, Root, RunningSystem};
 use serde_json::json;
 
 pub(crate) use super::args::Checked;
@@ -20,14 +20,14 @@ use super::output::{self, Output, cents};
 use super::stop::Stop;
 use super::{parked, rebuild, restored, transfers, verify};
 
-type Bank = Running<EventSourcedBank>;
+type Bank = RunningSystem<EventSourcedBank>;
 
 /// How many events or ids are read at once.
 const PAGE: usize = 1_000;
 /// How long followers are given before it is shown where they are.
 const TIME_TO_SETTLE: Duration = Duration::from_secs(5);
 /// How long the ledger may take to hear of a movement, and a transfer in steps to end.
-pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
 impl Checked {
     /// Returns `true` if the command makes a store where there is none. A movement takes an account, which a new store
@@ -198,16 +198,16 @@ impl Checked {
             }
             Self::Parked(command) => {
                 // Whatever keeps other followers from settling is not what is asked for.
-                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
+                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.wait_until_caught_up()).await;
                 command.run(bank).await
             }
             Self::Followers => {
                 // How far they get says as much as whether they get there.
-                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
+                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.wait_until_caught_up()).await;
                 Ok(output::followers(&bank.health().await?))
             }
             Self::Verify { contents } => {
-                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
+                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.wait_until_caught_up()).await;
                 verify::run(bank, contents).await
             }
             Self::Rebuild { name } => rebuild::run(bank, &name, stop).await,
@@ -227,11 +227,11 @@ impl Checked {
 /// Waits until what is shown is up to date. Returns a warning if it is not after a while: an append of somebody else that
 /// hangs holds back the log.
 async fn settled(bank: &Bank) -> Result<Option<String>, Failure> {
-    match tokio::time::timeout(PATIENCE, bank.settled()).await {
+    match tokio::time::timeout(TIMEOUT, bank.wait_until_caught_up()).await {
         Ok(settled) => Ok(settled.map(|()| None)?),
         Err(_) => Ok(Some(format!(
             "what is shown is not up to date: followers have not caught up within {} s; see: bank-example followers",
-            PATIENCE.as_secs()
+            TIMEOUT.as_secs()
         ))),
     }
 }
@@ -245,7 +245,9 @@ async fn moved(
     what: &str,
 ) -> Result<Output, Failure> {
     // It is recorded, whatever becomes of the ledger: an error would invite a second try.
-    let heard_of = stop.or(bank.after(&receipt, "ledger", PATIENCE), "").await;
+    let heard_of = stop
+        .or(bank.wait_for(&receipt, "ledger", TIMEOUT), "")
+        .await;
     let mut accounts = Vec::new();
     for id in ids {
         let loaded = bank.accounts.load(*id).await.map_err(Failure::from);
@@ -271,7 +273,7 @@ pub(super) fn shown(accounts: &[Root<Account>], what: &str) -> Output {
     Output::new(format!("{what}\n\n{text}"), json)
 }
 
-pub(super) async fn ledger(bank: &Bank) -> Result<Option<Root<Ledger>>, AppError> {
+pub(super) async fn ledger(bank: &Bank) -> Result<Option<Root<Ledger>>, ApplicationError> {
     bank.ledger.find(Id::named(GENERAL)).await
 }
 
@@ -279,7 +281,7 @@ pub(super) async fn log(
     bank: &Bank,
     mut after: Position,
     limit: usize,
-) -> Result<Vec<StoredEvent>, AppError> {
+) -> Result<Vec<StoredEvent>, ApplicationError> {
     let mut events = Vec::new();
     while events.len() < limit {
         let wanted = PAGE.min(limit - events.len());

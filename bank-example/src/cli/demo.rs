@@ -7,7 +7,7 @@ use bank_example::domain::transfer::{Order, State};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{LogQuery, Position};
-use eventsourcing::{Aggregate, Id, Running};
+use eventsourcing::{Aggregate, Id, RunningSystem};
 use serde_json::json;
 
 use super::commands;
@@ -16,13 +16,13 @@ use super::output::{self, Output, cents};
 use super::stop::Stop;
 use super::transfers;
 
-type Bank = Running<EventSourcedBank>;
+type Bank = RunningSystem<EventSourcedBank>;
 
 pub(crate) async fn run(bank: &Bank, stop: &Stop) -> Result<Output, Failure> {
-    bank.settled().await?;
+    bank.wait_until_caught_up().await?;
     let before = bank.ledger.store().head().await?;
     let ids = a_day(bank, stop).await?;
-    bank.settled().await?;
+    bank.wait_until_caught_up().await?;
     let growth = growth(bank, before, &ids).await?;
     let expected = Growth {
         balance: Money::new(50_00, 2),

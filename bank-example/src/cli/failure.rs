@@ -9,7 +9,7 @@ use bank_example::domain::BankError;
 use bank_example::stores::OpenError;
 use eventsourcing::sql::SqlError;
 use eventsourcing::store::StoreError;
-use eventsourcing::{AppError, Rejected, SystemError};
+use eventsourcing::{ApplicationError, CommandError, SystemError};
 
 use super::console;
 use super::stop::Signal;
@@ -128,20 +128,20 @@ impl From<SqlError> for Failure {
     }
 }
 
-impl From<AppError> for Failure {
-    fn from(error: AppError) -> Self {
+impl From<ApplicationError> for Failure {
+    fn from(error: ApplicationError) -> Self {
         match error {
-            AppError::Store(error) => error.into(),
+            ApplicationError::Store(error) => error.into(),
             error => Self::Refused(one_line(&error)),
         }
     }
 }
 
-impl From<Rejected<BankError>> for Failure {
-    fn from(rejected: Rejected<BankError>) -> Self {
+impl From<CommandError<BankError>> for Failure {
+    fn from(rejected: CommandError<BankError>) -> Self {
         match rejected {
-            Rejected::Domain(refusal) => Self::Refused(refusal.to_string()),
-            Rejected::App(error) => error.into(),
+            CommandError::Rejected(refusal) => Self::Refused(refusal.to_string()),
+            CommandError::Application(error) => error.into(),
         }
     }
 }

@@ -11,7 +11,7 @@ use bank_example::system::EventSourcedBank;
 use bank_example::web::State;
 use bank_example::web::api::{KEY_BYTES_MAX, in_process};
 use eventsourcing::store::{Position, Version};
-use eventsourcing::{Id, Root, Running};
+use eventsourcing::{Id, Root, RunningSystem};
 use serde_json::{Value, json};
 
 use super::commands::shown;
@@ -20,7 +20,7 @@ use super::output::{Output, cents};
 use super::stop::Stop;
 use super::transfers;
 
-type Bank = Running<EventSourcedBank>;
+type Bank = RunningSystem<EventSourcedBank>;
 
 /// Who carries out commands with a key, as the metadata of their events say.
 const ACTOR: &str = "command line";

@@ -32,7 +32,7 @@ use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use clap::Parser as _;
 use eventsourcing::store::Position;
-use eventsourcing::{Codec, OnFailure, Runner, Running, Stores, SystemError};
+use eventsourcing::{Codec, OnFailure, Runner, RunningSystem, Stores, SystemError};
 
 use args::{BankCommand, Cli, Command};
 use commands::Checked;
@@ -227,7 +227,7 @@ async fn opened(
 }
 
 /// Stops the followers of a bank.
-async fn stopped(bank: Running<EventSourcedBank>) -> Result<(), SystemError> {
+async fn stopped(bank: RunningSystem<EventSourcedBank>) -> Result<(), SystemError> {
     let late = |_| {
         Err(SystemError::Invalid {
             reason: "the followers did not stop in time".to_owned(),

@@ -8,7 +8,7 @@ use bank_example::domain::{Money, ZERO};
 use comfy_table::{CellAlignment, Table, presets};
 use eventsourcing::store::{StoreError, StoredEvent};
 use eventsourcing::system::{FollowerHealth, Health};
-use eventsourcing::{Codec, Recorded, Root, SystemError};
+use eventsourcing::{Codec, RecordedEvent, Root, SystemError};
 use serde_json::{Value, json};
 
 use super::failure::{Failure, one_line};
@@ -177,8 +177,8 @@ pub(crate) fn ledger(ledger: Option<&Ledger>) -> Output {
     )
 }
 
-pub(crate) fn history(history: &[Recorded<Account>]) -> Output {
-    let row = |event: &Recorded<Account>| {
+pub(crate) fn history(history: &[RecordedEvent<Account>]) -> Output {
+    let row = |event: &RecordedEvent<Account>| {
         let (name, detail) = movement(&event.payload);
         vec![
             event.version.to_string(),
@@ -192,7 +192,7 @@ pub(crate) fn history(history: &[Recorded<Account>]) -> Output {
         &[0, 2],
         history.iter().map(row),
     );
-    let json = |event: &Recorded<Account>| {
+    let json = |event: &RecordedEvent<Account>| {
         json!({
             "name": event.name(),
             "version": event.version,

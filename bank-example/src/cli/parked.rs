@@ -5,14 +5,14 @@ use clap::Subcommand;
 use eventsourcing::system::{
     Parked, ParkedTimer, ParkingAction, ParkingRecord, Retried, TimerRecord,
 };
-use eventsourcing::{Running, SystemError};
+use eventsourcing::{RunningSystem, SystemError};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::failure::Failure;
 use super::output::{Output, table};
 
-type Bank = Running<EventSourcedBank>;
+type Bank = RunningSystem<EventSourcedBank>;
 
 /// What can be done about parked events.
 #[derive(Subcommand)]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bank_example::system::EventSourcedBank;
 use eventsourcing::system::{Build, BuildState};
-use eventsourcing::{Running, SystemError};
+use eventsourcing::{RunningSystem, SystemError};
 use serde_json::json;
 
 use super::failure::Failure;
@@ -16,7 +16,7 @@ use super::{console, progress};
 const DRAW_INTERVAL: Duration = Duration::from_millis(100);
 
 pub(super) async fn run(
-    bank: &Running<EventSourcedBank>,
+    bank: &RunningSystem<EventSourcedBank>,
     name: &str,
     stop: &Stop,
 ) -> Result<Output, Failure> {

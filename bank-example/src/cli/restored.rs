@@ -5,7 +5,7 @@ use std::time::Duration;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::store::Position;
 use eventsourcing::system::AcceptedLog;
-use eventsourcing::{Running, SystemError};
+use eventsourcing::{RunningSystem, SystemError};
 use serde_json::json;
 
 use super::failure::Failure;
@@ -15,7 +15,7 @@ use super::output::Output;
 const TIME_TO_SETTLE: Duration = Duration::from_secs(5);
 
 pub(super) async fn accept(
-    bank: &Running<EventSourcedBank>,
+    bank: &RunningSystem<EventSourcedBank>,
     follower: &str,
     kept: Position,
 ) -> Result<Output, Failure> {
@@ -27,7 +27,7 @@ pub(super) async fn accept(
             error => error.into(),
         })?;
     // Other followers may have stopped as well, and wait for the same command.
-    let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.settled()).await;
+    let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.wait_until_caught_up()).await;
     Ok(shown(follower, &accepted))
 }
 

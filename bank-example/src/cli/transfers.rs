@@ -5,15 +5,15 @@ use std::time::Duration;
 use bank_example::domain::transfer::{Order, State, Transfer};
 use bank_example::system::EventSourcedBank;
 use eventsourcing::store::Position;
-use eventsourcing::{Id, Root, Running};
+use eventsourcing::{Id, Root, RunningSystem};
 use serde_json::{Value, json};
 
-use super::commands::PATIENCE;
+use super::commands::TIMEOUT;
 use super::failure::Failure;
 use super::output::{Output, cents, table};
 use super::stop::Stop;
 
-type Bank = Running<EventSourcedBank>;
+type Bank = RunningSystem<EventSourcedBank>;
 
 /// How often it is looked how far a transfer is.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -36,10 +36,10 @@ pub(super) async fn end(
         while !bank.transfers.load(id).await?.has_ended() {
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        Ok::<_, Failure>(bank.settled().await?)
+        Ok::<_, Failure>(bank.wait_until_caught_up().await?)
     };
     let looked = async {
-        stop.or(tokio::time::timeout(PATIENCE, ended), "")
+        stop.or(tokio::time::timeout(TIMEOUT, ended), "")
             .await?
             .unwrap_or(Ok(()))?;
         Ok(bank.transfers.load(id).await?)

@@ -1,7 +1,7 @@
 //! Whether everything has reached everybody, once.
 
 use bank_example::system::EventSourcedBank;
-use eventsourcing::Running;
+use eventsourcing::RunningSystem;
 use eventsourcing::system::{
     ContentsVerification, Difference, EventPlace, Finding, FollowerVerification, Verification,
 };
@@ -12,7 +12,7 @@ use super::output::{Output, table};
 use super::progress;
 
 pub(super) async fn run(
-    bank: &Running<EventSourcedBank>,
+    bank: &RunningSystem<EventSourcedBank>,
     contents: bool,
 ) -> Result<Output, Failure> {
     let bar = progress::bar("");

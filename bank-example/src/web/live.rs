@@ -14,7 +14,7 @@ use axum::response::sse::Event;
 use axum::response::{IntoResponse, Sse};
 use axum::routing::get;
 use eventsourcing::store::{EventStore, Name, Position, Receipt, StoreError};
-use eventsourcing::{ReadModel, Running, SystemError};
+use eventsourcing::{ReadModel, RunningSystem, SystemError};
 use futures_util::stream::{self, Stream};
 use tokio::sync::watch;
 
@@ -22,7 +22,7 @@ use super::State;
 use crate::system::EventSourcedBank;
 
 /// How long the followers are given before pages are told all the same.
-const PATIENCE: Duration = Duration::from_millis(300);
+const TIMEOUT: Duration = Duration::from_millis(300);
 /// How often at most pages are told.
 const PULSE: Duration = Duration::from_millis(100);
 /// How soon it is tried again when the store does not answer.
@@ -43,7 +43,7 @@ pub(super) fn router() -> Router<State> {
 
 impl Live {
     /// Watches the log in a task of its own, until nobody is interested any more.
-    pub(super) fn watch(bank: &Running<EventSourcedBank>) -> Self {
+    pub(super) fn watch(bank: &RunningSystem<EventSourcedBank>) -> Self {
         let (sender, changes) = watch::channel(Position::ZERO);
         let watcher = Watcher {
             store: Arc::clone(bank.accounts.store()),
@@ -107,12 +107,12 @@ impl Watcher {
         let receipt = Receipt::at(self.store.log_id(), head);
         let [activity, summaries] = &self.read_models;
         let (activity, summaries, ledger) = tokio::join!(
-            activity.after_within(&receipt, PATIENCE),
-            summaries.after_within(&receipt, PATIENCE),
-            tokio::time::timeout(PATIENCE, self.ledger_at(head)),
+            activity.wait_for(&receipt, TIMEOUT),
+            summaries.wait_for(&receipt, TIMEOUT),
+            tokio::time::timeout(TIMEOUT, self.ledger_at(head)),
         );
         let is_late =
-            |waited: Result<(), SystemError>| matches!(waited, Err(SystemError::Late { .. }));
+            |waited: Result<(), SystemError>| matches!(waited, Err(SystemError::TimedOut { .. }));
         is_late(activity) || is_late(summaries) || ledger.is_err()
     }
 

@@ -17,7 +17,7 @@ use axum::http::StatusCode;
 use axum::middleware::from_fn;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use eventsourcing::Running;
+use eventsourcing::RunningSystem;
 
 pub use security::{NotAnOrigin, Origin, Password, Settings};
 pub use serve::{ServeError, serve};
@@ -30,7 +30,7 @@ use security::Secret;
 #[derive(Clone, Debug)]
 pub struct State {
     /// The bank, with its followers.
-    pub bank: Arc<Running<EventSourcedBank>>,
+    pub bank: Arc<RunningSystem<EventSourcedBank>>,
     live: Live,
     secret: Secret,
 }
@@ -38,7 +38,7 @@ pub struct State {
 impl State {
     /// Must be called within a runtime: a task begins to watch the log, and ends when the last clone is gone.
     #[must_use]
-    pub fn new(bank: Arc<Running<EventSourcedBank>>) -> Self {
+    pub fn new(bank: Arc<RunningSystem<EventSourcedBank>>) -> Self {
         let secret = Settings::loopback().secret(bank.accounts.store().log_id());
         Self {
             live: Live::watch(&bank),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use eventsourcing::{Running, SystemError};
+use eventsourcing::{RunningSystem, SystemError};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
@@ -46,7 +46,7 @@ pub enum ServeError {
 /// [`ServeError::Open`]: others can reach the listener and no password is set; nobody was served.
 /// [`ServeError::Socket`], [`ServeError::System`].
 pub async fn serve(
-    bank: Running<EventSourcedBank>,
+    bank: RunningSystem<EventSourcedBank>,
     listener: TcpListener,
     settings: &Settings,
     shutdown: impl Future<Output = ()> + Send + 'static,

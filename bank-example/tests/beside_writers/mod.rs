@@ -20,7 +20,7 @@ use bank_example::web::{self, Settings, State};
 use eventsourcing::postgres::PostgresStore;
 use eventsourcing::store::{EventStore, Name, Position};
 use eventsourcing::testing::Seed;
-use eventsourcing::{Application, Id, Receipt, Running};
+use eventsourcing::{Application, Id, Receipt, RunningSystem};
 use serde_json::json;
 
 use crate::support::http::{get, post};
@@ -38,11 +38,11 @@ const HOLDERS: usize = 4;
 const HELD_MILLISECONDS_MAX: u64 = 60;
 /// How long a process that appends rests in between, so that followers on a busy machine keep up.
 const PAUSE: Duration = Duration::from_millis(10);
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 /// What is waited for: a policy, and two read models.
 const FOLLOWERS: [&str; 3] = ["ledger", "activity", "summaries"];
 
-type Bank = Running<EventSourcedBank>;
+type Bank = RunningSystem<EventSourcedBank>;
 
 /// Killed when it is dropped.
 struct Process(Child);
@@ -193,9 +193,11 @@ async fn early_of(bank: &Arc<Bank>, calls: u64) -> u64 {
                     .expect("a credit");
                 let follower = FOLLOWERS[number % FOLLOWERS.len()];
                 if number.is_multiple_of(29) {
-                    bank.settled().await.expect("all followers get there");
+                    bank.wait_until_caught_up()
+                        .await
+                        .expect("all followers get there");
                 } else {
-                    bank.after(&receipt, follower, PATIENCE)
+                    bank.wait_for(&receipt, follower, TIMEOUT)
                         .await
                         .expect("it gets there");
                 }
@@ -272,7 +274,9 @@ async fn a_request_that_waits_for_read_models_is_not_answered_before_they_show_i
     let place = Place::postgres();
     let bank = Arc::new(open(place.url()).await);
     let account = bank.accounts.open("Alice").await.expect("an account");
-    bank.settled().await.expect("all followers get there");
+    bank.wait_until_caught_up()
+        .await
+        .expect("all followers get there");
     let router: Router = web::router(State::new(Arc::clone(&bank)), &Settings::default());
     let mut holder = Holder::start(&place);
     holder.begin();

@@ -18,13 +18,13 @@ use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{LogQuery, Position};
 use eventsourcing::testing::Seed;
-use eventsourcing::{Codec, Compression, Id, Runner, Running, Stores};
+use eventsourcing::{Codec, Compression, Id, Runner, RunningSystem, Stores};
 use serde_json::Value;
 use support::serving::Server;
 use support::{Place, assert_consistent, money};
 
 /// The encodings that a bank may write by.
-async fn bank(stores: &Stores, encoding: usize) -> Running<EventSourcedBank> {
+async fn bank(stores: &Stores, encoding: usize) -> RunningSystem<EventSourcedBank> {
     let builder = EventSourcedBank::builder(stores.clone()).with_runner(Runner::inline());
     let everything = Compression::zstd().above_bytes(0);
     let builder = match encoding {

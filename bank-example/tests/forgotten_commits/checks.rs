@@ -7,7 +7,7 @@ use bank_example::domain::account::{Account, AccountEvent};
 use bank_example::domain::{Money, ZERO};
 use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{EventStore, LogQuery, Position, StoredEvent};
-use eventsourcing::{Id, Recorded, Running};
+use eventsourcing::{Id, RecordedEvent, RunningSystem};
 use uuid::Uuid;
 
 use crate::process::{Acknowledged, Process, Told};
@@ -29,7 +29,9 @@ pub(crate) async fn accounts_opened(url: &str) -> Vec<Id<Account>> {
             .expect("a credit");
         accounts.push(id);
     }
-    bank.settled().await.expect("the followers settle");
+    bank.wait_until_caught_up()
+        .await
+        .expect("the followers settle");
     bank.stop().await.expect("a graceful end");
     drop(store);
     accounts
@@ -55,7 +57,7 @@ pub(crate) async fn accounts_of(store: &dyn EventStore) -> Vec<StoredEvent> {
 }
 
 /// The events of all accounts, as the bank reads them.
-async fn history_of(bank: &Running<EventSourcedBank>) -> Vec<Recorded<Account>> {
+async fn history_of(bank: &RunningSystem<EventSourcedBank>) -> Vec<RecordedEvent<Account>> {
     let mut query = LogQuery::after(Position::ZERO)
         .limit(1_000)
         .categories(["Account"]);
@@ -75,7 +77,7 @@ async fn history_of(bank: &Running<EventSourcedBank>) -> Vec<Recorded<Account>> 
 }
 
 /// No account was ever below zero: each debit was decided on what the log says.
-fn assert_never_below_zero(log: &[Recorded<Account>]) {
+fn assert_never_below_zero(log: &[RecordedEvent<Account>]) {
     let mut balances: BTreeMap<Uuid, Money> = BTreeMap::new();
     for event in log {
         let balance = balances.entry(event.aggregate_id.as_uuid()).or_insert(ZERO);

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use crate::checks::{Outcome, accounts_opened, check};
 use crate::process::{Process, State};
 use crate::support::money;
-use crate::{ONE_AT_A_TIME, PATIENCE, PROCESSES, RECOVERY_MAX, now, open, rounds};
+use crate::{ONE_AT_A_TIME, PROCESSES, RECOVERY_MAX, TIMEOUT, now, open, rounds};
 
 /// The ways in which a backup comes to the place of the file.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -109,7 +109,7 @@ impl Place {
             Restore::BySqlite => {
                 let from = rusqlite::Connection::open(&self.backup).expect("a connection");
                 let mut to = rusqlite::Connection::open(self.file()).expect("a connection");
-                to.busy_timeout(PATIENCE).expect("a timeout");
+                to.busy_timeout(TIMEOUT).expect("a timeout");
                 let restoring = rusqlite::backup::Backup::new(&from, &mut to).expect("a backup");
                 let pause = Duration::from_millis(1);
                 restoring
@@ -328,8 +328,8 @@ async fn what_waits_for_a_lost_file_ends_and_says_so() {
     let second = Duration::from_secs(1);
     let waits = async {
         tokio::join!(
-            bank.after(&receipt, "ledger", PATIENCE),
-            bank.settled(),
+            bank.wait_for(&receipt, "ledger", TIMEOUT),
+            bank.wait_until_caught_up(),
             events.next(),
             async {
                 tokio::time::sleep(second / 4).await;

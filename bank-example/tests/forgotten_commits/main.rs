@@ -28,7 +28,7 @@ use bank_example::system::EventSourcedBank;
 use eventsourcing::postgres::{Durability, PostgresOptions};
 use eventsourcing::sqlite::SqliteStore;
 use eventsourcing::store::{EventStore, StoreError};
-use eventsourcing::{Runner, Running, Stores, SystemError};
+use eventsourcing::{Runner, RunningSystem, Stores, SystemError};
 use tokio::sync::Mutex;
 
 const CHILD: &str = "BANK_TEST_CHILD";
@@ -43,7 +43,7 @@ const LEASE: Duration = Duration::from_millis(500);
 /// served.
 const RECOVERY_MAX: Duration = Duration::from_secs(5);
 /// A process that says nothing for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Two storms at once would measure how busy the machine is.
 static ONE_AT_A_TIME: Mutex<()> = Mutex::const_new(());
@@ -73,13 +73,13 @@ async fn connect(url: &str, durability: Durability) -> Result<Arc<dyn EventStore
     }
 }
 
-async fn start(store: Arc<dyn EventStore>) -> Result<Running<EventSourcedBank>, SystemError> {
+async fn start(store: Arc<dyn EventStore>) -> Result<RunningSystem<EventSourcedBank>, SystemError> {
     let runner = Runner::concurrent().with_leases(LEASE);
     EventSourcedBank::start(Stores::shared(store), runner).await
 }
 
 /// Opens the bank at `url`, where nothing happens at the moment.
-async fn open(url: &str) -> (Running<EventSourcedBank>, Arc<dyn EventStore>) {
+async fn open(url: &str) -> (RunningSystem<EventSourcedBank>, Arc<dyn EventStore>) {
     let store = connect(url, Durability::Full)
         .await
         .expect("the store opens");

@@ -11,7 +11,7 @@ use eventsourcing::Id;
 use eventsourcing::store::{CommandId, Position};
 use uuid::Uuid;
 
-use crate::{CHILD, PATIENCE};
+use crate::{CHILD, TIMEOUT};
 
 /// A child process and what it says.
 pub(crate) struct Process {
@@ -113,7 +113,7 @@ impl Process {
     pub(crate) fn listen(&mut self, enough: impl Fn(&Told) -> bool) {
         let begun = Instant::now();
         while !enough(&self.told) {
-            let left = PATIENCE.saturating_sub(begun.elapsed());
+            let left = TIMEOUT.saturating_sub(begun.elapsed());
             assert!(
                 !left.is_zero(),
                 "a process talks, but does not say what is waited for: {:?}",

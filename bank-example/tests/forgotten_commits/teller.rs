@@ -10,17 +10,19 @@ use bank_example::domain::account::Account;
 use bank_example::system::EventSourcedBank;
 use eventsourcing::postgres::Durability;
 use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, StoreError, StoredEvent};
-use eventsourcing::{AppError, Id, Receipt, Rejected, Running, Subscription, SystemError};
+use eventsourcing::{
+    ApplicationError, CommandError, Id, Receipt, RunningSystem, Subscription, SystemError,
+};
 use tokio::sync::{Mutex, RwLock};
 use tokio::task::JoinSet;
 
 use crate::checks::accounts_of;
 use crate::support::money;
-use crate::{CHILD, HANDS, PATIENCE, connect, now, start};
+use crate::{CHILD, HANDS, TIMEOUT, connect, now, start};
 
 /// What a child does, and what it knows of the log.
 struct Teller {
-    bank: Running<EventSourcedBank>,
+    bank: RunningSystem<EventSourcedBank>,
     store: Arc<dyn EventStore>,
     accounts: Vec<Id<Account>>,
     /// Held by each hand during a command, and by whoever wants silence.
@@ -84,7 +86,7 @@ async fn child_commands_follows_waits_and_subscribes() {
         .expect("it ends with its standard input");
     tasks.shutdown().await;
     let Teller { bank, store, .. } = Arc::into_inner(teller).expect("all tasks have ended");
-    let stopped = tokio::time::timeout(PATIENCE / 2, bank.stop()).await;
+    let stopped = tokio::time::timeout(TIMEOUT / 2, bank.stop()).await;
     drop(store);
     say(&format!("ended {stopped:?}"));
 }
@@ -93,7 +95,7 @@ async fn child_commands_follows_waits_and_subscribes() {
 async fn open(
     url: &str,
     durability: Durability,
-) -> Result<(Running<EventSourcedBank>, Arc<dyn EventStore>), SystemError> {
+) -> Result<(RunningSystem<EventSourcedBank>, Arc<dyn EventStore>), SystemError> {
     let store = connect(url, durability).await?;
     let bank = start(Arc::clone(&store)).await?;
     Ok((bank, store))
@@ -169,13 +171,15 @@ impl Teller {
             let began = now();
             match accounts.update(account, decide).await {
                 Ok(receipt) => return Answer::Recorded { receipt, began },
-                Err(Rejected::Domain(
+                Err(CommandError::Rejected(
                     BankError::InsufficientFunds { .. } | BankError::InvalidAmount { .. },
                 )) => {
                     return Answer::Rejected;
                 }
-                Err(Rejected::App(AppError::Store(StoreError::Unavailable { .. }))) => {}
-                Err(Rejected::App(error)) if error.is_conflict() => {}
+                Err(CommandError::Application(ApplicationError::Store(
+                    StoreError::Unavailable { .. },
+                ))) => {}
+                Err(CommandError::Application(error)) if error.is_conflict() => {}
                 // The account itself was opened before the first accident.
                 Err(error) => match self.fault().await {
                     Some(why) => return Answer::Lost(why),
@@ -221,7 +225,7 @@ impl Teller {
 
     /// Waits for the activity feed, and looks whether it has the event.
     async fn wait_for(&self, command: CommandId, receipt: &Receipt) {
-        match self.bank.after(receipt, "activity", PATIENCE).await {
+        match self.bank.wait_for(receipt, "activity", TIMEOUT).await {
             Ok(()) => {}
             // A wait ends with the server's absence too; the caller may wait again.
             Err(SystemError::Store(
@@ -287,7 +291,7 @@ impl Teller {
 
     /// While nobody commands: followers have caught up, and the subscription has delivered what the log says.
     async fn check(&self) {
-        let settled = tokio::time::timeout(PATIENCE / 2, self.bank.settled()).await;
+        let settled = tokio::time::timeout(TIMEOUT / 2, self.bank.wait_until_caught_up()).await;
         if !matches!(settled, Ok(Ok(()))) {
             let health = self.bank.health().await;
             say(&format!(

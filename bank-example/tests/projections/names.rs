@@ -6,8 +6,8 @@ use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
 use eventsourcing::sql::SqlError;
 use eventsourcing::{
-    ReadModel, Recorded, Runner, Running, SqlProjection, SqlReadModel, System, SystemError, Table,
-    Tx, values,
+    ReadModel, RecordedEvent, Runner, RunningSystem, SqlProjection, SqlReadModel, System,
+    SystemError, Table, Tx, values,
 };
 
 use super::support::Place;
@@ -280,7 +280,11 @@ words![
 impl SqlProjection<Account> for Words {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), SqlError> {
         for (word, number) in WORDS.iter().zip(0_i64..) {
             let insert = format!("INSERT INTO {{{word}}} (account, number) VALUES ($1, $2)");
             tx.execute(&insert, &values![event.aggregate_id, number])
@@ -305,9 +309,11 @@ struct Bank {
 async fn every_word_of_sql_is_a_name_of_a_table_on_every_database() {
     for place in Place::all_durable() {
         let stores = stores(&place).await;
-        let bank: Running<Bank> = start(&stores, Runner::concurrent()).await;
+        let bank: RunningSystem<Bank> = start(&stores, Runner::concurrent()).await;
         bank.accounts.open("Alice").await.expect("an account");
-        bank.settled().await.expect("the read model follows");
+        bank.wait_until_caught_up()
+            .await
+            .expect("the read model follows");
         for (word, number) in WORDS.iter().zip(1_i64..) {
             let rows = bank
                 .words
@@ -386,7 +392,7 @@ macro_rules! refused {
         impl SqlProjection<Account> for $model {
             type Error = SqlError;
 
-            async fn project(&self, _: &Recorded<Account>, _: &mut Tx<'_>) -> Result<(), SqlError> {
+            async fn project(&self, _: &RecordedEvent<Account>, _: &mut Tx<'_>) -> Result<(), SqlError> {
                 Ok(())
             }
         }
@@ -446,7 +452,7 @@ async fn what_one_database_refuses_all_refuse_at_the_start() {
             "a generation of the table \"balances\" may be called",
         )
         .await;
-        let bank: Running<EventSourcedBank> =
+        let bank: RunningSystem<EventSourcedBank> =
             start(&stores(&place).await, Runner::concurrent()).await;
         bank.accounts
             .open("Alice")

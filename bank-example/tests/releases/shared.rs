@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use bank_example::domain::{Money, ZERO};
 use derive_more::{Deref, From};
 use eventsourcing::sql::SqlError;
-use eventsourcing::{Aggregate, Application, ReadModel, Recorded, SqlReadModel, Table, Tx, values};
+use eventsourcing::{
+    Aggregate, Application, ReadModel, RecordedEvent, SqlReadModel, Table, Tx, values,
+};
 use uuid::Uuid;
 
 #[derive(Debug, Deref, From)]
@@ -42,7 +44,7 @@ impl SqlReadModel for Movements {
 
 impl Movements {
     pub(crate) async fn insert<A: Aggregate>(
-        event: &Recorded<A>,
+        event: &RecordedEvent<A>,
         change: Change,
         tx: &mut Tx<'_>,
     ) -> Result<(), SqlError> {
@@ -84,7 +86,7 @@ macro_rules! release {
         pub(crate) async fn start(
             stores: impl Into<eventsourcing::Stores>,
             runner: eventsourcing::Runner,
-        ) -> eventsourcing::Running<Bank> {
+        ) -> eventsourcing::RunningSystem<Bank> {
             Bank::start(stores, runner)
                 .await
                 .expect("the release starts")
@@ -106,12 +108,15 @@ macro_rules! release {
             for (id, amount) in page.ids.into_iter().zip(1_u8..) {
                 for number in 0..2 * Account::VARIETY {
                     let amount = Money::from(amount) + Money::new(50, 2);
-                    let write =
-                        |account: &Account| Ok::<_, AppError>(account.write(number, amount));
+                    let write = |account: &Account| {
+                        Ok::<_, ApplicationError>(account.write(number, amount))
+                    };
                     bank.accounts.update(id, write).await.expect("an event");
                 }
             }
-            bank.settled().await.expect("the followers catch up");
+            bank.wait_until_caught_up()
+                .await
+                .expect("the followers catch up");
             bank.stop().await.expect("a graceful end");
         }
 
@@ -121,7 +126,9 @@ macro_rules! release {
             stores: impl Into<eventsourcing::Stores>,
         ) -> super::shared::Books {
             let bank = start(stores, eventsourcing::Runner::inline()).await;
-            bank.settled().await.expect("the followers catch up");
+            bank.wait_until_caught_up()
+                .await
+                .expect("the followers catch up");
             let mut books = super::shared::Books::default();
             let page = bank
                 .accounts

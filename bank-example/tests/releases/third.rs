@@ -3,7 +3,8 @@
 
 use bank_example::domain::{Money, ZERO};
 use eventsourcing::{
-    Aggregate, AppError, Id, Policy, Recorded, SqlProjection, System, Tx, Work, event,
+    Aggregate, ApplicationError, Id, Policy, RecordedEvent, SqlProjection, System, Tx, UnitOfWork,
+    event,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -141,9 +142,13 @@ fn for_no_reason(mut old: Value) -> Value {
 }
 
 impl Policy<Account> for Ledgers {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Account>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let Some(amount) = Account::change(&event.payload) else {
             return Ok(());
         };
@@ -163,7 +168,11 @@ impl Policy<Account> for Ledgers {
 impl SqlProjection<Account> for Movements {
     type Error = eventsourcing::sql::SqlError;
 
-    async fn project(&self, event: &Recorded<Account>, tx: &mut Tx<'_>) -> Result<(), Self::Error> {
+    async fn project(
+        &self,
+        event: &RecordedEvent<Account>,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), Self::Error> {
         Self::insert(event, Account::change(&event.payload), tx).await
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bank_example::system::EventSourcedBank;
 use bank_example::{stores, web};
-use eventsourcing::{OnFailure, Runner, Running};
+use eventsourcing::{OnFailure, Runner, RunningSystem};
 use fantoccini::{Client, ClientBuilder, Locator};
 use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 /// How long a page may take.
-const PATIENCE: Duration = Duration::from_secs(15);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 const MISSING: &str = "Chromium's driver does not start; the tests in a browser need it and Chromium itself: \
                        apt-get install --no-install-recommends chromium chromium-driver";
@@ -97,7 +97,7 @@ impl Served {
         Self::of(bank(url).await).await
     }
 
-    pub async fn of(bank: Running<EventSourcedBank>) -> Self {
+    pub async fn of(bank: RunningSystem<EventSourcedBank>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
@@ -119,7 +119,7 @@ impl Served {
     /// Ends it, and requires that it ends well and soon.
     pub async fn stop(self) {
         let _ = self.stop.send(());
-        let ended = tokio::time::timeout(PATIENCE, self.server)
+        let ended = tokio::time::timeout(TIMEOUT, self.server)
             .await
             .expect("it ends, also while pages are open");
         ended.expect("no panic").expect("a graceful end");
@@ -127,12 +127,12 @@ impl Served {
 }
 
 /// A bank as another process has it.
-pub async fn bank(url: &str) -> Running<EventSourcedBank> {
+pub async fn bank(url: &str) -> RunningSystem<EventSourcedBank> {
     bank_that(OnFailure::Park, url).await
 }
 
 /// A bank whose followers do that about what they cannot deal with.
-pub async fn bank_that(on_failure: OnFailure, url: &str) -> Running<EventSourcedBank> {
+pub async fn bank_that(on_failure: OnFailure, url: &str) -> RunningSystem<EventSourcedBank> {
     let builder = EventSourcedBank::builder(stores::open(url).await.expect("a store"))
         .with_runner(Runner::concurrent());
     builder
@@ -145,7 +145,7 @@ pub async fn bank_that(on_failure: OnFailure, url: &str) -> Running<EventSourced
 pub async fn text(client: &Client, css: &str) -> String {
     let element = client
         .wait()
-        .at_most(PATIENCE)
+        .at_most(TIMEOUT)
         .for_element(Locator::Css(css))
         .await;
     element
@@ -169,7 +169,7 @@ pub async fn until_text(client: &Client, css: &str, wanted: &str) -> Duration {
             return begin.elapsed();
         }
         assert!(
-            begin.elapsed() < PATIENCE,
+            begin.elapsed() < TIMEOUT,
             "{css} says {shown:?}, not {wanted:?}"
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -183,7 +183,7 @@ pub async fn submit(client: &Client, form: &str, fields: &[(&str, &str)]) {
         // The page may not be all there yet.
         let field = client
             .wait()
-            .at_most(PATIENCE)
+            .at_most(TIMEOUT)
             .for_element(Locator::Css(&css))
             .await;
         let field = field.unwrap_or_else(|error| panic!("no {css}: {error}"));
@@ -200,7 +200,7 @@ pub async fn press(client: &Client, css: &str) {
         Instant::now(),
         client.find(Locator::Css("html")).await.expect("a page"),
     );
-    let is_late = || begin.elapsed() > PATIENCE;
+    let is_late = || begin.elapsed() > TIMEOUT;
     // The button may be replaced at this very moment.
     while !is_pressed(client, css).await {
         assert!(!is_late(), "{css} cannot be pressed");

@@ -20,7 +20,7 @@ use bank_example::system::EventSourcedBank;
 use eventsourcing::store::{
     Append, EventStore, Expected, LogQuery, Name, NewEvent, NotesQuery, Position, Tracking,
 };
-use eventsourcing::{Codec, Id, Recorded, Root, Running, SystemError};
+use eventsourcing::{Codec, Id, RecordedEvent, Root, RunningSystem, SystemError};
 use jiff::Timestamp;
 use tempfile::TempDir;
 
@@ -108,8 +108,10 @@ pub fn money(text: &str) -> Money {
 
 /// Requires that accounts, ledger and activity tell the same story, and returns the balance of the bank and the
 /// number of movements.
-pub async fn assert_consistent(bank: &Running<EventSourcedBank>) -> (Money, u64) {
-    bank.settled().await.expect("every follower catches up");
+pub async fn assert_consistent(bank: &RunningSystem<EventSourcedBank>) -> (Money, u64) {
+    bank.wait_until_caught_up()
+        .await
+        .expect("every follower catches up");
     let mut log = Vec::new();
     let mut after = Position::ZERO;
     loop {
@@ -186,7 +188,7 @@ pub async fn assert_consistent(bank: &Running<EventSourcedBank>) -> (Money, u64)
 }
 
 /// Requires that every transfer in steps has ended, and returns how many were completed and how many were compensated.
-pub async fn assert_transfers_ended(bank: &Running<EventSourcedBank>) -> (usize, usize) {
+pub async fn assert_transfers_ended(bank: &RunningSystem<EventSourcedBank>) -> (usize, usize) {
     let (mut completed, mut compensated) = (0, 0);
     for id in bank
         .transfers
@@ -212,20 +214,23 @@ pub async fn assert_transfers_ended(bank: &Running<EventSourcedBank>) -> (usize,
 }
 
 /// An event of an account that nothing can read, as a mistake in another program may leave it: every follower parks it.
-pub async fn record_what_nobody_can_read(bank: &Running<EventSourcedBank>, account: Id<Account>) {
+pub async fn record_what_nobody_can_read(
+    bank: &RunningSystem<EventSourcedBank>,
+    account: Id<Account>,
+) {
     record(bank, account, "Credited", br#"{"amount":"plenty"}"#).await;
 }
 
 /// An event of an account as a newer release may write it.
 pub async fn record_what_only_a_newer_release_can_read(
-    bank: &Running<EventSourcedBank>,
+    bank: &RunningSystem<EventSourcedBank>,
     account: Id<Account>,
 ) {
     record(bank, account, "InterestPaid", br#"{"rate":"0.01"}"#).await;
 }
 
 async fn record(
-    bank: &Running<EventSourcedBank>,
+    bank: &RunningSystem<EventSourcedBank>,
     account: Id<Account>,
     name: &str,
     payload: &[u8],
@@ -249,7 +254,7 @@ async fn record(
 /// An answer to a transfer that there is not, as when events were restored in the wrong order: what leads transfers cannot deal
 /// with it. Waits until it has stopped, and returns what is missing.
 pub async fn an_answer_before_its_transfer(
-    bank: &Running<EventSourcedBank>,
+    bank: &RunningSystem<EventSourcedBank>,
 ) -> (Id<Transfer>, Order) {
     let (transfer, poor) = (
         Id::new(),
@@ -258,7 +263,7 @@ pub async fn an_answer_before_its_transfer(
     let answer = Leg::answer(transfer, Side::Credit, None);
     let mut leg = Root::with_id(Leg::id(transfer, Side::Credit), answer);
     bank.accounts.save(&mut leg).await.expect("it is written");
-    let stopped = bank.settled().await.expect_err("it stops");
+    let stopped = bank.wait_until_caught_up().await.expect_err("it stops");
     assert!(
         matches!(stopped, SystemError::FollowerStopped(_)),
         "{stopped}"
@@ -275,7 +280,10 @@ pub async fn an_answer_before_its_transfer(
 }
 
 /// Writes what is missing.
-pub async fn mend(bank: &Running<EventSourcedBank>, (transfer, order): (Id<Transfer>, Order)) {
+pub async fn mend(
+    bank: &RunningSystem<EventSourcedBank>,
+    (transfer, order): (Id<Transfer>, Order),
+) {
     let mut transfer = Root::with_id(transfer, Transfer::request(order).expect("an order"));
     bank.transfers
         .save(&mut transfer)
@@ -284,7 +292,7 @@ pub async fn mend(bank: &Running<EventSourcedBank>, (transfer, order): (Id<Trans
 }
 
 /// What the activity feed should say about an event.
-fn line_of(event: &Recorded<Account>) -> Activity {
+fn line_of(event: &RecordedEvent<Account>) -> Activity {
     let (owner, amount) = match event.payload.clone() {
         AccountEvent::Opened { owner } => (Some(owner), None),
         AccountEvent::Credited { amount } | AccountEvent::Debited { amount } => {
@@ -303,7 +311,7 @@ fn line_of(event: &Recorded<Account>) -> Activity {
 }
 
 /// What the summaries should say after these events.
-fn summaries_of(log: &[Recorded<Account>]) -> Vec<AccountSummary> {
+fn summaries_of(log: &[RecordedEvent<Account>]) -> Vec<AccountSummary> {
     let mut summaries: Vec<AccountSummary> = Vec::new();
     for event in log {
         let account = event.aggregate_id;

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::http::Answer;
 
 /// So long nobody waits for an answer.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A process that serves a bank. Killed when it is dropped.
 pub struct Server {
@@ -163,7 +163,7 @@ impl Client {
     fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
         if self.stream.is_none() {
             let stream = TcpStream::connect(self.address)?;
-            stream.set_read_timeout(Some(PATIENCE))?;
+            stream.set_read_timeout(Some(TIMEOUT))?;
             stream.set_nodelay(true)?;
             self.stream = Some(BufReader::new(stream));
         }

@@ -7,8 +7,8 @@ use eventsourcing::sql::SqlError;
 use eventsourcing::store::{EventStore, LogQuery, Position};
 use eventsourcing::system::FollowerState;
 use eventsourcing::{
-    ReadModel, Recorded, Root, Runner, Running, SqlProjection, SqlReadModel, System, Table, Tx,
-    values,
+    ReadModel, RecordedEvent, Root, Runner, RunningSystem, SqlProjection, SqlReadModel, System,
+    Table, Tx, values,
 };
 
 use crate::domain::{Jar, Jars};
@@ -199,23 +199,25 @@ async fn an_older_release_leaves_the_follower_to_a_newer_one_that_takes_what_it_
     for home in Home::all().await {
         let leased = Runner::concurrent().with_leases(Duration::from_millis(300));
         home.fill(1).await;
-        let older: Running<Early> = home
+        let older: RunningSystem<Early> = home
             .builder()
             .with_runner(leased)
             .start()
             .await
             .expect("a start");
-        let caught_up = tokio::time::timeout(Duration::from_secs(60), older.settled()).await;
+        let caught_up =
+            tokio::time::timeout(Duration::from_secs(60), older.wait_until_caught_up()).await;
         caught_up.expect("in time").expect("it catches up");
 
-        let newer: Running<OfLidsToo> = home
+        let newer: RunningSystem<OfLidsToo> = home
             .builder()
             .with_runner(leased)
             .start()
             .await
             .expect("a start");
         make_lid(&home).await;
-        let caught_up = tokio::time::timeout(Duration::from_secs(60), newer.settled()).await;
+        let caught_up =
+            tokio::time::timeout(Duration::from_secs(60), newer.wait_until_caught_up()).await;
         caught_up.expect("in time").expect("it catches up");
         assert_eq!(
             home.audited().await,
@@ -232,7 +234,7 @@ async fn an_older_release_leaves_the_follower_to_a_newer_one_that_takes_what_it_
         newer.stop().await.expect("a graceful end");
 
         make_lid(&home).await;
-        let second_older: Running<Early> = home
+        let second_older: RunningSystem<Early> = home
             .builder()
             .with_runner(leased)
             .start()
@@ -268,7 +270,7 @@ async fn an_older_release_leaves_the_follower_to_a_newer_one_that_takes_what_it_
 }
 
 /// Returns why the follower waits for another release. Processes that cannot go on take turns with the lease.
-async fn until_it_waits(early: &Running<Early>) -> String {
+async fn until_it_waits(early: &RunningSystem<Early>) -> String {
     let looking = async {
         loop {
             let audits = early.health().await.expect("an answer").followers.remove(0);
@@ -300,7 +302,7 @@ macro_rules! tally {
             impl SqlProjection<Jar> for Tally {
                 type Error = SqlError;
 
-                async fn project(&self, event: &Recorded<Jar>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+                async fn project(&self, event: &RecordedEvent<Jar>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
                     let sql = "INSERT INTO {jars_seen} (jar) VALUES ($1)";
                     tx.execute(sql, &values![event.aggregate_id]).await.map(drop)
                 }

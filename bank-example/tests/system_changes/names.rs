@@ -8,8 +8,8 @@ use derive_more::{Deref, From};
 use eventsourcing::sql::SqlError;
 use eventsourcing::store::{Append, EventStore, MemoryStore, Position, Tracking};
 use eventsourcing::{
-    Projection, ReadModel, Recorded, SqlProjection, SqlReadModel, Stores, System, SystemBuilder,
-    Table, Tx, values,
+    Projection, ReadModel, RecordedEvent, SqlProjection, SqlReadModel, Stores, System,
+    SystemBuilder, Table, Tx, values,
 };
 use jiff::Timestamp;
 
@@ -176,8 +176,8 @@ impl eventsourcing::Policy<Jar> for Idle {
 
     async fn react(
         &self,
-        _: &Recorded<Jar>,
-        _: &mut eventsourcing::Work,
+        _: &RecordedEvent<Jar>,
+        _: &mut eventsourcing::UnitOfWork,
     ) -> Result<(), Infallible> {
         Ok(())
     }
@@ -318,7 +318,7 @@ struct Search(Arc<AtomicU64>);
 impl Projection<Jar> for Search {
     type Error = Infallible;
 
-    async fn project(&self, _: &Recorded<Jar>) -> Result<(), Infallible> {
+    async fn project(&self, _: &RecordedEvent<Jar>) -> Result<(), Infallible> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
@@ -399,7 +399,7 @@ impl SqlReadModel for Tally {
 impl SqlProjection<Jar> for Tally {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Jar>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(&self, event: &RecordedEvent<Jar>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
         tx.execute(
             "INSERT INTO {tally} (jar) VALUES ($1)",
             &values![event.aggregate_id],

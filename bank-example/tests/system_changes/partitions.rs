@@ -18,7 +18,7 @@ use eventsourcing::store::{
     Append, EventStore, HolderId, LeaseRequest, LogQuery, NotesQuery, Position, Tracking,
 };
 use eventsourcing::system::FollowerState;
-use eventsourcing::{Id, OnFailure, Runner, Running, SystemBuilder, SystemError};
+use eventsourcing::{Id, OnFailure, Runner, RunningSystem, SystemBuilder, SystemError};
 use jiff::Timestamp;
 
 use crate::domain::{Jar, JarEvent, NotEnough, Shelf, ShelfEvent};
@@ -70,7 +70,7 @@ async fn assert_each_effect_once(home: &Home) {
 async fn a_release_with_another_number_is_refused_before_anything_has_been_processed() {
     for home in Home::all().await {
         let unleased = Runner::concurrent().without_leases();
-        let first: Running<Pantry> = home
+        let first: RunningSystem<Pantry> = home
             .builder()
             .with_runner(unleased)
             .start()
@@ -167,9 +167,10 @@ async fn a_follower_whose_cut_is_outdated_stops_and_says_what_to_do() {
             store.name_cuts(true);
             home.fill(3).await;
 
-            let stopped = tokio::time::timeout(Duration::from_secs(30), older.settled())
-                .await
-                .expect("in time");
+            let stopped =
+                tokio::time::timeout(Duration::from_secs(30), older.wait_until_caught_up())
+                    .await
+                    .expect("in time");
             let text = stopped.expect_err("it cannot go on").to_string();
             assert!(
                 text.contains("recorded to run in 4 partitions, and this process runs it in 1"),
@@ -199,9 +200,10 @@ async fn a_follower_whose_cut_is_outdated_stops_and_says_what_to_do() {
                 older.resume("shelves").await.expect("an answer"),
                 "it had stopped"
             );
-            let stopped = tokio::time::timeout(Duration::from_secs(30), older.settled())
-                .await
-                .expect("in time");
+            let stopped =
+                tokio::time::timeout(Duration::from_secs(30), older.wait_until_caught_up())
+                    .await
+                    .expect("in time");
             assert!(stopped.is_err(), "{}: it stops again", home.url());
             older.stop().await.expect_err("it had stopped");
             finish(newer).await;

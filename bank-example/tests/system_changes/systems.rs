@@ -9,8 +9,8 @@ use eventsourcing::store::{
     StoredEvent, Tracking,
 };
 use eventsourcing::{
-    Aggregate, AppError, Application, Id, Policy, Recorded, Root, Runner, Running, Stores, System,
-    SystemBuilder, SystemError, Work, event,
+    Aggregate, Application, ApplicationError, Id, Policy, RecordedEvent, Root, Runner,
+    RunningSystem, Stores, System, SystemBuilder, SystemError, UnitOfWork, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -62,7 +62,7 @@ impl Home {
         SystemBuilder::new(self.stores.clone()).with_runner(Runner::inline())
     }
 
-    pub(crate) async fn start<S: System>(&self) -> Running<S> {
+    pub(crate) async fn start<S: System>(&self) -> RunningSystem<S> {
         self.builder()
             .start()
             .await
@@ -192,8 +192,12 @@ impl Home {
     }
 }
 
-pub(crate) async fn finish<S: System>(running: Running<S>) {
-    let settled = tokio::time::timeout(std::time::Duration::from_secs(60), running.settled()).await;
+pub(crate) async fn finish<S: System>(running: RunningSystem<S>) {
+    let settled = tokio::time::timeout(
+        std::time::Duration::from_secs(60),
+        running.wait_until_caught_up(),
+    )
+    .await;
     settled.expect("in time").expect("it catches up");
     running.stop().await.expect("a graceful end");
 }
@@ -226,7 +230,7 @@ impl From<Application> for Audits {
     }
 }
 
-async fn enter(work: &mut Work) -> Result<(), AppError> {
+async fn enter(work: &mut UnitOfWork) -> Result<(), ApplicationError> {
     work.load_or_create(audit(), || AuditEvent::Begun)
         .await?
         .record(AuditEvent::Entered);
@@ -234,9 +238,13 @@ async fn enter(work: &mut Work) -> Result<(), AppError> {
 }
 
 impl Policy<Jar> for Audits {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, _: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        _: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         enter(work).await
     }
 }
@@ -258,9 +266,13 @@ impl Lid {
 }
 
 impl Policy<Lid> for Audits {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, _: &Recorded<Lid>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        _: &RecordedEvent<Lid>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         enter(work).await
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use contest::{Contestant, Measured, Outcome, account, amount};
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
-use eventsourcing_core::{AppError, Application, Id, Recorded, Rejected, Root};
+use eventsourcing_core::{ApplicationError, Application, Id, RecordedEvent, CommandError, Root};
 use eventsourcing_postgres::PostgresStore;
 use eventsourcing_sqlite::SqliteStore;
 use tokio::sync::mpsc;
@@ -56,7 +56,7 @@ impl Contestant for Ours {
         loop {
             match self.app.update(id, |account| account.credit(amount)).await {
                 Ok(_) => return Ok(()),
-                Err(Rejected::App(AppError::NotFound { .. })) => {}
+                Err(CommandError::Application(ApplicationError::NotFound { .. })) => {}
                 Err(error) => return Err(error.into()),
             }
             match self.app.save(&mut Root::with_id(id, Account::open())).await {
@@ -90,7 +90,7 @@ impl Contestant for Ours {
             if page.events.is_empty() {
                 return Ok(Some(events));
             }
-            let decoded: Vec<Recorded<Account>> = page.decode()?;
+            let decoded: Vec<RecordedEvent<Account>> = page.decode()?;
             events += decoded.len() as u64;
         }
     }
@@ -114,7 +114,7 @@ impl Contestant for Ours {
         let running = Bookkeeping::builder(Arc::clone(&self.store)).start();
         let start = Instant::now();
         let running = running.await?;
-        running.settled().await?;
+        running.wait_until_caught_up().await?;
         let within = start.elapsed();
         let ledger = running
             .ledger
@@ -146,7 +146,7 @@ impl Contestant for Ours {
             .app
             .save(&mut Root::with_id(id, Account::open()))
             .await?;
-        running.settled().await?;
+        running.wait_until_caught_up().await?;
 
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
         let (start, mut returns) = (Instant::now(), Vec::new());

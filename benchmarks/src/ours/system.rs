@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Instant;
 
-use eventsourcing_core::{AppError, Application, Id, Policy, Projection, Recorded, System, Work};
+use eventsourcing_core::{ApplicationError, Application, Id, Policy, Projection, RecordedEvent, System, UnitOfWork};
 use tokio::sync::mpsc;
 
 use super::domain::{Account, AccountEvent, Ledger, LedgerEvent};
@@ -46,9 +46,9 @@ impl From<Application> for Books {
 }
 
 impl Policy<Account> for Books {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(&self, event: &RecordedEvent<Account>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
         let AccountEvent::Credited { amount, .. } = event.payload else {
             return Ok(());
         };
@@ -68,7 +68,7 @@ pub struct Arrivals {
 impl Projection<Account> for Arrivals {
     type Error = Infallible;
 
-    async fn project(&self, event: &Recorded<Account>) -> Result<(), Infallible> {
+    async fn project(&self, event: &RecordedEvent<Account>) -> Result<(), Infallible> {
         if let AccountEvent::Credited { .. } = event.payload {
             let _ = self.seen.send(Instant::now());
         }

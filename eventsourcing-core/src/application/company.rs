@@ -16,7 +16,7 @@ use crate::company::{Company, Member, Outcome};
 use crate::panics::catch;
 use crate::root::AnyRoot;
 use crate::store::{Append, EventStore, Receipt, ReceiptKind, StoreError, StreamId};
-use crate::{Aggregate, AppError, Id, IntoEvents, Rejected, Root};
+use crate::{Aggregate, ApplicationError, CommandError, Id, IntoEvents, Root};
 
 /// A command that has decided.
 struct Decided<E> {
@@ -42,7 +42,7 @@ impl Application {
         slot: &Slot,
         id: Id<A>,
         decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
-    ) -> Result<Receipt, Rejected<E>>
+    ) -> Result<Receipt, CommandError<E>>
     where
         A: Aggregate,
         D: IntoEvents<A::Event>,
@@ -62,7 +62,7 @@ impl Application {
             };
             match outcome {
                 Outcome::Written(receipt) => {
-                    answer.map_err(Rejected::Domain)?;
+                    answer.map_err(CommandError::Rejected)?;
                     // What the others have recorded proves what it was decided on, and lies at or before their receipt.
                     let kind = if has_events {
                         receipt.kind
@@ -72,7 +72,7 @@ impl Application {
                     return Ok(Receipt { kind, ..receipt });
                 }
                 Outcome::Nothing => {
-                    answer.map_err(Rejected::Domain)?;
+                    answer.map_err(CommandError::Rejected)?;
                     return Ok(self.nothing_recorded().await?);
                 }
                 Outcome::Again(_) if was_cached && may_be_stale => may_be_stale = false,
@@ -90,7 +90,7 @@ impl Application {
         slot: &Slot,
         id: Id<A>,
         decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
-    ) -> Result<Decided<E>, AppError>
+    ) -> Result<Decided<E>, ApplicationError>
     where
         A: Aggregate,
         D: IntoEvents<A::Event>,

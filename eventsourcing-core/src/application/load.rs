@@ -12,7 +12,9 @@ use crate::store::{
     Append, EventStore, Fingerprint, Load, LogPage, LogQuery, Position, StoreError, StreamQuery,
     Version,
 };
-use crate::{Aggregate, AppError, Id, LogPages, Recorded, Root, Subscription, recorded};
+use crate::{
+    Aggregate, ApplicationError, Id, LogPages, RecordedEvent, Root, Subscription, recorded,
+};
 
 /// How many events of an aggregate are read at once.
 const EVENTS_PER_PAGE: usize = 2_000;
@@ -21,9 +23,9 @@ impl Application {
     /// Loads an aggregate as it is now.
     ///
     /// # Errors
-    /// [`AppError::NotFound`]: it has no events. Others as [`EventStore::load`].
-    pub async fn load<A: Aggregate>(&self, id: Id<A>) -> Result<Root<A>, AppError> {
-        self.find(id).await?.ok_or(AppError::NotFound {
+    /// [`ApplicationError::NotFound`]: it has no events. Others as [`EventStore::load`].
+    pub async fn load<A: Aggregate>(&self, id: Id<A>) -> Result<Root<A>, ApplicationError> {
+        self.find(id).await?.ok_or(ApplicationError::NotFound {
             aggregate: A::NAME,
             id: id.as_uuid(),
         })
@@ -33,25 +35,25 @@ impl Application {
     ///
     /// # Errors
     /// As [`EventStore::load`].
-    pub async fn find<A: Aggregate>(&self, id: Id<A>) -> Result<Option<Root<A>>, AppError> {
+    pub async fn find<A: Aggregate>(&self, id: Id<A>) -> Result<Option<Root<A>>, ApplicationError> {
         self.load_to(id, Version::MAX).await
     }
 
     /// Loads an aggregate as it was at `version`. It can be looked at; saving changes to it is a conflict.
     ///
     /// # Errors
-    /// [`AppError::NotFound`], [`AppError::NoSuchVersion`]: it has not come that far. Others as
+    /// [`ApplicationError::NotFound`], [`ApplicationError::NoSuchVersion`]: it has not come that far. Others as
     /// [`EventStore::load`].
     pub async fn load_at<A: Aggregate>(
         &self,
         id: Id<A>,
         version: Version,
-    ) -> Result<Root<A>, AppError> {
+    ) -> Result<Root<A>, ApplicationError> {
         match self.load_to(id, version).await? {
             Some(root) if root.version() == version => Ok(root),
             _ => {
                 let latest = self.load(id).await?.version();
-                Err(AppError::NoSuchVersion {
+                Err(ApplicationError::NoSuchVersion {
                     aggregate: A::NAME,
                     id: id.as_uuid(),
                     asked: version,
@@ -66,7 +68,7 @@ impl Application {
         &self,
         id: Id<A>,
         to: Version,
-    ) -> Result<Option<Root<A>>, AppError> {
+    ) -> Result<Option<Root<A>>, ApplicationError> {
         loop {
             let epoch = self.store.epoch();
             let found = self.load_once(id, to).await;
@@ -80,7 +82,7 @@ impl Application {
         &self,
         id: Id<A>,
         to: Version,
-    ) -> Result<Option<Root<A>>, AppError> {
+    ) -> Result<Option<Root<A>>, ApplicationError> {
         for name in names_of::<A>() {
             if let Some(root) = self.load_under(name, id, to).await? {
                 return Ok(Some(root));
@@ -95,7 +97,7 @@ impl Application {
         name: &'static str,
         id: Id<A>,
         to: Version,
-    ) -> Result<Option<Root<A>>, AppError> {
+    ) -> Result<Option<Root<A>>, ApplicationError> {
         match self
             .load_pages(
                 Loading::new(id, name),
@@ -152,8 +154,8 @@ impl Application {
     /// Keeps a snapshot of an aggregate as it is now, whatever the policy says.
     ///
     /// # Errors
-    /// [`AppError::NotFound`], or the store failed.
-    pub async fn snapshot<A: Aggregate>(&self, id: Id<A>) -> Result<(), AppError> {
+    /// [`ApplicationError::NotFound`], or the store failed.
+    pub async fn snapshot<A: Aggregate>(&self, id: Id<A>) -> Result<(), ApplicationError> {
         self.check_owns(A::NAME)?;
         let root = self.load(id).await?;
         let snapshot = root.encode_snapshot(self.settings.encoding);
@@ -174,7 +176,10 @@ impl Application {
     ///
     /// # Errors
     /// The store failed, or an event cannot be decoded.
-    pub async fn history<A: Aggregate>(&self, id: Id<A>) -> Result<Vec<Recorded<A>>, AppError> {
+    pub async fn history<A: Aggregate>(
+        &self,
+        id: Id<A>,
+    ) -> Result<Vec<RecordedEvent<A>>, ApplicationError> {
         for name in names_of::<A>() {
             let events = self
                 .store
@@ -191,7 +196,7 @@ impl Application {
     ///
     /// # Errors
     /// The store failed.
-    pub async fn log(&self, query: LogQuery) -> Result<LogPage, AppError> {
+    pub async fn log(&self, query: LogQuery) -> Result<LogPage, ApplicationError> {
         Ok(self.store.read_log(query).await?)
     }
 
@@ -215,7 +220,7 @@ impl Application {
         &self,
         after: Position,
         limit: usize,
-    ) -> Result<IdPage<A>, AppError> {
+    ) -> Result<IdPage<A>, ApplicationError> {
         let query = LogQuery::after(after)
             .limit(limit)
             .categories(names_of::<A>())

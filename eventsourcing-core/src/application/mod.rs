@@ -21,7 +21,7 @@ use jiff::Timestamp;
 
 pub use load::IdPage;
 pub(crate) use ownership::Owners;
-pub use parts::{Ids, Save};
+pub use parts::{RootIds, Saveable};
 #[cfg(feature = "archive")]
 pub(crate) use refusal::{rejection, rejection_note};
 

@@ -3,7 +3,7 @@
 use crate::cache::Turns;
 use crate::root::AnyRoot;
 use crate::store::{Epoch, StreamId};
-use crate::{Aggregate, AppError, Application, Guard, Id, Root};
+use crate::{Aggregate, Application, ApplicationError, Id, Root, StreamGuard};
 
 /// What [`Application::save`](crate::Application::save) takes: `&mut root`, `root.guard()`, a slice of roots, a
 /// `Vec` of any of these, or a tuple of up to eight.
@@ -11,7 +11,7 @@ use crate::{Aggregate, AppError, Application, Guard, Id, Root};
     message = "`{Self}` cannot be saved",
     label = "write `&mut root` for a `Root`, or `(&mut one, &mut other)` for several"
 )]
-pub trait Save: Send {
+pub trait Saveable: Send {
     /// The parts of the append.
     #[doc(hidden)]
     fn parts(&mut self) -> Vec<Part<'_>>;
@@ -22,36 +22,36 @@ pub trait Save: Send {
 #[expect(missing_debug_implementations, reason = "never leaves a save")]
 pub enum Part<'a> {
     Root(&'a mut dyn AnyRoot),
-    Guard(&'a Guard),
+    Guard(&'a StreamGuard),
 }
 
-impl<A: Aggregate> Save for &mut Root<A> {
+impl<A: Aggregate> Saveable for &mut Root<A> {
     fn parts(&mut self) -> Vec<Part<'_>> {
         vec![Part::Root(&mut **self)]
     }
 }
 
-impl<A: Aggregate> Save for &mut [Root<A>] {
+impl<A: Aggregate> Saveable for &mut [Root<A>] {
     fn parts(&mut self) -> Vec<Part<'_>> {
         self.iter_mut().map(|root| Part::Root(root)).collect()
     }
 }
 
-impl Save for Guard {
+impl Saveable for StreamGuard {
     fn parts(&mut self) -> Vec<Part<'_>> {
         vec![Part::Guard(self)]
     }
 }
 
-impl<S: Save> Save for Vec<S> {
+impl<S: Saveable> Saveable for Vec<S> {
     fn parts(&mut self) -> Vec<Part<'_>> {
-        self.iter_mut().flat_map(Save::parts).collect()
+        self.iter_mut().flat_map(Saveable::parts).collect()
     }
 }
 
 macro_rules! tuples {
     ($($($part:ident)+;)*) => {
-        $(impl<$($part: Save),+> Save for ($($part,)+) {
+        $(impl<$($part: Saveable),+> Saveable for ($($part,)+) {
             fn parts(&mut self) -> Vec<Part<'_>> {
                 #[expect(non_snake_case, reason = "named after their types")]
                 let ($($part,)+) = self;
@@ -79,7 +79,7 @@ tuples! {
     message = "`{Self}` does not say which aggregates are to be updated",
     label = "write `(one, other)`: a tuple of two to four ids"
 )]
-pub trait Ids: Copy + Send + Sync {
+pub trait RootIds: Copy + Send + Sync {
     /// The aggregates: a tuple of roots.
     type Roots: Send;
 
@@ -91,7 +91,10 @@ pub trait Ids: Copy + Send + Sync {
     fn streams(self) -> Vec<StreamId>;
 
     #[doc(hidden)]
-    fn load(self, app: &Application) -> impl Future<Output = Result<Self::Roots, AppError>> + Send;
+    fn load(
+        self,
+        app: &Application,
+    ) -> impl Future<Output = Result<Self::Roots, ApplicationError>> + Send;
 
     /// The roots that were kept, if all of them were.
     #[doc(hidden)]
@@ -107,7 +110,7 @@ pub trait Ids: Copy + Send + Sync {
 
 macro_rules! ids {
     ($($($part:ident)+;)*) => {
-        $(impl<$($part: Aggregate),+> Ids for ($(Id<$part>,)+) {
+        $(impl<$($part: Aggregate),+> RootIds for ($(Id<$part>,)+) {
             type Roots = ($(Root<$part>,)+);
 
             fn aggregates() -> impl Iterator<Item = &'static str> + Send {
@@ -132,7 +135,7 @@ macro_rules! ids {
                 $(turns.put($part);)+
             }
 
-            async fn load(self, app: &Application) -> Result<Self::Roots, AppError> {
+            async fn load(self, app: &Application) -> Result<Self::Roots, ApplicationError> {
                 #[expect(non_snake_case, reason = "named after their types")]
                 let ($($part,)+) = self;
                 Ok(($(app.load($part).await?,)+))

@@ -14,21 +14,21 @@ use crate::store::{
     StoreError, Tracking,
 };
 use crate::system::notes;
-use crate::{AppError, Rejected};
+use crate::{ApplicationError, CommandError};
 
 impl Application {
     /// Carries out this handle's [command](Self::command) once, a refusal included: whoever asks again, in any process, gets
     /// the first answer, be it a receipt or a refusal.
     ///
     /// Without it a refusal leaves no trace, and a command that is repeated is decided anew: an overdraft that was refused
-    /// goes through when there is money by then. What is refused is [`Rejected::Domain`]; nothing else is kept. A command that
+    /// goes through when there is money by then. What is refused is [`CommandError::Rejected`]; nothing else is kept. A command that
     /// is carried out costs nothing more; one that is refused, or that has nothing to record, costs an append. Refusals are kept for ever, as receipts are.
     ///
     /// If this future is dropped, or the process ends, the repeated command gets the answer that was stored, or is decided
     /// anew if none was. Without a command id nothing is kept.
     ///
     /// ```
-    /// # use eventsourcing_core::{Aggregate, Application, MemoryStore, Rejected, Root, event, store::CommandId};
+    /// # use eventsourcing_core::{Aggregate, Application, MemoryStore, CommandError, Root, event, store::CommandId};
     /// # use serde::{Deserialize, Serialize};
     /// # #[derive(Aggregate, Serialize, Deserialize)] struct Jar { beans: u32 }
     /// # #[event] impl Jar {
@@ -53,28 +53,28 @@ impl Application {
     ///
     /// let command = app.command(CommandId::new());
     /// let refused = command.once(command.update(id, |jar| jar.take(5))).await;
-    /// assert!(matches!(refused, Err(Rejected::Domain(NotEnough { left: 3 }))));
+    /// assert!(matches!(refused, Err(CommandError::Rejected(NotEnough { left: 3 }))));
     ///
     /// app.update(id, |_: &Jar| Ok::<_, NotEnough>(JarEvent::Added { beans: 9 })).await?;
     /// let again = command.once(command.update(id, |jar| jar.take(5))).await;
-    /// assert!(matches!(again, Err(Rejected::Domain(NotEnough { left: 3 }))));
+    /// assert!(matches!(again, Err(CommandError::Rejected(NotEnough { left: 3 }))));
     /// # Ok::<_, Box<dyn std::error::Error>>(()) }).unwrap();
     /// ```
     ///
     /// # Errors
-    /// [`Rejected::Domain`]: the refusal, now or the first time. [`Rejected::App`]: what `command` failed with, or the store
+    /// [`CommandError::Rejected`]: the refusal, now or the first time. [`CommandError::Application`]: what `command` failed with, or the store
     /// failed, or what is kept is no refusal of this type.
     pub async fn once<E>(
         &self,
-        command: impl Future<Output = Result<Receipt, Rejected<E>>> + Send,
-    ) -> Result<Receipt, Rejected<E>>
+        command: impl Future<Output = Result<Receipt, CommandError<E>>> + Send,
+    ) -> Result<Receipt, CommandError<E>>
     where
         E: Serialize + DeserializeOwned + Send,
     {
         match command.await {
-            Err(Rejected::Domain(refusal)) => self.refuse(refusal).await,
-            Err(Rejected::App(AppError::Refused { command_id })) => {
-                Err(Rejected::Domain(self.refusal(command_id).await?))
+            Err(CommandError::Rejected(refusal)) => self.refuse(refusal).await,
+            Err(CommandError::Application(ApplicationError::Rejected { command_id })) => {
+                Err(CommandError::Rejected(self.refusal(command_id).await?))
             }
             outcome => outcome,
         }
@@ -86,14 +86,14 @@ impl Application {
     /// Returns the receipt if the command was carried out before. If this future is dropped the refusal may still be kept.
     ///
     /// # Errors
-    /// [`Rejected::Domain`]: the first refusal, which is this one if there was none before. [`Rejected::App`]: the store
+    /// [`CommandError::Rejected`]: the first refusal, which is this one if there was none before. [`CommandError::Application`]: the store
     /// failed, or what is kept is no refusal of this type.
-    pub async fn refuse<E>(&self, refusal: E) -> Result<Receipt, Rejected<E>>
+    pub async fn refuse<E>(&self, refusal: E) -> Result<Receipt, CommandError<E>>
     where
         E: Serialize + DeserializeOwned + Send,
     {
         let Some(command_id) = self.context.command_id else {
-            return Err(Rejected::Domain(refusal));
+            return Err(CommandError::Rejected(refusal));
         };
         let note = self.settings.encoding.encode_note(&refusal);
         let note = note.map_err(|error| StoreError::Invalid {
@@ -103,8 +103,10 @@ impl Application {
         let Appended { receipt, repeated } = self.append(append).await?;
         match (receipt.kind, repeated) {
             (ReceiptKind::Recorded | ReceiptKind::NothingRecorded, _) => Ok(receipt),
-            (ReceiptKind::Rejected, true) => Err(Rejected::Domain(self.refusal(command_id).await?)),
-            (ReceiptKind::Rejected, false) => Err(Rejected::Domain(refusal)),
+            (ReceiptKind::Rejected, true) => {
+                Err(CommandError::Rejected(self.refusal(command_id).await?))
+            }
+            (ReceiptKind::Rejected, false) => Err(CommandError::Rejected(refusal)),
         }
     }
 
@@ -115,10 +117,10 @@ impl Application {
     /// The store failed, or what is kept is no refusal of this type.
     pub async fn first_answer<E: DeserializeOwned>(
         &self,
-    ) -> Result<Option<Result<Receipt, E>>, AppError> {
+    ) -> Result<Option<Result<Receipt, E>>, ApplicationError> {
         match self.first_receipt().await {
             Ok(receipt) => Ok(receipt.map(Ok)),
-            Err(AppError::Refused { command_id }) => {
+            Err(ApplicationError::Rejected { command_id }) => {
                 Ok(Some(Err(self.refusal(command_id).await?)))
             }
             Err(error) => Err(error),

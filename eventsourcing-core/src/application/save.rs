@@ -6,8 +6,8 @@ use tracing::warn;
 
 use super::Application;
 use super::attempts::Attempts;
-use super::parts::{Part, Save};
-use crate::AppError;
+use super::parts::{Part, Saveable};
+use crate::ApplicationError;
 use crate::panics::catch;
 use crate::root::{AnyRoot, with_cause};
 use crate::store::{
@@ -32,18 +32,24 @@ impl Application {
     /// A conflict if somebody else has changed one of the aggregates: load and decide again, or use
     /// [`update`](Self::update) or [`retry`](Self::retry). [`StoreError::Invalid`] within a system if another application owns one
     /// of them, or if it is guarded. Others as [`EventStore::append`](crate::store::EventStore::append).
-    pub async fn save(&self, mut saved: impl Save) -> Result<Receipt, AppError> {
+    pub async fn save(&self, mut saved: impl Saveable) -> Result<Receipt, ApplicationError> {
         self.save_parts(saved.parts()).await
     }
 
-    pub(super) async fn save_parts(&self, parts: Vec<Part<'_>>) -> Result<Receipt, AppError> {
+    pub(super) async fn save_parts(
+        &self,
+        parts: Vec<Part<'_>>,
+    ) -> Result<Receipt, ApplicationError> {
         let receipt = self.write(parts).await?;
         self.after_save().await;
         Ok(receipt)
     }
 
     /// Saves, but does not yet tell the runner.
-    pub(super) async fn write(&self, mut parts: Vec<Part<'_>>) -> Result<Receipt, AppError> {
+    pub(super) async fn write(
+        &self,
+        mut parts: Vec<Part<'_>>,
+    ) -> Result<Receipt, ApplicationError> {
         let append = self.encode(&parts)?;
         if append.event_count() == 0 && append.command_id.is_none() {
             return Ok(self.nothing_recorded().await?);
@@ -199,9 +205,9 @@ impl Application {
 }
 
 /// A receipt of a rejection that was kept is no receipt of a command that was carried out.
-pub(super) fn refuse_rejected(receipt: &Receipt) -> Result<(), AppError> {
+pub(super) fn refuse_rejected(receipt: &Receipt) -> Result<(), ApplicationError> {
     match (receipt.kind, receipt.command_id) {
-        (ReceiptKind::Rejected, Some(command_id)) => Err(AppError::Refused { command_id }),
+        (ReceiptKind::Rejected, Some(command_id)) => Err(ApplicationError::Rejected { command_id }),
         _ => Ok(()),
     }
 }

@@ -3,11 +3,11 @@
 use std::fmt;
 
 use super::Application;
-use super::parts::{Ids, Part};
+use super::parts::{Part, RootIds};
 use super::save::refuse_rejected;
 use crate::cache::{Slot, Turns};
 use crate::store::{Receipt, StreamId};
-use crate::{Aggregate, AppError, Id, IntoEvents, Rejected, Root};
+use crate::{Aggregate, ApplicationError, CommandError, Id, IntoEvents, Root};
 
 impl Application {
     /// Creates an aggregate with what `decide` decides, and saves it under a [new id](Self::new_id).
@@ -16,7 +16,7 @@ impl Application {
     /// would refuse by now.
     ///
     /// # Errors
-    /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: the store failed. Nothing was written,
+    /// [`CommandError::Rejected`]: what `decide` refused with. [`CommandError::Application`]: the store failed. Nothing was written,
     /// except as [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) says.
     ///
     /// # Panics
@@ -24,7 +24,7 @@ impl Application {
     pub async fn create<A, D, E>(
         &self,
         decide: impl FnOnce() -> Result<D, E> + Send,
-    ) -> Result<Id<A>, Rejected<E>>
+    ) -> Result<Id<A>, CommandError<E>>
     where
         A: Aggregate,
         D: IntoEvents<A::Event>,
@@ -40,7 +40,7 @@ impl Application {
             Err(refusal) => drop(
                 self.first_receipt()
                     .await?
-                    .ok_or(Rejected::Domain(refusal))?,
+                    .ok_or(CommandError::Rejected(refusal))?,
             ),
         }
         Ok(id)
@@ -62,7 +62,7 @@ impl Application {
     /// aggregate would refuse by now, or had nothing to record the first time. Whether a refusal is an answer for ever as well is up to [`once`](Self::once).
     ///
     /// # Errors
-    /// [`Rejected::Domain`]: what `decide` refused with. [`Rejected::App`]: no such aggregate, the store failed, or
+    /// [`CommandError::Rejected`]: what `decide` refused with. [`CommandError::Application`]: no such aggregate, the store failed, or
     /// others were faster too often. Nothing was written, except as
     /// [`StoreError::Unavailable`](crate::store::StoreError::Unavailable) says.
     ///
@@ -73,7 +73,7 @@ impl Application {
         &self,
         id: Id<A>,
         decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
-    ) -> Result<Receipt, Rejected<E>>
+    ) -> Result<Receipt, CommandError<E>>
     where
         A: Aggregate,
         D: IntoEvents<A::Event>,
@@ -97,7 +97,7 @@ impl Application {
         slot: &Slot,
         id: Id<A>,
         decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
-    ) -> Result<Receipt, Rejected<E>>
+    ) -> Result<Receipt, CommandError<E>>
     where
         A: Aggregate,
         D: IntoEvents<A::Event>,
@@ -132,7 +132,7 @@ impl Application {
         &self,
         cached: Option<Root<A>>,
         decide: impl Fn(&A) -> Result<D, E> + Send + Sync,
-    ) -> Result<Option<(Receipt, Root<A>)>, AppError>
+    ) -> Result<Option<(Receipt, Root<A>)>, ApplicationError>
     where
         A: Aggregate,
         D: IntoEvents<A::Event>,
@@ -157,7 +157,7 @@ impl Application {
     /// [`update`](Self::update).
     ///
     /// ```
-    /// # use eventsourcing_core::{Aggregate, Application, Id, Receipt, Rejected, event};
+    /// # use eventsourcing_core::{Aggregate, Application, Id, Receipt, CommandError, event};
     /// # use serde::{Deserialize, Serialize};
     /// # #[derive(Aggregate, Serialize, Deserialize)] struct Jar { beans: u32 }
     /// # #[event] impl Jar {
@@ -170,7 +170,7 @@ impl Application {
     /// #         if beans > self.beans { Err("not enough beans") } else { Ok(JarEvent::Taken { beans }) }
     /// #     }
     /// # }
-    /// async fn pour(app: &Application, from: Id<Jar>, to: Id<Jar>) -> Result<Receipt, Rejected<&'static str>> {
+    /// async fn pour(app: &Application, from: Id<Jar>, to: Id<Jar>) -> Result<Receipt, CommandError<&'static str>> {
     ///     app.update_all((from, to), |(from, to)| {
     ///         from.execute(|jar| jar.take(3))?;
     ///         Ok(to.record(JarEvent::Added { beans: 3 }))
@@ -185,9 +185,9 @@ impl Application {
         &self,
         ids: I,
         decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
-    ) -> Result<Receipt, Rejected<E>>
+    ) -> Result<Receipt, CommandError<E>>
     where
-        I: Ids,
+        I: RootIds,
         E: fmt::Display + Send,
     {
         I::aggregates().try_for_each(|aggregate| self.check_owns(aggregate))?;
@@ -201,9 +201,9 @@ impl Application {
         &self,
         ids: I,
         decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
-    ) -> Result<Receipt, Rejected<E>>
+    ) -> Result<Receipt, CommandError<E>>
     where
-        I: Ids,
+        I: RootIds,
         E: fmt::Display + Send,
     {
         let mut turns = self.turns(ids.streams()).await;
@@ -245,11 +245,11 @@ impl Application {
     /// Lets aggregates from the cache decide together. `None`: not all were there, or one may be stale. Only the append proves
     /// that they are not, and only of those with events: so what is decided by looking at one that does not change is decided
     /// again on what is stored.
-    async fn update_together_cached<I: Ids, E>(
+    async fn update_together_cached<I: RootIds, E>(
         &self,
         kept: Option<I::Roots>,
         decide: impl Fn(&mut I::Roots) -> Result<(), E> + Send + Sync,
-    ) -> Result<Option<(Receipt, I::Roots)>, AppError> {
+    ) -> Result<Option<(Receipt, I::Roots)>, ApplicationError> {
         let Some(mut roots) = kept else {
             return Ok(None);
         };
@@ -273,9 +273,12 @@ impl Application {
         &self,
         decided: Result<(), E>,
         parts: Vec<Part<'_>>,
-    ) -> Result<Receipt, Rejected<E>> {
+    ) -> Result<Receipt, CommandError<E>> {
         if let Err(refusal) = decided {
-            return self.first_receipt().await?.ok_or(Rejected::Domain(refusal));
+            return self
+                .first_receipt()
+                .await?
+                .ok_or(CommandError::Rejected(refusal));
         }
         Ok(self.write(parts).await?)
     }
@@ -283,8 +286,8 @@ impl Application {
     /// The receipt of this handle's command, if it was carried out before.
     ///
     /// # Errors
-    /// [`AppError::Refused`]: it was refused before, and that was [kept](Self::once). Others: the store failed.
-    pub async fn first_receipt(&self) -> Result<Option<Receipt>, AppError> {
+    /// [`ApplicationError::Rejected`]: it was refused before, and that was [kept](Self::once). Others: the store failed.
+    pub async fn first_receipt(&self) -> Result<Option<Receipt>, ApplicationError> {
         match self.context.command_id {
             None => Ok(None),
             Some(command_id) => match self.store.receipt(command_id).await? {
@@ -300,10 +303,10 @@ impl Application {
     ///
     /// # Errors
     /// What the last attempt ended with.
-    pub async fn retry<T, E, F>(&self, attempt: impl Fn() -> F + Send) -> Result<T, Rejected<E>>
+    pub async fn retry<T, E, F>(&self, attempt: impl Fn() -> F + Send) -> Result<T, CommandError<E>>
     where
         E: fmt::Display + Send,
-        F: Future<Output = Result<T, Rejected<E>>> + Send,
+        F: Future<Output = Result<T, CommandError<E>>> + Send,
     {
         let mut backoff = self.settings.retry.start("command");
         let new_ids = self.new_ids();

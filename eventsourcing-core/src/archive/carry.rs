@@ -9,11 +9,13 @@ use super::ArchiveError;
 use super::line::{FollowerLine, Line, Lines, NoteLine};
 use crate::EventRef;
 use crate::store::{
-    Append, Cut, EventStore, Figures, Name, NotesQuery, Position, Slice, StoreError, StoredEvent,
-    StreamId, StreamQuery, Tracking, Version,
+    Append, Cut, EventStore, LogChecksum, LogSlice, Name, NotesQuery, Position, StoreError,
+    StoredEvent, StreamId, StreamQuery, Tracking, Version,
 };
 use crate::system::notes as keys;
-use crate::system::{Partition, figures_note, is_of_positions, is_put_aside, moved_note, place_of};
+use crate::system::{
+    Partition, checksum_note, is_of_positions, is_put_aside, moved_note, place_of,
+};
 
 /// How many notes go into one step.
 const NOTES_PER_STEP: usize = 500;
@@ -30,7 +32,7 @@ struct Carried<'a> {
     /// Where it belongs.
     position: Position,
     /// What it has dealt with.
-    figures: BTreeMap<Slice, Figures>,
+    checksums: BTreeMap<LogSlice, LogChecksum>,
 }
 
 impl<'a> Carry<'a> {
@@ -56,7 +58,7 @@ impl<'a> Carry<'a> {
                 line,
                 partition,
                 position,
-                figures: BTreeMap::new(),
+                checksums: BTreeMap::new(),
             });
         }
         Ok(Self { store, followers })
@@ -69,13 +71,13 @@ impl<'a> Carry<'a> {
                 line,
                 partition,
                 position,
-                figures,
+                checksums,
             } = follower;
             let is_its =
                 line.takes.contains(&event.stream.category) && partition.contains(&event.stream);
             if is_its && event.position <= *position {
-                figures
-                    .entry(Slice::of(event.position))
+                checksums
+                    .entry(LogSlice::of(event.position))
                     .or_default()
                     .add(&event.stream, event.version);
             }
@@ -103,9 +105,12 @@ impl Carried<'_> {
         notes: &mut NotesOfFile<'_, R>,
     ) -> Result<(), ArchiveError> {
         if let Some((count, digest)) = self.line.differs_by {
-            let figures = self.figures.entry(Slice::of(self.position)).or_default();
-            figures.count = figures.count.wrapping_add_signed(count);
-            figures.digest = figures.digest ^ digest;
+            let checksums = self
+                .checksums
+                .entry(LogSlice::of(self.position))
+                .or_default();
+            checksums.count = checksums.count.wrapping_add_signed(count);
+            checksums.digest = checksums.digest ^ digest;
         }
         let mut chunk = Vec::new();
         while let Some(NoteLine { key, note, .. }) = notes.next_of(&self.line.follower)? {
@@ -115,12 +120,12 @@ impl Carried<'_> {
             }
         }
         self.step(store, chunk, false).await?;
-        let figures = self
-            .figures
+        let checksums = self
+            .checksums
             .iter()
-            .map(|(slice, figures)| figures_note(*slice, figures))
+            .map(|(slice, checksums)| checksum_note(*slice, checksums))
             .collect::<Vec<_>>();
-        for chunk in figures.chunks(NOTES_PER_STEP) {
+        for chunk in checksums.chunks(NOTES_PER_STEP) {
             self.step(store, chunk.to_vec(), false).await?;
         }
         self.step(store, Vec::new(), true).await
@@ -139,11 +144,11 @@ impl Carried<'_> {
         let (stream, version) = place_of(&note)?;
         let position = position_of(store, &stream, version).await?;
         if is_put_aside(&key) && self.line.takes.contains(&stream.category) {
-            let mut event = Figures::default();
+            let mut event = LogChecksum::default();
             event.add(&stream, version);
-            let figures = self.figures.entry(Slice::of(position)).or_default();
-            figures.count = figures.count.wrapping_sub(1);
-            figures.digest = figures.digest ^ event.digest;
+            let checksums = self.checksums.entry(LogSlice::of(position)).or_default();
+            checksums.count = checksums.count.wrapping_sub(1);
+            checksums.digest = checksums.digest ^ event.digest;
         }
         Ok(moved_note(&key, &note, position)?)
     }

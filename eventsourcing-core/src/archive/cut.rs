@@ -7,11 +7,13 @@
 use std::time::{Duration, Instant};
 
 use super::ArchiveError;
-use crate::store::{EventStore, FiguresQuery, Name, Notebook, NotesQuery, Position, Revision};
+use crate::store::{
+    EventStore, FollowerNotes, LogChecksumsQuery, Name, NotesQuery, Position, Revision,
+};
 use crate::system::{Carried, Partition, System, carried, partitions};
 
 /// How long a cut is tried before the followers are said to be at work.
-const PATIENCE: Duration = Duration::from_secs(30);
+const TIMEOUT: Duration = Duration::from_secs(30);
 const WAIT_BETWEEN_TRIES: Duration = Duration::from_millis(2);
 /// How many notes are read at once.
 const NOTES_PER_PAGE: usize = 10_000;
@@ -22,7 +24,7 @@ pub(super) struct CutFollower {
     pub(super) name: Name,
     pub(super) takes: Vec<Name>,
     pub(super) partition: Partition,
-    pub(super) book: Notebook,
+    pub(super) book: FollowerNotes,
 }
 
 pub(super) struct Cut {
@@ -33,7 +35,7 @@ pub(super) struct Cut {
 pub(super) async fn cut<S: System>(store: &dyn EventStore) -> Result<Cut, ArchiveError> {
     let (since, mut followers) = (Instant::now(), followers::<S>(store).await?);
     let mut busy = Name::from_static("a writer");
-    while since.elapsed() < PATIENCE {
+    while since.elapsed() < TIMEOUT {
         let before = places(store, &followers).await?;
         // The log is decided up to where a policy is, also where an open append hides that from this process.
         let furthest = before
@@ -44,7 +46,7 @@ pub(super) async fn cut<S: System>(store: &dyn EventStore) -> Result<Cut, Archiv
         let head = store.head().await?.max(furthest);
         // Counts also what no reader is shown yet, because an append that began before it is still under way.
         if store
-            .figures(FiguresQuery::new(head, Position::MAX))
+            .checksums(LogChecksumsQuery::new(head, Position::MAX))
             .await?
             .is_empty()
         {
@@ -65,7 +67,7 @@ async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>
         name,
         takes,
         partition,
-        book: Notebook::default(),
+        book: FollowerNotes::default(),
     };
     for Carried { name, takes } in carried::<S>() {
         let partitions = partitions(store, &name).await?;
@@ -86,7 +88,7 @@ async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>
 async fn places(
     store: &dyn EventStore,
     followers: &[CutFollower],
-) -> Result<Vec<Notebook>, ArchiveError> {
+) -> Result<Vec<FollowerNotes>, ArchiveError> {
     let mut places = Vec::with_capacity(followers.len());
     for CutFollower { name, .. } in followers {
         places.push(
@@ -102,7 +104,7 @@ async fn places(
 async fn read_books(
     store: &dyn EventStore,
     followers: &mut [CutFollower],
-    before: &[Notebook],
+    before: &[FollowerNotes],
 ) -> Result<Option<Name>, ArchiveError> {
     for (follower, before) in followers.iter_mut().zip(before) {
         match whole(store, &follower.name, before.revision).await? {
@@ -118,7 +120,7 @@ async fn whole(
     store: &dyn EventStore,
     name: &Name,
     revision: Revision,
-) -> Result<Option<Notebook>, ArchiveError> {
+) -> Result<Option<FollowerNotes>, ArchiveError> {
     let query = NotesQuery::new(name.clone(), store.log_id(), "").limit(NOTES_PER_PAGE);
     let mut book = store.notes(query.clone()).await?;
     let mut read = book.notes.len();

@@ -12,8 +12,8 @@ use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::EventRef;
 use crate::application::rejection_note;
 use crate::store::{
-    CommandId, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Receipt, ReceiptKind,
-    Slice, StoreError, StoredEvent,
+    CommandId, EventStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
+    Receipt, ReceiptKind, StoreError, StoredEvent,
 };
 use crate::system::{System, accounted, is_carried_as_it_is, is_of_positions};
 
@@ -47,9 +47,9 @@ pub async fn export<S: System>(
 ) -> Result<Exported, ArchiveError> {
     let Cut { head, followers } = cut::<S>(store).await?;
     let counted = store
-        .figures(FiguresQuery::new(Position::ZERO, head))
+        .checksums(LogChecksumsQuery::new(Position::ZERO, head))
         .await?;
-    let of = counted.values().map(|figures| figures.count).sum();
+    let of = counted.values().map(|checksums| checksums.count).sum();
     let names: Vec<_> = followers
         .iter()
         .map(|follower| follower.name.clone())
@@ -222,7 +222,7 @@ struct Place {
     /// The last event up to its position.
     after: Option<EventRef>,
     /// What it should have dealt with.
-    expected: BTreeMap<Slice, Figures>,
+    expected: BTreeMap<LogSlice, LogChecksum>,
 }
 
 impl Place {
@@ -250,7 +250,7 @@ impl Place {
         self.after = Some(EventRef::new(stream, *version));
         if follower.takes.contains(&stream.category) && follower.partition.contains(stream) {
             self.expected
-                .entry(Slice::of(*position))
+                .entry(LogSlice::of(*position))
                 .or_default()
                 .add(stream, *version);
         }
@@ -290,11 +290,11 @@ impl Place {
     }
 }
 
-fn sum(slices: BTreeMap<Slice, Figures>) -> Figures {
+fn sum(slices: BTreeMap<LogSlice, LogChecksum>) -> LogChecksum {
     slices
         .into_values()
-        .fold(Figures::default(), |mut sum, figures| {
-            sum.merge(figures);
+        .fold(LogChecksum::default(), |mut sum, checksums| {
+            sum.merge(checksums);
             sum
         })
 }

@@ -15,7 +15,7 @@ use super::survey::{Contents, EVENTS_BETWEEN_NEWS, Survey, survey};
 use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::application::rejection;
 use crate::store::{
-    Append, CommandId, EventStore, Expected, LogQuery, Name, Notebook, NotesQuery, Position,
+    Append, CommandId, EventStore, Expected, FollowerNotes, LogQuery, Name, NotesQuery, Position,
     ReceiptKind, Revision, StoreError, StoredEvent, StreamAppend, Tracking, Version,
 };
 use crate::system::notes as keys;
@@ -98,7 +98,7 @@ struct Import<'a> {
 impl<'a> Import<'a> {
     /// Marks the store, or finds the mark of the same import.
     async fn begin(store: &'a dyn EventStore, survey: &Survey) -> Result<Self, ArchiveError> {
-        let Notebook {
+        let FollowerNotes {
             position,
             revision,
             notes,

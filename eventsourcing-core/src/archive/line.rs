@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::ArchiveError;
 use crate::store::{
-    CodecId, CommandId, Digest, LogId, Name, NewEvent, Position, ReceiptKind, StoredEvent,
+    CodecId, CommandId, EventHash, LogId, Name, NewEvent, Position, ReceiptKind, StoredEvent,
     StreamId, Version,
 };
 use crate::{Codec, EventRef};
@@ -62,7 +62,7 @@ pub(super) struct FollowerLine {
     pub(super) after: Option<EventRef>,
     /// How what it has noted differs from what it should have dealt with, if it does. It does so afterwards too.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) differs_by: Option<(i64, Digest)>,
+    pub(super) differs_by: Option<(i64, EventHash)>,
 }
 
 /// Something a policy has noted.

@@ -1,4 +1,4 @@
-//! [`Former`]: how this release reads events that earlier ones have stored under other names and versions.
+//! [`LegacyEvent`]: how this release reads events that earlier ones have stored under other names and versions.
 //!
 //! What is stored stays as it is. It is brought up to date each time it is read, so that no code but the upcasters knows
 //! what there was before. Each upcaster reads and writes payloads, whatever codec the first one was stored with.
@@ -24,7 +24,7 @@ pub type Splitter<E> = fn(&StoredPayload<'_>) -> Result<Vec<E>, Reason>;
 
 /// A stored name under which events may stand that no event is stored as any more, and what is read in their place.
 /// Written by [`#[event]`](macro@crate::event).
-pub struct Former<E: 'static> {
+pub struct LegacyEvent<E: 'static> {
     name: &'static str,
     reading: Reading<E>,
 }
@@ -41,7 +41,7 @@ enum Reading<E: 'static> {
     Retired,
 }
 
-impl<E> Former<E> {
+impl<E> LegacyEvent<E> {
     /// Events of the name are those at `index` of [`Event::TYPES`], and were so from version 1 on: the first of the
     /// `upcasters` leads from version 1 to version 2.
     #[must_use]
@@ -113,10 +113,10 @@ impl<E> Former<E> {
     }
 }
 
-impl<E> fmt::Debug for Former<E> {
+impl<E> fmt::Debug for LegacyEvent<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (index, version_max) = (self.index(), self.version_max());
-        f.debug_struct("Former")
+        f.debug_struct("LegacyEvent")
             .field("name", &self.name)
             .field("index", &index)
             .field("version_max", &version_max)
@@ -163,7 +163,7 @@ impl StoredPayload<'_> {
 
 /// The events that come of a stored one: one, unless it was split or retired.
 #[derive(Debug)]
-pub struct Decoded<E>(Events<E>);
+pub struct DecodedEvents<E>(Events<E>);
 
 #[derive(Debug)]
 enum Events<E> {
@@ -171,7 +171,7 @@ enum Events<E> {
     Several(std::vec::IntoIter<E>),
 }
 
-impl<E> Decoded<E> {
+impl<E> DecodedEvents<E> {
     fn one(event: E) -> Self {
         Self(Events::One(Some(event)))
     }
@@ -181,7 +181,7 @@ impl<E> Decoded<E> {
     }
 }
 
-impl<E> Iterator for Decoded<E> {
+impl<E> Iterator for DecodedEvents<E> {
     type Item = E;
 
     fn next(&mut self) -> Option<E> {
@@ -202,7 +202,7 @@ impl<E> Iterator for Decoded<E> {
     }
 }
 
-impl<E> ExactSizeIterator for Decoded<E> {}
+impl<E> ExactSizeIterator for DecodedEvents<E> {}
 
 impl Codec {
     /// The events that come of `stored`, whatever codec and release wrote it: one, or several or none if it was split or
@@ -210,30 +210,31 @@ impl Codec {
     ///
     /// # Errors
     /// Every [`CodecError`] but `Encode`.
-    pub fn decode_events<E: Event>(stored: &StoredEvent) -> Result<Decoded<E>, CodecError> {
+    pub fn decode_events<E: Event>(stored: &StoredEvent) -> Result<DecodedEvents<E>, CodecError> {
         decode(stored.into())
     }
 }
 
 /// The events that come of `stored`.
-pub(crate) fn decode<E: Event>(stored: EncodedEvent<'_>) -> Result<Decoded<E>, CodecError> {
+pub(crate) fn decode<E: Event>(stored: EncodedEvent<'_>) -> Result<DecodedEvents<E>, CodecError> {
     let name = stored.name.as_str();
     match E::TYPES.iter().position(|known| known.name == name) {
         Some(index) if E::TYPES[index].version == stored.schema_version => {
             let what = || format!("event {name}");
-            Codec::read(stored.codec, stored.payload, Fields::new(index), what).map(Decoded::one)
+            Codec::read(stored.codec, stored.payload, Fields::new(index), what)
+                .map(DecodedEvents::one)
         }
         _ => decode_former(stored),
     }
 }
 
-fn decode_former<E: Event>(stored: EncodedEvent<'_>) -> Result<Decoded<E>, CodecError> {
+fn decode_former<E: Event>(stored: EncodedEvent<'_>) -> Result<DecodedEvents<E>, CodecError> {
     let (name, version) = (stored.name.as_str(), stored.schema_version);
     let former = E::FORMER.iter().find(|former| former.reads(name, version));
     match former.ok_or_else(|| unknown::<E>(name, version))?.reading {
         Reading::As { index, upcasters } => {
             let upcasters = &upcasters[usize::from(version) - 1..];
-            bring_up_to_date(stored, index, upcasters).map(Decoded::one)
+            bring_up_to_date(stored, index, upcasters).map(DecodedEvents::one)
         }
         Reading::Split { splitter, .. } => {
             let payload = StoredPayload {
@@ -246,9 +247,9 @@ fn decode_former<E: Event>(stored: EncodedEvent<'_>) -> Result<Decoded<E>, Codec
                 version,
                 source,
             };
-            events.map(Decoded::several).map_err(failed)
+            events.map(DecodedEvents::several).map_err(failed)
         }
-        Reading::Retired => Ok(Decoded::several(Vec::new())),
+        Reading::Retired => Ok(DecodedEvents::several(Vec::new())),
     }
 }
 

@@ -4,7 +4,7 @@ pub(crate) mod legacy;
 
 use serde::{Deserializer, Serializer};
 
-use legacy::Former;
+use legacy::LegacyEvent;
 
 /// The facts about one kind of aggregate, usually an enum with a variant for each.
 ///
@@ -23,7 +23,7 @@ pub trait Event: Sized + Send + Sync + 'static {
     const VARIANTS: &'static [&'static str] = &[];
 
     /// What earlier releases have stored under other names or in other versions, and how it is read.
-    const FORMER: &'static [Former<Self>] = &[];
+    const FORMER: &'static [LegacyEvent<Self>] = &[];
 
     /// Tells apart the ways in which former events have been read. A snapshot of what was read in another way is ignored.
     const FORMER_FINGERPRINT: u64 = 0;

@@ -1,8 +1,8 @@
-//! [`Policy`] and [`Work`]: react to another application's events by recording events.
+//! [`Policy`] and [`UnitOfWork`]: react to another application's events by recording events.
 //!
 //! One work follows the other, and most of them change the aggregates that the last one has changed. So each takes over
 //! what the last one [left](Left) instead of loading it again. What was changed through it is checked by the append, what was
-//! only looked at by [`Work::is_current`].
+//! only looked at by [`UnitOfWork::is_current`].
 
 pub(crate) mod timers;
 
@@ -20,14 +20,17 @@ use uuid::Uuid;
 
 use crate::root::{AnyRoot, KeptRoot};
 use crate::store::{Append, Epoch, EventStore, StoreError, StreamId, StreamQuery, Tracking};
-use crate::{Aggregate, AppError, Application, EventRef, Id, IntoEvents, Metadata, Recorded, Root};
+use crate::{
+    Aggregate, Application, ApplicationError, EventRef, Id, IntoEvents, Metadata, RecordedEvent,
+    Root,
+};
 use timers::{Origin, Schedule, Timer, TimerType};
 
 /// Reacts to the events of `A` by recording events of its own.
 ///
-/// Everything that `react` records through [`Work`] and the position the follower has reached are written in one
+/// Everything that `react` records through [`UnitOfWork`] and the position the follower has reached are written in one
 /// append, so each event is dealt with exactly once, through crashes and however many processes run the system.
-/// Only what goes through `Work` has this promise: `react` may run again for an event whose append did not happen,
+/// Only what goes through `UnitOfWork` has this promise: `react` may run again for an event whose append did not happen,
 /// so it must not have other effects and must depend on nothing but the event and what `work` loads.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` follows `{A}`, but does not say what its events lead to",
@@ -40,14 +43,14 @@ pub trait Policy<A: Aggregate>: Send + Sync + 'static {
     /// Deals with one event.
     fn react(
         &self,
-        event: &Recorded<A>,
-        work: &mut Work,
+        event: &RecordedEvent<A>,
+        work: &mut UnitOfWork,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
 /// What a policy records while it deals with events: the aggregates it has loaded or created, all saved in one
 /// append together with the follower's position.
-pub struct Work {
+pub struct UnitOfWork {
     app: Application,
     roots: Vec<Hand>,
     index: HashMap<StreamId, usize>,
@@ -89,7 +92,7 @@ struct Cause {
     timers: u32,
 }
 
-impl Work {
+impl UnitOfWork {
     pub(crate) fn new(app: Application, timers: TimerType) -> Self {
         let schedule = Schedule::new(timers, app.encoding());
         let left = Left::default();
@@ -150,10 +153,13 @@ impl Work {
     /// Loads an aggregate, as the store has it and as earlier events of this work have left it.
     ///
     /// # Errors
-    /// [`AppError::NotFound`]: it has no events. Others as
+    /// [`ApplicationError::NotFound`]: it has no events. Others as
     /// [`EventStore::load`](crate::store::EventStore::load).
-    pub async fn load<A: Aggregate>(&mut self, id: Id<A>) -> Result<&mut Root<A>, AppError> {
-        let not_found = AppError::NotFound {
+    pub async fn load<A: Aggregate>(
+        &mut self,
+        id: Id<A>,
+    ) -> Result<&mut Root<A>, ApplicationError> {
+        let not_found = ApplicationError::NotFound {
             aggregate: A::NAME,
             id: id.as_uuid(),
         };
@@ -167,7 +173,7 @@ impl Work {
     pub async fn find<A: Aggregate>(
         &mut self,
         id: Id<A>,
-    ) -> Result<Option<&mut Root<A>>, AppError> {
+    ) -> Result<Option<&mut Root<A>>, ApplicationError> {
         let stream = id.stream();
         if let Some(index) = self.index.get(&stream) {
             return Ok(Some(self.root(*index)));
@@ -188,7 +194,7 @@ impl Work {
             )));
         }
         let found = self.app.find(id).await;
-        self.met_outage |= found.as_ref().is_err_and(AppError::is_unavailable);
+        self.met_outage |= found.as_ref().is_err_and(ApplicationError::is_unavailable);
         Ok(found?.map(|root| self.keep(stream, Hand::new(root))))
     }
 
@@ -208,7 +214,7 @@ impl Work {
         &mut self,
         id: Id<A>,
         create: impl FnOnce() -> D + Send,
-    ) -> Result<&mut Root<A>, AppError> {
+    ) -> Result<&mut Root<A>, ApplicationError> {
         if self.find(id).await?.is_none() {
             return Ok(self.create(id, create()));
         }
@@ -356,9 +362,9 @@ impl Hand {
     }
 }
 
-impl fmt::Debug for Work {
+impl fmt::Debug for UnitOfWork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Work")
+        f.debug_struct("UnitOfWork")
             .field("app", &self.app)
             .field("aggregates", &self.roots.len())
             .finish_non_exhaustive()

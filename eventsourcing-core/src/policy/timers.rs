@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use crate::codec::{Cause, Encoding};
 use crate::store::NOTE_KEY_BYTES_MAX;
-use crate::{EventRef, Metadata, Work};
+use crate::{EventRef, Metadata, UnitOfWork};
 
 /// The longest key of a timer, in bytes.
 pub const TIMER_KEY_BYTES_MAX: usize = 400;
@@ -20,7 +20,7 @@ pub const TIMER_KEY_BYTES_MAX: usize = 400;
 // The longest key of a note that is made of it: "due/", 20 digits, "/".
 const _: () = assert!(TIMER_KEY_BYTES_MAX + 25 <= NOTE_KEY_BYTES_MAX);
 
-/// Deals with timers that a [`Policy`](crate::Policy) has [scheduled](Work::schedule), when they are due.
+/// Deals with timers that a [`Policy`](crate::Policy) has [scheduled](UnitOfWork::schedule), when they are due.
 ///
 /// Declare it with the word `timers`: `#[application(aggregates(Order), follows(payments: Payment), timers)]`.
 ///
@@ -31,7 +31,7 @@ const _: () = assert!(TIMER_KEY_BYTES_MAX + 25 <= NOTE_KEY_BYTES_MAX);
 /// with them; early they never are, by the clock of the application.
 ///
 /// ```
-/// # use eventsourcing_core::{Aggregate, AppError, Application, Due, Id, Policy, Recorded, Timers, Work, event};
+/// # use eventsourcing_core::{Aggregate, ApplicationError, Application, Due, Id, Policy, RecordedEvent, Timers, UnitOfWork, event};
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Aggregate, Serialize, Deserialize)] struct Order {}
 /// # #[event] impl Order { fn placed() -> Self { Self {} } fn paid(&mut self) {} }
@@ -40,9 +40,9 @@ const _: () = assert!(TIMER_KEY_BYTES_MAX + 25 <= NOTE_KEY_BYTES_MAX);
 /// struct Reminders { app: Application }
 ///
 /// impl Policy<Order> for Reminders {
-///     type Error = AppError;
+///     type Error = ApplicationError;
 ///
-///     async fn react(&self, event: &Recorded<Order>, work: &mut Work) -> Result<(), AppError> {
+///     async fn react(&self, event: &RecordedEvent<Order>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
 ///         match event.payload {
 ///             OrderEvent::Placed => {
 ///                 let tomorrow = event.recorded_at + std::time::Duration::from_secs(24 * 60 * 60);
@@ -56,9 +56,9 @@ const _: () = assert!(TIMER_KEY_BYTES_MAX + 25 <= NOTE_KEY_BYTES_MAX);
 ///
 /// impl Timers for Reminders {
 ///     type Timer = String;
-///     type Error = AppError;
+///     type Error = ApplicationError;
 ///
-///     async fn due(&self, timer: &Due<String>, work: &mut Work) -> Result<(), AppError> {
+///     async fn due(&self, timer: &Due<String>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
 ///         let id = work.new_id::<Reminder>();
 ///         work.create(id, ReminderEvent::Sent { text: timer.payload.clone() });
 ///         Ok(())
@@ -83,7 +83,7 @@ pub trait Timers: Send + Sync + 'static {
     fn due(
         &self,
         timer: &Due<Self::Timer>,
-        work: &mut Work,
+        work: &mut UnitOfWork,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 

@@ -11,7 +11,7 @@ use table::Names;
 pub use table::Table;
 pub(crate) use table::{check_tables, quoted, table_of};
 
-use crate::{Aggregate, Recorded};
+use crate::{Aggregate, RecordedEvent};
 
 /// Builds a read model in memory, or in a foreign target, from the events of `A`.
 ///
@@ -23,7 +23,7 @@ use crate::{Aggregate, Recorded};
 /// shares no transaction with a store. It is given with
 /// [`with_projection`](crate::SystemBuilder::with_projection), and its position is kept in the store that all
 /// applications share. It sees every event in order and at least once: after a crash, the last ones again. Each event has
-/// its [`position`](Recorded::position), which only grows: a target that keeps the last one can tell what it has seen.
+/// its [`position`](RecordedEvent::position), which only grows: a target that keeps the last one can tell what it has seen.
 ///
 /// In a SQL database, [`SqlProjection`] gives exactly once.
 #[diagnostic::on_unimplemented(
@@ -35,5 +35,8 @@ pub trait Projection<A: Aggregate>: Send + Sync + 'static {
     type Error: Error + Send + Sync + 'static;
 
     /// Takes one event into the read model. Runs again for an event it failed on, if the system is started again.
-    fn project(&self, event: &Recorded<A>) -> impl Future<Output = Result<(), Self::Error>> + Send;
+    fn project(
+        &self,
+        event: &RecordedEvent<A>,
+    ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }

@@ -11,7 +11,7 @@ use super::{Names, Table};
 use crate::sql::{Database, Row, SqlError, Transaction, Value};
 use crate::store::{Name, Receipt, StoreError, Written};
 use crate::system::{Cause, Failure, SystemError};
-use crate::{Aggregate, Recorded};
+use crate::{Aggregate, RecordedEvent};
 
 /// A read model in tables of a SQL database. [`#[derive(System)]`](macro@crate::System) makes it from its [`ReadModel`].
 ///
@@ -60,7 +60,7 @@ pub trait SqlProjection<A: Aggregate>: Send + Sync + 'static {
     /// everybody who writes waits for it.
     fn project(
         &self,
-        event: &Recorded<A>,
+        event: &RecordedEvent<A>,
         tx: &mut Tx<'_>,
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
@@ -178,9 +178,6 @@ pub struct ReadModel {
 }
 
 impl ReadModel {
-    /// How long [`after`](Self::after) waits.
-    pub const PATIENCE: Duration = Duration::from_secs(5);
-
     pub(crate) fn new(name: Name, tables: &'static [Table], database: Arc<dyn Database>) -> Self {
         Self {
             name,
@@ -202,7 +199,7 @@ impl ReadModel {
     /// Runs one statement that reads, such as `SELECT owner FROM {openings} WHERE account = $1`, as of one moment.
     ///
     /// While a version is built the one before it answers: ask only for columns that both have, or wait until it is
-    /// built ([`Running::build`](crate::Running::build)).
+    /// built ([`RunningSystem::build`](crate::RunningSystem::build)).
     ///
     /// # Errors
     /// [`SqlError`].
@@ -211,26 +208,14 @@ impl ReadModel {
         self.database.query(&sql, values).await
     }
 
-    /// Waits until the read model has taken what `receipt` stands for, at most [`PATIENCE`](Self::PATIENCE), so that
-    /// whoever wrote can read what came of it. It does not matter which process runs the follower.
+    /// Waits until the read model shows the events of `receipt`, at most `timeout`, so that a caller reads its own writes.
+    /// It does not matter which process runs the follower. [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) suits most callers.
     ///
     /// # Errors
-    /// As [`Running::after`](crate::Running::after).
-    pub async fn after(&self, receipt: &Receipt) -> Result<(), SystemError> {
-        self.after_within(receipt, Self::PATIENCE).await
-    }
-
-    /// As [`after`](Self::after), at most `patience`.
-    ///
-    /// # Errors
-    /// As [`Running::after`](crate::Running::after).
-    pub async fn after_within(
-        &self,
-        receipt: &Receipt,
-        patience: Duration,
-    ) -> Result<(), SystemError> {
+    /// The errors of [`RunningSystem::wait_for`](crate::RunningSystem::wait_for).
+    pub async fn wait_for(&self, receipt: &Receipt, timeout: Duration) -> Result<(), SystemError> {
         match self.waiting.get() {
-            Some(waiting) => waiting.until(receipt, patience).await,
+            Some(waiting) => waiting.until(receipt, timeout).await,
             None => Err(SystemError::Invalid {
                 reason: format!("{} waits for a system that has not started", self.name),
             }),

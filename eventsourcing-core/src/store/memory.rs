@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 use super::{
     Acknowledged, Append, Appended, CommandId, Cut, Direction, Epoch, EventStore, Expected,
-    Figures, FiguresQuery, Fingerprint, FollowerPosition, FollowersQuery, HolderId, Lease,
-    LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogId, LogPage, LogQuery,
-    Name, NewEvent, NewSnapshot, Notebook, NotesQuery, Position, Receipt, ReceiptKind, Revision,
-    Slice, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
-    VisibleLog,
+    Fingerprint, FollowerNotes, FollowerPosition, FollowersQuery, HolderId, Lease, LeaseHolder,
+    LeaseRequest, LeaseToken, Load, Loaded, LoadedEvent, LogChecksum, LogChecksumsQuery, LogId,
+    LogPage, LogQuery, LogSlice, Name, NewEvent, NewSnapshot, NotesQuery, Position, Receipt,
+    ReceiptKind, Revision, StoreError, StoredEvent, StoredSnapshot, StreamId, StreamQuery,
+    Tracking, Version, VisibleLog,
 };
 
 /// A store in memory. Clones share one log.
@@ -59,7 +59,7 @@ struct Data {
     /// The event at position p stands at index p - 1.
     log: Vec<StoredEvent>,
     streams: HashMap<StreamId, Stream>,
-    tracking: HashMap<(Name, LogId), Notebook>,
+    tracking: HashMap<(Name, LogId), FollowerNotes>,
     receipts: BTreeMap<CommandId, Receipt>,
     leases: HashMap<(Name, LogId), Held>,
 }
@@ -231,20 +231,23 @@ impl EventStore for MemoryStore {
         Ok(self.read().followers(query))
     }
 
-    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         Ok(self.read().notes(query))
     }
 
-    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
         let data = self.read();
         let range = data
             .after(query.after)
             .iter()
             .take_while(|event| event.position <= query.to);
-        let mut slices = BTreeMap::<_, Figures>::new();
+        let mut slices = BTreeMap::<_, LogChecksum>::new();
         for event in range.filter(|event| query.filter.allows(event)) {
             slices
-                .entry(Slice::of(event.position))
+                .entry(LogSlice::of(event.position))
                 .or_default()
                 .add(&event.stream, event.version);
         }
@@ -370,7 +373,7 @@ impl Data {
         keys.sort_unstable_by_key(|key| place_of(key));
         keys.truncate(limit);
         let position = |key: &(Name, LogId)| {
-            let Notebook {
+            let FollowerNotes {
                 position, revision, ..
             } = self.tracking[key];
             FollowerPosition {
@@ -383,7 +386,7 @@ impl Data {
         keys.into_iter().map(position).collect()
     }
 
-    fn notes(&self, query: NotesQuery) -> Notebook {
+    fn notes(&self, query: NotesQuery) -> FollowerNotes {
         let NotesQuery {
             follower,
             upstream,
@@ -392,7 +395,7 @@ impl Data {
             limit,
         } = query;
         let Some(book) = self.tracking.get(&(follower, upstream)) else {
-            return Notebook::default();
+            return FollowerNotes::default();
         };
         let from = if after < prefix {
             Bound::Included(&*prefix)
@@ -406,7 +409,7 @@ impl Data {
         let notes = wanted
             .map(|(key, value)| (key.clone(), value.clone()))
             .collect();
-        Notebook { notes, ..*book }
+        FollowerNotes { notes, ..*book }
     }
 
     fn range(

@@ -5,10 +5,10 @@
 
 mod acknowledged;
 mod append;
+mod checksum;
 mod epoch;
 mod error;
 mod expected;
-mod figures;
 mod identity;
 mod ids;
 mod lease;
@@ -29,11 +29,11 @@ use async_trait::async_trait;
 
 pub use acknowledged::Acknowledged;
 pub use append::{Append, StreamAppend};
+pub use checksum::{EventHash, LogChecksum, LogChecksumsQuery, LogSlice};
 pub(crate) use epoch::KnownPlace;
 pub use epoch::VisibleLog;
 pub use error::{StoreError, Written};
 pub use expected::Expected;
-pub use figures::{Digest, Figures, FiguresQuery, Slice};
 pub use identity::{EventIdentity, EventRef};
 pub use ids::{CommandId, HolderId, LeaseToken, LogId};
 pub use lease::{Lease, LeaseHolder, LeaseRequest};
@@ -50,7 +50,7 @@ pub use stored_event::{
     CodecId, Fingerprint, LoadedEvent, NewEvent, NewSnapshot, StoredEvent, StoredSnapshot,
 };
 pub use tracking::{
-    Cut, FollowerPosition, FollowersQuery, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Notebook,
+    Cut, FollowerNotes, FollowerPosition, FollowersQuery, NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX,
     NotesQuery, Revision, Tracking,
 };
 
@@ -162,13 +162,16 @@ pub trait EventStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
-    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError>;
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError>;
 
     /// How many events there are in a part of the log, and which, for each slice that has any. Promise P31.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
-    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError>;
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError>;
 
     /// Takes the lease on a follower, or renews it. Promise P23.
     ///
@@ -297,12 +300,15 @@ impl<S: EventStore + ?Sized> EventStore for Arc<S> {
         (**self).followers(query).await
     }
 
-    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         (**self).notes(query).await
     }
 
-    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
-        (**self).figures(query).await
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        (**self).checksums(query).await
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {

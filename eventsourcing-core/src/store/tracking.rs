@@ -320,7 +320,7 @@ pub struct FollowerPosition {
 
 /// Where a follower is and what it has noted, as of one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Notebook {
+pub struct FollowerNotes {
     /// Where it is.
     pub position: Position,
     /// How many steps it has made.

@@ -14,8 +14,8 @@ use super::settings::FollowerSettings;
 use super::stores::Given;
 use super::wiring::Wiring;
 use super::{
-    Applications, Definition, Follower, OnFailure, Runner, Running, Stores, System, SystemError,
-    unknown_application, unknown_follower,
+    Applications, Definition, Follower, OnFailure, Runner, RunningSystem, Stores, System,
+    SystemError, unknown_application, unknown_follower,
 };
 #[cfg(feature = "zstd")]
 use crate::Compression;
@@ -170,7 +170,7 @@ impl<S: System> SystemBuilder<S> {
     /// The store keeps with each follower the events it takes. A start is refused when it takes others and there are such
     /// events before its position: it has passed over them, or has processed what its declaration tells nothing of.
     /// With this it takes the other events from its position on, and what lies before stays as it is;
-    /// [`verify`](Running::verify) names what of an aggregate that it did not follow before it has not processed. A read model
+    /// [`verify`](RunningSystem::verify) names what of an aggregate that it did not follow before it has not processed. A read model
     /// in tables is built anew instead, by a higher [`VERSION`](crate::SqlReadModel::VERSION).
     #[must_use]
     pub fn changed_followers(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
@@ -213,7 +213,7 @@ impl<S: System> SystemBuilder<S> {
     /// [`SystemError::Invalid`]: the parts do not fit together, what would be stored is not as [locked](Self::with_lock), or
     /// something is being imported into a store.
     /// [`SystemError::Store`]: a store does not answer.
-    pub async fn start(mut self) -> Result<Running<S>, SystemError> {
+    pub async fn start(mut self) -> Result<RunningSystem<S>, SystemError> {
         let definition = S::definition();
         definition.check()?;
         std::mem::replace(&mut self.lock, Ok(()))?;
@@ -253,7 +253,7 @@ impl<S: System> SystemBuilder<S> {
         declarations.record().await?;
         let read_models = wiring.read_models;
         let engine = Engine::new(system, feeds);
-        Running::start(
+        RunningSystem::start(
             engine,
             self.runner,
             &applications,

@@ -49,7 +49,7 @@ pub(crate) async fn partitions(
 
 /// Whether a note stays as it is: its key and its value name no positions, and nobody but the follower has written it.
 pub(crate) fn is_carried_as_it_is(key: &str) -> bool {
-    !is_of_positions(key) && !key.starts_with(notes::FIGURES) && key != notes::HOLDER
+    !is_of_positions(key) && !key.starts_with(notes::CHECKSUMS) && key != notes::HOLDER
 }
 
 /// Whether a note is about one event and its position.

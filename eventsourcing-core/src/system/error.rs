@@ -9,12 +9,12 @@ use crate::store::{Name, Position, StoreError};
 pub enum SystemError {
     /// A follower met an event it cannot deal with, and stopped before it. What it did before stands.
     ///
-    /// Mend the cause, and [resume](super::Running::resume) the follower or start the system again: it goes on at that event.
+    /// Mend the cause, and [resume](super::RunningSystem::resume) the follower or start the system again: it goes on at that event.
     #[error(transparent)]
     FollowerStopped(#[from] FollowerFailure),
     /// A follower has not got where it was waited for. It goes on.
     #[error("follower {follower} is at position {reached}, and has not got to {position} in time")]
-    Late {
+    TimedOut {
         /// The follower.
         follower: Name,
         /// Where it was waited for.

@@ -14,7 +14,7 @@ use crate::Table;
 use crate::projection::{quoted, table_of};
 use crate::sql::{Database, SqlError, Transaction};
 use crate::store::{
-    EventStore, HolderId, KnownPlace, Lease, LeaseRequest, LeaseToken, LogId, Name, Notebook,
+    EventStore, FollowerNotes, HolderId, KnownPlace, Lease, LeaseRequest, LeaseToken, LogId, Name,
     NotesQuery, Position, Revision, StoreError, Tracking,
 };
 
@@ -122,7 +122,7 @@ impl Generations {
 
     async fn page(&self) -> Result<Page, StoreError> {
         let query = NotesQuery::new(self.name.clone(), self.home.log_id(), notes::GENERATIONS);
-        let Notebook {
+        let FollowerNotes {
             position,
             revision,
             notes,
@@ -388,7 +388,7 @@ impl Generations {
         let mut spots = Vec::new();
         for upstream in &self.upstreams {
             let query = NotesQuery::new(follower.clone(), *upstream, notes::GENERATIONS).limit(1);
-            let Notebook {
+            let FollowerNotes {
                 position,
                 revision,
                 last_event,

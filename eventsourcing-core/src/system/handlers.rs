@@ -12,12 +12,17 @@ use super::failure::Cause;
 use super::needs::Needs;
 use crate::policy::timers::{Timer, TimerType};
 use crate::store::{Position, StoredEvent};
-use crate::{Aggregate, Policy, Projection, SqlProjection, Timers, Tx, Work};
+use crate::{Aggregate, Policy, Projection, SqlProjection, Timers, Tx, UnitOfWork};
 
 /// What a policy does with one event.
 #[async_trait]
 pub(crate) trait HandlePolicyEvent<S>: Send + Sync {
-    async fn react(&self, system: &S, event: &StoredEvent, work: &mut Work) -> Result<(), Cause>;
+    async fn react(
+        &self,
+        system: &S,
+        event: &StoredEvent,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Cause>;
 }
 
 /// What a projection that has its effects by itself does with one event.
@@ -43,7 +48,7 @@ pub(crate) trait HandleSqlEvent<S>: Send + Sync {
 pub(crate) trait HandleTimer<S>: Send + Sync {
     fn timer_type(&self) -> TimerType;
 
-    async fn due(&self, system: &S, timer: &Timer, work: &mut Work) -> Result<(), Cause>;
+    async fn due(&self, system: &S, timer: &Timer, work: &mut UnitOfWork) -> Result<(), Cause>;
 }
 
 /// Handles the events of the aggregate `A` by the part `P` of a system.
@@ -59,7 +64,12 @@ pub(crate) struct TimerHandler<S, P> {
 
 #[async_trait]
 impl<S: Send + Sync, P: Policy<A>, A: Aggregate> HandlePolicyEvent<S> for EventHandler<S, P, A> {
-    async fn react(&self, system: &S, event: &StoredEvent, work: &mut Work) -> Result<(), Cause> {
+    async fn react(
+        &self,
+        system: &S,
+        event: &StoredEvent,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Cause> {
         // What is recorded because of the parts of one event has ids of its own: they go on counting.
         let mut has_begun = false;
         for event in self.needs.decode(event)? {
@@ -108,7 +118,7 @@ impl<S: Send + Sync, P: Timers> HandleTimer<S> for TimerHandler<S, P> {
         TimerType::of::<P>()
     }
 
-    async fn due(&self, system: &S, timer: &Timer, work: &mut Work) -> Result<(), Cause> {
+    async fn due(&self, system: &S, timer: &Timer, work: &mut UnitOfWork) -> Result<(), Cause> {
         let due = timer.decode()?;
         work.begin_due(timer);
         Ok((self.part)(system).due(&due, work).await?)

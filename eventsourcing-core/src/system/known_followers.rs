@@ -326,10 +326,10 @@ impl Book {
         (!others.is_empty()).then(|| others.iter().any(|(_, other)| is_of(other)))
     }
 
-    /// Returns `true` for a follower of a system, and `false` for one that a program runs by hand: those note no figures.
+    /// Returns `true` for a follower of a system, and `false` for one that a program runs by hand: those note no checksums.
     async fn has_processed_events(&self, known: &Known) -> Result<bool, StoreError> {
         for (part, upstream) in &known.parts {
-            let query = NotesQuery::new(part.clone(), *upstream, notes::FIGURES).limit(1);
+            let query = NotesQuery::new(part.clone(), *upstream, notes::CHECKSUMS).limit(1);
             if !self.store.notes(query).await?.notes.is_empty() {
                 return Ok(true);
             }

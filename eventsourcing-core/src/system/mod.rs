@@ -23,7 +23,7 @@ mod report;
 mod restored;
 mod resume;
 mod runner;
-mod running;
+mod running_system;
 mod settings;
 mod stores;
 mod verify;
@@ -37,7 +37,7 @@ pub(crate) use carried::{
 };
 pub(crate) use failure::{Cause, Failure};
 #[cfg(feature = "archive")]
-pub(crate) use feed::{Partition, figures_note};
+pub(crate) use feed::{Partition, checksum_note};
 pub(crate) use needs::Needs;
 #[cfg(feature = "archive")]
 pub(crate) use verify::accounted;
@@ -56,8 +56,9 @@ pub use report::{
     TimerRecord, Verification, VerifyProgress,
 };
 pub use runner::Runner;
-pub use running::Running;
+pub use running_system::RunningSystem;
 pub use stores::{Applications, Stores};
+pub use waiting::DEFAULT_TIMEOUT;
 
 /// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
 #[diagnostic::on_unimplemented(

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use super::followed_events::AggregateEvents;
 use crate::store::{StoreError, StoredEvent};
-use crate::{Aggregate, Event, Former, Recorded};
+use crate::{Aggregate, Event, LegacyEvent, RecordedEvent};
 
 /// The events of `A` that a follower needs.
 pub(crate) struct Needs<A> {
@@ -41,11 +41,14 @@ impl<A: Aggregate> Needs<A> {
             .collect();
         let current = indices.iter().map(|index| A::Event::TYPES[*index].name);
         // Which events a former one is split into is not known before it is.
-        let is_wanted = |former: &&Former<A::Event>| match former.index() {
+        let is_wanted = |former: &&LegacyEvent<A::Event>| match former.index() {
             Some(index) => indices.contains(&index),
             None => !former.is_retired(),
         };
-        let former = A::Event::FORMER.iter().filter(is_wanted).map(Former::name);
+        let former = A::Event::FORMER
+            .iter()
+            .filter(is_wanted)
+            .map(LegacyEvent::name);
         let names = current.chain(former).collect();
         Self {
             only: Some(Only { indices, names }),
@@ -60,10 +63,10 @@ impl<A: Aggregate> Needs<A> {
         let retired: BTreeSet<_> = former
             .clone()
             .filter(|former| former.is_retired())
-            .map(Former::name)
+            .map(LegacyEvent::name)
             .collect();
         let current = A::Event::TYPES.iter().map(|event| event.name);
-        let known: BTreeSet<_> = current.chain(former.map(Former::name)).collect();
+        let known: BTreeSet<_> = current.chain(former.map(LegacyEvent::name)).collect();
         let needed = match &self.only {
             Some(only) => only.names.iter().copied().collect(),
             None => known.difference(&retired).copied().collect(),
@@ -80,17 +83,17 @@ impl<A: Aggregate> Needs<A> {
     pub(crate) fn decode(
         &self,
         stored: &StoredEvent,
-    ) -> Result<impl Iterator<Item = Recorded<A>>, StoreError> {
+    ) -> Result<impl Iterator<Item = RecordedEvent<A>>, StoreError> {
         let needed = self
             .only
             .as_ref()
             .is_none_or(|only| only.names.contains(stored.name.as_str()));
         let events = if needed {
-            Some(Recorded::decode(stored)?)
+            Some(RecordedEvent::decode(stored)?)
         } else {
             None
         };
-        let is_needed = |event: &Recorded<A>| match &self.only {
+        let is_needed = |event: &RecordedEvent<A>| match &self.only {
             None => true,
             Some(only) => only.indices.contains(&event.payload.index()),
         };

@@ -7,12 +7,12 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::store::{CommandId, HolderId, Name, Position, Slice, StoreError, StreamId, Version};
+use crate::store::{CommandId, HolderId, LogSlice, Name, Position, StoreError, StreamId, Version};
 
 // The keys of a follower's notes. Those that end in a slash begin the keys of many.
 
-/// One note for each slice of the log: the figures of the events that the follower has processed in it.
-pub(crate) const FIGURES: &str = "figures/";
+/// One note for each slice of the log: the checksums of the events that the follower has processed in it.
+pub(crate) const CHECKSUMS: &str = "figures/";
 /// The events that the follower takes.
 pub(crate) const EVENTS: &str = "events";
 /// The process that runs the follower.
@@ -139,8 +139,8 @@ pub(crate) struct HolderInfo {
 
 // Keys with parameters.
 
-pub(crate) fn figures(slice: Slice) -> String {
-    format!("{FIGURES}{:015}", slice.as_u64())
+pub(crate) fn checksums(slice: LogSlice) -> String {
+    format!("{CHECKSUMS}{:015}", slice.as_u64())
 }
 
 pub(crate) fn parked(stream: &StreamId) -> String {
@@ -264,7 +264,7 @@ mod tests {
         let ledger = Name::from_static("ledger");
         for (written, expected) in [
             (
-                figures(Slice::new(12)),
+                checksums(LogSlice::new(12)),
                 "figures/000000000000012".to_owned(),
             ),
             (parked(&stream), format!("parked/{id}/Jar")),

@@ -10,7 +10,7 @@ use crate::store::{Name, StreamId};
 /// How deep a payload may nest that somebody gives to a retry. The record of it is read by serde_json, which reads 128 levels.
 const PAYLOAD_DEPTH_MAX: usize = 100;
 
-/// What a follower has parked. From [`Running::parking`](super::Running::parking).
+/// What a follower has parked. From [`RunningSystem::parking`](super::RunningSystem::parking).
 ///
 /// With [`OnFailure::Park`](super::OnFailure::Park) a follower puts an event that it cannot deal with aside, holds back the
 /// later events of the same aggregate, in order, and goes on with all others. So it does with a [timer](Self::timers). What is parked is kept with the follower's

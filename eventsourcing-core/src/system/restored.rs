@@ -1,4 +1,4 @@
-//! [`Running::accept_restored_log`]: a follower goes on in a log that was restored to an earlier moment.
+//! [`RunningSystem::accept_restored_log`]: a follower goes on in a log that was restored to an earlier moment.
 //!
 //! It has processed events that the log does not have any more. What it made of them stays: taking that back is work for
 //! people. Its position and its notes become those of a follower that has never seen these events.
@@ -9,11 +9,11 @@ use jiff::Timestamp;
 
 use super::feed::{Feed, Kept};
 use super::verify::{accounted, compare, whole_notebook};
-use super::{AcceptedLog, Running, System, SystemError, unknown_follower};
+use super::{AcceptedLog, RunningSystem, System, SystemError, unknown_follower};
 use crate::retry::RetryPolicy;
-use crate::store::{Append, EventStore, Name, Notebook, Position, StoreError};
+use crate::store::{Append, EventStore, FollowerNotes, Name, Position, StoreError};
 
-impl<S: System> Running<S> {
+impl<S: System> RunningSystem<S> {
     /// Has `follower`, which has stopped with [`LogWentBack`](StoreError::LogWentBack), accept that its log was restored to an
     /// earlier moment, and go on in it.
     ///
@@ -140,7 +140,7 @@ fn refuse_position(
 /// Compares what the follower would have noted with the log.
 async fn refuse_another_past<S>(
     feed: &Arc<Feed<S>>,
-    notebook: &Notebook,
+    notebook: &FollowerNotes,
 ) -> Result<(), SystemError> {
     let verification = compare(feed, notebook).await?;
     let Some(difference) = verification.differences.first() else {
@@ -155,6 +155,9 @@ async fn refuse_another_past<S>(
 }
 
 /// The number of events that the follower accounts for.
-fn count(book: &Notebook) -> Result<u64, StoreError> {
-    Ok(accounted(book)?.values().map(|figures| figures.count).sum())
+fn count(book: &FollowerNotes) -> Result<u64, StoreError> {
+    Ok(accounted(book)?
+        .values()
+        .map(|checksums| checksums.count)
+        .sum())
 }

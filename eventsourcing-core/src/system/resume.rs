@@ -1,8 +1,8 @@
 //! A follower that has stopped goes on, without the system being started again.
 
-use super::{Running, System, SystemError, unknown_follower};
+use super::{RunningSystem, System, SystemError, unknown_follower};
 
-impl<S: System> Running<S> {
+impl<S: System> RunningSystem<S> {
     /// Has `follower` try again what it has stopped at, in this process, and go on from there: for when the cause is mended.
     ///
     /// Returns whether it had stopped. Otherwise nothing happens, so it can be asked for as often as one likes, by several
@@ -10,7 +10,7 @@ impl<S: System> Running<S> {
     /// on in those in which it has stopped.
     ///
     /// If it fails again it stops again, and [`health`](Self::health) says why. With the inline runner it has caught up or
-    /// stopped again when this returns; with the concurrent one [`settled`](Self::settled) tells. Under leases it waits for its
+    /// stopped again when this returns; with the concurrent one [`wait_until_caught_up`](Self::wait_until_caught_up) tells. Under leases it waits for its
     /// turn: if another process runs the follower by now, it stands by.
     ///
     /// A follower that is resumed and has not come to its end when the system [stops](Self::stop) goes on with the next start.

@@ -30,11 +30,11 @@ pub(crate) enum Mode {
 impl Runner {
     /// Followers run in the task that saves: when [`save`](crate::Application::save) returns they have caught up.
     /// Deterministic, which is right for tests and small tools. Timers are looked after at the same time, and by
-    /// [`settled`](super::Running::settled): in between nobody waits for them.
+    /// [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up): in between nobody waits for them.
     ///
     /// A follower that fails does not fail the save, whose events are stored: it stops, and
-    /// [`settled`](super::Running::settled) and [`stop`](super::Running::stop) say so. It goes on when it is
-    /// [resumed](super::Running::resume).
+    /// [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up) and [`stop`](super::RunningSystem::stop) say so. It goes on when it is
+    /// [resumed](super::RunningSystem::resume).
     #[must_use]
     pub fn inline() -> Self {
         Self(Mode::Inline)

@@ -17,6 +17,10 @@ use crate::application::AfterSave;
 use crate::projection::WaitForFollower;
 use crate::store::{Epoch, EventStore, KnownPlace, LogId, Name, Position, Receipt, StoreError};
 
+/// A timeout that suits most callers that wait for a follower: five seconds. A follower that works takes milliseconds; a
+/// person who waits for a page gives up after about ten seconds.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// How long the inline runner rests before it looks again at a follower that has not come as far as it should.
 const REST: Duration = Duration::from_millis(2);
 
@@ -108,7 +112,7 @@ impl Waiting {
             .map(|log| log.status.borrow().reached)
             .min()
             .unwrap_or_default();
-        SystemError::Late {
+        SystemError::TimedOut {
             follower: self.follower.clone(),
             position: receipt.position,
             reached,

@@ -10,10 +10,10 @@ use async_trait::async_trait;
 use super::Seed;
 use crate::sql::Database;
 use crate::store::{
-    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery,
-    FollowerPosition, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
-    LogHolder, LogId, LogPage, LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice,
-    StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
+    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
+    LogChecksumsQuery, LogHolder, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position,
+    Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog, Written,
 };
 
 /// How often a log that is held back is looked at.
@@ -46,8 +46,8 @@ pub enum Operation {
     Followers,
     /// [`EventStore::notes`].
     Notes,
-    /// [`EventStore::figures`].
-    Figures,
+    /// [`EventStore::checksums`].
+    Checksums,
     /// [`EventStore::lease`].
     Lease,
     /// [`EventStore::lease_holder`].
@@ -487,14 +487,21 @@ impl<S: EventStore> EventStore for FaultyStore<S> {
         )
     }
 
-    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         let fault = self.begin(Operation::Notes).await?;
         reply(Operation::Notes, fault, self.store.notes(query).await)
     }
 
-    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
-        let fault = self.begin(Operation::Figures).await?;
-        reply(Operation::Figures, fault, self.store.figures(query).await)
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        let fault = self.begin(Operation::Checksums).await?;
+        reply(
+            Operation::Checksums,
+            fault,
+            self.store.checksums(query).await,
+        )
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {

@@ -19,8 +19,8 @@ use crate::store::{
     StreamQuery, Tracking, Version,
 };
 use crate::{
-    Aggregate, Application, Codec, Decoded, Event, Id, IntoEvents, Metadata, Policy, Recorded,
-    Root, Timers, Work,
+    Aggregate, Application, Codec, DecodedEvents, Event, Id, IntoEvents, Metadata, Policy,
+    RecordedEvent, Root, Timers, UnitOfWork,
 };
 
 /// Starts a test of an aggregate. Implemented for every aggregate; import it to use it.
@@ -208,7 +208,7 @@ impl<A: Aggregate> Decided<A> {
 /// A test of a policy: what it records in answer to events.
 ///
 /// ```
-/// # use eventsourcing_core::{Aggregate, AppError, Application, Id, Policy, Recorded, Work, event};
+/// # use eventsourcing_core::{Aggregate, ApplicationError, Application, Id, Policy, RecordedEvent, UnitOfWork, event};
 /// # use serde::{Deserialize, Serialize};
 /// # #[derive(Aggregate, Serialize, Deserialize)] struct Jar { beans: u32 }
 /// # #[event] impl Jar { fn filled(beans: u32) -> Self { Self { beans } } }
@@ -220,8 +220,8 @@ impl<A: Aggregate> Decided<A> {
 /// # struct Keeper { _app: Application }
 /// # impl From<Application> for Keeper { fn from(app: Application) -> Self { Self { _app: app } } }
 /// # impl Policy<Jar> for Keeper {
-/// #     type Error = AppError;
-/// #     async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+/// #     type Error = ApplicationError;
+/// #     async fn react(&self, event: &RecordedEvent<Jar>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
 /// #         let shelf = work.load_or_create(Id::<Shelf>::named("shelf"), || ShelfEvent::Built).await?;
 /// #         shelf.record(ShelfEvent::JarAdded { jar: event.aggregate_id });
 /// #         Ok(())
@@ -312,7 +312,7 @@ impl<P> PolicyScenario<P> {
         let version = self.next_version(id.stream()).await;
         let head = self.app.store().head().await.expect("a store in memory");
         self.upstream = Position::new(self.upstream.max(head).as_u64() + 1);
-        let event = Recorded {
+        let event = RecordedEvent {
             payload: event,
             aggregate_id: id,
             category: A::NAME,
@@ -322,7 +322,7 @@ impl<P> PolicyScenario<P> {
             metadata: Metadata::new().with_correlation_id(Uuid::nil()),
             part: 0,
         };
-        let mut work = Work::new(self.app.clone(), TimerType::Any);
+        let mut work = UnitOfWork::new(self.app.clone(), TimerType::Any);
         work.begin(event.event_ref(), &event.metadata);
         let reacted = self.policy.react(&event, &mut work).await;
         self.keep(work, reacted).await;
@@ -361,14 +361,14 @@ impl<P> PolicyScenario<P> {
         let due = timer
             .decode::<P::Timer>()
             .unwrap_or_else(|error| panic!("{}", error_text(&error)));
-        let mut work = Work::new(self.app.clone(), TimerType::Any);
+        let mut work = UnitOfWork::new(self.app.clone(), TimerType::Any);
         work.begin_due(&timer);
         let dealt_with = self.policy.due(&due, &mut work).await;
         self.keep(work, dealt_with).await;
         self
     }
 
-    async fn keep(&mut self, mut work: Work, outcome: Result<(), impl Error>) {
+    async fn keep(&mut self, mut work: UnitOfWork, outcome: Result<(), impl Error>) {
         let mistake = work
             .schedule
             .take_mistake()
@@ -525,7 +525,7 @@ impl<P> PolicyScenario<P> {
     }
 }
 
-fn decode<E: Event>(stream: &StreamId, event: NewEvent) -> Decoded<E> {
+fn decode<E: Event>(stream: &StreamId, event: NewEvent) -> DecodedEvents<E> {
     let NewEvent {
         name,
         schema_version,

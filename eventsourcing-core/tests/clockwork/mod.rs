@@ -13,8 +13,8 @@ use std::time::Duration;
 use eventsourcing_core::store::{LogQuery, Position};
 use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Due, Id, Policy, Receipt, Recorded, Root, System, Timers,
-    Work, event,
+    Aggregate, Application, ApplicationError, Due, Id, Policy, Receipt, RecordedEvent, Root,
+    System, Timers, UnitOfWork, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -117,13 +117,17 @@ pub enum BellError {
     #[error("the bell is broken")]
     Broken,
     #[error(transparent)]
-    App(#[from] AppError),
+    App(#[from] ApplicationError),
 }
 
 impl Policy<Wish> for Bells {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Wish>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Wish>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         match &event.payload {
             WishEvent::Made { at, text, .. } if text == "number" => {
                 work.schedule(*at, "number", &7_u32)
@@ -141,7 +145,7 @@ impl Timers for Bells {
     type Timer = Text;
     type Error = BellError;
 
-    async fn due(&self, timer: &Due<Text>, work: &mut Work) -> Result<(), BellError> {
+    async fn due(&self, timer: &Due<Text>, work: &mut UnitOfWork) -> Result<(), BellError> {
         let Due {
             key,
             at,
@@ -179,7 +183,7 @@ pub struct Clockwork {
 }
 
 /// What has rung, in the order in which it did.
-pub async fn rung(app: &Application) -> Vec<Recorded<Bell>> {
+pub async fn rung(app: &Application) -> Vec<RecordedEvent<Bell>> {
     let log = app
         .log(LogQuery::after(Position::ZERO).limit(usize::MAX))
         .await
@@ -189,7 +193,7 @@ pub async fn rung(app: &Application) -> Vec<Recorded<Bell>> {
 
 /// The texts of what has rung, in the order in which it did.
 pub async fn texts(app: &Application) -> Vec<String> {
-    let text = |bell: Recorded<Bell>| match bell.payload {
+    let text = |bell: RecordedEvent<Bell>| match bell.payload {
         BellEvent::Rung { text, .. } => text,
     };
     rung(app).await.into_iter().map(text).collect()

@@ -14,7 +14,8 @@ use eventsourcing_core::store::{
 use eventsourcing_core::store::{StoredEvent, StreamId, Version};
 use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Codec, CodecError, Compression, Event, Id, Rejected, event,
+    Aggregate, Application, ApplicationError, Codec, CodecError, CommandError, Compression, Event,
+    Id, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -657,7 +658,9 @@ async fn what_is_too_large_is_refused_however_well_it_compresses() {
         .create::<Diary, _, _>(|| Ok::<_, NoError>(DiaryEvent::Begun { text: text.clone() }))
         .await
         .unwrap_err();
-    let Rejected::App(AppError::Store(StoreError::Invalid { reason })) = refused else {
+    let CommandError::Application(ApplicationError::Store(StoreError::Invalid { reason })) =
+        refused
+    else {
         panic!("{refused}")
     };
     assert!(

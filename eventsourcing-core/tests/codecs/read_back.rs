@@ -108,11 +108,11 @@ fn refusal(codec: Codec, event: &PutEvent, reads_back: bool) -> Option<String> {
     #[derive(Aggregate, Serialize, Deserialize)]
     struct Put {}
     impl eventsourcing_core::Fold<PutEvent> for Put {
-        fn create(_: PutEvent) -> Result<Self, eventsourcing_core::Misplaced> {
+        fn create(_: PutEvent) -> Result<Self, eventsourcing_core::UnexpectedEvent> {
             Ok(Self {})
         }
-        fn apply(&mut self, _: PutEvent) -> Result<(), eventsourcing_core::Misplaced> {
-            Err(eventsourcing_core::Misplaced)
+        fn apply(&mut self, _: PutEvent) -> Result<(), eventsourcing_core::UnexpectedEvent> {
+            Err(eventsourcing_core::UnexpectedEvent)
         }
     }
     let app = Application::new("puts", MemoryStore::new())

@@ -8,8 +8,8 @@ use eventsourcing_core::store::CommandId;
 use eventsourcing_core::system::FollowerState;
 use eventsourcing_core::testing::ManualClock;
 use eventsourcing_core::{
-    AppError, Due, Metadata, OnFailure, Policy, Recorded, Root, Runner, System, Timers,
-    VALUE_DEPTH_MAX, Work,
+    ApplicationError, Due, Metadata, OnFailure, Policy, RecordedEvent, Root, Runner, System,
+    Timers, UnitOfWork, VALUE_DEPTH_MAX,
 };
 
 use super::*;
@@ -183,7 +183,7 @@ async fn odd_value_is_refused_with_its_event_and_field_and_nothing_is_written() 
             assert!(
                 matches!(
                     refused,
-                    Rejected::App(AppError::Store(StoreError::Invalid { .. }))
+                    CommandError::Application(ApplicationError::Store(StoreError::Invalid { .. }))
                 ),
                 "{refused}"
             );
@@ -327,7 +327,9 @@ async fn refusal_that_would_not_come_back_is_not_kept() {
             let command = app.command(CommandId::new());
             let decide = |_: &Crate| Err::<CrateEvent, _>(NoRatio { ratio, of });
             let refused = command.once(command.update(id, decide)).await.unwrap_err();
-            let Rejected::App(AppError::Store(StoreError::Invalid { reason })) = refused else {
+            let CommandError::Application(ApplicationError::Store(StoreError::Invalid { reason })) =
+                refused
+            else {
                 panic!("{refused}")
             };
             assert!(
@@ -401,9 +403,13 @@ fn half(odd: &Odd) -> f64 {
 }
 
 impl Policy<Crate> for Copies {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Crate>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Crate>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         match &event.payload {
             CrateEvent::Made { odd } => {
                 let id = work.new_id();
@@ -419,9 +425,9 @@ impl Policy<Crate> for Copies {
 
 impl Timers for Copies {
     type Timer = f64;
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn due(&self, timer: &Due<f64>, work: &mut Work) -> Result<(), AppError> {
+    async fn due(&self, timer: &Due<f64>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
         let id = work.new_id();
         work.create::<Double>(
             id,
@@ -480,7 +486,7 @@ async fn odd_value_that_a_policy_records_or_schedules_fails_its_event_and_no_oth
             };
             system.boxes.app.update(ids[2], filled).await.unwrap();
         }
-        system.settled().await.unwrap();
+        system.wait_until_caught_up().await.unwrap();
         let health = system.health().await.unwrap();
         assert!(
             matches!(health.followers[0].state, FollowerState::Running),

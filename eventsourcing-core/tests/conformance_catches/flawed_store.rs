@@ -7,17 +7,18 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage,
-    LogQuery, MemoryBackup, MemoryStore, Name, Notebook, NotesQuery, Position, Receipt, Slice,
-    StoreError, StoredEvent, StreamId, StreamQuery, Version, VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
+    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, MemoryBackup, MemoryStore, Name,
+    NotesQuery, Position, Receipt, StoreError, StoredEvent, StreamId, StreamQuery, Version,
+    VisibleLog,
 };
 use eventsourcing_core::testing::conformance::{DurableFixture, Fixture, RevertingFixture};
 
 /// What is wrong with a store. Everything that is not redefined is right.
 #[async_trait]
 pub(crate) trait Flaw: Default + Send + Sync + 'static {
-    const PATIENCE: Duration = Duration::from_secs(2);
+    const TIMEOUT: Duration = Duration::from_secs(2);
 
     async fn append(&self, store: &MemoryStore, append: Append) -> Result<Appended, StoreError> {
         store.append(append).await
@@ -81,16 +82,20 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
         store.followers(query).await
     }
 
-    async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(
+        &self,
+        store: &MemoryStore,
+        query: NotesQuery,
+    ) -> Result<FollowerNotes, StoreError> {
         store.notes(query).await
     }
 
-    async fn figures(
+    async fn checksums(
         &self,
         store: &MemoryStore,
-        query: FiguresQuery,
-    ) -> Result<BTreeMap<Slice, Figures>, StoreError> {
-        store.figures(query).await
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        store.checksums(query).await
     }
 
     async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
@@ -158,7 +163,7 @@ pub(crate) trait Flaw: Default + Send + Sync + 'static {
 pub(crate) struct Sound;
 
 impl Flaw for Sound {
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
 /// What a database would keep besides the store's own tables.
@@ -204,7 +209,7 @@ pub(crate) struct FlawedStore<X> {
 impl<X: Flaw> Fixture for Flawed<X> {
     type Store = FlawedStore<X>;
 
-    const PATIENCE: Duration = X::PATIENCE;
+    const TIMEOUT: Duration = X::TIMEOUT;
 
     async fn new() -> Self {
         Self {
@@ -314,12 +319,15 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.flaw.followers(&self.store, query).await
     }
 
-    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         self.flaw.notes(&self.store, query).await
     }
 
-    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
-        self.flaw.figures(&self.store, query).await
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        self.flaw.checksums(&self.store, query).await
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {

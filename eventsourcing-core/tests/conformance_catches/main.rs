@@ -4,9 +4,9 @@
 #![cfg(feature = "testing")]
 
 mod appending;
+mod checksums;
 mod durability;
 mod epochs;
-mod figures;
 mod flawed_store;
 mod leases;
 mod model;
@@ -149,15 +149,15 @@ catches! {
     notes_of_different_followers_and_logs_are_independent: [tracking::FoldsFollowers, tracking::IgnoresUpstreams],
     notes_come_back_unchanged: [notes::TrimsNotes],
     notes_beyond_the_limits_are_invalid_and_write_nothing: [notes::CutsLongKeys],
-    figures_are_what_counting_by_hand_gives: [
-        figures::CountsTheEventBefore,
-        figures::LeavesOutTheLastEvent,
-        figures::IgnoresTheFilter,
-        figures::CountsAllEventsOfAStream,
-        figures::CutsSlicesTooEarly,
+    checksums_are_what_counting_by_hand_gives: [
+        checksums::CountsTheEventBefore,
+        checksums::LeavesOutTheLastEvent,
+        checksums::IgnoresTheFilter,
+        checksums::CountsAllEventsOfAStream,
+        checksums::CutsSlicesTooEarly,
     ],
-    figures_of_nothing_are_none: [figures::NamesEmptySlices, figures::CountsTheEventBefore],
-    digest_of_an_event_is_the_documented_one: [figures::DigestsInItsOwnWay],
+    checksums_of_nothing_are_none: [checksums::NamesEmptySlices, checksums::CountsTheEventBefore],
+    digest_of_an_event_is_the_documented_one: [checksums::DigestsInItsOwnWay],
     step_of_an_outdated_cut_is_refused_and_writes_nothing: [steps::IgnoresCuts],
     cut_is_recorded_with_its_step_or_not_at_all: [steps::IgnoresCuts, steps::RecordsCutsOfRefusedSteps],
     of_concurrent_first_steps_one_cut_is_recorded: [steps::ChecksTheCutThenWrites],

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, MemoryStore, NOTE_KEY_BYTES_MAX, Notebook, NotesQuery, Revision,
-    StoreError, Tracking,
+    Append, Appended, EventStore, FollowerNotes, MemoryStore, NOTE_KEY_BYTES_MAX, NotesQuery,
+    Revision, StoreError, Tracking,
 };
 
 use super::flawed_store::{Flaw, dawdle};
@@ -38,7 +38,7 @@ macro_rules! changes_queries {
 
         #[async_trait]
         impl Flaw for $flaw {
-            async fn notes(&self, $store: &MemoryStore, $query: NotesQuery) -> Result<Notebook, StoreError> {
+            async fn notes(&self, $store: &MemoryStore, $query: NotesQuery) -> Result<FollowerNotes, StoreError> {
                 $answer
             }
         }
@@ -80,7 +80,7 @@ async fn all_notes(
     Tracking {
         follower, upstream, ..
     }: &Tracking,
-) -> Result<Notebook, StoreError> {
+) -> Result<FollowerNotes, StoreError> {
     store
         .notes(NotesQuery::new(follower.clone(), *upstream, ""))
         .await
@@ -125,7 +125,7 @@ impl Flaw for ChecksRevisionsThenSteps {
         mut append: Append,
     ) -> Result<Appended, StoreError> {
         if let Some(step) = &mut append.tracking {
-            let Notebook {
+            let FollowerNotes {
                 position, revision, ..
             } = all_notes(store, step).await?;
             let Tracking { follower, from, .. } = step.clone();
@@ -150,7 +150,7 @@ changes_queries! {
     /// A step in place is none.
     CountsMovesOnly = |store, query| {
         let notebook = store.notes(query).await?;
-        Ok(Notebook { revision: Revision::new(notebook.position.as_u64()), ..notebook })
+        Ok(FollowerNotes { revision: Revision::new(notebook.position.as_u64()), ..notebook })
     };
     IgnoresPrefixes = |store, query| store.notes(NotesQuery { prefix: String::new(), ..query }).await;
     /// `LIKE` does so, unless it is told otherwise.
@@ -158,7 +158,7 @@ changes_queries! {
         let notebook = store.notes(NotesQuery { prefix: String::new(), limit: usize::MAX, ..query.clone() }).await?;
         let prefix = query.prefix.to_lowercase();
         let notes = notebook.notes.into_iter().filter(|(key, _)| key.to_lowercase().starts_with(&prefix));
-        Ok(Notebook { notes: notes.take(query.limit).collect(), ..notebook })
+        Ok(FollowerNotes { notes: notes.take(query.limit).collect(), ..notebook })
     };
     ReadsFromTheKey = |store, query| {
         let mut notebook = store.notes(query.clone()).await?;
@@ -174,12 +174,12 @@ changes_queries! {
         let utf16 = |key: &str| key.encode_utf16().collect::<Vec<_>>();
         let sorted: BTreeMap<_, _> = notebook.notes.into_iter().map(|note| (utf16(&note.0), note)).collect();
         let after = sorted.into_iter().filter(|(key, _)| *key > utf16(&query.after));
-        Ok(Notebook { notes: after.take(query.limit).map(|(_, note)| note).collect(), ..notebook })
+        Ok(FollowerNotes { notes: after.take(query.limit).map(|(_, note)| note).collect(), ..notebook })
     };
     /// The position some time before the notes.
     ReadsInTwoSteps = |store, query| {
-        let Notebook { position, revision, .. } = store.notes(NotesQuery { limit: 0, ..query.clone() }).await?;
+        let FollowerNotes { position, revision, .. } = store.notes(NotesQuery { limit: 0, ..query.clone() }).await?;
         dawdle().await;
-        Ok(Notebook { position, revision, ..store.notes(query).await? })
+        Ok(FollowerNotes { position, revision, ..store.notes(query).await? })
     };
 }

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, Cut, EventStore, MemoryStore, Notebook, NotesQuery, StoreError, Tracking,
+    Append, Appended, Cut, EventStore, FollowerNotes, MemoryStore, NotesQuery, StoreError, Tracking,
 };
 
 use super::flawed_store::{Flaw, dawdle};
@@ -102,12 +102,16 @@ pub(crate) struct ForgetsTheLastEvent;
 
 #[async_trait]
 impl Flaw for ForgetsTheLastEvent {
-    async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(
+        &self,
+        store: &MemoryStore,
+        query: NotesQuery,
+    ) -> Result<FollowerNotes, StoreError> {
         let notebook = store.notes(query).await?;
         let last_event = notebook
             .last_event
             .filter(|event| event.position == notebook.position);
-        Ok(Notebook {
+        Ok(FollowerNotes {
             last_event,
             ..notebook
         })

@@ -2,8 +2,8 @@
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Append, Appended, EventStore, FollowerPosition, FollowersQuery, LogId, MemoryStore, Name,
-    Notebook, NotesQuery, Position, StoreError, Tracking,
+    Append, Appended, EventStore, FollowerNotes, FollowerPosition, FollowersQuery, LogId,
+    MemoryStore, Name, NotesQuery, Position, StoreError, Tracking,
 };
 use uuid::Uuid;
 
@@ -154,7 +154,11 @@ impl Flaw for FoldsFollowers {
         store.tracking(&folded(follower), upstream).await
     }
 
-    async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(
+        &self,
+        store: &MemoryStore,
+        query: NotesQuery,
+    ) -> Result<FollowerNotes, StoreError> {
         store
             .notes(NotesQuery {
                 follower: folded(&query.follower),
@@ -192,7 +196,11 @@ impl Flaw for IgnoresUpstreams {
         store.tracking(follower, ONLY_UPSTREAM).await
     }
 
-    async fn notes(&self, store: &MemoryStore, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(
+        &self,
+        store: &MemoryStore,
+        query: NotesQuery,
+    ) -> Result<FollowerNotes, StoreError> {
         store
             .notes(NotesQuery {
                 upstream: ONLY_UPSTREAM,

@@ -10,7 +10,8 @@ use std::sync::Mutex;
 
 use eventsourcing_core::store::Position;
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, Policy, Projection, Recorded, System, Work, event,
+    Aggregate, Application, ApplicationError, Id, Policy, Projection, RecordedEvent, System,
+    UnitOfWork, event,
 };
 use serde::{Deserialize, Serialize};
 
@@ -104,13 +105,17 @@ pub enum ShelfError {
     #[error("{0} beans are too many")]
     TooMany(u32),
     #[error(transparent)]
-    App(#[from] AppError),
+    App(#[from] ApplicationError),
 }
 
 impl Policy<Jar> for Shelves {
     type Error = ShelfError;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), ShelfError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ShelfError> {
         match event.payload {
             JarEvent::Filled { beans: PANICS_ON } => panic!("what a number"),
             JarEvent::Filled { beans: FAILS_ON } => Err(ShelfError::TooMany(FAILS_ON)),
@@ -119,7 +124,7 @@ impl Policy<Jar> for Shelves {
     }
 }
 
-async fn count(event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+async fn count(event: &RecordedEvent<Jar>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
     let by = match event.payload {
         JarEvent::Filled { beans } | JarEvent::Added { beans } => i64::from(beans),
         JarEvent::Taken { beans } => -i64::from(beans),
@@ -142,9 +147,13 @@ impl From<Application> for MendedShelves {
 }
 
 impl Policy<Jar> for MendedShelves {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         count(event, work).await
     }
 }
@@ -156,7 +165,7 @@ pub struct Seen(pub Mutex<Vec<Position>>);
 impl Projection<Jar> for Seen {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, event: &Recorded<Jar>) -> Result<(), Self::Error> {
+    async fn project(&self, event: &RecordedEvent<Jar>) -> Result<(), Self::Error> {
         self.0.lock().unwrap().push(event.position);
         Ok(())
     }
@@ -165,7 +174,7 @@ impl Projection<Jar> for Seen {
 impl Projection<Shelf> for Seen {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, event: &Recorded<Shelf>) -> Result<(), Self::Error> {
+    async fn project(&self, event: &RecordedEvent<Shelf>) -> Result<(), Self::Error> {
         self.0.lock().unwrap().push(event.position);
         Ok(())
     }

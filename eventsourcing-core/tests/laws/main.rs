@@ -18,8 +18,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use eventsourcing_core::testing::laws::{Laws, PolicyLaws, Sample};
 use eventsourcing_core::testing::{Seed, laws};
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Due, Fold, Id, Misplaced, Policy, Recorded, Timers, Work,
-    event,
+    Aggregate, Application, ApplicationError, Due, Fold, Id, Policy, RecordedEvent, Timers,
+    UnexpectedEvent, UnitOfWork, event,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};

@@ -19,16 +19,16 @@ mod misplaced {
     }
 
     impl Fold<DoorEvent> for Door {
-        fn create(event: DoorEvent) -> Result<Self, Misplaced> {
+        fn create(event: DoorEvent) -> Result<Self, UnexpectedEvent> {
             match event {
                 DoorEvent::Built => Ok(Self { openings: 0 }),
-                DoorEvent::Opened => Err(Misplaced),
+                DoorEvent::Opened => Err(UnexpectedEvent),
             }
         }
-        fn apply(&mut self, event: DoorEvent) -> Result<(), Misplaced> {
+        fn apply(&mut self, event: DoorEvent) -> Result<(), UnexpectedEvent> {
             self.openings += 1;
             match event {
-                DoorEvent::Built => Err(Misplaced),
+                DoorEvent::Built => Err(UnexpectedEvent),
                 DoorEvent::Opened => Ok(()),
             }
         }
@@ -40,10 +40,10 @@ mod misplaced {
     pub(super) struct Wall {}
 
     impl Fold<DoorEvent> for Wall {
-        fn create(_: DoorEvent) -> Result<Self, Misplaced> {
-            Err(Misplaced)
+        fn create(_: DoorEvent) -> Result<Self, UnexpectedEvent> {
+            Err(UnexpectedEvent)
         }
-        fn apply(&mut self, _: DoorEvent) -> Result<(), Misplaced> {
+        fn apply(&mut self, _: DoorEvent) -> Result<(), UnexpectedEvent> {
             Ok(())
         }
     }
@@ -57,7 +57,7 @@ fn a_misplaced_event_that_changes_the_state_is_found() {
         &[
             "the last of them is misplaced, but has changed the state from {\"openings\":0} to {\"openings\":1}",
             "\n  1 Built {}\n  2 Built {}\n",
-            "return `Misplaced` before anything is changed",
+            "return `UnexpectedEvent` before anything is changed",
         ],
     );
 }

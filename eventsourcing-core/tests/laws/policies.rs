@@ -29,13 +29,13 @@ macro_rules! policy {
         }
 
         impl Policy<Jar> for $name {
-            type Error = AppError;
+            type Error = ApplicationError;
 
             async fn react(
                 &self,
-                $event: &Recorded<Jar>,
-                $work: &mut Work,
-            ) -> Result<(), AppError> {
+                $event: &RecordedEvent<Jar>,
+                $work: &mut UnitOfWork,
+            ) -> Result<(), ApplicationError> {
                 $body;
                 Ok(())
             }
@@ -98,9 +98,13 @@ macro_rules! policy_with_timers {
 
         impl Timers for $name {
             type Timer = String;
-            type Error = AppError;
+            type Error = ApplicationError;
 
-            async fn due(&self, $timer: &Due<String>, $due: &mut Work) -> Result<(), AppError> {
+            async fn due(
+                &self,
+                $timer: &Due<String>,
+                $due: &mut UnitOfWork,
+            ) -> Result<(), ApplicationError> {
                 $when_due;
                 Ok(())
             }

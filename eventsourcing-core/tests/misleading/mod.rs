@@ -13,10 +13,10 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage,
-    LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
-    StreamQuery, VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
+    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position, Receipt,
+    StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 
 /// What becomes of one event on its way to a follower.
@@ -142,12 +142,15 @@ impl EventStore for Misleading {
         self.store.followers(query).await
     }
 
-    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         self.store.notes(query).await
     }
 
-    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
-        self.store.figures(query).await
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        self.store.checksums(query).await
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {

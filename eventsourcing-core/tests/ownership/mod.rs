@@ -4,8 +4,8 @@ use eventsourcing_core::store::{
     CommandId, EventStore, LogQuery, MemoryStore, Position, StoreError,
 };
 use eventsourcing_core::{
-    AppError, Application, Id, Metadata, OnFailure, Policy, Recorded, Rejected, Root, Runner,
-    Stores, System, Work,
+    Application, ApplicationError, CommandError, Id, Metadata, OnFailure, Policy, RecordedEvent,
+    Root, Runner, Stores, System, UnitOfWork,
 };
 
 use crate::domain::{Jar, JarEvent, Jars, NotEnough, Pantry, Shelf, ShelfEvent, shelf};
@@ -30,8 +30,8 @@ use stranger::{Lid, LidEvent};
 
 /// What is refused because of who owns it.
 #[track_caller]
-fn assert_not_owned<T>(saved: Result<T, AppError>, owner: &str) {
-    let Err(AppError::Store(StoreError::Invalid { reason })) = saved else {
+fn assert_not_owned<T>(saved: Result<T, ApplicationError>, owner: &str) {
+    let Err(ApplicationError::Store(StoreError::Invalid { reason })) = saved else {
         panic!("it is not refused")
     };
     assert!(
@@ -40,10 +40,10 @@ fn assert_not_owned<T>(saved: Result<T, AppError>, owner: &str) {
     );
 }
 
-fn app_error<T>(rejected: Result<T, Rejected<NotEnough>>) -> Result<T, AppError> {
+fn app_error<T>(rejected: Result<T, CommandError<NotEnough>>) -> Result<T, ApplicationError> {
     rejected.map_err(|error| match error {
-        Rejected::App(error) => error,
-        Rejected::Domain(refusal) => panic!("{refusal}"),
+        CommandError::Application(error) => error,
+        CommandError::Rejected(refusal) => panic!("{refusal}"),
     })
 }
 
@@ -143,9 +143,13 @@ impl From<Application> for Meddler {
 }
 
 impl Policy<Jar> for Meddler {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         match event.payload {
             JarEvent::Filled { beans: 1 } => {
                 let id = work.new_id();
@@ -194,7 +198,7 @@ async fn a_policy_records_nothing_for_an_aggregate_that_its_application_does_not
         };
         fill(beans).await;
         fill(3).await;
-        system.settled().await.unwrap();
+        system.wait_until_caught_up().await.unwrap();
         let log = system
             .jars
             .app

@@ -6,13 +6,14 @@ use std::time::Duration;
 use eventsourcing_core::store::{CommandId, EventStore, MemoryStore, Position, StoreError};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
 use eventsourcing_core::{
-    AppError, Application, Id, Metadata, Receipt, ReceiptKind, Rejected, RetryPolicy, Root,
+    Application, ApplicationError, CommandError, Id, Metadata, Receipt, ReceiptKind, RetryPolicy,
+    Root,
 };
 
 use crate::domain::{Jar, JarEvent, NotEnough};
 use crate::{add, app, jar};
 
-type Answer = Result<Receipt, Rejected<NotEnough>>;
+type Answer = Result<Receipt, CommandError<NotEnough>>;
 
 /// Sees to it that there are at least so many beans.
 fn fill_up(jar: &Jar, beans: u32) -> Result<Option<JarEvent>, NotEnough> {
@@ -54,13 +55,13 @@ impl Way {
             Self::Save => {
                 let mut root = app.load(one).await?;
                 root.execute(|jar| fill_up(jar, beans))
-                    .map_err(Rejected::Domain)?;
+                    .map_err(CommandError::Rejected)?;
                 Ok(app.save(&mut root).await?)
             }
             Self::SaveSeveral => {
                 let (mut root, mut other) = (app.load(one).await?, app.load(two).await?);
                 root.execute(|jar| fill_up(jar, beans))
-                    .map_err(Rejected::Domain)?;
+                    .map_err(CommandError::Rejected)?;
                 let guard = other.guard();
                 Ok(app.save((&mut root, &mut other, guard)).await?)
             }
@@ -68,7 +69,7 @@ impl Way {
                 app.retry(|| async {
                     let mut root = app.load(one).await?;
                     root.execute(|jar| fill_up(jar, beans))
-                        .map_err(Rejected::Domain)?;
+                        .map_err(CommandError::Rejected)?;
                     Ok(app.save(&mut root).await?)
                 })
                 .await
@@ -196,12 +197,12 @@ async fn a_rejection_and_nothing_to_record_exclude_each_other() {
     let rejected: Answer = command.refuse(NotEnough { left: 7 }).await;
     assert!(matches!(
         rejected,
-        Err(Rejected::Domain(NotEnough { left: 7 }))
+        Err(CommandError::Rejected(NotEnough { left: 7 }))
     ));
     for way in Way::ALL {
         match way.ask(&command, jars, 3).await {
-            Err(Rejected::Domain(NotEnough { left: 7 })) if matches!(way, Way::Once) => {}
-            Err(Rejected::App(AppError::Refused { .. })) => {}
+            Err(CommandError::Rejected(NotEnough { left: 7 })) if matches!(way, Way::Once) => {}
+            Err(CommandError::Application(ApplicationError::Rejected { .. })) => {}
             other => panic!("{way:?}: {other:?}"),
         }
     }
@@ -226,7 +227,7 @@ async fn a_lost_reply_about_nothing_changes_nothing() {
         store.fail_next(Operation::Append, fault);
         let error = Way::Update.ask(&command, jars, 3).await.unwrap_err();
         assert!(
-            matches!(error, Rejected::App(error) if error.is_unavailable()),
+            matches!(error, CommandError::Application(error) if error.is_unavailable()),
             "nobody knows"
         );
         let kind = Way::Update.ask(&command, jars, 9).await.unwrap().kind;
@@ -266,7 +267,7 @@ impl Drawing {
         app: &Application,
         jars: [Id<Jar>; 2],
         drawn: &Mutex<Vec<Id<Jar>>>,
-    ) -> Result<(), AppError> {
+    ) -> Result<(), ApplicationError> {
         let draw = || {
             let id = app.new_id::<Jar>();
             drawn.lock().unwrap().push(id);
@@ -284,7 +285,7 @@ impl Drawing {
                     app.save((&mut root, &mut new))
                         .await
                         .map(drop)
-                        .map_err(Rejected::App)
+                        .map_err(CommandError::Application)
                 };
                 app.retry(attempt).await
             }
@@ -302,9 +303,9 @@ impl Drawing {
             Self::Create => app.create(new).await.map(note),
             Self::CreateInRetry => app.retry(|| app.create(new)).await.map(note),
         };
-        outcome.map_err(|rejected: Rejected<NotEnough>| match rejected {
-            Rejected::App(error) => error,
-            Rejected::Domain(refusal) => panic!("{refusal}"),
+        outcome.map_err(|rejected: CommandError<NotEnough>| match rejected {
+            CommandError::Application(error) => error,
+            CommandError::Rejected(refusal) => panic!("{refusal}"),
         })
     }
 }
@@ -402,7 +403,7 @@ async fn ids_that_were_drawn_before_are_not_drawn_again() {
     let command = app.command(CommandId::new());
     let before: Id<Jar> = command.new_id();
     let attempts = Mutex::new(Vec::new());
-    let saved: Result<_, Rejected<NotEnough>> = command
+    let saved: Result<_, CommandError<NotEnough>> = command
         .retry(|| async {
             let with = command.with(Metadata::actor("teller"));
             attempts
@@ -450,7 +451,7 @@ async fn a_creation_is_answered_as_an_update_is() {
     let other = CommandId::new();
     let refused = create(false, other).await.unwrap_err();
     assert!(
-        matches!(refused, Rejected::Domain(NotEnough { left: 0 })),
+        matches!(refused, CommandError::Rejected(NotEnough { left: 0 })),
         "nothing is kept"
     );
     assert_ne!(create(true, other).await.unwrap(), id);
@@ -460,7 +461,10 @@ async fn a_creation_is_answered_as_an_update_is() {
     for allowed in [true, false] {
         let error = create(allowed, kept).await.unwrap_err();
         assert!(
-            matches!(error, Rejected::App(AppError::Refused { .. })),
+            matches!(
+                error,
+                CommandError::Application(ApplicationError::Rejected { .. })
+            ),
             "{error}"
         );
     }

@@ -1,7 +1,7 @@
 //! JSON Schema and AsyncAPI of a system.
 
 use eventsourcing_core::schema::SystemSchema;
-use eventsourcing_core::{Application, Projection, Recorded, System};
+use eventsourcing_core::{Application, Projection, RecordedEvent, System};
 use serde_json::Value;
 
 mod domain {
@@ -31,7 +31,7 @@ struct Feed;
 impl Projection<Account> for Feed {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, _: &Recorded<Account>) -> Result<(), Self::Error> {
+    async fn project(&self, _: &RecordedEvent<Account>) -> Result<(), Self::Error> {
         Ok(())
     }
 }

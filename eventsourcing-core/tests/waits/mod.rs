@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use eventsourcing_core::store::{EventStore, LogId, MemoryStore, Position};
 use eventsourcing_core::testing::FaultyStore;
-use eventsourcing_core::{Receipt, ReceiptKind, Root, Runner, Running, Stores, SystemError};
+use eventsourcing_core::{Receipt, ReceiptKind, Root, Runner, RunningSystem, Stores, SystemError};
 use tokio::time::timeout;
 
 use crate::domain::{Jar, JarEvent, NotEnough, Pantry, Shelf, ShelfEvent};
-use crate::{PATIENCE, fill, start};
+use crate::{TIMEOUT, fill, start};
 
 /// Long enough for a wait that ends too early to end.
 const SOON: Duration = Duration::from_millis(60);
@@ -31,7 +31,7 @@ async fn write(pantry: &Pantry) -> Receipt {
 }
 
 fn is_late<T>(waited: &Result<T, SystemError>) -> bool {
-    matches!(waited, Err(SystemError::Late { .. }))
+    matches!(waited, Err(SystemError::TimedOut { .. }))
 }
 
 const RUNNERS: [fn() -> Runner; 3] = [Runner::inline, Runner::concurrent, || {
@@ -45,27 +45,27 @@ async fn a_receipt_is_waited_for_beyond_what_the_log_shows() {
         let pantry = start(Arc::clone(&store), runner()).await;
         for _ in 0..3 {
             let before = write(&pantry).await;
-            pantry.settled().await.unwrap();
+            pantry.wait_until_caught_up().await.unwrap();
             store.hold_back(store.newest_position().await.unwrap());
             let receipt = write(&pantry).await;
             pantry
-                .after(&before, "seen", PATIENCE)
+                .wait_for(&before, "seen", TIMEOUT)
                 .await
                 .expect("what was there before is not held back");
-            let waited = pantry.after(&receipt, "seen", SOON).await;
+            let waited = pantry.wait_for(&receipt, "seen", SOON).await;
             assert!(
                 is_late(&waited) && !has_seen(&pantry, receipt.position),
                 "{waited:?}"
             );
             assert!(
-                timeout(SOON, pantry.settled()).await.is_err(),
+                timeout(SOON, pantry.wait_until_caught_up()).await.is_err(),
                 "what is written has not been dealt with"
             );
 
             store.let_go();
-            pantry.after(&receipt, "seen", PATIENCE).await.unwrap();
+            pantry.wait_for(&receipt, "seen", TIMEOUT).await.unwrap();
             assert!(has_seen(&pantry, receipt.position));
-            timeout(PATIENCE, pantry.settled())
+            timeout(TIMEOUT, pantry.wait_until_caught_up())
                 .await
                 .expect("nothing is held back")
                 .unwrap();
@@ -82,8 +82,8 @@ async fn a_wait_that_has_begun_ends_when_the_log_goes_on() {
         store.hold_back(Position::ZERO);
         let receipt = write(&pantry).await;
         let (waited, settled, ()) = tokio::join!(
-            pantry.after(&receipt, "seen", PATIENCE),
-            timeout(PATIENCE, pantry.settled()),
+            pantry.wait_for(&receipt, "seen", TIMEOUT),
+            timeout(TIMEOUT, pantry.wait_until_caught_up()),
             async {
                 tokio::time::sleep(SOON).await;
                 assert!(!has_seen(&pantry, receipt.position));
@@ -101,7 +101,7 @@ async fn a_receipt_of_nothing_stands_for_what_it_was_decided_on() {
     let store = store();
     let pantry = start(Arc::clone(&store), Runner::concurrent()).await;
     let jar = fill(&pantry, 3).await;
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
     store.hold_back(store.newest_position().await.unwrap());
     let written = pantry.jars.app.update(jar, |jar| jar.add(1)).await.unwrap();
     let is_full =
@@ -118,16 +118,16 @@ async fn a_receipt_of_nothing_stands_for_what_it_was_decided_on() {
             "it has seen the bean that was added"
         );
         assert!(receipt.position >= written.position);
-        assert!(is_late(&pantry.after(&receipt, "seen", SOON).await));
+        assert!(is_late(&pantry.wait_for(&receipt, "seen", SOON).await));
     }
     store.let_go();
     let receipt = named.update(jar, is_full).await.unwrap();
-    pantry.after(&receipt, "seen", PATIENCE).await.unwrap();
+    pantry.wait_for(&receipt, "seen", TIMEOUT).await.unwrap();
     assert!(has_seen(&pantry, written.position));
 }
 
 /// Jars in one log, the shelf in another.
-async fn with_two_logs(runner: Runner) -> (Shared, Shared, Running<Pantry>) {
+async fn with_two_logs(runner: Runner) -> (Shared, Shared, RunningSystem<Pantry>) {
     let (jars, shelves) = (store(), store());
     let stores = Stores::shared(Arc::clone(&jars)).with("shelves", Arc::clone(&shelves));
     (jars, shelves, Pantry::start(stores, runner).await.unwrap())
@@ -140,7 +140,7 @@ async fn a_receipt_is_waited_for_in_its_own_log() {
         for _ in 0..3 {
             write(&pantry).await;
         }
-        pantry.settled().await.unwrap();
+        pantry.wait_until_caught_up().await.unwrap();
         let of_shelves = async || {
             let mut shelf = Root::<Shelf>::create(ShelfEvent::Built);
             pantry.shelves.app.save(&mut shelf).await.unwrap()
@@ -152,26 +152,26 @@ async fn a_receipt_is_waited_for_in_its_own_log() {
             (jars.log_id(), shelves.log_id())
         );
         pantry
-            .after(&receipt, "seen", PATIENCE)
+            .wait_for(&receipt, "seen", TIMEOUT)
             .await
             .expect("the other log does not matter");
         pantry
-            .after(&receipt, "shelves", PATIENCE)
+            .wait_for(&receipt, "shelves", TIMEOUT)
             .await
             .expect("it does not follow this log at all");
-        assert!(is_late(&pantry.after(&of_jars, "seen", SOON).await));
+        assert!(is_late(&pantry.wait_for(&of_jars, "seen", SOON).await));
         jars.let_go();
-        pantry.after(&of_jars, "seen", PATIENCE).await.unwrap();
+        pantry.wait_for(&of_jars, "seen", TIMEOUT).await.unwrap();
 
         shelves.hold_back(shelves.newest_position().await.unwrap());
         let (of_jars, receipt) = (write(&pantry).await, of_shelves().await);
         pantry
-            .after(&of_jars, "seen", PATIENCE)
+            .wait_for(&of_jars, "seen", TIMEOUT)
             .await
             .expect("the other log does not matter");
-        assert!(is_late(&pantry.after(&receipt, "seen", SOON).await));
+        assert!(is_late(&pantry.wait_for(&receipt, "seen", SOON).await));
         shelves.let_go();
-        pantry.after(&receipt, "seen", PATIENCE).await.unwrap();
+        pantry.wait_for(&receipt, "seen", TIMEOUT).await.unwrap();
     }
 }
 
@@ -179,7 +179,7 @@ async fn a_receipt_is_waited_for_in_its_own_log() {
 async fn a_receipt_of_a_log_that_nobody_knows_is_refused() {
     let pantry = start(store(), Runner::concurrent()).await;
     let foreign = Receipt::at(LogId::new(), Position::new(1));
-    let error = pantry.after(&foreign, "seen", PATIENCE).await.unwrap_err();
+    let error = pantry.after(&foreign, "seen", TIMEOUT).await.unwrap_err();
     assert!(matches!(error, SystemError::Invalid { .. }), "{error}");
     assert!(
         error.to_string().contains(&foreign.log.to_string()),
@@ -193,21 +193,21 @@ async fn a_receipt_of_an_earlier_release_is_waited_for_in_every_log() {
     for _ in 0..5 {
         write(&pantry).await;
     }
-    pantry.settled().await.unwrap();
+    pantry.wait_until_caught_up().await.unwrap();
     jars.hold_back(jars.newest_position().await.unwrap());
     let written = write(&pantry).await;
     let text = format!("{{\"position\":{},\"command_id\":null}}", written.position);
     let earlier: Receipt = serde_json::from_str(&text).unwrap();
     assert!(is_late(&pantry.after(&earlier, "seen", SOON).await));
     jars.let_go();
-    pantry.after(&earlier, "seen", PATIENCE).await.unwrap();
+    pantry.after(&earlier, "seen", TIMEOUT).await.unwrap();
     assert!(has_seen(&pantry, written.position));
     let far = Receipt {
         position: Position::new(1_000_000),
         ..earlier
     };
     pantry
-        .after(&far, "seen", PATIENCE)
+        .wait_for(&far, "seen", TIMEOUT)
         .await
         .expect("it may be of a longer log");
 }

@@ -80,11 +80,11 @@ impl Aggregate {
                 const FINGERPRINT: #runtime::store::Fingerprint = #runtime::private::fingerprint(#fingerprint);
                 #snapshot_policy
 
-                fn fold_first(event: Self::Event) -> ::core::result::Result<Self, #runtime::Misplaced> {
+                fn fold_first(event: Self::Event) -> ::core::result::Result<Self, #runtime::UnexpectedEvent> {
                     #create
                 }
 
-                fn fold_next(&mut self, event: Self::Event) -> ::core::result::Result<(), #runtime::Misplaced> {
+                fn fold_next(&mut self, event: Self::Event) -> ::core::result::Result<(), #runtime::UnexpectedEvent> {
                     #apply
                 }
 

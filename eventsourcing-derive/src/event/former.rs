@@ -25,7 +25,7 @@ pub(super) struct Upcast {
 
 /// Events that are there no more.
 #[derive(Default)]
-pub(super) struct Gone {
+pub(super) struct RemovedEvents {
     splits: Vec<Split>,
     retired: Vec<LitStr>,
 }
@@ -72,7 +72,7 @@ fn report_missing(
     }
 }
 
-impl Gone {
+impl RemovedEvents {
     pub(super) fn parse(options: &Options, errors: &mut Errors) -> Self {
         let retired: Vec<LitStr> = options.list("retired", "retired(\"Frozen\")", errors);
         retired
@@ -167,7 +167,7 @@ impl Events {
         }
         let fingerprint = self.former_fingerprint();
         Some(quote! {
-            const FORMER: &'static [#runtime::Former<Self>] = &[#(#former),*];
+            const FORMER: &'static [#runtime::LegacyEvent<Self>] = &[#(#former),*];
             const FORMER_FINGERPRINT: u64 = #fingerprint;
         })
     }
@@ -237,7 +237,7 @@ impl EventType {
             let upcasters = self.upcasters(runtime);
             quote! {{
                 const UPCASTERS: &[#runtime::private::Upcaster] = &[#(#upcasters),*];
-                #runtime::Former::read_as(#name, #index, UPCASTERS)
+                #runtime::LegacyEvent::read_as(#name, #index, UPCASTERS)
             }}
         });
         read_as.collect()
@@ -253,7 +253,7 @@ impl EventType {
     }
 }
 
-impl Gone {
+impl RemovedEvents {
     fn expand(&self, runtime: &RuntimePath) -> Vec<TokenStream> {
         let splits = self.splits.iter().map(
             |Split {
@@ -262,13 +262,13 @@ impl Gone {
                  with,
              }| {
                 let splitter = reader(with, runtime, &quote!(events::<Self>()));
-                quote!(#runtime::Former::split(#name, #version, #splitter))
+                quote!(#runtime::LegacyEvent::split(#name, #version, #splitter))
             },
         );
         let retired = self
             .retired
             .iter()
-            .map(|name| quote!(#runtime::Former::retired(#name)));
+            .map(|name| quote!(#runtime::LegacyEvent::retired(#name)));
         splits.chain(retired).collect()
     }
 }

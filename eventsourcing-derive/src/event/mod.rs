@@ -19,7 +19,7 @@ use crate::errors::Errors;
 use crate::messages;
 use crate::options::Options;
 use crate::runtime_path::RuntimePath;
-use former::Gone;
+use former::RemovedEvents;
 use model::Events;
 
 const STRUCT_OPTIONS: &[&str] = &[
@@ -53,7 +53,7 @@ fn expand_enum(arguments: TokenStream, item: ItemEnum) -> TokenStream {
     );
     let (runtime, gone) = (
         RuntimePath::parse(&options, &mut errors),
-        Gone::parse(&options, &mut errors),
+        RemovedEvents::parse(&options, &mut errors),
     );
     let schema = options.written_word("schema", &mut errors);
     let events = Events::of_enum(item, runtime, gone, schema, &mut errors);

@@ -2,7 +2,7 @@
 
 use syn::{Attribute, Generics, Ident, ItemEnum, ItemStruct, LitStr};
 
-use super::former::{Gone, Upcast};
+use super::former::{RemovedEvents, Upcast};
 use super::schema::Schema;
 use crate::runtime_path::RuntimePath;
 
@@ -13,7 +13,7 @@ pub(super) struct Events {
     /// In the order in which serde counts variants.
     pub(super) types: Vec<EventType>,
     /// Stored events that none of them stands for.
-    pub(super) gone: Gone,
+    pub(super) gone: RemovedEvents,
     /// Whether they describe themselves.
     pub(super) schema: Option<Schema>,
 }

@@ -2,7 +2,7 @@
 
 use syn::{Attribute, Ident, ItemEnum, ItemStruct, Variant};
 
-use super::former::{Gone, Upcast};
+use super::former::{RemovedEvents, Upcast};
 use super::model::{EventItem, EventType, Events};
 use super::schema::Schema;
 use crate::errors::Errors;
@@ -16,7 +16,7 @@ impl Events {
     pub(super) fn of_enum(
         mut item: ItemEnum,
         runtime: RuntimePath,
-        gone: Gone,
+        gone: RemovedEvents,
         schema: Option<Ident>,
         errors: &mut Errors,
     ) -> Self {
@@ -35,7 +35,7 @@ impl Events {
     pub(super) fn of_block(
         mut item: ItemEnum,
         runtime: RuntimePath,
-        gone: Gone,
+        gone: RemovedEvents,
         schema: Option<Ident>,
         errors: &mut Errors,
     ) -> Self {
@@ -53,7 +53,7 @@ impl Events {
     pub(super) fn of_struct(mut item: ItemStruct, options: &Options, errors: &mut Errors) -> Self {
         let (runtime, gone) = (
             RuntimePath::parse(options, errors),
-            Gone::parse(options, errors),
+            RemovedEvents::parse(options, errors),
         );
         let types = vec![EventType::new(&item.ident, Vec::new(), options, errors)];
         let schema = Schema::of_struct(&mut item, options.written_word("schema", errors));

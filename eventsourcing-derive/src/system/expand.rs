@@ -143,7 +143,7 @@ impl System {
                 #visibility async fn start(
                     stores: impl ::core::convert::Into<#runtime::Stores>,
                     runner: #runtime::Runner,
-                ) -> ::core::result::Result<#runtime::Running<Self>, #runtime::SystemError> {
+                ) -> ::core::result::Result<#runtime::RunningSystem<Self>, #runtime::SystemError> {
                     #runtime::SystemBuilder::new(stores).with_runner(runner).start().await
                 }
 

@@ -15,7 +15,7 @@ impl ::eventsourcing_core::Aggregate for Account {
     }
     fn fold_first(
         event: Self::Event,
-    ) -> ::core::result::Result<Self, ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<Self, ::eventsourcing_core::UnexpectedEvent> {
         <Self as ::eventsourcing_core::Fold<
             <Self as ::eventsourcing_core::Aggregate>::Event,
         >>::create(event)
@@ -23,7 +23,7 @@ impl ::eventsourcing_core::Aggregate for Account {
     fn fold_next(
         &mut self,
         event: Self::Event,
-    ) -> ::core::result::Result<(), ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<(), ::eventsourcing_core::UnexpectedEvent> {
         <Self as ::eventsourcing_core::Fold<
             <Self as ::eventsourcing_core::Aggregate>::Event,
         >>::apply(self, event)
@@ -120,7 +120,7 @@ impl ::eventsourcing_core::Event for AccountEvent {
         },
     ];
     const VARIANTS: &'static [&'static str] = &["Opened", "Credited", "ClosedForGood"];
-    const FORMER: &'static [::eventsourcing_core::Former<Self>] = &[
+    const FORMER: &'static [::eventsourcing_core::LegacyEvent<Self>] = &[
         {
             const UPCASTERS: &[::eventsourcing_core::private::Upcaster] = &[
                 |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
@@ -138,7 +138,7 @@ impl ::eventsourcing_core::Event for AccountEvent {
                         .payload()
                 },
             ];
-            ::eventsourcing_core::Former::read_as("Closed", 2usize, UPCASTERS)
+            ::eventsourcing_core::LegacyEvent::read_as("Closed", 2usize, UPCASTERS)
         },
         {
             const UPCASTERS: &[::eventsourcing_core::private::Upcaster] = &[
@@ -157,9 +157,9 @@ impl ::eventsourcing_core::Event for AccountEvent {
                         .payload()
                 },
             ];
-            ::eventsourcing_core::Former::read_as("Shut", 2usize, UPCASTERS)
+            ::eventsourcing_core::LegacyEvent::read_as("Shut", 2usize, UPCASTERS)
         },
-        ::eventsourcing_core::Former::split(
+        ::eventsourcing_core::LegacyEvent::split(
             "Moved",
             1u16,
             |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
@@ -170,7 +170,7 @@ impl ::eventsourcing_core::Event for AccountEvent {
                     .events::<Self>()
             },
         ),
-        ::eventsourcing_core::Former::retired("Frozen"),
+        ::eventsourcing_core::LegacyEvent::retired("Frozen"),
     ];
     const FORMER_FINGERPRINT: u64 = 0xf9703c14fb3f0ce1;
     fn index(&self) -> usize {
@@ -266,26 +266,26 @@ impl ::eventsourcing_core::Fold<AccountEvent> for Account {
     const FINGERPRINT: u64 = 0x83cce6b4490f931c;
     fn create(
         event: AccountEvent,
-    ) -> ::core::result::Result<Self, ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<Self, ::eventsourcing_core::UnexpectedEvent> {
         match event {
             AccountEvent::Opened { owner: field0 } => {
                 ::core::result::Result::Ok(Self::opened(field0))
             }
             AccountEvent::Credited { .. } => {
-                ::core::result::Result::Err(::eventsourcing_core::Misplaced)
+                ::core::result::Result::Err(::eventsourcing_core::UnexpectedEvent)
             }
             AccountEvent::ClosedForGood { .. } => {
-                ::core::result::Result::Err(::eventsourcing_core::Misplaced)
+                ::core::result::Result::Err(::eventsourcing_core::UnexpectedEvent)
             }
         }
     }
     fn apply(
         &mut self,
         event: AccountEvent,
-    ) -> ::core::result::Result<(), ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<(), ::eventsourcing_core::UnexpectedEvent> {
         match event {
             AccountEvent::Opened { .. } => {
-                ::core::result::Result::Err(::eventsourcing_core::Misplaced)
+                ::core::result::Result::Err(::eventsourcing_core::UnexpectedEvent)
             }
             AccountEvent::Credited { amount: field0, note: field1 } => {
                 Self::credited(self, field0, field1);

@@ -95,7 +95,7 @@ impl EventSourcedBank {
         stores: impl ::core::convert::Into<::eventsourcing_core::Stores>,
         runner: ::eventsourcing_core::Runner,
     ) -> ::core::result::Result<
-        ::eventsourcing_core::Running<Self>,
+        ::eventsourcing_core::RunningSystem<Self>,
         ::eventsourcing_core::SystemError,
     > {
         ::eventsourcing_core::SystemBuilder::new(stores)

@@ -247,23 +247,23 @@ impl ::eventsourcing_core::Fold<AccountEvent> for Account {
     const FINGERPRINT: u64 = 0x229dc6fe374d9ce3;
     fn create(
         event: AccountEvent,
-    ) -> ::core::result::Result<Self, ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<Self, ::eventsourcing_core::UnexpectedEvent> {
         match event {
             AccountEvent::Opened { owner: field0 } => {
                 ::core::result::Result::Ok(Self::opened(field0))
             }
             AccountEvent::Credited { .. } => {
-                ::core::result::Result::Err(::eventsourcing_core::Misplaced)
+                ::core::result::Result::Err(::eventsourcing_core::UnexpectedEvent)
             }
         }
     }
     fn apply(
         &mut self,
         event: AccountEvent,
-    ) -> ::core::result::Result<(), ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<(), ::eventsourcing_core::UnexpectedEvent> {
         match event {
             AccountEvent::Opened { .. } => {
-                ::core::result::Result::Err(::eventsourcing_core::Misplaced)
+                ::core::result::Result::Err(::eventsourcing_core::UnexpectedEvent)
             }
             AccountEvent::Credited {
                 cents: field0,
@@ -499,7 +499,7 @@ impl Bank {
         stores: impl ::core::convert::Into<::eventsourcing_core::Stores>,
         runner: ::eventsourcing_core::Runner,
     ) -> ::core::result::Result<
-        ::eventsourcing_core::Running<Self>,
+        ::eventsourcing_core::RunningSystem<Self>,
         ::eventsourcing_core::SystemError,
     > {
         ::eventsourcing_core::SystemBuilder::new(stores)

@@ -21,10 +21,10 @@ impl ::eventsourcing_core::Event for DoorEvent {
         },
     ];
     const VARIANTS: &'static [&'static str] = &["Opened", "Closed", "Moved"];
-    const FORMER: &'static [::eventsourcing_core::Former<Self>] = &[
+    const FORMER: &'static [::eventsourcing_core::LegacyEvent<Self>] = &[
         {
             const UPCASTERS: &[::eventsourcing_core::private::Upcaster] = &[];
-            ::eventsourcing_core::Former::read_as("Slammed", 1usize, UPCASTERS)
+            ::eventsourcing_core::LegacyEvent::read_as("Slammed", 1usize, UPCASTERS)
         },
     ];
     const FORMER_FINGERPRINT: u64 = 0xfe200cb512f4be5a;
@@ -70,7 +70,7 @@ impl ::eventsourcing_core::Event for Pinged {
         },
     ];
     const VARIANTS: &'static [&'static str] = &["Pinged"];
-    const FORMER: &'static [::eventsourcing_core::Former<Self>] = &[
+    const FORMER: &'static [::eventsourcing_core::LegacyEvent<Self>] = &[
         {
             const UPCASTERS: &[::eventsourcing_core::private::Upcaster] = &[
                 |payload: &::eventsourcing_core::private::StoredPayload<'_>| {
@@ -83,7 +83,7 @@ impl ::eventsourcing_core::Event for Pinged {
                         .payload()
                 },
             ];
-            ::eventsourcing_core::Former::read_as("Pinged", 0usize, UPCASTERS)
+            ::eventsourcing_core::LegacyEvent::read_as("Pinged", 0usize, UPCASTERS)
         },
     ];
     const FORMER_FINGERPRINT: u64 = 0x9564e0aaedcfb559;
@@ -130,7 +130,7 @@ impl ::eventsourcing_core::Aggregate for Door {
     }
     fn fold_first(
         event: Self::Event,
-    ) -> ::core::result::Result<Self, ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<Self, ::eventsourcing_core::UnexpectedEvent> {
         <Self as ::eventsourcing_core::Fold<
             <Self as ::eventsourcing_core::Aggregate>::Event,
         >>::create(event)
@@ -138,7 +138,7 @@ impl ::eventsourcing_core::Aggregate for Door {
     fn fold_next(
         &mut self,
         event: Self::Event,
-    ) -> ::core::result::Result<(), ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<(), ::eventsourcing_core::UnexpectedEvent> {
         <Self as ::eventsourcing_core::Fold<
             <Self as ::eventsourcing_core::Aggregate>::Event,
         >>::apply(self, event)

@@ -78,13 +78,13 @@ impl Account {
 impl ::eventsourcing_core::Fold<AccountEvent> for Account {
     fn create(
         _: AccountEvent,
-    ) -> ::core::result::Result<Self, ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<Self, ::eventsourcing_core::UnexpectedEvent> {
         ::core::unreachable!()
     }
     fn apply(
         &mut self,
         _: AccountEvent,
-    ) -> ::core::result::Result<(), ::eventsourcing_core::Misplaced> {
+    ) -> ::core::result::Result<(), ::eventsourcing_core::UnexpectedEvent> {
         ::core::unreachable!()
     }
 }
@@ -120,7 +120,7 @@ where
         stores: impl ::core::convert::Into<::eventsourcing_core::Stores>,
         runner: ::eventsourcing_core::Runner,
     ) -> ::core::result::Result<
-        ::eventsourcing_core::Running<Self>,
+        ::eventsourcing_core::RunningSystem<Self>,
         ::eventsourcing_core::SystemError,
     > {
         ::eventsourcing_core::SystemBuilder::new(stores)

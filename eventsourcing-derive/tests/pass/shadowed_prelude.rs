@@ -31,7 +31,7 @@ trait Deserialize {}
 struct Event;
 struct EventType;
 struct Fold;
-struct Misplaced;
+struct UnexpectedEvent;
 struct Follower;
 struct Definition;
 fn event() {}
@@ -89,7 +89,7 @@ pub struct Feed;
 impl runtime::Projection<Account> for Feed {
     type Error = ::std::convert::Infallible;
 
-    async fn project(&self, _: &runtime::Recorded<Account>) -> ::std::result::Result<(), Self::Error> {
+    async fn project(&self, _: &runtime::RecordedEvent<Account>) -> ::std::result::Result<(), Self::Error> {
         ::std::result::Result::Ok(())
     }
 }

@@ -4,7 +4,7 @@
 #![deny(deprecated, private_interfaces, unused, nonstandard_style, future_incompatible, rust_2018_idioms)]
 #![deny(single_use_lifetimes, trivial_casts, unused_lifetimes, unused_results, let_underscore_drop)]
 
-use eventsourcing_core::{Aggregate, Application, Fold, Id, Policy, Recorded, System, Work, event};
+use eventsourcing_core::{Aggregate, Application, Fold, Id, Policy, RecordedEvent, System, UnitOfWork, event};
 use serde::{Deserialize, Serialize};
 
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -94,7 +94,7 @@ mod private {
     impl Policy<Account> for Ledgers {
         type Error = std::convert::Infallible;
 
-        async fn react(&self, _: &Recorded<Account>, _: &mut Work) -> Result<(), Self::Error> {
+        async fn react(&self, _: &RecordedEvent<Account>, _: &mut UnitOfWork) -> Result<(), Self::Error> {
             Ok(())
         }
     }

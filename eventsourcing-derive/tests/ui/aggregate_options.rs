@@ -10,10 +10,10 @@ macro_rules! aggregates {
             struct $name {}
 
             impl eventsourcing_core::Fold<OpenedEvent> for $name {
-                fn create(_: OpenedEvent) -> Result<Self, eventsourcing_core::Misplaced> {
+                fn create(_: OpenedEvent) -> Result<Self, eventsourcing_core::UnexpectedEvent> {
                     Ok(Self {})
                 }
-                fn apply(&mut self, _: OpenedEvent) -> Result<(), eventsourcing_core::Misplaced> {
+                fn apply(&mut self, _: OpenedEvent) -> Result<(), eventsourcing_core::UnexpectedEvent> {
                     Ok(())
                 }
             }

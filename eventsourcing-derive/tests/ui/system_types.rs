@@ -43,7 +43,7 @@ impl eventsourcing_core::Projection<Account> for LateFeed {
 
     async fn project(
         &self,
-        event: &eventsourcing_core::Recorded<Account>,
+        event: &eventsourcing_core::RecordedEvent<Account>,
     ) -> Result<(), std::convert::Infallible> {
         self.0.project(event).await
     }

@@ -10,7 +10,7 @@ use eventsourcing_core::store::{
 };
 use eventsourcing_core::testing::Seed;
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Id, Rejected, RetryPolicy, event as events,
+    Aggregate, Application, ApplicationError, CommandError, Id, RetryPolicy, event as events,
 };
 use eventsourcing_postgres::{PostgresOptions, PostgresStore};
 use jiff::Timestamp;
@@ -193,10 +193,12 @@ fn any_cut(random: &mut fastrand::Rng) -> Fault {
     }
 }
 
-fn said_of<T>(outcome: Result<T, Rejected<String>>) -> Said {
+fn said_of<T>(outcome: Result<T, CommandError<String>>) -> Said {
     match outcome {
         Ok(_) => Said::Written,
-        Err(Rejected::App(AppError::Store(error))) => said_of_error(Some(&error)),
+        Err(CommandError::Application(ApplicationError::Store(error))) => {
+            said_of_error(Some(&error))
+        }
         Err(error) => panic!("a broken network is no reason for {error:?}"),
     }
 }

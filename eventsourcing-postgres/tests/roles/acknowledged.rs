@@ -15,7 +15,7 @@ use crate::support::server::DURABLE;
 use crate::support::{Server, append, connect, log_of};
 
 /// Longer than a server takes for anything here, and shorter than the statement timeout.
-const PATIENCE: Duration = Duration::from_secs(20);
+const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn store_of(server: &Server) -> PostgresStore {
     PostgresStore::connect(server.url_of(APP, "postgres"))
@@ -61,7 +61,7 @@ async fn set(server: &Server, outsider: &Client, name: &str, value: &str) {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, changed)
+    timeout(TIMEOUT, changed)
         .await
         .expect("the server takes the setting");
 }
@@ -73,7 +73,7 @@ async fn says(store: &PostgresStore, expected: &Acknowledged) {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    let said = timeout(PATIENCE, saying).await;
+    let said = timeout(TIMEOUT, saying).await;
     assert!(
         said.is_ok(),
         "{:?} instead of {expected:?}",
@@ -103,7 +103,7 @@ async fn ends_what_waits_for_a_standby(outsider: &Client, how: &str) {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, ended)
+    timeout(TIMEOUT, ended)
         .await
         .expect("a commit waits for a standby");
 }
@@ -121,7 +121,7 @@ async fn ends_all_that_waits<T>(outsider: &Client, task: JoinHandle<T>) -> T {
             sleep(Duration::from_millis(10)).await;
         }
     };
-    timeout(PATIENCE, ended)
+    timeout(TIMEOUT, ended)
         .await
         .expect("it ends with its connection");
     task.await.expect("a task")
@@ -176,7 +176,7 @@ async fn store_says_that_appends_wait_for_standbys_exactly_where_they_do() {
                 says_why && !written.survives_loss_of_machine(),
                 "{default}: {written:?}"
             );
-            timeout(PATIENCE, relaxed.append(append()))
+            timeout(TIMEOUT, relaxed.append(append()))
                 .await
                 .expect("it waits for nothing")
                 .expect("a receipt");
@@ -201,7 +201,7 @@ async fn what_is_said_to_survive_the_loss_of_the_machine_is_there_after_a_fail_o
     set(&primary, &outsider, "synchronous_standby_names", "standby").await;
     says(&store, &on_standbys("standby")).await;
     for _ in 0..50 {
-        timeout(PATIENCE, store.append(append()))
+        timeout(TIMEOUT, store.append(append()))
             .await
             .expect("the standby answers")
             .expect("a receipt");
@@ -232,7 +232,7 @@ async fn settings_that_make_standbys_or_disks_irrelevant_are_named() {
         on_disk.to_string().contains("max_wal_senders = 0"),
         "{on_disk}"
     );
-    timeout(PATIENCE, store.append(append()))
+    timeout(TIMEOUT, store.append(append()))
         .await
         .expect("no commit waits for a standby")
         .expect("a receipt");
@@ -252,7 +252,7 @@ async fn settings_that_make_standbys_or_disks_irrelevant_are_named() {
                 }
             }
         };
-        timeout(PATIENCE, said)
+        timeout(TIMEOUT, said)
             .await
             .unwrap_or_else(|_| panic!("{setting} is not named"));
         set(&server, &outsider, setting, "on").await;
@@ -307,7 +307,7 @@ async fn command_whose_wait_was_ended_is_answered_only_when_the_standbys_have_it
         matches!(looked_up, Err(StoreError::Unavailable { .. })),
         "one machine has it: {looked_up:?}"
     );
-    let unknown = timeout(PATIENCE, store.receipt(CommandId::new()))
+    let unknown = timeout(TIMEOUT, store.receipt(CommandId::new()))
         .await
         .expect("nothing to wait for");
     assert_eq!(unknown.expect("an answer"), None);
@@ -325,7 +325,7 @@ async fn command_whose_wait_was_ended_is_answered_only_when_the_standbys_have_it
 
     let waiting = appending(&store, &append);
     set(&server, &outsider, "synchronous_standby_names", "").await;
-    let repeated = timeout(PATIENCE, waiting)
+    let repeated = timeout(TIMEOUT, waiting)
         .await
         .expect("an answer")
         .expect("a task")
@@ -361,7 +361,7 @@ async fn append_whose_wait_is_cancelled_waits_again() {
     let waiting = appending(&store, &append());
     ends_what_waits_for_a_standby(&outsider, CANCEL).await;
     set(&server, &outsider, "synchronous_standby_names", "").await;
-    timeout(PATIENCE, waiting)
+    timeout(TIMEOUT, waiting)
         .await
         .expect("an answer")
         .expect("a task")

@@ -7,10 +7,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, Value};
 use eventsourcing_core::store::{
-    Append, Appended, CommandId, Epoch, EventStore, Figures, FiguresQuery, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogId, LogPage,
-    LogQuery, Name, Notebook, NotesQuery, Position, Receipt, Slice, StoreError, StoredEvent,
-    StreamQuery, Tracking, VisibleLog,
+    Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
+    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position, Receipt,
+    StoreError, StoredEvent, StreamQuery, Tracking, VisibleLog,
 };
 use eventsourcing_core::testing::conformance::Fixture;
 use eventsourcing_sqlite::SqliteStore;
@@ -18,7 +18,7 @@ use eventsourcing_sqlite::SqliteStore;
 /// What is wrong with a database. Everything that is not redefined is right.
 #[async_trait]
 pub(crate) trait Flaw: Send + Sync + 'static {
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
     /// Each operation is a transaction of its own.
     const COMMITS_EACH_OPERATION: bool = false;
     /// A refused operation is forgotten, and the transaction goes on with what went well before.
@@ -66,7 +66,7 @@ pub(crate) enum Dropped {
 pub(crate) struct Sound;
 
 impl Flaw for Sound {
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
 /// Where stores with flawed databases live.
@@ -99,7 +99,7 @@ enum Operation {
 impl<X: Flaw> Fixture for Flawed<X> {
     type Store = FlawedStore<X>;
 
-    const PATIENCE: Duration = X::PATIENCE;
+    const TIMEOUT: Duration = X::TIMEOUT;
 
     async fn new() -> Self {
         let store = SqliteStore::in_memory().expect("memory");
@@ -275,12 +275,15 @@ impl<X: Flaw> EventStore for FlawedStore<X> {
         self.store.followers(query).await
     }
 
-    async fn notes(&self, query: NotesQuery) -> Result<Notebook, StoreError> {
+    async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         self.store.notes(query).await
     }
 
-    async fn figures(&self, query: FiguresQuery) -> Result<BTreeMap<Slice, Figures>, StoreError> {
-        self.store.figures(query).await
+    async fn checksums(
+        &self,
+        query: LogChecksumsQuery,
+    ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+        self.store.checksums(query).await
     }
 
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {

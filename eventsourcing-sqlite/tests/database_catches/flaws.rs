@@ -26,7 +26,7 @@ impl Flaw for CommitsWhatIsDropped {
 pub(crate) struct NeverEndsWhatIsDropped;
 
 impl Flaw for NeverEndsWhatIsDropped {
-    const PATIENCE: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(5);
     const WHEN_DROPPED: Dropped = Dropped::LeftOpen;
 }
 
@@ -110,7 +110,7 @@ struct Busy(Arc<Mutex<Option<Box<dyn Transaction>>>>);
 
 #[async_trait]
 impl Flaw for KeepsIdleTransactions {
-    const PATIENCE: Duration = TRANSACTION_IDLE_MAX.saturating_add(Duration::from_secs(5));
+    const TIMEOUT: Duration = TRANSACTION_IDLE_MAX.saturating_add(Duration::from_secs(5));
 
     async fn begin(database: &dyn Database) -> Result<Box<dyn Transaction>, StoreError> {
         let transaction = Arc::new(Mutex::new(Some(database.begin().await?)));

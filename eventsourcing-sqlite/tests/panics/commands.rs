@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use eventsourcing_core::store::{CommandId, EventStore, Version};
 use eventsourcing_core::testing::{Fault, FaultyStore, Operation};
-use eventsourcing_core::{Application, Id, Receipt, Rejected};
+use eventsourcing_core::{Application, CommandError, Id, Receipt};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::points::{POISON, Point, When, arm, disarm, turn, unharmed};
-use crate::shop::{Order, PATIENCE, Refusal};
+use crate::shop::{Order, Refusal, TIMEOUT};
 use crate::{append_former, orders, place, placed, runtime, stores, whens};
 
-type Answer = Result<Receipt, Rejected<Refusal>>;
+type Answer = Result<Receipt, CommandError<Refusal>>;
 
 /// The points that commands reach.
 pub(crate) const OF_COMMANDS: &[Point] = &[
@@ -47,7 +47,7 @@ fn spawn(app: &Application, order: Id<Order>, quantity: u32) -> JoinHandle<Answe
 }
 
 async fn answered<T>(task: JoinHandle<T>, what: &str) -> Result<T, String> {
-    let joined = timeout(PATIENCE, task)
+    let joined = timeout(TIMEOUT, task)
         .await
         .unwrap_or_else(|_| panic!("{what}: no answer"));
     joined.map_err(|error| match error.try_into_panic() {

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use eventsourcing_core::store::{EventStore, Version};
-use eventsourcing_core::{Application, Id, OnFailure, Root, Runner, Running, Stores};
+use eventsourcing_core::{Application, Id, OnFailure, Root, Runner, RunningSystem, Stores};
 use eventsourcing_sqlite::SqliteStore;
 use tokio::time::{sleep, timeout};
 
 use crate::points::{POISON, Point, When, arm, disarm, turn, unharmed};
 use crate::shop::{
-    EachTime, FOLLOWERS, Mirror, Numbers, Order, PATIENCE, Parcel, ParcelEvent, Shop, Watch,
-    Weight, parcel_of, poisonous_parcel,
+    EachTime, FOLLOWERS, Mirror, Numbers, Order, Parcel, ParcelEvent, Shop, TIMEOUT, Watch, Weight,
+    parcel_of, poisonous_parcel,
 };
 use crate::{append_former, orders, place, runtime, stores, takes_all, whens};
 
@@ -105,7 +105,7 @@ async fn store_a_poisonous_parcel(store: Arc<dyn EventStore>) {
 
 /// A shop at work, and what it has mirrored elsewhere.
 pub(crate) struct Place {
-    pub(crate) shop: Running<Shop>,
+    pub(crate) shop: RunningSystem<Shop>,
     mirrored: Arc<Mutex<Vec<u32>>>,
     pub(crate) store: Arc<dyn EventStore>,
 }
@@ -215,8 +215,11 @@ impl Place {
     async fn until_done_or_failing(&self, placed: &[Id<Order>], what: &str) {
         let began = Instant::now();
         loop {
-            if let Ok(Err(_)) =
-                timeout(Duration::from_millis(100), unharmed(self.shop.settled())).await
+            if let Ok(Err(_)) = timeout(
+                Duration::from_millis(100),
+                unharmed(self.shop.wait_until_caught_up()),
+            )
+            .await
             {
                 return;
             }
@@ -226,7 +229,7 @@ impl Place {
                 return;
             }
             assert!(
-                began.elapsed() < PATIENCE,
+                began.elapsed() < TIMEOUT,
                 "{what}: a silent end: {:?}",
                 self.effects(placed).await
             );
@@ -258,9 +261,9 @@ impl Place {
             for follower in FOLLOWERS {
                 self.shop.resume(follower).await.unwrap();
             }
-            match timeout(PATIENCE, unharmed(self.shop.settled())).await {
+            match timeout(TIMEOUT, unharmed(self.shop.wait_until_caught_up())).await {
                 Ok(Ok(())) => return,
-                Ok(Err(error)) => assert!(began.elapsed() < PATIENCE, "{what}: {error}"),
+                Ok(Err(error)) => assert!(began.elapsed() < TIMEOUT, "{what}: {error}"),
                 Err(_) => panic!(
                     "{what}: it does not settle: {:#?}",
                     self.shop.health().await
@@ -270,7 +273,7 @@ impl Place {
     }
 
     pub(crate) async fn settle(&self, what: &str) {
-        match timeout(PATIENCE, unharmed(self.shop.settled())).await {
+        match timeout(TIMEOUT, unharmed(self.shop.wait_until_caught_up())).await {
             Ok(settled) => settled.unwrap_or_else(|error| panic!("{what}: {error}")),
             Err(_) => panic!(
                 "{what}: it does not settle: {:#?}",
@@ -326,7 +329,7 @@ async fn follow(
     place.until_healthy(what).await;
     let verification = place.shop.verify().await.unwrap();
     assert!(verification.agrees(), "{what}: {verification}");
-    let stopped = timeout(PATIENCE, place.shop.stop()).await;
+    let stopped = timeout(TIMEOUT, place.shop.stop()).await;
     stopped
         .unwrap_or_else(|_| panic!("{what}: it does not stop"))
         .unwrap_or_else(|error| panic!("{what}: {error}"));
@@ -342,7 +345,7 @@ impl Place {
             if health.is_healthy() {
                 return;
             }
-            assert!(began.elapsed() < PATIENCE, "{what}: {health:?}");
+            assert!(began.elapsed() < TIMEOUT, "{what}: {health:?}");
             sleep(Duration::from_millis(2)).await;
         }
     }

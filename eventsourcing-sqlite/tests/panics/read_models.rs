@@ -5,7 +5,7 @@ use tokio::time::timeout;
 
 use crate::followers::{Place, Way};
 use crate::points::{Point, When, arm, disarm, turn, unharmed};
-use crate::shop::PATIENCE;
+use crate::shop::TIMEOUT;
 use crate::{runtime, stores, whens};
 
 /// The points that building a read model reaches.
@@ -47,7 +47,7 @@ fn a_panic_while_a_read_model_is_built_anew_fails_the_build_and_the_old_one_answ
 async fn build(place: &Place, point: Point, when: When, what: &str) -> u32 {
     arm(point, when);
     let build = unharmed(place.shop.rebuild("report")).await.unwrap();
-    let built = timeout(PATIENCE, build.finished())
+    let built = timeout(TIMEOUT, build.finished())
         .await
         .unwrap_or_else(|_| panic!("{what}: a silent end"));
     let fired = disarm();
@@ -63,7 +63,7 @@ async fn build(place: &Place, point: Point, when: When, what: &str) -> u32 {
             .unwrap();
         assert_eq!(rows.len(), 13, "{what}: the old one answers");
         let again = place.shop.rebuild("report").await.unwrap();
-        timeout(PATIENCE, again.finished())
+        timeout(TIMEOUT, again.finished())
             .await
             .unwrap_or_else(|_| panic!("{what}: a silent end"))
             .unwrap();
@@ -97,12 +97,12 @@ fn a_panic_while_contents_are_verified_is_said_and_changes_nothing() {
 
 async fn verify(place: &Place, point: Point, when: When, what: &str) -> u32 {
     arm(point, when);
-    let events = timeout(PATIENCE, place.shop.verify())
+    let events = timeout(TIMEOUT, place.shop.verify())
         .await
         .unwrap_or_else(|_| panic!("{what}: a silent end"))
         .unwrap();
     assert!(events.agrees(), "{what}: {events}");
-    let contents = timeout(PATIENCE, place.shop.verify_contents()).await;
+    let contents = timeout(TIMEOUT, place.shop.verify_contents()).await;
     let contents = contents
         .unwrap_or_else(|_| panic!("{what}: a silent end"))
         .unwrap();

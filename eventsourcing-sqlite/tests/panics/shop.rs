@@ -8,9 +8,9 @@ use std::time::Duration;
 use eventsourcing_core::snapshot::{Progress, SnapshotPolicy};
 use eventsourcing_core::sql::SqlError;
 use eventsourcing_core::{
-    Aggregate, AppError, Application, Clock, Due, Id, IdSource, Policy, Projection, RandomIds,
-    ReadModel, Recorded, SqlProjection, SqlReadModel, System, SystemClock, Table, Timers, Tx, Work,
-    event, values,
+    Aggregate, Application, ApplicationError, Clock, Due, Id, IdSource, Policy, Projection,
+    RandomIds, ReadModel, RecordedEvent, SqlProjection, SqlReadModel, System, SystemClock, Table,
+    Timers, Tx, UnitOfWork, event, values,
 };
 use jiff::Timestamp;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -237,7 +237,7 @@ impl Error for Unshowable {
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub(crate) enum ShippingError {
-    App(#[from] AppError),
+    App(#[from] ApplicationError),
     Unshowable(#[from] Unshowable),
 }
 
@@ -252,11 +252,11 @@ impl From<Application> for Shipping {
 }
 
 /// Of the timer of an event: a different one for each part of each.
-struct Key<'a>(&'a Recorded<Order>);
+struct Key<'a>(&'a RecordedEvent<Order>);
 
 impl fmt::Display for Key<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Recorded {
+        let RecordedEvent {
             aggregate_id,
             version,
             part,
@@ -280,7 +280,11 @@ pub(crate) fn poisonous_parcel() -> Id<Parcel> {
 impl Policy<Order> for Shipping {
     type Error = ShippingError;
 
-    async fn react(&self, event: &Recorded<Order>, work: &mut Work) -> Result<(), ShippingError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Order>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ShippingError> {
         let quantity = event.payload.quantity();
         reach(Point::React, quantity);
         let is_about_errors = [Point::ErrorDisplay, Point::ErrorDebug, Point::ErrorSource]
@@ -309,9 +313,13 @@ impl Policy<Order> for Shipping {
 
 impl Timers for Shipping {
     type Timer = Reminder;
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn due(&self, timer: &Due<Reminder>, work: &mut Work) -> Result<(), AppError> {
+    async fn due(
+        &self,
+        timer: &Due<Reminder>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let Reminder(weight) = timer.payload;
         reach(Point::Due, weight);
         let order = timer
@@ -334,7 +342,7 @@ pub(crate) struct List(pub(crate) Mutex<Vec<u32>>);
 impl Projection<Order> for List {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, event: &Recorded<Order>) -> Result<(), Self::Error> {
+    async fn project(&self, event: &RecordedEvent<Order>) -> Result<(), Self::Error> {
         let quantity = event.payload.quantity();
         reach(Point::ProjectInMemory, quantity);
         self.0.lock().expect("nobody panics with it").push(quantity);
@@ -348,7 +356,7 @@ pub(crate) struct Mirror(pub(crate) Arc<Mutex<Vec<u32>>>);
 impl Projection<Order> for Mirror {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, event: &Recorded<Order>) -> Result<(), Self::Error> {
+    async fn project(&self, event: &RecordedEvent<Order>) -> Result<(), Self::Error> {
         let quantity = event.payload.quantity();
         reach(Point::ProjectElsewhere, quantity);
         self.0.lock().expect("nobody panics with it").push(quantity);
@@ -376,7 +384,7 @@ impl SqlReadModel for Report {
 impl SqlProjection<Order> for Report {
     type Error = SqlError;
 
-    async fn project(&self, event: &Recorded<Order>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
+    async fn project(&self, event: &RecordedEvent<Order>, tx: &mut Tx<'_>) -> Result<(), SqlError> {
         let quantity = event.payload.quantity();
         let sql = "INSERT INTO {report} (position, part, quantity) VALUES ($1, $2, $3)";
         tx.execute(sql, &values![event.position, event.part, quantity])
@@ -406,4 +414,4 @@ pub(crate) struct Shop {
 pub(crate) const FOLLOWERS: [&str; 4] = ["shipping", "list", "mirror", "report"];
 
 /// How long anything may take. What takes longer is a silent end.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use eventsourcing::store::{
     CommandId, LogQuery, Position, StoredEvent, StreamId, StreamQuery, Version,
 };
-use eventsourcing::{Application, Metadata, Receipt, ReceiptKind, Rejected, SystemError};
+use eventsourcing::{Application, CommandError, Metadata, Receipt, ReceiptKind, SystemError};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
@@ -41,7 +41,7 @@ const VERSIONS_MAX: usize = 10;
 /// Says whether read models show what was done.
 pub(super) const READ_MODELS: HeaderName = HeaderName::from_static("read-models");
 /// How long they are waited for.
-const PATIENCE: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(5);
 /// Among how many events of a stream the one of a receipt is looked for before the log is asked.
 const RECENT: usize = 32;
 
@@ -219,7 +219,7 @@ impl Command {
         if !self.wait {
             return None;
         }
-        let caught_up = tokio::time::timeout(PATIENCE, caught_up(state, receipt)).await;
+        let caught_up = tokio::time::timeout(TIMEOUT, caught_up(state, receipt)).await;
         let outcome = if matches!(caught_up, Ok(Ok(()))) {
             "caught-up"
         } else {
@@ -231,7 +231,7 @@ impl Command {
 
 async fn caught_up(state: &State, receipt: &Receipt) -> Result<(), SystemError> {
     for follower in <EventSourcedBank as eventsourcing::System>::definition().followers {
-        state.bank.after(receipt, follower.name, PATIENCE).await?;
+        state.bank.wait_for(receipt, follower.name, TIMEOUT).await?;
     }
     Ok(())
 }
@@ -315,8 +315,8 @@ impl Once {
                     .refuse(Kept::new(mark, problem))
                     .await;
                 answered.map_err(|rejected| match rejected {
-                    Rejected::Domain(kept) => kept.told_to(mark),
-                    Rejected::App(error) => error.into(),
+                    CommandError::Rejected(kept) => kept.told_to(mark),
+                    CommandError::Application(error) => error.into(),
                 })
             }
             (Refused::ByTheBank(problem) | Refused::Otherwise(problem), _) => {

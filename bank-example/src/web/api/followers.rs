@@ -272,7 +272,7 @@ impl From<&FollowerVerification> for VerifiedFollower {
     }
 }
 
-/// Checks whether every follower has dealt with every event once. It reads figures of the whole log.
+/// Checks whether every follower has dealt with every event once. It reads checksums of the whole log.
 #[utoipa::path(get, path = "/verify", tag = "system",
     responses(
         (status = OK, body = Verified),

@@ -3,7 +3,7 @@
 use axum::extract::State as Extract;
 use axum::response::{IntoResponse, Response};
 use eventsourcing::store::{StoreError, Version};
-use eventsourcing::{AppError, Application, Id, Receipt, Rejected};
+use eventsourcing::{Application, ApplicationError, CommandError, Id, Receipt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -102,9 +102,9 @@ async fn moves(
 }
 
 /// Who expected a version is told that it is another one by now, and does not decide again.
-fn as_moved(error: AppError) -> Problem {
+fn as_moved(error: ApplicationError) -> Problem {
     match error {
-        AppError::Store(StoreError::Conflict { actual, .. }) => moved(actual),
+        ApplicationError::Store(StoreError::Conflict { actual, .. }) => moved(actual),
         error => error.into(),
     }
 }
@@ -199,9 +199,9 @@ async fn expecting(
             .map_err(Reason::Bank)
     });
     transferred.await.map_err(|rejected| match rejected {
-        Rejected::Domain(Reason::Moved(latest)) => moved(latest).into(),
-        Rejected::Domain(Reason::Bank(refusal)) => refusal.into(),
-        Rejected::App(error) => error.into(),
+        CommandError::Rejected(Reason::Moved(latest)) => moved(latest).into(),
+        CommandError::Rejected(Reason::Bank(refusal)) => refusal.into(),
+        CommandError::Application(error) => error.into(),
     })
 }
 

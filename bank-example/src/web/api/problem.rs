@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use eventsourcing::sql::SqlError;
 use eventsourcing::store::{StoreError, Version};
-use eventsourcing::{AppError, SystemError};
+use eventsourcing::{ApplicationError, SystemError};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -270,15 +270,15 @@ impl From<StoreError> for Problem {
     }
 }
 
-impl From<AppError> for Problem {
-    fn from(error: AppError) -> Self {
+impl From<ApplicationError> for Problem {
+    fn from(error: ApplicationError) -> Self {
         match error {
-            AppError::NotFound { .. } => Self::new(Kind::NotFound, error.to_string()),
-            AppError::NoSuchVersion { latest, .. } => {
+            ApplicationError::NotFound { .. } => Self::new(Kind::NotFound, error.to_string()),
+            ApplicationError::NoSuchVersion { latest, .. } => {
                 Self::new(Kind::NotFound, error.to_string()).with_latest(latest)
             }
-            AppError::Refused { .. } => Self::new(Kind::Conflict, error.to_string()),
-            AppError::Store(error) => error.into(),
+            ApplicationError::Rejected { .. } => Self::new(Kind::Conflict, error.to_string()),
+            ApplicationError::Store(error) => error.into(),
             error => Self::internal(&error),
         }
     }

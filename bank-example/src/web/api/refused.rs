@@ -5,7 +5,7 @@
 //! 404 of a route, 413, 415, 421, 422 of its body), that `If-Match` does not match (412), that others were faster or nothing
 //! is parked (409), and that the bank has a problem of its own (5xx). Such a request can be sent again with its key.
 
-use eventsourcing::{AppError, Rejected};
+use eventsourcing::{ApplicationError, CommandError};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -28,20 +28,20 @@ impl From<BankError> for Refused {
     }
 }
 
-impl From<AppError> for Refused {
-    fn from(error: AppError) -> Self {
+impl From<ApplicationError> for Refused {
+    fn from(error: ApplicationError) -> Self {
         match error {
-            AppError::NotFound { .. } => Self::ByTheBank(error.into()),
+            ApplicationError::NotFound { .. } => Self::ByTheBank(error.into()),
             error => Self::Otherwise(error.into()),
         }
     }
 }
 
-impl From<Rejected<BankError>> for Refused {
-    fn from(rejected: Rejected<BankError>) -> Self {
+impl From<CommandError<BankError>> for Refused {
+    fn from(rejected: CommandError<BankError>) -> Self {
         match rejected {
-            Rejected::Domain(refusal) => refusal.into(),
-            Rejected::App(error) => error.into(),
+            CommandError::Rejected(refusal) => refusal.into(),
+            CommandError::Application(error) => error.into(),
         }
     }
 }

@@ -6,7 +6,7 @@ use axum::extract::{Extension, Path, Query, State as Extract};
 use axum::response::Response;
 use axum::routing::get;
 use eventsourcing::store::{EventStore as _, LogPage, Position, StreamQuery, Version};
-use eventsourcing::{Id, Recorded};
+use eventsourcing::{Id, RecordedEvent};
 use serde::Deserialize;
 
 use super::bank::done;
@@ -166,7 +166,7 @@ async fn history(
     id: Id<Account>,
     from: u64,
     to: u64,
-) -> Result<(Money, Vec<Recorded<Account>>), Failure> {
+) -> Result<(Money, Vec<RecordedEvent<Account>>), Failure> {
     let accounts = &state.bank.accounts;
     let before = match from {
         1 => ZERO,
@@ -185,15 +185,15 @@ async fn history(
     Ok((before, history))
 }
 
-fn balances(before: Money, history: &[Recorded<Account>]) -> Vec<Money> {
-    let fold = |balance: &mut Money, event: &Recorded<Account>| {
+fn balances(before: Money, history: &[RecordedEvent<Account>]) -> Vec<Money> {
+    let fold = |balance: &mut Money, event: &RecordedEvent<Account>| {
         *balance += change(event).unwrap_or_default();
         Some(*balance)
     };
     history.iter().scan(before, fold).collect()
 }
 
-fn change(event: &Recorded<Account>) -> Option<Money> {
+fn change(event: &RecordedEvent<Account>) -> Option<Money> {
     match event.payload {
         AccountEvent::Opened { .. } => None,
         AccountEvent::Credited { amount } => Some(amount),
@@ -205,7 +205,7 @@ async fn then(
     state: &State,
     id: Id<Account>,
     at: u64,
-    event: &Recorded<Account>,
+    event: &RecordedEvent<Account>,
 ) -> Result<Then, Failure> {
     let accounts = &state.bank.accounts;
     let account = accounts.load_at(id, Version::new(at)).await?;
@@ -225,7 +225,7 @@ async fn then(
 }
 
 impl EventShown {
-    fn new(event: &Recorded<Account>, balance: Money) -> Self {
+    fn new(event: &RecordedEvent<Account>, balance: Money) -> Self {
         let metadata = &event.metadata;
         let mut rest = Vec::new();
         if let Some(correlation) = metadata.correlation_id {

@@ -5,7 +5,7 @@ use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
 use eventsourcing::sql::SqlError;
 use eventsourcing::store::StoreError;
-use eventsourcing::{AppError, SystemError};
+use eventsourcing::{ApplicationError, SystemError};
 
 /// Why a request has no other answer.
 #[derive(Debug)]
@@ -68,13 +68,13 @@ impl IntoResponse for Failure {
     }
 }
 
-impl From<AppError> for Failure {
-    fn from(error: AppError) -> Self {
+impl From<ApplicationError> for Failure {
+    fn from(error: ApplicationError) -> Self {
         match error {
-            AppError::NotFound { .. } | AppError::NoSuchVersion { .. } => {
+            ApplicationError::NotFound { .. } | ApplicationError::NoSuchVersion { .. } => {
                 Self::NotFound(error.to_string())
             }
-            AppError::Store(error) => error.into(),
+            ApplicationError::Store(error) => error.into(),
             error => Self::Broken(error.into()),
         }
     }

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::post;
 use eventsourcing::store::{CommandId, Position};
-use eventsourcing::{AppError, Id, Metadata, Rejected};
+use eventsourcing::{ApplicationError, CommandError, DEFAULT_TIMEOUT, Id, Metadata};
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -332,9 +332,9 @@ async fn done(
     let bank = &state.bank;
     if let Some(receipt) = bank.accounts.store().receipt(command).await? {
         let _ = tokio::join!(
-            bank.summaries.after(&receipt),
-            bank.activity.after(&receipt),
-            bank.after(&receipt, "ledger", eventsourcing::ReadModel::PATIENCE),
+            bank.summaries.wait_for(&receipt, DEFAULT_TIMEOUT),
+            bank.activity.wait_for(&receipt, DEFAULT_TIMEOUT),
+            bank.wait_for(&receipt, "ledger", DEFAULT_TIMEOUT),
         );
     }
     let page = on.map_or_else(|| "/".to_owned(), |id| format!("/accounts/{id}"));
@@ -398,9 +398,9 @@ fn amount(typed: &str) -> Result<Money, Refusal> {
 }
 
 /// Beside which field a refusal belongs.
-fn refusal(rejected: Rejected<BankError>, to: Option<Id<Account>>) -> Refusal {
+fn refusal(rejected: CommandError<BankError>, to: Option<Id<Account>>) -> Refusal {
     match rejected {
-        Rejected::Domain(refused) => {
+        CommandError::Rejected(refused) => {
             let why = sentence(&refused.to_string());
             match refused {
                 BankError::InvalidOwner => Refusal::Owner(why),
@@ -412,7 +412,7 @@ fn refusal(rejected: Rejected<BankError>, to: Option<Id<Account>>) -> Refusal {
                 BankError::InvalidAmount(_) => Refusal::Amount(why),
             }
         }
-        Rejected::App(AppError::NotFound { id, .. }) => {
+        CommandError::Application(ApplicationError::NotFound { id, .. }) => {
             let why = "There is no account with this id.".to_owned();
             if to.is_some_and(|to| to.as_uuid() == id) {
                 Refusal::To(why)
@@ -420,7 +420,7 @@ fn refusal(rejected: Rejected<BankError>, to: Option<Id<Account>>) -> Refusal {
                 Refusal::Account(why)
             }
         }
-        Rejected::App(error) => {
+        CommandError::Application(error) => {
             tracing::error!(%error, "a command failed");
             let why = "The store did not answer as it should. Send the form again: it is carried out once at most.";
             Refusal::Whole(why.to_owned())

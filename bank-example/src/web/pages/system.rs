@@ -23,7 +23,7 @@ use crate::web::State;
 use crate::web::security::{Sent, Session};
 
 /// How long it is waited for what comes of trying again, so that the page can tell.
-const PATIENCE: Duration = Duration::from_secs(1);
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn router() -> Router<State> {
     Router::new()
@@ -299,7 +299,7 @@ async fn stopped_before(state: &State, follower: &str) -> Result<Option<Position
 
 async fn came_of_it(state: &State, follower: &str, position: Position) -> &'static str {
     let event = Receipt::at(state.bank.accounts.store().log_id(), position);
-    match state.bank.after(&event, follower, PATIENCE).await {
+    match state.bank.wait_for(&event, follower, TIMEOUT).await {
         Err(SystemError::FollowerStopped(_)) => "stopped",
         _ => "resumed",
     }

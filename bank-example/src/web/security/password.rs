@@ -120,7 +120,7 @@ mod tests {
             &basic("teller:wrong"),
             &basic("correct horse"),
             "Basic %%%",
-            "Digest correct horse",
+            "EventHash correct horse",
             "",
         ] {
             assert_eq!(who(wrong), None, "{wrong}");

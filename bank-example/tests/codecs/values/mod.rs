@@ -14,7 +14,9 @@ use std::collections::BTreeMap;
 
 use eventsourcing::store::MemoryStore;
 use eventsourcing::testing::Seed;
-use eventsourcing::{Codec, Compression, Rejected, Runner, Running, Stores, SystemBuilder};
+use eventsourcing::{
+    Codec, CommandError, Compression, Runner, RunningSystem, Stores, SystemBuilder,
+};
 
 use super::support::Place;
 use paths::{Expected, Warehouse};
@@ -47,7 +49,7 @@ fn encoded(builder: SystemBuilder<Warehouse>, encoding: usize) -> SystemBuilder<
     }
 }
 
-async fn start(stores: &Stores, encoding: usize) -> Running<Warehouse> {
+async fn start(stores: &Stores, encoding: usize) -> RunningSystem<Warehouse> {
     let builder =
         Warehouse::builder(stores.clone()).with_runner(Runner::concurrent().without_leases());
     encoded(builder, encoding)
@@ -88,7 +90,7 @@ async fn check(
                 paths::check_own(&system, id, &shape).await;
                 expected.add(id, shape);
             }
-            Err(Rejected::App(error)) => {
+            Err(CommandError::Application(error)) => {
                 *refused += 1;
                 let text = error.to_string();
                 assert!(
@@ -97,11 +99,11 @@ async fn check(
                 );
                 // Nothing of it is written: the log has exactly what was accepted, as is looked at in the end.
             }
-            Err(Rejected::Domain(never)) => match never {},
+            Err(CommandError::Rejected(never)) => match never {},
         }
         if number % CHUNK == CHUNK - 1 {
             system
-                .settled()
+                .wait_until_caught_up()
                 .await
                 .unwrap_or_else(|error| panic!("{}: {error}", place.url()));
         }

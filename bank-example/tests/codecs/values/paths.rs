@@ -7,8 +7,8 @@ use std::time::Duration;
 use eventsourcing::archive;
 use eventsourcing::store::{CommandId, EventStore, LogQuery, Position, Version};
 use eventsourcing::{
-    Aggregate, AppError, Application, Due, Id, Policy, Projection, Recorded, Rejected, Running,
-    System, Timers, Work, event,
+    Aggregate, Application, ApplicationError, CommandError, Due, Id, Policy, Projection,
+    RecordedEvent, RunningSystem, System, Timers, UnitOfWork, event,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -126,7 +126,7 @@ impl From<Application> for Goods {
 }
 
 impl Goods {
-    pub(super) async fn keep(&self, shape: &Shape) -> Result<Id<Good>, Rejected<Infallible>> {
+    pub(super) async fn keep(&self, shape: &Shape) -> Result<Id<Good>, CommandError<Infallible>> {
         self.app
             .create(|| {
                 Ok(GoodEvent::Kept {
@@ -160,9 +160,13 @@ pub(super) struct Later {
 }
 
 impl Policy<Good> for Copies {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Good>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Good>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         if let GoodEvent::Kept { shape } = &event.payload {
             work.create(
                 copy_of(event.aggregate_id),
@@ -182,9 +186,9 @@ impl Policy<Good> for Copies {
 
 impl Timers for Copies {
     type Timer = Later;
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn due(&self, timer: &Due<Later>, work: &mut Work) -> Result<(), AppError> {
+    async fn due(&self, timer: &Due<Later>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
         let copy = work.load(copy_of(timer.payload.of)).await?;
         copy.record(CopiedEvent::BecameDue {
             shape: timer.payload.shape.clone(),
@@ -200,7 +204,7 @@ pub(super) struct Memory(Mutex<HashMap<Uuid, Shape>>);
 impl Projection<Good> for Memory {
     type Error = Infallible;
 
-    async fn project(&self, event: &Recorded<Good>) -> Result<(), Infallible> {
+    async fn project(&self, event: &RecordedEvent<Good>) -> Result<(), Infallible> {
         if let GoodEvent::Kept { shape } = &event.payload {
             self.0
                 .lock()
@@ -238,7 +242,7 @@ fn assert_same(path: &str, came_back: &Shape, shape: &Shape) {
 }
 
 /// The paths that need no follower.
-pub(super) async fn check_own(system: &Running<Warehouse>, id: Id<Good>, shape: &Shape) {
+pub(super) async fn check_own(system: &RunningSystem<Warehouse>, id: Id<Good>, shape: &Shape) {
     let app = &system.goods.app;
     let look = |path: &'static str| {
         move |good: &Good| {
@@ -305,8 +309,9 @@ impl Expected {
     }
 
     /// Requires that each value is found on every path.
-    pub(super) async fn check_all(&self, system: &Running<Warehouse>) {
-        let settled = tokio::time::timeout(Duration::from_secs(600), system.settled()).await;
+    pub(super) async fn check_all(&self, system: &RunningSystem<Warehouse>) {
+        let settled =
+            tokio::time::timeout(Duration::from_secs(600), system.wait_until_caught_up()).await;
         settled
             .expect("in ten minutes")
             .unwrap_or_else(|error| panic!("{error}"));
@@ -329,7 +334,7 @@ impl Expected {
         self.check_log(system).await;
     }
 
-    async fn check_log(&self, system: &Running<Warehouse>) {
+    async fn check_log(&self, system: &RunningSystem<Warehouse>) {
         let mut after = Position::ZERO;
         let mut found = 0;
         loop {

@@ -6,8 +6,8 @@ use std::collections::btree_map::Entry;
 use super::parked::{NotesOf, ParkedChange, ParkedStreams};
 use crate::LogPages;
 use crate::store::{
-    Cut, Epoch, EventRef, EventStore, Figures, KnownPlace, LeaseToken, LogId, Name, NotesQuery,
-    Position, Revision, Slice, StoreError, StoredEvent, Tracking,
+    Cut, Epoch, EventRef, EventStore, KnownPlace, LeaseToken, LogChecksum, LogId, LogSlice, Name,
+    NotesQuery, Position, Revision, StoreError, StoredEvent, Tracking,
 };
 use crate::system::followed_events::{EventNames, FollowedEvents, RecordedEvents};
 use crate::system::notes::{self, RETIRED};
@@ -35,7 +35,7 @@ pub(crate) struct Cursor {
     /// How many events are dealt with at once. Halved when that fails, doubled when it goes well.
     pub(crate) events: usize,
     /// What has been dealt with in the slice that may still grow.
-    figures: BTreeMap<Slice, Figures>,
+    checksums: BTreeMap<LogSlice, LogChecksum>,
     /// The streams whose events it holds back.
     pub(super) parked: ParkedStreams,
     /// How many timers are parked at most, if that is known.
@@ -51,7 +51,7 @@ pub(crate) struct Cursor {
 /// A step, and what the cursor is after it.
 pub(crate) struct NextStep {
     pub(crate) tracking: Tracking,
-    pub(super) figures: BTreeMap<Slice, Figures>,
+    pub(super) checksums: BTreeMap<LogSlice, LogChecksum>,
     pub(super) parked: ParkedChange,
 }
 
@@ -67,12 +67,12 @@ impl Cursor {
         loop {
             let home_epoch = home.epoch();
             let stored = home.tracking(&follower, upstream).await?;
-            let slice = Slice::of(stored);
+            let slice = LogSlice::of(stored);
             let book = home
                 .notes(NotesQuery::new(
                     follower.clone(),
                     upstream,
-                    notes::figures(slice),
+                    notes::checksums(slice),
                 ))
                 .await?;
             let notes = NotesOf {
@@ -93,11 +93,11 @@ impl Cursor {
                     .get(notes::EVENTS)
                     .map(|note| read_events(note))
                     .transpose()?;
-                let figures = book
+                let checksums = book
                     .notes
                     .into_values()
-                    .map(|note| Ok((slice, read_figures(&note)?)));
-                let figures = figures.collect::<Result<_, StoreError>>()?;
+                    .map(|note| Ok((slice, read_checksum(&note)?)));
+                let checksums = checksums.collect::<Result<_, StoreError>>()?;
                 let (revision, lease, reached, pages) = (book.revision, None, stored, None);
                 let mut cursor = Self {
                     follower,
@@ -112,7 +112,7 @@ impl Cursor {
                     lease,
                     cut: None,
                     events,
-                    figures,
+                    checksums,
                     parked,
                     parked_timers: None,
                     recorded: None,
@@ -187,12 +187,12 @@ impl Cursor {
     /// The step to `event`, the last one that was seen, that goes with having dealt with these events.
     pub(crate) fn step_to(&self, event: &StoredEvent, dealt_with: &[StoredEvent]) -> NextStep {
         let to = EventRef::of(event, self.upstream);
-        self.step_counting(Some(to), dealt_with, &self.figures)
+        self.step_counting(Some(to), dealt_with, &self.checksums)
     }
 
     /// A step that stays where it is.
     pub(crate) fn step_in_place(&self) -> NextStep {
-        self.step_counting(None, &[], &self.figures)
+        self.step_counting(None, &[], &self.checksums)
     }
 
     /// A step ends at an event, so that it can be proven later that the log still has it.
@@ -200,13 +200,13 @@ impl Cursor {
         &self,
         to: Option<EventRef>,
         dealt_with: &[StoredEvent],
-        known: &BTreeMap<Slice, Figures>,
+        known: &BTreeMap<LogSlice, LogChecksum>,
     ) -> NextStep {
-        let mut figures = BTreeMap::new();
+        let mut checksums = BTreeMap::new();
         for event in dealt_with {
-            let slice = Slice::of(event.position);
+            let slice = LogSlice::of(event.position);
             let known = || known.get(&slice).copied().unwrap_or_default();
-            figures
+            checksums
                 .entry(slice)
                 .or_insert_with(known)
                 .add(&event.stream, event.version);
@@ -218,12 +218,12 @@ impl Cursor {
             .with_cut(self.cut.clone())
             .with_revision(self.revision)
             .in_epoch(self.home_epoch);
-        let tracking = figures.iter().fold(step, |step, (slice, figures)| {
-            step.with_note(notes::figures(*slice), write_figures(figures))
+        let tracking = checksums.iter().fold(step, |step, (slice, checksums)| {
+            step.with_note(notes::checksums(*slice), write_checksum(checksums))
         });
         NextStep {
             tracking,
-            figures,
+            checksums,
             parked: ParkedChange::default(),
         }
     }
@@ -242,13 +242,16 @@ impl Cursor {
         home: &dyn EventStore,
         events: &[StoredEvent],
     ) -> Result<NextStep, StoreError> {
-        let mut known = self.figures.clone();
-        for slice in events.iter().map(|event| Slice::of(event.position)) {
+        let mut known = self.checksums.clone();
+        for slice in events.iter().map(|event| LogSlice::of(event.position)) {
             if let Entry::Vacant(entry) = known.entry(slice) {
-                let query =
-                    NotesQuery::new(self.follower.clone(), self.upstream, notes::figures(slice));
+                let query = NotesQuery::new(
+                    self.follower.clone(),
+                    self.upstream,
+                    notes::checksums(slice),
+                );
                 let note = home.notes(query).await?.notes.into_values().next();
-                entry.insert(note.map_or(Ok(Figures::default()), |note| read_figures(&note))?);
+                entry.insert(note.map_or(Ok(LogChecksum::default()), |note| read_checksum(&note))?);
             }
         }
         let mut step = self.step_counting(None, events, &known);
@@ -262,10 +265,10 @@ impl Cursor {
         self.last_event = step.tracking.last_event;
         self.reached = self.reached.max(self.stored);
         self.revision = self.revision.next();
-        self.figures.extend(step.figures);
+        self.checksums.extend(step.checksums);
         step.parked.carry_out(&mut self.parked);
-        let open = Slice::of(self.stored);
-        self.figures.retain(|slice, _| *slice >= open);
+        let open = LogSlice::of(self.stored);
+        self.checksums.retain(|slice, _| *slice >= open);
     }
 
     /// How far the follower has come since its last step.
@@ -280,17 +283,18 @@ fn read_events(note: &str) -> Result<RecordedEvents, StoreError> {
     })
 }
 
-pub(crate) fn read_figures(note: &str) -> Result<Figures, StoreError> {
-    serde_json::from_str(note)
-        .map_err(|error| StoreError::corrupt(format!("the figures of a follower, {note:?}"), error))
+pub(crate) fn read_checksum(note: &str) -> Result<LogChecksum, StoreError> {
+    serde_json::from_str(note).map_err(|error| {
+        StoreError::corrupt(format!("the checksums of a follower, {note:?}"), error)
+    })
 }
 
-/// The note of a slice: its key, and the figures.
+/// The note of a slice: its key, and the checksums.
 #[cfg(feature = "archive")]
-pub(crate) fn figures_note(slice: Slice, figures: &Figures) -> (String, String) {
-    (notes::figures(slice), write_figures(figures))
+pub(crate) fn checksum_note(slice: LogSlice, checksums: &LogChecksum) -> (String, String) {
+    (notes::checksums(slice), write_checksum(checksums))
 }
 
-pub(super) fn write_figures(figures: &Figures) -> String {
-    serde_json::to_string(figures).expect("figures are a number and a text")
+pub(super) fn write_checksum(checksums: &LogChecksum) -> String {
+    serde_json::to_string(checksums).expect("a checksum is a number and a text")
 }

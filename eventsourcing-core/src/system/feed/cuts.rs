@@ -5,7 +5,7 @@ use tracing::error;
 
 use super::{Feed, FollowerState, Step};
 use crate::store::{
-    Append, Cut, EventStore, LogId, Notebook, NotesQuery, Position, StoreError, Tracking,
+    Append, Cut, EventStore, FollowerNotes, LogId, NotesQuery, Position, StoreError, Tracking,
 };
 use crate::system::Cause;
 use crate::system::SystemError;
@@ -55,7 +55,7 @@ pub(crate) async fn check_cut(
     home: &dyn EventStore,
     upstream: LogId,
     cut: &Cut,
-) -> Result<Notebook, SystemError> {
+) -> Result<FollowerNotes, SystemError> {
     let book = home
         .notes(NotesQuery::new(cut.follower.clone(), upstream, "").limit(0))
         .await?;

@@ -30,7 +30,7 @@ use super::notes::{self, HolderInfo, RETIRED};
 use super::{Cause, Failure, FollowerFailure, FollowerState, Holder, OnFailure, Parked};
 use crate::panics::{Panicked, catch_async};
 use crate::store::{
-    Cut, Epoch, EventStore, FiguresQuery, HolderId, LeaseHolder, LeaseToken, LogId, LogPage,
+    Cut, Epoch, EventStore, HolderId, LeaseHolder, LeaseToken, LogChecksumsQuery, LogId, LogPage,
     LogQuery, Name, NotesQuery, Position, StoreError, StoredEvent,
 };
 use crate::{Clock, LogPages};
@@ -40,8 +40,8 @@ use parked::sort_out;
 
 pub(crate) use causes::described;
 #[cfg(feature = "archive")]
-pub(crate) use cursor::figures_note;
-pub(crate) use cursor::read_figures;
+pub(crate) use cursor::checksum_note;
+pub(crate) use cursor::read_checksum;
 pub(crate) use cuts::check_cut;
 #[cfg(feature = "archive")]
 pub(crate) use cuts::partitions_of;
@@ -450,13 +450,13 @@ impl<S> Feed<S> {
             return Ok(0);
         }
         if self.partition == Partition::WHOLE {
-            let query = FiguresQuery::new(reached, head).categories(self.takes());
+            let query = LogChecksumsQuery::new(reached, head).categories(self.takes());
             return Ok(self
                 .upstream
-                .figures(query)
+                .checksums(query)
                 .await?
                 .values()
-                .map(|figures| figures.count)
+                .map(|checksums| checksums.count)
                 .sum());
         }
         let (mut events, mut position) = (0, reached);

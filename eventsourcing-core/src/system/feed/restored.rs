@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::Feed;
-use super::cursor::write_figures;
+use super::cursor::write_checksum;
 use super::parked::{Held, put_aside, read, write};
 use crate::store::{
-    EventRef, EventStore, Figures, KnownPlace, LogQuery, Notebook, NotesQuery, Position, Slice,
-    StoreError, StoredEvent, StreamId, Tracking,
+    EventRef, EventStore, FollowerNotes, KnownPlace, LogChecksum, LogQuery, LogSlice, NotesQuery,
+    Position, StoreError, StoredEvent, StreamId, Tracking,
 };
 use crate::system::notes;
 use crate::system::notes::RETIRED;
@@ -22,14 +22,14 @@ pub(crate) struct Kept {
     /// The step back.
     pub(crate) step: Tracking,
     /// Its position and its notes after the step.
-    pub(crate) notebook: Notebook,
+    pub(crate) notebook: FollowerNotes,
 }
 
 impl<S> Feed<S> {
     /// The end of the log, if the log does not have the last event that the follower has seen, as `book` knows it.
     pub(crate) async fn end_of_restored_log(
         &self,
-        book: &Notebook,
+        book: &FollowerNotes,
     ) -> Result<Option<Position>, StoreError> {
         match KnownPlace::new(book.position, book.last_event)
             .verify(&*self.upstream)
@@ -44,7 +44,7 @@ impl<S> Feed<S> {
     /// Takes everything after `kept` out of what the follower has noted in `book`.
     pub(crate) async fn kept_in_restored_log(
         &self,
-        book: &Notebook,
+        book: &FollowerNotes,
         kept: Position,
     ) -> Result<Kept, StoreError> {
         let (_, follower, upstream) = self.home();
@@ -54,12 +54,15 @@ impl<S> Feed<S> {
         let mut notes = book.notes.clone();
         forget_parked(&mut notes, to)?;
         notes.retain(|key, _| {
-            !key.starts_with(notes::FIGURES)
-                || last.is_some() && *key < notes::figures(Slice::of(to))
+            !key.starts_with(notes::CHECKSUMS)
+                || last.is_some() && *key < notes::checksums(LogSlice::of(to))
         });
-        let figures = self.figures_of(&last_events, &notes)?;
-        if figures != Figures::default() {
-            notes.insert(notes::figures(Slice::of(to)), write_figures(&figures));
+        let checksums = self.checksums_of(&last_events, &notes)?;
+        if checksums != LogChecksum::default() {
+            notes.insert(
+                notes::checksums(LogSlice::of(to)),
+                write_checksum(&checksums),
+            );
         }
         let step = Tracking::new(follower, upstream, book.position, to)
             .going_back()
@@ -68,7 +71,7 @@ impl<S> Feed<S> {
         let step = step_between(step, &book.notes, &notes);
         Ok(Kept {
             step,
-            notebook: Notebook {
+            notebook: FollowerNotes {
                 position: to,
                 notes,
                 ..book.clone()
@@ -80,7 +83,7 @@ impl<S> Feed<S> {
     async fn last_events(&self, kept: Position) -> Result<Vec<StoredEvent>, StoreError> {
         let mut end = kept;
         while end > Position::ZERO {
-            let start = Slice::of(end).start();
+            let start = LogSlice::of(end).start();
             let (mut events, mut after) = (Vec::new(), start);
             while after < end {
                 let page = self.upstream.read_log(LogQuery::after(after)).await?;
@@ -105,25 +108,25 @@ impl<S> Feed<S> {
         Ok(Vec::new())
     }
 
-    /// The figures of those events that the follower takes, without those that it has put aside.
-    fn figures_of(
+    /// The checksums of those events that the follower takes, without those that it has put aside.
+    fn checksums_of(
         &self,
         events: &[StoredEvent],
         notes: &BTreeMap<String, String>,
-    ) -> Result<Figures, StoreError> {
+    ) -> Result<LogChecksum, StoreError> {
         let aside = put_aside(notes)
             .map(|held| Ok(held?.position))
             .collect::<Result<BTreeSet<_>, StoreError>>()?;
         let takes: Vec<_> = self.takes().collect();
-        let mut figures = Figures::default();
+        let mut checksums = LogChecksum::default();
         for event in events {
             let is_its =
                 takes.contains(&event.stream.category) && self.partition.contains(&event.stream);
             if is_its && !aside.contains(&event.position) {
-                figures.add(&event.stream, event.version);
+                checksums.add(&event.stream, event.version);
             }
         }
-        Ok(figures)
+        Ok(checksums)
     }
 
     /// Waits until somebody has had the follower accept that its log was restored; for ever if it has stopped for another reason.

@@ -15,7 +15,7 @@ use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, StoreError, StoredEvent, Tracking};
 use crate::system::handlers::{HandleEvent, HandlePolicyEvent, HandleTimer, ProjectedEvents};
 use crate::system::{Cause, Failure};
-use crate::{Application, Work};
+use crate::{Application, UnitOfWork};
 
 /// Deals with the events of a feed.
 #[async_trait]
@@ -175,7 +175,7 @@ impl<S: Send + Sync> PolicySink<S> {
         let mut left = self.left.lock().await;
         let mut backoff = RetryPolicy::default().start("follower");
         loop {
-            let mut work = Work::new(self.app.clone(), self.timer_type())
+            let mut work = UnitOfWork::new(self.app.clone(), self.timer_type())
                 .with_left(std::mem::take(&mut *left));
             let handled = self.handle(system, task, &mut work).await;
             // Nothing may come of what others have changed meanwhile, neither a failure nor a step.
@@ -215,7 +215,12 @@ impl<S: Send + Sync> PolicySink<S> {
             .map_or(TimerType::None, |timers| timers.timer_type())
     }
 
-    async fn handle(&self, system: &S, task: Task<'_>, work: &mut Work) -> Result<(), Failure> {
+    async fn handle(
+        &self,
+        system: &S,
+        task: Task<'_>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), Failure> {
         match task {
             Task::Events(events) => self.react(system, events, work).await,
             Task::Timers(due) => self.be_due(system, due, work).await,
@@ -226,7 +231,7 @@ impl<S: Send + Sync> PolicySink<S> {
         &self,
         system: &S,
         events: &[StoredEvent],
-        work: &mut Work,
+        work: &mut UnitOfWork,
     ) -> Result<(), Failure> {
         for event in events {
             let handler = &self.handlers[&event.stream.category];
@@ -236,7 +241,12 @@ impl<S: Send + Sync> PolicySink<S> {
         Ok(())
     }
 
-    async fn be_due(&self, system: &S, due: &[Timer], work: &mut Work) -> Result<(), Failure> {
+    async fn be_due(
+        &self,
+        system: &S,
+        due: &[Timer],
+        work: &mut UnitOfWork,
+    ) -> Result<(), Failure> {
         let handler = self.timers.as_ref().expect("what is due was scheduled");
         for timer in due {
             // Unless one that was due before it has cancelled or replaced it.
@@ -250,14 +260,14 @@ impl<S: Send + Sync> PolicySink<S> {
 }
 
 /// Encoding is code of the user as well: of events, of states for snapshots, of the clock.
-fn encode(work: &Work, step: Tracking) -> Result<Append, Failure> {
+fn encode(work: &UnitOfWork, step: Tracking) -> Result<Append, Failure> {
     let encoded = catch(|| work.to_append(step)).map_err(|panic| Failure::Event(panic.into()))?;
     encoded.map_err(|error| Failure::Event(error.into()))
 }
 
 /// An outage of the store that the policy met through its work is not the fault of the event, and a mistake about timers
 /// is one even if the policy went on.
-fn outcome(work: &mut Work, handled: Result<(), Cause>) -> Result<(), Failure> {
+fn outcome(work: &mut UnitOfWork, handled: Result<(), Cause>) -> Result<(), Failure> {
     match (handled, work.schedule.take_mistake()) {
         (Err(cause), _) if work.met_outage() => {
             let reason = text_of(&*cause).unwrap_or_else(|| "a policy met an outage".to_owned());

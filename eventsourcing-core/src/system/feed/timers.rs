@@ -16,7 +16,9 @@ use super::causes::is_of_newer_release;
 use super::cursor::Cursor;
 use super::{EVENTS_PER_PAGE_MAX, Feed, Step};
 use crate::policy::timers::Timer;
-use crate::store::{EventStore, LogId, Name, Notebook, NotesQuery, Revision, StoreError, Tracking};
+use crate::store::{
+    EventStore, FollowerNotes, LogId, Name, NotesQuery, Revision, StoreError, Tracking,
+};
 use crate::system::{Cause, Failure};
 use crate::system::{SystemError, notes};
 
@@ -277,7 +279,11 @@ pub(super) struct TimerNotes<'a> {
 }
 
 impl TimerNotes<'_> {
-    pub(super) async fn read(&self, prefix: String, limit: usize) -> Result<Notebook, StoreError> {
+    pub(super) async fn read(
+        &self,
+        prefix: String,
+        limit: usize,
+    ) -> Result<FollowerNotes, StoreError> {
         self.home
             .notes(NotesQuery::new(self.follower.clone(), self.upstream, prefix).limit(limit))
             .await

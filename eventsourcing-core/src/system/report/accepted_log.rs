@@ -4,7 +4,7 @@ use std::fmt;
 
 use crate::store::{LogId, Name, Position};
 
-/// A follower that goes on in a log that was restored to an earlier moment. From [`Running::accept_restored_log`](crate::Running::accept_restored_log).
+/// A follower that goes on in a log that was restored to an earlier moment. From [`RunningSystem::accept_restored_log`](crate::RunningSystem::accept_restored_log).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AcceptedLog {

@@ -16,7 +16,7 @@ use crate::store::{Acknowledged, HolderId, LogHolder, LogId, Name, Position};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// Stops before the event until it is [resumed](crate::Running::resume) or the system is started again: for mistakes,
+    /// Stops before the event until it is [resumed](crate::RunningSystem::resume) or the system is started again: for mistakes,
     /// which waiting does not mend.
     #[default]
     Stop,
@@ -24,7 +24,7 @@ pub enum OnFailure {
     /// The inline runner tries again with each save.
     Retry,
     /// Puts the event aside, holds back the later events of the same aggregate, and goes on with all others. What is
-    /// parked is kept in the store until somebody [deals with it](crate::Running::parking). A timer is put aside in the same way,
+    /// parked is kept in the store until somebody [deals with it](crate::RunningSystem::parking). A timer is put aside in the same way,
     /// and nothing waits behind it. A follower that has parked 10,000 aggregates, or as many timers, stops: then it is not the
     /// events that are wrong.
     Park,
@@ -106,8 +106,8 @@ pub enum FollowerState {
     WaitingForRelease(FollowerFailure),
     /// It failed and stopped, or the log has lost the last event it has dealt with
     /// ([`LogWentBack`](crate::store::StoreError::LogWentBack)): then a read model in a SQL database can be
-    /// [built anew](crate::Running::rebuild), and any other follower can
-    /// [accept](crate::Running::accept_restored_log) that, when what it made of lost events was looked at. Otherwise mend the cause, and [resume](crate::Running::resume) it or start the system again.
+    /// [built anew](crate::RunningSystem::rebuild), and any other follower can
+    /// [accept](crate::RunningSystem::accept_restored_log) that, when what it made of lost events was looked at. Otherwise mend the cause, and [resume](crate::RunningSystem::resume) it or start the system again.
     Stopped(FollowerFailure),
 }
 

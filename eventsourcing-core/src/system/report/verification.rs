@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::store::{Figures, LogId, Name, Position, Slice, StreamId, Version};
+use crate::store::{LogChecksum, LogId, LogSlice, Name, Position, StreamId, Version};
 
 /// Whether followers have dealt with every event, and with each once.
 #[derive(Clone, Debug)]
@@ -39,11 +39,11 @@ pub struct Difference {
     /// The follower as its notes are kept under: with its partition, or its generation.
     pub follower: Name,
     /// Where it is.
-    pub slice: Slice,
+    pub slice: LogSlice,
     /// What it should have dealt with.
-    pub expected: Figures,
+    pub expected: LogChecksum,
     /// What it has dealt with.
-    pub noted: Figures,
+    pub noted: LogChecksum,
     /// Which events it is about, as far as that can be told.
     pub finding: Finding,
 }
@@ -56,7 +56,7 @@ pub enum Finding {
     Missing(Vec<EventPlace>),
     /// It has dealt with these twice.
     Doubled(Vec<EventPlace>),
-    /// It has not dealt with one of these, and with the other twice; figures do not tell which is which.
+    /// It has not dealt with one of these, and with the other twice; checksums do not tell which is which.
     Exchanged([EventPlace; 2]),
     /// It has not dealt with one event, and in its place with one that it does not take, or from another slice.
     Replaced {
@@ -67,7 +67,7 @@ pub enum Finding {
     },
     /// It has also dealt with this event, which it does not take, or from another slice.
     Stray(EventPlace),
-    /// More is wrong than can be told from figures.
+    /// More is wrong than can be told from checksums.
     Unclear,
 }
 
@@ -226,7 +226,7 @@ impl fmt::Display for Difference {
 }
 
 /// How many events too many, or too few if it is negative.
-pub(in crate::system) fn surplus(expected: Figures, noted: Figures) -> i128 {
+pub(in crate::system) fn surplus(expected: LogChecksum, noted: LogChecksum) -> i128 {
     i128::from(noted.count) - i128::from(expected.count)
 }
 

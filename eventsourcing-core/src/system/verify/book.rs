@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::store::{EventStore, Figures, LogId, Name, Notebook, NotesQuery, Slice, StoreError};
-use crate::system::feed::{put_aside, read_figures};
+use crate::store::{
+    EventStore, FollowerNotes, LogChecksum, LogId, LogSlice, Name, NotesQuery, StoreError,
+};
+use crate::system::feed::{put_aside, read_checksum};
 use crate::system::notes;
 
 /// How many notes are read at once: those of a log of a hundred million positions.
@@ -14,7 +16,7 @@ pub(in crate::system) async fn whole(
     home: &dyn EventStore,
     follower: Name,
     upstream: LogId,
-) -> Result<Notebook, StoreError> {
+) -> Result<FollowerNotes, StoreError> {
     let query = NotesQuery::new(follower, upstream, "");
     let mut limit = NOTES_PER_PAGE;
     loop {
@@ -31,7 +33,7 @@ async fn in_pages(
     home: &dyn EventStore,
     query: &NotesQuery,
     limit: usize,
-) -> Result<Option<Notebook>, StoreError> {
+) -> Result<Option<FollowerNotes>, StoreError> {
     let mut notebook = home.notes(query.clone().limit(limit)).await?;
     let mut read = notebook.notes.len();
     while read >= limit {
@@ -50,33 +52,37 @@ async fn in_pages(
     Ok(Some(notebook))
 }
 
-/// The figures of all events that a follower accounts for up to its position: those it has dealt with, those it has put
+/// The checksums of all events that a follower accounts for up to its position: those it has dealt with, those it has put
 /// aside, and those that somebody has given up.
-pub(crate) fn accounted(notebook: &Notebook) -> Result<BTreeMap<Slice, Figures>, StoreError> {
-    let mut figures = applied(notebook).collect::<Result<BTreeMap<_, _>, _>>()?;
+pub(crate) fn accounted(
+    notebook: &FollowerNotes,
+) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
+    let mut checksums = applied(notebook).collect::<Result<BTreeMap<_, _>, _>>()?;
     for held in put_aside(&notebook.notes) {
         let held = held?;
-        figures
-            .entry(Slice::of(held.position))
+        checksums
+            .entry(LogSlice::of(held.position))
             .or_default()
             .add(&held.stream, held.version);
     }
-    Ok(figures)
+    Ok(checksums)
 }
 
 /// What it has dealt with.
-fn applied(notebook: &Notebook) -> impl Iterator<Item = Result<(Slice, Figures), StoreError>> {
+fn applied(
+    notebook: &FollowerNotes,
+) -> impl Iterator<Item = Result<(LogSlice, LogChecksum), StoreError>> {
     let notes = notebook.notes.iter();
     notes
-        .filter_map(|(key, note)| Some((key.strip_prefix(notes::FIGURES)?, note)))
+        .filter_map(|(key, note)| Some((key.strip_prefix(notes::CHECKSUMS)?, note)))
         .map(|(number, note)| {
             let number = number.parse().map_err(|error| {
                 StoreError::corrupt(
-                    format!("a note of a follower, {}{number}", notes::FIGURES),
+                    format!("a note of a follower, {}{number}", notes::CHECKSUMS),
                     error,
                 )
             })?;
-            Ok((Slice::new(number), read_figures(note)?))
+            Ok((LogSlice::new(number), read_checksum(note)?))
         })
 }
 

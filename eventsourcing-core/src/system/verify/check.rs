@@ -6,7 +6,8 @@ use std::sync::Arc;
 use super::culprits::{self, Known};
 
 use crate::store::{
-    Digest, EventStore, Figures, FiguresQuery, LogQuery, Name, Position, Slice, StoreError,
+    EventHash, EventStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
+    StoreError,
 };
 use crate::system::feed::Partition;
 use crate::system::report::{
@@ -25,7 +26,7 @@ pub(super) struct Part {
     pub(super) partition: Partition,
     pub(super) position: Position,
     /// The events it accounts for.
-    pub(super) noted: BTreeMap<Slice, Figures>,
+    pub(super) noted: BTreeMap<LogSlice, LogChecksum>,
 }
 
 /// The check of one follower in one log.
@@ -87,7 +88,7 @@ impl Check {
         let mut reached = Position::ZERO;
         tell(reached);
         while reached < shared {
-            let next = Slice::new(slice_after(reached).as_u64() + SLICES_AT_ONCE)
+            let next = LogSlice::new(slice_after(reached).as_u64() + SLICES_AT_ONCE)
                 .start()
                 .min(shared);
             self.compare_together(reached, next).await?;
@@ -95,7 +96,7 @@ impl Check {
             tell(reached);
         }
         for number in slices_up_to(shared)..slices_up_to(end) {
-            let slice = Slice::new(number);
+            let slice = LogSlice::new(number);
             self.verification.slices += 1;
             self.verification.events += self.look_into(slice).await?;
             tell(slice.end().min(end));
@@ -103,7 +104,7 @@ impl Check {
         Ok(self.verification)
     }
 
-    /// Up to where the figures of all parts together are those of the log. Partitions are not all at one position: from
+    /// Up to where the checksums of all parts together are those of the log. Partitions are not all at one position: from
     /// the slice on in which one of them is, each is looked at alone.
     fn shared_end(&self) -> Position {
         let smallest = self.verification.position.min(self.head);
@@ -132,13 +133,16 @@ impl Check {
         }
     }
 
-    /// Compares the figures of all parts together, from the start of a slice up to `to`.
+    /// Compares the checksums of all parts together, from the start of a slice up to `to`.
     async fn compare_together(&mut self, after: Position, to: Position) -> Result<(), StoreError> {
         let expected = self
             .log
-            .figures(FiguresQuery::new(after, to).categories(self.takes.iter().cloned()))
+            .checksums(LogChecksumsQuery::new(after, to).categories(self.takes.iter().cloned()))
             .await?;
-        self.verification.events += expected.values().map(|figures| figures.count).sum::<u64>();
+        self.verification.events += expected
+            .values()
+            .map(|checksums| checksums.count)
+            .sum::<u64>();
         self.verification.slices += slices_up_to(to) - slice_after(after).as_u64();
         let noted = self.noted_together(after, to);
         let slices: BTreeSet<_> = expected.keys().chain(noted.keys()).copied().collect();
@@ -152,11 +156,11 @@ impl Check {
         Ok(())
     }
 
-    fn noted_together(&self, after: Position, to: Position) -> BTreeMap<Slice, Figures> {
-        let mut together = BTreeMap::<_, Figures>::new();
+    fn noted_together(&self, after: Position, to: Position) -> BTreeMap<LogSlice, LogChecksum> {
+        let mut together = BTreeMap::<_, LogChecksum>::new();
         for part in &self.parts {
-            for (slice, figures) in part.noted.range(slice_after(after)..=Slice::of(to)) {
-                together.entry(*slice).or_default().merge(*figures);
+            for (slice, checksums) in part.noted.range(slice_after(after)..=LogSlice::of(to)) {
+                together.entry(*slice).or_default().merge(*checksums);
             }
         }
         together
@@ -164,7 +168,7 @@ impl Check {
 
     /// Compares each part alone with the events of the slice that it should have dealt with, and returns how many those
     /// are in all.
-    async fn look_into(&mut self, slice: Slice) -> Result<u64, StoreError> {
+    async fn look_into(&mut self, slice: LogSlice) -> Result<u64, StoreError> {
         let events = self.events_of(slice).await?;
         let mut events_in_all = 0;
         for index in 0..self.parts.len() {
@@ -174,7 +178,7 @@ impl Check {
                     && part.partition.contains(&event.place.stream)
             };
             let own: Vec<_> = events.iter().filter(is_its).collect();
-            let expected = culprits::figures_of(own.iter().copied());
+            let expected = culprits::checksums_of(own.iter().copied());
             let (follower, noted) = (
                 part.follower.clone(),
                 part.noted.get(&slice).copied().unwrap_or_default(),
@@ -195,7 +199,7 @@ impl Check {
     }
 
     /// The events of the slice that the follower takes.
-    async fn events_of(&self, slice: Slice) -> Result<Vec<Known>, StoreError> {
+    async fn events_of(&self, slice: LogSlice) -> Result<Vec<Known>, StoreError> {
         let (mut events, mut after) = (Vec::new(), slice.start());
         let end = slice.end().min(self.head);
         while after < end {
@@ -217,8 +221,8 @@ impl Check {
     async fn finding(
         &mut self,
         own: &[&Known],
-        expected: Figures,
-        noted: Figures,
+        expected: LogChecksum,
+        noted: LogChecksum,
     ) -> Result<Finding, StoreError> {
         if let Some(finding) = culprits::among(own, expected, noted) {
             return Ok(finding);
@@ -243,7 +247,7 @@ impl Check {
     /// The first event of the whole log, whoever takes it, that is among the strays.
     async fn search<'a>(
         &self,
-        strays: &HashMap<Digest, Option<&'a EventPlace>>,
+        strays: &HashMap<EventHash, Option<&'a EventPlace>>,
     ) -> Result<Option<(EventPlace, Option<&'a EventPlace>)>, StoreError> {
         let mut after = Position::ZERO;
         while after < self.head {
@@ -263,11 +267,11 @@ impl Check {
 }
 
 /// The slice in which the position after this one lies.
-fn slice_after(position: Position) -> Slice {
-    Slice::new(position.as_u64() / Slice::POSITIONS)
+fn slice_after(position: Position) -> LogSlice {
+    LogSlice::new(position.as_u64() / LogSlice::POSITIONS)
 }
 
 /// How many slices have begun at this position.
 fn slices_up_to(position: Position) -> u64 {
-    position.as_u64().div_ceil(Slice::POSITIONS)
+    position.as_u64().div_ceil(LogSlice::POSITIONS)
 }

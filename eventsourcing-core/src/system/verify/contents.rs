@@ -1,4 +1,4 @@
-//! [`Running::verify_contents`]: is each read model in a SQL database what its code makes of the log?
+//! [`RunningSystem::verify_contents`]: is each read model in a SQL database what its code makes of the log?
 //!
 //! A generation is built from the first event on that nobody sees. When it is where the shown one is, their rows are
 //! compared, and it is thrown away.
@@ -13,7 +13,7 @@ use crate::system::generations::{Generation, make};
 use crate::system::notes::RETIRED;
 use crate::system::report::{ContentsVerification, VerifyProgress};
 use crate::system::wiring::{LogOfReadModel, SqlFollower};
-use crate::system::{Failure, Running, System, SystemError};
+use crate::system::{Failure, RunningSystem, System, SystemError};
 
 /// How many events are taken in one transaction.
 const EVENTS_PER_PAGE_MAX: usize = 256;
@@ -29,7 +29,7 @@ enum Failed {
     Unchecked(String),
 }
 
-impl<S: System> Running<S> {
+impl<S: System> RunningSystem<S> {
     /// Builds each read model in a SQL database anew, beside the one that readers see, and compares both row by row at the
     /// same position. The new one is thrown away; readers, writers and followers go on meanwhile. If the follower makes
     /// steps all the time it is kept still while its rows are compared, and on SQLite everybody who writes waits then.

@@ -1,16 +1,16 @@
-//! Which events make the difference between two figures.
+//! Which events make the difference between two checksums.
 //!
 //! Digests are unlike each other in 128 bits, so the difference of the digests gives an event away, or two.
 
 use std::collections::HashMap;
 
-use crate::store::{Digest, Figures, StoredEvent};
+use crate::store::{EventHash, LogChecksum, StoredEvent};
 use crate::system::report::{EventPlace, Finding, surplus};
 
 /// An event without what it says.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
-    pub(super) digest: Digest,
+    pub(super) digest: EventHash,
     pub(super) place: EventPlace,
 }
 
@@ -30,26 +30,30 @@ impl Known {
             position: *position,
         };
         Self {
-            digest: Digest::of(stream, *version),
+            digest: EventHash::of(stream, *version),
             place,
         }
     }
 }
 
-/// The figures of these events.
-pub(super) fn figures_of<'a>(events: impl IntoIterator<Item = &'a Known>) -> Figures {
-    let mut figures = Figures::default();
+/// The checksums of these events.
+pub(super) fn checksums_of<'a>(events: impl IntoIterator<Item = &'a Known>) -> LogChecksum {
+    let mut checksums = LogChecksum::default();
     for event in events {
-        figures.merge(Figures {
+        checksums.merge(LogChecksum {
             count: 1,
             digest: event.digest,
         });
     }
-    figures
+    checksums
 }
 
-/// What has happened to one or two of `events`, the figures of which are `expected`.
-pub(super) fn among(events: &[&Known], expected: Figures, noted: Figures) -> Option<Finding> {
+/// What has happened to one or two of `events`, the checksums of which are `expected`.
+pub(super) fn among(
+    events: &[&Known],
+    expected: LogChecksum,
+    noted: LogChecksum,
+) -> Option<Finding> {
     let difference = expected.digest ^ noted.digest;
     match surplus(expected, noted) {
         -1 => one_of(events, difference).map(|event| Finding::Missing(vec![event])),
@@ -61,14 +65,14 @@ pub(super) fn among(events: &[&Known], expected: Figures, noted: Figures) -> Opt
     }
 }
 
-fn one_of(events: &[&Known], digest: Digest) -> Option<EventPlace> {
+fn one_of(events: &[&Known], digest: EventHash) -> Option<EventPlace> {
     events
         .iter()
         .find(|event| event.digest == digest)
         .map(|event| event.place.clone())
 }
 
-fn two_of(events: &[&Known], difference: Digest) -> Option<[EventPlace; 2]> {
+fn two_of(events: &[&Known], difference: EventHash) -> Option<[EventPlace; 2]> {
     let mut seen = HashMap::with_capacity(events.len());
     events.iter().find_map(|event| {
         let other: Option<&&Known> = seen.get(&(event.digest ^ difference));
@@ -82,9 +86,9 @@ fn two_of(events: &[&Known], difference: Digest) -> Option<[EventPlace; 2]> {
 /// then be missing.
 pub(super) fn strays<'a>(
     events: &[&'a Known],
-    expected: Figures,
-    noted: Figures,
-) -> HashMap<Digest, Option<&'a EventPlace>> {
+    expected: LogChecksum,
+    noted: LogChecksum,
+) -> HashMap<EventHash, Option<&'a EventPlace>> {
     let difference = expected.digest ^ noted.digest;
     match surplus(expected, noted) {
         1 => HashMap::from([(difference, None)]),
@@ -110,7 +114,7 @@ mod tests {
             position: Position::new(version * 10),
         };
         let known = |place: EventPlace| Known {
-            digest: Digest::of(&place.stream, place.version),
+            digest: EventHash::of(&place.stream, place.version),
             place,
         };
         (1..=1_000).map(|version| known(place(version))).collect()
@@ -120,15 +124,15 @@ mod tests {
     fn finding(times: &[(usize, u64)]) -> Option<Finding> {
         let events = events();
         let all: Vec<_> = events.iter().collect();
-        let mut noted = Figures::default();
+        let mut noted = LogChecksum::default();
         for (index, event) in events.iter().enumerate() {
             let times = times
                 .iter()
                 .find(|(odd, _)| *odd == index)
                 .map_or(1, |(_, times)| *times);
-            (0..times).for_each(|_| noted.merge(figures_of([event])));
+            (0..times).for_each(|_| noted.merge(checksums_of([event])));
         }
-        among(&all, figures_of(all.iter().copied()), noted)
+        among(&all, checksums_of(all.iter().copied()), noted)
     }
 
     #[test]
@@ -161,7 +165,7 @@ mod tests {
         assert_eq!(
             finding(&[(4, 3)]),
             None,
-            "which event came three times its figures do not say"
+            "which event came three times its checksums do not say"
         );
     }
 
@@ -169,13 +173,14 @@ mod tests {
     fn an_event_from_elsewhere_is_known_by_its_digest() {
         let events = events();
         let (stray, all) = (&events[999], events[..999].iter().collect::<Vec<_>>());
-        let expected = figures_of(all.iter().copied());
-        let one_more = figures_of(&events);
+        let expected = checksums_of(all.iter().copied());
+        let one_more = checksums_of(&events);
         assert_eq!(
             strays(&all, expected, one_more).get(&stray.digest),
             Some(&None)
         );
-        let in_its_place = figures_of(events.iter().filter(|event| event.place != events[3].place));
+        let in_its_place =
+            checksums_of(events.iter().filter(|event| event.place != events[3].place));
         assert_eq!(among(&all, expected, in_its_place), None);
         assert_eq!(
             strays(&all, expected, in_its_place).get(&stray.digest),

@@ -1,6 +1,6 @@
-//! [`Running::verify`]: has every follower dealt with every event, and with each once?
+//! [`RunningSystem::verify`]: has every follower dealt with every event, and with each once?
 //!
-//! While they work, followers note the figures of what they deal with. Here these are compared with the figures of the
+//! While they work, followers note the checksums of what they deal with. Here these are compared with the checksums of the
 //! log, slice by slice, and where they differ the events are looked for. What lies at or before the position of a
 //! follower never changes, so others may write and followers may work meanwhile.
 
@@ -15,8 +15,8 @@ use std::sync::Arc;
 use super::feed::Feed;
 use super::notes::RETIRED;
 use super::report::{FollowerVerification, Verification, VerifyProgress};
-use super::{Running, System, SystemError};
-use crate::store::{EventStore, LogId, Name, Notebook, StoreError};
+use super::{RunningSystem, System, SystemError};
+use crate::store::{EventStore, FollowerNotes, LogId, Name, StoreError};
 use check::{Check, Part};
 
 pub(crate) use book::accounted;
@@ -25,7 +25,7 @@ pub(super) use book::whole as whole_notebook;
 /// Compares what one feed has noted in `notebook` with its log.
 pub(super) async fn compare<S>(
     feed: &Feed<S>,
-    notebook: &Notebook,
+    notebook: &FollowerNotes,
 ) -> Result<FollowerVerification, StoreError> {
     let (_, follower, _) = feed.home();
     let (position, noted) = (notebook.position, book::accounted(notebook)?);
@@ -55,7 +55,7 @@ struct Home<'a> {
     other_version: Option<u32>,
 }
 
-impl<S: System> Running<S> {
+impl<S: System> RunningSystem<S> {
     /// Compares what each follower has dealt with, as it has noted with its steps, with what is in the log up to the
     /// position of the follower. It holds up nobody, and what is written meanwhile raises no false alarm.
     ///

@@ -31,7 +31,7 @@ pub trait Fixture: Sized + Send + Sync + 'static {
     type Store: EventStore;
 
     /// How long one promise may take altogether. Later than that the test fails instead of hanging.
-    const PATIENCE: Duration = Duration::from_secs(60);
+    const TIMEOUT: Duration = Duration::from_secs(60);
 
     /// How late a reader that waits may be woken: the poll interval, and what a busy machine adds to it.
     const WAKING_MAX: Duration = Duration::from_secs(5);

@@ -25,7 +25,7 @@ impl<F: Fixture> Promise<F> {
     /// Proves the promise in a new place.
     ///
     /// # Panics
-    /// The promise is broken, or the proof takes longer than [`Fixture::PATIENCE`].
+    /// The promise is broken, or the proof takes longer than [`Fixture::TIMEOUT`].
     pub async fn prove(&self) {
         let fixture = F::new().await;
         within::<F, _>(&self.to_string(), (self.function)(&fixture)).await;
@@ -149,8 +149,8 @@ macro_rules! conformance_list {
             30 notes_of_different_followers_and_logs_are_independent,
             30 notes_come_back_unchanged,
             30 notes_beyond_the_limits_are_invalid_and_write_nothing,
-            31 figures_are_what_counting_by_hand_gives,
-            31 figures_of_nothing_are_none,
+            31 checksums_are_what_counting_by_hand_gives,
+            31 checksums_of_nothing_are_none,
             31 digest_of_an_event_is_the_documented_one,
             33 nothing_is_done_in_an_epoch_that_is_not_the_present_one,
             35 visible_log_shows_its_end_and_the_event_at_a_position,

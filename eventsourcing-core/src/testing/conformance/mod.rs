@@ -29,10 +29,10 @@
 //! `tests/crash.rs`.
 
 mod appending;
+mod checksums;
 mod commands;
 mod durability;
 mod epochs;
-mod figures;
 mod fixture;
 mod given;
 mod leases;
@@ -54,10 +54,10 @@ mod waiting;
 mod writer;
 
 pub use appending::*;
+pub use checksums::*;
 pub use commands::*;
 pub use durability::*;
 pub use epochs::*;
-pub use figures::*;
 pub use fixture::{DurableFixture, Fixture, RevertingFixture};
 pub use leases::*;
 pub use limits::*;

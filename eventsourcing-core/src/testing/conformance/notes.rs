@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::store::{
-    CommandId, EventStore, Expected, HolderId, LeaseRequest, LeaseToken, LogId, NOTE_BYTES_MAX,
-    NOTE_KEY_BYTES_MAX, Name, Notebook, NotesQuery, Position, Revision, StoreError, Tracking,
+    CommandId, EventStore, Expected, FollowerNotes, HolderId, LeaseRequest, LeaseToken, LogId,
+    NOTE_BYTES_MAX, NOTE_KEY_BYTES_MAX, Name, NotesQuery, Position, Revision, StoreError, Tracking,
 };
 use crate::testing::Seed;
 
@@ -49,7 +49,7 @@ pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture
     let log_id = store.log_id();
     assert_eq!(
         notebook_of(&store, &FOLLOWER, log_id).await,
-        Notebook::default(),
+        FollowerNotes::default(),
         "nobody knows the follower yet"
     );
     let first = step_from(0, log_id)
@@ -60,11 +60,11 @@ pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture
         .append(append_to(&stream, "work").with_tracking(first))
         .await
         .expect("the follower starts at 0");
-    let written = Notebook {
+    let written = FollowerNotes {
         position: Position::new(3),
         revision: Revision::new(1),
         notes: notes([("parked", "1"), ("timer", "2")]),
-        ..Notebook::default()
+        ..FollowerNotes::default()
     };
     assert_eq!(notebook_of(&fresh, &FOLLOWER, log_id).await, written);
 
@@ -166,7 +166,7 @@ pub async fn every_step_adds_one_to_the_revision<F: Fixture>(fixture: &F) {
                 .is_err(),
             "it is elsewhere"
         );
-        let Notebook {
+        let FollowerNotes {
             position, revision, ..
         } = notebook_of(&store, &FOLLOWER, log_id).await;
         assert_eq!(
@@ -403,7 +403,7 @@ pub async fn notebook_is_of_one_moment_while_the_follower_steps<F: Fixture>(fixt
     let mut last = 0;
     while last < STEPS {
         for store in &stores {
-            let Notebook {
+            let FollowerNotes {
                 position,
                 revision,
                 notes: found,

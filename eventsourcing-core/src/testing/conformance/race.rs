@@ -17,9 +17,9 @@ use super::Fixture;
 /// # Panics
 /// It takes longer; the message says what did.
 pub(super) async fn within<F: Fixture, T>(what: &str, future: impl Future<Output = T>) -> T {
-    match timeout(F::PATIENCE, future).await {
+    match timeout(F::TIMEOUT, future).await {
         Ok(value) => value,
-        Err(_) => panic!("{what} took longer than {:?}", F::PATIENCE),
+        Err(_) => panic!("{what} took longer than {:?}", F::TIMEOUT),
     }
 }
 

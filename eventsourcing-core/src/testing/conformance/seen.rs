@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use crate::store::{
-    Appended, EventStore, Load, Loaded, LogId, LogQuery, Name, Notebook, NotesQuery, Position,
+    Appended, EventStore, FollowerNotes, Load, Loaded, LogId, LogQuery, Name, NotesQuery, Position,
     StoreError, StoredEvent, StreamId, StreamQuery, Version,
 };
 
@@ -75,7 +75,7 @@ pub(super) async fn notebook_of(
     store: &impl EventStore,
     follower: &Name,
     upstream: LogId,
-) -> Notebook {
+) -> FollowerNotes {
     store
         .notes(NotesQuery::new(follower.clone(), upstream, ""))
         .await
@@ -132,7 +132,7 @@ pub(super) struct Picture {
     streams: Vec<Vec<StoredEvent>>,
     loaded: Vec<Loaded>,
     tracking: Vec<Position>,
-    notebooks: Vec<Notebook>,
+    notebooks: Vec<FollowerNotes>,
 }
 
 impl Picture {

@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::sql::{Database, SqlError, TRANSACTION_IDLE_MAX, Transaction};
 use crate::store::{
-    EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Name, Notebook, Position, Revision,
+    EventStore, FollowerNotes, HolderId, Lease, LeaseRequest, LeaseToken, Name, Position, Revision,
     StoreError, Tracking,
 };
 use crate::testing::Seed;
@@ -405,7 +405,7 @@ pub async fn dropped_transaction_happened_wholly_or_not_at_all<F: Fixture>(fixtu
         let now = within::<F, _>("a transaction after a dropped one", settled(&store, at)).await;
         assert!(now == at || now == at + 1, "from {at} to {now}");
         at = now;
-        let Notebook {
+        let FollowerNotes {
             position,
             revision,
             notes,

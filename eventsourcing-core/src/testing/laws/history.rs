@@ -191,7 +191,7 @@ impl<A: Aggregate> World<A> {
                     before.shown(&after),
                     after.shown(&before)
                 ),
-                advice: "return `Misplaced` before anything is changed".into(),
+                advice: "return `UnexpectedEvent` before anything is changed".into(),
             }),
         }
     }

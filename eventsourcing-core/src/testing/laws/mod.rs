@@ -122,7 +122,7 @@ impl<A: Aggregate> Laws<A> {
     }
 
     /// Whatever happens in whatever order, folding it does not panic. An event that is misplaced is reported as
-    /// [`Misplaced`](crate::Misplaced) and changes nothing. With [decisions](Self::with_decision): whatever they decide on.
+    /// [`UnexpectedEvent`](crate::UnexpectedEvent) and changes nothing. With [decisions](Self::with_decision): whatever they decide on.
     ///
     /// # Panics
     /// The law is broken, or nothing could be tested.

@@ -3,7 +3,7 @@
 use super::checks::read_twice;
 use super::panics::catching;
 use super::{Broken, Sample, broken};
-use crate::{Aggregate, Event, Former};
+use crate::{Aggregate, Event, LegacyEvent};
 
 /// What the program reads that it does not write any more.
 struct Version<'a> {
@@ -66,7 +66,7 @@ fn earlier_versions<E: Event>() -> Vec<Version<'static>> {
         let names = E::FORMER
             .iter()
             .filter(move |former| former.index() == Some(index))
-            .map(Former::name);
+            .map(LegacyEvent::name);
         let names: Vec<_> = [event_type.name].into_iter().chain(names).collect();
         (1..event_type.version).map(move |number| Version {
             names: names.clone(),

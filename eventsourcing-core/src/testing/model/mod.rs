@@ -83,8 +83,8 @@ fn compare<F: Fixture>(runtime: &Runtime, actions: &[Action]) -> Result<(), Stri
         }
         comparison.end().await
     };
-    match runtime.block_on(async { timeout(F::PATIENCE, comparison).await }) {
+    match runtime.block_on(async { timeout(F::TIMEOUT, comparison).await }) {
         Ok(result) => result,
-        Err(_) => Err(format!("the actions took longer than {:?}", F::PATIENCE)),
+        Err(_) => Err(format!("the actions took longer than {:?}", F::TIMEOUT)),
     }
 }

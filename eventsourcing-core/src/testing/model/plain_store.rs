@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::store::{
-    Append, CommandId, Direction, Expected, Filter, Load, Loaded, LoadedEvent, LogId, Name,
-    NewSnapshot, Notebook, NotesQuery, Position, Receipt, ReceiptKind, Revision, StoredEvent,
+    Append, CommandId, Direction, Expected, Filter, FollowerNotes, Load, Loaded, LoadedEvent,
+    LogId, Name, NewSnapshot, NotesQuery, Position, Receipt, ReceiptKind, Revision, StoredEvent,
     StoredSnapshot, StreamId, StreamQuery, Tracking, Version,
 };
 
@@ -230,7 +230,7 @@ impl PlainStore {
             .next()
     }
 
-    pub(super) fn notebook(&self, query: &NotesQuery) -> Notebook {
+    pub(super) fn notebook(&self, query: &NotesQuery) -> FollowerNotes {
         let NotesQuery {
             follower,
             upstream,
@@ -258,7 +258,7 @@ impl PlainStore {
             .filter(|step| step.follower == *follower && step.upstream == *upstream);
         let last_event = steps.filter_map(|step| step.last_event).next_back();
         let partitions = self.partitions_of(follower, *upstream);
-        Notebook {
+        FollowerNotes {
             position,
             revision,
             last_event,

@@ -80,11 +80,11 @@ impl Block {
             impl #runtime::Fold<#events> for #aggregate {
                 const FINGERPRINT: u64 = #fingerprint;
 
-                fn create(event: #events) -> ::core::result::Result<Self, #runtime::Misplaced> {
+                fn create(event: #events) -> ::core::result::Result<Self, #runtime::UnexpectedEvent> {
                     match event { #(#creations,)* }
                 }
 
-                fn apply(&mut self, event: #events) -> ::core::result::Result<(), #runtime::Misplaced> {
+                fn apply(&mut self, event: #events) -> ::core::result::Result<(), #runtime::UnexpectedEvent> {
                     match event { #(#changes,)* }
                 }
             }
@@ -152,7 +152,7 @@ impl Method {
             runtime, events, ..
         } = block;
         let variant = &self.variant;
-        quote!(#events::#variant { .. } => ::core::result::Result::Err(#runtime::Misplaced))
+        quote!(#events::#variant { .. } => ::core::result::Result::Err(#runtime::UnexpectedEvent))
     }
 
     /// The variant with its fields, named `field0`, `field1` and so on.

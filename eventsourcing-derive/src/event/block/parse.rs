@@ -5,7 +5,7 @@ use quote::format_ident;
 use syn::ext::IdentExt;
 use syn::{Attribute, FnArg, Ident, ImplItem, ImplItemFn, ItemImpl, Pat, Type, parse_quote};
 
-use super::super::former::Gone;
+use super::super::former::RemovedEvents;
 use super::fields::without_self;
 use super::model::{Block, Field, Method};
 use crate::errors::Errors;
@@ -22,10 +22,10 @@ impl Block {
         arguments: TokenStream,
         mut item: ItemImpl,
         errors: &mut Errors,
-    ) -> (Self, Gone, Option<Ident>) {
+    ) -> (Self, RemovedEvents, Option<Ident>) {
         let options = Options::of_arguments("event", arguments, BLOCK_OPTIONS, errors);
         let schema = options.written_word("schema", errors);
-        let gone = Gone::parse(&options, errors);
+        let gone = RemovedEvents::parse(&options, errors);
         let runtime = RuntimePath::parse(&options, errors);
         let aggregate = name_of(&item.self_ty, errors);
         let events = options.ident("enum", "enum = AccountEvent", errors);

@@ -69,11 +69,11 @@ impl Block {
             #item
 
             impl #impl_generics #runtime::Fold<#events> for #aggregate #where_clause {
-                fn create(_: #events) -> ::core::result::Result<Self, #runtime::Misplaced> {
+                fn create(_: #events) -> ::core::result::Result<Self, #runtime::UnexpectedEvent> {
                     ::core::unreachable!()
                 }
 
-                fn apply(&mut self, _: #events) -> ::core::result::Result<(), #runtime::Misplaced> {
+                fn apply(&mut self, _: #events) -> ::core::result::Result<(), #runtime::UnexpectedEvent> {
                     ::core::unreachable!()
                 }
             }

@@ -1,4 +1,4 @@
-use eventsourcing_core::{Aggregate, Fold, Misplaced, event};
+use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent, event};
 use serde::{Deserialize, Serialize};
 
 #[path = "../support/account_in_use.rs"]
@@ -17,16 +17,16 @@ pub enum AccountEvent {
 }
 
 impl Fold<AccountEvent> for Account {
-    fn create(event: AccountEvent) -> Result<Self, Misplaced> {
+    fn create(event: AccountEvent) -> Result<Self, UnexpectedEvent> {
         match event {
             AccountEvent::Opened => Ok(Self { open: true }),
-            AccountEvent::Closed => Err(Misplaced),
+            AccountEvent::Closed => Err(UnexpectedEvent),
         }
     }
 
-    fn apply(&mut self, event: AccountEvent) -> Result<(), Misplaced> {
+    fn apply(&mut self, event: AccountEvent) -> Result<(), UnexpectedEvent> {
         match event {
-            AccountEvent::Opened => return Err(Misplaced),
+            AccountEvent::Opened => return Err(UnexpectedEvent),
             AccountEvent::Closed => self.open = false,
         }
         Ok(())

@@ -1,4 +1,4 @@
-use eventsourcing_core::{Aggregate, Fold, Misplaced, event};
+use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent, event};
 use serde::{Deserialize, Serialize};
 
 #[path = "../support/account_in_use.rs"]
@@ -12,11 +12,11 @@ pub struct Account;
 pub struct AccountEvent { by: u32 }
 
 impl Fold<AccountEvent> for Account {
-    fn create(_: AccountEvent) -> Result<Self, Misplaced> {
+    fn create(_: AccountEvent) -> Result<Self, UnexpectedEvent> {
         Ok(Self)
     }
 
-    fn apply(&mut self, _: AccountEvent) -> Result<(), Misplaced> {
+    fn apply(&mut self, _: AccountEvent) -> Result<(), UnexpectedEvent> {
         Ok(())
     }
 }

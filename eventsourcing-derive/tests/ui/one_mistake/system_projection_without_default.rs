@@ -2,14 +2,14 @@
 mod bank;
 
 use bank::{Account, Accounts};
-use eventsourcing_core::{Projection, Recorded, System};
+use eventsourcing_core::{Projection, RecordedEvent, System};
 
 pub struct Openings;
 
 impl Projection<Account> for Openings {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, _: &Recorded<Account>) -> Result<(), Self::Error> {
+    async fn project(&self, _: &RecordedEvent<Account>) -> Result<(), Self::Error> {
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 mod bank;
 
 use bank::{Account, Accounts};
-use eventsourcing_core::{ReadModel, Recorded, SqlProjection, SqlReadModel, System, Table, Tx};
+use eventsourcing_core::{ReadModel, RecordedEvent, SqlProjection, SqlReadModel, System, Table, Tx};
 
 pub struct Openings;
 
@@ -20,7 +20,7 @@ impl SqlReadModel for Openings {
 impl SqlProjection<Account> for Openings {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, _: &Recorded<Account>, _: &mut Tx<'_>) -> Result<(), Self::Error> {
+    async fn project(&self, _: &RecordedEvent<Account>, _: &mut Tx<'_>) -> Result<(), Self::Error> {
         Ok(())
     }
 }

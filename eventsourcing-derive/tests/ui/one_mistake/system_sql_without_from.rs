@@ -2,7 +2,7 @@
 mod bank;
 
 use bank::{Account, Accounts};
-use eventsourcing_core::{Recorded, SqlProjection, SqlReadModel, System, Table, Tx};
+use eventsourcing_core::{RecordedEvent, SqlProjection, SqlReadModel, System, Table, Tx};
 
 pub struct Openings;
 
@@ -14,7 +14,7 @@ impl SqlReadModel for Openings {
 impl SqlProjection<Account> for Openings {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, _: &Recorded<Account>, _: &mut Tx<'_>) -> Result<(), Self::Error> {
+    async fn project(&self, _: &RecordedEvent<Account>, _: &mut Tx<'_>) -> Result<(), Self::Error> {
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 mod bank;
 
 use bank::{Account, Accounts};
-use eventsourcing_core::{ReadModel, Recorded, SqlProjection, System, Tx};
+use eventsourcing_core::{ReadModel, RecordedEvent, SqlProjection, System, Tx};
 
 pub struct Openings;
 
@@ -15,7 +15,7 @@ impl From<ReadModel> for Openings {
 impl SqlProjection<Account> for Openings {
     type Error = std::convert::Infallible;
 
-    async fn project(&self, _: &Recorded<Account>, _: &mut Tx<'_>) -> Result<(), Self::Error> {
+    async fn project(&self, _: &RecordedEvent<Account>, _: &mut Tx<'_>) -> Result<(), Self::Error> {
         Ok(())
     }
 }

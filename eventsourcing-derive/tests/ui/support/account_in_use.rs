@@ -4,8 +4,8 @@ use std::convert::Infallible;
 
 use eventsourcing_core::testing::Scenario;
 use eventsourcing_core::{
-    AppError, Application, Event, Id, Policy, Projection, ReadModel, Receipt, Recorded, Rejected, Root,
-    SqlProjection, SqlReadModel, System, Table, Tx, Work,
+    ApplicationError, Application, Event, Id, Policy, Projection, ReadModel, Receipt, RecordedEvent, CommandError, Root,
+    SqlProjection, SqlReadModel, System, Table, Tx, UnitOfWork,
 };
 
 use super::{Account, AccountEvent};
@@ -25,7 +25,7 @@ impl Accounts {
         &self,
         first: AccountEvent,
         second: Option<AccountEvent>,
-    ) -> Result<Id<Account>, AppError> {
+    ) -> Result<Id<Account>, ApplicationError> {
         let mut account = Root::<Account>::create(first);
         account.record(second);
         self.app.save(&mut account).await?;
@@ -36,11 +36,11 @@ impl Accounts {
         &self,
         id: Id<Account>,
         decide: fn(&Account) -> Result<AccountEvent, Infallible>,
-    ) -> Result<Receipt, Rejected<Infallible>> {
+    ) -> Result<Receipt, CommandError<Infallible>> {
         self.app.update(id, decide).await
     }
 
-    pub async fn pending(&self, id: Id<Account>) -> Result<usize, AppError> {
+    pub async fn pending(&self, id: Id<Account>) -> Result<usize, ApplicationError> {
         let account: Root<Account> = self.app.load(id).await?;
         let _: &Account = &account;
         Ok(account.pending().len())
@@ -58,9 +58,9 @@ fn once_more(event: &AccountEvent) -> AccountEvent {
 }
 
 impl Policy<Account> for Accounts {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Account>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(&self, event: &RecordedEvent<Account>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
         let recorded: &AccountEvent = &event.payload;
         work.load::<Account>(event.aggregate_id).await?.record(once_more(recorded));
         Ok(())
@@ -73,7 +73,7 @@ pub struct Feed;
 impl Projection<Account> for Feed {
     type Error = Infallible;
 
-    async fn project(&self, event: &Recorded<Account>) -> Result<(), Infallible> {
+    async fn project(&self, event: &RecordedEvent<Account>) -> Result<(), Infallible> {
         let _ = format!("{:?}", event.payload);
         Ok(())
     }
@@ -95,7 +95,7 @@ impl From<ReadModel> for Openings {
 impl SqlProjection<Account> for Openings {
     type Error = Infallible;
 
-    async fn project(&self, _: &Recorded<Account>, _: &mut Tx<'_>) -> Result<(), Infallible> {
+    async fn project(&self, _: &RecordedEvent<Account>, _: &mut Tx<'_>) -> Result<(), Infallible> {
         Ok(())
     }
 }

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 
-use eventsourcing_core::{Aggregate, Application, Policy, Projection, Recorded, Work, event};
+use eventsourcing_core::{Aggregate, Application, Policy, Projection, RecordedEvent, UnitOfWork, event};
 use serde::{Deserialize, Serialize};
 
 #[derive(Aggregate, Serialize, Deserialize)]
@@ -48,7 +48,7 @@ impl From<Application> for Ledgers {
 impl Policy<Account> for Ledgers {
     type Error = Infallible;
 
-    async fn react(&self, _: &Recorded<Account>, _: &mut Work) -> Result<(), Infallible> {
+    async fn react(&self, _: &RecordedEvent<Account>, _: &mut UnitOfWork) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -59,7 +59,7 @@ pub struct Feed;
 impl Projection<Account> for Feed {
     type Error = Infallible;
 
-    async fn project(&self, _: &Recorded<Account>) -> Result<(), Infallible> {
+    async fn project(&self, _: &RecordedEvent<Account>) -> Result<(), Infallible> {
         Ok(())
     }
 }

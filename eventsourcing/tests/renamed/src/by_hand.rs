@@ -6,7 +6,7 @@ use std::error::Error;
 use es::prelude::*;
 use es::snapshot::{SnapshotPolicy, never};
 use es::store::Fingerprint;
-use es::{EventType, Fold, Misplaced};
+use es::{EventType, Fold, UnexpectedEvent};
 use serde::{Deserializer, Serializer};
 
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
@@ -54,15 +54,15 @@ impl Event for DoorEvent {
 }
 
 impl Fold<DoorEvent> for Door {
-    fn create(event: DoorEvent) -> Result<Self, Misplaced> {
+    fn create(event: DoorEvent) -> Result<Self, UnexpectedEvent> {
         match event {
             DoorEvent::Built => Ok(Self { open: false }),
-            DoorEvent::Opened => Err(Misplaced),
+            DoorEvent::Opened => Err(UnexpectedEvent),
         }
     }
-    fn apply(&mut self, event: DoorEvent) -> Result<(), Misplaced> {
+    fn apply(&mut self, event: DoorEvent) -> Result<(), UnexpectedEvent> {
         match event {
-            DoorEvent::Built => return Err(Misplaced),
+            DoorEvent::Built => return Err(UnexpectedEvent),
             DoorEvent::Opened => self.open = true,
         }
         Ok(())
@@ -77,10 +77,10 @@ impl Aggregate for Door {
     fn snapshot_policy() -> impl SnapshotPolicy {
         never()
     }
-    fn fold_first(event: DoorEvent) -> Result<Self, Misplaced> {
+    fn fold_first(event: DoorEvent) -> Result<Self, UnexpectedEvent> {
         Self::create(event)
     }
-    fn fold_next(&mut self, event: DoorEvent) -> Result<(), Misplaced> {
+    fn fold_next(&mut self, event: DoorEvent) -> Result<(), UnexpectedEvent> {
         self.apply(event)
     }
     fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -85,15 +85,15 @@ struct Shelf {
 }
 
 impl es::Fold<ShelfEvent> for Shelf {
-    fn create(event: ShelfEvent) -> Result<Self, es::Misplaced> {
+    fn create(event: ShelfEvent) -> Result<Self, es::UnexpectedEvent> {
         match event {
             ShelfEvent::Built => Ok(Self { beans: 0 }),
-            ShelfEvent::Changed { .. } => Err(es::Misplaced),
+            ShelfEvent::Changed { .. } => Err(es::UnexpectedEvent),
         }
     }
-    fn apply(&mut self, event: ShelfEvent) -> Result<(), es::Misplaced> {
+    fn apply(&mut self, event: ShelfEvent) -> Result<(), es::UnexpectedEvent> {
         match event {
-            ShelfEvent::Built => return Err(es::Misplaced),
+            ShelfEvent::Built => return Err(es::UnexpectedEvent),
             ShelfEvent::Changed { by } => self.beans = self.beans.saturating_add(by),
         }
         Ok(())
@@ -121,9 +121,13 @@ impl From<Application> for Shelves {
 }
 
 impl Policy<Jar> for Shelves {
-    type Error = AppError;
+    type Error = ApplicationError;
 
-    async fn react(&self, event: &Recorded<Jar>, work: &mut Work) -> Result<(), AppError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Jar>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let by = match event.payload {
             JarEvent::Filled { beans } | JarEvent::Added { beans, .. } => i64::from(beans),
             JarEvent::Taken { beans } => -i64::from(beans),
@@ -141,7 +145,7 @@ struct Counter;
 impl Projection<Jar> for Counter {
     type Error = Infallible;
 
-    async fn project(&self, _: &Recorded<Jar>) -> Result<(), Infallible> {
+    async fn project(&self, _: &RecordedEvent<Jar>) -> Result<(), Infallible> {
         Ok(())
     }
 }
@@ -157,7 +161,7 @@ struct Pantry {
     _counter: Counter,
 }
 
-async fn fill(pantry: &Running<Pantry>) -> Result<Id<Jar>, Box<dyn Error>> {
+async fn fill(pantry: &RunningSystem<Pantry>) -> Result<Id<Jar>, Box<dyn Error>> {
     let jar: Id<Jar> = pantry
         .jars
         .0
@@ -171,10 +175,10 @@ async fn fill(pantry: &Running<Pantry>) -> Result<Id<Jar>, Box<dyn Error>> {
         .map_err(|error| format!("{error:?}"))?;
     let refused = pantry.jars.0.update(jar, |jar| jar.take(3)).await;
     assert!(
-        matches!(&refused, Err(Rejected::Domain(why)) if why == "only 2 beans are left"),
+        matches!(&refused, Err(CommandError::Rejected(why)) if why == "only 2 beans are left"),
         "{refused:?}"
     );
-    pantry.settled().await?;
+    pantry.wait_until_caught_up().await?;
     assert_eq!(pantry.shelves.0.load(shelf()).await?.beans, 2);
     Ok(jar)
 }

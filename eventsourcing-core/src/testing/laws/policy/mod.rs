@@ -21,7 +21,7 @@ use super::{Broken, Laws, broken, text};
 use crate::policy::timers::TimerType;
 use crate::store::{MemoryStore, Position, Version};
 use crate::testing::Seed;
-use crate::{Aggregate, Application, Event, Id, Metadata, Policy, Recorded, Root, Timers};
+use crate::{Aggregate, Application, Event, Id, Metadata, Policy, RecordedEvent, Root, Timers};
 use timers::{Pending, Place, TimersOf};
 
 const LAW: &str = "an event dealt with twice leads to the same";
@@ -255,8 +255,8 @@ impl<P, E: Event> Delivery<'_, P, E> {
 }
 
 /// The event as it would stand in a log.
-fn recorded<A: Aggregate>(event: &A::Event, number: u64) -> Recorded<A> {
-    Recorded {
+fn recorded<A: Aggregate>(event: &A::Event, number: u64) -> RecordedEvent<A> {
+    RecordedEvent {
         payload: event.duplicate(),
         aggregate_id: Id::from_uuid(known_id(0)),
         category: A::NAME,

@@ -11,13 +11,13 @@ use crate::policy::timers::{Timer, TimerType};
 use crate::store::{Append, EventStore, LogId, Name, Position, Tracking};
 use crate::testing::laws::checks::with_causes;
 use crate::testing::laws::{Broken, broken};
-use crate::{Aggregate, Application, Timers, Work};
+use crate::{Aggregate, Application, Timers, UnitOfWork};
 
 /// How a policy deals with its timers.
 pub(in crate::testing::laws) struct TimersOf<P> {
     pub(in crate::testing::laws) timer_type: TimerType,
     pub(in crate::testing::laws) due:
-        for<'a> fn(&'a P, &'a Timer, &'a mut Work) -> BoxFuture<'a, Result<(), String>>,
+        for<'a> fn(&'a P, &'a Timer, &'a mut UnitOfWork) -> BoxFuture<'a, Result<(), String>>,
 }
 
 impl<P> Clone for TimersOf<P> {
@@ -37,7 +37,7 @@ impl<P: Timers> TimersOf<P> {
     }
 }
 
-async fn be_due<P: Timers>(policy: &P, timer: &Timer, work: &mut Work) -> Result<(), String> {
+async fn be_due<P: Timers>(policy: &P, timer: &Timer, work: &mut UnitOfWork) -> Result<(), String> {
     let due = timer.decode().map_err(|error| with_causes(&error))?;
     work.begin_due(timer);
     policy
@@ -110,7 +110,7 @@ impl Place<'_> {
     pub(in crate::testing::laws) fn twice(
         &mut self,
         what: &str,
-        deal: impl Fn(&Runtime, &mut Work) -> Result<(), String>,
+        deal: impl Fn(&Runtime, &mut UnitOfWork) -> Result<(), String>,
     ) -> Result<(), Broken> {
         let (first, second) = (self.once(&deal), self.once(&deal));
         if first.shown != second.shown {
@@ -130,8 +130,8 @@ impl Place<'_> {
     }
 
     /// Nothing of it is written.
-    fn once(&self, deal: impl Fn(&Runtime, &mut Work) -> Result<(), String>) -> Consequence {
-        let mut work = Work::new(self.app.clone(), self.timer_type);
+    fn once(&self, deal: impl Fn(&Runtime, &mut UnitOfWork) -> Result<(), String>) -> Consequence {
+        let mut work = UnitOfWork::new(self.app.clone(), self.timer_type);
         let dealt_with = deal(self.runtime, &mut work);
         let mistake = work
             .schedule

@@ -1,4 +1,4 @@
-//! [`Running`]: a system at work. Settle, wait, look how it is doing, stop.
+//! [`RunningSystem`]: a system at work. Settle, wait, look how it is doing, stop.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -33,7 +33,7 @@ use crate::store::{
 /// [`stop`](Self::stop) ends it gracefully. If it is dropped instead, the followers end after what they are at.
 /// Nothing is lost either way: a follower goes on where it stopped when the system is started again, or when it is
 /// [resumed](Self::resume).
-pub struct Running<S> {
+pub struct RunningSystem<S> {
     pub(super) engine: Arc<Engine<S>>,
     /// Kept alive while the system runs: applications only know it weakly.
     pub(super) inline: Option<Arc<dyn AfterSave>>,
@@ -52,7 +52,7 @@ pub struct Running<S> {
     circle: Vec<&'static str>,
 }
 
-impl<S: System> Running<S> {
+impl<S: System> RunningSystem<S> {
     pub(super) async fn start(
         engine: Arc<Engine<S>>,
         runner: Runner,
@@ -177,7 +177,7 @@ impl<S: System> Running<S> {
     /// # Errors
     /// [`SystemError::FollowerStopped`]: a follower stopped and will not get there, or with the inline runner waits for a newer
     /// release. [`SystemError::Store`]: a store does not answer.
-    pub async fn settled(&self) -> Result<(), SystemError> {
+    pub async fn wait_until_caught_up(&self) -> Result<(), SystemError> {
         // In each round one follower may record something for the next one.
         let (rounds, mut since) = (self.engine.feeds.len() + 1, 0);
         let mut before = Vec::new();
@@ -248,26 +248,26 @@ impl<S: System> Running<S> {
             .map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    /// Waits until `follower` has dealt with what `receipt` stands for, so that whoever wrote can read what came of it.
+    /// Waits until `follower` has processed the events of `receipt`, at most `timeout`, so that a caller reads its own
+    /// writes. [`DEFAULT_TIMEOUT`] suits most callers.
     ///
-    /// It does not matter which process runs the follower, nor whether it takes the events at all: it has dealt with
-    /// what it passes over. On PostgreSQL a follower may have to wait for appends of others that are under way.
+    /// It does not matter which process runs the follower. Events that the follower passes over count as processed. On PostgreSQL a follower may have to wait for appends of others that are under way.
     ///
     /// A receipt is waited for in its own [log](Receipt::log) and at its own position, whatever its kind. A follower that
     /// does not follow that log has nothing to do with it, and the wait ends at once; what reaches it by way of other
-    /// followers is waited for with [`settled`](Self::settled). A receipt of an earlier release, which does not say its log,
+    /// followers is waited for with [`wait_until_caught_up`](Self::wait_until_caught_up). A receipt of an earlier release, which does not say its log,
     /// is waited for in each log that the follower follows, at most to the end of the log.
     ///
     /// # Errors
-    /// [`SystemError::Late`]: not within `patience`. [`SystemError::FollowerStopped`]: it will not get there.
+    /// [`SystemError::TimedOut`]: not within `timeout`. [`SystemError::FollowerStopped`]: it will not get there.
     /// [`SystemError::Parked`]: it has put the last event of the receipt aside.
     /// [`SystemError::Invalid`]: there is no such follower, or the receipt is of a log that no application of this system
     /// writes to. [`SystemError::Store`]: a store does not answer.
-    pub async fn after(
+    pub async fn wait_for(
         &self,
         receipt: &Receipt,
         follower: &str,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<(), SystemError> {
         let waiting = self.waiting(follower.into());
         if waiting.is_for_nobody() {
@@ -276,7 +276,7 @@ impl<S: System> Running<S> {
         if self.inline.is_some() {
             self.engine.catch_up().await?;
         }
-        waiting.until(receipt, patience).await
+        waiting.until(receipt, timeout).await
     }
 
     fn waiting(&self, follower: Name) -> Waiting {
@@ -523,7 +523,7 @@ impl<S: System> Running<S> {
     }
 }
 
-impl<S> Deref for Running<S> {
+impl<S> Deref for RunningSystem<S> {
     type Target = S;
 
     fn deref(&self) -> &S {
@@ -531,9 +531,9 @@ impl<S> Deref for Running<S> {
     }
 }
 
-impl<S> fmt::Debug for Running<S> {
+impl<S> fmt::Debug for RunningSystem<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Running")
+        f.debug_struct("RunningSystem")
             .field("followers", &self.engine.feeds.len())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! [`Figures`]: how many events there are, and which, in 24 bytes. What proves that a follower has dealt with all.
+//! [`LogChecksum`]: how many events there are, and which, in 24 bytes. What proves that a follower has dealt with all.
 
 use std::fmt;
 use std::ops::BitXor;
@@ -8,14 +8,14 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Filter, Position, StoredEvent, StreamId, Version};
 
-/// A part of the log: the positions from n times [`Slice::POSITIONS`] plus 1 to n plus 1 times as many.
+/// A part of the log: the positions from n times [`LogSlice::POSITIONS`] plus 1 to n plus 1 times as many.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
 #[serde(transparent)]
-pub struct Slice(u64);
+pub struct LogSlice(u64);
 
-impl Slice {
+impl LogSlice {
     /// How many positions a slice has.
     pub const POSITIONS: u64 = 10_000;
 
@@ -50,7 +50,7 @@ impl Slice {
     }
 }
 
-impl fmt::Display for Slice {
+impl fmt::Display for LogSlice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}–{}", self.start().as_u64() + 1, self.end())
     }
@@ -58,22 +58,22 @@ impl fmt::Display for Slice {
 
 /// How many events, and which, whatever their order.
 ///
-/// Two sets of events with the same figures are the same set: an event that is missing, doubled or in place of another
+/// Two sets of events with the same checksums are the same set: an event that is missing, doubled or in place of another
 /// changes them. (Together the count and an exclusive or of hashes pin down how often each event occurs: every hash
 /// must occur an odd number of times, and the count leaves no room for more than once.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Figures {
+pub struct LogChecksum {
     /// How many events.
     pub count: u64,
-    /// The exclusive or of their [digests](Digest::of).
-    pub digest: Digest,
+    /// The exclusive or of their [digests](EventHash::of).
+    pub digest: EventHash,
 }
 
-impl Figures {
+impl LogChecksum {
     /// One event more.
     pub fn add(&mut self, stream: &StreamId, version: Version) {
         self.count += 1;
-        self.digest = self.digest ^ Digest::of(stream, version);
+        self.digest = self.digest ^ EventHash::of(stream, version);
     }
 
     /// All these events more.
@@ -85,9 +85,9 @@ impl Figures {
 
 /// 128 bits that stand for an event, or for a set of events.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Digest(u128);
+pub struct EventHash(u128);
 
-impl Digest {
+impl EventHash {
     /// The digest of one event: the first 16 bytes of the SHA-256 of the id of its stream (16 bytes), its version
     /// (8 bytes, the highest first), and the category (UTF-8).
     #[must_use]
@@ -115,7 +115,7 @@ impl Digest {
     }
 }
 
-impl BitXor for Digest {
+impl BitXor for EventHash {
     type Output = Self;
 
     fn bitxor(self, other: Self) -> Self {
@@ -123,25 +123,25 @@ impl BitXor for Digest {
     }
 }
 
-impl fmt::Display for Digest {
+impl fmt::Display for EventHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:032x}", self.0)
     }
 }
 
-impl fmt::Debug for Digest {
+impl fmt::Debug for EventHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
     }
 }
 
-impl Serialize for Digest {
+impl Serialize for EventHash {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
 }
 
-impl<'de> Deserialize<'de> for Digest {
+impl<'de> Deserialize<'de> for EventHash {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
         u128::from_str_radix(&text, 16)
@@ -152,7 +152,7 @@ impl<'de> Deserialize<'de> for Digest {
 
 /// Which events are counted: those after `after` up to and including `to` that the filter wants.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FiguresQuery {
+pub struct LogChecksumsQuery {
     /// Only events after this position.
     pub after: Position,
     /// Only events up to this position. What is counted beyond the end of the log may grow.
@@ -161,7 +161,7 @@ pub struct FiguresQuery {
     pub filter: Filter,
 }
 
-impl FiguresQuery {
+impl LogChecksumsQuery {
     /// Of all events in these positions.
     #[must_use]
     pub fn new(after: Position, to: Position) -> Self {
@@ -185,13 +185,13 @@ impl FiguresQuery {
     }
 }
 
-impl Figures {
+impl LogChecksum {
     /// Of these events.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a StoredEvent>) -> Self {
-        let mut figures = Self::default();
+        let mut checksums = Self::default();
         events
             .into_iter()
-            .for_each(|event| figures.add(&event.stream, event.version));
-        figures
+            .for_each(|event| checksums.add(&event.stream, event.version));
+        checksums
     }
 }

@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use eventsourcing_core::store::{
-    Digest, EventStore, Figures, FiguresQuery, Filter, MemoryStore, Position, Slice, StoreError,
+    EventHash, EventStore, Filter, LogChecksum, LogChecksumsQuery, LogSlice, MemoryStore, Position,
+    StoreError,
 };
 
 use super::flawed_store::Flaw;
 
-type Answer = Result<BTreeMap<Slice, Figures>, StoreError>;
+type Answer = Result<BTreeMap<LogSlice, LogChecksum>, StoreError>;
 
 macro_rules! counts {
     ($($(#[$doc:meta])* $flaw:ident = |$store:ident, $query:ident| $answer:expr;)*) => {$(
@@ -21,9 +22,9 @@ macro_rules! counts {
         #[async_trait]
         impl Flaw for $flaw {
             /// There is much to count, and only what is found must count.
-            const PATIENCE: Duration = Duration::from_secs(60);
+            const TIMEOUT: Duration = Duration::from_secs(60);
 
-            async fn figures(&self, $store: &MemoryStore, $query: FiguresQuery) -> Answer {
+            async fn checksums(&self, $store: &MemoryStore, $query: LogChecksumsQuery) -> Answer {
                 $answer
             }
         }
@@ -33,42 +34,42 @@ macro_rules! counts {
 counts! {
     CountsTheEventBefore = |store, query| {
         let after = Position::new(query.after.as_u64().saturating_sub(1));
-        store.figures(FiguresQuery { after, ..query }).await
+        store.checksums(LogChecksumsQuery { after, ..query }).await
     };
     LeavesOutTheLastEvent = |store, query| {
         let to = Position::new(query.to.as_u64().saturating_sub(1));
-        store.figures(FiguresQuery { to, ..query }).await
+        store.checksums(LogChecksumsQuery { to, ..query }).await
     };
-    IgnoresTheFilter = |store, query| store.figures(FiguresQuery { filter: Filter::all(), ..query }).await;
+    IgnoresTheFilter = |store, query| store.checksums(LogChecksumsQuery { filter: Filter::all(), ..query }).await;
     CountsAllEventsOfAStream = |store, query| {
         let filter = Filter { first_of_stream: false, ..query.filter };
-        store.figures(FiguresQuery { filter, ..query }).await
+        store.checksums(LogChecksumsQuery { filter, ..query }).await
     };
     /// The last position of a slice counts as one of the next.
     CutsSlicesTooEarly = |store, query| {
-        let mut cut = BTreeMap::<_, Figures>::new();
-        for (slice, _) in store.figures(query.clone()).await? {
+        let mut cut = BTreeMap::<_, LogChecksum>::new();
+        for (slice, _) in store.checksums(query.clone()).await? {
             let last = Position::new(slice.end().as_u64() - 1);
             for (after, to, slice) in [
                 (slice.start().max(query.after), last.min(query.to), slice),
-                (last.max(query.after), slice.end().min(query.to), Slice::new(slice.as_u64() + 1)),
+                (last.max(query.after), slice.end().min(query.to), LogSlice::new(slice.as_u64() + 1)),
             ] {
-                let part = store.figures(FiguresQuery { after, to, ..query.clone() }).await?;
-                part.into_values().for_each(|figures| cut.entry(slice).or_default().merge(figures));
+                let part = store.checksums(LogChecksumsQuery { after, to, ..query.clone() }).await?;
+                part.into_values().for_each(|checksums| cut.entry(slice).or_default().merge(checksums));
             }
         }
         Ok(cut)
     };
     /// Says of every slice of the log that there is nothing in it, when there is nothing.
     NamesEmptySlices = |store, query| {
-        let mut figures = store.figures(query.clone()).await?;
-        figures.entry(Slice::of(query.after)).or_default();
-        Ok(figures)
+        let mut checksums = store.checksums(query.clone()).await?;
+        checksums.entry(LogSlice::of(query.after)).or_default();
+        Ok(checksums)
     };
     DigestsInItsOwnWay = |store, query| {
-        let mut slices = store.figures(query).await?;
-        for figures in slices.values_mut() {
-            figures.digest = Digest::from_bits(figures.digest.to_bits().swap_bytes());
+        let mut slices = store.checksums(query).await?;
+        for checksums in slices.values_mut() {
+            checksums.digest = EventHash::from_bits(checksums.digest.to_bits().swap_bytes());
         }
         Ok(slices)
     };

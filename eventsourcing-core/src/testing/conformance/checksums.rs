@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::store::{
-    Digest, EventStore, Expected, Figures, FiguresQuery, Filter, Name, NewEvent, Position, Slice,
-    StoredEvent, StreamId, Version,
+    EventHash, EventStore, Expected, Filter, LogChecksum, LogChecksumsQuery, LogSlice, Name,
+    NewEvent, Position, StoredEvent, StreamId, Version,
 };
 
 use super::Fixture;
@@ -15,23 +15,26 @@ use super::given::{
 };
 use super::seen::log_of;
 
-async fn figures_of(store: &impl EventStore, query: FiguresQuery) -> BTreeMap<Slice, Figures> {
-    store.figures(query).await.expect("figures can be read")
+async fn checksums_of(
+    store: &impl EventStore,
+    query: LogChecksumsQuery,
+) -> BTreeMap<LogSlice, LogChecksum> {
+    store.checksums(query).await.expect("figures can be read")
 }
 
-/// P31: Figures are what counting by hand gives: slice by slice, in any range, through any filter.
-pub async fn figures_are_what_counting_by_hand_gives<F: Fixture>(fixture: &F) {
+/// P31: LogChecksum are what counting by hand gives: slice by slice, in any range, through any filter.
+pub async fn checksums_are_what_counting_by_hand_gives<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     write_more_than_a_slice(&store).await;
     let by_hand = ByHand::new(log_of(&fixture.open().await).await);
     let end = by_hand.events.last().expect("there are events").0.position;
     for filter in filters() {
-        let query = FiguresQuery {
+        let query = LogChecksumsQuery {
             filter,
-            ..FiguresQuery::new(Position::ZERO, end)
+            ..LogChecksumsQuery::new(Position::ZERO, end)
         };
         assert_eq!(
-            figures_of(&store, query.clone()).await,
+            checksums_of(&store, query.clone()).await,
             by_hand.count(&query),
             "{query:?}"
         );
@@ -44,12 +47,12 @@ pub async fn figures_are_what_counting_by_hand_gives<F: Fixture>(fixture: &F) {
                 ..Filter::all()
             },
         ] {
-            let query = FiguresQuery {
+            let query = LogChecksumsQuery {
                 filter,
-                ..FiguresQuery::new(after, to)
+                ..LogChecksumsQuery::new(after, to)
             };
             assert_eq!(
-                figures_of(&store, query.clone()).await,
+                checksums_of(&store, query.clone()).await,
                 by_hand.count(&query),
                 "{query:?}"
             );
@@ -140,7 +143,7 @@ struct ByHand {
 
 impl ByHand {
     fn new(log: Vec<StoredEvent>) -> Self {
-        let digest = |event: &StoredEvent| Digest::of(&event.stream, event.version).to_bits();
+        let digest = |event: &StoredEvent| EventHash::of(&event.stream, event.version).to_bits();
         Self {
             events: log
                 .into_iter()
@@ -149,8 +152,8 @@ impl ByHand {
         }
     }
 
-    fn count(&self, query: &FiguresQuery) -> BTreeMap<Slice, Figures> {
-        let FiguresQuery { after, to, filter } = query;
+    fn count(&self, query: &LogChecksumsQuery) -> BTreeMap<LogSlice, LogChecksum> {
+        let LogChecksumsQuery { after, to, filter } = query;
         let mut slices = BTreeMap::<_, (u64, u128)>::new();
         for (event, digest) in &self.events {
             let within = *after < event.position && event.position <= *to;
@@ -165,13 +168,13 @@ impl ByHand {
                 *slice = (slice.0 + 1, slice.1 ^ digest);
             }
         }
-        let figures = |(count, digest)| Figures {
+        let checksums = |(count, digest)| LogChecksum {
             count,
-            digest: Digest::from_bits(digest),
+            digest: EventHash::from_bits(digest),
         };
         slices
             .into_iter()
-            .map(|(slice, counted)| (Slice::new(slice), figures(counted)))
+            .map(|(slice, counted)| (LogSlice::new(slice), checksums(counted)))
             .collect()
     }
 
@@ -186,7 +189,7 @@ impl ByHand {
             (at(4_000), at(4_000)),
             (at(11_990), end),
         ];
-        let mut slice = Slice::of(at(0));
+        let mut slice = LogSlice::of(at(0));
         while slice.end() < end {
             let (border, after) = (slice.end(), Position::new(slice.end().as_u64() + 1));
             ranges.extend([
@@ -195,17 +198,21 @@ impl ByHand {
                 (before(border), after),
                 (slice.start(), border),
             ]);
-            slice = Slice::of(after);
+            slice = LogSlice::of(after);
         }
         ranges
     }
 }
 
-/// P31: Nothing has no figures: an empty range, an empty log, a range whose end is before its beginning.
-pub async fn figures_of_nothing_are_none<F: Fixture>(fixture: &F) {
+/// P31: Nothing has no checksums: an empty range, an empty log, a range whose end is before its beginning.
+pub async fn checksums_of_nothing_are_none<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     assert_eq!(
-        figures_of(&store, FiguresQuery::new(Position::ZERO, Position::ZERO)).await,
+        checksums_of(
+            &store,
+            LogChecksumsQuery::new(Position::ZERO, Position::ZERO)
+        )
+        .await,
         BTreeMap::new()
     );
     let position = store
@@ -220,20 +227,20 @@ pub async fn figures_of_nothing_are_none<F: Fixture>(fixture: &F) {
         (position, Position::ZERO),
     ] {
         assert_eq!(
-            figures_of(&store, FiguresQuery::new(after, to)).await,
+            checksums_of(&store, LogChecksumsQuery::new(after, to)).await,
             BTreeMap::new(),
             "from {after} to {to}"
         );
     }
-    let others = FiguresQuery::new(Position::ZERO, position).categories(["Nobody"]);
+    let others = LogChecksumsQuery::new(Position::ZERO, position).categories(["Nobody"]);
     assert_eq!(
-        figures_of(&store, others).await,
+        checksums_of(&store, others).await,
         BTreeMap::new(),
         "nothing passes the filter"
     );
 }
 
-/// P31: The digest of an event is the one that is documented, since figures are compared from store to store.
+/// P31: The digest of an event is the one that is documented, since checksums are compared from store to store.
 pub async fn digest_of_an_event_is_the_documented_one<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
     let stream = StreamId::new(
@@ -251,12 +258,13 @@ pub async fn digest_of_an_event_is_the_documented_one<F: Fixture>(fixture: &F) {
             .expect("any version")
             .receipt
             .position;
-        let figures = figures_of(&store, FiguresQuery::new(Position::ZERO, position)).await;
-        let mut sum = Figures::default();
-        figures.into_values().for_each(|slice| sum.merge(slice));
-        let expected = Figures {
+        let checksums =
+            checksums_of(&store, LogChecksumsQuery::new(Position::ZERO, position)).await;
+        let mut sum = LogChecksum::default();
+        checksums.into_values().for_each(|slice| sum.merge(slice));
+        let expected = LogChecksum {
             count: version.as_u64(),
-            digest: Digest::from_bits(digest),
+            digest: EventHash::from_bits(digest),
         };
         assert_eq!(sum, expected, "of all events up to version {version}");
     }

@@ -3,23 +3,23 @@
 use std::collections::BTreeMap;
 
 use deadpool_postgres::ClientWrapper;
-use eventsourcing_core::store::{Digest, Figures, FiguresQuery, Slice};
+use eventsourcing_core::store::{EventHash, LogChecksum, LogChecksumsQuery, LogSlice};
 use tokio_postgres::{Error, Row};
 
 use crate::read::list;
 use crate::rows::{self, stored};
 
-const FIGURES: &str = include_str!("queries/figures.sql");
+const CHECKSUMS: &str = include_str!("queries/checksums.sql");
 
-/// The figures of what is visible in a part of the log. They are of all there is only up to a ceiling that a reader has
+/// The checksums of what is visible in a part of the log. They are of all there is only up to a ceiling that a reader has
 /// been shown, since beyond it an event may still appear below one that is visible: see `fences.rs`.
 pub(crate) async fn count(
     client: &ClientWrapper,
-    query: &FiguresQuery,
-) -> Result<BTreeMap<Slice, Figures>, Error> {
+    query: &LogChecksumsQuery,
+) -> Result<BTreeMap<LogSlice, LogChecksum>, Error> {
     let (after, to) = (stored(query.after.as_u64()), stored(query.to.as_u64()));
     let (categories, names) = (list(&query.filter.categories), list(&query.filter.names));
-    let statement = client.prepare_cached(FIGURES).await?;
+    let statement = client.prepare_cached(CHECKSUMS).await?;
     let rows = client
         .query(
             &statement,
@@ -33,15 +33,15 @@ pub(crate) async fn count(
         )
         .await?;
     rows.iter()
-        .map(|row| Ok((Slice::new(rows::number(row, 0)?), figures(row)?)))
+        .map(|row| Ok((LogSlice::new(rows::number(row, 0)?), checksums(row)?)))
         .collect()
 }
 
-fn figures(row: &Row) -> Result<Figures, Error> {
+fn checksums(row: &Row) -> Result<LogChecksum, Error> {
     let (high, low): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
     let bits = u128::from(high.cast_unsigned()) << 64 | u128::from(low.cast_unsigned());
-    Ok(Figures {
+    Ok(LogChecksum {
         count: rows::number(row, 1)?,
-        digest: Digest::from_bits(bits),
+        digest: EventHash::from_bits(bits),
     })
 }
