@@ -179,7 +179,10 @@ async fn a_receipt_is_waited_for_in_its_own_log() {
 async fn a_receipt_of_a_log_that_nobody_knows_is_refused() {
     let pantry = start(store(), Runner::concurrent()).await;
     let foreign = Receipt::at(LogId::new(), Position::new(1));
-    let error = pantry.after(&foreign, "seen", TIMEOUT).await.unwrap_err();
+    let error = pantry
+        .wait_for(&foreign, "seen", TIMEOUT)
+        .await
+        .unwrap_err();
     assert!(matches!(error, SystemError::Invalid { .. }), "{error}");
     assert!(
         error.to_string().contains(&foreign.log.to_string()),
@@ -198,9 +201,9 @@ async fn a_receipt_of_an_earlier_release_is_waited_for_in_every_log() {
     let written = write(&pantry).await;
     let text = format!("{{\"position\":{},\"command_id\":null}}", written.position);
     let earlier: Receipt = serde_json::from_str(&text).unwrap();
-    assert!(is_late(&pantry.after(&earlier, "seen", SOON).await));
+    assert!(is_late(&pantry.wait_for(&earlier, "seen", SOON).await));
     jars.let_go();
-    pantry.after(&earlier, "seen", TIMEOUT).await.unwrap();
+    pantry.wait_for(&earlier, "seen", TIMEOUT).await.unwrap();
     assert!(has_seen(&pantry, written.position));
     let far = Receipt {
         position: Position::new(1_000_000),
