@@ -256,7 +256,9 @@ async fn lists_come_in_pages() {
             .await
             .expect("all followers get there");
         let owners = async |query: &str| {
-            let (mut owners, mut next) = (Vec::new(), json!(0));
+            let mut owners = Vec::new();
+            let mut next = json!(0);
+
             while !next.is_null() {
                 let page = bank
                     .get(&format!("/accounts?limit=2&after={next}{query}"))
@@ -295,7 +297,9 @@ async fn lists_come_in_pages() {
             first["activity"][0]["position"].as_u64() > first["activity"][1]["position"].as_u64()
         );
 
-        let (mut events, mut next) = (0, json!(0));
+        let mut events = 0;
+        let mut next = json!(0);
+
         while !next.is_null() {
             let page = bank
                 .get(&format!(
@@ -330,7 +334,9 @@ async fn lists_come_in_pages() {
 async fn a_transfer_in_steps_is_begun_and_looked_at_until_it_ends() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
-        let (alice, bob) = (bank.open("Alice").await, bank.open("Bob").await);
+        let alice = bank.open("Alice").await;
+        let bob = bank.open("Bob").await;
+
         bank.post(
             &format!("/accounts/{alice}/credit"),
             json!({ "amount": "20.00" }),
@@ -462,7 +468,9 @@ async fn the_system_its_followers_and_what_came_of_what_are_shown() {
 async fn a_refusal_says_why_and_changes_nothing() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
-        let (alice, bob) = (bank.open("Alice").await, bank.open("Bob").await);
+        let alice = bank.open("Alice").await;
+        let bob = bank.open("Bob").await;
+
         bank.post(
             &format!("/accounts/{alice}/credit"),
             json!({ "amount": "20.00" }),
@@ -618,10 +626,9 @@ async fn a_store_that_does_not_answer_is_worth_another_try() {
     let read_models = SqliteStore::in_memory().expect("a database");
     let bank = Served::on(Stores::shared(Arc::clone(&store)).with_read_models(read_models)).await;
     let alice = bank.open("Alice").await;
-    let (path, amount) = (
-        format!("/accounts/{alice}/credit"),
-        json!({ "amount": "1.00" }),
-    );
+    let path = format!("/accounts/{alice}/credit");
+    let amount = json!({ "amount": "1.00" });
+
     store.switch_on();
     for answer in [
         get(&bank.router, &format!("/api/accounts/{alice}")).await,
@@ -1002,7 +1009,9 @@ fn refused_requests(
 async fn a_request_that_the_bank_refused_is_refused_again() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
-        let (alice, bob) = (bank.open("Alice").await, bank.open("Bob").await);
+        let alice = bank.open("Alice").await;
+        let bob = bank.open("Bob").await;
+
         let credit = async |amount: &str| {
             let credited = bank
                 .post(
@@ -1090,10 +1099,9 @@ async fn a_refusal_is_kept_through_a_restart_and_known_to_another_process() {
     for place in Place::all_durable() {
         let bank = Served::at(&place).await;
         let alice = bank.open("Alice").await;
-        let (path, amount) = (
-            format!("/accounts/{alice}/debit"),
-            json!({ "amount": "5.00" }),
-        );
+        let path = format!("/accounts/{alice}/debit");
+        let amount = json!({ "amount": "5.00" });
+
         let first = bank.again(&path, "k", amount.clone()).await;
         assert_problem(&first, 409, "insufficient-funds");
         bank.post(
@@ -1144,7 +1152,9 @@ async fn what_the_bank_did_not_decide_is_not_kept() {
             )
             .await
         };
-        let (as_json, amount) = (("content-type", "application/json"), r#"{"amount":"1.00"}"#);
+        let as_json = ("content-type", "application/json");
+        let amount = r#"{"amount":"1.00"}"#;
+
         assert_problem(&send(&[], amount).await, 415, "unsupported-media-type");
         assert_problem(&send(&[as_json], "{").await, 400, "bad-request");
         assert_problem(&send(&[as_json], r#"{"amount":1}"#).await, 422, "invalid");
@@ -1194,7 +1204,10 @@ async fn concurrent_requests_with_one_key_are_all_carried_out_or_all_refused() {
             let routers = [&bank, other.as_ref().unwrap_or(&bank)].map(|bank| bank.router.clone());
             let key = format!("round {round}");
             let ask = |number: usize| {
-                let (router, path, key) = (routers[number % 2].clone(), debit.clone(), key.clone());
+                let router = routers[number % 2].clone();
+                let path = debit.clone();
+                let key = key.clone();
+
                 tokio::spawn(async move {
                     post_with_key(&router, &path, &key, json!({ "amount": "1.00" })).await
                 })
@@ -1242,12 +1255,16 @@ async fn of_concurrent_requests_with_one_key_one_is_carried_out() {
         let bank = Arc::new(Served::at(&place).await);
         let alice = bank.open("Alice").await;
         let credit = |number: usize| {
-            let (bank, path) = (Arc::clone(&bank), format!("/accounts/{alice}/credit"));
+            let bank = Arc::clone(&bank);
+            let path = format!("/accounts/{alice}/credit");
+
             // Three in four are the same request, the others are not.
             let amount = if number % 4 == 3 { "2.00" } else { "1.00" };
             tokio::spawn(async move { bank.again(&path, "k", json!({ "amount": amount })).await })
         };
-        let (mut done, mut reused) = (BTreeSet::new(), 0);
+        let mut done = BTreeSet::new();
+        let mut reused = 0;
+
         let tasks: Vec<_> = (0..32).map(credit).collect();
         for task in tasks {
             let answer = task.await.expect("an answer");
@@ -1286,7 +1303,9 @@ async fn of_concurrent_requests_with_one_key_one_is_carried_out() {
 async fn who_expects_a_version_changes_nothing_else() {
     for place in Place::all() {
         let bank = Served::at(&place).await;
-        let (alice, bob) = (bank.open("Alice").await, bank.open("Bob").await);
+        let alice = bank.open("Alice").await;
+        let bob = bank.open("Bob").await;
+
         let if_match = async |path: &str, tag: &str, key: &str, body: Value| {
             let headers = [
                 ("content-type", "application/json"),
@@ -1362,7 +1381,9 @@ async fn who_expects_a_version_changes_nothing_else() {
         );
 
         let many = (0..16).map(|number| {
-            let (router, path) = (bank.router.clone(), format!("/api/accounts/{bob}/credit"));
+            let router = bank.router.clone();
+            let path = format!("/api/accounts/{bob}/credit");
+
             let headers = [("content-type", "application/json"), ("if-match", "\"2\"")];
             let body = json!({ "amount": format!("{}.00", number + 1) }).to_string();
             tokio::spawn(async move { send(&router, "POST", &path, &headers, body).await })
@@ -1380,11 +1401,10 @@ async fn who_expects_a_version_changes_nothing_else() {
 /// Writes an event that nobody can read.
 async fn write_garbage(bank: &Served, account: &str, version: Expected) {
     let stream = account.parse::<Id<Account>>().expect("an id").stream();
-    let (name, payload, metadata) = (
-        "Credited".into(),
-        b"{\"amount\":7}".to_vec(),
-        b"{}".to_vec(),
-    );
+    let name = "Credited".into();
+    let payload = b"{\"amount\":7}".to_vec();
+    let metadata = b"{}".to_vec();
+
     let event = NewEvent {
         name,
         schema_version: 1,
@@ -1429,10 +1449,9 @@ async fn parked_events_are_listed_retried_and_given_up_once() {
             (&alice.as_str().into(), &1.into(), &2.into())
         );
 
-        let (retry, give_up) = (
-            format!("/parked/ledger/{alice}/retry"),
-            format!("/parked/ledger/{alice}/give-up"),
-        );
+        let retry = format!("/parked/ledger/{alice}/retry");
+        let give_up = format!("/parked/ledger/{alice}/give-up");
+
         let edited = json!({ "by": "ann", "payload": { "amount": "7.00" } });
         let first = bank.again(&retry, "r", edited.clone()).await;
         assert_eq!(
@@ -1554,12 +1573,14 @@ async fn a_follower_that_has_stopped_is_resumed() {
 
 /// An example of each thing that a request of `operation` brings, as the document has it.
 fn example(path: &str, operation: &Value) -> (String, Vec<(String, String)>, String) {
-    let (mut path, mut query, mut headers) = (format!("/api{path}"), Vec::new(), Vec::new());
+    let mut path = format!("/api{path}");
+    let mut query = Vec::new();
+    let mut headers = Vec::new();
+
     for parameter in operation["parameters"].as_array().into_iter().flatten() {
-        let (name, example) = (
-            parameter["name"].as_str().expect("a name"),
-            &parameter["example"],
-        );
+        let name = parameter["name"].as_str().expect("a name");
+        let example = &parameter["example"];
+
         let example = example
             .as_str()
             .map_or_else(|| example.to_string(), str::to_owned);

@@ -70,7 +70,9 @@ fn name(path: &Path) -> &str {
 }
 
 async fn start(url: &str, clock: Timestamp) -> RunningSystem<EventSourcedBank> {
-    let (manual, stores) = (ManualClock::new(), stores::open(url).await.unwrap());
+    let manual = ManualClock::new();
+    let stores = stores::open(url).await.unwrap();
+
     manual.set(clock);
     let builder = EventSourcedBank::builder(stores).with_clock(manual);
     let builder = builder
@@ -106,7 +108,9 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
             accounts.push(account);
         }
         for _ in 0..20 {
-            let (from, to) = (accounts[rng.usize(..5)], accounts[rng.usize(..5)]);
+            let from = accounts[rng.usize(..5)];
+            let to = accounts[rng.usize(..5)];
+
             let amount = money(&format!("{}.{:02}", rng.u32(1..300), rng.u32(..100)));
             // The bank may refuse, for example two equal accounts.
             let _ = bank.accounts.transfer(from, to, amount).await;
@@ -123,10 +127,9 @@ async fn use_bank(url: &str, seed: Seed) -> (Id<Account>, Id<Transfer>) {
         bank.stop().await.unwrap();
     }
     let bank = start(url, morning()).await;
-    let (alice, mallory) = (
-        bank.accounts.open("Alice").await.unwrap(),
-        bank.accounts.open("Mallory").await.unwrap(),
-    );
+    let alice = bank.accounts.open("Alice").await.unwrap();
+    let mallory = bank.accounts.open("Mallory").await.unwrap();
+
     bank.accounts.credit(alice, money("50")).await.unwrap();
     let order = Order {
         from: alice,
@@ -166,7 +169,9 @@ fn comparable(file: &Path) -> Vec<String> {
 }
 
 fn assert_same(left: &Path, right: &Path) {
-    let (left, right) = (comparable(left), comparable(right));
+    let left = comparable(left);
+    let right = comparable(right);
+
     let difference = left.iter().zip(&right).find(|(left, right)| left != right);
     assert_eq!((difference, left.len()), (None, right.len()));
 }
@@ -174,11 +179,10 @@ fn assert_same(left: &Path, right: &Path) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_bank_goes_round_through_files_and_every_store_and_goes_on() {
     let folder = tempfile::tempdir().unwrap();
-    let (first, server, last) = (
-        sqlite(&folder, "first.db"),
-        Place::postgres(),
-        sqlite(&folder, "last.db"),
-    );
+    let first = sqlite(&folder, "first.db");
+    let server = Place::postgres();
+    let last = sqlite(&folder, "last.db");
+
     let (parked, waiting) = use_bank(&first, Seed::from_env()).await;
     let files = ["1.jsonl", "2.jsonl", "3.jsonl"].map(|file| path(&folder, file));
     assert!(
@@ -284,7 +288,9 @@ async fn work(bank: Arc<RunningSystem<EventSourcedBank>>) {
         accounts.push(account);
     }
     for number in 0.. {
-        let (from, to) = (accounts[number % 4], accounts[(number + 1) % 4]);
+        let from = accounts[number % 4];
+        let to = accounts[(number + 1) % 4];
+
         bank.accounts.credit(from, money("1")).await.unwrap();
         let order = Order {
             from,
@@ -336,7 +342,9 @@ async fn an_import_that_is_killed_again_and_again_ends_as_if_nothing_had_happene
     let places = Place::all_durable().into_iter().zip(0..);
     for (place, number) in places {
         let mut rng = seed.rng(number);
-        let (mut kills, mut rounds) = (0, 0);
+        let mut kills = 0;
+        let mut rounds = 0;
+
         let mut url = place.url().to_owned();
         while kills < KILLS {
             rounds += 1;
@@ -432,11 +440,10 @@ async fn a_bank_in_the_middle_of_an_import_is_refused() {
 async fn files_that_are_no_archives_are_refused_in_one_line() {
     let (folder, file) = large_bank(100).await;
     let whole = std::fs::read_to_string(&file).unwrap();
-    let (foreign, cut, gone) = (
-        path(&folder, "foreign"),
-        path(&folder, "cut"),
-        path(&folder, "gone"),
-    );
+    let foreign = path(&folder, "foreign");
+    let cut = path(&folder, "cut");
+    let gone = path(&folder, "gone");
+
     std::fs::write(&foreign, "[]\n").unwrap();
     std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
     let url = sqlite(&folder, "new.db");

@@ -36,7 +36,9 @@ fn place() -> Place {
 #[tokio::test(flavor = "multi_thread")]
 async fn money_moves_before_ones_eyes_and_those_of_others() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let (place, driver) = (place(), Driver::start());
+    let place = place();
+    let driver = Driver::start();
+
     let served = Served::start(place.url()).await;
     let client = driver.open(&[], json!({})).await;
     client.goto(&served.url("/")).await.expect("a page");
@@ -175,7 +177,9 @@ async fn travel(client: &Client) {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_works_without_a_script() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let (place, driver) = (place(), Driver::start());
+    let place = place();
+    let driver = Driver::start();
+
     let served = Served::start(place.url()).await;
     let no_script =
         json!({ "prefs": { "profile.managed_default_content_settings.javascript": 2 } });
@@ -249,7 +253,9 @@ async fn every_page_works_without_a_script() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_keyboard_is_enough() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let (place, driver) = (place(), Driver::start());
+    let place = place();
+    let driver = Driver::start();
+
     let served = Served::start(place.url()).await;
     let client = driver.open(&[], json!({})).await;
     client.goto(&served.url("/")).await.expect("a page");
@@ -338,7 +344,9 @@ return [...document.querySelectorAll("main *")]
 #[tokio::test(flavor = "multi_thread")]
 async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let (place, driver) = (place(), Driver::start());
+    let place = place();
+    let driver = Driver::start();
+
     let served = Served::start(place.url()).await;
     let other = bank(place.url()).await;
     let id = other
@@ -414,7 +422,9 @@ async fn pages_fit_on_a_phone_and_are_readable_by_day_and_by_night() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_parked_is_plain_to_see_and_can_be_given_up() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let (place, driver) = (place(), Driver::start());
+    let place = place();
+    let driver = Driver::start();
+
     let served = Served::start(place.url()).await;
     let client = driver.open(&[], json!({})).await;
     let other = bank(place.url()).await;
@@ -458,7 +468,9 @@ async fn what_is_parked_is_plain_to_see_and_can_be_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_has_stopped_is_plain_to_see_and_tries_again_at_the_press_of_a_button() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let (place, driver) = (place(), Driver::start());
+    let place = place();
+    let driver = Driver::start();
+
     let served = Served::of(bank_that(OnFailure::Stop, place.url()).await).await;
     let other = bank_that(OnFailure::Stop, place.url()).await;
     let client = driver.open(&[], json!({})).await;
@@ -487,7 +499,9 @@ async fn a_follower_that_has_stopped_is_plain_to_see_and_tries_again_at_the_pres
 #[tokio::test(flavor = "multi_thread")]
 async fn the_pictures_of_the_readme_show_a_bank_at_work() {
     let _turn = ONE_AT_A_TIME.lock().await;
-    let (place, driver) = (place(), Driver::start());
+    let place = place();
+    let driver = Driver::start();
+
     let served = Served::start(place.url()).await;
     let bank = bank(place.url()).await;
     let mut ids = Vec::new();

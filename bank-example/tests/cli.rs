@@ -191,7 +191,9 @@ fn the_demo_shows_the_bank_and_continues_where_it_was() {
 #[test]
 fn a_transfer_in_steps_prints_its_id_and_is_listed() {
     for bank in Bank::all() {
-        let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+        let alice = bank.open("Alice");
+        let bob = bank.open("Bob");
+
         bank.text(&["credit", &alice, "20"]);
         assert_eq!(bank.json(&["transfers"]), serde_json::json!([]));
         assert!(bank.text(&["transfers"]).contains("--in-steps"));
@@ -258,7 +260,9 @@ fn the_demo_also_runs_in_memory() {
 #[test]
 fn every_command_prints_one_json_document() {
     for bank in Bank::all() {
-        let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+        let alice = bank.open("Alice");
+        let bob = bank.open("Bob");
+
         assert_eq!(bank.json(&["credit", &alice, "20"])["balance"], "20.00");
         assert_eq!(bank.json(&["debit", &alice, "0.5"])["balance"], "19.50");
         let both = bank.json(&["transfer", &alice, &bob, "9.50"]);
@@ -268,7 +272,9 @@ fn every_command_prints_one_json_document() {
         );
 
         let accounts = bank.json(&["accounts"]);
-        let (last, opened) = (&accounts[0]["last_movement"], &accounts[1]["opened"]);
+        let last = &accounts[0]["last_movement"];
+        let opened = &accounts[1]["opened"];
+
         assert!(last.is_string() && *last == accounts[1]["last_movement"] && *opened == 2);
         let expected = serde_json::json!([
             { "id": alice, "owner": "Alice", "balance": "10.00", "version": 4, "movements": 3, "last_movement": last,
@@ -846,10 +852,9 @@ fn a_read_model_is_rebuilt_and_everything_else_is_refused() {
     for bank in Bank::all() {
         bank.text(&[]);
         let rebuilt = bank.run(&["rebuild", "activity"]);
-        let (text, beside) = (
-            String::from_utf8_lossy(&rebuilt.stdout),
-            String::from_utf8_lossy(&rebuilt.stderr),
-        );
+        let text = String::from_utf8_lossy(&rebuilt.stdout);
+        let beside = String::from_utf8_lossy(&rebuilt.stderr);
+
         assert!(
             rebuilt.status.success() && text.starts_with("activity is built anew, up to position "),
             "{beside}"
@@ -1023,7 +1028,9 @@ fn help_teaches() {
 #[test]
 fn the_bank_refuses_with_1() {
     for bank in Bank::all() {
-        let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+        let alice = bank.open("Alice");
+        let bob = bank.open("Bob");
+
         let nobody = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
         assert!(
             bank.fails(1, &["debit", &alice, "1"])

@@ -108,7 +108,9 @@ fn only_positive_amounts_of_whole_cents_and_reasonable_size_are_moved() {
 
 #[tokio::test]
 async fn every_movement_reaches_the_ledger() {
-    let (alice, general) = (Id::<Account>::new(), Id::<Ledger>::named("General"));
+    let alice = Id::<Account>::new();
+    let general = Id::<Ledger>::named("General");
+
     let added = |amount| LedgerEvent::TransactionAdded {
         account: alice,
         amount: money(amount),

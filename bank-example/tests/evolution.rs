@@ -151,11 +151,10 @@ const FIRST: [&str; 3] = ["1.50", "2.50", "3.50"];
 
 #[test]
 fn the_lock_lets_each_release_follow_on_the_one_before_it_and_no_other_way() {
-    let (first, second, third) = (
-        SystemSchema::of::<first::Bank>(),
-        SystemSchema::of::<second::Bank>(),
-        SystemSchema::of::<third::Bank>(),
-    );
+    let first = SystemSchema::of::<first::Bank>();
+    let second = SystemSchema::of::<second::Bank>();
+    let third = SystemSchema::of::<third::Bank>();
+
     let of_first = first
         .update(&SchemaLock::default())
         .expect("nothing was locked");

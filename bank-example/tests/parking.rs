@@ -145,7 +145,9 @@ async fn one_bad_event_in_a_thousand_delays_nothing_else_and_a_retry_brings_equa
         }
 
         let over = Arc::new(AtomicBool::new(false));
-        let (watched, stop) = (Arc::clone(&bank), Arc::clone(&over));
+        let watched = Arc::clone(&bank);
+        let stop = Arc::clone(&over);
+
         let watching = tokio::spawn(async move {
             let mut longest = Duration::ZERO;
             while !stop.load(Ordering::Relaxed) {

@@ -177,7 +177,9 @@ async fn who_wrote_reads_what_came_of_it() {
 async fn waiting_is_right_across_processes_and_ends_with_a_typed_error() {
     let place = Place::postgres();
     // Two connections to one database are as good as two processes.
-    let (here, there) = (stores(&place).await, stores(&place).await);
+    let here = stores(&place).await;
+    let there = stores(&place).await;
+
     let here: RunningSystem<Bank> = start(&here, Runner::concurrent()).await;
     let there: RunningSystem<Bank> = start(&there, Runner::concurrent()).await;
     let alice = here.accounts.open("Alice").await.expect("an account");
@@ -572,7 +574,9 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
         bank.wait_until_caught_up().await.expect("it catches up");
         let over = Arc::new(AtomicBool::new(false));
 
-        let (writer, stop) = (Arc::clone(&bank), Arc::clone(&over));
+        let writer = Arc::clone(&bank);
+        let stop = Arc::clone(&over);
+
         let last = ids[0];
         let writing = tokio::spawn(async move {
             let mut credits = 0;
@@ -594,9 +598,14 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
             }
             credits
         });
-        let (reader, stop, first) = (Arc::clone(&bank), Arc::clone(&over), ids[0]);
+        let reader = Arc::clone(&bank);
+        let stop = Arc::clone(&over);
+        let first = ids[0];
+
         let reading = tokio::spawn(async move {
-            let (mut answers, mut newest) = (0_u64, 0);
+            let mut answers = 0_u64;
+            let mut newest = 0;
+
             while !stop.load(Ordering::Relaxed) {
                 let found = number(&reader.credits, first)
                     .await
@@ -632,10 +641,9 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
         );
         tokio::time::sleep(Duration::from_millis(300)).await;
         over.store(true, Ordering::Relaxed);
-        let (credits, answers) = (
-            writing.await.expect("no panic"),
-            reading.await.expect("no panic"),
-        );
+        let credits = writing.await.expect("no panic");
+        let answers = reading.await.expect("no panic");
+
         assert!(
             credits > 10 && answers > 10,
             "{credits} credits, {answers} answers"

@@ -176,7 +176,9 @@ fn named_ids_are_the_same_in_all_releases() {
 async fn a_stream_goes_on_under_the_name_it_was_begun_with_whichever_release_writes() {
     for (stores, place) in places().await {
         let [first, second, third] = applications(&stores);
-        let (old, new) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let old = Uuid::from_u128(1);
+        let new = Uuid::from_u128(2);
+
         first::open(&first, old)
             .await
             .expect("an account of the first release");
@@ -203,10 +205,9 @@ async fn a_stream_goes_on_under_the_name_it_was_begun_with_whichever_release_wri
             place.url()
         );
         for (id, cents, version) in [(old, 91, 10), (new, 61, 7)] {
-            let (by_second, by_third) = (
-                second::load(&second, id).await,
-                third::load(&third, id).await,
-            );
+            let by_second = second::load(&second, id).await;
+            let by_third = third::load(&third, id).await;
+
             assert_eq!((by_second.cents, by_third.cents), (cents, cents));
             assert_eq!(
                 (by_second.stream(), by_second.version()),

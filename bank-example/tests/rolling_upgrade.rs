@@ -119,12 +119,16 @@ async fn child_of_a_release() {
     };
     let mut words = told.split(' ');
     let mut word = || words.next().expect("a release, a store and accounts");
-    let (release, url) = (word(), word());
+    let release = word();
+    let url = word();
+
     let shared: Vec<Uuid> = words.map(|id| id.parse().expect("an id")).collect();
     let stores: Stores = bank_example::stores::open(url)
         .await
         .expect("the store opens");
-    let (runner, stop) = (Runner::concurrent().with_leases(LEASE), told_to_stop());
+    let runner = Runner::concurrent().with_leases(LEASE);
+    let stop = told_to_stop();
+
     let written = match release {
         "second" => {
             let bank = second::start(stores, runner).await;
@@ -206,7 +210,9 @@ impl Drop for Process {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn two_releases_run_at_once_while_one_replaces_the_other() {
-    let (place, began) = (Place::postgres(), Instant::now());
+    let place = Place::postgres();
+    let began = Instant::now();
+
     let stores: Stores = bank_example::stores::open(place.url())
         .await
         .expect("the store opens");

@@ -15,7 +15,9 @@ use support::{Place, assert_consistent, money};
 
 /// Every store the bank runs on, empty. The places live as long as the stores are used.
 async fn stores() -> (Vec<Place>, Vec<Stores>) {
-    let (mut places, mut stores) = (Vec::new(), Vec::new());
+    let mut places = Vec::new();
+    let mut stores = Vec::new();
+
     for place in Place::all() {
         stores.push(
             bank_example::stores::open(place.url())
@@ -88,7 +90,9 @@ async fn a_command_that_was_refused_stays_refused_and_one_that_was_carried_out_d
                 .once(teller.update(alice, |account: &Account| account.debit(money("5"))))
                 .await
         };
-        let (refused, done) = (CommandId::new(), CommandId::new());
+        let refused = CommandId::new();
+        let done = CommandId::new();
+
         let funds = |balance: &str| BankError::InsufficientFunds {
             balance: money(balance),
             amount: money("5"),

@@ -78,7 +78,9 @@ async fn every_transfer_ends_within_one_store_and_across_stores() {
             let bank = EventSourcedBank::start(stores.clone(), runner)
                 .await
                 .expect("the bank starts");
-            let (alice, bob) = (opened(&bank, "100").await, opened(&bank, "0.01").await);
+            let alice = opened(&bank, "100").await;
+            let bob = opened(&bank, "0.01").await;
+
             let completed = bank
                 .transfers
                 .request(order(alice, bob, "30"))
@@ -157,10 +159,14 @@ async fn a_bank_settles_while_others_go_on() {
     let bank = EventSourcedBank::start(arrangements()[0].clone(), Runner::concurrent())
         .await
         .expect("the bank starts");
-    let (alice, bob) = (opened(&bank, "100").await, opened(&bank, "1").await);
+    let alice = opened(&bank, "100").await;
+    let bob = opened(&bank, "1").await;
+
     let stop = Arc::new(AtomicBool::new(false));
     let busy = {
-        let (stop, accounts) = (Arc::clone(&stop), Application::clone(&bank.accounts));
+        let stop = Arc::clone(&stop);
+        let accounts = Application::clone(&bank.accounts);
+
         tokio::spawn(async move {
             while !stop.load(Ordering::SeqCst) {
                 accounts
@@ -237,7 +243,9 @@ fn the_first_decision_stands() {
 
 #[tokio::test]
 async fn the_time_of_the_second_bank_is_running_from_the_debit_to_its_answer() {
-    let (transfer, order) = (Id::<Transfer>::new(), order(Id::new(), Id::new(), "5"));
+    let transfer = Id::<Transfer>::new();
+    let order = order(Id::new(), Id::new(), "5");
+
     let leg = |side| Leg::id(transfer, side);
     let agreed = |side| LegEvent::Agreed { transfer, side };
     let debited = async || {
@@ -450,7 +458,9 @@ impl Banks {
         let stores = Stores::shared(MemoryStore::new()).with("transfers", MemoryStore::new());
         let stores = stores.with("partner", MemoryStore::new());
         let clock = ManualClock::new();
-        let (alice, bob) = (Id::named("Alice"), Id::named("Bob"));
+        let alice = Id::named("Alice");
+        let bob = Id::named("Bob");
+
         let banks = Self {
             stores,
             clock,

@@ -187,7 +187,9 @@ async fn start<S: System>(stores: impl Into<Stores>, runner: Runner) -> RunningS
 
 /// Two different events of the log.
 fn two_of<'a>(events: &'a [StoredEvent], rng: &mut fastrand::Rng) -> [&'a StoredEvent; 2] {
-    let (one, other) = (rng.usize(..events.len()), rng.usize(..events.len() - 1));
+    let one = rng.usize(..events.len());
+    let other = rng.usize(..events.len() - 1);
+
     [
         &events[one],
         &events[if other < one { other } else { other + 1 }],
@@ -418,7 +420,9 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
             }
             credits
         });
-        let (mut positions, mut round) = (BTreeSet::new(), 0);
+        let mut positions = BTreeSet::new();
+        let mut round = 0;
+
         while round < 4 || positions.len() < 3 {
             let looks = if round % 2 == 0 { &bank } else { &other };
             let verification = looks.verify().await.expect("an answer");

@@ -503,10 +503,9 @@ async fn a_timer_that_is_parked_is_shown_retried_and_given_up() {
 async fn the_log_is_filtered_and_each_event_opens() {
     for place in Place::all() {
         let (bank, mut browser) = start(&place).await;
-        let (alice, bob) = (
-            bank.accounts.open("Alice").await.expect("one"),
-            bank.accounts.open("Bob").await.expect("two"),
-        );
+        let alice = bank.accounts.open("Alice").await.expect("one");
+        let bob = bank.accounts.open("Bob").await.expect("two");
+
         bank.accounts
             .credit(alice, money("20"))
             .await
@@ -615,7 +614,9 @@ async fn a_long_log_has_pages_and_says_how_far_it_looked() {
         .credit(id, money("1"))
         .await
         .expect("a credit");
-    let (mut path, mut events) = ("/log?after=0&category=Account".to_owned(), 0);
+    let mut path = "/log?after=0&category=Account".to_owned();
+    let mut events = 0;
+
     for _ in 0..3 {
         let page = browser.get(&path).await;
         events += page.html.matches("<tr data-position").count();

@@ -474,7 +474,9 @@ fn names_are_text(target: &mut Target) {
         NAMES
     );
     for (id, position, owner) in accounts {
-        let (id, name) = (id.as_str().expect("an id"), owner.as_str().expect("a name"));
+        let id = id.as_str().expect("an id");
+        let name = owner.as_str().expect("a name");
+
         assert_eq!(target.json(&format!("/api/accounts/{id}"))["owner"], name);
         let pages = [
             "/".to_owned(),

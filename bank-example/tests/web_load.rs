@@ -78,10 +78,9 @@ fn ask(mut client: Client, accounts: &[String], mut random: fastrand::Rng, until
     while Instant::now() < until {
         let [account, other] = [(); 2].map(|()| &accounts[random.usize(..accounts.len())]);
         let amount = Money::new(random.i64(1..5_000), 2);
-        let (key, body) = (
-            format!("{:x}", random.u128(..)),
-            json!({ "amount": amount.to_string() }),
-        );
+        let key = format!("{:x}", random.u128(..));
+        let body = json!({ "amount": amount.to_string() });
+
         let begin = Instant::now();
         let (answer, gained, movements) = match random.u8(..100) {
             0..25 => (client.get(&format!("/api/accounts/{account}")), ZERO, 0),
@@ -169,8 +168,10 @@ async fn of_64_clients_none_sees_an_error_and_the_ledger_is_the_sum_of_the_accou
         let accounts = Arc::new(open_accounts(&mut server.client(), ACCOUNTS, "100.00"));
         let until = Instant::now() + Duration::from_secs(seconds);
         let clients = (0..CLIENTS).map(|number| {
-            let (client, accounts, random) =
-                (server.client(), Arc::clone(&accounts), seed.rng(number));
+            let client = server.client();
+            let accounts = Arc::clone(&accounts);
+            let random = seed.rng(number);
+
             std::thread::spawn(move || ask(client, &accounts, random, until))
         });
         let mut all = Seen {
@@ -202,10 +203,9 @@ async fn of_64_clients_none_sees_an_error_and_the_ledger_is_the_sum_of_the_accou
         bank.stop().await.expect("a graceful end");
 
         all.latencies.sort_unstable();
-        let (requests, [p50, p99]) = (
-            all.latencies.len(),
-            [50, 99].map(|part| percentile(&all.latencies, part)),
-        );
+        let requests = all.latencies.len();
+        let [p50, p99] = [50, 99].map(|part| percentile(&all.latencies, part));
+
         let store = place.url().split(':').next().unwrap_or_default();
         eprintln!(
             "{store}: {CLIENTS} clients for {seconds} s: {requests} requests, {} refused by the bank, {} movements, \
@@ -270,10 +270,9 @@ fn credit(
             amount,
             answer: None,
         };
-        let (path, body) = (
-            format!("/api/accounts/{account}/{}", ask.path()),
-            json!({ "amount": amount.to_string() }),
-        );
+        let path = format!("/api/accounts/{account}/{}", ask.path());
+        let body = json!({ "amount": amount.to_string() });
+
         ask.answer = match client.post(&path, &ask.key, &body) {
             Ok(answer) if answer.status == if amount == TOO_MUCH { 409 } else { 200 } => {
                 Some((answer.status, answer.text))
@@ -303,10 +302,9 @@ fn assert_shown(
         .iter()
         .filter(|asked| asked.answer.is_some())
         .map(Asked::adds);
-    let (acknowledged, open) = (
-        before + acknowledged.sum::<Money>(),
-        asked.last().expect("one got no answer"),
-    );
+    let acknowledged = before + acknowledged.sum::<Money>();
+    let open = asked.last().expect("one got no answer");
+
     let shown = amount_of(&client.get(&path).expect("an answer").json()["balance"]);
     assert!(
         [acknowledged, acknowledged + open.adds()].contains(&shown),
@@ -353,11 +351,16 @@ async fn after_kill_9_exactly_what_was_acknowledged_is_shown() {
     for place in Place::all_durable() {
         let mut server = Server::start(place.url());
         let accounts = open_accounts(&mut server.client(), TELLERS, "0");
-        let (mut balances, mut credits) = (vec![ZERO; TELLERS], 0);
+        let mut balances = vec![ZERO; TELLERS];
+        let mut credits = 0;
+
         for _ in 0..KILLS {
             let acknowledged = Arc::new(AtomicU64::new(0));
             let tellers = accounts.iter().map(|account| {
-                let (client, account, random) = (server.client(), account.clone(), random.fork());
+                let client = server.client();
+                let account = account.clone();
+                let random = random.fork();
+
                 let acknowledged = Arc::clone(&acknowledged);
                 std::thread::spawn(move || credit(client, &account, random, &acknowledged))
             });

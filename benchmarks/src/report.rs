@@ -29,7 +29,10 @@ pub fn targets(results: &Results) -> String {
             Verdict { is_met: true, .. } => "met",
             Verdict { is_met: false, .. } => "**missed**",
         };
-        let (letter, what, least) = (target.letter, target.text, number(target.at_least));
+        let letter = target.letter;
+        let what = target.text;
+        let least = number(target.at_least);
+
         let _ = writeln!(text, "| {letter} | {what} | {least} | {found} | {word} |");
     }
     text

@@ -62,7 +62,9 @@ impl Figures {
             .iter()
             .filter_map(|turn| turn.least_share)
             .reduce(f64::min);
-        let (label, contestant) = (lane.label.clone(), lane.entrant.name.to_owned());
+        let label = lane.label.clone();
+        let contestant = lane.entrant.name.to_owned();
+
         Self {
             label,
             contestant,

@@ -191,13 +191,12 @@ impl LogPages {
     fn read_behind(&self, page: &LogPage) -> Option<Ahead> {
         let is_full = page.events.len() >= self.query.limit.max(1);
         let runtime = Handle::try_current().ok().filter(|_| is_full)?;
-        let (store, query) = (
-            Arc::clone(&self.store),
-            LogQuery {
-                after: page.ceiling,
-                ..self.query.clone()
-            },
-        );
+        let store = Arc::clone(&self.store);
+        let query = LogQuery {
+            after: page.ceiling,
+            ..self.query.clone()
+        };
+
         Some(Ahead(
             runtime.spawn(async move { store.read_log(query).await }),
         ))

@@ -52,7 +52,9 @@ impl<A: Aggregate> RecordedEvent<A> {
     pub(crate) fn decode(
         stored: &StoredEvent,
     ) -> Result<impl Iterator<Item = Self> + use<A>, StoreError> {
-        let (events, metadata) = (decode::<A>(stored)?, Metadata::of(stored)?);
+        let events = decode::<A>(stored)?;
+        let metadata = Metadata::of(stored)?;
+
         let StoredEvent {
             position,
             version,

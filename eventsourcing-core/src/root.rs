@@ -105,7 +105,9 @@ impl<A: Aggregate> Root<A> {
             event: first,
             cause: cause.clone(),
         }];
-        let (version, snapshot) = (Version::FIRST, Version::ZERO);
+        let version = Version::FIRST;
+        let snapshot = Version::ZERO;
+
         let mut root = Self {
             id,
             category: A::NAME,
@@ -468,7 +470,9 @@ impl<A: Aggregate> AnyRoot for Root<A> {
 
     fn encode_snapshot(&self, encoding: Encoding) -> Result<NewSnapshot, CodecError> {
         let Encoded { codec, payload } = encoding.encode_state(&self.state)?;
-        let (stream, version) = (self.stream(), self.version);
+        let stream = self.stream();
+        let version = self.version;
+
         Ok(NewSnapshot {
             stream,
             version,
@@ -483,7 +487,9 @@ impl<A: Aggregate> AnyRoot for Root<A> {
     }
 
     fn is_snapshot_due(&self, policy: Option<&dyn SnapshotPolicy>) -> bool {
-        let (before, after) = (self.stored_version(), self.version);
+        let before = self.stored_version();
+        let after = self.version;
+
         let progress = Progress {
             snapshot: self.snapshot,
             ..Progress::new(before, after)

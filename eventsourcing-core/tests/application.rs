@@ -116,8 +116,12 @@ async fn a_past_version_is_loaded_and_a_future_one_refused() {
 #[tokio::test]
 async fn several_aggregates_are_saved_together_or_not_at_all() {
     let app = app();
-    let (one, two) = (jar(&app, 10).await, jar(&app, 0).await);
-    let (mut from, mut to) = (app.load(one).await.unwrap(), app.load(two).await.unwrap());
+    let one = jar(&app, 10).await;
+    let two = jar(&app, 0).await;
+
+    let mut from = app.load(one).await.unwrap();
+    let mut to = app.load(two).await.unwrap();
+
     from.execute(|jar| jar.take(4)).unwrap();
     to.execute(|jar| jar.add(4)).unwrap();
     app.update(two, |jar| jar.add(1)).await.unwrap();
@@ -159,8 +163,12 @@ async fn aggregates_of_different_kinds_are_saved_together() {
 #[tokio::test]
 async fn a_guard_makes_a_change_elsewhere_a_conflict() {
     let app = app();
-    let (one, two) = (jar(&app, 1).await, jar(&app, 1).await);
-    let (looked_at, mut changed) = (app.load(one).await.unwrap(), app.load(two).await.unwrap());
+    let one = jar(&app, 1).await;
+    let two = jar(&app, 1).await;
+
+    let looked_at = app.load(one).await.unwrap();
+    let mut changed = app.load(two).await.unwrap();
+
     changed.record(JarEvent::Added { beans: 1 });
     app.update(one, |jar| jar.add(1)).await.unwrap();
     assert!(
@@ -211,7 +219,9 @@ async fn concurrent_updates_of_one_aggregate_all_succeed() {
     let id = jar(&app, 0).await;
     let decisions = Arc::new(AtomicU32::new(0));
     let updates = (0..64).map(|_| {
-        let (app, decisions) = (app.clone(), Arc::clone(&decisions));
+        let app = app.clone();
+        let decisions = Arc::clone(&decisions);
+
         tokio::spawn(async move {
             let decide = |jar: &Jar| {
                 decisions.fetch_add(1, Ordering::Relaxed);
@@ -230,7 +240,9 @@ async fn concurrent_updates_of_one_aggregate_all_succeed() {
 #[tokio::test]
 async fn update_all_moves_both_or_neither() {
     let app = app();
-    let (one, two) = (jar(&app, 5).await, jar(&app, 0).await);
+    let one = jar(&app, 5).await;
+    let two = jar(&app, 0).await;
+
     let pour = |beans: u32| {
         app.update_all((one, two), move |(from, to)| {
             from.execute(|jar| jar.take(beans))?;
@@ -565,10 +577,9 @@ async fn a_cached_aggregate_is_not_loaded_again() {
 #[tokio::test]
 async fn the_cache_is_checked_whatever_comes_of_a_decision() {
     let store = MemoryStore::new();
-    let (ours, others) = (
-        Application::new("jars", store.clone()),
-        Application::new("jars", store.clone()),
-    );
+    let ours = Application::new("jars", store.clone());
+    let others = Application::new("jars", store.clone());
+
     let id = jar(&ours, 1).await;
     ours.update(id, |jar| jar.add(1)).await.unwrap();
     others.update(id, |jar| jar.add(10)).await.unwrap();
@@ -603,7 +614,9 @@ async fn updates_of_one_aggregate_take_turns_within_a_process() {
     let decisions = Arc::new(AtomicU32::new(0));
     let updates: Vec<_> = (0..200)
         .map(|_| {
-            let (app, decisions) = (app.clone(), Arc::clone(&decisions));
+            let app = app.clone();
+            let decisions = Arc::clone(&decisions);
+
             let decide = move |jar: &Jar| {
                 decisions.fetch_add(1, Ordering::Relaxed);
                 jar.add(1)

@@ -41,7 +41,9 @@ async fn log(store: &dyn EventStore) -> Vec<StoredEvent> {
 }
 
 fn event(codec: u8, payload: &[u8], metadata: &[u8]) -> NewEvent {
-    let (payload, metadata) = (payload.to_vec(), metadata.to_vec());
+    let payload = payload.to_vec();
+    let metadata = metadata.to_vec();
+
     NewEvent {
         name: "Happened \u{1F980}".into(),
         schema_version: 7,
@@ -87,10 +89,9 @@ async fn every_byte_of_every_event_comes_back() {
     let store = MemoryStore::new();
     for number in 0..400 {
         let bytes = odd_bytes();
-        let (payload, metadata) = (
-            &bytes[rng.usize(..bytes.len())],
-            &bytes[rng.usize(..bytes.len())],
-        );
+        let payload = &bytes[rng.usize(..bytes.len())];
+        let metadata = &bytes[rng.usize(..bytes.len())];
+
         let at = Timestamp::from_microsecond(rng.i64(-1_000_000..2_000_000_000_000_000)).unwrap();
         let mut append = Append::new(at);
         for stream in 0..rng.u128(1..4) {
@@ -197,7 +198,9 @@ async fn answers_of(store: &dyn EventStore) -> Vec<(CommandId, ReceiptKind, Opti
 #[tokio::test]
 async fn policies_go_on_behind_the_same_event_with_what_they_have_parked() {
     for partitions in [1, 3] {
-        let (store, other) = (MemoryStore::new(), MemoryStore::new());
+        let store = MemoryStore::new();
+        let other = MemoryStore::new();
+
         used_pantry(&store, partitions).await;
         let (file, told) = exported(&store).await;
         assert_eq!(
@@ -207,20 +210,18 @@ async fn policies_go_on_behind_the_same_event_with_what_they_have_parked() {
         );
         imported(&other, &file).await.unwrap();
 
-        let (before, after) = (
-            start(store.clone(), partitions).await,
-            start(other.clone(), partitions).await,
-        );
+        let before = start(store.clone(), partitions).await;
+        let after = start(other.clone(), partitions).await;
+
         assert_eq!(
             log(&store).await,
             log(&other).await,
             "nothing is dealt with again"
         );
         assert!(after.verify().await.unwrap().agrees());
-        let (parked, still) = (
-            before.parking("shelves").unwrap().list().await.unwrap(),
-            after.parking("shelves").unwrap(),
-        );
+        let parked = before.parking("shelves").unwrap().list().await.unwrap();
+        let still = after.parking("shelves").unwrap();
+
         assert_eq!(still.list().await.unwrap(), parked);
         for pantry in [&before, &after] {
             let jar = Id::<Jar>::from_uuid(parked[0].stream.id);
@@ -240,7 +241,9 @@ async fn policies_go_on_behind_the_same_event_with_what_they_have_parked() {
 
 #[tokio::test]
 async fn what_a_policy_has_missed_it_has_missed_in_the_other_store_too() {
-    let (store, other) = (MemoryStore::new(), MemoryStore::new());
+    let store = MemoryStore::new();
+    let other = MemoryStore::new();
+
     used_pantry(&store, 1).await;
     let name = eventsourcing_core::store::Name::from_static("shelves");
     let position = store.tracking(&name, store.log_id()).await.unwrap();
@@ -261,7 +264,9 @@ async fn what_a_policy_has_missed_it_has_missed_in_the_other_store_too() {
     );
     let (file, _) = exported(&store).await;
     imported(&other, &file).await.unwrap();
-    let (was, is) = (start(store, 1).await, start(other, 1).await);
+    let was = start(store, 1).await;
+    let is = start(other, 1).await;
+
     let noted = async |pantry: &RunningSystem<Pantry>| {
         let verification = pantry.verify().await.unwrap();
         let difference = verification.differences().next().unwrap().clone();
@@ -332,7 +337,9 @@ async fn only_an_empty_store_is_filled_and_only_once() {
     let error = imported(&other, &file).await.unwrap_err().to_string();
     assert_eq!(error, "this archive is in the store already");
 
-    let (half, another) = (MemoryStore::new(), MemoryStore::new());
+    let half = MemoryStore::new();
+    let another = MemoryStore::new();
+
     let faulty =
         FaultyStore::new(half.clone()).with_fault(Operation::Append, 5, Fault::Unavailable);
     imported(&faulty, &file).await.unwrap_err();
@@ -377,7 +384,9 @@ async fn a_store_whose_policies_run_is_not_filled() {
 
 #[tokio::test]
 async fn a_command_that_is_repeated_after_the_move_is_recognised() {
-    let (store, other) = (MemoryStore::new(), MemoryStore::new());
+    let store = MemoryStore::new();
+    let other = MemoryStore::new();
+
     let pantry = start(store.clone(), 1).await;
     let jar = fill(&pantry, 1).await;
     let mut commands = Vec::new();
@@ -425,10 +434,14 @@ async fn a_command_that_is_repeated_after_the_move_is_recognised() {
 #[tokio::test]
 async fn rejections_that_were_kept_and_commands_that_recorded_nothing_are_answered_alike_after_the_move()
  {
-    let (store, other) = (MemoryStore::new(), MemoryStore::new());
+    let store = MemoryStore::new();
+    let other = MemoryStore::new();
+
     let pantry = start(store.clone(), 1).await;
     let jar = fill(&pantry, 3).await;
-    let (rejected, nothing) = (CommandId::new(), CommandId::new());
+    let rejected = CommandId::new();
+    let nothing = CommandId::new();
+
     let fill_up =
         |jar: &Jar| Ok::<_, NotEnough>((jar.beans < 3).then_some(JarEvent::Added { beans: 1 }));
     let ask = async |pantry: &Pantry| {
@@ -728,7 +741,9 @@ async fn it_says_how_far_it_is() {
             .await
             .unwrap();
     }
-    let (mut file, mut told) = (Vec::new(), Vec::new());
+    let mut file = Vec::new();
+    let mut told = Vec::new();
+
     export::<Pantry>(&store, &mut file, |progress| told.push(progress))
         .await
         .unwrap();

@@ -159,8 +159,13 @@ async fn payloads_that_would_become_enormous_are_refused_within_bounded_memory()
 
     // The same in a snapshot: it is a hint, and the events are read instead.
     let id = put(&store, 1, br#"{"text":""}"#.to_vec()).await;
-    let (stream, version, codec) = (id.stream(), Version::FIRST, CodecId(3));
-    let (fingerprint, payload) = (<Text as Aggregate>::FINGERPRINT, frame(&blocks(240)));
+    let stream = id.stream();
+    let version = Version::FIRST;
+    let codec = CodecId(3);
+
+    let fingerprint = <Text as Aggregate>::FINGERPRINT;
+    let payload = frame(&blocks(240));
+
     let snapshot = NewSnapshot {
         stream,
         version,
@@ -359,11 +364,10 @@ async fn what_is_nested_ten_thousand_levels_deep_is_refused_and_ends_no_process(
 
         // A snapshot is a hint: the events are read instead.
         for (codec, payload) in nested(10_000) {
-            let (stream, version, fingerprint) = (
-                tree.stream(),
-                Version::FIRST,
-                <Tree as Aggregate>::FINGERPRINT,
-            );
+            let stream = tree.stream();
+            let version = Version::FIRST;
+            let fingerprint = <Tree as Aggregate>::FINGERPRINT;
+
             let snapshot = NewSnapshot {
                 stream,
                 version,

@@ -151,11 +151,10 @@ async fn same_seed_gives_the_same_faults_at_about_the_wanted_rate() {
         conflict: 0.1,
         ..FaultRates::default()
     };
-    let (one, same, other) = (
-        outcomes(1, rates).await,
-        outcomes(1, rates).await,
-        outcomes(2, rates).await,
-    );
+    let one = outcomes(1, rates).await;
+    let same = outcomes(1, rates).await;
+    let other = outcomes(2, rates).await;
+
     assert_eq!(one, same);
     assert_ne!(one, other);
     let failed = one.iter().filter(|outcome| *outcome != "written").count();

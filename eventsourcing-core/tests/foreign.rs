@@ -72,7 +72,9 @@ async fn fill(pantry: &Pantry, beans: u32) -> Id<Jar> {
 
 #[tokio::test]
 async fn it_goes_on_where_it_stopped_when_the_process_is_another() {
-    let (store, engine) = (Arc::new(MemoryStore::new()), Arc::default());
+    let store = Arc::new(MemoryStore::new());
+    let engine = Arc::default();
+
     for beans in 1..=3 {
         let pantry = start(Arc::clone(&store), &engine).await;
         fill(&pantry, beans).await;
@@ -105,7 +107,9 @@ fn what_is_sent_twice_has_the_position_it_had_and_nothing_is_left_out() {
             .build()
             .unwrap();
         twice += runtime.block_on(async {
-            let (store, engine) = (Arc::new(MemoryStore::new()), Arc::default());
+            let store = Arc::new(MemoryStore::new());
+            let engine = Arc::default();
+
             let mut random = seed.rng(0);
             for _ in 0..5 {
                 let rates = FaultRates {

@@ -113,7 +113,9 @@ async fn old_jar(store: &MemoryStore) -> Id<Jar> {
 #[tokio::test]
 async fn an_aggregate_folds_what_its_events_have_become_and_goes_on_from_its_version() {
     let store = MemoryStore::new();
-    let (id, app) = (old_jar(&store).await, Application::new("jars", store));
+    let id = old_jar(&store).await;
+    let app = Application::new("jars", store);
+
     let jar = app.load(id).await.unwrap();
     assert_eq!(
         (jar.beans, jar.changes, jar.version()),
@@ -148,7 +150,9 @@ async fn an_aggregate_folds_what_its_events_have_become_and_goes_on_from_its_ver
 #[tokio::test]
 async fn an_aggregate_is_loaded_at_the_versions_of_stored_events() {
     let store = MemoryStore::new();
-    let (id, app) = (old_jar(&store).await, Application::new("jars", store));
+    let id = old_jar(&store).await;
+    let app = Application::new("jars", store);
+
     for (version, beans) in [(2, 5), (3, 5), (4, 6)] {
         let jar = app.load_at(id, Version::new(version)).await.unwrap();
         assert_eq!((jar.beans, jar.version()), (beans, Version::new(version)));
@@ -167,10 +171,9 @@ async fn an_aggregate_is_loaded_at_the_versions_of_stored_events() {
 #[tokio::test]
 async fn a_snapshot_and_the_events_after_it_are_what_all_events_are() {
     let store = MemoryStore::new();
-    let (id, app) = (
-        old_jar(&store).await,
-        Application::new("jars", store.clone()),
-    );
+    let id = old_jar(&store).await;
+    let app = Application::new("jars", store.clone());
+
     app.snapshot(id).await.unwrap();
     app.update(id, |_: &Jar| {
         Ok::<_, ApplicationError>(JarEvent::Added { beans: 1 })

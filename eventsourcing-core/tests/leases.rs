@@ -219,10 +219,9 @@ async fn a_holder_that_slept_past_its_lease_writes_nothing() {
 async fn without_leases_all_run_and_nothing_is_done_twice() {
     let store = MemoryStore::new();
     let runner = Runner::concurrent().without_leases();
-    let (one, two) = (
-        Pantry::start(store.clone(), runner).await.unwrap(),
-        Pantry::start(store, runner).await.unwrap(),
-    );
+    let one = Pantry::start(store.clone(), runner).await.unwrap();
+    let two = Pantry::start(store, runner).await.unwrap();
+
     for _ in 0..20 {
         fill(&one.jars.app).await;
     }

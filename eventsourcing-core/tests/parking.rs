@@ -461,7 +461,9 @@ async fn a_retry_gets_through_while_another_process_runs_the_follower() {
     let bad = with_a_bad_jar(&busy).await;
     busy.wait_until_caught_up().await.unwrap();
     let over = Arc::new(AtomicBool::new(false));
-    let (writer, stop) = (Arc::clone(&busy), Arc::clone(&over));
+    let writer = Arc::clone(&busy);
+    let stop = Arc::clone(&over);
+
     let writing = tokio::spawn(async move {
         let jar = fill(&writer, 1).await;
         let mut beans = 1;

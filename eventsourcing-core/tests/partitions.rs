@@ -91,7 +91,9 @@ async fn partitions_spread_over_the_processes_and_move_when_one_leaves() {
     let store = MemoryStore::new();
     let first = start(&store).await;
     assert_eq!(shares(&first, 1).await, [4]);
-    let (second, third) = (start(&store).await, start(&store).await);
+    let second = start(&store).await;
+    let third = start(&store).await;
+
     let jars = {
         let mut jars = Vec::new();
         for _ in 0..40 {

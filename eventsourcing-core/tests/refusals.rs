@@ -103,7 +103,9 @@ async fn without_a_command_id_nothing_is_kept() {
 #[tokio::test]
 async fn whoever_saves_in_a_refused_command_is_told_and_writes_nothing() {
     let app = app(MemoryStore::new());
-    let (id, other) = (jar(&app, 3).await, jar(&app, 3).await);
+    let id = jar(&app, 3).await;
+    let other = jar(&app, 3).await;
+
     let command = app.command(CommandId::new());
     assert_eq!(left(take(&command, id, 5).await), 3);
     add(&app, id, 9).await;
@@ -223,11 +225,15 @@ async fn a_lost_reply_to_a_refusal_changes_nothing() {
 /// A process crashes in each of its calls in turn. The next one repeats the command when there is enough.
 #[tokio::test]
 async fn a_crash_leaves_the_answer_or_nothing() {
-    let (mut kept, mut anew) = (0, 0);
+    let mut kept = 0;
+    let mut anew = 0;
+
     for nth in 1.. {
         let store = MemoryStore::new();
         let calm = app(store.clone());
-        let (id, command) = (jar(&calm, 3).await, CommandId::new());
+        let id = jar(&calm, 3).await;
+        let command = CommandId::new();
+
         let crashing = Arc::new(FaultyStore::new(store).with_crash_in(nth));
         let first = take(
             &app(Arc::clone(&crashing))
@@ -266,14 +272,21 @@ async fn a_crash_leaves_the_answer_or_nothing() {
 #[tokio::test(flavor = "multi_thread")]
 async fn of_concurrent_requests_of_one_command_all_get_one_answer() {
     let seed = Seed::from_env();
-    let (mut done, mut refused) = (0, 0);
+    let mut done = 0;
+    let mut refused = 0;
+
     for round in 0..200 {
         let store = MemoryStore::new();
         let calm = app(store.clone());
-        let (id, command, mut rng) = (jar(&calm, 3).await, CommandId::new(), seed.rng(round));
+        let id = jar(&calm, 3).await;
+        let command = CommandId::new();
+        let mut rng = seed.rng(round);
+
         let tasks: Vec<_> = (0..8)
             .map(|_| {
-                let (app, pause) = (app(store.clone()).command(command), rng.u64(0..4));
+                let app = app(store.clone()).command(command);
+                let pause = rng.u64(0..4);
+
                 tokio::spawn(async move {
                     for _ in 0..pause {
                         tokio::task::yield_now().await;

@@ -415,10 +415,9 @@ async fn a_system_stops_while_its_followers_are_resumed() {
 async fn under_leases_one_process_runs_it_again_and_the_other_stands_by() {
     let store = MemoryStore::new();
     let runner = Runner::concurrent().with_leases(LEASE);
-    let (one, two) = (
-        start(store.clone(), runner).await,
-        start(store, runner).await,
-    );
+    let one = start(store.clone(), runner).await;
+    let two = start(store, runner).await;
+
     one.fill(FAILS_ON).await;
     one.fill(1).await;
     for pantry in [&one, &two] {
@@ -456,7 +455,9 @@ async fn partitions_that_have_stopped_go_on_and_stay_shared() {
             .with_runner(Runner::concurrent().with_leases(LEASE));
         builder.with_partitions("shelves", 4).start().await.unwrap()
     };
-    let (one, two) = (start().await, start().await);
+    let one = start().await;
+    let two = start().await;
+
     for _ in 0..40 {
         one.fill(1).await;
         one.fill(FAILS_ON).await;

@@ -106,7 +106,9 @@ release! { another_retired_event,
 
 /// A jar with 3 beans, and a snapshot of the first release that says 1,000.
 async fn store() -> MemoryStore {
-    let (store, id) = (MemoryStore::new(), Id::from_uuid(ID));
+    let store = MemoryStore::new();
+    let id = Id::from_uuid(ID);
+
     let mut jar = Root::<first::Jar>::with_id(id, first::JarEvent::Filled { beans: 3 });
     Application::new("jars", store.clone())
         .save(&mut jar)

@@ -79,7 +79,9 @@ impl Timers for Looks {
     type Error = Infallible;
 
     async fn due(&self, timer: &Due<Self::Timer>, work: &mut UnitOfWork) -> Result<(), Infallible> {
-        let (id, (jar, version)) = (work.new_id::<Look>(), timer.payload);
+        let id = work.new_id::<Look>();
+        let (jar, version) = timer.payload;
+
         work.create(
             id,
             LookEvent::Taken {
@@ -196,7 +198,9 @@ impl Command {
 
     /// The outcome is that of the first time; `None`: not known.
     async fn ask(self, jars: Application, known: &[Id<Jar>]) -> Option<Done> {
-        let (jars, beans) = (jars.command(self.id), self.beans);
+        let jars = jars.command(self.id);
+        let beans = self.beans;
+
         let jar = |offset: usize| known[(self.jar + offset) % known.len()];
         let outcome = match self.what {
             _ if known.len() < 2 => jars
@@ -260,8 +264,12 @@ struct Process {
 
 impl World {
     fn new(seed: Seed) -> Self {
-        let (rng, clock) = (seed.rng(0), ManualClock::new());
-        let (store, jars) = (MemoryStore::new(), Vec::new());
+        let rng = seed.rng(0);
+        let clock = ManualClock::new();
+
+        let store = MemoryStore::new();
+        let jars = Vec::new();
+
         Self {
             seed,
             rng,
@@ -336,7 +344,9 @@ impl World {
     }
 
     fn builder(&self, store: impl EventStore, seed: Seed) -> SystemBuilder<Kitchen> {
-        let (clock, ids) = (self.clock.clone(), SeededIds::new(seed));
+        let clock = self.clock.clone();
+        let ids = SeededIds::new(seed);
+
         SystemBuilder::new(store)
             .with_runner(Runner::inline())
             .with_clock(clock)

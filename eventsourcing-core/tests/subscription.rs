@@ -185,7 +185,9 @@ async fn dropping_the_future_of_the_next_page_loses_nothing() {
     let store = MemoryStore::new();
     fill(&store, 50).await;
     let mut pages = LogPages::new(Arc::new(store), LogQuery::after(Position::ZERO).limit(30));
-    let (mut positions, mut dropped) = (Vec::new(), 0);
+    let mut positions = Vec::new();
+    let mut dropped = 0;
+
     while positions.len() < 100 {
         let after = pages.after();
         let page = match pages.next().now_or_never() {

@@ -111,7 +111,9 @@ async fn concurrent_followers_settle() {
     let jars = &pantry.jars.app;
     let mut tasks = Vec::new();
     for _ in 0..8 {
-        let (jars, jar) = (jars.clone(), fill(&pantry, 1).await);
+        let jars = jars.clone();
+        let jar = fill(&pantry, 1).await;
+
         tasks.push(tokio::spawn(async move {
             for _ in 0..50 {
                 jars.update(jar, |jar| jar.add(1)).await.unwrap();
@@ -265,7 +267,9 @@ async fn correlation_causation_and_actor_flow_through_followers() {
 
 #[tokio::test]
 async fn each_application_may_have_a_store_of_its_own() {
-    let (jars, shelves) = (MemoryStore::new(), MemoryStore::new());
+    let jars = MemoryStore::new();
+    let shelves = MemoryStore::new();
+
     let stores = || Stores::shared(jars.clone()).with("shelves", shelves.clone());
     let pantry = Pantry::start(stores(), Runner::inline()).await.unwrap();
     fill(&pantry, 5).await;
@@ -547,10 +551,9 @@ async fn whoever_wrote_can_wait_for_what_comes_of_it() {
         Runner::concurrent().without_leases(),
     ] {
         let store = MemoryStore::new();
-        let (ours, others) = (
-            start(store.clone(), runner).await,
-            start(store, runner).await,
-        );
+        let ours = start(store.clone(), runner).await;
+        let others = start(store, runner).await;
+
         for round in 1..=50 {
             let mut jar = Root::<Jar>::create(JarEvent::Filled { beans: 1 });
             let receipt = ours.jars.app.save(&mut jar).await.unwrap();
@@ -650,7 +653,10 @@ impl Policy<Jar> for Places {
 
 #[tokio::test]
 async fn a_scenario_numbers_the_events_of_each_aggregate_after_what_was_given() {
-    let (given, new, shelf) = (Id::<Jar>::new(), Id::<Jar>::new(), shelf());
+    let given = Id::<Jar>::new();
+    let new = Id::<Jar>::new();
+    let shelf = shelf();
+
     PolicyScenario::<Places>::new()
         .given(shelf, ShelfEvent::Built)
         .await

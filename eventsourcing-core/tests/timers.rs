@@ -160,7 +160,9 @@ async fn a_cancelled_timer_is_never_due() {
 
 #[tokio::test]
 async fn what_one_page_schedules_replaces_and_cancels_counts_as_it_ends() {
-    let (store, clock) = (MemoryStore::new(), ManualClock::new());
+    let store = MemoryStore::new();
+    let clock = ManualClock::new();
+
     // Nobody follows yet, so that all of it is one page.
     let wishes = Wishes {
         app: Application::new("wishes", store.clone()),
@@ -197,7 +199,9 @@ async fn a_timer_that_is_due_may_cancel_another_and_schedule_itself_again() {
 
 #[tokio::test]
 async fn timers_survive_a_restart() {
-    let (store, clock) = (MemoryStore::new(), ManualClock::new());
+    let store = MemoryStore::new();
+    let clock = ManualClock::new();
+
     for number in 0..300 {
         let system = match number % 100 {
             0 => start(store.clone(), &clock, Runner::inline()).await,
@@ -247,7 +251,9 @@ async fn a_manual_clock_and_the_inline_runner_are_deterministic() {
             .map(|bell| (bell.position, bell.aggregate_id, bell.payload))
             .collect()
     };
-    let (first, second): (Vec<_>, Vec<_>) = (run().await, run().await);
+    let first: Vec<_> = run().await;
+    let second: Vec<_> = run().await;
+
     assert_eq!(first.len(), 60);
     assert_eq!(first, second);
 }
@@ -316,7 +322,9 @@ async fn a_timer_that_cannot_be_dealt_with_stops_the_follower_visibly() {
 
 #[tokio::test]
 async fn a_mended_follower_goes_on_at_the_timer_where_it_stopped() {
-    let (store, clock) = (MemoryStore::new(), ManualClock::new());
+    let store = MemoryStore::new();
+    let clock = ManualClock::new();
+
     let system = start(store.clone(), &clock, Runner::inline()).await;
     system.wishes.make("1", second(1), "fail").await;
     system.wishes.make("2", second(2), "2").await;
@@ -403,7 +411,10 @@ mod next_release {
             timer: &Due<Wanted>,
             work: &mut UnitOfWork,
         ) -> Result<(), ApplicationError> {
-            let (key, text, due) = (timer.key.clone(), timer.payload.text.clone(), timer.at);
+            let key = timer.key.clone();
+            let text = timer.payload.text.clone();
+            let due = timer.at;
+
             let id = work.new_id::<Bell>();
             work.create(
                 id,
@@ -433,7 +444,9 @@ mod next_release {
         runner: Runner,
         on_failure: OnFailure,
     ) -> (Release, Id<Wish>) {
-        let (store, clock) = (MemoryStore::new(), ManualClock::new());
+        let store = MemoryStore::new();
+        let clock = ManualClock::new();
+
         let first = start(store.clone(), &clock, Runner::inline()).await;
         let mut wish = None;
         for number in 1..=3 {
@@ -531,12 +544,11 @@ async fn parked_timers_are_retried_edited_and_discarded_and_it_is_recorded() {
             .iter()
             .map(|record| (record.key.as_str(), &record.by, &record.action))
             .collect();
-        let (failed, ann) = (
-            ParkingAction::Failed {
-                cause: failure.cause,
-            },
-            "ann".to_owned(),
-        );
+        let failed = ParkingAction::Failed {
+            cause: failure.cause,
+        };
+        let ann = "ann".to_owned();
+
         let dropped = ParkingAction::Dropped {
             reason: "nobody listens".into(),
         };
@@ -644,7 +656,9 @@ async fn a_timer_that_cannot_be_read_stops_the_follower_or_is_retried_and_claims
 
 #[tokio::test]
 async fn a_timer_that_fails_or_panics_is_parked_and_stays_so_over_a_restart() {
-    let (store, clock) = (MemoryStore::new(), ManualClock::new());
+    let store = MemoryStore::new();
+    let clock = ManualClock::new();
+
     let open = async || {
         let builder = Clockwork::builder(store.clone())
             .with_clock(clock.clone())
@@ -838,7 +852,9 @@ async fn a_concurrent_follower_notices_a_clock_that_jumps() {
 #[tokio::test(flavor = "multi_thread")]
 async fn many_processes_deal_with_each_timer_once() {
     for runner in [Runner::concurrent(), Runner::concurrent().without_leases()] {
-        let (store, mut systems) = (MemoryStore::new(), Vec::new());
+        let store = MemoryStore::new();
+        let mut systems = Vec::new();
+
         for _ in 0..3 {
             systems.push(Clockwork::start(store.clone(), runner).await.unwrap());
         }
@@ -871,7 +887,9 @@ async fn many_processes_deal_with_each_timer_once() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_holder_that_slept_past_its_lease_over_a_timer_writes_nothing() {
-    let (store, lease) = (MemoryStore::new(), Duration::from_millis(300));
+    let store = MemoryStore::new();
+    let lease = Duration::from_millis(300);
+
     let runner = Runner::concurrent().with_leases(lease);
     let sleeper = Clockwork::start(store.clone(), runner).await.unwrap();
     sleeper.wishes.make("nap", Timestamp::now(), "sleep").await;
@@ -944,7 +962,9 @@ async fn what_takes_longer_than_the_lease_is_done_in_smaller_pieces() {
 #[tokio::test]
 async fn a_lost_reply_repeats_no_timer() {
     for fault in [Fault::LostReply, Fault::Unavailable, Fault::Conflict] {
-        let (store, clock) = (FaultyStore::new(MemoryStore::new()), ManualClock::new());
+        let store = FaultyStore::new(MemoryStore::new());
+        let clock = ManualClock::new();
+
         let store = std::sync::Arc::new(store);
         let system = start(store.clone(), &clock, Runner::inline()).await;
         system.wishes.make("1", second(1), "1").await;
@@ -1088,7 +1108,10 @@ impl eventsourcing_core::Timers for Named {
         timer: &eventsourcing_core::Due<Text>,
         work: &mut UnitOfWork,
     ) -> Result<(), Self::Error> {
-        let (key, text, due) = (timer.key.clone(), timer.payload.0.clone(), timer.at);
+        let key = timer.key.clone();
+        let text = timer.payload.0.clone();
+        let due = timer.at;
+
         if text == "fail" {
             return Err(clockwork::BellError::Broken);
         }

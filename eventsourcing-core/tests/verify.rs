@@ -90,7 +90,9 @@ async fn an_event_that_is_dropped_doubled_or_swapped_is_found_and_named_from_eac
             let mut events = log(&store).await;
             // Whoever is not told of the last event has not passed it either: it is not lost, but still to come.
             events.pop();
-            let (event, other) = (rng.usize(..events.len()), rng.usize(..events.len() - 1));
+            let event = rng.usize(..events.len());
+            let other = rng.usize(..events.len() - 1);
+
             let other = &events[if other < event { other } else { other + 1 }];
             let event = &events[event];
             let flaw = match kind {
@@ -118,7 +120,9 @@ async fn an_event_that_is_dropped_doubled_or_swapped_is_found_and_named_from_eac
                         assert_eq!(places(found), [place(event)], "{seed}");
                     }
                     (Flaw::SwapFor(_), Finding::Exchanged(found)) => {
-                        let (mut found, mut both) = (places(found), [place(event), place(other)]);
+                        let mut found = places(found);
+                        let mut both = [place(event), place(other)];
+
                         found.sort_unstable();
                         both.sort_unstable();
                         assert_eq!(found, both, "{seed}");
@@ -134,12 +138,11 @@ async fn an_event_that_is_dropped_doubled_or_swapped_is_found_and_named_from_eac
 async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_and_named() {
     let store = store_with(20, 5_000).await;
     let events = log(&store).await;
-    let (dropped, doubled, swapped, other) = (
-        &events[12_345],
-        &events[54_321],
-        &events[77_777],
-        &events[99_999],
-    );
+    let dropped = &events[12_345];
+    let doubled = &events[54_321];
+    let swapped = &events[77_777];
+    let other = &events[99_999];
+
     store.break_at(dropped.position, Flaw::Drop);
     store.break_at(doubled.position, Flaw::Double);
     store.break_at(swapped.position, Flaw::SwapFor(Box::new(other.clone())));
@@ -239,7 +242,9 @@ async fn what_cannot_be_named_is_counted() {
 async fn an_event_from_another_slice_that_came_besides_is_found() {
     let store = store_with(11, 1_000).await;
     let events = log(&store).await;
-    let (event, stray) = (&events[7], &events[10_500]);
+    let event = &events[7];
+    let stray = &events[10_500];
+
     store.break_at(event.position, Flaw::Add(Box::new(stray.clone())));
     let larder = Larder::start(store.clone(), Runner::inline())
         .await
@@ -272,10 +277,15 @@ async fn nobody_is_suspected_while_writers_and_followers_work() {
                 )
                 .start()
         };
-        let (here, there) = (start().await.unwrap(), start().await.unwrap());
+        let here = start().await.unwrap();
+        let there = start().await.unwrap();
+
         let app = Application::new("jars", store.clone());
         let writers: Vec<_> = (0..4).map(|_| tokio::spawn(write(app.clone()))).collect();
-        let (mut rounds, mut least, mut most) = (0, u64::MAX, 0);
+        let mut rounds = 0;
+        let mut least = u64::MAX;
+        let mut most = 0;
+
         while !writers.iter().all(tokio::task::JoinHandle::is_finished) || rounds < 20 {
             let verification = [&here, &there][rounds % 2].verify().await.unwrap();
             assert!(verification.agrees(), "{verification}");

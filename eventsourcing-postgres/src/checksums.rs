@@ -17,8 +17,12 @@ pub(crate) async fn count(
     client: &ClientWrapper,
     query: &LogChecksumsQuery,
 ) -> Result<BTreeMap<LogSlice, LogChecksum>, Error> {
-    let (after, to) = (stored(query.after.as_u64()), stored(query.to.as_u64()));
-    let (categories, names) = (list(&query.filter.categories), list(&query.filter.names));
+    let after = stored(query.after.as_u64());
+    let to = stored(query.to.as_u64());
+
+    let categories = list(&query.filter.categories);
+    let names = list(&query.filter.names);
+
     let statement = client.prepare_cached(CHECKSUMS).await?;
     let rows = client
         .query(
@@ -38,7 +42,9 @@ pub(crate) async fn count(
 }
 
 fn checksums(row: &Row) -> Result<LogChecksum, Error> {
-    let (high, low): (i64, i64) = (row.try_get(2)?, row.try_get(3)?);
+    let high: i64 = row.try_get(2)?;
+    let low: i64 = row.try_get(3)?;
+
     let bits = u128::from(high.cast_unsigned()) << 64 | u128::from(low.cast_unsigned());
     Ok(LogChecksum {
         count: rows::number(row, 1)?,

@@ -258,7 +258,10 @@ mod tests {
     #[test]
     fn hole_is_decided_when_all_who_could_fill_it_have_gone() {
         let mut fences = Fences::default();
-        let (a, b, c) = (holder(1), holder(2), holder(3));
+        let a = holder(1);
+        let b = holder(2);
+        let c = holder(3);
+
         assert_eq!(look(&mut fences, 9, &[a.clone(), b.clone()]), at(0));
         assert_eq!(
             look(&mut fences, 9, &[b.clone(), c.clone()]),

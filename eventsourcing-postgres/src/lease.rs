@@ -61,10 +61,9 @@ pub(crate) async fn holder(
         .query_opt(&statement, &[&follower.as_str(), &upstream.as_uuid()])
         .await?;
     let held = row.map(|row| {
-        let (holder, token) = (
-            HolderId::from_uuid(row.try_get(0)?),
-            LeaseToken::new(rows::number(&row, 1)?),
-        );
+        let holder = HolderId::from_uuid(row.try_get(0)?);
+        let token = LeaseToken::new(rows::number(&row, 1)?);
+
         Ok(LeaseHolder {
             holder,
             token,

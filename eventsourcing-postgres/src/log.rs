@@ -200,10 +200,9 @@ impl Log {
     fn name_who_is_stuck(&self) {
         if let Some((age, holders)) = self.lock().1.note_stuck(Instant::now()) {
             let processes: Vec<_> = holders.iter().map(|holder| holder.process).collect();
-            let (place, transactions) = (
-                &self.place,
-                holders.iter().map(|holder| &holder.transaction),
-            );
+            let place = &self.place;
+            let transactions = holders.iter().map(|holder| &holder.transaction);
+
             let transactions: Vec<_> = transactions.collect();
             tracing::warn!(%place, ?age, ?processes, ?transactions, "appends under way hold back the log");
         }

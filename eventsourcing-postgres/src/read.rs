@@ -49,9 +49,13 @@ pub(crate) async fn stream(
         Direction::Backwards => STREAM_BACKWARDS,
     };
     let StreamId { category, id } = &query.stream;
-    let (from, to) = (stored(query.from.as_u64()), stored(query.to.as_u64()));
+    let from = stored(query.from.as_u64());
+    let to = stored(query.to.as_u64());
+
     let statement = client.prepare_cached(sql).await?;
-    let (category, limit) = (category.as_str(), rows::at_most(query.limit));
+    let category = category.as_str();
+    let limit = rows::at_most(query.limit);
+
     let params: [&(dyn ToSql + Sync); 5] = [id, &category, &from, &to, &limit];
     Rows::events(client.query_raw(&statement, params).await?).await
 }
@@ -59,8 +63,12 @@ pub(crate) async fn stream(
 /// One statement, so that snapshot and events are of one moment.
 pub(crate) async fn load(client: &ClientWrapper, load: &Load) -> Result<Loaded, Error> {
     let StreamId { category, id } = &load.stream;
-    let (after, to) = (stored(load.after.as_u64()), stored(load.to.as_u64()));
-    let (category, limit) = (category.as_str(), rows::at_most(load.limit));
+    let after = stored(load.after.as_u64());
+    let to = stored(load.to.as_u64());
+
+    let category = category.as_str();
+    let limit = rows::at_most(load.limit);
+
     let fingerprint = load
         .fingerprint
         .map(|fingerprint| fingerprint.0.cast_signed());
@@ -244,9 +252,13 @@ async fn log_events(
     query: &LogQuery,
     ceiling: Position,
 ) -> Result<Vec<StoredEvent>, Error> {
-    let (after, ceiling) = (stored(query.after.as_u64()), stored(ceiling.as_u64()));
+    let after = stored(query.after.as_u64());
+    let ceiling = stored(ceiling.as_u64());
+
     let limit = rows::at_most(query.limit.max(1));
-    let (categories, names) = (list(&query.filter.categories), list(&query.filter.names));
+    let categories = list(&query.filter.categories);
+    let names = list(&query.filter.names);
+
     let params: [&(dyn ToSql + Sync); 5] = [&after, &ceiling, &limit, &categories, &names];
     let count = if is_plain(&query.filter) { 3 } else { 5 };
     Rows::events(

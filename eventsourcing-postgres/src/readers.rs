@@ -41,7 +41,9 @@ enum Failure {
 
 impl Readers {
     pub(crate) fn new(sessions: &Sessions, connections: usize) -> Result<Self, StoreError> {
-        let (pool, place) = (pool(sessions, connections)?, sessions.place.clone());
+        let pool = pool(sessions, connections)?;
+        let place = sessions.place.clone();
+
         Ok(Self {
             pool,
             place,

@@ -35,7 +35,10 @@ pub(crate) struct Rows {
 impl Rows {
     /// All events of a page. Each row is done with before the next one is taken in, so that its buffer can be used again.
     pub(crate) async fn events(rows: RowStream) -> Result<Vec<StoredEvent>, Error> {
-        let (mut rows, mut page, mut events) = (pin!(rows), Self::default(), Vec::new());
+        let mut rows = pin!(rows);
+        let mut page = Self::default();
+        let mut events = Vec::new();
+
         while let Some(row) = rows.try_next().await? {
             events.push(page.event(&row)?);
         }
@@ -44,13 +47,17 @@ impl Rows {
 
     /// A snapshot, if there is one, and the events after it.
     pub(crate) async fn loaded(rows: RowStream) -> Result<Loaded, Error> {
-        let (mut rows, mut page, mut loaded) = (pin!(rows), Self::default(), Loaded::default());
+        let mut rows = pin!(rows);
+        let mut page = Self::default();
+        let mut loaded = Loaded::default();
+
         while let Some(row) = rows.try_next().await? {
-            let (version, codec) = (
-                version(&row, 0)?,
-                CodecId(row.try_get::<_, Narrow<u8>>(3)?.0),
-            );
-            let (name, payload): (&str, _) = (row.try_get(1)?, row.try_get(4)?);
+            let version = version(&row, 0)?;
+            let codec = CodecId(row.try_get::<_, Narrow<u8>>(3)?.0);
+
+            let name: &str = row.try_get(1)?;
+            let payload = row.try_get(4)?;
+
             if name.is_empty() {
                 loaded.snapshot = Some(StoredSnapshot {
                     version,
@@ -58,8 +65,9 @@ impl Rows {
                     payload,
                 });
             } else {
-                let (name, schema_version) =
-                    (page.names.name(name), row.try_get::<_, Narrow<u16>>(2)?.0);
+                let name = page.names.name(name);
+                let schema_version = row.try_get::<_, Narrow<u16>>(2)?.0;
+
                 loaded.events.push(LoadedEvent {
                     version,
                     name,

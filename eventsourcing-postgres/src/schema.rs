@@ -135,7 +135,9 @@ pub(crate) async fn check_sequence(
         .query_one(SEQUENCE, &[])
         .await
         .map_err(|error| translate(place, error))?;
-    let (given_out, end): (i64, i64) = (row.get(0), row.get(1));
+    let given_out: i64 = row.get(0);
+    let end: i64 = row.get(1);
+
     if given_out >= end {
         return Ok(());
     }

@@ -127,7 +127,9 @@ impl PostgresStore {
 
         let readers = Readers::new(&sessions, options.readers)?;
         let database = Arc::new(PostgresDatabase::new(&sessions, &options)?);
-        let (hints, written) = (watch::Sender::new(()), watch::Sender::new(Position::ZERO));
+        let hints = watch::Sender::new(());
+        let written = watch::Sender::new(Position::ZERO);
+
         let signal = Signal::start(sessions.clone(), log_id, written.subscribe(), hints.clone());
         let news = News {
             hints: hints.clone(),

@@ -118,7 +118,9 @@ pub(crate) async fn make(
             ],
         )
         .await?;
-    let (outcome, number): (i32, i64) = (row.try_get(0)?, row.try_get(1)?);
+    let outcome: i32 = row.try_get(0)?;
+    let number: i64 = row.try_get(1)?;
+
     Ok(if outcome == 0 {
         Ok(())
     } else {
@@ -164,8 +166,10 @@ pub(crate) async fn notes(
         after,
         limit,
     } = query;
-    let (follower, upstream, limit) =
-        (follower.as_str(), upstream.as_uuid(), rows::at_most(*limit));
+    let follower = follower.as_str();
+    let upstream = upstream.as_uuid();
+    let limit = rows::at_most(*limit);
+
     let statement = client.prepare_cached(NOTES).await?;
     let rows = client
         .query(&statement, &[&follower, &upstream, prefix, after, &limit])

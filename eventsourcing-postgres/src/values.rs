@@ -110,7 +110,9 @@ fn is_readable(column: &Column) -> Result<(), String> {
     if Cell::accepts(column.type_()) {
         return Ok(());
     }
-    let (name, kind) = (column.name(), column.type_());
+    let name = column.name();
+    let kind = column.type_();
+
     Err(format!(
         "column {name:?} has the type {kind}; cast it to BIGINT, DOUBLE PRECISION, TEXT or BYTEA"
     ))
@@ -196,7 +198,9 @@ mod tests {
 
     #[test]
     fn values_go_where_nothing_of_them_is_lost() {
-        let (text, blob) = (Value::from("7"), Value::from(vec![7]));
+        let text = Value::from("7");
+        let blob = Value::from(vec![7]);
+
         for (value, kind) in [
             (Value::Null, Type::UUID),
             (1_i64.into(), Type::BOOL),

@@ -128,7 +128,9 @@ async fn write_without_end(store: PostgresStore, task: u64) {
 
 /// Carries out one new command, however often the server is away meanwhile.
 async fn write(store: &PostgresStore, task: u64) -> (CommandId, Position) {
-    let (command, follower) = (CommandId::new(), follower(task));
+    let command = CommandId::new();
+    let follower = follower(task);
+
     let tracked = match is_follower(task) {
         true => Some(available("tracking", || store.tracking(&follower, upstream())).await),
         false => None,
@@ -208,10 +210,14 @@ async fn acknowledged_appends_survive_crashes_of_the_server() {
     let mut random = seed.rng(1);
     let server = Server::start(DURABLE);
     let place = Place::on(&server);
-    let (writer, bystander) = (place.store().await, place.store().await);
+    let writer = place.store().await;
+    let bystander = place.store().await;
+
     let readers = [&writer, &bystander]
         .map(|store| Follower::start(store.clone(), LogQuery::after(Position::ZERO)));
-    let (stop, written) = (watch::Sender::new(false), Arc::new(AtomicU64::new(0)));
+    let stop = watch::Sender::new(false);
+    let written = Arc::new(AtomicU64::new(0));
+
     let tasks: Vec<_> = (0..TASKS)
         .map(|task| {
             tokio::spawn(write_until(

@@ -62,14 +62,18 @@ fn step(store: &impl EventStore, from: Position, to: Position) -> Tracking {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn restored_dump_goes_on_where_it_was() {
-    let (old, new) = (Server::start(FORGETFUL), Server::start(FORGETFUL));
+    let old = Server::start(FORGETFUL);
+    let new = Server::start(FORGETFUL);
+
     connect(&old.url("postgres"))
         .await
         .batch_execute(SPEND_TRANSACTIONS)
         .await
         .expect("transactions");
     let before = Place::on(&old);
-    let (store, stream) = (before.store().await, stream());
+    let store = before.store().await;
+    let stream = stream();
+
     for _ in 0..20 {
         store
             .append(append_to(&stream, Expected::Any))
@@ -97,11 +101,10 @@ async fn restored_dump_goes_on_where_it_was() {
     let late = before.outsider().await;
     support::by_hand::begin_append(&late, "account", "never").await;
     support::by_hand::roll_back(&late).await;
-    let (log, id, head) = (
-        log_of(&store).await,
-        store.log_id(),
-        store.head().await.expect("a head"),
-    );
+    let log = log_of(&store).await;
+    let id = store.log_id();
+    let head = store.head().await.expect("a head");
+
     let loaded = store.load(reads_of(&stream).0).await.expect("a state");
 
     block_in_place(|| copy(&old.url("postgres"), &new.url("postgres")));

@@ -52,7 +52,9 @@ async fn append_text(store: &PostgresStore, category: &'static str, text: &str) 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn open_append_is_waited_for_and_then_seen() {
     let place = Place::new();
-    let (store, late) = (place.store().await, place.outsider().await);
+    let store = place.store().await;
+    let late = place.outsider().await;
+
     append_text(&store, "account", "first").await;
     begin_append(&late, "account", "late").await;
     append_text(&store, "account", "last").await;
@@ -188,7 +190,9 @@ async fn append_that_is_rolled_back_or_killed_is_passed_over() {
 async fn prepared_append_is_waited_for() {
     let server = Server::start(FORGETFUL);
     let place = Place::on(&server);
-    let (store, late) = (place.store().await, place.outsider().await);
+    let store = place.store().await;
+    let late = place.outsider().await;
+
     begin_append(&late, "account", "prepared").await;
     late.batch_execute("PREPARE TRANSACTION 'late'")
         .await
@@ -217,11 +221,10 @@ async fn prepared_append_is_waited_for() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn later_open_appends_do_not_prolong_the_wait_for_earlier_ones() {
     let place = Place::new();
-    let (store, first, second) = (
-        place.store().await,
-        place.outsider().await,
-        place.outsider().await,
-    );
+    let store = place.store().await;
+    let first = place.outsider().await;
+    let second = place.outsider().await;
+
     begin_append(&first, "account", "1").await;
     append_text(&store, "account", "2").await;
     assert_eq!(texts_of(&store).await.len(), 0);
@@ -273,7 +276,9 @@ impl Strangers {
     async fn begin(place: &Place) -> Self {
         let elsewhere = Place::with_database().await;
         let writer_elsewhere = connect(elsewhere.url()).await;
-        let (writer_here, report) = (connect(place.url()).await, place.outsider().await);
+        let writer_here = connect(place.url()).await;
+        let report = place.outsider().await;
+
         for writer in [&writer_elsewhere, &writer_here] {
             let work = "CREATE TABLE public.theirs (what text); BEGIN; INSERT INTO public.theirs VALUES ('open')";
             writer
@@ -335,7 +340,10 @@ async fn every_reader_sees_every_event_once_while_writers_are_late() {
     let mut writers = Vec::new();
     for writer in 0..WRITERS {
         let hand = place.outsider().await;
-        let (store, committed, stop) = (store.clone(), Arc::clone(&committed), stop.subscribe());
+        let store = store.clone();
+        let committed = Arc::clone(&committed);
+        let stop = stop.subscribe();
+
         writers.push(tokio::spawn(write(
             writer, seed, store, hand, committed, stop,
         )));
@@ -443,7 +451,9 @@ async fn write(
         }
         let category = CATEGORIES[usize::from(random.bool())];
         let text = format!("{category} {writer} {number}");
-        let (is_held, is_rolled_back) = (random.u8(..100) < 3, random.u8(..100) < 20);
+        let is_held = random.u8(..100) < 3;
+        let is_rolled_back = random.u8(..100) < 20;
+
         if is_held || is_rolled_back {
             begin_append(&hand, category, &text).await;
             if is_held {
@@ -474,7 +484,9 @@ async fn read_with_ever_new_stores(
     options: eventsourcing_postgres::PostgresOptions,
     stop: watch::Receiver<bool>,
 ) -> Vec<(Instant, StoredEvent)> {
-    let (mut seen, mut after) = (Vec::new(), Position::ZERO);
+    let mut seen = Vec::new();
+    let mut after = Position::ZERO;
+
     loop {
         let store = options.clone().connect(&url).await.expect("a store");
         let life = Instant::now();
@@ -503,7 +515,9 @@ async fn read_with_ever_new_stores(
 
 /// Continues after the highest position it has seen.
 async fn read_naively(client: Client, stop: watch::Receiver<bool>) -> BTreeSet<Position> {
-    let (mut seen, mut last) = (BTreeSet::new(), 0_i64);
+    let mut seen = BTreeSet::new();
+    let mut last = 0_i64;
+
     loop {
         let is_over = *stop.borrow();
         let newer = "SELECT position FROM events WHERE position > $1 ORDER BY position";

@@ -258,7 +258,9 @@ const FIRST_SCHEMA_COMMAND: &str = "
 #[tokio::test]
 async fn receipts_of_the_first_and_the_second_schema_are_understood_by_both_programs() {
     let place = Place::with_database().await;
-    let (older, schema) = (place.outsider().await, place.schema());
+    let older = place.outsider().await;
+    let schema = place.schema();
+
     let first = include_str!("../src/schema/1.sql");
     let create = format!("CREATE SCHEMA {schema}; SET search_path = {schema}; {first}");
     older
@@ -318,7 +320,9 @@ async fn receipts_of_the_first_and_the_second_schema_are_understood_by_both_prog
             .expect("the first receipt");
         assert_eq!((again.receipt, again.repeated), (receipt, true));
     }
-    let (rejected, nothing) = (CommandId::new(), CommandId::new());
+    let rejected = CommandId::new();
+    let nothing = CommandId::new();
+
     let empty = || Append::new(jiff::Timestamp::UNIX_EPOCH);
     let answer = newer
         .append(empty().with_rejected_command(rejected))
@@ -358,7 +362,9 @@ async fn many_tasks_make_one_store() {
     for _ in 0..3 {
         let place = Place::new();
         let opening = (0..12).map(|_| {
-            let (options, url) = (place.options(), place.url().to_owned());
+            let options = place.options();
+            let url = place.url().to_owned();
+
             tokio::spawn(async move {
                 let store = options.connect(&url).await.expect("a store");
                 store.append(append()).await.expect("a receipt");
@@ -381,8 +387,12 @@ async fn many_tasks_make_one_store() {
 
 #[tokio::test]
 async fn stores_in_two_schemas_of_one_database_are_two_logs() {
-    let (one, other) = (Place::new(), Place::new());
-    let (one, other) = (one.store().await, other.store().await);
+    let one = Place::new();
+    let other = Place::new();
+
+    let one = one.store().await;
+    let other = other.store().await;
+
     one.append(append()).await.expect("a receipt");
     assert_ne!(one.log_id(), other.log_id());
     assert_eq!(

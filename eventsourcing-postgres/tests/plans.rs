@@ -181,9 +181,13 @@ async fn nothing_a_store_does_scans_a_table() {
     let before = scans(&outsider).await;
     let store = place.store().await;
     let stream = StreamId::new("order", Uuid::from_u128(1000));
-    let (follower, upstream) = (Name::from_static("follower"), store.log_id());
+    let follower = Name::from_static("follower");
+    let upstream = store.log_id();
+
     for number in 0..20_u64 {
-        let (holder, duration) = (HolderId::new(), Duration::from_secs(60));
+        let holder = HolderId::new();
+        let duration = Duration::from_secs(60);
+
         let request = LeaseRequest {
             follower: follower.clone(),
             upstream,

@@ -67,14 +67,15 @@ async fn of_sixteen_writers_at_one_version_one_wins_each_round() {
     const ROUNDS: u64 = 500;
 
     let place = Place::new();
-    let (stores, stream) = (stores(&place).await, stream());
+    let stores = stores(&place).await;
+    let stream = stream();
+
     let barrier = Arc::new(Barrier::new(WRITERS));
     let writers = (0..WRITERS).map(|writer| {
-        let (store, stream, barrier) = (
-            stores[writer % STORES].clone(),
-            stream.clone(),
-            Arc::clone(&barrier),
-        );
+        let store = stores[writer % STORES].clone();
+        let stream = stream.clone();
+        let barrier = Arc::clone(&barrier);
+
         tokio::spawn(async move {
             let mut won = Vec::new();
             for round in 0..ROUNDS {
@@ -124,9 +125,13 @@ async fn appends_of_twenty_writers_at_any_version_all_succeed() {
     const APPENDS: usize = 500;
 
     let place = Place::new();
-    let (stores, stream) = (stores(&place).await, stream());
+    let stores = stores(&place).await;
+    let stream = stream();
+
     let writers = (0..WRITERS).map(|writer| {
-        let (store, stream) = (stores[writer % STORES].clone(), stream.clone());
+        let store = stores[writer % STORES].clone();
+        let stream = stream.clone();
+
         tokio::spawn(async move {
             for number in 0..APPENDS {
                 let events = vec![event(format!("{writer} {number}"))];
@@ -159,7 +164,9 @@ async fn appends_of_twenty_writers_at_any_version_all_succeed() {
 async fn every_append_is_answered_however_many_writers_there_are() {
     const ROUNDS: u64 = 200;
 
-    let (place, stream) = (Place::new(), stream());
+    let place = Place::new();
+    let stream = stream();
+
     for writers in [2, 3] {
         let store = place
             .options()
@@ -175,7 +182,9 @@ async fn every_append_is_answered_however_many_writers_there_are() {
                 Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, events);
             let append = append.with_command_id(CommandId::new());
             let twice = [(); 2].map(|()| {
-                let (store, append) = (store.clone(), append.clone());
+                let store = store.clone();
+                let append = append.clone();
+
                 tokio::spawn(async move { store.append(append).await.expect("a receipt") })
             });
             let answers = finished(twice.into()).await;
@@ -192,7 +201,9 @@ async fn every_append_is_answered_however_many_writers_there_are() {
 /// Readers would have to ask at each hole whether somebody is still writing.
 #[tokio::test]
 async fn an_append_at_another_version_draws_no_position() {
-    let (place, stream) = (Place::new(), stream());
+    let place = Place::new();
+    let stream = stream();
+
     let store = place.store().await;
     let append = |version: u64| {
         let expected = Expected::Exact(Version::new(version));
@@ -242,7 +253,9 @@ async fn of_two_that_guard_what_the_other_writes_one_wins_each_round() {
 
     let place = Place::new();
     let stores = stores(&place).await;
-    let (here, there) = (stream(), stream());
+    let here = stream();
+    let there = stream();
+
     let mut versions = [0, 0];
     for round in 0..ROUNDS {
         let appends = [
@@ -286,7 +299,9 @@ async fn those_who_guard_one_stream_all_succeed_and_leave_nothing_of_it() {
     let stores = stores(&place).await;
     let shared = stream();
     let writers = (0..WRITERS).map(|writer| {
-        let (store, shared) = (stores[writer % STORES].clone(), shared.clone());
+        let store = stores[writer % STORES].clone();
+        let shared = shared.clone();
+
         tokio::spawn(async move {
             let own = stream();
             for version in 0..APPENDS {
@@ -385,7 +400,9 @@ async fn contention_beside_a_hanging_append_delays_nobody_for_long() {
     begin_append(&hanging, "account", "hangs").await;
     let stream = stream();
     let contending = (0..STORES * 2).map(|writer| {
-        let (store, stream) = (stores[writer % STORES].clone(), stream.clone());
+        let store = stores[writer % STORES].clone();
+        let stream = stream.clone();
+
         tokio::spawn(async move {
             for _ in 0..30 {
                 store

@@ -140,7 +140,9 @@ async fn granted_role_is_told_who_holds_back_the_log() {
 
     let stream = stream();
     let hanging = {
-        let (store, append) = (store.clone(), append_to(&stream, Expected::Any));
+        let store = store.clone();
+        let append = append_to(&stream, Expected::Any);
+
         tokio::spawn(async move { store.append(append).await })
     };
     let holders = holders_of(&store).await;
@@ -250,11 +252,18 @@ async fn granted_role_does_everything_a_program_does() {
     let other = PostgresStore::connect(server.url_of(APP, "postgres"))
         .await
         .expect("a store");
-    let (stream, command, follower) = (stream(), CommandId::new(), Name::from_static("mailer"));
+    let stream = stream();
+    let command = CommandId::new();
+    let follower = Name::from_static("mailer");
+
     let upstream = store.log_id();
     for (from, to) in [(0, 1), (1, 5)] {
-        let (from, to) = (Position::new(from), Position::new(to));
-        let (holder, duration) = (HolderId::new(), Duration::from_secs(60));
+        let from = Position::new(from);
+        let to = Position::new(to);
+
+        let holder = HolderId::new();
+        let duration = Duration::from_secs(60);
+
         let request = LeaseRequest {
             follower: follower.clone(),
             upstream,

@@ -71,7 +71,9 @@ async fn another_store_is_woken_well_before_it_would_poll() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn idle_listener_costs_the_server_nothing_and_hears_nothing_of_other_schemas() {
-    let (place, other) = (Place::with_database().await, Place::new());
+    let place = Place::with_database().await;
+    let other = Place::new();
+
     let waiter = place
         .options()
         .with_poll_interval(SLOW_POLL)

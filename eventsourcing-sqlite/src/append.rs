@@ -43,7 +43,9 @@ pub(crate) fn check(transaction: &Transaction<'_>, log: LogId, append: &Append) 
     for part in &append.streams {
         let actual = read::stream_version(transaction, &part.stream)?;
         if !part.expected.allows(actual) {
-            let (stream, expected) = (part.stream.clone(), part.expected);
+            let stream = part.stream.clone();
+            let expected = part.expected;
+
             return Ok(Checked::Refused(StoreError::Conflict {
                 stream,
                 expected,

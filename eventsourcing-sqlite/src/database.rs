@@ -61,7 +61,9 @@ impl SqliteTransaction {
 #[async_trait]
 impl Database for SqliteDatabase {
     async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let (order, path) = (Order::new(sql, values), self.0.path());
+        let order = Order::new(sql, values);
+        let path = self.0.path();
+
         self.0
             .readers()
             .run(move |connection| Ok(order.read(connection, &path)))

@@ -44,10 +44,9 @@ pub(crate) fn take(transaction: &Transaction<'_>, request: &LeaseRequest) -> Res
         Some(held) => LeaseToken::new(held.token.as_u64() + 1),
         None => LeaseToken::new(1),
     };
-    let (upstream_bytes, holder) = (
-        upstream.as_uuid().into_bytes(),
-        holder.as_uuid().into_bytes(),
-    );
+    let upstream_bytes = upstream.as_uuid().into_bytes();
+    let holder = holder.as_uuid().into_bytes();
+
     let milliseconds = i64::try_from(duration.as_millis())
         .unwrap_or(i64::MAX)
         .max(1);

@@ -41,7 +41,9 @@ pub(crate) fn stream(connection: &Connection, query: &StreamQuery) -> Result<Vec
         Direction::Backwards => STREAM_BACKWARDS,
     };
     let StreamId { category, id } = &query.stream;
-    let (from, to) = (stored(query.from.as_u64()), stored(query.to.as_u64()));
+    let from = stored(query.from.as_u64());
+    let to = stored(query.to.as_u64());
+
     let statement = connection.prepare_cached(sql)?;
     events(
         statement,
@@ -62,7 +64,9 @@ pub(crate) fn load(connection: &Connection, load: Load) -> Result<Loaded> {
         .as_ref()
         .map_or(load.after, |snapshot| snapshot.version);
     let StreamId { category, id } = &load.stream;
-    let (from, to) = (stored(after.next().as_u64()), stored(load.to.as_u64()));
+    let from = stored(after.next().as_u64());
+    let to = stored(load.to.as_u64());
+
     let key = params![
         id.as_bytes(),
         category.as_str(),
@@ -260,7 +264,9 @@ pub(crate) fn checksums(
     } else {
         CHECKSUMS
     })?;
-    let (after, to) = (stored(after.as_u64()), stored(to.as_u64()));
+    let after = stored(after.as_u64());
+    let to = stored(to.as_u64());
+
     let wanted = params![
         after,
         to,
@@ -269,8 +275,10 @@ pub(crate) fn checksums(
         names.is_empty(),
         list(names)
     ];
-    let (mut slices, mut identities, mut found) =
-        (BTreeMap::new(), Rows::default(), statement.query(wanted)?);
+    let mut slices = BTreeMap::new();
+    let mut identities = Rows::default();
+    let mut found = statement.query(wanted)?;
+
     while let Some(row) = found.next()? {
         let (stream, version) = identities.identity(row)?;
         let checksums: &mut LogChecksum = slices
@@ -286,7 +294,9 @@ fn snapshot(connection: &Connection, load: &Load) -> Result<Option<StoredSnapsho
         return Ok(None);
     };
     let StreamId { category, id } = &load.stream;
-    let (from, to) = (stored(load.after.next().as_u64()), stored(load.to.as_u64()));
+    let from = stored(load.after.next().as_u64());
+    let to = stored(load.to.as_u64());
+
     let key = params![
         id.as_bytes(),
         category.as_str(),
@@ -306,7 +316,9 @@ fn log_events(connection: &Connection, query: &LogQuery, limit: usize) -> Result
         names,
         first_of_stream,
     } = &query.filter;
-    let (after, limit) = (stored(query.after.as_u64()), rows_at_most(limit));
+    let after = stored(query.after.as_u64());
+    let limit = rows_at_most(limit);
+
     let sql = match first_of_stream {
         true => LOG_FIRST_OF_STREAM,
         false if categories.is_empty() && names.is_empty() => {

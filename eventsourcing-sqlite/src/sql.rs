@@ -140,7 +140,9 @@ fn bind(statement: &mut Statement<'_>, index: usize, value: &Value) -> rusqlite:
 /// The names of the columns are known for sure after the first step: SQLite prepares again if the tables have changed.
 fn rows(statement: &mut Statement<'_>) -> Result<Vec<Row>, Fault> {
     let mut found = statement.raw_query();
-    let (mut columns, mut rows): (Option<Arc<[String]>>, _) = (None, Vec::new());
+    let mut columns: Option<Arc<[String]>> = None;
+    let mut rows = Vec::new();
+
     while let Some(row) = found.next()? {
         let names = || row.as_ref().column_names().map(str::to_owned).collect();
         let columns = columns.get_or_insert_with(names);

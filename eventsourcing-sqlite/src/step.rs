@@ -62,7 +62,9 @@ fn check_cut(connection: &Connection, step: &Tracking) -> Result<Option<StoreErr
 
 /// Makes `step`, which has been checked.
 pub(crate) fn make(connection: &Connection, step: &Tracking) -> Result<()> {
-    let (follower, upstream) = (step.follower.as_str(), step.upstream.as_uuid().into_bytes());
+    let follower = step.follower.as_str();
+    let upstream = step.upstream.as_uuid().into_bytes();
+
     let seen = step.last_event.map(|event| stored(event.position.as_u64()));
     let identity = step.last_event.map(|event| *event.identity.as_bytes());
     let row = params![follower, upstream, stored(step.to.as_u64()), seen, identity];

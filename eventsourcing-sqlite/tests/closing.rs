@@ -56,7 +56,9 @@ async fn dropped_store_commits_what_is_queued() {
     let lock = outsider
         .transaction_with_behavior(TransactionBehavior::Immediate)
         .expect("the lock");
-    let (first, second) = (store.append(append()), store.append(append()));
+    let first = store.append(append());
+    let second = store.append(append());
+
     let asked = timeout(Duration::from_millis(20), async {
         tokio::join!(first, second)
     })

@@ -118,10 +118,10 @@ async fn file_of_an_older_schema_is_brought_up_to_date() {
     let file = Connection::open(place.file()).expect("a file");
     file.execute_batch(include_str!("../src/schema/1.sql"))
         .expect("the first schema");
-    let (log_id, event) = (
-        LogId::new(),
-        "INSERT INTO eventsourcing_events VALUES (7, x'00', 'c', 1, 'n', 1, 1, 0, x'', x'')",
-    );
+    let log_id = LogId::new();
+    let event =
+        "INSERT INTO eventsourcing_events VALUES (7, x'00', 'c', 1, 'n', 1, 1, 0, x'', x'')";
+
     file.execute(
         "INSERT INTO eventsourcing_meta VALUES ('log_id', ?1)",
         [log_id.to_string()],
@@ -136,11 +136,10 @@ async fn file_of_an_older_schema_is_brought_up_to_date() {
         (store.log_id(), store.head().await.expect("a head").as_u64()),
         (log_id, 7)
     );
-    let (follower, holder, duration) = (
-        "f".into(),
-        HolderId::new(),
-        std::time::Duration::from_secs(1),
-    );
+    let follower = "f".into();
+    let holder = HolderId::new();
+    let duration = std::time::Duration::from_secs(1);
+
     store
         .lease(LeaseRequest {
             follower,
@@ -169,10 +168,9 @@ async fn receipts_of_an_older_schema_are_understood() {
     let file = Connection::open(place.file()).expect("a file");
     file.execute_batch(include_str!("../src/schema/1.sql"))
         .expect("the first schema");
-    let (log, commands) = (
-        LogId::new(),
-        [CommandId::new(), CommandId::new(), CommandId::new()],
-    );
+    let log = LogId::new();
+    let commands = [CommandId::new(), CommandId::new(), CommandId::new()];
+
     file.execute(
         "INSERT INTO eventsourcing_meta VALUES ('log_id', ?1)",
         [log.to_string()],
@@ -235,7 +233,10 @@ async fn follower_of_an_older_schema_goes_on_where_it_was_and_takes_notes() {
         include_str!("../src/schema/2.sql")
     );
     file.execute_batch(older).expect("the second schema");
-    let (log_id, upstream, holder) = (LogId::new(), LogId::new(), HolderId::new());
+    let log_id = LogId::new();
+    let upstream = LogId::new();
+    let holder = HolderId::new();
+
     file.execute(
         "INSERT INTO eventsourcing_meta VALUES ('log_id', ?1)",
         [log_id.to_string()],
@@ -258,7 +259,9 @@ async fn follower_of_an_older_schema_goes_on_where_it_was_and_takes_notes() {
     drop(file);
 
     let store = place.store().await;
-    let (follower, notes) = (Name::from("f"), NotesQuery::new("f".into(), upstream, ""));
+    let follower = Name::from("f");
+    let notes = NotesQuery::new("f".into(), upstream, "");
+
     let before = store.notes(notes.clone()).await.expect("notes");
     let expected = FollowerNotes {
         position: Position::new(41),

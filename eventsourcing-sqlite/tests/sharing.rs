@@ -286,7 +286,9 @@ async fn each_handle_says_what_its_own_appends_survive_and_a_system_the_least() 
         Acknowledged::InMemory
     );
 
-    let (log, one) = (full.log_id(), Stores::shared(full.clone()));
+    let log = full.log_id();
+    let one = Stores::shared(full.clone());
+
     let several = [
         Stores::shared(full.clone()).with("butcher", normal.clone()),
         Stores::shared(normal).with("baker", full),

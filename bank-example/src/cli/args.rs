@@ -352,7 +352,10 @@ impl BankCommand {
                 in_steps,
                 once: Once { key },
             } => {
-                let (from, to, amount) = (id(&from)?, id(&to)?, money(&amount)?);
+                let from = id(&from)?;
+                let to = id(&to)?;
+                let amount = money(&amount)?;
+
                 match in_steps {
                     true => Checked::TransferInSteps {
                         from,

@@ -56,7 +56,9 @@ async fn a_day(bank: &Bank, stop: &Stop) -> Result<[Id<Account>; 2], Failure> {
             amount: Money::from(amount),
         };
         let transfer = transfers::run(bank, order, stop).await?;
-        let (is_completed, is_ours) = (transfer.state == State::Completed, to == bob);
+        let is_completed = transfer.state == State::Completed;
+        let is_ours = to == bob;
+
         if is_completed != is_ours || !transfer.has_ended() {
             return Err(Failure::Store(format!(
                 "transfer {} has come to {:?}",

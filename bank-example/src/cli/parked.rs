@@ -109,7 +109,9 @@ impl ParkedCommand {
         match self {
             Self::List => Ok(listing(&all(bank).await?, &all_timers(bank).await?)),
             Self::Record => {
-                let (mut records, mut of_timers) = (Vec::new(), Vec::new());
+                let mut records = Vec::new();
+                let mut of_timers = Vec::new();
+
                 for name in followers() {
                     let parking = bank.parking(name)?;
                     records.extend(
@@ -247,7 +249,9 @@ async fn retry(
         Some(id) => (vec![find(bank, follower, id).await?], Vec::new()),
         None => (parking.list().await?, parking.timers().await?),
     };
-    let (mut events, mut failures) = (0, Vec::new());
+    let mut events = 0;
+    let mut failures = Vec::new();
+
     for Parked { stream, .. } in &parked {
         let outcome = match payload.clone() {
             Some(payload) => parking.retry_edited(stream, payload).await,
@@ -462,7 +466,9 @@ fn record(
     of_timers: &[(&'static str, TimerRecord)],
 ) -> Output {
     let row = |(follower, record): &(&str, ParkingRecord)| {
-        let (id, version) = (record.stream.id.to_string(), record.version.to_string());
+        let id = record.stream.id.to_string();
+        let version = record.version.to_string();
+
         let ParkingRecord {
             at,
             by,
@@ -493,7 +499,9 @@ fn record(
             action,
             ..
         } = record;
-        let (timer, nothing) = (format!("timer:{key}"), String::new());
+        let timer = format!("timer:{key}");
+        let nothing = String::new();
+
         let row = [
             at.to_string(),
             by.clone(),

@@ -70,7 +70,9 @@ pub(super) fn one(transfer: &Root<Transfer>) -> Output {
 }
 
 pub(super) async fn all(bank: &Bank) -> Result<Output, Failure> {
-    let (mut transfers, mut after) = (Vec::new(), Position::ZERO);
+    let mut transfers = Vec::new();
+    let mut after = Position::ZERO;
+
     loop {
         let page = bank.transfers.ids::<Transfer>(after, PAGE).await?;
         for id in &page.ids {

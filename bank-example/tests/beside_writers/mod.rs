@@ -95,7 +95,9 @@ fn hold_appends(
     mut random: fastrand::Rng,
     stop: &Arc<AtomicU64>,
 ) -> std::thread::JoinHandle<u64> {
-    let (mut holder, stop) = (Holder::start(place), Arc::clone(stop));
+    let mut holder = Holder::start(place);
+    let stop = Arc::clone(stop);
+
     std::thread::spawn(move || {
         let mut held = 0;
         while stop.load(Ordering::SeqCst) == 0 {
@@ -170,9 +172,14 @@ async fn shows(bank: &Bank, follower: &str, account: Id<Account>, receipt: &Rece
 
 /// Of so many calls, how many ended though the follower did not show it.
 async fn early_of(bank: &Arc<Bank>, calls: u64) -> u64 {
-    let (left, early) = (Arc::new(AtomicU64::new(calls)), Arc::new(AtomicU64::new(0)));
+    let left = Arc::new(AtomicU64::new(calls));
+    let early = Arc::new(AtomicU64::new(0));
+
     let callers = (0..(calls / 5).clamp(1, CALLERS_MAX)).map(|caller| {
-        let (bank, left, early) = (Arc::clone(bank), Arc::clone(&left), Arc::clone(&early));
+        let bank = Arc::clone(bank);
+        let left = Arc::clone(&left);
+        let early = Arc::clone(&early);
+
         tokio::spawn(async move {
             let account = bank
                 .accounts

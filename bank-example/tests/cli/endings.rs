@@ -35,7 +35,9 @@ struct Commands {
 impl Commands {
     fn new() -> Self {
         let bank = Bank::new();
-        let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+        let alice = bank.open("Alice");
+        let bob = bank.open("Bob");
+
         bank.text(&["credit", &alice, "1000"]);
         let lock = bank.path().join("events.lock.json");
         std::fs::copy(

@@ -43,7 +43,9 @@ fn is_answered_alike(
 fn a_repeated_key_gets_the_first_answer() {
     for bank in Bank::all() {
         let (_, alice, _) = is_answered_alike(&bank, &["open", "Alice", "--key", "open 1"], || {});
-        let (alice, bob) = (alice.trim().to_owned(), bank.open("Bob"));
+        let alice = alice.trim().to_owned();
+        let bob = bank.open("Bob");
+
         let moves = || drop(bank.text(&["credit", &alice, "3"]));
         let credit =
             is_answered_alike(&bank, &["credit", &alice, "20", "--key", "credit 1"], moves);
@@ -88,7 +90,9 @@ fn a_repeated_key_gets_the_first_answer() {
 #[test]
 fn a_refusal_is_the_first_answer_too() {
     for bank in Bank::all() {
-        let (alice, nobody) = (bank.open("Alice"), "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f");
+        let alice = bank.open("Alice");
+        let nobody = "0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f";
+
         let rich = || drop(bank.text(&["credit", &alice, "50"]));
         for (command, part) in [
             (
@@ -116,7 +120,9 @@ fn a_refusal_is_the_first_answer_too() {
 #[test]
 fn a_key_is_for_one_command_and_the_same_over_http() {
     for bank in Bank::all() {
-        let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+        let alice = bank.open("Alice");
+        let bob = bank.open("Bob");
+
         bank.text(&["credit", &alice, "20", "--key", "pay-1"]);
         for other in [
             &["credit", &alice, "21", "--key", "pay-1"][..],

@@ -75,7 +75,9 @@ fn assert_goes_on(serving: &Server) {
 #[test]
 fn followers_go_on_in_a_log_that_was_restored_without_them() {
     for bank in Bank::all() {
-        let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+        let alice = bank.open("Alice");
+        let bob = bank.open("Bob");
+
         bank.text(&["credit", &alice, "20"]);
         let kept = bank
             .json(&["log"])

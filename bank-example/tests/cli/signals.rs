@@ -211,7 +211,9 @@ fn what_is_recorded_is_said_to_be_done() {
         place: Some(Place::postgres()),
         ..Bank::new()
     };
-    let (alice, bob) = (bank.open("Alice"), bank.open("Bob"));
+    let alice = bank.open("Alice");
+    let bob = bank.open("Bob");
+
     bank.text(&["credit", &alice, "100"]);
     let mut held = hold_back_the_log(&bank.url());
     let (code, said) = ends(&bank, &["credit", &alice, "20"], "TERM");

@@ -109,14 +109,15 @@ async fn people_see_what_is_stored_whatever_codec_wrote_it() {
         bank.accounts.credit(account, money("12.34")).await.unwrap();
         bank.stop().await.unwrap();
     }
-    let (text, json) = (
-        run(place.url(), &["log"]),
-        run(place.url(), &["--json", "log"]),
-    );
+    let text = run(place.url(), &["log"]);
+    let json = run(place.url(), &["--json", "log"]);
+
     let server = Server::start(place.url());
     let mut client = server.client();
     let mut get = |path: &str| client.get(path).unwrap().text;
-    let (page, api) = (get("/log"), get("/api/log?limit=100"));
+    let page = get("/log");
+    let api = get("/api/log?limit=100");
+
     for encoding in 0..4 {
         let owner = format!("Owner {encoding} Alice");
         assert!(

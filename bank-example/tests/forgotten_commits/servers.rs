@@ -127,14 +127,13 @@ async fn storm(accident: Accident) {
     let _turn = ONE_AT_A_TIME.lock().await;
     let mut random = Seed::from_env().rng(accident as u64);
     let mut servers = Servers::start(accident);
-    let (url, durability) = (
-        servers.url(),
-        if accident == Accident::CrashUnflushed {
-            "normal"
-        } else {
-            "full"
-        },
-    );
+    let url = servers.url();
+    let durability = if accident == Accident::CrashUnflushed {
+        "normal"
+    } else {
+        "full"
+    };
+
     let accounts = accounts_opened(&url).await;
     let mut processes: Vec<_> = (0..PROCESSES)
         .map(|_| Process::start(&url, durability, &accounts))

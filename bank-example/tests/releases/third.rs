@@ -79,7 +79,9 @@ struct Corrected {
 }
 
 fn corrected(old: Corrected) -> Result<[AccountEvent; 2], String> {
-    let (cents, channel) = (cents(old.credited)?, "correction".into());
+    let cents = cents(old.credited)?;
+    let channel = "correction".into();
+
     Ok([
         AccountEvent::Credited { cents, channel },
         AccountEvent::Withdrawn {
@@ -152,7 +154,9 @@ impl Policy<Account> for Ledgers {
         let Some(amount) = Account::change(&event.payload) else {
             return Ok(());
         };
-        let (account, why) = (event.aggregate_id, event.name().to_owned());
+        let account = event.aggregate_id;
+        let why = event.name().to_owned();
+
         let ledger = work
             .load_or_create(Id::<Ledger>::named("General"), || LedgerEvent::Opened)
             .await?;

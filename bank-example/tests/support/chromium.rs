@@ -196,10 +196,9 @@ pub async fn submit(client: &Client, form: &str, fields: &[(&str, &str)]) {
 /// Presses a button that leads to another page, and waits until the page is another one: what is asked for next is not to be
 /// found on this one.
 pub async fn press(client: &Client, css: &str) {
-    let (begin, page) = (
-        Instant::now(),
-        client.find(Locator::Css("html")).await.expect("a page"),
-    );
+    let begin = Instant::now();
+    let page = client.find(Locator::Css("html")).await.expect("a page");
+
     let is_late = || begin.elapsed() > TIMEOUT;
     // The button may be replaced at this very moment.
     while !is_pressed(client, css).await {

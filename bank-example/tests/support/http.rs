@@ -50,7 +50,9 @@ pub async fn send(
         .oneshot(request)
         .await
         .expect("a router answers");
-    let (status, headers) = (response.status().as_u16(), response.headers().clone());
+    let status = response.status().as_u16();
+    let headers = response.headers().clone();
+
     let bytes = to_bytes(response.into_body(), usize::MAX)
         .await
         .expect("a body that ends");

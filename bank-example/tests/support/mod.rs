@@ -61,7 +61,9 @@ impl Place {
     /// A database of its own on the server that the tests of this program share.
     pub fn postgres() -> Self {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let (server, number) = (server::shared_url(), NUMBER.fetch_add(1, Ordering::Relaxed));
+        let server = server::shared_url();
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+
         let database = format!("bank_{}_{number}", std::process::id());
         let create = format!("CREATE DATABASE {database}");
         let created = server::program("psql")
@@ -189,7 +191,9 @@ pub async fn assert_consistent(bank: &RunningSystem<EventSourcedBank>) -> (Money
 
 /// Requires that every transfer in steps has ended, and returns how many were completed and how many were compensated.
 pub async fn assert_transfers_ended(bank: &RunningSystem<EventSourcedBank>) -> (usize, usize) {
-    let (mut completed, mut compensated) = (0, 0);
+    let mut completed = 0;
+    let mut compensated = 0;
+
     for id in bank
         .transfers
         .ids::<Transfer>(Position::ZERO, 10_000)
@@ -256,10 +260,9 @@ async fn record(
 pub async fn an_answer_before_its_transfer(
     bank: &RunningSystem<EventSourcedBank>,
 ) -> (Id<Transfer>, Order) {
-    let (transfer, poor) = (
-        Id::new(),
-        bank.accounts.open("Poor").await.expect("an account"),
-    );
+    let transfer = Id::new();
+    let poor = bank.accounts.open("Poor").await.expect("an account");
+
     let answer = Leg::answer(transfer, Side::Credit, None);
     let mut leg = Root::with_id(Leg::id(transfer, Side::Credit), answer);
     bank.accounts.save(&mut leg).await.expect("it is written");
@@ -316,8 +319,14 @@ fn summaries_of(log: &[RecordedEvent<Account>]) -> Vec<AccountSummary> {
     for event in log {
         let account = event.aggregate_id;
         if let AccountEvent::Opened { owner } = &event.payload {
-            let (owner, version, opened) = (owner.clone(), event.version, event.position);
-            let (balance, movements, last_movement) = (ZERO, 0, None);
+            let owner = owner.clone();
+            let version = event.version;
+            let opened = event.position;
+
+            let balance = ZERO;
+            let movements = 0;
+            let last_movement = None;
+
             summaries.push(AccountSummary {
                 account,
                 owner,
@@ -347,7 +356,9 @@ fn summaries_of(log: &[RecordedEvent<Account>]) -> Vec<AccountSummary> {
 
 /// Schedules a timer of the transfers that is due, as another release may have done: its payload is not the id of a transfer.
 pub async fn schedule_what_no_transfer_reads(store: &dyn EventStore, key: &str) {
-    let (follower, log) = (Name::from_static("transfers"), store.log_id());
+    let follower = Name::from_static("transfers");
+    let log = store.log_id();
+
     let book = store
         .notes(NotesQuery::new(follower.clone(), log, "timers"))
         .await

@@ -184,7 +184,9 @@ fn read(stream: &mut BufReader<TcpStream>) -> io::Result<Answer> {
         .nth(1)
         .and_then(|status| status.parse().ok())
         .ok_or(io::ErrorKind::InvalidData)?;
-    let (mut headers, mut bytes) = (axum::http::HeaderMap::new(), 0);
+    let mut headers = axum::http::HeaderMap::new();
+    let mut bytes = 0;
+
     loop {
         line.clear();
         stream.read_line(&mut line)?;

@@ -127,12 +127,16 @@ async fn commands(
     choice: Choice,
     seconds: f64,
 ) -> Outcome<Measured> {
-    let (start, done) = (Instant::now(), Arc::new(AtomicU64::new(0)));
+    let start = Instant::now();
+    let done = Arc::new(AtomicU64::new(0));
+
     let end = start + Duration::from_secs_f64(seconds);
     let mut running = JoinSet::new();
     for task in 0..tasks {
-        let (contestant, choice, done) =
-            (Arc::clone(&contestant), choice.clone(), Arc::clone(&done));
+        let contestant = Arc::clone(&contestant);
+        let choice = choice.clone();
+        let done = Arc::clone(&done);
+
         running.spawn(async move {
             let mut numbers = choice.numbers(task, tasks);
             while Instant::now() < end {
@@ -154,7 +158,9 @@ async fn commands(
 impl Choice {
     /// The numbers of the accounts that `task` asks for, one after the other.
     fn numbers(&self, task: u64, tasks: u64) -> impl FnMut() -> u64 + Send + use<> {
-        let (accounts, zipf) = (self.accounts, self.zipf);
+        let accounts = self.accounts;
+        let zipf = self.zipf;
+
         let skewed = Zipf::new(accounts as f64, 1.0).expect("there are accounts");
         let mut random = SmallRng::seed_from_u64(task);
         let mut next = task;
@@ -175,7 +181,9 @@ async fn appends(
     group: &str,
     seconds: f64,
 ) -> Outcome<Measured> {
-    let (start, mut appended) = (Instant::now(), 0);
+    let start = Instant::now();
+    let mut appended = 0;
+
     while start.elapsed().as_secs_f64() < seconds {
         contestant.append(account(group, appended), events).await?;
         appended += 1;
@@ -191,7 +199,9 @@ async fn rebuild(contestant: &dyn Contestant, events: u64, seconds: f64) -> Outc
         contestant.flush().await?;
     }
     let expected: u64 = (1..events).map(amount).sum();
-    let (start, mut rebuilt) = (Instant::now(), 0);
+    let start = Instant::now();
+    let mut rebuilt = 0;
+
     while start.elapsed().as_secs_f64() < seconds {
         let balance = contestant.rebuild(long).await?;
         if balance != expected {

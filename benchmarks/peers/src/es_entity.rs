@@ -58,7 +58,9 @@ impl Account {
 
 impl TryFromEvents<AccountEvent> for Account {
     fn try_from_events(events: EntityEvents<AccountEvent>) -> Result<Self, EntityHydrationError> {
-        let (mut hydrator, mut balance) = (Self::hydrator(), 0);
+        let mut hydrator = Self::hydrator();
+        let mut balance = 0;
+
         for event in events.iter_all() {
             match event {
                 AccountEvent::Opened { id, amount, .. } => {

@@ -143,7 +143,9 @@ pub(crate) struct Bank {
 impl Bank {
     pub(crate) async fn open(place: &str) -> Outcome<Self> {
         let tables = TableConfig::new("events", "snapshots");
-        let (connection, settings) = (pool::connection(place)?, pool::settings());
+        let connection = pool::connection(place)?;
+        let settings = pool::settings();
+
         let accounts =
             PostgresRepository::new(connection, settings, tables, Nowhere, NoEncryption).await?;
         accounts.run_migrations().await?;

@@ -42,7 +42,9 @@ pub async fn enter(peer: String, place: String) -> Outcome<Arc<dyn Contestant>> 
         "eventually" => Arc::new(eventually::Bank::open(&place).await?),
         "mire" => Arc::new(mire::Bank::open(&place).await?),
         _ => {
-            return Err(format!("there is no peer {peer}; name one of {}", PEERS.join(", ")).into());
+            return Err(
+                format!("there is no peer {peer}; name one of {}", PEERS.join(", ")).into(),
+            );
         }
     })
 }

@@ -71,7 +71,9 @@ impl Command for Credit {
     type Events = [AccountEvent; 1];
 
     fn handle(self, account: &Account) -> Result<[AccountEvent; 1], Infallible> {
-        let (amount, reference) = (self.amount, REFERENCE.into());
+        let amount = self.amount;
+        let reference = REFERENCE.into();
+
         Ok([if account.open {
             AccountEvent::Credited { amount, reference }
         } else {
@@ -142,7 +144,9 @@ impl Contestant for Bank {
     }
 
     async fn read_log(&self) -> Outcome<Option<u64>> {
-        let (mut read, mut after) = (0, (0, 0));
+        let mut read = 0;
+        let mut after = (0, 0);
+
         loop {
             let account = Account::stream_category();
             let page = self.store.read_category_after_bounded(

@@ -23,7 +23,9 @@ async fn enter(peer: &str, server: &Server) -> Arc<dyn Contestant> {
 async fn keeps_a_bank(peer: &str, has_log: bool) {
     let server = Server::start(DURABLE);
     let bank = enter(peer, &server).await;
-    let (shared, long) = (account("shared", 0), account("long", 0));
+    let shared = account("shared", 0);
+    let long = account("long", 0);
+
     assert!(
         bank.rebuild(shared).await.is_err(),
         "{peer} knows an account that nobody opened"

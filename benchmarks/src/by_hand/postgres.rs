@@ -62,10 +62,9 @@ impl Postgres {
         for _ in 0..CONNECTIONS {
             sessions.push(Arc::new(Session::connect(url).await?));
         }
-        let (sent, room) = (
-            Mutex::default(),
-            Arc::new(Semaphore::new(PIPELINED_INSERTS)),
-        );
+        let sent = Mutex::default();
+        let room = Arc::new(Semaphore::new(PIPELINED_INSERTS));
+
         Ok(Self {
             sessions,
             next: AtomicUsize::new(0),
@@ -81,10 +80,9 @@ impl Postgres {
 
     /// Sends an insert on the first connection, behind those on their way.
     async fn send(&self, account: Uuid, rows: Vec<Row>) -> Outcome<()> {
-        let (session, room) = (
-            Arc::clone(&self.sessions[0]),
-            Arc::clone(&self.room).acquire_owned().await?,
-        );
+        let session = Arc::clone(&self.sessions[0]);
+        let room = Arc::clone(&self.room).acquire_owned().await?;
+
         let mut sent = self.sent.lock().await;
         while let Some(ended) = sent.try_join_next() {
             ended??;
@@ -160,11 +158,10 @@ impl Session {
                 "SELECT pg_advisory_lock(1); {TABLE}; SELECT pg_advisory_unlock(1)"
             ))
             .await?;
-        let (insert, stream, log) = (
-            client.prepare(INSERT).await?,
-            client.prepare(STREAM).await?,
-            client.prepare(LOG).await?,
-        );
+        let insert = client.prepare(INSERT).await?;
+        let stream = client.prepare(STREAM).await?;
+        let log = client.prepare(LOG).await?;
+
         Ok(Self {
             client,
             insert,
@@ -175,7 +172,9 @@ impl Session {
 
     /// The version and the balance of an account; 0 if it is not there.
     async fn load(&self, account: Uuid) -> Outcome<(i64, u64)> {
-        let (mut version, mut balance) = (0, 0);
+        let mut version = 0;
+        let mut balance = 0;
+
         for row in self.client.query(&self.stream, &[&account]).await? {
             version = row.try_get(0)?;
             balance += decode(row.try_get(1)?, row.try_get(2)?)?;
@@ -197,14 +196,20 @@ impl Session {
     }
 
     async fn read_log(&self, effort: Effort) -> Outcome<u64> {
-        let (mut after, mut events) = (0_i64, 0);
+        let mut after = 0_i64;
+        let mut events = 0;
+
         loop {
             let rows = self.client.query_raw(&self.log, [after]).await?;
-            let (mut rows, before) = (pin!(rows), events);
+            let mut rows = pin!(rows);
+            let before = events;
+
             while let Some(row) = rows.try_next().await? {
                 after = row.try_get(0)?;
                 events += 1;
-                let (name, payload): (&str, &[u8]) = (row.try_get(1)?, row.try_get(2)?);
+                let name: &str = row.try_get(1)?;
+                let payload: &[u8] = row.try_get(2)?;
+
                 if effort == Effort::Raw {
                     decode(name, payload)?;
                 }

@@ -121,7 +121,9 @@ impl Contestant for Sqlite {
 fn load(connection: &Connection, account: Uuid) -> Outcome<(i64, u64)> {
     let mut statement = connection.prepare_cached(STREAM)?;
     let mut rows = statement.query([account])?;
-    let (mut version, mut balance) = (0, 0);
+    let mut version = 0;
+    let mut balance = 0;
+
     while let Some(row) = rows.next()? {
         version = row.get(0)?;
         balance += decode(row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_blob()?)?;
@@ -148,14 +150,20 @@ fn insert_all(transaction: &Transaction<'_>, account: Uuid, events: u64) -> Outc
 }
 
 fn read_log(connection: &Connection, effort: Effort) -> Outcome<u64> {
-    let (mut after, mut events) = (0_i64, 0);
+    let mut after = 0_i64;
+    let mut events = 0;
+
     let mut statement = connection.prepare_cached(LOG)?;
     loop {
-        let (mut rows, before) = (statement.query([after])?, events);
+        let mut rows = statement.query([after])?;
+        let before = events;
+
         while let Some(row) = rows.next()? {
             after = row.get(0)?;
             events += 1;
-            let (name, payload) = (row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_blob()?);
+            let name = row.get_ref(1)?.as_str()?;
+            let payload = row.get_ref(2)?.as_blob()?;
+
             if effort == Effort::Raw {
                 decode(name, payload)?;
             }

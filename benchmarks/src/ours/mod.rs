@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use contest::{Contestant, Measured, Outcome, account, amount};
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
-use eventsourcing_core::{ApplicationError, Application, Id, RecordedEvent, CommandError, Root};
+use eventsourcing_core::{Application, ApplicationError, CommandError, Id, RecordedEvent, Root};
 use eventsourcing_postgres::PostgresStore;
 use eventsourcing_sqlite::SqliteStore;
 use tokio::sync::mpsc;
@@ -149,7 +149,9 @@ impl Contestant for Ours {
         running.wait_until_caught_up().await?;
 
         let mut ticks = tokio::time::interval(Duration::from_secs(1) / per_second);
-        let (start, mut returns) = (Instant::now(), Vec::new());
+        let start = Instant::now();
+        let mut returns = Vec::new();
+
         while start.elapsed() < time {
             ticks.tick().await;
             running

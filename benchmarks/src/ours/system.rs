@@ -3,7 +3,9 @@
 use std::convert::Infallible;
 use std::time::Instant;
 
-use eventsourcing_core::{ApplicationError, Application, Id, Policy, Projection, RecordedEvent, System, UnitOfWork};
+use eventsourcing_core::{
+    Application, ApplicationError, Id, Policy, Projection, RecordedEvent, System, UnitOfWork,
+};
 use tokio::sync::mpsc;
 
 use super::domain::{Account, AccountEvent, Ledger, LedgerEvent};
@@ -48,7 +50,11 @@ impl From<Application> for Books {
 impl Policy<Account> for Books {
     type Error = ApplicationError;
 
-    async fn react(&self, event: &RecordedEvent<Account>, work: &mut UnitOfWork) -> Result<(), ApplicationError> {
+    async fn react(
+        &self,
+        event: &RecordedEvent<Account>,
+        work: &mut UnitOfWork,
+    ) -> Result<(), ApplicationError> {
         let AccountEvent::Credited { amount, .. } = event.payload else {
             return Ok(());
         };

@@ -33,7 +33,9 @@ pub(super) struct Cut {
 }
 
 pub(super) async fn cut<S: System>(store: &dyn EventStore) -> Result<Cut, ArchiveError> {
-    let (since, mut followers) = (Instant::now(), followers::<S>(store).await?);
+    let since = Instant::now();
+    let mut followers = followers::<S>(store).await?;
+
     let mut busy = Name::from_static("a writer");
     while since.elapsed() < TIMEOUT {
         let before = places(store, &followers).await?;

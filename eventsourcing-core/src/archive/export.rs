@@ -104,7 +104,10 @@ async fn write_events(
     out: &mut Hashed<'_>,
     mut progress: impl FnMut(u64) + Send,
 ) -> Result<u64, ArchiveError> {
-    let (mut after, mut events, mut commands) = (Position::ZERO, 0, Commands::default());
+    let mut after = Position::ZERO;
+    let mut events = 0;
+    let mut commands = Commands::default();
+
     while after < head {
         progress(events);
         let page = store
@@ -136,7 +139,9 @@ async fn write_answers(
     head: Position,
     out: &mut Hashed<'_>,
 ) -> Result<u64, ArchiveError> {
-    let (mut after, mut answers) = (None, 0);
+    let mut after = None;
+    let mut answers = 0;
+
     loop {
         let receipts = store.receipts(after, RECEIPTS_PER_PAGE).await?;
         let Some(last) = receipts.last() else {
@@ -235,15 +240,14 @@ impl Place {
     }
 
     fn pass(&mut self, event: &StoredEvent) {
-        let (
-            StoredEvent {
-                position,
-                stream,
-                version,
-                ..
-            },
-            follower,
-        ) = (event, &self.follower);
+        let StoredEvent {
+            position,
+            stream,
+            version,
+            ..
+        } = event;
+        let follower = &self.follower;
+
         if *position > follower.book.position {
             return;
         }
@@ -263,7 +267,9 @@ impl Place {
             partition,
             book,
         } = self.follower;
-        let (expected, noted) = (sum(self.expected), sum(accounted(&book)?));
+        let expected = sum(self.expected);
+        let noted = sum(accounted(&book)?);
+
         let difference = (
             noted.count.cast_signed() - expected.count.cast_signed(),
             noted.digest ^ expected.digest,

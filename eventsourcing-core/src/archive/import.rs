@@ -301,10 +301,9 @@ impl<'a> Import<'a> {
             {
                 Some(part) => part.events.push(new_event(event)),
                 None => {
-                    let (stream, before) = (
-                        event.stream.clone(),
-                        event.version.as_u64().saturating_sub(1),
-                    );
+                    let stream = event.stream.clone();
+                    let before = event.version.as_u64().saturating_sub(1);
+
                     let expected = Expected::Exact(Version::new(before));
                     append.streams.push(StreamAppend {
                         stream,
@@ -366,7 +365,9 @@ async fn compare(
     carry: &mut Carry<'_>,
     progress: &mut (impl FnMut(Progress) + Send),
 ) -> Result<(), ArchiveError> {
-    let (mut contents, mut after) = (Contents::default(), Position::ZERO);
+    let mut contents = Contents::default();
+    let mut after = Position::ZERO;
+
     loop {
         let page = store
             .read_log(LogQuery::after(after).limit(EVENTS_PER_PAGE))
@@ -385,7 +386,9 @@ async fn compare(
             of: survey.events,
         });
     }
-    let (found, expected) = (contents.digest(), survey.contents.clone().digest());
+    let found = contents.digest();
+    let expected = survey.contents.clone().digest();
+
     let reason = match found == expected {
         true => return Ok(()),
         false if found.0 != expected.0 => format!("{} events came of {}", found.0, expected.0),

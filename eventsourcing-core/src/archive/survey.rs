@@ -31,7 +31,9 @@ pub(super) fn survey<R: BufRead + Seek>(
 ) -> Result<Survey, ArchiveError> {
     let mut lines = Lines::new(&mut *file);
     let (header, text) = lines.parsed(|text| Ok((Header::parse(text)?, format!("{text}\n"))))?;
-    let (mut surveyor, mut hash) = (Surveyor::default(), Sha256::new_with_prefix(text));
+    let mut surveyor = Surveyor::default();
+    let mut hash = Sha256::new_with_prefix(text);
+
     let end = loop {
         let (line, text) = lines.parsed(|text| Ok((Line::parse(text)?, format!("{text}\n"))))?;
         if let Line::End(end) = line {
@@ -50,7 +52,9 @@ pub(super) fn survey<R: BufRead + Seek>(
             });
         }
     };
-    let (number, sha256) = (lines.number, hex(hash));
+    let number = lines.number;
+    let sha256 = hex(hash);
+
     if let Some(reason) = surveyor.fault(&header, &end, &sha256) {
         return Err(ArchiveError::line(number, reason));
     }

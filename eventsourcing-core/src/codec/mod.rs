@@ -385,7 +385,9 @@ mod tests {
     /// In whatever combination of features this is built.
     #[test]
     fn codecs_that_a_program_was_built_without_are_refused_with_the_feature() {
-        let (packs, compresses) = (cfg!(feature = "message-pack"), cfg!(feature = "zstd"));
+        let packs = cfg!(feature = "message-pack");
+        let compresses = cfg!(feature = "zstd");
+
         for (number, missing) in [
             (1, None),
             (2, (!packs).then_some("message-pack")),

@@ -115,7 +115,9 @@ impl<E> LegacyEvent<E> {
 
 impl<E> fmt::Debug for LegacyEvent<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (index, version_max) = (self.index(), self.version_max());
+        let index = self.index();
+        let version_max = self.version_max();
+
         f.debug_struct("LegacyEvent")
             .field("name", &self.name)
             .field("index", &index)
@@ -229,7 +231,9 @@ pub(crate) fn decode<E: Event>(stored: EncodedEvent<'_>) -> Result<DecodedEvents
 }
 
 fn decode_former<E: Event>(stored: EncodedEvent<'_>) -> Result<DecodedEvents<E>, CodecError> {
-    let (name, version) = (stored.name.as_str(), stored.schema_version);
+    let name = stored.name.as_str();
+    let version = stored.schema_version;
+
     let former = E::FORMER.iter().find(|former| former.reads(name, version));
     match former.ok_or_else(|| unknown::<E>(name, version))?.reading {
         Reading::As { index, upcasters } => {
@@ -258,7 +262,9 @@ fn bring_up_to_date<E: Event>(
     index: usize,
     upcasters: &[Upcaster],
 ) -> Result<E, CodecError> {
-    let (mut codec, mut bytes) = (stored.codec, stored.payload);
+    let mut codec = stored.codec;
+    let mut bytes = stored.payload;
+
     let mut upcast;
     for (upcaster, from) in upcasters.iter().zip(stored.schema_version..) {
         let failed = |source| CodecError::Upcast {
@@ -271,7 +277,9 @@ fn bring_up_to_date<E: Event>(
         (codec, bytes) = (Codec::Json.id(), &upcast);
     }
     let what = || {
-        let (found, known) = (stored.schema_version, E::TYPES[index].version);
+        let found = stored.schema_version;
+        let known = E::TYPES[index].version;
+
         format!(
             "event {}, brought from version {found} to {known}",
             stored.name

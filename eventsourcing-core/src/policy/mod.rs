@@ -120,10 +120,9 @@ impl UnitOfWork {
             id: namespace,
             version,
         } = &event;
-        let (namespace, name) = (
-            *namespace,
-            format!("{}/{category}/{version}", self.app.name()),
-        );
+        let namespace = *namespace;
+        let name = format!("{}/{category}/{version}", self.app.name());
+
         let metadata = Arc::new(Metadata::caused_by(event, metadata));
         self.cause = Some(Cause {
             metadata,
@@ -136,10 +135,9 @@ impl UnitOfWork {
 
     /// What is recorded from now on is because of `timer`, which ends with this work.
     pub(crate) fn begin_due(&mut self, timer: &Timer) {
-        let (metadata, name) = (
-            Arc::new(timer.metadata.clone()),
-            self.app.name().to_string(),
-        );
+        let metadata = Arc::new(timer.metadata.clone());
+        let name = self.app.name().to_string();
+
         self.cause = Some(Cause {
             metadata,
             namespace: timer.id,
@@ -267,10 +265,9 @@ impl UnitOfWork {
         key: impl fmt::Display,
         payload: &T,
     ) {
-        let (key, cause) = (
-            key.to_string(),
-            self.cause.as_mut().expect("work is because of something"),
-        );
+        let key = key.to_string();
+        let cause = self.cause.as_mut().expect("work is because of something");
+
         cause.timers += 1;
         let id = Uuid::new_v5(
             &cause.namespace,

@@ -229,7 +229,9 @@ impl Check<'_> {
 
     /// Each version follows on the one before.
     fn skipped(&self, index: usize) -> Option<Breakage> {
-        let (newest, now) = (self.newest(index), self.aggregate.types[index]);
+        let newest = self.newest(index);
+        let now = self.aggregate.types[index];
+
         if newest == 0 || now.version <= newest + 1 {
             return None;
         }

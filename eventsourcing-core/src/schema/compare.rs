@@ -95,7 +95,9 @@ impl Comparison<'_> {
             return;
         }
         self.within.push(pair);
-        let (locked, now) = (self.locked.alternatives(locked), self.now.alternatives(now));
+        let locked = self.locked.alternatives(locked);
+        let now = self.now.alternatives(now);
+
         let is_choice = locked.is_choice || now.is_choice;
         match (&*locked.schemas, &*now.schemas) {
             ([locked], [now])
@@ -198,7 +200,9 @@ impl Comparison<'_> {
         now: &Map<String, Value>,
         path: &Path,
     ) {
-        let (was, fields) = (fields(locked), fields(now));
+        let was = fields(locked);
+        let fields = fields(now);
+
         for (field, schema) in &was {
             match fields
                 .iter()
@@ -275,11 +279,12 @@ impl Comparison<'_> {
         now: &Map<String, Value>,
         path: &Path,
     ) {
-        let (was, first) = (list(locked, "prefixItems"), list(now, "prefixItems"));
-        let (fewest, most) = (
-            |schema: &Map<String, Value>| number(schema, "minItems").unwrap_or(0),
-            |schema: &Map<String, Value>| number(schema, "maxItems").unwrap_or(i128::MAX),
-        );
+        let was = list(locked, "prefixItems");
+        let first = list(now, "prefixItems");
+
+        let fewest = |schema: &Map<String, Value>| number(schema, "minItems").unwrap_or(0);
+        let most = |schema: &Map<String, Value>| number(schema, "maxItems").unwrap_or(i128::MAX);
+
         if was.len() != first.len() || fewest(now) > fewest(locked) || most(now) < most(locked) {
             return self.add(
                 path,
@@ -314,7 +319,9 @@ fn detail_fits(locked: &Map<String, Value>, now: &Map<String, Value>) -> bool {
     match has_type(locked) {
         Some("integer") => {
             compared.extend(["format", "minimum", "maximum"]);
-            let ((least, most), (least_now, most_now)) = (range(locked), range(now));
+            let (least, most) = range(locked);
+            let (least_now, most_now) = range(now);
+
             if least_now > least || most_now < most {
                 return false;
             }

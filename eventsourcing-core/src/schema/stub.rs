@@ -83,7 +83,9 @@ fn typed(
     changed: &Changed<'_>,
 ) -> String {
     let to = u32::from(from) + 1;
-    let (was, now) = (format!("{event}{from}"), format!("{event}{to}"));
+    let was = format!("{event}{from}");
+    let now = format!("{event}{to}");
+
     let values: String = new
         .iter()
         .map(|field| {

@@ -315,13 +315,17 @@ impl SystemSchema {
         index: usize,
         events: &mut Vec<LockedEvent>,
     ) -> Result<(), LockError> {
-        let (known, payload) = (aggregate.types[index], aggregate.shape(index));
+        let known = aggregate.types[index];
+        let payload = aggregate.shape(index);
+
         let place = |event: &LockedEvent| {
             (&*event.aggregate, &*event.event, event.version)
                 == (aggregate.name, known.name, known.version)
         };
         let place = events.iter().position(place).unwrap_or_else(|| {
-            let (aggregate, event) = (aggregate.name.into(), known.name.into());
+            let aggregate = aggregate.name.into();
+            let event = known.name.into();
+
             events.push(LockedEvent {
                 aggregate,
                 event,

@@ -141,7 +141,9 @@ impl<S: Send + Sync + 'static> Builder<S> {
     async fn watch_over(&self, sender: &watch::Sender<BuildProgress>) -> BuildState {
         let name = self.generations.name();
         info!(follower = %name, generation = self.building.number, "a generation of the read model is being built");
-        let (began, mut start) = (Instant::now(), None);
+        let began = Instant::now();
+        let mut start = None;
+
         loop {
             match self.look(sender, began, &mut start).await {
                 Ok(None) => tokio::time::sleep(LOOK_INTERVAL).await,
@@ -227,7 +229,9 @@ impl<S: Send + Sync + 'static> Builder<S> {
         began: Instant,
         start: &mut Option<u64>,
     ) -> Result<(), StoreError> {
-        let (mut position, mut head) = (0, 0);
+        let mut position = 0;
+        let mut head = 0;
+
         for feed in &self.feeds {
             let end = feed.upstream.head().await?;
             position += feed.status().borrow().reached.min(end).as_u64();

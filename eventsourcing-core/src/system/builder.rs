@@ -226,7 +226,9 @@ impl<S: System> SystemBuilder<S> {
         let known_followers = self.known_followers(&definition, &followers, &applications);
         let declarations = known_followers.agree().await?;
         let system = Arc::new(S::assemble(&applications));
-        let (stores, clock) = (&self.stores, &self.clock);
+        let stores = &self.stores;
+        let clock = &self.clock;
+
         let known_aggregates = definition.aggregates();
         let mut wiring = Wiring {
             applications: &applications,

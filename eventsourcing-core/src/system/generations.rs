@@ -207,7 +207,9 @@ impl Generations {
         if page.register.building.as_ref() != Some(built) {
             return Ok(None);
         }
-        let (mut last_steps, mut places) = (Vec::new(), Vec::new());
+        let mut last_steps = Vec::new();
+        let mut places = Vec::new();
+
         if let Some(shown) = &page.register.shown {
             for (step, place) in self.spots(shown).await? {
                 last_steps.push(Tracking {
@@ -303,7 +305,9 @@ impl Generations {
         checking: &Generation,
         holder: HolderId,
     ) -> Result<Option<LeaseToken>, StoreError> {
-        let (follower, upstream) = (self.follower(checking.number), self.home.log_id());
+        let follower = self.follower(checking.number);
+        let upstream = self.home.log_id();
+
         let lease = self
             .home
             .lease(LeaseRequest {

@@ -41,7 +41,10 @@ impl ParkedTimer {
             ..
         } = timer;
         let why = parked?;
-        let (cause, since, attempts) = (why.cause, why.since, why.attempts);
+        let cause = why.cause;
+        let since = why.since;
+        let attempts = why.attempts;
+
         Some(Self {
             key,
             due,

@@ -76,7 +76,10 @@ impl<S: System> RunningSystem<S> {
             .map(|application| application.store().log_id())
             .collect();
         let stores = applications.stores();
-        let (inline, tasks, builds) = (None, Vec::new(), Mutex::default());
+        let inline = None;
+        let tasks = Vec::new();
+        let builds = Mutex::default();
+
         let mut running = Self {
             engine,
             inline,
@@ -111,15 +114,11 @@ impl<S: System> RunningSystem<S> {
     /// Builds what this version needs, or has begun to build.
     async fn go_on_building(&self) -> Result<(), SystemError> {
         for read_model in &self.read_models {
-            let (
-                Register {
-                    shown, building, ..
-                },
-                own,
-            ) = (
-                read_model.generations.read().await?,
-                read_model.generations.version(),
-            );
+            let Register {
+                shown, building, ..
+            } = read_model.generations.read().await?;
+            let own = read_model.generations.version();
+
             let is_newer = shown.is_some_and(|shown| shown.version < own);
             if is_newer || building.is_some_and(|building| building.version == own) {
                 self.begin_build(read_model).await?;
@@ -179,7 +178,9 @@ impl<S: System> RunningSystem<S> {
     /// release. [`SystemError::Store`]: a store does not answer.
     pub async fn wait_until_caught_up(&self) -> Result<(), SystemError> {
         // In each round one follower may record something for the next one.
-        let (rounds, mut since) = (self.engine.feeds.len() + 1, 0);
+        let rounds = self.engine.feeds.len() + 1;
+        let mut since = 0;
+
         let mut before = Vec::new();
         'settling: while since < rounds {
             let heads = self.heads().await?;
@@ -376,7 +377,9 @@ impl<S: System> RunningSystem<S> {
         {
             return Ok(build.clone());
         }
-        let (system, generations) = (Arc::clone(&self.engine.system), Arc::clone(generations));
+        let system = Arc::clone(&self.engine.system);
+        let generations = Arc::clone(generations);
+
         let name = generations.name().clone();
         let builder = Builder {
             system,
@@ -429,10 +432,14 @@ impl<S: System> RunningSystem<S> {
             // What another process has decided may lie beyond the end of the log that this one sees.
             let head = feed.upstream.head().await?.max(reached);
             let behind = self.behind(feed, reached).await?;
-            let (lag, holder) = (feed.lag(reached, head).await?, feed.holder().await?);
+            let lag = feed.lag(reached, head).await?;
+            let holder = feed.holder().await?;
+
             let parked = feed.parked().await?.len() as u64;
             let parked_timers = feed.parked_timers().await?.len() as u64;
-            let (name, position) = (feed.name.clone(), reached);
+            let name = feed.name.clone();
+            let position = reached;
+
             let build = self.build(name.as_str()).map(|build| build.progress());
             let Pending { timers, next_due } = feed.pending().await?;
             followers.push(FollowerHealth {

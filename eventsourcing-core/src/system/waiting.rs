@@ -50,10 +50,9 @@ impl Waiting {
     ) -> Self {
         let of_follower = feeds.into_iter().filter(|feed| feed.name == follower);
         let logs = of_follower.map(|feed| {
-            let (upstream, holds) = (
-                Arc::clone(&feed.upstream),
-                Arc::clone(feed) as Arc<dyn Holds>,
-            );
+            let upstream = Arc::clone(&feed.upstream);
+            let holds = Arc::clone(feed) as Arc<dyn Holds>;
+
             FollowedLog {
                 upstream,
                 status: feed.status(),

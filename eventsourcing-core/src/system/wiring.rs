@@ -127,7 +127,9 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
                 check_cut(&**home, upstream.log_id(), &cut).await?;
             }
             for partition in Partition::split(settings.partitions) {
-                let (log, sink) = (Arc::clone(&upstream), sink(handlers.clone()));
+                let log = Arc::clone(&upstream);
+                let sink = sink(handlers.clone());
+
                 let feed = Feed::open(
                     name.clone(),
                     log,

@@ -268,9 +268,15 @@ impl<P: From<Application>> PolicyScenario<P> {
     /// A policy whose application has no events yet.
     pub fn new() -> Self {
         let app = Application::new("policy", MemoryStore::new());
-        let (policy, upstream) = (P::from(app.clone()), Position::ZERO);
-        let (timers, scheduled) = (BTreeMap::new(), BTreeMap::new());
-        let (told, recorded) = (HashMap::new(), Vec::new());
+        let policy = P::from(app.clone());
+        let upstream = Position::ZERO;
+
+        let timers = BTreeMap::new();
+        let scheduled = BTreeMap::new();
+
+        let told = HashMap::new();
+        let recorded = Vec::new();
+
         Self {
             policy,
             app,
@@ -533,7 +539,10 @@ fn decode<E: Event>(stream: &StreamId, event: NewEvent) -> DecodedEvents<E> {
         payload,
         metadata,
     } = event;
-    let (position, version, recorded_at) = (Position::ZERO, Version::ZERO, Timestamp::UNIX_EPOCH);
+    let position = Position::ZERO;
+    let version = Version::ZERO;
+    let recorded_at = Timestamp::UNIX_EPOCH;
+
     let stream = stream.clone();
     let stored = StoredEvent {
         position,

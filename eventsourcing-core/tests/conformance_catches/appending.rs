@@ -219,7 +219,9 @@ async fn check_expectations(store: &MemoryStore, append: &Append) -> Result<(), 
     for part in &append.streams {
         let actual = version_of(store, &part.stream).await;
         if !part.expected.allows(actual) {
-            let (stream, expected) = (part.stream.clone(), part.expected);
+            let stream = part.stream.clone();
+            let expected = part.expected;
+
             return Err(StoreError::Conflict {
                 stream,
                 expected,
@@ -274,7 +276,10 @@ impl Flaw for LosesReceipts {
 }
 
 fn nothing_of(store: &MemoryStore, command_id: Option<CommandId>) -> Receipt {
-    let (log, kind, position) = (store.log_id(), ReceiptKind::NothingRecorded, Position::ZERO);
+    let log = store.log_id();
+    let kind = ReceiptKind::NothingRecorded;
+    let position = Position::ZERO;
+
     Receipt {
         log,
         kind,

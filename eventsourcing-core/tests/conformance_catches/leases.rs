@@ -215,17 +215,13 @@ pub(crate) struct NamesWhoeverWasLast(Mutex<HashMap<(Name, LogId), LeaseHolder>>
 #[async_trait]
 impl Flaw for NamesWhoeverWasLast {
     async fn lease(&self, store: &MemoryStore, request: LeaseRequest) -> Result<Lease, StoreError> {
-        let (
-            LeaseRequest {
-                holder,
-                duration: expires_in,
-                ..
-            },
-            key,
-        ) = (
-            request.clone(),
-            (request.follower.clone(), request.upstream),
-        );
+        let LeaseRequest {
+            holder,
+            duration: expires_in,
+            ..
+        } = request.clone();
+        let key = (request.follower.clone(), request.upstream);
+
         let lease = store.lease(request).await?;
         if let Lease::Held { token, .. } = lease {
             self.0.lock().expect("no panic meanwhile").insert(

@@ -106,7 +106,9 @@ mod everything {
     #[event]
     impl Everything {
         fn begun(words: HashSet<String>, counts: HashMap<String, u32>) -> Self {
-            let (shapes, details) = (Vec::new(), BTreeMap::new());
+            let shapes = Vec::new();
+            let details = BTreeMap::new();
+
             Self {
                 shapes,
                 words,

@@ -59,7 +59,9 @@ impl Way {
                 Ok(app.save(&mut root).await?)
             }
             Self::SaveSeveral => {
-                let (mut root, mut other) = (app.load(one).await?, app.load(two).await?);
+                let mut root = app.load(one).await?;
+                let mut other = app.load(two).await?;
+
                 root.execute(|jar| fill_up(jar, beans))
                     .map_err(CommandError::Rejected)?;
                 let guard = other.guard();
@@ -83,12 +85,16 @@ async fn a_command_that_had_nothing_to_record_gets_its_first_receipt() {
     for way in Way::ALL {
         for is_cached in [false, true] {
             let store = Arc::new(FaultyStore::new(MemoryStore::new()));
-            let (ours, others) = (app(Arc::clone(&store)), app(Arc::clone(&store)));
+            let ours = app(Arc::clone(&store));
+            let others = app(Arc::clone(&store));
+
             let jars = [jar(&ours, 3).await, jar(&ours, 0).await];
             if is_cached {
                 add(&ours, jars[0], 0).await;
             }
-            let (command, newest) = (CommandId::new(), store.newest_position().await.unwrap());
+            let command = CommandId::new();
+            let newest = store.newest_position().await.unwrap();
+
             let before = [
                 store.calls(Operation::Append),
                 store.calls(Operation::Receipt),
@@ -324,7 +330,9 @@ async fn ids_of_new_aggregates_are_the_same_in_every_attempt() {
             if is_cached {
                 add(&app, jars[0], 1).await;
             }
-            let (command, drawn) = (CommandId::new(), Mutex::default());
+            let command = CommandId::new();
+            let drawn = Mutex::default();
+
             let handle = app.command(command);
             if !matches!(drawing, Drawing::Create) {
                 store.fail_next(Operation::Append, Fault::Conflict);
@@ -358,7 +366,9 @@ async fn a_repetition_after_a_lost_reply_draws_the_same_ids() {
         let store = Arc::new(FaultyStore::new(MemoryStore::new()));
         let app = app(Arc::clone(&store)).with_retry(RetryPolicy::once());
         let jars = [jar(&app, 3).await, jar(&app, 0).await];
-        let (handle, drawn) = (app.command(CommandId::new()), Mutex::default());
+        let handle = app.command(CommandId::new());
+        let drawn = Mutex::default();
+
         store.fail_next(Operation::Append, Fault::LostReply);
         let unknown = drawing.run(&handle, jars, &drawn).await.unwrap_err();
         assert!(unknown.is_unavailable(), "{drawing:?}: {unknown}");
@@ -383,7 +393,9 @@ async fn a_dropped_attempt_gives_its_ids_back() {
     let app = app(Arc::clone(&store));
     let jars = [jar(&app, 3).await, jar(&app, 0).await];
     for drawing in Drawing::ALL {
-        let (handle, drawn) = (app.command(CommandId::new()), Mutex::default());
+        let handle = app.command(CommandId::new());
+        let drawn = Mutex::default();
+
         store.fail_next(Operation::Append, Fault::Delay(Duration::from_secs(9)));
         let hasty =
             tokio::time::timeout(Duration::from_secs(1), drawing.run(&handle, jars, &drawn));

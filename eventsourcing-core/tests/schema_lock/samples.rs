@@ -81,7 +81,9 @@ fn samples_of(event: &str) -> Vec<Value> {
 
 #[test]
 fn a_sample_has_every_field_and_each_variant_stands_in_one() {
-    let (full, without) = (json!("text"), json!({ "cents": 1, "channel": "Web" }));
+    let full = json!("text");
+    let without = json!({ "cents": 1, "channel": "Web" });
+
     let samples = samples_of("Credited");
     assert!(
         samples.contains(&json!({ "cents": 1, "note": full, "channel": "Web" })),

@@ -128,7 +128,9 @@ async fn a_receipt_of_nothing_stands_for_what_it_was_decided_on() {
 
 /// Jars in one log, the shelf in another.
 async fn with_two_logs(runner: Runner) -> (Shared, Shared, RunningSystem<Pantry>) {
-    let (jars, shelves) = (store(), store());
+    let jars = store();
+    let shelves = store();
+
     let stores = Stores::shared(Arc::clone(&jars)).with("shelves", Arc::clone(&shelves));
     (jars, shelves, Pantry::start(stores, runner).await.unwrap())
 }
@@ -146,7 +148,9 @@ async fn a_receipt_is_waited_for_in_its_own_log() {
             pantry.shelves.app.save(&mut shelf).await.unwrap()
         };
         jars.hold_back(jars.newest_position().await.unwrap());
-        let (of_jars, receipt) = (write(&pantry).await, of_shelves().await);
+        let of_jars = write(&pantry).await;
+        let receipt = of_shelves().await;
+
         assert_eq!(
             (of_jars.log, receipt.log),
             (jars.log_id(), shelves.log_id())
@@ -164,7 +168,9 @@ async fn a_receipt_is_waited_for_in_its_own_log() {
         pantry.wait_for(&of_jars, "seen", TIMEOUT).await.unwrap();
 
         shelves.hold_back(shelves.newest_position().await.unwrap());
-        let (of_jars, receipt) = (write(&pantry).await, of_shelves().await);
+        let of_jars = write(&pantry).await;
+        let receipt = of_shelves().await;
+
         pantry
             .wait_for(&of_jars, "seen", TIMEOUT)
             .await

@@ -9,7 +9,9 @@ use super::model::Aggregate;
 
 impl Aggregate {
     pub(super) fn expand(&self) -> TokenStream {
-        let (fold, state) = (self.fold(), self.state());
+        let fold = self.fold();
+        let state = self.state();
+
         let shape = &self.shape;
         let former = self.event();
         let fingerprint = quote!(#shape, #fold::FINGERPRINT, #former::FORMER_FINGERPRINT);
@@ -69,7 +71,9 @@ impl Aggregate {
         } = self;
         let ident = &input.ident;
         let (impl_generics, type_generics, _) = input.generics.split_for_impl();
-        let (other_names, snapshot_policy) = (self.other_names(), self.snapshot_policy());
+        let other_names = self.other_names();
+        let snapshot_policy = self.snapshot_policy();
+
         let [create, apply, serialize, deserialize] = bodies;
         quote! {
             #[automatically_derived]
@@ -105,7 +109,9 @@ impl Aggregate {
     }
 
     fn other_names(&self) -> TokenStream {
-        let (former, next) = (&self.former_names, &self.next_name);
+        let former = &self.former_names;
+        let next = &self.next_name;
+
         let first = former
             .first()
             .map(|first| quote!(const FIRST_NAME: &'static str = #first;));

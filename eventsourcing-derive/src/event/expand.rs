@@ -10,7 +10,9 @@ use super::model::{EventItem, EventType, Events};
 impl Events {
     pub(super) fn expand(&self) -> TokenStream {
         let item = &self.item;
-        let (implementation, description) = (self.implementation(), self.description());
+        let implementation = self.implementation();
+        let description = self.description();
+
         quote!(#item #implementation #description)
     }
 
@@ -22,7 +24,9 @@ impl Events {
     }
 
     pub(super) fn implementation(&self) -> TokenStream {
-        let (runtime, ident) = (&self.runtime, self.ident());
+        let runtime = &self.runtime;
+        let ident = self.ident();
+
         let types = self.types.iter().map(|event| event.expand(self));
         let variants = self
             .types
@@ -47,7 +51,9 @@ impl Events {
     }
 
     pub(super) fn stub_implementation(&self) -> TokenStream {
-        let (runtime, ident) = (&self.runtime, self.ident());
+        let runtime = &self.runtime;
+        let ident = self.ident();
+
         let (impl_generics, type_generics, _) = self.generics().split_for_impl();
         let body = quote!(::core::unreachable!());
         let methods = self.methods([&body, &body, &body, &body]);
@@ -116,7 +122,9 @@ impl Events {
 
     /// A struct without fields is an empty map, as a variant without fields is, so that it can be given fields later.
     fn unit_methods(&self) -> TokenStream {
-        let (runtime, name) = (&self.runtime, self.ident().to_string());
+        let runtime = &self.runtime;
+        let name = self.ident().to_string();
+
         self.methods([
             &quote!(0),
             &quote_spanned!(self.ident().span()=> <Self as ::core::clone::Clone>::clone(self)),
@@ -165,7 +173,10 @@ impl Events {
 
 impl EventType {
     fn expand(&self, events: &Events) -> TokenStream {
-        let (runtime, name, version) = (&events.runtime, &self.name, self.version);
+        let runtime = &events.runtime;
+        let name = &self.name;
+        let version = self.version;
+
         quote!(#runtime::EventType { name: #name, version: #version })
     }
 }

@@ -39,7 +39,9 @@ struct Split {
 
 impl Upcast {
     pub(super) fn parse_all(options: &Options, errors: &mut Errors) -> Vec<Self> {
-        let (known, example) = (&["from", "with"], "upcast(from = 1, with = function)");
+        let known = &["from", "with"];
+        let example = "upcast(from = 1, with = function)";
+
         options.each("upcast", example, known, errors, Self::parse)
     }
 
@@ -78,10 +80,9 @@ impl RemovedEvents {
         retired
             .iter()
             .for_each(|name| check_stored_name(name, errors));
-        let (known, example) = (
-            &["name", "version", "with"],
-            "split(name = \"Moved\", with = function)",
-        );
+        let known = &["name", "version", "with"];
+        let example = "split(name = \"Moved\", with = function)";
+
         Self {
             splits: options.each("split", example, known, errors, Split::parse),
             retired,
@@ -97,7 +98,9 @@ impl Split {
         let with = options.path("with", "with = function", errors);
         let missing = [("name", name.is_none()), ("with", with.is_none())];
         report_missing(at, &missing, messages::split_incomplete, reported, errors);
-        let (name, with) = (name?, with?);
+        let name = name?;
+        let with = with?;
+
         check_stored_name(&name, errors);
         (errors.count() == reported).then_some(Self {
             name,
@@ -210,7 +213,10 @@ impl EventType {
         let mut known = HashSet::new();
         for Upcast { at, from, .. } in &self.upcasts {
             if *from >= self.version {
-                let (name, version, next) = (&self.ident, self.version, u32::from(*from) + 1);
+                let name = &self.ident;
+                let version = self.version;
+                let next = u32::from(*from) + 1;
+
                 errors.report(at, messages::upcast_of_current(name, version, from, next));
             } else if !known.insert(*from) {
                 errors.report(at, messages::upcast_repeated(from, &self.ident));
@@ -275,10 +281,9 @@ impl RemovedEvents {
 
 /// A function of payloads that calls the user's. What its types lack is reported where it is named.
 fn reader(with: &Path, runtime: &RuntimePath, outcome: &TokenStream) -> TokenStream {
-    let (located, span) = (
-        runtime.located_at(with.span()),
-        Span::call_site().located_at(with.span()),
-    );
+    let located = runtime.located_at(with.span());
+    let span = Span::call_site().located_at(with.span());
+
     let outcome = outcome.clone().into_iter().map(|mut token| {
         token.set_span(span);
         token

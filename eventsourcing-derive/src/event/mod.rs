@@ -51,10 +51,9 @@ fn expand_enum(arguments: TokenStream, item: ItemEnum) -> TokenStream {
         &["split", "retired", "schema", "crate"],
         &mut errors,
     );
-    let (runtime, gone) = (
-        RuntimePath::parse(&options, &mut errors),
-        RemovedEvents::parse(&options, &mut errors),
-    );
+    let runtime = RuntimePath::parse(&options, &mut errors);
+    let gone = RemovedEvents::parse(&options, &mut errors);
+
     let schema = options.written_word("schema", &mut errors);
     let events = Events::of_enum(item, runtime, gone, schema, &mut errors);
     events.check(&mut errors);

@@ -51,10 +51,9 @@ impl Events {
     }
 
     pub(super) fn of_struct(mut item: ItemStruct, options: &Options, errors: &mut Errors) -> Self {
-        let (runtime, gone) = (
-            RuntimePath::parse(options, errors),
-            RemovedEvents::parse(options, errors),
-        );
+        let runtime = RuntimePath::parse(options, errors);
+        let gone = RemovedEvents::parse(options, errors);
+
         let types = vec![EventType::new(&item.ident, Vec::new(), options, errors)];
         let schema = Schema::of_struct(&mut item, options.written_word("schema", errors));
         Self {

@@ -215,7 +215,9 @@ impl Events {
     /// `impl DescribedEvent`, if there is to be a schema.
     pub(super) fn description(&self) -> Option<TokenStream> {
         let schema = self.schema.as_ref()?;
-        let (runtime, ident) = (&self.runtime, self.ident());
+        let runtime = &self.runtime;
+        let ident = self.ident();
+
         let names: Vec<_> = (0..schema.payloads.len())
             .map(|index| format_ident!("__Payload{index}"))
             .collect();
@@ -254,7 +256,9 @@ impl Events {
     /// The same after mistakes.
     pub(super) fn stub_description(&self) -> Option<TokenStream> {
         let schema = self.schema.as_ref()?;
-        let (runtime, ident) = (&self.runtime, self.ident());
+        let runtime = &self.runtime;
+        let ident = self.ident();
+
         let (impl_generics, type_generics, _) = self.generics().split_for_impl();
         let implementation = quote! {
             impl #impl_generics #runtime::schema::DescribedEvent for #ident #type_generics
@@ -296,12 +300,16 @@ impl Schema {
 
 impl Payload {
     fn expand(&self, name: &Ident, events: &Events) -> TokenStream {
-        let (runtime, attributes) = (&events.runtime, &self.attributes);
+        let runtime = &events.runtime;
+        let attributes = &self.attributes;
+
         let schemars = runtime.schemars();
         let bound = self.bound(events);
         let fields = self.fields.iter().map(|field| {
             let attributes = field.attrs.iter().filter_map(told_of_field);
-            let (ident, ty) = (field.ident.clone().map(unread), type_of(field, events));
+            let ident = field.ident.clone().map(unread);
+            let ty = type_of(field, events);
+
             let colon = ident.as_ref().map(|_| quote!(:));
             quote!(#(#attributes)* #ident #colon #ty)
         });

@@ -50,7 +50,9 @@ impl System {
         followers: &TokenStream,
         conditions: &TokenStream,
     ) -> TokenStream {
-        let (runtime, ident) = (&self.runtime, &self.input.ident);
+        let runtime = &self.runtime;
+        let ident = &self.input.ident;
+
         let (impl_generics, type_generics, _) = self.input.generics.split_for_impl();
         quote! {
             #[automatically_derived]
@@ -77,7 +79,9 @@ impl System {
         aggregates: &TokenStream,
         conditions: &TokenStream,
     ) -> Option<TokenStream> {
-        let (word, ident) = (self.schema.as_ref()?, &self.input.ident);
+        let word = self.schema.as_ref()?;
+        let ident = &self.input.ident;
+
         let (runtime, located) = (&self.runtime, self.runtime.located_at(word.span()));
         let (impl_generics, type_generics, _) = self.input.generics.split_for_impl();
         let implementation = quote! {
@@ -109,7 +113,9 @@ impl System {
     }
 
     fn definition(&self) -> TokenStream {
-        let (runtime, name) = (&self.runtime, &self.name);
+        let runtime = &self.runtime;
+        let name = &self.name;
+
         let parts = self.parts.iter().map(|part| part.definition(self));
         quote!(#runtime::Definition::new(#name) #(#parts)*)
     }
@@ -125,13 +131,17 @@ impl System {
             .iter()
             .filter_map(|part| part.follower(self))
             .collect();
-        let (runtime, count) = (&self.runtime, followers.len());
+        let runtime = &self.runtime;
+        let count = followers.len();
+
         quote!(::core::convert::From::<[#runtime::Follower<Self>; #count]>::from([#(#followers),*]))
     }
 
     fn starters(&self, conditions: &TokenStream) -> TokenStream {
         let Self { runtime, input, .. } = self;
-        let (visibility, ident) = (&input.vis, &input.ident);
+        let visibility = &input.vis;
+        let ident = &input.ident;
+
         let (impl_generics, type_generics, _) = input.generics.split_for_impl();
         quote! {
             #[automatically_derived]
@@ -166,7 +176,9 @@ impl System {
 
     /// The stored name of a followed application, and that of the aggregate.
     fn source(&self, follow: &Follow) -> TokenStream {
-        let (application, aggregate) = (self.followed(follow), self.name_of(&follow.aggregate));
+        let application = self.followed(follow);
+        let aggregate = self.name_of(&follow.aggregate);
+
         quote!((#application, #aggregate))
     }
 
@@ -189,10 +201,13 @@ impl System {
 
     /// Does nothing, but compiles only if there are such events.
     fn variants(&self, follow: &Follow) -> TokenStream {
-        let (runtime, aggregate) = (&self.runtime, &follow.aggregate);
+        let runtime = &self.runtime;
+        let aggregate = &follow.aggregate;
+
         let checks = follow.named().into_iter().flatten().map(|name| {
-            let (variant, message) =
-                (name.unraw().to_string(), messages::follows_unknown_event(source_text(aggregate), name));
+            let variant = name.unraw().to_string();
+let message = messages::follows_unknown_event(source_text(aggregate), name);
+
             let span = seen_from_here(name.span());
             quote_spanned!(span=> ::core::assert!(#runtime::private::has_variant::<#aggregate>(#variant), #message);)
         });
@@ -200,7 +215,9 @@ impl System {
     }
 
     fn name_of(&self, aggregate: &Path) -> TokenStream {
-        let (runtime, text) = (&self.runtime, source_text(aggregate));
+        let runtime = &self.runtime;
+        let text = source_text(aggregate);
+
         let mut mentioned = self.parts.iter().flat_map(Part::mentioned);
         let aggregate = mentioned
             .find(|first| source_text(first) == text)
@@ -230,7 +247,9 @@ impl Part {
 
     fn assemble(&self, system: &System) -> TokenStream {
         let Self { field, name, .. } = self;
-        let (runtime, ty) = (&system.runtime, system.first_mention(&self.ty));
+        let runtime = &system.runtime;
+        let ty = system.first_mention(&self.ty);
+
         let applications = quote!(applications); // The parameter, which a macro's type would not see.
         match self.role {
             Role::Projection(Target::Memory) => {
@@ -256,7 +275,9 @@ impl Part {
             follows,
             ..
         } = self;
-        let (runtime, ty) = (&system.runtime, system.first_mention(&self.ty));
+        let runtime = &system.runtime;
+        let ty = system.first_mention(&self.ty);
+
         let kind = match self.role {
             _ if follows.is_empty() => return None,
             Role::Application { .. } => quote!(policy),
@@ -265,7 +286,9 @@ impl Part {
             Role::Projection(Target::Foreign) => quote!(foreign_projection),
         };
         let follows = follows.iter().map(|follow| {
-            let (aggregate, application) = (&follow.aggregate, system.followed(follow));
+            let aggregate = &follow.aggregate;
+let application = system.followed(follow);
+
             let span = seen_from_here(aggregate.span());
             let (checks, named) = match follow.named() {
                 None => (TokenStream::new(), quote!(::core::option::Option::None)),

@@ -15,10 +15,9 @@ impl System {
             Options::of_attributes("system", &input.attrs, &["name", "schema", "crate"], errors);
         let chosen = options.text("name", "name = \"Bank\"", errors);
         let schema = options.written_word("schema", errors);
-        let (runtime, name) = (
-            RuntimePath::parse(&options, errors),
-            stored_name(chosen, &input.ident, errors),
-        );
+        let runtime = RuntimePath::parse(&options, errors);
+        let name = stored_name(chosen, &input.ident, errors);
+
         let mut system = Self {
             runtime,
             name,

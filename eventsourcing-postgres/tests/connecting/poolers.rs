@@ -186,15 +186,13 @@ async fn pooler_that_changes_its_mode_under_a_store_is_named_and_nothing_is_call
 /// Does everything at once, so that connections get mixed up.
 async fn errors_of(store: &eventsourcing_postgres::PostgresStore) -> Vec<StoreError> {
     let (load, _) = reads_of(&stream());
-    let (one, two, three) = (
-        store.append(append()),
-        store.append(append()),
-        store.load(load.clone()),
-    );
-    let (four, five) = (
-        store.read_log(LogQuery::after(Position::ZERO)),
-        store.head(),
-    );
+    let one = store.append(append());
+    let two = store.append(append());
+    let three = store.load(load.clone());
+
+    let four = store.read_log(LogQuery::after(Position::ZERO));
+    let five = store.head();
+
     let (one, two, three, four, five, six) =
         tokio::join!(one, two, three, four, five, store.load(load));
     let begun = match store.database().expect("a database").begin().await {

@@ -69,7 +69,9 @@ async fn retry_after_a_lost_reply_writes_nothing_twice() {
         .await
         .expect("a store");
     let stream = stream();
-    let (mut texts, mut lost_replies) = (Vec::new(), 0);
+    let mut texts = Vec::new();
+    let mut lost_replies = 0;
+
     for number in 0..COMMANDS {
         let text = format!("command number {number}.");
         let append = Append::new(Timestamp::UNIX_EPOCH)

@@ -82,7 +82,9 @@ async fn says(store: &PostgresStore, expected: &Acknowledged) {
 }
 
 fn appending(store: &PostgresStore, append: &Append) -> JoinHandle<Result<Appended, StoreError>> {
-    let (store, append) = (store.clone(), append.clone());
+    let store = store.clone();
+    let append = append.clone();
+
     tokio::spawn(async move { store.append(append).await })
 }
 

@@ -45,7 +45,9 @@ async fn follow(
     query: LogQuery,
     end: watch::Receiver<Position>,
 ) -> Vec<(Instant, StoredEvent)> {
-    let (mut seen, mut after) = (Vec::new(), query.after);
+    let mut seen = Vec::new();
+    let mut after = query.after;
+
     while after < *end.borrow() {
         let page = LogQuery {
             after,

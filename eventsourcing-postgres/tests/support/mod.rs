@@ -29,7 +29,9 @@ pub(crate) fn stream() -> StreamId {
 }
 
 pub(crate) fn event(payload: impl Into<Vec<u8>>) -> NewEvent {
-    let (payload, metadata) = (payload.into(), Vec::new());
+    let payload = payload.into();
+    let metadata = Vec::new();
+
     NewEvent {
         name: "deposited".into(),
         schema_version: 1,
@@ -50,7 +52,9 @@ pub(crate) fn append_to(stream: &StreamId, expected: Expected) -> Append {
 
 /// All that is readable, page by page.
 pub(crate) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
-    let (mut log, mut after) = (Vec::new(), Position::ZERO);
+    let mut log = Vec::new();
+    let mut after = Position::ZERO;
+
     loop {
         let page = store
             .read_log(LogQuery::after(after))
@@ -70,7 +74,9 @@ pub(crate) fn reads_of(stream: &StreamId) -> (Load, LogQuery) {
 }
 
 pub(crate) fn snapshot(stream: &StreamId, version: u64) -> NewSnapshot {
-    let (stream, version) = (stream.clone(), Version::new(version));
+    let stream = stream.clone();
+    let version = Version::new(version);
+
     NewSnapshot {
         stream,
         version,

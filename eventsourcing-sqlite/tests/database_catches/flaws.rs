@@ -88,7 +88,9 @@ impl Flaw for StepsFromAnywhere {
     async fn step(transaction: &mut dyn Transaction, step: Tracking) -> Result<(), StoreError> {
         match transaction.step(&step).await {
             Err(StoreError::TrackingConflict { actual, .. }) => {
-                let (from, to) = (actual, step.to.max(actual));
+                let from = actual;
+                let to = step.to.max(actual);
+
                 transaction
                     .step(&Tracking {
                         from,

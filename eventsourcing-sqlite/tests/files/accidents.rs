@@ -245,7 +245,9 @@ impl Scene {
         let place = Place::new();
         let folder = place.folder().join("bank");
         fs::create_dir(&folder).expect("a folder");
-        let (file, backup) = (folder.join("log.db"), place.folder().join("backup"));
+        let file = folder.join("log.db");
+        let backup = place.folder().join("backup");
+
         store_with(&place, random.usize(1..40)).await;
         fs::rename(place.file(), &file).expect("it is moved");
         copy(&file, &backup);

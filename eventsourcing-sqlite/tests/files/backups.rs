@@ -20,8 +20,10 @@ async fn backup_under_load_is_of_one_moment_and_holds_what_was_acknowledged() {
     let stop = Arc::new(AtomicBool::new(false));
     let writers: Vec<_> = (0..4)
         .map(|_| {
-            let (store, acknowledged, stop) =
-                (store.clone(), Arc::clone(&acknowledged), Arc::clone(&stop));
+            let store = store.clone();
+            let acknowledged = Arc::clone(&acknowledged);
+            let stop = Arc::clone(&stop);
+
             tokio::spawn(async move {
                 let stream = stream();
                 while !stop.load(Ordering::Relaxed) {

@@ -111,7 +111,9 @@ async fn alone(store: Arc<dyn EventStore>, point: Point, when: When, what: &str)
                 .await,
         )
     }));
-    let (creator, refusing) = (app.clone(), app.command(CommandId::new()));
+    let creator = app.clone();
+    let refusing = app.command(CommandId::new());
+
     calls.push(tokio::spawn(async move {
         drop(
             creator

@@ -163,7 +163,10 @@ impl Place {
 
     /// What has come of them: in parcels, by timers, in memory, elsewhere, and in a table.
     async fn effects(&self, placed: &[Id<Order>]) -> [Vec<u32>; 5] {
-        let (mut filled, mut reminded, mut reported) = (Vec::new(), Vec::new(), Vec::new());
+        let mut filled = Vec::new();
+        let mut reminded = Vec::new();
+        let mut reported = Vec::new();
+
         for order in placed {
             for event in self
                 .shop

@@ -35,7 +35,9 @@ pub(super) struct Account {
 
 impl From<&Root<Aggregate>> for Account {
     fn from(account: &Root<Aggregate>) -> Self {
-        let (id, version) = (account.id().as_uuid(), account.version().as_u64());
+        let id = account.id().as_uuid();
+        let version = account.version().as_u64();
+
         Self {
             id,
             owner: account.owner.clone(),
@@ -180,10 +182,9 @@ pub(super) async fn list(
     Extract(state): Extract<State>,
     Query(query): Query<AccountsQuery>,
 ) -> Result<Json<Accounts>, Problem> {
-    let (owner, limit) = (
-        text("owner", query.owner)?.unwrap_or_default(),
-        limit(query.limit)?,
-    );
+    let owner = text("owner", query.owner)?.unwrap_or_default();
+    let limit = limit(query.limit)?;
+
     let after = Position::new(query.after.unwrap_or_default());
     let accounts = state
         .bank
@@ -291,7 +292,9 @@ pub(super) async fn history(
     Path(id): Path<Uuid>,
     Query(query): Query<HistoryQuery>,
 ) -> Result<Json<History>, Problem> {
-    let (id, limit) = (Id::<Aggregate>::from_uuid(id), limit(query.limit)?);
+    let id = Id::<Aggregate>::from_uuid(id);
+    let limit = limit(query.limit)?;
+
     let from = Version::new(query.after.unwrap_or_default()).next();
     let query = StreamQuery::new(id.stream()).from(from).limit(limit);
     let events = state.bank.accounts.store().read_stream(query).await?;

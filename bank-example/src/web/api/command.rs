@@ -83,7 +83,9 @@ impl FromRequestParts<State> for Command {
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, Problem> {
         let Query(Waiting { wait }) = Query::from_request_parts(parts, state).await?;
-        let (key, expected) = (key(&parts.headers)?, expected(&parts.headers)?);
+        let key = key(&parts.headers)?;
+        let expected = expected(&parts.headers)?;
+
         let actor = parts
             .extensions
             .get::<Actor>()
@@ -445,7 +447,9 @@ mod tests {
             actor: "api".to_owned(),
             wait: false,
         };
-        let (one, other) = (command("a").of("open", &1), command("a").of("open", &2));
+        let one = command("a").of("open", &1);
+        let other = command("a").of("open", &2);
+
         assert_eq!(one.id.to_string(), "dce3fa79-2a59-535a-8129-b39dae265801");
         assert_eq!(
             one.mark.map(|mark| mark.to_string()).as_deref(),

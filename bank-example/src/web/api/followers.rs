@@ -224,7 +224,9 @@ pub(super) async fn system() -> Json<Declared> {
             follows: follows.collect(),
         }
     });
-    let (applications, followers) = (applications.collect(), followers.collect());
+    let applications = applications.collect();
+    let followers = followers.collect();
+
     Json(Declared {
         name: definition.name,
         applications,

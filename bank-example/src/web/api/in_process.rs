@@ -49,13 +49,12 @@ pub async fn command(
         Ok(response) => response,
         Err(never) => match never {},
     };
-    let (status, is_late) = (
-        response.status(),
-        response
-            .headers()
-            .get(READ_MODELS)
-            .is_some_and(|how| how == "late"),
-    );
+    let status = response.status();
+    let is_late = response
+        .headers()
+        .get(READ_MODELS)
+        .is_some_and(|how| how == "late");
+
     let bytes = to_bytes(response.into_body(), ANSWER_BYTES_MAX).await?;
     let body = serde_json::from_slice(&bytes).map_err(axum::Error::new)?;
     Ok(Answer {

@@ -168,7 +168,10 @@ pub(super) async fn page(
         query.from.is_none_or(|from| from <= event.recorded_at)
             && query.to.is_none_or(|to| event.recorded_at < to)
     };
-    let (mut events, mut looked_at, mut is_end) = (Vec::new(), 0, false);
+    let mut events = Vec::new();
+    let mut looked_at = 0;
+    let mut is_end = false;
+
     while events.len() < limit && looked_at < LOOKED_AT_MAX && !is_end {
         wanted.limit = limit - events.len();
         let LogPage {
@@ -260,7 +263,10 @@ async fn find(application: &Application, event: &EventRef) -> Result<Option<Stor
 }
 
 async fn caused(application: &Application, cause: &StoredEvent) -> Result<Vec<LogEvent>, Problem> {
-    let (mut caused, mut looked_at, mut after) = (Vec::new(), 0, cause.position);
+    let mut caused = Vec::new();
+    let mut looked_at = 0;
+    let mut after = cause.position;
+
     let cause: EventRef = EventRef::new(&cause.stream, cause.version);
     while looked_at < LOOKED_AT_MAX {
         let LogPage {

@@ -82,7 +82,9 @@ async fn moves(
     what: &str,
     decide: Decide,
 ) -> Result<Response, Problem> {
-    let (id, Amount(amount)) = (Id::<Aggregate>::from_uuid(id), movement.amount);
+    let id = Id::<Aggregate>::from_uuid(id);
+    let Amount(amount) = movement.amount;
+
     let once = command.of(&format!("POST /accounts/{id}/{what}"), &movement);
     let run = async |handle: Application| match &command.expected {
         None => Ok(handle.update(id, |account| decide(account, amount)).await?),
@@ -150,10 +152,9 @@ pub(super) async fn transfer(
     Json(request): Json<NewTransfer>,
 ) -> Result<Response, Problem> {
     let once = command.of(&format!("POST /accounts/{from}/transfer"), &request);
-    let (giving, taking) = (
-        Id::<Aggregate>::from_uuid(from),
-        Id::<Aggregate>::from_uuid(request.to),
-    );
+    let giving = Id::<Aggregate>::from_uuid(from);
+    let taking = Id::<Aggregate>::from_uuid(request.to);
+
     let Amount(amount) = request.amount;
     let run = async |handle: Application| match &command.expected {
         None => Ok(AccountService::from(handle)

@@ -108,7 +108,9 @@ impl Parked {
         (status = "default", body = Problem, content_type = "application/problem+json"),
     ))]
 pub(super) async fn list(Extract(state): Extract<State>) -> Result<Json<AllParked>, Problem> {
-    let (mut parked, mut timers) = (Vec::new(), Vec::new());
+    let mut parked = Vec::new();
+    let mut timers = Vec::new();
+
     for name in followers() {
         let parking = state.bank.parking(name)?;
         parked.extend(

@@ -163,7 +163,10 @@ impl Kind {
 impl Problem {
     pub(super) fn new(kind: Kind, detail: impl Into<String>) -> Self {
         let (kind, title, status) = kind.parts();
-        let (kind, title, status) = (kind.into(), title.into(), status.as_u16());
+        let kind = kind.into();
+        let title = title.into();
+        let status = status.as_u16();
+
         let detail: String = detail.into().chars().take(DETAIL_CHARACTERS_MAX).collect();
         let detail = detail.into();
         Self {

@@ -41,7 +41,10 @@ pub(super) async fn ledger(Extract(state): Extract<State>) -> Result<Json<Ledger
     let (balance, transactions) =
         ledger.map_or((ZERO, 0), |ledger| (ledger.balance, ledger.transactions));
     let sum = state.bank.summaries.totals().await?.balance;
-    let (agrees, balance, sum_of_accounts) = (balance == sum, Amount(balance), Amount(sum));
+    let agrees = balance == sum;
+    let balance = Amount(balance);
+    let sum_of_accounts = Amount(sum);
+
     Ok(Json(Ledger {
         balance,
         transactions,

@@ -72,7 +72,10 @@ impl From<&Root<Aggregate>> for TransferInSteps {
         let Order {
             from, to, amount, ..
         } = &transfer.order;
-        let (id, from, to) = (transfer.id().as_uuid(), from.as_uuid(), to.as_uuid());
+        let id = transfer.id().as_uuid();
+        let from = from.as_uuid();
+        let to = to.as_uuid();
+
         Self {
             id,
             from,

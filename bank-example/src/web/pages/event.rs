@@ -167,7 +167,9 @@ async fn related(
     let first = first_cause(state, event).await?;
     let after = Position::new(first.as_u64().saturating_sub(POSITIONS_BEFORE));
     let mut query = LogQuery::after(after).limit(EVENTS_PER_READ);
-    let (mut events, mut scanned) = (Vec::new(), 0);
+    let mut events = Vec::new();
+    let mut scanned = 0;
+
     while scanned < EVENTS_SCANNED_MAX {
         let page = state.bank.accounts.log(query.clone()).await?;
         let read = page.events.len();

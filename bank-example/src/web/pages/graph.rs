@@ -183,7 +183,9 @@ impl Arrow {
             true => (from.0 + WIDTH, to.0, -10, -9),
             false => (from.0, to.0 + WIDTH, 10, 9),
         };
-        let (begin_y, end_y) = (from.1 + shift, to.1 + shift);
+        let begin_y = from.1 + shift;
+        let end_y = to.1 + shift;
+
         let middle = i32::midpoint(begin, end);
         let right_y = if is_forwards { end_y } else { begin_y };
         Self {

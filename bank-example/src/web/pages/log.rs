@@ -220,7 +220,9 @@ async fn find(state: &State, query: LogQuery, wanted: &Wanted) -> Result<Found, 
         EVENTS_PER_READ
     };
     let mut query = query.limit(limit);
-    let (mut events, mut scanned) = (Vec::new(), 0);
+    let mut events = Vec::new();
+    let mut scanned = 0;
+
     while scanned < EVENTS_SCANNED_MAX {
         let page = state.bank.accounts.log(query.clone()).await?;
         let read = page.events.len();

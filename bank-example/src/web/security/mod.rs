@@ -166,10 +166,9 @@ async fn logged(request: Request, next: Next) -> Response {
         .map(|path| path.as_str().to_owned());
     let begin = Instant::now();
     let response = next.run(request).await;
-    let (route, status) = (
-        route.as_deref().unwrap_or("none"),
-        response.status().as_u16(),
-    );
+    let route = route.as_deref().unwrap_or("none");
+    let status = response.status().as_u16();
+
     tracing::info!(%method, route, status, milliseconds = begin.elapsed().as_millis(), "request");
     response
 }

@@ -98,7 +98,11 @@ impl Cursor {
                     .into_values()
                     .map(|note| Ok((slice, read_checksum(&note)?)));
                 let checksums = checksums.collect::<Result<_, StoreError>>()?;
-                let (revision, lease, reached, pages) = (book.revision, None, stored, None);
+                let revision = book.revision;
+                let lease = None;
+                let reached = stored;
+                let pages = None;
+
                 let mut cursor = Self {
                     follower,
                     upstream,

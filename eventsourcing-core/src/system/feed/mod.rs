@@ -190,7 +190,9 @@ impl<S> Feed<S> {
             .then(|| Cut::new(name.clone(), partition.count()));
         let cursor = cursor.with_cut(cut.clone());
         let status = watch::Sender::new(Status::of(&cursor, FollowerState::Running));
-        let (cursor, next_due) = (Mutex::new(cursor), std::sync::Mutex::default());
+        let cursor = Mutex::new(cursor);
+        let next_due = std::sync::Mutex::default();
+
         let FeedSettings { on_failure, clock } = settings.clone();
         Ok(Self {
             name,
@@ -294,7 +296,9 @@ impl<S> Feed<S> {
         let home = self.sink.home();
         while !cursor.is_proven(home.epoch(), self.upstream.epoch()) {
             if !cursor.is_fresh() {
-                let (held_lease, before) = (cursor.lease.is_some(), cursor.reached);
+                let held_lease = cursor.lease.is_some();
+                let before = cursor.reached;
+
                 if self.refresh(cursor).await? && held_lease {
                     return Ok(Some(Step::LeaseLost));
                 }
@@ -459,7 +463,9 @@ impl<S> Feed<S> {
                 .map(|checksums| checksums.count)
                 .sum());
         }
-        let (mut events, mut position) = (0, reached);
+        let mut events = 0;
+        let mut position = reached;
+
         while position < head {
             let page = self.page_after(position).await?;
             events += page.events.len() as u64;
@@ -645,7 +651,9 @@ impl<S> Feed<S> {
 
     /// Reads again where the follower is: somebody else has moved it. True if it works under another name from now on.
     async fn refresh(&self, cursor: &mut Cursor) -> Result<bool, StoreError> {
-        let (mut lease, events) = (cursor.lease, cursor.events);
+        let mut lease = cursor.lease;
+        let events = cursor.events;
+
         let mut has_succeeded = false;
         *cursor = self.load_cursor(events).await?;
         if cursor.reached == RETIRED && self.sink.succeed().await? {
@@ -694,7 +702,9 @@ impl<S> Feed<S> {
     }
 
     fn failure(&self, position: Position, event: String, source: Cause) -> FollowerFailure {
-        let (follower, (cause, source)) = (self.name.clone(), described(source));
+        let follower = self.name.clone();
+        let (cause, source) = described(source);
+
         FollowerFailure {
             follower,
             position,

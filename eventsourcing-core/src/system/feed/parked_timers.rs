@@ -43,7 +43,9 @@ impl<S> Feed<S> {
     }
 
     async fn parked_timer_keys(&self) -> Result<Vec<String>, StoreError> {
-        let (mut keys, mut after) = (Vec::new(), String::new());
+        let mut keys = Vec::new();
+        let mut after = String::new();
+
         if self.sink.timers().is_none() {
             return Ok(keys);
         }
@@ -119,7 +121,9 @@ impl<S> Feed<S> {
         key: &str,
         order: &Order,
     ) -> Result<TimerRetry, StoreError> {
-        let (mut backoff, mut is_busy) = (BUSY.start("retry of a parked timer"), false);
+        let mut backoff = BUSY.start("retry of a parked timer");
+        let mut is_busy = false;
+
         loop {
             let mut cursor = self.cursor.lock().await;
             self.refresh(&mut cursor).await?;

@@ -84,7 +84,9 @@ impl<S> Feed<S> {
         let mut end = kept;
         while end > Position::ZERO {
             let start = LogSlice::of(end).start();
-            let (mut events, mut after) = (Vec::new(), start);
+            let mut events = Vec::new();
+            let mut after = start;
+
             while after < end {
                 let page = self.upstream.read_log(LogQuery::after(after)).await?;
                 if page.ceiling == after {

@@ -75,8 +75,12 @@ impl<S> Feed<S> {
         order: &Order,
     ) -> Result<Retry, StoreError> {
         let mut backoff = BUSY.start("retry of a parked event");
-        let (mut events, mut payload) = (0, order.payload.clone());
-        let (mut at_once, mut is_busy) = (EVENTS_PER_PAGE_MAX, false);
+        let mut events = 0;
+        let mut payload = order.payload.clone();
+
+        let mut at_once = EVENTS_PER_PAGE_MAX;
+        let mut is_busy = false;
+
         loop {
             let mut cursor = self.cursor.lock().await;
             self.refresh(&mut cursor).await?;

@@ -227,7 +227,9 @@ pub(super) async fn with_changes(
     };
     let keys: Vec<_> = changes.keys().cloned().collect();
     // If somebody changes them meanwhile the step is refused: it is one from the revision that this process knows.
-    let (before, old) = (notes.count().await?.1, notes.timers(&keys).await?);
+    let before = notes.count().await?.1;
+    let old = notes.timers(&keys).await?;
+
     let mut count = before;
     for ((key, timer), old) in changes.iter().zip(old) {
         if let Some(old) = old {

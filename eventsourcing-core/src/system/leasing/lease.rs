@@ -94,7 +94,9 @@ impl Tenure {
     /// Leaves the follower to others.
     async fn look_on<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
         self.give_back(feed).await;
-        let (holder, ask_at) = (self.holder_of(feed).await?, Instant::now() + ASK_INTERVAL);
+        let holder = self.holder_of(feed).await?;
+        let ask_at = Instant::now() + ASK_INTERVAL;
+
         Ok(Turn::Theirs {
             seen: feed.stand_by(holder).await?,
             ask_at,

@@ -49,7 +49,9 @@ impl Seats {
             look_at: Instant::now(),
             aside_until: None,
         });
-        let (home, follower) = (Arc::clone(home), feed.name.clone());
+        let home = Arc::clone(home);
+        let follower = feed.name.clone();
+
         Some(Arc::new(Self {
             terms,
             home,

@@ -76,7 +76,9 @@ impl Check {
             .max()
             .unwrap_or_default();
         self.head = self.log.head().await?.max(furthest);
-        let (shared, end) = (self.shared_end(), self.end());
+        let shared = self.shared_end();
+        let end = self.end();
+
         let follower = self.verification.name.clone();
         let mut tell = |position: Position| {
             progress(&VerifyProgress {
@@ -179,10 +181,9 @@ impl Check {
             };
             let own: Vec<_> = events.iter().filter(is_its).collect();
             let expected = culprits::checksums_of(own.iter().copied());
-            let (follower, noted) = (
-                part.follower.clone(),
-                part.noted.get(&slice).copied().unwrap_or_default(),
-            );
+            let follower = part.follower.clone();
+            let noted = part.noted.get(&slice).copied().unwrap_or_default();
+
             events_in_all += expected.count;
             if expected != noted {
                 let finding = self.finding(&own, expected, noted).await?;
@@ -200,7 +201,9 @@ impl Check {
 
     /// The events of the slice that the follower takes.
     async fn events_of(&self, slice: LogSlice) -> Result<Vec<Known>, StoreError> {
-        let (mut events, mut after) = (Vec::new(), slice.start());
+        let mut events = Vec::new();
+        let mut after = slice.start();
+
         let end = slice.end().min(self.head);
         while after < end {
             let query = LogQuery::after(after)

@@ -76,13 +76,17 @@ impl<S: System> RunningSystem<S> {
         verification: &mut ContentsVerification,
         progress: &mut (impl FnMut(&VerifyProgress) + Send),
     ) -> Result<(), Failed> {
-        let (generations, holder) = (&read_model.generations, HolderId::new());
+        let generations = &read_model.generations;
+        let holder = HolderId::new();
+
         let Some(generation) = generations.begin_check(holder).await? else {
             let why = "another process compares it at this moment, or has died while it did; try again in two minutes";
             return Err(Failed::Unchecked(why.to_owned()));
         };
         let reached = vec![Position::ZERO; read_model.logs.len()];
-        let (system, exceptions) = (&*self.engine.system, Vec::new());
+        let system = &*self.engine.system;
+        let exceptions = Vec::new();
+
         let mut fresh = Fresh {
             system,
             read_model,
@@ -189,7 +193,9 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
                 transaction.commit().await?;
                 verification.events += page.events.len() as u64;
                 self.reached[index] = page.ceiling;
-                let (follower, position) = (verification.name.clone(), sum(self.reached.iter()));
+                let follower = verification.name.clone();
+                let position = sum(self.reached.iter());
+
                 progress(&VerifyProgress {
                     follower,
                     position,
@@ -205,10 +211,9 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         let generations = &self.read_model.generations;
         let mut exceptions = Vec::with_capacity(shown.steps.len());
         for log in &self.read_model.logs {
-            let (follower, upstream) = (
-                generations.follower(shown.generation.number),
-                log.upstream.log_id(),
-            );
+            let follower = generations.follower(shown.generation.number);
+            let upstream = log.upstream.log_id();
+
             let notes = NotesOf {
                 home: &**generations.home(),
                 follower,
@@ -244,7 +249,9 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         events: &[StoredEvent],
         transaction: &mut dyn Transaction,
     ) -> Result<(), Failed> {
-        let (tables, number) = (self.read_model.generations.tables(), self.generation.number);
+        let tables = self.read_model.generations.tables();
+        let number = self.generation.number;
+
         let handlers = &self.read_model.logs[index].handlers;
         for event in events
             .iter()
@@ -357,7 +364,9 @@ fn sum<'a>(positions: impl Iterator<Item = &'a Position>) -> Position {
 }
 
 fn failed(failure: Failure, event: &StoredEvent) -> Failed {
-    let (position, event) = (event.position, describe(event));
+    let position = event.position;
+    let event = describe(event);
+
     match failure {
         Failure::Unavailable(error) => Failed::Store(error),
         Failure::Event(cause) => {

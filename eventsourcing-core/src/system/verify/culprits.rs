@@ -172,7 +172,9 @@ mod tests {
     #[test]
     fn an_event_from_elsewhere_is_known_by_its_digest() {
         let events = events();
-        let (stray, all) = (&events[999], events[..999].iter().collect::<Vec<_>>());
+        let stray = &events[999];
+        let all = events[..999].iter().collect::<Vec<_>>();
+
         let expected = checksums_of(all.iter().copied());
         let one_more = checksums_of(&events);
         assert_eq!(

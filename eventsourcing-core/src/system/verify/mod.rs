@@ -28,7 +28,9 @@ pub(super) async fn compare<S>(
     notebook: &FollowerNotes,
 ) -> Result<FollowerVerification, StoreError> {
     let (_, follower, _) = feed.home();
-    let (position, noted) = (notebook.position, book::accounted(notebook)?);
+    let position = notebook.position;
+    let noted = book::accounted(notebook)?;
+
     let part = Part {
         follower,
         partition: feed.partition,
@@ -92,7 +94,9 @@ impl<S: System> RunningSystem<S> {
         progress: &mut (impl FnMut(&VerifyProgress) + Send),
     ) -> Result<FollowerVerification, SystemError> {
         let first = &partitions[0];
-        let (mut parts, mut other_version) = (Vec::new(), None);
+        let mut parts = Vec::new();
+        let mut other_version = None;
+
         for feed in partitions {
             let (part, version) = self.part(feed).await?;
             parts.push(part);
@@ -123,7 +127,9 @@ impl<S: System> RunningSystem<S> {
             let notebook = book::whole(store, follower.clone(), upstream).await?;
             // Otherwise another generation has just taken its place.
             if notebook.position != RETIRED {
-                let (position, noted) = (notebook.position, book::accounted(&notebook)?);
+                let position = notebook.position;
+                let noted = book::accounted(&notebook)?;
+
                 return Ok((
                     Part {
                         follower,

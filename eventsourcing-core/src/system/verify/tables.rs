@@ -39,7 +39,9 @@ impl Asked<'_> {
         fresh: u64,
     ) -> Result<Compared, SqlError> {
         let name = table.name.to_owned();
-        let (shown, fresh) = (table_of(table.name, shown), table_of(table.name, fresh));
+        let shown = table_of(table.name, shown);
+        let fresh = table_of(table.name, fresh);
+
         let rows = self
             .query(&format!("SELECT COUNT(*) AS number FROM {shown}"))
             .await?;

@@ -22,7 +22,10 @@ use super::seen::{
 pub async fn events_read_back_in_order_with_growing_versions_and_positions<F: Fixture>(
     fixture: &F,
 ) {
-    let (store, stream, other) = (fixture.open().await, stream(), other_stream());
+    let store = fixture.open().await;
+    let stream = stream();
+    let other = other_stream();
+
     for (texts, version) in [
         (["a", "b", "c"], 0),
         (["d", "e", "f"], 3),
@@ -74,7 +77,10 @@ pub async fn events_read_back_in_order_with_growing_versions_and_positions<F: Fi
 
 /// P1: Events get their positions in the order of the streams of the append, and within a stream in order.
 pub async fn events_get_positions_in_the_order_of_their_streams<F: Fixture>(fixture: &F) {
-    let (store, first, second) = (fixture.open().await, other_stream(), stream());
+    let store = fixture.open().await;
+    let first = other_stream();
+    let second = stream();
+
     let append = append()
         .with_events(
             first.clone(),
@@ -98,7 +104,10 @@ pub async fn events_get_positions_in_the_order_of_their_streams<F: Fixture>(fixt
 
 /// P2: An append is all or nothing over all its streams and its tracking.
 pub async fn append_over_streams_and_tracking_is_all_or_nothing<F: Fixture>(fixture: &F) {
-    let (store, one, two) = (fixture.open().await, stream(), other_stream());
+    let store = fixture.open().await;
+    let one = stream();
+    let two = other_stream();
+
     store
         .append(append_to(&two, "earlier"))
         .await
@@ -134,7 +143,9 @@ pub async fn append_over_streams_and_tracking_is_all_or_nothing<F: Fixture>(fixt
 
 /// P3: `Expected::Exact(v)` on a stream that is not at `v` is `Conflict` with the actual version; nothing is written.
 pub async fn stale_append_conflicts_and_writes_nothing<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let at = |version| {
         append().with_events(
             stream.clone(),
@@ -181,7 +192,9 @@ pub async fn no_stream_is_exact_zero<F: Fixture>(fixture: &F) {
 
 /// P3: `Expected::Exists` refuses an empty stream.
 pub async fn exists_refuses_an_empty_stream<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let change = || append().with_events(stream.clone(), Expected::Exists, vec![event("changed")]);
     assert_conflict(store.append(change()).await, &stream, Version::ZERO);
     assert_eq!(
@@ -266,7 +279,9 @@ pub async fn concurrent_appends_at_any_version_all_succeed<F: Fixture>(fixture: 
     let stores = open_many(fixture, 3).await;
     let stream = stream();
     let racers = (0..8).map(|racer| {
-        let (store, stream) = (Arc::clone(&stores[racer % stores.len()]), stream.clone());
+        let store = Arc::clone(&stores[racer % stores.len()]);
+        let stream = stream.clone();
+
         async move {
             for round in 0..10 {
                 let events = vec![
@@ -310,7 +325,9 @@ fn assert_each_racer_in_order(events: &[StoredEvent]) {
 
 /// P9: An append without events, tracking or snapshot is `Invalid`, also when it guards a stream.
 pub async fn append_that_carries_nothing_is_invalid<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     assert_invalid(store.append(append()).await, "an append of nothing");
     assert_invalid(
         store
@@ -353,7 +370,9 @@ pub async fn tracking_alone_is_allowed<F: Fixture>(fixture: &F) {
 
 /// P9: An append that carries only a snapshot is allowed.
 pub async fn snapshot_alone_is_allowed<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let written = store
         .append(append_to(&stream, "1"))
         .await
@@ -373,7 +392,10 @@ pub async fn snapshot_alone_is_allowed<F: Fixture>(fixture: &F) {
 
 /// P10: An append over two streams conflicts when either expected version is wrong.
 pub async fn append_over_two_streams_conflicts_when_either_is_wrong<F: Fixture>(fixture: &F) {
-    let (store, one, two) = (fixture.open().await, stream(), other_stream());
+    let store = fixture.open().await;
+    let one = stream();
+    let two = other_stream();
+
     store
         .append(append().with_events(two.clone(), Expected::Any, numbered_events(2)))
         .await
@@ -410,7 +432,10 @@ pub async fn append_over_two_streams_conflicts_when_either_is_wrong<F: Fixture>(
 
 /// P10: A guard (expected version, no events) on a further stream is honoured.
 pub async fn guard_on_a_further_stream_is_honoured<F: Fixture>(fixture: &F) {
-    let (store, stream, guarded) = (fixture.open().await, stream(), other_stream());
+    let store = fixture.open().await;
+    let stream = stream();
+    let guarded = other_stream();
+
     let write = |expected| append_to(&stream, "written").with_guard(guarded.clone(), expected);
     assert_conflict(
         store.append(write(Expected::Exists)).await,

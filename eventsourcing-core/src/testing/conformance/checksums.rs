@@ -64,11 +64,10 @@ const RARE: Name = Name::from_static("Rare");
 
 /// 12,000 events, a thousand of them in streams of their own.
 async fn write_more_than_a_slice(store: &impl EventStore) {
-    let (one, two, three) = (
-        stream(),
-        other_stream(),
-        StreamId::new(CATEGORY, Uuid::now_v7()),
-    );
+    let one = stream();
+    let two = other_stream();
+    let three = StreamId::new(CATEGORY, Uuid::now_v7());
+
     let events = |count: usize| -> Vec<NewEvent> {
         (0..count)
             .map(|number| {
@@ -191,7 +190,9 @@ impl ByHand {
         ];
         let mut slice = LogSlice::of(at(0));
         while slice.end() < end {
-            let (border, after) = (slice.end(), Position::new(slice.end().as_u64() + 1));
+            let border = slice.end();
+            let after = Position::new(slice.end().as_u64() + 1);
+
             ranges.extend([
                 (before(border), border),
                 (border, after),

@@ -19,8 +19,12 @@ use super::seen::{
 pub async fn repeated_command_returns_the_first_receipt_and_writes_nothing<F: Fixture>(
     fixture: &F,
 ) {
-    let (store, stream) = (fixture.open().await, stream());
-    let (with_events, with_tracking) = (CommandId::new(), CommandId::new());
+    let store = fixture.open().await;
+    let stream = stream();
+
+    let with_events = CommandId::new();
+    let with_tracking = CommandId::new();
+
     let write = append_to(&stream, "once").with_command_id(with_events);
     let step = append()
         .with_tracking(step_from(0, store.log_id()).to(9))
@@ -78,7 +82,10 @@ pub async fn repeated_command_returns_the_first_receipt_and_writes_nothing<F: Fi
 
 /// P6: A command id seen before returns the first receipt even when the expected version is stale by now.
 pub async fn repeated_command_is_recognised_when_its_expectation_is_stale<F: Fixture>(fixture: &F) {
-    let (store, stream, id) = (fixture.open().await, stream(), CommandId::new());
+    let store = fixture.open().await;
+    let stream = stream();
+    let id = CommandId::new();
+
     let create = append()
         .with_events(stream.clone(), Expected::NoStream, numbered_events(2))
         .with_command_id(id);
@@ -118,8 +125,13 @@ pub async fn repeated_command_is_recognised_when_its_expectation_is_stale<F: Fix
 
 /// P6: The receipt of a command that was carried out can be read; of any other there is none.
 pub async fn receipt_of_a_command_can_be_read<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
-    let (carried_out, step, refused) = (CommandId::new(), CommandId::new(), CommandId::new());
+    let store = fixture.open().await;
+    let stream = stream();
+
+    let carried_out = CommandId::new();
+    let step = CommandId::new();
+    let refused = CommandId::new();
+
     let appended = store
         .append(append_to(&stream, "1").with_command_id(carried_out))
         .await
@@ -152,7 +164,9 @@ pub async fn receipt_of_a_command_can_be_read<F: Fixture>(fixture: &F) {
 
 /// P6: Receipts are listed in the order of the ids of their commands, those after one of them, so many at most.
 pub async fn receipts_are_listed_in_the_order_of_their_commands<F: Fixture>(fixture: &F) {
-    let (store, mut rng) = (fixture.open().await, Seed::from_env().rng(0));
+    let store = fixture.open().await;
+    let mut rng = Seed::from_env().rng(0);
+
     let nobody = store
         .receipts(None, 10)
         .await
@@ -191,7 +205,10 @@ pub async fn receipts_are_listed_in_the_order_of_their_commands<F: Fixture>(fixt
 
 /// P6: A command that was refused has not been seen: with the same id it can be tried again.
 pub async fn refused_command_can_be_tried_again<F: Fixture>(fixture: &F) {
-    let (store, stream, id) = (fixture.open().await, stream(), CommandId::new());
+    let store = fixture.open().await;
+    let stream = stream();
+    let id = CommandId::new();
+
     let stale = append()
         .with_events(stream.clone(), Expected::Exists, vec![event("1")])
         .with_command_id(id);
@@ -229,7 +246,9 @@ pub async fn simultaneous_appends_of_one_command_write_once<F: Fixture>(fixture:
             .with_events(stream.clone(), expected, vec![event(&round.to_string())])
             .with_command_id(CommandId::new());
         let racers = (0..6).map(|racer| {
-            let (store, append) = (Arc::clone(&stores[racer % stores.len()]), append.clone());
+            let store = Arc::clone(&stores[racer % stores.len()]);
+            let append = append.clone();
+
             async move {
                 store
                     .append(append)
@@ -261,8 +280,12 @@ pub async fn simultaneous_appends_of_one_command_write_once<F: Fixture>(fixture:
 /// command id tells which.
 pub async fn dropped_append_happened_wholly_or_not_at_all<F: Fixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
-    let (store, fresh) = (fixture.open().await, fixture.open().await);
-    let (one, two) = (stream(), other_stream());
+    let store = fixture.open().await;
+    let fresh = fixture.open().await;
+
+    let one = stream();
+    let two = other_stream();
+
     for round in 0..60_u64 {
         let text = round.to_string();
         let append = append()

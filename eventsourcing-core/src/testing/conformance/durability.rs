@@ -75,7 +75,9 @@ async fn write_a_few(store: Arc<impl EventStore>, writer: String) -> Vec<String>
 
 /// P6: A command id seen before returns the first receipt and writes nothing after a restart too.
 pub async fn repeated_command_is_recognised_after_a_restart<F: DurableFixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let create = append().with_events(stream.clone(), Expected::NoStream, numbered_events(2));
     let create = create.with_command_id(CommandId::new());
     let first = store
@@ -132,7 +134,10 @@ pub async fn position_is_never_used_twice_after_a_restart<F: DurableFixture>(fix
 
 /// P28: Errors say what is true: after `Conflict` and `Invalid` nothing was written, and nothing remembers the attempt.
 pub async fn refused_append_leaves_no_trace<F: Fixture>(fixture: &F) {
-    let (store, there, missing) = (fixture.open().await, stream(), other_stream());
+    let store = fixture.open().await;
+    let there = stream();
+    let missing = other_stream();
+
     let start = append().with_events(there.clone(), Expected::Any, numbered_events(3));
     let step = step_from(0, store.log_id()).to(2);
     store
@@ -182,7 +187,9 @@ fn refusals<'a>(
             .with_events(missing.clone(), of_missing, numbered_events(2))
             .with_snapshot(snapshot(there, 5))
     };
-    let (at_three, none) = (Expected::Exact(Version::new(3)), Expected::NoStream);
+    let at_three = Expected::Exact(Version::new(3));
+    let none = Expected::NoStream;
+
     [
         (
             Refusal::Conflict(there, 3),
@@ -237,11 +244,10 @@ pub async fn many_may_open_a_new_place_at_once<F: DurableFixture>(_: &F) {
 
 /// P29: Opening a store again changes nothing.
 pub async fn opening_again_changes_nothing<F: DurableFixture>(fixture: &F) {
-    let (store, stream, log_id) = (
-        fixture.open().await,
-        stream(),
-        fixture.open().await.log_id(),
-    );
+    let store = fixture.open().await;
+    let stream = stream();
+    let log_id = fixture.open().await.log_id();
+
     let step = step_from(0, log_id).to(2);
     let write = append()
         .with_events(stream.clone(), Expected::Any, numbered_events(3))

@@ -57,8 +57,12 @@ async fn assert_taken(store: &impl EventStore, asks: HolderId, holds: HolderId) 
 
 /// P23: A lease is held by one holder at a time, who may renew it and keeps its token.
 pub async fn lease_is_held_by_one_holder_at_a_time<F: Fixture>(fixture: &F) {
-    let (store, other) = (fixture.open().await, fixture.open().await);
-    let (ours, theirs) = (HolderId::new(), HolderId::new());
+    let store = fixture.open().await;
+    let other = fixture.open().await;
+
+    let ours = HolderId::new();
+    let theirs = HolderId::new();
+
     let token = held(&store, ours, LONG).await;
     assert_taken(&other, theirs, ours).await;
     assert_eq!(
@@ -75,7 +79,9 @@ pub async fn of_many_who_ask_at_once_one_gets_the_lease<F: Fixture>(fixture: &F)
     for round in 0..10 {
         let follower = Name::from(format!("follower-{round}"));
         let askers = (0..6).map(|asker| {
-            let (store, follower) = (stores[asker % stores.len()].clone(), follower.clone());
+            let store = stores[asker % stores.len()].clone();
+            let follower = follower.clone();
+
             let request = LeaseRequest {
                 follower,
                 ..request(HolderId::new(), store.log_id(), LONG)
@@ -93,8 +99,12 @@ pub async fn of_many_who_ask_at_once_one_gets_the_lease<F: Fixture>(fixture: &F)
 
 /// P23: A lease expires on the store's clock; the next holder gets a larger token and is told where the follower is.
 pub async fn expired_lease_is_taken_over_with_a_larger_token<F: Fixture>(fixture: &F) {
-    let (store, other) = (fixture.open().await, fixture.open().await);
-    let (ours, theirs) = (HolderId::new(), HolderId::new());
+    let store = fixture.open().await;
+    let other = fixture.open().await;
+
+    let ours = HolderId::new();
+    let theirs = HolderId::new();
+
     let first = held(&store, ours, SHORT).await;
     let mut step = step_from(0, store.log_id()).to(7);
     step.lease = Some(first);
@@ -118,7 +128,9 @@ pub async fn expired_lease_is_taken_over_with_a_larger_token<F: Fixture>(fixture
 /// P23: Renewing a lease makes it last longer.
 pub async fn renewed_lease_lasts<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
-    let (ours, theirs) = (HolderId::new(), HolderId::new());
+    let ours = HolderId::new();
+    let theirs = HolderId::new();
+
     held(&store, ours, SHORT).await;
     held(&store, ours, LONG).await;
     sleep(SHORT + SHORT / 3).await;
@@ -127,7 +139,9 @@ pub async fn renewed_lease_lasts<F: Fixture>(fixture: &F) {
 
 /// P23: An append with an outdated token is refused and writes nothing; one without a token is not concerned.
 pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let step = |from: u64, lease| {
         let mut step = step_from(from, store.log_id()).to(from + 1);
         step.lease = lease;
@@ -176,8 +190,12 @@ pub async fn append_with_an_outdated_token_is_refused<F: Fixture>(fixture: &F) {
 
 /// P23: A lease that is given back is free at once; giving it back with an outdated token changes nothing.
 pub async fn released_lease_is_free_at_once<F: Fixture>(fixture: &F) {
-    let (store, other) = (fixture.open().await, fixture.open().await);
-    let (ours, theirs) = (HolderId::new(), HolderId::new());
+    let store = fixture.open().await;
+    let other = fixture.open().await;
+
+    let ours = HolderId::new();
+    let theirs = HolderId::new();
+
     let first = held(&store, ours, LONG).await;
     store
         .release(&FOLLOWER, store.log_id(), first)
@@ -194,7 +212,9 @@ pub async fn released_lease_is_free_at_once<F: Fixture>(fixture: &F) {
 
 /// P23: It can be seen who holds a lease and for how long; nobody once it has expired or was given back.
 pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
-    let (store, other) = (fixture.open().await, fixture.open().await);
+    let store = fixture.open().await;
+    let other = fixture.open().await;
+
     let seen = async |follower: &Name, upstream| {
         let holder = other
             .lease_holder(follower, upstream)
@@ -214,7 +234,9 @@ pub async fn holder_of_a_lease_is_known_until_it_ends<F: Fixture>(fixture: &F) {
             },
         )
     };
-    let (ours, theirs) = (HolderId::new(), HolderId::new());
+    let ours = HolderId::new();
+    let theirs = HolderId::new();
+
     assert_eq!(
         seen(&FOLLOWER, store.log_id()).await,
         None,

@@ -148,7 +148,9 @@ async fn assert_hard_names_filter_and_follow(store: &impl EventStore) {
 
 /// P8: Names are compared byte for byte: case, spaces and Unicode composition tell them apart.
 pub async fn names_are_compared_byte_for_byte<F: Fixture>(fixture: &F) {
-    let (store, id) = (fixture.open().await, Uuid::now_v7());
+    let store = fixture.open().await;
+    let id = Uuid::now_v7();
+
     let names = [
         "caf\u{e9}",
         "cafe\u{301}",
@@ -181,7 +183,10 @@ pub async fn names_are_compared_byte_for_byte<F: Fixture>(fixture: &F) {
 
 /// P8: An append as large as the limits allow is kept.
 pub async fn largest_allowed_append_is_kept<F: Fixture>(fixture: &F) {
-    let (store, large, long) = (fixture.open().await, stream(), stream());
+    let store = fixture.open().await;
+    let large = stream();
+    let long = stream();
+
     let largest = NewEvent {
         payload: vec![0xa5; PAYLOAD_BYTES_MAX],
         metadata: vec![0x5a; METADATA_BYTES_MAX],
@@ -222,7 +227,9 @@ pub async fn largest_allowed_append_is_kept<F: Fixture>(fixture: &F) {
 
 /// P8: Beyond the documented limits an append is `Invalid` and nothing is written.
 pub async fn beyond_the_limits_is_invalid_and_writes_nothing<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     store
         .append(append_to(&stream, "there"))
         .await

@@ -26,7 +26,9 @@ use super::writer::{Writer, be_refused_in_every_way};
 
 /// P15: Pages come in position order; following each page's ceiling visits every event once.
 pub async fn following_ceilings_visits_every_event_once_in_order<F: Fixture>(fixture: &F) {
-    let (store, streams) = (fixture.open().await, [stream(), stream(), other_stream()]);
+    let store = fixture.open().await;
+    let streams = [stream(), stream(), other_stream()];
+
     let mut expected = Vec::new();
     for number in 0..25 {
         let stream = &streams[number % streams.len()];
@@ -47,7 +49,10 @@ pub async fn following_ceilings_visits_every_event_once_in_order<F: Fixture>(fix
 }
 
 async fn follow_pages(store: &impl EventStore, limit: usize) -> Vec<StoredEvent> {
-    let (head, mut after, mut events) = (head_of(store).await, Position::ZERO, Vec::new());
+    let head = head_of(store).await;
+    let mut after = Position::ZERO;
+    let mut events = Vec::new();
+
     while after < head {
         let page = store
             .read_log(LogQuery::after(after).limit(limit))
@@ -249,7 +254,9 @@ async fn follow_until(
     mut query: LogQuery,
     at_end: watch::Receiver<Option<Position>>,
 ) -> Vec<StoredEvent> {
-    let (mut seen, mut idle_polls) = (Vec::new(), 0_u32);
+    let mut seen = Vec::new();
+    let mut idle_polls = 0_u32;
+
     loop {
         let end = *at_end.borrow();
         if end.is_some_and(|end| end <= query.after) {
@@ -349,13 +356,14 @@ pub async fn ceiling_moves_over_what_the_filter_left_out<F: Fixture>(fixture: &F
     let unwanted = append().with_events(other_stream(), Expected::Any, numbered_events(50));
     store.append(unwanted).await.expect("any version");
 
-    let (head, mut query) = (
-        head_of(&store).await,
-        LogQuery::after(Position::ZERO)
-            .categories([CATEGORY])
-            .limit(10),
-    );
-    let (mut seen, mut pages) = (Vec::new(), 0);
+    let head = head_of(&store).await;
+    let mut query = LogQuery::after(Position::ZERO)
+        .categories([CATEGORY])
+        .limit(10);
+
+    let mut seen = Vec::new();
+    let mut pages = 0;
+
     while query.after < head {
         let page = store
             .read_log(query.clone())
@@ -377,7 +385,9 @@ pub async fn ceiling_moves_over_what_the_filter_left_out<F: Fixture>(fixture: &F
 
 /// P18: `head` is the ceiling of what is readable, never a number that is only reserved. An empty log has head 0.
 pub async fn head_is_the_position_of_the_last_readable_event<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     assert_eq!(head_of(&store).await, Position::ZERO, "an empty log");
     for text in ["1", "2", "3"] {
         let appended = store
@@ -447,7 +457,9 @@ pub async fn head_never_runs_ahead_of_what_is_readable<F: Fixture>(fixture: &F) 
 /// P19: A position is never used twice, also after failed appends.
 pub async fn position_is_never_used_twice<F: Fixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let mut used = HashSet::new();
     for round in 0..20_u64 {
         let write = append_to(&stream, &round.to_string()).with_command_id(CommandId::new());
@@ -477,7 +489,9 @@ pub async fn position_is_never_used_twice<F: Fixture>(fixture: &F) {
 /// P37: The newest position is that of the last event that can be seen, from every store; refused appends, steps and
 /// commands without events do not change it.
 pub async fn newest_position_is_that_of_the_last_event_that_can_be_seen<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     assert_eq!(newest_of(&store).await, Position::ZERO, "an empty log");
     for text in ["1", "2", "3"] {
         let appended = store
@@ -510,10 +524,9 @@ pub async fn newest_position_covers_every_acknowledged_event<F: Fixture>(fixture
     let stores = open_many(fixture, 4).await;
     let acknowledged = Arc::new(AtomicU64::new(0));
     let writers = (0..3_u64).map(|writer| {
-        let (store, acknowledged) = (
-            Arc::clone(&stores[writer as usize]),
-            Arc::clone(&acknowledged),
-        );
+        let store = Arc::clone(&stores[writer as usize]);
+        let acknowledged = Arc::clone(&acknowledged);
+
         tokio::spawn(async move {
             for number in 0..40 {
                 let receipt = store

@@ -45,7 +45,10 @@ fn notes<const N: usize>(notes: [(&str, &str); N]) -> BTreeMap<String, String> {
 
 /// P30: Notes are written with the step that carries them, or neither is.
 pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture: &F) {
-    let (store, fresh, stream) = (fixture.open().await, fixture.open().await, stream());
+    let store = fixture.open().await;
+    let fresh = fixture.open().await;
+    let stream = stream();
+
     let log_id = store.log_id();
     assert_eq!(
         notebook_of(&store, &FOLLOWER, log_id).await,
@@ -105,7 +108,9 @@ pub async fn notes_are_written_with_their_step_or_not_at_all<F: Fixture>(fixture
 
 /// P30: A step that expects another revision is refused and writes nothing, also where the follower is at `from`.
 pub async fn step_at_an_outdated_revision_is_refused_and_writes_nothing<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let step = |from: u64, to, revision| {
         let step = step_from(from, store.log_id())
             .to(to)
@@ -389,10 +394,14 @@ async fn pages(store: &impl EventStore, prefix: &str, limit: usize) -> Vec<(Stri
 pub async fn notebook_is_of_one_moment_while_the_follower_steps<F: Fixture>(fixture: &F) {
     const STEPS: u64 = 60;
     let stores = open_many(fixture, 2).await;
-    let (writer, log_id) = (Arc::clone(&stores[0]), stores[0].log_id());
+    let writer = Arc::clone(&stores[0]);
+    let log_id = stores[0].log_id();
+
     let steps = tokio::spawn(async move {
         for number in 0..STEPS {
-            let (here, next) = (number.to_string(), (number + 1).to_string());
+            let here = number.to_string();
+            let next = (number + 1).to_string();
+
             let step = step_from(number, log_id)
                 .to(number + 1)
                 .with_note("at", &next)
@@ -525,7 +534,9 @@ pub async fn notes_come_back_unchanged<F: Fixture>(fixture: &F) {
 
 /// P30: Beyond the documented limits a step is `Invalid` and nothing is written.
 pub async fn notes_beyond_the_limits_are_invalid_and_write_nothing<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     make(
         &store,
         step_from(0, store.log_id())
@@ -579,8 +590,12 @@ pub async fn notes_beyond_the_limits_are_invalid_and_write_nothing<F: Fixture>(f
 pub async fn of_concurrent_steps_at_one_revision_exactly_one_succeeds<F: Fixture>(fixture: &F) {
     let seed = Seed::from_env();
     let stores = open_many(fixture, 3).await;
-    let (log_id, stream) = (stores[0].log_id(), stream());
-    let (holder, duration) = (HolderId::new(), LeaseRequest::DURATION_MAX);
+    let log_id = stores[0].log_id();
+    let stream = stream();
+
+    let holder = HolderId::new();
+    let duration = LeaseRequest::DURATION_MAX;
+
     let request = LeaseRequest {
         follower: FOLLOWER,
         upstream: log_id,
@@ -606,10 +621,9 @@ pub async fn of_concurrent_steps_at_one_revision_exactly_one_succeeds<F: Fixture
                 .with_revision(Revision::new(round + 1))
                 .with_note("last", racer.to_string());
             let step = step.with_lease((racer % 2 == 0).then_some(token));
-            let (store, append) = (
-                Arc::clone(&stores[racer % stores.len()]),
-                append_to(&stream, &racer.to_string()),
-            );
+            let store = Arc::clone(&stores[racer % stores.len()]);
+            let append = append_to(&stream, &racer.to_string());
+
             async move { store.append(append.with_tracking(step)).await }
         });
         if round == 0 {

@@ -77,7 +77,9 @@ pub(super) async fn finished<F: Fixture, T>(tasks: Vec<JoinHandle<T>>) -> Vec<T>
 ///
 /// Half of the time it is polled again at once, half of the time only when it is woken, for up to two milliseconds.
 pub(super) async fn drop_midway<T>(future: impl Future<Output = T>, rng: &mut fastrand::Rng) {
-    let (polls, eager) = (rng.usize(0..8), rng.bool());
+    let polls = rng.usize(0..8);
+    let eager = rng.bool();
+
     let polled = poll_times(future, polls, eager);
     if eager {
         polled.await;

@@ -20,7 +20,9 @@ fn answers_without_events(
     store: &impl EventStore,
     stream: &StreamId,
 ) -> Vec<(Append, ReceiptKind)> {
-    let (nothing, rejected) = (CommandId::new, CommandId::new);
+    let nothing = CommandId::new;
+    let rejected = CommandId::new;
+
     let keeper = |command: CommandId| {
         step_from(0, store.log_id())
             .by(format!("refusal:{command}"))
@@ -96,7 +98,9 @@ async fn answer_in_every_way(store: &impl EventStore, stream: &StreamId) -> Vec<
 /// P6: Every receipt says in which log it is a position, and whether events were recorded, nothing was, or the command was
 /// rejected: in the answer, read, listed and repeated, whatever the repeated append carries.
 pub async fn receipts_say_their_log_and_their_kind<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let answers = answer_in_every_way(&store, &stream).await;
     let unnamed = store
         .append(append_to(&stream, "unnamed"))
@@ -159,7 +163,9 @@ pub async fn receipts_say_their_log_and_their_kind<F: Fixture>(fixture: &F) {
 /// P6: The position of a receipt without an event is that of the last event that could be seen then: whatever the decision
 /// has seen lies at or before it.
 pub async fn receipt_without_events_stands_for_what_was_there<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let empty = store
         .append(append().with_command_id(CommandId::new()))
         .await
@@ -199,7 +205,10 @@ pub async fn receipt_without_events_stands_for_what_was_there<F: Fixture>(fixtur
 
 /// P6: A guard of a command that has nothing to record is honoured, and a command that it refuses has not been seen.
 pub async fn command_that_records_nothing_honours_its_guards<F: Fixture>(fixture: &F) {
-    let (store, stream, id) = (fixture.open().await, stream(), CommandId::new());
+    let store = fixture.open().await;
+    let stream = stream();
+    let id = CommandId::new();
+
     let guarded = |expected| {
         append()
             .with_guard(stream.clone(), expected)
@@ -249,10 +258,9 @@ pub async fn simultaneous_answers_to_one_command_are_one<F: Fixture>(fixture: &F
             append().with_rejected_command(id),
         ];
         let racers = (0..6).map(|racer| {
-            let (store, append) = (
-                Arc::clone(&stores[(racer / 2) % stores.len()]),
-                answers[racer % 3].clone(),
-            );
+            let store = Arc::clone(&stores[(racer / 2) % stores.len()]);
+            let append = answers[racer % 3].clone();
+
             async move {
                 store
                     .append(append)
@@ -284,7 +292,10 @@ pub async fn simultaneous_answers_to_one_command_are_one<F: Fixture>(fixture: &F
 
 /// P9: A rejection has no event, and names the command that is rejected.
 pub async fn rejection_with_events_or_of_no_command_is_invalid<F: Fixture>(fixture: &F) {
-    let (store, stream, id) = (fixture.open().await, stream(), CommandId::new());
+    let store = fixture.open().await;
+    let stream = stream();
+    let id = CommandId::new();
+
     let mut with_event = append_to(&stream, "1").with_rejected_command(id);
     assert_invalid(
         store.append(with_event.clone()).await,
@@ -304,7 +315,9 @@ pub async fn rejection_with_events_or_of_no_command_is_invalid<F: Fixture>(fixtu
 
 /// P6: Receipts of every kind are as they were after a restart.
 pub async fn receipts_of_every_kind_survive_a_restart<F: DurableFixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let answers = answer_in_every_way(&store, &stream).await;
     store
         .append(append_to(&stream, "later"))

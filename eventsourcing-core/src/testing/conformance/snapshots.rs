@@ -10,7 +10,9 @@ use super::seen::{Picture, assert_invalid, loaded, loaded_versions, version_of};
 
 /// P24: The newest snapshot not beyond the asked version is found.
 pub async fn newest_snapshot_not_beyond_the_asked_version_is_found<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     store
         .append(append().with_events(stream.clone(), Expected::Any, numbered_events(10)))
         .await
@@ -55,8 +57,12 @@ pub async fn newest_snapshot_not_beyond_the_asked_version_is_found<F: Fixture>(f
 
 /// P24: A snapshot with another fingerprint is ignored, also where both stand at the same version.
 pub async fn snapshot_with_another_fingerprint_is_ignored<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
-    let (old, new) = (Fingerprint(0), Fingerprint(u64::MAX));
+    let store = fixture.open().await;
+    let stream = stream();
+
+    let old = Fingerprint(0);
+    let new = Fingerprint(u64::MAX);
+
     store
         .append(append().with_events(stream.clone(), Expected::Any, numbered_events(4)))
         .await
@@ -100,7 +106,10 @@ pub async fn snapshot_with_another_fingerprint_is_ignored<F: Fixture>(fixture: &
 
 /// P24: A snapshot beyond its stream, or at version 0, is `Invalid` and nothing is written.
 pub async fn snapshot_beyond_its_stream_is_invalid_and_writes_nothing<F: Fixture>(fixture: &F) {
-    let (store, stream, unknown) = (fixture.open().await, stream(), other_stream());
+    let store = fixture.open().await;
+    let stream = stream();
+    let unknown = other_stream();
+
     store
         .append(append_to(&stream, "1"))
         .await
@@ -137,7 +146,9 @@ pub async fn snapshot_beyond_its_stream_is_invalid_and_writes_nothing<F: Fixture
 
 /// P25: Losing all snapshots changes no result.
 pub async fn losing_all_snapshots_changes_no_result<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     for version in 1..=12 {
         let mut append = append_to(&stream, &version.to_string());
         if version % 5 == 0 {

@@ -363,7 +363,9 @@ pub async fn refused_statement_is_named_and_changes_nothing<F: Fixture>(fixture:
 
 /// P32: Tables, views and indexes are made, changed and dropped within the transaction, and undone with it.
 pub async fn tables_views_and_indexes_belong_to_the_transaction<F: Fixture>(fixture: &F) {
-    let (store, other) = (fixture.open().await, fixture.open().await);
+    let store = fixture.open().await;
+    let other = fixture.open().await;
+
     let make = [
         "CREATE TABLE IF NOT EXISTS entries (account TEXT NOT NULL, amount BIGINT NOT NULL)",
         "CREATE INDEX entries_account ON entries (account)",

@@ -42,7 +42,9 @@ fn assert_cut_changed<T: std::fmt::Debug>(
 
 /// P38: The first step that names a cut records it; a step that names another one is refused and writes nothing.
 pub async fn step_of_an_outdated_cut_is_refused_and_writes_nothing<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let log = store.log_id();
     let step = |number, of, from: u64, to| {
         append_to(&stream, "work").with_tracking(
@@ -97,7 +99,9 @@ pub async fn step_of_an_outdated_cut_is_refused_and_writes_nothing<F: Fixture>(f
 /// without a cut is not judged by one.
 pub async fn cut_is_recorded_with_its_step_or_not_at_all<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
-    let (log, elsewhere) = (store.log_id(), LogId::new());
+    let log = store.log_id();
+    let elsewhere = LogId::new();
+
     let cut = |of| Cut::new(FOLLOWER, of);
     let refused = store
         .append(append().with_tracking(step_from(3, log).to(9).with_cut(cut(2))))
@@ -147,7 +151,9 @@ pub async fn of_concurrent_first_steps_one_cut_is_recorded<F: Fixture>(fixture: 
     let stores = open_many(fixture, 3).await;
     let log = stores[0].log_id();
     for round in 0..20_u64 {
-        let (whole, stream) = (Name::from(format!("follower {round}")), stream());
+        let whole = Name::from(format!("follower {round}"));
+        let stream = stream();
+
         let start = if round % 2 == 0 {
             Start::Together
         } else {
@@ -164,10 +170,9 @@ pub async fn of_concurrent_first_steps_one_cut_is_recorded<F: Fixture>(fixture: 
                 .by(name)
                 .to(1)
                 .with_cut(Cut::new(whole.clone(), of));
-            let (store, append) = (
-                std::sync::Arc::clone(&stores[racer as usize % stores.len()]),
-                append_to(&stream, &of.to_string()),
-            );
+            let store = std::sync::Arc::clone(&stores[racer as usize % stores.len()]);
+            let append = append_to(&stream, &of.to_string());
+
             async move { store.append(append.with_tracking(step)).await.map(|_| of) }
         });
         let outcomes = race::<F, _>(start, racers).await;

@@ -15,7 +15,9 @@ use super::seen::{loaded, loaded_versions, stream_of, text_of, texts_of, version
 
 /// P12: Ranges (from, to, limit), forwards and backwards, are inclusive.
 pub async fn ranges_of_a_stream_are_inclusive_in_both_directions<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     for number in 1..=10 {
         store
             .append(append_to(&stream, &number.to_string()))
@@ -66,7 +68,9 @@ pub async fn ranges_of_a_stream_are_inclusive_in_both_directions<F: Fixture>(fix
 
 /// P12: An unknown stream is empty, not an error.
 pub async fn unknown_stream_is_empty<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     store
         .append(append_to(&other_stream(), "elsewhere"))
         .await
@@ -99,7 +103,9 @@ pub async fn unknown_stream_is_empty<F: Fixture>(fixture: &F) {
 
 /// P13: `load` gives a snapshot and exactly the events after it.
 pub async fn load_gives_a_snapshot_and_exactly_the_events_after_it<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let write = append().with_events(stream.clone(), Expected::Any, numbered_events(6));
     store
         .append(write.with_snapshot(snapshot(&stream, 4)))
@@ -133,7 +139,9 @@ pub async fn load_gives_a_snapshot_and_exactly_the_events_after_it<F: Fixture>(f
 
 /// P13: `load` goes on after a version, gives no more than asked for, and no snapshot that shows no more than was known.
 pub async fn load_goes_on_after_a_version_and_within_a_limit<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let write = append().with_events(stream.clone(), Expected::Any, numbered_events(9));
     store
         .append(write.with_snapshot(snapshot(&stream, 4)))
@@ -179,10 +187,14 @@ pub async fn load_goes_on_after_a_version_and_within_a_limit<F: Fixture>(fixture
 /// P13: `load` is one consistent view, even while others append.
 pub async fn load_is_one_consistent_view_while_others_append<F: Fixture>(fixture: &F) {
     let stream = stream();
-    let (writing, written) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicU64::new(0)));
+    let writing = Arc::new(AtomicBool::new(true));
+    let written = Arc::new(AtomicU64::new(0));
+
     let loaders = [fixture.open().await, fixture.open().await].map(|store| {
-        let (stream, writing, written) =
-            (stream.clone(), Arc::clone(&writing), Arc::clone(&written));
+        let stream = stream.clone();
+        let writing = Arc::clone(&writing);
+        let written = Arc::clone(&written);
+
         tokio::spawn(async move {
             while writing.load(Ordering::SeqCst) {
                 let known = written.load(Ordering::SeqCst);
@@ -230,7 +242,9 @@ fn assert_contiguous(loaded: &Loaded, known: u64) {
 
 /// P14: Streams with the same id and different categories are different streams.
 pub async fn same_id_in_different_categories_is_different_streams<F: Fixture>(fixture: &F) {
-    let (store, one) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let one = stream();
+
     let two = StreamId::new(OTHER_CATEGORY, one.id);
     for (stream, text) in [(&one, "one"), (&two, "two")] {
         let create = append().with_events(

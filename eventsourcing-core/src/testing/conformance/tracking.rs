@@ -17,7 +17,9 @@ use super::seen::{
 
 /// P20: Tracking is written with the append that carries it, or neither is.
 pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let step = |from: u64, to| {
         append_to(&stream, "work").with_tracking(step_from(from, store.log_id()).to(to))
     };
@@ -58,7 +60,9 @@ pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixtu
 pub async fn step_from_elsewhere_is_refused_and_says_where_the_follower_is<F: Fixture>(
     fixture: &F,
 ) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     let step = |from: u64, to| {
         append_to(&stream, "work").with_tracking(step_from(from, store.log_id()).to(to))
     };
@@ -146,7 +150,10 @@ pub async fn step_goes_back_only_if_it_says_so<F: Fixture>(fixture: &F) {
 /// P21: So two runners of one follower cannot both do the same work.
 pub async fn two_runners_of_one_follower_do_each_step_once<F: Fixture>(fixture: &F) {
     let seed = Seed::from_env();
-    let (store, upstream, work) = (fixture.open().await, stream(), other_stream());
+    let store = fixture.open().await;
+    let upstream = stream();
+    let work = other_stream();
+
     for _ in 0..6 {
         let events = append().with_events(upstream.clone(), Expected::Any, numbered_events(10));
         store.append(events).await.expect("any version");
@@ -234,7 +241,9 @@ impl<S: EventStore> Runner<S> {
 /// P22: Followers are independent; an unknown follower is at 0; names are case-sensitive.
 pub async fn followers_are_independent<F: Fixture>(fixture: &F) {
     let store = fixture.open().await;
-    let (here, elsewhere) = (store.log_id(), LogId::new());
+    let here = store.log_id();
+    let elsewhere = LogId::new();
+
     let followers = ["statements", "Statements", "statements ", "statement"];
     let places: Vec<_> = followers
         .iter()

@@ -81,9 +81,13 @@ fn row(account: &str, amount: i64) -> (String, i64) {
 
 /// P32: What a transaction writes, and its step with its notes, happen together when it is committed, or not at all.
 pub async fn transaction_and_its_step_happen_together_or_not_at_all<F: Fixture>(fixture: &F) {
-    let (store, fresh) = (fixture.open().await, fixture.open().await);
+    let store = fixture.open().await;
+    let fresh = fixture.open().await;
+
     let log_id = store.log_id();
-    let (database, elsewhere) = (database_of(&store), database_of(&fresh));
+    let database = database_of(&store);
+    let elsewhere = database_of(&fresh);
+
     carry_out(&store, &[CREATE]).await;
     store
         .append(append_to(&stream(), "one"))
@@ -275,10 +279,9 @@ pub async fn of_transactions_that_make_one_step_exactly_one_succeeds<F: Fixture>
                 }
                 let mut transaction = begin(&store).await;
                 transaction.step(&step).await?;
-                let (account, amount) = (
-                    format!("{round} {racer}"),
-                    i64::try_from(round).expect("a small number"),
-                );
+                let account = format!("{round} {racer}");
+                let amount = i64::try_from(round).expect("a small number");
+
                 transaction
                     .execute(INSERT, &values![account, amount])
                     .await
@@ -310,7 +313,9 @@ pub async fn of_transactions_that_make_one_step_exactly_one_succeeds<F: Fixture>
 
 /// P32: A query outside of transactions sees what is committed and nothing else. It may wait for a transaction to end.
 pub async fn query_sees_only_what_is_committed<F: Fixture>(fixture: &F) {
-    let (store, other) = (fixture.open().await, fixture.open().await);
+    let store = fixture.open().await;
+    let other = fixture.open().await;
+
     carry_out(
         &store,
         &[
@@ -319,7 +324,9 @@ pub async fn query_sees_only_what_is_committed<F: Fixture>(fixture: &F) {
         ],
     )
     .await;
-    let (old, new) = (vec![row("Ada", 1)], vec![row("Bob", 2), row("Cid", 3)]);
+    let old = vec![row("Ada", 1)];
+    let new = vec![row("Bob", 2), row("Cid", 3)];
+
     for committed in [false, true] {
         let mut transaction = begin(&store).await;
         transaction
@@ -377,10 +384,16 @@ pub async fn query_sees_only_what_is_committed<F: Fixture>(fixture: &F) {
 /// P32: If a future of a transaction is dropped at any await, the transaction has happened wholly or not at all.
 pub async fn dropped_transaction_happened_wholly_or_not_at_all<F: Fixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
-    let (store, fresh) = (fixture.open().await, fixture.open().await);
-    let (log_id, stream) = (store.log_id(), stream());
+    let store = fixture.open().await;
+    let fresh = fixture.open().await;
+
+    let log_id = store.log_id();
+    let stream = stream();
+
     carry_out(&store, &[CREATE]).await;
-    let (mut at, rounds) = (0, 40);
+    let mut at = 0;
+    let rounds = 40;
+
     for round in 0..rounds {
         let whole = async {
             let mut transaction = begin(&store).await;
@@ -444,10 +457,9 @@ async fn settled(store: &impl EventStore, at: u64) -> u64 {
 
 /// P32: Appends go on after transactions that are dropped, and none that came meanwhile is lost.
 pub async fn appends_go_on_after_transactions_that_are_dropped<F: Fixture>(fixture: &F) {
-    let (store, other) = (
-        Arc::new(fixture.open().await),
-        Arc::new(fixture.open().await),
-    );
+    let store = Arc::new(fixture.open().await);
+    let other = Arc::new(fixture.open().await);
+
     let stream = stream();
     carry_out(&store, &[CREATE]).await;
     let mut expected = Vec::new();
@@ -466,10 +478,9 @@ pub async fn appends_go_on_after_transactions_that_are_dropped<F: Fixture>(fixtu
             .into_iter()
             .enumerate()
             .map(|(number, store)| {
-                let (store, append) = (
-                    Arc::clone(store),
-                    append_to(&stream, &format!("{round} {number}")),
-                );
+                let store = Arc::clone(store);
+                let append = append_to(&stream, &format!("{round} {number}"));
+
                 tokio::spawn(async move { store.append(append).await.map(drop) })
             });
         let appends: Vec<_> = appends.collect();

@@ -16,7 +16,9 @@ use super::seen::{head_of, positions_of};
 /// P26: `wait_beyond(p)` returns soon after an event beyond `p` is readable, whoever wrote it, and not before.
 pub async fn waiting_ends_when_another_store_writes<F: Fixture>(fixture: &F) {
     let stream = stream();
-    let (writer, same) = (Arc::new(fixture.open().await), fixture.open().await);
+    let writer = Arc::new(fixture.open().await);
+    let same = fixture.open().await;
+
     writer
         .append(append_to(&stream, "earlier"))
         .await
@@ -73,7 +75,9 @@ async fn woken<F: Fixture>(waiting: Vec<JoinHandle<Position>>) -> Vec<Position> 
 
 /// P26: An event that is already there is not waited for, and a wait that was dropped does no harm.
 pub async fn waiting_ends_at_once_when_the_event_is_already_there<F: Fixture>(fixture: &F) {
-    let (store, stream) = (fixture.open().await, stream());
+    let store = fixture.open().await;
+    let stream = stream();
+
     for _ in 0..3 {
         let wait = timeout(
             Duration::from_millis(5),
@@ -112,7 +116,9 @@ pub async fn waiting_ends_at_once_when_the_event_is_already_there<F: Fixture>(fi
 pub async fn append_at_the_moment_of_waiting_is_not_missed<F: Fixture>(fixture: &F) {
     let mut rng = Seed::from_env().rng(0);
     let stream = stream();
-    let (writer, reader) = (fixture.open().await, Arc::new(fixture.open().await));
+    let writer = fixture.open().await;
+    let reader = Arc::new(fixture.open().await);
+
     let mut head = Position::ZERO;
     for round in 0..30 {
         let waiting = Arc::clone(&reader);

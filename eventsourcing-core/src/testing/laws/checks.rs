@@ -54,7 +54,9 @@ impl Recording {
         for _ in 0..2 {
             let replayed = self.replay::<A>(printer)?;
             if !self.view.is_same(&replayed) {
-                let (recorded, replayed) = (self.view.shown(&replayed), replayed.shown(&self.view));
+                let recorded = self.view.shown(&replayed);
+                let replayed = replayed.shown(&self.view);
+
                 return Err(format!(
                     "the state that recorded them is {recorded}, and the state replayed is {replayed}"
                 ));
@@ -144,7 +146,9 @@ pub(super) fn encode<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
 
 /// What a stored event is read as: which of the types, and the fields. Reading it again must give the same.
 pub(super) fn read_twice<E: Event>(stored: &StoredEvent) -> Result<Vec<(usize, Value)>, String> {
-    let (once, again) = (read_once::<E>(stored)?, read_once::<E>(stored)?);
+    let once = read_once::<E>(stored)?;
+    let again = read_once::<E>(stored)?;
+
     let is_same =
         |((index, payload), (index_again, payload_again)): (&(usize, Value), &(usize, Value))| {
             index == index_again && sorted(payload) == sorted(payload_again)
@@ -198,8 +202,12 @@ fn to_stored<A: Aggregate>(event: NewEvent, version: u64) -> StoredEvent {
         payload,
         metadata,
     } = event;
-    let (position, stream) = (Position::new(version), id::<A>().stream());
-    let (version, recorded_at) = (Version::new(version), jiff::Timestamp::UNIX_EPOCH);
+    let position = Position::new(version);
+    let stream = id::<A>().stream();
+
+    let version = Version::new(version);
+    let recorded_at = jiff::Timestamp::UNIX_EPOCH;
+
     StoredEvent {
         position,
         stream,

@@ -42,14 +42,13 @@ pub(super) struct World<A: Aggregate> {
 
 impl<A: Aggregate> World<A> {
     pub(super) fn play(&self, steps: &[Step]) -> History<A> {
-        let (mut history, mut state) = (
-            History {
-                events: Vec::new(),
-                fault: None,
-                decided: 0,
-            },
-            None,
-        );
+        let mut history = History {
+            events: Vec::new(),
+            fault: None,
+            decided: 0,
+        };
+        let mut state = None;
+
         for step in steps {
             let done = match &mut state {
                 None => self

@@ -148,7 +148,10 @@ impl<A: Aggregate> Laws<A> {
         const LAW: &str = "replay gives what was recorded";
         let advice = "let the fold depend on nothing but the state and the event: no clock, no randomness; what it needs to \
                       know is a field of the event, and no field of an event is skipped";
-        let (began, printer, recordings) = (Instant::now(), self.printer, RefCell::new(Vec::new()));
+        let began = Instant::now();
+        let printer = self.printer;
+        let recordings = RefCell::new(Vec::new());
+
         let seed = self.seed.unwrap_or_else(Seed::from_env);
         self.with_seed(seed).run(LAW, Faults::Forget, |history| {
             let recording = Recording::of::<A>(&history.events, printer)
@@ -219,7 +222,9 @@ impl<A: Aggregate> Laws<A> {
         let world = self
             .world(seed)
             .unwrap_or_else(|reason| panic!("the law that {law} is not tested: {reason}\n{seed}"));
-        let (tested, decided) = (Cell::new(0), Cell::new(0));
+        let tested = Cell::new(0);
+        let decided = Cell::new(0);
+
         let outcome = search(seed, |steps, _| {
             let mut history = world.play(steps);
             if faults == Faults::Forget {

@@ -115,7 +115,9 @@ fn plainer_step(step: &Step) -> Vec<Step> {
 
 /// Some numbers below this one, the smallest first. Its last four bits may mean something else than those before.
 fn smaller(choice: u64) -> impl Iterator<Item = u64> {
-    let (number, rest) = (choice >> 4, choice & 15);
+    let number = choice >> 4;
+    let rest = choice & 15;
+
     let halves = (0..16)
         .map(move |bits| number >> bits)
         .take_while(|cut| *cut > 0);

@@ -59,8 +59,12 @@ impl<F: Fixture> Comparison<F> {
                 limit,
                 fingerprint,
             } => {
-                let (stream, fingerprint) = (stream_id(*stream), fingerprint.map(Fingerprint));
-                let (after, to) = (Version::new(*after), Version::new(*to));
+                let stream = stream_id(*stream);
+                let fingerprint = fingerprint.map(Fingerprint);
+
+                let after = Version::new(*after);
+                let to = Version::new(*to);
+
                 self.load(Load {
                     stream,
                     after,
@@ -105,7 +109,9 @@ impl<F: Fixture> Comparison<F> {
                 after,
                 limit,
             } => {
-                let (follower, upstream) = (follower_name(*follower), self.log_id(*upstream));
+                let follower = follower_name(*follower);
+                let upstream = self.log_id(*upstream);
+
                 let query = NotesQuery::new(follower, upstream, note_key(*prefix))
                     .after(note_key(*after))
                     .limit(*limit);
@@ -242,7 +248,9 @@ impl<F: Fixture> Comparison<F> {
     }
 
     async fn tracking(&self, follower: usize, upstream: usize) -> Result<(), String> {
-        let (follower, upstream) = (follower_name(follower), self.log_id(upstream));
+        let follower = follower_name(follower);
+        let upstream = self.log_id(upstream);
+
         let store = answer("tracking", self.store.tracking(&follower, upstream).await)?;
         equal(
             "tracking",
@@ -298,7 +306,9 @@ impl<F: Fixture> Comparison<F> {
     }
 
     fn tracking_of(&self, step: &Step) -> Tracking {
-        let (follower, upstream) = (follower_name(step.follower), self.log_id(step.upstream));
+        let follower = follower_name(step.follower);
+        let upstream = self.log_id(step.upstream);
+
         let from = step.from.map_or_else(
             || self.model.position_of(&follower, upstream),
             Position::new,
@@ -428,10 +438,9 @@ fn filter_of(wanted: &Wanted) -> Filter {
 }
 
 fn new_event(name: usize, payload: &[u8]) -> NewEvent {
-    let (metadata, codec) = (
-        payload.iter().rev().copied().collect(),
-        CodecId(payload.len() as u8),
-    );
+    let metadata = payload.iter().rev().copied().collect();
+    let codec = CodecId(payload.len() as u8);
+
     NewEvent {
         name: event_name(name),
         schema_version: 1 + name as u16,
@@ -444,7 +453,9 @@ fn new_event(name: usize, payload: &[u8]) -> NewEvent {
 /// A snapshot that is written twice is the same both times, because it says what it shows.
 fn new_snapshot(stream: usize, version: u64, fingerprint: u64) -> NewSnapshot {
     let payload = format!("{stream} at {version} by {fingerprint}").into_bytes();
-    let (version, fingerprint) = (Version::new(version), Fingerprint(fingerprint));
+    let version = Version::new(version);
+    let fingerprint = Fingerprint(fingerprint);
+
     NewSnapshot {
         stream: stream_id(stream),
         version,

@@ -82,7 +82,9 @@ impl PlainStore {
     fn conflicts(&self, append: &Append) -> Vec<Refusal> {
         let mut conflicts = Vec::new();
         for part in &append.streams {
-            let (actual, expected) = (self.version_of(&part.stream), part.expected);
+            let actual = self.version_of(&part.stream);
+            let expected = part.expected;
+
             let as_expected = match expected {
                 Expected::Any => true,
                 Expected::NoStream => actual.as_u64() == 0,
@@ -248,10 +250,9 @@ impl PlainStore {
             notes.extend(value.clone().map(|value| (key.clone(), value)));
         }
         notes.retain(|key, _| key.starts_with(prefix) && key > after);
-        let (position, revision) = (
-            self.position_of(follower, *upstream),
-            self.revision_of(follower, *upstream),
-        );
+        let position = self.position_of(follower, *upstream);
+        let revision = self.revision_of(follower, *upstream);
+
         let steps = self
             .tracking
             .iter()

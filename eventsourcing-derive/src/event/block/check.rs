@@ -56,7 +56,9 @@ impl Block {
                 .iter()
                 .find(|earlier| earlier.variant == method.variant)
             {
-                let (first, second) = (&first.signature.ident, &method.signature.ident);
+                let first = &first.signature.ident;
+                let second = &method.signature.ident;
+
                 errors.report(
                     second,
                     messages::variant_repeated(first, second, &method.variant),

@@ -36,7 +36,9 @@ impl Block {
     pub(super) fn expand(&self, events: &Events) -> TokenStream {
         let item = &self.item;
         let enumeration = events.expand();
-        let (implementations, fold) = (self.implementations(), self.fold());
+        let implementations = self.implementations();
+        let fold = self.fold();
+
         let requirements = self.requirements();
         quote!(#item #enumeration #implementations #fold #requirements)
     }
@@ -130,7 +132,9 @@ impl Method {
         if !self.creates() {
             return self.misplaced(block);
         }
-        let (pattern, call) = (self.pattern(block, "field"), self.call(&[]));
+        let pattern = self.pattern(block, "field");
+        let call = self.call(&[]);
+
         quote!(#pattern => ::core::result::Result::Ok(#call))
     }
 
@@ -138,7 +142,9 @@ impl Method {
         if self.creates() {
             return self.misplaced(block);
         }
-        let (pattern, call) = (self.pattern(block, "field"), self.call(&[quote!(self)]));
+        let pattern = self.pattern(block, "field");
+        let call = self.call(&[quote!(self)]);
+
         quote! {
             #pattern => {
                 #call;
@@ -157,7 +163,9 @@ impl Method {
 
     /// The variant with its fields, named `field0`, `field1` and so on.
     pub(super) fn pattern(&self, block: &Block, prefix: &str) -> TokenStream {
-        let (events, variant) = (&block.events, &self.variant);
+        let events = &block.events;
+        let variant = &self.variant;
+
         let names = self.fields.iter().map(|field| &field.ident);
         let values = self.values(prefix);
         quote!(#events::#variant { #(#names: #values,)* })
@@ -189,7 +197,9 @@ impl Field {
             )
         };
         let documentation = undocumented(&self.attributes).then(|| documentation(&text()));
-        let (bound, field) = (block.serde_bound(self), self.to_field());
+        let bound = block.serde_bound(self);
+        let field = self.to_field();
+
         quote!(#documentation #bound #field)
     }
 

@@ -9,8 +9,10 @@ use super::model::{Block, Method};
 
 impl Block {
     pub(super) fn implementations(&self) -> TokenStream {
-        let (clone, debug, partial_eq) =
-            (self.clone_arms(), self.debug_arms(), self.partial_eq_arms());
+        let clone = self.clone_arms();
+        let debug = self.debug_arms();
+        let partial_eq = self.partial_eq_arms();
+
         let Self {
             runtime, events, ..
         } = self;
@@ -46,8 +48,12 @@ impl Block {
             runtime, events, ..
         } = self;
         let arms = self.methods.iter().map(|method| {
-            let (variant, pattern) = (&method.variant, method.pattern(self, "field"));
-            let (names, values) = (method.names(), method.values("field"));
+            let variant = &method.variant;
+let pattern = method.pattern(self, "field");
+
+            let names = method.names();
+let values = method.values("field");
+
             quote!(#pattern => #events::#variant { #(#names: #runtime::private::Of(#values).duplicate(),)* })
         });
         quote!(#(#arms,)*)
@@ -56,10 +62,9 @@ impl Block {
     fn debug_arms(&self) -> TokenStream {
         let runtime = &self.runtime;
         let arms = self.methods.iter().map(|method| {
-            let (variant, pattern) = (
-                method.variant.unraw().to_string(),
-                method.pattern(self, "field"),
-            );
+            let variant = method.variant.unraw().to_string();
+            let pattern = method.pattern(self, "field");
+
             let names = method.names().map(|name| name.unraw().to_string());
             let values = method.values("field");
             match values.len() {
@@ -77,8 +82,12 @@ impl Block {
     fn partial_eq_arms(&self) -> TokenStream {
         let runtime = &self.runtime;
         let arms = self.methods.iter().map(|method| {
-            let (left, right) = (method.pattern(self, "left"), method.pattern(self, "right"));
-            let (lefts, rights) = (method.values("left"), method.values("right"));
+            let left = method.pattern(self, "left");
+            let right = method.pattern(self, "right");
+
+            let lefts = method.values("left");
+            let rights = method.values("right");
+
             match lefts.len() {
                 0 => quote!((#left, #right) => true),
                 _ => quote!((#left, #right) => #(#runtime::private::Of(#lefts).equals(#rights))&&*),

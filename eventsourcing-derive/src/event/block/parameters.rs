@@ -31,10 +31,9 @@ impl Block {
     /// Does nothing, but compiles only if every parameter can be what a parameter has to be.
     pub(super) fn requirements(&self) -> Option<TokenStream> {
         let runtime = &self.runtime;
-        let (stored, others) = (
-            self.types(Field::is_stored),
-            self.types(|field| !field.is_stored()),
-        );
+        let stored = self.types(Field::is_stored);
+        let others = self.types(|field| !field.is_stored());
+
         let named = distinct(stored.iter().flat_map(|ty| named_types(ty)));
         let stored = distinct(named.iter().chain(&stored).copied());
         let others = others
@@ -72,7 +71,9 @@ impl Block {
         let named: Vec<_> = named
             .filter(|ty| !is_known(ty) && !self.may_contain_events(ty))
             .collect();
-        let (first, serde) = (named.first()?, self.runtime.serde());
+        let first = named.first()?;
+        let serde = self.runtime.serde();
+
         let span = if named.len() == 1 {
             first.span()
         } else {

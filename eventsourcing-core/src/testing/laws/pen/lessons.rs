@@ -36,7 +36,9 @@ impl Lessons {
         rng: &mut fastrand::Rng,
         make: impl Fn(&Pen<'_>, Place) -> Result<T, Unfit>,
     ) -> Result<(), String> {
-        let (mut successes, mut refusal) = (0, String::new());
+        let mut successes = 0;
+        let mut refusal = String::new();
+
         for _ in 0..ATTEMPTS_MAX {
             let choices: Vec<u64> = (0..24).map(|_| rng.u64(..)).collect();
             let pen = Pen::exploring(self, &choices);

@@ -74,7 +74,9 @@ impl Trace {
 
 impl<'a> Pen<'a> {
     pub(super) fn new(lessons: &'a Lessons, choices: &'a [u64], numbers: Numbers) -> Self {
-        let (used, trace) = (Cell::new(0), RefCell::default());
+        let used = Cell::new(0);
+        let trace = RefCell::default();
+
         Self {
             lessons,
             choices,
@@ -184,8 +186,10 @@ impl<'a> Draw<'a> {
     /// A number whose amount is at most `max`, negative only if it may be `signed`. Most are small.
     pub(super) fn whole(self, max: u128, signed: bool) -> i128 {
         let choice = self.pen.choice();
-        let (is_negative, class, number) =
-            (choice & 1 == 1, choice >> 1 & 7, u128::from(choice >> 4));
+        let is_negative = choice & 1 == 1;
+        let class = choice >> 1 & 7;
+        let number = u128::from(choice >> 4);
+
         let small = (max / 32).min(999) + 1;
         let amount = match (class, self.pen.numbers) {
             (0..=3, _) => number % small.min(10),

@@ -110,7 +110,9 @@ impl<A: Aggregate, P: From<Application> + Policy<A>> PolicyLaws<P, A> {
             let mut history = world.play(steps);
             history.forget_fault();
             let steps_before = any_steps(seed, GIVEN + case);
-            let (steps, events) = (&*steps_before, &*history.events);
+            let steps = &*steps_before;
+            let events = &*history.events;
+
             let delivery = Delivery::<P, _> {
                 runtime: &runtime,
                 given: &given,

@@ -112,7 +112,9 @@ impl Place<'_> {
         what: &str,
         deal: impl Fn(&Runtime, &mut UnitOfWork) -> Result<(), String>,
     ) -> Result<(), Broken> {
-        let (first, second) = (self.once(&deal), self.once(&deal));
+        let first = self.once(&deal);
+        let second = self.once(&deal);
+
         if first.shown != second.shown {
             return Err(broken(
                 format!(
@@ -152,13 +154,12 @@ impl Place<'_> {
                 outcome: None,
             },
             Ok(append) => {
-                let (append, timers) = (
-                    Append {
-                        tracking: None,
-                        ..append
-                    },
-                    std::mem::take(&mut work.schedule.changes),
-                );
+                let append = Append {
+                    tracking: None,
+                    ..append
+                };
+                let timers = std::mem::take(&mut work.schedule.changes);
+
                 Consequence {
                     shown: shown(&append, &timers),
                     outcome: Some((append, timers)),
