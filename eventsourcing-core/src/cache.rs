@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lru::LruCache;
 use tokio::sync::OwnedMutexGuard;
 
+use crate::aggregate::root::KeptRoot;
 use crate::company::Company;
-use crate::root::KeptRoot;
 use crate::store::{Epoch, StreamId};
 use crate::{Aggregate, Id, Root};
 

@@ -63,23 +63,17 @@
 
 mod aggregate;
 mod event;
-mod id;
-mod root;
 
 mod application;
 mod cache;
 mod company;
 mod error;
-mod metadata;
-mod recorded;
 mod retry;
-pub mod snapshot;
 
-mod log_pages;
+mod log;
 mod panics;
 mod policy;
 mod projection;
-mod subscription;
 pub mod system;
 
 #[cfg(feature = "archive")]
@@ -97,7 +91,9 @@ pub mod testing;
 #[doc(hidden)]
 pub mod private;
 
-pub use aggregate::{Aggregate, Fold, UnexpectedEvent};
+pub use aggregate::id::{Id, ParseIdError};
+pub use aggregate::root::{Root, StreamGuard};
+pub use aggregate::{Aggregate, Fold, UnexpectedEvent, snapshot};
 pub use application::{Application, IdPage, RootIds, Saveable};
 pub use clock::{Clock, IdSource, RandomIds, SystemClock};
 #[cfg(feature = "zstd")]
@@ -105,18 +101,16 @@ pub use codec::Compression;
 pub use codec::{Codec, CodecError, VALUE_DEPTH_MAX};
 pub use error::{ApplicationError, CommandError};
 pub use event::legacy::{DecodedEvents, LegacyEvent};
+pub use event::metadata::{EventRef, Metadata};
+pub use event::recorded::RecordedEvent;
 pub use event::{Event, EventType, IntoEvents};
-pub use id::{Id, ParseIdError};
-pub use log_pages::LogPages;
-pub use metadata::{EventRef, Metadata};
+pub use log::pages::LogPages;
+pub use log::subscription::{Subscription, SubscriptionHandle};
 pub use policy::timers::{Due, TIMER_KEY_BYTES_MAX, Timers};
 pub use policy::{Policy, UnitOfWork};
 pub use projection::{Projection, ReadModel, SqlProjection, SqlReadModel, Table, Tx};
-pub use recorded::RecordedEvent;
 pub use retry::RetryPolicy;
-pub use root::{Root, StreamGuard};
 pub use store::{MemoryStore, Receipt, ReceiptKind};
-pub use subscription::{Subscription, SubscriptionHandle};
 pub use system::{
     Applications, DEFAULT_TIMEOUT, Definition, Follower, OnFailure, Runner, RunningSystem, Stores,
     System, SystemBuilder, SystemError,

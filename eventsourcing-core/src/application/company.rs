@@ -11,10 +11,10 @@ use futures_util::future::{Either, select};
 use tokio::runtime::Handle;
 
 use super::Application;
+use crate::aggregate::root::AnyRoot;
 use crate::cache::{Kept, Slot, Turn};
 use crate::company::{Company, Member, Outcome};
 use crate::panics::catch;
-use crate::root::AnyRoot;
 use crate::store::{Append, EventStore, Receipt, ReceiptKind, StoreError, StreamId};
 use crate::{Aggregate, ApplicationError, CommandError, Id, IntoEvents, Root};
 

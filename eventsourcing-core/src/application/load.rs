@@ -7,14 +7,13 @@ use tracing::warn;
 
 use super::Application;
 use crate::aggregate::names_of;
-use crate::root::{AnyRoot, LoadError, Loading, with_cause};
+use crate::aggregate::root::{AnyRoot, LoadError, Loading, with_cause};
+use crate::event::recorded;
 use crate::store::{
     Append, EventStore, Fingerprint, Load, LogPage, LogQuery, Position, StoreError, StreamQuery,
     Version,
 };
-use crate::{
-    Aggregate, ApplicationError, Id, LogPages, RecordedEvent, Root, Subscription, recorded,
-};
+use crate::{Aggregate, ApplicationError, Id, LogPages, RecordedEvent, Root, Subscription};
 
 /// How many events of an aggregate are read at once.
 const EVENTS_PER_PAGE: usize = 2_000;

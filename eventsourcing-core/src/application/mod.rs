@@ -27,10 +27,10 @@ pub(crate) use refusal::{rejection, rejection_note};
 
 #[cfg(feature = "zstd")]
 use crate::Compression;
+use crate::aggregate::snapshot::SnapshotPolicy;
 use crate::cache::Cache;
 use crate::codec::Encoding;
 use crate::retry::RetryPolicy;
-use crate::snapshot::SnapshotPolicy;
 use crate::store::{CommandId, EventStore, Name};
 use crate::{Aggregate, Clock, Codec, Id, IdSource, Metadata, RandomIds, SystemClock};
 

@@ -1,7 +1,7 @@
 //! What can be saved in one append: a root, several, guards, or tuples of these. And what can be updated in one.
 
+use crate::aggregate::root::AnyRoot;
 use crate::cache::Turns;
-use crate::root::AnyRoot;
 use crate::store::{Epoch, StreamId};
 use crate::{Aggregate, Application, ApplicationError, Id, Root, StreamGuard};
 

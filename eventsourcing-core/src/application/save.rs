@@ -8,8 +8,8 @@ use super::Application;
 use super::attempts::Attempts;
 use super::parts::{Part, Saveable};
 use crate::ApplicationError;
+use crate::aggregate::root::{AnyRoot, with_cause};
 use crate::panics::catch;
-use crate::root::{AnyRoot, with_cause};
 use crate::store::{
     Append, Appended, Expected, Load, Loaded, NewSnapshot, PAYLOAD_BYTES_MAX, Receipt, ReceiptKind,
     StoreError, StreamId, Tracking, Version,

@@ -1,6 +1,8 @@
 //! [`Event`]: how the facts about one kind of aggregate are named and stored.
 
 pub(crate) mod legacy;
+pub(crate) mod metadata;
+pub(crate) mod recorded;
 
 use serde::{Deserializer, Serializer};
 

@@ -18,7 +18,7 @@ use lru::LruCache;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::root::{AnyRoot, KeptRoot};
+use crate::aggregate::root::{AnyRoot, KeptRoot};
 use crate::store::{Append, Epoch, EventStore, StoreError, StreamId, StreamQuery, Tracking};
 use crate::{
     Aggregate, Application, ApplicationError, EventRef, Id, IntoEvents, Metadata, RecordedEvent,

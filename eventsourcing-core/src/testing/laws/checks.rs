@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::sample::stored;
 use super::view::{Printer, View, is_same, sorted};
+use crate::aggregate::root::{AnyRoot, LoadError};
 use crate::codec::Encoding;
-use crate::root::{AnyRoot, LoadError};
 use crate::store::{
     Loaded, LoadedEvent, Name, NewEvent, Position, StoredEvent, StoredSnapshot, Version,
 };

@@ -1,9 +1,13 @@
 //! [`Aggregate`] and [`Fold`]: state folded from events. No async, no clock, no I/O.
 
+pub(crate) mod id;
+pub(crate) mod root;
+pub mod snapshot;
+
 use serde::{Deserializer, Serializer};
 
 use crate::Event;
-use crate::snapshot::SnapshotPolicy;
+use crate::aggregate::snapshot::SnapshotPolicy;
 use crate::store::{Fingerprint, Name};
 
 /// State folded from the events of one stream. Written by [`#[derive(Aggregate)]`](macro@crate::Aggregate).

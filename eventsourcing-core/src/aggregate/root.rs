@@ -5,17 +5,16 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use crate::aggregate::snapshot::{Progress, SnapshotPolicy};
 use crate::aggregate::{name_of, names_of};
 use crate::codec::{Encoded, Encoding};
+use crate::event::recorded;
 use crate::panics::{Panicked, catch};
-use crate::snapshot::{Progress, SnapshotPolicy};
 use crate::store::{
     Epoch, Loaded, LoadedEvent, Name, NewEvent, NewSnapshot, StoreError, StoredSnapshot, StreamId,
     Version,
 };
-use crate::{
-    Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, UnexpectedEvent, recorded,
-};
+use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, UnexpectedEvent};
 
 /// An aggregate in hand: read its state through `Deref`, change it by recording events, save it with
 /// [`Application::save`](crate::Application::save).
