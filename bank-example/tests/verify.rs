@@ -1,8 +1,8 @@
 //! On every store: what a follower was not handed once is found by its checksums, and what a projection has made of its
 //! events is found by its rows.
 
-#[path = "../../eventsourcing-core/tests/misleading/mod.rs"]
-mod misleading;
+#[path = "../../eventsourcing-core/tests/lying_store/mod.rs"]
+mod lying_store;
 mod support;
 
 use std::collections::BTreeSet;
@@ -28,7 +28,7 @@ use eventsourcing::{
     Application, Policy, ReadModel, RecordedEvent, Root, Runner, RunningSystem, SqlProjection,
     SqlReadModel, Stores, System, SystemBuilder, Table, Tx, UnitOfWork, values,
 };
-use misleading::{Flaw, Misleading, log};
+use lying_store::{Flaw, LyingStore, log};
 use support::by_hand::Session;
 use support::{Place, money};
 
@@ -138,16 +138,16 @@ struct CalmBank {
 }
 
 /// An empty store that has a database, in memory or on a server.
-async fn database(number: u64) -> (Misleading, Option<Place>) {
+async fn database(number: u64) -> (LyingStore, Option<Place>) {
     if number % 10 != 9 {
         return (
-            Misleading::new(SqliteStore::in_memory().expect("a store")),
+            LyingStore::new(SqliteStore::in_memory().expect("a store")),
             None,
         );
     }
     let place = Place::postgres();
     (
-        Misleading::new(PostgresStore::connect(place.url()).await.expect("a store")),
+        LyingStore::new(PostgresStore::connect(place.url()).await.expect("a store")),
         Some(place),
     )
 }
@@ -173,7 +173,7 @@ async fn write(
     log(store).await
 }
 
-fn application(store: &Misleading) -> Application {
+fn application(store: &LyingStore) -> Application {
     Application::new("accounts", store.clone())
 }
 
@@ -351,7 +351,7 @@ async fn one_dropped_one_doubled_and_one_swapped_event_in_100_000_are_found_on_e
         .expect("a store");
     let place = Place::postgres();
     let server = PostgresStore::connect(place.url()).await.expect("a store");
-    for store in [Misleading::new(file), Misleading::new(server)] {
+    for store in [LyingStore::new(file), LyingStore::new(server)] {
         let events = write(&store, &application(&store), 20, 5_000).await;
         let [dropped, doubled, swapped, other] =
             [12_345, 54_321, 77_777, 77_778].map(|index| &events[index]);

@@ -1,15 +1,14 @@
 //! Followers that have stopped go on when they are resumed, lose nothing, and never do anything twice.
 #![allow(clippy::unwrap_used)]
 
-mod clockwork;
 mod domain;
+mod manual_time;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use clockwork::{Clockwork, second, texts};
 use domain::{FAILS_ON, Jar, JarEvent, Jars, NotEnough, Shelf, ShelfEvent, shelf};
 use eventsourcing_core::store::{EventStore, LogQuery, MemoryStore, Position};
 use eventsourcing_core::system::FollowerHealth;
@@ -18,6 +17,7 @@ use eventsourcing_core::{
     Application, ApplicationError, Id, OnFailure, Policy, RecordedEvent, Runner, RunningSystem,
     Stores, System, SystemBuilder, SystemError, UnitOfWork,
 };
+use manual_time::{BellTower, second, texts};
 
 /// Counts all beans. What it does about a jar of [`FAILS_ON`] depends on its mood.
 struct Moody {
@@ -263,7 +263,7 @@ async fn one_that_has_not_stopped_is_left_alone_and_one_that_is_unknown_is_an_er
 async fn a_timer_that_failed_is_dealt_with_once() {
     for runner in runners() {
         let clock = ManualClock::new();
-        let builder = Clockwork::builder(MemoryStore::new())
+        let builder = BellTower::builder(MemoryStore::new())
             .with_clock(clock.clone())
             .with_runner(runner);
         let system = builder.start().await.unwrap();

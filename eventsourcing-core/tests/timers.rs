@@ -1,15 +1,12 @@
 //! Timers of policies: they are due in time and in order, once, whatever happens in between.
 #![allow(clippy::unwrap_used)]
 
-mod clockwork;
+mod manual_time;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use clockwork::{
-    Bell, BellEvent, Bells, Clockwork, Text, Wish, WishEvent, Wishes, made, rung, second, texts,
-};
 use eventsourcing_core::store::{EventStore, MemoryStore};
 use eventsourcing_core::system::ParkingAction;
 use eventsourcing_core::testing::{
@@ -20,13 +17,16 @@ use eventsourcing_core::{
     Stores, System, SystemError, TIMER_KEY_BYTES_MAX, UnitOfWork,
 };
 use jiff::Timestamp;
+use manual_time::{
+    Bell, BellEvent, BellTower, Bells, Text, Wish, WishEvent, Wishes, made, rung, second, texts,
+};
 
 async fn start(
     store: impl EventStore,
     clock: &ManualClock,
     runner: Runner,
-) -> RunningSystem<Clockwork> {
-    Clockwork::builder(store)
+) -> RunningSystem<BellTower> {
+    BellTower::builder(store)
         .with_clock(clock.clone())
         .with_runner(runner)
         .start()
@@ -35,7 +35,7 @@ async fn start(
 }
 
 /// A system in memory whose time stands still.
-async fn inline() -> (RunningSystem<Clockwork>, ManualClock) {
+async fn inline() -> (RunningSystem<BellTower>, ManualClock) {
     let clock = ManualClock::new();
     (
         start(MemoryStore::new(), &clock, Runner::inline()).await,
@@ -50,14 +50,14 @@ async fn within_seconds<T>(future: impl Future<Output = T>) -> T {
 }
 
 /// Sets the clock and has everything done that is due by then.
-async fn at(second_: u64, system: &RunningSystem<Clockwork>, clock: &ManualClock) -> Vec<String> {
+async fn at(second_: u64, system: &RunningSystem<BellTower>, clock: &ManualClock) -> Vec<String> {
     clock.set(second(second_));
     system.wait_until_caught_up().await.unwrap();
     texts(&system.bells.app).await
 }
 
 /// How many timers there are, and when the next one is due.
-async fn pending(system: &RunningSystem<Clockwork>) -> (u64, Option<Timestamp>) {
+async fn pending(system: &RunningSystem<BellTower>) -> (u64, Option<Timestamp>) {
     let health = system.health().await.unwrap();
     (health.followers[0].timers, health.followers[0].next_due)
 }
@@ -339,7 +339,7 @@ async fn a_mended_follower_goes_on_at_the_timer_where_it_stopped() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_follower_that_retries_deals_with_the_timer_when_the_cause_has_passed() {
-    let builder = Clockwork::builder(MemoryStore::new()).with_on_failure("bells", OnFailure::Retry);
+    let builder = BellTower::builder(MemoryStore::new()).with_on_failure("bells", OnFailure::Retry);
     let system = builder.start().await.unwrap();
     system.wishes.make("1", Timestamp::now(), "fail").await;
     within_seconds(async {
@@ -429,7 +429,7 @@ mod next_release {
     }
 
     #[derive(System)]
-    pub(crate) struct Clockwork {
+    pub(crate) struct BellTower {
         #[application(aggregates(Wish))]
         pub(crate) wishes: Wishes,
 
@@ -437,7 +437,7 @@ mod next_release {
         pub(crate) bells: Bells,
     }
 
-    pub(crate) type Release = RunningSystem<Clockwork>;
+    pub(crate) type Release = RunningSystem<BellTower>;
 
     /// The next release where the first one has scheduled timers "1" to "3", all of which are due.
     pub(crate) async fn after_the_first(
@@ -459,7 +459,7 @@ mod next_release {
         }
         first.stop().await.unwrap();
         clock.set(second(10));
-        let builder = Clockwork::builder(store)
+        let builder = BellTower::builder(store)
             .with_clock(clock)
             .with_runner(runner)
             .with_on_failure_default(on_failure);
@@ -660,7 +660,7 @@ async fn a_timer_that_fails_or_panics_is_parked_and_stays_so_over_a_restart() {
     let clock = ManualClock::new();
 
     let open = async || {
-        let builder = Clockwork::builder(store.clone())
+        let builder = BellTower::builder(store.clone())
             .with_clock(clock.clone())
             .with_runner(Runner::inline());
         builder
@@ -815,7 +815,7 @@ async fn keys_are_taken_as_they_are() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_concurrent_follower_sleeps_until_a_timer_is_due() {
-    let system = Clockwork::start(MemoryStore::new(), Runner::concurrent())
+    let system = BellTower::start(MemoryStore::new(), Runner::concurrent())
         .await
         .unwrap();
     let due = Timestamp::now() + Duration::from_millis(700);
@@ -856,7 +856,7 @@ async fn many_processes_deal_with_each_timer_once() {
         let mut systems = Vec::new();
 
         for _ in 0..3 {
-            systems.push(Clockwork::start(store.clone(), runner).await.unwrap());
+            systems.push(BellTower::start(store.clone(), runner).await.unwrap());
         }
         let now = Timestamp::now();
         for number in 0..200 {
@@ -891,7 +891,7 @@ async fn a_holder_that_slept_past_its_lease_over_a_timer_writes_nothing() {
     let lease = Duration::from_millis(300);
 
     let runner = Runner::concurrent().with_leases(lease);
-    let sleeper = Clockwork::start(store.clone(), runner).await.unwrap();
+    let sleeper = BellTower::start(store.clone(), runner).await.unwrap();
     sleeper.wishes.make("nap", Timestamp::now(), "sleep").await;
     within_seconds(async {
         while !sleeper.bells.asleep.load(Ordering::SeqCst) {
@@ -899,7 +899,7 @@ async fn a_holder_that_slept_past_its_lease_over_a_timer_writes_nothing() {
         }
     })
     .await;
-    let awake = Clockwork::start(store, runner).await.unwrap();
+    let awake = BellTower::start(store, runner).await.unwrap();
     awake.bells.asleep.store(true, Ordering::SeqCst);
     within_seconds(awake.wait_until_caught_up()).await.unwrap();
     assert_eq!(
@@ -945,7 +945,7 @@ async fn what_takes_longer_than_the_lease_is_done_in_smaller_pieces() {
         };
         let slow = FaultyStore::new(store.clone()).with_rates(Seed::new(number), rates);
         let runner = Runner::concurrent().with_leases(Duration::from_millis(60));
-        systems.push(Clockwork::start(slow, runner).await.unwrap());
+        systems.push(BellTower::start(slow, runner).await.unwrap());
     }
     within_seconds(async {
         while rung(&wishes.app).await.len() < 200 {
@@ -981,7 +981,7 @@ async fn a_lost_reply_repeats_no_timer() {
 async fn timers_work_across_stores_and_partitions() {
     let clock = ManualClock::new();
     let stores = Stores::shared(MemoryStore::new()).with("bells", MemoryStore::new());
-    let builder = Clockwork::builder(stores)
+    let builder = BellTower::builder(stores)
         .with_clock(clock.clone())
         .with_partitions("bells", 3);
     let system = builder.with_runner(Runner::inline()).start().await.unwrap();
@@ -1101,7 +1101,7 @@ impl Policy<Wish> for Named {
 
 impl eventsourcing_core::Timers for Named {
     type Timer = Text;
-    type Error = clockwork::BellError;
+    type Error = manual_time::BellError;
 
     async fn due(
         &self,
@@ -1113,7 +1113,7 @@ impl eventsourcing_core::Timers for Named {
         let due = timer.at;
 
         if text == "fail" {
-            return Err(clockwork::BellError::Broken);
+            return Err(manual_time::BellError::Broken);
         }
         work.create(Id::<Bell>::named(&key), BellEvent::Rung { key, text, due });
         Ok(())

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod domain;
-mod misleading;
+mod lying_store;
 
 use std::convert::Infallible;
 
@@ -16,7 +16,7 @@ use eventsourcing_core::{
     Application, Policy, RecordedEvent, Root, Runner, RunningSystem, System, SystemBuilder,
     UnitOfWork,
 };
-use misleading::{Flaw, Misleading, log};
+use lying_store::{Flaw, LyingStore, log};
 
 /// Reacts to nothing, in any number of partitions.
 struct Calm(#[expect(dead_code, reason = "a policy has an application")] Application);
@@ -48,7 +48,7 @@ struct Larder {
 }
 
 /// So many events of jars, and nobody who follows them yet.
-async fn store_with(jars: usize, events_each: usize) -> Misleading {
+async fn store_with(jars: usize, events_each: usize) -> LyingStore {
     let store = MemoryStore::new();
     let app = Application::new("jars", store.clone());
     for _ in 0..jars {
@@ -56,11 +56,11 @@ async fn store_with(jars: usize, events_each: usize) -> Misleading {
         (1..events_each).for_each(|_| jar.record(JarEvent::Added { beans: 1 }));
         app.save(&mut jar).await.unwrap();
     }
-    Misleading::new(store)
+    LyingStore::new(store)
 }
 
 /// Followers that have dealt with what they were told.
-async fn caught_up(store: &Misleading) -> RunningSystem<Pantry> {
+async fn caught_up(store: &LyingStore) -> RunningSystem<Pantry> {
     let pantry = Pantry::start(store.clone(), Runner::inline())
         .await
         .unwrap();
@@ -355,7 +355,7 @@ async fn the_partition_that_lost_an_event_is_named() {
 
 #[tokio::test]
 async fn store_that_is_not_asked_what_an_acknowledged_append_survives_claims_nothing() {
-    let silent = Misleading::new(MemoryStore::new());
+    let silent = LyingStore::new(MemoryStore::new());
     assert_eq!(silent.acknowledged().await.unwrap(), Acknowledged::Unknown);
     let health = caught_up(&silent).await.health().await.unwrap();
     assert_eq!(

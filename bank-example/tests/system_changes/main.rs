@@ -4,8 +4,8 @@
 #[path = "../../../eventsourcing-core/tests/domain/mod.rs"]
 mod domain;
 mod events;
-#[path = "../../../eventsourcing-core/tests/misleading/mod.rs"]
-mod misleading;
+#[path = "../../../eventsourcing-core/tests/lying_store/mod.rs"]
+mod lying_store;
 mod names;
 mod partitions;
 #[path = "../support/mod.rs"]

@@ -22,7 +22,7 @@ use eventsourcing::{Id, OnFailure, Runner, RunningSystem, SystemBuilder, SystemE
 use jiff::Timestamp;
 
 use crate::domain::{Jar, JarEvent, NotEnough, Shelf, ShelfEvent};
-use crate::misleading::Misleading;
+use crate::lying_store::LyingStore;
 use crate::support::Place;
 use crate::systems::{Home, Pantry, finish};
 
@@ -149,7 +149,7 @@ async fn of_releases_that_start_at_once_those_of_one_number_run() {
 async fn a_follower_whose_cut_is_outdated_stops_and_says_what_to_do() {
     for on_failure in [OnFailure::Stop, OnFailure::Retry, OnFailure::Park] {
         for home in Home::all().await {
-            let store = Misleading::new(home.stores.store());
+            let store = LyingStore::new(home.stores.store());
             store.name_cuts(false);
             let builder =
                 SystemBuilder::<Pantry>::new(store.clone()).with_on_failure_default(on_failure);

@@ -37,8 +37,8 @@ impl Laws {
                 let samples = samples
                     .as_ref()
                     .map(|samples| quote_spanned!(samples.span()=> .with_samples(#samples)));
-                let of = quote_spanned!(aggregate.span()=> Of::<#aggregate>::new().laws());
-                (quote!(#of #events #(#decisions)* #samples), OF_AGGREGATES)
+                let laws = quote_spanned!(aggregate.span()=> #runtime::testing::laws::Subject::<#aggregate>::new().laws());
+                (quote!(#laws #events #(#decisions)* #samples), OF_AGGREGATES)
             }
             Subject::Policy {
                 policy,
@@ -48,9 +48,9 @@ impl Laws {
                 let given = given
                     .iter()
                     .map(|given| quote_spanned!(given.span()=> .with_given::<#given>()));
-                let of = quote_spanned!(policy.span()=> PolicyLaws::<#policy, #aggregate>::new());
+                let laws = quote_spanned!(policy.span()=> #runtime::testing::laws::PolicyLaws::<#policy, #aggregate>::new());
                 (
-                    quote!(#of #events #(#given)* .with_timers()),
+                    quote!(#laws #events #(#given)* .with_timers()),
                     &["an_event_dealt_with_twice_leads_to_the_same"],
                 )
             }
@@ -61,7 +61,7 @@ impl Laws {
                 #[allow(unused_imports, clippy::wildcard_imports)]
                 use super::*;
                 #[allow(unused_imports)]
-                use #runtime::testing::laws::{Of, OfAny as _, PolicyLaws, TimersOrNone as _};
+                use #runtime::testing::laws::{AnySubject as _, TimersOrNone as _};
 
                 #(#[test] fn #names() { #laws.#names(); })*
             }

@@ -1,5 +1,5 @@
 //! The functions about databases, of P32 and P34, are put to the test themselves: for each there is a database that breaks the promise, and
-//! the function must notice. (The other promises: `conformance_catches` of `eventsourcing-core`, which knows no database.)
+//! the function must notice. (The other promises: `broken_stores` of `eventsourcing-core`, which knows no database.)
 
 mod flawed_database;
 mod flaws;

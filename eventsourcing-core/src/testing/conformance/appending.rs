@@ -8,15 +8,15 @@ use crate::store::{
 use crate::testing::Seed;
 
 use super::Fixture;
-use super::given::{
-    FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
-};
-use super::race::{Start, open_many, race};
-use super::seen::{
+use super::assertions::{
     Picture, assert_conflict, assert_invalid, assert_positions_grow, assert_tracking_conflict,
     head_of, log_of, positions_of, stream_of, text_of, texts_of, tracking_of, version_of,
     versions_of,
 };
+use super::builders::{
+    FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
+};
+use super::concurrency::{Start, open_many, race};
 
 /// P1: The events of an append read back in order, with versions that continue the stream and positions that grow.
 pub async fn events_read_back_in_order_with_growing_versions_and_positions<F: Fixture>(

@@ -10,10 +10,10 @@ use crate::store::{
 };
 
 use super::Fixture;
-use super::given::{
+use super::assertions::log_of;
+use super::builders::{
     CATEGORY, OTHER_CATEGORY, append, append_to, event, named_event, other_stream, stream,
 };
-use super::seen::log_of;
 
 async fn checksums_of(
     store: &impl EventStore,

@@ -6,14 +6,14 @@ use crate::store::{Appended, CommandId, EventStore, Expected, Position, Version}
 use crate::testing::Seed;
 
 use super::Fixture;
-use super::given::{
-    FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
-};
-use super::race::{Start, drop_midway, open_many, race, within};
-use super::seen::{
+use super::assertions::{
     Picture, assert_conflict, assert_invalid, head_of, log_of, stream_of, text_of, texts_of,
     tracking_of, versions_of,
 };
+use super::builders::{
+    FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
+};
+use super::concurrency::{Start, drop_midway, open_many, race, within};
 
 /// P6: A command id seen before returns the first receipt and writes nothing — in the same process and in another.
 pub async fn repeated_command_returns_the_first_receipt_and_writes_nothing<F: Fixture>(

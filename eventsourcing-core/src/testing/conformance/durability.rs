@@ -7,14 +7,14 @@ use crate::store::{
     Append, Appended, CommandId, EventStore, Expected, StoreError, StreamId, Version,
 };
 
-use super::given::{
-    FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
-};
-use super::race::{finished, within};
-use super::seen::{
+use super::assertions::{
     Picture, assert_conflict, assert_invalid, assert_tracking_conflict, log_of, positions_of,
     texts_of,
 };
+use super::builders::{
+    FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
+};
+use super::concurrency::{finished, within};
 use super::writer::be_refused_in_every_way;
 use super::{DurableFixture, Fixture};
 

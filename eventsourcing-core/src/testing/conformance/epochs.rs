@@ -7,9 +7,9 @@ use crate::store::{
     CommandId, EventRef, EventStore, Expected, LogQuery, Position, StoreError, VisibleLog,
 };
 
-use super::given::{append, append_to, event, snapshot, step_from, stream};
-use super::race::within;
-use super::seen::{Picture, head_of, log_of, stream_of, text_of, texts_of};
+use super::assertions::{Picture, head_of, log_of, stream_of, text_of, texts_of};
+use super::builders::{append, append_to, event, snapshot, step_from, stream};
+use super::concurrency::within;
 use super::{Fixture, RevertingFixture};
 
 /// P33, P34, P36: A page, an append, a step and a wait of another epoch than the present one are refused, and nothing is written.
@@ -22,7 +22,7 @@ pub async fn nothing_is_done_in_an_epoch_that_is_not_the_present_one<F: Fixture>
         .expect("any version");
     let present = store.epoch();
     let other = store.epoch().next();
-    let before = Picture::of(&store, &[&stream], &[&super::given::FOLLOWER]).await;
+    let before = Picture::of(&store, &[&stream], &[&super::builders::FOLLOWER]).await;
 
     let step = step_from(0, store.log_id()).to(1);
     for append in [
@@ -50,7 +50,7 @@ pub async fn nothing_is_done_in_an_epoch_that_is_not_the_present_one<F: Fixture>
         Picture::of(
             &fixture.open().await,
             &[&stream],
-            &[&super::given::FOLLOWER]
+            &[&super::builders::FOLLOWER]
         )
         .await
     );

@@ -10,9 +10,9 @@ use crate::store::{
 };
 
 use super::Fixture;
-use super::given::{FOLLOWER, append, append_to, step_from, stream};
-use super::race::{Start, open_many, race};
-use super::seen::{Picture, assert_invalid, stream_of};
+use super::assertions::{Picture, assert_invalid, stream_of};
+use super::builders::{FOLLOWER, append, append_to, step_from, stream};
+use super::concurrency::{Start, open_many, race};
 
 /// Longer than any test takes.
 const LONG: Duration = Duration::from_secs(600);

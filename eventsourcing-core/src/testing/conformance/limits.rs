@@ -9,12 +9,12 @@ use crate::store::{
 };
 
 use super::Fixture;
-use super::given::{
+use super::assertions::{
+    Picture, assert_invalid, follow, log_of, stream_of, text_of, texts_of, tracking_of, versions_of,
+};
+use super::builders::{
     CATEGORY, FOLLOWER, append, append_to, event, named_event, numbered_events, other_stream,
     snapshot, step_from, stream,
-};
-use super::seen::{
-    Picture, assert_invalid, follow, log_of, stream_of, text_of, texts_of, tracking_of, versions_of,
 };
 
 /// P8: Payload, metadata, names and ids come back byte for byte: empty, non-UTF-8 payload, every Unicode plane, 1 MiB.

@@ -14,14 +14,14 @@ use crate::store::{
 use crate::testing::Seed;
 
 use super::Fixture;
-use super::given::{
+use super::assertions::{
+    assert_positions_grow, follow, head_of, log_of, newest_of, positions_of, texts_of,
+};
+use super::builders::{
     CATEGORY, OTHER_CATEGORY, append, append_to, event, named_event, numbered_events, other_stream,
     snapshot, stream,
 };
-use super::race::{drop_midway, finished, open_many};
-use super::seen::{
-    assert_positions_grow, follow, head_of, log_of, newest_of, positions_of, texts_of,
-};
+use super::concurrency::{drop_midway, finished, open_many};
 use super::writer::{Writer, be_refused_in_every_way};
 
 /// P15: Pages come in position order; following each page's ceiling visits every event once.

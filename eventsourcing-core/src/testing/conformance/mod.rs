@@ -29,21 +29,21 @@
 //! `tests/crash.rs`.
 
 mod appending;
+mod assertions;
+mod builders;
+mod catalogue;
 mod checksums;
 mod commands;
+mod concurrency;
 mod durability;
 mod epochs;
 mod fixture;
-mod given;
 mod leases;
 mod limits;
-mod list;
 mod log;
 mod notes;
-mod race;
 mod receipts;
 mod refusals;
-mod seen;
 mod snapshots;
 mod statements;
 mod steps;
@@ -54,6 +54,7 @@ mod waiting;
 mod writer;
 
 pub use appending::*;
+pub use catalogue::{Promise, database_promises, durable_promises, promises, reverting_promises};
 pub use checksums::*;
 pub use commands::*;
 pub use durability::*;
@@ -61,7 +62,6 @@ pub use epochs::*;
 pub use fixture::{DurableFixture, Fixture, RevertingFixture};
 pub use leases::*;
 pub use limits::*;
-pub use list::{Promise, database_promises, durable_promises, promises, reverting_promises};
 pub use log::*;
 pub use notes::*;
 pub use receipts::*;

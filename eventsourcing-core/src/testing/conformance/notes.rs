@@ -10,9 +10,11 @@ use crate::store::{
 use crate::testing::Seed;
 
 use super::Fixture;
-use super::given::{FOLLOWER, append, append_to, other_stream, snapshot, step_from, stream};
-use super::race::{Start, finished, open_many, race};
-use super::seen::{Picture, assert_invalid, assert_tracking_conflict, notebook_of, stream_of};
+use super::assertions::{
+    Picture, assert_invalid, assert_tracking_conflict, notebook_of, stream_of,
+};
+use super::builders::{FOLLOWER, append, append_to, other_stream, snapshot, step_from, stream};
+use super::concurrency::{Start, finished, open_many, race};
 
 async fn make(store: &impl EventStore, step: Tracking) {
     store

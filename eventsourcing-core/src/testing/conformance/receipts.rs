@@ -8,11 +8,11 @@ use crate::store::{
 };
 use crate::testing::Seed;
 
-use super::given::{FOLLOWER, append, append_to, event, snapshot, step_from, stream};
-use super::race::{Start, open_many, race};
-use super::seen::{
+use super::assertions::{
     Picture, assert_conflict, assert_invalid, head_of, newest_of, stream_of, version_of,
 };
+use super::builders::{FOLLOWER, append, append_to, event, snapshot, step_from, stream};
+use super::concurrency::{Start, open_many, race};
 use super::{DurableFixture, Fixture};
 
 /// Appends without events that are answers to commands, each with the kind of its receipt.

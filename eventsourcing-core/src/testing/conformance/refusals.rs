@@ -9,8 +9,10 @@ use crate::store::{EventStore, Name, Position, StoreError, Tracking};
 use crate::values;
 
 use super::Fixture;
-use super::given::{FOLLOWER, append_to, step_from, stream};
-use super::seen::{Picture, assert_invalid, assert_tracking_conflict, stream_of, tracking_of};
+use super::assertions::{
+    Picture, assert_invalid, assert_tracking_conflict, stream_of, tracking_of,
+};
+use super::builders::{FOLLOWER, append_to, step_from, stream};
 use super::transactions::{begin, carry_out, commit, database_of};
 
 const CREATE: &str = "CREATE TABLE entries (account TEXT PRIMARY KEY)";

@@ -3,10 +3,10 @@
 use crate::store::{EventStore, Expected, Fingerprint, Load, Loaded, StreamId, Version};
 
 use super::Fixture;
-use super::given::{
+use super::assertions::{Picture, assert_invalid, loaded, loaded_versions, version_of};
+use super::builders::{
     append, append_to, numbered_events, other_stream, snapshot, snapshot_by, stream,
 };
-use super::seen::{Picture, assert_invalid, loaded, loaded_versions, version_of};
 
 /// P24: The newest snapshot not beyond the asked version is found.
 pub async fn newest_snapshot_not_beyond_the_asked_version_is_found<F: Fixture>(fixture: &F) {

@@ -6,9 +6,9 @@ use crate::store::{
 use crate::testing::Seed;
 
 use super::Fixture;
-use super::given::{FOLLOWER, append, append_to, step_from, stream};
-use super::race::{Start, open_many, race};
-use super::seen::{Picture, assert_invalid, notebook_of, stream_of};
+use super::assertions::{Picture, assert_invalid, notebook_of, stream_of};
+use super::builders::{FOLLOWER, append, append_to, step_from, stream};
+use super::concurrency::{Start, open_many, race};
 
 async fn make(store: &impl EventStore, step: Tracking) {
     store

@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::store::{Direction, EventStore, Expected, Load, Loaded, StreamId, StreamQuery, Version};
 
 use super::Fixture;
-use super::given::{
+use super::assertions::{loaded, loaded_versions, stream_of, text_of, texts_of, versions_of};
+use super::builders::{
     FINGERPRINT, OTHER_CATEGORY, append, append_to, event, numbered_events, other_stream, snapshot,
     stream,
 };
-use super::race::finished;
-use super::seen::{loaded, loaded_versions, stream_of, text_of, texts_of, versions_of};
+use super::concurrency::finished;
 
 /// P12: Ranges (from, to, limit), forwards and backwards, are inclusive.
 pub async fn ranges_of_a_stream_are_inclusive_in_both_directions<F: Fixture>(fixture: &F) {

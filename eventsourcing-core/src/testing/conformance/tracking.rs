@@ -7,13 +7,13 @@ use crate::store::{
 use crate::testing::Seed;
 
 use super::Fixture;
-use super::given::{
-    FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
-};
-use super::race::{Start, race};
-use super::seen::{
+use super::assertions::{
     Picture, assert_invalid, assert_tracking_conflict, head_of, stream_of, texts_of, tracking_of,
 };
+use super::builders::{
+    FOLLOWER, append, append_to, event, numbered_events, other_stream, snapshot, step_from, stream,
+};
+use super::concurrency::{Start, race};
 
 /// P20: Tracking is written with the append that carries it, or neither is.
 pub async fn tracking_is_written_with_its_append_or_not_at_all<F: Fixture>(fixture: &F) {

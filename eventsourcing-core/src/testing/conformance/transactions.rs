@@ -15,12 +15,12 @@ use crate::testing::Seed;
 use crate::values;
 
 use super::Fixture;
-use super::given::{FOLLOWER, append, append_to, step_from, stream};
-use super::race::{Start, drop_midway, finished, open_many, race, within};
-use super::seen::{
+use super::assertions::{
     Picture, assert_invalid, assert_tracking_conflict, notebook_of, stream_of, texts_of,
     tracking_of,
 };
+use super::builders::{FOLLOWER, append, append_to, step_from, stream};
+use super::concurrency::{Start, drop_midway, finished, open_many, race, within};
 
 /// Longer than a query takes that does not wait for anybody.
 const SOON: Duration = Duration::from_millis(500);

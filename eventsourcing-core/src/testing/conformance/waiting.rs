@@ -9,9 +9,9 @@ use crate::store::{EventStore, LogQuery, Position};
 use crate::testing::Seed;
 
 use super::Fixture;
-use super::given::{append, append_to, step_from, stream};
-use super::race::{finished, within};
-use super::seen::{head_of, positions_of};
+use super::assertions::{head_of, positions_of};
+use super::builders::{append, append_to, step_from, stream};
+use super::concurrency::{finished, within};
 
 /// P26: `wait_beyond(p)` returns soon after an event beyond `p` is readable, whoever wrote it, and not before.
 pub async fn waiting_ends_when_another_store_writes<F: Fixture>(fixture: &F) {

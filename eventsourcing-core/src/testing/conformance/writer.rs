@@ -7,9 +7,11 @@ use tokio::time::sleep;
 use crate::store::{CommandId, EventStore, Expected, NewEvent, StoreError, StreamId, Version};
 
 use super::Fixture;
-use super::given::{FOLLOWER, append, event, numbered_events, other_stream, snapshot, step_from};
-use super::race::{drop_midway, within};
-use super::seen::{assert_conflict, assert_invalid, assert_tracking_conflict, version_of};
+use super::assertions::{assert_conflict, assert_invalid, assert_tracking_conflict, version_of};
+use super::builders::{
+    FOLLOWER, append, event, numbered_events, other_stream, snapshot, step_from,
+};
+use super::concurrency::{drop_midway, within};
 
 /// Writes in every way there is: small and large, refused, repeated, and dropped midway.
 pub(super) struct Writer<S> {

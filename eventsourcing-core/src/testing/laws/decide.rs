@@ -5,8 +5,8 @@ use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
-use super::pen::lessons::Lessons;
-use super::pen::{Numbers, Place};
+use super::generator::learned_shapes::LearnedShapes;
+use super::generator::{Numbers, Place};
 use crate::{Aggregate, IntoEvents};
 
 /// A decision of an aggregate: `Account::credit`, or a closure such as `|account: &Account, amount: Money| …`, with up to
@@ -27,9 +27,9 @@ pub struct Decision<A: Aggregate> {
     pub(super) ask: Box<Asking<A>>,
 }
 
-type Learning = dyn Fn(&mut Lessons, &mut fastrand::Rng) -> Result<(), String>;
+type Learning = dyn Fn(&mut LearnedShapes, &mut fastrand::Rng) -> Result<(), String>;
 /// `None`: it refuses.
-type Asking<A> = dyn Fn(&Lessons, &A, &[u64]) -> Option<Vec<<A as Aggregate>::Event>>;
+type Asking<A> = dyn Fn(&LearnedShapes, &A, &[u64]) -> Option<Vec<<A as Aggregate>::Event>>;
 
 impl<A: Aggregate> fmt::Debug for Decision<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,12 +43,14 @@ fn decision<A: Aggregate, T: DeserializeOwned + 'static>(
 ) -> Decision<A> {
     let place = Place::of(1_000_000 + number);
     Decision {
-        learn: Box::new(move |lessons, rng| {
-            lessons.learn(place, rng, |pen, place| T::deserialize(pen.at(place)))
+        learn: Box::new(move |learned, rng| {
+            learned.learn(place, rng, |generator, place| {
+                T::deserialize(generator.at(place))
+            })
         }),
-        ask: Box::new(move |lessons, state, choices| {
-            let arguments = lessons.draw(place, choices, Numbers::Any, |pen, place| {
-                T::deserialize(pen.at(place))
+        ask: Box::new(move |learned, state, choices| {
+            let arguments = learned.draw(place, choices, Numbers::Any, |generator, place| {
+                T::deserialize(generator.at(place))
             })?;
             decide(state, arguments)
         }),

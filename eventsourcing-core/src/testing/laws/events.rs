@@ -2,15 +2,15 @@
 
 use std::collections::BTreeSet;
 
+use super::generator::learned_shapes::LearnedShapes;
+use super::generator::{Generator, Mismatch, Numbers, Place};
 use super::panics::catching;
-use super::pen::lessons::Lessons;
-use super::pen::{Numbers, Pen, Place, Unfit};
 use crate::testing::Seed;
 use crate::{Aggregate, Event};
 
 /// Every event of an aggregate that can be drawn.
 pub(super) struct Events<A: Aggregate> {
-    pub(super) lessons: Lessons,
+    pub(super) learned: LearnedShapes,
     /// For each of [`Event::TYPES`]; where there are none, its type tells how to draw one.
     examples: Vec<Vec<A::Event>>,
     /// Which of [`Event::TYPES`] may be the first of a stream.
@@ -22,7 +22,7 @@ impl<A: Aggregate> Events<A> {
     /// Of one of the events no value can be made, or none creates the aggregate: what to do about it.
     pub(super) fn new(examples: &[A::Event], seed: Seed) -> Result<Self, String> {
         let mut events = Self {
-            lessons: Lessons::default(),
+            learned: LearnedShapes::default(),
             examples: Vec::new(),
             creating: Vec::new(),
         };
@@ -35,7 +35,7 @@ impl<A: Aggregate> Events<A> {
             events.examples.push(examples.collect());
             if events.examples[index].is_empty() {
                 let learned = events
-                    .lessons
+                    .learned
                     .learn(Place::of(index), &mut rng, make::<A>(index));
                 learned
                     .map_err(|refusal| cannot_be_drawn::<A>(index, event_type.name, &refusal))?;
@@ -56,7 +56,7 @@ impl<A: Aggregate> Events<A> {
     pub(super) fn draw(&self, index: usize, choices: &[u64]) -> Option<A::Event> {
         match &*self.examples[index] {
             [] => self
-                .lessons
+                .learned
                 .draw(Place::of(index), choices, Numbers::Small, make::<A>(index)),
             examples => {
                 let choice = choices.first().copied().unwrap_or(0);
@@ -81,8 +81,10 @@ impl<A: Aggregate> Events<A> {
     }
 }
 
-fn make<A: Aggregate>(index: usize) -> impl Fn(&Pen<'_>, Place) -> Result<A::Event, Unfit> {
-    move |pen, place| A::Event::deserialize_payload(index, pen.at(place))
+fn make<A: Aggregate>(
+    index: usize,
+) -> impl Fn(&Generator<'_>, Place) -> Result<A::Event, Mismatch> {
+    move |generator, place| A::Event::deserialize_payload(index, generator.at(place))
 }
 
 fn cannot_be_drawn<A: Aggregate>(index: usize, name: &str, refusal: &str) -> String {

@@ -127,7 +127,7 @@ impl<A: Aggregate> World<A> {
         step: &Step,
         history: &mut History<A>,
     ) -> Result<(), Fault> {
-        let decided = catching(|| (decision.ask)(&self.events.lessons, state, &step.choices));
+        let decided = catching(|| (decision.ask)(&self.events.learned, state, &step.choices));
         let events = decided.map_err(|panic| Fault {
             reason: format!("a decision was asked for, and {panic}"),
             advice: "let the decision refuse with an error, whatever it is asked for".into(),

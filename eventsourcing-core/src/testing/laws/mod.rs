@@ -4,29 +4,29 @@
 //! of them overflows; ids are among a few; texts are of many kinds, and which of them a field wants is learned by trying.
 //! What cannot be drawn is given as examples. Failures are shrunk to the shortest history that shows them.
 
-mod answers;
 mod checks;
 mod decide;
+mod deserializer;
 mod events;
+mod generator;
 mod history;
-mod of;
 mod panics;
 mod parts;
-mod pen;
 mod policy;
 mod sample;
 mod samples;
 mod search;
+mod subject;
 mod texts;
 mod view;
 
 pub use decide::{Decide, Decision, MayRefuse, NeverRefuses};
-#[doc(hidden)]
-pub use of::{Of, OfAny};
 pub use policy::PolicyLaws;
 #[doc(hidden)]
 pub use policy::timers::TimersOrNone;
 pub use sample::Sample;
+#[doc(hidden)]
+pub use subject::{AnySubject, Subject};
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -259,7 +259,7 @@ impl<A: Aggregate> Laws<A> {
     fn world(self, seed: Seed) -> Result<World<A>, String> {
         let mut events = Events::new(&self.examples, seed)?;
         for (decision, number) in self.decisions.iter().zip(1..) {
-            let learned = (decision.learn)(&mut events.lessons, &mut seed.rng(number + 1));
+            let learned = (decision.learn)(&mut events.learned, &mut seed.rng(number + 1));
             learned.map_err(|refusal| {
                 format!(
                     "no arguments of decision {number} of {} could be drawn from their types, which refuse what they are \

@@ -8,12 +8,12 @@ use serde::de::{
     VariantAccess, Visitor,
 };
 
-use super::pen::{Draw, Unfit};
+use super::generator::{Mismatch, ValueSource};
 
 /// The part that the keys of a map are.
 const KEYS: usize = usize::MAX - 1;
 
-impl<'a> Draw<'a> {
+impl<'a> ValueSource<'a> {
     pub(super) fn parts(self, count: usize) -> Parts<'a> {
         Parts {
             parts: (0..count).collect::<Vec<_>>().into_iter(),
@@ -43,16 +43,16 @@ impl<'a> Draw<'a> {
 pub(super) struct Parts<'a> {
     parts: vec::IntoIter<usize>,
     keys: Option<&'static [&'static str]>,
-    of: Draw<'a>,
+    of: ValueSource<'a>,
 }
 
 impl<'de> SeqAccess<'de> for Parts<'_> {
-    type Error = Unfit;
+    type Error = Mismatch;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Unfit> {
+    ) -> Result<Option<T::Value>, Mismatch> {
         self.parts
             .next()
             .map(|part| self.of.read_part(part, seed))
@@ -65,12 +65,12 @@ impl<'de> SeqAccess<'de> for Parts<'_> {
 }
 
 impl<'de> MapAccess<'de> for Parts<'_> {
-    type Error = Unfit;
+    type Error = Mismatch;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Unfit> {
+    ) -> Result<Option<K::Value>, Mismatch> {
         let Some(part) = self.parts.as_slice().first().copied() else {
             return Ok(None);
         };
@@ -80,11 +80,11 @@ impl<'de> MapAccess<'de> for Parts<'_> {
         }
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Unfit> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Mismatch> {
         let part = self
             .parts
             .next()
-            .ok_or_else(|| Unfit::custom("a value without a key"))?;
+            .ok_or_else(|| Mismatch::custom("a value without a key"))?;
         self.of.read_part(part, seed)
     }
 }
@@ -92,36 +92,40 @@ impl<'de> MapAccess<'de> for Parts<'_> {
 /// A variant and what it holds.
 pub(super) struct Variant<'a> {
     pub(super) name: &'static str,
-    pub(super) fields: Draw<'a>,
+    pub(super) fields: ValueSource<'a>,
 }
 
 impl<'de, 'a> EnumAccess<'de> for Variant<'a> {
-    type Error = Unfit;
+    type Error = Mismatch;
     type Variant = Fields<'a>;
 
     fn variant_seed<V: DeserializeSeed<'de>>(
         self,
         seed: V,
-    ) -> Result<(V::Value, Fields<'a>), Unfit> {
-        let name: StrDeserializer<'_, Unfit> = self.name.into_deserializer();
+    ) -> Result<(V::Value, Fields<'a>), Mismatch> {
+        let name: StrDeserializer<'_, Mismatch> = self.name.into_deserializer();
         Ok((seed.deserialize(name)?, Fields(self.fields)))
     }
 }
 
-pub(super) struct Fields<'a>(Draw<'a>);
+pub(super) struct Fields<'a>(ValueSource<'a>);
 
 impl<'de> VariantAccess<'de> for Fields<'_> {
-    type Error = Unfit;
+    type Error = Mismatch;
 
-    fn unit_variant(self) -> Result<(), Unfit> {
+    fn unit_variant(self) -> Result<(), Mismatch> {
         Ok(())
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Unfit> {
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, Mismatch> {
         seed.deserialize(self.0.part(0)?)
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, length: usize, visitor: V) -> Result<V::Value, Unfit> {
+    fn tuple_variant<V: Visitor<'de>>(
+        self,
+        length: usize,
+        visitor: V,
+    ) -> Result<V::Value, Mismatch> {
         self.0.deserialize_tuple(length, visitor)
     }
 
@@ -129,7 +133,7 @@ impl<'de> VariantAccess<'de> for Fields<'_> {
         self,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, Mismatch> {
         self.0.deserialize_struct("variant", fields, visitor)
     }
 }

@@ -8,7 +8,7 @@ use crate::store::{
     StoreError, StoredEvent, StreamId, StreamQuery, Version,
 };
 
-use super::given::FINGERPRINT;
+use super::builders::FINGERPRINT;
 
 /// All events of a stream.
 pub(super) async fn stream_of(store: &impl EventStore, stream: &StreamId) -> Vec<StoredEvent> {

@@ -1,8 +1,8 @@
-//! [`Pen`]: draws values of any type that serde can read. A type is asked to read itself; whatever it asks for is made up.
+//! [`Generator`]: draws values of any type that serde can read. A type is asked to read itself; whatever it asks for is made up.
 //!
 //! How each request is answered stands in `answers.rs`.
 
-pub(super) mod lessons;
+pub(super) mod learned_shapes;
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Error as _};
 
 use super::texts;
-use lessons::Lessons;
+use learned_shapes::LearnedShapes;
 
 /// Where in a type a value stands: the same for all elements of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,17 +39,17 @@ pub(super) enum Numbers {
 /// Why a value does not fit its type.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub(super) struct Unfit(String);
+pub(super) struct Mismatch(String);
 
-impl serde::de::Error for Unfit {
+impl serde::de::Error for Mismatch {
     fn custom<T: fmt::Display>(message: T) -> Self {
         Self(message.to_string())
     }
 }
 
 /// Draws one value. The same choices make the same value; a choice that is not there is 0, which makes the plainest.
-pub(super) struct Pen<'a> {
-    lessons: &'a Lessons,
+pub(super) struct Generator<'a> {
+    learned: &'a LearnedShapes,
     choices: &'a [u64],
     used: Cell<usize>,
     numbers: Numbers,
@@ -72,13 +72,13 @@ impl Trace {
     }
 }
 
-impl<'a> Pen<'a> {
-    pub(super) fn new(lessons: &'a Lessons, choices: &'a [u64], numbers: Numbers) -> Self {
+impl<'a> Generator<'a> {
+    pub(super) fn new(learned: &'a LearnedShapes, choices: &'a [u64], numbers: Numbers) -> Self {
         let used = Cell::new(0);
         let trace = RefCell::default();
 
         Self {
-            lessons,
+            learned,
             choices,
             used,
             numbers,
@@ -87,11 +87,11 @@ impl<'a> Pen<'a> {
         }
     }
 
-    /// A pen that tries kinds of values of which nothing is known.
-    pub(super) fn exploring(lessons: &'a Lessons, choices: &'a [u64]) -> Self {
+    /// A generator that tries kinds of values of which nothing is known.
+    pub(super) fn exploring(learned: &'a LearnedShapes, choices: &'a [u64]) -> Self {
         Self {
             explores: true,
-            ..Self::new(lessons, choices, Numbers::Small)
+            ..Self::new(learned, choices, Numbers::Small)
         }
     }
 
@@ -100,9 +100,9 @@ impl<'a> Pen<'a> {
     }
 
     /// Something to deserialize a value from.
-    pub(super) fn at(&'a self, place: Place) -> Draw<'a> {
-        Draw {
-            pen: self,
+    pub(super) fn at(&'a self, place: Place) -> ValueSource<'a> {
+        ValueSource {
+            generator: self,
             place,
             depth: 0,
         }
@@ -116,8 +116,8 @@ impl<'a> Pen<'a> {
 
 /// A value that is not drawn yet.
 #[derive(Clone, Copy)]
-pub(super) struct Draw<'a> {
-    pub(super) pen: &'a Pen<'a>,
+pub(super) struct ValueSource<'a> {
+    pub(super) generator: &'a Generator<'a>,
     place: Place,
     pub(super) depth: u8,
 }
@@ -131,10 +131,10 @@ pub(super) const OTHER_KINDS: u32 = 6;
 pub(super) const TEXT_KINDS: u32 = texts::KINDS.len() as u32;
 const _: () = assert!(TEXT_KINDS + OTHER_KINDS <= u64::BITS);
 
-impl<'a> Draw<'a> {
-    pub(super) fn part(self, number: usize) -> Result<Self, Unfit> {
+impl<'a> ValueSource<'a> {
+    pub(super) fn part(self, number: usize) -> Result<Self, Mismatch> {
         match self.depth {
-            DEPTH_MAX => Err(Unfit::custom("it is nested too deeply")),
+            DEPTH_MAX => Err(Mismatch::custom("it is nested too deeply")),
             depth => Ok(Self {
                 place: self.place.part(number),
                 depth: depth + 1,
@@ -146,19 +146,31 @@ impl<'a> Draw<'a> {
     /// One of so many kinds.
     pub(super) fn kind(self, count: u32) -> u32 {
         let count = count.min(u64::BITS);
-        let kinds = self.pen.lessons.kinds(self.place, count, self.pen.explores);
+        let kinds = self
+            .generator
+            .learned
+            .kinds(self.place, count, self.generator.explores);
         let kind = match *kinds {
             [] => 0,
             [only] => only,
-            _ => kinds[(self.pen.choice() % kinds.len() as u64) as usize],
+            _ => kinds[(self.generator.choice() % kinds.len() as u64) as usize],
         };
-        self.pen.trace.borrow_mut().kinds.push((self.place, kind));
+        self.generator
+            .trace
+            .borrow_mut()
+            .kinds
+            .push((self.place, kind));
         kind
     }
 
     /// Blames this kind at this place if what was made of it is refused.
-    pub(super) fn blaming<T>(self, kind: u32, outcome: Result<T, Unfit>) -> Result<T, Unfit> {
-        outcome.inspect_err(|_| self.pen.trace.borrow_mut().blame(Some((self.place, kind))))
+    pub(super) fn blaming<T>(self, kind: u32, outcome: Result<T, Mismatch>) -> Result<T, Mismatch> {
+        outcome.inspect_err(|_| {
+            self.generator
+                .trace
+                .borrow_mut()
+                .blame(Some((self.place, kind)))
+        })
     }
 
     /// A part of a value. If it is refused after it was read, what was drawn for it last is to blame.
@@ -166,18 +178,18 @@ impl<'a> Draw<'a> {
         self,
         number: usize,
         seed: T,
-    ) -> Result<T::Value, Unfit> {
-        let before = self.pen.trace.borrow().kinds.len();
+    ) -> Result<T::Value, Mismatch> {
+        let before = self.generator.trace.borrow().kinds.len();
         seed.deserialize(self.part(number)?).inspect_err(|_| {
-            let mut trace = self.pen.trace.borrow_mut();
+            let mut trace = self.generator.trace.borrow_mut();
             let last = trace.kinds[before..].last().copied();
             trace.blame(last);
         })
     }
 
     pub(super) fn text(self, kind: u32) -> String {
-        let number = self.pen.choice();
-        match self.pen.numbers {
+        let number = self.generator.choice();
+        match self.generator.numbers {
             Numbers::Any if kind == 1 && number % 4 == 3 => texts::large_amount(number / 4),
             _ => texts::KINDS[kind as usize](number),
         }
@@ -185,13 +197,13 @@ impl<'a> Draw<'a> {
 
     /// A number whose amount is at most `max`, negative only if it may be `signed`. Most are small.
     pub(super) fn whole(self, max: u128, signed: bool) -> i128 {
-        let choice = self.pen.choice();
+        let choice = self.generator.choice();
         let is_negative = choice & 1 == 1;
         let class = choice >> 1 & 7;
         let number = u128::from(choice >> 4);
 
         let small = (max / 32).min(999) + 1;
-        let amount = match (class, self.pen.numbers) {
+        let amount = match (class, self.generator.numbers) {
             (0..=3, _) => number % small.min(10),
             (6, Numbers::Any) => number * 0x0123_4567_89ab_cdef % max,
             (7, Numbers::Any) => max,
@@ -214,7 +226,7 @@ impl<'a> Draw<'a> {
     pub(super) fn list_length(self) -> usize {
         match self.depth >= DEPTH_OF_LEAVES {
             true => 0,
-            false => (self.pen.choice() % 4) as usize,
+            false => (self.generator.choice() % 4) as usize,
         }
     }
 }

@@ -32,13 +32,13 @@ pub enum Flaw {
 
 /// Misleads as long as it has flaws. Clones are the same one.
 #[derive(Clone)]
-pub struct Misleading {
+pub struct LyingStore {
     store: Arc<dyn EventStore>,
     flaws: Arc<Mutex<BTreeMap<Position, Flaw>>>,
     names_no_cuts: Arc<AtomicBool>,
 }
 
-impl Misleading {
+impl LyingStore {
     pub fn new(store: impl EventStore) -> Self {
         Self {
             store: Arc::new(store),
@@ -88,7 +88,7 @@ pub async fn log(store: &dyn EventStore) -> Vec<StoredEvent> {
 }
 
 #[async_trait]
-impl EventStore for Misleading {
+impl EventStore for LyingStore {
     async fn append(&self, mut append: Append) -> Result<Appended, StoreError> {
         if self.names_no_cuts.load(Ordering::SeqCst) {
             append.tracking.iter_mut().for_each(|step| step.cut = None);

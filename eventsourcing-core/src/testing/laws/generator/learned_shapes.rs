@@ -1,9 +1,9 @@
-//! [`Lessons`]: which kinds of values a type accepts, learned by trying. Serde tells no more about a type than what it asks
+//! [`LearnedShapes`]: which kinds of values a type accepts, learned by trying. Serde tells no more about a type than what it asks
 //! for; that a field asks for a text and wants an id in it shows only when other texts are refused.
 
 use std::collections::HashMap;
 
-use super::{Numbers, Pen, Place, Unfit};
+use super::{Generator, Mismatch, Numbers, Place};
 
 /// How often a kind of value is refused at a place before it is not tried there any more.
 const REFUSALS_MAX: u8 = 4;
@@ -16,16 +16,16 @@ const REDRAWS_MAX: u64 = 50;
 
 /// What is known of the places in values.
 #[derive(Debug, Default)]
-pub(in crate::testing::laws) struct Lessons(HashMap<Place, Lesson>);
+pub(in crate::testing::laws) struct LearnedShapes(HashMap<Place, LearnedShape>);
 
 #[derive(Debug, Default)]
-struct Lesson {
+struct LearnedShape {
     /// One bit for each kind.
     accepted: u64,
     refusals: HashMap<u32, u8>,
 }
 
-impl Lessons {
+impl LearnedShapes {
     /// Learns how values at `place` are made.
     ///
     /// # Errors
@@ -34,16 +34,16 @@ impl Lessons {
         &mut self,
         place: Place,
         rng: &mut fastrand::Rng,
-        make: impl Fn(&Pen<'_>, Place) -> Result<T, Unfit>,
+        make: impl Fn(&Generator<'_>, Place) -> Result<T, Mismatch>,
     ) -> Result<(), String> {
         let mut successes = 0;
         let mut refusal = String::new();
 
         for _ in 0..ATTEMPTS_MAX {
             let choices: Vec<u64> = (0..24).map(|_| rng.u64(..)).collect();
-            let pen = Pen::exploring(self, &choices);
-            let made = make(&pen, place);
-            let trace = pen.into_trace();
+            let generator = Generator::exploring(self, &choices);
+            let made = make(&generator, place);
+            let trace = generator.into_trace();
             match made {
                 Ok(_) => self.accept(&trace.kinds),
                 Err(unfit) => {
@@ -66,9 +66,9 @@ impl Lessons {
         place: Place,
         choices: &[u64],
         numbers: Numbers,
-        make: impl Fn(&Pen<'_>, Place) -> Result<T, Unfit>,
+        make: impl Fn(&Generator<'_>, Place) -> Result<T, Mismatch>,
     ) -> Option<T> {
-        if let Ok(value) = make(&Pen::new(self, choices, numbers), place) {
+        if let Ok(value) = make(&Generator::new(self, choices, numbers), place) {
             return Some(value);
         }
         let seed = choices
@@ -77,7 +77,7 @@ impl Lessons {
         let mut rng = fastrand::Rng::with_seed(seed);
         (0..REDRAWS_MAX).find_map(|_| {
             let choices: Vec<u64> = (0..24).map(|_| rng.u64(..)).collect();
-            make(&Pen::new(self, &choices, numbers), place).ok()
+            make(&Generator::new(self, &choices, numbers), place).ok()
         })
     }
 
@@ -89,17 +89,17 @@ impl Lessons {
         count: u32,
         explores: bool,
     ) -> Vec<u32> {
-        let Some(lesson) = self.0.get(&place) else {
+        let Some(shape) = self.0.get(&place) else {
             return (0..count).collect();
         };
         let is_open = |kind: u32| {
-            lesson
+            shape
                 .refusals
                 .get(&kind)
                 .is_none_or(|refusals| *refusals < REFUSALS_MAX)
         };
-        let is_accepted = |kind: u32| lesson.accepted >> kind & 1 == 1;
-        let explores = explores || lesson.accepted == 0;
+        let is_accepted = |kind: u32| shape.accepted >> kind & 1 == 1;
+        let explores = explores || shape.accepted == 0;
         (0..count)
             .filter(|kind| is_accepted(*kind) || explores && is_open(*kind))
             .collect()

@@ -2,22 +2,22 @@
 
 use serde::de::{Deserializer, Error as _, Visitor};
 
+use super::generator::{DEPTH_OF_LEAVES, Mismatch, OTHER_KINDS, TEXT_KINDS, ValueSource};
 use super::parts::Variant;
-use super::pen::{DEPTH_OF_LEAVES, Draw, OTHER_KINDS, TEXT_KINDS, Unfit};
 
 macro_rules! wholes {
     ($($method:ident $visit:ident $type:ty,)*) => {$(
-        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+        fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
             let whole = self.whole(<$type>::MAX as u128, <$type>::MIN != 0);
             visitor.$visit(<$type>::try_from(whole).unwrap_or_default())
         }
     )*};
 }
 
-impl<'de> Deserializer<'de> for Draw<'_> {
-    type Error = Unfit;
+impl<'de> Deserializer<'de> for ValueSource<'_> {
+    type Error = Mismatch;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         match self.kind(TEXT_KINDS + OTHER_KINDS) {
             kind if kind < TEXT_KINDS => self.blaming(kind, visitor.visit_string(self.text(kind))),
             kind => {
@@ -34,8 +34,8 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
-        visitor.visit_bool(self.pen.choice() % 2 == 1)
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_bool(self.generator.choice() % 2 == 1)
     }
 
     wholes! {
@@ -51,44 +51,46 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         deserialize_u128 visit_u128 u128,
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         visitor.visit_f32(self.fraction() as f32)
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         visitor.visit_f64(self.fraction())
     }
 
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
-        visitor.visit_char(['a', 'Z', '0', ' ', 'ß', '长', '🦀'][(self.pen.choice() % 7) as usize])
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        visitor.visit_char(
+            ['a', 'Z', '0', ' ', 'ß', '长', '🦀'][(self.generator.choice() % 7) as usize],
+        )
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         let kind = self.kind(TEXT_KINDS);
         self.blaming(kind, visitor.visit_string(self.text(kind)))
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_bytes<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         let length = self.list_length();
-        visitor.visit_byte_buf((0..length).map(|_| self.pen.choice() as u8).collect())
+        visitor.visit_byte_buf((0..length).map(|_| self.generator.choice() as u8).collect())
     }
 
-    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_byte_buf<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         self.deserialize_bytes(visitor)
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
-        match self.depth >= DEPTH_OF_LEAVES || self.pen.choice().is_multiple_of(3) {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
+        match self.depth >= DEPTH_OF_LEAVES || self.generator.choice().is_multiple_of(3) {
             true => visitor.visit_none(),
             false => visitor.visit_some(self.part(0)?),
         }
     }
 
-    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_unit<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         visitor.visit_unit()
     }
 
@@ -96,7 +98,7 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, Mismatch> {
         visitor.visit_unit()
     }
 
@@ -104,11 +106,11 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, Mismatch> {
         visitor.visit_newtype_struct(self.part(0)?)
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         visitor.visit_seq(self.elements())
     }
 
@@ -116,7 +118,7 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         self,
         length: usize,
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, Mismatch> {
         visitor.visit_seq(self.parts(length))
     }
 
@@ -125,11 +127,11 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         _: &'static str,
         length: usize,
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, Mismatch> {
         visitor.visit_seq(self.parts(length))
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         visitor.visit_map(self.elements())
     }
 
@@ -139,7 +141,7 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         _: &'static str,
         fields: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, Mismatch> {
         let kind = self.kind(2);
         let outcome = match kind {
             0 => visitor.visit_seq(self.parts(fields.len())),
@@ -153,22 +155,22 @@ impl<'de> Deserializer<'de> for Draw<'_> {
         _: &'static str,
         variants: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Unfit> {
+    ) -> Result<V::Value, Mismatch> {
         let kind = self.kind(variants.len() as u32) as usize;
         let variant = variants
             .get(kind)
-            .ok_or_else(|| Unfit::custom("an enum without variants"))?;
+            .ok_or_else(|| Mismatch::custom("an enum without variants"))?;
         visitor.visit_enum(Variant {
             name: variant,
             fields: self.part(kind)?,
         })
     }
 
-    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_identifier<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Unfit> {
+    fn deserialize_ignored_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Mismatch> {
         visitor.visit_unit()
     }
 }

@@ -1,4 +1,4 @@
-//! [`Of`]: the laws of an aggregate, with what its `Debug` prints if it has one. For [`laws!`](crate::testing::laws!).
+//! [`Subject`]: the laws of an aggregate, with what its `Debug` prints if it has one. For [`laws!`](crate::testing::laws!).
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -6,11 +6,11 @@ use std::marker::PhantomData;
 use super::Laws;
 use crate::Aggregate;
 
-/// The method of a type with `Debug` goes before that of [`OfAny`].
+/// The method of a type with `Debug` goes before that of [`AnySubject`].
 #[derive(Debug)]
-pub struct Of<A>(PhantomData<fn() -> A>);
+pub struct Subject<A>(PhantomData<fn() -> A>);
 
-impl<A> Of<A> {
+impl<A> Subject<A> {
     /// Of this type.
     #[expect(clippy::new_without_default, reason = "only expansions name it")]
     #[must_use]
@@ -19,7 +19,7 @@ impl<A> Of<A> {
     }
 }
 
-impl<A: Aggregate + fmt::Debug> Of<A> {
+impl<A: Aggregate + fmt::Debug> Subject<A> {
     /// Its laws.
     #[must_use]
     pub fn laws(self) -> Laws<A> {
@@ -28,7 +28,7 @@ impl<A: Aggregate + fmt::Debug> Of<A> {
 }
 
 /// The same of types without `Debug`.
-pub trait OfAny<A: Aggregate>: Sized {
+pub trait AnySubject<A: Aggregate>: Sized {
     /// Its laws.
     #[must_use]
     fn laws(self) -> Laws<A> {
@@ -36,4 +36,4 @@ pub trait OfAny<A: Aggregate>: Sized {
     }
 }
 
-impl<A: Aggregate> OfAny<A> for Of<A> {}
+impl<A: Aggregate> AnySubject<A> for Subject<A> {}

@@ -5,7 +5,7 @@ use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 
-use super::race::within;
+use super::concurrency::within;
 use super::{DurableFixture, Fixture, RevertingFixture};
 
 /// A promise and the function that proves it for the stores of `F`.

@@ -174,7 +174,7 @@ impl Timers for Bells {
 }
 
 #[derive(System)]
-pub struct Clockwork {
+pub struct BellTower {
     #[application(aggregates(Wish))]
     pub wishes: Wishes,
 
