@@ -1,4 +1,4 @@
-//! Time and ids come in from outside, so that whole systems can be replayed.
+//! Time and ids come from outside, so that whole systems can be replayed.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 /// Tells the time. An application stamps events with it; nothing is ever ordered by it.
 pub trait Clock: Send + Sync + 'static {
-    /// The time now.
+    /// Returns the current time.
     fn now(&self) -> Timestamp;
 }
 
@@ -17,7 +17,7 @@ impl<C: Clock + ?Sized> Clock for Arc<C> {
     }
 }
 
-/// The clock of the machine.
+/// The clock of the operating system.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
@@ -29,7 +29,7 @@ impl Clock for SystemClock {
 
 /// Makes ids for aggregates and commands.
 pub trait IdSource: Send + Sync + 'static {
-    /// An id that was never returned before.
+    /// Returns an id that was never returned before.
     fn next_id(&self) -> Uuid;
 }
 

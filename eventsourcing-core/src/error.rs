@@ -1,15 +1,15 @@
-//! What can go wrong in an application, split by what the caller does next.
+//! The errors of an application, split by what the caller does next.
 
 use uuid::Uuid;
 
 use crate::store::{CommandId, StoreError, Version};
 
-/// Why an application did not do what it was asked. Nothing was written, except as
-/// [`StoreError::Unavailable`] says.
+/// The reason why an application could not do what it was asked. Nothing was written, unless
+/// [`StoreError::Unavailable`] says otherwise.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ApplicationError {
-    /// There is no such aggregate.
+    /// The aggregate does not exist.
     #[error("{aggregate} {id} does not exist")]
     NotFound {
         /// The stored name of the aggregate.
@@ -17,7 +17,7 @@ pub enum ApplicationError {
         /// The id that was asked for.
         id: Uuid,
     },
-    /// The aggregate has not come that far.
+    /// The aggregate has fewer events than the version that was asked for.
     #[error("{aggregate} {id} has no version {asked}; its latest is {latest}")]
     NoSuchVersion {
         /// The stored name of the aggregate.
@@ -26,11 +26,11 @@ pub enum ApplicationError {
         id: Uuid,
         /// The version that was asked for.
         asked: Version,
-        /// The newest version there is.
+        /// The newest version of the aggregate.
         latest: Version,
     },
-    /// The command was rejected when it was first sent, and that was kept:
-    /// [`Application::first_answer`](crate::Application::first_answer) says why.
+    /// The command was rejected when it was first sent, and the rejection was kept:
+    /// [`Application::first_answer`](crate::Application::first_answer) returns it.
     #[error(
         "command {command_id} was rejected when it was first sent; use a new id to have it decided again"
     )]
@@ -38,7 +38,7 @@ pub enum ApplicationError {
         /// The id of the command.
         command_id: CommandId,
     },
-    /// The store refused or could not be reached.
+    /// The store refused the request or could not be reached.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -54,15 +54,15 @@ impl ApplicationError {
         )
     }
 
-    /// Whether waiting and trying again can succeed. It is safe only with a command id: see
-    /// [`Application::command`](crate::Application::command).
+    /// Returns `true` if waiting and trying again can succeed. Repeating is safe only with a
+    /// command id: see [`Application::command`](crate::Application::command).
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
         matches!(self, Self::Store(StoreError::Unavailable { .. }))
     }
 
-    /// Returns `true` if it is known that this call wrote nothing, in any of its attempts. What an earlier call with the same
-    /// [command id](crate::Application::command) may have written is another matter.
+    /// Returns `true` if this call is known to have written nothing, in any of its attempts. An
+    /// earlier call with the same [command id](crate::Application::command) may have written.
     #[must_use]
     pub fn proves_nothing_written(&self) -> bool {
         match self {
@@ -72,10 +72,10 @@ impl ApplicationError {
     }
 }
 
-/// Why a command was not carried out: the domain refused it, or the application could not.
+/// The reason why a command was not carried out: the domain rejected it, or the application failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CommandError<E> {
-    /// The aggregate refused. Nothing was written.
+    /// The aggregate rejected the command. Nothing was written.
     #[error(transparent)]
     Rejected(E),
     /// The application failed.

@@ -1,12 +1,13 @@
 //! Event-sourced applications that never lose or repeat a fact.
 //!
-//! An [aggregate](Aggregate) is state folded from the [events](Event) of one stream; it decides on commands and records
-//! what it decided. An [`Application`] loads and saves aggregates in a [store](store::EventStore). A [`Policy`] reacts to
-//! the events of one application by recording events in another, a [`Projection`] builds a read model of them, and a
-//! [`System`] declares who follows whom and keeps the followers running.
+//! An [aggregate](Aggregate) is state folded from the [events](Event) of one stream; it decides on
+//! commands and records its decisions. An [`Application`] loads and saves aggregates in a
+//! [store](store::EventStore). A [`Policy`] reacts to the events of one application by recording
+//! events in another, a [`Projection`] builds a read model of them, and a [`System`] declares who
+//! follows whom and keeps the followers running.
 //!
-//! Programs depend on the package `eventsourcing-kit`, which exports all of this together with the stores. A store depends on
-//! this crate alone.
+//! Programs depend on the package `eventsourcing-kit`, which exports all of this together with the
+//! stores. A store depends on this crate alone.
 //!
 //! ```
 //! use eventsourcing_core::{Aggregate, Application, MemoryStore, Root, event};
@@ -47,18 +48,20 @@
 //!
 //! # Where to read on
 //!
-//! - [`#[event]`](macro@event), [`#[derive(Aggregate)]`](macro@Aggregate), [`#[derive(System)]`](macro@System): what the
-//!   macros write.
-//! - [`store`]: the trait that stores implement, and what they promise.
-//! - `schema` (feature `schema`): events live for ever; a lock on what they look like.
-//! - `testing` (feature `testing`): given/when/then, the laws that every aggregate and policy keeps, a store that fails on
-//!   demand, the suite that proves a store.
+//! - [`#[event]`](macro@event), [`#[derive(Aggregate)]`](macro@Aggregate),
+//!   [`#[derive(System)]`](macro@System): the code that the macros write.
+//! - [`store`]: the trait that stores implement, and its promises.
+//! - `schema` (feature `schema`): events live forever; a lock file keeps their released shapes
+//!   readable.
+//! - `testing` (feature `testing`): given/when/then, the laws that every aggregate and policy
+//!   keeps, a store that fails on demand, the suite that proves a store.
 //!
 //! # Features
 //!
-//! `derive` (on by default): the macros. `message-pack`: the codec `Codec::MessagePack`. `zstd`: `Compression` of large
-//! payloads. `archive`: a log as a file, and back. `schema`: what events look like, as JSON Schema, and the lock on it.
-//! `testing`: the test kit, for `dev-dependencies`.
+//! `derive` (on by default): the macros. `message-pack`: the codec `Codec::MessagePack`. `zstd`:
+//! `Compression` of large payloads. `archive`: export of a log to a file, and import. `schema`:
+//! JSON Schemas of events, and the lock file that protects them. `testing`: the test kit, for
+//! `dev-dependencies`.
 #![warn(missing_docs)]
 
 mod aggregate;

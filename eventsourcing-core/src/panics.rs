@@ -1,8 +1,9 @@
 //! Panics of user code, as errors.
 //!
-//! Events, states, policies, projections, clocks and errors are code of the user, and any of it may panic. What runs for
-//! several of them at once, or with nobody who waits for it, calls that code through this module, so that a panic stays with the
-//! one event or command that it is about. What runs for one caller alone lets a panic go on to that caller.
+//! Events, states, policies, projections, clocks and errors are code of the user, and any of it may
+//! panic. Code that runs for several callers at once, or without a waiting caller, calls user code
+//! through this module, so that a panic affects only the one event or command that caused it. Code
+//! that runs for one caller alone lets a panic reach that caller.
 
 use std::any::Any;
 use std::error::Error;
@@ -28,9 +29,9 @@ impl Panicked {
     }
 }
 
-/// Returns what `run` returns.
+/// Returns the result of `run`.
 ///
-/// The caller uses nothing afterwards that `run` may have left half done.
+/// The caller must not use anything afterwards that `run` may have left in the middle of a change.
 ///
 /// # Errors
 /// `run` panicked.
@@ -38,7 +39,7 @@ pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
     catch_unwind(AssertUnwindSafe(run)).map_err(|payload| Panicked::of(&*payload))
 }
 
-/// Returns what `future` returns. As [`catch`].
+/// Returns the result of `future`. The same conditions apply as for [`catch`].
 ///
 /// # Errors
 /// `future` panicked.
@@ -51,10 +52,11 @@ pub(crate) async fn catch_async<T>(future: impl Future<Output = T>) -> Result<T,
     .await
 }
 
-/// Returns an error and its sources in one line, or `None` if anything that shows the error panics.
+/// Returns an error and its sources in one line, or `None` if formatting one of them panics.
 pub(crate) fn text_of(error: &(dyn Error + 'static)) -> Option<String> {
     let text = || {
-        // Whoever is handed the error may ask for this as well.
+        // The receiver of the error may format it with `Debug` as well, so a panic there must also
+        // be found here.
         let _ = format!("{error:?}");
         chain(error)
     };

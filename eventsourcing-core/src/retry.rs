@@ -1,17 +1,18 @@
-//! Trying again: how often, how long to wait in between, and that it can be seen.
+//! Retries: the number of attempts, the waits in between, and their log lines.
 
 use std::fmt;
 use std::time::Duration;
 
 use tracing::{debug, warn};
 
-/// How often something is tried, and how long the waits in between are.
+/// The number of attempts and the waits between them.
 ///
-/// The longest possible wait doubles from `delay_first` to `delay_max`; each wait is drawn at random between half
-/// of that and all of it, so that those who collided once do not collide again.
+/// The longest possible wait doubles from `delay_first` to `delay_max`; each wait is drawn at
+/// random between half of that and all of it, so that tasks that collided once do not collide
+/// again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RetryPolicy {
-    /// How often at most, the first time included.
+    /// The largest number of attempts, the first one included.
     pub attempts_max: u32,
     /// The longest wait after the first attempt.
     pub delay_first: Duration,
@@ -20,7 +21,7 @@ pub struct RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// Once, and never again.
+    /// Returns a policy of one attempt: nothing is retried.
     #[must_use]
     pub const fn once() -> Self {
         Self {
@@ -29,15 +30,16 @@ impl RetryPolicy {
         }
     }
 
-    /// For commands: some five seconds in all, then the caller hears of it.
+    /// The default for commands: about five seconds in all, then the caller gets the error.
     const COMMANDS: Self = Self::new(40, Duration::from_millis(1), Duration::from_millis(250));
 
-    /// For a follower whose store does not answer: for ever, because giving up would turn an outage of the store
-    /// into one of the follower. The waits are bounded.
+    /// The policy of a follower whose store is unavailable: it retries forever, because giving up
+    /// would turn an outage of the store into one of the follower. The waits are bounded.
     pub(crate) const UNAVAILABLE: Self =
         Self::new(u32::MAX, Duration::from_millis(20), Duration::from_secs(5));
 
-    /// At most `attempts_max` attempts with waits from `delay_first` to `delay_max`.
+    /// Returns a policy of at most `attempts_max` attempts with waits from `delay_first` to
+    /// `delay_max`.
     #[must_use]
     pub const fn new(attempts_max: u32, delay_first: Duration, delay_max: Duration) -> Self {
         Self {
@@ -57,13 +59,13 @@ impl RetryPolicy {
 }
 
 impl Default for RetryPolicy {
-    /// For commands: 40 attempts, waits of 1 ms to 250 ms.
+    /// Returns the policy for commands: 40 attempts, waits of 1 ms to 250 ms.
     fn default() -> Self {
         Self::COMMANDS
     }
 }
 
-/// The attempts at one thing.
+/// The attempts at one operation.
 pub(crate) struct Backoff {
     policy: RetryPolicy,
     what: &'static str,
@@ -71,29 +73,36 @@ pub(crate) struct Backoff {
 }
 
 impl Backoff {
-    /// Waits before the next attempt, or gives `error` back if there is none.
+    /// Waits before the next attempt.
+    ///
+    /// # Errors
+    /// `error`, if no attempt is left.
     pub(crate) async fn wait<E: fmt::Display>(&mut self, error: E) -> Result<(), E> {
         self.attempt = self.attempt.saturating_add(1);
         if self.attempt >= self.policy.attempts_max {
-            warn!(what = self.what, attempts = self.attempt, %error, "gave up");
+            warn!(what = self.what, attempts = self.attempt, %error, "retry: giving up");
             return Err(error);
         }
         let delay = self.delay();
+        // The first attempts fail often under contention and mean nothing. Later ones are logged at
+        // powers of two: an outage of hours leaves some twenty lines, not one for each attempt.
         if self.attempt.is_power_of_two() && self.attempt >= 8 {
-            warn!(what = self.what, attempt = self.attempt, ?delay, %error, "still trying");
+            warn!(what = self.what, attempt = self.attempt, ?delay, %error, "retry: still failing");
         } else {
-            debug!(what = self.what, attempt = self.attempt, ?delay, %error, "trying again");
+            debug!(what = self.what, attempt = self.attempt, ?delay, %error, "retry: attempt failed");
         }
         tokio::time::sleep(delay).await;
         Ok(())
     }
 
-    /// It worked: the next failure is the first again.
+    /// Notes a success: the next failure counts as the first.
     pub(crate) fn reset(&mut self) {
         self.attempt = 0;
     }
 
     fn delay(&self) -> Duration {
+        // A follower retries forever, so the attempt number has no bound but `u32`. Twenty doublings
+        // exceed every `delay_max` in use and keep the shift within its type.
         let doublings = (self.attempt - 1).min(20);
         let longest = (self.policy.delay_first * (1 << doublings)).min(self.policy.delay_max);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)

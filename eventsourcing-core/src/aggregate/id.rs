@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::Aggregate;
 use crate::store::StreamId;
 
-/// Under which all names given to [`Id::named`] live. Never change it: named aggregates would not be found again.
+/// The UUID namespace of all names given to [`Id::named`]. It must never change: named aggregates
+/// would not be found again.
 const NAMESPACE: Uuid = Uuid::from_u128(0x8f1d_3c52_67e4_4b0a_9c1e_2a5b_7d90_e6f3);
 
 /// The id of an aggregate of type `A`.
@@ -39,7 +40,7 @@ impl<A> Id<A> {
         Self::from_uuid(Uuid::now_v7())
     }
 
-    /// The id with these bits.
+    /// Returns the id with these bits.
     #[must_use]
     pub const fn from_uuid(uuid: Uuid) -> Self {
         Self {
@@ -56,26 +57,28 @@ impl<A> Id<A> {
 }
 
 impl<A: Aggregate> Id<A> {
-    /// The id of the aggregate of this name: always the same for the same name and kind (UUID version 5).
+    /// Returns the id of the aggregate of this name: always the same for the same name and kind
+    /// (UUID version 5).
     #[must_use]
     pub fn named(name: &str) -> Self {
         Self::derived(NAMESPACE, name)
     }
 
-    /// The id of the aggregate that `name` means within `namespace`.
+    /// Returns the id of the aggregate that `name` stands for within `namespace`.
     pub(crate) fn derived(namespace: Uuid, name: &str) -> Self {
         let kind = Uuid::new_v5(&namespace, A::FIRST_NAME.as_bytes());
         Self::from_uuid(Uuid::new_v5(&kind, name.as_bytes()))
     }
 
-    /// The stream in which the events of this aggregate are stored, unless it was begun under
-    /// [another name](Aggregate::OTHER_NAMES): see [`Root::stream`](crate::Root::stream).
+    /// Returns the stream in which the events of this aggregate are stored, unless the stream was
+    /// begun under [another name](Aggregate::OTHER_NAMES): see
+    /// [`Root::stream`](crate::Root::stream).
     #[must_use]
     pub fn stream(self) -> StreamId {
         self.stream_under(A::NAME)
     }
 
-    /// The stream under one of the names of the aggregate.
+    /// Returns the stream under one of the names of the aggregate.
     pub(crate) fn stream_under(self, name: &'static str) -> StreamId {
         StreamId {
             category: crate::store::Name::from_static(name),
@@ -84,7 +87,7 @@ impl<A: Aggregate> Id<A> {
     }
 }
 
-/// A text is not an id.
+/// A text cannot be parsed as an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is not an id; an id looks like 0190e2f1-8c4b-7a53-9d21-5f3b6c7d8e9f")]
 pub struct ParseIdError {

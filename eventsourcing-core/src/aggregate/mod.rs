@@ -1,4 +1,7 @@
-//! [`Aggregate`] and [`Fold`]: state folded from events. No async, no clock, no I/O.
+//! [`Aggregate`] and [`Fold`]: state folded from events.
+//!
+//! Everything in this folder is pure: no async, no clock, no I/O. Loading and saving are the
+//! business of `application/`.
 
 pub(crate) mod id;
 pub(crate) mod root;
@@ -10,42 +13,45 @@ use crate::Event;
 use crate::aggregate::snapshot::SnapshotPolicy;
 use crate::store::{Fingerprint, Name};
 
-/// State folded from the events of one stream. Written by [`#[derive(Aggregate)]`](macro@crate::Aggregate).
+/// State folded from the events of one stream. Written by
+/// [`#[derive(Aggregate)]`](macro@crate::Aggregate).
 ///
-/// The derive takes its methods from the state's [`Fold`], `Serialize` and `Deserialize`. They are not supertraits: one
-/// that is missing would be missing again wherever the aggregate is named.
+/// The derive takes the methods from the state's [`Fold`], `Serialize` and `Deserialize`. These are
+/// not supertraits: the compiler would report a missing one again wherever the aggregate is named.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an aggregate",
     label = "not an aggregate",
     note = "an aggregate is a struct or an enum with `#[derive(Aggregate, Serialize, Deserialize)]`"
 )]
 pub trait Aggregate: Sized + Send + Sync + 'static {
-    /// What can happen to it.
+    /// The events that can happen to the aggregate.
     type Event: Event;
 
-    /// Its stored name: the category of its streams. Renaming the type must not change it.
+    /// The stored name of the aggregate: the category of its streams. Renaming the type must not
+    /// change it.
     const NAME: &'static str;
 
-    /// Its other stored names: those it had before, and the one that the next release will give it. A stream goes on under
-    /// the name it was begun with, so all of them are read.
+    /// The other stored names of the aggregate: those it had before, and the one that the next
+    /// release will give it. A stream keeps the name it was begun with, so all of them are read.
     const OTHER_NAMES: &'static [&'static str] = &[];
 
-    /// The name that [named ids](crate::Id::named) follow from: the first it ever had.
+    /// The first name that the aggregate ever had, from which [named ids](crate::Id::named) follow.
     const FIRST_NAME: &'static str = Self::NAME;
 
-    /// Tells apart the shapes its state has had; a snapshot of another shape is ignored.
+    /// Tells apart the shapes that the state has had; a snapshot of another shape is ignored.
     const FINGERPRINT: Fingerprint;
 
-    /// When to keep a snapshot, unless the application says otherwise.
+    /// Returns the policy that says when a snapshot is kept, unless the application has one of its
+    /// own.
     fn snapshot_policy() -> impl SnapshotPolicy;
 
-    /// The state that the first event of a stream creates: [`Fold::create`].
+    /// Creates the state from the first event of a stream: [`Fold::create`].
     ///
     /// # Errors
     /// [`UnexpectedEvent`]: the event cannot be the first.
     fn fold_first(event: Self::Event) -> Result<Self, UnexpectedEvent>;
 
-    /// Changes the state as a later event says: [`Fold::apply`].
+    /// Changes the state by a later event: [`Fold::apply`].
     ///
     /// # Errors
     /// [`UnexpectedEvent`]: the event can only be the first. The state is as before.
@@ -54,30 +60,31 @@ pub trait Aggregate: Sized + Send + Sync + 'static {
     /// Writes the state for a snapshot.
     ///
     /// # Errors
-    /// What the serializer reports.
+    /// The error of the serializer.
     fn serialize_state<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
     /// Reads the state from a snapshot.
     ///
     /// # Errors
-    /// What the deserializer reports.
+    /// The error of the deserializer.
     fn deserialize_state<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error>;
 }
 
-/// Every name under which streams of the aggregate may stand, its current one first.
+/// Returns every name that streams of the aggregate can have, the current one first.
 pub(crate) fn names_of<A: Aggregate>() -> impl Iterator<Item = &'static str> + Clone {
     std::iter::once(A::NAME).chain(A::OTHER_NAMES.iter().copied())
 }
 
-/// The name of the aggregate that a store calls so.
+/// Returns the name of the aggregate that equals the stored `category`.
 pub(crate) fn name_of<A: Aggregate>(category: &Name) -> Option<&'static str> {
     names_of::<A>().find(|name| *category == **name)
 }
 
-/// What events do to a state. Written by [`#[event]`](macro@crate::event) on an `impl` block, or by hand.
+/// The change that each event makes to a state. Written by [`#[event]`](macro@crate::event) on an
+/// `impl` block, or by hand.
 ///
-/// Recording an event and replaying it run this same code. It must be total (rules are checked before an event
-/// exists) and depend on nothing but the state and the event.
+/// Recording an event and replaying it run this same code. It must be total (rules are checked
+/// before an event exists) and depend on nothing but the state and the event.
 ///
 /// ```
 /// use eventsourcing_core::{Aggregate, Fold, UnexpectedEvent, event};
@@ -112,24 +119,25 @@ pub(crate) fn name_of<A: Aggregate>(category: &Name) -> Option<&'static str> {
     label = "write `#[event] impl {Self}` with a method for each event, or `impl Fold<{E}> for {Self}`"
 )]
 pub trait Fold<E>: Sized {
-    /// Tells apart the folds there have been; `#[event]` makes it from the source of the fold. A snapshot that
-    /// another fold has made is ignored.
+    /// Tells apart the versions of the fold; `#[event]` computes it from the source of the fold. A
+    /// snapshot made by another version is ignored.
     const FINGERPRINT: u64 = 0;
 
-    /// The state that the first event of a stream creates.
+    /// Creates the state from the first event of a stream.
     ///
     /// # Errors
     /// [`UnexpectedEvent`]: the event cannot be the first.
     fn create(event: E) -> Result<Self, UnexpectedEvent>;
 
-    /// Changes the state as the event says.
+    /// Changes the state by a later event.
     ///
     /// # Errors
     /// [`UnexpectedEvent`]: the event can only be the first. The state is as before.
     fn apply(&mut self, event: E) -> Result<(), UnexpectedEvent>;
 }
 
-/// An event stands where it cannot: a creating event in the middle of a stream, or another one at its start.
+/// An event in a place where it cannot be: a creating event in the middle of a stream, or another
+/// one at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an event that creates must be the first of its stream, and no other can be")]
 pub struct UnexpectedEvent;

@@ -1,4 +1,7 @@
-//! [`Root`]: an aggregate in hand. Its state, its version, and the events that are not saved yet.
+//! [`Root`]: a loaded or new aggregate with its state, its version, and the events that are not
+//! saved yet.
+//!
+//! Nothing here talks to a store: `application/` loads and saves roots.
 
 use std::any::{Any, TypeId};
 use std::fmt;
@@ -16,10 +19,10 @@ use crate::store::{
 };
 use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, UnexpectedEvent};
 
-/// An aggregate in hand: read its state through `Deref`, change it by recording events, save it with
-/// [`Application::save`](crate::Application::save).
+/// A loaded or new aggregate: read its state through `Deref`, change it by recording events, save
+/// it with [`Application::save`](crate::Application::save).
 ///
-/// It derefs to `&A` and never to `&mut A`, so state changes only through events.
+/// A root derefs to `&A` and never to `&mut A`, so state changes only through events.
 ///
 /// ```
 /// # use eventsourcing_core::{Aggregate, Root, event};
@@ -40,16 +43,17 @@ use crate::{Aggregate, Codec, CodecError, Event, Id, IntoEvents, Metadata, Unexp
 /// ```
 pub struct Root<A: Aggregate> {
     id: Id<A>,
-    /// The name under which it stands in the store.
+    /// The name of the aggregate in the store.
     category: &'static str,
     state: A,
     version: Version,
     /// The version of the newest snapshot this root knows of.
     snapshot: Version,
     pending: Vec<Pending<A::Event>>,
-    /// What events recorded from now on are because of; `None`: whatever the application says.
+    /// The cause of the events recorded from now on; `None`: the application's metadata apply.
     cause: Option<Arc<Metadata>>,
-    /// The epoch of the store in which its stored events were read or written; `None`: it has none.
+    /// The epoch of the store in which the stored events were read or written; `None`: nothing is
+    /// stored.
     epoch: Option<Epoch>,
 }
 
@@ -59,21 +63,22 @@ struct Pending<E> {
 }
 
 impl<A: Aggregate> Root<A> {
-    /// A new aggregate with a new id. Nothing is stored before it is saved.
+    /// Creates an aggregate with a new id. Nothing is stored before it is saved.
     ///
     /// # Panics
-    /// If the first event is not one that creates, or a later one is: a mistake in the program, not in its input.
+    /// If the first event does not create an aggregate, or a later one does: a mistake in the
+    /// program, not in its input.
     #[track_caller]
     #[must_use]
     pub fn create(decision: impl IntoEvents<A::Event>) -> Self {
         Self::with_id(Id::new(), decision)
     }
 
-    /// A new aggregate with a given id: a [named](Id::named) one, or one from
+    /// Creates an aggregate with a given id: a [named](Id::named) one, or one from
     /// [`Application::new_id`](crate::Application::new_id).
     ///
     /// # Panics
-    /// As [`create`](Self::create).
+    /// The same as [`create`](Self::create).
     #[track_caller]
     #[must_use]
     pub fn with_id(id: Id<A>, decision: impl IntoEvents<A::Event>) -> Self {
@@ -121,13 +126,13 @@ impl<A: Aggregate> Root<A> {
         root
     }
 
-    /// Asks the aggregate to decide, and records what it decides.
+    /// Lets the aggregate decide, and records the decision.
     ///
     /// # Errors
-    /// What `decide` refuses with. Nothing has changed.
+    /// The rejection that `decide` returns. The root is as before.
     ///
     /// # Panics
-    /// As [`record`](Self::record).
+    /// The same as [`record`](Self::record).
     #[track_caller]
     pub fn execute<D: IntoEvents<A::Event>, E>(
         &mut self,
@@ -138,7 +143,7 @@ impl<A: Aggregate> Root<A> {
         Ok(())
     }
 
-    /// As [`execute`](Self::execute); what is recorded is because of `cause`.
+    /// Like [`execute`](Self::execute), and gives the recorded events the metadata `cause`.
     pub(crate) fn execute_because<D: IntoEvents<A::Event>, E>(
         &mut self,
         cause: Metadata,
@@ -153,7 +158,7 @@ impl<A: Aggregate> Root<A> {
     /// Applies the decided events and keeps them until they are saved.
     ///
     /// # Panics
-    /// If an event is one that creates: a mistake in the program, not in its input.
+    /// If an event creates an aggregate: a mistake in the program, not in its input.
     #[track_caller]
     pub fn record(&mut self, decision: impl IntoEvents<A::Event>) {
         for event in decision.into_events() {
@@ -178,31 +183,33 @@ impl<A: Aggregate> Root<A> {
         self.id
     }
 
-    /// The stream in which its events are stored: it goes on under the name it was begun with.
+    /// Returns the stream in which the events are stored. A stream keeps the name it was begun
+    /// with.
     #[must_use]
     pub fn stream(&self) -> StreamId {
         self.id.stream_under(self.category)
     }
 
-    /// How many events there are, saved or not.
+    /// Returns the number of events, saved or not.
     #[must_use]
     pub fn version(&self) -> Version {
         self.version
     }
 
-    /// How many events were stored when this root was loaded or last saved.
+    /// Returns the number of events that were stored when this root was loaded or last saved.
     #[must_use]
     pub fn stored_version(&self) -> Version {
         Version::new(self.version.since(Version::ZERO) - self.pending.len() as u64)
     }
 
-    /// The events that are not saved yet, in order.
+    /// Returns the events that are not saved yet, in order.
     pub fn pending(&self) -> impl ExactSizeIterator<Item = &A::Event> {
         self.pending.iter().map(|pending| &pending.event)
     }
 
-    /// A guard on this aggregate, to be saved together with others: the save is a conflict if somebody has
-    /// changed it since it was loaded. For rules that look at one aggregate to decide on another.
+    /// Returns a guard on this aggregate, to be saved together with others: the save is a conflict
+    /// if the aggregate has been changed since it was loaded. For rules that look at one aggregate
+    /// to decide on another.
     #[must_use]
     pub fn guard(&self) -> StreamGuard {
         StreamGuard {
@@ -213,26 +220,28 @@ impl<A: Aggregate> Root<A> {
         }
     }
 
-    /// The state, without id, version and unsaved events.
+    /// Returns the state, without id, version and unsaved events.
     #[must_use]
     pub fn into_state(self) -> A {
         self.state
     }
 
-    /// What events recorded from now on are because of.
+    /// Sets the cause of the events recorded from now on.
     pub(crate) fn set_cause(&mut self, cause: Option<Arc<Metadata>>) {
         self.cause = cause;
     }
 
-    /// What is stored of it was read in this epoch.
+    /// Notes that the stored events were read in `epoch`.
     pub(crate) fn read_in(mut self, epoch: Epoch) -> Self {
         self.epoch = Some(epoch);
         self
     }
 
-    /// The aggregate that was loaded, or `None` if it has no events.
+    /// Returns the aggregate that was loaded, or `None` if it has no events.
     ///
-    /// A snapshot that cannot be decoded is [`LoadError::Snapshot`]: the caller loads again without snapshots.
+    /// # Errors
+    /// [`LoadError::Snapshot`]: the snapshot cannot be decoded; the caller loads again without
+    /// snapshots.
     pub(crate) fn from_loaded(
         id: Id<A>,
         category: &'static str,
@@ -244,7 +253,7 @@ impl<A: Aggregate> Root<A> {
     }
 }
 
-/// An aggregate on its way to life, page by page.
+/// An aggregate that is being loaded page by page.
 pub(crate) struct Loading<A: Aggregate> {
     id: Id<A>,
     category: &'static str,
@@ -254,7 +263,7 @@ pub(crate) struct Loading<A: Aggregate> {
 }
 
 impl<A: Aggregate> Loading<A> {
-    /// The aggregate `id`, if it stands under this name.
+    /// Begins to load the aggregate `id` from the stream of this name.
     pub(crate) fn new(id: Id<A>, category: &'static str) -> Self {
         Self {
             id,
@@ -265,7 +274,8 @@ impl<A: Aggregate> Loading<A> {
         }
     }
 
-    /// What comes next: after a snapshot, if there is one, or after what was taken so far.
+    /// Folds the next page: the events after its snapshot, if it has one, or after the pages
+    /// before.
     pub(crate) fn take(&mut self, loaded: Loaded) -> Result<(), LoadError> {
         let Loaded { snapshot, events } = loaded;
         if let Some(snapshot) = &snapshot {
@@ -280,7 +290,7 @@ impl<A: Aggregate> Loading<A> {
         Ok(())
     }
 
-    /// The aggregate, or `None` if it has no events.
+    /// Returns the aggregate, or `None` if it has no events.
     pub(crate) fn end(self) -> Result<Option<Root<A>>, StoreError> {
         let Self {
             id,
@@ -304,17 +314,19 @@ impl<A: Aggregate> Loading<A> {
                 }))
             }
             None if version == Version::ZERO => Ok(None),
+            // The stream has events, but all of them are retired. `Ok(None)` would let the caller create
+            // the aggregate a second time in a stream that is not empty.
             None => Err(never_created(id, version)),
         }
     }
 
-    /// Versions have no holes.
+    /// Checks that `event` directly follows the last one: versions have no holes.
     fn check_follows(&self, event: &LoadedEvent) -> Result<(), StoreError> {
         if event.version == self.version.next() {
             return Ok(());
         }
         let reason = format!(
-            "after version {} of {} comes {}",
+            "version {} of {} is followed by version {}",
             self.version,
             self.stream(),
             event.version
@@ -325,35 +337,38 @@ impl<A: Aggregate> Loading<A> {
         })
     }
 
-    /// The state after the events that come of `loaded`; before the first of all there is none.
+    /// Folds the events decoded from one stored event. The first event of all creates the state.
     fn replay(&mut self, loaded: &LoadedEvent) -> Result<(), StoreError> {
         for event in recorded::decode_loaded::<A>(|| self.id.stream_under(self.category), loaded)? {
             let folded = match &mut self.state {
                 Some(state) => state.fold_next(event),
                 None => A::fold_first(event).map(|created| self.state = Some(created)),
             };
-            folded.map_err(|misplaced| self.corrupt(loaded, misplaced))?;
+            folded.map_err(|unexpected| self.corrupt(loaded, unexpected))?;
         }
         Ok(())
     }
 
-    fn corrupt(&self, event: &LoadedEvent, misplaced: UnexpectedEvent) -> StoreError {
+    fn corrupt(&self, event: &LoadedEvent, unexpected: UnexpectedEvent) -> StoreError {
         let LoadedEvent { version, name, .. } = event;
         StoreError::corrupt(
-            format!("version {version} of {} is {name}", self.stream()),
-            misplaced,
+            format!(
+                "version {version} of {} is an unexpected {name}",
+                self.stream()
+            ),
+            unexpected,
         )
     }
 
-    /// The stream in which its events are stored, if it stands under this name.
+    /// Returns the stream that is being loaded.
     pub(crate) fn stream(&self) -> StreamId {
         self.id.stream_under(self.category)
     }
 }
 
-/// Why a loaded aggregate did not come to life.
+/// The reason why an aggregate could not be loaded.
 pub(crate) enum LoadError {
-    /// The snapshot cannot be decoded; the events can still be good.
+    /// The snapshot cannot be decoded; the events may still be readable.
     Snapshot(CodecError),
     Store(StoreError),
 }
@@ -364,7 +379,8 @@ impl From<StoreError> for LoadError {
     }
 }
 
-/// A snapshot is a hint: one that makes the aggregate's own code panic is as useless as one that it refuses.
+/// Decodes a snapshot. Snapshots are hints: one whose decoding panics is as useless as one that is
+/// refused, so the panic becomes an error and the caller loads without snapshots.
 fn decode_snapshot<A: Aggregate>(snapshot: &StoredSnapshot) -> Result<A, LoadError> {
     let decoded = catch(|| Codec::decode_state(snapshot.codec, &snapshot.payload));
     let refused = |panic: Panicked| CodecError::Decode {
@@ -397,7 +413,7 @@ pub struct StreamGuard {
     pub(crate) epoch: Option<Epoch>,
 }
 
-/// A root of any kind, as a save sees it.
+/// A root of any aggregate, as a save sees it.
 pub trait AnyRoot: Send {
     #[doc(hidden)]
     fn aggregate(&self) -> &'static str;
@@ -427,7 +443,7 @@ pub trait AnyRoot: Send {
     fn restore(&mut self, category: &Name, loaded: Loaded, epoch: Epoch) -> Result<(), StoreError>;
 }
 
-/// A root of any kind that is kept for whoever comes next.
+/// A root of any aggregate that is kept in memory for the next command or page.
 pub(crate) trait KeptRoot: AnyRoot + Any + Sync {}
 
 impl<A: Aggregate> KeptRoot for Root<A> {}
@@ -437,7 +453,8 @@ impl<A: Aggregate> AnyRoot for Root<A> {
         A::NAME
     }
 
-    /// What it is known by, whatever name it stands under.
+    /// Returns the stream under the current name. It identifies the aggregate in memory, even if it
+    /// is stored under another name.
     fn key(&self) -> StreamId {
         self.id.stream()
     }
@@ -446,7 +463,8 @@ impl<A: Aggregate> AnyRoot for Root<A> {
         Self::stream(self)
     }
 
-    /// The streams it would stand in under its other names.
+    /// Returns the streams that the aggregate would have under its other names. A save of a new
+    /// aggregate guards them, so that it does not begin a second stream.
     fn other_streams(&self) -> Vec<StreamId> {
         let others = names_of::<A>().filter(|name| *name != self.category);
         others.map(|name| self.id.stream_under(name)).collect()
@@ -504,6 +522,8 @@ impl<A: Aggregate> AnyRoot for Root<A> {
     }
 
     fn saved(&mut self, snapshots: &[StreamId], epoch: Epoch) {
+        // Only after the append has succeeded: a failed save leaves the events pending, and the
+        // version they were decided at, so that the caller can save the root again.
         self.pending.clear();
         self.epoch = Some(epoch);
         if snapshots.contains(&self.stream()) {
@@ -517,7 +537,10 @@ impl<A: Aggregate> AnyRoot for Root<A> {
             Ok(None) => return Err(not_repeatable(self.id)),
             Err(LoadError::Store(error)) => return Err(error),
             Err(LoadError::Snapshot(error)) => {
-                return Err(StoreError::corrupt("a snapshot nobody asked for", error));
+                return Err(StoreError::corrupt(
+                    "load: a snapshot was returned without being requested",
+                    error,
+                ));
             }
         }
         Ok(())
@@ -546,7 +569,7 @@ fn encode<E: Event>(
     })
 }
 
-/// The text of an error with that of its cause.
+/// Returns the text of an error followed by that of its source.
 pub(crate) fn with_cause(error: &CodecError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),

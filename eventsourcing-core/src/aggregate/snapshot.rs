@@ -1,8 +1,8 @@
-//! Snapshots shorten loading. They are hints: lose them and everything is still right, only slower.
+//! Snapshots shorten loading. They are hints: without them every result is the same, only later.
 
 use crate::store::Version;
 
-/// How far an aggregate has come with the save that asks for a snapshot.
+/// The progress of an aggregate in a save, from which a policy decides whether to keep a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
@@ -15,7 +15,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// A step from `before` to `after` of an aggregate without a snapshot.
+    /// Returns the step from `before` to `after` of an aggregate without a snapshot.
     #[must_use]
     pub fn new(before: Version, after: Version) -> Self {
         Self {
@@ -45,11 +45,12 @@ impl Progress {
     label = "write `every(50)`, `never()` or a value of a type with `SnapshotPolicy`"
 )]
 pub trait SnapshotPolicy: Send + Sync + 'static {
-    /// Whether the save keeps a snapshot.
+    /// Returns `true` if the save keeps a snapshot.
     fn is_due(&self, progress: &Progress) -> bool;
 }
 
-/// A snapshot whenever the version passes a multiple of `events`, so that loading reads fewer than `events` events.
+/// Keeps a snapshot whenever the version passes a multiple of `events`, so that loading reads fewer
+/// than `events` events.
 ///
 /// `every(0)` is [`never()`].
 #[must_use]
@@ -57,13 +58,13 @@ pub fn every(events: u64) -> Every {
     Every { events }
 }
 
-/// No snapshots. The default.
+/// Keeps no snapshots. The default.
 #[must_use]
 pub fn never() -> Never {
     Never
 }
 
-/// See [`every`].
+/// The policy that [`every`] returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Every {
     events: u64,
@@ -76,7 +77,7 @@ impl SnapshotPolicy for Every {
     }
 }
 
-/// See [`never()`].
+/// The policy that [`never()`] returns.
 #[derive(Clone, Copy, Debug)]
 pub struct Never;
 

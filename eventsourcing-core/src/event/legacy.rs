@@ -1,7 +1,9 @@
-//! [`LegacyEvent`]: how this release reads events that earlier ones have stored under other names and versions.
+//! [`LegacyEvent`]: how this release reads events that earlier ones stored under other names and
+//! versions.
 //!
-//! What is stored stays as it is. It is brought up to date each time it is read, so that no code but the upcasters knows
-//! what there was before. Each upcaster reads and writes payloads, whatever codec the first one was stored with.
+//! Stored events are never rewritten. They are upcast each time they are read, so only the
+//! upcasters know the earlier shapes. Each upcaster reads and writes payloads, independent of the
+//! codec that wrote the first one.
 
 use std::error::Error;
 use std::fmt;
@@ -13,36 +15,36 @@ use crate::codec::Fields;
 use crate::store::{CodecId, EncodedEvent, StoredEvent};
 use crate::{Codec, CodecError, Event};
 
-/// Why an upcaster failed.
+/// The error of an upcaster.
 pub(crate) type Reason = Box<dyn Error + Send + Sync>;
 
-/// From one version of a payload to the next.
+/// Converts a payload to the next version.
 pub type Upcaster = fn(&StoredPayload<'_>) -> Result<Vec<u8>, Reason>;
 
-/// From a payload to the events that are read in its place.
+/// Converts a payload to the events that are read in its place.
 pub type Splitter<E> = fn(&StoredPayload<'_>) -> Result<Vec<E>, Reason>;
 
-/// A stored name under which events may stand that no event is stored as any more, and what is read in their place.
-/// Written by [`#[event]`](macro@crate::event).
+/// A stored name under which no event is recorded any more, and how stored events of that name are
+/// read. Written by [`#[event]`](macro@crate::event).
 pub struct LegacyEvent<E: 'static> {
     name: &'static str,
     reading: Reading<E>,
 }
 
 enum Reading<E: 'static> {
-    /// One event, which stands there in `TYPES`; the upcasters lead from each version to the next one.
+    /// One event, at `index` of `TYPES`; each upcaster leads from one version to the next.
     As {
         index: usize,
         upcasters: &'static [Upcaster],
     },
-    /// Other events.
+    /// Several events.
     Split { version: u16, splitter: Splitter<E> },
-    /// None.
+    /// No event.
     Retired,
 }
 
 impl<E> LegacyEvent<E> {
-    /// Events of the name are those at `index` of [`Event::TYPES`], and were so from version 1 on: the first of the
+    /// Reads events of the name as the event at `index` of [`Event::TYPES`]: the first of the
     /// `upcasters` leads from version 1 to version 2.
     #[must_use]
     pub const fn read_as(name: &'static str, index: usize, upcasters: &'static [Upcaster]) -> Self {
@@ -52,7 +54,7 @@ impl<E> LegacyEvent<E> {
         }
     }
 
-    /// Events of the name, in this version, are read as others.
+    /// Reads events of the name, in this version, as several events.
     #[must_use]
     pub const fn split(name: &'static str, version: u16, splitter: Splitter<E>) -> Self {
         Self {
@@ -61,7 +63,7 @@ impl<E> LegacyEvent<E> {
         }
     }
 
-    /// Events of the name are passed over, whatever their version.
+    /// Skips events of the name, in every version.
     #[must_use]
     pub const fn retired(name: &'static str) -> Self {
         Self {
@@ -70,13 +72,14 @@ impl<E> LegacyEvent<E> {
         }
     }
 
-    /// The stored name.
+    /// Returns the stored name.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Which of [`Event::TYPES`] is read in its place; `None` if it is split or retired.
+    /// Returns the index in [`Event::TYPES`] of the event that is read instead; `None` if the event
+    /// is split or retired.
     #[must_use]
     pub const fn index(&self) -> Option<usize> {
         match self.reading {
@@ -85,13 +88,13 @@ impl<E> LegacyEvent<E> {
         }
     }
 
-    /// Whether nothing is read in its place.
+    /// Returns `true` if nothing is read in its place.
     #[must_use]
     pub const fn is_retired(&self) -> bool {
         matches!(self.reading, Reading::Retired)
     }
 
-    /// The highest version that can be read; `None`: all.
+    /// Returns the highest version that can be read; `None`: every version.
     #[must_use]
     pub const fn version_max(&self) -> Option<u16> {
         match self.reading {
@@ -126,7 +129,7 @@ impl<E> fmt::Debug for LegacyEvent<E> {
     }
 }
 
-/// A payload as it is stored, or as an upcaster has left it.
+/// A payload as it is stored, or as the last upcaster wrote it.
 #[derive(Clone, Copy, Debug)]
 pub struct StoredPayload<'a> {
     codec: CodecId,
@@ -134,10 +137,11 @@ pub struct StoredPayload<'a> {
 }
 
 impl StoredPayload<'_> {
-    /// The payload as a value of a type that serde can read.
+    /// Reads the payload as a value of a type that serde can deserialize.
     ///
-    /// A type that reads whatever there is, such as `serde_json::Value`, knows JSON, and may refuse bytes and keys that are
-    /// numbers, which MessagePack has besides. Such a payload is read as the JSON that it would be.
+    /// A self-describing type such as `serde_json::Value` knows JSON, and may refuse bytes and
+    /// numeric keys, which only MessagePack has. For such a type the payload is converted to JSON
+    /// first.
     ///
     /// # Errors
     /// The bytes are not such a value.
@@ -163,7 +167,7 @@ impl StoredPayload<'_> {
     }
 }
 
-/// The events that come of a stored one: one, unless it was split or retired.
+/// The events decoded from a stored one: one, unless it was split or retired.
 #[derive(Debug)]
 pub struct DecodedEvents<E>(Events<E>);
 
@@ -207,8 +211,8 @@ impl<E> Iterator for DecodedEvents<E> {
 impl<E> ExactSizeIterator for DecodedEvents<E> {}
 
 impl Codec {
-    /// The events that come of `stored`, whatever codec and release wrote it: one, or several or none if it was split or
-    /// retired since.
+    /// Decodes `stored`, independent of the codec and release that wrote it: into one event, or
+    /// into several or none if it was split or retired since.
     ///
     /// # Errors
     /// Every [`CodecError`] but `Encode`.
@@ -217,7 +221,7 @@ impl Codec {
     }
 }
 
-/// The events that come of `stored`.
+/// Decodes a stored event, upcasting it where needed.
 pub(crate) fn decode<E: Event>(stored: EncodedEvent<'_>) -> Result<DecodedEvents<E>, CodecError> {
     let name = stored.name.as_str();
     match E::TYPES.iter().position(|known| known.name == name) {
@@ -274,7 +278,8 @@ fn bring_up_to_date<E: Event>(
             source,
         };
         upcast = upcaster(&StoredPayload { codec, bytes }).map_err(failed)?;
-        (codec, bytes) = (Codec::Json.id(), &upcast);
+        codec = Codec::Json.id();
+        bytes = &upcast;
     }
     let what = || {
         let found = stored.schema_version;

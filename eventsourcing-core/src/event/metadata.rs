@@ -1,4 +1,4 @@
-//! [`Metadata`]: what is known about an event beyond its payload. Who, in whose name, because of what.
+//! [`Metadata`]: the facts about an event beyond its payload, such as the actor and the cause.
 
 use std::collections::BTreeMap;
 
@@ -7,43 +7,44 @@ use uuid::Uuid;
 
 use crate::store::{METADATA_BYTES_MAX, StoreError, StoredEvent, StreamId, Version};
 
-/// What is known about an event beyond its payload. Never needed to fold it.
+/// The facts about an event beyond its payload. Folding never needs them.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Metadata {
-    /// Groups all that happened because of one command, across applications. Made by the application unless given.
+    /// Groups everything that happened because of one command, across applications. The application
+    /// generates one unless given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<Uuid>,
     /// The event that a policy reacted to when it recorded this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub causation: Option<EventRef>,
-    /// Who asked.
+    /// The user or program that sent the command.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actor: Option<String>,
-    /// Anything else.
+    /// Further values, by key.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, String>,
 }
 
-/// Which event: its stream and its version there.
+/// A reference to an event: its stream and its version there.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct EventRef {
     /// The stored name of the aggregate.
     pub category: String,
     /// The id of the aggregate.
     pub id: Uuid,
-    /// The place in the stream.
+    /// The place of the event in the stream.
     pub version: Version,
 }
 
 impl Metadata {
-    /// Nothing known.
+    /// Returns metadata without any value.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Who asked.
+    /// Returns metadata with the user or program that sent the command.
     #[must_use]
     pub fn actor(actor: impl Into<String>) -> Self {
         Self {
@@ -52,7 +53,7 @@ impl Metadata {
         }
     }
 
-    /// Adds the id that groups all that happens because of one command.
+    /// Sets the id that groups everything that happens because of one command.
     #[must_use]
     pub fn with_correlation_id(mut self, correlation_id: Uuid) -> Self {
         self.correlation_id = Some(correlation_id);
@@ -66,7 +67,8 @@ impl Metadata {
         self
     }
 
-    /// What is known of events that a policy records because of the event `cause`: the same command, the same actor.
+    /// Returns the metadata of events that a policy records because of the event `cause`: the same
+    /// correlation id and actor.
     #[must_use]
     pub fn caused_by(cause: EventRef, metadata: &Self) -> Self {
         Self {
@@ -105,7 +107,7 @@ impl Metadata {
 }
 
 impl EventRef {
-    /// The event at `version` of `stream`.
+    /// Returns the reference to the event at `version` of `stream`.
     #[must_use]
     pub fn new(stream: &StreamId, version: Version) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! [`Event`]: how the facts about one kind of aggregate are named and stored.
+//! [`Event`]: the facts about one kind of aggregate, their stored names and payloads.
 
 pub(crate) mod legacy;
 pub(crate) mod metadata;
@@ -10,65 +10,69 @@ use legacy::LegacyEvent;
 
 /// The facts about one kind of aggregate, usually an enum with a variant for each.
 ///
-/// Written by [`#[event]`](macro@crate::event). What is stored is the event's name, the version of its schema, and its
-/// bare fields: no tag inside the payload, so that the name alone picks the variant.
+/// Written by [`#[event]`](macro@crate::event). A stored event has a name, the version of its
+/// schema, and its bare fields: the payload has no tag, so the name alone selects the variant.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not an event",
     label = "not an event",
     note = "an event is an enum or a struct with `#[event]`, or what `#[event]` makes of an `impl` block"
 )]
 pub trait Event: Sized + Send + Sync + 'static {
-    /// Every event there is, in the order of the variants.
+    /// All events, in the order of the variants.
     const TYPES: &'static [EventType];
 
-    /// What they are called in the program, in the same order.
+    /// The names of the variants or methods in the program, in the same order.
     const VARIANTS: &'static [&'static str] = &[];
 
-    /// What earlier releases have stored under other names or in other versions, and how it is read.
+    /// The events that earlier releases stored under other names or in other versions, and how each
+    /// is read.
     const FORMER: &'static [LegacyEvent<Self>] = &[];
 
-    /// Tells apart the ways in which former events have been read. A snapshot of what was read in another way is ignored.
+    /// Tells apart the ways in which legacy events have been read. A snapshot of events read in
+    /// another way is ignored.
     const FORMER_FINGERPRINT: u64 = 0;
 
-    /// Which of [`TYPES`](Self::TYPES) this event is.
+    /// Returns the index of this event in [`TYPES`](Self::TYPES).
     fn index(&self) -> usize;
 
-    /// The same event: one is folded, one is stored. What `Clone` makes, which is no supertrait because it would be
-    /// missing again wherever an event without it is named.
+    /// Returns a copy of this event: one is folded, the other stored.
+    ///
+    /// The copy is the one of `Clone`, which is not a supertrait because the compiler would report
+    /// a missing one again wherever the event is named.
     #[must_use]
     fn duplicate(&self) -> Self;
 
     /// Writes the fields of this event.
     ///
     /// # Errors
-    /// What the serializer reports.
+    /// The error of the serializer.
     fn serialize_payload<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error>;
 
-    /// Reads the fields of the event that stands at `index` of [`TYPES`](Self::TYPES).
+    /// Reads the fields of the event at `index` of [`TYPES`](Self::TYPES).
     ///
     /// # Errors
-    /// What the deserializer reports.
+    /// The error of the deserializer.
     fn deserialize_payload<'de, D: Deserializer<'de>>(
         index: usize,
         deserializer: D,
     ) -> Result<Self, D::Error>;
 
-    /// The stored name and version of this event.
+    /// Returns the stored name and version of this event.
     fn event_type(&self) -> EventType {
         Self::TYPES[self.index()]
     }
 }
 
-/// How an event is known in a store.
+/// The stored name and schema version of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EventType {
-    /// Its stored name. Renaming the variant or method must not change it.
+    /// The stored name. Renaming the variant or method must not change it.
     pub name: &'static str,
-    /// The version of its payload's schema, from 1.
+    /// The version of the payload's schema, from 1.
     pub version: u16,
 }
 
-/// What a decision may return: one event, several, or none.
+/// The events of a decision: one, several, or none.
 ///
 /// ```
 /// # use eventsourcing_core::{event, IntoEvents};
@@ -83,7 +87,7 @@ pub struct EventType {
     label = "neither a `{E}`, nor an array, a `Vec` or an `Option` of them"
 )]
 pub trait IntoEvents<E> {
-    /// The events decided on, in order.
+    /// Returns the decided events, in order.
     fn into_events(self) -> Vec<E>;
 }
 

@@ -1,6 +1,7 @@
-//! [`RecordedEvent`]: an event with everything that is known about it.
+//! [`RecordedEvent`]: a decoded event with everything that is known about it.
 //!
-//! Of one stored event come several of these, or none, if it was split or retired since.
+//! One stored event is decoded into several of these if it was split since, and into none if it was
+//! retired.
 
 use std::fmt;
 
@@ -14,41 +15,42 @@ use crate::{
     Aggregate, Codec, CodecError, DecodedEvents, Event, EventRef, Id, Metadata, event::legacy,
 };
 
-/// An event of an aggregate as it stands in the log.
+/// An event of an aggregate as it is recorded in the log.
 pub struct RecordedEvent<A: Aggregate> {
-    /// What happened.
+    /// The event itself.
     pub payload: A::Event,
-    /// To which aggregate.
+    /// The id of the aggregate.
     pub aggregate_id: Id<A>,
-    /// The stored name under which the aggregate stands: its current one, or [another](Aggregate::OTHER_NAMES).
+    /// The stored name of the aggregate: its current one, or [another](Aggregate::OTHER_NAMES).
     pub category: &'static str,
-    /// Its place among the events of the aggregate.
+    /// The place of the event in the stream of the aggregate.
     pub version: Version,
-    /// Its place in the log.
+    /// The place of the event in the log.
     pub position: Position,
-    /// When it was recorded, on the clock of the application. Never order by it.
+    /// The time of recording, by the clock of the application. Never order by it.
     pub recorded_at: Timestamp,
-    /// Who asked, and because of what.
+    /// The actor, the cause, and other facts about the event.
     pub metadata: Metadata,
-    /// Which of the events that come of the stored one, from 0. It is 0 unless the stored event is [split](LegacyEvent): then
-    /// they share position and version, and this tells them apart.
+    /// The index among the events decoded from the same stored event, from 0. It is 0 unless the
+    /// stored event is [split](LegacyEvent): then the parts share position and version, and the
+    /// index tells them apart.
     pub part: u32,
 }
 
 impl<A: Aggregate> RecordedEvent<A> {
-    /// The stored name of the event.
+    /// Returns the stored name of the event.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.payload.event_type().name
     }
 
-    /// How other events refer to this one.
+    /// Returns the reference by which other events name this one.
     #[must_use]
     pub fn event_ref(&self) -> EventRef {
         EventRef::new(&self.aggregate_id.stream_under(self.category), self.version)
     }
 
-    /// The events that come of `stored`, in order.
+    /// Decodes `stored` into its events, in order.
     pub(crate) fn decode(
         stored: &StoredEvent,
     ) -> Result<impl Iterator<Item = Self> + use<A>, StoreError> {
@@ -87,10 +89,12 @@ impl<A: Aggregate> RecordedEvent<A> {
 }
 
 impl LogPage {
-    /// The events of the aggregate `A` in this page. Those of other aggregates are left out.
+    /// Decodes the events of the aggregate `A` in this page. Events of other aggregates are left
+    /// out.
     ///
     /// # Errors
-    /// [`StoreError::Corrupt`] or [`StoreError::Newer`]: an event cannot be decoded; it says which.
+    /// [`StoreError::Corrupt`] or [`StoreError::Newer`]: an event cannot be decoded; the error
+    /// names it.
     pub fn decode<A: Aggregate>(&self) -> Result<Vec<RecordedEvent<A>>, StoreError> {
         decode_all(
             self.events
@@ -100,7 +104,7 @@ impl LogPage {
     }
 }
 
-/// The events that come of these stored ones.
+/// Decodes the stored events, in order.
 pub(crate) fn decode_all<'a, A: Aggregate>(
     stored: impl IntoIterator<Item = &'a StoredEvent>,
 ) -> Result<Vec<RecordedEvent<A>>, StoreError> {
@@ -112,12 +116,12 @@ pub(crate) fn decode_all<'a, A: Aggregate>(
     Ok(events)
 }
 
-/// The events that come of `stored`. A failure says of which event.
+/// Decodes `stored`. An error names the event.
 fn decode<A: Aggregate>(stored: &StoredEvent) -> Result<DecodedEvents<A::Event>, StoreError> {
     Codec::decode_events(stored).map_err(|error| unreadable(&stored.stream, stored.version, error))
 }
 
-/// The events that come of one that was loaded from `stream`. A failure says of which event.
+/// Decodes an event that was loaded from `stream`. An error names the event.
 pub(crate) fn decode_loaded<A: Aggregate>(
     stream: impl FnOnce() -> StreamId,
     loaded: &LoadedEvent,

@@ -1,4 +1,4 @@
-//! [`LogPages`]: the log page by page. While one is dealt with, the next one is read.
+//! [`LogPages`]: the log page by page. While the program processes one page, the next one is read.
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,14 +10,15 @@ use crate::store::{
     Epoch, EventRef, EventStore, KnownPlace, LogPage, LogQuery, Position, StoreError,
 };
 
-/// The pages of a log from a position on, in order. Where a page is full, the next one is read while whoever asked deals with this
-/// one: the store works and the program works, and at most one page is held that nobody has asked for yet.
+/// The pages of a log from a position on, in order. After a full page the next one is read ahead:
+/// the store and the program work at the same time, and at most one page is held that was not asked
+/// for yet.
 ///
-/// The pages are of one life of the log. If the store may have lost events, the last event that was handed out is compared with
-/// what the log has now: if it is still there the pages go on behind it, without a gap; otherwise they end in
-/// [`StoreError::LogWentBack`].
+/// The pages belong to one epoch of the log. If the store may have lost events, the last event that
+/// was returned is compared with the log as it is now: if the log still has the event, the pages
+/// continue after it, without a gap; otherwise they end in [`StoreError::LogWentBack`].
 ///
-/// For those who read much of a log at once. Whoever wants each event as it comes uses a
+/// `LogPages` is made for reading much of a log at once. To get each event as it is recorded, use a
 /// [`Subscription`](crate::Subscription).
 ///
 /// ```
@@ -47,37 +48,39 @@ use crate::store::{
 /// ```
 pub struct LogPages {
     store: Arc<dyn EventStore>,
-    /// Where the next page begins, in the epoch in which that is proven; in none before the first page.
+    /// The query for the next page, with the epoch in which its place is proven; without one before
+    /// the first page.
     query: LogQuery,
-    /// The last event of the pages that were handed out, or where they began.
+    /// The last event of the pages that were returned, or the place where they began.
     known: KnownPlace,
-    /// The same, before the last page was handed out.
+    /// The value of `known` before the last page was returned.
     before: KnownPlace,
     /// The next page, if it has been read.
     read: Option<LogPage>,
-    /// The one after what has been read.
+    /// The page after `read`, which is being read ahead.
     ahead: Option<Ahead>,
 }
 
-/// A page that is being read. Dropped, it is read no further.
+/// A page that is being read by a task. Dropping it ends the task.
 struct Ahead(JoinHandle<Result<LogPage, StoreError>>);
 
 impl LogPages {
-    /// The events of `store` that `query` wants. The query's limit is the size of the pages.
+    /// Returns the pages of the events of `store` that match `query`. The query's limit is the size
+    /// of a page.
     #[must_use]
     pub fn new(store: Arc<dyn EventStore>, query: LogQuery) -> Self {
         let known = KnownPlace::new(query.after, None);
         Self::after_place(store, query, known)
     }
 
-    /// As [`new`](Self::new), for whoever remembers which event was the last one and not only where it was: the pages begin behind
-    /// it if the log still has it.
+    /// Like [`new`](Self::new), for callers that remember the last event and not only its position:
+    /// the pages begin after the event if the log still has it.
     #[must_use]
     pub fn after_event(store: Arc<dyn EventStore>, query: LogQuery, last: EventRef) -> Self {
         Self::after_place(store, query, KnownPlace::new(last.position, Some(last)))
     }
 
-    /// The pages behind a place that is proven in this epoch.
+    /// Returns the pages after a place that is already proven in `epoch`.
     pub(crate) fn behind(store: Arc<dyn EventStore>, query: LogQuery, epoch: Epoch) -> Self {
         let known = KnownPlace::new(query.after, None);
         let mut pages = Self::after_place(store, query, known);
@@ -105,24 +108,27 @@ impl LogPages {
         }
     }
 
-    /// After which position the next page begins.
+    /// Returns the position after which the next page begins.
     #[must_use]
     pub fn after(&self) -> Position {
         self.query.after
     }
 
-    /// The next page. One without events and with the ceiling of the one before is the end of the log for now:
-    /// [`EventStore::wait_beyond`] tells when there is more. Dropping the future loses no event.
+    /// Returns the next page. A page without events whose ceiling is that of the page before marks
+    /// the end of the log for now: [`EventStore::wait_beyond`] tells when there is more. Dropping
+    /// the future loses no event.
     ///
     /// # Errors
-    /// [`StoreError::LogWentBack`]: the log has lost what was read from it. Others as [`EventStore::read_log`]. The next call
-    /// reads the same page again.
+    /// [`StoreError::LogWentBack`]: the log has lost events that were read from it. Other errors as
+    /// [`EventStore::read_log`]. The next call reads the same page again.
     pub async fn next(&mut self) -> Result<LogPage, StoreError> {
         loop {
             if self.is_outdated() {
                 self.prove().await?;
             }
             match self.next_in_epoch().await {
+                // The store has begun another epoch between the proof and the read. Without an epoch
+                // the next round proves the place anew, so the loop ends unless epochs keep changing.
                 Err(StoreError::OutdatedEpoch { .. }) => self.query.epoch = None,
                 page => return page,
             }
@@ -134,27 +140,33 @@ impl LogPages {
         self.query.epoch != Some(self.store.epoch())
     }
 
-    /// The epoch of the last page; `None` before the first one.
+    /// Returns the epoch of the last page; `None` before the first one.
     pub(crate) fn epoch(&self) -> Option<Epoch> {
         self.query.epoch
     }
 
-    /// The last event that was handed out before the last page.
+    /// Returns the last event that was returned before the last page.
     pub(crate) fn before(&self) -> KnownPlace {
         self.before
     }
 
-    /// Goes on behind `last`, an event of the last page: whoever takes the events of a page one by one has not had those after it.
+    /// Continues after `last`, an event of the last page. A caller that takes the events of a page
+    /// one by one has not seen those after it.
     pub(crate) fn return_to(&mut self, last: KnownPlace) {
-        (self.known, self.query.epoch) = (last, None);
+        self.known = last;
+        self.query.epoch = None;
     }
 
-    /// Finds out whether the log still has what was handed out, and forgets what was not.
+    /// Checks that the log still has the last event that was returned, and discards pages that were
+    /// read ahead.
     async fn prove(&mut self) -> Result<(), StoreError> {
-        (self.read, self.ahead) = (None, None);
+        // Pages read ahead belong to the epoch that has ended and may have events that were lost.
+        self.read = None;
+        self.ahead = None;
         let proof = self.known.verify(&*self.store).await?;
         self.known.event = self.known.event.or(proof.event);
-        (self.query.after, self.query.epoch) = (self.known.position, Some(proof.epoch));
+        self.query.after = self.known.position;
+        self.query.epoch = Some(proof.epoch);
         Ok(())
     }
 
@@ -163,11 +175,15 @@ impl LogPages {
             let page = self.read().await?;
             self.ahead = self.read_behind(&page);
             self.read = Some(page);
-            // A task that was spawned here waits for this thread. It is to ask the store before the page is dealt with.
+            // The spawned task cannot run before this one gives up its thread. Yielding once lets
+            // the task send its query before the caller processes this page; otherwise nothing
+            // would be read ahead.
             if self.ahead.is_some() {
                 yield_now().await;
             }
         }
+        // The page stays in `self.read` until here: a caller that drops the future at one of the awaits
+        // above gets the same page from the next call.
         let page = self.read.take().expect("it has just been read");
         self.query.after = page.ceiling;
         self.before = self.known;
@@ -181,13 +197,17 @@ impl LogPages {
         match self.ahead.take() {
             Some(mut ahead) => match (&mut ahead.0).await {
                 Ok(page) => page,
-                Err(error) => Err(StoreError::unavailable("a read was broken off", error)),
+                Err(error) => Err(StoreError::unavailable(
+                    "reading the log page was interrupted",
+                    error,
+                )),
             },
             None => self.store.read_log(self.query.clone()).await,
         }
     }
 
-    /// Begins to read what follows a full page. Outside of a runtime nothing can be done besides.
+    /// Begins to read the page after a full one. Outside a tokio runtime no task can be spawned, so
+    /// nothing is read ahead.
     fn read_behind(&self, page: &LogPage) -> Option<Ahead> {
         let is_full = page.events.len() >= self.query.limit.max(1);
         let runtime = Handle::try_current().ok().filter(|_| is_full)?;

@@ -14,13 +14,16 @@ use crate::LogPages;
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{EventRef, EventStore, KnownPlace, LogQuery, StoreError, StoredEvent};
 
-/// The events of a log from a position on, in order and each once: first those there are, then every further one as it
-/// is recorded.
+/// The events of a log from a position on, in order and each once: first the recorded ones, then
+/// every further one as it is recorded.
 ///
-/// It reads at most one page beyond the one whose events are taken, so a slow reader is never flooded. While the store does not answer
-/// it waits and tries again, unless the store can [never be used again](EventStore::fault). It ends when [`SubscriptionHandle::stop`] is called or it is dropped, or with [`StoreError::LogWentBack`] when the log has lost
-/// the last event that was taken; as long as the log has it, the subscription goes on behind it. To go on later, remember the last
-/// event as an [`EventRef`] and subscribe [after it](Self::after_event), or at least its position.
+/// A subscription reads at most one page ahead of the page whose events are taken, so a slow reader
+/// is never flooded. While the store is unavailable the subscription waits and retries, unless the
+/// store can [never be used again](EventStore::fault). The subscription ends when
+/// [`SubscriptionHandle::stop`] is called, when it is dropped, or with [`StoreError::LogWentBack`]
+/// when the log has lost the last event that was taken; as long as the log has that event, the
+/// subscription continues after it. To continue later, remember the last event as an [`EventRef`]
+/// and subscribe [after it](Self::after_event), or at least its position.
 ///
 /// ```
 /// # use eventsourcing_core::{Aggregate, Application, MemoryStore, Root, event};
@@ -47,20 +50,21 @@ pub struct Subscription {
     stop: Arc<watch::Sender<bool>>,
 }
 
-/// Ends a [`Subscription`] from elsewhere.
+/// Ends a [`Subscription`] from another task.
 #[derive(Clone, Debug)]
 pub struct SubscriptionHandle(Arc<watch::Sender<bool>>);
 
 impl Subscription {
-    /// The events of `store` that `query` wants. The query's limit is the size of the pages that are read.
+    /// Subscribes to the events of `store` that match `query`. The query's limit is the size of the
+    /// pages that are read.
     #[must_use]
     pub fn new(store: impl EventStore, query: LogQuery) -> Self {
         let known = KnownPlace::new(query.after, None);
         Self::after_place(Arc::new(store), query, known)
     }
 
-    /// As [`new`](Self::new), for whoever remembers which event was the last one and not only where it was: the subscription begins
-    /// behind it if the log still has it.
+    /// Like [`new`](Self::new), for callers that remember the last event and not only its position:
+    /// the subscription begins after the event if the log still has it.
     #[must_use]
     pub fn after_event(store: impl EventStore, query: LogQuery, last: EventRef) -> Self {
         Self::after_place(
@@ -96,16 +100,18 @@ impl Subscription {
         }
     }
 
-    /// The next event, as soon as there is one; nothing once it has ended. Dropping the future loses no event.
+    /// Returns the next event, as soon as there is one, or `None` once the subscription has ended.
+    /// Dropping the future loses no event.
     ///
     /// # Errors
-    /// [`StoreError::LogWentBack`]: the log has lost events that were taken; this ends the subscription. Others: the log cannot
-    /// be read, and waiting will not help. The next call tries again.
+    /// [`StoreError::LogWentBack`]: the log has lost events that were taken; this ends the
+    /// subscription. Others: the log cannot be read, and waiting will not help. The next call tries
+    /// again.
     pub async fn next(&mut self) -> Option<Result<StoredEvent, StoreError>> {
         std::future::poll_fn(|context| self.events.as_mut().poll_next(context)).await
     }
 
-    /// What ends this subscription from elsewhere.
+    /// Returns a handle that ends this subscription from another task.
     #[must_use]
     pub fn stopper(&self) -> SubscriptionHandle {
         SubscriptionHandle(Arc::clone(&self.stop))
@@ -122,16 +128,16 @@ impl SubscriptionHandle {
 struct Reader {
     store: Arc<dyn EventStore>,
     pages: LogPages,
-    /// What was read and not yet taken.
+    /// The events that were read and not yet taken.
     page: VecDeque<StoredEvent>,
-    /// The last event that was taken, or what was known where the subscription began.
+    /// The last event that was taken, or the place where the subscription began.
     taken: KnownPlace,
     has_ended: bool,
     backoff: Backoff,
 }
 
 impl Reader {
-    /// `None`: it has ended.
+    /// Returns the next event; `None` once the subscription has ended.
     async fn next(&mut self) -> Option<Result<StoredEvent, StoreError>> {
         while !self.has_ended {
             if let Some(event) = self.take() {
@@ -153,7 +159,10 @@ impl Reader {
         None
     }
 
-    /// The next event of the page, unless the log may have lost it.
+    /// Takes the next event of the page, unless the log may have lost it.
+    ///
+    /// The rest of a page read in an earlier epoch may contain events that the store has lost. It
+    /// is discarded, and the log is read again after the last event that the caller has taken.
     fn take(&mut self) -> Option<StoredEvent> {
         if !self.page.is_empty() && self.pages.is_outdated() {
             self.page.clear();
@@ -164,17 +173,20 @@ impl Reader {
         Some(event)
     }
 
-    /// Reads the next page, or waits until it makes sense to read again.
+    /// Reads the next page, or waits until there is a reason to read again.
     async fn read(&mut self) -> Result<(), StoreError> {
         let after = self.pages.after();
         let page = self.pages.next().await?;
         if page.events.is_empty() && page.ceiling == after {
             match self.store.wait_beyond(after, self.pages.epoch()).await {
-                // The next page tells whether the log has gone back.
+                // Another epoch has begun: reading the next page finds out whether the log has gone
+                // back.
                 Ok(_) | Err(StoreError::OutdatedEpoch { .. }) => {}
                 Err(error) => return Err(error),
             }
         }
+        // No event of this page is taken yet, so the subscription stands where the pages stood before.
+        // Proving that place may have added the identity of its event, which `taken` must know.
         if self.page.is_empty() {
             self.taken = self.pages.before();
         }
