@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-use super::cut::{Cut, CutFollower, cut};
+use super::consistent_cut::{ConsistentCut, CutFollower, consistent_cut};
 use super::line::{AnswerLine, End, FollowerLine, Header, NoteLine, event_line, write_line};
 use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::EventRef;
@@ -45,7 +45,7 @@ pub async fn export<S: System>(
     out: &mut (dyn Write + Send),
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Exported, ArchiveError> {
-    let Cut { head, followers } = cut::<S>(store).await?;
+    let ConsistentCut { head, followers } = consistent_cut::<S>(store).await?;
     let counted = store
         .checksums(LogChecksumsQuery::new(Position::ZERO, head))
         .await?;
@@ -248,7 +248,7 @@ impl Place {
         } = event;
         let follower = &self.follower;
 
-        if *position > follower.book.position {
+        if *position > follower.notes.position {
             return;
         }
         self.after = Some(EventRef::new(stream, *version));
@@ -265,10 +265,10 @@ impl Place {
             name,
             takes,
             partition,
-            book,
+            notes,
         } = self.follower;
         let expected = sum(self.expected);
-        let noted = sum(accounted(&book)?);
+        let noted = sum(accounted(&notes)?);
 
         let difference = (
             noted.count.cast_signed() - expected.count.cast_signed(),
@@ -281,7 +281,7 @@ impl Place {
             after: self.after,
             differs_by: (expected != noted).then_some(difference),
         })?;
-        let notes = book
+        let notes = notes
             .notes
             .into_iter()
             .filter(|(key, _)| is_carried_as_it_is(key) || is_of_positions(key));

@@ -9,9 +9,9 @@ use std::io::{BufRead, Seek, SeekFrom};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
 
-use super::carry::Carry;
+use super::follower_import::FollowerImport;
 use super::line::{AnswerLine, Line, Lines, new_event};
-use super::survey::{Contents, EVENTS_BETWEEN_NEWS, Survey, survey};
+use super::validate::{ArchiveSummary, Contents, EVENTS_PER_PROGRESS, validate};
 use super::{ArchiveError, EVENTS_PER_PAGE, Progress, Stage};
 use crate::application::rejection;
 use crate::store::{
@@ -56,26 +56,26 @@ pub async fn import<R: BufRead + Seek + Send>(
     file: &mut R,
     mut progress: impl FnMut(Progress) + Send,
 ) -> Result<Imported, ArchiveError> {
-    let survey = survey(file, &mut progress)?;
-    let mut import = Import::begin(store, &survey).await?;
+    let summary = validate(file, &mut progress)?;
+    let mut import = Import::begin(store, &summary).await?;
     let mut lines = Lines::new(&mut *file);
     let events_before = import
-        .write_events(&mut lines, survey.events, &mut progress)
+        .write_events(&mut lines, summary.events, &mut progress)
         .await?;
-    import.write_answers(&mut lines, &survey).await?;
+    import.write_answers(&mut lines, &summary).await?;
     rewind(file)?;
-    let mut carry = Carry::new(store, &survey.followers).await?;
-    compare(store, &survey, &mut carry, &mut progress).await?;
-    carry.write(file).await?;
-    import.finish(&survey).await?;
-    let followers = survey
+    let mut follower_import = FollowerImport::new(store, &summary.followers).await?;
+    compare(store, &summary, &mut follower_import, &mut progress).await?;
+    follower_import.write(file).await?;
+    import.finish(&summary).await?;
+    let followers = summary
         .followers
         .iter()
         .map(|line| line.follower.clone())
         .collect();
     Ok(Imported {
-        events: survey.events,
-        answers: survey.answers,
+        events: summary.events,
+        answers: summary.answers,
         events_before,
         followers,
     })
@@ -97,7 +97,10 @@ struct Import<'a> {
 
 impl<'a> Import<'a> {
     /// Marks the store, or finds the mark of the same import.
-    async fn begin(store: &'a dyn EventStore, survey: &Survey) -> Result<Self, ArchiveError> {
+    async fn begin(
+        store: &'a dyn EventStore,
+        summary: &ArchiveSummary,
+    ) -> Result<Self, ArchiveError> {
         let FollowerNotes {
             position,
             revision,
@@ -117,20 +120,20 @@ impl<'a> Import<'a> {
             })
         };
         match (notes.get(keys::UNFINISHED), notes.get(keys::FINISHED)) {
-            (Some(known), _) if *known == survey.sha256 => {}
+            (Some(known), _) if *known == summary.sha256 => {}
             (Some(_), _) => {
                 return not_empty("another archive is in it, and that import is not finished");
             }
-            (None, Some(known)) if *known == survey.sha256 => return Err(ArchiveError::Finished),
+            (None, Some(known)) if *known == summary.sha256 => return Err(ArchiveError::Finished),
             (None, _) => {
                 import.refuse_contents().await?;
-                let step = import.step(0).with_note(keys::UNFINISHED, &survey.sha256);
+                let step = import.step(0).with_note(keys::UNFINISHED, &summary.sha256);
                 import
                     .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
                     .await?;
             }
         }
-        if let Err(refused) = import.refuse_followers(survey).await {
+        if let Err(refused) = import.refuse_followers(summary).await {
             if import.line == 0 {
                 let step = import.step(0).without_note(keys::UNFINISHED);
                 import
@@ -160,8 +163,8 @@ impl<'a> Import<'a> {
     }
 
     /// Those who run the system on this store would deal with what is imported.
-    async fn refuse_followers(&self, survey: &Survey) -> Result<(), ArchiveError> {
-        for follower in survey.followers.iter().map(|line| &line.follower) {
+    async fn refuse_followers(&self, summary: &ArchiveSummary) -> Result<(), ArchiveError> {
+        for follower in summary.followers.iter().map(|line| &line.follower) {
             if self
                 .store
                 .lease_holder(follower, self.store.log_id())
@@ -222,7 +225,7 @@ impl<'a> Import<'a> {
             }
             group.push(*event, command);
             events += 1;
-            if events.is_multiple_of(EVENTS_BETWEEN_NEWS) || events == of {
+            if events.is_multiple_of(EVENTS_PER_PROGRESS) || events == of {
                 progress(Progress {
                     stage: Stage::Importing,
                     events,
@@ -239,9 +242,9 @@ impl<'a> Import<'a> {
     async fn write_answers<R: BufRead>(
         &mut self,
         lines: &mut Lines<R>,
-        survey: &Survey,
+        summary: &ArchiveSummary,
     ) -> Result<(), ArchiveError> {
-        let mut left = survey.answers;
+        let mut left = summary.answers;
         while lines.number < self.line {
             lines.next_line()?;
             left = left.saturating_sub(1);
@@ -316,11 +319,11 @@ impl<'a> Import<'a> {
         self.append(append).await
     }
 
-    async fn finish(mut self, survey: &Survey) -> Result<(), ArchiveError> {
+    async fn finish(mut self, summary: &ArchiveSummary) -> Result<(), ArchiveError> {
         let step = self
             .step(0)
             .without_note(keys::UNFINISHED)
-            .with_note(keys::FINISHED, &survey.sha256);
+            .with_note(keys::FINISHED, &summary.sha256);
         self.append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
             .await
     }
@@ -361,8 +364,8 @@ impl Group {
 /// Compares what is in the store with the file, and looks what each policy has dealt with of it.
 async fn compare(
     store: &dyn EventStore,
-    survey: &Survey,
-    carry: &mut Carry<'_>,
+    summary: &ArchiveSummary,
+    follower_import: &mut FollowerImport<'_>,
     progress: &mut (impl FnMut(Progress) + Send),
 ) -> Result<(), ArchiveError> {
     let mut contents = Contents::default();
@@ -377,17 +380,17 @@ async fn compare(
         }
         after = page.ceiling;
         for event in page.events {
-            carry.pass(&event);
+            follower_import.count_event(&event);
             contents.add(event);
         }
         progress(Progress {
             stage: Stage::Comparing,
             events: contents.events,
-            of: survey.events,
+            of: summary.events,
         });
     }
     let found = contents.digest();
-    let expected = survey.contents.clone().digest();
+    let expected = summary.contents.clone().digest();
 
     let reason = match found == expected {
         true => return Ok(()),

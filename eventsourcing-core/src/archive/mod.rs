@@ -32,13 +32,13 @@
 //! answers, can be imported too. A payload stands as it is if it is JSON (codec 1), otherwise as `payload_base64`. Either way it comes back byte for byte.
 //! The checksum is of all lines before the last one.
 
-mod carry;
-mod cut;
+mod consistent_cut;
 mod error;
 mod export;
+mod follower_import;
 mod import;
 mod line;
-mod survey;
+mod validate;
 
 pub use error::ArchiveError;
 pub use export::{Exported, export};

@@ -14,7 +14,8 @@ use serde::{Serialize, de};
 use serde_json::{Map, Number, Value};
 
 use super::checked::{self, NumbersAsText, Refused, Written};
-use super::{Cause, PAYLOAD_BYTES_EXPECTED, depth};
+use super::{PAYLOAD_BYTES_EXPECTED, depth};
+use crate::store::BoxError;
 
 /// How deep values may be nested, as in JSON. What nests deeper is refused and does not use up the stack.
 const DEPTH_MAX: usize = 128;
@@ -35,7 +36,7 @@ pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Result<Written<Vec<u8
 pub(super) fn decode<'de, S: DeserializeSeed<'de>>(
     bytes: &'de [u8],
     seed: S,
-) -> Result<S::Value, Cause> {
+) -> Result<S::Value, BoxError> {
     if !depth::is_at_most(DEPTH_MAX, bytes) {
         return Err(format!("it is nested deeper than {DEPTH_MAX} levels").into());
     }
@@ -53,7 +54,7 @@ pub(super) fn decode<'de, S: DeserializeSeed<'de>>(
 }
 
 /// As JSON would have it: bytes are numbers, keys are text, and what is not a number is null.
-pub(super) fn value(bytes: &[u8]) -> Result<Value, Cause> {
+pub(super) fn value(bytes: &[u8]) -> Result<Value, BoxError> {
     decode(bytes, PhantomData::<AsJson>).map(|AsJson(value)| value)
 }
 

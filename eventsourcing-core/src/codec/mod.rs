@@ -27,7 +27,7 @@ pub use compression::Compression;
 pub(crate) use payload::{Encoded, Encoding};
 pub(crate) use variant::{deserialize_variant, serialize_variant};
 
-use crate::store::{CodecId, PAYLOAD_BYTES_MAX, StoredEvent};
+use crate::store::{BoxError, CodecId, PAYLOAD_BYTES_MAX, StoredEvent};
 use crate::{Aggregate, Event};
 use checked::{Problem, Refused};
 
@@ -58,7 +58,7 @@ pub enum CodecError {
         what: String,
         /// What the encoder said.
         #[source]
-        source: Cause,
+        source: BoxError,
     },
     /// The bytes are not the fields of such a value.
     #[error("cannot decode {what}")]
@@ -67,7 +67,7 @@ pub enum CodecError {
         what: String,
         /// What the decoder said.
         #[source]
-        source: Cause,
+        source: BoxError,
     },
     /// The bytes are compressed, and more than a payload may have: [`PAYLOAD_BYTES_MAX`].
     #[error(
@@ -157,9 +157,6 @@ fn hint(found: u16, known: u16) -> &'static str {
         ""
     }
 }
-
-/// What an encoder or decoder said.
-pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
 /// How much room a payload is given to begin with.
 const PAYLOAD_BYTES_EXPECTED: usize = 128;
@@ -303,7 +300,7 @@ impl Encoding {
     pub(crate) fn encode_note<T: Serialize + DeserializeOwned>(
         self,
         value: &T,
-    ) -> Result<String, Cause> {
+    ) -> Result<String, BoxError> {
         let encoding = Self {
             reads_back: self.reads_back,
             ..Codec::Json.into()
@@ -317,12 +314,12 @@ impl Encoding {
 
     /// The same for a type of which nothing says that it can be read.
     #[cfg(feature = "testing")]
-    pub(crate) fn encode_unread_note(value: &impl Serialize) -> Result<String, Cause> {
+    pub(crate) fn encode_unread_note(value: &impl Serialize) -> Result<String, BoxError> {
         Ok(String::from_utf8(json::encode(value)?.ok)?)
     }
 }
 
-fn cannot_encode<E: Event>(event: &E, source: Cause) -> CodecError {
+fn cannot_encode<E: Event>(event: &E, source: BoxError) -> CodecError {
     CodecError::Encode {
         what: format!("event {}", event.event_type().name),
         source,

@@ -11,8 +11,8 @@ use super::checked::{Refused, Written};
 use super::compression::{self, Compression, DecompressError};
 #[cfg(feature = "message-pack")]
 use super::message_pack;
-use super::{Cause, Codec, CodecError, json};
-use crate::store::CodecId;
+use super::{Codec, CodecError, json};
+use crate::store::{BoxError, CodecId};
 
 /// How an application encodes what it writes.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl Encoding {
         self,
         value: &impl Serialize,
         check: impl FnOnce(&Encoded) -> Result<(), Refused>,
-    ) -> Result<Encoded, Cause> {
+    ) -> Result<Encoded, BoxError> {
         let Written {
             ok: payload,
             is_doubtful,
@@ -110,7 +110,7 @@ pub(super) fn why_unreadable<T>(
     id: CodecId,
     bytes: &[u8],
     seed: impl for<'de> DeserializeSeed<'de, Value = T>,
-) -> (String, Cause) {
+) -> (String, BoxError) {
     let mut track = serde_path_to_error::Track::new();
     let error = match decode(
         id,

@@ -6,10 +6,11 @@
 
 use serde::de::DeserializeSeed;
 
+use super::Codec;
 use super::checked::{Problem, Refused};
 use super::payload::{self, Encoded};
-use super::{Cause, Codec};
 use crate::panics::catch;
+use crate::store::BoxError;
 use crate::store::CodecId;
 
 /// Values that are larger are read by their own type only, not by way of a JSON value, which takes many times the memory.
@@ -51,7 +52,7 @@ where
     }
 }
 
-fn unreadable(field: String, cause: Cause) -> Refused {
+fn unreadable(field: String, cause: BoxError) -> Refused {
     Refused::at(field, Problem::Unreadable(cause))
 }
 

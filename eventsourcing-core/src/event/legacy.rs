@@ -5,24 +5,20 @@
 //! upcasters know the earlier shapes. Each upcaster reads and writes payloads, independent of the
 //! codec that wrote the first one.
 
-use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 
 use serde::de::DeserializeOwned;
 
 use crate::codec::Fields;
-use crate::store::{CodecId, EncodedEvent, StoredEvent};
+use crate::store::{BoxError, CodecId, EncodedEvent, StoredEvent};
 use crate::{Codec, CodecError, Event};
 
-/// The error of an upcaster.
-pub(crate) type Reason = Box<dyn Error + Send + Sync>;
-
 /// Converts a payload to the next version.
-pub type Upcaster = fn(&StoredPayload<'_>) -> Result<Vec<u8>, Reason>;
+pub type Upcaster = fn(&StoredPayload<'_>) -> Result<Vec<u8>, BoxError>;
 
 /// Converts a payload to the events that are read in its place.
-pub type Splitter<E> = fn(&StoredPayload<'_>) -> Result<Vec<E>, Reason>;
+pub type Splitter<E> = fn(&StoredPayload<'_>) -> Result<Vec<E>, BoxError>;
 
 /// A stored name under which no event is recorded any more, and how stored events of that name are
 /// read. Written by [`#[event]`](macro@crate::event).
@@ -145,7 +141,7 @@ impl StoredPayload<'_> {
     ///
     /// # Errors
     /// The bytes are not such a value.
-    pub fn read<T: DeserializeOwned>(&self) -> Result<T, Reason> {
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T, BoxError> {
         let what = || "payload of an earlier version".into();
         match Codec::read(self.codec, self.bytes, PhantomData, what) {
             Err(CodecError::Decode { .. }) if !self.is_json() => {

@@ -1,7 +1,7 @@
 //! [`Policy`] and [`UnitOfWork`]: react to another application's events by recording events.
 //!
 //! One work follows the other, and most of them change the aggregates that the last one has changed. So each takes over
-//! what the last one [left](Left) instead of loading it again. What was changed through it is checked by the append, what was
+//! what the last one [carry_over](CarryOver) instead of loading it again. What was changed through it is checked by the append, what was
 //! only looked at by [`UnitOfWork::is_current`].
 
 pub(crate) mod timers;
@@ -52,38 +52,38 @@ pub trait Policy<A: Aggregate>: Send + Sync + 'static {
 /// append together with the follower's position.
 pub struct UnitOfWork {
     app: Application,
-    roots: Vec<Hand>,
+    roots: Vec<TrackedRoot>,
     index: HashMap<StreamId, usize>,
-    left: Left,
-    cause: Option<Cause>,
+    carry_over: CarryOver,
+    trigger: Option<Trigger>,
     met_outage: bool,
     pub(crate) schedule: Schedule,
 }
 
-/// An aggregate in hand.
-struct Hand {
+/// An aggregate in tracked.
+struct TrackedRoot {
     root: Box<dyn KeptRoot>,
     /// It comes from the work before, and not from the store.
-    is_left: bool,
+    is_carried_over: bool,
 }
 
-/// How many aggregates are left to the next work.
-const LEFT_MAX: NonZeroUsize = NonZeroUsize::new(1_000).expect("it is not zero");
+/// How many aggregates are carry_over to the next work.
+const CARRIED_OVER_MAX: NonZeroUsize = NonZeroUsize::new(1_000).expect("it is not zero");
 
 /// Aggregates as the last works have changed them.
-pub(crate) struct Left(LruCache<StreamId, Box<dyn KeptRoot>>);
+pub(crate) struct CarryOver(LruCache<StreamId, Box<dyn KeptRoot>>);
 
-impl Default for Left {
+impl Default for CarryOver {
     fn default() -> Self {
         // Most policies have few: room is made when it is needed.
         let mut aggregates = LruCache::unbounded();
-        aggregates.resize(LEFT_MAX);
+        aggregates.resize(CARRIED_OVER_MAX);
         Self(aggregates)
     }
 }
 
 /// The event or the timer that is dealt with.
-struct Cause {
+struct Trigger {
     metadata: Arc<Metadata>,
     /// New ids follow from these two, and from how many there were before.
     namespace: Uuid,
@@ -95,21 +95,21 @@ struct Cause {
 impl UnitOfWork {
     pub(crate) fn new(app: Application, timers: TimerType) -> Self {
         let schedule = Schedule::new(timers, app.encoding());
-        let left = Left::default();
+        let carry_over = CarryOver::default();
         Self {
             app,
             roots: Vec::new(),
             index: HashMap::new(),
-            left,
-            cause: None,
+            carry_over,
+            trigger: None,
             met_outage: false,
             schedule,
         }
     }
 
     /// The same, with aggregates that need not be loaded.
-    pub(crate) fn with_left(mut self, left: Left) -> Self {
-        self.left = left;
+    pub(crate) fn with_carry_over(mut self, carry_over: CarryOver) -> Self {
+        self.carry_over = carry_over;
         self
     }
 
@@ -124,7 +124,7 @@ impl UnitOfWork {
         let name = format!("{}/{category}/{version}", self.app.name());
 
         let metadata = Arc::new(Metadata::caused_by(event, metadata));
-        self.cause = Some(Cause {
+        self.trigger = Some(Trigger {
             metadata,
             namespace,
             name,
@@ -138,7 +138,7 @@ impl UnitOfWork {
         let metadata = Arc::new(timer.metadata.clone());
         let name = self.app.name().to_string();
 
-        self.cause = Some(Cause {
+        self.trigger = Some(Trigger {
             metadata,
             namespace: timer.id,
             name,
@@ -148,7 +148,7 @@ impl UnitOfWork {
         self.schedule.changes.insert(timer.key.clone(), None);
     }
 
-    /// Loads an aggregate, as the store has it and as earlier events of this work have left it.
+    /// Loads an aggregate, as the store has it and as earlier events of this work have carry_over it.
     ///
     /// # Errors
     /// [`ApplicationError::NotFound`]: it has no events. Others as
@@ -178,22 +178,22 @@ impl UnitOfWork {
         }
         let epoch = Some(self.app.store().epoch());
         if let Some(root) = self
-            .left
+            .carry_over
             .0
             .pop(&stream)
             .filter(|root| root.epoch() == epoch)
         {
             return Ok(Some(self.keep(
                 stream,
-                Hand {
+                TrackedRoot {
                     root,
-                    is_left: true,
+                    is_carried_over: true,
                 },
             )));
         }
         let found = self.app.find(id).await;
         self.met_outage |= found.as_ref().is_err_and(ApplicationError::is_unavailable);
-        Ok(found?.map(|root| self.keep(stream, Hand::new(root))))
+        Ok(found?.map(|root| self.keep(stream, TrackedRoot::new(root))))
     }
 
     /// Whether the store did not answer when an aggregate was loaded, whatever the policy made of it.
@@ -231,19 +231,19 @@ impl UnitOfWork {
         decision: impl IntoEvents<A::Event>,
     ) -> &mut Root<A> {
         let root = Root::caused(id, decision, self.metadata());
-        self.keep(id.stream(), Hand::new(root))
+        self.keep(id.stream(), TrackedRoot::new(root))
     }
 
     /// An id for a new aggregate. It follows from the event or the timer that is dealt with, so that doing the work again
     /// creates the same aggregate.
     pub fn new_id<A: Aggregate>(&mut self) -> Id<A> {
-        match &mut self.cause {
+        match &mut self.trigger {
             None => self.app.new_id(),
-            Some(cause) => {
-                cause.new_ids += 1;
+            Some(trigger) => {
+                trigger.new_ids += 1;
                 Id::derived(
-                    cause.namespace,
-                    &format!("{}/{}", cause.name, cause.new_ids),
+                    trigger.namespace,
+                    &format!("{}/{}", trigger.name, trigger.new_ids),
                 )
             }
         }
@@ -266,14 +266,17 @@ impl UnitOfWork {
         payload: &T,
     ) {
         let key = key.to_string();
-        let cause = self.cause.as_mut().expect("work is because of something");
+        let trigger = self
+            .trigger
+            .as_mut()
+            .expect("a policy is called for an event or a timer");
 
-        cause.timers += 1;
+        trigger.timers += 1;
         let id = Uuid::new_v5(
-            &cause.namespace,
-            format!("{}/timer {}/{key}", cause.name, cause.timers).as_bytes(),
+            &trigger.namespace,
+            format!("{}/timer {}/{key}", trigger.name, trigger.timers).as_bytes(),
         );
-        let metadata = Metadata::clone(&cause.metadata);
+        let metadata = Metadata::clone(&trigger.metadata);
         self.schedule.put(at, key, payload, Origin { id, metadata });
     }
 
@@ -285,17 +288,17 @@ impl UnitOfWork {
         self.schedule.cancel(key.to_string());
     }
 
-    /// Whether an aggregate that was asked for is as the last work has left it, and may not be so in the store any more.
-    pub(crate) fn has_taken_over(&self) -> bool {
-        self.roots.iter().any(|hand| hand.is_left)
+    /// Whether an aggregate that was asked for is as the last work has carry_over it, and may not be so in the store any more.
+    pub(crate) fn uses_carry_over(&self) -> bool {
+        self.roots.iter().any(|tracked| tracked.is_carried_over)
     }
 
     /// Whether what was taken over and only looked at is still as it was. What was changed is checked by the append.
     pub(crate) async fn is_current(&self) -> Result<bool, StoreError> {
-        for Hand { root, .. } in self
+        for TrackedRoot { root, .. } in self
             .roots
             .iter()
-            .filter(|hand| hand.is_left && !hand.root.has_pending())
+            .filter(|tracked| tracked.is_carried_over && !tracked.root.has_pending())
         {
             let next = StreamQuery::new(root.stream())
                 .from(root.expected().next())
@@ -310,28 +313,30 @@ impl UnitOfWork {
     /// One append with all that was recorded and the follower's step.
     pub(crate) fn to_append(&self, tracking: Tracking) -> Result<Append, StoreError> {
         self.app.encode_work(
-            self.roots.iter().map(|hand| &*hand.root as &dyn AnyRoot),
+            self.roots
+                .iter()
+                .map(|tracked| &*tracked.root as &dyn AnyRoot),
             tracking,
         )
     }
 
     /// What it leaves to the next work, now that it has been written with these snapshots in this epoch.
-    pub(crate) fn leave(mut self, snapshots: &[StreamId], epoch: Epoch) -> Left {
-        for Hand { mut root, .. } in self
+    pub(crate) fn into_carry_over(mut self, snapshots: &[StreamId], epoch: Epoch) -> CarryOver {
+        for TrackedRoot { mut root, .. } in self
             .roots
             .into_iter()
-            .filter(|hand| hand.root.has_pending())
+            .filter(|tracked| tracked.root.has_pending())
         {
             root.saved(snapshots, epoch);
-            self.left.0.put(root.key(), root);
+            self.carry_over.0.put(root.key(), root);
         }
-        self.left
+        self.carry_over
     }
 
-    fn keep<A: Aggregate>(&mut self, stream: StreamId, hand: Hand) -> &mut Root<A> {
+    fn keep<A: Aggregate>(&mut self, stream: StreamId, tracked: TrackedRoot) -> &mut Root<A> {
         let index = self.roots.len();
         self.index.insert(stream, index);
-        self.roots.push(hand);
+        self.roots.push(tracked);
         self.root(index)
     }
 
@@ -346,15 +351,17 @@ impl UnitOfWork {
     }
 
     fn metadata(&self) -> Option<Arc<Metadata>> {
-        self.cause.as_ref().map(|cause| Arc::clone(&cause.metadata))
+        self.trigger
+            .as_ref()
+            .map(|trigger| Arc::clone(&trigger.metadata))
     }
 }
 
-impl Hand {
+impl TrackedRoot {
     fn new(root: impl KeptRoot) -> Self {
         Self {
             root: Box::new(root),
-            is_left: false,
+            is_carried_over: false,
         }
     }
 }

@@ -10,8 +10,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::codec::{Cause, Encoding};
-use crate::store::NOTE_KEY_BYTES_MAX;
+use crate::codec::Encoding;
+use crate::store::{BoxError, NOTE_KEY_BYTES_MAX};
 use crate::{EventRef, Metadata, UnitOfWork};
 
 /// The longest key of a timer, in bytes.
@@ -186,7 +186,7 @@ pub(crate) enum TimerType {
 }
 
 /// `None`: it is a payload of another type.
-type EncodePayload = fn(&dyn Any, Encoding) -> Option<Result<String, Cause>>;
+type EncodePayload = fn(&dyn Any, Encoding) -> Option<Result<String, BoxError>>;
 
 impl TimerType {
     pub(crate) fn of<P: Timers>() -> Self {
@@ -230,7 +230,7 @@ pub(crate) enum TimerError {
     )]
     Key { bytes: usize },
     #[error("the payload of the timer {key:?} cannot be kept")]
-    Payload { key: String, source: Cause },
+    Payload { key: String, source: BoxError },
 }
 
 impl Schedule {

@@ -1,14 +1,11 @@
 //! What the functions are given and may return that bring former events up to date.
 
-use std::error::Error;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::event::legacy::StoredPayload;
+use crate::store::BoxError;
 use crate::{Event, IntoEvents};
-
-type Reason = Box<dyn Error + Send + Sync>;
 
 /// What such a function takes.
 #[diagnostic::on_unimplemented(
@@ -21,12 +18,12 @@ pub trait OldPayload: Sized {
     ///
     /// # Errors
     /// It is another one.
-    fn of(payload: &StoredPayload<'_>) -> Result<Self, Reason>;
+    fn of(payload: &StoredPayload<'_>) -> Result<Self, BoxError>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: DeserializeOwned> OldPayload for T {
-    fn of(payload: &StoredPayload<'_>) -> Result<Self, Reason> {
+    fn of(payload: &StoredPayload<'_>) -> Result<Self, BoxError> {
         payload.read()
     }
 }
@@ -42,12 +39,12 @@ pub trait NewPayload {
     ///
     /// # Errors
     /// It cannot be written as JSON.
-    fn to_json(&self) -> Result<Vec<u8>, Reason>;
+    fn to_json(&self) -> Result<Vec<u8>, BoxError>;
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: Serialize> NewPayload for T {
-    fn to_json(&self) -> Result<Vec<u8>, Reason> {
+    fn to_json(&self) -> Result<Vec<u8>, BoxError> {
         Ok(serde_json::to_vec(self)?)
     }
 }
@@ -56,7 +53,7 @@ impl<T: Serialize> NewPayload for T {
 ///
 /// # Errors
 /// It is another one.
-pub fn read<T: OldPayload>(payload: &StoredPayload<'_>) -> Result<T, Reason> {
+pub fn read<T: OldPayload>(payload: &StoredPayload<'_>) -> Result<T, BoxError> {
     T::of(payload)
 }
 
@@ -69,10 +66,10 @@ impl<T, E> Outcome<Result<T, E>> {
     ///
     /// # Errors
     /// What the function said.
-    pub fn payload(self) -> Result<Vec<u8>, Reason>
+    pub fn payload(self) -> Result<Vec<u8>, BoxError>
     where
         T: NewPayload,
-        E: Into<Reason>,
+        E: Into<BoxError>,
     {
         self.0.map_err(Into::into)?.to_json()
     }
@@ -81,10 +78,10 @@ impl<T, E> Outcome<Result<T, E>> {
     ///
     /// # Errors
     /// What the function said.
-    pub fn events<Events: Event>(self) -> Result<Vec<Events>, Reason>
+    pub fn events<Events: Event>(self) -> Result<Vec<Events>, BoxError>
     where
         T: IntoEvents<Events>,
-        E: Into<Reason>,
+        E: Into<BoxError>,
     {
         Ok(self.0.map_err(Into::into)?.into_events())
     }
@@ -99,7 +96,7 @@ pub trait Certain: Sized {
     ///
     /// # Errors
     /// It cannot be written as JSON.
-    fn payload(self) -> Result<Vec<u8>, Reason>
+    fn payload(self) -> Result<Vec<u8>, BoxError>
     where
         Self::Made: NewPayload;
 
@@ -107,7 +104,7 @@ pub trait Certain: Sized {
     ///
     /// # Errors
     /// None.
-    fn events<Events: Event>(self) -> Result<Vec<Events>, Reason>
+    fn events<Events: Event>(self) -> Result<Vec<Events>, BoxError>
     where
         Self::Made: IntoEvents<Events>;
 }
@@ -115,14 +112,14 @@ pub trait Certain: Sized {
 impl<T> Certain for Outcome<T> {
     type Made = T;
 
-    fn payload(self) -> Result<Vec<u8>, Reason>
+    fn payload(self) -> Result<Vec<u8>, BoxError>
     where
         T: NewPayload,
     {
         self.0.to_json()
     }
 
-    fn events<Events: Event>(self) -> Result<Vec<Events>, Reason>
+    fn events<Events: Event>(self) -> Result<Vec<Events>, BoxError>
     where
         T: IntoEvents<Events>,
     {

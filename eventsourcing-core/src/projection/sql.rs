@@ -9,8 +9,8 @@ use async_trait::async_trait;
 
 use super::{Names, Table};
 use crate::sql::{Database, Row, SqlError, Transaction, Value};
-use crate::store::{Name, Receipt, StoreError, Written};
-use crate::system::{Cause, Failure, SystemError};
+use crate::store::{BoxError, Name, Receipt, StoreError, Written};
+use crate::system::{Failure, SystemError};
 use crate::{Aggregate, RecordedEvent};
 
 /// A read model in tables of a SQL database. [`#[derive(System)]`](macro@crate::System) makes it from its [`ReadModel`].
@@ -124,7 +124,7 @@ impl<'a> Tx<'a> {
     }
 
     /// What became of an event, whatever the projection made of the error of a statement.
-    pub(crate) fn outcome(self, projected: Result<(), Cause>) -> Result<(), Failure> {
+    pub(crate) fn outcome(self, projected: Result<(), BoxError>) -> Result<(), Failure> {
         match (self.failed, projected) {
             (None, Ok(())) => Ok(()),
             (None, Err(cause)) => Err(Failure::Event(cause)),

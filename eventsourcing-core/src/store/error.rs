@@ -5,6 +5,9 @@ use std::fmt;
 
 use super::{Epoch, EventIdentity, Expected, LeaseToken, LogId, Name, Position, StreamId, Version};
 
+/// The source of an error, of any type.
+pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
+
 /// Why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

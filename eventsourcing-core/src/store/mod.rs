@@ -32,6 +32,7 @@ pub use append::{Append, StreamAppend};
 pub use checksum::{EventHash, LogChecksum, LogChecksumsQuery, LogSlice};
 pub(crate) use epoch::KnownPlace;
 pub use epoch::VisibleLog;
+pub(crate) use error::BoxError;
 pub use error::{StoreError, Written};
 pub use expected::Expected;
 pub use identity::{EventIdentity, EventRef};

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::timers::with_changes;
 use crate::panics::{catch, catch_async, text_of};
-use crate::policy::Left;
+use crate::policy::CarryOver;
 use crate::policy::timers::{Timer, TimerType};
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, StoreError, StoredEvent, Tracking};
@@ -100,8 +100,8 @@ pub(crate) struct PolicySink<S> {
     handlers: Handlers<dyn HandlePolicyEvent<S>>,
     /// What deals with its timers, if it has any.
     timers: Option<Arc<dyn HandleTimer<S>>>,
-    /// What the last work has left to the next one; nothing while a work is under way or after it has failed.
-    left: Mutex<Left>,
+    /// What the last work has handed over to the next one; nothing while a work is under way or after it has failed.
+    carry_over: Mutex<CarryOver>,
 }
 
 impl<S> PolicySink<S> {
@@ -114,7 +114,7 @@ impl<S> PolicySink<S> {
             app,
             handlers,
             timers,
-            left: Mutex::default(),
+            carry_over: Mutex::default(),
         }
     }
 }
@@ -172,14 +172,14 @@ impl<S: Send + Sync> TimerSink<S> for PolicySink<S> {
 
 impl<S: Send + Sync> PolicySink<S> {
     async fn carry_out(&self, system: &S, task: Task<'_>, step: Tracking) -> Result<(), Failure> {
-        let mut left = self.left.lock().await;
+        let mut carry_over = self.carry_over.lock().await;
         let mut backoff = RetryPolicy::default().start("follower");
         loop {
             let mut work = UnitOfWork::new(self.app.clone(), self.timer_type())
-                .with_left(std::mem::take(&mut *left));
+                .with_carry_over(std::mem::take(&mut *carry_over));
             let handled = self.handle(system, task, &mut work).await;
             // Nothing may come of what others have changed meanwhile, neither a failure nor a step.
-            if work.has_taken_over() && (handled.is_err() || !work.is_current().await?) {
+            if work.uses_carry_over() && (handled.is_err() || !work.is_current().await?) {
                 continue;
             }
             handled?;
@@ -194,10 +194,10 @@ impl<S: Send + Sync> PolicySink<S> {
             let epoch = append.decided_in().unwrap_or(self.app.store().epoch());
             match self.app.store().append(append).await {
                 Ok(_) => {
-                    *left = work.leave(&snapshots, epoch);
+                    *carry_over = work.into_carry_over(&snapshots, epoch);
                     return Ok(());
                 }
-                Err(StoreError::Conflict { .. }) if work.has_taken_over() => {}
+                Err(StoreError::Conflict { .. }) if work.uses_carry_over() => {}
                 Err(error @ StoreError::Conflict { .. }) => {
                     backoff
                         .wait(error)

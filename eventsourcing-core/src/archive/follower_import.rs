@@ -21,12 +21,12 @@ use crate::system::{
 const NOTES_PER_STEP: usize = 500;
 
 /// The policies that are carried over.
-pub(super) struct Carry<'a> {
+pub(super) struct FollowerImport<'a> {
     store: &'a dyn EventStore,
-    followers: Vec<Carried<'a>>,
+    followers: Vec<ImportedFollower<'a>>,
 }
 
-struct Carried<'a> {
+struct ImportedFollower<'a> {
     line: &'a FollowerLine,
     partition: Partition,
     /// Where it belongs.
@@ -35,7 +35,7 @@ struct Carried<'a> {
     checksums: BTreeMap<LogSlice, LogChecksum>,
 }
 
-impl<'a> Carry<'a> {
+impl<'a> FollowerImport<'a> {
     pub(super) async fn new(
         store: &'a dyn EventStore,
         lines: &'a [FollowerLine],
@@ -54,7 +54,7 @@ impl<'a> Carry<'a> {
             let partition = Partition::split(of)
                 .nth(number as usize)
                 .unwrap_or(Partition::WHOLE);
-            followers.push(Carried {
+            followers.push(ImportedFollower {
                 line,
                 partition,
                 position,
@@ -65,9 +65,9 @@ impl<'a> Carry<'a> {
     }
 
     /// Takes note of an event that is in the store.
-    pub(super) fn pass(&mut self, event: &StoredEvent) {
+    pub(super) fn count_event(&mut self, event: &StoredEvent) {
         for follower in &mut self.followers {
-            let Carried {
+            let ImportedFollower {
                 line,
                 partition,
                 position,
@@ -98,7 +98,7 @@ impl<'a> Carry<'a> {
     }
 }
 
-impl Carried<'_> {
+impl ImportedFollower<'_> {
     async fn write<R: BufRead>(
         mut self,
         store: &dyn EventStore,
@@ -114,7 +114,7 @@ impl Carried<'_> {
         }
         let mut chunk = Vec::new();
         while let Some(NoteLine { key, note, .. }) = notes.next_of(&self.line.follower)? {
-            chunk.push(self.moved(store, key, note).await?);
+            chunk.push(self.translate_note(store, key, note).await?);
             if chunk.len() == NOTES_PER_STEP {
                 self.step(store, std::mem::take(&mut chunk), false).await?;
             }
@@ -132,7 +132,7 @@ impl Carried<'_> {
     }
 
     /// The note as it is here, where events have other positions.
-    async fn moved(
+    async fn translate_note(
         &mut self,
         store: &dyn EventStore,
         key: String,

@@ -10,10 +10,10 @@ use super::{ArchiveError, Progress, Stage};
 use crate::store::{Position, ReceiptKind, StoredEvent};
 
 /// How often it is said how far it is.
-pub(super) const EVENTS_BETWEEN_NEWS: u64 = 1_000;
+pub(super) const EVENTS_PER_PROGRESS: u64 = 1_000;
 
 /// An archive that is whole.
-pub(super) struct Survey {
+pub(super) struct ArchiveSummary {
     pub(super) events: u64,
     /// How many answers there are without an event.
     pub(super) answers: u64,
@@ -25,13 +25,13 @@ pub(super) struct Survey {
 }
 
 /// Reads the whole file. Afterwards it is to be read from its beginning.
-pub(super) fn survey<R: BufRead + Seek>(
+pub(super) fn validate<R: BufRead + Seek>(
     file: &mut R,
     progress: &mut impl FnMut(Progress),
-) -> Result<Survey, ArchiveError> {
+) -> Result<ArchiveSummary, ArchiveError> {
     let mut lines = Lines::new(&mut *file);
     let (header, text) = lines.parsed(|text| Ok((Header::parse(text)?, format!("{text}\n"))))?;
-    let mut surveyor = Surveyor::default();
+    let mut validator = Validator::default();
     let mut hash = Sha256::new_with_prefix(text);
 
     let end = loop {
@@ -39,12 +39,12 @@ pub(super) fn survey<R: BufRead + Seek>(
         if let Line::End(end) = line {
             break end;
         }
-        surveyor
+        validator
             .take(line, &header)
             .map_err(|reason| ArchiveError::line(lines.number, reason))?;
         hash.update(text);
-        let events = surveyor.contents.events;
-        if events.is_multiple_of(EVENTS_BETWEEN_NEWS) {
+        let events = validator.contents.events;
+        if events.is_multiple_of(EVENTS_PER_PROGRESS) {
             progress(Progress {
                 stage: Stage::Reading,
                 events,
@@ -55,7 +55,7 @@ pub(super) fn survey<R: BufRead + Seek>(
     let number = lines.number;
     let sha256 = hex(hash);
 
-    if let Some(reason) = surveyor.fault(&header, &end, &sha256) {
+    if let Some(reason) = validator.fault(&header, &end, &sha256) {
         return Err(ArchiveError::line(number, reason));
     }
     if lines.next_line()?.is_some() {
@@ -65,13 +65,13 @@ pub(super) fn survey<R: BufRead + Seek>(
         ));
     }
     file.seek(SeekFrom::Start(0)).map_err(ArchiveError::File)?;
-    let Surveyor {
+    let Validator {
         contents,
         answers,
         followers,
         ..
-    } = surveyor;
-    Ok(Survey {
+    } = validator;
+    Ok(ArchiveSummary {
         events: contents.events,
         answers,
         followers,
@@ -82,14 +82,14 @@ pub(super) fn survey<R: BufRead + Seek>(
 
 /// What has been read so far.
 #[derive(Default)]
-struct Surveyor {
+struct Validator {
     last: Position,
     contents: Contents,
     answers: u64,
     followers: Vec<FollowerLine>,
 }
 
-impl Surveyor {
+impl Validator {
     fn take(&mut self, line: Line, header: &Header) -> Result<(), String> {
         match line {
             Line::Event(event, _) if !self.followers.is_empty() || self.answers > 0 => {

@@ -24,15 +24,17 @@ pub(super) struct CutFollower {
     pub(super) name: Name,
     pub(super) takes: Vec<Name>,
     pub(super) partition: Partition,
-    pub(super) book: FollowerNotes,
+    pub(super) notes: FollowerNotes,
 }
 
-pub(super) struct Cut {
+pub(super) struct ConsistentCut {
     pub(super) head: Position,
     pub(super) followers: Vec<CutFollower>,
 }
 
-pub(super) async fn cut<S: System>(store: &dyn EventStore) -> Result<Cut, ArchiveError> {
+pub(super) async fn consistent_cut<S: System>(
+    store: &dyn EventStore,
+) -> Result<ConsistentCut, ArchiveError> {
     let since = Instant::now();
     let mut followers = followers::<S>(store).await?;
 
@@ -52,8 +54,8 @@ pub(super) async fn cut<S: System>(store: &dyn EventStore) -> Result<Cut, Archiv
             .await?
             .is_empty()
         {
-            match read_books(store, &mut followers, &before).await? {
-                None => return Ok(Cut { head, followers }),
+            match read_notes(store, &mut followers, &before).await? {
+                None => return Ok(ConsistentCut { head, followers }),
                 Some(moved) => busy = moved,
             }
         }
@@ -69,7 +71,7 @@ async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>
         name,
         takes,
         partition,
-        book: FollowerNotes::default(),
+        notes: FollowerNotes::default(),
     };
     for Carried { name, takes } in carried::<S>() {
         let partitions = partitions(store, &name).await?;
@@ -103,14 +105,14 @@ async fn places(
 }
 
 /// Reads what the followers have noted. Returns who has made a step since `before`, if anybody has.
-async fn read_books(
+async fn read_notes(
     store: &dyn EventStore,
     followers: &mut [CutFollower],
     before: &[FollowerNotes],
 ) -> Result<Option<Name>, ArchiveError> {
     for (follower, before) in followers.iter_mut().zip(before) {
         match whole(store, &follower.name, before.revision).await? {
-            Some(book) => follower.book = book,
+            Some(notes) => follower.notes = notes,
             None => return Ok(Some(follower.name.clone())),
         }
     }
@@ -124,18 +126,18 @@ async fn whole(
     revision: Revision,
 ) -> Result<Option<FollowerNotes>, ArchiveError> {
     let query = NotesQuery::new(name.clone(), store.log_id(), "").limit(NOTES_PER_PAGE);
-    let mut book = store.notes(query.clone()).await?;
-    let mut read = book.notes.len();
-    while book.revision == revision && read == NOTES_PER_PAGE {
-        let last = book
+    let mut notes = store.notes(query.clone()).await?;
+    let mut read = notes.notes.len();
+    while notes.revision == revision && read == NOTES_PER_PAGE {
+        let last = notes
             .notes
             .last_key_value()
             .map(|(key, _)| key.clone())
             .unwrap_or_default();
         let page = store.notes(query.clone().after(last)).await?;
         read = page.notes.len();
-        book.revision = page.revision;
-        book.notes.extend(page.notes);
+        notes.revision = page.revision;
+        notes.notes.extend(page.notes);
     }
-    Ok((book.revision == revision).then_some(book))
+    Ok((notes.revision == revision).then_some(notes))
 }
