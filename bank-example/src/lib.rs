@@ -12,10 +12,14 @@ pub mod web;
 
 use stored::amount;
 
-/// The examples of the README compile and run.
+/// The examples of the project's README and of this crate's compile and run.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
-pub struct Readme;
+mod readme {
+    #[doc = include_str!("../../README.md")]
+    mod project {}
+    #[doc = include_str!("../README.md")]
+    mod bank {}
+}
 
 impl system::EventSourcedBank {
     /// The lock on its stored events. Each program compares what it writes with it at its start.

@@ -121,3 +121,13 @@ pub use system::{
 
 #[cfg(feature = "derive")]
 pub use eventsourcing_derive::{Aggregate, System, event};
+
+/// The examples of the README compile and run.
+#[cfg(all(
+    doctest,
+    feature = "archive",
+    feature = "message-pack",
+    feature = "zstd"
+))]
+#[doc = include_str!("../README.md")]
+mod readme {}

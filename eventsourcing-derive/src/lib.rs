@@ -426,3 +426,8 @@ pub fn derive_system(input: TokenStream) -> TokenStream {
 pub fn laws(input: TokenStream) -> TokenStream {
     laws::expand(input.into()).into()
 }
+
+/// The examples of the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -133,3 +133,8 @@ mod values;
 
 pub use config::{Durability, PostgresOptions};
 pub use store::PostgresStore;
+
+/// The examples of the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

@@ -487,7 +487,7 @@ async fn role_makes_tables_for_read_models_once_that_is_granted() {
         .expect("the remark");
     let more = format!("GRANT CREATE{more}");
     assert!(
-        include_str!("../../README.md").contains(&more),
+        include_str!("../README.md").contains(&more),
         "README.md lacks {more}"
     );
     connect(&server.url("postgres"))
@@ -553,7 +553,7 @@ async fn role_that_may_not_is_told_so() {
 
 #[test]
 fn readme_gives_the_same_grants() {
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../README.md");
     let grants = GRANTS
         .lines()
         .filter(|line| !line.starts_with("--") && !line.is_empty())

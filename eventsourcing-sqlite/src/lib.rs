@@ -64,3 +64,8 @@ mod temporary;
 pub use backup::{BackedUp, BackupProgress};
 pub use config::{Durability, SqliteOptions};
 pub use store::SqliteStore;
+
+/// The examples of the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}

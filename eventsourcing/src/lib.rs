@@ -124,3 +124,8 @@ pub use eventsourcing_core::{snapshot, sql, system};
 /// Names that macro expansions use. No promises.
 #[doc(hidden)]
 pub use eventsourcing_core::private;
+
+/// The examples of the README compile and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
