@@ -28,6 +28,18 @@ fn every_part_of_the_bank_is_as_short_as_the_readme_says() {
     }
 }
 
+#[test]
+fn the_project_readme_gives_the_same_sizes() {
+    let project = include_str!("../../README.md");
+    for part in parts_of_the_readme().iter().take(2) {
+        assert!(
+            project.contains(&format!("under {}", part.limit)),
+            "README.md lacks the size {}",
+            part.limit
+        );
+    }
+}
+
 fn parts_of_the_readme() -> Vec<Part> {
     README.lines().filter_map(part).collect()
 }
