@@ -63,6 +63,7 @@
 //! JSON Schemas of events, and the lock file that protects them. `testing`: the test kit, for
 //! `dev-dependencies`.
 #![warn(missing_docs)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod aggregate;
 mod event;
