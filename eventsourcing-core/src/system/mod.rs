@@ -1,54 +1,45 @@
 //! [`System`]: applications and their followers, declared once, run inline or concurrently.
 
-mod build;
 mod builder;
-#[cfg(feature = "archive")]
-mod carried;
 mod error;
-mod failure;
-mod feed;
-mod followed_events;
 mod follower;
-mod generations;
 mod graph;
-mod handlers;
 mod import_guard;
 mod known_followers;
 mod leasing;
-mod needs;
 pub(crate) mod notes;
-mod parked_timers;
 mod parking;
+mod read_model;
 mod report;
-mod restored;
+mod restored_log;
 mod resume;
 mod runner;
 mod running_system;
 mod settings;
 mod stores;
+#[cfg(feature = "archive")]
+mod transferable;
 mod verify;
 mod waiting;
 mod wiring;
 
+pub(crate) use follower::{Cause, Failure, Needs};
 #[cfg(feature = "archive")]
-pub(crate) use carried::{
+pub(crate) use follower::{Partition, checksum_note};
+#[cfg(feature = "archive")]
+pub(crate) use transferable::{
     Carried, carried, is_carried_as_it_is, is_of_positions, is_put_aside, moved_note, partitions,
     place_of,
 };
-pub(crate) use failure::{Cause, Failure};
-#[cfg(feature = "archive")]
-pub(crate) use feed::{Partition, checksum_note};
-pub(crate) use needs::Needs;
 #[cfg(feature = "archive")]
 pub(crate) use verify::accounted;
 
-pub use build::Build;
 pub use builder::SystemBuilder;
 pub use error::SystemError;
 pub use follower::{Follower, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 pub use graph::{ApplicationDefinition, Definition, FollowerDefinition, FollowerKind, Follows};
-pub use parked_timers::ParkedTimer;
-pub use parking::Parking;
+pub use parking::{ParkedTimer, Parking};
+pub use read_model::Build;
 pub use report::{
     AcceptedLog, BuildProgress, BuildState, ContentsVerification, Difference, EventPlace, Finding,
     FollowerFailure, FollowerHealth, FollowerState, FollowerVerification, Health, Holder,

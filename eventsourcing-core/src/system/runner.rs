@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::feed::{Feed, Step};
+use super::follower::{Feed, Step};
 use super::leasing::{Tenure, Turn};
 use crate::application::AfterSave;
 use crate::panics::catch_async;

@@ -9,10 +9,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::build::{Build, Builder};
-use super::feed::{Feed, Pending, Status};
-use super::generations::Register;
+use super::follower::{Feed, Pending, Status};
 use super::leasing::{Seats, Tenure, Terms, this_process};
+use super::read_model::{Build, Builder, Register};
 use super::runner::{self, Engine, Inline, Mode};
 use super::waiting::{Waiting, reach, reach_inline, unless_lost};
 use super::wiring::{SqlFollower, refused};

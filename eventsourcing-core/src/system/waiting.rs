@@ -12,7 +12,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::watch;
 
 use super::SystemError;
-use super::feed::{Feed, Holds, Status};
+use super::follower::{Feed, Holds, Status};
 use crate::application::AfterSave;
 use crate::projection::WaitForFollower;
 use crate::store::{Epoch, EventStore, KnownPlace, LogId, Name, Position, Receipt, StoreError};

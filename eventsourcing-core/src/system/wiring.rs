@@ -3,13 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::feed::{
-    Feed, FeedSettings, Handlers, Partition, PlainSink, PolicySink, Sink, SqlSink, check_cut,
+use super::follower::{
+    Feed, FeedSettings, FollowedEvents, HandleSqlEvent, Handlers, Partition, PlainSink, PolicySink,
+    Routes, Sink, Target, check_cut,
 };
-use super::followed_events::FollowedEvents;
-use super::follower::{Routes, Target};
-use super::generations::{Generation, Generations};
-use super::handlers::HandleSqlEvent;
+use super::read_model::{Generation, Generations, SqlSink};
 use super::settings::FollowerSettings;
 use super::{Applications, Follower, Stores, SystemError};
 use crate::sql::SqlError;

@@ -12,7 +12,7 @@ use tracing::{debug, info};
 use super::membership::Seats;
 use super::{Terms, this_process};
 use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Position, StoreError};
-use crate::system::feed::Feed;
+use crate::system::follower::Feed;
 use crate::system::notes::HolderInfo;
 
 /// How often a follower that stands by looks where the active one is, at most: it is woken by what is written.

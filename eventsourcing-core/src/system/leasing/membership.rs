@@ -12,7 +12,7 @@ use tracing::{debug, info};
 
 use super::Terms;
 use crate::store::{EventStore, Lease, LeaseRequest, LeaseToken, LogId, Name, StoreError};
-use crate::system::feed::{Feed, Partition};
+use crate::system::follower::{Feed, Partition};
 use crate::system::notes;
 
 /// The seats of one follower in one log, as this process sees them.

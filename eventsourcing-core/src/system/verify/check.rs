@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::culprits::{self, Known};
+use super::locate::{self, Known};
 
 use crate::store::{
     EventHash, EventStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
     StoreError,
 };
-use crate::system::feed::Partition;
+use crate::system::follower::Partition;
 use crate::system::report::{
     Difference, EventPlace, Finding, FollowerVerification, VerifyProgress,
 };
@@ -180,7 +180,7 @@ impl Check {
                     && part.partition.contains(&event.place.stream)
             };
             let own: Vec<_> = events.iter().filter(is_its).collect();
-            let expected = culprits::checksums_of(own.iter().copied());
+            let expected = locate::checksums_of(own.iter().copied());
             let follower = part.follower.clone();
             let noted = part.noted.get(&slice).copied().unwrap_or_default();
 
@@ -227,10 +227,10 @@ impl Check {
         expected: LogChecksum,
         noted: LogChecksum,
     ) -> Result<Finding, StoreError> {
-        if let Some(finding) = culprits::among(own, expected, noted) {
+        if let Some(finding) = locate::among(own, expected, noted) {
             return Ok(finding);
         }
-        let strays = culprits::strays(own, expected, noted);
+        let strays = locate::strays(own, expected, noted);
         if strays.is_empty() || self.searches_left == 0 {
             return Ok(Finding::Unclear);
         }

@@ -8,9 +8,10 @@ use crate::sql::{SqlError, Transaction};
 use crate::store::{
     EventStore, HolderId, LogPage, LogQuery, Position, StoreError, StoredEvent, Tracking,
 };
-use crate::system::feed::{Exceptions, NotesOf, describe, described, project};
-use crate::system::generations::{Generation, make};
+use crate::system::follower::{describe, described};
 use crate::system::notes::RETIRED;
+use crate::system::parking::{Exceptions, NotesOf};
+use crate::system::read_model::{Generation, make, project};
 use crate::system::report::{ContentsVerification, VerifyProgress};
 use crate::system::wiring::{LogOfReadModel, SqlFollower};
 use crate::system::{Failure, RunningSystem, System, SystemError};

@@ -4,23 +4,23 @@
 //! log, slice by slice, and where they differ the events are looked for. What lies at or before the position of a
 //! follower never changes, so others may write and followers may work meanwhile.
 
-mod book;
 mod check;
 mod contents;
-mod culprits;
+mod follower_notes;
+mod locate;
 mod tables;
 
 use std::sync::Arc;
 
-use super::feed::Feed;
+use super::follower::Feed;
 use super::notes::RETIRED;
 use super::report::{FollowerVerification, Verification, VerifyProgress};
 use super::{RunningSystem, System, SystemError};
 use crate::store::{EventStore, FollowerNotes, LogId, Name, StoreError};
 use check::{Check, Part};
 
-pub(crate) use book::accounted;
-pub(super) use book::whole as whole_notebook;
+pub(crate) use follower_notes::accounted;
+pub(super) use follower_notes::whole as whole_notebook;
 
 /// Compares what one feed has noted in `notebook` with its log.
 pub(super) async fn compare<S>(
@@ -29,7 +29,7 @@ pub(super) async fn compare<S>(
 ) -> Result<FollowerVerification, StoreError> {
     let (_, follower, _) = feed.home();
     let position = notebook.position;
-    let noted = book::accounted(notebook)?;
+    let noted = follower_notes::accounted(notebook)?;
 
     let part = Part {
         follower,
@@ -124,11 +124,11 @@ impl<S: System> RunningSystem<S> {
                 upstream,
                 other_version,
             } = self.home(feed).await?;
-            let notebook = book::whole(store, follower.clone(), upstream).await?;
+            let notebook = follower_notes::whole(store, follower.clone(), upstream).await?;
             // Otherwise another generation has just taken its place.
             if notebook.position != RETIRED {
                 let position = notebook.position;
-                let noted = book::accounted(&notebook)?;
+                let noted = follower_notes::accounted(&notebook)?;
 
                 return Ok((
                     Part {

@@ -8,13 +8,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::feed::Feed;
 use super::generations::{Generation, Generations};
-use super::leasing::{Tenure, Terms};
-use super::report::{BuildProgress, BuildState};
-use super::{SystemError, runner};
 use crate::sql::SqlError;
 use crate::store::{EventStore, KnownPlace, Name, StoreError};
+use crate::system::follower::Feed;
+use crate::system::leasing::{Tenure, Terms};
+use crate::system::report::{BuildProgress, BuildState};
+use crate::system::{SystemError, runner};
 
 /// How often its progress is looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
@@ -68,7 +68,7 @@ impl Build {
         })
     }
 
-    pub(super) fn is_going_on(&self) -> bool {
+    pub(in crate::system) fn is_going_on(&self) -> bool {
         matches!(self.progress.borrow().state, BuildState::Building)
             && self.progress.has_changed().is_ok()
     }
@@ -84,18 +84,18 @@ impl fmt::Debug for Build {
 }
 
 /// What builds a generation.
-pub(super) struct Builder<S> {
-    pub(super) system: Arc<S>,
-    pub(super) generations: Arc<Generations>,
-    pub(super) building: Generation,
+pub(in crate::system) struct Builder<S> {
+    pub(in crate::system) system: Arc<S>,
+    pub(in crate::system) generations: Arc<Generations>,
+    pub(in crate::system) building: Generation,
     /// One for each log.
-    pub(super) feeds: Vec<Arc<Feed<S>>>,
-    pub(super) terms: Option<Terms>,
+    pub(in crate::system) feeds: Vec<Arc<Feed<S>>>,
+    pub(in crate::system) terms: Option<Terms>,
 }
 
 impl<S: Send + Sync + 'static> Builder<S> {
     /// Builds in tasks of its own, until the generation is shown or `stopping` says so.
-    pub(super) fn spawn(
+    pub(in crate::system) fn spawn(
         self,
         mut stopping: watch::Receiver<bool>,
     ) -> (Build, tokio::task::JoinHandle<()>) {

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::sync::Arc;
 
-use super::events::TakesUnknownEvents;
+use super::agreed_events::TakesUnknownEvents;
 use crate::CodecError;
 use crate::panics::{catch, text_of};
 use crate::system::Cause;
@@ -21,7 +21,7 @@ pub(crate) fn described(error: Cause) -> (String, Arc<dyn Error + Send + Sync>) 
 }
 
 /// Returns `true` if something is unknown to this release that a newer one may know.
-pub(super) fn is_of_newer_release(cause: &(dyn Error + 'static)) -> bool {
+pub(in crate::system) fn is_of_newer_release(cause: &(dyn Error + 'static)) -> bool {
     catch(|| names_what_is_unknown(cause)).unwrap_or(false)
 }
 

@@ -3,8 +3,7 @@
 use serde_json::Value;
 
 use super::System;
-use super::feed::{Partition, partitions_of};
-use super::follower::Target;
+use super::follower::{Partition, Target, partitions_of};
 use super::notes;
 use crate::store::{EventStore, Name, Position, StoreError, StreamId, Version};
 

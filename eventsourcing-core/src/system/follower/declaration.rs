@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::event_filter::Needs;
 use super::followed_events::AggregateEvents;
 use super::handlers::{
     EventHandler, HandleEvent, HandlePolicyEvent, HandleSqlEvent, HandleTimer, TimerHandler,
 };
-use super::needs::Needs;
 use crate::aggregate::names_of;
 use crate::store::Name;
 use crate::{Aggregate, Policy, Projection, SqlProjection, SqlReadModel, Table, Timers};

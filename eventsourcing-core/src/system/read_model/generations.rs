@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::notes::{self, RETIRED};
 use crate::Table;
 use crate::projection::{quoted, table_of};
 use crate::sql::{Database, SqlError, Transaction};
@@ -17,6 +16,7 @@ use crate::store::{
     EventStore, FollowerNotes, HolderId, KnownPlace, Lease, LeaseRequest, LeaseToken, LogId, Name,
     NotesQuery, Position, Revision, StoreError, Tracking,
 };
+use crate::system::notes::{self, RETIRED};
 
 /// How long a process that compares is waited for if it gives no sign of life.
 const CHECK_LEASE: Duration = Duration::from_secs(120);

@@ -1,11 +1,21 @@
 //! [`Parking`]: the events a follower could not deal with and has put aside, and what people do about them.
 
+mod notes;
+mod retry;
+mod timer_retry;
+mod timers;
+
 use std::sync::Arc;
 
-use super::feed::{Feed, Order, Retry};
+use super::follower::Feed;
 use super::runner::Engine;
 use super::{Parked, ParkingRecord, Retried, SystemError};
 use crate::store::{Name, StreamId};
+use retry::{Order, Retry};
+
+pub(crate) use notes::{Exceptions, NotesOf, put_aside};
+pub(in crate::system) use notes::{Held, ParkedChange, ParkedStreams, read, sort_out, write};
+pub use timers::ParkedTimer;
 
 /// How deep a payload may nest that somebody gives to a retry. The record of it is read by serde_json, which reads 128 levels.
 const PAYLOAD_DEPTH_MAX: usize = 100;

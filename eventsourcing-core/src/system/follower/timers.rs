@@ -2,7 +2,7 @@
 //!
 //! Under `timer/<key>` stands what is known of a timer, under `due/<microseconds since 1970>/<key>` nothing: those keys are
 //! in the order in which the timers are due. Under `timers` stands how many there are. One that is
-//! [parked](super::parked_timers) stands under `parked-timer/<key>` instead of among those that are due. All of it changes with
+//! [parked](crate::system::parking) stands under `parked-timer/<key>` instead of among those that are due. All of it changes with
 //! the steps of the follower and so by one of its runners at a time, which the revision sees to.
 
 use std::collections::BTreeMap;
@@ -19,8 +19,7 @@ use crate::policy::timers::Timer;
 use crate::store::{
     EventStore, FollowerNotes, LogId, Name, NotesQuery, Revision, StoreError, Tracking,
 };
-use crate::system::{Cause, Failure};
-use crate::system::{SystemError, notes};
+use crate::system::{Cause, Failure, SystemError, notes};
 
 /// How long a runner sleeps at most while a timer is pending: the clock of the application may be another than that of
 /// the runner, and may jump.
@@ -41,7 +40,7 @@ pub(crate) struct Pending {
 
 impl<S> Feed<S> {
     /// Deals with the timers that are due, those first that have been due for longest. `None`: none is.
-    pub(super) async fn deal_with_timers(
+    pub(in crate::system) async fn deal_with_timers(
         &self,
         system: &S,
         cursor: &mut Cursor,
@@ -201,7 +200,7 @@ impl<S> Feed<S> {
         Ok(self.sink.timers().is_none() && !self.timer_notes().due_keys(1).await?.is_empty())
     }
 
-    pub(super) fn timer_notes(&self) -> TimerNotes<'_> {
+    pub(in crate::system) fn timer_notes(&self) -> TimerNotes<'_> {
         let (home, follower, upstream) = self.home();
         TimerNotes {
             home: &**home,
@@ -212,7 +211,7 @@ impl<S> Feed<S> {
 }
 
 /// Adds to a step what becomes of timers.
-pub(super) async fn with_changes(
+pub(in crate::system) async fn with_changes(
     home: &dyn EventStore,
     mut step: Tracking,
     changes: &BTreeMap<String, Option<Timer>>,
@@ -260,7 +259,7 @@ fn place_key(timer: &Timer) -> String {
     }
 }
 
-pub(super) fn write_timer(timer: &Timer) -> String {
+pub(in crate::system) fn write_timer(timer: &Timer) -> String {
     serde_json::to_string(timer).expect("a timer is made of JSON")
 }
 
@@ -274,14 +273,14 @@ fn missing(key: &str) -> Failure {
 }
 
 /// The notes of one follower about its timers.
-pub(super) struct TimerNotes<'a> {
+pub(in crate::system) struct TimerNotes<'a> {
     home: &'a dyn EventStore,
     follower: Name,
     upstream: LogId,
 }
 
 impl TimerNotes<'_> {
-    pub(super) async fn read(
+    pub(in crate::system) async fn read(
         &self,
         prefix: String,
         limit: usize,
@@ -302,7 +301,10 @@ impl TimerNotes<'_> {
     }
 
     /// The timers of these keys, as far as there are any.
-    pub(super) async fn timers(&self, keys: &[String]) -> Result<Vec<Option<Timer>>, StoreError> {
+    pub(in crate::system) async fn timers(
+        &self,
+        keys: &[String],
+    ) -> Result<Vec<Option<Timer>>, StoreError> {
         let reads: Vec<_> = keys.iter().map(|key| self.timer(key)).collect();
         stream::iter(reads)
             .buffered(READS_AT_ONCE)
@@ -311,7 +313,7 @@ impl TimerNotes<'_> {
     }
 
     /// The key itself comes before those that it begins.
-    pub(super) async fn timer(&self, key: &str) -> Result<Option<Timer>, StoreError> {
+    pub(in crate::system) async fn timer(&self, key: &str) -> Result<Option<Timer>, StoreError> {
         let notes = self.read(notes::timer(key), 1).await?.notes;
         let Some(note) = notes.get(&notes::timer(key)) else {
             return Ok(None);
@@ -326,7 +328,7 @@ impl TimerNotes<'_> {
     }
 
     /// How many steps the follower has made, and how many timers it has.
-    pub(super) async fn count(&self) -> Result<(Revision, u64), StoreError> {
+    pub(in crate::system) async fn count(&self) -> Result<(Revision, u64), StoreError> {
         let book = self.read(notes::TIMER_COUNT.into(), 1).await?;
         let count = book
             .notes

@@ -7,8 +7,7 @@ use super::{Feed, FollowerState, Step};
 use crate::store::{
     Append, Cut, EventStore, FollowerNotes, LogId, NotesQuery, Position, StoreError, Tracking,
 };
-use crate::system::Cause;
-use crate::system::SystemError;
+use crate::system::{Cause, SystemError};
 
 /// This process runs a follower in another number of partitions than the one that is recorded.
 #[derive(Debug, thiserror::Error)]

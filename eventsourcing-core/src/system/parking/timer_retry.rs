@@ -6,15 +6,12 @@
 use serde_json::Value;
 use tracing::error;
 
-use super::cursor::{Cursor, NextStep};
-use super::retry::BUSY;
-use super::timers::write_timer;
-use super::{Feed, Order, PARKED_STREAMS_MAX};
+use super::retry::{BUSY, Order};
 use crate::policy::timers::{Timer, WhyParked};
 use crate::store::{NotesQuery, Revision, StoreError, Tracking};
+use crate::system::follower::{Cursor, Feed, NextStep, PARKED_STREAMS_MAX, write_timer};
 use crate::system::notes;
-use crate::system::{Cause, Failure};
-use crate::system::{FollowerFailure, OnFailure, ParkingAction, TimerRecord};
+use crate::system::{Cause, Failure, FollowerFailure, OnFailure, ParkingAction, TimerRecord};
 
 /// Why a timer cannot be tried again that a follower has parked in another release.
 const UNDECLARED: &str = "the follower has no timers in this release: write `timers` in its #[application(…)], or discard the timer";
@@ -72,7 +69,10 @@ impl<S> Feed<S> {
     }
 
     /// Returns `true` if one more timer may be parked.
-    pub(super) async fn parks_timers(&self, cursor: &mut Cursor) -> Result<bool, StoreError> {
+    pub(in crate::system) async fn parks_timers(
+        &self,
+        cursor: &mut Cursor,
+    ) -> Result<bool, StoreError> {
         if self.on_failure != OnFailure::Park {
             return Ok(false);
         }
@@ -89,7 +89,7 @@ impl<S> Feed<S> {
     }
 
     /// Puts a timer aside that is due.
-    pub(super) async fn park_timer(
+    pub(in crate::system) async fn park_timer(
         &self,
         cursor: &mut Cursor,
         timer: &Timer,

@@ -3,18 +3,19 @@
 //! It knows nothing of tasks: a runner calls [`Feed::step`] when there may be something to do. It knows nothing either
 //! of what deals with the events: that is its [`Sink`].
 
+mod agreed_events;
 mod causes;
 mod cursor;
 mod cuts;
-mod events;
-mod parked;
-mod parked_timers;
+mod declaration;
+mod event_filter;
+mod failure;
+mod followed_events;
+mod handlers;
 mod partition;
-mod restored;
 mod resume;
-mod retry;
-mod sink;
-mod sql;
+mod rewind;
+mod sinks;
 mod timers;
 
 use std::sync::Arc;
@@ -25,9 +26,9 @@ use jiff::Timestamp;
 use tokio::sync::{Mutex, watch};
 use tracing::{debug, error, warn};
 
-use super::followed_events::FollowedEvents;
 use super::notes::{self, HolderInfo, RETIRED};
-use super::{Cause, Failure, FollowerFailure, FollowerState, Holder, OnFailure, Parked};
+use super::parking::sort_out;
+use super::{FollowerFailure, FollowerState, Holder, OnFailure, Parked};
 use crate::panics::{Panicked, catch_async};
 use crate::store::{
     Cut, Epoch, EventStore, HolderId, LeaseHolder, LeaseToken, LogChecksumsQuery, LogId, LogPage,
@@ -35,29 +36,31 @@ use crate::store::{
 };
 use crate::{Clock, LogPages};
 use causes::is_of_newer_release;
-use cursor::Cursor;
-use parked::sort_out;
 
 pub(crate) use causes::described;
 #[cfg(feature = "archive")]
 pub(crate) use cursor::checksum_note;
 pub(crate) use cursor::read_checksum;
+pub(in crate::system) use cursor::{Cursor, NextStep};
 pub(crate) use cuts::check_cut;
 #[cfg(feature = "archive")]
 pub(crate) use cuts::partitions_of;
-pub(crate) use parked::{Exceptions, NotesOf, put_aside};
-pub(crate) use parked_timers::TimerRetry;
+pub use declaration::{Follower, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
+pub(crate) use declaration::{Routes, Target};
+pub(crate) use event_filter::Needs;
+pub(crate) use failure::{Cause, Failure};
+pub(crate) use followed_events::FollowedEvents;
+pub(crate) use handlers::HandleSqlEvent;
 pub(crate) use partition::Partition;
-pub(crate) use restored::Kept;
-pub(crate) use retry::{Order, Retry};
-pub(crate) use sink::{Handlers, PlainSink, PolicySink, Sink};
-pub(crate) use sql::{SqlSink, project};
+pub(crate) use rewind::Kept;
+pub(crate) use sinks::{Handlers, PlainSink, PolicySink, Sink, catching};
 pub(crate) use timers::Pending;
+pub(in crate::system) use timers::write_timer;
 
 /// How many events a page has at most. Two pages are in memory: one that is dealt with, and one that was read ahead.
-const EVENTS_PER_PAGE_MAX: usize = 256;
+pub(in crate::system) const EVENTS_PER_PAGE_MAX: usize = 256;
 /// How many streams a follower parks before it stops: by then it is not the events that are wrong.
-const PARKED_STREAMS_MAX: usize = 10_000;
+pub(in crate::system) const PARKED_STREAMS_MAX: usize = 10_000;
 /// How long a follower rests when somebody has done something about its parked events, so that they can go on.
 const ROOM_FOR_OTHERS: Duration = Duration::from_millis(100);
 /// How far a follower passes over events it does not take before it writes that down.
@@ -71,11 +74,11 @@ pub(crate) struct Feed<S> {
     followed: FollowedEvents,
     pub(crate) partition: Partition,
     /// The cut that its steps rely on, if it may be cut.
-    cut: Option<Cut>,
-    sink: Box<dyn Sink<S>>,
-    on_failure: OnFailure,
-    clock: Arc<dyn Clock>,
-    cursor: Mutex<Cursor>,
+    pub(in crate::system) cut: Option<Cut>,
+    pub(in crate::system) sink: Box<dyn Sink<S>>,
+    pub(in crate::system) on_failure: OnFailure,
+    pub(in crate::system) clock: Arc<dyn Clock>,
+    pub(in crate::system) cursor: Mutex<Cursor>,
     status: watch::Sender<Status>,
     /// When its next timer is due, as of the last step.
     next_due: std::sync::Mutex<Option<Timestamp>>,
@@ -439,7 +442,7 @@ impl<S> Feed<S> {
     }
 
     /// Shows how far it is.
-    fn show(&self, cursor: &Cursor) {
+    pub(in crate::system) fn show(&self, cursor: &Cursor) {
         let now = (cursor.reached, !cursor.parked.is_empty(), cursor.proven());
         self.status.send_if_modified(|status| {
             let before = (status.reached, status.has_parked, status.epoch);
@@ -650,7 +653,7 @@ impl<S> Feed<S> {
     }
 
     /// Reads again where the follower is: somebody else has moved it. True if it works under another name from now on.
-    async fn refresh(&self, cursor: &mut Cursor) -> Result<bool, StoreError> {
+    pub(in crate::system) async fn refresh(&self, cursor: &mut Cursor) -> Result<bool, StoreError> {
         let mut lease = cursor.lease;
         let events = cursor.events;
 
@@ -701,7 +704,12 @@ impl<S> Feed<S> {
         step
     }
 
-    fn failure(&self, position: Position, event: String, source: Cause) -> FollowerFailure {
+    pub(in crate::system) fn failure(
+        &self,
+        position: Position,
+        event: String,
+        source: Cause,
+    ) -> FollowerFailure {
         let follower = self.name.clone();
         let (cause, source) = described(source);
 

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use crate::store::{
     EventStore, FollowerNotes, LogChecksum, LogId, LogSlice, Name, NotesQuery, StoreError,
 };
-use crate::system::feed::{put_aside, read_checksum};
+use crate::system::follower::read_checksum;
 use crate::system::notes;
+use crate::system::parking::put_aside;
 
 /// How many notes are read at once: those of a log of a hundred million positions.
 const NOTES_PER_PAGE: usize = 10_000;

@@ -19,7 +19,7 @@ use crate::system::{Parked, ParkingAction, ParkingRecord};
 const NOTES_PER_PAGE: usize = 1_000;
 
 /// The streams a follower has parked.
-pub(super) type ParkedStreams = HashMap<StreamId, Parked>;
+pub(in crate::system) type ParkedStreams = HashMap<StreamId, Parked>;
 
 /// An event that waits, or was given up.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -31,7 +31,7 @@ pub(crate) struct Held {
 }
 
 impl Held {
-    pub(super) fn of(event: &StoredEvent) -> Self {
+    pub(in crate::system) fn of(event: &StoredEvent) -> Self {
         Self {
             stream: event.stream.clone(),
             version: event.version,
@@ -42,11 +42,11 @@ impl Held {
 
 /// What becomes of the parked streams with a step.
 #[derive(Default)]
-pub(super) struct ParkedChange(HashMap<StreamId, Option<Parked>>);
+pub(in crate::system) struct ParkedChange(HashMap<StreamId, Option<Parked>>);
 
 impl ParkedChange {
     /// The step has been made.
-    pub(super) fn carry_out(self, streams: &mut ParkedStreams) {
+    pub(in crate::system) fn carry_out(self, streams: &mut ParkedStreams) {
         for (stream, parked) in self.0 {
             match parked {
                 Some(parked) => drop(streams.insert(stream, parked)),
@@ -56,14 +56,19 @@ impl ParkedChange {
     }
 
     /// Parks a stream, or changes what is known of one that is parked.
-    pub(super) fn put(&mut self, step: Tracking, parked: Parked) -> Tracking {
+    pub(in crate::system) fn put(&mut self, step: Tracking, parked: Parked) -> Tracking {
         let step = step.with_note(notes::parked(&parked.stream), write(&parked));
         self.0.insert(parked.stream.clone(), Some(parked));
         step
     }
 
     /// Parks the stream of an event that failed.
-    pub(super) fn park(&mut self, step: Tracking, event: &StoredEvent, parked: Parked) -> Tracking {
+    pub(in crate::system) fn park(
+        &mut self,
+        step: Tracking,
+        event: &StoredEvent,
+        parked: Parked,
+    ) -> Tracking {
         let held = Held::of(event);
         self.put(
             step.with_note(notes::held(&held.stream, held.version), write(&held)),
@@ -72,7 +77,7 @@ impl ParkedChange {
     }
 
     /// Has these events wait behind the one that failed.
-    pub(super) fn hold<'a>(
+    pub(in crate::system) fn hold<'a>(
         &mut self,
         streams: &ParkedStreams,
         mut step: Tracking,
@@ -97,19 +102,19 @@ impl ParkedChange {
     }
 
     /// The event no longer waits.
-    pub(super) fn release(step: Tracking, event: &StoredEvent) -> Tracking {
+    pub(in crate::system) fn release(step: Tracking, event: &StoredEvent) -> Tracking {
         step.without_note(notes::held(&event.stream, event.version))
     }
 
     /// Nothing of the stream waits any more.
-    pub(super) fn end(&mut self, step: Tracking, stream: &StreamId) -> Tracking {
+    pub(in crate::system) fn end(&mut self, step: Tracking, stream: &StreamId) -> Tracking {
         self.0.insert(stream.clone(), None);
         step.without_note(notes::parked(stream))
     }
 }
 
 /// The events whose streams are not parked, and those whose streams are.
-pub(super) fn sort_out<'a>(
+pub(in crate::system) fn sort_out<'a>(
     streams: &ParkedStreams,
     events: &'a [StoredEvent],
 ) -> (Cow<'a, [StoredEvent]>, Vec<&'a StoredEvent>) {
@@ -126,20 +131,20 @@ pub(super) fn sort_out<'a>(
 }
 
 /// Writes down that an event was given up.
-pub(super) fn note_dropped(step: Tracking, event: &StoredEvent) -> Tracking {
+pub(in crate::system) fn note_dropped(step: Tracking, event: &StoredEvent) -> Tracking {
     let held = Held::of(event);
     step.with_note(notes::dropped(held.position), write(&held))
 }
 
 /// Writes down what somebody did.
-pub(super) fn note_record(step: Tracking, record: &ParkingRecord) -> Tracking {
+pub(in crate::system) fn note_record(step: Tracking, record: &ParkingRecord) -> Tracking {
     step.with_note(
         notes::parking_record(record.at, record.position),
         write(record),
     )
 }
 
-pub(super) fn write(value: &impl Serialize) -> String {
+pub(in crate::system) fn write(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("names, numbers and texts are JSON")
 }
 
@@ -152,7 +157,7 @@ pub(crate) struct NotesOf<'a> {
 
 impl NotesOf<'_> {
     /// The streams that are parked, if the follower is still at `revision`.
-    pub(super) async fn parked_at(
+    pub(in crate::system) async fn parked_at(
         &self,
         revision: Revision,
     ) -> Result<Option<ParkedStreams>, StoreError> {
@@ -201,7 +206,7 @@ impl NotesOf<'_> {
     }
 
     /// The first events of a stream that wait.
-    pub(super) async fn held(
+    pub(in crate::system) async fn held(
         &self,
         stream: &StreamId,
         limit: usize,
@@ -223,7 +228,7 @@ impl NotesOf<'_> {
     }
 
     /// Whether this event waits.
-    pub(super) async fn holds(&self, event: &StoredEvent) -> Result<bool, StoreError> {
+    pub(in crate::system) async fn holds(&self, event: &StoredEvent) -> Result<bool, StoreError> {
         let key = notes::held(&event.stream, event.version);
         Ok(self
             .home
@@ -234,7 +239,7 @@ impl NotesOf<'_> {
     }
 
     /// Where the follower is, and whether it has parked anything.
-    pub(super) async fn place(&self) -> Result<(Position, bool), StoreError> {
+    pub(in crate::system) async fn place(&self) -> Result<(Position, bool), StoreError> {
         let book = self.home.notes(self.query(notes::PARKED).limit(1)).await?;
         Ok((book.position, !book.notes.is_empty()))
     }
@@ -294,7 +299,10 @@ impl Exceptions {
 }
 
 /// The event with another payload.
-pub(super) fn edited(mut event: StoredEvent, payload: &serde_json::Value) -> StoredEvent {
+pub(in crate::system) fn edited(
+    mut event: StoredEvent,
+    payload: &serde_json::Value,
+) -> StoredEvent {
     event.payload = serde_json::to_vec(payload).expect("a JSON value is JSON");
     event.codec = Codec::Json.id();
     event
@@ -310,7 +318,7 @@ pub(crate) fn put_aside(
         .map(|(_, note)| read(note))
 }
 
-pub(super) fn read<T: DeserializeOwned>(note: &str) -> Result<T, StoreError> {
+pub(in crate::system) fn read<T: DeserializeOwned>(note: &str) -> Result<T, StoreError> {
     serde_json::from_str(note)
         .map_err(|error| StoreError::corrupt(format!("a note of a follower, {note:?}"), error))
 }

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::feed::{Order, TimerRetry};
-use super::parking::check_depth;
-use super::{FollowerFailure, Parking, SystemError, TimerRecord};
+use super::retry::Order;
+use super::timer_retry::TimerRetry;
+use super::{Parking, check_depth};
 use crate::EventRef;
 use crate::policy::timers::Timer;
+use crate::system::{FollowerFailure, SystemError, TimerRecord};
 
 /// A timer that a policy could not deal with when it was due, and has put aside.
 #[derive(Clone, Debug, PartialEq)]

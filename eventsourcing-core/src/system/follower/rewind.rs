@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use super::Feed;
 use super::cursor::write_checksum;
-use super::parked::{Held, put_aside, read, write};
 use crate::store::{
     EventRef, EventStore, FollowerNotes, KnownPlace, LogChecksum, LogQuery, LogSlice, NotesQuery,
     Position, StoreError, StoredEvent, StreamId, Tracking,
 };
-use crate::system::notes;
-use crate::system::notes::RETIRED;
+use crate::system::notes::{self, RETIRED};
+use crate::system::parking::{Held, put_aside, read, write};
 use crate::system::{Parked, ParkingRecord};
 
 /// How often a follower that has stopped because its log went back looks whether somebody has accepted that.

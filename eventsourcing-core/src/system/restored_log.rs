@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::feed::{Feed, Kept};
+use super::follower::{Feed, Kept};
 use super::verify::{accounted, compare, whole_notebook};
 use super::{AcceptedLog, RunningSystem, System, SystemError, unknown_follower};
 use crate::retry::RetryPolicy;

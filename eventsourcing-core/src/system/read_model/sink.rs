@@ -6,12 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use tracing::{info, warn};
 
-use super::sink::{Handlers, Sink, catching};
+use super::generations::{Generation, Generations};
 use crate::sql::Transaction;
 use crate::store::{EventStore, Name, StoreError, StoredEvent, Tracking};
 use crate::system::Failure;
-use crate::system::generations::{Generation, Generations};
-use crate::system::handlers::HandleSqlEvent;
+use crate::system::follower::{HandleSqlEvent, Handlers, Sink, catching};
 use crate::{Table, Tx};
 
 /// Writes one generation of a read model.

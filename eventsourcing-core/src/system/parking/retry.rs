@@ -1,16 +1,14 @@
 //! Trying parked events again, and giving them up.
 
-use super::cursor::{Cursor, NextStep};
-use super::parked::{Held, NotesOf, ParkedChange, edited, note_dropped, note_record};
-use super::{EVENTS_PER_PAGE_MAX, Feed, describe};
+use super::notes::{Held, NotesOf, ParkedChange, edited, note_dropped, note_record};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery, Written};
-use crate::system::Cause;
+use crate::system::follower::{Cursor, EVENTS_PER_PAGE_MAX, Feed, NextStep, describe};
 use crate::system::notes;
-use crate::system::{Failure, FollowerFailure, Parked, ParkingAction, ParkingRecord};
+use crate::system::{Cause, Failure, FollowerFailure, Parked, ParkingAction, ParkingRecord};
 
 /// How long it is tried to get a step in between those of a busy follower.
-pub(super) const BUSY: RetryPolicy = RetryPolicy::new(
+pub(in crate::system) const BUSY: RetryPolicy = RetryPolicy::new(
     200,
     std::time::Duration::from_millis(1),
     std::time::Duration::from_millis(50),
@@ -57,7 +55,7 @@ impl<S> Feed<S> {
         self.notes().all(notes::PARKING_RECORDS).await
     }
 
-    pub(super) fn notes(&self) -> NotesOf<'_> {
+    pub(in crate::system) fn notes(&self) -> NotesOf<'_> {
         let (home, follower, upstream) = self.home();
         NotesOf {
             home: &**home,
@@ -140,7 +138,7 @@ impl<S> Feed<S> {
 
     /// Makes a step in which nothing happens. It takes no time, so it comes between two steps of a busy follower, and the
     /// process that runs it rests when it learns of that.
-    pub(super) async fn knock(&self, cursor: &mut Cursor) -> Result<(), Failure> {
+    pub(in crate::system) async fn knock(&self, cursor: &mut Cursor) -> Result<(), Failure> {
         let step = cursor.notes_step();
         self.sink.pass_over(step.tracking.clone()).await?;
         cursor.done(step);
@@ -282,7 +280,7 @@ impl<S> Feed<S> {
     }
 
     /// Lets the follower make its own step first; an error if it is the store that does not answer.
-    pub(super) async fn give_way(
+    pub(in crate::system) async fn give_way(
         &self,
         failure: Failure,
         backoff: &mut Backoff,

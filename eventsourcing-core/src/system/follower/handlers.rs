@@ -8,8 +8,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
+use super::event_filter::Needs;
 use super::failure::Cause;
-use super::needs::Needs;
 use crate::policy::timers::{Timer, TimerType};
 use crate::store::{Position, StoredEvent};
 use crate::{Aggregate, Policy, Projection, SqlProjection, Timers, Tx, UnitOfWork};

@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
+use super::failure::{Cause, Failure};
+use super::handlers::{HandleEvent, HandlePolicyEvent, HandleTimer, ProjectedEvents};
 use super::timers::with_changes;
 use crate::panics::{catch, catch_async, text_of};
 use crate::policy::CarryOver;
 use crate::policy::timers::{Timer, TimerType};
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, StoreError, StoredEvent, Tracking};
-use crate::system::handlers::{HandleEvent, HandlePolicyEvent, HandleTimer, ProjectedEvents};
-use crate::system::{Cause, Failure};
 use crate::{Application, UnitOfWork};
 
 /// Deals with the events of a feed.
@@ -343,7 +343,7 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
 }
 
 /// Turns a panic of user code into an error, so that a follower never ends silently.
-pub(super) async fn catching(
+pub(crate) async fn catching(
     handling: impl Future<Output = Result<(), Cause>>,
 ) -> Result<(), Cause> {
     catch_async(handling)

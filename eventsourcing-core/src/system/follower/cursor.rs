@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 
-use super::parked::{NotesOf, ParkedChange, ParkedStreams};
+use super::followed_events::{EventNames, FollowedEvents, RecordedEvents};
 use crate::LogPages;
 use crate::store::{
     Cut, Epoch, EventRef, EventStore, KnownPlace, LeaseToken, LogChecksum, LogId, LogSlice, Name,
     NotesQuery, Position, Revision, StoreError, StoredEvent, Tracking,
 };
-use crate::system::followed_events::{EventNames, FollowedEvents, RecordedEvents};
 use crate::system::notes::{self, RETIRED};
+use crate::system::parking::{NotesOf, ParkedChange, ParkedStreams};
 
 /// Where the follower is.
 pub(crate) struct Cursor {
@@ -37,22 +37,22 @@ pub(crate) struct Cursor {
     /// What has been dealt with in the slice that may still grow.
     checksums: BTreeMap<LogSlice, LogChecksum>,
     /// The streams whose events it holds back.
-    pub(super) parked: ParkedStreams,
+    pub(in crate::system) parked: ParkedStreams,
     /// How many timers are parked at most, if that is known.
-    pub(super) parked_timers: Option<usize>,
+    pub(in crate::system) parked_timers: Option<usize>,
     /// The events it takes, as far as they are recorded.
-    pub(super) recorded: Option<RecordedEvents>,
+    pub(in crate::system) recorded: Option<RecordedEvents>,
     /// The recorded events that this release does not know and would pass over.
-    pub(super) unknown_events: EventNames,
+    pub(in crate::system) unknown_events: EventNames,
     /// The log from where the last page ended.
-    pub(super) pages: Option<LogPages>,
+    pub(in crate::system) pages: Option<LogPages>,
 }
 
 /// A step, and what the cursor is after it.
 pub(crate) struct NextStep {
     pub(crate) tracking: Tracking,
-    pub(super) checksums: BTreeMap<LogSlice, LogChecksum>,
-    pub(super) parked: ParkedChange,
+    pub(in crate::system) checksums: BTreeMap<LogSlice, LogChecksum>,
+    pub(in crate::system) parked: ParkedChange,
 }
 
 impl Cursor {
@@ -130,12 +130,12 @@ impl Cursor {
     }
 
     /// Has each step rely on this cut.
-    pub(super) fn with_cut(self, cut: Option<Cut>) -> Self {
+    pub(in crate::system) fn with_cut(self, cut: Option<Cut>) -> Self {
         Self { cut, ..self }
     }
 
     /// This is recorded as what the follower takes.
-    pub(super) fn take_note_of(
+    pub(in crate::system) fn take_note_of(
         &mut self,
         recorded: Option<RecordedEvents>,
         followed: &FollowedEvents,
@@ -153,17 +153,17 @@ impl Cursor {
     }
 
     /// Where the log must not have gone back to, and the event that proves it.
-    pub(super) fn place(&self) -> KnownPlace {
+    pub(in crate::system) fn place(&self) -> KnownPlace {
         KnownPlace::new(self.stored, self.last_event)
     }
 
     /// Returns `true` if nothing may have been lost since its place was proven, neither in the log nor at home.
-    pub(super) fn is_proven(&self, home: Epoch, upstream: Epoch) -> bool {
+    pub(in crate::system) fn is_proven(&self, home: Epoch, upstream: Epoch) -> bool {
         self.home_epoch == home && self.proven == Some(upstream)
     }
 
     /// Returns `true` as long as nobody has tried to prove it.
-    pub(super) fn is_fresh(&self) -> bool {
+    pub(in crate::system) fn is_fresh(&self) -> bool {
         self.is_fresh
     }
 
@@ -171,7 +171,10 @@ impl Cursor {
     ///
     /// # Errors
     /// [`StoreError::LogWentBack`]: it has.
-    pub(super) async fn verify(&mut self, log: &dyn EventStore) -> Result<(), StoreError> {
+    pub(in crate::system) async fn verify(
+        &mut self,
+        log: &dyn EventStore,
+    ) -> Result<(), StoreError> {
         self.is_fresh = false;
         if self.stored == RETIRED {
             self.proven = Some(log.epoch());
@@ -184,7 +187,7 @@ impl Cursor {
         Ok(())
     }
 
-    pub(super) fn proven(&self) -> Option<Epoch> {
+    pub(in crate::system) fn proven(&self) -> Option<Epoch> {
         self.proven
     }
 
@@ -299,6 +302,6 @@ pub(crate) fn checksum_note(slice: LogSlice, checksums: &LogChecksum) -> (String
     (notes::checksums(slice), write_checksum(checksums))
 }
 
-pub(super) fn write_checksum(checksums: &LogChecksum) -> String {
+pub(in crate::system) fn write_checksum(checksums: &LogChecksum) -> String {
     serde_json::to_string(checksums).expect("a checksum is a number and a text")
 }

@@ -4,11 +4,10 @@ use tracing::info;
 
 use super::cursor::Cursor;
 use super::cuts::agree_on_cut;
+use super::followed_events::{EventNames, RecordedEvents, describe_events};
 use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, Step, describe};
 use crate::store::{EventStore, LogQuery, NotesQuery, Position, StoreError, StoredEvent};
-use crate::system::SystemError;
-use crate::system::followed_events::{EventNames, RecordedEvents, describe_events};
-use crate::system::notes;
+use crate::system::{SystemError, notes};
 
 /// Another release has recorded that the follower takes events that this one does not know.
 #[derive(Debug, thiserror::Error)]
