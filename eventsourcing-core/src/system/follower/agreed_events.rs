@@ -2,10 +2,13 @@
 
 use tracing::info;
 
+use super::EVENTS_PER_PAGE_MAX;
 use super::cursor::Cursor;
 use super::cuts::agree_on_cut;
+use super::failure::{Failure, describe};
 use super::followed_events::{EventNames, RecordedEvents, describe_events};
-use super::{EVENTS_PER_PAGE_MAX, Failure, Feed, Step, describe};
+use super::status::Step;
+use super::worker::Feed;
 use crate::store::{EventStore, LogQuery, NotesQuery, Position, StoreError, StoredEvent};
 use crate::system::{SystemError, notes};
 

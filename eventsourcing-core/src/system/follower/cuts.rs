@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use tracing::error;
 
-use super::{Feed, FollowerState, Step};
+use super::status::Step;
+use super::worker::Feed;
 use crate::store::{
     Append, Cut, EventStore, FollowerNotes, LogId, NotesQuery, Position, StoreError, Tracking,
 };
-use crate::system::{Cause, SystemError};
+use crate::system::{Cause, FollowerState, SystemError};
 
 /// This process runs a follower in another number of partitions than the one that is recorded.
 #[derive(Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-use crate::store::StoreError;
+use crate::store::{StoreError, StoredEvent};
 
 /// Why a handler failed: an error of the user, or one of decoding.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
@@ -31,4 +31,12 @@ impl From<StoreError> for Failure {
             error => Self::Event(error.into()),
         }
     }
+}
+
+/// Its name, stream and version.
+pub(crate) fn describe(event: &StoredEvent) -> String {
+    format!(
+        "{} of {}, version {}",
+        event.name, event.stream, event.version
+    )
 }

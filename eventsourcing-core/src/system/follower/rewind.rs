@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use super::Feed;
 use super::cursor::write_checksum;
+use super::worker::Feed;
 use crate::store::{
     EventRef, EventStore, FollowerNotes, KnownPlace, LogChecksum, LogQuery, LogSlice, NotesQuery,
     Position, StoreError, StoredEvent, StreamId, Tracking,

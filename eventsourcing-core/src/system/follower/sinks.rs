@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::failure::{Cause, Failure};
 use super::handlers::{HandleEvent, HandlePolicyEvent, HandleTimer, ProjectedEvents};
-use super::timers::with_changes;
+use super::timer_notes::with_changes;
 use crate::panics::{catch, catch_async, text_of};
 use crate::policy::CarryOver;
 use crate::policy::timers::{Timer, TimerType};

@@ -1,0 +1,108 @@
+//! Which process runs a follower: taking it over, and looking on while another process runs it.
+
+use super::failure::Failure;
+use super::status::{Status, Step};
+use super::worker::Feed;
+use crate::store::{HolderId, LeaseHolder, LeaseToken, NotesQuery, Position, StoreError};
+use crate::system::notes::{self, HolderInfo, RETIRED};
+use crate::system::{FollowerState, Holder};
+
+impl<S> Feed<S> {
+    /// Whether it only looks how far another version is.
+    pub(crate) fn looks_on(&self) -> bool {
+        self.sink.looks_on()
+    }
+
+    /// This process runs the follower from now on, from where the last one left it, and says so in its notes. False if it
+    /// works under another name by now, for which it has no lease.
+    pub(crate) async fn take_over(
+        &self,
+        token: LeaseToken,
+        who: &HolderInfo,
+    ) -> Result<bool, StoreError> {
+        let mut cursor = self.cursor.lock().await;
+        cursor.lease = Some(token);
+        if self.refresh(&mut cursor).await? {
+            return Ok(false);
+        }
+        match self.prove(&mut cursor).await? {
+            None => {}
+            Some(step) => return Ok(step != Step::LeaseLost),
+        }
+        let mut step = cursor.step_in_place();
+        let note = serde_json::to_string(who).expect("an id and a text");
+        step.tracking = step.tracking.with_note(notes::HOLDER, note);
+        match self.sink.pass_over(step.tracking.clone()).await {
+            Ok(()) => cursor.done(step),
+            Err(Failure::Unavailable(error)) => return Err(error),
+            Err(Failure::CutChanged(refusal)) => {
+                self.stop_for_cut(cursor.reached, refusal);
+                return Ok(true);
+            }
+            // Somebody works on its notes, or has the lease by now; the next step brings it to light.
+            Err(_) => drop(self.refresh(&mut cursor).await?),
+        }
+        self.status.send_modify(|status| {
+            // What it waits for may still not be there.
+            let waits = matches!(status.state, FollowerState::WaitingForRelease(_));
+            let state = if waits {
+                status.state.clone()
+            } else {
+                FollowerState::Running
+            };
+            *status = Status::of(&cursor, state);
+        });
+        Ok(true)
+    }
+
+    /// Another process runs the follower; this one only looks where it is. Returns the head before it looked: when the
+    /// other one moves, more will be written.
+    pub(crate) async fn stand_by(&self, holder: Option<HolderId>) -> Result<Position, StoreError> {
+        if self.looks_on() && self.sink.succeed().await? {
+            self.refresh(&mut *self.cursor.lock().await).await?;
+        }
+        let head = self.sink.home().head().await?;
+        let epoch = Some(self.upstream.epoch());
+        let (mut position, mut has_parked) = self.notes().place().await?;
+        if position == RETIRED && self.sink.succeed().await? {
+            (position, has_parked) = self.notes().place().await?;
+        }
+        let reached = self.passed_over(position).await?;
+        let state = FollowerState::StandingBy { holder };
+        self.status.send_replace(Status {
+            reached,
+            state,
+            has_parked,
+            epoch,
+        });
+        Ok(head)
+    }
+
+    /// Who runs it, if it is run under a lease: how it calls itself, and for how long it does if it is silent from now on.
+    pub(crate) async fn holder(&self) -> Result<Option<Holder>, StoreError> {
+        if !self.is_shared() {
+            return Ok(None);
+        }
+        let (home, follower, upstream) = self.home();
+        let Some(LeaseHolder {
+            holder, expires_in, ..
+        }) = home.lease_holder(&follower, upstream).await?
+        else {
+            return Ok(None);
+        };
+        let notes = home
+            .notes(NotesQuery::new(follower, upstream, notes::HOLDER))
+            .await?
+            .notes;
+        let who = notes
+            .get(notes::HOLDER)
+            .and_then(|note| serde_json::from_str::<HolderInfo>(note).ok());
+        let who = who.filter(|who| who.holder == holder);
+        let process = who.map_or_else(|| holder.to_string(), |who| who.process);
+        Ok(Some(Holder {
+            holder,
+            process,
+            expires_in,
+        }))
+    }
+}
