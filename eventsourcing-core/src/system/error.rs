@@ -1,43 +1,45 @@
-//! What can go wrong in a system.
+//! [`SystemError`]: the failures that callers of a running system see.
 
 use super::{FollowerFailure, Parked};
 use crate::store::{Name, Position, StoreError};
 
-/// Why a system does not run, or not as it should.
+/// A failure of a running system, or of its start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SystemError {
-    /// A follower met an event it cannot deal with, and stopped before it. What it did before stands.
+    /// A follower failed to process an event, and stopped before it. The effects of earlier events stand.
     ///
-    /// Mend the cause, and [resume](super::RunningSystem::resume) the follower or start the system again: it goes on at that event.
+    /// Fix the cause, and [resume](super::RunningSystem::resume) the follower or start the system again: it continues at that event.
     #[error(transparent)]
     FollowerStopped(#[from] FollowerFailure),
-    /// A follower has not got where it was waited for. It goes on.
-    #[error("follower {follower} is at position {reached}, and has not got to {position} in time")]
+    /// A follower did not reach a position within the timeout. The follower itself goes on.
+    #[error(
+        "timed out waiting for follower {follower} to reach position {position}; it is at {reached}"
+    )]
     TimedOut {
         /// The follower.
         follower: Name,
-        /// Where it was waited for.
+        /// The position that was waited for.
         position: Position,
-        /// Where it is.
+        /// The position of the follower at the timeout.
         reached: Position,
     },
-    /// The follower has put the event aside that was waited for: it could not deal with it, or with an earlier one of the
-    /// same aggregate. It is dealt with when somebody [retries](super::Parking::retry) it.
+    /// The follower has parked the event that was waited for, because that event or an earlier one of the same aggregate
+    /// failed. [Retry](super::Parking::retry) it after the cause is fixed.
     #[error("follower {follower} has parked {}, at version {}: {}", parked.stream, parked.version, parked.cause)]
     Parked {
         /// The follower.
         follower: Name,
-        /// What it has parked.
+        /// The parked stream.
         parked: Box<Parked>,
     },
     /// A store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The system is put together wrongly.
+    /// The system is configured, or a method called, in a way that cannot work.
     #[error("invalid: {reason}")]
     Invalid {
-        /// What is wrong, and what to do.
+        /// The mistake, and the way to fix it.
         reason: String,
     },
 }

@@ -1,4 +1,4 @@
-//! [`Definition`]: who owns what and who follows whom, as data.
+//! [`Definition`]: the applications of a system, the aggregates they own, and the followers between them, as data.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -35,13 +35,13 @@ pub struct ApplicationDefinition {
 pub struct FollowerDefinition {
     /// Its name, under which its position is kept.
     pub name: &'static str,
-    /// What it does.
+    /// The kind of the follower.
     pub kind: FollowerKind,
-    /// Whose events it takes.
+    /// The aggregates whose events it takes.
     pub follows: Vec<Follows>,
 }
 
-/// One thing that is followed.
+/// One aggregate of one application that a follower follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Follows {
@@ -51,18 +51,18 @@ pub struct Follows {
     pub aggregate: &'static str,
 }
 
-/// What a follower does with events.
+/// The kind of a follower, by what it does with events.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FollowerKind {
-    /// It records events of its own.
+    /// The follower records events of its own.
     Policy,
-    /// It builds a read model.
+    /// The follower builds a read model.
     Projection,
 }
 
 impl Definition {
-    /// A system without parts. `#[derive(System)]` adds them.
+    /// Returns a system without applications and followers. `#[derive(System)]` adds them.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
@@ -119,7 +119,8 @@ impl Definition {
         self
     }
 
-    /// The system as a Mermaid flow chart: applications as boxes, projections rounded, an arrow for each thing followed.
+    /// Returns the system as a Mermaid flow chart: boxes for applications, rounded boxes for projections, an arrow for each followed
+    /// aggregate.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let mut lines = vec!["flowchart LR".to_string()];
@@ -145,8 +146,7 @@ impl Definition {
         lines.join("\n") + "\n"
     }
 
-    /// Checks what cannot be checked while compiling, because two types can have one stored name, or the definition was written
-    /// by hand.
+    /// Checks the stored names. The compiler cannot: two types can have one stored name, and a definition can be written by hand.
     pub(crate) fn check(&self) -> Result<(), SystemError> {
         self.check_names()?;
         let mut owners = HashMap::new();
@@ -163,7 +163,7 @@ impl Definition {
         Ok(())
     }
 
-    /// Names that the framework makes for itself would share what is stored under them.
+    /// Refuses the names that the framework makes for itself: data of both would be stored under one name.
     fn check_names(&self) -> Result<(), SystemError> {
         let applications = self
             .applications
@@ -192,7 +192,7 @@ impl Definition {
         Ok(())
     }
 
-    /// The stored names of all aggregates.
+    /// Returns the stored names of all aggregates.
     pub(crate) fn aggregates(&self) -> BTreeSet<Name> {
         let aggregates = self
             .applications
@@ -201,7 +201,7 @@ impl Definition {
         aggregates.map(|name| Name::from_static(name)).collect()
     }
 
-    /// The policies among which events can go round in a circle, and those between two circles.
+    /// Returns the policies that are part of a cycle, in which an event can cause events without end, and those between two cycles.
     pub(crate) fn circle(&self) -> Vec<&'static str> {
         let mut left: Vec<_> = self
             .followers
@@ -228,7 +228,7 @@ impl Definition {
 }
 
 impl FollowerDefinition {
-    /// The applications it follows.
+    /// Returns the applications that it follows.
     fn applications(&self) -> impl Iterator<Item = &'static str> {
         self.follows.iter().map(|follows| follows.application)
     }
@@ -355,7 +355,7 @@ Bank
     }
 
     #[test]
-    fn finds_circles_of_policies() {
+    fn finds_cycles_of_policies() {
         assert_eq!(bank().circle(), [""; 0]);
         let circle = bank()
             .with_policy("accounts", &[("audit", "Finding")])

@@ -57,13 +57,13 @@ pub use waiting::DEFAULT_TIMEOUT;
     label = "derive `System` for `{Self}`"
 )]
 pub trait System: Sized + Send + Sync + 'static {
-    /// What the system consists of.
+    /// Returns the parts of the system.
     fn definition() -> Definition;
 
     /// Builds the services from their applications.
     fn assemble(applications: &Applications) -> Self;
 
-    /// The policies and projections of the definition, tied to their types.
+    /// Returns the policies and projections of the definition, tied to their types.
     fn followers() -> Vec<Follower<Self>>;
 }
 

@@ -1,39 +1,39 @@
-//! Every name under which followers, and the framework itself, store something beside events.
+//! The keys and hidden names under which followers, and the framework itself, store data beside events.
 //!
-//! This file is a storage format, as the SQL of the stores is: what is written under a key or a hidden name today is read by
-//! every later release. Each note belongs to a follower and a log; its key says what it is about. A hidden name is the name of
-//! a follower that no application, projection or aggregate can have, because [`reserved`] refuses it.
+//! This file is a storage format, like the SQL of the stores: every later release reads what is written under a key or a hidden
+//! name today. Each note belongs to a follower and a log. A hidden name is the name of a follower that no application, projection
+//! or aggregate can have, because [`reserved`] refuses it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::store::{CommandId, HolderId, LogSlice, Name, Position, StoreError, StreamId, Version};
 
-// The keys of a follower's notes. Those that end in a slash begin the keys of many.
+// The keys of a follower's notes. A key that ends in a slash is the prefix of many keys.
 
-/// One note for each slice of the log: the checksums of the events that the follower has processed in it.
+/// Prefix: for each slice of the log, the checksum of the events that the follower has processed in it.
 pub(crate) const CHECKSUMS: &str = "figures/";
 /// The events that the follower takes.
 pub(crate) const EVENTS: &str = "events";
 /// The process that runs the follower.
 pub(crate) const HOLDER: &str = "holder";
-/// One note for each stream that is parked.
+/// Prefix: one note for each parked stream.
 pub(crate) const PARKED: &str = "parked/";
-/// One note for each event that waits in a parked stream: the one that failed, and those behind it.
+/// Prefix: one note for each event that waits in a parked stream, the failed one included.
 pub(crate) const HELD: &str = "held/";
-/// One note for each event that was given up.
+/// Prefix: one note for each discarded event.
 pub(crate) const DROPPED: &str = "dropped/";
-/// One note for each time that people did something about a parked stream.
+/// Prefix: one note for each attempt to retry or discard a parked event.
 pub(crate) const PARKING_RECORDS: &str = "parking/";
-/// One note for each timer that is pending or parked.
+/// Prefix: one note for each timer, pending or parked.
 pub(crate) const TIMERS: &str = "timer/";
-/// One empty note for each pending timer, in the order in which they are due.
+/// Prefix: one empty note for each pending timer, in the order in which they are due.
 pub(crate) const DUE: &str = "due/";
 /// The number of pending timers.
 pub(crate) const TIMER_COUNT: &str = "timers";
-/// One empty note for each timer that is parked.
+/// Prefix: one empty note for each parked timer.
 pub(crate) const PARKED_TIMERS: &str = "parked-timer/";
-/// One note for each time that people did something about a parked timer.
+/// Prefix: one note for each attempt to retry or discard a parked timer.
 pub(crate) const TIMER_RECORDS: &str = "timer-parking/";
 
 // The keys under hidden names, and of read models.
@@ -48,7 +48,8 @@ pub(crate) const UNFINISHED: &str = "unfinished";
 #[cfg(feature = "archive")]
 pub(crate) const FINISHED: &str = "finished";
 
-/// The position of a generation of a read model that another one has taken the place of. It takes no event any more.
+/// The position of a generation of a read model that was replaced by another one. It is the highest position there is, so that no
+/// event lies beyond it and the generation takes none any more.
 pub(crate) const RETIRED: Position = Position::MAX;
 
 // Hidden names of followers.
@@ -60,7 +61,7 @@ pub(crate) const SYSTEMS: Name = Name::from_static("eventsourcing.systems");
 
 const FRAMEWORK: &str = "eventsourcing";
 const REJECTIONS: &str = "refusal:";
-/// The characters that hidden names and keys are made with.
+/// The characters that separate the parts of hidden names and keys.
 const SEPARATORS: [char; 4] = [':', '@', '.', '/'];
 
 /// Returns why an application, a follower or an aggregate cannot have this name, or `None` if it can.
@@ -82,8 +83,8 @@ pub(crate) fn partition(follower: &Name, number: u32, of: u32) -> Name {
     format!("{follower}:{number}/{of}").into()
 }
 
-/// The name under which a process holds place `number`, from 1, among those that share the partitions of `follower`. It has leases
-/// and no notes.
+/// The name under which a process holds place `number`, from 1, among the processes that share the partitions of `follower`.
+/// Leases are taken under this name, and no notes.
 pub(crate) fn seat(follower: &Name, number: u32, of: u32) -> Name {
     format!("{follower}:seat {number}/{of}").into()
 }
@@ -98,15 +99,15 @@ pub(crate) fn rejection(command_id: CommandId) -> Name {
     format!("{REJECTIONS}{command_id}").into()
 }
 
-/// Returns a name behind those of all rejections if `name` is that of a rejection. Followers are listed in the order of their
-/// names, so all rejections can be skipped at once.
+/// Returns a name that sorts behind the names of all rejections if `name` is that of a rejection. Followers are listed in the
+/// order of their names, so a listing can skip all rejections at once.
 pub(crate) fn behind_rejections(name: &Name) -> Option<Name> {
     name.as_str()
         .starts_with(REJECTIONS)
         .then(|| format!("{REJECTIONS}~").into())
 }
 
-/// Returns the follower that `part` is a partition of, or `part` itself.
+/// Returns the follower of which `part` is a partition, or `part` itself.
 pub(crate) fn whole(part: &Name) -> Name {
     match part
         .as_str()
@@ -129,11 +130,11 @@ fn is_number(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// What a process notes under [`HOLDER`] when it takes a follower over.
+/// The note that a process writes under [`HOLDER`] when it takes a follower over.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct HolderInfo {
     pub(crate) holder: HolderId,
-    /// Where to find the process: its number and its host.
+    /// The process number and the host, so that people can find it.
     pub(crate) process: String,
 }
 
@@ -147,8 +148,8 @@ pub(crate) fn parked(stream: &StreamId) -> String {
     format!("{PARKED}{}/{}", stream.id, stream.category)
 }
 
-/// The beginning of the keys of the events of a stream that wait. The keys of another stream begin alike if the name of its
-/// category does.
+/// Returns the prefix of the keys of the waiting events of a stream. A category whose name contains a slash can have keys with the
+/// same prefix, so readers also compare the stream.
 pub(crate) fn held_in(stream: &StreamId) -> String {
     format!("{HELD}{}/{}/", stream.id, stream.category)
 }
@@ -161,7 +162,7 @@ pub(crate) fn dropped(position: Position) -> String {
     format!("{DROPPED}{:020}", position.as_u64())
 }
 
-/// Two records of one microsecond are of different events.
+/// Returns the key of a record. The position keeps two records of one microsecond apart: they are about different events.
 pub(crate) fn parking_record(at: Timestamp, position: Position) -> String {
     format!(
         "{PARKING_RECORDS}{:020}/{:020}",
@@ -174,12 +175,12 @@ pub(crate) fn timer(key: &str) -> String {
     format!("{TIMERS}{key}")
 }
 
-/// Times before 1970 count as its beginning.
+/// Returns the key that sorts a pending timer by its time. Times before 1970 count as 1970, since a minus sign would sort wrongly.
 pub(crate) fn due(at: Timestamp, key: &str) -> String {
     format!("{DUE}{:020}/{key}", at.as_microsecond().max(0))
 }
 
-/// Reads what [`due`] has written: when a timer is due, and its key.
+/// Reads a key that [`due`] has written: the time at which the timer is due, and its key.
 pub(crate) fn read_due(note: &str) -> Result<(Timestamp, String), StoreError> {
     let read = |note: &str| {
         let (due, key) = note.strip_prefix(DUE)?.split_once('/')?;
@@ -193,7 +194,7 @@ pub(crate) fn read_due(note: &str) -> Result<(Timestamp, String), StoreError> {
         ))
     };
     read(note).ok_or_else(|| StoreError::Corrupt {
-        reason: format!("the note {note:?} names no timer"),
+        reason: format!("the note {note:?} does not name a timer"),
         source: None,
     })
 }
@@ -202,7 +203,7 @@ pub(crate) fn parked_timer(key: &str) -> String {
     format!("{PARKED_TIMERS}{key}")
 }
 
-/// Records of one microsecond are of different revisions of the follower.
+/// Returns the key of a record. The revision of the follower keeps two records of one microsecond apart.
 pub(crate) fn timer_record(at: Timestamp, revision: u64) -> String {
     format!(
         "{TIMER_RECORDS}{:020}/{revision:020}",
@@ -210,12 +211,12 @@ pub(crate) fn timer_record(at: Timestamp, revision: u64) -> String {
     )
 }
 
-/// The key under [`SYSTEMS`] of the declaration of a follower by a system.
+/// Returns the key, under [`SYSTEMS`], of the declaration of a follower by a system.
 pub(crate) fn declaration(system: &str, follower: &Name) -> String {
     format!("{system}/{follower}")
 }
 
-/// Reads what [`declaration`] has written: the system, and the follower.
+/// Reads a key that [`declaration`] has written: the system, and the follower.
 pub(crate) fn read_declaration(key: &str) -> Option<(&str, Name)> {
     key.rsplit_once('/')
         .map(|(system, follower)| (system, Name::from(follower)))

@@ -1,14 +1,14 @@
-//! [`FollowerSettings`]: what a program chooses for one follower.
+//! [`FollowerSettings`]: the choices of a program for one follower.
 
 use super::OnFailure;
 
-/// What may be chosen for each follower.
+/// The choices of a program for one follower.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FollowerSettings {
-    /// `None`: as all others.
+    /// `None`: the default of the system.
     pub(super) on_failure: Option<OnFailure>,
     pub(super) partitions: u32,
-    /// It takes other events than it took, on purpose.
+    /// The program confirms that the follower takes other events than before.
     pub(super) is_change_meant: bool,
 }
 

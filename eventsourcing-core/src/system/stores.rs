@@ -1,4 +1,4 @@
-//! [`Stores`] and [`Applications`]: which application keeps its events where.
+//! [`Stores`] and [`Applications`]: the store in which each application keeps its events.
 
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap};
@@ -21,11 +21,11 @@ pub struct Stores {
     read_models: Option<Arc<dyn EventStore>>,
 }
 
-/// Where a read model lives.
+/// The store that keeps the position of a read model, and its database.
 type StoreAndDatabase = (Arc<dyn EventStore>, Arc<dyn Database>);
 
 impl Stores {
-    /// One store for all.
+    /// Returns stores with one store for all applications.
     #[must_use]
     pub fn shared(store: impl EventStore) -> Self {
         Self {
@@ -50,13 +50,13 @@ impl Stores {
         self
     }
 
-    /// The store that all applications share which have none of their own.
+    /// Returns the store of all applications that have none of their own.
     #[must_use]
     pub fn store(&self) -> Arc<dyn EventStore> {
         Arc::clone(&self.shared)
     }
 
-    /// Where read models live: the store that keeps their positions, and its database.
+    /// Returns the store that keeps the positions of read models, and its database.
     pub(crate) fn read_models(&self, name: &str) -> Result<StoreAndDatabase, SystemError> {
         let store = self.read_models.as_ref().unwrap_or(&self.shared);
         match store.database() {
@@ -102,7 +102,7 @@ impl fmt::Debug for Stores {
     }
 }
 
-/// Projections that were handed over.
+/// The foreign projections that were passed to the builder, by follower name.
 pub(crate) type Given = HashMap<&'static str, Box<dyn Any + Send + Sync>>;
 
 /// The parts of a system that is being started. `#[derive(System)]` puts the system together from them.
@@ -125,7 +125,7 @@ impl Applications {
         }
     }
 
-    /// The application of this name.
+    /// Returns the application of this name.
     ///
     /// # Panics
     /// If the system's definition has none: `assemble` and `definition` come from one declaration.
@@ -137,7 +137,7 @@ impl Applications {
             .expect("every assembled application is in the definition")
     }
 
-    /// What the read model of this name is asked through.
+    /// Returns the handle for queries to the read model of this name.
     ///
     /// # Panics
     /// If no follower of the system is a read model of this name.
@@ -152,7 +152,7 @@ impl Applications {
             .expect("every assembled read model is among the followers")
     }
 
-    /// The projection of this name that was handed over. Once.
+    /// Takes the foreign projection of this name out of those that were passed to the builder. Works once for each name.
     ///
     /// # Panics
     /// If no follower of the system is a foreign projection of this name and type.
@@ -172,7 +172,7 @@ impl Applications {
         self.by_name.values()
     }
 
-    /// The stores that applications write to, each once.
+    /// Returns the stores that applications write to, each once.
     pub(crate) fn stores(&self) -> Vec<Arc<dyn EventStore>> {
         let mut stores: Vec<Arc<dyn EventStore>> = Vec::new();
         for store in self.all().map(Application::store) {

@@ -1,4 +1,4 @@
-//! Processing one page of a log: in pieces, and each piece written together with the position behind it.
+//! Processing one page of a log in pieces. The effects of a piece and the position behind it are written together.
 
 use tracing::error;
 
@@ -12,11 +12,12 @@ use crate::store::{LogPage, Position, StoreError, StoredEvent};
 use crate::system::parking::sort_out;
 use crate::system::{OnFailure, Parked};
 
-/// How far a follower passes over events it does not take before it writes that down.
+/// The number of positions that a follower skips before it stores its position. Skipping them again after a restart costs one read
+/// for each 256 events, while storing each skip would cost one commit for each page.
 const PASSED_OVER_MAX: u64 = 10_000;
 
 impl<S> Feed<S> {
-    /// Deals with a page in pieces, which get smaller when one fails, until the one bad event stands alone.
+    /// Processes a page in pieces. A piece that fails is halved, until the one bad event stands alone.
     pub(super) async fn deal_with(
         &self,
         system: &S,
@@ -43,7 +44,8 @@ impl<S> Feed<S> {
                 }
                 Err(Failure::Moved) => return self.moved(cursor).await,
                 Err(Failure::LeaseLost) => {
-                    // Perhaps the page took longer than the lease lasts.
+                    // The piece may have taken longer than the lease lasts. A smaller one ends in time, so that the follower can advance
+                    // even if each process is too slow for a whole page.
                     cursor.events = (piece.len() / 2).max(1);
                     return Ok(Step::LeaseLost);
                 }
@@ -65,7 +67,7 @@ impl<S> Feed<S> {
         })
     }
 
-    /// Deals with the events whose streams are not parked, and holds the others back.
+    /// Processes the events whose streams are not parked, and holds the others back.
     async fn piece(
         &self,
         system: &S,
@@ -92,7 +94,7 @@ impl<S> Feed<S> {
         self.on_failure == OnFailure::Park && cursor.parked.len() < PARKED_STREAMS_MAX
     }
 
-    /// Puts an event aside, and with it what follows in its stream.
+    /// Parks an event. Later events of its stream are held back from now on.
     async fn park(
         &self,
         cursor: &mut Cursor,
@@ -110,14 +112,15 @@ impl<S> Feed<S> {
         Ok(())
     }
 
-    /// Moves over events at the end of a page that the follower does not take. Written down only now and then:
-    /// passing over them again costs little.
+    /// Skips the events at the end of a page that the follower does not take. The position is stored only now and then, since
+    /// skipping them again costs little.
     async fn pass_over(&self, cursor: &mut Cursor, ceiling: Position) -> Result<(), StoreError> {
         cursor.reached = ceiling.max(cursor.reached);
         if cursor.unwritten() < PASSED_OVER_MAX {
             return Ok(());
         }
-        // Without an event to end at the step would prove nothing later. The next page may end at one.
+        // A step must end at an event, so that it can be proven later that the log still has it. If there is none, or the epoch has
+        // changed, the step is left out; the next page may end at an event.
         let seen = self.upstream.visible(cursor.reached).await?;
         let Some(last) = seen.event.filter(|_| Some(seen.epoch) == cursor.proven()) else {
             return Ok(());
@@ -126,12 +129,12 @@ impl<S> Feed<S> {
         match self.sink.pass_over(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
             Err(Failure::Moved) => drop(self.refresh(cursor).await?),
-            // The next event, or the next renewal of the lease, brings it to light.
+            // The step was only to save work after a restart. The next piece, or the next renewal of the lease, meets the same error.
             Err(Failure::LeaseLost) => {}
             Err(Failure::CutChanged(refusal)) => drop(self.stop_for_cut(cursor.reached, refusal)),
             Err(Failure::Unavailable(error)) => return Err(error),
             Err(Failure::Event(cause)) => {
-                return Err(StoreError::unavailable("a step was refused", cause));
+                return Err(StoreError::unavailable("the store refused a step of the follower", cause));
             }
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! Showing where a follower is, failing, and going on after a stop.
+//! The status of a follower: publishing its position, failing, recovering, and resuming after a stop.
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -12,10 +12,10 @@ use super::worker::Feed;
 use crate::store::{LogQuery, Position, StoreError};
 use crate::system::{FollowerFailure, FollowerState, OnFailure, Parked};
 
-/// Whether an event waits for people.
+/// Tells whether an event is parked.
 #[async_trait]
 pub(crate) trait Holds: Send + Sync {
-    /// The parked stream because of which the event at `position` is not dealt with.
+    /// Returns the parked stream that holds back the event at `position`.
     async fn holding(&self, position: Position) -> Result<Option<Parked>, StoreError>;
 }
 
@@ -51,7 +51,7 @@ impl<S> Feed<S> {
         self.status.subscribe()
     }
 
-    /// Shows how far it is.
+    /// Publishes the position of the cursor.
     pub(in crate::system) fn show(&self, cursor: &Cursor) {
         let now = (cursor.reached, !cursor.parked.is_empty(), cursor.proven());
         self.status.send_if_modified(|status| {
@@ -70,7 +70,7 @@ impl<S> Feed<S> {
                 warn!(follower = %self.name, %position, error = %failure.cause, "follower waits for a newer release");
                 (FollowerState::WaitingForRelease(failure), Step::Outdated)
             }
-            // What is lost does not come back by trying again, nor does it belong to one event.
+            // A retry cannot bring lost events back, and parking one event would not help: the whole past of the follower is in doubt.
             _ if has_gone_back => {
                 error!(follower = %self.name, %position, error = %failure.cause, "follower stopped: the log went back");
                 (FollowerState::Stopped(failure), Step::Stopped)
@@ -80,7 +80,7 @@ impl<S> Feed<S> {
                 (FollowerState::Stopped(failure), Step::Stopped)
             }
             OnFailure::Retry => {
-                warn!(follower = %self.name, %position, error = %failure.cause, "follower failed and tries again");
+                warn!(follower = %self.name, %position, error = %failure.cause, "follower failed; it will retry");
                 (FollowerState::Retrying(failure), Step::Failing)
             }
         };
@@ -106,16 +106,16 @@ impl<S> Feed<S> {
         }
     }
 
-    /// Whatever was wrong is mended.
+    /// Clears a previous failure.
     pub(super) fn succeed(&self) {
         self.status.send_if_modified(|status| {
-            let mended = status.state.failure().is_some();
+            let had_failed = status.state.failure().is_some();
             status.state = FollowerState::Running;
-            mended
+            had_failed
         });
     }
 
-    /// It goes on if it has stopped; whether it had. Whoever runs it notices.
+    /// Lets the follower continue if it has stopped, and returns `true` if it had. The task that runs it is woken.
     pub(crate) fn resume(&self) -> bool {
         let resumed = self.status.send_if_modified(|status| {
             let had_stopped = status.state.stopped().is_some();
@@ -130,20 +130,20 @@ impl<S> Feed<S> {
         resumed
     }
 
-    /// Waits until the follower is before `position` again. What it has passed over is not always written down, and a retry of a
-    /// parked event goes on from what is.
+    /// Waits until the follower is before `position` again. A retry of a parked event reloads the stored position, which can lie
+    /// before the one that this process had skipped to.
     pub(crate) async fn until_behind(&self, position: Position) {
         let mut status = self.status();
         let behind = status.wait_for(|status| status.reached < position).await;
-        drop(behind.expect("the sender lives as long as this feed"));
+        drop(behind.expect("the sender lives as long as this worker"));
     }
 
-    /// Waits until it is resumed; not at all if it has not stopped.
+    /// Waits until the follower is resumed. Returns at once if it has not stopped.
     pub(crate) async fn until_resumed(&self) {
         let mut status = self.status();
         let resumed = status
             .wait_for(|status| status.state.stopped().is_none())
             .await;
-        resumed.expect("the sender lives as long as this feed");
+        resumed.expect("the sender lives as long as this worker");
     }
 }

@@ -1,4 +1,4 @@
-//! Reading the log that a follower follows.
+//! Reading the followed log, restricted to the events of one follower and partition.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use crate::LogPages;
 use crate::store::{LogChecksumsQuery, LogPage, LogQuery, Position, StoreError};
 
 impl<S> Feed<S> {
-    /// The next events that it takes; those after them are read meanwhile.
+    /// Returns the next page of events that it takes. The page after it is read in the background.
     pub(super) async fn next_page(&self, cursor: &mut Cursor) -> Result<LogPage, StoreError> {
         let reached = cursor.reached;
         let epoch = cursor.proven().unwrap_or(self.upstream.epoch());
@@ -25,7 +25,7 @@ impl<S> Feed<S> {
         Ok(self.of_partition(pages.next().await?))
     }
 
-    /// Waits until there is an event after `position`, or another epoch has begun in the log.
+    /// Waits until there is an event after `position`, or a new epoch of the log has begun.
     pub(crate) async fn wait_beyond(&self, position: Position) -> Result<(), StoreError> {
         let epoch = self.status.borrow().epoch;
         match self.upstream.wait_beyond(position, epoch).await {
@@ -34,7 +34,7 @@ impl<S> Feed<S> {
         }
     }
 
-    /// The events after any position that it takes.
+    /// Returns a page of the events after `position` that it takes.
     async fn page_after(&self, position: Position) -> Result<LogPage, StoreError> {
         Ok(self.of_partition(self.upstream.read_log(self.query_after(position)).await?))
     }
@@ -51,8 +51,8 @@ impl<S> Feed<S> {
         page
     }
 
-    /// Before the first event after `position` that the follower takes, or the end of the log: the one who runs it does not
-    /// always write down what it passes over.
+    /// Returns the position before the first event after `position` that the follower takes, or the end of the log. The process
+    /// that runs the follower does not store each position that it skips to, so the stored one can lag behind.
     pub(super) async fn passed_over(&self, mut position: Position) -> Result<Position, StoreError> {
         loop {
             let page = self.page_after(position).await?;
@@ -64,7 +64,7 @@ impl<S> Feed<S> {
         }
     }
 
-    /// How many events it has not dealt with up to `head`.
+    /// Returns the number of events after `reached` up to `head` that it has still to process.
     pub(crate) async fn lag(&self, reached: Position, head: Position) -> Result<u64, StoreError> {
         if reached >= head {
             return Ok(0);

@@ -1,4 +1,4 @@
-//! Which process runs a follower: taking it over, and looking on while another process runs it.
+//! Taking a follower over, and observing it while another process runs it.
 
 use super::failure::Failure;
 use super::status::{Status, Step};
@@ -8,13 +8,13 @@ use crate::system::notes::{self, HolderInfo, RETIRED};
 use crate::system::{FollowerState, Holder};
 
 impl<S> Feed<S> {
-    /// Whether it only looks how far another version is.
+    /// Returns `true` if it only observes the position of a read model that another version writes.
     pub(crate) fn looks_on(&self) -> bool {
         self.sink.looks_on()
     }
 
-    /// This process runs the follower from now on, from where the last one left it, and says so in its notes. False if it
-    /// works under another name by now, for which it has no lease.
+    /// Takes the follower over under the lease `token`, continues at its stored position, and notes this process as its holder.
+    /// Returns `false` if the follower works under another name by now, for which this process has no lease.
     pub(crate) async fn take_over(
         &self,
         token: LeaseToken,
@@ -39,11 +39,11 @@ impl<S> Feed<S> {
                 self.stop_for_cut(cursor.reached, refusal);
                 return Ok(true);
             }
-            // Somebody works on its notes, or has the lease by now; the next step brings it to light.
+            // Another process has changed the notes, or has the lease by now. The next step meets that as well.
             Err(_) => drop(self.refresh(&mut cursor).await?),
         }
         self.status.send_modify(|status| {
-            // What it waits for may still not be there.
+            // Taking over does not bring the newer release that the follower waits for. The state is cleared when an event succeeds.
             let waits = matches!(status.state, FollowerState::WaitingForRelease(_));
             let state = if waits {
                 status.state.clone()
@@ -55,8 +55,8 @@ impl<S> Feed<S> {
         Ok(true)
     }
 
-    /// Another process runs the follower; this one only looks where it is. Returns the head before it looked: when the
-    /// other one moves, more will be written.
+    /// Updates the status of a follower that another process runs. Returns the head of its home from before its position was read,
+    /// so that a caller who waits for events beyond that head misses no step of the other process.
     pub(crate) async fn stand_by(&self, holder: Option<HolderId>) -> Result<Position, StoreError> {
         if self.looks_on() && self.sink.succeed().await? {
             self.refresh(&mut *self.cursor.lock().await).await?;
@@ -78,7 +78,7 @@ impl<S> Feed<S> {
         Ok(head)
     }
 
-    /// Who runs it, if it is run under a lease: how it calls itself, and for how long it does if it is silent from now on.
+    /// Returns the process that runs the follower, if it is run under a lease.
     pub(crate) async fn holder(&self) -> Result<Option<Holder>, StoreError> {
         if !self.is_shared() {
             return Ok(None);

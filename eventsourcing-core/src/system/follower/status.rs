@@ -1,22 +1,22 @@
-//! [`Status`]: where a follower is and how it is doing, and [`Step`], what it has just done.
+//! [`Status`]: the position and state of a follower, and [`Step`], the result of one of its steps.
 
 use super::cursor::Cursor;
 use crate::store::{Epoch, Position};
 use crate::system::FollowerState;
 
-/// How a follower is doing.
+/// The position and state of a follower, as tasks that wait for it see them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Status {
     pub(crate) reached: Position,
     pub(crate) state: FollowerState,
-    /// Whether it holds events back.
+    /// The follower holds events back.
     pub(crate) has_parked: bool,
-    /// The epoch of the log in which it was proven where it is; `None` if it was not.
+    /// The epoch of the log in which the position was proven; `None` if it was not.
     pub(crate) epoch: Option<Epoch>,
 }
 
 impl Status {
-    /// Returns `true` if everything up to `position` is dealt with, in this life of the log, and the follower has not stopped there.
+    /// Returns `true` if everything up to `position` is processed in this epoch of the log, and the follower has not stopped.
     pub(crate) fn is_at(&self, position: Position, epoch: Epoch) -> bool {
         self.reached >= position && self.epoch == Some(epoch) && self.state.stopped().is_none()
     }
@@ -31,19 +31,19 @@ impl Status {
     }
 }
 
-/// What a step came to.
+/// The result of a step.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// There may be more.
+    /// The follower has advanced, and there may be more to do.
     Moved,
-    /// Everything there is has been dealt with.
+    /// There is nothing more to process.
     Idle,
-    /// Another process runs the follower by now.
+    /// Another process holds the lease by now.
     LeaseLost,
-    /// An event could not be dealt with; it is worth trying again.
+    /// An event failed and is to be retried.
     Failing,
-    /// An event cannot be dealt with by this release; another process may run a newer one.
+    /// This release does not know an event. Another process may run a newer one.
     Outdated,
-    /// An event cannot be dealt with.
+    /// The follower has stopped.
     Stopped,
 }

@@ -1,7 +1,7 @@
-//! [`Feed`]: one follower on one log. Reads a page, has it dealt with, writes the work and the position together.
+//! [`Feed`]: one follower on one log. A step reads a page, has it processed, and writes the effects and the position together.
 //!
-//! It knows nothing of tasks: a runner calls [`Feed::step`] when there may be something to do. It knows nothing either
-//! of what deals with the events: that is its [`Sink`].
+//! The worker has no task of its own: a runner calls [`Feed::step`] when there may be something to do. The effects of events
+//! are not its business either: they are those of its [`Sink`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,28 +22,29 @@ use crate::store::{Cut, EventStore, LogId, Name, StoreError};
 use crate::system::notes::RETIRED;
 use crate::system::{FollowerState, OnFailure};
 
-/// How long a follower rests when somebody has done something about its parked events, so that they can go on.
+/// The pause of a follower after another process has changed its notes, for example to retry a parked event. Without the pause a
+/// busy follower would make step after step, and each further change would fail because of a newer revision.
 const ROOM_FOR_OTHERS: Duration = Duration::from_millis(100);
 
 /// One follower on one log, or one partition of it.
 pub(crate) struct Feed<S> {
-    /// As it is declared.
+    /// The name by which the follower is declared.
     pub(crate) name: Name,
     pub(crate) upstream: Arc<dyn EventStore>,
     pub(super) followed: FollowedEvents,
     pub(crate) partition: Partition,
-    /// The cut that its steps rely on, if it may be cut.
+    /// The number of partitions that each step names, if the follower can be partitioned.
     pub(in crate::system) cut: Option<Cut>,
     pub(in crate::system) sink: Box<dyn Sink<S>>,
     pub(in crate::system) on_failure: OnFailure,
     pub(in crate::system) clock: Arc<dyn Clock>,
     pub(in crate::system) cursor: Mutex<Cursor>,
     pub(super) status: watch::Sender<Status>,
-    /// When its next timer is due, as of the last step.
+    /// The time at which the next timer is due, as of the last step.
     pub(super) next_due: std::sync::Mutex<Option<Timestamp>>,
 }
 
-/// What may be chosen for a feed.
+/// The settings of a worker.
 #[derive(Clone)]
 pub(crate) struct FeedSettings {
     pub(crate) on_failure: OnFailure,
@@ -51,7 +52,7 @@ pub(crate) struct FeedSettings {
 }
 
 impl<S> Feed<S> {
-    /// The follower at the position where it stopped last time.
+    /// Opens the follower at its stored position.
     pub(crate) async fn open(
         name: Name,
         upstream: Arc<dyn EventStore>,
@@ -93,12 +94,12 @@ impl<S> Feed<S> {
         })
     }
 
-    /// The stored names of the aggregates whose events it takes.
+    /// Returns the stored names of the aggregates whose events it takes.
     pub(crate) fn takes(&self) -> impl Iterator<Item = Name> {
         self.followed.aggregates().cloned()
     }
 
-    /// Where its position and its notes are kept, under this name.
+    /// Returns the store that keeps its position and notes, the name they are kept under, and the followed log.
     pub(crate) fn home(&self) -> (&Arc<dyn EventStore>, Name, LogId) {
         (
             self.sink.home(),
@@ -107,15 +108,16 @@ impl<S> Feed<S> {
         )
     }
 
-    /// Whether all processes share what it writes to, so that one of them at a time should run it.
+    /// Returns `true` if all processes share the target of the follower, so that only one of them at a time should run it.
     pub(crate) fn is_shared(&self) -> bool {
         self.sink.is_shared()
     }
 
-    /// Deals with timers that are due, or else with the next page, if there is one. Runners never drop it half-way.
+    /// Processes the timers that are due, or else the next page, if there is one. Runners never drop this future before it is
+    /// ready.
     ///
     /// # Errors
-    /// The store did not answer. Try again later; nothing is lost or repeated.
+    /// The store did not answer. Retry later; no event is lost or processed twice.
     pub(crate) async fn step(&self, system: &S) -> Result<Step, StoreError> {
         match catch_async(self.take_step(system)).await {
             Ok(step) => step,
@@ -126,9 +128,9 @@ impl<S> Feed<S> {
     /// Fails because of a panic that belongs to no event and no timer, such as one of a clock.
     pub(crate) async fn fail_over(&self, panic: Panicked) -> Step {
         let mut cursor = self.cursor.lock().await;
-        // The page that was under way may have been read ahead half-way.
+        // The panic may have interrupted the reader of pages between two of its own steps, so a new one starts at the position.
         cursor.pages = None;
-        self.fail(cursor.reached, "what comes next".into(), panic.into())
+        self.fail(cursor.reached, "the next step".into(), panic.into())
     }
 
     async fn take_step(&self, system: &S) -> Result<Step, StoreError> {
@@ -152,7 +154,8 @@ impl<S> Feed<S> {
         }
         let page = match self.next_page(&mut cursor).await {
             Ok(page) if Some(page.epoch) == cursor.proven() => page,
-            // Another epoch has begun: where it goes on is found out before anything else.
+            // The log was restored or promoted meanwhile. The page may hold events of another history, so it is discarded, and the
+            // next step first proves the position in the new epoch.
             Ok(_) | Err(StoreError::LogWentBack { .. }) => {
                 cursor.pages = None;
                 return Ok(Step::Moved);
@@ -162,16 +165,16 @@ impl<S> Feed<S> {
         };
         let step = self.deal_with(system, &mut cursor, page).await;
         if let Ok(Step::Idle) = step {
-            // A failure that belonged to no event, such as one of a clock, has passed, and no event is left that would show it.
+            // A failure outside the events, such as a panic of the clock, has passed. No event is left whose success would clear it.
             self.succeed();
         }
         self.show(&cursor);
         step
     }
 
-    /// Makes sure that the log still has what the follower has seen of it, and that nothing has been lost at home: at first, and
-    /// whenever either may have forgotten something. Then it goes on from its stored position, for what it has passed over
-    /// since may hold other events now. `Some`: it has stopped.
+    /// Proves that the log still has the last event that the follower has seen, and that its home has lost no step: at the start,
+    /// and whenever a new epoch of either begins. After that the follower continues at its stored position, because the range that
+    /// it has skipped since may hold other events in the new epoch. Returns the step to end with if there is no proof.
     pub(super) async fn prove(&self, cursor: &mut Cursor) -> Result<Option<Step>, StoreError> {
         let home = self.sink.home();
         while !cursor.is_proven(home.epoch(), self.upstream.epoch()) {
@@ -197,7 +200,7 @@ impl<S> Feed<S> {
                     let place = cursor.place().position;
                     return Ok(Some(self.fail(
                         place,
-                        "what it has dealt with".into(),
+                        "the events it has processed".into(),
                         error.into(),
                     )));
                 }
@@ -207,7 +210,7 @@ impl<S> Feed<S> {
         Ok(None)
     }
 
-    /// Somebody else has moved the follower.
+    /// Continues where another process has moved the follower.
     pub(super) async fn moved(&self, cursor: &mut Cursor) -> Result<Step, StoreError> {
         let held_lease = cursor.lease.is_some();
         if self.refresh(cursor).await? && held_lease {
@@ -216,11 +219,12 @@ impl<S> Feed<S> {
         if held_lease {
             tokio::time::sleep(ROOM_FOR_OTHERS).await;
         }
-        debug!(follower = %self.name, position = %cursor.reached, "moved by another process");
+        debug!(follower = %self.name, position = %cursor.reached, "follower moved by another process");
         Ok(Step::Moved)
     }
 
-    /// Reads again where the follower is: somebody else has moved it. True if it works under another name from now on.
+    /// Reloads the cursor, because another process may have made a step. Returns `true` if the follower works under another name
+    /// from now on.
     pub(in crate::system) async fn refresh(&self, cursor: &mut Cursor) -> Result<bool, StoreError> {
         let mut lease = cursor.lease;
         let events = cursor.events;
@@ -233,7 +237,7 @@ impl<S> Feed<S> {
         }
         cursor.lease = lease;
         match cursor.verify(&*self.upstream).await {
-            // It stays unproven: whoever goes on from here finds out as well, and says so.
+            // The cursor stays unproven, so the next step runs into the same error and reports it.
             Ok(()) | Err(StoreError::LogWentBack { .. }) => Ok(has_succeeded),
             Err(error) => Err(error),
         }

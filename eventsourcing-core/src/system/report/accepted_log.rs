@@ -8,16 +8,16 @@ use crate::store::{LogId, Name, Position};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AcceptedLog {
-    /// The follower, or the partition of it, as its position is kept under.
+    /// The name under which the follower, or this partition of it, keeps its position.
     pub follower: Name,
     /// The log.
     pub log: LogId,
     /// The position of the follower before.
     pub from: Position,
-    /// The position of the follower now: that of the last event that it keeps as processed, or zero if it begins anew.
+    /// The position of the follower now: that of the last event that still counts as processed, or zero if it starts over.
     pub to: Position,
-    /// The number of events that it has processed or put aside and does not keep: the log has lost them, or has them
-    /// processed again.
+    /// The number of events that the follower had processed or parked and that no longer count: the log has lost them, or they
+    /// are processed again.
     pub events: u64,
 }
 

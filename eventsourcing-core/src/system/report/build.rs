@@ -1,37 +1,37 @@
-//! [`BuildProgress`]: how far the build of a read model has come.
+//! [`BuildProgress`]: the progress of building a new generation of a read model.
 
 use std::time::Duration;
 
 use super::FollowerFailure;
 
-/// How far a build has come.
+/// The progress of a build.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct BuildProgress {
-    /// How many positions of the logs it has dealt with or passed over.
+    /// The number of positions of the logs that the build has processed or skipped.
     pub position: u64,
-    /// How many there are.
+    /// The number of positions in the logs.
     pub head: u64,
-    /// How many it deals with in a second, since this process follows the build.
+    /// The positions processed per second, since this process started to watch the build.
     pub rate: f64,
-    /// How long it will take at that rate; `None` as long as nobody can tell.
+    /// The estimated time that is left at that rate; `None` while there is nothing to estimate it from.
     pub remaining: Option<Duration>,
-    /// How it is going.
+    /// The state of the build.
     pub state: BuildState,
 }
 
-/// How a build is going.
+/// The state of a build.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum BuildState {
-    /// It is being built.
+    /// The generation is being built.
     Building,
-    /// Readers see it.
+    /// The build has finished, and readers see the new generation.
     Shown,
-    /// It cannot deal with an event. Mend the cause and start the system again.
+    /// The read model failed to process an event. Fix the cause and start the system again.
     Failed(FollowerFailure),
-    /// Another version is built in its place.
+    /// Another version of the read model is built in its place.
     GivenUp,
-    /// The system was stopped. The build goes on when it is started again.
+    /// The system was stopped. The build continues when the system is started again.
     Interrupted,
 }

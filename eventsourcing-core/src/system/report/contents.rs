@@ -1,52 +1,52 @@
-//! [`ContentsVerification`]: the rows of a read model that are not what comes of the log.
+//! [`ContentsVerification`]: the rows of a read model that differ from those that its code makes of the log.
 
 use std::fmt;
 
 use crate::sql::Value;
 use crate::store::{Name, Position};
 
-/// How much of a value is shown, in characters.
+/// The number of characters of a value that are printed.
 const VALUE_CHARACTERS_MAX: usize = 60;
 
-/// Whether what readers see is what comes of the log.
+/// The result of comparing a read model, as readers see it, with one built from the log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct ContentsVerification {
     /// The read model.
     pub name: Name,
-    /// Where it was compared; in several logs the sum.
+    /// The position at which it was compared; the sum if it follows several logs.
     pub position: Position,
-    /// How many events it was built from.
+    /// The number of events it was built from.
     pub events: u64,
-    /// How many rows readers see.
+    /// The number of rows that readers see.
     pub rows: u64,
-    /// The tables that are not what they should be.
+    /// The tables that differ.
     pub differences: Vec<TableDifference>,
-    /// Why nothing can be said about it.
+    /// The reason why it was not compared; `None` if it was.
     pub unchecked: Option<String>,
 }
 
-/// A table that is not what it should be.
+/// A table with rows that differ from those built from the log.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct TableDifference {
-    /// Its name, as readers know it.
+    /// The name of the table, as readers know it.
     pub table: String,
-    /// How many different rows are not there as often as they should be.
+    /// The number of distinct rows that are missing, superfluous, or there the wrong number of times.
     pub rows: u64,
-    /// The first of them.
+    /// The first of these rows.
     pub examples: Vec<RowDifference>,
 }
 
-/// A row that is not there as often as it should be.
+/// A row that is missing, superfluous, or there the wrong number of times.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct RowDifference {
-    /// The names of its columns, with their values.
+    /// The columns of the row with their values.
     pub values: Vec<(String, Value)>,
-    /// How often readers see it.
+    /// The number of times that readers see the row.
     pub found: u64,
-    /// How often it is there if the read model is built from the log.
+    /// The number of times that the row is there when the read model is built from the log.
     pub expected: u64,
 }
 
@@ -62,7 +62,7 @@ impl ContentsVerification {
         }
     }
 
-    /// Whether it was compared and is what comes of the log.
+    /// Returns `true` if the read model was compared and no row differs.
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.differences.is_empty() && self.unchecked.is_none()
@@ -128,7 +128,7 @@ impl fmt::Display for RowDifference {
     }
 }
 
-/// A value, for people.
+/// A value as people read it: long texts shortened, bytes counted.
 struct Shown<'a>(&'a Value);
 
 impl fmt::Display for Shown<'_> {

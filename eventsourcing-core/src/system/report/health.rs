@@ -1,4 +1,4 @@
-//! [`Health`]: how the followers of a running system are doing, for people and programs that watch it.
+//! [`Health`]: the state of the followers of a running system, for people and programs that monitor it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,69 +9,68 @@ use jiff::Timestamp;
 use super::{BuildProgress, FollowerFailure};
 use crate::store::{Acknowledged, HolderId, LogHolder, LogId, Name, Position};
 
-/// What a follower does about an event that its policy or projection cannot deal with.
+/// The reaction of a follower to an event that its policy or projection fails to process.
 ///
-/// In any case what came before the event stands, nothing of the event's own work is written, and nothing is skipped
-/// silently. An event that this release [does not know](FollowerState::WaitingForRelease) is not among them.
+/// In each case the work for earlier events stands, nothing of the failed event's own work is written, and no event is skipped
+/// silently. An event that this release [does not know](FollowerState::WaitingForRelease) is not a failure of this kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// Stops before the event until it is [resumed](crate::RunningSystem::resume) or the system is started again: for mistakes,
-    /// which waiting does not mend.
+    /// Stops before the event until the follower is [resumed](crate::RunningSystem::resume) or the system is started again: for
+    /// mistakes, which waiting does not fix.
     #[default]
     Stop,
-    /// Tries again, with waits that grow to five seconds, until it succeeds: for causes that pass by themselves.
-    /// The inline runner tries again with each save.
+    /// Retries, with waits that grow to five seconds, until it succeeds: for causes that pass by themselves.
+    /// The inline runner retries with each save.
     Retry,
-    /// Puts the event aside, holds back the later events of the same aggregate, and goes on with all others. What is
-    /// parked is kept in the store until somebody [deals with it](crate::RunningSystem::parking). A timer is put aside in the same way,
-    /// and nothing waits behind it. A follower that has parked 10,000 aggregates, or as many timers, stops: then it is not the
-    /// events that are wrong.
+    /// Parks the event (a dead letter), holds back the later events of the same aggregate, and goes on with all others. A parked
+    /// event stays in the store until it is [retried or discarded](crate::RunningSystem::parking). A timer is parked in the same
+    /// way, and nothing waits behind it. A follower that has parked 10,000 aggregates, or as many timers, stops: so many failures
+    /// have a cause that lies outside the events.
     Park,
 }
 
-/// How the followers of a running system are doing.
+/// The state of a running system.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Health {
-    /// Each follower, in the order of declaration; one that follows several logs once for each.
+    /// The followers in the order of declaration; a follower of several logs has one entry for each log.
     pub followers: Vec<FollowerHealth>,
-    /// The appends that have held back a followed log for long. While one does, no follower sees what was written behind
-    /// it, and each has the end of what it sees as its head.
+    /// The appends that have been under way for long. Until such an append ends, no follower sees the events written behind
+    /// it, and the head of each follower is the end of the events that it sees.
     pub log_holders: Vec<LogHolder>,
-    /// The accidents that an acknowledged command survives, for each log that an application writes to. It says nothing
-    /// about followers: a system on one machine can be [healthy](Self::is_healthy).
+    /// The accidents that an acknowledged command survives, for each log that an application writes to. This field says
+    /// nothing about followers: a system on one machine can be [healthy](Self::is_healthy).
     pub acknowledged: BTreeMap<LogId, Acknowledged>,
 }
 
-/// How one follower is doing.
+/// The state of one follower on one log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FollowerHealth {
-    /// Its name.
+    /// The name of the follower.
     pub name: Name,
-    /// Everything up to here is dealt with.
+    /// The position up to which all events are processed.
     pub position: Position,
-    /// The end of the log it follows.
+    /// The end of the followed log.
     pub head: Position,
-    /// How many events wait for it.
+    /// The number of events that are still to be processed.
     pub lag: u64,
-    /// How many aggregates it has parked, with at least one event that waits for somebody to deal with it.
+    /// The number of aggregates that the follower has parked. Each has at least one event that waits to be retried or discarded.
     pub parked: u64,
-    /// How many timers it has parked.
+    /// The number of timers that the follower has parked.
     pub parked_timers: u64,
-    /// How long the first event it has not dealt with has been waiting, on the clock of the application; zero if
-    /// there is none.
+    /// The age of the first event that is not processed yet, on the clock of the application; zero if there is none.
     pub behind: Duration,
-    /// The process that runs it, if it is run under a lease.
+    /// The process that runs the follower, if it runs under a lease.
     pub holder: Option<Holder>,
-    /// How far the next generation of a read model is, if one is being built in this process.
+    /// The progress of the next generation of a read model, if this process builds one.
     pub build: Option<BuildProgress>,
-    /// How many timers it has scheduled that it has neither dealt with nor parked.
+    /// The number of timers that are pending: scheduled, and neither processed nor parked.
     pub timers: u64,
-    /// When the first of them is due, by the clock of the application.
+    /// The time at which the next of these timers is due, on the clock of the application.
     pub next_due: Option<Timestamp>,
-    /// Whether it works, and if not, why.
+    /// The state of the follower, with the failure if there is one.
     pub state: FollowerState,
 }
 
@@ -79,40 +78,42 @@ pub struct FollowerHealth {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Holder {
-    /// Its id, another one each time a system is started.
+    /// The id of the process, a new one each time a system is started.
     pub holder: HolderId,
-    /// Where to find it: its number and its host.
+    /// The process number and the host, so that people can find it.
     pub process: String,
-    /// How long it is waited for if it gives no sign of life from now on.
+    /// The time until another process may take over, if this one does not renew its lease any more.
     pub expires_in: Duration,
 }
 
-/// Whether a follower works.
+/// The state of a follower.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub enum FollowerState {
-    /// It deals with events as they come.
+    /// The follower processes events as they come.
     #[default]
     Running,
-    /// Another process runs it; this one takes over if that one ends.
+    /// Another process runs the follower; this one takes over when that one ends.
     StandingBy {
-        /// Who runs it; `None` if nobody does at this moment.
+        /// The process that runs it; `None` if none does at this moment.
         holder: Option<HolderId>,
     },
-    /// It failed and tries again.
+    /// The follower failed and retries.
     Retrying(FollowerFailure),
-    /// It has met an event that this release does not know. It is not skipped: a process with a newer release can take over at
-    /// any time, and until one does this one tries again now and then.
+    /// The follower has met an event that this release does not know. The event is not skipped: a process with a newer release
+    /// can take over at any time, and until then this process retries now and then.
     WaitingForRelease(FollowerFailure),
-    /// It failed and stopped, or the log has lost the last event it has dealt with
-    /// ([`LogWentBack`](crate::store::StoreError::LogWentBack)): then a read model in a SQL database can be
-    /// [built anew](crate::RunningSystem::rebuild), and any other follower can
-    /// [accept](crate::RunningSystem::accept_restored_log) that, when what it made of lost events was looked at. Otherwise mend the cause, and [resume](crate::RunningSystem::resume) it or start the system again.
+    /// The follower has stopped.
+    ///
+    /// If it failed, fix the cause, and [resume](crate::RunningSystem::resume) the follower or start the system again. If the log
+    /// has lost the last event that the follower has processed ([`LogWentBack`](crate::store::StoreError::LogWentBack)),
+    /// [rebuild](crate::RunningSystem::rebuild) a read model in a SQL database; for any other follower, check the effects of the
+    /// lost events and then [accept the restored log](crate::RunningSystem::accept_restored_log).
     Stopped(FollowerFailure),
 }
 
 impl Health {
-    /// Whether all followers work, and nothing is parked.
+    /// Returns `true` if no follower has failed and nothing is parked.
     #[must_use]
     pub fn is_healthy(&self) -> bool {
         let works =
@@ -122,13 +123,13 @@ impl Health {
 }
 
 impl FollowerHealth {
-    /// Returns `true` if anything is parked, be it events or timers.
+    /// Returns `true` if the follower has parked events or timers.
     #[must_use]
     pub fn has_parked(&self) -> bool {
         self.parked > 0 || self.parked_timers > 0
     }
 
-    /// Why it does not work, or `None` if it does.
+    /// Returns the failure of the follower, or `None` if it works.
     #[must_use]
     pub fn failure(&self) -> Option<&FollowerFailure> {
         self.state.failure()
@@ -136,7 +137,7 @@ impl FollowerHealth {
 }
 
 impl FollowerState {
-    /// Why the follower does not work, or `None` if it does.
+    /// Returns the failure of the follower, or `None` if it works.
     #[must_use]
     pub fn failure(&self) -> Option<&FollowerFailure> {
         match self {

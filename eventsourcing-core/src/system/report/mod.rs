@@ -1,6 +1,6 @@
-//! Reports: what a running system says of itself, as plain data for people and programs.
+//! Reports of a running system, as plain data for people and programs.
 //!
-//! Nothing here works on anything; it takes from the contract of stores alone.
+//! These files depend on nothing but the store contract, so that each engine file can fill in a report without an import cycle.
 
 mod accepted_log;
 mod build;

@@ -1,4 +1,4 @@
-//! What a follower has parked, and what people have done about it.
+//! Parked events of a follower, and the records of what people did about them.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -6,26 +6,26 @@ use serde::{Deserialize, Serialize};
 use super::FollowerFailure;
 use crate::store::{Name, Position, StoredEvent, StreamId, Version};
 
-/// A stream that a follower has parked: the event it could not deal with, and how many wait behind it.
+/// A stream that a follower has parked (a dead letter): the event that failed, and the number of events that wait behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Parked {
     /// The stream.
     #[serde(flatten)]
     pub stream: StreamId,
-    /// The version of the event that it could not deal with.
+    /// The version of the event that failed.
     pub version: Version,
     /// The position of that event.
     pub position: Position,
     /// The name of that event.
     pub name: Name,
-    /// Why it could not, in one line.
+    /// The error, in one line.
     pub cause: String,
-    /// Since when it has been parked, on the clock of the system.
+    /// The time at which the stream was parked, on the clock of the system.
     pub since: Timestamp,
-    /// How often that event was tried.
+    /// The number of attempts to process that event.
     pub attempts: u32,
-    /// How many later events of the stream wait behind it, in order.
+    /// The number of later events of the stream that wait behind it, in order.
     pub waiting: u64,
 }
 
@@ -51,80 +51,80 @@ impl Parked {
     }
 }
 
-/// What somebody did about a parked event.
+/// A record of one attempt to retry or discard a parked event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ParkingRecord {
-    /// When, on the clock of the system.
+    /// The time of the attempt, on the clock of the system.
     pub at: Timestamp,
-    /// Who.
+    /// The person or process that made it.
     pub by: String,
     /// The stream.
     #[serde(flatten)]
     pub stream: StreamId,
     /// The version of the event.
     pub version: Version,
-    /// Its position.
+    /// The position of the event.
     pub position: Position,
-    /// Its name.
+    /// The name of the event.
     pub name: Name,
-    /// Why it was parked.
+    /// The error for which it was parked.
     pub cause: String,
-    /// What was done, and what came of it.
+    /// The attempt and its result.
     pub action: ParkingAction,
 }
 
-/// What was done about a parked event, and what came of it.
+/// The result of retrying or discarding a parked event.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ParkingAction {
-    /// The follower has dealt with it, and with so many events behind it.
+    /// The follower has processed the event, and events that waited behind it.
     Retried {
-        /// How many, the first one included.
+        /// The number of processed events, the first one included.
         events: u64,
     },
-    /// The follower has dealt with it as if its payload were this one. The log is as it was.
+    /// The follower has processed the event with this payload in place of its own. The log is unchanged.
     Edited {
         /// The payload.
         payload: serde_json::Value,
     },
-    /// It could not deal with it again.
+    /// The follower failed to process the event once more.
     Failed {
-        /// Why, in one line.
+        /// The error, in one line.
         cause: String,
     },
-    /// The follower will never deal with it.
+    /// The event was discarded: the follower never processes it.
     Dropped {
-        /// Why it need not.
+        /// The reason that was given.
         reason: String,
     },
 }
 
-/// What came of trying a parked event again.
+/// The result of retrying a parked event.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Retried {
-    /// How many events of the stream were dealt with.
+    /// The number of events of the stream that were processed.
     pub events: u64,
-    /// Why it stopped before the end, or `None` if nothing of the stream waits any more.
+    /// The failure at the next event, or `None` if no event of the stream waits any more.
     pub failure: Option<FollowerFailure>,
 }
 
-/// A record of what somebody did about a parked timer.
+/// A record of one attempt to retry or discard a parked timer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct TimerRecord {
-    /// When, on the clock of the system.
+    /// The time of the attempt, on the clock of the system.
     pub at: Timestamp,
-    /// Who.
+    /// The person or process that made it.
     pub by: String,
     /// The key of the timer.
     pub key: String,
     /// The time at which it was due.
     pub due: Timestamp,
-    /// Why it was parked.
+    /// The error for which it was parked.
     pub cause: String,
-    /// What was done, and what came of it. No events wait behind a timer: of those that were retried the number is 0.
+    /// The attempt and its result. No events wait behind a timer, so [`ParkingAction::Retried`] counts 0 of them.
     pub action: ParkingAction,
 }

@@ -1,104 +1,105 @@
-//! [`Verification`]: what came of it, for people and programs.
+//! [`Verification`]: the result of checking that followers have processed each event once.
 
 use std::fmt;
 
 use crate::store::{LogChecksum, LogId, LogSlice, Name, Position, StreamId, Version};
 
-/// Whether followers have dealt with every event, and with each once.
+/// The result of checking that all followers have processed each event once.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Verification {
-    /// Each follower, in the order of declaration; one that follows several logs once for each.
+    /// The followers in the order of declaration; a follower of several logs has one entry for each log.
     pub followers: Vec<FollowerVerification>,
 }
 
-/// What one follower has dealt with in one log.
+/// The result of the check of one follower on one log.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct FollowerVerification {
-    /// Its name.
+    /// The name of the follower.
     pub name: Name,
     /// The log.
     pub log: LogId,
-    /// Where it was; of several partitions the one that was least far.
+    /// The position of the follower; the lowest one if it runs in partitions.
     pub position: Position,
-    /// How many events it should have dealt with.
+    /// The number of events that it should have processed.
     pub events: u64,
-    /// How many slices of the log were compared.
+    /// The number of slices of the log that were compared.
     pub slices: u64,
-    /// Where it differs from the log.
+    /// The slices that differ from the log.
     pub differences: Vec<Difference>,
-    /// Why nothing can be said about it.
+    /// The reason why it was not checked; `None` if it was.
     pub unchecked: Option<String>,
 }
 
-/// A slice of the log in which a follower has not dealt with each event once.
+/// A slice of the log in which a follower has not processed each event once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Difference {
-    /// The follower as its notes are kept under: with its partition, or its generation.
+    /// The name under which the follower keeps its notes, with its partition or generation.
     pub follower: Name,
-    /// Where it is.
+    /// The range of positions.
     pub slice: LogSlice,
-    /// What it should have dealt with.
+    /// The checksum of the events that it should have processed.
     pub expected: LogChecksum,
-    /// What it has dealt with.
+    /// The checksum of the events that it has processed.
     pub noted: LogChecksum,
-    /// Which events it is about, as far as that can be told.
+    /// The events that make the difference, where the checksums reveal them.
     pub finding: Finding,
 }
 
-/// Which events a follower has not dealt with once.
+/// The events that a follower has not processed once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Finding {
-    /// It has not dealt with these.
+    /// The follower has not processed these events.
     Missing(Vec<EventPlace>),
-    /// It has dealt with these twice.
+    /// The follower has processed these events twice.
     Doubled(Vec<EventPlace>),
-    /// It has not dealt with one of these, and with the other twice; checksums do not tell which is which.
+    /// The follower has not processed one of these events and has processed the other twice; checksums do not tell which is which.
     Exchanged([EventPlace; 2]),
-    /// It has not dealt with one event, and in its place with one that it does not take, or from another slice.
+    /// The follower has not processed one event. In its place it has processed an event that it does not take, or one of another
+    /// slice.
     Replaced {
-        /// The event it has not dealt with.
+        /// The event that it has not processed.
         missing: EventPlace,
-        /// What it has dealt with instead.
+        /// The event that it has processed instead.
         by: EventPlace,
     },
-    /// It has also dealt with this event, which it does not take, or from another slice.
+    /// The follower has also processed this event, which it does not take, or which is of another slice.
     Stray(EventPlace),
-    /// More is wrong than can be told from checksums.
+    /// More events differ than checksums can reveal.
     Unclear,
 }
 
-/// Which event.
+/// The identity of one event: its name, stream, version and position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventPlace {
-    /// Its name.
+    /// The name of the event.
     pub name: Name,
-    /// The aggregate.
+    /// The stream of the aggregate.
     pub stream: StreamId,
-    /// Its version.
+    /// The version of the event.
     pub version: Version,
-    /// Its position.
+    /// The position of the event.
     pub position: Position,
 }
 
-/// How far a verification is.
+/// The progress of a verification.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct VerifyProgress {
-    /// The follower that is looked at.
+    /// The follower that is being checked.
     pub follower: Name,
-    /// Up to here it has been.
+    /// The position up to which it has been checked.
     pub position: Position,
-    /// Up to here it will be.
+    /// The position up to which it will be checked.
     pub end: Position,
 }
 
 impl Verification {
-    /// Whether every follower was checked and has dealt with each event once.
+    /// Returns `true` if every follower was checked and has processed each event once.
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.followers.iter().all(FollowerVerification::agrees)
@@ -125,19 +126,20 @@ impl FollowerVerification {
         }
     }
 
-    /// What another version of a read model has noted. If that is the same, all is well; if not, it may take other events.
+    /// Adapts the result for notes that another version of a read model has written. Equal checksums prove that all is well;
+    /// unequal ones prove nothing, since that version may take other events.
     pub(in crate::system) fn of_other_version(mut self, version: u32) -> Self {
         if !self.differences.is_empty() {
             self.differences.clear();
             let why = format!(
-                "version {version} of it answers, which may take other events; ask a program that has it"
+                "version {version} of it is live and may take other events; verify with a program of that version"
             );
             self.unchecked = Some(why);
         }
         self
     }
 
-    /// Whether it was checked and has dealt with each event once.
+    /// Returns `true` if the follower was checked and has processed each event once.
     #[must_use]
     pub fn agrees(&self) -> bool {
         self.differences.is_empty() && self.unchecked.is_none()
@@ -167,7 +169,7 @@ impl fmt::Display for FollowerVerification {
         write!(f, "{name}: {events} events up to position {position}: ")?;
         match (unchecked, differences.len()) {
             (Some(why), _) => write!(f, "not checked: {why}"),
-            (None, 0) => f.write_str("each dealt with once"),
+            (None, 0) => f.write_str("each processed once"),
             (None, 1) => f.write_str("1 difference"),
             (None, differences) => write!(f, "{differences} differences"),
         }
@@ -225,7 +227,7 @@ impl fmt::Display for Difference {
     }
 }
 
-/// How many events too many, or too few if it is negative.
+/// Returns the number of events that were processed too often; negative if some were not processed.
 pub(in crate::system) fn surplus(expected: LogChecksum, noted: LogChecksum) -> i128 {
     i128::from(noted.count) - i128::from(expected.count)
 }
