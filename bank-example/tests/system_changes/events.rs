@@ -66,7 +66,7 @@ async fn a_policy_that_takes_more_is_refused_if_it_has_passed_over_some_of_it() 
         assert_eq!(home.audited().await, 3);
         let parts = [
             "follower audits takes other events",
-            "takes besides: Added, Taken of Jar",
+            "also takes: Added, Taken of Jar",
             "Added of Jar ",
             "version 2 at position 2",
             ".changed_followers([\"audits\"])",
@@ -108,7 +108,7 @@ async fn a_policy_that_takes_less_or_something_else_is_refused_if_it_has_process
         home.run::<OfAll>().await;
         home.assert_refused(
             home.builder::<OfFilled>(),
-            &["takes no more: Added, Taken of Jar"],
+            &["no longer takes: Added, Taken of Jar"],
         )
         .await;
         finish(
@@ -119,7 +119,7 @@ async fn a_policy_that_takes_less_or_something_else_is_refused_if_it_has_process
                 .expect("it was meant"),
         )
         .await;
-        let parts = ["takes besides: Added of Jar; takes no more: Filled of Jar"];
+        let parts = ["also takes: Added of Jar; no longer takes: Filled of Jar"];
         home.assert_refused(home.builder::<OfAdded>(), &parts).await;
         home.run::<OfFilled>().await;
         assert_eq!(home.audited().await, 4, "{}", home.url());
@@ -139,7 +139,7 @@ async fn a_change_that_no_event_before_the_position_is_touched_by_is_recorded_an
         // By now there is one.
         home.assert_refused(
             home.builder::<OfFilled>(),
-            &["takes no more: Closed, Made of Lid"],
+            &["no longer takes: Closed, Made of Lid"],
         )
         .await;
     }
@@ -152,7 +152,7 @@ async fn a_follower_without_a_record_records_what_it_takes_when_it_is_started() 
         home.run::<OfFilled>().await;
         home.forget("audits", "events").await;
         home.run::<OfFilled>().await;
-        home.assert_refused(home.builder::<OfAll>(), &["takes besides"])
+        home.assert_refused(home.builder::<OfAll>(), &["also takes"])
             .await;
     }
 }
@@ -171,7 +171,7 @@ async fn each_partition_is_asked_for_itself() {
         .await;
         home.assert_refused(
             home.builder::<OfAll>().with_partitions("audits", 2),
-            &["takes besides"],
+            &["also takes"],
         )
         .await;
         let meant = home
@@ -364,7 +364,7 @@ async fn a_read_model_with_other_tables_or_events_needs_another_version() {
             .await;
         let parts = [
             "follower tally takes other events",
-            "takes besides: Added, Taken of Jar",
+            "also takes: Added, Taken of Jar",
             "raise its VERSION",
         ];
         home.assert_refused(home.builder::<all::Tallied>(), &parts)
@@ -393,7 +393,7 @@ async fn a_read_model_with_other_tables_or_events_needs_another_version() {
         finish(second).await;
         home.assert_refused(
             home.builder::<third::Tallied>(),
-            &["takes no more: Added, Taken of Jar"],
+            &["no longer takes: Added, Taken of Jar"],
         )
         .await;
         let first = home.start::<first::Tallied>().await;
@@ -431,7 +431,7 @@ async fn tables_of_other_names_are_noticed_without_a_record_too() {
         )
         .await;
         home.run::<first::Tallied>().await;
-        home.assert_refused(home.builder::<all::Tallied>(), &["takes besides"])
+        home.assert_refused(home.builder::<all::Tallied>(), &["also takes"])
             .await;
     }
 }

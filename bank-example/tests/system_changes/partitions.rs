@@ -173,7 +173,7 @@ async fn a_follower_whose_cut_is_outdated_stops_and_says_what_to_do() {
                     .expect("in time");
             let text = stopped.expect_err("it cannot go on").to_string();
             assert!(
-                text.contains("recorded to run in 4 partitions, and this process runs it in 1"),
+                text.contains("recorded to run in 4 partitions, but this process runs it in 1"),
                 "{text}"
             );
             assert!(

@@ -1,4 +1,4 @@
-//! Agreeing on which events a follower takes, with what is recorded with it and with other releases.
+//! Agreement on the events that a follower takes, between its declaration, the recorded set, and other releases.
 
 use tracing::info;
 
@@ -12,11 +12,11 @@ use super::worker::Feed;
 use crate::store::{EventStore, LogQuery, NotesQuery, Position, StoreError, StoredEvent};
 use crate::system::{SystemError, notes};
 
-/// Another release has recorded that the follower takes events that this one does not know.
+/// The error of a process whose release does not know all events of the recorded set.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "another release of the program has recorded that it takes {events}, which this release does not know; it goes on in a \
-     process of that release. If that release was taken back, say so: builder(…).changed_followers([{follower:?}])"
+    "another release of the program has recorded that the follower takes {events}, which this release does not know; it continues in a \
+     process of that release. If that release was rolled back, call builder(…).changed_followers([{follower:?}])"
 )]
 pub(super) struct TakesUnknownEvents {
     follower: String,
@@ -24,11 +24,11 @@ pub(super) struct TakesUnknownEvents {
 }
 
 impl<S> Feed<S> {
-    /// Compares which events the follower takes with what is recorded with it. Without a record, as earlier releases of the
-    /// framework leave it, what it takes now counts as what it has always taken.
+    /// Compares the events that the follower takes with the recorded set. Earlier releases of the framework recorded none; then the
+    /// present set counts as the one that the follower has always taken.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: it takes others, and there are such events before its position; unless `is_meant`.
+    /// [`SystemError::Invalid`]: the sets differ, there are such events before its position, and `is_meant` does not confirm that.
     pub(crate) async fn check_events(&self, is_meant: bool) -> Result<(), SystemError> {
         if !self.is_shared() || self.looks_on() || is_meant {
             return Ok(());
@@ -40,10 +40,10 @@ impl<S> Feed<S> {
         }
     }
 
-    /// Records the cut of the follower and the events it takes, when nothing speaks against a start any more.
+    /// Records the number of partitions of the follower and the events it takes, after all checks of the start have passed.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: another process has recorded something else meanwhile.
+    /// [`SystemError::Invalid`]: another process has recorded other values meanwhile.
     pub(crate) async fn agree(&self, is_meant: bool) -> Result<(), SystemError> {
         if !self.is_shared() || self.looks_on() {
             return Ok(());
@@ -67,13 +67,17 @@ impl<S> Feed<S> {
             }
             match self.record_events(&mut cursor, next).await {
                 Ok(()) => return Ok(()),
-                // Another process was first; it may have recorded something else.
+                // Another process was faster. It may have recorded another set, so the comparison starts over.
                 Err(Failure::Moved | Failure::LeaseLost) => drop(self.refresh(&mut cursor).await?),
                 Err(Failure::Unavailable(error) | Failure::CutChanged(error)) => {
                     return Err(error.into());
                 }
                 Err(Failure::Event(cause)) => {
-                    return Err(StoreError::unavailable("a step was refused", cause).into());
+                    return Err(StoreError::unavailable(
+                        "the store refused a step of the follower",
+                        cause,
+                    )
+                    .into());
                 }
             }
         }
@@ -89,12 +93,12 @@ impl<S> Feed<S> {
         step.tracking = step.tracking.with_note(notes::EVENTS, note);
         self.sink.pass_over(step.tracking.clone()).await?;
         cursor.done(step);
-        info!(follower = %self.name, position = %cursor.reached, "the events that the follower takes are recorded");
+        info!(follower = %self.name, position = %cursor.reached, "recorded the events that the follower takes");
         cursor.take_note_of(Some(record), &self.followed);
         Ok(())
     }
 
-    /// Returns the record to keep in place of `recorded`, if no event before `position` makes a difference.
+    /// Returns the record that replaces `recorded`, if the log has no event before `position` about which the two differ.
     async fn next_record(
         &self,
         recorded: &RecordedEvents,
@@ -102,8 +106,8 @@ impl<S> Feed<S> {
     ) -> Result<RecordedEvents, SystemError> {
         if self.followed.has_other_tables_than(recorded) {
             let reason = format!(
-                "the read model {name} has other TABLES than those it was built with, in the same VERSION; raise the VERSION, \
-                 and it is built anew",
+                "the read model {name} has other TABLES than those it was built with, in the same VERSION; raise the VERSION \
+                 to have it rebuilt",
                 name = self.name
             );
             return Err(SystemError::Invalid { reason });
@@ -115,7 +119,7 @@ impl<S> Feed<S> {
         }
     }
 
-    /// The first event up to `position` that is one of these, in words.
+    /// Describes the first event up to `position` that is one of these.
     async fn first_of(
         &self,
         events: &EventNames,
@@ -140,16 +144,16 @@ impl<S> Feed<S> {
     fn refusal(&self, added: &EventNames, dropped: &EventNames, event: &str) -> SystemError {
         let mut changes = Vec::new();
         if !added.is_empty() {
-            changes.push(format!("takes besides: {}", describe_events(added)));
+            changes.push(format!("also takes: {}", describe_events(added)));
         }
         if !dropped.is_empty() {
-            changes.push(format!("takes no more: {}", describe_events(dropped)));
+            changes.push(format!("no longer takes: {}", describe_events(dropped)));
         }
         let what_to_do = match self.followed.is_of_read_model() {
-            true => "raise its VERSION, and it is built anew".to_owned(),
+            true => "raise its VERSION to have it rebuilt".to_owned(),
             false => format!(
-                "let it take what it took; or give what it takes besides to a follower of another name, which begins at the \
-                 first event; or, if what is before its position may stay as it is, say so: \
+                "declare the events that it took before; or have a follower of another name take the additional ones, which \
+                 begins at the first event; or, if what is before its position may stay as it is, confirm the change: \
                  builder(…).changed_followers([{name:?}])",
                 name = self.name.as_str()
             ),
@@ -163,9 +167,9 @@ impl<S> Feed<S> {
         SystemError::Invalid { reason }
     }
 
-    /// Reads again where the follower is if anyone has made a step with its notes since this process looked: a release that
-    /// takes events which this one passes over records that, and waits for the lease. False if the follower works under
-    /// another name by now.
+    /// Reloads the cursor if another process has made a step since this one loaded it. A release that takes events which this one
+    /// skips records them, and waits for the lease; without this look the holder would never notice. Returns `false` if the follower
+    /// works under another name by now.
     pub(crate) async fn look_again(&self) -> Result<bool, StoreError> {
         let mut cursor = self.cursor.lock().await;
         let (home, follower, upstream) = self.home();
@@ -175,8 +179,8 @@ impl<S> Feed<S> {
         Ok(book.revision == cursor.revision() || !self.refresh(&mut cursor).await?)
     }
 
-    /// Leaves the follower to another release while that has recorded that the follower takes events which this one does not know, it leaves the
-    /// follower to a process of that release: it would pass over them.
+    /// Stops before events that another release has recorded and this one does not know, since this process would skip them. A
+    /// process of that release can continue.
     pub(super) async fn wait_for_other_release(
         &self,
         cursor: &mut Cursor,
@@ -184,7 +188,7 @@ impl<S> Feed<S> {
         if cursor.unknown_events.is_empty() {
             return Ok(None);
         }
-        // By now it may have been taken back.
+        // That release may have been rolled back, and its record with it, so the record is read again first.
         self.refresh(cursor).await?;
         if cursor.unknown_events.is_empty() {
             self.succeed();
@@ -197,13 +201,14 @@ impl<S> Feed<S> {
         };
         Ok(Some(self.fail(
             cursor.reached,
-            "the events it takes".to_owned(),
+            "the events that it takes".to_owned(),
             source.into(),
         )))
     }
 }
 
-/// Asks for these events, and for those of the same names that are of another of their aggregates.
+/// Returns a query for these events. It can also find events of one of the names that belong to another of the aggregates, so the
+/// caller filters.
 fn query_for(events: &EventNames, after: Position, position: Position) -> LogQuery {
     let query = LogQuery::after(after)
         .limit(EVENTS_PER_PAGE_MAX)

@@ -1,4 +1,4 @@
-//! What a follower failed with: errors of the user, which may panic when they are shown.
+//! The errors that followers fail with. They belong to the user, so even printing one can panic.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -8,11 +8,11 @@ use crate::CodecError;
 use crate::panics::{catch, text_of};
 use crate::system::Cause;
 
-/// Stands for an error that cannot be shown.
+/// The text for an error that cannot be printed.
 const UNSHOWABLE: &str = "an error whose own text or source panicked";
 
-/// Returns an error and its sources in one line, and the error itself. One that cannot be shown is left out: whoever asks for a
-/// follower's failure shows it.
+/// Returns an error and its sources in one line, and the error itself. An error that panics while it is printed is replaced, because
+/// each reader of the follower's state would print it again.
 pub(crate) fn described(error: Cause) -> (String, Arc<dyn Error + Send + Sync>) {
     match text_of(&*error) {
         Some(text) => (text, Arc::from(error)),
@@ -20,7 +20,7 @@ pub(crate) fn described(error: Cause) -> (String, Arc<dyn Error + Send + Sync>) 
     }
 }
 
-/// Returns `true` if something is unknown to this release that a newer one may know.
+/// Returns `true` if the error says that this release does not know an event or type that a newer release may know.
 pub(in crate::system) fn is_of_newer_release(cause: &(dyn Error + 'static)) -> bool {
     catch(|| names_what_is_unknown(cause)).unwrap_or(false)
 }

@@ -1,4 +1,4 @@
-//! [`Cursor`]: where a follower is, as far as this process knows, and the next step from there.
+//! [`Cursor`]: the position of a follower as this process knows it, and the next step from there.
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -12,43 +12,44 @@ use crate::store::{
 use crate::system::notes::{self, RETIRED};
 use crate::system::parking::{NotesOf, ParkedChange, ParkedStreams};
 
-/// Where the follower is.
+/// The position of a follower, with the notes that its next step depends on.
 pub(crate) struct Cursor {
     follower: Name,
     upstream: LogId,
-    /// The position the store knows: that of an event, unless an earlier release has written it.
+    /// The stored position: that of an event, unless an earlier release has written it.
     stored: Position,
-    /// The last event it has seen, as the store knows it. `None`: it is not known which one that was.
+    /// The last event that the follower has seen, as stored; `None` if an earlier release has not stored it.
     last_event: Option<EventRef>,
     revision: Revision,
-    /// The epoch of its home in which all of this was read.
+    /// The epoch of the home store in which the cursor was loaded.
     home_epoch: Epoch,
-    /// The epoch of the log in which it is proven that the log has not gone back behind it. `None`: it is not.
+    /// The epoch of the log in which it is proven that the log still has the last event; `None` if that is not proven.
     proven: Option<Epoch>,
+    /// No proof has been tried yet.
     is_fresh: bool,
-    /// Everything up to here is dealt with or passed over.
+    /// The position up to which all events are processed or skipped. It can be beyond the stored one.
     pub(crate) reached: Position,
-    /// The lease under which it works, if any.
+    /// The lease under which the follower works, if any.
     pub(crate) lease: Option<LeaseToken>,
-    /// The cut on which each step relies, if the follower may be cut.
+    /// The number of partitions that each step names, if the follower can be partitioned.
     cut: Option<Cut>,
-    /// How many events are dealt with at once. Halved when that fails, doubled when it goes well.
+    /// The number of events in one piece. It is halved after a failure and doubled after a success.
     pub(crate) events: usize,
-    /// What has been dealt with in the slice that may still grow.
+    /// The checksums of the processed events in the slices that can still grow.
     checksums: BTreeMap<LogSlice, LogChecksum>,
-    /// The streams whose events it holds back.
+    /// The parked streams, whose events are held back.
     pub(in crate::system) parked: ParkedStreams,
-    /// How many timers are parked at most, if that is known.
+    /// An upper bound for the number of parked timers, if one is known.
     pub(in crate::system) parked_timers: Option<usize>,
-    /// The events it takes, as far as they are recorded.
+    /// The recorded set of events that the follower takes.
     pub(in crate::system) recorded: Option<RecordedEvents>,
-    /// The recorded events that this release does not know and would pass over.
+    /// The events of that set that this release does not know and would skip.
     pub(in crate::system) unknown_events: EventNames,
-    /// The log from where the last page ended.
+    /// The reader of the log, at the end of the last page.
     pub(in crate::system) pages: Option<LogPages>,
 }
 
-/// A step, and what the cursor is after it.
+/// A step, and the changes of the cursor once it is made.
 pub(crate) struct NextStep {
     pub(crate) tracking: Tracking,
     pub(in crate::system) checksums: BTreeMap<LogSlice, LogChecksum>,
@@ -56,7 +57,10 @@ pub(crate) struct NextStep {
 }
 
 impl Cursor {
-    /// Where the store says that the follower is.
+    /// Loads the cursor from the store.
+    ///
+    /// The position and three kinds of notes have to be of one moment. No transaction spans these reads, so the loop starts over if
+    /// the position, the revision or the epoch of the home store has changed between the first and the last.
     pub(crate) async fn load(
         home: &dyn EventStore,
         follower: Name,
@@ -85,7 +89,6 @@ impl Cursor {
                 .notes(NotesQuery::new(follower.clone(), upstream, notes::EVENTS).limit(1))
                 .await?;
             let has_not_moved = book.position == stored && book.revision == events_book.revision;
-            // Otherwise it moved in between.
             let is_of_one_moment = has_not_moved && home.epoch() == home_epoch;
             if let (true, Some(parked)) = (is_of_one_moment, parked) {
                 let recorded = events_book
@@ -129,12 +132,12 @@ impl Cursor {
         }
     }
 
-    /// Has each step rely on this cut.
+    /// Makes each step name this cut.
     pub(in crate::system) fn with_cut(self, cut: Option<Cut>) -> Self {
         Self { cut, ..self }
     }
 
-    /// This is recorded as what the follower takes.
+    /// Takes over the recorded set of events.
     pub(in crate::system) fn take_note_of(
         &mut self,
         recorded: Option<RecordedEvents>,
@@ -147,30 +150,30 @@ impl Cursor {
         self.recorded = recorded;
     }
 
-    /// How many steps the follower has made, as far as this process knows.
+    /// Returns the number of steps that the follower has made, as far as this process knows.
     pub(crate) fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// Where the log must not have gone back to, and the event that proves it.
+    /// Returns the stored position and the event there, by which the log can be checked.
     pub(in crate::system) fn place(&self) -> KnownPlace {
         KnownPlace::new(self.stored, self.last_event)
     }
 
-    /// Returns `true` if nothing may have been lost since its place was proven, neither in the log nor at home.
+    /// Returns `true` if the position is proven in the present epochs of the log and of the home store.
     pub(in crate::system) fn is_proven(&self, home: Epoch, upstream: Epoch) -> bool {
         self.home_epoch == home && self.proven == Some(upstream)
     }
 
-    /// Returns `true` as long as nobody has tried to prove it.
+    /// Returns `true` until the first attempt at a proof.
     pub(in crate::system) fn is_fresh(&self) -> bool {
         self.is_fresh
     }
 
-    /// Makes sure that the log has not gone back behind its place.
+    /// Proves that the log still has the last event that the follower has seen.
     ///
     /// # Errors
-    /// [`StoreError::LogWentBack`]: it has.
+    /// [`StoreError::LogWentBack`]: the log has lost that event.
     pub(in crate::system) async fn verify(
         &mut self,
         log: &dyn EventStore,
@@ -182,7 +185,7 @@ impl Cursor {
         }
         let proof = self.place().verify(log).await?;
         self.proven = Some(proof.epoch);
-        // A step of an earlier release has not said which event it was.
+        // A step of an earlier release did not store the event. The one that is there now is what later proofs rely on.
         self.last_event = self.last_event.or(proof.event);
         Ok(())
     }
@@ -191,18 +194,18 @@ impl Cursor {
         self.proven
     }
 
-    /// The step to `event`, the last one that was seen, that goes with having dealt with these events.
+    /// Returns the step to `event`, the last one seen, together with the checksums of the processed events.
     pub(crate) fn step_to(&self, event: &StoredEvent, dealt_with: &[StoredEvent]) -> NextStep {
         let to = EventRef::of(event, self.upstream);
         self.step_counting(Some(to), dealt_with, &self.checksums)
     }
 
-    /// A step that stays where it is.
+    /// Returns a step that leaves the position where it is.
     pub(crate) fn step_in_place(&self) -> NextStep {
         self.step_counting(None, &[], &self.checksums)
     }
 
-    /// A step ends at an event, so that it can be proven later that the log still has it.
+    /// Returns a step that ends at an event, so that it can be proven later that the log still has it.
     fn step_counting(
         &self,
         to: Option<EventRef>,
@@ -235,15 +238,15 @@ impl Cursor {
         }
     }
 
-    /// A step that changes notes only. It is made under no lease: the revision is the stronger guard, and whoever
-    /// runs the follower may be another process.
+    /// Returns a step that changes notes only. It names no lease, since another process may hold it; the revision is the stronger guard.
     pub(crate) fn notes_step(&self) -> NextStep {
         let mut step = self.step_in_place();
         step.tracking.lease = None;
         step
     }
 
-    /// As [`notes_step`](Self::notes_step), with having dealt with events that were passed over before.
+    /// Like [`notes_step`](Self::notes_step), and counts events that are processed after the position has passed them. Their slices may
+    /// be closed, so the checksums of those are read first.
     pub(crate) async fn late_step(
         &self,
         home: &dyn EventStore,
@@ -266,7 +269,7 @@ impl Cursor {
         Ok(step)
     }
 
-    /// The step has been made.
+    /// Advances the cursor over a step that the store has accepted.
     pub(crate) fn done(&mut self, step: NextStep) {
         self.stored = step.tracking.to;
         self.last_event = step.tracking.last_event;
@@ -278,7 +281,7 @@ impl Cursor {
         self.checksums.retain(|slice, _| *slice >= open);
     }
 
-    /// How far the follower has come since its last step.
+    /// Returns the number of positions that the follower has skipped since its last stored step.
     pub(crate) fn unwritten(&self) -> u64 {
         self.reached.as_u64() - self.stored.as_u64()
     }
@@ -296,7 +299,7 @@ pub(crate) fn read_checksum(note: &str) -> Result<LogChecksum, StoreError> {
     })
 }
 
-/// The note of a slice: its key, and the checksums.
+/// Returns the key and the text of the note of a slice.
 #[cfg(feature = "archive")]
 pub(crate) fn checksum_note(slice: LogSlice, checksums: &LogChecksum) -> (String, String) {
     (notes::checksums(slice), write_checksum(checksums))

@@ -1,4 +1,4 @@
-//! The cut of a follower into partitions: agreed on at the start, named by each step, and refused where it is outdated.
+//! The number of partitions of a follower (its cut): agreed on at the start, named by each step, refused where it differs.
 
 use jiff::Timestamp;
 use tracing::error;
@@ -10,10 +10,10 @@ use crate::store::{
 };
 use crate::system::{Cause, FollowerState, SystemError};
 
-/// This process runs a follower in another number of partitions than the one that is recorded.
+/// The error of a process that runs a follower in another number of partitions than the recorded one.
 #[derive(Debug, thiserror::Error)]
 #[error(
-    "it is recorded to run in {recorded} partitions, and this process runs it in {own}; nothing was done twice. Stop this \
+    "the follower is recorded to run in {recorded} partitions, but this process runs it in {own}; nothing was processed twice. Stop this \
      process, and start it with_partitions({follower:?}, {recorded})"
 )]
 struct OutdatedCut {
@@ -23,7 +23,7 @@ struct OutdatedCut {
 }
 
 impl<S> Feed<S> {
-    /// Stops, whatever is configured for events that fail: with another cut no step can be made any more.
+    /// Stops the follower, whatever its reaction to failed events is: the store refuses every step with an outdated cut.
     pub(super) fn stop_for_cut(&self, position: Position, refusal: StoreError) -> Step {
         let cause: Cause = match refusal {
             StoreError::CutChanged {
@@ -46,8 +46,8 @@ impl<S> Feed<S> {
     }
 }
 
-/// Refuses another cut of a follower than the recorded one: the positions of its partitions would not fit. Returns what is
-/// known of the whole follower.
+/// Refuses a number of partitions that differs from the recorded one: the positions of the partitions would not fit. Returns the
+/// notes of the whole follower.
 ///
 /// # Errors
 /// [`SystemError::Invalid`]: the follower runs in another number of partitions.
@@ -59,7 +59,7 @@ pub(crate) async fn check_cut(
     let book = home
         .notes(NotesQuery::new(cut.follower.clone(), upstream, "").limit(0))
         .await?;
-    // Before cuts were recorded, a follower that has come anywhere under its own name ran whole.
+    // Earlier releases recorded no cut. A position under the follower's own name proves that it ran in one partition.
     match book
         .partitions
         .or((book.position > Position::ZERO).then_some(1))
@@ -71,7 +71,7 @@ pub(crate) async fn check_cut(
     Ok(book)
 }
 
-/// Records the cut of a follower before anything is done under it, or refuses it.
+/// Records the cut of a follower before its first step, or refuses it.
 pub(super) async fn agree_on_cut(
     home: &dyn EventStore,
     upstream: LogId,
@@ -90,7 +90,7 @@ pub(super) async fn agree_on_cut(
             .await
         {
             Ok(_) => return Ok(()),
-            // Another process that starts at this moment was first.
+            // Another process that starts at this moment was faster, so its cut is compared with the own one.
             Err(StoreError::TrackingConflict { .. }) => {}
             Err(StoreError::CutChanged { actual, .. }) => return Err(refused(cut, actual)),
             Err(error) => return Err(error.into()),
@@ -98,7 +98,8 @@ pub(super) async fn agree_on_cut(
     }
 }
 
-/// A process of a release that records no cut has made no step yet, and would go on beside the partitions.
+/// Refuses partitions beside a process that runs the follower whole. A release that records no cut leaves no trace before its first
+/// step but the lease, and would go on beside the partitions.
 async fn refuse_beside_the_whole(
     home: &dyn EventStore,
     upstream: LogId,
@@ -132,7 +133,7 @@ fn refused(cut: &Cut, recorded: u32) -> SystemError {
     SystemError::Invalid { reason }
 }
 
-/// The number of partitions in which a follower has run.
+/// Returns the number of partitions in which a follower has run.
 #[cfg(feature = "archive")]
 pub(crate) async fn partitions_of(
     home: &dyn EventStore,

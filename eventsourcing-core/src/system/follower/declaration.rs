@@ -1,4 +1,4 @@
-//! [`Follower`]: a policy or projection of a system, tied to the events it takes. Wiring without behaviour.
+//! [`Follower`]: a policy or projection of a system, tied to the events it takes. It declares the wiring and runs nothing.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -20,14 +20,14 @@ pub struct Follower<S> {
     pub(crate) target: Target<S>,
 }
 
-/// Where a follower has its effects, and the handlers that have them.
+/// The target of a follower's effects, with the handlers that have them.
 pub(crate) enum Target<S> {
     /// A policy, in its own application.
     Policy {
         routes: Routes<dyn HandlePolicyEvent<S>>,
         timers: Option<Arc<dyn HandleTimer<S>>>,
     },
-    /// A projection in the memory of this process, which is gone with it.
+    /// A projection in the memory of this process. It is lost when the process ends.
     Memory { routes: Routes<dyn HandleEvent<S>> },
     /// A read model in tables, in this version.
     Sql {
@@ -35,17 +35,17 @@ pub(crate) enum Target<S> {
         tables: &'static [Table],
         routes: Routes<dyn HandleSqlEvent<S>>,
     },
-    /// A projection into something that knows nothing of steps. The projection is of this type, and is given to the builder.
+    /// A projection into a foreign target, which knows nothing of steps. The value of this type is passed to the builder.
     Foreign {
         of_type: TypeId,
         routes: Routes<dyn HandleEvent<S>>,
     },
 }
 
-/// By the stored name of the aggregate.
+/// The routes by the stored name of the aggregate.
 pub(crate) type Routes<H> = BTreeMap<Name, Route<H>>;
 
-/// The way of the events of one aggregate to their handler.
+/// The route from the events of one aggregate to their handler.
 pub(crate) struct Route<H: ?Sized> {
     pub(crate) application: &'static str,
     pub(crate) handler: Arc<H>,
@@ -66,7 +66,7 @@ pub struct ProjectionFollower<S, P> {
     name: &'static str,
     part: fn(&S) -> &P,
     routes: Routes<dyn HandleEvent<S>>,
-    /// The type of a projection into something foreign; `None` if it is in memory.
+    /// The type of a projection into a foreign target; `None` if it is in memory.
     foreign: Option<TypeId>,
 }
 
@@ -80,7 +80,7 @@ pub struct SqlProjectionFollower<S, P> {
 }
 
 impl<S: Send + Sync + 'static> Follower<S> {
-    /// The policy that `part` finds in the system.
+    /// Returns a follower for the policy that `part` finds in the system.
     pub fn policy<P>(name: &'static str, part: fn(&S) -> &P) -> PolicyFollower<S, P> {
         PolicyFollower {
             name,
@@ -90,7 +90,7 @@ impl<S: Send + Sync + 'static> Follower<S> {
         }
     }
 
-    /// The projection in memory that `part` finds in the system.
+    /// Returns a follower for the projection in memory that `part` finds in the system.
     pub fn projection<P>(name: &'static str, part: fn(&S) -> &P) -> ProjectionFollower<S, P> {
         ProjectionFollower {
             name,
@@ -100,7 +100,7 @@ impl<S: Send + Sync + 'static> Follower<S> {
         }
     }
 
-    /// The projection into something foreign that `part` finds in the system.
+    /// Returns a follower for the projection into a foreign target that `part` finds in the system.
     pub fn foreign_projection<P: 'static>(
         name: &'static str,
         part: fn(&S) -> &P,
@@ -113,7 +113,7 @@ impl<S: Send + Sync + 'static> Follower<S> {
         }
     }
 
-    /// The projection in a SQL database that `part` finds in the system.
+    /// Returns a follower for the projection in a SQL database that `part` finds in the system.
     pub fn sql_projection<P: SqlReadModel>(
         name: &'static str,
         part: fn(&S) -> &P,
@@ -128,7 +128,7 @@ impl<S: Send + Sync + 'static> Follower<S> {
     }
 }
 
-/// How a follower of each kind is tied to events. Only the trait that its type has to have differs.
+// The three kinds of followers are tied to events in the same way; only the trait that the type must have differs.
 macro_rules! tie_to_events {
     ($($follower:ident: $kind:ident, $handler:ident;)+) => {$(
         impl<S: Send + Sync + 'static, P: 'static> $follower<S, P> {
@@ -141,8 +141,8 @@ macro_rules! tie_to_events {
                 self.route(application, Needs::<A>::all())
             }
 
-            /// Takes only some events of the aggregate `A` of `application`: those of these
-            /// [variants](crate::Event::VARIANTS). All others are passed over without being decoded, known or not.
+            /// Takes only some events of the aggregate `A` of `application`: those of the given
+            /// [variants](crate::Event::VARIANTS). All others are skipped without being decoded, known or not.
             ///
             /// # Panics
             /// If there is no such variant.
@@ -154,7 +154,7 @@ macro_rules! tie_to_events {
                 self.route(application, Needs::only(variants))
             }
 
-            /// Takes the events of an aggregate, under whichever of its names they stand.
+            /// Takes the events of an aggregate, under its present name and its earlier ones.
             pub(crate) fn route<A: Aggregate>(mut self, application: &'static str, needs: Needs<A>) -> Self
             where
                 P: $kind<A>,
@@ -184,7 +184,7 @@ tie_to_events! {
 }
 
 impl<S: Send + Sync + 'static, P: 'static> PolicyFollower<S, P> {
-    /// Has timers.
+    /// Declares that the policy has timers.
     #[must_use]
     pub fn timers(mut self) -> Self
     where
@@ -250,7 +250,7 @@ impl<S, P> From<SqlProjectionFollower<S, P>> for Follower<S> {
 }
 
 impl<S> Target<S> {
-    /// The stored names of the aggregates whose events are taken, each with the application that owns it.
+    /// Returns the stored names of the followed aggregates, each with the application that owns it.
     pub(crate) fn sources(&self) -> Vec<(&Name, &'static str)> {
         match self {
             Self::Policy { routes, .. } => sources(routes),

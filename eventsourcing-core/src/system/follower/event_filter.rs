@@ -1,5 +1,5 @@
-//! [`Needs`]: which events of an aggregate a follower needs. The others it passes over without decoding them, so that it
-//! does not matter whether this release knows them.
+//! [`Needs`]: the events of an aggregate that a follower needs. It skips the others without decoding them, so that unknown events
+//! among them do not stop it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::marker::PhantomData;
@@ -10,15 +10,15 @@ use crate::{Aggregate, Event, LegacyEvent, RecordedEvent};
 
 /// The events of `A` that a follower needs.
 pub(crate) struct Needs<A> {
-    /// `None`: all.
+    /// `None`: all events.
     only: Option<Only>,
     of: PhantomData<fn() -> A>,
 }
 
 struct Only {
-    /// Indices of [`Event::TYPES`].
+    /// The indices of the needed variants in [`Event::TYPES`].
     indices: HashSet<usize>,
-    /// The stored names under which they may stand.
+    /// The stored names whose events can decode to these variants.
     names: HashSet<&'static str>,
 }
 
@@ -30,7 +30,7 @@ impl<A: Aggregate> Needs<A> {
         }
     }
 
-    /// Those of these variants.
+    /// Keeps only the events of the given variants.
     ///
     /// # Panics
     /// If there is no such variant.
@@ -40,7 +40,7 @@ impl<A: Aggregate> Needs<A> {
             .map(|variant| index_of::<A>(variant))
             .collect();
         let current = indices.iter().map(|index| A::Event::TYPES[*index].name);
-        // Which events a former one is split into is not known before it is.
+        // A legacy event without an index is split into others by code of the user, so any of the needed variants may come of it.
         let is_wanted = |former: &&LegacyEvent<A::Event>| match former.index() {
             Some(index) => indices.contains(&index),
             None => !former.is_retired(),
@@ -56,8 +56,7 @@ impl<A: Aggregate> Needs<A> {
         }
     }
 
-    /// The stored names of the events that are needed, of those that this release knows, and of those that are read as
-    /// nothing.
+    /// Returns the stored names of the needed, the known and the retired events.
     pub(crate) fn names(&self) -> AggregateEvents {
         let former = A::Event::FORMER.iter();
         let retired: BTreeSet<_> = former
@@ -79,7 +78,7 @@ impl<A: Aggregate> Needs<A> {
         }
     }
 
-    /// The events that come of `stored`, as far as they are needed.
+    /// Decodes `stored` and returns the needed events among the results.
     pub(crate) fn decode(
         &self,
         stored: &StoredEvent,

@@ -1,23 +1,23 @@
-//! [`Failure`]: why a follower could not process events, sorted by what it does next.
+//! [`Failure`]: the failures of a step, sorted by what the follower does next.
 
 use std::error::Error;
 
 use crate::store::{StoreError, StoredEvent};
 
-/// Why a handler failed: an error of the user, or one of decoding.
+/// The error of a handler: one of the user, or one of decoding.
 pub(crate) type Cause = Box<dyn Error + Send + Sync>;
 
-/// Why a piece of a page was not dealt with.
+/// The reason why a piece of a page was not processed.
 pub(crate) enum Failure {
-    /// Somebody else runs this follower and has moved it: read again where it is.
+    /// Another process has made a step of this follower: the cursor has to be reloaded.
     Moved,
-    /// Somebody else has the lease.
+    /// Another process holds the lease.
     LeaseLost,
-    /// The follower is cut into another number of partitions than it runs in here.
+    /// The follower is recorded with another number of partitions than it runs in here.
     CutChanged(StoreError),
-    /// The store does not answer: try again later.
+    /// The store does not answer: retry later.
     Unavailable(StoreError),
-    /// An event of the piece cannot be dealt with.
+    /// An event of the piece failed.
     Event(Cause),
 }
 
@@ -33,7 +33,7 @@ impl From<StoreError> for Failure {
     }
 }
 
-/// Its name, stream and version.
+/// Returns the name, stream and version of an event, for messages.
 pub(crate) fn describe(event: &StoredEvent) -> String {
     format!(
         "{} of {}, version {}",

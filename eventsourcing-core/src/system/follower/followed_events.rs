@@ -1,7 +1,7 @@
-//! [`FollowedEvents`]: which events of one log a follower takes, and how that is compared with what is recorded with it.
+//! [`FollowedEvents`]: the events of one log that a follower takes, and their comparison with the recorded ones.
 //!
-//! A follower that takes other events than before has passed over, or processed, events that its declaration does not
-//! tell of. That matters only if there are such events before its position, so it is asked of the log, not of the types.
+//! A follower whose declaration has changed may have skipped events that it takes now, or processed events that it takes no
+//! more. That matters only if the log has such events before its position, so the log is asked, in `agreed_events.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,18 +16,18 @@ pub(crate) type EventNames = BTreeMap<Name, BTreeSet<Name>>;
 /// The events that a follower takes of one log.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FollowedEvents {
-    /// The events it needs.
+    /// The events that the follower needs.
     needed: EventNames,
-    /// The events that this release knows, also if the follower does not need them, of the aggregates that it follows.
+    /// The events of the followed aggregates that this release knows, needed or not.
     known: EventNames,
-    /// The events that are read as nothing.
+    /// The events that were removed from the program and are read as nothing.
     retired: EventNames,
-    /// The aggregates of which it takes all events. Meeting one that this release does not know it waits for another
-    /// release, so nothing has to be done before.
+    /// The aggregates of which it takes all events. If it meets an unknown one it waits for another release, so no agreement is needed
+    /// before.
     whole: BTreeSet<Name>,
-    /// The aggregates that this release knows, also if the follower does not follow them.
+    /// The aggregates that this release knows, followed or not.
     known_aggregates: BTreeSet<Name>,
-    /// The tables that a read model makes of them; `None` if it is none.
+    /// The definitions of the tables of a read model; `None` for other followers.
     tables: Option<Vec<String>>,
 }
 
@@ -42,19 +42,19 @@ pub(crate) struct RecordedEvents {
 /// The events of one aggregate that a follower takes.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct AggregateEvents {
-    /// All are needed, also those that this release does not know.
+    /// All events are needed, also those that this release does not know.
     pub(crate) are_all: bool,
     pub(crate) needed: BTreeSet<&'static str>,
     pub(crate) known: BTreeSet<&'static str>,
     pub(crate) retired: BTreeSet<&'static str>,
 }
 
-/// The difference between what a follower takes and what is recorded.
+/// The difference between the events that a follower takes and the recorded ones.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Change {
-    /// It takes these besides.
+    /// The events that it takes in addition.
     pub(crate) added: EventNames,
-    /// It does not take these any more, though this release knows them.
+    /// The events that it does not take any more, though this release knows them.
     pub(crate) dropped: EventNames,
 }
 
@@ -81,12 +81,12 @@ impl FollowedEvents {
         self
     }
 
-    /// The stored names of the aggregates.
+    /// Returns the stored names of the aggregates.
     pub(crate) fn aggregates(&self) -> impl Iterator<Item = &Name> {
         self.needed.keys()
     }
 
-    /// Returns the first record, or one in place of a record that counts no more.
+    /// Returns a record of these events, without regard to an earlier record.
     pub(crate) fn record(&self) -> RecordedEvents {
         RecordedEvents {
             events: self.needed.clone(),
@@ -94,8 +94,8 @@ impl FollowedEvents {
         }
     }
 
-    /// Returns the record in place of `recorded`, of which `dropped` counts no more. Events that only another release
-    /// knows stay.
+    /// Returns the record that replaces `recorded`: without `dropped`, with the needed events. Events that only another release knows
+    /// stay, since that release may run beside this one.
     pub(crate) fn record_over(
         &self,
         recorded: &RecordedEvents,
@@ -134,7 +134,7 @@ impl FollowedEvents {
         }
     }
 
-    /// The events that a follower takes by what is recorded, that this release does not know, and that it would pass over.
+    /// Returns the recorded events that this release does not know and would skip.
     pub(crate) fn unknown_in(&self, recorded: &RecordedEvents) -> EventNames {
         let mut gone = without(&without(&recorded.events, &self.needed), &self.retired);
         gone.retain(|aggregate, _| !self.whole.contains(aggregate));
@@ -145,12 +145,12 @@ impl FollowedEvents {
         unknown.filter(|(_, names)| !names.is_empty()).collect()
     }
 
-    /// Returns `true` if a read model in tables takes them.
+    /// Returns `true` if the follower is a read model in tables.
     pub(crate) fn is_of_read_model(&self) -> bool {
         self.tables.is_some()
     }
 
-    /// Returns `true` if the tables of a read model are others than those that are recorded.
+    /// Returns `true` if the definitions of the tables differ from the recorded ones.
     pub(crate) fn has_other_tables_than(&self, recorded: &RecordedEvents) -> bool {
         recorded.tables.is_some() && self.tables.is_some() && recorded.tables != self.tables
     }
@@ -164,7 +164,7 @@ impl FollowedEvents {
 }
 
 impl Change {
-    /// All events it is about.
+    /// Returns the added and the dropped events together.
     pub(crate) fn all(&self) -> EventNames {
         let mut all = self.added.clone();
         for (aggregate, names) in &self.dropped {
@@ -188,7 +188,7 @@ fn without(events: &EventNames, others: &EventNames) -> EventNames {
     rest.filter(|(_, names)| !names.is_empty()).collect()
 }
 
-/// The events in words, for messages.
+/// Names the events in words, for messages.
 pub(crate) fn describe_events(events: &EventNames) -> String {
     let of_aggregate = |(aggregate, names): (&Name, &BTreeSet<Name>)| {
         let names: Vec<_> = names.iter().map(Name::as_str).collect();

@@ -1,4 +1,4 @@
-//! Handlers: what a follower does with one event or timer, whatever the types of the user.
+//! Handlers: the code of the user for one event or timer, behind object-safe traits.
 //!
 //! Each kind of follower has an interface of its own, because each has its effects by other means: a policy in its unit of
 //! work, a read model in its transaction, any other projection by itself.
@@ -14,7 +14,7 @@ use crate::policy::timers::{Timer, TimerType};
 use crate::store::{Position, StoredEvent};
 use crate::{Aggregate, Policy, Projection, SqlProjection, Timers, Tx, UnitOfWork};
 
-/// What a policy does with one event.
+/// Handles one event for a policy.
 #[async_trait]
 pub(crate) trait HandlePolicyEvent<S>: Send + Sync {
     async fn react(
@@ -25,7 +25,7 @@ pub(crate) trait HandlePolicyEvent<S>: Send + Sync {
     ) -> Result<(), Cause>;
 }
 
-/// What a projection that has its effects by itself does with one event.
+/// Handles one event for a projection that writes to its target by itself.
 #[async_trait]
 pub(crate) trait HandleEvent<S>: Send + Sync {
     /// Skips the parts of the event that are among `projected`, and adds those that it projects.
@@ -37,13 +37,13 @@ pub(crate) trait HandleEvent<S>: Send + Sync {
     ) -> Result<(), Cause>;
 }
 
-/// What a projection in a SQL database does with one event.
+/// Handles one event for a projection in a SQL database.
 #[async_trait]
 pub(crate) trait HandleSqlEvent<S>: Send + Sync {
     async fn project(&self, system: &S, event: &StoredEvent, tx: &mut Tx<'_>) -> Result<(), Cause>;
 }
 
-/// What a policy does with one timer that is due.
+/// Handles one due timer for a policy.
 #[async_trait]
 pub(crate) trait HandleTimer<S>: Send + Sync {
     fn timer_type(&self) -> TimerType;
@@ -51,7 +51,7 @@ pub(crate) trait HandleTimer<S>: Send + Sync {
     async fn due(&self, system: &S, timer: &Timer, work: &mut UnitOfWork) -> Result<(), Cause>;
 }
 
-/// Handles the events of the aggregate `A` by the part `P` of a system.
+/// Handles the events of the aggregate `A` by the part `P` of a system. This is where stored events become the types of the user.
 pub(crate) struct EventHandler<S, P, A> {
     pub(crate) part: fn(&S) -> &P,
     pub(crate) needs: Needs<A>,
@@ -70,7 +70,8 @@ impl<S: Send + Sync, P: Policy<A>, A: Aggregate> HandlePolicyEvent<S> for EventH
         event: &StoredEvent,
         work: &mut UnitOfWork,
     ) -> Result<(), Cause> {
-        // What is recorded because of the parts of one event has ids of its own: they go on counting.
+        // The ids of recorded events are counted from the event that caused them. One stored event can decode to several, so the
+        // count begins once for all of them; a second `begin` would give two recorded events one id.
         let mut has_begun = false;
         for event in self.needs.decode(event)? {
             if !std::mem::replace(&mut has_begun, true) {
@@ -127,8 +128,8 @@ impl<S: Send + Sync, P: Timers> HandleTimer<S> for TimerHandler<S, P> {
 
 /// The events that a projection has projected since the last step, by position and part.
 ///
-/// A page that fails half-way is tried again in smaller pieces. What a projection has done by itself cannot be undone, so
-/// the events before the one that failed are skipped then.
+/// A piece of a page that fails is retried in smaller pieces. The effects of such a projection cannot be undone, so the events before
+/// the failed one are skipped in the retry.
 #[derive(Debug, Default)]
 pub(crate) struct ProjectedEvents(Mutex<BTreeSet<(Position, u32)>>);
 
@@ -141,8 +142,8 @@ impl ProjectedEvents {
         self.events().insert((position, part));
     }
 
-    /// The step up to `position` has been made. What was projected beyond it belongs to a later step, which is smaller than
-    /// the piece that failed.
+    /// Forgets the events up to `position`, whose step was made. Events beyond it stay: they were projected in a larger piece that
+    /// failed, and belong to a later step.
     pub(crate) fn forget_up_to(&self, position: Position) {
         self.events().retain(|(projected, _)| *projected > position);
     }

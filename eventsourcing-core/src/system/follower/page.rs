@@ -12,8 +12,8 @@ use crate::store::{LogPage, Position, StoreError, StoredEvent};
 use crate::system::parking::sort_out;
 use crate::system::{OnFailure, Parked};
 
-/// The number of positions that a follower skips before it stores its position. Skipping them again after a restart costs one read
-/// for each 256 events, while storing each skip would cost one commit for each page.
+/// The number of positions that a follower skips before it stores its position. Skipping them again after a restart costs a few
+/// reads, while storing each skip would cost a commit for each page.
 const PASSED_OVER_MAX: u64 = 10_000;
 
 impl<S> Feed<S> {
@@ -134,7 +134,10 @@ impl<S> Feed<S> {
             Err(Failure::CutChanged(refusal)) => drop(self.stop_for_cut(cursor.reached, refusal)),
             Err(Failure::Unavailable(error)) => return Err(error),
             Err(Failure::Event(cause)) => {
-                return Err(StoreError::unavailable("the store refused a step of the follower", cause));
+                return Err(StoreError::unavailable(
+                    "the store refused a step of the follower",
+                    cause,
+                ));
             }
         }
         Ok(())

@@ -1,21 +1,21 @@
-//! [`Partition`]: the part of the aggregates whose events one of several feeds of a follower takes.
+//! [`Partition`]: the share of the aggregates that one of several workers of a follower processes.
 
 use crate::store::{Name, StreamId};
 use crate::system::notes;
 
-/// One of several parts of all aggregates. All events of one aggregate are in the same part, so they stay in order.
+/// One share of all aggregates. All events of one aggregate belong to the same partition, so they stay in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Partition {
-    /// From 0.
+    /// The number of the partition, from 0.
     number: u32,
     of: u32,
 }
 
 impl Partition {
-    /// Everything in one part.
+    /// The only partition of a follower that is not split.
     pub(crate) const WHOLE: Self = Self { number: 0, of: 1 };
 
-    /// `of` parts, which together are everything.
+    /// Returns the `of` partitions that together cover all aggregates.
     pub(crate) fn split(of: u32) -> impl Iterator<Item = Self> {
         (0..of.max(1)).map(move |number| Self {
             number,
@@ -23,22 +23,23 @@ impl Partition {
         })
     }
 
-    /// Its number, from 0.
+    /// Returns the number of the partition, from 0.
     pub(crate) fn number(self) -> u32 {
         self.number
     }
 
-    /// How many there are.
+    /// Returns the number of partitions.
     pub(crate) fn count(self) -> u32 {
         self.of
     }
 
-    /// The last 32 bits of an id are random in ids of every version.
+    /// Returns `true` if the stream belongs to this partition. The last 32 bits of an id decide, since they are random in UUIDs of
+    /// every version, and so spread evenly.
     pub(crate) fn contains(self, stream: &StreamId) -> bool {
         (stream.id.as_u128() as u32) % self.of == self.number
     }
 
-    /// The name under which the follower's position in this part is kept.
+    /// Returns the name under which the follower keeps its position in this partition.
     pub(crate) fn name(self, follower: &Name) -> Name {
         match self {
             Self::WHOLE => follower.clone(),

@@ -1,4 +1,4 @@
-//! Going back with a log that was restored to an earlier moment: what becomes of a follower's position and notes.
+//! Rewinding the position and the notes of a follower whose log was restored to an earlier moment.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
@@ -13,10 +13,10 @@ use crate::system::notes::{self, RETIRED};
 use crate::system::parking::{Held, put_aside, read, write};
 use crate::system::{Parked, ParkingRecord};
 
-/// How often a follower that has stopped because its log went back looks whether somebody has accepted that.
+/// The interval at which a follower that has stopped because its log went back looks whether the restored log was accepted.
 const ACCEPTED_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
-/// What is left of a follower's work in a log that was restored.
+/// A follower as it continues in a restored log.
 pub(crate) struct Kept {
     /// The step back.
     pub(crate) step: Tracking,
@@ -25,7 +25,7 @@ pub(crate) struct Kept {
 }
 
 impl<S> Feed<S> {
-    /// The end of the log, if the log does not have the last event that the follower has seen, as `book` knows it.
+    /// Returns the end of the log if the log has lost the last event that the follower has seen according to `book`.
     pub(crate) async fn end_of_restored_log(
         &self,
         book: &FollowerNotes,
@@ -40,7 +40,7 @@ impl<S> Feed<S> {
         }
     }
 
-    /// Takes everything after `kept` out of what the follower has noted in `book`.
+    /// Removes everything after `kept` from the notes of the follower in `book`.
     pub(crate) async fn kept_in_restored_log(
         &self,
         book: &FollowerNotes,
@@ -78,7 +78,8 @@ impl<S> Feed<S> {
         })
     }
 
-    /// The events of the last slice that has any up to `kept`, whoever takes them.
+    /// Returns the events up to `kept` of the last slice that has any, no matter which follower takes them. All of them are read,
+    /// because the step must end at the last event of the log up to there, whether or not this follower takes it.
     async fn last_events(&self, kept: Position) -> Result<Vec<StoredEvent>, StoreError> {
         let mut end = kept;
         while end > Position::ZERO {
@@ -90,9 +91,12 @@ impl<S> Feed<S> {
                 let page = self.upstream.read_log(LogQuery::after(after)).await?;
                 if page.ceiling == after {
                     let reason = format!(
-                        "the log is not decided up to position {end}: an append is under way; try again"
+                        "the log is not decided up to position {end} because an append is under way; retry in a moment"
                     );
-                    return Err(StoreError::unavailable(reason, "its end may still change"));
+                    return Err(StoreError::unavailable(
+                        reason,
+                        "the end of the log may still change",
+                    ));
                 }
                 events.extend(
                     page.events
@@ -109,7 +113,7 @@ impl<S> Feed<S> {
         Ok(Vec::new())
     }
 
-    /// The checksums of those events that the follower takes, without those that it has put aside.
+    /// Returns the checksum of those events that the follower takes, without the parked and the discarded ones.
     fn checksums_of(
         &self,
         events: &[StoredEvent],
@@ -130,7 +134,7 @@ impl<S> Feed<S> {
         Ok(checksums)
     }
 
-    /// Waits until somebody has had the follower accept that its log was restored; for ever if it has stopped for another reason.
+    /// Waits until the restored log is accepted, in any process. Waits forever if the follower has stopped for another reason.
     pub(crate) async fn until_restored_log_is_accepted(&self) {
         let stopped = self.status.borrow().state.stopped().cloned();
         let went_back = stopped.filter(|failure| {
@@ -144,7 +148,7 @@ impl<S> Feed<S> {
         }
         loop {
             tokio::time::sleep(ACCEPTED_LOOK_INTERVAL).await;
-            // A store that does not answer now is asked again.
+            // An error only means that the store does not answer now; the loop asks again.
             if let Ok(true) = self.has_accepted_its_log().await {
                 self.resume();
                 return;
@@ -152,8 +156,8 @@ impl<S> Feed<S> {
         }
     }
 
-    /// Returns `true` if somebody has moved the follower to a place that the log has, or if another generation has taken the place
-    /// of a read model. That the log has grown is not enough: of a step of an earlier release it is not known which event it saw.
+    /// Returns `true` if the follower was moved to a position that the log has, or if another generation has replaced that of a read
+    /// model. A log that has grown beyond the position is not enough: an earlier release did not store which event it saw there.
     async fn has_accepted_its_log(&self) -> Result<bool, StoreError> {
         let stopped_at = self.cursor.lock().await.revision();
         let (home, follower, upstream) = self.home();
@@ -168,7 +172,7 @@ impl<S> Feed<S> {
     }
 }
 
-/// Forgets what is parked, was given up, or was done about parked events after `to`.
+/// Removes the notes about parked and discarded events after `to`, and the records about them.
 fn forget_parked(notes: &mut BTreeMap<String, String>, to: Position) -> Result<(), StoreError> {
     let mut waiting: HashMap<StreamId, u64> = HashMap::new();
     let mut forgotten = Vec::new();
@@ -195,7 +199,7 @@ fn forget_parked(notes: &mut BTreeMap<String, String>, to: Position) -> Result<(
         .filter(|(key, _)| key.starts_with(notes::PARKED))
     {
         let parked: Parked = read(note)?;
-        // The first one of those that are held is the one that failed.
+        // The first held event of a stream is the one that failed; the others wait behind it.
         let waiting = waiting
             .get(&parked.stream)
             .map_or(0, |held| held.saturating_sub(1));
@@ -204,7 +208,7 @@ fn forget_parked(notes: &mut BTreeMap<String, String>, to: Position) -> Result<(
     Ok(())
 }
 
-/// The step that turns the notes `before` into those `after`.
+/// Adds to a step the changes that turn the notes `before` into those `after`.
 fn step_between(
     mut step: Tracking,
     before: &BTreeMap<String, String>,

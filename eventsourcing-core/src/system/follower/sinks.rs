@@ -1,4 +1,4 @@
-//! [`Sink`]: what deals with the events of a feed, and how far that and the follower's step are one.
+//! [`Sink`]: the target of a follower's events. Each kind says how its effects and the follower's step belong together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,38 +17,38 @@ use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, Name, StoreError, StoredEvent, Tracking};
 use crate::{Application, UnitOfWork};
 
-/// Deals with the events of a feed.
+/// Processes the events of a follower.
 #[async_trait]
 pub(crate) trait Sink<S>: Send + Sync {
-    /// The follower, as its position is kept under.
+    /// Returns the name under which the follower keeps its position.
     fn follower(&self) -> Name;
 
-    /// Keeps the follower's position and notes.
+    /// Returns the store that keeps the follower's position and notes.
     fn home(&self) -> &Arc<dyn EventStore>;
 
-    /// Whether all processes share what it writes to, so that one of them at a time should run it.
+    /// Returns `true` if all processes share the target, so that only one of them at a time should run the follower.
     fn is_shared(&self) -> bool {
         true
     }
 
-    /// Its position is [retired](RETIRED), or it only looks on: finds out who has taken its place. True if it works under
-    /// another name from now on.
+    /// Looks for the generation that has replaced this one: its position is retired, or another version is live. Returns `true` if
+    /// the follower works under another name from now on.
     async fn succeed(&self) -> Result<bool, StoreError> {
         Ok(false)
     }
 
-    /// Returns `true` if the follower may be cut into partitions, so that each step names how many there are.
+    /// Returns `true` if the follower can run in partitions, so that each step names their number.
     fn is_cut(&self) -> bool {
         false
     }
 
-    /// Whether what it writes to is built by another version, so that it only looks how far that is.
+    /// Returns `true` if another version writes the read model, so that this process only observes its position.
     fn looks_on(&self) -> bool {
         false
     }
 
-    /// Deals with the events and makes the step. After an error the step has not been made, unless the store is
-    /// unavailable: then it may have been.
+    /// Processes the events and makes the step. After an error the step was not made, unless the store is unavailable: then it may
+    /// have been.
     async fn deal_with(
         &self,
         system: &S,
@@ -71,13 +71,13 @@ pub(crate) trait Sink<S>: Send + Sync {
     }
 }
 
-/// Processes the timers of a feed.
+/// Processes the timers of a follower.
 #[async_trait]
 pub(crate) trait TimerSink<S>: Send + Sync {
-    /// The time that says which timers are due.
+    /// Returns the time that decides which timers are due.
     fn now(&self) -> Timestamp;
 
-    /// Processes timers that are due and makes the step, with which they end. After an error as [`Sink::deal_with`].
+    /// Processes timers that are due, and makes the step that removes them. Errors mean the same as those of [`Sink::deal_with`].
     async fn process_timers(
         &self,
         system: &S,
@@ -91,16 +91,16 @@ async fn append(home: &dyn EventStore, append: Append) -> Result<(), Failure> {
     Ok(())
 }
 
-/// By the stored name of the aggregate.
+/// The handlers by the stored name of the aggregate.
 pub(crate) type Handlers<H> = BTreeMap<Name, Arc<H>>;
 
-/// A policy: what it records and the step are one append.
+/// A policy. The events that it records and the step are one append.
 pub(crate) struct PolicySink<S> {
     app: Application,
     handlers: Handlers<dyn HandlePolicyEvent<S>>,
-    /// What deals with its timers, if it has any.
+    /// The handler of its timers, if it has any.
     timers: Option<Arc<dyn HandleTimer<S>>>,
-    /// What the last work has handed over to the next one; nothing while a work is under way or after it has failed.
+    /// The aggregates that the last unit of work hands to the next one. Empty while a unit of work runs and after one has failed.
     carry_over: Mutex<CarryOver>,
 }
 
@@ -119,7 +119,7 @@ impl<S> PolicySink<S> {
     }
 }
 
-/// What there is to do for a policy.
+/// The work of one step of a policy.
 #[derive(Clone, Copy)]
 enum Task<'a> {
     Events(&'a [StoredEvent]),
@@ -178,7 +178,8 @@ impl<S: Send + Sync> PolicySink<S> {
             let mut work = UnitOfWork::new(self.app.clone(), self.timer_type())
                 .with_carry_over(std::mem::take(&mut *carry_over));
             let handled = self.handle(system, task, &mut work).await;
-            // Nothing may come of what others have changed meanwhile, neither a failure nor a step.
+            // An aggregate that was carried over from the last unit of work may be stale. Neither an error nor a step may rest on it, so
+            // both are discarded, and the next attempt loads from the store: `carry_over` is empty by now.
             if work.uses_carry_over() && (handled.is_err() || !work.is_current().await?) {
                 continue;
             }
@@ -197,6 +198,7 @@ impl<S: Send + Sync> PolicySink<S> {
                     *carry_over = work.into_carry_over(&snapshots, epoch);
                     return Ok(());
                 }
+                // The conflict may come from a stale aggregate alone, so the next attempt loads it, without a wait.
                 Err(StoreError::Conflict { .. }) if work.uses_carry_over() => {}
                 Err(error @ StoreError::Conflict { .. }) => {
                     backoff
@@ -247,9 +249,12 @@ impl<S: Send + Sync> PolicySink<S> {
         due: &[Timer],
         work: &mut UnitOfWork,
     ) -> Result<(), Failure> {
-        let handler = self.timers.as_ref().expect("what is due was scheduled");
+        let handler = self
+            .timers
+            .as_ref()
+            .expect("a timer is due only if the policy has timers");
         for timer in due {
-            // Unless one that was due before it has cancelled or replaced it.
+            // A timer processed earlier in this step may have cancelled or replaced this one.
             if !work.schedule.changes.contains_key(&timer.key) {
                 let handled = catching(handler.due(system, timer, work)).await;
                 outcome(work, handled)?;
@@ -259,18 +264,19 @@ impl<S: Send + Sync> PolicySink<S> {
     }
 }
 
-/// Encoding is code of the user as well: of events, of states for snapshots, of the clock.
+/// Encodes a unit of work. Encoding runs code of the user too (events, states for snapshots, the clock), so panics are caught.
 fn encode(work: &UnitOfWork, step: Tracking) -> Result<Append, Failure> {
     let encoded = catch(|| work.to_append(step)).map_err(|panic| Failure::Event(panic.into()))?;
     encoded.map_err(|error| Failure::Event(error.into()))
 }
 
-/// An outage of the store that the policy met through its work is not the fault of the event, and a mistake about timers
-/// is one even if the policy went on.
+/// Sorts the result of a handler. An outage of the store that the policy met through its unit of work is not a failure of the event,
+/// and a mistake about timers is a failure even if the policy ignored it.
 fn outcome(work: &mut UnitOfWork, handled: Result<(), Cause>) -> Result<(), Failure> {
     match (handled, work.schedule.take_mistake()) {
         (Err(cause), _) if work.met_outage() => {
-            let reason = text_of(&*cause).unwrap_or_else(|| "a policy met an outage".to_owned());
+            let reason = text_of(&*cause)
+                .unwrap_or_else(|| "a policy met an outage of the store".to_owned());
             Err(Failure::Unavailable(StoreError::unavailable(reason, cause)))
         }
         (Err(cause), _) => Err(Failure::Event(cause)),
@@ -279,7 +285,7 @@ fn outcome(work: &mut UnitOfWork, handled: Result<(), Cause>) -> Result<(), Fail
     }
 }
 
-/// A projection whose target knows nothing of steps: what is done there cannot be undone, and is done before the step.
+/// A projection whose target knows nothing of steps: its effects come before the step and cannot be undone with it.
 pub(crate) struct PlainSink<S> {
     follower: Name,
     home: Arc<dyn EventStore>,

@@ -11,7 +11,7 @@ use crate::store::{
 };
 use crate::system::{Failure, notes};
 
-/// How many notes are read at a time.
+/// The number of notes that are read concurrently.
 const READS_AT_ONCE: usize = 16;
 
 /// The notes of one follower about its timers.
@@ -32,7 +32,7 @@ impl TimerNotes<'_> {
             .await
     }
 
-    /// Which timers are due next, in that order.
+    /// Returns the keys of the timers that are due next, in order.
     pub(super) async fn due_keys(
         &self,
         limit: usize,
@@ -45,7 +45,7 @@ impl TimerNotes<'_> {
             .collect()
     }
 
-    /// The timers of these keys, as far as there are any.
+    /// Returns the timer of each key, `None` where there is none.
     pub(in crate::system) async fn timers(
         &self,
         keys: &[String],
@@ -57,7 +57,7 @@ impl TimerNotes<'_> {
             .await
     }
 
-    /// The key itself comes before those that it begins.
+    /// Returns the timer of a key. A limit of one note suffices: of all keys with this prefix, the key itself sorts first.
     pub(in crate::system) async fn timer(&self, key: &str) -> Result<Option<Timer>, StoreError> {
         let notes = self.read(notes::timer(key), 1).await?.notes;
         let Some(note) = notes.get(&notes::timer(key)) else {
@@ -72,7 +72,7 @@ impl TimerNotes<'_> {
         }))
     }
 
-    /// How many steps the follower has made, and how many timers it has.
+    /// Returns the revision of the follower and the number of its pending timers, as of one moment.
     pub(in crate::system) async fn count(&self) -> Result<(Revision, u64), StoreError> {
         let book = self.read(notes::TIMER_COUNT.into(), 1).await?;
         let count = book
@@ -88,7 +88,7 @@ impl TimerNotes<'_> {
     }
 }
 
-/// Adds to a step what becomes of timers.
+/// Adds the changes of timers to a step.
 pub(in crate::system) async fn with_changes(
     home: &dyn EventStore,
     mut step: Tracking,
@@ -103,7 +103,8 @@ pub(in crate::system) async fn with_changes(
         upstream: step.upstream,
     };
     let keys: Vec<_> = changes.keys().cloned().collect();
-    // If somebody changes them meanwhile the step is refused: it is one from the revision that this process knows.
+    // The reads below need no lock. The step names the revision that this process knows, so the store refuses it if any note has
+    // changed in between.
     let before = notes.count().await?.1;
     let old = notes.timers(&keys).await?;
 
@@ -128,7 +129,7 @@ pub(in crate::system) async fn with_changes(
     }
 }
 
-/// Where a timer is found: among those that are pending, or those that are parked.
+/// Returns the key of the note that lists a timer as pending or parked.
 fn place_key(timer: &Timer) -> String {
     if timer.parked.is_some() {
         notes::parked_timer(&timer.key)

@@ -1,9 +1,9 @@
-//! Timers of a follower: kept among its notes, dealt with when they are due, before the next events.
+//! Processing the timers of a follower: those that are due come before the next events.
 //!
-//! Under `timer/<key>` stands what is known of a timer, under `due/<microseconds since 1970>/<key>` nothing: those keys are
-//! in the order in which the timers are due. Under `timers` stands how many there are. One that is
-//! [parked](crate::system::parking) stands under `parked-timer/<key>` instead of among those that are due. All of it changes with
-//! the steps of the follower and so by one of its runners at a time, which the revision sees to.
+//! The note `timer/<key>` is the timer itself. The empty note `due/<microseconds since 1970>/<key>` sorts it by the time at which
+//! it is due; a [parked](crate::system::parking) timer has an empty note `parked-timer/<key>` in its place. The note `timers`
+//! counts those that are pending. All of these notes change only with steps of the follower, so the revision keeps two
+//! processes from changing them at once.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -20,15 +20,15 @@ use crate::policy::timers::Timer;
 use crate::store::StoreError;
 use crate::system::{Cause, Failure, SystemError};
 
-/// How long a runner sleeps at most while a timer is pending: the clock of the application may be another than that of
-/// the runner, and may jump.
+/// The longest sleep of a runner while a timer is pending. The clock of the application need not be that of the runner, and may
+/// jump, so the runner looks again at least this often.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
-/// And without one: another process may schedule the first.
+/// The longest sleep of a runner without a pending timer, since another process may schedule the first one.
 const IDLE_MAX: Duration = Duration::from_secs(5);
-/// How often it is looked whether a timer that is due has been dealt with.
+/// The interval between looks at whether a due timer has been processed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// How many timers a follower has, and when the next one is due.
+/// The number of pending timers of a follower, and the time at which the next one is due.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Pending {
     pub(crate) timers: u64,
@@ -36,7 +36,7 @@ pub(crate) struct Pending {
 }
 
 impl<S> Feed<S> {
-    /// Deals with the timers that are due, those first that have been due for longest. `None`: none is.
+    /// Processes the timers that are due, the longest overdue first. Returns `None` if none is due.
     pub(in crate::system) async fn deal_with_timers(
         &self,
         system: &S,
@@ -65,7 +65,7 @@ impl<S> Feed<S> {
         }
     }
 
-    /// The next timers that are due, as many as are dealt with at once.
+    /// Returns the next timers that are due, at most as many as one step processes.
     async fn due(&self, cursor: &Cursor, now: Timestamp) -> Result<Vec<Timer>, Failure> {
         let notes = self.timer_notes();
         let next = notes.due_keys(1).await?.pop();
@@ -85,7 +85,8 @@ impl<S> Feed<S> {
         for (key, timer) in keys.iter().zip(notes.timers(&keys).await?) {
             match timer {
                 Some(timer) => timers.push(timer),
-                // It may be gone since its key was read.
+                // The timer may have been removed after its key was read. If the revision has not changed, nothing was removed, and
+                // the notes contradict each other.
                 None if notes.count().await?.0 != cursor.revision() => return Err(Failure::Moved),
                 None => return Err(missing(key)),
             }
@@ -102,7 +103,7 @@ impl<S> Feed<S> {
         match failure {
             Failure::Moved => {
                 if cursor.lease.is_some() {
-                    // Perhaps another process has taken over, because this takes longer than the lease lasts.
+                    // Another process may have taken over because the step took longer than the lease lasts, so the next one is smaller.
                     cursor.events = (due.len() / 2).max(1);
                 }
                 self.moved(cursor).await
@@ -121,7 +122,7 @@ impl<S> Feed<S> {
         }
     }
 
-    /// Puts a timer aside that cannot be dealt with, if that is wanted, and fails otherwise.
+    /// Parks a timer that has failed, if the follower parks, and else fails with its error.
     async fn after_timer(
         &self,
         cursor: &mut Cursor,
@@ -143,16 +144,16 @@ impl<S> Feed<S> {
             }
             _ => cause,
         };
-        let what = timer.map_or_else(|| "its timers".into(), Timer::describe);
+        let what = timer.map_or_else(|| "the timers of the follower".into(), Timer::describe);
         Ok(self.fail(cursor.reached, what, cause))
     }
 
-    /// The time by which timers are due; `None` if it has none by its declaration.
+    /// Returns the time that decides which timers are due, or `None` if the follower is declared without timers.
     fn timers_are_due_by(&self) -> Option<Timestamp> {
         Some(self.sink.timers()?.now())
     }
 
-    /// Waits until a timer may be due; for ever if it has none by its declaration.
+    /// Waits until a timer may be due; forever if the follower is declared without timers.
     pub(crate) async fn until_due(&self) {
         let next = *self.next_due.lock().unwrap_or_else(PoisonError::into_inner);
         let patience = match (self.timers_are_due_by(), next) {
@@ -165,7 +166,7 @@ impl<S> Feed<S> {
         tokio::time::sleep(patience).await;
     }
 
-    /// Waits until none of its timers is due, whichever process deals with them.
+    /// Waits until none of its timers is due, no matter which process handles them.
     pub(crate) async fn until_none_is_due(&self) -> Result<(), SystemError> {
         while let Some(now) = self.timers_are_due_by() {
             if let Some(failure) = self.status.borrow().state.stopped() {
@@ -179,7 +180,7 @@ impl<S> Feed<S> {
         Ok(())
     }
 
-    /// How many timers it has, and when the next one is due.
+    /// Returns the number of pending timers and the time at which the next one is due.
     pub(crate) async fn pending(&self) -> Result<Pending, StoreError> {
         if self.sink.timers().is_none() {
             return Ok(Pending::default());
@@ -192,7 +193,7 @@ impl<S> Feed<S> {
         })
     }
 
-    /// Whether it has timers that nobody will deal with: it had them when it was declared otherwise.
+    /// Returns `true` if an earlier declaration has left pending timers and the present one has none, so that they would never fire.
     pub(crate) async fn has_forgotten_timers(&self) -> Result<bool, StoreError> {
         Ok(self.sink.timers().is_none() && !self.timer_notes().due_keys(1).await?.is_empty())
     }
@@ -208,7 +209,7 @@ impl<S> Feed<S> {
 }
 
 fn missing(key: &str) -> Failure {
-    let reason = format!("the timer {key:?} is due, but there is no note of it");
+    let reason = format!("the timer {key:?} is due, but its note is missing");
     StoreError::Corrupt {
         reason,
         source: None,

@@ -1,7 +1,7 @@
-//! [`Tenure`]: of the many processes that run a system, which one runs a follower.
+//! [`Tenure`]: takes, renews and gives back the lease of one follower.
 //!
-//! A lease saves work; it is not what makes a follower exactly once. That is the position, which each append checks.
-//! The token makes sure besides that a process which was paused past its lease writes nothing.
+//! A lease saves work. It does not make a follower exactly once: the position does, which each append checks. In addition, the
+//! fencing token keeps a process that was paused past the end of its lease from writing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,16 +15,17 @@ use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Positi
 use crate::system::follower::Feed;
 use crate::system::notes::HolderInfo;
 
-/// How often a follower that stands by looks where the active one is, at most: it is woken by what is written.
+/// The shortest interval between looks of a process that stands by. It is woken by each write, and without this pause a busy log would
+/// make it read as often as the active process writes.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(2);
-/// How often it asks for the lease, which may have been given back.
+/// The interval at which a process that stands by asks for the lease, which may have been given back before it expires.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
-/// A follower's hold on its lease.
+/// The lease of one follower, as this process sees it.
 pub(crate) struct Tenure {
-    /// `None`: it runs without a lease.
+    /// `None`: the follower runs without leases.
     terms: Option<Terms>,
-    /// Which partitions this process should run, if the follower has several.
+    /// The choice of the partitions that this process should run, if the follower has several.
     seats: Option<Arc<Seats>>,
     held: Option<Held>,
     theirs: Option<Theirs>,
@@ -40,10 +41,10 @@ struct Theirs {
     ask_at: Instant,
 }
 
-/// Whose turn it is.
+/// The process that should run the follower now.
 pub(crate) enum Turn {
     Ours,
-    /// Another process runs the follower. Look again when something is written beyond `seen`, and ask at this time.
+    /// Another process runs the follower. Look again when something is written beyond `seen`, and ask for the lease at `ask_at`.
     Theirs {
         seen: Position,
         ask_at: Instant,
@@ -60,7 +61,7 @@ impl Tenure {
         }
     }
 
-    /// Takes the lease, or renews it when it is time to.
+    /// Takes the lease, or renews it when a third of its duration has passed.
     pub(crate) async fn keep<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
         if feed.looks_on() {
             return self.look_on(feed).await;
@@ -91,7 +92,7 @@ impl Tenure {
         }
     }
 
-    /// Leaves the follower to others.
+    /// Observes the follower and leaves the lease to others.
     async fn look_on<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
         self.give_back(feed).await;
         let holder = self.holder_of(feed).await?;
@@ -110,7 +111,7 @@ impl Tenure {
         }
     }
 
-    /// Who runs the follower, as far as anybody does.
+    /// Returns the process that runs the follower, if there is one.
     async fn holder_of<S>(&self, feed: &Feed<S>) -> Result<Option<HolderId>, StoreError> {
         let (home, follower, upstream) = feed.home();
         Ok(home
@@ -139,7 +140,8 @@ impl Tenure {
                     false => feed.take_over(token, &introduction(holder)).await?,
                 };
                 if !keeps_its_name {
-                    // It has just got another name; with the next step it asks under that one.
+                    // Another generation has become live meanwhile, so the follower has a new name. The lease just taken is that of the old
+                    // name. The next step asks for the lease of the new one; the old one expires by itself.
                     let theirs = Theirs {
                         holder,
                         ask_at: now,
@@ -169,12 +171,12 @@ impl Tenure {
         Ok(())
     }
 
-    /// Forgets the lease: somebody else has it.
+    /// Forgets the lease after another process has taken it.
     pub(crate) fn lose(&mut self) {
         (self.held, self.theirs) = (None, None);
     }
 
-    /// Waits until the lease has to be renewed; for ever without one.
+    /// Waits until the lease has to be renewed; forever without a lease.
     pub(crate) async fn renewal(&self) {
         match &self.held {
             Some(held) => tokio::time::sleep_until(held.renew_at).await,
@@ -182,7 +184,7 @@ impl Tenure {
         }
     }
 
-    /// Waits until it makes sense to look again, or to ask.
+    /// Waits until something is written beyond `seen`, or until it is time to ask for the lease.
     pub(crate) async fn stand_by<S>(feed: &Feed<S>, seen: Position, ask_at: Instant) {
         tokio::time::sleep(LOOK_INTERVAL_MIN).await;
         let (home, ..) = feed.home();
@@ -190,7 +192,7 @@ impl Tenure {
         let _ = tokio::time::timeout_at(ask_at, written).await;
     }
 
-    /// This process stops.
+    /// Gives the lease and the place among the processes back, because this process stops.
     pub(crate) async fn end<S>(&mut self, feed: &Feed<S>) {
         self.give_back(feed).await;
         if let Some(seats) = &self.seats {
@@ -198,7 +200,7 @@ impl Tenure {
         }
     }
 
-    /// Leaves the follower to a process that can go on with it, if there is one. The lease may be taken again later.
+    /// Leaves the follower to a process that can continue it, if there is one. This process may take the lease again later.
     pub(crate) async fn stand_aside<S>(&mut self, feed: &Feed<S>) {
         self.give_back(feed).await;
         if let Some(seats) = &self.seats {
@@ -211,7 +213,7 @@ impl Tenure {
         let Some(held) = self.held.take() else { return };
         let (home, follower, upstream) = feed.home();
         if let Err(error) = home.release(&follower, upstream, held.token).await {
-            debug!(follower = %feed.name, %error, "the lease is not given back; it will expire");
+            debug!(follower = %feed.name, %error, "lease could not be given back; it will expire");
         }
     }
 }

@@ -1,8 +1,8 @@
-//! [`Seats`]: which partitions of a follower this process should run, so that they spread over the processes there are.
+//! [`Seats`]: the choice of the partitions of a follower that this process should run, so that they spread over all processes.
 //!
-//! A follower in n partitions has n seats, and each process takes one, by a lease. Whoever sits knows how many sit, and
-//! takes every so-manieth partition. A process that dies loses its seat when the lease expires, and the others move up.
-//! A wrong picture does no harm: the leases on the partitions themselves say who runs what.
+//! A follower in n partitions has n places, and each process takes one by a lease. With m members, the member with i others before it
+//! runs the partitions p with p % m == i. A process that dies loses its place when the lease expires, and the others move up. An
+//! outdated view does no harm: the leases on the partitions themselves decide which process runs what.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::store::{EventStore, Lease, LeaseRequest, LeaseToken, LogId, Name, Sto
 use crate::system::follower::{Feed, Partition};
 use crate::system::notes;
 
-/// The seats of one follower in one log, as this process sees them.
+/// The members that share the partitions of one follower in one log, as this process sees them.
 pub(crate) struct Seats {
     terms: Terms,
     home: Arc<dyn EventStore>,
@@ -26,17 +26,17 @@ pub(crate) struct Seats {
 }
 
 struct View {
-    /// Where this process sits.
+    /// The place of this process, and the token of its lease.
     mine: Option<(u32, LeaseToken)>,
-    /// Which seats are taken.
+    /// `true` for each place that is taken.
     taken: Vec<bool>,
     look_at: Instant,
-    /// Until when it takes none.
+    /// The time until which this process takes no place.
     aside_until: Option<Instant>,
 }
 
 impl Seats {
-    /// The seats of the follower that `feed` is a partition of; `None` if it has only one.
+    /// Returns the membership for the follower of which the worker runs a partition; `None` if it has only one.
     pub(crate) fn of<S>(feed: &Feed<S>, terms: Terms) -> Option<Arc<Self>> {
         let number_of_seats = feed.partition.count();
         if number_of_seats == 1 || !feed.is_shared() {
@@ -62,12 +62,12 @@ impl Seats {
         }))
     }
 
-    /// Whether they are the seats of the follower that `feed` is a partition of.
+    /// Returns `true` if this is the membership for the follower of which the worker runs a partition.
     pub(crate) fn are_of<S>(&self, feed: &Feed<S>) -> bool {
         feed.name == self.follower && feed.upstream.log_id() == self.upstream
     }
 
-    /// Whether this process should run the partition.
+    /// Returns `true` if this process should run the partition.
     pub(crate) async fn want(&self, partition: Partition) -> Result<bool, StoreError> {
         let mut view = self.view.lock().await;
         let now = Instant::now();
@@ -89,7 +89,7 @@ impl Seats {
         Ok(partition.number() % sitting == before_me)
     }
 
-    /// Renews this process's seat, or takes a free one, and looks who else sits.
+    /// Renews the place of this process, or takes a free one, and reads which others are taken.
     async fn look(&self, view: &mut View) -> Result<(), StoreError> {
         let before = view.mine;
         view.mine = match before {
@@ -113,7 +113,7 @@ impl Seats {
         }
         if taken != view.taken || view.mine != before {
             let sitting = taken.iter().filter(|taken| **taken).count();
-            info!(follower = %self.follower, processes = sitting, "partitions are shared among processes");
+            info!(follower = %self.follower, processes = sitting, "partitions of the follower are shared among processes");
         }
         view.taken = taken;
         Ok(())
@@ -133,7 +133,7 @@ impl Seats {
         })
     }
 
-    /// Leaves the seat, so that others move up at once.
+    /// Leaves the place, so that the others move up at once.
     pub(crate) async fn leave(&self) {
         let Some((seat, token)) = self.view.lock().await.mine.take() else {
             return;
@@ -143,11 +143,12 @@ impl Seats {
             .release(&self.name(seat), self.upstream, token)
             .await
         {
-            debug!(follower = %self.follower, %error, "the seat is not left; its lease will expire");
+            debug!(follower = %self.follower, %error, "place among the processes could not be given back; its lease will expire");
         }
     }
 
-    /// Leaves the seat for a while if others sit, so that they move up and take what this process cannot go on with.
+    /// Leaves the place for the duration of a lease if there are other members, so that they take the partitions which this process
+    /// cannot continue.
     pub(crate) async fn stand_aside(&self) {
         let mut view = self.view.lock().await;
         if view.taken.iter().filter(|taken| **taken).count() > 1 {

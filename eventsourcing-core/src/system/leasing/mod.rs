@@ -1,4 +1,6 @@
-//! Leases: of the processes that run a system, the one that runs each follower.
+//! Leases: they choose, for each follower, the process that runs it.
+//!
+//! Leases save work. They do not make a follower exactly once: its position does, which each append checks.
 
 mod lease;
 mod membership;
@@ -10,14 +12,14 @@ use crate::store::HolderId;
 pub(crate) use lease::{Tenure, Turn};
 pub(crate) use membership::Seats;
 
-/// Who holds leases, and for how long at a time.
+/// The identity of this process as a holder of leases, and their duration.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terms {
     pub(crate) holder: HolderId,
     pub(crate) duration: Duration,
 }
 
-/// Where to find this process.
+/// Returns the process number and the host, so that people can find this process.
 pub(super) fn this_process() -> String {
     format!(
         "pid {} on {}",

@@ -1,4 +1,4 @@
-//! [`Parking`]: the events a follower could not deal with and has put aside, and what people do about them.
+//! [`Parking`]: the parked events and timers of a follower (its dead letters): list, retry and discard them.
 
 mod notes;
 mod retry;
@@ -17,17 +17,18 @@ pub(crate) use notes::{Exceptions, NotesOf, put_aside};
 pub(in crate::system) use notes::{Held, ParkedChange, ParkedStreams, read, sort_out, write};
 pub use timers::ParkedTimer;
 
-/// How deep a payload may nest that somebody gives to a retry. The record of it is read by serde_json, which reads 128 levels.
+/// The maximum depth of a payload that a caller passes to a retry. The record of the retry contains it and is read by serde_json, which
+/// stops at 128 levels; the rest is room for the record around it.
 const PAYLOAD_DEPTH_MAX: usize = 100;
 
-/// What a follower has parked. From [`RunningSystem::parking`](super::RunningSystem::parking).
+/// The parked events and timers of a follower. From [`RunningSystem::parking`](super::RunningSystem::parking).
 ///
-/// With [`OnFailure::Park`](super::OnFailure::Park) a follower puts an event that it cannot deal with aside, holds back the
-/// later events of the same aggregate, in order, and goes on with all others. So it does with a [timer](Self::timers). What is parked is kept with the follower's
-/// position, in the store: it survives restarts and is the same seen from every process.
+/// With [`OnFailure::Park`](super::OnFailure::Park) a follower parks an event that fails, holds back the later events of the same
+/// aggregate, in order, and goes on with all others. A [timer](Self::timers) that fails is parked too. Parked events and timers are
+/// kept with the follower's position in the store: they survive restarts, and every process sees the same ones.
 ///
-/// Each change is one step of the follower: what is recorded or written for an event, the event's leaving the
-/// parked ones, and a record of who did it happen together or not at all, also while another process runs the follower.
+/// Each change is one step of the follower: the effects of an event, its removal from the parked ones, and a record of the person
+/// who retried it are written together or not at all, also while another process runs the follower.
 pub struct Parking<'a, S> {
     pub(super) engine: &'a Arc<Engine<S>>,
     pub(super) is_inline: bool,
@@ -50,14 +51,14 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         }
     }
 
-    /// Records `who` as the one who does what follows; otherwise it is the process.
+    /// Names the person or program that is recorded with each change. The default is this process.
     #[must_use]
     pub fn by(mut self, who: impl Into<String>) -> Self {
         self.by = who.into();
         self
     }
 
-    /// The streams that are parked, oldest first.
+    /// Returns the parked streams, oldest first.
     ///
     /// # Errors
     /// [`SystemError::Store`]: a store does not answer.
@@ -70,7 +71,7 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         Ok(all)
     }
 
-    /// What people did about parked events, oldest first.
+    /// Returns the records of retries and discards of parked events, oldest first.
     ///
     /// # Errors
     /// [`SystemError::Store`]: a store does not answer.
@@ -83,20 +84,20 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         Ok(all)
     }
 
-    /// Deals again with the event that a stream is parked for, and if that goes well with those behind it, in order.
+    /// Retries the failed event of a parked stream, and after a success the events that wait behind it, in order.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the stream is not parked. [`SystemError::Store`]: a store does not answer; what was dealt
-    /// with before stands.
+    /// [`SystemError::Invalid`]: the stream is not parked. [`SystemError::Store`]: a store does not answer; the events processed
+    /// before the error stay processed.
     pub async fn retry(&self, stream: &StreamId) -> Result<Retried, SystemError> {
         self.try_again(stream, None).await
     }
 
-    /// As [`retry`](Self::retry), but the follower sees this payload in place of the one of the first event. The log stays as
-    /// it is: it says what was recorded, the follower's records say what was made of it.
+    /// Retries like [`retry`](Self::retry), with this payload in place of that of the first event. The log does not change: the
+    /// follower's records tell with which payload the event was processed.
     ///
     /// # Errors
-    /// As [`retry`](Self::retry).
+    /// The same as those of [`retry`](Self::retry).
     pub async fn retry_edited(
         &self,
         stream: &StreamId,
@@ -105,8 +106,8 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         self.try_again(stream, Some(payload)).await
     }
 
-    /// Gives up the event that a stream is parked for: the follower never deals with it. The events behind it wait until
-    /// they are [retried](Self::retry).
+    /// Discards the failed event of a parked stream: the follower never processes it. The events behind it wait until they are
+    /// [retried](Self::retry).
     ///
     /// # Errors
     /// [`SystemError::Invalid`]: the stream is not parked, or no reason is given. [`SystemError::Store`]: a store does not
@@ -114,7 +115,7 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     pub async fn give_up(&self, stream: &StreamId, reason: &str) -> Result<(), SystemError> {
         if reason.trim().is_empty() {
             return Err(SystemError::Invalid {
-                reason: "an event is given up for a reason; say which".to_owned(),
+                reason: "discarding an event needs a reason; give one".to_owned(),
             });
         }
         for feed in self.feeds() {
@@ -167,12 +168,12 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
 
     fn not_parked(&self, stream: &StreamId) -> SystemError {
         SystemError::Invalid {
-            reason: format!("{} has not parked {stream}", self.follower),
+            reason: format!("follower {} has not parked {stream}", self.follower),
         }
     }
 }
 
-/// Refuses a payload that nests deeper than what a record of it can be read back with.
+/// Refuses a payload that nests so deep that its record could not be read again.
 pub(super) fn check_depth(payload: &serde_json::Value) -> Result<(), SystemError> {
     let mut left = vec![(payload, 1)];
     while let Some((value, depth)) = left.pop() {

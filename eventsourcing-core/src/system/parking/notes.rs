@@ -1,5 +1,5 @@
-//! What a follower has parked, as it stands in its notes: streams with an event it could not deal with, and the events
-//! of these streams that wait behind it.
+//! The notes of a follower about parked events: one for each stream with a failed event, and one for each event of such a stream
+//! that waits. Retrying them is the task of `retry.rs`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,13 +15,13 @@ use crate::store::{
 use crate::system::notes;
 use crate::system::{Parked, ParkingAction, ParkingRecord};
 
-/// How many notes are read at once.
+/// The number of notes that are read at once.
 const NOTES_PER_PAGE: usize = 1_000;
 
-/// The streams a follower has parked.
+/// The parked streams of a follower.
 pub(in crate::system) type ParkedStreams = HashMap<StreamId, Parked>;
 
-/// An event that waits, or was given up.
+/// An event of a parked stream that waits or was discarded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Held {
     #[serde(flatten)]
@@ -40,12 +40,12 @@ impl Held {
     }
 }
 
-/// What becomes of the parked streams with a step.
+/// The changes that a step makes to the parked streams.
 #[derive(Default)]
 pub(in crate::system) struct ParkedChange(HashMap<StreamId, Option<Parked>>);
 
 impl ParkedChange {
-    /// The step has been made.
+    /// Applies the changes after the step was made.
     pub(in crate::system) fn carry_out(self, streams: &mut ParkedStreams) {
         for (stream, parked) in self.0 {
             match parked {
@@ -55,7 +55,7 @@ impl ParkedChange {
         }
     }
 
-    /// Parks a stream, or changes what is known of one that is parked.
+    /// Parks a stream, or changes the note of one that is parked.
     pub(in crate::system) fn put(&mut self, step: Tracking, parked: Parked) -> Tracking {
         let step = step.with_note(notes::parked(&parked.stream), write(&parked));
         self.0.insert(parked.stream.clone(), Some(parked));
@@ -76,7 +76,7 @@ impl ParkedChange {
         )
     }
 
-    /// Has these events wait behind the one that failed.
+    /// Lets these events wait behind the failed one of their stream.
     pub(in crate::system) fn hold<'a>(
         &mut self,
         streams: &ParkedStreams,
@@ -101,19 +101,19 @@ impl ParkedChange {
         step
     }
 
-    /// The event no longer waits.
+    /// Removes the note of an event, which no longer waits.
     pub(in crate::system) fn release(step: Tracking, event: &StoredEvent) -> Tracking {
         step.without_note(notes::held(&event.stream, event.version))
     }
 
-    /// Nothing of the stream waits any more.
+    /// Ends the parking of a stream, of which no event waits any more.
     pub(in crate::system) fn end(&mut self, step: Tracking, stream: &StreamId) -> Tracking {
         self.0.insert(stream.clone(), None);
         step.without_note(notes::parked(stream))
     }
 }
 
-/// The events whose streams are not parked, and those whose streams are.
+/// Separates the events whose streams are not parked from those whose streams are.
 pub(in crate::system) fn sort_out<'a>(
     streams: &ParkedStreams,
     events: &'a [StoredEvent],
@@ -130,13 +130,13 @@ pub(in crate::system) fn sort_out<'a>(
     }
 }
 
-/// Writes down that an event was given up.
+/// Notes that an event was discarded.
 pub(in crate::system) fn note_dropped(step: Tracking, event: &StoredEvent) -> Tracking {
     let held = Held::of(event);
     step.with_note(notes::dropped(held.position), write(&held))
 }
 
-/// Writes down what somebody did.
+/// Notes a record of a retry or discard.
 pub(in crate::system) fn note_record(step: Tracking, record: &ParkingRecord) -> Tracking {
     step.with_note(
         notes::parking_record(record.at, record.position),
@@ -148,7 +148,7 @@ pub(in crate::system) fn write(value: &impl Serialize) -> String {
     serde_json::to_string(value).expect("names, numbers and texts are JSON")
 }
 
-/// Notes of one kind of a follower, as of one moment.
+/// Reads the notes of one follower in one log.
 pub(crate) struct NotesOf<'a> {
     pub(crate) home: &'a dyn EventStore,
     pub(crate) follower: Name,
@@ -156,7 +156,8 @@ pub(crate) struct NotesOf<'a> {
 }
 
 impl NotesOf<'_> {
-    /// The streams that are parked, if the follower is still at `revision`.
+    /// Returns the parked streams, or `None` if the follower is not at `revision` any more, so that the pages could be of different
+    /// moments.
     pub(in crate::system) async fn parked_at(
         &self,
         revision: Revision,
@@ -182,7 +183,7 @@ impl NotesOf<'_> {
         }
     }
 
-    /// All notes whose keys begin with `prefix`, in the order of their keys. Those of different pages may be of different
+    /// Returns all notes whose keys begin with `prefix`, in the order of their keys. Notes of different pages may be of different
     /// moments.
     pub(crate) async fn all<T: DeserializeOwned>(
         &self,
@@ -205,7 +206,7 @@ impl NotesOf<'_> {
         }
     }
 
-    /// The first events of a stream that wait.
+    /// Returns the first waiting events of a stream.
     pub(in crate::system) async fn held(
         &self,
         stream: &StreamId,
@@ -220,14 +221,14 @@ impl NotesOf<'_> {
             .values()
             .map(|note| read::<Held>(note))
             .collect::<Result<Vec<_>, _>>()?;
-        // The name of another category may begin like this one.
+        // The keys of a category whose name goes on after a slash have the same prefix.
         Ok(held
             .into_iter()
             .filter(|held| held.stream == *stream)
             .collect())
     }
 
-    /// Whether this event waits.
+    /// Returns `true` if this event waits.
     pub(in crate::system) async fn holds(&self, event: &StoredEvent) -> Result<bool, StoreError> {
         let key = notes::held(&event.stream, event.version);
         Ok(self
@@ -238,18 +239,18 @@ impl NotesOf<'_> {
             .contains_key(&key))
     }
 
-    /// Where the follower is, and whether it has parked anything.
+    /// Returns the position of the follower, and `true` if it has parked streams.
     pub(in crate::system) async fn place(&self) -> Result<(Position, bool), StoreError> {
         let book = self.home.notes(self.query(notes::PARKED).limit(1)).await?;
         Ok((book.position, !book.notes.is_empty()))
     }
 
-    /// Whether any stream is parked.
+    /// Returns `true` if any stream is parked.
     pub(crate) async fn has_parked(&self) -> Result<bool, StoreError> {
         Ok(self.place().await?.1)
     }
 
-    /// What the follower takes in another way than it stands in the log.
+    /// Returns the events that the follower has skipped or processed with another payload than that of the log.
     pub(crate) async fn exceptions(&self) -> Result<Exceptions, StoreError> {
         let dropped: Vec<Held> = self.all(notes::DROPPED).await?;
         let records: Vec<ParkingRecord> = self.all(notes::PARKING_RECORDS).await?;
@@ -276,7 +277,7 @@ impl NotesOf<'_> {
     }
 }
 
-/// Events that somebody has given up, or edited into a retry.
+/// The discarded events, and those that were retried with an edited payload.
 #[derive(Default)]
 pub(crate) struct Exceptions {
     dropped: HashSet<(StreamId, Version)>,
@@ -284,7 +285,7 @@ pub(crate) struct Exceptions {
 }
 
 impl Exceptions {
-    /// The event as the follower takes it, if it does.
+    /// Returns the event as the follower has processed it, or `None` if it was discarded.
     pub(crate) fn taken<'a>(&self, event: &'a StoredEvent) -> Option<Cow<'a, StoredEvent>> {
         if self.dropped.is_empty() && self.edited.is_empty() {
             return Some(Cow::Borrowed(event));
@@ -298,7 +299,7 @@ impl Exceptions {
     }
 }
 
-/// The event with another payload.
+/// Returns the event with another payload.
 pub(in crate::system) fn edited(
     mut event: StoredEvent,
     payload: &serde_json::Value,
@@ -308,7 +309,7 @@ pub(in crate::system) fn edited(
     event
 }
 
-/// The events among these notes that wait, or were given up.
+/// Returns the events among these notes that wait or were discarded.
 pub(crate) fn put_aside(
     kept: &BTreeMap<String, String>,
 ) -> impl Iterator<Item = Result<Held, StoreError>> {

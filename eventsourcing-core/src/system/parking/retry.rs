@@ -1,4 +1,4 @@
-//! Trying parked events again, and giving them up.
+//! Retrying and discarding parked events.
 
 use super::notes::{Held, NotesOf, ParkedChange, edited, note_dropped, note_record};
 use crate::retry::{Backoff, RetryPolicy};
@@ -7,50 +7,51 @@ use crate::system::follower::{Cursor, EVENTS_PER_PAGE_MAX, Feed, NextStep, descr
 use crate::system::notes;
 use crate::system::{Cause, Failure, FollowerFailure, Parked, ParkingAction, ParkingRecord};
 
-/// How long it is tried to get a step in between those of a busy follower.
+/// The attempts to make a step between those of a busy follower. A follower under a lease rests for 100 milliseconds when it notices such a
+/// step, so an attempt comes through long before all 200 have failed.
 pub(in crate::system) const BUSY: RetryPolicy = RetryPolicy::new(
     200,
     std::time::Duration::from_millis(1),
     std::time::Duration::from_millis(50),
 );
 
-/// How parked events are to be tried again.
+/// A request to retry parked events.
 pub(crate) struct Order {
-    /// Who wants it.
+    /// The person or program that is recorded with the retry.
     pub(crate) by: String,
-    /// What the first event is to look like.
+    /// The payload in place of that of the first event.
     pub(crate) payload: Option<serde_json::Value>,
 }
 
-/// What came of trying again.
+/// The result of a retry.
 pub(crate) enum Retry {
-    /// The stream is not parked here.
+    /// The stream is not parked in this log and partition.
     NotParked,
-    /// Nothing of the stream waits any more.
+    /// No event of the stream waits any more.
     Done { events: u64 },
-    /// It failed at the next event.
+    /// The next event failed.
     Failed {
         events: u64,
         failure: FollowerFailure,
     },
 }
 
-/// Events of a parked stream.
+/// The next events of a parked stream.
 struct Batch {
     parked: Parked,
-    /// Those to deal with.
+    /// The events to process.
     now: Vec<StoredEvent>,
-    /// The one after them, if it waits as well.
+    /// The event after them, if it waits as well.
     next: Option<StoredEvent>,
 }
 
 impl<S> Feed<S> {
-    /// The streams that are parked.
+    /// Returns the parked streams.
     pub(crate) async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
         self.notes().all(notes::PARKED).await
     }
 
-    /// What was done about them.
+    /// Returns the records of retries and discards.
     pub(crate) async fn parking_records(&self) -> Result<Vec<ParkingRecord>, StoreError> {
         self.notes().all(notes::PARKING_RECORDS).await
     }
@@ -64,8 +65,11 @@ impl<S> Feed<S> {
         }
     }
 
-    /// Deals with the events of a parked stream in order, until one fails or none waits. If this is dropped half-way, what was
-    /// dealt with stands.
+    /// Processes the events of a parked stream in order, until one fails or none waits. If this future is dropped, the events that are
+    /// already processed stay so.
+    ///
+    /// A batch that fails is retried as single events, so that the failure is that of one event. The lock on the cursor is dropped
+    /// before each wait, so that this process's own follower can make its steps.
     pub(crate) async fn retry_parked(
         &self,
         system: &S,
@@ -136,8 +140,8 @@ impl<S> Feed<S> {
         }
     }
 
-    /// Makes a step in which nothing happens. It takes no time, so it comes between two steps of a busy follower, and the
-    /// process that runs it rests when it learns of that.
+    /// Makes a step that changes nothing but the revision. Such a step is so short that it fits between two steps of a busy follower.
+    /// The process that runs the follower then finds a newer revision, and rests, which leaves room for the retry itself.
     pub(in crate::system) async fn knock(&self, cursor: &mut Cursor) -> Result<(), Failure> {
         let step = cursor.notes_step();
         self.sink.pass_over(step.tracking.clone()).await?;
@@ -145,7 +149,7 @@ impl<S> Feed<S> {
         Ok(())
     }
 
-    /// Never deals with the event that the stream is parked for. False if it is not parked here.
+    /// Discards the failed event of a parked stream. Returns `false` if the stream is not parked in this log and partition.
     pub(crate) async fn give_up_parked(
         &self,
         stream: &StreamId,
@@ -183,7 +187,7 @@ impl<S> Feed<S> {
         }
     }
 
-    /// The next events of a parked stream, at most `limit`.
+    /// Returns the next events of a parked stream, at most `limit`.
     async fn batch(
         &self,
         cursor: &Cursor,
@@ -194,7 +198,8 @@ impl<S> Feed<S> {
             return Ok(None);
         };
         if cursor.proven().is_none() {
-            // What stands in the stream now may be other events than those that wait.
+            // A log that was restored may hold other events at the same versions, so it has to prove first that it still has the last
+            // event that the follower has seen.
             cursor.place().verify(&*self.upstream).await?;
         }
         let held = self.notes().held(stream, limit + 1).await?;
@@ -216,7 +221,7 @@ impl<S> Feed<S> {
         Ok(Some(Batch { parked, now, next }))
     }
 
-    /// The step that goes with having dealt with a batch.
+    /// Returns the step that goes with processing a batch.
     async fn release(
         &self,
         cursor: &Cursor,
@@ -229,7 +234,7 @@ impl<S> Feed<S> {
         Ok(leave(step, batch))
     }
 
-    /// Writes down that the first event of a batch failed again.
+    /// Notes that the first event of a batch failed again.
     async fn failed_again(
         &self,
         cursor: &mut Cursor,
@@ -279,7 +284,7 @@ impl<S> Feed<S> {
         }
     }
 
-    /// Lets the follower make its own step first; an error if it is the store that does not answer.
+    /// Waits, so that the follower can make its own step first. Returns an error if the store does not answer.
     pub(in crate::system) async fn give_way(
         &self,
         failure: Failure,
@@ -287,9 +292,12 @@ impl<S> Feed<S> {
     ) -> Result<(), StoreError> {
         match failure {
             Failure::Unavailable(error) | Failure::CutChanged(error) => Err(error),
-            Failure::Event(cause) => Err(StoreError::unavailable("a step was refused", cause)),
+            Failure::Event(cause) => Err(StoreError::unavailable(
+                "the store refused a step of the follower",
+                cause,
+            )),
             Failure::Moved | Failure::LeaseLost => {
-                let busy = format!("follower {} is busy; try again", self.name);
+                let busy = format!("follower {} is busy; retry", self.name);
                 let waited = backoff.wait(busy).await;
                 waited.map_err(|reason| StoreError::Unavailable {
                     reason,
@@ -301,7 +309,7 @@ impl<S> Feed<S> {
     }
 }
 
-/// The events of the batch no longer wait.
+/// Removes the notes of the events of a batch, which no longer wait.
 fn leave(mut step: NextStep, batch: &Batch) -> NextStep {
     let tracking = batch.now.iter().fold(step.tracking, ParkedChange::release);
     step.tracking = match &batch.next {
@@ -314,7 +322,7 @@ fn leave(mut step: NextStep, batch: &Batch) -> NextStep {
     step
 }
 
-/// The stream is parked for its next event, `events` further on.
+/// Returns the note of a stream that stays parked, now for its next event, `events` further on.
 fn behind(parked: &Parked, next: &StoredEvent, events: u64) -> Parked {
     Parked {
         version: next.version,
@@ -328,8 +336,8 @@ fn behind(parked: &Parked, next: &StoredEvent, events: u64) -> Parked {
 
 fn not_held(parked: &Parked) -> StoreError {
     let reason = format!(
-        "the events that wait behind version {} of {}",
+        "the notes of the events that wait behind version {} of {}",
         parked.version, parked.stream
     );
-    StoreError::corrupt(reason, "they are not all there")
+    StoreError::corrupt(reason, "the stream does not have all of these events")
 }

@@ -1,7 +1,8 @@
-//! Timers that a follower has put aside, as they stand in its notes, and trying them again.
+//! Parking timers, and retrying and discarding parked ones.
 //!
-//! A parked timer keeps its note, which says why it is parked, and is found by a note of its own instead of among those that are
-//! due. A policy that schedules or cancels the timer of its key replaces or ends it, as it does with one that is pending.
+//! A parked timer keeps its note, extended by the error. An empty note lists it among the parked timers, in place of the one that
+//! listed it among the due ones. A policy that schedules or cancels a timer of the same key replaces or ends it, as it would a
+//! pending one.
 
 use serde_json::Value;
 use tracing::error;
@@ -13,21 +14,21 @@ use crate::system::follower::{Cursor, Feed, NextStep, PARKED_STREAMS_MAX, write_
 use crate::system::notes;
 use crate::system::{Cause, Failure, FollowerFailure, OnFailure, ParkingAction, TimerRecord};
 
-/// Why a timer cannot be tried again that a follower has parked in another release.
+/// The error for a timer that another release has parked and whose policy has no timers in this one.
 const UNDECLARED: &str = "the follower has no timers in this release: write `timers` in its #[application(…)], or discard the timer";
-/// How many notes are read at once.
+/// The number of notes that are read at once.
 const NOTES_PER_PAGE: usize = 1_000;
 
-/// The result of trying a parked timer again.
+/// The result of retrying a parked timer.
 pub(crate) enum TimerRetry {
-    /// No timer of this key is parked here.
+    /// No timer of this key is parked in this log and partition.
     NotParked,
     Done,
     Failed(FollowerFailure),
 }
 
 impl<S> Feed<S> {
-    /// The timers that are parked, in the order of their keys.
+    /// Returns the parked timers, in the order of their keys.
     pub(crate) async fn parked_timers(&self) -> Result<Vec<Timer>, StoreError> {
         let keys = self.parked_timer_keys().await?;
         let timers = self
@@ -63,7 +64,7 @@ impl<S> Feed<S> {
         }
     }
 
-    /// What was done about parked timers.
+    /// Returns the records of retries and discards of timers.
     pub(crate) async fn timer_records(&self) -> Result<Vec<TimerRecord>, StoreError> {
         self.notes().all(notes::TIMER_RECORDS).await
     }
@@ -76,7 +77,8 @@ impl<S> Feed<S> {
         if self.on_failure != OnFailure::Park {
             return Ok(false);
         }
-        // What is known is never too low: it is counted again before the follower stops.
+        // The known number is an upper bound, because timers that are retried or rescheduled are not subtracted from it. So it is
+        // counted anew before it stops the follower.
         if cursor
             .parked_timers
             .is_none_or(|count| count >= PARKED_STREAMS_MAX)
@@ -88,7 +90,7 @@ impl<S> Feed<S> {
             .is_some_and(|count| count < PARKED_STREAMS_MAX))
     }
 
-    /// Puts a timer aside that is due.
+    /// Parks a due timer.
     pub(in crate::system) async fn park_timer(
         &self,
         cursor: &mut Cursor,
@@ -114,7 +116,7 @@ impl<S> Feed<S> {
         Ok(())
     }
 
-    /// Deals again with a parked timer. If this is dropped half-way, that has happened wholly or not at all.
+    /// Retries a parked timer. If this future is dropped, the retry has happened wholly or not at all.
     pub(crate) async fn retry_timer(
         &self,
         system: &S,
@@ -190,7 +192,7 @@ impl<S> Feed<S> {
         Ok(())
     }
 
-    /// Never deals with a parked timer. Returns `false` if it is not parked here.
+    /// Discards a parked timer. Returns `false` if it is not parked in this log and partition.
     pub(crate) async fn discard_timer(
         &self,
         key: &str,
@@ -230,7 +232,7 @@ impl<S> Feed<S> {
         Ok(timer.and_then(|timer| timer.parked.clone().map(|why| (timer, why))))
     }
 
-    /// Writes down that a parked timer failed again.
+    /// Notes that a parked timer failed again.
     async fn timer_failed_again(
         &self,
         cursor: &mut Cursor,
@@ -265,7 +267,7 @@ impl<S> Feed<S> {
         self.show(cursor);
     }
 
-    /// Adds to a step the record of what somebody does about a timer.
+    /// Adds to a step the record of a retry or discard of a timer.
     fn note(
         &self,
         step: Tracking,
@@ -284,13 +286,14 @@ impl<S> Feed<S> {
             action,
         };
         let note = serde_json::to_string(&record).expect("a record is made of JSON");
-        // No two steps are made at one revision, whatever the clock says.
+        // The key of a record needs more than the time, since the clock can stand still or jump back. The revision makes it unique: no
+        // two steps start at one revision.
         let revision = step.revision.map_or(0, Revision::as_u64);
         step.with_note(notes::timer_record(at, revision), note)
     }
 }
 
-/// The note of a timer says why it is parked.
+/// Adds the error for which a timer is parked to its note.
 fn parked(step: Tracking, timer: &Timer, why: WhyParked) -> Tracking {
     step.with_note(
         notes::timer(&timer.key),

@@ -1,4 +1,4 @@
-//! Timers that a policy could not deal with and has put aside, and what people do about them.
+//! [`ParkedTimer`], and the part of [`Parking`] for parked timers.
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -10,7 +10,7 @@ use crate::EventRef;
 use crate::policy::timers::Timer;
 use crate::system::{FollowerFailure, SystemError, TimerRecord};
 
-/// A timer that a policy could not deal with when it was due, and has put aside.
+/// A timer that failed when it was due, and that its policy has parked.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ParkedTimer {
@@ -20,18 +20,18 @@ pub struct ParkedTimer {
     pub due: Timestamp,
     /// The payload it was scheduled with, as it is stored.
     pub payload: Value,
-    /// The event because of which it was scheduled.
+    /// The event that caused it to be scheduled.
     pub scheduled_by: Option<EventRef>,
-    /// Why the policy could not deal with it, in one line.
+    /// The error, in one line.
     pub cause: String,
-    /// Since when it has been parked, on the clock of the system.
+    /// The time at which it was parked, on the clock of the system.
     pub since: Timestamp,
-    /// How often it was tried.
+    /// The number of attempts to process it.
     pub attempts: u32,
 }
 
 impl ParkedTimer {
-    /// `None`: it is not parked.
+    /// Returns the parked timer, or `None` if `timer` is pending.
     fn of(timer: Timer) -> Option<Self> {
         let Timer {
             key,
@@ -79,7 +79,7 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
         Ok(all)
     }
 
-    /// Returns what people did about parked timers, oldest first.
+    /// Returns the records of retries and discards of parked timers, oldest first.
     ///
     /// # Errors
     /// [`SystemError::Store`]: a store does not answer.
@@ -92,10 +92,10 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
         Ok(all)
     }
 
-    /// Has the policy deal again with a parked timer. Returns why it failed again, or `None` if it did not.
+    /// Retries a parked timer. Returns the failure if it failed again, or `None` after a success.
     ///
-    /// A policy that follows several logs, or runs in partitions, may have parked a timer of this key in each: then this is about
-    /// the first of them.
+    /// A policy that follows several logs, or runs in partitions, may have parked a timer of this key in each of them. The first one
+    /// that is found is retried.
     ///
     /// # Errors
     /// [`SystemError::Invalid`]: no such timer is parked. [`SystemError::Store`]: a store does not answer.
@@ -103,10 +103,10 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
         self.try_timer(key, None).await
     }
 
-    /// As [`retry_timer`](Self::retry_timer), but the policy sees this payload in place of the one that is stored.
+    /// Retries like [`retry_timer`](Self::retry_timer), with this payload in place of the stored one.
     ///
     /// # Errors
-    /// As [`retry_timer`](Self::retry_timer).
+    /// The same as those of [`retry_timer`](Self::retry_timer).
     pub async fn retry_timer_edited(
         &self,
         key: &str,
@@ -115,14 +115,14 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
         self.try_timer(key, Some(payload)).await
     }
 
-    /// Discards a parked timer: the policy never deals with it.
+    /// Discards a parked timer: the policy never processes it.
     ///
     /// # Errors
     /// [`SystemError::Invalid`]: no such timer is parked, or no reason is given. [`SystemError::Store`]: a store does not answer.
     pub async fn discard_timer(&self, key: &str, reason: &str) -> Result<(), SystemError> {
         if reason.trim().is_empty() {
             return Err(SystemError::Invalid {
-                reason: "a timer is discarded for a reason; say which".to_owned(),
+                reason: "discarding a timer needs a reason; give one".to_owned(),
             });
         }
         for feed in self.feeds() {
@@ -159,7 +159,7 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
 
     fn no_such_timer(&self, key: &str) -> SystemError {
         SystemError::Invalid {
-            reason: format!("{} has not parked a timer {key:?}", self.follower),
+            reason: format!("follower {} has not parked a timer {key:?}", self.follower),
         }
     }
 }

@@ -1,8 +1,8 @@
-//! [`Generations`]: the generations of a read model in a SQL database: the one that readers see, the one that is being
-//! built beside it, and one that is only built to be compared with what readers see.
+//! [`Generations`]: the generations of a read model in a SQL database. One is live, a second one may be being built beside it, and
+//! a third one may exist only to be compared with the live one.
 //!
-//! They are noted in the notebook of the read model, and each change is one transaction with the tables and views it is
-//! about. So whatever crashes when, readers see one whole generation.
+//! A note of the read model lists them. Each change of that note is one transaction with the tables and views that it concerns, so
+//! that readers see one whole generation after a crash at any moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +18,8 @@ use crate::store::{
 };
 use crate::system::notes::{self, RETIRED};
 
-/// How long a process that compares is waited for if it gives no sign of life.
+/// The lease of a process that compares generations. It is renewed with each page, and its generation is removed by others once the
+/// lease has expired.
 const CHECK_LEASE: Duration = Duration::from_secs(120);
 
 /// The generations of one read model, as one program knows it.
@@ -28,43 +29,43 @@ pub(crate) struct Generations {
     tables: &'static [Table],
     home: Arc<dyn EventStore>,
     database: Arc<dyn Database>,
-    /// The logs it follows.
+    /// The logs that the read model follows.
     upstreams: Vec<LogId>,
 }
 
 /// One generation: a set of tables, and a follower of its own that fills them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Generation {
-    /// From 1.
+    /// The number of the generation, from 1.
     pub(crate) number: u64,
-    /// The version of the read model that fills it.
+    /// The version of the read model that fills its tables.
     pub(crate) version: u32,
-    /// The tables of that version, by the names readers know.
+    /// The tables of that version, by the names that readers use.
     tables: Vec<String>,
 }
 
-/// What is noted.
+/// The stored list of the generations of a read model. The field names are part of the storage format.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Register {
-    /// What readers see.
+    /// The generation that readers see.
     pub(crate) shown: Option<Generation>,
-    /// What is being built.
+    /// The generation that is being built.
     pub(crate) building: Option<Generation>,
-    /// What is built to be compared with what readers see, and then thrown away.
+    /// The generation that is built to be compared with the live one, and then removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) checking: Option<Generation>,
 }
 
-/// What it takes to show a generation that is built in place of the one that readers see.
+/// A prepared switch of readers from the live generation to the one that was built.
 pub(crate) struct Switch {
     page: Page,
-    /// Those of the generation that readers see.
+    /// The last steps of the live generation.
     last_steps: Vec<Tracking>,
-    /// Where that one is in each of the logs. The new one has to come as far.
+    /// The positions of the live generation in each of the logs. The new one has to reach them.
     pub(crate) places: Vec<KnownPlace>,
 }
 
-/// The register, and what a step needs that changes it.
+/// The index, with the position and revision that a step to change it must name.
 struct Page {
     register: Register,
     position: Position,
@@ -94,7 +95,7 @@ impl Generations {
         &self.name
     }
 
-    /// The version this program knows.
+    /// Returns the version that this program knows.
     pub(crate) fn version(&self) -> u32 {
         self.version
     }
@@ -111,7 +112,7 @@ impl Generations {
         &*self.database
     }
 
-    /// The name under which the position of a generation is kept.
+    /// Returns the name under which a generation keeps its position.
     pub(crate) fn follower(&self, number: u64) -> Name {
         notes::generation(&self.name, number)
     }
@@ -138,7 +139,7 @@ impl Generations {
         })
     }
 
-    /// The generations there are; the first one is made and shown at once.
+    /// Returns the existing generations. Creates the first one, live at once, if there is none.
     pub(crate) async fn open(&self) -> Result<Register, SqlError> {
         self.until_nobody_interferes(|| async {
             let page = self.page().await?;
@@ -163,8 +164,7 @@ impl Generations {
         .await
     }
 
-    /// The generation of this version that is being built; one is begun if there is none, in place of that of another
-    /// version.
+    /// Returns the generation of this version that is being built. Begins one if there is none, and drops one of another version.
     pub(crate) async fn begin_build(&self) -> Result<Generation, SqlError> {
         self.until_nobody_interferes(|| async {
             let page = self.page().await?;
@@ -198,7 +198,10 @@ impl Generations {
         .await
     }
 
-    /// Begins to show readers `built` in place of what they see. `None`: it is not being built any more.
+    /// Prepares to make `built` live. Returns `None` if it is not being built any more.
+    ///
+    /// The positions and revisions of the live generation are read here and become the last steps of that generation. If it makes
+    /// another step before the switch, its last step is refused, and the whole switch with it.
     pub(crate) async fn begin_switch(
         &self,
         built: &Generation,
@@ -226,8 +229,9 @@ impl Generations {
         }))
     }
 
-    /// Shows what is built. Returns `false` if the one that readers see has moved since the switch began, or another process
-    /// was at work: nothing is changed then.
+    /// Makes the built generation live, in one transaction: the last steps of the old generation, the note, the views, and the removal
+    /// of the old tables. Returns `false`, with nothing changed, if the old generation has moved since the preparation or another
+    /// process has changed the note.
     pub(crate) async fn switch(
         &self,
         Switch {
@@ -264,8 +268,8 @@ impl Generations {
         }
     }
 
-    /// A generation that readers never see, for `holder` to fill and to [remove](Self::end_check). One that a process has
-    /// left behind is removed. `None`: another process is at it.
+    /// Creates a generation that readers never see, for `holder` to fill and to [remove](Self::end_check). Removes one that a dead
+    /// process has left behind. Returns `None` if another process is comparing.
     pub(crate) async fn begin_check(
         &self,
         holder: HolderId,
@@ -299,7 +303,8 @@ impl Generations {
         .await
     }
 
-    /// Keeps others from removing what `holder` fills; `None` if one of them has it.
+    /// Takes or renews the lease that keeps other processes from removing the generation of `holder`. Returns `None` if another process
+    /// has it.
     pub(crate) async fn claim(
         &self,
         checking: &Generation,
@@ -323,7 +328,7 @@ impl Generations {
         })
     }
 
-    /// Removes what was only compared.
+    /// Removes a generation that was only compared.
     pub(crate) async fn end_check(
         &self,
         checked: &Generation,
@@ -352,7 +357,8 @@ impl Generations {
         Ok(())
     }
 
-    /// The steps after which a generation takes no event any more, from where it is in each of the logs.
+    /// Returns the steps that retire a generation from its position in each of the logs. A step that another process has prepared for
+    /// it is refused afterwards, because the position has changed.
     async fn last_steps(
         &self,
         generation: Option<&Generation>,
@@ -370,7 +376,8 @@ impl Generations {
             .collect())
     }
 
-    /// The steps that leave a generation where it is in each of the logs, as long as it has made no other.
+    /// Returns steps that leave a generation at its position in each of the logs. The store refuses them if the generation has made
+    /// another step by then.
     pub(crate) async fn steps_on_the_spot(
         &self,
         generation: &Generation,
@@ -383,7 +390,7 @@ impl Generations {
             .collect())
     }
 
-    /// Such a step for each log, and the place itself.
+    /// Returns such a step for each log, and the position as a place that can be proven.
     async fn spots(
         &self,
         generation: &Generation,
@@ -436,7 +443,7 @@ impl Generations {
         .with_note(notes::GENERATIONS, note)
     }
 
-    /// Other processes may be about the same.
+    /// Repeats `attempt` until no other process has changed the note meanwhile.
     async fn until_nobody_interferes<T, F>(
         &self,
         attempt: impl Fn() -> F + Send,
@@ -456,7 +463,7 @@ impl Generations {
 }
 
 impl Register {
-    /// The largest number of a generation that there is.
+    /// Returns the largest number of the existing generations.
     fn newest(&self) -> u64 {
         let Self {
             shown,
@@ -482,7 +489,7 @@ impl Generation {
             .eq(tables.iter().map(|table| table.name))
     }
 
-    /// Makes readers see it.
+    /// Returns the statements that make the generation visible to readers.
     fn showing(&self) -> impl Iterator<Item = String> {
         let view = |table| {
             format!(
@@ -494,7 +501,7 @@ impl Generation {
         self.tables.iter().map(move |table| view(table))
     }
 
-    /// Makes readers see nothing, until something else is shown.
+    /// Returns the statements that hide the generation. The same transaction makes another one visible.
     fn hiding(&self) -> impl Iterator<Item = String> {
         self.tables
             .iter()
@@ -518,7 +525,7 @@ async fn run(
     Ok(())
 }
 
-/// Makes several steps.
+/// Makes several steps in one transaction.
 pub(crate) async fn make(
     transaction: &mut dyn Transaction,
     steps: &[Tracking],

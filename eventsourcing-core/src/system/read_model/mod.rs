@@ -1,4 +1,6 @@
-//! Read models in a SQL database: their generations, and building a new one beside the one that readers see.
+//! Read models in a SQL database: their generations, building a new one beside the live one, and writing events into one.
+//!
+//! Queries of users go through `ReadModel`, which is in `projection/`.
 
 mod generations;
 mod rebuild;

@@ -1,4 +1,4 @@
-//! [`Build`]: a new generation of a read model, built beside the one that readers see, and then shown in its place.
+//! [`Build`]: a new generation of a read model, built beside the live one, which it replaces when it has caught up.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,16 +16,17 @@ use crate::system::leasing::{Tenure, Terms};
 use crate::system::report::{BuildProgress, BuildState};
 use crate::system::{SystemError, runner};
 
-/// How often its progress is looked at.
+/// The interval between looks at the progress of a build.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// How often in a row it tries to be shown while the one before it moves.
+/// The attempts in a row to become live while the live generation makes steps. After them the build goes on catching up for one
+/// interval, so that a busy read model does not keep the two generations in a tight loop of refused switches.
 const SWITCH_ATTEMPTS: usize = 10;
 
-/// A read model that is being built anew. It goes on when this is dropped. Clones watch the same one.
+/// The build of a new generation of a read model. Dropping this handle does not stop the build. Clones watch the same build.
 ///
-/// The one before it answers until the new one has come as far; then it is replaced within one transaction. If the
-/// process ends before that, the build goes on where it stopped when a system of the same version starts.
+/// The live generation answers queries until the new one has caught up, and is then replaced within one transaction. If the process
+/// ends before that, the build continues where it stopped when a system of the same version starts.
 #[derive(Clone)]
 pub struct Build {
     name: Name,
@@ -33,22 +34,22 @@ pub struct Build {
 }
 
 impl Build {
-    /// The read model.
+    /// Returns the name of the read model.
     #[must_use]
     pub fn name(&self) -> &Name {
         &self.name
     }
 
-    /// How far it has come.
+    /// Returns the progress of the build.
     #[must_use]
     pub fn progress(&self) -> BuildProgress {
         self.progress.borrow().clone()
     }
 
-    /// Waits until readers see it.
+    /// Waits until readers see the new generation.
     ///
     /// # Errors
-    /// [`SystemError::FollowerStopped`]: it cannot deal with an event. [`SystemError::Invalid`]: another version is built
+    /// [`SystemError::FollowerStopped`]: the read model failed to process an event. [`SystemError::Invalid`]: another version is built
     /// in its place, or the system was stopped.
     pub async fn finished(&self) -> Result<(), SystemError> {
         let mut progress = self.progress.clone();
@@ -58,9 +59,9 @@ impl Build {
         let reason = match self.progress().state {
             BuildState::Shown => return Ok(()),
             BuildState::Failed(failure) => return Err(failure.into()),
-            BuildState::GivenUp => "is given up: another version is built in its place",
+            BuildState::GivenUp => "was replaced by the build of another version",
             BuildState::Building | BuildState::Interrupted => {
-                "was interrupted; it goes on when the system is started again"
+                "was interrupted; start the system again to continue it"
             }
         };
         Err(SystemError::Invalid {
@@ -83,18 +84,18 @@ impl fmt::Debug for Build {
     }
 }
 
-/// What builds a generation.
+/// The task that builds a generation.
 pub(in crate::system) struct Builder<S> {
     pub(in crate::system) system: Arc<S>,
     pub(in crate::system) generations: Arc<Generations>,
     pub(in crate::system) building: Generation,
-    /// One for each log.
+    /// One worker for each log.
     pub(in crate::system) feeds: Vec<Arc<Feed<S>>>,
     pub(in crate::system) terms: Option<Terms>,
 }
 
 impl<S: Send + Sync + 'static> Builder<S> {
-    /// Builds in tasks of its own, until the generation is shown or `stopping` says so.
+    /// Starts the build in tasks of its own. It ends when the generation is live, when it fails, or when `stopping` says so.
     pub(in crate::system) fn spawn(
         self,
         mut stopping: watch::Receiver<bool>,
@@ -137,10 +138,10 @@ impl<S: Send + Sync + 'static> Builder<S> {
         (build, task)
     }
 
-    /// Until the generation is shown, or never will be.
+    /// Watches the build until the generation is live or never will be.
     async fn watch_over(&self, sender: &watch::Sender<BuildProgress>) -> BuildState {
         let name = self.generations.name();
-        info!(follower = %name, generation = self.building.number, "a generation of the read model is being built");
+        info!(follower = %name, generation = self.building.number, "read model: building a new generation");
         let began = Instant::now();
         let mut start = None;
 
@@ -148,15 +149,15 @@ impl<S: Send + Sync + 'static> Builder<S> {
             match self.look(sender, began, &mut start).await {
                 Ok(None) => tokio::time::sleep(LOOK_INTERVAL).await,
                 Ok(Some(end)) => {
-                    info!(follower = %name, generation = self.building.number, ?end, "the build has ended");
+                    info!(follower = %name, generation = self.building.number, ?end, "read model: build ended");
                     return end;
                 }
                 Err(SqlError::Store(error @ StoreError::Unavailable { .. })) => {
-                    info!(follower = %name, %error, "the build waits for the store");
+                    info!(follower = %name, %error, "read model: build waits for the store");
                     tokio::time::sleep(LOOK_INTERVAL * 10).await;
                 }
                 Err(error) => {
-                    error!(follower = %name, %error, "what is built cannot be shown; trying again");
+                    error!(follower = %name, %error, "read model: cannot make the built generation live; retrying");
                     tokio::time::sleep(LOOK_INTERVAL * 100).await;
                 }
             }
@@ -192,7 +193,8 @@ impl<S: Send + Sync + 'static> Builder<S> {
             let Some(switch) = self.generations.begin_switch(&self.building).await? else {
                 break;
             };
-            // From here on the one that readers see must not move, or the first of its last steps is refused.
+            // From here on a step of the live generation makes the switch fail, since its prepared last step names an older revision. So
+            // no event that the live generation has processed can be missing in the new one.
             if !self.has_come_as_far_as(&switch.places).await? {
                 break;
             }
@@ -203,8 +205,8 @@ impl<S: Send + Sync + 'static> Builder<S> {
         Ok(None)
     }
 
-    /// Returns `true` if it has come to these places, in each of the logs. A place that the log has lost cannot be come to: then it
-    /// has to be at the end of the log.
+    /// Returns `true` if the new generation has reached these places, in each of the logs. A place that the log has lost cannot be
+    /// reached: then the end of the log counts.
     async fn has_come_as_far_as(&self, places: &[KnownPlace]) -> Result<bool, StoreError> {
         for (feed, place) in self.feeds.iter().zip(places) {
             let reached = feed.status().borrow().reached;

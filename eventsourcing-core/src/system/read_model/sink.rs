@@ -1,4 +1,4 @@
-//! [`SqlSink`]: a read model in tables. What is written for events and the step are one transaction.
+//! [`SqlSink`]: a read model in tables. The rows written for events and the follower's step are one transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,23 +13,23 @@ use crate::system::Failure;
 use crate::system::follower::{HandleSqlEvent, Handlers, Sink, catching};
 use crate::{Table, Tx};
 
-/// Writes one generation of a read model.
+/// The sink that writes one generation of a read model.
 pub(crate) struct SqlSink<S> {
     generations: Arc<Generations>,
     handlers: Handlers<dyn HandleSqlEvent<S>>,
-    /// The generation it writes, or looks at.
+    /// The generation that it writes or observes.
     number: AtomicU64,
-    /// The version of that generation, if it is not the one of this program.
+    /// The version of that generation, or [`OWN`] if it is the version of this program.
     other_version: AtomicU64,
-    /// It builds this generation; when that is done its work is over.
+    /// The sink belongs to a build and stays with its generation. Other sinks move to the live one.
     builds: bool,
 }
 
-/// Stands for "no other version".
+/// The value that stands for the version of this program. Versions are `u32`, so none of them has this value.
 const OWN: u64 = u64::MAX;
 
 impl<S> SqlSink<S> {
-    /// Writes the generation that readers see, whichever that is.
+    /// Returns a sink for the live generation, now and after each switch.
     pub(crate) fn of_shown(
         generations: Arc<Generations>,
         handlers: Handlers<dyn HandleSqlEvent<S>>,
@@ -40,7 +40,7 @@ impl<S> SqlSink<S> {
         sink
     }
 
-    /// Writes a generation that is being built.
+    /// Returns a sink for a generation that is being built.
     pub(crate) fn of_build(
         generations: Arc<Generations>,
         handlers: Handlers<dyn HandleSqlEvent<S>>,
@@ -68,7 +68,7 @@ impl<S> SqlSink<S> {
         self.number.load(Ordering::Acquire)
     }
 
-    /// True if that is another generation than before, or one that it may now write.
+    /// Moves to the live generation. Returns `true` if it differs from the one before, or if this process may write it from now on.
     fn take_up(&self, shown: &Generation) -> bool {
         let before = self.number.swap(shown.number, Ordering::AcqRel);
         let own = self.generations.version();
@@ -80,10 +80,10 @@ impl<S> SqlSink<S> {
         let looked_on = self.other_version.swap(other, Ordering::AcqRel) != OWN;
         let follower = self.generations.name();
         if other != OWN && !looked_on {
-            warn!(%follower, shown = shown.version, own, "another version of the read model answers; this process looks on");
+            warn!(%follower, shown = shown.version, own, "another version of the read model is live; this process only observes it");
         }
         if other == OWN && (before != shown.number || looked_on) {
-            info!(%follower, generation = shown.number, "this generation of the read model answers");
+            info!(%follower, generation = shown.number, "this generation of the read model is live");
         }
         before != shown.number || (looked_on && other == OWN)
     }
@@ -135,7 +135,7 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
     }
 }
 
-/// Takes one event into a generation, within a transaction.
+/// Processes one event into a generation, within a transaction.
 pub(crate) async fn project<S: Send + Sync>(
     system: &S,
     handlers: &Handlers<dyn HandleSqlEvent<S>>,
