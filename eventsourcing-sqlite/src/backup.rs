@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::config::SqliteOptions;
 use crate::error::{translate, unavailable};
-use crate::life;
+use crate::content_token;
 use crate::open::connect_to_read;
 use crate::read;
 use crate::readers::Readers;
@@ -223,7 +223,7 @@ impl Drop for Copy {
 /// Makes one file of it, with a life of its own: put over a store in use it is recognised as another one.
 fn finish(copy: &Connection) -> rusqlite::Result<()> {
     copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
-    life::renew_copy(copy)
+    content_token::renew_copy(copy)
 }
 
 fn exists(path: &Path) -> StoreError {

@@ -1,7 +1,7 @@
 //! [`WriteAheadLog`]: the writer's care for SQLite's write-ahead log.
 //!
 //! The log is copied into the file after so many pages, and marked on the way, so that file and log can be told from those
-//! of another life (see `life`). SQLite can begin the log anew only at a moment when no reader needs the old pages. While
+//! of another life (see `content_token`). SQLite can begin the log anew only at a moment when no reader needs the old pages. While
 //! many readers overlap without a pause that moment does not come by itself, so a long log makes the writer wait for it,
 //! and not for long.
 
@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use crate::error::{translate, translate_before_commit};
 use crate::file_watch::{FileWatch, Sight};
-use crate::life;
+use crate::content_token;
 use crate::open::wait_for_locks;
 
 /// The log is copied after this many pages of 4 KiB. Commits change the same pages again and again, and each is copied
@@ -125,9 +125,9 @@ impl WriteAheadLog {
             .map_err(StoreError::before_commit)?;
         self.copies_after_commit = self.is_copy_due();
         let marked = match self.mark {
-            Mark::Renew => life::renew(transaction, self.watch.token().as_ref()),
-            _ if self.copies_after_commit => life::renew(transaction, self.watch.token().as_ref()),
-            Mark::Repeat { .. } => life::repeat(transaction),
+            Mark::Renew => content_token::renew(transaction, self.watch.token().as_ref()),
+            _ if self.copies_after_commit => content_token::renew(transaction, self.watch.token().as_ref()),
+            Mark::Repeat { .. } => content_token::repeat(transaction),
             Mark::Nothing => Ok(()),
         };
         marked.map_err(|error| translate_before_commit(&self.path, error))
@@ -227,7 +227,7 @@ impl WriteAheadLog {
         let renewed = connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
             .and_then(|begun| {
-                life::renew(&begun, self.watch.token().as_ref())?;
+                content_token::renew(&begun, self.watch.token().as_ref())?;
                 begun.commit()
             });
         match renewed {
@@ -367,12 +367,12 @@ mod tests {
             self.commit("CREATE TABLE IF NOT EXISTS big (bytes); INSERT INTO big VALUES (zeroblob(1048576))");
         }
 
-        fn tokens(&self) -> life::Tokens {
-            life::tokens(&self.opened.writer).expect("tokens")
+        fn tokens(&self) -> content_token::Tokens {
+            content_token::tokens(&self.opened.writer).expect("tokens")
         }
 
-        fn in_file(&self) -> life::Token {
-            life::token_in_file(&self.opened.path).expect("the file can be read alone")
+        fn in_file(&self) -> content_token::Token {
+            content_token::token_in_file(&self.opened.path).expect("the file can be read alone")
         }
     }
 

@@ -22,7 +22,7 @@ use crate::checkpoint::WriteAheadLog;
 use crate::error::{translate, translate_before_commit, unavailable};
 use crate::lease;
 use crate::notify::Head;
-use crate::session::{self, Session};
+use crate::transaction::{self, OpenTransaction};
 
 /// How many appends wait in the queue before those who append wait themselves.
 const QUEUE_APPENDS_MAX: usize = 1024;
@@ -43,7 +43,7 @@ enum Turn {
     /// Something that shares a commit with others.
     Job(Job),
     Read(Box<dyn FnOnce(&Connection) + Send>),
-    Session(Reply<Session>),
+    Transaction(Reply<OpenTransaction>),
 }
 
 /// What the writer is asked to do in a batch, and where the answer goes.
@@ -146,9 +146,9 @@ impl CommitQueue {
         .await
     }
 
-    /// Has the writer begin a transaction and serve its session. If this future is dropped there is none.
-    pub(crate) async fn begin(&self) -> Result<Session, StoreError> {
-        self.ask(Turn::Session).await
+    /// Has the writer begin a transaction and serve it. If this future is dropped there is none.
+    pub(crate) async fn begin(&self) -> Result<OpenTransaction, StoreError> {
+        self.ask(Turn::Transaction).await
     }
 
     /// Has the writer's connection read, between commits. If this future is dropped the read comes to its end unheard.
@@ -263,8 +263,8 @@ impl Writer {
                     self.settle(batch);
                 }
                 Turn::Read(read) => read(&self.connection),
-                Turn::Session(reply) => {
-                    session::serve(
+                Turn::Transaction(reply) => {
+                    transaction::serve(
                         &mut self.connection,
                         &self.path,
                         &self.closing,

@@ -7,10 +7,10 @@ use eventsourcing_core::store::{Epoch, StoreError, Tracking};
 use rusqlite::Connection;
 
 use crate::error::translate;
-use crate::session::Session;
-use crate::sql::Order;
+use crate::statement::Statement;
 use crate::step;
 use crate::store::SqliteStore;
+use crate::transaction::OpenTransaction;
 
 /// What [`EventStore::database`](eventsourcing_core::store::EventStore::database) returns.
 pub(crate) struct SqliteDatabase(pub(crate) SqliteStore);
@@ -18,7 +18,7 @@ pub(crate) struct SqliteDatabase(pub(crate) SqliteStore);
 /// Keeps the store open, so that it ends only with the transaction.
 struct SqliteTransaction {
     store: SqliteStore,
-    session: Session,
+    open: OpenTransaction,
     state: TxState,
 }
 
@@ -32,7 +32,7 @@ impl SqliteTransaction {
         Epoch::FIRST.check(step.epoch)?;
         let step = step.clone();
         let made = self
-            .session
+            .open
             .run(move |connection| match step::check(connection, &step)? {
                 Some(refusal) => Ok(Err(refusal)),
                 None => make_or_undo(connection, &step).map(Ok),
@@ -42,18 +42,18 @@ impl SqliteTransaction {
     }
 
     async fn try_execute(&self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
-        let order = Order::new(sql, values);
+        let statement = Statement::new(sql, values);
         let path = self.store.path();
-        self.session
-            .run(move |connection| order.execute(connection, &path))
+        self.open
+            .run(move |connection| statement.execute(connection, &path))
             .await?
     }
 
     async fn try_query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let order = Order::new(sql, values);
+        let statement = Statement::new(sql, values);
         let path = self.store.path();
-        self.session
-            .run(move |connection| order.query(connection, &path))
+        self.open
+            .run(move |connection| statement.query(connection, &path))
             .await?
     }
 }
@@ -61,20 +61,20 @@ impl SqliteTransaction {
 #[async_trait]
 impl Database for SqliteDatabase {
     async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let order = Order::new(sql, values);
+        let statement = Statement::new(sql, values);
         let path = self.0.path();
 
         self.0
             .readers()
-            .run(move |connection| Ok(order.read(connection, &path)))
+            .run(move |connection| Ok(statement.read(connection, &path)))
             .await?
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        let session = self.0.queue().begin().await?;
+        let open = self.0.queue().begin().await?;
         Ok(Box::new(SqliteTransaction {
             store: self.0.clone(),
-            session,
+            open,
             state: TxState::default(),
         }))
     }
@@ -105,7 +105,7 @@ impl Transaction for SqliteTransaction {
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
         self.ask()?;
-        self.session.commit().await
+        self.open.commit().await
     }
 }
 

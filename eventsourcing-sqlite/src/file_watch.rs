@@ -18,7 +18,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use crate::error::{translate_before_commit, unavailable};
 use crate::file_identity::{Identity, Stamp, names_of};
-use crate::life::{self, Token};
+use crate::content_token::{self, Token};
 use crate::read;
 
 /// How often reads look at the names.
@@ -187,7 +187,7 @@ impl FileWatch {
             // Held while the content is read: what was read before somebody noted more would seem to have gone back.
             let mut seen = self.seen();
             let found =
-                life::tokens(connection).and_then(|tokens| Ok((tokens, read::head(connection)?)));
+                content_token::tokens(connection).and_then(|tokens| Ok((tokens, read::head(connection)?)));
             found.map(|(tokens, head)| {
                 let goes_on = head >= seen.head
                     && seen
@@ -215,7 +215,7 @@ impl FileWatch {
         let mut misfits = 0;
         loop {
             let file = self.look_closely()?.1;
-            match life::token_in_file(&self.path) {
+            match content_token::token_in_file(&self.path) {
                 Ok(in_file) if self.fits(connection, &in_file) => {
                     self.approve(&file, in_file);
                     return Ok(());
@@ -241,7 +241,7 @@ impl FileWatch {
 
     /// What the file shows is in the list, and not behind what it has shown before.
     fn fits(&self, connection: &Connection, in_file: &Token) -> bool {
-        let Ok(known) = life::tokens(connection) else {
+        let Ok(known) = content_token::tokens(connection) else {
             return false;
         };
         match &self.approved().token {
@@ -292,7 +292,7 @@ impl FileWatch {
     pub(crate) fn is_restored_in_log(&self) -> bool {
         self.was_restored.load(Ordering::Relaxed)
             && self.parts.iter().all(|part| self.find(part).is_ok())
-            && life::token_in_file(&self.path).is_ok_and(|in_file| self.token() == Some(in_file))
+            && content_token::token_in_file(&self.path).is_ok_and(|in_file| self.token() == Some(in_file))
     }
 
     /// Has SQLite leave file and log as they are when `connection` is closed, if they are not this store's any more: the
@@ -344,9 +344,9 @@ impl FileWatch {
     fn lose_content(&self, connection: &Connection) -> StoreError {
         // Another process that has noticed too may just be copying its log into the file.
         for _ in 0..MISFITS_MAX {
-            if let Ok(in_file) = life::token_in_file(&self.path) {
+            if let Ok(in_file) = content_token::token_in_file(&self.path) {
                 let is_in_log = self.token().as_ref() == Some(&in_file);
-                if is_in_log || life::tokens(connection).is_ok_and(|known| known.allow(&in_file)) {
+                if is_in_log || content_token::tokens(connection).is_ok_and(|known| known.allow(&in_file)) {
                     self.was_restored.store(is_in_log, Ordering::Relaxed);
                     return self.lose(&self.parts[0], RESTORED);
                 }

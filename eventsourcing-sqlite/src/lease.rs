@@ -12,9 +12,9 @@ use uuid::Uuid;
 use crate::read;
 use crate::rows::stored;
 
-const LEASE: &str = include_str!("queries/lease.sql");
-const PUT_LEASE: &str = include_str!("queries/put_lease.sql");
-const RELEASE: &str = include_str!("queries/release.sql");
+const TAKE_LEASE: &str = include_str!("queries/take_lease.sql");
+const LEASE_HOLDER: &str = include_str!("queries/lease_holder.sql");
+const RELEASE_LEASE: &str = include_str!("queries/release_lease.sql");
 
 /// A lease as it stands in the file.
 struct Held {
@@ -57,7 +57,7 @@ pub(crate) fn take(transaction: &Transaction<'_>, request: &LeaseRequest) -> Res
         stored(token.as_u64()),
         milliseconds
     ];
-    transaction.prepare_cached(PUT_LEASE)?.execute(row)?;
+    transaction.prepare_cached(TAKE_LEASE)?.execute(row)?;
     Ok(Lease::Held {
         token,
         position: read::tracking(transaction, follower, *upstream)?,
@@ -75,7 +75,7 @@ pub(crate) fn release(
         upstream.as_uuid().into_bytes(),
         stored(token.as_u64())
     ];
-    transaction.prepare_cached(RELEASE)?.execute(row).map(drop)
+    transaction.prepare_cached(RELEASE_LEASE)?.execute(row).map(drop)
 }
 
 /// Who holds the lease now.
@@ -128,7 +128,7 @@ fn find(connection: &Connection, follower: &Name, upstream: LogId) -> Result<Opt
         })
     };
     connection
-        .prepare_cached(LEASE)?
+        .prepare_cached(LEASE_HOLDER)?
         .query_row(row, held)
         .optional()
 }

@@ -16,7 +16,7 @@ use crate::config::{Durability, IfAbsent, SqliteOptions};
 use crate::error::{is_busy, is_damage, translate, unavailable};
 use crate::file_identity::Identity;
 use crate::file_watch::FileWatch;
-use crate::{life, schema, temporary};
+use crate::{content_token, schema, temporary};
 
 /// How long to sleep before a lock is tried again. Short and constant, so that a process with little to write gets its
 /// turn between the commits of one that writes without a pause.
@@ -185,8 +185,8 @@ fn refuse_stale_log(connection: &Connection, path: &Path) -> Result<(), StoreErr
         if look > 0 {
             thread::sleep(Duration::from_millis(5));
         }
-        let in_file = life::token_in_file(path);
-        match (in_file, life::tokens(connection)) {
+        let in_file = content_token::token_in_file(path);
+        match (in_file, content_token::tokens(connection)) {
             (Ok(in_file), Ok(known)) if known.allow(&in_file) => return Ok(()),
             // A crash while the log was copied: the log has all of it.
             (Err(_), Ok(_)) => return Ok(()),

@@ -1,6 +1,6 @@
 //! Transactions of read models: sessions on the writer's thread, since SQLite has one writer at a time.
 //!
-//! The writer begins a transaction and then does what the session asks for, and nothing else, until it is committed, dropped
+//! The writer begins a transaction and then does what its caller asks for, and nothing else, until it is committed, dropped
 //! or left idle. Appends gather meanwhile.
 
 use std::path::Path;
@@ -17,11 +17,11 @@ use tokio::sync::oneshot;
 use crate::checkpoint::WriteAheadLog;
 use crate::error::{translate, translate_before_commit, unavailable};
 
-/// How often a writer that waits for a session looks whether the store is being closed.
+/// How often a writer that waits for a transaction looks whether the store is being closed.
 const CLOSING_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// One end of a session: the writer's thread has the other. Dropping it undoes what was not committed.
-pub(crate) struct Session {
+/// One end of a open: the writer's thread has the other. Dropping it undoes what was not committed.
+pub(crate) struct OpenTransaction {
     path: Arc<Path>,
     operations: mpsc::Sender<Operation>,
     ended: Arc<OnceLock<&'static str>>,
@@ -32,7 +32,7 @@ enum Operation {
     Commit(oneshot::Sender<Result<(), StoreError>>),
 }
 
-impl Session {
+impl OpenTransaction {
     /// Has the writer run `operation` within the transaction. If this future is dropped it may still be run.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
@@ -67,13 +67,13 @@ impl Session {
     }
 }
 
-/// Begins a transaction for whoever waits for `reply`, and serves the session until it ends. Runs on the writer's thread.
+/// Begins a transaction for whoever waits for `reply`, and serves the open until it ends. Runs on the writer's thread.
 pub(crate) fn serve(
     connection: &mut Connection,
     path: &Arc<Path>,
     closing: &AtomicBool,
     mut wal: Option<&mut WriteAheadLog>,
-    reply: oneshot::Sender<Result<Session, StoreError>>,
+    reply: oneshot::Sender<Result<OpenTransaction, StoreError>>,
 ) {
     if reply.is_closed() {
         return;
@@ -84,12 +84,12 @@ pub(crate) fn serve(
     };
     let (operations, asked) = mpsc::channel();
     let ended = Arc::new(OnceLock::new());
-    let session = Session {
+    let open = OpenTransaction {
         path: Arc::clone(path),
         operations,
         ended: Arc::clone(&ended),
     };
-    if reply.send(Ok(session)).is_ok() {
+    if reply.send(Ok(open)).is_ok() {
         // Told before `asked` is dropped, so that whoever asks too late finds it.
         let _first = ended.set(serve_until_the_end(transaction, path, closing, wal, &asked));
     }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use eventsourcing_core::sql::{Row, SqlError, Value, controls_transactions};
 use rusqlite::types::ValueRef;
-use rusqlite::{CachedStatement, Connection, Error, ErrorCode, Statement, ToSql};
+use rusqlite::{CachedStatement, Connection, Error, ErrorCode, Statement as Handle, ToSql};
 
 use crate::error::translate;
 
 /// A statement and what goes into it, on its way to a connection.
-pub(crate) struct Order {
+pub(crate) struct Statement {
     sql: String,
     values: Vec<Value>,
 }
@@ -23,7 +23,7 @@ enum Fault {
     Sqlite(Error),
 }
 
-impl Order {
+impl Statement {
     pub(crate) fn new(sql: &str, values: &[Value]) -> Self {
         Self {
             sql: sql.to_owned(),
@@ -79,7 +79,7 @@ impl Order {
     }
 
     /// SQLite gives each name a number of its own, in the order in which they occur.
-    fn bind(&self, statement: &mut Statement<'_>) -> Result<(), Fault> {
+    fn bind(&self, statement: &mut Handle<'_>) -> Result<(), Fault> {
         let mut highest = 0;
         for index in 1..=statement.parameter_count() {
             let name = statement.parameter_name(index).unwrap_or("?");
@@ -126,7 +126,7 @@ impl From<Error> for Fault {
     }
 }
 
-fn bind(statement: &mut Statement<'_>, index: usize, value: &Value) -> rusqlite::Result<()> {
+fn bind(statement: &mut Handle<'_>, index: usize, value: &Value) -> rusqlite::Result<()> {
     let value: &dyn ToSql = match value {
         Value::Null => &rusqlite::types::Null,
         Value::Integer(number) => number,
@@ -138,7 +138,7 @@ fn bind(statement: &mut Statement<'_>, index: usize, value: &Value) -> rusqlite:
 }
 
 /// The names of the columns are known for sure after the first step: SQLite prepares again if the tables have changed.
-fn rows(statement: &mut Statement<'_>) -> Result<Vec<Row>, Fault> {
+fn rows(statement: &mut Handle<'_>) -> Result<Vec<Row>, Fault> {
     let mut found = statement.raw_query();
     let mut columns: Option<Arc<[String]>> = None;
     let mut rows = Vec::new();
@@ -200,8 +200,8 @@ mod tests {
             "SELECT @1",
             "SELECT $a",
         ] {
-            let order = Order::new(sql, &[Value::Null]);
-            let error = order
+            let given = Statement::new(sql, &[Value::Null]);
+            let error = given
                 .read(&connection, Path::new("log.db"))
                 .expect_err(sql)
                 .to_string();
@@ -215,11 +215,11 @@ mod tests {
         connection
             .execute_batch("CREATE TABLE big (bytes); PRAGMA max_page_count = 10")
             .expect("a small database");
-        let order = Order::new(
+        let given = Statement::new(
             "INSERT INTO big VALUES (zeroblob($1))",
             &[Value::Integer(1_000_000)],
         );
-        let error = order
+        let error = given
             .execute(&connection, Path::new("log.db"))
             .expect_err("there is no room");
         assert!(error.is_unavailable(), "{error:?}");
