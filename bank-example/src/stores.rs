@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use eventsourcing::postgres::{self, PostgresOptions};
-use eventsourcing::sqlite::{self, SqliteOptions, SqliteStore};
-use eventsourcing::store::{EventStore, OpenOptions, StoreUrl};
+use eventsourcing::postgres::PostgresOptions;
+use eventsourcing::sqlite::{SqliteOptions, SqliteStore};
+use eventsourcing::store::{Durability, EventStore, OpenOptions, StoreUrl};
 
 pub use eventsourcing::store::{OpenError, open, open_existing};
 
@@ -20,8 +20,8 @@ pub async fn open_sqlite(url: &str) -> Result<Option<SqliteStore>, OpenError> {
 /// then it goes on from before them: not to wait for the disk at each event makes it many times as fast.
 pub async fn open_to_fill(url: &str) -> Result<Arc<dyn EventStore>, OpenError> {
     let options = OpenOptions::new()
-        .with_sqlite(SqliteOptions::new().with_durability(sqlite::Durability::Normal))
-        .with_postgres(PostgresOptions::new().with_durability(postgres::Durability::Normal));
+        .with_sqlite(SqliteOptions::new().with_durability(Durability::Normal))
+        .with_postgres(PostgresOptions::new().with_durability(Durability::Normal));
     Ok(options.open(url).await?.store())
 }
 

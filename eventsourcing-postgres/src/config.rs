@@ -2,24 +2,9 @@
 
 use std::time::Duration;
 
-use eventsourcing_core::store::StoreError;
+use eventsourcing_core::store::{Durability, StoreError};
 
 use crate::PostgresStore;
-
-/// What an acknowledged append survives. Neither choice can corrupt the database.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Acknowledged means flushed to the server's disk: it survives a crash of this process, of the server, and a power
-    /// cut, as far as that disk keeps what it has confirmed (`synchronous_commit = on`; with synchronous standbys it is
-    /// flushed there too). It presupposes a server with `fsync` and `full_page_writes` on, as they are by default.
-    #[default]
-    Full,
-    /// Survives a crash of this process. A crash of the server may lose the commits of the last moments, and their
-    /// positions are then given out again: whoever has read them is told so, or goes on with what is there now (promises P33
-    /// to P36). Faster for lone appends (`synchronous_commit = off`). Connect in the same way everywhere: a command that was
-    /// carried out like this is answered by a store with [`Full`](Self::Full) too when it is repeated.
-    Normal,
-}
 
 /// How a [`PostgresStore`] is connected. [`PostgresStore::connect`] takes the defaults.
 ///
@@ -99,7 +84,13 @@ impl PostgresOptions {
         self
     }
 
-    /// What an acknowledged append survives.
+    /// Sets the accidents that an acknowledged append survives. The database keeps either level.
+    ///
+    /// [`Durability::Full`] waits for the server's disk, and for the disks of synchronous standbys (`synchronous_commit = on`).
+    /// It requires a server with `fsync` and `full_page_writes` on, as they are by default;
+    /// [`acknowledged`](eventsourcing_core::store::EventStore::acknowledged) tells when they are not. With
+    /// [`Durability::Normal`] (`synchronous_commit = off`) a crash of the server may lose the commits of the last moments;
+    /// promises P33 to P36 tell each reader that has seen lost events.
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;

@@ -131,7 +131,8 @@ mod tracking;
 mod transaction;
 mod values;
 
-pub use config::{Durability, PostgresOptions};
+pub use config::PostgresOptions;
+pub use eventsourcing_core::store::Durability;
 pub use store::PostgresStore;
 
 /// The examples of the README compile and run.

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::sql::TRANSACTION_IDLE_MAX;
-use eventsourcing_core::store::{Epoch, StoreError};
+use eventsourcing_core::store::{Durability, Epoch, StoreError};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_postgres::config::TargetSessionAttrs;
@@ -18,7 +18,7 @@ use tokio_postgres::{AsyncMessage, Config, Error, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::address::{Address, Place};
-use crate::config::{Durability, PostgresOptions};
+use crate::config::PostgresOptions;
 use crate::error::{translate, unavailable};
 use crate::lives::Lives;
 use crate::sqlstate::POOLER;
@@ -79,10 +79,9 @@ impl Sessions {
             connect_timeout,
             tls,
             schema: options.schema.clone(),
-            synchronous_commit: if options.durability == Durability::Full {
-                "on"
-            } else {
-                "off"
+            synchronous_commit: match options.durability {
+                Durability::Full => "on",
+                Durability::Normal => "off",
             },
             idle_timeout: statement_timeout.clone(),
             statement_timeout,

@@ -3,24 +3,9 @@
 use std::path::Path;
 use std::time::Duration;
 
-use eventsourcing_core::store::StoreError;
+use eventsourcing_core::store::{Durability, StoreError};
 
 use crate::SqliteStore;
-
-/// What an acknowledged append survives. Neither choice can corrupt the file.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Durability {
-    /// Acknowledged means on disk: it survives a crash of the process, of the machine, and a power cut, as far as the
-    /// disk itself keeps what it has confirmed. One disk flush for each commit (`PRAGMA synchronous = FULL`, and
-    /// `fullfsync` where the system distinguishes it).
-    #[default]
-    Full,
-    /// Survives a crash of the process. A crash of the machine or a power cut may lose the last commits, and their
-    /// positions are then given out again: followers in *other* stores could have seen events that no longer exist.
-    /// Much faster for lone appends (`PRAGMA synchronous = NORMAL`). Open a file in the same way everywhere: a command that was
-    /// carried out like this is answered by a handle with [`Full`](Self::Full) too when it is repeated.
-    Normal,
-}
 
 /// How a [`SqliteStore`] is opened. [`SqliteStore::open`] takes the defaults.
 ///
@@ -76,7 +61,11 @@ impl SqliteOptions {
         }
     }
 
-    /// What an acknowledged append survives.
+    /// Sets the accidents that an acknowledged append survives. The file keeps either level.
+    ///
+    /// [`Durability::Full`] costs one disk flush for each commit (`PRAGMA synchronous = FULL`, and `fullfsync` where the system
+    /// distinguishes it). With [`Durability::Normal`] (`PRAGMA synchronous = NORMAL`) a crash of the machine or a power cut may
+    /// lose the last commits; followers in *other* stores may then have seen events that no longer exist.
     #[must_use]
     pub fn with_durability(mut self, durability: Durability) -> Self {
         self.durability = durability;

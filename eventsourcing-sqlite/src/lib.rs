@@ -62,7 +62,8 @@ mod temporary;
 mod transaction;
 
 pub use backup::{BackedUp, BackupProgress};
-pub use config::{Durability, SqliteOptions};
+pub use config::SqliteOptions;
+pub use eventsourcing_core::store::Durability;
 pub use store::SqliteStore;
 
 /// The examples of the README compile and run.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use eventsourcing_core::store::{LogId, StoreError};
+use eventsourcing_core::store::{Durability, LogId, StoreError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::checkpoint::{WAL_BYTES_KEPT, wal_of};
-use crate::config::{Durability, IfAbsent, SqliteOptions};
+use crate::config::{IfAbsent, SqliteOptions};
 use crate::error::{is_busy, is_damage, translate, unavailable};
 use crate::file_identity::Identity;
 use crate::file_watch::FileWatch;
@@ -343,9 +343,12 @@ fn switch_to_wal(
 }
 
 fn prepare_writing(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
-    let full = durability == Durability::Full;
-    connection.pragma_update(None, "synchronous", if full { "full" } else { "normal" })?;
-    connection.pragma_update(None, "fullfsync", full)?;
+    let (synchronous, fullfsync) = match durability {
+        Durability::Full => ("full", true),
+        Durability::Normal => ("normal", false),
+    };
+    connection.pragma_update(None, "synchronous", synchronous)?;
+    connection.pragma_update(None, "fullfsync", fullfsync)?;
     // The writer copies the log itself, marked before and after.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Acknowledged, Append, Appended, CommandId, Epoch, EventStore, FollowerNotes, FollowerPosition,
+    Acknowledged, Append, Appended, CommandId, Durability, Epoch, EventStore, FollowerNotes, FollowerPosition,
     FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
     LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position, Receipt,
     StoreError, StoredEvent, StreamQuery, VisibleLog,
@@ -17,7 +17,7 @@ use tokio::task::spawn_blocking;
 
 use crate::checkpoint::WriteAheadLog;
 use crate::commit::CommitQueue;
-use crate::config::{Durability, SqliteOptions};
+use crate::config::SqliteOptions;
 use crate::database::SqliteDatabase;
 use crate::file_watch::FileWatch;
 use crate::lease;

@@ -6,8 +6,8 @@ use std::error::Error;
 use std::path::Path;
 
 use eventsourcing::prelude::*;
-use eventsourcing::sqlite::{Durability, SqliteOptions};
-use eventsourcing::store::{self, OpenError, OpenOptions};
+use eventsourcing::sqlite::SqliteOptions;
+use eventsourcing::store::{self, Acknowledged, Durability, OpenError, OpenOptions};
 
 type Tested = Result<(), Box<dyn Error>>;
 
@@ -279,6 +279,33 @@ async fn the_options_of_a_backend_reach_its_store() -> Tested {
     .await?;
     assert_ne!(format!("{default:?}"), format!("{chosen:?}"));
     assert_eq!(format!("{chosen:?}"), format!("{existing:?}"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn durability_reaches_every_store_or_is_refused_when_it_is_opened() -> Tested {
+    let folder = tempfile::tempdir()?;
+    let file = format!("sqlite:{}/bank.db", folder.path().display());
+    for durability in [Durability::Full, Durability::Normal] {
+        let options = OpenOptions::new().with_durability(durability);
+        let stores = options.clone().open(&file).await?;
+        let is_on_disk = matches!(
+            stores.store().acknowledged().await?,
+            Acknowledged::OnDisk { .. }
+        );
+        assert_eq!(is_on_disk, durability == Durability::Full);
+        let Err(refused) = options.open("memory:").await else {
+            panic!("memory: cannot keep {durability:?}");
+        };
+        assert!(
+            matches!(&refused, OpenError::Store(StoreError::Invalid { .. })),
+            "{refused}"
+        );
+        assert!(
+            refused.to_string().contains(&format!("{durability:?}")),
+            "{refused}"
+        );
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@
 mod acknowledged;
 mod append;
 mod checksum;
+mod durability;
 mod epoch;
 mod error;
 mod expected;
@@ -30,6 +31,7 @@ use async_trait::async_trait;
 pub use acknowledged::Acknowledged;
 pub use append::{Append, StreamAppend};
 pub use checksum::{EventHash, LogChecksum, LogChecksumsQuery, LogSlice};
+pub use durability::Durability;
 pub(crate) use epoch::KnownPlace;
 pub use epoch::VisibleLog;
 pub(crate) use error::BoxError;

@@ -3,7 +3,7 @@
 //! A backend whose feature is not there is known by name all the same, so that the error can say which feature to add.
 
 use eventsourcing_core::Stores;
-use eventsourcing_core::store::{MemoryStore, StoreError};
+use eventsourcing_core::store::{Durability, MemoryStore, StoreError};
 #[cfg(feature = "postgres")]
 use eventsourcing_postgres::PostgresOptions;
 #[cfg(feature = "sqlite")]
@@ -52,14 +52,13 @@ pub async fn open_existing(url: &str) -> Result<Stores, OpenError> {
 /// Options for opening a store by its URL: those of each backend, of which the URL picks one.
 ///
 /// ```
-/// use eventsourcing::sqlite::{Durability, SqliteOptions};
-/// use eventsourcing::store::OpenOptions;
+/// use eventsourcing::store::{Durability, OpenOptions};
 ///
 /// # #[tokio::main(flavor = "current_thread")]
 /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let folder = tempfile::tempdir()?;
 /// # let url = format!("sqlite:{}/bank.db", folder.path().display());
-/// let options = OpenOptions::new().with_sqlite(SqliteOptions::new().with_durability(Durability::Normal));
+/// let options = OpenOptions::new().with_durability(Durability::Normal);
 /// let stores = options.open(&url).await?; // "sqlite:bank.db"
 /// # drop(stores);
 /// # Ok(())
@@ -67,6 +66,7 @@ pub async fn open_existing(url: &str) -> Result<Stores, OpenError> {
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
+    durability: Option<Durability>,
     #[cfg(feature = "sqlite")]
     sqlite: SqliteOptions,
     #[cfg(feature = "postgres")]
@@ -85,6 +85,16 @@ impl OpenOptions {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Sets the accidents that an acknowledged append survives, in whichever store the URL names. This takes precedence over
+    /// the options of the backend.
+    ///
+    /// A store in memory survives none, so [`open`](Self::open) then refuses `memory:` with [`StoreError::Invalid`].
+    #[must_use]
+    pub fn with_durability(mut self, durability: Durability) -> Self {
+        self.durability = Some(durability);
+        self
     }
 
     /// Opens SQLite files with these options.
@@ -121,17 +131,32 @@ impl OpenOptions {
 
     async fn open_or(self, if_absent: IfAbsent, url: &str) -> Result<Stores, OpenError> {
         match url.parse::<StoreUrl>()?.address() {
-            Address::Memory => in_memory(),
+            Address::Memory => self.open_in_memory(),
             Address::Sqlite(file) => self.open_file(file, if_absent).await,
             Address::Postgres(url) => self.connect(url, if_absent).await,
         }
     }
 
+    fn open_in_memory(self) -> Result<Stores, OpenError> {
+        if let Some(durability) = self.durability {
+            let reason = format!(
+                "memory: is lost when the process ends, so it cannot keep Durability::{durability:?}; open sqlite:FILE or \
+                 postgres://… instead, or ask for no durability"
+            );
+            return Err(StoreError::Invalid { reason }.into());
+        }
+        in_memory()
+    }
+
     #[cfg(feature = "sqlite")]
     async fn open_file(self, file: &str, if_absent: IfAbsent) -> Result<Stores, OpenError> {
+        let options = match self.durability {
+            Some(durability) => self.sqlite.with_durability(durability),
+            None => self.sqlite,
+        };
         let store = match if_absent {
-            IfAbsent::Create => self.sqlite.open(file).await?,
-            IfAbsent::Refuse => self.sqlite.open_existing(file).await?,
+            IfAbsent::Create => options.open(file).await?,
+            IfAbsent::Refuse => options.open_existing(file).await?,
         };
         Ok(store.into())
     }
@@ -146,9 +171,13 @@ impl OpenOptions {
 
     #[cfg(feature = "postgres")]
     async fn connect(self, url: &str, if_absent: IfAbsent) -> Result<Stores, OpenError> {
+        let options = match self.durability {
+            Some(durability) => self.postgres.with_durability(durability),
+            None => self.postgres,
+        };
         let store = match if_absent {
-            IfAbsent::Create => self.postgres.connect(url).await?,
-            IfAbsent::Refuse => self.postgres.connect_existing(url).await?,
+            IfAbsent::Create => options.connect(url).await?,
+            IfAbsent::Refuse => options.connect_existing(url).await?,
         };
         Ok(store.into())
     }
