@@ -1,4 +1,4 @@
-//! [`SqliteStore::backup`]: one complete copy of a store in use.
+//! [`SqliteStore::backup`]: copies a store that is in use into one file.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
@@ -15,45 +15,45 @@ use tokio::task::spawn_blocking;
 use uuid::Uuid;
 
 use crate::config::SqliteOptions;
-use crate::error::{translate, unavailable};
 use crate::content_token;
+use crate::error::{translate, unavailable};
 use crate::open::connect_to_read;
 use crate::read;
 use crate::readers::Readers;
 use crate::store::SqliteStore;
 
-/// How many pages are copied between two reports; 4 MiB.
+/// The number of pages copied between two progress reports, 4 MiB.
 const PAGES_PER_STEP: i32 = 1_024;
 const BUSY_PAUSE: Duration = Duration::from_millis(5);
 
-/// How far a backup is.
+/// The progress of a backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackupProgress {
-    /// Pages that are copied.
+    /// The pages that have been copied.
     pub pages: u64,
-    /// Pages that there are.
+    /// The pages of the whole store.
     pub of: u64,
 }
 
-/// What a backup holds.
+/// The extent of a finished backup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackedUp {
-    /// The position of the last event in it.
+    /// The position of the last event in the copy.
     pub head: Position,
-    /// The length of the file.
+    /// The length of the copy in bytes.
     pub bytes: u64,
 }
 
 impl SqliteStore {
-    /// Copies the store as of one moment into a new file at `path`: events, snapshots, places of followers and the tables
-    /// of read models. Others go on writing meanwhile.
+    /// Copies the store, as of one moment, into a new file at `path`: events, snapshots, positions of followers and the
+    /// tables of read models. Writers are not blocked meanwhile.
     ///
-    /// The copy is one file without a write-ahead log, on the disk when this returns, and a store like any other: open it
-    /// to look at it. It gets its name when it is whole; until then the file is called `path` with a random part and
-    /// `.partial`. What is in the store is copied as it is, so that damage is copied too: verify the copy.
+    /// The copy is one file without a write-ahead log, it is on the disk when this returns, and it can be opened like
+    /// any other store. It gets its name when it is complete; until then the file is called `path` with a random part
+    /// and `.partial`. Damage in the store is copied as well, so verify the copy.
     ///
-    /// While a backup runs the write-ahead log cannot begin anew and grows with what is written. If this future is dropped
-    /// the copy is broken off and removed.
+    /// The write-ahead log of the store cannot restart while a backup runs, so it grows with every commit. If this
+    /// future is dropped the copy is aborted and removed.
     ///
     /// ```
     /// # #[tokio::main(flavor = "current_thread")]
@@ -68,18 +68,18 @@ impl SqliteStore {
     /// ```
     ///
     /// # Errors
-    /// - [`StoreError::Invalid`]: there is something at `path`, which is left as it is.
+    /// - [`StoreError::Invalid`]: `path` names an existing file, which is left as it is.
     /// - [`StoreError::Unavailable`]: the copy cannot be written, or the store cannot be read.
     ///
-    /// Nothing is at `path` after an error.
+    /// After an error there is no new file at `path`.
     pub async fn backup(&self, path: impl AsRef<Path>) -> Result<BackedUp, StoreError> {
         self.backup_with(path, |_| {}).await
     }
 
-    /// [`backup`](Self::backup), which tells `progress` how far it is, from another thread.
+    /// Copies the store as [`backup`](Self::backup) does, and reports to `progress` from another thread.
     ///
     /// # Errors
-    /// As [`backup`](Self::backup).
+    /// Those of [`backup`](Self::backup).
     pub async fn backup_with(
         &self,
         path: impl AsRef<Path>,
@@ -104,11 +104,11 @@ impl SqliteStore {
         });
         copied
             .await
-            .map_err(|error| StoreError::unavailable("a backup was broken off", error))?
+            .map_err(|error| StoreError::unavailable("the backup was aborted", error))?
     }
 }
 
-/// Tells the thread that copies when nobody waits for it any more.
+/// Tells the copying thread when the future that waits for it is dropped.
 struct Wanted(Arc<AtomicBool>);
 
 impl Drop for Wanted {
@@ -117,7 +117,7 @@ impl Drop for Wanted {
     }
 }
 
-/// A copy that is made in `partial` and then called `target`.
+/// A copy under construction: it is written to `partial` and then renamed to `target`.
 struct Copy {
     target: PathBuf,
     partial: PathBuf,
@@ -158,7 +158,8 @@ impl Copy {
         Ok(BackedUp { head, bytes })
     }
 
-    /// Copies what an open read transaction sees, so that writers do not make it begin anew.
+    /// Copies the snapshot of one open read transaction. Without that transaction SQLite would restart the copy at each
+    /// commit of another connection, and a busy store would never be copied.
     fn fill(
         &self,
         source: &Connection,
@@ -167,7 +168,7 @@ impl Copy {
         mut progress: impl FnMut(BackupProgress),
     ) -> Result<Position, StoreError> {
         let cannot = |error| translate(&self.target, error);
-        // What a crash leaves of the copy is thrown away, so nothing is flushed before the end.
+        // An incomplete copy is discarded after a crash, so nothing is flushed before the end.
         copy.execute_batch("PRAGMA journal_mode = off; PRAGMA synchronous = off")
             .map_err(cannot)?;
         let moment = source.unchecked_transaction().map_err(cannot)?;
@@ -187,19 +188,20 @@ impl Copy {
                 _ => {}
             }
             if dropped.load(Ordering::Relaxed) {
-                return Err(unavailable(&self.target, "the backup was broken off"));
+                return Err(unavailable(&self.target, "the backup was aborted"));
             }
         }
     }
 
-    /// Flushes the copy and gives it its name, unless something has that name by now. Returns its length.
+    /// Flushes the copy and gives it its name, unless that name has been taken meanwhile. Returns the length of the
+    /// copy.
     fn name(&self) -> std::io::Result<u64> {
         let file = File::options().read(true).write(true).open(&self.partial)?;
         file.sync_all()?;
         match fs::hard_link(&self.partial, &self.target) {
             Ok(()) => fs::remove_file(&self.partial)?,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
-            // A file system without hard links: an empty file keeps the name until the copy takes its place.
+            // The file system has no hard links. An empty file reserves the name until the copy replaces it.
             Err(_) => {
                 File::create_new(&self.target)?;
                 fs::rename(&self.partial, &self.target)?;
@@ -214,13 +216,14 @@ impl Copy {
 }
 
 impl Drop for Copy {
-    /// There is none after it got its name.
+    /// Removes the partial file, which no longer exists once the copy has its name.
     fn drop(&mut self) {
         let _none = fs::remove_file(&self.partial);
     }
 }
 
-/// Makes one file of it, with a life of its own: put over a store in use it is recognised as another one.
+/// Turns the copy into a single file with a content token of its own: a store in use notices when the copy is put over
+/// its file.
 fn finish(copy: &Connection) -> rusqlite::Result<()> {
     copy.pragma_update_and_check(None, "journal_mode", "delete", |_| Ok(()))?;
     content_token::renew_copy(copy)

@@ -1,9 +1,9 @@
-//! [`WriteAheadLog`]: the writer's care for SQLite's write-ahead log.
+//! [`WriteAheadLog`]: copies SQLite's write-ahead log into the database file and keeps it short.
 //!
-//! The log is copied into the file after so many pages, and marked on the way, so that file and log can be told from those
-//! of another life (see `content_token`). SQLite can begin the log anew only at a moment when no reader needs the old pages. While
-//! many readers overlap without a pause that moment does not come by itself, so a long log makes the writer wait for it,
-//! and not for long.
+//! The store runs checkpoints itself and adds a content token before and after each (see `content_token`), so that a
+//! file and a log that do not belong together are told apart. SQLite can restart the log only at a moment when no
+//! reader needs its old pages. While many readers overlap without a pause that moment does not come by itself, so the
+//! writer waits a short time for it once the log is long.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,39 +16,39 @@ use std::time::{Duration, Instant};
 use eventsourcing_core::store::{Position, StoreError};
 use rusqlite::Connection;
 
+use crate::content_token;
 use crate::error::{translate, translate_before_commit};
 use crate::file_watch::{FileWatch, Sight};
-use crate::content_token;
 use crate::open::wait_for_locks;
 
-/// The log is copied after this many pages of 4 KiB. Commits change the same pages again and again, and each is copied
-/// once; so more pages cost less work, and more room on the disk.
+/// The log is copied after this many pages of 4 KiB. Commits change the same pages again and again, and each changed
+/// page is copied once: a larger number costs less work and more room on the disk.
 const CHECKPOINT_PAGES: u32 = 8_000;
-/// After how many more pages it is tried again if readers were in the way.
+/// The number of further pages after which a checkpoint that readers blocked is retried.
 const CHECKPOINT_AGAIN_PAGES: u32 = 1_000;
-/// A store that has been open for so long copies its log once, however short: from then on the file shows which life it
-/// is of, and a copy of an earlier time that is put over it is noticed.
+/// A store that has been open for this long copies its log once, however short the log is. Only then does the file show
+/// a current token, which reveals an older copy that is put over it.
 const CHECKPOINT_FIRST: Duration = Duration::from_millis(200);
-/// SQLite cuts the log's file back to this size when the log begins anew.
+/// SQLite truncates the log's file to this size when the log restarts.
 pub(crate) const WAL_BYTES_KEPT: i64 = 32 * 1024 * 1024;
-/// How often the log's file is looked at, if there are commits.
+/// The interval between two looks at the length of the log's file, if there are commits.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// The writer waits for readers when the log's file is longer than this.
 const WAL_BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// How long each of its two tries waits for readers, not counting the time that copying takes.
+/// The time each of the two attempts waits for readers, not counting the time that copying takes.
 const READERS_WAIT_MILLISECONDS_MAX: i32 = 250;
-/// So many commits repeat the tokens while readers keep the log from beginning anew.
+/// The number of commits that repeat the tokens while readers keep the log from restarting.
 const REPEATS_MAX: u32 = 200;
-/// The part of the log's header that differs each time the log begins anew.
+/// The part of the log's header that differs each time the log restarts.
 const SALTS: std::ops::Range<usize> = 16..24;
 
-/// What the next commit writes into the list of tokens.
+/// The change that the next commit makes to the list of tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mark {
     Nothing,
-    /// A new token.
+    /// Adds a token.
     Renew,
-    /// The list as it is: the log was copied, and this commit may be the one that begins it anew.
+    /// Writes the list unchanged: the log was copied, and this commit may be the one that restarts it.
     Repeat {
         left: u32,
     },
@@ -59,16 +59,16 @@ pub(crate) struct WriteAheadLog {
     path: Arc<Path>,
     watch: Arc<FileWatch>,
     length: WalLength,
-    /// How many pages the log had after the last commit. SQLite tells.
+    /// The number of pages in the log after the last commit, reported by SQLite's hook.
     pages: Arc<AtomicU32>,
     pages_before: u32,
     next_copy: u32,
     mark: Mark,
-    /// The log as it was when it was copied.
+    /// The salts of the log at the time it was copied.
     copied: Option<[u8; 8]>,
     has_copied: bool,
     copies_after_commit: bool,
-    /// Something was committed since the last token.
+    /// `true` if anything was committed since the last token.
     is_used: bool,
     opened: Instant,
 }
@@ -105,10 +105,10 @@ impl WriteAheadLog {
         })
     }
 
-    /// Looks whether the open transaction may write, and marks the log.
+    /// Checks that the open transaction may write, and adds the token that is due.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: the path names something else; the transaction has to be rolled back.
+    /// [`StoreError::Unavailable`]: the path names another file; the transaction has to be rolled back.
     pub(crate) fn begin(&mut self, transaction: &Connection) -> Result<(), StoreError> {
         if self
             .watch
@@ -116,7 +116,8 @@ impl WriteAheadLog {
             .map_err(StoreError::before_commit)?
             == Sight::Written
         {
-            // Somebody else has copied the log, so this commit may begin it anew.
+            // Another process has copied the log, so this commit may restart it. The first pages of the new log must
+            // carry a token: the salts of the old log are remembered to notice the restart.
             self.copied = self.length.salts();
             self.mark = Mark::Renew;
         }
@@ -126,14 +127,16 @@ impl WriteAheadLog {
         self.copies_after_commit = self.is_copy_due();
         let marked = match self.mark {
             Mark::Renew => content_token::renew(transaction, self.watch.token().as_ref()),
-            _ if self.copies_after_commit => content_token::renew(transaction, self.watch.token().as_ref()),
+            _ if self.copies_after_commit => {
+                content_token::renew(transaction, self.watch.token().as_ref())
+            }
             Mark::Repeat { .. } => content_token::repeat(transaction),
             Mark::Nothing => Ok(()),
         };
         marked.map_err(|error| translate_before_commit(&self.path, error))
     }
 
-    /// Looks once more, before a transaction that was open for a while is committed.
+    /// Checks the names once more before a transaction that was open for a while is committed.
     pub(crate) fn before_commit(&self) -> Result<(), StoreError> {
         self.watch
             .look()
@@ -141,7 +144,8 @@ impl WriteAheadLog {
             .map_err(StoreError::before_commit)
     }
 
-    /// What has begun is committed. `written` is the last position that was given out, or zero.
+    /// Records that the transaction passed to [`begin`](Self::begin) is committed. `written` is its last position, or
+    /// zero.
     pub(crate) fn committed(&mut self, written: Position) {
         self.watch.note_head(written);
         self.is_used = true;
@@ -159,17 +163,17 @@ impl WriteAheadLog {
         };
     }
 
-    /// Returns what an error of SQLite comes from, if it comes from what happened to the file.
+    /// Returns the change to the file that explains an error of SQLite, if there was one.
     pub(crate) fn cause_of_failure(&self, connection: &Connection) -> Option<StoreError> {
         self.watch.cause_of_failure(connection)
     }
 
-    /// Copies the log if it is time, between commits. What is committed stays committed, whatever happens.
+    /// Copies the log if that is due, between commits. Committed events stay committed, whatever happens here.
     pub(crate) fn tidy(&mut self, connection: &mut Connection) {
         if self.watch.is_restored_in_log() {
             self.copy(connection);
         }
-        // Not into a file of another life. The next commit tells what is wrong.
+        // A log is never copied into a file with other content. The next commit reports the reason.
         if std::mem::take(&mut self.copies_after_commit) && self.watch.check(connection).is_ok() {
             self.copy(connection);
         }
@@ -182,10 +186,11 @@ impl WriteAheadLog {
         }
     }
 
-    /// Prepares the end of the connection.
+    /// Prepares the writer's connection for closing.
     pub(crate) fn before_closing(&mut self, connection: &mut Connection) {
         if self.is_used && self.watch.check(connection).is_ok() {
-            // The log reaches the disk when it is copied, which is what closing does.
+            // Closing the last connection copies the log, and that flushes the log first. So the token needs no flush
+            // of its own.
             let _slower_at_worst = connection.pragma_update(None, "synchronous", "normal");
             self.renew(connection);
         }
@@ -218,11 +223,11 @@ impl WriteAheadLog {
             self.copied = self.length.salts();
             self.mark = Mark::Renew;
         }
-        // What is wrong is told to the next commit.
+        // The next commit reports a failed check.
         let _later = self.watch.check(connection);
     }
 
-    /// A commit of nothing but a new token.
+    /// Commits nothing but a new token.
     fn renew(&mut self, connection: &mut Connection) {
         let renewed = connection
             .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
@@ -232,16 +237,18 @@ impl WriteAheadLog {
             });
         match renewed {
             Ok(()) => self.is_used = false,
-            Err(error) => tracing::debug!(path = %self.path.display(), %error, "no new token"),
+            Err(error) => {
+                tracing::debug!(path = %self.path.display(), %error, "no content token was added")
+            }
         }
     }
 }
 
-/// The length of a store's write-ahead log.
+/// The length of a store's write-ahead log, and the attempts to shorten it.
 struct WalLength {
     file: PathBuf,
     bytes_max: u64,
-    /// More than `bytes_max` after a reader has outlasted the writer's patience.
+    /// The length at which the log is shortened next: more than `bytes_max` after an attempt that readers blocked.
     next_try: u64,
     last_look: Instant,
     busy_timeout: Duration,
@@ -259,8 +266,8 @@ impl WalLength {
         }
     }
 
-    /// What the log is told by from itself before it began anew. SQLite holds no locks on the log's file, so it may be
-    /// opened and closed beside it.
+    /// Returns the part of the log's header that distinguishes the log from itself before its last restart. SQLite
+    /// holds no locks on the log's file, so opening and closing it drops none.
     fn salts(&self) -> Option<[u8; 8]> {
         use std::io::Read;
 
@@ -272,7 +279,7 @@ impl WalLength {
         header[SALTS].try_into().ok()
     }
 
-    /// Returns the length of the log if it has become too long.
+    /// Returns the length of the log if it is too long.
     fn excess(&mut self) -> Option<u64> {
         if self.last_look.elapsed() < LOOK_INTERVAL {
             return None;
@@ -282,7 +289,7 @@ impl WalLength {
         (bytes > self.next_try).then_some(bytes)
     }
 
-    /// Shortens the log. Returns `true` if it is empty now.
+    /// Shortens the log. Returns `true` if the log is empty now.
     fn shorten(&mut self, connection: &mut Connection, bytes: u64) -> bool {
         let shortened = self.try_to_shorten(connection) || self.try_to_shorten(connection);
         tracing::debug!(wal = %self.file.display(), bytes, shortened, "the write-ahead log was too long");
@@ -294,10 +301,10 @@ impl WalLength {
         shortened
     }
 
-    /// Returns `true` if it worked, and no reader was in the way.
+    /// Returns `true` if the log was shortened and no reader blocked that.
     ///
-    /// SQLite waits for the places that readers of old pages hold. A new reader may take such a place first, and others
-    /// share it with that one; a second try knows that these readers are up to date and does not wait for them.
+    /// SQLite waits for the slots that readers of old pages hold. A new reader may take such a slot first and share it
+    /// with others; a second attempt knows that these readers are up to date and does not wait for them.
     fn try_to_shorten(&self, connection: &mut Connection) -> bool {
         let busy = wait_for_readers(connection).and_then(|()| {
             connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
@@ -309,7 +316,7 @@ impl WalLength {
     }
 }
 
-/// The file of the write-ahead log of the database at `path`; SQLite follows links before it adds the ending.
+/// Returns the path of the write-ahead log of the database at `path`. SQLite follows links before it adds the ending.
 pub(crate) fn wal_of(path: &Path) -> PathBuf {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let mut file = OsString::from(path);

@@ -1,8 +1,8 @@
-//! The commit queue: appends of all tasks share commits, each with its own outcome.
+//! The commit queue: appends of all tasks share commits, and each has its own outcome.
 //!
-//! One thread owns the connection that writes. A batch is whatever queued up while the last one was committing, so a
-//! lone append never waits for company, and under load one disk flush serves many. Transactions of read models, and reads
-//! of a store in memory, take their turn with that connection between the batches.
+//! One thread owns the connection that writes. A batch is everything that queued up during the last commit, so a lone
+//! append never waits, and under load one disk flush serves many appends. Transactions of read models, and reads of a
+//! store in memory, use that connection between the batches.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -24,29 +24,29 @@ use crate::lease;
 use crate::notify::Head;
 use crate::transaction::{self, OpenTransaction};
 
-/// How many appends wait in the queue before those who append wait themselves.
+/// The capacity of the queue. Further appends wait before they enter it.
 const QUEUE_APPENDS_MAX: usize = 1024;
-/// How many appends share a commit at most.
+/// The most appends in one commit.
 const BATCH_APPENDS_MAX: usize = 1024;
 /// A batch takes no further append when it has this many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
-/// How long dropping a store waits for the writer, which may itself wait for a lock of another process.
+/// The time for which dropping a store waits for the writer, which may itself wait for a lock of another process.
 const DROP_PATIENCE: Duration = Duration::from_secs(2);
 
-/// What the writer's thread does next.
+/// A request to the writer's thread.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every turn is a job, and a box would cost each of them an allocation"
 )]
 enum Turn {
-    /// Something that shares a commit with others.
+    /// A job that shares a commit with others.
     Job(Job),
     Read(Box<dyn FnOnce(&Connection) + Send>),
     Transaction(Reply<OpenTransaction>),
 }
 
-/// What the writer is asked to do in a batch, and where the answer goes.
+/// A job of a batch, and the channel for its answer.
 #[expect(
     clippy::large_enum_variant,
     reason = "nearly every job is an append, and a box would cost each of them an allocation"
@@ -64,21 +64,21 @@ enum Job {
 
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
-/// What came of a job, to be told once it is committed.
+/// The outcome of a job, which is sent once it is committed.
 enum Outcome {
     Append(Result<Appended, StoreError>),
     Lease(Lease),
     Release,
 }
 
-/// The way to the writer's thread. Dropping it lets the thread commit what is queued, and end, and waits for that: a program
-/// that ends right afterwards would take the thread with it, and leave the write-ahead log behind.
+/// The sending half of the writer's thread. Dropping it lets the thread commit the queue and end, and waits for that: a
+/// program that exits right afterwards would kill the thread and leave the write-ahead log behind.
 pub(crate) struct CommitQueue {
     path: Arc<Path>,
     turns: Mutex<Option<mpsc::Sender<Turn>>>,
     closing: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    /// Nothing is ever sent: the other end goes with the writer.
+    /// Receives nothing; the writer drops the other end when it has ended.
     ended: Mutex<std::sync::mpsc::Receiver<()>>,
 }
 
@@ -120,17 +120,17 @@ impl CommitQueue {
         })
     }
 
-    /// Has the writer commit `append`, which is valid. If this future is dropped it may still be committed.
+    /// Commits `append`, which has been validated. If this future is dropped the append may still be committed.
     pub(crate) async fn append(&self, append: Append) -> Result<Appended, StoreError> {
         self.commit(|reply| Job::Append(append, reply)).await
     }
 
-    /// Has the writer take a lease. The request is valid.
+    /// Takes a lease. The request has been validated.
     pub(crate) async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError> {
         self.commit(|reply| Job::Lease(request, reply)).await
     }
 
-    /// Has the writer give a lease back.
+    /// Releases a lease.
     pub(crate) async fn release(
         &self,
         follower: Name,
@@ -146,12 +146,13 @@ impl CommitQueue {
         .await
     }
 
-    /// Has the writer begin a transaction and serve it. If this future is dropped there is none.
+    /// Begins a transaction on the writer's thread. If this future is dropped no transaction stays open.
     pub(crate) async fn begin(&self) -> Result<OpenTransaction, StoreError> {
         self.ask(Turn::Transaction).await
     }
 
-    /// Has the writer's connection read, between commits. If this future is dropped the read comes to its end unheard.
+    /// Reads with the writer's connection, between commits. If this future is dropped the read completes and its answer
+    /// is discarded.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -182,7 +183,8 @@ impl CommitQueue {
         outcome.await.map_err(|_| stopped())?
     }
 
-    /// Lets the writer commit what is queued, and waits until it has closed its connection. An open transaction is undone.
+    /// Lets the writer commit what is queued, and waits until it has closed its connection. An open transaction is
+    /// rolled back.
     pub(crate) async fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
         drop(lock(&self.turns).take());
@@ -198,38 +200,39 @@ impl Drop for CommitQueue {
     fn drop(&mut self) {
         drop(lock(&self.turns).take());
         let thread = lock(&self.thread).take();
-        // After `close` there is none; and the writer does not wait for itself.
+        // After `close` there is no thread left. The writer drops the queue itself if it holds the last clone of the
+        // store, and it must not wait for its own end.
         if thread.is_some_and(|thread| thread.thread().id() != thread::current().id()) {
             let _ended_or_late = lock(&self.ended).recv_timeout(DROP_PATIENCE);
         }
     }
 }
 
-/// A panic while a lock is held cannot leave an option half changed.
+/// A panic while the lock is held cannot leave an option half changed, so a poisoned lock is used further.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What runs on the writer's thread. If it panics the transaction is rolled back, and the callers' replies and the
-/// queue are closed, so that everybody gets an answer.
+/// The state of the writer's thread. If it panics the transaction is rolled back, and the callers' replies and the
+/// queue are closed, so every caller gets an answer.
 pub(crate) struct Writer {
     connection: Connection,
     log: LogId,
     path: Arc<Path>,
     head: Head,
     queue: mpsc::Receiver<Turn>,
-    /// Taken from the queue, but not for the batch before it.
+    /// A request that was taken from the queue but cannot share the commit of the batch before it.
     next: Option<Turn>,
     closing: Arc<AtomicBool>,
-    /// A store in memory has none.
+    /// `None` for a store in memory.
     wal: Option<WriteAheadLog>,
 }
 
-/// Why nobody in a batch got what they wanted.
+/// The failure of a whole batch.
 enum Failure {
     BeforeCommit(Arc<rusqlite::Error>),
     AtCommit(Arc<rusqlite::Error>),
-    /// The file is not what it was.
+    /// The file has been removed, replaced or overwritten.
     File(StoreError),
 }
 
@@ -282,12 +285,12 @@ impl Writer {
         }
     }
 
-    /// Sleeps until there is something to do; nothing once the queue is closed and empty.
+    /// Waits for the next request. Returns `None` once the queue is closed and empty.
     fn next_turn(&mut self) -> Option<Turn> {
         self.next.take().or_else(|| self.queue.blocking_recv())
     }
 
-    /// What has gathered behind `first`, up to what cannot share its commit.
+    /// Returns `first` and the jobs queued behind it, up to the first request that cannot share its commit.
     fn batch_with(&mut self, first: Job) -> Vec<Job> {
         let mut bytes = first.bytes();
         let mut batch = vec![first];
@@ -309,7 +312,8 @@ impl Writer {
         batch
     }
 
-    /// Commits the batch, and only then answers everybody.
+    /// Commits the batch and then answers every job. The order matters: an answer before the commit would acknowledge
+    /// events that a crash still takes.
     fn settle(&mut self, batch: Vec<Job>) {
         match self.commit(&batch) {
             Ok(outcomes) => {
@@ -320,9 +324,9 @@ impl Writer {
                     .for_each(|(job, outcome)| job.answer(outcome));
             }
             Err(failure) => {
-                // What became of the file was told once, and is the same for every batch from then on.
+                // `FileWatch` has logged the fault of the file, which is the same for each later batch.
                 if !matches!(failure, Failure::File(_)) {
-                    tracing::warn!(path = %self.path.display(), appends = batch.len(), %failure, "a batch failed");
+                    tracing::warn!(path = %self.path.display(), appends = batch.len(), %failure, "a batch of appends failed");
                 }
                 batch
                     .into_iter()
@@ -359,7 +363,7 @@ impl Writer {
         Ok(outcomes)
     }
 
-    /// What becomes of the file shows as errors of many kinds; it is told what it comes from.
+    /// A removed or overwritten file shows as SQLite errors of many kinds. This replaces such an error with its cause.
     fn explain(&self, failure: Failure) -> Failure {
         let cause = self
             .wal
@@ -373,7 +377,7 @@ impl Writer {
     }
 }
 
-/// The outcome of one job of the batch; an error is one of the whole batch.
+/// Returns the outcome of one job; an error concerns the whole batch.
 fn carry_out(
     transaction: &Transaction<'_>,
     log: LogId,
@@ -394,8 +398,9 @@ fn carry_out(
     }
 }
 
-/// An append that cannot even be checked has written nothing, and its company need not suffer. But SQLite may have
-/// answered by rolling back the transaction, and what others wrote is gone with it.
+/// An append that cannot even be checked has written nothing, so the other appends of the batch go on. But SQLite may
+/// have answered by rolling back the whole transaction; then everything that the others wrote is gone, and the batch
+/// fails.
 fn carry_out_append(
     transaction: &Transaction<'_>,
     log: LogId,
@@ -444,7 +449,7 @@ impl Job {
             .sum()
     }
 
-    /// Whoever asked may have gone away; it has happened all the same.
+    /// Sends the outcome. The caller may have gone; the append is committed all the same.
     fn answer(self, outcome: Outcome) {
         match (self, outcome) {
             (Self::Append(_, reply), Outcome::Append(outcome)) => drop(reply.send(outcome)),
@@ -558,7 +563,7 @@ mod tests {
         }
     }
 
-    /// How many appends shared the commit.
+    /// Returns the number of appends in the commit.
     fn settle_next(writer: &mut Writer) -> Option<usize> {
         let Turn::Job(first) = writer.next_turn()? else {
             panic!("only jobs are queued here")

@@ -1,4 +1,4 @@
-//! What can be chosen when a store is opened.
+//! [`SqliteOptions`]: the settings of a store that is opened.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use eventsourcing_core::store::{Durability, StoreError};
 
 use crate::SqliteStore;
 
-/// How a [`SqliteStore`] is opened. [`SqliteStore::open`] takes the defaults.
+/// The options for opening a [`SqliteStore`]. [`SqliteStore::open`] takes the defaults.
 ///
 /// ```
 /// use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct SqliteOptions {
     pub(crate) if_absent: IfAbsent,
 }
 
-/// What happens where there is no store.
+/// The step to take where there is no store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfAbsent {
     Create,
@@ -42,14 +42,14 @@ pub(crate) enum IfAbsent {
 }
 
 impl SqliteOptions {
-    /// How often a waiting store looks for events of other processes, unless chosen otherwise.
+    /// The default interval at which a waiting store looks for events of other processes.
     pub const POLL_INTERVAL_DEFAULT: Duration = Duration::from_millis(100);
-    /// How many reads run at the same time, unless chosen otherwise.
+    /// The default number of concurrent reads.
     pub const READERS_DEFAULT: usize = 4;
-    /// How long a lock held by another process is waited for, unless chosen otherwise.
+    /// The default time to wait for a lock that another process holds.
     pub const BUSY_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
 
-    /// The defaults.
+    /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -72,22 +72,22 @@ impl SqliteOptions {
         self
     }
 
-    /// How often to look for events of other processes while somebody waits; nobody looks while nobody waits.
-    /// Events of this process need no looking. Less than a millisecond counts as one.
+    /// Sets the interval at which a waiting store looks for events of other processes. Events of this process wake
+    /// waiters at once, and a store without waiters does not poll. Less than a millisecond counts as one.
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// How many reads run at the same time; further ones wait their turn. 0 counts as 1.
+    /// Sets the number of concurrent reads; further reads wait. 0 counts as 1.
     #[must_use]
     pub fn with_readers(mut self, connections: usize) -> Self {
         self.readers = connections.max(1);
         self
     }
 
-    /// How long to wait for a lock that another process holds, before the answer is [`StoreError::Unavailable`].
+    /// Sets the time to wait for a lock that another process holds, before the answer is [`StoreError::Unavailable`].
     #[must_use]
     pub fn with_busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;

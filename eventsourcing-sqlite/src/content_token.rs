@@ -1,14 +1,15 @@
-//! Which content belongs to which: tokens that tell whether the database file and its write-ahead log are of one life.
+//! Content tokens: they show whether the database file and its write-ahead log belong together.
 //!
-//! A copy over the file keeps its inode, and a write-ahead log that was left behind fits any file in SQLite's eyes: SQLite
-//! would mix the pages of both. So the store keeps a list of random tokens in `eventsourcing_meta`. A token is added by
-//! the last commit before a checkpoint and by the first one after it. The database file alone, read without its log, shows
-//! the token of its last checkpoint. While both belong together that token is in the list that file and log show
-//! together, and it never goes back in the list. A file of another life, or of an earlier time, shows a token that is not.
+//! A copy over the file keeps its inode, and SQLite accepts any write-ahead log that lies beside a file: it would mix
+//! the pages of both. So the store keeps a list of random tokens in `eventsourcing_meta`. The last commit before a
+//! checkpoint adds a token, and so does the first commit after it. The database file alone, read without its log, shows
+//! the token of its last checkpoint. While file and log belong together, that token is in the list that both show
+//! together, and it never moves back in the list. A file with other content, or of an earlier time, shows a token that
+//! is not in the list.
 //!
-//! In the list a bar stands behind the tokens that the file has passed; some of them are kept, so that others find the token
-//! that they have seen last. The newest that is passed stays on this side of the bar: another process may have seen a
-//! checkpoint in the file's pages which the disk had not confirmed, and a power cut takes those back.
+//! A bar in the list separates the tokens that the file has passed. Some of them are kept, so that other processes find
+//! the token that they saw last. The newest passed token stays behind the bar: another process may have read a
+//! checkpoint from the file's pages before the disk confirmed it, and a power cut takes those pages back.
 
 use std::path::Path;
 
@@ -16,23 +17,23 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Result};
 use uuid::Uuid;
 
 const KEY: &str = "life";
-/// Stands in the list for a file that had no token yet.
+/// The token in the list for a file that had no token yet.
 const NONE: &str = "0-";
 const BAR: &str = "|";
-/// More than these are not added; that happens only while readers hold up every checkpoint.
+/// The most tokens after the bar. The list gets this long only while readers block every checkpoint.
 const TOKENS_MAX: usize = 32;
-/// How many of those that the file has passed are kept.
+/// The number of passed tokens that are kept.
 const PASSED_MAX: usize = 16;
 
-/// A number that grows, and a random part: what the database file shows without its log.
+/// A growing number and a random part: the state that the database file shows without its log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Token(String);
 
-/// What the file and its log show together, oldest first.
+/// The tokens that the file and its log show together, oldest first.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tokens {
     list: Vec<Token>,
-    /// How many of them the file has passed.
+    /// The number of tokens before the bar, which the file has passed.
     passed: usize,
 }
 
@@ -58,30 +59,31 @@ impl Token {
 }
 
 impl Tokens {
-    /// Returns `true` if a file that shows `token` belongs to this list; one without a token belongs to a list that begins so,
-    /// and to a store that has no list yet.
+    /// Returns `true` if a file that shows `token` belongs to this list. A file without a token belongs to a list that
+    /// begins with "no token", and to a store that has no list yet.
     pub(crate) fn allow(&self, token: &Token) -> bool {
         self.index_of(token)
             .is_some_and(|index| index >= self.passed)
     }
 
-    /// Returns `true` if `token` is one that the file may show after it has shown `before`.
+    /// Returns `true` if the file may show `token` after it has shown `before`.
     pub(crate) fn allow_after(&self, token: &Token, before: &Token) -> bool {
         let Some(index) = self.index_of(token).filter(|index| *index >= self.passed) else {
             return false;
         };
         match self.index_of(before) {
             Some(before) => before <= index,
-            // So many checkpoints later it may have been dropped.
+            // The token may have been dropped from the list after `PASSED_MAX` checkpoints.
             None => self.passed == PASSED_MAX && self.list[0].number() > before.number(),
         }
     }
 
-    /// Returns `true` if the list has gone on from one that ended in `token`.
+    /// Returns `true` if the list is a continuation of one that ended in `token`.
     pub(crate) fn go_on_from(&self, token: &Token) -> bool {
         match self.index_of(token) {
             Some(_) => true,
-            // So many checkpoints later it may have been dropped. A list that has no token yet begins with none.
+            // The token may have been dropped after `PASSED_MAX` checkpoints. A list that has no token yet begins with
+            // "no token".
             None => {
                 *token == Token::none()
                     || (self.passed == PASSED_MAX && self.list[0].number() > token.number())
@@ -114,7 +116,7 @@ impl Tokens {
             .unwrap_or_else(Token::none)
     }
 
-    /// With a new token, and the bar where the file is.
+    /// Returns the list with a new token, and with the bar at the token that the file shows.
     fn renewed(mut self, in_file: Option<&Token>) -> Self {
         if self.list.is_empty() {
             self.list.push(Token::none());
@@ -139,16 +141,16 @@ impl Tokens {
     }
 }
 
-/// The list as `connection` sees it: file and log together.
+/// Returns the list as `connection` sees it: file and log together.
 pub(crate) fn tokens(connection: &Connection) -> Result<Tokens> {
     Ok(stored(connection)?
         .map(|text| Tokens::parse(&text))
         .unwrap_or_default())
 }
 
-/// The token that the file at `path` shows without its log.
+/// Returns the token that the file at `path` shows without its log.
 ///
-/// An error means as a rule that another process is just copying its log into the file.
+/// An error usually means that another process is copying its log into the file at this moment.
 pub(crate) fn token_in_file(path: &Path) -> Result<Token> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
@@ -157,17 +159,17 @@ pub(crate) fn token_in_file(path: &Path) -> Result<Token> {
     tokens(&connection).map(Tokens::last)
 }
 
-/// Adds a token in the open transaction of `connection`. `in_file` is the token that the file shows, if that is known.
+/// Adds a token in the open transaction of `connection`. `in_file` is the token that the file shows, if it is known.
 pub(crate) fn renew(connection: &Connection, in_file: Option<&Token>) -> Result<()> {
     put(connection, &tokens(connection)?.renewed(in_file))
 }
 
-/// Writes the list as it is, so that it stands in the part of the log that this transaction may begin.
+/// Writes the list unchanged, so that it is in the part of the log that this transaction may start.
 pub(crate) fn repeat(connection: &Connection) -> Result<()> {
     put(connection, &tokens(connection)?)
 }
 
-/// Gives a copy a life of its own.
+/// Gives a copy a token of its own.
 pub(crate) fn renew_copy(connection: &Connection) -> Result<()> {
     put(
         connection,
@@ -204,8 +206,8 @@ fn stored(connection: &Connection) -> Result<Option<String>> {
         .optional()
 }
 
-/// `immutable` has SQLite read the file alone: no log, no locks, nothing written. SQLite itself opens and closes it, since
-/// SQLite keeps the handle while this process has locks on the file.
+/// `immutable` makes SQLite read the file alone: no log, no locks, no writes. SQLite opens and closes the file itself,
+/// because it keeps the handle as long as this process has locks on the file; `File::open` here would drop those locks.
 fn uri_without_log(path: &Path) -> String {
     let mut uri = "file:".to_owned();
     for byte in path.as_os_str().as_encoded_bytes() {

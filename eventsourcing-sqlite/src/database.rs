@@ -1,5 +1,5 @@
-//! The file as a SQL database: read models live in tables beside the store's own, and are written with the step of
-//! their follower.
+//! The file as a SQL database: read models are tables beside the store's own, and are written in one transaction with
+//! the step of their follower.
 
 use async_trait::async_trait;
 use eventsourcing_core::sql::{Database, Row, SqlError, Transaction, TxState, Value};
@@ -12,10 +12,10 @@ use crate::step;
 use crate::store::SqliteStore;
 use crate::transaction::OpenTransaction;
 
-/// What [`EventStore::database`](eventsourcing_core::store::EventStore::database) returns.
+/// The database that [`EventStore::database`](eventsourcing_core::store::EventStore::database) returns.
 pub(crate) struct SqliteDatabase(pub(crate) SqliteStore);
 
-/// Keeps the store open, so that it ends only with the transaction.
+/// An open transaction. It holds a clone of the store, so the store stays open until the transaction ends.
 struct SqliteTransaction {
     store: SqliteStore,
     open: OpenTransaction,
@@ -109,7 +109,8 @@ impl Transaction for SqliteTransaction {
     }
 }
 
-/// A step that could only be made in part must not be committed by somebody who overlooks the error.
+/// Makes a step. A step that fails halfway rolls the transaction back, so that a caller who ignores the error cannot
+/// commit half a step.
 fn make_or_undo(connection: &Connection, step: &Tracking) -> rusqlite::Result<()> {
     step::make(connection, step).inspect_err(|_| {
         let _ended_either_way = connection.execute_batch("ROLLBACK");

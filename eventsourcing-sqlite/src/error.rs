@@ -1,6 +1,6 @@
 //! The one place where errors of SQLite become errors of a store.
 //!
-//! The reason says in words what a human needs, the file included; SQLite's own error is the source.
+//! The reason says what a person needs to know, including the file; SQLite's own error is the source.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,14 +9,14 @@ use eventsourcing_core::store::{StoreError, Written};
 use rusqlite::ffi::SQLITE_IOERR_GETTEMPPATH;
 use rusqlite::{Error, ErrorCode};
 
-/// What the caller does next, and why.
+/// The caller's next step, and the reason for it.
 enum Meaning {
     Unavailable(&'static str),
     Corrupt(&'static str),
     Invalid(&'static str),
 }
 
-/// What `error` means to somebody who uses the store at `path`.
+/// Translates `error` for a caller of the store at `path`.
 pub(crate) fn translate(path: &Path, error: impl Into<Arc<Error>>) -> StoreError {
     let error = error.into();
     let path = path.display();
@@ -29,12 +29,13 @@ pub(crate) fn translate(path: &Path, error: impl Into<Arc<Error>>) -> StoreError
     }
 }
 
-/// [`translate`], where it is known that nothing was written.
+/// Translates an error as [`translate`] does, where it is certain that nothing was written.
 pub(crate) fn translate_before_commit(path: &Path, error: impl Into<Arc<Error>>) -> StoreError {
     translate(path, error).before_commit()
 }
 
-/// The store cannot be used for a reason that is not SQLite's. Nothing is known of what was to be written.
+/// Returns the error of a store that cannot be used for a reason other than an error of SQLite. It does not claim
+/// whether anything was written.
 pub(crate) fn unavailable(path: &Path, why: impl std::fmt::Display) -> StoreError {
     let reason = format!("{}: {why}", path.display());
     StoreError::Unavailable {
@@ -51,7 +52,7 @@ pub(crate) fn is_busy(error: &Error) -> bool {
     )
 }
 
-/// Returns `true` if what SQLite read contradicts itself.
+/// Returns `true` if the data that SQLite read contradicts itself.
 pub(crate) fn is_damage(error: &Error) -> bool {
     matches!(meaning_of(error), Meaning::Corrupt(_))
 }

@@ -1,16 +1,15 @@
-//! Tells one file from another, and one state of a file from a later one, without opening it.
+//! Distinguishes one file from another, and one state of a file from a later one, without opening the file.
 //!
-//! The database file must never be opened and closed beside SQLite: POSIX drops all locks that a process holds on a file
-//! when the process closes any of its handles, and with them those that keep other processes out.
+//! The database file must never be opened and closed beside SQLite: when a process closes any handle of a file, POSIX
+//! drops all locks that the process holds on it, including those by which SQLite excludes other processes.
 
 use std::fs::Metadata;
 use std::time::Duration;
 
-/// Two changes within this time may leave a file with the same [`Stamp`]: file systems take the time from a clock that
-/// ticks every few milliseconds.
+/// The longest tick of a file system's clock. Two changes within one tick may leave the same [`Stamp`].
 const CLOCK_TICK_MAX: Duration = Duration::from_millis(20);
 
-/// Which file a path names.
+/// The identity of the file that a path names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity(u64, u64);
 
@@ -31,7 +30,8 @@ mod of_metadata {
         Identity(file.dev(), file.ino())
     }
 
-    /// The time of the last change, which no program can set: a copy that keeps the time of writing does not hide.
+    /// Returns the time of the last change of the inode, which no program can set: a copy with a preserved modification
+    /// time is noticed too.
     pub(super) fn changed(file: &Metadata) -> Duration {
         let seconds = u64::try_from(file.ctime()).unwrap_or_default();
         let nanoseconds = u32::try_from(file.ctime_nsec()).unwrap_or_default();
@@ -43,7 +43,7 @@ mod of_metadata {
     }
 }
 
-/// Elsewhere an open database cannot be removed or renamed, so the time it was made is enough.
+/// On other systems an open database cannot be removed or renamed, so its creation time identifies it.
 #[cfg(not(unix))]
 mod of_metadata {
     use std::io::Result;
@@ -94,7 +94,7 @@ impl Stamp {
     }
 }
 
-/// The number of names (hard links) that the file has.
+/// Returns the number of names (hard links) of the file.
 pub(crate) fn names_of(file: &Metadata) -> u64 {
     of_metadata::names(file)
 }

@@ -1,8 +1,8 @@
-//! [`FileWatch`]: refuses to go on when the path no longer names what this store has open.
+//! [`FileWatch`]: stops a store whose path no longer names the files that it has open.
 //!
-//! SQLite writes into the files that it has opened, whatever becomes of their names. After `rm`, `mv` or a restore it would go on
-//! in a file that nobody can find again. So each commit looks at the names first: three calls of `stat`, some microseconds.
-//! What was found once is final for the store, since nobody knows what else has happened to the file meanwhile.
+//! SQLite writes into the files that it has opened, whatever happens to their names. After `rm`, `mv` or a restore it
+//! would go on in a file that cannot be found again. So each commit checks the names first, at the cost of three calls
+//! of `stat`. A fault is final for the store, because the file may have been changed in other ways meanwhile.
 
 use std::fs::{self, Metadata};
 use std::io::ErrorKind;
@@ -16,15 +16,15 @@ use eventsourcing_core::store::{Position, StoreError};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
+use crate::content_token::{self, Token};
 use crate::error::{translate_before_commit, unavailable};
 use crate::file_identity::{Identity, Stamp, names_of};
-use crate::content_token::{self, Token};
 use crate::read;
 
-/// How often reads look at the names.
+/// The interval at which reads check the names.
 const READS_LOOK_INTERVAL: Duration = Duration::from_millis(50);
-/// How often a content that does not fit is looked at before that is final, and how long one that cannot be read alone: another
-/// process may just be copying its log into the file.
+/// The number of looks at content that does not fit before that is final, and the time for which content that cannot be
+/// read alone is looked at: another process may be copying its log into the file.
 const MISFITS_MAX: u32 = 20;
 const UNREADABLE_TIME: Duration = Duration::from_millis(50);
 const LOOK_AGAIN_INTERVAL: Duration = Duration::from_millis(5);
@@ -33,8 +33,8 @@ const REMOVED: &str = "was removed or renamed while this store had it open; stop
                        -wal or restore a backup, and open the store again";
 const REPLACED: &str = "was replaced while this store had it open; stop this program and open the store again, which then \
                         uses what the path names now";
-const RESTORED: &str = "was restored while this store had it open: it is of an earlier time or of another life than what this store \
-                        has seen; stop this program and open the store again, which then uses what is there now";
+const RESTORED: &str = "was restored while this store had it open: its content is older than, or unrelated to, what this \
+                        store has seen; stop this program and open the store again, which then uses what is there now";
 const OVERWRITTEN: &str = "was overwritten while this store had it open, by a copy or a backup; stop this program, restore \
                            the file again, remove its -wal and -shm files, and open the store again";
 
@@ -44,12 +44,12 @@ pub(crate) struct FileWatch {
     parts: [Part; 3],
     approved: Mutex<Approved>,
     seen: Mutex<Seen>,
-    /// Why the store cannot go on.
+    /// The reason why the store cannot go on.
     lost: OnceLock<String>,
-    /// Another content was written by way of SQLite, into the file that the path names.
+    /// `true` if SQLite itself wrote other content into the file that the path names.
     was_restored: AtomicBool,
     opened: Instant,
-    /// When a read looked last, in milliseconds since `opened`.
+    /// The time of the last check by a read, in milliseconds since `opened`.
     read_looked: AtomicU64,
 }
 
@@ -58,8 +58,8 @@ struct Part {
     identity: Identity,
 }
 
-/// The furthest that was seen of the content, file and log together. SQLite's own backup can write another content into them by a
-/// transaction like any other, which changes no name and nothing in the file before the next checkpoint.
+/// The furthest state that was seen of the content, file and log together. SQLite's own backup can replace the content
+/// by an ordinary transaction, which changes no name, and nothing in the file before the next checkpoint.
 #[derive(Default)]
 struct Seen {
     token: Option<Token>,
@@ -68,29 +68,30 @@ struct Seen {
     data_version: i64,
 }
 
-/// The state of the file in which its content was found to be right.
+/// The state of the file in which its content was last found correct.
 struct Approved {
     stamp: Stamp,
-    /// A write may have followed without leaving another stamp.
+    /// `false` if a later write could have left the same stamp.
     is_settled: bool,
-    /// Unknown if the file could not be read alone.
+    /// `None` if the file could not be read alone.
     token: Option<Token>,
     names: u64,
 }
 
-/// What a look at the names has shown.
+/// The result of a look at the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sight {
-    /// Nothing has written to the file.
+    /// No write has reached the file.
     Same,
-    /// The same, but a write a moment ago could look like this too.
+    /// The stamp is the same, but a write within the last clock tick could have left it too.
     Unsettled,
-    /// Somebody has written to the file: another process that copies its log into it, or an accident.
+    /// The file was written: by another process that copied its log into it, or by accident.
     Written,
 }
 
 impl FileWatch {
-    /// Watches what `connection` has just opened at `path`. `file` is what the path named when it was opened.
+    /// Watches the files that `connection` has just opened at `path`. `file` is the file that the path named at that
+    /// time.
     pub(crate) fn new(
         path: &Arc<Path>,
         file: Identity,
@@ -125,15 +126,15 @@ impl FileWatch {
         Ok(watch)
     }
 
-    /// Looks at the names.
+    /// Checks the names.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: the path names nothing or something else, now or at an earlier look.
+    /// [`StoreError::Unavailable`]: the path names no file or another file, now or at an earlier look.
     pub(crate) fn look(&self) -> Result<Sight, StoreError> {
         self.look_closely().map(|(sight, _)| sight)
     }
 
-    /// Looks at the names, and at the content if somebody has written to the file.
+    /// Checks the names, and the content if the file was written.
     pub(crate) fn check(&self, connection: &Connection) -> Result<Sight, StoreError> {
         let sight = self.look()?;
         if sight != Sight::Same {
@@ -142,7 +143,7 @@ impl FileWatch {
         Ok(sight)
     }
 
-    /// [`check`](Self::check), if no read has done it lately.
+    /// Checks as [`check`](Self::check) does, unless a read has done so within the last interval.
     pub(crate) fn check_now_and_then(&self, connection: &Connection) -> Result<(), StoreError> {
         let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         let interval = u64::try_from(READS_LOOK_INTERVAL.as_millis()).unwrap_or(u64::MAX);
@@ -160,10 +161,11 @@ impl FileWatch {
         self.check_course(connection)
     }
 
-    /// Requires of an open transaction of the writer that what others have committed since the last one goes on from there.
+    /// Checks in an open transaction of the writer that the commits of others since the last transaction continue the
+    /// known content.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: the content is of another life, or of an earlier time.
+    /// [`StoreError::Unavailable`]: the content is another one, or of an earlier time.
     pub(crate) fn check_before_write(&self, writer: &Connection) -> Result<(), StoreError> {
         let version = writer
             .prepare_cached("PRAGMA data_version")
@@ -175,19 +177,20 @@ impl FileWatch {
         self.check_course(writer)
     }
 
-    /// The writer has committed up to here.
+    /// Records the head after a commit of the writer.
     pub(crate) fn note_head(&self, head: Position) {
         let mut seen = self.seen();
         seen.head = seen.head.max(head);
     }
 
-    /// Requires that the content goes on from what was seen before.
+    /// Checks that the content continues the content seen before.
     fn check_course(&self, connection: &Connection) -> Result<(), StoreError> {
         let found = {
-            // Held while the content is read: what was read before somebody noted more would seem to have gone back.
+            // The lock is held while the content is read. Otherwise a second thread could record a later head between
+            // this read and this comparison, and the content would seem to have gone back.
             let mut seen = self.seen();
-            let found =
-                content_token::tokens(connection).and_then(|tokens| Ok((tokens, read::head(connection)?)));
+            let found = content_token::tokens(connection)
+                .and_then(|tokens| Ok((tokens, read::head(connection)?)));
             found.map(|(tokens, head)| {
                 let goes_on = head >= seen.head
                     && seen
@@ -201,15 +204,15 @@ impl FileWatch {
         match found {
             Ok(true) => Ok(()),
             Ok(false) => Err(self.lose_content(connection)),
-            // What else is wrong is found and told by whoever reads what they came for.
+            // The read that follows finds any other fault and reports it.
             Err(_) => Ok(()),
         }
     }
 
-    /// Compares the token in the file with those that `connection` sees.
+    /// Compares the token in the file with the list that `connection` sees.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: the content is of another life, or of an earlier time.
+    /// [`StoreError::Unavailable`]: the content is another one, or of an earlier time.
     pub(crate) fn check_content(&self, connection: &Connection) -> Result<(), StoreError> {
         let since = Instant::now();
         let mut misfits = 0;
@@ -221,11 +224,12 @@ impl FileWatch {
                     return Ok(());
                 }
                 Ok(_) => misfits += 1,
-                // No copying process writes another header.
+                // A checkpoint never writes another header, so this is not a copy under way.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
                     misfits += 1
                 }
-                // Where readers keep a copy from being completed, the file makes no sense without its log until the next one.
+                // Readers can keep a checkpoint from completing; then the file is unreadable without its log until the
+                // next checkpoint, and that proves nothing.
                 Err(_) if since.elapsed() > UNREADABLE_TIME => {
                     self.pass_over(&file);
                     return Ok(());
@@ -239,7 +243,7 @@ impl FileWatch {
         }
     }
 
-    /// What the file shows is in the list, and not behind what it has shown before.
+    /// Returns `true` if the token in the file is in the list, and not before a token that the file has shown.
     fn fits(&self, connection: &Connection, in_file: &Token) -> bool {
         let Ok(known) = content_token::tokens(connection) else {
             return false;
@@ -250,7 +254,7 @@ impl FileWatch {
         }
     }
 
-    /// Looks no more at a content that shows nothing, until somebody writes to the file again.
+    /// Accepts content that cannot be judged, until the file is written again.
     fn pass_over(&self, file: &Metadata) {
         let stamp = Stamp::of(file);
         let mut approved = self.approved();
@@ -270,40 +274,41 @@ impl FileWatch {
         };
     }
 
-    /// Returns why the store cannot go on, after a look at the names.
+    /// Returns the reason why the store cannot go on, after a look at the names.
     pub(crate) fn fault(&self) -> Option<String> {
         let _told = self.look();
         let why = self.lost.get()?;
         Some(format!("{}: {why}", self.path.display()))
     }
 
-    /// The token that the file shows alone, as of the last look.
+    /// Returns the token that the file alone showed at the last look.
     pub(crate) fn token(&self) -> Option<Token> {
         self.approved().token.clone()
     }
 
-    /// Returns what an error of SQLite comes from, if it comes from what happened to the file.
+    /// Returns the change to the file that explains an error of SQLite, if there was one.
     pub(crate) fn cause_of_failure(&self, connection: &Connection) -> Option<StoreError> {
         self.check(connection).err()
     }
 
-    /// Returns `true` if another content stands in the log, and the file is still what it was: until the log is copied into it, the
-    /// two seem to be of two lives.
+    /// Returns `true` if the log holds other content and the file is unchanged. Until that log is copied into the file,
+    /// the two do not belong together.
     pub(crate) fn is_restored_in_log(&self) -> bool {
         self.was_restored.load(Ordering::Relaxed)
             && self.parts.iter().all(|part| self.find(part).is_ok())
-            && content_token::token_in_file(&self.path).is_ok_and(|in_file| self.token() == Some(in_file))
+            && content_token::token_in_file(&self.path)
+                .is_ok_and(|in_file| self.token() == Some(in_file))
     }
 
-    /// Has SQLite leave file and log as they are when `connection` is closed, if they are not this store's any more: the
-    /// log would be copied into a file of another life, or the log of another program would be deleted.
+    /// Makes SQLite leave file and log untouched when `connection` is closed, if they no longer belong to this store.
+    /// Otherwise closing would copy the log into a file with other content, or delete the log of another program.
     pub(crate) fn before_closing(&self, connection: &Connection) {
         if self.check(connection).is_err()
             && !self.is_restored_in_log()
             && let Err(error) =
                 connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         {
-            tracing::error!(path = %self.path.display(), %error, "the log may be copied into the file");
+            tracing::error!(path = %self.path.display(), %error, "SQLite may copy the write-ahead log into a file it does not belong to");
         }
     }
 
@@ -334,19 +339,23 @@ impl FileWatch {
             {
                 Err(self.lose(part, REMOVED))
             }
-            // Such as a folder whose rights have changed: it passes, and until then nobody knows.
+            // The file cannot be looked at, for example because the rights of its folder have changed. That may pass,
+            // so it is not final.
             Err(error) => Err(cannot_look(&part.path, &error)),
         }
     }
 
-    /// The content is not what it was. If the file is, the new content was written by way of SQLite and stands in the log; if file
-    /// and log belong together, it was copied from there into the file. Either way nothing is damaged.
+    /// Handles content that is not the expected one. If the file is unchanged, SQLite itself wrote the new content,
+    /// which is still in the log; if file and log belong together, it has been copied from there. In both cases nothing
+    /// is damaged. In any other case the file was overwritten.
     fn lose_content(&self, connection: &Connection) -> StoreError {
-        // Another process that has noticed too may just be copying its log into the file.
+        // Another process that has noticed too may be copying its log into the file at this moment.
         for _ in 0..MISFITS_MAX {
             if let Ok(in_file) = content_token::token_in_file(&self.path) {
                 let is_in_log = self.token().as_ref() == Some(&in_file);
-                if is_in_log || content_token::tokens(connection).is_ok_and(|known| known.allow(&in_file)) {
+                if is_in_log
+                    || content_token::tokens(connection).is_ok_and(|known| known.allow(&in_file))
+                {
                     self.was_restored.store(is_in_log, Ordering::Relaxed);
                     return self.lose(&self.parts[0], RESTORED);
                 }
@@ -362,28 +371,29 @@ impl FileWatch {
                 true => format!("the file {what}"),
                 false => format!("{} {what}", part.path.display()),
             };
-            tracing::error!(path = %self.path.display(), why, "the store refuses to go on");
+            tracing::error!(path = %self.path.display(), why, "the sqlite store has stopped; open it again");
             why
         });
         unavailable(&self.path, why)
     }
 
-    /// A hard link is a backup to some, and harmless until a program opens the file by it.
+    /// Logs a warning about hard links. They serve some as backups, and are harmless until a program opens the file by
+    /// one.
     fn warn_of_names(&self, before: u64, file: &Metadata) -> u64 {
         let names = names_of(file);
         if names > 1 && names != before {
             let path = self.path.display();
-            tracing::warn!(%path, names, "the file has several names; open it by one of them only, or it is damaged");
+            tracing::warn!(%path, names, "the file has several hard links; open it by one name only, or it will be damaged");
         }
         names
     }
 
-    /// A panic while the lock is held cannot leave it half changed.
+    /// A panic while the lock is held cannot leave the state half changed, so a poisoned lock is used further.
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A panic while the lock is held cannot leave it half changed.
+    /// A panic while the lock is held cannot leave the state half changed, so a poisoned lock is used further.
     fn approved(&self) -> MutexGuard<'_, Approved> {
         self.approved.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -399,7 +409,7 @@ impl Part {
     }
 }
 
-/// What `path` names.
+/// Returns the metadata of the file that `path` names.
 pub(crate) fn metadata(path: &Path) -> Result<Metadata, StoreError> {
     fs::metadata(path).map_err(|error| cannot_look(path, &error))
 }

@@ -1,5 +1,5 @@
-//! Leases inside the writer's transaction, on the clock of the machine: all who open the file share it. When somebody sets
-//! that clock, leases end early or late; tokens and positions still keep every step single.
+//! Leases inside the writer's transaction, on the clock of the machine, which all processes with the file open share.
+//! If that clock is set, leases end early or late; tokens and positions still keep every step single.
 
 use std::time::Duration;
 
@@ -16,11 +16,11 @@ const TAKE_LEASE: &str = include_str!("queries/take_lease.sql");
 const LEASE_HOLDER: &str = include_str!("queries/lease_holder.sql");
 const RELEASE_LEASE: &str = include_str!("queries/release_lease.sql");
 
-/// A lease as it stands in the file.
+/// A lease as stored in the file.
 struct Held {
     holder: HolderId,
     token: LeaseToken,
-    /// Negative once it has expired.
+    /// Negative for an expired lease.
     milliseconds_left: i64,
 }
 
@@ -75,10 +75,13 @@ pub(crate) fn release(
         upstream.as_uuid().into_bytes(),
         stored(token.as_u64())
     ];
-    transaction.prepare_cached(RELEASE_LEASE)?.execute(row).map(drop)
+    transaction
+        .prepare_cached(RELEASE_LEASE)?
+        .execute(row)
+        .map(drop)
 }
 
-/// Who holds the lease now.
+/// Returns the current holder of the lease.
 pub(crate) fn holder(
     connection: &Connection,
     follower: &Name,
@@ -101,7 +104,7 @@ pub(crate) fn holder(
     ))
 }
 
-/// Why a step may not be made: its token is not the newest.
+/// Returns the refusal of a step whose token is not the newest one.
 pub(crate) fn check(connection: &Connection, tracking: &Tracking) -> Result<Option<StoreError>> {
     let Some(token) = tracking.lease else {
         return Ok(None);

@@ -1,16 +1,17 @@
 //! The embedded store of `eventsourcing-core`: one SQLite file, no server.
 //!
-//! [`SqliteStore`] keeps every promise of `docs/store-contract.md`. Appends of all tasks go to one writer thread, which
-//! commits whatever has gathered in one transaction; each append has its own outcome. Readers have connections of their
-//! own and never wait for the writer. Any number of processes may share the file, on one machine: SQLite's write-ahead
-//! log does not work over a network file system.
+//! [`SqliteStore`] keeps every promise of `docs/store-contract.md`. One writer thread commits the appends of all tasks:
+//! everything that queued up during one commit shares the next, and each append has its own outcome. Readers have
+//! connections of their own and never wait for the writer. Any number of processes on one machine may share the file;
+//! SQLite's write-ahead log does not work over a network file system.
 //!
-//! The store refuses to write once its path names another file or none, and opens no file beside the write-ahead log of
-//! another: see [`SqliteStore::open`]. [`SqliteStore::backup`] makes a copy while the store is in use.
+//! The store refuses to write once its path names another file or none, and it opens no file beside the write-ahead log
+//! of another: see [`SqliteStore::open`]. [`SqliteStore::backup`] copies the store while it is in use.
 //!
-//! Read models live in tables beside the store's own, in the same file:
-//! [`EventStore::database`](eventsourcing_core::store::EventStore::database). While a transaction of one is open, appends
-//! of the same file wait. Plans are made once for each statement, whatever its values: a `LIKE $1` finds no index, a range does.
+//! Read models are tables beside the store's own, in the same file:
+//! [`EventStore::database`](eventsourcing_core::store::EventStore::database). Appends to the file wait while a
+//! transaction of a read model is open. A statement is planned once, for all values: `LIKE $1` uses no index, a range
+//! does.
 //!
 //! ```
 //! use eventsourcing_core::store::{Append, CodecId, EventStore, Expected, LogQuery, NewEvent, Position, StreamId};

@@ -1,7 +1,7 @@
-//! Wakes those who wait for events, whoever wrote them.
+//! Wakes tasks that wait for events, of this process or of others.
 //!
-//! The writer of this process publishes the head after each commit. What other processes commit is found by looking
-//! at the head every poll interval, but only while somebody waits, and by one of the waiting for all of them.
+//! The writer of this process publishes the head after each commit. Commits of other processes are found by reading the
+//! head every poll interval, only while tasks wait, and by one of them for all.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::time::sleep;
 use crate::read;
 use crate::readers::Readers;
 
-/// The highest position known to be readable.
+/// The highest position that is known to be readable.
 #[derive(Clone)]
 pub(crate) struct Head(Arc<watch::Sender<Position>>);
 
@@ -31,12 +31,12 @@ impl Head {
     }
 }
 
-/// Where waiting happens.
+/// The waiting tasks of a store.
 pub(crate) struct Waiting {
     head: Head,
     watcher: Readers,
     poll_interval: Duration,
-    /// Held by whoever looks for all. Dropping a waiting future passes it on.
+    /// Held by the task that polls for all. Dropping its future passes the lock to another.
     turn: Mutex<()>,
 }
 

@@ -1,4 +1,4 @@
-//! From a path to connections. Whatever is wrong is found before anything is written.
+//! From a path to connections. Every fault is found before anything is written.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -18,25 +18,26 @@ use crate::file_identity::Identity;
 use crate::file_watch::FileWatch;
 use crate::{content_token, schema, temporary};
 
-/// How long to sleep before a lock is tried again. Short and constant, so that a process with little to write gets its
-/// turn between the commits of one that writes without a pause.
+/// The pause between two attempts to get a lock. It is short and constant, so that a process with little to write gets
+/// a lock between the commits of one that writes without a pause.
 const LOCK_RETRY_INTERVAL: Duration = Duration::from_millis(1);
-/// Statements kept ready on each connection; the store has some thirty, the rest is for read models.
+/// The number of statements kept prepared on each connection. The store has about thirty; the others are those of read
+/// models.
 const STATEMENTS_CACHED: usize = 128;
 const CACHE_KIB: i64 = 8 * 1024;
 
-/// A store's connections.
+/// The connections of a store, and what was found while they were opened.
 pub(crate) struct Opened {
     pub(crate) path: Arc<Path>,
     pub(crate) log_id: LogId,
     pub(crate) watch: Arc<FileWatch>,
     pub(crate) writer: Connection,
     pub(crate) readers: Vec<Connection>,
-    /// Reads the head while somebody waits; of its own, so that long reads do not delay wake-ups.
+    /// Reads the head for waiting tasks. It is a connection of its own, so that long reads do not delay wake-ups.
     pub(crate) watcher: Connection,
 }
 
-/// Opens the file at `path` and brings its schema up to date. Blocks.
+/// Opens the file at `path` and migrates its schema. Blocks.
 pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, StoreError> {
     let path: Arc<Path> = locate(path)?.into();
     refuse_log_without_file(&path)?;
@@ -61,7 +62,7 @@ pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
     let watcher = reader()?;
     let watch = Arc::new(FileWatch::new(&path, file, &writer)?);
     leave_log_when_closed(&writer, false).map_err(|error| translate(&path, error))?;
-    tracing::debug!(path = %path.display(), %log_id, "opened");
+    tracing::debug!(path = %path.display(), %log_id, "sqlite store opened");
     Ok(Opened {
         path,
         log_id,
@@ -72,7 +73,7 @@ pub(crate) fn open(path: &Path, options: &SqliteOptions) -> Result<Opened, Store
     })
 }
 
-/// Connects a reader, which leaves copying the log to the writer.
+/// Connects a reader, which never runs checkpoints.
 pub(crate) fn connect_to_read(
     path: &Path,
     options: &SqliteOptions,
@@ -82,16 +83,16 @@ pub(crate) fn connect_to_read(
     Ok(connection)
 }
 
-/// SQLite copies the log into the file and deletes it when the last connection is closed. Not while it is unknown whether
-/// both belong together.
+/// Sets whether closing the last connection leaves the log in place. By default SQLite copies the log into the file and
+/// deletes it; that must not happen before it is known that both belong together.
 fn leave_log_when_closed(connection: &Connection, leave: bool) -> rusqlite::Result<()> {
     connection
         .set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, leave)
         .map(drop)
 }
 
-/// Connects the writer, and returns which file it has opened: the one that the path names before and after. On an overlay
-/// file system, where the file is another one once it is opened for writing, the second try finds it settled.
+/// Connects the writer, and returns the identity of the file that the path named both before and after. On an overlay
+/// file system the file becomes another one when it is first opened for writing; the second attempt finds it stable.
 fn connect_to_what_is_named(
     path: &Path,
     options: &SqliteOptions,
@@ -118,9 +119,10 @@ fn connect_to_what_is_named(
     ))
 }
 
-/// SQLite deletes the log of an empty file without a word, and with it events that may be nowhere else.
+/// Refuses an empty or missing file beside a log. SQLite silently deletes the log of an empty file, and with it events
+/// that may exist nowhere else.
 ///
-/// The log is looked at first: while another process makes the store, the file has content before there is a log.
+/// The log is checked first: while another process creates the store, the file has content before there is a log.
 fn refuse_log_without_file(path: &Path) -> Result<(), StoreError> {
     let bytes_of = |path: &Path| fs::metadata(path).map_or(0, |file| file.len());
     let log = wal_of(path);
@@ -137,11 +139,11 @@ fn refuse_log_without_file(path: &Path) -> Result<(), StoreError> {
     })
 }
 
-/// Refuses a file that some program has open by another name: a hard link, or a file that is mounted somewhere else. Each name
-/// has a log of its own, and the two would overwrite each other's pages.
+/// Refuses a file that a program has open by another name: a hard link, or a file that is mounted in a second place.
+/// Each name has a log of its own, and the two would overwrite each other's pages.
 ///
-/// Whoever has the file open by this name has a log beside it. Where there is none, and yet somebody has locks on the file, it
-/// is by another name. Other processes that look at the same moment are gone at the next try.
+/// A process that has the file open by this name has a log beside it. Locks on a file without such a log are held under
+/// another name. Other processes that check at the same moment have released their locks at the next attempt.
 fn refuse_use_by_another_name(path: &Path) -> Result<(), StoreError> {
     const TIMEOUT: Duration = Duration::from_secs(2);
     let since = Instant::now();
@@ -155,7 +157,7 @@ fn refuse_use_by_another_name(path: &Path) -> Result<(), StoreError> {
                 thread::sleep(Duration::from_millis(fastrand::u64(1..8)));
             }
             Err(error) if is_busy(&error) => break,
-            // What else is wrong is found and told by what follows.
+            // The steps that follow find any other fault and report it.
             _ => return Ok(()),
         }
     }
@@ -164,7 +166,7 @@ fn refuse_use_by_another_name(path: &Path) -> Result<(), StoreError> {
     Err(unavailable(path, why))
 }
 
-/// Locks the file for a moment against everybody else, or fails at once.
+/// Locks the file exclusively for a moment, or fails at once.
 fn lock_alone(path: &Path) -> rusqlite::Result<()> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
@@ -172,10 +174,10 @@ fn lock_alone(path: &Path) -> rusqlite::Result<()> {
     connection.execute_batch("PRAGMA locking_mode = exclusive; BEGIN EXCLUSIVE; ROLLBACK")
 }
 
-/// Refuses a log that was left behind by another file, before anything of it gets into this one. Reads only.
+/// Refuses a log that another file left behind, before any of its pages get into this one. Reads only.
 fn refuse_stale_log(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     const WAL_HEADER_BYTES: u64 = 32;
-    // A process that copies its log meanwhile is seen in a later state the next time.
+    // A process that is copying its log is in a later state at the next look, so a single mismatch proves nothing.
     const LOOKS: usize = 60;
     let log = wal_of(path);
     for look in 0..LOOKS {
@@ -188,7 +190,7 @@ fn refuse_stale_log(connection: &Connection, path: &Path) -> Result<(), StoreErr
         let in_file = content_token::token_in_file(path);
         match (in_file, content_token::tokens(connection)) {
             (Ok(in_file), Ok(known)) if known.allow(&in_file) => return Ok(()),
-            // A crash while the log was copied: the log has all of it.
+            // A crash interrupted a checkpoint. The log still holds every page, and SQLite copies them again.
             (Err(_), Ok(_)) => return Ok(()),
             (_, Err(error)) if !is_damage(&error) => return Err(translate(path, error)),
             (Err(_), Err(error)) if look + 1 == LOOKS => return Err(translate(path, error)),
@@ -196,7 +198,7 @@ fn refuse_stale_log(connection: &Connection, path: &Path) -> Result<(), StoreErr
         }
     }
     let why = format!(
-        "the write-ahead log {} belongs to another file or to an earlier life of this one; nothing was changed. If the file \
+        "the write-ahead log {} belongs to another file or to earlier content of this one; nothing was changed. If the file \
          is a restored backup, remove {} and its -shm file and open the store again; if the log holds the events that you \
          want, put back the file it belongs to",
         log.display(),
@@ -213,7 +215,7 @@ fn no_store(path: &Path, why: &str) -> StoreError {
     }
 }
 
-/// Makes a store in memory, which has but one connection.
+/// Creates a store in memory, which has a single connection.
 pub(crate) fn open_in_memory() -> Result<(Arc<Path>, LogId, Connection), StoreError> {
     let path: Arc<Path> = Path::new(":memory:").into();
     let connection = Connection::open_in_memory()
@@ -223,7 +225,8 @@ pub(crate) fn open_in_memory() -> Result<(Arc<Path>, LogId, Connection), StoreEr
     Ok((path, log_id, connection))
 }
 
-/// The absolute path, which SQLite takes as it is: it would read `file:…` as a URI and an empty path as a temporary file.
+/// Returns the absolute path, which SQLite takes literally. It would read `file:…` as a URI and an empty path as a
+/// temporary file.
 fn locate(path: &Path) -> Result<PathBuf, StoreError> {
     if path.as_os_str() == ":memory:" {
         let reason =
@@ -282,14 +285,14 @@ fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
     temporary::find_room(connection)?;
-    // A plan does not depend on values: SQLite would make a new one for nearly every statement that is given others.
+    // Plans must not depend on values: SQLite would plan nearly every statement again when its values change.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     rusqlite::vtab::array::load_module(connection)
 }
 
 /// Waits at most `timeout` for each lock.
 ///
-/// SQLite's own handler sleeps longer and longer, and so those who have waited longest get the least.
+/// SQLite's own handler sleeps longer with each attempt, so the process that has waited longest has the least chance.
 pub(crate) fn wait_for_locks(
     connection: &mut Connection,
     timeout: Duration,
@@ -304,7 +307,7 @@ pub(crate) fn wait_for_locks(
     }))
 }
 
-/// SQLite opens a file that is not writable for reading only, and would fail at the first append.
+/// Refuses a file that is not writable. SQLite would open it read-only and fail at the first append.
 fn refuse_read_only(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     match connection.is_readonly("main") {
         Ok(false) => Ok(()),
@@ -316,7 +319,8 @@ fn refuse_read_only(connection: &Connection, path: &Path) -> Result<(), StoreErr
     }
 }
 
-/// When several processes switch at the same time SQLite does not ask the busy handler, so this tries again itself.
+/// Switches the journal to WAL. SQLite does not call the busy handler when several processes switch at the same time,
+/// so this retries itself.
 fn switch_to_wal(
     connection: &Connection,
     path: &Path,
@@ -349,7 +353,7 @@ fn prepare_writing(connection: &Connection, durability: Durability) -> rusqlite:
     };
     connection.pragma_update(None, "synchronous", synchronous)?;
     connection.pragma_update(None, "fullfsync", fullfsync)?;
-    // The writer copies the log itself, marked before and after.
+    // The writer runs checkpoints itself, with a token before and after: see `checkpoint.rs`.
     connection.pragma_update_and_check(None, "wal_autocheckpoint", 0, |_| Ok(()))?;
     connection.pragma_update_and_check(None, "journal_size_limit", WAL_BYTES_KEPT, |_| Ok(()))
 }

@@ -1,7 +1,7 @@
-//! Every read, as of one moment: one statement, or one read transaction.
+//! Reads, each as of one moment: one statement, or one read transaction.
 //!
-//! SQLite has one writer at a time, and positions are given out by the writer that is about to commit. So events become
-//! readable in the order of their positions, and the head of a snapshot is a ceiling that nothing can appear below.
+//! SQLite has one writer at a time, and a position is assigned by the writer that is about to commit. So events become
+//! readable in the order of their positions, and no event can appear below the head of a snapshot.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -99,7 +99,7 @@ pub(crate) fn log(connection: &Connection, query: &LogQuery) -> Result<LogPage> 
     })
 }
 
-/// The end of the log, and the event at `position`.
+/// Returns the end of the log, and the event at `position`.
 pub(crate) fn visible(connection: &Connection, position: Position) -> Result<VisibleLog> {
     let moment = connection.unchecked_transaction()?;
     let before = stored(position.as_u64()) - 1;
@@ -147,7 +147,7 @@ pub(crate) fn receipts(
     after: Option<CommandId>,
     limit: usize,
 ) -> Result<Vec<Receipt>> {
-    // No bytes are before any bytes.
+    // An empty blob sorts before every id.
     let after = after.map_or(Vec::new(), |id| id.as_uuid().as_bytes().to_vec());
     let mut statement = connection.prepare_cached(RECEIPTS)?;
     let receipts = statement.query_map(params![after, rows_at_most(limit)], |row| {
@@ -168,7 +168,7 @@ pub(crate) fn followers(
     connection: &Connection,
     query: FollowersQuery,
 ) -> Result<Vec<FollowerPosition>> {
-    // No name is empty.
+    // No name is empty, so the first page begins after an empty one.
     let (follower, upstream) = query
         .after
         .unwrap_or((Name::from_static(""), LogId::from_uuid(Uuid::nil())));
@@ -189,7 +189,7 @@ pub(crate) fn followers(
     followers.collect()
 }
 
-/// Where a follower is and how many steps it has made, without its notes.
+/// Returns the position of a follower and the number of its steps, without its notes.
 pub(crate) fn progress(
     connection: &Connection,
     follower: &Name,
@@ -364,7 +364,7 @@ mod tests {
     use super::*;
     use crate::config::SqliteOptions;
 
-    /// What SQLite plans to do for `sql`, in its words.
+    /// Returns the plan of SQLite for `sql`.
     fn plan(sql: &str) -> String {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let opened = crate::open::open(&folder.path().join("log.db"), &SqliteOptions::new())
@@ -380,7 +380,7 @@ mod tests {
         steps.expect("steps").join("; ")
     }
 
-    /// Left alone, SQLite makes a new plan whenever one of these is given other values.
+    /// Without QPSG, SQLite plans one of these again whenever its values change.
     #[test]
     fn no_read_is_prepared_again_for_other_values() {
         let folder = tempfile::tempdir().expect("a temporary folder");

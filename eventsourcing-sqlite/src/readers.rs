@@ -1,5 +1,5 @@
-//! Where reads run: on a few connections that only read, off the threads of the async runtime; or, in memory, where there is
-//! but one connection, in turn with the writer.
+//! The connections for reads: a small pool off the threads of the async runtime, or, for a store in memory, the
+//! writer's only connection between its batches.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,7 +15,7 @@ use crate::commit::CommitQueue;
 use crate::error::{translate, unavailable};
 use crate::file_watch::FileWatch;
 
-/// Who reads.
+/// The connections that serve reads.
 pub(crate) enum Readers {
     Pool(Pool),
     Writer(Arc<CommitQueue>),
@@ -30,7 +30,7 @@ impl Readers {
         Self::Pool(Pool::new(path, watch, connections))
     }
 
-    /// Runs `read` with a connection. If this future is dropped the read comes to its end unheard.
+    /// Runs `read` with a connection. If this future is dropped the read completes and its answer is discarded.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
@@ -50,11 +50,11 @@ impl Readers {
     }
 }
 
-/// How long dropping a store waits for reads that nobody waits for any more.
+/// The time for which dropping a store waits for reads whose futures have been dropped.
 const DROP_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Lends its connections to one read each; further reads wait their turn. Dropping it waits for the reads under way, so that the
-/// writer's connection is the last one.
+/// A pool in which each connection serves one read at a time; further reads wait. Dropping the pool waits for the reads
+/// under way, so that the writer's connection is closed last.
 pub(crate) struct Pool {
     path: Arc<Path>,
     watch: Arc<FileWatch>,
@@ -63,7 +63,7 @@ pub(crate) struct Pool {
     idle: Arc<Idle>,
 }
 
-/// The connections nobody reads with. There are at least as many as free permits.
+/// The idle connections, at least as many as there are free permits.
 struct Idle(Mutex<Vec<Connection>>);
 
 impl Pool {
@@ -99,7 +99,7 @@ impl Pool {
         });
         answer
             .await
-            .map_err(|error| StoreError::unavailable("a read was broken off", error))?
+            .map_err(|error| StoreError::unavailable("a read was aborted", error))?
     }
 
     async fn close(&self) {
@@ -125,13 +125,14 @@ impl Drop for Pool {
 }
 
 impl Idle {
-    /// A panic while the lock is held cannot leave the list half changed.
+    /// A panic while the lock is held cannot leave the list half changed, so a poisoned lock is used further.
     fn lock(&self) -> MutexGuard<'_, Vec<Connection>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Gives its connection back before its permit, also when the read panics.
+/// A connection in use. It returns to the pool before its permit does, also when the read panics, so a task with a
+/// permit always finds a connection.
 struct Lent {
     connection: Option<Connection>,
     idle: Arc<Idle>,
@@ -151,7 +152,7 @@ impl Lent {
     fn connection(&self) -> &Connection {
         self.connection
             .as_ref()
-            .expect("whoever holds a permit finds a connection")
+            .expect("a task with a permit finds a connection")
     }
 }
 

@@ -1,4 +1,4 @@
-//! From rows to events. Names repeat from row to row, so a page holds each name once.
+//! From rows to events. Names repeat from row to row, so a page stores each name once.
 
 use eventsourcing_core::store::{
     CodecId, CommandId, EventIdentity, EventRef, LoadedEvent, LogId, Name, Position, Receipt,
@@ -9,7 +9,7 @@ use rusqlite::types::{FromSqlError, Type};
 use rusqlite::{Error, Result, Row};
 use uuid::Uuid;
 
-/// How many names a page looks through before it gives up sharing them.
+/// The number of different names that a page shares; further names are stored once for each event.
 const NAMES_SHARED_MAX: usize = 64;
 
 /// Reads the rows of one page.
@@ -20,7 +20,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// The event in a row whose columns stand in the order of the table.
+    /// Reads the event in a row whose columns are in the order of the table.
     pub(crate) fn event(&mut self, row: &Row<'_>) -> Result<StoredEvent> {
         let (stream, version) = self.identity(row)?;
         Ok(StoredEvent {
@@ -36,7 +36,7 @@ impl Rows {
         })
     }
 
-    /// The event in a row of version, name, schema version, codec and payload.
+    /// Reads the event in a row of version, name, schema version, codec and payload.
     pub(crate) fn loaded(&mut self, row: &Row<'_>) -> Result<LoadedEvent> {
         Ok(LoadedEvent {
             version: version(row, 0)?,
@@ -47,7 +47,7 @@ impl Rows {
         })
     }
 
-    /// Which event stands in a row that begins like one of the table.
+    /// Reads the stream and the version of the event in a row that begins like one of the table.
     pub(crate) fn identity(&mut self, row: &Row<'_>) -> Result<(StreamId, Version)> {
         Ok((
             StreamId {
@@ -59,7 +59,7 @@ impl Rows {
     }
 }
 
-/// The snapshot in a row of version, codec and payload.
+/// Reads the snapshot in a row of version, codec and payload.
 pub(crate) fn snapshot(row: &Row<'_>) -> Result<StoredSnapshot> {
     Ok(StoredSnapshot {
         version: version(row, 0)?,
@@ -68,7 +68,7 @@ pub(crate) fn snapshot(row: &Row<'_>) -> Result<StoredSnapshot> {
     })
 }
 
-/// The receipt in a row of command, position, kind and position of a rejection. Earlier programs have written neither of
+/// Reads the receipt in a row of command, position, kind and position of a rejection. Earlier releases wrote neither of
 /// the last two.
 pub(crate) fn receipt(row: &Row<'_>, log: LogId) -> Result<Receipt> {
     let command_id = Some(CommandId::from_uuid(uuid(row, 0)?));
@@ -98,7 +98,7 @@ pub(crate) fn version(row: &Row<'_>, column: usize) -> Result<Version> {
     number(row, column).map(Version::new)
 }
 
-/// The event that two columns name, or `None` where they are NULL.
+/// Reads the event that two columns name, or `None` where they are NULL.
 pub(crate) fn event_ref(
     row: &Row<'_>,
     position: usize,
@@ -113,7 +113,8 @@ pub(crate) fn event_ref(
     }))
 }
 
-/// As SQLite stores it. Nothing is lost: neither place goes beyond the largest signed number.
+/// Returns the number as SQLite stores it. Nothing is lost: positions and versions never exceed the largest signed
+/// number.
 pub(crate) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }

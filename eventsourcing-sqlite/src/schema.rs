@@ -1,11 +1,11 @@
-//! Which tables there are, and how they come to be.
+//! The tables of a store, and the scripts that create and migrate them.
 //!
-//! All names begin with `eventsourcing_`, so that the store can live in a file with tables of something else. For the
-//! same reason the schema's version stands in `eventsourcing_meta`: `user_version` may belong to somebody else.
+//! All names begin with `eventsourcing_`, so that the file can hold the tables of other programs too. For the same
+//! reason the version of the schema is in `eventsourcing_meta`: `user_version` may belong to another program.
 //!
-//! Categories and names stand in each row as text. Numbers that refer to a table of names would save some 20 bytes an
-//! event, but every process would have to keep its picture of that table right, and a human with the sqlite3 shell
-//! would see numbers.
+//! Categories and names are stored as text in each row. Numbers that refer to a table of names would save about 20
+//! bytes an event, but every process would have to keep a copy of that table up to date, and the sqlite3 shell would
+//! show numbers.
 
 use std::path::Path;
 
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::error::translate;
 
-/// Script n brings a file from schema n to schema n + 1, `schema_version` included. Schema 0 is no tables at all.
+/// Script n migrates a file from schema n to schema n + 1, including `schema_version`. Schema 0 has no tables.
 const MIGRATIONS: [&str; 4] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
@@ -26,13 +26,13 @@ const MIGRATIONS: [&str; 4] = [
 /// The schema of a file without the store's tables.
 pub(crate) const NONE: usize = 0;
 
-/// The schema this program writes.
+/// The schema that this release writes.
 const SUPPORTED: usize = MIGRATIONS.len();
 
-/// Refuses a file that a later program has written, and returns the schema that is there. Reads only.
+/// Returns the schema of the file, and refuses one that a later release has written. Reads only.
 ///
 /// # Errors
-/// [`StoreError::Invalid`] if so; [`StoreError::Corrupt`] if the version is not a number.
+/// [`StoreError::Invalid`]: the schema is newer. [`StoreError::Corrupt`]: the version is not a number.
 pub(crate) fn refuse_newer(connection: &Connection, path: &Path) -> Result<usize, StoreError> {
     let found = version(connection).map_err(|error| translate(path, error))?;
     if found <= SUPPORTED {
@@ -45,14 +45,14 @@ pub(crate) fn refuse_newer(connection: &Connection, path: &Path) -> Result<usize
     Err(StoreError::Invalid { reason })
 }
 
-/// Creates what is missing, in one transaction, and returns the log's identity.
+/// Creates the missing tables in one transaction, and returns the identity of the log.
 ///
-/// Any number of processes may do this at the same time.
+/// Any number of processes may do so at the same time.
 pub(crate) fn migrate(connection: &mut Connection, path: &Path) -> Result<LogId, StoreError> {
     if refuse_newer(connection, path)? < SUPPORTED {
         let begin = connection.transaction_with_behavior(TransactionBehavior::Immediate);
         let transaction = begin.map_err(|error| translate(path, error))?;
-        // Somebody else may have migrated while this process waited for its turn.
+        // Another process may have migrated the file while this one waited for the lock.
         let found = refuse_newer(&transaction, path)?;
         run_from(found, transaction).map_err(|error| translate(path, error))?;
     }

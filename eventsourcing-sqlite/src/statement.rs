@@ -1,5 +1,5 @@
-//! Statements of read models: their parameters go in by name, their rows come out as values, and what SQLite refuses is
-//! the statement's fault unless it is the file's.
+//! Statements of read models: parameters are bound by name, and rows are returned as values. An error of SQLite is the
+//! fault of the statement unless the file caused it.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -10,15 +10,15 @@ use rusqlite::{CachedStatement, Connection, Error, ErrorCode, Statement as Handl
 
 use crate::error::translate;
 
-/// A statement and what goes into it, on its way to a connection.
+/// A statement and its values, to be run on a connection.
 pub(crate) struct Statement {
     sql: String,
     values: Vec<Value>,
 }
 
-/// Why an order was not carried out.
+/// The reason why a statement was not run.
 enum Fault {
-    /// In words of this store.
+    /// A fault that this store has found, in its own words.
     Wrong(String),
     Sqlite(Error),
 }
@@ -31,14 +31,14 @@ impl Statement {
         }
     }
 
-    /// Returns how many rows have changed.
+    /// Runs the statement, and returns the number of rows it changed.
     pub(crate) fn execute(&self, connection: &Connection, path: &Path) -> Result<u64, SqlError> {
         let changed = || {
             let mut statement = self.prepare(connection)?;
             let before = connection.total_changes();
             let mut rows = statement.raw_query();
             while rows.next()?.is_some() {}
-            // SQLite keeps the count of the statement before, if this one is not of a kind that changes rows.
+            // A statement that changes no rows by its kind leaves the count of the statement before it.
             Ok(if connection.total_changes() == before {
                 0
             } else {
@@ -48,13 +48,13 @@ impl Statement {
         changed().map_err(|fault| self.error(path, fault))
     }
 
-    /// Returns the rows, also those of a statement that writes.
+    /// Runs the statement and returns its rows; it may write.
     pub(crate) fn query(&self, connection: &Connection, path: &Path) -> Result<Vec<Row>, SqlError> {
         let rows = || rows(&mut *self.prepare(connection)?);
         rows().map_err(|fault| self.error(path, fault))
     }
 
-    /// [`query`](Self::query), of a statement that only reads.
+    /// Runs the statement and returns its rows; it may only read.
     pub(crate) fn read(&self, connection: &Connection, path: &Path) -> Result<Vec<Row>, SqlError> {
         let rows = || {
             let mut statement = self.prepare(connection)?;
@@ -78,7 +78,8 @@ impl Statement {
         Ok(statement)
     }
 
-    /// SQLite gives each name a number of its own, in the order in which they occur.
+    /// Binds each value to every parameter of its number. SQLite numbers the names by their first occurrence, not by
+    /// the digits in them.
     fn bind(&self, statement: &mut Handle<'_>) -> Result<(), Fault> {
         let mut highest = 0;
         for index in 1..=statement.parameter_count() {
@@ -137,7 +138,8 @@ fn bind(statement: &mut Handle<'_>, index: usize, value: &Value) -> rusqlite::Re
     statement.raw_bind_parameter(index, value)
 }
 
-/// The names of the columns are known for sure after the first step: SQLite prepares again if the tables have changed.
+/// Reads all rows. The names of the columns are final only after the first step, because SQLite prepares the statement
+/// again if the tables have changed.
 fn rows(statement: &mut Handle<'_>) -> Result<Vec<Row>, Fault> {
     let mut found = statement.raw_query();
     let mut columns: Option<Arc<[String]>> = None;
@@ -167,7 +169,7 @@ fn value(value: ValueRef<'_>) -> Result<Value, Fault> {
     })
 }
 
-/// Whether no other statement would have fared better.
+/// Returns `true` if the file caused the error, so that any other statement would have failed too.
 fn is_of_the_file(error: &Error) -> bool {
     matches!(
         error.sqlite_error_code(),

@@ -1,4 +1,4 @@
-//! One step of a follower inside the writer's transaction, be it that of an append or of a read model.
+//! One step of a follower inside the writer's transaction, be it an append or a transaction of a read model.
 
 use eventsourcing_core::store::{Cut, FollowerNotes, StoreError, Tracking};
 use rusqlite::{Connection, Result, params};
@@ -12,7 +12,7 @@ const PUT_CUT: &str = include_str!("queries/put_cut.sql");
 const PUT_NOTE: &str = include_str!("queries/put_note.sql");
 const REMOVE_NOTE: &str = include_str!("queries/remove_note.sql");
 
-/// Why `step` may not be made, or `None`. Reads only.
+/// Returns the reason why `step` may not be made, or `None`. Reads only.
 pub(crate) fn check(connection: &Connection, step: &Tracking) -> Result<Option<StoreError>> {
     if let Some(refusal) = lease::check(connection, step)? {
         return Ok(Some(refusal));
@@ -41,7 +41,8 @@ pub(crate) fn check(connection: &Connection, step: &Tracking) -> Result<Option<S
     }))
 }
 
-/// The writer is alone, so a cut that is not recorded now is not recorded by anyone else before the step is made.
+/// Returns the refusal of a step whose number of partitions differs from the recorded one. No other writer runs at the
+/// same time, so an unrecorded cut stays unrecorded until the step is made.
 fn check_cut(connection: &Connection, step: &Tracking) -> Result<Option<StoreError>> {
     let Some(Cut {
         follower,

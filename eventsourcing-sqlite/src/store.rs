@@ -1,4 +1,4 @@
-//! [`SqliteStore`]: the pieces put together behind the trait.
+//! [`SqliteStore`]: implements the store trait with the parts of this crate.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -8,10 +8,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use eventsourcing_core::sql::Database;
 use eventsourcing_core::store::{
-    Acknowledged, Append, Appended, CommandId, Durability, Epoch, EventStore, FollowerNotes, FollowerPosition,
-    FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded, LogChecksum,
-    LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position, Receipt,
-    StoreError, StoredEvent, StreamQuery, VisibleLog,
+    Acknowledged, Append, Appended, CommandId, Durability, Epoch, EventStore, FollowerNotes,
+    FollowerPosition, FollowersQuery, Lease, LeaseHolder, LeaseRequest, LeaseToken, Load, Loaded,
+    LogChecksum, LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery, Position,
+    Receipt, StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::task::spawn_blocking;
 
@@ -31,9 +31,9 @@ const BACKUPS: &str = "backups (docs/backups.md) lack the last events; docs/beyo
 
 /// A store in an SQLite file. Clones share its connections.
 ///
-/// Needs a tokio runtime with the time driver enabled. When the last clone is dropped, what is queued is still
-/// committed and then the file is closed. Dropping waits for that for a moment, so that a program that ends leaves one tidy
-/// file; [`close`](Self::close) waits until it is done, and holds up no other task.
+/// It needs a tokio runtime with the time driver enabled. When the last clone is dropped, the queue is still committed
+/// and then the file is closed. Dropping waits a moment for that, so that a program that exits leaves one tidy file;
+/// [`close`](Self::close) waits until it is done and blocks no other task.
 ///
 /// ```
 /// use eventsourcing_core::store::{EventStore, Position};
@@ -51,12 +51,12 @@ const BACKUPS: &str = "backups (docs/backups.md) lack the last events; docs/beyo
 #[derive(Clone)]
 pub struct SqliteStore(Arc<Shared>);
 
-/// The writer's connection must be the last one that is closed, since it alone can tidy up the write-ahead log: fields
-/// are dropped from top to bottom.
+/// Fields are dropped from top to bottom. The writer's connection, in `queue`, must be the last to be closed: only the
+/// writer can copy the write-ahead log and remove it.
 struct Shared {
     path: Arc<Path>,
     log_id: LogId,
-    /// A store in memory has neither.
+    /// `durability` and `watch` are `None` for a store in memory.
     durability: Option<Durability>,
     watch: Option<Arc<FileWatch>>,
     readers: Readers,
@@ -65,24 +65,24 @@ struct Shared {
 }
 
 impl SqliteStore {
-    /// Opens the store in the file at `path`, and makes file and tables if there are none.
+    /// Opens the store in the file at `path`, and creates file and tables if there are none.
     ///
-    /// The folder must exist. The file may hold tables of something else; they are left alone, only the journal mode of
-    /// the whole file becomes WAL. Any number of processes may open the same file at the same time. If this future is
-    /// dropped the file may have been made.
+    /// The folder must exist. The file may hold tables of other programs; they are left alone, except that the journal
+    /// mode of the whole file becomes WAL. Any number of processes may open the same file at the same time. If this
+    /// future is dropped the file may have been created.
     ///
     /// # Errors
-    /// Nothing that was in the file has changed.
+    /// The contents of the file have not changed.
     /// - [`StoreError::Unavailable`]: the folder does not exist, the path is a folder, the file or folder is read-only,
-    ///   or another process kept it locked for longer than the busy timeout.
-    /// - [`StoreError::Corrupt`]: the file is not an SQLite database, or tables of this store's names are not its own.
-    /// - [`StoreError::Invalid`]: a later version of this program has written the file; upgrade the program. Or a
-    ///   write-ahead log (`-wal`) lies beside the file that belongs to another one, or is there without a file; the message
-    ///   says what to do.
+    ///   or another process kept the file locked for longer than the busy timeout.
+    /// - [`StoreError::Corrupt`]: the file is not an SQLite database, or it has tables of this store's names with
+    ///   another structure.
+    /// - [`StoreError::Invalid`]: a later release has written the file, so upgrade the program. Or the write-ahead log
+    ///   (`-wal`) beside the file belongs to another file, or the file is missing; the message says what to do.
     ///
-    /// From then on the path has to name this file. If it is removed, renamed, replaced or overwritten, or its `-wal` or
-    /// `-shm` file is, every append, step and transaction that begins afterwards is [`StoreError::Unavailable`] with what
-    /// happened, reads too after a moment, and so it stays until the store is opened again: nothing is acknowledged that
+    /// The path must name this file as long as the store is open. If the file, its `-wal` or its `-shm` is removed,
+    /// renamed, replaced or overwritten, each later append, step and transaction is [`StoreError::Unavailable`] with
+    /// the reason, and reads are too after a moment, until the store is opened again. So no event is acknowledged that
     /// would be in another file than the path names.
     ///
     /// Promises P29, F1 and F2 in `docs/store-contract.md`.
@@ -90,8 +90,8 @@ impl SqliteStore {
         Self::open_with(path.as_ref(), SqliteOptions::new()).await
     }
 
-    /// Opens the store in the file at `path`, but makes neither file nor tables where there is no store: for programs that
-    /// only read, and wherever a mistyped path must not become a new, empty store. An older schema is migrated.
+    /// Opens the store in the file at `path`, but creates neither file nor tables where there is no store: for programs
+    /// that only read, and for paths whose misspelling must not create a new, empty store. An older schema is migrated.
     ///
     /// ```
     /// use eventsourcing_core::store::StoreError;
@@ -107,7 +107,7 @@ impl SqliteStore {
     /// ```
     ///
     /// # Errors
-    /// [`StoreError::NoStore`]: the file does not exist, or holds no store. Nothing was made. Else those of
+    /// [`StoreError::NoStore`]: the file does not exist, or holds no store. Nothing was created. Otherwise those of
     /// [`open`](Self::open).
     ///
     /// Promise P29 in `docs/store-contract.md`.
@@ -115,11 +115,11 @@ impl SqliteStore {
         SqliteOptions::new().open_existing(path).await
     }
 
-    /// A new store in memory: for tests, and for read models beside a
-    /// [`MemoryStore`](eventsourcing_core::store::MemoryStore). It is gone with its last clone.
+    /// Creates a new store in memory: for tests, and for read models beside a
+    /// [`MemoryStore`](eventsourcing_core::store::MemoryStore). It is lost with its last clone.
     ///
-    /// Its one connection serves all in turn: reads wait as long as a [transaction](Database::begin) is open, so
-    /// do not read from the store within one.
+    /// A single connection serves all tasks one after the other. Reads wait while a [transaction](Database::begin) is
+    /// open, so a task that reads from the store within its own transaction waits for itself.
     ///
     /// ```
     /// use eventsourcing_core::store::EventStore;
@@ -141,7 +141,7 @@ impl SqliteStore {
     /// ```
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: there is no memory for it, or no thread.
+    /// [`StoreError::Unavailable`]: memory or a thread for the store is missing.
     pub fn in_memory() -> Result<Self, StoreError> {
         let (path, log_id, connection) = open_in_memory()?;
         let head = Head::new();
@@ -166,11 +166,10 @@ impl SqliteStore {
         })))
     }
 
-    /// Commits what is queued, waits for the reads under way, and closes the file. All clones are closed with it: what
-    /// they are asked from now on is [`StoreError::Unavailable`]. A transaction that is open is undone. Closing twice is
-    /// harmless.
+    /// Commits the queue, waits for the reads under way, and closes the file. All clones are closed too: later calls
+    /// are [`StoreError::Unavailable`]. An open transaction is rolled back. Closing twice is harmless.
     ///
-    /// If this future is dropped the store may be left open for one thing and closed for another.
+    /// If this future is dropped some parts of the store may be closed and others still open; call it again.
     pub async fn close(&self) {
         self.0.readers.close().await;
         self.0.waiting.close().await;
@@ -186,8 +185,8 @@ impl SqliteStore {
             ..
         } = options;
         let opened = spawn_blocking(move || open(&owned, &options)).await;
-        let opened =
-            opened.map_err(|error| StoreError::unavailable("opening was broken off", error))??;
+        let opened = opened
+            .map_err(|error| StoreError::unavailable("opening the store was aborted", error))??;
         let Opened {
             path,
             log_id,
@@ -265,7 +264,7 @@ impl EventStore for SqliteStore {
         self.0.readers.run(read::head).await
     }
 
-    /// Positions are given out by the one who commits: whatever can be seen is decided.
+    /// The writer assigns positions while it commits, so every visible position is decided.
     async fn newest_position(&self) -> Result<Position, StoreError> {
         self.head().await
     }
@@ -367,7 +366,7 @@ impl EventStore for SqliteStore {
         self.0.waiting.beyond(position).await
     }
 
-    /// Always the first: a handle keeps to one file, which forgets nothing.
+    /// Always the first epoch: a handle keeps to one file, which forgets nothing.
     fn epoch(&self) -> Epoch {
         Epoch::FIRST
     }

@@ -1,7 +1,7 @@
-//! Where SQLite keeps temporary data: the rows that it sorts, and tables that it needs for a moment.
+//! The place where SQLite keeps temporary data: rows that it sorts, and tables that it needs for a moment.
 //!
-//! They go to a folder for temporary files, so that large ones need no memory. A container with a read-only root may have no
-//! such folder; there they are kept in memory, since a statement would fail otherwise.
+//! They go to a folder for temporary files, so that large ones need no memory. A container with a read-only root may
+//! have no such folder; then they are kept in memory, since statements would fail otherwise.
 
 use std::path::Path;
 
@@ -13,12 +13,12 @@ const VARIABLES: [&str; 2] = ["SQLITE_TMPDIR", "TMPDIR"];
 #[cfg(unix)]
 const FOLDERS: [&str; 4] = ["/var/tmp", "/usr/tmp", "/tmp", "."];
 
-/// Has the connection keep temporary data in memory if there is no folder for it.
+/// Makes the connection keep temporary data in memory if there is no folder for it.
 pub(crate) fn find_room(connection: &Connection) -> rusqlite::Result<()> {
     if has_folder() {
         return Ok(());
     }
-    tracing::debug!("there is no folder for temporary data; SQLite keeps it in memory");
+    tracing::debug!("no folder for temporary data found; SQLite keeps it in memory");
     connection.pragma_update(None, "temp_store", "memory")
 }
 
@@ -29,19 +29,19 @@ fn has_folder() -> bool {
     folders.any(|folder| takes_files(Path::new(&folder)))
 }
 
-/// The system knows.
+/// The standard library knows the folder on other systems.
 #[cfg(not(unix))]
 fn has_folder() -> bool {
     takes_files(&std::env::temp_dir())
 }
 
-/// Returns `true` if a file can be made in the folder. Rights alone do not tell: a file system may be read-only, and the
-/// superuser has every right.
+/// Returns `true` if a file can be created in the folder. The permissions alone do not tell: a file system may be
+/// read-only, and the superuser has every right.
 fn takes_files(folder: &Path) -> bool {
     let probe = folder.join(format!(".eventsourcing-{}", uuid::Uuid::new_v4()));
     let made = std::fs::File::create_new(&probe).is_ok();
     if made {
-        // If it cannot be removed, an empty file is left in a folder that the system clears.
+        // If the file cannot be removed, it stays empty in a folder that the system clears.
         let _ = std::fs::remove_file(&probe);
     }
     made

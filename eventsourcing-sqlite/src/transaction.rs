@@ -1,7 +1,7 @@
-//! Transactions of read models: sessions on the writer's thread, since SQLite has one writer at a time.
+//! Transactions of read models. They run on the writer's thread, because SQLite has one writer at a time.
 //!
-//! The writer begins a transaction and then does what its caller asks for, and nothing else, until it is committed, dropped
-//! or left idle. Appends gather meanwhile.
+//! The writer begins a transaction and then serves only its caller, until the transaction is committed, dropped or left
+//! idle. Appends queue up meanwhile.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,10 +17,10 @@ use tokio::sync::oneshot;
 use crate::checkpoint::WriteAheadLog;
 use crate::error::{translate, translate_before_commit, unavailable};
 
-/// How often a writer that waits for a transaction looks whether the store is being closed.
+/// The interval at which a writer that waits for an operation checks whether the store is being closed.
 const CLOSING_LOOK_INTERVAL: Duration = Duration::from_millis(20);
 
-/// One end of a open: the writer's thread has the other. Dropping it undoes what was not committed.
+/// A transaction that has begun; the writer's thread has the other end of the channel. Dropping it rolls back.
 pub(crate) struct OpenTransaction {
     path: Arc<Path>,
     operations: mpsc::Sender<Operation>,
@@ -33,7 +33,7 @@ enum Operation {
 }
 
 impl OpenTransaction {
-    /// Has the writer run `operation` within the transaction. If this future is dropped it may still be run.
+    /// Runs `operation` within the transaction. If this future is dropped the operation may still run.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         operation: impl FnOnce(&Connection) -> T + Send + 'static,
@@ -48,7 +48,7 @@ impl OpenTransaction {
         answer.await.map_err(|_| self.has_ended())
     }
 
-    /// If this future is dropped after it was polled it is committed all the same.
+    /// Commits. If this future is dropped after it was polled, the transaction is committed all the same.
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         let (reply, answer) = oneshot::channel();
         self.operations
@@ -67,7 +67,7 @@ impl OpenTransaction {
     }
 }
 
-/// Begins a transaction for whoever waits for `reply`, and serves the open until it ends. Runs on the writer's thread.
+/// Begins a transaction for the caller behind `reply`, and serves it until it ends. Runs on the writer's thread.
 pub(crate) fn serve(
     connection: &mut Connection,
     path: &Arc<Path>,
@@ -84,13 +84,13 @@ pub(crate) fn serve(
     };
     let (operations, asked) = mpsc::channel();
     let ended = Arc::new(OnceLock::new());
-    let open = OpenTransaction {
+    let begun = OpenTransaction {
         path: Arc::clone(path),
         operations,
         ended: Arc::clone(&ended),
     };
-    if reply.send(Ok(open)).is_ok() {
-        // Told before `asked` is dropped, so that whoever asks too late finds it.
+    if reply.send(Ok(begun)).is_ok() {
+        // The reason is set before the receiver is dropped, so a caller whose operation comes too late finds it.
         let _first = ended.set(serve_until_the_end(transaction, path, closing, wal, &asked));
     }
 }
@@ -112,7 +112,8 @@ fn begin<'c>(
     Ok(transaction)
 }
 
-/// Returns why nothing more can be asked for. Unless it was committed the transaction is undone.
+/// Serves operations, and returns the reason why no more are accepted. A transaction that was not committed is rolled
+/// back.
 fn serve_until_the_end(
     transaction: Transaction<'_>,
     path: &Path,
@@ -130,7 +131,7 @@ fn serve_until_the_end(
             Err(ended) => return ended,
         }
         if transaction.is_autocommit() {
-            return "SQLite has ended the transaction; begin another one";
+            return "SQLite has rolled the transaction back; begin another one";
         }
     }
 }
@@ -145,13 +146,13 @@ fn next(
             Ok(operation) => return Ok(operation),
             Err(RecvTimeoutError::Disconnected) => return Err("the transaction was dropped"),
             Err(RecvTimeoutError::Timeout) if closing.load(Ordering::SeqCst) => {
-                return Err("the store has been closed, and the transaction was undone");
+                return Err("the store has been closed, and the transaction was rolled back");
             }
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
-    tracing::warn!(idle = ?TRANSACTION_IDLE_MAX, "a transaction was left idle and has been undone");
-    Err("the transaction was left idle for too long and has been undone; begin another one")
+    tracing::warn!(idle = ?TRANSACTION_IDLE_MAX, "an idle transaction was rolled back");
+    Err("the transaction was idle for too long and has been rolled back; begin another one")
 }
 
 fn commit(

@@ -104,7 +104,7 @@ async fn closing_undoes_an_open_transaction_and_does_not_wait_for_it() {
             .expect_err("it was undone")
             .to_string();
         assert!(
-            error.ends_with("the store has been closed, and the transaction was undone"),
+            error.ends_with("the store has been closed, and the transaction was rolled back"),
             "{error}"
         );
         let committed = transaction.commit().await;

@@ -127,7 +127,7 @@ async fn transaction_that_was_left_idle_says_so() {
         .expect_err("it was undone")
         .to_string();
     assert!(
-        error.ends_with("left idle for too long and has been undone; begin another one"),
+        error.ends_with("idle for too long and has been rolled back; begin another one"),
         "{error}"
     );
 }

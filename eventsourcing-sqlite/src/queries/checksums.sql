@@ -1,4 +1,4 @@
--- An empty list wants all. These columns stand first in the row, so no payload is read.
+-- An empty list selects all. These columns come first in the row, so no payload is read.
 SELECT position, stream_id, category, version
 FROM eventsourcing_events
 WHERE position > ?1 AND position <= ?2

@@ -24,7 +24,7 @@ const REMOVED: &str =
 const REPLACED: &str =
     "replaced while this store had it open; stop this program and open the store again";
 const RESTORED: &str =
-    "restored while this store had it open: it is of an earlier time or of another life";
+    "restored while this store had it open: its content is older than, or unrelated to";
 const OVERWRITTEN: &str =
     "overwritten while this store had it open, by a copy or a backup; stop this program";
 
@@ -235,7 +235,7 @@ async fn older_backup_that_is_copied_over_the_file_is_noticed_and_not_damaged() 
     assert_says(
         &refused,
         &place.file(),
-        "belongs to another file or to an earlier life of this one",
+        "belongs to another file or to earlier content of this one",
     );
     for ending in ["-wal", "-shm"] {
         let _not_there = fs::remove_file(beside(&place.file(), ending));

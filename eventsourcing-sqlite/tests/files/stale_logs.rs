@@ -58,7 +58,7 @@ async fn backup_beside_an_old_log_is_refused_and_not_damaged() {
         copy(backup, &killed.file());
         assert_refused(
             &killed,
-            "belongs to another file or to an earlier life of this one",
+            "belongs to another file or to earlier content of this one",
         )
         .await;
         fs::remove_file(beside(&killed.file(), "-wal")).expect("what the message says");
@@ -78,7 +78,7 @@ async fn other_store_beside_an_old_log_is_refused() {
     copy(&other.file(), &killed.file());
     assert_refused(
         &killed,
-        "belongs to another file or to an earlier life of this one",
+        "belongs to another file or to earlier content of this one",
     )
     .await;
 }
