@@ -1,8 +1,8 @@
--- What the role of a program needs once the schema is there: it may add to the log, and can neither change nor delete
--- what stands in it. The role that creates or migrates the schema owns it and needs nothing from here; run a program
--- once with that role, for example when a release is rolled out.
+-- The privileges of a program's role once the schema exists: it may add to the log, and can neither change nor delete
+-- its rows. The role that creates or migrates the schema owns it and needs none of these; run a program once with that
+-- role, for example when a release is rolled out.
 --
--- Put in place of `eventsourcing` the schema and of `eventsourcing_app` the role.
+-- Replace `eventsourcing` by the schema and `eventsourcing_app` by the role.
 
 GRANT USAGE ON SCHEMA eventsourcing TO eventsourcing_app;
 GRANT SELECT ON eventsourcing.meta TO eventsourcing_app;
@@ -13,9 +13,9 @@ GRANT SELECT, INSERT, UPDATE ON eventsourcing.tracking, eventsourcing.leases, ev
 GRANT SELECT, INSERT, UPDATE, DELETE ON eventsourcing.notes TO eventsourcing_app;
 GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA eventsourcing TO eventsourcing_app;
 
--- For a program that keeps read models in this database, and makes their tables itself:
+-- For a program that keeps read models in this database and creates their tables:
 -- GRANT CREATE ON SCHEMA eventsourcing TO eventsourcing_app;
 
--- For humans who read with psql and write nothing:
--- GRANT USAGE ON SCHEMA eventsourcing TO somebody;
--- GRANT SELECT ON ALL TABLES IN SCHEMA eventsourcing TO somebody;
+-- For people who only read with psql:
+-- GRANT USAGE ON SCHEMA eventsourcing TO a_person;
+-- GRANT SELECT ON ALL TABLES IN SCHEMA eventsourcing TO a_person;

@@ -1,5 +1,6 @@
-//! The accidents that an acknowledged append survives, as they follow from the settings of the server and of this store's sessions: for
-//! people. Replication below PostgreSQL, as some services have it, cannot be seen from here.
+//! The accidents that an acknowledged append survives, derived from the settings of the server and of this store's
+//! sessions. The result is a message for people. Replication below PostgreSQL, as some services have it, is not visible
+//! from here.
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{Acknowledged, StoreError};
@@ -9,7 +10,7 @@ use crate::readers::Readers;
 
 const ACKNOWLEDGED: &str = include_str!("queries/acknowledged.sql");
 
-/// The settings that decide what a commit waits for.
+/// The settings that determine the machines a commit waits for.
 struct Settings {
     synchronous_commit: String,
     standbys: String,
@@ -18,7 +19,7 @@ struct Settings {
     full_page_writes: bool,
 }
 
-/// Asks the server what the commits of this store wait for.
+/// Asks the server for the guarantees of this store's commits.
 pub(crate) async fn find(readers: &Readers) -> Result<Acknowledged, StoreError> {
     let settings = readers
         .run(&(), |client, ()| Box::pin(settings(client)))
@@ -42,8 +43,9 @@ impl Settings {
         })
     }
 
-    /// A primary that does not flush comes back from a power cut without events that its standbys have, or damaged. Nothing
-    /// forces a fail-over then, so the least is what counts.
+    /// Returns the weakest guarantee that the settings imply. A primary that does not flush comes back from a power cut
+    /// damaged, or without events that its standbys have, and nothing forces a fail-over then; so its own disk counts
+    /// before its standbys.
     fn acknowledged(self) -> Acknowledged {
         let written = |remedy: &str| Acknowledged::Written {
             remedy: remedy.to_owned(),
@@ -61,7 +63,7 @@ impl Settings {
                 "as far as PostgreSQL knows no other machine has it: set synchronous_standby_names; see \
                  docs/beyond-one-machine.md",
             ),
-            // Without WAL senders no commit waits, whatever names there are.
+            // Without WAL senders no commit waits for a standby, whatever the setting names.
             _ if self.wal_senders_max == 0 => on_disk(
                 "as far as PostgreSQL knows no other machine has it: with max_wal_senders = 0 no commit waits for \
                  synchronous_standby_names; see docs/beyond-one-machine.md",

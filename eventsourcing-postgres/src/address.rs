@@ -1,6 +1,7 @@
-//! Where the server is: what the parameters of a connection string mean, and what may be shown of them.
+//! The address of a server: the meaning of the parameters of a connection string, and the part of them that may be
+//! shown.
 //!
-//! Every parameter of libpq is honoured or refused, and so is every one that libpq does not know.
+//! Every parameter of libpq is either honoured or refused, and unknown parameters are refused too.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -15,7 +16,7 @@ use tokio_postgres::config::{ChannelBinding, Host, LoadBalanceHosts, SslMode};
 use crate::connection_string::{self, ConnectionString, invalid};
 use crate::parameters::{is_default, refusal};
 
-/// How much of the server's certificate is checked.
+/// The extent to which the server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verify {
     Nothing,
@@ -23,19 +24,19 @@ pub(crate) enum Verify {
     IssuerAndHost,
 }
 
-/// What a connection string says of TLS.
+/// The TLS parameters of a connection string.
 #[derive(Debug)]
 pub(crate) struct Tls {
     pub(crate) verify: Verify,
     pub(crate) root_certificate: Option<PathBuf>,
-    /// A certificate of the client, and its key.
+    /// The paths of the client's certificate and key.
     pub(crate) client_certificate: Option<(PathBuf, PathBuf)>,
     pub(crate) sends_host: bool,
     pub(crate) allows_1_2: bool,
     pub(crate) allows_1_3: bool,
 }
 
-/// A connection string, understood.
+/// A parsed connection string.
 #[derive(Debug)]
 pub(crate) struct Address {
     pub(crate) config: Config,
@@ -43,7 +44,7 @@ pub(crate) struct Address {
     pub(crate) place: Place,
 }
 
-/// What humans call the place: hosts, database and schema, never the password.
+/// The name of a database for people: hosts, database and schema, never the password.
 #[derive(Clone, Debug)]
 pub(crate) struct Place(Arc<str>);
 
@@ -94,7 +95,8 @@ impl fmt::Display for Place {
 }
 
 impl Address {
-    /// Understands URLs and words as libpq does. What the text says nothing of is as in `defaults`.
+    /// Parses URLs and `key=value` words as libpq does. A parameter that the text does not set keeps its value in
+    /// `defaults`.
     pub(crate) fn parse(text: &str, schema: &str, defaults: Config) -> Result<Self, StoreError> {
         let ConnectionString {
             mut parameters,
@@ -104,7 +106,7 @@ impl Address {
             config: defaults,
             ..Reader::default()
         };
-        // A later value of the same parameter takes the place of the earlier one.
+        // Of several values of one parameter the last one counts.
         while let Some((key, value)) = parameters.pop() {
             parameters.retain(|(other, _)| *other != key);
             let is_behind_password = !is_url
@@ -117,7 +119,7 @@ impl Address {
     }
 }
 
-/// Reads parameters, in any order.
+/// Collects parameters, in any order.
 #[derive(Default)]
 struct Reader {
     config: Config,
@@ -192,7 +194,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Times, of which one of 0 stands for the default.
+    /// Takes times and counts. A value of 0 stands for the default.
     fn take_network(
         &mut self,
         key: &str,
@@ -204,7 +206,7 @@ impl Reader {
             "connect_timeout" => {
                 let seconds: i64 = number(key, value)?;
                 if let Ok(timeout @ 1..) = u64::try_from(seconds) {
-                    // As in libpq, which waits for two seconds at least.
+                    // libpq also waits for at least two seconds.
                     config.connect_timeout(Duration::from_secs(timeout.max(2)));
                 }
             }
@@ -251,7 +253,7 @@ impl Reader {
                     "sslmode=allow is not supported; prefer asks for encryption first, and goes on without",
                 ));
             }
-            // As JDBC writes it; libpq takes it too.
+            // JDBC's spelling, which libpq accepts too.
             ("ssl", "true") => self.mode = self.mode.take().or_else(|| Some("require".to_owned())),
             ("sslrootcert", "system") => {
                 return Err(invalid(
@@ -306,7 +308,7 @@ impl Reader {
         let verify = match mode {
             "verify-full" => Verify::IssuerAndHost,
             "verify-ca" => Verify::Issuer,
-            // As in libpq: a root certificate that is given is used.
+            // As in libpq, `require` verifies against a root certificate if one is given.
             "require" if root_certificate.is_some() => Verify::Issuer,
             _ => Verify::Nothing,
         };
@@ -458,7 +460,7 @@ mod tests {
         assert_eq!(config.get_application_name(), Some("f"));
         assert_eq!(config.get_options(), Some("-cgeqo=off"));
         for key in HONOURED {
-            // Two paths belong together.
+            // `sslcert` and `sslkey` are only valid together.
             let value = if key.starts_with("sslcert") || key == "sslkey" {
                 ""
             } else {

@@ -1,8 +1,8 @@
-//! The certificate of a server, read as OpenSSL reads it and so libpq does.
+//! The certificate of a server, read as OpenSSL, and therefore libpq, reads it.
 //!
-//! webpki, which rustls asks, is made for the web: it reads X.509 version 3 alone, takes no name but one in an alternative
-//! name, and no certificate of an authority as that of a server. What `openssl req` makes by default is often all three. Signatures
-//! are checked by webpki and ring all the same.
+//! rustls verifies with webpki, which is made for the web: it reads X.509 version 3 only, takes names only from the
+//! alternative names, and refuses the certificate of an authority as that of a server. Certificates that `openssl req`
+//! makes by default often fail all three rules. Signatures are still verified by webpki and ring.
 
 use std::net::IpAddr;
 use std::time::Duration;
@@ -21,7 +21,7 @@ use x509_cert::der::{Decode, Encode};
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-/// A certificate, understood.
+/// A parsed certificate.
 pub(crate) struct ServerCertificate<'a> {
     der: &'a CertificateDer<'a>,
     read: Certificate,
@@ -29,7 +29,7 @@ pub(crate) struct ServerCertificate<'a> {
 
 /// The names in a certificate.
 struct Names {
-    /// Patterns of host names among the alternative names.
+    /// The patterns of host names among the alternative names.
     hosts: Vec<String>,
     addresses: Vec<IpAddr>,
     common: Option<String>,
@@ -58,7 +58,7 @@ impl<'a> ServerCertificate<'a> {
         Ok(())
     }
 
-    /// Returns `true` if `issuer`, which is trusted, has signed this certificate and is still valid.
+    /// Returns `true` if the trusted `issuer` has signed this certificate and is still valid.
     pub(crate) fn is_signed_by(
         &self,
         issuer: &CertificateDer<'_>,
@@ -83,14 +83,14 @@ impl<'a> ServerCertificate<'a> {
         let Some(signature) = self.read.signature.as_bytes() else {
             return false;
         };
-        // Each of these is strong enough, so it need not be known which it is.
+        // Every supported algorithm is strong enough, so it does not matter which one verifies the signature.
         algorithms
             .all
             .iter()
             .any(|algorithm| key.verify_signature(*algorithm, &signed, signature).is_ok())
     }
 
-    /// Checks that who answers has the key of this certificate.
+    /// Checks that the peer holds the private key of this certificate.
     pub(crate) fn check_handshake_1_3(
         &self,
         message: &[u8],
@@ -100,7 +100,7 @@ impl<'a> ServerCertificate<'a> {
         verify_tls13_signature_with_raw_key(message, &self.public_key()?, signed, algorithms)
     }
 
-    /// Checks that who answers has the key of this certificate.
+    /// Checks that the peer holds the private key of this certificate.
     pub(crate) fn check_handshake_1_2(
         &self,
         message: &[u8],
@@ -111,7 +111,7 @@ impl<'a> ServerCertificate<'a> {
         let key = self.public_key()?;
         let key = RawPublicKeyEntity::try_from(&key).map_err(unread)?;
         let offered = algorithms_of(signed.scheme, algorithms)?;
-        // In TLS 1.2 a scheme says nothing of the curve, so there are several.
+        // A signature scheme of TLS 1.2 does not determine the curve, so there are several candidates.
         match offered.iter().any(|offered| {
             key.verify_signature(*offered, message, signed.signature())
                 .is_ok()
@@ -121,7 +121,8 @@ impl<'a> ServerCertificate<'a> {
         }
     }
 
-    /// As libpq does it: alternative names, and the common name where there is none of the host's kind.
+    /// Checks the host as libpq does: against the alternative names, and against the common name if there is no
+    /// alternative name of the host's kind.
     pub(crate) fn check_host(&self, host: &ServerName<'_>) -> Result<(), Error> {
         let names = self.names();
         let fits = match host {
@@ -199,7 +200,7 @@ impl Names {
     }
 }
 
-/// What a human reads of a certificate that is refused.
+/// Returns the error for a refused certificate, with a reason for people.
 fn other(why: String) -> Error {
     Error::InvalidCertificate(CertificateError::Other(OtherError(std::sync::Arc::new(
         Refused(why),
@@ -231,7 +232,7 @@ fn algorithms_of(
         .ok_or(Error::PeerMisbehaved(not_offered))
 }
 
-/// The last common name of the subject, as OpenSSL takes it.
+/// Returns the last common name of the subject, which is the one that OpenSSL takes.
 fn common_name(certificate: &Certificate) -> Option<String> {
     let mut parts = certificate
         .tbs_certificate
@@ -268,7 +269,7 @@ fn address(bytes: &[u8]) -> Option<IpAddr> {
         .ok()
 }
 
-/// Whether `pattern` is the host, or `*.` before what comes after the host's first label.
+/// Returns `true` if `pattern` is the host, or `*.` followed by the part after the host's first label.
 fn is_name_of(pattern: &str, host: &str) -> bool {
     if pattern.contains('\0') {
         return false;

@@ -1,4 +1,4 @@
-//! How many events there are and which, counted by the server: no event travels.
+//! The number of events and their combined hash, computed by the server: no event is transferred.
 
 use std::collections::BTreeMap;
 
@@ -11,8 +11,8 @@ use crate::rows::{self, stored};
 
 const CHECKSUMS: &str = include_str!("queries/checksums.sql");
 
-/// The checksums of what is visible in a part of the log. They are of all there is only up to a ceiling that a reader has
-/// been shown, since beyond it an event may still appear below one that is visible: see `fences.rs`.
+/// Returns the checksums of the visible events in a part of the log. They cover all events only up to a ceiling that a
+/// reader has been shown; beyond it an event may still appear below a visible one: see `fences.rs`.
 pub(crate) async fn count(
     client: &ClientWrapper,
     query: &LogChecksumsQuery,

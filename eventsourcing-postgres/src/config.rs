@@ -1,4 +1,4 @@
-//! What can be chosen when a store is connected.
+//! [`PostgresOptions`]: the settings of a store that is connected.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use eventsourcing_core::store::{Durability, StoreError};
 
 use crate::PostgresStore;
 
-/// How a [`PostgresStore`] is connected. [`PostgresStore::connect`] takes the defaults.
+/// The options for connecting a [`PostgresStore`]. [`PostgresStore::connect`] takes the defaults.
 ///
 /// ```no_run
 /// use std::time::Duration;
@@ -34,7 +34,7 @@ pub struct PostgresOptions {
     pub(crate) if_absent: IfAbsent,
 }
 
-/// What happens where there is no store.
+/// The step to take where there is no store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IfAbsent {
     Create,
@@ -42,24 +42,24 @@ pub(crate) enum IfAbsent {
 }
 
 impl PostgresOptions {
-    /// The schema that holds the store's tables, unless chosen otherwise.
+    /// The default schema for the store's tables.
     pub const SCHEMA_DEFAULT: &str = "eventsourcing";
     /// The longest name of a schema, in bytes.
     pub const SCHEMA_BYTES_MAX: usize = 63;
-    /// How often a waiting store looks for events, unless chosen otherwise.
+    /// The default interval at which a waiting store polls for events.
     pub const POLL_INTERVAL_DEFAULT: Duration = Duration::from_millis(500);
-    /// How many connections commit batches, unless chosen otherwise.
+    /// The default number of connections that commit batches.
     pub const WRITERS_DEFAULT: usize = 1;
-    /// How many reads run at the same time, unless chosen otherwise.
+    /// The default number of concurrent reads.
     pub const READERS_DEFAULT: usize = 8;
-    /// How many transactions of read models are open at the same time, unless chosen otherwise.
+    /// The default number of concurrent transactions of read models.
     pub const TRANSACTIONS_DEFAULT: usize = 4;
-    /// How long connecting may take, unless chosen otherwise.
+    /// The default time limit for connecting.
     pub const CONNECT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(10);
-    /// How long one statement may take, unless chosen otherwise.
+    /// The default time limit of one statement.
     pub const STATEMENT_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
 
-    /// The defaults.
+    /// Returns the defaults.
     #[must_use]
     pub fn new() -> Self {
         Self {
@@ -75,9 +75,9 @@ impl PostgresOptions {
         }
     }
 
-    /// The schema that holds the store's tables; each schema is a log of its own. Letters without accents, digits and
-    /// underscores, at most [`SCHEMA_BYTES_MAX`](Self::SCHEMA_BYTES_MAX) of them, no digit first, and not `pg_` at the
-    /// beginning. Case counts.
+    /// Sets the schema that holds the store's tables; each schema is a log of its own. The name consists of ASCII
+    /// letters, digits and underscores, at most [`SCHEMA_BYTES_MAX`](Self::SCHEMA_BYTES_MAX) of them; it begins neither
+    /// with a digit nor with `pg_`, and it is case-sensitive.
     #[must_use]
     pub fn with_schema(mut self, name: impl Into<String>) -> Self {
         self.schema = name.into();
@@ -97,49 +97,50 @@ impl PostgresOptions {
         self
     }
 
-    /// How often to look for events while somebody waits, in case a notification was lost; nobody looks while nobody
-    /// waits. Less than a millisecond counts as one.
+    /// Sets the interval at which a waiting store polls for events, in case a notification was lost. A store without
+    /// waiters does not poll. Less than a millisecond counts as one.
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval.max(Duration::from_millis(1));
         self
     }
 
-    /// How many connections commit batches of appends. One is best unless the server's disk is slow to confirm: batches of
-    /// several are smaller, and may have to be run again where they meet in one stream. 0 counts as 1.
+    /// Sets the number of connections that commit batches of appends. One is best unless the server's disk is slow to
+    /// confirm: batches of several connections are smaller, and they run again when two of them write to the same
+    /// stream. 0 counts as 1.
     #[must_use]
     pub fn with_writers(mut self, connections: usize) -> Self {
         self.writers = connections.max(1);
         self
     }
 
-    /// How many reads run at the same time, and how many queries of read models besides; further ones wait their turn.
-    /// Connections are made when they are needed. 0 counts as 1.
+    /// Sets the number of concurrent reads, and separately of concurrent queries of read models; further ones wait.
+    /// Connections are made on demand. 0 counts as 1.
     #[must_use]
     pub fn with_readers(mut self, connections: usize) -> Self {
         self.readers = connections.max(1);
         self
     }
 
-    /// How many transactions of read models are open at the same time; further ones wait their turn. Connections are
-    /// made when they are needed. 0 counts as 1.
+    /// Sets the number of concurrent transactions of read models; further ones wait. Connections are made on demand. 0
+    /// counts as 1.
     #[must_use]
     pub fn with_transactions(mut self, connections: usize) -> Self {
         self.transactions = connections.max(1);
         self
     }
 
-    /// How long connecting may take, before the answer is [`StoreError::Unavailable`]. Less than a millisecond counts
-    /// as one.
+    /// Sets the time limit for connecting, after which the answer is [`StoreError::Unavailable`]. Less than a
+    /// millisecond counts as one.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout.max(Duration::from_millis(1));
         self
     }
 
-    /// How long one statement may take, waiting for locks included, before the answer is [`StoreError::Unavailable`].
-    /// The server ends it then; should the server be silent, this process gives up a little later. Less than a
-    /// millisecond counts as one, more than a day as a day.
+    /// Sets the time limit of one statement, including waits for locks, after which the answer is
+    /// [`StoreError::Unavailable`]. The server enforces the limit; this process stops waiting a little later, in case
+    /// the server is silent. Less than a millisecond counts as one, more than a day as a day.
     #[must_use]
     pub fn with_statement_timeout(mut self, timeout: Duration) -> Self {
         self.statement_timeout =

@@ -1,23 +1,23 @@
-//! A connection string taken apart into parameters, as libpq takes it apart: a URL, or words `key=value`.
+//! Splits a connection string into parameters, as libpq does: a URL, or words `key=value`.
 //!
-//! A password with a special character that is not escaped tears the string apart in the wrong place. So no error shows
-//! anything that could be a part of it, and what libpq would connect with by mistake is refused.
+//! A password with an unescaped special character splits the string in the wrong place. So no error shows anything that
+//! could be a part of a password, and a string that libpq would accept by mistake is refused.
 
 use eventsourcing_core::store::StoreError;
 
-/// Parameters by their names, in the order in which they stand.
+/// The names and values of parameters, in the order of the string.
 type Parameters = Vec<(String, String)>;
 
-/// A connection string, taken apart.
+/// A connection string, split into parameters.
 pub(crate) struct ConnectionString {
     pub(crate) parameters: Parameters,
     pub(crate) is_url: bool,
 }
 
-/// Takes `text` apart.
+/// Splits `text` into parameters.
 ///
 /// # Errors
-/// [`StoreError::Invalid`]: it cannot be understood, or not without doubt.
+/// [`StoreError::Invalid`]: the string cannot be understood, or is ambiguous.
 pub(crate) fn parse(text: &str) -> Result<ConnectionString, StoreError> {
     let text = text.trim();
     let url = ["postgres://", "postgresql://"]
@@ -58,7 +58,7 @@ fn parse_url(rest: &str) -> Result<Parameters, StoreError> {
     let (path, query) = tail
         .split_once('?')
         .map_or((tail, None), |(path, query)| (path, Some(query)));
-    // An @ behind the authority is hardly meant: a password with a / or a ? in it looks like that.
+    // An @ after the authority most likely belongs to a password with an unescaped / or ? in it.
     if tail.contains('@') {
         return Err(misunderstood());
     }
@@ -101,7 +101,7 @@ fn add_user(parameters: &mut Parameters, text: &str) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// `host:port`, several of them separated by commas, IPv6 addresses in brackets.
+/// Adds the hosts and ports of `host:port`; several are separated by commas, and IPv6 addresses are in brackets.
 fn add_hosts(parameters: &mut Parameters, text: &str) -> Result<(), StoreError> {
     if text.is_empty() {
         return Ok(());
@@ -156,7 +156,8 @@ fn decoded(text: &str) -> Result<String, StoreError> {
     }
 }
 
-/// Words `key=value`, with spaces between them and perhaps around `=`. A value may be quoted, and a backslash escapes.
+/// Parses words `key=value`, separated by spaces, with optional spaces around `=`. A value may be quoted, and a
+/// backslash escapes.
 fn parse_words(text: &str) -> Result<Parameters, StoreError> {
     let mut parameters = Parameters::new();
     let mut rest = text;
@@ -177,7 +178,7 @@ fn parse_words(text: &str) -> Result<Parameters, StoreError> {
     Ok(parameters)
 }
 
-/// Words that are none: behind a password they may be the rest of it.
+/// Returns the error for a malformed word. After a password it may be the rest of that password, so it is not shown.
 fn torn(before: &Parameters) -> StoreError {
     match before.iter().any(|(key, _)| key.contains("password")) {
         true => invalid(
@@ -188,7 +189,7 @@ fn torn(before: &Parameters) -> StoreError {
     }
 }
 
-/// The value at the beginning of `text`, and what comes after it. `None`: a quote is not closed.
+/// Returns the value at the beginning of `text` and the rest after it, or `None` if a quote is not closed.
 fn take_value(text: &str) -> Option<(String, &str)> {
     let is_quoted = text.starts_with('\'');
     let start = usize::from(is_quoted);

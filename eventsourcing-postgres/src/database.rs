@@ -1,7 +1,7 @@
-//! The database as read models see it: single queries, and transactions on connections of their own.
+//! The SQL database for read models: single queries, and transactions on connections of their own.
 //!
-//! Neither uses the connections of the log. Those have settings that suit the statements of this store alone, and a
-//! slow report must not keep a reader of the log waiting.
+//! Neither uses the connections of the log. Their settings suit the statements of the store only, and a slow report
+//! must not delay a reader of the log.
 
 use async_trait::async_trait;
 use deadpool_postgres::ClientWrapper;
@@ -19,7 +19,7 @@ use crate::session::Sessions;
 use crate::statement::{Failure, Statement};
 use crate::transaction::{Lent, OpenTransaction};
 
-/// The schema of a store, for read models.
+/// The database of a store's schema, for read models.
 pub(crate) struct PostgresDatabase {
     place: Place,
     queries: Readers,
@@ -40,7 +40,7 @@ impl PostgresDatabase {
         })
     }
 
-    /// Closes every connection as soon as nobody uses it. What is asked later is refused.
+    /// Closes every connection as soon as it is idle. Later queries and transactions are refused.
     pub(crate) fn close(&self) {
         self.queries.close();
         self.transactions.close();
@@ -60,8 +60,8 @@ impl Database for PostgresDatabase {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
         let begun = match self.attempt().await {
             Err(Failed::Lost(error)) => {
-                tracing::debug!(place = %self.place, %error, "beginning again");
-                // Where one connection has died the idle ones have too.
+                tracing::debug!(place = %self.place, %error, "connection lost; beginning the transaction on another one");
+                // A lost connection usually means that the idle ones are lost too.
                 self.transactions.retain(|_, _| false);
                 self.attempt().await
             }
@@ -74,9 +74,9 @@ impl Database for PostgresDatabase {
     }
 }
 
-/// Why a transaction has not begun.
+/// The reason why a transaction has not begun.
 enum Failed {
-    /// The connection is of no use any more.
+    /// The connection can no longer be used.
     Lost(StoreError),
     Other(StoreError),
 }
@@ -109,7 +109,7 @@ impl PostgresDatabase {
     }
 }
 
-/// What is wrong with the statement is the inner error; the outer one may pass with another connection.
+/// Runs a query. The inner error is a fault of the statement; the outer one may pass with another connection.
 async fn query(
     client: &ClientWrapper,
     sql: &str,
@@ -134,8 +134,8 @@ async fn query(
     }
 }
 
-/// Three statements in one round trip. All are sent when the future is first polled, so the transaction is over whatever
-/// becomes of the future, and with it whatever the statement has set.
+/// Sends three statements in one round trip. All of them are sent when the future is first polled, so the transaction
+/// ends even if the future is dropped, and settings that the statement has changed end with it.
 async fn query_once(
     client: &ClientWrapper,
     sql: &str,

@@ -1,6 +1,6 @@
 //! The one place where errors of PostgreSQL become errors of a store.
 //!
-//! The reason says in words what a human needs, the place included; the driver's own error is the source.
+//! The reason says what a person needs to know, including the endpoint; the driver's own error is the source.
 
 use std::error::Error as _;
 use std::fmt;
@@ -28,7 +28,7 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// What `error` means to somebody who uses the store at `place`.
+/// Translates `error` for a caller of the store at `place`.
 pub(crate) fn translate(place: &Place, error: impl Into<Arc<Error>>) -> StoreError {
     let error = error.into();
     match meaning_of(&error) {
@@ -40,12 +40,13 @@ pub(crate) fn translate(place: &Place, error: impl Into<Arc<Error>>) -> StoreErr
     }
 }
 
-/// [`translate`], where it is known that nothing was written.
+/// Translates an error as [`translate`] does, where it is certain that nothing was written.
 pub(crate) fn translate_before_commit(place: &Place, error: impl Into<Arc<Error>>) -> StoreError {
     translate(place, error).before_commit()
 }
 
-/// [`translate`], where the server was asked to commit: if it has not rolled back, it is not known whether it did.
+/// Translates an error as [`translate`] does, where the server was asked to commit. If it has not rolled back, the
+/// outcome is unknown.
 pub(crate) fn translate_at_commit(place: &Place, error: Error) -> StoreError {
     let is_rolled_back = is_rolled_back(&error);
     let error = translate(place, error);
@@ -56,10 +57,10 @@ pub(crate) fn translate_at_commit(place: &Place, error: Error) -> StoreError {
     }
 }
 
-/// What `error` says about the statement `sql` of a read model.
+/// Translates `error` if it is a fault of the statement `sql` of a read model.
 ///
 /// # Errors
-/// It says nothing about the statement: the server would have refused another one as well.
+/// The error is not a fault of the statement: the server would have refused any other one as well.
 pub(crate) fn statement_error(sql: &str, error: Error) -> Result<SqlError, Error> {
     match error.as_db_error() {
         Some(refusal) if is_about_statement(refusal) => Ok(SqlError::Statement {
@@ -71,7 +72,8 @@ pub(crate) fn statement_error(sql: &str, error: Error) -> Result<SqlError, Error
     }
 }
 
-/// The store cannot be used for a reason that is not the server's. Nothing is known of what was to be written.
+/// Returns the error of a store that cannot be used for a reason other than an error of the server. It does not claim
+/// whether anything was written.
 pub(crate) fn unavailable(place: &Place, why: impl fmt::Display) -> StoreError {
     StoreError::Unavailable {
         reason: format!("{place}: {why}"),
@@ -80,7 +82,7 @@ pub(crate) fn unavailable(place: &Place, why: impl fmt::Display) -> StoreError {
     }
 }
 
-/// Why the pool lends no connection.
+/// Translates the reason why the pool has no connection.
 pub(crate) fn translate_pool(place: &Place, error: PoolError) -> StoreError {
     match error {
         PoolError::Backend(error) => translate(place, error),
@@ -96,13 +98,14 @@ pub(crate) fn translate_pool(place: &Place, error: PoolError) -> StoreError {
     }
 }
 
-/// Whether the server has rolled back and lives on: then nothing of the batch is there. Otherwise it is not known, for
-/// the connection may have been lost after the commit.
+/// Returns `true` if the server has rolled back and keeps the connection: then nothing of the batch was written. In all
+/// other cases the connection may have been lost after the commit.
 fn is_rolled_back(error: &Error) -> bool {
     error.as_db_error().is_some_and(leaves_connection)
 }
 
-/// Whether the same batch may succeed when it is run again: others were first, or in the way.
+/// Returns `true` if the same batch may succeed when it runs again, because another transaction was first or held a
+/// lock.
 pub(crate) fn is_worth_a_rerun(error: &Error) -> bool {
     let rerun = [
         &SqlState::UNIQUE_VIOLATION,
@@ -113,14 +116,14 @@ pub(crate) fn is_worth_a_rerun(error: &Error) -> bool {
     error.code().is_some_and(|code| rerun.contains(&code))
 }
 
-/// Whether one append may have spoilt the batch for its company: a value, a constraint or a limit.
+/// Returns `true` if a single append may have failed the whole batch: by a value, a constraint or a limit.
 pub(crate) fn is_about_one_append(error: &Error) -> bool {
     error
         .code()
         .is_some_and(|code| ["21", "22", "23", "54"].contains(&class_of(code)))
 }
 
-/// Whether the connection is of no use any more.
+/// Returns `true` if the connection can no longer be used.
 pub(crate) fn is_lost(error: &Error) -> bool {
     match error.as_db_error() {
         Some(error) => !leaves_connection(error),
@@ -128,18 +131,19 @@ pub(crate) fn is_lost(error: &Error) -> bool {
     }
 }
 
-/// Whether the statement a connection has prepared no longer fits the tables.
+/// Returns `true` if a prepared statement no longer fits the tables.
 pub(crate) fn is_outdated(error: &Error) -> bool {
     error.code() == Some(&SqlState::FEATURE_NOT_SUPPORTED)
         || error.code() == Some(&SqlState::INVALID_SQL_STATEMENT_NAME)
 }
 
-/// Whether the server does not find what a statement names, or not of the type it expects, or forbids it.
+/// Returns `true` if the server does not find a name in the statement, finds it with another type, or forbids it.
 pub(crate) fn is_about_names(error: &Error) -> bool {
     error.code().is_some_and(|code| class_of(code) == "42")
 }
 
-/// Others in the way, a server that has no room or is told to stop, a replica: none of that is the statement's fault.
+/// Returns `true` if the error is a fault of the statement. Locks held by others, a server without resources or in
+/// shutdown, and a replica are not.
 fn is_about_statement(error: &DbError) -> bool {
     let elsewhere = ["40", "53", "57", "58", "XX"].contains(&class_of(error.code()));
     let in_the_way = [
@@ -172,10 +176,11 @@ fn meaning_of(error: &Error) -> Meaning {
         return Meaning::Corrupt("a row holds a value that this store never writes".to_owned());
     }
     if is_of_another_statement(error) {
-        let said = "the answer has another type than what was asked for: somebody has changed the tables, or";
+        let said =
+            "the answer has another type than its statement: a program has changed the tables, or";
         return Meaning::Unavailable(format!("{said} {POOLER}"));
     }
-    // The driver speaks in chains: "error connecting to server", because "connection refused".
+    // The driver reports chains of errors: "error connecting to server", caused by "connection refused".
     let mut why = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
@@ -185,7 +190,7 @@ fn meaning_of(error: &Error) -> Meaning {
         }
         cause = next.source();
     }
-    // The driver asks the server whether it takes writes, and this is all it says if it does not.
+    // The driver asks the server whether it takes writes, and reports only this sentence if it does not.
     if why.contains("does not allow writes") {
         why.push_str(
             "; it is a replica, or a setting makes its transactions read-only (default_transaction_read_only); connect to \
@@ -201,8 +206,9 @@ fn is_unreadable(error: &Error) -> bool {
         .is_some_and(<dyn std::error::Error>::is::<Unreadable>)
 }
 
-/// The types of an answer, and whether it can be NULL, follow from the statement and not from what is stored. A pooler that is not in
-/// session mode runs a prepared statement where another one has its name, and this is all that shows.
+/// Returns `true` if the answer belongs to another statement. The types of an answer, and whether it can be NULL,
+/// follow from the statement and not from stored data. A pooler outside session mode runs a prepared statement on a
+/// connection where another one has its name, and this mismatch is the only sign of it.
 fn is_of_another_statement(error: &Error) -> bool {
     error
         .source()

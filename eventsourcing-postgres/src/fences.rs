@@ -1,23 +1,24 @@
-//! What may be concluded about the log: up to which position everything that will ever appear is visible.
+//! The conclusions that may be drawn about the log: up to which position everything that will ever appear is visible.
 //!
 //! # The problem
 //!
-//! A position is drawn before its event can be seen, and appends end in another order than they began. A reader may see
-//! 101 while 100 is still on its way; if it remembers 101, it never sees 100. Or 100 was drawn by an append that failed,
-//! and never comes: waiting for it would be waiting for ever. From the outside the two look alike.
+//! A position is drawn before its event is visible, and appends end in another order than they began. A reader may see
+//! 101 while 100 is still on its way; if it remembers 101, it never sees 100. Or 100 was drawn by an append that
+//! failed, and never comes: waiting for it would be waiting forever. From the outside the two look alike.
 //!
 //! # What makes them different
 //!
 //! Every append holds the appender lock, shared, from before it draws its first position until its end is visible
-//! (`append()` and a trigger in `schema/1.sql`). So whoever may still bring an event is in the list of the lock's holders.
+//! (`append()` and a trigger in `schema/1.sql`). So every transaction that may still add an event is in the list of the
+//! lock's holders.
 //!
 //! A reader keeps a *ceiling*: everything up to it is decided. To raise it,
 //!
-//! 1. one statement looks at what is visible after the ceiling. As far as no number is missing, nothing can appear: the
-//!    ceiling follows at once.
-//! 2. If a number is missing, a *later* statement lists who holds the lock. That is a fence: the highest position V of
-//!    step 1, and the holders H.
-//! 3. Each later list strikes from H whoever is no longer in it.
+//! 1. one statement looks at the events that are visible after the ceiling. Up to the first missing number, no further
+//!    event can appear: the ceiling follows at once.
+//! 2. If a number is missing, a *later* statement lists the holders of the lock. That is a fence: the highest position
+//!    V of step 1, and the holders H.
+//! 3. Each later list strikes from H every holder that is no longer in it.
 //! 4. When H is empty everything up to V is decided; a statement that begins now shows all of it.
 //!
 //! # Why that is right
@@ -33,9 +34,9 @@
 //! takes it for the same one. A list can strike only what was in H before the list was begun, also where H has grown by
 //! such a transaction; readers share their fences, and a number says which came first.
 //!
-//! A fence says nothing about other transactions: reports, dumps and other databases delay nobody. Several fences stand at
-//! the same time, each with a higher V; so the delay is that of the longest append under way, however many numbers
-//! are missing and however many appends follow.
+//! A fence is independent of other transactions: reports, dumps and other databases delay no reader. Several fences
+//! stand at the same time, each with a higher V; so the delay is that of the longest append under way, however many
+//! numbers are missing and however many appends follow.
 
 use std::collections::HashSet;
 use std::collections::VecDeque;
@@ -44,9 +45,9 @@ use std::time::{Duration, Instant};
 
 use eventsourcing_core::store::Position;
 
-/// More fences than this do not bring the ceiling any sooner.
+/// More fences than this do not raise the ceiling any sooner.
 const FENCES_MAX: usize = 256;
-/// An append that holds back the log for longer is named in the program's log.
+/// An append that holds back the log for longer than this is named in the program's log.
 const HELD_BACK_NOTED: Duration = Duration::from_secs(5);
 
 /// A transaction that holds the appender lock.
@@ -54,15 +55,15 @@ const HELD_BACK_NOTED: Duration = Duration::from_secs(5);
 pub(crate) struct Holder {
     /// The server process, or nothing for a prepared transaction.
     pub(crate) process: Option<i32>,
-    /// Its virtual transaction: with the process, the name of this very transaction.
+    /// The virtual transaction. Together with the process it identifies this very transaction.
     pub(crate) transaction: String,
 }
 
-/// The ceiling of a store and the fences beyond it. Knows nothing of connections.
+/// The ceiling of a store and the fences beyond it. This type does no I/O.
 #[derive(Debug, Default)]
 pub(crate) struct Fences {
     decided: Position,
-    /// Counts what happens to the fences, so that a list of holders is not taken for later than it is.
+    /// Counts the changes of the fences, so that a list of holders is never taken for a later one.
     moment: u64,
     standing: VecDeque<Fence>,
 }
@@ -77,7 +78,7 @@ struct Fence {
     noted: bool,
 }
 
-/// A list of holders that has been asked for. Whoever drops it has changed nothing.
+/// A list of holders that has been requested. Dropping it changes nothing.
 #[derive(Debug)]
 pub(crate) struct Probe {
     begun: u64,
@@ -87,24 +88,25 @@ pub(crate) struct Probe {
 }
 
 impl Fences {
-    /// Everything up to here has appeared or never will.
+    /// Returns the ceiling: everything up to it has appeared or never will.
     pub(crate) fn decided(&self) -> Position {
         self.decided
     }
 
-    /// Whether events may be hidden behind a hole.
+    /// Returns `true` if events may be hidden behind a hole.
     pub(crate) fn is_holding_back(&self) -> bool {
         !self.standing.is_empty()
     }
 
-    /// A statement has seen every number between a position that was decided and `run_end`.
+    /// Records that a statement has seen every number between a decided position and `run_end`.
     pub(crate) fn advance(&mut self, run_end: Position) {
         self.decided = self.decided.max(run_end);
         let decided = self.decided;
         self.standing.retain(|fence| fence.highest > decided);
     }
 
-    /// To be called after a statement has seen `highest`, and before the one that lists the holders is sent.
+    /// Begins a list of holders: to be called after a statement has seen `highest`, and before the statement that lists
+    /// the holders is sent.
     pub(crate) fn begin(&mut self, highest: Position) -> Probe {
         self.moment += 1;
         let standing = self.standing.iter().cloned().collect();
@@ -116,10 +118,10 @@ impl Fences {
         }
     }
 
-    /// Takes note of the list, and returns up to where a statement that began after it sees everything.
+    /// Applies the list, and returns the position up to which a statement that began after the list sees everything.
     ///
-    /// That is not always [`decided`](Self::decided): what other lists have shown meanwhile may be later than
-    /// the caller's statement.
+    /// This may be lower than [`decided`](Self::decided): other lists, made meanwhile, may be later than the caller's
+    /// statement.
     pub(crate) fn settle(&mut self, probe: Probe, holders: &[Holder]) -> Position {
         let Probe { begun, highest, .. } = probe;
         let mut ceiling = probe.decided;
@@ -149,7 +151,7 @@ impl Fences {
         ceiling
     }
 
-    /// The processes that have held back the log for long, once for each fence.
+    /// Returns the transactions that have held back the log for long, once for each fence.
     pub(crate) fn note_stuck(&mut self, now: Instant) -> Option<(Duration, Vec<Holder>)> {
         let oldest = self.standing.front_mut()?;
         let age = now.saturating_duration_since(oldest.since);
@@ -185,10 +187,11 @@ impl Fence {
         self.holders.is_empty()
     }
 
-    /// Strikes each holder that is not among `present`. If one has gone, prepared transactions may be what became of it.
+    /// Strikes each holder that is not among `present`. If one has gone, a new prepared transaction may be its
+    /// continuation.
     ///
-    /// Returns `true` if a prepared transaction has joined the fence: a list that was begun before knows nothing of it, and
-    /// must not strike it.
+    /// Returns `true` if a prepared transaction has joined the fence. A list that was begun before that does not know
+    /// it, and must not strike it.
     fn strike(&mut self, present: &[Holder]) -> bool {
         let mut left: HashSet<_> = present
             .iter()
@@ -249,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn hole_that_nobody_can_fill_is_decided_at_once() {
+    fn hole_without_lock_holders_is_decided_at_once() {
         let mut fences = Fences::default();
         assert_eq!(look(&mut fences, 9, &[]), at(9));
         assert_eq!((fences.decided(), fences.is_holding_back()), (at(9), false));
@@ -289,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn same_process_with_its_next_transaction_is_somebody_else() {
+    fn next_transaction_of_the_same_process_is_another_holder() {
         let mut fences = Fences::default();
         look(&mut fences, 9, &[holder(1)]);
         let next = Holder {
@@ -312,13 +315,13 @@ mod tests {
         assert_eq!(
             look(&mut fences, 9, &[prepared(701)]),
             at(0),
-            "one that came when somebody went may be them"
+            "a prepared transaction that appeared when a holder left may be that holder"
         );
         assert_eq!(look(&mut fences, 9, &[]), at(9));
     }
 
     #[test]
-    fn list_that_was_begun_before_the_fence_strikes_nobody() {
+    fn list_that_was_begun_before_the_fence_strikes_no_holder() {
         let mut fences = Fences::default();
         let early = fences.begin(at(5));
         look(&mut fences, 9, &[holder(2)]);
@@ -375,14 +378,14 @@ mod tests {
     }
 
     #[test]
-    fn what_others_found_out_meanwhile_is_not_promised_to_an_earlier_statement() {
+    fn results_of_later_lists_are_not_promised_to_an_earlier_statement() {
         let mut fences = Fences::default();
         look(&mut fences, 9, &[holder(1)]);
         let mine = fences.begin(at(9));
         assert_eq!(
             look(&mut fences, 12, &[]),
             at(12),
-            "somebody else, with a later list"
+            "another reader, with a later list"
         );
         assert_eq!(
             fences.settle(mine, &[holder(1)]),
@@ -405,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_back_the_log_for_long_is_named_once() {
+    fn transactions_that_hold_back_the_log_for_long_are_named_once() {
         let mut fences = Fences::default();
         look(&mut fences, 9, &[holder(1)]);
         assert!(

@@ -14,7 +14,7 @@ const TAKE_LEASE: &str = include_str!("queries/take_lease.sql");
 const LEASE_HOLDER: &str = include_str!("queries/lease_holder.sql");
 const RELEASE_LEASE: &str = include_str!("queries/release_lease.sql");
 
-/// Asking twice is renewing, so this may run again when a connection was lost.
+/// Takes or renews a lease. A holder that asks twice renews, so the statement may run again after a lost connection.
 pub(crate) async fn take(client: &ClientWrapper, request: &LeaseRequest) -> Result<Lease, Error> {
     let LeaseRequest {
         follower,
@@ -51,7 +51,7 @@ pub(crate) async fn take(client: &ClientWrapper, request: &LeaseRequest) -> Resu
     })
 }
 
-/// Who holds a lease that has not expired.
+/// Returns the holder of a lease that has not expired.
 pub(crate) async fn holder(
     client: &ClientWrapper,
     (follower, upstream): (&Name, LogId),
@@ -73,7 +73,7 @@ pub(crate) async fn holder(
     held.transpose()
 }
 
-/// Releasing twice changes nothing.
+/// Releases a lease. A second release changes nothing.
 pub(crate) async fn release(
     client: &ClientWrapper,
     (follower, upstream, token): (&Name, LogId, LeaseToken),

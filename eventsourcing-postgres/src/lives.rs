@@ -1,13 +1,13 @@
-//! In which epoch of the log a connection was made.
+//! The epochs of a log, and the epoch in which each connection was made.
 //!
-//! A server that forgets commits has ended all its connections before: by a crash, at a promotion, for a restore. So whatever two
-//! connections show is of one life of the log if the server of the newer one still knows the session of the older one: that
-//! session is a *witness*. A new connection that finds no witness begins the next epoch, before anything is read or
-//! written with it. That is no proof of a loss: somebody may have ended all connections of a server that lives on. It costs
-//! that what is known is proven anew.
+//! A server that forgets commits has ended all its connections before: by a crash, at a promotion, for a restore. So
+//! two connections show the same state of the log if the server of the newer one still knows the session of the older
+//! one: that session is a *witness*. A new connection that finds no witness begins the next epoch, before anything is
+//! read or written with it. That is no proof of a loss, because all connections of a living server may have been ended.
+//! The cost of a false alarm is that known positions are verified again.
 //!
-//! Start times and timelines are not asked: a server that starts afresh because one of its processes was killed loses commits
-//! under `Durability::Normal`, and changes neither.
+//! Start times and timelines are no substitute: a server that restarts because one of its processes was killed loses
+//! commits under `Durability::Normal`, and changes neither.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,34 +21,36 @@ use crate::address::Place;
 
 const SESSION_IS_KNOWN: &str = include_str!("queries/session_is_known.sql");
 
-/// How many sessions are remembered. More than a store has connections, so that hardly ever all of them have ended by themselves.
+/// The most sessions that are remembered. A store has fewer connections, so it is very unlikely that all remembered
+/// sessions have ended by themselves.
 const SESSIONS_MAX: usize = 64;
 
-/// The epochs of a store. Clones are the same one.
+/// The epochs of a store. Clones share them.
 #[derive(Clone)]
 pub(crate) struct Lives(Arc<Shared>);
 
 struct Shared {
     place: Place,
     epoch: watch::Sender<Epoch>,
-    /// Changed only together with the epoch.
+    /// Changes only together with the epoch. The epoch changes only under this lock, so a position is never recorded
+    /// for an epoch that has ended.
     known: Mutex<Known>,
 }
 
-/// What is known of the present epoch.
+/// The knowledge about the present epoch.
 #[derive(Default)]
 struct Known {
-    /// Its sessions, the newest last.
+    /// The sessions of the epoch, newest last.
     sessions: VecDeque<Session>,
     /// The highest position that was seen or written.
     highest: Position,
 }
 
-/// A process of the server, and when it was started: no other process is the same.
+/// A server process and its start time, which no other process shares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Session {
     process: i32,
-    /// Microseconds since 1970.
+    /// The start time in microseconds since 1970.
     started: i64,
 }
 
@@ -61,20 +63,20 @@ impl Lives {
         }))
     }
 
-    /// The epoch it is now.
+    /// Returns the present epoch.
     pub(crate) fn epoch(&self) -> Epoch {
         *self.0.epoch.borrow()
     }
 
-    /// Returns as soon as another epoch than `epoch` has begun.
+    /// Returns as soon as the present epoch is not `epoch`.
     pub(crate) async fn ended(&self, epoch: Epoch) {
         let mut current = self.0.epoch.subscribe();
         let ended = current.wait_for(|current| *current != epoch).await;
         ended.expect("the sender lives as long as this store");
     }
 
-    /// Begins the next epoch, unless another one than `epoch` has begun already: the log of a living server has shown that it is not
-    /// what it was.
+    /// Begins the next epoch, unless `epoch` has ended already: the log of a living server contradicts what was read
+    /// from it.
     pub(crate) fn suspect(&self, epoch: Epoch) {
         let mut known = self.known();
         if self.epoch() == epoch {
@@ -83,7 +85,7 @@ impl Lives {
         }
     }
 
-    /// The position was seen in the log in this epoch, or written.
+    /// Records a position that was seen or written in `epoch`.
     pub(crate) fn note(&self, epoch: Epoch, position: Position) {
         let mut known = self.known();
         if self.epoch() == epoch {
@@ -91,7 +93,7 @@ impl Lives {
         }
     }
 
-    /// The highest position that is known to have been given out in this epoch.
+    /// Returns the highest position that is known to have been assigned in `epoch`.
     pub(crate) fn highest(&self, epoch: Epoch) -> Position {
         let known = self.known();
         if self.epoch() == epoch {
@@ -101,7 +103,7 @@ impl Lives {
         }
     }
 
-    /// Finds out in which epoch a connection was made that nobody has used yet.
+    /// Determines the epoch of a connection that has not been used yet.
     pub(crate) async fn admit(&self, client: &Client) -> Result<Epoch, Error> {
         loop {
             let epoch = self.epoch();
@@ -109,14 +111,14 @@ impl Lives {
             let (session, is_witnessed) = look(client, &sessions).await?;
             let mut known = self.known();
             if self.epoch() != epoch {
-                // Another new connection was faster, and may be a witness of this one.
+                // Another new connection was faster, and may be a witness for this one.
                 continue;
             }
             if !is_witnessed && !sessions.is_empty() {
                 *known = Known::default();
                 self.0.epoch.send_replace(epoch.next());
                 let place = &self.0.place;
-                tracing::warn!(%place, "all connections to the server were lost; what was read before is proven anew");
+                tracing::warn!(%place, "all connections to the server were lost; positions read before are verified again");
             }
             known.sessions.push_back(session);
             if known.sessions.len() > SESSIONS_MAX {
@@ -126,13 +128,13 @@ impl Lives {
         }
     }
 
-    /// A panic while the lock is held cannot leave the list half changed.
+    /// A panic while the lock is held cannot leave the list half changed, so a poisoned lock is used further.
     fn known(&self) -> MutexGuard<'_, Known> {
         self.0.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The session of `client`, and whether its server knows one of `known`.
+/// Returns the session of `client`, and whether its server knows one of `known`.
 async fn look(client: &Client, known: &[Session]) -> Result<(Session, bool), Error> {
     let processes: Vec<i32> = known.iter().map(|session| session.process).collect();
     let starts: Vec<i64> = known.iter().map(|session| session.started).collect();

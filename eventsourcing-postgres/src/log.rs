@@ -1,11 +1,12 @@
-//! The log as readers see it: pages and the head, never beyond what is decided.
+//! The log as readers see it: pages and the head, never beyond the decided positions.
 //!
 //! All readers of a store share its ceiling. A page before the ceiling is one statement. At the end of the log one
-//! round trip looks how far the ceiling may rise and reads what is there; a second one asks for the holders of the
-//! appender lock, but only where a number is missing. `fences.rs` says why that is right. What matters here is the order:
-//! a page reaches only as far as was decided *before* the statement began that read it.
+//! round trip determines how far the ceiling may rise, and reads the events there; a second round trip lists the
+//! holders of the appender lock, but only where a number is missing. `fences.rs` proves that this is right. The order
+//! matters here: a page extends only to the position that was decided *before* the statement began that read it.
 //!
-//! All of that holds for one epoch: an answer from a connection of another one is thrown away, and the fences with it.
+//! All of that holds within one epoch: an answer from a connection of another epoch is discarded, and the fences with
+//! it.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -26,14 +27,14 @@ use crate::session::Sessions;
 pub(crate) struct Log {
     place: Place,
     lives: Lives,
-    /// What is decided in the epoch that is named: nothing of it holds in another one.
+    /// The fences of the given epoch. Their conclusions do not hold in another epoch.
     fences: Mutex<(Epoch, Fences)>,
 }
 
-/// Another epoch has begun while something was read: what was read is not used.
+/// Another epoch began during a read, so the answer is discarded.
 struct EpochEnded;
 
-/// Why something is not read: the epoch has ended, or an error.
+/// The reason why a read has no answer.
 enum Unread {
     EpochEnded,
     Failed(StoreError),
@@ -60,7 +61,7 @@ impl Log {
         }
     }
 
-    /// A page whose ceiling never passes an event that could still appear.
+    /// Returns a page whose ceiling never passes an event that may still appear.
     pub(crate) async fn page(
         &self,
         readers: &Readers,
@@ -77,7 +78,7 @@ impl Log {
         }
     }
 
-    /// The epoch, and the position of the last event that is readable.
+    /// Returns the epoch, and the position of the last readable event.
     pub(crate) async fn head(&self, readers: &Readers) -> Result<(Epoch, Position), StoreError> {
         loop {
             let epoch = self.lives.epoch();
@@ -89,7 +90,7 @@ impl Log {
         }
     }
 
-    /// The end of what is visible and the event at `position`, decided or not.
+    /// Returns the end of the visible log and the event at `position`, decided or not.
     pub(crate) async fn visible(
         &self,
         readers: &Readers,
@@ -102,7 +103,7 @@ impl Log {
         Ok(VisibleLog { epoch, end, event })
     }
 
-    /// Whether an append under way keeps events from being read.
+    /// Returns `true` if an append under way hides events from readers.
     pub(crate) fn is_holding_back(&self) -> bool {
         self.lock().1.is_holding_back()
     }
@@ -113,7 +114,8 @@ impl Log {
         readers: &Readers,
         query: &LogQuery,
     ) -> Result<LogPage, Unread> {
-        // A position that a follower has recorded was decided by the process that recorded it, whatever this one has seen.
+        // A position that a follower has recorded was decided by the process that recorded it, even if this process has
+        // not seen it.
         let decided = self.fences(epoch)?.decided().max(query.decided);
         if query.after < decided {
             let wanted = (query, decided);
@@ -182,13 +184,13 @@ impl Log {
         Ok(page_of(events, query, ceiling, epoch))
     }
 
-    /// Raises the ceiling as far as no number is missing. A log that ends before it was taken out of the hands of this store, by a
-    /// restore into the running server or a DELETE: nothing that was known of it holds any more.
+    /// Raises the ceiling up to the first missing number. A log that ends before the ceiling was changed behind this
+    /// store's back, by a restore into the running server or a DELETE: all conclusions about it are discarded.
     fn take_note(&self, epoch: Epoch, decided: Position, seen: Seen) -> Result<(), EpochEnded> {
         if seen.highest < decided {
             let place = &self.place;
             let end = seen.highest;
-            tracing::error!(%place, %decided, %end, "the log ends before what was read of it; it is read anew");
+            tracing::error!(%place, %decided, %end, "the log ends before a position that was read; reading it from the start of a new epoch");
             self.lives.suspect(epoch);
             return Err(EpochEnded);
         }
@@ -208,7 +210,7 @@ impl Log {
         }
     }
 
-    /// The fences of this epoch: new ones if it has just begun.
+    /// Returns the fences of this epoch, which are new if it has just begun.
     fn fences(&self, epoch: Epoch) -> Result<FencesGuard<'_>, EpochEnded> {
         let mut fences = self.lock();
         if fences.0 < epoch {
@@ -221,13 +223,13 @@ impl Log {
         }
     }
 
-    /// A panic while the lock is held cannot leave the fences half changed: none of their methods panics.
+    /// A panic while the lock is held cannot leave the fences half changed, because none of their methods panics.
     fn lock(&self) -> MutexGuard<'_, (Epoch, Fences)> {
         self.fences.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// The fences of an epoch, locked.
+/// The locked fences of one epoch.
 struct FencesGuard<'a>(MutexGuard<'a, (Epoch, Fences)>);
 
 impl Deref for FencesGuard<'_> {
@@ -244,7 +246,7 @@ impl DerefMut for FencesGuard<'_> {
     }
 }
 
-/// What was read, if it is of this epoch.
+/// Returns an answer that was read in this epoch.
 fn of_epoch<T>(epoch: Epoch, (read_in, answer): (Epoch, T)) -> Result<T, EpochEnded> {
     if read_in == epoch {
         Ok(answer)
@@ -253,8 +255,9 @@ fn of_epoch<T>(epoch: Epoch, (read_in, answer): (Epoch, T)) -> Result<T, EpochEn
     }
 }
 
-/// The part of `events`, which begin after `query.after` and lack none that is wanted up to `ceiling`, may be shown. The
-/// statement that read them began after the caller knew that `query.decided` is decided, so they lack none up to there.
+/// Cuts the events to those that may be shown. `events` begin after `query.after` and lack none that is wanted up to
+/// `ceiling`. The statement that read them began after the caller knew that `query.decided` is decided, so they lack
+/// none up to there either.
 fn page_of(
     mut events: Vec<StoredEvent>,
     query: &LogQuery,

@@ -1,4 +1,4 @@
-//! Who holds back the log, and why: for people. Readers go by `fences.rs`, which needs none of this.
+//! The transactions that hold back the log, with the reasons, for people. Readers rely on `fences.rs` only.
 
 use std::time::Duration;
 
@@ -11,9 +11,9 @@ use crate::readers::Readers;
 
 const LOG_HOLDERS: &str = include_str!("queries/log_holders.sql");
 
-/// Appends that last no longer than this are not worth a word.
+/// Appends that have lasted less than this are not reported.
 const HELD_MIN: Duration = Duration::from_secs(1);
-/// Where the server does not say how long a transaction has lasted, it is looked at again after this time.
+/// The pause before the second look, which tells how long a transaction has lasted if the server does not.
 const SECOND_LOOK: Duration = Duration::from_millis(250);
 
 /// A transaction that holds the appender lock.
@@ -22,7 +22,7 @@ struct Found {
     holder: LogHolder,
 }
 
-/// The transactions that have held back the log for long, the oldest first.
+/// Returns the transactions that have held back the log for long, oldest first.
 pub(crate) async fn find(readers: &Readers) -> Result<Vec<LogHolder>, StoreError> {
     let found = readers
         .run(&(), |client, ()| Box::pin(look(client)))

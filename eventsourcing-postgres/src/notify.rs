@@ -1,8 +1,9 @@
-//! Wakes those who wait for events, whoever wrote them.
+//! Wakes tasks that wait for events, of this process or of others.
 //!
-//! A hint says that there may be news: the writers of this process give one after each commit, and the signal line
-//! passes on those of other processes. One of the waiting looks at the log for all of them, at each hint, at each poll
-//! interval in case a hint was lost, and in shorter steps while an append under way holds back events.
+//! A wake-up says that new events are possible: the writers of this process send one after each commit, and the LISTEN
+//! connection passes on those of other processes. One of the waiting tasks reads the head for all of them: at each
+//! wake-up, at each poll interval in case a wake-up was lost, and in shorter steps while an append under way hides
+//! events.
 
 use std::time::Duration;
 
@@ -14,21 +15,21 @@ use crate::lives::Lives;
 use crate::log::Log;
 use crate::readers::Readers;
 
-/// Where a wait that the log is held back begins, and how long it may grow.
+/// The shortest and the longest pause between two looks while the log is held back.
 const HELD_BACK_MIN: Duration = Duration::from_millis(2);
 const HELD_BACK_MAX: Duration = Duration::from_millis(50);
 
-/// Where hints are given.
+/// The channel for wake-ups.
 pub(crate) type Hints = watch::Sender<()>;
 
-/// Where waiting happens.
+/// The waiting tasks of a store.
 pub(crate) struct Waiting {
     hints: Hints,
     lives: Lives,
-    /// The highest position known to be readable, in its epoch.
+    /// The highest position that is known to be readable, and its epoch.
     head: watch::Sender<(Epoch, Position)>,
     poll_interval: Duration,
-    /// Held by whoever looks for all. Dropping a waiting future passes it on.
+    /// Held by the task that looks for all. Dropping its future passes the lock to another.
     turn: Mutex<()>,
 }
 
@@ -43,7 +44,7 @@ impl Waiting {
         }
     }
 
-    /// Waits until an event after `position` is readable in this epoch, or in the present one, and returns the head.
+    /// Waits until an event after `position` is readable in `epoch`, or in the present one, and returns the head.
     pub(crate) async fn beyond(
         &self,
         position: Position,
@@ -56,7 +57,7 @@ impl Waiting {
         let mut known = self.head.subscribe();
         let is_there = |known: &(Epoch, Position)| known.0 == present && known.1 > position;
         if is_there(&known.borrow_and_update()) {
-            // What is known may be old news, and the head is asked for.
+            // The known head may be outdated, so the store is asked.
             return self.head_in(present, log, readers).await;
         }
         tokio::select! {

@@ -1,4 +1,4 @@
-//! Which parameters of libpq a connection string may have, and what is said of the others. None is ignored.
+//! The parameters of libpq that a connection string may have, and the advice for the others. No parameter is ignored.
 
 use eventsourcing_core::store::StoreError;
 
@@ -37,7 +37,8 @@ pub(crate) const HONOURED: [&str; 29] = [
     "user",
 ];
 
-/// Parameters of libpq that are refused, except where they ask for what is done anyway, with what to do instead.
+/// Parameters of libpq that are refused, each with advice, except with a value that asks for the store's behaviour
+/// anyway.
 pub(crate) const REFUSED: [(&str, &str); 28] = [
     ("gssdelegation", "Kerberos is not supported; leave it out"),
     ("gssencmode", "Kerberos is not supported; leave it out"),
@@ -108,7 +109,7 @@ pub(crate) const REFUSED: [(&str, &str); 28] = [
     ),
 ];
 
-/// Returns `true` if the value asks for what is done anyway.
+/// Returns `true` if the value asks for the store's behaviour anyway.
 pub(crate) fn is_default(key: &str, value: &str) -> bool {
     match (key, value) {
         ("sslcertmode", "") => true,
@@ -123,13 +124,14 @@ pub(crate) fn is_default(key: &str, value: &str) -> bool {
         | ("sslsni", "1")
         | ("ssl_min_protocol_version", "" | "TLSv1" | "TLSv1.1" | "TLSv1.2")
         | ("ssl_max_protocol_version", "" | "TLSv1.3")
-        // A store writes, so it looks for the server that takes writes.
+        // A store writes, so it selects the server that takes writes.
         | ("target_session_attrs", "any" | "read-write" | "primary") => true,
         _ => false,
     }
 }
 
-/// Names the parameter, unless its name may be a part of a password: see `connection_string.rs`.
+/// Returns the error for a refused parameter. It names the parameter, unless that name may be a part of a password: see
+/// `connection_string.rs`.
 pub(crate) fn refusal(key: &str, is_behind_password: bool) -> StoreError {
     if let Some((_, advice)) = REFUSED.iter().find(|(refused, _)| *refused == key) {
         return invalid(format!(

@@ -1,6 +1,6 @@
-//! Every statement that reads, as of one moment each.
+//! The statements that read, each as of one moment.
 //!
-//! What may be concluded from what was seen in the log is not decided here but in `log.rs`.
+//! `log.rs` draws the conclusions about positions; this module only reads.
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
@@ -28,15 +28,16 @@ const RECEIPT: &str = include_str!("queries/receipt.sql");
 const RECEIPTS: &str = include_str!("queries/receipts.sql");
 const TRACKING: &str = include_str!("queries/tracking.sql");
 
-/// How many events are looked at for a hole. Beyond it the appender lock is asked, whether there is a hole or not.
+/// The number of events that are searched for a hole. Beyond it the holders of the appender lock are listed even if
+/// there is no hole.
 const RUN_EVENTS_MAX: i64 = 1_000;
 
-/// What is visible after a position that is decided.
+/// The visible events after a decided position.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    /// Up to here there is no hole.
+    /// The position up to which there is no hole.
     pub(crate) run_end: Position,
-    /// The highest position of all.
+    /// The highest visible position.
     pub(crate) highest: Position,
 }
 
@@ -60,7 +61,7 @@ pub(crate) async fn stream(
     Rows::events(client.query_raw(&statement, params).await?).await
 }
 
-/// One statement, so that snapshot and events are of one moment.
+/// Reads a snapshot and the events after it in one statement, so that both are of one moment.
 pub(crate) async fn load(client: &ClientWrapper, load: &Load) -> Result<Loaded, Error> {
     let StreamId { category, id } = &load.stream;
     let after = stored(load.after.as_u64());
@@ -87,7 +88,7 @@ pub(crate) async fn load(client: &ClientWrapper, load: &Load) -> Result<Loaded, 
     .await
 }
 
-/// The wanted events up to `ceiling` that are visible.
+/// Reads the wanted events up to `ceiling` that are visible.
 pub(crate) async fn log(
     client: &ClientWrapper,
     query: &LogQuery,
@@ -97,13 +98,13 @@ pub(crate) async fn log(
     log_events(client, &statement, query, ceiling).await
 }
 
-/// What is visible after `decided`.
+/// Reads how far the log is visible after `decided`.
 pub(crate) async fn seen(client: &ClientWrapper, decided: Position) -> Result<Seen, Error> {
     let statement = client.prepare_cached(SEEN).await?;
     seen_after(client, &statement, decided).await
 }
 
-/// What is visible after `decided`, and *then* the wanted events of the log; one round trip.
+/// Reads how far the log is visible after `decided`, and *then* the wanted events; one round trip.
 pub(crate) async fn seen_then_log(
     client: &ClientWrapper,
     decided: Position,
@@ -118,7 +119,7 @@ pub(crate) async fn seen_then_log(
     }
 }
 
-/// The event at `position`, if there is one, and *then* the highest position of all; one round trip.
+/// Reads the event at `position`, if there is one, and *then* the highest position; one round trip.
 pub(crate) async fn event_then_end(
     client: &ClientWrapper,
     position: Position,
@@ -134,13 +135,13 @@ pub(crate) async fn event_then_end(
     Ok((events.into_iter().next(), seen.highest))
 }
 
-/// Who holds the appender lock.
+/// Lists the holders of the appender lock.
 pub(crate) async fn holders(client: &ClientWrapper) -> Result<Vec<Holder>, Error> {
     let statement = client.prepare_cached(HOLDERS).await?;
     lock_holders(client, &statement).await
 }
 
-/// Who holds the appender lock, and *then* the wanted events of the log; one round trip.
+/// Lists the holders of the appender lock, and *then* reads the wanted events; one round trip.
 pub(crate) async fn holders_then_log(
     client: &ClientWrapper,
     query: &LogQuery,
@@ -154,7 +155,7 @@ pub(crate) async fn holders_then_log(
     }
 }
 
-/// The highest position that can be seen, decided or not.
+/// Returns the highest visible position, decided or not.
 pub(crate) async fn newest(client: &ClientWrapper) -> Result<Position, Error> {
     let statement = client.prepare_cached(NEWEST).await?;
     rows::position(&client.query_one(&statement, &[]).await?, 0)
@@ -208,8 +209,8 @@ pub(crate) async fn tracking(
     row.map_or(Ok(Position::ZERO), |row| rows::position(&row, 0))
 }
 
-// The functions from here on send their statement when they are first polled, and so in the order in which they are
-// joined above: a connection carries out one statement after the other, each with a snapshot of its own.
+// The following functions send their statement when they are first polled, and therefore in the order in which they are
+// joined above: a connection executes one statement after the other, each with a snapshot of its own.
 
 async fn seen_after(
     client: &ClientWrapper,

@@ -1,4 +1,4 @@
-//! A few connections that only read, made when they are needed and made anew when they have been lost.
+//! A pool of connections that only read. They are made on demand, and replaced when they are lost.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,15 +16,15 @@ use crate::error::{is_lost, is_outdated, translate, translate_pool, unavailable}
 use crate::lives::Lives;
 use crate::session::{Connection, Sessions};
 
-/// A read on its way.
+/// The future of a read.
 pub(crate) type Reading<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// Connections that are made when they are needed; who finds all of them lent waits.
+/// A pool that makes connections on demand. A caller waits while all of them are in use.
 pub(crate) type Pool = deadpool::managed::Pool<Sessions>;
-/// A connection of a pool, to be given back.
+/// A connection of a pool, which returns to it when dropped.
 pub(crate) type Pooled = Object<Sessions>;
 
-/// Lends its connections to one read each; further reads wait their turn.
+/// Serves one read at a time with each connection; further reads wait.
 pub(crate) struct Readers {
     pool: Pool,
     place: Place,
@@ -32,9 +32,9 @@ pub(crate) struct Readers {
     patience: Duration,
 }
 
-/// Why a read has no answer.
+/// The reason why a read has no answer.
 enum Failure {
-    /// The connection is of no use any more.
+    /// The connection can no longer be used.
     Lost(StoreError),
     Other(StoreError),
 }
@@ -52,8 +52,8 @@ impl Readers {
         })
     }
 
-    /// Runs `read` with a connection, and once more with a new one if the connection turns out to be dead: whoever reads
-    /// twice has changed nothing.
+    /// Runs `read` with a connection, and retries once with a new one if the connection turns out to be dead. A read
+    /// changes nothing, so the retry is safe.
     pub(crate) async fn run<Q: Sync + ?Sized, T>(
         &self,
         query: &Q,
@@ -64,7 +64,7 @@ impl Readers {
             .map(|(_, answer)| answer)
     }
 
-    /// [`run`](Self::run), and the epoch of what was read.
+    /// Runs a read as [`run`](Self::run) does, and returns its epoch too.
     pub(crate) async fn run_in_epoch<Q: Sync + ?Sized, T>(
         &self,
         query: &Q,
@@ -74,10 +74,10 @@ impl Readers {
             Ok(answer) => return Ok(answer),
             Err(Failure::Other(error)) => return Err(error),
             Err(Failure::Lost(error)) => {
-                tracing::debug!(place = %self.place, %error, "reading again")
+                tracing::debug!(place = %self.place, %error, "connection lost; reading on another one")
             }
         }
-        // Where one connection has died the idle ones have too.
+        // A lost connection usually means that the idle ones are lost too.
         self.pool.retain(|_, _| false);
         match self.attempt(query, read).await {
             Ok(answer) => Ok(answer),
@@ -85,7 +85,7 @@ impl Readers {
         }
     }
 
-    /// Closes every connection as soon as nobody reads with it. Later reads are refused.
+    /// Closes every connection as soon as it is idle. Later reads are refused.
     pub(crate) fn close(&self) {
         self.pool.close();
     }
@@ -122,7 +122,7 @@ impl Readers {
     }
 }
 
-/// A connection of the present epoch.
+/// Returns a connection of the present epoch. Connections of earlier epochs are closed.
 pub(crate) async fn lend(pool: &Pool, lives: &Lives) -> Result<Pooled, PoolError> {
     loop {
         let lent = pool.get().await?;
@@ -133,7 +133,7 @@ pub(crate) async fn lend(pool: &Pool, lives: &Lives) -> Result<Pooled, PoolError
     }
 }
 
-/// A pool of connections like those of `sessions`.
+/// Creates a pool of connections that `sessions` makes.
 pub(crate) fn pool(sessions: &Sessions, connections: usize) -> Result<Pool, StoreError> {
     let pool = Pool::builder(sessions.clone())
         .max_size(connections)

@@ -1,4 +1,4 @@
-//! From rows to events. Names repeat from row to row, so a page holds each name once.
+//! From rows to events. Names repeat from row to row, so a page stores each name once.
 
 use std::error::Error as StdError;
 use std::pin::pin;
@@ -17,12 +17,12 @@ use crate::error::Unreadable;
 
 type AnyError = Box<dyn StdError + Sync + Send>;
 
-/// How many names a page looks through before it gives up sharing them.
+/// The number of different names that a page shares; further names are stored once for each event.
 const NAMES_SHARED_MAX: usize = 64;
 
-/// From 1970 to 2000, where PostgreSQL counts from.
+/// The microseconds from 1970 to 2000, where PostgreSQL's time begins.
 const EPOCH_MICROSECONDS: i64 = 946_684_800_000_000;
-/// The earliest time PostgreSQL knows, in 4714 BC, counted from 2000.
+/// The earliest time that PostgreSQL stores, in 4714 BC, relative to 2000.
 const EARLIEST_MICROSECONDS: i64 = -211_813_488_000_000_000;
 
 /// Reads the rows of one page.
@@ -33,7 +33,7 @@ pub(crate) struct Rows {
 }
 
 impl Rows {
-    /// All events of a page. Each row is done with before the next one is taken in, so that its buffer can be used again.
+    /// Reads all events of a page. Each row is dropped before the next one is received, so that its buffer is reused.
     pub(crate) async fn events(rows: RowStream) -> Result<Vec<StoredEvent>, Error> {
         let mut rows = pin!(rows);
         let mut page = Self::default();
@@ -45,7 +45,7 @@ impl Rows {
         Ok(events)
     }
 
-    /// A snapshot, if there is one, and the events after it.
+    /// Reads a snapshot, if there is one, and the events after it.
     pub(crate) async fn loaded(rows: RowStream) -> Result<Loaded, Error> {
         let mut rows = pin!(rows);
         let mut page = Self::default();
@@ -80,7 +80,7 @@ impl Rows {
         Ok(loaded)
     }
 
-    /// The event in a row whose columns stand in the order of every query of stored events.
+    /// Reads the event in a row whose columns are in the order shared by all queries of stored events.
     fn event(&mut self, row: &Row) -> Result<StoredEvent, Error> {
         Ok(StoredEvent {
             position: position(row, 0)?,
@@ -99,7 +99,7 @@ impl Rows {
     }
 }
 
-/// The receipt in a row of command, position, kind and position of a rejection. Earlier programs have written neither of
+/// Reads the receipt in a row of command, position, kind and position of a rejection. Earlier releases wrote neither of
 /// the last two.
 pub(crate) fn receipt(row: &Row, log: LogId) -> Result<Receipt, Error> {
     let position = position(row, 1)?;
@@ -123,17 +123,18 @@ fn version(row: &Row, column: usize) -> Result<Version, Error> {
     number(row, column).map(Version::new)
 }
 
-/// A number that is never negative.
+/// Reads a number that is never negative.
 pub(crate) fn number(row: &Row, column: usize) -> Result<u64, Error> {
     row.try_get::<_, Narrow<u64>>(column).map(|number| number.0)
 }
 
-/// As PostgreSQL stores it. Nothing is lost: neither place goes beyond the largest signed number.
+/// Returns the number as PostgreSQL stores it. Nothing is lost: positions and versions never exceed the largest signed
+/// number.
 pub(crate) fn stored(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
 
-/// A limit as PostgreSQL takes it.
+/// Returns a limit as PostgreSQL takes it.
 pub(crate) fn at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
@@ -162,7 +163,7 @@ impl<'a> FromSql<'a> for Kind {
         let number = i16::from_sql(kind, raw)?;
         let known = u8::try_from(number).ok().and_then(ReceiptKind::from_number);
         Ok(Self(known.ok_or_else(|| {
-            Unreadable(format!("{number} is no kind of receipt"))
+            Unreadable(format!("{number} is not a kind of receipt"))
         })?))
     }
 
@@ -201,18 +202,18 @@ impl<'a> FromSql<'a> for Identity {
     accepts!(BYTEA);
 }
 
-/// A time of recording, to the microsecond.
+/// The time at which an event was recorded, to the microsecond.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RecordedAt(Timestamp);
 
 impl RecordedAt {
-    /// `at`, which has been checked.
+    /// Wraps `at`, which has been checked.
     pub(crate) fn new(at: Timestamp) -> Self {
         Self(at)
     }
 
     /// # Errors
-    /// [`StoreError::Invalid`]: `at` is before the earliest time PostgreSQL knows.
+    /// [`StoreError::Invalid`]: `at` is before the earliest time that PostgreSQL stores.
     pub(crate) fn check(at: Timestamp) -> Result<(), StoreError> {
         if at.as_microsecond() - EPOCH_MICROSECONDS >= EARLIEST_MICROSECONDS {
             return Ok(());

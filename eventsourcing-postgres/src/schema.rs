@@ -1,8 +1,8 @@
-//! Which tables there are, and how they come to be.
+//! The tables of a store, and the scripts that create and migrate them.
 //!
-//! A store has a schema of its own, so its tables have plain names, and whatever else is in the database is left alone.
-//! No statement names the schema: `search_path` does. Categories and names stand in each row as text, so that the log
-//! can be read with psql and no process has to keep a picture of a table of names.
+//! A store has a schema of its own, so its tables have plain names, and other tables of the database are left alone. No
+//! statement names the schema; `search_path` selects it. Categories and names are stored as text in each row, so that
+//! psql shows them and no process has to keep a copy of a table of names up to date.
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{LogId, StoreError};
@@ -26,18 +26,18 @@ const MIGRATIONS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schem
 /// The schema of a database without the store's tables.
 const NONE: usize = 0;
 
-/// The schema this program writes.
+/// The schema that this release writes.
 const SUPPORTED: usize = MIGRATIONS.len();
 
-/// Creates what is missing, in one transaction, and returns the log's identity. Where nothing is missing nothing is
-/// written, and a role without the right to create anything will do.
+/// Creates the missing tables in one transaction, and returns the identity of the log. If none is missing nothing is
+/// written, and a role without the right to create tables suffices.
 ///
-/// Any number of processes may do this at the same time: an advisory lock lets one after the other look.
+/// Any number of processes may do so at the same time: an advisory lock lets them look one after the other.
 ///
 /// # Errors
-/// [`StoreError::Invalid`]: a later program has written the schema, or the database does not speak UTF-8.
-/// [`StoreError::Corrupt`]: there are tables of these names, but not of this store.
-/// [`StoreError::NoStore`]: there are no tables, and none may be made.
+/// [`StoreError::Invalid`]: a later release has written the schema, or the database is not encoded in UTF-8.
+/// [`StoreError::Corrupt`]: there are tables of these names with another structure. [`StoreError::NoStore`]: there are
+/// no tables, and none may be created.
 pub(crate) async fn migrate(
     client: &mut ClientWrapper,
     place: &Place,
@@ -59,7 +59,7 @@ pub(crate) async fn migrate(
             .batch_execute(LOCK)
             .await
             .map_err(|error| translate(place, error))?;
-        // Somebody else may have migrated while this process waited for its turn.
+        // Another process may have migrated the schema while this one waited for the lock.
         let found = found(&*transaction, place).await?;
         run_from(found, &transaction)
             .await
@@ -85,7 +85,7 @@ async fn run_from(
     Ok(())
 }
 
-/// The schema that is there. Reads only.
+/// Returns the schema of the database. Reads only.
 async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, StoreError> {
     let exists = client
         .query_one(META_EXISTS, &[])
@@ -121,11 +121,11 @@ async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, Stor
     Err(StoreError::Invalid { reason })
 }
 
-/// Makes sure that the next position is behind the last event. A copy that was made by logical replication, or of the rows alone, leaves
-/// the sequence where it was: what is written then stands before events that were read, and nobody sees it.
+/// Checks that the next position is after the last event. A copy made by logical replication, or of the rows alone,
+/// leaves the sequence behind: new events would stand before events that were read, and readers would miss them.
 ///
 /// # Errors
-/// [`StoreError::Corrupt`]: it is not.
+/// [`StoreError::Corrupt`]: the sequence is behind the log.
 pub(crate) async fn check_sequence(
     client: &ClientWrapper,
     sessions: &Sessions,

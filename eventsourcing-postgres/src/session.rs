@@ -1,5 +1,5 @@
-//! One connection, as every part of the store needs it: encrypted as asked, watched for dead peers, and with the
-//! settings of `queries/session.sql`, or of `session_of_database.sql` for the statements of read models.
+//! One connection, with all that each part of the store needs: encrypted as requested, monitored for dead peers, and
+//! with the settings of `queries/session.sql`, or of `session_of_database.sql` for statements of read models.
 
 use std::future::poll_fn;
 use std::ops::{Deref, DerefMut};
@@ -28,23 +28,24 @@ const SESSION: &str = include_str!("queries/session.sql");
 const SESSION_OF_DATABASE: &str = include_str!("queries/session_of_database.sql");
 const WAIT_FOR_STANDBYS: &str = include_str!("queries/wait_for_standbys.sql");
 
-/// The function of the server that warns when the wait of a commit is cancelled. Texts are translated, this is not.
+/// The function of the server that warns when the wait of a commit is cancelled. The text of a warning is translated,
+/// the name of its function is not.
 const WAIT_OF_COMMITS: &str = "SyncRepWaitForLSN";
 
-/// How long this process waits for an answer after the server should have given up.
+/// The time for which this process waits for an answer after the server's own time limit.
 const GRACE: Duration = Duration::from_secs(2);
-/// A silent peer is asked for a sign of life after this time, and then as often.
+/// The time of silence after which a keepalive is sent, and the interval between keepalives.
 const KEEPALIVE: Duration = Duration::from_secs(10);
-/// How many signs of life may stay out.
+/// The number of unanswered keepalives after which a connection is lost.
 const KEEPALIVES_MISSED_MAX: u32 = 3;
 
-/// Makes connections that are all alike.
+/// Makes connections with the same settings.
 #[derive(Clone)]
 pub(crate) struct Sessions {
     pub(crate) config: Config,
     pub(crate) place: Place,
     pub(crate) lives: Lives,
-    /// How long one answer is waited for.
+    /// The time limit for one answer.
     pub(crate) patience: Duration,
     pub(crate) connect_timeout: Duration,
     tls: MakeRustlsConnect,
@@ -61,7 +62,7 @@ impl Sessions {
         let address = Address::parse(url, &options.schema, defaults(options))?;
         let tls = tls::connector(&address.tls)?;
         let mut config = address.config;
-        // A replica shows other locks than its primary: a log read there would be a log with holes.
+        // A replica does not show the locks of its primary, so a log read there would have holes.
         config.target_session_attrs(TargetSessionAttrs::ReadWrite);
         if config.get_application_name().is_none() {
             config.application_name("eventsourcing");
@@ -89,20 +90,20 @@ impl Sessions {
         })
     }
 
-    /// The same, for connections that write nothing worth a flush.
+    /// Returns the same settings for connections that write nothing worth a flush.
     pub(crate) fn relaxed(mut self) -> Self {
         self.synchronous_commit = "off";
         self
     }
 
-    /// The same, for statements that are not this store's own.
+    /// Returns the same settings for statements that are not the store's own.
     pub(crate) fn for_read_models(mut self) -> Self {
         self.settings = SESSION_OF_DATABASE;
         self.idle_timeout = TRANSACTION_IDLE_MAX.as_millis().to_string();
         self
     }
 
-    /// A new connection, within the time that connecting may take.
+    /// Makes a connection within the time limit for connecting.
     pub(crate) async fn open(
         &self,
         heard: impl FnMut(Notification) + Send + 'static,
@@ -117,11 +118,11 @@ impl Sessions {
         }
     }
 
-    /// Makes sure that `client` has a connection of the server to itself, which is still idle.
+    /// Checks that `client`, which has been idle so far, has a connection of the server to itself.
     ///
-    /// A pooler that lends its connections for a statement lends the same one to two clients that ask one after the other,
-    /// although neither has left: so the same server process answers both. A busy pooler may pass unnoticed; then the errors of
-    /// statements say so.
+    /// A pooler in statement or transaction mode gives the same connection to two clients that ask one after the other,
+    /// although neither has left: then the same server process answers both. A busy pooler may pass this check; the
+    /// errors of statements report it then.
     pub(crate) async fn refuse_shared_connections(
         &self,
         client: &ClientWrapper,
@@ -141,7 +142,7 @@ impl Sessions {
         }
     }
 
-    /// The settings and the question which life of the log this is share a round trip.
+    /// Makes a connection. The settings and the check of the epoch share a round trip.
     pub(crate) async fn start(
         &self,
         mut heard: impl FnMut(Notification) + Send + 'static,
@@ -154,15 +155,17 @@ impl Sessions {
             while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
                 match message {
                     Ok(AsyncMessage::Notification(notification)) => heard(notification),
-                    // It is handled before the answer that it belongs to arrives.
+                    // The notice is processed before the answer that it belongs to arrives.
                     Ok(AsyncMessage::Notice(notice))
                         if notice.routine() == Some(WAIT_OF_COMMITS) =>
                     {
                         cancelled.store(true, Ordering::Release);
                     }
                     Ok(_) => {}
-                    // Dropping it lets everybody know who waits for an answer.
-                    Err(error) => return tracing::debug!(%place, %error, "a connection was lost"),
+                    // Dropping the connection fails every request that waits for an answer.
+                    Err(error) => {
+                        return tracing::debug!(%place, %error, "connection to the server lost");
+                    }
                 }
             }
         })));
@@ -186,13 +189,13 @@ impl Sessions {
     }
 }
 
-/// The server process that answers. Nothing is prepared for it.
+/// Returns the server process that answers, without a prepared statement, which a pooler might lose.
 async fn process(client: &ClientWrapper) -> Result<i32, Error> {
     let rows = client.query_typed("SELECT pg_backend_pid()", &[]).await?;
     rows.first().map_or(Ok(0), |row| row.try_get(0))
 }
 
-/// What counts unless the connection string says otherwise.
+/// Returns the settings that apply unless the connection string sets others.
 fn defaults(options: &PostgresOptions) -> Config {
     let mut config = Config::new();
     config.connect_timeout(options.connect_timeout);
@@ -204,22 +207,22 @@ fn defaults(options: &PostgresOptions) -> Config {
     config
 }
 
-/// A connection, and the epoch of the log in which it was made: all that it shows is of that epoch.
+/// A connection, and the epoch in which it was made: all answers on it are of that epoch.
 pub(crate) struct Connection {
     client: ClientWrapper,
     pub(crate) epoch: Epoch,
     place: Place,
-    /// A commit was confirmed although the synchronous standbys need not have it.
+    /// `true` after the server has confirmed a commit that the synchronous standbys may lack.
     is_wait_cancelled: Arc<AtomicBool>,
 }
 
 impl Connection {
-    /// Returns when the synchronous standbys have what was committed on this connection. That is at once, unless the wait of a
-    /// commit was cancelled (`pg_cancel_backend`): the server then confirms it with no more than a warning, while one machine
-    /// has it. So they are waited for again.
+    /// Returns when the synchronous standbys have the commits of this connection. That is at once, unless the wait of a
+    /// commit was cancelled (`pg_cancel_backend`): then the server confirms the commit with only a warning, while one
+    /// machine has it. So this waits for the standbys again.
     ///
     /// # Errors
-    /// It is committed, but it is not known whether they have it.
+    /// The commit has happened, but it is unknown whether the standbys have it.
     pub(crate) async fn replicated(&self, patience: Duration) -> Result<(), StoreError> {
         if !self.is_wait_cancelled.load(Ordering::Acquire) {
             return Ok(());
@@ -256,7 +259,7 @@ impl DerefMut for Connection {
     }
 }
 
-/// Ends a connection whose settings could not be made, or whose maker has gone away.
+/// Ends the task of a connection whose settings failed, or whose caller has gone.
 struct AbortOnDrop(Option<JoinHandle<()>>);
 
 impl AbortOnDrop {

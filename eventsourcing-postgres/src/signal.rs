@@ -1,9 +1,9 @@
-//! The line between the processes that use one log: LISTEN and NOTIFY on a connection of their own.
+//! The connection that links the processes of one log: it runs LISTEN and NOTIFY.
 //!
-//! A NOTIFY inside an append's transaction would queue all appends of the database up behind one lock, at their commit.
-//! So it is sent afterwards, by this connection, one at a time: commits that happen meanwhile share the next. It carries
-//! the position of the last event written, for humans who listen; readers take it as a hint and look for themselves.
-//! While the line is down readers poll.
+//! A NOTIFY inside the transaction of an append would serialise the commits of all appends of the database behind one
+//! lock. So this connection sends it after the commit, one at a time: commits that happen meanwhile share the next one.
+//! It carries the position of the last event written, for people who listen; readers take it as a wake-up and read the
+//! log. While this connection is lost readers poll.
 
 use std::time::Duration;
 
@@ -19,13 +19,13 @@ use crate::session::{Connection, Sessions};
 const LISTEN: &str = include_str!("queries/listen.sql");
 const NOTIFY: &str = include_str!("queries/notify.sql");
 
-/// Every listening process wakes up at a notification, so there are not more than these.
+/// The shortest interval between two notifications. Each one wakes every listening process.
 const NOTIFY_INTERVAL_MIN: Duration = Duration::from_millis(5);
-/// How long a lost line is left alone at first, and at most.
+/// The shortest and the longest pause before a lost connection is made again.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(2);
 
-/// A line that goes down when this is dropped.
+/// The task of the connection. It ends when this is dropped.
 pub(crate) struct Signal(JoinHandle<()>);
 
 impl Signal {
@@ -36,7 +36,7 @@ impl Signal {
         hints: Hints,
     ) -> Self {
         let sessions = sessions.relaxed();
-        // An identifier made of hexadecimal digits; it needs no quoting.
+        // The name consists of hexadecimal digits, so it needs no quoting.
         let channel = format!("eventsourcing_{}", log_id.as_uuid().simple());
         Self(tokio::spawn(
             Line {
@@ -74,14 +74,14 @@ impl Line {
             match self.connect().await {
                 Ok(client) => {
                     pause = RETRY_MIN;
-                    // What was notified while the line was down is not heard any more.
+                    // Notifications during the interruption are lost, so every waiter looks once.
                     self.hints.send_replace(());
                     if let Err(error) = self.notify_until_lost(&client).await {
-                        tracing::debug!(%error, "the line between processes was lost; polling until it is back");
+                        tracing::debug!(%error, "LISTEN connection lost; polling until it is back");
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "no line between processes; polling until it is there")
+                    tracing::debug!(%error, "LISTEN connection failed; polling until it succeeds")
                 }
             }
             sleep(pause).await;
@@ -89,7 +89,7 @@ impl Line {
         }
     }
 
-    /// A connection that listens, with the statement that notifies prepared.
+    /// Makes a connection that listens, with the notifying statement prepared.
     async fn connect(&self) -> Result<Connection, StoreError> {
         let hints = self.hints.clone();
         let client = self.sessions.open(move |_| hints.send_replace(())).await?;
@@ -131,7 +131,8 @@ impl Line {
     }
 }
 
-/// Listening needs no statement that could fail, so whether the line still stands is looked at now and then.
+/// Returns when the connection is lost. Listening sends no statement that could fail, so the state of the connection is
+/// polled.
 async fn client_closed(client: &Connection) {
     while !client.is_closed() {
         sleep(Duration::from_millis(250)).await;

@@ -1,11 +1,11 @@
-//! What the codes of PostgreSQL's errors mean to the user of a store, and what to do about them.
+//! Translates the error codes of PostgreSQL into the caller's next step, with advice.
 //!
-//! Corrupt is what is stored only where stored data contradicts itself. What the server does not find may be missing, or
-//! hidden by a pooler or by rights; what it cannot do now it may do later.
+//! `Corrupt` stands only for stored data that contradicts itself. Tables that the server does not find may be hidden by
+//! a pooler or by privileges, and an operation that fails now may succeed later.
 
 use tokio_postgres::error::DbError;
 
-/// What the caller does next, and why.
+/// The caller's next step, and the reason for it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Meaning {
     Unavailable(String),
@@ -13,15 +13,15 @@ pub(crate) enum Meaning {
     Invalid(String),
 }
 
-/// How a pooler shows that it is not in session mode.
+/// The advice for a pooler that is not in session mode.
 pub(crate) const POOLER: &str = "a pooler in transaction or statement mode gives each statement another connection of the server, \
      so that settings and prepared statements are lost; connect to the server itself, or through a pooler in session mode \
      (pool_mode = session)";
 
-/// What an error of the server means.
+/// Translates an error of the server.
 pub(crate) fn meaning_of(error: &DbError) -> Meaning {
     let said = match error.detail() {
-        // The detail of an index shows values; that of a server that is starting says how far it is.
+        // The detail of a unique index shows values, so it is left out; that of a starting server shows its progress.
         Some(detail) if class_of(error) == "57" => format!("{} ({detail})", error.message()),
         _ => error.message().to_owned(),
     };
@@ -42,7 +42,7 @@ pub(crate) fn meaning_of(error: &DbError) -> Meaning {
     }
 }
 
-/// It is not let in, or not to where it wants.
+/// Translates the refusal of a connection, a user, a database or a write.
 fn meaning_of_connection(error: &DbError, said: String) -> Meaning {
     let advice = match error.code().code() {
         "25006" if said.contains("recovery") => {
@@ -63,7 +63,7 @@ fn meaning_of_connection(error: &DbError, said: String) -> Meaning {
     Meaning::Unavailable(format!("{said}; {advice}"))
 }
 
-/// The server lacks something, or somebody is in the way.
+/// Translates a lack of resources, or a conflict with another transaction.
 fn meaning_of_resource(error: &DbError, said: String) -> Meaning {
     let advice = match error.code().code() {
         "53100" if said.contains("pgsql_tmp") => "the server has no room for temporary files",
@@ -74,10 +74,10 @@ fn meaning_of_resource(error: &DbError, said: String) -> Meaning {
              (PostgresOptions::with_readers, with_transactions)"
         }
         "53400" => "a limit of the server is reached, for example temp_file_limit",
-        "55P03" => "another transaction kept a lock; try again",
+        "55P03" => "another transaction held a lock for too long; retry",
         "57014" => "it took longer than the statement timeout, or was cancelled",
         "57P01" | "57P02" => {
-            "the server, or somebody who may, has ended the connection; it is made anew"
+            "the server or an administrator has ended the connection; it is replaced automatically"
         }
         "57P03" => "wait until it takes connections again",
         "58030" | "58P01" => "the server cannot read or write its files; look into its log",
@@ -86,7 +86,7 @@ fn meaning_of_resource(error: &DbError, said: String) -> Meaning {
     Meaning::Unavailable(format!("{said}; {advice}"))
 }
 
-/// The server does not find what a statement names, or forbids it.
+/// Translates a name that the server does not find, or whose use it forbids.
 fn meaning_of_name(error: &DbError, said: String) -> Meaning {
     match error.code().code() {
         "42501" if said.contains("for database") => Meaning::Invalid(format!(
@@ -95,7 +95,7 @@ fn meaning_of_name(error: &DbError, said: String) -> Meaning {
         "42501" => Meaning::Invalid(format!(
             "{said}; grant the role what roles.sql of this store lists"
         )),
-        // Settings of a store that are made once for each connection, and statements that are prepared once.
+        // The settings of a connection and its prepared statements are made once, so their loss points to a pooler.
         "26000" | "42P05" => Meaning::Unavailable(format!("{said}: {POOLER}")),
         "42704" if said.contains("eventsourcing.") => {
             Meaning::Unavailable(format!("{said}: {POOLER}"))
@@ -114,16 +114,16 @@ fn meaning_of_name(error: &DbError, said: String) -> Meaning {
     }
 }
 
-/// A constraint does not hold.
+/// Translates a violated constraint.
 fn meaning_of_constraint(error: &DbError, said: String) -> Meaning {
     match (error.code().code(), error.constraint()) {
         ("23505", Some("events_log")) => Meaning::Corrupt(format!(
             "{said}: the sequence events_position is behind the events; let the owner of the schema run SELECT \
              setval('events_position', (SELECT max(position) FROM events)) in it"
         )),
-        ("23505" | "23P01", _) => {
-            Meaning::Unavailable(format!("{said}; others were first each time, try again"))
-        }
+        ("23505" | "23P01", _) => Meaning::Unavailable(format!(
+            "{said}; other transactions were first each time; retry"
+        )),
         _ => Meaning::Invalid(format!(
             "a constraint that is not this store's refuses what is written: {said}"
         )),

@@ -1,8 +1,8 @@
 //! A statement of a read model on a connection: prepared, checked against its values, and run.
 //!
-//! Statements stay prepared as long as their connection lives, and what they were prepared for may change meanwhile:
-//! somebody makes a table anew, with other columns. The server notices and refuses the statement; only prepared afresh it
-//! has a result, or a refusal that holds.
+//! A statement stays prepared as long as its connection lives, and its tables may change meanwhile, for example when a
+//! table is created again with other columns. The server notices that and refuses the statement; only the newly
+//! prepared statement has a result, or a refusal that is final.
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::sql::{Row, SqlError, Value, controls_transactions};
@@ -12,19 +12,20 @@ use tokio_postgres::{Error, Statement as Handle};
 use crate::error::{is_about_names, is_outdated};
 use crate::values::{self, Parameter};
 
-/// How many statements a connection keeps prepared. Programs have few, unless they write values into their statements.
+/// The most statements that a connection keeps prepared. Programs have fewer, unless they write values into their
+/// statements.
 const STATEMENTS_KEPT_MAX: usize = 500;
 
-/// What a statement begins with that has a plan, and so is worth keeping. Others may change tables.
+/// The first words of statements that have a plan and are therefore worth keeping. All others may change tables.
 const PLANNED: [&str; 7] = [
     "select", "insert", "update", "delete", "merge", "values", "with",
 ];
 
-/// Why a statement has no result.
+/// The reason why a statement has no result.
 pub(crate) enum Failure {
-    /// What the driver says.
+    /// An error of the driver.
     Driver(Error),
-    /// The same, but prepared afresh the statement may have a result.
+    /// An error of the driver after which the newly prepared statement may have a result.
     Outdated(Error),
     /// The statement was not run.
     Refused(SqlError),
@@ -36,12 +37,12 @@ impl From<Error> for Failure {
     }
 }
 
-/// A statement that can be run with its values.
+/// A prepared statement and its values.
 pub(crate) struct Statement<'a> {
     client: &'a ClientWrapper,
     handle: Handle,
     parameters: Vec<Parameter<'a>>,
-    /// Not prepared just now.
+    /// `true` if the statement was prepared before this call.
     is_old: bool,
 }
 
@@ -61,7 +62,7 @@ impl<'a> Statement<'a> {
         };
         let verb = verb(sql);
         if controls_transactions(sql) {
-            let reason = "a transaction is begun by the database, ended by its commit, and undone by dropping it";
+            let reason = "a transaction begins with Database::begin, ends with its commit, and is rolled back when it is dropped";
             return Err(refused(reason.to_owned()));
         }
         if sql.contains('\0') {
@@ -85,7 +86,7 @@ impl<'a> Statement<'a> {
         })
     }
 
-    /// Runs it, and returns how many rows it changed. It is sent when the future is first polled.
+    /// Runs the statement, and returns the number of rows it changed. It is sent when the future is first polled.
     pub(crate) async fn execute(&self) -> Result<u64, Failure> {
         self.client
             .execute(&self.handle, &self.parameters())
@@ -93,7 +94,7 @@ impl<'a> Statement<'a> {
             .map_err(|error| self.failure(error))
     }
 
-    /// Runs it, and returns its rows. It is sent when the future is first polled.
+    /// Runs the statement, and returns its rows. It is sent when the future is first polled.
     pub(crate) async fn query(&self) -> Result<Vec<Row>, Failure> {
         let rows = self
             .client
@@ -120,7 +121,7 @@ impl<'a> Statement<'a> {
     }
 }
 
-/// The statement on the server, and whether it was there before.
+/// Returns the prepared statement, and whether it was prepared before.
 async fn find(client: &ClientWrapper, sql: &str, is_kept: bool) -> Result<(Handle, bool), Error> {
     if !is_kept {
         return Ok((client.prepare(sql).await?, false));
@@ -130,7 +131,7 @@ async fn find(client: &ClientWrapper, sql: &str, is_kept: bool) -> Result<(Handl
     Ok((handle, client.statement_cache.size() == before))
 }
 
-/// The first word.
+/// Returns the first word in lower case.
 fn verb(sql: &str) -> String {
     sql.trim_start()
         .chars()

@@ -1,4 +1,4 @@
-//! [`PostgresStore`]: the pieces put together behind the trait.
+//! [`PostgresStore`]: implements the store trait with the parts of this crate.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -36,11 +36,11 @@ use crate::tracking;
 
 /// A store in a schema of a PostgreSQL database. Clones share its connections.
 ///
-/// Needs a tokio runtime with I/O and time enabled that lives as long as the store: the runtime it was connected in.
-/// When the last clone is dropped, what is queued is still committed and then the connections are closed;
+/// It needs a tokio runtime with I/O and time enabled that lives as long as the store: the runtime in which it was
+/// connected. When the last clone is dropped, the queue is still committed and then the connections are closed;
 /// [`close`](Self::close) waits for that.
 ///
-/// Lost connections are made anew by themselves. Until the server is back every call is [`StoreError::Unavailable`],
+/// Lost connections are replaced automatically. Until the server is back every call is [`StoreError::Unavailable`],
 /// within the timeouts of [`PostgresOptions`].
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Shared>);
@@ -58,33 +58,33 @@ struct Shared {
 }
 
 impl PostgresStore {
-    /// Connects to the database at `url`, and makes the schema and its tables if there are none.
+    /// Connects to the database at `url`, and creates the schema and its tables if there are none.
     ///
-    /// `url` is written `postgres://user:password@host:port/database?sslmode=require`, or in libpq's words
-    /// (`host=… dbname=…`). Every parameter of libpq is honoured or refused, as [the crate](crate#how-a-connection-is-made)
-    /// lists them. Any number of processes may connect at the same time. If this future is dropped the schema may
-    /// have been made.
+    /// `url` is written `postgres://user:password@host:port/database?sslmode=require`, or as words of libpq (`host=…
+    /// dbname=…`). Every parameter of libpq is honoured or refused, as [the crate](crate#how-a-connection-is-made)
+    /// lists them. Any number of processes may connect at the same time. If this future is dropped the schema may have
+    /// been created.
     ///
     /// # Errors
-    /// Nothing that was in the database has changed. No error shows the password.
-    /// - [`StoreError::Unavailable`]: the server cannot be reached, does not let this role in, has no such database, is
-    ///   a replica, or kept its schema locked for longer than the statement timeout.
-    /// - [`StoreError::Corrupt`]: what is stored contradicts itself.
-    /// - [`StoreError::Invalid`]: `url` cannot be understood; the role lacks a privilege; tables of this store's names are not
-    ///   its own; the database is not encoded in UTF-8; a pooler is not in session mode; a later version of this program has
-    ///   written the schema, so upgrade the program.
+    /// The contents of the database have not changed. No error shows the password.
+    /// - [`StoreError::Unavailable`]: the server cannot be reached, refuses this role, has no such database, is a
+    ///   replica, or kept its schema locked for longer than the statement timeout.
+    /// - [`StoreError::Corrupt`]: the stored data contradicts itself.
+    /// - [`StoreError::Invalid`]: `url` cannot be understood; the role lacks a privilege; there are tables of this
+    ///   store's names with another structure; the database is not encoded in UTF-8; a pooler is not in session mode;
+    ///   or a later release has written the schema, so upgrade the program.
     ///
     /// Promise P29 in `docs/store-contract.md`.
     pub async fn connect(url: impl AsRef<str>) -> Result<Self, StoreError> {
         Self::connect_with(url.as_ref(), PostgresOptions::new()).await
     }
 
-    /// Connects to the store in the database at `url`, but makes neither schema nor tables where there is no store: for
-    /// programs that only read, and wherever a mistyped address must not become a new, empty store. An older schema is
-    /// migrated.
+    /// Connects to the store in the database at `url`, but creates neither schema nor tables where there is no store:
+    /// for programs that only read, and for addresses whose misspelling must not create a new, empty store. An older
+    /// schema is migrated.
     ///
     /// # Errors
-    /// [`StoreError::NoStore`]: the database holds no store in this schema. Nothing was made. Else those of
+    /// [`StoreError::NoStore`]: the database holds no store in this schema. Nothing was created. Otherwise those of
     /// [`connect`](Self::connect).
     ///
     /// Promise P29 in `docs/store-contract.md`.
@@ -92,10 +92,10 @@ impl PostgresStore {
         PostgresOptions::new().connect_existing(url).await
     }
 
-    /// Commits what is queued, and closes the connections; reads under way come to their end. All clones are closed
-    /// with it: what they are asked from now on is [`StoreError::Unavailable`]. Closing twice is harmless.
+    /// Commits the queue, and closes the connections; reads under way complete. All clones are closed too: later calls
+    /// are [`StoreError::Unavailable`]. Closing twice is harmless.
     ///
-    /// If this future is dropped the store may be left open for one thing and closed for another.
+    /// If this future is dropped some parts of the store may be closed and others still open; call it again.
     pub async fn close(&self) {
         self.0.queue.close().await;
         self.0.signal.stop();

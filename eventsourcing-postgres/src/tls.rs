@@ -1,8 +1,8 @@
-//! TLS through rustls, as much of it as `sslmode` asks for.
+//! TLS through rustls, to the extent that `sslmode` requests.
 //!
-//! `prefer` and `require` encrypt and do not ask who answers, as everywhere with PostgreSQL. `verify-ca` asks for a
-//! certificate that `sslrootcert` vouches for, `verify-full` for one that bears the host's name too; `certificate.rs`
-//! says when one does.
+//! `prefer` and `require` encrypt without verifying the server, as everywhere with PostgreSQL. `verify-ca` requires a
+//! certificate that `sslrootcert` vouches for, `verify-full` also one with the host's name; `certificate.rs` has the
+//! rules for both.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use crate::address::{Tls, Verify};
 use crate::certificate::ServerCertificate;
 use crate::connection_string::invalid;
 
-/// What encrypts connections that are made as `tls` says.
+/// Creates the connector for connections with the parameters `tls`.
 ///
 /// # Errors
 /// [`StoreError::Invalid`]: a certificate or a key is missing or cannot be read.
@@ -116,19 +116,19 @@ impl Trust {
     }
 }
 
-/// Decides about the certificate of a server.
+/// Verifies the certificate of a server.
 #[derive(Debug)]
 struct Judge {
     provider: Arc<CryptoProvider>,
-    /// `None`: encrypts, and does not ask who answers.
+    /// `None`: encrypts without verifying the server.
     trust: Option<Trust>,
     asks_for_host: bool,
 }
 
 impl Judge {
-    /// Who vouches for the certificate is asked as OpenSSL asks: a certificate that `sslrootcert` holds itself vouches for
-    /// itself, be it self-signed or one of an authority, and one that webpki does not take as the certificate of a server may
-    /// be signed by a certificate of `sslrootcert` directly.
+    /// Checks the issuer as OpenSSL does. A certificate that `sslrootcert` itself contains vouches for itself, be it
+    /// self-signed or one of an authority; and a certificate that webpki does not accept as that of a server may be
+    /// signed directly by a certificate of `sslrootcert`.
     fn check_issuer(
         &self,
         trust: &Trust,
@@ -148,7 +148,7 @@ impl Judge {
             .chains
             .verify_server_cert(certificate.der(), chain, host, &[], now)
         {
-            // The name is looked at last: a certificate that gets that far is fine otherwise.
+            // webpki checks the name last, so a certificate that fails only there has a valid chain.
             Ok(_)
             | Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -170,7 +170,7 @@ impl Judge {
     }
 }
 
-/// What webpki refuses for the kind of the certificate: X.509 below version 3, or that of an authority.
+/// Returns `true` for a certificate that webpki refuses for its kind: X.509 below version 3, or that of an authority.
 fn is_about_kind(error: &CertificateError) -> bool {
     use webpki::Error::{CaUsedAsEndEntity, UnsupportedCertVersion};
     let CertificateError::Other(OtherError(cause)) = error else {

@@ -1,4 +1,4 @@
-//! Where followers are: their steps, as `append()` and `step()` take them, and their notes.
+//! The positions of followers: their steps, as `append()` and `step()` take them, and their notes.
 
 use deadpool_postgres::ClientWrapper;
 use eventsourcing_core::store::{
@@ -14,18 +14,18 @@ const STEP: &str = include_str!("queries/step.sql");
 const FOLLOWERS: &str = include_str!("queries/followers.sql");
 const NOTES: &str = include_str!("queries/notes.sql");
 
-/// The token a step is made under, or what stands for none.
+/// Returns the fencing token of a step, or -1 for none.
 pub(crate) fn lease_of(step: &Tracking) -> i64 {
     step.lease.map_or(-1, |token| stored(token.as_u64()))
 }
 
-/// How many steps there must have been, or what stands for any number.
+/// Returns the number of steps that the follower must have made, or -1 for any.
 pub(crate) fn revision_of(step: &Tracking) -> i64 {
     step.revision
         .map_or(-1, |revision| stored(revision.as_u64()))
 }
 
-/// The position and the identity of the last event that the follower has seen.
+/// Returns the position and the identity of the last event that the follower has seen.
 pub(crate) fn last_event_of(step: &Tracking) -> (Option<i64>, Option<&[u8]>) {
     let event = step.last_event.as_ref();
     (
@@ -34,7 +34,7 @@ pub(crate) fn last_event_of(step: &Tracking) -> (Option<i64>, Option<&[u8]>) {
     )
 }
 
-/// The whole follower and the number of its partitions.
+/// Returns the whole follower and the number of its partitions.
 pub(crate) fn cut_of(step: &Tracking) -> (Option<&str>, Option<i32>) {
     let cut = step.cut.as_ref();
     let partitions =
@@ -42,7 +42,7 @@ pub(crate) fn cut_of(step: &Tracking) -> (Option<&str>, Option<i32>) {
     (cut.map(|cut| cut.follower.as_str()), cut.map(partitions))
 }
 
-/// How many bytes the notes of a step have.
+/// Returns the size of the notes of a step in bytes.
 pub(crate) fn bytes_of(step: &Tracking) -> usize {
     step.notes
         .iter()
@@ -50,7 +50,7 @@ pub(crate) fn bytes_of(step: &Tracking) -> usize {
         .sum()
 }
 
-/// Why `step` was not made, in the outcomes of the schema's functions.
+/// Translates an outcome of the schema's functions into the refusal of `step`.
 pub(crate) fn refusal(step: &Tracking, outcome: i32, number: u64) -> StoreError {
     let follower = step.follower.clone();
     if let (
@@ -90,7 +90,7 @@ pub(crate) fn refusal(step: &Tracking, outcome: i32, number: u64) -> StoreError 
     }
 }
 
-/// Makes `step`, which is valid, in the transaction that is open on `client`.
+/// Makes `step`, which has been validated, in the open transaction of `client`.
 pub(crate) async fn make(
     client: &ClientWrapper,
     step: &Tracking,
@@ -154,7 +154,7 @@ pub(crate) async fn followers(
     rows.iter().map(follower).collect()
 }
 
-/// One statement, so that position, revision and notes are of one moment.
+/// Reads position, revision and notes in one statement, so that all are of one moment.
 pub(crate) async fn notes(
     client: &ClientWrapper,
     query: &NotesQuery,
@@ -199,7 +199,7 @@ fn last_event(row: &Row) -> Result<Option<EventRef>, Error> {
     }))
 }
 
-/// A follower without any such note has one row all the same.
+/// Reads the note in a row. A follower without matching notes has one row without a note.
 fn note(row: &Row) -> Result<Option<(String, String)>, Error> {
     let key: Option<String> = row.try_get(5)?;
     key.map(|key| Ok((key, row.try_get(6)?))).transpose()

@@ -1,7 +1,7 @@
-//! A transaction of a read model, on a connection that is lent to it until it ends.
+//! A transaction of a read model, on a pooled connection of its own until it ends.
 //!
-//! What has gone wrong is never committed: not after a step or a statement was refused, and not after an answer that
-//! nobody waited for. Nothing is written before the commit, so whatever fails until then may be tried again.
+//! A transaction with a fault is never committed: not after a step or a statement was refused, and not after an answer
+//! that its caller did not wait for. Nothing is written before the commit, so every failure until then may be retried.
 
 use std::future::Future;
 use std::ops::Deref;
@@ -32,7 +32,7 @@ pub(crate) struct OpenTransaction {
 }
 
 impl OpenTransaction {
-    /// The transaction that has just begun on `lent`.
+    /// Wraps the transaction that has just begun on `lent`.
     pub(crate) fn new(lent: Lent, place: Place, patience: Duration) -> Self {
         Self {
             lent,
@@ -95,7 +95,7 @@ impl OpenTransaction {
         match failure {
             Failure::Refused(error) => error,
             Failure::Outdated(error) => {
-                let why = "a table may have changed since the statement was prepared; begin again";
+                let why = "a table may have changed since the statement was prepared; begin another transaction";
                 StoreError::unavailable(format!("{place}: {why}"), error)
                     .before_commit()
                     .into()
@@ -156,7 +156,8 @@ impl Transaction for OpenTransaction {
 }
 
 impl Drop for OpenTransaction {
-    /// Connections are worth keeping if it is known what they are about; otherwise the server rolls back when they close.
+    /// Rolls back and keeps the connection if its state is known. Otherwise the connection is closed, and the server
+    /// rolls back by itself.
     fn drop(&mut self) {
         let mut lent = self.lent.take();
         if self.state == TxState::Lost {
@@ -174,7 +175,7 @@ impl Drop for OpenTransaction {
     }
 }
 
-/// A connection that may be in a transaction, and so is closed unless it is given back.
+/// A pooled connection that may be in a transaction. It is closed unless it is given back.
 pub(crate) struct Lent(Option<Pooled>);
 
 impl Lent {
@@ -182,7 +183,7 @@ impl Lent {
         Self(Some(client))
     }
 
-    /// No transaction is open on it any more.
+    /// Returns the connection to the pool; no transaction is open on it any more.
     fn give_back(&mut self) {
         drop(self.0.take());
     }
@@ -196,9 +197,7 @@ impl Deref for Lent {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        self.0
-            .as_ref()
-            .expect("nobody asks a connection that was given back")
+        self.0.as_ref().expect("no call follows give_back")
     }
 }
 

@@ -1,7 +1,7 @@
-//! [`Value`] and the types of PostgreSQL: what goes into which parameter, and what comes out of which column.
+//! Converts each [`Value`] to the type of its parameter, and each column to a [`Value`].
 //!
-//! A value goes where nothing of it is lost; anything else is refused before the statement runs, and told what to write
-//! instead. Text goes into whatever PostgreSQL reads from text.
+//! A value is accepted where nothing of it is lost; otherwise it is refused before the statement runs, with advice.
+//! Text is accepted for every type that PostgreSQL reads from text.
 
 use std::error::Error as StdError;
 use std::sync::Arc;
@@ -14,10 +14,10 @@ use uuid::Uuid;
 
 type AnyError = Box<dyn StdError + Sync + Send>;
 
-/// Whether `values` go into the parameters of `statement`, and what it returns comes out again.
+/// Checks that `values` fit the parameters of `statement`, and that its columns are readable.
 ///
 /// # Errors
-/// What is wrong, and what to write instead.
+/// The mismatch, and the cast that resolves it.
 pub(crate) fn check(statement: &Statement, values: &[Value]) -> Result<(), String> {
     let parameters = statement.params();
     if parameters.len() != values.len() {
@@ -35,12 +35,12 @@ pub(crate) fn check(statement: &Statement, values: &[Value]) -> Result<(), Strin
     statement.columns().iter().try_for_each(is_readable)
 }
 
-/// `values` as parameters of a statement for which they have been checked.
+/// Wraps `values` as parameters of a statement for which they have been checked.
 pub(crate) fn parameters(values: &[Value]) -> Vec<Parameter<'_>> {
     values.iter().map(Parameter).collect()
 }
 
-/// The rows that `statement` has returned.
+/// Reads the rows that `statement` has returned.
 pub(crate) fn rows(statement: &Statement, rows: &[tokio_postgres::Row]) -> Result<Vec<Row>, Error> {
     let columns: Arc<[String]> = statement
         .columns()
@@ -58,7 +58,7 @@ fn cells(row: &tokio_postgres::Row) -> Result<Vec<Value>, Error> {
         .collect()
 }
 
-/// What the value is and what it could be cast to, if it does not fit.
+/// Returns a description of the value, and the type to cast to, if the value does not fit.
 fn fits(value: &Value, kind: &Type) -> Result<(), (String, &'static str)> {
     let does_fit = match value {
         Value::Null => true,
@@ -90,7 +90,8 @@ fn holds_whole(kind: &Type, number: i64) -> bool {
     }
 }
 
-/// A narrower fraction rounds, as the column does whatever is put into it, but nothing becomes infinite.
+/// Returns `true` if the type holds the fraction. A narrower type rounds, as its column always does, but no value
+/// becomes infinite.
 fn holds_fraction(kind: &Type, number: f64) -> bool {
     match *kind {
         Type::FLOAT4 => (number as f32).is_finite() || !number.is_finite(),
@@ -118,7 +119,7 @@ fn is_readable(column: &Column) -> Result<(), String> {
     ))
 }
 
-/// A value on its way to the server. PostgreSQL reads text, and numbers of any length, in its own words.
+/// A value that is sent to the server. Text and numbers of any length are sent in PostgreSQL's text format.
 #[derive(Debug)]
 pub(crate) struct Parameter<'a>(&'a Value);
 
@@ -155,7 +156,7 @@ impl ToSql for Parameter<'_> {
     to_sql_checked!();
 }
 
-/// A value on its way from the server.
+/// A value received from the server.
 struct Cell(Value);
 
 impl<'a> FromSql<'a> for Cell {

@@ -70,7 +70,7 @@ impl Statement {
 
     fn prepare<'c>(&self, connection: &'c Connection) -> Result<CachedStatement<'c>, Fault> {
         if controls_transactions(&self.sql) {
-            let reason = "a transaction is begun by the database, ended by its commit, and undone by dropping it";
+            let reason = "a transaction begins with Database::begin, ends with its commit, and is rolled back when it is dropped";
             return Err(Fault::Wrong(reason.to_owned()));
         }
         let mut statement = connection.prepare_cached(&self.sql)?;

@@ -33,7 +33,7 @@ async fn statements_that_control_transactions_are_refused_with_what_to_do() {
             .expect_err(sql)
             .to_string();
         assert!(
-            error.contains("ended by its commit, and undone by dropping it"),
+            error.contains("ends with its commit, and is rolled back when it is dropped"),
             "{error}"
         );
         let committed = transaction.commit().await;

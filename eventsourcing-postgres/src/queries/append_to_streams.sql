@@ -1,10 +1,11 @@
--- Appends that need no judgement of append(): each adds events to one stream at the version that its caller knows. If a
--- stream is elsewhere nothing is written, no position is drawn, and no row comes back; append() says what is wrong. If
--- others write meanwhile, the unique index refuses what is not new. The trigger has taken the appender lock before the
--- first position is drawn. Positions come back in the order of the arrays.
+-- Appends that append() need not check: each adds events to one stream at the version that its caller knows. If a
+-- stream is at another version nothing is written, no position is drawn, and no row is returned; append() then finds
+-- the reason. If another transaction writes to the stream meanwhile, the unique index refuses the second write. The
+-- trigger has taken the appender lock before the first position is drawn. Positions are returned in the order of the
+-- arrays.
 --
--- Arrays are taken apart in the list of columns: as tables they would be stored once more each. A head is looked for
--- from where it should be: otherwise the index hands over all that it has of the stream on one page.
+-- Arrays are unnested in the list of columns: as tables they would be materialised once more each. The search for a
+-- stream's head begins at the expected version: otherwise the index returns every entry of the stream on that page.
 INSERT INTO events (stream_id, category, version, name, schema_version, codec, recorded_at, metadata, payload)
 SELECT unnest($4::uuid[]), unnest($5::text[]), unnest($6::bigint[]), unnest($7::text[]), unnest($8::integer[]),
        unnest($9::smallint[]), unnest($10::timestamptz[]), unnest($11::bytea[]), unnest($12::bytea[])

@@ -1,5 +1,5 @@
--- For each slice of the log how many events there are and the exclusive or of their digests, as two halves. An empty list
--- wants all. The log is scanned in its own order, as in log_filtered.sql.
+-- For each slice of the log, the number of events and the exclusive or of their digests, as two halves. An empty list
+-- selects all. The log is scanned in its own order, as in log_filtered.sql.
 SELECT slice, count, (digest::bit(64))::bigint AS high, (digest << 64)::bit(64)::bigint AS low
 FROM (
     SELECT (position - 1) / 10000 AS slice, count(*) AS count,

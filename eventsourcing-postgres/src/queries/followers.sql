@@ -1,4 +1,4 @@
--- A row without a step keeps a cut for the partitions of the follower, or was made to be locked.
+-- A row without a step only keeps the number of the follower's partitions, or was inserted to be locked.
 SELECT follower, upstream, position, revision
 FROM tracking
 WHERE (follower, upstream) > ($1, $2) AND revision > 0

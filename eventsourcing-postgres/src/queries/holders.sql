@@ -1,4 +1,4 @@
--- Who holds the appender lock now; the two halves of appender_lock() stand in classid and objid. A prepared
+-- The present holders of the appender lock; the two halves of appender_lock() are in classid and objid. A prepared
 -- transaction has no process.
 SELECT pid, virtualtransaction
 FROM pg_locks

@@ -1,4 +1,4 @@
--- What folding needs of the events of a stream.
+-- The columns of a stream's events that folding needs.
 SELECT version, name, schema_version, codec, payload
 FROM events
 WHERE stream_id = $1 AND category = $2 AND version > $3 AND version <= $4

@@ -1,4 +1,4 @@
--- An empty list wants all. The log is scanned in its own order: a follower passes each event once in its life.
+-- An empty list selects all. The log is scanned in its own order: a follower passes each event once.
 SELECT position, stream_id, category, version, name, schema_version, codec, recorded_at, metadata, payload
 FROM events
 WHERE position > $1 AND position <= $2

@@ -1,5 +1,6 @@
--- Who holds the appender lock, as holders.sql has it, since when, and what they do. Of the processes of other roles the server tells
--- a plain role only that they are there. A prepared transaction is known by the lock on its own number.
+-- The holders of the appender lock, as in holders.sql, with the start and the activity of each. The server shows an
+-- ordinary role only the existence of other roles' processes. A prepared transaction is identified by the lock on its
+-- own number.
 SELECT lock.pid, lock.virtualtransaction,
        (extract(epoch FROM clock_timestamp() - coalesce(activity.xact_start, prepared.prepared)) * 1000)::bigint
            AS milliseconds,

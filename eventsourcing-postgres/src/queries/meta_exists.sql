@@ -1,5 +1,5 @@
--- Asks the catalogue itself: what to_regclass() says may be older than the lock this process has just been given. It shows
--- tables also to a role that may not use their schema, so that is asked too.
+-- Reads the catalogue itself, because the answer of to_regclass() may be older than the lock that this process has just
+-- acquired. The catalogue shows tables also to a role that may not use their schema, so the privilege is checked too.
 SELECT EXISTS (SELECT FROM pg_class
                WHERE relname = 'meta' AND relnamespace = (SELECT oid FROM pg_namespace
                                                           WHERE nspname = current_setting('eventsourcing.schema'))),

@@ -1,5 +1,6 @@
--- Where a follower is, on every row, and the notes whose keys begin with $3 and come after $4. No key is longer than 512
--- bytes, so none that begins with $3 comes after $3 and 129 times the last character there is, of 4 bytes each.
+-- The position of a follower, on every row, and the notes whose keys begin with $3 and come after $4. No key is longer
+-- than 512 bytes, so every key that begins with $3 sorts before $3 followed by 129 times the last character, which has
+-- 4 bytes.
 SELECT position, revision, seen_position, seen_identity, partitions, key, value
 FROM tracking
 LEFT JOIN LATERAL (

@@ -1,7 +1,7 @@
--- The receipt of a command. Its reader takes it for an acknowledgement, but the standbys need not have a commit that can be seen: its
--- wait for them was ended, or the server crashed meanwhile. So where there are synchronous standbys a receipt that is found is shown
--- after a commit of its own, as wait_for_standbys.sql has it. Functions that tell positions of the server's log would say more, but
--- some services refuse them.
+-- The receipt of a command. Its reader takes it for an acknowledgement, but the standbys may lack a visible commit: its
+-- wait for them was ended, or the server crashed meanwhile. So where there are synchronous standbys, a receipt is
+-- returned after a commit of its own, as in wait_for_standbys.sql. Functions that tell positions of the server's log
+-- would say more, but some services refuse them.
 SELECT command_id, position, kind, decided_at,
        CASE WHEN current_setting('synchronous_standby_names') <> ''
             THEN pg_logical_emit_message(true, 'eventsourcing', ''::text)

@@ -1,4 +1,5 @@
--- What can be seen after a position: how far without a hole, looking at some events at most, and how far at all.
+-- The visible log after a position: its end before the first hole, among a limited number of events, and its end at
+-- all.
 SELECT coalesce((SELECT max(position)
                  FROM (SELECT position, row_number() OVER (ORDER BY position) AS place
                        FROM (SELECT position FROM events WHERE position > $1 ORDER BY position LIMIT $2) AS next)

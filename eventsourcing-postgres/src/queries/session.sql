@@ -1,5 +1,5 @@
--- What every connection of a store needs. Each of its statements has an index made for it, and a plan that is chosen
--- while a table is young must still be right when it has grown: so no scans, and no parallel ones.
+-- The settings of every connection of a store. Each of its statements has an index made for it, and a plan chosen while
+-- a table is young must still be right when the table has grown: so no sequential scans, and no parallel ones.
 SELECT set_config('search_path', quote_ident($1) || ', pg_temp', false),
        set_config('eventsourcing.schema', $1, false),
        set_config('synchronous_commit', $2, false),

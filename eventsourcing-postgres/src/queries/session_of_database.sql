@@ -1,5 +1,5 @@
--- What a connection needs on which the statements of read models run. Which plans are good for those nobody knows here,
--- so the server chooses as it is configured.
+-- The settings of a connection for statements of read models. The best plans for those are not known here, so the
+-- server plans as it is configured.
 SELECT set_config('search_path', quote_ident($1) || ', pg_temp', false),
        set_config('synchronous_commit', $2, false),
        set_config('statement_timeout', $3, false),

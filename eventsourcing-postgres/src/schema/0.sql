@@ -1,4 +1,4 @@
--- Whoever may not create schemas may still fill one that has been made for the purpose.
+-- A role that may not create schemas can still use one that was created for it.
 DO $$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_namespace WHERE nspname = current_setting('eventsourcing.schema')) THEN

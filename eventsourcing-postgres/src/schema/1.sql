@@ -1,5 +1,5 @@
--- The first schema. Runs in one transaction, with a search_path of this schema alone; so no statement names it, and
--- the functions keep that path (SET search_path FROM CURRENT) whoever calls them.
+-- The first schema. It runs in one transaction with a search_path of this schema alone, so no statement names the
+-- schema, and the functions keep that path (SET search_path FROM CURRENT) for every caller.
 
 CREATE TABLE meta (
     key   text PRIMARY KEY,
@@ -8,8 +8,8 @@ CREATE TABLE meta (
 
 INSERT INTO meta (key, value) VALUES ('schema_version', '1'), ('log_id', gen_random_uuid()::text);
 
--- The log. Names are compared byte for byte; the collation "C" says so, and no upgrade of the system's collations can
--- spoil an index. A position is drawn by append() while it holds the appender lock; nobody else may choose one.
+-- The log. Names are compared byte by byte with the collation "C", so no upgrade of the system's collations can damage
+-- an index. append() draws a position while it holds the appender lock; a position cannot be chosen by any other means.
 CREATE TABLE events (
     position       bigint      GENERATED ALWAYS AS IDENTITY (SEQUENCE NAME events_position CACHE 1),
     version        bigint      NOT NULL,
@@ -22,11 +22,11 @@ CREATE TABLE events (
     metadata       bytea       NOT NULL,
     payload        bytea       NOT NULL,
     CONSTRAINT events_log PRIMARY KEY (position),
-    -- Streams, and the guard of last resort against two events in one place.
+    -- Streams. The index is the last guard against two events with the same version.
     CONSTRAINT events_stream UNIQUE (stream_id, category, version)
 );
 
--- Which aggregates there are: one entry for each stream, in the order of the log.
+-- The aggregates of a category: one entry for each stream, in the order of the log.
 CREATE INDEX events_first ON events (position) WHERE version = 1;
 
 -- Programs of different releases keep their snapshots side by side.
@@ -40,7 +40,7 @@ CREATE TABLE snapshots (
     PRIMARY KEY (stream_id, category, fingerprint, version)
 );
 
--- Where each follower is, and how many steps it has made. Rows change often; the room left on each page keeps the
+-- The position of each follower, and the number of its steps. Rows change often; the free space on each page keeps the
 -- changes off the index.
 CREATE TABLE tracking (
     follower text   COLLATE "C" NOT NULL,
@@ -50,8 +50,8 @@ CREATE TABLE tracking (
     PRIMARY KEY (follower, upstream)
 ) WITH (fillfactor = 50);
 
--- What followers have noted with their steps. Only a step writes here, and while it holds the follower's row of
--- `tracking`; so nobody waits for a note.
+-- The notes that followers make with their steps. Only a step writes here, while it holds the follower's row of
+-- `tracking`, so no transaction waits for a note.
 CREATE TABLE notes (
     follower text COLLATE "C" NOT NULL,
     upstream uuid NOT NULL,
@@ -60,7 +60,7 @@ CREATE TABLE notes (
     PRIMARY KEY (follower, upstream, key)
 ) WITH (fillfactor = 70);
 
--- Which process runs a follower. Rows stay when a lease ends, so that the next holder gets a larger token.
+-- The process that runs a follower. Rows stay when a lease ends, so that the next holder gets a larger token.
 CREATE TABLE leases (
     follower text        COLLATE "C" NOT NULL,
     upstream uuid        NOT NULL,
@@ -70,22 +70,22 @@ CREATE TABLE leases (
     PRIMARY KEY (follower, upstream)
 ) WITH (fillfactor = 50);
 
--- Commands that have been carried out, so that a retry is recognised.
+-- The commands that have been processed, so that a retry is recognised.
 CREATE TABLE receipts (
     command_id uuid   PRIMARY KEY,
     position   bigint NOT NULL
 );
 
--- The advisory lock that every append holds from before it draws its first position until its end is visible.
--- The upper half marks this program's locks (the letters ES, then 1), the lower half is the table: no other store of
--- this database has the same. queries/holders.sql looks for the two halves in pg_locks. The table is looked up here and
--- now, so that the function needs no search_path and becomes a number in the statements that call it.
+-- The advisory lock that every append holds from before it draws its first position until its end is visible. The upper
+-- half marks this program's locks (the letters ES, then 1), the lower half is the table, so no other store of this
+-- database has the same lock. queries/holders.sql looks for the two halves in pg_locks. The table is resolved now, so
+-- that the function needs no search_path and becomes a constant in the statements that call it.
 CREATE FUNCTION appender_lock() RETURNS bigint
 LANGUAGE sql STABLE PARALLEL SAFE
 RETURN (17747 * 65536 + 1)::bigint << 32 | 'events'::regclass::oid::bigint;
 
--- Even an INSERT by hand takes the lock before its first position is drawn. The number is that of appender_lock(); the
--- trigger knows its table without a search_path, and setting one would be half of what it costs.
+-- An INSERT by hand takes the lock too, before its first position is drawn. The number is that of appender_lock(); the
+-- trigger knows its table without a search_path, and setting one would double its cost.
 CREATE FUNCTION take_appender_lock() RETURNS trigger
 LANGUAGE plpgsql AS $$
 BEGIN
@@ -99,11 +99,11 @@ $$;
 CREATE TRIGGER take_appender_lock BEFORE INSERT ON events
 FOR EACH STATEMENT EXECUTE FUNCTION take_appender_lock();
 
--- Steps of followers, which append() makes together with events, and step() together with whatever else its
--- transaction writes. Arrays are those of append().
+-- The steps of followers, which append() makes together with events, and step() together with the other writes of its
+-- transaction. Arrays are those of append().
 --
--- Nobody else moves these followers, and nobody takes a lease while a step is made under it. Followers that nobody
--- knows yet get a row to be locked: otherwise two first steps could both be judged before either is made.
+-- Locks the followers, so that no other transaction moves them or takes their leases while a step is made. Unknown
+-- followers get a row to be locked: otherwise two first steps could both be checked before either is made.
 CREATE FUNCTION lock_steps(step_followers text[], step_upstreams uuid[], step_leases bigint[]) RETURNS void
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 BEGIN
@@ -123,7 +123,8 @@ BEGIN
 END
 $$;
 
--- The steps that cannot be made, with the outcomes and numbers of append(). Becomes part of the statement that asks.
+-- The steps that cannot be made, with the outcomes and numbers of append(). The function is inlined into the calling
+-- statement.
 CREATE FUNCTION refused_steps(
     step_appends integer[], step_followers text[], step_upstreams uuid[], step_starts bigint[], step_leases bigint[],
     step_revisions bigint[]
@@ -173,16 +174,16 @@ BEGIN
 END
 $$;
 
--- Makes one step in the transaction of the caller, and says what became of it as append() does. It takes no appender
--- lock: a transaction that writes no event holds up no reader. Two transactions that make a step of one follower wait
--- for each other here.
+-- Makes one step in the transaction of the caller, and returns the outcome as append() does. It takes no appender lock:
+-- a transaction that writes no event delays no reader. Two transactions with steps of the same follower wait for each
+-- other here.
 CREATE FUNCTION step(
     step_follower text, step_upstream uuid, step_start bigint, step_end bigint, step_lease bigint, step_revision bigint,
     note_keys text[], note_values text[],
     OUT outcome integer, OUT number bigint
 )
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
--- As in the sessions that append: see queries/session.sql.
+-- The settings of the sessions that append: see queries/session.sql.
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
@@ -205,7 +206,7 @@ BEGIN
 END
 $$;
 
--- Carries out a batch of appends, each wholly or not at all, and says of each what became of it.
+-- Processes a batch of appends, each wholly or not at all, and returns the outcome of each.
 --
 -- Arrays in the plural describe the batch. `_appends` holds the number of the append an entry belongs to, from 1.
 -- `waits`: the append must not be carried out together with an earlier one of the batch.
@@ -256,13 +257,13 @@ BEGIN
         RAISE EXCEPTION 'append() needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
 
-    -- Before the appender lock: a step may have to wait for a transaction that calls step(), and until the appender
-    -- lock is taken nobody has to wait for this one, neither readers nor those who append alone.
+    -- This comes before the appender lock: a step may have to wait for a transaction that calls step(), and until the
+    -- appender lock is taken no reader and no exclusive append waits for this transaction.
     IF cardinality(step_appends) > 0 THEN
         PERFORM lock_steps(step_followers, step_upstreams, step_leases);
     END IF;
 
-    -- Before anything is judged, and above all before a position is drawn.
+    -- The lock comes before every check, and before a position is drawn: see fences.rs.
     IF alone THEN
         PERFORM pg_advisory_xact_lock(lock);
     ELSE
@@ -277,7 +278,7 @@ BEGIN
         ORDER BY part
     );
 
-    -- What most appends are judged by needs no statement. Of several verdicts on one append the lowest counts.
+    -- The checks of most appends need no further statement. Of several verdicts on one append the lowest counts.
     outcomes := array_fill(0, ARRAY[cardinality(waits)]);
     numbers := outcomes;
     places := outcomes;
@@ -335,7 +336,8 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- Positions grow from call to call. Drawn beforehand, they do not depend on the order in which rows are inserted.
+    -- Positions grow from call to call. They are drawn beforehand, so they do not depend on the order in which rows are
+    -- inserted.
     IF written > 0 THEN
         positions := ARRAY(SELECT nextval('events_position') FROM generate_series(1, written));
         FOR part IN 1 .. cardinality(part_appends) LOOP
@@ -374,7 +376,7 @@ BEGIN
     END IF;
 
     IF cardinality(snapshot_appends) > 0 THEN
-        -- Of two snapshots for one place the later one stays.
+        -- Of two snapshots with the same key the later one stays.
         INSERT INTO snapshots (stream_id, category, fingerprint, version, codec, payload)
         SELECT DISTINCT ON (stream_id, category, fingerprint, version)
                stream_id, category, fingerprint, version, codec, payload
@@ -389,7 +391,7 @@ BEGIN
 END
 $$;
 
--- Takes or renews a lease if it is free, and says who holds it then. On the clock of the server.
+-- Takes or renews a lease if it is free, and returns the holder afterwards, on the clock of the server.
 CREATE FUNCTION take_lease(
     wanted_follower text, wanted_upstream uuid, wanted_holder uuid, milliseconds bigint,
     OUT holder uuid, OUT token bigint, OUT milliseconds_left bigint, OUT position_reached bigint
@@ -397,7 +399,7 @@ CREATE FUNCTION take_lease(
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT AS $$
 #variable_conflict use_column
 BEGIN
-    -- Those who stand by ask often, and should not lock the row each time.
+    -- Standby processes ask often, and should not lock the row each time.
     IF NOT EXISTS (SELECT FROM leases
                    WHERE follower = wanted_follower AND upstream = wanted_upstream
                      AND holder <> wanted_holder AND until > clock_timestamp()) THEN
@@ -420,7 +422,7 @@ BEGIN
 END
 $$;
 
--- Bytes as a human reads them: text where they are text, and otherwise hexadecimal.
+-- Bytes as people read them: as text if they are UTF-8, and otherwise as hexadecimal digits.
 CREATE FUNCTION readable(bytes bytea) RETURNS text
 LANGUAGE plpgsql IMMUTABLE SET search_path FROM CURRENT AS $$
 BEGIN

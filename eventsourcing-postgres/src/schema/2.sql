@@ -1,9 +1,9 @@
--- Followers remember which event they have seen last, and into how many partitions they are cut.
+-- Followers record the last event they have seen, and the number of partitions they are cut into.
 --
--- Programs of the first schema go on beside newer ones: what they call takes what is new from defaults.
+-- Programs of the first schema continue beside newer ones: the functions have defaults for the new arguments.
 
--- A follower's row holds the last event it has seen, by position and identity, and the number of partitions that the
--- follower of this name is cut into. Each is NULL until a step says so.
+-- The row of a follower holds the last event it has seen, by position and identity, and the number of partitions of the
+-- follower of this name. Each is NULL until a step sets it.
 ALTER TABLE tracking
     ADD COLUMN seen_position bigint,
     ADD COLUMN seen_identity bytea,
@@ -13,20 +13,20 @@ UPDATE tracking SET partitions = note.value::integer
 FROM notes AS note
 WHERE note.follower = tracking.follower AND note.upstream = tracking.upstream AND note.key = 'partitions';
 
--- The kind of answer a command has got: 0 recorded, 1 nothing recorded, 2 rejected. NULL, as programs of the first schema
--- write it, is a rejection at position 0 and otherwise recorded. Those programs know a rejection by its position 0; so the
--- position that one was decided at stands in a column that they do not read.
+-- The kind of a command's receipt: 0 recorded, 1 nothing recorded, 2 rejected. NULL, as programs of the first schema
+-- write it, is a rejection at position 0 and otherwise recorded. Those programs recognise a rejection by its position
+-- 0, so the position at which a command was rejected is in a column that they do not read.
 ALTER TABLE receipts
     ADD COLUMN kind       smallint,
     ADD COLUMN decided_at bigint;
 
 DROP FUNCTION append, step, make_steps, refused_steps, lock_steps;
 
--- Steps of followers, which append() makes together with events, and step() together with whatever else its
--- transaction writes. Arrays are those of append().
+-- The steps of followers, which append() makes together with events, and step() together with the other writes of its
+-- transaction. Arrays are those of append().
 --
--- Nobody else moves these followers, and nobody takes a lease while a step is made under it. Followers that nobody
--- knows yet get a row to be locked: otherwise two first steps could both be judged before either is made.
+-- Locks the followers, so that no other transaction moves them or takes their leases while a step is made. Unknown
+-- followers get a row to be locked: otherwise two first steps could both be checked before either is made.
 CREATE FUNCTION lock_steps(
     step_followers text[], step_upstreams uuid[], step_leases bigint[], step_cut_followers text[]
 ) RETURNS void
@@ -38,7 +38,8 @@ BEGIN
     WHERE follower IS NOT NULL
     ORDER BY follower, upstream
     ON CONFLICT DO NOTHING;
-    -- A cut that is recorded stays as it is, and its row need not be locked: the partitions would wait for each other.
+    -- A recorded number of partitions never changes, so its row need not be locked; otherwise the partitions of a
+    -- follower would wait for each other.
     PERFORM FROM (
                 SELECT follower, upstream, true AS steps
                 FROM unnest(step_followers, step_upstreams) AS step (follower, upstream)
@@ -58,7 +59,8 @@ BEGIN
 END
 $$;
 
--- The steps that cannot be made, with the outcomes and numbers of append(). Becomes part of the statement that asks.
+-- The steps that cannot be made, with the outcomes and numbers of append(). The function is inlined into the calling
+-- statement.
 CREATE FUNCTION refused_steps(
     step_appends integer[], step_followers text[], step_upstreams uuid[], step_starts bigint[], step_leases bigint[],
     step_revisions bigint[], step_cut_followers text[], step_cut_partitions integer[]
@@ -124,9 +126,9 @@ BEGIN
 END
 $$;
 
--- Makes one step in the transaction of the caller, and says what became of it as append() does. It takes no appender
--- lock: a transaction that writes no event holds up no reader. Two transactions that make a step of one follower wait
--- for each other here.
+-- Makes one step in the transaction of the caller, and returns the outcome as append() does. It takes no appender lock:
+-- a transaction that writes no event delays no reader. Two transactions with steps of the same follower wait for each
+-- other here.
 CREATE FUNCTION step(
     step_follower text, step_upstream uuid, step_start bigint, step_end bigint, step_lease bigint, step_revision bigint,
     note_keys text[], note_values text[],
@@ -135,7 +137,7 @@ CREATE FUNCTION step(
     OUT outcome integer, OUT number bigint
 )
 LANGUAGE plpgsql VOLATILE SET search_path FROM CURRENT
--- As in the sessions that append: see queries/session.sql.
+-- The settings of the sessions that append: see queries/session.sql.
 SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off SET enable_mergejoin = off
 SET jit = off SET plan_cache_mode = force_generic_plan AS $$
 BEGIN
@@ -160,15 +162,15 @@ BEGIN
 END
 $$;
 
--- Takes away the rows that stood for the guards of the transaction that calls. No other transaction can have seen them, so a
--- role that may not delete may do this.
+-- Deletes the rows that stood for the guards of the calling transaction. No other transaction can have seen them, so a
+-- role without the right to delete may call this.
 CREATE FUNCTION end_guards(guards bigint[]) RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path FROM CURRENT
 BEGIN ATOMIC
     DELETE FROM events WHERE position = ANY (guards) AND position < 0;
 END;
 
--- Carries out a batch of appends, each wholly or not at all, and says of each what became of it.
+-- Processes a batch of appends, each wholly or not at all, and returns the outcome of each.
 --
 -- Arrays in the plural describe the batch. `_appends` holds the number of the append an entry belongs to, from 1.
 -- `waits`: the append must not be carried out together with an earlier one of the batch.
@@ -231,13 +233,13 @@ BEGIN
         RAISE EXCEPTION 'append() needs READ COMMITTED' USING ERRCODE = 'invalid_transaction_state';
     END IF;
 
-    -- Before the appender lock: a step may have to wait for a transaction that calls step(), and until the appender
-    -- lock is taken nobody has to wait for this one, neither readers nor those who append alone.
+    -- This comes before the appender lock: a step may have to wait for a transaction that calls step(), and until the
+    -- appender lock is taken no reader and no exclusive append waits for this transaction.
     IF cardinality(step_appends) > 0 THEN
         PERFORM lock_steps(step_followers, step_upstreams, step_leases, step_cut_followers);
     END IF;
 
-    -- Before anything is judged, and above all before a position is drawn.
+    -- The lock comes before every check, and before a position is drawn: see fences.rs.
     IF alone THEN
         PERFORM pg_advisory_xact_lock(lock);
     ELSE
@@ -252,7 +254,7 @@ BEGIN
         ORDER BY part
     );
 
-    -- What most appends are judged by needs no statement. Of several verdicts on one append the lowest counts.
+    -- The checks of most appends need no further statement. Of several verdicts on one append the lowest counts.
     outcomes := array_fill(0, ARRAY[cardinality(waits)]);
     numbers := outcomes;
     places := outcomes;
@@ -304,7 +306,7 @@ BEGIN
     FOR part IN 1 .. cardinality(part_appends) LOOP
         before[part] := written;
         reached[part] := CASE part_before[part] WHEN 0 THEN heads[part] ELSE reached[part_before[part]] END;
-        -- While it has the appender lock alone nobody else writes to any stream.
+        -- While this transaction holds the appender lock exclusively no other one writes to any stream.
         IF part_events[part] = 0 AND part_expected[part] >= 0 AND outcomes[part_appends[part]] = 0 AND NOT alone THEN
             guards := guards || part;
         END IF;
@@ -317,7 +319,8 @@ BEGIN
         END IF;
     END LOOP;
 
-    -- Positions grow from call to call. Drawn beforehand, they do not depend on the order in which rows are inserted.
+    -- Positions grow from call to call. They are drawn beforehand, so they do not depend on the order in which rows are
+    -- inserted.
     IF written > 0 THEN
         positions := ARRAY(SELECT nextval('events_position') FROM generate_series(1, written));
         FOR part IN 1 .. cardinality(part_appends) LOOP
@@ -353,9 +356,10 @@ BEGIN
 
     IF cardinality(guards) > 0 THEN
         first_guard := -(pg_current_xact_id()::text::bigint << 20);
-        -- A row in the place of the next event of each guarded stream, in one order with the events: whoever writes there
-        -- waits until this transaction ends, and whoever has begun to is waited for. The rows are gone when it ends. Their
-        -- positions are below 0 and each transaction's own, so none is drawn and no reader looks there.
+        -- A row takes the place of the next event of each guarded stream, in one order with the events: a writer of
+        -- that stream waits until this transaction ends, and this one waits for a writer that was first. The rows are
+        -- deleted before the end. Their positions are below 0 and unique to the transaction, so none is drawn from the
+        -- sequence and no reader looks there.
         INSERT INTO events (position, stream_id, category, version, name, schema_version, codec, recorded_at,
                             metadata, payload)
         OVERRIDING SYSTEM VALUE
@@ -396,7 +400,7 @@ BEGIN
     END IF;
 
     IF cardinality(snapshot_appends) > 0 THEN
-        -- Of two snapshots for one place the later one stays.
+        -- Of two snapshots with the same key the later one stays.
         INSERT INTO snapshots (stream_id, category, fingerprint, version, codec, payload)
         SELECT DISTINCT ON (stream_id, category, fingerprint, version)
                stream_id, category, fingerprint, version, codec, payload

@@ -290,7 +290,7 @@ async fn what_the_server_lacks_is_named() {
         (
             "57P01",
             "terminating connection due to administrator command",
-            "it is made anew",
+            "it is replaced automatically",
         ),
         (
             "58030",
