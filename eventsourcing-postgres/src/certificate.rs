@@ -73,11 +73,13 @@ impl<'a> ServerCertificate<'a> {
         {
             return false;
         }
-        let (Ok(key), Ok(signed)) = (issuer.public_key(), self.read.tbs_certificate.to_der())
-        else {
+        let Ok(key) = issuer.public_key() else {
             return false;
         };
         let Ok(key) = RawPublicKeyEntity::try_from(&key) else {
+            return false;
+        };
+        let Ok(signed) = self.read.tbs_certificate.to_der() else {
             return false;
         };
         let Some(signature) = self.read.signature.as_bytes() else {

@@ -87,12 +87,13 @@ async fn run_from(
 
 /// Returns the schema of the database. Reads only.
 async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, StoreError> {
-    let exists = client
+    let row = client
         .query_one(META_EXISTS, &[])
         .await
         .map_err(|error| translate(place, error))?;
-    let (exists, is_usable, encoding): (bool, bool, &str) =
-        (exists.get(0), exists.get(1), exists.get(2));
+    let exists: bool = row.get(0);
+    let is_usable: bool = row.get(1);
+    let encoding: &str = row.get(2);
     if encoding != "UTF8" {
         let reason = format!(
             "{place}: the database is encoded in {encoding}; create one with ENCODING 'UTF8'"

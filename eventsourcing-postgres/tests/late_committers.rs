@@ -94,11 +94,9 @@ async fn open_append_is_waited_for_and_then_seen() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn newest_position_and_receipts_do_not_wait_for_an_open_append() {
     let place = Place::new();
-    let (store, other, late) = (
-        place.store().await,
-        place.store().await,
-        place.outsider().await,
-    );
+    let store = place.store().await;
+    let other = place.store().await;
+    let late = place.outsider().await;
     append_text(&store, "account", "first").await;
     let head = store.head().await.expect("a head");
     for round in 0..4 {

@@ -153,8 +153,9 @@ impl SqliteStore {
             None,
             head.clone(),
         )?);
-        let readers = || Readers::Writer(Arc::clone(&queue));
-        let (readers, waiting) = (readers(), Waiting::new(head, readers(), poll_interval));
+        let readers = Readers::Writer(Arc::clone(&queue));
+        let watcher = Readers::Writer(Arc::clone(&queue));
+        let waiting = Waiting::new(head, watcher, poll_interval);
         Ok(Self(Arc::new(Shared {
             path,
             log_id,

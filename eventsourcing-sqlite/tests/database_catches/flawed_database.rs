@@ -126,13 +126,10 @@ impl<X: Flaw> Database for FlawedDatabase<X> {
     }
 
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
-        let (database, transaction) = (
-            Arc::clone(&self.database),
-            Some(X::begin(&*self.database).await?),
-        );
+        let transaction = X::begin(&*self.database).await?;
         Ok(Box::new(FlawedTransaction::<X> {
-            database,
-            transaction,
+            database: Arc::clone(&self.database),
+            transaction: Some(transaction),
             done: Vec::new(),
             flaw: std::marker::PhantomData,
         }))
