@@ -8,7 +8,7 @@ use eventsourcing_postgres::PostgresStore;
 use support::Place;
 use support::place::Kept;
 
-/// A database for each promise: so that ending its connections disturbs nobody else.
+/// A database for each promise, so that ending its connections disturbs no other test.
 struct InDatabase(Place);
 
 impl Fixture for InDatabase {
@@ -32,8 +32,8 @@ impl DurableFixture for InDatabase {
         self.0.try_existing_store().await
     }
 
-    /// The server ends all connections at once, in the middle of whatever they do, and the store is left no time to say
-    /// goodbye. Servers and processes that are killed are the subject of `crash.rs`.
+    /// The server ends all connections at once, in the middle of their work, and the store has no time to close them.
+    /// `crash.rs` kills servers and processes.
     async fn crash(&self, store: PostgresStore) {
         self.0.end_all_connections().await;
         drop(store);
@@ -75,12 +75,12 @@ impl DurableFixture for InDatabase {
     }
 }
 
-/// All connections end, and then the rows are put back. Servers that forget are the subject of `lives.rs`.
+/// Ends all connections and then restores the rows. `lives.rs` has servers that really forget.
 impl RevertingFixture for InDatabase {
     type Moment = Kept;
 
     async fn keep(&self) -> Kept {
-        // The store makes the tables.
+        // The store creates the tables.
         drop(self.0.store().await);
         self.0.keep().await
     }
@@ -92,7 +92,7 @@ impl RevertingFixture for InDatabase {
 
 eventsourcing_core::conformance!(InDatabase, durable, database, reverting);
 
-/// Schemas are made faster than databases, and the model asks for many places.
+/// Schemas are created faster than databases, and the model needs many places.
 struct InSchema(Place);
 
 impl Fixture for InSchema {

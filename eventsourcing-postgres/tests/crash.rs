@@ -1,9 +1,9 @@
-//! What is acknowledged survives `kill -9` of a writer and of the server. Promises P2, P6, P16, P20 and P27.
+//! Acknowledged appends survive `kill -9` of a writer and of the server. Promises P2, P6, P16, P20 and P27.
 //!
-//! A child process writes from several tasks and says on its standard output what has been acknowledged; it is killed at
-//! random moments. A server with durable settings is stopped the way a crash would stop it, under load. A reader
-//! lives through all of it and must have seen every event once, in order. To repeat a run, set
-//! `EVENTSOURCING_TEST_SEED` to the seed that a failure prints.
+//! A child process writes from several tasks and reports acknowledgements on its standard output; it is killed at
+//! random moments. A server with durable settings is stopped under load as by a crash. A reader lives through all of it
+//! and must have seen every event once, in order. To repeat a run, set `EVENTSOURCING_TEST_SEED` to the seed that a
+//! failure prints.
 
 mod support;
 
@@ -33,26 +33,26 @@ use uuid::Uuid;
 
 const KILLS: usize = 20;
 const CRASHES: usize = 10;
-/// The longest a child writes before it is killed, and a server serves before it crashes.
+/// The longest time for which a child writes before it is killed, and a server runs before it crashes.
 const LIFE_MILLISECONDS_MAX: u64 = 150;
-/// How much is written between two crashes of a server, at least.
+/// The fewest commands written between two crashes of a server.
 const COMMANDS_MIN: u64 = 50;
 const TASKS: u64 = 6;
 const TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Set for a child process: the server and schema it writes to.
+/// Set for a child process: the server and the schema that it writes to.
 const CHILD_URL: &str = "EVENTSOURCING_TEST_CHILD_URL";
 const CHILD_SCHEMA: &str = "EVENTSOURCING_TEST_CHILD_SCHEMA";
-/// Who the child is to the server: so that its connections can be told from others.
+/// The user name of the child, which identifies its connections.
 const CHILD_USER: &str = "child";
-/// What the child's lines begin with; the test harness prints lines of its own.
+/// The first word of the child's lines; the test harness prints lines of its own.
 const ACKNOWLEDGED: &str = "acknowledged";
 
-/// Commands and where their last events are.
+/// Commands, and the positions of their last events.
 type Acknowledged = HashMap<CommandId, (u64, Position)>;
 
-/// One task's append: its first event goes to the task's own stream, its second to a stream all tasks share.
-/// Each event's payload is the command and how many events the append has.
+/// Returns the append of a task: its first event goes to the task's own stream, its second to a stream that all tasks
+/// share. The payload of each event is the command and the number of events in the append.
 fn append(task: u64, command: CommandId, tracked: Option<Position>) -> Append {
     let events = if task.is_multiple_of(2) { 1 } else { 2 };
     let payload = format!("{} {events}", command.as_uuid());
@@ -127,7 +127,7 @@ async fn write_without_end(store: PostgresStore, task: u64) {
     }
 }
 
-/// Carries out one new command, however often the server is away meanwhile.
+/// Carries out one new command, and retries while the server is away.
 async fn write(store: &PostgresStore, task: u64) -> (CommandId, Position) {
     let command = CommandId::new();
     let follower = follower(task);
@@ -146,7 +146,7 @@ async fn write(store: &PostgresStore, task: u64) -> (CommandId, Position) {
     )
 }
 
-/// What `call` answers as soon as the server is there.
+/// Returns the answer of `call` as soon as the server is available.
 async fn available<T, C>(what: &str, mut call: impl FnMut() -> C) -> T
 where
     C: Future<Output = Result<T, StoreError>>,
@@ -277,7 +277,7 @@ async fn write_until(
     acknowledged
 }
 
-/// The writers are at work again.
+/// Waits until the writers have written more commands.
 async fn wait_for_more(written: &AtomicU64, commands: u64) {
     let before = written.load(Ordering::SeqCst);
     let waiting = async {
@@ -287,10 +287,10 @@ async fn wait_for_more(written: &AtomicU64, commands: u64) {
     };
     timeout(TIMEOUT, waiting)
         .await
-        .unwrap_or_else(|_| panic!("nobody has written for {TIMEOUT:?}"));
+        .unwrap_or_else(|_| panic!("no writer has written for {TIMEOUT:?}"));
 }
 
-/// What a child had acknowledged when it was killed.
+/// Returns the acknowledgements of a child up to the moment it was killed.
 fn run_and_kill(url: &str, schema: &str, life: Duration, wait_for_life: bool) -> Acknowledged {
     let program = std::env::current_exe().expect("this program");
     let arguments = [
@@ -318,7 +318,7 @@ fn run_and_kill(url: &str, schema: &str, life: Duration, wait_for_life: bool) ->
     first.into_iter().chain(lines).collect()
 }
 
-/// The server still finishes what the child had asked for when it was killed.
+/// Waits until the server has finished the requests of a killed child.
 async fn wait_for_the_end_of_the_child(outsider: &Client) {
     let connections = "SELECT count(*) FROM pg_stat_activity WHERE usename = $1";
     let waiting = async {
@@ -337,7 +337,7 @@ async fn wait_for_the_end_of_the_child(outsider: &Client) {
         .expect("the server ends the connections of a killed process");
 }
 
-/// The acknowledgements as they come, to the end of the output. A last line that is cut off does not count.
+/// Receives the acknowledgements until the end of the output. An incomplete last line does not count.
 fn listen(output: ChildStdout) -> mpsc::Receiver<(CommandId, (u64, Position))> {
     let (said, heard) = mpsc::channel();
     thread::spawn(move || {
@@ -405,7 +405,7 @@ async fn check(store: &PostgresStore, acknowledged: &Acknowledged, context: &str
     }
 }
 
-/// Positions grow, and the versions of each stream have no holes.
+/// Checks that positions grow and that the versions of each stream have no holes.
 fn check_places(log: &[StoredEvent], context: &str) {
     assert!(
         log.is_sorted_by(|one, next| one.position < next.position),
@@ -423,7 +423,7 @@ fn check_places(log: &[StoredEvent], context: &str) {
     }
 }
 
-/// Every append is there once, with all its events. Returns where each command's last event is.
+/// Checks that every append is there once, with all its events. Returns the position of the last event of each command.
 fn check_whole(log: &[StoredEvent], context: &str) -> HashMap<CommandId, Position> {
     let mut found: HashMap<CommandId, (usize, usize, Position)> = HashMap::new();
     for event in log {
@@ -443,7 +443,7 @@ fn check_whole(log: &[StoredEvent], context: &str) -> HashMap<CommandId, Positio
         .collect()
 }
 
-/// The reader has seen what there is, no more and no less; how much that is.
+/// Checks that the reader has seen the log, no more and no less, and returns its length.
 async fn check_seen(store: &PostgresStore, reader: Follower) -> usize {
     let log = log_of(store).await;
     let seen = reader

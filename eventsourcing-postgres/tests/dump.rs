@@ -1,4 +1,4 @@
-//! A dump that is restored into another cluster is the same log and goes on where it was. Promises P6, P19 and P22.
+//! A dump that is restored into another cluster is the same log and continues it. Promises P6, P19 and P22.
 
 mod support;
 
@@ -13,7 +13,7 @@ use support::{
 };
 use tokio::task::block_in_place;
 
-/// `pg_dump` of the whole database, restored with `psql`, which stops at the first error.
+/// Copies the whole database with `pg_dump` and `psql`, which stops at the first error.
 fn copy(from: &str, to: &str) {
     let dump = program("pg_dump")
         .args(["--dbname", from])
@@ -47,7 +47,8 @@ fn copy(from: &str, to: &str) {
     );
 }
 
-/// So that the transactions that wrote the log have numbers that do not come again soon in a new cluster.
+/// Uses up transaction numbers, so that those of the transactions that wrote the log do not soon recur in a new
+/// cluster.
 const SPEND_TRANSACTIONS: &str = "
     CREATE TEMPORARY TABLE spent ();
     DO $$ BEGIN

@@ -1,4 +1,4 @@
-//! Connections that are killed and servers that restart: every call ends, and the same store goes on. Promises P16, P28.
+//! Killed connections and restarting servers: every call ends, and the same store continues. Promises P16 and P28.
 
 mod support;
 
@@ -19,11 +19,11 @@ use tokio::sync::watch;
 use tokio::task::{JoinHandle, block_in_place};
 use tokio::time::{sleep, timeout};
 
-/// No call may take longer.
+/// The time limit of each call.
 const CALL_MAX: Duration = Duration::from_secs(30);
 const WRITERS: u64 = 4;
 
-/// Writers, readers of streams and readers of the log that go on whatever happens, until they are told to stop.
+/// Writers, readers of streams and readers of the log that continue through all failures until they are stopped.
 struct Load {
     stop: watch::Sender<bool>,
     writers: Vec<JoinHandle<Vec<String>>>,
@@ -70,7 +70,7 @@ impl Load {
         self.failures.load(Ordering::SeqCst)
     }
 
-    /// Ends the load; what was acknowledged must be in the log once, and the follower must have seen the log.
+    /// Ends the load. Every acknowledged event must be in the log once, and the follower must have seen the log.
     async fn end(self, store: &PostgresStore) {
         self.stop.send_replace(true);
         let mut acknowledged = Vec::new();
@@ -158,7 +158,7 @@ async fn load(
     }
 }
 
-/// Counts an error, which has to be that the store is unavailable.
+/// Counts an error, which must say that the store is unavailable.
 fn count(failures: &AtomicU64) -> impl FnOnce(StoreError) -> bool {
     move |error| {
         assert!(

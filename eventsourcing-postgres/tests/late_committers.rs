@@ -1,8 +1,8 @@
 //! No reader ever skips an event, however late it commits, and only appends delay readers. Promises P15, P16 and P18.
 //!
-//! A position is drawn before its commit, so 101 can be there to read while 100 is still to come. A naive reader, which
-//! continues after the highest position it has seen, runs along in the large test and has to lose events: else
-//! the test would prove nothing. To repeat a run, set `EVENTSOURCING_TEST_SEED` to the seed that a failure prints.
+//! A position is drawn before its commit, so 101 may be readable while 100 is still to come. A naive reader, which
+//! continues after the highest position it has seen, takes part in the large test and must lose events: otherwise the
+//! test would prove nothing. To repeat a run, set `EVENTSOURCING_TEST_SEED` to the seed that a failure prints.
 
 mod support;
 
@@ -27,9 +27,9 @@ use uuid::Uuid;
 
 const RUN: Duration = Duration::from_secs(30);
 const WRITERS: u64 = 8;
-/// The longest an append is held between drawing its position and its end.
+/// The longest pause of an append between drawing its position and its end.
 const HELD_MILLISECONDS_MAX: u64 = 1500;
-/// The longest an event may be hidden after its commit: that, and what a busy machine and an unoptimised build add.
+/// The longest delay of an event after its commit, with a margin for a busy machine and an unoptimised build.
 const DELAY_MAX: Duration = Duration::from_millis(HELD_MILLISECONDS_MAX + 1500);
 const SOON: Duration = Duration::from_secs(10);
 const CATEGORIES: [&str; 2] = ["account", "order"];
@@ -89,8 +89,8 @@ async fn open_append_is_waited_for_and_then_seen() {
     }
 }
 
-/// Beside an open append the head stays where it is. What is acknowledged lies before the newest position all the same, and so does
-/// what a command has seen that recorded nothing or was rejected. Promises P6 and P37.
+/// Beside an open append the head stays where it is. Acknowledged events are still before the newest position, and so
+/// are the events that a command saw which recorded nothing or was rejected. Promises P6 and P37.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn newest_position_and_receipts_do_not_wait_for_an_open_append() {
     let place = Place::new();
@@ -145,7 +145,7 @@ async fn newest_position_and_receipts_do_not_wait_for_an_open_append() {
         };
         timeout(SOON, decided)
             .await
-            .expect("an append that has ended delays nobody");
+            .expect("an append that has ended delays no reader");
         assert_eq!(
             store.newest_position().await.expect("a position"),
             acknowledged
@@ -178,12 +178,12 @@ async fn append_that_is_rolled_back_or_killed_is_passed_over() {
         };
         timeout(SOON, seen)
             .await
-            .expect("an append that has ended delays nobody");
+            .expect("an append that has ended delays no reader");
     }
     assert_eq!(texts_of(&store).await, ["seen"; 6]);
 }
 
-/// A prepared transaction belongs to no connection, and outlives them all.
+/// A prepared transaction belongs to no connection, and outlives all of them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn prepared_append_is_waited_for() {
     let server = Server::start(FORGETFUL);
@@ -215,7 +215,7 @@ async fn prepared_append_is_waited_for() {
     );
 }
 
-/// An append that stays open does not hold back what was decided before, and new ones do not prolong the wait.
+/// An append that stays open does not hold back earlier decisions, and later appends do not prolong the wait.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn later_open_appends_do_not_prolong_the_wait_for_earlier_ones() {
     let place = Place::new();
@@ -240,7 +240,7 @@ async fn later_open_appends_do_not_prolong_the_wait_for_earlier_ones() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn transactions_that_do_not_append_delay_nobody() {
+async fn transactions_that_do_not_append_delay_no_reader() {
     let place = Place::with_database().await;
     let store = place.store().await;
     let strangers = Strangers::begin(&place).await;
@@ -261,7 +261,7 @@ async fn transactions_that_do_not_append_delay_nobody() {
     strangers.end().await;
 }
 
-/// Transactions that are open all the time and have nothing to do with the store.
+/// Transactions that stay open throughout and are unrelated to the store.
 struct Strangers {
     _elsewhere: Place,
     writer_elsewhere: Client,
@@ -270,7 +270,7 @@ struct Strangers {
 }
 
 impl Strangers {
-    /// One in another database of the same server, and a writer and a reader in the database of `place`.
+    /// Begins one in another database of the server, and a writer and a reader in the database of `place`.
     async fn begin(place: &Place) -> Self {
         let elsewhere = Place::with_database().await;
         let writer_elsewhere = connect(elsewhere.url()).await;
@@ -294,7 +294,7 @@ impl Strangers {
         }
     }
 
-    /// They were open to the end.
+    /// Checks that the transactions stayed open to the end.
     async fn end(self) {
         for writer in [&self.writer_elsewhere, &self.writer_here, &self.report] {
             let open = "SELECT now() < statement_timestamp()";
@@ -311,7 +311,7 @@ impl Strangers {
     }
 }
 
-/// Payloads of the appends that were committed, and when that was known.
+/// The payloads of committed appends, and the moments at which the commits were known.
 type Committed = Arc<Mutex<HashMap<String, Instant>>>;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -405,7 +405,7 @@ async fn every_reader_sees_every_event_once_while_writers_are_late() {
     assert!(committed.len() > 500, "hardly anything was written; {seed}");
 }
 
-/// The events seen are those committed, each in time. Returns the worst delay.
+/// Checks that the events seen are those committed, each in time. Returns the worst delay.
 fn check(
     reader: &str,
     seen: &[(Instant, StoredEvent)],
@@ -475,8 +475,8 @@ async fn write(
     }
 }
 
-/// Continues with a new store every so often: what a reader knows besides its position is lost each time. So each store
-/// has to live for longer than an append may be held.
+/// Continues with a new store every so often, so that all knowledge of a reader except its position is lost each time.
+/// Each store has to live for longer than an append may be held.
 async fn read_with_ever_new_stores(
     url: String,
     options: eventsourcing_postgres::PostgresOptions,

@@ -1,8 +1,8 @@
-//! Servers that forget commits, and processes that live through it. Promises P33 to P36, with real servers.
+//! Servers that forget commits, and processes that live through it, with real servers. Promises P33 to P36.
 //!
-//! The last commits of `Durability::Normal` are held back by stopping the WAL writer. Then the server is crashed and started
-//! again; or one of its processes is killed, so that it starts afresh under the same start time; or an older copy of it is
-//! put in its place.
+//! Stopping the WAL writer holds back the last commits of `Durability::Normal`. Then the server crashes and starts
+//! again; or one of its processes is killed, so that it restarts with the same start time; or an older copy replaces
+//! its data.
 
 mod support;
 
@@ -50,14 +50,14 @@ impl Jar {
     }
 }
 
-/// How a server comes to forget.
+/// The way in which a server forgets.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Forgetting {
-    /// It is stopped by a crash and started again.
+    /// The server crashes and starts again.
     Crash,
-    /// One of its processes is killed, and it starts afresh by itself: neither its start time nor its timeline changes.
+    /// One of its processes is killed, and it restarts by itself: neither its start time nor its timeline changes.
     Reinitialization,
-    /// An older copy of its data is put in its place.
+    /// An older copy replaces its data.
     Restore,
 }
 
@@ -93,7 +93,7 @@ async fn live_through(forgetting: Forgetting) {
     }
     let kept = head_of(&old).await;
 
-    // What this process learns now is forgotten.
+    // The server will forget everything that this process learns now.
     let writer = match forgetting {
         Forgetting::Restore => None,
         Forgetting::Crash | Forgetting::Reinitialization => Some(stop_wal_writer(&place).await),
@@ -159,7 +159,7 @@ async fn live_through(forgetting: Forgetting) {
         .await
         .expect("another version 2, unless the first is there");
 
-    // Nobody decides on what is forgotten, although every version is as it should be.
+    // No command decides on forgotten state, although every version matches.
     let stored = other.load(jar.id()).await.expect("a jar").beans;
     let refused = settled(|| app.update(jar.id(), |jar| jar.take(stored + 50))).await;
     assert!(
@@ -179,7 +179,7 @@ async fn live_through(forgetting: Forgetting) {
         stored
     );
 
-    // The log is read as it is, and waits and subscriptions say so.
+    // The log is read as it is now, and waits and subscriptions report the change.
     assert_eq!(head_of(&old).await, head_of(&new).await);
     let ended = timeout(SOON, waiting)
         .await
@@ -212,7 +212,7 @@ async fn live_through(forgetting: Forgetting) {
     follow_on(&old, &new, &mut quiet, end).await;
 }
 
-/// A subscription whose last event is still there goes on behind it, without a gap.
+/// A subscription whose last event is still in the log continues after it, without a gap.
 async fn follow_on(
     old: &PostgresStore,
     new: &PostgresStore,
@@ -242,7 +242,7 @@ async fn follow_on(
     );
 }
 
-/// `setval` that goes back, as after a copy that leaves sequences alone.
+/// `setval` sets the sequence back, as after a copy that leaves sequences alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn sequence_behind_the_log_is_refused_and_named() {
     let server = Server::start(DURABLE);
@@ -265,7 +265,7 @@ async fn sequence_behind_the_log_is_refused_and_named() {
         .await
         .expect("the owner may");
 
-    // The first event is written before anybody can know. It is the last one.
+    // The first event is written before the fault can be known. It is the last one.
     let written = append(&store).await.expect("it is written");
     assert!(written < Position::new(42), "{written}");
     let refused = append(&store)
@@ -297,7 +297,7 @@ async fn sequence_behind_the_log_is_refused_and_named() {
     }
 }
 
-/// As when a dump is restored into the running server: no connection ends, and the log is shorter.
+/// A dump is restored into the running server: no connection ends, and the log is shorter.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn log_that_is_cut_short_in_a_living_server_is_read_as_it_is() {
     let place = Place::with_database().await;
@@ -357,7 +357,7 @@ async fn log_that_is_cut_short_in_a_living_server_is_read_as_it_is() {
     );
 }
 
-/// One lost connection of many is no reason to doubt, and all of them are: but nothing is lost by doubting.
+/// One lost connection among many begins no new epoch. The loss of all connections begins one, which loses no event.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn lost_connections_of_a_living_server_cost_nothing_but_a_look() {
     let place = Place::with_database().await;
@@ -394,7 +394,7 @@ async fn lost_connections_of_a_living_server_cost_nothing_but_a_look() {
                 .expect("the store is back");
             assert!(
                 store.epoch() > before,
-                "nobody can say what has happened meanwhile"
+                "it is unknown what has happened meanwhile"
             );
         }
     }
@@ -418,7 +418,7 @@ async fn open(place: &Place) -> PostgresStore {
         .expect("a store")
 }
 
-/// Everything that was committed until now survives.
+/// Flushes everything that has been committed.
 async fn flush(place: &Place) {
     place
         .outsider()
@@ -428,7 +428,7 @@ async fn flush(place: &Place) {
         .expect("a flush");
 }
 
-/// From now on only a commit that waits for it is flushed. Returns the process.
+/// Stops the WAL writer, so that only commits that wait for a flush are flushed. Returns its process.
 async fn stop_wal_writer(place: &Place) -> String {
     let of_writer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
     let process: i32 = place
@@ -473,7 +473,7 @@ async fn next(subscription: &mut Subscription) -> Option<Result<StoredEvent, Sto
     timeout(SOON, subscription.next()).await.expect("an answer")
 }
 
-/// What is answered as soon as the store can be reached.
+/// Returns the answer of a call as soon as the store can be reached.
 async fn settled<T, E: std::fmt::Debug, A: Future<Output = Result<T, E>>>(
     ask: impl Fn() -> A,
 ) -> Result<T, E> {

@@ -1,4 +1,4 @@
-//! What opening a store makes, refuses and leaves alone, and how it says so. Promise P29.
+//! The objects that opening a store creates, refuses and leaves alone, and its messages. Promise P29.
 
 mod support;
 
@@ -14,13 +14,13 @@ use support::server::{FORGETFUL, GUARDED_USER, PASSWORD};
 use support::{Place, Server, append, connect, log_of, one_line};
 use tokio::time::timeout;
 
-/// How long connecting may take where a test chooses, and a margin for a busy machine.
+/// The connect timeout that tests choose, with a margin for a busy machine.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const MARGIN: Duration = Duration::from_secs(3);
-/// What must not be in any error.
+/// A password that no error may show.
 const SECRET: &str = "hunter-number-two";
 
-/// Why this cannot be opened. In time, in one line, and without the password.
+/// Returns the refusal to open a place. It comes in time, in one line, and without the password.
 async fn refusal(place: &Place) -> StoreError {
     let start = Instant::now();
     let connecting = place
@@ -167,7 +167,7 @@ async fn newer_schema_is_refused_and_left_alone() {
     );
 }
 
-/// A program of the first schema is at work while a newer one brings the schema up to date.
+/// A program of the first schema works while a newer one migrates the schema.
 #[tokio::test]
 async fn program_of_the_first_schema_goes_on_beside_the_second() {
     let place = Place::with_database().await;
@@ -241,7 +241,8 @@ async fn program_of_the_first_schema_goes_on_beside_the_second() {
     assert_eq!(log_of(&newer).await.len(), 3);
 }
 
-/// An append of the first schema with a command: without an event it keeps a rejection. `$1` the command, `$2` the streams.
+/// An append of the first schema with a command; without an event it keeps a rejection. `$1` is the command, `$2` the
+/// streams.
 const FIRST_SCHEMA_COMMAND: &str = "
     SELECT outcomes[1], numbers[1] FROM append(false, '{f}', '{1}', ARRAY[$1::uuid], '{}', '{}', '{}', '{}', '{}', '{}',
         '{}', '{}', '{}', '{}', '{}', '{}', array_fill(1, ARRAY[cardinality($2::uuid[])]), $2::uuid[],
@@ -254,7 +255,7 @@ const FIRST_SCHEMA_COMMAND: &str = "
         array_fill(''::bytea, ARRAY[cardinality($2::uuid[])]), array_fill(''::bytea, ARRAY[cardinality($2::uuid[])]),
         '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}')";
 
-/// Rejections and receipts of either program are understood by the other one.
+/// Each program understands the rejections and receipts of the other one.
 #[tokio::test]
 async fn receipts_of_the_first_and_the_second_schema_are_understood_by_both_programs() {
     let place = Place::with_database().await;
@@ -423,7 +424,7 @@ async fn unusual_schema_names_are_only_names() {
             .await
         {
             Ok(store) => store,
-            // A store may be choosy about names, as long as it says so.
+            // A store may refuse names, as long as it says so.
             Err(StoreError::Invalid { reason }) => {
                 assert!(reason.contains("schema"), "{reason}");
                 continue;
@@ -564,7 +565,7 @@ async fn tls_that_is_required_is_not_done_without() {
     assert_says(&refusal(&Place::at(url)).await, &["tls", "ssl"]);
 }
 
-/// A certificate for `localhost` that vouches for itself: the certificate and its key.
+/// Returns a self-signed certificate for `localhost` and its key.
 fn certificate() -> (String, String) {
     let certified =
         rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");

@@ -1,4 +1,4 @@
-//! How much work the server has: every read finds its rows by an index, and asks once.
+//! The work of the server: every read finds its rows by an index, and needs one round trip.
 
 mod support;
 
@@ -21,7 +21,7 @@ use support::{Place, Server, append_to, event, reads_of, snapshot, stream};
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-/// Enough rows that scanning a table would be the wrong plan, whoever chooses.
+/// Enough rows that scanning a table is the wrong plan, for every setting of the planner.
 const FILL: &str = "
     INSERT INTO events (stream_id, category, version, name, schema_version, codec, recorded_at, metadata, payload)
     SELECT lpad(to_hex(stream), 32, '0')::uuid, (ARRAY['account', 'order', 'user'])[1 + stream % 3], version,
@@ -44,7 +44,7 @@ const FILL: &str = "
     SELECT lpad(to_hex(number), 32, '0')::uuid, number FROM generate_series(1, 20000) AS number;
     ANALYZE";
 
-/// What each read, and the look before a write, asks for in the middle of the tables.
+/// The statements of each read, and of the check before a write, with arguments from the middle of the tables.
 const READS: &[(&str, &str)] = &[
     ("checksums.sql", "30000, 40000, '{account,user}', '{opened}', false"),
     ("lease_holder.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7'"),
@@ -75,7 +75,7 @@ const READS: &[(&str, &str)] = &[
     ("stream_forwards.sql", "'00000000-0000-0000-0000-0000000003e7', 'account', 5, 9223372036854775807, 20"),
     ("tracking.sql", "'follower 999', '00000000-0000-0000-0000-0000000003e7'"),
 ];
-/// What reads no table that grows. The statements inside of `append()` and `step()` are the subject of the second test.
+/// The statements that read no growing table. The second test covers the statements within `append()` and `step()`.
 const OTHERS: &[&str] = &[
     "acknowledged.sql",
     "append.sql",
@@ -135,7 +135,7 @@ async fn every_read_finds_its_rows_by_an_index() {
         let query = queries
             .remove(*name)
             .unwrap_or_else(|| panic!("there is no {name} any more"));
-        // The first is what the server chooses once it knows the values, the second what it chooses without.
+        // The planner chooses the first plan when it knows the values, the second without them.
         for mode in ["force_custom_plan", "force_generic_plan"] {
             let prepare = format!("SET plan_cache_mode = {mode}; PREPARE read AS {query}");
             outsider
@@ -170,7 +170,7 @@ async fn every_read_finds_its_rows_by_an_index() {
     let names: Vec<_> = queries.into_keys().collect();
     assert!(
         names.is_empty(),
-        "statements whose plans nobody looks at: {names:?}"
+        "statements whose plans no test checks: {names:?}"
     );
 }
 
@@ -324,7 +324,7 @@ async fn scans(outsider: &Client) -> Vec<(String, i64)> {
     rows
 }
 
-/// Connections tell what they have done at the latest when they end.
+/// Connections report their statistics when they end, at the latest.
 async fn scans_once_all_have_left(outsider: &Client) -> Vec<(String, i64)> {
     let others = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()";
@@ -343,7 +343,7 @@ async fn scans_once_all_have_left(outsider: &Client) -> Vec<(String, i64)> {
     panic!("a closed store has left connections behind");
 }
 
-/// How many round trips there are on the connections that carry `mark`, since `before`.
+/// Returns the number of round trips on connections that carry `mark`, since `before`.
 fn round_trips_of(proxy: &Proxy, mark: &[u8], before: usize) -> usize {
     let requests = proxy.requests();
     let of_mark: Vec<_> = requests[before..]

@@ -1,4 +1,4 @@
-//! Many writers at one stream, over several stores as several processes would have them. Promises P3, P4 and P5.
+//! Many writers to one stream, over several stores as in several processes. Promises P3, P4 and P5.
 
 mod support;
 
@@ -159,7 +159,7 @@ async fn appends_of_twenty_writers_at_any_version_all_succeed() {
     }
 }
 
-/// A writer that has to ask again must not wait for another one that sleeps until something new comes.
+/// A writer with a deferred append must not wait for another writer that sleeps until a new append comes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_append_is_answered_however_many_writers_there_are() {
     const ROUNDS: u64 = 200;
@@ -198,7 +198,7 @@ async fn every_append_is_answered_however_many_writers_there_are() {
     }
 }
 
-/// Readers would have to ask at each hole whether somebody is still writing.
+/// A conflict draws no position: otherwise readers would have to list lock holders at each hole.
 #[tokio::test]
 async fn an_append_at_another_version_draws_no_position() {
     let place = Place::new();
@@ -246,7 +246,8 @@ fn guarded(writes: &StreamId, at: u64, guards: &StreamId, guarded_at: u64) -> Ap
         .with_guard(guards.clone(), Expected::Exact(Version::new(guarded_at)))
 }
 
-/// Each guards what the other one writes, so both together would have decided on what the other one changed.
+/// Each append guards the stream that the other one writes, so if both succeeded, each would have decided on outdated
+/// state.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_that_guard_what_the_other_writes_one_wins_each_round() {
     const ROUNDS: u64 = 400;
@@ -308,7 +309,7 @@ async fn those_who_guard_one_stream_all_succeed_and_leave_nothing_of_it() {
                 store
                     .append(guarded(&own, version, &shared, 0))
                     .await
-                    .expect("nobody writes to the guarded stream");
+                    .expect("no other task writes to the guarded stream");
             }
         })
     });
@@ -335,7 +336,7 @@ async fn those_who_guard_one_stream_all_succeed_and_leave_nothing_of_it() {
     ));
 }
 
-/// The slowest of so many appends by each store, and how many were slower than 100 ms.
+/// Returns the slowest append among this number by each store, and the number of appends slower than 100 ms.
 async fn slowest_of(stores: &[PostgresStore], appends: u64) -> (Duration, usize) {
     let writers = stores.iter().cloned().map(|store| {
         tokio::spawn(async move {
@@ -356,7 +357,7 @@ async fn slowest_of(stores: &[PostgresStore], appends: u64) -> (Duration, usize)
     (took.into_iter().max().unwrap_or_default(), slow)
 }
 
-/// Guards used to wait for every append under way, and everybody else behind them.
+/// In earlier releases guards waited for every append under way, and all later appends queued behind them.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn guard_beside_a_hanging_append_neither_waits_nor_delays_others() {
     let place = Place::new();
@@ -368,7 +369,7 @@ async fn guard_beside_a_hanging_append_neither_waits_nor_delays_others() {
         let store = stores[0].clone();
         tokio::spawn(async move {
             for _ in 0..50 {
-                // As whoever creates an aggregate that once had another name.
+                // The same happens when an aggregate is created that once had another name.
                 store
                     .append(guarded(&stream(), 0, &stream(), 0))
                     .await
@@ -391,9 +392,9 @@ async fn guard_beside_a_hanging_append_neither_waits_nor_delays_others() {
     roll_back(&hanging).await;
 }
 
-/// Contention makes a batch take the appender lock alone, which nobody gets while an append hangs.
+/// Contention makes a batch take the appender lock exclusively, which is impossible while an append hangs.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn contention_beside_a_hanging_append_delays_nobody_for_long() {
+async fn contention_beside_a_hanging_append_delays_no_append_for_long() {
     let place = Place::new();
     let stores = stores(&place).await;
     let hanging = place.outsider().await;

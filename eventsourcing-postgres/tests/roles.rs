@@ -1,4 +1,4 @@
-//! A program needs no more than `roles.sql` grants it, and with that it can add to the log but not change it.
+//! A program needs only the privileges of `roles.sql`, and with them it can add to the log but not change it.
 
 #[path = "roles/acknowledged.rs"]
 mod acknowledged;
@@ -22,12 +22,12 @@ use support::{Server, append, append_to, connect, log_of, one_line, reads_of, sn
 use tokio::time::{sleep, timeout};
 use tokio_postgres::error::SqlState;
 
-/// The documented text, to the letter.
+/// The documented text, unchanged.
 const GRANTS: &str = include_str!("../roles.sql");
-/// The role the text speaks of.
+/// The role in that text.
 const APP: &str = "eventsourcing_app";
 
-/// Nobody may do anything with a function unless it is granted; the text must do for careful administrators too.
+/// Revokes all default privileges on functions: the documented text must suffice for careful administrators too.
 const HARDEN: &str = "
     REVOKE ALL ON ALL FUNCTIONS IN SCHEMA eventsourcing FROM PUBLIC;
     REVOKE ALL ON SCHEMA public FROM PUBLIC;
@@ -97,7 +97,7 @@ struct Tower {
     ear: Ear,
 }
 
-/// What `store` says of who holds back the log, once somebody does.
+/// Returns the report of `store` about the transactions that hold back the log, once there are any.
 async fn holders_of(store: &PostgresStore) -> Vec<LogHolder> {
     let waiting = async {
         loop {
@@ -110,7 +110,7 @@ async fn holders_of(store: &PostgresStore) -> Vec<LogHolder> {
     };
     timeout(Duration::from_secs(20), waiting)
         .await
-        .expect("somebody holds back the log")
+        .expect("a transaction holds back the log")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -395,7 +395,7 @@ async fn granted_role_does_everything_a_program_does() {
         .expect("a head");
 }
 
-/// A hole makes readers look at who holds the appender lock, which has to be visible to this role too.
+/// A hole makes readers list the holders of the appender lock, which must be visible to this role too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn granted_role_never_skips_an_event() {
     let server = server_with_roles().await;
@@ -461,7 +461,7 @@ async fn granted_role_cannot_change_what_stands_in_the_log() {
     assert_eq!(log_of(&store).await, before);
 }
 
-/// What is granted besides for read models stands in the same text, as a remark.
+/// The privileges for read models are in the same text, as comments.
 #[tokio::test]
 async fn role_makes_tables_for_read_models_once_that_is_granted() {
     let server = server_with_roles().await;
@@ -474,7 +474,7 @@ async fn role_makes_tables_for_read_models_once_that_is_granted() {
     let error = refused
         .execute(create, &[])
         .await
-        .expect_err("nobody has granted that yet");
+        .expect_err("it has not been granted yet");
     assert!(
         matches!(&error, SqlError::Statement { reason, .. } if reason.contains("roles.sql")),
         "{error:?}"

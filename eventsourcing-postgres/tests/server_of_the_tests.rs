@@ -1,4 +1,4 @@
-//! The server of the tests itself: it answers, survives what tests do to it, and leaves nothing behind.
+//! Tests of the test server itself: it answers, survives the actions of tests, and leaves nothing behind.
 
 mod support;
 
@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::server::{DURABLE, FORGETFUL};
 use support::{Server, connect};
 
-/// Set for a child process: where it writes what its server's folder is.
+/// Set for a child process: the file to which it writes the folder of its server.
 const CHILD_PATH: &str = "EVENTSOURCING_TEST_CHILD_PATH";
 const SOON: Duration = Duration::from_secs(20);
 
@@ -74,7 +74,7 @@ async fn nothing_is_left_when_the_process_is_killed() {
     wait_until("the server's folder is gone", || !folder.exists());
 }
 
-/// The other half of the test above; nothing to do in the process that runs all tests.
+/// The other half of the test above. It does nothing in the process that runs all tests.
 #[tokio::test]
 async fn child_process_starts_a_server() {
     let Some(path) = std::env::var_os(CHILD_PATH) else {
@@ -87,7 +87,7 @@ async fn child_process_starts_a_server() {
     std::fs::write(&unfinished, folder.to_str().expect("text")).expect("a file");
     std::fs::rename(unfinished, path).expect("a name");
     tokio::time::sleep(SOON * 2).await;
-    panic!("nobody has killed this process");
+    panic!("this process was not killed");
 }
 
 async fn folder_of(server: &Server) -> PathBuf {
@@ -100,7 +100,7 @@ async fn folder_of(server: &Server) -> PathBuf {
     Path::new(&data).parent().expect("a folder").to_owned()
 }
 
-/// The server itself notes its port in the fourth line of this file.
+/// Reads the port, which the server writes to the fourth line of this file.
 fn port_of_server_in(folder: &Path) -> u16 {
     let notes =
         std::fs::read_to_string(folder.join("data/postmaster.pid")).expect("the server's notes");

@@ -1,4 +1,5 @@
-//! Who waits hears of others: at once by notification, and by the next poll where that is lost. Promise P26.
+//! Tasks that wait hear of events by others: at once by notification, and by the next poll where that is lost. Promise
+//! P26.
 
 mod support;
 
@@ -10,11 +11,11 @@ use support::{Place, append};
 use tokio::time::{sleep, timeout};
 use tokio_postgres::Client;
 
-/// Long enough that who is woken sooner was not woken by it.
+/// Long enough that a task that is woken sooner was not woken by a poll.
 const SLOW_POLL: Duration = Duration::from_secs(30);
 const SOON: Duration = Duration::from_secs(10);
 
-/// A store of this place that waits beyond the head, and the moment it has heard of more.
+/// Starts a store of this place that waits beyond the head, and returns the moment it was woken.
 fn wait_for_more(
     store: &PostgresStore,
     head: Position,
@@ -50,7 +51,7 @@ async fn another_store_is_woken_well_before_it_would_poll() {
         .connect(place.url())
         .await
         .expect("a store");
-    // The first round also waits for the listener to get ready.
+    // The first round also waits until the listener is ready.
     for round in 0..20 {
         let waiting = wait_for_more(&waiter, waiter.head().await.expect("a head"));
         sleep(Duration::from_millis(if round == 0 { 500 } else { 20 })).await;
@@ -152,7 +153,7 @@ async fn killed_listener_delays_to_the_poll_at_most_and_listens_again() {
     );
 }
 
-/// The last statement of a connection that listens; it also notifies.
+/// Selects connections by their last statement: one that listens also notifies.
 const LISTENERS: &str = "datname = current_database() AND query ~* '^(listen|select pg_notify)'";
 
 async fn kill_listeners(outsider: &Client) -> i64 {

@@ -1,4 +1,4 @@
-//! The end of a store: what is queued is committed, and the file is left tidy.
+//! The end of a store: the queue is committed, and the file is left tidy.
 
 mod fixture;
 
@@ -97,7 +97,7 @@ async fn closing_undoes_an_open_transaction_and_does_not_wait_for_it() {
         sleep(Duration::from_millis(20)).await;
         timeout(TRANSACTION_IDLE_MAX / 2, store.close())
             .await
-            .expect("nobody waits for the transaction");
+            .expect("closing does not wait for the transaction");
         let error = transaction
             .execute("DROP TABLE balances", &[])
             .await

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 struct InFolder {
     folder: TempDir,
-    /// Crashes so far. Each leaves the file behind as it was, under another name.
+    /// The number of crashes so far. Each leaves the old file behind under another name.
     crashes: Mutex<usize>,
 }
 
@@ -51,7 +51,7 @@ impl DurableFixture for InFolder {
         SqliteStore::open_existing(self.file()).await
     }
 
-    /// Goes on with a copy of the database and its write-ahead log, as they stand while the store is still open.
+    /// Continues with a copy of the database and its write-ahead log, taken while the store is still open.
     async fn crash(&self, store: SqliteStore) {
         let before = self.file();
         *self.crashes.lock().unwrap_or_else(PoisonError::into_inner) += 1;
@@ -89,7 +89,7 @@ impl DurableFixture for InFolder {
 
 eventsourcing_core::conformance!(InFolder, durable, database);
 
-/// The store in memory keeps every promise that does not ask it to outlive its process.
+/// The store in memory keeps every promise except those that require it to outlive its process.
 mod in_memory {
     use eventsourcing_core::testing::conformance::Fixture;
     use eventsourcing_sqlite::SqliteStore;

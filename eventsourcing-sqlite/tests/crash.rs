@@ -1,8 +1,8 @@
-//! What is acknowledged survives `kill -9`. Promises P2, P6, P20 and P27.
+//! Acknowledged appends survive `kill -9`. Promises P2, P6, P20 and P27.
 //!
-//! A child process writes from several tasks and says on its standard output what has been acknowledged. It is killed at
-//! a random moment; then the file must hold every acknowledged append exactly once and every append whole. All over the
-//! same file, many times. To repeat a run, set `EVENTSOURCING_TEST_SEED` to the seed that a failure prints.
+//! A child process writes from several tasks and reports acknowledgements on its standard output. It is killed at a
+//! random moment; then the file must hold every acknowledged append exactly once, and every append whole. This repeats
+//! many times on the same file. To repeat a run, set `EVENTSOURCING_TEST_SEED` to the seed that a failure prints.
 
 mod fixture;
 
@@ -24,18 +24,18 @@ use jiff::Timestamp;
 use uuid::Uuid;
 
 const KILLS: usize = 80;
-/// The longest a child lives, counted from its first sign of life or else from its start.
+/// The longest life of a child, counted from its first acknowledgement or else from its start.
 const LIFE_MILLISECONDS_MAX: u64 = 80;
 const TASKS: u64 = 6;
 
-/// Set for a child process: the path it writes to.
+/// Set for a child process: the path of its store.
 const CHILD_PATH: &str = "EVENTSOURCING_TEST_CHILD_PATH";
 const SEED: &str = "EVENTSOURCING_TEST_SEED";
-/// What the child's lines begin with; the test harness prints lines of its own.
+/// The first word of the child's lines; the test harness prints lines of its own.
 const ACKNOWLEDGED: &str = "acknowledged";
 
-/// One task's append: its first event goes to the task's own stream, its second to a stream all tasks share.
-/// Each event's payload is the command and how many events the append has.
+/// Returns the append of a task: its first event goes to the task's own stream, its second to a stream that all tasks
+/// share. The payload of each event is the command and the number of events in the append.
 fn append(task: u64, command: CommandId, tracked: Option<Position>) -> Append {
     let events = if task.is_multiple_of(2) { 1 } else { 2 };
     let payload = format!("{} {events}", command.as_uuid());
@@ -128,7 +128,8 @@ async fn acknowledged_appends_survive_kill_9() {
     let mut random = fastrand::Rng::with_seed(seed);
     let place = Place::new();
     let mut acknowledged = HashMap::new();
-    // While there is one, closing does not clear the write-ahead log away, and a kill leaves it in use.
+    // While another process has the file open, closing does not remove the write-ahead log, and a kill leaves it in
+    // use.
     let mut bystander: Option<SqliteStore> = None;
     for round in 0..KILLS {
         if random.u8(..) < 64 {
@@ -149,7 +150,7 @@ async fn acknowledged_appends_survive_kill_9() {
     );
 }
 
-/// What a child had acknowledged when it was killed: tasks and positions.
+/// Returns the acknowledgements of a child up to the moment it was killed: tasks and positions.
 fn run_and_kill(
     path: &Path,
     life: Duration,
@@ -182,7 +183,7 @@ fn run_and_kill(
     first.into_iter().chain(lines).collect()
 }
 
-/// The acknowledgements as they come, to the end of the output. A last line that is cut off does not count.
+/// Receives the acknowledgements until the end of the output. An incomplete last line does not count.
 fn listen(output: ChildStdout) -> mpsc::Receiver<(CommandId, (u64, Position))> {
     let (said, heard) = mpsc::channel();
     thread::spawn(move || {
@@ -257,7 +258,7 @@ async fn check(place: &Place, acknowledged: &HashMap<CommandId, (u64, Position)>
     check_file(&place.file(), context);
 }
 
-/// Positions grow, and the versions of each stream have no holes.
+/// Checks that positions grow and that the versions of each stream have no holes.
 fn check_places(log: &[StoredEvent], context: &str) {
     assert!(
         log.is_sorted_by(|one, next| one.position < next.position),
@@ -275,7 +276,7 @@ fn check_places(log: &[StoredEvent], context: &str) {
     }
 }
 
-/// Every append is there once, with all its events. Returns where each command's last event is.
+/// Checks that every append is there once, with all its events. Returns the position of the last event of each command.
 fn check_whole(log: &[StoredEvent], context: &str) -> HashMap<CommandId, Position> {
     let mut found: HashMap<CommandId, (usize, usize, Position)> = HashMap::new();
     for event in log {

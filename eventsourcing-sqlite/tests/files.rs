@@ -1,7 +1,8 @@
-//! Files as people handle them: removed, renamed, replaced, copied over, restored beside an old log. Promises F1 to F3.
+//! Accidents that people cause to files: removed, renamed, replaced, overwritten, restored beside an old log. Promises
+//! F1 to F3.
 //!
-//! Whatever happens, an append that begins afterwards is refused or is in the file that the path names. Copies are made by
-//! `cp`, in another process: a process that closes a file gives up all its locks on it, and those of its stores with them.
+//! After any of them, a later append is refused or is in the file that the path names. Copies are made by `cp`, in
+//! another process: a process that closes a file releases all its locks on it, including those of its stores.
 
 #![cfg(unix)]
 

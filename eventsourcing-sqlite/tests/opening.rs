@@ -1,4 +1,5 @@
-//! Opening: what is wrong is said in one line and changes nothing; what is right works for many at once. Promise P29.
+//! Opening: every fault is reported in one line and changes nothing, and many processes may open a file at once.
+//! Promise P29.
 
 mod fixture;
 
@@ -14,7 +15,7 @@ use eventsourcing_sqlite::SqliteStore;
 use fixture::{Place, append, one_line};
 use rusqlite::Connection;
 
-/// Set for a child process: the path it opens.
+/// Set for a child process: the path that it opens.
 const CHILD_PATH: &str = "EVENTSOURCING_TEST_CHILD_PATH";
 
 async fn refusal(path: &Path) -> StoreError {
@@ -161,7 +162,8 @@ async fn file_of_an_older_schema_is_brought_up_to_date() {
     );
 }
 
-/// A rejection that an older program has kept has position 0, and so has one of this program where an older one looks.
+/// A rejection kept by an older release has position 0, and a rejection of this release has it too in the column that
+/// older releases read.
 #[tokio::test]
 async fn receipts_of_an_older_schema_are_understood() {
     let place = Place::new();
@@ -272,7 +274,7 @@ async fn follower_of_an_older_schema_goes_on_where_it_was_and_takes_notes() {
         store
             .lease_holder(&follower, upstream)
             .await
-            .expect("nobody"),
+            .expect("no holder"),
         None
     );
     let step = Tracking::new(follower, upstream, Position::new(41), Position::new(42))
@@ -368,14 +370,14 @@ async fn read_only_file_is_refused() {
 #[cfg(unix)]
 const READ_ONLY_PATH: &str = "EVENTSOURCING_TEST_READ_ONLY_PATH";
 
-/// Permissions do not bind the superuser, so this test runs again as a user whom they bind.
+/// Permissions do not bind the superuser, so this test runs again as an unprivileged user.
 #[cfg(unix)]
 fn run_as_nobody(place: &Place) {
     use std::os::unix::process::CommandExt;
 
     let program = place.folder().join("opening");
     fs::copy(std::env::current_exe().expect("this program"), &program)
-        .expect("a copy that anybody may run");
+        .expect("a copy that every user may run");
     let mut command = std::process::Command::new(program);
     command
         .args(["--exact", "read_only_file_is_refused"])
@@ -478,7 +480,7 @@ fn spawn_child(path: &Path) -> Child {
         .expect("a child process")
 }
 
-/// The other half of the test above; nothing to do in the process that runs all tests.
+/// The other half of the test above. It does nothing in the process that runs all tests.
 #[tokio::test]
 async fn child_process_opens_and_appends() {
     let Some(path) = std::env::var_os(CHILD_PATH) else {

@@ -1,4 +1,4 @@
-//! Several connections to one file: who waits for whom, and who hears of whom.
+//! Several connections to one file: locks, and notifications between processes.
 
 mod fixture;
 
@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 const SOON: Duration = Duration::from_secs(5);
 
-/// A connection of somebody else.
+/// Opens a connection outside the store.
 fn outsider(place: &Place) -> Connection {
     Connection::open(place.file()).expect("a connection")
 }

@@ -1,4 +1,4 @@
-//! Transactions of read models beside everything else that wants the file. Promise P32.
+//! Transactions of read models beside the other users of the file. Promise P32.
 
 mod fixture;
 

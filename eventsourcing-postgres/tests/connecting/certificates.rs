@@ -1,4 +1,4 @@
-//! Certificates are judged as libpq judges them: psql is asked the same each time.
+//! Certificates are accepted and refused as by libpq: each test asks psql the same question.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -47,21 +47,22 @@ impl Workshop {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// `name.key`, and `name.csr` with a common name.
+    /// Creates `name.key`, and `name.csr` with a common name.
     fn request(&self, name: &str, common_name: &str) {
         self.openssl(&format!(
             "req -new -nodes -newkey rsa:2048 -subj /CN={common_name} -keyout {name}.key -out {name}.csr"
         ));
     }
 
-    /// As the documentation of PostgreSQL has it made: version 3, of an authority, with a common name alone.
+    /// Creates a certificate as the documentation of PostgreSQL does: version 3, of an authority, with only a common
+    /// name.
     fn self_signed(&self, name: &str, common_name: &str) {
         self.openssl(&format!(
             "req -new -x509 -nodes -newkey rsa:2048 -days 9 -subj /CN={common_name} -keyout {name}.key -out {name}.crt"
         ));
     }
 
-    /// With an elliptic curve, of version 1.
+    /// Creates a certificate with an elliptic curve, of version 1.
     fn self_signed_v1(&self, name: &str, common_name: &str) {
         self.openssl(&format!(
             "ecparam -genkey -name secp384r1 -noout -out {name}.key"
@@ -103,7 +104,7 @@ impl Workshop {
         ));
     }
 
-    /// Ended yesterday.
+    /// Creates a certificate that expired yesterday.
     fn expired(&self, name: &str, common_name: &str) {
         self.request(name, common_name);
         fs::write(self.path("index"), "").expect("a file");
@@ -134,7 +135,7 @@ fn server_with(workshop: &Workshop, name: &str) -> Server {
     Server::start_with_files(&[FORGETFUL, &tls].concat(), &files)
 }
 
-/// The server takes another certificate, also where its authority may not vouch for itself.
+/// Gives the server another certificate, even one whose authority may not vouch for itself.
 fn change_certificate(server: &Server, workshop: &Workshop, name: &str) {
     server.put("server.crt", &workshop.read(&format!("{name}.crt")));
     server.put("server.key", &workshop.read(&format!("{name}.key")));
@@ -143,7 +144,7 @@ fn change_certificate(server: &Server, workshop: &Workshop, name: &str) {
 }
 
 fn psql_connects(url: &str) -> bool {
-    // Nothing in a home folder may count.
+    // No file in a home folder may have an effect.
     let mut psql = program("psql");
     psql.env("HOME", "/nonexistent")
         .env("PGCONNECT_TIMEOUT", "10")
@@ -158,11 +159,11 @@ async fn try_to_append(place: &Place) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// What is asked of a certificate, and whether it should be taken.
+/// A requirement for a certificate, and the expected outcome.
 struct Question<'a> {
     host: &'a str,
     options: &'a str,
-    /// A part of the refusal; empty if there is none.
+    /// A part of the refusal; empty if the certificate is accepted.
     refusal: &'a str,
 }
 

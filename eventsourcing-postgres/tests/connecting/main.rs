@@ -1,4 +1,4 @@
-//! How connections are made: certificates, poolers, and servers that let nobody in.
+//! Connections: certificates, poolers, and servers that refuse.
 
 mod certificates;
 mod poolers;

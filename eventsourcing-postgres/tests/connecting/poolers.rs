@@ -1,4 +1,5 @@
-//! A real PgBouncer in each of its modes: one that lends connections for a statement is named, and nothing is called corrupt.
+//! A real PgBouncer in each of its modes: the error names one that is not in session mode, and nothing is reported as
+//! corrupt.
 
 use std::net::TcpListener;
 use std::os::unix::process::CommandExt;
@@ -13,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use crate::support::server::{FORGETFUL, Server, user_of_servers};
 use crate::support::{append, connect, log_of, one_line, reads_of, stream};
 
-/// A pooler before a server. Ended when this is dropped.
+/// A pooler in front of a server. It ends when this is dropped.
 struct Pooler {
     process: Child,
     folder: tempfile::TempDir,
@@ -64,7 +65,7 @@ impl Pooler {
         format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
     }
 
-    /// Changes the mode for those who are connected too.
+    /// Changes the mode, for existing connections too.
     async fn change_to(&self, mode: &str) {
         configure(self.folder.path(), self.server_port, self.port, mode);
         let console = connect(&format!(
@@ -183,7 +184,7 @@ async fn pooler_that_changes_its_mode_under_a_store_is_named_and_nothing_is_call
     assert!(written >= 2, "{written} events");
 }
 
-/// Does everything at once, so that connections get mixed up.
+/// Runs all operations at once, so that connections get mixed up.
 async fn errors_of(store: &eventsourcing_postgres::PostgresStore) -> Vec<StoreError> {
     let (load, _) = reads_of(&stream());
     let one = store.append(append());

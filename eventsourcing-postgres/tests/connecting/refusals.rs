@@ -1,4 +1,5 @@
-//! Servers that let nobody in, take no writes or lack something: each is named with what to do, and none is called corrupt.
+//! Servers that refuse connections or writes, or lack resources: each error says what to do, and nothing is reported as
+//! corrupt.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -44,7 +45,7 @@ fn assert_says(error: &StoreError, parts: &[&str]) {
     }
 }
 
-/// What a store says that was opened before `spoil` was carried out.
+/// Returns the errors of a store that was opened before `spoil` was executed.
 async fn errors_after(server: &Server, store: &PostgresStore, spoil: &str) -> Vec<StoreError> {
     connect(&server.url("postgres"))
         .await
@@ -238,7 +239,7 @@ async fn replica_and_server_that_takes_no_connections_are_named() {
     assert_unavailable(&error, &["wait until it takes connections again"]);
 }
 
-/// A server that answers whatever it is asked with one error.
+/// Starts a server that answers every request with one error.
 fn answers_with(severity: &str, code: &str, message: &str) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = listener.local_addr().expect("an address").port();
@@ -257,7 +258,7 @@ fn answers_with(severity: &str, code: &str, message: &str) -> u16 {
     port
 }
 
-/// What a server says that cannot be brought about here: full disks, lost memory, damaged files.
+/// Errors of a server that cannot be provoked here: full disks, lack of memory, damaged files.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_server_lacks_is_named() {
     for (code, message, part) in [

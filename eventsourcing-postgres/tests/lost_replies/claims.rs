@@ -1,5 +1,5 @@
-//! Every statement that nothing was written is looked up in the log, and is never false, wherever in the protocol the network
-//! fails. Promise P28.
+//! Each claim that nothing was written is checked against the log, and is never false, wherever in the protocol the
+//! network fails. Promise P28.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,15 +22,17 @@ use crate::support::proxy::{Fault, Proxy};
 use crate::support::server::{FORGETFUL, Server};
 use crate::support::{connect, event, log_of, report, stream};
 
-/// How many commands are tried: a few hundred, or as many as this variable says (10,000 before a release).
+/// The variable with the number of commands: a few hundred by default, 10,000 before a release.
 const COMMANDS_VARIABLE: &str = "EVENTSOURCING_CLAIMED_COMMANDS";
 const COMMANDS_DEFAULT: usize = 400;
 const LANES: u64 = 4;
 const TIMEOUT: Duration = Duration::from_millis(200);
-/// How long an attempt takes to which the server says nothing: the store gives it two seconds more than the server.
+/// The duration of an attempt that the server does not answer: the store waits two seconds longer than the server's
+/// limit.
 const SILENCE: Duration = Duration::from_millis(2_500);
 const CALL_MAX: Duration = Duration::from_secs(60);
-/// Requests after which a fault strikes: enough for a new connection, its settings, what it prepares, and an append.
+/// The number of requests after which a fault may strike: enough for a new connection, its settings, its prepared
+/// statements, and an append.
 const REQUESTS_MAX: usize = 7;
 
 #[derive(Aggregate, Debug, Serialize, Deserialize)]
@@ -50,7 +52,7 @@ impl Diary {
     }
 }
 
-/// What was said of a command.
+/// The store's claim about a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Said {
     Written,
@@ -100,7 +102,7 @@ impl Lane {
         }
     }
 
-    /// Tries to carry out so many commands, and returns what was said of each.
+    /// Tries to carry out this number of commands, and returns the claim about each.
     async fn run(mut self, commands: u64) -> HashMap<String, Said> {
         let mut said = HashMap::new();
         for command in 0..commands {
@@ -110,7 +112,7 @@ impl Lane {
         said
     }
 
-    /// Lets the network fail while `text` is to be written, and returns what was said of it.
+    /// Lets the network fail while `text` is written, and returns the claim about it.
     async fn try_to_write(&mut self, text: &str) -> Said {
         let is_away = self.random.u8(..100) < 6;
         if is_away {
@@ -172,7 +174,7 @@ impl Lane {
 
     fn step(&self) -> Tracking {
         let log = LogId::from_uuid(Uuid::nil());
-        // A step from where it stands is never refused.
+        // A step from the present position is never refused.
         Tracking::new(self.follower.as_str(), log, Position::ZERO, Position::ZERO)
     }
 
@@ -203,7 +205,7 @@ fn said_of<T>(outcome: Result<T, CommandError<String>>) -> Said {
     }
 }
 
-/// What the error says in its type it says in its text, and the other way round.
+/// Returns the claim of an error, whose type and text must agree.
 fn said_of_error(error: Option<&StoreError>) -> Said {
     let Some(error) = error else {
         return Said::Written;
@@ -245,7 +247,7 @@ async fn disturb(server_url: String, mut random: fastrand::Rng) {
     }
 }
 
-/// Waits until no attempt is under way any more.
+/// Waits until no attempt is under way.
 async fn all_quiet(server_url: &str) {
     let client = connect(server_url).await;
     let busy = "SELECT count(*) FROM pg_stat_activity WHERE pid <> pg_backend_pid()
@@ -329,7 +331,7 @@ async fn judge(direct: &PostgresStore, said: HashMap<String, Said>, seed: Seed) 
     }
 }
 
-/// The text of an event, of whichever kind.
+/// Returns the text of an event of either kind.
 fn text_of(payload: &str) -> &str {
     payload
         .strip_prefix("{\"text\":\"")

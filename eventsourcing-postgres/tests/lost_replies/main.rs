@@ -1,4 +1,5 @@
-//! A network that fails at the worst moment: a retry with the same command id never writes twice. Promises P6, P11, P28.
+//! A network that fails at the worst moment: a retry with the same command id never writes twice. Promises P6, P11 and
+//! P28.
 
 mod claims;
 #[path = "../support/mod.rs"]
@@ -15,7 +16,7 @@ use support::server::{FORGETFUL, Server};
 use support::{append, event, log_of, reads_of, report, stream};
 use tokio::time::timeout;
 
-/// What every call must have ended within, whatever the network does: the timeouts below, and a margin.
+/// The time limit of every call, whatever the network does: the timeouts below, and a margin.
 const DEADLINE: Duration = Duration::from_secs(8);
 const TIMEOUT: Duration = Duration::from_millis(700);
 const COMMANDS: usize = 200;
@@ -33,7 +34,7 @@ async fn within_deadline<T>(call: impl Future<Output = T>) -> T {
         .expect("every call ends within its deadline")
 }
 
-/// Asks until there is an answer; returns it and how often the store was unavailable.
+/// Retries until there is an answer; returns it and the number of times that the store was unavailable.
 async fn insist(store: &PostgresStore, append: &Append) -> (Appended, usize) {
     for failed in 0..RETRIES_MAX {
         match within_deadline(store.append(append.clone())).await {
@@ -45,7 +46,7 @@ async fn insist(store: &PostgresStore, append: &Append) -> (Appended, usize) {
     panic!("the store does not heal: {RETRIES_MAX} calls failed");
 }
 
-/// Silence takes its time, so there is little of it.
+/// Returns a random fault. Silence takes long, so it is rare.
 fn any_fault(random: &mut fastrand::Rng, number: usize) -> Fault {
     match random.u8(..100) {
         _ if number % 66 == 33 => Fault::SilentBeforeReply(TIMEOUT * 8),

@@ -1,4 +1,4 @@
-//! An acknowledged append survives the accidents that the store says it survives: on real servers.
+//! An acknowledged append survives the accidents that the store names, tested with real servers.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{APP, server_with_roles_and};
 use crate::support::server::DURABLE;
 use crate::support::{Server, append, connect, log_of};
 
-/// Longer than a server takes for anything here, and shorter than the statement timeout.
+/// Longer than any action of the server takes here, and shorter than the statement timeout.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 async fn store_of(server: &Server) -> PostgresStore {
@@ -42,7 +42,7 @@ fn on_standbys(standbys: &str) -> Acknowledged {
     }
 }
 
-/// Changes a setting of the running server, and returns when new statements go by it.
+/// Changes a setting of the running server, and returns when new statements follow it.
 async fn set(server: &Server, outsider: &Client, name: &str, value: &str) {
     outsider
         .batch_execute(&format!("ALTER SYSTEM SET {name} = '{value}'"))
@@ -66,7 +66,7 @@ async fn set(server: &Server, outsider: &Client, name: &str, value: &str) {
         .expect("the server takes the setting");
 }
 
-/// Returns when `store` says what is expected, once its connections have heard of a change.
+/// Returns when `store` reports the expected guarantee, once its connections know of a change.
 async fn says(store: &PostgresStore, expected: &Acknowledged) {
     let saying = async {
         while acknowledged(store).await != *expected {
@@ -88,7 +88,7 @@ fn appending(store: &PostgresStore, append: &Append) -> JoinHandle<Result<Append
     tokio::spawn(async move { store.append(append).await })
 }
 
-/// The server's functions that end a process, or what it is at.
+/// The functions of the server that end a process or its statement.
 const TERMINATE: &str = "pg_terminate_backend";
 const CANCEL: &str = "pg_cancel_backend";
 
@@ -110,7 +110,7 @@ async fn ends_what_waits_for_a_standby(outsider: &Client, how: &str) {
         .expect("a commit waits for a standby");
 }
 
-/// Ends whatever waits for a standby, until `task` has ended. A read is tried once more on a new connection.
+/// Ends every wait for a standby, until `task` has ended. A read retries once on a new connection.
 async fn ends_all_that_waits<T>(outsider: &Client, task: JoinHandle<T>) -> T {
     ends_what_waits_for_a_standby(outsider, TERMINATE).await;
     let end = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
@@ -157,7 +157,7 @@ async fn store_says_that_appends_wait_for_standbys_exactly_where_they_do() {
     )
     .await;
     says(&full, &on_standbys("ANY 1 (away)")).await;
-    // The program decides, whatever the server has by default.
+    // The program decides, whatever the default of the server is.
     for default in ["off", "local", "remote_write", "on", "remote_apply"] {
         set(&server, &outsider, "synchronous_commit", default).await;
         let full = store_of(&server).await;
@@ -280,7 +280,7 @@ async fn store_that_cannot_ask_says_so_and_claims_nothing() {
     );
 }
 
-/// A wait that is ended leaves the commit in the log of the primary, where it can be seen.
+/// A wait that is ended leaves the commit in the log of the primary, where it is visible.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn command_whose_wait_was_ended_is_answered_only_when_the_standbys_have_it() {
     let server = server_with_roles_and(DURABLE).await;
@@ -314,7 +314,7 @@ async fn command_whose_wait_was_ended_is_answered_only_when_the_standbys_have_it
         .expect("nothing to wait for");
     assert_eq!(unknown.expect("an answer"), None);
 
-    // A crash ends all waits, and what is in the log of the primary can be seen after it.
+    // A crash ends all waits, and the log of the primary is visible after it.
     server.crash();
     server.start_again();
     let outsider = connect(&server.url("postgres")).await;

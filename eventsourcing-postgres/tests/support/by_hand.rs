@@ -1,10 +1,10 @@
-//! The store's own append, called by hand in a transaction that stays open as long as the test wants.
+//! The store's own append, called by hand in a transaction that stays open as long as the test needs.
 
 use eventsourcing_core::store::Position;
 use tokio_postgres::Client;
 use uuid::Uuid;
 
-/// An append of one event, as the store calls it: `$1` the stream's id, `$2` its category, `$3` the payload.
+/// An append of one event, as the store calls it: `$1` is the stream's id, `$2` its category, `$3` the payload.
 const APPEND: &str = "
     SELECT numbers[1] FROM append(
         alone => false, waits => '{false}', command_appends => '{}', command_ids => '{}',
@@ -21,7 +21,7 @@ const APPEND: &str = "
         snapshot_fingerprints => '{}', snapshot_versions => '{}', snapshot_codecs => '{}', snapshot_payloads => '{}',
         snapshot_added => '{}')";
 
-/// Begins a transaction and appends in it; the position has been drawn and is visible to nobody.
+/// Begins a transaction and appends in it; the position has been drawn, but the event is not visible yet.
 pub(crate) async fn begin_append(client: &Client, category: &str, payload: &str) -> Position {
     client.batch_execute("BEGIN").await.expect("a transaction");
     let stream = Uuid::new_v4().to_string();

@@ -1,4 +1,4 @@
-//! A reader that lives through everything, and what it has seen.
+//! A reader that survives every failure, and the events it has seen.
 
 use std::time::{Duration, Instant};
 
@@ -8,26 +8,26 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// No call may take longer, whatever happens to the server.
+/// The time limit of each call, whatever happens to the server.
 const CALL_MAX: Duration = Duration::from_secs(30);
-/// How long a reader may take to reach the end.
+/// The time limit for a reader to reach the end.
 const CATCHING_UP_MAX: Duration = Duration::from_secs(60);
 
-/// Reads the log page by page, in a task of its own, until it is told where the end is.
+/// Reads the log page by page, in a task of its own, until it is told the end.
 pub(crate) struct Follower {
     end: watch::Sender<Position>,
     task: JoinHandle<Vec<(Instant, StoredEvent)>>,
 }
 
 impl Follower {
-    /// Follows everything that `query` asks for, from where it starts.
+    /// Follows the events that `query` selects, from its start.
     pub(crate) fn start(store: PostgresStore, query: LogQuery) -> Self {
         let end = watch::Sender::new(Position::MAX);
         let task = tokio::spawn(follow(store, query, end.subscribe()));
         Self { end, task }
     }
 
-    /// What it has seen up to `end`, with the moment it has seen it: once each, in order.
+    /// Returns the events seen up to `end`, with the moment of each: once each, in order.
     pub(crate) async fn seen_until(self, end: Position) -> Vec<(Instant, StoredEvent)> {
         self.end.send_replace(end);
         let seen = timeout(CATCHING_UP_MAX, self.task)
@@ -88,7 +88,7 @@ async fn wait_for_more(store: &PostgresStore, after: Position, mut end: watch::R
             Err(error) => panic!("wait_beyond: {error:?}"),
         },
         _ = end.changed() => {}
-        // Nothing may have been written for long; this is no deadline.
+        // The log may be quiet for long; this is not a deadline.
         () = sleep(Duration::from_secs(5)) => {}
     }
 }

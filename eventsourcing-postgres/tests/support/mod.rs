@@ -1,4 +1,4 @@
-//! What the tests of this crate share: a server, a place on it, a stream, an append.
+//! The fixtures of this crate's tests: a server, a place on it, a stream, an append.
 #![allow(dead_code, unused_imports, reason = "each test uses some of it")]
 
 pub(crate) mod by_hand;
@@ -21,7 +21,7 @@ use uuid::Uuid;
 pub(crate) use place::Place;
 pub(crate) use server::Server;
 
-/// Of every snapshot of these tests.
+/// The fingerprint of every snapshot in these tests.
 pub(crate) const FINGERPRINT: Fingerprint = Fingerprint(7);
 
 pub(crate) fn stream() -> StreamId {
@@ -50,7 +50,7 @@ pub(crate) fn append_to(stream: &StreamId, expected: Expected) -> Append {
     Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, vec![event("{}")])
 }
 
-/// All that is readable, page by page.
+/// Returns all readable events, page by page.
 pub(crate) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
     let mut log = Vec::new();
     let mut after = Position::ZERO;
@@ -67,7 +67,7 @@ pub(crate) async fn log_of(store: &impl EventStore) -> Vec<StoredEvent> {
     }
 }
 
-/// Reads that ask for everything there is of `stream`, and for the first page of the log.
+/// Returns reads of all of `stream`, and of the first page of the log.
 pub(crate) fn reads_of(stream: &StreamId) -> (Load, LogQuery) {
     let load = Load::new(stream.clone()).with_snapshot(FINGERPRINT);
     (load, LogQuery::after(Position::ZERO))
@@ -86,14 +86,14 @@ pub(crate) fn snapshot(stream: &StreamId, version: u64) -> NewSnapshot {
     }
 }
 
-/// The text of an error that a human can read in one line.
+/// Returns the text of an error, which must be one readable line.
 pub(crate) fn one_line(error: &StoreError) -> String {
     let text = error.to_string();
     assert!(!text.contains('\n'), "more than one line: {text}");
     text
 }
 
-/// A connection that belongs to the test.
+/// Opens a connection that belongs to the test.
 ///
 /// # Panics
 /// The server does not answer.
@@ -107,7 +107,7 @@ pub(crate) async fn connect(url: &str) -> Client {
     client
 }
 
-/// A number somebody may want to know.
+/// Prints a figure for the person who runs the test.
 #[expect(
     clippy::print_stderr,
     reason = "the harness keeps it back unless asked"

@@ -8,8 +8,8 @@ use uuid::Uuid;
 use super::connect;
 use super::server::{Server, given_url, shared_url};
 
-/// Where one test's stores live. On a server that was given, what was made is dropped at the end; other servers are
-/// thrown away whole.
+/// The place of one test's stores. On a server that was given, its objects are dropped at the end; other servers are
+/// discarded.
 pub(crate) struct Place {
     url: String,
     schema: String,
@@ -36,17 +36,17 @@ enum Made {
 }
 
 impl Place {
-    /// A schema on the server the tests of this program share.
+    /// Creates a schema on the server that the tests of this program share.
     pub(crate) fn new() -> Self {
         Self::at(shared_url())
     }
 
-    /// A schema on a server of the test's own.
+    /// Creates a schema on a server of the test's own.
     pub(crate) fn on(server: &Server) -> Self {
         Self::at(server.url("postgres"))
     }
 
-    /// A schema at the server and database of `url`.
+    /// Creates a schema at the server and database of `url`.
     pub(crate) fn at(url: String) -> Self {
         Self {
             url,
@@ -55,7 +55,7 @@ impl Place {
         }
     }
 
-    /// A database on the shared server: nobody else has connections to it.
+    /// Creates a database on the shared server, without connections of other tests.
     pub(crate) async fn with_database() -> Self {
         let made_from = shared_url();
         let name = format!("test_{}", Uuid::new_v4().simple());
@@ -72,7 +72,7 @@ impl Place {
         }
     }
 
-    /// The schema of the same name on another server.
+    /// Returns the schema of the same name on another server.
     pub(crate) fn moved_to(&self, server: &Server) -> Self {
         Self {
             url: server.url("postgres"),
@@ -89,7 +89,7 @@ impl Place {
         &self.schema
     }
 
-    /// The options every store of this place is opened with.
+    /// Returns the options with which every store of this place is opened.
     pub(crate) fn options(&self) -> PostgresOptions {
         PostgresOptions::new().with_schema(&self.schema)
     }
@@ -106,7 +106,7 @@ impl Place {
         self.try_store().await.expect("a store")
     }
 
-    /// A connection of somebody else, who looks into this schema first.
+    /// Opens a connection outside the store, whose search path begins with this schema.
     pub(crate) async fn outsider(&self) -> Client {
         let client = connect(&self.url).await;
         client
@@ -136,7 +136,8 @@ impl Place {
         Kept(kept)
     }
 
-    /// Makes the store's database what it was, while nobody is connected: as a server that has forgotten its last commits.
+    /// Restores the rows of the store's database while it has no connections, like a server that has forgotten its last
+    /// commits.
     ///
     /// # Panics
     /// The place has no database of its own.
@@ -150,7 +151,7 @@ impl Place {
         outside
             .batch_execute(&allow(false))
             .await
-            .expect("nobody comes in");
+            .expect("no connection is accepted");
         let others = "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity
             WHERE datname = current_database() AND pid <> pg_backend_pid()";
         inside
@@ -192,8 +193,8 @@ impl Place {
 }
 
 impl Place {
-    /// Ends all connections to its own database, and lets no one in until the last one has ended: a store that is faster
-    /// would find one of its former sessions still there.
+    /// Ends all connections to its own database, and allows no new one until the last has ended: a faster store would
+    /// find one of its earlier sessions there.
     pub(crate) async fn end_all_connections_before_a_new_one(&self) {
         let Made::Database(name, made_from) = &self.made else {
             panic!("only a database of its own can be closed")
@@ -237,7 +238,7 @@ impl Drop for Place {
     }
 }
 
-/// The same server, another database.
+/// Returns the URL of another database on the same server.
 fn with_database(url: &str, database: &str) -> String {
     let (rest, parameters) = url
         .split_once('?')
@@ -252,7 +253,7 @@ fn with_database(url: &str, database: &str) -> String {
     format!("{server}/{database}{parameters}")
 }
 
-/// On a thread of its own: a place may be dropped inside a runtime and outside of one.
+/// Runs on a thread of its own, because a place may be dropped inside a runtime or outside.
 fn execute_apart(url: &str, statement: String) {
     let url = url.to_owned();
     let executing = std::thread::spawn(move || {

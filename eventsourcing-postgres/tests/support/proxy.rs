@@ -1,7 +1,6 @@
-//! A stretch of network between a store and its server that can fail: cut a connection, swallow a reply, fall silent.
+//! A network between a store and its server that can fail: cut a connection, swallow a reply, fall silent.
 //!
-//! It understands just enough of the protocol to count round trips and to tell when the server has answered. TLS
-//! does not pass through it.
+//! It understands just enough of the protocol to count round trips and to detect answers. TLS does not pass through it.
 
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -16,33 +15,33 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
-/// What happens to the connection that carries a certain request.
+/// The fate of the connection that carries a certain request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     /// The server never sees the request; the connection is cut.
     CutBeforeRequest,
-    /// The server carries the request out; its reply is swallowed and the connection is cut.
+    /// The server processes the request; its reply is swallowed and the connection is cut.
     CutBeforeReply,
-    /// The server carries the request out; then nothing passes either way for so long, without a word. Then it is cut.
+    /// The server processes the request; then no byte passes either way for this duration. Then the connection is cut.
     SilentBeforeReply(Duration),
     /// The server sees the first half of the request; the connection is cut.
     CutWithinRequest,
-    /// The server carries the request out; the first half of its reply arrives, and the connection is cut.
+    /// The server processes the request; the first half of its reply arrives, and the connection is cut.
     CutWithinReply,
 }
 
-/// Which request a fault befalls.
+/// The request at which a fault strikes.
 enum Target {
-    /// The next one that contains these bytes.
+    /// The next request that contains these bytes.
     Containing(Vec<u8>),
-    /// The one after so many, on whichever connection.
+    /// The request after this number of others, on any connection.
     After(usize),
 }
 
-/// Everything a client says until it waits for the server.
+/// All bytes that a client sends until it waits for the server.
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
-    /// The connections are counted as they come.
+    /// The number of the connection, in the order of arrival.
     pub(crate) connection: u64,
     pub(crate) bytes: Vec<u8>,
 }
@@ -66,15 +65,15 @@ struct Network {
     requests: Mutex<Vec<Request>>,
     /// The fault that waits for its request.
     armed: Mutex<Option<(Target, Fault)>>,
-    /// Whether nothing listens at the port.
+    /// `true` while nothing listens at the port.
     away: watch::Sender<bool>,
-    /// How long connections are accepted but not answered.
+    /// `true` while connections are accepted but not answered.
     silent: watch::Sender<bool>,
     cuts: watch::Sender<u64>,
 }
 
 impl Proxy {
-    /// In front of the server at `port` of the loopback.
+    /// Creates a proxy in front of the server at `port` of the loopback.
     pub(crate) async fn before(port: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
@@ -97,12 +96,12 @@ impl Proxy {
         }
     }
 
-    /// The way to the server of `url` that leads through here.
+    /// Returns the URL of the server that leads through this proxy.
     pub(crate) fn url(&self, user: &str, database: &str) -> String {
         format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
     }
 
-    /// What the server was asked so far, on all connections. Each entry is a round trip.
+    /// Returns the requests so far, on all connections. Each entry is a round trip.
     pub(crate) fn requests(&self) -> Vec<Request> {
         self.network
             .requests
@@ -111,17 +110,17 @@ impl Proxy {
             .clone()
     }
 
-    /// `fault` befalls the next request that contains `mark`.
+    /// Arms `fault` for the next request that contains `mark`.
     pub(crate) fn arm(&self, mark: impl Into<Vec<u8>>, fault: Fault) {
         *self.network.armed() = Some((Target::Containing(mark.into()), fault));
     }
 
-    /// `fault` befalls the request that comes after `requests` others.
+    /// Arms `fault` for the request that comes after `requests` others.
     pub(crate) fn arm_after(&self, requests: usize, fault: Fault) {
         *self.network.armed() = Some((Target::After(requests), fault));
     }
 
-    /// Cuts every connection, and lets nothing listen at the port, so that new ones are refused, until it is told to listen.
+    /// Cuts every connection and closes the port, so that new ones are refused until [`listen`](Self::listen).
     pub(crate) async fn leave(&self) {
         self.network.away.send_replace(true);
         self.cut();
@@ -138,27 +137,27 @@ impl Proxy {
         self.network.away.send_replace(false);
     }
 
-    /// Whether a fault waits for its request.
+    /// Returns `true` if a fault waits for its request.
     pub(crate) fn is_armed(&self) -> bool {
         self.network.armed().is_some()
     }
 
-    /// Whether the fault has not struck yet. It will not any more.
+    /// Disarms the fault, and returns `true` if it had not struck yet.
     pub(crate) fn disarm(&self) -> bool {
         self.network.armed().take().is_some()
     }
 
-    /// Cuts every connection there is.
+    /// Cuts every connection.
     pub(crate) fn cut(&self) {
         self.network.cuts.send_modify(|cuts| *cuts += 1);
     }
 
-    /// From now on nothing passes, on connections old and new; none is cut.
+    /// Blocks all traffic, on existing and new connections, without cutting any.
     pub(crate) fn fall_silent(&self) {
         self.network.silent.send_replace(true);
     }
 
-    /// Everything passes again.
+    /// Lets all traffic pass again.
     pub(crate) fn speak(&self) {
         self.network.silent.send_replace(false);
     }
@@ -309,12 +308,13 @@ async fn pass_replies(
     }
 }
 
-/// Whether these bytes end with `ReadyForQuery` outside of a transaction: whatever was asked has been done.
+/// Returns `true` if these bytes end with `ReadyForQuery` outside of a transaction: then the request has been
+/// processed.
 fn is_ready(reply: &[u8]) -> bool {
     reply.ends_with(&[b'Z', 0, 0, 0, 5, b'I'])
 }
 
-/// Finds the requests in what a client says.
+/// Finds the requests in the bytes of a client.
 struct Requests {
     connection: u64,
     begun: bool,
@@ -323,7 +323,7 @@ struct Requests {
 }
 
 impl Requests {
-    /// The code of the message that asks for TLS; the beginning proper follows.
+    /// The code of the message that asks for TLS; the startup message follows.
     const WANTS_TLS: [u8; 4] = 80_877_103_i32.to_be_bytes();
 
     fn of(connection: u64) -> Self {
@@ -335,7 +335,7 @@ impl Requests {
         }
     }
 
-    /// The requests that end with `bytes`: those after which the client waits for the server.
+    /// Returns the requests that `bytes` complete: those after which the client waits for the server.
     fn take(&mut self, bytes: &[u8]) -> Vec<Request> {
         self.unfinished.extend_from_slice(bytes);
         let mut finished = Vec::new();
@@ -344,7 +344,7 @@ impl Requests {
                 self.begun = self.unfinished[4..8] != Self::WANTS_TLS;
             }
             self.request.extend(self.unfinished.drain(..length));
-            // Sync and Query are what a server answers to.
+            // The server answers Sync and Query.
             if kind == b'S' || kind == b'Q' {
                 let bytes = std::mem::take(&mut self.request);
                 finished.push(Request {
@@ -356,7 +356,7 @@ impl Requests {
         finished
     }
 
-    /// The kind and length of the first message, if it is there as a whole. The first of all has no kind.
+    /// Returns the kind and length of the first message, if it is complete. The very first message has no kind.
     fn next_message(&self) -> Option<(u8, usize)> {
         let head = usize::from(self.begun);
         let length = self.unfinished.get(head..head + 4)?;

@@ -1,8 +1,8 @@
-//! A PostgreSQL server that is thrown away: its own folder, its own port on the loopback, gone when the test process is.
+//! A temporary PostgreSQL server with its own folder and its own port on the loopback. It ends with the test process.
 //!
-//! The distribution's server is never touched. A small shell process, the keeper, starts and stops the server as it is
-//! told on its standard input; when that ends, because this process did or was killed, the keeper stops the server
-//! and removes the folder. So nothing is left over, whatever becomes of a test.
+//! The server of the distribution is never touched. A small shell process, the keeper, starts and stops the server on
+//! commands from its standard input; when that closes, because this process ended or was killed, the keeper stops the
+//! server and removes the folder. So nothing is left over, however a test ends.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -13,17 +13,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-/// Brings a server that is there already; its user must be allowed to make schemas, roles and databases.
+/// The variable with the URL of an existing server; its user must be allowed to create schemas, roles and databases.
 pub(crate) const URL_VARIABLE: &str = "EVENTSOURCING_TEST_POSTGRES_URL";
 
-/// The only user who is asked for a password: see [`PASSWORD`].
+/// The only user with a password: see [`PASSWORD`].
 pub(crate) const GUARDED_USER: &str = "guarded";
-/// The password of [`GUARDED_USER`], who has to be made by the test.
+/// The password of [`GUARDED_USER`], which the test has to create.
 pub(crate) const PASSWORD: &str = "open-sesame";
 
-/// For servers whose tests say nothing about durability.
+/// Settings for servers whose tests do not concern durability.
 pub(crate) const FORGETFUL: &[&str] = &["fsync = off", "full_page_writes = off"];
-/// For servers that are crashed.
+/// Settings for servers that crash.
 pub(crate) const DURABLE: &[&str] = &["fsync = on", "synchronous_commit = on"];
 
 const SETTINGS: &str = "
@@ -41,7 +41,7 @@ host all all 127.0.0.1/32 trust
 host replication all 127.0.0.1/32 trust
 ";
 
-/// `$0`: the folder of the programs. `$1`: the folder of the server. Each line read is what `pg_ctl` shall do.
+/// `$0` is the folder of the programs, `$1` the folder of the server. Each line read is a command for `pg_ctl`.
 const KEEPER: &str = r#"
 while read -r what; do
     "$0/pg_ctl" -s -w -D "$1/data" -l "$1/log" $what </dev/null >/dev/null 2>>"$1/control"
@@ -51,10 +51,10 @@ done
 rm -rf "$1"
 "#;
 
-/// How often another port is tried when somebody was faster.
+/// The number of ports that are tried when another program takes one first.
 const PORTS_TRIED_MAX: usize = 5;
 
-/// A running server. Stopped and removed when this is dropped, and at the latest when the process ends.
+/// A running server. It is stopped and removed when this is dropped, at the latest when the process ends.
 pub(crate) struct Server {
     folder: PathBuf,
     port: u16,
@@ -68,7 +68,7 @@ struct Keeper {
 }
 
 impl Server {
-    /// A new server with the defaults of PostgreSQL but for `settings`.
+    /// Starts a new server with the defaults of PostgreSQL except for `settings`.
     ///
     /// # Panics
     /// PostgreSQL is not installed, or does not start.
@@ -76,7 +76,7 @@ impl Server {
         Self::start_with_files(settings, &[])
     }
 
-    /// The same, with files besides the data that settings can name.
+    /// Starts a server as [`start`](Self::start) does, with files beside the data that settings can name.
     pub(crate) fn start_with_files(settings: &[&str], files: &[(&str, &str)]) -> Self {
         let mut server = Self::at(new_cluster(settings, files), 0);
         for _ in 0..PORTS_TRIED_MAX {
@@ -92,7 +92,7 @@ impl Server {
         panic!("the server does not start:\n{}", server.log());
     }
 
-    /// A standby of this server that streams from it, at a port that was free or belonged to a server that is gone.
+    /// Starts a standby that streams from this server, at a port that was free or belonged to a stopped server.
     ///
     /// # Panics
     /// The copy cannot be made, or does not start.
@@ -131,7 +131,7 @@ impl Server {
         standby
     }
 
-    /// Makes a standby a primary, and returns when it takes writes.
+    /// Promotes a standby, and returns when it takes writes.
     pub(crate) fn promote(&self) {
         assert!(
             self.control("promote"),
@@ -140,7 +140,7 @@ impl Server {
         );
     }
 
-    /// Copies the data while the server runs, in place of an earlier copy. See [`Self::restore`].
+    /// Copies the data while the server runs, replacing an earlier copy. See [`Self::restore`].
     pub(crate) fn back_up(&self) {
         let saved = self.folder.join("saved");
         let _ = fs::remove_dir_all(&saved);
@@ -161,7 +161,7 @@ impl Server {
         );
     }
 
-    /// Goes back to the data of the last [`Self::back_up`].
+    /// Restores the data of the last [`Self::back_up`].
     pub(crate) fn restore(&self) {
         self.stop();
         let [data, saved] = ["data", "saved"].map(|name| self.folder.join(name));
@@ -179,12 +179,12 @@ impl Server {
         }
     }
 
-    /// What connects to `database` as the owner of everything.
+    /// Returns the URL for connecting to `database` as the owner of everything.
     pub(crate) fn url(&self, database: &str) -> String {
         self.url_of("postgres", database)
     }
 
-    /// What connects to `database` as `user`, who may have a password: `name:password`.
+    /// Returns the URL for connecting to `database` as `user`, with an optional password: `name:password`.
     pub(crate) fn url_of(&self, user: &str, database: &str) -> String {
         format!("postgres://{user}@127.0.0.1:{}/{database}", self.port)
     }
@@ -193,7 +193,7 @@ impl Server {
         self.port
     }
 
-    /// Stops the server as a crash would: no goodbye, no flushing.
+    /// Stops the server as a crash would: without closing connections and without flushing.
     pub(crate) fn crash(&self) {
         assert!(
             self.control("stop -m immediate"),
@@ -202,7 +202,7 @@ impl Server {
         );
     }
 
-    /// Keeps a copy of the whole server, which is stopped meanwhile.
+    /// Copies the whole server, which is stopped meanwhile.
     pub(crate) fn keep(&self) {
         self.stop();
         self.copy("data", "kept");
@@ -225,7 +225,7 @@ impl Server {
         assert!(copied.expect("cp").success(), "{from} is not copied");
     }
 
-    /// Stops the server in an orderly way, without waiting for its clients to leave.
+    /// Stops the server in order, without waiting for its clients to leave.
     pub(crate) fn stop(&self) {
         assert!(
             self.control("stop -m fast"),
@@ -243,14 +243,14 @@ impl Server {
         );
     }
 
-    /// Puts a file into the server's folder, beside its data, for it alone to read.
+    /// Puts a file that only the server may read into its folder, beside its data.
     pub(crate) fn put(&self, name: &str, text: &str) {
         let path = self.folder.join(name);
         fs::write(&path, text).expect("a file");
         give_to_owner(&path);
     }
 
-    /// Has the server read its settings and its certificate again, which it does soon.
+    /// Makes the server read its settings and its certificate again, which happens soon.
     pub(crate) fn reload(&self) {
         assert!(
             self.control("reload"),
@@ -259,12 +259,12 @@ impl Server {
         );
     }
 
-    /// Adds a setting, which counts when the server starts again.
+    /// Adds a setting, which takes effect when the server starts again.
     pub(crate) fn set(&self, setting: &str) {
         self.configure(&format!("port = {}\n{setting}", self.port));
     }
 
-    /// Starts a stopped server again, and does not wait until it takes connections.
+    /// Starts a stopped server again, without waiting until it takes connections.
     pub(crate) fn start_without_waiting(&self) {
         assert!(
             self.control("start -W"),
@@ -279,7 +279,7 @@ impl Server {
         give_to_owner(&path);
     }
 
-    /// Adds to what a copy has brought with it.
+    /// Adds to the settings that a copy has brought with it.
     fn add_setting(&self, setting: &str) {
         let path = self.folder.join("data/postgresql.auto.conf");
         let settings = fs::read_to_string(&path).expect("a file of settings");
@@ -293,7 +293,7 @@ impl Server {
             .obey(order)
     }
 
-    /// What the server and `pg_ctl` have to say.
+    /// Returns the output of the server and of `pg_ctl`.
     fn log(&self) -> String {
         ["control", "log"]
             .map(|name| fs::read_to_string(self.folder.join(name)).unwrap_or_default())
@@ -304,7 +304,8 @@ impl Server {
 impl Keeper {
     fn new(folder: &Path) -> Self {
         let mut command = as_owner("sh");
-        // In a group of its own it outlives what the terminal sends to the tests, and can still clean up.
+        // In a process group of its own the keeper survives signals of the terminal to the tests, and can still clean
+        // up.
         command
             .args(["-c", KEEPER])
             .arg(programs())
@@ -345,7 +346,8 @@ impl Drop for Keeper {
     }
 }
 
-/// The server that the tests of this program share: the one the variable [`URL_VARIABLE`] names, else a new one.
+/// Returns the URL of the server that the tests of this program share: the one in the variable [`URL_VARIABLE`],
+/// otherwise a new one.
 pub(crate) fn shared_url() -> String {
     static SHARED: OnceLock<Server> = OnceLock::new();
     match given_url() {
@@ -356,22 +358,22 @@ pub(crate) fn shared_url() -> String {
     }
 }
 
-/// The server that was given, if one was.
+/// Returns the URL of the given server, if there is one.
 pub(crate) fn given_url() -> Option<String> {
     std::env::var(URL_VARIABLE)
         .ok()
         .filter(|url| !url.is_empty())
 }
 
-/// A program of PostgreSQL, to be run by anybody.
+/// Returns a command for a program of PostgreSQL, run as the present user.
 pub(crate) fn program(name: &str) -> Command {
     Command::new(programs().join(name))
 }
 
-/// Carries out a statement with psql.
+/// Executes a statement with psql.
 ///
 /// # Panics
-/// The server refuses it.
+/// The server refuses the statement.
 pub(crate) fn execute(url: &str, sql: &str) {
     let done = program("psql")
         .arg(url)
@@ -385,10 +387,10 @@ pub(crate) fn execute(url: &str, sql: &str) {
     );
 }
 
-/// Where PostgreSQL's programs are.
+/// Returns the folder of PostgreSQL's programs.
 ///
 /// # Panics
-/// They are nowhere.
+/// There are none.
 fn programs() -> &'static Path {
     static PROGRAMS: OnceLock<PathBuf> = OnceLock::new();
     PROGRAMS.get_or_init(|| {
@@ -409,7 +411,7 @@ fn is_complete(folder: &Path) -> bool {
         .all(|program| folder.join(program).is_file())
 }
 
-/// Where Debian and its kin keep the programs, the newest release first.
+/// Returns the folders in which Debian and its derivatives keep the programs, newest release first.
 fn places_of_distributions() -> Vec<PathBuf> {
     let Ok(releases) = fs::read_dir("/usr/lib/postgresql") else {
         return Vec::new();
@@ -425,7 +427,7 @@ fn places_of_distributions() -> Vec<PathBuf> {
         .collect()
 }
 
-/// A folder with a new cluster in it, which belongs to whom the server runs as.
+/// Creates a folder with a new cluster, owned by the user of the server.
 fn new_cluster(settings: &[&str], files: &[(&str, &str)]) -> PathBuf {
     let folder = new_folder();
     let data = folder.join("data");
@@ -476,7 +478,7 @@ fn free_port() -> u16 {
         .port()
 }
 
-/// A command for whom the server runs as. PostgreSQL refuses to run as the superuser.
+/// Returns a command run as the user of the server. PostgreSQL refuses to run as the superuser.
 fn as_owner(program: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(program);
     command
@@ -498,12 +500,13 @@ fn give_to_owner(path: &Path) {
     }
 }
 
-/// The user and group that servers are to run as, if it cannot be who we are.
+/// Returns the user and group of servers, if it cannot be the present user.
 pub(crate) fn user_of_servers() -> Option<(u32, u32)> {
     owner()
 }
 
-/// The user and group the server runs as, if it cannot run as who we are: `postgres` where there is one, else `nobody`.
+/// Returns the user and group of servers, if it cannot be the present user: `postgres` if it exists, otherwise
+/// `nobody`.
 fn owner() -> Option<(u32, u32)> {
     let superuser = fs::metadata("/proc/self").is_ok_and(|this| this.uid() == 0);
     let users = fs::read_to_string("/etc/passwd").unwrap_or_default();

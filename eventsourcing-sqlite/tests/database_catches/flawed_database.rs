@@ -15,15 +15,15 @@ use eventsourcing_core::store::{
 use eventsourcing_core::testing::conformance::Fixture;
 use eventsourcing_sqlite::SqliteStore;
 
-/// What is wrong with a database. Everything that is not redefined is right.
+/// A flaw of a database. Every method that is not redefined is correct.
 #[async_trait]
 pub(crate) trait Flaw: Send + Sync + 'static {
     const TIMEOUT: Duration = Duration::from_secs(30);
     /// Each operation is a transaction of its own.
     const COMMITS_EACH_OPERATION: bool = false;
-    /// A refused operation is forgotten, and the transaction goes on with what went well before.
+    /// A refused operation is forgotten, and the transaction continues with the operations that succeeded before.
     const FORGETS_REFUSALS: bool = false;
-    /// What becomes of a transaction that is dropped.
+    /// The fate of a transaction that is dropped.
     const WHEN_DROPPED: Dropped = Dropped::Undone;
 
     async fn begin(database: &dyn Database) -> Result<Box<dyn Transaction>, StoreError> {
@@ -62,14 +62,14 @@ pub(crate) enum Dropped {
     LeftOpen,
 }
 
-/// No flaw at all.
+/// No flaw.
 pub(crate) struct Sound;
 
 impl Flaw for Sound {
     const TIMEOUT: Duration = Duration::from_secs(60);
 }
 
-/// Where stores with flawed databases live.
+/// A fixture for stores with flawed databases.
 pub(crate) struct Flawed<X>(FlawedStore<X>);
 
 pub(crate) struct FlawedStore<X> {
@@ -85,7 +85,7 @@ struct FlawedDatabase<X> {
 struct FlawedTransaction<X: Flaw> {
     database: Arc<dyn Database>,
     transaction: Option<Box<dyn Transaction>>,
-    /// What went well, if refusals are forgotten.
+    /// The operations that succeeded, if refusals are forgotten.
     done: Vec<Operation>,
     flaw: std::marker::PhantomData<X>,
 }
@@ -144,7 +144,7 @@ impl<X: Flaw> FlawedTransaction<X> {
         Ok(&mut **self.transaction.as_mut().expect("it has begun"))
     }
 
-    /// Begins again and repeats what went well, as if nothing had been refused.
+    /// Begins again and repeats the operations that succeeded, as if none had been refused.
     async fn forget_refusal(&mut self) -> Result<(), SqlError> {
         drop(self.transaction.take());
         for operation in self.done.clone() {

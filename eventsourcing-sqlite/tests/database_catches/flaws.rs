@@ -1,4 +1,4 @@
-//! What can be wrong with a database.
+//! The flaws that a database may have.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,7 +30,7 @@ impl Flaw for NeverEndsWhatIsDropped {
     const WHEN_DROPPED: Dropped = Dropped::LeftOpen;
 }
 
-/// Goes on after a refusal, as SQLite itself does.
+/// Continues after a refusal, as SQLite itself does.
 pub(crate) struct ForgetsRefusals;
 
 impl Flaw for ForgetsRefusals {
@@ -46,7 +46,7 @@ impl Flaw for CommitsNothing {
     }
 }
 
-/// Says of every transaction that it was committed.
+/// Reports every transaction as committed.
 pub(crate) struct HidesThatItWasUndone;
 
 #[async_trait]
@@ -75,7 +75,7 @@ macro_rules! changes_steps {
 
 changes_steps! {
     IgnoresEpochs = |step| step.epoch = None;
-    /// Makes one that nobody asked for.
+    /// Makes a step that was not requested.
     ForgetsSteps = |step| step = Tracking::new("nobody", step.upstream, Position::ZERO, Position::ZERO);
     IgnoresLeases = |step| step.lease = None;
     IgnoresRevisions = |step| step.revision = None;
@@ -105,7 +105,7 @@ impl Flaw for StepsFromAnywhere {
     }
 }
 
-/// Somebody else keeps it busy.
+/// Behaves as if another transaction kept it busy.
 pub(crate) struct KeepsIdleTransactions;
 
 struct Busy(Arc<Mutex<Option<Box<dyn Transaction>>>>);
@@ -130,7 +130,7 @@ impl Flaw for KeepsIdleTransactions {
     }
 }
 
-/// Carries out operations whose futures are dropped, and commits as if they had been waited for.
+/// Runs operations whose futures are dropped, and commits them as if they had been awaited.
 pub(crate) struct CommitsWhatNobodyWaitedFor;
 
 struct Detached(Arc<Mutex<Option<Box<dyn Transaction>>>>);
@@ -236,7 +236,7 @@ macro_rules! changes_values {
 }
 
 changes_values! {
-    /// As JavaScript does.
+    /// Rounds numbers as JavaScript does.
     RoundsNumbers = |value| match value {
         Value::Integer(number) => Value::Integer(number as f64 as i64),
         other => other,
@@ -293,7 +293,7 @@ impl Flaw for AlwaysCountsOne {
     }
 }
 
-/// As if waiting could mend a statement.
+/// Reports a faulty statement as if waiting could fix it.
 pub(crate) struct BlamesTheStore;
 
 #[async_trait]

@@ -1,5 +1,6 @@
-//! The functions about databases, of P32 and P34, are put to the test themselves: for each there is a database that breaks the promise, and
-//! the function must notice. (The other promises: `broken_stores` of `eventsourcing-core`, which knows no database.)
+//! Tests of the conformance functions about databases (P32 and P34): for each there is a database that breaks the
+//! promise, and the function must fail for it. `broken_stores` of `eventsourcing-core` does the same for the other
+//! promises.
 
 mod flawed_database;
 mod flaws;
@@ -11,7 +12,7 @@ use eventsourcing_core::testing::conformance::{self, Promise, database_promises}
 
 use flawed_database::{Flaw, Flawed, Sound};
 
-/// Makes a test of each function of the suite: it must fail for all the databases named with it.
+/// Creates a test for each function of the suite: the function must fail for all databases named with it.
 macro_rules! catches {
     ($($function:ident: [$($flaw:ty),+ $(,)?],)*) => {
         $(
@@ -58,7 +59,7 @@ catches! {
     step_in_a_transaction_of_another_epoch_is_refused: [flaws::IgnoresEpochs],
 }
 
-/// A race may go well by chance, and so may a flaw in one go unnoticed: once in several rounds is enough.
+/// A race may go well by chance, so its flaw may stay unnoticed: one failure in several rounds is enough.
 const ROUNDS_MAX: usize = 5;
 
 async fn assert_caught<X: Flaw>(promise: Promise<Flawed<X>>) {
@@ -82,7 +83,7 @@ fn every_function_about_databases_is_shown_to_catch_something() {
     assert_eq!(functions.collect::<BTreeSet<_>>(), tested_functions());
 }
 
-/// What the flawed databases are made of keeps every promise, so that it is the flaw that is noticed.
+/// The base of the flawed databases keeps every promise, so only the flaw can be noticed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn database_without_flaw_keeps_the_promises() {
     let prove =

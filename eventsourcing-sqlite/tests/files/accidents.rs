@@ -1,9 +1,9 @@
-//! Accidents drawn from a seed, under load: a child process appends from several tasks and says what was acknowledged and when
-//! it began; something happens to its files; and every append that began afterwards and was acknowledged must be in the
-//! file that the path names.
+//! Random accidents under load: a child process appends from several tasks and reports each acknowledgement and its
+//! start; then its files are damaged. Every append that began afterwards and was acknowledged must be in the file that
+//! the path names.
 //!
-//! `EVENTSOURCING_TEST_SEED` repeats a run. `EVENTSOURCING_FILE_ACCIDENTS` says how many accidents; 14 unless given, 200
-//! before a release.
+//! `EVENTSOURCING_TEST_SEED` repeats a run. `EVENTSOURCING_FILE_ACCIDENTS` sets the number of accidents, 14 by default
+//! and 200 before a release.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -25,7 +25,7 @@ const CHILD_PATH: &str = "EVENTSOURCING_TEST_CHILD_PATH";
 const SEED: &str = "EVENTSOURCING_TEST_SEED";
 const ACCIDENTS: &str = "EVENTSOURCING_FILE_ACCIDENTS";
 const TASKS: usize = 3;
-/// How long the child goes on after the accident: until it has been refused a few times, or so long.
+/// The time for which the child continues after the accident, unless it has been refused a few times before.
 const AFTERWARDS: Duration = Duration::from_millis(400);
 const REFUSALS: usize = 6;
 
@@ -50,7 +50,7 @@ async fn child_process_writes_until_it_is_refused() {
     let Some(path) = std::env::var_os(CHILD_PATH) else {
         return;
     };
-    // The test harness has begun a line.
+    // The test harness has printed the beginning of a line.
     say("\n");
     let store = match SqliteStore::open(&path).await {
         Ok(store) => store,
@@ -59,11 +59,11 @@ async fn child_process_writes_until_it_is_refused() {
     let writers: Vec<_> = (0..TASKS)
         .map(|_| tokio::spawn(write_without_end(store.clone())))
         .collect();
-    // The parent closes the standard input when the child has to end.
+    // The parent closes the standard input to end the child.
     let ended = tokio::task::spawn_blocking(|| stdin().read_to_end(&mut Vec::new()));
     ended.await.expect("a thread").expect("standard input");
     for writer in writers {
-        // None may be refused because of the close.
+        // No append may be refused because of the close.
         writer.abort();
         let _ = writer.await;
     }
@@ -87,14 +87,14 @@ async fn write_without_end(store: SqliteStore) {
     }
 }
 
-/// A child that writes, and what it has said.
+/// A child that writes, and its reports.
 struct Writer {
     child: Child,
     input: Option<ChildStdin>,
     lines: mpsc::Receiver<String>,
 }
 
-/// What a child has said of its appends.
+/// The reports of a child about its appends.
 #[derive(Default)]
 struct Said {
     acknowledged: Vec<(Uuid, u128)>,
@@ -177,7 +177,7 @@ impl Said {
     fn hear(&mut self, line: &str) {
         let mut words = line.split(' ');
         match words.next() {
-            // A line that was cut off by a kill does not count.
+            // A line that a kill has cut off does not count.
             Some(ACKNOWLEDGED) => {
                 let id = words.next().and_then(|id| id.parse().ok());
                 let began = words.next().and_then(|began| began.parse().ok());
@@ -232,7 +232,7 @@ const ALL: [Accident; 14] = [
     Accident::Copy,
 ];
 
-/// Where an accident happens: a folder of its own within a place.
+/// The folder of one accident within a place.
 struct Scene {
     place: Place,
     folder: PathBuf,
@@ -305,7 +305,8 @@ impl Scene {
         }
     }
 
-    /// What the file that the path names holds, with its log; nothing if there is none, or if it is refused.
+    /// Returns the events in the file that the path names, together with its log; nothing if there is no file, or if it
+    /// is refused.
     async fn events(&self) -> Option<BTreeSet<Uuid>> {
         if !self.file.exists() {
             return None;
@@ -329,13 +330,13 @@ impl Scene {
     }
 }
 
-/// Returns how many appends began after the accident and were acknowledged.
+/// Returns the number of appends that began after the accident and were acknowledged.
 async fn play(accident: Accident, random: &mut fastrand::Rng, context: &str) -> usize {
     let scene = Scene::new(random).await;
     let mut said = Said::default();
     let writer = Writer::start(&scene.file);
     writer.wait_for_life(&mut said);
-    // Sometimes so late that the log was copied into the file before.
+    // Some accidents come so late that the log was copied into the file before.
     let late = if random.u8(..) < 96 { 250 } else { 0 };
     thread::sleep(Duration::from_millis(late + random.u64(0..80)));
     let killed_before = accident == Accident::RestoreBesideOldLog && random.bool();
@@ -388,9 +389,9 @@ async fn play(accident: Accident, random: &mut fastrand::Rng, context: &str) -> 
             );
             assert!(has_all, "an append is missing; {context}");
         }
-        // A store that cannot tell yet lets its appends wait.
+        // A store that cannot decide yet lets its appends wait.
         _ if afterwards.is_empty() => {}
-        // Nothing was copied from the log into the file since the backup was made: it is what the file was, byte for byte.
+        // No page was copied from the log into the file since the backup, so the restored file has the same bytes.
         Accident::RestoreInPlace | Accident::RestoreBesideOldLog if said.refusals.is_empty() => {
             assert!(has_all, "an append is missing; {context}");
         }
@@ -414,7 +415,7 @@ async fn appends_after_an_accident_are_refused_or_in_the_file_that_the_path_name
     let mut random = fastrand::Rng::with_seed(seed);
     let mut afterwards = 0;
     for number in 0..accidents {
-        // Each once, then as they come.
+        // Each accident once, then random ones.
         let accident = ALL
             .get(number)
             .copied()

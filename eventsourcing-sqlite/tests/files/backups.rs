@@ -1,4 +1,4 @@
-//! Backups of a store in use: complete, consistent, of one moment, and never over something.
+//! Backups of a store in use: complete, consistent, of one moment, and never over an existing file.
 
 use std::fs;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -1,4 +1,4 @@
-//! What people do to files, by the programs they do it with.
+//! The operations of people on files, done by the programs that people use.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -22,7 +22,7 @@ pub(crate) fn run(program: &str, arguments: &[&Path]) {
     );
 }
 
-/// Copies in place: a file that exists keeps its inode.
+/// Copies in place: an existing file keeps its inode.
 pub(crate) fn copy(from: &Path, to: &Path) {
     run("cp", &[from, to]);
 }
@@ -45,7 +45,7 @@ pub(crate) fn beside(file: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
-/// What is in the folder, by name.
+/// Returns the sorted names in the folder.
 pub(crate) fn names_in(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder).expect("a folder");
     let name = |entry: std::io::Result<std::fs::DirEntry>| {
@@ -74,7 +74,7 @@ pub(crate) async fn events_of(store: &SqliteStore) -> usize {
         .len()
 }
 
-/// A closed store with so many events.
+/// Creates a store with this number of events, and closes it.
 pub(crate) async fn store_with(place: &Place, appends: usize) {
     let store = place.store().await;
     write(&store, appends).await;
@@ -89,7 +89,7 @@ pub(crate) fn assert_sound(file: &Path) {
     assert_eq!(verdict, "ok", "{}", file.display());
 }
 
-/// An error that is about the file at `path` and says `what`.
+/// Asserts that the error names the file at `path` and contains `what`.
 pub(crate) fn assert_says(error: &StoreError, path: &Path, what: &str) {
     let text = crate::fixture::one_line(error);
     assert!(

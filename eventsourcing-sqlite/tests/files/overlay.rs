@@ -1,5 +1,5 @@
-//! An overlay file system, as in containers: a file of a lower layer becomes another one when it is first opened for writing.
-//! Mounting takes the rights of root, or of a user namespace.
+//! An overlay file system, as in containers: a file of a lower layer becomes another one when it is first opened for
+//! writing. Mounting requires the rights of root, or of a user namespace.
 
 use std::io::Write;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::fixture::Place;
 /// Set for a child process: the folder with the layers.
 const CHILD_LAYERS: &str = "EVENTSOURCING_TEST_CHILD_LAYERS";
 
-/// In a mount namespace of its own, so that nothing stays mounted.
+/// The test runs in a mount namespace of its own, so nothing stays mounted.
 #[tokio::test]
 async fn file_of_a_lower_layer_is_opened_and_written() {
     let place = Place::new();

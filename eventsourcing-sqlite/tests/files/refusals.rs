@@ -1,4 +1,4 @@
-//! Each accident by itself: the message, that it is final, and that reads do not go on for long.
+//! Each accident alone: its message, that it is final, and that reads soon stop too.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use super::hands::{
 };
 use crate::fixture::{Place, append};
 
-/// Longer than reads take to notice.
+/// Longer than reads take to notice an accident.
 const SOON: Duration = Duration::from_millis(120);
 
 const REMOVED: &str =
@@ -28,7 +28,7 @@ const RESTORED: &str =
 const OVERWRITTEN: &str =
     "overwritten while this store had it open, by a copy or a backup; stop this program";
 
-/// Everything that writes is refused, at once and for ever; reads are after a moment.
+/// Asserts that every write is refused at once and forever, and that reads are refused after a moment.
 async fn assert_lost(store: &SqliteStore, place: &Place, what: &str) {
     for _ in 0..2 {
         let refused = store
@@ -206,7 +206,7 @@ async fn removed_or_replaced_log_is_noticed() {
     }
 }
 
-/// A store that has been in use for a while, and a backup of the time before it was opened.
+/// Creates a store that has been in use for a while, and a backup from before it was opened.
 async fn store_and_older_backup(place: &Place, backup: &Path) -> SqliteStore {
     store_with(place, 20).await;
     copy(&place.file(), backup);
@@ -270,7 +270,7 @@ async fn other_store_that_is_copied_over_the_file_is_noticed() {
     assert_lost(&store, &place, OVERWRITTEN).await;
 }
 
-/// The names and the file stay as they are, the new content is in the log.
+/// The names and the file stay the same; the new content is in the log.
 #[tokio::test]
 async fn backup_that_sqlite_restores_into_the_file_is_noticed_and_used_from_the_next_start() {
     for is_of_earlier_life in [false, true] {

@@ -1,4 +1,4 @@
-//! A write-ahead log that was left behind: SQLite would mix its pages into whatever file lies beside it.
+//! A write-ahead log that was left behind: SQLite would mix its pages into any file that lies beside it.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use eventsourcing_sqlite::SqliteStore;
 use super::hands::{assert_says, assert_sound, beside, copy, events_of, store_with, write};
 use crate::fixture::Place;
 
-/// Leaves the files as a process that was killed does: copies of them, taken while it runs, at another place.
+/// Returns copies of the files of a running process, as a kill would leave them.
 async fn files_of_a_killed_process(place: &Place, appends: usize) -> Place {
     let store = place.store().await;
     write(&store, appends).await;

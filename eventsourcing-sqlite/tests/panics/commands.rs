@@ -1,4 +1,4 @@
-//! Commands: a panic goes to the caller of the one command, and to nobody else.
+//! Commands: a panic fails its own command only.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +34,7 @@ pub(crate) const OF_COMMANDS: &[Point] = &[
     Point::DecodeRefusal,
 ];
 
-/// Those whose panic costs a snapshot and nothing else.
+/// The points whose panic costs a snapshot only.
 const OF_SNAPSHOTS: &[Point] = &[
     Point::EncodeState,
     Point::DecodeState,
@@ -59,7 +59,7 @@ async fn answered<T>(task: JoinHandle<T>, what: &str) -> Result<T, String> {
     })
 }
 
-/// The quantities of an order, as they stand in the store.
+/// Returns the stored quantities of an order.
 async fn quantities(app: &Application, order: Id<Order>) -> Vec<u32> {
     let history = unharmed(app.history(order)).await.unwrap();
     history
@@ -99,7 +99,7 @@ async fn alone(store: Arc<dyn EventStore>, point: Point, when: When, what: &str)
         .unwrap_err();
     arm(point, when);
     let mut calls: Vec<JoinHandle<()>> = Vec::new();
-    // Nothing is in its cache: everything is read.
+    // Its cache is empty, so everything is read from the store.
     let fresh = orders(Arc::clone(&store));
     let kept = refused.clone();
     calls.push(tokio::spawn(async move {
@@ -144,7 +144,7 @@ async fn alone(store: Arc<dyn EventStore>, point: Point, when: When, what: &str)
     } else {
         assert!(panics > 0 || fired == 0, "{what}: a panic was swallowed");
     }
-    // Both applications go on, and what they decide on is what is stored.
+    // Both applications continue, and decide on the stored state.
     for app in [app.clone(), orders(Arc::clone(&store))] {
         let before: u32 = quantities(&app, order).await.iter().sum();
         answered(spawn(&app, order, 1), what)
@@ -157,7 +157,7 @@ async fn alone(store: Arc<dyn EventStore>, point: Point, when: When, what: &str)
     fired > 0
 }
 
-/// A command whose code panics, between three others that share its append.
+/// A command whose code panics, among three others that share its append.
 #[test]
 fn other_commands_of_the_same_batch_are_unharmed() {
     let _turn = turn();
@@ -184,7 +184,7 @@ async fn in_a_batch(store: Arc<dyn EventStore>, point: Point, when: When, bad: u
     store.fail_next(Operation::Append, Fault::Delay(A_WHILE));
     let appends = store.calls(Operation::Append);
     let busy = spawn(&app, order, 3);
-    // Until its append is under way, it might meet the panic itself.
+    // Before its append is under way, this command might meet the panic itself.
     while store.calls(Operation::Append) == appends {
         sleep(A_WHILE / 15).await;
     }
@@ -203,7 +203,7 @@ async fn in_a_batch(store: Arc<dyn EventStore>, point: Point, when: When, bad: u
         })
         .collect();
     answered(busy, what).await.unwrap().unwrap();
-    // These points are reached for whoever asks, and the first one to ask has the panic.
+    // These points are reached for any command, and the first one to reach them panics.
     let is_of_nobody = matches!(point, Point::Clock | Point::NewId);
     let mut expected = vec![1, 2, 3];
     let poisonous = answered(commands.remove(bad), what).await;

@@ -1,4 +1,5 @@
-//! Followers: a panic stops, retries or parks what it is about, as configured; it can be seen, and nothing is lost or repeated.
+//! Followers: a panic stops, retries or parks its event, as configured; it is visible, and no effect is lost or
+//! repeated.
 
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -40,7 +41,7 @@ pub(crate) const OF_FOLLOWERS: &[Point] = &[
     Point::ErrorSource,
 ];
 
-/// How the followers of the shop are run.
+/// The configuration of the shop's followers.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Way {
     runner: Runner,
@@ -76,7 +77,7 @@ fn ways() -> Vec<Way> {
         }
     }
     if !takes_all() {
-        // One of each kind of runner, of partitions, and of what is done about failures.
+        // One of each kind of runner, of partitions and of failure handling.
         let way = |runner, partitions, on_failure| Way {
             runner,
             partitions,
@@ -92,7 +93,7 @@ fn ways() -> Vec<Way> {
     ways
 }
 
-/// The parcel that the policy looks at for the poisonous order.
+/// Stores the parcel that the policy loads for the poisonous order.
 async fn store_a_poisonous_parcel(store: Arc<dyn EventStore>) {
     let filled = ParcelEvent::Filled {
         weight: Weight(POISON),
@@ -103,7 +104,7 @@ async fn store_a_poisonous_parcel(store: Arc<dyn EventStore>) {
         .unwrap();
 }
 
-/// A shop at work, and what it has mirrored elsewhere.
+/// A running shop, and the effects that it has had elsewhere.
 pub(crate) struct Place {
     pub(crate) shop: RunningSystem<Shop>,
     mirrored: Arc<Mutex<Vec<u32>>>,
@@ -139,9 +140,9 @@ impl Place {
         }
     }
 
-    /// Five orders, each with something behind its first event; one is poisonous in every way.
+    /// Places five orders, each with events after its first; one is poisonous in every way.
     pub(crate) async fn fill(&self) -> Vec<Id<Order>> {
-        // Not through the shop, so that an inline runner is not asked to run by what is exempt.
+        // This does not use the shop, so an inline runner is not started by commands that are exempt from panics.
         let app = orders(Arc::clone(&self.store));
         let mut placed = Vec::new();
         for quantity in [1, 2, POISON, 3, 4] {
@@ -156,12 +157,12 @@ impl Place {
         placed
     }
 
-    /// All quantities that were recorded, in order of size.
+    /// Returns all recorded quantities, sorted.
     fn expected() -> Vec<u32> {
         vec![1, 2, 3, 4, 5, 6, 7, 8, 9, POISON, POISON, POISON, POISON]
     }
 
-    /// What has come of them: in parcels, by timers, in memory, elsewhere, and in a table.
+    /// Returns the effects: in parcels, by timers, in memory, elsewhere, and in a table.
     async fn effects(&self, placed: &[Id<Order>]) -> [Vec<u32>; 5] {
         let mut filled = Vec::new();
         let mut reminded = Vec::new();
@@ -214,7 +215,7 @@ impl Place {
             .all(|effect| *effect == Self::expected())
     }
 
-    /// Returns when everything is done, or it can be seen that something is wrong.
+    /// Returns when all effects are there, or a failure is visible.
     async fn until_done_or_failing(&self, placed: &[Id<Order>], what: &str) {
         let began = Instant::now();
         loop {
@@ -240,7 +241,7 @@ impl Place {
         }
     }
 
-    /// What people do when the cause of failures is gone.
+    /// Does the work of operators once the cause of failures is gone.
     pub(crate) async fn go_on(&self, what: &str) {
         self.resume_all(what).await;
         for follower in FOLLOWERS {
@@ -257,7 +258,7 @@ impl Place {
         self.settle(what).await;
     }
 
-    /// A partition may still be about to stop, because of a panic of before.
+    /// Resumes all followers. A partition may still be about to stop, because of an earlier panic.
     async fn resume_all(&self, what: &str) {
         let began = Instant::now();
         loop {
@@ -340,7 +341,7 @@ async fn follow(
 }
 
 impl Place {
-    /// A follower that failed after its work was done tries again a moment later.
+    /// Waits for followers that failed after their work was done, and retry a moment later.
     async fn until_healthy(&self, what: &str) {
         let began = Instant::now();
         loop {
@@ -353,7 +354,7 @@ impl Place {
         }
     }
 
-    /// What is parked holds up nothing else.
+    /// Asserts that a parked event holds up no other.
     async fn others_went_on(&self, placed: &[Id<Order>], what: &str) {
         self.settle(what).await;
         let others: Vec<_> = Self::expected()

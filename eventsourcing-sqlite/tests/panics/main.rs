@@ -1,8 +1,8 @@
-//! A panic injected at every call into code of the user: it stays with the one command or event that it is about, it is never
-//! silent, and nothing is lost or repeated when its cause is gone.
+//! A panic injected at every call into user code: it concerns only its command or event, it is never silent, and no
+//! effect is lost or repeated once its cause is gone.
 //!
-//! Each test takes all points. `EVENTSOURCING_PANICS=all` panics also at the second, third … call of each of them, once, and takes
-//! every way of running followers; without it some.
+//! Each test takes all points. `EVENTSOURCING_PANICS=all` also panics once at the second, third … call of each, and
+//! takes every configuration of followers; by default a sample of them.
 #![allow(clippy::unwrap_used)]
 
 mod commands;
@@ -23,7 +23,7 @@ use points::{POISON, Point, When, unharmed};
 use shop::{EachTime, Numbers, Order, OrderEvent, Quantity, Watch};
 use tokio::runtime::{Builder, Runtime};
 
-/// Returns `true` if all is to be tried.
+/// Returns `true` if every combination is to be tried.
 fn takes_all() -> bool {
     std::env::var("EVENTSOURCING_PANICS").is_ok_and(|which| which == "all")
 }
@@ -56,7 +56,7 @@ fn stores() -> [(&'static str, Arc<dyn EventStore>); 2] {
 
 /// An application of the shop's orders.
 fn orders(store: impl EventStore) -> Application {
-    // As in a release build: what is written is not read by the way.
+    // As in a release build: written data is not read back to check it.
     let app = Application::new("orders", store)
         .with_clock(Watch)
         .with_ids(Numbers)
@@ -70,14 +70,15 @@ fn placed(quantity: u32) -> OrderEvent {
     }
 }
 
-/// Places an order without a panic, whatever is armed.
+/// Places an order without a panic, whatever point is armed.
 async fn place(app: &Application, quantity: u32) -> Id<Order> {
     let mut order = Root::<Order>::create(placed(quantity));
     unharmed(app.save(&mut order)).await.unwrap();
     order.id()
 }
 
-/// Appends what an earlier release would have recorded for an order: twice the poisonous quantity, and once.
+/// Appends the events that an earlier release would have recorded for an order: the poisonous quantity twice, and then
+/// once more.
 async fn append_former(store: &dyn EventStore, order: Id<Order>, after: Version) {
     let former = |name: &str| NewEvent {
         name: name.into(),

@@ -1,11 +1,11 @@
-//! Every call into code of the user at which a panic is injected.
+//! The calls into user code at which a panic is injected.
 
 use std::cell::Cell;
 use std::future::Future;
 use std::panic::{set_hook, take_hook};
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 
-/// The quantity of the one order that is poisonous: what is called for it panics, if the point is armed.
+/// The quantity of the one poisonous order: user code called for it panics, if its point is armed.
 pub(crate) const POISON: u32 = 13;
 
 const MESSAGE: &str = "injected";
@@ -15,7 +15,7 @@ macro_rules! points {
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub(crate) enum Point { $($(#[$doc])* $point,)* }
 
-        /// All of them.
+        /// All points.
         pub(crate) const POINTS: &[Point] = &[$(Point::$point,)*];
     };
 }
@@ -41,7 +41,7 @@ points! {
     SnapshotPolicy,
     /// An upcaster.
     Upcast,
-    /// What reads an event as others.
+    /// An upcaster that splits an event into several.
     Split,
     /// A clock.
     Clock,
@@ -53,7 +53,7 @@ points! {
     DecodeRefusal,
     /// A policy.
     React,
-    /// What creates an aggregate within a policy.
+    /// A decision that creates an aggregate within a policy.
     CreateWithin,
     /// The fold of an event that a policy records.
     FoldRecorded,
@@ -71,13 +71,13 @@ points! {
     EncodeTimer,
     /// `Deserialize` of the payload of a timer.
     DecodeTimer,
-    /// What a policy does when a timer is due.
+    /// The handler of a due timer.
     Due,
     /// A projection in memory.
     ProjectInMemory,
     /// A projection in a SQL database.
     ProjectInSql,
-    /// A projection into something foreign.
+    /// A projection into a foreign system.
     ProjectElsewhere,
     /// `Display` of the error of a policy.
     ErrorDisplay,
@@ -87,12 +87,12 @@ points! {
     ErrorSource,
 }
 
-/// When an armed point panics.
+/// The occasions on which an armed point panics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum When {
-    /// Whenever it is reached for what is poisonous.
+    /// Each time it is reached for the poisonous order.
     Always,
-    /// The next time that it is reached so, after this many times.
+    /// Once, after it was reached this number of times for the poisonous order.
     OnceAfter(u32),
 }
 
@@ -115,7 +115,7 @@ thread_local! {
     static INJECTS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// One test at a time arms points: they belong to the process.
+/// Points belong to the process, so one test at a time arms them.
 pub(crate) fn turn() -> MutexGuard<'static, ()> {
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -130,7 +130,7 @@ pub(crate) fn arm(point: Point, when: When) {
     });
 }
 
-/// Returns how often the point has panicked since it was armed.
+/// Disarms all points, and returns the number of panics since the last arming.
 pub(crate) fn disarm() -> u32 {
     armed().take().map_or(0, |armed| armed.fired)
 }
@@ -143,19 +143,19 @@ fn armed() -> MutexGuard<'static, Option<Armed>> {
     ARMED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What the test itself asks for does not panic.
+/// Runs code of the test itself, which never panics.
 pub(crate) async fn unharmed<T>(future: impl Future<Output = T>) -> T {
     EXEMPT.scope((), future).await
 }
 
-/// A call into code of the user for this quantity.
+/// Marks a call into user code for this quantity.
 pub(crate) fn reach(point: Point, quantity: u32) {
     if quantity == POISON {
         reach_always(point);
     }
 }
 
-/// A call into code of the user that is about nothing in particular.
+/// Marks a call into user code that concerns no quantity.
 pub(crate) fn reach_always(point: Point) {
     let fires = {
         let mut armed = armed();
@@ -179,7 +179,7 @@ pub(crate) fn reach_always(point: Point) {
     }
 }
 
-/// Hundreds of panics are expected here; the hook of before goes on printing all others.
+/// Silences the hundreds of expected panics; the previous hook still prints all others.
 fn hush() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

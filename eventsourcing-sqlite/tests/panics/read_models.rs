@@ -1,4 +1,4 @@
-//! Read models: what builds them anew and what verifies them ends, and says why.
+//! Read models: a rebuild or verification that panics ends, with its reason.
 
 use eventsourcing_core::{OnFailure, Runner};
 use tokio::time::timeout;

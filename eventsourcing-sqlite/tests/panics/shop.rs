@@ -1,4 +1,4 @@
-//! A system all of whose code reaches a point.
+//! A system whose user code reaches a point in every call.
 
 use std::error::Error;
 use std::fmt;
@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 use crate::points::{POISON, Point, is_armed, reach, reach_always};
 
-/// A number whose code reaches the points of its place.
+/// A number whose serialization reaches the points given with it.
 macro_rules! numbers {
     ($($(#[$doc:meta])* $name:ident: $encode:expr, $decode:expr;)*) => {$(
         $(#[$doc])*
@@ -43,17 +43,17 @@ macro_rules! numbers {
 }
 
 numbers! {
-    /// Of an event of an order.
+    /// The quantity in an event of an order.
     Quantity: Point::EncodeEvent, Point::DecodeEvent;
     /// The last quantity of an order, in its state.
     Last: Point::EncodeState, Point::DecodeState;
-    /// Of an event of a parcel.
+    /// The weight in an event of a parcel.
     Weight: Point::EncodeRecorded, Point::DecodeLoaded;
     /// The last weight of a parcel, in its state.
     LastWeight: Point::EncodeOwnState, Point::DecodeState;
-    /// Of a timer.
+    /// The payload of a timer.
     Reminder: Point::EncodeTimer, Point::DecodeTimer;
-    /// Of a refusal.
+    /// The number in a rejection.
     Refused: Point::EncodeRefusal, Point::DecodeRefusal;
 }
 
@@ -150,7 +150,7 @@ impl Order {
     }
 }
 
-/// Keeps a snapshot with each save.
+/// A policy that takes a snapshot with each save.
 pub(crate) struct EachTime(pub(crate) Point);
 
 impl SnapshotPolicy for EachTime {
@@ -188,7 +188,7 @@ impl From<Application> for Orders {
     }
 }
 
-/// What of an order has been shipped, and what a timer has reminded of.
+/// The part of an order that has been shipped, and the reminders of its timers.
 #[derive(Aggregate, Debug, Serialize, Deserialize)]
 pub(crate) struct Parcel {
     last: LastWeight,
@@ -210,7 +210,7 @@ impl Parcel {
     }
 }
 
-/// An error all of whose text is code.
+/// An error whose text is produced by user code.
 pub(crate) struct Unshowable;
 
 impl fmt::Display for Unshowable {
@@ -251,7 +251,7 @@ impl From<Application> for Shipping {
     }
 }
 
-/// Of the timer of an event: a different one for each part of each.
+/// The key of an event's timer: a different one for each part of each event.
 struct Key<'a>(&'a RecordedEvent<Order>);
 
 impl fmt::Display for Key<'_> {
@@ -272,7 +272,7 @@ pub(crate) fn parcel_of(order: Id<Order>) -> Id<Parcel> {
     Id::from_uuid(order.as_uuid())
 }
 
-/// A parcel that was stored before, and is loaded for the poisonous order.
+/// Returns the parcel that is stored beforehand and loaded for the poisonous order.
 pub(crate) fn poisonous_parcel() -> Id<Parcel> {
     Id::named("poisonous")
 }
@@ -335,7 +335,7 @@ impl Timers for Shipping {
     }
 }
 
-/// All quantities, in this process.
+/// All quantities, in the memory of this process.
 #[derive(Default)]
 pub(crate) struct List(pub(crate) Mutex<Vec<u32>>);
 
@@ -345,12 +345,15 @@ impl Projection<Order> for List {
     async fn project(&self, event: &RecordedEvent<Order>) -> Result<(), Self::Error> {
         let quantity = event.payload.quantity();
         reach(Point::ProjectInMemory, quantity);
-        self.0.lock().expect("nobody panics with it").push(quantity);
+        self.0
+            .lock()
+            .expect("no panic while it is locked")
+            .push(quantity);
         Ok(())
     }
 }
 
-/// All quantities, elsewhere.
+/// All quantities, in a foreign system.
 pub(crate) struct Mirror(pub(crate) Arc<Mutex<Vec<u32>>>);
 
 impl Projection<Order> for Mirror {
@@ -359,7 +362,10 @@ impl Projection<Order> for Mirror {
     async fn project(&self, event: &RecordedEvent<Order>) -> Result<(), Self::Error> {
         let quantity = event.payload.quantity();
         reach(Point::ProjectElsewhere, quantity);
-        self.0.lock().expect("nobody panics with it").push(quantity);
+        self.0
+            .lock()
+            .expect("no panic while it is locked")
+            .push(quantity);
         Ok(())
     }
 }
@@ -396,9 +402,9 @@ impl SqlProjection<Order> for Report {
 
 #[derive(System)]
 pub(crate) struct Shop {
-    /// Orders come from applications of their own, as from another process.
+    /// Orders are appended by separate applications, as if by another process.
     #[application(aggregates(Order))]
-    #[expect(dead_code, reason = "nobody asks it")]
+    #[expect(dead_code, reason = "no test calls it")]
     orders: Orders,
     #[application(aggregates(Parcel), follows(orders: Order), timers)]
     pub(crate) shipping: Shipping,
@@ -410,8 +416,8 @@ pub(crate) struct Shop {
     pub(crate) report: Report,
 }
 
-/// Its followers.
+/// The followers of the shop.
 pub(crate) const FOLLOWERS: [&str; 4] = ["shipping", "list", "mirror", "report"];
 
-/// How long anything may take. What takes longer is a silent end.
+/// The time limit of each wait. A follower that takes longer has ended silently.
 pub(crate) const TIMEOUT: Duration = Duration::from_secs(20);
