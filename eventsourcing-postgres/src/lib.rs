@@ -116,6 +116,7 @@ mod lives;
 mod log;
 mod log_holders;
 mod notify;
+mod open;
 mod parameters;
 mod plain;
 mod read;

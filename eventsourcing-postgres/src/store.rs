@@ -13,7 +13,6 @@ use eventsourcing_core::store::{
     Receipt, StoreError, StoredEvent, StreamQuery, VisibleLog,
 };
 use tokio::sync::watch;
-use tokio::time::timeout;
 
 use crate::acknowledged;
 use crate::address::Place;
@@ -21,16 +20,14 @@ use crate::checksums;
 use crate::commit::{CommitQueue, News};
 use crate::config::PostgresOptions;
 use crate::database::PostgresDatabase;
-use crate::error::unavailable;
 use crate::lease;
 use crate::lives::Lives;
 use crate::log::Log;
 use crate::log_holders;
 use crate::notify::Waiting;
+use crate::open::{Opened, open};
 use crate::read;
 use crate::readers::Readers;
-use crate::schema;
-use crate::session::Sessions;
 use crate::signal::Signal;
 use crate::tracking;
 
@@ -107,24 +104,12 @@ impl PostgresStore {
         url: &str,
         options: PostgresOptions,
     ) -> Result<Self, StoreError> {
-        let sessions = Sessions::new(url, &options)?;
+        let Opened {
+            sessions,
+            log_id,
+            client,
+        } = open(url, &options).await?;
         let place = sessions.place.clone();
-        let mut client = sessions.open(|_| {}).await?;
-        sessions.refuse_shared_connections(&client).await?;
-        let migrated = timeout(
-            sessions.patience,
-            schema::migrate(&mut client, &place, options.if_absent),
-        )
-        .await;
-        let late = |_| unavailable(&place, "the server has not answered in time");
-        let log_id = migrated.map_err(late)??;
-        timeout(
-            sessions.patience,
-            schema::check_sequence(&client, &sessions),
-        )
-        .await
-        .map_err(late)??;
-
         let readers = Readers::new(&sessions, options.readers)?;
         let database = Arc::new(PostgresDatabase::new(&sessions, &options)?);
         let hints = watch::Sender::new(());

@@ -42,6 +42,7 @@
 mod append;
 mod backup;
 mod checkpoint;
+mod checksums;
 mod commit;
 mod config;
 mod content_token;

@@ -8,9 +8,8 @@ use std::rc::Rc;
 
 use eventsourcing_core::store::{
     CommandId, Direction, Epoch, Filter, FollowerNotes, FollowerPosition, FollowersQuery, Load,
-    Loaded, LogChecksum, LogChecksumsQuery, LogId, LogPage, LogQuery, LogSlice, Name, NotesQuery,
-    Position, Receipt, Revision, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Version,
-    VisibleLog,
+    Loaded, LogId, LogPage, LogQuery, Name, NotesQuery, Position, Receipt, Revision, StoredEvent,
+    StoredSnapshot, StreamId, StreamQuery, Version, VisibleLog,
 };
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, params};
@@ -32,8 +31,6 @@ const RECEIPTS: &str = include_str!("queries/receipts.sql");
 const TRACKING: &str = include_str!("queries/tracking.sql");
 const FOLLOWERS: &str = include_str!("queries/followers.sql");
 const NOTES: &str = include_str!("queries/notes.sql");
-const CHECKSUMS: &str = include_str!("queries/checksums.sql");
-const FIGURES_FIRST_OF_STREAM: &str = include_str!("queries/checksums_first_of_stream.sql");
 
 pub(crate) fn stream(connection: &Connection, query: &StreamQuery) -> Result<Vec<StoredEvent>> {
     let sql = match query.direction {
@@ -245,50 +242,6 @@ fn wanted_notes(connection: &Connection, query: &NotesQuery) -> Result<BTreeMap<
     Ok(notes)
 }
 
-pub(crate) fn checksums(
-    connection: &Connection,
-    query: &LogChecksumsQuery,
-) -> Result<BTreeMap<LogSlice, LogChecksum>> {
-    let LogChecksumsQuery {
-        after,
-        to,
-        filter:
-            Filter {
-                categories,
-                names,
-                first_of_stream,
-            },
-    } = query;
-    let mut statement = connection.prepare_cached(if *first_of_stream {
-        FIGURES_FIRST_OF_STREAM
-    } else {
-        CHECKSUMS
-    })?;
-    let after = stored(after.as_u64());
-    let to = stored(to.as_u64());
-
-    let wanted = params![
-        after,
-        to,
-        categories.is_empty(),
-        list(categories),
-        names.is_empty(),
-        list(names)
-    ];
-    let mut slices = BTreeMap::new();
-    let mut identities = Rows::default();
-    let mut found = statement.query(wanted)?;
-
-    while let Some(row) = found.next()? {
-        let (stream, version) = identities.identity(row)?;
-        let checksums: &mut LogChecksum = slices
-            .entry(LogSlice::of(rows::position(row, 0)?))
-            .or_default();
-        checksums.add(&stream, version);
-    }
-    Ok(slices)
-}
-
 fn snapshot(connection: &Connection, load: &Load) -> Result<Option<StoredSnapshot>> {
     let Some(fingerprint) = load.fingerprint else {
         return Ok(None);
@@ -344,7 +297,7 @@ fn events(mut statement: CachedStatement<'_>, params: impl Params) -> Result<Vec
         .collect()
 }
 
-fn list(names: &[Name]) -> Rc<Vec<Value>> {
+pub(crate) fn list(names: &[Name]) -> Rc<Vec<Value>> {
     Rc::new(
         names
             .iter()
@@ -362,6 +315,7 @@ mod tests {
     use rusqlite::StatementStatus;
 
     use super::*;
+    use crate::checksums::{CHECKSUMS, CHECKSUMS_FIRST_OF_STREAM};
     use crate::config::SqliteOptions;
 
     /// Returns the plan of SQLite for `sql`.
@@ -402,7 +356,7 @@ mod tests {
             FOLLOWERS,
             NOTES,
             CHECKSUMS,
-            FIGURES_FIRST_OF_STREAM,
+            CHECKSUMS_FIRST_OF_STREAM,
         ] {
             let mut statement = opened.writer.prepare(sql).expect("a statement");
             for value in 1..=3 {
@@ -459,7 +413,7 @@ mod tests {
             all.contains("USING INTEGER PRIMARY KEY (rowid>? AND rowid<?)"),
             "{all}"
         );
-        let first = plan(FIGURES_FIRST_OF_STREAM);
+        let first = plan(CHECKSUMS_FIRST_OF_STREAM);
         assert!(
             first.contains("INDEX eventsourcing_events_first (position>? AND position<?)"),
             "{first}"

@@ -16,6 +16,7 @@ use eventsourcing_core::store::{
 use tokio::task::spawn_blocking;
 
 use crate::checkpoint::WriteAheadLog;
+use crate::checksums;
 use crate::commit::CommitQueue;
 use crate::config::SqliteOptions;
 use crate::database::SqliteDatabase;
@@ -325,7 +326,7 @@ impl EventStore for SqliteStore {
     ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
         self.0
             .readers
-            .run(move |connection| read::checksums(connection, &query))
+            .run(move |connection| checksums::count(connection, &query))
             .await
     }
 
