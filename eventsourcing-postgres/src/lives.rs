@@ -80,6 +80,8 @@ impl Lives {
     pub(crate) fn suspect(&self, epoch: Epoch) {
         let mut known = self.known();
         if self.epoch() == epoch {
+            // The position belongs to the epoch that ends. If it were kept, every new event below it would be reported as
+            // written before others that were read.
             known.highest = Position::ZERO;
             self.0.epoch.send_replace(epoch.next());
         }

@@ -138,6 +138,8 @@ impl Log {
         let seen = of_epoch(epoch, reading.await?)?;
         self.take_note(epoch, decided, seen)?;
         if seen.run_end < seen.highest {
+            // The probe is taken before the list is requested, so that the list cannot strike a fence made later: such a
+            // fence may name holders that came after the list.
             let probe = self.fences(epoch)?.begin(seen.highest);
             let reading = readers.run_in_epoch(&(), |client, ()| Box::pin(read::holders(client)));
             let holders = of_epoch(epoch, reading.await?)?;

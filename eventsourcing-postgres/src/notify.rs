@@ -97,6 +97,7 @@ impl Waiting {
         let mut hints = self.hints.subscribe();
         let mut held_back = HELD_BACK_MIN;
         loop {
+            // Before the head is read: a wake-up during the read then ends the next wait at once, and none is lost.
             hints.mark_unchanged();
             let head = self.head_in(epoch, log, readers).await?;
             self.publish(epoch, head);

@@ -74,7 +74,7 @@ impl Readers {
             Ok(answer) => return Ok(answer),
             Err(Failure::Other(error)) => return Err(error),
             Err(Failure::Lost(error)) => {
-                tracing::debug!(place = %self.place, %error, "connection lost; reading on another one")
+                tracing::debug!(place = %self.place, %error, "connection lost; reading on another one");
             }
         }
         // A lost connection usually means that the idle ones are lost too.
@@ -99,6 +99,9 @@ impl Readers {
         let lent = lent.map_err(|error| Failure::Other(translate_pool(&self.place, error)))?;
         let answer = timeout(self.patience, read(&lent, query)).await;
         match answer {
+            // A receipt is read together with a commit that waits for the synchronous standbys (`receipt.sql`). If that
+            // wait was cancelled, the answer must not be given before they have the commit: its caller takes the receipt
+            // for an acknowledgement.
             Ok(Ok(answer)) => match lent.replicated(self.patience).await {
                 Ok(()) => Ok((lent.epoch, answer)),
                 Err(error) => {

@@ -81,7 +81,7 @@ impl Line {
                     }
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "LISTEN connection failed; polling until it succeeds")
+                    tracing::debug!(%error, "LISTEN connection failed; polling until it succeeds");
                 }
             }
             sleep(pause).await;

@@ -198,10 +198,13 @@ impl Copy {
     fn name(&self) -> std::io::Result<u64> {
         let file = File::options().read(true).write(true).open(&self.partial)?;
         file.sync_all()?;
+        // The copy is complete and flushed before it gets its name. A crash after the link leaves it with both names, and
+        // the partial one can be removed.
         match fs::hard_link(&self.partial, &self.target) {
             Ok(()) => fs::remove_file(&self.partial)?,
             Err(error) if error.kind() == ErrorKind::AlreadyExists => return Err(error),
-            // The file system has no hard links. An empty file reserves the name until the copy replaces it.
+            // The file system has no hard links. An empty file reserves the name until the copy replaces it, because a
+            // rename alone would overwrite a file that was created meanwhile. A crash in between leaves the empty file.
             Err(_) => {
                 File::create_new(&self.target)?;
                 fs::rename(&self.partial, &self.target)?;

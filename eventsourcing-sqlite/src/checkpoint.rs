@@ -238,7 +238,7 @@ impl WriteAheadLog {
         match renewed {
             Ok(()) => self.is_used = false,
             Err(error) => {
-                tracing::debug!(path = %self.path.display(), %error, "no content token was added")
+                tracing::debug!(path = %self.path.display(), %error, "no content token was added");
             }
         }
     }

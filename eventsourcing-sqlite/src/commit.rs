@@ -163,7 +163,7 @@ impl CommitQueue {
         };
         self.ask(|reply| {
             Turn::Read(Box::new(move |connection| {
-                drop(reply.send(read(connection)))
+                drop(reply.send(read(connection)));
             }))
         })
         .await

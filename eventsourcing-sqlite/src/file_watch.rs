@@ -226,7 +226,7 @@ impl FileWatch {
                 Ok(_) => misfits += 1,
                 // A checkpoint never writes another header, so this is not a copy under way.
                 Err(error) if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) => {
-                    misfits += 1
+                    misfits += 1;
                 }
                 // Readers can keep a checkpoint from completing; then the file is unreadable without its log until the
                 // next checkpoint, and that proves nothing.

@@ -339,7 +339,7 @@ fn switch_to_wal(
                 ));
             }
             Err(error) if is_busy(&error) && since.elapsed() < timeout => {
-                thread::sleep(LOCK_RETRY_INTERVAL)
+                thread::sleep(LOCK_RETRY_INTERVAL);
             }
             Err(error) => return Err(translate(path, error)),
         }

@@ -40,7 +40,7 @@ impl OpenTransaction {
     ) -> Result<T, StoreError> {
         let (reply, answer) = oneshot::channel();
         let operation = Operation::Run(Box::new(move |connection| {
-            drop(reply.send(operation(connection)))
+            drop(reply.send(operation(connection)));
         }));
         self.operations
             .send(operation)

@@ -167,7 +167,7 @@ impl<X: Flaw> FlawedTransaction<X> {
             Ok(_) if X::FORGETS_REFUSALS => self.done.push(operation),
             Ok(_) => self.after_operation().await?,
             Err(_) if X::FORGETS_REFUSALS => {
-                self.forget_refusal().await.expect("it went well before")
+                self.forget_refusal().await.expect("it went well before");
             }
             Err(_) => {}
         }
