@@ -14,10 +14,10 @@ use tokio_postgres::error::SqlState;
 use crate::address::Place;
 use crate::config::PostgresOptions;
 use crate::error::{is_lost, statement_error, translate, translate_pool, unavailable};
-use crate::readers::{Pool, Readers, lend, pool};
+use crate::readers::{Pool, Readers, get_client, pool};
 use crate::session::Sessions;
 use crate::statement::{Failure, Statement};
-use crate::transaction::{Lent, OpenTransaction};
+use crate::transaction::{OpenTransaction, PooledClient};
 
 /// The database of a store's schema, for read models.
 pub(crate) struct PostgresDatabase {
@@ -84,18 +84,18 @@ enum Failed {
 impl PostgresDatabase {
     async fn attempt(&self) -> Result<OpenTransaction, Failed> {
         let place = &self.place;
-        let lent = lend(&self.transactions, &self.sessions.lives)
+        let client = get_client(&self.transactions, &self.sessions.lives)
             .await
             .map_err(|error| Failed::Other(translate_pool(place, error)))?;
-        let lent = Lent::new(lent);
+        let client = PooledClient::new(client);
         match timeout(
             self.sessions.patience,
-            lent.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
+            client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
         )
         .await
         {
             Ok(Ok(())) => Ok(OpenTransaction::new(
-                lent,
+                client,
                 place.clone(),
                 self.sessions.patience,
             )),

@@ -95,27 +95,27 @@ impl Readers {
         query: &Q,
         read: for<'a> fn(&'a ClientWrapper, &'a Q) -> Reading<'a, T>,
     ) -> Result<(Epoch, T), Failure> {
-        let lent = lend(&self.pool, &self.lives).await;
-        let lent = lent.map_err(|error| Failure::Other(translate_pool(&self.place, error)))?;
-        let answer = timeout(self.patience, read(&lent, query)).await;
+        let client = get_client(&self.pool, &self.lives).await;
+        let client = client.map_err(|error| Failure::Other(translate_pool(&self.place, error)))?;
+        let answer = timeout(self.patience, read(&client, query)).await;
         match answer {
             // A receipt is read together with a commit that waits for the synchronous standbys (`receipt.sql`). If that
             // wait was cancelled, the answer must not be given before they have the commit: its caller takes the receipt
             // for an acknowledgement.
-            Ok(Ok(answer)) => match lent.replicated(self.patience).await {
-                Ok(()) => Ok((lent.epoch, answer)),
+            Ok(Ok(answer)) => match client.replicated(self.patience).await {
+                Ok(()) => Ok((client.epoch, answer)),
                 Err(error) => {
-                    drop(Object::take(lent));
+                    drop(Object::take(client));
                     Err(Failure::Other(error))
                 }
             },
             Ok(Err(error)) if is_lost(&error) || is_outdated(&error) => {
-                drop(Object::take(lent));
+                drop(Object::take(client));
                 Err(Failure::Lost(translate(&self.place, error)))
             }
             Ok(Err(error)) => Err(Failure::Other(translate(&self.place, error))),
             Err(_) => {
-                drop(Object::take(lent));
+                drop(Object::take(client));
                 Err(Failure::Other(unavailable(
                     &self.place,
                     "the server has not answered in time",
@@ -126,13 +126,13 @@ impl Readers {
 }
 
 /// Returns a connection of the present epoch. Connections of earlier epochs are closed.
-pub(crate) async fn lend(pool: &Pool, lives: &Lives) -> Result<Pooled, PoolError> {
+pub(crate) async fn get_client(pool: &Pool, lives: &Lives) -> Result<Pooled, PoolError> {
     loop {
-        let lent = pool.get().await?;
-        if lent.epoch == lives.epoch() {
-            return Ok(lent);
+        let client = pool.get().await?;
+        if client.epoch == lives.epoch() {
+            return Ok(client);
         }
-        drop(Object::take(lent));
+        drop(Object::take(client));
     }
 }
 

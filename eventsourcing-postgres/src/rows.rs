@@ -28,8 +28,8 @@ const EARLIEST_MICROSECONDS: i64 = -211_813_488_000_000_000;
 /// Reads the rows of one page.
 #[derive(Default)]
 pub(crate) struct Rows {
-    categories: Shared,
-    names: Shared,
+    categories: SharedNames,
+    names: SharedNames,
 }
 
 impl Rows {
@@ -140,9 +140,9 @@ pub(crate) fn at_most(limit: usize) -> i64 {
 }
 
 #[derive(Default)]
-struct Shared(Vec<Name>);
+struct SharedNames(Vec<Name>);
 
-impl Shared {
+impl SharedNames {
     fn name(&mut self, text: &str) -> Name {
         if let Some(known) = self.0.iter().find(|known| known.as_str() == text) {
             return known.clone();

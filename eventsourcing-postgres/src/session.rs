@@ -106,9 +106,9 @@ impl Sessions {
     /// Makes a connection within the time limit for connecting.
     pub(crate) async fn open(
         &self,
-        heard: impl FnMut(Notification) + Send + 'static,
+        on_notify: impl FnMut(Notification) + Send + 'static,
     ) -> Result<Connection, StoreError> {
-        match timeout(self.connect_timeout, self.start(heard)).await {
+        match timeout(self.connect_timeout, self.start(on_notify)).await {
             Ok(Ok(connection)) => Ok(connection),
             Ok(Err(error)) => Err(translate(&self.place, error)),
             Err(_) => Err(unavailable(
@@ -145,7 +145,7 @@ impl Sessions {
     /// Makes a connection. The settings and the check of the epoch share a round trip.
     pub(crate) async fn start(
         &self,
-        mut heard: impl FnMut(Notification) + Send + 'static,
+        mut on_notify: impl FnMut(Notification) + Send + 'static,
     ) -> Result<Connection, Error> {
         let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
         let place = self.place.clone();
@@ -154,7 +154,7 @@ impl Sessions {
         let task = AbortOnDrop(Some(tokio::spawn(async move {
             while let Some(message) = poll_fn(|cx| connection.poll_message(cx)).await {
                 match message {
-                    Ok(AsyncMessage::Notification(notification)) => heard(notification),
+                    Ok(AsyncMessage::Notification(notification)) => on_notify(notification),
                     // The notice is processed before the answer that it belongs to arrives.
                     Ok(AsyncMessage::Notice(notice))
                         if notice.routine() == Some(WAIT_OF_COMMITS) =>

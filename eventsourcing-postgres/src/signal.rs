@@ -39,7 +39,7 @@ impl Signal {
         // The name consists of hexadecimal digits, so it needs no quoting.
         let channel = format!("eventsourcing_{}", log_id.as_uuid().simple());
         Self(tokio::spawn(
-            Line {
+            ListenConnection {
                 sessions,
                 channel,
                 written,
@@ -60,14 +60,14 @@ impl Drop for Signal {
     }
 }
 
-struct Line {
+struct ListenConnection {
     sessions: Sessions,
     channel: String,
     written: watch::Receiver<Position>,
     hints: Hints,
 }
 
-impl Line {
+impl ListenConnection {
     async fn keep_up(mut self) {
         let mut pause = RETRY_MIN;
         loop {

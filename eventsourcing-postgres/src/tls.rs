@@ -39,21 +39,21 @@ pub(crate) fn connector(tls: &Tls) -> Result<MakeRustlsConnect, StoreError> {
     let builder = builder.map_err(|error| invalid(format!("TLS cannot be set up: {error}")))?;
     let trust = match (tls.verify, &tls.root_certificate) {
         (Verify::Nothing, _) => None,
-        (_, Some(path)) => Some(Trust::read(path, &provider)?),
+        (_, Some(path)) => Some(TrustedCertificates::read(path, &provider)?),
         (_, None) => {
             return Err(invalid(
                 "sslmode=verify-ca and verify-full need sslrootcert, the path of a PEM file",
             ));
         }
     };
-    let judge = Judge {
+    let verifier = Verifier {
         provider,
         trust,
-        asks_for_host: tls.verify == Verify::IssuerAndHost,
+        checks_host: tls.verify == Verify::IssuerAndHost,
     };
     let builder = builder
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(judge));
+        .with_custom_certificate_verifier(Arc::new(verifier));
     let mut config = match &tls.client_certificate {
         None => builder.with_no_client_auth(),
         Some((certificate, key)) => {
@@ -89,12 +89,12 @@ fn read_certificates(
 
 /// The certificates that `sslrootcert` names.
 #[derive(Debug)]
-struct Trust {
+struct TrustedCertificates {
     certificates: Vec<CertificateDer<'static>>,
     chains: Arc<WebPkiServerVerifier>,
 }
 
-impl Trust {
+impl TrustedCertificates {
     fn read(path: &Path, provider: &Arc<CryptoProvider>) -> Result<Self, StoreError> {
         let refused = |error: &dyn std::fmt::Display| {
             invalid(format!("sslrootcert {}: {error}", path.display()))
@@ -118,20 +118,20 @@ impl Trust {
 
 /// Verifies the certificate of a server.
 #[derive(Debug)]
-struct Judge {
+struct Verifier {
     provider: Arc<CryptoProvider>,
     /// `None`: encrypts without verifying the server.
-    trust: Option<Trust>,
-    asks_for_host: bool,
+    trust: Option<TrustedCertificates>,
+    checks_host: bool,
 }
 
-impl Judge {
+impl Verifier {
     /// Checks the issuer as OpenSSL does. A certificate that `sslrootcert` itself contains vouches for itself, be it
     /// self-signed or one of an authority; and a certificate that webpki does not accept as that of a server may be
     /// signed directly by a certificate of `sslrootcert`.
     fn check_issuer(
         &self,
-        trust: &Trust,
+        trust: &TrustedCertificates,
         certificate: &ServerCertificate<'_>,
         chain: &[CertificateDer<'_>],
         host: &ServerName<'_>,
@@ -182,7 +182,7 @@ fn is_about_kind(error: &CertificateError) -> bool {
     )
 }
 
-impl ServerCertVerifier for Judge {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -194,7 +194,7 @@ impl ServerCertVerifier for Judge {
         if let Some(trust) = &self.trust {
             let certificate = ServerCertificate::parse(certificate)?;
             self.check_issuer(trust, &certificate, chain, host, now)?;
-            if self.asks_for_host {
+            if self.checks_host {
                 certificate.check_host(host)?;
             }
         }

@@ -25,17 +25,17 @@ use crate::tracking;
 
 /// A transaction that has begun. Dropping it rolls back.
 pub(crate) struct OpenTransaction {
-    lent: Lent,
+    client: PooledClient,
     state: TxState,
     place: Place,
     patience: Duration,
 }
 
 impl OpenTransaction {
-    /// Wraps the transaction that has just begun on `lent`.
-    pub(crate) fn new(lent: Lent, place: Place, patience: Duration) -> Self {
+    /// Wraps the transaction that has just begun on `client`.
+    pub(crate) fn new(client: PooledClient, place: Place, patience: Duration) -> Self {
         Self {
-            lent,
+            client,
             state: TxState::default(),
             place,
             patience,
@@ -55,14 +55,14 @@ impl OpenTransaction {
             );
             return Err(StoreError::Invalid { reason });
         }
-        self.lent.epoch.check(step.epoch)?;
-        let made = self.in_time(tracking::make(&self.lent, step)).await?;
+        self.client.epoch.check(step.epoch)?;
+        let made = self.in_time(tracking::make(&self.client, step)).await?;
         made.map_err(|error| translate_before_commit(&self.place, error))?
     }
 
     async fn try_execute(&self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
         let execute = async {
-            Statement::prepare(&self.lent, sql, values)
+            Statement::prepare(&self.client, sql, values)
                 .await?
                 .execute()
                 .await
@@ -74,7 +74,7 @@ impl OpenTransaction {
 
     async fn try_query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
         let query = async {
-            Statement::prepare(&self.lent, sql, values)
+            Statement::prepare(&self.client, sql, values)
                 .await?
                 .query()
                 .await
@@ -140,10 +140,10 @@ impl Transaction for OpenTransaction {
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
         self.ask()?;
-        match timeout(self.patience, self.lent.batch_execute("COMMIT")).await {
+        match timeout(self.patience, self.client.batch_execute("COMMIT")).await {
             Ok(Ok(())) => {
-                self.lent.replicated(self.patience).await?;
-                self.lent.give_back();
+                self.client.replicated(self.patience).await?;
+                self.client.return_to_pool();
                 Ok(())
             }
             Ok(Err(error)) => Err(self.translate_commit(error)),
@@ -159,7 +159,7 @@ impl Drop for OpenTransaction {
     /// Rolls back and keeps the connection if its state is known. Otherwise the connection is closed, and the server
     /// rolls back by itself.
     fn drop(&mut self) {
-        let mut lent = self.lent.take();
+        let mut client = self.client.take();
         if self.state == TxState::Lost {
             return;
         }
@@ -168,23 +168,23 @@ impl Drop for OpenTransaction {
         };
         let patience = self.patience;
         runtime.spawn(async move {
-            if let Ok(Ok(())) = timeout(patience, lent.batch_execute("ROLLBACK")).await {
-                lent.give_back();
+            if let Ok(Ok(())) = timeout(patience, client.batch_execute("ROLLBACK")).await {
+                client.return_to_pool();
             }
         });
     }
 }
 
 /// A pooled connection that may be in a transaction. It is closed unless it is given back.
-pub(crate) struct Lent(Option<Pooled>);
+pub(crate) struct PooledClient(Option<Pooled>);
 
-impl Lent {
+impl PooledClient {
     pub(crate) fn new(client: Pooled) -> Self {
         Self(Some(client))
     }
 
     /// Returns the connection to the pool; no transaction is open on it any more.
-    fn give_back(&mut self) {
+    fn return_to_pool(&mut self) {
         drop(self.0.take());
     }
 
@@ -193,15 +193,15 @@ impl Lent {
     }
 }
 
-impl Deref for Lent {
+impl Deref for PooledClient {
     type Target = Connection;
 
     fn deref(&self) -> &Connection {
-        self.0.as_ref().expect("no call follows give_back")
+        self.0.as_ref().expect("no call follows return_to_pool")
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledClient {
     fn drop(&mut self) {
         if let Some(client) = self.0.take() {
             drop(Object::take(client));

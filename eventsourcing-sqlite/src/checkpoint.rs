@@ -18,7 +18,7 @@ use rusqlite::Connection;
 
 use crate::content_token;
 use crate::error::{translate, translate_before_commit};
-use crate::file_watch::{FileWatch, Sight};
+use crate::file_watch::{FileState, FileWatch};
 use crate::open::wait_for_locks;
 
 /// The log is copied after this many pages of 4 KiB. Commits change the same pages again and again, and each changed
@@ -114,7 +114,7 @@ impl WriteAheadLog {
             .watch
             .check(transaction)
             .map_err(StoreError::before_commit)?
-            == Sight::Written
+            == FileState::Written
         {
             // Another process has copied the log, so this commit may restart it. The first pages of the new log must
             // carry a token: the salts of the old log are remembered to notice the restart.

@@ -80,7 +80,7 @@ struct Approved {
 
 /// The result of a look at the names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum FileState {
     /// No write has reached the file.
     Same,
     /// The stamp is the same, but a write within the last clock tick could have left it too.
@@ -122,7 +122,7 @@ impl FileWatch {
             read_looked: AtomicU64::new(0),
         };
         watch.check_content(connection)?;
-        watch.check_course(connection)?;
+        watch.check_continuation(connection)?;
         Ok(watch)
     }
 
@@ -130,21 +130,21 @@ impl FileWatch {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`]: the path names no file or another file, now or at an earlier look.
-    pub(crate) fn look(&self) -> Result<Sight, StoreError> {
-        self.look_closely().map(|(sight, _)| sight)
+    pub(crate) fn look(&self) -> Result<FileState, StoreError> {
+        self.look_closely().map(|(state, _)| state)
     }
 
     /// Checks the names, and the content if the file was written.
-    pub(crate) fn check(&self, connection: &Connection) -> Result<Sight, StoreError> {
-        let sight = self.look()?;
-        if sight != Sight::Same {
+    pub(crate) fn check(&self, connection: &Connection) -> Result<FileState, StoreError> {
+        let state = self.look()?;
+        if state != FileState::Same {
             self.check_content(connection)?;
         }
-        Ok(sight)
+        Ok(state)
     }
 
     /// Checks as [`check`](Self::check) does, unless a read has done so within the last interval.
-    pub(crate) fn check_now_and_then(&self, connection: &Connection) -> Result<(), StoreError> {
+    pub(crate) fn check_if_due(&self, connection: &Connection) -> Result<(), StoreError> {
         let now = u64::try_from(self.opened.elapsed().as_millis()).unwrap_or(u64::MAX);
         let interval = u64::try_from(READS_LOOK_INTERVAL.as_millis()).unwrap_or(u64::MAX);
         if self.lost.get().is_none()
@@ -158,7 +158,7 @@ impl FileWatch {
         }
         self.read_looked.store(now, Ordering::Relaxed);
         self.check(connection)?;
-        self.check_course(connection)
+        self.check_continuation(connection)
     }
 
     /// Checks in an open transaction of the writer that the commits of others since the last transaction continue the
@@ -174,7 +174,7 @@ impl FileWatch {
         if std::mem::replace(&mut self.seen().data_version, version) == version {
             return Ok(());
         }
-        self.check_course(writer)
+        self.check_continuation(writer)
     }
 
     /// Records the head after a commit of the writer.
@@ -184,7 +184,7 @@ impl FileWatch {
     }
 
     /// Checks that the content continues the content seen before.
-    fn check_course(&self, connection: &Connection) -> Result<(), StoreError> {
+    fn check_continuation(&self, connection: &Connection) -> Result<(), StoreError> {
         let found = {
             // The lock is held while the content is read. Otherwise a second thread could record a later head between
             // this read and this comparison, and the content would seem to have gone back.
@@ -312,7 +312,7 @@ impl FileWatch {
         }
     }
 
-    fn look_closely(&self) -> Result<(Sight, Metadata), StoreError> {
+    fn look_closely(&self) -> Result<(FileState, Metadata), StoreError> {
         if let Some(why) = self.lost.get() {
             return Err(unavailable(&self.path, why));
         }
@@ -321,13 +321,13 @@ impl FileWatch {
             self.find(part)?;
         }
         let approved = self.approved();
-        let sight = match (approved.stamp == Stamp::of(&file), approved.is_settled) {
-            (true, true) => Sight::Same,
-            (true, false) => Sight::Unsettled,
-            (false, _) => Sight::Written,
+        let state = match (approved.stamp == Stamp::of(&file), approved.is_settled) {
+            (true, true) => FileState::Same,
+            (true, false) => FileState::Unsettled,
+            (false, _) => FileState::Written,
         };
         drop(approved);
-        Ok((sight, file))
+        Ok((state, file))
     }
 
     fn find(&self, part: &Part) -> Result<Metadata, StoreError> {

@@ -284,7 +284,7 @@ fn connect(
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.set_prepared_statement_cache_capacity(STATEMENTS_CACHED);
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    temporary::find_room(connection)?;
+    temporary::keep_in_memory_without_folder(connection)?;
     // Plans must not depend on values: SQLite would plan nearly every statement again when its values change.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     rusqlite::vtab::array::load_module(connection)

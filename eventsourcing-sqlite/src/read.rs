@@ -158,7 +158,7 @@ pub(crate) fn tracking(
     follower: &Name,
     upstream: LogId,
 ) -> Result<Position> {
-    progress(connection, follower, upstream).map(|notebook| notebook.position)
+    progress(connection, follower, upstream).map(|notes| notes.position)
 }
 
 pub(crate) fn followers(
@@ -207,10 +207,10 @@ pub(crate) fn progress(
 
 pub(crate) fn notes(connection: &Connection, query: &NotesQuery) -> Result<FollowerNotes> {
     let moment = connection.unchecked_transaction()?;
-    let mut notebook = progress(&moment, &query.follower, query.upstream)?;
-    notebook.notes = wanted_notes(&moment, query)?;
+    let mut notes = progress(&moment, &query.follower, query.upstream)?;
+    notes.notes = wanted_notes(&moment, query)?;
     moment.commit()?;
-    Ok(notebook)
+    Ok(notes)
 }
 
 fn wanted_notes(connection: &Connection, query: &NotesQuery) -> Result<BTreeMap<String, String>> {

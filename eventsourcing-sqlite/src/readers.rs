@@ -51,7 +51,7 @@ impl Readers {
 }
 
 /// The time for which dropping a store waits for reads whose futures have been dropped.
-const DROP_PATIENCE: Duration = Duration::from_secs(1);
+const DROP_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A pool in which each connection serves one read at a time; further reads wait. Dropping the pool waits for the reads
 /// under way, so that the writer's connection is closed last.
@@ -85,15 +85,15 @@ impl Pool {
     ) -> Result<T, StoreError> {
         let permit = Arc::clone(&self.permits).acquire_owned().await;
         let permit = permit.map_err(|_| unavailable(&self.path, "the store has been closed"))?;
-        let lent = Lent::new(Arc::clone(&self.idle), permit);
+        let pooled = PooledConnection::new(Arc::clone(&self.idle), permit);
         let path = Arc::clone(&self.path);
         let watch = Arc::clone(&self.watch);
         let answer = spawn_blocking(move || {
-            watch.check_now_and_then(lent.connection())?;
-            let answer = read(lent.connection());
+            watch.check_if_due(pooled.connection())?;
+            let answer = read(pooled.connection());
             answer.map_err(|error| {
                 watch
-                    .cause_of_failure(lent.connection())
+                    .cause_of_failure(pooled.connection())
                     .unwrap_or_else(|| translate(&path, error))
             })
         });
@@ -116,7 +116,7 @@ impl Drop for Pool {
         let all = self.count as usize;
         while !self.permits.is_closed()
             && self.idle.lock().len() < all
-            && since.elapsed() < DROP_PATIENCE
+            && since.elapsed() < DROP_TIMEOUT
         {
             thread::sleep(Duration::from_millis(1));
         }
@@ -133,13 +133,13 @@ impl Idle {
 
 /// A connection in use. It returns to the pool before its permit does, also when the read panics, so a task with a
 /// permit always finds a connection.
-struct Lent {
+struct PooledConnection {
     connection: Option<Connection>,
     idle: Arc<Idle>,
     _permit: OwnedSemaphorePermit,
 }
 
-impl Lent {
+impl PooledConnection {
     fn new(idle: Arc<Idle>, permit: OwnedSemaphorePermit) -> Self {
         let connection = idle.lock().pop();
         Self {
@@ -156,7 +156,7 @@ impl Lent {
     }
 }
 
-impl Drop for Lent {
+impl Drop for PooledConnection {
     fn drop(&mut self) {
         self.idle.lock().extend(self.connection.take());
     }

@@ -15,8 +15,8 @@ const NAMES_SHARED_MAX: usize = 64;
 /// Reads the rows of one page.
 #[derive(Default)]
 pub(crate) struct Rows {
-    categories: Shared,
-    names: Shared,
+    categories: SharedNames,
+    names: SharedNames,
 }
 
 impl Rows {
@@ -120,9 +120,9 @@ pub(crate) fn stored(number: u64) -> i64 {
 }
 
 #[derive(Default)]
-struct Shared(Vec<Name>);
+struct SharedNames(Vec<Name>);
 
-impl Shared {
+impl SharedNames {
     fn name(&mut self, row: &Row<'_>, column: usize) -> Result<Name> {
         let text = row
             .get_ref(column)?

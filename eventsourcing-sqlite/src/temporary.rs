@@ -14,7 +14,7 @@ const VARIABLES: [&str; 2] = ["SQLITE_TMPDIR", "TMPDIR"];
 const FOLDERS: [&str; 4] = ["/var/tmp", "/usr/tmp", "/tmp", "."];
 
 /// Makes the connection keep temporary data in memory if there is no folder for it.
-pub(crate) fn find_room(connection: &Connection) -> rusqlite::Result<()> {
+pub(crate) fn keep_in_memory_without_folder(connection: &Connection) -> rusqlite::Result<()> {
     if has_folder() {
         return Ok(());
     }
