@@ -103,13 +103,13 @@ async fn alone(store: Arc<dyn EventStore>, point: Point, when: When, what: &str)
     let fresh = orders(Arc::clone(&store));
     let kept = refused.clone();
     calls.push(tokio::spawn(async move {
-        drop(fresh.update(order, |order| order.add(POISON)).await)
+        drop(fresh.update(order, |order| order.add(POISON)).await);
     }));
     calls.push(tokio::spawn(async move {
         drop(
             kept.once(kept.update(order, |order| order.refuse(POISON)))
                 .await,
-        )
+        );
     }));
     let creator = app.clone();
     let refusing = app.command(CommandId::new());
