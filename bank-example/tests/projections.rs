@@ -271,7 +271,7 @@ async fn a_failing_statement_stops_the_follower_and_leaves_nothing() {
         assert!(
             stopped
                 .to_string()
-                .contains("version 4): a statement failed and was not reported"),
+                .contains("version 4): the projection ignored the error of a statement"),
             "{stopped}"
         );
         let rows = bank

@@ -772,18 +772,18 @@ async fn a_mistake_about_a_timer_fails_the_event() {
         (
             "",
             "empty",
-            "a key of 0 bytes; that of a timer has 1 to 400 bytes and no NUL character",
+            "a timer key of 0 bytes is not allowed: use 1 to 400 bytes and no NUL character",
         ),
         (
             "a\0b",
             "NUL",
-            "a key of 3 bytes; that of a timer has 1 to 400 bytes and no NUL character",
+            "a timer key of 3 bytes is not allowed: use 1 to 400 bytes and no NUL character",
         ),
-        (&format!("{longest}k"), "longer", "a key of 401 bytes"),
+        (&format!("{longest}k"), "longer", "a timer key of 401 bytes"),
         (
             "any",
             "number",
-            "the timer \"number\" is scheduled with a u32, but the policy deals with timers of the type",
+            "the timer \"number\" is scheduled with a u32, but the policy expects timers of the type",
         ),
     ] {
         let (system, _) = inline().await;
@@ -1057,7 +1057,7 @@ async fn a_policy_with_timers_is_tested_with_given_when_then() {
     scenario()
         .when(wish, made("", second(10), "tea"))
         .await
-        .then_failed("a key of 0 bytes");
+        .then_failed("a timer key of 0 bytes");
 }
 
 #[tokio::test]

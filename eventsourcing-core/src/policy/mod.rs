@@ -1,8 +1,9 @@
 //! [`Policy`] and [`UnitOfWork`]: react to another application's events by recording events.
 //!
-//! One work follows the other, and most of them change the aggregates that the last one has changed. So each takes over
-//! what the last one [carry_over](CarryOver) instead of loading it again. What was changed through it is checked by the append, what was
-//! only looked at by [`UnitOfWork::is_current`].
+//! Units of work follow each other, and most change the aggregates that the last one changed. So
+//! each starts with the [carry-over](CarryOver) of the last one instead of loading these aggregates
+//! again. The append checks an aggregate that was changed; [`UnitOfWork::is_current`] checks one
+//! that was only read.
 
 pub(crate) mod timers;
 
@@ -28,19 +29,21 @@ use timers::{Origin, Schedule, Timer, TimerType};
 
 /// Reacts to the events of `A` by recording events of its own.
 ///
-/// Everything that `react` records through [`UnitOfWork`] and the position the follower has reached are written in one
-/// append, so each event is dealt with exactly once, through crashes and however many processes run the system.
-/// Only what goes through `UnitOfWork` has this promise: `react` may run again for an event whose append did not happen,
-/// so it must not have other effects and must depend on nothing but the event and what `work` loads.
+/// Everything that `react` records through [`UnitOfWork`] and the position of the follower are
+/// written in one append, so each event is processed exactly once, through crashes and with any
+/// number of processes running the system. Only the effects of `UnitOfWork` have this promise:
+/// `react` may run again for an event whose append did not happen, so it must have no other effects
+/// and must depend on nothing but the event and the aggregates that `work` loads.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` follows `{A}`, but does not say what its events lead to",
     label = "write `impl Policy<{A}> for {Self}`"
 )]
 pub trait Policy<A: Aggregate>: Send + Sync + 'static {
-    /// Why it may fail. A failure stops the follower at the event; nothing of the event's work is written.
+    /// The error of `react`. A failure stops the follower at the event; nothing of the event's work
+    /// is written.
     type Error: Error + Send + Sync + 'static;
 
-    /// Deals with one event.
+    /// Processes one event.
     fn react(
         &self,
         event: &RecordedEvent<A>,
@@ -48,8 +51,8 @@ pub trait Policy<A: Aggregate>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// What a policy records while it deals with events: the aggregates it has loaded or created, all saved in one
-/// append together with the follower's position.
+/// The aggregates that a policy loads, creates and changes while it processes events. All are saved
+/// in one append, together with the follower's position.
 pub struct UnitOfWork {
     app: Application,
     roots: Vec<TrackedRoot>,
@@ -60,32 +63,33 @@ pub struct UnitOfWork {
     pub(crate) schedule: Schedule,
 }
 
-/// An aggregate in tracked.
+/// An aggregate that this unit of work has loaded or created.
 struct TrackedRoot {
     root: Box<dyn KeptRoot>,
-    /// It comes from the work before, and not from the store.
+    /// `true` if the aggregate comes from the unit of work before, and not from the store.
     is_carried_over: bool,
 }
 
-/// How many aggregates are carry_over to the next work.
+/// The number of aggregates that are carried over to the next unit of work.
 const CARRIED_OVER_MAX: NonZeroUsize = NonZeroUsize::new(1_000).expect("it is not zero");
 
-/// Aggregates as the last works have changed them.
+/// Aggregates as the last units of work changed them, the most recently used first.
 pub(crate) struct CarryOver(LruCache<StreamId, Box<dyn KeptRoot>>);
 
 impl Default for CarryOver {
     fn default() -> Self {
-        // Most policies have few: room is made when it is needed.
+        // Most policies use few aggregates, so capacity is allocated only as it is needed.
         let mut aggregates = LruCache::unbounded();
         aggregates.resize(CARRIED_OVER_MAX);
         Self(aggregates)
     }
 }
 
-/// The event or the timer that is dealt with.
+/// The event or the timer that is being processed.
 struct Trigger {
     metadata: Arc<Metadata>,
-    /// New ids follow from these two, and from how many there were before.
+    /// The UUID namespace of new ids. With `name` and the number of ids before, it makes a retry
+    /// create the same ids.
     namespace: Uuid,
     name: String,
     new_ids: u32,
@@ -107,13 +111,13 @@ impl UnitOfWork {
         }
     }
 
-    /// The same, with aggregates that need not be loaded.
+    /// Sets aggregates that need not be loaded.
     pub(crate) fn with_carry_over(mut self, carry_over: CarryOver) -> Self {
         self.carry_over = carry_over;
         self
     }
 
-    /// What is recorded from now on is because of `event`.
+    /// Makes `event` the cause of the events recorded from now on.
     pub(crate) fn begin(&mut self, event: EventRef, metadata: &Metadata) {
         let EventRef {
             category,
@@ -133,7 +137,8 @@ impl UnitOfWork {
         });
     }
 
-    /// What is recorded from now on is because of `timer`, which ends with this work.
+    /// Makes `timer` the cause of the events recorded from now on, and ends the timer with this
+    /// unit of work.
     pub(crate) fn begin_due(&mut self, timer: &Timer) {
         let metadata = Arc::new(timer.metadata.clone());
         let name = self.app.name().to_string();
@@ -148,10 +153,10 @@ impl UnitOfWork {
         self.schedule.changes.insert(timer.key.clone(), None);
     }
 
-    /// Loads an aggregate, as the store has it and as earlier events of this work have carry_over it.
+    /// Loads an aggregate: its stored events and the changes made earlier in this unit of work.
     ///
     /// # Errors
-    /// [`ApplicationError::NotFound`]: it has no events. Others as
+    /// [`ApplicationError::NotFound`]: the aggregate has no events. Others as
     /// [`EventStore::load`](crate::store::EventStore::load).
     pub async fn load<A: Aggregate>(
         &mut self,
@@ -164,10 +169,10 @@ impl UnitOfWork {
         self.find(id).await?.ok_or(not_found)
     }
 
-    /// Loads an aggregate, if there is one.
+    /// Loads an aggregate, if it exists.
     ///
     /// # Errors
-    /// As [`EventStore::load`](crate::store::EventStore::load).
+    /// The errors of [`EventStore::load`](crate::store::EventStore::load).
     pub async fn find<A: Aggregate>(
         &mut self,
         id: Id<A>,
@@ -177,6 +182,8 @@ impl UnitOfWork {
             return Ok(Some(self.root(*index)));
         }
         let epoch = Some(self.app.store().epoch());
+        // A carried-over root of another epoch may contain events that the store has lost since. It is
+        // dropped here, before the policy decides on it.
         if let Some(root) = self
             .carry_over
             .0
@@ -196,18 +203,19 @@ impl UnitOfWork {
         Ok(found?.map(|root| self.keep(stream, TrackedRoot::new(root))))
     }
 
-    /// Whether the store did not answer when an aggregate was loaded, whatever the policy made of it.
+    /// Returns `true` if the store was unavailable when an aggregate was loaded, even if the policy
+    /// ignored the error.
     pub(crate) fn met_outage(&self) -> bool {
         self.met_outage
     }
 
-    /// Loads an aggregate, or creates it with what `create` decides.
+    /// Loads an aggregate, or creates it with the decision of `create`.
     ///
     /// # Errors
-    /// As [`EventStore::load`](crate::store::EventStore::load).
+    /// The errors of [`EventStore::load`](crate::store::EventStore::load).
     ///
     /// # Panics
-    /// As [`Root::create`].
+    /// The same as [`Root::create`].
     pub async fn load_or_create<A: Aggregate, D: IntoEvents<A::Event>>(
         &mut self,
         id: Id<A>,
@@ -219,11 +227,11 @@ impl UnitOfWork {
         self.load(id).await
     }
 
-    /// Creates an aggregate. Take its id from [`new_id`](Self::new_id), or use a [named](Id::named) one. If the
-    /// aggregate exists already the work ends in a conflict.
+    /// Creates an aggregate. Take its id from [`new_id`](Self::new_id), or use a [named](Id::named)
+    /// one. If the aggregate exists already, the unit of work ends in a conflict.
     ///
     /// # Panics
-    /// As [`Root::create`].
+    /// The same as [`Root::create`].
     #[track_caller]
     pub fn create<A: Aggregate>(
         &mut self,
@@ -234,8 +242,8 @@ impl UnitOfWork {
         self.keep(id.stream(), TrackedRoot::new(root))
     }
 
-    /// An id for a new aggregate. It follows from the event or the timer that is dealt with, so that doing the work again
-    /// creates the same aggregate.
+    /// Returns an id for a new aggregate. The id is derived from the event or timer that is being
+    /// processed, so that processing it again creates the same aggregate.
     pub fn new_id<A: Aggregate>(&mut self) -> Id<A> {
         match &mut self.trigger {
             None => self.app.new_id(),
@@ -249,16 +257,19 @@ impl UnitOfWork {
         }
     }
 
-    /// Has [`Timers::due`](crate::Timers::due) called at this time, to the microsecond, with this `payload`. It replaces the
-    /// timer of this key, if there is one. A time that has passed is due at once: when this event has been dealt with.
+    /// Schedules a call of [`Timers::due`](crate::Timers::due) at this time, to the microsecond,
+    /// with this `payload`. It replaces the timer of this key, if there is one. A time in the past
+    /// is due at once: when this event has been processed.
     ///
-    /// Reckon the time from what the event says, such as `event.recorded_at`, and take a key that says what it is about: the
-    /// id of an aggregate, or a few words. [`TIMER_KEY_BYTES_MAX`](crate::TIMER_KEY_BYTES_MAX) bytes are the most. A policy
-    /// that follows several logs, or is split into partitions, has timers in each of them: a key means that which an event
-    /// of the same log and partition has scheduled.
+    /// Compute the time from the event, for example from `event.recorded_at`, and use a key that
+    /// identifies the matter: the id of an aggregate, or a few words, at most
+    /// [`TIMER_KEY_BYTES_MAX`](crate::TIMER_KEY_BYTES_MAX) bytes. A policy that follows several
+    /// logs, or is split into partitions, has timers in each of them: a key means the timer that an
+    /// event of the same log and partition has scheduled.
     ///
-    /// A mistake fails the event, even if the policy goes on: the key is not allowed, the payload cannot be encoded or is
-    /// not a [`Timers::Timer`](crate::Timers::Timer), or the system does not declare `timers` for the policy.
+    /// A mistake fails the event, even if the policy goes on: the key is not allowed, the payload
+    /// cannot be encoded or is not a [`Timers::Timer`](crate::Timers::Timer), or the system does
+    /// not declare `timers` for the policy.
     pub fn schedule<T: Serialize + 'static>(
         &mut self,
         at: Timestamp,
@@ -280,20 +291,22 @@ impl UnitOfWork {
         self.schedule.put(at, key, payload, Origin { id, metadata });
     }
 
-    /// Cancels the timer of this key. If there is none, nothing happens.
+    /// Cancels the timer of this key, if there is one.
     ///
-    /// As with [`schedule`](Self::schedule), a key that is not allowed fails the event, and so does a policy for which no
-    /// `timers` are declared.
+    /// As with [`schedule`](Self::schedule), a key that is not allowed fails the event, and so does
+    /// a policy for which no `timers` are declared.
     pub fn cancel(&mut self, key: impl fmt::Display) {
         self.schedule.cancel(key.to_string());
     }
 
-    /// Whether an aggregate that was asked for is as the last work has carry_over it, and may not be so in the store any more.
+    /// Returns `true` if the policy used an aggregate that was carried over, which may differ from
+    /// the one in the store.
     pub(crate) fn uses_carry_over(&self) -> bool {
         self.roots.iter().any(|tracked| tracked.is_carried_over)
     }
 
-    /// Whether what was taken over and only looked at is still as it was. What was changed is checked by the append.
+    /// Returns `true` if no aggregate that was carried over and only read has been changed in the
+    /// store. The append checks the ones that were changed.
     pub(crate) async fn is_current(&self) -> Result<bool, StoreError> {
         for TrackedRoot { root, .. } in self
             .roots
@@ -310,7 +323,7 @@ impl UnitOfWork {
         Ok(true)
     }
 
-    /// One append with all that was recorded and the follower's step.
+    /// Returns one append with all recorded events and the follower's step.
     pub(crate) fn to_append(&self, tracking: Tracking) -> Result<Append, StoreError> {
         self.app.encode_work(
             self.roots
@@ -320,13 +333,16 @@ impl UnitOfWork {
         )
     }
 
-    /// What it leaves to the next work, now that it has been written with these snapshots in this epoch.
+    /// Returns the carry-over for the next unit of work, after the append has written `snapshots`
+    /// in `epoch`.
     pub(crate) fn into_carry_over(mut self, snapshots: &[StreamId], epoch: Epoch) -> CarryOver {
         for TrackedRoot { mut root, .. } in self
             .roots
             .into_iter()
             .filter(|tracked| tracked.root.has_pending())
         {
+            // The append expected the version that the root was changed at, so the root equals the stored
+            // aggregate at this moment. A later change by another process ends in a conflict.
             root.saved(snapshots, epoch);
             self.carry_over.0.put(root.key(), root);
         }

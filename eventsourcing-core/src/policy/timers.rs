@@ -1,4 +1,4 @@
-//! [`Timers`]: what a policy does when a time has come that it has chosen itself.
+//! [`Timers`]: the reaction of a policy to a time that it has chosen itself.
 
 use std::any::{Any, type_name};
 use std::collections::BTreeMap;
@@ -17,18 +17,21 @@ use crate::{EventRef, Metadata, UnitOfWork};
 /// The longest key of a timer, in bytes.
 pub const TIMER_KEY_BYTES_MAX: usize = 400;
 
-// The longest key of a note that is made of it: "due/", 20 digits, "/".
+// The longest note key made of a timer key has 25 bytes more: "due/", 20 digits and "/".
 const _: () = assert!(TIMER_KEY_BYTES_MAX + 25 <= NOTE_KEY_BYTES_MAX);
 
-/// Deals with timers that a [`Policy`](crate::Policy) has [scheduled](UnitOfWork::schedule), when they are due.
+/// Processes the timers that a [`Policy`](crate::Policy) has [scheduled](UnitOfWork::schedule),
+/// when they are due.
 ///
-/// Declare it with the word `timers`: `#[application(aggregates(Order), follows(payments: Payment), timers)]`.
+/// Declare it with the word `timers`: `#[application(aggregates(Order), follows(payments: Payment),
+/// timers)]`.
 ///
-/// A timer is kept with the position of the policy, in one write with what else came of the event that scheduled it. So it
-/// is there exactly if that event has been dealt with, survives restarts, and is dealt with exactly once: everything that
-/// `due` records and the end of the timer are written in one append, however many processes run the system. Timers that are
-/// due are dealt with in the order of their times, before the next event. How late they are depends on who is there to deal
-/// with them; early they never are, by the clock of the application.
+/// A timer is stored with the position of the policy, in the same append as the events that the
+/// policy recorded. So the timer exists exactly if the event that scheduled it has been processed,
+/// survives restarts, and is processed exactly once: everything that `due` records and the end of
+/// the timer are written in one append, with any number of processes running the system. Timers
+/// that are due are processed in the order of their times, before the next event. A timer may be
+/// late, if no process runs the policy; it is never early, by the clock of the application.
 ///
 /// ```
 /// # use eventsourcing_core::{Aggregate, ApplicationError, Application, Due, Id, Policy, RecordedEvent, Timers, UnitOfWork, event};
@@ -70,16 +73,16 @@ const _: () = assert!(TIMER_KEY_BYTES_MAX + 25 <= NOTE_KEY_BYTES_MAX);
     label = "write `impl Timers for {Self}`, or take `timers` away"
 )]
 pub trait Timers: Send + Sync + 'static {
-    /// What is known of a timer when it is due. It is kept as JSON, and read by whatever release runs when it is due: give new
-    /// fields a default. A timer whose payload cannot be read is a failure.
+    /// The payload of a timer. It is stored as JSON, and read by the release that runs when the
+    /// timer is due: give new fields a default. A payload that cannot be read is a failure.
     type Timer: Serialize + DeserializeOwned + Send + Sync + 'static;
 
-    /// Why it may fail. A failure stops the follower at the timer, or parks it, [as at an event](crate::OnFailure); nothing of
-    /// the timer's work is written, and it stays.
+    /// The error of `due`. A failure stops the follower at the timer, or parks it, [as at an
+    /// event](crate::OnFailure); nothing of the timer's work is written, and the timer stays.
     type Error: Error + Send + Sync + 'static;
 
-    /// Deals with a timer that is due. What is said of [`Policy`](crate::Policy) counts here too: only what goes through
-    /// `work` happens exactly once.
+    /// Processes a timer that is due. As with [`Policy`](crate::Policy), only the effects of `work`
+    /// happen exactly once.
     fn due(
         &self,
         timer: &Due<Self::Timer>,
@@ -91,34 +94,34 @@ pub trait Timers: Send + Sync + 'static {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Due<T> {
-    /// Its key.
+    /// The key of the timer.
     pub key: String,
-    /// When it was to be due. It is this time now, or later.
+    /// The time for which the timer was scheduled. The current time is this one or later.
     pub at: Timestamp,
-    /// What it was scheduled with.
+    /// The payload that the timer was scheduled with.
     pub payload: T,
-    /// What is known of everything that is recorded because of it: the event that scheduled it is the cause, and who asked
-    /// for that event has asked for this.
+    /// The metadata of everything that is recorded because of the timer: the event that scheduled
+    /// it is the cause, and the actor is the one of that event.
     pub metadata: Metadata,
 }
 
-/// A timer as it is kept.
+/// A timer as it is stored.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Timer {
-    /// Under which it is kept.
+    /// The key of the timer, from which the note key is made.
     #[serde(skip)]
     pub(crate) key: String,
-    /// Different from that of every other timer. New ids follow from it.
+    /// The id of the timer, different from that of every other. New ids are derived from it.
     pub(crate) id: Uuid,
     pub(crate) due: Timestamp,
     pub(crate) payload: Value,
     pub(crate) metadata: Metadata,
-    /// Why it is put aside, if it is.
+    /// The reason why the timer is parked, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) parked: Option<WhyParked>,
 }
 
-/// Why a timer is put aside.
+/// The reason why a timer is parked.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct WhyParked {
     pub(crate) cause: String,
@@ -126,7 +129,8 @@ pub(crate) struct WhyParked {
     pub(crate) attempts: u32,
 }
 
-/// A timer was scheduled with a payload that the policy cannot read: in another release, it may have been of another type.
+/// The payload of a timer is not of the type that this release of the policy expects. Another
+/// release may have used another type.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the payload of the timer {key:?} is not a {expected}; give new fields of a timer's payload a default, or discard the timer"
@@ -138,7 +142,7 @@ pub(crate) struct UnreadablePayload {
 }
 
 impl Timer {
-    /// As the policy is told of it.
+    /// Decodes the timer for the policy.
     pub(crate) fn decode<T: DeserializeOwned>(&self) -> Result<Due<T>, UnreadablePayload> {
         let unreadable = |source| UnreadablePayload {
             key: self.key.clone(),
@@ -154,7 +158,7 @@ impl Timer {
         })
     }
 
-    /// For people.
+    /// Returns a description for people.
     pub(crate) fn describe(&self) -> String {
         let cause = self.metadata.causation.as_ref();
         let cause = cause.map(
@@ -173,19 +177,19 @@ impl Timer {
     }
 }
 
-/// Which timers a policy may schedule.
+/// The timers that a policy may schedule.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum TimerType {
-    /// None: it is not declared to have any.
+    /// No timers: the system declares none for the policy.
     None,
-    /// Timers whose payloads this encodes, which are of the type that is named.
+    /// Timers with payloads of the named type, which the function encodes.
     Of(EncodePayload, &'static str),
-    /// Any. For tests of a policy alone.
+    /// Timers of any type. For tests of a policy alone.
     #[cfg(feature = "testing")]
     Any,
 }
 
-/// `None`: it is a payload of another type.
+/// Encodes a payload; `None` if it is of another type.
 type EncodePayload = fn(&dyn Any, Encoding) -> Option<Result<String, BoxError>>;
 
 impl TimerType {
@@ -199,14 +203,15 @@ impl TimerType {
     }
 }
 
-/// What becomes of timers with the work that is being done.
+/// The changes to timers in a unit of work.
 #[derive(Debug)]
 pub(crate) struct Schedule {
     allowed: TimerType,
     encoding: Encoding,
-    /// By their keys; `None`: cancelled, or dealt with.
+    /// The changed timers by their keys; `None`: cancelled or processed.
     pub(crate) changes: BTreeMap<String, Option<Timer>>,
-    /// The first mistake. The policy need not look for it; the event fails with it.
+    /// The first mistake. The policy is not told; the event fails with it after the policy has
+    /// returned.
     mistake: Option<TimerError>,
 }
 
@@ -218,7 +223,7 @@ pub(crate) enum TimerError {
     )]
     NotDeclared { key: String },
     #[error(
-        "the timer {key:?} is scheduled with a {found}, but the policy deals with timers of the type {declared}"
+        "the timer {key:?} is scheduled with a {found}, but the policy expects timers of the type {declared}"
     )]
     OtherType {
         key: String,
@@ -226,7 +231,7 @@ pub(crate) enum TimerError {
         declared: &'static str,
     },
     #[error(
-        "a key of {bytes} bytes; that of a timer has 1 to {TIMER_KEY_BYTES_MAX} bytes and no NUL character"
+        "a timer key of {bytes} bytes is not allowed: use 1 to {TIMER_KEY_BYTES_MAX} bytes and no NUL character"
     )]
     Key { bytes: usize },
     #[error("the payload of the timer {key:?} cannot be kept")]
@@ -318,13 +323,13 @@ impl Schedule {
     }
 }
 
-/// Where a timer comes from.
+/// The id of a timer and the metadata of the event that schedules it.
 pub(crate) struct Origin {
     pub(crate) id: Uuid,
     pub(crate) metadata: Metadata,
 }
 
-/// Never earlier: timers are in the order of whole microseconds.
+/// Rounds up, so that no timer is early: timers are ordered by whole microseconds.
 fn to_microsecond(time: Timestamp) -> Timestamp {
     let up = TimestampRound::new()
         .smallest(Unit::Microsecond)

@@ -34,30 +34,30 @@ use crate::{Aggregate, RecordedEvent};
     label = "write `impl SqlReadModel for {Self}`"
 )]
 pub trait SqlReadModel: Send + Sync + 'static {
-    /// Raise it when the tables change, or what is written into them. The new version is built beside the old one, which
-    /// goes on answering until the new one has caught up.
+    /// The version of the tables and their contents. Raise it when either changes. The new version
+    /// is built beside the old one, which answers queries until the new one has caught up.
     const VERSION: u32;
 
-    /// Its tables. In statements they are written `{name}`.
+    /// The tables of the read model. Statements name them `{name}`.
     const TABLES: &'static [Table];
 }
 
-/// Builds a [`SqlReadModel`] from the events of `A`, exactly once: what is written for an event and the
-/// position of the follower are one transaction.
+/// Builds a [`SqlReadModel`] from the events of `A`, exactly once: the rows written for an event
+/// and the position of the follower are one transaction.
 ///
-/// Where it lives: in the database of the store that all applications share, or in that of
+/// The tables live in the database of the store that all applications share, or in that of
 /// [`Stores::with_read_models`](crate::Stores::with_read_models).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` follows `{A}`, but does not say what to write into its tables",
     label = "write `impl SqlProjection<{A}> for {Self}`"
 )]
 pub trait SqlProjection<A: Aggregate>: Send + Sync + 'static {
-    /// Why it may fail; often [`SqlError`]. A failure stops the projection at the event, and nothing of what was written
-    /// for it stands.
+    /// The error of `project`; often [`SqlError`]. A failure stops the projection at the event, and
+    /// everything written for it is rolled back.
     type Error: Error + Send + Sync + 'static;
 
-    /// Takes one event into the read model. It writes through `tx` and nowhere else, and does nothing slow: on SQLite
-    /// everybody who writes waits for it.
+    /// Applies one event to the read model. It must write only through `tx`, and do nothing slow:
+    /// on SQLite every other writer waits for it.
     fn project(
         &self,
         event: &RecordedEvent<A>,
@@ -65,7 +65,7 @@ pub trait SqlProjection<A: Aggregate>: Send + Sync + 'static {
     ) -> impl Future<Output = Result<(), Self::Error>> + Send;
 }
 
-/// The transaction in which a read model takes events.
+/// The transaction in which a read model applies events.
 pub struct Tx<'a> {
     transaction: &'a mut dyn Transaction,
     tables: &'static [Table],
@@ -73,7 +73,7 @@ pub struct Tx<'a> {
     failed: Option<Failed>,
 }
 
-/// What the first statement that failed failed with.
+/// The error of the first statement that failed.
 struct Failed {
     is_unavailable: bool,
     reason: String,
@@ -93,22 +93,23 @@ impl<'a> Tx<'a> {
         }
     }
 
-    /// Runs one statement, such as `INSERT INTO {openings} (account) VALUES ($1)`, and returns how many rows it changed.
+    /// Runs one statement, such as `INSERT INTO {openings} (account) VALUES ($1)`, and returns the
+    /// number of rows it changed.
     ///
     /// # Errors
-    /// [`SqlError`]. The event is then not taken, whatever becomes of the error.
+    /// [`SqlError`]. The event is then not applied, even if the projection ignores the error.
     pub async fn execute(&mut self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
-        let sql = Names::Of(self.generation).fill_in(sql, self.tables)?;
+        let sql = Names::Generation(self.generation).fill_in(sql, self.tables)?;
         let outcome = self.transaction.execute(&sql, values).await;
         self.remember(outcome)
     }
 
-    /// Runs one statement that returns rows, as the transaction has left them.
+    /// Runs one statement that returns rows, and sees the changes made in this transaction.
     ///
     /// # Errors
-    /// [`SqlError`]. The event is then not taken, whatever becomes of the error.
+    /// [`SqlError`]. The event is then not applied, even if the projection ignores the error.
     pub async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let sql = Names::Of(self.generation).fill_in(sql, self.tables)?;
+        let sql = Names::Generation(self.generation).fill_in(sql, self.tables)?;
         let outcome = self.transaction.query(&sql, values).await;
         self.remember(outcome)
     }
@@ -123,7 +124,11 @@ impl<'a> Tx<'a> {
         outcome
     }
 
-    /// What became of an event, whatever the projection made of the error of a statement.
+    /// Returns the outcome of an event.
+    ///
+    /// A projection may swallow the error of a statement, but the transaction is no longer usable
+    /// then. So the first failed statement decides: an outage is retried, anything else fails the
+    /// event.
     pub(crate) fn outcome(self, projected: Result<(), BoxError>) -> Result<(), Failure> {
         match (self.failed, projected) {
             (None, Ok(())) => Ok(()),
@@ -148,7 +153,7 @@ impl<'a> Tx<'a> {
             ) => Err(Failure::Unavailable(StoreError::unavailable(reason, cause))),
             (Some(_), Err(cause)) => Err(Failure::Event(cause)),
             (Some(Failed { reason, .. }), Ok(())) => Err(Failure::Event(
-                format!("a statement failed and was not reported: {reason}").into(),
+                format!("the projection ignored the error of a statement: {reason}").into(),
             )),
         }
     }
@@ -162,13 +167,13 @@ impl fmt::Debug for Tx<'_> {
     }
 }
 
-/// Waits until the follower that fills a read model has processed what a receipt stands for.
+/// Waits until the follower that fills a read model has processed the events of a receipt.
 #[async_trait]
 pub(crate) trait WaitForFollower: Send + Sync {
     async fn until(&self, receipt: &Receipt, patience: Duration) -> Result<(), SystemError>;
 }
 
-/// What a read model in a SQL database is asked through. Clones are the same one.
+/// A handle for querying a read model in a SQL database. Clones share one handle.
 #[derive(Clone)]
 pub struct ReadModel {
     name: Name,
@@ -187,7 +192,7 @@ impl ReadModel {
         }
     }
 
-    /// The followers run from now on.
+    /// Connects the handle to the followers, which run from now on.
     pub(crate) fn attach(&self, waiting: impl WaitForFollower + 'static) {
         let _ = self.waiting.set(Box::new(waiting));
     }
@@ -196,20 +201,22 @@ impl ReadModel {
         &self.name
     }
 
-    /// Runs one statement that reads, such as `SELECT owner FROM {openings} WHERE account = $1`, as of one moment.
+    /// Runs one statement that reads, such as `SELECT owner FROM {openings} WHERE account = $1`, on
+    /// one snapshot of the database.
     ///
-    /// While a version is built the one before it answers: ask only for columns that both have, or wait until it is
-    /// built ([`RunningSystem::build`](crate::RunningSystem::build)).
+    /// While a version is built the one before it answers: query only columns that both have, or
+    /// wait until it is built ([`RunningSystem::build`](crate::RunningSystem::build)).
     ///
     /// # Errors
     /// [`SqlError`].
     pub async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError> {
-        let sql = Names::Shown.fill_in(sql, self.tables)?;
+        let sql = Names::Live.fill_in(sql, self.tables)?;
         self.database.query(&sql, values).await
     }
 
-    /// Waits until the read model shows the events of `receipt`, at most `timeout`, so that a caller reads its own writes.
-    /// It does not matter which process runs the follower. [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) suits most callers.
+    /// Waits until the read model shows the events of `receipt`, at most `timeout`, so that a
+    /// caller reads its own writes. The follower may run in any process.
+    /// [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) suits most callers.
     ///
     /// # Errors
     /// The errors of [`RunningSystem::wait_for`](crate::RunningSystem::wait_for).
@@ -217,7 +224,10 @@ impl ReadModel {
         match self.waiting.get() {
             Some(waiting) => waiting.until(receipt, timeout).await,
             None => Err(SystemError::Invalid {
-                reason: format!("{} waits for a system that has not started", self.name),
+                reason: format!(
+                    "read model {}: its system has not started, so nothing fills it; start the system first",
+                    self.name
+                ),
             }),
         }
     }

@@ -1,4 +1,4 @@
-//! [`Table`]: the tables of a read model, and what they are called in statements.
+//! [`Table`]: the tables of a read model, and their names in statements and in the database.
 
 use std::collections::HashSet;
 
@@ -13,14 +13,16 @@ pub struct Table {
 }
 
 impl Table {
-    /// The longest name of a table, in bytes: databases cut off what is longer with a number behind it.
+    /// The longest name of a table, in bytes. Databases truncate longer names once a number is
+    /// appended.
     pub const NAME_BYTES_MAX: usize = 40;
 
-    /// A table with these columns, as they stand in `CREATE TABLE name (…)`.
+    /// Declares a table with these columns, written as in `CREATE TABLE name (…)`.
     ///
-    /// Its name has lower case letters, digits and `_`, and no other read model of the database has it. A word of SQL will do,
-    /// such as `order`: write it `{order}` in statements, which quotes it. Names that a store has taken for itself on any
-    /// database, such as `events`, are refused on all.
+    /// The name has lower case letters, digits and `_`, and no other read model of the database has
+    /// it. A keyword of SQL is allowed, such as `order`: write it `{order}` in statements, which
+    /// quotes it. Names that a store uses itself on any database, such as `events`, are refused on
+    /// all.
     #[must_use]
     pub const fn new(name: &'static str, columns: &'static str) -> Self {
         Self {
@@ -30,17 +32,17 @@ impl Table {
         }
     }
 
-    /// With an index on each of these lists of columns.
+    /// Adds an index on each of these lists of columns.
     #[must_use]
     pub const fn with_indexes(self, indexes: &'static [&'static str]) -> Self {
         Self { indexes, ..self }
     }
 
-    /// Looks whether a table of a read model may be called `name`, which is the same on every database. Systems look by
-    /// themselves when they start.
+    /// Checks that a table of a read model may be named `name`, by the same rules on every
+    /// database. Systems check by themselves when they start.
     ///
     /// # Errors
-    /// Says what is wrong with it and what to do.
+    /// A text that says what is wrong with the name and what to do.
     pub fn check_name(name: &str) -> Result<(), String> {
         let is_name = name.starts_with(|first: char| first.is_ascii_lowercase())
             && name
@@ -48,8 +50,8 @@ impl Table {
                 .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
         if !is_name || name.len() > Self::NAME_BYTES_MAX {
             return Err(format!(
-                "{name:?} is no name of a table: it begins with a lower case letter, goes on with those, digits and _, \
-                 and has at most {} bytes",
+                "{name:?} is not a table name: use a lower case letter followed by lower case letters, digits and _, \
+                 at most {} bytes in all",
                 Self::NAME_BYTES_MAX
             ));
         }
@@ -62,7 +64,8 @@ impl Table {
         Ok(())
     }
 
-    /// All that is said of it, in one line: the same for tables that are the same but for line breaks and spaces.
+    /// Returns the whole definition in one line. Definitions that differ only in line breaks and
+    /// spaces are equal.
     pub(crate) fn definition(&self) -> String {
         let Self {
             name,
@@ -73,7 +76,7 @@ impl Table {
         text.split_whitespace().collect::<Vec<_>>().join(" ")
     }
 
-    /// The statements that make it in a generation.
+    /// Returns the statements that create the table in a generation.
     pub(crate) fn creation(&self, generation: u64) -> impl Iterator<Item = String> + use<'_> {
         let table = table_of(self.name, generation);
         let indexes = self.indexes.iter().zip(1..).map({
@@ -95,18 +98,19 @@ impl Table {
     }
 }
 
-/// What the table `name` is called in a generation.
+/// Returns the name of the table `name` in a generation.
 pub(crate) fn table_of(name: &str, generation: u64) -> String {
     format!("{name}_{generation}")
 }
 
-/// The name as it stands in statements, so that a word of SQL is a name like any other.
+/// Quotes a name, so that it may be a keyword of SQL.
 pub(crate) fn quoted(name: &str) -> String {
     format!("\"{name}\"")
 }
 
-/// What the stores call their own tables, views, sequences and indexes. PostgreSQL keeps them in the schema that read models
-/// live in. A system moves from one store to another, so the names of one are refused on all; a test of each store compares.
+/// The tables, views, sequences and indexes of the stores. PostgreSQL keeps them in the schema in
+/// which read models live. A system may move from one store to another, so the names of each store
+/// are refused on all; a test of each store compares the list.
 const NAMES_OF_STORES: [&str; 19] = [
     "events",
     "events_first",
@@ -119,7 +123,8 @@ const NAMES_OF_STORES: [&str; 19] = [
     "meta_pkey",
     "notes",
     "notes_pkey",
-    // A table function that SQLite's store asks with: a table of that name would hide it.
+    // A table function that the statements of SQLite's store call: a table of that name would hide
+    // it.
     "rarray",
     "readable_events",
     "receipts",
@@ -129,10 +134,10 @@ const NAMES_OF_STORES: [&str; 19] = [
     "tracking",
     "tracking_pkey",
 ];
-/// What the names begin with that SQLite's store and the databases have taken.
+/// The prefixes that SQLite's store and the databases reserve.
 const PREFIXES_OF_STORES: [&str; 3] = ["eventsourcing_", "pg_", "sqlite_"];
 
-/// Returns `true` if a table of this name would stand in the way of a store, on any database.
+/// Returns `true` if a table of this name would collide with a store, on any database.
 fn is_of_a_store(name: &str) -> bool {
     NAMES_OF_STORES.contains(&name)
         || PREFIXES_OF_STORES
@@ -140,7 +145,8 @@ fn is_of_a_store(name: &str) -> bool {
             .any(|prefix| name.starts_with(prefix))
 }
 
-/// Returns `true` if `name` is that of a generation of the table `other`, or of an index on one.
+/// Returns `true` if `name` is the name of a generation of the table `other`, or of an index on
+/// one.
 fn is_of_a_generation(name: &str, other: &str) -> bool {
     let Some(numbered) = name
         .strip_prefix(other)
@@ -158,7 +164,7 @@ fn is_of_a_generation(name: &str, other: &str) -> bool {
     }
 }
 
-/// What is wrong with the tables of all read models of a database.
+/// Checks the tables of all read models of a database.
 pub(crate) fn check_tables<'a>(tables: impl IntoIterator<Item = &'a Table>) -> Result<(), String> {
     let tables: Vec<_> = tables.into_iter().collect();
     let mut seen = HashSet::new();
@@ -182,17 +188,17 @@ pub(crate) fn check_tables<'a>(tables: impl IntoIterator<Item = &'a Table>) -> R
     Ok(())
 }
 
-/// What stands for `{table}` in a statement.
+/// The tables that replace `{table}` in a statement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Names {
-    /// What readers see.
-    Shown,
+    /// The live generation, through views.
+    Live,
     /// One generation.
-    Of(u64),
+    Generation(u64),
 }
 
 impl Names {
-    /// The statement with names of tables.
+    /// Returns the statement with the names filled in.
     pub(crate) fn fill_in(self, sql: &str, tables: &[Table]) -> Result<String, SqlError> {
         let mut filled = String::with_capacity(sql.len() + 16);
         let mut rest = sql;
@@ -204,8 +210,8 @@ impl Names {
                         return Err(unknown_table(sql, name, tables));
                     }
                     match self {
-                        Self::Shown => filled.push_str(&quoted(name)),
-                        Self::Of(generation) => {
+                        Self::Live => filled.push_str(&quoted(name)),
+                        Self::Generation(generation) => {
                             filled.push_str(&quoted(&table_of(name, generation)))
                         }
                     }
@@ -257,12 +263,14 @@ mod tests {
     #[test]
     fn placeholders_become_tables() {
         let sql = "SELECT '{}', '{\"a\": 1}' FROM {feed} JOIN {totals} ON true";
-        let shown = Names::Shown.fill_in(sql, TABLES).expect("known tables");
+        let shown = Names::Live.fill_in(sql, TABLES).expect("known tables");
         assert_eq!(
             shown,
             r#"SELECT '{}', '{"a": 1}' FROM "feed" JOIN "totals" ON true"#
         );
-        let second = Names::Of(2).fill_in(sql, TABLES).expect("known tables");
+        let second = Names::Generation(2)
+            .fill_in(sql, TABLES)
+            .expect("known tables");
         assert_eq!(
             second,
             r#"SELECT '{}', '{"a": 1}' FROM "feed_2" JOIN "totals_2" ON true"#
@@ -271,7 +279,7 @@ mod tests {
 
     #[test]
     fn an_unknown_placeholder_is_an_error_that_names_the_tables() {
-        let error = Names::Shown
+        let error = Names::Live
             .fill_in("SELECT * FROM {fed}", TABLES)
             .expect_err("no such table")
             .to_string();

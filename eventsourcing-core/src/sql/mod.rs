@@ -1,8 +1,9 @@
 //! A SQL database as read models see it: portable statements, values, rows, transactions.
 //!
-//! The framework writes no SQL of its own beyond what every database understands, and hands yours through as it is. What
-//! runs on SQLite and PostgreSQL alike: parameters written `$1`, `$2`, the column types `TEXT`, `BIGINT`,
-//! `DOUBLE PRECISION` and `BYTEA`, and `INSERT … ON CONFLICT … DO UPDATE`.
+//! The framework writes only SQL that every database understands, and passes the statements of a
+//! read model through unchanged. Portable between SQLite and PostgreSQL are: parameters written
+//! `$1`, `$2`, the column types `TEXT`, `BIGINT`, `DOUBLE PRECISION` and `BYTEA`, and `INSERT … ON
+//! CONFLICT … DO UPDATE`.
 
 mod error;
 mod tx_state;
@@ -22,39 +23,41 @@ use crate::store::{StoreError, Tracking};
 /// A SQL database beside the log of a store. Promise P32 in `docs/store-contract.md`.
 #[async_trait]
 pub trait Database: Send + Sync + 'static {
-    /// Runs one statement that reads, as of one moment. It sees what is committed; an open transaction may keep it
-    /// waiting, so do not ask within one.
+    /// Runs one statement that reads, on one snapshot of the database. It sees committed data; an
+    /// open transaction may block it, so never call it within one.
     ///
     /// # Errors
     /// [`SqlError`]; nothing has changed.
     async fn query(&self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError>;
 
-    /// Begins a transaction that writes. Dropping it undoes what it did.
+    /// Begins a transaction that writes. Dropping it rolls it back.
     ///
-    /// Others may have to wait until it ends, so do nothing slow meanwhile. One that is left idle for
-    /// [`TRANSACTION_IDLE_MAX`] may be undone by the database.
+    /// Other writers may have to wait until it ends, so do nothing slow meanwhile. The database may
+    /// roll back a transaction that is idle for [`TRANSACTION_IDLE_MAX`].
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError>;
 }
 
-/// How long a transaction may do nothing.
+/// The longest time between two operations of a transaction.
 pub const TRANSACTION_IDLE_MAX: std::time::Duration = std::time::Duration::from_secs(10);
 
-/// A transaction that has begun. After an error of a step or a statement, drop it: whatever follows is refused, a commit
-/// too, and nothing is written. So it is after the future of an operation was dropped.
+/// An open transaction. After an error of a step or a statement, drop it: every further operation
+/// is refused, a commit too, and nothing is written. The same holds after the future of an
+/// operation was dropped.
 #[async_trait]
 pub trait Transaction: Send {
-    /// Moves a follower, as an append that carries this step would: the step and what the transaction writes happen
-    /// together. Make it before anything else, so that two runners of one follower wait for each other here.
+    /// Moves a follower, as an append that carries this step would: the step and the writes of the
+    /// transaction are committed together. Call it before anything else, so that two runners of one
+    /// follower wait for each other here.
     ///
     /// # Errors
     /// [`StoreError::TrackingConflict`], [`StoreError::LeaseLost`], [`StoreError::Invalid`],
     /// [`StoreError::Unavailable`]. Promises P20, P21, P23 and P30.
     async fn step(&mut self, step: &Tracking) -> Result<(), StoreError>;
 
-    /// Runs one statement, and returns how many rows it changed.
+    /// Runs one statement, and returns the number of rows it changed.
     ///
     /// # Errors
     /// [`SqlError`].
@@ -66,12 +69,12 @@ pub trait Transaction: Send {
     /// [`SqlError`].
     async fn query(&mut self, sql: &str, values: &[Value]) -> Result<Vec<Row>, SqlError>;
 
-    /// Makes everything the transaction did durable and visible at once.
+    /// Makes all writes of the transaction durable and visible at once.
     ///
     /// # Errors
-    /// [`StoreError::Unavailable`]: not known whether it happened; the position of the follower tells.
-    /// [`StoreError::Invalid`]: a constraint that is checked at the end does not hold, or a step or a statement was refused
-    /// before; nothing was written.
+    /// [`StoreError::Unavailable`]: unknown if the commit happened; the position of the follower
+    /// tells. [`StoreError::Invalid`]: a constraint that is checked at the end does not hold, or a
+    /// step or a statement was refused before; nothing was written.
     async fn commit(self: Box<Self>) -> Result<(), StoreError>;
 }
 
@@ -83,16 +86,16 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row with these columns, which share their names with other rows.
+    /// Returns a row with these columns, whose names are shared with other rows.
     #[must_use]
     pub fn new(columns: Arc<[String]>, values: Vec<Value>) -> Self {
         Self { columns, values }
     }
 
-    /// The value in the column of this name.
+    /// Returns the value in the column of this name.
     ///
     /// # Errors
-    /// [`SqlError::Column`]: there is no such column, or its value is not a `T`.
+    /// [`SqlError::Column`]: the row has no such column, or its value is not a `T`.
     pub fn get<T: FromValue>(&self, column: &str) -> Result<T, SqlError> {
         let wrong = |reason: String| SqlError::Column {
             column: column.to_owned(),
@@ -100,7 +103,7 @@ impl Row {
         };
         let Some(index) = self.columns.iter().position(|name| name == column) else {
             return Err(wrong(format!(
-                "there is none; the row has {}",
+                "no such column; the row has {}",
                 self.columns.join(", ")
             )));
         };
@@ -108,13 +111,13 @@ impl Row {
         T::from_value(value).map_err(|value| wrong(format!("{value:?} is not {}", T::EXPECTED)))
     }
 
-    /// Its values, in the order of the columns.
+    /// Returns the values, in the order of the columns.
     #[must_use]
     pub fn values(&self) -> &[Value] {
         &self.values
     }
 
-    /// The names of its columns.
+    /// Returns the names of the columns.
     #[must_use]
     pub fn columns(&self) -> &[String] {
         &self.columns
@@ -127,7 +130,8 @@ impl fmt::Debug for dyn Database {
     }
 }
 
-/// Values for the parameters `$1`, `$2` … of a statement: `values![id, amount, None::<i64>]`.
+/// Builds the values of the parameters `$1`, `$2` … of a statement: `values![id, amount,
+/// None::<i64>]`.
 #[macro_export]
 macro_rules! values {
     ($($value:expr),* $(,)?) => { [$($crate::sql::Value::from($value)),*] };

@@ -1,33 +1,37 @@
-//! [`TxState`]: keeps a transaction from being committed after something in it went wrong. All stores share it, so that
-//! code which is right on one database is right on the others.
+//! [`TxState`]: prevents the commit of a transaction after something in it went wrong.
+//!
+//! All stores share this state, so that code which is correct on one database is correct on the
+//! others.
 
 use std::fmt::Display;
 
 use super::SqlError;
 use crate::store::{StoreError, Written};
 
-/// How a transaction goes. For those who implement [`Transaction`](super::Transaction).
+/// The state of a transaction. For implementations of [`Transaction`](super::Transaction).
 ///
 /// Each operation begins with [`ask`](Self::ask) and ends with [`answered`](Self::answered) or
-/// [`statement_answered`](Self::statement_answered). If its future is dropped in between, the state stays
-/// [`Lost`](Self::Lost): nobody knows how far the operation came, so nothing may be committed.
+/// [`statement_answered`](Self::statement_answered). If its future is dropped in between, the state
+/// stays [`Lost`](Self::Lost): the operation may or may not have been carried out, so nothing may
+/// be committed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum TxState {
-    /// Everything so far was carried out.
+    /// Every operation so far was carried out.
     #[default]
     Sound,
     /// A step or a statement was refused.
     Refused,
-    /// An answer is under way or has stayed out, or the database cannot go on.
+    /// An operation is running or its answer never arrived, or the database cannot go on.
     Lost,
 }
 
 impl TxState {
-    /// Marks the beginning of an operation, or refuses it; a commit is one too. `place` names the database.
+    /// Marks the beginning of an operation, or refuses it; a commit is one too. `place` names the
+    /// database.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`]: an operation was refused before. [`StoreError::Unavailable`]: an answer stayed out. Both
-    /// say that nothing was written.
+    /// [`StoreError::Invalid`]: an operation was refused before. [`StoreError::Unavailable`]: the
+    /// answer to one never arrived. Both say that nothing was written.
     pub fn ask(&mut self, place: &impl Display) -> Result<(), StoreError> {
         match self {
             Self::Sound => {
@@ -35,14 +39,15 @@ impl TxState {
                 Ok(())
             }
             Self::Refused => {
-                let why = "a step or a statement of this transaction was refused; drop it, nothing was written";
+                let why = "a step or a statement of this transaction was refused before; drop the transaction, nothing was written";
                 Err(StoreError::Invalid {
                     reason: format!("{place}: {why}"),
                 })
             }
             Self::Lost => {
-                let reason =
-                    format!("{place}: the transaction was undone, since an answer stayed out");
+                let reason = format!(
+                    "{place}: the transaction was rolled back because one of its operations was not answered"
+                );
                 Err(StoreError::Unavailable {
                     reason,
                     written: Written::Nothing,
@@ -75,10 +80,11 @@ impl TxState {
     }
 }
 
-/// Returns `true` if `sql` begins, ends or divides a transaction, which only its owner may do.
+/// Returns `true` if `sql` begins, ends or divides a transaction, which only the owner of the
+/// transaction may do.
 ///
-/// Comments and semicolons before the first word are passed over, as databases do. PostgreSQL nests comments and SQLite
-/// does not, so both readings count.
+/// Comments and semicolons before the first word are skipped, as databases do. PostgreSQL nests
+/// comments and SQLite does not, so both readings count.
 #[must_use]
 pub fn controls_transactions(sql: &str) -> bool {
     const WORDS: [&str; 9] = [

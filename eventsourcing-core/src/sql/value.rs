@@ -1,4 +1,4 @@
-//! [`Value`]: what goes into a statement and comes out of it.
+//! [`Value`]: the parameters of a statement and the columns of a row.
 
 use jiff::Timestamp;
 use uuid::Uuid;
@@ -8,11 +8,11 @@ use crate::store::{Position, Version};
 /// A value of a SQL database.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Nothing.
+    /// SQL's `NULL`.
     Null,
-    /// A whole number, or a truth value as 0 or 1.
+    /// An integer, or a boolean as 0 or 1.
     Integer(i64),
-    /// A number with a fraction.
+    /// A floating-point number.
     Real(f64),
     /// Text.
     Text(String),
@@ -42,7 +42,7 @@ from! {
     Vec<u8> => |bytes| Self::Blob(bytes);
     &[u8] => |bytes| Self::Blob(bytes.to_vec());
     Uuid => |id| Self::Text(id.to_string());
-    // Positions and versions are small enough.
+    // `Position::new` and `Version::new` cap their numbers at `i64::MAX`, so no cast wraps.
     Position => |position| Self::Integer(position.as_u64() as i64);
     Version => |version| Self::Integer(version.as_u64() as i64);
     Timestamp => |time| Self::Text(time.to_string());
@@ -60,15 +60,15 @@ impl<T: Into<Value>> From<Option<T>> for Value {
     }
 }
 
-/// What a column can be read as.
+/// A type that a column can be read as.
 pub trait FromValue: Sized {
-    /// What is expected of the column, for messages.
+    /// The expected value of the column, for error messages.
     const EXPECTED: &'static str;
 
-    /// Reads the value, or gives it back if it is something else.
+    /// Converts the value, or returns it unchanged if it is of another type.
     ///
     /// # Errors
-    /// The value is something else.
+    /// The value is of another type.
     fn from_value(value: Value) -> Result<Self, Value>;
 }
 
