@@ -1,9 +1,10 @@
-//! [`Acknowledged`]: the accidents that an acknowledged append survives, for people who want to know before one happens.
+//! [`Acknowledged`]: the accidents that an acknowledged append survives, for people who want to
+//! know before one happens.
 
 use std::fmt;
 
-/// The accidents that an acknowledged append survives. A store never claims more than it knows; the text says in one line
-/// what to do for more. Ordered from the least to the most.
+/// The accidents that an acknowledged append survives. A store never claims more than it knows; the
+/// text says in one line how to survive more. Ordered from the least to the most.
 ///
 /// ```
 /// use eventsourcing_core::store::{Acknowledged, EventStore, MemoryStore};
@@ -19,32 +20,34 @@ use std::fmt;
 pub enum Acknowledged {
     /// The store does not say.
     Unknown,
-    /// None: it is in the memory of this process, and lost when that ends.
+    /// No accident: the append is in the memory of this process, and lost when the process ends.
     InMemory,
-    /// The end of this process. It is written by one machine, perhaps not yet to its disk, so a power cut may lose it.
+    /// The end of this process. The append is written by one machine, perhaps not yet to its disk,
+    /// so a power cut may lose it.
     Written {
         /// The setting that makes an append wait for the disk.
         remedy: String,
     },
-    /// A power cut too: it is on the disk of one machine, as far as that disk keeps what it has confirmed. It is lost with
-    /// the machine.
+    /// A power cut too: the append is on the disk of one machine, as far as that disk keeps what it
+    /// has confirmed. It is lost with the machine.
     OnDisk {
-        /// The way to have it on a second machine.
+        /// The way to store it on a second machine.
         remedy: String,
     },
-    /// The loss of the machine too: a synchronous standby has it besides.
+    /// The loss of the machine too: a synchronous standby also has the append.
     OnStandbys {
         /// The standbys, as they are configured.
         standbys: String,
-        /// `true` if an append waits until it is on their disks, `false` if it waits only until they have it in memory: then a
-        /// power cut that takes all machines at once loses more on the standbys than on the primary.
+        /// `true` if an append waits until it is on their disks, `false` if it waits only until
+        /// they have it in memory: then a power cut that takes all machines at once loses more on
+        /// the standbys than on the primary.
         flushed: bool,
     },
 }
 
 impl Acknowledged {
-    /// Returns `true` if an acknowledged append is known to survive the loss of the machine that wrote it: it is on the disk
-    /// of another one too.
+    /// Returns `true` if an acknowledged append is known to survive the loss of the machine that
+    /// wrote it, because it is also on the disk of another one.
     #[must_use]
     pub fn survives_loss_of_machine(&self) -> bool {
         matches!(self, Self::OnStandbys { flushed: true, .. })

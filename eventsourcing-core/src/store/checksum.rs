@@ -1,4 +1,5 @@
-//! [`LogChecksum`]: how many events there are, and which, in 24 bytes. What proves that a follower has dealt with all.
+//! [`LogChecksum`]: the number and the hash of a set of events, in 24 bytes. Comparing checksums
+//! proves that a follower has processed every event once.
 
 use std::fmt;
 use std::ops::BitXor;
@@ -16,34 +17,34 @@ use super::{Filter, Position, StoredEvent, StreamId, Version};
 pub struct LogSlice(u64);
 
 impl LogSlice {
-    /// How many positions a slice has.
+    /// The number of positions in a slice.
     pub const POSITIONS: u64 = 10_000;
 
-    /// The slice with this number, from 0.
+    /// Returns the slice with this number, from 0.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The slice in which `position` lies.
+    /// Returns the slice that contains `position`.
     #[must_use]
     pub const fn of(position: Position) -> Self {
         Self(position.as_u64().saturating_sub(1) / Self::POSITIONS)
     }
 
-    /// Its number, from 0.
+    /// Returns the number of the slice, from 0.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
     }
 
-    /// The position before its first one.
+    /// Returns the position before the first one of the slice.
     #[must_use]
     pub const fn start(self) -> Position {
         Position::new(self.0 * Self::POSITIONS)
     }
 
-    /// Its last position.
+    /// Returns the last position of the slice.
     #[must_use]
     pub const fn end(self) -> Position {
         Position::new((self.0 + 1) * Self::POSITIONS)
@@ -56,40 +57,41 @@ impl fmt::Display for LogSlice {
     }
 }
 
-/// How many events, and which, whatever their order.
+/// The number and the hash of a set of events, independent of their order.
 ///
-/// Two sets of events with the same checksums are the same set: an event that is missing, doubled or in place of another
-/// changes them. (Together the count and an exclusive or of hashes pin down how often each event occurs: every hash
-/// must occur an odd number of times, and the count leaves no room for more than once.)
+/// Two sets of events with the same checksums are the same set: an event that is missing, doubled
+/// or replaced by another changes the checksum. (Together the count and an exclusive or of hashes
+/// determine how often each event occurs: every hash must occur an odd number of times, and the
+/// count leaves no room for more than once.)
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogChecksum {
-    /// How many events.
+    /// The number of events.
     pub count: u64,
-    /// The exclusive or of their [digests](EventHash::of).
+    /// The exclusive or of their [hashes](EventHash::of).
     pub digest: EventHash,
 }
 
 impl LogChecksum {
-    /// One event more.
+    /// Adds one event.
     pub fn add(&mut self, stream: &StreamId, version: Version) {
         self.count += 1;
         self.digest = self.digest ^ EventHash::of(stream, version);
     }
 
-    /// All these events more.
+    /// Adds all events of another checksum.
     pub fn merge(&mut self, other: Self) {
         self.count += other.count;
         self.digest = self.digest ^ other.digest;
     }
 }
 
-/// 128 bits that stand for an event, or for a set of events.
+/// A hash of 128 bits that stands for an event, or for a set of events.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EventHash(u128);
 
 impl EventHash {
-    /// The digest of one event: the first 16 bytes of the SHA-256 of the id of its stream (16 bytes), its version
-    /// (8 bytes, the highest first), and the category (UTF-8).
+    /// Returns the hash of one event: the first 16 bytes of the SHA-256 of the id of its stream (16
+    /// bytes), its version (8 bytes, the highest first), and the category (UTF-8).
     #[must_use]
     pub fn of(stream: &StreamId, version: Version) -> Self {
         let hash = Sha256::new()
@@ -102,13 +104,13 @@ impl EventHash {
         ))
     }
 
-    /// The digest with these bits.
+    /// Returns the hash with these bits.
     #[must_use]
     pub const fn from_bits(bits: u128) -> Self {
         Self(bits)
     }
 
-    /// Its bits.
+    /// Returns the bits of the hash.
     #[must_use]
     pub const fn to_bits(self) -> u128 {
         self.0
@@ -150,19 +152,20 @@ impl<'de> Deserialize<'de> for EventHash {
     }
 }
 
-/// Which events are counted: those after `after` up to and including `to` that the filter wants.
+/// Selects the events to count: those after `after` up to and including `to` that the filter
+/// selects.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogChecksumsQuery {
     /// Only events after this position.
     pub after: Position,
-    /// Only events up to this position. What is counted beyond the end of the log may grow.
+    /// Only events up to this position. Counts beyond the end of the log may grow.
     pub to: Position,
-    /// Which events.
+    /// The events to count.
     pub filter: Filter,
 }
 
 impl LogChecksumsQuery {
-    /// Of all events in these positions.
+    /// Counts all events at these positions.
     #[must_use]
     pub fn new(after: Position, to: Position) -> Self {
         Self {
@@ -172,7 +175,7 @@ impl LogChecksumsQuery {
         }
     }
 
-    /// Only events of these categories, besides those named before.
+    /// Adds categories to those named before; only events of these are counted.
     #[must_use]
     pub fn categories<N: Into<super::Name>>(
         mut self,
@@ -186,7 +189,7 @@ impl LogChecksumsQuery {
 }
 
 impl LogChecksum {
-    /// Of these events.
+    /// Returns the checksum of these events.
     pub fn of<'a>(events: impl IntoIterator<Item = &'a StoredEvent>) -> Self {
         let mut checksums = Self::default();
         events

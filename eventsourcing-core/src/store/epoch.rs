@@ -1,13 +1,14 @@
 //! [`Epoch`]: one life of a log, as one handle of its store has lived through it.
 //!
-//! A server can forget commits: it crashes before it has flushed them, a standby that lacks them takes its place, or an older copy
-//! is restored. It then gives the same positions and versions out again. Whatever was learnt before is therefore valid for
-//! one epoch, and is dropped or proven anew in the next one.
+//! A server can forget commits: it crashes before it has flushed them, a standby that lacks them
+//! takes its place, or an older copy is restored. The server then assigns the same positions and
+//! versions again. Data that was read before is therefore valid for one epoch, and is dropped or
+//! proven again in the next one.
 
 use super::{Epoch, EventIdentity, EventRef, EventStore, LogId, Position, StoreError, StoredEvent};
 
 impl Epoch {
-    /// Checks that what was learnt in the epoch `asked`, if it names one, is valid in this one.
+    /// Checks that data read in the epoch `asked`, if it names one, is valid in this epoch.
     ///
     /// # Errors
     /// [`StoreError::OutdatedEpoch`]: `asked` is another epoch.
@@ -25,18 +26,18 @@ impl Epoch {
 /// The log as it is visible at one moment, decided or not. See [`EventStore::visible`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VisibleLog {
-    /// The epoch in which this was seen.
+    /// The epoch in which the log was seen.
     pub epoch: Epoch,
     /// The position of the last visible event, or zero. Events before it may still appear.
     pub end: Position,
-    /// The event at the position that was asked for, if there is one.
+    /// The event at the requested position, if there is one.
     pub event: Option<StoredEvent>,
 }
 
 /// A position in a log, and the event that proves that the log has not gone back behind it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct KnownPlace {
-    /// Everything up to here was read.
+    /// The position up to which everything was read.
     pub(crate) position: Position,
     /// The last event that was read. `None`: its identity is not known.
     pub(crate) event: Option<EventRef>,
@@ -47,7 +48,7 @@ impl KnownPlace {
         Self { position, event }
     }
 
-    /// The place of an event that was read from `log`.
+    /// Returns the place of an event that was read from `log`.
     pub(crate) fn of(event: &StoredEvent, log: LogId) -> Self {
         Self {
             position: event.position,
@@ -55,10 +56,12 @@ impl KnownPlace {
         }
     }
 
-    /// Compares this place with what `log` has now. Returns the epoch in which it is proven, and the event at its position.
+    /// Compares this place with the present state of `log`. Returns the epoch in which it is
+    /// proven, and the event at its position.
     ///
     /// # Errors
-    /// [`StoreError::LogWentBack`]: the log has another event there, or ends before it. Others as [`EventStore::visible`].
+    /// [`StoreError::LogWentBack`]: the log has another event there, or ends before it. Others as
+    /// [`EventStore::visible`].
     pub(crate) async fn verify(&self, log: &dyn EventStore) -> Result<Proof, StoreError> {
         if self.position == Position::ZERO {
             return Ok(Proof {

@@ -1,4 +1,4 @@
-//! What can go wrong in a store, split by what the caller does next.
+//! The errors of a store, split by what the caller does next.
 
 use std::error::Error;
 use std::fmt;
@@ -8,7 +8,7 @@ use super::{Epoch, EventIdentity, Expected, LeaseToken, LogId, Name, Position, S
 /// The source of an error, of any type.
 pub(crate) type BoxError = Box<dyn Error + Send + Sync>;
 
-/// Why a store did not do what it was asked.
+/// The reason why a store did not do what it was asked.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum StoreError {
@@ -17,29 +17,29 @@ pub enum StoreError {
     Conflict {
         /// The stream.
         stream: StreamId,
-        /// What the append required.
+        /// The state of the stream that the append required.
         expected: Expected,
-        /// The version of its last event.
+        /// The version of the last event.
         actual: Version,
     },
-    /// Read again from `actual`: somebody else moved the follower. Nothing was written.
+    /// Read again from `actual`: another process moved the follower. Nothing was written.
     #[error("follower {follower} is at position {actual}, expected {expected}")]
     TrackingConflict {
         /// The follower.
         follower: Name,
-        /// Where the append wanted to start from.
+        /// The position that the step started from.
         expected: Position,
-        /// Where the follower is.
+        /// The position of the follower.
         actual: Position,
     },
-    /// Stop: somebody else runs the follower by now. Nothing was written.
+    /// Stop: another process runs the follower by now. Nothing was written.
     #[error("follower {follower} is leased with token {current}, the step was made with {token}")]
     LeaseLost {
         /// The follower.
         follower: Name,
         /// The token of the step.
         token: LeaseToken,
-        /// The token of whoever holds or last held the lease.
+        /// The token of the current or last holder of the lease.
         current: LeaseToken,
     },
     /// Stop: the follower is cut into another number of partitions than the step relies on. Nothing was written.
@@ -52,17 +52,18 @@ pub enum StoreError {
         /// The number of partitions that is recorded.
         actual: u32,
     },
-    /// Load and decide again: events may have been lost since the epoch that was named. Nothing was written.
+    /// Load and decide again: events may have been lost since the named epoch. Nothing was written.
     #[error(
         "the log may have lost events since they were read (epoch {asked}, now {current}); load and decide again"
     )]
     OutdatedEpoch {
-        /// The epoch of what was asked.
+        /// The epoch that the request named.
         asked: Epoch,
-        /// The epoch it is now.
+        /// The current epoch.
         current: Epoch,
     },
-    /// Stop: the log no longer has what was read from it. Its server has lost commits, or an older copy was restored.
+    /// Stop: the log no longer has the events that were read from it. Its server has lost commits,
+    /// or an older copy was restored.
     #[error(
         "log {log} went back: {}, and it ends at position {end}; its server has lost commits or was restored to an \
          earlier moment, so compare what was done because of the lost events before you go on",
@@ -71,66 +72,71 @@ pub enum StoreError {
     LogWentBack {
         /// The log.
         log: LogId,
-        /// The position up to which it was read.
+        /// The position up to which the log was read.
         position: Position,
         /// The event that was read there; `None` if only the position is known.
         known: Option<EventIdentity>,
         /// The event that is there now.
         found: Option<EventIdentity>,
-        /// The position of the last event it has now.
+        /// The position of the last event in the log now.
         end: Position,
     },
-    /// Wait and retry: the store cannot be reached or is overloaded. `written` says what is known of the append; where
-    /// that is nothing, a retry with the same command id is safe.
+    /// Wait and retry: the store cannot be reached or is overloaded. `written` tells what is known
+    /// of the append; if it is known that nothing was written, a retry is safe. With a command id a
+    /// retry is always safe.
     #[error("the store is unavailable: {reason}{written}")]
     Unavailable {
-        /// What was tried.
+        /// The operation that failed.
         reason: String,
-        /// What is known of what was to be written. The one place for that: no `reason` says anything of it.
+        /// The knowledge about the write. Only this field has it: no `reason` says anything about
+        /// it.
         written: Written,
-        /// What the driver said.
+        /// The error of the driver.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// Call a human: what is stored cannot be understood. Nothing was written.
+    /// Call a human: stored data cannot be understood. Nothing was written.
     #[error("the store is corrupt: {reason}")]
     Corrupt {
-        /// What is wrong, and where.
+        /// The fault and its place.
         reason: String,
-        /// What the decoder or driver said.
+        /// The error of the decoder or driver.
         #[source]
         source: Option<Box<dyn Error + Send + Sync>>,
     },
-    /// Ask a newer release: it may be able to read what this one does not know. Nothing was written.
+    /// Use a newer release: it may be able to read data that this one does not know. Nothing was
+    /// written.
     #[error("{reason}")]
     Newer {
-        /// What this release cannot read.
+        /// The data that this release cannot read.
         reason: String,
-        /// What it does not know.
+        /// The error that names the unknown name or version.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// Create a store there, or correct the address: a store that must exist is not there. Nothing was made.
+    /// Create a store there, or correct the address: a store that must exist is not there. Nothing
+    /// was created.
     #[error("{reason}")]
     NoStore {
-        /// The place that was looked at.
+        /// The place where the store was expected.
         reason: String,
     },
     /// Fix the program: this can never succeed. Nothing was written.
     #[error("invalid: {reason}")]
     Invalid {
-        /// What is wrong.
+        /// The mistake, and what to do instead.
         reason: String,
     },
 }
 
-/// What is known of the append, or of the transaction, that ended in [`StoreError::Unavailable`].
+/// The knowledge about an append, or a transaction, that ended in [`StoreError::Unavailable`].
 ///
-/// It speaks of one attempt. A command with an id may have had others, of which the store of the last attempt knows
-/// nothing: so an attempt that wrote nothing proves nothing about the command, unless it was the only one.
+/// It is about one attempt. A command with an id may have had other attempts, of which the store of
+/// the last one knows nothing: so an attempt that wrote nothing proves nothing about the command,
+/// unless it was the only one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Written {
-    /// It is not known whether it was written, or nothing was to be written.
+    /// The attempt may have written, or there was nothing to write.
     #[default]
     Unknown,
     /// This attempt wrote nothing, and never will.
@@ -147,7 +153,8 @@ impl fmt::Display for Written {
 }
 
 impl StoreError {
-    /// The store cannot be reached, because of `source`. Nothing is known of what was to be written.
+    /// Returns the error of a store that cannot be reached because of `source`. Nothing is known
+    /// about the write.
     pub fn unavailable(
         reason: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -159,7 +166,7 @@ impl StoreError {
         }
     }
 
-    /// The same error, where it is known that the attempt wrote nothing.
+    /// Adds the knowledge that the attempt wrote nothing.
     #[must_use]
     pub fn before_commit(self) -> Self {
         match self {
@@ -172,8 +179,9 @@ impl StoreError {
         }
     }
 
-    /// The same error, where the commit had begun and may have happened: whatever the reason is, it is not known whether
-    /// anything was written, and every other kind of error would claim that nothing was.
+    /// Converts an error that occurred after the commit had begun. The commit may have happened,
+    /// and every other kind of error would claim that nothing was written, so each becomes
+    /// `Unavailable`.
     #[must_use]
     pub fn at_commit(self) -> Self {
         match self {
@@ -198,7 +206,7 @@ impl StoreError {
         )
     }
 
-    /// What is stored cannot be understood, because of `source`.
+    /// Returns the error of stored data that cannot be understood because of `source`.
     pub fn corrupt(
         reason: impl Into<String>,
         source: impl Into<Box<dyn Error + Send + Sync>>,
@@ -210,7 +218,7 @@ impl StoreError {
     }
 }
 
-/// The missing event, in words.
+/// A missing event, for the text of an error.
 struct Lost {
     position: Position,
     known: Option<EventIdentity>,

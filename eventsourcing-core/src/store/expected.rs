@@ -1,13 +1,13 @@
-//! [`Expected`]: what an append requires of a stream.
+//! [`Expected`]: the condition that an append sets for a stream.
 
 use std::fmt;
 
 use super::Version;
 
-/// What an append requires of a stream.
+/// The condition that an append sets for a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// Nothing: append after whatever is there.
+    /// No condition: append after the last event, if there is one.
     Any,
     /// The stream has no event.
     NoStream,
@@ -18,7 +18,7 @@ pub enum Expected {
 }
 
 impl Expected {
-    /// Whether a stream whose last event has version `actual` is as expected.
+    /// Returns `true` if a stream whose last event has version `actual` meets the condition.
     #[must_use]
     pub fn allows(self, actual: Version) -> bool {
         match self {

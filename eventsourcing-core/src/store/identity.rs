@@ -1,7 +1,7 @@
-//! [`EventIdentity`]: an event told apart from every other that could stand in its place.
+//! [`EventIdentity`]: tells an event apart from every other that could stand in its place.
 //!
-//! A server that forgets commits gives the same positions and versions out again. Position and version therefore do not prove
-//! that an event is the one that was seen before; its identity does.
+//! A server that forgets commits assigns the same positions and versions again. Position and
+//! version therefore do not prove that an event is the one that was seen before; its identity does.
 
 use std::fmt;
 
@@ -18,13 +18,13 @@ use super::Position;
 pub struct EventIdentity([u8; 16]);
 
 impl EventIdentity {
-    /// The identity with these bytes.
+    /// Returns the identity with these bytes.
     #[must_use]
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(bytes)
     }
 
-    /// Its bytes.
+    /// Returns the bytes of the identity.
     #[must_use]
     pub const fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -141,7 +141,8 @@ mod tests {
                 metadata: b"Metadata".to_vec(),
                 ..event()
             },
-            // The same bytes, cut in another place.
+            // The concatenated fields are the same bytes; only the boundary between two fields
+            // differs.
             StoredEvent {
                 payload: b"ypayload".to_vec(),
                 metadata: b"metadat".to_vec(),

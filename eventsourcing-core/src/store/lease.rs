@@ -1,28 +1,31 @@
-//! Leases: which of many processes runs a follower. A hint with a guard: the token that goes with a lease lets the
-//! store refuse a holder who has slept past its lease.
+//! Leases decide which of many processes runs a follower.
+//!
+//! A lease only saves work, because a process cannot know that its lease has not expired meanwhile.
+//! The token that comes with a lease lets the store refuse the steps of a holder that has slept
+//! past it.
 
 use std::time::Duration;
 
 use super::{HolderId, LeaseToken, LogId, Name, Position, StoreError};
 
-/// Asks for a lease, or to keep it for longer.
+/// Requests a lease, or its renewal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LeaseRequest {
-    /// Which follower.
+    /// The follower to lease.
     pub follower: Name,
-    /// The log it follows.
+    /// The log that the follower follows.
     pub upstream: LogId,
-    /// Who asks.
+    /// The holder that asks.
     pub holder: HolderId,
-    /// For how long from now, on the store's clock; at most [`LeaseRequest::DURATION_MAX`].
+    /// The duration from now, on the store's clock; at most [`LeaseRequest::DURATION_MAX`].
     pub duration: Duration,
 }
 
 impl LeaseRequest {
-    /// The longest a lease lasts without being renewed.
+    /// The longest duration of a lease that is not renewed.
     pub const DURATION_MAX: Duration = Duration::from_secs(3_600);
 
-    /// Checks what no store has to look into its data for. Every store calls it before anything else.
+    /// Checks everything that does not depend on stored data. Every store calls this first.
     ///
     /// # Errors
     /// [`StoreError::Invalid`]: the follower's name or the duration is beyond the limits.
@@ -44,29 +47,30 @@ impl LeaseRequest {
 /// The answer to a [`LeaseRequest`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lease {
-    /// The lease is held by whoever asked.
+    /// The requesting holder has the lease.
     Held {
-        /// Goes with every step of the follower. The same as before if the holder already had the lease.
+        /// The token to send with every step of the follower. It stays the same when the holder
+        /// renews the lease.
         token: LeaseToken,
-        /// Where the follower is.
+        /// The position of the follower.
         position: Position,
     },
-    /// Somebody else holds it.
+    /// Another holder has the lease.
     Taken {
-        /// Who.
+        /// The other holder.
         holder: HolderId,
-        /// How long it lasts if it is not renewed.
+        /// The time until the lease expires if it is not renewed.
         expires_in: Duration,
     },
 }
 
-/// Who holds a lease, and for how long unless it is renewed.
+/// The holder of a lease, and the time until the lease expires if it is not renewed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LeaseHolder {
-    /// Who.
+    /// The holder.
     pub holder: HolderId,
     /// The token that goes with every step made under the lease.
     pub token: LeaseToken,
-    /// How long it lasts if it is not renewed.
+    /// The time until the lease expires if it is not renewed.
     pub expires_in: Duration,
 }

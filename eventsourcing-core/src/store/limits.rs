@@ -1,4 +1,4 @@
-//! What every store refuses before it looks into its data.
+//! The limits that every store checks before it looks into its data.
 
 use super::{Name, StoreError};
 

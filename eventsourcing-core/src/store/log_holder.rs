@@ -1,23 +1,25 @@
-//! [`LogHolder`]: who holds a log back, for people who want to know why nothing arrives.
+//! [`LogHolder`]: an append that holds the log back, for people who want to know why no events
+//! arrive.
 
 use std::fmt;
 use std::time::Duration;
 
-/// An append under way that keeps events behind it from being read. Most last for milliseconds; what is shown has
-/// lasted for long.
+/// A running append that prevents the events after it from being read. Most last for milliseconds;
+/// only those that have lasted for long are reported.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogHolder {
-    /// The process of the server, by which an administrator can end it; `None` for a prepared transaction.
+    /// The process of the server, by which an administrator can end it; `None` for a prepared
+    /// transaction.
     pub process: Option<i32>,
-    /// How long it has lasted, if the server says so to this user.
+    /// The time it has lasted, if the server shows it to this user.
     pub held_for: Option<Duration>,
-    /// What it does or waits for, and whose it is.
+    /// The activity or wait of the append, and its user.
     pub doing: String,
 }
 
 impl LogHolder {
-    /// A holder.
+    /// Returns a holder with these values.
     pub fn new(process: Option<i32>, held_for: Option<Duration>, doing: impl Into<String>) -> Self {
         Self {
             process,

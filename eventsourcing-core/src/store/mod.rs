@@ -1,7 +1,7 @@
 //! The store: one small object-safe trait over names, numbers and bytes.
 //!
-//! Everything typed happens above it. What a store promises stands, numbered, in `docs/store-contract.md`,
-//! and is proven for each store by `testing::conformance`.
+//! Everything typed lives above it. The promises of a store are numbered in
+//! `docs/store-contract.md`, and `testing::conformance` proves them for each store.
 
 mod acknowledged;
 mod append;
@@ -63,83 +63,92 @@ use crate::sql::Database;
 pub const PAYLOAD_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// The largest metadata of an event, in bytes.
 pub const METADATA_BYTES_MAX: usize = 1024 * 1024;
-/// The most events in one append.
+/// The largest number of events in one append.
 pub const EVENTS_PER_APPEND_MAX: usize = 10_000;
 
-/// Where events, snapshots and tracking live: one log.
+/// A store of events, snapshots and tracking: one log.
 ///
-/// A store is shared by all who use it, in one process or many. Its promises stand in
+/// Any number of applications and processes may share a store. Its promises are listed in
 /// `docs/store-contract.md`.
 #[async_trait]
 pub trait EventStore: Send + Sync + 'static {
     /// Writes all of `append` or nothing.
     ///
-    /// What is acknowledged survives a crash of the process. If this future is dropped the append may still
-    /// happen, wholly or not at all; a retry with the same command id tells which.
+    /// An acknowledged append survives a crash of the process. If this future is dropped the append
+    /// may still happen, wholly or not at all; a retry with the same command id tells which.
     ///
     /// # Errors
-    /// - [`StoreError::Conflict`], [`StoreError::TrackingConflict`]: a stream or the follower is elsewhere;
-    ///   nothing was written.
+    /// - [`StoreError::Conflict`], [`StoreError::TrackingConflict`]: a stream or the follower is
+    ///   elsewhere; nothing was written.
     /// - [`StoreError::LeaseLost`]: the step was made with an outdated token; nothing was written.
-    /// - [`StoreError::CutChanged`]: the follower is cut into another number of partitions; nothing was written.
-    /// - [`StoreError::OutdatedEpoch`]: events may have been lost since the append was decided; nothing was written.
-    /// - [`StoreError::Invalid`]: a limit is exceeded or the append makes no sense; nothing was written.
-    /// - [`StoreError::Unavailable`]: [`Written`] says whether it is known that this attempt wrote nothing. Otherwise it is not
-    ///   known; retry with the same command id.
+    /// - [`StoreError::CutChanged`]: the follower is cut into another number of partitions; nothing
+    ///   was written.
+    /// - [`StoreError::OutdatedEpoch`]: events may have been lost since the append was decided;
+    ///   nothing was written.
+    /// - [`StoreError::Invalid`]: a limit is exceeded or the append makes no sense; nothing was
+    ///   written.
+    /// - [`StoreError::Unavailable`]: [`Written`] tells if this attempt is known to have written
+    ///   nothing. If it is not known, retry with the same command id.
     ///
     /// Promises P1–P11, P19–P21, P23, P38 and P39.
     async fn append(&self, append: Append) -> Result<Appended, StoreError>;
 
-    /// Reads a range of one stream. A stream nobody has written to is empty. Promises P12 and P14.
+    /// Reads a range of one stream. A stream that was never written to is empty. Promises P12 and
+    /// P14.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     async fn read_stream(&self, query: StreamQuery) -> Result<Vec<StoredEvent>, StoreError>;
 
-    /// Reads the newest usable snapshot and exactly the events after it, as of one moment. Promises P13, P24, P25.
+    /// Reads the newest usable snapshot and exactly the events after it, from one consistent view.
+    /// Promises P13, P24, P25.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     async fn load(&self, load: Load) -> Result<Loaded, StoreError>;
 
-    /// Reads a page of the log. Following each page's ceiling visits every event once. Promises P15–P17 and P33.
+    /// Reads a page of the log. Following each page's ceiling visits every event once. Promises
+    /// P15–P17 and P33.
     ///
     /// # Errors
-    /// [`StoreError::OutdatedEpoch`]: events may have been lost since the position was learnt, so prove it anew.
-    /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
+    /// [`StoreError::OutdatedEpoch`]: events may have been lost since the position was read, so
+    /// compare it with the log again. [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     async fn read_log(&self, query: LogQuery) -> Result<LogPage, StoreError>;
 
-    /// The ceiling of what is readable: the position of the last event, or zero. Promise P18.
+    /// Returns the ceiling of the readable log: the position of the last readable event, or zero.
+    /// Promise P18.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn head(&self) -> Result<Position, StoreError>;
 
-    /// Looks at what is visible of the log at this moment: the event at `position` and the end, decided or not. So it is proven
-    /// that a log still has what was read from it. Promise P35.
+    /// Returns the event at `position` and the end of the visible log, decided or not, from one
+    /// consistent view. A caller proves with it that a log still has the events that were read from
+    /// it. Promise P35.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
     async fn visible(&self, position: Position) -> Result<VisibleLog, StoreError>;
 
-    /// The highest position of any event that can be seen, decided or not: at or beyond [`head`](Self::head), and beyond
-    /// it while an append with a smaller position may still be under way. Zero in an empty log. Promise P37.
+    /// Returns the highest position of any visible event, decided or not: at or beyond
+    /// [`head`](Self::head), and beyond it while an append with a smaller position may still be
+    /// running. Zero in an empty log. Promise P37.
     ///
-    /// Every event that was acknowledged before the call lies at or before it. A reader of the log may have to wait before
-    /// it is shown that far.
+    /// Every event that was acknowledged before the call lies at or before this position. A reader
+    /// of the log may have to wait until it can read that far.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn newest_position(&self) -> Result<Position, StoreError>;
 
-    /// The receipt of a command that has been answered, or `None`. Promise P6.
+    /// Returns the receipt of a command that has been answered, or `None`. Promise P6.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn receipt(&self, command_id: CommandId) -> Result<Option<Receipt>, StoreError>;
 
-    /// The receipts of commands that have been answered, in the order of the bytes of their ids, those after one of
-    /// them, at most `limit`. Promise P6.
+    /// Returns at most `limit` receipts of commands that have been answered, after one of them, in
+    /// the byte order of their ids. Promise P6.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -149,25 +158,27 @@ pub trait EventStore: Send + Sync + 'static {
         limit: usize,
     ) -> Result<Vec<Receipt>, StoreError>;
 
-    /// How far `follower` has come in the log `upstream`; zero if it has never been seen. Promise P22.
+    /// Returns the position of `follower` in the log `upstream`; zero if the follower was never
+    /// seen. Promise P22.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn tracking(&self, follower: &Name, upstream: LogId) -> Result<Position, StoreError>;
 
-    /// Lists the followers that have made a step, and where each is. Promise P40.
+    /// Lists the followers that have made a step, with their positions. Promise P40.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError>;
 
-    /// Where a follower is and what it has noted, as of one moment. Promise P30.
+    /// Returns the position and the notes of a follower, from one consistent view. Promise P30.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
     async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError>;
 
-    /// How many events there are in a part of the log, and which, for each slice that has any. Promise P31.
+    /// Returns the number and the hash of the events in a part of the log, for each slice that has
+    /// any. Promise P31.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`], [`StoreError::Corrupt`].
@@ -178,15 +189,15 @@ pub trait EventStore: Send + Sync + 'static {
 
     /// Takes the lease on a follower, or renews it. Promise P23.
     ///
-    /// It is given if nobody holds it, if it has expired on the store's clock, or to its holder, who keeps its token.
-    /// Each new holder gets a larger token than all before. If this future is dropped the lease may have been taken;
-    /// asking again renews it.
+    /// The lease is granted if it is free, if it has expired on the store's clock, or to its
+    /// holder, who keeps the token. Each new holder gets a larger token than all before. If this
+    /// future is dropped the lease may have been taken; asking again renews it.
     ///
     /// # Errors
     /// [`StoreError::Invalid`], [`StoreError::Unavailable`].
     async fn lease(&self, request: LeaseRequest) -> Result<Lease, StoreError>;
 
-    /// Who holds the lease on a follower, or `None` if nobody does. Promise P23.
+    /// Returns the holder of the lease on a follower, or `None` if the lease is free. Promise P23.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -196,8 +207,8 @@ pub trait EventStore: Send + Sync + 'static {
         upstream: LogId,
     ) -> Result<Option<LeaseHolder>, StoreError>;
 
-    /// Gives the lease on a follower back, so that nobody has to wait until it expires. Nothing happens if `token` is
-    /// outdated. Promise P23.
+    /// Releases the lease on a follower, so that another process need not wait until it expires.
+    /// Nothing happens if `token` is outdated. Promise P23.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -208,10 +219,11 @@ pub trait EventStore: Send + Sync + 'static {
         token: LeaseToken,
     ) -> Result<(), StoreError>;
 
-    /// Waits until an event after `position` is readable, whoever wrote it, and returns the head.
+    /// Waits until an event after `position` is readable, by any writer, and returns the head.
     ///
-    /// A lost notification delays the answer by at most the store's poll interval. Dropping the future is
-    /// harmless. `epoch` is the one in which `position` was learnt; `None` stands for the present one. Promises P26 and P36.
+    /// A lost notification delays the answer by at most the store's poll interval. Dropping the
+    /// future is harmless. `epoch` is the one in which `position` was read; `None` stands for the
+    /// present one. Promises P26 and P36.
     ///
     /// # Errors
     /// [`StoreError::OutdatedEpoch`]: another epoch has begun. [`StoreError::Unavailable`].
@@ -221,11 +233,12 @@ pub trait EventStore: Send + Sync + 'static {
         epoch: Option<Epoch>,
     ) -> Result<Position, StoreError>;
 
-    /// The epoch it is now, as far as this handle knows. Promise P33.
+    /// Returns the current epoch, as far as this handle knows. Promise P33.
     fn epoch(&self) -> Epoch;
 
-    /// Returns the appends that have held back the log for long, the oldest first: readers wait for them, and for them only. Most
-    /// stores have none, because their readers never wait. For people, who may end them; nothing is promised.
+    /// Returns the appends that have held back the log for long, the oldest first: readers wait for
+    /// them, and for no others. Most stores have none, because their readers never wait. The list
+    /// is for people, who may end such an append; nothing is promised.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -233,8 +246,9 @@ pub trait EventStore: Send + Sync + 'static {
         Ok(Vec::new())
     }
 
-    /// Returns the accidents that an append survives which this handle acknowledges, as things are set up at this moment. For
-    /// people, who may want more; a store that does not say so claims nothing.
+    /// Returns the accidents that an append acknowledged by this handle survives, as the store is
+    /// configured at this moment. The answer is for people; a store that does not override this
+    /// method claims nothing.
     ///
     /// # Errors
     /// [`StoreError::Unavailable`].
@@ -242,16 +256,18 @@ pub trait EventStore: Send + Sync + 'static {
         Ok(Acknowledged::Unknown)
     }
 
-    /// Which log this is.
+    /// Returns the id of this log.
     fn log_id(&self) -> LogId;
 
-    /// Returns why this store can never be used again and has to be opened anew, or `None`. An outage that may pass is not a
-    /// reason. For liveness checks: a program that is started again helps where this says something.
+    /// Returns the reason why this store can never be used again and has to be opened anew, or
+    /// `None`. An outage that may pass is not a reason. For liveness checks: restarting the program
+    /// helps if there is a reason.
     fn fault(&self) -> Option<String> {
         None
     }
 
-    /// The SQL database in which read models live beside the log, if the store has one. Promise P32.
+    /// Returns the SQL database in which read models live beside the log, if the store has one.
+    /// Promise P32.
     fn database(&self) -> Option<Arc<dyn Database>> {
         None
     }

@@ -1,4 +1,5 @@
-//! The names a store keeps: categories, event names, followers. And [`StreamId`], the name of a stream.
+//! The names a store keeps, of categories, events and followers, and [`StreamId`], the name of a
+//! stream.
 
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -23,13 +24,13 @@ impl Name {
     /// The longest name a store accepts, in bytes.
     pub const BYTES_MAX: usize = 255;
 
-    /// A name known when the program is compiled; allocates nothing.
+    /// Returns a name known at compile time; allocates nothing.
     #[must_use]
     pub const fn from_static(name: &'static str) -> Self {
         Self(Text::Static(name))
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         match &self.0 {
@@ -38,7 +39,7 @@ impl Name {
         }
     }
 
-    /// Why a store would refuse this name, or `None` if it is fine.
+    /// Returns the reason why a store would refuse this name, or `None` if it is accepted.
     pub(crate) fn fault(&self) -> Option<&'static str> {
         match self.as_str() {
             "" => Some("is empty"),
@@ -123,8 +124,8 @@ impl<'de> Deserialize<'de> for Name {
     }
 }
 
-/// Which stream: the aggregate's stored name and its id. Streams of different categories are different
-/// streams, also when their ids are equal.
+/// The name of a stream: the aggregate's stored name and its id. Streams of different categories
+/// are different streams, also when their ids are equal.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct StreamId {
     /// The stored name of the aggregate.
@@ -134,7 +135,7 @@ pub struct StreamId {
 }
 
 impl StreamId {
-    /// The stream of the aggregate `id` of `category`.
+    /// Returns the stream of the aggregate `id` of `category`.
     #[must_use]
     pub fn new(category: impl Into<Name>, id: Uuid) -> Self {
         Self {

@@ -1,6 +1,6 @@
-//! Where an event stands: its [`Version`] in its stream, its [`Position`] in the log.
+//! The two places of an event: its [`Version`] in its stream, its [`Position`] in the log.
 //!
-//! Two types, because the two numbers are never comparable.
+//! They are two types because the two numbers are never comparable.
 
 use std::fmt;
 
@@ -13,7 +13,8 @@ use serde::{Deserialize, Serialize};
 #[serde(transparent)]
 pub struct Version(u64);
 
-/// The place of an event in the log of its store: grows, may have holes. [`Position::ZERO`] is before the first event.
+/// The place of an event in the log of its store: grows, may have holes. [`Position::ZERO`] is
+/// before the first event.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -21,14 +22,15 @@ pub struct Version(u64);
 pub struct Position(u64);
 
 impl Version {
-    /// Before the first event of a stream.
+    /// The version before the first event of a stream.
     pub const ZERO: Self = Self(0);
-    /// The first event of a stream.
+    /// The version of the first event of a stream.
     pub const FIRST: Self = Self(1);
-    /// Later than every event of every stream: databases count in signed 64 bits.
+    /// A version later than every event of every stream: databases count in signed 64 bits.
     pub const MAX: Self = Self(i64::MAX as u64);
 
-    /// The version with this number; numbers beyond [`Version::MAX`] become [`Version::MAX`].
+    /// Returns the version with this number; numbers beyond [`Version::MAX`] become
+    /// [`Version::MAX`].
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(if number > Self::MAX.0 {
@@ -38,25 +40,26 @@ impl Version {
         })
     }
 
-    /// The number itself.
+    /// Returns the number itself.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
     }
 
-    /// The version of the next event.
+    /// Returns the version of the next event.
     #[must_use]
     pub const fn next(self) -> Self {
         self.plus(1)
     }
 
-    /// The version `events` further on.
+    /// Returns the version `events` further on.
     #[must_use]
     pub const fn plus(self, events: u64) -> Self {
         Self::new(self.0.saturating_add(events))
     }
 
-    /// How many events lie after `earlier` up to and including this version; 0 if `earlier` is not earlier.
+    /// Returns the number of events after `earlier` up to and including this version; 0 if
+    /// `earlier` is not earlier.
     #[must_use]
     pub const fn since(self, earlier: Self) -> u64 {
         self.0.saturating_sub(earlier.0)
@@ -64,12 +67,13 @@ impl Version {
 }
 
 impl Position {
-    /// Before the first event of the log.
+    /// The position before the first event of the log.
     pub const ZERO: Self = Self(0);
-    /// Later than every event of every log: databases count in signed 64 bits.
+    /// A position later than every event of every log: databases count in signed 64 bits.
     pub const MAX: Self = Self(i64::MAX as u64);
 
-    /// The position with this number; numbers beyond [`Position::MAX`] become [`Position::MAX`].
+    /// Returns the position with this number; numbers beyond [`Position::MAX`] become
+    /// [`Position::MAX`].
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(if number > Self::MAX.0 {
@@ -79,7 +83,7 @@ impl Position {
         })
     }
 
-    /// The number itself.
+    /// Returns the number itself.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
@@ -100,8 +104,9 @@ impl fmt::Display for Position {
 
 /// One life of a log as one handle of its store knows it.
 ///
-/// A new epoch begins whenever events *may* have been lost. It proves nothing: whoever holds a position compares the last
-/// event it has seen with what the log has now. Epochs of different handles do not compare.
+/// A new epoch begins whenever events *may* have been lost. It proves nothing: the owner of a
+/// position compares the last event it has seen with the event that the log has there now. Epochs
+/// of different handles do not compare.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Epoch(u64);
 
@@ -109,7 +114,7 @@ impl Epoch {
     /// The epoch in which a handle is opened.
     pub const FIRST: Self = Self(0);
 
-    /// The one that follows.
+    /// Returns the following epoch.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)

@@ -1,10 +1,10 @@
-//! What can be read: ranges of a stream, pages of the log, state to load.
+//! The read requests of a store: ranges of a stream, pages of the log, state to load.
 
 use super::{
     Epoch, Fingerprint, LoadedEvent, Name, Position, StoredEvent, StoredSnapshot, StreamId, Version,
 };
 
-/// Which end of a range comes first.
+/// The order of a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Direction {
     /// Oldest first.
@@ -16,20 +16,20 @@ pub enum Direction {
 /// A range of one stream. Both ends are inclusive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamQuery {
-    /// Which stream.
+    /// The stream to read.
     pub stream: StreamId,
-    /// The lowest version wanted.
+    /// The lowest version in the answer.
     pub from: Version,
-    /// The highest version wanted.
+    /// The highest version in the answer.
     pub to: Version,
-    /// How many events at most.
+    /// The largest number of events in the answer.
     pub limit: usize,
-    /// Which end comes first, and so which end a limit keeps.
+    /// The order of the events. It also decides which end a limit keeps.
     pub direction: Direction,
 }
 
 impl StreamQuery {
-    /// The whole stream, oldest first.
+    /// Selects the whole stream, oldest first.
     #[must_use]
     pub fn new(stream: StreamId) -> Self {
         Self {
@@ -41,28 +41,28 @@ impl StreamQuery {
         }
     }
 
-    /// Nothing before `version`.
+    /// Selects nothing before `version`.
     #[must_use]
     pub fn from(mut self, version: Version) -> Self {
         self.from = version;
         self
     }
 
-    /// Nothing after `version`.
+    /// Selects nothing after `version`.
     #[must_use]
     pub fn to(mut self, version: Version) -> Self {
         self.to = version;
         self
     }
 
-    /// At most `events` events.
+    /// Returns at most `events` events.
     #[must_use]
     pub fn limit(mut self, events: usize) -> Self {
         self.limit = events;
         self
     }
 
-    /// Newest first.
+    /// Returns the newest event first.
     #[must_use]
     pub fn backwards(mut self) -> Self {
         self.direction = Direction::Backwards;
@@ -70,25 +70,25 @@ impl StreamQuery {
     }
 }
 
-/// Which events of the log are wanted. An empty list wants all.
+/// Selects events of the log. An empty list selects all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Only events of these categories.
     pub categories: Vec<Name>,
     /// Only events of these names.
     pub names: Vec<Name>,
-    /// Only the first event of each stream, which is one event for each aggregate there is.
+    /// Only the first event of each stream, which is one event for each aggregate.
     pub first_of_stream: bool,
 }
 
 impl Filter {
-    /// Every event.
+    /// Selects every event.
     #[must_use]
     pub fn all() -> Self {
         Self::default()
     }
 
-    /// Whether `event` is wanted.
+    /// Returns `true` if `event` is selected.
     #[must_use]
     pub fn allows(&self, event: &StoredEvent) -> bool {
         (self.categories.is_empty() || self.categories.contains(&event.stream.category))
@@ -102,23 +102,25 @@ impl Filter {
 pub struct LogQuery {
     /// Only events after this position.
     pub after: Position,
-    /// How many events at most; at least 1.
+    /// The largest number of events in the page; at least 1.
     pub limit: usize,
-    /// Which events.
+    /// The events to select.
     pub filter: Filter,
-    /// The epoch in which `after` was learnt; in another one nothing is read. `None`: the position is valid in any.
+    /// The epoch in which `after` was read; in another one nothing is read. `None`: the position is
+    /// valid in any.
     pub epoch: Option<Epoch>,
-    /// Up to here the caller knows that no event can appear any more: a follower's step to this position has been
-    /// recorded, or a page has had this ceiling. The page reaches at least this position, unless its limit ends it
-    /// before, also if this store handle has not learnt yet that it is decided.
+    /// A position up to which the caller knows that no event can appear any more: a follower's step
+    /// to it has been recorded, or a page has had this ceiling. The page reaches at least this
+    /// position, unless its limit ends it before, also if this store handle does not know yet that
+    /// it is decided.
     pub decided: Position,
 }
 
 impl LogQuery {
-    /// How many events a page has unless [`limit`](Self::limit) says otherwise.
+    /// The number of events in a page unless [`limit`](Self::limit) sets another one.
     pub const LIMIT_DEFAULT: usize = 500;
 
-    /// The events after `position`.
+    /// Selects the events after `position`.
     #[must_use]
     pub fn after(position: Position) -> Self {
         let decided = Position::ZERO;
@@ -131,14 +133,14 @@ impl LogQuery {
         }
     }
 
-    /// At most `events` events; 0 counts as 1, so that following ceilings always moves on.
+    /// Returns at most `events` events; 0 counts as 1, so that following ceilings always advances.
     #[must_use]
     pub fn limit(mut self, events: usize) -> Self {
         self.limit = events.max(1);
         self
     }
 
-    /// Only events of these categories, besides those named before.
+    /// Adds categories to those named before; only events of these are selected.
     #[must_use]
     pub fn categories<N: Into<Name>>(mut self, categories: impl IntoIterator<Item = N>) -> Self {
         self.filter
@@ -147,14 +149,14 @@ impl LogQuery {
         self
     }
 
-    /// Only events of these names, besides those named before.
+    /// Adds event names to those named before; only events of these are selected.
     #[must_use]
     pub fn names<N: Into<Name>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.filter.names.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Only the first event of each stream.
+    /// Selects only the first event of each stream.
     #[must_use]
     pub fn first_of_stream(mut self) -> Self {
         self.filter.first_of_stream = true;
@@ -168,7 +170,7 @@ impl LogQuery {
         self
     }
 
-    /// The caller knows that no event can appear up to `position`, as [`decided`](Self::decided) says.
+    /// States that no event can appear up to `position`, as [`decided`](Self::decided) describes.
     #[must_use]
     pub fn decided_up_to(mut self, position: Position) -> Self {
         self.decided = position;
@@ -176,35 +178,36 @@ impl LogQuery {
     }
 }
 
-/// Events of the log, and how far the page reaches.
+/// Events of the log, and the position up to which the page is complete.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogPage {
-    /// The wanted events, in order of position.
+    /// The selected events, in order of position.
     pub events: Vec<StoredEvent>,
-    /// Every wanted event up to here is in this page or an earlier one, and none will appear later. Continue
-    /// after it. It moves over events the filter left out, and is never before the position asked for.
+    /// Every selected event up to here is in this page or an earlier one, and none will appear
+    /// later. Continue after it. The ceiling moves past events that the filter left out, and is
+    /// never before the position asked for.
     pub ceiling: Position,
-    /// The epoch in which it was read: positions are valid in it.
+    /// The epoch in which the page was read: its positions are valid in this epoch.
     pub epoch: Epoch,
 }
 
-/// What is needed to bring an aggregate to life.
+/// A request for the state of an aggregate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
-    /// Which stream.
+    /// The stream of the aggregate.
     pub stream: StreamId,
-    /// Only what comes after this version.
+    /// Only events after this version.
     pub after: Version,
-    /// The last event wanted.
+    /// The last version to read.
     pub to: Version,
-    /// Which snapshots may be used; `None` reads every event.
+    /// The fingerprint of snapshots that may be used; `None` reads every event.
     pub fingerprint: Option<Fingerprint>,
-    /// How many events to read at most.
+    /// The largest number of events in the answer.
     pub limit: usize,
 }
 
 impl Load {
-    /// All events of `stream`.
+    /// Requests all events of `stream`.
     #[must_use]
     pub fn new(stream: StreamId) -> Self {
         Self {
@@ -216,7 +219,7 @@ impl Load {
         }
     }
 
-    /// Only what comes after `version`.
+    /// Requests only events after `version`.
     #[must_use]
     pub fn after(self, version: Version) -> Self {
         Self {
@@ -225,7 +228,7 @@ impl Load {
         }
     }
 
-    /// Nothing after `version`.
+    /// Requests nothing after `version`.
     #[must_use]
     pub fn to(self, version: Version) -> Self {
         Self {
@@ -234,7 +237,7 @@ impl Load {
         }
     }
 
-    /// Instead of what a snapshot with this fingerprint shows, the snapshot.
+    /// Allows a snapshot with this fingerprint in place of the events up to its version.
     #[must_use]
     pub fn with_snapshot(self, fingerprint: Fingerprint) -> Self {
         Self {
@@ -243,7 +246,8 @@ impl Load {
         }
     }
 
-    /// At most `events` events, the oldest of those wanted. To go on, ask for what comes after the last one.
+    /// Returns at most `events` events, the oldest of those requested. To continue, request the
+    /// events after the last one.
     #[must_use]
     pub fn limit(self, events: usize) -> Self {
         Self {
@@ -256,8 +260,8 @@ impl Load {
 /// A snapshot, if there is one, and the events after it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loaded {
-    /// The newest snapshot that may be used.
+    /// The newest usable snapshot.
     pub snapshot: Option<StoredSnapshot>,
-    /// Exactly the events after the snapshot, or all, oldest first; no more than asked for.
+    /// Exactly the events after the snapshot, or all, oldest first; not more than requested.
     pub events: Vec<LoadedEvent>,
 }

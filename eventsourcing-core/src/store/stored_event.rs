@@ -5,59 +5,60 @@ use sha2::{Digest as _, Sha256};
 
 use super::{EventIdentity, EventRef, LogId, Name, Position, StoreError, StreamId, Version};
 
-/// Names the encoding of stored bytes, so that one store may hold several.
+/// The number of the encoding of stored bytes, so that one store may hold several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CodecId(pub u8);
 
-/// An event on its way into a store.
+/// An event to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewEvent {
     /// The stored name of the event.
     pub name: Name,
     /// The version of the payload's schema, from 1.
     pub schema_version: u16,
-    /// How the payload is encoded.
+    /// The encoding of the payload.
     pub codec: CodecId,
     /// The event's fields. Any bytes, at most [`PAYLOAD_BYTES_MAX`](super::PAYLOAD_BYTES_MAX).
     pub payload: Vec<u8>,
-    /// What is known about the event beyond its payload. Any bytes, at most
+    /// Facts about the event beyond its payload. Any bytes, at most
     /// [`METADATA_BYTES_MAX`](super::METADATA_BYTES_MAX).
     pub metadata: Vec<u8>,
 }
 
-/// An event as it stands in a store.
+/// An event that a store has recorded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredEvent {
-    /// Its place in the log.
+    /// The place of the event in the log.
     pub position: Position,
-    /// The stream it belongs to.
+    /// The stream that the event belongs to.
     pub stream: StreamId,
-    /// Its place in the stream.
+    /// The place of the event in the stream.
     pub version: Version,
-    /// When it was recorded, on the clock of the application, to the microsecond. Never used for ordering.
+    /// The time of recording, by the clock of the application, to the microsecond. Never used for
+    /// ordering.
     pub recorded_at: Timestamp,
     /// The stored name of the event.
     pub name: Name,
     /// The version of the payload's schema, from 1.
     pub schema_version: u16,
-    /// How the payload is encoded.
+    /// The encoding of the payload.
     pub codec: CodecId,
     /// The event's fields.
     pub payload: Vec<u8>,
-    /// What is known about the event beyond its payload.
+    /// Facts about the event beyond its payload.
     pub metadata: Vec<u8>,
 }
 
-/// An event as it is folded: a [`StoredEvent`] without what only its history tells.
+/// An event for folding: a [`StoredEvent`] without the fields that only its history needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoadedEvent {
-    /// Its place in the stream.
+    /// The place of the event in the stream.
     pub version: Version,
     /// The stored name of the event.
     pub name: Name,
     /// The version of the payload's schema, from 1.
     pub schema_version: u16,
-    /// How the payload is encoded.
+    /// The encoding of the payload.
     pub codec: CodecId,
     /// The event's fields.
     pub payload: Vec<u8>,
@@ -83,7 +84,7 @@ impl From<&StoredEvent> for LoadedEvent {
     }
 }
 
-/// What is needed to decode an event.
+/// The fields needed to decode an event.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct EncodedEvent<'a> {
     pub(crate) name: &'a Name,
@@ -134,16 +135,16 @@ impl<'a> From<&'a LoadedEvent> for EncodedEvent<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Fingerprint(pub u64);
 
-/// A snapshot on its way into a store.
+/// A snapshot to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewSnapshot {
     /// The stream whose state it is.
     pub stream: StreamId,
     /// The version of the last event folded into it.
     pub version: Version,
-    /// The definition of the aggregate that wrote it.
+    /// The fingerprint of the definition of the aggregate that wrote it.
     pub fingerprint: Fingerprint,
-    /// How the payload is encoded.
+    /// The encoding of the payload.
     pub codec: CodecId,
     /// The state. Any bytes, at most [`PAYLOAD_BYTES_MAX`](super::PAYLOAD_BYTES_MAX).
     pub payload: Vec<u8>,
@@ -153,7 +154,7 @@ impl NewSnapshot {
     /// Checks that this snapshot is not beyond its stream, whose last event has version `head`.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`]: it shows a state that no event has led to.
+    /// [`StoreError::Invalid`]: the snapshot has a state that no stored event has led to.
     pub fn check_within(&self, head: Version) -> Result<(), StoreError> {
         if Version::FIRST <= self.version && self.version <= head {
             return Ok(());
@@ -167,19 +168,19 @@ impl NewSnapshot {
     }
 }
 
-/// A snapshot as it stands in a store.
+/// A snapshot that a store has kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredSnapshot {
     /// The version of the last event folded into it.
     pub version: Version,
-    /// How the payload is encoded.
+    /// The encoding of the payload.
     pub codec: CodecId,
     /// The state.
     pub payload: Vec<u8>,
 }
 
 impl EventIdentity {
-    /// The identity of `event` in the log `log`.
+    /// Returns the identity of `event` in the log `log`.
     #[must_use]
     pub fn of(event: &StoredEvent, log: LogId) -> Self {
         let mut hash = Sha256::new()
@@ -207,7 +208,7 @@ impl EventIdentity {
 }
 
 impl EventRef {
-    /// Names `event` of the log `log`.
+    /// Returns the reference to `event` of the log `log`.
     #[must_use]
     pub fn of(event: &StoredEvent, log: LogId) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! Where followers are: their steps, and the notes they keep.
+//! The steps of followers, their positions, and the notes they keep.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,35 +17,39 @@ pub const NOTE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// P20 and P21.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracking {
-    /// Who steps.
+    /// The follower that makes the step.
     pub follower: Name,
     /// The log that is followed.
     pub upstream: LogId,
-    /// Where the follower must be; elsewhere nothing is written.
+    /// The position at which the follower must be; at another one nothing is written.
     pub from: Position,
-    /// Where it is afterwards. Not before `from`, unless the step [goes back](Self::goes_back).
+    /// The position after the step. Not before `from`, unless the step [goes
+    /// back](Self::goes_back).
     pub to: Position,
     /// Permits the step to end before it begins: the follower accepts that its log was restored to an earlier moment.
     pub goes_back: bool,
-    /// The lease it is made under; with an outdated one nothing is written. `None`: under none, and then only `from`
-    /// keeps two runners of one follower from doing the same work.
+    /// The lease under which the step is made; with an outdated one nothing is written. `None`:
+    /// under none, and then only `from` keeps two runners of one follower from doing the same work.
     pub lease: Option<LeaseToken>,
-    /// How many steps the follower must have made before this one; otherwise nothing is written. `None`: any number,
-    /// and then a step that only changed notes meanwhile is not noticed.
+    /// The number of steps that the follower must have made before this one; with another one
+    /// nothing is written. `None`: any number, and then a step that only changed notes in between
+    /// is not noticed.
     pub revision: Option<Revision>,
     /// The last event of the upstream log that the follower has seen. `None` keeps the one that is stored.
     pub last_event: Option<EventRef>,
     /// The cut into partitions that the step relies on; with another one nothing is written. The first step that names a cut
     /// records it. `None`: the step relies on none.
     pub cut: Option<Cut>,
-    /// Notes to keep from now on, by their keys, or to forget (`None`). They are written with the step or not at all.
+    /// The notes to store, by their keys, or to delete (`None`). They are written with the step or
+    /// not at all.
     pub notes: BTreeMap<String, Option<String>>,
-    /// The epoch in which the step was decided; in another one nothing is written. `None`: it relies on nothing that was read.
+    /// The epoch in which the step was decided; in another one nothing is written. `None`: the step
+    /// relies on nothing that was read.
     pub epoch: Option<Epoch>,
 }
 
 impl Tracking {
-    /// A step under no lease that leaves the notes as they are.
+    /// Returns a step under no lease that leaves the notes as they are.
     #[must_use]
     pub fn new(follower: impl Into<Name>, upstream: LogId, from: Position, to: Position) -> Self {
         Self {
@@ -72,14 +76,14 @@ impl Tracking {
         }
     }
 
-    /// Under a lease, or under none.
+    /// Makes the step under a lease, or under none.
     #[must_use]
     pub fn with_lease(mut self, lease: impl Into<Option<LeaseToken>>) -> Self {
         self.lease = lease.into();
         self
     }
 
-    /// On the condition that the follower has made so many steps.
+    /// Makes the step on the condition that the follower has made this number of steps.
     #[must_use]
     pub fn with_revision(mut self, revision: impl Into<Option<Revision>>) -> Self {
         self.revision = revision.into();
@@ -107,24 +111,25 @@ impl Tracking {
         self
     }
 
-    /// Keeps `value` as the note of this key from now on.
+    /// Stores `value` as the note of this key.
     #[must_use]
     pub fn with_note(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.notes.insert(key.into(), Some(value.into()));
         self
     }
 
-    /// Forgets the note of this key, if there is one.
+    /// Deletes the note of this key, if there is one.
     #[must_use]
     pub fn without_note(mut self, key: impl Into<String>) -> Self {
         self.notes.insert(key.into(), None);
         self
     }
 
-    /// Checks what no store has to look into its data for. Every store calls it before anything else.
+    /// Checks everything that does not depend on stored data. Every store calls this first.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`]: the step goes back and does not say so, names an impossible cut, or exceeds a limit.
+    /// [`StoreError::Invalid`]: the step goes back and does not say so, names an impossible cut, or
+    /// exceeds a limit.
     pub fn validate(&self) -> Result<(), StoreError> {
         validate_name("follower", &self.follower)?;
         let Self {
@@ -152,10 +157,10 @@ pub struct Cut {
 }
 
 impl Cut {
-    /// The most partitions that a follower can be cut into.
+    /// The largest number of partitions of a follower.
     pub const PARTITIONS_MAX: u32 = i32::MAX as u32;
 
-    /// The cut of `follower` into `partitions`.
+    /// Returns the cut of `follower` into `partitions`.
     #[must_use]
     pub fn new(follower: impl Into<Name>, partitions: u32) -> Self {
         Self {
@@ -187,7 +192,8 @@ fn validate_note(key: &str, value: Option<&str>) -> Result<(), StoreError> {
     validate_size("note", value.unwrap_or_default().as_bytes(), NOTE_BYTES_MAX)
 }
 
-/// How many steps a follower has made in a log. Tells apart what its notes were at different times.
+/// The number of steps that a follower has made in a log. It tells apart the states of its notes
+/// over time.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -195,22 +201,22 @@ fn validate_note(key: &str, value: Option<&str>) -> Result<(), StoreError> {
 pub struct Revision(u64);
 
 impl Revision {
-    /// Of a follower that has never been seen.
+    /// The revision of a follower that was never seen.
     pub const ZERO: Self = Self(0);
 
-    /// The revision with this number.
+    /// Returns the revision with this number.
     #[must_use]
     pub const fn new(number: u64) -> Self {
         Self(number)
     }
 
-    /// The number itself.
+    /// Returns the number itself.
     #[must_use]
     pub const fn as_u64(self) -> u64 {
         self.0
     }
 
-    /// After one more step.
+    /// Returns the revision after one more step.
     #[must_use]
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
@@ -223,23 +229,23 @@ impl fmt::Display for Revision {
     }
 }
 
-/// Which notes of a follower are wanted: those whose keys begin with `prefix`, in the order of the bytes of their keys.
+/// Selects the notes of a follower whose keys begin with `prefix`, in the byte order of their keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NotesQuery {
-    /// Whose notes.
+    /// The follower whose notes are read.
     pub follower: Name,
-    /// Of its work in this log.
+    /// The log in which the follower made the notes.
     pub upstream: LogId,
-    /// How their keys begin; empty for all.
+    /// The beginning of the keys; empty for all.
     pub prefix: String,
     /// Only keys after this one; empty for the first page.
     pub after: String,
-    /// How many at most.
+    /// The largest number of notes in the answer.
     pub limit: usize,
 }
 
 impl NotesQuery {
-    /// All notes whose keys begin with `prefix`.
+    /// Selects all notes whose keys begin with `prefix`.
     #[must_use]
     pub fn new(follower: Name, upstream: LogId, prefix: impl Into<String>) -> Self {
         Self {
@@ -251,14 +257,14 @@ impl NotesQuery {
         }
     }
 
-    /// Only keys after this one.
+    /// Selects only keys after this one.
     #[must_use]
     pub fn after(mut self, key: impl Into<String>) -> Self {
         self.after = key.into();
         self
     }
 
-    /// At most so many.
+    /// Returns at most `notes` notes.
     #[must_use]
     pub fn limit(mut self, notes: usize) -> Self {
         self.limit = notes;
@@ -266,18 +272,18 @@ impl NotesQuery {
     }
 }
 
-/// A page of the followers of a store, in the order of the bytes of their names, and under one name in that of the ids of
-/// the logs they follow.
+/// A page of the followers of a store, in the byte order of their names, and under one name in that
+/// of the ids of the logs they follow.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowersQuery {
-    /// Only those after this one; `None` for the first page.
+    /// Only followers after this one; `None` for the first page.
     pub after: Option<(Name, LogId)>,
-    /// The number of followers at most.
+    /// The largest number of followers in the answer.
     pub limit: usize,
 }
 
 impl FollowersQuery {
-    /// All followers.
+    /// Selects all followers.
     #[must_use]
     pub fn all() -> Self {
         Self {
@@ -286,7 +292,7 @@ impl FollowersQuery {
         }
     }
 
-    /// Only those after this follower of this log.
+    /// Selects only followers after this one of this log.
     #[must_use]
     pub fn after(self, follower: Name, upstream: LogId) -> Self {
         Self {
@@ -295,7 +301,7 @@ impl FollowersQuery {
         }
     }
 
-    /// At most this number of followers.
+    /// Returns at most `followers` followers.
     #[must_use]
     pub fn limit(self, followers: usize) -> Self {
         Self {
@@ -305,7 +311,7 @@ impl FollowersQuery {
     }
 }
 
-/// A follower that has made a step in a log, and where it is.
+/// A follower that has made a step in a log, with its position.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FollowerPosition {
     /// The follower, as its steps name it.
@@ -318,17 +324,18 @@ pub struct FollowerPosition {
     pub revision: Revision,
 }
 
-/// Where a follower is and what it has noted, as of one moment.
+/// The position and the notes of a follower, from one consistent view.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FollowerNotes {
-    /// Where it is.
+    /// The position of the follower.
     pub position: Position,
-    /// How many steps it has made.
+    /// The number of steps that the follower has made.
     pub revision: Revision,
     /// The last event that a step has named as seen; `None` if no step has.
     pub last_event: Option<EventRef>,
-    /// The number of partitions that the follower of this name is cut into, if a step has recorded it.
+    /// The number of partitions that the follower of this name is cut into, if a step has recorded
+    /// it.
     pub partitions: Option<u32>,
-    /// The notes that were asked for.
+    /// The selected notes.
     pub notes: BTreeMap<String, String>,
 }
