@@ -1,11 +1,14 @@
-//! How deep MessagePack is nested, found without recursion.
+//! The depth of nesting of MessagePack, found without recursion.
 //!
-//! The deserializer counts the lists and maps that it enters, but not the variants of enums, so that an enum in an enum would use
-//! up the stack. That ends the process, and no caller can catch it.
+//! The deserializer counts the lists and maps that it enters, but not the variants of enums, so an
+//! enum in an enum in an enum could overflow the stack. A stack overflow ends the process, and no
+//! caller can catch it.
 
-/// Returns `true` if no value in `bytes` is nested deeper than `depth_max` levels. What is no MessagePack is left to the deserializer.
+/// Returns `true` if no value in `bytes` is nested deeper than `depth_max` levels. Bytes that are
+/// not MessagePack are left to the deserializer.
 pub(super) fn is_at_most(depth_max: usize, bytes: &[u8]) -> bool {
-    // Each level has a byte of its own. So what is small, as most payloads are, need not be looked at.
+    // Each level takes at least one byte, so a payload with fewer bytes than levels cannot be too
+    // deep. Most payloads are that small and are not scanned.
     bytes.len() <= depth_max
         || Walk {
             rest: bytes,
@@ -16,15 +19,15 @@ pub(super) fn is_at_most(depth_max: usize, bytes: &[u8]) -> bool {
 
 struct Walk<'a> {
     rest: &'a [u8],
-    /// How many values are left in each of the lists and maps around the next one.
+    /// The number of remaining values in each of the lists and maps around the next one.
     open: Vec<u64>,
 }
 
-/// What a marker begins.
+/// The content that a marker announces.
 enum Item {
-    /// So many bytes.
+    /// A number of bytes.
     Bytes(usize),
-    /// So many values.
+    /// A number of values.
     Values(u64),
 }
 
@@ -36,6 +39,8 @@ impl Walk<'_> {
             }
             match item {
                 Item::Bytes(length) => self.rest = self.rest.get(length..).unwrap_or_default(),
+                // A marker may claim any number of values. `open` has at most `depth_max` entries, so
+                // such a claim costs no memory, and the walk ends with the bytes.
                 Item::Values(values) if self.open.len() == depth_max && values > 0 => return false,
                 Item::Values(values) => self.open.push(values),
             }
@@ -44,7 +49,7 @@ impl Walk<'_> {
         true
     }
 
-    /// `None` at the end.
+    /// Returns the next item; `None` at the end.
     fn next(&mut self) -> Option<Item> {
         let (marker, rest) = self.rest.split_first()?;
         self.rest = rest;
@@ -55,7 +60,7 @@ impl Walk<'_> {
             0xC4 | 0xD9 => Item::Bytes(self.length(1, 0)?),
             0xC5 | 0xDA => Item::Bytes(self.length(2, 0)?),
             0xC6 | 0xDB => Item::Bytes(self.length(4, 0)?),
-            // Extensions have a byte for their type.
+            // Extensions have one more byte, for their type.
             0xC7 => Item::Bytes(self.length(1, 1)?),
             0xC8 => Item::Bytes(self.length(2, 1)?),
             0xC9 => Item::Bytes(self.length(4, 1)?),
@@ -71,7 +76,7 @@ impl Walk<'_> {
             0xDD => Item::Values(self.take(4)?),
             0xDE => Item::Values(self.take(2)? * 2),
             0xDF => Item::Values(self.take(4)? * 2),
-            // Small numbers, nothing, and true or false.
+            // Small numbers, nil and booleans have no content after the marker.
             _ => Item::Bytes(0),
         })
     }
@@ -80,7 +85,7 @@ impl Walk<'_> {
         usize::try_from(self.take(bytes)?).ok()?.checked_add(more)
     }
 
-    /// A number of so many bytes, the highest first.
+    /// Reads a big-endian number of `bytes` bytes.
     fn take(&mut self, bytes: usize) -> Option<u64> {
         let (number, rest) = self.rest.split_at_checked(bytes)?;
         self.rest = rest;
@@ -149,7 +154,7 @@ mod tests {
         assert!(is_at_most(1, &blobs), "bytes are not looked into");
     }
 
-    /// Bytes as MessagePack has them.
+    /// Serializes bytes as MessagePack's binary type.
     fn serde_bytes_like(bytes: &[u8]) -> impl serde::Serialize + '_ {
         struct Bytes<'a>(&'a [u8]);
         impl serde::Serialize for Bytes<'_> {

@@ -1,4 +1,4 @@
-//! Compact JSON, the codec that everything can read.
+//! Compact JSON, the codec that every tool can read.
 
 use serde::Serialize;
 use serde::de::DeserializeSeed;

@@ -1,7 +1,8 @@
 //! MessagePack: the same fields by the same names as in JSON, in fewer bytes.
 //!
-//! Types are asked for the form that people read, as JSON asks them: an id is text here too. It costs bytes, and makes one
-//! shape of both codecs: what was written by either can be looked at as JSON, and be turned into a later version as JSON.
+//! Types are asked for their human-readable form, as with JSON: an id is text here too. This costs
+//! bytes, and gives both codecs one shape: a payload written by either can be shown as JSON, and be
+//! upcast as JSON.
 
 use std::fmt;
 use std::io::ErrorKind;
@@ -17,7 +18,8 @@ use super::checked::{self, NumbersAsText, Refused, Written};
 use super::{PAYLOAD_BYTES_EXPECTED, depth};
 use crate::store::BoxError;
 
-/// How deep values may be nested, as in JSON. What nests deeper is refused and does not use up the stack.
+/// The depth to which values may be nested, as in JSON. Deeper values are refused before they can
+/// overflow the stack.
 const DEPTH_MAX: usize = 128;
 
 pub(super) fn encode(value: &(impl Serialize + ?Sized)) -> Result<Written<Vec<u8>>, Refused> {
@@ -38,11 +40,13 @@ pub(super) fn decode<'de, S: DeserializeSeed<'de>>(
     seed: S,
 ) -> Result<S::Value, BoxError> {
     if !depth::is_at_most(DEPTH_MAX, bytes) {
-        return Err(format!("it is nested deeper than {DEPTH_MAX} levels").into());
+        return Err(format!("the value is nested deeper than {DEPTH_MAX} levels").into());
     }
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
     deserializer.set_max_depth(DEPTH_MAX);
     let value = seed.deserialize(&mut deserializer)?;
+    // `rmp_serde` leaves bytes after the value unread without an error. Damaged bytes could pass for a
+    // shorter value that way, so reading one more value must fail at the end of the bytes.
     match IgnoredAny::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(end))
             if end.kind() == ErrorKind::UnexpectedEof =>
@@ -53,7 +57,8 @@ pub(super) fn decode<'de, S: DeserializeSeed<'de>>(
     }
 }
 
-/// As JSON would have it: bytes are numbers, keys are text, and what is not a number is null.
+/// Converts to JSON: bytes become numbers, keys become text, and a number that JSON does not have
+/// becomes null.
 pub(super) fn value(bytes: &[u8]) -> Result<Value, BoxError> {
     decode(bytes, PhantomData::<AsJson>).map(|AsJson(value)| value)
 }
@@ -121,7 +126,7 @@ impl<'de> Visitor<'de> for AsJsonVisitor {
         self,
         deserializer: D,
     ) -> Result<AsJson, D::Error> {
-        // An extension of MessagePack: its number and its bytes.
+        // MessagePack's extension types: a number and bytes.
         AsJson::deserialize(deserializer)
     }
 
@@ -139,7 +144,7 @@ impl<'de> Visitor<'de> for AsJsonVisitor {
             let key = key_of(key);
             if object.contains_key(&key) {
                 return Err(de::Error::custom(format_args!(
-                    "the key {key:?} stands twice in a map"
+                    "the key {key:?} occurs twice in a map"
                 )));
             }
             object.insert(key, value);
@@ -148,7 +153,7 @@ impl<'de> Visitor<'de> for AsJsonVisitor {
     }
 }
 
-/// Keys that are no text in JSON either are shown as JSON.
+/// Returns the key as JSON text, if it is not text itself.
 fn key_of(key: Value) -> String {
     match key {
         Value::String(text) => text,

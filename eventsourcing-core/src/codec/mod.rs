@@ -1,6 +1,7 @@
-//! [`Codec`]: typed events and states to bytes and back.
+//! [`Codec`]: converts typed events and states to bytes and back.
 //!
-//! Stored bytes name their codec, so that a store may hold several and changing it needs no migration.
+//! Stored bytes name their codec, so a store may hold several, and changing the codec needs no
+//! migration.
 
 mod checked;
 #[cfg(feature = "zstd")]
@@ -31,23 +32,24 @@ use crate::store::{BoxError, CodecId, PAYLOAD_BYTES_MAX, StoredEvent};
 use crate::{Aggregate, Event};
 use checked::{Problem, Refused};
 
-/// How payloads are encoded: chosen for what is written, with [`Application::with_codec`](crate::Application::with_codec)
-/// or [`SystemBuilder::with_codec`](crate::SystemBuilder::with_codec). What was written by another codec is read all the
-/// same.
+/// The encoding of new payloads, chosen with
+/// [`Application::with_codec`](crate::Application::with_codec) or
+/// [`SystemBuilder::with_codec`](crate::SystemBuilder::with_codec). Payloads written by another
+/// codec can still be read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Codec {
     /// Compact JSON: readable in every database and log.
     #[default]
     Json,
-    /// MessagePack, with the names of fields: everything that serde makes of JSON it makes of this too (defaults, added
-    /// fields, renames), in fewer bytes.
+    /// MessagePack, with the names of fields: everything that serde can do with JSON works here too
+    /// (defaults, added fields, renames), in fewer bytes.
     #[cfg(feature = "message-pack")]
     #[cfg_attr(docsrs, doc(cfg(feature = "message-pack")))]
     MessagePack,
 }
 
-/// Why bytes and types do not fit together.
+/// The reason why a value cannot be converted to bytes, or bytes to a value.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CodecError {
@@ -56,7 +58,7 @@ pub enum CodecError {
     Encode {
         /// The event or state.
         what: String,
-        /// What the encoder said.
+        /// The error of the encoder.
         #[source]
         source: BoxError,
     },
@@ -65,11 +67,11 @@ pub enum CodecError {
     Decode {
         /// The event or state.
         what: String,
-        /// What the decoder said.
+        /// The error of the decoder.
         #[source]
         source: BoxError,
     },
-    /// The bytes are compressed, and more than a payload may have: [`PAYLOAD_BYTES_MAX`].
+    /// The bytes are compressed, and decompress to more than [`PAYLOAD_BYTES_MAX`].
     #[error(
         "cannot decode {what}: it has more than {PAYLOAD_BYTES_MAX} bytes when it is decompressed"
     )]
@@ -77,16 +79,16 @@ pub enum CodecError {
         /// The event or state.
         what: String,
     },
-    /// An upcaster cannot make the next version of a payload of this one.
+    /// An upcaster cannot convert a payload to the next version.
     #[error("event {name} cannot be brought from version {from} to version {to}")]
     Upcast {
         /// The stored name.
         name: String,
-        /// The version that the upcaster was given.
+        /// The version of the payload given to the upcaster.
         from: u16,
-        /// The version that it should have made.
+        /// The version that the upcaster should return.
         to: u16,
-        /// What the upcaster said.
+        /// The error of the upcaster.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
@@ -97,12 +99,12 @@ pub enum CodecError {
         name: String,
         /// The stored version.
         version: u16,
-        /// What the function said that splits it.
+        /// The error of the splitting function.
         #[source]
         source: Box<dyn Error + Send + Sync>,
     },
-    /// No such event is known to this program. If this is the newest release, it has lost a former name, or does not say
-    /// that the event is retired.
+    /// This program does not know such an event. If this is the newest release, it has lost a
+    /// former name, or does not declare that the event is retired.
     #[error(
         "unknown event {name:?}; this program knows {known}; was it written by a newer release?"
     )]
@@ -130,7 +132,7 @@ pub enum CodecError {
         "{what} cannot be read by this program; build it with the feature {feature:?} of eventsourcing-kit"
     )]
     MissingFeature {
-        /// What the bytes are.
+        /// The kind of bytes.
         what: &'static str,
         /// The feature to turn on.
         feature: &'static str,
@@ -138,8 +140,8 @@ pub enum CodecError {
 }
 
 impl CodecError {
-    /// Whether it is not this release that can read the event, but perhaps a newer one: the name is unknown, the version is
-    /// higher than the known one, or the codec is not there.
+    /// Returns `true` if a newer release may be able to read the event: the name is unknown, the
+    /// version is higher than the known one, or the codec is unknown.
     #[must_use]
     pub fn is_of_newer_release(&self) -> bool {
         match self {
@@ -158,7 +160,7 @@ fn hint(found: u16, known: u16) -> &'static str {
     }
 }
 
-/// How much room a payload is given to begin with.
+/// The initial capacity of the buffer of a payload, in bytes.
 const PAYLOAD_BYTES_EXPECTED: usize = 128;
 
 impl Codec {
@@ -167,7 +169,7 @@ impl Codec {
     const JSON_COMPRESSED: CodecId = CodecId(3);
     const MESSAGE_PACK_COMPRESSED: CodecId = CodecId(4);
 
-    /// The number that names this codec in a store.
+    /// Returns the number that names this codec in a store.
     #[must_use]
     pub const fn id(self) -> CodecId {
         match self {
@@ -186,7 +188,7 @@ impl Codec {
         }
     }
 
-    /// The codec that a store names by this number; of bytes that are compressed, the codec of what is in them.
+    /// Returns the codec with this number; for compressed bytes, the codec of their contents.
     ///
     /// # Errors
     /// [`CodecError::UnknownCodec`], [`CodecError::MissingFeature`].
@@ -214,17 +216,18 @@ impl Codec {
         matches!(id, Self::JSON_COMPRESSED | Self::MESSAGE_PACK_COMPRESSED)
     }
 
-    /// The bytes of an event's fields, as an application stores them.
+    /// Encodes the fields of an event, as an application stores them.
     ///
     /// # Errors
-    /// [`CodecError::Encode`]: a field has a value that would not come back, which is named with what to do about it.
+    /// [`CodecError::Encode`]: a field has a value that would not be read back; the error names the
+    /// field and what to do about it.
     pub fn encode_event<E: Event>(self, event: &E) -> Result<Vec<u8>, CodecError> {
         Encoding::from(self)
             .encode_event(event)
             .map(|encoded| encoded.payload)
     }
 
-    /// What `seed` makes of stored bytes. `what` they are is said in errors.
+    /// Decodes stored bytes by `seed`. `what` describes the bytes in errors.
     pub(crate) fn read<T>(
         codec: CodecId,
         bytes: &[u8],
@@ -234,7 +237,7 @@ impl Codec {
         payload::decode(codec, bytes, seed, what)
     }
 
-    /// Stored bytes as a JSON value. `what` they are is said in errors.
+    /// Decodes stored bytes as a JSON value. `what` describes the bytes in errors.
     pub(crate) fn read_value(
         codec: CodecId,
         bytes: &[u8],
@@ -243,10 +246,12 @@ impl Codec {
         payload::value(codec, bytes, what)
     }
 
-    /// The fields of `stored` as a JSON value, whatever codec wrote them, without knowing their type.
+    /// Decodes the fields of `stored` as a JSON value, independent of their codec and without
+    /// knowing their type.
     ///
     /// # Errors
-    /// [`CodecError::UnknownCodec`], [`CodecError::MissingFeature`], [`CodecError::TooLarge`], [`CodecError::Decode`].
+    /// [`CodecError::UnknownCodec`], [`CodecError::MissingFeature`], [`CodecError::TooLarge`],
+    /// [`CodecError::Decode`].
     pub fn decode_value(stored: &StoredEvent) -> Result<serde_json::Value, CodecError> {
         payload::value(stored.codec, &stored.payload, || {
             format!("event {}", stored.name)
@@ -277,7 +282,8 @@ impl Encoding {
         encoded.map_err(|source| cannot_encode(event, source))
     }
 
-    /// The same as JSON, also if the event could not be stored because it is read back as another.
+    /// Encodes an event as JSON, also if the event could not be stored because it is read back as
+    /// another.
     #[cfg(feature = "schema")]
     pub(crate) fn encode_event_unread<E: Event>(event: &E) -> Result<Vec<u8>, CodecError> {
         let written = json::encode(&EventFields(event))
@@ -296,7 +302,8 @@ impl Encoding {
         })
     }
 
-    /// A value that is kept as JSON, whatever codec events have: the payload of a timer, a rejection.
+    /// Encodes a value that is stored as JSON, independent of the codec of events: the payload of a
+    /// timer, a rejection.
     pub(crate) fn encode_note<T: Serialize + DeserializeOwned>(
         self,
         value: &T,
@@ -312,7 +319,8 @@ impl Encoding {
         Ok(String::from_utf8(encoded.payload)?)
     }
 
-    /// The same for a type of which nothing says that it can be read.
+    /// Encodes a value like [`encode_note`](Self::encode_note), without checking that it can be
+    /// read: its type may lack `Deserialize`.
     #[cfg(feature = "testing")]
     pub(crate) fn encode_unread_note(value: &impl Serialize) -> Result<String, BoxError> {
         Ok(String::from_utf8(json::encode(value)?.ok)?)
@@ -379,7 +387,7 @@ impl<'de, A: Aggregate> DeserializeSeed<'de> for StateOf<A> {
 mod tests {
     use super::*;
 
-    /// In whatever combination of features this is built.
+    /// Tests the present combination of features; the checks run with each of them.
     #[test]
     fn codecs_that_a_program_was_built_without_are_refused_with_the_feature() {
         let packs = cfg!(feature = "message-pack");

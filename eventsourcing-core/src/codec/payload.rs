@@ -1,4 +1,7 @@
-//! The one place where values become stored bytes and stored bytes become values, whatever codec they name.
+//! Converts values to stored bytes and back, for every codec.
+//!
+//! All encoding and decoding passes through this file, so compression, limits and checks apply
+//! everywhere.
 
 use std::borrow::Cow;
 
@@ -14,13 +17,13 @@ use super::message_pack;
 use super::{Codec, CodecError, json};
 use crate::store::{BoxError, CodecId};
 
-/// How an application encodes what it writes.
+/// The encoding of everything that an application writes.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoding {
     pub(crate) codec: Codec,
     #[cfg(feature = "zstd")]
     pub(crate) compression: Option<Compression>,
-    /// All that is written is read again, and not only what is doubtful.
+    /// `true` if every written value is read back, and not only the doubtful ones.
     pub(crate) reads_back: bool,
 }
 
@@ -39,7 +42,7 @@ impl From<Codec> for Encoding {
     }
 }
 
-/// Bytes, and the codec that they name.
+/// Encoded bytes and the codec that wrote them.
 pub(crate) struct Encoded {
     pub(crate) codec: CodecId,
     pub(crate) payload: Vec<u8>,
@@ -53,14 +56,14 @@ impl Encoding {
         reads_back: cfg!(debug_assertions),
     };
 
-    /// Whatever is not doubtful is not read again, in debug builds neither.
+    /// Reads back only doubtful values, in debug builds too.
     #[cfg(feature = "testing")]
     pub(crate) const fn without_read_back(mut self) -> Self {
         self.reads_back = false;
         self
     }
 
-    /// The bytes of a value. What is doubtful is put to `check`.
+    /// Encodes a value. A doubtful one is passed to `check`.
     pub(super) fn encode(
         self,
         value: &impl Serialize,
@@ -71,6 +74,7 @@ impl Encoding {
             is_doubtful,
         } = self.codec.encode(value)?;
         let encoded = self.compressed(payload);
+        // The check reads the compressed bytes, which are the ones that every later load has to read.
         if self.reads_back || is_doubtful {
             check(&encoded)?;
         }
@@ -121,7 +125,7 @@ pub(super) fn why_unreadable<T>(
         },
         String::new,
     ) {
-        Ok(_) => "it is read now, and was not a moment ago".into(),
+        Ok(_) => "the value could not be read at first, but could when it was read again".into(),
         Err(CodecError::Decode { source, .. }) => source,
         Err(error) => error.into(),
     };
@@ -136,7 +140,7 @@ pub(super) fn why_unreadable<T>(
     )
 }
 
-/// Remembers where reading has come to.
+/// Records the path of the value being read.
 struct Tracked<'a, S> {
     seed: S,
     track: &'a mut serde_path_to_error::Track,
@@ -154,7 +158,7 @@ impl<'de, S: DeserializeSeed<'de>> DeserializeSeed<'de> for Tracked<'_, S> {
     }
 }
 
-/// What `seed` makes of stored bytes. `what` they are is said in errors.
+/// Decodes stored bytes by `seed`. `what` describes the bytes in errors.
 pub(super) fn decode<T>(
     id: CodecId,
     bytes: &[u8],
@@ -174,7 +178,7 @@ pub(super) fn decode<T>(
     })
 }
 
-/// Stored bytes as a JSON value.
+/// Decodes stored bytes as a JSON value.
 pub(super) fn value(
     id: CodecId,
     bytes: &[u8],
@@ -213,7 +217,8 @@ fn decompressed<'a>(
         })
 }
 
-/// [`Codec::from_id`] has refused what is compressed.
+/// Returns the bytes as they are: without the feature, [`Codec::from_id`] has refused compressed
+/// ones before.
 #[cfg(not(feature = "zstd"))]
 fn decompressed<'a>(
     _: CodecId,

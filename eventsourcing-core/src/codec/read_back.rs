@@ -1,8 +1,8 @@
-//! Written values are read again, and compared with the original.
+//! Reads written values back, and compares them with the original.
 //!
-//! It finds what no look at a value can find: types whose `Serialize` and `Deserialize` do not fit together. It costs
-//! reading what was just written, so it is done for all that is written only in debug builds, in the laws, and where it is
-//! [asked for](crate::Application::with_read_back); otherwise for what is doubtful.
+//! Only reading back finds types whose `Serialize` and `Deserialize` do not match. It costs as much
+//! as decoding, so every value is read back only in debug builds, in the laws, and where it is
+//! [requested](crate::Application::with_read_back); in other builds, only doubtful values.
 
 use serde::de::DeserializeSeed;
 
@@ -13,10 +13,12 @@ use crate::panics::catch;
 use crate::store::BoxError;
 use crate::store::CodecId;
 
-/// Values that are larger are read by their own type only, not by way of a JSON value, which takes many times the memory.
+/// The size above which values are read by their own type only, not through a JSON value, which
+/// takes many times the memory.
 const DETOUR_BYTES_MAX: usize = 1024 * 1024;
 
-/// Requires that the value can be read from `encoded`, directly and by way of a JSON value, as an upcaster may take it.
+/// Checks that the value can be read from `encoded`, directly and through a JSON value, as an
+/// upcaster may read it.
 pub(super) fn check<T, S>(
     encoded: &Encoded,
     seed: impl Fn() -> S,
@@ -27,6 +29,8 @@ where
 {
     let Encoded { codec, payload } = encoded;
     compare(&read(*codec, payload, &seed)?)?;
+    // An upcaster may take the payload as a `serde_json::Value` in a later release, which holds less
+    // than MessagePack. A value that is lost on this way must be refused now, before it is stored.
     if payload.len() > DETOUR_BYTES_MAX {
         return Ok(());
     }
@@ -37,7 +41,7 @@ where
     compare(&read(Codec::Json.id(), &json, &seed)?)
 }
 
-/// A type that panics when it is read back is one that cannot be read.
+/// Reads the value back. A panic while reading counts as an error.
 fn read<T, S>(codec: CodecId, bytes: &[u8], seed: &impl Fn() -> S) -> Result<T, Refused>
 where
     S: for<'de> DeserializeSeed<'de, Value = T>,
@@ -56,7 +60,7 @@ fn unreadable(field: String, cause: BoxError) -> Refused {
     Refused::at(field, Problem::Unreadable(cause))
 }
 
-/// An error and what caused it.
+/// Returns the text of an error and of all its sources.
 fn with_causes(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => format!("{error}: {}", with_causes(source)),

@@ -1,7 +1,7 @@
-//! A value as serde's data model sees it, to compare one that was written with what was read in its place.
+//! Records a value in serde's data model, to compare a written value with the one read back.
 //!
-//! Bytes would not do: `Some(None)` and `None` are the same bytes. Types need neither `PartialEq` nor `Debug`. Fields that
-//! serde skips are not seen, and may differ.
+//! Comparing bytes would not do: `Some(None)` and `None` are the same bytes. Types need neither
+//! `PartialEq` nor `Debug`. Fields that serde skips are not recorded, and may differ.
 
 use std::fmt;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -16,12 +16,13 @@ use serde::ser::{
 
 use super::checked::{Problem, Refused};
 
-/// The longest text of a value where two differ.
+/// The longest text of a value in a message about two that differ.
 const SHOWN_CHARS_MAX: usize = 100;
 
-/// Requires that `read` is what was `written`. Elements of lists may change places, for sets have no order.
+/// Checks that `read` equals `written`. Elements of lists may change places, because sets have no
+/// order.
 pub(super) fn compare(written: &impl Serialize, read: &impl Serialize) -> Result<(), Refused> {
-    let told = |error: Error| Refused::new(Problem::Told(error.to_string()));
+    let told = |error: Error| Refused::new(Problem::Custom(error.to_string()));
     let hash = |value: &dyn Fn() -> Result<u64, Error>| value().map_err(told);
     if hash(&|| trace::<u64>(written))? == hash(&|| trace::<u64>(read))? {
         return Ok(());
@@ -40,7 +41,7 @@ fn trace<T: Trace>(value: &impl Serialize) -> Result<T, Error> {
     value.serialize(Tracer(PhantomData))
 }
 
-/// Everything that a value is, or a hash of it.
+/// A recorded value, or a hash of it.
 trait Trace: Sized {
     fn leaf(leaf: Leaf<'_>) -> Self;
     fn list(kind: Kind, items: Vec<Self>) -> Self;
@@ -56,7 +57,7 @@ enum Leaf<'a> {
     /// The number of bits, and the number.
     Signed(u8, i128),
     Unsigned(u8, u128),
-    /// The bits: one zero is not the other.
+    /// The bits, so that 0.0 and -0.0 differ.
     F32(u32),
     F64(u64),
     Char(char),
@@ -91,7 +92,7 @@ impl Trace for u64 {
         hash_of((kind, items))
     }
 
-    /// The same in whatever order.
+    /// Makes a map. The order of the entries does not matter.
     fn map(entries: Vec<(Self, Self)>) -> Self {
         let sum = entries
             .iter()
@@ -106,7 +107,7 @@ impl Trace for u64 {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Tree {
-    /// Its kind and its value as text.
+    /// The kind of the value and its text.
     Leaf(&'static str, String),
     List(Kind, Vec<Self>),
     Map(Vec<(Self, Self)>),
@@ -237,7 +238,7 @@ fn list(f: &mut fmt::Formatter<'_>, begin: &str, items: &[Tree], end: &str) -> f
     write!(f, "{begin}{}{end}", items.join(", "))
 }
 
-/// Both sides where they first differ, and the way there.
+/// Returns both sides where they first differ, and adds the way there to `path`.
 fn first_difference(written: &Tree, read: &Tree, path: &mut String) -> (String, String) {
     match (written, read) {
         (Tree::List(kind, ours), Tree::List(other, theirs))
@@ -280,7 +281,7 @@ fn first_difference(written: &Tree, read: &Tree, path: &mut String) -> (String, 
     let one = written.shown();
     let two = read.shown();
     match one == two {
-        // Only their types differ.
+        // The texts are equal, so only the types differ and have to be shown.
         true => (
             format!("{one} ({})", type_of(written)),
             format!("{two} ({})", type_of(read)),

@@ -14,8 +14,8 @@ use serde::ser::{
 };
 use serde::{Deserialize, Serialize, forward_to_deserialize_any};
 
-/// Writes the fields of the variant that `event` is. A variant without fields is an empty map, so that it can be
-/// given fields later.
+/// Writes the fields of the variant of `event`. A variant without fields is an empty map, so that
+/// fields can be added later.
 pub(crate) fn serialize_variant<E: Serialize, S: Serializer>(
     event: &E,
     serializer: S,

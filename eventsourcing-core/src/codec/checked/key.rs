@@ -1,4 +1,4 @@
-//! Keys of maps: which there may be, and whether one is there twice.
+//! The checks of map keys: their types, and that none occurs twice.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -9,21 +9,22 @@ use serde::ser::{Impossible, Serializer};
 
 use super::problem::{Inspection, Problem};
 
-/// The keys of one map, as far as they are text.
+/// The text keys of one map.
 #[derive(Debug, Default)]
 pub(super) struct Keys {
-    /// One after the other.
+    /// All keys, concatenated.
     text: String,
     ends: Vec<usize>,
-    /// Each was greater than the one before, so that none is there twice. Sorted maps need nothing else.
-    has_fallen: bool,
+    /// `false` while each key was greater than the one before, so that none can occur twice. Sorted
+    /// maps need no further check.
+    is_unsorted: bool,
 }
 
 impl Keys {
     fn push(&mut self, key: &str) {
         if let Some(end) = self.ends.last() {
             let start = self.ends.iter().rev().nth(1).copied().unwrap_or(0);
-            self.has_fallen |= key <= &self.text[start..*end];
+            self.is_unsorted |= key <= &self.text[start..*end];
         }
         self.text.push_str(key);
         self.ends.push(self.text.len());
@@ -36,14 +37,14 @@ impl Keys {
             .map(|(start, end)| &self.text[start..*end])
     }
 
-    /// The key of the entry that is being written, the last of so many, if all of them are text.
+    /// Returns the key of the entry being written, the last of `entries`, if all keys are text.
     pub(super) fn last_of(&self, entries: usize) -> Option<&str> {
         self.iter().last().filter(|_| self.ends.len() == entries)
     }
 
-    /// A key that is there twice.
+    /// Returns a key that occurs twice.
     pub(super) fn repeated(&self) -> Option<&str> {
-        if !self.has_fallen {
+        if !self.is_unsorted {
             return None;
         }
         let mut seen = HashSet::with_capacity(self.ends.len());
@@ -79,7 +80,8 @@ struct KeySerializer<'a, S> {
     inspection: &'a Inspection,
 }
 
-/// Keys that are not text are written as text by JSON. A type that is read by way of a buffer does not get them back.
+/// JSON writes keys of these types as text. A type that is read through one of serde's buffers does
+/// not convert them back, so they are doubtful.
 macro_rules! doubtful {
     ($($method:ident($argument:ty);)*) => {
         $(fn $method(self, value: $argument) -> Result<S::Ok, S::Error> {
@@ -141,7 +143,7 @@ impl<S: Serializer> Serializer for KeySerializer<'_, S> {
         _: &'static str,
         key: &T,
     ) -> Result<S::Ok, S::Error> {
-        // Written as what is within.
+        // A newtype is written as the value within.
         key.serialize(self)
     }
 

@@ -1,11 +1,13 @@
-//! A serializer in front of that of the codec, which refuses what would not come back.
+//! A serializer in front of that of the codec, which refuses values that would not be read back.
 //!
-//! JSON, MessagePack and `serde_json::Value` hold less than serde's data model: a number that is not finite becomes null,
-//! `Some(None)` becomes `None`, a key that is a list has no form at all. The rules here are the same for every codec, so
-//! that an application may change its codec, and an upcaster may take a `Value`, without losing events that were accepted.
+//! JSON, MessagePack and `serde_json::Value` can express less than serde's data model: a number
+//! that is not finite becomes null, `Some(None)` becomes `None`, a key that is a list has no form
+//! at all. The rules here are the same for every codec, so that an application may change its
+//! codec, and an upcaster may take a `Value`, without losing events that were accepted.
 //!
-//! One pass, together with the encoding: values are looked at as they pass by. A refusal names the field, whose path is put
-//! together while the error returns, so that the good case pays nothing for it. Serde skips fields before they get here.
+//! The check is one pass, together with the encoding. A refusal names the field, whose path is
+//! assembled while the error returns, so accepted values pay nothing for it. Serde skips fields
+//! before they get here.
 
 mod key;
 mod problem;
@@ -19,22 +21,25 @@ pub(super) use problem::{NumbersAsText, Problem, Refused};
 use problem::Inspection;
 use serializer::{Checked, Place};
 
-/// The number of levels of lists, maps and structs that a stored value may have: an event, a snapshot, the payload of a timer,
-/// a rejection that is kept. A deeper value is refused when it is written.
+/// The number of levels of lists, maps and structs that a stored value may have: an event, a
+/// snapshot, the payload of a timer, a kept rejection. A deeper value is refused when it is
+/// written.
 ///
-/// Every codec reads 127 levels. The difference is left to what payloads are wrapped in where they are read or shown.
+/// Every codec reads 127 levels. The difference is reserved for the wrappers in which payloads are
+/// read or shown.
 pub const VALUE_DEPTH_MAX: usize = 100;
 
 /// A value that was written.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Written<T> {
     pub(super) ok: T,
-    /// Only its own type can tell if it comes back: types that serde reads by way of a buffer (`flatten`, `untagged`, internally
-    /// tagged) do not get back all that others do, and are not seen from here.
+    /// `true` if only the value's own type can tell whether it can be read back: types that serde
+    /// reads through a buffer (`flatten`, `untagged`, internally tagged) read less than others do,
+    /// and cannot be recognized here.
     pub(super) is_doubtful: bool,
 }
 
-/// Writes `value` by `serializer`, if each part of it comes back from every codec.
+/// Writes `value` by `serializer`, if each part of it can be read back from every codec.
 pub(super) fn serialize<T, S>(
     value: &T,
     serializer: S,
@@ -70,7 +75,8 @@ impl<T: Serialize + ?Sized> Serialize for Part<'_, T> {
 }
 
 impl Inspection {
-    /// An error for the serializer; the problem itself is kept here, for `Error` is a type of the codec.
+    /// Returns an error for the serializer. The problem itself is kept here, because the codec
+    /// defines the type `Error`.
     #[cold]
     fn refuse<T, E: serde::ser::Error>(&self, problem: Problem) -> Result<T, E> {
         let error = E::custom(&problem);
@@ -232,7 +238,7 @@ mod tests {
     #[test]
     fn depth_is_limited_before_it_uses_up_the_stack() {
         let nested = |levels| (0..levels).fold(Nest::Leaf, |nest, _| Nest::List(vec![nest]));
-        // Each level is a map of the variant, and a list.
+        // Each level is two levels of nesting: the map of the variant, and a list.
         accepted(&nested(VALUE_DEPTH_MAX / 2));
         let refusal = refusal(&nested(VALUE_DEPTH_MAX / 2 + 1));
         assert!(
@@ -241,7 +247,7 @@ mod tests {
         );
     }
 
-    /// Wrappers that leave no trace in what is stored.
+    /// Wrappers that leave no trace in the stored value.
     struct Onion(u32);
 
     impl Serialize for Onion {

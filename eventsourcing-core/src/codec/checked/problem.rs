@@ -1,4 +1,4 @@
-//! [`Refused`]: the problem with a value, and its place in it.
+//! [`Refused`]: the problem with a value, and the field that has it.
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -12,32 +12,32 @@ pub(in crate::codec) enum Problem {
     NotFinite(f64),
     /// `Some` of something that is written as null.
     NullInOption,
-    /// A key that is not text, nor read back from text.
+    /// A key that is not text, and cannot be read back from text.
     Key,
-    /// A key or a field of this name was there before.
+    /// A key or a field of this name occurs twice.
     Repeated(String),
     Beyond64Bits,
     TooDeep,
-    /// `serde_json` keeps a number as text, which MessagePack has no place for.
+    /// A number that `serde_json` keeps as text, for which MessagePack has no type.
     NumberAsText(String),
     /// An error of the type or the codec itself.
-    Told(String),
-    /// It was written, and cannot be read.
+    Custom(String),
+    /// The written value cannot be read.
     Unreadable(Box<dyn Error + Send + Sync>),
-    /// It was written, and is read as another value.
+    /// The written value is read as another one.
     Different {
         written: String,
         read: String,
     },
 }
 
-/// The form in which a number is written that `serde_json` keeps as text, as it does if any crate of the program turns on its
-/// feature `arbitrary_precision`.
+/// The form of a number that `serde_json` keeps as text. It does so if any crate of the program
+/// turns on its feature `arbitrary_precision`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::codec) enum NumbersAsText {
-    /// The codec is JSON, in which every number is text.
+    /// Text: the codec is JSON, in which every number is text.
     AsTheyAre,
-    /// The number that it is, so that the feature does not change what is stored.
+    /// The number itself, so that the feature does not change the stored bytes.
     #[cfg_attr(
         not(feature = "message-pack"),
         expect(dead_code, reason = "JSON is the only codec")
@@ -45,7 +45,7 @@ pub(in crate::codec) enum NumbersAsText {
     AsNumbers,
 }
 
-/// Part of the way to a value.
+/// A part of the path to a value.
 #[derive(Clone, Debug)]
 pub(super) enum Segment {
     Field(&'static str),
@@ -56,19 +56,19 @@ pub(super) enum Segment {
 /// A value was refused: its part, and the problem.
 #[derive(Debug)]
 pub(in crate::codec) struct Refused {
-    /// Empty: the value itself.
+    /// The path of the field; empty for the value itself.
     field: String,
     problem: Problem,
 }
 
-/// Everything that was found in a value on the way.
+/// The findings about a value, collected while it is written.
 #[derive(Debug, Default)]
 pub(super) struct Inspection {
     problem: RefCell<Option<Problem>>,
-    /// The innermost first.
+    /// The segments of the path, the innermost first.
     path: RefCell<Vec<Segment>>,
     is_doubtful: Cell<bool>,
-    /// The codec has a place for numbers that are kept as text: it writes them as they are.
+    /// `true` if the codec writes numbers that are kept as text as they are.
     writes_numbers_as_text: bool,
 }
 
@@ -96,7 +96,7 @@ impl Inspection {
         self.is_doubtful.get()
     }
 
-    /// The error of a part, on its way out of it.
+    /// Adds `segment` to the path of an error that leaves a part.
     #[cold]
     pub(super) fn within<E>(&self, segment: Segment, error: E) -> E {
         self.path.borrow_mut().push(segment);
@@ -107,7 +107,7 @@ impl Inspection {
         let problem = self
             .problem
             .into_inner()
-            .unwrap_or_else(|| Problem::Told(error.to_string()));
+            .unwrap_or_else(|| Problem::Custom(error.to_string()));
         Refused {
             field: shown(self.path.into_inner().iter().rev()),
             problem,
@@ -136,7 +136,7 @@ impl Refused {
         }
     }
 
-    /// The value at this path within another one.
+    /// Returns the refusal of the value at this path within another one.
     pub(in crate::codec) fn at(field: String, problem: Problem) -> Self {
         Self { field, problem }
     }
@@ -183,7 +183,7 @@ impl fmt::Display for Problem {
             Self::NumberAsText(number) => {
                 write!(f, "the number {number} has no exact form in MessagePack; store it as text")
             }
-            Self::Told(text) => f.write_str(text),
+            Self::Custom(text) => f.write_str(text),
             Self::Unreadable(source) => write!(
                 f,
                 "it can be written and not be read back ({source}); let the type's `Serialize` and `Deserialize` fit \

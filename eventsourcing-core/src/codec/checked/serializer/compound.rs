@@ -1,4 +1,4 @@
-//! Lists, maps and structs: what is within is looked at too, and said where it stands if it is refused.
+//! Lists, maps and structs: their contents are checked too, and a refusal names the part.
 
 use std::cell::RefCell;
 
@@ -19,7 +19,7 @@ pub(in crate::codec::checked) struct Elements<'a, C> {
     inspection: &'a Inspection,
     place: Place,
     index: usize,
-    /// The variant that they belong to, if they belong to one.
+    /// The variant that the elements belong to, if any.
     variant: Option<&'static str>,
 }
 
@@ -114,7 +114,7 @@ impl<'a, M: SerializeMap> Entries<'a, M> {
         }
     }
 
-    /// The key that was written last; the number of the entry if it is no text.
+    /// Returns the last written key, or the number of the entry if the key is not text.
     #[cold]
     fn segment(&self) -> Segment {
         match self.keys.borrow().last_of(self.index) {
@@ -214,8 +214,9 @@ impl<C: SerializeStructVariant> SerializeStructVariant for Fields<'_, C> {
     }
 }
 
-/// The number of first fields that are compared with the later ones. Serde itself makes sure that the fields of a struct
-/// differ from each other; it cannot compare the tags of enums, which come first, with the fields within a newtype variant.
+/// The number of first fields that are compared with the later ones. Serde itself makes sure that
+/// the fields of a struct have different names; it cannot compare the tags of enums, which come
+/// first, with the fields within a newtype variant.
 const TAGS_MAX: usize = 3;
 
 /// The fields of a struct.
@@ -229,7 +230,7 @@ pub(in crate::codec::checked) struct Struct<'a, S: Serializer> {
 
 enum Inner<S: Serializer> {
     Struct(S::SerializeStruct),
-    /// A number that `serde_json` keeps as text, to be written as the number it is.
+    /// A number that `serde_json` keeps as text, to be written as a number.
     Number(S, Option<String>),
 }
 
@@ -321,7 +322,7 @@ impl<S: Serializer> SerializeStruct for Struct<'_, S> {
     }
 }
 
-/// The number that stands in the text, if a number of 64 bits is exactly that.
+/// Writes the number in the text, if a number of 64 bits equals it exactly.
 fn write_number<S: Serializer>(
     serializer: S,
     text: String,

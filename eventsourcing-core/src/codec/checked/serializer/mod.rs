@@ -1,4 +1,5 @@
-//! [`Checked`]: hands every value on to the serializer of the codec, unless it would not come back.
+//! [`Checked`]: passes every value to the serializer of the codec, unless it could not be read
+//! back.
 
 mod compound;
 
@@ -11,23 +12,25 @@ use super::problem::{Inspection, Problem, Segment};
 use super::{Part, VALUE_DEPTH_MAX};
 use compound::{Elements, Entries, Fields, Struct};
 
-/// The names by which `serde_json` knows its own: text that is JSON, and a number that is kept as text if some crate of
-/// the program has turned on the feature `arbitrary_precision`.
+/// The names by which `serde_json` recognizes its own types: text that is JSON, and a number that
+/// is kept as text if a crate of the program has turned on the feature `arbitrary_precision`.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";
 const NUMBER: &str = "$serde_json::private::Number";
 
 /// A place in a value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
-    /// The number of lists, maps and structs around it.
+    /// The number of lists, maps and structs around the place.
     depth: usize,
-    /// The number of wrappers around it that leave no trace in what is stored. They use up the stack as well.
+    /// The number of wrappers around the place that leave no trace in the stored value. They use
+    /// stack as well.
     wrappers: usize,
-    /// Null would be read as the `None` of an option around it.
+    /// `true` if null would be read as the `None` of an option around the place.
     in_option: bool,
 }
 
-/// Wrappers for each level, which no type comes near to that does not contain itself.
+/// The largest number of wrappers: two for each level. Only a type that contains itself comes near
+/// it.
 const WRAPPERS_MAX: usize = 2 * VALUE_DEPTH_MAX;
 
 impl Place {
@@ -62,7 +65,7 @@ impl<'a, S: Serializer> Checked<'a, S> {
         }
     }
 
-    /// The place of what is within so many more levels.
+    /// Returns the place of a value `levels` levels deeper.
     #[inline]
     fn deeper(&self, levels: usize) -> Result<Place, S::Error> {
         let place = Place {
@@ -160,8 +163,9 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         }
     }
 
-    /// In the form of 64 bits, which everything reads: MessagePack would write bytes. Beyond, a `serde_json::Value` has no
-    /// place for it, and with that an upcaster. Serde's buffers have no place for 128 bits at all, so it stays doubtful.
+    /// Writes the number in 64 bits, which every codec reads: MessagePack would write bytes. A
+    /// larger number is refused, because a `serde_json::Value`, and so an upcaster, cannot hold it.
+    /// Serde's buffers cannot hold 128 bits at all, so the value stays doubtful.
     fn serialize_i128(self, value: i128) -> Result<S::Ok, S::Error> {
         self.inspection.doubt();
         match (i64::try_from(value), u64::try_from(value)) {
@@ -197,7 +201,8 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         self.inner.serialize_unit()
     }
 
-    /// Writes null by every codec: MessagePack would write an empty list, which JSON does not read as such a struct.
+    /// Writes null by every codec: MessagePack would write an empty list, which JSON does not read
+    /// as such a struct.
     #[inline]
     fn serialize_unit_struct(self, _: &'static str) -> Result<S::Ok, S::Error> {
         self.serialize_unit()
@@ -294,7 +299,7 @@ impl<'a, S: Serializer> Serializer for Checked<'a, S> {
         Ok(Elements::new(inner, self.inspection, place, Some(variant)))
     }
 
-    /// A map of unknown length is how serde writes a struct with flattened fields.
+    /// Writes a map. Serde writes a struct with flattened fields as a map of unknown length.
     #[inline]
     fn serialize_map(self, len: Option<usize>) -> Result<Self::SerializeMap, S::Error> {
         if len.is_none() {
