@@ -449,7 +449,7 @@ async fn files_that_are_no_archives_are_refused_in_one_line() {
     let url = sqlite(&folder, "new.db");
     assert_eq!(
         failure(&url, &["import", name(&foreign)]),
-        "error: line 1: this is no archive of events\n"
+        "error: line 1: not an archive of events\n"
     );
     let said = failure(&url, &["import", name(&cut)]);
     let line = whole[..whole.len() / 2].lines().count();

@@ -346,7 +346,7 @@ async fn only_an_empty_store_is_filled_and_only_once() {
     let (other_file, _) = exported(&another).await;
     let error = imported(&half, &other_file).await.unwrap_err().to_string();
     assert!(
-        error.contains("another archive is in it, and that import is not finished"),
+        error.contains("it has another archive, whose import is not finished"),
         "{error}"
     );
     imported(&half, &file).await.unwrap();
@@ -620,13 +620,13 @@ async fn files_that_are_not_whole_are_refused_with_the_line() {
             "foreign",
             "# A page\n\nof text\n".to_owned(),
             1,
-            "no archive of events",
+            "not an archive of events",
         ),
         (
             "foreign JSON",
             "{\"log\":[]}\n".to_owned(),
             1,
-            "no archive of events",
+            "not an archive of events",
         ),
         (
             "a later format",
@@ -641,7 +641,7 @@ async fn files_that_are_not_whole_are_refused_with_the_line() {
             count,
             "cut off within this line",
         ),
-        ("a line less", without(7), count - 1, "there are"),
+        ("a line less", without(7), count - 1, "the file has"),
         ("a line twice", with(8, &lines[8].repeat(2)), 10, "position"),
         (
             "lines swapped",
@@ -653,7 +653,7 @@ async fn files_that_are_not_whole_are_refused_with_the_line() {
             "an event changed",
             with(4, &garbled),
             count,
-            "the checksum does not fit",
+            "the checksum does not match",
         ),
         (
             "an event garbled",
@@ -702,7 +702,7 @@ async fn files_that_are_not_whole_are_refused_with_the_line() {
         .await
         .unwrap_err()
         .to_string();
-    assert_eq!(error, "line 2: this is no text");
+    assert_eq!(error, "line 2: the line is not UTF-8 text");
 }
 
 /// A file with a sound checksum, but a hole in a stream: the store notices.

@@ -1,8 +1,9 @@
-//! A cut through a running system: a part of the log, and policies as they were when that was all of it.
+//! A consistent cut through a running system: a part of the log, and the policies as they were at
+//! its end.
 //!
-//! A policy writes what it records and where it is in one append. So if its revision is the same before and after the end
-//! of the log was looked up, and nothing lies beyond that end, everything it has recorded up to its position is in that
-//! part of the log, and nothing else of it.
+//! A policy writes its events and its position in one append. So if its revision is the same before
+//! and after the end of the log was read, and nothing lies beyond that end, exactly the events it
+//! has recorded up to its position are in that part of the log.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,15 @@ use crate::store::{
 };
 use crate::system::{Carried, Partition, System, carried, partitions};
 
-/// How long a cut is tried before the followers are said to be at work.
+/// The time after which the policies are reported as busy.
 const TIMEOUT: Duration = Duration::from_secs(30);
 const WAIT_BETWEEN_TRIES: Duration = Duration::from_millis(2);
-/// How many notes are read at once.
+/// The number of notes that are read at once.
 const NOTES_PER_PAGE: usize = 10_000;
 
 /// A policy, or one partition of it.
 pub(super) struct CutFollower {
-    /// As its position is kept under.
+    /// The name under which the position is stored.
     pub(super) name: Name,
     pub(super) takes: Vec<Name>,
     pub(super) partition: Partition,
@@ -41,14 +42,16 @@ pub(super) async fn consistent_cut<S: System>(
     let mut busy = Name::from_static("a writer");
     while since.elapsed() < TIMEOUT {
         let before = places(store, &followers).await?;
-        // The log is decided up to where a policy is, also where an open append hides that from this process.
+        // No event can appear any more up to the position of a policy, even if an open append hides
+        // that from this process.
         let furthest = before
             .iter()
             .map(|place| place.position)
             .max()
             .unwrap_or_default();
         let head = store.head().await?.max(furthest);
-        // Counts also what no reader is shown yet, because an append that began before it is still under way.
+        // The checksums also count events that readers cannot see yet, because an append that began
+        // before them is still running.
         if store
             .checksums(LogChecksumsQuery::new(head, Position::MAX))
             .await?
@@ -64,7 +67,7 @@ pub(super) async fn consistent_cut<S: System>(
     Err(ArchiveError::AtWork { follower: busy })
 }
 
-/// Who is carried over. What they have noted is read later.
+/// Returns the followers of the archive. Their notes are read later.
 async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>, ArchiveError> {
     let mut followers = Vec::new();
     let unread = |name, takes, partition| CutFollower {
@@ -76,7 +79,8 @@ async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>
     for Carried { name, takes } in carried::<S>() {
         let partitions = partitions(store, &name).await?;
         if partitions.len() > 1 {
-            // How many there are is noted under the name of the whole, which deals with nothing.
+            // The number of partitions is noted under the name of the whole follower, which
+            // processes no events itself.
             followers.push(unread(name.clone(), Vec::new(), Partition::WHOLE));
         }
         followers.extend(
@@ -88,7 +92,7 @@ async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>
     Ok(followers)
 }
 
-/// Reads the places of the followers, with one of their notes at most.
+/// Reads the positions of the followers, with at most one note each.
 async fn places(
     store: &dyn EventStore,
     followers: &[CutFollower],
@@ -104,7 +108,7 @@ async fn places(
     Ok(places)
 }
 
-/// Reads what the followers have noted. Returns who has made a step since `before`, if anybody has.
+/// Reads the notes of the followers. Returns one that has made a step since `before`, if any has.
 async fn read_notes(
     store: &dyn EventStore,
     followers: &mut [CutFollower],
@@ -119,7 +123,7 @@ async fn read_notes(
     Ok(None)
 }
 
-/// All notes of a follower, if it is still at `revision`.
+/// Reads all notes of a follower; `None` if it is no longer at `revision`.
 async fn whole(
     store: &dyn EventStore,
     name: &Name,
@@ -128,6 +132,7 @@ async fn whole(
     let query = NotesQuery::new(name.clone(), store.log_id(), "").limit(NOTES_PER_PAGE);
     let mut notes = store.notes(query.clone()).await?;
     let mut read = notes.notes.len();
+    // Pages are separate reads. An unchanged revision proves that no step has changed a note in between.
     while notes.revision == revision && read == NOTES_PER_PAGE {
         let last = notes
             .notes

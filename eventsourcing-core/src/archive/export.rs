@@ -1,4 +1,4 @@
-//! [`export`]: from a store into a file.
+//! [`export`]: writes a store into a file.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
@@ -17,28 +17,30 @@ use crate::store::{
 };
 use crate::system::{System, accounted, is_carried_as_it_is, is_of_positions};
 
-/// What an export has written.
+/// The contents of an exported archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Exported {
-    /// How many events.
+    /// The number of events.
     pub events: u64,
-    /// How many answers to commands that have recorded no event: rejections that were kept, and that there was nothing to
-    /// record.
+    /// The number of answers to commands that recorded no event: kept rejections, and commands with
+    /// nothing to record.
     pub answers: u64,
     /// The last position of the log that is in the archive.
     pub head: Position,
-    /// The policies whose place is in it.
+    /// The policies whose positions are in the archive.
     pub followers: Vec<Name>,
 }
 
-/// Writes the log of `store` into `out`, and where the policies of the system `S` are, which keeps everything in this
-/// store. The system may run meanwhile: the archive has the events up to one moment, and the policies as they were then.
+/// Writes the log of `store` into `out`, with the positions of the policies of the system `S`,
+/// which must keep everything in this store. The system may run meanwhile: the archive has the
+/// events up to one moment, and the policies as they were then.
 ///
-/// It reads page by page. What it writes is whole only if it returns.
+/// The log is read page by page. The file is complete only if this function returns `Ok`.
 ///
 /// # Errors
-/// - [`ArchiveError::AtWork`]: the policies are never at rest, not for a millisecond. Stop the system.
+/// - [`ArchiveError::AtWork`]: the policies never rest, not even for a millisecond. Stop the
+///   system.
 /// - [`ArchiveError::File`], [`ArchiveError::Store`].
 pub async fn export<S: System>(
     store: &dyn EventStore,
@@ -69,8 +71,12 @@ pub async fn export<S: System>(
         });
     });
     let events = events.await?;
+    // The store counts the events by itself for the checksums. A different number means that the log
+    // that was read is not the one that was counted, and the archive would be incomplete.
     if events != of {
-        let reason = format!("it has {events} events up to position {head}, and counts {of}");
+        let reason = format!(
+            "the log has {events} events up to position {head}, but its checksums count {of}"
+        );
         return Err(StoreError::Corrupt {
             reason,
             source: None,
@@ -96,7 +102,7 @@ pub async fn export<S: System>(
     })
 }
 
-/// Writes the events up to `head`, and returns how many there are.
+/// Writes the events up to `head`, and returns their number.
 async fn write_events(
     store: &dyn EventStore,
     head: Position,
@@ -133,7 +139,8 @@ async fn write_events(
     Ok(events)
 }
 
-/// Writes the answers without an event that were decided on the events up to `head`, and returns how many there are.
+/// Writes the answers without an event that were decided on the events up to `head`, and returns
+/// their number.
 async fn write_answers(
     store: &dyn EventStore,
     head: Position,
@@ -175,15 +182,16 @@ async fn write_answers(
     }
 }
 
-/// Over how many positions the commands are known at a time, at 24 bytes each.
+/// The number of positions for which the commands are held in memory at a time, at 24 bytes each.
 const POSITIONS_PER_WINDOW: u64 = 1_000_000;
-/// How many receipts are read at once.
+/// The number of receipts that are read at once.
 const RECEIPTS_PER_PAGE: usize = 10_000;
 
-/// Which command ends where. Receipts are in the order of their commands; so all are read for each part of the log.
+/// The command that ends at each position. Stores return receipts in the order of command ids, so
+/// all receipts are read once for each window of the log.
 #[derive(Default)]
 struct Commands {
-    /// What is known up to and including this position, and from the window before it on.
+    /// The last position of the window that is in memory.
     end: Position,
     by_position: HashMap<Position, CommandId>,
 }
@@ -221,12 +229,12 @@ impl Commands {
     }
 }
 
-/// Where a follower is among the events.
+/// The place of a follower among the events.
 struct Place {
     follower: CutFollower,
-    /// The last event up to its position.
+    /// The last event up to the follower's position.
     after: Option<EventRef>,
-    /// What it should have dealt with.
+    /// The checksums of the events that the follower should have processed.
     expected: BTreeMap<LogSlice, LogChecksum>,
 }
 
@@ -312,7 +320,7 @@ pub(super) fn hex(hash: Sha256) -> String {
         .collect()
 }
 
-/// Writes, and hashes what it writes.
+/// A writer that hashes everything it writes.
 struct Hashed<'a> {
     out: &'a mut (dyn Write + Send),
     hash: Sha256,

@@ -1,4 +1,5 @@
-//! Puts policies into another store at the places they had: behind the same event, with the same notes.
+//! Puts policies into another store at the places they had: after the same event, with the same
+//! notes.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, Seek};
@@ -17,10 +18,10 @@ use crate::system::{
     Partition, checksum_note, is_of_positions, is_put_aside, moved_note, place_of,
 };
 
-/// How many notes go into one step.
+/// The number of notes in one step.
 const NOTES_PER_STEP: usize = 500;
 
-/// The policies that are carried over.
+/// The policies of the archive.
 pub(super) struct FollowerImport<'a> {
     store: &'a dyn EventStore,
     followers: Vec<ImportedFollower<'a>>,
@@ -29,9 +30,9 @@ pub(super) struct FollowerImport<'a> {
 struct ImportedFollower<'a> {
     line: &'a FollowerLine,
     partition: Partition,
-    /// Where it belongs.
+    /// The position after the import.
     position: Position,
-    /// What it has dealt with.
+    /// The checksums of the events that it has processed.
     checksums: BTreeMap<LogSlice, LogChecksum>,
 }
 
@@ -64,7 +65,7 @@ impl<'a> FollowerImport<'a> {
         Ok(Self { store, followers })
     }
 
-    /// Takes note of an event that is in the store.
+    /// Counts an event of the store for the followers that have processed it.
     pub(super) fn count_event(&mut self, event: &StoredEvent) {
         for follower in &mut self.followers {
             let ImportedFollower {
@@ -84,7 +85,7 @@ impl<'a> FollowerImport<'a> {
         }
     }
 
-    /// Writes where they are and what they have noted; doing so again changes nothing.
+    /// Writes the positions and notes of the followers; doing so again changes nothing.
     pub(super) async fn write<R: BufRead + Seek>(self, file: &mut R) -> Result<(), ArchiveError> {
         let mut lines = Lines::new(file);
         let mut notes = NotesOfFile {
@@ -128,10 +129,12 @@ impl ImportedFollower<'_> {
         for chunk in checksums.chunks(NOTES_PER_STEP) {
             self.step(store, chunk.to_vec(), false).await?;
         }
+        // Only the last step moves the follower to its position. A crash before it leaves the follower at
+        // zero with some of its notes, and the next import writes the same notes again.
         self.step(store, Vec::new(), true).await
     }
 
-    /// The note as it is here, where events have other positions.
+    /// Translates a note: events have other positions in this store.
     async fn translate_note(
         &mut self,
         store: &dyn EventStore,
@@ -165,7 +168,7 @@ impl ImportedFollower<'_> {
             .await?;
         if now.position != Position::ZERO && now.position != self.position {
             let reason = format!(
-                "{name} is at position {} and belongs to {}",
+                "follower {name} is at position {}, expected {}",
                 now.position, self.position
             );
             return Err(ArchiveError::Different { reason });
@@ -190,8 +193,8 @@ impl ImportedFollower<'_> {
         }
     }
 
-    /// The cut on which the follower goes on. The line of one that is cut into several takes nothing: its partitions have
-    /// lines of their own.
+    /// Returns the cut with which the follower continues. The line of a follower with several
+    /// partitions takes no events: its partitions have lines of their own.
     fn cut(&self) -> Option<Cut> {
         let whole = keys::whole(&self.line.follower);
         match self.line.partition {
@@ -202,7 +205,7 @@ impl ImportedFollower<'_> {
     }
 }
 
-/// Where an event is in this store.
+/// Returns the position of an event in this store.
 async fn position_of(
     store: &dyn EventStore,
     stream: &StreamId,
@@ -212,15 +215,15 @@ async fn position_of(
     match store.read_stream(query).await?.first() {
         Some(event) => Ok(event.position),
         None => Err(ArchiveError::Different {
-            reason: format!("version {version} of {stream} is not there"),
+            reason: format!("the store has no version {version} of {stream}"),
         }),
     }
 }
 
-/// The lines of notes of a file, which stand follower by follower.
+/// The notes of a file, in the order of their followers.
 struct NotesOfFile<'a, R> {
     lines: &'a mut Lines<R>,
-    /// Of the next follower.
+    /// A note of the next follower that was read already.
     ahead: Option<NoteLine>,
 }
 

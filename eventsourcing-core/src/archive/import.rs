@@ -1,8 +1,9 @@
-//! [`import`]: from a file into an empty store.
+//! [`import`]: fills an empty store from a file.
 //!
-//! The import is a follower of the file: each append of events carries its step to the line it has reached. So whatever stops
-//! it, no event is lost or comes twice, and it goes on from where it was. Answers without an event are written before the
-//! step over them; a command that is answered twice has one answer.
+//! The import is a follower of the file: each append of events carries its step to the line it has
+//! reached. So an interrupted import loses no event and writes none twice, and continues where it
+//! was. Answers without an event are written before the step over them; a command that is answered
+//! twice has one answer.
 
 use std::io::{BufRead, Seek, SeekFrom};
 
@@ -20,37 +21,42 @@ use crate::store::{
 };
 use crate::system::notes as keys;
 
-/// How many answers are written at the same time; each has a commit, and a store may let them share one.
+/// The number of answers that are written at the same time; each has a commit, and a store may let
+/// them share one.
 const ANSWERS_AT_ONCE: usize = 64;
-/// How many bytes of payload and metadata go into one append, or one event more.
+/// The size at which an append takes no further event, in bytes of payload and metadata.
 const BYTES_PER_APPEND: usize = 4 * 1024 * 1024;
 
-/// What an import has done.
+/// The result of an import.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Imported {
-    /// How many events the archive has.
+    /// The number of events in the archive.
     pub events: u64,
-    /// How many answers to commands that have recorded no event it has.
+    /// The number of answers in the archive to commands that recorded no event.
     pub answers: u64,
-    /// How many of the events an earlier import had written that was interrupted.
+    /// The number of events that an earlier, interrupted import had written.
     pub events_before: u64,
-    /// The policies that go on where they were.
+    /// The policies that continue at their places.
     pub followers: Vec<Name>,
 }
 
-/// Writes the events of an archive into `store`, which must be empty, and the answers to commands that have recorded none,
-/// and puts the policies where they were.
+/// Writes the events of an archive into `store`, which must be empty, with the answers to commands
+/// that recorded none, and puts the policies at their places.
 ///
-/// The file is read three times: to make sure that it is whole, before anything is written; to write the events; to put the
-/// policies in their places. In between, what has come into the store is compared with the file, event by event. Until
-/// everything is done no system starts on the store. If it is interrupted, by whatever, or if this future is dropped, run it
-/// again with the same file: it goes on where it was.
+/// The file is read three times: to check that it is complete, before anything is written; to write
+/// the events; to place the policies. In between, the events of the store are compared with the
+/// file, one by one. No system starts on the store until the import is finished. If the import is
+/// interrupted, or if this future is dropped, run it again with the same file: it continues where
+/// it was.
 ///
 /// # Errors
-/// - [`ArchiveError::Line`]: the file is not whole. Nothing was written, unless an event conflicts with the store.
-/// - [`ArchiveError::NotEmpty`], [`ArchiveError::Finished`], [`ArchiveError::AtWork`]: nothing was written.
-/// - [`ArchiveError::Different`], [`ArchiveError::File`], [`ArchiveError::Store`]: the import is not finished.
+/// - [`ArchiveError::Line`]: the file is damaged or incomplete. Nothing was written, unless an
+///   event conflicts with the store.
+/// - [`ArchiveError::NotEmpty`], [`ArchiveError::Finished`], [`ArchiveError::AtWork`]: nothing was
+///   written.
+/// - [`ArchiveError::Different`], [`ArchiveError::File`], [`ArchiveError::Store`]: the import is
+///   not finished.
 pub async fn import<R: BufRead + Seek + Send>(
     store: &dyn EventStore,
     file: &mut R,
@@ -87,7 +93,7 @@ fn rewind(file: &mut impl Seek) -> Result<(), ArchiveError> {
         .map_err(ArchiveError::File)
 }
 
-/// An import as the store knows it.
+/// The progress of an import, as the store knows it.
 struct Import<'a> {
     store: &'a dyn EventStore,
     /// The last line of the file whose event is in the store.
@@ -96,7 +102,7 @@ struct Import<'a> {
 }
 
 impl<'a> Import<'a> {
-    /// Marks the store, or finds the mark of the same import.
+    /// Marks the store as being imported into, or finds the mark of the same import.
     async fn begin(
         store: &'a dyn EventStore,
         summary: &ArchiveSummary,
@@ -122,7 +128,7 @@ impl<'a> Import<'a> {
         match (notes.get(keys::UNFINISHED), notes.get(keys::FINISHED)) {
             (Some(known), _) if *known == summary.sha256 => {}
             (Some(_), _) => {
-                return not_empty("another archive is in it, and that import is not finished");
+                return not_empty("it has another archive, whose import is not finished");
             }
             (None, Some(known)) if *known == summary.sha256 => return Err(ArchiveError::Finished),
             (None, _) => {
@@ -133,6 +139,9 @@ impl<'a> Import<'a> {
                     .await?;
             }
         }
+        // The mark comes first and the look at leases second: a system that starts after the mark is
+        // refused by it, and one that runs already is found by its leases. In the other order a system
+        // could start between the two. A refusal removes the mark again if nothing was imported yet.
         if let Err(refused) = import.refuse_followers(summary).await {
             if import.line == 0 {
                 let step = import.step(0).without_note(keys::UNFINISHED);
@@ -157,12 +166,13 @@ impl<'a> Import<'a> {
         match self.store.receipts(None, 1).await?.is_empty() {
             true => Ok(()),
             false => Err(ArchiveError::NotEmpty {
-                reason: "it has answered commands, though without an event".into(),
+                reason: "it has answers to commands that recorded no event".into(),
             }),
         }
     }
 
-    /// Those who run the system on this store would deal with what is imported.
+    /// Refuses if a process runs one of the followers on this store: it would process the imported
+    /// events.
     async fn refuse_followers(&self, summary: &ArchiveSummary) -> Result<(), ArchiveError> {
         for follower in summary.followers.iter().map(|line| &line.follower) {
             if self
@@ -192,7 +202,8 @@ impl<'a> Import<'a> {
             .map_or(self.line, |step| step.to.as_u64());
         match self.store.append(append).await {
             Ok(_) => {
-                (self.line, self.revision) = (line, self.revision.next());
+                self.line = line;
+                self.revision = self.revision.next();
                 Ok(())
             }
             Err(StoreError::TrackingConflict { .. }) => Err(ArchiveError::AtWork {
@@ -203,13 +214,15 @@ impl<'a> Import<'a> {
         }
     }
 
-    /// Writes the events that are not there yet, and returns how many are.
+    /// Writes the events that are missing in the store, and returns how many were there before.
     async fn write_events<R: BufRead>(
         &mut self,
         lines: &mut Lines<R>,
         of: u64,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<u64, ArchiveError> {
+        // Line 1 is the header, so after line n the store has n - 1 events. Lines of answers come after
+        // all events and must not count.
         let before = self.line.saturating_sub(1).min(of);
         for _ in 0..=before {
             lines.next_line()?;
@@ -237,8 +250,9 @@ impl<'a> Import<'a> {
         Ok(before)
     }
 
-    /// Writes the answers that are not there yet. Each is an append of its own, and the step over them comes after them:
-    /// those of an interrupted import are found again by their commands.
+    /// Writes the answers that are missing in the store. Each is an append of its own, and the step
+    /// over them follows them: after an interruption their command ids make the store return them
+    /// instead of writing them again.
     async fn write_answers<R: BufRead>(
         &mut self,
         lines: &mut Lines<R>,
@@ -282,7 +296,7 @@ impl<'a> Import<'a> {
         match self.store.append(append).await?.receipt.kind {
             found if found == kind => Ok(()),
             _ => Err(ArchiveError::Different {
-                reason: format!("command {answer} has another answer here"),
+                reason: format!("command {answer} has another answer in the store"),
             }),
         }
     }
@@ -292,7 +306,7 @@ impl<'a> Import<'a> {
             return Ok(());
         };
         let mut append = Append::new(first.recorded_at);
-        // The first line of the file is no event.
+        // The first line of the file is the header and has no event.
         let lines = group.events.len() as u64 + u64::from(self.line == 0);
         append.tracking = Some(self.step(lines));
         append.command_id = group.command;
@@ -329,8 +343,9 @@ impl<'a> Import<'a> {
     }
 }
 
-/// Events that one append can write without changing their order: recorded at one time, those of each stream together. The
-/// last one of a command is the last one of an append, so that its receipt names the position of that event here too.
+/// Events that one append can write without changing their order: they have the same time, and
+/// those of each stream are consecutive. The last event of a command is the last one of an append,
+/// so that the receipt names the position of that event in this store too.
 #[derive(Default)]
 struct Group {
     events: Vec<StoredEvent>,
@@ -361,7 +376,8 @@ impl Group {
     }
 }
 
-/// Compares what is in the store with the file, and looks what each policy has dealt with of it.
+/// Compares the events of the store with the file, and counts for each policy the events that it
+/// has processed.
 async fn compare(
     store: &dyn EventStore,
     summary: &ArchiveSummary,
@@ -394,8 +410,11 @@ async fn compare(
 
     let reason = match found == expected {
         true => return Ok(()),
-        false if found.0 != expected.0 => format!("{} events came of {}", found.0, expected.0),
-        false => "the events differ".to_owned(),
+        false if found.0 != expected.0 => format!(
+            "the store has {} events, the archive {}",
+            found.0, expected.0
+        ),
+        false => "the events of the store differ from those of the archive".to_owned(),
     };
     Err(ArchiveError::Different { reason })
 }

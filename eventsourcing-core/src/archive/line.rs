@@ -1,4 +1,4 @@
-//! The lines of an archive, and how an event becomes one without losing a byte.
+//! The lines of an archive. An event becomes a line and an event again without losing a byte.
 
 use std::io::{self, BufRead, Read as _};
 
@@ -16,11 +16,13 @@ use crate::store::{
 };
 use crate::{Codec, EventRef};
 
-/// What the first line calls itself.
+/// The mark of an archive in its first line.
 const ARCHIVE: &str = "eventsourcing";
-/// The form of the file that this program writes. It reads earlier forms too: the first one had no answers.
+/// The format of the files that this program writes. It reads earlier formats too: the first one
+/// had no answers.
 const FORMAT: u32 = 2;
-/// The longest line: the largest note, each of whose characters may be written in six, and some air.
+/// The longest line: the largest note, each character of which may be escaped in six bytes, and
+/// some reserve.
 const LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 
 /// The first line.
@@ -29,12 +31,12 @@ const LINE_BYTES_MAX: u64 = 128 * 1024 * 1024;
 pub(super) struct Header {
     archive: String,
     format: u32,
-    /// Which log it was.
+    /// The id of the exported log.
     pub(super) log: LogId,
     /// The last position that may be in the file.
     pub(super) head: Position,
     pub(super) events: u64,
-    /// Who was following, and has a line of its own.
+    /// The followers, each of which has a line of its own.
     pub(super) followers: Vec<Name>,
 }
 
@@ -47,25 +49,26 @@ pub(super) struct End {
     pub(super) sha256: String,
 }
 
-/// Where a policy was.
+/// The place of a policy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FollowerLine {
     pub(super) follower: Name,
     /// The stored names of the aggregates whose events it takes.
     pub(super) takes: Vec<Name>,
-    /// The part of the aggregates that it takes, if it is one of several.
+    /// The number of its partition and of all partitions, if there are several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) partition: Option<(u32, u32)>,
-    /// The last event up to its position, whoever takes it.
+    /// The last event up to its position, also one that it does not take.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) after: Option<EventRef>,
-    /// How what it has noted differs from what it should have dealt with, if it does. It does so afterwards too.
+    /// The difference between the events it has processed and those it should have processed, if
+    /// any. The import keeps the difference, so that `verify` still reports it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) differs_by: Option<(i64, EventHash)>,
 }
 
-/// Something a policy has noted.
+/// A note of a policy.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct NoteLine {
@@ -74,16 +77,16 @@ pub(super) struct NoteLine {
     pub(super) note: String,
 }
 
-/// The answer to a command that has recorded no event.
+/// The answer to a command that recorded no event.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct AnswerLine {
     /// The command.
     pub(super) answer: CommandId,
     pub(super) kind: ReceiptKind,
-    /// The position that it was decided at.
+    /// The position at which the command was decided.
     pub(super) position: Position,
-    /// The rejection, as it was noted.
+    /// The note with the rejection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) note: Option<String>,
 }
@@ -115,7 +118,7 @@ struct EventLine {
 
 /// Any line but the first.
 pub(super) enum Line {
-    /// And the command whose last event it is.
+    /// An event, and the command whose last event it is.
     Event(Box<StoredEvent>, Option<CommandId>),
     Answer(AnswerLine),
     Follower(FollowerLine),
@@ -143,11 +146,11 @@ impl Header {
             format: u32,
         }
         let any: Any =
-            serde_json::from_str(text).map_err(|_| "this is no archive of events".to_owned())?;
+            serde_json::from_str(text).map_err(|_| "not an archive of events".to_owned())?;
         match any {
-            Any { archive, .. } if archive != ARCHIVE => Err("this is no archive of events".into()),
+            Any { archive, .. } if archive != ARCHIVE => Err("not an archive of events".into()),
             Any { format, .. } if !(1..=FORMAT).contains(&format) => Err(format!(
-                "the archive is of format {format}, this program reads formats up to {FORMAT}"
+                "the archive has format {format}, this program reads formats up to {FORMAT}; use a newer release"
             )),
             Any { .. } => serde_json::from_str(text).map_err(|error| one_line(&error)),
         }
@@ -167,20 +170,22 @@ impl Line {
             "{\"follower\"" => serde_json::from_str(text).map(Self::Follower),
             "{\"of\"" => serde_json::from_str(text).map(Self::Note),
             "{\"end\"" => serde_json::from_str(text).map(Self::End),
-            _ => return Err(
-                "this is neither an event, nor an answer, nor where a follower was, nor the end"
-                    .into(),
-            ),
+            _ => {
+                return Err(
+                    "the line is neither an event, an answer, a follower, a note nor the end"
+                        .into(),
+                );
+            }
         };
         parsed.map_err(|error| one_line(&error))
     }
 }
 
 fn one_line(error: &serde_json::Error) -> String {
-    format!("this line cannot be read: {error}")
+    format!("the line cannot be read: {error}")
 }
 
-/// The line of an event, without the end of the line.
+/// Returns the line of an event, without the line break.
 pub(super) fn event_line(event: &StoredEvent, command: Option<CommandId>) -> String {
     let StoredEvent {
         position,
@@ -213,7 +218,8 @@ pub(super) fn event_line(event: &StoredEvent, command: Option<CommandId>) -> Str
     serde_json::to_string(&line).expect("names, numbers and texts are JSON")
 }
 
-/// JSON as it is, if it comes back from a line to the byte; anything else in base64. Nothing is neither.
+/// Returns JSON unchanged, if it survives as a part of a line byte for byte; other bytes as base64.
+/// Empty bytes are neither.
 fn embedded(bytes: &[u8], is_json: bool) -> (Option<Box<RawValue>>, Option<String>) {
     if bytes.is_empty() {
         return (None, None);
@@ -228,14 +234,16 @@ fn embedded(bytes: &[u8], is_json: bool) -> (Option<Box<RawValue>>, Option<Strin
     }
 }
 
-fn taken_out(value: Option<Box<RawValue>>, base64: Option<String>) -> Result<Vec<u8>, String> {
+fn extracted(value: Option<Box<RawValue>>, base64: Option<String>) -> Result<Vec<u8>, String> {
     match (value, base64) {
         (Some(value), None) => Ok(value.get().as_bytes().to_vec()),
         (None, Some(base64)) => BASE64
             .decode(base64)
-            .map_err(|error| format!("this is no base64: {error}")),
+            .map_err(|error| format!("invalid base64: {error}")),
         (None, None) => Ok(Vec::new()),
-        (Some(_), Some(_)) => Err("an event has its payload and its metadata once".into()),
+        (Some(_), Some(_)) => {
+            Err("an event has its payload or its metadata twice, as JSON and as base64".into())
+        }
     }
 }
 
@@ -252,14 +260,14 @@ impl EventLine {
             name: self.name,
             schema_version: self.schema_version,
             codec: CodecId(self.codec),
-            payload: taken_out(self.payload, self.payload_base64)?,
-            metadata: taken_out(self.metadata, self.metadata_base64)?,
+            payload: extracted(self.payload, self.payload_base64)?,
+            metadata: extracted(self.metadata, self.metadata_base64)?,
         };
         Ok(Line::Event(Box::new(event), self.command))
     }
 }
 
-/// The event as another store takes it.
+/// Returns the event to append to another store.
 pub(super) fn new_event(event: StoredEvent) -> NewEvent {
     let StoredEvent {
         name,
@@ -278,7 +286,7 @@ pub(super) fn new_event(event: StoredEvent) -> NewEvent {
     }
 }
 
-/// Reads the lines of a file one by one, and knows their numbers.
+/// Reads the lines of a file one by one, and counts them.
 pub(super) struct Lines<R> {
     file: R,
     buffer: Vec<u8>,
@@ -295,7 +303,7 @@ impl<R: BufRead> Lines<R> {
         }
     }
 
-    /// The next line, with its end; `None` at the end of the file.
+    /// Returns the next line, with its line break; `None` at the end of the file.
     pub(super) fn next_line(&mut self) -> Result<Option<&str>, ArchiveError> {
         self.buffer.clear();
         let read = self
@@ -312,7 +320,7 @@ impl<R: BufRead> Lines<R> {
             Ok(text) if text.ends_with('\n') => Ok(Some(text)),
             Ok(_) if self.buffer.len() as u64 == LINE_BYTES_MAX => fail("the line is too long"),
             Ok(_) => fail("the file is cut off within this line"),
-            Err(_) => fail("this is no text"),
+            Err(_) => fail("the line is not UTF-8 text"),
         }
     }
 

@@ -1,18 +1,21 @@
-//! The whole log of a store as a file, and back: into any other store.
+//! Exports the whole log of a store to a file, and imports it into any other store.
 //!
-//! An archive is text, one JSON object a line: a [header](self#the-file), the events in the order of the log, where each
-//! policy was and what it had noted, and an end with a checksum. Events keep everything but their positions. Policies keep
-//! their place among the events, so that what they have dealt with is not dealt with again, and a command that was answered
-//! gets the same answer when a client repeats it, also if it was rejected or had nothing to record. Read models are built anew from the log, and snapshots are kept anew
-//! when they are due.
+//! An archive is text, one JSON object a line: a [header](self#the-file), the events in the order
+//! of the log, the position and notes of each policy, and an end with a checksum. Events keep
+//! everything but their positions. Policies keep their place among the events, so that no event is
+//! processed a second time, and a command that was answered gets the same answer when a client
+//! repeats it, also if it was rejected or had nothing to record. Read models are rebuilt from the
+//! log, and new snapshots are kept when they are due.
 //!
-//! [`export`] takes a consistent part of the log also while the system runs. [`import`] fills an empty store, goes on where
-//! it was if it is interrupted, and no system starts on the store before it is finished.
+//! [`export`] takes a consistent part of the log also while the system runs. [`import`] fills an
+//! empty store and continues after an interruption; no system starts on the store before the import
+//! is finished.
 //!
-//! # What is not carried over
+//! # Not in an archive
 //!
 //! - Snapshots, read models, leases. All of them come back by themselves.
-//! - What other stores keep: a system whose applications are on several stores has to be moved as a whole by other means.
+//! - The contents of other stores: a system whose applications are on several stores has to be
+//!   moved as a whole by other means.
 //!
 //! # The file
 //!
@@ -26,11 +29,13 @@
 //! {"end":true,"events":3,"sha256":"8b1a…"}
 //! ```
 //!
-//! `command` is the id of the command whose last event this is. An `answer` is that to a command that has recorded no event,
-//! after the events: its `kind` is `rejected` or `nothing_recorded`, its `position` the one it was decided at, its `note` the
-//! rejection as JSON. In the other store its receipt stands for the whole archive. Archives of format 1, which have no
-//! answers, can be imported too. A payload stands as it is if it is JSON (codec 1), otherwise as `payload_base64`. Either way it comes back byte for byte.
-//! The checksum is of all lines before the last one.
+//! `command` is the id of the command whose last event this is. An `answer` belongs to a command
+//! that recorded no event, and follows the events: its `kind` is `rejected` or `nothing_recorded`,
+//! its `position` the one at which it was decided, its `note` the rejection as JSON. In the other
+//! store its receipt stands for the whole archive. Archives of format 1, which have no answers, can
+//! be imported too. A payload is written as it is if it is JSON (codec 1), otherwise as
+//! `payload_base64`. Either way it comes back byte for byte. The checksum covers all lines before
+//! the last one.
 
 mod consistent_cut;
 mod error;
@@ -44,19 +49,19 @@ pub use error::ArchiveError;
 pub use export::{Exported, export};
 pub use import::{Imported, import};
 
-/// How far an export or import is.
+/// The progress of an export or import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Progress {
-    /// What is being done.
+    /// The present stage.
     pub stage: Stage,
-    /// How many events are done.
+    /// The number of events that are done.
     pub events: u64,
-    /// Of how many.
+    /// The number of all events.
     pub of: u64,
 }
 
-/// What is being done.
+/// A stage of an export or import.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Stage {
@@ -66,9 +71,9 @@ pub enum Stage {
     Reading,
     /// Events are written into the store.
     Importing,
-    /// What is in the store is compared with the file.
+    /// The contents of the store are compared with the file.
     Comparing,
 }
 
-/// How many events are read from a store at once.
+/// The number of events that are read from a store at once.
 const EVENTS_PER_PAGE: usize = 1_000;

@@ -1,4 +1,4 @@
-//! What an archive holds: read from its first to its last line before anything is done with it.
+//! Checks that an archive is complete, from its first to its last line, before anything is written.
 
 use std::io::{BufRead, Seek, SeekFrom};
 
@@ -9,22 +9,22 @@ use super::line::{AnswerLine, End, FollowerLine, Header, Line, Lines, event_line
 use super::{ArchiveError, Progress, Stage};
 use crate::store::{Position, ReceiptKind, StoredEvent};
 
-/// How often it is said how far it is.
+/// The number of events between two progress reports.
 pub(super) const EVENTS_PER_PROGRESS: u64 = 1_000;
 
-/// An archive that is whole.
+/// The contents of a complete archive.
 pub(super) struct ArchiveSummary {
     pub(super) events: u64,
-    /// How many answers there are without an event.
+    /// The number of answers without an event.
     pub(super) answers: u64,
     pub(super) followers: Vec<FollowerLine>,
-    /// Of all its lines but the last.
+    /// The hash of all lines but the last.
     pub(super) sha256: String,
-    /// Of its events without their positions.
+    /// The hash of the events without their positions.
     pub(super) contents: Contents,
 }
 
-/// Reads the whole file. Afterwards it is to be read from its beginning.
+/// Reads and checks the whole file, and rewinds it to its beginning.
 pub(super) fn validate<R: BufRead + Seek>(
     file: &mut R,
     progress: &mut impl FnMut(Progress),
@@ -61,7 +61,7 @@ pub(super) fn validate<R: BufRead + Seek>(
     if lines.next_line()?.is_some() {
         return Err(ArchiveError::line(
             number + 1,
-            "the archive has ended in the line before",
+            "the archive has ended with the line before",
         ));
     }
     file.seek(SeekFrom::Start(0)).map_err(ArchiveError::File)?;
@@ -80,7 +80,7 @@ pub(super) fn validate<R: BufRead + Seek>(
     })
 }
 
-/// What has been read so far.
+/// The contents of the lines that were read so far.
 #[derive(Default)]
 struct Validator {
     last: Position,
@@ -117,7 +117,10 @@ impl Validator {
             Line::Event(event, _)
                 if event.position <= self.last || event.position > header.head =>
             {
-                return Err(format!("position {} after {}", event.position, self.last));
+                return Err(format!(
+                    "the event at position {} follows position {}, or lies beyond the head",
+                    event.position, self.last
+                ));
             }
             Line::Event(event, _) => {
                 self.last = event.position;
@@ -131,7 +134,7 @@ impl Validator {
                     .is_none_or(|follower| follower.follower != note.of) =>
             {
                 return Err(format!(
-                    "the note is not of the follower before it but of {}",
+                    "the note does not belong to the follower before it but to {}",
                     note.of
                 ));
             }
@@ -141,11 +144,12 @@ impl Validator {
     }
 
     fn fault(&self, header: &Header, end: &End, sha256: &str) -> Option<String> {
-        let (events, promised) = (self.contents.events, header.events);
-        if (promised, end.events) != (events, events) || !end.end {
+        let events = self.contents.events;
+        let announced = header.events;
+        if announced != events || end.events != events || !end.end {
             let at_the_end = end.events;
             return Some(format!(
-                "there are {events} events, the first line promises {promised}, the last {at_the_end}"
+                "the file has {events} events, its first line says {announced}, its last {at_the_end}"
             ));
         }
         if !self
@@ -154,13 +158,14 @@ impl Validator {
             .map(|follower| &follower.follower)
             .eq(&header.followers)
         {
-            return Some("the followers are not those that the first line promises".into());
+            return Some("the followers are not those that the first line names".into());
         }
-        (end.sha256 != sha256).then(|| "the checksum does not fit: the file was changed".into())
+        (end.sha256 != sha256).then(|| "the checksum does not match: the file was changed".into())
     }
 }
 
-/// Tells apart logs of different contents: a hash of all events in order, without their positions.
+/// A hash of all events in order, without their positions. It tells apart logs with different
+/// contents.
 #[derive(Clone, Default)]
 pub(super) struct Contents {
     pub(super) events: u64,

@@ -1,4 +1,5 @@
-//! What `#[event(schema)]` asks of fields, and how it bears it if one has no schema.
+//! The schema of a field for `#[event(schema)]`, and a fallback that keeps the error message single
+//! if a field has none.
 
 use std::marker::PhantomData;
 
@@ -11,25 +12,26 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
     note = "a type from elsewhere may have it with a feature of `schemars`; or write `#[schemars(with = \"String\")]` before the field"
 )]
 pub trait DescribedField {
-    /// Asks for the trait.
+    /// Requires the trait of the field.
     fn is_described() {}
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: JsonSchema> DescribedField for T {}
 
-/// The payload of an event. Its own function is there if every field has a schema.
+/// The payload of an event. Its inherent function exists if every field has a schema.
 #[derive(Debug)]
 pub struct PayloadOf<T>(PhantomData<T>);
 
 impl<T: JsonSchema> PayloadOf<T> {
-    /// The schema of the payload.
+    /// Returns the schema of the payload.
     pub fn schema(generator: &mut SchemaGenerator) -> Schema {
         T::json_schema(generator)
     }
 }
 
-/// The same function where a field has none. It is never called: the expansion that names it does not compile.
+/// The same function for a payload with a field that has no schema. It is never called: the
+/// expansion that names it does not compile.
 pub trait Undescribed {
     fn schema(_: &mut SchemaGenerator) -> Schema {
         unreachable!("a field has no schema, so this program does not compile")

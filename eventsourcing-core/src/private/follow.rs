@@ -1,21 +1,22 @@
-//! What ties a field of a system to the events it follows.
+//! Ties a field of a system to the events it follows.
 //!
-//! A field of the wrong kind lacks several traits at once. Only the first is reported: what comes after it is asked for
-//! only of a type that has it, and the functions that ask for nothing stand in.
+//! A field of the wrong kind lacks several traits at once. Only the first missing trait is
+//! reported: the further ones are required only of a type that has the first, and functions without
+//! requirements take their place otherwise.
 
 use super::required::{ProjectionInMemory, ProjectionInSql, Service};
 use crate::system::{Needs, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 use crate::{Aggregate, Follower, Policy, Projection, SqlProjection, SqlReadModel};
 
-/// The events that are named, by their variants. `None`: all are needed.
+/// The names of the variants that are needed. `None`: all are needed.
 type Named<'a> = Option<&'a [&'a str]>;
 
-/// The follower that is the field of type `P`, and the aggregate `A` that it follows.
+/// The follower in a field of type `P`, and the aggregate `A` that it follows.
 #[derive(Debug)]
 pub struct Follow<P, A>(std::marker::PhantomData<(P, A)>);
 
 impl<P: Service + 'static, A: Aggregate> Follow<P, A> {
-    /// Asks for [`Policy`].
+    /// Requires [`Policy`].
     pub fn policy<S>(
         follower: PolicyFollower<S, P>,
         application: &'static str,
@@ -30,7 +31,7 @@ impl<P: Service + 'static, A: Aggregate> Follow<P, A> {
 }
 
 impl<P: ProjectionInMemory + 'static, A: Aggregate> Follow<P, A> {
-    /// Asks for [`Projection`].
+    /// Requires [`Projection`].
     pub fn projection<S>(
         follower: ProjectionFollower<S, P>,
         application: &'static str,
@@ -45,7 +46,7 @@ impl<P: ProjectionInMemory + 'static, A: Aggregate> Follow<P, A> {
 }
 
 impl<P: 'static, A: Aggregate> Follow<P, A> {
-    /// Asks for [`Projection`].
+    /// Requires [`Projection`].
     pub fn foreign_projection<S>(
         follower: ProjectionFollower<S, P>,
         application: &'static str,
@@ -60,7 +61,7 @@ impl<P: 'static, A: Aggregate> Follow<P, A> {
 }
 
 impl<P: ProjectionInSql + SqlReadModel, A: Aggregate> Follow<P, A> {
-    /// Asks for [`SqlProjection`].
+    /// Requires [`SqlProjection`].
     pub fn sql_projection<S>(
         follower: SqlProjectionFollower<S, P>,
         application: &'static str,
@@ -78,12 +79,12 @@ fn needs<A: Aggregate>(named: Named<'_>) -> Needs<A> {
     named.map_or_else(Needs::all, Needs::only)
 }
 
-/// The projection in a SQL database that is the field of type `P`.
+/// The SQL projection in a field of type `P`.
 #[derive(Debug)]
 pub struct InSql<P>(std::marker::PhantomData<P>);
 
 impl<P: ProjectionInSql> InSql<P> {
-    /// Asks for [`SqlReadModel`].
+    /// Requires [`SqlReadModel`].
     pub fn follower<S>(name: &'static str, part: fn(&S) -> &P) -> SqlProjectionFollower<S, P>
     where
         S: Send + Sync + 'static,
@@ -93,7 +94,7 @@ impl<P: ProjectionInSql> InSql<P> {
     }
 }
 
-/// The same functions for a field that lacks something which is asked for elsewhere.
+/// The same functions for a field that lacks a trait required elsewhere.
 pub trait Unfollowed: Sized {
     fn policy<F>(follower: F, _: &'static str, _: Named<'_>) -> F {
         follower

@@ -1,4 +1,9 @@
-//! What macro expansions name. No promises: use what the crate root exports.
+//! The names that macro expansions use. No promises: use the exports of the crate root.
+//!
+//! Several types here rely on inherent methods taking precedence over trait methods: a type has
+//! inherent methods that require a trait of the user's type, and a fallback trait has methods of
+//! the same names without the requirement. If the user's type lacks the trait, the fallback
+//! compiles, so the compiler reports the missing trait once, where the expansion requires it.
 
 #[cfg(feature = "schema")]
 mod described;
@@ -20,7 +25,7 @@ pub use upcast::{Certain, NewPayload, OldPayload, Outcome, read};
 
 pub use crate::event::legacy::{Splitter, StoredPayload, Upcaster};
 
-/// What `schema` writes, which needs the feature.
+/// The code for `schema`, which needs the feature.
 #[cfg(feature = "schema")]
 #[doc(hidden)]
 #[macro_export]
@@ -28,7 +33,7 @@ macro_rules! __described {
     ($($implementation:tt)*) => { $($implementation)* };
 }
 
-/// What `schema` writes, which needs the feature.
+/// The code for `schema`, which needs the feature.
 #[cfg(not(feature = "schema"))]
 #[doc(hidden)]
 #[macro_export]
@@ -42,13 +47,14 @@ macro_rules! __described {
 
 pub use __described as described;
 
-/// Combines the fingerprints of a state's shape, of its fold, and of how former events are read.
+/// Combines the fingerprints of a state's shape, of its fold, and of the ways in which legacy
+/// events are read.
 #[must_use]
 pub const fn fingerprint(shape: u64, fold: u64, former: u64) -> crate::store::Fingerprint {
     crate::store::Fingerprint(shape.rotate_left(32) ^ fold ^ former.rotate_left(16))
 }
 
-/// Whether the aggregate has an event of this name.
+/// Returns `true` if the aggregate has an event of this name.
 #[must_use]
 pub const fn has_variant<A: crate::Aggregate>(variant: &str) -> bool {
     let variants = <A::Event as crate::Event>::VARIANTS;

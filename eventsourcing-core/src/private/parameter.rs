@@ -1,7 +1,7 @@
-//! What the parameters of an `#[event]` block must be, and what the enum does with them.
+//! The traits required of the parameters of an `#[event]` block.
 //!
-//! The enum is `Clone`, `Debug`, `PartialEq` and serde's traits even if a parameter is not, so that what a parameter
-//! lacks is missing in one place: where the expansion asks for it.
+//! The enum implements `Clone`, `Debug`, `PartialEq` and serde's traits even if a parameter does
+//! not, so that a missing trait is reported in one place: where the expansion requires it.
 
 use std::fmt::Debug;
 use std::marker::PhantomData;
@@ -18,40 +18,41 @@ use crate::codec;
     note = "a type from elsewhere has them if its parts do; its crate may need the feature `serde`"
 )]
 pub trait Parameter {
-    /// Asks for the trait.
+    /// Requires the trait.
     fn is_parameter() {}
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Debug + PartialEq + Serialize + DeserializeOwned> Parameter for T {}
 
-/// A parameter that an attribute of serde says how to store, or not to store.
+/// A parameter whose serde attributes say how to store it, or not to store it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a parameter of an event, which is copied, shown and compared, but lacks a trait for that",
     label = "derive `Clone`, `Debug` and `PartialEq` for `{Self}`",
     note = "a type from elsewhere has them if its parts do"
 )]
 pub trait Copied {
-    /// Asks for the trait.
+    /// Requires the trait.
     fn is_copied() {}
 }
 
 #[diagnostic::do_not_recommend]
 impl<T: Clone + Debug + PartialEq> Copied for T {}
 
-/// `T`, which is made of the parameters `Parts`. If one of those lacks a trait, that is reported, and not that `T` does.
+/// The type `T` with the parameters `Parts`. If one of those lacks a trait, the error is about it
+/// and not about `T`.
 #[derive(Debug)]
 pub struct Within<T, Parts>(PhantomData<(T, Parts)>);
 
 impl<T, Parts: Parameter> Within<T, Parts> {
-    /// Asks for [`Parameter`].
+    /// Requires [`Parameter`].
     pub fn is_parameter()
     where
         T: Parameter,
     {
     }
 
-    /// Asks for [`Copied`].
+    /// Requires [`Copied`].
     pub fn is_copied()
     where
         T: Copied,
@@ -59,7 +60,7 @@ impl<T, Parts: Parameter> Within<T, Parts> {
     }
 }
 
-/// The same functions where a part lacks a trait.
+/// The same functions for a part that lacks a trait.
 pub trait Unasked {
     fn is_parameter() {}
 
@@ -68,7 +69,7 @@ pub trait Unasked {
 
 impl<T, Parts> Unasked for Within<T, Parts> {}
 
-/// A field, or all of an event. Its own methods are there if the type has the trait that they need.
+/// A field, or a whole event. Its inherent methods exist if the type has the trait that they need.
 #[derive(Debug)]
 pub struct Of<'a, T>(pub &'a T);
 
@@ -80,7 +81,7 @@ impl<T: Clone> Of<'_, T> {
 }
 
 impl<'a, T: Debug> Of<'a, T> {
-    /// What shows it.
+    /// Returns the value for [`Debug`].
     pub fn shown(self) -> &'a dyn Debug {
         self.0
     }

@@ -1,14 +1,15 @@
-//! What the user's own types must be: a state, an event written by hand, and the fields of a system.
+//! The traits required of the user's own types: a state, an event written by hand, and the fields
+//! of a system.
 //!
-//! The traits are asked for where the type is named. They have no supertraits: the compiler would report each of those,
-//! and again wherever the type is used, and not say what to write.
+//! A trait is required where the type is named. The traits have no supertraits: the compiler would
+//! report each of those, and again wherever the type is used, without saying what to write.
 
 use serde::de::DeserializeOwned;
 use serde::{Deserializer, Serialize, Serializer};
 
 use crate::{Application, ReadModel, codec};
 
-/// What a state must be.
+/// The requirements of a state.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is the state of an aggregate, which snapshots keep, but serde cannot write and read it",
     label = "derive `serde::Serialize` and `serde::Deserialize` for `{Self}`"
@@ -32,7 +33,7 @@ impl<T: Serialize + DeserializeOwned> State for T {
     }
 }
 
-/// What an event written by hand must be.
+/// The requirements of an event written by hand.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is an event, which is copied and stored, but `Clone` or one of serde's traits is missing",
     label = "derive `Clone`, `serde::Serialize` and `serde::Deserialize` for `{Self}`"
@@ -89,13 +90,13 @@ impl<T: Clone + Serialize + DeserializeOwned> Payload for T {
     }
 }
 
-/// The field of an application.
+/// The type of a field with an application.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is the service of an application, but is not made from an `Application`",
     label = "write `impl From<Application> for {Self}`; if it builds a read model, write `#[projection(…)]`"
 )]
 pub trait Service: Sized {
-    /// The service of the application.
+    /// Makes the service of the application.
     fn of(application: Application) -> Self;
 }
 
@@ -106,14 +107,14 @@ impl<T: From<Application>> Service for T {
     }
 }
 
-/// The field of a projection in memory.
+/// The type of a field with a projection in memory.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a projection in memory, which begins empty, but has no `Default`",
     label = "derive `Default` for `{Self}`; if it is kept elsewhere, write `#[projection(sql, …)]` or `#[projection(foreign, …)]`",
     note = "a policy, which records events, is an application: write `#[application(aggregates(…), follows(…))]`"
 )]
 pub trait ProjectionInMemory: Sized {
-    /// The projection before the first event.
+    /// Makes the projection before the first event.
     fn empty() -> Self;
 }
 
@@ -124,13 +125,13 @@ impl<T: Default> ProjectionInMemory for T {
     }
 }
 
-/// The field of a projection in a SQL database.
+/// The type of a field with a SQL projection.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is a projection in a SQL database, but is not made from a `ReadModel`",
     label = "write `impl From<ReadModel> for {Self}`; if it is kept in memory, take `sql` away"
 )]
 pub trait ProjectionInSql: Sized {
-    /// The projection that is asked through `model`.
+    /// Makes the projection that reads through `model`.
     fn of(model: ReadModel) -> Self;
 }
 

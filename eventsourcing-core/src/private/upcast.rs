@@ -1,4 +1,4 @@
-//! What the functions are given and may return that bring former events up to date.
+//! The parameters and results of the functions that upcast or split legacy events.
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -7,17 +7,17 @@ use crate::event::legacy::StoredPayload;
 use crate::store::BoxError;
 use crate::{Event, IntoEvents};
 
-/// What such a function takes.
+/// The parameter of such a function.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is an earlier version of an event's payload, but serde cannot read it",
     label = "takes this payload",
     note = "derive `serde::Deserialize` for `{Self}`, or take a `serde_json::Value`"
 )]
 pub trait OldPayload: Sized {
-    /// The payload.
+    /// Reads the payload.
     ///
     /// # Errors
-    /// It is another one.
+    /// The payload is of another type.
     fn of(payload: &StoredPayload<'_>) -> Result<Self, BoxError>;
 }
 
@@ -28,17 +28,17 @@ impl<T: DeserializeOwned> OldPayload for T {
     }
 }
 
-/// What an upcaster makes.
+/// The result of an upcaster.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is the next version of an event's payload, but serde cannot write it",
     label = "makes this payload",
     note = "derive `serde::Serialize` for `{Self}`, or make a `serde_json::Value`"
 )]
 pub trait NewPayload {
-    /// The payload in JSON.
+    /// Writes the payload as JSON.
     ///
     /// # Errors
-    /// It cannot be written as JSON.
+    /// The payload cannot be written as JSON.
     fn to_json(&self) -> Result<Vec<u8>, BoxError>;
 }
 
@@ -52,20 +52,21 @@ impl<T: Serialize> NewPayload for T {
 /// Reads the payload that a function takes.
 ///
 /// # Errors
-/// It is another one.
+/// The payload is of another type.
 pub fn read<T: OldPayload>(payload: &StoredPayload<'_>) -> Result<T, BoxError> {
     T::of(payload)
 }
 
-/// What such a function has returned. These are the methods of one that may fail; they go before those of [`Certain`].
+/// The value that such a function returned. The inherent methods are those of a function that may
+/// fail; they take precedence over those of [`Certain`].
 #[derive(Debug)]
 pub struct Outcome<T>(pub T);
 
 impl<T, E> Outcome<Result<T, E>> {
-    /// The next version of the payload.
+    /// Returns the next version of the payload.
     ///
     /// # Errors
-    /// What the function said.
+    /// The error of the function.
     pub fn payload(self) -> Result<Vec<u8>, BoxError>
     where
         T: NewPayload,
@@ -74,10 +75,10 @@ impl<T, E> Outcome<Result<T, E>> {
         self.0.map_err(Into::into)?.to_json()
     }
 
-    /// The events.
+    /// Returns the events.
     ///
     /// # Errors
-    /// What the function said.
+    /// The error of the function.
     pub fn events<Events: Event>(self) -> Result<Vec<Events>, BoxError>
     where
         T: IntoEvents<Events>,
@@ -87,20 +88,20 @@ impl<T, E> Outcome<Result<T, E>> {
     }
 }
 
-/// The same methods of a function that cannot fail.
+/// The same methods for a function that cannot fail.
 pub trait Certain: Sized {
-    /// What it returns.
+    /// The type that the function returns.
     type Made;
 
-    /// The next version of the payload.
+    /// Returns the next version of the payload.
     ///
     /// # Errors
-    /// It cannot be written as JSON.
+    /// The payload cannot be written as JSON.
     fn payload(self) -> Result<Vec<u8>, BoxError>
     where
         Self::Made: NewPayload;
 
-    /// The events.
+    /// Returns the events.
     ///
     /// # Errors
     /// None.
