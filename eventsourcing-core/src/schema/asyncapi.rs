@@ -1,6 +1,7 @@
-//! The events of a system as documents for others: JSON Schema and AsyncAPI.
+//! Documents for consumers of a system's events: JSON Schema and AsyncAPI.
 //!
-//! AsyncAPI 3.0, whose schemas are those of draft 7: <https://www.asyncapi.com/docs/reference/specification/v3.0.0>.
+//! AsyncAPI 3.0, whose schemas are those of draft 7:
+//! <https://www.asyncapi.com/docs/reference/specification/v3.0.0>.
 
 use schemars::SchemaGenerator;
 use schemars::generate::SchemaSettings;
@@ -11,8 +12,8 @@ use super::system::SystemSchema;
 use crate::system::FollowerKind;
 
 impl SystemSchema {
-    /// The JSON Schema of every event as it is stored by this release: an object with the names of the aggregate and the event,
-    /// the version of the payload, and the payload.
+    /// Returns the JSON Schema of every event as this release stores it: an object with the names
+    /// of the aggregate and the event, the version of the payload, and the payload.
     #[must_use]
     pub fn to_json_schema(&self) -> Value {
         let mut generator = generator(SchemaSettings::draft2020_12(), "/$defs");
@@ -38,8 +39,9 @@ impl SystemSchema {
         })
     }
 
-    /// An AsyncAPI document: a channel for each aggregate, a message for each event, an operation for each application that
-    /// sends and each follower that receives. `version`: of the program.
+    /// Returns an AsyncAPI document: a channel for each aggregate, a message for each event, an
+    /// operation for each application that sends and each follower that receives. `version` is the
+    /// one of the program.
     #[must_use]
     pub fn to_asyncapi(&self, version: &str) -> Value {
         let mut generator = generator(SchemaSettings::draft07(), "/components/schemas");
@@ -75,7 +77,8 @@ impl SystemSchema {
         })
     }
 
-    /// Who sends what, and who receives it.
+    /// Returns the operations: each application that sends events, and each follower that receives
+    /// them.
     fn operations(&self) -> Value {
         let definition = self.definition.iter();
         let sent = definition
@@ -115,7 +118,7 @@ impl SystemSchema {
     }
 }
 
-/// Of what is written, which is what others read.
+/// Returns a generator of schemas of the serialized form, which is the form that consumers read.
 fn generator(settings: SchemaSettings, definitions: &'static str) -> SchemaGenerator {
     let settings = settings.for_serialize().with(|settings| {
         settings.meta_schema = None;
@@ -155,7 +158,8 @@ fn message_key(aggregate: &AggregateSchema, index: usize) -> String {
     )
 }
 
-/// A name as AsyncAPI allows it for a component: other characters as their code points, so that two names stay two.
+/// Converts a name to one that AsyncAPI allows for a component: other characters become their code
+/// points, so that different names stay different.
 fn key(name: &str) -> String {
     let allowed = |letter: char| letter.is_ascii_alphanumeric() || letter == '-';
     let letters = name.chars().map(|letter| match letter {

@@ -1,50 +1,50 @@
-//! [`Comparison`]: what a change would do to stored events, and what to do about it.
+//! [`Comparison`]: the consequences of a change for stored events, and the remedies.
 
 use std::fmt;
 
 use super::compare::{Difference, What};
 
-/// The types of a release beside the lock.
+/// The result of comparing the types of a release with the lock.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Comparison {
-    /// What must not be released.
+    /// Changes that must not be released.
     pub breakages: Vec<Breakage>,
-    /// What may be released once the lock knows it: one line each.
+    /// Changes that may be released once the lock contains them: one line each.
     pub unrecorded: Vec<String>,
-    /// How many versions of events are locked.
+    /// The number of locked versions of events.
     pub versions: usize,
-    /// How many golden events were decoded.
+    /// The number of golden events that were decoded.
     pub samples: usize,
 }
 
-/// Stored events that would be read otherwise, or not at all.
+/// A change by which stored events would be read differently, or not at all.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Breakage {
     /// The stored name of the aggregate.
     pub aggregate: String,
-    /// The stored name of the event; empty if all events of the aggregate are meant.
+    /// The stored name of the event; empty for all events of the aggregate.
     pub event: String,
-    /// The locked version; 0 if all events of the aggregate are meant.
+    /// The locked version; 0 for all events of the aggregate.
     pub version: u16,
-    /// What has changed, and where: one line each.
+    /// The changes and their places: one line each.
     pub changes: Vec<String>,
-    /// What can be done about it: one line each, of which one is enough.
+    /// The possible remedies: one line each, of which one is enough.
     pub remedies: Vec<String>,
     /// The upcaster to write, to be pasted and completed; empty if none would help.
     pub stub: String,
 }
 
 impl Comparison {
-    /// Whether the lock is what the types say: nothing is broken, nothing is new.
+    /// Returns `true` if the lock equals the types: nothing is broken, nothing is new.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.breakages.is_empty() && self.unrecorded.is_empty()
     }
 }
 
-/// All of it, as people read it.
+/// Writes the whole report for people.
 impl fmt::Display for Comparison {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match (self.breakages.len(), self.unrecorded.len()) {
@@ -57,10 +57,8 @@ impl fmt::Display for Comparison {
                     "{versions} versions of events are as locked, {samples} samples were decoded"
                 )?;
             }
-            (0, _) => {
-                f.write_str("nothing that is stored breaks, but the lock does not know yet:")?
-            }
-            _ => f.write_str("events that are stored would be read otherwise, or not at all:")?,
+            (0, _) => f.write_str("no stored event breaks, but the lock does not contain yet:")?,
+            _ => f.write_str("stored events would be read differently, or not at all:")?,
         }
         for breakage in &self.breakages {
             write!(f, "\n\n{breakage}")?;
@@ -101,7 +99,7 @@ impl fmt::Display for Breakage {
     }
 }
 
-/// What has changed, and where.
+/// Writes the change and its place.
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = &self.path;
@@ -125,7 +123,7 @@ impl fmt::Display for Difference {
 }
 
 impl Difference {
-    /// What helps without a new version, if it is only that.
+    /// Returns the remedy that needs no new version, if there is one for this difference.
     pub(super) fn remedy(&self) -> Option<String> {
         match &self.what {
             What::FieldRemoved { field } => Some(format!(
@@ -141,7 +139,7 @@ impl Difference {
         }
     }
 
-    /// What it means the other way round, where something is new.
+    /// Describes the difference in the other direction, for additions.
     pub(super) fn novelty(&self) -> String {
         let path = &self.path;
         match &self.what {

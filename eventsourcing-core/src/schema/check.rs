@@ -1,4 +1,5 @@
-//! The types of one aggregate beside its locked events: the schema says what has changed and where, the samples prove it.
+//! Compares the types of one aggregate with its locked events: the schema shows the place of a
+//! change, the samples prove its effect.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -12,7 +13,7 @@ use super::lock::LockedEvent;
 use super::stub::upcaster;
 use crate::CodecError;
 
-/// What would break if these types were released.
+/// Returns the changes that would break stored events if these types were released.
 pub(super) fn breakages(aggregate: &AggregateSchema, locked: &[&LockedEvent]) -> Vec<Breakage> {
     let check = Check { aggregate, locked };
     let of_locked = locked.iter().filter_map(|event| check.locked(event));
@@ -20,7 +21,7 @@ pub(super) fn breakages(aggregate: &AggregateSchema, locked: &[&LockedEvent]) ->
     of_locked.chain(skipped).collect()
 }
 
-/// What breaks if there is no aggregate of the name any more.
+/// Returns the breakage of an aggregate that is missing in the system.
 pub(super) fn without_aggregate(aggregate: &str, known: &[&str]) -> Breakage {
     Breakage {
         aggregate: aggregate.into(),
@@ -62,7 +63,8 @@ impl Check<'_> {
         }
     }
 
-    /// Which event is read in place of those of this name; `None`: others, or none.
+    /// Returns the event that is read for this name; `Some(None)` if it is split or retired, `None`
+    /// if the name is unknown.
     fn read_as(&self, name: &str) -> Option<Option<usize>> {
         let own = self
             .aggregate
@@ -79,7 +81,7 @@ impl Check<'_> {
             .or_else(|| former().map(|former| former.index))
     }
 
-    /// The highest version that is locked under any name of the event; 0 if there is none.
+    /// Returns the highest version that is locked under any name of the event; 0 if there is none.
     fn newest(&self, index: usize) -> u16 {
         let same = self
             .locked
@@ -88,7 +90,8 @@ impl Check<'_> {
         same.map(|event| event.version).max().unwrap_or(0)
     }
 
-    /// Nothing is read in its place. Said once for all its versions.
+    /// Returns the breakage of an event whose name is unknown now. It is reported once for all
+    /// versions.
     fn gone(&self, event: &LockedEvent) -> Option<Breakage> {
         let newest = self
             .locked
@@ -118,7 +121,7 @@ impl Check<'_> {
         Some(breakage(event, vec![change], remedies))
     }
 
-    /// An event that the lock does not know, with the same payload.
+    /// Returns an event with the same payload that the lock does not contain.
     fn lookalike(&self, event: &LockedEvent) -> Option<&'static str> {
         let unknown = |index: &usize| self.newest(*index) == 0;
         let mut new = (0..self.aggregate.types.len()).filter(unknown);
@@ -126,7 +129,7 @@ impl Check<'_> {
             .map(|index| self.aggregate.types[index].name)
     }
 
-    /// The same version: whatever was stored must be read as it was meant.
+    /// Checks the current version: stored events must be read with their old meaning.
     fn changed(&self, event: &LockedEvent, index: usize) -> Option<Breakage> {
         let shape = self.aggregate.shape(index);
         let found = if event.payload == Value::Bool(true) {
@@ -136,15 +139,16 @@ impl Check<'_> {
         };
         let found: Vec<_> = found
             .into_iter()
-            .filter(|difference| !self.is_read_all_the_same(event, difference))
+            .filter(|difference| !self.is_read_without_loss(event, difference))
             .collect();
         if found.is_empty() {
             let unreadable = self
                 .unreadable(event)
                 .map(|breakage| with_stub(breakage, event, &shape, &found));
-            // What has grown is written with what is new.
+            // A type that has grown writes its new parts too, so the recorded texts can only be compared
+            // while the shape is unchanged.
             return unreadable.or_else(|| {
-                written_otherwise(self.aggregate, event).filter(|_| event.payload == shape)
+                written_differently(self.aggregate, event).filter(|_| event.payload == shape)
             });
         }
         let next = u32::from(event.version) + 1;
@@ -165,8 +169,10 @@ impl Check<'_> {
         ))
     }
 
-    /// A schema does not show under which other names serde reads something. What it makes of the samples does.
-    fn is_read_all_the_same(&self, event: &LockedEvent, difference: &Difference) -> bool {
+    /// Returns `true` if the samples are read without loss in spite of the difference. A schema
+    /// does not show the aliases under which serde reads a field or variant; decoding the samples
+    /// does.
+    fn is_read_without_loss(&self, event: &LockedEvent, difference: &Difference) -> bool {
         let read: Result<Vec<_>, _> = event
             .samples()
             .map(|sample| self.aggregate.read(&sample))
@@ -201,7 +207,7 @@ impl Check<'_> {
         }
     }
 
-    /// A version that is read as another one: the samples are the proof.
+    /// Checks a version that is upcast, split or retired: the samples must be decoded.
     fn unreadable(&self, event: &LockedEvent) -> Option<Breakage> {
         let failed = event
             .samples()
@@ -227,7 +233,7 @@ impl Check<'_> {
         Some(breakage(event, vec![change], vec![remedy]))
     }
 
-    /// Each version follows on the one before.
+    /// Checks that no version between the locked ones and the current one is missing.
     fn skipped(&self, index: usize) -> Option<Breakage> {
         let newest = self.newest(index);
         let now = self.aggregate.types[index];
@@ -259,8 +265,8 @@ impl Check<'_> {
     }
 }
 
-/// A current version of which the samples are written as other bytes than those that were recorded.
-pub(super) fn written_otherwise(
+/// Reports a current version whose samples are written as other bytes than the recorded ones.
+pub(super) fn written_differently(
     aggregate: &AggregateSchema,
     event: &LockedEvent,
 ) -> Option<Breakage> {
@@ -270,7 +276,7 @@ pub(super) fn written_otherwise(
             Ok(true) => None,
             Ok(false) => {
                 let now = aggregate.written(&sample).unwrap_or_else(|error| one_line(&error));
-                Some(format!("it is written otherwise\n           recorded  {recorded}\n           now       {now}"))
+                Some(format!("it is written differently\n           recorded  {recorded}\n           now       {now}"))
             }
             Err(error) => Some(format!("it cannot be written any more: {}", one_line(&error))),
         }
@@ -338,7 +344,7 @@ fn unreleased(event: &LockedEvent) -> String {
     )
 }
 
-/// Whether it is the variant, in any of the forms in which serde writes one.
+/// Returns `true` if the value is the variant, in any of the forms in which serde writes one.
 fn is_variant(value: &Value, variant: &str) -> bool {
     match value {
         Value::String(name) => name == variant,
@@ -349,7 +355,7 @@ fn is_variant(value: &Value, variant: &str) -> bool {
     }
 }
 
-/// An error and its sources.
+/// Returns an error and its sources in one line.
 pub(super) fn one_line(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut source = error.source();

@@ -1,4 +1,5 @@
-//! May what the lock describes stand where a type of this release is read? Each place where it may not is a difference.
+//! Compares a locked schema with the one of this release. Each place where a locked value could not
+//! be read is a difference.
 
 use std::fmt;
 
@@ -22,10 +23,10 @@ const COMPARED: &[&str] = &[
     "default",
 ];
 
-/// Something that was stored and is not read, or not as it was meant.
+/// A stored value that is not read, or not with its old meaning.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Difference {
-    /// The value in which it is.
+    /// The path of the value that differs.
     pub(super) path: Path,
     pub(super) what: What,
 }
@@ -41,12 +42,12 @@ pub(super) enum What {
     MadeRequired {
         field: String,
     },
-    /// `added`: variants that the lock does not know.
+    /// A variant is missing. `added` are variants that the lock does not contain.
     VariantRemoved {
         variant: String,
         added: Vec<String>,
     },
-    /// It could be left open.
+    /// The value could be null.
     NullRefused,
     Retyped {
         was: String,
@@ -54,7 +55,7 @@ pub(super) enum What {
     },
 }
 
-/// From a payload to a value within.
+/// The path from a payload to a value in it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Path(pub(super) Vec<Step>);
 
@@ -68,7 +69,7 @@ pub(super) enum Step {
     Values,
 }
 
-/// The differences between what is locked and what is read now.
+/// Returns the differences between the locked schema and the present one.
 pub(super) fn differences(locked: &Value, now: &Value) -> Vec<Difference> {
     let mut comparison = Comparison {
         locked: Definitions::of(locked),
@@ -83,7 +84,8 @@ pub(super) fn differences(locked: &Value, now: &Value) -> Vec<Difference> {
 struct Comparison<'a> {
     locked: Definitions<'a>,
     now: Definitions<'a>,
-    /// The pairs that are being compared further up: types may contain themselves.
+    /// The pairs that are being compared further up. Types may contain themselves, so a pair that
+    /// is met again must not be entered.
     within: Vec<(Value, Value)>,
     found: Vec<Difference>,
 }
@@ -112,7 +114,7 @@ impl Comparison<'_> {
         self.within.pop();
     }
 
-    /// Whether one of the alternatives reads what is locked.
+    /// Returns `true` if one of the alternatives reads the locked one.
     fn find(
         &mut self,
         locked: &Map<String, Value>,
@@ -260,7 +262,8 @@ impl Comparison<'_> {
         }
     }
 
-    /// That nothing is refused where a field is made required goes without saying.
+    /// Compares a field. If the field is made required, that null is refused is not reported as
+    /// well.
     fn compare_field(&mut self, locked: &Value, now: &Value, path: &Path, made_required: bool) {
         let before = self.found.len();
         self.compare(locked, now, path);
@@ -313,7 +316,8 @@ impl Comparison<'_> {
     }
 }
 
-/// Everything of a value but its fields and items: equal, or a number that may be larger now.
+/// Returns `true` if everything but fields and items is equal, or a number whose range has only
+/// grown.
 fn detail_fits(locked: &Map<String, Value>, now: &Map<String, Value>) -> bool {
     let mut compared = COMPARED.to_vec();
     match has_type(locked) {
@@ -343,7 +347,7 @@ fn detail_fits(locked: &Map<String, Value>, now: &Map<String, Value>) -> bool {
         .all(|keyword| locked.get(keyword) == now.get(keyword))
 }
 
-/// The whole numbers that may stand there.
+/// Returns the range of whole numbers that the schema allows.
 fn range(schema: &Map<String, Value>) -> (i128, i128) {
     let of_format = match schema.get("format").and_then(Value::as_str) {
         Some("int8") => (i8::MIN.into(), i8::MAX.into()),
@@ -408,7 +412,7 @@ fn fields(schema: &Map<String, Value>) -> Vec<(&String, &Value)> {
         .collect()
 }
 
-/// The schema of the values of a map.
+/// Returns the schema of the values of a map.
 fn values(schema: &Map<String, Value>) -> Option<&Value> {
     let by_pattern = schema
         .get("patternProperties")
@@ -432,12 +436,12 @@ impl Path {
         Self(self.0.iter().cloned().chain([step]).collect())
     }
 
-    /// The field in what this path leads to.
+    /// Returns the path of a field of the value at this path.
     pub(super) fn field(&self, field: &str) -> Self {
         self.then(Step::Field(field.into()))
     }
 
-    /// The values to which it leads in `payload`.
+    /// Returns the values in `payload` that the path leads to.
     pub(super) fn values<'a>(&self, payload: &'a Value) -> Vec<&'a Value> {
         let mut values = vec![payload];
         for step in &self.0 {
@@ -449,7 +453,7 @@ impl Path {
         values
     }
 
-    /// Takes the field away from all that this path leads to. Whether there was one.
+    /// Removes the field from all values at this path. Returns `true` if there was one.
     pub(super) fn remove(&self, field: &str, payload: &mut Value) -> bool {
         let mut values = vec![payload];
         for step in &self.0 {

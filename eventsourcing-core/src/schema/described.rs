@@ -1,4 +1,4 @@
-//! [`AggregateSchema`]: what the events of one aggregate look like, taken from the types.
+//! [`AggregateSchema`]: the schemas of the events of one aggregate, taken from the types.
 
 use std::fmt;
 
@@ -13,35 +13,35 @@ use crate::codec::Encoding;
 use crate::store::StoredEvent;
 use crate::{Aggregate, Codec, CodecError, Event, EventType, System};
 
-/// The number of times that a sample is written again to tell whether its text has an order.
+/// The number of times that a sample is written again to find out if its text has an order.
 const COPIES: usize = 16;
 
-/// Events that say what they are stored as. Written by [`#[event(schema)]`](macro@crate::event).
+/// Events with schemas of their stored form. Written by [`#[event(schema)]`](macro@crate::event).
 #[diagnostic::on_unimplemented(
     message = "the events `{Self}` do not say what they look like when they are stored",
     label = "write `#[event(schema)]` where `{Self}` is made"
 )]
 pub trait DescribedEvent: Event {
-    /// The JSON Schema of the payload of the event that stands at `index` of [`TYPES`](Event::TYPES).
+    /// Returns the JSON Schema of the payload of the event at `index` of [`TYPES`](Event::TYPES).
     fn payload_schema(index: usize, generator: &mut SchemaGenerator) -> Schema;
 }
 
-/// A system of which all events say what they are stored as. Written by [`#[derive(System)]`](macro@crate::System) with
-/// `#[system(schema)]`.
+/// A system whose events all have schemas. Written by [`#[derive(System)]`](macro@crate::System)
+/// with `#[system(schema)]`.
 #[diagnostic::on_unimplemented(
     message = "the system `{Self}` does not say what its events look like when they are stored",
     label = "write `#[system(schema)]` on `{Self}`"
 )]
 pub trait DescribedSystem: System {
-    /// Every aggregate of the system.
+    /// Returns the schema of every aggregate of the system.
     fn aggregates() -> Vec<AggregateSchema>;
 }
 
-/// What the events of one aggregate look like.
+/// The schemas of the events of one aggregate.
 #[derive(Clone)]
 pub struct AggregateSchema {
     pub(super) name: &'static str,
-    /// Every name under which its events may stand, the current one among them.
+    /// Every name under which its events may be stored, the current one among them.
     pub(super) names: Vec<&'static str>,
     pub(super) types: &'static [EventType],
     pub(super) former: Vec<FormerName>,
@@ -54,12 +54,12 @@ pub struct AggregateSchema {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FormerName {
     pub(super) name: &'static str,
-    /// Which event is read in its place; `None` if it is split or retired.
+    /// The index of the event that is read in its place; `None` if it is split or retired.
     pub(super) index: Option<usize>,
 }
 
 impl AggregateSchema {
-    /// What the events of `A` look like.
+    /// Returns the schemas of the events of `A`.
     #[must_use]
     pub fn of<A>() -> Self
     where
@@ -81,18 +81,18 @@ impl AggregateSchema {
         }
     }
 
-    /// The stored name of the aggregate.
+    /// Returns the stored name of the aggregate.
     #[must_use]
     pub fn name(&self) -> &'static str {
         self.name
     }
 
-    /// Whether its events may stand under this name.
+    /// Returns `true` if its events may be stored under this name.
     pub(super) fn is_called(&self, aggregate: &str) -> bool {
         self.names.contains(&aggregate)
     }
 
-    /// What the type reads of the event at `index`.
+    /// Returns the schema of the payloads that the type reads for the event at `index`.
     pub(super) fn described(&self, index: usize) -> Value {
         let settings = SchemaSettings::draft2020_12()
             .for_deserialize()
@@ -106,12 +106,12 @@ impl AggregateSchema {
         schema.to_value()
     }
 
-    /// What is locked of it: the same without what is said of it.
+    /// Returns the locked part of the schema: the schema without remarks.
     pub(super) fn shape(&self, index: usize) -> Value {
         shape::without_remarks(&self.described(index))
     }
 
-    /// What the event at `index` is stored as, with all that is said of it.
+    /// Returns the schema of the stored form of the event at `index`, with all remarks.
     pub(super) fn document(&self, index: usize, generator: &mut SchemaGenerator) -> Value {
         let mut schema = (self.payload)(index, generator);
         generator
@@ -120,7 +120,8 @@ impl AggregateSchema {
         schema.to_value()
     }
 
-    /// Returns the place of the event among the types, if its version is the one that is written now.
+    /// Returns the index of the event among the types, if its version is the one that is written
+    /// now.
     pub(super) fn current(&self, event: &LockedEvent) -> Option<usize> {
         let is_current =
             |known: &EventType| (known.name, known.version) == (&*event.event, event.version);
@@ -130,13 +131,14 @@ impl AggregateSchema {
             .filter(|_| self.name == event.aggregate)
     }
 
-    /// The text that this release writes for an event of its current version that it reads from the sample.
+    /// Returns the text that this release writes for an event of its current version that it reads
+    /// from the sample.
     pub(super) fn written(&self, sample: &Sample) -> Result<String, CodecError> {
         (self.write)(sample)
     }
 
-    /// Returns `true` if the sample is written as that text, in whatever order of the fields. Sets without an order may have
-    /// another one each time.
+    /// Returns `true` if the sample is written as that text, in any order of the fields. Sets
+    /// without an order may have another one each time.
     pub(super) fn is_written_as(&self, sample: &Sample, text: &str) -> Result<bool, CodecError> {
         let written = self.written(sample)?;
         if written == text {
@@ -152,7 +154,8 @@ impl AggregateSchema {
         Ok(is_same && signature(&written) == signature(text))
     }
 
-    /// What this release makes of a stored event: the names and payloads of the events it reads in its place.
+    /// Decodes a stored event, and returns the names and payloads of the events that this release
+    /// reads in its place.
     pub(super) fn read(&self, sample: &Sample) -> Result<Vec<Value>, CodecError> {
         (self.read)(sample)
     }
@@ -183,7 +186,7 @@ fn write<A: Aggregate>(sample: &Sample) -> Result<String, CodecError> {
     };
     let none = || CodecError::Decode {
         what: what(),
-        source: "it is read as no event".into(),
+        source: "it is decoded into no event".into(),
     };
     let written = Encoding::encode_event_unread(&events.next().ok_or_else(none)?)?;
     String::from_utf8(written).map_err(|source| CodecError::Encode {
@@ -192,8 +195,9 @@ fn write<A: Aggregate>(sample: &Sample) -> Result<String, CodecError> {
     })
 }
 
-/// The characters of a text, which say how each value in it is written, whatever the order of fields and of sets; and how
-/// often a value of JSON has kept the order of its keys.
+/// Returns the sorted characters of a text, and the number of times that a JSON value kept the
+/// order of its keys. The characters tell how each value is written, independent of the order of
+/// fields and of sets.
 fn signature(text: &str) -> (Vec<char>, usize) {
     let mut sorted: Vec<_> = text.chars().collect();
     sorted.sort_unstable();

@@ -1,4 +1,5 @@
-//! Samples made of a schema: always the same, with every field, and with every variant of every enum within.
+//! Generates samples from a schema: always the same ones, with every field, and with every variant
+//! of every enum in it.
 
 use regex_syntax::hir::{Class, Hir, HirKind};
 use serde_json::{Map, Value, json};
@@ -6,8 +7,8 @@ use serde_json::{Map, Value, json};
 use super::lock::ANYTHING;
 use super::shape::{Definitions, is_required};
 
-/// Payloads that fit the schema of one: so many that each variant of each enum stands in one of them, and one more without
-/// the fields that may be missing.
+/// Returns payloads that match the schema of one. Each variant of each enum occurs in one of them,
+/// and one more lacks all optional fields.
 pub(super) fn samples(schema: &Value) -> Vec<Value> {
     let definitions = Definitions::of(schema);
     let full = Sampler {
@@ -34,12 +35,14 @@ pub(super) fn samples(schema: &Value) -> Vec<Value> {
 struct Sampler<'a> {
     definitions: Definitions<'a>,
     only_required: bool,
-    /// The references that are being followed: types may contain themselves.
+    /// The references that are being followed. Types may contain themselves, so a reference that is
+    /// met again is not followed.
     within: Vec<String>,
 }
 
 impl Sampler<'_> {
-    /// None: there would be no end.
+    /// Returns samples of the schema; none for a reference that is being followed already, because
+    /// there would be no end.
     fn samples(&mut self, schema: &Value) -> Vec<Value> {
         let Value::Object(schema) = schema else {
             return vec![json!(ANYTHING)];
@@ -79,14 +82,14 @@ impl Sampler<'_> {
         samples
     }
 
-    /// Of each kind of value; `null` only if nothing else can stand there.
+    /// Returns a sample for each kind of value; `null` only if no other value is allowed.
     fn choices(&mut self, schema: &Map<String, Value>) -> Vec<Value> {
         let own = schema
             .get("oneOf")
             .or_else(|| schema.get("anyOf"))
             .and_then(Value::as_array);
         let samples = match own {
-            // Fields beside a choice: a flattened enum.
+            // Fields beside a choice are a flattened enum.
             Some(_) if schema.contains_key("properties") => self.alternatives(schema),
             Some(choices) => choices
                 .iter()
@@ -181,7 +184,7 @@ impl Sampler<'_> {
         objects.map(Value::Object).collect()
     }
 
-    /// One entry of a map.
+    /// Adds one entry of a map.
     fn add_entry(
         &mut self,
         schema: &Map<String, Value>,
@@ -212,7 +215,7 @@ impl Sampler<'_> {
     }
 }
 
-/// So many rows that each sample of each column stands in one.
+/// Combines columns into rows, so that each sample of each column occurs in one row.
 fn together(columns: &[Vec<Value>]) -> Vec<Vec<Value>> {
     if columns.iter().any(Vec::is_empty) {
         return Vec::new();
@@ -275,7 +278,7 @@ fn text(schema: &Map<String, Value>) -> Value {
     )
 }
 
-/// A short text that matches the pattern. `None`: it is none that can be read.
+/// Returns a short text that matches the pattern, or `None` if the pattern cannot be parsed.
 fn matching(pattern: &str) -> Option<String> {
     let mut text = String::new();
     push_match(&regex_syntax::parse(pattern).ok()?, &mut text);
@@ -304,7 +307,7 @@ fn push_match(pattern: &Hir, text: &mut String) {
     }
 }
 
-/// A character of the class, one that is easy to read if there is one.
+/// Returns a character of the class, a readable one if there is one.
 fn member(class: &Class) -> Option<char> {
     let ranges: Vec<(char, char)> = match class {
         Class::Unicode(class) => class

@@ -1,7 +1,8 @@
-//! [`SchemaLock`]: the file that is committed. What every released version of every event looks like, with samples.
+//! [`SchemaLock`]: the committed file with the shape of every released version of every event, and
+//! samples.
 //!
-//! One block for each version of each event, sorted, so that a review sees what a release adds. Nothing leaves it: what
-//! was stored once is stored for ever.
+//! The file has one block for each version of each event, sorted, so that a review sees the
+//! additions of a release. No block is ever removed: stored events live forever.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -16,22 +17,24 @@ use crate::aggregate::names_of;
 use crate::store::{Name, Position, StoredEvent, StreamId, Version};
 use crate::{Aggregate, Codec, CodecError};
 
-/// The form of the file. A newer one is refused. The first did not say what samples are written as.
+/// The format of the file. A newer one is refused. The first format did not store the text of
+/// samples.
 const FORMAT: u32 = 2;
 
-/// The sample of a schema that allows anything, usually that of a `serde_json::Value`.
+/// The sample for a schema that allows anything, usually that of a `serde_json::Value`.
 #[cfg(feature = "schema")]
 pub(super) const ANYTHING: &str = "anything";
 
-/// JSON that a `serde_json::Value` writes otherwise if some crate has turned on a feature of `serde_json`: `preserve_order`
-/// keeps the order of the keys, `arbitrary_precision` the last digit.
+/// JSON that a `serde_json::Value` writes differently if some crate has turned on a feature of
+/// `serde_json`: `preserve_order` keeps the order of the keys, `arbitrary_precision` the last
+/// digit.
 #[cfg(feature = "schema")]
 pub(super) const PROBE: &str = r#"{"probe":2,"of":1.50}"#;
-/// The beginning of [`PROBE`], as it is when the order is kept.
+/// The beginning of [`PROBE`] as it is written if the order is kept.
 #[cfg(feature = "schema")]
 pub(super) const PROBE_IN_ORDER: &str = r#"{"probe":2,"#;
 
-/// What every released version of every event of a system looks like.
+/// The shapes of every released version of every event of a system.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct SchemaLock {
     pub(super) events: Vec<LockedEvent>,
@@ -51,14 +54,14 @@ pub struct LockedEvent {
     pub payload: Value,
     /// Payloads as they are stored.
     pub samples: Vec<Value>,
-    /// For each sample the text that is written for the event that is read from it, to the byte. It changes when a dependency
-    /// turns on a feature of a crate by which values are written otherwise, while every sample is read as before. Empty in
-    /// a lock of format 1.
+    /// For each sample the exact text that is written for the event that is read from it. It
+    /// changes when a dependency turns on a feature of a crate by which values are written
+    /// differently, while every sample is read as before. Empty in a lock of format 1.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub written: Vec<String>,
 }
 
-/// The file as it is written.
+/// The content of the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
@@ -66,7 +69,7 @@ struct File {
     events: Vec<LockedEvent>,
 }
 
-/// An event as it may stand in a store: a golden event.
+/// An event as a store may contain it: a golden event.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sample {
     /// The stored name of its aggregate.
@@ -88,7 +91,7 @@ pub enum LockError {
     Read {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
@@ -97,14 +100,14 @@ pub enum LockError {
     Write {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         #[source]
         source: std::io::Error,
     },
-    /// The text is no schema lock.
-    #[error("this is no schema lock; take it back from version control")]
+    /// The text is not a schema lock.
+    #[error("not a schema lock; restore the file from version control")]
     Malformed(#[source] serde_json::Error),
-    /// A newer release of the framework has written it.
+    /// A newer release of the framework has written the file.
     #[error(
         "the schema lock has format {found}, this program knows {FORMAT}; was it written by a newer release?"
     )]
@@ -112,7 +115,7 @@ pub enum LockError {
         /// The format of the file.
         found: u32,
     },
-    /// One block says the same version of the same event twice.
+    /// Two blocks are about the same version of the same event.
     #[error(
         "version {version} of {event} of {aggregate} is locked twice; keep the block that was there first"
     )]
@@ -124,19 +127,19 @@ pub enum LockError {
         /// The version.
         version: u16,
     },
-    /// The payload that was made of the schema is not what the type reads.
+    /// The type cannot read the payload that was generated from its schema.
     #[error("{0}")]
     Sample(String),
-    /// Stored events would be read otherwise, or not at all.
+    /// Stored events would be read differently, or not at all.
     #[error("{0}")]
     Broken(String),
 }
 
 impl SchemaLock {
-    /// The lock in a file.
+    /// Reads the lock from a file.
     ///
     /// # Errors
-    /// [`LockError`]: it cannot be read, or is no lock.
+    /// [`LockError`]: the file cannot be read, or is not a lock.
     pub fn read(path: impl AsRef<Path>) -> Result<Self, LockError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path);
@@ -159,7 +162,7 @@ impl SchemaLock {
         })
     }
 
-    /// A lock of these events. They are sorted.
+    /// Returns a lock of these events, sorted.
     ///
     /// # Errors
     /// [`LockError::Repeated`].
@@ -185,12 +188,12 @@ impl SchemaLock {
         Ok(Self { events })
     }
 
-    /// Every version of every event, in the order of their names.
+    /// Returns every version of every event, in the order of their names.
     pub fn events(&self) -> impl Iterator<Item = &LockedEvent> {
         self.events.iter()
     }
 
-    /// Every golden event of the aggregate, under each of its names, of every version there has been.
+    /// Returns every golden event of the aggregate, under each of its names, in every version.
     ///
     /// ```
     /// # use eventsourcing_core::{Aggregate, event, schema::{LockedEvent, SchemaLock}};
@@ -223,7 +226,7 @@ impl LockedEvent {
         (&self.aggregate, &self.event, self.version)
     }
 
-    /// Its golden events.
+    /// Returns the golden events of this version.
     pub fn samples(&self) -> impl Iterator<Item = Sample> {
         self.samples
             .iter()
@@ -247,15 +250,17 @@ impl LockedEvent {
 }
 
 impl Sample {
-    /// The events that this release reads in its place: one, or several or none if it was split or retired.
+    /// Decodes the events that this release reads in its place: one, or several or none if it was
+    /// split or retired.
     ///
     /// # Errors
-    /// What an application would be told that loads the event.
+    /// The error that an application gets when it loads the event.
     pub fn decode<A: Aggregate>(&self) -> Result<Vec<A::Event>, CodecError> {
         Ok(Codec::decode_events(&self.to_stored())?.collect())
     }
 
-    /// The text of its payload, with [`PROBE`] wherever a schema that allows anything has left its sample.
+    /// Returns the text of the payload, with [`PROBE`] in each place where a schema allows
+    /// anything.
     #[cfg(feature = "schema")]
     pub(super) fn probing(&self) -> String {
         self.payload
@@ -263,7 +268,7 @@ impl Sample {
             .replace(&Value::from(ANYTHING).to_string(), PROBE)
     }
 
-    /// The event as the first of a stream, in JSON.
+    /// Returns the event as the first of a stream, encoded as JSON.
     #[must_use]
     pub fn to_stored(&self) -> StoredEvent {
         StoredEvent {
@@ -301,7 +306,8 @@ impl FromStr for SchemaLock {
     }
 }
 
-/// The text of the file, the same for the same events: all keys are sorted, whatever `serde_json` is told to keep.
+/// Writes the text of the file. It is the same for the same events: all keys are sorted,
+/// independent of the features of `serde_json`.
 impl fmt::Display for SchemaLock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let events = self.events.iter().map(|event| LockedEvent {

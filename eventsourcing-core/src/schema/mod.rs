@@ -1,8 +1,10 @@
-//! What events look like that are stored, and a lock on it: events live for ever, the code that reads them does not.
+//! The shapes of stored events, and a lock file that protects them: events live forever, the code
+//! that reads them does not.
 //!
-//! A file, `events.lock.json`, keeps what every released version of every event looks like, and samples of it. It is
-//! committed. A test compares it with the types, and decodes the samples through the upcasters: a change that would make
-//! stored events unreadable, or read otherwise, fails with what to do about it.
+//! A file, `events.lock.json`, contains the shape of every released version of every event, and
+//! samples of it. The file is committed. A test compares it with the types, and decodes the samples
+//! through the upcasters: a change that would make stored events unreadable, or change their
+//! meaning, fails with a remedy.
 //!
 //! ```
 //! use eventsourcing_core::schema::{SchemaLock, SystemSchema};
@@ -27,7 +29,8 @@
 //! # Ok::<(), eventsourcing_core::schema::LockError>(())
 //! ```
 //!
-//! A system names all its aggregates, so that none is forgotten: with `#[system(schema)]` one line is the test.
+//! A system names all its aggregates, so that none is forgotten: with `#[system(schema)]` one line
+//! is the test.
 //!
 //! ```text
 //! #[test]
@@ -36,8 +39,8 @@
 //! }
 //! ```
 //!
-//! `EVENTS_LOCK=update cargo test` records what is new. The chapter on evolution, `docs/evolution.md`, says which change
-//! needs what.
+//! `EVENTS_LOCK=update cargo test` records additions. The chapter on evolution,
+//! `docs/evolution.md`, lists for each change what it needs.
 
 mod lock;
 

@@ -1,8 +1,8 @@
-//! JSON Schema as the comparison sees it: what may stand in a place, in so many alternatives.
+//! JSON Schema in a form that can be compared: the alternatives that are allowed in a place.
 
 use serde_json::{Map, Value, json};
 
-/// What is said of a value, and does not change which values there are.
+/// Keywords that describe a value and do not restrict it.
 const REMARKS: &[&str] = &[
     "title",
     "description",
@@ -15,7 +15,7 @@ const REMARKS: &[&str] = &[
     "$id",
 ];
 
-/// Keywords whose value is no schema.
+/// Keywords whose value is not a schema.
 const DATA: &[&str] = &[
     "const", "enum", "default", "required", "type", "format", "pattern",
 ];
@@ -28,7 +28,7 @@ const NAMED: &[&str] = &[
     "dependentSchemas",
 ];
 
-/// Keywords that matter to texts, and to numbers.
+/// Keywords that restrict texts, and numbers.
 const OF_TEXT: &[&str] = &[
     "pattern",
     "minLength",
@@ -44,7 +44,7 @@ const OF_NUMBER: &[&str] = &[
     "multipleOf",
 ];
 
-/// The schema without titles, descriptions and examples.
+/// Returns the schema without titles, descriptions and examples.
 pub(super) fn without_remarks(schema: &Value) -> Value {
     match schema {
         Value::Object(keywords) => {
@@ -72,7 +72,7 @@ fn keyword_without_remarks(keyword: &str, value: &Value) -> Value {
     }
 }
 
-/// The order of fields does not count.
+/// Sorts names: the order of fields does not count.
 fn in_order(names: &[Value]) -> Value {
     let mut names = names.to_vec();
     names.sort_by(|one, other| one.as_str().cmp(&other.as_str()));
@@ -84,12 +84,12 @@ fn in_order(names: &[Value]) -> Value {
 pub(super) struct Definitions<'a>(&'a Value);
 
 impl<'a> Definitions<'a> {
-    /// Those of the schema of a payload.
+    /// Returns the definitions of the schema of a payload.
     pub(super) fn of(root: &'a Value) -> Self {
         Self(root)
     }
 
-    /// What a reference means, if the schema is one.
+    /// Returns the name and the target of a reference, if the schema is one.
     pub(super) fn referred(self, schema: &Map<String, Value>) -> Option<(&'a str, &'a Value)> {
         let reference = schema.get("$ref")?.as_str()?;
         let (name, _) = self
@@ -100,7 +100,7 @@ impl<'a> Definitions<'a> {
         Some((name, &self.0["$defs"][name]))
     }
 
-    /// The kinds of values there are, and whether they are written as alternatives.
+    /// Returns the kinds of values that the schema allows, and if they are written as alternatives.
     pub(super) fn alternatives(self, schema: &Value) -> Alternatives {
         let mut found = Alternatives {
             schemas: Vec::new(),
@@ -110,7 +110,8 @@ impl<'a> Definitions<'a> {
         found
     }
 
-    /// Adds the alternatives of `schema`, each of which has `base` besides. `within`: the references that are being followed.
+    /// Adds the alternatives of `schema`, each combined with `base`. `within` has the references
+    /// that are being followed.
     fn collect(
         self,
         schema: &Value,
@@ -166,7 +167,8 @@ impl<'a> Definitions<'a> {
     }
 }
 
-/// The kinds of values that may stand in a place. None of them has `$ref`, `oneOf`, `anyOf` or several types.
+/// The kinds of values that are allowed in a place. None of them has `$ref`, `oneOf`, `anyOf` or
+/// several types.
 pub(super) struct Alternatives {
     pub(super) schemas: Vec<Map<String, Value>>,
     pub(super) is_choice: bool,
@@ -220,7 +222,7 @@ fn without(schema: &Map<String, Value>, keyword: &str) -> Map<String, Value> {
     schema
 }
 
-/// What has both: of objects, the fields of both.
+/// Combines two schemas: an object has the fields of both.
 fn merged(one: &Map<String, Value>, other: &Map<String, Value>) -> Map<String, Value> {
     let mut both = one.clone();
     for (keyword, value) in other {
@@ -237,7 +239,8 @@ fn merged(one: &Map<String, Value>, other: &Map<String, Value>) -> Map<String, V
     both
 }
 
-/// By what an alternative is told from the others, if by anything: as serde writes variants.
+/// Returns the label that tells an alternative apart from the others, if it has one: the tag or
+/// name by which serde writes a variant.
 pub(super) fn label(schema: &Map<String, Value>) -> Option<String> {
     if let Some(value) = schema.get("const") {
         return Some(text(value));
@@ -272,7 +275,7 @@ pub(super) fn is_required(schema: &Map<String, Value>, field: &str) -> bool {
         .is_some_and(|names| names.iter().any(|name| name == field))
 }
 
-/// A type in a few words.
+/// Describes a type in a few words.
 pub(super) fn words(schema: &Map<String, Value>) -> String {
     if let Some(value) = schema.get("const") {
         return value.to_string();
@@ -295,7 +298,7 @@ pub(super) fn words(schema: &Map<String, Value>) -> String {
         ("integer" | "number", None) => "a number".into(),
         ("boolean", _) => "true or false".into(),
         ("array", _) if schema.get("uniqueItems") == Some(&json!(true)) => {
-            "a list in which nothing stands twice".into()
+            "a list without duplicates".into()
         }
         ("array", _) => "a list".into(),
         ("object", _) => "an object".into(),

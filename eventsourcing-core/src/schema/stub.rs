@@ -1,11 +1,12 @@
-//! The upcaster to write, as text: typed with what the lock knows of the old payload.
+//! The text of an upcaster to write, typed with the locked shape of the old payload.
 
 use serde_json::{Map, Value};
 
 use super::compare::{Difference, Step, What};
 use super::shape::{Definitions, is_required};
 
-/// From `old` to the version of `event` after it. What cannot be known is a comment, which does not compile.
+/// Returns an upcaster from `old` to the next version of `event`. Unknown parts are comments, so
+/// the text does not compile until they are filled in.
 pub(super) fn upcaster(
     event: &str,
     from: u16,
@@ -38,11 +39,11 @@ pub(super) fn upcaster(
     attribute + &written
 }
 
-/// What the fields of the payload cannot simply be taken over for.
+/// The differences for which the fields of the payload cannot simply be copied.
 struct Changed<'a> {
-    /// Fields in which something is different.
+    /// Fields whose content differs.
     within: Vec<&'a str>,
-    /// Whether a field is gone: another may have taken its place.
+    /// `true` if a field is gone: another one may have taken its place.
     has_lost_fields: bool,
 }
 
@@ -64,11 +65,11 @@ impl<'a> Changed<'a> {
     }
 }
 
-/// A field as Rust knows it.
+/// A field with its Rust type.
 struct Field {
-    /// As it is stored.
+    /// The stored name.
     name: String,
-    /// As it may be written.
+    /// The identifier in Rust.
     ident: String,
     ty: String,
     is_optional: bool,
@@ -130,7 +131,7 @@ fn value(field: &Field, old: &[Field], from: u16, changed: &Changed<'_>) -> Stri
     }
 }
 
-/// The fields of a payload that is an object with fixed fields.
+/// Returns the fields of a payload that is an object with fixed fields.
 fn fields(payload: &Value) -> Option<Vec<Field>> {
     let definitions = Definitions::of(payload);
     let [object] = &*definitions.alternatives(payload).schemas else {

@@ -1,18 +1,19 @@
-//! [`SystemSchema`]: all events of a system, taken from the types; compared with the lock, and recorded in it.
+//! [`SystemSchema`]: all events of a system, taken from the types, compared with the lock, and
+//! recorded in it.
 
 use std::path::Path;
 
 use serde_json::Value;
 
 use super::breakage::Comparison;
-use super::check::{breakages, one_line, without_aggregate, written_otherwise};
+use super::check::{breakages, one_line, without_aggregate, written_differently};
 use super::compare::differences;
 use super::described::{AggregateSchema, DescribedEvent, DescribedSystem};
 use super::generated;
 use super::lock::{LockError, LockedEvent, SchemaLock};
 use crate::{Aggregate, Definition};
 
-/// What all events of a system look like that are stored.
+/// The schemas of all stored events of a system.
 ///
 /// ```
 /// use eventsourcing_core::schema::SystemSchema;
@@ -46,14 +47,14 @@ use crate::{Aggregate, Definition};
 pub struct SystemSchema {
     pub(super) name: &'static str,
     pub(super) aggregates: Vec<AggregateSchema>,
-    /// Who sends and who receives events, if it is known.
+    /// The senders and receivers of events, if they are known.
     pub(super) definition: Option<Definition>,
-    /// Samples that the user has given.
+    /// Samples that the user has supplied.
     given: Vec<LockedEvent>,
 }
 
 impl SystemSchema {
-    /// The schema of a system, with all its aggregates.
+    /// Returns the schema of a system, with all its aggregates.
     #[must_use]
     pub fn of<S: DescribedSystem>() -> Self {
         let definition = S::definition();
@@ -65,7 +66,8 @@ impl SystemSchema {
         }
     }
 
-    /// The schema of aggregates that no [`System`](crate::System) names. Add them one by one.
+    /// Returns an empty schema for aggregates that no [`System`](crate::System) names. Add them one
+    /// by one.
     #[must_use]
     pub fn new(name: &'static str) -> Self {
         Self {
@@ -87,11 +89,11 @@ impl SystemSchema {
         self
     }
 
-    /// Adds a payload that was stored, or could have been: in place of those that are made of the schema, or for a version that
-    /// is older than the lock.
+    /// Adds a payload that was stored, or could have been: instead of generated samples, or for a
+    /// version that is older than the lock.
     ///
     /// # Panics
-    /// The payload is no JSON.
+    /// The payload cannot be written as JSON.
     #[must_use]
     pub fn with_sample<A: Aggregate>(
         mut self,
@@ -117,9 +119,11 @@ impl SystemSchema {
         self
     }
 
-    /// The one line of a test. Panics with what to do unless the lock in `path`, seen from the package, is what the types say.
+    /// Checks the lock in `path`, relative to the package: the one line of a test. Panics with a
+    /// remedy unless the lock equals the types.
     ///
-    /// With `EVENTS_LOCK=update` in the environment it records first what is new, and fails only for what must not be.
+    /// With `EVENTS_LOCK=update` in the environment additions are recorded first, and only breaking
+    /// changes fail.
     ///
     /// # Panics
     /// A change would break stored events, or is not recorded; the lock cannot be read or written.
@@ -145,7 +149,7 @@ impl SystemSchema {
         }
     }
 
-    /// Brings the lock in a file up to date; makes it if there is none. What was recorded, one line each.
+    /// Brings the lock in a file up to date, or creates it. Returns the additions, one line each.
     ///
     /// # Errors
     /// [`LockError`]. The file is as before.
@@ -166,10 +170,11 @@ impl SystemSchema {
         Ok(news(&lock, &updated))
     }
 
-    /// The lock with all that is new. Nothing leaves it.
+    /// Returns the lock with all additions. No block is removed.
     ///
     /// # Errors
-    /// [`LockError::Broken`]: a change would break stored events. [`LockError::Sample`]: a sample cannot be made.
+    /// [`LockError::Broken`]: a change would break stored events. [`LockError::Sample`]: a sample
+    /// cannot be generated.
     pub fn update(&self, lock: &SchemaLock) -> Result<SchemaLock, LockError> {
         let comparison = Comparison {
             breakages: self.breakages(lock),
@@ -181,10 +186,10 @@ impl SystemSchema {
         }
     }
 
-    /// The types beside the lock.
+    /// Compares the types with the lock.
     ///
     /// # Errors
-    /// [`LockError::Sample`]: a sample of what is new cannot be made.
+    /// [`LockError::Sample`]: a sample of an addition cannot be generated.
     pub fn compare(&self, lock: &SchemaLock) -> Result<Comparison, LockError> {
         let breakages = self.breakages(lock);
         let unrecorded = if breakages.is_empty() {
@@ -284,16 +289,16 @@ impl SystemSchema {
         Ok(())
     }
 
-    /// Requires that this program writes the samples of the lock as the one that recorded them, to the byte. It may have
-    /// been built with other features of other crates.
+    /// Checks that this program writes the samples of the lock byte for byte like the one that
+    /// recorded them. This program may have been built with other features of other crates.
     ///
     /// # Errors
-    /// [`LockError::Broken`]: what is written otherwise, and what to do about it.
+    /// [`LockError::Broken`]: the samples that are written differently, with a remedy.
     pub fn check_written(&self, lock: &SchemaLock) -> Result<(), LockError> {
         let breakages = self.aggregates.iter().flat_map(|aggregate| {
             lock.events
                 .iter()
-                .filter_map(|event| written_otherwise(aggregate, event))
+                .filter_map(|event| written_differently(aggregate, event))
         });
         match breakages
             .map(|breakage| breakage.to_string())
@@ -301,14 +306,15 @@ impl SystemSchema {
         {
             breakages if breakages.is_empty() => Ok(()),
             breakages => Err(LockError::Broken(format!(
-                "{} would store events otherwise than the schema lock says:\n\n{}",
+                "{} would store events differently from the schema lock:\n\n{}",
                 self.name,
                 breakages.join("\n\n")
             ))),
         }
     }
 
-    /// The current version of an event: its shape, and samples of it if it is new or has grown.
+    /// Records the current version of an event: its shape, and samples of it if it is new or has
+    /// grown.
     fn record(
         &self,
         aggregate: &AggregateSchema,
@@ -387,7 +393,7 @@ fn of_nobody(system: &str, given: &LockedEvent) -> LockError {
     ))
 }
 
-/// Adds a sample that can be decoded.
+/// Adds a sample, which must be decodable.
 fn add_sample(
     aggregate: &AggregateSchema,
     event: &mut LockedEvent,
@@ -451,7 +457,7 @@ fn unwritable(
     )
 }
 
-/// What the second lock has and the first has not.
+/// Returns the additions of the second lock.
 fn news(before: &SchemaLock, after: &SchemaLock) -> Vec<String> {
     after
         .events
@@ -492,7 +498,7 @@ fn grown(before: &Value, after: &Value) -> String {
         .map(super::compare::Difference::novelty)
         .collect();
     match &*novelties {
-        [] => "it is described otherwise, and read as before".into(),
+        [] => "its description has changed, it is read as before".into(),
         novelties => novelties.join(", "),
     }
 }

@@ -1,4 +1,4 @@
-//! What goes into one atomic write, and what comes back.
+//! The content of one atomic write.
 
 use std::collections::HashSet;
 
@@ -13,11 +13,11 @@ use super::{
 /// The part of an append that concerns one stream. Without events it is a guard: only the expectation counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StreamAppend {
-    /// Which stream.
+    /// The stream.
     pub stream: StreamId,
-    /// What it must look like for the append to happen.
+    /// The condition for the append to happen.
     pub expected: Expected,
-    /// What is appended to it, in order.
+    /// The events to append, in order.
     pub events: Vec<NewEvent>,
 }
 
@@ -26,16 +26,16 @@ pub struct StreamAppend {
 /// Events get their positions in the order of `streams`, and within a stream in the order of its events.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Append {
-    /// When the events are recorded. Stores keep microseconds.
+    /// The time of recording. Stores keep microseconds.
     pub recorded_at: Timestamp,
-    /// The command that is answered, if a retry must get the same answer. It may be all that the append carries: then the
-    /// store remembers that the command had nothing to record.
+    /// The command that is answered, if a retry must get the same answer. An append may carry
+    /// nothing else: then the store remembers that the command had nothing to record.
     pub command_id: Option<CommandId>,
-    /// The answer to the command is a rejection, and there is no event.
+    /// `true` if the answer to the command is a rejection; there is no event.
     pub is_rejection: bool,
     /// Events and expectations. A stream appears at most once.
     pub streams: Vec<StreamAppend>,
-    /// The step of the follower whose work this is.
+    /// The step of the follower that makes the append.
     pub tracking: Option<Tracking>,
     /// Snapshots to keep. A snapshot may not be beyond its stream as this append leaves it.
     pub snapshots: Vec<NewSnapshot>,
@@ -44,7 +44,7 @@ pub struct Append {
 }
 
 impl Append {
-    /// An append that carries nothing yet; give it events, tracking, a snapshot or a command.
+    /// Returns an append without content; give it events, tracking, a snapshot or a command.
     #[must_use]
     pub fn new(recorded_at: Timestamp) -> Self {
         Self {
@@ -115,7 +115,7 @@ impl Append {
         self
     }
 
-    /// The epoch in which the append and its step were decided: the earliest of the two.
+    /// Returns the epoch in which the append and its step were decided: the earliest of the two.
     #[must_use]
     pub fn decided_in(&self) -> Option<Epoch> {
         earliest(
@@ -134,13 +134,13 @@ impl Append {
         current.check(self.tracking.as_ref().and_then(|tracking| tracking.epoch))
     }
 
-    /// How many events are appended, over all streams.
+    /// Returns the number of events, over all streams.
     #[must_use]
     pub fn event_count(&self) -> usize {
         self.streams.iter().map(|stream| stream.events.len()).sum()
     }
 
-    /// The kind of receipt that the append leads to.
+    /// Returns the kind of receipt that the append leads to.
     #[must_use]
     pub fn receipt_kind(&self) -> ReceiptKind {
         match self.event_count() {
@@ -150,11 +150,11 @@ impl Append {
         }
     }
 
-    /// Checks what no store has to look into its data for. Every store calls it before anything else.
+    /// Checks everything that does not depend on stored data. Every store calls this first.
     ///
     /// # Errors
-    /// [`StoreError::Invalid`]: the append carries nothing, is a rejection with events or of no command, names a stream
-    /// twice, steps backwards, or exceeds a limit.
+    /// [`StoreError::Invalid`]: the append carries nothing, is a rejection with events or of no
+    /// command, names a stream twice, steps backwards, or exceeds a limit.
     pub fn validate(&self) -> Result<(), StoreError> {
         let events = self.event_count();
         if events == 0

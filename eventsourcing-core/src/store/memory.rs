@@ -1,4 +1,5 @@
-//! [`MemoryStore`]: the whole contract in memory, for tests and for trying things out. Nothing survives the process.
+//! [`MemoryStore`]: the whole contract in memory, for tests and trials. Nothing survives the
+//! process.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -35,11 +36,11 @@ use super::{
 pub struct MemoryStore {
     log_id: LogId,
     data: Arc<RwLock<Data>>,
-    /// The epoch, and where the log ends.
+    /// The epoch, and the end of the log.
     head: watch::Sender<(Epoch, Position)>,
 }
 
-/// What a [`MemoryStore`] held at one moment.
+/// The content of a [`MemoryStore`] at one moment.
 #[cfg(feature = "testing")]
 #[derive(Clone)]
 pub struct MemoryBackup(Data);
@@ -56,7 +57,7 @@ impl fmt::Debug for MemoryBackup {
 #[derive(Clone, Default)]
 struct Data {
     epoch: Epoch,
-    /// The event at position p stands at index p - 1.
+    /// The events. Position p is at index p - 1.
     log: Vec<StoredEvent>,
     streams: HashMap<StreamId, Stream>,
     tracking: HashMap<(Name, LogId), FollowerNotes>,
@@ -79,7 +80,7 @@ struct Held {
 }
 
 impl MemoryStore {
-    /// An empty store.
+    /// Returns an empty store.
     #[expect(clippy::new_without_default, reason = "two calls give two logs")]
     #[must_use]
     pub fn new() -> Self {
@@ -90,15 +91,15 @@ impl MemoryStore {
         }
     }
 
-    /// Everything the store holds at this moment, to be [restored](Self::restore) later.
+    /// Returns everything the store holds at this moment, to be [restored](Self::restore) later.
     #[cfg(feature = "testing")]
     #[must_use]
     pub fn backup(&self) -> MemoryBackup {
         MemoryBackup(self.read().clone())
     }
 
-    /// Forgets what was written since `backup`, as a server does that is restored from a copy or has lost its last commits. The next
-    /// epoch begins, and positions are given out again.
+    /// Forgets the writes since `backup`, like a server that is restored from a copy or has lost
+    /// its last commits. The next epoch begins, and positions are assigned again.
     #[cfg(feature = "testing")]
     pub fn restore(&self, backup: &MemoryBackup) {
         let mut data = self.write();
@@ -109,8 +110,8 @@ impl MemoryStore {
         self.head.send_replace((data.epoch, data.head()));
     }
 
-    /// A panic while the lock is held cannot leave the data half changed: everything is checked before
-    /// anything is written.
+    /// Locks the data. A panic while the lock is held cannot leave the data half changed, because
+    /// everything is checked before anything is written; so a poisoned lock is used all the same.
     fn read(&self) -> RwLockReadGuard<'_, Data> {
         self.data.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -327,7 +328,7 @@ impl fmt::Debug for MemoryStore {
     }
 }
 
-/// The place of a follower in the list of all.
+/// Returns the sort key of a follower in the list of all.
 fn place_of((follower, upstream): &(Name, LogId)) -> (&str, Uuid) {
     (follower.as_str(), upstream.as_uuid())
 }

@@ -4,10 +4,11 @@ use serde::{Deserialize, Serialize};
 
 use super::{CommandId, LogId, Position};
 
-/// The answer to a command. All receipts of one command are equal, in every process and for ever.
+/// The answer to a command. All receipts of one command are equal, in every process and forever.
 ///
-/// Everything that the command has recorded, or has decided on, lies at or before [`position`](Self::position) of
-/// [`log`](Self::log). So a wait for a receipt ends when its effects, or what it was decided on, can be read.
+/// Every event that the command recorded, or was decided on, lies at or before
+/// [`position`](Self::position) of [`log`](Self::log). So a wait for a receipt ends when its
+/// effects, or the events it was decided on, can be read.
 ///
 /// # As JSON
 ///
@@ -24,19 +25,21 @@ use super::{CommandId, LogId, Position};
 /// # Ok::<_, serde_json::Error>(())
 /// ```
 ///
-/// `kind` is `recorded`, `nothing_recorded` or `rejected`. In a receipt of an earlier release, which has neither `log` nor
-/// `kind`, the log is [`LogId::UNKNOWN`], and the kind follows from the position: zero stands for a command that has
-/// recorded nothing, or, if it is named, for one that was rejected.
+/// `kind` is `recorded`, `nothing_recorded` or `rejected`. In a receipt of an earlier release,
+/// which has neither `log` nor `kind`, the log is [`LogId::UNKNOWN`], and the kind follows from the
+/// position: zero means that nothing was recorded or, with a command id, that the command was
+/// rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "AnyReceipt")]
 pub struct Receipt {
-    /// The log that [`position`](Self::position) is a place in.
+    /// The log of [`position`](Self::position).
     pub log: LogId,
     /// The kind of answer.
     pub kind: ReceiptKind,
-    /// The position of the last event of the append. If there was no event: the position of the last event that was
-    /// visible when the answer was stored, so that everything the decision has seen lies at or before it. Zero in a
-    /// receipt of an append of neither event nor command, which nobody has decided.
+    /// The position of the last event of the append. If there was no event: the position of the
+    /// last event that was visible when the answer was stored, so that everything the decision has
+    /// seen lies at or before it. Zero in a receipt of an append with neither event nor command,
+    /// which is the answer to no decision.
     pub position: Position,
     /// The command, if it was named.
     pub command_id: Option<CommandId>,
@@ -55,7 +58,7 @@ pub enum ReceiptKind {
 }
 
 impl Receipt {
-    /// A receipt that stands for everything up to `position` of `log`: to wait for it.
+    /// Returns a receipt that stands for everything up to `position` of `log`: to wait for it.
     #[must_use]
     pub const fn at(log: LogId, position: Position) -> Self {
         Self {
@@ -68,8 +71,9 @@ impl Receipt {
 }
 
 impl ReceiptKind {
-    /// The kind of a stored receipt that does not say it, because an earlier release has written it. Such a release
-    /// stored an answer without events only if it was a rejection, and stored it at position zero.
+    /// Returns the kind of a receipt that was stored by an earlier release, without its kind. Such
+    /// a release stored an answer without events only if it was a rejection, and stored it at
+    /// position zero.
     #[must_use]
     pub const fn of_earlier_release(position: Position) -> Self {
         if position.as_u64() == 0 {
@@ -79,7 +83,7 @@ impl ReceiptKind {
         }
     }
 
-    /// The number of the kind in the tables of stores.
+    /// Returns the number of the kind in the tables of stores.
     #[must_use]
     pub const fn number(self) -> u8 {
         match self {
@@ -89,7 +93,7 @@ impl ReceiptKind {
         }
     }
 
-    /// The kind with this number.
+    /// Returns the kind with this number.
     #[must_use]
     pub const fn from_number(number: u8) -> Option<Self> {
         match number {
@@ -101,7 +105,7 @@ impl ReceiptKind {
     }
 }
 
-/// A receipt as any release has written it.
+/// A receipt in the form of any release.
 #[derive(Deserialize)]
 struct AnyReceipt {
     #[serde(default)]
@@ -140,7 +144,7 @@ impl From<AnyReceipt> for Receipt {
 pub struct Appended {
     /// The answer to the command.
     pub receipt: Receipt,
-    /// The command had been answered before: nothing was written this time.
+    /// `true` if the command had been answered before: nothing was written this time.
     pub repeated: bool,
 }
 

@@ -131,7 +131,7 @@ fn the_one_line_of_a_test_says_what_to_do() {
 #[test]
 fn what_is_no_lock_is_refused() {
     let parse = |text: &str| text.parse::<SchemaLock>().expect_err("no lock").to_string();
-    assert!(parse("{").contains("no schema lock"));
+    assert!(parse("{").contains("not a schema lock"));
     assert!(
         parse(&TEXT.replace("\"format\": 2,", "\"format\": 3,"))
             .contains("format 3, this program knows 2")
@@ -140,5 +140,5 @@ fn what_is_no_lock_is_refused() {
         parse(&TEXT.replace("Opened", "Credited"))
             .contains("version 1 of Credited of Account is locked twice")
     );
-    assert!(parse(&TEXT.replace("samples", "example")).contains("no schema lock"));
+    assert!(parse(&TEXT.replace("samples", "example")).contains("not a schema lock"));
 }

@@ -185,7 +185,7 @@ async fn feature_that_changes_what_is_written_is_found_by_the_test_and_at_the_st
         feature.set(false);
         for said in [&comparison, &refused, &stopped] {
             let all = [
-                "it is written otherwise",
+                "it is written differently",
                 recorded,
                 now,
                 "`cargo tree -e features`",
@@ -194,7 +194,7 @@ async fn feature_that_changes_what_is_written_is_found_by_the_test_and_at_the_st
             assert!(all.iter().all(|part| said.contains(part)), "{said}");
         }
         assert!(
-            stopped.contains("Market would store events otherwise than the schema lock says"),
+            stopped.contains("Market would store events differently from the schema lock"),
             "{stopped}"
         );
     }
@@ -252,7 +252,7 @@ fn form_that_was_meant_to_change_is_recorded_once_the_old_one_is_deleted() {
 #[tokio::test]
 async fn text_that_is_no_lock_does_not_start() {
     let refused = start("{}").await.expect_err("no lock").to_string();
-    assert!(refused.contains("this is no schema lock"), "{refused}");
+    assert!(refused.contains("not a schema lock"), "{refused}");
     let newer = lock().to_string().replace("\"format\": 2", "\"format\": 3");
     let refused = start(&newer).await.expect_err("a newer one").to_string();
     assert!(
