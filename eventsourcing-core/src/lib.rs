@@ -3,8 +3,8 @@
 //! An [aggregate](Aggregate) is state folded from the [events](Event) of one stream; it decides on
 //! commands and records its decisions. An [`Application`] loads and saves aggregates in a
 //! [store](store::EventStore). A [`Policy`] reacts to the events of one application by recording
-//! events in another, a [`Projection`] builds a read model of them, and a [`System`] declares who
-//! follows whom and keeps the followers running.
+//! events in another, a [`Projection`] builds a read model of them, and a [`System`] declares the
+//! followers of each application and keeps them running.
 //!
 //! Programs depend on the package `eventsourcing-kit`, which exports all of this together with the
 //! stores. A store depends on this crate alone.

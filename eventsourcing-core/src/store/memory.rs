@@ -265,7 +265,8 @@ impl EventStore for MemoryStore {
         follower: &Name,
         upstream: LogId,
     ) -> Result<Option<LeaseHolder>, StoreError> {
-        let (data, now) = (self.read(), Instant::now());
+        let data = self.read();
+        let now = Instant::now();
         let held = data
             .leases
             .get(&(follower.clone(), upstream))
