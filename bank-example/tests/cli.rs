@@ -873,7 +873,7 @@ fn a_read_model_is_rebuilt_and_everything_else_is_refused() {
         );
         assert!(
             bank.fails(2, &["rebuild", "ledger"])
-                .contains("a policy: what it has recorded are facts, which stay")
+                .contains("a policy: the events that it has recorded stay")
         );
         bank.text(&["verify", "--contents"]);
     }

@@ -335,7 +335,7 @@ async fn only_read_models_in_a_database_are_built_anew() {
         .expect_err("a policy")
         .to_string();
     assert!(
-        refusal.contains("ledger cannot be built anew, it is a policy"),
+        refusal.contains("ledger cannot be rebuilt: it is a policy"),
         "{refusal}"
     );
     let refusal = bank

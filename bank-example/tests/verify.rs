@@ -565,7 +565,9 @@ async fn a_read_model_of_which_another_version_answers_is_not_passed_over_in_sil
         );
         let contents = early.verify_contents().await.expect("an answer")[0].to_string();
         assert!(
-            contents.contains("not compared: version 2 of it answers; ask a program that has it"),
+            contents.contains(
+                "not compared: version 2 of it is live; verify with a program of that version"
+            ),
             "{contents}"
         );
 

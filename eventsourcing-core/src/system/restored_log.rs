@@ -1,7 +1,7 @@
-//! [`RunningSystem::accept_restored_log`]: a follower goes on in a log that was restored to an earlier moment.
+//! [`RunningSystem::accept_restored_log`]: lets a follower continue in a log that was restored to an earlier moment.
 //!
-//! It has processed events that the log does not have any more. What it made of them stays: taking that back is work for
-//! people. Its position and its notes become those of a follower that has never seen these events.
+//! The follower has processed events that the log has lost. Their effects stay; undoing them is work for people. The position and the
+//! notes of the follower become those of one that has never seen these events.
 
 use std::sync::Arc;
 
@@ -14,26 +14,26 @@ use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, FollowerNotes, Name, Position, StoreError};
 
 impl<S: System> RunningSystem<S> {
-    /// Has `follower`, which has stopped with [`LogWentBack`](StoreError::LogWentBack), accept that its log was restored to an
-    /// earlier moment, and go on in it.
+    /// Lets `follower`, which has stopped with [`LogWentBack`](StoreError::LogWentBack), continue in its log, which was restored to an
+    /// earlier moment.
     ///
-    /// `kept` is the last position at which the log is still the one that the follower has processed: the end of the log right
-    /// after the restore, before anything else was recorded. The follower goes on after it, so that everything that was
-    /// recorded since the restore is processed, once. An earlier position than that has events processed again; a later one
-    /// would leave events out. A later one is refused where that can be seen: the follower's notes up to `kept` are
-    /// compared with the log as [`verify`](Self::verify) does, by slices of 10,000 positions, the last one of which cannot be judged.
+    /// `kept` is the last position up to which the log is still the one that the follower has processed: the end of the log right after
+    /// the restore, before anything else was recorded. The follower continues after it, so that all events recorded since the restore
+    /// are processed once. With an earlier position events are processed again; a later one would leave events out. A later one is
+    /// refused where that can be detected: the follower's notes up to `kept` are compared with the log as [`verify`](Self::verify) does,
+    /// by slices of 10,000 positions, the last one of which cannot be checked.
     ///
-    /// What the follower has recorded, or written elsewhere, because of the lost events stays, and so do the timers that it
-    /// has scheduled because of them: people have to look at both. Lost events that it had parked are forgotten.
+    /// The events that the follower has recorded because of the lost ones stay, and so do its writes elsewhere and the timers it has
+    /// scheduled; people have to check all of these. Lost events that it had parked are removed from its notes.
     ///
-    /// Returns where it went back, one value for each log and partition. A follower that has seen nothing that its log
-    /// lacks is left as it is, so that this can be repeated. This process goes on at once, others within some seconds.
+    /// Returns the old and new position for each log and partition that went back. A follower that has seen no lost event is left as it
+    /// is, so that this call can be repeated. The follower continues at once in this process, and within some seconds in others.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: there is no such follower; it is a read model, which is [built anew](Self::rebuild), or works in
-    /// memory; `kept` is beyond the end of the log, or not before the position of the follower; or the log up to there is
-    /// not what the follower has processed. [`SystemError::Store`]: a store does not answer. What was accepted in other
-    /// partitions before the error stands; repeat it.
+    /// [`SystemError::Invalid`]: there is no such follower; it is a read model, which is [rebuilt](Self::rebuild) instead, or works in
+    /// memory; `kept` is beyond the end of the log, or not before the position of the follower; or the log up to there differs from
+    /// the events that the follower has processed. [`SystemError::Store`]: a store does not answer. Partitions that were accepted before
+    /// the error stay accepted; call this again.
     pub async fn accept_restored_log(
         &self,
         follower: &str,
@@ -64,7 +64,7 @@ impl<S: System> RunningSystem<S> {
             .iter()
             .any(|read_model| *read_model.generations.name() == *follower)
         {
-            "is a read model, whose rows may stem from lost events: have it built anew (rebuild)"
+            "is a read model, whose rows may stem from lost events: rebuild it"
         } else if !feed.is_shared() {
             "works in the memory of each process: start the system again"
         } else {
@@ -76,7 +76,7 @@ impl<S: System> RunningSystem<S> {
     }
 }
 
-/// `None`: the log has everything that the follower has seen.
+/// Rewinds one worker. Returns `None` if the log still has the last event that the follower has seen.
 async fn accept<S>(
     feed: &Arc<Feed<S>>,
     kept: Position,
@@ -104,7 +104,7 @@ async fn accept<S>(
             .await
         {
             Ok(_) => return Ok(Some(accepted)),
-            // Another process has changed its notes meanwhile.
+            // Another process has changed the notes meanwhile, so they are read again.
             Err(
                 error @ (StoreError::TrackingConflict { .. } | StoreError::OutdatedEpoch { .. }),
             ) => {
@@ -137,7 +137,7 @@ fn refuse_position(
     })
 }
 
-/// Compares what the follower would have noted with the log.
+/// Refuses notes that do not fit the log: the log is not the one that the follower has processed.
 async fn refuse_another_past<S>(
     feed: &Arc<Feed<S>>,
     notebook: &FollowerNotes,
@@ -154,7 +154,7 @@ async fn refuse_another_past<S>(
     Err(SystemError::Invalid { reason })
 }
 
-/// The number of events that the follower accounts for.
+/// Returns the number of events that the follower accounts for.
 fn count(book: &FollowerNotes) -> Result<u64, StoreError> {
     Ok(accounted(book)?
         .values()

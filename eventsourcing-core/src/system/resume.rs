@@ -1,23 +1,23 @@
-//! A follower that has stopped goes on, without the system being started again.
+//! [`RunningSystem::resume`]: lets a stopped follower continue without a restart of the system.
 
 use super::{RunningSystem, System, SystemError, unknown_follower};
 
 impl<S: System> RunningSystem<S> {
-    /// Has `follower` try again what it has stopped at, in this process, and go on from there: for when the cause is mended.
+    /// Lets `follower` retry, in this process, the event at which it has stopped, and continue from there. Call this after the cause is
+    /// fixed.
     ///
-    /// Returns whether it had stopped. Otherwise nothing happens, so it can be asked for as often as one likes, by several
-    /// at once, and by whoever only guesses that it has stopped. A follower in several partitions, or of several logs, goes
-    /// on in those in which it has stopped.
+    /// Returns `true` if the follower had stopped. If it had not, nothing happens, so this can be called often, concurrently, and on a
+    /// mere guess. A follower in several partitions, or of several logs, continues in those in which it has stopped.
     ///
-    /// If it fails again it stops again, and [`health`](Self::health) says why. With the inline runner it has caught up or
-    /// stopped again when this returns; with the concurrent one [`wait_until_caught_up`](Self::wait_until_caught_up) tells. Under leases it waits for its
-    /// turn: if another process runs the follower by now, it stands by.
+    /// A follower that fails again stops again, and [`health`](Self::health) has the failure. With the inline runner the follower has
+    /// caught up or stopped again when this returns; with the concurrent one, [`wait_until_caught_up`](Self::wait_until_caught_up)
+    /// waits for that. Under leases the follower stands by if another process runs it by now.
     ///
-    /// A follower that is resumed and has not come to its end when the system [stops](Self::stop) goes on with the next start.
+    /// A follower that is resumed and has not caught up when the system [stops](Self::stop) continues with the next start.
     ///
     /// # Errors
     /// [`SystemError::Invalid`]: there is no such follower. [`SystemError::Store`]: a store does not answer; the follower
-    /// goes on when it does.
+    /// continues when it does.
     pub async fn resume(&self, follower: &str) -> Result<bool, SystemError> {
         let resumed = self.resume_feeds(follower)?;
         if resumed > 0 && self.inline.is_some() {
@@ -26,7 +26,7 @@ impl<S: System> RunningSystem<S> {
         Ok(resumed > 0)
     }
 
-    /// How many had stopped.
+    /// Returns the number of workers that had stopped.
     fn resume_feeds(&self, follower: &str) -> Result<usize, SystemError> {
         let mut feeds = self
             .engine

@@ -1,4 +1,4 @@
-//! What keeps followers running: inline, in the task that saves, or concurrently, each in a task of its own.
+//! [`Runner`]: keeps followers running, inline in the task that saves, or concurrently, each in a task of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,46 +16,46 @@ use crate::panics::catch_async;
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{LeaseRequest, Position, StoreError};
 
-/// How the followers of a system are kept running.
+/// The way in which the followers of a system are run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Runner(pub(crate) Mode);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
     Inline,
-    /// With leases of this duration, or without.
+    /// In tasks, with leases of this duration or without leases.
     Concurrent(Option<Duration>),
 }
 
 impl Runner {
-    /// Followers run in the task that saves: when [`save`](crate::Application::save) returns they have caught up.
-    /// Deterministic, which is right for tests and small tools. Timers are looked after at the same time, and by
-    /// [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up): in between nobody waits for them.
+    /// Runs followers in the task that saves: when [`save`](crate::Application::save) returns they have caught up. The order of all
+    /// steps is deterministic, which suits tests and small tools. Due timers are processed at the same time, and by
+    /// [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up); nothing wakes the followers in between.
     ///
-    /// A follower that fails does not fail the save, whose events are stored: it stops, and
-    /// [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up) and [`stop`](super::RunningSystem::stop) say so. It goes on when it is
-    /// [resumed](super::RunningSystem::resume).
+    /// A follower that fails does not fail the save, whose events are stored. The follower stops, and
+    /// [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up) and [`stop`](super::RunningSystem::stop) return its
+    /// failure. It continues when it is [resumed](super::RunningSystem::resume).
     #[must_use]
     pub fn inline() -> Self {
         Self(Mode::Inline)
     }
 
-    /// Each follower runs in a task of its own, woken by the store. For everything that serves.
+    /// Runs each follower in a task of its own, woken by the store. Suits every server.
     ///
-    /// Of the processes that run a system one at a time runs each policy, by a lease that it renews; the others stand by
-    /// and take over when the lease is given back or expires. Leases last [`LEASE_DEFAULT`](Self::LEASE_DEFAULT) unless
+    /// If several processes run the system, one at a time runs each policy, under a lease that it renews. The others stand by and take
+    /// over when the lease is given back or expires. Leases last [`LEASE_DEFAULT`](Self::LEASE_DEFAULT) unless
     /// [`with_leases`](Self::with_leases) says otherwise.
     #[must_use]
     pub fn concurrent() -> Self {
         Self(Mode::Concurrent(Some(Self::LEASE_DEFAULT)))
     }
 
-    /// How long a lease lasts without being renewed: the longest that followers stand still when the process that runs
-    /// them dies.
+    /// The default duration of a lease that is not renewed. After the process that runs a follower has died, the follower stands still
+    /// for at most this long.
     pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
 
-    /// Leases that last `duration`, from 30 milliseconds to an hour, without being renewed; they are renewed three times
-    /// as often. A process that pauses for longer loses its followers to another. The inline runner has no leases.
+    /// Uses leases that expire after `duration`, from 30 milliseconds to an hour, unless they are renewed, which happens three times in
+    /// that time. A process that pauses for longer loses its followers to another one. The inline runner has no leases.
     #[must_use]
     pub fn with_leases(self, duration: Duration) -> Self {
         let duration = duration.clamp(Duration::from_millis(30), LeaseRequest::DURATION_MAX);
@@ -65,8 +65,8 @@ impl Runner {
         }
     }
 
-    /// No leases: every process runs all followers. They still do nothing twice; all but one do their work in vain. For
-    /// programs that run for a moment and should not wait for the lease of one that was killed.
+    /// Uses no leases: every process runs all followers. Still each event is processed once, and the work of all processes but one is
+    /// wasted. Suits programs that run for a moment and should not wait for the lease of a process that was killed.
     #[must_use]
     pub fn without_leases(self) -> Self {
         match self.0 {
@@ -80,12 +80,13 @@ impl Runner {
 pub(crate) struct Engine<S> {
     pub(crate) system: Arc<S>,
     pub(crate) feeds: Vec<Arc<Feed<S>>>,
-    /// Held by the one who runs the followers inline.
+    /// Held by the task that runs the followers inline.
     running: Mutex<()>,
 }
 
 tokio::task_local! {
-    /// Set while followers run inline: what they save must not wait for themselves.
+    /// Set while followers run inline. A policy saves through the same applications, and its save would otherwise wait for the followers
+    /// that wait for the policy.
     static INSIDE: ();
 }
 
@@ -100,7 +101,7 @@ impl<S: Send + Sync + 'static> Engine<S> {
 
     /// Runs every follower until none has anything to do.
     ///
-    /// It runs in a task of its own, so that dropping the future cannot stop a follower half-way.
+    /// The followers run in a task of their own, so that dropping this future cannot stop one in the middle of a step.
     pub(crate) async fn catch_up(self: &Arc<Self>) -> Result<(), StoreError> {
         if INSIDE.try_with(|()| ()).is_ok() {
             return Ok(());
@@ -131,14 +132,14 @@ impl<S: Send + Sync + 'static> Engine<S> {
     }
 }
 
-/// The inline runner as an application sees it.
+/// The inline runner, as applications call it after a save.
 pub(crate) struct Inline<S>(pub(crate) Arc<Engine<S>>);
 
 #[async_trait]
 impl<S: Send + Sync + 'static> AfterSave for Inline<S> {
     async fn saved(&self) {
         if let Err(error) = self.0.catch_up().await {
-            warn!(%error, "followers wait for the store; they go on with the next save");
+            warn!(%error, "followers wait for the store; they continue with the next save");
         }
     }
 }
@@ -166,7 +167,8 @@ async fn keep_running<S: Send + Sync + 'static>(
 ) {
     let mut backoff = RetryPolicy::UNAVAILABLE.start("follower");
     loop {
-        // A step always runs to its end; only the rest after it is cut short.
+        // A step always runs to its end, and only the pause after it is cut short by a stop: a dropped step could have committed its
+        // effects without the cursor knowing.
         let next = match catch_async(next(system, feed, tenure)).await {
             Ok(next) => next,
             Err(panic) => after(feed.fail_over(panic).await, feed, tenure).await,
@@ -178,7 +180,8 @@ async fn keep_running<S: Send + Sync + 'static>(
         };
         if let Err(panic) = rested {
             let next = after(feed.fail_over(panic).await, feed, tenure).await;
-            // What it waits for now is no code of the user: a failure that passes, or somebody who resumes it.
+            // This wait needs no guard against panics: the follower has failed, so it waits for a timer or for being resumed, and no code of
+            // the user runs in it.
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
@@ -188,19 +191,19 @@ async fn keep_running<S: Send + Sync + 'static>(
     }
 }
 
-/// What to do after a step.
+/// The action after a step.
 enum Next {
     Step,
-    /// Wait for an event, for a timer that is due, or for the time to renew the lease.
+    /// Wait for an event, a due timer, or the time to renew the lease.
     Wait,
     /// Another process runs the follower.
     StandBy {
         seen: Position,
         ask_at: Instant,
     },
-    /// It failed, and this is why.
+    /// The step failed for this reason. Retry after a pause.
     TryAgain(String),
-    /// It has stopped. Wait until it is resumed.
+    /// The follower has stopped. Wait until it is resumed.
     Stopped,
 }
 
@@ -236,7 +239,7 @@ async fn after<S>(step: Step, feed: &Feed<S>, tenure: &mut Tenure) -> Next {
     }
 }
 
-/// Waits until another step makes sense.
+/// Waits until there may be something to do.
 async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Backoff) {
     let outcome = match next {
         Next::Step => Ok(()),

@@ -1,4 +1,4 @@
-//! [`RunningSystem`]: a system at work. Settle, wait, look how it is doing, stop.
+//! [`RunningSystem`]: a running system. It waits for followers, reports their health, rebuilds read models, and stops.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fmt;
@@ -27,27 +27,26 @@ use crate::store::{
     StoreError,
 };
 
-/// A running system: derefs to it, so `bank.accounts` is its service.
+/// A running system. It derefs to the system, so `bank.accounts` is its service.
 ///
-/// [`stop`](Self::stop) ends it gracefully. If it is dropped instead, the followers end after what they are at.
-/// Nothing is lost either way: a follower goes on where it stopped when the system is started again, or when it is
-/// [resumed](Self::resume).
+/// [`stop`](Self::stop) ends it gracefully. If it is dropped instead, each follower ends after its present step. Nothing is lost either
+/// way: a follower continues where it stopped when the system is started again, or when it is [resumed](Self::resume).
 pub struct RunningSystem<S> {
     pub(super) engine: Arc<Engine<S>>,
-    /// Kept alive while the system runs: applications only know it weakly.
+    /// The inline runner. Applications hold it weakly, so it is kept alive here.
     pub(super) inline: Option<Arc<dyn AfterSave>>,
-    /// Those that its applications write to.
+    /// The logs that its applications write to.
     logs: Arc<[LogId]>,
-    /// Those of its applications, each once.
+    /// The stores of its applications, each once.
     stores: Vec<Arc<dyn EventStore>>,
     tasks: Vec<JoinHandle<()>>,
     pub(super) read_models: Vec<SqlFollower<S>>,
-    /// By the name of the read model.
+    /// The builds of this process by the name of the read model.
     builds: Mutex<BTreeMap<Name, (Build, JoinHandle<()>)>>,
     terms: Option<Terms>,
     stop: watch::Sender<bool>,
     clock: Arc<dyn Clock>,
-    /// The followers among which events can go round in a circle.
+    /// The policies among which events can go round in a cycle.
     circle: Vec<&'static str>,
 }
 
@@ -110,7 +109,7 @@ impl<S: System> RunningSystem<S> {
         }
     }
 
-    /// Builds what this version needs, or has begun to build.
+    /// Starts builds for read models of an older version, and continues those that this version has begun.
     async fn go_on_building(&self) -> Result<(), SystemError> {
         for read_model in &self.read_models {
             let Register {
@@ -152,31 +151,31 @@ impl<S: System> RunningSystem<S> {
         self.inline = Some(inline);
         self.attach(applications);
         for build in self.builds() {
-            // Why it fails is told by `health`, as with every follower.
+            // A failure does not fail the start: `health` reports it, as that of every follower.
             let _ = build.finished().await;
         }
         Ok(self.engine.catch_up().await?)
     }
 
-    /// Waits until every follower has dealt with everything that is written now, and with what followers record
-    /// because of it, and with the timers that are due by now.
+    /// Waits until every follower has processed all events that are written by now, the events that followers record because of
+    /// them, and the timers that are due by now.
     ///
-    /// What is written now is every event that can be [seen](EventStore::newest_position), also one that the log does not
-    /// show yet because an append with a smaller position is under way: until that one has ended, this waits.
+    /// An event is written when it can be [seen](EventStore::newest_position), even if the log does not show it yet because an append
+    /// with a smaller position is under way. This method waits until that append has ended.
     ///
-    /// It does not wait for builds, nor for a read model of which another version answers. What a follower has
-    /// [parked](Self::parking) counts as dealt with; [`health`](Self::health) says how much that is.
+    /// Builds are not waited for, nor are read models of which another version is live. [Parked](Self::parking) events count as
+    /// processed; [`health`](Self::health) tells their number.
     ///
-    /// It does not wait for what others write meanwhile, unless they go on having policies record events for each other: where
-    /// policies follow each other in a circle it ends when nothing goes round any more. While a store does not answer it
-    /// waits, unless the store can [never be used again](Self::fault); give it a time limit with `tokio::time::timeout` where that
-    /// matters.
+    /// Events that others write meanwhile are not waited for, with one exception: where policies follow each other in a cycle, the wait
+    /// ends when no event goes round any more. The wait goes on while a store does not answer, unless the store can
+    /// [never be used again](Self::fault); limit it with `tokio::time::timeout` where that matters.
     ///
     /// # Errors
-    /// [`SystemError::FollowerStopped`]: a follower stopped and will not get there, or with the inline runner waits for a newer
-    /// release. [`SystemError::Store`]: a store does not answer.
+    /// [`SystemError::FollowerStopped`]: a follower has stopped, or, with the inline runner, waits for a newer release.
+    /// [`SystemError::Store`]: a store does not answer.
     pub async fn wait_until_caught_up(&self) -> Result<(), SystemError> {
-        // In each round one follower may record something for the next one.
+        // In each round one follower may record events for the next one. Without cycles a chain has at most as many links as there are
+        // followers, so this number of rounds in which nothing goes round is enough.
         let rounds = self.engine.feeds.len() + 1;
         let mut since = 0;
 
@@ -200,7 +199,7 @@ impl<S: System> RunningSystem<S> {
                     continue;
                 }
                 match self.reach(feed, *head).await {
-                    // What is written now is something else.
+                    // The log was restored while this waited, so the positions to wait for are read again.
                     Err(SystemError::Store(StoreError::LogWentBack { .. })) => {
                         since = 0;
                         before.clear();
@@ -235,7 +234,7 @@ impl<S: System> RunningSystem<S> {
         reach_inline(&*feed.upstream, feed.status(), head, catch_up).await
     }
 
-    /// Without other processes there is none with a newer release.
+    /// Returns the failure of a follower that waits for a newer release. The inline runner has no other processes to wait for.
     fn refuse_to_wait_for_a_release(&self) -> Result<(), SystemError> {
         let waits = |feed: &Arc<Feed<S>>| match &feed.status().borrow().state {
             FollowerState::WaitingForRelease(failure) => Some(failure.clone()),
@@ -251,16 +250,17 @@ impl<S: System> RunningSystem<S> {
     /// Waits until `follower` has processed the events of `receipt`, at most `timeout`, so that a caller reads its own
     /// writes. [`DEFAULT_TIMEOUT`] suits most callers.
     ///
-    /// It does not matter which process runs the follower. Events that the follower passes over count as processed. On PostgreSQL a follower may have to wait for appends of others that are under way.
+    /// The follower may run in any process. Events that it skips count as processed. On PostgreSQL a follower may have to wait for other
+    /// appends that are under way.
     ///
-    /// A receipt is waited for in its own [log](Receipt::log) and at its own position, whatever its kind. A follower that
-    /// does not follow that log has nothing to do with it, and the wait ends at once; what reaches it by way of other
-    /// followers is waited for with [`wait_until_caught_up`](Self::wait_until_caught_up). A receipt of an earlier release, which does not say its log,
-    /// is waited for in each log that the follower follows, at most to the end of the log.
+    /// The wait is for the [log](Receipt::log) and the position of the receipt, of each kind of receipt. If the follower does not follow
+    /// that log, the wait ends at once; for events that reach it by way of other followers, use
+    /// [`wait_until_caught_up`](Self::wait_until_caught_up). A receipt of an earlier release does not say its log, and is waited for in
+    /// each log that the follower follows, at most to the end of the log.
     ///
     /// # Errors
-    /// [`SystemError::TimedOut`]: not within `timeout`. [`SystemError::FollowerStopped`]: it will not get there.
-    /// [`SystemError::Parked`]: it has put the last event of the receipt aside.
+    /// [`SystemError::TimedOut`]: not within `timeout`. [`SystemError::FollowerStopped`]: the follower has stopped before the position.
+    /// [`SystemError::Parked`]: the follower has parked the last event of the receipt.
     /// [`SystemError::Invalid`]: there is no such follower, or the receipt is of a log that no application of this system
     /// writes to. [`SystemError::Store`]: a store does not answer.
     pub async fn wait_for(
@@ -288,7 +288,7 @@ impl<S: System> RunningSystem<S> {
         )
     }
 
-    /// Whether there is more for the followers among which events can go round in a circle.
+    /// Returns `true` if there are new events for the policies of a cycle.
     async fn goes_round(
         &self,
         before: &[Position],
@@ -302,7 +302,7 @@ impl<S: System> RunningSystem<S> {
         Ok(false)
     }
 
-    /// The end of each feed's log, decided or not.
+    /// Returns the newest position of each worker's log, visible to followers yet or not.
     async fn heads(&self) -> Result<Vec<Position>, SystemError> {
         let mut heads = Vec::with_capacity(self.engine.feeds.len());
         for feed in &self.engine.feeds {
@@ -311,11 +311,11 @@ impl<S: System> RunningSystem<S> {
         Ok(heads)
     }
 
-    /// Builds the read model `name` anew, from the first event: to mend what a mistake has written into it. Joins the build
-    /// that is under way, if there is one. The read model goes on answering meanwhile.
+    /// Rebuilds the read model `name` from the first event, for example after a mistake in its code was fixed. Joins the build that is
+    /// under way, if there is one. The live generation goes on answering meanwhile.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: it is not a read model in a SQL database; or its tables are refused.
+    /// [`SystemError::Invalid`]: `name` is not a read model in a SQL database, or the database refuses its tables.
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn rebuild(&self, name: &str) -> Result<Build, SystemError> {
         if let Some(read_model) = self
@@ -334,17 +334,17 @@ impl<S: System> RunningSystem<S> {
             return Err(unknown_follower(&definition, name));
         };
         let why = match follower.kind {
-            FollowerKind::Policy => "a policy: what it has recorded are facts, which stay",
+            FollowerKind::Policy => "a policy: the events that it has recorded stay",
             FollowerKind::Projection => {
                 "not in a SQL database: start the system again, or empty its target"
             }
         };
         Err(SystemError::Invalid {
-            reason: format!("{name} cannot be built anew, it is {why}"),
+            reason: format!("{name} cannot be rebuilt: it is {why}"),
         })
     }
 
-    /// The build of the read model `name` that is under way in this process, such as that of a new version.
+    /// Returns the build of the read model `name` that is under way in this process, such as that of a new version.
     #[must_use]
     pub fn build(&self, name: &str) -> Option<Build> {
         self.builds()
@@ -352,7 +352,7 @@ impl<S: System> RunningSystem<S> {
             .find(|build| *build.name() == *name)
     }
 
-    /// Those under way.
+    /// Returns the builds that are under way.
     fn builds(&self) -> Vec<Build> {
         let builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
         builds
@@ -392,7 +392,7 @@ impl<S: System> RunningSystem<S> {
         Ok(build)
     }
 
-    /// What `follower` has parked, and what can be done about it.
+    /// Returns the parked events and timers of `follower`, to be retried or discarded.
     ///
     /// # Errors
     /// [`SystemError::Invalid`]: there is no such follower.
@@ -420,7 +420,7 @@ impl<S: System> RunningSystem<S> {
             .find_map(|feed| feed.upstream.fault())
     }
 
-    /// How the followers are doing: where each is, how far behind, and what is wrong with it.
+    /// Returns the state of all followers: position, lag, parked events and failures.
     ///
     /// # Errors
     /// [`SystemError::Store`]: a store does not answer.
@@ -428,7 +428,7 @@ impl<S: System> RunningSystem<S> {
         let mut followers = Vec::with_capacity(self.engine.feeds.len());
         for feed in &self.engine.feeds {
             let Status { reached, state, .. } = feed.status().borrow().clone();
-            // What another process has decided may lie beyond the end of the log that this one sees.
+            // Another process may have advanced the follower beyond the end of the log that this one sees.
             let head = feed.upstream.head().await?.max(reached);
             let behind = self.behind(feed, reached).await?;
             let lag = feed.lag(reached, head).await?;
@@ -464,7 +464,8 @@ impl<S: System> RunningSystem<S> {
         })
     }
 
-    /// Two handles of one log may be opened in different ways: then the least is all that can be said of it.
+    /// Returns the durability of acknowledged commands for each log. If two stores of one log are configured differently, only the weaker
+    /// promise holds for the log.
     async fn acknowledged(&self) -> Result<BTreeMap<LogId, Acknowledged>, SystemError> {
         let mut logs = BTreeMap::new();
         for store in &self.stores {
@@ -477,7 +478,7 @@ impl<S: System> RunningSystem<S> {
         Ok(logs)
     }
 
-    /// Who holds back the logs that are followed, each log once.
+    /// Returns the appends that hold back the followed logs, each log once.
     async fn log_holders(&self) -> Result<Vec<LogHolder>, SystemError> {
         let mut asked = HashSet::new();
         let mut holders = Vec::new();
@@ -489,7 +490,7 @@ impl<S: System> RunningSystem<S> {
         Ok(holders)
     }
 
-    /// How long the first event that is not dealt with has been waiting.
+    /// Returns the age of the first event that is not processed yet.
     async fn behind(&self, feed: &Feed<S>, reached: Position) -> Result<Duration, SystemError> {
         let next = feed
             .upstream
@@ -504,10 +505,10 @@ impl<S: System> RunningSystem<S> {
             .unwrap_or_default())
     }
 
-    /// Ends the followers after the page they are at. What they have not reached waits for the next start.
+    /// Ends each follower after its present step. The events that are left are processed after the next start.
     ///
     /// # Errors
-    /// [`SystemError::FollowerStopped`]: a follower had stopped before. All others have ended as they should.
+    /// [`SystemError::FollowerStopped`]: a follower had stopped before. All others have ended gracefully.
     pub async fn stop(mut self) -> Result<(), SystemError> {
         self.stop.send_replace(true);
         let builds =

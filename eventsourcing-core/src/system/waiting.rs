@@ -1,7 +1,7 @@
-//! [`Waiting`]: wait until a follower is somewhere.
+//! [`Waiting`]: waits until a follower has reached a position.
 //!
-//! A receipt is waited for in its own log and at its own position, not at the head: while an append with a smaller position
-//! is under way, an acknowledged event lies beyond what a reader of the log is shown.
+//! A wait for a receipt looks at the log and the position of the receipt, not at the head of the log: while an append with a smaller
+//! position is under way, an acknowledged event lies beyond the events that readers of the log see.
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -21,16 +21,16 @@ use crate::store::{Epoch, EventStore, KnownPlace, LogId, Name, Position, Receipt
 /// person who waits for a page gives up after about ten seconds.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long the inline runner rests before it looks again at a follower that has not come as far as it should.
+/// The pause before the inline runner looks again at a follower that has not reached the position.
 const REST: Duration = Duration::from_millis(2);
 
 /// Waits for one follower, in every log that it follows.
 pub(crate) struct Waiting {
     follower: Name,
     logs: Vec<FollowedLog>,
-    /// Every log of the system.
+    /// The logs that applications of the system write to.
     known: Arc<[LogId]>,
-    /// Runs the followers if they have no tasks of their own.
+    /// The inline runner, if followers have no tasks of their own.
     inline: Option<Weak<dyn AfterSave>>,
 }
 
@@ -41,7 +41,7 @@ struct FollowedLog {
 }
 
 impl Waiting {
-    /// For the follower of this name; it has no logs if there is none.
+    /// Returns a wait for the follower of this name. It has no logs if there is no such follower.
     pub(crate) fn new<'a, S: Send + Sync + 'static>(
         follower: Name,
         feeds: impl IntoIterator<Item = &'a Arc<Feed<S>>>,
@@ -72,8 +72,8 @@ impl Waiting {
         self.logs.is_empty()
     }
 
-    /// The logs in which the receipt means something to the follower. Of a log that it does not follow it passes over
-    /// everything.
+    /// Returns the followed logs that the receipt can be of. There is none if the follower does not follow the log of the receipt, and
+    /// then there is nothing to wait for.
     fn logs_of(
         &self,
         receipt: &Receipt,
@@ -144,10 +144,11 @@ impl WaitForFollower for Waiting {
 }
 
 impl FollowedLog {
-    /// The position of this log at which the receipt has arrived. A receipt that does not say its log may be of another
-    /// one; if it is of this one its position can be seen.
+    /// Returns the position in this log that the receipt stands for. A receipt without a log may be of another one, so its position is
+    /// limited to the newest one here.
     ///
-    /// An acknowledged event can be seen, so a position beyond the newest one is that of an event which the log has lost.
+    /// A receipt of this log keeps its position. An acknowledged event is visible, so a position beyond the newest one is that of an event
+    /// which the log has lost.
     async fn position_of(&self, receipt: &Receipt) -> Result<Position, StoreError> {
         match receipt.log {
             LogId::UNKNOWN => Ok(receipt.position.min(self.upstream.newest_position().await?)),
@@ -156,12 +157,12 @@ impl FollowedLog {
     }
 }
 
-/// Waits for `there` as long as `log` has what is at `position`: a follower that comes to the position of an event that was lost has
-/// dealt with another one.
+/// Waits for `there` as long as `log` has the event at `position`. After a restore a follower can reach that position with another
+/// event, which must not count.
 ///
 /// # Errors
-/// [`StoreError::LogWentBack`]: it has lost it. [`StoreError::Unavailable`]: it can never be used again, so no follower will come.
-/// Others: those of `there`.
+/// [`StoreError::LogWentBack`]: the log has lost the event. [`StoreError::Unavailable`]: the store can never be used again, so no
+/// follower will reach the position. Others: those of `there`.
 pub(crate) async fn unless_lost(
     log: &dyn EventStore,
     position: Position,
@@ -188,7 +189,7 @@ pub(crate) async fn unless_lost(
     }
 }
 
-/// The epoch in which `known` is proven, as soon as the store answers.
+/// Returns the epoch in which `known` is proven, as soon as the store answers.
 async fn prove(log: &dyn EventStore, known: KnownPlace) -> Result<Epoch, StoreError> {
     loop {
         match known.verify(log).await {
@@ -201,7 +202,7 @@ async fn prove(log: &dyn EventStore, known: KnownPlace) -> Result<Epoch, StoreEr
     }
 }
 
-/// Waits until the follower has dealt with everything up to `position`, in the present life of `log`.
+/// Waits until the follower has processed everything up to `position`, in the present epoch of `log`.
 pub(crate) async fn reach(
     log: &dyn EventStore,
     mut status: watch::Receiver<Status>,
@@ -219,9 +220,10 @@ pub(crate) async fn reach(
     }
 }
 
-/// As [`reach`], for a follower that moves only when `catch_up` is called.
+/// Does the same as [`reach`], for a follower that moves only when `catch_up` is called.
 ///
-/// `position` may lie beyond what the log shows for now, and then nobody else would look again.
+/// The loop is needed because `position` can lie beyond the visible end of the log while an append is under way; no later save might
+/// run the followers again.
 pub(crate) async fn reach_inline<F>(
     upstream: &dyn EventStore,
     status: watch::Receiver<Status>,
@@ -242,7 +244,7 @@ where
         }
         tokio::time::sleep(REST).await;
         match upstream.wait_beyond(status.reached, status.epoch).await {
-            // The followers find out what has become of the log.
+            // The next call of `catch_up` proves the position in the new epoch.
             Ok(_) | Err(StoreError::OutdatedEpoch { .. }) => {}
             Err(error) => return Err(error.into()),
         }

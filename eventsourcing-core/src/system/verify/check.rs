@@ -1,4 +1,4 @@
-//! [`Check`]: what a follower has noted against what is in the log, slice by slice.
+//! [`Check`]: compares the notes of a follower with the log, slice by slice.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -14,18 +14,19 @@ use crate::system::report::{
     Difference, EventPlace, Finding, FollowerVerification, VerifyProgress,
 };
 
-/// For how many slices the store is asked at once.
+/// The number of slices whose checksums are asked for at once.
 const SLICES_AT_ONCE: u64 = 10;
-/// How often the whole log is searched for an event that came though it does not belong there.
+/// The maximum number of searches of the whole log for an event that was processed though the follower does not take it. A search reads
+/// every event, so many differences must not cause one each.
 const SEARCHES_MAX: usize = 3;
 
-/// What one partition of a follower, or the whole of it, has noted.
+/// The notes of one partition of a follower, or of the whole of it.
 pub(super) struct Part {
-    /// As its notes are kept under.
+    /// The name under which the notes are kept.
     pub(super) follower: Name,
     pub(super) partition: Partition,
     pub(super) position: Position,
-    /// The events it accounts for.
+    /// The checksums of the events it accounts for.
     pub(super) noted: BTreeMap<LogSlice, LogChecksum>,
 }
 
@@ -34,9 +35,9 @@ pub(super) struct Check {
     log: Arc<dyn EventStore>,
     takes: Vec<Name>,
     parts: Vec<Part>,
-    /// The end of what is compared: the end of the log as this process sees it after the notes were read, or the position
-    /// of the part that is furthest. A step to a position proves that the log was decided up to there, whatever this
-    /// process has seen of it: an append that is still open may hide from it what another process has read long ago.
+    /// The end of the comparison: the head of the log as this process sees it after the notes were read, or the position of the
+    /// furthest part. A step to a position proves that the log was decided up to there, even if this process cannot see it yet: an
+    /// append that is under way may hide events from it that another process has read long ago.
     head: Position,
     searches_left: usize,
     verification: FollowerVerification,
@@ -106,8 +107,8 @@ impl Check {
         Ok(self.verification)
     }
 
-    /// Up to where the checksums of all parts together are those of the log. Partitions are not all at one position: from
-    /// the slice on in which one of them is, each is looked at alone.
+    /// Returns the position up to which the checksums of all parts together can be compared with those of the log. Partitions differ in
+    /// position, so from the slice of the last one on each part is compared alone.
     fn shared_end(&self) -> Position {
         let smallest = self.verification.position.min(self.head);
         match self.parts[..] {
@@ -116,7 +117,7 @@ impl Check {
         }
     }
 
-    /// The end of what any part has dealt with, or claims to.
+    /// Returns the end of the events that any part has processed, or claims to have processed.
     fn end(&self) -> Position {
         let furthest = self
             .parts
@@ -168,8 +169,7 @@ impl Check {
         together
     }
 
-    /// Compares each part alone with the events of the slice that it should have dealt with, and returns how many those
-    /// are in all.
+    /// Compares each part alone with the events of the slice that it should have processed, and returns the number of all of them.
     async fn look_into(&mut self, slice: LogSlice) -> Result<u64, StoreError> {
         let events = self.events_of(slice).await?;
         let mut events_in_all = 0;
@@ -199,7 +199,7 @@ impl Check {
         Ok(events_in_all)
     }
 
-    /// The events of the slice that the follower takes.
+    /// Returns the events of the slice that the follower takes.
     async fn events_of(&self, slice: LogSlice) -> Result<Vec<Known>, StoreError> {
         let mut events = Vec::new();
         let mut after = slice.start();
@@ -247,7 +247,7 @@ impl Check {
         )
     }
 
-    /// The first event of the whole log, whoever takes it, that is among the strays.
+    /// Returns the first event of the whole log that is among the strays, with the event that it replaces.
     async fn search<'a>(
         &self,
         strays: &HashMap<EventHash, Option<&'a EventPlace>>,
@@ -269,12 +269,12 @@ impl Check {
     }
 }
 
-/// The slice in which the position after this one lies.
+/// Returns the slice of the next position.
 fn slice_after(position: Position) -> LogSlice {
     LogSlice::new(position.as_u64() / LogSlice::POSITIONS)
 }
 
-/// How many slices have begun at this position.
+/// Returns the number of slices that have begun at this position.
 fn slices_up_to(position: Position) -> u64 {
     position.as_u64().div_ceil(LogSlice::POSITIONS)
 }

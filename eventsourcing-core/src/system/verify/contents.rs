@@ -1,7 +1,7 @@
-//! [`RunningSystem::verify_contents`]: is each read model in a SQL database what its code makes of the log?
+//! [`RunningSystem::verify_contents`]: compares each read model in a SQL database with what its code makes of the log.
 //!
-//! A generation is built from the first event on that nobody sees. When it is where the shown one is, their rows are
-//! compared, and it is thrown away.
+//! A hidden generation is built from the first event on. When it has reached the position of the live one, the rows of both are
+//! compared, and the hidden one is removed.
 
 use super::tables::Asked;
 use crate::sql::{SqlError, Transaction};
@@ -16,30 +16,30 @@ use crate::system::report::{ContentsVerification, VerifyProgress};
 use crate::system::wiring::{LogOfReadModel, SqlFollower};
 use crate::system::{Failure, RunningSystem, System, SystemError};
 
-/// How many events are taken in one transaction.
+/// The maximum number of events in one transaction.
 const EVENTS_PER_PAGE_MAX: usize = 256;
-/// How often rows are compared without keeping the follower still, in the hope that it makes no step meanwhile.
+/// The number of attempts to compare rows without blocking the follower, in the hope that it makes no step meanwhile.
 const ATTEMPTS_WITHOUT_HOLDING: usize = 3;
-/// How often it is tried to keep the follower still.
+/// The maximum number of attempts in all. Each later one tries to block the follower for the time of the comparison.
 const ATTEMPTS_MAX: usize = 10_000;
 
-/// Why the comparison has no result.
+/// The reason why a comparison has no result.
 enum Failed {
     Store(StoreError),
-    /// The rest can be compared all the same.
+    /// This read model cannot be compared; the others can.
     Unchecked(String),
 }
 
 impl<S: System> RunningSystem<S> {
-    /// Builds each read model in a SQL database anew, beside the one that readers see, and compares both row by row at the
-    /// same position. The new one is thrown away; readers, writers and followers go on meanwhile. If the follower makes
-    /// steps all the time it is kept still while its rows are compared, and on SQLite everybody who writes waits then.
+    /// Builds each read model in a SQL database again, beside the live generation, and compares both row by row at the same position. The
+    /// new generation is removed afterwards. Readers, writers and followers go on meanwhile. If the follower makes steps all the time, it
+    /// is blocked while its rows are compared, and on SQLite all writers wait then.
     ///
-    /// It shows what went wrong in the code of a projection: mistakes that have been mended since, or that strike at
-    /// random. A projection whose rows depend on anything but its events, or on the order between several logs, is reported
-    /// though nothing is wrong.
+    /// The comparison finds mistakes in the code of a projection: those that were fixed since, and those that occur at random. A
+    /// projection whose rows depend on anything but its events, or on the order between several logs, is reported although nothing is
+    /// wrong.
     ///
-    /// If this future is dropped, what it has built stays until contents are verified the next time.
+    /// If this future is dropped, the tables that it has built stay until the next call.
     ///
     /// # Errors
     /// [`SystemError::Store`]: a store does not answer.
@@ -47,10 +47,10 @@ impl<S: System> RunningSystem<S> {
         self.verify_contents_with(|_| {}).await
     }
 
-    /// As [`verify_contents`](Self::verify_contents), and tells `progress` how far it is, from time to time.
+    /// Does the same as [`verify_contents`](Self::verify_contents), and reports to `progress` from time to time.
     ///
     /// # Errors
-    /// As [`verify_contents`](Self::verify_contents).
+    /// The same as those of [`verify_contents`](Self::verify_contents).
     pub async fn verify_contents_with(
         &self,
         mut progress: impl FnMut(&VerifyProgress) + Send,
@@ -81,7 +81,8 @@ impl<S: System> RunningSystem<S> {
         let holder = HolderId::new();
 
         let Some(generation) = generations.begin_check(holder).await? else {
-            let why = "another process compares it at this moment, or has died while it did; try again in two minutes";
+            let why =
+                "another process is comparing it, or has died while it did; retry in two minutes";
             return Err(Failed::Unchecked(why.to_owned()));
         };
         let reached = vec![Position::ZERO; read_model.logs.len()];
@@ -103,19 +104,19 @@ impl<S: System> RunningSystem<S> {
     }
 }
 
-/// A generation that is built to be compared.
+/// A hidden generation that is built to be compared with the live one.
 struct Fresh<'a, S> {
     system: &'a S,
     read_model: &'a SqlFollower<S>,
     holder: HolderId,
     generation: Generation,
-    /// Where it is in each of the logs.
+    /// The positions that it has reached in each of the logs.
     reached: Vec<Position>,
-    /// What people have told the shown one to take otherwise, in each of the logs.
+    /// The events that the live generation has skipped or processed with another payload, in each of the logs.
     exceptions: Vec<Exceptions>,
 }
 
-/// What readers see, and where it is in each of the logs.
+/// The live generation, and its position in each of the logs.
 #[derive(PartialEq)]
 struct Shown {
     generation: Generation,
@@ -123,7 +124,7 @@ struct Shown {
 }
 
 impl Shown {
-    /// In several logs the sum.
+    /// Returns the position; the sum if there are several logs.
     fn position(&self) -> Position {
         sum(self.steps.iter().map(|step| &step.from))
     }
@@ -148,7 +149,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
             tokio::task::yield_now().await;
         }
         Err(Failed::Unchecked(
-            "its follower is never still; try again when less is written".to_owned(),
+            "its follower makes steps all the time; retry when less is written".to_owned(),
         ))
     }
 
@@ -159,16 +160,16 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
                 .read()
                 .await?
                 .shown
-                .expect("an open read model shows something");
+                .expect("an open read model has a live generation");
             if generation.version != generations.version() {
                 let why = format!(
-                    "version {} of it answers; ask a program that has it",
+                    "version {} of it is live; verify with a program of that version",
                     generation.version
                 );
                 return Err(Failed::Unchecked(why));
             }
             let steps = generations.steps_on_the_spot(&generation).await?;
-            // Otherwise another generation has just taken its place.
+            // A retired position means that another generation has become live since the index was read.
             if steps.iter().any(|step| step.from == RETIRED) {
                 continue;
             }
@@ -176,7 +177,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         }
     }
 
-    /// Takes every event up to where the shown one is.
+    /// Processes every event up to the position of the live generation.
     async fn advance(
         &mut self,
         shown: &Shown,
@@ -207,7 +208,8 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         Ok(())
     }
 
-    /// What people have told the shown one to take otherwise. What it has put aside until they do cannot be compared.
+    /// Returns the events that the live generation has skipped or processed with another payload. Rows cannot be compared while it has
+    /// parked events, since their effects are still missing.
     async fn exceptions_of(&self, shown: &Shown) -> Result<Vec<Exceptions>, Failed> {
         let generations = &self.read_model.generations;
         let mut exceptions = Vec::with_capacity(shown.steps.len());
@@ -222,7 +224,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
             };
             if notes.has_parked().await? {
                 return Err(Failed::Unchecked(
-                    "it has parked events; deal with them first".to_owned(),
+                    "it has parked events; retry or discard them first".to_owned(),
                 ));
             }
             exceptions.push(notes.exceptions().await?);
@@ -239,7 +241,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         {
             Some(_) => Ok(()),
             None => Err(Failed::Unchecked(
-                "another process has begun to compare it".to_owned(),
+                "another process has started to compare it".to_owned(),
             )),
         }
     }
@@ -265,7 +267,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         Ok(())
     }
 
-    /// True if the shown one has made no step meanwhile.
+    /// Compares without blocking the follower. Returns `true` if the live generation has made no step meanwhile.
     async fn compare_beside(
         &self,
         shown: &Shown,
@@ -275,7 +277,8 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         let compared = self
             .tables(Asked::Database(database), shown, verification)
             .await;
-        // Before errors are looked at: its tables may be gone.
+        // This comes before the errors of the comparison: if another generation is live by now, the tables of the old one are gone, and
+        // the errors only say that.
         if self.shown().await? != *shown {
             return Ok(false);
         }
@@ -283,8 +286,8 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         Ok(true)
     }
 
-    /// True if the shown one could be kept still. What has happened since the last look is read before that, so that it
-    /// has little time to make a step, and nothing is read while others wait.
+    /// Compares while the follower is blocked. Returns `true` if that was possible. The events since the last look are read before the
+    /// transaction begins, so that the follower has little time for another step, and nothing is read from the log while it waits.
     async fn compare_held(&self, verification: &mut ContentsVerification) -> Result<bool, Failed> {
         self.keep_claim().await?;
         let read_model = self.read_model;
@@ -301,7 +304,8 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         for (index, events) in rest.iter().enumerate() {
             self.take(index, events, &mut *transaction).await?;
         }
-        // Dropping the transaction undoes the steps, and what was taken within it.
+        // The transaction is dropped without a commit, which undoes the steps and the rows written in it. Until then the steps in place
+        // keep the follower from making its own.
         self.tables(Asked::Transaction(&mut *transaction), &shown, verification)
             .await?;
         verification.events += rest.iter().map(|events| events.len() as u64).sum::<u64>();
@@ -330,7 +334,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
     }
 }
 
-/// The next events of the log, none of them after `end`, where the follower has got to: so the log is decided up to there.
+/// Returns the next events of the log up to `end`. The follower has reached `end`, so the log is decided up to there.
 async fn page_up_to<S>(
     log: &LogOfReadModel<S>,
     after: Position,
@@ -373,7 +377,7 @@ fn failed(failure: Failure, event: &StoredEvent) -> Failed {
         Failure::Event(cause) => {
             let cause = described(cause).0;
             Failed::Unchecked(format!(
-                "it cannot be built: it stands before position {position} ({event}): {cause}"
+                "it cannot be built: processing fails at position {position} ({event}): {cause}"
             ))
         }
         Failure::Moved | Failure::LeaseLost | Failure::CutChanged(_) => {

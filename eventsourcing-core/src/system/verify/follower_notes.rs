@@ -1,4 +1,4 @@
-//! What a follower has noted about what it dealt with.
+//! The notes of a follower as of one moment, and the checksums that they account for.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,10 @@ use crate::system::follower::read_checksum;
 use crate::system::notes;
 use crate::system::parking::put_aside;
 
-/// How many notes are read at once: those of a log of a hundred million positions.
+/// The number of notes that are read at once. One slice has one note, so this is enough for a log of a hundred million positions.
 const NOTES_PER_PAGE: usize = 10_000;
 
-/// The position of a follower and all its notes, as of one moment.
+/// Returns the position of a follower and all its notes, as of one moment.
 pub(in crate::system) async fn whole(
     home: &dyn EventStore,
     follower: Name,
@@ -23,13 +23,13 @@ pub(in crate::system) async fn whole(
     loop {
         match in_pages(home, &query, limit).await? {
             Some(notebook) => return Ok(notebook),
-            // It is busy: with fewer pages it has less time to step in between.
+            // The follower has made a step between two pages. With larger pages there are fewer moments for that.
             None => limit *= 2,
         }
     }
 }
 
-/// `None`: the follower has made a step in between.
+/// Reads the notes in pages. Returns `None` if the follower has made a step between two pages.
 async fn in_pages(
     home: &dyn EventStore,
     query: &NotesQuery,
@@ -53,8 +53,8 @@ async fn in_pages(
     Ok(Some(notebook))
 }
 
-/// The checksums of all events that a follower accounts for up to its position: those it has dealt with, those it has put
-/// aside, and those that somebody has given up.
+/// Returns the checksums of all events that a follower accounts for up to its position: the processed, the parked and the discarded
+/// ones.
 pub(crate) fn accounted(
     notebook: &FollowerNotes,
 ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
@@ -69,7 +69,7 @@ pub(crate) fn accounted(
     Ok(checksums)
 }
 
-/// What it has dealt with.
+/// Returns the checksums of the processed events.
 fn applied(
     notebook: &FollowerNotes,
 ) -> impl Iterator<Item = Result<(LogSlice, LogChecksum), StoreError>> {
@@ -110,7 +110,7 @@ mod tests {
             let notebook = in_pages(&store, &query, limit)
                 .await
                 .expect("an answer")
-                .expect("nobody steps");
+                .expect("no step is made meanwhile");
             assert_eq!(
                 (notebook.position, notebook.notes.len()),
                 (Position::new(7), 25),

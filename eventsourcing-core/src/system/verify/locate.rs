@@ -1,13 +1,14 @@
-//! Which events make the difference between two checksums.
+//! Locating the events that make the difference between two checksums.
 //!
-//! Digests are unlike each other in 128 bits, so the difference of the digests gives an event away, or two.
+//! A checksum is the number of events and the XOR of their 128-bit digests. So the XOR of two checksums is the digest of the one event
+//! by which they differ, or the XOR of the digests of two. More than two events cannot be told apart.
 
 use std::collections::HashMap;
 
 use crate::store::{EventHash, LogChecksum, StoredEvent};
 use crate::system::report::{EventPlace, Finding, surplus};
 
-/// An event without what it says.
+/// An event without its payload.
 #[derive(Clone, Debug)]
 pub(super) struct Known {
     pub(super) digest: EventHash,
@@ -36,7 +37,7 @@ impl Known {
     }
 }
 
-/// The checksums of these events.
+/// Returns the checksum of these events.
 pub(super) fn checksums_of<'a>(events: impl IntoIterator<Item = &'a Known>) -> LogChecksum {
     let mut checksums = LogChecksum::default();
     for event in events {
@@ -48,7 +49,7 @@ pub(super) fn checksums_of<'a>(events: impl IntoIterator<Item = &'a Known>) -> L
     checksums
 }
 
-/// What has happened to one or two of `events`, the checksums of which are `expected`.
+/// Returns the finding that one or two of `events`, whose checksum is `expected`, explain the noted checksum.
 pub(super) fn among(
     events: &[&Known],
     expected: LogChecksum,
@@ -82,8 +83,7 @@ fn two_of(events: &[&Known], difference: EventHash) -> Option<[EventPlace; 2]> {
     })
 }
 
-/// Events that would explain the difference if they had come though they do not belong here, and which of `events` would
-/// then be missing.
+/// Returns the digests of foreign events that would explain the difference, each with the one of `events` that would then be missing.
 pub(super) fn strays<'a>(
     events: &[&'a Known],
     expected: LogChecksum,
@@ -120,7 +120,7 @@ mod tests {
         (1..=1_000).map(|version| known(place(version))).collect()
     }
 
-    /// What `among` makes of events of which those at some places came so many times.
+    /// Returns the finding for events that were each processed once, except those at some indices, which were processed `times` times.
     fn finding(times: &[(usize, u64)]) -> Option<Finding> {
         let events = events();
         let all: Vec<_> = events.iter().collect();

@@ -1,8 +1,8 @@
-//! [`RunningSystem::verify`]: has every follower dealt with every event, and with each once?
+//! [`RunningSystem::verify`]: checks that every follower has processed each event once.
 //!
-//! While they work, followers note the checksums of what they deal with. Here these are compared with the checksums of the
-//! log, slice by slice, and where they differ the events are looked for. What lies at or before the position of a
-//! follower never changes, so others may write and followers may work meanwhile.
+//! Followers note the checksums of the events that they process. These are compared with the checksums of the log, slice by slice,
+//! and where they differ the events are searched for. Events up to the position of a follower never change, so writers and followers
+//! go on meanwhile.
 
 mod check;
 mod contents;
@@ -22,7 +22,7 @@ use check::{Check, Part};
 pub(crate) use follower_notes::accounted;
 pub(super) use follower_notes::whole as whole_notebook;
 
-/// Compares what one feed has noted in `notebook` with its log.
+/// Compares the notes of one worker with its log.
 pub(super) async fn compare<S>(
     feed: &Feed<S>,
     notebook: &FollowerNotes,
@@ -48,32 +48,32 @@ pub(super) async fn compare<S>(
     .await
 }
 
-/// Where a follower keeps its notes.
+/// The place where a follower keeps its notes.
 struct Home<'a> {
     store: &'a dyn EventStore,
     follower: Name,
     upstream: LogId,
-    /// The version of the read model that wrote them, if it is not the one of this program.
+    /// The version of the read model that writes them, if it is not the version of this program.
     other_version: Option<u32>,
 }
 
 impl<S: System> RunningSystem<S> {
-    /// Compares what each follower has dealt with, as it has noted with its steps, with what is in the log up to the
-    /// position of the follower. It holds up nobody, and what is written meanwhile raises no false alarm.
+    /// Compares the events that each follower has processed, as noted with its steps, with the log up to the position of the follower.
+    /// Nothing waits for this check, and events that are written meanwhile raise no false alarm.
     ///
-    /// It shows what was handed to policies and projections and committed with their work. Whether a read model is what
-    /// its code makes of that, [`verify_contents`](Self::verify_contents) shows.
+    /// The check covers the events that were passed to policies and projections and committed with their work. To compare the rows of a
+    /// read model with those that its code makes of the events, call [`verify_contents`](Self::verify_contents).
     ///
     /// # Errors
-    /// [`SystemError::Store`]: a store does not answer, or what is in it cannot be understood.
+    /// [`SystemError::Store`]: a store does not answer, or its data cannot be read.
     pub async fn verify(&self) -> Result<Verification, SystemError> {
         self.verify_with(|_| {}).await
     }
 
-    /// As [`verify`](Self::verify), and tells `progress` how far it is, from time to time.
+    /// Does the same as [`verify`](Self::verify), and reports to `progress` from time to time.
     ///
     /// # Errors
-    /// As [`verify`](Self::verify).
+    /// The same as those of [`verify`](Self::verify).
     pub async fn verify_with(
         &self,
         mut progress: impl FnMut(&VerifyProgress) + Send,
@@ -115,7 +115,7 @@ impl<S: System> RunningSystem<S> {
         })
     }
 
-    /// What a follower has noted, as of one moment.
+    /// Returns the notes of a follower, as of one moment.
     async fn part(&self, feed: &Feed<S>) -> Result<(Part, Option<u32>), SystemError> {
         loop {
             let Home {
@@ -125,7 +125,7 @@ impl<S: System> RunningSystem<S> {
                 other_version,
             } = self.home(feed).await?;
             let notebook = follower_notes::whole(store, follower.clone(), upstream).await?;
-            // Otherwise another generation has just taken its place.
+            // A retired position means that another generation has become live since the name was looked up.
             if notebook.position != RETIRED {
                 let position = notebook.position;
                 let noted = follower_notes::accounted(&notebook)?;
@@ -143,7 +143,7 @@ impl<S: System> RunningSystem<S> {
         }
     }
 
-    /// Under which name its notes are kept by now.
+    /// Returns the place of the notes of a follower, which changes when another generation becomes live.
     async fn home<'a>(&self, feed: &'a Feed<S>) -> Result<Home<'a>, SystemError> {
         let (store, mut follower, upstream) = feed.home();
         let mut other_version = None;
@@ -157,7 +157,7 @@ impl<S: System> RunningSystem<S> {
                 .read()
                 .await?
                 .shown
-                .expect("an open read model shows something");
+                .expect("an open read model has a live generation");
             follower = generations.follower(shown.number);
             other_version = Some(shown.version).filter(|version| *version != generations.version());
         }

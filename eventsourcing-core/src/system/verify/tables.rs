@@ -1,24 +1,24 @@
-//! Which rows two generations of a table do not have in common.
+//! Comparing the rows of two generations of a table.
 
 use crate::Table;
 use crate::projection::table_of;
 use crate::sql::{Database, Row, SqlError, Transaction, Value};
 use crate::system::report::{RowDifference, TableDifference};
 
-/// How many rows of a table are shown of those that differ.
+/// The number of differing rows that are reported for a table.
 const ROWS_SHOWN_MAX: usize = 5;
 
-/// Whom the tables are asked through.
+/// The way by which the tables are read.
 pub(super) enum Asked<'a> {
-    /// Each statement is of a moment of its own.
+    /// Statements outside a transaction: each sees the tables at a moment of its own.
     Database(&'a dyn Database),
-    /// Nobody changes them meanwhile.
+    /// A transaction in which the tables do not change.
     Transaction(&'a mut dyn Transaction),
 }
 
-/// What two generations of a table have to do with each other.
+/// The result of comparing two generations of a table.
 pub(super) struct Compared {
-    /// How many rows readers see.
+    /// The number of rows that readers see.
     pub(super) rows: u64,
     pub(super) difference: Option<TableDifference>,
 }
@@ -31,7 +31,7 @@ impl Asked<'_> {
         }
     }
 
-    /// Compares a table as readers see it with another generation, whatever the order of the rows.
+    /// Compares a table as readers see it with another generation. The order of rows does not matter.
     pub(super) async fn compare(
         &mut self,
         table: &Table,
@@ -75,7 +75,7 @@ impl Asked<'_> {
         })
     }
 
-    /// The names of the columns; `None` if neither table has a row.
+    /// Returns the names of the columns, or `None` if neither table has a row.
     async fn columns(&mut self, shown: &str, fresh: &str) -> Result<Option<Vec<String>>, SqlError> {
         for table in [shown, fresh] {
             if let Some(row) = self
@@ -90,7 +90,9 @@ impl Asked<'_> {
     }
 }
 
-/// Each row that one table has more often than the other, how often both have it, and how many such rows there are.
+/// Returns a query for each row that one table has more often than the other, its count in both, and the number of such rows.
+///
+/// The query counts instead of joining, because rows can be equal and columns NULL, and a join finds neither.
 fn differing_rows(columns: &[String], shown: &str, fresh: &str) -> String {
     let quoted = |column: &String| format!("\"{}\"", column.replace('"', "\"\""));
     let columns = columns.iter().map(quoted).collect::<Vec<_>>().join(", ");
