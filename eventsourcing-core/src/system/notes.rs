@@ -85,7 +85,7 @@ pub(crate) fn partition(follower: &Name, number: u32, of: u32) -> Name {
 
 /// The name under which a process holds place `number`, from 1, among the processes that share the partitions of `follower`.
 /// Leases are taken under this name, and no notes.
-pub(crate) fn seat(follower: &Name, number: u32, of: u32) -> Name {
+pub(crate) fn member(follower: &Name, number: u32, of: u32) -> Name {
     format!("{follower}:seat {number}/{of}").into()
 }
 
@@ -232,7 +232,7 @@ mod tests {
         let command = CommandId::new();
         for (hidden, known) in [
             (partition(&ledger, 1, 4), Some("ledger")),
-            (seat(&ledger, 2, 4), None),
+            (member(&ledger, 2, 4), None),
             (generation(&ledger, 2), None),
             (rejection(command), None),
             (SYSTEMS, None),
@@ -297,7 +297,7 @@ mod tests {
                 "ledger:1/4".to_owned(),
             ),
             (
-                seat(&ledger, 1, 4).to_string(),
+                member(&ledger, 1, 4).to_string(),
                 "ledger:seat 1/4".to_owned(),
             ),
             (generation(&ledger, 2).to_string(), "ledger@2".to_owned()),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::follower::{Feed, Step};
-use super::leasing::{Tenure, Turn};
+use super::leasing::{LeaseKeeper, LeaseState};
 use crate::application::AfterSave;
 use crate::panics::catch_async;
 use crate::retry::{Backoff, RetryPolicy};
@@ -148,13 +148,13 @@ impl<S: Send + Sync + 'static> AfterSave for Inline<S> {
 pub(crate) fn spawn<S: Send + Sync + 'static>(
     system: Arc<S>,
     feed: Arc<Feed<S>>,
-    mut tenure: Tenure,
+    mut lease: LeaseKeeper,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
         debug!(follower = %feed.name, "follower started");
-        keep_running(&*system, &feed, &mut tenure, &mut stop).await;
-        tenure.end(&feed).await;
+        keep_running(&*system, &feed, &mut lease, &mut stop).await;
+        lease.end(&feed).await;
         debug!(follower = %feed.name, "follower ended");
     })
 }
@@ -162,30 +162,30 @@ pub(crate) fn spawn<S: Send + Sync + 'static>(
 async fn keep_running<S: Send + Sync + 'static>(
     system: &S,
     feed: &Feed<S>,
-    tenure: &mut Tenure,
+    lease: &mut LeaseKeeper,
     stop: &mut watch::Receiver<bool>,
 ) {
     let mut backoff = RetryPolicy::UNAVAILABLE.start("follower");
     loop {
         // A step always runs to its end, and only the pause after it is cut short by a stop: a dropped step could have committed its
         // effects without the cursor knowing.
-        let next = match catch_async(next(system, feed, tenure)).await {
+        let next = match catch_async(next(system, feed, lease)).await {
             Ok(next) => next,
-            Err(panic) => after(feed.fail_over(panic).await, feed, tenure).await,
+            Err(panic) => after(feed.fail_over(panic).await, feed, lease).await,
         };
         let rested = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
-            rested = catch_async(rest(feed, next, tenure, &mut backoff)) => rested,
+            rested = catch_async(rest(feed, next, lease, &mut backoff)) => rested,
         };
         if let Err(panic) = rested {
-            let next = after(feed.fail_over(panic).await, feed, tenure).await;
+            let next = after(feed.fail_over(panic).await, feed, lease).await;
             // This wait needs no guard against panics: the follower has failed, so it waits for a timer or for being resumed, and no code of
             // the user runs in it.
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                () = rest(feed, next, tenure, &mut backoff) => {}
+                () = rest(feed, next, lease, &mut backoff) => {}
             }
         }
     }
@@ -207,44 +207,48 @@ enum Next {
     Stopped,
 }
 
-async fn next<S: Send + Sync + 'static>(system: &S, feed: &Feed<S>, tenure: &mut Tenure) -> Next {
-    let step = match tenure.keep(feed).await {
-        Ok(Turn::Ours) => feed.step(system).await,
-        Ok(Turn::Theirs { seen, ask_at }) => return Next::StandBy { seen, ask_at },
+async fn next<S: Send + Sync + 'static>(
+    system: &S,
+    feed: &Feed<S>,
+    lease: &mut LeaseKeeper,
+) -> Next {
+    let step = match lease.keep(feed).await {
+        Ok(LeaseState::Held) => feed.step(system).await,
+        Ok(LeaseState::HeldElsewhere { seen, ask_at }) => return Next::StandBy { seen, ask_at },
         Err(error) => Err(error),
     };
     match step {
-        Ok(step) => after(step, feed, tenure).await,
+        Ok(step) => after(step, feed, lease).await,
         Err(error) => Next::TryAgain(error.to_string()),
     }
 }
 
-async fn after<S>(step: Step, feed: &Feed<S>, tenure: &mut Tenure) -> Next {
+async fn after<S>(step: Step, feed: &Feed<S>, lease: &mut LeaseKeeper) -> Next {
     match step {
         Step::Moved => Next::Step,
         Step::Idle => Next::Wait,
         Step::LeaseLost => {
-            tenure.lose();
+            lease.lose();
             Next::Step
         }
         Step::Failing => Next::TryAgain(format!("{} fails", feed.name)),
         Step::Outdated => {
-            tenure.stand_aside(feed).await;
+            lease.yield_temporarily(feed).await;
             Next::TryAgain(format!("{} waits for a newer release", feed.name))
         }
         Step::Stopped => {
-            tenure.give_back(feed).await;
+            lease.give_back(feed).await;
             Next::Stopped
         }
     }
 }
 
 /// Waits until there may be something to do.
-async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Backoff) {
+async fn rest<S>(feed: &Feed<S>, next: Next, lease: &LeaseKeeper, backoff: &mut Backoff) {
     let outcome = match next {
         Next::Step => Ok(()),
         Next::StandBy { seen, ask_at } => {
-            Tenure::stand_by(feed, seen, ask_at).await;
+            LeaseKeeper::stand_by(feed, seen, ask_at).await;
             Ok(())
         }
         Next::Wait => {
@@ -252,7 +256,7 @@ async fn rest<S>(feed: &Feed<S>, next: Next, tenure: &Tenure, backoff: &mut Back
             tokio::select! {
                 waited = feed.wait_beyond(reached) => waited.map(drop).map_err(|error| error.to_string()),
                 () = feed.until_behind(reached) => Ok(()),
-                () = tenure.renewal() => Ok(()),
+                () = lease.renewal() => Ok(()),
                 () = feed.until_due() => Ok(()),
             }
         }

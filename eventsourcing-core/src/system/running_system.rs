@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::follower::{Feed, Pending, Status};
-use super::leasing::{Seats, Tenure, Terms, this_process};
+use super::leasing::{LeaseConfig, LeaseKeeper, Membership, this_process};
 use super::read_model::{Build, Builder, Register};
 use super::runner::{self, Engine, Inline, Mode};
 use super::waiting::{Waiting, reach, reach_inline, unless_lost};
@@ -43,7 +43,7 @@ pub struct RunningSystem<S> {
     pub(super) read_models: Vec<SqlFollower<S>>,
     /// The builds of this process by the name of the read model.
     builds: Mutex<BTreeMap<Name, (Build, JoinHandle<()>)>>,
-    terms: Option<Terms>,
+    lease_config: Option<LeaseConfig>,
     stop: watch::Sender<bool>,
     clock: Arc<dyn Clock>,
     /// The policies among which events can go round in a cycle.
@@ -65,7 +65,7 @@ impl<S: System> RunningSystem<S> {
         } else {
             None
         };
-        let terms = lease.map(|duration| Terms {
+        let lease_config = lease.map(|duration| LeaseConfig {
             holder: HolderId::new(),
             duration,
         });
@@ -86,7 +86,7 @@ impl<S: System> RunningSystem<S> {
             tasks,
             read_models,
             builds,
-            terms,
+            lease_config,
             stop,
             clock,
             circle,
@@ -126,18 +126,23 @@ impl<S: System> RunningSystem<S> {
     }
 
     fn spawn(&mut self, stopping: &watch::Receiver<bool>) {
-        let terms = self.terms;
-        let mut all_seats: Vec<Arc<Seats>> = Vec::new();
+        let lease_config = self.lease_config;
+        let mut memberships: Vec<Arc<Membership>> = Vec::new();
         for feed in &self.engine.feeds {
-            let known = all_seats.iter().find(|seats| seats.are_of(feed)).cloned();
-            let seats = known.or_else(|| terms.and_then(|terms| Seats::of(feed, terms)));
-            all_seats.extend(seats.clone());
-            let tenure = Tenure::new(terms, seats);
+            let known = memberships
+                .iter()
+                .find(|membership| membership.is_of(feed))
+                .cloned();
+            let membership = known.or_else(|| {
+                lease_config.and_then(|lease_config| Membership::of(feed, lease_config))
+            });
+            memberships.extend(membership.clone());
+            let lease = LeaseKeeper::new(lease_config, membership);
             let system = Arc::clone(&self.engine.system);
             self.tasks.push(runner::spawn(
                 system,
                 Arc::clone(feed),
-                tenure,
+                lease,
                 stopping.clone(),
             ));
         }
@@ -195,7 +200,7 @@ impl<S: System> RunningSystem<S> {
                 self.refuse_to_wait_for_a_release()?;
             }
             for (feed, head) in self.engine.feeds.iter().zip(&heads) {
-                if feed.looks_on() {
+                if feed.is_observer() {
                     continue;
                 }
                 match self.reach(feed, *head).await {
@@ -385,7 +390,7 @@ impl<S: System> RunningSystem<S> {
             generations,
             building,
             feeds,
-            terms: self.terms,
+            lease_config: self.lease_config,
         };
         let (build, task) = builder.spawn(self.stop.subscribe());
         builds.insert(name, (build.clone(), task));

@@ -30,7 +30,7 @@ impl<S> Feed<S> {
     /// # Errors
     /// [`SystemError::Invalid`]: the sets differ, there are such events before its position, and `is_meant` does not confirm that.
     pub(crate) async fn check_events(&self, is_meant: bool) -> Result<(), SystemError> {
-        if !self.is_shared() || self.looks_on() || is_meant {
+        if !self.is_shared() || self.is_observer() || is_meant {
             return Ok(());
         }
         let cursor = self.cursor.lock().await;
@@ -45,7 +45,7 @@ impl<S> Feed<S> {
     /// # Errors
     /// [`SystemError::Invalid`]: another process has recorded other values meanwhile.
     pub(crate) async fn agree(&self, is_meant: bool) -> Result<(), SystemError> {
-        if !self.is_shared() || self.looks_on() {
+        if !self.is_shared() || self.is_observer() {
             return Ok(());
         }
         if let Some(cut) = &self.cut {

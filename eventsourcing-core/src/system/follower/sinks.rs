@@ -43,7 +43,7 @@ pub(crate) trait Sink<S>: Send + Sync {
     }
 
     /// Returns `true` if another version writes the read model, so that this process only observes its position.
-    fn looks_on(&self) -> bool {
+    fn is_observer(&self) -> bool {
         false
     }
 

@@ -9,8 +9,8 @@ use crate::system::{FollowerState, Holder};
 
 impl<S> Feed<S> {
     /// Returns `true` if it only observes the position of a read model that another version writes.
-    pub(crate) fn looks_on(&self) -> bool {
-        self.sink.looks_on()
+    pub(crate) fn is_observer(&self) -> bool {
+        self.sink.is_observer()
     }
 
     /// Takes the follower over under the lease `token`, continues at its stored position, and notes this process as its holder.
@@ -58,7 +58,7 @@ impl<S> Feed<S> {
     /// Updates the status of a follower that another process runs. Returns the head of its home from before its position was read,
     /// so that a caller who waits for events beyond that head misses no step of the other process.
     pub(crate) async fn stand_by(&self, holder: Option<HolderId>) -> Result<Position, StoreError> {
-        if self.looks_on() && self.sink.succeed().await? {
+        if self.is_observer() && self.sink.succeed().await? {
             self.refresh(&mut *self.cursor.lock().await).await?;
         }
         let head = self.sink.home().head().await?;

@@ -138,7 +138,7 @@ impl<S> Feed<S> {
         if self.status.borrow().state.stopped().is_some() {
             return Ok(Step::Stopped);
         }
-        if self.looks_on() {
+        if self.is_observer() {
             drop(cursor);
             self.stand_by(None).await?;
             return Ok(Step::Idle);

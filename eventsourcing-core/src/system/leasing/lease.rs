@@ -1,4 +1,4 @@
-//! [`Tenure`]: takes, renews and gives back the lease of one follower.
+//! [`LeaseKeeper`]: takes, renews and gives back the lease of one follower.
 //!
 //! A lease saves work. It does not make a follower exactly once: the position does, which each append checks. In addition, the
 //! fencing token keeps a process that was paused past the end of its lease from writing.
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{debug, info};
 
-use super::membership::Seats;
-use super::{Terms, this_process};
+use super::membership::Membership;
+use super::{LeaseConfig, this_process};
 use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Position, StoreError};
 use crate::system::follower::Feed;
 use crate::system::notes::HolderInfo;
@@ -22,70 +22,73 @@ const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(2);
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The lease of one follower, as this process sees it.
-pub(crate) struct Tenure {
+pub(crate) struct LeaseKeeper {
     /// `None`: the follower runs without leases.
-    terms: Option<Terms>,
+    lease_config: Option<LeaseConfig>,
     /// The choice of the partitions that this process should run, if the follower has several.
-    seats: Option<Arc<Seats>>,
-    held: Option<Held>,
-    theirs: Option<Theirs>,
+    membership: Option<Arc<Membership>>,
+    held: Option<HeldLease>,
+    other: Option<OtherHolder>,
 }
 
-struct Held {
+struct HeldLease {
     token: LeaseToken,
     renew_at: Instant,
 }
 
-struct Theirs {
+struct OtherHolder {
     holder: HolderId,
     ask_at: Instant,
 }
 
 /// The process that should run the follower now.
-pub(crate) enum Turn {
-    Ours,
+pub(crate) enum LeaseState {
+    Held,
     /// Another process runs the follower. Look again when something is written beyond `seen`, and ask for the lease at `ask_at`.
-    Theirs {
+    HeldElsewhere {
         seen: Position,
         ask_at: Instant,
     },
 }
 
-impl Tenure {
-    pub(crate) fn new(terms: Option<Terms>, seats: Option<Arc<Seats>>) -> Self {
+impl LeaseKeeper {
+    pub(crate) fn new(
+        lease_config: Option<LeaseConfig>,
+        membership: Option<Arc<Membership>>,
+    ) -> Self {
         Self {
-            terms,
-            seats,
+            lease_config,
+            membership,
             held: None,
-            theirs: None,
+            other: None,
         }
     }
 
     /// Takes the lease, or renews it when a third of its duration has passed.
-    pub(crate) async fn keep<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
-        if feed.looks_on() {
-            return self.look_on(feed).await;
+    pub(crate) async fn keep<S>(&mut self, feed: &Feed<S>) -> Result<LeaseState, StoreError> {
+        if feed.is_observer() {
+            return self.observe(feed).await;
         }
-        let Some(terms) = self.terms.filter(|_| feed.is_shared()) else {
-            return Ok(Turn::Ours);
+        let Some(lease_config) = self.lease_config.filter(|_| feed.is_shared()) else {
+            return Ok(LeaseState::Held);
         };
-        if !self.wants(feed).await? {
-            return self.look_on(feed).await;
+        if !self.should_run(feed).await? {
+            return self.observe(feed).await;
         }
         if self
             .held
             .as_ref()
             .is_some_and(|held| Instant::now() < held.renew_at)
         {
-            return Ok(Turn::Ours);
+            return Ok(LeaseState::Held);
         }
-        match &self.theirs {
-            Some(theirs) if Instant::now() < theirs.ask_at => {}
-            _ => self.ask(terms, feed).await?,
+        match &self.other {
+            Some(other) if Instant::now() < other.ask_at => {}
+            _ => self.ask(lease_config, feed).await?,
         }
-        match &self.theirs {
-            None => Ok(Turn::Ours),
-            Some(Theirs { holder, ask_at }) => Ok(Turn::Theirs {
+        match &self.other {
+            None => Ok(LeaseState::Held),
+            Some(OtherHolder { holder, ask_at }) => Ok(LeaseState::HeldElsewhere {
                 seen: feed.stand_by(Some(*holder)).await?,
                 ask_at: *ask_at,
             }),
@@ -93,20 +96,20 @@ impl Tenure {
     }
 
     /// Observes the follower and leaves the lease to others.
-    async fn look_on<S>(&mut self, feed: &Feed<S>) -> Result<Turn, StoreError> {
+    async fn observe<S>(&mut self, feed: &Feed<S>) -> Result<LeaseState, StoreError> {
         self.give_back(feed).await;
         let holder = self.holder_of(feed).await?;
         let ask_at = Instant::now() + ASK_INTERVAL;
 
-        Ok(Turn::Theirs {
+        Ok(LeaseState::HeldElsewhere {
             seen: feed.stand_by(holder).await?,
             ask_at,
         })
     }
 
-    async fn wants<S>(&self, feed: &Feed<S>) -> Result<bool, StoreError> {
-        match &self.seats {
-            Some(seats) => seats.want(feed.partition).await,
+    async fn should_run<S>(&self, feed: &Feed<S>) -> Result<bool, StoreError> {
+        match &self.membership {
+            Some(membership) => membership.should_run(feed.partition).await,
             None => Ok(true),
         }
     }
@@ -120,8 +123,12 @@ impl Tenure {
             .map(|held| held.holder))
     }
 
-    async fn ask<S>(&mut self, terms: Terms, feed: &Feed<S>) -> Result<(), StoreError> {
-        let Terms { holder, duration } = terms;
+    async fn ask<S>(
+        &mut self,
+        lease_config: LeaseConfig,
+        feed: &Feed<S>,
+    ) -> Result<(), StoreError> {
+        let LeaseConfig { holder, duration } = lease_config;
         let (home, follower, upstream) = feed.home();
         let now = Instant::now();
         match home
@@ -137,23 +144,23 @@ impl Tenure {
                 let is_renewed = self.held.as_ref().is_some_and(|held| held.token == token);
                 let keeps_its_name = match is_renewed {
                     true => feed.look_again().await?,
-                    false => feed.take_over(token, &introduction(holder)).await?,
+                    false => feed.take_over(token, &holder_info(holder)).await?,
                 };
                 if !keeps_its_name {
                     // Another generation has become live meanwhile, so the follower has a new name. The lease just taken is that of the old
                     // name. The next step asks for the lease of the new one; the old one expires by itself.
-                    let theirs = Theirs {
+                    let other = OtherHolder {
                         holder,
                         ask_at: now,
                     };
-                    (self.held, self.theirs) = (None, Some(theirs));
+                    (self.held, self.other) = (None, Some(other));
                     return Ok(());
                 }
                 if !is_renewed {
                     info!(follower = %feed.name, %token, "this process runs the follower");
                 }
-                (self.held, self.theirs) = (
-                    Some(Held {
+                (self.held, self.other) = (
+                    Some(HeldLease {
                         token,
                         renew_at: now + duration / 3,
                     }),
@@ -161,11 +168,11 @@ impl Tenure {
                 );
             }
             Lease::Taken { holder, expires_in } => {
-                if self.theirs.is_none() {
+                if self.other.is_none() {
                     debug!(follower = %feed.name, %holder, "another process runs the follower");
                 }
                 let ask_at = now + expires_in.min(ASK_INTERVAL);
-                (self.held, self.theirs) = (None, Some(Theirs { holder, ask_at }));
+                (self.held, self.other) = (None, Some(OtherHolder { holder, ask_at }));
             }
         }
         Ok(())
@@ -173,7 +180,7 @@ impl Tenure {
 
     /// Forgets the lease after another process has taken it.
     pub(crate) fn lose(&mut self) {
-        (self.held, self.theirs) = (None, None);
+        (self.held, self.other) = (None, None);
     }
 
     /// Waits until the lease has to be renewed; forever without a lease.
@@ -195,16 +202,16 @@ impl Tenure {
     /// Gives the lease and the place among the processes back, because this process stops.
     pub(crate) async fn end<S>(&mut self, feed: &Feed<S>) {
         self.give_back(feed).await;
-        if let Some(seats) = &self.seats {
-            seats.leave().await;
+        if let Some(membership) = &self.membership {
+            membership.leave().await;
         }
     }
 
     /// Leaves the follower to a process that can continue it, if there is one. This process may take the lease again later.
-    pub(crate) async fn stand_aside<S>(&mut self, feed: &Feed<S>) {
+    pub(crate) async fn yield_temporarily<S>(&mut self, feed: &Feed<S>) {
         self.give_back(feed).await;
-        if let Some(seats) = &self.seats {
-            seats.stand_aside().await;
+        if let Some(membership) = &self.membership {
+            membership.yield_temporarily().await;
         }
     }
 
@@ -218,7 +225,7 @@ impl Tenure {
     }
 }
 
-fn introduction(holder: HolderId) -> HolderInfo {
+fn holder_info(holder: HolderId) -> HolderInfo {
     HolderInfo {
         holder,
         process: this_process(),

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use crate::store::HolderId;
 
-pub(crate) use lease::{Tenure, Turn};
-pub(crate) use membership::Seats;
+pub(crate) use lease::{LeaseKeeper, LeaseState};
+pub(crate) use membership::Membership;
 
 /// The identity of this process as a holder of leases, and their duration.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Terms {
+pub(crate) struct LeaseConfig {
     pub(crate) holder: HolderId,
     pub(crate) duration: Duration,
 }

@@ -12,7 +12,7 @@ use super::generations::{Generation, Generations};
 use crate::sql::SqlError;
 use crate::store::{EventStore, KnownPlace, Name, StoreError};
 use crate::system::follower::Feed;
-use crate::system::leasing::{Tenure, Terms};
+use crate::system::leasing::{LeaseConfig, LeaseKeeper};
 use crate::system::report::{BuildProgress, BuildState};
 use crate::system::{SystemError, runner};
 
@@ -91,7 +91,7 @@ pub(in crate::system) struct Builder<S> {
     pub(in crate::system) building: Generation,
     /// One worker for each log.
     pub(in crate::system) feeds: Vec<Arc<Feed<S>>>,
-    pub(in crate::system) terms: Option<Terms>,
+    pub(in crate::system) lease_config: Option<LeaseConfig>,
 }
 
 impl<S: Send + Sync + 'static> Builder<S> {
@@ -115,11 +115,11 @@ impl<S: Send + Sync + 'static> Builder<S> {
         let task = tokio::spawn(async move {
             let (stop, stop_feeds) = watch::channel(false);
             let start = |feed: &Arc<Feed<S>>| {
-                let tenure = Tenure::new(self.terms, None);
+                let lease = LeaseKeeper::new(self.lease_config, None);
                 runner::spawn(
                     Arc::clone(&self.system),
                     Arc::clone(feed),
-                    tenure,
+                    lease,
                     stop_feeds.clone(),
                 )
             };

@@ -77,15 +77,15 @@ impl<S> SqlSink<S> {
         } else {
             shown.version.into()
         };
-        let looked_on = self.other_version.swap(other, Ordering::AcqRel) != OWN;
+        let was_observer = self.other_version.swap(other, Ordering::AcqRel) != OWN;
         let follower = self.generations.name();
-        if other != OWN && !looked_on {
+        if other != OWN && !was_observer {
             warn!(%follower, shown = shown.version, own, "another version of the read model is live; this process only observes it");
         }
-        if other == OWN && (before != shown.number || looked_on) {
+        if other == OWN && (before != shown.number || was_observer) {
             info!(%follower, generation = shown.number, "this generation of the read model is live");
         }
-        before != shown.number || (looked_on && other == OWN)
+        before != shown.number || (was_observer && other == OWN)
     }
 }
 
@@ -106,7 +106,7 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
         }
     }
 
-    fn looks_on(&self) -> bool {
+    fn is_observer(&self) -> bool {
         self.other_version.load(Ordering::Acquire) != OWN
     }
 
