@@ -5,7 +5,7 @@
 //! requirements take their place otherwise.
 
 use super::required::{ProjectionInMemory, ProjectionInSql, Service};
-use crate::system::{Needs, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
+use crate::system::{EventFilter, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 use crate::{Aggregate, Follower, Policy, Projection, SqlProjection, SqlReadModel};
 
 /// The names of the variants that are needed. `None`: all are needed.
@@ -26,7 +26,7 @@ impl<P: Service + 'static, A: Aggregate> Follow<P, A> {
         S: Send + Sync + 'static,
         P: Policy<A>,
     {
-        follower.route::<A>(application, needs(named))
+        follower.route::<A>(application, filter(named))
     }
 }
 
@@ -41,7 +41,7 @@ impl<P: ProjectionInMemory + 'static, A: Aggregate> Follow<P, A> {
         S: Send + Sync + 'static,
         P: Projection<A>,
     {
-        follower.route::<A>(application, needs(named))
+        follower.route::<A>(application, filter(named))
     }
 }
 
@@ -56,7 +56,7 @@ impl<P: 'static, A: Aggregate> Follow<P, A> {
         S: Send + Sync + 'static,
         P: Projection<A>,
     {
-        follower.route::<A>(application, needs(named))
+        follower.route::<A>(application, filter(named))
     }
 }
 
@@ -71,12 +71,12 @@ impl<P: ProjectionInSql + SqlReadModel, A: Aggregate> Follow<P, A> {
         S: Send + Sync + 'static,
         P: SqlProjection<A>,
     {
-        follower.route::<A>(application, needs(named))
+        follower.route::<A>(application, filter(named))
     }
 }
 
-fn needs<A: Aggregate>(named: Named<'_>) -> Needs<A> {
-    named.map_or_else(Needs::all, Needs::only)
+fn filter<A: Aggregate>(named: Named<'_>) -> EventFilter<A> {
+    named.map_or_else(EventFilter::all, EventFilter::only)
 }
 
 /// The SQL projection in a field of type `P`.

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use super::{Names, Table};
 use crate::sql::{Database, Row, SqlError, Transaction, Value};
 use crate::store::{BoxError, Name, Receipt, StoreError, Written};
-use crate::system::{Failure, SystemError};
+use crate::system::{StepFailure, SystemError};
 use crate::{Aggregate, RecordedEvent};
 
 /// A read model in tables of a SQL database. [`#[derive(System)]`](macro@crate::System) makes it from its [`ReadModel`].
@@ -129,17 +129,17 @@ impl<'a> Tx<'a> {
     /// A projection may swallow the error of a statement, but the transaction is no longer usable
     /// then. So the first failed statement decides: an outage is retried, anything else fails the
     /// event.
-    pub(crate) fn outcome(self, projected: Result<(), BoxError>) -> Result<(), Failure> {
+    pub(crate) fn outcome(self, projected: Result<(), BoxError>) -> Result<(), StepFailure> {
         match (self.failed, projected) {
             (None, Ok(())) => Ok(()),
-            (None, Err(cause)) => Err(Failure::Event(cause)),
+            (None, Err(cause)) => Err(StepFailure::Event(cause)),
             (
                 Some(Failed {
                     is_unavailable: true,
                     reason,
                 }),
                 Ok(()),
-            ) => Err(Failure::Unavailable(StoreError::Unavailable {
+            ) => Err(StepFailure::Unavailable(StoreError::Unavailable {
                 reason,
                 written: Written::Nothing,
                 source: None,
@@ -150,9 +150,9 @@ impl<'a> Tx<'a> {
                     reason,
                 }),
                 Err(cause),
-            ) => Err(Failure::Unavailable(StoreError::unavailable(reason, cause))),
-            (Some(_), Err(cause)) => Err(Failure::Event(cause)),
-            (Some(Failed { reason, .. }), Ok(())) => Err(Failure::Event(
+            ) => Err(StepFailure::Unavailable(StoreError::unavailable(reason, cause))),
+            (Some(_), Err(cause)) => Err(StepFailure::Event(cause)),
+            (Some(Failed { reason, .. }), Ok(())) => Err(StepFailure::Event(
                 format!("the projection ignored the error of a statement: {reason}").into(),
             )),
         }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::follower::Target;
+use super::follower::FollowerTarget;
 use super::import_guard::refuse_unfinished;
 use super::known_followers::{Declared, DeclaredLog, KnownFollowers};
 use super::runner::Engine;
@@ -237,24 +237,24 @@ impl<S: System> SystemBuilder<S> {
             known_aggregates,
             read_models: Vec::new(),
         };
-        let mut feeds = Vec::new();
+        let mut workers = Vec::new();
         let mut changes_meant = Vec::new();
         for follower in followers {
             let mut settings = self.followers.remove(follower.name).unwrap_or_default();
             settings.on_failure = settings.on_failure.or(Some(self.on_failure));
-            feeds.extend(wiring.open(follower, settings).await?);
-            changes_meant.resize(feeds.len(), settings.is_change_meant);
+            workers.extend(wiring.open(follower, settings).await?);
+            changes_meant.resize(workers.len(), settings.is_change_meant);
         }
         if let Some(name) = self.followers.keys().next() {
             return Err(unknown_follower(&definition, name));
         }
         // From here on nothing speaks against the start, and what the followers rely on is recorded.
-        for (feed, is_change_meant) in feeds.iter().zip(changes_meant) {
-            feed.agree(is_change_meant).await?;
+        for (worker, is_change_meant) in workers.iter().zip(changes_meant) {
+            worker.agree(is_change_meant).await?;
         }
         declarations.record().await?;
         let read_models = wiring.read_models;
-        let engine = Engine::new(system, feeds);
+        let engine = Engine::new(system, workers);
         RunningSystem::start(
             engine,
             self.runner,
@@ -307,11 +307,11 @@ impl<S: System> SystemBuilder<S> {
         let mut declared = Vec::new();
         for follower in followers {
             let home = match follower.target {
-                Target::Policy { .. } => {
+                FollowerTarget::Policy { .. } => {
                     Arc::clone(applications.application(follower.name).store())
                 }
-                Target::Foreign { .. } => self.stores.store(),
-                Target::Memory { .. } | Target::Sql { .. } => continue,
+                FollowerTarget::Foreign { .. } => self.stores.store(),
+                FollowerTarget::Memory { .. } | FollowerTarget::Sql { .. } => continue,
             };
             let mut logs = BTreeMap::<LogId, DeclaredLog>::new();
             for (aggregate, application) in follower.target.sources() {
@@ -357,7 +357,7 @@ impl<S: System> SystemBuilder<S> {
         let mut all_tables = Vec::new();
         let mut read_models = Vec::new();
         for follower in followers {
-            let Target::Sql { tables, .. } = &follower.target else {
+            let FollowerTarget::Sql { tables, .. } = &follower.target else {
                 continue;
             };
             all_tables.extend(*tables);
@@ -380,7 +380,7 @@ impl<S: System> SystemBuilder<S> {
     ) -> Result<Given, SystemError> {
         let mut given = Given::new();
         for follower in followers {
-            let Target::Foreign { of_type, .. } = &follower.target else {
+            let FollowerTarget::Foreign { of_type, .. } = &follower.target else {
                 continue;
             };
             let name = follower.name;

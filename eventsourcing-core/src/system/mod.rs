@@ -23,7 +23,7 @@ mod verify;
 mod waiting;
 mod wiring;
 
-pub(crate) use follower::{Cause, Failure, Needs};
+pub(crate) use follower::{EventFilter, HandlerError, StepFailure};
 #[cfg(feature = "archive")]
 pub(crate) use follower::{Partition, checksum_note};
 #[cfg(feature = "archive")]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::follower::{Feed, Kept};
+use super::follower::{FollowerWorker, Rewound};
 use super::verify::{accounted, compare, whole_notebook};
 use super::{AcceptedLog, RunningSystem, System, SystemError, unknown_follower};
 use crate::retry::RetryPolicy;
@@ -41,13 +41,13 @@ impl<S: System> RunningSystem<S> {
     ) -> Result<Vec<AcceptedLog>, SystemError> {
         self.refuse_what_is_built_anew(follower)?;
         let mut accepted = Vec::new();
-        for feed in self
+        for worker in self
             .engine
-            .feeds
+            .workers
             .iter()
-            .filter(|feed| feed.name == *follower)
+            .filter(|worker| worker.name == *follower)
         {
-            accepted.extend(accept(feed, kept).await?);
+            accepted.extend(accept(worker, kept).await?);
         }
         if !accepted.is_empty() {
             self.resume(follower).await?;
@@ -56,7 +56,12 @@ impl<S: System> RunningSystem<S> {
     }
 
     fn refuse_what_is_built_anew(&self, follower: &str) -> Result<(), SystemError> {
-        let Some(feed) = self.engine.feeds.iter().find(|feed| feed.name == *follower) else {
+        let Some(worker) = self
+            .engine
+            .workers
+            .iter()
+            .find(|worker| worker.name == *follower)
+        else {
             return Err(unknown_follower(&S::definition(), follower));
         };
         let why = if self
@@ -65,7 +70,7 @@ impl<S: System> RunningSystem<S> {
             .any(|read_model| *read_model.generations.name() == *follower)
         {
             "is a read model, whose rows may stem from lost events: rebuild it"
-        } else if !feed.is_shared() {
+        } else if !worker.is_shared() {
             "works in the memory of each process: start the system again"
         } else {
             return Ok(());
@@ -78,20 +83,20 @@ impl<S: System> RunningSystem<S> {
 
 /// Rewinds one worker. Returns `None` if the log still has the last event that the follower has seen.
 async fn accept<S>(
-    feed: &Arc<Feed<S>>,
+    worker: &Arc<FollowerWorker<S>>,
     kept: Position,
 ) -> Result<Option<AcceptedLog>, SystemError> {
-    let (home, follower, log) = feed.home();
+    let (home, follower, log) = worker.home();
     let mut backoff = RetryPolicy::default().start("accepting a restored log");
     loop {
         let epoch = home.epoch();
         let book = whole_notebook(&**home, follower.clone(), log).await?;
-        let Some(end) = feed.end_of_restored_log(&book).await? else {
+        let Some(end) = worker.end_of_restored_log(&book).await? else {
             return Ok(None);
         };
         refuse_position(&follower, kept, book.position, end)?;
-        let Kept { step, notebook } = feed.kept_in_restored_log(&book, kept).await?;
-        refuse_another_past(feed, &notebook).await?;
+        let Rewound { step, notebook } = worker.kept_in_restored_log(&book, kept).await?;
+        refuse_another_past(worker, &notebook).await?;
         let accepted = AcceptedLog {
             follower: follower.clone(),
             log,
@@ -139,17 +144,17 @@ fn refuse_position(
 
 /// Refuses notes that do not fit the log: the log is not the one that the follower has processed.
 async fn refuse_another_past<S>(
-    feed: &Arc<Feed<S>>,
+    worker: &Arc<FollowerWorker<S>>,
     notebook: &FollowerNotes,
 ) -> Result<(), SystemError> {
-    let verification = compare(feed, notebook).await?;
+    let verification = compare(worker, notebook).await?;
     let Some(difference) = verification.differences.first() else {
         return Ok(());
     };
     let to = notebook.position;
     let reason = format!(
         "up to position {to} the log is not what follower {} has processed ({difference}); give an earlier position",
-        feed.name
+        worker.name
     );
     Err(SystemError::Invalid { reason })
 }

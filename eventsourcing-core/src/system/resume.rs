@@ -19,7 +19,7 @@ impl<S: System> RunningSystem<S> {
     /// [`SystemError::Invalid`]: there is no such follower. [`SystemError::Store`]: a store does not answer; the follower
     /// continues when it does.
     pub async fn resume(&self, follower: &str) -> Result<bool, SystemError> {
-        let resumed = self.resume_feeds(follower)?;
+        let resumed = self.resume_workers(follower)?;
         if resumed > 0 && self.inline.is_some() {
             self.engine.catch_up().await?;
         }
@@ -27,15 +27,15 @@ impl<S: System> RunningSystem<S> {
     }
 
     /// Returns the number of workers that had stopped.
-    fn resume_feeds(&self, follower: &str) -> Result<usize, SystemError> {
-        let mut feeds = self
+    fn resume_workers(&self, follower: &str) -> Result<usize, SystemError> {
+        let mut workers = self
             .engine
-            .feeds
+            .workers
             .iter()
-            .filter(|feed| feed.name == *follower)
+            .filter(|worker| worker.name == *follower)
             .peekable();
-        match feeds.peek() {
-            Some(_) => Ok(feeds.filter(|feed| feed.resume()).count()),
+        match workers.peek() {
+            Some(_) => Ok(workers.filter(|worker| worker.resume()).count()),
             None => Err(unknown_follower(&S::definition(), follower)),
         }
     }

@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use super::follower::{Feed, Step};
+use super::follower::{FollowerWorker, Step};
 use super::leasing::{LeaseKeeper, LeaseState};
 use crate::application::AfterSave;
 use crate::panics::catch_async;
@@ -79,7 +79,7 @@ impl Runner {
 /// The followers of a running system.
 pub(crate) struct Engine<S> {
     pub(crate) system: Arc<S>,
-    pub(crate) feeds: Vec<Arc<Feed<S>>>,
+    pub(crate) workers: Vec<Arc<FollowerWorker<S>>>,
     /// Held by the task that runs the followers inline.
     running: Mutex<()>,
 }
@@ -91,10 +91,10 @@ tokio::task_local! {
 }
 
 impl<S: Send + Sync + 'static> Engine<S> {
-    pub(crate) fn new(system: Arc<S>, feeds: Vec<Arc<Feed<S>>>) -> Arc<Self> {
+    pub(crate) fn new(system: Arc<S>, workers: Vec<Arc<FollowerWorker<S>>>) -> Arc<Self> {
         Arc::new(Self {
             system,
-            feeds,
+            workers,
             running: Mutex::new(()),
         })
     }
@@ -120,8 +120,8 @@ impl<S: Send + Sync + 'static> Engine<S> {
         let _running = self.running.lock().await;
         loop {
             let mut moved = false;
-            for feed in &self.feeds {
-                while feed.step(&self.system).await? == Step::Moved {
+            for worker in &self.workers {
+                while worker.step(&self.system).await? == Step::Moved {
                     moved = true;
                 }
             }
@@ -147,21 +147,21 @@ impl<S: Send + Sync + 'static> AfterSave for Inline<S> {
 /// Starts a task that keeps one follower running until `stop` says so or its sender is gone.
 pub(crate) fn spawn<S: Send + Sync + 'static>(
     system: Arc<S>,
-    feed: Arc<Feed<S>>,
+    worker: Arc<FollowerWorker<S>>,
     mut lease: LeaseKeeper,
     mut stop: watch::Receiver<bool>,
 ) -> JoinHandle<()> {
     tokio::spawn(async move {
-        debug!(follower = %feed.name, "follower started");
-        keep_running(&*system, &feed, &mut lease, &mut stop).await;
-        lease.end(&feed).await;
-        debug!(follower = %feed.name, "follower ended");
+        debug!(follower = %worker.name, "follower started");
+        keep_running(&*system, &worker, &mut lease, &mut stop).await;
+        lease.end(&worker).await;
+        debug!(follower = %worker.name, "follower ended");
     })
 }
 
 async fn keep_running<S: Send + Sync + 'static>(
     system: &S,
-    feed: &Feed<S>,
+    worker: &FollowerWorker<S>,
     lease: &mut LeaseKeeper,
     stop: &mut watch::Receiver<bool>,
 ) {
@@ -169,23 +169,23 @@ async fn keep_running<S: Send + Sync + 'static>(
     loop {
         // A step always runs to its end, and only the pause after it is cut short by a stop: a dropped step could have committed its
         // effects without the cursor knowing.
-        let next = match catch_async(next(system, feed, lease)).await {
+        let next = match catch_async(next(system, worker, lease)).await {
             Ok(next) => next,
-            Err(panic) => after(feed.fail_over(panic).await, feed, lease).await,
+            Err(panic) => after(worker.fail_over(panic).await, worker, lease).await,
         };
         let rested = tokio::select! {
             biased;
             _ = stop.wait_for(|stop| *stop) => return,
-            rested = catch_async(rest(feed, next, lease, &mut backoff)) => rested,
+            rested = catch_async(rest(worker, next, lease, &mut backoff)) => rested,
         };
         if let Err(panic) = rested {
-            let next = after(feed.fail_over(panic).await, feed, lease).await;
+            let next = after(worker.fail_over(panic).await, worker, lease).await;
             // This wait needs no guard against panics: the follower has failed, so it waits for a timer or for being resumed, and no code of
             // the user runs in it.
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,
-                () = rest(feed, next, lease, &mut backoff) => {}
+                () = rest(worker, next, lease, &mut backoff) => {}
             }
         }
     }
@@ -209,21 +209,21 @@ enum Next {
 
 async fn next<S: Send + Sync + 'static>(
     system: &S,
-    feed: &Feed<S>,
+    worker: &FollowerWorker<S>,
     lease: &mut LeaseKeeper,
 ) -> Next {
-    let step = match lease.keep(feed).await {
-        Ok(LeaseState::Held) => feed.step(system).await,
+    let step = match lease.keep(worker).await {
+        Ok(LeaseState::Held) => worker.step(system).await,
         Ok(LeaseState::HeldElsewhere { seen, ask_at }) => return Next::StandBy { seen, ask_at },
         Err(error) => Err(error),
     };
     match step {
-        Ok(step) => after(step, feed, lease).await,
+        Ok(step) => after(step, worker, lease).await,
         Err(error) => Next::TryAgain(error.to_string()),
     }
 }
 
-async fn after<S>(step: Step, feed: &Feed<S>, lease: &mut LeaseKeeper) -> Next {
+async fn after<S>(step: Step, worker: &FollowerWorker<S>, lease: &mut LeaseKeeper) -> Next {
     match step {
         Step::Moved => Next::Step,
         Step::Idle => Next::Wait,
@@ -231,40 +231,45 @@ async fn after<S>(step: Step, feed: &Feed<S>, lease: &mut LeaseKeeper) -> Next {
             lease.lose();
             Next::Step
         }
-        Step::Failing => Next::TryAgain(format!("{} fails", feed.name)),
+        Step::Failing => Next::TryAgain(format!("{} fails", worker.name)),
         Step::Outdated => {
-            lease.yield_temporarily(feed).await;
-            Next::TryAgain(format!("{} waits for a newer release", feed.name))
+            lease.yield_temporarily(worker).await;
+            Next::TryAgain(format!("{} waits for a newer release", worker.name))
         }
         Step::Stopped => {
-            lease.give_back(feed).await;
+            lease.give_back(worker).await;
             Next::Stopped
         }
     }
 }
 
 /// Waits until there may be something to do.
-async fn rest<S>(feed: &Feed<S>, next: Next, lease: &LeaseKeeper, backoff: &mut Backoff) {
+async fn rest<S>(
+    worker: &FollowerWorker<S>,
+    next: Next,
+    lease: &LeaseKeeper,
+    backoff: &mut Backoff,
+) {
     let outcome = match next {
         Next::Step => Ok(()),
         Next::StandBy { seen, ask_at } => {
-            LeaseKeeper::stand_by(feed, seen, ask_at).await;
+            LeaseKeeper::stand_by(worker, seen, ask_at).await;
             Ok(())
         }
         Next::Wait => {
-            let reached = feed.status().borrow().reached;
+            let reached = worker.status().borrow().reached;
             tokio::select! {
-                waited = feed.wait_beyond(reached) => waited.map(drop).map_err(|error| error.to_string()),
-                () = feed.until_behind(reached) => Ok(()),
+                waited = worker.wait_beyond(reached) => waited.map(drop).map_err(|error| error.to_string()),
+                () = worker.until_behind(reached) => Ok(()),
                 () = lease.renewal() => Ok(()),
-                () = feed.until_due() => Ok(()),
+                () = worker.until_due() => Ok(()),
             }
         }
         Next::TryAgain(why) => Err(why),
         Next::Stopped => {
             tokio::select! {
-                () = feed.until_resumed() => {}
-                () = feed.until_restored_log_is_accepted() => {}
+                () = worker.until_resumed() => {}
+                () = worker.until_restored_log_is_accepted() => {}
             }
             Ok(())
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::follower::{Feed, Pending, Status};
+use super::follower::{FollowerWorker, PendingTimers, Status};
 use super::leasing::{LeaseConfig, LeaseKeeper, Membership, this_process};
 use super::read_model::{Build, Builder, Register};
 use super::runner::{self, Engine, Inline, Mode};
@@ -128,20 +128,20 @@ impl<S: System> RunningSystem<S> {
     fn spawn(&mut self, stopping: &watch::Receiver<bool>) {
         let lease_config = self.lease_config;
         let mut memberships: Vec<Arc<Membership>> = Vec::new();
-        for feed in &self.engine.feeds {
+        for worker in &self.engine.workers {
             let known = memberships
                 .iter()
-                .find(|membership| membership.is_of(feed))
+                .find(|membership| membership.is_of(worker))
                 .cloned();
             let membership = known.or_else(|| {
-                lease_config.and_then(|lease_config| Membership::of(feed, lease_config))
+                lease_config.and_then(|lease_config| Membership::of(worker, lease_config))
             });
             memberships.extend(membership.clone());
             let lease = LeaseKeeper::new(lease_config, membership);
             let system = Arc::clone(&self.engine.system);
             self.tasks.push(runner::spawn(
                 system,
-                Arc::clone(feed),
+                Arc::clone(worker),
                 lease,
                 stopping.clone(),
             ));
@@ -181,7 +181,7 @@ impl<S: System> RunningSystem<S> {
     pub async fn wait_until_caught_up(&self) -> Result<(), SystemError> {
         // In each round one follower may record events for the next one. Without cycles a chain has at most as many links as there are
         // followers, so this number of rounds in which nothing goes round is enough.
-        let rounds = self.engine.feeds.len() + 1;
+        let rounds = self.engine.workers.len() + 1;
         let mut since = 0;
 
         let mut before = Vec::new();
@@ -199,11 +199,11 @@ impl<S: System> RunningSystem<S> {
                 self.engine.catch_up().await?;
                 self.refuse_to_wait_for_a_release()?;
             }
-            for (feed, head) in self.engine.feeds.iter().zip(&heads) {
-                if feed.is_observer() {
+            for (worker, head) in self.engine.workers.iter().zip(&heads) {
+                if worker.is_observer() {
                     continue;
                 }
-                match self.reach(feed, *head).await {
+                match self.reach(worker, *head).await {
                     // The log was restored while this waited, so the positions to wait for are read again.
                     Err(SystemError::Store(StoreError::LogWentBack { .. })) => {
                         since = 0;
@@ -213,7 +213,7 @@ impl<S: System> RunningSystem<S> {
                     reached => reached?,
                 }
                 if self.inline.is_none() {
-                    feed.until_none_is_due().await?;
+                    worker.until_none_is_due().await?;
                 }
             }
             before = heads;
@@ -221,32 +221,40 @@ impl<S: System> RunningSystem<S> {
         Ok(())
     }
 
-    async fn reach(&self, feed: &Feed<S>, head: Position) -> Result<(), SystemError> {
-        if feed.status().borrow().is_at(head, feed.upstream.epoch()) {
+    async fn reach(&self, worker: &FollowerWorker<S>, head: Position) -> Result<(), SystemError> {
+        if worker
+            .status()
+            .borrow()
+            .is_at(head, worker.upstream.epoch())
+        {
             return Ok(());
         }
-        unless_lost(&*feed.upstream, head, self.reach_at_last(feed, head)).await
+        unless_lost(&*worker.upstream, head, self.reach_at_last(worker, head)).await
     }
 
-    async fn reach_at_last(&self, feed: &Feed<S>, head: Position) -> Result<(), SystemError> {
+    async fn reach_at_last(
+        &self,
+        worker: &FollowerWorker<S>,
+        head: Position,
+    ) -> Result<(), SystemError> {
         if self.inline.is_none() {
-            return reach(&*feed.upstream, feed.status(), head).await;
+            return reach(&*worker.upstream, worker.status(), head).await;
         }
         let catch_up = || async {
             self.engine.catch_up().await?;
             self.refuse_to_wait_for_a_release()
         };
-        reach_inline(&*feed.upstream, feed.status(), head, catch_up).await
+        reach_inline(&*worker.upstream, worker.status(), head, catch_up).await
     }
 
     /// Returns the failure of a follower that waits for a newer release. The inline runner has no other processes to wait for.
     fn refuse_to_wait_for_a_release(&self) -> Result<(), SystemError> {
-        let waits = |feed: &Arc<Feed<S>>| match &feed.status().borrow().state {
+        let waits = |worker: &Arc<FollowerWorker<S>>| match &worker.status().borrow().state {
             FollowerState::WaitingForRelease(failure) => Some(failure.clone()),
             _ => None,
         };
         self.engine
-            .feeds
+            .workers
             .iter()
             .find_map(waits)
             .map_or(Ok(()), |failure| Err(failure.into()))
@@ -287,7 +295,7 @@ impl<S: System> RunningSystem<S> {
     fn waiting(&self, follower: Name) -> Waiting {
         Waiting::new(
             follower,
-            &self.engine.feeds,
+            &self.engine.workers,
             Arc::clone(&self.logs),
             self.inline.as_ref().map(Arc::downgrade),
         )
@@ -299,8 +307,9 @@ impl<S: System> RunningSystem<S> {
         before: &[Position],
         heads: &[Position],
     ) -> Result<bool, SystemError> {
-        for (feed, (before, head)) in self.engine.feeds.iter().zip(before.iter().zip(heads)) {
-            if self.circle.contains(&feed.name.as_str()) && feed.lag(*before, *head).await? > 0 {
+        for (worker, (before, head)) in self.engine.workers.iter().zip(before.iter().zip(heads)) {
+            if self.circle.contains(&worker.name.as_str()) && worker.lag(*before, *head).await? > 0
+            {
                 return Ok(true);
             }
         }
@@ -309,9 +318,9 @@ impl<S: System> RunningSystem<S> {
 
     /// Returns the newest position of each worker's log, visible to followers yet or not.
     async fn heads(&self) -> Result<Vec<Position>, SystemError> {
-        let mut heads = Vec::with_capacity(self.engine.feeds.len());
-        for feed in &self.engine.feeds {
-            heads.push(feed.upstream.newest_position().await?);
+        let mut heads = Vec::with_capacity(self.engine.workers.len());
+        for worker in &self.engine.workers {
+            heads.push(worker.upstream.newest_position().await?);
         }
         Ok(heads)
     }
@@ -373,7 +382,7 @@ impl<S: System> RunningSystem<S> {
             .begin_build()
             .await
             .map_err(|error| refused(generations, error))?;
-        let feeds = read_model.building(&building).await?;
+        let workers = read_model.building(&building).await?;
         let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((build, _)) = builds
             .get(generations.name())
@@ -389,7 +398,7 @@ impl<S: System> RunningSystem<S> {
             system,
             generations,
             building,
-            feeds,
+            workers,
             lease_config: self.lease_config,
         };
         let (build, task) = builder.spawn(self.stop.subscribe());
@@ -402,7 +411,11 @@ impl<S: System> RunningSystem<S> {
     /// # Errors
     /// [`SystemError::Invalid`]: there is no such follower.
     pub fn parking(&self, follower: &str) -> Result<Parking<'_, S>, SystemError> {
-        let known = self.engine.feeds.iter().find(|feed| feed.name == *follower);
+        let known = self
+            .engine
+            .workers
+            .iter()
+            .find(|worker| worker.name == *follower);
         let name = known
             .ok_or_else(|| unknown_follower(&S::definition(), follower))?
             .name
@@ -420,9 +433,9 @@ impl<S: System> RunningSystem<S> {
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.engine
-            .feeds
+            .workers
             .iter()
-            .find_map(|feed| feed.upstream.fault())
+            .find_map(|worker| worker.upstream.fault())
     }
 
     /// Returns the state of all followers: position, lag, parked events and failures.
@@ -430,22 +443,22 @@ impl<S: System> RunningSystem<S> {
     /// # Errors
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn health(&self) -> Result<Health, SystemError> {
-        let mut followers = Vec::with_capacity(self.engine.feeds.len());
-        for feed in &self.engine.feeds {
-            let Status { reached, state, .. } = feed.status().borrow().clone();
+        let mut followers = Vec::with_capacity(self.engine.workers.len());
+        for worker in &self.engine.workers {
+            let Status { reached, state, .. } = worker.status().borrow().clone();
             // Another process may have advanced the follower beyond the end of the log that this one sees.
-            let head = feed.upstream.head().await?.max(reached);
-            let behind = self.behind(feed, reached).await?;
-            let lag = feed.lag(reached, head).await?;
-            let holder = feed.holder().await?;
+            let head = worker.upstream.head().await?.max(reached);
+            let behind = self.behind(worker, reached).await?;
+            let lag = worker.lag(reached, head).await?;
+            let holder = worker.holder().await?;
 
-            let parked = feed.parked().await?.len() as u64;
-            let parked_timers = feed.parked_timers().await?.len() as u64;
-            let name = feed.name.clone();
+            let parked = worker.parked().await?.len() as u64;
+            let parked_timers = worker.parked_timers().await?.len() as u64;
+            let name = worker.name.clone();
             let position = reached;
 
             let build = self.build(name.as_str()).map(|build| build.progress());
-            let Pending { timers, next_due } = feed.pending().await?;
+            let PendingTimers { timers, next_due } = worker.pending().await?;
             followers.push(FollowerHealth {
                 name,
                 position,
@@ -487,19 +500,23 @@ impl<S: System> RunningSystem<S> {
     async fn log_holders(&self) -> Result<Vec<LogHolder>, SystemError> {
         let mut asked = HashSet::new();
         let mut holders = Vec::new();
-        for feed in &self.engine.feeds {
-            if asked.insert(feed.upstream.log_id()) {
-                holders.extend(feed.upstream.log_holders().await?);
+        for worker in &self.engine.workers {
+            if asked.insert(worker.upstream.log_id()) {
+                holders.extend(worker.upstream.log_holders().await?);
             }
         }
         Ok(holders)
     }
 
     /// Returns the age of the first event that is not processed yet.
-    async fn behind(&self, feed: &Feed<S>, reached: Position) -> Result<Duration, SystemError> {
-        let next = feed
+    async fn behind(
+        &self,
+        worker: &FollowerWorker<S>,
+        reached: Position,
+    ) -> Result<Duration, SystemError> {
+        let next = worker
             .upstream
-            .read_log(LogQuery::after(reached).limit(1).categories(feed.takes()))
+            .read_log(LogQuery::after(reached).limit(1).categories(worker.takes()))
             .await?;
         let since = next
             .events
@@ -527,8 +544,9 @@ impl<S: System> RunningSystem<S> {
                 reason: format!("a follower's task failed: {error}"),
             })?;
         }
-        let stopped = |feed: &Arc<Feed<S>>| feed.status().borrow().state.stopped().cloned();
-        match self.engine.feeds.iter().find_map(stopped) {
+        let stopped =
+            |worker: &Arc<FollowerWorker<S>>| worker.status().borrow().state.stopped().cloned();
+        match self.engine.workers.iter().find_map(stopped) {
             Some(failure) => Err(failure.into()),
             None => Ok(()),
         }
@@ -546,7 +564,7 @@ impl<S> Deref for RunningSystem<S> {
 impl<S> fmt::Debug for RunningSystem<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RunningSystem")
-            .field("followers", &self.engine.feeds.len())
+            .field("followers", &self.engine.workers.len())
             .finish_non_exhaustive()
     }
 }

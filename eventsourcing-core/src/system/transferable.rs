@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::System;
-use super::follower::{Partition, Target, partitions_of};
+use super::follower::{FollowerTarget, Partition, partitions_of};
 use super::notes;
 use crate::store::{EventStore, Name, Position, StoreError, StreamId, Version};
 
@@ -21,7 +21,7 @@ pub(crate) fn carried<S: System>() -> Vec<Carried> {
     let followers = followers.filter(|follower| {
         matches!(
             follower.target,
-            Target::Policy { .. } | Target::Foreign { .. }
+            FollowerTarget::Policy { .. } | FollowerTarget::Foreign { .. }
         )
     });
     followers

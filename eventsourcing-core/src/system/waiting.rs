@@ -12,7 +12,7 @@ use futures_util::future::{Either, select};
 use tokio::sync::watch;
 
 use super::SystemError;
-use super::follower::{Feed, Holds, Status};
+use super::follower::{FollowerWorker, ParkedLookup, Status};
 use crate::application::AfterSave;
 use crate::projection::WaitForFollower;
 use crate::store::{Epoch, EventStore, KnownPlace, LogId, Name, Position, Receipt, StoreError};
@@ -37,25 +37,25 @@ pub(crate) struct Waiting {
 struct FollowedLog {
     upstream: Arc<dyn EventStore>,
     status: watch::Receiver<Status>,
-    holds: Arc<dyn Holds>,
+    holds: Arc<dyn ParkedLookup>,
 }
 
 impl Waiting {
     /// Returns a wait for the follower of this name. It has no logs if there is no such follower.
     pub(crate) fn new<'a, S: Send + Sync + 'static>(
         follower: Name,
-        feeds: impl IntoIterator<Item = &'a Arc<Feed<S>>>,
+        workers: impl IntoIterator<Item = &'a Arc<FollowerWorker<S>>>,
         known: Arc<[LogId]>,
         inline: Option<Weak<dyn AfterSave>>,
     ) -> Self {
-        let of_follower = feeds.into_iter().filter(|feed| feed.name == follower);
-        let logs = of_follower.map(|feed| {
-            let upstream = Arc::clone(&feed.upstream);
-            let holds = Arc::clone(feed) as Arc<dyn Holds>;
+        let of_follower = workers.into_iter().filter(|worker| worker.name == follower);
+        let logs = of_follower.map(|worker| {
+            let upstream = Arc::clone(&worker.upstream);
+            let holds = Arc::clone(worker) as Arc<dyn ParkedLookup>;
 
             FollowedLog {
                 upstream,
-                status: feed.status(),
+                status: worker.status(),
                 holds,
             }
         });

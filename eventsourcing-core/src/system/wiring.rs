@@ -1,11 +1,11 @@
-//! From followers and stores to feeds.
+//! From followers and stores to workers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::follower::{
-    Feed, FeedSettings, FollowedEvents, HandleSqlEvent, Handlers, Partition, PlainSink, PolicySink,
-    Routes, Sink, Target, check_cut,
+    FollowedEvents, FollowerTarget, FollowerWorker, Handlers, Partition, PlainSink, PolicySink,
+    Routes, Sink, SqlProjectionHandler, WorkerSettings, check_cut,
 };
 use super::read_model::{Generation, Generations, SqlSink};
 use super::settings::FollowerSettings;
@@ -14,7 +14,7 @@ use crate::sql::SqlError;
 use crate::store::{Cut, EventStore, LogId, Name};
 use crate::{Clock, MemoryStore, Table};
 
-/// Opens the feeds of a system.
+/// Opens the workers of a system.
 pub(super) struct Wiring<'a, S> {
     pub(super) applications: &'a Applications,
     pub(super) stores: &'a Stores,
@@ -33,7 +33,7 @@ pub(super) struct FollowedLog<H: ?Sized> {
 }
 
 /// As a read model in a SQL database follows it.
-pub(super) type LogOfReadModel<S> = FollowedLog<dyn HandleSqlEvent<S>>;
+pub(super) type LogOfReadModel<S> = FollowedLog<dyn SqlProjectionHandler<S>>;
 
 impl<H: ?Sized> FollowedLog<H> {
     pub(super) fn takes(&self) -> impl Iterator<Item = Name> {
@@ -45,32 +45,32 @@ impl<H: ?Sized> FollowedLog<H> {
 pub(super) struct SqlFollower<S> {
     pub(super) generations: Arc<Generations>,
     pub(super) logs: Vec<LogOfReadModel<S>>,
-    settings: FeedSettings,
+    settings: WorkerSettings,
 }
 
 impl<S: Send + Sync + 'static> Wiring<'_, S> {
-    /// The feeds of `follower`: for each log it follows a position of its own, for each partition another one.
+    /// The workers of `follower`: for each log it follows a position of its own, for each partition another one.
     pub(super) async fn open(
         &mut self,
         follower: Follower<S>,
         settings: FollowerSettings,
-    ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
+    ) -> Result<Vec<Arc<FollowerWorker<S>>>, SystemError> {
         let name = Name::from_static(follower.name);
         match follower.target {
-            Target::Policy { routes, timers } => {
+            FollowerTarget::Policy { routes, timers } => {
                 let app = self.applications.application(follower.name);
                 let home = Some(Arc::clone(app.store()));
                 let sink = |handlers| boxed(PolicySink::new(app.clone(), handlers, timers.clone()));
-                self.open_feeds(name, home, self.logs(routes), settings, sink)
+                self.open_workers(name, home, self.logs(routes), settings, sink)
                     .await
             }
-            Target::Memory { routes } => {
+            FollowerTarget::Memory { routes } => {
                 let home = || Arc::new(MemoryStore::new());
                 let sink = |handlers| boxed(PlainSink::new(name.clone(), home(), handlers, false));
-                self.open_feeds(name.clone(), None, self.logs(routes), settings, sink)
+                self.open_workers(name.clone(), None, self.logs(routes), settings, sink)
                     .await
             }
-            Target::Foreign { routes, .. } => {
+            FollowerTarget::Foreign { routes, .. } => {
                 let home = self.stores.store();
                 let sink = |handlers| {
                     boxed(PlainSink::new(
@@ -80,7 +80,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
                         true,
                     ))
                 };
-                self.open_feeds(
+                self.open_workers(
                     name.clone(),
                     Some(Arc::clone(&home)),
                     self.logs(routes),
@@ -89,7 +89,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
                 )
                 .await
             }
-            Target::Sql {
+            FollowerTarget::Sql {
                 version,
                 tables,
                 routes,
@@ -100,20 +100,20 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         }
     }
 
-    /// The feeds of a follower that keeps its positions at `home`; `None` if they are gone with this process.
-    async fn open_feeds<H: ?Sized>(
+    /// The workers of a follower that keeps its positions at `home`; `None` if they are gone with this process.
+    async fn open_workers<H: ?Sized>(
         &self,
         name: Name,
         home: Option<Arc<dyn EventStore>>,
         logs: Vec<FollowedLog<H>>,
         settings: FollowerSettings,
         sink: impl Fn(Handlers<H>) -> Box<dyn Sink<S>> + Send + Sync,
-    ) -> Result<Vec<Arc<Feed<S>>>, SystemError>
+    ) -> Result<Vec<Arc<FollowerWorker<S>>>, SystemError>
     where
         Handlers<H>: Send + Sync,
     {
-        let feed_settings = self.feed_settings(settings);
-        let mut feeds = Vec::new();
+        let worker_settings = self.worker_settings(settings);
+        let mut workers = Vec::new();
         for FollowedLog {
             upstream,
             handlers,
@@ -128,25 +128,25 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
                 let log = Arc::clone(&upstream);
                 let sink = sink(handlers.clone());
 
-                let feed = Feed::open(
+                let worker = FollowerWorker::open(
                     name.clone(),
                     log,
                     followed.clone(),
                     partition,
                     sink,
-                    &feed_settings,
+                    &worker_settings,
                 )
                 .await?;
-                feed.check_events(settings.is_change_meant).await?;
-                refuse_forgotten_timers(&feed).await?;
-                feeds.push(Arc::new(feed));
+                worker.check_events(settings.is_change_meant).await?;
+                refuse_forgotten_timers(&worker).await?;
+                workers.push(Arc::new(worker));
             }
         }
-        Ok(feeds)
+        Ok(workers)
     }
 
-    fn feed_settings(&self, settings: FollowerSettings) -> FeedSettings {
-        FeedSettings {
+    fn worker_settings(&self, settings: FollowerSettings) -> WorkerSettings {
+        WorkerSettings {
             on_failure: settings.on_failure(),
             clock: Arc::clone(self.clock),
         }
@@ -179,7 +179,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         tables: &'static [Table],
         logs: Vec<LogOfReadModel<S>>,
         settings: FollowerSettings,
-    ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
+    ) -> Result<Vec<Arc<FollowerWorker<S>>>, SystemError> {
         if settings.partitions != 1 {
             let reason = format!(
                 "{name} is a read model and cannot be split; remove with_partitions({name:?}, …)"
@@ -219,42 +219,42 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         let follower = SqlFollower {
             generations,
             logs,
-            settings: self.feed_settings(settings),
+            settings: self.worker_settings(settings),
         };
-        let feeds = follower
-            .feeds(|generations, handlers| SqlSink::of_shown(generations, handlers, &shown))
+        let workers = follower
+            .workers(|generations, handlers| SqlSink::of_shown(generations, handlers, &shown))
             .await?;
         self.read_models.push(follower);
-        Ok(feeds)
+        Ok(workers)
     }
 }
 
 impl<S: Send + Sync + 'static> SqlFollower<S> {
-    /// The feeds that build a generation.
+    /// The workers that build a generation.
     pub(super) async fn building(
         &self,
         building: &Generation,
-    ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
-        let feeds = self
-            .feeds(|generations, handlers| SqlSink::of_build(generations, handlers, building))
+    ) -> Result<Vec<Arc<FollowerWorker<S>>>, SystemError> {
+        let workers = self
+            .workers(|generations, handlers| SqlSink::of_build(generations, handlers, building))
             .await?;
-        for feed in &feeds {
-            feed.agree(false).await?;
+        for worker in &workers {
+            worker.agree(false).await?;
         }
-        Ok(feeds)
+        Ok(workers)
     }
 
-    async fn feeds(
+    async fn workers(
         &self,
-        sink: impl Fn(Arc<Generations>, Handlers<dyn HandleSqlEvent<S>>) -> SqlSink<S>,
-    ) -> Result<Vec<Arc<Feed<S>>>, SystemError> {
-        let mut feeds = Vec::new();
+        sink: impl Fn(Arc<Generations>, Handlers<dyn SqlProjectionHandler<S>>) -> SqlSink<S>,
+    ) -> Result<Vec<Arc<FollowerWorker<S>>>, SystemError> {
+        let mut workers = Vec::new();
         for log in &self.logs {
             let sink = Box::new(sink(Arc::clone(&self.generations), log.handlers.clone()));
             let name = self.generations.name().clone();
             let upstream = Arc::clone(&log.upstream);
             let followed = log.followed.clone();
-            let feed = Feed::open(
+            let worker = FollowerWorker::open(
                 name,
                 upstream,
                 followed,
@@ -263,10 +263,10 @@ impl<S: Send + Sync + 'static> SqlFollower<S> {
                 &self.settings,
             )
             .await?;
-            feed.check_events(false).await?;
-            feeds.push(Arc::new(feed));
+            worker.check_events(false).await?;
+            workers.push(Arc::new(worker));
         }
-        Ok(feeds)
+        Ok(workers)
     }
 }
 
@@ -302,13 +302,13 @@ pub(super) fn refused(generations: &Generations, error: SqlError) -> SystemError
 }
 
 /// A timer that nobody deals with any more would be lost silently.
-async fn refuse_forgotten_timers<S>(feed: &Feed<S>) -> Result<(), SystemError> {
-    match feed.has_forgotten_timers().await? {
+async fn refuse_forgotten_timers<S>(worker: &FollowerWorker<S>) -> Result<(), SystemError> {
+    match worker.has_forgotten_timers().await? {
         false => Ok(()),
         true => Err(SystemError::Invalid {
             reason: format!(
                 "{name} has scheduled timers that would never be due: write `timers` in its #[application(…)]",
-                name = feed.name
+                name = worker.name
             ),
         }),
     }

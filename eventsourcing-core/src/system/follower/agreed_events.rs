@@ -5,10 +5,10 @@ use tracing::info;
 use super::EVENTS_PER_PAGE_MAX;
 use super::cursor::Cursor;
 use super::cuts::agree_on_cut;
-use super::failure::{Failure, describe};
+use super::failure::{StepFailure, describe};
 use super::followed_events::{EventNames, RecordedEvents, describe_events};
 use super::status::Step;
-use super::worker::Feed;
+use super::worker::FollowerWorker;
 use crate::store::{EventStore, LogQuery, NotesQuery, Position, StoreError, StoredEvent};
 use crate::system::{SystemError, notes};
 
@@ -23,7 +23,7 @@ pub(super) struct TakesUnknownEvents {
     events: String,
 }
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Compares the events that the follower takes with the recorded set. Earlier releases of the framework recorded none; then the
     /// present set counts as the one that the follower has always taken.
     ///
@@ -68,11 +68,13 @@ impl<S> Feed<S> {
             match self.record_events(&mut cursor, next).await {
                 Ok(()) => return Ok(()),
                 // Another process was faster. It may have recorded another set, so the comparison starts over.
-                Err(Failure::Moved | Failure::LeaseLost) => drop(self.refresh(&mut cursor).await?),
-                Err(Failure::Unavailable(error) | Failure::CutChanged(error)) => {
+                Err(StepFailure::Moved | StepFailure::LeaseLost) => {
+                    drop(self.refresh(&mut cursor).await?)
+                }
+                Err(StepFailure::Unavailable(error) | StepFailure::CutChanged(error)) => {
                     return Err(error.into());
                 }
-                Err(Failure::Event(cause)) => {
+                Err(StepFailure::Event(cause)) => {
                     return Err(StoreError::unavailable(
                         "the store refused a step of the follower",
                         cause,
@@ -87,7 +89,7 @@ impl<S> Feed<S> {
         &self,
         cursor: &mut Cursor,
         record: RecordedEvents,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let mut step = cursor.notes_step();
         let note = serde_json::to_string(&record).expect("names are JSON");
         step.tracking = step.tracking.with_note(notes::EVENTS, note);
@@ -191,7 +193,7 @@ impl<S> Feed<S> {
         // That release may have been rolled back, and its record with it, so the record is read again first.
         self.refresh(cursor).await?;
         if cursor.unknown_events.is_empty() {
-            self.succeed();
+            self.clear_failure();
             return Ok(None);
         }
         let follower = self.name.as_str().to_owned();

@@ -4,11 +4,11 @@ use jiff::Timestamp;
 use tracing::error;
 
 use super::status::Step;
-use super::worker::Feed;
+use super::worker::FollowerWorker;
 use crate::store::{
     Append, Cut, EventStore, FollowerNotes, LogId, NotesQuery, Position, StoreError, Tracking,
 };
-use crate::system::{Cause, FollowerState, SystemError};
+use crate::system::{FollowerState, HandlerError, SystemError};
 
 /// The error of a process that runs a follower in another number of partitions than the recorded one.
 #[derive(Debug, thiserror::Error)]
@@ -22,10 +22,10 @@ struct OutdatedCut {
     own: u32,
 }
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Stops the follower, whatever its reaction to failed events is: the store refuses every step with an outdated cut.
     pub(super) fn stop_for_cut(&self, position: Position, refusal: StoreError) -> Step {
-        let cause: Cause = match refusal {
+        let cause: HandlerError = match refusal {
             StoreError::CutChanged {
                 follower,
                 expected: own,

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use super::event_filter::Needs;
+use super::event_filter::EventFilter;
 use super::followed_events::AggregateEvents;
 use super::handlers::{
-    EventHandler, HandleEvent, HandlePolicyEvent, HandleSqlEvent, HandleTimer, TimerHandler,
+    PolicyHandler, ProjectionHandler, SqlProjectionHandler, TimerHandler, TypedEventHandler,
+    TypedTimerHandler,
 };
 use crate::aggregate::names_of;
 use crate::store::Name;
@@ -17,28 +18,30 @@ use crate::{Aggregate, Policy, Projection, SqlProjection, SqlReadModel, Table, T
 /// A policy or projection of the system `S`, and the events it takes.
 pub struct Follower<S> {
     pub(crate) name: &'static str,
-    pub(crate) target: Target<S>,
+    pub(crate) target: FollowerTarget<S>,
 }
 
 /// The target of a follower's effects, with the handlers that have them.
-pub(crate) enum Target<S> {
+pub(crate) enum FollowerTarget<S> {
     /// A policy, in its own application.
     Policy {
-        routes: Routes<dyn HandlePolicyEvent<S>>,
-        timers: Option<Arc<dyn HandleTimer<S>>>,
+        routes: Routes<dyn PolicyHandler<S>>,
+        timers: Option<Arc<dyn TimerHandler<S>>>,
     },
     /// A projection in the memory of this process. It is lost when the process ends.
-    Memory { routes: Routes<dyn HandleEvent<S>> },
+    Memory {
+        routes: Routes<dyn ProjectionHandler<S>>,
+    },
     /// A read model in tables, in this version.
     Sql {
         version: u32,
         tables: &'static [Table],
-        routes: Routes<dyn HandleSqlEvent<S>>,
+        routes: Routes<dyn SqlProjectionHandler<S>>,
     },
     /// A projection into a foreign target, which knows nothing of steps. The value of this type is passed to the builder.
     Foreign {
         of_type: TypeId,
-        routes: Routes<dyn HandleEvent<S>>,
+        routes: Routes<dyn ProjectionHandler<S>>,
     },
 }
 
@@ -57,15 +60,15 @@ pub(crate) struct Route<H: ?Sized> {
 pub struct PolicyFollower<S, P> {
     name: &'static str,
     part: fn(&S) -> &P,
-    routes: Routes<dyn HandlePolicyEvent<S>>,
-    timers: Option<Arc<dyn HandleTimer<S>>>,
+    routes: Routes<dyn PolicyHandler<S>>,
+    timers: Option<Arc<dyn TimerHandler<S>>>,
 }
 
 /// A projection that is being tied to events.
 pub struct ProjectionFollower<S, P> {
     name: &'static str,
     part: fn(&S) -> &P,
-    routes: Routes<dyn HandleEvent<S>>,
+    routes: Routes<dyn ProjectionHandler<S>>,
     /// The type of a projection into a foreign target; `None` if it is in memory.
     foreign: Option<TypeId>,
 }
@@ -74,7 +77,7 @@ pub struct ProjectionFollower<S, P> {
 pub struct SqlProjectionFollower<S, P> {
     name: &'static str,
     part: fn(&S) -> &P,
-    routes: Routes<dyn HandleSqlEvent<S>>,
+    routes: Routes<dyn SqlProjectionHandler<S>>,
     version: u32,
     tables: &'static [Table],
 }
@@ -138,7 +141,7 @@ macro_rules! tie_to_events {
             where
                 P: $kind<A>,
             {
-                self.route(application, Needs::<A>::all())
+                self.route(application, EventFilter::<A>::all())
             }
 
             /// Takes only some events of the aggregate `A` of `application`: those of the given
@@ -151,16 +154,16 @@ macro_rules! tie_to_events {
             where
                 P: $kind<A>,
             {
-                self.route(application, Needs::only(variants))
+                self.route(application, EventFilter::only(variants))
             }
 
             /// Takes the events of an aggregate, under its present name and its earlier ones.
-            pub(crate) fn route<A: Aggregate>(mut self, application: &'static str, needs: Needs<A>) -> Self
+            pub(crate) fn route<A: Aggregate>(mut self, application: &'static str, filter: EventFilter<A>) -> Self
             where
                 P: $kind<A>,
             {
-                let events = needs.names();
-                let handler: Arc<dyn $handler<S>> = Arc::new(EventHandler { part: self.part, needs });
+                let events = filter.names();
+                let handler: Arc<dyn $handler<S>> = Arc::new(TypedEventHandler { part: self.part, filter });
                 for name in names_of::<A>() {
                     let route = Route { application, handler: Arc::clone(&handler), events: events.clone() };
                     self.routes.insert(Name::from_static(name), route);
@@ -178,9 +181,9 @@ macro_rules! tie_to_events {
 }
 
 tie_to_events! {
-    PolicyFollower: Policy, HandlePolicyEvent;
-    ProjectionFollower: Projection, HandleEvent;
-    SqlProjectionFollower: SqlProjection, HandleSqlEvent;
+    PolicyFollower: Policy, PolicyHandler;
+    ProjectionFollower: Projection, ProjectionHandler;
+    SqlProjectionFollower: SqlProjection, SqlProjectionHandler;
 }
 
 impl<S: Send + Sync + 'static, P: 'static> PolicyFollower<S, P> {
@@ -190,7 +193,7 @@ impl<S: Send + Sync + 'static, P: 'static> PolicyFollower<S, P> {
     where
         P: Timers,
     {
-        self.timers = Some(Arc::new(TimerHandler { part: self.part }));
+        self.timers = Some(Arc::new(TypedTimerHandler { part: self.part }));
         self
     }
 }
@@ -206,7 +209,7 @@ impl<S, P> From<PolicyFollower<S, P>> for Follower<S> {
     ) -> Self {
         Self {
             name,
-            target: Target::Policy { routes, timers },
+            target: FollowerTarget::Policy { routes, timers },
         }
     }
 }
@@ -221,8 +224,8 @@ impl<S, P> From<ProjectionFollower<S, P>> for Follower<S> {
         }: ProjectionFollower<S, P>,
     ) -> Self {
         let target = match foreign {
-            None => Target::Memory { routes },
-            Some(of_type) => Target::Foreign { of_type, routes },
+            None => FollowerTarget::Memory { routes },
+            Some(of_type) => FollowerTarget::Foreign { of_type, routes },
         };
         Self { name, target }
     }
@@ -240,7 +243,7 @@ impl<S, P> From<SqlProjectionFollower<S, P>> for Follower<S> {
     ) -> Self {
         Self {
             name,
-            target: Target::Sql {
+            target: FollowerTarget::Sql {
                 version,
                 tables,
                 routes,
@@ -249,7 +252,7 @@ impl<S, P> From<SqlProjectionFollower<S, P>> for Follower<S> {
     }
 }
 
-impl<S> Target<S> {
+impl<S> FollowerTarget<S> {
     /// Returns the stored names of the followed aggregates, each with the application that owns it.
     pub(crate) fn sources(&self) -> Vec<(&Name, &'static str)> {
         match self {
@@ -270,10 +273,10 @@ fn sources<H: ?Sized>(routes: &Routes<H>) -> Vec<(&Name, &'static str)> {
 impl<S> fmt::Debug for Follower<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.target {
-            Target::Policy { .. } => "policy",
-            Target::Memory { .. } => "projection in memory",
-            Target::Sql { .. } => "projection in a SQL database",
-            Target::Foreign { .. } => "foreign projection",
+            FollowerTarget::Policy { .. } => "policy",
+            FollowerTarget::Memory { .. } => "projection in memory",
+            FollowerTarget::Sql { .. } => "projection in a SQL database",
+            FollowerTarget::Foreign { .. } => "foreign projection",
         };
         let follows: Vec<_> = self
             .target

@@ -1,4 +1,4 @@
-//! [`Needs`]: the events of an aggregate that a follower needs. It skips the others without decoding them, so that unknown events
+//! [`EventFilter`]: the events of an aggregate that a follower needs. It skips the others without decoding them, so that unknown events
 //! among them do not stop it.
 
 use std::collections::{BTreeSet, HashSet};
@@ -9,7 +9,7 @@ use crate::store::{StoreError, StoredEvent};
 use crate::{Aggregate, Event, LegacyEvent, RecordedEvent};
 
 /// The events of `A` that a follower needs.
-pub(crate) struct Needs<A> {
+pub(crate) struct EventFilter<A> {
     /// `None`: all events.
     only: Option<Only>,
     of: PhantomData<fn() -> A>,
@@ -22,7 +22,7 @@ struct Only {
     names: HashSet<&'static str>,
 }
 
-impl<A: Aggregate> Needs<A> {
+impl<A: Aggregate> EventFilter<A> {
     pub(crate) fn all() -> Self {
         Self {
             only: None,

@@ -1,14 +1,14 @@
-//! [`Failure`]: the failures of a step, sorted by what the follower does next.
+//! [`StepFailure`]: the failures of a step, sorted by what the follower does next.
 
 use std::error::Error;
 
 use crate::store::{StoreError, StoredEvent};
 
 /// The error of a handler: one of the user, or one of decoding.
-pub(crate) type Cause = Box<dyn Error + Send + Sync>;
+pub(crate) type HandlerError = Box<dyn Error + Send + Sync>;
 
 /// The reason why a piece of a page was not processed.
-pub(crate) enum Failure {
+pub(crate) enum StepFailure {
     /// Another process has made a step of this follower: the cursor has to be reloaded.
     Moved,
     /// Another process holds the lease.
@@ -18,10 +18,10 @@ pub(crate) enum Failure {
     /// The store does not answer: retry later.
     Unavailable(StoreError),
     /// An event of the piece failed.
-    Event(Cause),
+    Event(HandlerError),
 }
 
-impl From<StoreError> for Failure {
+impl From<StoreError> for StepFailure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::TrackingConflict { .. } | StoreError::OutdatedEpoch { .. } => Self::Moved,

@@ -8,72 +8,82 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
-use super::event_filter::Needs;
-use super::failure::Cause;
+use super::event_filter::EventFilter;
+use super::failure::HandlerError;
 use crate::policy::timers::{Timer, TimerType};
 use crate::store::{Position, StoredEvent};
 use crate::{Aggregate, Policy, Projection, SqlProjection, Timers, Tx, UnitOfWork};
 
 /// Handles one event for a policy.
 #[async_trait]
-pub(crate) trait HandlePolicyEvent<S>: Send + Sync {
+pub(crate) trait PolicyHandler<S>: Send + Sync {
     async fn react(
         &self,
         system: &S,
         event: &StoredEvent,
         work: &mut UnitOfWork,
-    ) -> Result<(), Cause>;
+    ) -> Result<(), HandlerError>;
 }
 
 /// Handles one event for a projection that writes to its target by itself.
 #[async_trait]
-pub(crate) trait HandleEvent<S>: Send + Sync {
+pub(crate) trait ProjectionHandler<S>: Send + Sync {
     /// Skips the parts of the event that are among `projected`, and adds those that it projects.
     async fn project(
         &self,
         system: &S,
         event: &StoredEvent,
         projected: &ProjectedEvents,
-    ) -> Result<(), Cause>;
+    ) -> Result<(), HandlerError>;
 }
 
 /// Handles one event for a projection in a SQL database.
 #[async_trait]
-pub(crate) trait HandleSqlEvent<S>: Send + Sync {
-    async fn project(&self, system: &S, event: &StoredEvent, tx: &mut Tx<'_>) -> Result<(), Cause>;
+pub(crate) trait SqlProjectionHandler<S>: Send + Sync {
+    async fn project(
+        &self,
+        system: &S,
+        event: &StoredEvent,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), HandlerError>;
 }
 
 /// Handles one due timer for a policy.
 #[async_trait]
-pub(crate) trait HandleTimer<S>: Send + Sync {
+pub(crate) trait TimerHandler<S>: Send + Sync {
     fn timer_type(&self) -> TimerType;
 
-    async fn due(&self, system: &S, timer: &Timer, work: &mut UnitOfWork) -> Result<(), Cause>;
+    async fn due(
+        &self,
+        system: &S,
+        timer: &Timer,
+        work: &mut UnitOfWork,
+    ) -> Result<(), HandlerError>;
 }
 
 /// Handles the events of the aggregate `A` by the part `P` of a system. This is where stored events become the types of the user.
-pub(crate) struct EventHandler<S, P, A> {
+pub(crate) struct TypedEventHandler<S, P, A> {
     pub(crate) part: fn(&S) -> &P,
-    pub(crate) needs: Needs<A>,
+    pub(crate) filter: EventFilter<A>,
 }
 
 /// Handles timers by the part `P` of a system.
-pub(crate) struct TimerHandler<S, P> {
+pub(crate) struct TypedTimerHandler<S, P> {
     pub(crate) part: fn(&S) -> &P,
 }
 
 #[async_trait]
-impl<S: Send + Sync, P: Policy<A>, A: Aggregate> HandlePolicyEvent<S> for EventHandler<S, P, A> {
+impl<S: Send + Sync, P: Policy<A>, A: Aggregate> PolicyHandler<S> for TypedEventHandler<S, P, A> {
     async fn react(
         &self,
         system: &S,
         event: &StoredEvent,
         work: &mut UnitOfWork,
-    ) -> Result<(), Cause> {
+    ) -> Result<(), HandlerError> {
         // The ids of recorded events are counted from the event that caused them. One stored event can decode to several, so the
         // count begins once for all of them; a second `begin` would give two recorded events one id.
         let mut has_begun = false;
-        for event in self.needs.decode(event)? {
+        for event in self.filter.decode(event)? {
             if !std::mem::replace(&mut has_begun, true) {
                 work.begin(event.event_ref(), &event.metadata);
             }
@@ -84,14 +94,16 @@ impl<S: Send + Sync, P: Policy<A>, A: Aggregate> HandlePolicyEvent<S> for EventH
 }
 
 #[async_trait]
-impl<S: Send + Sync, P: Projection<A>, A: Aggregate> HandleEvent<S> for EventHandler<S, P, A> {
+impl<S: Send + Sync, P: Projection<A>, A: Aggregate> ProjectionHandler<S>
+    for TypedEventHandler<S, P, A>
+{
     async fn project(
         &self,
         system: &S,
         event: &StoredEvent,
         projected: &ProjectedEvents,
-    ) -> Result<(), Cause> {
-        for event in self.needs.decode(event)? {
+    ) -> Result<(), HandlerError> {
+        for event in self.filter.decode(event)? {
             if !projected.contains(event.position, event.part) {
                 (self.part)(system).project(&event).await?;
                 projected.insert(event.position, event.part);
@@ -102,11 +114,16 @@ impl<S: Send + Sync, P: Projection<A>, A: Aggregate> HandleEvent<S> for EventHan
 }
 
 #[async_trait]
-impl<S: Send + Sync, P: SqlProjection<A>, A: Aggregate> HandleSqlEvent<S>
-    for EventHandler<S, P, A>
+impl<S: Send + Sync, P: SqlProjection<A>, A: Aggregate> SqlProjectionHandler<S>
+    for TypedEventHandler<S, P, A>
 {
-    async fn project(&self, system: &S, event: &StoredEvent, tx: &mut Tx<'_>) -> Result<(), Cause> {
-        for event in self.needs.decode(event)? {
+    async fn project(
+        &self,
+        system: &S,
+        event: &StoredEvent,
+        tx: &mut Tx<'_>,
+    ) -> Result<(), HandlerError> {
+        for event in self.filter.decode(event)? {
             (self.part)(system).project(&event, tx).await?;
         }
         Ok(())
@@ -114,12 +131,17 @@ impl<S: Send + Sync, P: SqlProjection<A>, A: Aggregate> HandleSqlEvent<S>
 }
 
 #[async_trait]
-impl<S: Send + Sync, P: Timers> HandleTimer<S> for TimerHandler<S, P> {
+impl<S: Send + Sync, P: Timers> TimerHandler<S> for TypedTimerHandler<S, P> {
     fn timer_type(&self) -> TimerType {
         TimerType::of::<P>()
     }
 
-    async fn due(&self, system: &S, timer: &Timer, work: &mut UnitOfWork) -> Result<(), Cause> {
+    async fn due(
+        &self,
+        system: &S,
+        timer: &Timer,
+        work: &mut UnitOfWork,
+    ) -> Result<(), HandlerError> {
         let due = timer.decode()?;
         work.begin_due(timer);
         Ok((self.part)(system).due(&due, work).await?)

@@ -33,20 +33,20 @@ pub(crate) use cuts::check_cut;
 #[cfg(feature = "archive")]
 pub(crate) use cuts::partitions_of;
 pub use declaration::{Follower, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
-pub(crate) use declaration::{Routes, Target};
-pub(crate) use event_filter::Needs;
+pub(crate) use declaration::{FollowerTarget, Routes};
+pub(crate) use event_filter::EventFilter;
 pub(in crate::system) use failure::describe;
-pub(crate) use failure::{Cause, Failure};
+pub(crate) use failure::{HandlerError, StepFailure};
 pub(crate) use followed_events::FollowedEvents;
-pub(crate) use handlers::HandleSqlEvent;
+pub(crate) use handlers::SqlProjectionHandler;
 pub(crate) use partition::Partition;
-pub(crate) use progress::Holds;
-pub(crate) use rewind::Kept;
+pub(crate) use progress::ParkedLookup;
+pub(crate) use rewind::Rewound;
 pub(crate) use sinks::{Handlers, PlainSink, PolicySink, Sink, catching};
 pub(crate) use status::{Status, Step};
 pub(in crate::system) use timer_notes::write_timer;
-pub(crate) use timers::Pending;
-pub(crate) use worker::{Feed, FeedSettings};
+pub(crate) use timers::PendingTimers;
+pub(crate) use worker::{FollowerWorker, WorkerSettings};
 
 /// The maximum number of events in a page. Two pages are in memory: the one that is processed, and the one that is read ahead.
 pub(in crate::system) const EVENTS_PER_PAGE_MAX: usize = 256;

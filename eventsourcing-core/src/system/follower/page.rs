@@ -4,9 +4,9 @@ use tracing::error;
 
 use super::causes::is_of_newer_release;
 use super::cursor::Cursor;
-use super::failure::{Cause, Failure, describe};
+use super::failure::{HandlerError, StepFailure, describe};
 use super::status::Step;
-use super::worker::Feed;
+use super::worker::FollowerWorker;
 use super::{EVENTS_PER_PAGE_MAX, PARKED_STREAMS_MAX};
 use crate::store::{LogPage, Position, StoreError, StoredEvent};
 use crate::system::parking::sort_out;
@@ -16,9 +16,9 @@ use crate::system::{OnFailure, Parked};
 /// reads, while storing each skip would cost a commit for each page.
 const PASSED_OVER_MAX: u64 = 10_000;
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Processes a page in pieces. A piece that fails is halved, until the one bad event stands alone.
-    pub(super) async fn deal_with(
+    pub(super) async fn process(
         &self,
         system: &S,
         cursor: &mut Cursor,
@@ -29,7 +29,7 @@ impl<S> Feed<S> {
         while !rest.is_empty() {
             let (piece, later) = rest.split_at(cursor.events.min(rest.len()));
             let outcome = match self.piece(system, cursor, piece).await {
-                Err(Failure::Event(cause))
+                Err(StepFailure::Event(cause))
                     if piece.len() == 1 && !is_of_newer_release(&*cause) && self.parks(cursor) =>
                 {
                     self.park(cursor, &piece[0], cause).await
@@ -38,23 +38,23 @@ impl<S> Feed<S> {
             };
             match outcome {
                 Ok(()) => {
-                    self.succeed();
+                    self.clear_failure();
                     cursor.events = (cursor.events * 2).min(EVENTS_PER_PAGE_MAX);
                     rest = later;
                 }
-                Err(Failure::Moved) => return self.moved(cursor).await,
-                Err(Failure::LeaseLost) => {
+                Err(StepFailure::Moved) => return self.moved(cursor).await,
+                Err(StepFailure::LeaseLost) => {
                     // The piece may have taken longer than the lease lasts. A smaller one ends in time, so that the follower can advance
                     // even if each process is too slow for a whole page.
                     cursor.events = (piece.len() / 2).max(1);
                     return Ok(Step::LeaseLost);
                 }
-                Err(Failure::Unavailable(error)) => return Err(error),
-                Err(Failure::CutChanged(refusal)) => {
+                Err(StepFailure::Unavailable(error)) => return Err(error),
+                Err(StepFailure::CutChanged(refusal)) => {
                     return Ok(self.stop_for_cut(cursor.reached, refusal));
                 }
-                Err(Failure::Event(_)) if piece.len() > 1 => cursor.events = piece.len() / 2,
-                Err(Failure::Event(cause)) => {
+                Err(StepFailure::Event(_)) if piece.len() > 1 => cursor.events = piece.len() / 2,
+                Err(StepFailure::Event(cause)) => {
                     return Ok(self.fail(piece[0].position, describe(&piece[0]), cause));
                 }
             }
@@ -73,7 +73,7 @@ impl<S> Feed<S> {
         system: &S,
         cursor: &mut Cursor,
         piece: &[StoredEvent],
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let (free, held) = sort_out(&cursor.parked, piece);
         let last = piece.last().expect("a piece has an event");
         let mut step = cursor.step_to(last, &free);
@@ -82,7 +82,7 @@ impl<S> Feed<S> {
             true => self.sink.pass_over(step.tracking.clone()).await?,
             false => {
                 self.sink
-                    .deal_with(system, &free, step.tracking.clone())
+                    .process(system, &free, step.tracking.clone())
                     .await?
             }
         }
@@ -99,8 +99,8 @@ impl<S> Feed<S> {
         &self,
         cursor: &mut Cursor,
         event: &StoredEvent,
-        cause: Cause,
-    ) -> Result<(), Failure> {
+        cause: HandlerError,
+    ) -> Result<(), StepFailure> {
         let failure = self.failure(event.position, describe(event), cause);
         error!(follower = %self.name, position = %event.position, event = failure.event, error = %failure.cause,
             "event parked; later ones of its aggregate wait behind it");
@@ -128,12 +128,14 @@ impl<S> Feed<S> {
         let step = cursor.step_to(&last, &[]);
         match self.sink.pass_over(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
-            Err(Failure::Moved) => drop(self.refresh(cursor).await?),
+            Err(StepFailure::Moved) => drop(self.refresh(cursor).await?),
             // The step was only to save work after a restart. The next piece, or the next renewal of the lease, meets the same error.
-            Err(Failure::LeaseLost) => {}
-            Err(Failure::CutChanged(refusal)) => drop(self.stop_for_cut(cursor.reached, refusal)),
-            Err(Failure::Unavailable(error)) => return Err(error),
-            Err(Failure::Event(cause)) => {
+            Err(StepFailure::LeaseLost) => {}
+            Err(StepFailure::CutChanged(refusal)) => {
+                drop(self.stop_for_cut(cursor.reached, refusal))
+            }
+            Err(StepFailure::Unavailable(error)) => return Err(error),
+            Err(StepFailure::Event(cause)) => {
                 return Err(StoreError::unavailable(
                     "the store refused a step of the follower",
                     cause,

@@ -6,21 +6,21 @@ use tracing::{error, info, warn};
 
 use super::causes::{described, is_of_newer_release};
 use super::cursor::Cursor;
-use super::failure::Cause;
+use super::failure::HandlerError;
 use super::status::{Status, Step};
-use super::worker::Feed;
+use super::worker::FollowerWorker;
 use crate::store::{LogQuery, Position, StoreError};
 use crate::system::{FollowerFailure, FollowerState, OnFailure, Parked};
 
 /// Tells whether an event is parked.
 #[async_trait]
-pub(crate) trait Holds: Send + Sync {
+pub(crate) trait ParkedLookup: Send + Sync {
     /// Returns the parked stream that holds back the event at `position`.
     async fn holding(&self, position: Position) -> Result<Option<Parked>, StoreError>;
 }
 
 #[async_trait]
-impl<S: Send + Sync> Holds for Feed<S> {
+impl<S: Send + Sync> ParkedLookup for FollowerWorker<S> {
     async fn holding(&self, position: Position) -> Result<Option<Parked>, StoreError> {
         if position == Position::ZERO || !self.status.borrow().has_parked {
             return Ok(None);
@@ -46,7 +46,7 @@ impl<S: Send + Sync> Holds for Feed<S> {
     }
 }
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     pub(crate) fn status(&self) -> watch::Receiver<Status> {
         self.status.subscribe()
     }
@@ -61,7 +61,7 @@ impl<S> Feed<S> {
         });
     }
 
-    pub(super) fn fail(&self, position: Position, event: String, source: Cause) -> Step {
+    pub(super) fn fail(&self, position: Position, event: String, source: HandlerError) -> Step {
         let is_outdated = is_of_newer_release(&*source);
         let has_gone_back = matches!(source.downcast_ref(), Some(StoreError::LogWentBack { .. }));
         let failure = self.failure(position, event, source);
@@ -92,7 +92,7 @@ impl<S> Feed<S> {
         &self,
         position: Position,
         event: String,
-        source: Cause,
+        source: HandlerError,
     ) -> FollowerFailure {
         let follower = self.name.clone();
         let (cause, source) = described(source);
@@ -107,7 +107,7 @@ impl<S> Feed<S> {
     }
 
     /// Clears a previous failure.
-    pub(super) fn succeed(&self) {
+    pub(super) fn clear_failure(&self) {
         self.status.send_if_modified(|status| {
             let had_failed = status.state.failure().is_some();
             status.state = FollowerState::Running;

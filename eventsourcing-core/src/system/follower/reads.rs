@@ -5,11 +5,11 @@ use std::sync::Arc;
 use super::EVENTS_PER_PAGE_MAX;
 use super::cursor::Cursor;
 use super::partition::Partition;
-use super::worker::Feed;
+use super::worker::FollowerWorker;
 use crate::LogPages;
 use crate::store::{LogChecksumsQuery, LogPage, LogQuery, Position, StoreError};
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Returns the next page of events that it takes. The page after it is read in the background.
     pub(super) async fn next_page(&self, cursor: &mut Cursor) -> Result<LogPage, StoreError> {
         let reached = cursor.reached;

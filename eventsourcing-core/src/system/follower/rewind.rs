@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::cursor::write_checksum;
-use super::worker::Feed;
+use super::worker::FollowerWorker;
 use crate::store::{
     EventRef, EventStore, FollowerNotes, KnownPlace, LogChecksum, LogQuery, LogSlice, NotesQuery,
     Position, StoreError, StoredEvent, StreamId, Tracking,
@@ -17,14 +17,14 @@ use crate::system::{Parked, ParkingRecord};
 const ACCEPTED_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A follower as it continues in a restored log.
-pub(crate) struct Kept {
+pub(crate) struct Rewound {
     /// The step back.
     pub(crate) step: Tracking,
     /// Its position and its notes after the step.
     pub(crate) notebook: FollowerNotes,
 }
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Returns the end of the log if the log has lost the last event that the follower has seen according to `book`.
     pub(crate) async fn end_of_restored_log(
         &self,
@@ -45,7 +45,7 @@ impl<S> Feed<S> {
         &self,
         book: &FollowerNotes,
         kept: Position,
-    ) -> Result<Kept, StoreError> {
+    ) -> Result<Rewound, StoreError> {
         let (_, follower, upstream) = self.home();
         let last_events = self.last_events(kept).await?;
         let last = last_events.last();
@@ -68,7 +68,7 @@ impl<S> Feed<S> {
             .with_revision(book.revision)
             .with_last_event(last.map(|event| EventRef::of(event, upstream)));
         let step = step_between(step, &book.notes, &notes);
-        Ok(Kept {
+        Ok(Rewound {
             step,
             notebook: FollowerNotes {
                 position: to,

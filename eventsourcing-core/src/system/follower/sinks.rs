@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::failure::{Cause, Failure};
-use super::handlers::{HandleEvent, HandlePolicyEvent, HandleTimer, ProjectedEvents};
+use super::failure::{HandlerError, StepFailure};
+use super::handlers::{PolicyHandler, ProjectedEvents, ProjectionHandler, TimerHandler};
 use super::timer_notes::with_changes;
 use crate::panics::{catch, catch_async, text_of};
 use crate::policy::CarryOver;
@@ -33,12 +33,12 @@ pub(crate) trait Sink<S>: Send + Sync {
 
     /// Looks for the generation that has replaced this one: its position is retired, or another version is live. Returns `true` if
     /// the follower works under another name from now on.
-    async fn succeed(&self) -> Result<bool, StoreError> {
+    async fn adopt_successor(&self) -> Result<bool, StoreError> {
         Ok(false)
     }
 
     /// Returns `true` if the follower can run in partitions, so that each step names their number.
-    fn is_cut(&self) -> bool {
+    fn is_partitionable(&self) -> bool {
         false
     }
 
@@ -49,12 +49,12 @@ pub(crate) trait Sink<S>: Send + Sync {
 
     /// Processes the events and makes the step. After an error the step was not made, unless the store is unavailable: then it may
     /// have been.
-    async fn deal_with(
+    async fn process(
         &self,
         system: &S,
         events: &[StoredEvent],
         step: Tracking,
-    ) -> Result<(), Failure>;
+    ) -> Result<(), StepFailure>;
 
     /// Processes timers; `None` if the follower has none by its declaration.
     fn timers(&self) -> Option<&dyn TimerSink<S>> {
@@ -62,7 +62,7 @@ pub(crate) trait Sink<S>: Send + Sync {
     }
 
     /// Makes a step over events that the follower does not take.
-    async fn pass_over(&self, step: Tracking) -> Result<(), Failure> {
+    async fn pass_over(&self, step: Tracking) -> Result<(), StepFailure> {
         append(
             &**self.home(),
             Append::new(Timestamp::UNIX_EPOCH).with_tracking(step),
@@ -77,16 +77,16 @@ pub(crate) trait TimerSink<S>: Send + Sync {
     /// Returns the time that decides which timers are due.
     fn now(&self) -> Timestamp;
 
-    /// Processes timers that are due, and makes the step that removes them. Errors mean the same as those of [`Sink::deal_with`].
+    /// Processes timers that are due, and makes the step that removes them. Errors mean the same as those of [`Sink::process`].
     async fn process_timers(
         &self,
         system: &S,
         due: &[Timer],
         step: Tracking,
-    ) -> Result<(), Failure>;
+    ) -> Result<(), StepFailure>;
 }
 
-async fn append(home: &dyn EventStore, append: Append) -> Result<(), Failure> {
+async fn append(home: &dyn EventStore, append: Append) -> Result<(), StepFailure> {
     home.append(append).await?;
     Ok(())
 }
@@ -97,9 +97,9 @@ pub(crate) type Handlers<H> = BTreeMap<Name, Arc<H>>;
 /// A policy. The events that it records and the step are one append.
 pub(crate) struct PolicySink<S> {
     app: Application,
-    handlers: Handlers<dyn HandlePolicyEvent<S>>,
+    handlers: Handlers<dyn PolicyHandler<S>>,
     /// The handler of its timers, if it has any.
-    timers: Option<Arc<dyn HandleTimer<S>>>,
+    timers: Option<Arc<dyn TimerHandler<S>>>,
     /// The aggregates that the last unit of work hands to the next one. Empty while a unit of work runs and after one has failed.
     carry_over: Mutex<CarryOver>,
 }
@@ -107,8 +107,8 @@ pub(crate) struct PolicySink<S> {
 impl<S> PolicySink<S> {
     pub(crate) fn new(
         app: Application,
-        handlers: Handlers<dyn HandlePolicyEvent<S>>,
-        timers: Option<Arc<dyn HandleTimer<S>>>,
+        handlers: Handlers<dyn PolicyHandler<S>>,
+        timers: Option<Arc<dyn TimerHandler<S>>>,
     ) -> Self {
         Self {
             app,
@@ -136,16 +136,16 @@ impl<S: Send + Sync> Sink<S> for PolicySink<S> {
         self.app.store()
     }
 
-    fn is_cut(&self) -> bool {
+    fn is_partitionable(&self) -> bool {
         true
     }
 
-    async fn deal_with(
+    async fn process(
         &self,
         system: &S,
         events: &[StoredEvent],
         step: Tracking,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         self.carry_out(system, Task::Events(events), step).await
     }
 
@@ -165,13 +165,18 @@ impl<S: Send + Sync> TimerSink<S> for PolicySink<S> {
         system: &S,
         due: &[Timer],
         step: Tracking,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         self.carry_out(system, Task::Timers(due), step).await
     }
 }
 
 impl<S: Send + Sync> PolicySink<S> {
-    async fn carry_out(&self, system: &S, task: Task<'_>, step: Tracking) -> Result<(), Failure> {
+    async fn carry_out(
+        &self,
+        system: &S,
+        task: Task<'_>,
+        step: Tracking,
+    ) -> Result<(), StepFailure> {
         let mut carry_over = self.carry_over.lock().await;
         let mut backoff = RetryPolicy::default().start("follower");
         loop {
@@ -204,7 +209,7 @@ impl<S: Send + Sync> PolicySink<S> {
                     backoff
                         .wait(error)
                         .await
-                        .map_err(|error| Failure::Event(error.into()))?;
+                        .map_err(|error| StepFailure::Event(error.into()))?;
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -222,7 +227,7 @@ impl<S: Send + Sync> PolicySink<S> {
         system: &S,
         task: Task<'_>,
         work: &mut UnitOfWork,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         match task {
             Task::Events(events) => self.react(system, events, work).await,
             Task::Timers(due) => self.be_due(system, due, work).await,
@@ -234,7 +239,7 @@ impl<S: Send + Sync> PolicySink<S> {
         system: &S,
         events: &[StoredEvent],
         work: &mut UnitOfWork,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         for event in events {
             let handler = &self.handlers[&event.stream.category];
             let handled = catching(handler.react(system, event, work)).await;
@@ -248,7 +253,7 @@ impl<S: Send + Sync> PolicySink<S> {
         system: &S,
         due: &[Timer],
         work: &mut UnitOfWork,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let handler = self
             .timers
             .as_ref()
@@ -265,22 +270,25 @@ impl<S: Send + Sync> PolicySink<S> {
 }
 
 /// Encodes a unit of work. Encoding runs code of the user too (events, states for snapshots, the clock), so panics are caught.
-fn encode(work: &UnitOfWork, step: Tracking) -> Result<Append, Failure> {
-    let encoded = catch(|| work.to_append(step)).map_err(|panic| Failure::Event(panic.into()))?;
-    encoded.map_err(|error| Failure::Event(error.into()))
+fn encode(work: &UnitOfWork, step: Tracking) -> Result<Append, StepFailure> {
+    let encoded =
+        catch(|| work.to_append(step)).map_err(|panic| StepFailure::Event(panic.into()))?;
+    encoded.map_err(|error| StepFailure::Event(error.into()))
 }
 
 /// Sorts the result of a handler. An outage of the store that the policy met through its unit of work is not a failure of the event,
 /// and a mistake about timers is a failure even if the policy ignored it.
-fn outcome(work: &mut UnitOfWork, handled: Result<(), Cause>) -> Result<(), Failure> {
+fn outcome(work: &mut UnitOfWork, handled: Result<(), HandlerError>) -> Result<(), StepFailure> {
     match (handled, work.schedule.take_mistake()) {
         (Err(cause), _) if work.met_outage() => {
             let reason = text_of(&*cause)
                 .unwrap_or_else(|| "a policy met an outage of the store".to_owned());
-            Err(Failure::Unavailable(StoreError::unavailable(reason, cause)))
+            Err(StepFailure::Unavailable(StoreError::unavailable(
+                reason, cause,
+            )))
         }
-        (Err(cause), _) => Err(Failure::Event(cause)),
-        (Ok(()), Some(mistake)) => Err(Failure::Event(mistake.into())),
+        (Err(cause), _) => Err(StepFailure::Event(cause)),
+        (Ok(()), Some(mistake)) => Err(StepFailure::Event(mistake.into())),
         (Ok(()), None) => Ok(()),
     }
 }
@@ -289,7 +297,7 @@ fn outcome(work: &mut UnitOfWork, handled: Result<(), Cause>) -> Result<(), Fail
 pub(crate) struct PlainSink<S> {
     follower: Name,
     home: Arc<dyn EventStore>,
-    handlers: Handlers<dyn HandleEvent<S>>,
+    handlers: Handlers<dyn ProjectionHandler<S>>,
     is_shared: bool,
     projected: ProjectedEvents,
 }
@@ -298,7 +306,7 @@ impl<S> PlainSink<S> {
     pub(crate) fn new(
         follower: Name,
         home: Arc<dyn EventStore>,
-        handlers: Handlers<dyn HandleEvent<S>>,
+        handlers: Handlers<dyn ProjectionHandler<S>>,
         is_shared: bool,
     ) -> Self {
         Self {
@@ -325,21 +333,21 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
         self.is_shared
     }
 
-    fn is_cut(&self) -> bool {
+    fn is_partitionable(&self) -> bool {
         self.is_shared
     }
 
-    async fn deal_with(
+    async fn process(
         &self,
         system: &S,
         events: &[StoredEvent],
         step: Tracking,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         for event in events {
             let handler = &self.handlers[&event.stream.category];
             catching(handler.project(system, event, &self.projected))
                 .await
-                .map_err(Failure::Event)?;
+                .map_err(StepFailure::Event)?;
         }
         let to = step.to;
         self.pass_over(step).await?;
@@ -350,8 +358,8 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
 
 /// Turns a panic of user code into an error, so that a follower never ends silently.
 pub(crate) async fn catching(
-    handling: impl Future<Output = Result<(), Cause>>,
-) -> Result<(), Cause> {
+    handling: impl Future<Output = Result<(), HandlerError>>,
+) -> Result<(), HandlerError> {
     catch_async(handling)
         .await
         .unwrap_or_else(|panic| Err(panic.into()))

@@ -1,13 +1,13 @@
 //! Taking a follower over, and observing it while another process runs it.
 
-use super::failure::Failure;
+use super::failure::StepFailure;
 use super::status::{Status, Step};
-use super::worker::Feed;
+use super::worker::FollowerWorker;
 use crate::store::{HolderId, LeaseHolder, LeaseToken, NotesQuery, Position, StoreError};
 use crate::system::notes::{self, HolderInfo, RETIRED};
 use crate::system::{FollowerState, Holder};
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Returns `true` if it only observes the position of a read model that another version writes.
     pub(crate) fn is_observer(&self) -> bool {
         self.sink.is_observer()
@@ -34,8 +34,8 @@ impl<S> Feed<S> {
         step.tracking = step.tracking.with_note(notes::HOLDER, note);
         match self.sink.pass_over(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
-            Err(Failure::Unavailable(error)) => return Err(error),
-            Err(Failure::CutChanged(refusal)) => {
+            Err(StepFailure::Unavailable(error)) => return Err(error),
+            Err(StepFailure::CutChanged(refusal)) => {
                 self.stop_for_cut(cursor.reached, refusal);
                 return Ok(true);
             }
@@ -58,13 +58,13 @@ impl<S> Feed<S> {
     /// Updates the status of a follower that another process runs. Returns the head of its home from before its position was read,
     /// so that a caller who waits for events beyond that head misses no step of the other process.
     pub(crate) async fn stand_by(&self, holder: Option<HolderId>) -> Result<Position, StoreError> {
-        if self.is_observer() && self.sink.succeed().await? {
+        if self.is_observer() && self.sink.adopt_successor().await? {
             self.refresh(&mut *self.cursor.lock().await).await?;
         }
         let head = self.sink.home().head().await?;
         let epoch = Some(self.upstream.epoch());
         let (mut position, mut has_parked) = self.notes().place().await?;
-        if position == RETIRED && self.sink.succeed().await? {
+        if position == RETIRED && self.sink.adopt_successor().await? {
             (position, has_parked) = self.notes().place().await?;
         }
         let reached = self.passed_over(position).await?;

@@ -9,7 +9,7 @@ use crate::policy::timers::Timer;
 use crate::store::{
     EventStore, FollowerNotes, LogId, Name, NotesQuery, Revision, StoreError, Tracking,
 };
-use crate::system::{Failure, notes};
+use crate::system::{StepFailure, notes};
 
 /// The number of notes that are read concurrently.
 const READS_AT_ONCE: usize = 16;
@@ -93,7 +93,7 @@ pub(in crate::system) async fn with_changes(
     home: &dyn EventStore,
     mut step: Tracking,
     changes: &BTreeMap<String, Option<Timer>>,
-) -> Result<Tracking, Failure> {
+) -> Result<Tracking, StepFailure> {
     if changes.is_empty() {
         return Ok(step);
     }

@@ -15,10 +15,10 @@ use super::causes::is_of_newer_release;
 use super::cursor::Cursor;
 use super::status::Step;
 use super::timer_notes::TimerNotes;
-use super::worker::Feed;
+use super::worker::FollowerWorker;
 use crate::policy::timers::Timer;
 use crate::store::StoreError;
-use crate::system::{Cause, Failure, SystemError};
+use crate::system::{HandlerError, StepFailure, SystemError};
 
 /// The longest sleep of a runner while a timer is pending. The clock of the application need not be that of the runner, and may
 /// jump, so the runner looks again at least this often.
@@ -30,14 +30,14 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// The number of pending timers of a follower, and the time at which the next one is due.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Pending {
+pub(crate) struct PendingTimers {
     pub(crate) timers: u64,
     pub(crate) next_due: Option<Timestamp>,
 }
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Processes the timers that are due, the longest overdue first. Returns `None` if none is due.
-    pub(in crate::system) async fn deal_with_timers(
+    pub(in crate::system) async fn process_due_timers(
         &self,
         system: &S,
         cursor: &mut Cursor,
@@ -48,7 +48,7 @@ impl<S> Feed<S> {
         let due = match self.due(cursor, sink.now()).await {
             Ok(due) if due.is_empty() => return Ok(None),
             Ok(due) => due,
-            Err(failure) => return self.after(cursor, &[], failure).await.map(Some),
+            Err(failure) => return self.after_failure(cursor, &[], failure).await.map(Some),
         };
         let step = cursor.step_in_place();
         match sink
@@ -57,16 +57,16 @@ impl<S> Feed<S> {
         {
             Ok(()) => {
                 cursor.done(step);
-                self.succeed();
+                self.clear_failure();
                 cursor.events = (cursor.events * 2).min(EVENTS_PER_PAGE_MAX);
                 Ok(Some(Step::Moved))
             }
-            Err(failure) => self.after(cursor, &due, failure).await.map(Some),
+            Err(failure) => self.after_failure(cursor, &due, failure).await.map(Some),
         }
     }
 
     /// Returns the next timers that are due, at most as many as one step processes.
-    async fn due(&self, cursor: &Cursor, now: Timestamp) -> Result<Vec<Timer>, Failure> {
+    async fn due(&self, cursor: &Cursor, now: Timestamp) -> Result<Vec<Timer>, StepFailure> {
         let notes = self.timer_notes();
         let next = notes.due_keys(1).await?.pop();
         *self.next_due.lock().unwrap_or_else(PoisonError::into_inner) =
@@ -87,38 +87,40 @@ impl<S> Feed<S> {
                 Some(timer) => timers.push(timer),
                 // The timer may have been removed after its key was read. If the revision has not changed, nothing was removed, and
                 // the notes contradict each other.
-                None if notes.count().await?.0 != cursor.revision() => return Err(Failure::Moved),
+                None if notes.count().await?.0 != cursor.revision() => {
+                    return Err(StepFailure::Moved);
+                }
                 None => return Err(missing(key)),
             }
         }
         Ok(timers)
     }
 
-    async fn after(
+    async fn after_failure(
         &self,
         cursor: &mut Cursor,
         due: &[Timer],
-        failure: Failure,
+        failure: StepFailure,
     ) -> Result<Step, StoreError> {
         match failure {
-            Failure::Moved => {
+            StepFailure::Moved => {
                 if cursor.lease.is_some() {
                     // Another process may have taken over because the step took longer than the lease lasts, so the next one is smaller.
                     cursor.events = (due.len() / 2).max(1);
                 }
                 self.moved(cursor).await
             }
-            Failure::LeaseLost => {
+            StepFailure::LeaseLost => {
                 cursor.events = (due.len() / 2).max(1);
                 Ok(Step::LeaseLost)
             }
-            Failure::Unavailable(error) => Err(error),
-            Failure::CutChanged(refusal) => Ok(self.stop_for_cut(cursor.reached, refusal)),
-            Failure::Event(_) if due.len() > 1 => {
+            StepFailure::Unavailable(error) => Err(error),
+            StepFailure::CutChanged(refusal) => Ok(self.stop_for_cut(cursor.reached, refusal)),
+            StepFailure::Event(_) if due.len() > 1 => {
                 cursor.events = due.len() / 2;
                 Ok(Step::Moved)
             }
-            Failure::Event(cause) => self.after_timer(cursor, due.first(), cause).await,
+            StepFailure::Event(cause) => self.after_timer(cursor, due.first(), cause).await,
         }
     }
 
@@ -127,19 +129,19 @@ impl<S> Feed<S> {
         &self,
         cursor: &mut Cursor,
         timer: Option<&Timer>,
-        cause: Cause,
+        cause: HandlerError,
     ) -> Result<Step, StoreError> {
         let cause = match timer {
             Some(timer) if !is_of_newer_release(&*cause) && self.parks_timers(cursor).await? => {
                 match self.park_timer(cursor, timer, cause).await {
                     Ok(()) => return Ok(Step::Moved),
-                    Err(Failure::Moved) => return self.moved(cursor).await,
-                    Err(Failure::LeaseLost) => return Ok(Step::LeaseLost),
-                    Err(Failure::CutChanged(refusal)) => {
+                    Err(StepFailure::Moved) => return self.moved(cursor).await,
+                    Err(StepFailure::LeaseLost) => return Ok(Step::LeaseLost),
+                    Err(StepFailure::CutChanged(refusal)) => {
                         return Ok(self.stop_for_cut(cursor.reached, refusal));
                     }
-                    Err(Failure::Unavailable(error)) => return Err(error),
-                    Err(Failure::Event(cause)) => cause,
+                    Err(StepFailure::Unavailable(error)) => return Err(error),
+                    Err(StepFailure::Event(cause)) => cause,
                 }
             }
             _ => cause,
@@ -181,13 +183,13 @@ impl<S> Feed<S> {
     }
 
     /// Returns the number of pending timers and the time at which the next one is due.
-    pub(crate) async fn pending(&self) -> Result<Pending, StoreError> {
+    pub(crate) async fn pending(&self) -> Result<PendingTimers, StoreError> {
         if self.sink.timers().is_none() {
-            return Ok(Pending::default());
+            return Ok(PendingTimers::default());
         }
         let notes = self.timer_notes();
         let next_due = notes.due_keys(1).await?.pop().map(|(due, _)| due);
-        Ok(Pending {
+        Ok(PendingTimers {
             timers: notes.count().await?.1,
             next_due,
         })
@@ -208,7 +210,7 @@ impl<S> Feed<S> {
     }
 }
 
-fn missing(key: &str) -> Failure {
+fn missing(key: &str) -> StepFailure {
     let reason = format!("the timer {key:?} is due, but its note is missing");
     StoreError::Corrupt {
         reason,

@@ -1,6 +1,6 @@
-//! [`Feed`]: one follower on one log. A step reads a page, has it processed, and writes the effects and the position together.
+//! [`FollowerWorker`]: one follower on one log. A step reads a page, has it processed, and writes the effects and the position together.
 //!
-//! The worker has no task of its own: a runner calls [`Feed::step`] when there may be something to do. The effects of events
+//! The worker has no task of its own: a runner calls [`FollowerWorker::step`] when there may be something to do. The effects of events
 //! are not its business either: they are those of its [`Sink`].
 
 use std::sync::Arc;
@@ -27,7 +27,7 @@ use crate::system::{FollowerState, OnFailure};
 const ROOM_FOR_OTHERS: Duration = Duration::from_millis(100);
 
 /// One follower on one log, or one partition of it.
-pub(crate) struct Feed<S> {
+pub(crate) struct FollowerWorker<S> {
     /// The name by which the follower is declared.
     pub(crate) name: Name,
     pub(crate) upstream: Arc<dyn EventStore>,
@@ -46,12 +46,12 @@ pub(crate) struct Feed<S> {
 
 /// The settings of a worker.
 #[derive(Clone)]
-pub(crate) struct FeedSettings {
+pub(crate) struct WorkerSettings {
     pub(crate) on_failure: OnFailure,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Opens the follower at its stored position.
     pub(crate) async fn open(
         name: Name,
@@ -59,7 +59,7 @@ impl<S> Feed<S> {
         followed: FollowedEvents,
         partition: Partition,
         sink: Box<dyn Sink<S>>,
-        settings: &FeedSettings,
+        settings: &WorkerSettings,
     ) -> Result<Self, StoreError> {
         let follower = partition.name(&sink.follower());
         let cursor = Cursor::load(
@@ -71,14 +71,14 @@ impl<S> Feed<S> {
         )
         .await?;
         let cut = sink
-            .is_cut()
+            .is_partitionable()
             .then(|| Cut::new(name.clone(), partition.count()));
         let cursor = cursor.with_cut(cut.clone());
         let status = watch::Sender::new(Status::of(&cursor, FollowerState::Running));
         let cursor = Mutex::new(cursor);
         let next_due = std::sync::Mutex::default();
 
-        let FeedSettings { on_failure, clock } = settings.clone();
+        let WorkerSettings { on_failure, clock } = settings.clone();
         Ok(Self {
             name,
             upstream,
@@ -149,7 +149,7 @@ impl<S> Feed<S> {
         if let Some(step) = self.wait_for_other_release(&mut cursor).await? {
             return Ok(step);
         }
-        if let Some(step) = self.deal_with_timers(system, &mut cursor).await? {
+        if let Some(step) = self.process_due_timers(system, &mut cursor).await? {
             return Ok(step);
         }
         let page = match self.next_page(&mut cursor).await {
@@ -163,10 +163,10 @@ impl<S> Feed<S> {
             Err(error @ StoreError::Unavailable { .. }) => return Err(error),
             Err(error) => return Ok(self.fail(cursor.reached, "the log".into(), error.into())),
         };
-        let step = self.deal_with(system, &mut cursor, page).await;
+        let step = self.process(system, &mut cursor, page).await;
         if let Ok(Step::Idle) = step {
             // A failure outside the events, such as a panic of the clock, has passed. No event is left whose success would clear it.
-            self.succeed();
+            self.clear_failure();
         }
         self.show(&cursor);
         step
@@ -229,16 +229,16 @@ impl<S> Feed<S> {
         let mut lease = cursor.lease;
         let events = cursor.events;
 
-        let mut has_succeeded = false;
+        let mut has_new_name = false;
         *cursor = self.load_cursor(events).await?;
-        if cursor.reached == RETIRED && self.sink.succeed().await? {
-            (has_succeeded, lease) = (true, None);
+        if cursor.reached == RETIRED && self.sink.adopt_successor().await? {
+            (has_new_name, lease) = (true, None);
             *cursor = self.load_cursor(events).await?;
         }
         cursor.lease = lease;
         match cursor.verify(&*self.upstream).await {
             // The cursor stays unproven, so the next step runs into the same error and reports it.
-            Ok(()) | Err(StoreError::LogWentBack { .. }) => Ok(has_succeeded),
+            Ok(()) | Err(StoreError::LogWentBack { .. }) => Ok(has_new_name),
             Err(error) => Err(error),
         }
     }

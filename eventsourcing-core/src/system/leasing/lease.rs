@@ -12,7 +12,7 @@ use tracing::{debug, info};
 use super::membership::Membership;
 use super::{LeaseConfig, this_process};
 use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Position, StoreError};
-use crate::system::follower::Feed;
+use crate::system::follower::FollowerWorker;
 use crate::system::notes::HolderInfo;
 
 /// The shortest interval between looks of a process that stands by. It is woken by each write, and without this pause a busy log would
@@ -65,15 +65,18 @@ impl LeaseKeeper {
     }
 
     /// Takes the lease, or renews it when a third of its duration has passed.
-    pub(crate) async fn keep<S>(&mut self, feed: &Feed<S>) -> Result<LeaseState, StoreError> {
-        if feed.is_observer() {
-            return self.observe(feed).await;
+    pub(crate) async fn keep<S>(
+        &mut self,
+        worker: &FollowerWorker<S>,
+    ) -> Result<LeaseState, StoreError> {
+        if worker.is_observer() {
+            return self.observe(worker).await;
         }
-        let Some(lease_config) = self.lease_config.filter(|_| feed.is_shared()) else {
+        let Some(lease_config) = self.lease_config.filter(|_| worker.is_shared()) else {
             return Ok(LeaseState::Held);
         };
-        if !self.should_run(feed).await? {
-            return self.observe(feed).await;
+        if !self.should_run(worker).await? {
+            return self.observe(worker).await;
         }
         if self
             .held
@@ -84,39 +87,42 @@ impl LeaseKeeper {
         }
         match &self.other {
             Some(other) if Instant::now() < other.ask_at => {}
-            _ => self.ask(lease_config, feed).await?,
+            _ => self.ask(lease_config, worker).await?,
         }
         match &self.other {
             None => Ok(LeaseState::Held),
             Some(OtherHolder { holder, ask_at }) => Ok(LeaseState::HeldElsewhere {
-                seen: feed.stand_by(Some(*holder)).await?,
+                seen: worker.stand_by(Some(*holder)).await?,
                 ask_at: *ask_at,
             }),
         }
     }
 
     /// Observes the follower and leaves the lease to others.
-    async fn observe<S>(&mut self, feed: &Feed<S>) -> Result<LeaseState, StoreError> {
-        self.give_back(feed).await;
-        let holder = self.holder_of(feed).await?;
+    async fn observe<S>(&mut self, worker: &FollowerWorker<S>) -> Result<LeaseState, StoreError> {
+        self.give_back(worker).await;
+        let holder = self.holder_of(worker).await?;
         let ask_at = Instant::now() + ASK_INTERVAL;
 
         Ok(LeaseState::HeldElsewhere {
-            seen: feed.stand_by(holder).await?,
+            seen: worker.stand_by(holder).await?,
             ask_at,
         })
     }
 
-    async fn should_run<S>(&self, feed: &Feed<S>) -> Result<bool, StoreError> {
+    async fn should_run<S>(&self, worker: &FollowerWorker<S>) -> Result<bool, StoreError> {
         match &self.membership {
-            Some(membership) => membership.should_run(feed.partition).await,
+            Some(membership) => membership.should_run(worker.partition).await,
             None => Ok(true),
         }
     }
 
     /// Returns the process that runs the follower, if there is one.
-    async fn holder_of<S>(&self, feed: &Feed<S>) -> Result<Option<HolderId>, StoreError> {
-        let (home, follower, upstream) = feed.home();
+    async fn holder_of<S>(
+        &self,
+        worker: &FollowerWorker<S>,
+    ) -> Result<Option<HolderId>, StoreError> {
+        let (home, follower, upstream) = worker.home();
         Ok(home
             .lease_holder(&follower, upstream)
             .await?
@@ -126,10 +132,10 @@ impl LeaseKeeper {
     async fn ask<S>(
         &mut self,
         lease_config: LeaseConfig,
-        feed: &Feed<S>,
+        worker: &FollowerWorker<S>,
     ) -> Result<(), StoreError> {
         let LeaseConfig { holder, duration } = lease_config;
-        let (home, follower, upstream) = feed.home();
+        let (home, follower, upstream) = worker.home();
         let now = Instant::now();
         match home
             .lease(LeaseRequest {
@@ -143,8 +149,8 @@ impl LeaseKeeper {
             Lease::Held { token, .. } => {
                 let is_renewed = self.held.as_ref().is_some_and(|held| held.token == token);
                 let keeps_its_name = match is_renewed {
-                    true => feed.look_again().await?,
-                    false => feed.take_over(token, &holder_info(holder)).await?,
+                    true => worker.look_again().await?,
+                    false => worker.take_over(token, &holder_info(holder)).await?,
                 };
                 if !keeps_its_name {
                     // Another generation has become live meanwhile, so the follower has a new name. The lease just taken is that of the old
@@ -157,7 +163,7 @@ impl LeaseKeeper {
                     return Ok(());
                 }
                 if !is_renewed {
-                    info!(follower = %feed.name, %token, "this process runs the follower");
+                    info!(follower = %worker.name, %token, "this process runs the follower");
                 }
                 (self.held, self.other) = (
                     Some(HeldLease {
@@ -169,7 +175,7 @@ impl LeaseKeeper {
             }
             Lease::Taken { holder, expires_in } => {
                 if self.other.is_none() {
-                    debug!(follower = %feed.name, %holder, "another process runs the follower");
+                    debug!(follower = %worker.name, %holder, "another process runs the follower");
                 }
                 let ask_at = now + expires_in.min(ASK_INTERVAL);
                 (self.held, self.other) = (None, Some(OtherHolder { holder, ask_at }));
@@ -192,35 +198,35 @@ impl LeaseKeeper {
     }
 
     /// Waits until something is written beyond `seen`, or until it is time to ask for the lease.
-    pub(crate) async fn stand_by<S>(feed: &Feed<S>, seen: Position, ask_at: Instant) {
+    pub(crate) async fn stand_by<S>(worker: &FollowerWorker<S>, seen: Position, ask_at: Instant) {
         tokio::time::sleep(LOOK_INTERVAL_MIN).await;
-        let (home, ..) = feed.home();
+        let (home, ..) = worker.home();
         let written = home.wait_beyond(seen, None);
         let _ = tokio::time::timeout_at(ask_at, written).await;
     }
 
     /// Gives the lease and the place among the processes back, because this process stops.
-    pub(crate) async fn end<S>(&mut self, feed: &Feed<S>) {
-        self.give_back(feed).await;
+    pub(crate) async fn end<S>(&mut self, worker: &FollowerWorker<S>) {
+        self.give_back(worker).await;
         if let Some(membership) = &self.membership {
             membership.leave().await;
         }
     }
 
     /// Leaves the follower to a process that can continue it, if there is one. This process may take the lease again later.
-    pub(crate) async fn yield_temporarily<S>(&mut self, feed: &Feed<S>) {
-        self.give_back(feed).await;
+    pub(crate) async fn yield_temporarily<S>(&mut self, worker: &FollowerWorker<S>) {
+        self.give_back(worker).await;
         if let Some(membership) = &self.membership {
             membership.yield_temporarily().await;
         }
     }
 
     /// Gives the lease back, so that others need not wait until it expires.
-    pub(crate) async fn give_back<S>(&mut self, feed: &Feed<S>) {
+    pub(crate) async fn give_back<S>(&mut self, worker: &FollowerWorker<S>) {
         let Some(held) = self.held.take() else { return };
-        let (home, follower, upstream) = feed.home();
+        let (home, follower, upstream) = worker.home();
         if let Err(error) = home.release(&follower, upstream, held.token).await {
-            debug!(follower = %feed.name, %error, "lease could not be given back; it will expire");
+            debug!(follower = %worker.name, %error, "lease could not be given back; it will expire");
         }
     }
 }

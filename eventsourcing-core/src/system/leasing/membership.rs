@@ -12,7 +12,7 @@ use tracing::{debug, info};
 
 use super::LeaseConfig;
 use crate::store::{EventStore, Lease, LeaseRequest, LeaseToken, LogId, Name, StoreError};
-use crate::system::follower::{Feed, Partition};
+use crate::system::follower::{FollowerWorker, Partition};
 use crate::system::notes;
 
 /// The members that share the partitions of one follower in one log, as this process sees them.
@@ -37,12 +37,15 @@ struct MembershipView {
 
 impl Membership {
     /// Returns the membership for the follower of which the worker runs a partition; `None` if it has only one.
-    pub(crate) fn of<S>(feed: &Feed<S>, lease_config: LeaseConfig) -> Option<Arc<Self>> {
-        let places = feed.partition.count();
-        if places == 1 || !feed.is_shared() {
+    pub(crate) fn of<S>(
+        worker: &FollowerWorker<S>,
+        lease_config: LeaseConfig,
+    ) -> Option<Arc<Self>> {
+        let places = worker.partition.count();
+        if places == 1 || !worker.is_shared() {
             return None;
         }
-        let (home, _, upstream) = feed.home();
+        let (home, _, upstream) = worker.home();
         let view = Mutex::new(MembershipView {
             own: None,
             taken: Vec::new(),
@@ -50,7 +53,7 @@ impl Membership {
             yields_until: None,
         });
         let home = Arc::clone(home);
-        let follower = feed.name.clone();
+        let follower = worker.name.clone();
 
         Some(Arc::new(Self {
             lease_config,
@@ -63,8 +66,8 @@ impl Membership {
     }
 
     /// Returns `true` if this is the membership for the follower of which the worker runs a partition.
-    pub(crate) fn is_of<S>(&self, feed: &Feed<S>) -> bool {
-        feed.name == self.follower && feed.upstream.log_id() == self.upstream
+    pub(crate) fn is_of<S>(&self, worker: &FollowerWorker<S>) -> bool {
+        worker.name == self.follower && worker.upstream.log_id() == self.upstream
     }
 
     /// Returns `true` if this process should run the partition.

@@ -7,7 +7,7 @@ mod timers;
 
 use std::sync::Arc;
 
-use super::follower::Feed;
+use super::follower::FollowerWorker;
 use super::runner::Engine;
 use super::{Parked, ParkingRecord, Retried, SystemError};
 use crate::store::{Name, StreamId};
@@ -64,8 +64,8 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn list(&self) -> Result<Vec<Parked>, SystemError> {
         let mut all = Vec::new();
-        for feed in self.feeds() {
-            all.extend(feed.parked().await?);
+        for worker in self.workers() {
+            all.extend(worker.parked().await?);
         }
         all.sort_by_key(|parked| (parked.since, parked.position));
         Ok(all)
@@ -77,8 +77,8 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn records(&self) -> Result<Vec<ParkingRecord>, SystemError> {
         let mut all = Vec::new();
-        for feed in self.feeds() {
-            all.extend(feed.parking_records().await?);
+        for worker in self.workers() {
+            all.extend(worker.parking_records().await?);
         }
         all.sort_by_key(|record| (record.at, record.position));
         Ok(all)
@@ -118,8 +118,8 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
                 reason: "discarding an event needs a reason; give one".to_owned(),
             });
         }
-        for feed in self.feeds() {
-            if feed.give_up_parked(stream, reason, &self.by).await? {
+        for worker in self.workers() {
+            if worker.give_up_parked(stream, reason, &self.by).await? {
                 return Ok(());
             }
         }
@@ -136,8 +136,8 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
             by: self.by.clone(),
             payload,
         };
-        for feed in self.feeds() {
-            let retried = match feed
+        for worker in self.workers() {
+            let retried = match worker
                 .retry_parked(&self.engine.system, stream, &order)
                 .await?
             {
@@ -159,11 +159,11 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         Err(self.not_parked(stream))
     }
 
-    pub(super) fn feeds(&self) -> impl Iterator<Item = &'a Arc<Feed<S>>> {
+    pub(super) fn workers(&self) -> impl Iterator<Item = &'a Arc<FollowerWorker<S>>> {
         self.engine
-            .feeds
+            .workers
             .iter()
-            .filter(|feed| feed.name == self.follower)
+            .filter(|worker| worker.name == self.follower)
     }
 
     fn not_parked(&self, stream: &StreamId) -> SystemError {

@@ -3,9 +3,11 @@
 use super::notes::{Held, NotesOf, ParkedChange, edited, note_dropped, note_record};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery, Written};
-use crate::system::follower::{Cursor, EVENTS_PER_PAGE_MAX, Feed, NextStep, describe};
+use crate::system::follower::{Cursor, EVENTS_PER_PAGE_MAX, FollowerWorker, NextStep, describe};
 use crate::system::notes;
-use crate::system::{Cause, Failure, FollowerFailure, Parked, ParkingAction, ParkingRecord};
+use crate::system::{
+    FollowerFailure, HandlerError, Parked, ParkingAction, ParkingRecord, StepFailure,
+};
 
 /// The attempts to make a step between those of a busy follower. A follower under a lease rests for 100 milliseconds when it notices such a
 /// step, so an attempt comes through long before all 200 have failed.
@@ -45,7 +47,7 @@ struct Batch {
     next: Option<StoredEvent>,
 }
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Returns the parked streams.
     pub(crate) async fn parked(&self) -> Result<Vec<Parked>, StoreError> {
         self.notes().all(notes::PARKED).await
@@ -113,7 +115,7 @@ impl<S> Feed<S> {
                 .await?;
             match self
                 .sink
-                .deal_with(system, &batch.now, step.tracking.clone())
+                .process(system, &batch.now, step.tracking.clone())
                 .await
             {
                 Ok(()) => {
@@ -123,8 +125,8 @@ impl<S> Feed<S> {
                     (payload, at_once) = (None, (at_once * 2).min(EVENTS_PER_PAGE_MAX));
                     backoff.reset();
                 }
-                Err(Failure::Event(_)) if batch.now.len() > 1 => at_once = 1,
-                Err(Failure::Event(cause)) => match self
+                Err(StepFailure::Event(_)) if batch.now.len() > 1 => at_once = 1,
+                Err(StepFailure::Event(cause)) => match self
                     .failed_again(&mut cursor, &batch, &order.by, cause)
                     .await
                 {
@@ -142,7 +144,7 @@ impl<S> Feed<S> {
 
     /// Makes a step that changes nothing but the revision. Such a step is so short that it fits between two steps of a busy follower.
     /// The process that runs the follower then finds a newer revision, and rests, which leaves room for the retry itself.
-    pub(in crate::system) async fn knock(&self, cursor: &mut Cursor) -> Result<(), Failure> {
+    pub(in crate::system) async fn knock(&self, cursor: &mut Cursor) -> Result<(), StepFailure> {
         let step = cursor.notes_step();
         self.sink.pass_over(step.tracking.clone()).await?;
         cursor.done(step);
@@ -240,8 +242,8 @@ impl<S> Feed<S> {
         cursor: &mut Cursor,
         batch: &Batch,
         by: &str,
-        cause: Cause,
-    ) -> Result<FollowerFailure, Failure> {
+        cause: HandlerError,
+    ) -> Result<FollowerFailure, StepFailure> {
         let failure = self.failure(batch.now[0].position, describe(&batch.now[0]), cause);
         let record = self.record(
             batch,
@@ -287,16 +289,16 @@ impl<S> Feed<S> {
     /// Waits, so that the follower can make its own step first. Returns an error if the store does not answer.
     pub(in crate::system) async fn give_way(
         &self,
-        failure: Failure,
+        failure: StepFailure,
         backoff: &mut Backoff,
     ) -> Result<(), StoreError> {
         match failure {
-            Failure::Unavailable(error) | Failure::CutChanged(error) => Err(error),
-            Failure::Event(cause) => Err(StoreError::unavailable(
+            StepFailure::Unavailable(error) | StepFailure::CutChanged(error) => Err(error),
+            StepFailure::Event(cause) => Err(StoreError::unavailable(
                 "the store refused a step of the follower",
                 cause,
             )),
-            Failure::Moved | Failure::LeaseLost => {
+            StepFailure::Moved | StepFailure::LeaseLost => {
                 let busy = format!("follower {} is busy; retry", self.name);
                 let waited = backoff.wait(busy).await;
                 waited.map_err(|reason| StoreError::Unavailable {

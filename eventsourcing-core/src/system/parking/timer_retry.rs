@@ -10,9 +10,11 @@ use tracing::error;
 use super::retry::{BUSY, Order};
 use crate::policy::timers::{Timer, WhyParked};
 use crate::store::{NotesQuery, Revision, StoreError, Tracking};
-use crate::system::follower::{Cursor, Feed, NextStep, PARKED_STREAMS_MAX, write_timer};
+use crate::system::follower::{Cursor, FollowerWorker, NextStep, PARKED_STREAMS_MAX, write_timer};
 use crate::system::notes;
-use crate::system::{Cause, Failure, FollowerFailure, OnFailure, ParkingAction, TimerRecord};
+use crate::system::{
+    FollowerFailure, HandlerError, OnFailure, ParkingAction, StepFailure, TimerRecord,
+};
 
 /// The error for a timer that another release has parked and whose policy has no timers in this one.
 const UNDECLARED: &str = "the follower has no timers in this release: write `timers` in its #[application(…)], or discard the timer";
@@ -27,7 +29,7 @@ pub(crate) enum TimerRetry {
     Failed(FollowerFailure),
 }
 
-impl<S> Feed<S> {
+impl<S> FollowerWorker<S> {
     /// Returns the parked timers, in the order of their keys.
     pub(crate) async fn parked_timers(&self) -> Result<Vec<Timer>, StoreError> {
         let keys = self.parked_timer_keys().await?;
@@ -95,8 +97,8 @@ impl<S> Feed<S> {
         &self,
         cursor: &mut Cursor,
         timer: &Timer,
-        cause: Cause,
-    ) -> Result<(), Failure> {
+        cause: HandlerError,
+    ) -> Result<(), StepFailure> {
         let failure = self.failure(cursor.reached, timer.describe(), cause);
         error!(follower = %self.name, timer = failure.event, error = %failure.cause, "timer parked");
         let count = self.timer_notes().count().await?.1.saturating_sub(1);
@@ -142,7 +144,7 @@ impl<S> Feed<S> {
                 .await
             {
                 Ok(()) => return Ok(TimerRetry::Done),
-                Err(Failure::Event(cause)) => {
+                Err(StepFailure::Event(cause)) => {
                     match self
                         .timer_failed_again(&mut cursor, &timer, why, &order.by, cause)
                         .await
@@ -166,11 +168,11 @@ impl<S> Feed<S> {
         timer: &Timer,
         why: &WhyParked,
         order: &Order,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let sink = self
             .sink
             .timers()
-            .ok_or_else(|| Failure::Event(UNDECLARED.into()))?;
+            .ok_or_else(|| StepFailure::Event(UNDECLARED.into()))?;
         let action = match order.payload.clone() {
             Some(payload) => ParkingAction::Edited { payload },
             None => ParkingAction::Retried { events: 0 },
@@ -239,8 +241,8 @@ impl<S> Feed<S> {
         timer: &Timer,
         why: WhyParked,
         by: &str,
-        cause: Cause,
-    ) -> Result<FollowerFailure, Failure> {
+        cause: HandlerError,
+    ) -> Result<FollowerFailure, StepFailure> {
         let failure = self.failure(cursor.reached, timer.describe(), cause);
         let mut step = cursor.notes_step();
         let action = ParkingAction::Failed {

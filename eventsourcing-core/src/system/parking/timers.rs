@@ -67,9 +67,10 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn timers(&self) -> Result<Vec<ParkedTimer>, SystemError> {
         let mut all = Vec::new();
-        for feed in self.feeds() {
+        for worker in self.workers() {
             all.extend(
-                feed.parked_timers()
+                worker
+                    .parked_timers()
                     .await?
                     .into_iter()
                     .filter_map(ParkedTimer::of),
@@ -85,8 +86,8 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn timer_records(&self) -> Result<Vec<TimerRecord>, SystemError> {
         let mut all = Vec::new();
-        for feed in self.feeds() {
-            all.extend(feed.timer_records().await?);
+        for worker in self.workers() {
+            all.extend(worker.timer_records().await?);
         }
         all.sort_by_key(|record| record.at);
         Ok(all)
@@ -125,8 +126,8 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
                 reason: "discarding a timer needs a reason; give one".to_owned(),
             });
         }
-        for feed in self.feeds() {
-            if feed.discard_timer(key, reason, &self.by).await? {
+        for worker in self.workers() {
+            if worker.discard_timer(key, reason, &self.by).await? {
                 return Ok(());
             }
         }
@@ -143,8 +144,8 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
             by: self.by.clone(),
             payload,
         };
-        for feed in self.feeds() {
-            let failure = match feed.retry_timer(&self.engine.system, key, &order).await? {
+        for worker in self.workers() {
+            let failure = match worker.retry_timer(&self.engine.system, key, &order).await? {
                 TimerRetry::NotParked => continue,
                 TimerRetry::Done => None,
                 TimerRetry::Failed(failure) => Some(failure),

@@ -11,7 +11,7 @@ use tracing::{error, info};
 use super::generations::{Generation, Generations};
 use crate::sql::SqlError;
 use crate::store::{EventStore, KnownPlace, Name, StoreError};
-use crate::system::follower::Feed;
+use crate::system::follower::FollowerWorker;
 use crate::system::leasing::{LeaseConfig, LeaseKeeper};
 use crate::system::report::{BuildProgress, BuildState};
 use crate::system::{SystemError, runner};
@@ -90,7 +90,7 @@ pub(in crate::system) struct Builder<S> {
     pub(in crate::system) generations: Arc<Generations>,
     pub(in crate::system) building: Generation,
     /// One worker for each log.
-    pub(in crate::system) feeds: Vec<Arc<Feed<S>>>,
+    pub(in crate::system) workers: Vec<Arc<FollowerWorker<S>>>,
     pub(in crate::system) lease_config: Option<LeaseConfig>,
 }
 
@@ -113,17 +113,17 @@ impl<S: Send + Sync + 'static> Builder<S> {
             progress,
         };
         let task = tokio::spawn(async move {
-            let (stop, stop_feeds) = watch::channel(false);
-            let start = |feed: &Arc<Feed<S>>| {
+            let (stop, stop_workers) = watch::channel(false);
+            let start = |worker: &Arc<FollowerWorker<S>>| {
                 let lease = LeaseKeeper::new(self.lease_config, None);
                 runner::spawn(
                     Arc::clone(&self.system),
-                    Arc::clone(feed),
+                    Arc::clone(worker),
                     lease,
-                    stop_feeds.clone(),
+                    stop_workers.clone(),
                 )
             };
-            let tasks: Vec<_> = self.feeds.iter().map(start).collect();
+            let tasks: Vec<_> = self.workers.iter().map(start).collect();
             let end = tokio::select! {
                 biased;
                 _ = stopping.wait_for(|stop| *stop) => BuildState::Interrupted,
@@ -171,9 +171,9 @@ impl<S: Send + Sync + 'static> Builder<S> {
         start: &mut Option<u64>,
     ) -> Result<Option<BuildState>, SqlError> {
         if let Some(failure) = self
-            .feeds
+            .workers
             .iter()
-            .find_map(|feed| feed.status().borrow().state.stopped().cloned())
+            .find_map(|worker| worker.status().borrow().state.stopped().cloned())
         {
             return Ok(Some(BuildState::Failed(failure)));
         }
@@ -208,15 +208,15 @@ impl<S: Send + Sync + 'static> Builder<S> {
     /// Returns `true` if the new generation has reached these places, in each of the logs. A place that the log has lost cannot be
     /// reached: then the end of the log counts.
     async fn has_come_as_far_as(&self, places: &[KnownPlace]) -> Result<bool, StoreError> {
-        for (feed, place) in self.feeds.iter().zip(places) {
-            let reached = feed.status().borrow().reached;
+        for (worker, place) in self.workers.iter().zip(places) {
+            let reached = worker.status().borrow().reached;
             if reached >= place.position {
                 continue;
             }
-            if reached < feed.upstream.head().await? {
+            if reached < worker.upstream.head().await? {
                 return Ok(false);
             }
-            match place.verify(&*feed.upstream).await {
+            match place.verify(&*worker.upstream).await {
                 Ok(_) => return Ok(false),
                 Err(StoreError::LogWentBack { .. }) => {}
                 Err(error) => return Err(error),
@@ -234,9 +234,9 @@ impl<S: Send + Sync + 'static> Builder<S> {
         let mut position = 0;
         let mut head = 0;
 
-        for feed in &self.feeds {
-            let end = feed.upstream.head().await?;
-            position += feed.status().borrow().reached.min(end).as_u64();
+        for worker in &self.workers {
+            let end = worker.upstream.head().await?;
+            position += worker.status().borrow().reached.min(end).as_u64();
             head += end.as_u64();
         }
         let done = position.saturating_sub(*start.get_or_insert(position));

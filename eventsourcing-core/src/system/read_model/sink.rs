@@ -9,14 +9,14 @@ use tracing::{info, warn};
 use super::generations::{Generation, Generations};
 use crate::sql::Transaction;
 use crate::store::{EventStore, Name, StoreError, StoredEvent, Tracking};
-use crate::system::Failure;
-use crate::system::follower::{HandleSqlEvent, Handlers, Sink, catching};
+use crate::system::StepFailure;
+use crate::system::follower::{Handlers, Sink, SqlProjectionHandler, catching};
 use crate::{Table, Tx};
 
 /// The sink that writes one generation of a read model.
 pub(crate) struct SqlSink<S> {
     generations: Arc<Generations>,
-    handlers: Handlers<dyn HandleSqlEvent<S>>,
+    handlers: Handlers<dyn SqlProjectionHandler<S>>,
     /// The generation that it writes or observes.
     number: AtomicU64,
     /// The version of that generation, or [`OWN`] if it is the version of this program.
@@ -32,7 +32,7 @@ impl<S> SqlSink<S> {
     /// Returns a sink for the live generation, now and after each switch.
     pub(crate) fn of_shown(
         generations: Arc<Generations>,
-        handlers: Handlers<dyn HandleSqlEvent<S>>,
+        handlers: Handlers<dyn SqlProjectionHandler<S>>,
         shown: &Generation,
     ) -> Self {
         let sink = Self::new(generations, handlers, shown.number, false);
@@ -43,7 +43,7 @@ impl<S> SqlSink<S> {
     /// Returns a sink for a generation that is being built.
     pub(crate) fn of_build(
         generations: Arc<Generations>,
-        handlers: Handlers<dyn HandleSqlEvent<S>>,
+        handlers: Handlers<dyn SqlProjectionHandler<S>>,
         building: &Generation,
     ) -> Self {
         Self::new(generations, handlers, building.number, true)
@@ -51,7 +51,7 @@ impl<S> SqlSink<S> {
 
     fn new(
         generations: Arc<Generations>,
-        handlers: Handlers<dyn HandleSqlEvent<S>>,
+        handlers: Handlers<dyn SqlProjectionHandler<S>>,
         number: u64,
         builds: bool,
     ) -> Self {
@@ -99,7 +99,7 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
         self.generations.home()
     }
 
-    async fn succeed(&self) -> Result<bool, StoreError> {
+    async fn adopt_successor(&self) -> Result<bool, StoreError> {
         match self.generations.read().await?.shown {
             Some(shown) if !self.builds => Ok(self.take_up(&shown)),
             _ => Ok(false),
@@ -110,12 +110,12 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
         self.other_version.load(Ordering::Acquire) != OWN
     }
 
-    async fn deal_with(
+    async fn process(
         &self,
         system: &S,
         events: &[StoredEvent],
         step: Tracking,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), StepFailure> {
         let generation = self.number();
         let mut transaction = self.generations.database().begin().await?;
         transaction.step(&step).await?;
@@ -138,12 +138,12 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
 /// Processes one event into a generation, within a transaction.
 pub(crate) async fn project<S: Send + Sync>(
     system: &S,
-    handlers: &Handlers<dyn HandleSqlEvent<S>>,
+    handlers: &Handlers<dyn SqlProjectionHandler<S>>,
     event: &StoredEvent,
     tables: &'static [Table],
     generation: u64,
     transaction: &mut dyn Transaction,
-) -> Result<(), Failure> {
+) -> Result<(), StepFailure> {
     let handler = &handlers[&event.stream.category];
     let mut tx = Tx::new(transaction, tables, generation);
     let projected = catching(handler.project(system, event, &mut tx)).await;

@@ -14,7 +14,7 @@ use crate::system::parking::{Exceptions, NotesOf};
 use crate::system::read_model::{Generation, make, project};
 use crate::system::report::{ContentsVerification, VerifyProgress};
 use crate::system::wiring::{LogOfReadModel, SqlFollower};
-use crate::system::{Failure, RunningSystem, System, SystemError};
+use crate::system::{RunningSystem, StepFailure, System, SystemError};
 
 /// The maximum number of events in one transaction.
 const EVENTS_PER_PAGE_MAX: usize = 256;
@@ -368,19 +368,19 @@ fn sum<'a>(positions: impl Iterator<Item = &'a Position>) -> Position {
     Position::new(positions.map(|position| position.as_u64()).sum())
 }
 
-fn failed(failure: Failure, event: &StoredEvent) -> Failed {
+fn failed(failure: StepFailure, event: &StoredEvent) -> Failed {
     let position = event.position;
     let event = describe(event);
 
     match failure {
-        Failure::Unavailable(error) => Failed::Store(error),
-        Failure::Event(cause) => {
+        StepFailure::Unavailable(error) => Failed::Store(error),
+        StepFailure::Event(cause) => {
             let cause = described(cause).0;
             Failed::Unchecked(format!(
                 "it cannot be built: processing fails at position {position} ({event}): {cause}"
             ))
         }
-        Failure::Moved | Failure::LeaseLost | Failure::CutChanged(_) => {
+        StepFailure::Moved | StepFailure::LeaseLost | StepFailure::CutChanged(_) => {
             unreachable!("an event is projected without a step")
         }
     }

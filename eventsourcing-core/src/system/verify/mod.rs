@@ -12,7 +12,7 @@ mod tables;
 
 use std::sync::Arc;
 
-use super::follower::Feed;
+use super::follower::FollowerWorker;
 use super::notes::RETIRED;
 use super::report::{FollowerVerification, Verification, VerifyProgress};
 use super::{RunningSystem, System, SystemError};
@@ -24,23 +24,23 @@ pub(super) use follower_notes::whole as whole_notebook;
 
 /// Compares the notes of one worker with its log.
 pub(super) async fn compare<S>(
-    feed: &Feed<S>,
+    worker: &FollowerWorker<S>,
     notebook: &FollowerNotes,
 ) -> Result<FollowerVerification, StoreError> {
-    let (_, follower, _) = feed.home();
+    let (_, follower, _) = worker.home();
     let position = notebook.position;
     let noted = follower_notes::accounted(notebook)?;
 
     let part = Part {
         follower,
-        partition: feed.partition,
+        partition: worker.partition,
         position,
         noted,
     };
-    let takes = feed.takes().collect();
+    let takes = worker.takes().collect();
     Check::new(
-        feed.name.clone(),
-        Arc::clone(&feed.upstream),
+        worker.name.clone(),
+        Arc::clone(&worker.upstream),
         takes,
         vec![part],
     )
@@ -79,10 +79,10 @@ impl<S: System> RunningSystem<S> {
         mut progress: impl FnMut(&VerifyProgress) + Send,
     ) -> Result<Verification, SystemError> {
         let mut followers = Vec::new();
-        let is_same = |a: &Arc<Feed<S>>, b: &Arc<Feed<S>>| {
+        let is_same = |a: &Arc<FollowerWorker<S>>, b: &Arc<FollowerWorker<S>>| {
             a.name == b.name && a.upstream.log_id() == b.upstream.log_id()
         };
-        for partitions in self.engine.feeds.chunk_by(is_same) {
+        for partitions in self.engine.workers.chunk_by(is_same) {
             followers.push(self.verify_follower(partitions, &mut progress).await?);
         }
         Ok(Verification { followers })
@@ -90,15 +90,15 @@ impl<S: System> RunningSystem<S> {
 
     async fn verify_follower(
         &self,
-        partitions: &[Arc<Feed<S>>],
+        partitions: &[Arc<FollowerWorker<S>>],
         progress: &mut (impl FnMut(&VerifyProgress) + Send),
     ) -> Result<FollowerVerification, SystemError> {
         let first = &partitions[0];
         let mut parts = Vec::new();
         let mut other_version = None;
 
-        for feed in partitions {
-            let (part, version) = self.part(feed).await?;
+        for worker in partitions {
+            let (part, version) = self.part(worker).await?;
             parts.push(part);
             other_version = version;
         }
@@ -116,14 +116,14 @@ impl<S: System> RunningSystem<S> {
     }
 
     /// Returns the notes of a follower, as of one moment.
-    async fn part(&self, feed: &Feed<S>) -> Result<(Part, Option<u32>), SystemError> {
+    async fn part(&self, worker: &FollowerWorker<S>) -> Result<(Part, Option<u32>), SystemError> {
         loop {
             let Home {
                 store,
                 follower,
                 upstream,
                 other_version,
-            } = self.home(feed).await?;
+            } = self.home(worker).await?;
             let notebook = follower_notes::whole(store, follower.clone(), upstream).await?;
             // A retired position means that another generation has become live since the name was looked up.
             if notebook.position != RETIRED {
@@ -133,7 +133,7 @@ impl<S: System> RunningSystem<S> {
                 return Ok((
                     Part {
                         follower,
-                        partition: feed.partition,
+                        partition: worker.partition,
                         position,
                         noted,
                     },
@@ -144,13 +144,13 @@ impl<S: System> RunningSystem<S> {
     }
 
     /// Returns the place of the notes of a follower, which changes when another generation becomes live.
-    async fn home<'a>(&self, feed: &'a Feed<S>) -> Result<Home<'a>, SystemError> {
-        let (store, mut follower, upstream) = feed.home();
+    async fn home<'a>(&self, worker: &'a FollowerWorker<S>) -> Result<Home<'a>, SystemError> {
+        let (store, mut follower, upstream) = worker.home();
         let mut other_version = None;
         if let Some(read_model) = self
             .read_models
             .iter()
-            .find(|read_model| *read_model.generations.name() == feed.name)
+            .find(|read_model| *read_model.generations.name() == worker.name)
         {
             let generations = &read_model.generations;
             let shown = generations
