@@ -302,7 +302,7 @@ async fn what_people_gave_up_or_edited_is_known_when_contents_are_verified() {
 
         let parking = bank.parking("summaries").expect("a follower");
         parking
-            .give_up(&ids[0].stream(), "a test")
+            .discard(&ids[0].stream(), "a test")
             .await
             .expect("it is given up");
         parking

@@ -150,7 +150,7 @@ async fn used_pantry(store: &MemoryStore, partitions: u32) {
     let parked = parking.list().await.unwrap();
     assert_eq!(parked.len(), 4);
     parking
-        .give_up(&parked[0].stream, "nobody needs it")
+        .discard(&parked[0].stream, "nobody needs it")
         .await
         .unwrap();
     answer_without_events(&pantry).await;

@@ -857,7 +857,7 @@ async fn lost_events_that_are_parked_are_forgotten_and_kept_ones_stay_parked() {
         .find(|parked| parked.stream.id == lost.as_uuid())
         .unwrap();
     parking
-        .give_up(&given_up.stream, "it is too much")
+        .discard(&given_up.stream, "it is too much")
         .await
         .unwrap();
     log.restore(&backup);

@@ -310,12 +310,12 @@ async fn an_event_can_be_given_up_for_a_reason() {
     let bad = with_a_bad_jar(&pantry).await;
     let parking = pantry.parking("counter").unwrap();
     let refused = parking
-        .give_up(&stream(bad), " ")
+        .discard(&stream(bad), " ")
         .await
         .unwrap_err()
         .to_string();
     assert!(refused.contains("for a reason"), "{refused}");
-    parking.give_up(&stream(bad), "spilled").await.unwrap();
+    parking.discard(&stream(bad), "spilled").await.unwrap();
     let parked = parking.list().await.unwrap();
     assert_eq!(
         (
@@ -341,7 +341,7 @@ async fn an_event_can_be_given_up_for_a_reason() {
     );
     assert_accounted_for(&pantry).await;
     let stranger = parking
-        .give_up(&stream(bad), "again")
+        .discard(&stream(bad), "again")
         .await
         .unwrap_err()
         .to_string();

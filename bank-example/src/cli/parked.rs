@@ -334,7 +334,7 @@ async fn give_up(
 ) -> Result<Output, Failure> {
     let parked = find(bank, follower, id).await?;
     signed(bank, follower, by)?
-        .give_up(&parked.stream, reason)
+        .discard(&parked.stream, reason)
         .await?;
     let waiting = parked.waiting;
     let next = match waiting {

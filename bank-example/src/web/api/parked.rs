@@ -304,7 +304,7 @@ pub(super) async fn give_up(
     let given_up = match find(&parking, id).await? {
         None => Err(not_parked(&follower, id)),
         Some(stream) => parking
-            .give_up(&stream, &reason)
+            .discard(&stream, &reason)
             .await
             .map_err(Problem::from),
     };

@@ -364,7 +364,7 @@ async fn give_up(
         .bank
         .parking(&fields.follower)?
         .by(actor)
-        .give_up(&fields.id()?, &reason)
+        .discard(&fields.id()?, &reason)
         .await
     {
         Ok(()) => "given-up",

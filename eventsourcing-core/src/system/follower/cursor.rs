@@ -10,7 +10,7 @@ use crate::store::{
     NotesQuery, Position, Revision, StoreError, StoredEvent, Tracking,
 };
 use crate::system::notes::{self, RETIRED};
-use crate::system::parking::{NotesOf, ParkedChange, ParkedStreams};
+use crate::system::parking::{NotesReader, ParkedChange, ParkedStreams};
 
 /// The position of a follower, with the notes that its next step depends on.
 pub(crate) struct Cursor {
@@ -79,7 +79,7 @@ impl Cursor {
                     notes::checksums(slice),
                 ))
                 .await?;
-            let notes = NotesOf {
+            let notes = NotesReader {
                 home,
                 follower: follower.clone(),
                 upstream,

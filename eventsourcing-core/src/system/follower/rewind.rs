@@ -10,7 +10,7 @@ use crate::store::{
     Position, StoreError, StoredEvent, StreamId, Tracking,
 };
 use crate::system::notes::{self, RETIRED};
-use crate::system::parking::{Held, put_aside, read, write};
+use crate::system::parking::{HeldEvent, put_aside, read, write};
 use crate::system::{Parked, ParkingRecord};
 
 /// The interval at which a follower that has stopped because its log went back looks whether the restored log was accepted.
@@ -178,12 +178,12 @@ fn forget_parked(notes: &mut BTreeMap<String, String>, to: Position) -> Result<(
     let mut forgotten = Vec::new();
     for (key, note) in &*notes {
         let is_lost = if key.starts_with(notes::HELD) {
-            let held: Held = read(note)?;
+            let held: HeldEvent = read(note)?;
             let is_lost = held.position > to;
             *waiting.entry(held.stream).or_default() += u64::from(!is_lost);
             is_lost
         } else if key.starts_with(notes::DROPPED) {
-            read::<Held>(note)?.position > to
+            read::<HeldEvent>(note)?.position > to
         } else if key.starts_with(notes::PARKING_RECORDS) {
             read::<ParkingRecord>(note)?.position > to
         } else {

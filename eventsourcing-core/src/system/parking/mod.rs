@@ -11,10 +11,10 @@ use super::follower::FollowerWorker;
 use super::runner::Engine;
 use super::{Parked, ParkingRecord, Retried, SystemError};
 use crate::store::{Name, StreamId};
-use retry::{Order, Retry};
+use retry::{RetryOutcome, RetryRequest};
 
-pub(crate) use notes::{Exceptions, NotesOf, put_aside};
-pub(in crate::system) use notes::{Held, ParkedChange, ParkedStreams, read, sort_out, write};
+pub(crate) use notes::{Exceptions, NotesReader, put_aside};
+pub(in crate::system) use notes::{HeldEvent, ParkedChange, ParkedStreams, read, sort_out, write};
 pub use timers::ParkedTimer;
 
 /// The maximum depth of a payload that a caller passes to a retry. The record of the retry contains it and is read by serde_json, which
@@ -84,13 +84,13 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         Ok(all)
     }
 
-    /// Retries the failed event of a parked stream, and after a success the events that wait behind it, in order.
+    /// Retries the failed event of a parked stream, and after a success the events that wait behind it, in request.
     ///
     /// # Errors
     /// [`SystemError::Invalid`]: the stream is not parked. [`SystemError::Store`]: a store does not answer; the events processed
     /// before the error stay processed.
     pub async fn retry(&self, stream: &StreamId) -> Result<Retried, SystemError> {
-        self.try_again(stream, None).await
+        self.retry_with(stream, None).await
     }
 
     /// Retries like [`retry`](Self::retry), with this payload in place of that of the first event. The log does not change: the
@@ -103,7 +103,7 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         stream: &StreamId,
         payload: serde_json::Value,
     ) -> Result<Retried, SystemError> {
-        self.try_again(stream, Some(payload)).await
+        self.retry_with(stream, Some(payload)).await
     }
 
     /// Discards the failed event of a parked stream: the follower never processes it. The events behind it wait until they are
@@ -112,41 +112,41 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
     /// # Errors
     /// [`SystemError::Invalid`]: the stream is not parked, or no reason is given. [`SystemError::Store`]: a store does not
     /// answer.
-    pub async fn give_up(&self, stream: &StreamId, reason: &str) -> Result<(), SystemError> {
+    pub async fn discard(&self, stream: &StreamId, reason: &str) -> Result<(), SystemError> {
         if reason.trim().is_empty() {
             return Err(SystemError::Invalid {
                 reason: "discarding an event needs a reason; give one".to_owned(),
             });
         }
         for worker in self.workers() {
-            if worker.give_up_parked(stream, reason, &self.by).await? {
+            if worker.discard_parked(stream, reason, &self.by).await? {
                 return Ok(());
             }
         }
         Err(self.not_parked(stream))
     }
 
-    async fn try_again(
+    async fn retry_with(
         &self,
         stream: &StreamId,
         payload: Option<serde_json::Value>,
     ) -> Result<Retried, SystemError> {
         payload.as_ref().map_or(Ok(()), check_depth)?;
-        let order = Order {
+        let request = RetryRequest {
             by: self.by.clone(),
             payload,
         };
         for worker in self.workers() {
             let retried = match worker
-                .retry_parked(&self.engine.system, stream, &order)
+                .retry_parked(&self.engine.system, stream, &request)
                 .await?
             {
-                Retry::NotParked => continue,
-                Retry::Done { events } => Retried {
+                RetryOutcome::NotParked => continue,
+                RetryOutcome::Done { events } => Retried {
                     events,
                     failure: None,
                 },
-                Retry::Failed { events, failure } => Retried {
+                RetryOutcome::Failed { events, failure } => Retried {
                     events,
                     failure: Some(failure),
                 },

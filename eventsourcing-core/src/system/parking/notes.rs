@@ -23,14 +23,14 @@ pub(in crate::system) type ParkedStreams = HashMap<StreamId, Parked>;
 
 /// An event of a parked stream that waits or was discarded.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(crate) struct Held {
+pub(crate) struct HeldEvent {
     #[serde(flatten)]
     pub(crate) stream: StreamId,
     pub(crate) version: Version,
     pub(crate) position: Position,
 }
 
-impl Held {
+impl HeldEvent {
     pub(in crate::system) fn of(event: &StoredEvent) -> Self {
         Self {
             stream: event.stream.clone(),
@@ -69,7 +69,7 @@ impl ParkedChange {
         event: &StoredEvent,
         parked: Parked,
     ) -> Tracking {
-        let held = Held::of(event);
+        let held = HeldEvent::of(event);
         self.put(
             step.with_note(notes::held(&held.stream, held.version), write(&held)),
             parked,
@@ -92,7 +92,7 @@ impl ParkedChange {
                 .or_else(|| streams.get(&event.stream).cloned());
             let mut parked = known.expect("only events of parked streams are held");
             parked.waiting += 1;
-            let held = Held::of(event);
+            let held = HeldEvent::of(event);
             step = self.put(
                 step.with_note(notes::held(&held.stream, held.version), write(&held)),
                 parked,
@@ -132,7 +132,7 @@ pub(in crate::system) fn sort_out<'a>(
 
 /// Notes that an event was discarded.
 pub(in crate::system) fn note_dropped(step: Tracking, event: &StoredEvent) -> Tracking {
-    let held = Held::of(event);
+    let held = HeldEvent::of(event);
     step.with_note(notes::dropped(held.position), write(&held))
 }
 
@@ -149,13 +149,13 @@ pub(in crate::system) fn write(value: &impl Serialize) -> String {
 }
 
 /// Reads the notes of one follower in one log.
-pub(crate) struct NotesOf<'a> {
+pub(crate) struct NotesReader<'a> {
     pub(crate) home: &'a dyn EventStore,
     pub(crate) follower: Name,
     pub(crate) upstream: LogId,
 }
 
-impl NotesOf<'_> {
+impl NotesReader<'_> {
     /// Returns the parked streams, or `None` if the follower is not at `revision` any more, so that the pages could be of different
     /// moments.
     pub(in crate::system) async fn parked_at(
@@ -211,7 +211,7 @@ impl NotesOf<'_> {
         &self,
         stream: &StreamId,
         limit: usize,
-    ) -> Result<Vec<Held>, StoreError> {
+    ) -> Result<Vec<HeldEvent>, StoreError> {
         let notes = self
             .home
             .notes(self.query(&notes::held_in(stream)).limit(limit))
@@ -219,7 +219,7 @@ impl NotesOf<'_> {
             .notes;
         let held = notes
             .values()
-            .map(|note| read::<Held>(note))
+            .map(|note| read::<HeldEvent>(note))
             .collect::<Result<Vec<_>, _>>()?;
         // The keys of a category whose name goes on after a slash have the same prefix.
         Ok(held
@@ -252,7 +252,7 @@ impl NotesOf<'_> {
 
     /// Returns the events that the follower has skipped or processed with another payload than that of the log.
     pub(crate) async fn exceptions(&self) -> Result<Exceptions, StoreError> {
-        let dropped: Vec<Held> = self.all(notes::DROPPED).await?;
+        let dropped: Vec<HeldEvent> = self.all(notes::DROPPED).await?;
         let records: Vec<ParkingRecord> = self.all(notes::PARKING_RECORDS).await?;
         let edited = records
             .into_iter()
@@ -312,7 +312,7 @@ pub(in crate::system) fn edited(
 /// Returns the events among these notes that wait or were discarded.
 pub(crate) fn put_aside(
     kept: &BTreeMap<String, String>,
-) -> impl Iterator<Item = Result<Held, StoreError>> {
+) -> impl Iterator<Item = Result<HeldEvent, StoreError>> {
     let is_wanted = |key: &String| key.starts_with(notes::HELD) || key.starts_with(notes::DROPPED);
     kept.iter()
         .filter(move |(key, _)| is_wanted(key))

@@ -1,6 +1,6 @@
 //! Retrying and discarding parked events.
 
-use super::notes::{Held, NotesOf, ParkedChange, edited, note_dropped, note_record};
+use super::notes::{HeldEvent, NotesReader, ParkedChange, edited, note_dropped, note_record};
 use crate::retry::{Backoff, RetryPolicy};
 use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery, Written};
 use crate::system::follower::{Cursor, EVENTS_PER_PAGE_MAX, FollowerWorker, NextStep, describe};
@@ -18,7 +18,7 @@ pub(in crate::system) const BUSY: RetryPolicy = RetryPolicy::new(
 );
 
 /// A request to retry parked events.
-pub(crate) struct Order {
+pub(crate) struct RetryRequest {
     /// The person or program that is recorded with the retry.
     pub(crate) by: String,
     /// The payload in place of that of the first event.
@@ -26,7 +26,7 @@ pub(crate) struct Order {
 }
 
 /// The result of a retry.
-pub(crate) enum Retry {
+pub(crate) enum RetryOutcome {
     /// The stream is not parked in this log and partition.
     NotParked,
     /// No event of the stream waits any more.
@@ -58,9 +58,9 @@ impl<S> FollowerWorker<S> {
         self.notes().all(notes::PARKING_RECORDS).await
     }
 
-    pub(in crate::system) fn notes(&self) -> NotesOf<'_> {
+    pub(in crate::system) fn notes(&self) -> NotesReader<'_> {
         let (home, follower, upstream) = self.home();
-        NotesOf {
+        NotesReader {
             home: &**home,
             follower,
             upstream,
@@ -76,11 +76,11 @@ impl<S> FollowerWorker<S> {
         &self,
         system: &S,
         stream: &StreamId,
-        order: &Order,
-    ) -> Result<Retry, StoreError> {
+        request: &RetryRequest,
+    ) -> Result<RetryOutcome, StoreError> {
         let mut backoff = BUSY.start("retry of a parked event");
         let mut events = 0;
-        let mut payload = order.payload.clone();
+        let mut payload = request.payload.clone();
 
         let mut at_once = EVENTS_PER_PAGE_MAX;
         let mut is_busy = false;
@@ -88,17 +88,17 @@ impl<S> FollowerWorker<S> {
         loop {
             let mut cursor = self.cursor.lock().await;
             self.refresh(&mut cursor).await?;
-            if is_busy && let Err(failure) = self.knock(&mut cursor).await {
+            if is_busy && let Err(failure) = self.force_revision(&mut cursor).await {
                 drop(cursor);
-                self.give_way(failure, &mut backoff).await?;
+                self.yield_to_follower(failure, &mut backoff).await?;
                 continue;
             }
             at_once = if payload.is_some() { 1 } else { at_once };
             let Some(mut batch) = self.batch(&cursor, stream, at_once).await? else {
                 return Ok(if events == 0 {
-                    Retry::NotParked
+                    RetryOutcome::NotParked
                 } else {
-                    Retry::Done { events }
+                    RetryOutcome::Done { events }
                 });
             };
             if let Some(payload) = &payload {
@@ -111,7 +111,7 @@ impl<S> FollowerWorker<S> {
                 },
             };
             let step = self
-                .release(&cursor, &batch, self.record(&batch, &order.by, action))
+                .release(&cursor, &batch, self.record(&batch, &request.by, action))
                 .await?;
             match self
                 .sink
@@ -127,16 +127,16 @@ impl<S> FollowerWorker<S> {
                 }
                 Err(StepFailure::Event(_)) if batch.now.len() > 1 => at_once = 1,
                 Err(StepFailure::Event(cause)) => match self
-                    .failed_again(&mut cursor, &batch, &order.by, cause)
+                    .failed_again(&mut cursor, &batch, &request.by, cause)
                     .await
                 {
-                    Ok(failure) => return Ok(Retry::Failed { events, failure }),
-                    Err(failure) => self.give_way(failure, &mut backoff).await?,
+                    Ok(failure) => return Ok(RetryOutcome::Failed { events, failure }),
+                    Err(failure) => self.yield_to_follower(failure, &mut backoff).await?,
                 },
                 Err(failure) => {
                     drop(cursor);
                     is_busy = true;
-                    self.give_way(failure, &mut backoff).await?;
+                    self.yield_to_follower(failure, &mut backoff).await?;
                 }
             }
         }
@@ -144,7 +144,10 @@ impl<S> FollowerWorker<S> {
 
     /// Makes a step that changes nothing but the revision. Such a step is so short that it fits between two steps of a busy follower.
     /// The process that runs the follower then finds a newer revision, and rests, which leaves room for the retry itself.
-    pub(in crate::system) async fn knock(&self, cursor: &mut Cursor) -> Result<(), StepFailure> {
+    pub(in crate::system) async fn force_revision(
+        &self,
+        cursor: &mut Cursor,
+    ) -> Result<(), StepFailure> {
         let step = cursor.notes_step();
         self.sink.pass_over(step.tracking.clone()).await?;
         cursor.done(step);
@@ -152,7 +155,7 @@ impl<S> FollowerWorker<S> {
     }
 
     /// Discards the failed event of a parked stream. Returns `false` if the stream is not parked in this log and partition.
-    pub(crate) async fn give_up_parked(
+    pub(crate) async fn discard_parked(
         &self,
         stream: &StreamId,
         reason: &str,
@@ -174,7 +177,7 @@ impl<S> FollowerWorker<S> {
             );
             let mut step = cursor.notes_step();
             step.tracking = note_record(note_dropped(step.tracking, &batch.now[0]), &record);
-            let step = leave(step, &batch);
+            let step = without_batch(step, &batch);
             match self.sink.pass_over(step.tracking.clone()).await {
                 Ok(()) => {
                     cursor.done(step);
@@ -183,7 +186,7 @@ impl<S> FollowerWorker<S> {
                 }
                 Err(failure) => {
                     drop(cursor);
-                    self.give_way(failure, &mut backoff).await?;
+                    self.yield_to_follower(failure, &mut backoff).await?;
                 }
             }
         }
@@ -215,7 +218,7 @@ impl<S> FollowerWorker<S> {
         if !now
             .iter()
             .map(|event| event.version)
-            .eq(held.iter().map(|held: &Held| held.version))
+            .eq(held.iter().map(|held: &HeldEvent| held.version))
         {
             return Err(not_held(&parked));
         }
@@ -233,7 +236,7 @@ impl<S> FollowerWorker<S> {
         let (home, ..) = self.home();
         let mut step = cursor.late_step(&**home, &batch.now).await?;
         step.tracking = note_record(step.tracking, &record);
-        Ok(leave(step, batch))
+        Ok(without_batch(step, batch))
     }
 
     /// Notes that the first event of a batch failed again.
@@ -287,7 +290,7 @@ impl<S> FollowerWorker<S> {
     }
 
     /// Waits, so that the follower can make its own step first. Returns an error if the store does not answer.
-    pub(in crate::system) async fn give_way(
+    pub(in crate::system) async fn yield_to_follower(
         &self,
         failure: StepFailure,
         backoff: &mut Backoff,
@@ -312,20 +315,20 @@ impl<S> FollowerWorker<S> {
 }
 
 /// Removes the notes of the events of a batch, which no longer wait.
-fn leave(mut step: NextStep, batch: &Batch) -> NextStep {
+fn without_batch(mut step: NextStep, batch: &Batch) -> NextStep {
     let tracking = batch.now.iter().fold(step.tracking, ParkedChange::release);
     step.tracking = match &batch.next {
         None => step.parked.end(tracking, &batch.parked.stream),
         Some(next) => step.parked.put(
             tracking,
-            behind(&batch.parked, next, batch.now.len() as u64),
+            next_in_stream(&batch.parked, next, batch.now.len() as u64),
         ),
     };
     step
 }
 
 /// Returns the note of a stream that stays parked, now for its next event, `events` further on.
-fn behind(parked: &Parked, next: &StoredEvent, events: u64) -> Parked {
+fn next_in_stream(parked: &Parked, next: &StoredEvent, events: u64) -> Parked {
     Parked {
         version: next.version,
         position: next.position,

@@ -7,7 +7,7 @@
 use serde_json::Value;
 use tracing::error;
 
-use super::retry::{BUSY, Order};
+use super::retry::{BUSY, RetryRequest};
 use crate::policy::timers::{Timer, WhyParked};
 use crate::store::{NotesQuery, Revision, StoreError, Tracking};
 use crate::system::follower::{Cursor, FollowerWorker, NextStep, PARKED_STREAMS_MAX, write_timer};
@@ -22,7 +22,7 @@ const UNDECLARED: &str = "the follower has no timers in this release: write `tim
 const NOTES_PER_PAGE: usize = 1_000;
 
 /// The result of retrying a parked timer.
-pub(crate) enum TimerRetry {
+pub(crate) enum TimerRetryOutcome {
     /// No timer of this key is parked in this log and partition.
     NotParked,
     Done,
@@ -123,33 +123,33 @@ impl<S> FollowerWorker<S> {
         &self,
         system: &S,
         key: &str,
-        order: &Order,
-    ) -> Result<TimerRetry, StoreError> {
+        request: &RetryRequest,
+    ) -> Result<TimerRetryOutcome, StoreError> {
         let mut backoff = BUSY.start("retry of a parked timer");
         let mut is_busy = false;
 
         loop {
             let mut cursor = self.cursor.lock().await;
             self.refresh(&mut cursor).await?;
-            if is_busy && let Err(failure) = self.knock(&mut cursor).await {
+            if is_busy && let Err(failure) = self.force_revision(&mut cursor).await {
                 drop(cursor);
-                self.give_way(failure, &mut backoff).await?;
+                self.yield_to_follower(failure, &mut backoff).await?;
                 continue;
             }
             let Some((timer, why)) = self.parked_timer(key).await? else {
-                return Ok(TimerRetry::NotParked);
+                return Ok(TimerRetryOutcome::NotParked);
             };
             let failure = match self
-                .try_timer(system, &mut cursor, &timer, &why, order)
+                .try_timer(system, &mut cursor, &timer, &why, request)
                 .await
             {
-                Ok(()) => return Ok(TimerRetry::Done),
+                Ok(()) => return Ok(TimerRetryOutcome::Done),
                 Err(StepFailure::Event(cause)) => {
                     match self
-                        .timer_failed_again(&mut cursor, &timer, why, &order.by, cause)
+                        .timer_failed_again(&mut cursor, &timer, why, &request.by, cause)
                         .await
                     {
-                        Ok(failure) => return Ok(TimerRetry::Failed(failure)),
+                        Ok(failure) => return Ok(TimerRetryOutcome::Failed(failure)),
                         Err(failure) => failure,
                     }
                 }
@@ -157,7 +157,7 @@ impl<S> FollowerWorker<S> {
             };
             drop(cursor);
             is_busy = true;
-            self.give_way(failure, &mut backoff).await?;
+            self.yield_to_follower(failure, &mut backoff).await?;
         }
     }
 
@@ -167,13 +167,13 @@ impl<S> FollowerWorker<S> {
         cursor: &mut Cursor,
         timer: &Timer,
         why: &WhyParked,
-        order: &Order,
+        request: &RetryRequest,
     ) -> Result<(), StepFailure> {
         let sink = self
             .sink
             .timers()
             .ok_or_else(|| StepFailure::Event(UNDECLARED.into()))?;
-        let action = match order.payload.clone() {
+        let action = match request.payload.clone() {
             Some(payload) => ParkingAction::Edited { payload },
             None => ParkingAction::Retried { events: 0 },
         };
@@ -182,7 +182,7 @@ impl<S> FollowerWorker<S> {
             .clone()
             .unwrap_or_else(|| timer.payload.clone());
         let mut step = cursor.notes_step();
-        step.tracking = self.note(step.tracking, timer, why, &order.by, action);
+        step.tracking = self.note(step.tracking, timer, why, &request.by, action);
         let due = [Timer {
             payload,
             parked: None,
@@ -223,7 +223,7 @@ impl<S> FollowerWorker<S> {
                 }
                 Err(failure) => {
                     drop(cursor);
-                    self.give_way(failure, &mut backoff).await?;
+                    self.yield_to_follower(failure, &mut backoff).await?;
                 }
             }
         }

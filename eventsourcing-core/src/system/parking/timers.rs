@@ -3,8 +3,8 @@
 use jiff::Timestamp;
 use serde_json::Value;
 
-use super::retry::Order;
-use super::timer_retry::TimerRetry;
+use super::retry::RetryRequest;
+use super::timer_retry::TimerRetryOutcome;
 use super::{Parking, check_depth};
 use crate::EventRef;
 use crate::policy::timers::Timer;
@@ -140,15 +140,18 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
         payload: Option<Value>,
     ) -> Result<Option<FollowerFailure>, SystemError> {
         payload.as_ref().map_or(Ok(()), check_depth)?;
-        let order = Order {
+        let request = RetryRequest {
             by: self.by.clone(),
             payload,
         };
         for worker in self.workers() {
-            let failure = match worker.retry_timer(&self.engine.system, key, &order).await? {
-                TimerRetry::NotParked => continue,
-                TimerRetry::Done => None,
-                TimerRetry::Failed(failure) => Some(failure),
+            let failure = match worker
+                .retry_timer(&self.engine.system, key, &request)
+                .await?
+            {
+                TimerRetryOutcome::NotParked => continue,
+                TimerRetryOutcome::Done => None,
+                TimerRetryOutcome::Failed(failure) => Some(failure),
             };
             if self.is_inline {
                 self.engine.catch_up().await?;

@@ -323,7 +323,7 @@ impl Generations {
             })
             .await?;
         Ok(match lease {
-            Lease::Held { token, .. } => Some(token),
+            Lease::HeldEvent { token, .. } => Some(token),
             Lease::Taken { .. } => None,
         })
     }

@@ -10,7 +10,7 @@ use crate::store::{
 };
 use crate::system::follower::{describe, described};
 use crate::system::notes::RETIRED;
-use crate::system::parking::{Exceptions, NotesOf};
+use crate::system::parking::{Exceptions, NotesReader};
 use crate::system::read_model::{Generation, make, project};
 use crate::system::report::{ContentsVerification, VerifyProgress};
 use crate::system::wiring::{LogOfReadModel, SqlFollower};
@@ -217,7 +217,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
             let follower = generations.follower(shown.generation.number);
             let upstream = log.upstream.log_id();
 
-            let notes = NotesOf {
+            let notes = NotesReader {
                 home: &**generations.home(),
                 follower,
                 upstream,
