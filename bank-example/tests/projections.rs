@@ -17,7 +17,7 @@ use bank_example::system::EventSourcedBank;
 use derive_more::{Deref, From};
 use eventsourcing::sql::SqlError;
 use eventsourcing::store::{Position, StoreError};
-use eventsourcing::system::{BuildState, FollowerState};
+use eventsourcing::system::{FollowerState, RebuildState};
 use eventsourcing::testing::Seed;
 use eventsourcing::{
     DEFAULT_TIMEOUT, Id, OnFailure, ReadModel, RecordedEvent, Root, Runner, RunningSystem,
@@ -300,7 +300,7 @@ async fn a_read_model_is_built_anew_beside_the_one_that_answers() {
             for round in 1..=3 {
                 let build = bank.rebuild("credits").await.expect("it begins");
                 build.finished().await.expect("it is shown");
-                assert!(matches!(build.progress().state, BuildState::Shown));
+                assert!(matches!(build.progress().state, RebuildState::Live));
                 assert!(bank.build("credits").is_none());
                 assert_eq!(
                     bank.credits.number(alice).await.expect("an answer"),
@@ -622,7 +622,7 @@ async fn a_read_model_of_200_000_events_is_built_beside_live_writes_and_every_qu
 
         let build = bank.rebuild("credits").await.expect("it begins");
         let mut shown = Vec::new();
-        while matches!(build.progress().state, BuildState::Building) {
+        while matches!(build.progress().state, RebuildState::Building) {
             shown.push(build.progress());
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
@@ -682,7 +682,7 @@ async fn a_build_goes_on_where_it_stopped() {
             tokio::task::yield_now().await;
         }
         bank.stop().await.expect("a graceful end");
-        let is_interrupted = matches!(build.progress().state, BuildState::Interrupted);
+        let is_interrupted = matches!(build.progress().state, RebuildState::Interrupted);
 
         let bank: RunningSystem<Bank> = Bank::builder(stores.clone())
             .with_on_failure("credits", OnFailure::Retry)

@@ -232,7 +232,7 @@ async fn what_cannot_be_named_is_counted() {
     store.be_honest();
     let verification = pantry.verify().await.unwrap().to_string();
     assert!(
-        verification.contains("3 events too many came, besides 20 events"),
+        verification.contains("3 events too many came, in addition to 20 events"),
         "{verification}"
     );
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bank_example::system::EventSourcedBank;
-use eventsourcing::system::{Build, BuildState};
+use eventsourcing::system::{Rebuild, RebuildState};
 use eventsourcing::{RunningSystem, SystemError};
 use serde_json::json;
 
@@ -41,13 +41,13 @@ pub(super) async fn run(
     ))
 }
 
-async fn show(build: &Build) -> Result<(), Failure> {
+async fn show(build: &Rebuild) -> Result<(), Failure> {
     let name = build.name();
     let how = "Ctrl-C interrupts it, and it goes on where it stopped with the next command";
     // Beside the output, on a terminal or not.
     console::line(&format!("building {name} anew; {how}"));
     let bar = progress::bar(build.name().as_str());
-    while let BuildState::Building = build.progress().state {
+    while let RebuildState::Building = build.progress().state {
         let now = build.progress();
         bar.set_length(now.head);
         bar.set_position(now.position);

@@ -143,7 +143,7 @@ async fn a_follower_that_was_removed_on_purpose_is_named_once_and_not_missed_any
         let builder = home.builder::<Replaced>().removed_followers(["audits"]);
         home.assert_refused(
             builder,
-            &["Pantry declares the follower audits; take it out of removed_followers"],
+            &["Pantry declares the follower audits; remove it from removed_followers"],
         )
         .await;
     }

@@ -11,7 +11,7 @@ use super::ArchiveError;
 use crate::store::{
     EventStore, FollowerNotes, LogChecksumsQuery, Name, NotesQuery, Position, Revision,
 };
-use crate::system::{Carried, Partition, System, carried, partitions};
+use crate::system::{Partition, System, TransferableFollower, partitions, transferable_followers};
 
 /// The time after which the policies are reported as busy.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -76,7 +76,7 @@ async fn followers<S: System>(store: &dyn EventStore) -> Result<Vec<CutFollower>
         partition,
         notes: FollowerNotes::default(),
     };
-    for Carried { name, takes } in carried::<S>() {
+    for TransferableFollower { name, takes } in transferable_followers::<S>() {
         let partitions = partitions(store, &name).await?;
         if partitions.len() > 1 {
             // The number of partitions is noted under the name of the whole follower, which

@@ -15,7 +15,7 @@ use crate::store::{
     CommandId, EventStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
     Receipt, ReceiptKind, StoreError, StoredEvent,
 };
-use crate::system::{System, accounted, is_carried_as_it_is, is_of_positions};
+use crate::system::{System, accounted, is_copied_unchanged, is_of_positions};
 
 /// The contents of an exported archive.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -292,7 +292,7 @@ impl Place {
         let notes = notes
             .notes
             .into_iter()
-            .filter(|(key, _)| is_carried_as_it_is(key) || is_of_positions(key));
+            .filter(|(key, _)| is_copied_unchanged(key) || is_of_positions(key));
         for (key, note) in notes {
             out.line(&NoteLine {
                 of: name.clone(),

@@ -15,7 +15,7 @@ use crate::store::{
 };
 use crate::system::notes as keys;
 use crate::system::{
-    Partition, checksum_note, is_of_positions, is_put_aside, moved_note, place_of,
+    Partition, checksum_note, is_of_positions, is_unprocessed, moved_note, place_of,
 };
 
 /// The number of notes in one step.
@@ -146,7 +146,7 @@ impl ImportedFollower<'_> {
         }
         let (stream, version) = place_of(&note)?;
         let position = position_of(store, &stream, version).await?;
-        if is_put_aside(&key) && self.line.takes.contains(&stream.category) {
+        if is_unprocessed(&key) && self.line.takes.contains(&stream.category) {
             let mut event = LogChecksum::default();
             event.add(&stream, version);
             let checksums = self.checksums.entry(LogSlice::of(position)).or_default();

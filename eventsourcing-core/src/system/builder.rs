@@ -1,4 +1,4 @@
-//! [`SystemBuilder`]: from a declaration and stores to a running system.
+//! [`SystemBuilder`]: configures a system, checks that its parts fit together, and starts it.
 
 use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -11,7 +11,7 @@ use super::import_guard::refuse_unfinished;
 use super::known_followers::{Declared, DeclaredLog, KnownFollowers};
 use super::runner::Engine;
 use super::settings::FollowerSettings;
-use super::stores::Given;
+use super::stores::GivenProjections;
 use super::wiring::Wiring;
 use super::{
     Applications, Definition, Follower, OnFailure, Runner, RunningSystem, Stores, System,
@@ -25,7 +25,7 @@ use crate::projection::check_tables;
 use crate::store::{EventStore, LogId, Name};
 use crate::{Application, Clock, Codec, IdSource, RandomIds, ReadModel, SystemClock};
 
-/// Starts a system, with more to choose than its `start` offers.
+/// Configures and starts a system. Offers more choices than the `start` of the system itself.
 pub struct SystemBuilder<S> {
     stores: Stores,
     runner: Runner,
@@ -35,8 +35,8 @@ pub struct SystemBuilder<S> {
     configure: HashMap<&'static str, Configure>,
     followers: HashMap<&'static str, FollowerSettings>,
     on_failure: OnFailure,
-    projections: Given,
-    /// An error if events would be written otherwise than they are locked.
+    projections: GivenProjections,
+    /// An error if this program would write events in another form than the locked one.
     lock: Result<(), SystemError>,
     removed: BTreeSet<Name>,
     of: PhantomData<fn() -> S>,
@@ -45,7 +45,7 @@ pub struct SystemBuilder<S> {
 type Configure = Box<dyn FnOnce(Application) -> Application + Send>;
 
 impl<S: System> SystemBuilder<S> {
-    /// A system on these stores, run concurrently unless told otherwise.
+    /// Returns a builder for a system on these stores. The default runner is the concurrent one.
     #[must_use]
     pub fn new(stores: impl Into<Stores>) -> Self {
         Self {
@@ -57,42 +57,42 @@ impl<S: System> SystemBuilder<S> {
             configure: HashMap::new(),
             followers: HashMap::new(),
             on_failure: OnFailure::default(),
-            projections: Given::new(),
+            projections: GivenProjections::new(),
             lock: Ok(()),
             removed: BTreeSet::new(),
             of: PhantomData,
         }
     }
 
-    /// Keeps the followers running in this way.
+    /// Runs the followers with this runner.
     #[must_use]
     pub fn with_runner(mut self, runner: Runner) -> Self {
         self.runner = runner;
         self
     }
 
-    /// Takes the time of all events from `clock`.
+    /// Uses `clock` for the times of all events.
     #[must_use]
     pub fn with_clock(mut self, clock: impl Clock) -> Self {
         self.clock = Arc::new(clock);
         self
     }
 
-    /// Takes all new ids from `ids`.
+    /// Uses `ids` for all new ids.
     #[must_use]
     pub fn with_ids(mut self, ids: impl IdSource) -> Self {
         self.ids = Arc::new(ids);
         self
     }
 
-    /// Has all applications write by `codec`; see [`Application::with_codec`].
+    /// Makes all applications write with `codec`; see [`Application::with_codec`].
     #[must_use]
     pub fn with_codec(mut self, codec: Codec) -> Self {
         self.encoding.codec = codec;
         self
     }
 
-    /// Has all applications compress what is large; see [`Application::with_compression`].
+    /// Makes all applications compress large payloads; see [`Application::with_compression`].
     #[cfg(feature = "zstd")]
     #[must_use]
     pub fn with_compression(mut self, compression: Compression) -> Self {
@@ -100,15 +100,15 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// Has all applications read again what they write; see [`Application::with_read_back`].
+    /// Makes all applications decode the bytes that they are about to write; see [`Application::with_read_back`].
     #[must_use]
     pub fn with_read_back(mut self, reads_back: bool) -> Self {
         self.encoding.reads_back = reads_back;
         self
     }
 
-    /// Has [`start`](Self::start) compare what this program writes with the lock on its events, to the byte. A test that
-    /// compares the two may have been built with other features of other crates than the program that is released.
+    /// Makes [`start`](Self::start) compare the events that this program writes with the lock on its events, byte by byte. A test that
+    /// compares the two may have been built with other features of other crates than the released program.
     ///
     /// ```ignore
     /// Bank::builder(stores).with_lock(include_str!("../events.lock.json")).start().await?
@@ -127,7 +127,7 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// Changes how one application works: its codec, its snapshots, its retries.
+    /// Configures one application: its codec, its snapshots, its retries.
     #[must_use]
     pub fn with_application(
         mut self,
@@ -138,62 +138,60 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// What the follower `name` does about an event it cannot deal with.
+    /// Sets the reaction of the follower `name` to an event that fails.
     #[must_use]
     pub fn with_on_failure(mut self, name: &'static str, on_failure: OnFailure) -> Self {
         self.followers.entry(name).or_default().on_failure = Some(on_failure);
         self
     }
 
-    /// What followers do about an event they cannot deal with, unless [something else](Self::with_on_failure) is chosen for
-    /// one; [`OnFailure::Stop`] unless said otherwise.
+    /// Sets the reaction to an event that fails, for all followers for which [`with_on_failure`](Self::with_on_failure) sets no other.
+    /// The default is [`OnFailure::Stop`].
     #[must_use]
     pub fn with_on_failure_default(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// Splits the work of the policy `name` into so many partitions by the ids of the aggregates it follows: each is
-    /// led by a process of its own, if there are as many, and goes on when another one stops. Events of one aggregate
-    /// stay in order; those of different aggregates overtake each other. One, unless said otherwise.
+    /// Runs the policy `name` in `partitions` partitions, assigned by aggregate id. Each partition runs in one process at a time;
+    /// partitions spread over the available processes and fail independently. Events of one aggregate stay in order; those of
+    /// different aggregates can overtake each other. The default is one partition.
     ///
-    /// Each partition has a position of its own, so the number stays: a system that has run with another number
-    /// refuses to start.
+    /// Each partition has a position of its own, so the number cannot change: a system that has run with another number refuses to
+    /// start.
     #[must_use]
     pub fn with_partitions(mut self, name: &'static str, partitions: u32) -> Self {
         self.followers.entry(name).or_default().partitions = partitions.max(1);
         self
     }
 
-    /// Says that these policies and foreign projections take other events than they took up to now, on purpose.
+    /// Confirms that these policies and foreign projections take other events than before.
     ///
-    /// The store keeps with each follower the events it takes. A start is refused when it takes others and there are such
-    /// events before its position: it has passed over them, or has processed what its declaration tells nothing of.
-    /// With this it takes the other events from its position on, and what lies before stays as it is;
-    /// [`verify`](RunningSystem::verify) names what of an aggregate that it did not follow before it has not processed. A read model
-    /// in tables is built anew instead, by a higher [`VERSION`](crate::SqlReadModel::VERSION).
+    /// The store keeps with each follower the events it takes. If a follower takes others, and there are such events before its
+    /// position, a start is refused: it has skipped events that it takes now, or has processed events that it takes no more. After
+    /// this confirmation it takes the new set from its position on, and everything before stays as it is;
+    /// [`verify`](RunningSystem::verify) then reports the events of newly followed aggregates that it has not processed. A read model
+    /// in tables is rebuilt instead: raise its [`VERSION`](crate::SqlReadModel::VERSION).
     #[must_use]
     pub fn changed_followers(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
         for name in names {
-            self.followers.entry(name).or_default().is_change_meant = true;
+            self.followers.entry(name).or_default().is_change_confirmed = true;
         }
         self
     }
 
-    /// Says that these policies and foreign projections were taken out of the system on purpose.
+    /// Confirms that these policies and foreign projections were removed from the system.
     ///
-    /// A start is refused when a policy or foreign projection that the store knows is not declared any more while
-    /// another one would begin at the first event, because it may be the same one under another name, and would have every
-    /// effect a second time. The names are remembered in the store, so a later release need not repeat them. A name
-    /// that the store does not know is harmless.
+    /// A start is refused when a policy or foreign projection that the store knows is not declared any more while another one would
+    /// begin at the first event, because that may be the same follower under another name, and would have every effect a second time.
+    /// The store remembers the names, so later releases need not repeat them. A name that the store does not know is harmless.
     #[must_use]
     pub fn removed_followers<N: Into<Name>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.removed.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Hands over the projection `name`, which writes into something foreign
-    /// (`#[projection(foreign, …)]`).
+    /// Passes the projection `name`, which writes into a foreign target (`#[projection(foreign, …)]`).
     #[must_use]
     pub fn with_projection(
         mut self,
@@ -204,14 +202,14 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// Starts the system: every follower goes on where it stopped, also with what was recorded meanwhile. With the
-    /// inline runner the followers have caught up when this returns.
+    /// Starts the system: every follower continues where it stopped. With the inline runner the followers have caught up when this
+    /// returns.
     ///
     /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the parts do not fit together, what would be stored is not as [locked](Self::with_lock), or
-    /// something is being imported into a store.
+    /// [`SystemError::Invalid`]: the parts do not fit together, events would not be written as [locked](Self::with_lock), or an import
+    /// into a store is not finished.
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn start(mut self) -> Result<RunningSystem<S>, SystemError> {
         let definition = S::definition();
@@ -238,19 +236,20 @@ impl<S: System> SystemBuilder<S> {
             read_models: Vec::new(),
         };
         let mut workers = Vec::new();
-        let mut changes_meant = Vec::new();
+        let mut changes_confirmed = Vec::new();
         for follower in followers {
             let mut settings = self.followers.remove(follower.name).unwrap_or_default();
             settings.on_failure = settings.on_failure.or(Some(self.on_failure));
             workers.extend(wiring.open(follower, settings).await?);
-            changes_meant.resize(workers.len(), settings.is_change_meant);
+            changes_confirmed.resize(workers.len(), settings.is_change_confirmed);
         }
         if let Some(name) = self.followers.keys().next() {
             return Err(unknown_follower(&definition, name));
         }
-        // From here on nothing speaks against the start, and what the followers rely on is recorded.
-        for (worker, is_change_meant) in workers.iter().zip(changes_meant) {
-            worker.agree(is_change_meant).await?;
+        // All checks have passed. Only now is anything recorded, so that a refused start leaves no trace in the store. A crash between two
+        // of these records leaves only notes that the same start would write again.
+        for (worker, is_change_confirmed) in workers.iter().zip(changes_confirmed) {
+            worker.agree(is_change_confirmed).await?;
         }
         declarations.record().await?;
         let read_models = wiring.read_models;
@@ -261,7 +260,7 @@ impl<S: System> SystemBuilder<S> {
             &applications,
             read_models,
             self.clock,
-            definition.circle(),
+            definition.policy_cycles(),
         )
         .await
     }
@@ -372,13 +371,13 @@ impl<S: System> SystemBuilder<S> {
         Ok(read_models)
     }
 
-    /// Every projection into something foreign, and nothing else.
+    /// Returns the foreign projections that were passed to the builder, and refuses a missing or superfluous one.
     fn given(
         &mut self,
         definition: &Definition,
         followers: &[Follower<S>],
-    ) -> Result<Given, SystemError> {
-        let mut given = Given::new();
+    ) -> Result<GivenProjections, SystemError> {
+        let mut given = GivenProjections::new();
         for follower in followers {
             let FollowerTarget::Foreign { of_type, .. } = &follower.target else {
                 continue;
@@ -390,10 +389,10 @@ impl<S: System> SystemBuilder<S> {
                     continue;
                 }
                 Some(_) => format!(
-                    "with_projection({name:?}, …) hands over another type than the system declares"
+                    "with_projection({name:?}, …) passes another type than the system declares"
                 ),
                 None => format!(
-                    "{name} writes into something foreign; hand it over: builder(…).with_projection({name:?}, …)"
+                    "{name} writes into a foreign target; pass it to the builder: builder(…).with_projection({name:?}, …)"
                 ),
             };
             return Err(SystemError::Invalid { reason });

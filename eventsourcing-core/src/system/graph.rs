@@ -202,7 +202,7 @@ impl Definition {
     }
 
     /// Returns the policies that are part of a cycle, in which an event can cause events without end, and those between two cycles.
-    pub(crate) fn circle(&self) -> Vec<&'static str> {
+    pub(crate) fn policy_cycles(&self) -> Vec<&'static str> {
         let mut left: Vec<_> = self
             .followers
             .iter()
@@ -356,13 +356,16 @@ Bank
 
     #[test]
     fn finds_cycles_of_policies() {
-        assert_eq!(bank().circle(), [""; 0]);
-        let circle = bank()
+        assert_eq!(bank().policy_cycles(), [""; 0]);
+        let policy_cycles = bank()
             .with_policy("accounts", &[("audit", "Finding")])
             .with_policy("audit", &[("ledger", "Ledger")]);
-        let circle = circle
+        let policy_cycles = policy_cycles
             .with_policy("report", &[("ledger", "Ledger")])
             .with_policy("source", &[("feed", "Rate")]);
-        assert_eq!(circle.circle(), ["ledger", "accounts", "audit"]);
+        assert_eq!(
+            policy_cycles.policy_cycles(),
+            ["ledger", "accounts", "audit"]
+        );
     }
 }

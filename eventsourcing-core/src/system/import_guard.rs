@@ -12,7 +12,7 @@ pub(super) async fn refuse_unfinished(store: &dyn EventStore) -> Result<(), Syst
     match store.notes(query).await?.notes.is_empty() {
         true => Ok(()),
         false => Err(SystemError::Invalid {
-            reason: "an import into this store is not finished; run it again with the same file, or begin anew with \
+            reason: "an import into this store is not finished; run it again with the same file, or start over with \
                      an empty store"
                 .into(),
         }),

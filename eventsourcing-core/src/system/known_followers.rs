@@ -1,10 +1,9 @@
-//! Refuses a start in which a follower has disappeared while another one would begin at the first event, as when a policy
-//! is given another name: it would have every effect a second time.
+//! Refuses a start in which a follower has disappeared while another one would begin at the first event. A policy under a new name
+//! would otherwise have every effect a second time.
 //!
-//! Several programs may share a store, and releases of one program run beside each other. So each system records in its
-//! stores which policies and foreign projections it has declared, and what another system has declared is not missed
-//! here, unless the follower that begins records events of the same aggregates. Followers that no system has declared,
-//! because only earlier releases of the framework have run, count as those of the system that is started.
+//! Several programs may share a store, and several releases of a program may run at once. So each system records its policies and
+//! foreign projections in its stores. A follower of another system is not missed here, unless the one that begins records events of
+//! the same aggregates. Followers without a record, from earlier releases of the framework, count as those of the starting system.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -28,7 +27,7 @@ const DECLARATIONS_PER_PAGE: usize = 1_000;
 /// A follower of the system whose effects cannot be taken back: a policy, or a projection into something foreign.
 pub(super) struct Declared {
     pub(super) name: Name,
-    /// Keeps its position.
+    /// The store that keeps its position.
     pub(super) home: Arc<dyn EventStore>,
     pub(super) logs: Vec<DeclaredLog>,
     /// The stored names of the aggregates whose events it records.
@@ -46,7 +45,7 @@ pub(super) struct DeclaredLog {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Declaration {
     owns: BTreeSet<String>,
-    /// It was taken out of the system on purpose.
+    /// The follower was removed from the system.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     removed: bool,
 }
@@ -55,29 +54,29 @@ struct Declaration {
 pub(super) struct KnownFollowers {
     pub(super) system: &'static str,
     pub(super) declared: Vec<Declared>,
-    /// The followers that were taken out on purpose.
+    /// The followers whose removal is confirmed.
     pub(super) removed: BTreeSet<Name>,
     pub(super) stores: Vec<Arc<dyn EventStore>>,
 }
 
 /// The knowledge of one store.
-struct Book {
+struct StoreRecords {
     store: Arc<dyn EventStore>,
     followers: BTreeMap<Name, Known>,
     /// By system and follower.
     declarations: BTreeMap<(String, Name), Declaration>,
 }
 
-/// The declarations of a system, to be recorded when nothing speaks against its start any more.
+/// The declarations of a system, to be recorded after all checks of its start have passed.
 pub(super) struct KnownDeclarations<'a> {
     known: &'a KnownFollowers,
-    books: Vec<Book>,
+    all_records: Vec<StoreRecords>,
 }
 
 impl KnownDeclarations<'_> {
     pub(super) async fn record(&self) -> Result<(), StoreError> {
-        for book in &self.books {
-            self.known.record(book).await?;
+        for records in &self.all_records {
+            self.known.record(records).await?;
         }
         Ok(())
     }
@@ -93,7 +92,7 @@ struct Known {
 }
 
 impl KnownFollowers {
-    /// Reads what the stores know, and refuses a start that could have effects a second time.
+    /// Reads the followers that the stores know, and refuses a start that could repeat effects.
     pub(super) async fn agree(&self) -> Result<KnownDeclarations<'_>, SystemError> {
         if let Some(name) = self
             .removed
@@ -102,28 +101,31 @@ impl KnownFollowers {
         {
             let system = self.system;
             let reason = format!(
-                "{system} declares the follower {name}; take it out of removed_followers([…])"
+                "{system} declares the follower {name}; remove it from removed_followers([…])"
             );
             return Err(SystemError::Invalid { reason });
         }
-        let mut books = Vec::with_capacity(self.stores.len());
+        let mut all_records = Vec::with_capacity(self.stores.len());
         for store in &self.stores {
-            books.push(Book::read(store).await?);
+            all_records.push(StoreRecords::read(store).await?);
         }
-        self.refuse_repetition(&books).await?;
-        Ok(KnownDeclarations { known: self, books })
+        self.refuse_repetition(&all_records).await?;
+        Ok(KnownDeclarations {
+            known: self,
+            all_records,
+        })
     }
 
-    async fn refuse_repetition(&self, books: &[Book]) -> Result<(), SystemError> {
-        let beginning = self.beginning(books);
-        if beginning.is_empty() {
+    async fn refuse_repetition(&self, all_records: &[StoreRecords]) -> Result<(), SystemError> {
+        let new_followers = self.new_followers(all_records);
+        if new_followers.is_empty() {
             return Ok(());
         }
-        let missing = self.missing(books, &beginning).await?;
+        let missing = self.missing(all_records, &new_followers).await?;
         let Some(first_missing) = missing.first() else {
             return Ok(());
         };
-        for declared in beginning {
+        for declared in new_followers {
             if declared.has_events().await? {
                 return Err(self.refusal(declared, first_missing, &missing));
             }
@@ -132,25 +134,25 @@ impl KnownFollowers {
     }
 
     /// Returns the declared followers that have never made a step.
-    fn beginning(&self, books: &[Book]) -> Vec<&Declared> {
+    fn new_followers(&self, all_records: &[StoreRecords]) -> Vec<&Declared> {
         self.declared
             .iter()
-            .filter(|declared| books.iter().all(|book| !book.knows(declared)))
+            .filter(|declared| all_records.iter().all(|records| !records.knows(declared)))
             .collect()
     }
 
-    /// The followers that have processed events, and that this system should have or may have had under another name.
+    /// Returns the followers that have processed events, and that this system should declare or may have declared under another name.
     async fn missing(
         &self,
-        books: &[Book],
-        beginning: &[&Declared],
+        all_records: &[StoreRecords],
+        new_followers: &[&Declared],
     ) -> Result<Vec<Name>, StoreError> {
         let mut missing = Vec::new();
-        for book in books {
-            for (name, known) in self.not_declared(book) {
-                let may_be_lost = match book.may_be_of(self.system, name, beginning) {
+        for records in all_records {
+            for (name, known) in self.not_declared(records) {
+                let may_be_lost = match records.may_be_of(self.system, name, new_followers) {
                     Some(may_be_lost) => may_be_lost,
-                    None => book.has_processed_events(known).await?,
+                    None => records.has_processed_events(known).await?,
                 };
                 if may_be_lost {
                     missing.push(name.clone());
@@ -160,14 +162,14 @@ impl KnownFollowers {
         Ok(missing)
     }
 
-    /// The followers that have come anywhere in a store, and that are neither declared there nor removed.
-    fn not_declared<'a>(&self, book: &'a Book) -> Vec<(&'a Name, &'a Known)> {
+    /// Returns the followers that have advanced in a store, and that are neither declared there nor removed.
+    fn not_declared<'a>(&self, records: &'a StoreRecords) -> Vec<(&'a Name, &'a Known)> {
         let is_declared = |name: &Name| {
             self.declared
                 .iter()
-                .any(|declared| declared.name == *name && declared.is_at_home_in(book))
+                .any(|declared| declared.name == *name && declared.is_at_home_in(records))
         };
-        let have_moved = book
+        let have_moved = records
             .followers
             .iter()
             .filter(|(_, known)| known.position > Position::ZERO);
@@ -193,7 +195,7 @@ impl KnownFollowers {
                 "{system} does not declare the follower {missing} any more, which the store knows, and {begins} would begin \
                  at the first event of a log that has events for it. If {begins} is {missing} under another name, every \
                  effect would come a second time: keep the name, with name = {old:?} in the attribute of the field. If \
-                 {missing} was removed on purpose, say so: builder(…).removed_followers([{names}])",
+                 {missing} was removed on purpose, confirm that: builder(…).removed_followers([{names}])",
                 old = missing.as_str(),
                 names = names.join(", "),
             )
@@ -201,14 +203,14 @@ impl KnownFollowers {
         SystemError::Invalid { reason }
     }
 
-    /// Records what is declared and what is removed, as far as that is not recorded. A step from zero to zero under no
-    /// revision cannot get in the way of another process that does the same.
-    async fn record(&self, book: &Book) -> Result<(), StoreError> {
+    /// Records the declared and the removed followers that are not recorded yet. The step goes from zero to zero and names no revision, so
+    /// it cannot conflict with another process that records the same at this moment.
+    async fn record(&self, records: &StoreRecords) -> Result<(), StoreError> {
         let mut notes = BTreeMap::new();
         for declared in self
             .declared
             .iter()
-            .filter(|declared| declared.is_at_home_in(book))
+            .filter(|declared| declared.is_at_home_in(records))
         {
             let declaration = Declaration {
                 owns: declared.owns.clone(),
@@ -219,9 +221,9 @@ impl KnownFollowers {
         for name in self
             .removed
             .iter()
-            .filter(|name| book.followers.contains_key(*name))
+            .filter(|name| records.followers.contains_key(*name))
         {
-            let owns = book
+            let owns = records
                 .declaration(self.system, name)
                 .map(|known| known.owns.clone())
                 .unwrap_or_default();
@@ -233,13 +235,15 @@ impl KnownFollowers {
                 },
             );
         }
-        notes.retain(|name, declaration| book.declaration(self.system, name) != Some(declaration));
+        notes.retain(|name, declaration| {
+            records.declaration(self.system, name) != Some(declaration)
+        });
         if notes.is_empty() {
             return Ok(());
         }
         let step = Tracking::new(
             notes::SYSTEMS,
-            book.store.log_id(),
+            records.store.log_id(),
             Position::ZERO,
             Position::ZERO,
         );
@@ -247,7 +251,8 @@ impl KnownFollowers {
             let note = serde_json::to_string(declaration).expect("names are JSON");
             step.with_note(notes::declaration(self.system, name), note)
         });
-        book.store
+        records
+            .store
             .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
             .await?;
         Ok(())
@@ -255,11 +260,11 @@ impl KnownFollowers {
 }
 
 impl Declared {
-    fn is_at_home_in(&self, book: &Book) -> bool {
-        self.home.log_id() == book.store.log_id()
+    fn is_at_home_in(&self, records: &StoreRecords) -> bool {
+        self.home.log_id() == records.store.log_id()
     }
 
-    /// Returns `true` if there is an event that it would process.
+    /// Returns `true` if there is an event that the follower would process.
     async fn has_events(&self) -> Result<bool, StoreError> {
         for log in &self.logs {
             let mut after = Position::ZERO;
@@ -286,7 +291,7 @@ impl DeclaredLog {
     }
 }
 
-impl Book {
+impl StoreRecords {
     async fn read(store: &Arc<dyn EventStore>) -> Result<Self, StoreError> {
         let followers = known_followers(&**store).await?;
         let declarations = declarations(&**store).await?;
@@ -309,7 +314,12 @@ impl Book {
 
     /// Returns `true` if a follower that is not declared may be one that `system` has lost; `None` if no system has
     /// declared it.
-    fn may_be_of(&self, system: &str, follower: &Name, beginning: &[&Declared]) -> Option<bool> {
+    fn may_be_of(
+        &self,
+        system: &str,
+        follower: &Name,
+        new_followers: &[&Declared],
+    ) -> Option<bool> {
         if let Some(own) = self.declaration(system, follower) {
             return Some(!own.removed);
         }
@@ -319,7 +329,7 @@ impl Book {
             .filter(|((_, name), _)| name == follower)
             .collect();
         let is_of = |other: &Declaration| {
-            beginning
+            new_followers
                 .iter()
                 .any(|begins| !begins.owns.is_disjoint(&other.owns))
         };
@@ -338,7 +348,7 @@ impl Book {
     }
 }
 
-/// The followers of a store that may be policies or foreign projections, by the name of the whole.
+/// Returns the followers of a store that may be policies or foreign projections, with the partitions of one joined.
 async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>, StoreError> {
     let mut followers = BTreeMap::<Name, Known>::new();
     let mut query = FollowersQuery::all().limit(FOLLOWERS_PER_PAGE);
@@ -349,7 +359,8 @@ async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>
             return Ok(followers);
         };
         query = match notes::behind_rejections(&last.follower) {
-            // There may be a million kept refusals, and they are no followers: on to what comes after all of them.
+            // A store can keep a million rejections under hidden names, and none of them is a follower. The next page starts behind all of
+            // them, or a start would read them all.
             Some(beyond_all) => query.after(beyond_all, LogId::from_uuid(Uuid::max())),
             None => query.after(last.follower.clone(), last.upstream),
         };

@@ -4,6 +4,7 @@ mod builder;
 mod error;
 mod follower;
 mod graph;
+mod health;
 mod import_guard;
 mod known_followers;
 mod leasing;
@@ -28,8 +29,8 @@ pub(crate) use follower::{EventFilter, HandlerError, StepFailure};
 pub(crate) use follower::{Partition, checksum_note};
 #[cfg(feature = "archive")]
 pub(crate) use transferable::{
-    Carried, carried, is_carried_as_it_is, is_of_positions, is_put_aside, moved_note, partitions,
-    place_of,
+    TransferableFollower, is_copied_unchanged, is_of_positions, is_unprocessed, moved_note,
+    partitions, place_of, transferable_followers,
 };
 #[cfg(feature = "archive")]
 pub(crate) use verify::accounted;
@@ -39,12 +40,12 @@ pub use error::SystemError;
 pub use follower::{Follower, PolicyFollower, ProjectionFollower, SqlProjectionFollower};
 pub use graph::{ApplicationDefinition, Definition, FollowerDefinition, FollowerKind, Follows};
 pub use parking::{ParkedTimer, Parking};
-pub use read_model::Build;
+pub use read_model::Rebuild;
 pub use report::{
-    AcceptedLog, BuildProgress, BuildState, ContentsVerification, Difference, EventPlace, Finding,
-    FollowerFailure, FollowerHealth, FollowerState, FollowerVerification, Health, Holder,
-    OnFailure, Parked, ParkingAction, ParkingRecord, Retried, RowDifference, TableDifference,
-    TimerRecord, Verification, VerifyProgress,
+    AcceptedLog, ContentsVerification, Difference, EventPlace, Finding, FollowerFailure,
+    FollowerHealth, FollowerState, FollowerVerification, Health, Holder, OnFailure, Parked,
+    ParkingAction, ParkingRecord, RebuildProgress, RebuildState, Retried, RowDifference,
+    TableDifference, TimerRecord, Verification, VerifyProgress,
 };
 pub use runner::Runner;
 pub use running_system::RunningSystem;

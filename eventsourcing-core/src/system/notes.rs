@@ -256,7 +256,7 @@ mod tests {
         }
     }
 
-    /// What earlier releases have stored.
+    /// The keys and names that earlier releases have stored.
     #[test]
     fn keys_and_hidden_names_are_those_of_all_releases() {
         let stream = StreamId::new("Jar", uuid::Uuid::nil());

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::follower::{FollowerWorker, Rewound};
-use super::verify::{accounted, compare, whole_notebook};
+use super::verify::{accounted, all_notes, compare};
 use super::{AcceptedLog, RunningSystem, System, SystemError, unknown_follower};
 use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, FollowerNotes, Name, Position, StoreError};
@@ -39,7 +39,7 @@ impl<S: System> RunningSystem<S> {
         follower: &str,
         kept: Position,
     ) -> Result<Vec<AcceptedLog>, SystemError> {
-        self.refuse_what_is_built_anew(follower)?;
+        self.refuse_rebuildable(follower)?;
         let mut accepted = Vec::new();
         for worker in self
             .engine
@@ -55,7 +55,7 @@ impl<S: System> RunningSystem<S> {
         Ok(accepted)
     }
 
-    fn refuse_what_is_built_anew(&self, follower: &str) -> Result<(), SystemError> {
+    fn refuse_rebuildable(&self, follower: &str) -> Result<(), SystemError> {
         let Some(worker) = self
             .engine
             .workers
@@ -90,19 +90,19 @@ async fn accept<S>(
     let mut backoff = RetryPolicy::default().start("accepting a restored log");
     loop {
         let epoch = home.epoch();
-        let book = whole_notebook(&**home, follower.clone(), log).await?;
-        let Some(end) = worker.end_of_restored_log(&book).await? else {
+        let follower_notes = all_notes(&**home, follower.clone(), log).await?;
+        let Some(end) = worker.end_of_restored_log(&follower_notes).await? else {
             return Ok(None);
         };
-        refuse_position(&follower, kept, book.position, end)?;
-        let Rewound { step, notebook } = worker.kept_in_restored_log(&book, kept).await?;
-        refuse_another_past(worker, &notebook).await?;
+        refuse_position(&follower, kept, follower_notes.position, end)?;
+        let Rewound { step, notes } = worker.kept_in_restored_log(&follower_notes, kept).await?;
+        refuse_another_past(worker, &notes).await?;
         let accepted = AcceptedLog {
             follower: follower.clone(),
             log,
-            from: book.position,
+            from: follower_notes.position,
             to: step.to,
-            events: count(&book)?.saturating_sub(count(&notebook)?),
+            events: count(&follower_notes)?.saturating_sub(count(&notes)?),
         };
         match home
             .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step.in_epoch(epoch)))
@@ -145,13 +145,13 @@ fn refuse_position(
 /// Refuses notes that do not fit the log: the log is not the one that the follower has processed.
 async fn refuse_another_past<S>(
     worker: &Arc<FollowerWorker<S>>,
-    notebook: &FollowerNotes,
+    notes: &FollowerNotes,
 ) -> Result<(), SystemError> {
-    let verification = compare(worker, notebook).await?;
+    let verification = compare(worker, notes).await?;
     let Some(difference) = verification.differences.first() else {
         return Ok(());
     };
-    let to = notebook.position;
+    let to = notes.position;
     let reason = format!(
         "up to position {to} the log is not what follower {} has processed ({difference}); give an earlier position",
         worker.name
@@ -160,8 +160,8 @@ async fn refuse_another_past<S>(
 }
 
 /// Returns the number of events that the follower accounts for.
-fn count(book: &FollowerNotes) -> Result<u64, StoreError> {
-    Ok(accounted(book)?
+fn count(follower_notes: &FollowerNotes) -> Result<u64, StoreError> {
+    Ok(accounted(follower_notes)?
         .values()
         .map(|checksums| checksums.count)
         .sum())

@@ -1,6 +1,6 @@
-//! [`RunningSystem`]: a running system. It waits for followers, reports their health, rebuilds read models, and stops.
+//! [`RunningSystem`]: a running system. It waits for followers, rebuilds read models, and stops.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Deref;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,23 +9,20 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::follower::{FollowerWorker, PendingTimers, Status};
+use super::follower::FollowerWorker;
 use super::leasing::{LeaseConfig, LeaseKeeper, Membership, this_process};
-use super::read_model::{Build, Builder, Register};
+use super::read_model::{GenerationIndex, Rebuild, RebuildTask};
 use super::runner::{self, Engine, Inline, Mode};
-use super::waiting::{Waiting, reach, reach_inline, unless_lost};
+use super::waiting::{FollowerWait, reach, reach_inline, unless_lost};
 use super::wiring::{SqlFollower, refused};
 use super::{
-    Applications, FollowerHealth, FollowerKind, FollowerState, Health, Parking, Runner, System,
-    SystemError, unknown_follower,
+    Applications, FollowerKind, FollowerState, Parking, Runner, System, SystemError,
+    unknown_follower,
 };
 use crate::Clock;
 use crate::application::AfterSave;
 use crate::projection::WaitForFollower as _;
-use crate::store::{
-    Acknowledged, EventStore, HolderId, LogHolder, LogId, LogQuery, Name, Position, Receipt,
-    StoreError,
-};
+use crate::store::{EventStore, HolderId, LogId, Name, Position, Receipt, StoreError};
 
 /// A running system. It derefs to the system, so `bank.accounts` is its service.
 ///
@@ -38,16 +35,16 @@ pub struct RunningSystem<S> {
     /// The logs that its applications write to.
     logs: Arc<[LogId]>,
     /// The stores of its applications, each once.
-    stores: Vec<Arc<dyn EventStore>>,
+    pub(super) stores: Vec<Arc<dyn EventStore>>,
     tasks: Vec<JoinHandle<()>>,
     pub(super) read_models: Vec<SqlFollower<S>>,
     /// The builds of this process by the name of the read model.
-    builds: Mutex<BTreeMap<Name, (Build, JoinHandle<()>)>>,
+    builds: Mutex<BTreeMap<Name, (Rebuild, JoinHandle<()>)>>,
     lease_config: Option<LeaseConfig>,
     stop: watch::Sender<bool>,
-    clock: Arc<dyn Clock>,
+    pub(super) clock: Arc<dyn Clock>,
     /// The policies among which events can go round in a cycle.
-    circle: Vec<&'static str>,
+    policy_cycles: Vec<&'static str>,
 }
 
 impl<S: System> RunningSystem<S> {
@@ -57,7 +54,7 @@ impl<S: System> RunningSystem<S> {
         applications: &Applications,
         read_models: Vec<SqlFollower<S>>,
         clock: Arc<dyn Clock>,
-        circle: Vec<&'static str>,
+        policy_cycles: Vec<&'static str>,
     ) -> Result<Self, SystemError> {
         let (stop, stopping) = watch::channel(false);
         let lease = if let Mode::Concurrent(lease) = runner.0 {
@@ -89,7 +86,7 @@ impl<S: System> RunningSystem<S> {
             lease_config,
             stop,
             clock,
-            circle,
+            policy_cycles,
         };
         running.go_on_building().await?;
         match runner.0 {
@@ -112,12 +109,10 @@ impl<S: System> RunningSystem<S> {
     /// Starts builds for read models of an older version, and continues those that this version has begun.
     async fn go_on_building(&self) -> Result<(), SystemError> {
         for read_model in &self.read_models {
-            let Register {
-                shown, building, ..
-            } = read_model.generations.read().await?;
+            let GenerationIndex { live, building, .. } = read_model.generations.read().await?;
             let own = read_model.generations.version();
 
-            let is_newer = shown.is_some_and(|shown| shown.version < own);
+            let is_newer = live.is_some_and(|live| live.version < own);
             if is_newer || building.is_some_and(|building| building.version == own) {
                 self.begin_build(read_model).await?;
             }
@@ -190,7 +185,7 @@ impl<S: System> RunningSystem<S> {
             if heads == before {
                 break;
             }
-            since = if self.goes_round(&before, &heads).await? {
+            since = if self.cycle_has_events(&before, &heads).await? {
                 0
             } else {
                 since + 1
@@ -283,7 +278,7 @@ impl<S: System> RunningSystem<S> {
         timeout: Duration,
     ) -> Result<(), SystemError> {
         let waiting = self.waiting(follower.into());
-        if waiting.is_for_nobody() {
+        if waiting.has_no_logs() {
             return Err(unknown_follower(&S::definition(), follower));
         }
         if self.inline.is_some() {
@@ -292,8 +287,8 @@ impl<S: System> RunningSystem<S> {
         waiting.until(receipt, timeout).await
     }
 
-    fn waiting(&self, follower: Name) -> Waiting {
-        Waiting::new(
+    fn waiting(&self, follower: Name) -> FollowerWait {
+        FollowerWait::new(
             follower,
             &self.engine.workers,
             Arc::clone(&self.logs),
@@ -302,13 +297,14 @@ impl<S: System> RunningSystem<S> {
     }
 
     /// Returns `true` if there are new events for the policies of a cycle.
-    async fn goes_round(
+    async fn cycle_has_events(
         &self,
         before: &[Position],
         heads: &[Position],
     ) -> Result<bool, SystemError> {
         for (worker, (before, head)) in self.engine.workers.iter().zip(before.iter().zip(heads)) {
-            if self.circle.contains(&worker.name.as_str()) && worker.lag(*before, *head).await? > 0
+            if self.policy_cycles.contains(&worker.name.as_str())
+                && worker.lag(*before, *head).await? > 0
             {
                 return Ok(true);
             }
@@ -331,7 +327,7 @@ impl<S: System> RunningSystem<S> {
     /// # Errors
     /// [`SystemError::Invalid`]: `name` is not a read model in a SQL database, or the database refuses its tables.
     /// [`SystemError::Store`]: a store does not answer.
-    pub async fn rebuild(&self, name: &str) -> Result<Build, SystemError> {
+    pub async fn rebuild(&self, name: &str) -> Result<Rebuild, SystemError> {
         if let Some(read_model) = self
             .read_models
             .iter()
@@ -360,23 +356,23 @@ impl<S: System> RunningSystem<S> {
 
     /// Returns the build of the read model `name` that is under way in this process, such as that of a new version.
     #[must_use]
-    pub fn build(&self, name: &str) -> Option<Build> {
+    pub fn build(&self, name: &str) -> Option<Rebuild> {
         self.builds()
             .into_iter()
             .find(|build| *build.name() == *name)
     }
 
     /// Returns the builds that are under way.
-    fn builds(&self) -> Vec<Build> {
+    fn builds(&self) -> Vec<Rebuild> {
         let builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
         builds
             .values()
             .map(|(build, _)| build.clone())
-            .filter(Build::is_going_on)
+            .filter(Rebuild::is_going_on)
             .collect()
     }
 
-    async fn begin_build(&self, read_model: &SqlFollower<S>) -> Result<Build, SystemError> {
+    async fn begin_build(&self, read_model: &SqlFollower<S>) -> Result<Rebuild, SystemError> {
         let generations = &read_model.generations;
         let building = generations
             .begin_build()
@@ -394,7 +390,7 @@ impl<S: System> RunningSystem<S> {
         let generations = Arc::clone(generations);
 
         let name = generations.name().clone();
-        let builder = Builder {
+        let builder = RebuildTask {
             system,
             generations,
             building,
@@ -436,95 +432,6 @@ impl<S: System> RunningSystem<S> {
             .workers
             .iter()
             .find_map(|worker| worker.upstream.fault())
-    }
-
-    /// Returns the state of all followers: position, lag, parked events and failures.
-    ///
-    /// # Errors
-    /// [`SystemError::Store`]: a store does not answer.
-    pub async fn health(&self) -> Result<Health, SystemError> {
-        let mut followers = Vec::with_capacity(self.engine.workers.len());
-        for worker in &self.engine.workers {
-            let Status { reached, state, .. } = worker.status().borrow().clone();
-            // Another process may have advanced the follower beyond the end of the log that this one sees.
-            let head = worker.upstream.head().await?.max(reached);
-            let behind = self.behind(worker, reached).await?;
-            let lag = worker.lag(reached, head).await?;
-            let holder = worker.holder().await?;
-
-            let parked = worker.parked().await?.len() as u64;
-            let parked_timers = worker.parked_timers().await?.len() as u64;
-            let name = worker.name.clone();
-            let position = reached;
-
-            let build = self.build(name.as_str()).map(|build| build.progress());
-            let PendingTimers { timers, next_due } = worker.pending().await?;
-            followers.push(FollowerHealth {
-                name,
-                position,
-                head,
-                lag,
-                parked,
-                parked_timers,
-                behind,
-                holder,
-                build,
-                timers,
-                next_due,
-                state,
-            });
-        }
-        let log_holders = self.log_holders().await?;
-        Ok(Health {
-            followers,
-            log_holders,
-            acknowledged: self.acknowledged().await?,
-        })
-    }
-
-    /// Returns the durability of acknowledged commands for each log. If two stores of one log are configured differently, only the weaker
-    /// promise holds for the log.
-    async fn acknowledged(&self) -> Result<BTreeMap<LogId, Acknowledged>, SystemError> {
-        let mut logs = BTreeMap::new();
-        for store in &self.stores {
-            let acknowledged = store.acknowledged().await?;
-            let least = logs
-                .entry(store.log_id())
-                .or_insert_with(|| acknowledged.clone());
-            *least = acknowledged.min(least.clone());
-        }
-        Ok(logs)
-    }
-
-    /// Returns the appends that hold back the followed logs, each log once.
-    async fn log_holders(&self) -> Result<Vec<LogHolder>, SystemError> {
-        let mut asked = HashSet::new();
-        let mut holders = Vec::new();
-        for worker in &self.engine.workers {
-            if asked.insert(worker.upstream.log_id()) {
-                holders.extend(worker.upstream.log_holders().await?);
-            }
-        }
-        Ok(holders)
-    }
-
-    /// Returns the age of the first event that is not processed yet.
-    async fn behind(
-        &self,
-        worker: &FollowerWorker<S>,
-        reached: Position,
-    ) -> Result<Duration, SystemError> {
-        let next = worker
-            .upstream
-            .read_log(LogQuery::after(reached).limit(1).categories(worker.takes()))
-            .await?;
-        let since = next
-            .events
-            .first()
-            .map(|event| self.clock.now().duration_since(event.recorded_at));
-        Ok(since
-            .and_then(|since| since.try_into().ok())
-            .unwrap_or_default())
     }
 
     /// Ends each follower after its present step. The events that are left are processed after the next start.

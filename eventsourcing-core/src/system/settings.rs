@@ -9,7 +9,7 @@ pub(super) struct FollowerSettings {
     pub(super) on_failure: Option<OnFailure>,
     pub(super) partitions: u32,
     /// The program confirms that the follower takes other events than before.
-    pub(super) is_change_meant: bool,
+    pub(super) is_change_confirmed: bool,
 }
 
 impl FollowerSettings {
@@ -23,7 +23,7 @@ impl Default for FollowerSettings {
         Self {
             on_failure: None,
             partitions: 1,
-            is_change_meant: false,
+            is_change_confirmed: false,
         }
     }
 }

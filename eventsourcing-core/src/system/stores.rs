@@ -103,20 +103,20 @@ impl fmt::Debug for Stores {
 }
 
 /// The foreign projections that were passed to the builder, by follower name.
-pub(crate) type Given = HashMap<&'static str, Box<dyn Any + Send + Sync>>;
+pub(crate) type GivenProjections = HashMap<&'static str, Box<dyn Any + Send + Sync>>;
 
 /// The parts of a system that is being started. `#[derive(System)]` puts the system together from them.
 pub struct Applications {
     by_name: BTreeMap<&'static str, Application>,
     read_models: Vec<ReadModel>,
-    given: Mutex<Given>,
+    given: Mutex<GivenProjections>,
 }
 
 impl Applications {
     pub(crate) fn new(
         applications: impl IntoIterator<Item = (&'static str, Application)>,
         read_models: Vec<ReadModel>,
-        given: Given,
+        given: GivenProjections,
     ) -> Self {
         Self {
             by_name: applications.into_iter().collect(),
@@ -164,8 +164,7 @@ impl Applications {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(name);
         let projection = given.and_then(|given| (given as Box<dyn Any>).downcast().ok());
-        *projection
-            .expect("every foreign projection was handed over before the system is assembled")
+        *projection.expect("every foreign projection was passed before the system is assembled")
     }
 
     pub(crate) fn all(&self) -> impl Iterator<Item = &Application> {

@@ -1,4 +1,4 @@
-//! What of a follower goes into another store, and what becomes of its notes where events have other positions.
+//! The followers whose positions and notes are copied to another store, and the translation of notes to the positions there.
 
 use serde_json::Value;
 
@@ -7,16 +7,16 @@ use super::follower::{FollowerTarget, Partition, partitions_of};
 use super::notes;
 use crate::store::{EventStore, Name, Position, StoreError, StreamId, Version};
 
-/// A follower whose effects are elsewhere than in tables of its store: a policy, or a projection into something foreign.
-/// If it began anew it would have them again.
-pub(crate) struct Carried {
+/// A follower whose effects cannot be rebuilt from the log: a policy, or a projection into a foreign target. If it began at the first
+/// event it would repeat them.
+pub(crate) struct TransferableFollower {
     pub(crate) name: Name,
     /// The stored names of the aggregates whose events it takes.
     pub(crate) takes: Vec<Name>,
 }
 
-/// The followers of a system that go on in another store. All others are built anew from the log.
-pub(crate) fn carried<S: System>() -> Vec<Carried> {
+/// Returns the followers of a system that continue in another store. All others are rebuilt from the log.
+pub(crate) fn transferable_followers<S: System>() -> Vec<TransferableFollower> {
     let followers = S::followers().into_iter();
     let followers = followers.filter(|follower| {
         matches!(
@@ -25,7 +25,7 @@ pub(crate) fn carried<S: System>() -> Vec<Carried> {
         )
     });
     followers
-        .map(|follower| Carried {
+        .map(|follower| TransferableFollower {
             name: Name::from_static(follower.name),
             takes: follower
                 .target
@@ -37,7 +37,7 @@ pub(crate) fn carried<S: System>() -> Vec<Carried> {
         .collect()
 }
 
-/// The partitions in which a follower has run.
+/// Returns the partitions in which a follower has run.
 pub(crate) async fn partitions(
     store: &dyn EventStore,
     follower: &Name,
@@ -46,12 +46,12 @@ pub(crate) async fn partitions(
     Ok(Partition::split(count).collect())
 }
 
-/// Whether a note stays as it is: its key and its value name no positions, and nobody but the follower has written it.
-pub(crate) fn is_carried_as_it_is(key: &str) -> bool {
+/// Returns `true` if a note is copied unchanged: it names no positions and is neither a checksum nor the holder.
+pub(crate) fn is_copied_unchanged(key: &str) -> bool {
     !is_of_positions(key) && !key.starts_with(notes::CHECKSUMS) && key != notes::HOLDER
 }
 
-/// Whether a note is about one event and its position.
+/// Returns `true` if a note is about one event and its position.
 pub(crate) fn is_of_positions(key: &str) -> bool {
     [
         notes::PARKED,
@@ -63,12 +63,12 @@ pub(crate) fn is_of_positions(key: &str) -> bool {
     .any(|prefix| key.starts_with(prefix))
 }
 
-/// Whether the event of a note is one that the follower has not dealt with.
-pub(crate) fn is_put_aside(key: &str) -> bool {
+/// Returns `true` if the note is about an event that the follower has not processed.
+pub(crate) fn is_unprocessed(key: &str) -> bool {
     key.starts_with(notes::HELD) || key.starts_with(notes::DROPPED)
 }
 
-/// The event that a note is about.
+/// Returns the stream and version of the event that a note is about.
 pub(crate) fn place_of(note: &str) -> Result<(StreamId, Version), StoreError> {
     #[derive(serde::Deserialize)]
     struct Place {
@@ -81,7 +81,7 @@ pub(crate) fn place_of(note: &str) -> Result<(StreamId, Version), StoreError> {
     Ok((stream, version))
 }
 
-/// The same note where its event is at `position`.
+/// Returns the same note for an event at `position`.
 pub(crate) fn moved_note(
     key: &str,
     note: &str,

@@ -1,4 +1,4 @@
-//! [`Waiting`]: waits until a follower has reached a position.
+//! [`FollowerWait`]: waits until a follower has reached a position.
 //!
 //! A wait for a receipt looks at the log and the position of the receipt, not at the head of the log: while an append with a smaller
 //! position is under way, an acknowledged event lies beyond the events that readers of the log see.
@@ -25,7 +25,7 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 const REST: Duration = Duration::from_millis(2);
 
 /// Waits for one follower, in every log that it follows.
-pub(crate) struct Waiting {
+pub(crate) struct FollowerWait {
     follower: Name,
     logs: Vec<FollowedLog>,
     /// The logs that applications of the system write to.
@@ -40,7 +40,7 @@ struct FollowedLog {
     holds: Arc<dyn ParkedLookup>,
 }
 
-impl Waiting {
+impl FollowerWait {
     /// Returns a wait for the follower of this name. It has no logs if there is no such follower.
     pub(crate) fn new<'a, S: Send + Sync + 'static>(
         follower: Name,
@@ -68,7 +68,7 @@ impl Waiting {
         }
     }
 
-    pub(crate) fn is_for_nobody(&self) -> bool {
+    pub(crate) fn has_no_logs(&self) -> bool {
         self.logs.is_empty()
     }
 
@@ -86,9 +86,9 @@ impl Waiting {
             );
             return Err(SystemError::Invalid { reason });
         }
-        let is_meant =
+        let concerns_receipt =
             move |log: &&FollowedLog| log_id == LogId::UNKNOWN || log.upstream.log_id() == log_id;
-        Ok(self.logs.iter().filter(is_meant))
+        Ok(self.logs.iter().filter(concerns_receipt))
     }
 
     async fn reach(&self, log: &FollowedLog, position: Position) -> Result<(), SystemError> {
@@ -120,8 +120,8 @@ impl Waiting {
 }
 
 #[async_trait]
-impl WaitForFollower for Waiting {
-    async fn until(&self, receipt: &Receipt, patience: Duration) -> Result<(), SystemError> {
+impl WaitForFollower for FollowerWait {
+    async fn until(&self, receipt: &Receipt, timeout: Duration) -> Result<(), SystemError> {
         let there = async {
             for log in self.logs_of(receipt)? {
                 let position = log.position_of(receipt).await?;
@@ -137,7 +137,7 @@ impl WaitForFollower for Waiting {
             }
             Ok(())
         };
-        tokio::time::timeout(patience, there)
+        tokio::time::timeout(timeout, there)
             .await
             .unwrap_or_else(|_| Err(self.late(receipt)))
     }

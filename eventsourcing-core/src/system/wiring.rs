@@ -1,4 +1,4 @@
-//! From followers and stores to workers.
+//! [`Wiring`]: opens the workers of the declared followers on the stores of a system.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub(super) struct Wiring<'a, S> {
     pub(super) clock: &'a Arc<dyn Clock>,
     /// The stored names of the aggregates that this release knows.
     pub(super) known_aggregates: BTreeSet<Name>,
-    /// The followers that can be built anew, as far as they are opened.
+    /// The opened read models in SQL databases, which can be rebuilt.
     pub(super) read_models: Vec<SqlFollower<S>>,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct FollowedLog<H: ?Sized> {
     followed: FollowedEvents,
 }
 
-/// As a read model in a SQL database follows it.
+/// A log that a read model in a SQL database follows.
 pub(super) type LogOfReadModel<S> = FollowedLog<dyn SqlProjectionHandler<S>>;
 
 impl<H: ?Sized> FollowedLog<H> {
@@ -49,7 +49,7 @@ pub(super) struct SqlFollower<S> {
 }
 
 impl<S: Send + Sync + 'static> Wiring<'_, S> {
-    /// The workers of `follower`: for each log it follows a position of its own, for each partition another one.
+    /// Opens the workers of `follower`: one for each log and partition, each with a position of its own.
     pub(super) async fn open(
         &mut self,
         follower: Follower<S>,
@@ -100,7 +100,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         }
     }
 
-    /// The workers of a follower that keeps its positions at `home`; `None` if they are gone with this process.
+    /// Opens the workers of a follower that keeps its positions at `home`, or `None` if it lives in the memory of this process.
     async fn open_workers<H: ?Sized>(
         &self,
         name: Name,
@@ -137,7 +137,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
                     &worker_settings,
                 )
                 .await?;
-                worker.check_events(settings.is_change_meant).await?;
+                worker.check_events(settings.is_change_confirmed).await?;
                 refuse_forgotten_timers(&worker).await?;
                 workers.push(Arc::new(worker));
             }
@@ -186,10 +186,10 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
             );
             return Err(SystemError::Invalid { reason });
         }
-        if settings.is_change_meant {
+        if settings.is_change_confirmed {
             let reason = format!(
-                "{name} is a read model in tables; to take other events it is built anew: raise its VERSION, and take it \
-                 out of changed_followers([…])"
+                "{name} is a read model in tables, which is rebuilt to take other events: raise its VERSION, and remove it \
+                 from changed_followers([…])"
             );
             return Err(SystemError::Invalid { reason });
         }
@@ -207,11 +207,13 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
             .open()
             .await
             .map_err(|error| refused_first(&generations, error))?;
-        let shown = opened.shown.expect("an open read model shows something");
-        if shown.version == version && !shown.has_tables(tables) {
+        let live = opened
+            .live
+            .expect("an open read model has a live generation");
+        if live.version == version && !live.has_tables(tables) {
             let reason = format!(
-                "the read model {name} has other TABLES than those it was built with, in the same VERSION; raise the VERSION, \
-                 and it is built anew",
+                "the read model {name} has other TABLES than those it was built with, in the same VERSION; raise the VERSION \
+                 to have it rebuilt",
                 name = generations.name()
             );
             return Err(SystemError::Invalid { reason });
@@ -222,7 +224,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
             settings: self.worker_settings(settings),
         };
         let workers = follower
-            .workers(|generations, handlers| SqlSink::of_shown(generations, handlers, &shown))
+            .workers(|generations, handlers| SqlSink::of_live(generations, handlers, &live))
             .await?;
         self.read_models.push(follower);
         Ok(workers)
@@ -230,7 +232,7 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
 }
 
 impl<S: Send + Sync + 'static> SqlFollower<S> {
-    /// The workers that build a generation.
+    /// Opens the workers that build a generation.
     pub(super) async fn building(
         &self,
         building: &Generation,
@@ -274,7 +276,7 @@ fn boxed<S>(sink: impl Sink<S> + 'static) -> Box<dyn Sink<S>> {
     Box::new(sink)
 }
 
-/// The refusal of the first tables of a read model, which may be there under another name of it.
+/// Explains why the first tables of a read model were refused: they may exist already, under an earlier name of the read model.
 fn refused_first(generations: &Generations, error: SqlError) -> SystemError {
     match refused(generations, error) {
         SystemError::Invalid { reason } => {
@@ -288,7 +290,7 @@ fn refused_first(generations: &Generations, error: SqlError) -> SystemError {
     }
 }
 
-/// What the database says to the tables of a read model.
+/// Turns an error of the database about the tables of a read model into one for the caller.
 pub(super) fn refused(generations: &Generations, error: SqlError) -> SystemError {
     match error {
         SqlError::Store(error) => error.into(),
@@ -301,7 +303,7 @@ pub(super) fn refused(generations: &Generations, error: SqlError) -> SystemError
     }
 }
 
-/// A timer that nobody deals with any more would be lost silently.
+/// Refuses a follower that is declared without timers but has pending ones, which would be lost silently.
 async fn refuse_forgotten_timers<S>(worker: &FollowerWorker<S>) -> Result<(), SystemError> {
     match worker.has_forgotten_timers().await? {
         false => Ok(()),

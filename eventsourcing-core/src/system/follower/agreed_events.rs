@@ -28,9 +28,9 @@ impl<S> FollowerWorker<S> {
     /// present set counts as the one that the follower has always taken.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the sets differ, there are such events before its position, and `is_meant` does not confirm that.
-    pub(crate) async fn check_events(&self, is_meant: bool) -> Result<(), SystemError> {
-        if !self.is_shared() || self.is_observer() || is_meant {
+    /// [`SystemError::Invalid`]: the sets differ, there are such events before its position, and `is_confirmed` does not confirm that.
+    pub(crate) async fn check_events(&self, is_confirmed: bool) -> Result<(), SystemError> {
+        if !self.is_shared() || self.is_observer() || is_confirmed {
             return Ok(());
         }
         let cursor = self.cursor.lock().await;
@@ -44,7 +44,7 @@ impl<S> FollowerWorker<S> {
     ///
     /// # Errors
     /// [`SystemError::Invalid`]: another process has recorded other values meanwhile.
-    pub(crate) async fn agree(&self, is_meant: bool) -> Result<(), SystemError> {
+    pub(crate) async fn agree(&self, is_confirmed: bool) -> Result<(), SystemError> {
         if !self.is_shared() || self.is_observer() {
             return Ok(());
         }
@@ -52,14 +52,16 @@ impl<S> FollowerWorker<S> {
             let (home, _, upstream) = self.home();
             agree_on_cut(&**home, upstream, cut).await?;
         }
-        self.agree_on_events(is_meant).await
+        self.agree_on_events(is_confirmed).await
     }
 
-    async fn agree_on_events(&self, is_meant: bool) -> Result<(), SystemError> {
+    async fn agree_on_events(&self, is_confirmed: bool) -> Result<(), SystemError> {
         loop {
             let mut cursor = self.cursor.lock().await;
             let next = match &cursor.recorded {
-                Some(recorded) if !is_meant => self.next_record(recorded, cursor.reached).await?,
+                Some(recorded) if !is_confirmed => {
+                    self.next_record(recorded, cursor.reached).await?
+                }
                 _ => self.followed.record(),
             };
             if cursor.recorded.as_ref() == Some(&next) {
@@ -175,10 +177,10 @@ impl<S> FollowerWorker<S> {
     pub(crate) async fn look_again(&self) -> Result<bool, StoreError> {
         let mut cursor = self.cursor.lock().await;
         let (home, follower, upstream) = self.home();
-        let book = home
+        let follower_notes = home
             .notes(NotesQuery::new(follower, upstream, notes::EVENTS).limit(1))
             .await?;
-        Ok(book.revision == cursor.revision() || !self.refresh(&mut cursor).await?)
+        Ok(follower_notes.revision == cursor.revision() || !self.refresh(&mut cursor).await?)
     }
 
     /// Stops before events that another release has recorded and this one does not know, since this process would skip them. A

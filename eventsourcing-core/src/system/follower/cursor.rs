@@ -72,7 +72,7 @@ impl Cursor {
             let home_epoch = home.epoch();
             let stored = home.tracking(&follower, upstream).await?;
             let slice = LogSlice::of(stored);
-            let book = home
+            let follower_notes = home
                 .notes(NotesQuery::new(
                     follower.clone(),
                     upstream,
@@ -84,24 +84,25 @@ impl Cursor {
                 follower: follower.clone(),
                 upstream,
             };
-            let parked = notes.parked_at(book.revision).await?;
-            let events_book = home
+            let parked = notes.parked_at(follower_notes.revision).await?;
+            let event_notes = home
                 .notes(NotesQuery::new(follower.clone(), upstream, notes::EVENTS).limit(1))
                 .await?;
-            let has_not_moved = book.position == stored && book.revision == events_book.revision;
+            let has_not_moved = follower_notes.position == stored
+                && follower_notes.revision == event_notes.revision;
             let is_of_one_moment = has_not_moved && home.epoch() == home_epoch;
             if let (true, Some(parked)) = (is_of_one_moment, parked) {
-                let recorded = events_book
+                let recorded = event_notes
                     .notes
                     .get(notes::EVENTS)
                     .map(|note| read_events(note))
                     .transpose()?;
-                let checksums = book
+                let checksums = follower_notes
                     .notes
                     .into_values()
                     .map(|note| Ok((slice, read_checksum(&note)?)));
                 let checksums = checksums.collect::<Result<_, StoreError>>()?;
-                let revision = book.revision;
+                let revision = follower_notes.revision;
                 let lease = None;
                 let reached = stored;
                 let pages = None;
@@ -110,7 +111,7 @@ impl Cursor {
                     follower,
                     upstream,
                     stored,
-                    last_event: book.last_event,
+                    last_event: follower_notes.last_event,
                     revision,
                     home_epoch,
                     proven: None,

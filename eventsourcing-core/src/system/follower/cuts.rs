@@ -56,19 +56,19 @@ pub(crate) async fn check_cut(
     upstream: LogId,
     cut: &Cut,
 ) -> Result<FollowerNotes, SystemError> {
-    let book = home
+    let follower_notes = home
         .notes(NotesQuery::new(cut.follower.clone(), upstream, "").limit(0))
         .await?;
     // Earlier releases recorded no cut. A position under the follower's own name proves that it ran in one partition.
-    match book
+    match follower_notes
         .partitions
-        .or((book.position > Position::ZERO).then_some(1))
+        .or((follower_notes.position > Position::ZERO).then_some(1))
     {
         Some(recorded) if recorded != cut.partitions => return Err(refused(cut, recorded)),
         Some(_) => {}
         None => refuse_beside_the_whole(home, upstream, cut).await?,
     }
-    Ok(book)
+    Ok(follower_notes)
 }
 
 /// Records the cut of a follower before its first step, or refuses it.
@@ -78,13 +78,18 @@ pub(super) async fn agree_on_cut(
     cut: &Cut,
 ) -> Result<(), SystemError> {
     loop {
-        let book = check_cut(home, upstream, cut).await?;
-        if book.partitions.is_some() {
+        let follower_notes = check_cut(home, upstream, cut).await?;
+        if follower_notes.partitions.is_some() {
             return Ok(());
         }
-        let step = Tracking::new(cut.follower.clone(), upstream, book.position, book.position)
-            .with_revision(book.revision)
-            .with_cut(cut.clone());
+        let step = Tracking::new(
+            cut.follower.clone(),
+            upstream,
+            follower_notes.position,
+            follower_notes.position,
+        )
+        .with_revision(follower_notes.revision)
+        .with_cut(cut.clone());
         match home
             .append(Append::new(Timestamp::UNIX_EPOCH).with_tracking(step))
             .await
@@ -140,8 +145,8 @@ pub(crate) async fn partitions_of(
     follower: &crate::store::Name,
     upstream: LogId,
 ) -> Result<u32, StoreError> {
-    let book = home
+    let follower_notes = home
         .notes(NotesQuery::new(follower.clone(), upstream, "").limit(0))
         .await?;
-    Ok(book.partitions.unwrap_or(1))
+    Ok(follower_notes.partitions.unwrap_or(1))
 }

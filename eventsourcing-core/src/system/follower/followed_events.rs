@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_added_dropped_and_unknown_is_told_apart() {
+    fn added_dropped_and_unknown_events_are_distinguished() {
         let follower = follower(&["a", "b"]);
         let before = recorded(&[
             ("Jar", &["b", "c", "new", "old"]),
@@ -274,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_event_of_an_aggregate_that_is_followed_whole_is_waited_for_when_it_comes() {
+    fn an_unknown_event_matters_only_when_it_comes_if_all_events_are_followed() {
         let mut follower = follower(&["a", "b", "c", "d"]);
         follower.whole.insert("Jar".into());
         let recorded = recorded(&[("Jar", &["a", "b", "c", "d", "new"]), ("Lid", &["x"])]);
@@ -288,7 +288,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_compared_apart_from_how_they_are_laid_out() {
+    fn white_space_in_definitions_of_tables_does_not_matter() {
         const TABLES: &[Table] =
             &[Table::new("jars", "id TEXT PRIMARY KEY,\n    beans BIGINT")
                 .with_indexes(&["beans"])];

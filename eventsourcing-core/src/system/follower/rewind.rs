@@ -21,16 +21,16 @@ pub(crate) struct Rewound {
     /// The step back.
     pub(crate) step: Tracking,
     /// Its position and its notes after the step.
-    pub(crate) notebook: FollowerNotes,
+    pub(crate) notes: FollowerNotes,
 }
 
 impl<S> FollowerWorker<S> {
-    /// Returns the end of the log if the log has lost the last event that the follower has seen according to `book`.
+    /// Returns the end of the log if the log has lost the last event that the follower has seen according to `follower_notes`.
     pub(crate) async fn end_of_restored_log(
         &self,
-        book: &FollowerNotes,
+        follower_notes: &FollowerNotes,
     ) -> Result<Option<Position>, StoreError> {
-        match KnownPlace::new(book.position, book.last_event)
+        match KnownPlace::new(follower_notes.position, follower_notes.last_event)
             .verify(&*self.upstream)
             .await
         {
@@ -40,17 +40,17 @@ impl<S> FollowerWorker<S> {
         }
     }
 
-    /// Removes everything after `kept` from the notes of the follower in `book`.
+    /// Removes everything after `kept` from the notes of the follower in `follower_notes`.
     pub(crate) async fn kept_in_restored_log(
         &self,
-        book: &FollowerNotes,
+        follower_notes: &FollowerNotes,
         kept: Position,
     ) -> Result<Rewound, StoreError> {
         let (_, follower, upstream) = self.home();
         let last_events = self.last_events(kept).await?;
         let last = last_events.last();
         let to = last.map_or(Position::ZERO, |event| event.position);
-        let mut notes = book.notes.clone();
+        let mut notes = follower_notes.notes.clone();
         forget_parked(&mut notes, to)?;
         notes.retain(|key, _| {
             !key.starts_with(notes::CHECKSUMS)
@@ -63,17 +63,17 @@ impl<S> FollowerWorker<S> {
                 write_checksum(&checksums),
             );
         }
-        let step = Tracking::new(follower, upstream, book.position, to)
+        let step = Tracking::new(follower, upstream, follower_notes.position, to)
             .going_back()
-            .with_revision(book.revision)
+            .with_revision(follower_notes.revision)
             .with_last_event(last.map(|event| EventRef::of(event, upstream)));
-        let step = step_between(step, &book.notes, &notes);
+        let step = step_between(step, &follower_notes.notes, &notes);
         Ok(Rewound {
             step,
-            notebook: FollowerNotes {
+            notes: FollowerNotes {
                 position: to,
                 notes,
-                ..book.clone()
+                ..follower_notes.clone()
             },
         })
     }
@@ -161,14 +161,12 @@ impl<S> FollowerWorker<S> {
     async fn has_accepted_its_log(&self) -> Result<bool, StoreError> {
         let stopped_at = self.cursor.lock().await.revision();
         let (home, follower, upstream) = self.home();
-        let book = home
+        let follower_notes = home
             .notes(NotesQuery::new(follower, upstream, "").limit(0))
             .await?;
-        let is_moved = book.revision != stopped_at;
-        Ok(
-            book.position == RETIRED
-                || is_moved && self.end_of_restored_log(&book).await?.is_none(),
-        )
+        let is_moved = follower_notes.revision != stopped_at;
+        Ok(follower_notes.position == RETIRED
+            || is_moved && self.end_of_restored_log(&follower_notes).await?.is_none())
     }
 }
 

@@ -74,13 +74,13 @@ impl TimerNotes<'_> {
 
     /// Returns the revision of the follower and the number of its pending timers, as of one moment.
     pub(in crate::system) async fn count(&self) -> Result<(Revision, u64), StoreError> {
-        let book = self.read(notes::TIMER_COUNT.into(), 1).await?;
-        let count = book
+        let follower_notes = self.read(notes::TIMER_COUNT.into(), 1).await?;
+        let count = follower_notes
             .notes
             .get(notes::TIMER_COUNT)
             .map_or(Ok(0), |note| note.parse());
         Ok((
-            book.revision,
+            follower_notes.revision,
             count.map_err(|error| {
                 StoreError::corrupt("the number of timers of a follower", error)
             })?,

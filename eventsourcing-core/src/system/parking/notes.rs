@@ -165,18 +165,18 @@ impl NotesReader<'_> {
         let mut streams = ParkedStreams::new();
         let mut after = String::new();
         loop {
-            let book = self
+            let follower_notes = self
                 .home
                 .notes(self.query(notes::PARKED).after(after).limit(NOTES_PER_PAGE))
                 .await?;
-            if book.revision != revision {
+            if follower_notes.revision != revision {
                 return Ok(None);
             }
-            let Some((last, _)) = book.notes.last_key_value() else {
+            let Some((last, _)) = follower_notes.notes.last_key_value() else {
                 return Ok(Some(streams));
             };
             after = last.clone();
-            for note in book.notes.values() {
+            for note in follower_notes.notes.values() {
                 let parked: Parked = read(note)?;
                 streams.insert(parked.stream.clone(), parked);
             }
@@ -192,15 +192,15 @@ impl NotesReader<'_> {
         let mut found = Vec::new();
         let mut after = String::new();
         loop {
-            let book = self
+            let follower_notes = self
                 .home
                 .notes(self.query(prefix).after(after).limit(NOTES_PER_PAGE))
                 .await?;
-            let Some((last, _)) = book.notes.last_key_value() else {
+            let Some((last, _)) = follower_notes.notes.last_key_value() else {
                 return Ok(found);
             };
             after = last.clone();
-            for note in book.notes.values() {
+            for note in follower_notes.notes.values() {
                 found.push(read(note)?);
             }
         }
@@ -241,8 +241,8 @@ impl NotesReader<'_> {
 
     /// Returns the position of the follower, and `true` if it has parked streams.
     pub(in crate::system) async fn place(&self) -> Result<(Position, bool), StoreError> {
-        let book = self.home.notes(self.query(notes::PARKED).limit(1)).await?;
-        Ok((book.position, !book.notes.is_empty()))
+        let follower_notes = self.home.notes(self.query(notes::PARKED).limit(1)).await?;
+        Ok((follower_notes.position, !follower_notes.notes.is_empty()))
     }
 
     /// Returns `true` if any stream is parked.

@@ -7,10 +7,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::generation_index::{Generation, GenerationIndex};
 use crate::Table;
-use crate::projection::{quoted, table_of};
 use crate::sql::{Database, SqlError, Transaction};
 use crate::store::{
     EventStore, FollowerNotes, HolderId, KnownPlace, Lease, LeaseRequest, LeaseToken, LogId, Name,
@@ -33,32 +31,9 @@ pub(crate) struct Generations {
     upstreams: Vec<LogId>,
 }
 
-/// One generation: a set of tables, and a follower of its own that fills them.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Generation {
-    /// The number of the generation, from 1.
-    pub(crate) number: u64,
-    /// The version of the read model that fills its tables.
-    pub(crate) version: u32,
-    /// The tables of that version, by the names that readers use.
-    tables: Vec<String>,
-}
-
-/// The stored list of the generations of a read model. The field names are part of the storage format.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(crate) struct Register {
-    /// The generation that readers see.
-    pub(crate) shown: Option<Generation>,
-    /// The generation that is being built.
-    pub(crate) building: Option<Generation>,
-    /// The generation that is built to be compared with the live one, and then removed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(crate) checking: Option<Generation>,
-}
-
 /// A prepared switch of readers from the live generation to the one that was built.
 pub(crate) struct Switch {
-    page: Page,
+    versioned: VersionedIndex,
     /// The last steps of the live generation.
     last_steps: Vec<Tracking>,
     /// The positions of the live generation in each of the logs. The new one has to reach them.
@@ -66,8 +41,8 @@ pub(crate) struct Switch {
 }
 
 /// The index, with the position and revision that a step to change it must name.
-struct Page {
-    register: Register,
+struct VersionedIndex {
+    index: GenerationIndex,
     position: Position,
     revision: Revision,
 }
@@ -117,11 +92,11 @@ impl Generations {
         notes::generation(&self.name, number)
     }
 
-    pub(crate) async fn read(&self) -> Result<Register, StoreError> {
-        Ok(self.page().await?.register)
+    pub(crate) async fn read(&self) -> Result<GenerationIndex, StoreError> {
+        Ok(self.versioned().await?.index)
     }
 
-    async fn page(&self) -> Result<Page, StoreError> {
+    async fn versioned(&self) -> Result<VersionedIndex, StoreError> {
         let query = NotesQuery::new(self.name.clone(), self.home.log_id(), notes::GENERATIONS);
         let FollowerNotes {
             position,
@@ -129,61 +104,63 @@ impl Generations {
             notes,
             ..
         } = self.home.notes(query).await?;
-        let register = notes
+        let index = notes
             .get(notes::GENERATIONS)
-            .map_or(Ok(Register::default()), |note| read_register(note))?;
-        Ok(Page {
-            register,
+            .map_or(Ok(GenerationIndex::default()), |note| {
+                GenerationIndex::read(note)
+            })?;
+        Ok(VersionedIndex {
+            index,
             position,
             revision,
         })
     }
 
     /// Returns the existing generations. Creates the first one, live at once, if there is none.
-    pub(crate) async fn open(&self) -> Result<Register, SqlError> {
-        self.until_nobody_interferes(|| async {
-            let page = self.page().await?;
-            if page.register.shown.is_some() {
-                return Ok(page.register);
+    pub(crate) async fn open(&self) -> Result<GenerationIndex, SqlError> {
+        self.until_undisturbed(|| async {
+            let versioned = self.versioned().await?;
+            if versioned.index.live.is_some() {
+                return Ok(versioned.index);
             }
             let first = self.generation(1);
-            let register = Register {
-                shown: Some(first.clone()),
-                ..Register::default()
+            let index = GenerationIndex {
+                live: Some(first.clone()),
+                ..GenerationIndex::default()
             };
             let mut transaction = self.database.begin().await?;
-            transaction.step(&self.change(&page, &register)).await?;
+            transaction.step(&self.change(&versioned, &index)).await?;
             run(
                 &mut *transaction,
-                self.creation(&first).chain(first.showing()),
+                self.creation(&first).chain(first.publishing()),
             )
             .await?;
             transaction.commit().await?;
-            Ok(register)
+            Ok(index)
         })
         .await
     }
 
     /// Returns the generation of this version that is being built. Begins one if there is none, and drops one of another version.
     pub(crate) async fn begin_build(&self) -> Result<Generation, SqlError> {
-        self.until_nobody_interferes(|| async {
-            let page = self.page().await?;
-            let building = page.register.building.clone();
+        self.until_undisturbed(|| async {
+            let versioned = self.versioned().await?;
+            let building = versioned.index.building.clone();
             if let Some(building) = building
                 .clone()
                 .filter(|building| building.version == self.version)
             {
                 return Ok(building);
             }
-            let next = self.generation(page.register.newest() + 1);
-            let given_up = self.last_steps(building.as_ref()).await?;
+            let next = self.generation(versioned.index.newest() + 1);
+            let retirement = self.last_steps(building.as_ref()).await?;
             let mut transaction = self.database.begin().await?;
-            let register = Register {
+            let index = GenerationIndex {
                 building: Some(next.clone()),
-                ..page.register.clone()
+                ..versioned.index.clone()
             };
-            transaction.step(&self.change(&page, &register)).await?;
-            make(&mut *transaction, &given_up).await?;
+            transaction.step(&self.change(&versioned, &index)).await?;
+            make(&mut *transaction, &retirement).await?;
             run(
                 &mut *transaction,
                 building
@@ -206,15 +183,15 @@ impl Generations {
         &self,
         built: &Generation,
     ) -> Result<Option<Switch>, StoreError> {
-        let page = self.page().await?;
-        if page.register.building.as_ref() != Some(built) {
+        let versioned = self.versioned().await?;
+        if versioned.index.building.as_ref() != Some(built) {
             return Ok(None);
         }
         let mut last_steps = Vec::new();
         let mut places = Vec::new();
 
-        if let Some(shown) = &page.register.shown {
-            for (step, place) in self.spots(shown).await? {
+        if let Some(live) = &versioned.index.live {
+            for (step, place) in self.places_and_steps(live).await? {
                 last_steps.push(Tracking {
                     to: RETIRED,
                     ..step
@@ -223,7 +200,7 @@ impl Generations {
             }
         }
         Ok(Some(Switch {
-            page,
+            versioned,
             last_steps,
             places,
         }))
@@ -235,28 +212,28 @@ impl Generations {
     pub(crate) async fn switch(
         &self,
         Switch {
-            page, last_steps, ..
+            versioned,
+            last_steps,
+            ..
         }: Switch,
     ) -> Result<bool, SqlError> {
-        let Register {
-            shown, building, ..
-        } = &page.register;
-        let register = Register {
-            shown: building.clone(),
+        let GenerationIndex { live, building, .. } = &versioned.index;
+        let index = GenerationIndex {
+            live: building.clone(),
             building: None,
-            ..page.register.clone()
+            ..versioned.index.clone()
         };
         let mut transaction = self.database.begin().await?;
         let switched = async {
             make(&mut *transaction, &last_steps).await?;
-            transaction.step(&self.change(&page, &register)).await?;
-            let views = shown
+            transaction.step(&self.change(&versioned, &index)).await?;
+            let views = live
                 .iter()
-                .flat_map(Generation::hiding)
-                .chain(building.iter().flat_map(Generation::showing));
+                .flat_map(Generation::unpublishing)
+                .chain(building.iter().flat_map(Generation::publishing));
             run(
                 &mut *transaction,
-                views.chain(shown.iter().flat_map(Generation::removal)),
+                views.chain(live.iter().flat_map(Generation::removal)),
             )
             .await?;
             Ok(transaction.commit().await?)
@@ -274,21 +251,21 @@ impl Generations {
         &self,
         holder: HolderId,
     ) -> Result<Option<Generation>, SqlError> {
-        self.until_nobody_interferes(|| async {
-            let page = self.page().await?;
-            let left_behind = page.register.checking.clone();
-            let next = self.generation(page.register.newest() + 1);
+        self.until_undisturbed(|| async {
+            let versioned = self.versioned().await?;
+            let left_behind = versioned.index.verifying.clone();
+            let next = self.generation(versioned.index.newest() + 1);
             for generation in left_behind.iter().chain([&next]) {
                 if self.claim(generation, holder).await?.is_none() {
                     return Ok(None);
                 }
             }
             let mut transaction = self.database.begin().await?;
-            let register = Register {
-                checking: Some(next.clone()),
-                ..page.register.clone()
+            let index = GenerationIndex {
+                verifying: Some(next.clone()),
+                ..versioned.index.clone()
             };
-            transaction.step(&self.change(&page, &register)).await?;
+            transaction.step(&self.change(&versioned, &index)).await?;
             run(
                 &mut *transaction,
                 left_behind
@@ -307,10 +284,10 @@ impl Generations {
     /// has it.
     pub(crate) async fn claim(
         &self,
-        checking: &Generation,
+        verifying: &Generation,
         holder: HolderId,
     ) -> Result<Option<LeaseToken>, StoreError> {
-        let follower = self.follower(checking.number);
+        let follower = self.follower(verifying.number);
         let upstream = self.home.log_id();
 
         let lease = self
@@ -334,17 +311,17 @@ impl Generations {
         checked: &Generation,
         holder: HolderId,
     ) -> Result<(), SqlError> {
-        self.until_nobody_interferes(|| async {
-            let page = self.page().await?;
-            if page.register.checking.as_ref() != Some(checked) {
+        self.until_undisturbed(|| async {
+            let versioned = self.versioned().await?;
+            if versioned.index.verifying.as_ref() != Some(checked) {
                 return Ok(());
             }
             let mut transaction = self.database.begin().await?;
-            let register = Register {
-                checking: None,
-                ..page.register.clone()
+            let index = GenerationIndex {
+                verifying: None,
+                ..versioned.index.clone()
             };
-            transaction.step(&self.change(&page, &register)).await?;
+            transaction.step(&self.change(&versioned, &index)).await?;
             run(&mut *transaction, checked.removal()).await?;
             Ok(transaction.commit().await?)
         })
@@ -366,7 +343,7 @@ impl Generations {
         let Some(generation) = generation else {
             return Ok(Vec::new());
         };
-        let steps = self.steps_on_the_spot(generation).await?;
+        let steps = self.steps_in_place(generation).await?;
         Ok(steps
             .into_iter()
             .map(|step| Tracking {
@@ -378,12 +355,12 @@ impl Generations {
 
     /// Returns steps that leave a generation at its position in each of the logs. The store refuses them if the generation has made
     /// another step by then.
-    pub(crate) async fn steps_on_the_spot(
+    pub(crate) async fn steps_in_place(
         &self,
         generation: &Generation,
     ) -> Result<Vec<Tracking>, StoreError> {
         Ok(self
-            .spots(generation)
+            .places_and_steps(generation)
             .await?
             .into_iter()
             .map(|(step, _)| step)
@@ -391,12 +368,12 @@ impl Generations {
     }
 
     /// Returns such a step for each log, and the position as a place that can be proven.
-    async fn spots(
+    async fn places_and_steps(
         &self,
         generation: &Generation,
     ) -> Result<Vec<(Tracking, KnownPlace)>, StoreError> {
         let follower = self.follower(generation.number);
-        let mut spots = Vec::new();
+        let mut places_and_steps = Vec::new();
         for upstream in &self.upstreams {
             let query = NotesQuery::new(follower.clone(), *upstream, notes::GENERATIONS).limit(1);
             let FollowerNotes {
@@ -407,9 +384,9 @@ impl Generations {
             } = self.home.notes(query).await?;
             let step = Tracking::new(follower.clone(), *upstream, position, position)
                 .with_revision(revision);
-            spots.push((step, KnownPlace::new(position, last_event)));
+            places_and_steps.push((step, KnownPlace::new(position, last_event)));
         }
-        Ok(spots)
+        Ok(places_and_steps)
     }
 
     fn generation(&self, number: u64) -> Generation {
@@ -431,23 +408,20 @@ impl Generations {
             .flat_map(|table| table.creation(generation.number))
     }
 
-    fn change(&self, page: &Page, register: &Register) -> Tracking {
-        let note = serde_json::to_string(register).expect("numbers and texts");
+    fn change(&self, versioned: &VersionedIndex, index: &GenerationIndex) -> Tracking {
+        let note = serde_json::to_string(index).expect("numbers and texts");
         Tracking::new(
             self.name.clone(),
             self.home.log_id(),
-            page.position,
-            page.position,
+            versioned.position,
+            versioned.position,
         )
-        .with_revision(page.revision)
+        .with_revision(versioned.revision)
         .with_note(notes::GENERATIONS, note)
     }
 
     /// Repeats `attempt` until no other process has changed the note meanwhile.
-    async fn until_nobody_interferes<T, F>(
-        &self,
-        attempt: impl Fn() -> F + Send,
-    ) -> Result<T, SqlError>
+    async fn until_undisturbed<T, F>(&self, attempt: impl Fn() -> F + Send) -> Result<T, SqlError>
     where
         F: Future<Output = Result<T, SqlError>> + Send,
     {
@@ -459,59 +433,6 @@ impl Generations {
                 outcome => return outcome,
             }
         }
-    }
-}
-
-impl Register {
-    /// Returns the largest number of the existing generations.
-    fn newest(&self) -> u64 {
-        let Self {
-            shown,
-            building,
-            checking,
-        } = self;
-        shown
-            .iter()
-            .chain(building)
-            .chain(checking)
-            .map(|generation| generation.number)
-            .max()
-            .unwrap_or_default()
-    }
-}
-
-impl Generation {
-    /// Returns `true` if its tables have the names of these.
-    pub(crate) fn has_tables(&self, tables: &[Table]) -> bool {
-        self.tables
-            .iter()
-            .map(String::as_str)
-            .eq(tables.iter().map(|table| table.name))
-    }
-
-    /// Returns the statements that make the generation visible to readers.
-    fn showing(&self) -> impl Iterator<Item = String> {
-        let view = |table| {
-            format!(
-                "CREATE VIEW {} AS SELECT * FROM {}",
-                quoted(table),
-                quoted(&table_of(table, self.number))
-            )
-        };
-        self.tables.iter().map(move |table| view(table))
-    }
-
-    /// Returns the statements that hide the generation. The same transaction makes another one visible.
-    fn hiding(&self) -> impl Iterator<Item = String> {
-        self.tables
-            .iter()
-            .map(|table| format!("DROP VIEW {}", quoted(table)))
-    }
-
-    fn removal(&self) -> impl Iterator<Item = String> {
-        self.tables
-            .iter()
-            .map(|table| format!("DROP TABLE {}", quoted(&table_of(table, self.number))))
     }
 }
 
@@ -534,10 +455,4 @@ pub(crate) async fn make(
         transaction.step(step).await?;
     }
     Ok(())
-}
-
-fn read_register(note: &str) -> Result<Register, StoreError> {
-    serde_json::from_str(note).map_err(|error| {
-        StoreError::corrupt(format!("the generations of a read model, {note:?}"), error)
-    })
 }

@@ -2,11 +2,13 @@
 //!
 //! Queries of users go through `ReadModel`, which is in `projection/`.
 
+mod generation_index;
 mod generations;
 mod rebuild;
 mod sink;
 
-pub(crate) use generations::{Generation, Generations, Register, make};
-pub use rebuild::Build;
-pub(in crate::system) use rebuild::Builder;
+pub(crate) use generation_index::{Generation, GenerationIndex};
+pub(crate) use generations::{Generations, make};
+pub use rebuild::Rebuild;
+pub(in crate::system) use rebuild::RebuildTask;
 pub(crate) use sink::{SqlSink, project};

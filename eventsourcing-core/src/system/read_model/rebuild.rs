@@ -1,4 +1,4 @@
-//! [`Build`]: a new generation of a read model, built beside the live one, which it replaces when it has caught up.
+//! [`Rebuild`]: a new generation of a read model, built beside the live one, which it replaces when it has caught up.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,12 +8,13 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use tracing::{error, info};
 
-use super::generations::{Generation, Generations};
+use super::generation_index::Generation;
+use super::generations::Generations;
 use crate::sql::SqlError;
 use crate::store::{EventStore, KnownPlace, Name, StoreError};
 use crate::system::follower::FollowerWorker;
 use crate::system::leasing::{LeaseConfig, LeaseKeeper};
-use crate::system::report::{BuildProgress, BuildState};
+use crate::system::report::{RebuildProgress, RebuildState};
 use crate::system::{SystemError, runner};
 
 /// The interval between looks at the progress of a build.
@@ -28,12 +29,12 @@ const SWITCH_ATTEMPTS: usize = 10;
 /// The live generation answers queries until the new one has caught up, and is then replaced within one transaction. If the process
 /// ends before that, the build continues where it stopped when a system of the same version starts.
 #[derive(Clone)]
-pub struct Build {
+pub struct Rebuild {
     name: Name,
-    progress: watch::Receiver<BuildProgress>,
+    progress: watch::Receiver<RebuildProgress>,
 }
 
-impl Build {
+impl Rebuild {
     /// Returns the name of the read model.
     #[must_use]
     pub fn name(&self) -> &Name {
@@ -42,7 +43,7 @@ impl Build {
 
     /// Returns the progress of the build.
     #[must_use]
-    pub fn progress(&self) -> BuildProgress {
+    pub fn progress(&self) -> RebuildProgress {
         self.progress.borrow().clone()
     }
 
@@ -54,13 +55,13 @@ impl Build {
     pub async fn finished(&self) -> Result<(), SystemError> {
         let mut progress = self.progress.clone();
         let _ = progress
-            .wait_for(|progress| !matches!(progress.state, BuildState::Building))
+            .wait_for(|progress| !matches!(progress.state, RebuildState::Building))
             .await;
         let reason = match self.progress().state {
-            BuildState::Shown => return Ok(()),
-            BuildState::Failed(failure) => return Err(failure.into()),
-            BuildState::GivenUp => "was replaced by the build of another version",
-            BuildState::Building | BuildState::Interrupted => {
+            RebuildState::Live => return Ok(()),
+            RebuildState::Failed(failure) => return Err(failure.into()),
+            RebuildState::Superseded => "was replaced by the build of another version",
+            RebuildState::Building | RebuildState::Interrupted => {
                 "was interrupted; start the system again to continue it"
             }
         };
@@ -70,14 +71,14 @@ impl Build {
     }
 
     pub(in crate::system) fn is_going_on(&self) -> bool {
-        matches!(self.progress.borrow().state, BuildState::Building)
+        matches!(self.progress.borrow().state, RebuildState::Building)
             && self.progress.has_changed().is_ok()
     }
 }
 
-impl fmt::Debug for Build {
+impl fmt::Debug for Rebuild {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Build")
+        f.debug_struct("Rebuild")
             .field("name", &self.name)
             .field("progress", &*self.progress.borrow())
             .finish()
@@ -85,7 +86,7 @@ impl fmt::Debug for Build {
 }
 
 /// The task that builds a generation.
-pub(in crate::system) struct Builder<S> {
+pub(in crate::system) struct RebuildTask<S> {
     pub(in crate::system) system: Arc<S>,
     pub(in crate::system) generations: Arc<Generations>,
     pub(in crate::system) building: Generation,
@@ -94,21 +95,21 @@ pub(in crate::system) struct Builder<S> {
     pub(in crate::system) lease_config: Option<LeaseConfig>,
 }
 
-impl<S: Send + Sync + 'static> Builder<S> {
+impl<S: Send + Sync + 'static> RebuildTask<S> {
     /// Starts the build in tasks of its own. It ends when the generation is live, when it fails, or when `stopping` says so.
     pub(in crate::system) fn spawn(
         self,
         mut stopping: watch::Receiver<bool>,
-    ) -> (Build, tokio::task::JoinHandle<()>) {
-        let beginning = BuildProgress {
+    ) -> (Rebuild, tokio::task::JoinHandle<()>) {
+        let beginning = RebuildProgress {
             position: 0,
             head: 0,
             rate: 0.0,
             remaining: None,
-            state: BuildState::Building,
+            state: RebuildState::Building,
         };
         let (sender, progress) = watch::channel(beginning);
-        let build = Build {
+        let build = Rebuild {
             name: self.generations.name().clone(),
             progress,
         };
@@ -126,7 +127,7 @@ impl<S: Send + Sync + 'static> Builder<S> {
             let tasks: Vec<_> = self.workers.iter().map(start).collect();
             let end = tokio::select! {
                 biased;
-                _ = stopping.wait_for(|stop| *stop) => BuildState::Interrupted,
+                _ = stopping.wait_for(|stop| *stop) => RebuildState::Interrupted,
                 end = self.watch_over(&sender) => end,
             };
             stop.send_replace(true);
@@ -139,7 +140,7 @@ impl<S: Send + Sync + 'static> Builder<S> {
     }
 
     /// Watches the build until the generation is live or never will be.
-    async fn watch_over(&self, sender: &watch::Sender<BuildProgress>) -> BuildState {
+    async fn watch_over(&self, sender: &watch::Sender<RebuildProgress>) -> RebuildState {
         let name = self.generations.name();
         info!(follower = %name, generation = self.building.number, "read model: building a new generation");
         let began = Instant::now();
@@ -166,26 +167,26 @@ impl<S: Send + Sync + 'static> Builder<S> {
 
     async fn look(
         &self,
-        sender: &watch::Sender<BuildProgress>,
+        sender: &watch::Sender<RebuildProgress>,
         began: Instant,
         start: &mut Option<u64>,
-    ) -> Result<Option<BuildState>, SqlError> {
+    ) -> Result<Option<RebuildState>, SqlError> {
         if let Some(failure) = self
             .workers
             .iter()
             .find_map(|worker| worker.status().borrow().state.stopped().cloned())
         {
-            return Ok(Some(BuildState::Failed(failure)));
+            return Ok(Some(RebuildState::Failed(failure)));
         }
-        let register = self.generations.read().await?;
-        if register.building.as_ref() != Some(&self.building) {
-            let is_shown = register
-                .shown
-                .is_some_and(|shown| shown.number >= self.building.number);
-            return Ok(Some(if is_shown {
-                BuildState::Shown
+        let index = self.generations.read().await?;
+        if index.building.as_ref() != Some(&self.building) {
+            let is_live = index
+                .live
+                .is_some_and(|live| live.number >= self.building.number);
+            return Ok(Some(if is_live {
+                RebuildState::Live
             } else {
-                BuildState::GivenUp
+                RebuildState::Superseded
             }));
         }
         self.report(sender, began, start).await?;
@@ -199,7 +200,7 @@ impl<S: Send + Sync + 'static> Builder<S> {
                 break;
             }
             if self.generations.switch(switch).await? {
-                return Ok(Some(BuildState::Shown));
+                return Ok(Some(RebuildState::Live));
             }
         }
         Ok(None)
@@ -227,7 +228,7 @@ impl<S: Send + Sync + 'static> Builder<S> {
 
     async fn report(
         &self,
-        sender: &watch::Sender<BuildProgress>,
+        sender: &watch::Sender<RebuildProgress>,
         began: Instant,
         start: &mut Option<u64>,
     ) -> Result<(), StoreError> {
@@ -245,8 +246,8 @@ impl<S: Send + Sync + 'static> Builder<S> {
         let remaining = (rate > 0.0)
             .then(|| Duration::try_from_secs_f64(left / rate).ok())
             .flatten();
-        let state = BuildState::Building;
-        sender.send_replace(BuildProgress {
+        let state = RebuildState::Building;
+        sender.send_replace(RebuildProgress {
             position,
             head,
             rate,

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use async_trait::async_trait;
 use tracing::{info, warn};
 
-use super::generations::{Generation, Generations};
+use super::generation_index::Generation;
+use super::generations::Generations;
 use crate::sql::Transaction;
 use crate::store::{EventStore, Name, StoreError, StoredEvent, Tracking};
 use crate::system::StepFailure;
@@ -30,13 +31,13 @@ const OWN: u64 = u64::MAX;
 
 impl<S> SqlSink<S> {
     /// Returns a sink for the live generation, now and after each switch.
-    pub(crate) fn of_shown(
+    pub(crate) fn of_live(
         generations: Arc<Generations>,
         handlers: Handlers<dyn SqlProjectionHandler<S>>,
-        shown: &Generation,
+        live: &Generation,
     ) -> Self {
-        let sink = Self::new(generations, handlers, shown.number, false);
-        sink.take_up(shown);
+        let sink = Self::new(generations, handlers, live.number, false);
+        sink.take_up(live);
         sink
     }
 
@@ -69,23 +70,23 @@ impl<S> SqlSink<S> {
     }
 
     /// Moves to the live generation. Returns `true` if it differs from the one before, or if this process may write it from now on.
-    fn take_up(&self, shown: &Generation) -> bool {
-        let before = self.number.swap(shown.number, Ordering::AcqRel);
+    fn take_up(&self, live: &Generation) -> bool {
+        let before = self.number.swap(live.number, Ordering::AcqRel);
         let own = self.generations.version();
-        let other = if shown.version == own {
+        let other = if live.version == own {
             OWN
         } else {
-            shown.version.into()
+            live.version.into()
         };
         let was_observer = self.other_version.swap(other, Ordering::AcqRel) != OWN;
         let follower = self.generations.name();
         if other != OWN && !was_observer {
-            warn!(%follower, shown = shown.version, own, "another version of the read model is live; this process only observes it");
+            warn!(%follower, live = live.version, own, "another version of the read model is live; this process only observes it");
         }
-        if other == OWN && (before != shown.number || was_observer) {
-            info!(%follower, generation = shown.number, "this generation of the read model is live");
+        if other == OWN && (before != live.number || was_observer) {
+            info!(%follower, generation = live.number, "this generation of the read model is live");
         }
-        before != shown.number || (was_observer && other == OWN)
+        before != live.number || (was_observer && other == OWN)
     }
 }
 
@@ -100,8 +101,8 @@ impl<S: Send + Sync> Sink<S> for SqlSink<S> {
     }
 
     async fn adopt_successor(&self) -> Result<bool, StoreError> {
-        match self.generations.read().await?.shown {
-            Some(shown) if !self.builds => Ok(self.take_up(&shown)),
+        match self.generations.read().await?.live {
+            Some(live) if !self.builds => Ok(self.take_up(&live)),
             _ => Ok(false),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{BuildProgress, FollowerFailure};
+use super::{FollowerFailure, RebuildProgress};
 use crate::store::{Acknowledged, HolderId, LogHolder, LogId, Name, Position};
 
 /// The reaction of a follower to an event that its policy or projection fails to process.
@@ -65,7 +65,7 @@ pub struct FollowerHealth {
     /// The process that runs the follower, if it runs under a lease.
     pub holder: Option<Holder>,
     /// The progress of the next generation of a read model, if this process builds one.
-    pub build: Option<BuildProgress>,
+    pub build: Option<RebuildProgress>,
     /// The number of timers that are pending: scheduled, and neither processed nor parked.
     pub timers: u64,
     /// The time at which the next of these timers is due, on the clock of the application.

@@ -11,7 +11,7 @@ mod parking;
 mod verification;
 
 pub use accepted_log::AcceptedLog;
-pub use build::{BuildProgress, BuildState};
+pub use build::{RebuildProgress, RebuildState};
 pub use contents::{ContentsVerification, RowDifference, TableDifference};
 pub use failure::FollowerFailure;
 pub use health::{FollowerHealth, FollowerState, Health, Holder, OnFailure};

@@ -217,7 +217,7 @@ impl fmt::Display for Difference {
                 ),
                 more @ 1.. => write!(
                     f,
-                    "{} too many came, besides {}",
+                    "{} too many came, in addition to {}",
                     number_of(more),
                     number_of(expected.count)
                 ),

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use super::locate::{self, Known};
+use super::locate::{self, EventKey};
 
 use crate::store::{
     EventHash, EventStore, LogChecksum, LogChecksumsQuery, LogQuery, LogSlice, Name, Position,
@@ -14,7 +14,7 @@ use crate::system::report::{
     Difference, EventPlace, Finding, FollowerVerification, VerifyProgress,
 };
 
-/// The number of slices whose checksums are asked for at once.
+/// The number of slices whose checksums are source for at once.
 const SLICES_AT_ONCE: u64 = 10;
 /// The maximum number of searches of the whole log for an event that was processed though the follower does not take it. A search reads
 /// every event, so many differences must not cause one each.
@@ -81,7 +81,7 @@ impl Check {
         let end = self.end();
 
         let follower = self.verification.name.clone();
-        let mut tell = |position: Position| {
+        let mut report = |position: Position| {
             progress(&VerifyProgress {
                 follower: follower.clone(),
                 position,
@@ -89,20 +89,20 @@ impl Check {
             })
         };
         let mut reached = Position::ZERO;
-        tell(reached);
+        report(reached);
         while reached < shared {
             let next = LogSlice::new(slice_after(reached).as_u64() + SLICES_AT_ONCE)
                 .start()
                 .min(shared);
             self.compare_together(reached, next).await?;
             reached = next;
-            tell(reached);
+            report(reached);
         }
         for number in slices_up_to(shared)..slices_up_to(end) {
             let slice = LogSlice::new(number);
             self.verification.slices += 1;
             self.verification.events += self.look_into(slice).await?;
-            tell(slice.end().min(end));
+            report(slice.end().min(end));
         }
         Ok(self.verification)
     }
@@ -175,7 +175,7 @@ impl Check {
         let mut events_in_all = 0;
         for index in 0..self.parts.len() {
             let part = &self.parts[index];
-            let is_its = |event: &&Known| {
+            let is_its = |event: &&EventKey| {
                 event.place.position <= part.position
                     && part.partition.contains(&event.place.stream)
             };
@@ -200,7 +200,7 @@ impl Check {
     }
 
     /// Returns the events of the slice that the follower takes.
-    async fn events_of(&self, slice: LogSlice) -> Result<Vec<Known>, StoreError> {
+    async fn events_of(&self, slice: LogSlice) -> Result<Vec<EventKey>, StoreError> {
         let mut events = Vec::new();
         let mut after = slice.start();
 
@@ -214,7 +214,7 @@ impl Check {
                 page.events
                     .iter()
                     .filter(|event| event.position <= end)
-                    .map(Known::new),
+                    .map(EventKey::new),
             );
             after = page.ceiling;
         }
@@ -223,7 +223,7 @@ impl Check {
 
     async fn finding(
         &mut self,
-        own: &[&Known],
+        own: &[&EventKey],
         expected: LogChecksum,
         noted: LogChecksum,
     ) -> Result<Finding, StoreError> {
@@ -258,7 +258,7 @@ impl Check {
                 .log
                 .read_log(LogQuery::after(after).decided_up_to(self.head))
                 .await?;
-            for event in page.events.iter().map(Known::new) {
+            for event in page.events.iter().map(EventKey::new) {
                 if let Some(missing) = strays.get(&event.digest) {
                     return Ok(Some((event.place, *missing)));
                 }

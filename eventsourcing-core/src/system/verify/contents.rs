@@ -3,7 +3,7 @@
 //! A hidden generation is built from the first event on. When it has reached the position of the live one, the rows of both are
 //! compared, and the hidden one is removed.
 
-use super::tables::Asked;
+use super::tables::Source;
 use crate::sql::{SqlError, Transaction};
 use crate::store::{
     EventStore, HolderId, LogPage, LogQuery, Position, StoreError, StoredEvent, Tracking,
@@ -19,7 +19,7 @@ use crate::system::{RunningSystem, StepFailure, System, SystemError};
 /// The maximum number of events in one transaction.
 const EVENTS_PER_PAGE_MAX: usize = 256;
 /// The number of attempts to compare rows without blocking the follower, in the hope that it makes no step meanwhile.
-const ATTEMPTS_WITHOUT_HOLDING: usize = 3;
+const OPTIMISTIC_ATTEMPTS: usize = 3;
 /// The maximum number of attempts in all. Each later one tries to block the follower for the time of the comparison.
 const ATTEMPTS_MAX: usize = 10_000;
 
@@ -89,7 +89,7 @@ impl<S: System> RunningSystem<S> {
         let system = &*self.engine.system;
         let exceptions = Vec::new();
 
-        let mut fresh = Fresh {
+        let mut fresh = ShadowBuild {
             system,
             read_model,
             holder,
@@ -105,7 +105,7 @@ impl<S: System> RunningSystem<S> {
 }
 
 /// A hidden generation that is built to be compared with the live one.
-struct Fresh<'a, S> {
+struct ShadowBuild<'a, S> {
     system: &'a S,
     read_model: &'a SqlFollower<S>,
     holder: HolderId,
@@ -118,29 +118,29 @@ struct Fresh<'a, S> {
 
 /// The live generation, and its position in each of the logs.
 #[derive(PartialEq)]
-struct Shown {
+struct LiveState {
     generation: Generation,
     steps: Vec<Tracking>,
 }
 
-impl Shown {
+impl LiveState {
     /// Returns the position; the sum if there are several logs.
     fn position(&self) -> Position {
         sum(self.steps.iter().map(|step| &step.from))
     }
 }
 
-impl<S: Send + Sync + 'static> Fresh<'_, S> {
+impl<S: Send + Sync + 'static> ShadowBuild<'_, S> {
     async fn compare(
         &mut self,
         verification: &mut ContentsVerification,
         progress: &mut (impl FnMut(&VerifyProgress) + Send),
     ) -> Result<(), Failed> {
         for attempt in 0..ATTEMPTS_MAX {
-            let shown = self.shown().await?;
-            self.advance(&shown, verification, progress).await?;
-            let compared = match attempt < ATTEMPTS_WITHOUT_HOLDING {
-                true => self.compare_beside(&shown, verification).await?,
+            let live = self.live().await?;
+            self.advance(&live, verification, progress).await?;
+            let compared = match attempt < OPTIMISTIC_ATTEMPTS {
+                true => self.compare_optimistically(&live, verification).await?,
                 false => self.compare_held(verification).await?,
             };
             if compared {
@@ -153,13 +153,13 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         ))
     }
 
-    async fn shown(&self) -> Result<Shown, Failed> {
+    async fn live(&self) -> Result<LiveState, Failed> {
         let generations = &self.read_model.generations;
         loop {
             let generation = generations
                 .read()
                 .await?
-                .shown
+                .live
                 .expect("an open read model has a live generation");
             if generation.version != generations.version() {
                 let why = format!(
@@ -168,25 +168,25 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
                 );
                 return Err(Failed::Unchecked(why));
             }
-            let steps = generations.steps_on_the_spot(&generation).await?;
+            let steps = generations.steps_in_place(&generation).await?;
             // A retired position means that another generation has become live since the index was read.
             if steps.iter().any(|step| step.from == RETIRED) {
                 continue;
             }
-            return Ok(Shown { generation, steps });
+            return Ok(LiveState { generation, steps });
         }
     }
 
     /// Processes every event up to the position of the live generation.
     async fn advance(
         &mut self,
-        shown: &Shown,
+        live: &LiveState,
         verification: &mut ContentsVerification,
         progress: &mut (impl FnMut(&VerifyProgress) + Send),
     ) -> Result<(), Failed> {
         let read_model = self.read_model;
-        self.exceptions = self.exceptions_of(shown).await?;
-        for (index, (log, step)) in read_model.logs.iter().zip(&shown.steps).enumerate() {
+        self.exceptions = self.exceptions_of(live).await?;
+        for (index, (log, step)) in read_model.logs.iter().zip(&live.steps).enumerate() {
             while self.reached[index] < step.from {
                 self.keep_claim().await?;
                 let page = page_up_to(log, self.reached[index], step.from).await?;
@@ -201,7 +201,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
                 progress(&VerifyProgress {
                     follower,
                     position,
-                    end: shown.position(),
+                    end: live.position(),
                 });
             }
         }
@@ -210,11 +210,11 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
 
     /// Returns the events that the live generation has skipped or processed with another payload. Rows cannot be compared while it has
     /// parked events, since their effects are still missing.
-    async fn exceptions_of(&self, shown: &Shown) -> Result<Vec<Exceptions>, Failed> {
+    async fn exceptions_of(&self, live: &LiveState) -> Result<Vec<Exceptions>, Failed> {
         let generations = &self.read_model.generations;
-        let mut exceptions = Vec::with_capacity(shown.steps.len());
+        let mut exceptions = Vec::with_capacity(live.steps.len());
         for log in &self.read_model.logs {
-            let follower = generations.follower(shown.generation.number);
+            let follower = generations.follower(live.generation.number);
             let upstream = log.upstream.log_id();
 
             let notes = NotesReader {
@@ -268,18 +268,18 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
     }
 
     /// Compares without blocking the follower. Returns `true` if the live generation has made no step meanwhile.
-    async fn compare_beside(
+    async fn compare_optimistically(
         &self,
-        shown: &Shown,
+        live: &LiveState,
         verification: &mut ContentsVerification,
     ) -> Result<bool, Failed> {
         let database = self.read_model.generations.database();
         let compared = self
-            .tables(Asked::Database(database), shown, verification)
+            .tables(Source::Database(database), live, verification)
             .await;
         // This comes before the errors of the comparison: if another generation is live by now, the tables of the old one are gone, and
         // the errors only say that.
-        if self.shown().await? != *shown {
+        if self.live().await? != *live {
             return Ok(false);
         }
         compared?;
@@ -291,13 +291,13 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
     async fn compare_held(&self, verification: &mut ContentsVerification) -> Result<bool, Failed> {
         self.keep_claim().await?;
         let read_model = self.read_model;
-        let shown = self.shown().await?;
+        let live = self.live().await?;
         let mut rest = Vec::new();
-        for ((log, step), reached) in read_model.logs.iter().zip(&shown.steps).zip(&self.reached) {
+        for ((log, step), reached) in read_model.logs.iter().zip(&live.steps).zip(&self.reached) {
             rest.push(events_between(log, *reached, step.from).await?);
         }
         let mut transaction = read_model.generations.database().begin().await?;
-        match make(&mut *transaction, &shown.steps).await {
+        match make(&mut *transaction, &live.steps).await {
             Err(StoreError::TrackingConflict { .. }) => return Ok(false),
             made => made?,
         }
@@ -306,7 +306,7 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
         }
         // The transaction is dropped without a commit, which undoes the steps and the rows written in it. Until then the steps in place
         // keep the follower from making its own.
-        self.tables(Asked::Transaction(&mut *transaction), &shown, verification)
+        self.tables(Source::Transaction(&mut *transaction), &live, verification)
             .await?;
         verification.events += rest.iter().map(|events| events.len() as u64).sum::<u64>();
         Ok(true)
@@ -314,18 +314,18 @@ impl<S: Send + Sync + 'static> Fresh<'_, S> {
 
     async fn tables(
         &self,
-        mut asked: Asked<'_>,
-        shown: &Shown,
+        mut source: Source<'_>,
+        live: &LiveState,
         verification: &mut ContentsVerification,
     ) -> Result<(), SqlError> {
         (
             verification.rows,
             verification.differences,
             verification.position,
-        ) = (0, Vec::new(), shown.position());
+        ) = (0, Vec::new(), live.position());
         for table in self.read_model.generations.tables() {
-            let compared = asked
-                .compare(table, shown.generation.number, self.generation.number)
+            let compared = source
+                .compare(table, live.generation.number, self.generation.number)
                 .await?;
             verification.rows += compared.rows;
             verification.differences.extend(compared.difference);

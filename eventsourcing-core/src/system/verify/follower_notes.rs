@@ -13,7 +13,7 @@ use crate::system::parking::put_aside;
 const NOTES_PER_PAGE: usize = 10_000;
 
 /// Returns the position of a follower and all its notes, as of one moment.
-pub(in crate::system) async fn whole(
+pub(in crate::system) async fn all_notes(
     home: &dyn EventStore,
     follower: Name,
     upstream: LogId,
@@ -22,7 +22,7 @@ pub(in crate::system) async fn whole(
     let mut limit = NOTES_PER_PAGE;
     loop {
         match in_pages(home, &query, limit).await? {
-            Some(notebook) => return Ok(notebook),
+            Some(notes) => return Ok(notes),
             // The follower has made a step between two pages. With larger pages there are fewer moments for that.
             None => limit *= 2,
         }
@@ -35,31 +35,31 @@ async fn in_pages(
     query: &NotesQuery,
     limit: usize,
 ) -> Result<Option<FollowerNotes>, StoreError> {
-    let mut notebook = home.notes(query.clone().limit(limit)).await?;
-    let mut read = notebook.notes.len();
+    let mut notes = home.notes(query.clone().limit(limit)).await?;
+    let mut read = notes.notes.len();
     while read >= limit {
-        let last = notebook
+        let last = notes
             .notes
             .last_key_value()
             .map(|(key, _)| key.clone())
             .unwrap_or_default();
         let page = home.notes(query.clone().after(last).limit(limit)).await?;
-        if page.revision != notebook.revision {
+        if page.revision != notes.revision {
             return Ok(None);
         }
         read = page.notes.len();
-        notebook.notes.extend(page.notes);
+        notes.notes.extend(page.notes);
     }
-    Ok(Some(notebook))
+    Ok(Some(notes))
 }
 
 /// Returns the checksums of all events that a follower accounts for up to its position: the processed, the parked and the discarded
 /// ones.
 pub(crate) fn accounted(
-    notebook: &FollowerNotes,
+    notes: &FollowerNotes,
 ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {
-    let mut checksums = applied(notebook).collect::<Result<BTreeMap<_, _>, _>>()?;
-    for held in put_aside(&notebook.notes) {
+    let mut checksums = applied(notes).collect::<Result<BTreeMap<_, _>, _>>()?;
+    for held in put_aside(&notes.notes) {
         let held = held?;
         checksums
             .entry(LogSlice::of(held.position))
@@ -71,9 +71,9 @@ pub(crate) fn accounted(
 
 /// Returns the checksums of the processed events.
 fn applied(
-    notebook: &FollowerNotes,
+    notes: &FollowerNotes,
 ) -> impl Iterator<Item = Result<(LogSlice, LogChecksum), StoreError>> {
-    let notes = notebook.notes.iter();
+    let notes = notes.notes.iter();
     notes
         .filter_map(|(key, note)| Some((key.strip_prefix(notes::CHECKSUMS)?, note)))
         .map(|(number, note)| {
@@ -95,7 +95,7 @@ mod tests {
     use jiff::Timestamp;
 
     #[tokio::test]
-    async fn a_notebook_of_many_pages_is_read_whole() {
+    async fn notes_of_many_pages_are_read_completely() {
         let store = MemoryStore::new();
         let step = Tracking::new("follower", store.log_id(), Position::ZERO, Position::new(7));
         let step = (0..25).fold(step, |step, number| {
@@ -107,12 +107,12 @@ mod tests {
             .expect("a step");
         let query = NotesQuery::new("follower".into(), store.log_id(), "");
         for limit in [1, 5, 10, 24, 25, 26] {
-            let notebook = in_pages(&store, &query, limit)
+            let notes = in_pages(&store, &query, limit)
                 .await
                 .expect("an answer")
                 .expect("no step is made meanwhile");
             assert_eq!(
-                (notebook.position, notebook.notes.len()),
+                (notes.position, notes.notes.len()),
                 (Position::new(7), 25),
                 "{limit} at once"
             );

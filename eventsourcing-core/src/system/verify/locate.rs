@@ -10,12 +10,12 @@ use crate::system::report::{EventPlace, Finding, surplus};
 
 /// An event without its payload.
 #[derive(Clone, Debug)]
-pub(super) struct Known {
+pub(super) struct EventKey {
     pub(super) digest: EventHash,
     pub(super) place: EventPlace,
 }
 
-impl Known {
+impl EventKey {
     pub(super) fn new(event: &StoredEvent) -> Self {
         let StoredEvent {
             name,
@@ -38,7 +38,7 @@ impl Known {
 }
 
 /// Returns the checksum of these events.
-pub(super) fn checksums_of<'a>(events: impl IntoIterator<Item = &'a Known>) -> LogChecksum {
+pub(super) fn checksums_of<'a>(events: impl IntoIterator<Item = &'a EventKey>) -> LogChecksum {
     let mut checksums = LogChecksum::default();
     for event in events {
         checksums.merge(LogChecksum {
@@ -51,7 +51,7 @@ pub(super) fn checksums_of<'a>(events: impl IntoIterator<Item = &'a Known>) -> L
 
 /// Returns the finding that one or two of `events`, whose checksum is `expected`, explain the noted checksum.
 pub(super) fn among(
-    events: &[&Known],
+    events: &[&EventKey],
     expected: LogChecksum,
     noted: LogChecksum,
 ) -> Option<Finding> {
@@ -66,17 +66,17 @@ pub(super) fn among(
     }
 }
 
-fn one_of(events: &[&Known], digest: EventHash) -> Option<EventPlace> {
+fn one_of(events: &[&EventKey], digest: EventHash) -> Option<EventPlace> {
     events
         .iter()
         .find(|event| event.digest == digest)
         .map(|event| event.place.clone())
 }
 
-fn two_of(events: &[&Known], difference: EventHash) -> Option<[EventPlace; 2]> {
+fn two_of(events: &[&EventKey], difference: EventHash) -> Option<[EventPlace; 2]> {
     let mut seen = HashMap::with_capacity(events.len());
     events.iter().find_map(|event| {
-        let other: Option<&&Known> = seen.get(&(event.digest ^ difference));
+        let other: Option<&&EventKey> = seen.get(&(event.digest ^ difference));
         let found = other.map(|other| [other.place.clone(), event.place.clone()]);
         seen.insert(event.digest, *event);
         found
@@ -85,7 +85,7 @@ fn two_of(events: &[&Known], difference: EventHash) -> Option<[EventPlace; 2]> {
 
 /// Returns the digests of foreign events that would explain the difference, each with the one of `events` that would then be missing.
 pub(super) fn strays<'a>(
-    events: &[&'a Known],
+    events: &[&'a EventKey],
     expected: LogChecksum,
     noted: LogChecksum,
 ) -> HashMap<EventHash, Option<&'a EventPlace>> {
@@ -106,14 +106,14 @@ mod tests {
     use crate::store::{Position, StreamId, Version};
     use uuid::Uuid;
 
-    fn events() -> Vec<Known> {
+    fn events() -> Vec<EventKey> {
         let place = |version: u64| EventPlace {
             name: "Credited".into(),
             stream: StreamId::new("Account", Uuid::from_u128(7)),
             version: Version::new(version),
             position: Position::new(version * 10),
         };
-        let known = |place: EventPlace| Known {
+        let known = |place: EventPlace| EventKey {
             digest: EventHash::of(&place.stream, place.version),
             place,
         };
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_two_events_do_not_explain_is_blamed_on_none() {
+    fn a_difference_of_more_than_two_events_names_none() {
         assert_eq!(finding(&[(4, 0), (5, 0), (6, 0)]), None);
         assert_eq!(finding(&[(4, 0), (5, 0), (6, 2)]), None);
         assert_eq!(

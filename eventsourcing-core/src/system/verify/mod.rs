@@ -20,16 +20,16 @@ use crate::store::{EventStore, FollowerNotes, LogId, Name, StoreError};
 use check::{Check, Part};
 
 pub(crate) use follower_notes::accounted;
-pub(super) use follower_notes::whole as whole_notebook;
+pub(super) use follower_notes::all_notes;
 
 /// Compares the notes of one worker with its log.
 pub(super) async fn compare<S>(
     worker: &FollowerWorker<S>,
-    notebook: &FollowerNotes,
+    notes: &FollowerNotes,
 ) -> Result<FollowerVerification, StoreError> {
     let (_, follower, _) = worker.home();
-    let position = notebook.position;
-    let noted = follower_notes::accounted(notebook)?;
+    let position = notes.position;
+    let noted = follower_notes::accounted(notes)?;
 
     let part = Part {
         follower,
@@ -124,11 +124,11 @@ impl<S: System> RunningSystem<S> {
                 upstream,
                 other_version,
             } = self.home(worker).await?;
-            let notebook = follower_notes::whole(store, follower.clone(), upstream).await?;
+            let notes = follower_notes::all_notes(store, follower.clone(), upstream).await?;
             // A retired position means that another generation has become live since the name was looked up.
-            if notebook.position != RETIRED {
-                let position = notebook.position;
-                let noted = follower_notes::accounted(&notebook)?;
+            if notes.position != RETIRED {
+                let position = notes.position;
+                let noted = follower_notes::accounted(&notes)?;
 
                 return Ok((
                     Part {
@@ -153,13 +153,13 @@ impl<S: System> RunningSystem<S> {
             .find(|read_model| *read_model.generations.name() == worker.name)
         {
             let generations = &read_model.generations;
-            let shown = generations
+            let live = generations
                 .read()
                 .await?
-                .shown
+                .live
                 .expect("an open read model has a live generation");
-            follower = generations.follower(shown.number);
-            other_version = Some(shown.version).filter(|version| *version != generations.version());
+            follower = generations.follower(live.number);
+            other_version = Some(live.version).filter(|version| *version != generations.version());
         }
         Ok(Home {
             store: &**store,

@@ -9,7 +9,7 @@ use crate::system::report::{RowDifference, TableDifference};
 const ROWS_SHOWN_MAX: usize = 5;
 
 /// The way by which the tables are read.
-pub(super) enum Asked<'a> {
+pub(super) enum Source<'a> {
     /// Statements outside a transaction: each sees the tables at a moment of its own.
     Database(&'a dyn Database),
     /// A transaction in which the tables do not change.
@@ -23,7 +23,7 @@ pub(super) struct Compared {
     pub(super) difference: Option<TableDifference>,
 }
 
-impl Asked<'_> {
+impl Source<'_> {
     async fn query(&mut self, sql: &str) -> Result<Vec<Row>, SqlError> {
         match self {
             Self::Database(database) => database.query(sql, &[]).await,
@@ -35,26 +35,24 @@ impl Asked<'_> {
     pub(super) async fn compare(
         &mut self,
         table: &Table,
-        shown: u64,
+        live: u64,
         fresh: u64,
     ) -> Result<Compared, SqlError> {
         let name = table.name.to_owned();
-        let shown = table_of(table.name, shown);
+        let live = table_of(table.name, live);
         let fresh = table_of(table.name, fresh);
 
         let rows = self
-            .query(&format!("SELECT COUNT(*) AS number FROM {shown}"))
+            .query(&format!("SELECT COUNT(*) AS number FROM {live}"))
             .await?;
         let rows = rows.first().map_or(Ok(0), |row| row.get("number"))?;
-        let Some(columns) = self.columns(&shown, &fresh).await? else {
+        let Some(columns) = self.columns(&live, &fresh).await? else {
             return Ok(Compared {
                 rows,
                 difference: None,
             });
         };
-        let differing = self
-            .query(&differing_rows(&columns, &shown, &fresh))
-            .await?;
+        let differing = self.query(&differing_rows(&columns, &live, &fresh)).await?;
         let Some(first) = differing.first() else {
             return Ok(Compared {
                 rows,
@@ -76,8 +74,8 @@ impl Asked<'_> {
     }
 
     /// Returns the names of the columns, or `None` if neither table has a row.
-    async fn columns(&mut self, shown: &str, fresh: &str) -> Result<Option<Vec<String>>, SqlError> {
-        for table in [shown, fresh] {
+    async fn columns(&mut self, live: &str, fresh: &str) -> Result<Option<Vec<String>>, SqlError> {
+        for table in [live, fresh] {
             if let Some(row) = self
                 .query(&format!("SELECT * FROM {table} LIMIT 1"))
                 .await?
@@ -93,15 +91,15 @@ impl Asked<'_> {
 /// Returns a query for each row that one table has more often than the other, its count in both, and the number of such rows.
 ///
 /// The query counts instead of joining, because rows can be equal and columns NULL, and a join finds neither.
-fn differing_rows(columns: &[String], shown: &str, fresh: &str) -> String {
+fn differing_rows(columns: &[String], live: &str, fresh: &str) -> String {
     let quoted = |column: &String| format!("\"{}\"", column.replace('"', "\"\""));
     let columns = columns.iter().map(quoted).collect::<Vec<_>>().join(", ");
     format!(
-        "SELECT {columns}, SUM(\"in shown\") AS \"found\", SUM(\"in fresh\") AS \"expected\", \
+        "SELECT {columns}, SUM(\"in live\") AS \"found\", SUM(\"in fresh\") AS \"expected\", \
                 COUNT(*) OVER () AS \"rows that differ\" \
-         FROM (SELECT {columns}, 1 AS \"in shown\", 0 AS \"in fresh\" FROM {shown} \
+         FROM (SELECT {columns}, 1 AS \"in live\", 0 AS \"in fresh\" FROM {live} \
                UNION ALL SELECT {columns}, 0, 1 FROM {fresh}) AS both_of_them \
-         GROUP BY {columns} HAVING SUM(\"in shown\") <> SUM(\"in fresh\") \
+         GROUP BY {columns} HAVING SUM(\"in live\") <> SUM(\"in fresh\") \
          ORDER BY {columns} LIMIT {ROWS_SHOWN_MAX}"
     )
 }
