@@ -23,7 +23,7 @@ pub struct Definition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ApplicationDefinition {
-    /// Its name.
+    /// The name of the application.
     pub name: &'static str,
     /// The stored names of its aggregates.
     pub aggregates: Vec<&'static str>,
@@ -33,7 +33,7 @@ pub struct ApplicationDefinition {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FollowerDefinition {
-    /// Its name, under which its position is kept.
+    /// The name of the follower, under which it keeps its position.
     pub name: &'static str,
     /// The kind of the follower.
     pub kind: FollowerKind,
@@ -208,6 +208,8 @@ impl Definition {
             .iter()
             .filter(|follower| follower.kind == FollowerKind::Policy)
             .collect();
+        // Policies that follow no policy of the rest, or that none of the rest follows, are removed until nothing changes. The rest is what
+        // lies in a cycle or on a path between two cycles, because only there each policy has both.
         loop {
             let names: Vec<_> = left.iter().map(|follower| follower.name).collect();
             let followed: Vec<_> = left

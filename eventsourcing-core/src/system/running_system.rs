@@ -379,6 +379,8 @@ impl<S: System> RunningSystem<S> {
             .await
             .map_err(|error| refused(generations, error))?;
         let workers = read_model.building(&building).await?;
+        // Two calls can get here at once, each with workers for the same generation. The second one finds the build of the first and
+        // drops its own workers, which have made no step.
         let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((build, _)) = builds
             .get(generations.name())

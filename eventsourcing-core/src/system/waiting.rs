@@ -176,6 +176,8 @@ pub(crate) async fn unless_lost(
         let ended = pin!(log.wait_beyond(Position::MAX, Some(epoch)));
         match select(there.as_mut(), ended).await {
             Either::Left((done, _)) if log.epoch() == epoch => return done,
+            // A new epoch began while the follower advanced. It may have reached the position with an event of another history, so the
+            // event that was waited for has to be proven once more.
             Either::Left((done, _)) => {
                 known.verify(log).await?;
                 return done;

@@ -95,7 +95,7 @@ impl<S> FollowerWorker<S> {
         let mut step = cursor.notes_step();
         let note = serde_json::to_string(&record).expect("names are JSON");
         step.tracking = step.tracking.with_note(notes::EVENTS, note);
-        self.sink.pass_over(step.tracking.clone()).await?;
+        self.sink.make_step(step.tracking.clone()).await?;
         cursor.done(step);
         info!(follower = %self.name, position = %cursor.reached, "recorded the events that the follower takes");
         cursor.take_note_of(Some(record), &self.followed);

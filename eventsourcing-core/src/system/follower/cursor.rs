@@ -278,6 +278,7 @@ impl Cursor {
         self.revision = self.revision.next();
         self.checksums.extend(step.checksums);
         step.parked.carry_out(&mut self.parked);
+        // Only late steps add to slices before that of the stored position, and those read the checksums from the store.
         let open = LogSlice::of(self.stored);
         self.checksums.retain(|slice, _| *slice >= open);
     }

@@ -80,8 +80,8 @@ impl<S: Send + Sync, P: Policy<A>, A: Aggregate> PolicyHandler<S> for TypedEvent
         event: &StoredEvent,
         work: &mut UnitOfWork,
     ) -> Result<(), HandlerError> {
-        // The ids of recorded events are counted from the event that caused them. One stored event can decode to several, so the
-        // count begins once for all of them; a second `begin` would give two recorded events one id.
+        // `begin` resets the counters from which the ids of new aggregates and timers are made. One stored event can decode to several
+        // events, so it is called once for all of them: a second call would give two new aggregates the same id.
         let mut has_begun = false;
         for event in self.filter.decode(event)? {
             if !std::mem::replace(&mut has_begun, true) {

@@ -14,7 +14,7 @@ use crate::system::{OnFailure, Parked};
 
 /// The number of positions that a follower skips before it stores its position. Skipping them again after a restart costs a few
 /// reads, while storing each skip would cost a commit for each page.
-const PASSED_OVER_MAX: u64 = 10_000;
+const SKIPPED_MAX: u64 = 10_000;
 
 impl<S> FollowerWorker<S> {
     /// Processes a page in pieces. A piece that fails is halved, until the one bad event stands alone.
@@ -59,7 +59,7 @@ impl<S> FollowerWorker<S> {
                 }
             }
         }
-        self.pass_over(cursor, page.ceiling).await?;
+        self.skip_to(cursor, page.ceiling).await?;
         Ok(if cursor.reached == before {
             Step::Idle
         } else {
@@ -79,7 +79,7 @@ impl<S> FollowerWorker<S> {
         let mut step = cursor.step_to(last, &free);
         step.tracking = step.parked.hold(&cursor.parked, step.tracking, held);
         match free.is_empty() {
-            true => self.sink.pass_over(step.tracking.clone()).await?,
+            true => self.sink.make_step(step.tracking.clone()).await?,
             false => {
                 self.sink
                     .process(system, &free, step.tracking.clone())
@@ -107,16 +107,16 @@ impl<S> FollowerWorker<S> {
         let mut step = cursor.step_to(event, &[]);
         let parked = Parked::new(event, failure.cause, self.clock.now());
         step.tracking = step.parked.park(step.tracking, event, parked);
-        self.sink.pass_over(step.tracking.clone()).await?;
+        self.sink.make_step(step.tracking.clone()).await?;
         cursor.done(step);
         Ok(())
     }
 
     /// Skips the events at the end of a page that the follower does not take. The position is stored only now and then, since
     /// skipping them again costs little.
-    async fn pass_over(&self, cursor: &mut Cursor, ceiling: Position) -> Result<(), StoreError> {
+    async fn skip_to(&self, cursor: &mut Cursor, ceiling: Position) -> Result<(), StoreError> {
         cursor.reached = ceiling.max(cursor.reached);
-        if cursor.unwritten() < PASSED_OVER_MAX {
+        if cursor.unwritten() < SKIPPED_MAX {
             return Ok(());
         }
         // A step must end at an event, so that it can be proven later that the log still has it. If there is none, or the epoch has
@@ -126,7 +126,7 @@ impl<S> FollowerWorker<S> {
             return Ok(());
         };
         let step = cursor.step_to(&last, &[]);
-        match self.sink.pass_over(step.tracking.clone()).await {
+        match self.sink.make_step(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
             Err(StepFailure::Moved) => drop(self.refresh(cursor).await?),
             // The step was only to save work after a restart. The next piece, or the next renewal of the lease, meets the same error.

@@ -53,7 +53,7 @@ impl<S> FollowerWorker<S> {
 
     /// Returns the position before the first event after `position` that the follower takes, or the end of the log. The process
     /// that runs the follower does not store each position that it skips to, so the stored one can lag behind.
-    pub(super) async fn passed_over(&self, mut position: Position) -> Result<Position, StoreError> {
+    pub(super) async fn skipped_to(&self, mut position: Position) -> Result<Position, StoreError> {
         loop {
             let page = self.page_after(position).await?;
             match page.events.first() {

@@ -56,6 +56,8 @@ impl<S> FollowerWorker<S> {
             !key.starts_with(notes::CHECKSUMS)
                 || last.is_some() && *key < notes::checksums(LogSlice::of(to))
         });
+        // The checksum of the last slice also counts events that the log has lost, and those cannot be subtracted, since nothing tells
+        // which they were. So the checksum is computed anew from the events that are left.
         let checksums = self.checksums_of(&last_events, &notes)?;
         if checksums != LogChecksum::default() {
             notes.insert(

@@ -62,7 +62,7 @@ pub(crate) trait Sink<S>: Send + Sync {
     }
 
     /// Makes a step over events that the follower does not take.
-    async fn pass_over(&self, step: Tracking) -> Result<(), StepFailure> {
+    async fn make_step(&self, step: Tracking) -> Result<(), StepFailure> {
         append(
             &**self.home(),
             Append::new(Timestamp::UNIX_EPOCH).with_tracking(step),
@@ -350,7 +350,7 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
                 .map_err(StepFailure::Event)?;
         }
         let to = step.to;
-        self.pass_over(step).await?;
+        self.make_step(step).await?;
         self.projected.forget_up_to(to);
         Ok(())
     }

@@ -32,7 +32,7 @@ impl<S> FollowerWorker<S> {
         let mut step = cursor.step_in_place();
         let note = serde_json::to_string(who).expect("an id and a text");
         step.tracking = step.tracking.with_note(notes::HOLDER, note);
-        match self.sink.pass_over(step.tracking.clone()).await {
+        match self.sink.make_step(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
             Err(StepFailure::Unavailable(error)) => return Err(error),
             Err(StepFailure::CutChanged(refusal)) => {
@@ -67,7 +67,7 @@ impl<S> FollowerWorker<S> {
         if position == RETIRED && self.sink.adopt_successor().await? {
             (position, has_parked) = self.notes().place().await?;
         }
-        let reached = self.passed_over(position).await?;
+        let reached = self.skipped_to(position).await?;
         let state = FollowerState::StandingBy { holder };
         self.status.send_replace(Status {
             reached,

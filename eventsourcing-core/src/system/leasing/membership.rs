@@ -84,6 +84,7 @@ impl Membership {
         let Some((own, _)) = view.own else {
             return Ok(false);
         };
+        // The own place is taken as well, so there is at least one member and the division below cannot fail.
         let members = view.taken.iter().filter(|taken| **taken).count() as u32;
         let members_before = view.taken[..own as usize]
             .iter()

@@ -149,7 +149,7 @@ impl<S> FollowerWorker<S> {
         cursor: &mut Cursor,
     ) -> Result<(), StepFailure> {
         let step = cursor.notes_step();
-        self.sink.pass_over(step.tracking.clone()).await?;
+        self.sink.make_step(step.tracking.clone()).await?;
         cursor.done(step);
         Ok(())
     }
@@ -178,7 +178,7 @@ impl<S> FollowerWorker<S> {
             let mut step = cursor.notes_step();
             step.tracking = note_record(note_dropped(step.tracking, &batch.now[0]), &record);
             let step = without_batch(step, &batch);
-            match self.sink.pass_over(step.tracking.clone()).await {
+            match self.sink.make_step(step.tracking.clone()).await {
                 Ok(()) => {
                     cursor.done(step);
                     self.show(&cursor);
@@ -263,7 +263,7 @@ impl<S> FollowerWorker<S> {
             ..batch.parked.clone()
         };
         step.tracking = step.parked.put(note_record(step.tracking, &record), parked);
-        self.sink.pass_over(step.tracking.clone()).await?;
+        self.sink.make_step(step.tracking.clone()).await?;
         cursor.done(step);
         Ok(failure)
     }

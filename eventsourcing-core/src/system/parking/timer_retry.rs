@@ -112,7 +112,7 @@ impl<S> FollowerWorker<S> {
             .without_note(notes::due(timer.due, &timer.key))
             .with_note(notes::parked_timer(&timer.key), "")
             .with_note(notes::TIMER_COUNT, count.to_string());
-        self.sink.pass_over(step.tracking.clone()).await?;
+        self.sink.make_step(step.tracking.clone()).await?;
         cursor.done(step);
         cursor.parked_timers = cursor.parked_timers.map(|count| count + 1);
         Ok(())
@@ -177,7 +177,7 @@ impl<S> FollowerWorker<S> {
             Some(payload) => ParkingAction::Edited { payload },
             None => ParkingAction::Retried { events: 0 },
         };
-        let payload: Value = order
+        let payload: Value = request
             .payload
             .clone()
             .unwrap_or_else(|| timer.payload.clone());
@@ -216,7 +216,7 @@ impl<S> FollowerWorker<S> {
                 .note(step.tracking, &timer, &why, by, action)
                 .without_note(notes::timer(key))
                 .without_note(notes::parked_timer(key));
-            match self.sink.pass_over(step.tracking.clone()).await {
+            match self.sink.make_step(step.tracking.clone()).await {
                 Ok(()) => {
                     self.noted(&mut cursor, step);
                     return Ok(true);
@@ -259,7 +259,7 @@ impl<S> FollowerWorker<S> {
                 ..why
             },
         );
-        self.sink.pass_over(step.tracking.clone()).await?;
+        self.sink.make_step(step.tracking.clone()).await?;
         self.noted(cursor, step);
         Ok(failure)
     }

@@ -255,6 +255,8 @@ impl Generations {
             let versioned = self.versioned().await?;
             let left_behind = versioned.index.verifying.clone();
             let next = self.generation(versioned.index.newest() + 1);
+            // The lease on the generation that was left behind proves that its process is dead, or has paused for longer than the lease;
+            // in that case it notices with its next claim. The lease on the new one keeps others away until it is in the index.
             for generation in left_behind.iter().chain([&next]) {
                 if self.claim(generation, holder).await?.is_none() {
                     return Ok(None);
@@ -300,7 +302,7 @@ impl Generations {
             })
             .await?;
         Ok(match lease {
-            Lease::HeldEvent { token, .. } => Some(token),
+            Lease::Held { token, .. } => Some(token),
             Lease::Taken { .. } => None,
         })
     }
