@@ -435,7 +435,7 @@ fn an_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
 
     let failed = bank.fails(1, &["parked", "retry", "ledger", GARBAGE_ID, "--by", "ann"]);
     assert!(
-        failed.contains("1 of 1 accounts stay parked: follower ledger stands before position 101"),
+        failed.contains("1 of 1 accounts stay parked: follower ledger failed at position 101"),
         "{failed}"
     );
     let edited = bank.text(&[

@@ -150,7 +150,9 @@ impl<'a> Tx<'a> {
                     reason,
                 }),
                 Err(cause),
-            ) => Err(StepFailure::Unavailable(StoreError::unavailable(reason, cause))),
+            ) => Err(StepFailure::Unavailable(StoreError::unavailable(
+                reason, cause,
+            ))),
             (Some(_), Err(cause)) => Err(StepFailure::Event(cause)),
             (Some(Failed { reason, .. }), Ok(())) => Err(StepFailure::Event(
                 format!("the projection ignored the error of a statement: {reason}").into(),

@@ -359,15 +359,12 @@ Bank
     #[test]
     fn finds_cycles_of_policies() {
         assert_eq!(bank().policy_cycles(), [""; 0]);
-        let policy_cycles = bank()
+        let definition = bank()
             .with_policy("accounts", &[("audit", "Finding")])
             .with_policy("audit", &[("ledger", "Ledger")]);
-        let policy_cycles = policy_cycles
+        let definition = definition
             .with_policy("report", &[("ledger", "Ledger")])
             .with_policy("source", &[("feed", "Rate")]);
-        assert_eq!(
-            policy_cycles.policy_cycles(),
-            ["ledger", "accounts", "audit"]
-        );
+        assert_eq!(definition.policy_cycles(), ["ledger", "accounts", "audit"]);
     }
 }

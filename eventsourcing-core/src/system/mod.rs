@@ -24,7 +24,7 @@ mod verify;
 mod waiting;
 mod wiring;
 
-pub(crate) use follower::{EventFilter, HandlerError, StepFailure};
+pub(crate) use follower::{EventFilter, StepFailure};
 #[cfg(feature = "archive")]
 pub(crate) use follower::{Partition, checksum_note};
 #[cfg(feature = "archive")]

@@ -71,7 +71,7 @@ impl<S> FollowerWorker<S> {
                 Ok(()) => return Ok(()),
                 // Another process was faster. It may have recorded another set, so the comparison starts over.
                 Err(StepFailure::Moved | StepFailure::LeaseLost) => {
-                    drop(self.refresh(&mut cursor).await?)
+                    self.refresh(&mut cursor).await?;
                 }
                 Err(StepFailure::Unavailable(error) | StepFailure::CutChanged(error)) => {
                     return Err(error.into());

@@ -6,20 +6,17 @@ use std::sync::Arc;
 use super::agreed_events::TakesUnknownEvents;
 use crate::CodecError;
 use crate::panics::{catch, text_of};
-use crate::system::HandlerError;
+use crate::store::BoxError;
 
 /// The text for an error that cannot be printed.
 const UNSHOWABLE: &str = "an error whose own text or source panicked";
 
 /// Returns an error and its sources in one line, and the error itself. An error that panics while it is printed is replaced, because
 /// each reader of the follower's state would print it again.
-pub(crate) fn described(error: HandlerError) -> (String, Arc<dyn Error + Send + Sync>) {
+pub(crate) fn described(error: BoxError) -> (String, Arc<dyn Error + Send + Sync>) {
     match text_of(&*error) {
         Some(text) => (text, Arc::from(error)),
-        None => (
-            UNSHOWABLE.to_owned(),
-            Arc::from(HandlerError::from(UNSHOWABLE)),
-        ),
+        None => (UNSHOWABLE.to_owned(), Arc::from(BoxError::from(UNSHOWABLE))),
     }
 }
 

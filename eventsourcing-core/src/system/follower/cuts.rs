@@ -6,9 +6,10 @@ use tracing::error;
 use super::status::Step;
 use super::worker::FollowerWorker;
 use crate::store::{
-    Append, Cut, EventStore, FollowerNotes, LogId, NotesQuery, Position, StoreError, Tracking,
+    Append, BoxError, Cut, EventStore, FollowerNotes, LogId, NotesQuery, Position, StoreError,
+    Tracking,
 };
-use crate::system::{FollowerState, HandlerError, SystemError};
+use crate::system::{FollowerState, SystemError};
 
 /// The error of a process that runs a follower in another number of partitions than the recorded one.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +26,7 @@ struct OutdatedCut {
 impl<S> FollowerWorker<S> {
     /// Stops the follower, whatever its reaction to failed events is: the store refuses every step with an outdated cut.
     pub(super) fn stop_for_cut(&self, position: Position, refusal: StoreError) -> Step {
-        let cause: HandlerError = match refusal {
+        let cause: BoxError = match refusal {
             StoreError::CutChanged {
                 follower,
                 expected: own,

@@ -1,11 +1,6 @@
 //! [`StepFailure`]: the failures of a step, sorted by what the follower does next.
 
-use std::error::Error;
-
-use crate::store::{StoreError, StoredEvent};
-
-/// The error of a handler: one of the user, or one of decoding.
-pub(crate) type HandlerError = Box<dyn Error + Send + Sync>;
+use crate::store::{BoxError, StoreError, StoredEvent};
 
 /// The reason why a piece of a page was not processed.
 pub(crate) enum StepFailure {
@@ -18,7 +13,7 @@ pub(crate) enum StepFailure {
     /// The store does not answer: retry later.
     Unavailable(StoreError),
     /// An event of the piece failed.
-    Event(HandlerError),
+    Event(BoxError),
 }
 
 impl From<StoreError> for StepFailure {

@@ -9,9 +9,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use super::event_filter::EventFilter;
-use super::failure::HandlerError;
 use crate::policy::timers::{Timer, TimerType};
-use crate::store::{Position, StoredEvent};
+use crate::store::{BoxError, Position, StoredEvent};
 use crate::{Aggregate, Policy, Projection, SqlProjection, Timers, Tx, UnitOfWork};
 
 /// Handles one event for a policy.
@@ -22,7 +21,7 @@ pub(crate) trait PolicyHandler<S>: Send + Sync {
         system: &S,
         event: &StoredEvent,
         work: &mut UnitOfWork,
-    ) -> Result<(), HandlerError>;
+    ) -> Result<(), BoxError>;
 }
 
 /// Handles one event for a projection that writes to its target by itself.
@@ -34,7 +33,7 @@ pub(crate) trait ProjectionHandler<S>: Send + Sync {
         system: &S,
         event: &StoredEvent,
         projected: &ProjectedEvents,
-    ) -> Result<(), HandlerError>;
+    ) -> Result<(), BoxError>;
 }
 
 /// Handles one event for a projection in a SQL database.
@@ -45,7 +44,7 @@ pub(crate) trait SqlProjectionHandler<S>: Send + Sync {
         system: &S,
         event: &StoredEvent,
         tx: &mut Tx<'_>,
-    ) -> Result<(), HandlerError>;
+    ) -> Result<(), BoxError>;
 }
 
 /// Handles one due timer for a policy.
@@ -53,12 +52,7 @@ pub(crate) trait SqlProjectionHandler<S>: Send + Sync {
 pub(crate) trait TimerHandler<S>: Send + Sync {
     fn timer_type(&self) -> TimerType;
 
-    async fn due(
-        &self,
-        system: &S,
-        timer: &Timer,
-        work: &mut UnitOfWork,
-    ) -> Result<(), HandlerError>;
+    async fn due(&self, system: &S, timer: &Timer, work: &mut UnitOfWork) -> Result<(), BoxError>;
 }
 
 /// Handles the events of the aggregate `A` by the part `P` of a system. This is where stored events become the types of the user.
@@ -79,7 +73,7 @@ impl<S: Send + Sync, P: Policy<A>, A: Aggregate> PolicyHandler<S> for TypedEvent
         system: &S,
         event: &StoredEvent,
         work: &mut UnitOfWork,
-    ) -> Result<(), HandlerError> {
+    ) -> Result<(), BoxError> {
         // `begin` resets the counters from which the ids of new aggregates and timers are made. One stored event can decode to several
         // events, so it is called once for all of them: a second call would give two new aggregates the same id.
         let mut has_begun = false;
@@ -102,7 +96,7 @@ impl<S: Send + Sync, P: Projection<A>, A: Aggregate> ProjectionHandler<S>
         system: &S,
         event: &StoredEvent,
         projected: &ProjectedEvents,
-    ) -> Result<(), HandlerError> {
+    ) -> Result<(), BoxError> {
         for event in self.filter.decode(event)? {
             if !projected.contains(event.position, event.part) {
                 (self.part)(system).project(&event).await?;
@@ -122,7 +116,7 @@ impl<S: Send + Sync, P: SqlProjection<A>, A: Aggregate> SqlProjectionHandler<S>
         system: &S,
         event: &StoredEvent,
         tx: &mut Tx<'_>,
-    ) -> Result<(), HandlerError> {
+    ) -> Result<(), BoxError> {
         for event in self.filter.decode(event)? {
             (self.part)(system).project(&event, tx).await?;
         }
@@ -136,12 +130,7 @@ impl<S: Send + Sync, P: Timers> TimerHandler<S> for TypedTimerHandler<S, P> {
         TimerType::of::<P>()
     }
 
-    async fn due(
-        &self,
-        system: &S,
-        timer: &Timer,
-        work: &mut UnitOfWork,
-    ) -> Result<(), HandlerError> {
+    async fn due(&self, system: &S, timer: &Timer, work: &mut UnitOfWork) -> Result<(), BoxError> {
         let due = timer.decode()?;
         work.begin_due(timer);
         Ok((self.part)(system).due(&due, work).await?)

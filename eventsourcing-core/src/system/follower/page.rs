@@ -4,11 +4,11 @@ use tracing::error;
 
 use super::causes::is_of_newer_release;
 use super::cursor::Cursor;
-use super::failure::{HandlerError, StepFailure, describe};
+use super::failure::{StepFailure, describe};
 use super::status::Step;
 use super::worker::FollowerWorker;
 use super::{EVENTS_PER_PAGE_MAX, PARKED_STREAMS_MAX};
-use crate::store::{LogPage, Position, StoreError, StoredEvent};
+use crate::store::{BoxError, LogPage, Position, StoreError, StoredEvent};
 use crate::system::parking::sort_out;
 use crate::system::{OnFailure, Parked};
 
@@ -99,7 +99,7 @@ impl<S> FollowerWorker<S> {
         &self,
         cursor: &mut Cursor,
         event: &StoredEvent,
-        cause: HandlerError,
+        cause: BoxError,
     ) -> Result<(), StepFailure> {
         let failure = self.failure(event.position, describe(event), cause);
         error!(follower = %self.name, position = %event.position, event = failure.event, error = %failure.cause,
@@ -132,7 +132,7 @@ impl<S> FollowerWorker<S> {
             // The step was only to save work after a restart. The next piece, or the next renewal of the lease, meets the same error.
             Err(StepFailure::LeaseLost) => {}
             Err(StepFailure::CutChanged(refusal)) => {
-                drop(self.stop_for_cut(cursor.reached, refusal))
+                self.stop_for_cut(cursor.reached, refusal);
             }
             Err(StepFailure::Unavailable(error)) => return Err(error),
             Err(StepFailure::Event(cause)) => {

@@ -6,10 +6,9 @@ use tracing::{error, info, warn};
 
 use super::causes::{described, is_of_newer_release};
 use super::cursor::Cursor;
-use super::failure::HandlerError;
 use super::status::{Status, Step};
 use super::worker::FollowerWorker;
-use crate::store::{LogQuery, Position, StoreError};
+use crate::store::{BoxError, LogQuery, Position, StoreError};
 use crate::system::{FollowerFailure, FollowerState, OnFailure, Parked};
 
 /// Tells whether an event is parked.
@@ -61,7 +60,7 @@ impl<S> FollowerWorker<S> {
         });
     }
 
-    pub(super) fn fail(&self, position: Position, event: String, source: HandlerError) -> Step {
+    pub(super) fn fail(&self, position: Position, event: String, source: BoxError) -> Step {
         let is_outdated = is_of_newer_release(&*source);
         let has_gone_back = matches!(source.downcast_ref(), Some(StoreError::LogWentBack { .. }));
         let failure = self.failure(position, event, source);
@@ -92,7 +91,7 @@ impl<S> FollowerWorker<S> {
         &self,
         position: Position,
         event: String,
-        source: HandlerError,
+        source: BoxError,
     ) -> FollowerFailure {
         let follower = self.name.clone();
         let (cause, source) = described(source);

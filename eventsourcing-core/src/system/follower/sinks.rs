@@ -7,14 +7,14 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::failure::{HandlerError, StepFailure};
+use super::failure::StepFailure;
 use super::handlers::{PolicyHandler, ProjectedEvents, ProjectionHandler, TimerHandler};
 use super::timer_notes::with_changes;
 use crate::panics::{catch, catch_async, text_of};
 use crate::policy::CarryOver;
 use crate::policy::timers::{Timer, TimerType};
 use crate::retry::RetryPolicy;
-use crate::store::{Append, EventStore, Name, StoreError, StoredEvent, Tracking};
+use crate::store::{Append, BoxError, EventStore, Name, StoreError, StoredEvent, Tracking};
 use crate::{Application, UnitOfWork};
 
 /// Processes the events of a follower.
@@ -278,7 +278,7 @@ fn encode(work: &UnitOfWork, step: Tracking) -> Result<Append, StepFailure> {
 
 /// Sorts the result of a handler. An outage of the store that the policy met through its unit of work is not a failure of the event,
 /// and a mistake about timers is a failure even if the policy ignored it.
-fn outcome(work: &mut UnitOfWork, handled: Result<(), HandlerError>) -> Result<(), StepFailure> {
+fn outcome(work: &mut UnitOfWork, handled: Result<(), BoxError>) -> Result<(), StepFailure> {
     match (handled, work.schedule.take_mistake()) {
         (Err(cause), _) if work.met_outage() => {
             let reason = text_of(&*cause)
@@ -358,8 +358,8 @@ impl<S: Send + Sync> Sink<S> for PlainSink<S> {
 
 /// Turns a panic of user code into an error, so that a follower never ends silently.
 pub(crate) async fn catching(
-    handling: impl Future<Output = Result<(), HandlerError>>,
-) -> Result<(), HandlerError> {
+    handling: impl Future<Output = Result<(), BoxError>>,
+) -> Result<(), BoxError> {
     catch_async(handling)
         .await
         .unwrap_or_else(|panic| Err(panic.into()))

@@ -17,8 +17,8 @@ use super::status::Step;
 use super::timer_notes::TimerNotes;
 use super::worker::FollowerWorker;
 use crate::policy::timers::Timer;
-use crate::store::StoreError;
-use crate::system::{HandlerError, StepFailure, SystemError};
+use crate::store::{BoxError, StoreError};
+use crate::system::{StepFailure, SystemError};
 
 /// The longest sleep of a runner while a timer is pending. The clock of the application need not be that of the runner, and may
 /// jump, so the runner looks again at least this often.
@@ -129,7 +129,7 @@ impl<S> FollowerWorker<S> {
         &self,
         cursor: &mut Cursor,
         timer: Option<&Timer>,
-        cause: HandlerError,
+        cause: BoxError,
     ) -> Result<Step, StoreError> {
         let cause = match timer {
             Some(timer) if !is_of_newer_release(&*cause) && self.parks_timers(cursor).await? => {
@@ -158,14 +158,14 @@ impl<S> FollowerWorker<S> {
     /// Waits until a timer may be due; forever if the follower is declared without timers.
     pub(crate) async fn until_due(&self) {
         let next = *self.next_due.lock().unwrap_or_else(PoisonError::into_inner);
-        let patience = match (self.timers_are_due_by(), next) {
+        let pause = match (self.timers_are_due_by(), next) {
             (None, _) => return std::future::pending().await,
             (Some(_), None) => IDLE_MAX,
             (Some(now), Some(due)) => {
                 SLEEP_MAX.min(due.duration_since(now).try_into().unwrap_or_default())
             }
         };
-        tokio::time::sleep(patience).await;
+        tokio::time::sleep(pause).await;
     }
 
     /// Waits until none of its timers is due, no matter which process handles them.

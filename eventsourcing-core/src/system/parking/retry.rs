@@ -2,12 +2,10 @@
 
 use super::notes::{HeldEvent, NotesReader, ParkedChange, edited, note_dropped, note_record};
 use crate::retry::{Backoff, RetryPolicy};
-use crate::store::{StoreError, StoredEvent, StreamId, StreamQuery, Written};
+use crate::store::{BoxError, StoreError, StoredEvent, StreamId, StreamQuery, Written};
 use crate::system::follower::{Cursor, EVENTS_PER_PAGE_MAX, FollowerWorker, NextStep, describe};
 use crate::system::notes;
-use crate::system::{
-    FollowerFailure, HandlerError, Parked, ParkingAction, ParkingRecord, StepFailure,
-};
+use crate::system::{FollowerFailure, Parked, ParkingAction, ParkingRecord, StepFailure};
 
 /// The attempts to make a step between those of a busy follower. A follower under a lease rests for 100 milliseconds when it notices such a
 /// step, so an attempt comes through long before all 200 have failed.
@@ -245,7 +243,7 @@ impl<S> FollowerWorker<S> {
         cursor: &mut Cursor,
         batch: &Batch,
         by: &str,
-        cause: HandlerError,
+        cause: BoxError,
     ) -> Result<FollowerFailure, StepFailure> {
         let failure = self.failure(batch.now[0].position, describe(&batch.now[0]), cause);
         let record = self.record(

@@ -9,12 +9,10 @@ use tracing::error;
 
 use super::retry::{BUSY, RetryRequest};
 use crate::policy::timers::{Timer, WhyParked};
-use crate::store::{NotesQuery, Revision, StoreError, Tracking};
+use crate::store::{BoxError, NotesQuery, Revision, StoreError, Tracking};
 use crate::system::follower::{Cursor, FollowerWorker, NextStep, PARKED_STREAMS_MAX, write_timer};
 use crate::system::notes;
-use crate::system::{
-    FollowerFailure, HandlerError, OnFailure, ParkingAction, StepFailure, TimerRecord,
-};
+use crate::system::{FollowerFailure, OnFailure, ParkingAction, StepFailure, TimerRecord};
 
 /// The error for a timer that another release has parked and whose policy has no timers in this one.
 const UNDECLARED: &str = "the follower has no timers in this release: write `timers` in its #[application(…)], or discard the timer";
@@ -97,7 +95,7 @@ impl<S> FollowerWorker<S> {
         &self,
         cursor: &mut Cursor,
         timer: &Timer,
-        cause: HandlerError,
+        cause: BoxError,
     ) -> Result<(), StepFailure> {
         let failure = self.failure(cursor.reached, timer.describe(), cause);
         error!(follower = %self.name, timer = failure.event, error = %failure.cause, "timer parked");
@@ -241,7 +239,7 @@ impl<S> FollowerWorker<S> {
         timer: &Timer,
         why: WhyParked,
         by: &str,
-        cause: HandlerError,
+        cause: BoxError,
     ) -> Result<FollowerFailure, StepFailure> {
         let failure = self.failure(cursor.reached, timer.describe(), cause);
         let mut step = cursor.notes_step();

@@ -7,7 +7,7 @@ use crate::store::{Name, Position};
 
 /// The failure of a follower: its place in the log, and the cause.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("follower {follower} stands before position {position} ({event}): {cause}")]
+#[error("follower {follower} failed at position {position} ({event}): {cause}")]
 #[non_exhaustive]
 pub struct FollowerFailure {
     /// The follower.
