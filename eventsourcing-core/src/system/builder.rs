@@ -100,15 +100,17 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// Makes all applications decode the bytes that they are about to write; see [`Application::with_read_back`].
+    /// Makes all applications decode the bytes that they are about to write; see
+    /// [`Application::with_read_back`].
     #[must_use]
     pub fn with_read_back(mut self, reads_back: bool) -> Self {
         self.encoding.reads_back = reads_back;
         self
     }
 
-    /// Makes [`start`](Self::start) compare the events that this program writes with the lock on its events, byte by byte. A test that
-    /// compares the two may have been built with other features of other crates than the released program.
+    /// Makes [`start`](Self::start) compare the events that this program writes with the lock on
+    /// its events, byte by byte. A test that compares the two may have been built with other
+    /// features of other crates than the released program.
     ///
     /// ```ignore
     /// Bank::builder(stores).with_lock(include_str!("../events.lock.json")).start().await?
@@ -145,20 +147,22 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// Sets the reaction to an event that fails, for all followers for which [`with_on_failure`](Self::with_on_failure) sets no other.
-    /// The default is [`OnFailure::Stop`].
+    /// Sets the reaction to an event that fails, for all followers for which
+    /// [`with_on_failure`](Self::with_on_failure) sets no other. The default is
+    /// [`OnFailure::Stop`].
     #[must_use]
     pub fn with_on_failure_default(mut self, on_failure: OnFailure) -> Self {
         self.on_failure = on_failure;
         self
     }
 
-    /// Runs the policy `name` in `partitions` partitions, assigned by aggregate id. Each partition runs in one process at a time;
-    /// partitions spread over the available processes and fail independently. Events of one aggregate stay in order; those of
-    /// different aggregates can overtake each other. The default is one partition.
+    /// Runs the policy `name` in `partitions` partitions, assigned by aggregate id. Each partition
+    /// runs in one process at a time; partitions spread over the available processes and fail
+    /// independently. Events of one aggregate stay in order; those of different aggregates can
+    /// overtake each other. The default is one partition.
     ///
-    /// Each partition has a position of its own, so the number cannot change: a system that has run with another number refuses to
-    /// start.
+    /// Each partition has a position of its own, so the number cannot change: a system that has run
+    /// with another number refuses to start.
     #[must_use]
     pub fn with_partitions(mut self, name: &'static str, partitions: u32) -> Self {
         self.followers.entry(name).or_default().partitions = partitions.max(1);
@@ -167,11 +171,13 @@ impl<S: System> SystemBuilder<S> {
 
     /// Confirms that these policies and foreign projections take other events than before.
     ///
-    /// The store keeps with each follower the events it takes. If a follower takes others, and there are such events before its
-    /// position, a start is refused: it has skipped events that it takes now, or has processed events that it takes no more. After
-    /// this confirmation it takes the new set from its position on, and everything before stays as it is;
-    /// [`verify`](RunningSystem::verify) then reports the events of newly followed aggregates that it has not processed. A read model
-    /// in tables is rebuilt instead: raise its [`VERSION`](crate::SqlReadModel::VERSION).
+    /// The store keeps with each follower the events it takes. If a follower takes others, and
+    /// there are such events before its position, a start is refused: it has skipped events that it
+    /// takes now, or has processed events that it takes no more. After this confirmation it takes
+    /// the new set from its position on, and everything before stays as it is;
+    /// [`verify`](RunningSystem::verify) then reports the events of newly followed aggregates that
+    /// it has not processed. A read model in tables is rebuilt instead: raise its
+    /// [`VERSION`](crate::SqlReadModel::VERSION).
     #[must_use]
     pub fn changed_followers(mut self, names: impl IntoIterator<Item = &'static str>) -> Self {
         for name in names {
@@ -182,16 +188,19 @@ impl<S: System> SystemBuilder<S> {
 
     /// Confirms that these policies and foreign projections were removed from the system.
     ///
-    /// A start is refused when a policy or foreign projection that the store knows is not declared any more while another one would
-    /// begin at the first event, because that may be the same follower under another name, and would have every effect a second time.
-    /// The store remembers the names, so later releases need not repeat them. A name that the store does not know is harmless.
+    /// A start is refused when a policy or foreign projection that the store knows is not declared
+    /// any more while another one would begin at the first event, because that may be the same
+    /// follower under another name, and would have every effect a second time. The store remembers
+    /// the names, so later releases need not repeat them. A name that the store does not know is
+    /// harmless.
     #[must_use]
     pub fn removed_followers<N: Into<Name>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
         self.removed.extend(names.into_iter().map(Into::into));
         self
     }
 
-    /// Passes the projection `name`, which writes into a foreign target (`#[projection(foreign, …)]`).
+    /// Passes the projection `name`, which writes into a foreign target
+    /// (`#[projection(foreign, …)]`).
     #[must_use]
     pub fn with_projection(
         mut self,
@@ -202,14 +211,14 @@ impl<S: System> SystemBuilder<S> {
         self
     }
 
-    /// Starts the system: every follower continues where it stopped. With the inline runner the followers have caught up when this
-    /// returns.
+    /// Starts the system: every follower continues where it stopped. With the inline runner the
+    /// followers have caught up when this returns.
     ///
     /// Call it within a tokio runtime.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the parts do not fit together, events would not be written as [locked](Self::with_lock), or an import
-    /// into a store is not finished.
+    /// [`SystemError::Invalid`]: the parts do not fit together, events would not be written as
+    /// [locked](Self::with_lock), or an import into a store is not finished.
     /// [`SystemError::Store`]: a store does not answer.
     pub async fn start(mut self) -> Result<RunningSystem<S>, SystemError> {
         let definition = S::definition();
@@ -246,8 +255,9 @@ impl<S: System> SystemBuilder<S> {
         if let Some(name) = self.followers.keys().next() {
             return Err(unknown_follower(&definition, name));
         }
-        // All checks have passed. Only now is anything recorded, so that a refused start leaves no trace in the store. A crash between two
-        // of these records leaves only notes that the same start would write again.
+        // All checks have passed. Only now is anything recorded, so that a refused start leaves no
+        // trace in the store. A crash between two of these records leaves only notes that the same
+        // start would write again.
         for (worker, is_change_confirmed) in workers.iter().zip(changes_confirmed) {
             worker.agree(is_change_confirmed).await?;
         }
@@ -371,7 +381,8 @@ impl<S: System> SystemBuilder<S> {
         Ok(read_models)
     }
 
-    /// Returns the foreign projections that were passed to the builder, and refuses a missing or superfluous one.
+    /// Returns the foreign projections that were passed to the builder, and refuses a missing or
+    /// superfluous one.
     fn given(
         &mut self,
         definition: &Definition,

@@ -7,9 +7,11 @@ use crate::store::{Name, Position, StoreError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SystemError {
-    /// A follower failed to process an event, and stopped before it. The effects of earlier events stand.
+    /// A follower failed to process an event, and stopped before it. The effects of earlier events
+    /// stand.
     ///
-    /// Fix the cause, and [resume](super::RunningSystem::resume) the follower or start the system again: it continues at that event.
+    /// Fix the cause, and [resume](super::RunningSystem::resume) the follower or start the system
+    /// again: it continues at that event.
     #[error(transparent)]
     FollowerStopped(#[from] FollowerFailure),
     /// A follower did not reach a position within the timeout. The follower itself goes on.
@@ -24,8 +26,8 @@ pub enum SystemError {
         /// The position of the follower at the timeout.
         reached: Position,
     },
-    /// The follower has parked the event that was waited for, because that event or an earlier one of the same aggregate
-    /// failed. [Retry](super::Parking::retry) it after the cause is fixed.
+    /// The follower has parked the event that was waited for, because that event or an earlier one
+    /// of the same aggregate failed. [Retry](super::Parking::retry) it after the cause is fixed.
     #[error("follower {follower} has parked {}, at version {}: {}", parked.stream, parked.version, parked.cause)]
     Parked {
         /// The follower.

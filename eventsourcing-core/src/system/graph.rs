@@ -1,4 +1,5 @@
-//! [`Definition`]: the applications of a system, the aggregates they own, and the followers between them, as data.
+//! [`Definition`]: the applications of a system, the aggregates they own, and the followers between
+//! them, as data.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
@@ -119,8 +120,8 @@ impl Definition {
         self
     }
 
-    /// Returns the system as a Mermaid flow chart: boxes for applications, rounded boxes for projections, an arrow for each followed
-    /// aggregate.
+    /// Returns the system as a Mermaid flow chart: boxes for applications, rounded boxes for
+    /// projections, an arrow for each followed aggregate.
     #[must_use]
     pub fn to_mermaid(&self) -> String {
         let mut lines = vec!["flowchart LR".to_string()];
@@ -146,7 +147,8 @@ impl Definition {
         lines.join("\n") + "\n"
     }
 
-    /// Checks the stored names. The compiler cannot: two types can have one stored name, and a definition can be written by hand.
+    /// Checks the stored names. The compiler cannot: two types can have one stored name, and a
+    /// definition can be written by hand.
     pub(crate) fn check(&self) -> Result<(), SystemError> {
         self.check_names()?;
         let mut owners = HashMap::new();
@@ -163,7 +165,8 @@ impl Definition {
         Ok(())
     }
 
-    /// Refuses the names that the framework makes for itself: data of both would be stored under one name.
+    /// Refuses the names that the framework makes for itself: data of both would be stored under
+    /// one name.
     fn check_names(&self) -> Result<(), SystemError> {
         let applications = self
             .applications
@@ -201,15 +204,17 @@ impl Definition {
         aggregates.map(|name| Name::from_static(name)).collect()
     }
 
-    /// Returns the policies that are part of a cycle, in which an event can cause events without end, and those between two cycles.
+    /// Returns the policies that are part of a cycle, in which an event can cause events without
+    /// end, and those between two cycles.
     pub(crate) fn policy_cycles(&self) -> Vec<&'static str> {
         let mut left: Vec<_> = self
             .followers
             .iter()
             .filter(|follower| follower.kind == FollowerKind::Policy)
             .collect();
-        // Policies that follow no policy of the rest, or that none of the rest follows, are removed until nothing changes. The rest is what
-        // lies in a cycle or on a path between two cycles, because only there each policy has both.
+        // Policies that follow no policy of the rest, or that none of the rest follows, are removed
+        // until nothing changes. The rest is what lies in a cycle or on a path between two cycles,
+        // because only there each policy has both.
         loop {
             let names: Vec<_> = left.iter().map(|follower| follower.name).collect();
             let followed: Vec<_> = left

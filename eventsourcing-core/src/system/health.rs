@@ -16,7 +16,8 @@ impl<S: System> RunningSystem<S> {
         let mut followers = Vec::with_capacity(self.engine.workers.len());
         for worker in &self.engine.workers {
             let Status { reached, state, .. } = worker.status().borrow().clone();
-            // Another process may have advanced the follower beyond the end of the log that this one sees.
+            // Another process may have advanced the follower beyond the end of the log that this
+            // one sees.
             let head = worker.upstream.head().await?.max(reached);
             let behind = self.behind(worker, reached).await?;
             let lag = worker.lag(reached, head).await?;
@@ -52,8 +53,8 @@ impl<S: System> RunningSystem<S> {
         })
     }
 
-    /// Returns the durability of acknowledged commands for each log. If two stores of one log are configured differently, only the weaker
-    /// promise holds for the log.
+    /// Returns the durability of acknowledged commands for each log. If two stores of one log are
+    /// configured differently, only the weaker promise holds for the log.
     async fn acknowledged(&self) -> Result<BTreeMap<LogId, Acknowledged>, SystemError> {
         let mut logs = BTreeMap::new();
         for store in &self.stores {

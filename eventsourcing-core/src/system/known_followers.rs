@@ -1,9 +1,10 @@
-//! Refuses a start in which a follower has disappeared while another one would begin at the first event. A policy under a new name
-//! would otherwise have every effect a second time.
+//! Refuses a start in which a follower has disappeared while another one would begin at the first
+//! event. A policy under a new name would otherwise have every effect a second time.
 //!
-//! Several programs may share a store, and several releases of a program may run at once. So each system records its policies and
-//! foreign projections in its stores. A follower of another system is not missed here, unless the one that begins records events of
-//! the same aggregates. Followers without a record, from earlier releases of the framework, count as those of the starting system.
+//! Several programs may share a store, and several releases of a program may run at once. So each
+//! system records its policies and foreign projections in its stores. A follower of another system
+//! is not missed here, unless the one that begins records events of the same aggregates. Followers
+//! without a record, from earlier releases of the framework, count as those of the starting system.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -24,7 +25,8 @@ const FOLLOWERS_PER_PAGE: usize = 1_000;
 /// The number of declarations that are read at once.
 const DECLARATIONS_PER_PAGE: usize = 1_000;
 
-/// A follower of the system whose effects cannot be taken back: a policy, or a projection into something foreign.
+/// A follower of the system whose effects cannot be taken back: a policy, or a projection into
+/// something foreign.
 pub(super) struct Declared {
     pub(super) name: Name,
     /// The store that keeps its position.
@@ -141,7 +143,8 @@ impl KnownFollowers {
             .collect()
     }
 
-    /// Returns the followers that have processed events, and that this system should declare or may have declared under another name.
+    /// Returns the followers that have processed events, and that this system should declare or may
+    /// have declared under another name.
     async fn missing(
         &self,
         all_records: &[StoreRecords],
@@ -162,7 +165,8 @@ impl KnownFollowers {
         Ok(missing)
     }
 
-    /// Returns the followers that have advanced in a store, and that are neither declared there nor removed.
+    /// Returns the followers that have advanced in a store, and that are neither declared there nor
+    /// removed.
     fn not_declared<'a>(&self, records: &'a StoreRecords) -> Vec<(&'a Name, &'a Known)> {
         let is_declared = |name: &Name| {
             self.declared
@@ -203,8 +207,9 @@ impl KnownFollowers {
         SystemError::Invalid { reason }
     }
 
-    /// Records the declared and the removed followers that are not recorded yet. The step goes from zero to zero and names no revision, so
-    /// it cannot conflict with another process that records the same at this moment.
+    /// Records the declared and the removed followers that are not recorded yet. The step goes from
+    /// zero to zero and names no revision, so it cannot conflict with another process that records
+    /// the same at this moment.
     async fn record(&self, records: &StoreRecords) -> Result<(), StoreError> {
         let mut notes = BTreeMap::new();
         for declared in self
@@ -312,8 +317,8 @@ impl StoreRecords {
             .get(&(system.to_owned(), follower.clone()))
     }
 
-    /// Returns `true` if a follower that is not declared may be one that `system` has lost; `None` if no system has
-    /// declared it.
+    /// Returns `true` if a follower that is not declared may be one that `system` has lost; `None`
+    /// if no system has declared it.
     fn may_be_of(
         &self,
         system: &str,
@@ -336,7 +341,8 @@ impl StoreRecords {
         (!others.is_empty()).then(|| others.iter().any(|(_, other)| is_of(other)))
     }
 
-    /// Returns `true` for a follower of a system, and `false` for one that a program runs by hand: those note no checksums.
+    /// Returns `true` for a follower of a system, and `false` for one that a program runs by hand:
+    /// those note no checksums.
     async fn has_processed_events(&self, known: &Known) -> Result<bool, StoreError> {
         for (part, upstream) in &known.parts {
             let query = NotesQuery::new(part.clone(), *upstream, notes::CHECKSUMS).limit(1);
@@ -348,7 +354,8 @@ impl StoreRecords {
     }
 }
 
-/// Returns the followers of a store that may be policies or foreign projections, with the partitions of one joined.
+/// Returns the followers of a store that may be policies or foreign projections, with the
+/// partitions of one joined.
 async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>, StoreError> {
     let mut followers = BTreeMap::<Name, Known>::new();
     let mut query = FollowersQuery::all().limit(FOLLOWERS_PER_PAGE);
@@ -359,8 +366,8 @@ async fn known_followers(store: &dyn EventStore) -> Result<BTreeMap<Name, Known>
             return Ok(followers);
         };
         query = match notes::behind_rejections(&last.follower) {
-            // A store can keep a million rejections under hidden names, and none of them is a follower. The next page starts behind all of
-            // them, or a start would read them all.
+            // A store can keep a million rejections under hidden names, and none of them is a
+            // follower. The next page starts behind all of them, or a start would read them all.
             Some(beyond_all) => query.after(beyond_all, LogId::from_uuid(Uuid::max())),
             None => query.after(last.follower.clone(), last.upstream),
         };

@@ -52,7 +52,8 @@ pub use running_system::RunningSystem;
 pub use stores::{Applications, Stores};
 pub use waiting::DEFAULT_TIMEOUT;
 
-/// Applications and the followers between them. Written by [`#[derive(System)]`](macro@crate::System).
+/// Applications and the followers between them. Written by
+/// [`#[derive(System)]`](macro@crate::System).
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a system",
     label = "derive `System` for `{Self}`"

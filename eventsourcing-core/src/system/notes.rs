@@ -1,8 +1,10 @@
-//! The keys and hidden names under which followers, and the framework itself, store data beside events.
+//! The keys and hidden names under which followers, and the framework itself, store data beside
+//! events.
 //!
-//! This file is a storage format, like the SQL of the stores: every later release reads what is written under a key or a hidden
-//! name today. Each note belongs to a follower and a log. A hidden name is the name of a follower that no application, projection
-//! or aggregate can have, because [`reserved`] refuses it.
+//! This file is a storage format, like the SQL of the stores: every later release reads what is
+//! written under a key or a hidden name today. Each note belongs to a follower and a log. A hidden
+//! name is the name of a follower that no application, projection or aggregate can have, because
+//! [`reserved`] refuses it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -11,7 +13,8 @@ use crate::store::{CommandId, HolderId, LogSlice, Name, Position, StoreError, St
 
 // The keys of a follower's notes. A key that ends in a slash is the prefix of many keys.
 
-/// Prefix: for each slice of the log, the checksum of the events that the follower has processed in it.
+/// Prefix: for each slice of the log, the checksum of the events that the follower has processed in
+/// it.
 pub(crate) const CHECKSUMS: &str = "figures/";
 /// The events that the follower takes.
 pub(crate) const EVENTS: &str = "events";
@@ -48,8 +51,8 @@ pub(crate) const UNFINISHED: &str = "unfinished";
 #[cfg(feature = "archive")]
 pub(crate) const FINISHED: &str = "finished";
 
-/// The position of a generation of a read model that was replaced by another one. It is the highest position there is, so that no
-/// event lies beyond it and the generation takes none any more.
+/// The position of a generation of a read model that was replaced by another one. It is the highest
+/// position there is, so that no event lies beyond it and the generation takes none any more.
 pub(crate) const RETIRED: Position = Position::MAX;
 
 // Hidden names of followers.
@@ -64,7 +67,8 @@ const REJECTIONS: &str = "refusal:";
 /// The characters that separate the parts of hidden names and keys.
 const SEPARATORS: [char; 4] = [':', '@', '.', '/'];
 
-/// Returns why an application, a follower or an aggregate cannot have this name, or `None` if it can.
+/// Returns why an application, a follower or an aggregate cannot have this name, or `None` if it
+/// can.
 ///
 /// The macros refuse the same names while compiling (`eventsourcing-derive/src/stored_name.rs`).
 pub(crate) fn reserved(name: &str) -> Option<String> {
@@ -83,8 +87,8 @@ pub(crate) fn partition(follower: &Name, number: u32, of: u32) -> Name {
     format!("{follower}:{number}/{of}").into()
 }
 
-/// The name under which a process holds place `number`, from 1, among the processes that share the partitions of `follower`.
-/// Leases are taken under this name, and no notes.
+/// The name under which a process holds place `number`, from 1, among the processes that share the
+/// partitions of `follower`. Leases are taken under this name, and no notes.
 pub(crate) fn member(follower: &Name, number: u32, of: u32) -> Name {
     format!("{follower}:seat {number}/{of}").into()
 }
@@ -99,8 +103,8 @@ pub(crate) fn rejection(command_id: CommandId) -> Name {
     format!("{REJECTIONS}{command_id}").into()
 }
 
-/// Returns a name that sorts behind the names of all rejections if `name` is that of a rejection. Followers are listed in the
-/// order of their names, so a listing can skip all rejections at once.
+/// Returns a name that sorts behind the names of all rejections if `name` is that of a rejection.
+/// Followers are listed in the order of their names, so a listing can skip all rejections at once.
 pub(crate) fn behind_rejections(name: &Name) -> Option<Name> {
     name.as_str()
         .starts_with(REJECTIONS)
@@ -119,8 +123,8 @@ pub(crate) fn whole(part: &Name) -> Name {
     }
 }
 
-/// Returns the policy or foreign projection that has made a step under the name `part`, or `None` if that is a generation of a
-/// read model or belongs to the framework.
+/// Returns the policy or foreign projection that has made a step under the name `part`, or `None`
+/// if that is a generation of a read model or belongs to the framework.
 pub(crate) fn declared(part: &Name) -> Option<Name> {
     let whole = whole(part);
     reserved(whole.as_str()).is_none().then_some(whole)
@@ -148,8 +152,8 @@ pub(crate) fn parked(stream: &StreamId) -> String {
     format!("{PARKED}{}/{}", stream.id, stream.category)
 }
 
-/// Returns the prefix of the keys of the waiting events of a stream. A category whose name contains a slash can have keys with the
-/// same prefix, so readers also compare the stream.
+/// Returns the prefix of the keys of the waiting events of a stream. A category whose name contains
+/// a slash can have keys with the same prefix, so readers also compare the stream.
 pub(crate) fn held_in(stream: &StreamId) -> String {
     format!("{HELD}{}/{}/", stream.id, stream.category)
 }
@@ -162,7 +166,8 @@ pub(crate) fn dropped(position: Position) -> String {
     format!("{DROPPED}{:020}", position.as_u64())
 }
 
-/// Returns the key of a record. The position keeps two records of one microsecond apart: they are about different events.
+/// Returns the key of a record. The position keeps two records of one microsecond apart: they are
+/// about different events.
 pub(crate) fn parking_record(at: Timestamp, position: Position) -> String {
     format!(
         "{PARKING_RECORDS}{:020}/{:020}",
@@ -175,7 +180,8 @@ pub(crate) fn timer(key: &str) -> String {
     format!("{TIMERS}{key}")
 }
 
-/// Returns the key that sorts a pending timer by its time. Times before 1970 count as 1970, since a minus sign would sort wrongly.
+/// Returns the key that sorts a pending timer by its time. Times before 1970 count as 1970, since a
+/// minus sign would sort wrongly.
 pub(crate) fn due(at: Timestamp, key: &str) -> String {
     format!("{DUE}{:020}/{key}", at.as_microsecond().max(0))
 }
@@ -186,7 +192,8 @@ pub(crate) fn read_due(note: &str) -> Result<(Timestamp, String), StoreError> {
         let (due, key) = note.strip_prefix(DUE)?.split_once('/')?;
         let microseconds: i64 = due.parse().ok()?;
         let second = 1_000_000;
-        // `from_microsecond` does not take the microseconds of the last second that a timestamp can have, as of `Timestamp::MAX`.
+        // `from_microsecond` does not take the microseconds of the last second that a timestamp can
+        // have, as of `Timestamp::MAX`.
         let nanoseconds = i32::try_from(microseconds % second).ok()? * 1_000;
         Some((
             Timestamp::new(microseconds / second, nanoseconds).ok()?,
@@ -203,7 +210,8 @@ pub(crate) fn parked_timer(key: &str) -> String {
     format!("{PARKED_TIMERS}{key}")
 }
 
-/// Returns the key of a record. The revision of the follower keeps two records of one microsecond apart.
+/// Returns the key of a record. The revision of the follower keeps two records of one microsecond
+/// apart.
 pub(crate) fn timer_record(at: Timestamp, revision: u64) -> String {
     format!(
         "{TIMER_RECORDS}{:020}/{revision:020}",

@@ -1,7 +1,9 @@
-//! [`RunningSystem::accept_restored_log`]: lets a follower continue in a log that was restored to an earlier moment.
+//! [`RunningSystem::accept_restored_log`]: lets a follower continue in a log that was restored to
+//! an earlier moment.
 //!
-//! The follower has processed events that the log has lost. Their effects stay; undoing them is work for people. The position and the
-//! notes of the follower become those of one that has never seen these events.
+//! The follower has processed events that the log has lost. Their effects stay; undoing them is
+//! work for people. The position and the notes of the follower become those of one that has never
+//! seen these events.
 
 use std::sync::Arc;
 
@@ -14,26 +16,31 @@ use crate::retry::RetryPolicy;
 use crate::store::{Append, EventStore, FollowerNotes, Name, Position, StoreError};
 
 impl<S: System> RunningSystem<S> {
-    /// Lets `follower`, which has stopped with [`LogWentBack`](StoreError::LogWentBack), continue in its log, which was restored to an
-    /// earlier moment.
+    /// Lets `follower`, which has stopped with [`LogWentBack`](StoreError::LogWentBack), continue
+    /// in its log, which was restored to an earlier moment.
     ///
-    /// `kept` is the last position up to which the log is still the one that the follower has processed: the end of the log right after
-    /// the restore, before anything else was recorded. The follower continues after it, so that all events recorded since the restore
-    /// are processed once. With an earlier position events are processed again; a later one would leave events out. A later one is
-    /// refused where that can be detected: the follower's notes up to `kept` are compared with the log as [`verify`](Self::verify) does,
-    /// by slices of 10,000 positions, the last one of which cannot be checked.
+    /// `kept` is the last position up to which the log is still the one that the follower has
+    /// processed: the end of the log right after the restore, before anything else was recorded.
+    /// The follower continues after it, so that all events recorded since the restore are processed
+    /// once. With an earlier position events are processed again; a later one would leave events
+    /// out. A later one is refused where that can be detected: the follower's notes up to `kept`
+    /// are compared with the log as [`verify`](Self::verify) does, by slices of 10,000 positions,
+    /// the last one of which cannot be checked.
     ///
-    /// The events that the follower has recorded because of the lost ones stay, and so do its writes elsewhere and the timers it has
-    /// scheduled; people have to check all of these. Lost events that it had parked are removed from its notes.
+    /// The events that the follower has recorded because of the lost ones stay, and so do its
+    /// writes elsewhere and the timers it has scheduled; people have to check all of these. Lost
+    /// events that it had parked are removed from its notes.
     ///
-    /// Returns the old and new position for each log and partition that went back. A follower that has seen no lost event is left as it
-    /// is, so that this call can be repeated. The follower continues at once in this process, and within some seconds in others.
+    /// Returns the old and new position for each log and partition that went back. A follower that
+    /// has seen no lost event is left as it is, so that this call can be repeated. The follower
+    /// continues at once in this process, and within some seconds in others.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: there is no such follower; it is a read model, which is [rebuilt](Self::rebuild) instead, or works in
-    /// memory; `kept` is beyond the end of the log, or not before the position of the follower; or the log up to there differs from
-    /// the events that the follower has processed. [`SystemError::Store`]: a store does not answer. Partitions that were accepted before
-    /// the error stay accepted; call this again.
+    /// [`SystemError::Invalid`]: there is no such follower; it is a read model, which is
+    /// [rebuilt](Self::rebuild) instead, or works in memory; `kept` is beyond the end of the log,
+    /// or not before the position of the follower; or the log up to there differs from the events
+    /// that the follower has processed. [`SystemError::Store`]: a store does not answer. Partitions
+    /// that were accepted before the error stay accepted; call this again.
     pub async fn accept_restored_log(
         &self,
         follower: &str,
@@ -81,7 +88,8 @@ impl<S: System> RunningSystem<S> {
     }
 }
 
-/// Rewinds one worker. Returns `None` if the log still has the last event that the follower has seen.
+/// Rewinds one worker. Returns `None` if the log still has the last event that the follower has
+/// seen.
 async fn accept<S>(
     worker: &Arc<FollowerWorker<S>>,
     kept: Position,

@@ -1,4 +1,5 @@
-//! [`Runner`]: keeps followers running, inline in the task that saves, or concurrently, each in a task of its own.
+//! [`Runner`]: keeps followers running, inline in the task that saves, or concurrently, each in a
+//! task of its own.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,13 +29,16 @@ pub(crate) enum Mode {
 }
 
 impl Runner {
-    /// Runs followers in the task that saves: when [`save`](crate::Application::save) returns they have caught up. The order of all
-    /// steps is deterministic, which suits tests and small tools. Due timers are processed at the same time, and by
-    /// [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up); nothing wakes the followers in between.
+    /// Runs followers in the task that saves: when [`save`](crate::Application::save) returns they
+    /// have caught up. The order of all steps is deterministic, which suits tests and small tools.
+    /// Due timers are processed at the same time, and by
+    /// [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up); nothing wakes the
+    /// followers in between.
     ///
-    /// A follower that fails does not fail the save, whose events are stored. The follower stops, and
-    /// [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up) and [`stop`](super::RunningSystem::stop) return its
-    /// failure. It continues when it is [resumed](super::RunningSystem::resume).
+    /// A follower that fails does not fail the save, whose events are stored. The follower stops,
+    /// and [`wait_until_caught_up`](super::RunningSystem::wait_until_caught_up) and
+    /// [`stop`](super::RunningSystem::stop) return its failure. It continues when it is
+    /// [resumed](super::RunningSystem::resume).
     #[must_use]
     pub fn inline() -> Self {
         Self(Mode::Inline)
@@ -42,20 +46,22 @@ impl Runner {
 
     /// Runs each follower in a task of its own, woken by the store. Suits every server.
     ///
-    /// If several processes run the system, one at a time runs each policy, under a lease that it renews. The others stand by and take
-    /// over when the lease is given back or expires. Leases last [`LEASE_DEFAULT`](Self::LEASE_DEFAULT) unless
-    /// [`with_leases`](Self::with_leases) says otherwise.
+    /// If several processes run the system, one at a time runs each policy, under a lease that it
+    /// renews. The others stand by and take over when the lease is given back or expires. Leases
+    /// last [`LEASE_DEFAULT`](Self::LEASE_DEFAULT) unless [`with_leases`](Self::with_leases) says
+    /// otherwise.
     #[must_use]
     pub fn concurrent() -> Self {
         Self(Mode::Concurrent(Some(Self::LEASE_DEFAULT)))
     }
 
-    /// The default duration of a lease that is not renewed. After the process that runs a follower has died, the follower stands still
-    /// for at most this long.
+    /// The default duration of a lease that is not renewed. After the process that runs a follower
+    /// has died, the follower stands still for at most this long.
     pub const LEASE_DEFAULT: Duration = Duration::from_secs(10);
 
-    /// Uses leases that expire after `duration`, from 30 milliseconds to an hour, unless they are renewed, which happens three times in
-    /// that time. A process that pauses for longer loses its followers to another one. The inline runner has no leases.
+    /// Uses leases that expire after `duration`, from 30 milliseconds to an hour, unless they are
+    /// renewed, which happens three times in that time. A process that pauses for longer loses its
+    /// followers to another one. The inline runner has no leases.
     #[must_use]
     pub fn with_leases(self, duration: Duration) -> Self {
         let duration = duration.clamp(Duration::from_millis(30), LeaseRequest::DURATION_MAX);
@@ -65,8 +71,9 @@ impl Runner {
         }
     }
 
-    /// Uses no leases: every process runs all followers. Still each event is processed once, and the work of all processes but one is
-    /// wasted. Suits programs that run for a moment and should not wait for the lease of a process that was killed.
+    /// Uses no leases: every process runs all followers. Still each event is processed once, and
+    /// the work of all processes but one is wasted. Suits programs that run for a moment and should
+    /// not wait for the lease of a process that was killed.
     #[must_use]
     pub fn without_leases(self) -> Self {
         match self.0 {
@@ -85,8 +92,8 @@ pub(crate) struct Engine<S> {
 }
 
 tokio::task_local! {
-    /// Set while followers run inline. A policy saves through the same applications, and its save would otherwise wait for the followers
-    /// that wait for the policy.
+    /// Set while followers run inline. A policy saves through the same applications, and its save
+    /// would otherwise wait for the followers that wait for the policy.
     static INSIDE: ();
 }
 
@@ -101,7 +108,8 @@ impl<S: Send + Sync + 'static> Engine<S> {
 
     /// Runs every follower until none has anything to do.
     ///
-    /// The followers run in a task of their own, so that dropping this future cannot stop one in the middle of a step.
+    /// The followers run in a task of their own, so that dropping this future cannot stop one in
+    /// the middle of a step.
     pub(crate) async fn catch_up(self: &Arc<Self>) -> Result<(), StoreError> {
         if INSIDE.try_with(|()| ()).is_ok() {
             return Ok(());
@@ -167,8 +175,8 @@ async fn keep_running<S: Send + Sync + 'static>(
 ) {
     let mut backoff = RetryPolicy::UNAVAILABLE.start("follower");
     loop {
-        // A step always runs to its end, and only the pause after it is cut short by a stop: a dropped step could have committed its
-        // effects without the cursor knowing.
+        // A step always runs to its end, and only the pause after it is cut short by a stop: a
+        // dropped step could have committed its effects without the cursor knowing.
         let next = match catch_async(next(system, worker, lease)).await {
             Ok(next) => next,
             Err(panic) => after(worker.fail_over(panic).await, worker, lease).await,
@@ -180,8 +188,8 @@ async fn keep_running<S: Send + Sync + 'static>(
         };
         if let Err(panic) = rested {
             let next = after(worker.fail_over(panic).await, worker, lease).await;
-            // This wait needs no guard against panics: the follower has failed, so it waits for a timer or for being resumed, and no code of
-            // the user runs in it.
+            // This wait needs no guard against panics: the follower has failed, so it waits for a
+            // timer or for being resumed, and no code of the user runs in it.
             tokio::select! {
                 biased;
                 _ = stop.wait_for(|stop| *stop) => return,

@@ -26,8 +26,9 @@ use crate::store::{EventStore, HolderId, LogId, Name, Position, Receipt, StoreEr
 
 /// A running system. It derefs to the system, so `bank.accounts` is its service.
 ///
-/// [`stop`](Self::stop) ends it gracefully. If it is dropped instead, each follower ends after its present step. Nothing is lost either
-/// way: a follower continues where it stopped when the system is started again, or when it is [resumed](Self::resume).
+/// [`stop`](Self::stop) ends it gracefully. If it is dropped instead, each follower ends after its
+/// present step. Nothing is lost either way: a follower continues where it stopped when the system
+/// is started again, or when it is [resumed](Self::resume).
 pub struct RunningSystem<S> {
     pub(super) engine: Arc<Engine<S>>,
     /// The inline runner. Applications hold it weakly, so it is kept alive here.
@@ -106,7 +107,8 @@ impl<S: System> RunningSystem<S> {
         }
     }
 
-    /// Starts builds for read models of an older version, and continues those that this version has begun.
+    /// Starts builds for read models of an older version, and continues those that this version has
+    /// begun.
     async fn go_on_building(&self) -> Result<(), SystemError> {
         for read_model in &self.read_models {
             let GenerationIndex { live, building, .. } = read_model.generations.read().await?;
@@ -157,25 +159,29 @@ impl<S: System> RunningSystem<S> {
         Ok(self.engine.catch_up().await?)
     }
 
-    /// Waits until every follower has processed all events that are written by now, the events that followers record because of
-    /// them, and the timers that are due by now.
+    /// Waits until every follower has processed all events that are written by now, the events that
+    /// followers record because of them, and the timers that are due by now.
     ///
-    /// An event is written when it can be [seen](EventStore::newest_position), even if the log does not show it yet because an append
-    /// with a smaller position is under way. This method waits until that append has ended.
+    /// An event is written when it can be [seen](EventStore::newest_position), even if the log does
+    /// not show it yet because an append with a smaller position is under way. This method waits
+    /// until that append has ended.
     ///
-    /// Builds are not waited for, nor are read models of which another version is live. [Parked](Self::parking) events count as
-    /// processed; [`health`](Self::health) tells their number.
+    /// Builds are not waited for, nor are read models of which another version is live.
+    /// [Parked](Self::parking) events count as processed; [`health`](Self::health) tells their
+    /// number.
     ///
-    /// Events that others write meanwhile are not waited for, with one exception: where policies follow each other in a cycle, the wait
-    /// ends when no event goes round any more. The wait goes on while a store does not answer, unless the store can
-    /// [never be used again](Self::fault); limit it with `tokio::time::timeout` where that matters.
+    /// Events that others write meanwhile are not waited for, with one exception: where policies
+    /// follow each other in a cycle, the wait ends when no event goes round any more. The wait goes
+    /// on while a store does not answer, unless the store can [never be used again](Self::fault);
+    /// limit it with `tokio::time::timeout` where that matters.
     ///
     /// # Errors
-    /// [`SystemError::FollowerStopped`]: a follower has stopped, or, with the inline runner, waits for a newer release.
-    /// [`SystemError::Store`]: a store does not answer.
+    /// [`SystemError::FollowerStopped`]: a follower has stopped, or, with the inline runner, waits
+    /// for a newer release. [`SystemError::Store`]: a store does not answer.
     pub async fn wait_until_caught_up(&self) -> Result<(), SystemError> {
-        // In each round one follower may record events for the next one. Without cycles a chain has at most as many links as there are
-        // followers, so this number of rounds in which nothing goes round is enough.
+        // In each round one follower may record events for the next one. Without cycles a chain has
+        // at most as many links as there are followers, so this number of rounds in which nothing
+        // goes round is enough.
         let rounds = self.engine.workers.len() + 1;
         let mut since = 0;
 
@@ -199,7 +205,8 @@ impl<S: System> RunningSystem<S> {
                     continue;
                 }
                 match self.reach(worker, *head).await {
-                    // The log was restored while this waited, so the positions to wait for are read again.
+                    // The log was restored while this waited, so the positions to wait for are read
+                    // again.
                     Err(SystemError::Store(StoreError::LogWentBack { .. })) => {
                         since = 0;
                         before.clear();
@@ -242,7 +249,8 @@ impl<S: System> RunningSystem<S> {
         reach_inline(&*worker.upstream, worker.status(), head, catch_up).await
     }
 
-    /// Returns the failure of a follower that waits for a newer release. The inline runner has no other processes to wait for.
+    /// Returns the failure of a follower that waits for a newer release. The inline runner has no
+    /// other processes to wait for.
     fn refuse_to_wait_for_a_release(&self) -> Result<(), SystemError> {
         let waits = |worker: &Arc<FollowerWorker<S>>| match &worker.status().borrow().state {
             FollowerState::WaitingForRelease(failure) => Some(failure.clone()),
@@ -255,22 +263,25 @@ impl<S: System> RunningSystem<S> {
             .map_or(Ok(()), |failure| Err(failure.into()))
     }
 
-    /// Waits until `follower` has processed the events of `receipt`, at most `timeout`, so that a caller reads its own
-    /// writes. [`DEFAULT_TIMEOUT`] suits most callers.
+    /// Waits until `follower` has processed the events of `receipt`, at most `timeout`, so that a
+    /// caller reads its own writes. [`DEFAULT_TIMEOUT`] suits most callers.
     ///
-    /// The follower may run in any process. Events that it skips count as processed. On PostgreSQL a follower may have to wait for other
-    /// appends that are under way.
+    /// The follower may run in any process. Events that it skips count as processed. On PostgreSQL
+    /// a follower may have to wait for other appends that are under way.
     ///
-    /// The wait is for the [log](Receipt::log) and the position of the receipt, of each kind of receipt. If the follower does not follow
-    /// that log, the wait ends at once; for events that reach it by way of other followers, use
-    /// [`wait_until_caught_up`](Self::wait_until_caught_up). A receipt of an earlier release does not say its log, and is waited for in
-    /// each log that the follower follows, at most to the end of the log.
+    /// The wait is for the [log](Receipt::log) and the position of the receipt, of each kind of
+    /// receipt. If the follower does not follow that log, the wait ends at once; for events that
+    /// reach it by way of other followers, use
+    /// [`wait_until_caught_up`](Self::wait_until_caught_up). A receipt of an earlier release does
+    /// not say its log, and is waited for in each log that the follower follows, at most to the end
+    /// of the log.
     ///
     /// # Errors
-    /// [`SystemError::TimedOut`]: not within `timeout`. [`SystemError::FollowerStopped`]: the follower has stopped before the position.
-    /// [`SystemError::Parked`]: the follower has parked the last event of the receipt.
-    /// [`SystemError::Invalid`]: there is no such follower, or the receipt is of a log that no application of this system
-    /// writes to. [`SystemError::Store`]: a store does not answer.
+    /// [`SystemError::TimedOut`]: not within `timeout`. [`SystemError::FollowerStopped`]: the
+    /// follower has stopped before the position. [`SystemError::Parked`]: the follower has parked
+    /// the last event of the receipt. [`SystemError::Invalid`]: there is no such follower, or the
+    /// receipt is of a log that no application of this system writes to. [`SystemError::Store`]: a
+    /// store does not answer.
     pub async fn wait_for(
         &self,
         receipt: &Receipt,
@@ -321,12 +332,13 @@ impl<S: System> RunningSystem<S> {
         Ok(heads)
     }
 
-    /// Rebuilds the read model `name` from the first event, for example after a mistake in its code was fixed. Joins the build that is
-    /// under way, if there is one. The live generation goes on answering meanwhile.
+    /// Rebuilds the read model `name` from the first event, for example after a mistake in its code
+    /// was fixed. Joins the build that is under way, if there is one. The live generation goes on
+    /// answering meanwhile.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: `name` is not a read model in a SQL database, or the database refuses its tables.
-    /// [`SystemError::Store`]: a store does not answer.
+    /// [`SystemError::Invalid`]: `name` is not a read model in a SQL database, or the database
+    /// refuses its tables. [`SystemError::Store`]: a store does not answer.
     pub async fn rebuild(&self, name: &str) -> Result<Rebuild, SystemError> {
         if let Some(read_model) = self
             .read_models
@@ -354,7 +366,8 @@ impl<S: System> RunningSystem<S> {
         })
     }
 
-    /// Returns the build of the read model `name` that is under way in this process, such as that of a new version.
+    /// Returns the build of the read model `name` that is under way in this process, such as that
+    /// of a new version.
     #[must_use]
     pub fn build(&self, name: &str) -> Option<Rebuild> {
         self.builds()
@@ -379,8 +392,8 @@ impl<S: System> RunningSystem<S> {
             .await
             .map_err(|error| refused(generations, error))?;
         let workers = read_model.building(&building).await?;
-        // Two calls can get here at once, each with workers for the same generation. The second one finds the build of the first and
-        // drops its own workers, which have made no step.
+        // Two calls can get here at once, each with workers for the same generation. The second one
+        // finds the build of the first and drops its own workers, which have made no step.
         let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((build, _)) = builds
             .get(generations.name())
@@ -427,7 +440,8 @@ impl<S: System> RunningSystem<S> {
     }
 
     /// Returns why a store of the system can never be used again in this process, or `None`; see
-    /// [`EventStore::fault`](crate::store::EventStore::fault). The program has to be started again then.
+    /// [`EventStore::fault`](crate::store::EventStore::fault). The program has to be started again
+    /// then.
     #[must_use]
     pub fn fault(&self) -> Option<String> {
         self.engine
@@ -436,10 +450,12 @@ impl<S: System> RunningSystem<S> {
             .find_map(|worker| worker.upstream.fault())
     }
 
-    /// Ends each follower after its present step. The events that are left are processed after the next start.
+    /// Ends each follower after its present step. The events that are left are processed after the
+    /// next start.
     ///
     /// # Errors
-    /// [`SystemError::FollowerStopped`]: a follower had stopped before. All others have ended gracefully.
+    /// [`SystemError::FollowerStopped`]: a follower had stopped before. All others have ended
+    /// gracefully.
     pub async fn stop(mut self) -> Result<(), SystemError> {
         self.stop.send_replace(true);
         let builds =

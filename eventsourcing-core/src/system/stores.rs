@@ -12,8 +12,8 @@ use crate::{Application, ReadModel};
 
 /// The stores of a system: one for all applications, unless one is given a store of its own.
 ///
-/// A single store converts into it, so `MySystem::start(store, runner)` is enough. One store is one log with one
-/// order over all applications; give an application its own only for a reason.
+/// A single store converts into it, so `MySystem::start(store, runner)` is enough. One store is one
+/// log with one order over all applications; give an application its own only for a reason.
 #[derive(Clone)]
 pub struct Stores {
     shared: Arc<dyn EventStore>,
@@ -42,8 +42,9 @@ impl Stores {
         self
     }
 
-    /// Keeps the read models of [`SqlProjection`](crate::SqlProjection)s in the database of `store`, and not in that of
-    /// the store that all applications share. For stores that have none, and to keep reports away from the log.
+    /// Keeps the read models of [`SqlProjection`](crate::SqlProjection)s in the database of
+    /// `store`, and not in that of the store that all applications share. For stores that have
+    /// none, and to keep reports away from the log.
     #[must_use]
     pub fn with_read_models(mut self, store: impl EventStore) -> Self {
         self.read_models = Some(Arc::new(store));
@@ -105,7 +106,8 @@ impl fmt::Debug for Stores {
 /// The foreign projections that were passed to the builder, by follower name.
 pub(crate) type GivenProjections = HashMap<&'static str, Box<dyn Any + Send + Sync>>;
 
-/// The parts of a system that is being started. `#[derive(System)]` puts the system together from them.
+/// The parts of a system that is being started. `#[derive(System)]` puts the system together from
+/// them.
 pub struct Applications {
     by_name: BTreeMap<&'static str, Application>,
     read_models: Vec<ReadModel>,
@@ -152,7 +154,8 @@ impl Applications {
             .expect("every assembled read model is among the followers")
     }
 
-    /// Takes the foreign projection of this name out of those that were passed to the builder. Works once for each name.
+    /// Takes the foreign projection of this name out of those that were passed to the builder.
+    /// Works once for each name.
     ///
     /// # Panics
     /// If no follower of the system is a foreign projection of this name and type.

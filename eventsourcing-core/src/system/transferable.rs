@@ -1,4 +1,5 @@
-//! The followers whose positions and notes are copied to another store, and the translation of notes to the positions there.
+//! The followers whose positions and notes are copied to another store, and the translation of
+//! notes to the positions there.
 
 use serde_json::Value;
 
@@ -7,15 +8,16 @@ use super::follower::{FollowerTarget, Partition, partitions_of};
 use super::notes;
 use crate::store::{EventStore, Name, Position, StoreError, StreamId, Version};
 
-/// A follower whose effects cannot be rebuilt from the log: a policy, or a projection into a foreign target. If it began at the first
-/// event it would repeat them.
+/// A follower whose effects cannot be rebuilt from the log: a policy, or a projection into a
+/// foreign target. If it began at the first event it would repeat them.
 pub(crate) struct TransferableFollower {
     pub(crate) name: Name,
     /// The stored names of the aggregates whose events it takes.
     pub(crate) takes: Vec<Name>,
 }
 
-/// Returns the followers of a system that continue in another store. All others are rebuilt from the log.
+/// Returns the followers of a system that continue in another store. All others are rebuilt from
+/// the log.
 pub(crate) fn transferable_followers<S: System>() -> Vec<TransferableFollower> {
     let followers = S::followers().into_iter();
     let followers = followers.filter(|follower| {
@@ -46,7 +48,8 @@ pub(crate) async fn partitions(
     Ok(Partition::split(count).collect())
 }
 
-/// Returns `true` if a note is copied unchanged: it names no positions and is neither a checksum nor the holder.
+/// Returns `true` if a note is copied unchanged: it names no positions and is neither a checksum
+/// nor the holder.
 pub(crate) fn is_copied_unchanged(key: &str) -> bool {
     !is_of_positions(key) && !key.starts_with(notes::CHECKSUMS) && key != notes::HOLDER
 }

@@ -1,7 +1,8 @@
 //! [`FollowerWait`]: waits until a follower has reached a position.
 //!
-//! A wait for a receipt looks at the log and the position of the receipt, not at the head of the log: while an append with a smaller
-//! position is under way, an acknowledged event lies beyond the events that readers of the log see.
+//! A wait for a receipt looks at the log and the position of the receipt, not at the head of the
+//! log: while an append with a smaller position is under way, an acknowledged event lies beyond the
+//! events that readers of the log see.
 
 use std::pin::pin;
 use std::sync::{Arc, Weak};
@@ -17,8 +18,8 @@ use crate::application::AfterSave;
 use crate::projection::WaitForFollower;
 use crate::store::{Epoch, EventStore, KnownPlace, LogId, Name, Position, Receipt, StoreError};
 
-/// A timeout that suits most callers that wait for a follower: five seconds. A follower that works takes milliseconds; a
-/// person who waits for a page gives up after about ten seconds.
+/// A timeout that suits most callers that wait for a follower: five seconds. A follower that works
+/// takes milliseconds; a person who waits for a page gives up after about ten seconds.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The pause before the inline runner looks again at a follower that has not reached the position.
@@ -72,8 +73,8 @@ impl FollowerWait {
         self.logs.is_empty()
     }
 
-    /// Returns the followed logs that the receipt can be of. There is none if the follower does not follow the log of the receipt, and
-    /// then there is nothing to wait for.
+    /// Returns the followed logs that the receipt can be of. There is none if the follower does not
+    /// follow the log of the receipt, and then there is nothing to wait for.
     fn logs_of(
         &self,
         receipt: &Receipt,
@@ -144,11 +145,11 @@ impl WaitForFollower for FollowerWait {
 }
 
 impl FollowedLog {
-    /// Returns the position in this log that the receipt stands for. A receipt without a log may be of another one, so its position is
-    /// limited to the newest one here.
+    /// Returns the position in this log that the receipt stands for. A receipt without a log may be
+    /// of another one, so its position is limited to the newest one here.
     ///
-    /// A receipt of this log keeps its position. An acknowledged event is visible, so a position beyond the newest one is that of an event
-    /// which the log has lost.
+    /// A receipt of this log keeps its position. An acknowledged event is visible, so a position
+    /// beyond the newest one is that of an event which the log has lost.
     async fn position_of(&self, receipt: &Receipt) -> Result<Position, StoreError> {
         match receipt.log {
             LogId::UNKNOWN => Ok(receipt.position.min(self.upstream.newest_position().await?)),
@@ -157,12 +158,12 @@ impl FollowedLog {
     }
 }
 
-/// Waits for `there` as long as `log` has the event at `position`. After a restore a follower can reach that position with another
-/// event, which must not count.
+/// Waits for `there` as long as `log` has the event at `position`. After a restore a follower can
+/// reach that position with another event, which must not count.
 ///
 /// # Errors
-/// [`StoreError::LogWentBack`]: the log has lost the event. [`StoreError::Unavailable`]: the store can never be used again, so no
-/// follower will reach the position. Others: those of `there`.
+/// [`StoreError::LogWentBack`]: the log has lost the event. [`StoreError::Unavailable`]: the store
+/// can never be used again, so no follower will reach the position. Others: those of `there`.
 pub(crate) async fn unless_lost(
     log: &dyn EventStore,
     position: Position,
@@ -176,8 +177,9 @@ pub(crate) async fn unless_lost(
         let ended = pin!(log.wait_beyond(Position::MAX, Some(epoch)));
         match select(there.as_mut(), ended).await {
             Either::Left((done, _)) if log.epoch() == epoch => return done,
-            // A new epoch began while the follower advanced. It may have reached the position with an event of another history, so the
-            // event that was waited for has to be proven once more.
+            // A new epoch began while the follower advanced. It may have reached the position with
+            // an event of another history, so the event that was waited for has to be proven once
+            // more.
             Either::Left((done, _)) => {
                 known.verify(log).await?;
                 return done;
@@ -204,7 +206,8 @@ async fn prove(log: &dyn EventStore, known: KnownPlace) -> Result<Epoch, StoreEr
     }
 }
 
-/// Waits until the follower has processed everything up to `position`, in the present epoch of `log`.
+/// Waits until the follower has processed everything up to `position`, in the present epoch of
+/// `log`.
 pub(crate) async fn reach(
     log: &dyn EventStore,
     mut status: watch::Receiver<Status>,
@@ -224,8 +227,8 @@ pub(crate) async fn reach(
 
 /// Does the same as [`reach`], for a follower that moves only when `catch_up` is called.
 ///
-/// The loop is needed because `position` can lie beyond the visible end of the log while an append is under way; no later save might
-/// run the followers again.
+/// The loop is needed because `position` can lie beyond the visible end of the log while an append
+/// is under way; no later save might run the followers again.
 pub(crate) async fn reach_inline<F>(
     upstream: &dyn EventStore,
     status: watch::Receiver<Status>,

@@ -49,7 +49,8 @@ pub(super) struct SqlFollower<S> {
 }
 
 impl<S: Send + Sync + 'static> Wiring<'_, S> {
-    /// Opens the workers of `follower`: one for each log and partition, each with a position of its own.
+    /// Opens the workers of `follower`: one for each log and partition, each with a position of its
+    /// own.
     pub(super) async fn open(
         &mut self,
         follower: Follower<S>,
@@ -100,7 +101,8 @@ impl<S: Send + Sync + 'static> Wiring<'_, S> {
         }
     }
 
-    /// Opens the workers of a follower that keeps its positions at `home`, or `None` if it lives in the memory of this process.
+    /// Opens the workers of a follower that keeps its positions at `home`, or `None` if it lives in
+    /// the memory of this process.
     async fn open_workers<H: ?Sized>(
         &self,
         name: Name,
@@ -276,7 +278,8 @@ fn boxed<S>(sink: impl Sink<S> + 'static) -> Box<dyn Sink<S>> {
     Box::new(sink)
 }
 
-/// Explains why the first tables of a read model were refused: they may exist already, under an earlier name of the read model.
+/// Explains why the first tables of a read model were refused: they may exist already, under an
+/// earlier name of the read model.
 fn refused_first(generations: &Generations, error: SqlError) -> SystemError {
     match refused(generations, error) {
         SystemError::Invalid { reason } => {
@@ -303,7 +306,8 @@ pub(super) fn refused(generations: &Generations, error: SqlError) -> SystemError
     }
 }
 
-/// Refuses a follower that is declared without timers but has pending ones, which would be lost silently.
+/// Refuses a follower that is declared without timers but has pending ones, which would be lost
+/// silently.
 async fn refuse_forgotten_timers<S>(worker: &FollowerWorker<S>) -> Result<(), SystemError> {
     match worker.has_forgotten_timers().await? {
         false => Ok(()),

@@ -1,4 +1,5 @@
-//! Agreement on the events that a follower takes, between its declaration, the recorded set, and other releases.
+//! Agreement on the events that a follower takes, between its declaration, the recorded set, and
+//! other releases.
 
 use tracing::info;
 
@@ -24,11 +25,13 @@ pub(super) struct TakesUnknownEvents {
 }
 
 impl<S> FollowerWorker<S> {
-    /// Compares the events that the follower takes with the recorded set. Earlier releases of the framework recorded none; then the
-    /// present set counts as the one that the follower has always taken.
+    /// Compares the events that the follower takes with the recorded set. Earlier releases of the
+    /// framework recorded none; then the present set counts as the one that the follower has always
+    /// taken.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the sets differ, there are such events before its position, and `is_confirmed` does not confirm that.
+    /// [`SystemError::Invalid`]: the sets differ, there are such events before its position, and
+    /// `is_confirmed` does not confirm that.
     pub(crate) async fn check_events(&self, is_confirmed: bool) -> Result<(), SystemError> {
         if !self.is_shared() || self.is_observer() || is_confirmed {
             return Ok(());
@@ -40,7 +43,8 @@ impl<S> FollowerWorker<S> {
         }
     }
 
-    /// Records the number of partitions of the follower and the events it takes, after all checks of the start have passed.
+    /// Records the number of partitions of the follower and the events it takes, after all checks
+    /// of the start have passed.
     ///
     /// # Errors
     /// [`SystemError::Invalid`]: another process has recorded other values meanwhile.
@@ -69,7 +73,8 @@ impl<S> FollowerWorker<S> {
             }
             match self.record_events(&mut cursor, next).await {
                 Ok(()) => return Ok(()),
-                // Another process was faster. It may have recorded another set, so the comparison starts over.
+                // Another process was faster. It may have recorded another set, so the comparison
+                // starts over.
                 Err(StepFailure::Moved | StepFailure::LeaseLost) => {
                     self.refresh(&mut cursor).await?;
                 }
@@ -102,7 +107,8 @@ impl<S> FollowerWorker<S> {
         Ok(())
     }
 
-    /// Returns the record that replaces `recorded`, if the log has no event before `position` about which the two differ.
+    /// Returns the record that replaces `recorded`, if the log has no event before `position` about
+    /// which the two differ.
     async fn next_record(
         &self,
         recorded: &RecordedEvents,
@@ -171,9 +177,10 @@ impl<S> FollowerWorker<S> {
         SystemError::Invalid { reason }
     }
 
-    /// Reloads the cursor if another process has made a step since this one loaded it. A release that takes events which this one
-    /// skips records them, and waits for the lease; without this look the holder would never notice. Returns `false` if the follower
-    /// works under another name by now.
+    /// Reloads the cursor if another process has made a step since this one loaded it. A release
+    /// that takes events which this one skips records them, and waits for the lease; without this
+    /// look the holder would never notice. Returns `false` if the follower works under another name
+    /// by now.
     pub(crate) async fn look_again(&self) -> Result<bool, StoreError> {
         let mut cursor = self.cursor.lock().await;
         let (home, follower, upstream) = self.home();
@@ -183,8 +190,8 @@ impl<S> FollowerWorker<S> {
         Ok(follower_notes.revision == cursor.revision() || !self.refresh(&mut cursor).await?)
     }
 
-    /// Stops before events that another release has recorded and this one does not know, since this process would skip them. A
-    /// process of that release can continue.
+    /// Stops before events that another release has recorded and this one does not know, since this
+    /// process would skip them. A process of that release can continue.
     pub(super) async fn wait_for_other_release(
         &self,
         cursor: &mut Cursor,
@@ -192,7 +199,8 @@ impl<S> FollowerWorker<S> {
         if cursor.unknown_events.is_empty() {
             return Ok(None);
         }
-        // That release may have been rolled back, and its record with it, so the record is read again first.
+        // That release may have been rolled back, and its record with it, so the record is read
+        // again first.
         self.refresh(cursor).await?;
         if cursor.unknown_events.is_empty() {
             self.clear_failure();
@@ -211,8 +219,8 @@ impl<S> FollowerWorker<S> {
     }
 }
 
-/// Returns a query for these events. It can also find events of one of the names that belong to another of the aggregates, so the
-/// caller filters.
+/// Returns a query for these events. It can also find events of one of the names that belong to
+/// another of the aggregates, so the caller filters.
 fn query_for(events: &EventNames, after: Position, position: Position) -> LogQuery {
     let query = LogQuery::after(after)
         .limit(EVENTS_PER_PAGE_MAX)

@@ -11,8 +11,8 @@ use crate::store::BoxError;
 /// The text for an error that cannot be printed.
 const UNSHOWABLE: &str = "an error whose own text or source panicked";
 
-/// Returns an error and its sources in one line, and the error itself. An error that panics while it is printed is replaced, because
-/// each reader of the follower's state would print it again.
+/// Returns an error and its sources in one line, and the error itself. An error that panics while
+/// it is printed is replaced, because each reader of the follower's state would print it again.
 pub(crate) fn described(error: BoxError) -> (String, Arc<dyn Error + Send + Sync>) {
     match text_of(&*error) {
         Some(text) => (text, Arc::from(error)),
@@ -20,7 +20,8 @@ pub(crate) fn described(error: BoxError) -> (String, Arc<dyn Error + Send + Sync
     }
 }
 
-/// Returns `true` if the error says that this release does not know an event or type that a newer release may know.
+/// Returns `true` if the error says that this release does not know an event or type that a newer
+/// release may know.
 pub(in crate::system) fn is_of_newer_release(cause: &(dyn Error + 'static)) -> bool {
     catch(|| names_what_is_unknown(cause)).unwrap_or(false)
 }

@@ -18,16 +18,19 @@ pub(crate) struct Cursor {
     upstream: LogId,
     /// The stored position: that of an event, unless an earlier release has written it.
     stored: Position,
-    /// The last event that the follower has seen, as stored; `None` if an earlier release has not stored it.
+    /// The last event that the follower has seen, as stored; `None` if an earlier release has not
+    /// stored it.
     last_event: Option<EventRef>,
     revision: Revision,
     /// The epoch of the home store in which the cursor was loaded.
     home_epoch: Epoch,
-    /// The epoch of the log in which it is proven that the log still has the last event; `None` if that is not proven.
+    /// The epoch of the log in which it is proven that the log still has the last event; `None` if
+    /// that is not proven.
     proven: Option<Epoch>,
     /// No proof has been tried yet.
     is_fresh: bool,
-    /// The position up to which all events are processed or skipped. It can be beyond the stored one.
+    /// The position up to which all events are processed or skipped. It can be beyond the stored
+    /// one.
     pub(crate) reached: Position,
     /// The lease under which the follower works, if any.
     pub(crate) lease: Option<LeaseToken>,
@@ -59,8 +62,9 @@ pub(crate) struct NextStep {
 impl Cursor {
     /// Loads the cursor from the store.
     ///
-    /// The position and three kinds of notes have to be of one moment. No transaction spans these reads, so the loop starts over if
-    /// the position, the revision or the epoch of the home store has changed between the first and the last.
+    /// The position and three kinds of notes have to be of one moment. No transaction spans these
+    /// reads, so the loop starts over if the position, the revision or the epoch of the home store
+    /// has changed between the first and the last.
     pub(crate) async fn load(
         home: &dyn EventStore,
         follower: Name,
@@ -161,7 +165,8 @@ impl Cursor {
         KnownPlace::new(self.stored, self.last_event)
     }
 
-    /// Returns `true` if the position is proven in the present epochs of the log and of the home store.
+    /// Returns `true` if the position is proven in the present epochs of the log and of the home
+    /// store.
     pub(in crate::system) fn is_proven(&self, home: Epoch, upstream: Epoch) -> bool {
         self.home_epoch == home && self.proven == Some(upstream)
     }
@@ -186,7 +191,8 @@ impl Cursor {
         }
         let proof = self.place().verify(log).await?;
         self.proven = Some(proof.epoch);
-        // A step of an earlier release did not store the event. The one that is there now is what later proofs rely on.
+        // A step of an earlier release did not store the event. The one that is there now is what
+        // later proofs rely on.
         self.last_event = self.last_event.or(proof.event);
         Ok(())
     }
@@ -195,7 +201,8 @@ impl Cursor {
         self.proven
     }
 
-    /// Returns the step to `event`, the last one seen, together with the checksums of the processed events.
+    /// Returns the step to `event`, the last one seen, together with the checksums of the processed
+    /// events.
     pub(crate) fn step_to(&self, event: &StoredEvent, dealt_with: &[StoredEvent]) -> NextStep {
         let to = EventRef::of(event, self.upstream);
         self.step_counting(Some(to), dealt_with, &self.checksums)
@@ -206,7 +213,8 @@ impl Cursor {
         self.step_counting(None, &[], &self.checksums)
     }
 
-    /// Returns a step that ends at an event, so that it can be proven later that the log still has it.
+    /// Returns a step that ends at an event, so that it can be proven later that the log still has
+    /// it.
     fn step_counting(
         &self,
         to: Option<EventRef>,
@@ -239,15 +247,17 @@ impl Cursor {
         }
     }
 
-    /// Returns a step that changes notes only. It names no lease, since another process may hold it; the revision is the stronger guard.
+    /// Returns a step that changes notes only. It names no lease, since another process may hold
+    /// it; the revision is the stronger guard.
     pub(crate) fn notes_step(&self) -> NextStep {
         let mut step = self.step_in_place();
         step.tracking.lease = None;
         step
     }
 
-    /// Like [`notes_step`](Self::notes_step), and counts events that are processed after the position has passed them. Their slices may
-    /// be closed, so the checksums of those are read first.
+    /// Like [`notes_step`](Self::notes_step), and counts events that are processed after the
+    /// position has passed them. Their slices may be closed, so the checksums of those are read
+    /// first.
     pub(crate) async fn late_step(
         &self,
         home: &dyn EventStore,
@@ -278,7 +288,8 @@ impl Cursor {
         self.revision = self.revision.next();
         self.checksums.extend(step.checksums);
         step.parked.carry_out(&mut self.parked);
-        // Only late steps add to slices before that of the stored position, and those read the checksums from the store.
+        // Only late steps add to slices before that of the stored position, and those read the
+        // checksums from the store.
         let open = LogSlice::of(self.stored);
         self.checksums.retain(|slice, _| *slice >= open);
     }

@@ -1,4 +1,5 @@
-//! The number of partitions of a follower (its cut): agreed on at the start, named by each step, refused where it differs.
+//! The number of partitions of a follower (its cut): agreed on at the start, named by each step,
+//! refused where it differs.
 
 use jiff::Timestamp;
 use tracing::error;
@@ -11,7 +12,8 @@ use crate::store::{
 };
 use crate::system::{FollowerState, SystemError};
 
-/// The error of a process that runs a follower in another number of partitions than the recorded one.
+/// The error of a process that runs a follower in another number of partitions than the recorded
+/// one.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "the follower is recorded to run in {recorded} partitions, but this process runs it in {own}; nothing was processed twice. Stop this \
@@ -24,7 +26,8 @@ struct OutdatedCut {
 }
 
 impl<S> FollowerWorker<S> {
-    /// Stops the follower, whatever its reaction to failed events is: the store refuses every step with an outdated cut.
+    /// Stops the follower, whatever its reaction to failed events is: the store refuses every step
+    /// with an outdated cut.
     pub(super) fn stop_for_cut(&self, position: Position, refusal: StoreError) -> Step {
         let cause: BoxError = match refusal {
             StoreError::CutChanged {
@@ -47,8 +50,8 @@ impl<S> FollowerWorker<S> {
     }
 }
 
-/// Refuses a number of partitions that differs from the recorded one: the positions of the partitions would not fit. Returns the
-/// notes of the whole follower.
+/// Refuses a number of partitions that differs from the recorded one: the positions of the
+/// partitions would not fit. Returns the notes of the whole follower.
 ///
 /// # Errors
 /// [`SystemError::Invalid`]: the follower runs in another number of partitions.
@@ -60,7 +63,8 @@ pub(crate) async fn check_cut(
     let follower_notes = home
         .notes(NotesQuery::new(cut.follower.clone(), upstream, "").limit(0))
         .await?;
-    // Earlier releases recorded no cut. A position under the follower's own name proves that it ran in one partition.
+    // Earlier releases recorded no cut. A position under the follower's own name proves that it ran
+    // in one partition.
     match follower_notes
         .partitions
         .or((follower_notes.position > Position::ZERO).then_some(1))
@@ -96,7 +100,8 @@ pub(super) async fn agree_on_cut(
             .await
         {
             Ok(_) => return Ok(()),
-            // Another process that starts at this moment was faster, so its cut is compared with the own one.
+            // Another process that starts at this moment was faster, so its cut is compared with
+            // the own one.
             Err(StoreError::TrackingConflict { .. }) => {}
             Err(StoreError::CutChanged { actual, .. }) => return Err(refused(cut, actual)),
             Err(error) => return Err(error.into()),
@@ -104,8 +109,8 @@ pub(super) async fn agree_on_cut(
     }
 }
 
-/// Refuses partitions beside a process that runs the follower whole. A release that records no cut leaves no trace before its first
-/// step but the lease, and would go on beside the partitions.
+/// Refuses partitions beside a process that runs the follower whole. A release that records no cut
+/// leaves no trace before its first step but the lease, and would go on beside the partitions.
 async fn refuse_beside_the_whole(
     home: &dyn EventStore,
     upstream: LogId,

@@ -1,4 +1,5 @@
-//! [`Follower`]: a policy or projection of a system, tied to the events it takes. It declares the wiring and runs nothing.
+//! [`Follower`]: a policy or projection of a system, tied to the events it takes. It declares the
+//! wiring and runs nothing.
 
 use std::any::TypeId;
 use std::collections::BTreeMap;
@@ -38,7 +39,8 @@ pub(crate) enum FollowerTarget<S> {
         tables: &'static [Table],
         routes: Routes<dyn SqlProjectionHandler<S>>,
     },
-    /// A projection into a foreign target, which knows nothing of steps. The value of this type is passed to the builder.
+    /// A projection into a foreign target, which knows nothing of steps. The value of this type is
+    /// passed to the builder.
     Foreign {
         of_type: TypeId,
         routes: Routes<dyn ProjectionHandler<S>>,
@@ -131,7 +133,8 @@ impl<S: Send + Sync + 'static> Follower<S> {
     }
 }
 
-// The three kinds of followers are tied to events in the same way; only the trait that the type must have differs.
+// The three kinds of followers are tied to events in the same way; only the trait that the type
+// must have differs.
 macro_rules! tie_to_events {
     ($($follower:ident: $kind:ident, $handler:ident;)+) => {$(
         impl<S: Send + Sync + 'static, P: 'static> $follower<S, P> {
@@ -145,7 +148,8 @@ macro_rules! tie_to_events {
             }
 
             /// Takes only some events of the aggregate `A` of `application`: those of the given
-            /// [variants](crate::Event::VARIANTS). All others are skipped without being decoded, known or not.
+            /// [variants](crate::Event::VARIANTS). All others are skipped without being decoded,
+            /// known or not.
             ///
             /// # Panics
             /// If there is no such variant.

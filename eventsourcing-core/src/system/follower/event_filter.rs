@@ -1,5 +1,5 @@
-//! [`EventFilter`]: the events of an aggregate that a follower needs. It skips the others without decoding them, so that unknown events
-//! among them do not stop it.
+//! [`EventFilter`]: the events of an aggregate that a follower needs. It skips the others without
+//! decoding them, so that unknown events among them do not stop it.
 
 use std::collections::{BTreeSet, HashSet};
 use std::marker::PhantomData;
@@ -40,7 +40,8 @@ impl<A: Aggregate> EventFilter<A> {
             .map(|variant| index_of::<A>(variant))
             .collect();
         let current = indices.iter().map(|index| A::Event::TYPES[*index].name);
-        // A legacy event without an index is split into others by code of the user, so any of the needed variants may come of it.
+        // A legacy event without an index is split into others by code of the user, so any of the
+        // needed variants may come of it.
         let is_wanted = |former: &&LegacyEvent<A::Event>| match former.index() {
             Some(index) => indices.contains(&index),
             None => !former.is_retired(),

@@ -1,7 +1,9 @@
-//! [`FollowedEvents`]: the events of one log that a follower takes, and their comparison with the recorded ones.
+//! [`FollowedEvents`]: the events of one log that a follower takes, and their comparison with the
+//! recorded ones.
 //!
-//! A follower whose declaration has changed may have skipped events that it takes now, or processed events that it takes no
-//! more. That matters only if the log has such events before its position, so the log is asked, in `agreed_events.rs`.
+//! A follower whose declaration has changed may have skipped events that it takes now, or processed
+//! events that it takes no more. That matters only if the log has such events before its position,
+//! so the log is asked, in `agreed_events.rs`.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -22,8 +24,8 @@ pub(crate) struct FollowedEvents {
     known: EventNames,
     /// The events that were removed from the program and are read as nothing.
     retired: EventNames,
-    /// The aggregates of which it takes all events. If it meets an unknown one it waits for another release, so no agreement is needed
-    /// before.
+    /// The aggregates of which it takes all events. If it meets an unknown one it waits for another
+    /// release, so no agreement is needed before.
     whole: BTreeSet<Name>,
     /// The aggregates that this release knows, followed or not.
     known_aggregates: BTreeSet<Name>,
@@ -94,8 +96,8 @@ impl FollowedEvents {
         }
     }
 
-    /// Returns the record that replaces `recorded`: without `dropped`, with the needed events. Events that only another release knows
-    /// stay, since that release may run beside this one.
+    /// Returns the record that replaces `recorded`: without `dropped`, with the needed events.
+    /// Events that only another release knows stay, since that release may run beside this one.
     pub(crate) fn record_over(
         &self,
         recorded: &RecordedEvents,
@@ -114,7 +116,8 @@ impl FollowedEvents {
         }
     }
 
-    /// Returns how these events differ from the recorded ones, except for events that this release does not know.
+    /// Returns how these events differ from the recorded ones, except for events that this release
+    /// does not know.
     pub(crate) fn change_from(&self, recorded: &RecordedEvents) -> Change {
         let gone = without(&without(&recorded.events, &self.needed), &self.retired);
         let dropped = gone.iter().map(|(aggregate, names)| {

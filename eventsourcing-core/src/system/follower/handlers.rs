@@ -1,7 +1,7 @@
 //! Handlers: the code of the user for one event or timer, behind object-safe traits.
 //!
-//! Each kind of follower has an interface of its own, because each has its effects by other means: a policy in its unit of
-//! work, a read model in its transaction, any other projection by itself.
+//! Each kind of follower has an interface of its own, because each has its effects by other means:
+//! a policy in its unit of work, a read model in its transaction, any other projection by itself.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -55,7 +55,8 @@ pub(crate) trait TimerHandler<S>: Send + Sync {
     async fn due(&self, system: &S, timer: &Timer, work: &mut UnitOfWork) -> Result<(), BoxError>;
 }
 
-/// Handles the events of the aggregate `A` by the part `P` of a system. This is where stored events become the types of the user.
+/// Handles the events of the aggregate `A` by the part `P` of a system. This is where stored events
+/// become the types of the user.
 pub(crate) struct TypedEventHandler<S, P, A> {
     pub(crate) part: fn(&S) -> &P,
     pub(crate) filter: EventFilter<A>,
@@ -74,8 +75,9 @@ impl<S: Send + Sync, P: Policy<A>, A: Aggregate> PolicyHandler<S> for TypedEvent
         event: &StoredEvent,
         work: &mut UnitOfWork,
     ) -> Result<(), BoxError> {
-        // `begin` resets the counters from which the ids of new aggregates and timers are made. One stored event can decode to several
-        // events, so it is called once for all of them: a second call would give two new aggregates the same id.
+        // `begin` resets the counters from which the ids of new aggregates and timers are made. One
+        // stored event can decode to several events, so it is called once for all of them: a second
+        // call would give two new aggregates the same id.
         let mut has_begun = false;
         for event in self.filter.decode(event)? {
             if !std::mem::replace(&mut has_begun, true) {
@@ -139,8 +141,8 @@ impl<S: Send + Sync, P: Timers> TimerHandler<S> for TypedTimerHandler<S, P> {
 
 /// The events that a projection has projected since the last step, by position and part.
 ///
-/// A piece of a page that fails is retried in smaller pieces. The effects of such a projection cannot be undone, so the events before
-/// the failed one are skipped in the retry.
+/// A piece of a page that fails is retried in smaller pieces. The effects of such a projection
+/// cannot be undone, so the events before the failed one are skipped in the retry.
 #[derive(Debug, Default)]
 pub(crate) struct ProjectedEvents(Mutex<BTreeSet<(Position, u32)>>);
 
@@ -153,8 +155,8 @@ impl ProjectedEvents {
         self.events().insert((position, part));
     }
 
-    /// Forgets the events up to `position`, whose step was made. Events beyond it stay: they were projected in a larger piece that
-    /// failed, and belong to a later step.
+    /// Forgets the events up to `position`, whose step was made. Events beyond it stay: they were
+    /// projected in a larger piece that failed, and belong to a later step.
     pub(crate) fn forget_up_to(&self, position: Position) {
         self.events().retain(|(projected, _)| *projected > position);
     }

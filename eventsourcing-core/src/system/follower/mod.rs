@@ -1,7 +1,7 @@
 //! Followers: policies and projections, and the worker that runs one of them on one log.
 //!
-//! The worker reads a page of events, has them processed, and writes the effects and its position together. Tasks, leases and
-//! stores are chosen elsewhere.
+//! The worker reads a page of events, has them processed, and writes the effects and its position
+//! together. Tasks, leases and stores are chosen elsewhere.
 
 mod agreed_events;
 mod causes;
@@ -48,8 +48,10 @@ pub(in crate::system) use timer_notes::write_timer;
 pub(crate) use timers::PendingTimers;
 pub(crate) use worker::{FollowerWorker, WorkerSettings};
 
-/// The maximum number of events in a page. Two pages are in memory: the one that is processed, and the one that is read ahead.
+/// The maximum number of events in a page. Two pages are in memory: the one that is processed, and
+/// the one that is read ahead.
 pub(in crate::system) const EVENTS_PER_PAGE_MAX: usize = 256;
-/// The maximum number of streams, and of timers, that a follower parks before it stops. So many failures have a cause that lies
-/// outside the events, such as a mistake in the handler, and parking more would only move the whole log into notes.
+/// The maximum number of streams, and of timers, that a follower parks before it stops. So many
+/// failures have a cause that lies outside the events, such as a mistake in the handler, and
+/// parking more would only move the whole log into notes.
 pub(in crate::system) const PARKED_STREAMS_MAX: usize = 10_000;

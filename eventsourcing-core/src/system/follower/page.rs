@@ -1,4 +1,5 @@
-//! Processing one page of a log in pieces. The effects of a piece and the position behind it are written together.
+//! Processing one page of a log in pieces. The effects of a piece and the position behind it are
+//! written together.
 
 use tracing::error;
 
@@ -12,12 +13,13 @@ use crate::store::{BoxError, LogPage, Position, StoreError, StoredEvent};
 use crate::system::parking::sort_out;
 use crate::system::{OnFailure, Parked};
 
-/// The number of positions that a follower skips before it stores its position. Skipping them again after a restart costs a few
-/// reads, while storing each skip would cost a commit for each page.
+/// The number of positions that a follower skips before it stores its position. Skipping them again
+/// after a restart costs a few reads, while storing each skip would cost a commit for each page.
 const SKIPPED_MAX: u64 = 10_000;
 
 impl<S> FollowerWorker<S> {
-    /// Processes a page in pieces. A piece that fails is halved, until the one bad event stands alone.
+    /// Processes a page in pieces. A piece that fails is halved, until the one bad event stands
+    /// alone.
     pub(super) async fn process(
         &self,
         system: &S,
@@ -44,8 +46,9 @@ impl<S> FollowerWorker<S> {
                 }
                 Err(StepFailure::Moved) => return self.moved(cursor).await,
                 Err(StepFailure::LeaseLost) => {
-                    // The piece may have taken longer than the lease lasts. A smaller one ends in time, so that the follower can advance
-                    // even if each process is too slow for a whole page.
+                    // The piece may have taken longer than the lease lasts. A smaller one ends in
+                    // time, so that the follower can advance even if each process is too slow for a
+                    // whole page.
                     cursor.events = (piece.len() / 2).max(1);
                     return Ok(Step::LeaseLost);
                 }
@@ -112,15 +115,16 @@ impl<S> FollowerWorker<S> {
         Ok(())
     }
 
-    /// Skips the events at the end of a page that the follower does not take. The position is stored only now and then, since
-    /// skipping them again costs little.
+    /// Skips the events at the end of a page that the follower does not take. The position is
+    /// stored only now and then, since skipping them again costs little.
     async fn skip_to(&self, cursor: &mut Cursor, ceiling: Position) -> Result<(), StoreError> {
         cursor.reached = ceiling.max(cursor.reached);
         if cursor.unwritten() < SKIPPED_MAX {
             return Ok(());
         }
-        // A step must end at an event, so that it can be proven later that the log still has it. If there is none, or the epoch has
-        // changed, the step is left out; the next page may end at an event.
+        // A step must end at an event, so that it can be proven later that the log still has it. If
+        // there is none, or the epoch has changed, the step is left out; the next page may end at
+        // an event.
         let seen = self.upstream.visible(cursor.reached).await?;
         let Some(last) = seen.event.filter(|_| Some(seen.epoch) == cursor.proven()) else {
             return Ok(());
@@ -129,7 +133,8 @@ impl<S> FollowerWorker<S> {
         match self.sink.make_step(step.tracking.clone()).await {
             Ok(()) => cursor.done(step),
             Err(StepFailure::Moved) => drop(self.refresh(cursor).await?),
-            // The step was only to save work after a restart. The next piece, or the next renewal of the lease, meets the same error.
+            // The step was only to save work after a restart. The next piece, or the next renewal
+            // of the lease, meets the same error.
             Err(StepFailure::LeaseLost) => {}
             Err(StepFailure::CutChanged(refusal)) => {
                 self.stop_for_cut(cursor.reached, refusal);

@@ -3,7 +3,8 @@
 use crate::store::{Name, StreamId};
 use crate::system::notes;
 
-/// One share of all aggregates. All events of one aggregate belong to the same partition, so they stay in order.
+/// One share of all aggregates. All events of one aggregate belong to the same partition, so they
+/// stay in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Partition {
     /// The number of the partition, from 0.
@@ -33,8 +34,8 @@ impl Partition {
         self.of
     }
 
-    /// Returns `true` if the stream belongs to this partition. The last 32 bits of an id decide, since they are random in UUIDs of
-    /// every version, and so spread evenly.
+    /// Returns `true` if the stream belongs to this partition. The last 32 bits of an id decide,
+    /// since they are random in UUIDs of every version, and so spread evenly.
     pub(crate) fn contains(self, stream: &StreamId) -> bool {
         (stream.id.as_u128() as u32) % self.of == self.number
     }

@@ -1,4 +1,5 @@
-//! The status of a follower: publishing its position, failing, recovering, and resuming after a stop.
+//! The status of a follower: publishing its position, failing, recovering, and resuming after a
+//! stop.
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -69,7 +70,8 @@ impl<S> FollowerWorker<S> {
                 warn!(follower = %self.name, %position, error = %failure.cause, "follower waits for a newer release");
                 (FollowerState::WaitingForRelease(failure), Step::Outdated)
             }
-            // A retry cannot bring lost events back, and parking one event would not help: the whole past of the follower is in doubt.
+            // A retry cannot bring lost events back, and parking one event would not help: the
+            // whole past of the follower is in doubt.
             _ if has_gone_back => {
                 error!(follower = %self.name, %position, error = %failure.cause, "follower stopped: the log went back");
                 (FollowerState::Stopped(failure), Step::Stopped)
@@ -114,7 +116,8 @@ impl<S> FollowerWorker<S> {
         });
     }
 
-    /// Lets the follower continue if it has stopped, and returns `true` if it had. The task that runs it is woken.
+    /// Lets the follower continue if it has stopped, and returns `true` if it had. The task that
+    /// runs it is woken.
     pub(crate) fn resume(&self) -> bool {
         let resumed = self.status.send_if_modified(|status| {
             let had_stopped = status.state.stopped().is_some();
@@ -129,8 +132,8 @@ impl<S> FollowerWorker<S> {
         resumed
     }
 
-    /// Waits until the follower is before `position` again. A retry of a parked event reloads the stored position, which can lie
-    /// before the one that this process had skipped to.
+    /// Waits until the follower is before `position` again. A retry of a parked event reloads the
+    /// stored position, which can lie before the one that this process had skipped to.
     pub(crate) async fn until_behind(&self, position: Position) {
         let mut status = self.status();
         let behind = status.wait_for(|status| status.reached < position).await;

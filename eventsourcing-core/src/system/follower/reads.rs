@@ -51,8 +51,9 @@ impl<S> FollowerWorker<S> {
         page
     }
 
-    /// Returns the position before the first event after `position` that the follower takes, or the end of the log. The process
-    /// that runs the follower does not store each position that it skips to, so the stored one can lag behind.
+    /// Returns the position before the first event after `position` that the follower takes, or the
+    /// end of the log. The process that runs the follower does not store each position that it
+    /// skips to, so the stored one can lag behind.
     pub(super) async fn skipped_to(&self, mut position: Position) -> Result<Position, StoreError> {
         loop {
             let page = self.page_after(position).await?;

@@ -13,7 +13,8 @@ use crate::system::notes::{self, RETIRED};
 use crate::system::parking::{HeldEvent, put_aside, read, write};
 use crate::system::{Parked, ParkingRecord};
 
-/// The interval at which a follower that has stopped because its log went back looks whether the restored log was accepted.
+/// The interval at which a follower that has stopped because its log went back looks whether the
+/// restored log was accepted.
 const ACCEPTED_LOOK_INTERVAL: Duration = Duration::from_secs(2);
 
 /// A follower as it continues in a restored log.
@@ -25,7 +26,8 @@ pub(crate) struct Rewound {
 }
 
 impl<S> FollowerWorker<S> {
-    /// Returns the end of the log if the log has lost the last event that the follower has seen according to `follower_notes`.
+    /// Returns the end of the log if the log has lost the last event that the follower has seen
+    /// according to `follower_notes`.
     pub(crate) async fn end_of_restored_log(
         &self,
         follower_notes: &FollowerNotes,
@@ -56,8 +58,9 @@ impl<S> FollowerWorker<S> {
             !key.starts_with(notes::CHECKSUMS)
                 || last.is_some() && *key < notes::checksums(LogSlice::of(to))
         });
-        // The checksum of the last slice also counts events that the log has lost, and those cannot be subtracted, since nothing tells
-        // which they were. So the checksum is computed anew from the events that are left.
+        // The checksum of the last slice also counts events that the log has lost, and those cannot
+        // be subtracted, since nothing tells which they were. So the checksum is computed anew from
+        // the events that are left.
         let checksums = self.checksums_of(&last_events, &notes)?;
         if checksums != LogChecksum::default() {
             notes.insert(
@@ -80,8 +83,9 @@ impl<S> FollowerWorker<S> {
         })
     }
 
-    /// Returns the events up to `kept` of the last slice that has any, no matter which follower takes them. All of them are read,
-    /// because the step must end at the last event of the log up to there, whether or not this follower takes it.
+    /// Returns the events up to `kept` of the last slice that has any, no matter which follower
+    /// takes them. All of them are read, because the step must end at the last event of the log up
+    /// to there, whether or not this follower takes it.
     async fn last_events(&self, kept: Position) -> Result<Vec<StoredEvent>, StoreError> {
         let mut end = kept;
         while end > Position::ZERO {
@@ -115,7 +119,8 @@ impl<S> FollowerWorker<S> {
         Ok(Vec::new())
     }
 
-    /// Returns the checksum of those events that the follower takes, without the parked and the discarded ones.
+    /// Returns the checksum of those events that the follower takes, without the parked and the
+    /// discarded ones.
     fn checksums_of(
         &self,
         events: &[StoredEvent],
@@ -136,7 +141,8 @@ impl<S> FollowerWorker<S> {
         Ok(checksums)
     }
 
-    /// Waits until the restored log is accepted, in any process. Waits forever if the follower has stopped for another reason.
+    /// Waits until the restored log is accepted, in any process. Waits forever if the follower has
+    /// stopped for another reason.
     pub(crate) async fn until_restored_log_is_accepted(&self) {
         let stopped = self.status.borrow().state.stopped().cloned();
         let went_back = stopped.filter(|failure| {
@@ -158,8 +164,9 @@ impl<S> FollowerWorker<S> {
         }
     }
 
-    /// Returns `true` if the follower was moved to a position that the log has, or if another generation has replaced that of a read
-    /// model. A log that has grown beyond the position is not enough: an earlier release did not store which event it saw there.
+    /// Returns `true` if the follower was moved to a position that the log has, or if another
+    /// generation has replaced that of a read model. A log that has grown beyond the position is
+    /// not enough: an earlier release did not store which event it saw there.
     async fn has_accepted_its_log(&self) -> Result<bool, StoreError> {
         let stopped_at = self.cursor.lock().await.revision();
         let (home, follower, upstream) = self.home();

@@ -1,4 +1,5 @@
-//! [`Sink`]: the target of a follower's events. Each kind says how its effects and the follower's step belong together.
+//! [`Sink`]: the target of a follower's events. Each kind says how its effects and the follower's
+//! step belong together.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -26,13 +27,14 @@ pub(crate) trait Sink<S>: Send + Sync {
     /// Returns the store that keeps the follower's position and notes.
     fn home(&self) -> &Arc<dyn EventStore>;
 
-    /// Returns `true` if all processes share the target, so that only one of them at a time should run the follower.
+    /// Returns `true` if all processes share the target, so that only one of them at a time should
+    /// run the follower.
     fn is_shared(&self) -> bool {
         true
     }
 
-    /// Looks for the generation that has replaced this one: its position is retired, or another version is live. Returns `true` if
-    /// the follower works under another name from now on.
+    /// Looks for the generation that has replaced this one: its position is retired, or another
+    /// version is live. Returns `true` if the follower works under another name from now on.
     async fn adopt_successor(&self) -> Result<bool, StoreError> {
         Ok(false)
     }
@@ -42,13 +44,14 @@ pub(crate) trait Sink<S>: Send + Sync {
         false
     }
 
-    /// Returns `true` if another version writes the read model, so that this process only observes its position.
+    /// Returns `true` if another version writes the read model, so that this process only observes
+    /// its position.
     fn is_observer(&self) -> bool {
         false
     }
 
-    /// Processes the events and makes the step. After an error the step was not made, unless the store is unavailable: then it may
-    /// have been.
+    /// Processes the events and makes the step. After an error the step was not made, unless the
+    /// store is unavailable: then it may have been.
     async fn process(
         &self,
         system: &S,
@@ -77,7 +80,8 @@ pub(crate) trait TimerSink<S>: Send + Sync {
     /// Returns the time that decides which timers are due.
     fn now(&self) -> Timestamp;
 
-    /// Processes timers that are due, and makes the step that removes them. Errors mean the same as those of [`Sink::process`].
+    /// Processes timers that are due, and makes the step that removes them. Errors mean the same as
+    /// those of [`Sink::process`].
     async fn process_timers(
         &self,
         system: &S,
@@ -100,7 +104,8 @@ pub(crate) struct PolicySink<S> {
     handlers: Handlers<dyn PolicyHandler<S>>,
     /// The handler of its timers, if it has any.
     timers: Option<Arc<dyn TimerHandler<S>>>,
-    /// The aggregates that the last unit of work hands to the next one. Empty while a unit of work runs and after one has failed.
+    /// The aggregates that the last unit of work hands to the next one. Empty while a unit of work
+    /// runs and after one has failed.
     carry_over: Mutex<CarryOver>,
 }
 
@@ -183,8 +188,9 @@ impl<S: Send + Sync> PolicySink<S> {
             let mut work = UnitOfWork::new(self.app.clone(), self.timer_type())
                 .with_carry_over(std::mem::take(&mut *carry_over));
             let handled = self.handle(system, task, &mut work).await;
-            // An aggregate that was carried over from the last unit of work may be stale. Neither an error nor a step may rest on it, so
-            // both are discarded, and the next attempt loads from the store: `carry_over` is empty by now.
+            // An aggregate that was carried over from the last unit of work may be stale. Neither
+            // an error nor a step may rest on it, so both are discarded, and the next attempt loads
+            // from the store: `carry_over` is empty by now.
             if work.uses_carry_over() && (handled.is_err() || !work.is_current().await?) {
                 continue;
             }
@@ -203,7 +209,8 @@ impl<S: Send + Sync> PolicySink<S> {
                     *carry_over = work.into_carry_over(&snapshots, epoch);
                     return Ok(());
                 }
-                // The conflict may come from a stale aggregate alone, so the next attempt loads it, without a wait.
+                // The conflict may come from a stale aggregate alone, so the next attempt loads it,
+                // without a wait.
                 Err(StoreError::Conflict { .. }) if work.uses_carry_over() => {}
                 Err(error @ StoreError::Conflict { .. }) => {
                     backoff
@@ -269,15 +276,17 @@ impl<S: Send + Sync> PolicySink<S> {
     }
 }
 
-/// Encodes a unit of work. Encoding runs code of the user too (events, states for snapshots, the clock), so panics are caught.
+/// Encodes a unit of work. Encoding runs code of the user too (events, states for snapshots, the
+/// clock), so panics are caught.
 fn encode(work: &UnitOfWork, step: Tracking) -> Result<Append, StepFailure> {
     let encoded =
         catch(|| work.to_append(step)).map_err(|panic| StepFailure::Event(panic.into()))?;
     encoded.map_err(|error| StepFailure::Event(error.into()))
 }
 
-/// Sorts the result of a handler. An outage of the store that the policy met through its unit of work is not a failure of the event,
-/// and a mistake about timers is a failure even if the policy ignored it.
+/// Sorts the result of a handler. An outage of the store that the policy met through its unit of
+/// work is not a failure of the event, and a mistake about timers is a failure even if the policy
+/// ignored it.
 fn outcome(work: &mut UnitOfWork, handled: Result<(), BoxError>) -> Result<(), StepFailure> {
     match (handled, work.schedule.take_mistake()) {
         (Err(cause), _) if work.met_outage() => {
@@ -293,7 +302,8 @@ fn outcome(work: &mut UnitOfWork, handled: Result<(), BoxError>) -> Result<(), S
     }
 }
 
-/// A projection whose target knows nothing of steps: its effects come before the step and cannot be undone with it.
+/// A projection whose target knows nothing of steps: its effects come before the step and cannot be
+/// undone with it.
 pub(crate) struct PlainSink<S> {
     follower: Name,
     home: Arc<dyn EventStore>,

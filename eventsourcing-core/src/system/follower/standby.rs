@@ -13,8 +13,9 @@ impl<S> FollowerWorker<S> {
         self.sink.is_observer()
     }
 
-    /// Takes the follower over under the lease `token`, continues at its stored position, and notes this process as its holder.
-    /// Returns `false` if the follower works under another name by now, for which this process has no lease.
+    /// Takes the follower over under the lease `token`, continues at its stored position, and notes
+    /// this process as its holder. Returns `false` if the follower works under another name by now,
+    /// for which this process has no lease.
     pub(crate) async fn take_over(
         &self,
         token: LeaseToken,
@@ -39,11 +40,13 @@ impl<S> FollowerWorker<S> {
                 self.stop_for_cut(cursor.reached, refusal);
                 return Ok(true);
             }
-            // Another process has changed the notes, or has the lease by now. The next step meets that as well.
+            // Another process has changed the notes, or has the lease by now. The next step meets
+            // that as well.
             Err(_) => drop(self.refresh(&mut cursor).await?),
         }
         self.status.send_modify(|status| {
-            // Taking over does not bring the newer release that the follower waits for. The state is cleared when an event succeeds.
+            // Taking over does not bring the newer release that the follower waits for. The state
+            // is cleared when an event succeeds.
             let waits = matches!(status.state, FollowerState::WaitingForRelease(_));
             let state = if waits {
                 status.state.clone()
@@ -55,8 +58,9 @@ impl<S> FollowerWorker<S> {
         Ok(true)
     }
 
-    /// Updates the status of a follower that another process runs. Returns the head of its home from before its position was read,
-    /// so that a caller who waits for events beyond that head misses no step of the other process.
+    /// Updates the status of a follower that another process runs. Returns the head of its home
+    /// from before its position was read, so that a caller who waits for events beyond that head
+    /// misses no step of the other process.
     pub(crate) async fn stand_by(&self, holder: Option<HolderId>) -> Result<Position, StoreError> {
         if self.is_observer() && self.sink.adopt_successor().await? {
             self.refresh(&mut *self.cursor.lock().await).await?;

@@ -16,7 +16,8 @@ pub(crate) struct Status {
 }
 
 impl Status {
-    /// Returns `true` if everything up to `position` is processed in this epoch of the log, and the follower has not stopped.
+    /// Returns `true` if everything up to `position` is processed in this epoch of the log, and the
+    /// follower has not stopped.
     pub(crate) fn is_at(&self, position: Position, epoch: Epoch) -> bool {
         self.reached >= position && self.epoch == Some(epoch) && self.state.stopped().is_none()
     }

@@ -57,7 +57,8 @@ impl TimerNotes<'_> {
             .await
     }
 
-    /// Returns the timer of a key. A limit of one note suffices: of all keys with this prefix, the key itself sorts first.
+    /// Returns the timer of a key. A limit of one note suffices: of all keys with this prefix, the
+    /// key itself sorts first.
     pub(in crate::system) async fn timer(&self, key: &str) -> Result<Option<Timer>, StoreError> {
         let notes = self.read(notes::timer(key), 1).await?.notes;
         let Some(note) = notes.get(&notes::timer(key)) else {
@@ -103,8 +104,8 @@ pub(in crate::system) async fn with_changes(
         upstream: step.upstream,
     };
     let keys: Vec<_> = changes.keys().cloned().collect();
-    // The reads below need no lock. The step names the revision that this process knows, so the store refuses it if any note has
-    // changed in between.
+    // The reads below need no lock. The step names the revision that this process knows, so the
+    // store refuses it if any note has changed in between.
     let before = notes.count().await?.1;
     let old = notes.timers(&keys).await?;
 

@@ -1,9 +1,10 @@
 //! Processing the timers of a follower: those that are due come before the next events.
 //!
-//! The note `timer/<key>` is the timer itself. The empty note `due/<microseconds since 1970>/<key>` sorts it by the time at which
-//! it is due; a [parked](crate::system::parking) timer has an empty note `parked-timer/<key>` in its place. The note `timers`
-//! counts those that are pending. All of these notes change only with steps of the follower, so the revision keeps two
-//! processes from changing them at once.
+//! The note `timer/<key>` is the timer itself. The empty note `due/<microseconds since 1970>/<key>`
+//! sorts it by the time at which it is due; a [parked](crate::system::parking) timer has an empty
+//! note `parked-timer/<key>` in its place. The note `timers` counts those that are pending. All of
+//! these notes change only with steps of the follower, so the revision keeps two processes from
+//! changing them at once.
 
 use std::sync::PoisonError;
 use std::time::Duration;
@@ -20,10 +21,11 @@ use crate::policy::timers::Timer;
 use crate::store::{BoxError, StoreError};
 use crate::system::{StepFailure, SystemError};
 
-/// The longest sleep of a runner while a timer is pending. The clock of the application need not be that of the runner, and may
-/// jump, so the runner looks again at least this often.
+/// The longest sleep of a runner while a timer is pending. The clock of the application need not be
+/// that of the runner, and may jump, so the runner looks again at least this often.
 const SLEEP_MAX: Duration = Duration::from_millis(500);
-/// The longest sleep of a runner without a pending timer, since another process may schedule the first one.
+/// The longest sleep of a runner without a pending timer, since another process may schedule the
+/// first one.
 const IDLE_MAX: Duration = Duration::from_secs(5);
 /// The interval between looks at whether a due timer has been processed.
 const LOOK_INTERVAL: Duration = Duration::from_millis(5);
@@ -85,8 +87,8 @@ impl<S> FollowerWorker<S> {
         for (key, timer) in keys.iter().zip(notes.timers(&keys).await?) {
             match timer {
                 Some(timer) => timers.push(timer),
-                // The timer may have been removed after its key was read. If the revision has not changed, nothing was removed, and
-                // the notes contradict each other.
+                // The timer may have been removed after its key was read. If the revision has not
+                // changed, nothing was removed, and the notes contradict each other.
                 None if notes.count().await?.0 != cursor.revision() => {
                     return Err(StepFailure::Moved);
                 }
@@ -105,7 +107,8 @@ impl<S> FollowerWorker<S> {
         match failure {
             StepFailure::Moved => {
                 if cursor.lease.is_some() {
-                    // Another process may have taken over because the step took longer than the lease lasts, so the next one is smaller.
+                    // Another process may have taken over because the step took longer than the
+                    // lease lasts, so the next one is smaller.
                     cursor.events = (due.len() / 2).max(1);
                 }
                 self.moved(cursor).await
@@ -150,7 +153,8 @@ impl<S> FollowerWorker<S> {
         Ok(self.fail(cursor.reached, what, cause))
     }
 
-    /// Returns the time that decides which timers are due, or `None` if the follower is declared without timers.
+    /// Returns the time that decides which timers are due, or `None` if the follower is declared
+    /// without timers.
     fn timers_are_due_by(&self) -> Option<Timestamp> {
         Some(self.sink.timers()?.now())
     }
@@ -195,7 +199,8 @@ impl<S> FollowerWorker<S> {
         })
     }
 
-    /// Returns `true` if an earlier declaration has left pending timers and the present one has none, so that they would never fire.
+    /// Returns `true` if an earlier declaration has left pending timers and the present one has
+    /// none, so that they would never fire.
     pub(crate) async fn has_forgotten_timers(&self) -> Result<bool, StoreError> {
         Ok(self.sink.timers().is_none() && !self.timer_notes().due_keys(1).await?.is_empty())
     }

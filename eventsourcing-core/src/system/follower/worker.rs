@@ -1,7 +1,9 @@
-//! [`FollowerWorker`]: one follower on one log. A step reads a page, has it processed, and writes the effects and the position together.
+//! [`FollowerWorker`]: one follower on one log. A step reads a page, has it processed, and writes
+//! the effects and the position together.
 //!
-//! The worker has no task of its own: a runner calls [`FollowerWorker::step`] when there may be something to do. The effects of events
-//! are not its business either: they are those of its [`Sink`].
+//! The worker has no task of its own: a runner calls [`FollowerWorker::step`] when there may be
+//! something to do. The effects of events are not its business either: they are those of its
+//! [`Sink`].
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +24,9 @@ use crate::store::{Cut, EventStore, LogId, Name, StoreError};
 use crate::system::notes::RETIRED;
 use crate::system::{FollowerState, OnFailure};
 
-/// The pause of a follower after another process has changed its notes, for example to retry a parked event. Without the pause a
-/// busy follower would make step after step, and each further change would fail because of a newer revision.
+/// The pause of a follower after another process has changed its notes, for example to retry a
+/// parked event. Without the pause a busy follower would make step after step, and each further
+/// change would fail because of a newer revision.
 const ROOM_FOR_OTHERS: Duration = Duration::from_millis(100);
 
 /// One follower on one log, or one partition of it.
@@ -99,7 +102,8 @@ impl<S> FollowerWorker<S> {
         self.followed.aggregates().cloned()
     }
 
-    /// Returns the store that keeps its position and notes, the name they are kept under, and the followed log.
+    /// Returns the store that keeps its position and notes, the name they are kept under, and the
+    /// followed log.
     pub(crate) fn home(&self) -> (&Arc<dyn EventStore>, Name, LogId) {
         (
             self.sink.home(),
@@ -108,13 +112,14 @@ impl<S> FollowerWorker<S> {
         )
     }
 
-    /// Returns `true` if all processes share the target of the follower, so that only one of them at a time should run it.
+    /// Returns `true` if all processes share the target of the follower, so that only one of them
+    /// at a time should run it.
     pub(crate) fn is_shared(&self) -> bool {
         self.sink.is_shared()
     }
 
-    /// Processes the timers that are due, or else the next page, if there is one. Runners never drop this future before it is
-    /// ready.
+    /// Processes the timers that are due, or else the next page, if there is one. Runners never
+    /// drop this future before it is ready.
     ///
     /// # Errors
     /// The store did not answer. Retry later; no event is lost or processed twice.
@@ -128,7 +133,8 @@ impl<S> FollowerWorker<S> {
     /// Fails because of a panic that belongs to no event and no timer, such as one of a clock.
     pub(crate) async fn fail_over(&self, panic: Panicked) -> Step {
         let mut cursor = self.cursor.lock().await;
-        // The panic may have interrupted the reader of pages between two of its own steps, so a new one starts at the position.
+        // The panic may have interrupted the reader of pages between two of its own steps, so a new
+        // one starts at the position.
         cursor.pages = None;
         self.fail(cursor.reached, "the next step".into(), panic.into())
     }
@@ -154,8 +160,9 @@ impl<S> FollowerWorker<S> {
         }
         let page = match self.next_page(&mut cursor).await {
             Ok(page) if Some(page.epoch) == cursor.proven() => page,
-            // The log was restored or promoted meanwhile. The page may hold events of another history, so it is discarded, and the
-            // next step first proves the position in the new epoch.
+            // The log was restored or promoted meanwhile. The page may hold events of another
+            // history, so it is discarded, and the next step first proves the position in the new
+            // epoch.
             Ok(_) | Err(StoreError::LogWentBack { .. }) => {
                 cursor.pages = None;
                 return Ok(Step::Moved);
@@ -165,16 +172,18 @@ impl<S> FollowerWorker<S> {
         };
         let step = self.process(system, &mut cursor, page).await;
         if let Ok(Step::Idle) = step {
-            // A failure outside the events, such as a panic of the clock, has passed. No event is left whose success would clear it.
+            // A failure outside the events, such as a panic of the clock, has passed. No event is
+            // left whose success would clear it.
             self.clear_failure();
         }
         self.show(&cursor);
         step
     }
 
-    /// Proves that the log still has the last event that the follower has seen, and that its home has lost no step: at the start,
-    /// and whenever a new epoch of either begins. After that the follower continues at its stored position, because the range that
-    /// it has skipped since may hold other events in the new epoch. Returns the step to end with if there is no proof.
+    /// Proves that the log still has the last event that the follower has seen, and that its home
+    /// has lost no step: at the start, and whenever a new epoch of either begins. After that the
+    /// follower continues at its stored position, because the range that it has skipped since may
+    /// hold other events in the new epoch. Returns the step to end with if there is no proof.
     pub(super) async fn prove(&self, cursor: &mut Cursor) -> Result<Option<Step>, StoreError> {
         let home = self.sink.home();
         while !cursor.is_proven(home.epoch(), self.upstream.epoch()) {
@@ -223,8 +232,8 @@ impl<S> FollowerWorker<S> {
         Ok(Step::Moved)
     }
 
-    /// Reloads the cursor, because another process may have made a step. Returns `true` if the follower works under another name
-    /// from now on.
+    /// Reloads the cursor, because another process may have made a step. Returns `true` if the
+    /// follower works under another name from now on.
     pub(in crate::system) async fn refresh(&self, cursor: &mut Cursor) -> Result<bool, StoreError> {
         let mut lease = cursor.lease;
         let events = cursor.events;

@@ -1,7 +1,8 @@
 //! [`LeaseKeeper`]: takes, renews and gives back the lease of one follower.
 //!
-//! A lease saves work. It does not make a follower exactly once: the position does, which each append checks. In addition, the
-//! fencing token keeps a process that was paused past the end of its lease from writing.
+//! A lease saves work. It does not make a follower exactly once: the position does, which each
+//! append checks. In addition, the fencing token keeps a process that was paused past the end of
+//! its lease from writing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +16,11 @@ use crate::store::{EventStore, HolderId, Lease, LeaseRequest, LeaseToken, Positi
 use crate::system::follower::FollowerWorker;
 use crate::system::notes::HolderInfo;
 
-/// The shortest interval between looks of a process that stands by. It is woken by each write, and without this pause a busy log would
-/// make it read as often as the active process writes.
+/// The shortest interval between looks of a process that stands by. It is woken by each write, and
+/// without this pause a busy log would make it read as often as the active process writes.
 const LOOK_INTERVAL_MIN: Duration = Duration::from_millis(2);
-/// The interval at which a process that stands by asks for the lease, which may have been given back before it expires.
+/// The interval at which a process that stands by asks for the lease, which may have been given
+/// back before it expires.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The lease of one follower, as this process sees it.
@@ -44,7 +46,8 @@ struct OtherHolder {
 /// The process that should run the follower now.
 pub(crate) enum LeaseState {
     Held,
-    /// Another process runs the follower. Look again when something is written beyond `seen`, and ask for the lease at `ask_at`.
+    /// Another process runs the follower. Look again when something is written beyond `seen`, and
+    /// ask for the lease at `ask_at`.
     HeldElsewhere {
         seen: Position,
         ask_at: Instant,
@@ -153,8 +156,9 @@ impl LeaseKeeper {
                     false => worker.take_over(token, &holder_info(holder)).await?,
                 };
                 if !keeps_its_name {
-                    // Another generation has become live meanwhile, so the follower has a new name. The lease just taken is that of the old
-                    // name. The next step asks for the lease of the new one; the old one expires by itself.
+                    // Another generation has become live meanwhile, so the follower has a new name.
+                    // The lease just taken is that of the old name. The next step asks for the
+                    // lease of the new one; the old one expires by itself.
                     let other = OtherHolder {
                         holder,
                         ask_at: now,
@@ -213,7 +217,8 @@ impl LeaseKeeper {
         }
     }
 
-    /// Leaves the follower to a process that can continue it, if there is one. This process may take the lease again later.
+    /// Leaves the follower to a process that can continue it, if there is one. This process may
+    /// take the lease again later.
     pub(crate) async fn yield_temporarily<S>(&mut self, worker: &FollowerWorker<S>) {
         self.give_back(worker).await;
         if let Some(membership) = &self.membership {

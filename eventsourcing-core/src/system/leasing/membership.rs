@@ -1,8 +1,10 @@
-//! [`Membership`]: the choice of the partitions of a follower that this process should run, so that they spread over all processes.
+//! [`Membership`]: the choice of the partitions of a follower that this process should run, so that
+//! they spread over all processes.
 //!
-//! A follower in n partitions has n places, and each process takes one by a lease. With m members, the member with i others before it
-//! runs the partitions p with p % m == i. A process that dies loses its place when the lease expires, and the others move up. An
-//! outdated view does no harm: the leases on the partitions themselves decide which process runs what.
+//! A follower in n partitions has n places, and each process takes one by a lease. With m members,
+//! the member with i others before it runs the partitions p with p % m == i. A process that dies
+//! loses its place when the lease expires, and the others move up. An outdated view does no harm:
+//! the leases on the partitions themselves decide which process runs what.
 
 use std::sync::Arc;
 
@@ -36,7 +38,8 @@ struct MembershipView {
 }
 
 impl Membership {
-    /// Returns the membership for the follower of which the worker runs a partition; `None` if it has only one.
+    /// Returns the membership for the follower of which the worker runs a partition; `None` if it
+    /// has only one.
     pub(crate) fn of<S>(
         worker: &FollowerWorker<S>,
         lease_config: LeaseConfig,
@@ -65,7 +68,8 @@ impl Membership {
         }))
     }
 
-    /// Returns `true` if this is the membership for the follower of which the worker runs a partition.
+    /// Returns `true` if this is the membership for the follower of which the worker runs a
+    /// partition.
     pub(crate) fn is_of<S>(&self, worker: &FollowerWorker<S>) -> bool {
         worker.name == self.follower && worker.upstream.log_id() == self.upstream
     }
@@ -84,7 +88,8 @@ impl Membership {
         let Some((own, _)) = view.own else {
             return Ok(false);
         };
-        // The own place is taken as well, so there is at least one member and the division below cannot fail.
+        // The own place is taken as well, so there is at least one member and the division below
+        // cannot fail.
         let members = view.taken.iter().filter(|taken| **taken).count() as u32;
         let members_before = view.taken[..own as usize]
             .iter()
@@ -151,8 +156,8 @@ impl Membership {
         }
     }
 
-    /// Leaves the place for the duration of a lease if there are other members, so that they take the partitions which this process
-    /// cannot continue.
+    /// Leaves the place for the duration of a lease if there are other members, so that they take
+    /// the partitions which this process cannot continue.
     pub(crate) async fn yield_temporarily(&self) {
         let mut view = self.view.lock().await;
         if view.taken.iter().filter(|taken| **taken).count() > 1 {

@@ -1,6 +1,7 @@
 //! Leases: they choose, for each follower, the process that runs it.
 //!
-//! Leases save work. They do not make a follower exactly once: its position does, which each append checks.
+//! Leases save work. They do not make a follower exactly once: its position does, which each append
+//! checks.
 
 mod lease;
 mod membership;

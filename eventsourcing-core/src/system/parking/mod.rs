@@ -1,4 +1,5 @@
-//! [`Parking`]: the parked events and timers of a follower (its dead letters): list, retry and discard them.
+//! [`Parking`]: the parked events and timers of a follower (its dead letters): list, retry and
+//! discard them.
 
 mod notes;
 mod retry;
@@ -17,18 +18,22 @@ pub(crate) use notes::{Exceptions, NotesReader, put_aside};
 pub(in crate::system) use notes::{HeldEvent, ParkedChange, ParkedStreams, read, sort_out, write};
 pub use timers::ParkedTimer;
 
-/// The maximum depth of a payload that a caller passes to a retry. The record of the retry contains it and is read by serde_json, which
-/// stops at 128 levels; the rest is room for the record around it.
+/// The maximum depth of a payload that a caller passes to a retry. The record of the retry contains
+/// it and is read by serde_json, which stops at 128 levels; the rest is room for the record around
+/// it.
 const PAYLOAD_DEPTH_MAX: usize = 100;
 
-/// The parked events and timers of a follower. From [`RunningSystem::parking`](super::RunningSystem::parking).
+/// The parked events and timers of a follower. From
+/// [`RunningSystem::parking`](super::RunningSystem::parking).
 ///
-/// With [`OnFailure::Park`](super::OnFailure::Park) a follower parks an event that fails, holds back the later events of the same
-/// aggregate, in order, and goes on with all others. A [timer](Self::timers) that fails is parked too. Parked events and timers are
-/// kept with the follower's position in the store: they survive restarts, and every process sees the same ones.
+/// With [`OnFailure::Park`](super::OnFailure::Park) a follower parks an event that fails, holds
+/// back the later events of the same aggregate, in order, and goes on with all others. A
+/// [timer](Self::timers) that fails is parked too. Parked events and timers are kept with the
+/// follower's position in the store: they survive restarts, and every process sees the same ones.
 ///
-/// Each change is one step of the follower: the effects of an event, its removal from the parked ones, and a record of the person
-/// who retried it are written together or not at all, also while another process runs the follower.
+/// Each change is one step of the follower: the effects of an event, its removal from the parked
+/// ones, and a record of the person who retried it are written together or not at all, also while
+/// another process runs the follower.
 pub struct Parking<'a, S> {
     pub(super) engine: &'a Arc<Engine<S>>,
     pub(super) is_inline: bool,
@@ -84,17 +89,19 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         Ok(all)
     }
 
-    /// Retries the failed event of a parked stream, and after a success the events that wait behind it, in request.
+    /// Retries the failed event of a parked stream, and after a success the events that wait behind
+    /// it, in request.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the stream is not parked. [`SystemError::Store`]: a store does not answer; the events processed
-    /// before the error stay processed.
+    /// [`SystemError::Invalid`]: the stream is not parked. [`SystemError::Store`]: a store does not
+    /// answer; the events processed before the error stay processed.
     pub async fn retry(&self, stream: &StreamId) -> Result<Retried, SystemError> {
         self.retry_with(stream, None).await
     }
 
-    /// Retries like [`retry`](Self::retry), with this payload in place of that of the first event. The log does not change: the
-    /// follower's records tell with which payload the event was processed.
+    /// Retries like [`retry`](Self::retry), with this payload in place of that of the first event.
+    /// The log does not change: the follower's records tell with which payload the event was
+    /// processed.
     ///
     /// # Errors
     /// The same as those of [`retry`](Self::retry).
@@ -106,12 +113,12 @@ impl<'a, S: Send + Sync + 'static> Parking<'a, S> {
         self.retry_with(stream, Some(payload)).await
     }
 
-    /// Discards the failed event of a parked stream: the follower never processes it. The events behind it wait until they are
-    /// [retried](Self::retry).
+    /// Discards the failed event of a parked stream: the follower never processes it. The events
+    /// behind it wait until they are [retried](Self::retry).
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: the stream is not parked, or no reason is given. [`SystemError::Store`]: a store does not
-    /// answer.
+    /// [`SystemError::Invalid`]: the stream is not parked, or no reason is given.
+    /// [`SystemError::Store`]: a store does not answer.
     pub async fn discard(&self, stream: &StreamId, reason: &str) -> Result<(), SystemError> {
         if reason.trim().is_empty() {
             return Err(SystemError::Invalid {

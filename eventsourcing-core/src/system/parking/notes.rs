@@ -1,5 +1,5 @@
-//! The notes of a follower about parked events: one for each stream with a failed event, and one for each event of such a stream
-//! that waits. Retrying them is the task of `retry.rs`.
+//! The notes of a follower about parked events: one for each stream with a failed event, and one
+//! for each event of such a stream that waits. Retrying them is the task of `retry.rs`.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -156,8 +156,8 @@ pub(crate) struct NotesReader<'a> {
 }
 
 impl NotesReader<'_> {
-    /// Returns the parked streams, or `None` if the follower is not at `revision` any more, so that the pages could be of different
-    /// moments.
+    /// Returns the parked streams, or `None` if the follower is not at `revision` any more, so that
+    /// the pages could be of different moments.
     pub(in crate::system) async fn parked_at(
         &self,
         revision: Revision,
@@ -183,8 +183,8 @@ impl NotesReader<'_> {
         }
     }
 
-    /// Returns all notes whose keys begin with `prefix`, in the order of their keys. Notes of different pages may be of different
-    /// moments.
+    /// Returns all notes whose keys begin with `prefix`, in the order of their keys. Notes of
+    /// different pages may be of different moments.
     pub(crate) async fn all<T: DeserializeOwned>(
         &self,
         prefix: &str,
@@ -250,7 +250,8 @@ impl NotesReader<'_> {
         Ok(self.place().await?.1)
     }
 
-    /// Returns the events that the follower has skipped or processed with another payload than that of the log.
+    /// Returns the events that the follower has skipped or processed with another payload than that
+    /// of the log.
     pub(crate) async fn exceptions(&self) -> Result<Exceptions, StoreError> {
         let dropped: Vec<HeldEvent> = self.all(notes::DROPPED).await?;
         let records: Vec<ParkingRecord> = self.all(notes::PARKING_RECORDS).await?;

@@ -7,8 +7,9 @@ use crate::system::follower::{Cursor, EVENTS_PER_PAGE_MAX, FollowerWorker, NextS
 use crate::system::notes;
 use crate::system::{FollowerFailure, Parked, ParkingAction, ParkingRecord, StepFailure};
 
-/// The attempts to make a step between those of a busy follower. A follower under a lease rests for 100 milliseconds when it notices such a
-/// step, so an attempt comes through long before all 200 have failed.
+/// The attempts to make a step between those of a busy follower. A follower under a lease rests for
+/// 100 milliseconds when it notices such a step, so an attempt comes through long before all 200
+/// have failed.
 pub(in crate::system) const BUSY: RetryPolicy = RetryPolicy::new(
     200,
     std::time::Duration::from_millis(1),
@@ -65,11 +66,12 @@ impl<S> FollowerWorker<S> {
         }
     }
 
-    /// Processes the events of a parked stream in order, until one fails or none waits. If this future is dropped, the events that are
-    /// already processed stay so.
+    /// Processes the events of a parked stream in order, until one fails or none waits. If this
+    /// future is dropped, the events that are already processed stay so.
     ///
-    /// A batch that fails is retried as single events, so that the failure is that of one event. The lock on the cursor is dropped
-    /// before each wait, so that this process's own follower can make its steps.
+    /// A batch that fails is retried as single events, so that the failure is that of one event.
+    /// The lock on the cursor is dropped before each wait, so that this process's own follower can
+    /// make its steps.
     pub(crate) async fn retry_parked(
         &self,
         system: &S,
@@ -140,8 +142,9 @@ impl<S> FollowerWorker<S> {
         }
     }
 
-    /// Makes a step that changes nothing but the revision. Such a step is so short that it fits between two steps of a busy follower.
-    /// The process that runs the follower then finds a newer revision, and rests, which leaves room for the retry itself.
+    /// Makes a step that changes nothing but the revision. Such a step is so short that it fits
+    /// between two steps of a busy follower. The process that runs the follower then finds a newer
+    /// revision, and rests, which leaves room for the retry itself.
     pub(in crate::system) async fn force_revision(
         &self,
         cursor: &mut Cursor,
@@ -152,7 +155,8 @@ impl<S> FollowerWorker<S> {
         Ok(())
     }
 
-    /// Discards the failed event of a parked stream. Returns `false` if the stream is not parked in this log and partition.
+    /// Discards the failed event of a parked stream. Returns `false` if the stream is not parked in
+    /// this log and partition.
     pub(crate) async fn discard_parked(
         &self,
         stream: &StreamId,
@@ -201,8 +205,8 @@ impl<S> FollowerWorker<S> {
             return Ok(None);
         };
         if cursor.proven().is_none() {
-            // A log that was restored may hold other events at the same versions, so it has to prove first that it still has the last
-            // event that the follower has seen.
+            // A log that was restored may hold other events at the same versions, so it has to
+            // prove first that it still has the last event that the follower has seen.
             cursor.place().verify(&*self.upstream).await?;
         }
         let held = self.notes().held(stream, limit + 1).await?;
@@ -287,7 +291,8 @@ impl<S> FollowerWorker<S> {
         }
     }
 
-    /// Waits, so that the follower can make its own step first. Returns an error if the store does not answer.
+    /// Waits, so that the follower can make its own step first. Returns an error if the store does
+    /// not answer.
     pub(in crate::system) async fn yield_to_follower(
         &self,
         failure: StepFailure,

@@ -1,8 +1,8 @@
 //! Parking timers, and retrying and discarding parked ones.
 //!
-//! A parked timer keeps its note, extended by the error. An empty note lists it among the parked timers, in place of the one that
-//! listed it among the due ones. A policy that schedules or cancels a timer of the same key replaces or ends it, as it would a
-//! pending one.
+//! A parked timer keeps its note, extended by the error. An empty note lists it among the parked
+//! timers, in place of the one that listed it among the due ones. A policy that schedules or
+//! cancels a timer of the same key replaces or ends it, as it would a pending one.
 
 use serde_json::Value;
 use tracing::error;
@@ -14,7 +14,8 @@ use crate::system::follower::{Cursor, FollowerWorker, NextStep, PARKED_STREAMS_M
 use crate::system::notes;
 use crate::system::{FollowerFailure, OnFailure, ParkingAction, StepFailure, TimerRecord};
 
-/// The error for a timer that another release has parked and whose policy has no timers in this one.
+/// The error for a timer that another release has parked and whose policy has no timers in this
+/// one.
 const UNDECLARED: &str = "the follower has no timers in this release: write `timers` in its #[application(…)], or discard the timer";
 /// The number of notes that are read at once.
 const NOTES_PER_PAGE: usize = 1_000;
@@ -77,8 +78,8 @@ impl<S> FollowerWorker<S> {
         if self.on_failure != OnFailure::Park {
             return Ok(false);
         }
-        // The known number is an upper bound, because timers that are retried or rescheduled are not subtracted from it. So it is
-        // counted anew before it stops the follower.
+        // The known number is an upper bound, because timers that are retried or rescheduled are
+        // not subtracted from it. So it is counted anew before it stops the follower.
         if cursor
             .parked_timers
             .is_none_or(|count| count >= PARKED_STREAMS_MAX)
@@ -116,7 +117,8 @@ impl<S> FollowerWorker<S> {
         Ok(())
     }
 
-    /// Retries a parked timer. If this future is dropped, the retry has happened wholly or not at all.
+    /// Retries a parked timer. If this future is dropped, the retry has happened wholly or not at
+    /// all.
     pub(crate) async fn retry_timer(
         &self,
         system: &S,
@@ -286,8 +288,8 @@ impl<S> FollowerWorker<S> {
             action,
         };
         let note = serde_json::to_string(&record).expect("a record is made of JSON");
-        // The key of a record needs more than the time, since the clock can stand still or jump back. The revision makes it unique: no
-        // two steps start at one revision.
+        // The key of a record needs more than the time, since the clock can stand still or jump
+        // back. The revision makes it unique: no two steps start at one revision.
         let revision = step.revision.map_or(0, Revision::as_u64);
         step.with_note(notes::timer_record(at, revision), note)
     }

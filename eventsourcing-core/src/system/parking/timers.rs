@@ -61,7 +61,8 @@ impl ParkedTimer {
 impl<S: Send + Sync + 'static> Parking<'_, S> {
     /// Returns the timers that are parked, oldest first.
     ///
-    /// A policy that schedules or cancels the timer of a key replaces or ends the one that is parked.
+    /// A policy that schedules or cancels the timer of a key replaces or ends the one that is
+    /// parked.
     ///
     /// # Errors
     /// [`SystemError::Store`]: a store does not answer.
@@ -95,16 +96,18 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
 
     /// Retries a parked timer. Returns the failure if it failed again, or `None` after a success.
     ///
-    /// A policy that follows several logs, or runs in partitions, may have parked a timer of this key in each of them. The first one
-    /// that is found is retried.
+    /// A policy that follows several logs, or runs in partitions, may have parked a timer of this
+    /// key in each of them. The first one that is found is retried.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: no such timer is parked. [`SystemError::Store`]: a store does not answer.
+    /// [`SystemError::Invalid`]: no such timer is parked. [`SystemError::Store`]: a store does not
+    /// answer.
     pub async fn retry_timer(&self, key: &str) -> Result<Option<FollowerFailure>, SystemError> {
         self.try_timer(key, None).await
     }
 
-    /// Retries like [`retry_timer`](Self::retry_timer), with this payload in place of the stored one.
+    /// Retries like [`retry_timer`](Self::retry_timer), with this payload in place of the stored
+    /// one.
     ///
     /// # Errors
     /// The same as those of [`retry_timer`](Self::retry_timer).
@@ -119,7 +122,8 @@ impl<S: Send + Sync + 'static> Parking<'_, S> {
     /// Discards a parked timer: the policy never processes it.
     ///
     /// # Errors
-    /// [`SystemError::Invalid`]: no such timer is parked, or no reason is given. [`SystemError::Store`]: a store does not answer.
+    /// [`SystemError::Invalid`]: no such timer is parked, or no reason is given.
+    /// [`SystemError::Store`]: a store does not answer.
     pub async fn discard_timer(&self, key: &str, reason: &str) -> Result<(), SystemError> {
         if reason.trim().is_empty() {
             return Err(SystemError::Invalid {

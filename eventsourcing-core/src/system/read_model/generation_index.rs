@@ -1,4 +1,5 @@
-//! [`GenerationIndex`]: the stored list of the generations of a read model, and the tables and views of each [`Generation`].
+//! [`GenerationIndex`]: the stored list of the generations of a read model, and the tables and
+//! views of each [`Generation`].
 
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +18,8 @@ pub(crate) struct Generation {
     pub(super) tables: Vec<String>,
 }
 
-/// The stored list of the generations of a read model. The field names are part of the storage format.
+/// The stored list of the generations of a read model. The field names are part of the storage
+/// format.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct GenerationIndex {
     /// The generation that readers see.
@@ -75,7 +77,8 @@ impl Generation {
         self.tables.iter().map(move |table| view(table))
     }
 
-    /// Returns the statements that hide the generation. The same transaction makes another one visible.
+    /// Returns the statements that hide the generation. The same transaction makes another one
+    /// visible.
     pub(super) fn unpublishing(&self) -> impl Iterator<Item = String> {
         self.tables
             .iter()

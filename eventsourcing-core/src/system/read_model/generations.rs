@@ -1,8 +1,9 @@
-//! [`Generations`]: the generations of a read model in a SQL database. One is live, a second one may be being built beside it, and
-//! a third one may exist only to be compared with the live one.
+//! [`Generations`]: the generations of a read model in a SQL database. One is live, a second one
+//! may be being built beside it, and a third one may exist only to be compared with the live one.
 //!
-//! A note of the read model lists them. Each change of that note is one transaction with the tables and views that it concerns, so
-//! that readers see one whole generation after a crash at any moment.
+//! A note of the read model lists them. Each change of that note is one transaction with the tables
+//! and views that it concerns, so that readers see one whole generation after a crash at any
+//! moment.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,8 +17,8 @@ use crate::store::{
 };
 use crate::system::notes::{self, RETIRED};
 
-/// The lease of a process that compares generations. It is renewed with each page, and its generation is removed by others once the
-/// lease has expired.
+/// The lease of a process that compares generations. It is renewed with each page, and its
+/// generation is removed by others once the lease has expired.
 const CHECK_LEASE: Duration = Duration::from_secs(120);
 
 /// The generations of one read model, as one program knows it.
@@ -141,7 +142,8 @@ impl Generations {
         .await
     }
 
-    /// Returns the generation of this version that is being built. Begins one if there is none, and drops one of another version.
+    /// Returns the generation of this version that is being built. Begins one if there is none, and
+    /// drops one of another version.
     pub(crate) async fn begin_build(&self) -> Result<Generation, SqlError> {
         self.until_undisturbed(|| async {
             let versioned = self.versioned().await?;
@@ -177,8 +179,9 @@ impl Generations {
 
     /// Prepares to make `built` live. Returns `None` if it is not being built any more.
     ///
-    /// The positions and revisions of the live generation are read here and become the last steps of that generation. If it makes
-    /// another step before the switch, its last step is refused, and the whole switch with it.
+    /// The positions and revisions of the live generation are read here and become the last steps
+    /// of that generation. If it makes another step before the switch, its last step is refused,
+    /// and the whole switch with it.
     pub(crate) async fn begin_switch(
         &self,
         built: &Generation,
@@ -206,9 +209,10 @@ impl Generations {
         }))
     }
 
-    /// Makes the built generation live, in one transaction: the last steps of the old generation, the note, the views, and the removal
-    /// of the old tables. Returns `false`, with nothing changed, if the old generation has moved since the preparation or another
-    /// process has changed the note.
+    /// Makes the built generation live, in one transaction: the last steps of the old generation,
+    /// the note, the views, and the removal of the old tables. Returns `false`, with nothing
+    /// changed, if the old generation has moved since the preparation or another process has
+    /// changed the note.
     pub(crate) async fn switch(
         &self,
         Switch {
@@ -245,8 +249,9 @@ impl Generations {
         }
     }
 
-    /// Creates a generation that readers never see, for `holder` to fill and to [remove](Self::end_check). Removes one that a dead
-    /// process has left behind. Returns `None` if another process is comparing.
+    /// Creates a generation that readers never see, for `holder` to fill and to
+    /// [remove](Self::end_check). Removes one that a dead process has left behind. Returns `None`
+    /// if another process is comparing.
     pub(crate) async fn begin_check(
         &self,
         holder: HolderId,
@@ -255,8 +260,9 @@ impl Generations {
             let versioned = self.versioned().await?;
             let left_behind = versioned.index.verifying.clone();
             let next = self.generation(versioned.index.newest() + 1);
-            // The lease on the generation that was left behind proves that its process is dead, or has paused for longer than the lease;
-            // in that case it notices with its next claim. The lease on the new one keeps others away until it is in the index.
+            // The lease on the generation that was left behind proves that its process is dead, or
+            // has paused for longer than the lease; in that case it notices with its next claim.
+            // The lease on the new one keeps others away until it is in the index.
             for generation in left_behind.iter().chain([&next]) {
                 if self.claim(generation, holder).await?.is_none() {
                     return Ok(None);
@@ -282,8 +288,8 @@ impl Generations {
         .await
     }
 
-    /// Takes or renews the lease that keeps other processes from removing the generation of `holder`. Returns `None` if another process
-    /// has it.
+    /// Takes or renews the lease that keeps other processes from removing the generation of
+    /// `holder`. Returns `None` if another process has it.
     pub(crate) async fn claim(
         &self,
         verifying: &Generation,
@@ -336,8 +342,9 @@ impl Generations {
         Ok(())
     }
 
-    /// Returns the steps that retire a generation from its position in each of the logs. A step that another process has prepared for
-    /// it is refused afterwards, because the position has changed.
+    /// Returns the steps that retire a generation from its position in each of the logs. A step
+    /// that another process has prepared for it is refused afterwards, because the position has
+    /// changed.
     async fn last_steps(
         &self,
         generation: Option<&Generation>,
@@ -355,8 +362,8 @@ impl Generations {
             .collect())
     }
 
-    /// Returns steps that leave a generation at its position in each of the logs. The store refuses them if the generation has made
-    /// another step by then.
+    /// Returns steps that leave a generation at its position in each of the logs. The store refuses
+    /// them if the generation has made another step by then.
     pub(crate) async fn steps_in_place(
         &self,
         generation: &Generation,

@@ -1,4 +1,5 @@
-//! Read models in a SQL database: their generations, building a new one beside the live one, and writing events into one.
+//! Read models in a SQL database: their generations, building a new one beside the live one, and
+//! writing events into one.
 //!
 //! Queries of users go through `ReadModel`, which is in `projection/`.
 

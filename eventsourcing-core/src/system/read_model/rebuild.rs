@@ -1,4 +1,5 @@
-//! [`Rebuild`]: a new generation of a read model, built beside the live one, which it replaces when it has caught up.
+//! [`Rebuild`]: a new generation of a read model, built beside the live one, which it replaces when
+//! it has caught up.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,14 +21,17 @@ use crate::system::{SystemError, runner};
 /// The interval between looks at the progress of a build.
 const LOOK_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The attempts in a row to become live while the live generation makes steps. After them the build goes on catching up for one
-/// interval, so that a busy read model does not keep the two generations in a tight loop of refused switches.
+/// The attempts in a row to become live while the live generation makes steps. After them the build
+/// goes on catching up for one interval, so that a busy read model does not keep the two
+/// generations in a tight loop of refused switches.
 const SWITCH_ATTEMPTS: usize = 10;
 
-/// The build of a new generation of a read model. Dropping this handle does not stop the build. Clones watch the same build.
+/// The build of a new generation of a read model. Dropping this handle does not stop the build.
+/// Clones watch the same build.
 ///
-/// The live generation answers queries until the new one has caught up, and is then replaced within one transaction. If the process
-/// ends before that, the build continues where it stopped when a system of the same version starts.
+/// The live generation answers queries until the new one has caught up, and is then replaced within
+/// one transaction. If the process ends before that, the build continues where it stopped when a
+/// system of the same version starts.
 #[derive(Clone)]
 pub struct Rebuild {
     name: Name,
@@ -50,8 +54,8 @@ impl Rebuild {
     /// Waits until readers see the new generation.
     ///
     /// # Errors
-    /// [`SystemError::FollowerStopped`]: the read model failed to process an event. [`SystemError::Invalid`]: another version is built
-    /// in its place, or the system was stopped.
+    /// [`SystemError::FollowerStopped`]: the read model failed to process an event.
+    /// [`SystemError::Invalid`]: another version is built in its place, or the system was stopped.
     pub async fn finished(&self) -> Result<(), SystemError> {
         let mut progress = self.progress.clone();
         let _ = progress
@@ -96,7 +100,8 @@ pub(in crate::system) struct RebuildTask<S> {
 }
 
 impl<S: Send + Sync + 'static> RebuildTask<S> {
-    /// Starts the build in tasks of its own. It ends when the generation is live, when it fails, or when `stopping` says so.
+    /// Starts the build in tasks of its own. It ends when the generation is live, when it fails, or
+    /// when `stopping` says so.
     pub(in crate::system) fn spawn(
         self,
         mut stopping: watch::Receiver<bool>,
@@ -194,8 +199,9 @@ impl<S: Send + Sync + 'static> RebuildTask<S> {
             let Some(switch) = self.generations.begin_switch(&self.building).await? else {
                 break;
             };
-            // From here on a step of the live generation makes the switch fail, since its prepared last step names an older revision. So
-            // no event that the live generation has processed can be missing in the new one.
+            // From here on a step of the live generation makes the switch fail, since its prepared
+            // last step names an older revision. So no event that the live generation has processed
+            // can be missing in the new one.
             if !self.has_come_as_far_as(&switch.places).await? {
                 break;
             }
@@ -206,8 +212,8 @@ impl<S: Send + Sync + 'static> RebuildTask<S> {
         Ok(None)
     }
 
-    /// Returns `true` if the new generation has reached these places, in each of the logs. A place that the log has lost cannot be
-    /// reached: then the end of the log counts.
+    /// Returns `true` if the new generation has reached these places, in each of the logs. A place
+    /// that the log has lost cannot be reached: then the end of the log counts.
     async fn has_come_as_far_as(&self, places: &[KnownPlace]) -> Result<bool, StoreError> {
         for (worker, place) in self.workers.iter().zip(places) {
             let reached = worker.status().borrow().reached;

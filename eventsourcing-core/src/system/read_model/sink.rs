@@ -1,4 +1,5 @@
-//! [`SqlSink`]: a read model in tables. The rows written for events and the follower's step are one transaction.
+//! [`SqlSink`]: a read model in tables. The rows written for events and the follower's step are one
+//! transaction.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,8 @@ pub(crate) struct SqlSink<S> {
     builds: bool,
 }
 
-/// The value that stands for the version of this program. Versions are `u32`, so none of them has this value.
+/// The value that stands for the version of this program. Versions are `u32`, so none of them has
+/// this value.
 const OWN: u64 = u64::MAX;
 
 impl<S> SqlSink<S> {
@@ -69,7 +71,8 @@ impl<S> SqlSink<S> {
         self.number.load(Ordering::Acquire)
     }
 
-    /// Moves to the live generation. Returns `true` if it differs from the one before, or if this process may write it from now on.
+    /// Moves to the live generation. Returns `true` if it differs from the one before, or if this
+    /// process may write it from now on.
     fn take_up(&self, live: &Generation) -> bool {
         let before = self.number.swap(live.number, Ordering::AcqRel);
         let own = self.generations.version();

@@ -4,7 +4,8 @@ use std::fmt;
 
 use crate::store::{LogId, Name, Position};
 
-/// A follower that goes on in a log that was restored to an earlier moment. From [`RunningSystem::accept_restored_log`](crate::RunningSystem::accept_restored_log).
+/// A follower that goes on in a log that was restored to an earlier moment. From
+/// [`RunningSystem::accept_restored_log`](crate::RunningSystem::accept_restored_log).
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct AcceptedLog {
@@ -14,10 +15,11 @@ pub struct AcceptedLog {
     pub log: LogId,
     /// The position of the follower before.
     pub from: Position,
-    /// The position of the follower now: that of the last event that still counts as processed, or zero if it starts over.
+    /// The position of the follower now: that of the last event that still counts as processed, or
+    /// zero if it starts over.
     pub to: Position,
-    /// The number of events that the follower had processed or parked and that no longer count: the log has lost them, or they
-    /// are processed again.
+    /// The number of events that the follower had processed or parked and that no longer count: the
+    /// log has lost them, or they are processed again.
     pub events: u64,
 }
 

@@ -14,7 +14,8 @@ pub struct RebuildProgress {
     pub head: u64,
     /// The positions processed per second, since this process started to watch the build.
     pub rate: f64,
-    /// The estimated time that is left at that rate; `None` while there is nothing to estimate it from.
+    /// The estimated time that is left at that rate; `None` while there is nothing to estimate it
+    /// from.
     pub remaining: Option<Duration>,
     /// The state of the build.
     pub state: RebuildState,

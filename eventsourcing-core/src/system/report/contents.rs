@@ -1,4 +1,5 @@
-//! [`ContentsVerification`]: the rows of a read model that differ from those that its code makes of the log.
+//! [`ContentsVerification`]: the rows of a read model that differ from those that its code makes of
+//! the log.
 
 use std::fmt;
 
@@ -32,7 +33,8 @@ pub struct ContentsVerification {
 pub struct TableDifference {
     /// The name of the table, as readers know it.
     pub table: String,
-    /// The number of distinct rows that are missing, superfluous, or there the wrong number of times.
+    /// The number of distinct rows that are missing, superfluous, or there the wrong number of
+    /// times.
     pub rows: u64,
     /// The first of these rows.
     pub examples: Vec<RowDifference>,

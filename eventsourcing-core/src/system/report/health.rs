@@ -1,4 +1,5 @@
-//! [`Health`]: the state of the followers of a running system, for people and programs that monitor it.
+//! [`Health`]: the state of the followers of a running system, for people and programs that monitor
+//! it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,22 +12,24 @@ use crate::store::{Acknowledged, HolderId, LogHolder, LogId, Name, Position};
 
 /// The reaction of a follower to an event that its policy or projection fails to process.
 ///
-/// In each case the work for earlier events stands, nothing of the failed event's own work is written, and no event is skipped
-/// silently. An event that this release [does not know](FollowerState::WaitingForRelease) is not a failure of this kind.
+/// In each case the work for earlier events stands, nothing of the failed event's own work is
+/// written, and no event is skipped silently. An event that this release [does not
+/// know](FollowerState::WaitingForRelease) is not a failure of this kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OnFailure {
-    /// Stops before the event until the follower is [resumed](crate::RunningSystem::resume) or the system is started again: for
-    /// mistakes, which waiting does not fix.
+    /// Stops before the event until the follower is [resumed](crate::RunningSystem::resume) or the
+    /// system is started again: for mistakes, which waiting does not fix.
     #[default]
     Stop,
-    /// Retries, with waits that grow to five seconds, until it succeeds: for causes that pass by themselves.
-    /// The inline runner retries with each save.
+    /// Retries, with waits that grow to five seconds, until it succeeds: for causes that pass by
+    /// themselves. The inline runner retries with each save.
     Retry,
-    /// Parks the event (a dead letter), holds back the later events of the same aggregate, and goes on with all others. A parked
-    /// event stays in the store until it is [retried or discarded](crate::RunningSystem::parking). A timer is parked in the same
-    /// way, and nothing waits behind it. A follower that has parked 10,000 aggregates, or as many timers, stops: so many failures
-    /// have a cause that lies outside the events.
+    /// Parks the event (a dead letter), holds back the later events of the same aggregate, and goes
+    /// on with all others. A parked event stays in the store until it is [retried or
+    /// discarded](crate::RunningSystem::parking). A timer is parked in the same way, and nothing
+    /// waits behind it. A follower that has parked 10,000 aggregates, or as many timers, stops: so
+    /// many failures have a cause that lies outside the events.
     Park,
 }
 
@@ -34,13 +37,16 @@ pub enum OnFailure {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Health {
-    /// The followers in the order of declaration; a follower of several logs has one entry for each log.
+    /// The followers in the order of declaration; a follower of several logs has one entry for each
+    /// log.
     pub followers: Vec<FollowerHealth>,
-    /// The appends that have been under way for long. Until such an append ends, no follower sees the events written behind
-    /// it, and the head of each follower is the end of the events that it sees.
+    /// The appends that have been under way for long. Until such an append ends, no follower sees
+    /// the events written behind it, and the head of each follower is the end of the events that it
+    /// sees.
     pub log_holders: Vec<LogHolder>,
-    /// The accidents that an acknowledged command survives, for each log that an application writes to. This field says
-    /// nothing about followers: a system on one machine can be [healthy](Self::is_healthy).
+    /// The accidents that an acknowledged command survives, for each log that an application writes
+    /// to. This field says nothing about followers: a system on one machine can be
+    /// [healthy](Self::is_healthy).
     pub acknowledged: BTreeMap<LogId, Acknowledged>,
 }
 
@@ -56,11 +62,13 @@ pub struct FollowerHealth {
     pub head: Position,
     /// The number of events that are still to be processed.
     pub lag: u64,
-    /// The number of aggregates that the follower has parked. Each has at least one event that waits to be retried or discarded.
+    /// The number of aggregates that the follower has parked. Each has at least one event that
+    /// waits to be retried or discarded.
     pub parked: u64,
     /// The number of timers that the follower has parked.
     pub parked_timers: u64,
-    /// The age of the first event that is not processed yet, on the clock of the application; zero if there is none.
+    /// The age of the first event that is not processed yet, on the clock of the application; zero
+    /// if there is none.
     pub behind: Duration,
     /// The process that runs the follower, if it runs under a lease.
     pub holder: Option<Holder>,
@@ -100,15 +108,18 @@ pub enum FollowerState {
     },
     /// The follower failed and retries.
     Retrying(FollowerFailure),
-    /// The follower has met an event that this release does not know. The event is not skipped: a process with a newer release
-    /// can take over at any time, and until then this process retries now and then.
+    /// The follower has met an event that this release does not know. The event is not skipped: a
+    /// process with a newer release can take over at any time, and until then this process retries
+    /// now and then.
     WaitingForRelease(FollowerFailure),
     /// The follower has stopped.
     ///
-    /// If it failed, fix the cause, and [resume](crate::RunningSystem::resume) the follower or start the system again. If the log
-    /// has lost the last event that the follower has processed ([`LogWentBack`](crate::store::StoreError::LogWentBack)),
-    /// [rebuild](crate::RunningSystem::rebuild) a read model in a SQL database; for any other follower, check the effects of the
-    /// lost events and then [accept the restored log](crate::RunningSystem::accept_restored_log).
+    /// If it failed, fix the cause, and [resume](crate::RunningSystem::resume) the follower or
+    /// start the system again. If the log has lost the last event that the follower has processed
+    /// ([`LogWentBack`](crate::store::StoreError::LogWentBack)),
+    /// [rebuild](crate::RunningSystem::rebuild) a read model in a SQL database; for any other
+    /// follower, check the effects of the lost events and then [accept the restored
+    /// log](crate::RunningSystem::accept_restored_log).
     Stopped(FollowerFailure),
 }
 

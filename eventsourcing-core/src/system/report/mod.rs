@@ -1,6 +1,7 @@
 //! Reports of a running system, as plain data for people and programs.
 //!
-//! These files depend on nothing but the store contract, so that each engine file can fill in a report without an import cycle.
+//! These files depend on nothing but the store contract, so that each engine file can fill in a
+//! report without an import cycle.
 
 mod accepted_log;
 mod build;

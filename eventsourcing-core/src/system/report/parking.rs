@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use super::FollowerFailure;
 use crate::store::{Name, Position, StoredEvent, StreamId, Version};
 
-/// A stream that a follower has parked (a dead letter): the event that failed, and the number of events that wait behind it.
+/// A stream that a follower has parked (a dead letter): the event that failed, and the number of
+/// events that wait behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Parked {
@@ -84,7 +85,8 @@ pub enum ParkingAction {
         /// The number of processed events, the first one included.
         events: u64,
     },
-    /// The follower has processed the event with this payload in place of its own. The log is unchanged.
+    /// The follower has processed the event with this payload in place of its own. The log is
+    /// unchanged.
     Edited {
         /// The payload.
         payload: serde_json::Value,
@@ -125,6 +127,7 @@ pub struct TimerRecord {
     pub due: Timestamp,
     /// The error for which it was parked.
     pub cause: String,
-    /// The attempt and its result. No events wait behind a timer, so [`ParkingAction::Retried`] counts 0 of them.
+    /// The attempt and its result. No events wait behind a timer, so [`ParkingAction::Retried`]
+    /// counts 0 of them.
     pub action: ParkingAction,
 }

@@ -8,7 +8,8 @@ use crate::store::{LogChecksum, LogId, LogSlice, Name, Position, StreamId, Versi
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Verification {
-    /// The followers in the order of declaration; a follower of several logs has one entry for each log.
+    /// The followers in the order of declaration; a follower of several logs has one entry for each
+    /// log.
     pub followers: Vec<FollowerVerification>,
 }
 
@@ -56,17 +57,19 @@ pub enum Finding {
     Missing(Vec<EventPlace>),
     /// The follower has processed these events twice.
     Doubled(Vec<EventPlace>),
-    /// The follower has not processed one of these events and has processed the other twice; checksums do not tell which is which.
+    /// The follower has not processed one of these events and has processed the other twice;
+    /// checksums do not tell which is which.
     Exchanged([EventPlace; 2]),
-    /// The follower has not processed one event. In its place it has processed an event that it does not take, or one of another
-    /// slice.
+    /// The follower has not processed one event. In its place it has processed an event that it
+    /// does not take, or one of another slice.
     Replaced {
         /// The event that it has not processed.
         missing: EventPlace,
         /// The event that it has processed instead.
         by: EventPlace,
     },
-    /// The follower has also processed this event, which it does not take, or which is of another slice.
+    /// The follower has also processed this event, which it does not take, or which is of another
+    /// slice.
     Stray(EventPlace),
     /// More events differ than checksums can reveal.
     Unclear,
@@ -126,8 +129,9 @@ impl FollowerVerification {
         }
     }
 
-    /// Adapts the result for notes that another version of a read model has written. Equal checksums prove that all is well;
-    /// unequal ones prove nothing, since that version may take other events.
+    /// Adapts the result for notes that another version of a read model has written. Equal
+    /// checksums prove that all is well; unequal ones prove nothing, since that version may take
+    /// other events.
     pub(in crate::system) fn of_other_version(mut self, version: u32) -> Self {
         if !self.differences.is_empty() {
             self.differences.clear();

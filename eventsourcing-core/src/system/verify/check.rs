@@ -16,8 +16,9 @@ use crate::system::report::{
 
 /// The number of slices whose checksums are source for at once.
 const SLICES_AT_ONCE: u64 = 10;
-/// The maximum number of searches of the whole log for an event that was processed though the follower does not take it. A search reads
-/// every event, so many differences must not cause one each.
+/// The maximum number of searches of the whole log for an event that was processed though the
+/// follower does not take it. A search reads every event, so many differences must not cause one
+/// each.
 const SEARCHES_MAX: usize = 3;
 
 /// The notes of one partition of a follower, or of the whole of it.
@@ -35,9 +36,10 @@ pub(super) struct Check {
     log: Arc<dyn EventStore>,
     takes: Vec<Name>,
     parts: Vec<Part>,
-    /// The end of the comparison: the head of the log as this process sees it after the notes were read, or the position of the
-    /// furthest part. A step to a position proves that the log was decided up to there, even if this process cannot see it yet: an
-    /// append that is under way may hide events from it that another process has read long ago.
+    /// The end of the comparison: the head of the log as this process sees it after the notes were
+    /// read, or the position of the furthest part. A step to a position proves that the log was
+    /// decided up to there, even if this process cannot see it yet: an append that is under way may
+    /// hide events from it that another process has read long ago.
     head: Position,
     searches_left: usize,
     verification: FollowerVerification,
@@ -107,8 +109,9 @@ impl Check {
         Ok(self.verification)
     }
 
-    /// Returns the position up to which the checksums of all parts together can be compared with those of the log. Partitions differ in
-    /// position, so from the slice of the last one on each part is compared alone.
+    /// Returns the position up to which the checksums of all parts together can be compared with
+    /// those of the log. Partitions differ in position, so from the slice of the last one on each
+    /// part is compared alone.
     fn shared_end(&self) -> Position {
         let smallest = self.verification.position.min(self.head);
         match self.parts[..] {
@@ -169,7 +172,8 @@ impl Check {
         together
     }
 
-    /// Compares each part alone with the events of the slice that it should have processed, and returns the number of all of them.
+    /// Compares each part alone with the events of the slice that it should have processed, and
+    /// returns the number of all of them.
     async fn look_into(&mut self, slice: LogSlice) -> Result<u64, StoreError> {
         let events = self.events_of(slice).await?;
         let mut events_in_all = 0;
@@ -247,7 +251,8 @@ impl Check {
         )
     }
 
-    /// Returns the first event of the whole log that is among the strays, with the event that it replaces.
+    /// Returns the first event of the whole log that is among the strays, with the event that it
+    /// replaces.
     async fn search<'a>(
         &self,
         strays: &HashMap<EventHash, Option<&'a EventPlace>>,

@@ -1,7 +1,8 @@
-//! [`RunningSystem::verify_contents`]: compares each read model in a SQL database with what its code makes of the log.
+//! [`RunningSystem::verify_contents`]: compares each read model in a SQL database with what its
+//! code makes of the log.
 //!
-//! A hidden generation is built from the first event on. When it has reached the position of the live one, the rows of both are
-//! compared, and the hidden one is removed.
+//! A hidden generation is built from the first event on. When it has reached the position of the
+//! live one, the rows of both are compared, and the hidden one is removed.
 
 use super::tables::Source;
 use crate::sql::{SqlError, Transaction};
@@ -18,9 +19,11 @@ use crate::system::{RunningSystem, StepFailure, System, SystemError};
 
 /// The maximum number of events in one transaction.
 const EVENTS_PER_PAGE_MAX: usize = 256;
-/// The number of attempts to compare rows without blocking the follower, in the hope that it makes no step meanwhile.
+/// The number of attempts to compare rows without blocking the follower, in the hope that it makes
+/// no step meanwhile.
 const OPTIMISTIC_ATTEMPTS: usize = 3;
-/// The maximum number of attempts in all. Each later one tries to block the follower for the time of the comparison.
+/// The maximum number of attempts in all. Each later one tries to block the follower for the time
+/// of the comparison.
 const ATTEMPTS_MAX: usize = 10_000;
 
 /// The reason why a comparison has no result.
@@ -31,13 +34,14 @@ enum Failed {
 }
 
 impl<S: System> RunningSystem<S> {
-    /// Builds each read model in a SQL database again, beside the live generation, and compares both row by row at the same position. The
-    /// new generation is removed afterwards. Readers, writers and followers go on meanwhile. If the follower makes steps all the time, it
-    /// is blocked while its rows are compared, and on SQLite all writers wait then.
+    /// Builds each read model in a SQL database again, beside the live generation, and compares
+    /// both row by row at the same position. The new generation is removed afterwards. Readers,
+    /// writers and followers go on meanwhile. If the follower makes steps all the time, it is
+    /// blocked while its rows are compared, and on SQLite all writers wait then.
     ///
-    /// The comparison finds mistakes in the code of a projection: those that were fixed since, and those that occur at random. A
-    /// projection whose rows depend on anything but its events, or on the order between several logs, is reported although nothing is
-    /// wrong.
+    /// The comparison finds mistakes in the code of a projection: those that were fixed since, and
+    /// those that occur at random. A projection whose rows depend on anything but its events, or on
+    /// the order between several logs, is reported although nothing is wrong.
     ///
     /// If this future is dropped, the tables that it has built stay until the next call.
     ///
@@ -47,7 +51,8 @@ impl<S: System> RunningSystem<S> {
         self.verify_contents_with(|_| {}).await
     }
 
-    /// Does the same as [`verify_contents`](Self::verify_contents), and reports to `progress` from time to time.
+    /// Does the same as [`verify_contents`](Self::verify_contents), and reports to `progress` from
+    /// time to time.
     ///
     /// # Errors
     /// The same as those of [`verify_contents`](Self::verify_contents).
@@ -112,7 +117,8 @@ struct ShadowBuild<'a, S> {
     generation: Generation,
     /// The positions that it has reached in each of the logs.
     reached: Vec<Position>,
-    /// The events that the live generation has skipped or processed with another payload, in each of the logs.
+    /// The events that the live generation has skipped or processed with another payload, in each
+    /// of the logs.
     exceptions: Vec<Exceptions>,
 }
 
@@ -169,7 +175,8 @@ impl<S: Send + Sync + 'static> ShadowBuild<'_, S> {
                 return Err(Failed::Unchecked(why));
             }
             let steps = generations.steps_in_place(&generation).await?;
-            // A retired position means that another generation has become live since the index was read.
+            // A retired position means that another generation has become live since the index was
+            // read.
             if steps.iter().any(|step| step.from == RETIRED) {
                 continue;
             }
@@ -208,8 +215,8 @@ impl<S: Send + Sync + 'static> ShadowBuild<'_, S> {
         Ok(())
     }
 
-    /// Returns the events that the live generation has skipped or processed with another payload. Rows cannot be compared while it has
-    /// parked events, since their effects are still missing.
+    /// Returns the events that the live generation has skipped or processed with another payload.
+    /// Rows cannot be compared while it has parked events, since their effects are still missing.
     async fn exceptions_of(&self, live: &LiveState) -> Result<Vec<Exceptions>, Failed> {
         let generations = &self.read_model.generations;
         let mut exceptions = Vec::with_capacity(live.steps.len());
@@ -267,7 +274,8 @@ impl<S: Send + Sync + 'static> ShadowBuild<'_, S> {
         Ok(())
     }
 
-    /// Compares without blocking the follower. Returns `true` if the live generation has made no step meanwhile.
+    /// Compares without blocking the follower. Returns `true` if the live generation has made no
+    /// step meanwhile.
     async fn compare_optimistically(
         &self,
         live: &LiveState,
@@ -277,8 +285,8 @@ impl<S: Send + Sync + 'static> ShadowBuild<'_, S> {
         let compared = self
             .tables(Source::Database(database), live, verification)
             .await;
-        // This comes before the errors of the comparison: if another generation is live by now, the tables of the old one are gone, and
-        // the errors only say that.
+        // This comes before the errors of the comparison: if another generation is live by now, the
+        // tables of the old one are gone, and the errors only say that.
         if self.live().await? != *live {
             return Ok(false);
         }
@@ -286,8 +294,9 @@ impl<S: Send + Sync + 'static> ShadowBuild<'_, S> {
         Ok(true)
     }
 
-    /// Compares while the follower is blocked. Returns `true` if that was possible. The events since the last look are read before the
-    /// transaction begins, so that the follower has little time for another step, and nothing is read from the log while it waits.
+    /// Compares while the follower is blocked. Returns `true` if that was possible. The events
+    /// since the last look are read before the transaction begins, so that the follower has little
+    /// time for another step, and nothing is read from the log while it waits.
     async fn compare_held(&self, verification: &mut ContentsVerification) -> Result<bool, Failed> {
         self.keep_claim().await?;
         let read_model = self.read_model;
@@ -304,8 +313,8 @@ impl<S: Send + Sync + 'static> ShadowBuild<'_, S> {
         for (index, events) in rest.iter().enumerate() {
             self.take(index, events, &mut *transaction).await?;
         }
-        // The transaction is dropped without a commit, which undoes the steps and the rows written in it. Until then the steps in place
-        // keep the follower from making its own.
+        // The transaction is dropped without a commit, which undoes the steps and the rows written
+        // in it. Until then the steps in place keep the follower from making its own.
         self.tables(Source::Transaction(&mut *transaction), &live, verification)
             .await?;
         verification.events += rest.iter().map(|events| events.len() as u64).sum::<u64>();
@@ -334,7 +343,8 @@ impl<S: Send + Sync + 'static> ShadowBuild<'_, S> {
     }
 }
 
-/// Returns the next events of the log up to `end`. The follower has reached `end`, so the log is decided up to there.
+/// Returns the next events of the log up to `end`. The follower has reached `end`, so the log is
+/// decided up to there.
 async fn page_up_to<S>(
     log: &LogOfReadModel<S>,
     after: Position,

@@ -9,7 +9,8 @@ use crate::system::follower::read_checksum;
 use crate::system::notes;
 use crate::system::parking::put_aside;
 
-/// The number of notes that are read at once. One slice has one note, so this is enough for a log of a hundred million positions.
+/// The number of notes that are read at once. One slice has one note, so this is enough for a log
+/// of a hundred million positions.
 const NOTES_PER_PAGE: usize = 10_000;
 
 /// Returns the position of a follower and all its notes, as of one moment.
@@ -23,7 +24,8 @@ pub(in crate::system) async fn all_notes(
     loop {
         match in_pages(home, &query, limit).await? {
             Some(notes) => return Ok(notes),
-            // The follower has made a step between two pages. With larger pages there are fewer moments for that.
+            // The follower has made a step between two pages. With larger pages there are fewer
+            // moments for that.
             None => limit *= 2,
         }
     }
@@ -53,8 +55,8 @@ async fn in_pages(
     Ok(Some(notes))
 }
 
-/// Returns the checksums of all events that a follower accounts for up to its position: the processed, the parked and the discarded
-/// ones.
+/// Returns the checksums of all events that a follower accounts for up to its position: the
+/// processed, the parked and the discarded ones.
 pub(crate) fn accounted(
     notes: &FollowerNotes,
 ) -> Result<BTreeMap<LogSlice, LogChecksum>, StoreError> {

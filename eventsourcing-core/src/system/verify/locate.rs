@@ -1,7 +1,8 @@
 //! Locating the events that make the difference between two checksums.
 //!
-//! A checksum is the number of events and the XOR of their 128-bit digests. So the XOR of two checksums is the digest of the one event
-//! by which they differ, or the XOR of the digests of two. More than two events cannot be told apart.
+//! A checksum is the number of events and the XOR of their 128-bit digests. So the XOR of two
+//! checksums is the digest of the one event by which they differ, or the XOR of the digests of two.
+//! More than two events cannot be told apart.
 
 use std::collections::HashMap;
 
@@ -49,7 +50,8 @@ pub(super) fn checksums_of<'a>(events: impl IntoIterator<Item = &'a EventKey>) -
     checksums
 }
 
-/// Returns the finding that one or two of `events`, whose checksum is `expected`, explain the noted checksum.
+/// Returns the finding that one or two of `events`, whose checksum is `expected`, explain the noted
+/// checksum.
 pub(super) fn among(
     events: &[&EventKey],
     expected: LogChecksum,
@@ -83,7 +85,8 @@ fn two_of(events: &[&EventKey], difference: EventHash) -> Option<[EventPlace; 2]
     })
 }
 
-/// Returns the digests of foreign events that would explain the difference, each with the one of `events` that would then be missing.
+/// Returns the digests of foreign events that would explain the difference, each with the one of
+/// `events` that would then be missing.
 pub(super) fn strays<'a>(
     events: &[&'a EventKey],
     expected: LogChecksum,
@@ -120,7 +123,8 @@ mod tests {
         (1..=1_000).map(|version| known(place(version))).collect()
     }
 
-    /// Returns the finding for events that were each processed once, except those at some indices, which were processed `times` times.
+    /// Returns the finding for events that were each processed once, except those at some indices,
+    /// which were processed `times` times.
     fn finding(times: &[(usize, u64)]) -> Option<Finding> {
         let events = events();
         let all: Vec<_> = events.iter().collect();

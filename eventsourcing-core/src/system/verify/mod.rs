@@ -1,8 +1,8 @@
 //! [`RunningSystem::verify`]: checks that every follower has processed each event once.
 //!
-//! Followers note the checksums of the events that they process. These are compared with the checksums of the log, slice by slice,
-//! and where they differ the events are searched for. Events up to the position of a follower never change, so writers and followers
-//! go on meanwhile.
+//! Followers note the checksums of the events that they process. These are compared with the
+//! checksums of the log, slice by slice, and where they differ the events are searched for. Events
+//! up to the position of a follower never change, so writers and followers go on meanwhile.
 
 mod check;
 mod contents;
@@ -58,11 +58,13 @@ struct Home<'a> {
 }
 
 impl<S: System> RunningSystem<S> {
-    /// Compares the events that each follower has processed, as noted with its steps, with the log up to the position of the follower.
-    /// Nothing waits for this check, and events that are written meanwhile raise no false alarm.
+    /// Compares the events that each follower has processed, as noted with its steps, with the log
+    /// up to the position of the follower. Nothing waits for this check, and events that are
+    /// written meanwhile raise no false alarm.
     ///
-    /// The check covers the events that were passed to policies and projections and committed with their work. To compare the rows of a
-    /// read model with those that its code makes of the events, call [`verify_contents`](Self::verify_contents).
+    /// The check covers the events that were passed to policies and projections and committed with
+    /// their work. To compare the rows of a read model with those that its code makes of the
+    /// events, call [`verify_contents`](Self::verify_contents).
     ///
     /// # Errors
     /// [`SystemError::Store`]: a store does not answer, or its data cannot be read.
@@ -125,7 +127,8 @@ impl<S: System> RunningSystem<S> {
                 other_version,
             } = self.home(worker).await?;
             let notes = follower_notes::all_notes(store, follower.clone(), upstream).await?;
-            // A retired position means that another generation has become live since the name was looked up.
+            // A retired position means that another generation has become live since the name was
+            // looked up.
             if notes.position != RETIRED {
                 let position = notes.position;
                 let noted = follower_notes::accounted(&notes)?;
@@ -143,7 +146,8 @@ impl<S: System> RunningSystem<S> {
         }
     }
 
-    /// Returns the place of the notes of a follower, which changes when another generation becomes live.
+    /// Returns the place of the notes of a follower, which changes when another generation becomes
+    /// live.
     async fn home<'a>(&self, worker: &'a FollowerWorker<S>) -> Result<Home<'a>, SystemError> {
         let (store, mut follower, upstream) = worker.home();
         let mut other_version = None;

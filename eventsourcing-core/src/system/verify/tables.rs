@@ -31,7 +31,8 @@ impl Source<'_> {
         }
     }
 
-    /// Compares a table as readers see it with another generation. The order of rows does not matter.
+    /// Compares a table as readers see it with another generation. The order of rows does not
+    /// matter.
     pub(super) async fn compare(
         &mut self,
         table: &Table,
@@ -88,9 +89,11 @@ impl Source<'_> {
     }
 }
 
-/// Returns a query for each row that one table has more often than the other, its count in both, and the number of such rows.
+/// Returns a query for each row that one table has more often than the other, its count in both,
+/// and the number of such rows.
 ///
-/// The query counts instead of joining, because rows can be equal and columns NULL, and a join finds neither.
+/// The query counts instead of joining, because rows can be equal and columns NULL, and a join
+/// finds neither.
 fn differing_rows(columns: &[String], live: &str, fresh: &str) -> String {
     let quoted = |column: &String| format!("\"{}\"", column.replace('"', "\"\""));
     let columns = columns.iter().map(quoted).collect::<Vec<_>>().join(", ");
