@@ -238,11 +238,11 @@ impl Writer {
     /// Runs the batch once. Whoever has been answered is no longer in it.
     async fn commit(&mut self, batch: &mut Vec<Job>, reruns: u32) -> Next {
         let patience = self.line.sessions.patience;
-        let lives = self.line.sessions.lives.clone();
+        let epochs = self.line.sessions.epochs.clone();
         let (epoch, highest, called) = match self.line.client().await {
             Ok(client) => {
                 let epoch = client.epoch;
-                let highest = lives.highest(client.epoch);
+                let highest = epochs.highest(client.epoch);
                 let called = timeout(patience, carry_out(client, self.log, batch, reruns)).await;
                 if matches!(called, Ok(Ok(_)))
                     && let Err(error) = client.replicated(patience).await
@@ -258,7 +258,7 @@ impl Writer {
             Ok(Ok(outcomes)) => {
                 self.check_positions(&outcomes, highest);
                 let written = self.answer(batch, outcomes);
-                lives.note(epoch, written);
+                epochs.note(epoch, written);
                 Next::Done
             }
             Ok(Err(error)) => self.fail(batch, error, reruns),
@@ -437,7 +437,7 @@ impl Line {
     /// A connection that was alive a moment ago. While the server lets nobody in, those who ask wait a little, so that it
     /// is not stormed when it comes back.
     async fn client(&mut self) -> Result<&Connection, StoreError> {
-        let epoch = self.sessions.lives.epoch();
+        let epoch = self.sessions.epochs.epoch();
         if self
             .client
             .as_ref()

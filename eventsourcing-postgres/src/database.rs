@@ -84,7 +84,7 @@ enum Failed {
 impl PostgresDatabase {
     async fn attempt(&self) -> Result<OpenTransaction, Failed> {
         let place = &self.place;
-        let client = get_client(&self.transactions, &self.sessions.lives)
+        let client = get_client(&self.transactions, &self.sessions.epochs)
             .await
             .map_err(|error| Failed::Other(translate_pool(place, error)))?;
         let client = PooledClient::new(client);

@@ -17,8 +17,8 @@ use eventsourcing_core::store::{
 };
 
 use crate::address::Place;
+use crate::epochs::Epochs;
 use crate::fences::Fences;
-use crate::lives::Lives;
 use crate::read::{self, Seen};
 use crate::readers::Readers;
 use crate::session::Sessions;
@@ -26,7 +26,7 @@ use crate::session::Sessions;
 /// The log of one store.
 pub(crate) struct Log {
     place: Place,
-    lives: Lives,
+    epochs: Epochs,
     /// The fences of the given epoch. Their conclusions do not hold in another epoch.
     fences: Mutex<(Epoch, Fences)>,
 }
@@ -56,7 +56,7 @@ impl Log {
     pub(crate) fn new(sessions: &Sessions) -> Self {
         Self {
             place: sessions.place.clone(),
-            lives: sessions.lives.clone(),
+            epochs: sessions.epochs.clone(),
             fences: Mutex::default(),
         }
     }
@@ -68,7 +68,7 @@ impl Log {
         query: &LogQuery,
     ) -> Result<LogPage, StoreError> {
         loop {
-            let epoch = self.lives.epoch();
+            let epoch = self.epochs.epoch();
             epoch.check(query.epoch)?;
             match self.page_in(epoch, readers, query).await {
                 Ok(page) => return Ok(page),
@@ -81,7 +81,7 @@ impl Log {
     /// Returns the epoch, and the position of the last readable event.
     pub(crate) async fn head(&self, readers: &Readers) -> Result<(Epoch, Position), StoreError> {
         loop {
-            let epoch = self.lives.epoch();
+            let epoch = self.epochs.epoch();
             match self.head_in(epoch, readers).await {
                 Ok(head) => return Ok((epoch, head)),
                 Err(Unread::EpochEnded) => {}
@@ -193,11 +193,11 @@ impl Log {
             let place = &self.place;
             let end = seen.highest;
             tracing::error!(%place, %decided, %end, "the log ends before a position that was read; reading it from the start of a new epoch");
-            self.lives.suspect(epoch);
+            self.epochs.suspect(epoch);
             return Err(EpochEnded);
         }
         self.fences(epoch)?.advance(seen.run_end);
-        self.lives.note(epoch, seen.highest);
+        self.epochs.note(epoch, seen.highest);
         Ok(())
     }
 

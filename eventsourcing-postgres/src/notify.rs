@@ -11,7 +11,7 @@ use eventsourcing_core::store::{Epoch, Position, StoreError};
 use tokio::sync::{Mutex, watch};
 use tokio::time::sleep;
 
-use crate::lives::Lives;
+use crate::epochs::Epochs;
 use crate::log::Log;
 use crate::readers::Readers;
 
@@ -25,7 +25,7 @@ pub(crate) type Hints = watch::Sender<()>;
 /// The waiting tasks of a store.
 pub(crate) struct Waiting {
     hints: Hints,
-    lives: Lives,
+    epochs: Epochs,
     /// The highest position that is known to be readable, and its epoch.
     head: watch::Sender<(Epoch, Position)>,
     poll_interval: Duration,
@@ -34,10 +34,10 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    pub(crate) fn new(hints: Hints, lives: Lives, poll_interval: Duration) -> Self {
+    pub(crate) fn new(hints: Hints, epochs: Epochs, poll_interval: Duration) -> Self {
         Self {
             hints,
-            lives,
+            epochs,
             head: watch::Sender::default(),
             poll_interval,
             turn: Mutex::new(()),
@@ -52,7 +52,7 @@ impl Waiting {
         log: &Log,
         readers: &Readers,
     ) -> Result<Position, StoreError> {
-        let present = self.lives.epoch();
+        let present = self.epochs.epoch();
         present.check(epoch)?;
         let mut known = self.head.subscribe();
         let is_there = |known: &(Epoch, Position)| known.0 == present && known.1 > position;
@@ -62,8 +62,8 @@ impl Waiting {
         }
         tokio::select! {
             biased;
-            () = self.lives.ended(present) => Err(self.outdated(present)),
-            head = known.wait_for(is_there) => Ok(head.expect("the sender lives as long as this store").1),
+            () = self.epochs.ended(present) => Err(self.outdated(present)),
+            head = known.wait_for(is_there) => Ok(head.expect("the sender epochs as long as this store").1),
             head = self.look(position, present, log, readers) => head,
         }
     }
@@ -82,7 +82,7 @@ impl Waiting {
     fn outdated(&self, asked: Epoch) -> StoreError {
         StoreError::OutdatedEpoch {
             asked,
-            current: self.lives.epoch(),
+            current: self.epochs.epoch(),
         }
     }
 

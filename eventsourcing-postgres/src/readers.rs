@@ -12,8 +12,8 @@ use tokio::time::timeout;
 use tokio_postgres::Error;
 
 use crate::address::Place;
+use crate::epochs::Epochs;
 use crate::error::{is_lost, is_outdated, translate, translate_pool, unavailable};
-use crate::lives::Lives;
 use crate::session::{Connection, Sessions};
 
 /// The future of a read.
@@ -28,7 +28,7 @@ pub(crate) type Pooled = Object<Sessions>;
 pub(crate) struct Readers {
     pool: Pool,
     place: Place,
-    lives: Lives,
+    epochs: Epochs,
     patience: Duration,
 }
 
@@ -47,7 +47,7 @@ impl Readers {
         Ok(Self {
             pool,
             place,
-            lives: sessions.lives.clone(),
+            epochs: sessions.epochs.clone(),
             patience: sessions.patience,
         })
     }
@@ -95,7 +95,7 @@ impl Readers {
         query: &Q,
         read: for<'a> fn(&'a ClientWrapper, &'a Q) -> Reading<'a, T>,
     ) -> Result<(Epoch, T), Failure> {
-        let client = get_client(&self.pool, &self.lives).await;
+        let client = get_client(&self.pool, &self.epochs).await;
         let client = client.map_err(|error| Failure::Other(translate_pool(&self.place, error)))?;
         let answer = timeout(self.patience, read(&client, query)).await;
         match answer {
@@ -126,10 +126,10 @@ impl Readers {
 }
 
 /// Returns a connection of the present epoch. Connections of earlier epochs are closed.
-pub(crate) async fn get_client(pool: &Pool, lives: &Lives) -> Result<Pooled, PoolError> {
+pub(crate) async fn get_client(pool: &Pool, epochs: &Epochs) -> Result<Pooled, PoolError> {
     loop {
         let client = pool.get().await?;
-        if client.epoch == lives.epoch() {
+        if client.epoch == epochs.epoch() {
             return Ok(client);
         }
         drop(Object::take(client));

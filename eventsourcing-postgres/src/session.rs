@@ -19,8 +19,8 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::address::{Address, Place};
 use crate::config::PostgresOptions;
+use crate::epochs::Epochs;
 use crate::error::{translate, unavailable};
-use crate::lives::Lives;
 use crate::sqlstate::POOLER;
 use crate::tls;
 
@@ -44,7 +44,7 @@ const KEEPALIVES_MISSED_MAX: u32 = 3;
 pub(crate) struct Sessions {
     pub(crate) config: Config,
     pub(crate) place: Place,
-    pub(crate) lives: Lives,
+    pub(crate) epochs: Epochs,
     /// The time limit for one answer.
     pub(crate) patience: Duration,
     pub(crate) connect_timeout: Duration,
@@ -74,7 +74,7 @@ impl Sessions {
         let statement_timeout = options.statement_timeout.as_millis().to_string();
         Ok(Self {
             config,
-            lives: Lives::new(address.place.clone()),
+            epochs: Epochs::new(address.place.clone()),
             place: address.place,
             patience: options.statement_timeout + GRACE,
             connect_timeout,
@@ -178,7 +178,7 @@ impl Sessions {
         let (_, epoch) = tokio::try_join! {
             biased;
             client.query_typed(self.settings, &settings),
-            self.lives.admit(&client),
+            self.epochs.admit(&client),
         }?;
         Ok(Connection {
             client: ClientWrapper::new(client, task.keep()),

@@ -20,8 +20,8 @@ use crate::checksums;
 use crate::commit::{CommitQueue, News};
 use crate::config::PostgresOptions;
 use crate::database::PostgresDatabase;
+use crate::epochs::Epochs;
 use crate::lease;
-use crate::lives::Lives;
 use crate::log::Log;
 use crate::log_holders;
 use crate::notify::Waiting;
@@ -45,7 +45,7 @@ pub struct PostgresStore(Arc<Shared>);
 struct Shared {
     place: Place,
     log_id: LogId,
-    lives: Lives,
+    epochs: Epochs,
     readers: Readers,
     log: Log,
     waiting: Waiting,
@@ -121,13 +121,13 @@ impl PostgresStore {
             written,
         };
         let queue = CommitQueue::start(&sessions, log_id, client, options.writers, &news);
-        let lives = sessions.lives.clone();
+        let epochs = sessions.epochs.clone();
         let log = Log::new(&sessions);
-        let waiting = Waiting::new(hints, lives.clone(), options.poll_interval);
+        let waiting = Waiting::new(hints, epochs.clone(), options.poll_interval);
         Ok(Self(Arc::new(Shared {
             place,
             log_id,
-            lives,
+            epochs,
             readers,
             log,
             waiting,
@@ -290,7 +290,7 @@ impl EventStore for PostgresStore {
     }
 
     fn epoch(&self) -> Epoch {
-        self.0.lives.epoch()
+        self.0.epochs.epoch()
     }
 
     async fn log_holders(&self) -> Result<Vec<LogHolder>, StoreError> {

@@ -75,7 +75,7 @@ impl DurableFixture for InDatabase {
     }
 }
 
-/// Ends all connections and then restores the rows. `lives.rs` has servers that really forget.
+/// Ends all connections and then restores the rows. `epochs.rs` has servers that really forget.
 impl RevertingFixture for InDatabase {
     type Moment = Kept;
 

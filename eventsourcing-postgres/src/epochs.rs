@@ -27,7 +27,7 @@ const SESSIONS_MAX: usize = 64;
 
 /// The epochs of a store. Clones share them.
 #[derive(Clone)]
-pub(crate) struct Lives(Arc<Shared>);
+pub(crate) struct Epochs(Arc<Shared>);
 
 struct Shared {
     place: Place,
@@ -54,7 +54,7 @@ pub(crate) struct Session {
     started: i64,
 }
 
-impl Lives {
+impl Epochs {
     pub(crate) fn new(place: Place) -> Self {
         Self(Arc::new(Shared {
             place,
@@ -72,7 +72,7 @@ impl Lives {
     pub(crate) async fn ended(&self, epoch: Epoch) {
         let mut current = self.0.epoch.subscribe();
         let ended = current.wait_for(|current| *current != epoch).await;
-        ended.expect("the sender lives as long as this store");
+        ended.expect("the sender epochs as long as this store");
     }
 
     /// Begins the next epoch, unless `epoch` has ended already: the log of a living server contradicts what was read
