@@ -41,14 +41,14 @@ pub(crate) struct Tls {
 pub(crate) struct Address {
     pub(crate) config: Config,
     pub(crate) tls: Tls,
-    pub(crate) place: Place,
+    pub(crate) endpoint: Endpoint,
 }
 
 /// The name of a database for people: hosts, database and schema, never the password.
 #[derive(Clone, Debug)]
-pub(crate) struct Place(Arc<str>);
+pub(crate) struct Endpoint(Arc<str>);
 
-impl Place {
+impl Endpoint {
     fn new(config: &Config, schema: &str) -> Self {
         let port = |index: usize| {
             *config
@@ -88,7 +88,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for Endpoint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
@@ -294,11 +294,11 @@ impl Reader {
             self.config.application_name(name);
         }
         let tls = self.tls()?;
-        let place = Place::new(&self.config, schema);
+        let endpoint = Endpoint::new(&self.config, schema);
         Ok(Address {
             config: self.config,
             tls,
-            place,
+            endpoint,
         })
     }
 
@@ -499,7 +499,7 @@ mod tests {
     fn password_is_never_shown() {
         let address = parsed("postgres://ada:s3cr3t@db.example:5433/bank");
         assert_eq!(
-            address.place.to_string(),
+            address.endpoint.to_string(),
             "database bank at db.example:5433, schema eventsourcing"
         );
         assert!(!format!("{address:?}").contains("s3cr3t"), "{address:?}");

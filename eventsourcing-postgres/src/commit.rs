@@ -29,7 +29,7 @@ use tokio::task::{JoinHandle, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_postgres::Error;
 
-use crate::address::Place;
+use crate::address::Endpoint;
 use crate::batch::{Batch, Hold, Outcome};
 use crate::error::{
     is_about_one_append, is_lost, is_outdated, is_worth_a_rerun, translate_at_commit, unavailable,
@@ -68,7 +68,7 @@ pub(crate) struct Job {
 
 /// The way to the writers. Dropping it lets them commit what is queued, and end.
 pub(crate) struct CommitQueue {
-    place: Place,
+    endpoint: Endpoint,
     jobs: SyncMutex<Option<mpsc::Sender<Job>>>,
     writers: SyncMutex<Vec<JoinHandle<()>>>,
 }
@@ -103,7 +103,7 @@ impl CommitQueue {
         });
         let writers = SyncMutex::new(writers.collect());
         Self {
-            place: sessions.place.clone(),
+            endpoint: sessions.endpoint.clone(),
             jobs: SyncMutex::new(Some(jobs)),
             writers,
         }
@@ -111,10 +111,10 @@ impl CommitQueue {
 
     /// Has a writer commit `append`, which is valid. If this future is dropped it may still be committed.
     pub(crate) async fn append(&self, append: Append) -> Reply {
-        let closed = || unavailable(&self.place, "the store has been closed").before_commit();
+        let closed = || unavailable(&self.endpoint, "the store has been closed").before_commit();
         let jobs = lock(&self.jobs).clone().ok_or_else(closed)?;
         let (reply, outcome) = oneshot::channel();
-        let stopped = || unavailable(&self.place, "the writer has stopped; connect again");
+        let stopped = || unavailable(&self.endpoint, "the writer has stopped; connect again");
         let job = Job { append, reply };
         job.check()?;
         jobs.send(job).await.map_err(|_| stopped())?;
@@ -267,7 +267,7 @@ impl Writer {
                 refuse_all(
                     batch,
                     unavailable(
-                        &self.line.sessions.place,
+                        &self.line.sessions.endpoint,
                         "the server has not answered in time",
                     ),
                 )
@@ -290,8 +290,8 @@ impl Writer {
             .min()
             .filter(|position| Position::ZERO < *position && *position <= highest)
         {
-            let place = &self.line.sessions.place;
-            tracing::error!(%place, %position, %highest, "an event was written before others that were read; its followers do not see it");
+            let endpoint = &self.line.sessions.endpoint;
+            tracing::error!(%endpoint, %position, %highest, "an event was written before others that were read; its followers do not see it");
             self.line.hang_up();
         }
     }
@@ -327,9 +327,9 @@ impl Writer {
         if is_about_one_append(&error) && batch.len() > 1 {
             return Next::OneByOne;
         }
-        let place = &self.line.sessions.place;
-        tracing::warn!(%place, appends = batch.len(), %error, "a batch failed");
-        let error = translate_at_commit(place, error);
+        let endpoint = &self.line.sessions.endpoint;
+        tracing::warn!(%endpoint, appends = batch.len(), %error, "a batch failed");
+        let error = translate_at_commit(endpoint, error);
         refuse_all(batch, error)
     }
 }
@@ -482,7 +482,10 @@ impl Line {
         )
         .await;
         checked.map_err(|_| {
-            unavailable(&self.sessions.place, "the server has not answered in time")
+            unavailable(
+                &self.sessions.endpoint,
+                "the server has not answered in time",
+            )
         })??;
         Ok(client)
     }

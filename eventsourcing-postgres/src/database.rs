@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use tokio_postgres::Error;
 use tokio_postgres::error::SqlState;
 
-use crate::address::Place;
+use crate::address::Endpoint;
 use crate::config::PostgresOptions;
 use crate::error::{is_lost, statement_error, translate, translate_pool, unavailable};
 use crate::readers::{Pool, Readers, get_client, pool};
@@ -21,7 +21,7 @@ use crate::transaction::{OpenTransaction, PooledClient};
 
 /// The database of a store's schema, for read models.
 pub(crate) struct PostgresDatabase {
-    place: Place,
+    endpoint: Endpoint,
     queries: Readers,
     transactions: Pool,
     sessions: Sessions,
@@ -33,7 +33,7 @@ impl PostgresDatabase {
         let queries = Readers::new(&sessions, options.readers)?;
         let transactions = pool(&sessions, options.transactions)?;
         Ok(Self {
-            place: sessions.place.clone(),
+            endpoint: sessions.endpoint.clone(),
             queries,
             transactions,
             sessions,
@@ -60,7 +60,7 @@ impl Database for PostgresDatabase {
     async fn begin(&self) -> Result<Box<dyn Transaction>, StoreError> {
         let begun = match self.attempt().await {
             Err(Failed::Lost(error)) => {
-                tracing::debug!(place = %self.place, %error, "connection lost; beginning the transaction on another one");
+                tracing::debug!(endpoint = %self.endpoint, %error, "connection lost; beginning the transaction on another one");
                 // A lost connection usually means that the idle ones are lost too.
                 self.transactions.retain(|_, _| false);
                 self.attempt().await
@@ -83,10 +83,10 @@ enum Failed {
 
 impl PostgresDatabase {
     async fn attempt(&self) -> Result<OpenTransaction, Failed> {
-        let place = &self.place;
+        let endpoint = &self.endpoint;
         let client = get_client(&self.transactions, &self.sessions.epochs)
             .await
-            .map_err(|error| Failed::Other(translate_pool(place, error)))?;
+            .map_err(|error| Failed::Other(translate_pool(endpoint, error)))?;
         let client = PooledClient::new(client);
         match timeout(
             self.sessions.patience,
@@ -96,13 +96,13 @@ impl PostgresDatabase {
         {
             Ok(Ok(())) => Ok(OpenTransaction::new(
                 client,
-                place.clone(),
+                endpoint.clone(),
                 self.sessions.patience,
             )),
-            Ok(Err(error)) if is_lost(&error) => Err(Failed::Lost(translate(place, error))),
-            Ok(Err(error)) => Err(Failed::Other(translate(place, error))),
+            Ok(Err(error)) if is_lost(&error) => Err(Failed::Lost(translate(endpoint, error))),
+            Ok(Err(error)) => Err(Failed::Other(translate(endpoint, error))),
             Err(_) => Err(Failed::Other(unavailable(
-                place,
+                endpoint,
                 "the server has not answered in time",
             ))),
         }

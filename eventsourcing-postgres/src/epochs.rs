@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use tokio_postgres::types::Type;
 use tokio_postgres::{Client, Error};
 
-use crate::address::Place;
+use crate::address::Endpoint;
 
 const SESSION_IS_KNOWN: &str = include_str!("queries/session_is_known.sql");
 
@@ -30,7 +30,7 @@ const SESSIONS_MAX: usize = 64;
 pub(crate) struct Epochs(Arc<Shared>);
 
 struct Shared {
-    place: Place,
+    endpoint: Endpoint,
     epoch: watch::Sender<Epoch>,
     /// Changes only together with the epoch. The epoch changes only under this lock, so a position is never recorded
     /// for an epoch that has ended.
@@ -55,9 +55,9 @@ pub(crate) struct Session {
 }
 
 impl Epochs {
-    pub(crate) fn new(place: Place) -> Self {
+    pub(crate) fn new(endpoint: Endpoint) -> Self {
         Self(Arc::new(Shared {
-            place,
+            endpoint,
             epoch: watch::Sender::new(Epoch::FIRST),
             known: Mutex::default(),
         }))
@@ -119,8 +119,8 @@ impl Epochs {
             if !is_witnessed && !sessions.is_empty() {
                 *known = Known::default();
                 self.0.epoch.send_replace(epoch.next());
-                let place = &self.0.place;
-                tracing::warn!(%place, "all connections to the server were lost; positions read before are verified again");
+                let endpoint = &self.0.endpoint;
+                tracing::warn!(%endpoint, "all connections to the server were lost; positions read before are verified again");
             }
             known.sessions.push_back(session);
             if known.sessions.len() > SESSIONS_MAX {

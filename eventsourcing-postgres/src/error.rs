@@ -13,7 +13,7 @@ use tokio_postgres::Error;
 use tokio_postgres::error::{DbError, Severity, SqlState};
 use tokio_postgres::types::{WasNull, WrongType};
 
-use crate::address::Place;
+use crate::address::Endpoint;
 use crate::sqlstate::{self, Meaning, POOLER};
 
 /// A value in a row that this store never writes.
@@ -28,28 +28,31 @@ impl fmt::Display for Unreadable {
 
 impl std::error::Error for Unreadable {}
 
-/// Translates `error` for a caller of the store at `place`.
-pub(crate) fn translate(place: &Place, error: impl Into<Arc<Error>>) -> StoreError {
+/// Translates `error` for a caller of the store at `endpoint`.
+pub(crate) fn translate(endpoint: &Endpoint, error: impl Into<Arc<Error>>) -> StoreError {
     let error = error.into();
     match meaning_of(&error) {
-        Meaning::Unavailable(why) => StoreError::unavailable(format!("{place}: {why}"), error),
-        Meaning::Corrupt(why) => StoreError::corrupt(format!("{place}: {why}"), error),
+        Meaning::Unavailable(why) => StoreError::unavailable(format!("{endpoint}: {why}"), error),
+        Meaning::Corrupt(why) => StoreError::corrupt(format!("{endpoint}: {why}"), error),
         Meaning::Invalid(why) => StoreError::Invalid {
-            reason: format!("{place}: {why}"),
+            reason: format!("{endpoint}: {why}"),
         },
     }
 }
 
 /// Translates an error as [`translate`] does, where it is certain that nothing was written.
-pub(crate) fn translate_before_commit(place: &Place, error: impl Into<Arc<Error>>) -> StoreError {
-    translate(place, error).before_commit()
+pub(crate) fn translate_before_commit(
+    endpoint: &Endpoint,
+    error: impl Into<Arc<Error>>,
+) -> StoreError {
+    translate(endpoint, error).before_commit()
 }
 
 /// Translates an error as [`translate`] does, where the server was asked to commit. If it has not rolled back, the
 /// outcome is unknown.
-pub(crate) fn translate_at_commit(place: &Place, error: Error) -> StoreError {
+pub(crate) fn translate_at_commit(endpoint: &Endpoint, error: Error) -> StoreError {
     let is_rolled_back = is_rolled_back(&error);
-    let error = translate(place, error);
+    let error = translate(endpoint, error);
     if is_rolled_back {
         error.before_commit()
     } else {
@@ -74,27 +77,27 @@ pub(crate) fn statement_error(sql: &str, error: Error) -> Result<SqlError, Error
 
 /// Returns the error of a store that cannot be used for a reason other than an error of the server. It does not claim
 /// whether anything was written.
-pub(crate) fn unavailable(place: &Place, why: impl fmt::Display) -> StoreError {
+pub(crate) fn unavailable(endpoint: &Endpoint, why: impl fmt::Display) -> StoreError {
     StoreError::Unavailable {
-        reason: format!("{place}: {why}"),
+        reason: format!("{endpoint}: {why}"),
         written: Written::Unknown,
         source: None,
     }
 }
 
 /// Translates the reason why the pool has no connection.
-pub(crate) fn translate_pool(place: &Place, error: PoolError) -> StoreError {
+pub(crate) fn translate_pool(endpoint: &Endpoint, error: PoolError) -> StoreError {
     match error {
-        PoolError::Backend(error) => translate(place, error),
+        PoolError::Backend(error) => translate(endpoint, error),
         PoolError::Timeout(TimeoutType::Wait) => unavailable(
-            place,
+            endpoint,
             "all connections of this kind are busy; PostgresOptions allows for more",
         ),
         PoolError::Timeout(_) => {
-            unavailable(place, "connecting took longer than the connect timeout")
+            unavailable(endpoint, "connecting took longer than the connect timeout")
         }
-        PoolError::Closed => unavailable(place, "the store has been closed"),
-        error => StoreError::unavailable(format!("{place}: no connection"), error),
+        PoolError::Closed => unavailable(endpoint, "the store has been closed"),
+        error => StoreError::unavailable(format!("{endpoint}: no connection"), error),
     }
 }
 

@@ -16,7 +16,7 @@ use eventsourcing_core::store::{
     Epoch, LogPage, LogQuery, Position, StoreError, StoredEvent, VisibleLog,
 };
 
-use crate::address::Place;
+use crate::address::Endpoint;
 use crate::epochs::Epochs;
 use crate::fences::Fences;
 use crate::read::{self, Seen};
@@ -25,7 +25,7 @@ use crate::session::Sessions;
 
 /// The log of one store.
 pub(crate) struct Log {
-    place: Place,
+    endpoint: Endpoint,
     epochs: Epochs,
     /// The fences of the given epoch. Their conclusions do not hold in another epoch.
     fences: Mutex<(Epoch, Fences)>,
@@ -55,7 +55,7 @@ impl From<StoreError> for Unread {
 impl Log {
     pub(crate) fn new(sessions: &Sessions) -> Self {
         Self {
-            place: sessions.place.clone(),
+            endpoint: sessions.endpoint.clone(),
             epochs: sessions.epochs.clone(),
             fences: Mutex::default(),
         }
@@ -190,9 +190,9 @@ impl Log {
     /// store's back, by a restore into the running server or a DELETE: all conclusions about it are discarded.
     fn take_note(&self, epoch: Epoch, decided: Position, seen: Seen) -> Result<(), EpochEnded> {
         if seen.highest < decided {
-            let place = &self.place;
+            let endpoint = &self.endpoint;
             let end = seen.highest;
-            tracing::error!(%place, %decided, %end, "the log ends before a position that was read; reading it from the start of a new epoch");
+            tracing::error!(%endpoint, %decided, %end, "the log ends before a position that was read; reading it from the start of a new epoch");
             self.epochs.suspect(epoch);
             return Err(EpochEnded);
         }
@@ -204,11 +204,11 @@ impl Log {
     fn name_who_is_stuck(&self) {
         if let Some((age, holders)) = self.lock().1.note_stuck(Instant::now()) {
             let processes: Vec<_> = holders.iter().map(|holder| holder.process).collect();
-            let place = &self.place;
+            let endpoint = &self.endpoint;
             let transactions = holders.iter().map(|holder| &holder.transaction);
 
             let transactions: Vec<_> = transactions.collect();
-            tracing::warn!(%place, ?age, ?processes, ?transactions, "appends under way hold back the log");
+            tracing::warn!(%endpoint, ?age, ?processes, ?transactions, "appends under way hold back the log");
         }
     }
 

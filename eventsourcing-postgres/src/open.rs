@@ -25,10 +25,10 @@ pub(crate) async fn open(url: &str, options: &PostgresOptions) -> Result<Opened,
     let sessions = Sessions::new(url, options)?;
     let mut client = sessions.open(|_| {}).await?;
     sessions.refuse_shared_connections(&client).await?;
-    let migrated = schema::migrate(&mut client, &sessions.place, options.if_absent);
+    let migrated = schema::migrate(&mut client, &sessions.endpoint, options.if_absent);
     let log_id = in_time(&sessions, migrated).await?;
     in_time(&sessions, schema::check_sequence(&client, &sessions)).await?;
-    tracing::debug!(place = %sessions.place, %log_id, "postgres store opened");
+    tracing::debug!(endpoint = %sessions.endpoint, %log_id, "postgres store opened");
     Ok(Opened {
         sessions,
         log_id,
@@ -43,7 +43,7 @@ async fn in_time<T>(
     match timeout(sessions.patience, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(unavailable(
-            &sessions.place,
+            &sessions.endpoint,
             "the server has not answered in time",
         )),
     }

@@ -11,7 +11,7 @@ use eventsourcing_core::store::{Epoch, StoreError};
 use tokio::time::timeout;
 use tokio_postgres::Error;
 
-use crate::address::Place;
+use crate::address::Endpoint;
 use crate::epochs::Epochs;
 use crate::error::{is_lost, is_outdated, translate, translate_pool, unavailable};
 use crate::session::{Connection, Sessions};
@@ -27,7 +27,7 @@ pub(crate) type Pooled = Object<Sessions>;
 /// Serves one read at a time with each connection; further reads wait.
 pub(crate) struct Readers {
     pool: Pool,
-    place: Place,
+    endpoint: Endpoint,
     epochs: Epochs,
     patience: Duration,
 }
@@ -42,11 +42,11 @@ enum Failure {
 impl Readers {
     pub(crate) fn new(sessions: &Sessions, connections: usize) -> Result<Self, StoreError> {
         let pool = pool(sessions, connections)?;
-        let place = sessions.place.clone();
+        let endpoint = sessions.endpoint.clone();
 
         Ok(Self {
             pool,
-            place,
+            endpoint,
             epochs: sessions.epochs.clone(),
             patience: sessions.patience,
         })
@@ -74,7 +74,7 @@ impl Readers {
             Ok(answer) => return Ok(answer),
             Err(Failure::Other(error)) => return Err(error),
             Err(Failure::Lost(error)) => {
-                tracing::debug!(place = %self.place, %error, "connection lost; reading on another one");
+                tracing::debug!(endpoint = %self.endpoint, %error, "connection lost; reading on another one");
             }
         }
         // A lost connection usually means that the idle ones are lost too.
@@ -96,7 +96,8 @@ impl Readers {
         read: for<'a> fn(&'a ClientWrapper, &'a Q) -> Reading<'a, T>,
     ) -> Result<(Epoch, T), Failure> {
         let client = get_client(&self.pool, &self.epochs).await;
-        let client = client.map_err(|error| Failure::Other(translate_pool(&self.place, error)))?;
+        let client =
+            client.map_err(|error| Failure::Other(translate_pool(&self.endpoint, error)))?;
         let answer = timeout(self.patience, read(&client, query)).await;
         match answer {
             // A receipt is read together with a commit that waits for the synchronous standbys (`receipt.sql`). If that
@@ -111,13 +112,13 @@ impl Readers {
             },
             Ok(Err(error)) if is_lost(&error) || is_outdated(&error) => {
                 drop(Object::take(client));
-                Err(Failure::Lost(translate(&self.place, error)))
+                Err(Failure::Lost(translate(&self.endpoint, error)))
             }
-            Ok(Err(error)) => Err(Failure::Other(translate(&self.place, error))),
+            Ok(Err(error)) => Err(Failure::Other(translate(&self.endpoint, error))),
             Err(_) => {
                 drop(Object::take(client));
                 Err(Failure::Other(unavailable(
-                    &self.place,
+                    &self.endpoint,
                     "the server has not answered in time",
                 )))
             }
@@ -144,7 +145,7 @@ pub(crate) fn pool(sessions: &Sessions, connections: usize) -> Result<Pool, Stor
         .wait_timeout(Some(sessions.patience))
         .create_timeout(Some(sessions.connect_timeout))
         .build();
-    pool.map_err(|error| StoreError::unavailable(format!("{}: no pool", sessions.place), error))
+    pool.map_err(|error| StoreError::unavailable(format!("{}: no pool", sessions.endpoint), error))
 }
 
 impl Manager for Sessions {

@@ -9,7 +9,7 @@ use eventsourcing_core::store::{LogId, StoreError};
 use tokio_postgres::{Error, GenericClient};
 use uuid::Uuid;
 
-use crate::address::Place;
+use crate::address::Endpoint;
 use crate::config::IfAbsent;
 use crate::error::translate;
 use crate::session::Sessions;
@@ -40,13 +40,13 @@ const SUPPORTED: usize = MIGRATIONS.len();
 /// no tables, and none may be created.
 pub(crate) async fn migrate(
     client: &mut ClientWrapper,
-    place: &Place,
+    endpoint: &Endpoint,
     if_absent: IfAbsent,
 ) -> Result<LogId, StoreError> {
-    let found_first = found(&**client, place).await?;
+    let found_first = found(&**client, endpoint).await?;
     if found_first == NONE && if_absent == IfAbsent::Refuse {
         return Err(StoreError::NoStore {
-            reason: format!("{place}: there is no store of events in this schema"),
+            reason: format!("{endpoint}: there is no store of events in this schema"),
         });
     }
     if found_first < SUPPORTED {
@@ -54,22 +54,22 @@ pub(crate) async fn migrate(
             .build_transaction()
             .start()
             .await
-            .map_err(|error| translate(place, error))?;
+            .map_err(|error| translate(endpoint, error))?;
         transaction
             .batch_execute(LOCK)
             .await
-            .map_err(|error| translate(place, error))?;
+            .map_err(|error| translate(endpoint, error))?;
         // Another process may have migrated the schema while this one waited for the lock.
-        let found = found(&*transaction, place).await?;
+        let found = found(&*transaction, endpoint).await?;
         run_from(found, &transaction)
             .await
-            .map_err(|error| translate(place, error))?;
+            .map_err(|error| translate(endpoint, error))?;
         transaction
             .commit()
             .await
-            .map_err(|error| translate(place, error))?;
+            .map_err(|error| translate(endpoint, error))?;
     }
-    log_id(client, place).await
+    log_id(client, endpoint).await
 }
 
 async fn run_from(
@@ -86,17 +86,17 @@ async fn run_from(
 }
 
 /// Returns the schema of the database. Reads only.
-async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, StoreError> {
+async fn found(client: &impl GenericClient, endpoint: &Endpoint) -> Result<usize, StoreError> {
     let row = client
         .query_one(META_EXISTS, &[])
         .await
-        .map_err(|error| translate(place, error))?;
+        .map_err(|error| translate(endpoint, error))?;
     let exists: bool = row.get(0);
     let is_usable: bool = row.get(1);
     let encoding: &str = row.get(2);
     if encoding != "UTF8" {
         let reason = format!(
-            "{place}: the database is encoded in {encoding}; create one with ENCODING 'UTF8'"
+            "{endpoint}: the database is encoded in {encoding}; create one with ENCODING 'UTF8'"
         );
         return Err(StoreError::Invalid { reason });
     }
@@ -105,19 +105,19 @@ async fn found(client: &impl GenericClient, place: &Place) -> Result<usize, Stor
     }
     if !is_usable {
         let reason = format!(
-            "{place}: permission denied; grant the role what roles.sql of this store lists"
+            "{endpoint}: permission denied; grant the role what roles.sql of this store lists"
         );
         return Err(StoreError::Invalid { reason });
     }
-    let text = meta(client, place, "schema_version").await?;
-    let found = text
-        .parse()
-        .map_err(|error| StoreError::corrupt(format!("{place}: schema version {text:?}"), error))?;
+    let text = meta(client, endpoint, "schema_version").await?;
+    let found = text.parse().map_err(|error| {
+        StoreError::corrupt(format!("{endpoint}: schema version {text:?}"), error)
+    })?;
     if found <= SUPPORTED {
         return Ok(found);
     }
     let reason = format!(
-        "{place}: schema version {found} is newer than {SUPPORTED}, the latest this program knows; upgrade the program"
+        "{endpoint}: schema version {found} is newer than {SUPPORTED}, the latest this program knows; upgrade the program"
     );
     Err(StoreError::Invalid { reason })
 }
@@ -131,11 +131,13 @@ pub(crate) async fn check_sequence(
     client: &ClientWrapper,
     sessions: &Sessions,
 ) -> Result<(), StoreError> {
-    let Sessions { place, schema, .. } = sessions;
+    let Sessions {
+        endpoint, schema, ..
+    } = sessions;
     let row = client
         .query_one(SEQUENCE, &[])
         .await
-        .map_err(|error| translate(place, error))?;
+        .map_err(|error| translate(endpoint, error))?;
     let given_out: i64 = row.get(0);
     let end: i64 = row.get(1);
 
@@ -143,7 +145,7 @@ pub(crate) async fn check_sequence(
         return Ok(());
     }
     let reason = format!(
-        "{place}: the sequence of positions stands at {given_out}, and the log ends at {end}; events would be written before \
+        "{endpoint}: the sequence of positions stands at {given_out}, and the log ends at {end}; events would be written before \
          others that were read, and readers would pass them over. While no program writes let the owner of the tables run \
          SELECT setval('\"{schema}\".events_position', (SELECT max(position) FROM \"{schema}\".events))"
     );
@@ -153,24 +155,28 @@ pub(crate) async fn check_sequence(
     })
 }
 
-async fn log_id(client: &ClientWrapper, place: &Place) -> Result<LogId, StoreError> {
-    let text = meta(&**client, place, "log_id").await?;
+async fn log_id(client: &ClientWrapper, endpoint: &Endpoint) -> Result<LogId, StoreError> {
+    let text = meta(&**client, endpoint, "log_id").await?;
     let id = Uuid::parse_str(&text);
     id.map(LogId::from_uuid)
-        .map_err(|error| StoreError::corrupt(format!("{place}: log id {text:?}"), error))
+        .map_err(|error| StoreError::corrupt(format!("{endpoint}: log id {text:?}"), error))
 }
 
-async fn meta(client: &impl GenericClient, place: &Place, key: &str) -> Result<String, StoreError> {
+async fn meta(
+    client: &impl GenericClient,
+    endpoint: &Endpoint,
+    key: &str,
+) -> Result<String, StoreError> {
     let row = client
         .query_opt(META, &[&key])
         .await
-        .map_err(|error| translate(place, error))?;
+        .map_err(|error| translate(endpoint, error))?;
     let value = row
         .map(|row| row.try_get(0))
         .transpose()
-        .map_err(|error| translate(place, error))?;
+        .map_err(|error| translate(endpoint, error))?;
     value.ok_or_else(|| StoreError::Corrupt {
-        reason: format!("{place}: the table meta has no {key}"),
+        reason: format!("{endpoint}: the table meta has no {key}"),
         source: None,
     })
 }

@@ -17,7 +17,7 @@ use tokio_postgres::types::Type;
 use tokio_postgres::{AsyncMessage, Config, Error, Notification};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::address::{Address, Place};
+use crate::address::{Address, Endpoint};
 use crate::config::PostgresOptions;
 use crate::epochs::Epochs;
 use crate::error::{translate, unavailable};
@@ -43,7 +43,7 @@ const KEEPALIVES_MISSED_MAX: u32 = 3;
 #[derive(Clone)]
 pub(crate) struct Sessions {
     pub(crate) config: Config,
-    pub(crate) place: Place,
+    pub(crate) endpoint: Endpoint,
     pub(crate) epochs: Epochs,
     /// The time limit for one answer.
     pub(crate) patience: Duration,
@@ -74,8 +74,8 @@ impl Sessions {
         let statement_timeout = options.statement_timeout.as_millis().to_string();
         Ok(Self {
             config,
-            epochs: Epochs::new(address.place.clone()),
-            place: address.place,
+            epochs: Epochs::new(address.endpoint.clone()),
+            endpoint: address.endpoint,
             patience: options.statement_timeout + GRACE,
             connect_timeout,
             tls,
@@ -110,9 +110,9 @@ impl Sessions {
     ) -> Result<Connection, StoreError> {
         match timeout(self.connect_timeout, self.start(on_notify)).await {
             Ok(Ok(connection)) => Ok(connection),
-            Ok(Err(error)) => Err(translate(&self.place, error)),
+            Ok(Err(error)) => Err(translate(&self.endpoint, error)),
             Err(_) => Err(unavailable(
-                &self.place,
+                &self.endpoint,
                 "connecting took longer than the connect timeout",
             )),
         }
@@ -131,12 +131,12 @@ impl Sessions {
         let asked = async { Ok::<_, Error>((process(client).await?, process(&other).await?)) };
         match timeout(self.patience, asked).await {
             Ok(Ok((one, another))) if one == another => Err(StoreError::Invalid {
-                reason: format!("{}: {POOLER}", self.place),
+                reason: format!("{}: {POOLER}", self.endpoint),
             }),
             Ok(Ok(_)) => Ok(()),
-            Ok(Err(error)) => Err(translate(&self.place, error)),
+            Ok(Err(error)) => Err(translate(&self.endpoint, error)),
             Err(_) => Err(unavailable(
-                &self.place,
+                &self.endpoint,
                 "the server has not answered in time",
             )),
         }
@@ -148,7 +148,7 @@ impl Sessions {
         mut on_notify: impl FnMut(Notification) + Send + 'static,
     ) -> Result<Connection, Error> {
         let (client, mut connection) = self.config.connect(self.tls.clone()).await?;
-        let place = self.place.clone();
+        let endpoint = self.endpoint.clone();
         let is_wait_cancelled = Arc::new(AtomicBool::new(false));
         let cancelled = Arc::clone(&is_wait_cancelled);
         let task = AbortOnDrop(Some(tokio::spawn(async move {
@@ -164,7 +164,7 @@ impl Sessions {
                     Ok(_) => {}
                     // Dropping the connection fails every request that waits for an answer.
                     Err(error) => {
-                        return tracing::debug!(%place, %error, "connection to the server lost");
+                        return tracing::debug!(%endpoint, %error, "connection to the server lost");
                     }
                 }
             }
@@ -183,7 +183,7 @@ impl Sessions {
         Ok(Connection {
             client: ClientWrapper::new(client, task.keep()),
             epoch,
-            place: self.place.clone(),
+            endpoint: self.endpoint.clone(),
             is_wait_cancelled,
         })
     }
@@ -211,7 +211,7 @@ fn defaults(options: &PostgresOptions) -> Config {
 pub(crate) struct Connection {
     client: ClientWrapper,
     pub(crate) epoch: Epoch,
-    place: Place,
+    endpoint: Endpoint,
     /// `true` after the server has confirmed a commit that the synchronous standbys may lack.
     is_wait_cancelled: Arc<AtomicBool>,
 }
@@ -228,9 +228,9 @@ impl Connection {
             return Ok(());
         }
         match timeout(patience, self.wait_again()).await {
-            Ok(waited) => waited.map_err(|error| translate(&self.place, error).at_commit()),
+            Ok(waited) => waited.map_err(|error| translate(&self.endpoint, error).at_commit()),
             Err(_) => Err(unavailable(
-                &self.place,
+                &self.endpoint,
                 "the synchronous standbys have not answered in time",
             )),
         }

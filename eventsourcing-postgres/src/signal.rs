@@ -122,9 +122,9 @@ impl ListenConnection {
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, StoreError> {
         match timeout(self.sessions.patience, answer).await {
-            Ok(answer) => answer.map_err(|error| translate(&self.sessions.place, error)),
+            Ok(answer) => answer.map_err(|error| translate(&self.sessions.endpoint, error)),
             Err(_) => Err(unavailable(
-                &self.sessions.place,
+                &self.sessions.endpoint,
                 "the server has not answered in time",
             )),
         }

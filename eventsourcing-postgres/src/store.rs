@@ -15,7 +15,7 @@ use eventsourcing_core::store::{
 use tokio::sync::watch;
 
 use crate::acknowledged;
-use crate::address::Place;
+use crate::address::Endpoint;
 use crate::checksums;
 use crate::commit::{CommitQueue, News};
 use crate::config::PostgresOptions;
@@ -43,7 +43,7 @@ use crate::tracking;
 pub struct PostgresStore(Arc<Shared>);
 
 struct Shared {
-    place: Place,
+    endpoint: Endpoint,
     log_id: LogId,
     epochs: Epochs,
     readers: Readers,
@@ -109,7 +109,7 @@ impl PostgresStore {
             log_id,
             client,
         } = open(url, &options).await?;
-        let place = sessions.place.clone();
+        let endpoint = sessions.endpoint.clone();
         let readers = Readers::new(&sessions, options.readers)?;
         let database = Arc::new(PostgresDatabase::new(&sessions, &options)?);
         let hints = watch::Sender::new(());
@@ -125,7 +125,7 @@ impl PostgresStore {
         let log = Log::new(&sessions);
         let waiting = Waiting::new(hints, epochs.clone(), options.poll_interval);
         Ok(Self(Arc::new(Shared {
-            place,
+            endpoint,
             log_id,
             epochs,
             readers,
@@ -312,10 +312,12 @@ impl EventStore for PostgresStore {
 
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Shared { place, log_id, .. } = &*self.0;
-        let place = place.to_string();
+        let Shared {
+            endpoint, log_id, ..
+        } = &*self.0;
+        let endpoint = endpoint.to_string();
         f.debug_struct("PostgresStore")
-            .field("place", &place)
+            .field("endpoint", &endpoint)
             .field("log_id", log_id)
             .finish_non_exhaustive()
     }

@@ -15,7 +15,7 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_postgres::Error;
 
-use crate::address::Place;
+use crate::address::Endpoint;
 use crate::commit::APPEND_BYTES_MAX;
 use crate::error::{statement_error, translate_at_commit, translate_before_commit, unavailable};
 use crate::readers::Pooled;
@@ -27,23 +27,23 @@ use crate::tracking;
 pub(crate) struct OpenTransaction {
     client: PooledClient,
     state: TxState,
-    place: Place,
+    endpoint: Endpoint,
     patience: Duration,
 }
 
 impl OpenTransaction {
     /// Wraps the transaction that has just begun on `client`.
-    pub(crate) fn new(client: PooledClient, place: Place, patience: Duration) -> Self {
+    pub(crate) fn new(client: PooledClient, endpoint: Endpoint, patience: Duration) -> Self {
         Self {
             client,
             state: TxState::default(),
-            place,
+            endpoint,
             patience,
         }
     }
 
     fn ask(&mut self) -> Result<(), StoreError> {
-        self.state.ask(&self.place)
+        self.state.ask(&self.endpoint)
     }
 
     async fn try_step(&self, step: &Tracking) -> Result<(), StoreError> {
@@ -57,7 +57,7 @@ impl OpenTransaction {
         }
         self.client.epoch.check(step.epoch)?;
         let made = self.in_time(tracking::make(&self.client, step)).await?;
-        made.map_err(|error| translate_before_commit(&self.place, error))?
+        made.map_err(|error| translate_before_commit(&self.endpoint, error))?
     }
 
     async fn try_execute(&self, sql: &str, values: &[Value]) -> Result<u64, SqlError> {
@@ -86,31 +86,31 @@ impl OpenTransaction {
 
     async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, StoreError> {
         let late =
-            |_| unavailable(&self.place, "the server has not answered in time").before_commit();
+            |_| unavailable(&self.endpoint, "the server has not answered in time").before_commit();
         timeout(self.patience, answer).await.map_err(late)
     }
 
     fn translate(&self, sql: &str, failure: Failure) -> SqlError {
-        let place = &self.place;
+        let endpoint = &self.endpoint;
         match failure {
             Failure::Refused(error) => error,
             Failure::Outdated(error) => {
                 let why = "a table may have changed since the statement was prepared; begin another transaction";
-                StoreError::unavailable(format!("{place}: {why}"), error)
+                StoreError::unavailable(format!("{endpoint}: {why}"), error)
                     .before_commit()
                     .into()
             }
             Failure::Driver(error) => statement_error(sql, error)
-                .unwrap_or_else(|error| translate_before_commit(place, error).into()),
+                .unwrap_or_else(|error| translate_before_commit(endpoint, error).into()),
         }
     }
 
     fn translate_commit(&self, error: Error) -> StoreError {
         match statement_error("COMMIT", error) {
             Ok(error) => StoreError::Invalid {
-                reason: format!("{}: {error}; nothing was written", self.place),
+                reason: format!("{}: {error}; nothing was written", self.endpoint),
             },
-            Err(error) => translate_at_commit(&self.place, error),
+            Err(error) => translate_at_commit(&self.endpoint, error),
         }
     }
 }
@@ -148,7 +148,7 @@ impl Transaction for OpenTransaction {
             }
             Ok(Err(error)) => Err(self.translate_commit(error)),
             Err(_) => Err(unavailable(
-                &self.place,
+                &self.endpoint,
                 "the server has not answered in time",
             )),
         }
