@@ -237,15 +237,16 @@ impl Writer {
 
     /// Runs the batch once. Whoever has been answered is no longer in it.
     async fn commit(&mut self, batch: &mut Vec<Job>, reruns: u32) -> Next {
-        let patience = self.line.sessions.patience;
+        let answer_timeout = self.line.sessions.answer_timeout;
         let epochs = self.line.sessions.epochs.clone();
         let (epoch, highest, called) = match self.line.client().await {
             Ok(client) => {
                 let epoch = client.epoch;
                 let highest = epochs.highest(client.epoch);
-                let called = timeout(patience, carry_out(client, self.log, batch, reruns)).await;
+                let called =
+                    timeout(answer_timeout, carry_out(client, self.log, batch, reruns)).await;
                 if matches!(called, Ok(Ok(_)))
-                    && let Err(error) = client.replicated(patience).await
+                    && let Err(error) = client.replicated(answer_timeout).await
                 {
                     self.line.hang_up();
                     return refuse_all(batch, error);
@@ -477,7 +478,7 @@ impl Line {
     async fn open(&self) -> Result<Connection, StoreError> {
         let client = self.sessions.open(|_| {}).await?;
         let checked = timeout(
-            self.sessions.patience,
+            self.sessions.answer_timeout,
             check_sequence(&client, &self.sessions),
         )
         .await;

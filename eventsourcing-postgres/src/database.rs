@@ -89,7 +89,7 @@ impl PostgresDatabase {
             .map_err(|error| Failed::Other(translate_pool(endpoint, error)))?;
         let client = PooledClient::new(client);
         match timeout(
-            self.sessions.patience,
+            self.sessions.answer_timeout,
             client.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED"),
         )
         .await
@@ -97,7 +97,7 @@ impl PostgresDatabase {
             Ok(Ok(())) => Ok(OpenTransaction::new(
                 client,
                 endpoint.clone(),
-                self.sessions.patience,
+                self.sessions.answer_timeout,
             )),
             Ok(Err(error)) if is_lost(&error) => Err(Failed::Lost(translate(endpoint, error))),
             Ok(Err(error)) => Err(Failed::Other(translate(endpoint, error))),

@@ -40,7 +40,7 @@ async fn in_time<T>(
     sessions: &Sessions,
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    match timeout(sessions.patience, answer).await {
+    match timeout(sessions.answer_timeout, answer).await {
         Ok(answer) => answer,
         Err(_) => Err(unavailable(
             &sessions.endpoint,

@@ -29,7 +29,7 @@ pub(crate) struct Readers {
     pool: Pool,
     endpoint: Endpoint,
     epochs: Epochs,
-    patience: Duration,
+    answer_timeout: Duration,
 }
 
 /// The reason why a read has no answer.
@@ -48,7 +48,7 @@ impl Readers {
             pool,
             endpoint,
             epochs: sessions.epochs.clone(),
-            patience: sessions.patience,
+            answer_timeout: sessions.answer_timeout,
         })
     }
 
@@ -98,12 +98,12 @@ impl Readers {
         let client = get_client(&self.pool, &self.epochs).await;
         let client =
             client.map_err(|error| Failure::Other(translate_pool(&self.endpoint, error)))?;
-        let answer = timeout(self.patience, read(&client, query)).await;
+        let answer = timeout(self.answer_timeout, read(&client, query)).await;
         match answer {
             // A receipt is read together with a commit that waits for the synchronous standbys (`receipt.sql`). If that
             // wait was cancelled, the answer must not be given before they have the commit: its caller takes the receipt
             // for an acknowledgement.
-            Ok(Ok(answer)) => match client.replicated(self.patience).await {
+            Ok(Ok(answer)) => match client.replicated(self.answer_timeout).await {
                 Ok(()) => Ok((client.epoch, answer)),
                 Err(error) => {
                     drop(Object::take(client));
@@ -142,7 +142,7 @@ pub(crate) fn pool(sessions: &Sessions, connections: usize) -> Result<Pool, Stor
     let pool = Pool::builder(sessions.clone())
         .max_size(connections)
         .runtime(Runtime::Tokio1)
-        .wait_timeout(Some(sessions.patience))
+        .wait_timeout(Some(sessions.answer_timeout))
         .create_timeout(Some(sessions.connect_timeout))
         .build();
     pool.map_err(|error| StoreError::unavailable(format!("{}: no pool", sessions.endpoint), error))

@@ -46,7 +46,7 @@ pub(crate) struct Sessions {
     pub(crate) endpoint: Endpoint,
     pub(crate) epochs: Epochs,
     /// The time limit for one answer.
-    pub(crate) patience: Duration,
+    pub(crate) answer_timeout: Duration,
     pub(crate) connect_timeout: Duration,
     tls: MakeRustlsConnect,
     pub(crate) schema: String,
@@ -76,7 +76,7 @@ impl Sessions {
             config,
             epochs: Epochs::new(address.endpoint.clone()),
             endpoint: address.endpoint,
-            patience: options.statement_timeout + GRACE,
+            answer_timeout: options.statement_timeout + GRACE,
             connect_timeout,
             tls,
             schema: options.schema.clone(),
@@ -129,7 +129,7 @@ impl Sessions {
     ) -> Result<(), StoreError> {
         let other = self.open(|_| {}).await?;
         let asked = async { Ok::<_, Error>((process(client).await?, process(&other).await?)) };
-        match timeout(self.patience, asked).await {
+        match timeout(self.answer_timeout, asked).await {
             Ok(Ok((one, another))) if one == another => Err(StoreError::Invalid {
                 reason: format!("{}: {POOLER}", self.endpoint),
             }),
@@ -223,11 +223,11 @@ impl Connection {
     ///
     /// # Errors
     /// The commit has happened, but it is unknown whether the standbys have it.
-    pub(crate) async fn replicated(&self, patience: Duration) -> Result<(), StoreError> {
+    pub(crate) async fn replicated(&self, answer_timeout: Duration) -> Result<(), StoreError> {
         if !self.is_wait_cancelled.load(Ordering::Acquire) {
             return Ok(());
         }
-        match timeout(patience, self.wait_again()).await {
+        match timeout(answer_timeout, self.wait_again()).await {
             Ok(waited) => waited.map_err(|error| translate(&self.endpoint, error).at_commit()),
             Err(_) => Err(unavailable(
                 &self.endpoint,

@@ -121,7 +121,7 @@ impl ListenConnection {
         &self,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, StoreError> {
-        match timeout(self.sessions.patience, answer).await {
+        match timeout(self.sessions.answer_timeout, answer).await {
             Ok(answer) => answer.map_err(|error| translate(&self.sessions.endpoint, error)),
             Err(_) => Err(unavailable(
                 &self.sessions.endpoint,

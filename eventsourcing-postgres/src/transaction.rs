@@ -28,17 +28,17 @@ pub(crate) struct OpenTransaction {
     client: PooledClient,
     state: TxState,
     endpoint: Endpoint,
-    patience: Duration,
+    answer_timeout: Duration,
 }
 
 impl OpenTransaction {
     /// Wraps the transaction that has just begun on `client`.
-    pub(crate) fn new(client: PooledClient, endpoint: Endpoint, patience: Duration) -> Self {
+    pub(crate) fn new(client: PooledClient, endpoint: Endpoint, answer_timeout: Duration) -> Self {
         Self {
             client,
             state: TxState::default(),
             endpoint,
-            patience,
+            answer_timeout,
         }
     }
 
@@ -87,7 +87,7 @@ impl OpenTransaction {
     async fn in_time<T>(&self, answer: impl Future<Output = T>) -> Result<T, StoreError> {
         let late =
             |_| unavailable(&self.endpoint, "the server has not answered in time").before_commit();
-        timeout(self.patience, answer).await.map_err(late)
+        timeout(self.answer_timeout, answer).await.map_err(late)
     }
 
     fn translate(&self, sql: &str, failure: Failure) -> SqlError {
@@ -140,9 +140,9 @@ impl Transaction for OpenTransaction {
 
     async fn commit(mut self: Box<Self>) -> Result<(), StoreError> {
         self.ask()?;
-        match timeout(self.patience, self.client.batch_execute("COMMIT")).await {
+        match timeout(self.answer_timeout, self.client.batch_execute("COMMIT")).await {
             Ok(Ok(())) => {
-                self.client.replicated(self.patience).await?;
+                self.client.replicated(self.answer_timeout).await?;
                 self.client.return_to_pool();
                 Ok(())
             }
@@ -166,9 +166,9 @@ impl Drop for OpenTransaction {
         let Ok(runtime) = Handle::try_current() else {
             return;
         };
-        let patience = self.patience;
+        let answer_timeout = self.answer_timeout;
         runtime.spawn(async move {
-            if let Ok(Ok(())) = timeout(patience, client.batch_execute("ROLLBACK")).await {
+            if let Ok(Ok(())) = timeout(answer_timeout, client.batch_execute("ROLLBACK")).await {
                 client.return_to_pool();
             }
         });

@@ -32,7 +32,7 @@ const BATCH_APPENDS_MAX: usize = 1024;
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The time for which dropping a store waits for the writer, which may itself wait for a lock of another process.
-const DROP_PATIENCE: Duration = Duration::from_secs(2);
+const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// A request to the writer's thread.
 #[expect(
@@ -203,7 +203,7 @@ impl Drop for CommitQueue {
         // After `close` there is no thread left. The writer drops the queue itself if it holds the last clone of the
         // store, and it must not wait for its own end.
         if thread.is_some_and(|thread| thread.thread().id() != thread::current().id()) {
-            let _ended_or_late = lock(&self.ended).recv_timeout(DROP_PATIENCE);
+            let _ended_or_late = lock(&self.ended).recv_timeout(DROP_TIMEOUT);
         }
     }
 }
