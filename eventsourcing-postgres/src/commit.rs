@@ -34,7 +34,7 @@ use crate::batch::{Batch, Hold, Outcome};
 use crate::error::{
     is_about_one_append, is_lost, is_outdated, is_worth_a_rerun, translate_at_commit, unavailable,
 };
-use crate::notify::Hints;
+use crate::notify::Wakeups;
 use crate::plain::Plain;
 use crate::read;
 use crate::rows::RecordedAt;
@@ -80,24 +80,24 @@ impl CommitQueue {
         log: LogId,
         client: Connection,
         writers: usize,
-        news: &News,
+        notifier: &CommitNotifier,
     ) -> Self {
         let (jobs, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
         let queue = Arc::new(Mutex::new(queue));
         let clients = std::iter::once(Some(client)).chain(std::iter::repeat_with(|| None));
         let writers = clients.take(writers).map(|client| {
-            let line = Line {
+            let connection = StoreConnection {
                 sessions: sessions.clone(),
                 client,
                 pause: RETRY_MIN,
                 not_before: None,
             };
             let writer = Writer {
-                line,
+                connection,
                 log,
                 queue: Arc::clone(&queue),
-                again: VecDeque::new(),
-                news: news.clone(),
+                deferred: VecDeque::new(),
+                notifier: notifier.clone(),
             };
             tokio::spawn(writer.run())
         });
@@ -140,23 +140,23 @@ fn lock<T>(mutex: &SyncMutex<T>) -> MutexGuard<'_, T> {
 
 /// Where a writer says that it has committed.
 #[derive(Clone)]
-pub(crate) struct News {
+pub(crate) struct CommitNotifier {
     /// To those who wait in this process.
-    pub(crate) hints: Hints,
+    pub(crate) wakeups: Wakeups,
     /// To the signal line.
     pub(crate) written: watch::Sender<Position>,
 }
 
-impl News {
+impl CommitNotifier {
     fn publish(&self, position: Position) {
         if position == Position::ZERO {
             return;
         }
-        self.hints.send_replace(());
+        self.wakeups.send_replace(());
         self.written.send_if_modified(|last| {
-            let news = position > *last;
+            let is_new = position > *last;
             *last = position.max(*last);
-            news
+            is_new
         });
     }
 }
@@ -164,12 +164,12 @@ impl News {
 /// A task with a connection of its own. If it panics the callers' replies and, with the last writer, the queue are
 /// closed, so that everybody gets an answer.
 struct Writer {
-    line: Line,
+    connection: StoreConnection,
     log: LogId,
     queue: Arc<Mutex<mpsc::Receiver<Job>>>,
     /// Appends that wait for the next batch.
-    again: VecDeque<Job>,
-    news: News,
+    deferred: VecDeque<Job>,
+    notifier: CommitNotifier,
 }
 
 /// What to do after a call.
@@ -194,7 +194,7 @@ impl Writer {
 
     /// Sleeps until there is an append, and takes what has gathered; nothing once the queue is closed and empty.
     async fn next_batch(&mut self) -> Option<Vec<Job>> {
-        let mut batch: Vec<_> = self.again.drain(..).collect();
+        let mut batch: Vec<_> = self.deferred.drain(..).collect();
         let mut queue = match batch.is_empty() {
             true => self.queue.lock().await,
             // Another writer may be asleep with it, until something new comes.
@@ -237,9 +237,9 @@ impl Writer {
 
     /// Runs the batch once. Whoever has been answered is no longer in it.
     async fn commit(&mut self, batch: &mut Vec<Job>, reruns: u32) -> Next {
-        let answer_timeout = self.line.sessions.answer_timeout;
-        let epochs = self.line.sessions.epochs.clone();
-        let (epoch, highest, called) = match self.line.client().await {
+        let answer_timeout = self.connection.sessions.answer_timeout;
+        let epochs = self.connection.sessions.epochs.clone();
+        let (epoch, highest, called) = match self.connection.client().await {
             Ok(client) => {
                 let epoch = client.epoch;
                 let highest = epochs.highest(client.epoch);
@@ -248,7 +248,7 @@ impl Writer {
                 if matches!(called, Ok(Ok(_)))
                     && let Err(error) = client.replicated(answer_timeout).await
                 {
-                    self.line.hang_up();
+                    self.connection.disconnect();
                     return refuse_all(batch, error);
                 }
                 (epoch, highest, called)
@@ -264,11 +264,11 @@ impl Writer {
             }
             Ok(Err(error)) => self.fail(batch, error, reruns),
             Err(_) => {
-                self.line.hang_up();
+                self.connection.disconnect();
                 refuse_all(
                     batch,
                     unavailable(
-                        &self.line.sessions.endpoint,
+                        &self.connection.sessions.endpoint,
                         "the server has not answered in time",
                     ),
                 )
@@ -291,9 +291,9 @@ impl Writer {
             .min()
             .filter(|position| Position::ZERO < *position && *position <= highest)
         {
-            let endpoint = &self.line.sessions.endpoint;
-            tracing::error!(%endpoint, %position, %highest, "an event was written before others that were read; its followers do not see it");
-            self.line.hang_up();
+            let endpoint = &self.connection.sessions.endpoint;
+            tracing::error!(%endpoint, %position, %highest, "an event was written below positions that were read; their readers do not see it");
+            self.connection.disconnect();
         }
     }
 
@@ -308,11 +308,11 @@ impl Writer {
             _ => None,
         });
         let written = written.max().unwrap_or_default();
-        self.news.publish(written);
+        self.notifier.publish(written);
         for (job, outcome) in batch.drain(..).zip(outcomes) {
             match outcome {
                 Outcome::Settled(reply) => job.answer(reply),
-                Outcome::AskAgain => self.again.push_back(job),
+                Outcome::AskAgain => self.deferred.push_back(job),
             }
         }
         written
@@ -320,7 +320,7 @@ impl Writer {
 
     fn fail(&mut self, batch: &mut Vec<Job>, error: Error, reruns: u32) -> Next {
         if is_outdated(&error) || is_lost(&error) {
-            self.line.hang_up();
+            self.connection.disconnect();
         }
         if (is_worth_a_rerun(&error) || is_outdated(&error)) && reruns < RERUNS_MAX {
             return Next::Rerun;
@@ -328,8 +328,8 @@ impl Writer {
         if is_about_one_append(&error) && batch.len() > 1 {
             return Next::OneByOne;
         }
-        let endpoint = &self.line.sessions.endpoint;
-        tracing::warn!(%endpoint, appends = batch.len(), %error, "a batch failed");
+        let endpoint = &self.connection.sessions.endpoint;
+        tracing::warn!(%endpoint, appends = batch.len(), %error, "a batch of appends failed");
         let error = translate_at_commit(endpoint, error);
         refuse_all(batch, error)
     }
@@ -427,14 +427,14 @@ fn refuse_all(batch: &mut Vec<Job>, error: StoreError) -> Next {
 }
 
 /// A connection that is made again when it has been lost.
-struct Line {
+struct StoreConnection {
     sessions: Sessions,
     client: Option<Connection>,
     pause: Duration,
     not_before: Option<Instant>,
 }
 
-impl Line {
+impl StoreConnection {
     /// A connection that was alive a moment ago. While the server lets nobody in, those who ask wait a little, so that it
     /// is not stormed when it comes back.
     async fn client(&mut self) -> Result<&Connection, StoreError> {
@@ -444,7 +444,7 @@ impl Line {
             .as_ref()
             .is_some_and(|client| client.is_closed() || client.epoch != epoch)
         {
-            self.hang_up();
+            self.disconnect();
         }
         if self.client.is_none() {
             self.client = Some(self.connect().await?);
@@ -452,7 +452,7 @@ impl Line {
         Ok(self.client.as_ref().expect("it has just been made"))
     }
 
-    fn hang_up(&mut self) {
+    fn disconnect(&mut self) {
         self.client = None;
     }
 
@@ -474,7 +474,7 @@ impl Line {
     }
 }
 
-impl Line {
+impl StoreConnection {
     async fn open(&self) -> Result<Connection, StoreError> {
         let client = self.sessions.open(|_| {}).await?;
         let checked = timeout(

@@ -20,11 +20,11 @@ const HELD_BACK_MIN: Duration = Duration::from_millis(2);
 const HELD_BACK_MAX: Duration = Duration::from_millis(50);
 
 /// The channel for wake-ups.
-pub(crate) type Hints = watch::Sender<()>;
+pub(crate) type Wakeups = watch::Sender<()>;
 
 /// The waiting tasks of a store.
 pub(crate) struct Waiting {
-    hints: Hints,
+    wakeups: Wakeups,
     epochs: Epochs,
     /// The highest position that is known to be readable, and its epoch.
     head: watch::Sender<(Epoch, Position)>,
@@ -34,9 +34,9 @@ pub(crate) struct Waiting {
 }
 
 impl Waiting {
-    pub(crate) fn new(hints: Hints, epochs: Epochs, poll_interval: Duration) -> Self {
+    pub(crate) fn new(wakeups: Wakeups, epochs: Epochs, poll_interval: Duration) -> Self {
         Self {
-            hints,
+            wakeups,
             epochs,
             head: watch::Sender::default(),
             poll_interval,
@@ -94,11 +94,11 @@ impl Waiting {
         readers: &Readers,
     ) -> Result<Position, StoreError> {
         let _turn = self.turn.lock().await;
-        let mut hints = self.hints.subscribe();
+        let mut wakeups = self.wakeups.subscribe();
         let mut held_back = HELD_BACK_MIN;
         loop {
             // Before the head is read: a wake-up during the read then ends the next wait at once, and none is lost.
-            hints.mark_unchanged();
+            wakeups.mark_unchanged();
             let head = self.head_in(epoch, log, readers).await?;
             self.publish(epoch, head);
             if head > position {
@@ -111,7 +111,7 @@ impl Waiting {
             }
             held_back = HELD_BACK_MIN;
             tokio::select! {
-                _ = hints.changed() => {}
+                _ = wakeups.changed() => {}
                 () = sleep(self.poll_interval) => {}
             }
         }
@@ -119,9 +119,9 @@ impl Waiting {
 
     fn publish(&self, epoch: Epoch, head: Position) {
         self.head.send_if_modified(|known| {
-            let news = (epoch, head) > *known;
+            let is_new = (epoch, head) > *known;
             *known = (epoch, head).max(*known);
-            news
+            is_new
         });
     }
 }

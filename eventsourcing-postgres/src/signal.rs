@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::error::{translate, unavailable};
-use crate::notify::Hints;
+use crate::notify::Wakeups;
 use crate::session::{Connection, Sessions};
 
 const LISTEN: &str = include_str!("queries/listen.sql");
@@ -33,7 +33,7 @@ impl Signal {
         sessions: Sessions,
         log_id: LogId,
         written: watch::Receiver<Position>,
-        hints: Hints,
+        wakeups: Wakeups,
     ) -> Self {
         let sessions = sessions.relaxed();
         // The name consists of hexadecimal digits, so it needs no quoting.
@@ -43,7 +43,7 @@ impl Signal {
                 sessions,
                 channel,
                 written,
-                hints,
+                wakeups,
             }
             .keep_up(),
         ))
@@ -64,7 +64,7 @@ struct ListenConnection {
     sessions: Sessions,
     channel: String,
     written: watch::Receiver<Position>,
-    hints: Hints,
+    wakeups: Wakeups,
 }
 
 impl ListenConnection {
@@ -75,7 +75,7 @@ impl ListenConnection {
                 Ok(client) => {
                     pause = RETRY_MIN;
                     // Notifications during the interruption are lost, so every waiter looks once.
-                    self.hints.send_replace(());
+                    self.wakeups.send_replace(());
                     if let Err(error) = self.notify_until_lost(&client).await {
                         tracing::debug!(%error, "LISTEN connection lost; polling until it is back");
                     }
@@ -91,8 +91,11 @@ impl ListenConnection {
 
     /// Makes a connection that listens, with the notifying statement prepared.
     async fn connect(&self) -> Result<Connection, StoreError> {
-        let hints = self.hints.clone();
-        let client = self.sessions.open(move |_| hints.send_replace(())).await?;
+        let wakeups = self.wakeups.clone();
+        let client = self
+            .sessions
+            .open(move |_| wakeups.send_replace(()))
+            .await?;
         self.answered(client.prepare_cached(NOTIFY)).await?;
         let listen = LISTEN.replace("{channel}", &self.channel);
         self.answered(client.batch_execute(&listen)).await?;

@@ -17,7 +17,7 @@ use tokio::sync::watch;
 use crate::acknowledged;
 use crate::address::Endpoint;
 use crate::checksums;
-use crate::commit::{CommitQueue, News};
+use crate::commit::{CommitNotifier, CommitQueue};
 use crate::config::PostgresOptions;
 use crate::database::PostgresDatabase;
 use crate::epochs::Epochs;
@@ -112,18 +112,23 @@ impl PostgresStore {
         let endpoint = sessions.endpoint.clone();
         let readers = Readers::new(&sessions, options.readers)?;
         let database = Arc::new(PostgresDatabase::new(&sessions, &options)?);
-        let hints = watch::Sender::new(());
+        let wakeups = watch::Sender::new(());
         let written = watch::Sender::new(Position::ZERO);
 
-        let signal = Signal::start(sessions.clone(), log_id, written.subscribe(), hints.clone());
-        let news = News {
-            hints: hints.clone(),
+        let signal = Signal::start(
+            sessions.clone(),
+            log_id,
+            written.subscribe(),
+            wakeups.clone(),
+        );
+        let notifier = CommitNotifier {
+            wakeups: wakeups.clone(),
             written,
         };
-        let queue = CommitQueue::start(&sessions, log_id, client, options.writers, &news);
+        let queue = CommitQueue::start(&sessions, log_id, client, options.writers, &notifier);
         let epochs = sessions.epochs.clone();
         let log = Log::new(&sessions);
-        let waiting = Waiting::new(hints, epochs.clone(), options.poll_interval);
+        let waiting = Waiting::new(wakeups, epochs.clone(), options.poll_interval);
         Ok(Self(Arc::new(Shared {
             endpoint,
             log_id,

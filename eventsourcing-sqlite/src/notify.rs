@@ -24,9 +24,9 @@ impl Head {
 
     pub(crate) fn publish(&self, head: Position) {
         self.0.send_if_modified(|known| {
-            let news = head > *known;
+            let is_new = head > *known;
             *known = head.max(*known);
-            news
+            is_new
         });
     }
 }
