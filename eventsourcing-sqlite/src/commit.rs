@@ -37,9 +37,9 @@ const DROP_TIMEOUT: Duration = Duration::from_secs(2);
 /// A request to the writer's thread.
 #[expect(
     clippy::large_enum_variant,
-    reason = "nearly every turn is a job, and a box would cost each of them an allocation"
+    reason = "nearly every request is a job, and a box would cost each of them an allocation"
 )]
-enum Turn {
+enum Request {
     /// A job that shares a commit with others.
     Job(Job),
     Read(Box<dyn FnOnce(&Connection) + Send>),
@@ -65,7 +65,7 @@ enum Job {
 type Reply<T> = oneshot::Sender<Result<T, StoreError>>;
 
 /// The outcome of a job, which is sent once it is committed.
-enum Outcome {
+enum JobOutcome {
     Append(Result<Appended, StoreError>),
     Lease(Lease),
     Release,
@@ -75,7 +75,7 @@ enum Outcome {
 /// program that exits right afterwards would kill the thread and leave the write-ahead log behind.
 pub(crate) struct CommitQueue {
     path: Arc<Path>,
-    turns: Mutex<Option<mpsc::Sender<Turn>>>,
+    requests: Mutex<Option<mpsc::Sender<Request>>>,
     closing: Arc<AtomicBool>,
     thread: Mutex<Option<JoinHandle<()>>>,
     /// Receives nothing; the writer drops the other end when it has ended.
@@ -90,7 +90,7 @@ impl CommitQueue {
         wal: Option<WriteAheadLog>,
         head: Head,
     ) -> Result<Self, StoreError> {
-        let (turns, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
+        let (requests, queue) = mpsc::channel(QUEUE_APPENDS_MAX);
         let (alive, ended) = std::sync::mpsc::channel();
         let closing = Arc::default();
         let writer = Writer::new(
@@ -110,10 +110,10 @@ impl CommitQueue {
             });
         let thread =
             thread.map_err(|error| StoreError::unavailable("no thread for the writer", error))?;
-        let (turns, thread) = (Mutex::new(Some(turns)), Mutex::new(Some(thread)));
+        let (requests, thread) = (Mutex::new(Some(requests)), Mutex::new(Some(thread)));
         Ok(Self {
             path: Arc::clone(path),
-            turns,
+            requests,
             closing,
             thread,
             ended: Mutex::new(ended),
@@ -148,7 +148,7 @@ impl CommitQueue {
 
     /// Begins a transaction on the writer's thread. If this future is dropped no transaction stays open.
     pub(crate) async fn begin(&self) -> Result<OpenTransaction, StoreError> {
-        self.ask(Turn::Transaction).await
+        self.ask(Request::Transaction).await
     }
 
     /// Reads with the writer's connection, between commits. If this future is dropped the read completes and its answer
@@ -162,7 +162,7 @@ impl CommitQueue {
             read(connection).map_err(|error| translate(&path, error))
         };
         self.ask(|reply| {
-            Turn::Read(Box::new(move |connection| {
+            Request::Read(Box::new(move |connection| {
                 drop(reply.send(read(connection)));
             }))
         })
@@ -170,16 +170,16 @@ impl CommitQueue {
     }
 
     async fn commit<T>(&self, job: impl FnOnce(Reply<T>) -> Job) -> Result<T, StoreError> {
-        self.ask(|reply| Turn::Job(job(reply))).await
+        self.ask(|reply| Request::Job(job(reply))).await
     }
 
-    async fn ask<T>(&self, turn: impl FnOnce(Reply<T>) -> Turn) -> Result<T, StoreError> {
+    async fn ask<T>(&self, request: impl FnOnce(Reply<T>) -> Request) -> Result<T, StoreError> {
         let closed = || unavailable(&self.path, "the store has been closed").before_commit();
-        let turns = lock(&self.turns).clone().ok_or_else(closed)?;
+        let requests = lock(&self.requests).clone().ok_or_else(closed)?;
         let (reply, outcome) = oneshot::channel();
         let stopped = || unavailable(&self.path, "the writer has stopped; open the store again");
-        turns.send(turn(reply)).await.map_err(|_| stopped())?;
-        drop(turns);
+        requests.send(request(reply)).await.map_err(|_| stopped())?;
+        drop(requests);
         outcome.await.map_err(|_| stopped())?
     }
 
@@ -187,7 +187,7 @@ impl CommitQueue {
     /// rolled back.
     pub(crate) async fn close(&self) {
         self.closing.store(true, Ordering::SeqCst);
-        drop(lock(&self.turns).take());
+        drop(lock(&self.requests).take());
         let thread = lock(&self.thread).take();
         if let Some(thread) = thread {
             // A writer that panicked has closed its connection as well.
@@ -198,7 +198,7 @@ impl CommitQueue {
 
 impl Drop for CommitQueue {
     fn drop(&mut self) {
-        drop(lock(&self.turns).take());
+        drop(lock(&self.requests).take());
         let thread = lock(&self.thread).take();
         // After `close` there is no thread left. The writer drops the queue itself if it holds the last clone of the
         // store, and it must not wait for its own end.
@@ -220,9 +220,9 @@ pub(crate) struct Writer {
     log: LogId,
     path: Arc<Path>,
     head: Head,
-    queue: mpsc::Receiver<Turn>,
+    queue: mpsc::Receiver<Request>,
     /// A request that was taken from the queue but cannot share the commit of the batch before it.
-    next: Option<Turn>,
+    next: Option<Request>,
     closing: Arc<AtomicBool>,
     /// `None` for a store in memory.
     wal: Option<WriteAheadLog>,
@@ -243,7 +243,7 @@ impl Writer {
         path: Arc<Path>,
         wal: Option<WriteAheadLog>,
         head: Head,
-        queue: mpsc::Receiver<Turn>,
+        queue: mpsc::Receiver<Request>,
         closing: Arc<AtomicBool>,
     ) -> Self {
         Self {
@@ -259,14 +259,14 @@ impl Writer {
     }
 
     fn run(mut self) {
-        while let Some(turn) = self.next_turn() {
-            match turn {
-                Turn::Job(first) => {
+        while let Some(request) = self.next_request() {
+            match request {
+                Request::Job(first) => {
                     let batch = self.batch_with(first);
                     self.settle(batch);
                 }
-                Turn::Read(read) => read(&self.connection),
-                Turn::Transaction(reply) => {
+                Request::Read(read) => read(&self.connection),
+                Request::Transaction(reply) => {
                     transaction::serve(
                         &mut self.connection,
                         &self.path,
@@ -286,7 +286,7 @@ impl Writer {
     }
 
     /// Waits for the next request. Returns `None` once the queue is closed and empty.
-    fn next_turn(&mut self) -> Option<Turn> {
+    fn next_request(&mut self) -> Option<Request> {
         self.next.take().or_else(|| self.queue.blocking_recv())
     }
 
@@ -299,7 +299,7 @@ impl Writer {
             && let Ok(next) = self.queue.try_recv()
         {
             match next {
-                Turn::Job(job) => {
+                Request::Job(job) => {
                     bytes += job.bytes();
                     batch.push(job);
                 }
@@ -335,12 +335,12 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
+    fn commit(&mut self, batch: &[Job]) -> Result<Vec<JobOutcome>, Failure> {
         self.try_to_commit(batch)
             .map_err(|failure| self.explain(failure))
     }
 
-    fn try_to_commit(&mut self, batch: &[Job]) -> Result<Vec<Outcome>, Failure> {
+    fn try_to_commit(&mut self, batch: &[Job]) -> Result<Vec<JobOutcome>, Failure> {
         let begin = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate);
@@ -383,18 +383,18 @@ fn carry_out(
     log: LogId,
     path: &Path,
     job: &Job,
-) -> rusqlite::Result<Outcome> {
+) -> rusqlite::Result<JobOutcome> {
     match job {
         Job::Append(append, _) => {
-            carry_out_append(transaction, log, path, append).map(Outcome::Append)
+            carry_out_append(transaction, log, path, append).map(JobOutcome::Append)
         }
-        Job::Lease(request, _) => lease::take(transaction, request).map(Outcome::Lease),
+        Job::Lease(request, _) => lease::take(transaction, request).map(JobOutcome::Lease),
         Job::Release {
             follower,
             upstream,
             token,
             ..
-        } => lease::release(transaction, follower, *upstream, *token).map(|()| Outcome::Release),
+        } => lease::release(transaction, follower, *upstream, *token).map(|()| JobOutcome::Release),
     }
 }
 
@@ -419,9 +419,9 @@ fn carry_out_append(
     }
 }
 
-fn last_position(outcomes: &[Outcome]) -> Position {
+fn last_position(outcomes: &[JobOutcome]) -> Position {
     let written = outcomes.iter().filter_map(|outcome| match outcome {
-        Outcome::Append(Ok(appended)) => Some(appended.receipt.position),
+        JobOutcome::Append(Ok(appended)) => Some(appended.receipt.position),
         _ => None,
     });
     written.max().unwrap_or_default()
@@ -450,11 +450,11 @@ impl Job {
     }
 
     /// Sends the outcome. The caller may have gone; the append is committed all the same.
-    fn answer(self, outcome: Outcome) {
+    fn answer(self, outcome: JobOutcome) {
         match (self, outcome) {
-            (Self::Append(_, reply), Outcome::Append(outcome)) => drop(reply.send(outcome)),
-            (Self::Lease(_, reply), Outcome::Lease(lease)) => drop(reply.send(Ok(lease))),
-            (Self::Release { reply, .. }, Outcome::Release) => drop(reply.send(Ok(()))),
+            (Self::Append(_, reply), JobOutcome::Append(outcome)) => drop(reply.send(outcome)),
+            (Self::Lease(_, reply), JobOutcome::Lease(lease)) => drop(reply.send(Ok(lease))),
+            (Self::Release { reply, .. }, JobOutcome::Release) => drop(reply.send(Ok(()))),
             _ => unreachable!("each job has an outcome of its own kind"),
         }
     }
@@ -519,7 +519,7 @@ mod tests {
     struct Bench {
         _folder: tempfile::TempDir,
         path: Arc<Path>,
-        jobs: mpsc::Sender<Turn>,
+        jobs: mpsc::Sender<Request>,
         writer: Writer,
     }
 
@@ -565,7 +565,7 @@ mod tests {
 
     /// Returns the number of appends in the commit.
     fn settle_next(writer: &mut Writer) -> Option<usize> {
-        let Turn::Job(first) = writer.next_turn()? else {
+        let Request::Job(first) = writer.next_request()? else {
             panic!("only jobs are queued here")
         };
         let batch = writer.batch_with(first);
@@ -574,10 +574,11 @@ mod tests {
         Some(appends)
     }
 
-    fn queue(jobs: &mpsc::Sender<Turn>, append: Append) -> Answer {
+    fn queue(jobs: &mpsc::Sender<Request>, append: Append) -> Answer {
         let (reply, outcome) = oneshot::channel();
         assert!(
-            jobs.try_send(Turn::Job(Job::Append(append, reply))).is_ok(),
+            jobs.try_send(Request::Job(Job::Append(append, reply)))
+                .is_ok(),
             "the queue has room"
         );
         outcome
@@ -730,14 +731,14 @@ mod tests {
 
     #[tokio::test]
     async fn panicked_writer_is_unavailable_and_nobody_hangs() {
-        let (turns, mut queue) = mpsc::channel::<Turn>(1);
+        let (requests, mut queue) = mpsc::channel::<Request>(1);
         let thread = thread::spawn(move || {
             let _turn = queue.blocking_recv();
             resume_unwind(Box::new("a bug"));
         });
         let queue = CommitQueue {
             path: Path::new("log.db").into(),
-            turns: Mutex::new(Some(turns)),
+            requests: Mutex::new(Some(requests)),
             closing: Arc::default(),
             thread: Mutex::new(Some(thread)),
             ended: Mutex::new(std::sync::mpsc::channel().1),
