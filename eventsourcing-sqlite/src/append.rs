@@ -9,7 +9,7 @@ use rusqlite::{Result, Transaction, params};
 
 use crate::read;
 use crate::rows::stored;
-use crate::step;
+use crate::tracking;
 
 const INSERT_EVENT: &str = include_str!("queries/insert_event.sql");
 const INSERT_RECEIPT: &str = include_str!("queries/insert_receipt.sql");
@@ -35,7 +35,7 @@ pub(crate) fn check(transaction: &Transaction<'_>, log: LogId, append: &Append) 
         return Ok(Checked::Repeated(receipt));
     }
     if let Some(step) = &append.tracking
-        && let Some(refusal) = step::check(transaction, step)?
+        && let Some(refusal) = tracking::check(transaction, step)?
     {
         return Ok(Checked::Refused(refusal));
     }
@@ -85,7 +85,7 @@ pub(crate) fn write(
     append
         .tracking
         .iter()
-        .try_for_each(|step| step::make(transaction, step))?;
+        .try_for_each(|step| tracking::make(transaction, step))?;
     append
         .snapshots
         .iter()

@@ -8,8 +8,8 @@ use rusqlite::Connection;
 
 use crate::error::translate;
 use crate::statement::Statement;
-use crate::step;
 use crate::store::SqliteStore;
+use crate::tracking;
 use crate::transaction::OpenTransaction;
 
 /// The database that [`EventStore::database`](eventsourcing_core::store::EventStore::database) returns.
@@ -31,12 +31,12 @@ impl SqliteTransaction {
         step.validate()?;
         Epoch::FIRST.check(step.epoch)?;
         let step = step.clone();
-        let made = self
-            .open
-            .run(move |connection| match step::check(connection, &step)? {
+        let made = self.open.run(
+            move |connection| match tracking::check(connection, &step)? {
                 Some(refusal) => Ok(Err(refusal)),
                 None => make_or_undo(connection, &step).map(Ok),
-            });
+            },
+        );
         made.await?
             .unwrap_or_else(|error| Err(translate(&self.store.path(), error)))
     }
@@ -112,7 +112,7 @@ impl Transaction for SqliteTransaction {
 /// Makes a step. A step that fails halfway rolls the transaction back, so that a caller who ignores the error cannot
 /// commit half a step.
 fn make_or_undo(connection: &Connection, step: &Tracking) -> rusqlite::Result<()> {
-    step::make(connection, step).inspect_err(|_| {
+    tracking::make(connection, step).inspect_err(|_| {
         let _ended_either_way = connection.execute_batch("ROLLBACK");
     })
 }

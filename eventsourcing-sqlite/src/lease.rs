@@ -9,8 +9,8 @@ use eventsourcing_core::store::{
 use rusqlite::{Connection, OptionalExtension, Result, Transaction, params};
 use uuid::Uuid;
 
-use crate::read;
 use crate::rows::stored;
+use crate::tracking;
 
 const TAKE_LEASE: &str = include_str!("queries/take_lease.sql");
 const LEASE_HOLDER: &str = include_str!("queries/lease_holder.sql");
@@ -60,7 +60,7 @@ pub(crate) fn take(transaction: &Transaction<'_>, request: &LeaseRequest) -> Res
     transaction.prepare_cached(TAKE_LEASE)?.execute(row)?;
     Ok(Lease::Held {
         token,
-        position: read::tracking(transaction, follower, *upstream)?,
+        position: tracking::position(transaction, follower, *upstream)?,
     })
 }
 

@@ -58,9 +58,9 @@ mod readers;
 mod rows;
 mod schema;
 mod statement;
-mod step;
 mod store;
 mod temporary;
+mod tracking;
 mod transaction;
 
 pub use backup::{BackedUp, BackupProgress};

@@ -3,17 +3,14 @@
 //! SQLite has one writer at a time, and a position is assigned by the writer that is about to commit. So events become
 //! readable in the order of their positions, and no event can appear below the head of a snapshot.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use eventsourcing_core::store::{
-    CommandId, Direction, Epoch, Filter, FollowerNotes, FollowerPosition, FollowersQuery, Load,
-    Loaded, LogId, LogPage, LogQuery, Name, NotesQuery, Position, Receipt, Revision, StoredEvent,
-    StoredSnapshot, StreamId, StreamQuery, Version, VisibleLog,
+    CommandId, Direction, Epoch, Filter, Load, Loaded, LogId, LogPage, LogQuery, Name, Position,
+    Receipt, StoredEvent, StoredSnapshot, StreamId, StreamQuery, Version, VisibleLog,
 };
 use rusqlite::types::Value;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Params, Result, params};
-use uuid::Uuid;
 
 use crate::rows::{self, Rows, stored};
 
@@ -28,9 +25,6 @@ const STREAM_VERSION: &str = include_str!("queries/stream_version.sql");
 const SNAPSHOT: &str = include_str!("queries/snapshot.sql");
 const RECEIPT: &str = include_str!("queries/receipt.sql");
 const RECEIPTS: &str = include_str!("queries/receipts.sql");
-const TRACKING: &str = include_str!("queries/tracking.sql");
-const FOLLOWERS: &str = include_str!("queries/followers.sql");
-const NOTES: &str = include_str!("queries/notes.sql");
 
 pub(crate) fn stream(connection: &Connection, query: &StreamQuery) -> Result<Vec<StoredEvent>> {
     let sql = match query.direction {
@@ -153,95 +147,6 @@ pub(crate) fn receipts(
     receipts.collect()
 }
 
-pub(crate) fn tracking(
-    connection: &Connection,
-    follower: &Name,
-    upstream: LogId,
-) -> Result<Position> {
-    progress(connection, follower, upstream).map(|notes| notes.position)
-}
-
-pub(crate) fn followers(
-    connection: &Connection,
-    query: FollowersQuery,
-) -> Result<Vec<FollowerPosition>> {
-    // No name is empty, so the first page begins after an empty one.
-    let (follower, upstream) = query
-        .after
-        .unwrap_or((Name::from_static(""), LogId::from_uuid(Uuid::nil())));
-    let after = params![
-        follower.as_str(),
-        upstream.as_uuid().into_bytes(),
-        rows_at_most(query.limit)
-    ];
-    let mut statement = connection.prepare_cached(FOLLOWERS)?;
-    let followers = statement.query_map(after, |row| {
-        Ok(FollowerPosition {
-            follower: row.get::<_, String>(0)?.into(),
-            upstream: LogId::from_uuid(rows::uuid(row, 1)?),
-            position: rows::position(row, 2)?,
-            revision: Revision::new(rows::number(row, 3)?),
-        })
-    })?;
-    followers.collect()
-}
-
-/// Returns the position of a follower and the number of its steps, without its notes.
-pub(crate) fn progress(
-    connection: &Connection,
-    follower: &Name,
-    upstream: LogId,
-) -> Result<FollowerNotes> {
-    let key = params![follower.as_str(), upstream.as_uuid().into_bytes()];
-    let progress = connection.prepare_cached(TRACKING)?.query_row(key, |row| {
-        Ok(FollowerNotes {
-            position: rows::position(row, 0)?,
-            revision: Revision::new(rows::number(row, 1)?),
-            last_event: rows::event_ref(row, 2, 3)?,
-            partitions: row.get(4)?,
-            notes: BTreeMap::new(),
-        })
-    });
-    Ok(progress.optional()?.unwrap_or_default())
-}
-
-pub(crate) fn notes(connection: &Connection, query: &NotesQuery) -> Result<FollowerNotes> {
-    let moment = connection.unchecked_transaction()?;
-    let mut notes = progress(&moment, &query.follower, query.upstream)?;
-    notes.notes = wanted_notes(&moment, query)?;
-    moment.commit()?;
-    Ok(notes)
-}
-
-fn wanted_notes(connection: &Connection, query: &NotesQuery) -> Result<BTreeMap<String, String>> {
-    let NotesQuery {
-        follower,
-        upstream,
-        prefix,
-        after,
-        limit,
-    } = query;
-    let mut statement = connection.prepare_cached(NOTES)?;
-    let mut rows = statement.query(params![
-        follower.as_str(),
-        upstream.as_uuid().into_bytes(),
-        prefix.max(after)
-    ])?;
-    let mut notes = BTreeMap::new();
-    while notes.len() < *limit
-        && let Some(row) = rows.next()?
-    {
-        let key: String = row.get(0)?;
-        if !key.starts_with(prefix) {
-            break;
-        }
-        if key > *after {
-            notes.insert(key, row.get(1)?);
-        }
-    }
-    Ok(notes)
-}
-
 fn snapshot(connection: &Connection, load: &Load) -> Result<Option<StoredSnapshot>> {
     let Some(fingerprint) = load.fingerprint else {
         return Ok(None);
@@ -306,7 +211,7 @@ pub(crate) fn list(names: &[Name]) -> Rc<Vec<Value>> {
     )
 }
 
-fn rows_at_most(limit: usize) -> i64 {
+pub(crate) fn rows_at_most(limit: usize) -> i64 {
     i64::try_from(limit).unwrap_or(i64::MAX)
 }
 
@@ -317,6 +222,7 @@ mod tests {
     use super::*;
     use crate::checksums::{CHECKSUMS, CHECKSUMS_FIRST_OF_STREAM};
     use crate::config::SqliteOptions;
+    use crate::tracking::{FOLLOWERS, NOTES, TRACKING};
 
     /// Returns the plan of SQLite for `sql`.
     fn plan(sql: &str) -> String {

@@ -26,6 +26,7 @@ use crate::notify::{Head, Waiting};
 use crate::open::{Opened, open, open_in_memory};
 use crate::read;
 use crate::readers::Readers;
+use crate::tracking;
 
 const FULL: &str = "open the file with Durability::Full to have each append wait for the disk";
 const BACKUPS: &str = "backups (docs/backups.md) lack the last events; docs/beyond-one-machine.md has a set-up that loses none";
@@ -302,21 +303,21 @@ impl EventStore for SqliteStore {
         let follower = follower.clone();
         self.0
             .readers
-            .run(move |connection| read::tracking(connection, &follower, upstream))
+            .run(move |connection| tracking::position(connection, &follower, upstream))
             .await
     }
 
     async fn followers(&self, query: FollowersQuery) -> Result<Vec<FollowerPosition>, StoreError> {
         self.0
             .readers
-            .run(move |connection| read::followers(connection, query))
+            .run(move |connection| tracking::followers(connection, query))
             .await
     }
 
     async fn notes(&self, query: NotesQuery) -> Result<FollowerNotes, StoreError> {
         self.0
             .readers
-            .run(move |connection| read::notes(connection, &query))
+            .run(move |connection| tracking::notes(connection, &query))
             .await
     }
 
