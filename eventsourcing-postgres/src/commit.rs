@@ -2,7 +2,7 @@
 //!
 //! A writer owns a connection. A batch is whatever queued up while the last one was committing, so a lone append never
 //! waits for company, and under load one flush of the server's disk serves many. A batch is one round trip and one
-//! transaction: an INSERT where nothing has to be judged beforehand (`plain.rs`), otherwise a call of the function
+//! transaction: an INSERT where nothing has to be judged beforehand (`fast_append.rs`), otherwise a call of the function
 //! `append()` (`batch.rs`).
 //!
 //! The function judges every append by what is there when it begins: those that cannot be are left out, and the others
@@ -34,8 +34,8 @@ use crate::batch::{Batch, Hold, Outcome};
 use crate::error::{
     is_about_one_append, is_lost, is_outdated, is_worth_a_rerun, translate_at_commit, unavailable,
 };
+use crate::fast_append::FastAppend;
 use crate::notify::Wakeups;
-use crate::plain::Plain;
 use crate::read;
 use crate::rows::RecordedAt;
 use crate::schema::check_sequence;
@@ -397,8 +397,8 @@ async fn write(
 ) -> Result<Vec<Outcome>, Error> {
     let appends = || appends.iter().copied();
     if reruns == 0
-        && let Some(plain) = Plain::of(appends())
-        && let Some(appended) = plain.write(client, log).await?
+        && let Some(fast) = FastAppend::of(appends())
+        && let Some(appended) = fast.write(client, log).await?
     {
         return Ok(appended
             .into_iter()

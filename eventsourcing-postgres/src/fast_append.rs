@@ -22,7 +22,7 @@ const APPEND_TO_STREAMS: &str = include_str!("queries/append_to_streams.sql");
 
 /// The arguments of the statement, named as there, and where the events of each append end.
 #[derive(Default)]
-pub(crate) struct Plain<'a> {
+pub(crate) struct FastAppend<'a> {
     part_stream_ids: Vec<Uuid>,
     part_categories: Vec<&'a str>,
     part_before: Vec<i64>,
@@ -48,7 +48,7 @@ struct Part<'a> {
     events: &'a [NewEvent],
 }
 
-impl<'a> Plain<'a> {
+impl<'a> FastAppend<'a> {
     /// `None`: some append needs more than this.
     pub(crate) fn of(appends: impl Iterator<Item = &'a Append>) -> Option<Self> {
         let mut parts = appends
@@ -61,12 +61,12 @@ impl<'a> Plain<'a> {
         if !parts.iter().all(|part| streams.insert(part.stream)) {
             return None;
         }
-        let mut plain = Self {
+        let mut fast = Self {
             ends: vec![0; parts.len()],
             ..Self::default()
         };
-        parts.iter().for_each(|part| plain.add(part));
-        Some(plain)
+        parts.iter().for_each(|part| fast.add(part));
+        Some(fast)
     }
 
     fn add(&mut self, part: &Part<'a>) {
@@ -226,8 +226,8 @@ mod tests {
 
     #[test]
     fn whatever_has_to_be_judged_goes_the_long_way() {
-        let plain = write(7, exact(3), 1);
-        assert!(Plain::of([&plain, &write(8, Expected::NoStream, 2)].into_iter()).is_some());
+        let fast = write(7, exact(3), 1);
+        assert!(FastAppend::of([&fast, &write(8, Expected::NoStream, 2)].into_iter()).is_some());
         let other = StreamId::new("counter", Uuid::from_u128(9));
         for append in [
             write(8, Expected::Any, 1),
@@ -238,7 +238,7 @@ mod tests {
             write(8, exact(3), 1).with_guard(other, Expected::Exists),
         ] {
             assert!(
-                Plain::of([&plain, &append].into_iter()).is_none(),
+                FastAppend::of([&fast, &append].into_iter()).is_none(),
                 "{append:?}"
             );
         }
@@ -251,9 +251,9 @@ mod tests {
             write(3, Expected::NoStream, 1),
             write(6, exact(1), 2),
         ];
-        let plain = Plain::of(appends.iter()).expect("all are plain");
-        assert_eq!(plain.versions, [1, 2, 3, 6, 7]);
-        assert_eq!(plain.part_before, [0, 1, 5]);
-        assert_eq!(plain.ends, [4, 0, 2]);
+        let fast = FastAppend::of(appends.iter()).expect("all are fast");
+        assert_eq!(fast.versions, [1, 2, 3, 6, 7]);
+        assert_eq!(fast.part_before, [0, 1, 5]);
+        assert_eq!(fast.ends, [4, 0, 2]);
     }
 }
