@@ -1,23 +1,23 @@
-//! The commit queue: appends of all tasks share commits, each with its own outcome.
+//! The commit queue: appends of all tasks share commits, and each has its own outcome.
 //!
-//! A writer owns a connection. A batch is whatever queued up while the last one was committing, so a lone append never
-//! waits for company, and under load one flush of the server's disk serves many. A batch is one round trip and one
-//! transaction: an INSERT where nothing has to be judged beforehand (`fast_append.rs`), otherwise a call of the function
+//! A writer owns a connection. A batch is everything that queued up during the last commit, so a lone append never
+//! waits, and under load one flush of the server's disk serves many appends. A batch is one round trip and one
+//! transaction: an INSERT if no append needs a check beforehand (`fast_append.rs`), otherwise a call of the function
 //! `append()` (`batch.rs`).
 //!
-//! The function judges every append by what is there when it begins: those that cannot be are left out, and the others
-//! written. Appends that would change each other's answer do not share a batch; the later one goes into the next.
-//! Other processes may commit between the judgement and the writing. Then two events claim one place, the unique index
-//! refuses the second, the whole batch is rolled back, and it is run again with what is there now. When that has happened
-//! twice, the batch takes the appender lock alone: nobody writes meanwhile, so it comes through. Whoever appends later has to
-//! wait as long as it waits for the lock, so it waits for a moment only: behind an append that hangs it gives way and tries again.
+//! The function checks every append against the state when it begins: it leaves out those that conflict, and writes the
+//! others. Appends that would change each other's answer do not share a batch; the later one moves to the next. Other
+//! processes may commit between the check and the write. Then two events claim the same version, the unique index
+//! refuses the second, the whole batch is rolled back, and it runs again on the new state. After two such reruns the
+//! batch takes the appender lock exclusively: no other append runs meanwhile, so it succeeds. Later appends queue
+//! behind the request for that lock, so the request has a short timeout: behind an append that hangs it gives up and
+//! the batch runs again in shared mode.
 //!
-//! A stream that is guarded without being written to gets a row in the place of its next event, which is gone when the
-//! transaction ends: the same index makes those wait who write there, and nobody else.
+//! A stream that is guarded without being written to gets a row with the version of its next event, which is deleted
+//! before the transaction ends. The same index then makes writers of that stream wait, and no others.
 //!
-//! What is known when a call fails: an error of the statement means that the server has rolled back, and nothing was
-//! written. When the connection is lost, or the answer stays out, the commit may or may not have happened, and the
-//! callers are told that it is not known.
+//! An error of the statement means that the server has rolled back, and nothing was written. After a lost connection or
+//! a missing answer the commit may or may not have happened, and the error says so.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex as SyncMutex, MutexGuard, PoisonError};
@@ -42,31 +42,31 @@ use crate::schema::check_sequence;
 use crate::session::{Connection, Sessions};
 use crate::tracking;
 
-/// How many appends wait in the queue before those who append wait themselves.
+/// The capacity of the queue. Further appends wait before they enter it.
 const QUEUE_APPENDS_MAX: usize = 1024;
-/// How many appends share a commit at most.
+/// The most appends in one commit.
 const BATCH_APPENDS_MAX: usize = 512;
 /// A batch takes no further append when it has this many bytes.
 const BATCH_BYTES_MAX: usize = 8 * 1024 * 1024;
-/// The largest append, payloads, metadata and notes together; PostgreSQL takes no message of a gigabyte.
+/// The largest append, in bytes of payloads, metadata and notes; PostgreSQL takes no message of a gigabyte.
 pub(crate) const APPEND_BYTES_MAX: usize = 512 * 1024 * 1024;
-/// How often a batch is run again because others were first.
+/// The most reruns of a batch that conflicts with other writers.
 const RERUNS_MAX: u32 = 20;
-/// How often of these it is run together with others, before every other time it is alone.
+/// The number of reruns in shared mode before every other rerun is exclusive.
 const RERUNS_TOGETHER: u32 = 2;
-/// How long a server that does not let the writer in is left alone at first, and at most.
+/// The shortest and the longest pause after a failed connection attempt.
 const RETRY_MIN: Duration = Duration::from_millis(50);
 const RETRY_MAX: Duration = Duration::from_secs(1);
 
 type Reply = Result<Appended, StoreError>;
 
-/// An append and where its outcome goes.
+/// An append, and the channel for its outcome.
 pub(crate) struct Job {
     append: Append,
     reply: oneshot::Sender<Reply>,
 }
 
-/// The way to the writers. Dropping it lets them commit what is queued, and end.
+/// The sending half of the writers. Dropping it lets them commit the queue and end.
 pub(crate) struct CommitQueue {
     endpoint: Endpoint,
     jobs: SyncMutex<Option<mpsc::Sender<Job>>>,
@@ -74,7 +74,7 @@ pub(crate) struct CommitQueue {
 }
 
 impl CommitQueue {
-    /// Starts as many writers; the first one has `client` already.
+    /// Starts this number of writers; the first one uses `client`.
     pub(crate) fn start(
         sessions: &Sessions,
         log: LogId,
@@ -109,7 +109,7 @@ impl CommitQueue {
         }
     }
 
-    /// Has a writer commit `append`, which is valid. If this future is dropped it may still be committed.
+    /// Commits `append`, which has been validated. If this future is dropped the append may still be committed.
     pub(crate) async fn append(&self, append: Append) -> Reply {
         let closed = || unavailable(&self.endpoint, "the store has been closed").before_commit();
         let jobs = lock(&self.jobs).clone().ok_or_else(closed)?;
@@ -122,7 +122,7 @@ impl CommitQueue {
         outcome.await.map_err(|_| stopped())?
     }
 
-    /// Lets the writers commit what is queued, and waits until they have closed their connections.
+    /// Lets the writers commit the queue, and waits until they have closed their connections.
     pub(crate) async fn close(&self) {
         drop(lock(&self.jobs).take());
         let writers = std::mem::take(&mut *lock(&self.writers));
@@ -133,17 +133,17 @@ impl CommitQueue {
     }
 }
 
-/// A panic while a lock is held cannot leave an option or a list half changed.
+/// A panic while the lock is held cannot leave an option or a list half changed, so a poisoned lock is used further.
 fn lock<T>(mutex: &SyncMutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Where a writer says that it has committed.
+/// The channels on which a writer announces commits.
 #[derive(Clone)]
 pub(crate) struct CommitNotifier {
-    /// To those who wait in this process.
+    /// Wakes the waiting tasks of this process.
     pub(crate) wakeups: Wakeups,
-    /// To the signal line.
+    /// The last written position, for the LISTEN connection.
     pub(crate) written: watch::Sender<Position>,
 }
 
@@ -161,18 +161,18 @@ impl CommitNotifier {
     }
 }
 
-/// A task with a connection of its own. If it panics the callers' replies and, with the last writer, the queue are
-/// closed, so that everybody gets an answer.
+/// A task with a connection of its own. If it panics the callers' replies are closed and, with the last writer, the
+/// queue is too, so every caller gets an answer.
 struct Writer {
     connection: StoreConnection,
     log: LogId,
     queue: Arc<Mutex<mpsc::Receiver<Job>>>,
-    /// Appends that wait for the next batch.
+    /// The appends that were deferred to the next batch.
     deferred: VecDeque<Job>,
     notifier: CommitNotifier,
 }
 
-/// What to do after a call.
+/// The step after a run of a batch.
 enum Next {
     Done,
     Rerun,
@@ -184,20 +184,23 @@ impl Writer {
         while let Some(batch) = self.next_batch().await {
             let answered = batch.len();
             self.settle(batch).await;
-            // Those who have just been answered may have something for the next batch. One alone is not waited for: it makes
-            // no batch, and to yield wakes another thread of the runtime.
+            // The callers that have just been answered may append again, and can then share the next batch. After a
+            // batch of one the writer does not yield: there is no company to wait for, and yielding wakes another
+            // thread of the runtime.
             if answered > 1 {
                 yield_now().await;
             }
         }
     }
 
-    /// Sleeps until there is an append, and takes what has gathered; nothing once the queue is closed and empty.
+    /// Waits for an append, and returns everything that has queued up. Returns `None` once the queue is closed and
+    /// empty.
     async fn next_batch(&mut self) -> Option<Vec<Job>> {
         let mut batch: Vec<_> = self.deferred.drain(..).collect();
         let mut queue = match batch.is_empty() {
             true => self.queue.lock().await,
-            // Another writer may be asleep with it, until something new comes.
+            // Another writer may hold the lock while it waits for the next append. The deferred appends must not wait
+            // for that.
             false => match self.queue.try_lock() {
                 Ok(queue) => queue,
                 Err(_) => return Some(batch),
@@ -217,7 +220,8 @@ impl Writer {
         Some(batch)
     }
 
-    /// Commits the batch, and only then answers everybody.
+    /// Commits the batch and then answers every append. The order matters: an answer before the commit would
+    /// acknowledge events that a crash still takes.
     async fn settle(&mut self, batch: Vec<Job>) {
         let mut batches = VecDeque::from([batch]);
         while let Some(mut batch) = batches.pop_front() {
@@ -235,7 +239,7 @@ impl Writer {
         }
     }
 
-    /// Runs the batch once. Whoever has been answered is no longer in it.
+    /// Runs the batch once. Appends that were answered are removed from it.
     async fn commit(&mut self, batch: &mut Vec<Job>, reruns: u32) -> Next {
         let answer_timeout = self.connection.sessions.answer_timeout;
         let epochs = self.connection.sessions.epochs.clone();
@@ -276,9 +280,10 @@ impl Writer {
         }
     }
 
-    /// Positions that are given out now are higher than those that were known when the batch was sent, or the sequence was set back
-    /// by hand. The events are written, and that is answered; but readers that have passed do not see them, so no more are
-    /// written: every new connection compares the sequence with the log.
+    /// Checks that new positions are above those that were known when the batch was sent; otherwise the sequence was
+    /// set back by hand. The events are written, and the answers say so; but readers that have passed those positions
+    /// do not see them. So the connection is closed, and the next one compares the sequence with the log before
+    /// anything more is written.
     fn check_positions(&mut self, outcomes: &[Outcome], highest: Position) {
         let new = outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Settled(Ok(Appended {
@@ -297,7 +302,7 @@ impl Writer {
         }
     }
 
-    /// Returns the highest position that was written.
+    /// Answers the appends, and returns the highest position that was written.
     fn answer(&mut self, batch: &mut Vec<Job>, outcomes: Vec<Outcome>) -> Position {
         let written = outcomes.iter().filter_map(|outcome| match outcome {
             Outcome::Settled(Ok(Appended { receipt, .. }))
@@ -335,8 +340,8 @@ impl Writer {
     }
 }
 
-/// What was decided in an earlier epoch is refused, unless the command had been carried out before. That is found out first: what
-/// is written afterwards stands, whatever else fails.
+/// Runs the batch without the appends of earlier epochs, which are refused unless their command was answered before.
+/// Those answers are read first: afterwards nothing may fail any more that would deny the write.
 async fn carry_out(
     client: &Connection,
     log: LogId,
@@ -388,7 +393,8 @@ async fn first_receipt(
     }))
 }
 
-/// The short way first, if it is one for all of the batch. One more round trip if it does not lead there.
+/// Writes the appends, as one INSERT if none of them needs a check. If a stream is at another version, a second round
+/// trip finds the reason.
 async fn write(
     client: &Connection,
     log: LogId,
@@ -406,7 +412,7 @@ async fn write(
             .collect());
     }
     let arrays = Batch::new(appends());
-    // Every other one: where the lock cannot be had, another run beside the others may come through.
+    // Every other rerun is exclusive: where the lock cannot be had, a shared run may succeed.
     let is_alone = reruns >= RERUNS_TOGETHER && (reruns - RERUNS_TOGETHER).is_multiple_of(2);
     arrays
         .carry_out(
@@ -417,7 +423,7 @@ async fn write(
         .await
 }
 
-/// Gives everybody in the batch the same answer.
+/// Answers every append of the batch with the same error.
 fn refuse_all(batch: &mut Vec<Job>, error: StoreError) -> Next {
     let error = Arc::new(error);
     batch
@@ -426,7 +432,7 @@ fn refuse_all(batch: &mut Vec<Job>, error: StoreError) -> Next {
     Next::Done
 }
 
-/// A connection that is made again when it has been lost.
+/// A connection that is replaced when it is lost.
 struct StoreConnection {
     sessions: Sessions,
     client: Option<Connection>,
@@ -435,8 +441,8 @@ struct StoreConnection {
 }
 
 impl StoreConnection {
-    /// A connection that was alive a moment ago. While the server lets nobody in, those who ask wait a little, so that it
-    /// is not stormed when it comes back.
+    /// Returns a connection that was alive a moment ago. After a failed attempt the next one waits, so that writers do
+    /// not storm a server that comes back.
     async fn client(&mut self) -> Result<&Connection, StoreError> {
         let epoch = self.sessions.epochs.epoch();
         if self
@@ -493,7 +499,7 @@ impl StoreConnection {
 }
 
 impl Job {
-    /// What only this store cannot keep.
+    /// Checks the limits of this store that others do not have.
     fn check(&self) -> Result<(), StoreError> {
         let bytes = self.bytes();
         if bytes > APPEND_BYTES_MAX {
@@ -519,13 +525,13 @@ impl Job {
             .sum()
     }
 
-    /// Whoever asked may have gone away; the append has happened all the same.
+    /// Sends the answer. The caller may have gone; the append is committed all the same.
     fn answer(self, reply: Reply) {
         let _ = self.reply.send(reply);
     }
 }
 
-/// The same failure for each of a batch.
+/// Returns a copy of the error, for each append of a batch.
 fn same(error: &Arc<StoreError>) -> StoreError {
     match &**error {
         StoreError::Invalid { reason } => StoreError::Invalid {
@@ -536,14 +542,11 @@ fn same(error: &Arc<StoreError>) -> StoreError {
         }
         StoreError::Unavailable {
             reason, written, ..
-        } => {
-            let (reason, source) = (reason.clone(), Some(Arc::clone(error).into()));
-            StoreError::Unavailable {
-                reason,
-                written: *written,
-                source,
-            }
-        }
+        } => StoreError::Unavailable {
+            reason: reason.clone(),
+            written: *written,
+            source: Some(Arc::clone(error).into()),
+        },
         other => StoreError::unavailable(other.to_string(), Arc::clone(error)),
     }
 }

@@ -1,7 +1,7 @@
-//! The short way: where every append of a batch adds events to one stream at a known version, and nothing else, the batch is one
-//! INSERT, which writes all or nothing: see `queries/append_to_streams.sql`. It does not say what is wrong. Then the batch is run
-//! again the long way, by `append()`, which does. A conflict is no error of the server: it draws no position and leaves
-//! nothing in the server's log.
+//! The fast path of appends. If every append of a batch adds events to one stream at a known version, and nothing else,
+//! the batch is one INSERT that writes all or nothing: see `queries/append_to_streams.sql`. The INSERT does not tell
+//! the reason for a refusal, so the batch then runs again through `append()`, which does. A conflict is not an error of
+//! the server: it draws no position and leaves no line in the server's log.
 
 use std::collections::HashSet;
 use std::pin::pin;
@@ -20,7 +20,7 @@ use crate::rows::{self, RecordedAt, stored};
 const APPEND_TO_STREAM: &str = include_str!("queries/append_to_stream.sql");
 const APPEND_TO_STREAMS: &str = include_str!("queries/append_to_streams.sql");
 
-/// The arguments of the statement, named as there, and where the events of each append end.
+/// The arguments of the statement, with the same names, and the index of each append's last event.
 #[derive(Default)]
 pub(crate) struct FastAppend<'a> {
     part_stream_ids: Vec<Uuid>,
@@ -35,11 +35,11 @@ pub(crate) struct FastAppend<'a> {
     recorded_at: Vec<RecordedAt>,
     metadata: Vec<&'a [u8]>,
     payloads: Vec<&'a [u8]>,
-    /// The last event of each append, in the order in which the appends were given.
+    /// The index of the last event of each append, in the order of the appends.
     ends: Vec<usize>,
 }
 
-/// What is written for one append.
+/// The rows of one append.
 struct Part<'a> {
     append: usize,
     stream: &'a StreamId,
@@ -49,13 +49,13 @@ struct Part<'a> {
 }
 
 impl<'a> FastAppend<'a> {
-    /// `None`: some append needs more than this.
+    /// Returns `None` if an append needs more than this path offers.
     pub(crate) fn of(appends: impl Iterator<Item = &'a Append>) -> Option<Self> {
         let mut parts = appends
             .enumerate()
             .map(|(number, append)| part(number, append))
             .collect::<Option<Vec<_>>>()?;
-        // In the order in which all batches write: see `batch.rs`.
+        // All batches write in this order, so that they never deadlock: see `batch.rs`.
         parts.sort_unstable_by_key(|part| (part.stream.id, &part.stream.category));
         let mut streams = HashSet::with_capacity(parts.len());
         if !parts.iter().all(|part| streams.insert(part.stream)) {
@@ -89,10 +89,11 @@ impl<'a> FastAppend<'a> {
         self.ends[part.append] = self.versions.len() - 1;
     }
 
-    /// Writes all of it, in one round trip and one transaction. `None`: a stream is elsewhere, and nothing was written.
+    /// Writes all appends in one round trip and one transaction. Returns `None` if a stream is at another version;
+    /// nothing was written then.
     ///
     /// # Errors
-    /// As with `append()`.
+    /// Those of `append()`.
     pub(crate) async fn write(
         &self,
         client: &ClientWrapper,
@@ -156,7 +157,7 @@ impl<'a> FastAppend<'a> {
     }
 }
 
-/// What a plain append writes; `None` if it is none.
+/// Returns the rows of an append, or `None` if it needs the slow path.
 fn part(number: usize, append: &Append) -> Option<Part<'_>> {
     let Append {
         recorded_at,

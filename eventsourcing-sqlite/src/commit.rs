@@ -110,12 +110,11 @@ impl CommitQueue {
             });
         let thread =
             thread.map_err(|error| StoreError::unavailable("no thread for the writer", error))?;
-        let (requests, thread) = (Mutex::new(Some(requests)), Mutex::new(Some(thread)));
         Ok(Self {
             path: Arc::clone(path),
-            requests,
+            requests: Mutex::new(Some(requests)),
             closing,
-            thread,
+            thread: Mutex::new(Some(thread)),
             ended: Mutex::new(ended),
         })
     }
@@ -589,13 +588,12 @@ mod tests {
     }
 
     fn append(stream: &StreamId, expected: Expected) -> Append {
-        let (name, metadata) = ("deposited".into(), Vec::new());
         let event = NewEvent {
-            name,
+            name: "deposited".into(),
             schema_version: 1,
             codec: CodecId(0),
             payload: vec![b'x'; 1000],
-            metadata,
+            metadata: Vec::new(),
         };
         Append::new(Timestamp::UNIX_EPOCH).with_events(stream.clone(), expected, vec![event])
     }
@@ -702,7 +700,8 @@ mod tests {
     #[test]
     fn append_that_cannot_be_checked_does_not_harm_its_company() {
         let mut bench = Bench::new();
-        let (follower, upstream) = ("audit", LogId::new());
+        let follower = "audit";
+        let upstream = LogId::new();
         let damage = "INSERT INTO eventsourcing_tracking (follower, upstream, position) VALUES ('audit', ?1, -1)";
         bench
             .writer
