@@ -212,19 +212,19 @@ fn an_upcaster_that_fails_names_event_versions_and_reason() {
     let failures = [
         (
             read("Credited", 2, r#"{"amount":"much"}"#),
-            "event Credited cannot be brought from version 2 to version 3: invalid digit",
+            "event Credited cannot be upcast from version 2 to version 3: invalid digit",
         ),
         (
             read("PaidIn", 3, "{}"),
-            "event PaidIn cannot be brought from version 3 to version 4: {\"cent\":null} has no cent",
+            "event PaidIn cannot be upcast from version 3 to version 4: {\"cent\":null} has no cent",
         ),
         (
             read("PaidIn", 1, r#"{"euros":"7"}"#),
-            "event PaidIn cannot be brought from version 1 to version 2: cannot decode",
+            "event PaidIn cannot be upcast from version 1 to version 2: cannot decode",
         ),
         (
             read("PaidIn", 3, r#"{"cent":"7"}"#),
-            "cannot decode event PaidIn, brought from version 3 to 4: invalid type: string",
+            "cannot decode event PaidIn, upcast from version 3 to 4: invalid type: string",
         ),
         (
             read("Moved", 2, "-1"),

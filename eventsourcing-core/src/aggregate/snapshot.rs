@@ -72,6 +72,8 @@ pub struct Every {
 
 impl SnapshotPolicy for Every {
     fn is_due(&self, progress: &Progress) -> bool {
+        // A save may append several events and step over a multiple, so the numbers of multiples passed
+        // are compared. For `every(0)` both are `None`, and never in order.
         let multiples = |version: Version| version.as_u64().checked_div(self.events);
         multiples(progress.before) < multiples(progress.after)
     }

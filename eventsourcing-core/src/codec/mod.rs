@@ -80,7 +80,7 @@ pub enum CodecError {
         what: String,
     },
     /// An upcaster cannot convert a payload to the next version.
-    #[error("event {name} cannot be brought from version {from} to version {to}")]
+    #[error("event {name} cannot be upcast from version {from} to version {to}")]
     Upcast {
         /// The stored name.
         name: String,

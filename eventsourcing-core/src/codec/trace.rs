@@ -22,13 +22,15 @@ const SHOWN_CHARS_MAX: usize = 100;
 /// Checks that `read` equals `written`. Elements of lists may change places, because sets have no
 /// order.
 pub(super) fn compare(written: &impl Serialize, read: &impl Serialize) -> Result<(), Refused> {
-    let told = |error: Error| Refused::new(Problem::Custom(error.to_string()));
-    let hash = |value: &dyn Fn() -> Result<u64, Error>| value().map_err(told);
+    let refused = |error: Error| Refused::new(Problem::Custom(error.to_string()));
+    let hash = |value: &dyn Fn() -> Result<u64, Error>| value().map_err(refused);
+    // Hashes spare the trees, which copy every text of the value, and equal hashes end the comparison.
+    // Only values that differ, or sets that were read in another order, need the trees.
     if hash(&|| trace::<u64>(written))? == hash(&|| trace::<u64>(read))? {
         return Ok(());
     }
-    let written = trace::<Tree>(written).map_err(told)?;
-    let read = trace::<Tree>(read).map_err(told)?;
+    let written = trace::<Tree>(written).map_err(refused)?;
+    let read = trace::<Tree>(read).map_err(refused)?;
     if written.sorted() == read.sorted() {
         return Ok(());
     }

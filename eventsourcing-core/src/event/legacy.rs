@@ -274,6 +274,7 @@ fn bring_up_to_date<E: Event>(
             source,
         };
         upcast = upcaster(&StoredPayload { codec, bytes }).map_err(failed)?;
+        // Upcasters return JSON, even if the stored payload has another codec.
         codec = Codec::Json.id();
         bytes = &upcast;
     }
@@ -282,7 +283,7 @@ fn bring_up_to_date<E: Event>(
         let known = E::TYPES[index].version;
 
         format!(
-            "event {}, brought from version {found} to {known}",
+            "event {}, upcast from version {found} to {known}",
             stored.name
         )
     };

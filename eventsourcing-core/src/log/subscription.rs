@@ -88,6 +88,7 @@ impl Subscription {
         };
         let events = stream::unfold((reader, stopped), async |(mut reader, mut stopped)| {
             let event = tokio::select! {
+                // The stop is polled first, so no event is delivered after `stop` has returned.
                 biased;
                 _ = stopped.wait_for(|stopped| *stopped) => return None,
                 event = reader.next() => event?,

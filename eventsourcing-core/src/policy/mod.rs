@@ -282,6 +282,8 @@ impl UnitOfWork {
             .as_mut()
             .expect("a policy is called for an event or a timer");
 
+        // The number tells apart two timers that one event schedules under the same key: ids of what they
+        // record are derived from the id of the timer.
         trigger.timers += 1;
         let id = Uuid::new_v5(
             &trigger.namespace,

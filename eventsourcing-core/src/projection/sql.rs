@@ -115,6 +115,8 @@ impl<'a> Tx<'a> {
     }
 
     fn remember<T>(&mut self, outcome: Result<T, SqlError>) -> Result<T, SqlError> {
+        // Only the first error counts. Later statements of the transaction are refused because of it, so
+        // their errors say nothing about the cause.
         if let (Err(error), None) = (&outcome, &self.failed) {
             self.failed = Some(Failed {
                 is_unavailable: error.is_unavailable(),

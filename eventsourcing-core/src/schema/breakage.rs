@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::compare::{Difference, What};
+use super::compare::{Change, Difference};
 
 /// The result of comparing the types of a release with the lock.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -103,21 +103,21 @@ impl fmt::Display for Breakage {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = &self.path;
-        match &self.what {
-            What::FieldRemoved { field } => write!(f, "{} was removed", path.field(field)),
-            What::FieldAdded { field } => {
+        match &self.change {
+            Change::FieldRemoved { field } => write!(f, "{} was removed", path.field(field)),
+            Change::FieldAdded { field } => {
                 write!(f, "{} was added, and must be there", path.field(field))
             }
-            What::MadeRequired { field } => write!(
+            Change::MadeRequired { field } => write!(
                 f,
                 "{} could be missing, and must be there now",
                 path.field(field)
             ),
-            What::VariantRemoved { variant, .. } => {
+            Change::VariantRemoved { variant, .. } => {
                 write!(f, "{path} may not be `{variant}` any more")
             }
-            What::NullRefused => write!(f, "{path} could be null, and may not be any more"),
-            What::Retyped { was, now } => write!(f, "{path} was {was}, and is {now}"),
+            Change::NullRefused => write!(f, "{path} could be null, and may not be any more"),
+            Change::Retyped { was, now } => write!(f, "{path} was {was}, and is {now}"),
         }
     }
 }
@@ -125,31 +125,31 @@ impl fmt::Display for Difference {
 impl Difference {
     /// Returns the remedy that needs no new version, if there is one for this difference.
     pub(super) fn remedy(&self) -> Option<String> {
-        match &self.what {
-            What::FieldRemoved { field } => Some(format!(
+        match &self.change {
+            Change::FieldRemoved { field } => Some(format!(
                 "if it was only renamed: `#[serde(alias = \"{field}\")]` on the field that it is now"
             )),
-            What::FieldAdded { field } | What::MadeRequired { field } => Some(format!(
+            Change::FieldAdded { field } | Change::MadeRequired { field } => Some(format!(
                 "if older events mean the default: `#[serde(default)]` on `{field}`"
             )),
-            What::VariantRemoved { variant, .. } => Some(format!(
+            Change::VariantRemoved { variant, .. } => Some(format!(
                 "if it was only renamed: `#[serde(alias = \"{variant}\")]` on the variant that it is now"
             )),
-            What::NullRefused | What::Retyped { .. } => None,
+            Change::NullRefused | Change::Retyped { .. } => None,
         }
     }
 
     /// Describes the difference in the other direction, for additions.
     pub(super) fn novelty(&self) -> String {
         let path = &self.path;
-        match &self.what {
-            What::FieldRemoved { field } => format!("{} is new", path.field(field)),
-            What::VariantRemoved { variant, .. } => format!("{path} may be `{variant}`"),
-            What::FieldAdded { field } | What::MadeRequired { field } => {
+        match &self.change {
+            Change::FieldRemoved { field } => format!("{} is new", path.field(field)),
+            Change::VariantRemoved { variant, .. } => format!("{path} may be `{variant}`"),
+            Change::FieldAdded { field } | Change::MadeRequired { field } => {
                 format!("{} may be missing", path.field(field))
             }
-            What::NullRefused => format!("{path} may be null"),
-            What::Retyped { was, .. } => format!("{path} may be {was}"),
+            Change::NullRefused => format!("{path} may be null"),
+            Change::Retyped { was, .. } => format!("{path} may be {was}"),
         }
     }
 }

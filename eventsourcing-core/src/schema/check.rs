@@ -7,7 +7,7 @@ use std::error::Error;
 use serde_json::Value;
 
 use super::breakage::Breakage;
-use super::compare::{Difference, What, differences};
+use super::compare::{Change, Difference, differences};
 use super::described::AggregateSchema;
 use super::lock::LockedEvent;
 use super::stub::upcaster;
@@ -179,9 +179,9 @@ impl Check<'_> {
             .collect();
         let Ok(read) = read else { return false };
         let mut samples = event.samples.iter().zip(&read);
-        match &difference.what {
-            What::FieldAdded { .. } => !read.is_empty(),
-            What::FieldRemoved { field } => samples.any(|(sample, read)| {
+        match &difference.change {
+            Change::FieldAdded { .. } => !read.is_empty(),
+            Change::FieldRemoved { field } => samples.any(|(sample, read)| {
                 let mut without = sample.clone();
                 difference.path.remove(field, &mut without)
                     && self
@@ -189,7 +189,7 @@ impl Check<'_> {
                         .read(&event.sample(without))
                         .map_or(true, |without| without != *read)
             }),
-            What::VariantRemoved { variant, added } => samples.any(|(sample, read)| {
+            Change::VariantRemoved { variant, added } => samples.any(|(sample, read)| {
                 let is = |value: &&Value, name: &str| is_variant(value, name);
                 let was = difference
                     .path
@@ -203,7 +203,7 @@ impl Check<'_> {
                     .into_iter()
                     .any(|value| added.iter().any(|name| is(&value, name)))
             }),
-            What::MadeRequired { .. } | What::NullRefused | What::Retyped { .. } => false,
+            Change::MadeRequired { .. } | Change::NullRefused | Change::Retyped { .. } => false,
         }
     }
 

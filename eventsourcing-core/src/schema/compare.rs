@@ -28,11 +28,11 @@ const COMPARED: &[&str] = &[
 pub(super) struct Difference {
     /// The path of the value that differs.
     pub(super) path: Path,
-    pub(super) what: What,
+    pub(super) change: Change,
 }
 
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum What {
+pub(super) enum Change {
     FieldRemoved {
         field: String,
     },
@@ -114,7 +114,7 @@ impl Comparison<'_> {
         self.within.pop();
     }
 
-    /// Returns `true` if one of the alternatives reads the locked one.
+    /// Looks for an alternative that reads the locked one, and adds the differences if there is none.
     fn find(
         &mut self,
         locked: &Map<String, Value>,
@@ -128,6 +128,8 @@ impl Comparison<'_> {
             Some(same) => vec![same],
             None => now.iter().filter(|now| label(now).is_none()).collect(),
         };
+        // A variant of the same name is the only candidate: another one that happens to fit would be a
+        // different variant with the same fields. Its differences are more helpful than "was removed".
         let tried = candidates
             .iter()
             .map(|now| self.tried(locked, now, path))
@@ -136,7 +138,7 @@ impl Comparison<'_> {
             (tried, _) if tried.iter().any(Vec::is_empty) => {}
             ([only], None) => self.found.extend(only.iter().cloned()),
             ([only], Some(_)) if same.is_some() => self.found.extend(only.iter().cloned()),
-            (_, Some(name)) if name == "null" => self.add(path, What::NullRefused),
+            (_, Some(name)) if name == "null" => self.add(path, Change::NullRefused),
             (_, Some(variant)) => {
                 let was: Vec<_> = all.iter().filter_map(label).collect();
                 let added = now
@@ -144,13 +146,13 @@ impl Comparison<'_> {
                     .filter_map(label)
                     .filter(|label| !was.contains(label))
                     .collect();
-                self.add(path, What::VariantRemoved { variant, added });
+                self.add(path, Change::VariantRemoved { variant, added });
             }
             (_, None) => {
                 let now: Vec<_> = now.iter().map(words).collect();
                 self.add(
                     path,
-                    What::Retyped {
+                    Change::Retyped {
                         was: words(locked),
                         now: now.join(" or "),
                     },
@@ -183,7 +185,7 @@ impl Comparison<'_> {
         if !fits {
             return self.add(
                 path,
-                What::Retyped {
+                Change::Retyped {
                     was: words(locked),
                     now: words(now),
                 },
@@ -223,7 +225,7 @@ impl Comparison<'_> {
                     if made_required {
                         self.add(
                             path,
-                            What::MadeRequired {
+                            Change::MadeRequired {
                                 field: (*field).clone(),
                             },
                         );
@@ -231,7 +233,7 @@ impl Comparison<'_> {
                 }
                 None => self.add(
                     path,
-                    What::FieldRemoved {
+                    Change::FieldRemoved {
                         field: (*field).clone(),
                     },
                 ),
@@ -241,7 +243,7 @@ impl Comparison<'_> {
             if is_required(now, field) && !was.iter().any(|(name, _)| *name == field) {
                 self.add(
                     path,
-                    What::FieldAdded {
+                    Change::FieldAdded {
                         field: field.clone(),
                     },
                 );
@@ -252,7 +254,7 @@ impl Comparison<'_> {
             (Some(_), None) => {
                 self.add(
                     path,
-                    What::Retyped {
+                    Change::Retyped {
                         was: "a map".into(),
                         now: "an object with fixed fields".into(),
                     },
@@ -270,7 +272,7 @@ impl Comparison<'_> {
         if made_required {
             let mut found = self.found.split_off(before);
             found.retain(|difference| {
-                difference.what != What::NullRefused || difference.path != *path
+                difference.change != Change::NullRefused || difference.path != *path
             });
             self.found.extend(found);
         }
@@ -291,7 +293,7 @@ impl Comparison<'_> {
         if was.len() != first.len() || fewest(now) > fewest(locked) || most(now) < most(locked) {
             return self.add(
                 path,
-                What::Retyped {
+                Change::Retyped {
                     was: length(locked),
                     now: length(now),
                 },
@@ -305,10 +307,10 @@ impl Comparison<'_> {
         }
     }
 
-    fn add(&mut self, path: &Path, what: What) {
+    fn add(&mut self, path: &Path, change: Change) {
         let difference = Difference {
             path: path.clone(),
-            what,
+            change,
         };
         if !self.found.contains(&difference) {
             self.found.push(difference);

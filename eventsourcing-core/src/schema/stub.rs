@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::compare::{Difference, Step, What};
+use super::compare::{Change, Difference, Step};
 use super::shape::{Definitions, is_required};
 
 /// Returns an upcaster from `old` to the next version of `event`. Unknown parts are comments, so
@@ -56,7 +56,7 @@ impl<'a> Changed<'a> {
                 _ => None,
             });
         let is_lost = |difference: &Difference| {
-            difference.path.0.is_empty() && matches!(difference.what, What::FieldRemoved { .. })
+            difference.path.0.is_empty() && matches!(difference.change, Change::FieldRemoved { .. })
         };
         Self {
             within: within.collect(),

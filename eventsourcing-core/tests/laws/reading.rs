@@ -104,7 +104,7 @@ fn an_upcaster_that_fails_on_an_old_sample_is_found() {
         &message,
         &[
             "Purse breaks the law that what is stored can be read: the sample of version 1 of PutIn, {\"amount\":\"5\"}, cannot \
-             be read: event PutIn cannot be brought from version 1 to version 2: the amount is not a number",
+             be read: event PutIn cannot be upcast from version 1 to version 2: the amount is not a number",
             "let the upcaster or the split take whatever was ever stored",
         ],
     );
