@@ -44,8 +44,8 @@ pub enum ApplicationError {
 }
 
 impl ApplicationError {
-    /// Returns `true` if loading and deciding again can succeed: another command was faster, or events may have been lost since
-    /// the aggregate was loaded. Nothing was written.
+    /// Returns `true` if loading and deciding again can succeed: another command was faster, or
+    /// events may have been lost since the aggregate was loaded. Nothing was written.
     #[must_use]
     pub fn is_conflict(&self) -> bool {
         matches!(

@@ -101,8 +101,8 @@ impl Backoff {
     }
 
     fn delay(&self) -> Duration {
-        // A follower retries forever, so the attempt number has no bound but `u32`. Twenty doublings
-        // exceed every `delay_max` in use and keep the shift within its type.
+        // A follower retries forever, so the attempt number has no bound but `u32`. Twenty
+        // doublings exceed every `delay_max` in use and keep the shift within its type.
         let doublings = (self.attempt - 1).min(20);
         let longest = (self.policy.delay_first * (1 << doublings)).min(self.policy.delay_max);
         longest.mul_f64(0.5 + fastrand::f64() / 2.0)

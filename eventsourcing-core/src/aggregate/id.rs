@@ -1,4 +1,5 @@
-//! [`Id`]: the id of an aggregate, which cannot be mistaken for the id of another kind of aggregate.
+//! [`Id`]: the id of an aggregate, which cannot be mistaken for the id of another kind of
+//! aggregate.
 
 use std::cmp::Ordering;
 use std::fmt;

@@ -314,8 +314,8 @@ impl<A: Aggregate> Loading<A> {
                 }))
             }
             None if version == Version::ZERO => Ok(None),
-            // The stream has events, but all of them are retired. `Ok(None)` would let the caller create
-            // the aggregate a second time in a stream that is not empty.
+            // The stream has events, but all of them are retired. `Ok(None)` would let the caller
+            // create the aggregate a second time in a stream that is not empty.
             None => Err(never_created(id, version)),
         }
     }
@@ -532,8 +532,9 @@ impl<A: Aggregate> AnyRoot for Root<A> {
     }
 
     fn restore(&mut self, category: &Name, loaded: Loaded, epoch: Epoch) -> Result<(), StoreError> {
-        // The command was carried out by an earlier attempt or call, whose receipt the store returned. The root
-        // takes the state that the earlier attempt has stored and drops the events of this one.
+        // The command was carried out by an earlier attempt or call, whose receipt the store
+        // returned. The root takes the state that the earlier attempt has stored and drops the
+        // events of this one.
         match Self::from_loaded(self.id, name_of::<A>(category).unwrap_or(A::NAME), loaded) {
             Ok(Some(root)) => *self = root.read_in(epoch),
             Ok(None) => return Err(not_repeatable(self.id)),

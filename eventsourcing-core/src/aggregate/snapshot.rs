@@ -10,7 +10,8 @@ pub struct Progress {
     pub before: Version,
     /// The version after the save; a snapshot would be of this one.
     pub after: Version,
-    /// The version of the snapshot the aggregate was loaded from or last kept, zero if there was none.
+    /// The version of the snapshot the aggregate was loaded from or last kept, zero if there was
+    /// none.
     pub snapshot: Version,
 }
 
@@ -72,8 +73,8 @@ pub struct Every {
 
 impl SnapshotPolicy for Every {
     fn is_due(&self, progress: &Progress) -> bool {
-        // A save may append several events and step over a multiple, so the numbers of multiples passed
-        // are compared. For `every(0)` both are `None`, and never in order.
+        // A save may append several events and step over a multiple, so the numbers of multiples
+        // passed are compared. For `every(0)` both are `None`, and never in order.
         let multiples = |version: Version| version.as_u64().checked_div(self.events);
         multiples(progress.before) < multiples(progress.after)
     }

@@ -132,7 +132,8 @@ async fn whole(
     let query = NotesQuery::new(name.clone(), store.log_id(), "").limit(NOTES_PER_PAGE);
     let mut notes = store.notes(query.clone()).await?;
     let mut read = notes.notes.len();
-    // Pages are separate reads. An unchanged revision proves that no step has changed a note in between.
+    // Pages are separate reads. An unchanged revision proves that no step has changed a note in
+    // between.
     while notes.revision == revision && read == NOTES_PER_PAGE {
         let last = notes
             .notes

@@ -71,8 +71,8 @@ pub async fn export<S: System>(
         });
     });
     let events = events.await?;
-    // The store counts the events by itself for the checksums. A different number means that the log
-    // that was read is not the one that was counted, and the archive would be incomplete.
+    // The store counts the events by itself for the checksums. A different number means that the
+    // log that was read is not the one that was counted, and the archive would be incomplete.
     if events != of {
         let reason = format!(
             "the log has {events} events up to position {head}, but its checksums count {of}"

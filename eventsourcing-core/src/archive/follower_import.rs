@@ -129,8 +129,8 @@ impl ImportedFollower<'_> {
         for chunk in checksums.chunks(NOTES_PER_STEP) {
             self.step(store, chunk.to_vec(), false).await?;
         }
-        // Only the last step moves the follower to its position. A crash before it leaves the follower at
-        // zero with some of its notes, and the next import writes the same notes again.
+        // Only the last step moves the follower to its position. A crash before it leaves the
+        // follower at zero with some of its notes, and the next import writes the same notes again.
         self.step(store, Vec::new(), true).await
     }
 

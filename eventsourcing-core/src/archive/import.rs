@@ -139,9 +139,10 @@ impl<'a> Import<'a> {
                     .await?;
             }
         }
-        // The mark comes first and the look at leases second: a system that starts after the mark is
-        // refused by it, and one that runs already is found by its leases. In the other order a system
-        // could start between the two. A refusal removes the mark again if nothing was imported yet.
+        // The mark comes first and the look at leases second: a system that starts after the mark
+        // is refused by it, and one that runs already is found by its leases. In the other order a
+        // system could start between the two. A refusal removes the mark again if nothing was
+        // imported yet.
         if let Err(refused) = import.refuse_followers(summary).await {
             if import.line == 0 {
                 let step = import.step(0).without_note(keys::UNFINISHED);
@@ -221,8 +222,8 @@ impl<'a> Import<'a> {
         of: u64,
         progress: &mut (impl FnMut(Progress) + Send),
     ) -> Result<u64, ArchiveError> {
-        // Line 1 is the header, so after line n the store has n - 1 events. Lines of answers come after
-        // all events and must not count.
+        // Line 1 is the header, so after line n the store has n - 1 events. Lines of answers come
+        // after all events and must not count.
         let before = self.line.saturating_sub(1).min(of);
         for _ in 0..=before {
             lines.next_line()?;

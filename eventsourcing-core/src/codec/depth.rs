@@ -39,8 +39,8 @@ impl Walk<'_> {
             }
             match item {
                 Item::Bytes(length) => self.rest = self.rest.get(length..).unwrap_or_default(),
-                // A marker may claim any number of values. `open` has at most `depth_max` entries, so
-                // such a claim costs no memory, and the walk ends with the bytes.
+                // A marker may claim any number of values. `open` has at most `depth_max` entries,
+                // so such a claim costs no memory, and the walk ends with the bytes.
                 Item::Values(values) if self.open.len() == depth_max && values > 0 => return false,
                 Item::Values(values) => self.open.push(values),
             }

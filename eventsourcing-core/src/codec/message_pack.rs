@@ -45,8 +45,8 @@ pub(super) fn decode<'de, S: DeserializeSeed<'de>>(
     let mut deserializer = rmp_serde::Deserializer::from_read_ref(bytes).with_human_readable();
     deserializer.set_max_depth(DEPTH_MAX);
     let value = seed.deserialize(&mut deserializer)?;
-    // `rmp_serde` leaves bytes after the value unread without an error. Damaged bytes could pass for a
-    // shorter value that way, so reading one more value must fail at the end of the bytes.
+    // `rmp_serde` leaves bytes after the value unread without an error. Damaged bytes could pass
+    // for a shorter value that way, so reading one more value must fail at the end of the bytes.
     match IgnoredAny::deserialize(&mut deserializer) {
         Err(rmp_serde::decode::Error::InvalidMarkerRead(end))
             if end.kind() == ErrorKind::UnexpectedEof =>

@@ -74,7 +74,8 @@ impl Encoding {
             is_doubtful,
         } = self.codec.encode(value)?;
         let encoded = self.compressed(payload);
-        // The check reads the compressed bytes, which are the ones that every later load has to read.
+        // The check reads the compressed bytes, which are the ones that every later load has to
+        // read.
         if self.reads_back || is_doubtful {
             check(&encoded)?;
         }

@@ -29,8 +29,9 @@ where
 {
     let Encoded { codec, payload } = encoded;
     compare(&read(*codec, payload, &seed)?)?;
-    // An upcaster may take the payload as a `serde_json::Value` in a later release, which holds less
-    // than MessagePack. A value that is lost on this way must be refused now, before it is stored.
+    // An upcaster may take the payload as a `serde_json::Value` in a later release, which holds
+    // less than MessagePack. A value that is lost on this way must be refused now, before it is
+    // stored.
     if payload.len() > DETOUR_BYTES_MAX {
         return Ok(());
     }

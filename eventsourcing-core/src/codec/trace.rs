@@ -24,8 +24,8 @@ const SHOWN_CHARS_MAX: usize = 100;
 pub(super) fn compare(written: &impl Serialize, read: &impl Serialize) -> Result<(), Refused> {
     let refused = |error: Error| Refused::new(Problem::Custom(error.to_string()));
     let hash = |value: &dyn Fn() -> Result<u64, Error>| value().map_err(refused);
-    // Hashes spare the trees, which copy every text of the value, and equal hashes end the comparison.
-    // Only values that differ, or sets that were read in another order, need the trees.
+    // Hashes spare the trees, which copy every text of the value, and equal hashes end the
+    // comparison. Only values that differ, or sets that were read in another order, need the trees.
     if hash(&|| trace::<u64>(written))? == hash(&|| trace::<u64>(read))? {
         return Ok(());
     }

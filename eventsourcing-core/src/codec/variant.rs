@@ -1,7 +1,9 @@
-//! An enum's variant as its bare fields: the variant's name is stored beside the payload, not in it.
+//! An enum's variant as its bare fields: the variant's name is stored beside the payload, not in
+//! it.
 //!
-//! Both directions use the enum's own serde implementation, so that every serde attribute on a field counts. The
-//! serializer drops the tag that serde would write; the deserializer supplies it from outside.
+//! Both directions use the enum's own serde implementation, so that every serde attribute on a
+//! field counts. The serializer drops the tag that serde would write; the deserializer supplies it
+//! from outside.
 
 use serde::de::value::U32Deserializer;
 use serde::de::{

@@ -127,8 +127,9 @@ impl LogPages {
                 self.prove().await?;
             }
             match self.next_in_epoch().await {
-                // The store has begun another epoch between the proof and the read. Without an epoch
-                // the next round proves the place anew, so the loop ends unless epochs keep changing.
+                // The store has begun another epoch between the proof and the read. Without an
+                // epoch the next round proves the place anew, so the loop ends unless epochs keep
+                // changing.
                 Err(StoreError::OutdatedEpoch { .. }) => self.query.epoch = None,
                 page => return page,
             }
@@ -182,8 +183,8 @@ impl LogPages {
                 yield_now().await;
             }
         }
-        // The page stays in `self.read` until here: a caller that drops the future at one of the awaits
-        // above gets the same page from the next call.
+        // The page stays in `self.read` until here: a caller that drops the future at one of the
+        // awaits above gets the same page from the next call.
         let page = self.read.take().expect("it has just been read");
         self.query.after = page.ceiling;
         self.before = self.known;

@@ -120,7 +120,8 @@ impl Subscription {
 }
 
 impl SubscriptionHandle {
-    /// Ends the subscription, also while it waits. Events that were not taken yet are not delivered.
+    /// Ends the subscription, also while it waits. Events that were not taken yet are not
+    /// delivered.
     pub fn stop(&self) {
         self.0.send_replace(true);
     }
@@ -186,8 +187,9 @@ impl Reader {
                 Err(error) => return Err(error),
             }
         }
-        // No event of this page is taken yet, so the subscription stands where the pages stood before.
-        // Proving that place may have added the identity of its event, which `taken` must know.
+        // No event of this page is taken yet, so the subscription stands where the pages stood
+        // before. Proving that place may have added the identity of its event, which `taken` must
+        // know.
         if self.page.is_empty() {
             self.taken = self.pages.before();
         }

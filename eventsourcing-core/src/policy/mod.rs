@@ -182,8 +182,8 @@ impl UnitOfWork {
             return Ok(Some(self.root(*index)));
         }
         let epoch = Some(self.app.store().epoch());
-        // A carried-over root of another epoch may contain events that the store has lost since. It is
-        // dropped here, before the policy decides on it.
+        // A carried-over root of another epoch may contain events that the store has lost since. It
+        // is dropped here, before the policy decides on it.
         if let Some(root) = self
             .carry_over
             .0
@@ -282,8 +282,8 @@ impl UnitOfWork {
             .as_mut()
             .expect("a policy is called for an event or a timer");
 
-        // The number tells apart two timers that one event schedules under the same key: ids of what they
-        // record are derived from the id of the timer.
+        // The number tells apart two timers that one event schedules under the same key: ids of
+        // what they record are derived from the id of the timer.
         trigger.timers += 1;
         let id = Uuid::new_v5(
             &trigger.namespace,
@@ -343,8 +343,9 @@ impl UnitOfWork {
             .into_iter()
             .filter(|tracked| tracked.root.has_pending())
         {
-            // The append expected the version that the root was changed at, so the root equals the stored
-            // aggregate at this moment. A later change by another process ends in a conflict.
+            // The append expected the version that the root was changed at, so the root equals the
+            // stored aggregate at this moment. A later change by another process ends in a
+            // conflict.
             root.saved(snapshots, epoch);
             self.carry_over.0.put(root.key(), root);
         }

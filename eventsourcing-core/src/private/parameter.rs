@@ -111,7 +111,8 @@ impl<T: DeserializeOwned> Of<'_, T> {
     }
 }
 
-/// The same methods for types without the traits. They are never called: the expansion that names them does not compile.
+/// The same methods for types without the traits. They are never called: the expansion that names
+/// them does not compile.
 pub trait Missing<T>: Sized {
     fn duplicate(self) -> T {
         unreachable!("{NEVER_CALLED}")

@@ -13,7 +13,8 @@ use crate::store::{BoxError, Name, Receipt, StoreError, Written};
 use crate::system::{StepFailure, SystemError};
 use crate::{Aggregate, RecordedEvent};
 
-/// A read model in tables of a SQL database. [`#[derive(System)]`](macro@crate::System) makes it from its [`ReadModel`].
+/// A read model in tables of a SQL database. [`#[derive(System)]`](macro@crate::System) makes it
+/// from its [`ReadModel`].
 ///
 /// ```
 /// use eventsourcing_core::{ReadModel, SqlReadModel, Table};
@@ -115,8 +116,8 @@ impl<'a> Tx<'a> {
     }
 
     fn remember<T>(&mut self, outcome: Result<T, SqlError>) -> Result<T, SqlError> {
-        // Only the first error counts. Later statements of the transaction are refused because of it, so
-        // their errors say nothing about the cause.
+        // Only the first error counts. Later statements of the transaction are refused because of
+        // it, so their errors say nothing about the cause.
         if let (Err(error), None) = (&outcome, &self.failed) {
             self.failed = Some(Failed {
                 is_unavailable: error.is_unavailable(),

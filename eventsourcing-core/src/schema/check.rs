@@ -145,8 +145,8 @@ impl Check<'_> {
             let unreadable = self
                 .unreadable(event)
                 .map(|breakage| with_stub(breakage, event, &shape, &found));
-            // A type that has grown writes its new parts too, so the recorded texts can only be compared
-            // while the shape is unchanged.
+            // A type that has grown writes its new parts too, so the recorded texts can only be
+            // compared while the shape is unchanged.
             return unreadable.or_else(|| {
                 written_differently(self.aggregate, event).filter(|_| event.payload == shape)
             });

@@ -114,7 +114,8 @@ impl Comparison<'_> {
         self.within.pop();
     }
 
-    /// Looks for an alternative that reads the locked one, and adds the differences if there is none.
+    /// Looks for an alternative that reads the locked one, and adds the differences if there is
+    /// none.
     fn find(
         &mut self,
         locked: &Map<String, Value>,
@@ -128,8 +129,9 @@ impl Comparison<'_> {
             Some(same) => vec![same],
             None => now.iter().filter(|now| label(now).is_none()).collect(),
         };
-        // A variant of the same name is the only candidate: another one that happens to fit would be a
-        // different variant with the same fields. Its differences are more helpful than "was removed".
+        // A variant of the same name is the only candidate: another one that happens to fit would
+        // be a different variant with the same fields. Its differences are more helpful than "was
+        // removed".
         let tried = candidates
             .iter()
             .map(|now| self.tried(locked, now, path))

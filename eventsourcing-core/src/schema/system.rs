@@ -264,7 +264,8 @@ impl SystemSchema {
         SchemaLock::of_events(events)
     }
 
-    /// Records the texts of the samples of a current version that is new, or has new samples or another shape.
+    /// Records the texts of the samples of a current version that is new, or has new samples or
+    /// another shape.
     fn record_written(&self, lock: &SchemaLock, event: &mut LockedEvent) -> Result<(), LockError> {
         let Some(aggregate) = self
             .aggregates

@@ -34,8 +34,8 @@ impl TxState {
     /// answer to one never arrived. Both say that nothing was written.
     pub fn ask(&mut self, place: &impl Display) -> Result<(), StoreError> {
         match self {
-            // `Lost` stands until the answer arrives. A future that is dropped while it waits for the
-            // answer runs no further code, so the state must say so from the beginning.
+            // `Lost` stands until the answer arrives. A future that is dropped while it waits for
+            // the answer runs no further code, so the state must say so from the beginning.
             Self::Sound => {
                 *self = Self::Lost;
                 Ok(())

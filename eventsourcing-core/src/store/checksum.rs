@@ -9,7 +9,8 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Filter, Position, StoredEvent, StreamId, Version};
 
-/// A part of the log: the positions from n times [`LogSlice::POSITIONS`] plus 1 to n plus 1 times as many.
+/// A part of the log: the positions from n times [`LogSlice::POSITIONS`] plus 1 to n plus 1 times
+/// as many.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

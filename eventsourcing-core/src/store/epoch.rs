@@ -69,9 +69,9 @@ impl KnownPlace {
                 event: None,
             });
         }
-        // The event may lie before the place, because the ceiling of a page moves past events that its
-        // filter left out. Only the event has an identity to compare; of the place itself it suffices
-        // that the log still reaches it.
+        // The event may lie before the place, because the ceiling of a page moves past events that
+        // its filter left out. Only the event has an identity to compare; of the place itself it
+        // suffices that the log still reaches it.
         let at = self.event.map_or(self.position, |event| event.position);
         let VisibleLog { epoch, end, event } = log.visible(at).await?;
         let found = event.map(|event| EventRef::of(&event, log.log_id()));

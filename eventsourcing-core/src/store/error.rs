@@ -42,7 +42,8 @@ pub enum StoreError {
         /// The token of the current or last holder of the lease.
         current: LeaseToken,
     },
-    /// Stop: the follower is cut into another number of partitions than the step relies on. Nothing was written.
+    /// Stop: the follower is cut into another number of partitions than the step relies on. Nothing
+    /// was written.
     #[error("follower {follower} is cut into {actual} partitions, the step relies on {expected}")]
     CutChanged {
         /// The whole follower.

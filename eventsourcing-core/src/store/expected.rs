@@ -13,7 +13,8 @@ pub enum Expected {
     NoStream,
     /// The stream has at least one event.
     Exists,
-    /// The last event of the stream has this version; `Exact(Version::ZERO)` is the same as `NoStream`.
+    /// The last event of the stream has this version; `Exact(Version::ZERO)` is the same as
+    /// `NoStream`.
     Exact(Version),
 }
 

@@ -11,9 +11,10 @@ use super::Position;
 
 /// The first 16 bytes of a SHA-256 over everything a store keeps of an event.
 ///
-/// The hash covers, in this order: the id of the log and of the stream (16 bytes each); position, version and time of recording
-/// (microseconds since 1970) in 8 bytes each; schema version in 2 bytes and codec in 1; then category, name, metadata and
-/// payload, each after its length in 8 bytes. Numbers have their highest byte first.
+/// The hash covers, in this order: the id of the log and of the stream (16 bytes each); position,
+/// version and time of recording (microseconds since 1970) in 8 bytes each; schema version in 2
+/// bytes and codec in 1; then category, name, metadata and payload, each after its length in 8
+/// bytes. Numbers have their highest byte first.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct EventIdentity([u8; 16]);
 

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-/// A short stored name: of a category, an event or a follower. Compared byte for byte; cheap to clone.
+/// A short stored name: of a category, an event or a follower. Compared byte for byte; cheap to
+/// clone.
 ///
 /// Stores accept names of 1 to [`Name::BYTES_MAX`] bytes of UTF-8 without the NUL character.
 #[derive(Clone)]

@@ -6,7 +6,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The place of an event in its stream: 1, 2, 3 … without holes. [`Version::ZERO`] is a stream without events.
+/// The place of an event in its stream: 1, 2, 3 … without holes. [`Version::ZERO`] is a stream
+/// without events.
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]

@@ -13,8 +13,8 @@ pub const NOTE_KEY_BYTES_MAX: usize = 512;
 /// The largest note, in bytes.
 pub const NOTE_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// A follower's step from one position of an upstream log to a later one, or to the same one if only its notes change. Promises
-/// P20 and P21.
+/// A follower's step from one position of an upstream log to a later one, or to the same one if
+/// only its notes change. Promises P20 and P21.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracking {
     /// The follower that makes the step.
@@ -26,7 +26,8 @@ pub struct Tracking {
     /// The position after the step. Not before `from`, unless the step [goes
     /// back](Self::goes_back).
     pub to: Position,
-    /// Permits the step to end before it begins: the follower accepts that its log was restored to an earlier moment.
+    /// Permits the step to end before it begins: the follower accepts that its log was restored to
+    /// an earlier moment.
     pub goes_back: bool,
     /// The lease under which the step is made; with an outdated one nothing is written. `None`:
     /// under none, and then only `from` keeps two runners of one follower from doing the same work.
@@ -35,10 +36,11 @@ pub struct Tracking {
     /// nothing is written. `None`: any number, and then a step that only changed notes in between
     /// is not noticed.
     pub revision: Option<Revision>,
-    /// The last event of the upstream log that the follower has seen. `None` keeps the one that is stored.
+    /// The last event of the upstream log that the follower has seen. `None` keeps the one that is
+    /// stored.
     pub last_event: Option<EventRef>,
-    /// The cut into partitions that the step relies on; with another one nothing is written. The first step that names a cut
-    /// records it. `None`: the step relies on none.
+    /// The cut into partitions that the step relies on; with another one nothing is written. The
+    /// first step that names a cut records it. `None`: the step relies on none.
     pub cut: Option<Cut>,
     /// The notes to store, by their keys, or to delete (`None`). They are written with the step or
     /// not at all.
