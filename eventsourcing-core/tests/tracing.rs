@@ -59,7 +59,7 @@ async fn retries_are_visible() {
         lines.text().contains("DEBUG")
             && lines
                 .text()
-                .contains("trying again what=\"command\" attempt=1"),
+                .contains("retry: attempt failed what=\"command\" attempt=1"),
         "{}",
         lines.text()
     );
@@ -71,7 +71,9 @@ async fn retries_are_visible() {
         .unwrap_err();
     assert!(
         lines.text().contains("WARN")
-            && lines.text().contains("gave up what=\"append\" attempts=1"),
+            && lines
+                .text()
+                .contains("retry: giving up what=\"append\" attempts=1"),
         "{}",
         lines.text()
     );
