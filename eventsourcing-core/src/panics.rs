@@ -45,6 +45,8 @@ pub(crate) fn catch<T>(run: impl FnOnce() -> T) -> Result<T, Panicked> {
 /// `future` panicked.
 pub(crate) async fn catch_async<T>(future: impl Future<Output = T>) -> Result<T, Panicked> {
     let mut future = pin!(future);
+    // A future that has panicked must not be polled again. `Ready` ends `poll_fn`, and the future
+    // is dropped with this function.
     poll_fn(|context| match catch(|| future.as_mut().poll(context)) {
         Ok(poll) => poll.map(Ok),
         Err(panic) => Poll::Ready(Err(panic)),

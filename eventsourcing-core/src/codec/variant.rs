@@ -33,6 +33,9 @@ where
 {
     let index =
         u32::try_from(index).map_err(|_| D::Error::custom("an event has at most 2^32 variants"))?;
+    // Serde's derived enums take the index of a variant as well as its name. The index is
+    // independent of `#[serde(rename)]`, so the stored name of an event and serde's name of its
+    // variant may differ.
     E::deserialize(VariantDeserializer {
         index,
         payload: deserializer,
