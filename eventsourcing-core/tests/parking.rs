@@ -314,7 +314,7 @@ async fn an_event_can_be_given_up_for_a_reason() {
         .await
         .unwrap_err()
         .to_string();
-    assert!(refused.contains("for a reason"), "{refused}");
+    assert!(refused.contains("needs a reason"), "{refused}");
     parking.discard(&stream(bad), "spilled").await.unwrap();
     let parked = parking.list().await.unwrap();
     assert_eq!(

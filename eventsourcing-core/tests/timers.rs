@@ -585,7 +585,7 @@ async fn parked_timers_are_retried_edited_and_discarded_and_it_is_recorded() {
             .await
             .unwrap_err()
             .to_string();
-        assert!(refused.contains("for a reason"), "{refused}");
+        assert!(refused.contains("needs a reason"), "{refused}");
         parking.discard_timer("3", "nor here").await.unwrap();
         assert!(system.health().await.unwrap().is_healthy());
         within_seconds(system.wait_until_caught_up()).await.unwrap();
