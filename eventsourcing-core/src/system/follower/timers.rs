@@ -127,7 +127,7 @@ impl<S> FollowerWorker<S> {
         }
     }
 
-    /// Parks a timer that has failed, if the follower parks, and else fails with its error.
+    /// Parks a timer that has failed if the follower parks, and fails with its error otherwise.
     async fn after_timer(
         &self,
         cursor: &mut Cursor,
