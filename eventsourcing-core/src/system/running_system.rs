@@ -264,7 +264,7 @@ impl<S: System> RunningSystem<S> {
     }
 
     /// Waits until `follower` has processed the events of `receipt`, at most `timeout`, so that a
-    /// caller reads its own writes. [`DEFAULT_TIMEOUT`] suits most callers.
+    /// caller reads its own writes. [`DEFAULT_TIMEOUT`](crate::DEFAULT_TIMEOUT) suits most callers.
     ///
     /// The follower may run in any process. Events that it skips count as processed. On PostgreSQL
     /// a follower may have to wait for other appends that are under way.
