@@ -472,7 +472,7 @@ fn an_event_that_cannot_be_read_is_put_aside_and_the_others_go_on() {
     );
     assert!(
         bank.fails(2, &["parked", "retry", "ledger", "x"])
-            .contains("no id of an account")
+            .contains("not the id of an account")
     );
     assert!(
         bank.fails(

@@ -71,14 +71,14 @@ Warnings and errors are logged to standard error; RUST_LOG=debug shows what happ
 #[derive(Subcommand)]
 pub(crate) enum Command {
     #[command(flatten)]
-    OfBank(BankCommand),
+    Bank(BankCommand),
     /// Show the bank in the browser, until it is interrupted
     Serve(ServeArgs),
     /// Print events as they are recorded, by whatever program, until it is interrupted
     Watch {
         /// Begin after this position instead of at the end of the log
-        #[arg(long, value_name = "POSITION")]
-        after: Option<u64>,
+        #[arg(long, value_name = "POSITION", value_parser = position)]
+        after: Option<Position>,
     },
     /// Write the log, and what each policy has dealt with, into a file; the bank may be in use meanwhile
     ///
@@ -121,7 +121,7 @@ pub(crate) struct Once {
     /// Carry the command out once, however often it is repeated with this key: it then gets the first answer, also if that
     /// was a refusal. The same key is the same command over HTTP (Idempotency-Key)
     #[arg(long, value_name = "KEY")]
-    key: Option<Key>,
+    pub(crate) key: Option<Key>,
 }
 
 /// What the bank itself is asked.
@@ -137,26 +137,30 @@ pub(crate) enum BankCommand {
     },
     /// Put money on an account
     Credit {
-        id: String,
-        #[arg(allow_hyphen_values = true)]
-        amount: String,
+        #[arg(value_parser = id::<Account>)]
+        id: Id<Account>,
+        #[arg(allow_hyphen_values = true, value_parser = money)]
+        amount: Money,
         #[command(flatten)]
         once: Once,
     },
     /// Take money from an account
     Debit {
-        id: String,
-        #[arg(allow_hyphen_values = true)]
-        amount: String,
+        #[arg(value_parser = id::<Account>)]
+        id: Id<Account>,
+        #[arg(allow_hyphen_values = true, value_parser = money)]
+        amount: Money,
         #[command(flatten)]
         once: Once,
     },
     /// Move money from one account to another, in one write
     Transfer {
-        from: String,
-        to: String,
-        #[arg(allow_hyphen_values = true)]
-        amount: String,
+        #[arg(value_parser = id::<Account>)]
+        from: Id<Account>,
+        #[arg(value_parser = id::<Account>)]
+        to: Id<Account>,
+        #[arg(allow_hyphen_values = true, value_parser = money)]
+        amount: Money,
         /// Take the money, ask, and put it there or back: as between banks that share no store. Prints the transfer's id
         #[arg(long)]
         in_steps: bool,
@@ -164,7 +168,10 @@ pub(crate) enum BankCommand {
         once: Once,
     },
     /// List the transfers in steps and how far they are, or show one
-    Transfers { id: Option<String> },
+    Transfers {
+        #[arg(value_parser = id::<Transfer>)]
+        id: Option<Id<Transfer>>,
+    },
     /// List accounts in the order in which they were opened
     Accounts {
         /// Only those whose owner has this in the name
@@ -176,21 +183,25 @@ pub(crate) enum BankCommand {
         )]
         owner: String,
         /// Only those opened after this position: `opened` of the last one of the page before
-        #[arg(long, value_name = "POSITION", default_value_t = 0)]
-        after: u64,
+        #[arg(long, value_name = "POSITION", value_parser = position, default_value = "0")]
+        after: Position,
         /// At most this many; all if not given
         #[arg(long, value_name = "ACCOUNTS")]
         limit: Option<usize>,
     },
     /// Show an account, now or as it was
     Account {
-        id: String,
+        #[arg(value_parser = id::<Account>)]
+        id: Id<Account>,
         /// Show it as it was after this many events
-        #[arg(long, value_name = "VERSION")]
-        at: Option<u64>,
+        #[arg(long, value_name = "VERSION", value_parser = version)]
+        at: Option<Version>,
     },
     /// Show everything that has happened to an account, oldest first
-    History { id: String },
+    History {
+        #[arg(value_parser = id::<Account>)]
+        id: Id<Account>,
+    },
     /// Show the balance of the bank and the number of transactions
     Ledger,
     /// Run the followers for a moment and show where they are, how many events wait for them, which process runs them, and
@@ -225,14 +236,14 @@ pub(crate) enum BankCommand {
         /// The follower, as in `followers`: accounts, ledger, transfers
         follower: String,
         /// The end of the restored log before anything else was recorded in it: what is after it is processed
-        #[arg(long, value_name = "POSITION")]
-        kept: u64,
+        #[arg(long, value_name = "POSITION", value_parser = position)]
+        kept: Position,
     },
     /// Show the log of all events, oldest first
     Log {
         /// Only events after this position
-        #[arg(long, value_name = "POSITION", default_value_t = 0)]
-        after: u64,
+        #[arg(long, value_name = "POSITION", value_parser = position, default_value = "0")]
+        after: Position,
         /// At most this many events; all if not given
         #[arg(long, value_name = "EVENTS")]
         limit: Option<usize>,
@@ -245,180 +256,41 @@ pub(crate) enum BankCommand {
     },
 }
 
-/// A command whose ids and amounts can be read.
-pub(crate) enum Checked {
-    Demo,
-    Open {
-        owner: String,
-        key: Option<Key>,
-    },
-    Credit {
-        id: Id<Account>,
-        amount: Money,
-        key: Option<Key>,
-    },
-    Debit {
-        id: Id<Account>,
-        amount: Money,
-        key: Option<Key>,
-    },
-    Transfer {
-        from: Id<Account>,
-        to: Id<Account>,
-        amount: Money,
-        key: Option<Key>,
-    },
-    TransferInSteps {
-        from: Id<Account>,
-        to: Id<Account>,
-        amount: Money,
-        key: Option<Key>,
-    },
-    Transfers {
-        id: Option<Id<Transfer>>,
-    },
-    Accounts {
-        owner: String,
-        after: Position,
-        limit: usize,
-    },
-    Account {
-        id: Id<Account>,
-        at: Option<Version>,
-    },
-    History {
-        id: Id<Account>,
-    },
-    Ledger,
-    Followers,
-    Parked(ParkedCommand),
-    Verify {
-        contents: bool,
-    },
-    Rebuild {
-        name: String,
-    },
-    AcceptRestored {
-        follower: String,
-        kept: Position,
-    },
-    Log {
-        after: Position,
-        limit: usize,
-    },
-    Activity {
-        limit: usize,
-    },
-}
-
 impl BankCommand {
-    /// Reads ids and amounts, before anything is opened.
-    pub(crate) fn check(self) -> Result<Checked, Failure> {
-        Ok(match self {
-            Self::Demo => Checked::Demo,
+    /// Refuses a command that cannot succeed, before a store is opened or made for it.
+    ///
+    /// The parser checks each argument by itself; what is checked here takes a rule of the bank, or two arguments.
+    pub(crate) fn validate(&self) -> Result<(), Failure> {
+        match self {
+            // A command with a key is sent to the bank all the same: its rejection is stored as the answer to the key.
             Self::Open {
                 owner,
-                once: Once { key },
-            } => {
-                // A name that is refused makes no store. With a key the refusal is kept in one.
-                if key.is_none() {
-                    Account::open(&owner)
-                        .map_err(|refusal| Failure::Refused(refusal.to_string()))?;
-                }
-                Checked::Open { owner, key }
-            }
-            Self::Credit {
-                id: account,
-                amount,
-                once: Once { key },
-            } => Checked::Credit {
-                id: id(&account)?,
-                amount: money(&amount)?,
-                key,
-            },
-            Self::Debit {
-                id: account,
-                amount,
-                once: Once { key },
-            } => Checked::Debit {
-                id: id(&account)?,
-                amount: money(&amount)?,
-                key,
-            },
-            Self::Transfer {
-                from,
-                to,
-                amount,
-                in_steps,
-                once: Once { key },
-            } => {
-                let from = id(&from)?;
-                let to = id(&to)?;
-                let amount = money(&amount)?;
-
-                match in_steps {
-                    true => Checked::TransferInSteps {
-                        from,
-                        to,
-                        amount,
-                        key,
-                    },
-                    false => Checked::Transfer {
-                        from,
-                        to,
-                        amount,
-                        key,
-                    },
-                }
-            }
-            Self::Transfers { id: transfer } => Checked::Transfers {
-                id: transfer.as_deref().map(id).transpose()?,
-            },
-            Self::Accounts {
-                owner,
-                after,
-                limit,
-            } => Checked::Accounts {
-                owner,
-                after: Position::new(after),
-                limit: limit.unwrap_or(usize::MAX),
-            },
-            Self::Account { id: account, at } => Checked::Account {
-                id: id(&account)?,
-                at: at.map(Version::new),
-            },
-            Self::History { id: account } => Checked::History { id: id(&account)? },
-            Self::Ledger => Checked::Ledger,
-            Self::Followers => Checked::Followers,
-            Self::Parked { what } => Checked::Parked(what.unwrap_or(ParkedCommand::List).check()?),
-            Self::Verify { contents } => Checked::Verify { contents },
-            Self::Rebuild { name } => Checked::Rebuild { name },
-            Self::AcceptRestored { follower, kept } => Checked::AcceptRestored {
-                follower,
-                kept: Position::new(kept),
-            },
-            Self::Log { after, limit } => Checked::Log {
-                after: Position::new(after),
-                limit: limit.unwrap_or(usize::MAX),
-            },
-            Self::Activity { limit } => Checked::Activity {
-                limit: limit.unwrap_or(usize::MAX),
-            },
-        })
+                once: Once { key: None },
+            } => Account::open(owner)
+                .map(drop)
+                .map_err(|rejection| Failure::Refused(rejection.to_string())),
+            Self::Parked {
+                what: Some(command),
+            } => command.validate(),
+            _ => Ok(()),
+        }
     }
 }
 
-fn id<A>(text: &str) -> Result<Id<A>, Failure> {
+fn id<A>(text: &str) -> Result<Id<A>, eventsourcing::ParseIdError> {
     text.parse()
-        .map_err(|error: eventsourcing::ParseIdError| Failure::Usage(error.to_string()))
 }
 
-fn money(text: &str) -> Result<Money, Failure> {
+fn money(text: &str) -> Result<Money, String> {
     let shown: String = text.chars().take(50).collect();
-    let message = || {
-        Failure::Usage(format!(
-            "{shown:?} is not an amount; write it like 20 or 20.00"
-        ))
-    };
-    Money::from_str_exact(text).map_err(|_| message())
+    let message = |_| format!("{shown:?} is not an amount; write it like 20 or 20.00");
+    Money::from_str_exact(text).map_err(message)
+}
+
+fn position(text: &str) -> Result<Position, std::num::ParseIntError> {
+    text.parse().map(Position::new)
+}
+
+fn version(text: &str) -> Result<Version, std::num::ParseIntError> {
+    text.parse().map(Version::new)
 }

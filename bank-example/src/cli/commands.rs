@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bank_example::application::summaries::Listing;
+use bank_example::domain::Money;
 use bank_example::domain::account::Account;
 use bank_example::domain::ledger::{GENERAL, Ledger};
 use bank_example::domain::transfer::Order;
@@ -12,11 +13,12 @@ use eventsourcing::store::{LogQuery, Position, StoredEvent};
 use eventsourcing::{ApplicationError, Id, Receipt, Root, RunningSystem};
 use serde_json::json;
 
-pub(crate) use super::args::Checked;
+use super::args::BankCommand;
 use super::demo;
 use super::failure::Failure;
 use super::keyed::{self, Key};
 use super::output::{self, Output, cents};
+use super::parked::ParkedCommand;
 use super::stop::Stop;
 use super::{parked, rebuild, restored, transfers, verify};
 
@@ -25,11 +27,11 @@ type Bank = RunningSystem<EventSourcedBank>;
 /// How many events or ids are read at once.
 const PAGE: usize = 1_000;
 /// How long followers are given before it is shown where they are.
-const TIME_TO_SETTLE: Duration = Duration::from_secs(5);
+const CATCH_UP_TIME_MAX: Duration = Duration::from_secs(5);
 /// How long the ledger may take to hear of a movement, and a transfer in steps to end.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(60);
 
-impl Checked {
+impl BankCommand {
     /// Returns `true` if the command makes a store where there is none. A movement takes an account, which a new store
     /// cannot have; so only the commands that begin a bank do.
     pub(crate) fn creates(&self) -> bool {
@@ -44,10 +46,8 @@ impl Checked {
             | Self::Credit { .. }
             | Self::Debit { .. }
             | Self::Rebuild { .. } => true,
-            Self::Transfer { .. } | Self::TransferInSteps { .. } | Self::AcceptRestored { .. } => {
-                true
-            }
-            Self::Parked(command) => command.records(),
+            Self::Transfer { .. } | Self::AcceptRestored { .. } => true,
+            Self::Parked { what } => what.as_ref().is_some_and(ParkedCommand::records),
             Self::Transfers { .. }
             | Self::Accounts { .. }
             | Self::Account { .. }
@@ -63,10 +63,10 @@ impl Checked {
     /// The key that makes the command the same one whenever it is repeated.
     pub(crate) fn key(&self) -> Option<&Key> {
         match self {
-            Self::Open { key, .. } | Self::Credit { key, .. } | Self::Debit { key, .. } => {
-                key.as_ref()
-            }
-            Self::Transfer { key, .. } | Self::TransferInSteps { key, .. } => key.as_ref(),
+            Self::Open { once, .. }
+            | Self::Credit { once, .. }
+            | Self::Debit { once, .. }
+            | Self::Transfer { once, .. } => once.key.as_ref(),
             _ => None,
         }
     }
@@ -74,96 +74,37 @@ impl Checked {
     pub(crate) async fn run(self, bank: &Arc<Bank>, stop: &Stop) -> Result<Output, Failure> {
         match self {
             Self::Demo => demo::run(bank, stop).await,
-            Self::Open {
-                owner,
-                key: Some(key),
-            } => keyed::open(bank, &key, &owner).await,
-            Self::Credit {
-                id,
-                amount,
-                key: Some(key),
-            } => keyed::credit(bank, &key, id, amount).await,
-            Self::Debit {
-                id,
-                amount,
-                key: Some(key),
-            } => keyed::debit(bank, &key, id, amount).await,
+            Self::Open { owner, once } => open(bank, &owner, once.key).await,
+            Self::Credit { id, amount, once } => match once.key {
+                Some(key) => keyed::credit(bank, &key, id, amount).await,
+                None => {
+                    let receipt = bank.accounts.credit(id, amount).await?;
+                    let done = format!("credited {}", cents(amount));
+                    report_movement(bank, stop, receipt, &[id], &done).await
+                }
+            },
+            Self::Debit { id, amount, once } => match once.key {
+                Some(key) => keyed::debit(bank, &key, id, amount).await,
+                None => {
+                    let receipt = bank.accounts.debit(id, amount).await?;
+                    let done = format!("debited {}", cents(amount));
+                    report_movement(bank, stop, receipt, &[id], &done).await
+                }
+            },
             Self::Transfer {
                 from,
                 to,
                 amount,
-                key: Some(key),
-            } => keyed::transfer(bank, &key, [from, to], amount).await,
-            Self::TransferInSteps {
-                from,
-                to,
-                amount,
-                key: Some(key),
-            } => keyed::transfer_in_steps(bank, &key, [from, to], amount, stop).await,
-            Self::Open { owner, key: None } => {
-                let id = bank.accounts.open(&owner).await?;
-                Ok(Output::new(id.to_string(), json!({ "id": id })))
-            }
-            Self::Credit {
-                id,
-                amount,
-                key: None,
-            } => {
-                let receipt = bank.accounts.credit(id, amount).await?;
-                moved(
-                    bank,
-                    stop,
-                    receipt,
-                    &[id],
-                    &format!("credited {}", cents(amount)),
-                )
-                .await
-            }
-            Self::Debit {
-                id,
-                amount,
-                key: None,
-            } => {
-                let receipt = bank.accounts.debit(id, amount).await?;
-                moved(
-                    bank,
-                    stop,
-                    receipt,
-                    &[id],
-                    &format!("debited {}", cents(amount)),
-                )
-                .await
-            }
+                in_steps: false,
+                once,
+            } => transfer(bank, stop, [from, to], amount, once.key).await,
             Self::Transfer {
                 from,
                 to,
                 amount,
-                key: None,
-            } => {
-                let receipt = bank.accounts.transfer(from, to, amount).await?;
-                moved(
-                    bank,
-                    stop,
-                    receipt,
-                    &[from, to],
-                    &format!("transferred {}", cents(amount)),
-                )
-                .await
-            }
-            Self::TransferInSteps {
-                from,
-                to,
-                amount,
-                key: None,
-            } => {
-                let order = Order {
-                    from,
-                    to,
-                    bank: None,
-                    amount,
-                };
-                transfers::ended(&transfers::run(bank, order, stop).await?)
-            }
+                in_steps: true,
+                once,
+            } => transfer_in_steps(bank, stop, [from, to], amount, once.key).await,
             Self::Transfers { id: Some(id) } => Ok(transfers::one(&bank.transfers.load(id).await?)),
             Self::Transfers { id: None } => transfers::all(bank).await,
             Self::Accounts {
@@ -171,15 +112,12 @@ impl Checked {
                 after,
                 limit,
             } => {
-                let late = settled(bank).await?;
                 let listing = Listing {
                     owner: &owner,
                     after,
-                    limit,
+                    limit: limit.unwrap_or(usize::MAX),
                 };
-                let output =
-                    output::summaries(&bank.summaries.list(listing).await?, !owner.is_empty());
-                Ok(output.note(late).note(parked::warning(bank).await?))
+                accounts(bank, listing).await
             }
             Self::Account { id, at: None } => Ok(output::account(&bank.accounts.load(id).await?)),
             Self::Account {
@@ -191,44 +129,101 @@ impl Checked {
                 Ok(output::history(&bank.accounts.history(id).await?))
             }
             Self::Ledger => {
-                let late = settled(bank).await?;
+                let late = catch_up(bank).await?;
                 Ok(output::ledger(ledger(bank).await?.as_deref())
                     .note(late)
                     .note(parked::warning(bank).await?))
             }
-            Self::Parked(command) => {
-                // Whatever keeps other followers from settling is not what is asked for.
-                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.wait_until_caught_up()).await;
-                command.run(bank).await
+            Self::Parked { what } => {
+                wait_for_a_moment(bank).await;
+                what.unwrap_or(ParkedCommand::List).run(bank).await
             }
             Self::Followers => {
-                // How far they get says as much as whether they get there.
-                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.wait_until_caught_up()).await;
+                wait_for_a_moment(bank).await;
                 Ok(output::followers(&bank.health().await?))
             }
             Self::Verify { contents } => {
-                let _ = tokio::time::timeout(TIME_TO_SETTLE, bank.wait_until_caught_up()).await;
+                wait_for_a_moment(bank).await;
                 verify::run(bank, contents).await
             }
             Self::Rebuild { name } => rebuild::run(bank, &name, stop).await,
             Self::AcceptRestored { follower, kept } => {
                 restored::accept(bank, &follower, kept).await
             }
-            Self::Log { after, limit } => Ok(output::log(&log(bank, after, limit).await?)?),
+            Self::Log { after, limit } => {
+                let limit = limit.unwrap_or(usize::MAX);
+                Ok(output::log(&log(bank, after, limit).await?)?)
+            }
             Self::Activity { limit } => {
-                let late = settled(bank).await?;
-                let output = output::activity(&bank.activity.newest(limit).await?);
+                let late = catch_up(bank).await?;
+                let newest = bank.activity.newest(limit.unwrap_or(usize::MAX)).await?;
+                let output = output::activity(&newest);
                 Ok(output.note(late).note(parked::warning(bank).await?))
             }
         }
     }
 }
 
+async fn open(bank: &Arc<Bank>, owner: &str, key: Option<Key>) -> Result<Output, Failure> {
+    if let Some(key) = key {
+        return keyed::open(bank, &key, owner).await;
+    }
+    let id = bank.accounts.open(owner).await?;
+    Ok(Output::new(id.to_string(), json!({ "id": id })))
+}
+
+async fn transfer(
+    bank: &Arc<Bank>,
+    stop: &Stop,
+    [from, to]: [Id<Account>; 2],
+    amount: Money,
+    key: Option<Key>,
+) -> Result<Output, Failure> {
+    if let Some(key) = key {
+        return keyed::transfer(bank, &key, [from, to], amount).await;
+    }
+    let receipt = bank.accounts.transfer(from, to, amount).await?;
+    let done = format!("transferred {}", cents(amount));
+    report_movement(bank, stop, receipt, &[from, to], &done).await
+}
+
+async fn transfer_in_steps(
+    bank: &Arc<Bank>,
+    stop: &Stop,
+    [from, to]: [Id<Account>; 2],
+    amount: Money,
+    key: Option<Key>,
+) -> Result<Output, Failure> {
+    if let Some(key) = key {
+        return keyed::transfer_in_steps(bank, &key, [from, to], amount, stop).await;
+    }
+    let order = Order {
+        from,
+        to,
+        bank: None,
+        amount,
+    };
+    transfers::ended(&transfers::run(bank, order, stop).await?)
+}
+
+async fn accounts(bank: &Bank, listing: Listing<'_>) -> Result<Output, Failure> {
+    let is_search = !listing.owner.is_empty();
+    let late = catch_up(bank).await?;
+    let output = output::summaries(&bank.summaries.list(listing).await?, is_search);
+    Ok(output.note(late).note(parked::warning(bank).await?))
+}
+
+/// Gives the followers a moment to catch up. A follower that does not is part of what the command shows, so the outcome
+/// of the wait is not looked at.
+async fn wait_for_a_moment(bank: &Bank) {
+    let _ = tokio::time::timeout(CATCH_UP_TIME_MAX, bank.wait_until_caught_up()).await;
+}
+
 /// Waits until what is shown is up to date. Returns a warning if it is not after a while: an append of somebody else that
 /// hangs holds back the log.
-async fn settled(bank: &Bank) -> Result<Option<String>, Failure> {
+async fn catch_up(bank: &Bank) -> Result<Option<String>, Failure> {
     match tokio::time::timeout(TIMEOUT, bank.wait_until_caught_up()).await {
-        Ok(settled) => Ok(settled.map(|()| None)?),
+        Ok(caught_up) => Ok(caught_up.map(|()| None)?),
         Err(_) => Ok(Some(format!(
             "what is shown is not up to date: followers have not caught up within {} s; see: bank-example followers",
             TIMEOUT.as_secs()
@@ -237,7 +232,7 @@ async fn settled(bank: &Bank) -> Result<Option<String>, Failure> {
 }
 
 /// Waits until the movement has reached the ledger, and shows the accounts it touched.
-async fn moved(
+async fn report_movement(
     bank: &Bank,
     stop: &Stop,
     receipt: Receipt,
@@ -245,7 +240,7 @@ async fn moved(
     what: &str,
 ) -> Result<Output, Failure> {
     // It is recorded, whatever becomes of the ledger: an error would invite a second try.
-    let heard_of = stop
+    let in_ledger = stop
         .or(bank.wait_for(&receipt, "ledger", TIMEOUT), "")
         .await;
     let mut accounts = Vec::new();
@@ -255,8 +250,8 @@ async fn moved(
             .push(loaded.map_err(|error| error.after_it_was_done("the account cannot be shown"))?);
     }
     let output = shown(&accounts, what);
-    Ok(match heard_of {
-        Ok(heard_of) => output.warn(heard_of),
+    Ok(match in_ledger {
+        Ok(in_ledger) => output.warn(in_ledger),
         Err(_) => output.note(Some(
             "interrupted before the ledger was known to have it".to_owned(),
         )),

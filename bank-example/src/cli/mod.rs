@@ -31,11 +31,9 @@ use std::time::Duration;
 use bank_example::stores;
 use bank_example::system::EventSourcedBank;
 use clap::Parser as _;
-use eventsourcing::store::Position;
 use eventsourcing::{Codec, OnFailure, Runner, RunningSystem, Stores, SystemError};
 
 use args::{BankCommand, Cli, Command};
-use commands::Checked;
 use failure::Failure;
 use output::Output;
 use stop::Stop;
@@ -136,7 +134,7 @@ async fn run(
     }: Cli,
     stop: &Stop,
 ) -> Result<Answer, Failure> {
-    match command.unwrap_or(Command::OfBank(BankCommand::Demo)) {
+    match command.unwrap_or(Command::Bank(BankCommand::Demo)) {
         Command::Describe { mermaid } => Ok(Answer::of(
             describe::run(&place, mermaid, stop).await?,
             json,
@@ -169,11 +167,11 @@ async fn run(
             let store = opened(stop, stores::open_existing(&place.url()?))
                 .await?
                 .store();
-            watch::run(store, after.map(Position::new), json, stop).await?;
+            watch::run(store, after, json, stop).await?;
             Ok(Answer::shown(String::new()))
         }
-        Command::OfBank(command) => {
-            let command = command.check()?;
+        Command::Bank(command) => {
+            command.validate()?;
             let records = command.records();
             let output = ask(&place.url()?, codec.into(), command, stop).await?;
             Ok(Answer::of(output, json, records))
@@ -181,7 +179,12 @@ async fn run(
     }
 }
 
-async fn ask(url: &str, codec: Codec, command: Checked, stop: &Stop) -> Result<Output, Failure> {
+async fn ask(
+    url: &str,
+    codec: Codec,
+    command: BankCommand,
+    stop: &Stop,
+) -> Result<Output, Failure> {
     let stores = match command.creates() {
         true => opened(stop, stores::open(url)).await?,
         false => opened(stop, stores::open_existing(url)).await?,

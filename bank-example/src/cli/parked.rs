@@ -24,7 +24,7 @@ pub(crate) enum ParkedCommand {
         /// The follower that has parked it
         follower: String,
         /// The id of the account, `timer:KEY`, or `all`
-        id: String,
+        id: Selection,
         /// Let the follower see this payload, a JSON object, in place of the one of the first event; the log stays as it is
         #[arg(long, value_name = "JSON", value_parser = payload)]
         payload: Option<Value>,
@@ -37,9 +37,9 @@ pub(crate) enum ParkedCommand {
         /// The follower that has parked it
         follower: String,
         /// The id of the account, or `timer:KEY`
-        id: String,
+        id: ParkedId,
         /// Why the follower need not deal with it, for the record
-        #[arg(long, value_name = "WHY")]
+        #[arg(long, value_name = "WHY", value_parser = reason)]
         reason: String,
         /// Who does it, for the record; this process if not given
         #[arg(long, value_name = "WHO")]
@@ -53,50 +53,81 @@ fn payload(text: &str) -> Result<Value, String> {
     serde_json::from_str(text).map_err(|error| error.to_string())
 }
 
-/// What a command is about.
-enum Which {
-    All,
+fn reason(text: &str) -> Result<String, String> {
+    match text.trim().is_empty() {
+        true => Err("say why the event is discarded: --reason WHY".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
+/// One parked thing, as it is named on the command line.
+#[derive(Clone)]
+pub(crate) enum ParkedId {
     Account(Uuid),
     /// The key of a timer.
     Timer(String),
 }
 
-impl Which {
-    fn read(text: &str) -> Result<Self, Failure> {
-        match (text, text.strip_prefix("timer:"), text.parse()) {
-            ("all", ..) => Ok(Self::All),
-            (_, Some(key), _) => Ok(Self::Timer(key.to_owned())),
-            (_, None, Ok(id)) => Ok(Self::Account(id)),
-            (_, None, Err(_)) => Err(Failure::Usage(format!(
-                "{text:?} is no id of an account; write one, timer:KEY, or all"
-            ))),
+impl std::str::FromStr for ParkedId {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match (text.strip_prefix("timer:"), text.parse()) {
+            (Some(key), _) => Ok(Self::Timer(key.to_owned())),
+            (None, Ok(id)) => Ok(Self::Account(id)),
+            (None, Err(_)) if text == "all" => {
+                Err("discard one account or timer at a time".to_owned())
+            }
+            (None, Err(_)) => Err(format!(
+                "{text:?} is not the id of an account; write one, or timer:KEY"
+            )),
+        }
+    }
+}
+
+/// The parked things that are retried.
+#[derive(Clone)]
+pub(crate) enum Selection {
+    All,
+    One(ParkedId),
+}
+
+impl std::str::FromStr for Selection {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "all" => Ok(Self::All),
+            text => text
+                .parse()
+                .map(Self::One)
+                .map_err(|error: String| format!("{error}, or all")),
         }
     }
 }
 
 impl ParkedCommand {
-    /// Refuses what makes no sense, before anything is opened.
-    pub(crate) fn check(self) -> Result<Self, Failure> {
-        match &self {
-            Self::Retry { id, payload, .. } => match (Which::read(id)?, payload) {
-                (Which::All, Some(_)) => Err(Failure::Usage(
-                    "a payload goes with one account or timer, not with all".to_owned(),
-                )),
-                (Which::Account(_), Some(payload)) if !payload.is_object() => {
-                    let example = "{\"amount\":\"20.00\"}";
-                    Err(Failure::Usage(format!(
-                        "the payload of an event is a JSON object such as {example}"
-                    )))
-                }
-                _ => Ok(self),
-            },
-            Self::Drop { id, .. } if matches!(Which::read(id)?, Which::All) => Err(Failure::Usage(
-                "give up one account or timer at a time".to_owned(),
+    /// Refuses a payload that does not fit to what is retried, before a store is opened.
+    pub(crate) fn validate(&self) -> Result<(), Failure> {
+        match self {
+            Self::Retry {
+                id: Selection::All,
+                payload: Some(_),
+                ..
+            } => Err(Failure::Usage(
+                "a payload goes with one account or timer, not with all".to_owned(),
             )),
-            Self::Drop { reason, .. } if reason.trim().is_empty() => Err(Failure::Usage(
-                "say why the event is given up: --reason WHY".to_owned(),
-            )),
-            _ => Ok(self),
+            Self::Retry {
+                id: Selection::One(ParkedId::Account(_)),
+                payload: Some(payload),
+                ..
+            } if !payload.is_object() => {
+                let example = "{\"amount\":\"20.00\"}";
+                Err(Failure::Usage(format!(
+                    "the payload of an event is a JSON object such as {example}"
+                )))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -136,20 +167,23 @@ impl ParkedCommand {
                 id,
                 payload,
                 by,
-            } => match Which::read(&id)? {
-                Which::All => retry(bank, &follower, None, payload, by).await,
-                Which::Account(id) => retry(bank, &follower, Some(id), payload, by).await,
-                Which::Timer(key) => retry_timer(bank, &follower, &key, payload, by).await,
+            } => match id {
+                Selection::All => retry(bank, &follower, None, payload, by).await,
+                Selection::One(ParkedId::Account(id)) => {
+                    retry(bank, &follower, Some(id), payload, by).await
+                }
+                Selection::One(ParkedId::Timer(key)) => {
+                    retry_timer(bank, &follower, &key, payload, by).await
+                }
             },
             Self::Drop {
                 follower,
                 id,
                 reason,
                 by,
-            } => match Which::read(&id)? {
-                Which::Account(id) => give_up(bank, &follower, id, &reason, by).await,
-                Which::Timer(key) => discard(bank, &follower, &key, &reason, by).await,
-                Which::All => unreachable!("checked: one at a time"),
+            } => match id {
+                ParkedId::Account(id) => give_up(bank, &follower, id, &reason, by).await,
+                ParkedId::Timer(key) => discard(bank, &follower, &key, &reason, by).await,
             },
         }
     }
